@@ -1,0 +1,157 @@
+//! Bounded output: the first and the last part of a stream, and the count of everything.
+
+use std::collections::VecDeque;
+
+/// Takes a stream of any length and keeps at most `head + tail` bytes of it.
+#[derive(Debug)]
+pub struct Capture {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    head_budget: usize,
+    tail_budget: usize,
+    total: u64,
+}
+
+impl Capture {
+    /// A capture that keeps the first `head` and the last `tail` bytes.
+    #[must_use]
+    pub fn new(head: usize, tail: usize) -> Self {
+        Self { head: Vec::new(), tail: VecDeque::new(), head_budget: head, tail_budget: tail, total: 0 }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.total = self.total.saturating_add(bytes.len() as u64);
+        let (first, later) = bytes.split_at(bytes.len().min(self.head_budget - self.head.len()));
+        self.head.extend_from_slice(first);
+        let (_, later) = later.split_at(later.len().saturating_sub(self.tail_budget));
+        self.tail.drain(..(self.tail.len() + later.len()).saturating_sub(self.tail_budget).min(self.tail.len()));
+        self.tail.extend(later);
+    }
+
+    /// Whether `more` further bytes would still all be kept.
+    #[must_use]
+    pub fn has_room_for(&self, more: usize) -> bool {
+        self.total.saturating_add(more as u64) <= (self.head_budget + self.tail_budget) as u64
+    }
+
+    /// All that was kept so far, which is everything as long as nothing was left out.
+    #[must_use]
+    pub fn kept(&self) -> Vec<u8> {
+        self.head.iter().chain(&self.tail).copied().collect()
+    }
+
+    /// Ends the capture.
+    #[must_use]
+    pub fn finish(self) -> Captured {
+        Captured { total: self.total, head: self.head, tail: self.tail.into() }
+    }
+}
+
+/// What was kept of a stream that has ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// The length of the whole stream, in bytes.
+    pub total: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Captured {
+    /// How many bytes were left out between the first and the last part.
+    #[must_use]
+    pub fn omitted(&self) -> u64 {
+        self.total.saturating_sub((self.head.len() + self.tail.len()) as u64)
+    }
+
+    /// The text for a reader: the stream as it was, or its two parts around a line that counts what is missing.
+    ///
+    /// Bytes that are not UTF-8 become U+FFFD; where something was left out, no character is cut in two.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if self.omitted() == 0 {
+            let whole = [self.head.as_slice(), self.tail.as_slice()].concat();
+            return String::from_utf8_lossy(&whole).into_owned();
+        }
+        let head = whole_characters_at_end(&self.head);
+        let tail = whole_characters_at_start(&self.tail);
+        let omitted = self.total.saturating_sub((head.len() + tail.len()) as u64);
+        format!("{}\n[… {omitted} bytes left out …]\n{}", String::from_utf8_lossy(head), String::from_utf8_lossy(tail))
+    }
+}
+
+/// Without the last character, if the rest of it is missing.
+fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
+    for back in 1..=bytes.len().min(3) {
+        let at = bytes.len() - back;
+        let width = match bytes.get(at) {
+            Some(0xc0..=0xdf) => 2,
+            Some(0xe0..=0xef) => 3,
+            Some(0xf0..=0xf7) => 4,
+            Some(0x80..=0xbf) => continue,
+            _ => return bytes,
+        };
+        return if width > back { bytes.get(..at).unwrap_or(bytes) } else { bytes };
+    }
+    bytes
+}
+
+/// Without the first bytes, if they are the rest of a character whose beginning is missing.
+fn whole_characters_at_start(bytes: &[u8]) -> &[u8] {
+    let rest = bytes.iter().take(3).take_while(|byte| matches!(byte, 0x80..=0xbf)).count();
+    bytes.get(rest..).unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn captured(head: usize, tail: usize, portions: &[&[u8]]) -> Captured {
+        let mut capture = Capture::new(head, tail);
+        for portion in portions {
+            capture.push(portion);
+        }
+        capture.finish()
+    }
+
+    #[test]
+    fn a_short_stream_is_kept_whole() {
+        let whole = captured(4, 4, &[b"ab", b"cdef", b"gh"]);
+        assert_eq!((whole.text().as_str(), whole.total, whole.omitted()), ("abcdefgh", 8, 0));
+    }
+
+    #[test]
+    fn a_long_stream_keeps_its_two_ends_and_its_length() {
+        let long = captured(3, 2, &[b"abcdef", b"ghij", b"k"]);
+        assert_eq!(long.text(), "abc\n[… 6 bytes left out …]\njk");
+        assert_eq!((long.total, long.omitted()), (11, 6));
+    }
+
+    #[test]
+    fn no_character_is_cut_where_something_is_left_out() {
+        let cut = captured(2, 2, &["aé→b→é".as_bytes()]);
+        assert_eq!(cut.text(), "a\n[… 9 bytes left out …]\né");
+        assert!(!captured(3, 3, &["日本語日本語".as_bytes()]).text().contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_shown_as_such() {
+        assert_eq!(captured(9, 9, &[b"\xffa\xc3"]).text(), "\u{fffd}a\u{fffd}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_portions_give_the_same_capture_within_its_budget(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 1usize..50, head in 0usize..40, tail in 0usize..40,
+        ) {
+            let portions: Vec<&[u8]> = bytes.chunks(cut).collect();
+            let seen = captured(head, tail, &portions);
+            prop_assert_eq!(&seen, &captured(head, tail, &[&bytes]));
+            prop_assert_eq!(seen.total, bytes.len() as u64);
+            prop_assert!(bytes.starts_with(&seen.head) && bytes.ends_with(&seen.tail));
+            prop_assert!(seen.head.len() + seen.tail.len() <= head + tail);
+        }
+    }
+}

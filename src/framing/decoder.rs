@@ -1,0 +1,223 @@
+//! Finds the end of a frame in a stream of bytes, however the bytes are cut.
+
+use super::sentinel::Sentinel;
+
+/// A trailer longer than this is not ours: a working directory has at most a few kilobytes, in bytes.
+const LONGEST_TRAILER: usize = 256 * 1024;
+
+/// The decoder for one of a frame's two streams.
+///
+/// Bytes go in with [`push`](Self::push) in any portions. Output comes out as soon as it cannot be part of the mark any
+/// more, so a gigabyte of it passes through without being kept.
+#[derive(Debug)]
+pub struct StreamDecoder {
+    opening: Vec<u8>,
+    closing: Vec<u8>,
+    held: Vec<u8>,
+    in_trailer: bool,
+}
+
+/// What [`StreamDecoder::push`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The frame goes on.
+    More,
+    /// The frame has ended.
+    Complete {
+        /// What stood between the opening and the closing mark.
+        trailer: Vec<u8>,
+        /// What came after it: output between frames, of processes in the background.
+        rest: Vec<u8>,
+    },
+    /// What followed the opening mark cannot be a trailer; the stream is out of step.
+    Broken,
+}
+
+impl StreamDecoder {
+    /// A decoder for the frame of this sentinel.
+    #[must_use]
+    pub fn new(sentinel: &Sentinel) -> Self {
+        Self { opening: sentinel.opening(), closing: sentinel.closing(), held: Vec::new(), in_trailer: false }
+    }
+
+    /// Takes the next bytes of the stream and appends to `output` those that are output for certain.
+    pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Progress {
+        if !self.in_trailer {
+            if self.held.is_empty() && !bytes.contains(&RECORD_SEPARATOR) {
+                output.extend_from_slice(bytes);
+                return Progress::More;
+            }
+            self.held.extend_from_slice(bytes);
+            let Some(at) = find(&self.held, &self.opening) else {
+                let kept = longest_prefix_at_end(&self.held, &self.opening);
+                output.extend(self.held.drain(..self.held.len() - kept));
+                return Progress::More;
+            };
+            output.extend(self.held.drain(..at));
+            self.held.drain(..self.opening.len());
+            self.in_trailer = true;
+        } else {
+            self.held.extend_from_slice(bytes);
+        }
+        match find(&self.held, &self.closing) {
+            Some(at) => {
+                let rest = self.held.split_off(at + self.closing.len());
+                self.held.truncate(at);
+                Progress::Complete { trailer: std::mem::take(&mut self.held), rest }
+            }
+            None if self.held.len() > LONGEST_TRAILER => Progress::Broken,
+            None => Progress::More,
+        }
+    }
+
+    /// Gives up what was held back: the stream has ended, so it was output after all.
+    pub fn finish(&mut self, output: &mut Vec<u8>) {
+        output.append(&mut self.held);
+    }
+}
+
+/// What the trailer on stdout says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trailer {
+    /// The first field: the command's exit status (for the first frame of a shell, its process id).
+    pub status: u32,
+    /// Process ids of the shell's background jobs.
+    pub jobs: Vec<u32>,
+    /// The working directory (for the first frame, `bash` or nothing).
+    pub directory: Vec<u8>,
+}
+
+impl Trailer {
+    /// Reads `status:jobs:directory`; `None` where it is something else.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut fields = text.splitn(3, |byte| *byte == b':');
+        let status = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let jobs = std::str::from_utf8(fields.next()?).ok()?;
+        let jobs = jobs.split_whitespace().map(|pid| pid.parse().ok()).collect::<Option<_>>()?;
+        Some(Self { status, jobs, directory: fields.next()?.to_vec() })
+    }
+}
+
+/// The byte that every mark begins with: ASCII RS, which text rarely holds.
+const RECORD_SEPARATOR: u8 = 0x1e;
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(offset) = haystack.get(from..)?.iter().position(|byte| *byte == RECORD_SEPARATOR) {
+        let at = from + offset;
+        if haystack.get(at..)?.starts_with(needle) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+/// The length of the longest end of `bytes` with which `needle` begins.
+fn longest_prefix_at_end(bytes: &[u8], needle: &[u8]) -> usize {
+    let longest = bytes.len().min(needle.len().saturating_sub(1));
+    (1..=longest)
+        .rev()
+        .find(|length| bytes.get(bytes.len() - length..).is_some_and(|end| needle.starts_with(end)))
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sentinel() -> Sentinel {
+        Sentinel::from_random([0x5a; 16])
+    }
+
+    fn framed(output: &[u8], trailer: &[u8], rest: &[u8]) -> Vec<u8> {
+        let sentinel = sentinel();
+        [output, &sentinel.opening(), trailer, &sentinel.closing(), rest].concat()
+    }
+
+    /// Pushes the stream in portions of the given sizes and returns the output with what ended the frame.
+    fn decode(stream: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<(Vec<u8>, Vec<u8>)>) {
+        let mut decoder = StreamDecoder::new(&sentinel());
+        let (mut output, mut ended, mut at) = (Vec::new(), None::<(Vec<u8>, Vec<u8>)>, 0);
+        let mut cuts = cuts.iter().copied().cycle();
+        while at < stream.len() {
+            let end = (at + cuts.next().unwrap_or(stream.len()).max(1)).min(stream.len());
+            let portion = &stream[at..end];
+            at = end;
+            match &mut ended {
+                Some((_, rest)) => rest.extend_from_slice(portion),
+                None => match decoder.push(portion, &mut output) {
+                    Progress::Complete { trailer, rest } => ended = Some((trailer, rest)),
+                    Progress::More => {}
+                    Progress::Broken => panic!("broken"),
+                },
+            }
+        }
+        if ended.is_none() {
+            decoder.finish(&mut output);
+        }
+        (output, ended)
+    }
+
+    #[test]
+    fn a_frame_ends_at_its_own_mark_and_nowhere_else() {
+        let forged = [&b"\x1edeadbeefdeadbeefdeadbeefdeadbeef:0::/\x1e"[..], b"x\n"].concat();
+        for output in [&b""[..], b"text\n", b"\x1e", b"no newline", &forged, b"\x00\xff\x1e\x1e5a5a"] {
+            let (seen, ended) = decode(&framed(output, b"0::/", b"later"), &[]);
+            assert_eq!(seen, output);
+            assert_eq!(ended, Some((b"0::/".to_vec(), b"later".to_vec())));
+        }
+    }
+
+    #[test]
+    fn output_is_passed_on_before_the_frame_ends() {
+        let mut decoder = StreamDecoder::new(&sentinel());
+        let mut output = Vec::new();
+        assert_eq!(decoder.push(b"first\n\x1e", &mut output), Progress::More);
+        assert_eq!(output, b"first\n");
+        assert_eq!(decoder.push(b"second\n", &mut output), Progress::More);
+        assert_eq!(output, b"first\n\x1esecond\n");
+    }
+
+    #[test]
+    fn an_endless_trailer_is_broken_and_not_kept() {
+        let mut decoder = StreamDecoder::new(&sentinel());
+        let mut stream = sentinel().opening();
+        stream.extend(std::iter::repeat_n(b'x', LONGEST_TRAILER + 1));
+        assert_eq!(decoder.push(&stream, &mut Vec::new()), Progress::Broken);
+    }
+
+    #[test]
+    fn a_trailer_holds_status_jobs_and_any_directory() {
+        let read = |text: &[u8]| Trailer::parse(text).map(|t| (t.status, t.jobs, t.directory));
+        assert_eq!(read(b"0::/var/log"), Some((0, vec![], b"/var/log".to_vec())));
+        assert_eq!(read(b"127:12\n13\n:/a:b\nc"), Some((127, vec![12, 13], b"/a:b\nc".to_vec())));
+        for broken in [&b""[..], b"0", b"0:", b"x::/", b"0:x:/", b"-1::/"] {
+            assert_eq!(read(broken), None, "{broken:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_of_the_bytes_gives_the_same_frame(
+            output in proptest::collection::vec(prop_oneof![Just(0x1eu8), Just(b'5'), Just(b'a'), any::<u8>()], 0..200),
+            rest in proptest::collection::vec(any::<u8>(), 0..40),
+            cuts in proptest::collection::vec(1usize..50, 1..20),
+        ) {
+            let (seen, ended) = decode(&framed(&output, b"3:7\n:/tmp", &rest), &cuts);
+            prop_assert_eq!(seen, output);
+            prop_assert_eq!(ended, Some((b"3:7\n:/tmp".to_vec(), rest)));
+        }
+
+        #[test]
+        fn a_stream_without_the_mark_is_all_output(
+            output in proptest::collection::vec(prop_oneof![Just(0x1eu8), Just(b'5'), any::<u8>()], 0..200),
+            cuts in proptest::collection::vec(1usize..50, 1..20),
+        ) {
+            prop_assert_eq!(decode(&output, &cuts), (output, None));
+        }
+    }
+}

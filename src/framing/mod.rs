@@ -1,0 +1,12 @@
+//! Our protocol inside the remote shell: how a command is written and how what it prints is cut out again. Pure: bytes
+//! in, facts out.
+//!
+//! A frame is one command on the persistent shell. [`script`] writes it, [`decoder`] finds its end in stdout and stderr,
+//! and both know it by a [`sentinel::Sentinel`] that no program on the other side can guess. [`exec`] writes the script
+//! of a command on a channel of its own, [`stop`] the script that ends a running command.
+
+pub mod decoder;
+pub mod exec;
+pub mod script;
+pub mod sentinel;
+pub mod stop;

@@ -1,0 +1,208 @@
+//! What is written to the shell: how it is started, and the script around one command.
+//!
+//! The shell reads its script from the channel and runs each command through `eval` with the command's own stdin, so
+//! that nothing a command does can eat the script. The driver's own stdout and stderr are `/dev/null`; file descriptors
+//! 8 and 9 keep the channel's two streams (single digits, because dash cannot redirect higher ones).
+
+use super::sentinel::Sentinel;
+
+/// The command that starts the shell on an exec channel: bash where there is one, else `sh`.
+///
+/// One line with a single pair of single quotes and neither `!` nor a backslash, so that sh, bash, zsh, fish and csh as
+/// login shells all read it the same. `-i` without a terminal gives no prompt, no startup files and no job control,
+/// but lets SIGINT and a failed expansion abort a command without ending the shell.
+pub const LAUNCH: &str = "exec /bin/sh -c 'if command -v bash >/dev/null 2>&1; then \
+     exec bash --noprofile --norc --noediting -i; else exec sh -i; fi'";
+
+/// What the shell turned out to be, from the first frame's trailer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellKind {
+    /// GNU bash.
+    Bash,
+    /// Any other POSIX shell. After an error it throws away input that it has already read, so a frame's second line is
+    /// sent only when the first has begun.
+    Posix,
+}
+
+/// What a command reads from its standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdin<'a> {
+    /// `/dev/null`.
+    Null,
+    /// These bytes, then end of file.
+    Bytes(&'a [u8]),
+}
+
+/// Why a command cannot be written as a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ScriptError {
+    /// Neither a shell's command nor a shell's variable can hold a NUL byte.
+    #[error("a NUL byte cannot be part of a shell command")]
+    NulInCommand,
+    /// The same for the stdin of a shell that is not bash, which reads it from a here-document.
+    #[error("a NUL byte cannot be part of stdin for this shell, which is not bash")]
+    NulInStdin,
+}
+
+/// The lines that make a fresh shell ready: streams kept aside, prompts and history off, `exit` made to end a command
+/// instead of the shell, then a trailer whose status is the shell's process id and whose directory is its version.
+#[must_use]
+pub fn start(sentinel: &Sentinel) -> Vec<u8> {
+    format!(
+        "exec 8>&1 9>&2 >/dev/null 2>&1; PS1= PS2= PS4='+ '; unset PROMPT_COMMAND HISTFILE ENV; \
+         __mcp_s() {{ return \"$1\"; }}; \
+         if [ -n \"$BASH_VERSION\" ]; then set +o history; set +H; eval 'exit() {{ [ \"$BASHPID\" = \"$$\" ] || \
+         builtin exit \"$@\"; __mcp_x=${{1:-$?}}; kill -INT $$; }}'; fi\n\
+         command printf '\\036%s:%s::%s\\036%s;' {0} \"$$\" \"${{BASH_VERSION:+bash}}\" {0} >&8; \
+         command printf '\\036%s:\\036%s;' {0} {0} >&9\n",
+        sentinel.as_str()
+    )
+    .into_bytes()
+}
+
+/// The first line (or lines) of a frame: the command itself, run by `eval`.
+///
+/// `previous_status` is what `$?` shall be when the command starts (0–255). With `go`, that sentinel's empty trailer
+/// is printed on stdout first: the sign that the line is being run.
+///
+/// # Errors
+/// A NUL byte in the command, or in the stdin of a shell that is not bash.
+pub fn command(
+    kind: ShellKind,
+    command: &[u8],
+    stdin: Stdin<'_>,
+    previous_status: u8,
+    go: Option<&Sentinel>,
+    delimiter: &Sentinel,
+) -> Result<Vec<u8>, ScriptError> {
+    if command.contains(&0) {
+        return Err(ScriptError::NulInCommand);
+    }
+    let mut line = Vec::with_capacity(command.len() + 512);
+    if kind == ShellKind::Bash {
+        line.extend_from_slice(RECLAIM.as_bytes());
+    }
+    if let Some(go) = go {
+        line.extend_from_slice(format!("command printf '\\036%s:\\036%s;' {0} {0} >&8; ", go.as_str()).as_bytes());
+    }
+    line.extend_from_slice(format!("__mcp_s {previous_status}; eval ").as_bytes());
+    quote(&mut line, command);
+    match (kind, stdin) {
+        (_, Stdin::Null) => line.extend_from_slice(b" </dev/null >&8 2>&9 8>&- 9>&-\n"),
+        (ShellKind::Bash, Stdin::Bytes(bytes)) => {
+            line.extend_from_slice(b" < <(command printf %b ");
+            quote(&mut line, &printf_escapes(bytes));
+            line.extend_from_slice(b") >&8 2>&9 8>&- 9>&-\n");
+        }
+        (ShellKind::Posix, Stdin::Bytes(bytes)) => {
+            if bytes.contains(&0) {
+                return Err(ScriptError::NulInStdin);
+            }
+            let end = delimiter.as_str();
+            line.extend_from_slice(format!(" <<'{end}' >&8 2>&9 8>&- 9>&-\n").as_bytes());
+            line.extend_from_slice(bytes);
+            line.extend_from_slice(format!("\n{end}\n").as_bytes());
+        }
+    }
+    Ok(line)
+}
+
+/// The last line of a frame: status, background jobs and directory on stdout, the bare mark on stderr.
+///
+/// It stands on a line of its own, so that a command that was aborted by SIGINT still reports.
+#[must_use]
+pub fn trailer(kind: ShellKind, sentinel: &Sentinel) -> Vec<u8> {
+    let reclaim = if kind == ShellKind::Bash { RECLAIM } else { "" };
+    format!(
+        "__mcp_r=${{__mcp_x-$?}}; unset __mcp_x; {reclaim}command printf '\\036%s:%s:' {0} \"$__mcp_r\" >&8; \
+         command jobs -p >&8; command printf ':%s\\036%s;' \"$PWD\" {0} >&8; command printf '\\036%s:\\036%s;' {0} {0} \
+         >&9\n",
+        sentinel.as_str()
+    )
+    .into_bytes()
+}
+
+/// `cd` to where the last shell of this name was, for one that had to be started anew.
+#[must_use]
+pub fn change_directory(directory: &[u8]) -> Vec<u8> {
+    let mut line = b"cd -- ".to_vec();
+    quote(&mut line, directory);
+    line
+}
+
+/// Takes back the words the driver itself needs, should a command have defined functions of these names.
+///
+/// The assignment switches bash to its POSIX mode, in which the special builtin `unset` cannot be a function; it is a
+/// plain assignment, which nothing can redefine. Afterwards the mode is as it was.
+const RECLAIM: &str = "__mcp_p=${POSIXLY_CORRECT-n}; POSIXLY_CORRECT=y; unset -f unset eval builtin command; \
+     case $__mcp_p in n) unset POSIXLY_CORRECT;; *) POSIXLY_CORRECT=$__mcp_p;; esac; ";
+
+/// Single quotes, in which a POSIX shell leaves every byte but the quote itself alone.
+pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
+    line.push(b'\'');
+    for &byte in text {
+        if byte == b'\'' {
+            line.extend_from_slice(b"'\\''");
+        } else {
+            line.push(byte);
+        }
+    }
+    line.push(b'\'');
+}
+
+/// What `printf %b` turns back into these bytes, NUL among them.
+fn printf_escapes(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(bytes.len() + 16);
+    for &byte in bytes {
+        match byte {
+            0 => text.extend_from_slice(b"\\0000"),
+            b'\\' => text.extend_from_slice(b"\\\\"),
+            _ => text.push(byte),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentinel() -> Sentinel {
+        Sentinel::from_random([0x11; 16])
+    }
+
+    #[test]
+    fn the_launch_line_reads_the_same_in_every_login_shell() {
+        assert_eq!(LAUNCH.matches('\'').count(), 2);
+        assert!(!LAUNCH.contains(['!', '\\', '\n']));
+    }
+
+    #[test]
+    fn a_command_is_one_quoted_word_of_an_eval() {
+        let line = command(ShellKind::Posix, b"echo 'a'", Stdin::Null, 7, None, &sentinel()).unwrap();
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "__mcp_s 7; eval 'echo '\\''a'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n"
+        );
+    }
+
+    #[test]
+    fn stdin_survives_printf_byte_by_byte() {
+        assert_eq!(printf_escapes(b"a\\n\x007'"), b"a\\\\n\\00007'");
+    }
+
+    #[test]
+    fn what_a_shell_cannot_hold_is_refused() {
+        let refused = |kind, text: &[u8], stdin| command(kind, text, stdin, 0, None, &sentinel()).unwrap_err();
+        assert_eq!(refused(ShellKind::Bash, b"a\0b", Stdin::Null), ScriptError::NulInCommand);
+        assert_eq!(refused(ShellKind::Posix, b"a", Stdin::Bytes(b"\0")), ScriptError::NulInStdin);
+        assert!(command(ShellKind::Bash, b"a", Stdin::Bytes(b"\0"), 0, None, &sentinel()).is_ok());
+    }
+
+    #[test]
+    fn a_trailer_is_one_line_that_ends_both_streams() {
+        let text = String::from_utf8(trailer(ShellKind::Bash, &sentinel())).unwrap();
+        assert_eq!(text.matches('\n').count(), 1);
+        assert!(text.contains(">&8") && text.ends_with(">&9\n"));
+    }
+}

@@ -1,0 +1,148 @@
+//! The script that ends a running command, and only that: SIGINT, SIGTERM, SIGKILL in turn, then a look at what is left.
+
+/// Which processes belong to the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A command on a channel of its own: this process, its descendants and its process group.
+    Exec {
+        /// The process id of the login shell that runs the command, which leads its process group.
+        pid: u32,
+    },
+    /// The foreground command of a persistent shell: the shell's descendants, except its earlier background jobs and
+    /// theirs. The shell itself gets SIGINT alone, which makes it give up the command.
+    Shell {
+        /// The shell's process id.
+        pid: u32,
+        /// The process ids of jobs that were in the background before the command.
+        jobs: &'a [u32],
+    },
+}
+
+/// What the script prints as its last line when no process of the command is left.
+pub const GONE: &str = "mcp-ssh-sessions:gone";
+
+/// What it prints when some are.
+pub const ALIVE: &str = "mcp-ssh-sessions:alive";
+
+/// A script for `/bin/sh`, to be read from stdin. It waits up to `grace_tenths` tenths of a second after each signal.
+///
+/// Processes are read from `/proc` where there is one (minimal images have no `ps`), else from `ps`.
+#[must_use]
+pub fn script(target: Target<'_>, grace_tenths: u32) -> String {
+    let (pid, group, spare, jobs) = match target {
+        Target::Exec { pid } => (pid, pid.to_string(), String::new(), String::new()),
+        Target::Shell { pid, jobs } => {
+            let jobs = jobs.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+            (pid, "none".to_owned(), pid.to_string(), jobs)
+        }
+    };
+    format!("root={pid}; group={group}; spare={spare}; keep=' {jobs} '; grace={grace_tenths}\n{SCRIPT}")
+}
+
+/// `table` prints `pid parent group state` a line; `left` prints the command's processes that live.
+const SCRIPT: &str = r#"
+table() {
+  if [ -r /proc/self/stat ]; then
+    for file in /proc/[0-9]*/stat; do
+      line=; { read -r line <"$file"; } 2>/dev/null
+      [ -n "$line" ] || continue
+      set -- ${line##*) }
+      echo "${line%% *} $2 $3 $1"
+    done
+  else
+    ps -A -o pid= -o ppid= -o pgid= -o stat=
+  fi
+}
+left() {
+  now=$(table); mine=" $root "; more=y
+  while [ $more = y ]; do
+    more=n
+    while read -r pid parent its_group state; do
+      case $keep$mine in *" $pid "*) continue;; esac
+      case $mine in *" $parent "*) ;; *) [ "$its_group" = "$group" ] || continue;; esac
+      mine="$mine$pid "; more=y
+    done <<END
+$now
+END
+  done
+  while read -r pid parent its_group state; do
+    case $mine in *" $pid "*) ;; *) continue;; esac
+    [ "$pid" = "$spare" ] && continue
+    case $state in Z*|X*) ;; *) echo "$pid";; esac
+  done <<END
+$now
+END
+}
+for signal in INT TERM KILL; do
+  processes=$(left)
+  [ $signal = INT ] && processes="$processes $spare"
+  kill -$signal $processes 2>/dev/null
+  waited=0
+  while processes=$(left); [ -n "$processes" ] && [ $waited -lt $grace ]; do
+    sleep 0.1 2>/dev/null || sleep 1
+    waited=$((waited+1))
+  done
+  [ -n "$processes" ] || break
+done
+if [ -n "$processes" ]; then echo mcp-ssh-sessions:alive; else echo mcp-ssh-sessions:gone; fi
+"#;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{
+        io::Write as _,
+        os::unix::process::CommandExt as _,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    fn run(shell: &str, script: &str) -> String {
+        let mut child =
+            Command::new(shell).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_command_that_ignores_int_and_term_is_gone_with_its_children() {
+        for command in
+            ["sleep 97", "sleep 97 | sleep 97", "trap '' INT TERM; sleep 97; sleep 97", "(sleep 97 & sleep 97)"]
+        {
+            let mut child = Command::new("sh").args(["-c", command]).process_group(0).spawn().unwrap();
+            let pid = child.id();
+            let reaper = std::thread::spawn(move || child.wait().unwrap());
+            assert_eq!(run("sh", &script(Target::Exec { pid }, 3)).trim(), GONE, "{command}");
+            assert!(!reaper.join().unwrap().success());
+        }
+    }
+
+    #[test]
+    fn a_shell_keeps_itself_and_its_earlier_jobs() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "trap : INT; sleep 98 & echo $!; sleep 98; sleep 98"])
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut job = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut job).unwrap();
+        let job: u32 = job.trim().parse().unwrap();
+        let answer = run("sh", &script(Target::Shell { pid: shell.id(), jobs: &[job] }, 3));
+        let job_lives = Command::new("kill").args(["-0", &job.to_string()]).status().unwrap().success();
+        run("sh", &script(Target::Exec { pid: shell.id() }, 3));
+        shell.kill().ok();
+        shell.wait().unwrap();
+        assert!(job_lives, "the earlier job was killed: {answer}");
+    }
+
+    #[test]
+    fn what_has_ended_already_is_gone() {
+        let mut child = Command::new("true").process_group(0).spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert_eq!(run("sh", &script(Target::Exec { pid }, 1)).trim(), GONE);
+    }
+}

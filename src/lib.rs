@@ -1,0 +1,13 @@
+//! Persistent SSH sessions as MCP tools.
+//!
+//! [`mcp`] is the only folder that knows MCP and JSON, [`ssh`] the only one that knows SSH. Between them stands
+//! [`session`], the product's noun. [`openssh`], [`framing`] and [`capture`] are pure: text and state in, facts out.
+
+pub mod capture;
+pub mod cli;
+pub mod framing;
+pub mod mcp;
+pub mod openssh;
+pub mod password;
+pub mod session;
+pub mod ssh;

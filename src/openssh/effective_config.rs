@@ -1,0 +1,326 @@
+//! The settings `ssh` would use for one destination, read from the text `ssh -G DESTINATION` prints.
+
+use std::time::Duration;
+
+pub use super::path_list::split_paths;
+use super::printed::Printed;
+
+/// The part of `ssh -G` this crate acts on, typed. Each field is named after the `ssh_config(5)` option it
+/// holds; an option that was not printed has the default documented there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes/no option of ssh_config(5)")]
+pub struct EffectiveConfig {
+    /// `HostName`: the name or address to dial, lower case, `%h` already expanded.
+    pub host_name: String,
+    /// `Port`, 1 to 65535.
+    pub port: u16,
+    /// `User`: the remote user name.
+    pub user: String,
+    /// `HostKeyAlias`: the name to look up in `known_hosts` instead of the host name.
+    pub host_key_alias: Option<String>,
+    /// `IdentityFile`, in order, tokens not expanded. Empty after `IdentityFile none`.
+    pub identity_files: Vec<String>,
+    /// `IdentitiesOnly`.
+    pub identities_only: bool,
+    /// `IdentityAgent`.
+    pub identity_agent: IdentityAgent,
+    /// `CertificateFile`, in order, tokens not expanded.
+    pub certificate_files: Vec<String>,
+    /// `UserKnownHostsFile` as printed, `~` and tokens already expanded; [`split_paths`] takes it apart.
+    pub user_known_hosts_files: String,
+    /// `GlobalKnownHostsFile` as printed; [`split_paths`] takes it apart.
+    pub global_known_hosts_files: String,
+    /// `StrictHostKeyChecking`.
+    pub strict_host_key_checking: StrictHostKeyChecking,
+    /// `HashKnownHosts`: whether new `known_hosts` lines hide the host name.
+    pub hash_known_hosts: bool,
+    /// `RevokedHostKeys`: path of a file of revoked keys (text or KRL).
+    pub revoked_host_keys: Option<String>,
+    /// `ConnectTimeout`; `None` is the timeout of the system.
+    pub connect_timeout: Option<Duration>,
+    /// `ConnectionAttempts`, one second apart.
+    pub connection_attempts: u32,
+    /// `ServerAliveInterval`; `None` (printed as 0) sends no keepalives.
+    pub server_alive_interval: Option<Duration>,
+    /// `ServerAliveCountMax`: unanswered keepalives before the connection counts as lost.
+    pub server_alive_count_max: u32,
+    /// `TCPKeepAlive`.
+    pub tcp_keep_alive: bool,
+    /// `AddressFamily`.
+    pub address_family: AddressFamily,
+    /// `BindAddress`: local address to dial from.
+    pub bind_address: Option<String>,
+    /// `ProxyJump` as printed: comma-separated hops, each a destination with its own configuration.
+    pub proxy_jump: Option<String>,
+    /// `ProxyCommand`, tokens not expanded.
+    pub proxy_command: Option<String>,
+    /// `Ciphers`, best first. This and the other algorithm lists are empty where `ssh -G` did not print them,
+    /// which leaves the choice to the implementation.
+    pub ciphers: Vec<String>,
+    /// `KexAlgorithms`, best first.
+    pub kex_algorithms: Vec<String>,
+    /// `MACs`, best first.
+    pub macs: Vec<String>,
+    /// `HostKeyAlgorithms`, best first, certificates included.
+    pub host_key_algorithms: Vec<String>,
+    /// `PubkeyAcceptedAlgorithms`, best first.
+    pub pubkey_accepted_algorithms: Vec<String>,
+    /// `Compression`.
+    pub compression: bool,
+    /// `PreferredAuthentications`, in the order to try.
+    pub preferred_authentications: Vec<String>,
+    /// `PubkeyAuthentication`; `unbound` and `host-bound` count as yes.
+    pub pubkey_authentication: bool,
+    /// `PasswordAuthentication`.
+    pub password_authentication: bool,
+    /// `KbdInteractiveAuthentication`.
+    pub kbd_interactive_authentication: bool,
+    /// `NumberOfPasswordPrompts`.
+    pub number_of_password_prompts: u32,
+}
+
+/// `IdentityAgent`: where the authentication agent listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentityAgent {
+    /// Not set, or `SSH_AUTH_SOCK`: the socket named by that environment variable.
+    Environment,
+    /// `none`: no agent may be used.
+    None,
+    /// `$NAME`: the socket named by the environment variable `NAME`.
+    Variable(String),
+    /// The path of the socket.
+    Path(String),
+}
+
+/// `StrictHostKeyChecking`: what to do about a host key nobody has accepted yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StrictHostKeyChecking {
+    /// Refuse unknown and changed keys.
+    Yes,
+    /// Ask about unknown keys, refuse changed ones.
+    Ask,
+    /// Accept and save unknown keys, refuse changed ones.
+    AcceptNew,
+    /// `no` or `off`: accept and save unknown keys, let connections to changed keys go on with restrictions.
+    No,
+}
+
+/// `AddressFamily`: which addresses of a name may be dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressFamily {
+    /// Both families.
+    Any,
+    /// IPv4 alone.
+    Inet,
+    /// IPv6 alone.
+    Inet6,
+}
+
+/// Why the text of `ssh -G` cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// An option without a default was not printed.
+    #[error("`ssh -G` printed no `{key}`")]
+    Missing {
+        /// The option, lower case as `ssh -G` prints it.
+        key: &'static str,
+    },
+    /// The value of an option is not one that `ssh_config(5)` allows.
+    #[error("`ssh -G` printed `{key} {value}`, but `{key}` takes {expected}")]
+    Invalid {
+        /// The option, lower case as `ssh -G` prints it.
+        key: &'static str,
+        /// The value as printed.
+        value: String,
+        /// What would have been accepted.
+        expected: &'static str,
+    },
+}
+
+impl EffectiveConfig {
+    /// Reads the standard output of `ssh -G`: one `key value` per line. Unknown keys are skipped, so that the
+    /// output of newer releases is understood.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key whose value is missing (`hostname`, `user`) or out of range.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let printed = Printed::read(text);
+        Ok(Self {
+            host_name: printed.required("hostname")?,
+            port: printed.one("port", "a number from 1 to 65535", 22, |v| v.parse().ok().filter(|port| *port != 0))?,
+            user: printed.required("user")?,
+            host_key_alias: printed.unless_none("hostkeyalias"),
+            identity_files: printed.paths("identityfile", &DEFAULT_IDENTITY_FILES),
+            identities_only: printed.yes_no("identitiesonly", false)?,
+            identity_agent: printed.first("identityagent").map_or(IdentityAgent::Environment, identity_agent),
+            certificate_files: printed.paths("certificatefile", &[]),
+            user_known_hosts_files: printed.text("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"),
+            global_known_hosts_files: printed
+                .text("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"),
+            strict_host_key_checking: printed.one(
+                "stricthostkeychecking",
+                "yes, no, ask, accept-new or off",
+                StrictHostKeyChecking::Ask,
+                strict_host_key_checking,
+            )?,
+            hash_known_hosts: printed.yes_no("hashknownhosts", false)?,
+            revoked_host_keys: printed.unless_none("revokedhostkeys"),
+            connect_timeout: printed.seconds("connecttimeout")?,
+            connection_attempts: printed.number("connectionattempts", 1)?,
+            server_alive_interval: printed.seconds("serveraliveinterval")?,
+            server_alive_count_max: printed.number("serveralivecountmax", 3)?,
+            tcp_keep_alive: printed.yes_no("tcpkeepalive", true)?,
+            address_family: printed.one("addressfamily", "any, inet or inet6", AddressFamily::Any, address_family)?,
+            bind_address: printed.unless_none("bindaddress"),
+            proxy_jump: printed.unless_none("proxyjump"),
+            proxy_command: printed.unless_none("proxycommand"),
+            ciphers: printed.list("ciphers", ""),
+            kex_algorithms: printed.list("kexalgorithms", ""),
+            macs: printed.list("macs", ""),
+            host_key_algorithms: printed.list("hostkeyalgorithms", ""),
+            pubkey_accepted_algorithms: printed.list("pubkeyacceptedalgorithms", ""),
+            compression: printed.yes_no("compression", false)?,
+            preferred_authentications: printed.list("preferredauthentications", DEFAULT_AUTHENTICATIONS),
+            pubkey_authentication: printed.yes_no("pubkeyauthentication", true)?,
+            password_authentication: printed.yes_no("passwordauthentication", true)?,
+            kbd_interactive_authentication: printed.yes_no("kbdinteractiveauthentication", true)?,
+            number_of_password_prompts: printed.number("numberofpasswordprompts", 3)?,
+        })
+    }
+}
+
+const DEFAULT_IDENTITY_FILES: [&str; 5] =
+    ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"];
+
+const DEFAULT_AUTHENTICATIONS: &str = "gssapi-with-mic,hostbased,publickey,keyboard-interactive,password";
+
+fn identity_agent(value: &str) -> IdentityAgent {
+    match value {
+        "SSH_AUTH_SOCK" => IdentityAgent::Environment,
+        "none" => IdentityAgent::None,
+        _ => match value.strip_prefix('$') {
+            Some(name) if !name.starts_with('{') => IdentityAgent::Variable(name.to_owned()),
+            _ => IdentityAgent::Path(value.to_owned()),
+        },
+    }
+}
+
+/// `ssh -G` prints `true` and `false` for `yes` and `no`.
+fn strict_host_key_checking(value: &str) -> Option<StrictHostKeyChecking> {
+    Some(match value {
+        "yes" | "true" => StrictHostKeyChecking::Yes,
+        "ask" => StrictHostKeyChecking::Ask,
+        "accept-new" => StrictHostKeyChecking::AcceptNew,
+        "no" | "false" | "off" => StrictHostKeyChecking::No,
+        _ => return None,
+    })
+}
+
+fn address_family(value: &str) -> Option<AddressFamily> {
+    Some(match value {
+        "any" => AddressFamily::Any,
+        "inet" => AddressFamily::Inet,
+        "inet6" => AddressFamily::Inet6,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(lines: &str) -> EffectiveConfig {
+        EffectiveConfig::parse(&format!("host h\nuser bob\nhostname h.example\n{lines}")).unwrap()
+    }
+
+    #[test]
+    fn options_that_are_not_printed_have_the_documented_defaults() {
+        let config = parse("");
+        assert_eq!((config.host_name.as_str(), config.user.as_str(), config.port), ("h.example", "bob", 22));
+        assert_eq!(config.identity_files.first().unwrap(), "~/.ssh/id_rsa");
+        assert_eq!(config.identity_agent, IdentityAgent::Environment);
+        assert_eq!(config.user_known_hosts_files, "~/.ssh/known_hosts ~/.ssh/known_hosts2");
+        assert_eq!(config.strict_host_key_checking, StrictHostKeyChecking::Ask);
+        assert_eq!((config.connect_timeout, config.server_alive_interval), (None, None));
+        assert_eq!((config.connection_attempts, config.server_alive_count_max), (1, 3));
+        assert_eq!(config.preferred_authentications.len(), 5);
+        assert!(config.tcp_keep_alive && config.password_authentication && config.pubkey_authentication);
+        assert!(!config.compression && !config.hash_known_hosts && !config.identities_only);
+        assert_eq!((config.proxy_jump, config.proxy_command, config.ciphers), (None, None, vec![]));
+    }
+
+    #[test]
+    fn printed_options_are_typed() {
+        let config = parse(
+            "port 2222\r\nHostKeyAlias al\nidentityfile ~/my key\nidentityfile /k2\nidentitiesonly yes\n\
+             certificatefile ~/c-cert.pub\nhashknownhosts true\nrevokedhostkeys /etc/r\nconnecttimeout 7\n\
+             connectionattempts 2\nserveraliveinterval 5\nserveralivecountmax 9\ntcpkeepalive no\n\
+             bindaddress 10.0.0.1\nproxyjump u@[::1]:22,h2\nciphers a,b@c\npreferredauthentications publickey\n\
+             compression yes\npubkeyauthentication unbound\npasswordauthentication no\n\
+             kbdinteractiveauthentication false\nnumberofpasswordprompts 1\nsomethingnew x\nnovalue\n",
+        );
+        assert_eq!((config.port, config.host_key_alias.as_deref()), (2222, Some("al")));
+        assert_eq!(config.identity_files, ["~/my key", "/k2"]);
+        assert_eq!(config.certificate_files, ["~/c-cert.pub"]);
+        assert_eq!(config.revoked_host_keys.as_deref(), Some("/etc/r"));
+        assert_eq!(config.connect_timeout, Some(Duration::from_secs(7)));
+        assert_eq!(config.server_alive_interval, Some(Duration::from_secs(5)));
+        assert_eq!((config.connection_attempts, config.server_alive_count_max), (2, 9));
+        assert_eq!(config.bind_address.as_deref(), Some("10.0.0.1"));
+        assert_eq!(config.proxy_jump.as_deref(), Some("u@[::1]:22,h2"));
+        assert_eq!(
+            (config.ciphers, config.preferred_authentications),
+            (vec!["a".into(), "b@c".into()], vec!["publickey".into()])
+        );
+        assert!(
+            config.identities_only && config.hash_known_hosts && config.compression && config.pubkey_authentication
+        );
+        assert!(!config.tcp_keep_alive && !config.password_authentication && !config.kbd_interactive_authentication);
+        assert_eq!(config.number_of_password_prompts, 1);
+    }
+
+    #[test]
+    fn every_spelling_ssh_prints_is_understood() {
+        use StrictHostKeyChecking::{AcceptNew, Ask, No, Yes};
+        for (value, expected) in [
+            ("yes", Yes),
+            ("true", Yes),
+            ("ask", Ask),
+            ("accept-new", AcceptNew),
+            ("no", No),
+            ("false", No),
+            ("off", No),
+        ] {
+            assert_eq!(parse(&format!("stricthostkeychecking {value}")).strict_host_key_checking, expected, "{value}");
+        }
+        for (value, expected) in [
+            ("SSH_AUTH_SOCK", IdentityAgent::Environment),
+            ("none", IdentityAgent::None),
+            ("$MY_AGENT", IdentityAgent::Variable("MY_AGENT".into())),
+            ("/run/a b", IdentityAgent::Path("/run/a b".into())),
+        ] {
+            assert_eq!(parse(&format!("identityagent {value}")).identity_agent, expected, "{value}");
+        }
+        assert_eq!(parse("addressfamily inet6").address_family, AddressFamily::Inet6);
+        let none = parse("proxycommand none\nidentityfile none\nconnecttimeout none\nserveraliveinterval 0");
+        assert_eq!((none.proxy_command, none.connect_timeout, none.server_alive_interval), (None, None, None));
+        assert!(none.identity_files.is_empty());
+    }
+
+    #[test]
+    fn a_broken_value_is_an_error_that_names_the_key() {
+        for line in [
+            "port 70000",
+            "port 0",
+            "compression maybe",
+            "addressfamily ipx",
+            "connecttimeout -1",
+            "stricthostkeychecking x",
+        ] {
+            let error = EffectiveConfig::parse(&format!("hostname h\nuser u\n{line}")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`ssh -G` printed `{line}`, but ")), "{error}");
+        }
+        assert_eq!(EffectiveConfig::parse("user u\nhostname \n"), Err(ConfigError::Missing { key: "hostname" }));
+        assert_eq!(EffectiveConfig::parse("hostname h\n"), Err(ConfigError::Missing { key: "user" }));
+    }
+}

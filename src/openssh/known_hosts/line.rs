@@ -1,0 +1,148 @@
+//! One line of a `known_hosts` file: marker, host field, key type, key, comment.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::host_key::HostKey;
+use super::host_pattern::stands_for;
+
+/// A well-formed line that stands for the host asked about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Counted from 1, comments and blank lines included, as `ssh` counts in its messages.
+    pub(super) number: usize,
+    pub(super) marker: Marker,
+    pub(super) key: HostKey,
+}
+
+/// The first field of a line, when it begins with `@`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marker {
+    /// None: the key is the host's own.
+    Plain,
+    /// `@cert-authority`: the key signs the certificates of hosts and is no host's own.
+    CertAuthority,
+    /// `@revoked`: the key must never be accepted.
+    Revoked,
+}
+
+/// The lines of `text` that stand for `name`. Comments, blank lines and broken lines are skipped.
+pub(super) fn lines_for<'a>(text: &'a [u8], name: &'a str) -> impl Iterator<Item = Line> + 'a {
+    text.split(|byte| *byte == b'\n').zip(1..).filter_map(move |(line, number)| {
+        let (marker, key) = parse(line, name)?;
+        Some(Line { number, marker, key })
+    })
+}
+
+fn parse(line: &[u8], name: &str) -> Option<(Marker, HostKey)> {
+    // `ssh` reads lines as C strings: what follows a NUL is not there.
+    let line = line.split(|byte| *byte == 0).next()?;
+    let (first, rest) = next_field(line);
+    // After a marker `ssh` accepts a tab only if no blank follows anywhere on the line. Taking either keeps a
+    // revocation in force that `ssh` would drop.
+    let (marker, (hosts, rest)) = match first {
+        b"@cert-authority" => (Marker::CertAuthority, next_field(rest)),
+        b"@revoked" => (Marker::Revoked, next_field(rest)),
+        _ => (Marker::Plain, (first, rest)),
+    };
+    let comment = marker == Marker::Plain && hosts.starts_with(b"#");
+    let unknown_or_second_marker = hosts.starts_with(b"@");
+    if comment || unknown_or_second_marker || !stands_for(hosts, name) {
+        return None;
+    }
+    let (key_type, rest) = next_field(rest);
+    let (encoded, _comment) = next_field(rest);
+    let key = HostKey::parse(&decode(encoded)?)?;
+    names(key_type, &key).then_some((marker, key))
+}
+
+/// Fields are separated by any number of blanks and tabs, which may also begin the line.
+fn next_field(text: &[u8]) -> (&[u8], &[u8]) {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
+    let (_, text) = text.split_at(start);
+    text.split_at(text.iter().position(blank).unwrap_or(text.len()))
+}
+
+/// Strict base64, except that `ssh` drops white space inside: without a comment, a CRLF line ends its key in CR.
+fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
+    let kept: Vec<u8> = encoded.iter().copied().filter(|byte| !matches!(byte, b'\r' | 0x0b | 0x0c)).collect();
+    STANDARD.decode(kept).ok()
+}
+
+/// The key type on the line must be the one inside the key; RSA may also go by its signature algorithms.
+fn names(key_type: &[u8], key: &HostKey) -> bool {
+    key_type == key.key_type().as_bytes()
+        || key.key_type() == "ssh-rsa" && matches!(key_type, b"rsa-sha2-256" | b"rsa-sha2-512")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
+    const RSA: &str = "AAAAB3NzaC1yc2EAAAADAQABAAABgQC1q/2JS0EaGn5DNKW+Jw8QZ8dGEBOyYF8RYPWjayhMvGHggs0hi/sjV5tpxp7AatRSOT+ZN0sfGox2ccILIYGL9q33n7+ChEQXfraVIOPWHmQH95InPbERX0OfrDAOznNk8uSzTY3kU8Nc3zNA2G6190qlRZur2TCT5LI2jaW59a4iE6fhoMgsECa7+HN6GdIYqzZYuQ5e7Y26pBjj5iAhtUVXpOzRCNSNd6QZzZNqoXwnUnKs9tKFxu2Bkz1O7+iNJNI4G5OLa+cIyCf8dRdoJGBHR2WsMVKS++v5cgfCH0p5mXbl4geyimpeWJVk5T4lSU2q1UPaqRbpGcCS8NWEjCgPjyhqVNeCyBQG0QR/KB08QvpBsYALbcun4TVKGo21wS/ZHAhbkyfM1C2NFZhKmDAeOpBHIHFxyzb9LL/4rsxN6J4cJzXKEyXNJOS9lXIWGeKELlKgPQ//xTaOSEmxqxTZa7SecqoCFsAr/PxorU1P4m/0FBn9S1wnXxbTgSk=";
+
+    fn read(line: &str) -> Option<Marker> {
+        lines_for(line.as_bytes(), "h.ex").next().map(|line| line.marker)
+    }
+
+    #[test]
+    fn lines_are_read_as_ssh_reads_them() {
+        use Marker::{CertAuthority, Plain, Revoked};
+        for (line, expected) in [
+            (format!("h.ex ssh-ed25519 {KEY}"), Some(Plain)),
+            (format!(" \t h.ex \t ssh-ed25519 \t{KEY}  some comment # x"), Some(Plain)),
+            (format!("h.ex ssh-ed25519 {KEY}\r"), Some(Plain)),
+            (format!("h.ex ssh-ed25519 {KEY} me@home\r"), Some(Plain)),
+            (format!("h.ex ssh-ed25519 {KEY}\0junk"), Some(Plain)),
+            (format!("h.ex ssh-rsa {RSA}"), Some(Plain)),
+            (format!("h.ex rsa-sha2-512 {RSA}"), Some(Plain)),
+            (format!("@cert-authority h.ex ssh-ed25519 {KEY}"), Some(CertAuthority)),
+            (format!("@revoked   h.ex ssh-ed25519 {KEY}"), Some(Revoked)),
+            (format!("@revoked\th.ex\tssh-ed25519\t{KEY}"), Some(Revoked)),
+            (format!("@revoked\th.ex ssh-ed25519 {KEY}"), Some(Revoked)),
+        ] {
+            assert_eq!(read(&line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn comments_and_broken_lines_are_skipped() {
+        for line in [
+            String::new(),
+            "\r".into(),
+            "   ".into(),
+            "h.ex".into(),
+            "h.ex ssh-ed25519".into(),
+            "h.ex ssh-ed25519 ".into(),
+            "h.ex ssh-ed25519 @@@".into(),
+            "h.ex ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA".into(),
+            "h.ex ssh-foo AAAAB3NzaC1mb28AAAAEAAAAAA==".into(),
+            format!("#h.ex ssh-ed25519 {KEY}"),
+            format!("  # h.ex ssh-ed25519 {KEY}"),
+            format!("h.ex # ssh-ed25519 {KEY}"),
+            format!("h.ex ssh-ed25519 #{KEY}"),
+            format!("h.ex ssh-ed25519 {KEY}AAAA"),
+            format!("h.ex ssh-ed25519 {}", &KEY[1..]),
+            format!("h.ex ssh-rsa {KEY}"),
+            format!("h.ex rsa-sha2-512 {KEY}"),
+            format!("h.ex SSH-ED25519 {KEY}"),
+            format!("\0h.ex ssh-ed25519 {KEY}"),
+            format!("h.ex\u{b} ssh-ed25519 {KEY}"),
+            format!("@foo h.ex ssh-ed25519 {KEY}"),
+            format!("@REVOKED h.ex ssh-ed25519 {KEY}"),
+            format!("@revoked @revoked h.ex ssh-ed25519 {KEY}"),
+            format!("other ssh-ed25519 {KEY}"),
+        ] {
+            assert_eq!(read(&line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn line_numbers_count_every_line() {
+        let text = format!("# c\r\n\n\u{fffd}\nh.ex ssh-ed25519 {KEY}\nh.ex\nh.ex ssh-rsa {RSA}");
+        let numbers: Vec<usize> = lines_for(text.as_bytes(), "h.ex").map(|line| line.number).collect();
+        assert_eq!(numbers, [4, 6]);
+    }
+}

@@ -1,0 +1,104 @@
+//! The line `ssh` appends when a new host key is accepted.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::host_key::HostKey;
+use super::host_pattern::{HostName, hashed, stands_for};
+
+/// The line to append for `key`, without a line end; a `salt` (random, fresh for each line) hides the host name
+/// as `HashKnownHosts` does. A file whose last line is not ended needs a line end first.
+///
+/// `None` when the name cannot stand for itself in plain text: `ssh` would write `*` or `a,b` as they are and
+/// so trust the key for other hosts too. Such a name can still be written hashed.
+#[must_use]
+pub fn render_line(host: &HostName, salt: Option<[u8; 20]>, key: &HostKey) -> Option<String> {
+    let name = match salt {
+        Some(salt) => hashed(host.as_str(), salt)?,
+        None => literal(host.as_str())?.to_owned(),
+    };
+    Some(format!("{name} {} {}", key.key_type(), STANDARD.encode(key.blob())))
+}
+
+fn literal(name: &str) -> Option<&str> {
+    let special = |c: char| matches!(c, '*' | '?' | ',') || c.is_whitespace() || c.is_control();
+    let plain = !name.is_empty() && !name.starts_with(['!', '#', '@', '|']) && !name.contains(special);
+    (plain && stands_for(name.as_bytes(), name)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::verdict::{KnownHostsFile, Verdict, verdict};
+    use super::*;
+
+    fn ed25519(bytes: [u8; 32]) -> HostKey {
+        HostKey::parse(&[b"\0\0\0\x0bssh-ed25519\0\0\0\x20".as_slice(), &bytes].concat()).unwrap()
+    }
+
+    #[test]
+    fn lines_are_the_ones_ssh_writes() {
+        let key = HostKey::parse(
+            &STANDARD.decode("AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b").unwrap(),
+        )
+        .unwrap();
+        let salt: [u8; 20] = STANDARD.decode("YNaH82wlTleueiYEl2r9NAQoEf8=").unwrap().try_into().unwrap();
+        for (host, salt, expected) in [
+            (
+                HostName::new("H.ex", 22),
+                None,
+                "h.ex ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b",
+            ),
+            (
+                HostName::new("H.ex", 2222),
+                None,
+                "[h.ex]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b",
+            ),
+            (
+                HostName::new("H.ex", 22),
+                Some(salt),
+                "|1|YNaH82wlTleueiYEl2r9NAQoEf8=|a+7P+nhZTrZLa1IhBa+DSo9FEvk= ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b",
+            ),
+        ] {
+            assert_eq!(render_line(&host, salt, &key).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_name_that_would_stand_for_other_hosts_is_written_hashed_or_not_at_all() {
+        let key = ed25519([7; 32]);
+        let long = "h".repeat(1023);
+        for name in ["*", "h?", "a,b", "!h", "#h", "@h", "|h", "a b", "a\nb", "", &long] {
+            let host = HostName::new(name, 22);
+            assert_eq!(render_line(&host, None, &key), None, "{name:?}");
+            let line = render_line(&host, Some([1; 20]), &key).unwrap();
+            assert_eq!(judged(line.as_bytes(), &host, &key), trusted(1), "{name:?}");
+        }
+    }
+
+    fn judged(text: &[u8], host: &HostName, key: &HostKey) -> Verdict {
+        verdict(&[KnownHostsFile { path: "kh", text }], host, key)
+    }
+
+    fn trusted(line: usize) -> Verdict {
+        Verdict::Trusted { file: "kh".into(), line }
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_line_is_trusted_again(name: String, port: u16, salt: Option<[u8; 20]>, bytes: [u8; 32]) {
+            let (host, key) = (HostName::new(&name, port), ed25519(bytes));
+            if let Some(line) = render_line(&host, salt, &key) {
+                prop_assert_eq!(judged(line.as_bytes(), &host, &key), trusted(1));
+                let other = HostName::new(&format!("{name}x"), port);
+                prop_assert_eq!(judged(line.as_bytes(), &other, &key), Verdict::Unknown);
+            }
+        }
+
+        #[test]
+        fn a_plain_name_is_always_written(name in "[a-zA-Z0-9.:_%-]{1,80}", port: u16, bytes: [u8; 32]) {
+            prop_assert!(render_line(&HostName::new(&name, port), None, &ed25519(bytes)).is_some());
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The formats OpenSSH owns, read and written the way OpenSSH reads and writes them.
+//!
+//! Pure: text and bytes in, facts out. Nothing here opens a file, asks the environment, runs a program or
+//! reads a clock; the caller brings the text of `ssh -G`, the bytes of the `known_hosts` files and the lookups.
+//! Where a manual page and the behaviour of `ssh` differ, `ssh` is followed.
+
+pub mod destination;
+pub mod effective_config;
+pub mod known_hosts;
+pub mod tokens;
+
+mod path_list;
+mod printed;
