@@ -1,0 +1,194 @@
+//! One authenticated SSH transport.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use russh::{
+    Channel, Disconnect,
+    client::{self, Handle, Msg},
+};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    algorithms,
+    authenticate::{self, Credentials},
+    dial::dial,
+    error::SshError,
+    handler::{ClientHandler, Learned},
+    host_key::HostKeyCheck,
+    resolve::{Target, resolve},
+};
+use crate::framing::exec::{LoginShell, PROBE};
+
+/// The receive window of a channel, in bytes (RFC 4254 section 5.2). At 40 ms a smaller one leaves the link idle, a
+/// larger one makes sshd slower.
+const WINDOW: u32 = 8 * 1024 * 1024;
+/// The largest packet asked for, in bytes: what every implementation supports.
+const PACKET: u32 = 32 * 1024;
+/// Keepalive interval where `ServerAliveInterval` says nothing: a dead link shall not be noticed by the next command.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How long opening a channel may take on a live connection.
+const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
+/// How long the question which login shell it is may take before the answer is "some other".
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// One authenticated SSH transport to one host. Shared in an [`Arc`]; all methods take `&self`.
+pub struct Connection {
+    handle: Handle<ClientHandler>,
+    learned: Arc<Learned>,
+    login_shell: OnceCell<LoginShell>,
+    /// What was connected to.
+    pub peer: Peer,
+}
+
+/// The facts about a connection that a person wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// `HostName` after the configuration was applied.
+    pub host_name: String,
+    /// The TCP port.
+    pub port: u16,
+    /// The remote user.
+    pub user: String,
+    /// The authentication method that succeeded, such as `publickey` (RFC 4252).
+    pub auth_method: String,
+    /// The fingerprint of the server's host key, `SHA256:…`.
+    pub host_key: String,
+    /// When authentication was complete.
+    pub connected_at: SystemTime,
+    /// What the person should know, such as a key that was accepted and saved.
+    pub notice: Option<String>,
+}
+
+impl Connection {
+    /// Resolves, dials, checks the host key and authenticates, all within `limit`.
+    ///
+    /// # Errors
+    /// [`SshError`], whose variant is the stage that failed.
+    pub async fn open(target: &Target, credentials: &Credentials, limit: Duration) -> Result<Arc<Self>, SshError> {
+        let deadline = Instant::now() + limit;
+        let config = resolve(target).await?;
+        let typed = target.destination.as_str();
+        let check = HostKeyCheck::load(&config, typed)?;
+        let preferred = algorithms::preferred(&config, &check.known_key_types())?;
+        let transport = dial(&config, deadline).await?;
+        let learned = Arc::new(Learned::default());
+        let handler = ClientHandler { check, learned: Arc::clone(&learned) };
+        let ssh = client::Config {
+            client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
+            window_size: WINDOW,
+            maximum_packet_size: PACKET,
+            preferred,
+            keepalive_interval: Some(config.server_alive_interval.unwrap_or(KEEPALIVE)),
+            keepalive_max: usize::try_from(config.server_alive_count_max).unwrap_or(3),
+            nodelay: true,
+            ..client::Config::default()
+        };
+        let handshake = client::connect_stream(Arc::new(ssh), transport, handler);
+        let mut handle = timeout_at(deadline, handshake)
+            .await
+            .map_err(|_| SshError::Timeout { stage: "the SSH handshake", after: limit })?
+            .map_err(|error| in_handshake(error, &config.host_name))?;
+        let accepted = learned.host_key.get().cloned().unwrap_or_default();
+        let login = authenticate::authenticate(&mut handle, &config, typed, credentials, accepted.no_passwords);
+        let auth_method = timeout_at(deadline, login)
+            .await
+            .map_err(|_| SshError::Timeout { stage: "authentication", after: limit })??;
+        let peer = Peer {
+            host_name: config.host_name,
+            port: config.port,
+            user: config.user,
+            auth_method,
+            host_key: accepted.fingerprint,
+            connected_at: SystemTime::now(),
+            notice: accepted.notice,
+        };
+        let connection = Arc::new(Self { handle, learned, login_shell: OnceCell::new(), peer });
+        // Asked now, so that the first command need not wait for the answer.
+        let probing = Arc::clone(&connection);
+        tokio::spawn(async move { probing.login_shell().await });
+        Ok(connection)
+    }
+
+    /// Whether the transport has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// The error to report for something that failed because the transport ended.
+    #[must_use]
+    pub fn lost(&self) -> SshError {
+        SshError::Lost(self.reason())
+    }
+
+    /// Why the transport ended, if that is known.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.learned.reason()
+    }
+
+    /// Whether the server still answers, within `limit`.
+    pub async fn answers(&self, limit: Duration) -> bool {
+        matches!(timeout(limit, self.handle.send_ping()).await, Ok(Ok(())))
+    }
+
+    /// Says goodbye and ends the transport.
+    pub async fn close(&self) {
+        let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
+        let _ = timeout(Duration::from_millis(200), goodbye).await;
+    }
+
+    /// Opens a session channel (RFC 4254 section 6.1).
+    ///
+    /// The caller must read it from the first moment on: an unread channel blocks the whole connection.
+    pub(super) async fn open_channel(&self) -> Result<Channel<Msg>, SshError> {
+        match timeout(CHANNEL_LIMIT, self.handle.channel_open_session()).await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(error @ russh::Error::ChannelOpenFailure(_))) => Err(error.into()),
+            Ok(Err(_)) if self.is_closed() => Err(self.lost()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(SshError::Timeout { stage: "opening a channel", after: CHANNEL_LIMIT }),
+        }
+    }
+
+    /// Which shell runs the commands of this user, asked once.
+    pub(super) async fn login_shell(&self) -> LoginShell {
+        let probe = async {
+            self.ask(PROBE, String::new(), PROBE_LIMIT)
+                .await
+                .map_or(LoginShell::Other, |answer| LoginShell::from_probe(&answer))
+        };
+        *self.login_shell.get_or_init(|| probe).await
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// An error before authentication is one of the handshake, not a lost connection.
+fn in_handshake(error: SshError, host: &str) -> SshError {
+    let message = match error {
+        SshError::Lost(reason) => reason.unwrap_or_else(|| "the server closed the connection".to_owned()),
+        other => return other,
+    };
+    SshError::Handshake { host: host.to_owned(), message }
+}
+
+/// The folder in which whole outputs are kept when nothing else is said: the user's state directory.
+#[must_use]
+pub fn default_output_folder() -> PathBuf {
+    dirs::state_dir()
+        .or_else(dirs::data_local_dir)
+        .unwrap_or_else(std::env::temp_dir)
+        .join("mcp-ssh-sessions")
+        .join("output")
+}

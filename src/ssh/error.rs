@@ -1,0 +1,223 @@
+//! What can go wrong between a destination and a running command, by stage.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use crate::openssh::{effective_config::ConfigError, tokens::TokenError};
+
+/// A failure of the SSH layer. The variant is the stage; the source is the cause.
+#[derive(Debug, thiserror::Error)]
+pub enum SshError {
+    /// The `ssh` program, which reads the configuration, could not be run.
+    #[error("could not run `ssh -G` to read the SSH configuration: {0}")]
+    ResolveRun(#[source] io::Error),
+    /// `ssh -G` said no; its own words.
+    #[error("ssh refused the destination {destination:?}: {message}")]
+    Resolve {
+        /// What was to be resolved.
+        destination: String,
+        /// What ssh printed on stderr.
+        message: String,
+    },
+    /// `ssh -G` printed something that cannot be right.
+    #[error("the SSH configuration for {destination:?} is broken: {source}")]
+    Config {
+        /// What was resolved.
+        destination: String,
+        /// What is wrong in it.
+        source: ConfigError,
+    },
+    /// A percent token, `~` or `${VARIABLE}` that cannot be expanded.
+    #[error("the SSH configuration option {option} cannot be expanded: {source}")]
+    Token {
+        /// The ssh_config keyword.
+        option: &'static str,
+        /// What is wrong in its value.
+        source: TokenError,
+    },
+    /// An option that says how to reach the host, and that is not supported: to ignore it would reach another host.
+    #[error("the SSH configuration sets {option} to {value:?}, which is not supported yet")]
+    Unsupported {
+        /// The ssh_config keyword.
+        option: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The host name has no address.
+    #[error("could not resolve the host name {host:?}: {source}")]
+    Lookup {
+        /// The host name as the configuration gives it.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No address of the host accepted a TCP connection.
+    #[error("could not connect to {host} port {port}: {source}")]
+    Connect {
+        /// The host name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+        /// What the last address answered.
+        source: io::Error,
+    },
+    /// A stage took longer than it may.
+    #[error("{stage} took longer than {after:?}")]
+    Timeout {
+        /// What was being done.
+        stage: &'static str,
+        /// The limit.
+        after: Duration,
+    },
+    /// Client and server have no algorithm in common.
+    #[error("no common {kind} algorithm; configured here: {ours}; offered by the server: {theirs}")]
+    NoCommonAlgorithm {
+        /// Key exchange, host key, cipher, MAC or compression.
+        kind: String,
+        /// What we could have used.
+        ours: String,
+        /// What the server has.
+        theirs: String,
+    },
+    /// The configuration allows only algorithms that this program does not have.
+    #[error(
+        "{option} in the SSH configuration names none that is supported; configured: {configured}; supported: {supported}"
+    )]
+    UnsupportedAlgorithms {
+        /// The ssh_config keyword.
+        option: &'static str,
+        /// Its value.
+        configured: String,
+        /// What there is.
+        supported: String,
+    },
+    /// The SSH handshake failed for another reason.
+    #[error("the SSH handshake with {host} failed: {message}")]
+    Handshake {
+        /// The host name.
+        host: String,
+        /// The cause.
+        message: String,
+    },
+    /// The host key was not accepted.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// No authentication method succeeded.
+    #[error("{user}@{host}: permission denied ({attempts})")]
+    Authentication {
+        /// The remote user.
+        user: String,
+        /// The host name.
+        host: String,
+        /// Each method tried and why it failed.
+        attempts: String,
+        /// What the server would still accept, comma-separated; empty if it said nothing.
+        remaining: String,
+        /// A key file would have been tried, had its passphrase been known.
+        needs_passphrase: bool,
+    },
+    /// A key file that was named explicitly cannot be used.
+    #[error("the key file {path} cannot be used: {reason}")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// The passphrase is missing or wrong.
+        passphrase: bool,
+    },
+    /// The server refused to open a channel.
+    #[error("the server refused to open a channel: {0}")]
+    ChannelRefused(String),
+    /// The connection ended.
+    #[error("the connection was lost{}", .0.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Lost(Option<String>),
+    /// The command cannot be written for the remote shell.
+    #[error(transparent)]
+    Script(#[from] crate::framing::script::ScriptError),
+    /// The command, directory or environment cannot be written for the login shell.
+    #[error(transparent)]
+    ExecScript(#[from] crate::framing::exec::ExecScriptError),
+    /// No persistent shell could be started.
+    #[error("no shell could be started on the remote host: {0}")]
+    ShellStart(String),
+    /// No random bytes could be had from the system.
+    #[error("the system gave no random bytes: {0}")]
+    Random(String),
+    /// The call was cancelled.
+    #[error("the call was cancelled")]
+    Cancelled,
+}
+
+/// Why a host key was not accepted. `known_hosts` is where OpenSSH would look too.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HostKeyError {
+    /// The host is in none of the known_hosts files.
+    #[error("the host key of {host} is not known: {key_type} {fingerprint} (StrictHostKeyChecking {policy})")]
+    Unknown {
+        /// The name looked up: host, or `[host]:port`.
+        host: String,
+        /// Such as `ssh-ed25519`.
+        key_type: String,
+        /// `SHA256:…`.
+        fingerprint: String,
+        /// `yes` or `ask`.
+        policy: &'static str,
+    },
+    /// The host is known by another key of this type.
+    #[error(
+        "THE HOST KEY OF {host} HAS CHANGED: it now shows {key_type} {fingerprint}, but {file} line {line} has another \
+         key. Someone may be intercepting the connection, or the host was reinstalled"
+    )]
+    Changed {
+        /// The name looked up.
+        host: String,
+        /// The type of the key shown.
+        key_type: String,
+        /// Its fingerprint.
+        fingerprint: String,
+        /// The known_hosts file with the other key.
+        file: String,
+        /// The line there, from 1.
+        line: usize,
+    },
+    /// The key is marked `@revoked`.
+    #[error("the host key {key_type} {fingerprint} of {host} is marked @revoked in {file} line {line}")]
+    Revoked {
+        /// The name looked up.
+        host: String,
+        /// The type of the key shown.
+        key_type: String,
+        /// Its fingerprint.
+        fingerprint: String,
+        /// The known_hosts file.
+        file: String,
+        /// The line there, from 1.
+        line: usize,
+    },
+    /// A known_hosts file exists and cannot be read: whether the key is revoked or changed cannot be known.
+    #[error("{file} cannot be read: {message}")]
+    Unreadable {
+        /// The known_hosts file.
+        file: String,
+        /// What the system said.
+        message: String,
+    },
+    /// The server's key cannot be encoded, or is a certificate, which was not asked for.
+    #[error("the server showed a host key that cannot be checked: {0}")]
+    Unusable(String),
+}
+
+impl From<russh::Error> for SshError {
+    fn from(error: russh::Error) -> Self {
+        match error {
+            russh::Error::NoCommonAlgo { kind, ours, theirs } => {
+                Self::NoCommonAlgorithm { kind: format!("{kind:?}"), ours: ours.join(","), theirs: theirs.join(",") }
+            }
+            russh::Error::ChannelOpenFailure(reason) => Self::ChannelRefused(format!("{reason:?}")),
+            russh::Error::Disconnect | russh::Error::HUP | russh::Error::SendError | russh::Error::RecvError => {
+                Self::Lost(None)
+            }
+            other => Self::Lost(Some(other.to_string())),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Paths of the configuration on this machine, with their tokens expanded.
+
+use std::env;
+
+use super::error::SshError;
+use crate::openssh::{
+    effective_config::EffectiveConfig,
+    tokens::{Tokens, expand},
+};
+
+/// Expands `~`, `${VARIABLE}` and percent tokens in the value of a path option (ssh_config(5), TOKENS).
+///
+/// # Errors
+/// A token or variable that has no value here.
+pub(super) fn expand_path(
+    option: &'static str,
+    value: &str,
+    config: &EffectiveConfig,
+    typed: &str,
+) -> Result<String, SshError> {
+    let home = dirs::home_dir().unwrap_or_default();
+    let home = home.to_string_lossy();
+    let local_user = env::var("USER").or_else(|_| env::var("USERNAME")).unwrap_or_default();
+    let local_host = local_host_name();
+    let lookup = |name: &str| env::var(name).ok();
+    let tokens = Tokens {
+        home: &home,
+        local_user: &local_user,
+        user_id: local_user_id(),
+        local_host: &local_host,
+        remote_host: &config.host_name,
+        original_host: typed,
+        port: config.port,
+        remote_user: &config.user,
+        host_key_alias: config.host_key_alias.as_deref(),
+        jump: config.proxy_jump.as_deref().unwrap_or_default(),
+        env: &lookup,
+    };
+    expand(value, &tokens).map_err(|source| SshError::Token { option, source })
+}
+
+#[cfg(unix)]
+fn local_user_id() -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    dirs::home_dir().and_then(|home| home.metadata().ok()).map_or(0, |metadata| metadata.uid())
+}
+
+#[cfg(not(unix))]
+fn local_user_id() -> u32 {
+    0
+}
+
+fn local_host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| env::var("HOSTNAME").ok())
+        .or_else(|| env::var("COMPUTERNAME").ok())
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
+}

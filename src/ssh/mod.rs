@@ -1,0 +1,22 @@
+//! The only folder that names russh: resolving, dialling, checking host keys, authenticating, and what runs over the
+//! connection then.
+//!
+//! [`connection`] is the door: [`connection::Connection::open`] resolves, dials and authenticates, and its methods run
+//! commands ([`exec`]), start shells ([`shell`]) and move files ([`sftp`]).
+
+mod algorithms;
+pub mod authenticate;
+pub mod connection;
+mod dial;
+pub mod error;
+pub mod exec;
+pub mod exit_status;
+mod handler;
+mod host_key;
+mod local_path;
+pub mod output;
+pub mod resolve;
+pub mod sftp;
+pub mod shell;
+mod side_channel;
+mod transport;

@@ -1,0 +1,54 @@
+//! Asks OpenSSH itself what a destination means: `ssh -G`.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{process::Command, time::timeout};
+
+use super::error::SshError;
+use crate::openssh::{destination::Destination, effective_config::EffectiveConfig};
+
+/// `ssh -G` reads files and may run `Match exec` commands; it asks no network.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is to be connected: the destination as typed, and the options that win over the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Host, alias or `ssh://` address.
+    pub destination: Destination,
+    /// `User`, as `ssh -l`.
+    pub user: Option<String>,
+    /// `Port`, as `ssh -p`.
+    pub port: Option<u16>,
+    /// The configuration file, as `ssh -F`; `None` is the person's own.
+    pub config_file: Option<PathBuf>,
+}
+
+/// Runs `ssh -G` for the target.
+///
+/// # Errors
+/// `ssh` is missing, refuses, takes longer than ten seconds, or prints a configuration without host or user.
+pub async fn resolve(target: &Target) -> Result<EffectiveConfig, SshError> {
+    let mut command = Command::new("ssh");
+    command.args(["-G", "-T"]);
+    if let Some(file) = &target.config_file {
+        command.arg("-F").arg(file);
+    }
+    if let Some(user) = &target.user {
+        command.args(["-l", user]);
+    }
+    if let Some(port) = target.port {
+        command.args(["-p", &port.to_string()]);
+    }
+    command.args(["--", target.destination.as_str()]).stdin(Stdio::null()).kill_on_drop(true);
+    let output = timeout(TIME_LIMIT, command.output())
+        .await
+        .map_err(|_| SshError::Timeout { stage: "reading the SSH configuration with `ssh -G`", after: TIME_LIMIT })?
+        .map_err(SshError::ResolveRun)?;
+    let destination = target.destination.as_str().to_owned();
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(SshError::Resolve { destination, message });
+    }
+    EffectiveConfig::parse(&String::from_utf8_lossy(&output.stdout))
+        .map_err(|source| SshError::Config { destination, source })
+}

@@ -1,0 +1,155 @@
+//! Moves files over the SFTP subsystem (draft-ietf-secsh-filexfer-02), many requests in flight.
+
+mod download;
+mod error;
+mod paths;
+mod upload;
+
+use std::time::Duration;
+
+use russh::ChannelMsg;
+use russh_sftp::{
+    client::{Config, RawSftpSession, error::Error, rawsession::Limits},
+    protocol::{FileAttributes, Packet, StatusCode},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::error::TransferError;
+use super::connection::Connection;
+
+/// The most that is asked for in one request, in bytes: what OpenSSH's server answers in one packet.
+const LARGEST_CHUNK: u32 = 255 * 1024;
+/// The same for servers that do not announce their limits: what every server must support.
+const SMALLEST_CHUNK: u32 = 32 * 1024;
+/// Requests in flight. With [`LARGEST_CHUNK`] this fills a link of 100 MB/s at 40 ms, in 8 MiB of memory.
+const IN_FLIGHT: usize = 32;
+/// One request waits behind those before it; russh-sftp's default of 10 s is too short for a slow link.
+const REQUEST_LIMIT: Duration = Duration::from_secs(300);
+
+/// What was moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transferred {
+    /// The path at the destination, as it was resolved.
+    pub to: String,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// From the call to the end.
+    pub duration: Duration,
+}
+
+/// An SFTP session on a channel of its own.
+struct Sftp {
+    raw: RawSftpSession,
+    read_chunk: u32,
+    write_chunk: u32,
+    posix_rename: bool,
+    fsync: bool,
+}
+
+impl Connection {
+    async fn open_sftp(&self) -> Result<Sftp, TransferError> {
+        let mut channel = self.open_channel().await?;
+        channel.request_subsystem(true, "sftp").await.map_err(|_| self.lost())?;
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::Success) => break,
+                Some(ChannelMsg::Failure | ChannelMsg::Close) => return Err(TransferError::NoSftp),
+                Some(_) => {}
+                None => return Err(self.lost().into()),
+            }
+        }
+        let config =
+            Config { request_timeout_secs: REQUEST_LIMIT.as_secs(), max_packet_len: 512 * 1024, ..Config::default() };
+        let mut raw = RawSftpSession::new_with_config(channel.into_stream(), config);
+        let version = raw.init().await.map_err(|error| self.transfer_error("starting SFTP", "", error))?;
+        let offers = |name: &str| version.extensions.contains_key(name);
+        let (mut read_chunk, mut write_chunk) = (SMALLEST_CHUNK, SMALLEST_CHUNK);
+        if offers("limits@openssh.com")
+            && let Ok(limits) = raw.limits().await
+        {
+            let bounded = |limit: u64| u32::try_from(limit).unwrap_or(LARGEST_CHUNK).clamp(1, LARGEST_CHUNK);
+            let limits = Limits::from(limits);
+            read_chunk = limits.read_len.map_or(read_chunk, bounded);
+            write_chunk = limits.write_len.map_or(write_chunk, bounded);
+            raw.set_limits(limits);
+        }
+        let (posix_rename, fsync) = (offers("posix-rename@openssh.com"), offers("fsync@openssh.com"));
+        Ok(Sftp { raw, read_chunk, write_chunk, posix_rename, fsync })
+    }
+
+    /// The error of a request: of the connection if that is gone, else what the server said about this path.
+    fn transfer_error(&self, doing: &'static str, path: &str, error: Error) -> TransferError {
+        if self.is_closed() {
+            return self.lost().into();
+        }
+        TransferError::Remote { doing, path: path.to_owned(), message: message(&error) }
+    }
+}
+
+/// What a person reads of an SFTP error.
+fn message(error: &Error) -> String {
+    match error {
+        Error::Status(status) => match status.status_code {
+            StatusCode::NoSuchFile => "no such file or directory".to_owned(),
+            StatusCode::PermissionDenied => "permission denied".to_owned(),
+            _ => status.error_message.escape_debug().to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+impl Sftp {
+    /// The attributes behind a path, links followed; `None` if there is nothing.
+    async fn stat(&self, path: &str) -> Result<Option<FileAttributes>, Error> {
+        match self.raw.stat(path).await {
+            Ok(attributes) => Ok(Some(attributes.attrs)),
+            Err(Error::Status(status)) if status.status_code == StatusCode::NoSuchFile => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The path that links lead to, as the server spells it.
+    async fn real_path(&self, path: &str) -> Option<String> {
+        self.raw.realpath(path).await.ok()?.files.into_iter().next().map(|file| file.filename)
+    }
+
+    /// Renames over whatever is there: in one step where the server can, else the old file steps aside first and comes
+    /// back if the new one cannot take its place.
+    async fn replace(&self, from: &str, to: &str) -> Result<(), Error> {
+        if self.posix_rename {
+            let mut request = Vec::with_capacity(from.len() + to.len() + 8);
+            for path in [from, to] {
+                request.extend_from_slice(&u32::try_from(path.len()).unwrap_or(u32::MAX).to_be_bytes());
+                request.extend_from_slice(path.as_bytes());
+            }
+            return match self.raw.extended("posix-rename@openssh.com", request).await? {
+                Packet::Status(status) if status.status_code == StatusCode::Ok => Ok(()),
+                Packet::Status(status) => Err(status.into()),
+                _ => Err(Error::UnexpectedPacket),
+            };
+        }
+        let Err(refused) = self.raw.rename(from, to).await else { return Ok(()) };
+        let aside = format!("{from}.old");
+        if self.raw.rename(to, aside.as_str()).await.is_err() {
+            return Err(refused);
+        }
+        if let Err(error) = self.raw.rename(from, to).await {
+            let _ = self.raw.rename(aside.as_str(), to).await;
+            return Err(error);
+        }
+        let _ = self.raw.remove(aside.as_str()).await;
+        Ok(())
+    }
+}
+
+/// Ends early when the caller gives up.
+async fn unless_cancelled<T>(
+    cancelled: &CancellationToken,
+    work: impl Future<Output = Result<T, TransferError>>,
+) -> Result<T, TransferError> {
+    tokio::select! {
+        biased;
+        () = cancelled.cancelled() => Err(TransferError::Cancelled),
+        result = work => result,
+    }
+}

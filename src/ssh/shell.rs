@@ -1,0 +1,257 @@
+//! The persistent shell: one channel, one bash, commands in order.
+//!
+//! [`Shell`] sends, [`ShellTask`] owns the channel. Dropping the last [`Shell`] ends the shell.
+
+mod frame;
+
+use std::{sync::Arc, time::Duration};
+
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{
+    connection::Connection,
+    error::SshError,
+    exec::{Bounds, CommandResult, Ending, random_sentinel},
+    exit_status::ExitStatus,
+    output::{CommandOutput, OutputFolder},
+};
+use crate::{
+    capture::{Capture, Captured},
+    framing::{
+        decoder::{Progress, StreamDecoder, Trailer},
+        script::{self, ScriptError, ShellKind},
+    },
+};
+
+/// How long a shell may take to be ready; its login shell's startup files are run first.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// Bytes kept of what background processes print between two commands.
+const BETWEEN_BUDGET: usize = 4 * 1024;
+/// Commands that may wait for one shell before further callers wait themselves.
+const QUEUE: usize = 64;
+
+/// A handle to a persistent shell.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    requests: mpsc::Sender<Request>,
+}
+
+/// A command for the shell.
+#[derive(Debug)]
+pub struct ShellRequest {
+    /// The command, in the shell's language; any text.
+    pub command: String,
+    /// What it reads from stdin; `None` is `/dev/null`.
+    pub stdin: Option<Vec<u8>>,
+    /// When it is stopped.
+    pub bounds: Bounds,
+    /// Where output goes that is too long for a result.
+    pub folder: OutputFolder,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct ShellResult {
+    /// The command's own result.
+    pub command: CommandResult,
+    /// The working directory afterwards, as the shell spells it.
+    pub directory: Vec<u8>,
+    /// What background processes printed on either stream since the command before.
+    pub between: Captured,
+    /// The shell itself has ended.
+    pub shell_ended: bool,
+}
+
+type Reply = Result<ShellResult, ScriptError>;
+
+#[derive(Debug)]
+struct Request {
+    what: ShellRequest,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// Why a shell did not run a command.
+#[derive(Debug)]
+pub enum ShellRunError {
+    /// The shell had ended before; the command was not sent.
+    Gone,
+    /// The command cannot be written as a script.
+    Script(ScriptError),
+    /// The shell's task ended in the middle of the command.
+    Lost,
+}
+
+impl Shell {
+    /// Runs a command after those that wait already.
+    ///
+    /// # Errors
+    /// See [`ShellRunError`].
+    pub async fn run(&self, what: ShellRequest) -> Result<ShellResult, ShellRunError> {
+        let (reply, answer) = oneshot::channel();
+        if self.requests.send(Request { what, reply }).await.is_err() {
+            return Err(ShellRunError::Gone);
+        }
+        match answer.await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(error)) => Err(ShellRunError::Script(error)),
+            Err(_) => Err(ShellRunError::Lost),
+        }
+    }
+
+    /// Whether the shell has ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.requests.is_closed()
+    }
+}
+
+impl Connection {
+    /// Starts a shell.
+    ///
+    /// # Errors
+    /// The channel is refused, or no shell gets ready in time.
+    pub async fn start_shell(self: &Arc<Self>) -> Result<Shell, SshError> {
+        let (read, write) = self.open_channel().await?.split();
+        let start = ShellTask::start(Arc::clone(self), read, write);
+        let task = timeout(START_LIMIT, start)
+            .await
+            .map_err(|_| SshError::Timeout { stage: "starting a shell", after: START_LIMIT })??;
+        let (requests, waiting) = mpsc::channel(QUEUE);
+        tokio::spawn(task.run(waiting));
+        Ok(Shell { requests })
+    }
+}
+
+struct ShellTask {
+    connection: Arc<Connection>,
+    read: ChannelReadHalf,
+    write: Arc<ChannelWriteHalf<Msg>>,
+    kind: ShellKind,
+    pid: u32,
+    previous_status: u8,
+    directory: Vec<u8>,
+    jobs: Vec<u32>,
+    between: Capture,
+}
+
+/// What a message of the channel means for the shell.
+enum Event {
+    Stdout(bytes::Bytes),
+    Stderr(bytes::Bytes),
+    Status(ExitStatus),
+    /// The channel was closed: the shell has ended.
+    Closed,
+    /// The channel ended without being closed: the connection is lost.
+    Lost,
+    Other,
+}
+
+impl ShellTask {
+    async fn start(
+        connection: Arc<Connection>,
+        mut read: ChannelReadHalf,
+        write: ChannelWriteHalf<Msg>,
+    ) -> Result<Self, SshError> {
+        let sentinel = random_sentinel()?;
+        write.exec(false, script::LAUNCH).await?;
+        write.data_bytes(script::start(&sentinel)).await?;
+        let (mut stdout, mut stderr) = (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
+        let (mut noise, mut error_text) = (Vec::new(), Vec::new());
+        let (mut ready, mut quiet) = (None, false);
+        while ready.is_none() || !quiet {
+            match event(read.wait().await) {
+                Event::Stdout(bytes) => {
+                    if let Progress::Complete { trailer, .. } = stdout.push(&bytes, &mut noise) {
+                        ready = Trailer::parse(&trailer);
+                    }
+                    noise.clear();
+                }
+                Event::Stderr(bytes) => {
+                    quiet |= matches!(stderr.push(&bytes, &mut error_text), Progress::Complete { .. })
+                }
+                Event::Closed => {
+                    let said = String::from_utf8_lossy(&error_text).trim().escape_debug().to_string();
+                    return Err(SshError::ShellStart(if said.is_empty() {
+                        "it ended at once".to_owned()
+                    } else {
+                        said
+                    }));
+                }
+                Event::Lost => return Err(connection.lost()),
+                Event::Status(_) | Event::Other => {}
+            }
+            error_text.truncate(BETWEEN_BUDGET);
+        }
+        let Some(ready) = ready else { return Err(SshError::ShellStart("it did not answer".to_owned())) };
+        let kind = if ready.directory == b"bash" { ShellKind::Bash } else { ShellKind::Posix };
+        Ok(Self {
+            connection,
+            read,
+            write: Arc::new(write),
+            kind,
+            pid: ready.status,
+            previous_status: 0,
+            directory: Vec::new(),
+            jobs: Vec::new(),
+            between: Capture::new(BETWEEN_BUDGET / 2, BETWEEN_BUDGET / 2),
+        })
+    }
+
+    async fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
+        loop {
+            tokio::select! {
+                request = waiting.recv() => {
+                    let Some(Request { what, reply }) = request else { break };
+                    let result = if what.bounds.cancelled.is_cancelled() || what.bounds.ending.is_cancelled() {
+                        Ok(self.not_run())
+                    } else {
+                        self.frame(what).await
+                    };
+                    let ended = result.as_ref().is_ok_and(|result| result.shell_ended);
+                    if ended {
+                        // Before the answer: whoever gets it must see that this shell is gone.
+                        waiting.close();
+                    }
+                    let _ = reply.send(result);
+                    if ended {
+                        break;
+                    }
+                }
+                message = self.read.wait() => match event(message) {
+                    Event::Stdout(bytes) | Event::Stderr(bytes) => self.between.push(&bytes),
+                    Event::Closed | Event::Lost => break,
+                    Event::Status(_) | Event::Other => {}
+                }
+            }
+        }
+        let _ = self.write.close().await;
+    }
+
+    /// The answer to a call that was cancelled before its turn came.
+    fn not_run(&self) -> ShellResult {
+        let command = CommandResult {
+            ending: Ending::Cancelled,
+            process_gone: Some(true),
+            output: CommandOutput::default(),
+            duration: Duration::ZERO,
+            notice: Some("the command was cancelled while it waited for its turn; it was not run".to_owned()),
+        };
+        ShellResult { command, directory: self.directory.clone(), between: Captured::default(), shell_ended: false }
+    }
+}
+
+fn event(message: Option<ChannelMsg>) -> Event {
+    match message {
+        Some(ChannelMsg::Data { data }) => Event::Stdout(data),
+        Some(ChannelMsg::ExtendedData { data, .. }) => Event::Stderr(data),
+        Some(ChannelMsg::ExitStatus { exit_status }) => Event::Status(ExitStatus::Code(exit_status)),
+        Some(ChannelMsg::ExitSignal { signal_name, .. }) => Event::Status(ExitStatus::from_signal(&signal_name)),
+        Some(ChannelMsg::Close) => Event::Closed,
+        Some(_) => Event::Other,
+        None => Event::Lost,
+    }
+}

@@ -1,0 +1,281 @@
+//! One command on a persistent shell, from its script to its trailer.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use russh::{ChannelWriteHalf, client::Msg};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+use super::{Event, Reply, ShellRequest, ShellResult, ShellTask, event};
+use crate::{
+    capture::{Capture, Captured},
+    framing::{
+        decoder::{Progress, StreamDecoder, Trailer},
+        script::{self, ShellKind, Stdin},
+        stop::Target,
+    },
+    ssh::{
+        exec::{CommandResult, Ending, Stop, random_sentinel},
+        exit_status::ExitStatus,
+        output::{CommandOutput, Output},
+    },
+};
+
+/// How long a stopped command's trailer may take before the shell itself is ended.
+const TRAILER_AFTER_STOP: Duration = Duration::from_secs(2);
+/// Output of a shell that has ended may be held open by its background jobs; this long without any is the end of it.
+const QUIET_AFTER_EXIT: Duration = Duration::from_millis(300);
+
+/// A command that is running.
+struct Running {
+    started: Instant,
+    output: Output,
+    /// On a shell that is not bash: waits for the sign that the first line is being run.
+    go: Option<(StreamDecoder, Vec<u8>)>,
+    stdout: StreamDecoder,
+    stderr: StreamDecoder,
+    trailer: Option<Trailer>,
+    stderr_done: bool,
+    stop: Option<Stop>,
+    process_gone: Option<bool>,
+    late: Vec<u8>,
+    status: Option<ExitStatus>,
+    /// The stream is out of step: no trailer will be found any more.
+    broken: bool,
+}
+
+/// How the frame itself ended.
+enum End {
+    Complete,
+    ShellEnded,
+    ConnectionLost,
+}
+
+impl ShellTask {
+    /// Sends a command and reads to its end.
+    pub(super) async fn frame(&mut self, request: ShellRequest) -> Reply {
+        let Ok(sentinel) = random_sentinel() else { return Ok(self.no_random()) };
+        let Ok(delimiter) = random_sentinel() else { return Ok(self.no_random()) };
+        let go = (self.kind == ShellKind::Posix).then_some(&delimiter);
+        let stdin = request.stdin.as_deref().map_or(Stdin::Null, Stdin::Bytes);
+        let mut text =
+            script::command(self.kind, request.command.as_bytes(), stdin, self.previous_status, go, &delimiter)?;
+        let trailer = script::trailer(self.kind, &sentinel);
+        let (go, after_go) = match go {
+            None => {
+                text.extend_from_slice(&trailer);
+                (None, None)
+            }
+            Some(go) => (Some(StreamDecoder::new(go)), Some(trailer)),
+        };
+        let between = std::mem::replace(&mut self.between, fresh_between()).finish();
+        let mut running = Running {
+            started: Instant::now(),
+            output: Output::new(request.folder),
+            go: go.zip(after_go),
+            stdout: StreamDecoder::new(&sentinel),
+            stderr: StreamDecoder::new(&sentinel),
+            trailer: None,
+            stderr_done: false,
+            stop: None,
+            process_gone: None,
+            late: Vec::new(),
+            status: None,
+            broken: false,
+        };
+        // A task of its own: a script of megabytes must not wait for output that only this task can take.
+        let writer = send(Arc::clone(&self.write), text);
+        let end = self.read_frame(&mut running, request.bounds).await;
+        writer.abort();
+        Ok(self.result(running, end, between).await)
+    }
+
+    async fn read_frame(&mut self, running: &mut Running, bounds: crate::ssh::exec::Bounds) -> End {
+        let reached = bounds.reached(Duration::ZERO);
+        tokio::pin!(reached);
+        let mut stopping: Option<JoinHandle<Option<bool>>> = None;
+        let mut give_up: Option<Instant> = None;
+        let mut killed = false;
+        let end = loop {
+            if running.trailer.is_some() && running.stderr_done {
+                break End::Complete;
+            }
+            let quiet = running.status.is_some().then(|| Instant::now() + QUIET_AFTER_EXIT);
+            tokio::select! {
+                biased;
+                stop = &mut reached, if running.stop.is_none() => {
+                    running.stop = Some(stop);
+                    stopping = Some(self.stop_command(stop));
+                }
+                gone = async { match &mut stopping { Some(task) => task.await.ok().flatten(), None => pending().await } } => {
+                    stopping = None;
+                    running.process_gone = gone;
+                    give_up = Some(Instant::now() + if running.stop == Some(Stop::Ending) { Duration::ZERO } else { TRAILER_AFTER_STOP });
+                }
+                () = until(give_up) => {
+                    // The shell did not come back: it ignores SIGINT, or something that cannot be killed holds it.
+                    if killed {
+                        break End::ShellEnded;
+                    }
+                    killed = true;
+                    let stop = running.stop.unwrap_or(Stop::Cancelled);
+                    running.process_gone = self.connection.stop_processes(Target::Exec { pid: self.pid }, stop).await;
+                    give_up = Some(Instant::now() + QUIET_AFTER_EXIT);
+                }
+                message = self.read.wait() => match event(message) {
+                    Event::Stdout(bytes) => self.stdout(running, &bytes).await,
+                    Event::Stderr(bytes) => running.stderr(&bytes).await,
+                    Event::Status(status) => running.status = Some(status),
+                    Event::Closed => break End::ShellEnded,
+                    Event::Lost => break End::ConnectionLost,
+                    Event::Other => {}
+                },
+                () = until(quiet) => break End::ShellEnded,
+            }
+            if running.broken && running.stop.is_none() {
+                // Whatever wrote over the trailer: the shell cannot be trusted to be in step any more.
+                running.stop = Some(Stop::Cancelled);
+                give_up = Some(Instant::now());
+            }
+        };
+        if let Some(task) = stopping {
+            // The script must be over before another command runs: it would take that for its target.
+            running.process_gone = task.await.ok().flatten();
+        }
+        end
+    }
+
+    fn stop_command(&self, stop: Stop) -> JoinHandle<Option<bool>> {
+        let (connection, pid, jobs) = (Arc::clone(&self.connection), self.pid, self.jobs.clone());
+        tokio::spawn(async move { connection.stop_processes(Target::Shell { pid, jobs: &jobs }, stop).await })
+    }
+
+    async fn stdout(&mut self, running: &mut Running, bytes: &[u8]) {
+        let Some((go, _)) = &mut running.go else { return running.stdout(bytes).await };
+        let mut before = Vec::new();
+        if let Progress::Complete { rest, .. } = go.push(bytes, &mut before)
+            && let Some((_, trailer)) = running.go.take()
+        {
+            send(Arc::clone(&self.write), trailer);
+            running.stdout(&rest).await;
+        }
+        running.output.push_stdout(&before).await;
+    }
+
+    async fn result(&mut self, mut running: Running, end: End, between: Captured) -> ShellResult {
+        let mut rest = Vec::new();
+        if running.trailer.is_none() {
+            running.stdout.finish(&mut rest);
+            running.output.push_stdout(&rest).await;
+        }
+        rest.clear();
+        if !running.stderr_done {
+            running.stderr.finish(&mut rest);
+            running.output.push_stderr(&rest).await;
+        }
+        self.between.push(&running.late);
+        let mut notice = None;
+        let ending = match (end, running.stop) {
+            (End::ConnectionLost, _) => {
+                tokio::task::yield_now().await;
+                Ending::ConnectionLost(self.connection.reason())
+            }
+            (End::Complete | End::ShellEnded, Some(stop)) => stop.ending(),
+            (End::Complete, None) => {
+                let status = running.trailer.as_ref().map_or(0, |trailer| trailer.status);
+                Ending::Exited(ExitStatus::Code(status))
+            }
+            (End::ShellEnded, None) => Ending::Exited(running.status.unwrap_or(ExitStatus::Unreported)),
+        };
+        let shell_ended = match running.trailer {
+            Some(trailer) => {
+                self.previous_status = u8::try_from(trailer.status).unwrap_or(u8::MAX);
+                self.directory = trailer.directory;
+                self.jobs = trailer.jobs;
+                false
+            }
+            None => true,
+        };
+        if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
+            notice = Some("the shell itself has ended; the next command gets a new one, in the same directory but without the variables and functions of this one".to_owned());
+        }
+        let command = CommandResult {
+            ending,
+            process_gone: running.process_gone,
+            output: running.output.finish().await,
+            duration: running.started.elapsed(),
+            notice,
+        };
+        ShellResult { command, directory: self.directory.clone(), between, shell_ended }
+    }
+
+    fn no_random(&self) -> ShellResult {
+        ShellResult {
+            command: CommandResult {
+                ending: Ending::Cancelled,
+                process_gone: Some(true),
+                output: CommandOutput::default(),
+                duration: Duration::ZERO,
+                notice: Some("the system gave no random bytes; the command was not run".to_owned()),
+            },
+            directory: self.directory.clone(),
+            between: Captured::default(),
+            shell_ended: false,
+        }
+    }
+}
+
+impl Running {
+    async fn stdout(&mut self, bytes: &[u8]) {
+        if self.trailer.is_some() {
+            return self.late.extend_from_slice(bytes);
+        }
+        let mut output = Vec::new();
+        match self.stdout.push(bytes, &mut output) {
+            Progress::More => {}
+            Progress::Complete { trailer, rest } => {
+                self.trailer = Trailer::parse(&trailer);
+                self.broken |= self.trailer.is_none();
+                self.late.extend(rest);
+            }
+            Progress::Broken => self.broken = true,
+        }
+        self.output.push_stdout(&output).await;
+    }
+
+    async fn stderr(&mut self, bytes: &[u8]) {
+        if self.stderr_done {
+            return self.late.extend_from_slice(bytes);
+        }
+        let mut output = Vec::new();
+        match self.stderr.push(bytes, &mut output) {
+            Progress::More => {}
+            Progress::Complete { rest, .. } => {
+                self.stderr_done = true;
+                self.late.extend(rest);
+            }
+            Progress::Broken => self.broken = true,
+        }
+        self.output.push_stderr(&output).await;
+    }
+}
+
+fn fresh_between() -> Capture {
+    Capture::new(super::BETWEEN_BUDGET / 2, super::BETWEEN_BUDGET / 2)
+}
+
+fn send(write: Arc<ChannelWriteHalf<Msg>>, text: Vec<u8>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        // A failure shows on the reading side, as the end of the channel.
+        let _ = write.data_bytes(text).await;
+    })
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
