@@ -1,0 +1,61 @@
+//! What can go wrong with a session, apart from SSH itself.
+
+use super::{name::NameError, store::StoreError};
+use crate::{
+    openssh::destination::DestinationError,
+    ssh::{error::SshError, sftp::TransferError},
+};
+
+/// A failure of the session layer.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The host parameter.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// The name parameter.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The store of saved sessions.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// SSH; `session` is its name.
+    #[error("session {session:?}: {source}")]
+    Ssh {
+        /// The session's name.
+        session: String,
+        /// What failed.
+        source: SshError,
+    },
+    /// A file was not moved.
+    #[error("session {session:?}: {source}")]
+    Transfer {
+        /// The session's name.
+        session: String,
+        /// What failed.
+        source: TransferError,
+    },
+    /// There is no session of this name.
+    #[error("there is no session {name:?}{}", known(known_names))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known_names: Vec<String>,
+    },
+    /// No name was given and there is no default.
+    #[error("no session was named and there is no default session{}", known(known_names))]
+    NoDefault {
+        /// The names there are.
+        known_names: Vec<String>,
+    },
+    /// The password is not in memory any more.
+    #[error("session {0:?} needs its password again: passwords are never saved")]
+    NeedsPassword(String),
+    /// The call or the program is ending.
+    #[error("the call was cancelled before anything was sent")]
+    Cancelled,
+}
+
+fn known(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; there are: {}", names.join(", ")) }
+}

@@ -1,0 +1,493 @@
+//! A session of this process: what was asked for, the secrets in memory, the connection and the shells.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::{sync::Mutex as DialSlot, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    error::SessionError,
+    reconnect::{Reconnect, Situation, decide},
+    saved::SavedSession,
+    status::{SessionStatus, State, connected_at},
+};
+use crate::{
+    openssh::destination::Destination,
+    ssh::{
+        authenticate::Credentials,
+        connection::{Connection, Peer},
+        error::SshError,
+        exec::{Bounds, CommandResult, Ending, ExecRequest},
+        output::OutputFolder,
+        resolve::Target,
+        sftp::Transferred,
+        shell::{Shell, ShellRequest, ShellResult, ShellRunError},
+    },
+};
+
+/// How long connecting may take when nothing else is said.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to show that it is alive when somebody asks for it to be made anew.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// What all sessions of a process share.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The ssh_config file, as `ssh -F`.
+    pub config_file: Option<PathBuf>,
+    /// Where whole outputs are kept.
+    pub folder: OutputFolder,
+    /// Cancelled when the program ends.
+    pub ending: CancellationToken,
+}
+
+/// One named session, shared by all calls that use it.
+#[derive(Debug)]
+pub struct LiveSession {
+    /// What is saved of it.
+    pub saved: SavedSession,
+    target: Target,
+    credentials: Credentials,
+    limit: Duration,
+    surroundings: Surroundings,
+    /// Cancelled by `ssh_disconnect`: ends running commands.
+    closing: Mutex<CancellationToken>,
+    /// Counts the calls that are using the connection.
+    running: TaskTracker,
+    /// Held while dialling, so that many callers make one connection.
+    connection: DialSlot<Option<Arc<Connection>>>,
+    /// Each shell has a slot that is held while it starts.
+    shells: Mutex<HashMap<String, Arc<DialSlot<ShellSlot>>>>,
+    /// For listing; held for an assignment only.
+    last: Mutex<LastSeen>,
+}
+
+#[derive(Debug, Default)]
+struct LastSeen {
+    connection: Option<Arc<Connection>>,
+    peer: Option<Peer>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct ShellSlot {
+    /// The shell and the connection it runs over.
+    shell: Option<(Shell, Weak<Connection>)>,
+    directory: Vec<u8>,
+    ran_before: bool,
+}
+
+/// What a caller brings besides what is saved.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    /// The log-in secrets.
+    pub credentials: Credentials,
+    /// How long connecting may take.
+    pub limit: Option<Duration>,
+}
+
+impl LiveSession {
+    /// A session that is not connected yet.
+    ///
+    /// # Errors
+    /// The saved destination or user is not one that may be given to `ssh`.
+    pub fn new(saved: SavedSession, secrets: Secrets, surroundings: Surroundings) -> Result<Self, SessionError> {
+        let destination = Destination::parse(&saved.host)?;
+        if let Some(user) = &saved.user {
+            crate::openssh::destination::parse_user(user)?;
+        }
+        let target = Target {
+            destination,
+            user: saved.user.clone(),
+            port: saved.port,
+            config_file: surroundings.config_file.clone(),
+        };
+        let credentials = Credentials { key_path: saved.key_path.clone(), ..secrets.credentials };
+        Ok(Self {
+            saved,
+            target,
+            credentials,
+            limit: secrets.limit.unwrap_or(CONNECT_LIMIT),
+            closing: Mutex::new(surroundings.ending.child_token()),
+            surroundings,
+            running: TaskTracker::new(),
+            connection: DialSlot::new(None),
+            shells: Mutex::new(HashMap::new()),
+            last: Mutex::new(LastSeen::default()),
+        })
+    }
+
+    /// Whether a request to connect means this very session.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let secrets_known = |other: &Credentials| {
+            let ours = &self.credentials;
+            (other.password.is_none() || other.password == ours.password)
+                && (other.passphrase.is_none() || other.passphrase == ours.passphrase)
+        };
+        self.target == other.target
+            && self.credentials.key_path == other.credentials.key_path
+            && secrets_known(&other.credentials)
+    }
+
+    /// Whether the log-in that worked took a password.
+    #[must_use]
+    pub fn used_password(&self) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = |method: &str| {
+            last.peer.as_ref().is_some_and(|peer| peer.auth_method.split(',').any(|used| used == method))
+        };
+        took("password") || took("keyboard-interactive")
+    }
+
+    /// Whether it had a connection in this process.
+    #[must_use]
+    pub fn was_connected(&self) -> bool {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).peer.is_some()
+    }
+
+    /// The connection, made if there is none.
+    ///
+    /// # Errors
+    /// Connecting failed, needs a password that is gone, or was cancelled.
+    pub async fn connection(&self, cancelled: &CancellationToken) -> Result<Arc<Connection>, SessionError> {
+        let mut slot = tokio::select! {
+            slot = self.connection.lock() => slot,
+            () = cancelled.cancelled() => return Err(SessionError::Cancelled),
+        };
+        let alive = slot.as_ref().filter(|connection| !connection.is_closed()).cloned();
+        let situation = Situation {
+            alive: alive.is_some(),
+            needs_password: self.saved.password_auth || self.used_password(),
+            has_password: self.credentials.password.is_some(),
+            ending: self.surroundings.ending.is_cancelled(),
+        };
+        match (decide(situation), alive) {
+            (Reconnect::Reuse, Some(connection)) => Ok(connection),
+            (Reconnect::NeedsPassword, _) => Err(SessionError::NeedsPassword(self.name().to_owned())),
+            (Reconnect::Refuse, _) => Err(SessionError::Cancelled),
+            (Reconnect::Redial | Reconnect::Reuse, _) => {
+                let opened = tokio::select! {
+                    opened = Connection::open(&self.target, &self.credentials, self.limit) => opened,
+                    () = cancelled.cancelled() => return Err(SessionError::Cancelled),
+                    () = self.surroundings.ending.cancelled() => return Err(SessionError::Cancelled),
+                };
+                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+                match opened {
+                    Ok(connection) => {
+                        *closing = self.surroundings.ending.child_token();
+                        *last = LastSeen {
+                            peer: Some(connection.peer.clone()),
+                            connection: Some(Arc::clone(&connection)),
+                            error: None,
+                        };
+                        *slot = Some(Arc::clone(&connection));
+                        Ok(connection)
+                    }
+                    Err(error) => {
+                        last.error = Some(error.to_string());
+                        *slot = None;
+                        Err(self.ssh(error))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs a command on a channel of its own.
+    ///
+    /// # Errors
+    /// Only what happened before the command was sent.
+    pub async fn exec(&self, request: ExecCall<'_>) -> Result<CommandResult, SessionError> {
+        let _running = self.running.token();
+        let mut tried_again = false;
+        loop {
+            let connection = self.connection(&request.cancelled).await?;
+            let bounds = self.bounds(request.limit, &request.cancelled);
+            let attempt = ExecRequest {
+                command: request.command,
+                directory: request.directory,
+                environment: request.environment.clone(),
+                stdin: request.stdin.clone(),
+                bounds,
+                folder: self.surroundings.folder.clone(),
+            };
+            match connection.exec(attempt).await {
+                Ok(result) => {
+                    self.note_end(&result.ending);
+                    return Ok(result);
+                }
+                // Nothing was sent yet: the connection had died unnoticed.
+                Err(error) if !tried_again && self.drop_dead(&connection, &error).await => tried_again = true,
+                Err(error) => return Err(self.ssh(error)),
+            }
+        }
+    }
+
+    /// Runs a command in the shell of this name, which is started if there is none.
+    ///
+    /// # Errors
+    /// Only what happened before the command was sent.
+    pub async fn shell(&self, name: &str, call: ShellCall) -> Result<(ShellResult, Option<String>), SessionError> {
+        let _running = self.running.token();
+        let slot = {
+            let mut shells = self.shells.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(shells.entry(name.to_owned()).or_default())
+        };
+        let mut tried_again = false;
+        loop {
+            let connection = self.connection(&call.cancelled).await?;
+            let (shell, notice) = match self.ready_shell(&slot, &connection).await {
+                Ok(ready) => ready,
+                Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
+                    tried_again = true;
+                    continue;
+                }
+                Err(error) => return Err(self.ssh(error)),
+            };
+            let request = ShellRequest {
+                command: call.command.clone(),
+                stdin: call.stdin.clone(),
+                bounds: self.bounds(call.limit, &call.cancelled),
+                folder: self.surroundings.folder.clone(),
+            };
+            match shell.run(request).await {
+                Ok(result) => {
+                    let mut slot = slot.lock().await;
+                    if !result.directory.is_empty() {
+                        slot.directory.clone_from(&result.directory);
+                    }
+                    self.note_end(&result.command.ending);
+                    return Ok((result, notice));
+                }
+                Err(ShellRunError::Gone) if !tried_again => tried_again = true,
+                Err(ShellRunError::Script(error)) => return Err(self.ssh(error.into())),
+                Err(ShellRunError::Gone | ShellRunError::Lost) => return Err(self.ssh(connection.lost())),
+            }
+        }
+    }
+
+    /// The live shell of a slot, or a new one in the directory of the last.
+    async fn ready_shell(
+        &self,
+        slot: &DialSlot<ShellSlot>,
+        connection: &Arc<Connection>,
+    ) -> Result<(Shell, Option<String>), SshError> {
+        let mut slot = slot.lock().await;
+        if let Some((shell, over)) = &slot.shell
+            && !shell.is_gone()
+            && over.as_ptr() == Arc::as_ptr(connection)
+        {
+            return Ok((shell.clone(), None));
+        }
+        let shell = connection.start_shell().await?;
+        let mut notice = None;
+        if slot.ran_before {
+            let moved =
+                !slot.directory.is_empty() && change_directory(&shell, &slot.directory, &self.surroundings).await;
+            notice = Some(format!(
+                "this is a new shell{}; variables, functions and background jobs of the one before are gone",
+                if moved { " in the same directory" } else { "" }
+            ));
+        }
+        slot.ran_before = true;
+        slot.shell = Some((shell.clone(), Arc::downgrade(connection)));
+        Ok((shell, notice))
+    }
+
+    /// Sends a file.
+    ///
+    /// # Errors
+    /// See [`crate::ssh::sftp::TransferError`].
+    pub async fn upload(
+        &self,
+        local: &str,
+        remote: &str,
+        cancelled: &CancellationToken,
+    ) -> Result<Transferred, SessionError> {
+        let _running = self.running.token();
+        let connection = self.connection(cancelled).await?;
+        let stop = self.either(cancelled);
+        connection.upload(local, remote, &stop).await.map_err(|source| self.transfer(source))
+    }
+
+    /// Fetches a file.
+    ///
+    /// # Errors
+    /// See [`crate::ssh::sftp::TransferError`].
+    pub async fn download(
+        &self,
+        remote: &str,
+        local: &str,
+        cancelled: &CancellationToken,
+    ) -> Result<Transferred, SessionError> {
+        let _running = self.running.token();
+        let connection = self.connection(cancelled).await?;
+        let stop = self.either(cancelled);
+        connection.download(remote, local, &stop).await.map_err(|source| self.transfer(source))
+    }
+
+    /// Stops what runs and closes the connection, waiting up to `patience` for what runs.
+    pub async fn close(&self, patience: Duration) {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+        self.running.close();
+        let _ = timeout(patience, self.running.wait()).await;
+        self.running.reopen();
+        self.shells.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let connection = self.connection.lock().await.take();
+        if let Some(connection) = connection {
+            connection.close().await;
+        }
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).connection = None;
+    }
+
+    /// Makes sure of a connection that answers, dialling anew if the one there is does not.
+    ///
+    /// # Errors
+    /// As [`connection`](Self::connection).
+    pub async fn reconnect(&self, cancelled: &CancellationToken) -> Result<(), SessionError> {
+        let connection = self.connection(cancelled).await?;
+        if !connection.answers(ANSWER_LIMIT).await {
+            self.drop_dead(&connection, &connection.lost()).await;
+            self.connection(cancelled).await?;
+        }
+        Ok(())
+    }
+
+    /// The session as it is now.
+    #[must_use]
+    pub fn status(&self, default: bool) -> SessionStatus {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = last.connection.as_ref().filter(|connection| !connection.is_closed());
+        let peer = last.peer.as_ref();
+        let lost = last
+            .connection
+            .as_ref()
+            .filter(|connection| connection.is_closed())
+            .map(|connection| connection.lost().to_string());
+        SessionStatus {
+            name: self.name().to_owned(),
+            host: self.saved.host.clone(),
+            host_name: peer.map_or_else(|| self.saved.host.clone(), |peer| peer.host_name.clone()),
+            port: peer.map(|peer| peer.port).or(self.saved.port).unwrap_or(22),
+            user: peer.map(|peer| peer.user.clone()).or_else(|| self.saved.user.clone()).unwrap_or_default(),
+            state: match (connection, peer) {
+                (Some(_), _) => State::Connected,
+                (None, Some(_)) => State::Disconnected,
+                (None, None) => State::Saved,
+            },
+            default,
+            auth_method: peer.map(|peer| peer.auth_method.clone()),
+            host_key: peer.map(|peer| peer.host_key.clone()),
+            connected_at: connection.map(|connection| connected_at(&connection.peer)),
+            last_error: last.error.clone().or(lost),
+        }
+    }
+
+    /// What the person should know about how the connection was made.
+    #[must_use]
+    pub fn notice(&self) -> Option<String> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.peer.as_ref().and_then(|peer| peer.notice.clone())
+    }
+
+    fn name(&self) -> &str {
+        self.saved.name.as_str()
+    }
+
+    fn bounds(&self, limit: Option<Duration>, cancelled: &CancellationToken) -> Bounds {
+        Bounds { limit, cancelled: self.either(cancelled), ending: self.surroundings.ending.clone() }
+    }
+
+    /// A token that follows both the call and the session's own end.
+    fn either(&self, cancelled: &CancellationToken) -> CancellationToken {
+        let both = cancelled.child_token();
+        let (closing, follow) = (self.closing.lock().unwrap_or_else(PoisonError::into_inner).clone(), both.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = closing.cancelled() => follow.cancel(),
+                () = follow.cancelled() => {}
+            }
+        });
+        both
+    }
+
+    /// Forgets a connection over which nothing could be sent. `true` if there is sense in trying another.
+    async fn drop_dead(&self, connection: &Arc<Connection>, error: &SshError) -> bool {
+        let dead = matches!(error, SshError::Lost(_) | SshError::Timeout { .. });
+        if dead {
+            let mut slot = self.connection.lock().await;
+            if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+                *slot = None;
+            }
+        }
+        dead
+    }
+
+    fn note_end(&self, ending: &Ending) {
+        if let Ending::ConnectionLost(reason) = ending {
+            let text = SshError::Lost(reason.clone()).to_string();
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).error = Some(text);
+        }
+    }
+
+    fn ssh(&self, source: SshError) -> SessionError {
+        match source {
+            SshError::Cancelled => SessionError::Cancelled,
+            source => SessionError::Ssh { session: self.name().to_owned(), source },
+        }
+    }
+
+    fn transfer(&self, source: crate::ssh::sftp::TransferError) -> SessionError {
+        SessionError::Transfer { session: self.name().to_owned(), source }
+    }
+}
+
+/// A command for [`LiveSession::exec`].
+#[derive(Debug)]
+pub struct ExecCall<'a> {
+    /// The command.
+    pub command: &'a str,
+    /// The directory to run it in.
+    pub directory: Option<&'a str>,
+    /// Environment variables to add.
+    pub environment: Vec<(&'a str, &'a str)>,
+    /// Its stdin.
+    pub stdin: Vec<u8>,
+    /// How long it may run.
+    pub limit: Option<Duration>,
+    /// Cancelled when the caller gives up.
+    pub cancelled: CancellationToken,
+}
+
+/// A command for [`LiveSession::shell`].
+#[derive(Debug)]
+pub struct ShellCall {
+    /// The command.
+    pub command: String,
+    /// Its stdin.
+    pub stdin: Option<Vec<u8>>,
+    /// How long it may run.
+    pub limit: Option<Duration>,
+    /// Cancelled when the caller gives up.
+    pub cancelled: CancellationToken,
+}
+
+/// `true` if the new shell is in the directory now.
+async fn change_directory(shell: &Shell, directory: &[u8], surroundings: &Surroundings) -> bool {
+    let Ok(command) = String::from_utf8(crate::framing::script::change_directory(directory)) else { return false };
+    let bounds = Bounds {
+        limit: Some(Duration::from_secs(5)),
+        cancelled: surroundings.ending.child_token(),
+        ending: surroundings.ending.clone(),
+    };
+    let request = ShellRequest { command, stdin: None, bounds, folder: surroundings.folder.clone() };
+    shell.run(request).await.is_ok_and(|result| result.directory == directory)
+}

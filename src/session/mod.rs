@@ -1,0 +1,13 @@
+//! The product's noun: named sessions.
+//!
+//! [`registry`] finds one, [`live`] is one with its connection and shells, [`saved`] is what the [`store`] keeps of it,
+//! [`reconnect`] decides what a call does to a session that is not connected.
+
+pub mod error;
+pub mod live;
+pub mod name;
+pub mod reconnect;
+pub mod registry;
+pub mod saved;
+pub mod status;
+pub mod store;

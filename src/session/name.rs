@@ -1,0 +1,159 @@
+//! What a session is called.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name, in bytes. A name defaults to the destination as typed, and the longest sensible one,
+/// `ssh://` + 32 bytes of user + `@` + 253 bytes of DNS name + `:65535`, has to fit.
+pub const MAX_NAME_BYTES: usize = 320;
+
+/// The name of a session: 1 to [`MAX_NAME_BYTES`] bytes of one printable line, without white space at either end.
+///
+/// Anything people type as a destination (`user@host`, `ssh://u@h:22`, `[::1]:2222`) and any words (`my server`)
+/// will do. Names are compared byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SessionName(String);
+
+impl SessionName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SessionName {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        if name.trim().is_empty() {
+            return Err(NameError::Empty);
+        }
+        if name.len() > MAX_NAME_BYTES {
+            return Err(NameError::TooLong { bytes: name.len() });
+        }
+        if let Some(character) = name.chars().find(|c| breaks_a_line(*c)) {
+            return Err(NameError::ControlCharacter { code: character.into() });
+        }
+        if name.trim() != name {
+            return Err(NameError::OuterSpace);
+        }
+        Ok(Self(name))
+    }
+}
+
+impl TryFrom<&str> for SessionName {
+    type Error = NameError;
+
+    fn try_from(name: &str) -> Result<Self, NameError> {
+        Self::try_from(name.to_owned())
+    }
+}
+
+impl From<SessionName> for String {
+    fn from(name: SessionName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// Why a text cannot be the name of a session. The text itself is not repeated: it may be huge or unprintable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing in it, or white space alone.
+    #[error("a session name cannot be empty or only white space")]
+    Empty,
+    /// Longer than [`MAX_NAME_BYTES`].
+    #[error("a session name has at most {MAX_NAME_BYTES} bytes; this one has {bytes}")]
+    TooLong {
+        /// The length that was given, in bytes.
+        bytes: usize,
+    },
+    /// A control character, a line separator, or one that reverses the direction of the text after it.
+    #[error("a session name cannot contain the control character U+{code:04X}")]
+    ControlCharacter {
+        /// The first such character's code point.
+        code: u32,
+    },
+    /// White space at an end, which would make two names that look alike.
+    #[error("a session name cannot begin or end with white space")]
+    OuterSpace,
+}
+
+/// Names are shown inside one-line texts: what ends the line, or makes the rest of it read backwards, stays out.
+/// `char::is_control` knows neither Unicode's line separators nor its direction marks.
+fn breaks_a_line(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_type_is_a_name() {
+        let longest = "n".repeat(MAX_NAME_BYTES);
+        for text in [
+            "a",
+            "user@host",
+            "my server",
+            "ssh://u@h:22",
+            "[::1]:2222",
+            "fe80::1%eth0",
+            "büro-служба-机",
+            "-x",
+            &longest,
+        ] {
+            let name = SessionName::try_from(text).unwrap();
+            assert_eq!((name.as_str(), name.to_string().as_str()), (text, text));
+            let json = serde_json::to_string(&name).unwrap();
+            assert_eq!(json, serde_json::to_string(text).unwrap());
+            assert_eq!(serde_json::from_str::<SessionName>(&json).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn what_would_confuse_a_reader_is_refused_and_the_reason_said() {
+        let too_long = "é".repeat(MAX_NAME_BYTES / 2) + "x";
+        for (text, error, message) in [
+            ("", NameError::Empty, "a session name cannot be empty or only white space"),
+            (" \t\n", NameError::Empty, "a session name cannot be empty or only white space"),
+            (&*too_long, NameError::TooLong { bytes: 321 }, "a session name has at most 320 bytes; this one has 321"),
+            (
+                "a\nb",
+                NameError::ControlCharacter { code: 10 },
+                "a session name cannot contain the control character U+000A",
+            ),
+            (
+                "a\0",
+                NameError::ControlCharacter { code: 0 },
+                "a session name cannot contain the control character U+0000",
+            ),
+            (
+                "a\u{1b}[2J",
+                NameError::ControlCharacter { code: 0x1b },
+                "a session name cannot contain the control character U+001B",
+            ),
+            (
+                "a\u{202e}b",
+                NameError::ControlCharacter { code: 0x202e },
+                "a session name cannot contain the control character U+202E",
+            ),
+            (" a", NameError::OuterSpace, "a session name cannot begin or end with white space"),
+            ("a\u{a0}", NameError::OuterSpace, "a session name cannot begin or end with white space"),
+        ] {
+            let refused = SessionName::try_from(text).unwrap_err();
+            assert_eq!((&refused, refused.to_string().as_str()), (&error, message), "{text:?}");
+            let json = serde_json::to_string(text).unwrap();
+            assert!(serde_json::from_str::<SessionName>(&json).is_err(), "{text:?}");
+        }
+    }
+}

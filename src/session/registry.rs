@@ -1,0 +1,336 @@
+//! All sessions of a process, and the store they share with other processes.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    error::SessionError,
+    live::{LiveSession, Secrets, Surroundings},
+    name::SessionName,
+    saved::SavedSession,
+    status::SessionStatus,
+    store::{Loaded, Store, StoreError},
+};
+use crate::ssh::output::OutputFolder;
+
+/// How long `ssh_disconnect` waits for commands to be stopped.
+const DISCONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// The same when the program ends, which has a second in all.
+const ENDING_PATIENCE: Duration = Duration::from_millis(800);
+
+/// Where a registry finds what it needs.
+#[derive(Debug, Clone)]
+pub struct RegistryOptions {
+    /// The ssh_config file, as `ssh -F`; `None` is the person's own.
+    pub ssh_config: Option<PathBuf>,
+    /// The file of saved sessions.
+    pub store: PathBuf,
+    /// The folder for whole outputs.
+    pub output: PathBuf,
+}
+
+/// All sessions, by name.
+#[derive(Debug)]
+pub struct SessionRegistry {
+    store: Store,
+    surroundings: Surroundings,
+    /// A plain mutex, held for look-ups and assignments only, never across an await.
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    live: BTreeMap<SessionName, Arc<LiveSession>>,
+    /// Set by `ssh_set_default`.
+    chosen: Option<SessionName>,
+    /// The first that was connected in this process: what an agent means by "the" session.
+    first: Option<SessionName>,
+}
+
+/// A session to be connected.
+#[derive(Debug)]
+pub struct ConnectRequest {
+    /// What is to be saved of it.
+    pub saved: SavedSession,
+    /// What is not.
+    pub secrets: Secrets,
+}
+
+/// What `ssh_sessions` shows.
+#[derive(Debug)]
+pub struct Listing {
+    /// Every session there is, by name.
+    pub sessions: Vec<SessionStatus>,
+    /// The default.
+    pub default: Option<SessionName>,
+    /// What the person should know about the store.
+    pub notice: Option<String>,
+}
+
+impl SessionRegistry {
+    /// A registry without sessions; nothing is read yet.
+    #[must_use]
+    pub fn new(options: RegistryOptions) -> Arc<Self> {
+        Arc::new(Self {
+            store: Store::new(options.store),
+            surroundings: Surroundings {
+                config_file: options.ssh_config,
+                folder: OutputFolder::new(options.output),
+                ending: CancellationToken::new(),
+            },
+            sessions: Mutex::new(Sessions::default()),
+        })
+    }
+
+    /// Connects a session and saves it. The flag of the notice's absence: all went as asked.
+    ///
+    /// # Errors
+    /// The session is not connected; one of the same name that was there before is as it was.
+    pub async fn connect(
+        &self,
+        request: ConnectRequest,
+        cancelled: &CancellationToken,
+    ) -> Result<(SessionStatus, Vec<String>), SessionError> {
+        let name = request.saved.name.clone();
+        let wanted = Arc::new(LiveSession::new(request.saved, request.secrets, self.surroundings.clone())?);
+        let mut notices = Vec::new();
+        // A new name is taken at once, so that a second call for it shares the connection being made.
+        let (session, replaced) = {
+            let mut sessions = self.lock();
+            match sessions.live.get(&name).cloned() {
+                Some(same) if same.is_same(&wanted) => (same, None),
+                Some(other) => (wanted, Some(other)),
+                None => {
+                    sessions.live.insert(name.clone(), Arc::clone(&wanted));
+                    (wanted, None)
+                }
+            }
+        };
+        if let Err(error) = session.connection(cancelled).await {
+            let mut sessions = self.lock();
+            if sessions.live.get(&name).is_some_and(|held| Arc::ptr_eq(held, &session) && !held.was_connected()) {
+                sessions.live.remove(&name);
+            }
+            return Err(error);
+        }
+        {
+            let mut sessions = self.lock();
+            sessions.live.insert(name.clone(), Arc::clone(&session));
+            sessions.first.get_or_insert_with(|| name.clone());
+        }
+        if let Some(replaced) = replaced {
+            notices
+                .push(format!("the session {name} had another destination or other credentials before; it was closed"));
+            replaced.close(DISCONNECT_PATIENCE).await;
+        }
+        notices.extend(session.notice());
+        let saved = SavedSession { password_auth: session.used_password(), ..session.saved.clone() };
+        match self.update(move |document| document.put(saved)).await {
+            Ok(loaded) => notices.extend(loaded.notice),
+            Err(error) => notices.push(format!("it is connected, but could not be saved: {}", with_causes(&error))),
+        }
+        let default = self.default_name(None).as_ref() == Some(&name);
+        Ok((session.status(default), notices))
+    }
+
+    /// The session of this name, or the default one.
+    ///
+    /// # Errors
+    /// There is none, or the store that might know it cannot be read.
+    pub async fn lookup(&self, name: Option<&str>) -> Result<Arc<LiveSession>, SessionError> {
+        if let Some(found) = self.find_live(name) {
+            return Ok(found);
+        }
+        let loaded = self.load().await?;
+        let known_names = || {
+            let mut names: Vec<String> = self.lock().live.keys().map(ToString::to_string).collect();
+            names.extend(loaded.document.sessions.iter().map(|saved| saved.name.to_string()));
+            names.sort();
+            names.dedup();
+            names
+        };
+        let name = match name {
+            Some(name) => SessionName::try_from(name)
+                .map_err(|_| SessionError::Unknown { name: name.to_owned(), known_names: known_names() })?,
+            None => self
+                .default_name(Some(&loaded))
+                .ok_or_else(|| SessionError::NoDefault { known_names: known_names() })?,
+        };
+        if let Some(found) = self.lock().live.get(&name) {
+            return Ok(Arc::clone(found));
+        }
+        let saved = loaded
+            .document
+            .get(&name)
+            .ok_or_else(|| SessionError::Unknown { name: name.to_string(), known_names: known_names() })?;
+        let session = Arc::new(LiveSession::new(saved.clone(), Secrets::default(), self.surroundings.clone())?);
+        let mut sessions = self.lock();
+        Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
+    }
+
+    /// Every session, of this process and saved.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list(&self) -> Result<Listing, SessionError> {
+        let loaded = self.load().await?;
+        let default = self.default_name(Some(&loaded));
+        let is_default = |name: &SessionName| default.as_ref() == Some(name);
+        let mut statuses: BTreeMap<SessionName, SessionStatus> = BTreeMap::new();
+        for saved in &loaded.document.sessions {
+            if let Ok(session) = LiveSession::new(saved.clone(), Secrets::default(), self.surroundings.clone()) {
+                statuses.insert(saved.name.clone(), session.status(is_default(&saved.name)));
+            }
+        }
+        for (name, session) in &self.lock().live {
+            statuses.insert(name.clone(), session.status(is_default(name)));
+        }
+        Ok(Listing { sessions: statuses.into_values().collect(), default, notice: loaded.notice })
+    }
+
+    /// Makes sure that a session has a connection that answers.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup) and [`LiveSession::connection`].
+    pub async fn reconnect(
+        &self,
+        name: Option<&str>,
+        cancelled: &CancellationToken,
+    ) -> Result<SessionStatus, SessionError> {
+        let session = self.lookup(name).await?;
+        session.reconnect(cancelled).await?;
+        let default = self.is_default(&session).await;
+        Ok(session.status(default))
+    }
+
+    /// Closes a session's connection; with `forget`, the session is no longer saved either.
+    ///
+    /// # Errors
+    /// There is no such session, or it cannot be removed from the store.
+    pub async fn disconnect(&self, name: Option<&str>, forget: bool) -> Result<SessionStatus, SessionError> {
+        let session = self.lookup(name).await?;
+        let default = self.is_default(&session).await;
+        session.close(DISCONNECT_PATIENCE).await;
+        if forget {
+            let name = session.saved.name.clone();
+            let removed = name.clone();
+            self.update(move |document| {
+                document.remove(&removed);
+            })
+            .await?;
+            let mut sessions = self.lock();
+            sessions.live.remove(&name);
+            sessions.chosen.take_if(|held| *held == name);
+            sessions.first.take_if(|held| *held == name);
+        }
+        Ok(session.status(default && !forget))
+    }
+
+    /// Makes a session the one that calls without a name use, in this process and, as long as nothing else is
+    /// connected there, in later ones.
+    ///
+    /// # Errors
+    /// There is no such session, or the choice cannot be saved.
+    pub async fn set_default(&self, name: &str) -> Result<SessionStatus, SessionError> {
+        let session = self.lookup(Some(name)).await?;
+        let name = session.saved.name.clone();
+        self.lock().chosen = Some(name.clone());
+        self.update(move |document| document.default = Some(name)).await?;
+        Ok(session.status(true))
+    }
+
+    /// Ends everything: stops running commands, closes connections. Takes less than a second.
+    pub async fn shut_down(&self) {
+        self.surroundings.ending.cancel();
+        let sessions: Vec<_> = std::mem::take(&mut self.lock().live).into_values().collect();
+        let closing = sessions.iter().map(|session| session.close(ENDING_PATIENCE));
+        futures_util::future::join_all(closing).await;
+    }
+
+    async fn is_default(&self, session: &LiveSession) -> bool {
+        let loaded = self.load().await.ok();
+        self.default_name(loaded.as_ref()).as_ref() == Some(&session.saved.name)
+    }
+
+    fn find_live(&self, name: Option<&str>) -> Option<Arc<LiveSession>> {
+        let sessions = self.lock();
+        match name {
+            Some(name) => {
+                sessions.live.iter().find(|(held, _)| held.as_str() == name).map(|(_, session)| Arc::clone(session))
+            }
+            None => {
+                let name = sessions.chosen.as_ref().or(sessions.first.as_ref())?;
+                sessions.live.get(name).cloned()
+            }
+        }
+    }
+
+    /// In this order: chosen here, connected here first, chosen and saved, the only one there is. What was chosen long
+    /// ago must not win over what was just connected.
+    fn default_name(&self, loaded: Option<&Loaded>) -> Option<SessionName> {
+        let sessions = self.lock();
+        let here = sessions.chosen.clone().or_else(|| sessions.first.clone());
+        let document = loaded.map(|loaded| &loaded.document);
+        let saved =
+            || document.and_then(|document| document.default.clone().filter(|name| document.get(name).is_some()));
+        let only = || {
+            let mut names = sessions
+                .live
+                .keys()
+                .chain(document.iter().flat_map(|document| document.sessions.iter().map(|saved| &saved.name)));
+            let first = names.next()?;
+            names.all(|name| name == first).then(|| first.clone())
+        };
+        here.or_else(saved).or_else(only)
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        let store = self.store.clone();
+        off_thread(move || store.load()).await
+    }
+
+    async fn update(
+        &self,
+        change: impl FnOnce(&mut super::saved::StoreDocument) + Send + 'static,
+    ) -> Result<Loaded, StoreError> {
+        let store = self.store.clone();
+        off_thread(move || store.update(change)).await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Files block; the async threads must not.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::Read(PathBuf::new(), std::io::Error::other(error))),
+    }
+}
+
+/// An error with all that caused it, in one line.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
