@@ -1,0 +1,11 @@
+//! The only folder that knows MCP and JSON.
+//!
+//! [`transport`] carries messages, [`server`] answers them, [`tools`] has one file for each tool: its parameters, its
+//! result and what it does with the session registry.
+
+mod outcome;
+mod params;
+pub mod server;
+mod tool_error;
+mod tools;
+pub mod transport;

@@ -1,0 +1,123 @@
+//! The MCP server: a registry handle and the tool catalogue, without state of its own.
+
+use std::sync::Arc;
+
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams, CompleteResult,
+        Implementation, JsonObject, ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
+        ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsResult,
+        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    },
+    service::RequestContext,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::tools;
+use crate::session::registry::SessionRegistry;
+
+/// What a client tells its model about this server. The first 250 characters are all that some show.
+const INSTRUCTIONS: &str = "\
+SSH sessions for remote servers: connect once with ssh_connect, then run shell commands (ssh_shell keeps directory and \
+variables, ssh_exec is stateless) and move files over SFTP (ssh_upload, ssh_download). Sessions reconnect by themselves.
+
+- ssh_connect(host) takes anything `ssh` takes: an alias of ~/.ssh/config, user@host, an address. Log-in uses the \
+person's ssh-agent and keys; password only if it must be.
+- Tools without `session` use the default session: the one chosen with ssh_set_default, else the first one connected. \
+ssh_sessions lists all, saved ones too; a saved session connects on first use.
+- ssh_shell runs in a persistent bash: cd, variables, functions and options stay. ssh_exec gives each command its own \
+channel, so several run at once; use it for long or parallel work.
+- A command that fails is a normal result: look at the last line, such as [exit 1 · 12 ms]. A result that is an error \
+means that the call itself could not be carried out, and says what to do next.
+- timeoutMs stops the remote process, not just the waiting. Long output is cut in the middle; the last line names a \
+local file with all of it.
+- After `connection lost` the command may have run: check before you run it again.";
+
+/// Answers the requests of one client.
+#[derive(Debug, Clone)]
+pub struct SshServer {
+    pub(super) registry: Arc<SessionRegistry>,
+}
+
+impl SshServer {
+    /// A server for the sessions of this registry.
+    #[must_use]
+    pub fn new(registry: Arc<SessionRegistry>) -> Self {
+        Self { registry }
+    }
+}
+
+/// One call of a tool.
+pub(super) struct Call<'a> {
+    pub(super) registry: &'a SessionRegistry,
+    pub(super) arguments: Option<JsonObject>,
+    /// Cancelled when the client gives the call up.
+    pub(super) cancelled: CancellationToken,
+}
+
+impl ServerHandler for SshServer {
+    fn get_info(&self) -> ServerConfig {
+        let name = Implementation::new("mcp-ssh-sessions", env!("CARGO_PKG_VERSION")).with_title("SSH sessions");
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(name)
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(tools::catalogue()))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        tools::catalogue().into_iter().find(|tool| tool.name == name)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let call = Call { registry: &self.registry, arguments: request.arguments, cancelled: context.ct.clone() };
+        let result = tools::call(&request.name, call)
+            .await
+            .ok_or_else(|| ErrorData::invalid_params(format!("unknown tool {:?}", request.name), None))?;
+        Ok(result.unwrap_or_else(super::tool_error::ToolError::into_result).into())
+    }
+
+    // rmcp answers these with empty lists; what is not declared must be refused.
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+    }
+
+    async fn complete(
+        &self,
+        _: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+    }
+}

@@ -1,0 +1,125 @@
+//! A tool call that could not be carried out: what failed, and what to do next.
+
+use rmcp::model::{CallToolResult, ContentBlock};
+
+use crate::{
+    session::{error::SessionError, registry::with_causes},
+    ssh::{
+        error::{HostKeyError, SshError},
+        sftp::TransferError,
+    },
+};
+
+/// A message and a hint. It becomes a failed tool result, which the model reads, never a JSON-RPC error, which it may not.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ToolError {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+impl ToolError {
+    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+
+    pub(super) fn into_result(self) -> CallToolResult {
+        CallToolResult::error(vec![ContentBlock::text(format!("{}\nhint: {}", self.message, self.hint))])
+    }
+}
+
+impl From<SessionError> for ToolError {
+    fn from(error: SessionError) -> Self {
+        let hint = match &error {
+            SessionError::Destination(_) => {
+                "host is a host name, an address, an alias of ~/.ssh/config, user@host or ssh://user@host:port"
+                    .to_owned()
+            }
+            SessionError::Name(_) => "choose another name".to_owned(),
+            SessionError::Store(_) => "see to that file, or start mcp-ssh-sessions with --store FILE".to_owned(),
+            SessionError::Ssh { source, .. } | SessionError::Transfer { source: TransferError::Ssh(source), .. } => {
+                of_ssh(source)
+            }
+            SessionError::Transfer { source, .. } => of_transfer(source).to_owned(),
+            SessionError::Unknown { .. } => "call ssh_sessions for the list, or ssh_connect to make it".to_owned(),
+            SessionError::NoDefault { .. } => {
+                "name one with the parameter session, call ssh_set_default, or make one with ssh_connect".to_owned()
+            }
+            SessionError::NeedsPassword(name) => {
+                format!("call ssh_connect with name {name:?}, the same host and the password")
+            }
+            SessionError::Cancelled => "call again if it is still wanted".to_owned(),
+        };
+        Self { message: with_causes(&error), hint }
+    }
+}
+
+fn of_ssh(error: &SshError) -> String {
+    match error {
+        SshError::ResolveRun(_) => "install the OpenSSH client (Debian: apt-get install openssh-client)".into(),
+        SshError::Resolve { .. } | SshError::Config { .. } | SshError::Token { .. } => {
+            "run `ssh -G HOST` in a terminal and mend ~/.ssh/config".into()
+        }
+        SshError::Unsupported { .. } => {
+            "name a host that can be reached directly, or drop the option for this host".into()
+        }
+        SshError::Lookup { .. } => "check the spelling of host, or the HostName in ~/.ssh/config".into(),
+        SshError::Connect { .. } => "check host and port, and that an SSH server is running there".into(),
+        SshError::Timeout { .. } => "check that the host can be reached, or give more time with timeoutMs".into(),
+        SshError::NoCommonAlgorithm { .. } | SshError::UnsupportedAlgorithms { .. } => {
+            "allow an algorithm for this host in ~/.ssh/config that both sides have".into()
+        }
+        SshError::Handshake { .. } => "check that host and port are those of an SSH server".into(),
+        SshError::HostKey(error) => of_host_key(error),
+        SshError::Authentication { needs_passphrase: true, .. } => {
+            "give the passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into()
+        }
+        SshError::Authentication { remaining, .. } if remaining.is_empty() => {
+            "check user, keyPath and password; `ssh HOST` in a terminal shows whether it works at all".into()
+        }
+        SshError::Authentication { remaining, .. } => {
+            format!("the server accepts: {remaining}; give user, keyPath or password to ssh_connect accordingly")
+        }
+        SshError::KeyFile { passphrase: true, .. } => {
+            "give the right passphrase, or add the key to ssh-agent with ssh-add".into()
+        }
+        SshError::KeyFile { .. } => "keyPath must name a private key file".into(),
+        SshError::ChannelRefused(_) => {
+            "the server allows only so many channels at once; wait for a running command, or call again".into()
+        }
+        SshError::Lost(_) => "call again: the session reconnects by itself".into(),
+        SshError::Script(_) => "write the byte with printf or put it into a file with ssh_upload".into(),
+        SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
+        SshError::ShellStart(_) => "the account may be restricted; ssh_exec may still work".into(),
+        SshError::Random(_) | SshError::Cancelled => "call again".into(),
+    }
+}
+
+fn of_host_key(error: &HostKeyError) -> String {
+    match error {
+        HostKeyError::Unknown { .. } => {
+            "have the person run `ssh HOST` once in a terminal, compare the fingerprint and answer yes; \
+                                         then call again"
+                .into()
+        }
+        HostKeyError::Changed { host, file, .. } => format!(
+            "have the person find out why; if the host was really reinstalled: `ssh-keygen -R '{host}' -f '{file}'`, then \
+             `ssh HOST` once"
+        ),
+        HostKeyError::Revoked { .. } => "do not connect; the person who revoked the key knows why".into(),
+        HostKeyError::Unreadable { .. } => "mend the permissions of that file".into(),
+        HostKeyError::Unusable(_) => "the server is not one that can be trusted".into(),
+    }
+}
+
+fn of_transfer(error: &TransferError) -> &'static str {
+    match error {
+        TransferError::NoSftp => "enable `Subsystem sftp` on the server, or move the content with ssh_exec and stdin",
+        TransferError::Local { .. } => "check localPath, its permissions and the free space; nothing was changed",
+        TransferError::Remote { .. } => "check remotePath, its permissions and the free space; nothing was changed",
+        TransferError::Directory(_) => "pack it with tar first, and move that file",
+        TransferError::NotAFile(_) => "name a regular file; ssh_exec with cat reads other things",
+        TransferError::Path(_) => "write the path of the file itself",
+        TransferError::Length { .. } => "call again when nothing writes to the file",
+        TransferError::Cancelled | TransferError::Ssh(_) => "call again if it is still wanted",
+    }
+}

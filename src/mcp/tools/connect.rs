@@ -1,0 +1,82 @@
+//! `ssh_connect`
+
+use rmcp::model::{CallToolResult, Tool};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Effects, session, session::SessionResult};
+use crate::{
+    mcp::{params::Milliseconds, params::schema, server::Call, tool_error::ToolError},
+    openssh::destination::Destination,
+    password::Password,
+    session::{error::SessionError, live::Secrets, name::SessionName, registry::ConnectRequest, saved::SavedSession},
+    ssh::authenticate::Credentials,
+};
+
+pub(super) const NAME: &str = "ssh_connect";
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ConnectParams {
+    /// Host name, address, user@host or alias of ~/.ssh/config
+    host: String,
+    /// Name for the session; default: host
+    name: Option<String>,
+    user: Option<String>,
+    #[schemars(range(min = 1))]
+    port: Option<u16>,
+    /// Private key file; default: as ssh finds it
+    key_path: Option<String>,
+    /// For an encrypted key file
+    #[schemars(with = "Option<String>")]
+    passphrase: Option<Password>,
+    /// Kept in memory only
+    #[schemars(with = "Option<String>")]
+    password: Option<Password>,
+    /// Time to connect in; default 30000
+    timeout_ms: Option<Milliseconds>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ConnectResult {
+    session: SessionResult,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    notices: Vec<String>,
+}
+
+pub(super) fn tool() -> Tool {
+    super::describe::<ConnectParams>(
+        NAME,
+        "Connect over SSH",
+        "Open a named SSH session to a remote server. Uses the person's OpenSSH configuration, keys, ssh-agent and \
+         known_hosts. The session is saved (without secrets) and reconnects by itself.",
+        Effects { read_only: false, destructive: false, idempotent: true, open_world: true },
+    )
+    .with_raw_output_schema(schema::<ConnectResult>())
+}
+
+pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+    let params: ConnectParams = super::arguments(NAME, &mut call)?;
+    if params.port == Some(0) {
+        return Err(ToolError::new("ssh_connect: port 0 is no port", "give a port from 1 to 65535, or none"));
+    }
+    let destination = Destination::parse(&params.host).map_err(SessionError::from)?;
+    let name = params.name.unwrap_or_else(|| destination.as_str().to_owned());
+    let saved = SavedSession {
+        name: SessionName::try_from(name).map_err(SessionError::from)?,
+        host: destination.as_str().to_owned(),
+        user: params.user,
+        port: params.port,
+        key_path: params.key_path,
+        password_auth: false,
+        extra: serde_json::Map::new(),
+    };
+    let credentials = Credentials { key_path: None, passphrase: params.passphrase, password: params.password };
+    let secrets = Secrets { credentials, limit: params.timeout_ms.map(Milliseconds::duration) };
+    let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.cancelled).await?;
+    let result = ConnectResult { session: status.into(), notices };
+    let text = [vec![result.session.line()], result.notices.clone()].concat().join("\nnotice: ");
+    session::both(text, &result)
+}

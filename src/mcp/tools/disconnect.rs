@@ -1,0 +1,43 @@
+//! `ssh_disconnect`
+
+use rmcp::model::{CallToolResult, Tool};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Effects, session, session::SessionResult};
+use crate::mcp::{params::schema, server::Call, tool_error::ToolError};
+
+pub(super) const NAME: &str = "ssh_disconnect";
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct DisconnectParams {
+    /// Default: the default session
+    session: Option<String>,
+    /// Delete the saved session too
+    #[serde(default)]
+    forget: bool,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct DisconnectResult {
+    session: SessionResult,
+    forgotten: bool,
+}
+
+pub(super) fn tool() -> Tool {
+    super::describe::<DisconnectParams>(
+        NAME,
+        "Disconnect an SSH session",
+        "Close a session: its running commands are stopped, its shells end. It stays saved unless forget is true.",
+        Effects { read_only: false, destructive: false, idempotent: true, open_world: false },
+    )
+    .with_raw_output_schema(schema::<DisconnectResult>())
+}
+
+pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+    let params: DisconnectParams = super::arguments(NAME, &mut call)?;
+    let status = call.registry.disconnect(params.session.as_deref(), params.forget).await?;
+    let result = DisconnectResult { session: status.into(), forgotten: params.forget };
+    let kept = if params.forget { "forgotten" } else { "kept in the saved sessions" };
+    session::both(format!("{} ({kept})", result.session.line()), &result)
+}

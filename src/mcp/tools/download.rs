@@ -1,0 +1,38 @@
+//! `ssh_download`
+
+use rmcp::model::{CallToolResult, Tool};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Effects, transfer, transfer::TransferResult};
+use crate::mcp::{params::schema, server::Call, tool_error::ToolError};
+
+pub(super) const NAME: &str = "ssh_download";
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct DownloadParams {
+    remote_path: String,
+    /// A file, or a directory to put it into
+    local_path: String,
+    /// Default: the default session
+    session: Option<String>,
+}
+
+pub(super) fn tool() -> Tool {
+    super::describe::<DownloadParams>(
+        NAME,
+        "Download a file",
+        "Copy a remote file to this machine over SFTP, keeping mode and times. The local file is replaced only when \
+         the copy is complete. ~ is home on either side.",
+        Effects { read_only: false, destructive: true, idempotent: true, open_world: true },
+    )
+    .with_raw_output_schema(schema::<TransferResult>())
+}
+
+pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+    let params: DownloadParams = super::arguments(NAME, &mut call)?;
+    let session = call.registry.lookup(params.session.as_deref()).await?;
+    let moved = session.download(&params.remote_path, &params.local_path, &call.cancelled).await?;
+    transfer::result("downloaded", moved)
+}

@@ -1,0 +1,71 @@
+//! The tools, one file each: name and description, parameters, result, and a body that asks the session registry.
+
+mod connect;
+mod disconnect;
+mod download;
+mod exec;
+mod reconnect;
+mod session;
+mod sessions;
+mod set_default;
+mod shell;
+mod transfer;
+mod upload;
+
+use rmcp::model::{CallToolResult, Tool, ToolAnnotations};
+use schemars::JsonSchema;
+
+use super::{params, server::Call, tool_error::ToolError};
+
+/// Every tool, in the order in which a newcomer needs them.
+pub(super) fn catalogue() -> Vec<Tool> {
+    vec![
+        connect::tool(),
+        exec::tool(),
+        shell::tool(),
+        upload::tool(),
+        download::tool(),
+        sessions::tool(),
+        reconnect::tool(),
+        disconnect::tool(),
+        set_default::tool(),
+    ]
+}
+
+/// Carries a call out; `None` if there is no such tool.
+pub(super) async fn call(name: &str, call: Call<'_>) -> Option<Result<CallToolResult, ToolError>> {
+    Some(match name {
+        connect::NAME => connect::call(call).await,
+        exec::NAME => exec::call(call).await,
+        shell::NAME => shell::call(call).await,
+        upload::NAME => upload::call(call).await,
+        download::NAME => download::call(call).await,
+        sessions::NAME => sessions::call(call).await,
+        reconnect::NAME => reconnect::call(call).await,
+        disconnect::NAME => disconnect::call(call).await,
+        set_default::NAME => set_default::call(call).await,
+        _ => return None,
+    })
+}
+
+/// What a call of the tool may do, for clients that ask before they allow it.
+#[derive(Clone, Copy)]
+struct Effects {
+    read_only: bool,
+    destructive: bool,
+    idempotent: bool,
+    open_world: bool,
+}
+
+fn describe<P: JsonSchema>(name: &'static str, title: &str, description: &'static str, effects: Effects) -> Tool {
+    let annotations = ToolAnnotations::with_title(title)
+        .read_only(effects.read_only)
+        .destructive(effects.destructive)
+        .idempotent(effects.idempotent)
+        .open_world(effects.open_world);
+    Tool::new(name, description, params::schema::<P>()).with_title(title).with_annotations(annotations)
+}
+
+fn arguments<P: JsonSchema + serde::de::DeserializeOwned>(name: &str, call: &mut Call<'_>) -> Result<P, ToolError> {
+    params::parse(name, &params::schema::<P>(), call.arguments.take())
+}

@@ -1,0 +1,105 @@
+//! What several tools say about a session.
+
+use rmcp::model::{CallToolResult, ContentBlock};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    mcp::tool_error::ToolError,
+    session::status::{SessionStatus, State},
+};
+
+/// A session, as programs read it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SessionResult {
+    name: String,
+    /// As it was given
+    host: String,
+    /// As the SSH configuration resolves it
+    host_name: String,
+    port: u16,
+    user: String,
+    state: StateResult,
+    /// Whether calls without a session use it
+    default: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_method: Option<String>,
+    /// Fingerprint
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connected_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum StateResult {
+    Connected,
+    Disconnected,
+    Saved,
+}
+
+impl From<SessionStatus> for SessionResult {
+    fn from(status: SessionStatus) -> Self {
+        Self {
+            name: status.name,
+            host: status.host,
+            host_name: status.host_name,
+            port: status.port,
+            user: status.user,
+            state: match status.state {
+                State::Connected => StateResult::Connected,
+                State::Disconnected => StateResult::Disconnected,
+                State::Saved => StateResult::Saved,
+            },
+            default: status.default,
+            auth_method: status.auth_method,
+            host_key: status.host_key,
+            connected_at: status.connected_at,
+            last_error: status.last_error,
+        }
+    }
+}
+
+impl SessionResult {
+    /// One line with everything that the structured form says.
+    pub(super) fn line(&self) -> String {
+        let user = if self.user.is_empty() { String::new() } else { format!("{}@", self.user) };
+        let state = match self.state {
+            StateResult::Connected => "connected",
+            StateResult::Disconnected => "disconnected",
+            StateResult::Saved => "saved",
+        };
+        let mut line = format!("{}: {state}, {user}{} port {}", self.name, self.host_name, self.port);
+        if self.host != self.host_name {
+            line.push_str(&format!(" (host {})", self.host));
+        }
+        for (what, value) in [
+            ("login by ", &self.auth_method),
+            ("host key ", &self.host_key),
+            ("since ", &self.connected_at),
+            ("last error: ", &self.last_error),
+        ] {
+            if let Some(value) = value {
+                line.push_str(&format!(", {what}{value}"));
+            }
+        }
+        if self.default {
+            line.push_str(", default");
+        }
+        line
+    }
+}
+
+/// A result in both forms. Some clients show only the one, some only the other: each is complete.
+pub(super) fn both(text: String, structured: &impl Serialize) -> Result<CallToolResult, ToolError> {
+    let structured = serde_json::to_value(structured).map_err(|error| {
+        ToolError::new(format!("the result cannot be written as JSON: {error}"), "report this as a bug")
+    })?;
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    result.structured_content = Some(structured);
+    Ok(result)
+}

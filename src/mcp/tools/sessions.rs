@@ -1,0 +1,48 @@
+//! `ssh_sessions`
+
+use rmcp::model::{CallToolResult, Tool};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Effects, session, session::SessionResult};
+use crate::mcp::{params::schema, server::Call, tool_error::ToolError};
+
+pub(super) const NAME: &str = "ssh_sessions";
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct SessionsParams {}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct SessionsResult {
+    sessions: Vec<SessionResult>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<String>,
+}
+
+pub(super) fn tool() -> Tool {
+    super::describe::<SessionsParams>(
+        NAME,
+        "List SSH sessions",
+        "List all SSH sessions: connected, disconnected and saved, and which is the default.",
+        Effects { read_only: true, destructive: false, idempotent: true, open_world: false },
+    )
+    .with_raw_output_schema(schema::<SessionsResult>())
+}
+
+pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+    let SessionsParams {} = super::arguments(NAME, &mut call)?;
+    let listing = call.registry.list().await?;
+    let result = SessionsResult {
+        sessions: listing.sessions.into_iter().map(SessionResult::from).collect(),
+        default: listing.default.map(|name| name.to_string()),
+        notice: listing.notice,
+    };
+    let mut lines: Vec<String> = result.sessions.iter().map(SessionResult::line).collect();
+    if lines.is_empty() {
+        lines.push("no sessions; make one with ssh_connect".to_owned());
+    }
+    lines.extend(result.notice.as_ref().map(|notice| format!("notice: {notice}")));
+    session::both(lines.join("\n"), &result)
+}

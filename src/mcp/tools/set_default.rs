@@ -1,0 +1,37 @@
+//! `ssh_set_default`
+
+use rmcp::model::{CallToolResult, Tool};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Effects, session, session::SessionResult};
+use crate::mcp::{params::schema, server::Call, tool_error::ToolError};
+
+pub(super) const NAME: &str = "ssh_set_default";
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct SetDefaultParams {
+    session: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct SetDefaultResult {
+    session: SessionResult,
+}
+
+pub(super) fn tool() -> Tool {
+    super::describe::<SetDefaultParams>(
+        NAME,
+        "Set the default SSH session",
+        "Set which session is used when no name is given.",
+        Effects { read_only: false, destructive: false, idempotent: true, open_world: false },
+    )
+    .with_raw_output_schema(schema::<SetDefaultResult>())
+}
+
+pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+    let params: SetDefaultParams = super::arguments(NAME, &mut call)?;
+    let status = call.registry.set_default(&params.session).await?;
+    let result = SetDefaultResult { session: status.into() };
+    session::both(result.session.line(), &result)
+}

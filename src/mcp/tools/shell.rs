@@ -1,0 +1,56 @@
+//! `ssh_shell`
+
+use rmcp::model::{CallToolResult, Tool};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Effects;
+use crate::{
+    mcp::{outcome, outcome::ShellPart, params::Milliseconds, server::Call, tool_error::ToolError},
+    session::live::ShellCall,
+};
+
+pub(super) const NAME: &str = "ssh_shell";
+
+/// The shell that is meant when none is named.
+const MAIN: &str = "main";
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ShellParams {
+    /// For bash; any number of lines
+    command: String,
+    /// Default: the default session
+    session: Option<String>,
+    /// Name of the shell; each has its own state
+    shell: Option<String>,
+    /// Default: /dev/null
+    stdin: Option<String>,
+    /// Stop the command after this time, keeping the shell; default: never
+    timeout_ms: Option<Milliseconds>,
+}
+
+pub(super) fn tool() -> Tool {
+    super::describe::<ShellParams>(
+        NAME,
+        "Run a command in a persistent shell",
+        "Run a command in a persistent, non-interactive bash on the remote server: directory, variables, functions and \
+         options stay for the next call. Commands on one shell run in order.",
+        Effects { read_only: false, destructive: true, idempotent: false, open_world: true },
+    )
+}
+
+pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+    let params: ShellParams = super::arguments(NAME, &mut call)?;
+    let session = call.registry.lookup(params.session.as_deref()).await?;
+    let shell = params.shell.unwrap_or_else(|| MAIN.to_owned());
+    let request = ShellCall {
+        command: params.command,
+        stdin: params.stdin.map(String::into_bytes),
+        limit: params.timeout_ms.map(Milliseconds::duration),
+        cancelled: call.cancelled,
+    };
+    let (result, notice) = session.shell(&shell, request).await?;
+    let part = ShellPart { shell, directory: result.directory, between: result.between, notice };
+    Ok(outcome::result(session.saved.name.as_str(), &result.command, Some(part)))
+}

@@ -1,0 +1,3 @@
+//! How messages come and go.
+
+pub mod stdio;
