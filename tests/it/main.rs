@@ -1,0 +1,3 @@
+//! The integration tests: one binary, against an in-process SSH server and the real sshd.
+
+mod support;

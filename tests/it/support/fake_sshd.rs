@@ -1,0 +1,227 @@
+//! An SSH server inside the test process that runs real commands and serves real files, and that can be told to fail:
+//! to cut its connections, to stall, to change its host key, to refuse connections.
+//!
+//! It follows sshd(8) where a client can see it, with one exception: what a client sends to a process that does not
+//! read is queued without bound, because russh grants window on receipt. Test the back-pressure of uploads with
+//! `OpenSshd`.
+
+mod connection;
+mod relay;
+mod sftp;
+mod wire;
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use russh::keys::{PrivateKey, PublicKey};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::{keys, processes, ssh_config};
+
+/// What a `FakeSshd` is and whom it lets in.
+pub(crate) struct FakeSshdSettings {
+    /// The host key.
+    pub(crate) host_key: PrivateKey,
+    /// The only user there is.
+    pub(crate) user: String,
+    /// The user's password; `None`: the method `password` is not offered.
+    pub(crate) password: Option<String>,
+    /// The keys that log in as the user.
+    pub(crate) authorized_keys: Vec<PublicKey>,
+    /// HOME and working folder of the processes, and SFTP's starting folder; `None`: a temporary one of its own.
+    pub(crate) home: Option<PathBuf>,
+    /// Sessions per connection beyond which opening a channel fails (`sshd_config` `MaxSessions`).
+    pub(crate) max_sessions: usize,
+    /// Whether `signal` requests (RFC 4254 section 6.9) reach the process; many servers ignore them.
+    pub(crate) honour_signals: bool,
+    /// The shell that runs the commands, as `login_shell -c COMMAND`.
+    pub(crate) login_shell: String,
+    /// Text shown before authentication (`sshd_config` `Banner`).
+    pub(crate) banner: Option<String>,
+}
+
+impl Default for FakeSshdSettings {
+    fn default() -> Self {
+        Self {
+            host_key: keys::ed25519(),
+            user: "agent".to_owned(),
+            password: None,
+            authorized_keys: Vec::new(),
+            home: None,
+            max_sessions: 10,
+            honour_signals: true,
+            login_shell: "/bin/sh".to_owned(),
+            banner: None,
+        }
+    }
+}
+
+/// A running server on 127.0.0.1. Dropping it closes the listener and the connections and kills the processes.
+pub(crate) struct FakeSshd {
+    server: Arc<Server>,
+    listening: Mutex<Option<JoinHandle<()>>>,
+    stalled: watch::Sender<bool>,
+    _own_home: Option<tempfile::TempDir>,
+}
+
+impl FakeSshd {
+    /// Starts the server on a free port. Must be called inside a tokio runtime.
+    pub(crate) fn start(settings: FakeSshdSettings) -> Self {
+        let own_home = settings.home.is_none().then(|| tempfile::tempdir().expect("a temporary folder"));
+        let home = settings.home.clone().or_else(|| own_home.as_ref().map(|folder| folder.path().to_owned()));
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("a listener can be non-blocking");
+        let (stalled, watch_stalled) = watch::channel(false);
+        let server = Arc::new(Server {
+            port: listener.local_addr().expect("a bound listener has an address").port(),
+            host_key: Mutex::new(settings.host_key.clone()),
+            home: home.unwrap_or_default(),
+            settings,
+            stalled: watch_stalled,
+            accepted: AtomicUsize::new(0),
+            live: Mutex::default(),
+            commands: Mutex::default(),
+            process_groups: Mutex::new(Some(HashSet::new())),
+        });
+        let listener = TcpListener::from_std(listener).expect("a runtime with I/O");
+        let listening = Mutex::new(Some(tokio::spawn(Arc::clone(&server).accept(listener))));
+        Self { server, listening, stalled, _own_home: own_home }
+    }
+
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    /// The address it listens on.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port()).into()
+    }
+
+    /// HOME of the processes.
+    pub(crate) fn home(&self) -> &Path {
+        &self.server.home
+    }
+
+    /// The host key that new connections see.
+    pub(crate) fn host_public_key(&self) -> PublicKey {
+        lock(&self.server.host_key).public_key().clone()
+    }
+
+    /// The `known_hosts` line of the host key, with a line end.
+    pub(crate) fn known_hosts_line(&self) -> String {
+        keys::known_hosts_line(self.port(), &self.host_public_key())
+    }
+
+    /// Writes a `known_hosts` and an `ssh_config` into `folder`, with which `ssh -F PATH alias` logs in once an `extra`
+    /// line names the identity file; `extra` lines come first, so that they win.
+    pub(crate) fn write_ssh_config(&self, folder: &Path, alias: &str, extra: &str) -> PathBuf {
+        let known_hosts = folder.join("known_hosts");
+        fs::write(&known_hosts, self.known_hosts_line()).expect("a writable folder");
+        let user = &self.server.settings.user;
+        let host = ssh_config::host(alias, extra, self.port(), user, &known_hosts);
+        ssh_config::write(folder, alias, &host)
+    }
+
+    /// Connections accepted so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.server.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Every `exec` command received so far, in order.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        lock(&self.server.commands).clone()
+    }
+
+    /// Cuts all live TCP connections, without an SSH goodbye. Their processes lose their pipes, as under sshd. On a
+    /// runtime of one thread it happens at the caller's next await.
+    pub(crate) fn drop_connections(&self) {
+        for (_, connection) in lock(&self.server.live).drain() {
+            connection.abort();
+        }
+    }
+
+    /// From now on nothing is read from or written to old and new connections, which stay open.
+    pub(crate) fn stall(&self) {
+        self.stalled.send_replace(true);
+    }
+
+    /// Ends `stall`: what was held back flows again.
+    pub(crate) fn resume(&self) {
+        self.stalled.send_replace(false);
+    }
+
+    /// Gives new connections a new Ed25519 host key, and returns its public half.
+    pub(crate) fn replace_host_key(&self) -> PublicKey {
+        *lock(&self.server.host_key) = keys::ed25519();
+        self.host_public_key()
+    }
+
+    /// Closes (`true`) or reopens (`false`) the listener: new connections get ECONNREFUSED, live ones stay.
+    pub(crate) async fn refuse_connections(&self, refuse: bool) {
+        let listening = lock(&self.listening).take();
+        if let Some(task) = listening {
+            task.abort();
+            let _ = task.await;
+        }
+        if !refuse {
+            let listener = TcpListener::bind(self.address()).await.expect("the port is still free");
+            *lock(&self.listening) = Some(tokio::spawn(Arc::clone(&self.server).accept(listener)));
+        }
+    }
+}
+
+impl Drop for FakeSshd {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.listening).take() {
+            task.abort();
+        }
+        self.drop_connections();
+        let groups = lock(&self.server.process_groups).take().unwrap_or_default();
+        let groups = groups.iter().map(|group| format!("-{group}"));
+        let others = processes::of_connections_to(self.port());
+        let targets: Vec<String> = groups.chain(others.iter().map(u32::to_string)).collect();
+        processes::signal("KILL", &targets);
+    }
+}
+
+/// What the connections share.
+struct Server {
+    settings: FakeSshdSettings,
+    port: u16,
+    host_key: Mutex<PrivateKey>,
+    home: PathBuf,
+    stalled: watch::Receiver<bool>,
+    accepted: AtomicUsize,
+    live: Mutex<HashMap<usize, AbortHandle>>,
+    commands: Mutex<Vec<String>>,
+    /// The groups of the processes started; `None` once the server is being dropped, when none may be started any more.
+    process_groups: Mutex<Option<HashSet<u32>>>,
+}
+
+impl Server {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        while let Ok((stream, client)) = listener.accept().await {
+            let number = self.accepted.fetch_add(1, Ordering::SeqCst);
+            let server = Arc::clone(&self);
+            // Locked across the start, so that a connection that ends at once finds its own entry to remove.
+            let mut live = lock(&self.live);
+            let connection = tokio::spawn(async move {
+                connection::serve(&server, stream, client).await;
+                lock(&server.live).remove(&number);
+            });
+            live.insert(number, connection.abort_handle());
+        }
+    }
+}
+
+/// A panic while one of these locks is held has failed its test already; the others go on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

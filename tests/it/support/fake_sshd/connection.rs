@@ -1,0 +1,325 @@
+//! One connection: authentication, channels and their requests.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::PublicKey;
+use russh::server::{
+    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey, run_stream,
+};
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Error, MethodKind, MethodSet, Pty, Sig, SshId};
+use russh_sftp::server as sftp_server;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::relay::{self, ChannelEnd, Input};
+use super::{Server, lock, processes, sftp, wire};
+
+/// Bytes between SFTP and its channel: two of the largest packets.
+const SFTP_BUFFER: usize = 512 << 10;
+
+/// Serves `stream` until the connection ends.
+pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: SocketAddr) {
+    let _ = stream.set_nodelay(true);
+    let config = Config {
+        server_id: SshId::Standard("SSH-2.0-FakeSshd".into()),
+        methods: methods(server),
+        auth_rejection_time: Duration::from_millis(1),
+        keys: vec![lock(&server.host_key).clone()],
+        max_auth_attempts: 6,
+        inactivity_timeout: None,
+        ..Config::default()
+    };
+    let connection = Connection {
+        server: Arc::clone(server),
+        client,
+        places: Arc::new(Semaphore::new(server.settings.max_sessions)),
+        channels: HashMap::new(),
+    };
+    let (near, far) = tokio::io::duplex(wire::QUEUED_OUTPUT);
+    let session = async {
+        if let Ok(session) = run_stream(Arc::new(config), near, connection).await {
+            let _ = session.await;
+        }
+    };
+    tokio::join!(session, wire::proxy(stream, far, server.stalled.clone()));
+}
+
+fn methods(server: &Server) -> MethodSet {
+    let mut methods = MethodSet::empty();
+    methods.push(MethodKind::PublicKey);
+    if server.settings.password.is_some() {
+        methods.push(MethodKind::Password);
+    }
+    if server.settings.authorized_keys.is_empty() && server.settings.password.is_some() {
+        methods.remove(MethodKind::PublicKey);
+    }
+    methods
+}
+
+struct Connection {
+    server: Arc<Server>,
+    client: SocketAddr,
+    places: Arc<Semaphore>,
+    channels: HashMap<ChannelId, OpenChannel>,
+}
+
+/// What the connection keeps of a channel. Dropping it tells `ChannelEnd::closed`.
+struct OpenChannel {
+    input: mpsc::UnboundedSender<Input>,
+    _closed: oneshot::Sender<()>,
+    /// Until a request says what serves the channel.
+    idle: Option<IdleChannel>,
+    process_group: Option<u32>,
+}
+
+struct IdleChannel {
+    output: ChannelWriteHalf<Msg>,
+    input: mpsc::UnboundedReceiver<Input>,
+    closed: oneshot::Receiver<()>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn register(&mut self, channel: Channel<Msg>, place: Option<OwnedSemaphorePermit>) {
+        let (input, receive_input) = mpsc::unbounded_channel();
+        let (closed, await_closed) = oneshot::channel();
+        let id = channel.id();
+        // The reading half goes: it would hold up the whole connection when its queue is full.
+        let (_, output) = channel.split();
+        let idle = IdleChannel { output, input: receive_input, closed: await_closed, place };
+        let open = OpenChannel { input, _closed: closed, idle: Some(idle), process_group: None };
+        self.channels.insert(id, open);
+    }
+
+    /// The end of a channel that nothing serves yet, to serve it.
+    fn claim(&mut self, channel: ChannelId, session: &Session) -> Option<ChannelEnd> {
+        let IdleChannel { output, input, closed, place } = self.channels.get_mut(&channel)?.idle.take()?;
+        Some(ChannelEnd { session: session.handle(), output, input, closed, place })
+    }
+
+    fn authentication(&self, accepted: bool) -> Auth {
+        if accepted {
+            Auth::Accept
+        } else {
+            Auth::Reject { proceed_with_methods: Some(methods(&self.server)), partial_success: false }
+        }
+    }
+
+    fn authorized(&self, user: &str, key: &PublicKey) -> bool {
+        let settings = &self.server.settings;
+        user == settings.user && settings.authorized_keys.iter().any(|known| known.key_data() == key.key_data())
+    }
+
+    /// Starts a process for the channel, in a process group of its own.
+    fn run(&mut self, channel: ChannelId, arguments: &[&OsStr], session: &mut Session) -> Result<(), Error> {
+        let Some(end) = self.claim(channel, session) else {
+            return session.channel_failure(channel);
+        };
+        let Some((child, group)) = self.spawn(arguments) else {
+            return session.channel_failure(channel);
+        };
+        if let Some(open) = self.channels.get_mut(&channel) {
+            open.process_group = Some(group);
+        }
+        let server = Arc::clone(&self.server);
+        tokio::spawn(async move {
+            relay::process(end, child).await;
+            // A group that outlives its leader is killed with the server; the number of a dead one may be used again.
+            let target = [format!("-{group}")];
+            let alive = tokio::task::spawn_blocking(move || processes::signal("0", &target)).await;
+            if !alive.unwrap_or(true)
+                && let Some(groups) = lock(&server.process_groups).as_mut()
+            {
+                groups.remove(&group);
+            }
+        });
+        session.channel_success(channel)
+    }
+
+    fn spawn(&self, arguments: &[&OsStr]) -> Option<(Child, u32)> {
+        let Server { settings, home, port, .. } = &*self.server;
+        let (ip, client) = (self.client.ip(), self.client.port());
+        let mut command = Command::new(&settings.login_shell);
+        command
+            .env_clear()
+            .env("HOME", home)
+            .env("USER", &settings.user)
+            .env("LOGNAME", &settings.user)
+            .env("SHELL", &settings.login_shell)
+            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()))
+            .env("SSH_CLIENT", format!("{ip} {client} {port}"))
+            .env("SSH_CONNECTION", format!("{ip} {client} 127.0.0.1 {port}"))
+            .current_dir(home)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if arguments.is_empty() {
+            // A dash before its name tells a shell that it is a log-in shell.
+            let name = settings.login_shell.rsplit('/').next().unwrap_or_default();
+            command.arg0(format!("-{name}"));
+        }
+        command.args(arguments);
+        let mut groups = lock(&self.server.process_groups);
+        let groups = groups.as_mut()?;
+        let child = command.spawn().ok()?;
+        let group = child.id()?;
+        groups.insert(group);
+        Some((child, group))
+    }
+}
+
+impl Handler for Connection {
+    type Error = Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.server.settings.banner.clone())
+    }
+
+    async fn auth_none(&mut self, _user: &str) -> Result<Auth, Error> {
+        Ok(self.authentication(false))
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Error> {
+        let settings = &self.server.settings;
+        Ok(self.authentication(user == settings.user && settings.password.as_deref() == Some(password)))
+    }
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+        Ok(self.authentication(self.authorized(user, offer.public_key)))
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+        Ok(self.authentication(self.authorized(user, key.public_key)))
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            self.register(channel, Some(place));
+            reply.accept().await;
+        } else {
+            // sshd's answer when MaxSessions is reached.
+            reply.reject(ChannelOpenFailure::ConnectFailed).await;
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        let (id, target) = (channel.id(), format!("{host}:{port}"));
+        self.register(channel, None);
+        let Some(end) = self.claim(id, session) else {
+            return Ok(());
+        };
+        tokio::spawn(async move {
+            match TcpStream::connect(target).await {
+                Ok(stream) => {
+                    reply.accept().await;
+                    relay::stream(end, stream, None).await;
+                }
+                Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
+            }
+        });
+        Ok(())
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
+        lock(&self.server.commands).push(String::from_utf8_lossy(command).into_owned());
+        self.run(channel, &[OsStr::new("-c"), OsStr::from_bytes(command)], session)
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Error> {
+        self.run(channel, &[], session)
+    }
+
+    async fn subsystem_request(&mut self, channel: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
+        if name != "sftp" {
+            return session.channel_failure(channel);
+        }
+        let Some(end) = self.claim(channel, session) else {
+            return session.channel_failure(channel);
+        };
+        let (near, far) = tokio::io::duplex(SFTP_BUFFER);
+        let files = sftp::Files::new(self.server.home.clone());
+        tokio::spawn(async move {
+            sftp_server::run_with_config(far, files, sftp::config()).await;
+            relay::stream(end, near, Some(0)).await;
+        });
+        session.channel_success(channel)
+    }
+
+    async fn signal(&mut self, channel: ChannelId, signal: Sig, _session: &mut Session) -> Result<(), Error> {
+        let group = self.channels.get(&channel).and_then(|open| open.process_group);
+        if let Some(group) = group.filter(|_| self.server.settings.honour_signals) {
+            let name = match signal {
+                Sig::Custom(name) => name,
+                named => format!("{named:?}"),
+            };
+            processes::signal(&name, &[format!("-{group}")]);
+        }
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut Session) -> Result<(), Error> {
+        if let Some(open) = self.channels.get(&channel) {
+            let _ = open.input.send(Input::Data(data.to_vec()));
+        }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Error> {
+        if let Some(open) = self.channels.get(&channel) {
+            let _ = open.input.send(Input::Eof);
+        }
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Error> {
+        self.channels.remove(&channel);
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! The real sshd, run in the foreground by the user who runs the tests, in a temporary folder of its own.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{keys, processes, ssh_config};
+
+/// How long sshd may take to answer: it starts in a tenth of a second, or does not start.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(10);
+
+/// What an `OpenSshd` is.
+pub(crate) struct OpenSshdSettings {
+    /// Types of the host keys, as `ssh-keygen -t` names them.
+    pub(crate) host_key_types: Vec<&'static str>,
+    /// `sshd_config` `MaxSessions`.
+    pub(crate) max_sessions: usize,
+    /// The command of `Subsystem sftp`.
+    pub(crate) sftp: String,
+    /// More lines of `sshd_config`, before the others, so that they win; no `Match`, which would take the others in.
+    pub(crate) extra_config: String,
+}
+
+impl Default for OpenSshdSettings {
+    fn default() -> Self {
+        Self {
+            host_key_types: vec!["ed25519"],
+            max_sessions: 10,
+            sftp: "internal-sftp".to_owned(),
+            extra_config: String::new(),
+        }
+    }
+}
+
+/// A running sshd on 127.0.0.1 that accepts one key. Dropping it kills it, its connections and their processes.
+pub(crate) struct OpenSshd {
+    daemon: Child,
+    port: u16,
+    user: String,
+    folder: tempfile::TempDir,
+}
+
+impl OpenSshd {
+    /// Whether there is an sshd to start.
+    pub(crate) fn available() -> bool {
+        program().is_some()
+    }
+
+    /// Starts sshd on a free port and waits until it answers.
+    pub(crate) fn start(settings: &OpenSshdSettings) -> Self {
+        let program = program().expect("sshd is missing: install the OpenSSH server (Debian: openssh-server)");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let user = output(Command::new("id").arg("-un"));
+        if user == "root" {
+            // Where sshd's unprivileged half is locked in; distributions create it when their own sshd starts.
+            let _ = fs::create_dir_all("/run/sshd");
+        }
+        let client_key = keys::ed25519();
+        keys::write_private_key(&folder.path().join("id_ed25519"), &client_key, None);
+        fs::copy(folder.path().join("id_ed25519.pub"), folder.path().join("authorized_keys")).expect("a public key");
+        let host_keys: Vec<_> = settings
+            .host_key_types
+            .iter()
+            .map(|kind| keys::ssh_keygen(&host_key(folder.path(), kind), kind, ""))
+            .collect();
+        // Another process may take the port between its choice and sshd's start.
+        for _ in 0..5 {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let port = listener.local_addr().expect("a bound listener has an address").port();
+            drop(listener);
+            let config = folder.path().join("sshd_config");
+            fs::write(&config, sshd_config(&program, folder.path(), port, settings)).expect("a writable folder");
+            let log = File::create(folder.path().join("log")).expect("a writable folder");
+            let mut command = Command::new(&program);
+            command.args(["-D", "-e", "-f"]).arg(&config).process_group(0);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+            let mut daemon = command.spawn().expect("sshd is executable");
+            if answers(&mut daemon, port) {
+                let known_hosts: String = host_keys.iter().map(|key| keys::known_hosts_line(port, key)).collect();
+                fs::write(folder.path().join("known_hosts"), known_hosts).expect("a writable folder");
+                return Self { daemon, port, user, folder };
+            }
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        panic!("sshd does not start: {}", fs::read_to_string(folder.path().join("log")).unwrap_or_default());
+    }
+
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The user to log in as: the one who runs the tests.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The folder of its files.
+    pub(crate) fn dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The key that it accepts.
+    pub(crate) fn private_key_path(&self) -> PathBuf {
+        self.dir().join("id_ed25519")
+    }
+
+    /// Its host keys, for a client.
+    pub(crate) fn known_hosts_path(&self) -> PathBuf {
+        self.dir().join("known_hosts")
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir().join("log")).unwrap_or_default()
+    }
+
+    /// Writes an `ssh_config` with which `ssh -F PATH alias` logs in; `extra` lines come first, so that they win.
+    pub(crate) fn write_ssh_config(&self, alias: &str, extra: &str) -> PathBuf {
+        let extra = format!("{extra}\nIdentityFile {}", self.private_key_path().display());
+        let host = ssh_config::host(alias, &extra, self.port, &self.user, &self.known_hosts_path());
+        ssh_config::write(self.dir(), alias, &host)
+    }
+
+    /// Kills the processes that serve connections, not the listener nor the commands. Needs /proc.
+    pub(crate) fn kill_connections(&self) {
+        processes::signal("KILL", &targets(&processes::descendants(self.daemon.id(), "sshd")));
+    }
+}
+
+impl Drop for OpenSshd {
+    fn drop(&mut self) {
+        let mut pids = processes::descendants(self.daemon.id(), "");
+        pids.extend(processes::of_connections_to(self.port));
+        let mut targets = targets(&pids);
+        targets.push(format!("-{}", self.daemon.id()));
+        processes::signal("KILL", &targets);
+        let _ = self.daemon.wait();
+    }
+}
+
+/// sshd re-executes itself and therefore wants to be started by its absolute path.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths("/usr/sbin").chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join("sshd")).find(|program| program.is_absolute() && program.is_file())
+}
+
+fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSettings) -> String {
+    let OpenSshdSettings { host_key_types, max_sessions, sftp, extra_config } = settings;
+    let mut config = format!(
+        "{extra_config}\nListenAddress 127.0.0.1\nPort {port}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nPrintMotd no\nLogLevel VERBOSE\n\
+         MaxStartups 100\nMaxSessions {max_sessions}\nSubsystem sftp {sftp}\n",
+        folder.join("authorized_keys").display()
+    );
+    for kind in host_key_types {
+        let _ = writeln!(config, "HostKey {}", host_key(folder, kind).display());
+    }
+    // Since 9.8 sshd locks out an address that fails too often; an older one does not know the option.
+    let mut check = Command::new(program);
+    check.args(["-t", "-f", "/dev/null", "-o", "PerSourcePenalties=no"]);
+    check.args(host_key_types.iter().map(|kind| format!("-oHostKey={}", host_key(folder, kind).display())));
+    if check.output().is_ok_and(|output| output.status.success()) {
+        config.push_str("PerSourcePenalties no\n");
+    }
+    config
+}
+
+/// Waits until an SSH server greets on `port`; `false` when sshd has ended instead.
+fn answers(daemon: &mut Child, port: u16) -> bool {
+    let deadline = Instant::now() + START_DEADLINE;
+    while Instant::now() < deadline && matches!(daemon.try_wait(), Ok(None)) {
+        if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            let _ = stream.set_read_timeout(Some(START_DEADLINE));
+            let mut greeting = [0; 4];
+            return stream.read_exact(&mut greeting).is_ok() && greeting == *b"SSH-";
+        }
+        std::thread::sleep(POLL);
+    }
+    false
+}
+
+fn host_key(folder: &Path, kind: &str) -> PathBuf {
+    folder.join(format!("host_{kind}"))
+}
+
+fn targets(pids: &[u32]) -> Vec<String> {
+    pids.iter().map(u32::to_string).collect()
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.output().expect("the program exists");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}

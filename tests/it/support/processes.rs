@@ -1,0 +1,63 @@
+//! Finding and ending the processes that a test server has started.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+/// Sends `signal` (a name without SIG, or `0` to ask whether a target exists) to processes (`123`) and process groups
+/// (`-123`), and tells whether all of them took it.
+///
+/// The shell's own `kill` does it: the standard library can signal neither, and a container may lack the program.
+pub(crate) fn signal(signal: &str, targets: &[String]) -> bool {
+    targets.is_empty()
+        || Command::new("sh")
+            .args(["-c", r#"kill -s "$0" -- "$@""#, signal])
+            .args(targets)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+}
+
+/// The processes started through a log-in to 127.0.0.1:`port`, by the `SSH_CONNECTION` in their environment: it finds
+/// those that left their process group or lost their parent. Empty where there is no /proc.
+pub(crate) fn of_connections_to(port: u16) -> Vec<u32> {
+    let server_end = format!(" 127.0.0.1 {port}");
+    all()
+        .into_iter()
+        .filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable.starts_with(b"SSH_CONNECTION=") && variable.ends_with(server_end.as_bytes()))
+        })
+        .collect()
+}
+
+/// The children of `parent`, their children, and so on, that run a program whose name starts with `name`.
+pub(crate) fn descendants(parent: u32, name: &str) -> Vec<u32> {
+    let listing: Vec<(u32, u32, String)> = all().into_iter().filter_map(parent_and_name).collect();
+    let mut found = vec![parent];
+    let mut next = 0;
+    while let Some(ancestor) = found.get(next).copied() {
+        found.extend(listing.iter().filter(|(_, parent, _)| *parent == ancestor).map(|(pid, ..)| *pid));
+        next += 1;
+    }
+    let named = |pid: &u32| listing.iter().any(|(id, _, program)| id == pid && program.starts_with(name));
+    found.into_iter().skip(1).filter(named).collect()
+}
+
+fn all() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// From `/proc/PID/stat` (proc(5)): `pid (name) state ppid …`, where the name may hold blanks and brackets.
+fn parent_and_name(pid: u32) -> Option<(u32, u32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (head, tail) = stat.rsplit_once(") ")?;
+    let (_, name) = head.split_once('(')?;
+    Some((pid, tail.split(' ').nth(1)?.parse().ok()?, name.to_owned()))
+}
