@@ -42,7 +42,9 @@ impl StreamDecoder {
 
     /// Takes the next bytes of the stream and appends to `output` those that are output for certain.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Progress {
-        if !self.in_trailer {
+        if self.in_trailer {
+            self.held.extend_from_slice(bytes);
+        } else {
             if self.held.is_empty() && !bytes.contains(&RECORD_SEPARATOR) {
                 output.extend_from_slice(bytes);
                 return Progress::More;
@@ -56,8 +58,6 @@ impl StreamDecoder {
             output.extend(self.held.drain(..at));
             self.held.drain(..self.opening.len());
             self.in_trailer = true;
-        } else {
-            self.held.extend_from_slice(bytes);
         }
         match find(&self.held, &self.closing) {
             Some(at) => {

@@ -12,7 +12,7 @@ impl Sentinel {
     /// Makes a sentinel of 16 random bytes. The caller brings them, so that this module reads no entropy.
     #[must_use]
     pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 
     /// The 32 digits, as they stand in the script.

@@ -34,6 +34,7 @@ struct Outcome {
     duration_ms: u64,
     /// `null` where it could not be found out; absent where nothing was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[expect(clippy::option_option, reason = "absent, null and known are three answers")]
     process_gone: Option<Option<bool>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notice: Option<String>,

@@ -36,10 +36,11 @@ impl From<SessionError> for ToolError {
             }
             SessionError::Name(_) => "choose another name".to_owned(),
             SessionError::Store(_) => "see to that file, or start mcp-ssh-sessions with --store FILE".to_owned(),
-            SessionError::Ssh { source, .. } | SessionError::Transfer { source: TransferError::Ssh(source), .. } => {
-                of_ssh(source)
-            }
-            SessionError::Transfer { source, .. } => of_transfer(source).to_owned(),
+            SessionError::Ssh { source, .. } => of_ssh(source),
+            SessionError::Transfer { source, .. } => match &**source {
+                TransferError::Ssh(source) => of_ssh(source),
+                source => of_transfer(source).to_owned(),
+            },
             SessionError::Unknown { .. } => "call ssh_sessions for the list, or ssh_connect to make it".to_owned(),
             SessionError::NoDefault { .. } => {
                 "name one with the parameter session, call ssh_set_default, or make one with ssh_connect".to_owned()
@@ -64,6 +65,7 @@ fn of_ssh(error: &SshError) -> String {
         }
         SshError::Lookup { .. } => "check the spelling of host, or the HostName in ~/.ssh/config".into(),
         SshError::Connect { .. } => "check host and port, and that an SSH server is running there".into(),
+        SshError::NotSent { .. } => "the link may be dead: call ssh_reconnect, or give more time with timeoutMs".into(),
         SshError::Timeout { .. } => "check that the host can be reached, or give more time with timeoutMs".into(),
         SshError::NoCommonAlgorithm { .. } | SshError::UnsupportedAlgorithms { .. } => {
             "allow an algorithm for this host in ~/.ssh/config that both sides have".into()

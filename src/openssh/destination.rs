@@ -28,6 +28,9 @@ impl Destination {
         // `ssh` splits at the last `@`: user names may hold one (`me@corp.example@host`).
         let host = match rest.rsplit_once('@') {
             Some((user, host)) => {
+                if user.contains(':') {
+                    return Err(DestinationError::Password);
+                }
                 parse_user(user)?;
                 host
             }
@@ -106,6 +109,9 @@ pub enum DestinationError {
         /// The first such character.
         character: char,
     },
+    /// `user:password@host`. What is typed as a destination is saved and shown; ssh takes no password there either.
+    #[error("a password has no place in the host, which is saved; it has a parameter of its own")]
+    Password,
     /// The text exceeds [`MAX_BYTES`].
     #[error("the {part} is longer than {MAX_BYTES} bytes")]
     TooLong {
@@ -159,7 +165,7 @@ mod tests {
 
     #[test]
     fn refused_destinations_name_the_part_and_the_reason() {
-        use DestinationError::{Empty, LeadingDash, Refused, TooLong};
+        use DestinationError::{Empty, LeadingDash, Password, Refused, TooLong};
         use Part::{Host, User};
         for (typed, expected) in [
             ("", Empty { part: Host }),
@@ -180,6 +186,8 @@ mod tests {
             ("h;id", Refused { part: Host, character: ';' }),
             ("u\tx@h", Refused { part: User, character: '\t' }),
             ("u`id`@h", Refused { part: User, character: '`' }),
+            ("u:secret@h", Password),
+            ("ssh://u:secret@h", Password),
             ("u\\@h", Refused { part: User, character: '\\' }),
             (&"x".repeat(MAX_BYTES + 1), TooLong { part: Host }),
             (&format!("u@{}", "x".repeat(MAX_BYTES)), TooLong { part: Host }),

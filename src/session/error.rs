@@ -24,7 +24,7 @@ pub enum SessionError {
         /// The session's name.
         session: String,
         /// What failed.
-        source: SshError,
+        source: Box<SshError>,
     },
     /// A file was not moved.
     #[error("session {session:?}: {source}")]
@@ -32,7 +32,7 @@ pub enum SessionError {
         /// The session's name.
         session: String,
         /// What failed.
-        source: TransferError,
+        source: Box<TransferError>,
     },
     /// There is no session of this name.
     #[error("there is no session {name:?}{}", known(known_names))]

@@ -39,7 +39,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// What all sessions of a process share.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// The ssh_config file, as `ssh -F`.
+    /// The `ssh_config` file, as `ssh -F`.
     pub config_file: Option<PathBuf>,
     /// Where whole outputs are kept.
     pub folder: OutputFolder,
@@ -314,8 +314,8 @@ impl LiveSession {
     ) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
         let connection = self.connection(cancelled).await?;
-        let stop = self.either(cancelled);
-        connection.upload(local, remote, &stop).await.map_err(|source| self.transfer(source))
+        let bounds = self.bounds(None, cancelled);
+        connection.upload(local, remote, &bounds).await.map_err(|source| self.transfer(source))
     }
 
     /// Fetches a file.
@@ -330,8 +330,8 @@ impl LiveSession {
     ) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
         let connection = self.connection(cancelled).await?;
-        let stop = self.either(cancelled);
-        connection.download(remote, local, &stop).await.map_err(|source| self.transfer(source))
+        let bounds = self.bounds(None, cancelled);
+        connection.download(remote, local, &bounds).await.map_err(|source| self.transfer(source))
     }
 
     /// Stops what runs and closes the connection, waiting up to `patience` for what runs.
@@ -367,11 +367,7 @@ impl LiveSession {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = last.connection.as_ref().filter(|connection| !connection.is_closed());
         let peer = last.peer.as_ref();
-        let lost = last
-            .connection
-            .as_ref()
-            .filter(|connection| connection.is_closed())
-            .map(|connection| connection.lost().to_string());
+        let ended = last.connection.as_ref().filter(|connection| connection.is_closed());
         SessionStatus {
             name: self.name().to_owned(),
             host: self.saved.host.clone(),
@@ -387,7 +383,7 @@ impl LiveSession {
             auth_method: peer.map(|peer| peer.auth_method.clone()),
             host_key: peer.map(|peer| peer.host_key.clone()),
             connected_at: connection.map(|connection| connected_at(&connection.peer)),
-            last_error: last.error.clone().or(lost),
+            last_error: last.error.clone().or_else(|| ended.map(|connection| connection.lost().to_string())),
         }
     }
 
@@ -403,20 +399,12 @@ impl LiveSession {
     }
 
     fn bounds(&self, limit: Option<Duration>, cancelled: &CancellationToken) -> Bounds {
-        Bounds { limit, cancelled: self.either(cancelled), ending: self.surroundings.ending.clone() }
-    }
-
-    /// A token that follows both the call and the session's own end.
-    fn either(&self, cancelled: &CancellationToken) -> CancellationToken {
-        let both = cancelled.child_token();
-        let (closing, follow) = (self.closing.lock().unwrap_or_else(PoisonError::into_inner).clone(), both.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = closing.cancelled() => follow.cancel(),
-                () = follow.cancelled() => {}
-            }
-        });
-        both
+        Bounds {
+            limit,
+            cancelled: cancelled.clone(),
+            closing: self.closing.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ending: self.surroundings.ending.clone(),
+        }
     }
 
     /// Forgets a connection over which nothing could be sent. `true` if there is sense in trying another.
@@ -441,12 +429,12 @@ impl LiveSession {
     fn ssh(&self, source: SshError) -> SessionError {
         match source {
             SshError::Cancelled => SessionError::Cancelled,
-            source => SessionError::Ssh { session: self.name().to_owned(), source },
+            source => SessionError::Ssh { session: self.name().to_owned(), source: Box::new(source) },
         }
     }
 
     fn transfer(&self, source: crate::ssh::sftp::TransferError) -> SessionError {
-        SessionError::Transfer { session: self.name().to_owned(), source }
+        SessionError::Transfer { session: self.name().to_owned(), source: Box::new(source) }
     }
 }
 
@@ -483,10 +471,12 @@ pub struct ShellCall {
 /// `true` if the new shell is in the directory now.
 async fn change_directory(shell: &Shell, directory: &[u8], surroundings: &Surroundings) -> bool {
     let Ok(command) = String::from_utf8(crate::framing::script::change_directory(directory)) else { return false };
+    let ending = &surroundings.ending;
     let bounds = Bounds {
         limit: Some(Duration::from_secs(5)),
-        cancelled: surroundings.ending.child_token(),
-        ending: surroundings.ending.clone(),
+        cancelled: CancellationToken::new(),
+        closing: ending.clone(),
+        ending: ending.clone(),
     };
     let request = ShellRequest { command, stdin: None, bounds, folder: surroundings.folder.clone() };
     shell.run(request).await.is_ok_and(|result| result.directory == directory)

@@ -2,6 +2,7 @@
 
 /// What is known of a session's connection and of the secrets in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the table has these four columns")]
 pub struct Situation {
     /// There is a connection and it has not ended.
     pub alive: bool,

@@ -28,7 +28,7 @@ const ENDING_PATIENCE: Duration = Duration::from_millis(800);
 /// Where a registry finds what it needs.
 #[derive(Debug, Clone)]
 pub struct RegistryOptions {
-    /// The ssh_config file, as `ssh -F`; `None` is the person's own.
+    /// The `ssh_config` file, as `ssh -F`; `None` is the person's own.
     pub ssh_config: Option<PathBuf>,
     /// The file of saved sessions.
     pub store: PathBuf,
@@ -261,14 +261,11 @@ impl SessionRegistry {
 
     fn find_live(&self, name: Option<&str>) -> Option<Arc<LiveSession>> {
         let sessions = self.lock();
-        match name {
-            Some(name) => {
-                sessions.live.iter().find(|(held, _)| held.as_str() == name).map(|(_, session)| Arc::clone(session))
-            }
-            None => {
-                let name = sessions.chosen.as_ref().or(sessions.first.as_ref())?;
-                sessions.live.get(name).cloned()
-            }
+        if let Some(name) = name {
+            sessions.live.iter().find(|(held, _)| held.as_str() == name).map(|(_, session)| Arc::clone(session))
+        } else {
+            let name = sessions.chosen.as_ref().or(sessions.first.as_ref())?;
+            sessions.live.get(name).cloned()
         }
     }
 

@@ -89,7 +89,7 @@ impl Login<'_> {
                     _ => self.password().await?,
                 };
                 match step {
-                    Step::Done | Step::Partial => self.succeeded.push(name(&method)),
+                    Step::Done | Step::Partial => self.succeeded.push((&method).into()),
                     Step::Failed => continue,
                 }
                 if matches!(step, Step::Done) {
@@ -128,7 +128,7 @@ impl Login<'_> {
                 _ => 2,
             });
         }
-        order.retain(|method| *method == MethodKind::PublicKey || !self.succeeded.contains(&name(method)));
+        order.retain(|method| *method == MethodKind::PublicKey || !self.succeeded.contains(&method.into()));
         order
     }
 
@@ -235,7 +235,7 @@ impl Login<'_> {
         } else {
             self.attempts.join("; ")
         };
-        let remaining: Vec<&str> = self.allowed.iter().flat_map(|set| set.iter().map(name)).collect();
+        let remaining: Vec<&str> = self.allowed.iter().flat_map(|set| set.iter().map(Into::into)).collect();
         SshError::Authentication {
             user: self.config.user.clone(),
             host: self.config.host_name.clone(),
@@ -243,16 +243,5 @@ impl Login<'_> {
             remaining: remaining.join(","),
             needs_passphrase: self.identities.needs_passphrase,
         }
-    }
-}
-
-fn name(method: &MethodKind) -> &'static str {
-    match method {
-        MethodKind::None => "none",
-        MethodKind::Password => "password",
-        MethodKind::PublicKey => "publickey",
-        MethodKind::KeyboardInteractive => "keyboard-interactive",
-        MethodKind::HostBased => "hostbased",
-        _ => "another method",
     }
 }

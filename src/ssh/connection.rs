@@ -11,7 +11,7 @@ use russh::{
     client::{self, Handle, Msg},
 };
 use tokio::{
-    sync::OnceCell,
+    sync::{OnceCell, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -155,6 +155,18 @@ impl Connection {
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(SshError::Timeout { stage: "opening a channel", after: CHANNEL_LIMIT }),
         }
+    }
+
+    /// The same for a caller that may stop waiting: the channel is closed then, as soon as it is open.
+    pub(super) async fn open_channel_or_close(self: &Arc<Self>) -> Result<Channel<Msg>, SshError> {
+        let (give, take) = oneshot::channel();
+        let connection = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(Ok(unwanted)) = give.send(connection.open_channel().await) {
+                let _ = unwanted.close().await;
+            }
+        });
+        take.await.unwrap_or_else(|_| Err(self.lost()))
     }
 
     /// Which shell runs the commands of this user, asked once.

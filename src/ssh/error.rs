@@ -29,7 +29,7 @@ pub enum SshError {
     /// A percent token, `~` or `${VARIABLE}` that cannot be expanded.
     #[error("the SSH configuration option {option} cannot be expanded: {source}")]
     Token {
-        /// The ssh_config keyword.
+        /// The `ssh_config` keyword.
         option: &'static str,
         /// What is wrong in its value.
         source: TokenError,
@@ -37,7 +37,7 @@ pub enum SshError {
     /// An option that says how to reach the host, and that is not supported: to ignore it would reach another host.
     #[error("the SSH configuration sets {option} to {value:?}, which is not supported yet")]
     Unsupported {
-        /// The ssh_config keyword.
+        /// The `ssh_config` keyword.
         option: &'static str,
         /// Its value.
         value: String,
@@ -68,6 +68,12 @@ pub enum SshError {
         /// The limit.
         after: Duration,
     },
+    /// A command's own time limit was reached before it could be sent; it was not run.
+    #[error("the server did not take the command within its {after:?}; it was not run")]
+    NotSent {
+        /// The limit.
+        after: Duration,
+    },
     /// Client and server have no algorithm in common.
     #[error("no common {kind} algorithm; configured here: {ours}; offered by the server: {theirs}")]
     NoCommonAlgorithm {
@@ -83,7 +89,7 @@ pub enum SshError {
         "{option} in the SSH configuration names none that is supported; configured: {configured}; supported: {supported}"
     )]
     UnsupportedAlgorithms {
-        /// The ssh_config keyword.
+        /// The `ssh_config` keyword.
         option: &'static str,
         /// Its value.
         configured: String,
@@ -151,7 +157,7 @@ pub enum SshError {
 /// Why a host key was not accepted. `known_hosts` is where OpenSSH would look too.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HostKeyError {
-    /// The host is in none of the known_hosts files.
+    /// The host is in none of the `known_hosts` files.
     #[error("the host key of {host} is not known: {key_type} {fingerprint} (StrictHostKeyChecking {policy})")]
     Unknown {
         /// The name looked up: host, or `[host]:port`.
@@ -175,7 +181,7 @@ pub enum HostKeyError {
         key_type: String,
         /// Its fingerprint.
         fingerprint: String,
-        /// The known_hosts file with the other key.
+        /// The `known_hosts` file with the other key.
         file: String,
         /// The line there, from 1.
         line: usize,
@@ -189,15 +195,15 @@ pub enum HostKeyError {
         key_type: String,
         /// Its fingerprint.
         fingerprint: String,
-        /// The known_hosts file.
+        /// The `known_hosts` file.
         file: String,
         /// The line there, from 1.
         line: usize,
     },
-    /// A known_hosts file exists and cannot be read: whether the key is revoked or changed cannot be known.
+    /// A `known_hosts` file exists and cannot be read: whether the key is revoked or changed cannot be known.
     #[error("{file} cannot be read: {message}")]
     Unreadable {
-        /// The known_hosts file.
+        /// The `known_hosts` file.
         file: String,
         /// What the system said.
         message: String,

@@ -55,6 +55,8 @@ pub struct Bounds {
     pub limit: Option<Duration>,
     /// Stops it when the caller gives up.
     pub cancelled: CancellationToken,
+    /// Stops it when its session is disconnected.
+    pub closing: CancellationToken,
     /// Stops it, in a hurry, when the program ends.
     pub ending: CancellationToken,
 }
@@ -107,6 +109,29 @@ impl Stop {
 }
 
 impl Bounds {
+    /// Whether there is no sense in beginning any more.
+    pub(super) fn are_over(&self) -> bool {
+        self.ending.is_cancelled() || self.closing.is_cancelled() || self.cancelled.is_cancelled()
+    }
+
+    /// Does what comes before a command is sent, unless it has to be stopped by then.
+    ///
+    /// # Errors
+    /// Those of `work`; a limit that was reached; [`SshError::Cancelled`].
+    pub(super) async fn before_sending<T>(
+        &self,
+        work: impl Future<Output = Result<T, SshError>>,
+    ) -> Result<T, SshError> {
+        tokio::select! {
+            biased;
+            result = work => result,
+            stop = self.reached(Duration::ZERO) => Err(match (stop, self.limit) {
+                (Stop::TimedOut, Some(after)) => SshError::NotSent { after },
+                _ => SshError::Cancelled,
+            }),
+        }
+    }
+
     /// Waits until the command has to be stopped, `spent` of its time being used already.
     pub(super) async fn reached(&self, spent: Duration) -> Stop {
         let limit = async {
@@ -116,7 +141,9 @@ impl Bounds {
             }
         };
         tokio::select! {
+            biased;
             () = self.ending.cancelled() => Stop::Ending,
+            () = self.closing.cancelled() => Stop::Cancelled,
             () = self.cancelled.cancelled() => Stop::Cancelled,
             () = limit => Stop::TimedOut,
         }
@@ -131,11 +158,14 @@ impl Connection {
     /// may have run and must not be sent again.
     pub async fn exec(self: &Arc<Self>, request: ExecRequest<'_>) -> Result<CommandResult, SshError> {
         let started = Instant::now();
-        let shell = self.login_shell().await;
         let announce = random_sentinel()?;
-        let script = shell.script(request.command, request.directory, &request.environment, &announce)?;
-        let channel = self.open_channel().await?;
-        let (read, write) = channel.split();
+        let prepare = async {
+            let shell = self.login_shell().await;
+            let script = shell.script(request.command, request.directory, &request.environment, &announce)?;
+            Ok::<_, SshError>((shell, script))
+        };
+        let (shell, script) = request.bounds.before_sending(prepare).await?;
+        let (read, write) = request.bounds.before_sending(self.open_channel_or_close()).await?.split();
         if write.exec(false, script).await.is_err() {
             return Err(self.lost());
         }
@@ -173,9 +203,12 @@ impl Connection {
         };
         let _ = write.close().await;
         let drained = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
-        let reported = matches!(drained.status, Some(ExitStatus::Code(_) | ExitStatus::Signal(_)));
         let ending = match (stopped, drained.status) {
-            (Some(stop), _) => stop.ending(),
+            (Some(stop), status) => {
+                // A server that reports the end of what it was told to kill is evidence enough.
+                process_gone = process_gone.or(status.filter(|status| *status != ExitStatus::Unreported).map(|_| true));
+                stop.ending()
+            }
             (None, Some(status)) => Ending::Exited(status),
             (None, None) => {
                 // russh ends the channels just before it tells why.
@@ -183,9 +216,6 @@ impl Connection {
                 Ending::ConnectionLost(self.reason())
             }
         };
-        if stopped.is_some() && reported && process_gone.is_none() && !matches!(ending, Ending::Exited(_)) {
-            process_gone = Some(true);
-        }
         Ok(CommandResult {
             ending,
             process_gone,
@@ -276,7 +306,7 @@ impl Drain {
                 Some(ChannelMsg::ExtendedData { data, .. }) => self.stderr(&data).await,
                 Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(ExitStatus::Code(exit_status)),
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-                    status = Some(ExitStatus::from_signal(&signal_name))
+                    status = Some(ExitStatus::from_signal(&signal_name));
                 }
                 Some(ChannelMsg::Close) => {
                     closed = true;

@@ -1,4 +1,4 @@
-//! Decides about the server's host key: reads the known_hosts files that the configuration names, asks the pure
+//! Decides about the server's host key: reads the `known_hosts` files that the configuration names, asks the pure
 //! [`verdict`], applies `StrictHostKeyChecking`, and saves what is accepted.
 
 use std::{fs, io, io::Write as _, path::Path};
@@ -38,7 +38,7 @@ pub(super) struct Accepted {
 }
 
 impl HostKeyCheck {
-    /// Reads `UserKnownHostsFile`, `GlobalKnownHostsFile` and `RevokedHostKeys`. A missing known_hosts file is empty.
+    /// Reads `UserKnownHostsFile`, `GlobalKnownHostsFile` and `RevokedHostKeys`. A missing `known_hosts` file is empty.
     ///
     /// # Errors
     /// A file that exists and cannot be read, and a `RevokedHostKeys` file that is missing or binary (a KRL).
@@ -49,9 +49,9 @@ impl HostKeyCheck {
         };
         let exists = |path: &str| Path::new(path).exists();
         let user =
-            expand_all("UserKnownHostsFile", split_paths(&config.user_known_hosts_files, exists), config, typed)?;
+            expand_all("UserKnownHostsFile", &split_paths(&config.user_known_hosts_files, exists), config, typed)?;
         let global =
-            expand_all("GlobalKnownHostsFile", split_paths(&config.global_known_hosts_files, exists), config, typed)?;
+            expand_all("GlobalKnownHostsFile", &split_paths(&config.global_known_hosts_files, exists), config, typed)?;
         let save_to = user.first().cloned();
         let mut files = Vec::new();
         for path in user.into_iter().chain(global) {
@@ -163,7 +163,7 @@ impl HostKeyCheck {
 
 fn expand_all(
     option: &'static str,
-    paths: Vec<String>,
+    paths: &[String],
     config: &EffectiveConfig,
     typed: &str,
 ) -> Result<Vec<String>, SshError> {

@@ -8,7 +8,7 @@ use crate::openssh::{
     tokens::{Tokens, expand},
 };
 
-/// Expands `~`, `${VARIABLE}` and percent tokens in the value of a path option (ssh_config(5), TOKENS).
+/// Expands `~`, `${VARIABLE}` and percent tokens in the value of a path option (`ssh_config(5)`, TOKENS).
 ///
 /// # Errors
 /// A token or variable that has no value here.

@@ -12,10 +12,9 @@ use russh_sftp::{
     client::{Config, RawSftpSession, error::Error, rawsession::Limits},
     protocol::{FileAttributes, Packet, StatusCode},
 };
-use tokio_util::sync::CancellationToken;
 
 pub use self::error::TransferError;
-use super::connection::Connection;
+use super::{connection::Connection, exec::Bounds};
 
 /// The most that is asked for in one request, in bytes: what OpenSSH's server answers in one packet.
 const LARGEST_CHUNK: u32 = 255 * 1024;
@@ -61,7 +60,7 @@ impl Connection {
         let config =
             Config { request_timeout_secs: REQUEST_LIMIT.as_secs(), max_packet_len: 512 * 1024, ..Config::default() };
         let mut raw = RawSftpSession::new_with_config(channel.into_stream(), config);
-        let version = raw.init().await.map_err(|error| self.transfer_error("starting SFTP", "", error))?;
+        let version = raw.init().await.map_err(|error| self.transfer_error("starting SFTP", "", &error))?;
         let offers = |name: &str| version.extensions.contains_key(name);
         let (mut read_chunk, mut write_chunk) = (SMALLEST_CHUNK, SMALLEST_CHUNK);
         if offers("limits@openssh.com")
@@ -78,11 +77,11 @@ impl Connection {
     }
 
     /// The error of a request: of the connection if that is gone, else what the server said about this path.
-    fn transfer_error(&self, doing: &'static str, path: &str, error: Error) -> TransferError {
+    fn transfer_error(&self, doing: &'static str, path: &str, error: &Error) -> TransferError {
         if self.is_closed() {
             return self.lost().into();
         }
-        TransferError::Remote { doing, path: path.to_owned(), message: message(&error) }
+        TransferError::Remote { doing, path: path.to_owned(), message: message(error) }
     }
 }
 
@@ -142,14 +141,14 @@ impl Sftp {
     }
 }
 
-/// Ends early when the caller gives up.
-async fn unless_cancelled<T>(
-    cancelled: &CancellationToken,
+/// Ends early when the caller gives up, the session is disconnected or the program ends.
+async fn unless_stopped<T>(
+    bounds: &Bounds,
     work: impl Future<Output = Result<T, TransferError>>,
 ) -> Result<T, TransferError> {
     tokio::select! {
         biased;
-        () = cancelled.cancelled() => Err(TransferError::Cancelled),
+        _ = bounds.reached(Duration::ZERO) => Err(TransferError::Cancelled),
         result = work => result,
     }
 }

@@ -171,7 +171,7 @@ impl ShellTask {
                     noise.clear();
                 }
                 Event::Stderr(bytes) => {
-                    quiet |= matches!(stderr.push(&bytes, &mut error_text), Progress::Complete { .. })
+                    quiet |= matches!(stderr.push(&bytes, &mut error_text), Progress::Complete { .. });
                 }
                 Event::Closed => {
                     let said = String::from_utf8_lossy(&error_text).trim().escape_debug().to_string();
@@ -206,7 +206,7 @@ impl ShellTask {
             tokio::select! {
                 request = waiting.recv() => {
                     let Some(Request { what, reply }) = request else { break };
-                    let result = if what.bounds.cancelled.is_cancelled() || what.bounds.ending.is_cancelled() {
+                    let result = if what.bounds.are_over() {
                         Ok(self.not_run())
                     } else {
                         self.frame(what).await

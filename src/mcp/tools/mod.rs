@@ -50,6 +50,7 @@ pub(super) async fn call(name: &str, call: Call<'_>) -> Option<Result<CallToolRe
 
 /// What a call of the tool may do, for clients that ask before they allow it.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "the four hints of MCP")]
 struct Effects {
     read_only: bool,
     destructive: bool,

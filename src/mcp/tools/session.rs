@@ -73,24 +73,18 @@ impl SessionResult {
             StateResult::Disconnected => "disconnected",
             StateResult::Saved => "saved",
         };
-        let mut line = format!("{}: {state}, {user}{} port {}", self.name, self.host_name, self.port);
-        if self.host != self.host_name {
-            line.push_str(&format!(" (host {})", self.host));
-        }
+        let alias = if self.host == self.host_name { String::new() } else { format!(" (host {})", self.host) };
+        let mut parts = vec![format!("{}: {state}, {user}{} port {}{alias}", self.name, self.host_name, self.port)];
         for (what, value) in [
             ("login by ", &self.auth_method),
             ("host key ", &self.host_key),
             ("since ", &self.connected_at),
             ("last error: ", &self.last_error),
         ] {
-            if let Some(value) = value {
-                line.push_str(&format!(", {what}{value}"));
-            }
+            parts.extend(value.as_ref().map(|value| format!("{what}{value}")));
         }
-        if self.default {
-            line.push_str(", default");
-        }
-        line
+        parts.extend(self.default.then(|| "default".to_owned()));
+        parts.join(", ")
     }
 }
 

@@ -37,10 +37,10 @@ where
     let input = UntilEnd { input, ended: ended.clone() };
     let served = CancellationToken::new();
     let serving = {
-        let (server, served) = (SshServer::new(Arc::clone(&registry)), served.clone());
+        let (handler, until) = (SshServer::new(Arc::clone(&registry)), served.clone());
         tokio::spawn(async move {
             // Both failures mean that the client went away: before it said hello, or afterwards.
-            if let Ok(running) = server.serve_with_ct((input, output), served).await {
+            if let Ok(running) = handler.serve_with_ct((input, output), until).await {
                 let _ = running.waiting().await;
             }
         })

@@ -13,9 +13,10 @@ use russh_sftp::{
 };
 use tempfile::NamedTempFile;
 use tokio::{fs::File, io::AsyncWriteExt as _, task::spawn_blocking};
-use tokio_util::sync::CancellationToken;
 
-use super::{Connection, IN_FLIGHT, Sftp, TransferError, Transferred, paths, unless_cancelled, upload::local_error};
+use super::{
+    Bounds, Connection, IN_FLIGHT, Sftp, TransferError, Transferred, paths, unless_stopped, upload::local_error,
+};
 
 /// A file whose size reads 0, as in `/proc`, is read to its end; a longer one than this, in bytes, is no such file.
 const LARGEST_UNSIZED: u64 = 1024 * 1024 * 1024;
@@ -29,7 +30,7 @@ impl Connection {
         self: &Arc<Self>,
         remote_path: &str,
         local_path: &str,
-        cancelled: &CancellationToken,
+        bounds: &Bounds,
     ) -> Result<Transferred, TransferError> {
         let started = Instant::now();
         let wanted = paths::remote(remote_path)?;
@@ -43,7 +44,7 @@ impl Connection {
                 .raw
                 .open(wanted.as_str(), OpenFlags::READ, FileAttributes::empty())
                 .await
-                .map_err(|error| self.transfer_error("opening", &wanted, error))?
+                .map_err(|error| self.transfer_error("opening", &wanted, &error))?
                 .handle;
             let file = temporary.reopen().map_err(|source| local_error("writing", &target, source))?;
             let size = attributes.size.unwrap_or(0);
@@ -51,7 +52,7 @@ impl Connection {
             let _ = sftp.raw.close(handle.as_str()).await;
             Ok((temporary, attributes, bytes))
         };
-        let (temporary, attributes, bytes) = unless_cancelled(cancelled, whole).await?;
+        let (temporary, attributes, bytes) = unless_stopped(bounds, whole).await?;
         let place = target.clone();
         spawn_blocking(move || put_in_place(temporary, &attributes, &place))
             .await
@@ -60,7 +61,7 @@ impl Connection {
     }
 
     async fn remote_file(&self, sftp: &Sftp, path: &str) -> Result<FileAttributes, TransferError> {
-        let attributes = sftp.raw.stat(path).await.map_err(|error| self.transfer_error("reading", path, error))?.attrs;
+        let attributes = sftp.raw.stat(path).await.map_err(|error| self.transfer_error("reading", path, &error))?.attrs;
         if attributes.is_dir() {
             return Err(TransferError::Directory(format!("{path:?} on the remote host")));
         }
@@ -127,7 +128,7 @@ impl Connection {
                 Ok(answer) if piece.is_empty() => piece = answer.data,
                 Ok(answer) => piece.extend_from_slice(&answer.data),
                 Err(Error::Status(status)) if status.status_code == StatusCode::Eof => return Ok((piece, true)),
-                Err(error) => return Err(self.transfer_error("reading", path, error)),
+                Err(error) => return Err(self.transfer_error("reading", path, &error)),
             }
             if piece.len() == length as usize {
                 return Ok((piece, false));

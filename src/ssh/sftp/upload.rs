@@ -10,10 +10,9 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use russh_sftp::protocol::{FileAttributes, OpenFlags};
 use tokio::{fs::File, io::AsyncReadExt as _};
-use tokio_util::sync::CancellationToken;
 
-use super::{Connection, IN_FLIGHT, Sftp, TransferError, Transferred, paths, unless_cancelled};
-use crate::ssh::exec::random_sentinel;
+use super::{Connection, IN_FLIGHT, Sftp, TransferError, Transferred, paths, unless_stopped};
+use crate::ssh::exec::{Bounds, random_sentinel};
 
 impl Connection {
     /// Writes a local file beside the remote target and renames it into place, with its mode and times.
@@ -24,16 +23,16 @@ impl Connection {
         self: &Arc<Self>,
         local_path: &str,
         remote_path: &str,
-        cancelled: &CancellationToken,
+        bounds: &Bounds,
     ) -> Result<Transferred, TransferError> {
         let started = Instant::now();
         let path = paths::local(local_path)?;
         let wanted = paths::remote(remote_path)?;
         let (file, metadata) = open_local(&path).await?;
-        let sftp = unless_cancelled(cancelled, self.open_sftp()).await?;
+        let sftp = unless_stopped(bounds, self.open_sftp()).await?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let target =
-            sftp.target(&wanted, &name).await?.map_err(|error| self.transfer_error("looking at", &wanted, error))?;
+            sftp.target(&wanted, &name).await?.map_err(|error| self.transfer_error("looking at", &wanted, &error))?;
         let (folder, last) = paths::split(&target);
         let temporary =
             format!("{folder}.{}.{}.part", last.chars().take(64).collect::<String>(), random_sentinel()?.as_str());
@@ -43,14 +42,14 @@ impl Connection {
             .raw
             .open(temporary.as_str(), flags, attributes)
             .await
-            .map_err(|error| self.transfer_error("creating a file beside", &target, error))?
+            .map_err(|error| self.transfer_error("creating a file beside", &target, &error))?
             .handle;
         let whole = async {
             let bytes = self.send(&sftp, &handle, file, &path).await?;
             self.complete(&sftp, &handle, &temporary, &target, bytes, &metadata).await?;
             Ok(bytes)
         };
-        match unless_cancelled(cancelled, whole).await {
+        match unless_stopped(bounds, whole).await {
             Ok(bytes) => Ok(Transferred { to: target, bytes, duration: started.elapsed() }),
             Err(error) => {
                 let _ = sftp.raw.close(handle.as_str()).await;
@@ -78,7 +77,7 @@ impl Connection {
             }
             match writes.next().await {
                 Some(written) => {
-                    written.map_err(|error| self.transfer_error("writing", &path.to_string_lossy(), error))?
+                    written.map_err(|error| self.transfer_error("writing", &path.to_string_lossy(), &error))?
                 }
                 None => return Ok(sent),
             };
@@ -94,7 +93,7 @@ impl Connection {
         bytes: u64,
         metadata: &std::fs::Metadata,
     ) -> Result<(), TransferError> {
-        let failed = |doing| move |error| self.transfer_error(doing, target, error);
+        let failed = |doing| move |error| self.transfer_error(doing, target, &error);
         let found = sftp.raw.fstat(handle).await.map_err(failed("checking"))?.attrs.size.unwrap_or(bytes);
         if found != bytes {
             return Err(TransferError::Length { path: target.to_owned(), found, expected: bytes });

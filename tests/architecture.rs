@@ -1,0 +1,146 @@
+//! Keeps the arrows of ARCHITECTURE.md: who may use whom, and who alone may name which library.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each part of the crate, and the parts it may use.
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("main", &["cli", "mcp", "session", "ssh"]),
+    ("cli", &[]),
+    ("mcp", &["session", "ssh", "openssh", "capture", "password"]),
+    ("session", &["ssh", "openssh", "framing", "password"]),
+    ("ssh", &["openssh", "framing", "capture", "password"]),
+    ("openssh", &[]),
+    ("framing", &[]),
+    ("capture", &[]),
+    ("password", &[]),
+];
+
+/// A library that only these parts may name.
+const HOMES: [(&str, &[&str]); 7] = [
+    ("russh", &["ssh"]),
+    ("russh_sftp", &["ssh"]),
+    ("rmcp", &["mcp"]),
+    ("schemars", &["mcp"]),
+    ("serde_json", &["mcp", "session"]),
+    ("clap", &["cli", "main"]),
+    ("tracing_subscriber", &["main"]),
+];
+
+/// What a pure part does not do: wait, read files or clocks, talk to anything.
+const IMPURE: [&str; 8] =
+    ["async ", "tokio", "std::fs", "std::net", "std::process", "std::env", "Instant::now", "SystemTime::now"];
+
+const PURE: [&str; 3] = ["openssh", "framing", "capture"];
+
+/// Where wire types may be serialised: nothing that can hold a secret is.
+const SECRET_HOLDERS: [&str; 2] = ["src/password.rs", "src/ssh/authenticate.rs"];
+
+#[test]
+fn every_arrow_points_downward() {
+    for (part, code) in code_by_part() {
+        let allowed = ARROWS.iter().find(|(name, _)| *name == part).map_or(&[][..], |(_, allowed)| allowed);
+        let (root, own) = if part == "main" { ("mcp_ssh_sessions::", "main") } else { ("crate::", part.as_str()) };
+        for used in names_after(&code, root) {
+            assert!(used == own || allowed.contains(&used.as_str()), "src/{part} uses {root}{used}");
+        }
+    }
+}
+
+#[test]
+fn each_library_is_named_only_where_it_belongs() {
+    for (part, code) in code_by_part() {
+        for (library, homes) in HOMES {
+            let named = code.contains(&format!("{library}::"));
+            assert!(!named || homes.contains(&part.as_str()), "src/{part} names {library}");
+        }
+    }
+}
+
+#[test]
+fn the_pure_parts_wait_for_nothing_and_touch_nothing() {
+    for (part, code) in code_by_part().into_iter().filter(|(part, _)| PURE.contains(&part.as_str())) {
+        for word in IMPURE {
+            assert!(!code.contains(word), "src/{part} says {word:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_can_hold_a_secret_can_be_written_out() {
+    for file in SECRET_HOLDERS {
+        let code = code_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+        assert!(!code.contains("Serialize,") && !code.contains("Display for"), "{file}");
+    }
+}
+
+#[test]
+fn every_part_is_in_the_table() {
+    for part in code_by_part().keys().filter(|part| *part != "lib") {
+        assert!(ARROWS.iter().any(|(name, _)| name == part), "src/{part} has no row in ARROWS");
+    }
+}
+
+/// The code of each part, without comments and unit tests.
+fn code_by_part() -> BTreeMap<String, String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut parts: BTreeMap<String, String> = BTreeMap::new();
+    for file in files(&source) {
+        let inside = file.strip_prefix(&source).expect("below src");
+        let part = inside.components().next().expect("a name").as_os_str().to_string_lossy().replace(".rs", "");
+        parts.entry(part).or_default().push_str(&code_of(&file));
+    }
+    assert!(parts.len() >= ARROWS.len(), "the scan found only {:?}", parts.keys());
+    parts
+}
+
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("readable");
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let text = text.split("#[cfg(all(test").next().unwrap_or_default();
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .fold(String::new(), |code, line| code + line + "\n")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The names that follow `root`, also inside `root::{…}`.
+fn names_after(code: &str, root: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for rest in code.split(root).skip(1) {
+        match rest.strip_prefix('{') {
+            Some(list) => names.extend(top_level(list)),
+            None => names.extend(name(rest)),
+        }
+    }
+    names
+}
+
+/// The first name of each entry of a `use` list.
+fn top_level(list: &str) -> Vec<String> {
+    let (mut depth, mut names, mut entry) = (0_u32, Vec::new(), String::new());
+    for letter in list.chars() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.extend(name(&std::mem::take(&mut entry))),
+            _ if depth == 0 => entry.push(letter),
+            _ => {}
+        }
+    }
+    names.extend(name(&entry));
+    names
+}
+
+fn name(text: &str) -> Option<String> {
+    let name: String = text.trim().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+    (!name.is_empty()).then_some(name)
+}
