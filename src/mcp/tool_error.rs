@@ -63,6 +63,11 @@ fn of_ssh(error: &SshError) -> String {
         SshError::Unsupported { .. } => {
             "name a host that can be reached directly, or drop the option for this host".into()
         }
+        SshError::Jump { source, .. } => of_ssh(source),
+        SshError::Hop { .. } | SshError::ProxyCommand { .. } => {
+            "mend ProxyJump or ProxyCommand for this host in ~/.ssh/config".into()
+        }
+        SshError::Forward { .. } => "check that the host can be reached from the jump host".into(),
         SshError::Lookup { .. } => "check the spelling of host, or the HostName in ~/.ssh/config".into(),
         SshError::Connect { .. } => "check host and port, and that an SSH server is running there".into(),
         SshError::NotSent { .. } => "the link may be dead: call ssh_reconnect, or give more time with timeoutMs".into(),

@@ -7,13 +7,15 @@ use std::{
 };
 
 use russh::{
-    Channel, Disconnect,
+    Channel, ChannelStream, Disconnect,
     client::{self, Handle, Msg},
 };
 use tokio::{
     sync::{OnceCell, oneshot},
     time::{Instant, timeout, timeout_at},
 };
+
+use tokio_util::either::Either;
 
 use super::{
     algorithms,
@@ -22,6 +24,7 @@ use super::{
     error::SshError,
     handler::{ClientHandler, Learned},
     host_key::HostKeyCheck,
+    proxy::{self, ProxyProcess},
     resolve::{Target, resolve},
 };
 use crate::framing::exec::{LoginShell, PROBE};
@@ -43,6 +46,10 @@ pub struct Connection {
     handle: Handle<ClientHandler>,
     learned: Arc<Learned>,
     login_shell: OnceCell<LoginShell>,
+    /// The jump host that this connection goes through.
+    hop: Option<Arc<Connection>>,
+    /// The `ProxyCommand` that it goes through; ends with it.
+    _proxy: Option<ProxyProcess>,
     /// What was connected to.
     pub peer: Peer,
 }
@@ -72,15 +79,25 @@ impl Connection {
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
     pub async fn open(target: &Target, credentials: &Credentials, limit: Duration) -> Result<Arc<Self>, SshError> {
-        let deadline = Instant::now() + limit;
+        Self::open_until(target, credentials, Instant::now() + limit, 0, None).await
+    }
+
+    /// The same until a deadline, as hop `depth` of a chain of jump hosts, through the hops `via` if there are any.
+    pub(super) async fn open_until(
+        target: &Target,
+        credentials: &Credentials,
+        deadline: Instant,
+        depth: usize,
+        via: Option<&str>,
+    ) -> Result<Arc<Self>, SshError> {
+        let after = deadline.saturating_duration_since(Instant::now());
         let config = resolve(target).await?;
         let typed = target.destination.as_str();
         let check = HostKeyCheck::load(&config, typed)?;
         let preferred = algorithms::preferred(&config, &check.known_key_types())?;
-        let transport = dial(&config, deadline).await?;
         let learned = Arc::new(Learned::default());
         let handler = ClientHandler { check, learned: Arc::clone(&learned) };
-        let ssh = client::Config {
+        let ssh = Arc::new(client::Config {
             client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
             window_size: WINDOW,
             maximum_packet_size: PACKET,
@@ -89,17 +106,31 @@ impl Connection {
             keepalive_max: usize::try_from(config.server_alive_count_max).unwrap_or(3),
             nodelay: true,
             ..client::Config::default()
+        });
+        let (mut hop, mut proxy) = (None, None);
+        let stream = if let Some(hops) = via.or(config.proxy_jump.as_deref()) {
+            let last = proxy::connect_hops(hops, target, credentials, deadline, depth).await?;
+            let forwarded = timeout_at(deadline, last.forward(&config.host_name, config.port)).await;
+            hop = Some(last);
+            Either::Left(
+                forwarded.map_err(|_| SshError::Timeout { stage: "connecting through the jump host", after })??,
+            )
+        } else if let Some(command) = &config.proxy_command {
+            let started = proxy::start_command(command, &config, typed)?;
+            proxy = Some(started.process);
+            Either::Right(Either::Left(started.stream))
+        } else {
+            Either::Right(Either::Right(dial(&config, deadline).await?))
         };
-        let handshake = client::connect_stream(Arc::new(ssh), transport, handler);
-        let mut handle = timeout_at(deadline, handshake)
-            .await
-            .map_err(|_| SshError::Timeout { stage: "the SSH handshake", after: limit })?
-            .map_err(|error| in_handshake(error, &config.host_name))?;
+        let mut handle = match timeout_at(deadline, client::connect_stream(ssh, stream, handler)).await {
+            Ok(Ok(handle)) => handle,
+            Ok(Err(error)) => return Err(in_handshake(error, &config.host_name, proxy).await),
+            Err(_) => return Err(SshError::Timeout { stage: "the SSH handshake", after }),
+        };
         let accepted = learned.host_key.get().cloned().unwrap_or_default();
         let login = authenticate::authenticate(&mut handle, &config, typed, credentials, accepted.no_passwords);
-        let auth_method = timeout_at(deadline, login)
-            .await
-            .map_err(|_| SshError::Timeout { stage: "authentication", after: limit })??;
+        let auth_method =
+            timeout_at(deadline, login).await.map_err(|_| SshError::Timeout { stage: "authentication", after })??;
         let peer = Peer {
             host_name: config.host_name,
             port: config.port,
@@ -109,10 +140,12 @@ impl Connection {
             connected_at: SystemTime::now(),
             notice: accepted.notice,
         };
-        let connection = Arc::new(Self { handle, learned, login_shell: OnceCell::new(), peer });
-        // Asked now, so that the first command need not wait for the answer.
-        let probing = Arc::clone(&connection);
-        tokio::spawn(async move { probing.login_shell().await });
+        let connection = Arc::new(Self { handle, learned, login_shell: OnceCell::new(), peer, hop, _proxy: proxy });
+        if depth == 0 {
+            // Asked now, so that the first command need not wait for the answer.
+            let probing = Arc::clone(&connection);
+            tokio::spawn(async move { probing.login_shell().await });
+        }
         Ok(connection)
     }
 
@@ -142,6 +175,20 @@ impl Connection {
     pub async fn close(&self) {
         let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
         let _ = timeout(Duration::from_millis(200), goodbye).await;
+        if let Some(hop) = &self.hop {
+            Box::pin(hop.close()).await;
+        }
+    }
+
+    /// A stream to a host behind this one (RFC 4254 section 7.2).
+    async fn forward(&self, host: &str, port: u16) -> Result<ChannelStream<Msg>, SshError> {
+        match self.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await {
+            Ok(channel) => Ok(channel.into_stream()),
+            Err(russh::Error::ChannelOpenFailure(reason)) => {
+                Err(SshError::Forward { host: host.to_owned(), port, message: format!("{reason:?}") })
+            }
+            Err(_) => Err(self.lost()),
+        }
     }
 
     /// Opens a session channel (RFC 4254 section 6.1).
@@ -187,11 +234,14 @@ impl std::fmt::Debug for Connection {
 }
 
 /// An error before authentication is one of the handshake, not a lost connection.
-fn in_handshake(error: SshError, host: &str) -> SshError {
-    let message = match error {
+async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>) -> SshError {
+    let mut message = match error {
         SshError::Lost(reason) => reason.unwrap_or_else(|| "the server closed the connection".to_owned()),
         other => return other,
     };
+    if let Some(proxy) = proxy {
+        message = format!("{message}; its ProxyCommand says: {:?}", proxy.complaint().await);
+    }
     SshError::Handshake { host: host.to_owned(), message }
 }
 

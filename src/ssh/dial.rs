@@ -17,9 +17,8 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(5);
 /// `ConnectionAttempts`).
 ///
 /// # Errors
-/// No address, none that accepts, or none before `deadline`; options that would lead to another host.
+/// No address, none that accepts, or none before `deadline`.
 pub(super) async fn dial(config: &EffectiveConfig, deadline: Instant) -> Result<Transport, SshError> {
-    refuse_proxies(config)?;
     let (host, port) = (config.host_name.clone(), config.port);
     let started = Instant::now();
     let deadline = config.connect_timeout.map_or(deadline, |limit| deadline.min(started + limit));
@@ -54,16 +53,6 @@ pub(super) async fn dial(config: &EffectiveConfig, deadline: Instant) -> Result<
         }
     }
     Err(SshError::Connect { host, port, source: failure })
-}
-
-/// These options say through which other host this one is reached; without them the name may mean another machine.
-fn refuse_proxies(config: &EffectiveConfig) -> Result<(), SshError> {
-    for (option, value) in [("ProxyJump", &config.proxy_jump), ("ProxyCommand", &config.proxy_command)] {
-        if let Some(value) = value {
-            return Err(SshError::Unsupported { option, value: value.clone() });
-        }
-    }
-    Ok(())
 }
 
 async fn connect(address: SocketAddr, config: &EffectiveConfig) -> io::Result<TcpStream> {

@@ -42,6 +42,40 @@ pub enum SshError {
         /// Its value.
         value: String,
     },
+    /// A hop of `ProxyJump` that cannot be meant.
+    #[error("the ProxyJump hop {hop:?} cannot be used: {source}")]
+    Hop {
+        /// The hop as the configuration has it.
+        hop: String,
+        /// What is wrong with it.
+        source: crate::openssh::destination::DestinationError,
+    },
+    /// A jump host could not be connected to.
+    #[error("through the jump host {hop}: {source}")]
+    Jump {
+        /// The hops up to the one that failed.
+        hop: String,
+        /// What failed there.
+        source: Box<SshError>,
+    },
+    /// The jump host could not reach the host behind it.
+    #[error("the jump host could not connect to {host} port {port}: {message}")]
+    Forward {
+        /// The host name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+        /// What the jump host said.
+        message: String,
+    },
+    /// A `ProxyCommand` could not be started.
+    #[error("the ProxyCommand {command:?} could not be run: {source}")]
+    ProxyCommand {
+        /// The command, expanded.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The host name has no address.
     #[error("could not resolve the host name {host:?}: {source}")]
     Lookup {

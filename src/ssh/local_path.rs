@@ -1,11 +1,11 @@
-//! Paths of the configuration on this machine, with their tokens expanded.
+//! Paths and commands of the configuration on this machine, with their tokens expanded.
 
 use std::env;
 
 use super::error::SshError;
 use crate::openssh::{
     effective_config::EffectiveConfig,
-    tokens::{Tokens, expand},
+    tokens::{Tokens, expand, expand_command},
 };
 
 /// Expands `~`, `${VARIABLE}` and percent tokens in the value of a path option (`ssh_config(5)`, TOKENS).
@@ -18,12 +18,25 @@ pub(super) fn expand_path(
     config: &EffectiveConfig,
     typed: &str,
 ) -> Result<String, SshError> {
+    with_tokens(config, typed, |tokens| expand(value, tokens)).map_err(|source| SshError::Token { option, source })
+}
+
+/// Expands the percent tokens of `ProxyCommand`; the shell that runs it does the rest.
+///
+/// # Errors
+/// A token that has no value here.
+pub(super) fn expand_proxy_command(value: &str, config: &EffectiveConfig, typed: &str) -> Result<String, SshError> {
+    with_tokens(config, typed, |tokens| expand_command(value, tokens))
+        .map_err(|source| SshError::Token { option: "ProxyCommand", source })
+}
+
+fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&Tokens<'_>) -> T) -> T {
     let home = dirs::home_dir().unwrap_or_default();
     let home = home.to_string_lossy();
     let local_user = env::var("USER").or_else(|_| env::var("USERNAME")).unwrap_or_default();
     let local_host = local_host_name();
     let lookup = |name: &str| env::var(name).ok();
-    let tokens = Tokens {
+    use_them(&Tokens {
         home: &home,
         local_user: &local_user,
         user_id: local_user_id(),
@@ -35,8 +48,7 @@ pub(super) fn expand_path(
         host_key_alias: config.host_key_alias.as_deref(),
         jump: config.proxy_jump.as_deref().unwrap_or_default(),
         env: &lookup,
-    };
-    expand(value, &tokens).map_err(|source| SshError::Token { option, source })
+    })
 }
 
 #[cfg(unix)]

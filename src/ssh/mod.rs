@@ -15,6 +15,7 @@ mod handler;
 mod host_key;
 mod local_path;
 pub mod output;
+mod proxy;
 pub mod resolve;
 pub mod sftp;
 pub mod shell;

@@ -1,0 +1,165 @@
+//! Hosts that are reached through something else: `ProxyJump` and `ProxyCommand`.
+
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, Join, join},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use super::{
+    authenticate::Credentials, connection::Connection, error::SshError, local_path::expand_proxy_command,
+    resolve::Target,
+};
+use crate::openssh::{
+    destination::{Destination, DestinationError},
+    effective_config::EffectiveConfig,
+};
+
+/// Jump hosts may have jump hosts; a longer chain than this goes in a circle.
+const MOST_HOPS: usize = 8;
+
+/// How much of what a proxy command complains about is kept, in bytes.
+const LONGEST_COMPLAINT: u64 = 4096;
+
+/// How long a command that has failed may take to say why.
+const COMPLAINT_LIMIT: Duration = Duration::from_millis(300);
+
+/// A running `ProxyCommand`: its stdin and stdout are the connection. It is killed when dropped.
+pub(super) struct ProxyCommand {
+    pub(super) stream: Join<ChildStdout, ChildStdin>,
+    pub(super) process: ProxyProcess,
+}
+
+/// The process of a [`ProxyCommand`] and what it says on stderr.
+pub(super) struct ProxyProcess {
+    _child: Child,
+    complaint: Arc<Mutex<String>>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl ProxyProcess {
+    /// What the command said on stderr, if it says so by now.
+    pub(super) async fn complaint(mut self) -> String {
+        if let Some(listening) = self.listening.take() {
+            let _ = timeout(COMPLAINT_LIMIT, listening).await;
+        }
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).trim().to_owned()
+    }
+}
+
+/// Starts a `ProxyCommand` as OpenSSH does: `exec` of it by the user's shell.
+///
+/// # Errors
+/// A token without a value, or a shell that cannot be run.
+pub(super) fn start_command(template: &str, config: &EffectiveConfig, typed: &str) -> Result<ProxyCommand, SshError> {
+    let line = expand_proxy_command(template, config, typed)?;
+    let failed = |source| SshError::ProxyCommand { command: line.clone(), source };
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let mut command = if cfg!(windows) { Command::new("cmd") } else { Command::new(shell) };
+    if cfg!(windows) {
+        command.args(["/C", &line]);
+    } else {
+        command.args(["-c", &format!("exec {line}")]);
+    }
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let no_pipe = || std::io::Error::other("it has no pipe");
+    let stdin = child.stdin.take().ok_or_else(no_pipe).map_err(failed)?;
+    let stdout = child.stdout.take().ok_or_else(no_pipe).map_err(failed)?;
+    let complaint = Arc::new(Mutex::new(String::new()));
+    let listening = child.stderr.take().map(|mut stderr| {
+        let kept = Arc::clone(&complaint);
+        tokio::spawn(async move {
+            let mut bytes = [0; 1024];
+            while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
+                let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                if (kept.len() as u64) < LONGEST_COMPLAINT {
+                    kept.extend(text.chars().filter(|letter| *letter == '\n' || !letter.is_control()));
+                }
+            }
+        })
+    });
+    Ok(ProxyCommand { stream: join(stdout, stdin), process: ProxyProcess { _child: child, complaint, listening } })
+}
+
+/// Connects to the last of the comma-separated hops of a `ProxyJump`, through those before it. Each is resolved,
+/// verified and authenticated by its own configuration.
+///
+/// # Errors
+/// A hop that cannot be meant, or the failure to connect to one, by its name.
+pub(super) async fn connect_hops(
+    hops: &str,
+    target: &Target,
+    credentials: &Credentials,
+    deadline: Instant,
+    depth: usize,
+) -> Result<Arc<Connection>, SshError> {
+    let in_hop = |source| SshError::Jump { hop: hops.to_owned(), source: Box::new(source) };
+    if depth >= MOST_HOPS {
+        return Err(SshError::Unsupported {
+            option: "ProxyJump",
+            value: format!("{hops} (more than {MOST_HOPS} hops)"),
+        });
+    }
+    let (before, last) = hops.rsplit_once(',').map_or((None, hops), |(before, last)| (Some(before), last));
+    let hop = Target {
+        config_file: target.config_file.clone(),
+        ..parse_hop(last).map_err(|source| SshError::Hop { hop: last.to_owned(), source })?
+    };
+    // Only the passphrase can serve for a hop too: password and key were given for the destination.
+    let credentials = Credentials { passphrase: credentials.passphrase.clone(), ..Credentials::default() };
+    let opened = Connection::open_until(&hop, &credentials, deadline, depth + 1, before);
+    Box::pin(opened).await.map_err(in_hop)
+}
+
+/// Reads `[user@]host[:port]` or `ssh://[user@]host[:port]`, with IPv6 addresses in brackets.
+fn parse_hop(hop: &str) -> Result<Target, DestinationError> {
+    let rest = hop.trim().trim_start_matches("ssh://").trim_end_matches('/');
+    let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
+    let (host, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') || name.ends_with(']') => match port.parse() {
+            Ok(port) => (name, Some(port)),
+            Err(_) => (host, None),
+        },
+        _ => (host, None),
+    };
+    let destination = Destination::parse(host.trim_start_matches('[').trim_end_matches(']'))?;
+    let user = user.map(|user| crate::openssh::destination::parse_user(user).map(str::to_owned)).transpose()?;
+    Ok(Target { destination, user, port, config_file: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_has_a_host_and_perhaps_a_user_and_a_port() {
+        for (hop, host, user, port) in [
+            ("h", "h", None, None),
+            ("u@h", "h", Some("u"), None),
+            ("u@h:2222", "h", Some("u"), Some(2222)),
+            ("a@b@h", "h", Some("a@b"), None),
+            ("ssh://u@h:22", "h", Some("u"), Some(22)),
+            ("[::1]:22", "::1", None, Some(22)),
+            ("u@[fe80::1]", "fe80::1", Some("u"), None),
+            ("::1", "::1", None, None),
+        ] {
+            let target = parse_hop(hop).unwrap();
+            assert_eq!((target.destination.as_str(), target.user.as_deref(), target.port), (host, user, port), "{hop}");
+        }
+        assert!(parse_hop("-oProxyCommand=x").is_err() && parse_hop("").is_err() && parse_hop("u@").is_err());
+    }
+}
