@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[path = "../it/support"]
 #[expect(dead_code, reason = "the demo uses a part of the tests' support")]
+#[expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "written for tests, which may")]
 mod support {
     pub(crate) mod fake_sshd;
     pub(crate) mod keys;

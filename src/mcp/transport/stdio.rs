@@ -36,7 +36,7 @@ where
     let ended = CancellationToken::new();
     let input = UntilEnd { input, ended: ended.clone() };
     let served = CancellationToken::new();
-    let serving = {
+    let mut serving = {
         let (handler, until) = (SshServer::new(Arc::clone(&registry)), served.clone());
         tokio::spawn(async move {
             // Both failures mean that the client went away: before it said hello, or afterwards.
@@ -45,15 +45,16 @@ where
             }
         })
     };
-    tokio::pin!(serving);
-    tokio::select! {
-        () = ended.cancelled() => {}
-        () = stop.cancelled() => {}
-        _ = &mut serving => {}
-    }
+    let finished = tokio::select! {
+        () = ended.cancelled() => false,
+        () = stop.cancelled() => false,
+        _ = &mut serving => true,
+    };
     registry.shut_down().await;
     served.cancel();
-    let _ = timeout(LAST_WORDS, serving).await;
+    if !finished {
+        let _ = timeout(LAST_WORDS, serving).await;
+    }
 }
 
 /// Tells when the input has ended. rmcp waits for running calls then; here the end of input is what ends them.
