@@ -1,6 +1,6 @@
 //! The MCP server: a registry handle and the tool catalogue, without state of its own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -82,9 +82,12 @@ impl ServerHandler for SshServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let call = Call { registry: &self.registry, arguments: request.arguments, cancelled: context.ct.clone() };
+        let started = Instant::now();
         let result = tools::call(&request.name, call)
             .await
             .ok_or_else(|| ErrorData::invalid_params(format!("unknown tool {:?}", request.name), None))?;
+        // Names and times only: what a call says may be secret.
+        tracing::debug!(tool = %request.name, carried_out = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");
         Ok(result.unwrap_or_else(super::tool_error::ToolError::into_result).into())
     }
 

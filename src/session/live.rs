@@ -182,6 +182,8 @@ impl LiveSession {
                 let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
                 match opened {
                     Ok(connection) => {
+                        let peer = &connection.peer;
+                        tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
                         *closing = self.surroundings.ending.child_token();
                         *last = LastSeen {
                             peer: Some(connection.peer.clone()),
@@ -192,6 +194,11 @@ impl LiveSession {
                         Ok(connection)
                     }
                     Err(error) => {
+                        tracing::warn!(
+                            session = self.name(),
+                            error = error.to_string().escape_debug().to_string(),
+                            "not connected"
+                        );
                         last.error = Some(error.to_string());
                         *slot = None;
                         Err(self.ssh(error))
@@ -344,6 +351,7 @@ impl LiveSession {
         let connection = self.connection.lock().await.take();
         if let Some(connection) = connection {
             connection.close().await;
+            tracing::info!(session = self.name(), "disconnected");
         }
         self.last.lock().unwrap_or_else(PoisonError::into_inner).connection = None;
     }
@@ -422,6 +430,7 @@ impl LiveSession {
     fn note_end(&self, ending: &Ending) {
         if let Ending::ConnectionLost(reason) = ending {
             let text = SshError::Lost(reason.clone()).to_string();
+            tracing::warn!(session = self.name(), reason = text.escape_debug().to_string(), "cut off in a command");
             self.last.lock().unwrap_or_else(PoisonError::into_inner).error = Some(text);
         }
     }
