@@ -1,3 +1,11 @@
 //! The integration tests: one binary, against an in-process SSH server and the real sshd.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may say what it takes for granted"
+)]
 
+mod proxy;
 mod support;
