@@ -1,15 +1,18 @@
 //! A session of this process: what was asked for, the secrets in memory, the connection and the shells.
 
+mod commands;
+
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{sync::Mutex as DialSlot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::commands::{ExecCall, ShellCall};
 use super::{
     error::SessionError,
     reconnect::{Reconnect, Situation, decide},
@@ -22,11 +25,9 @@ use crate::{
         authenticate::Credentials,
         connection::{Connection, Peer},
         error::SshError,
-        exec::{Bounds, CommandResult, Ending, ExecRequest},
         output::OutputFolder,
         resolve::Target,
-        sftp::Transferred,
-        shell::{Shell, ShellRequest, ShellResult, ShellRunError},
+        shell::Shell,
     },
 };
 
@@ -139,7 +140,7 @@ impl LiveSession {
     /// Whether the log-in that worked took a password.
     #[must_use]
     pub fn used_password(&self) -> bool {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.last);
         let took = |method: &str| {
             last.peer.as_ref().is_some_and(|peer| peer.auth_method.split(',').any(|used| used == method))
         };
@@ -149,7 +150,7 @@ impl LiveSession {
     /// Whether it had a connection in this process.
     #[must_use]
     pub fn was_connected(&self) -> bool {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).peer.is_some()
+        lock(&self.last).peer.is_some()
     }
 
     /// The connection, made if there is none.
@@ -173,187 +174,51 @@ impl LiveSession {
             (Reconnect::NeedsPassword, _) => Err(SessionError::NeedsPassword(self.name().to_owned())),
             (Reconnect::Refuse, _) => Err(SessionError::Cancelled),
             (Reconnect::Redial | Reconnect::Reuse, _) => {
-                let opened = tokio::select! {
-                    opened = Connection::open(&self.target, &self.credentials, self.limit) => opened,
-                    () = cancelled.cancelled() => return Err(SessionError::Cancelled),
-                    () = self.surroundings.ending.cancelled() => return Err(SessionError::Cancelled),
-                };
-                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
-                match opened {
-                    Ok(connection) => {
-                        let peer = &connection.peer;
-                        tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
-                        *closing = self.surroundings.ending.child_token();
-                        *last = LastSeen {
-                            peer: Some(connection.peer.clone()),
-                            connection: Some(Arc::clone(&connection)),
-                            error: None,
-                        };
-                        *slot = Some(Arc::clone(&connection));
-                        Ok(connection)
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            session = self.name(),
-                            error = error.to_string().escape_debug().to_string(),
-                            "not connected"
-                        );
-                        last.error = Some(error.to_string());
-                        *slot = None;
-                        Err(self.ssh(error))
-                    }
-                }
+                let opened = self.dial(cancelled).await;
+                *slot = opened.as_ref().ok().cloned();
+                opened
             }
         }
     }
 
-    /// Runs a command on a channel of its own.
-    ///
-    /// # Errors
-    /// Only what happened before the command was sent.
-    pub async fn exec(&self, request: ExecCall<'_>) -> Result<CommandResult, SessionError> {
-        let _running = self.running.token();
-        let mut tried_again = false;
-        loop {
-            let connection = self.connection(&request.cancelled).await?;
-            let bounds = self.bounds(request.limit, &request.cancelled);
-            let attempt = ExecRequest {
-                command: request.command,
-                directory: request.directory,
-                environment: request.environment.clone(),
-                stdin: request.stdin.clone(),
-                bounds,
-                folder: self.surroundings.folder.clone(),
-            };
-            match connection.exec(attempt).await {
-                Ok(result) => {
-                    self.note_end(&result.ending);
-                    return Ok(result);
-                }
-                // Nothing was sent yet: the connection had died unnoticed.
-                Err(error) if !tried_again && self.drop_dead(&connection, &error).await => tried_again = true,
-                Err(error) => return Err(self.ssh(error)),
-            }
-        }
-    }
-
-    /// Runs a command in the shell of this name, which is started if there is none.
-    ///
-    /// # Errors
-    /// Only what happened before the command was sent.
-    pub async fn shell(&self, name: &str, call: ShellCall) -> Result<(ShellResult, Option<String>), SessionError> {
-        let _running = self.running.token();
-        let slot = {
-            let mut shells = self.shells.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(shells.entry(name.to_owned()).or_default())
+    async fn dial(&self, cancelled: &CancellationToken) -> Result<Arc<Connection>, SessionError> {
+        let closing = self.surroundings.ending.child_token();
+        *lock(&self.closing) = closing.clone();
+        let opened = tokio::select! {
+            opened = Connection::open(&self.target, &self.credentials, self.limit) => opened,
+            () = cancelled.cancelled() => return Err(SessionError::Cancelled),
+            () = closing.cancelled() => return Err(SessionError::Cancelled),
         };
-        let mut tried_again = false;
-        loop {
-            let connection = self.connection(&call.cancelled).await?;
-            let (shell, notice) = match self.ready_shell(&slot, &connection).await {
-                Ok(ready) => ready,
-                Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
-                    tried_again = true;
-                    continue;
-                }
-                Err(error) => return Err(self.ssh(error)),
-            };
-            let request = ShellRequest {
-                command: call.command.clone(),
-                stdin: call.stdin.clone(),
-                bounds: self.bounds(call.limit, &call.cancelled),
-                folder: self.surroundings.folder.clone(),
-            };
-            match shell.run(request).await {
-                Ok(result) => {
-                    let mut slot = slot.lock().await;
-                    if !result.directory.is_empty() {
-                        slot.directory.clone_from(&result.directory);
-                    }
-                    self.note_end(&result.command.ending);
-                    return Ok((result, notice));
-                }
-                Err(ShellRunError::Gone) if !tried_again => tried_again = true,
-                Err(ShellRunError::Script(error)) => return Err(self.ssh(error.into())),
-                Err(ShellRunError::Gone | ShellRunError::Lost) => return Err(self.ssh(connection.lost())),
+        let mut last = lock(&self.last);
+        match opened {
+            Ok(connection) => {
+                let peer = connection.peer.clone();
+                tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
+                *last = LastSeen { peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
+                Ok(connection)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                tracing::warn!(session = self.name(), error = text.escape_debug().to_string(), "not connected");
+                last.error = Some(text);
+                Err(self.ssh(error))
             }
         }
-    }
-
-    /// The live shell of a slot, or a new one in the directory of the last.
-    async fn ready_shell(
-        &self,
-        slot: &DialSlot<ShellSlot>,
-        connection: &Arc<Connection>,
-    ) -> Result<(Shell, Option<String>), SshError> {
-        let mut slot = slot.lock().await;
-        if let Some((shell, over)) = &slot.shell
-            && !shell.is_gone()
-            && over.as_ptr() == Arc::as_ptr(connection)
-        {
-            return Ok((shell.clone(), None));
-        }
-        let shell = connection.start_shell().await?;
-        let mut notice = None;
-        if slot.ran_before {
-            let moved =
-                !slot.directory.is_empty() && change_directory(&shell, &slot.directory, &self.surroundings).await;
-            notice = Some(format!(
-                "this is a new shell{}; variables, functions and background jobs of the one before are gone",
-                if moved { " in the same directory" } else { "" }
-            ));
-        }
-        slot.ran_before = true;
-        slot.shell = Some((shell.clone(), Arc::downgrade(connection)));
-        Ok((shell, notice))
-    }
-
-    /// Sends a file.
-    ///
-    /// # Errors
-    /// See [`crate::ssh::sftp::TransferError`].
-    pub async fn upload(
-        &self,
-        local: &str,
-        remote: &str,
-        cancelled: &CancellationToken,
-    ) -> Result<Transferred, SessionError> {
-        let _running = self.running.token();
-        let connection = self.connection(cancelled).await?;
-        let bounds = self.bounds(None, cancelled);
-        connection.upload(local, remote, &bounds).await.map_err(|source| self.transfer(source))
-    }
-
-    /// Fetches a file.
-    ///
-    /// # Errors
-    /// See [`crate::ssh::sftp::TransferError`].
-    pub async fn download(
-        &self,
-        remote: &str,
-        local: &str,
-        cancelled: &CancellationToken,
-    ) -> Result<Transferred, SessionError> {
-        let _running = self.running.token();
-        let connection = self.connection(cancelled).await?;
-        let bounds = self.bounds(None, cancelled);
-        connection.download(remote, local, &bounds).await.map_err(|source| self.transfer(source))
     }
 
     /// Stops what runs and closes the connection, waiting up to `patience` for what runs.
     pub async fn close(&self, patience: Duration) {
-        self.closing.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+        lock(&self.closing).cancel();
         self.running.close();
         let _ = timeout(patience, self.running.wait()).await;
         self.running.reopen();
-        self.shells.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.shells).clear();
         let connection = self.connection.lock().await.take();
         if let Some(connection) = connection {
             connection.close().await;
             tracing::info!(session = self.name(), "disconnected");
         }
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).connection = None;
+        lock(&self.last).connection = None;
     }
 
     /// Makes sure of a connection that answers, dialling anew if the one there is does not.
@@ -372,7 +237,7 @@ impl LiveSession {
     /// The session as it is now.
     #[must_use]
     pub fn status(&self, default: bool) -> SessionStatus {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.last);
         let connection = last.connection.as_ref().filter(|connection| !connection.is_closed());
         let peer = last.peer.as_ref();
         let ended = last.connection.as_ref().filter(|connection| connection.is_closed());
@@ -398,21 +263,12 @@ impl LiveSession {
     /// What the person should know about how the connection was made.
     #[must_use]
     pub fn notice(&self) -> Option<String> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.last);
         last.peer.as_ref().and_then(|peer| peer.notice.clone())
     }
 
     fn name(&self) -> &str {
         self.saved.name.as_str()
-    }
-
-    fn bounds(&self, limit: Option<Duration>, cancelled: &CancellationToken) -> Bounds {
-        Bounds {
-            limit,
-            cancelled: cancelled.clone(),
-            closing: self.closing.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            ending: self.surroundings.ending.clone(),
-        }
     }
 
     /// Forgets a connection over which nothing could be sent. `true` if there is sense in trying another.
@@ -427,66 +283,15 @@ impl LiveSession {
         dead
     }
 
-    fn note_end(&self, ending: &Ending) {
-        if let Ending::ConnectionLost(reason) = ending {
-            let text = SshError::Lost(reason.clone()).to_string();
-            tracing::warn!(session = self.name(), reason = text.escape_debug().to_string(), "cut off in a command");
-            self.last.lock().unwrap_or_else(PoisonError::into_inner).error = Some(text);
-        }
-    }
-
     fn ssh(&self, source: SshError) -> SessionError {
         match source {
             SshError::Cancelled => SessionError::Cancelled,
             source => SessionError::Ssh { session: self.name().to_owned(), source: Box::new(source) },
         }
     }
-
-    fn transfer(&self, source: crate::ssh::sftp::TransferError) -> SessionError {
-        SessionError::Transfer { session: self.name().to_owned(), source: Box::new(source) }
-    }
 }
 
-/// A command for [`LiveSession::exec`].
-#[derive(Debug)]
-pub struct ExecCall<'a> {
-    /// The command.
-    pub command: &'a str,
-    /// The directory to run it in.
-    pub directory: Option<&'a str>,
-    /// Environment variables to add.
-    pub environment: Vec<(&'a str, &'a str)>,
-    /// Its stdin.
-    pub stdin: Vec<u8>,
-    /// How long it may run.
-    pub limit: Option<Duration>,
-    /// Cancelled when the caller gives up.
-    pub cancelled: CancellationToken,
-}
-
-/// A command for [`LiveSession::shell`].
-#[derive(Debug)]
-pub struct ShellCall {
-    /// The command.
-    pub command: String,
-    /// Its stdin.
-    pub stdin: Option<Vec<u8>>,
-    /// How long it may run.
-    pub limit: Option<Duration>,
-    /// Cancelled when the caller gives up.
-    pub cancelled: CancellationToken,
-}
-
-/// `true` if the new shell is in the directory now.
-async fn change_directory(shell: &Shell, directory: &[u8], surroundings: &Surroundings) -> bool {
-    let Ok(command) = String::from_utf8(crate::framing::script::change_directory(directory)) else { return false };
-    let ending = &surroundings.ending;
-    let bounds = Bounds {
-        limit: Some(Duration::from_secs(5)),
-        cancelled: CancellationToken::new(),
-        closing: ending.clone(),
-        ending: ending.clone(),
-    };
-    let request = ShellRequest { command, stdin: None, bounds, folder: surroundings.folder.clone() };
-    shell.run(request).await.is_ok_and(|result| result.directory == directory)
+/// These mutexes are held for an assignment only, so one that was poisoned holds nothing half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

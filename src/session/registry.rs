@@ -126,8 +126,10 @@ impl SessionRegistry {
             sessions.first.get_or_insert_with(|| name.clone());
         }
         if let Some(replaced) = replaced {
-            notices
-                .push(format!("the session {name} had another destination or other credentials before; it was closed"));
+            if replaced.was_connected() {
+                let before = "had another destination or other credentials before; that connection was closed";
+                notices.push(format!("the session {name} {before}"));
+            }
             replaced.close(DISCONNECT_PATIENCE).await;
         }
         notices.extend(session.notice());

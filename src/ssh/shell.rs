@@ -66,7 +66,7 @@ pub struct ShellResult {
     pub shell_ended: bool,
 }
 
-type Reply = Result<ShellResult, ScriptError>;
+type Reply = Result<ShellResult, ShellRunError>;
 
 #[derive(Debug)]
 struct Request {
@@ -85,6 +85,12 @@ pub enum ShellRunError {
     Lost,
 }
 
+impl From<ScriptError> for ShellRunError {
+    fn from(error: ScriptError) -> Self {
+        Self::Script(error)
+    }
+}
+
 impl Shell {
     /// Runs a command after those that wait already.
     ///
@@ -95,11 +101,7 @@ impl Shell {
         if self.requests.send(Request { what, reply }).await.is_err() {
             return Err(ShellRunError::Gone);
         }
-        match answer.await {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(error)) => Err(ShellRunError::Script(error)),
-            Err(_) => Err(ShellRunError::Lost),
-        }
+        answer.await.unwrap_or(Err(ShellRunError::Lost))
     }
 
     /// Whether the shell has ended.
@@ -227,6 +229,11 @@ impl ShellTask {
                     Event::Status(_) | Event::Other => {}
                 }
             }
+        }
+        // Whoever still waited for a turn may try another shell: nothing of theirs was sent.
+        waiting.close();
+        while let Ok(Request { reply, .. }) = waiting.try_recv() {
+            let _ = reply.send(Err(ShellRunError::Gone));
         }
         let _ = self.write.close().await;
     }

@@ -220,10 +220,14 @@ fn refuse_open_permissions(_: &std::fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 
-/// The public half beside a private key: `PATH.pub`.
+/// The public half of a private key: from `PATH.pub`, else from the key file itself, where OpenSSH's format has it in
+/// the clear even if the rest is encrypted.
 fn public_half(path: &str) -> Option<PublicKey> {
-    let text = std::fs::read_to_string(format!("{path}.pub")).ok()?;
-    parse_public_key_base64(text.split_whitespace().nth(1)?).ok()
+    if let Ok(text) = std::fs::read_to_string(format!("{path}.pub")) {
+        return parse_public_key_base64(text.split_whitespace().nth(1)?).ok();
+    }
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).ok()?;
+    Some(PrivateKey::from_openssh(text.as_bytes()).ok()?.public_key().clone())
 }
 
 /// The agent that the configuration names, and its plain keys; `None` where there is no agent.
