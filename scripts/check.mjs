@@ -1,0 +1,88 @@
+// `npm run check`: everything a change has to pass, in the order in which it fails fastest. Continuous integration runs
+// the same.
+
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { answers, needCargo } from './lib/cargo.mjs';
+import { needProgram } from './lib/programs.mjs';
+import { Stop, UNAVAILABLE, fail, root, seconds } from './lib/repository.mjs';
+
+const steps = [
+  ['tools', tools],
+  ['scripts', () => scriptsIn('scripts').forEach((script) => run('node', ['--check', script]))],
+  ['format', () => cargo('fmt', '--check')],
+  // The first with --locked: it also finds a Cargo.lock that is out of step with Cargo.toml.
+  ['lints', () => cargo('clippy', '--all-targets', '--locked', '--', '-D', 'warnings')],
+  // Without sshd the tests against it would be skipped; here that is a failure.
+  ['tests', () => run('cargo', ['test', '--locked'], { REQUIRE_SSHD: '1' })],
+  ['documentation', () => run('cargo', ['doc', '--no-deps', '--locked'], { RUSTDOCFLAGS: '-D warnings' })],
+  ['dependencies', dependencies],
+];
+
+const done = [];
+try {
+  for (const [title, step] of steps) {
+    console.log(`\n── ${title}`);
+    const start = Date.now();
+    try {
+      const remark = step();
+      done.push(`  ✓ ${title.padEnd(14)} ${seconds(Date.now() - start).padStart(8)}${remark ? `  ${remark}` : ''}`);
+    } catch (error) {
+      if (error instanceof Stop) error.message = `FAILED at ${title}: ${error.message}`;
+      throw error;
+    }
+    console.log(done.at(-1));
+  }
+  console.log(`\nAll of it passed:\n${done.join('\n')}`);
+} catch (error) {
+  console.error();
+  fail('check', error);
+}
+
+function tools() {
+  needCargo();
+  for (const [component, args] of [
+    ['rustfmt', ['fmt', '--version']],
+    ['clippy', ['clippy', '--version']],
+  ]) {
+    if (!answers(args)) {
+      throw new Stop(`${component} is missing; install it: rustup component add ${component}`, UNAVAILABLE);
+    }
+  }
+  needProgram('ssh', 'openssh-client');
+  needProgram('ssh-keygen', 'openssh-client');
+  needProgram('sshd', 'openssh-server');
+}
+
+function dependencies() {
+  if (!answers(['deny', '--version'])) {
+    return 'skipped: cargo-deny is not installed (cargo install --locked cargo-deny)';
+  }
+  cargo('deny', '--locked', 'check');
+}
+
+function cargo(...args) {
+  run('cargo', args);
+}
+
+function run(program, args, env = {}) {
+  const command = [...Object.entries(env).map(([name, value]) => `${name}='${value}'`), program, ...args].join(' ');
+  console.log(`$ ${command}`);
+  const { status, signal } = spawnSync(program, args, {
+    cwd: root,
+    // No standard input: nothing here may wait for a person.
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, ...env },
+  });
+  if (status !== 0) throw new Stop(`${command} ended with ${signal ?? `status ${status}`}; its own messages are above`);
+}
+
+/** The scripts in a folder and the folders below it, as paths from the root. */
+function scriptsIn(folder) {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return scriptsIn(path);
+    return path.endsWith('.mjs') ? [path] : [];
+  });
+}

@@ -1,0 +1,46 @@
+// `npm run demo`: the built program, driven as an agent drives it, against an SSH server that lives only as long as the
+// demo. Everything is in one temporary folder; nobody's ~/.ssh is read or written.
+
+import { build, needCargo } from './lib/cargo.mjs';
+import { needProgram } from './lib/programs.mjs';
+import { fail, seconds } from './lib/repository.mjs';
+import { Stage } from './demo/stage.mjs';
+import * as screen from './demo/screen.mjs';
+import { story } from './demo/story.mjs';
+
+const stage = new Stage();
+let interrupted = false;
+
+// Ctrl-C, `kill` and a closed terminal: clean up, then end with the status that a shell gives for the signal.
+for (const [signal, number] of [
+  ['SIGINT', 2],
+  ['SIGTERM', 15],
+  ['SIGHUP', 1],
+]) {
+  process.on(signal, () => {
+    interrupted = true;
+    console.error('\ndemo: interrupted');
+    stage.close().finally(() => process.exit(128 + number));
+  });
+}
+// Whatever else ends this process.
+process.on('exit', () => stage.abandon());
+
+try {
+  needCargo();
+  needProgram('ssh', 'openssh-client');
+  screen.prologue();
+  const programs = build(['--bin', 'mcp-ssh-sessions', '--example', 'demo-sshd']);
+  const start = Date.now();
+  await stage.open(programs.get('demo-sshd'), programs.get('mcp-ssh-sessions'));
+  await story(stage);
+  await stage.close();
+  screen.epilogue(seconds(Date.now() - start), stage.remains());
+} catch (error) {
+  await stage.close();
+  // The signal's handler ends the process; that the story broke off is its doing.
+  if (!interrupted) {
+    screen.complain(stage.log());
+    fail('demo', error);
+  }
+}

@@ -1,0 +1,48 @@
+// The programs of OpenSSH that the tests and the demo run.
+
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { Stop, UNAVAILABLE } from './repository.mjs';
+
+/** Distributions keep sshd where a plain user's PATH does not look. */
+const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), '/usr/sbin', '/usr/local/sbin'];
+
+/**
+ * Makes sure that `program` is there: root on Debian and its kin installs `debianPackage`; elsewhere a Stop says what to
+ * install.
+ *
+ * @param {string} program
+ * @param {string} debianPackage
+ */
+export function needProgram(program, debianPackage) {
+  if (isThere(program)) return;
+  if (process.getuid?.() === 0 && isThere('apt-get') && existsSync('/etc/debian_version')) {
+    console.log(`${program} is missing: installing ${debianPackage} with apt-get`);
+    aptGet('update', '-qq');
+    aptGet('install', '-qq', '--yes', '--no-install-recommends', debianPackage);
+    if (isThere(program)) return;
+  }
+  throw new Stop(
+    `${program} is missing; install OpenSSH (Debian, Ubuntu: sudo apt-get install ${debianPackage}; ` +
+      'Fedora: sudo dnf install openssh-clients openssh-server; Arch: sudo pacman -S openssh)',
+    UNAVAILABLE,
+  );
+}
+
+function isThere(program) {
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function aptGet(...args) {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const { status } = spawnSync('apt-get', args, { stdio: ['ignore', 'inherit', 'inherit'], env });
+  if (status !== 0) throw new Stop(`apt-get ${args.join(' ')} failed; its own messages are above`, UNAVAILABLE);
+}
