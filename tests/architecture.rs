@@ -10,7 +10,7 @@ use std::{
 const ARROWS: [(&str, &[&str]); 9] = [
     ("main", &["cli", "mcp", "session", "ssh"]),
     ("cli", &[]),
-    ("mcp", &["session", "ssh", "openssh", "capture", "password"]),
+    ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password"]),
     ("session", &["ssh", "openssh", "framing", "password"]),
     ("ssh", &["openssh", "framing", "capture", "password"]),
     ("openssh", &[]),
@@ -100,7 +100,6 @@ fn code_by_part() -> BTreeMap<String, String> {
 fn code_of(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("readable");
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let text = text.split("#[cfg(all(test").next().unwrap_or_default();
     text.lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .fold(String::new(), |code, line| code + line + "\n")

@@ -138,10 +138,13 @@ mod tests {
         [output, &sentinel.opening(), trailer, &sentinel.closing(), rest].concat()
     }
 
+    /// The trailer, and what came after it.
+    type Ended = (Vec<u8>, Vec<u8>);
+
     /// Pushes the stream in portions of the given sizes and returns the output with what ended the frame.
-    fn decode(stream: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<(Vec<u8>, Vec<u8>)>) {
+    fn decode(stream: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<Ended>) {
         let mut decoder = StreamDecoder::new(&sentinel());
-        let (mut output, mut ended, mut at) = (Vec::new(), None::<(Vec<u8>, Vec<u8>)>, 0);
+        let (mut output, mut ended, mut at) = (Vec::new(), None::<Ended>, 0);
         let mut cuts = cuts.iter().copied().cycle();
         while at < stream.len() {
             let end = (at + cuts.next().unwrap_or(stream.len()).max(1)).min(stream.len());

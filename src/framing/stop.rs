@@ -87,7 +87,8 @@ done
 if [ -n "$processes" ]; then echo mcp-ssh-sessions:alive; else echo mcp-ssh-sessions:gone; fi
 "#;
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::{
         io::Write as _,

@@ -1,6 +1,6 @@
 //! The only folder that knows MCP and JSON.
 //!
-//! [`transport`] carries messages, [`server`] answers them, [`tools`] has one file for each tool: its parameters, its
+//! [`transport`] carries messages, [`server`] answers them, `tools` has one file for each tool: its parameters, its
 //! result and what it does with the session registry.
 
 mod outcome;

@@ -67,10 +67,17 @@ pub(super) fn parse<T: DeserializeOwned>(
         }
     }
     serde_path_to_error::deserialize(Value::Object(evened)).map_err(|error| {
-        let (path, problem) = (error.path().to_string(), error.into_inner().to_string());
+        let (path, problem) = (error.path().to_string(), in_words(&error.into_inner().to_string()));
         let place = if path == "." { String::new() } else { format!("parameter {path}: ") };
         ToolError::new(format!("{tool}: {place}{problem}"), listed())
     })
+}
+
+/// serde names the types of this program; a model knows numbers.
+fn in_words(problem: &str) -> String {
+    problem
+        .replace("expected u16", "expected a number from 0 to 65535")
+        .replace("expected u64", "expected a number, 0 or more")
 }
 
 fn camel_case(name: &str) -> String {
@@ -172,7 +179,7 @@ mod tests {
             ),
             (
                 json!({"localPath": "a", "timeoutMs": -1}),
-                "ssh_example: parameter timeoutMs: invalid value: integer `-1`, expected u64",
+                "ssh_example: parameter timeoutMs: invalid value: integer `-1`, expected a number, 0 or more",
             ),
         ] {
             let error = read(arguments).unwrap_err();

@@ -3,6 +3,7 @@
 use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
+    framing::exec::ExecScriptError,
     session::{error::SessionError, registry::with_causes},
     ssh::{
         error::{HostKeyError, SshError},
@@ -95,6 +96,9 @@ fn of_ssh(error: &SshError) -> String {
         }
         SshError::Lost(_) => "call again: the session reconnects by itself".into(),
         SshError::Script(_) => "write the byte with printf or put it into a file with ssh_upload".into(),
+        SshError::ExecScript(ExecScriptError::Nul("the command")) => {
+            "write the byte with printf or put it into a file with ssh_upload".into()
+        }
         SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
         SshError::ShellStart(_) => "the account may be restricted; ssh_exec may still work".into(),
         SshError::Random(_) | SshError::Cancelled => "call again".into(),
@@ -103,11 +107,9 @@ fn of_ssh(error: &SshError) -> String {
 
 fn of_host_key(error: &HostKeyError) -> String {
     match error {
-        HostKeyError::Unknown { .. } => {
-            "have the person run `ssh HOST` once in a terminal, compare the fingerprint and answer yes; \
-                                         then call again"
-                .into()
-        }
+        HostKeyError::Unknown { destination, .. } => format!(
+            "have the person run `ssh {destination}` once in a terminal, compare the fingerprint and answer yes; then call again"
+        ),
         HostKeyError::Changed { host, file, .. } => format!(
             "have the person find out why; if the host was really reinstalled: `ssh-keygen -R '{host}' -f '{file}'`, then \
              `ssh HOST` once"

@@ -196,6 +196,8 @@ pub enum HostKeyError {
     Unknown {
         /// The name looked up: host, or `[host]:port`.
         host: String,
+        /// What was typed, which is what the person has to give to `ssh`.
+        destination: String,
         /// Such as `ssh-ed25519`.
         key_type: String,
         /// `SHA256:…`.

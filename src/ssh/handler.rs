@@ -48,6 +48,7 @@ impl client::Handler for ClientHandler {
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
         let (text, result) = match reason {
             DisconnectReason::ReceivedDisconnect(told) => (format!("the server said: {}", told.message), Ok(())),
+            DisconnectReason::Error(SshError::Lost(Some(cause))) => (cause.clone(), Err(SshError::Lost(Some(cause)))),
             DisconnectReason::Error(error) => (error.to_string(), Err(error)),
         };
         if let Ok(mut ended) = self.learned.ended.lock() {

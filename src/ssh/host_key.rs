@@ -18,6 +18,7 @@ use crate::openssh::{
 /// Everything that decides about the key of one host, read before it is contacted.
 pub(super) struct HostKeyCheck {
     host: HostName,
+    destination: String,
     files: Vec<(String, Vec<u8>)>,
     /// Where a newly accepted key is saved: the first user file.
     save_to: Option<String>,
@@ -63,7 +64,8 @@ impl HostKeyCheck {
         }
         let revoked = config.revoked_host_keys.as_ref().map(|path| read_revoked(path, config, typed)).transpose()?;
         let (policy, hash_names) = (config.strict_host_key_checking, config.hash_known_hosts);
-        Ok(Self { host, files, save_to, policy, hash_names, revoked })
+        let destination = typed.to_owned();
+        Ok(Self { host, destination, files, save_to, policy, hash_names, revoked })
     }
 
     /// The types of the keys that are known for this host.
@@ -92,8 +94,13 @@ impl HostKeyCheck {
                 StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No => {
                     accepted(Some(self.save(&key, &fingerprint)))
                 }
-                StrictHostKeyChecking::Yes => Err(HostKeyError::Unknown { host, key_type, fingerprint, policy: "yes" }),
-                StrictHostKeyChecking::Ask => Err(HostKeyError::Unknown { host, key_type, fingerprint, policy: "ask" }),
+                StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => Err(HostKeyError::Unknown {
+                    host,
+                    destination: self.destination.clone(),
+                    key_type,
+                    fingerprint,
+                    policy: if self.policy == StrictHostKeyChecking::Yes { "yes" } else { "ask" },
+                }),
             },
             Verdict::Changed { file, line, .. } if self.policy == StrictHostKeyChecking::No => Ok(Accepted {
                 fingerprint,

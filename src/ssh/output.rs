@@ -202,7 +202,7 @@ mod tests {
     async fn short_output_needs_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut output = Output::new(OutputFolder::new(folder.path().join("new")));
-        output.push_stdout(&[b'x'; STDOUT_BUDGET]).await;
+        output.push_stdout(&vec![b'x'; STDOUT_BUDGET]).await;
         let seen = output.finish().await;
         assert!(!seen.truncated() && seen.file.is_none() && !folder.path().join("new").exists());
     }

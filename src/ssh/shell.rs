@@ -1,6 +1,6 @@
 //! The persistent shell: one channel, one bash, commands in order.
 //!
-//! [`Shell`] sends, [`ShellTask`] owns the channel. Dropping the last [`Shell`] ends the shell.
+//! [`Shell`] sends, `ShellTask` owns the channel. Dropping the last [`Shell`] ends the shell.
 
 mod frame;
 

@@ -161,7 +161,8 @@ fn temporary_beside(target: &Path) -> Result<NamedTempFile, TransferError> {
         .prefix(".mcp-ssh-sessions.")
         .suffix(".part")
         .tempfile_in(folder)
-        .map_err(|source| local_error("creating a file beside", target, source))
+        // The error names the temporary file; the person knows the target.
+        .map_err(|error| local_error("creating a file beside", target, error.kind().into()))
 }
 
 fn put_in_place(temporary: NamedTempFile, attributes: &FileAttributes, target: &Path) -> Result<(), TransferError> {

@@ -68,6 +68,18 @@ pub(super) fn split(path: &str) -> (&str, &str) {
 }
 
 impl Sftp {
+    /// The path with the home directory before it, if it is relative: what a person can use elsewhere.
+    pub(super) async fn absolute(&self, path: &str) -> String {
+        if path.starts_with('/') {
+            return path.to_owned();
+        }
+        let Some(home) = self.real_path(".").await else { return path.to_owned() };
+        match path.trim_start_matches("./") {
+            "." => home,
+            rest => format!("{}/{rest}", home.trim_end_matches('/')),
+        }
+    }
+
     /// Where an upload goes: into the path if it is a directory, through it if it is a link, else to it.
     ///
     /// # Errors

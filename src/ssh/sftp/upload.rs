@@ -30,6 +30,7 @@ impl Connection {
         let wanted = paths::remote(remote_path)?;
         let (file, metadata) = open_local(&path).await?;
         let sftp = unless_stopped(bounds, self.open_sftp()).await?;
+        let wanted = sftp.absolute(&wanted).await;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let target =
             sftp.target(&wanted, &name).await?.map_err(|error| self.transfer_error("looking at", &wanted, &error))?;
