@@ -1,4 +1,5 @@
 //! Keeps the arrows of ARCHITECTURE.md: who may use whom, and who alone may name which library.
+#![expect(clippy::expect_used, reason = "a test may say what it takes for granted")]
 
 use std::{
     collections::BTreeMap,
