@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{error::SshError, transport::Transport};
+use super::{error::SshError, lookup::addresses, transport::Transport};
 use crate::openssh::effective_config::{AddressFamily, EffectiveConfig};
 
 /// How long one address may take while there are others to try. OpenSSH waits for the system's own limit of minutes.
@@ -23,10 +23,11 @@ pub(super) async fn dial(config: &EffectiveConfig, deadline: Instant) -> Result<
     let started = Instant::now();
     let deadline = config.connect_timeout.map_or(deadline, |limit| deadline.min(started + limit));
     let timed_out = || SshError::Timeout { stage: "connecting", after: deadline.saturating_duration_since(started) };
-    let addresses: Vec<SocketAddr> = timeout_at(deadline, lookup_host((host.as_str(), port)))
+    let found: Vec<SocketAddr> = timeout_at(deadline, addresses(&host, port))
         .await
         .map_err(|_| timed_out())?
         .map_err(|source| SshError::Lookup { host: host.clone(), source })?
+        .into_iter()
         .filter(|address| match config.address_family {
             AddressFamily::Any => true,
             AddressFamily::Inet => address.is_ipv4(),
@@ -39,8 +40,8 @@ pub(super) async fn dial(config: &EffectiveConfig, deadline: Instant) -> Result<
             // ConnectionAttempts, ssh_config(5): one try a second.
             timeout_at(deadline, tokio::time::sleep(Duration::from_secs(1))).await.map_err(|_| timed_out())?;
         }
-        for (index, address) in addresses.iter().enumerate() {
-            let last = index + 1 == addresses.len();
+        for (index, address) in found.iter().enumerate() {
+            let last = index + 1 == found.len();
             let limit = if last { deadline } else { deadline.min(Instant::now() + NEXT_ADDRESS_AFTER) };
             match timeout_at(limit, connect(*address, config)).await {
                 Ok(Ok(stream)) => {

@@ -14,6 +14,7 @@ pub mod exit_status;
 mod handler;
 mod host_key;
 mod local_path;
+mod lookup;
 pub mod output;
 mod proxy;
 pub mod resolve;

@@ -1,4 +1,5 @@
 //! The integration tests: one binary, against an in-process SSH server and the real sshd.
+#![cfg(unix)]
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -7,5 +8,6 @@
     reason = "a test may say what it takes for granted"
 )]
 
+mod names;
 mod proxy;
 mod support;
