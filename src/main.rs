@@ -81,9 +81,23 @@ async fn cancel_on_signal(stop: CancellationToken) {
             _ = wait(SignalKind::terminate()) => {}
             _ = wait(SignalKind::interrupt()) => {}
             _ = wait(SignalKind::hangup()) => {}
+            () = npx_has_ended() => {}
         }
     }
     #[cfg(not(unix))]
     let _ = tokio::signal::ctrl_c().await;
     stop.cancel();
+}
+
+/// Waits for the end of the npx that started this program, if one did: its shell passes no signal on.
+#[cfg(unix)]
+async fn npx_has_ended() {
+    use std::os::unix::process::parent_id;
+    if std::env::var_os("npm_lifecycle_event").is_none_or(|event| event != "npx") {
+        return std::future::pending().await;
+    }
+    let parent = parent_id();
+    while parent_id() == parent {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
 }
