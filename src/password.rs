@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use zeroize::Zeroizing;
 
 /// A password or passphrase.
 ///
 /// It can be read from a request, but has neither `Serialize` nor `Display`, and its `Debug` shows nothing.
-#[derive(Clone, Deserialize, PartialEq, Eq)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
@@ -23,6 +22,13 @@ impl Password {
 impl From<String> for Password {
     fn from(secret: String) -> Self {
         Self(Zeroizing::new(secret))
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The derived error would quote what is there instead, and a password of digits may come as a number.
+        String::deserialize(deserializer).map(Self::from).map_err(|_| D::Error::custom("expected a string"))
     }
 }
 
@@ -41,5 +47,13 @@ mod tests {
         let password: Password = serde_json::from_str("\"hunter2\"").unwrap();
         assert_eq!(password.reveal(), "hunter2");
         assert!(!format!("{:?} {:#?}", password, Some(&password)).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_password_of_the_wrong_type_is_not_quoted() {
+        for json in ["48151623", "[\"hunter2\"]", "{\"hunter2\": 1}"] {
+            let error = serde_json::from_str::<Password>(json).unwrap_err().to_string();
+            assert!(error.starts_with("expected a string"), "{error}");
+        }
     }
 }

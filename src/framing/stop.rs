@@ -54,7 +54,7 @@ table() {
   fi
 }
 left() {
-  now=$(table); mine=" $root "; more=y
+  now=$(table); mine=" $root $seen"; more=y
   while [ $more = y ]; do
     more=n
     while read -r pid parent its_group state; do
@@ -73,8 +73,10 @@ END
 $now
 END
 }
+# What was seen once stays in mind: a shell that ends leaves its children to another parent.
+seen=
 for signal in INT TERM KILL; do
-  processes=$(left)
+  processes=$(left); seen=$(printf '%s ' $processes)
   [ $signal = INT ] && processes="$processes $spare"
   kill -$signal $processes 2>/dev/null
   waited=0
@@ -137,6 +139,23 @@ mod tests {
         shell.kill().ok();
         shell.wait().unwrap();
         assert!(job_lives, "the earlier job was killed: {answer}");
+    }
+
+    #[test]
+    fn what_a_shell_leaves_behind_when_it_ends_of_the_signal_is_stopped_too() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "trap 'exit 0' INT; (trap '' INT; exec sleep 96) & echo $!; wait"])
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut child = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut child).unwrap();
+        assert_eq!(run("sh", &script(Target::Shell { pid: shell.id(), jobs: &[] }, 3)).trim(), GONE);
+        shell.wait().unwrap();
+        // The arguments of a process that has ended but was not waited for are empty.
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", child.trim())).unwrap_or_default();
+        assert!(arguments.is_empty(), "{}", String::from_utf8_lossy(&arguments));
     }
 
     #[test]

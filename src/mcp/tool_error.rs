@@ -88,7 +88,7 @@ fn of_ssh(error: &SshError) -> String {
             format!("the server accepts: {remaining}; give user, keyPath or password to ssh_connect accordingly")
         }
         SshError::KeyFile { passphrase: true, .. } => {
-            "give the right passphrase, or add the key to ssh-agent with ssh-add".into()
+            "give the right passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into()
         }
         SshError::KeyFile { .. } => "keyPath must name a private key file".into(),
         SshError::ChannelRefused(_) => {

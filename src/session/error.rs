@@ -1,5 +1,7 @@
 //! What can go wrong with a session, apart from SSH itself.
 
+use std::sync::Arc;
+
 use super::{name::NameError, store::StoreError};
 use crate::{
     openssh::destination::DestinationError,
@@ -18,13 +20,13 @@ pub enum SessionError {
     /// The store of saved sessions.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// SSH; `session` is its name.
+    /// SSH; `session` is its name. Shared, because all who waited for one dial get its error.
     #[error("session {session:?}: {source}")]
     Ssh {
         /// The session's name.
         session: String,
         /// What failed.
-        source: Box<SshError>,
+        source: Arc<SshError>,
     },
     /// A file was not moved.
     #[error("session {session:?}: {source}")]
@@ -35,18 +37,22 @@ pub enum SessionError {
         source: Box<TransferError>,
     },
     /// There is no session of this name.
-    #[error("there is no session {name:?}{}", known(known_names))]
+    #[error("there is no session {name:?}{}{}", known(known_names), also(notice.as_deref()))]
     Unknown {
         /// The name asked for.
         name: String,
         /// The names there are.
         known_names: Vec<String>,
+        /// What happened to the store that might have known it.
+        notice: Option<String>,
     },
     /// No name was given and there is no default.
-    #[error("no session was named and there is no default session{}", known(known_names))]
+    #[error("no session was named and there is no default session{}{}", known(known_names), also(notice.as_deref()))]
     NoDefault {
         /// The names there are.
         known_names: Vec<String>,
+        /// What happened to the store that might have known one.
+        notice: Option<String>,
     },
     /// The password is not in memory any more.
     #[error("session {0:?} needs its password again: passwords are never saved")]
@@ -58,4 +64,8 @@ pub enum SessionError {
 
 fn known(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; there are: {}", names.join(", ")) }
+}
+
+fn also(notice: Option<&str>) -> String {
+    notice.map(|notice| format!(". {notice}")).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{sync::Mutex as DialSlot, time::timeout};
@@ -62,11 +62,18 @@ pub struct LiveSession {
     /// Counts the calls that are using the connection.
     running: TaskTracker,
     /// Held while dialling, so that many callers make one connection.
-    connection: DialSlot<Option<Arc<Connection>>>,
+    connection: DialSlot<Dialled>,
     /// Each shell has a slot that is held while it starts.
     shells: Mutex<HashMap<String, Arc<DialSlot<ShellSlot>>>>,
     /// For listing; held for an assignment only.
     last: Mutex<LastSeen>,
+}
+
+#[derive(Debug, Default)]
+struct Dialled {
+    connection: Option<Arc<Connection>>,
+    /// When the last dial failed, and why: whoever asked before shares that failure instead of dialling once more.
+    failed: Option<(Instant, Arc<SshError>)>,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +125,7 @@ impl LiveSession {
             closing: Mutex::new(surroundings.ending.child_token()),
             surroundings,
             running: TaskTracker::new(),
-            connection: DialSlot::new(None),
+            connection: DialSlot::default(),
             shells: Mutex::new(HashMap::new()),
             last: Mutex::new(LastSeen::default()),
         })
@@ -147,10 +154,10 @@ impl LiveSession {
         took("password") || took("keyboard-interactive")
     }
 
-    /// Whether it had a connection in this process.
+    /// When its last connection in this process was made, if it had one.
     #[must_use]
-    pub fn was_connected(&self) -> bool {
-        lock(&self.last).peer.is_some()
+    pub fn connected_at(&self) -> Option<SystemTime> {
+        lock(&self.last).peer.as_ref().map(|peer| peer.connected_at)
     }
 
     /// The connection, made if there is none.
@@ -158,11 +165,26 @@ impl LiveSession {
     /// # Errors
     /// Connecting failed, needs a password that is gone, or was cancelled.
     pub async fn connection(&self, cancelled: &CancellationToken) -> Result<Arc<Connection>, SessionError> {
+        self.connection_within(self.limit, cancelled).await
+    }
+
+    /// The same with a time limit for this dial alone.
+    ///
+    /// # Errors
+    /// As [`connection`](Self::connection).
+    pub async fn connection_within(
+        &self,
+        limit: Duration,
+        cancelled: &CancellationToken,
+    ) -> Result<Arc<Connection>, SessionError> {
+        let asked = Instant::now();
+        let closing = self.open();
         let mut slot = tokio::select! {
             slot = self.connection.lock() => slot,
             () = cancelled.cancelled() => return Err(SessionError::Cancelled),
+            () = closing.cancelled() => return Err(SessionError::Cancelled),
         };
-        let alive = slot.as_ref().filter(|connection| !connection.is_closed()).cloned();
+        let alive = slot.connection.as_ref().filter(|connection| !connection.is_closed()).cloned();
         let situation = Situation {
             alive: alive.is_some(),
             needs_password: self.saved.password_auth || self.used_password(),
@@ -174,21 +196,27 @@ impl LiveSession {
             (Reconnect::NeedsPassword, _) => Err(SessionError::NeedsPassword(self.name().to_owned())),
             (Reconnect::Refuse, _) => Err(SessionError::Cancelled),
             (Reconnect::Redial | Reconnect::Reuse, _) => {
-                let opened = self.dial(cancelled).await;
-                *slot = opened.as_ref().ok().cloned();
-                opened
+                if let Some((at, error)) = &slot.failed
+                    && asked < *at
+                {
+                    return Err(self.ssh(Arc::clone(error)));
+                }
+                let opened = tokio::select! {
+                    opened = self.dial(limit) => opened,
+                    () = cancelled.cancelled() => return Err(SessionError::Cancelled),
+                    () = closing.cancelled() => return Err(SessionError::Cancelled),
+                };
+                *slot = Dialled {
+                    connection: opened.as_ref().ok().cloned(),
+                    failed: opened.as_ref().err().map(|error| (Instant::now(), Arc::clone(error))),
+                };
+                opened.map_err(|error| self.ssh(error))
             }
         }
     }
 
-    async fn dial(&self, cancelled: &CancellationToken) -> Result<Arc<Connection>, SessionError> {
-        let closing = self.surroundings.ending.child_token();
-        *lock(&self.closing) = closing.clone();
-        let opened = tokio::select! {
-            opened = Connection::open(&self.target, &self.credentials, self.limit) => opened,
-            () = cancelled.cancelled() => return Err(SessionError::Cancelled),
-            () = closing.cancelled() => return Err(SessionError::Cancelled),
-        };
+    async fn dial(&self, limit: Duration) -> Result<Arc<Connection>, Arc<SshError>> {
+        let opened = Connection::open(&self.target, &self.credentials, limit).await;
         let mut last = lock(&self.last);
         match opened {
             Ok(connection) => {
@@ -201,7 +229,7 @@ impl LiveSession {
                 let text = error.to_string();
                 tracing::warn!(session = self.name(), error = text.escape_debug().to_string(), "not connected");
                 last.error = Some(text);
-                Err(self.ssh(error))
+                Err(Arc::new(error))
             }
         }
     }
@@ -213,7 +241,7 @@ impl LiveSession {
         let _ = timeout(patience, self.running.wait()).await;
         self.running.reopen();
         lock(&self.shells).clear();
-        let connection = self.connection.lock().await.take();
+        let connection = self.connection.lock().await.connection.take();
         if let Some(connection) = connection {
             connection.close().await;
             tracing::info!(session = self.name(), "disconnected");
@@ -271,22 +299,32 @@ impl LiveSession {
         self.saved.name.as_str()
     }
 
+    /// The token that the next `close` cancels; a session that was closed is open again for whoever uses it.
+    fn open(&self) -> CancellationToken {
+        let mut closing = lock(&self.closing);
+        if closing.is_cancelled() {
+            *closing = self.surroundings.ending.child_token();
+        }
+        closing.clone()
+    }
+
     /// Forgets a connection over which nothing could be sent. `true` if there is sense in trying another.
     async fn drop_dead(&self, connection: &Arc<Connection>, error: &SshError) -> bool {
         let dead = matches!(error, SshError::Lost(_) | SshError::Timeout { .. });
         if dead {
             let mut slot = self.connection.lock().await;
-            if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
-                *slot = None;
+            if slot.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+                slot.connection = None;
             }
         }
         dead
     }
 
-    fn ssh(&self, source: SshError) -> SessionError {
-        match source {
+    fn ssh(&self, source: impl Into<Arc<SshError>>) -> SessionError {
+        let source = source.into();
+        match *source {
             SshError::Cancelled => SessionError::Cancelled,
-            source => SessionError::Ssh { session: self.name().to_owned(), source: Box::new(source) },
+            _ => SessionError::Ssh { session: self.name().to_owned(), source },
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     error::SessionError,
-    live::{LiveSession, Secrets, Surroundings},
+    live::{CONNECT_LIMIT, LiveSession, Secrets, Surroundings},
     name::SessionName,
     saved::SavedSession,
     status::SessionStatus,
@@ -43,6 +43,8 @@ pub struct SessionRegistry {
     surroundings: Surroundings,
     /// A plain mutex, held for look-ups and assignments only, never across an await.
     sessions: Mutex<Sessions>,
+    /// What the person has yet to be told about the store.
+    notice: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,21 @@ struct Sessions {
     chosen: Option<SessionName>,
     /// The first that was connected in this process: what an agent means by "the" session.
     first: Option<SessionName>,
+}
+
+impl Sessions {
+    /// What "the" session is in this process: chosen, else connected first.
+    fn default_here(&self) -> Option<SessionName> {
+        self.chosen.clone().or_else(|| self.first())
+    }
+
+    /// The first that was connected, be it by the call that used it.
+    fn first(&self) -> Option<SessionName> {
+        self.first.clone().or_else(|| {
+            let connected = self.live.iter().filter_map(|(name, session)| Some((session.connected_at()?, name)));
+            connected.min().map(|(_, name)| name.clone())
+        })
+    }
 }
 
 /// A session to be connected.
@@ -86,6 +103,7 @@ impl SessionRegistry {
                 ending: CancellationToken::new(),
             },
             sessions: Mutex::new(Sessions::default()),
+            notice: Mutex::new(None),
         })
     }
 
@@ -99,6 +117,7 @@ impl SessionRegistry {
         cancelled: &CancellationToken,
     ) -> Result<(SessionStatus, Vec<String>), SessionError> {
         let name = request.saved.name.clone();
+        let limit = request.secrets.limit.unwrap_or(CONNECT_LIMIT);
         let wanted = Arc::new(LiveSession::new(request.saved, request.secrets, self.surroundings.clone())?);
         let mut notices = Vec::new();
         // A new name is taken at once, so that a second call for it shares the connection being made.
@@ -113,9 +132,10 @@ impl SessionRegistry {
                 }
             }
         };
-        if let Err(error) = session.connection(cancelled).await {
+        if let Err(error) = session.connection_within(limit, cancelled).await {
             let mut sessions = self.lock();
-            if sessions.live.get(&name).is_some_and(|held| Arc::ptr_eq(held, &session) && !held.was_connected()) {
+            if sessions.live.get(&name).is_some_and(|held| Arc::ptr_eq(held, &session) && held.connected_at().is_none())
+            {
                 sessions.live.remove(&name);
             }
             return Err(error);
@@ -123,10 +143,10 @@ impl SessionRegistry {
         {
             let mut sessions = self.lock();
             sessions.live.insert(name.clone(), Arc::clone(&session));
-            sessions.first.get_or_insert_with(|| name.clone());
+            sessions.first = sessions.first();
         }
         if let Some(replaced) = replaced {
-            if replaced.was_connected() {
+            if replaced.connected_at().is_some() {
                 let before = "had another destination or other credentials before; that connection was closed";
                 notices.push(format!("the session {name} {before}"));
             }
@@ -135,7 +155,7 @@ impl SessionRegistry {
         notices.extend(session.notice());
         let saved = SavedSession { password_auth: session.used_password(), ..session.saved.clone() };
         match self.update(move |document| document.put(saved)).await {
-            Ok(loaded) => notices.extend(loaded.notice),
+            Ok(_) => notices.extend(self.take_notice()),
             Err(error) => notices.push(format!("it is connected, but could not be saved: {}", with_causes(&error))),
         }
         let default = self.default_name(None).as_ref() == Some(&name);
@@ -159,19 +179,15 @@ impl SessionRegistry {
             names
         };
         let name = match name {
-            Some(name) => SessionName::try_from(name)
-                .map_err(|_| SessionError::Unknown { name: name.to_owned(), known_names: known_names() })?,
+            Some(name) => SessionName::try_from(name).map_err(|_| self.unknown(name, known_names()))?,
             None => self
                 .default_name(Some(&loaded))
-                .ok_or_else(|| SessionError::NoDefault { known_names: known_names() })?,
+                .ok_or_else(|| SessionError::NoDefault { known_names: known_names(), notice: self.take_notice() })?,
         };
         if let Some(found) = self.lock().live.get(&name) {
             return Ok(Arc::clone(found));
         }
-        let saved = loaded
-            .document
-            .get(&name)
-            .ok_or_else(|| SessionError::Unknown { name: name.to_string(), known_names: known_names() })?;
+        let saved = loaded.document.get(&name).ok_or_else(|| self.unknown(name.as_str(), known_names()))?;
         let session = Arc::new(LiveSession::new(saved.clone(), Secrets::default(), self.surroundings.clone())?);
         let mut sessions = self.lock();
         Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
@@ -194,7 +210,7 @@ impl SessionRegistry {
         for (name, session) in &self.lock().live {
             statuses.insert(name.clone(), session.status(is_default(name)));
         }
-        Ok(Listing { sessions: statuses.into_values().collect(), default, notice: loaded.notice })
+        Ok(Listing { sessions: statuses.into_values().collect(), default, notice: self.take_notice() })
     }
 
     /// Makes sure that a session has a connection that answers.
@@ -266,8 +282,7 @@ impl SessionRegistry {
         if let Some(name) = name {
             sessions.live.iter().find(|(held, _)| held.as_str() == name).map(|(_, session)| Arc::clone(session))
         } else {
-            let name = sessions.chosen.as_ref().or(sessions.first.as_ref())?;
-            sessions.live.get(name).cloned()
+            sessions.live.get(&sessions.default_here()?).cloned()
         }
     }
 
@@ -275,7 +290,7 @@ impl SessionRegistry {
     /// ago must not win over what was just connected.
     fn default_name(&self, loaded: Option<&Loaded>) -> Option<SessionName> {
         let sessions = self.lock();
-        let here = sessions.chosen.clone().or_else(|| sessions.first.clone());
+        let here = sessions.default_here();
         let document = loaded.map(|loaded| &loaded.document);
         let saved =
             || document.and_then(|document| document.default.clone().filter(|name| document.get(name).is_some()));
@@ -292,7 +307,7 @@ impl SessionRegistry {
 
     async fn load(&self) -> Result<Loaded, StoreError> {
         let store = self.store.clone();
-        off_thread(move || store.load()).await
+        off_thread(move || store.load()).await.map(|loaded| self.remember(loaded))
     }
 
     async fn update(
@@ -300,7 +315,23 @@ impl SessionRegistry {
         change: impl FnOnce(&mut super::saved::StoreDocument) + Send + 'static,
     ) -> Result<Loaded, StoreError> {
         let store = self.store.clone();
-        off_thread(move || store.update(change)).await
+        off_thread(move || store.update(change)).await.map(|loaded| self.remember(loaded))
+    }
+
+    /// A store is set aside once, by whichever call comes first; the person is told by the first that can.
+    fn remember(&self, loaded: Loaded) -> Loaded {
+        if let Some(notice) = &loaded.notice {
+            *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(notice.clone());
+        }
+        loaded
+    }
+
+    fn take_notice(&self) -> Option<String> {
+        self.notice.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn unknown(&self, name: &str, known_names: Vec<String>) -> SessionError {
+        SessionError::Unknown { name: name.to_owned(), known_names, notice: self.take_notice() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {

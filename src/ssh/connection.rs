@@ -91,9 +91,9 @@ impl Connection {
         via: Option<&str>,
     ) -> Result<Arc<Self>, SshError> {
         let after = deadline.saturating_duration_since(Instant::now());
-        let config = resolve(target).await?;
+        let config = resolve(target, after).await?;
         let typed = target.destination.as_str();
-        let check = HostKeyCheck::load(&config, typed)?;
+        let check = HostKeyCheck::load(&config, target)?;
         let preferred = algorithms::preferred(&config, &check.known_key_types())?;
         let learned = Arc::new(Learned::default());
         let handler = ClientHandler { check, learned: Arc::clone(&learned) };

@@ -95,7 +95,7 @@ pub enum SshError {
         source: io::Error,
     },
     /// A stage took longer than it may.
-    #[error("{stage} took longer than {after:?}")]
+    #[error("{stage} took longer than {:?}", rounded(*after))]
     Timeout {
         /// What was being done.
         stage: &'static str,
@@ -262,4 +262,9 @@ impl From<russh::Error> for SshError {
             other => Self::Lost(Some(other.to_string())),
         }
     }
+}
+
+/// To the millisecond: what was given is less by the moments that went before.
+fn rounded(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from((duration.as_micros() + 500) / 1000).unwrap_or(u64::MAX))
 }

@@ -9,6 +9,7 @@ use russh::keys::{PublicKey, PublicKeyBase64 as _};
 use super::{
     error::{HostKeyError, SshError},
     local_path::expand_path,
+    resolve::Target,
 };
 use crate::openssh::{
     effective_config::{EffectiveConfig, StrictHostKeyChecking, split_paths},
@@ -43,7 +44,8 @@ impl HostKeyCheck {
     ///
     /// # Errors
     /// A file that exists and cannot be read, and a `RevokedHostKeys` file that is missing or binary (a KRL).
-    pub(super) fn load(config: &EffectiveConfig, typed: &str) -> Result<Self, SshError> {
+    pub(super) fn load(config: &EffectiveConfig, target: &Target) -> Result<Self, SshError> {
+        let typed = target.destination.as_str();
         let host = match &config.host_key_alias {
             Some(alias) => HostName::alias(alias),
             None => HostName::new(&config.host_name, config.port),
@@ -64,7 +66,7 @@ impl HostKeyCheck {
         }
         let revoked = config.revoked_host_keys.as_ref().map(|path| read_revoked(path, config, typed)).transpose()?;
         let (policy, hash_names) = (config.strict_host_key_checking, config.hash_known_hosts);
-        let destination = typed.to_owned();
+        let destination = target.arguments();
         Ok(Self { host, destination, files, save_to, policy, hash_names, revoked })
     }
 

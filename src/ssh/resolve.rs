@@ -8,7 +8,7 @@ use super::error::SshError;
 use crate::openssh::{destination::Destination, effective_config::EffectiveConfig};
 
 /// `ssh -G` reads files and may run `Match exec` commands; it asks no network.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// What is to be connected: the destination as typed, and the options that win over the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +23,23 @@ pub struct Target {
     pub config_file: Option<PathBuf>,
 }
 
-/// Runs `ssh -G` for the target.
+impl Target {
+    /// What a person gives to `ssh` in a shell to reach the same.
+    pub(super) fn arguments(&self) -> String {
+        let file =
+            self.config_file.iter().map(|file| format!("-F '{}' ", file.display().to_string().replace('\'', r"'\''")));
+        let port = self.port.iter().map(|port| format!("-p {port} "));
+        let user = self.user.iter().map(|user| format!("-l '{user}' "));
+        file.chain(port).chain(user).collect::<String>() + self.destination.as_str()
+    }
+}
+
+/// Runs `ssh -G` for the target, for ten seconds or `limit` if that is less.
 ///
 /// # Errors
-/// `ssh` is missing, refuses, takes longer than ten seconds, or prints a configuration without host or user.
-pub async fn resolve(target: &Target) -> Result<EffectiveConfig, SshError> {
+/// `ssh` is missing, refuses, takes too long, or prints a configuration without host or user.
+pub async fn resolve(target: &Target, limit: Duration) -> Result<EffectiveConfig, SshError> {
+    let limit = limit.min(LONGEST);
     let mut command = Command::new("ssh");
     command.args(["-G", "-T"]);
     if let Some(file) = &target.config_file {
@@ -40,9 +52,9 @@ pub async fn resolve(target: &Target) -> Result<EffectiveConfig, SshError> {
         command.args(["-p", &port.to_string()]);
     }
     command.args(["--", target.destination.as_str()]).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(TIME_LIMIT, command.output())
+    let output = timeout(limit, command.output())
         .await
-        .map_err(|_| SshError::Timeout { stage: "reading the SSH configuration with `ssh -G`", after: TIME_LIMIT })?
+        .map_err(|_| SshError::Timeout { stage: "reading the SSH configuration with `ssh -G`", after: limit })?
         .map_err(SshError::ResolveRun)?;
     let destination = target.destination.as_str().to_owned();
     if !output.status.success() {

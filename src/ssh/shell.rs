@@ -230,9 +230,10 @@ impl ShellTask {
                 }
             }
         }
-        // Whoever still waited for a turn may try another shell: nothing of theirs was sent.
+        // Whoever still waited for a turn may try another shell: nothing of theirs was sent. `try_recv` would miss one who
+        // is about to send, and who would then wait without end.
         waiting.close();
-        while let Ok(Request { reply, .. }) = waiting.try_recv() {
+        while let Some(Request { reply, .. }) = waiting.recv().await {
             let _ = reply.send(Err(ShellRunError::Gone));
         }
         let _ = self.write.close().await;

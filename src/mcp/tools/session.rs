@@ -9,7 +9,7 @@ use crate::{
     session::status::{SessionStatus, State},
 };
 
-/// A session, as programs read it.
+// A session, as programs read it. Not a doc comment: that would stand in every schema.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionResult {

@@ -115,7 +115,7 @@ impl LiveSession {
                     return Ok((result, notice));
                 }
                 Err(ShellRunError::Gone) if !tried_again => tried_again = true,
-                Err(ShellRunError::Script(error)) => return Err(self.ssh(error.into())),
+                Err(ShellRunError::Script(error)) => return Err(self.ssh(SshError::from(error))),
                 Err(ShellRunError::Gone | ShellRunError::Lost) => return Err(self.ssh(connection.lost())),
             }
         }

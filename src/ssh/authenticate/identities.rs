@@ -187,15 +187,16 @@ async fn load(path: &str, passphrase: Option<Password>) -> Result<PrivateKey, Ke
         if !metadata.is_file() || metadata.len() > LARGEST_KEY_FILE {
             return Err(problem("it is not a private key file".into(), false));
         }
-        refuse_open_permissions(&metadata).map_err(|reason| problem(reason, false))?;
         let text =
             std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| problem(error.to_string(), false))?;
+        // Before the permissions, which a public key leaves open rightly.
+        if ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.trim_start().starts_with(kind)) {
+            return Err(problem("it is a public key; name the private one".into(), false));
+        }
+        refuse_open_permissions(&metadata).map_err(|reason| problem(reason, false))?;
         decode_secret_key(&text, passphrase.as_ref().map(Password::reveal)).map_err(|error| match error {
             russh::keys::Error::KeyIsEncrypted => problem("it is encrypted and no passphrase was given".into(), true),
             _ if passphrase.is_some() => problem(format!("wrong passphrase, or not a private key ({error})"), true),
-            _ if text.trim_start().starts_with("ssh-") => {
-                problem("it is a public key; name the private one".into(), false)
-            }
             error => problem(format!("it is not a private key ({error})"), false),
         })
     })
