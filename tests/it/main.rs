@@ -9,5 +9,8 @@
 )]
 
 mod names;
+mod protocol;
 mod proxy;
+mod sessions;
+mod store;
 mod support;

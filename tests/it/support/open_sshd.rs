@@ -158,8 +158,9 @@ fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSett
     let mut config = format!(
         "{extra_config}\nListenAddress 127.0.0.1\nPort {port}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nPrintMotd no\nLogLevel VERBOSE\n\
-         MaxStartups 100\nMaxSessions {max_sessions}\nSubsystem sftp {sftp}\n",
-        folder.join("authorized_keys").display()
+         MaxStartups 100\nMaxSessions {max_sessions}\nSubsystem sftp {sftp}\nSetEnv HOME={}\n",
+        folder.join("authorized_keys").display(),
+        folder.display()
     );
     for kind in host_key_types {
         let _ = writeln!(config, "HostKey {}", host_key(folder, kind).display());

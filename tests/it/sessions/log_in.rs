@@ -1,0 +1,234 @@
+//! Keys, passphrases, passwords and the agent.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::json;
+
+use super::{World, assert_refused, connect, eventually, key_file};
+use crate::support::{fake_sshd::FakeSshdSettings, keys};
+
+/// A server that wants `key`, which is not the one of the configuration.
+fn world_of(key: &russh::keys::PrivateKey, extra: &str) -> World {
+    let authorized_keys = vec![key.public_key().clone()];
+    let world = World::with(FakeSshdSettings { authorized_keys, ..FakeSshdSettings::default() }, extra);
+    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_session_reconnects_in_its_process_and_asks_for_the_password_in_a_later_one() {
+    let world = World::with_password("correct horse");
+    let mut client = world.client().await;
+    let session = connect(&mut client, json!({"host": "box", "password": "correct horse"})).await;
+    assert_eq!(session.structured()["session"]["authMethod"], "password");
+    assert_eq!(world.store()["sessions"][0]["passwordAuth"], true);
+    world.sshd.drop_connections();
+    assert_eq!(client.call("ssh_exec", json!({"command": "echo again"})).await.stdout(), "again\n");
+    client.call("ssh_disconnect", json!({})).await.ok();
+    assert_eq!(client.call("ssh_shell", json!({"command": "echo shell"})).await.stdout(), "shell\n");
+    // Connecting without naming the password is the same session while it is in memory.
+    connect(&mut client, json!({"host": "box"})).await;
+    client.close().await;
+
+    let mut later = world.client().await;
+    let before = world.sshd.connections();
+    for (tool, arguments) in [
+        ("ssh_connect", json!({"host": "box"})),
+        ("ssh_exec", json!({"command": "true"})),
+        ("ssh_shell", json!({"command": "true"})),
+        ("ssh_reconnect", json!({"session": "box"})),
+    ] {
+        assert_refused(&later.call(tool, arguments).await, &["\"box\"", "password", "ssh_connect"]);
+    }
+    let again = connect(&mut later, json!({"host": "box", "password": "correct horse"})).await;
+    assert_eq!(again.structured().get("notices"), None, "what was asked for needs no notice");
+    assert_eq!(later.call("ssh_exec", json!({"command": "echo back"})).await.stdout(), "back\n");
+    assert!(world.sshd.connections() <= before + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_are_refused_naming_each_method_and_what_the_server_accepts() {
+    let world = World::with_password("correct horse");
+    let mut client = world.client().await;
+    for (arguments, parts) in [
+        (
+            json!({"host": "box", "password": "battery staple"}),
+            vec!["permission denied", "password: refused", "id_ed25519"],
+        ),
+        (
+            json!({"host": "box"}),
+            vec!["permission denied", "publickey", "id_ed25519", "refused", "server accepts", "password"],
+        ),
+        (
+            json!({"host": "box", "user": "nobody", "password": "correct horse"}),
+            vec!["nobody@127.0.0.1", "password: refused"],
+        ),
+    ] {
+        let refused = client.call("ssh_connect", arguments.clone()).await;
+        assert_refused(&refused, &parts);
+        for secret in ["battery staple", "correct horse"] {
+            assert!(!refused.0.to_string().contains(secret), "{arguments}: {}", refused.text());
+        }
+    }
+    assert_eq!(client.call("ssh_sessions", json!({})).await.structured()["sessions"], json!([]));
+    assert!(!world.folder().join("sessions.json").exists());
+    // A password that turned out wrong does not stand in the way of the right one.
+    connect(&mut client, json!({"host": "box", "password": "correct horse"})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_key_needs_its_passphrase_which_is_used_again_in_this_process() {
+    let key = keys::ed25519();
+    let world = world_of(&key, "");
+    let path = key_file(&world, "locked", &key, Some("open sesame"));
+    let mut client = world.client().await;
+    for (passphrase, parts) in [
+        (None, ["locked", "encrypted and no passphrase", "ssh-add"]),
+        (Some("close sesame"), ["locked", "wrong passphrase", "right passphrase"]),
+        (Some(""), ["locked", "passphrase", "ssh-add"]),
+    ] {
+        let refused =
+            client.call("ssh_connect", json!({"host": "box", "keyPath": path, "passphrase": passphrase})).await;
+        assert_refused(&refused, &parts);
+        assert!(!refused.text().contains("close sesame"));
+    }
+    connect(&mut client, json!({"host": "box", "keyPath": path, "passphrase": "open sesame"})).await;
+    world.sshd.drop_connections();
+    assert_eq!(client.call("ssh_exec", json!({"command": "echo again"})).await.stdout(), "again\n");
+    client.close().await;
+    let mut later = world.client().await;
+    assert_refused(
+        &later.call("ssh_exec", json!({"command": "true"})).await,
+        &["locked", "no passphrase", "ssh_connect"],
+    );
+    connect(&mut later, json!({"host": "box", "keyPath": path, "passphrase": "open sesame"})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_key_of_the_configuration_is_passed_over_and_named() {
+    let world = World::new();
+    let key = keys::ed25519();
+    let path = key_file(&world, "locked", &key, Some("open sesame"));
+    let config = fs::read_to_string(&world.config).unwrap();
+    fs::write(&world.config, config.replace(world.key.to_str().unwrap(), &path)).unwrap();
+    let mut client = world.client().await;
+    let refused = client.call("ssh_connect", json!({"host": "box"})).await;
+    assert_refused(&refused, &["permission denied", &path, "encrypted", "ssh-add"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_in_which_a_key_path_can_be_wrong_is_told() {
+    let world = World::new();
+    let folder = world.folder().display().to_string();
+    let file = |name: &str| format!("{folder}/{name}");
+    let mut client = world.client().await;
+    fs::create_dir(file("directory")).unwrap();
+    fs::write(file("text"), "no key at all\n").unwrap();
+    fs::write(file("empty"), "").unwrap();
+    fs::write(file("binary"), [0xff, 0, 1]).unwrap();
+    for name in ["text", "empty", "binary"] {
+        fs::set_permissions(file(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let open = key_file(&world, "open", &keys::ed25519(), None);
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let public = format!("{}.pub", world.key.display());
+    fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).unwrap();
+    let stranger = key_file(&world, "stranger", &keys::ed25519(), None);
+    for (path, part) in [
+        (file("missing"), "there is no such file"),
+        ("~/no such key".to_owned(), "there is no such file"),
+        (String::new(), ""),
+        (file("directory"), "not a private key file"),
+        (public, "it is a public key"),
+        (open, "permissions 0644 are too open"),
+        (file("text"), "not a private key"),
+        (file("empty"), "not a private key"),
+        (file("binary"), ""),
+        (stranger, "permission denied"),
+    ] {
+        let refused = client.call("ssh_connect", json!({"host": "box", "keyPath": path})).await;
+        assert_refused(&refused, &[part, &path.replace('~', "")]);
+    }
+    // A public key that everybody may read is a public key first of all.
+    let public = format!("{}.pub", world.key.display());
+    fs::set_permissions(&public, fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = client.call("ssh_connect", json!({"host": "box", "keyPath": public})).await;
+    assert_refused(&refused, &["it is a public key"]);
+    connect(&mut client, json!({"host": "box", "keyPath": world.key})).await;
+}
+
+/// A real ssh-agent on a socket of its own.
+struct Agent(Child);
+
+impl Agent {
+    async fn start(socket: &Path) -> Self {
+        let mut command = Command::new("ssh-agent");
+        command.arg("-D").arg("-a").arg(socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let agent = Self(command.spawn().expect("the OpenSSH client is installed"));
+        eventually("the agent listens", || socket.exists()).await;
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_the_agent_are_used_without_their_files() {
+    let sockets = tempfile::tempdir().unwrap();
+    let socket = sockets.path().join("agent");
+    let ecdsa = sockets.path().join("ecdsa");
+    keys::ssh_keygen(&ecdsa, "ecdsa", "");
+    let rsa = sockets.path().join("rsa");
+    keys::ssh_keygen(&rsa, "rsa", "");
+    let ed25519 = sockets.path().join("ed25519");
+    keys::write_private_key(&ed25519, &keys::ed25519(), None);
+    for path in [ecdsa, rsa, ed25519] {
+        let agent = Agent::start(&socket).await;
+        let public = russh::keys::load_public_key(path.with_extension("pub")).unwrap();
+        let extra = format!("IdentityAgent {}\nIdentitiesOnly no", socket.display());
+        let settings = FakeSshdSettings { authorized_keys: vec![public], ..FakeSshdSettings::default() };
+        let world = World::with(settings, &extra);
+        fs::remove_file(&world.key).unwrap();
+        fs::remove_file(world.key.with_extension("pub")).unwrap();
+        let mut client = world.client().await;
+        assert_refused(&client.call("ssh_connect", json!({"host": "box"})).await, &["permission denied"]);
+        let added = Command::new("ssh-add").arg("-q").arg(&path).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+        assert!(added.success());
+        fs::remove_file(&path).unwrap();
+        let session = connect(&mut client, json!({"host": "box"})).await;
+        assert_eq!(session.structured()["session"]["authMethod"], "publickey");
+        assert_eq!(client.call("ssh_exec", json!({"command": "echo in"})).await.stdout(), "in\n");
+        // An agent that is gone is told, and what works without it goes on working.
+        drop(agent);
+        world.sshd.drop_connections();
+        assert_refused(&client.call("ssh_exec", json!({"command": "true"})).await, &["permission denied", "agent"]);
+        let _ = fs::remove_file(&socket);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_identities_only_the_agents_other_keys_are_not_offered() {
+    let sockets = tempfile::tempdir().unwrap();
+    let socket = sockets.path().join("agent");
+    let _agent = Agent::start(&socket).await;
+    let key = keys::ed25519();
+    let world = world_of(&key, &format!("IdentityAgent {}", socket.display()));
+    let path = key_file(&world, "held", &key, None);
+    let added = Command::new("ssh-add").arg("-q").arg(&path).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+    assert!(added.success());
+    fs::remove_file(&path).unwrap();
+    let mut client = world.client().await;
+    assert_refused(&client.call("ssh_connect", json!({"host": "box"})).await, &["permission denied"]);
+    // Its public half beside the path that is named is enough.
+    connect(&mut client, json!({"host": "box", "keyPath": path})).await;
+}
