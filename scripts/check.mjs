@@ -10,12 +10,16 @@ import { Stop, UNAVAILABLE, fail, root, seconds } from './lib/repository.mjs';
 
 const steps = [
   ['tools', tools],
-  ['scripts', () => scriptsIn('scripts').forEach((script) => run('node', ['--check', script]))],
+  ['scripts', () => ['scripts', 'npm'].flatMap(scriptsIn).forEach((script) => run('node', ['--check', script]))],
   ['format', () => cargo('fmt', '--check')],
   // The first with --locked: it also finds a Cargo.lock that is out of step with Cargo.toml.
   ['lints', () => cargo('clippy', '--all-targets', '--locked', '--', '-D', 'warnings')],
   // Without sshd the tests against it would be skipped; here that is a failure.
   ['tests', () => run('cargo', ['test', '--locked'], { REQUIRE_SSHD: '1' })],
+  // After the tests, which have built the program that it asks.
+  ['consistency', () => run('node', ['scripts/consistent.mjs'])],
+  // Builds the release binary, packs it and runs it as npm's users do.
+  ['npx', () => run('node', ['npm/smoke.mjs'])],
   ['documentation', () => run('cargo', ['doc', '--no-deps', '--locked'], { RUSTDOCFLAGS: '-D warnings' })],
   ['dependencies', dependencies],
 ];
