@@ -17,7 +17,24 @@ pub enum LoginShell {
 }
 
 /// The command that asks which shell it is: every Unix shell prints `mcp-ssh-sessions:/path/of/shell:`.
-pub const PROBE: &str = "echo \"mcp-ssh-sessions:$SHELL:\"";
+///
+/// No colon may follow the variable: csh would read a modifier.
+pub const PROBE: &str = "echo \"mcp-ssh-sessions:$SHELL;\"";
+
+/// A longer script, in bytes, is not sent as the command line: OpenSSH's server ends the connection at a packet of 256
+/// KiB, Linux takes no argument of 128 KiB, and Dropbear no command of 9000 bytes.
+const LONGEST_LINE: usize = 8 * 1024;
+/// The same for a shell that we cannot make read the rest from stdin: what Linux takes as one argument.
+const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
+
+/// What is sent for a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecScript {
+    /// The command line of the exec request.
+    pub line: Vec<u8>,
+    /// What stdin begins with, before the command's own: a script that is too long for the line.
+    pub stdin: Vec<u8>,
+}
 
 /// What cannot be written for a login shell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +48,9 @@ pub enum ExecScriptError {
     /// The login shell is of no family that we know.
     #[error("the login shell is not one in which a directory or environment could be set")]
     UnknownShell,
+    /// More than the remote host takes as one argument.
+    #[error("the command has {0} bytes; this login shell takes at most {LONGEST_ARGUMENT}")]
+    TooLong(usize),
 }
 
 impl LoginShell {
@@ -38,7 +58,7 @@ impl LoginShell {
     #[must_use]
     pub fn from_probe(answer: &[u8]) -> Self {
         let answer = String::from_utf8_lossy(answer);
-        let path = answer.split("mcp-ssh-sessions:").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or("");
+        let path = answer.split("mcp-ssh-sessions:").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or("");
         match path.rsplit('/').next().unwrap_or("") {
             "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "zsh" | "busybox" => Self::Posix,
             "fish" => Self::Fish,
@@ -52,16 +72,17 @@ impl LoginShell {
     /// Its first act is to print the shell's process id, between the marks of `announce`, on stderr.
     ///
     /// # Errors
-    /// A NUL byte, a bad variable name, or a directory or environment for a shell we know nothing about.
+    /// A NUL byte, a bad variable name, a directory or environment for a shell we know nothing about, or a command that
+    /// is too long.
     pub fn script(
         self,
         command: &str,
         directory: Option<&str>,
         environment: &[(&str, &str)],
         announce: &Sentinel,
-    ) -> Result<Vec<u8>, ExecScriptError> {
+    ) -> Result<ExecScript, ExecScriptError> {
         refuse_nul("the command", command)?;
-        let mut script = self.announcement(announce);
+        let mut script = Vec::new();
         if let Some(directory) = directory {
             refuse_nul("the directory", directory)?;
             self.change_directory(&mut script, directory)?;
@@ -74,7 +95,22 @@ impl LoginShell {
             self.set_variable(&mut script, name, value)?;
         }
         script.extend_from_slice(command.as_bytes());
-        Ok(script)
+        let mut line = self.announcement(announce);
+        if self == Self::Posix && script.len() > LONGEST_LINE {
+            let mark = announce.as_str();
+            // `read` takes not a byte more than its line from a pipe: the rest is the command's own stdin.
+            let load = format!(
+                "eval \"$(while IFS= read -r line && [ \"x$line\" != x{mark} ]; do printf '%s\\n' \"$line\"; done)\""
+            );
+            line.extend_from_slice(load.as_bytes());
+            script.extend_from_slice(format!("\n{mark}\n").as_bytes());
+            return Ok(ExecScript { line, stdin: script });
+        }
+        line.append(&mut script);
+        if line.len() > LONGEST_ARGUMENT {
+            return Err(ExecScriptError::TooLong(line.len()));
+        }
+        Ok(ExecScript { line, stdin: Vec::new() })
     }
 
     fn announcement(self, announce: &Sentinel) -> Vec<u8> {
@@ -95,14 +131,24 @@ impl LoginShell {
             Some(rest) if rest.starts_with('/') => (true, rest),
             _ => (false, directory),
         };
-        script.extend_from_slice(b"cd ");
+        let mut place = Vec::new();
         if home {
-            script.extend_from_slice(b"\"$HOME\"");
+            place.extend_from_slice(b"\"$HOME\"");
         } else if rest.starts_with('-') {
-            script.extend_from_slice(b"./");
+            place.extend_from_slice(b"./");
         }
-        self.quote(script, rest)?;
-        script.extend_from_slice(if self == Self::Fish { b"; or exit 1\n" } else { b" || exit 1\n" });
+        self.quote(&mut place, rest)?;
+        let (before, after) = match self {
+            Self::Fish => ("cd ", "; or exit 1\n"),
+            // csh goes on with the next line after its own cd has failed, and even after exit; not after exec.
+            Self::Csh => ("sh -c 'cd \"$0\"' ", " || exec sh -c 'exit 1'\ncd "),
+            Self::Posix | Self::Other => ("cd ", " || exit 1\n"),
+        };
+        script.extend_from_slice(&[before.as_bytes(), &place, after.as_bytes()].concat());
+        if self == Self::Csh {
+            script.extend_from_slice(&place);
+            script.push(b'\n');
+        }
         Ok(())
     }
 
@@ -156,7 +202,8 @@ mod tests {
         environment: &[(&str, &str)],
     ) -> Result<String, ExecScriptError> {
         let script = shell.script("echo hi", directory, environment, &Sentinel::from_random([0; 16]))?;
-        let script = String::from_utf8(script).unwrap();
+        assert_eq!(script.stdin, b"");
+        let script = String::from_utf8(script.line).unwrap();
         Ok(script
             .split_once(";' ")
             .or_else(|| script.split_once(";\" "))
@@ -166,11 +213,11 @@ mod tests {
     #[test]
     fn the_login_shell_is_known_by_the_last_part_of_its_path() {
         for (answer, shell) in [
-            ("mcp-ssh-sessions:/bin/bash:\n", LoginShell::Posix),
-            ("Welcome!\nmcp-ssh-sessions:/usr/bin/fish:\nbye", LoginShell::Fish),
-            ("mcp-ssh-sessions:/bin/tcsh:", LoginShell::Csh),
-            ("mcp-ssh-sessions:/bin/rbash:", LoginShell::Other),
-            ("\"mcp-ssh-sessions:$SHELL:\"", LoginShell::Other),
+            ("mcp-ssh-sessions:/bin/bash;\n", LoginShell::Posix),
+            ("Welcome!\nmcp-ssh-sessions:/usr/bin/fish;\nbye", LoginShell::Fish),
+            ("mcp-ssh-sessions:/bin/tcsh;", LoginShell::Csh),
+            ("mcp-ssh-sessions:/bin/rbash;", LoginShell::Other),
+            ("\"mcp-ssh-sessions:$SHELL;\"", LoginShell::Other),
             ("", LoginShell::Other),
         ] {
             assert_eq!(LoginShell::from_probe(answer.as_bytes()), shell, "{answer:?}");
@@ -186,7 +233,12 @@ mod tests {
                 LoginShell::Fish,
                 format!("{mark} $fish_pid {mark} >&2\ncd '/a b'; or exit 1\nset -gx V 'it\\'s'\necho hi"),
             ),
-            (LoginShell::Csh, format!("{mark} $PPID {mark} >&2'\ncd '/a b' || exit 1\nsetenv V 'it'\\''s'\necho hi")),
+            (
+                LoginShell::Csh,
+                format!(
+                    "{mark} $PPID {mark} >&2'\nsh -c 'cd \"$0\"' '/a b' || exec sh -c 'exit 1'\ncd '/a b'\nsetenv V 'it'\\''s'\necho hi"
+                ),
+            ),
         ] {
             assert_eq!(script(shell, Some("/a b"), &[("V", "it's")]).unwrap(), expected);
         }
@@ -220,5 +272,19 @@ mod tests {
             );
         }
         assert_eq!(script(LoginShell::Posix, None, &[("A", "\0")]), Err(ExecScriptError::Nul("the environment")));
+    }
+
+    #[test]
+    fn a_long_script_goes_to_stdin_where_the_shell_can_read_it() {
+        let mark = Sentinel::from_random([7; 16]);
+        let long = "x".repeat(LONGEST_LINE);
+        let script = LoginShell::Posix.script(&long, Some("/"), &[], &mark).unwrap();
+        assert!(script.line.len() < 512);
+        assert_eq!(script.stdin, format!("cd '/' || exit 1\n{long}\n{}\n", mark.as_str()).into_bytes());
+        let longer = "x".repeat(LONGEST_ARGUMENT + 1);
+        for shell in [LoginShell::Fish, LoginShell::Csh, LoginShell::Other] {
+            assert!(matches!(shell.script(&long, None, &[], &mark), Ok(script) if script.stdin.is_empty()));
+            assert!(matches!(shell.script(&longer, None, &[], &mark), Err(ExecScriptError::TooLong(_))));
+        }
     }
 }

@@ -14,6 +14,11 @@ use super::sentinel::Sentinel;
 pub const LAUNCH: &str = "exec /bin/sh -c 'if command -v bash >/dev/null 2>&1; then \
      exec bash --noprofile --norc --noediting -i; else exec sh -i; fi'";
 
+/// Makes the shell give up its command on SIGURG: a trap runs as soon as a child has ended, in whatever way, whereas
+/// bash heeds a SIGINT of its own only if the last child died of one too. Where the trap is taken away, SIGURG does
+/// nothing. Between two commands, when `__mcp_r` is set, there is nothing to give up.
+const GIVE_UP: &str = "\\command [ -n \"${__mcp_r-}\" ] || \\command kill -INT $$";
+
 /// What the shell turned out to be, from the first frame's trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShellKind {
@@ -29,7 +34,7 @@ pub enum ShellKind {
 pub enum Stdin<'a> {
     /// `/dev/null`.
     Null,
-    /// These bytes, then end of file.
+    /// These bytes, then end of file. A shell that is not bash ends the last line where it has no end.
     Bytes(&'a [u8]),
 }
 
@@ -50,9 +55,9 @@ pub enum ScriptError {
 pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     format!(
         "exec 8>&1 9>&2 >/dev/null 2>&1; PS1= PS2= PS4='+ '; unset PROMPT_COMMAND HISTFILE ENV; \
-         __mcp_s() {{ return \"$1\"; }}; \
-         if [ -n \"$BASH_VERSION\" ]; then set +o history; set +H; eval 'exit() {{ [ \"$BASHPID\" = \"$$\" ] || \
-         builtin exit \"$@\"; __mcp_x=${{1:-$?}}; kill -INT $$; }}'; fi\n\
+         __mcp_s() {{ return \"$1\"; }}; trap '{GIVE_UP}' URG; \
+         if [ -n \"$BASH_VERSION\" ]; then set +o history; set +H; eval 'exit() {{ (builtin exit \"$@\"); \
+         __mcp_x=$?; [ \"$BASHPID\" = \"$$\" ] || builtin exit $__mcp_x; builtin kill -INT $$; }}'; fi\n\
          command printf '\\036%s:%s::%s\\036%s;' {0} \"$$\" \"${{BASH_VERSION:+bash}}\" {0} >&8; \
          command printf '\\036%s:\\036%s;' {0} {0} >&9\n",
         sentinel.as_str()
@@ -83,14 +88,14 @@ pub fn command(
         line.extend_from_slice(RECLAIM.as_bytes());
     }
     if let Some(go) = go {
-        line.extend_from_slice(format!("command printf '\\036%s:\\036%s;' {0} {0} >&8; ", go.as_str()).as_bytes());
+        line.extend_from_slice(format!("\\command printf '\\036%s:\\036%s;' {0} {0} >&8; ", go.as_str()).as_bytes());
     }
-    line.extend_from_slice(format!("__mcp_s {previous_status}; eval ").as_bytes());
+    line.extend_from_slice(format!("\\unset __mcp_r; __mcp_s {previous_status}; \\eval ").as_bytes());
     quote(&mut line, command);
     match (kind, stdin) {
-        (_, Stdin::Null) => line.extend_from_slice(b" </dev/null >&8 2>&9 8>&- 9>&-\n"),
+        (_, Stdin::Null | Stdin::Bytes(b"")) => line.extend_from_slice(b" </dev/null >&8 2>&9 8>&- 9>&-\n"),
         (ShellKind::Bash, Stdin::Bytes(bytes)) => {
-            line.extend_from_slice(b" < <(command printf %b ");
+            line.extend_from_slice(b" < <(\\command printf %b ");
             quote(&mut line, &printf_escapes(bytes));
             line.extend_from_slice(b") >&8 2>&9 8>&- 9>&-\n");
         }
@@ -101,7 +106,10 @@ pub fn command(
             let end = delimiter.as_str();
             line.extend_from_slice(format!(" <<'{end}' >&8 2>&9 8>&- 9>&-\n").as_bytes());
             line.extend_from_slice(bytes);
-            line.extend_from_slice(format!("\n{end}\n").as_bytes());
+            if !bytes.ends_with(b"\n") {
+                line.push(b'\n');
+            }
+            line.extend_from_slice(format!("{end}\n").as_bytes());
         }
     }
     Ok(line)
@@ -114,13 +122,17 @@ pub fn command(
 pub fn trailer(kind: ShellKind, sentinel: &Sentinel) -> Vec<u8> {
     let reclaim = if kind == ShellKind::Bash { RECLAIM } else { "" };
     format!(
-        "__mcp_r=${{__mcp_x-$?}}; unset __mcp_x; {reclaim}command printf '\\036%s:%s:' {0} \"$__mcp_r\" >&8; \
-         command jobs -p >&8; command printf ':%s\\036%s;' \"$PWD\" {0} >&8; command printf '\\036%s:\\036%s;' {0} {0} \
-         >&9\n",
+        "__mcp_r=${{__mcp_x-$?}}; {reclaim}\\unset __mcp_x; \\command printf '\\036%s:%s:' {0} \"$__mcp_r\" >&8; \
+         \\command jobs -p >&8; {CHILDREN}\\command printf ' %s:%s\\036%s;' \"$__mcp_c\" \"$PWD\" {0} >&8; \
+         \\command printf '\\036%s:\\036%s;' {0} {0} >&9\n",
         sentinel.as_str()
     )
     .into_bytes()
 }
+
+/// Reads the shell's children into `__mcp_c`, where the system lists them: `jobs` does not know those that were disowned.
+/// (Behind `&&` nothing is lost under `set -e`.)
+const CHILDREN: &str = "__mcp_c=; \\command read -r __mcp_c </proc/$$/task/$$/children && __mcp_c=$__mcp_c; ";
 
 /// `cd` to where the last shell of this name was, for one that had to be started anew.
 #[must_use]
@@ -133,9 +145,13 @@ pub fn change_directory(directory: &[u8]) -> Vec<u8> {
 /// Takes back the words the driver itself needs, should a command have defined functions of these names.
 ///
 /// The assignment switches bash to its POSIX mode, in which the special builtin `unset` cannot be a function; it is a
-/// plain assignment, which nothing can redefine. Afterwards the mode is as it was.
-const RECLAIM: &str = "__mcp_p=${POSIXLY_CORRECT-n}; POSIXLY_CORRECT=y; unset -f unset eval builtin command; \
-     case $__mcp_p in n) unset POSIXLY_CORRECT;; *) POSIXLY_CORRECT=$__mcp_p;; esac; ";
+/// plain assignment, which nothing can redefine. Afterwards the mode is as it was: where the variable was set before,
+/// it is `__mcp_p` that is unset; and the options that the mode switches on are off again if they were. The driver's
+/// words have a backslash, so that they cannot be aliases, and reserved words, which could, are not used.
+const RECLAIM: &str = "__mcp_o=:$BASHOPTS:; __mcp_p=${POSIXLY_CORRECT+__mcp_p}; POSIXLY_CORRECT=${POSIXLY_CORRECT-y}; \
+     \\unset -f unset eval builtin command; \\unset \"${__mcp_p:-POSIXLY_CORRECT}\"; \
+     __mcp_p=${__mcp_o##*:expand_aliases:*}; \\builtin shopt \"-${__mcp_p:+u}q\" expand_aliases && __mcp_p=; \
+     __mcp_p=${__mcp_o##*:inherit_errexit:*}; \\builtin shopt \"-${__mcp_p:+u}q\" inherit_errexit && __mcp_p=; ";
 
 /// Single quotes, in which a POSIX shell leaves every byte but the quote itself alone.
 pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
@@ -182,7 +198,7 @@ mod tests {
         let line = command(ShellKind::Posix, b"echo 'a'", Stdin::Null, 7, None, &sentinel()).unwrap();
         assert_eq!(
             String::from_utf8(line).unwrap(),
-            "__mcp_s 7; eval 'echo '\\''a'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n"
+            "\\unset __mcp_r; __mcp_s 7; \\eval 'echo '\\''a'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n"
         );
     }
 

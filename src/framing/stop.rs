@@ -9,7 +9,7 @@ pub enum Target<'a> {
         pid: u32,
     },
     /// The foreground command of a persistent shell: the shell's descendants, except its earlier background jobs and
-    /// theirs. The shell itself gets SIGINT alone, which makes it give up the command.
+    /// theirs. The shell itself gets SIGURG alone, which makes it give up the command.
     Shell {
         /// The shell's process id.
         pid: u32,
@@ -77,7 +77,7 @@ END
 seen=
 for signal in INT TERM KILL; do
   processes=$(left); seen=$(printf '%s ' $processes)
-  [ $signal = INT ] && processes="$processes $spare"
+  [ $signal = INT ] && [ -n "$spare" ] && kill -URG "$spare" 2>/dev/null
   kill -$signal $processes 2>/dev/null
   waited=0
   while processes=$(left); [ -n "$processes" ] && [ $waited -lt $grace ]; do
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_shell_keeps_itself_and_its_earlier_jobs() {
         let mut shell = Command::new("sh")
-            .args(["-c", "trap : INT; sleep 98 & echo $!; sleep 98; sleep 98"])
+            .args(["-c", "trap : URG; sleep 98 & echo $!; sleep 98; sleep 98"])
             .process_group(0)
             .stdout(Stdio::piped())
             .spawn()
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_a_shell_leaves_behind_when_it_ends_of_the_signal_is_stopped_too() {
         let mut shell = Command::new("sh")
-            .args(["-c", "trap 'exit 0' INT; (trap '' INT; exec sleep 96) & echo $!; wait"])
+            .args(["-c", "trap 'exit 0' URG; (trap '' INT; exec sleep 96) & echo $!; wait"])
             .process_group(0)
             .stdout(Stdio::piped())
             .spawn()

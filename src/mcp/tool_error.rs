@@ -99,6 +99,9 @@ fn of_ssh(error: &SshError) -> String {
         SshError::ExecScript(ExecScriptError::Nul("the command")) => {
             "write the byte with printf or put it into a file with ssh_upload".into()
         }
+        SshError::ExecScript(ExecScriptError::TooLong(_)) => {
+            "use ssh_shell, which takes commands of any length, or put it into a file with ssh_upload".into()
+        }
         SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
         SshError::ShellStart(_) => "the account may be restricted; ssh_exec may still work".into(),
         SshError::Random(_) | SshError::Cancelled => "call again".into(),
@@ -123,6 +126,9 @@ fn of_host_key(error: &HostKeyError) -> String {
 fn of_transfer(error: &TransferError) -> &'static str {
     match error {
         TransferError::NoSftp => "enable `Subsystem sftp` on the server, or move the content with ssh_exec and stdin",
+        TransferError::Start(_) => {
+            "see that no startup file of the account prints anything, or move the content with ssh_exec and stdin"
+        }
         TransferError::Local { .. } => "check localPath, its permissions and the free space; nothing was changed",
         TransferError::Remote { .. } => "check remotePath, its permissions and the free space; nothing was changed",
         TransferError::Directory(_) => "pack it with tar first, and move that file",

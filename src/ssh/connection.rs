@@ -96,7 +96,7 @@ impl Connection {
         let check = HostKeyCheck::load(&config, target)?;
         let preferred = algorithms::preferred(&config, &check.known_key_types())?;
         let learned = Arc::new(Learned::default());
-        let handler = ClientHandler { check, learned: Arc::clone(&learned) };
+        let handler = ClientHandler { check, learned: Arc::clone(&learned), _over: learned.over.clone().drop_guard() };
         let ssh = Arc::new(client::Config {
             client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
             window_size: WINDOW,
@@ -164,6 +164,11 @@ impl Connection {
     /// Why the transport ended, if that is known.
     pub(super) fn reason(&self) -> Option<String> {
         self.learned.reason()
+    }
+
+    /// Waits for the end of the transport. russh leaves a writer waiting that had used up its channel's window.
+    pub(super) async fn ended(&self) {
+        self.learned.over.cancelled().await;
     }
 
     /// Whether the server still answers, within `limit`.

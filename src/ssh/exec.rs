@@ -8,6 +8,7 @@ use std::{
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig, client::Msg};
 use tokio::{
     sync::oneshot,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -166,11 +167,11 @@ impl Connection {
         };
         let (shell, script) = request.bounds.before_sending(prepare).await?;
         let (read, write) = request.bounds.before_sending(self.open_channel_or_close()).await?.split();
-        if write.exec(false, script).await.is_err() {
+        if write.exec(false, script.line).await.is_err() {
             return Err(self.lost());
         }
         let write = Arc::new(write);
-        feed(Arc::clone(&write), request.stdin);
+        let feeding = feed(Arc::clone(&write), [script.stdin, request.stdin].concat());
         let (tell_pid, mut pid) = oneshot::channel();
         let stop_reading = CancellationToken::new();
         let drain = Drain {
@@ -201,6 +202,8 @@ impl Connection {
                 (done, Some(stop))
             }
         };
+        // What the command did not read would wait for a window that never comes.
+        feeding.abort();
         let _ = write.close().await;
         let drained = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
         let ending = match (stopped, drained.status) {
@@ -242,7 +245,8 @@ impl Connection {
     /// Runs the stop script; `None` where it could not be run.
     pub(super) async fn stop_processes(&self, target: Target<'_>, stop: Stop) -> Option<bool> {
         let grace = stop.grace_tenths();
-        let limit = Duration::from_millis(u64::from(grace) * 300 + if stop == Stop::Ending { 400 } else { 5000 });
+        // The answer may have to wait behind megabytes of the command's own output.
+        let limit = Duration::from_millis(u64::from(grace) * 300 + if stop == Stop::Ending { 400 } else { 30_000 });
         let answer = self.ask("exec /bin/sh", stop::script(target, grace), limit).await.ok()?;
         let answer = String::from_utf8_lossy(&answer);
         if answer.contains(stop::GONE) { Some(true) } else { answer.contains(stop::ALIVE).then_some(false) }
@@ -250,13 +254,13 @@ impl Connection {
 }
 
 /// Sends stdin and its end from a task of its own: a command that does not read must not block its own output.
-fn feed(write: Arc<ChannelWriteHalf<Msg>>, stdin: Vec<u8>) {
+fn feed(write: Arc<ChannelWriteHalf<Msg>>, stdin: Vec<u8>) -> JoinHandle<()> {
     tokio::spawn(async move {
         if !stdin.is_empty() && write.data_bytes(stdin).await.is_err() {
             return;
         }
         let _ = write.eof().await;
-    });
+    })
 }
 
 /// A sentinel from the system's random numbers.

@@ -7,6 +7,8 @@ use russh::{
     keys::PublicKeyOrCertificate,
 };
 
+use tokio_util::sync::{CancellationToken, DropGuard};
+
 use super::{
     error::{HostKeyError, SshError},
     host_key::{Accepted, HostKeyCheck},
@@ -19,6 +21,8 @@ pub(super) struct Learned {
     pub(super) host_key: OnceLock<Accepted>,
     /// Why the connection ended. A plain mutex: held for an assignment only.
     ended: Mutex<Option<String>>,
+    /// Cancelled when the connection has ended, for whatever reason.
+    pub(super) over: CancellationToken,
 }
 
 impl Learned {
@@ -31,6 +35,8 @@ impl Learned {
 pub(super) struct ClientHandler {
     pub(super) check: HostKeyCheck,
     pub(super) learned: Arc<Learned>,
+    /// russh drops its handler when the connection ends, and this says so.
+    pub(super) _over: DropGuard,
 }
 
 impl client::Handler for ClientHandler {

@@ -12,6 +12,7 @@ use russh_sftp::{
     client::{Config, RawSftpSession, error::Error, rawsession::Limits},
     protocol::{FileAttributes, Packet, StatusCode},
 };
+use tokio::time::timeout;
 
 pub use self::error::TransferError;
 use super::{connection::Connection, exec::Bounds};
@@ -24,6 +25,12 @@ const SMALLEST_CHUNK: u32 = 32 * 1024;
 const IN_FLIGHT: usize = 32;
 /// One request waits behind those before it; russh-sftp's default of 10 s is too short for a slow link.
 const REQUEST_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long the server may take to say which SFTP it speaks. A startup file that prints text makes it never heard.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long tidying up after a failure may take: the other side may not answer any more.
+const TIDY_LIMIT: Duration = Duration::from_secs(5);
 
 /// What was moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +67,13 @@ impl Connection {
         let config =
             Config { request_timeout_secs: REQUEST_LIMIT.as_secs(), max_packet_len: 512 * 1024, ..Config::default() };
         let mut raw = RawSftpSession::new_with_config(channel.into_stream(), config);
-        let version = raw.init().await.map_err(|error| self.transfer_error("starting SFTP", "", &error))?;
+        let version = match timeout(START_LIMIT, raw.init()).await {
+            Ok(Ok(version)) => version,
+            Ok(Err(_)) if self.is_closed() => return Err(self.lost().into()),
+            Ok(Err(Error::Status(status))) => return Err(TransferError::Start(message(&Error::Status(status)))),
+            Ok(Err(_)) => return Err(TransferError::Start("it ended at once".to_owned())),
+            Err(_) => return Err(TransferError::Start(format!("no answer of SFTP's within {START_LIMIT:?}"))),
+        };
         let offers = |name: &str| version.extensions.contains_key(name);
         let (mut read_chunk, mut write_chunk) = (SMALLEST_CHUNK, SMALLEST_CHUNK);
         if offers("limits@openssh.com")
@@ -74,6 +87,20 @@ impl Connection {
         }
         let (posix_rename, fsync) = (offers("posix-rename@openssh.com"), offers("fsync@openssh.com"));
         Ok(Sftp { raw, read_chunk, write_chunk, posix_rename, fsync })
+    }
+
+    /// Ends early when the caller gives up, the session is disconnected, the program ends or the connection does.
+    async fn unless_stopped<T>(
+        &self,
+        bounds: &Bounds,
+        work: impl Future<Output = Result<T, TransferError>>,
+    ) -> Result<T, TransferError> {
+        tokio::select! {
+            biased;
+            _ = bounds.reached(Duration::ZERO) => Err(TransferError::Cancelled),
+            result = work => result,
+            () = self.ended() => Err(self.lost().into()),
+        }
     }
 
     /// The error of a request: of the connection if that is gone, else what the server said about this path.
@@ -94,6 +121,25 @@ fn message(error: &Error) -> String {
             _ => status.error_message.escape_debug().to_string(),
         },
         other => other.to_string(),
+    }
+}
+
+/// What a path names. russh-sftp's own questions look at single bits of the type, and take a socket for a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    /// A regular file, or something of which the server does not say what it is.
+    File,
+    /// A device, socket or pipe.
+    Special,
+}
+
+/// The type in the mode (`S_IFMT`).
+fn kind(attributes: &FileAttributes) -> Kind {
+    match attributes.permissions.unwrap_or(0) & 0o170_000 {
+        0o040_000 => Kind::Directory,
+        0o100_000 | 0 => Kind::File,
+        _ => Kind::Special,
     }
 }
 
@@ -138,17 +184,5 @@ impl Sftp {
         }
         let _ = self.raw.remove(aside.as_str()).await;
         Ok(())
-    }
-}
-
-/// Ends early when the caller gives up, the session is disconnected or the program ends.
-async fn unless_stopped<T>(
-    bounds: &Bounds,
-    work: impl Future<Output = Result<T, TransferError>>,
-) -> Result<T, TransferError> {
-    tokio::select! {
-        biased;
-        _ = bounds.reached(Duration::ZERO) => Err(TransferError::Cancelled),
-        result = work => result,
     }
 }

@@ -1,6 +1,7 @@
 //! From the remote host to this machine.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -14,9 +15,7 @@ use russh_sftp::{
 use tempfile::NamedTempFile;
 use tokio::{fs::File, io::AsyncWriteExt as _, task::spawn_blocking};
 
-use super::{
-    Bounds, Connection, IN_FLIGHT, Sftp, TransferError, Transferred, paths, unless_stopped, upload::local_error,
-};
+use super::{Bounds, Connection, IN_FLIGHT, Kind, Sftp, TransferError, Transferred, kind, paths, upload::local_error};
 
 /// A file whose size reads 0, as in `/proc`, is read to its end; a longer one than this, in bytes, is no such file.
 const LARGEST_UNSIZED: u64 = 1024 * 1024 * 1024;
@@ -52,23 +51,21 @@ impl Connection {
             let _ = sftp.raw.close(handle.as_str()).await;
             Ok((temporary, attributes, bytes))
         };
-        let (temporary, attributes, bytes) = unless_stopped(bounds, whole).await?;
+        let (temporary, attributes, bytes) = self.unless_stopped(bounds, whole).await?;
         let place = target.clone();
         spawn_blocking(move || put_in_place(temporary, &attributes, &place))
             .await
-            .unwrap_or_else(|error| Err(local_error("writing", &target, std::io::Error::other(error))))?;
+            .unwrap_or_else(|error| Err(local_error("writing", &target, io::Error::other(error))))?;
         Ok(Transferred { to: target.display().to_string(), bytes, duration: started.elapsed() })
     }
 
     async fn remote_file(&self, sftp: &Sftp, path: &str) -> Result<FileAttributes, TransferError> {
         let attributes = sftp.raw.stat(path).await.map_err(|error| self.transfer_error("reading", path, &error))?.attrs;
-        if attributes.is_dir() {
-            return Err(TransferError::Directory(format!("{path:?} on the remote host")));
+        match kind(&attributes) {
+            Kind::File => Ok(attributes),
+            Kind::Directory => Err(TransferError::Directory(format!("{path:?} on the remote host"))),
+            Kind::Special => Err(TransferError::NotAFile(format!("{path:?} on the remote host"))),
         }
-        if attributes.permissions.is_some() && !attributes.is_regular() {
-            return Err(TransferError::NotAFile(format!("{path:?} on the remote host")));
-        }
-        Ok(attributes)
     }
 
     /// Reads `size` bytes, several pieces at a time and written in order; a size of 0 means to the end.
@@ -151,8 +148,17 @@ fn local_target(typed: &str, name: &str) -> Result<PathBuf, TransferError> {
         Ok(metadata) if metadata.is_dir() => Err(TransferError::Directory(path.display().to_string())),
         Ok(metadata) if !metadata.is_file() => Err(TransferError::NotAFile(path.display().to_string())),
         Ok(_) => path.canonicalize().map_err(|source| local_error("looking at", &path, source)),
-        Err(_) => Ok(path),
+        Err(_) => Ok(behind_links(path)),
     }
+}
+
+/// Where a link leads that leads to nothing yet. (40 is where Linux stops.)
+fn behind_links(mut path: PathBuf) -> PathBuf {
+    for _ in 0..40 {
+        let Ok(target) = path.read_link() else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    path
 }
 
 fn temporary_beside(target: &Path) -> Result<NamedTempFile, TransferError> {
@@ -162,7 +168,13 @@ fn temporary_beside(target: &Path) -> Result<NamedTempFile, TransferError> {
         .suffix(".part")
         .tempfile_in(folder)
         // The error names the temporary file; the person knows the target.
-        .map_err(|error| local_error("creating a file beside", target, error.kind().into()))
+        .map_err(|error| local_error("creating a file beside", target, without_path(error)))
+}
+
+/// The system's own error: tempfile adds the temporary name, which says nothing to a reader.
+fn without_path(error: io::Error) -> io::Error {
+    let system = error.get_ref().and_then(|named| named.source()?.downcast_ref::<io::Error>()?.raw_os_error());
+    system.map_or(error, io::Error::from_raw_os_error)
 }
 
 fn put_in_place(temporary: NamedTempFile, attributes: &FileAttributes, target: &Path) -> Result<(), TransferError> {
@@ -180,7 +192,7 @@ fn put_in_place(temporary: NamedTempFile, attributes: &FileAttributes, target: &
 
 /// The remote mode, without the bits that would let a server plant a program that runs as somebody else.
 #[cfg(unix)]
-fn set_mode(file: &std::fs::File, attributes: &FileAttributes) -> std::io::Result<()> {
+fn set_mode(file: &std::fs::File, attributes: &FileAttributes) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = attributes.permissions.unwrap_or(0o644) & 0o777;
     file.set_permissions(std::fs::Permissions::from_mode(mode))
@@ -188,6 +200,6 @@ fn set_mode(file: &std::fs::File, attributes: &FileAttributes) -> std::io::Resul
 
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
-fn set_mode(_: &std::fs::File, _: &FileAttributes) -> std::io::Result<()> {
+fn set_mode(_: &std::fs::File, _: &FileAttributes) -> io::Result<()> {
     Ok(())
 }

@@ -13,6 +13,9 @@ pub enum TransferError {
     /// The server has no SFTP subsystem.
     #[error("the server offers no SFTP")]
     NoSftp,
+    /// The subsystem is there, but does not answer as SFTP.
+    #[error("SFTP does not start on the server: {0}")]
+    Start(String),
     /// A file on this machine.
     #[error("{doing} {path}: {source}", path = path.display())]
     Local {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use russh_sftp::client::error::Error;
 
-use super::{Sftp, TransferError};
+use super::{Kind, Sftp, TransferError, kind};
 
 /// A local path as a person types it: `~` and `~/…` are the home directory.
 ///
@@ -85,25 +85,33 @@ impl Sftp {
     /// # Errors
     /// The server's own, and a trailing slash behind something that is not there.
     pub(super) async fn target(&self, path: &str, name: &str) -> Result<Result<String, Error>, TransferError> {
-        let attributes = match self.stat(path).await {
-            Ok(attributes) => attributes,
+        let found = match self.stat(path).await {
+            Ok(attributes) => attributes.as_ref().map(kind),
             Err(error) => return Ok(Err(error)),
         };
-        Ok(Ok(match attributes {
-            Some(attributes) if attributes.is_dir() => {
+        Ok(Ok(match found {
+            Some(Kind::Directory) => {
                 let inside = if path.ends_with('/') { format!("{path}{name}") } else { format!("{path}/{name}") };
-                match self.stat(&inside).await {
-                    Ok(Some(attributes)) if attributes.is_dir() => return Err(TransferError::Directory(inside)),
-                    Ok(Some(_)) => self.real_path(&inside).await.unwrap_or(inside),
-                    _ => inside,
+                match self.stat(&inside).await.ok().flatten().as_ref().map(kind) {
+                    Some(Kind::Directory) => return Err(TransferError::Directory(inside)),
+                    Some(Kind::Special) => return Err(TransferError::NotAFile(inside)),
+                    Some(Kind::File) => self.real_path(&inside).await.unwrap_or(inside),
+                    None => self.behind_link(inside).await,
                 }
             }
-            Some(_) => self.real_path(path).await.unwrap_or_else(|| path.to_owned()),
+            Some(Kind::Special) => return Err(TransferError::NotAFile(path.to_owned())),
+            Some(Kind::File) => self.real_path(path).await.unwrap_or_else(|| path.to_owned()),
             None if names_directory(path) => {
                 return Err(TransferError::Path(format!("there is no directory {path:?} on the remote host")));
             }
-            None => path.to_owned(),
+            None => self.behind_link(path.to_owned()).await,
         }))
+    }
+
+    /// Where a link leads that leads to nothing yet; any other path as it is.
+    async fn behind_link(&self, path: String) -> String {
+        let link = self.raw.lstat(path.as_str()).await.is_ok_and(|found| found.attrs.is_symlink());
+        if link { self.real_path(&path).await.unwrap_or(path) } else { path }
     }
 }
 

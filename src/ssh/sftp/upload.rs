@@ -9,9 +9,9 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use russh_sftp::protocol::{FileAttributes, OpenFlags};
-use tokio::{fs::File, io::AsyncReadExt as _};
+use tokio::{fs::File, io::AsyncReadExt as _, time::timeout};
 
-use super::{Connection, IN_FLIGHT, Sftp, TransferError, Transferred, paths, unless_stopped};
+use super::{Connection, IN_FLIGHT, Sftp, TIDY_LIMIT, TransferError, Transferred, paths};
 use crate::ssh::exec::{Bounds, random_sentinel};
 
 impl Connection {
@@ -29,7 +29,7 @@ impl Connection {
         let path = paths::local(local_path)?;
         let wanted = paths::remote(remote_path)?;
         let (file, metadata) = open_local(&path).await?;
-        let sftp = unless_stopped(bounds, self.open_sftp()).await?;
+        let sftp = self.unless_stopped(bounds, self.open_sftp()).await?;
         let wanted = sftp.absolute(&wanted).await;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let target =
@@ -50,11 +50,17 @@ impl Connection {
             self.complete(&sftp, &handle, &temporary, &target, bytes, &metadata).await?;
             Ok(bytes)
         };
-        match unless_stopped(bounds, whole).await {
+        match self.unless_stopped(bounds, whole).await {
             Ok(bytes) => Ok(Transferred { to: target, bytes, duration: started.elapsed() }),
             Err(error) => {
-                let _ = sftp.raw.close(handle.as_str()).await;
-                let _ = sftp.raw.remove(temporary.as_str()).await;
+                let tidy = async {
+                    let _ = sftp.raw.close(handle.as_str()).await;
+                    let _ = sftp.raw.remove(temporary.as_str()).await;
+                };
+                tokio::select! {
+                    _ = timeout(TIDY_LIMIT, tidy) => {}
+                    () = self.ended() => {}
+                }
                 Err(error)
             }
         }

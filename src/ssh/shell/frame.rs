@@ -23,8 +23,10 @@ use crate::{
     },
 };
 
-/// How long a stopped command's trailer may take before the shell itself is ended.
+/// How long a stopped command's trailer may take before the shell itself is interrupted, and then ended.
 const TRAILER_AFTER_STOP: Duration = Duration::from_secs(2);
+/// The same while output still comes in: the trailer is behind it.
+const TRAILER_AFTER_OUTPUT: Duration = Duration::from_secs(20);
 /// Output of a shell that has ended may be held open by its background jobs; this long without any is the end of it.
 const QUIET_AFTER_EXIT: Duration = Duration::from_millis(300);
 
@@ -97,7 +99,8 @@ impl ShellTask {
         tokio::pin!(reached);
         let mut stopping: Option<JoinHandle<Option<bool>>> = None;
         let mut give_up: Option<Instant> = None;
-        let mut killed = false;
+        let mut stopped: Option<Instant> = None;
+        let (mut interrupted, mut killed) = (false, false);
         let end = loop {
             if running.trailer.is_some() && running.stderr_done {
                 break End::Complete;
@@ -112,13 +115,22 @@ impl ShellTask {
                 gone = async { match &mut stopping { Some(task) => task.await.ok().flatten(), None => pending().await } } => {
                     stopping = None;
                     running.process_gone = gone;
-                    give_up = Some(Instant::now() + if running.stop == Some(Stop::Ending) { Duration::ZERO } else { TRAILER_AFTER_STOP });
+                    stopped = Some(Instant::now());
+                    interrupted = running.stop == Some(Stop::Ending);
+                    give_up = Some(Instant::now() + if interrupted { Duration::ZERO } else { TRAILER_AFTER_STOP });
                 }
                 () = until(give_up) => {
-                    // The shell did not come back: it ignores SIGINT, or something that cannot be killed holds it.
                     if killed {
                         break End::ShellEnded;
                     }
+                    if !interrupted {
+                        // The command took the trap away, or is in the middle of a long builtin.
+                        interrupted = true;
+                        self.interrupt().await;
+                        give_up = Some(Instant::now() + TRAILER_AFTER_STOP);
+                        continue;
+                    }
+                    // The shell did not come back: it ignores SIGINT, or something that cannot be killed holds it.
                     killed = true;
                     let stop = running.stop.unwrap_or(Stop::Cancelled);
                     running.process_gone = self.connection.stop_processes(Target::Exec { pid: self.pid }, stop).await;
@@ -134,6 +146,12 @@ impl ShellTask {
                 },
                 () = until(quiet) => break End::ShellEnded,
             }
+            if let (Some(since), Some(until), false) = (stopped, give_up, killed)
+                && since.elapsed() < TRAILER_AFTER_OUTPUT
+                && running.stop != Some(Stop::Ending)
+            {
+                give_up = Some(until.max(Instant::now() + TRAILER_AFTER_STOP));
+            }
             if running.broken && running.stop.is_none() {
                 // Whatever wrote over the trailer: the shell cannot be trusted to be in step any more.
                 running.stop = Some(Stop::Cancelled);
@@ -145,6 +163,10 @@ impl ShellTask {
             running.process_gone = task.await.ok().flatten();
         }
         end
+    }
+
+    async fn interrupt(&self) {
+        let _ = self.connection.ask("exec /bin/sh", format!("kill -INT {}\n", self.pid), TRAILER_AFTER_STOP).await;
     }
 
     fn stop_command(&self, stop: Stop) -> JoinHandle<Option<bool>> {
