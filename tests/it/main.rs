@@ -8,9 +8,13 @@
     reason = "a test may say what it takes for granted"
 )]
 
+mod commands;
+mod exec;
 mod names;
 mod protocol;
 mod proxy;
 mod sessions;
+mod shell;
 mod store;
 mod support;
+mod transfer;

@@ -47,11 +47,6 @@ pub(crate) struct OpenSshd {
 }
 
 impl OpenSshd {
-    /// Whether there is an sshd to start.
-    pub(crate) fn available() -> bool {
-        program().is_some()
-    }
-
     /// Starts sshd on a free port and waits until it answers.
     pub(crate) fn start(settings: &OpenSshdSettings) -> Self {
         let program = program().expect("sshd is missing: install the OpenSSH server (Debian: openssh-server)");
@@ -95,11 +90,6 @@ impl OpenSshd {
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
-    }
-
-    /// The user to log in as: the one who runs the tests.
-    pub(crate) fn user(&self) -> &str {
-        &self.user
     }
 
     /// The folder of its files.

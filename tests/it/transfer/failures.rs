@@ -1,0 +1,289 @@
+//! A transfer that fails leaves the old file whole and nothing else behind, and says why.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::{names, sftp_server};
+use crate::commands::{eventually, fake, open, open_with, plain, random, running, skipped};
+use crate::support::processes;
+
+/// Long enough that a test can step in between.
+const LONG: u64 = 3_000_000_000;
+
+/// A long file that takes no room.
+fn long_file(path: &Path) {
+    fs::File::create(path).unwrap().set_len(LONG).unwrap();
+}
+
+/// Whether a half-written file lies in the folder.
+fn half_written(folder: &Path) -> bool {
+    let part = |name: &String| Path::new(name).extension().is_some_and(|end| end == "part");
+    names(folder).iter().any(|name| part(name) && fs::metadata(folder.join(name)).is_ok_and(|file| file.len() > 0))
+}
+
+fn am_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout == b"0\n"
+}
+
+#[tokio::test]
+async fn what_cannot_be_moved_is_refused_with_its_reason() {
+    let mut bench = open().await;
+    fs::write(bench.local("file"), "x").unwrap();
+    fs::write(bench.remote("file"), "x").unwrap();
+    fs::create_dir_all(bench.remote("folder/file")).unwrap();
+    fs::create_dir_all(bench.local("folder/file")).unwrap();
+    for pipe in [bench.local("pipe"), bench.remote("pipe")] {
+        assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    }
+    let _socket = UnixListener::bind(bench.local("socket")).unwrap();
+    let _remote_socket = UnixListener::bind(bench.remote("socket")).unwrap();
+    let home = bench.home.display().to_string();
+    let before = names(&bench.home);
+    for (local, remote, reason) in [
+        ("no-such", "x", "No such file"),
+        ("folder", "x", "is a directory"),
+        ("socket", "x", "is not a regular file"),
+        ("file", "no-such/", "there is no directory"),
+        ("file", "no-such/x", "no such file or directory"),
+        ("file", "file/", "irectory"),
+        ("file", "file/x", "irectory"),
+        ("file", "folder", "is a directory"),
+        ("file", "socket", "is not a regular file"),
+        ("file", "pipe", "is not a regular file"),
+        ("pipe", "x", "is not a regular file"),
+        ("file", "", "empty"),
+        ("file", "a\0b", "NUL"),
+    ] {
+        let target =
+            if remote.starts_with('/') || remote.is_empty() { remote.to_owned() } else { format!("{home}/{remote}") };
+        let result = bench.try_upload(&bench.local(local), &target).await;
+        assert!(result.is_error() && result.text().contains(reason), "{local} to {remote}: {}", result.text());
+        assert!(result.text().contains("hint: "));
+        assert_eq!(names(&bench.home), before, "{local} to {remote}");
+    }
+    for (remote, local, reason) in [
+        ("no-such", "x", "no such file or directory"),
+        ("folder", "x", "is a directory"),
+        ("socket", "x", "is not a regular file"),
+        ("/dev/zero", "x", "is not a regular file"),
+        ("file", "no-such/", "there is no directory"),
+        ("file", "no-such/x", "No such file"),
+        ("file", "file/", "irectory"),
+        ("file", "folder", "is a directory"),
+        ("file", "socket", "is not a regular file"),
+        ("file", "pipe", "is not a regular file"),
+        ("pipe", "x", "is not a regular file"),
+        ("..", "x", "does not end in a file's name"),
+        ("", "x", "empty"),
+    ] {
+        let source =
+            if remote.starts_with('/') || remote.is_empty() { remote.to_owned() } else { format!("{home}/{remote}") };
+        let before = names(bench.folder.path());
+        let result = bench.try_download(&source, &bench.folder.path().join(local)).await;
+        assert!(result.is_error() && result.text().contains(reason), "{remote} to {local}: {}", result.text());
+        assert_eq!(names(bench.folder.path()), before, "{remote} to {local}");
+    }
+    assert_eq!(fs::read(bench.remote("file")).unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_transfer_that_is_given_up_leaves_the_old_file_and_no_litter() {
+    let mut bench = open().await;
+    fs::write(bench.remote("target"), "old").unwrap();
+    fs::create_dir(bench.local("here")).unwrap();
+    fs::write(bench.local("here/target"), "old").unwrap();
+    long_file(&bench.local("long"));
+    let (there, here) = (bench.home.clone(), bench.local("here"));
+    let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
+    let call = bench.mcp.begin_call("ssh_upload", upload).await;
+    eventually("the upload is under way", || half_written(&there)).await;
+    bench.mcp.cancel(call).await;
+    eventually("nothing is left of it", || names(&there) == ["target"]).await;
+
+    let download = json!({"remotePath": bench.local("long"), "localPath": here.join("target")});
+    let call = bench.mcp.begin_call("ssh_download", download).await;
+    eventually("the download is under way", || half_written(&here)).await;
+    bench.mcp.cancel(call).await;
+    eventually("nothing is left of it", || names(&here) == ["target"]).await;
+    for folder in [there, here] {
+        assert_eq!(fs::read(folder.join("target")).unwrap(), b"old");
+    }
+    assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
+}
+
+#[tokio::test]
+async fn disconnecting_ends_a_transfer_without_litter() {
+    let mut bench = open().await;
+    long_file(&bench.local("long"));
+    let there = bench.home.clone();
+    let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
+    let call = bench.mcp.begin_call("ssh_upload", upload).await;
+    eventually("the upload is under way", || half_written(&there)).await;
+    bench.mcp.call("ssh_disconnect", json!({})).await.ok();
+    let result = bench.mcp.finish(call).await;
+    assert!(result.is_error() && result.text().contains("cancelled"), "{}", result.text());
+    assert_eq!(names(&there), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_leaves_the_old_file() {
+    let mut bench = fake("/bin/sh").await;
+    fs::write(bench.remote("target"), "old").unwrap();
+    fs::create_dir(bench.local("here")).unwrap();
+    fs::write(bench.local("here/target"), "old").unwrap();
+    long_file(&bench.local("long"));
+    let (there, here) = (bench.home.clone(), bench.local("here"));
+    let download = json!({"remotePath": bench.local("long"), "localPath": here.join("target")});
+    let call = bench.mcp.begin_call("ssh_download", download).await;
+    eventually("the download is under way", || half_written(&here)).await;
+    bench.sshd.drop_connections();
+    let result = bench.mcp.finish(call).await;
+    assert!(result.is_error() && result.text().contains("lost"), "{}", result.text());
+    assert_eq!((names(&here), fs::read(here.join("target")).unwrap()), (vec!["target".to_owned()], b"old".to_vec()));
+
+    let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
+    let call = bench.mcp.begin_call("ssh_upload", upload).await;
+    eventually("the upload is under way", || half_written(&there)).await;
+    bench.sshd.drop_connections();
+    let result = bench.mcp.finish(call).await;
+    assert!(result.is_error() && result.text().contains("lost"), "{}", result.text());
+    // The half-written file stays: there is no connection over which it could be removed.
+    assert_eq!(fs::read(there.join("target")).unwrap(), b"old");
+    fs::write(bench.local("small"), "new").unwrap();
+    bench.try_upload(&bench.local("small"), "target").await.ok();
+    assert_eq!(fs::read(there.join("target")).unwrap(), b"new");
+}
+
+#[tokio::test]
+async fn an_sftp_server_that_dies_ends_the_transfer_alone() {
+    let Some(program) = sftp_server() else { return skipped("no sftp-server program") };
+    let mut bench = open_with(|settings| settings.sftp.clone_from(&program)).await;
+    let port = bench.sshd.port();
+    long_file(&bench.local("long"));
+    let target = bench.remote("target").display().to_string();
+    fs::write(&target, "old").unwrap();
+    let upload = json!({"localPath": bench.local("long"), "remotePath": target});
+    let call = bench.mcp.begin_call("ssh_upload", upload).await;
+    let home = bench.home.clone();
+    eventually("the upload is under way", || half_written(&home)).await;
+    let server = running(port, &program).first().unwrap().to_string();
+    assert!(processes::signal("KILL", &[server]));
+    let result = bench.mcp.finish(call).await;
+    assert!(result.is_error(), "{}", result.text());
+    assert_eq!(fs::read(&target).unwrap(), b"old");
+    assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
+    assert_eq!(bench.sshd.log().matches("Accepted publickey").count(), 1, "the connection is the same");
+}
+
+#[tokio::test]
+async fn a_folder_that_may_not_be_written_is_said() {
+    if am_root() {
+        skipped("root may write everywhere");
+        return;
+    }
+    let mut bench = open().await;
+    for folder in [bench.remote("closed"), bench.local("closed")] {
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("target"), "old").unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    fs::write(bench.local("file"), "new").unwrap();
+    fs::write(bench.remote("file"), "new").unwrap();
+    let up = bench.try_upload(&bench.local("file"), "~/closed/target").await;
+    let down = bench.try_download("~/file", &bench.local("closed/target")).await;
+    for (result, folder) in [(up, bench.remote("closed")), (down, bench.local("closed"))] {
+        assert!(result.is_error() && result.text().to_lowercase().contains("permission denied"), "{}", result.text());
+        assert_eq!(
+            (names(&folder), fs::read(folder.join("target")).unwrap()),
+            (vec!["target".to_owned()], b"old".to_vec())
+        );
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// A file system of one megabyte; `None` where this user may not mount one.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        skipped("may not mount a small disk");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_on_either_side_leaves_the_old_file_and_no_litter() {
+    let mut bench = open().await;
+    let disk = bench.local("disk");
+    let Some(_disk) = SmallDisk::mount(&disk) else { return };
+    fs::write(disk.join("target"), "old").unwrap();
+    fs::write(bench.local("large"), random(5_000_000)).unwrap();
+    let target = disk.join("target");
+    let up = bench.try_upload(&bench.local("large"), target.to_str().unwrap()).await;
+    let down = bench.try_download(bench.local("large").to_str().unwrap(), &target).await;
+    assert!(down.text().contains("No space left"), "{}", down.text());
+    for result in [up, down] {
+        assert!(result.is_error() && result.text().contains("free space"), "{}", result.text());
+    }
+    assert_eq!((names(&disk), fs::read(&target).unwrap()), (vec!["target".to_owned()], b"old".to_vec()));
+    // A command's output that finds no room is bounded and counted all the same.
+    let output = bench.exec(&format!("cat {}", bench.local("large").display()), plain()).await;
+    assert_eq!(output.outcome()["stdoutBytes"], 5_000_000);
+}
+
+#[tokio::test]
+async fn a_server_without_sftp_is_said() {
+    let mut bench = open_with(|settings| settings.sftp = "/bin/false".to_owned()).await;
+    fs::write(bench.local("file"), "x").unwrap();
+    let result = bench.try_upload(&bench.local("file"), "x").await;
+    assert!(result.is_error() && result.text().contains("SFTP"), "{}", result.text());
+    let result = bench.try_download("x", &bench.local("back")).await;
+    assert!(result.is_error() && result.text().contains("SFTP"), "{}", result.text());
+    assert!(!bench.local("back").exists());
+    assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
+}
+
+#[tokio::test]
+async fn a_startup_file_that_prints_text_is_suspected_and_nothing_hangs() {
+    let noise = "/bin/sh -c \"echo Welcome to this host; exec sleep 60\"".to_owned();
+    let mut bench = open_with(|settings| settings.sftp = noise).await;
+    let started = std::time::Instant::now();
+    let result = bench.try_download("x", &bench.local("back")).await;
+    assert!(result.is_error() && result.text().contains("startup file"), "{}", result.text());
+    assert!(started.elapsed().as_secs() < 50, "{:?}: {}", started.elapsed(), result.text());
+}
+
+#[tokio::test]
+async fn a_file_that_the_server_cannot_replace_atomically_is_replaced_all_the_same() {
+    // sftp-server can be told to deny single requests, and then does not offer them.
+    let denied = "internal-sftp -P posix-rename,limits,fsync".to_owned();
+    let mut bench = open_with(|settings| settings.sftp = denied).await;
+    let content = random(700_000);
+    fs::write(bench.local("file"), &content).unwrap();
+    let target = bench.remote("target").display().to_string();
+    for _ in 0..2 {
+        bench.try_upload(&bench.local("file"), &target).await.ok();
+        assert!(fs::read(&target).unwrap() == content);
+        assert_eq!(names(&bench.home), ["target"]);
+        fs::write(&target, "old").unwrap();
+    }
+    bench.try_download(&target, &bench.local("back")).await.ok();
+    assert_eq!(fs::read(bench.local("back")).unwrap(), b"old");
+}
