@@ -2,20 +2,18 @@
 //!
 //! Everything here blocks; a caller inside an async runtime gives it a thread of its own.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+mod files;
 
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use self::files::{create_directory, directory, lock, set_aside, write};
 use super::saved::{DocumentError, MAX_STORE_BYTES, StoreDocument};
 
 /// How long a change waits for another process to finish its own, which takes milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Between two tries for the lock: short, since there is no queue and whoever sleeps long keeps missing the gaps.
-const LOCK_RETRY: Duration = Duration::from_millis(2);
 
 /// How many symbolic links are followed, as many as Linux follows (`path_resolution(7)`).
 const MAX_LINKS: u32 = 40;
@@ -171,114 +169,6 @@ fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
     }
 }
 
-/// Moves the file to the first free place. The place is taken with an empty file of our own, which the rename then
-/// replaces, because a rename alone would replace anyone's.
-fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let mut number = 1_u64;
-    loop {
-        let aside = path.with_file_name(name_around("", path, &format!(".unreadable-{number}")));
-        match OpenOptions::new().write(true).create_new(true).open(&aside) {
-            Ok(placeholder) => {
-                // Windows would not rename over an open file.
-                drop(placeholder);
-                return match fs::rename(path, &aside) {
-                    Ok(()) => Ok(aside),
-                    Err(error) => fs::remove_file(&aside).and(Err(error)),
-                };
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Replaces the file: the new content is on the disk before it gets the name.
-fn write(path: &Path, document: &StoreDocument) -> io::Result<()> {
-    let mut json = serde_json::to_vec_pretty(document)?;
-    json.push(b'\n');
-    // It could not be read again.
-    if json.len() > MAX_STORE_BYTES {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
-    // `tempfile` makes it 0600 and removes it if anything fails.
-    let mut file = tempfile::Builder::new().prefix(&name_around(".", path, ".")).tempfile_in(directory(path))?;
-    file.write_all(&json)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_directory(directory(path));
-    Ok(())
-}
-
-/// Holds until the file is dropped. The lock file stays: removing it would let two processes lock two files of one name.
-fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
-    let lock_path = path.with_file_name(name_around(".", path, ".lock"));
-    let failed = |source| StoreError::Lock(lock_path.clone(), source);
-    let file = private(OpenOptions::new().write(true).create(true).truncate(false)).open(&lock_path).map_err(failed)?;
-    let deadline = Instant::now() + patience;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(path.to_owned())),
-            // Some systems let a signal interrupt even a lock that does not wait.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-    }
-}
-
-fn create_directory(path: &Path) -> Result<(), StoreError> {
-    let mut builder = DirBuilder::new();
-    private_directory(builder.recursive(true))
-        .create(path)
-        .map_err(|source| StoreError::CreateDirectory(path.to_owned(), source))
-}
-
-/// The directory that a path is in, also where it names none.
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// The path's last part with something around it.
-fn name_around(before: &str, path: &Path, after: &str) -> OsString {
-    let mut name = OsString::from(before);
-    name.push(path.file_name().unwrap_or(OsStr::new("store")));
-    name.push(after);
-    name
-}
-
-#[cfg(unix)]
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
-}
-
-#[cfg(unix)]
-fn private_directory(builder: &mut DirBuilder) -> &mut DirBuilder {
-    std::os::unix::fs::DirBuilderExt::mode(builder, 0o700)
-}
-
-/// Makes a rename last through a power failure. Not all file systems can, and the new file is in place by now: to report
-/// a failure would be to say the opposite.
-#[cfg(unix)]
-fn sync_directory(path: &Path) {
-    let _ = File::open(path).and_then(|directory| directory.sync_all());
-}
-
-/// A file in the person's profile directory is theirs alone already.
-#[cfg(not(unix))]
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options
-}
-
-#[cfg(not(unix))]
-fn private_directory(builder: &mut DirBuilder) -> &mut DirBuilder {
-    builder
-}
-
-/// Directories cannot be opened as files here, nor need to be.
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) {}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -340,7 +230,7 @@ mod tests {
     fn threads_lose_none_of_each_others_updates() {
         let (_directory, store, _) = fresh();
         let names = |thread| (0..25).map(move |update| format!("{thread}-{update:02}"));
-        thread::scope(|scope| {
+        std::thread::scope(|scope| {
             for thread in 0..8 {
                 let store = store.clone();
                 scope.spawn(move || {
