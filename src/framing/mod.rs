@@ -7,6 +7,7 @@
 
 pub mod decoder;
 pub mod exec;
+pub mod noise;
 pub mod script;
 pub mod sentinel;
 pub mod stop;

@@ -13,6 +13,7 @@ use crate::{
     capture::{Capture, Captured},
     framing::{
         decoder::{Progress, StreamDecoder, Trailer},
+        noise::TerminalNoise,
         script::{self, ShellKind, Stdin},
         stop::Target,
     },
@@ -40,6 +41,7 @@ struct Running {
     stderr: StreamDecoder,
     trailer: Option<Trailer>,
     stderr_done: bool,
+    noise: TerminalNoise,
     stop: Option<Stop>,
     process_gone: Option<bool>,
     late: Vec<u8>,
@@ -81,6 +83,7 @@ impl ShellTask {
             stderr: StreamDecoder::new(&sentinel),
             trailer: None,
             stderr_done: false,
+            noise: TerminalNoise::of(self.pid),
             stop: None,
             process_gone: None,
             late: Vec::new(),
@@ -194,7 +197,10 @@ impl ShellTask {
         }
         rest.clear();
         if !running.stderr_done {
-            running.stderr.finish(&mut rest);
+            let mut text = Vec::new();
+            running.stderr.finish(&mut text);
+            running.noise.push(&text, &mut rest);
+            running.noise.finish(&mut rest);
             running.output.push_stderr(&rest).await;
         }
         self.between.push(&running.late);
@@ -271,11 +277,14 @@ impl Running {
         if self.stderr_done {
             return self.late.extend_from_slice(bytes);
         }
-        let mut output = Vec::new();
-        match self.stderr.push(bytes, &mut output) {
+        let (mut text, mut output) = (Vec::new(), Vec::new());
+        let progress = self.stderr.push(bytes, &mut text);
+        self.noise.push(&text, &mut output);
+        match progress {
             Progress::More => {}
             Progress::Complete { rest, .. } => {
                 self.stderr_done = true;
+                self.noise.finish(&mut output);
                 self.late.extend(rest);
             }
             Progress::Broken => self.broken = true,

@@ -105,6 +105,13 @@ const TABLE: &[(&str, &[Step])] = &[
     ("writing to our descriptors", &[("echo a >&8; echo b >&9", WHICHEVER, ANY, WHATEVER)]),
     ("exec true", &[("exec true", "", "", 0)]),
     ("exec of nothing", &[("exec /no/such", "", "/no/such", FAILS)]),
+    (
+        "a child killed by a signal",
+        &[
+            ("sh -c 'kill -KILL $$'", "", "", 137),
+            ("sh -c 'kill -TERM $$' | cat; sleep 5 & kill $!; wait $!; echo x", "x\n", ANY, 0),
+        ],
+    ),
     ("kill -9 $$", &[("kill -9 $$", "", ANY, WHATEVER)]),
     ("kill -INT $$", &[("sh -c \"kill -INT $$\"; sleep 0.1; echo x", WHICHEVER, ANY, WHATEVER)]),
     ("kill -TERM $$", &[("kill -TERM $$; echo alive", "alive\n", "", 0)]),
