@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use super::path_list::split_paths;
+pub use super::path_list::{split_paths, with_program_data};
 use super::printed::Printed;
 
 /// The part of `ssh -G` this crate acts on, typed. Each field is named after the `ssh_config(5)` option it
@@ -28,7 +28,7 @@ pub struct EffectiveConfig {
     pub certificate_files: Vec<String>,
     /// `UserKnownHostsFile` as printed, `~` and tokens already expanded; [`split_paths`] takes it apart.
     pub user_known_hosts_files: String,
-    /// `GlobalKnownHostsFile` as printed; [`split_paths`] takes it apart.
+    /// `GlobalKnownHostsFile` as printed; [`with_program_data`] completes it and [`split_paths`] takes it apart.
     pub global_known_hosts_files: String,
     /// `StrictHostKeyChecking`.
     pub strict_host_key_checking: StrictHostKeyChecking,

@@ -22,6 +22,13 @@ pub fn split_paths(value: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     paths
 }
 
+/// Puts `folder`, the value of `%ProgramData%`, where `ssh -G` of OpenSSH for Windows leaves `__PROGRAMDATA__` in its
+/// default paths.
+#[must_use]
+pub fn with_program_data(paths: &str, folder: Option<&str>) -> String {
+    folder.map_or_else(|| paths.to_owned(), |folder| paths.replace("__PROGRAMDATA__", folder))
+}
+
 /// Every way to cut `text` at a blank, shortest first: the words before the cut and what follows it.
 fn prefixes(text: &str) -> impl DoubleEndedIterator<Item = (&str, &str)> {
     let cuts = text.match_indices(' ').map(|(at, _)| at).collect::<Vec<_>>();
@@ -59,5 +66,13 @@ mod tests {
         ] {
             assert_eq!(split_paths(value, |path| files.contains(&path)), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn the_folder_of_all_windows_users_is_filled_in() {
+        let printed = r"__PROGRAMDATA__\ssh/ssh_known_hosts __PROGRAMDATA__\ssh/ssh_known_hosts2";
+        let meant = r"C:\ProgramData\ssh/ssh_known_hosts C:\ProgramData\ssh/ssh_known_hosts2";
+        assert_eq!(with_program_data(printed, Some(r"C:\ProgramData")), meant);
+        assert_eq!(with_program_data(printed, None), printed);
     }
 }

@@ -1,7 +1,11 @@
 //! Decides about the server's host key: reads the `known_hosts` files that the configuration names, asks the pure
 //! [`verdict`], applies `StrictHostKeyChecking`, and saves what is accepted.
 
-use std::{fs, io, io::Write as _, path::Path};
+use std::{
+    env, fs, io,
+    io::{Read as _, Write as _},
+    path::Path,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use russh::keys::{PublicKey, PublicKeyBase64 as _};
@@ -12,7 +16,7 @@ use super::{
     resolve::Target,
 };
 use crate::openssh::{
-    effective_config::{EffectiveConfig, StrictHostKeyChecking, split_paths},
+    effective_config::{EffectiveConfig, StrictHostKeyChecking, split_paths, with_program_data},
     known_hosts::{HostKey, HostName, KnownHostsFile, Verdict, fingerprint, known_key_types, render_line, verdict},
 };
 
@@ -53,8 +57,8 @@ impl HostKeyCheck {
         let exists = |path: &str| Path::new(path).exists();
         let user =
             expand_all("UserKnownHostsFile", &split_paths(&config.user_known_hosts_files, exists), config, typed)?;
-        let global =
-            expand_all("GlobalKnownHostsFile", &split_paths(&config.global_known_hosts_files, exists), config, typed)?;
+        let global = with_program_data(&config.global_known_hosts_files, env::var("ProgramData").ok().as_deref());
+        let global = expand_all("GlobalKnownHostsFile", &split_paths(&global, exists), config, typed)?;
         let save_to = user.first().cloned();
         let mut files = Vec::new();
         for path in user.into_iter().chain(global) {
@@ -164,7 +168,9 @@ impl HostKeyCheck {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path)?;
         file.lock()?;
-        let before = fs::read(path)?;
+        // Through the same handle: on Windows the lock holds off all others, of this process too.
+        let mut before = Vec::new();
+        file.read_to_end(&mut before)?;
         let newline = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
         file.write_all(format!("{newline}{line}\n").as_bytes())
     }

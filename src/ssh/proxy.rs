@@ -61,14 +61,7 @@ impl ProxyProcess {
 pub(super) fn start_command(template: &str, config: &EffectiveConfig, typed: &str) -> Result<ProxyCommand, SshError> {
     let line = expand_proxy_command(template, config, typed)?;
     let failed = |source| SshError::ProxyCommand { command: line.clone(), source };
-    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
-    let mut command = if cfg!(windows) { Command::new("cmd") } else { Command::new(shell) };
-    if cfg!(windows) {
-        command.args(["/C", &line]);
-    } else {
-        command.args(["-c", &format!("exec {line}")]);
-    }
-    let mut child = command
+    let mut child = shell(&line)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -93,6 +86,22 @@ pub(super) fn start_command(template: &str, config: &EffectiveConfig, typed: &st
         })
     });
     Ok(ProxyCommand { stream: join(stdout, stdin), process: ProxyProcess { _child: child, complaint, listening } })
+}
+
+#[cfg(not(windows))]
+fn shell(line: &str) -> Command {
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let mut command = Command::new(shell);
+    command.args(["-c", &format!("exec {line}")]);
+    command
+}
+
+/// `cmd` takes what is between the outer quotes as it stands, while `args` would escape the quotes in it for a C program.
+#[cfg(windows)]
+fn shell(line: &str) -> Command {
+    let mut command = Command::new("cmd");
+    command.raw_arg(format!("/D /S /C \"{line}\""));
+    command
 }
 
 /// Connects to the last of the comma-separated hops of a `ProxyJump`, through those before it. Each is resolved,

@@ -147,12 +147,12 @@ fn local_target(typed: &str, name: &str) -> Result<PathBuf, TransferError> {
     match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Err(TransferError::Directory(path.display().to_string())),
         Ok(metadata) if !metadata.is_file() => Err(TransferError::NotAFile(path.display().to_string())),
-        Ok(_) => path.canonicalize().map_err(|source| local_error("looking at", &path, source)),
-        Err(_) => Ok(behind_links(path)),
+        _ => Ok(behind_links(path)),
     }
 }
 
-/// Where a link leads that leads to nothing yet. (40 is where Linux stops.)
+/// Where a link leads, also one that leads to nothing yet. (40 is where Linux stops.) Not `canonicalize`: on Windows it
+/// writes paths as few programs read them (`\\?\C:\…`).
 fn behind_links(mut path: PathBuf) -> PathBuf {
     for _ in 0..40 {
         let Ok(target) = path.read_link() else { break };
