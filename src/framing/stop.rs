@@ -77,7 +77,8 @@ END
 seen=
 for signal in INT TERM KILL; do
   processes=$(left); seen=$(printf '%s ' $processes)
-  [ $signal = INT ] && [ -n "$spare" ] && kill -URG "$spare" 2>/dev/null
+  # Each time: the shell may not have begun the command when it was told first.
+  [ -n "$spare" ] && kill -URG "$spare" 2>/dev/null
   kill -$signal $processes 2>/dev/null
   waited=0
   while processes=$(left); [ -n "$processes" ] && [ $waited -lt $grace ]; do
