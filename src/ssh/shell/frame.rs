@@ -44,10 +44,41 @@ struct Running {
     noise: TerminalNoise,
     stop: Option<Stop>,
     process_gone: Option<bool>,
-    late: Vec<u8>,
+    late: Capture,
     status: Option<ExitStatus>,
     /// The stream is out of step: no trailer will be found any more.
     broken: bool,
+}
+
+/// The steps towards the end of a command that is to be stopped, each taken if the one before did not bring its trailer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Its processes are stopped, and the shell is told to give it up.
+    Stop,
+    /// The shell is interrupted: the command took its trap away, or is in the middle of a long builtin.
+    Interrupt,
+    /// The shell itself is ended: it ignores that too, or something that cannot be killed holds it.
+    Kill,
+}
+
+impl Step {
+    /// What comes after this one; nothing after the last.
+    fn next(self, stop: Option<Stop>) -> Option<Self> {
+        match self {
+            Self::Stop if stop != Some(Stop::Ending) => Some(Self::Interrupt),
+            Self::Stop | Self::Interrupt => Some(Self::Kill),
+            Self::Kill => None,
+        }
+    }
+
+    /// How long the trailer may take after it.
+    fn patience(self, stop: Option<Stop>) -> Duration {
+        match self {
+            _ if stop == Some(Stop::Ending) => Duration::ZERO,
+            Self::Kill => QUIET_AFTER_EXIT,
+            Self::Stop | Self::Interrupt => TRAILER_AFTER_STOP,
+        }
+    }
 }
 
 /// How the frame itself ended.
@@ -86,7 +117,7 @@ impl ShellTask {
             noise: TerminalNoise::of(self.pid),
             stop: None,
             process_gone: None,
-            late: Vec::new(),
+            late: fresh_between(),
             status: None,
             broken: false,
         };
@@ -100,10 +131,11 @@ impl ShellTask {
     async fn read_frame(&mut self, running: &mut Running, bounds: crate::ssh::exec::Bounds) -> End {
         let reached = bounds.reached(Duration::ZERO);
         tokio::pin!(reached);
-        let mut stopping: Option<JoinHandle<Option<bool>>> = None;
+        // Each step runs beside the reading: an unread channel would hold up the one that the step needs.
+        let mut taking: Option<(Step, JoinHandle<Option<bool>>)> = None;
+        let mut last = Step::Stop;
         let mut give_up: Option<Instant> = None;
         let mut stopped: Option<Instant> = None;
-        let (mut interrupted, mut killed) = (false, false);
         let end = loop {
             if running.trailer.is_some() && running.stderr_done {
                 break End::Complete;
@@ -113,31 +145,17 @@ impl ShellTask {
                 biased;
                 stop = &mut reached, if running.stop.is_none() => {
                     running.stop = Some(stop);
-                    stopping = Some(self.stop_command(stop));
+                    taking = Some((Step::Stop, self.begin(Step::Stop, stop)));
                 }
-                gone = async { match &mut stopping { Some(task) => task.await.ok().flatten(), None => pending().await } } => {
-                    stopping = None;
-                    running.process_gone = gone;
-                    stopped = Some(Instant::now());
-                    interrupted = running.stop == Some(Stop::Ending);
-                    give_up = Some(Instant::now() + if interrupted { Duration::ZERO } else { TRAILER_AFTER_STOP });
+                gone = done(&mut taking) => {
+                    last = running.note(taking.take(), gone);
+                    stopped.get_or_insert_with(Instant::now);
+                    give_up = Some(Instant::now() + last.patience(running.stop));
                 }
                 () = until(give_up) => {
-                    if killed {
-                        break End::ShellEnded;
-                    }
-                    if !interrupted {
-                        // The command took the trap away, or is in the middle of a long builtin.
-                        interrupted = true;
-                        self.interrupt().await;
-                        give_up = Some(Instant::now() + TRAILER_AFTER_STOP);
-                        continue;
-                    }
-                    // The shell did not come back: it ignores SIGINT, or something that cannot be killed holds it.
-                    killed = true;
-                    let stop = running.stop.unwrap_or(Stop::Cancelled);
-                    running.process_gone = self.connection.stop_processes(Target::Exec { pid: self.pid }, stop).await;
-                    give_up = Some(Instant::now() + QUIET_AFTER_EXIT);
+                    give_up = None;
+                    let Some(next) = last.next(running.stop) else { break End::ShellEnded };
+                    taking = Some((next, self.begin(next, running.stop.unwrap_or(Stop::Cancelled))));
                 }
                 message = self.read.wait() => match event(message) {
                     Event::Stdout(bytes) => self.stdout(running, &bytes).await,
@@ -149,7 +167,7 @@ impl ShellTask {
                 },
                 () = until(quiet) => break End::ShellEnded,
             }
-            if let (Some(since), Some(until), false) = (stopped, give_up, killed)
+            if let (Some(since), Some(until), true) = (stopped, give_up, last != Step::Kill)
                 && since.elapsed() < TRAILER_AFTER_OUTPUT
                 && running.stop != Some(Stop::Ending)
             {
@@ -158,23 +176,37 @@ impl ShellTask {
             if running.broken && running.stop.is_none() {
                 // Whatever wrote over the trailer: the shell cannot be trusted to be in step any more.
                 running.stop = Some(Stop::Cancelled);
-                give_up = Some(Instant::now());
+                taking = Some((Step::Kill, self.begin(Step::Kill, Stop::Cancelled)));
             }
         };
-        if let Some(task) = stopping {
-            // The script must be over before another command runs: it would take that for its target.
-            running.process_gone = task.await.ok().flatten();
+        // The script must be over before another command runs: it would take that for its target.
+        let mut readable = matches!(end, End::Complete);
+        while taking.is_some() {
+            tokio::select! {
+                gone = done(&mut taking) => { running.note(taking.take(), gone); }
+                message = self.read.wait(), if readable => match event(message) {
+                    Event::Stdout(bytes) | Event::Stderr(bytes) => running.late.push(&bytes),
+                    Event::Closed | Event::Lost => readable = false,
+                    Event::Status(_) | Event::Other => {}
+                },
+            }
         }
         end
     }
 
-    async fn interrupt(&self) {
-        let _ = self.connection.ask("exec /bin/sh", format!("kill -INT {}\n", self.pid), TRAILER_AFTER_STOP).await;
-    }
-
-    fn stop_command(&self, stop: Stop) -> JoinHandle<Option<bool>> {
+    /// Begins a step towards the end of the command, in a task of its own.
+    fn begin(&self, step: Step, why: Stop) -> JoinHandle<Option<bool>> {
         let (connection, pid, jobs) = (Arc::clone(&self.connection), self.pid, self.jobs.clone());
-        tokio::spawn(async move { connection.stop_processes(Target::Shell { pid, jobs: &jobs }, stop).await })
+        tokio::spawn(async move {
+            match step {
+                Step::Stop => connection.stop_processes(Target::Shell { pid, jobs: &jobs }, why).await,
+                Step::Interrupt => {
+                    let _ = connection.ask("exec /bin/sh", format!("kill -INT {pid}\n"), TRAILER_AFTER_STOP).await;
+                    None
+                }
+                Step::Kill => connection.stop_processes(Target::Exec { pid }, why).await,
+            }
+        })
     }
 
     async fn stdout(&mut self, running: &mut Running, bytes: &[u8]) {
@@ -203,7 +235,7 @@ impl ShellTask {
             running.noise.finish(&mut rest);
             running.output.push_stderr(&rest).await;
         }
-        self.between.push(&running.late);
+        self.between.push(&running.late.kept());
         let mut notice = None;
         let ending = match (end, running.stop) {
             (End::ConnectionLost, _) => {
@@ -256,9 +288,18 @@ impl ShellTask {
 }
 
 impl Running {
+    /// Takes down what a step has found out, and returns which one it was.
+    fn note(&mut self, step: Option<(Step, JoinHandle<Option<bool>>)>, gone: Option<bool>) -> Step {
+        let step = step.map_or(Step::Stop, |(step, _)| step);
+        if step != Step::Interrupt {
+            self.process_gone = gone;
+        }
+        step
+    }
+
     async fn stdout(&mut self, bytes: &[u8]) {
         if self.trailer.is_some() {
-            return self.late.extend_from_slice(bytes);
+            return self.late.push(bytes);
         }
         let mut output = Vec::new();
         match self.stdout.push(bytes, &mut output) {
@@ -266,7 +307,7 @@ impl Running {
             Progress::Complete { trailer, rest } => {
                 self.trailer = Trailer::parse(&trailer);
                 self.broken |= self.trailer.is_none();
-                self.late.extend(rest);
+                self.late.push(&rest);
             }
             Progress::Broken => self.broken = true,
         }
@@ -275,7 +316,7 @@ impl Running {
 
     async fn stderr(&mut self, bytes: &[u8]) {
         if self.stderr_done {
-            return self.late.extend_from_slice(bytes);
+            return self.late.push(bytes);
         }
         let (mut text, mut output) = (Vec::new(), Vec::new());
         let progress = self.stderr.push(bytes, &mut text);
@@ -285,7 +326,7 @@ impl Running {
             Progress::Complete { rest, .. } => {
                 self.stderr_done = true;
                 self.noise.finish(&mut output);
-                self.late.extend(rest);
+                self.late.push(&rest);
             }
             Progress::Broken => self.broken = true,
         }
@@ -302,6 +343,14 @@ fn send(write: Arc<ChannelWriteHalf<Msg>>, text: Vec<u8>) -> JoinHandle<()> {
         // A failure shows on the reading side, as the end of the channel.
         let _ = write.data_bytes(text).await;
     })
+}
+
+/// The end of the step that is being taken, if one is.
+async fn done(step: &mut Option<(Step, JoinHandle<Option<bool>>)>) -> Option<bool> {
+    match step {
+        Some((_, task)) => task.await.ok().flatten(),
+        None => pending().await,
+    }
 }
 
 async fn until(instant: Option<Instant>) {

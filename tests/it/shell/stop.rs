@@ -75,6 +75,18 @@ async fn a_shell_that_ignores_the_interrupt_is_stopped_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_flood_that_ignores_every_signal_is_stopped_and_holds_nothing_else_up() {
+    let mut bench = open().await;
+    let flood = "trap '' INT TERM URG; while :; do echo flood; done";
+    let id = bench.mcp.begin_call("ssh_shell", json!({"command": flood, "timeoutMs": 400})).await;
+    let beside = bench.mcp.call("ssh_exec", json!({"command": "echo beside"})).await.ok();
+    assert_eq!(beside.stdout(), "beside\n");
+    let result = bench.mcp.finish(id).await.ok();
+    assert_stopped(&result, "timedOut", bench.sshd.port(), "7500");
+    assert_eq!(bench.shell("echo next", plain()).await.stdout(), "next\n");
+}
+
+#[tokio::test]
 async fn a_call_that_is_given_up_ends_its_command_and_keeps_the_shell() {
     let mut bench = open().await;
     let port = bench.sshd.port();
