@@ -69,11 +69,11 @@ impl ServerHandler for SshServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::catalogue()))
+        Ok(ListToolsResult::with_all_items(tools::CATALOGUE.clone()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::catalogue().into_iter().find(|tool| tool.name == name)
+        tools::find(name).cloned()
     }
 
     async fn call_tool(

@@ -12,13 +12,16 @@ mod shell;
 mod transfer;
 mod upload;
 
+use std::sync::{Arc, LazyLock};
+
 use rmcp::model::{CallToolResult, Tool, ToolAnnotations};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use super::{params, server::Call, tool_error::ToolError};
 
-/// Every tool, in the order in which a newcomer needs them.
-pub(super) fn catalogue() -> Vec<Tool> {
+/// Every tool, in the order in which a newcomer needs them. Made when it is first needed, not for every call.
+pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     vec![
         connect::tool(),
         exec::tool(),
@@ -30,6 +33,11 @@ pub(super) fn catalogue() -> Vec<Tool> {
         disconnect::tool(),
         set_default::tool(),
     ]
+});
+
+/// The tool of this name.
+pub(super) fn find(name: &str) -> Option<&'static Tool> {
+    CATALOGUE.iter().find(|tool| tool.name == name)
 }
 
 /// Carries a call out; `None` if there is no such tool.
@@ -67,6 +75,7 @@ fn describe<P: JsonSchema>(name: &'static str, title: &str, description: &'stati
     Tool::new(name, description, params::schema::<P>()).with_title(title).with_annotations(annotations)
 }
 
-fn arguments<P: JsonSchema + serde::de::DeserializeOwned>(name: &str, call: &mut Call<'_>) -> Result<P, ToolError> {
-    params::parse(name, &params::schema::<P>(), call.arguments.take())
+fn arguments<P: DeserializeOwned>(name: &str, call: &mut Call<'_>) -> Result<P, ToolError> {
+    let schema = find(name).map(|tool| Arc::clone(&tool.input_schema)).unwrap_or_default();
+    params::parse(name, &schema, call.arguments.take())
 }
