@@ -29,11 +29,15 @@ impl Connection {
         let path = paths::local(local_path)?;
         let wanted = paths::remote(remote_path)?;
         let (file, metadata) = open_local(&path).await?;
-        let sftp = self.unless_stopped(bounds, self.open_sftp()).await?;
-        let wanted = sftp.absolute(&wanted).await;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        let target =
-            sftp.target(&wanted, &name).await?.map_err(|error| self.transfer_error("looking at", &wanted, &error))?;
+        let find_target = async {
+            let sftp = self.open_sftp().await?;
+            let wanted = sftp.absolute(&wanted).await;
+            let found = sftp.target(&wanted, &name).await?;
+            let target = found.map_err(|error| self.transfer_error("looking at", &wanted, &error))?;
+            Ok((sftp, target))
+        };
+        let (sftp, target) = self.unless_stopped(bounds, find_target).await?;
         let (folder, last) = paths::split(&target);
         let temporary =
             format!("{folder}.{}.{}.part", last.chars().take(64).collect::<String>(), random_sentinel()?.as_str());
