@@ -51,8 +51,8 @@ mod tests {
         let files = ["/a b/kh", "/c", "kh", "/a", "/d e"];
         for (value, expected) in [
             (
-                "/root/.ssh/known_hosts /root/.ssh/known_hosts2",
-                vec!["/root/.ssh/known_hosts", "/root/.ssh/known_hosts2"],
+                "/home/u/.ssh/known_hosts /home/u/.ssh/known_hosts2",
+                vec!["/home/u/.ssh/known_hosts", "/home/u/.ssh/known_hosts2"],
             ),
             ("/a b/kh /c", vec!["/a b/kh", "/c"]),
             ("/c /a b/kh", vec!["/c", "/a b/kh"]),

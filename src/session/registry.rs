@@ -107,7 +107,7 @@ impl SessionRegistry {
         })
     }
 
-    /// Connects a session and saves it. The flag of the notice's absence: all went as asked.
+    /// Connects a session and saves it. Returns it with what the person should know besides, a notice each.
     ///
     /// # Errors
     /// The session is not connected; one of the same name that was there before is as it was.
@@ -155,7 +155,7 @@ impl SessionRegistry {
         notices.extend(session.notice());
         let saved = SavedSession { password_auth: session.used_password(), ..session.saved.clone() };
         match self.update(move |document| document.put(saved)).await {
-            Ok(_) => notices.extend(self.take_notice()),
+            Ok(()) => notices.extend(self.take_notice()),
             Err(error) => notices.push(format!("it is connected, but could not be saved: {}", with_causes(&error))),
         }
         let default = self.default_name(None).as_ref() == Some(&name);
@@ -313,9 +313,11 @@ impl SessionRegistry {
     async fn update(
         &self,
         change: impl FnOnce(&mut super::saved::StoreDocument) + Send + 'static,
-    ) -> Result<Loaded, StoreError> {
+    ) -> Result<(), StoreError> {
         let store = self.store.clone();
-        off_thread(move || store.update(change)).await.map(|loaded| self.remember(loaded))
+        let loaded = off_thread(move || store.update(change)).await?;
+        self.remember(loaded);
+        Ok(())
     }
 
     /// A store is set aside once, by whichever call comes first; the person is told by the first that can.

@@ -18,7 +18,7 @@ use crate::{
         stop::Target,
     },
     ssh::{
-        exec::{CommandResult, Ending, Stop, random_sentinel},
+        exec::{Bounds, CommandResult, Ending, Stop, random_sentinel},
         exit_status::ExitStatus,
         output::{CommandOutput, Output},
     },
@@ -128,7 +128,7 @@ impl ShellTask {
         Ok(self.result(running, end, between).await)
     }
 
-    async fn read_frame(&mut self, running: &mut Running, bounds: crate::ssh::exec::Bounds) -> End {
+    async fn read_frame(&mut self, running: &mut Running, bounds: Bounds) -> End {
         let reached = bounds.reached(Duration::ZERO);
         tokio::pin!(reached);
         // Each step runs beside the reading: an unread channel would hold up the one that the step needs.
