@@ -64,13 +64,18 @@ impl Captured {
         self.total.saturating_sub((self.head.len() + self.tail.len()) as u64)
     }
 
+    /// The stream as it was, if nothing was left out.
+    #[must_use]
+    pub fn whole(&self) -> Option<Vec<u8>> {
+        (self.omitted() == 0).then(|| [self.head.as_slice(), self.tail.as_slice()].concat())
+    }
+
     /// The text for a reader: the stream as it was, or its two parts around a line that counts what is missing.
     ///
     /// Bytes that are not UTF-8 become U+FFFD; where something was left out, no character is cut in two.
     #[must_use]
     pub fn text(&self) -> String {
-        if self.omitted() == 0 {
-            let whole = [self.head.as_slice(), self.tail.as_slice()].concat();
+        if let Some(whole) = self.whole() {
             return String::from_utf8_lossy(&whole).into_owned();
         }
         let head = whole_characters_at_end(&self.head);

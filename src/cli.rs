@@ -1,13 +1,13 @@
 //! What the user typed.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Persistent SSH sessions as MCP tools for AI coding agents.
 ///
-/// Serves the Model Context Protocol on standard input and output; an MCP client starts it. Sessions are kept in
-/// ~/.ssh-mcp-sessions.json, without passwords.
+/// Serves the Model Context Protocol on standard input and output; an MCP client starts it. With --http or --socket it
+/// is a daemon that all clients share. Sessions are kept in ~/.ssh-mcp-sessions.json, without passwords.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-ssh-sessions", version, max_term_width = 100)]
 pub struct Options {
@@ -20,6 +20,29 @@ pub struct Options {
     /// What to log on standard error
     #[arg(long, value_name = "LEVEL", env = "MCP_SSH_LOG", default_value = "warn", ignore_case = true)]
     pub log: LogLevel,
+    /// Serve HTTP on this port, at /mcp; 0 takes any free one
+    #[arg(long, value_name = "PORT", env = "MCP_SSH_HTTP", global = true)]
+    pub http: Option<u16>,
+    /// Address to serve HTTP on [default: 127.0.0.1]; any but a loopback address needs a token
+    #[arg(long, value_name = "ADDRESS", env = "MCP_SSH_LISTEN", global = true)]
+    pub listen: Option<IpAddr>,
+    /// Serve HTTP on a Unix socket, for its owner alone
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH", env = "MCP_SSH_SOCKET", global = true)]
+    pub socket: Option<PathBuf>,
+    /// File with the bearer token that HTTP clients must send [or the token itself in `MCP_SSH_TOKEN`]
+    #[arg(long, value_name = "FILE", env = "MCP_SSH_TOKEN_FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What else the program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Print the sessions of a running daemon: at --socket, else at --listen and --http [default: port 7722]
+    Status,
 }
 
 /// How much is logged.
@@ -40,6 +63,15 @@ pub enum LogLevel {
 }
 
 impl Options {
+    /// The path of the Unix socket, on systems that have these.
+    #[must_use]
+    pub fn socket(&self) -> Option<PathBuf> {
+        #[cfg(unix)]
+        return self.socket.clone();
+        #[cfg(not(unix))]
+        None
+    }
+
     /// The store's path: the one given, else the documented one in the home directory.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {

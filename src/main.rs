@@ -1,41 +1,95 @@
 //! Parses the arguments, logs to stderr, serves, and returns the exit status.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
 
 use clap::{Parser as _, error::ErrorKind};
 use mcp_ssh_sessions::{
-    cli::{LogLevel, Options},
-    mcp::transport::stdio,
+    cli::{Command, LogLevel, Options},
+    mcp::transport::{
+        http::{
+            listen::{self, Addresses, HandedOver},
+            serve,
+            status::{self, Place},
+            token::{Token, TokenError},
+        },
+        stdio,
+    },
     session::registry::{RegistryOptions, SessionRegistry},
     ssh::connection::default_output_folder,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+/// The port of the documentation's examples.
+const DOCUMENTED_PORT: u16 = 7722;
+
 fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => return refuse(&error),
     };
+    if options.listen.is_some() && options.http.is_none() && options.command.is_none() {
+        return fail("--listen says where to serve HTTP, and needs --http PORT (see --help)");
+    }
     log_to_stderr(options.log);
     // One thread for everything that waits; what computes or blocks gets threads of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    runtime.block_on(async {
-        let stop = CancellationToken::new();
-        tokio::spawn(cancel_on_signal(stop.clone()));
-        let registry = SessionRegistry::new(RegistryOptions {
-            ssh_config: options.ssh_config.clone(),
-            store: options.store_path(),
-            output: default_output_folder(),
-        });
-        stdio::serve(registry, stop).await;
-    });
+    let ended = runtime.block_on(run(&options));
     // A read of stdin that still blocks a thread must not hold the process up.
     runtime.shutdown_background();
-    ExitCode::SUCCESS
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    let address =
+        SocketAddr::new(options.listen.unwrap_or(Ipv4Addr::LOCALHOST.into()), options.http.unwrap_or(DOCUMENTED_PORT));
+    if options.command == Some(Command::Status) {
+        let place = options.socket().map_or(Place::Tcp(address), Place::Socket);
+        let listing = status::ask(&place, token(options)?.as_ref()).await?;
+        writeln!(std::io::stdout(), "{listing}")?;
+        return Ok(());
+    }
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(stop.clone()));
+    let registry = SessionRegistry::new(RegistryOptions {
+        ssh_config: options.ssh_config.clone(),
+        store: options.store_path(),
+        output: default_output_folder(),
+    });
+    let handed_over = HandedOver::take()?;
+    if options.http.is_none() && options.socket().is_none() && handed_over.is_empty() {
+        stdio::serve(registry, stop).await;
+        return Ok(());
+    }
+    let token = token(options)?;
+    let addresses =
+        Addresses { tcp: options.http.map(|_| address), socket: options.socket(), has_token: token.is_some() };
+    let listeners = listen::open(&addresses, handed_over).await?;
+    let places: Vec<String> = listeners.iter().map(listen::Listener::address).collect();
+    say(&format!("ready on {}", places.join(" and ")));
+    serve::serve(registry, listeners, token, stop).await;
+    Ok(())
+}
+
+/// The token in the file that was named, else the one in the environment.
+fn token(options: &Options) -> Result<Option<Token>, TokenError> {
+    if let Some(file) = &options.token_file {
+        return Token::read(file).map(Some);
+    }
+    std::env::var("MCP_SSH_TOKEN").ok().map(Token::new).transpose()
 }
 
 /// Prints help and version on stdout; of a wrong option one line on stderr, with exit status 2.
@@ -50,8 +104,13 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn fail(line: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "mcp-ssh-sessions: {line}");
+    say(line);
     ExitCode::from(2)
+}
+
+/// One line for the person who started the program, whatever the log level.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "mcp-ssh-sessions: {line}");
 }
 
 /// Only our own messages: those of libraries may quote requests, and so passwords.
@@ -80,13 +139,22 @@ async fn cancel_on_signal(stop: CancellationToken) {
         tokio::select! {
             _ = wait(SignalKind::terminate()) => {}
             _ = wait(SignalKind::interrupt()) => {}
-            _ = wait(SignalKind::hangup()) => {}
+            _ = wait(SignalKind::hangup()), if !hangup_is_ignored() => {}
             () = npx_has_ended() => {}
         }
     }
     #[cfg(not(unix))]
     let _ = tokio::signal::ctrl_c().await;
     stop.cancel();
+}
+
+/// Whether whoever started this process, such as nohup(1), told it to outlive the terminal. Known on Linux alone
+/// (`SigIgn` of proc(5): a mask, the lowest bit of which is SIGHUP).
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Waits for the end of the npx that started this program, if one did: its shell passes no signal on.

@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("main", &["cli", "mcp", "session", "ssh"]),
     ("cli", &[]),
     ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password"]),
-    ("session", &["ssh", "openssh", "framing", "password"]),
+    ("session", &["ssh", "openssh", "framing", "capture", "password"]),
     ("ssh", &["openssh", "framing", "capture", "password"]),
     ("openssh", &[]),
     ("framing", &[]),
@@ -21,12 +21,13 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// A library that only these parts may name.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 8] = [
     ("russh", &["ssh"]),
     ("russh_sftp", &["ssh"]),
     ("rmcp", &["mcp"]),
     ("schemars", &["mcp"]),
     ("serde_json", &["mcp", "session"]),
+    ("hyper", &["mcp"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
 ];

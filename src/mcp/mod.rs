@@ -3,8 +3,11 @@
 //! [`transport`] carries messages, [`server`] answers them, `tools` has one file for each tool: its parameters, its
 //! result and what it does with the session registry.
 
+mod heartbeat;
 mod outcome;
 mod params;
+mod prompts;
+mod resources;
 pub mod server;
 mod tool_error;
 mod tools;

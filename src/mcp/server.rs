@@ -5,16 +5,17 @@ use std::{sync::Arc, time::Instant};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams, CompleteResult,
-        CustomRequest, CustomResult, ErrorCode, Implementation, JsonObject, ListPromptsRequestMethod,
-        ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+        CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest, CustomResult,
+        ErrorCode, GetPromptRequestParams, GetPromptResponse, Implementation, JsonObject, ListPromptsResult,
+        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+        ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::tools;
+use super::{heartbeat, prompts, resources, tool_error::ToolError, tools};
 use crate::session::registry::SessionRegistry;
 
 /// What a client tells its model about this server. The first 250 characters are all that some show.
@@ -34,17 +35,21 @@ means that the call itself could not be carried out, and says what to do next.
 local file with all of it.
 - After `connection lost` the command may have run: check before you run it again.";
 
-/// Answers the requests of one client.
+/// How many calls may run at once, of all clients together.
+const MOST_CALLS: usize = 1024;
+
+/// Answers the requests of clients. Clones answer as one.
 #[derive(Debug, Clone)]
 pub struct SshServer {
-    pub(super) registry: Arc<SessionRegistry>,
+    registry: Arc<SessionRegistry>,
+    calls: Arc<Semaphore>,
 }
 
 impl SshServer {
     /// A server for the sessions of this registry.
     #[must_use]
     pub fn new(registry: Arc<SessionRegistry>) -> Self {
-        Self { registry }
+        Self { registry, calls: Arc::new(Semaphore::new(MOST_CALLS)) }
     }
 }
 
@@ -59,9 +64,13 @@ pub(super) struct Call<'a> {
 impl ServerHandler for SshServer {
     fn get_info(&self) -> ServerConfig {
         let name = Implementation::new("mcp-ssh-sessions", env!("CARGO_PKG_VERSION")).with_title("SSH sessions");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(name)
-            .with_instructions(INSTRUCTIONS)
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_prompts()
+            .enable_resources()
+            .enable_completions()
+            .build();
+        ServerConfig::new(capabilities).with_server_info(name).with_instructions(INSTRUCTIONS)
     }
 
     async fn list_tools(
@@ -81,14 +90,20 @@ impl ServerHandler for SshServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let Ok(_running) = self.calls.try_acquire() else {
+            let error = ToolError::new(format!("{MOST_CALLS} calls are running already"), "wait until some have ended");
+            return Ok(error.into_result().into());
+        };
         let call = Call { registry: &self.registry, arguments: request.arguments, cancelled: context.ct.clone() };
         let started = Instant::now();
-        let result = tools::call(&request.name, call)
-            .await
-            .ok_or_else(|| ErrorData::invalid_params(format!("unknown tool {:?}", request.name), None))?;
+        let title = tools::find(&request.name).and_then(|tool| tool.title.as_deref()).unwrap_or_default();
+        let work = Box::pin(tools::call(&request.name, call));
+        let Some(result) = heartbeat::while_running(work, title, &context).await else {
+            return Err(ErrorData::invalid_params(format!("unknown tool {:?}", request.name), None));
+        };
         // Names and times only: what a call says may be secret.
         tracing::debug!(tool = %request.name, carried_out = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");
-        Ok(result.unwrap_or_else(super::tool_error::ToolError::into_result).into())
+        Ok(result.unwrap_or_else(ToolError::into_result).into())
     }
 
     // rmcp takes a method that it knows, with parameters that do not fit, for one that it does not know.
@@ -104,13 +119,28 @@ impl ServerHandler for SshServer {
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None))
     }
 
-    // rmcp answers these with empty lists; what is not declared must be refused.
     async fn list_prompts(
         &self,
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        Ok(ListPromptsResult::with_all_items(prompts::list()))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        prompts::get(&request).map(Into::into)
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        Ok(CompleteResult::new(prompts::complete(&request, &self.registry).await))
     }
 
     async fn list_resources(
@@ -118,22 +148,14 @@ impl ServerHandler for SshServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        Ok(ListResourcesResult::with_all_items(resources::list(&self.registry).await))
     }
 
-    async fn list_resource_templates(
+    async fn read_resource(
         &self,
-        _: Option<PaginatedRequestParams>,
+        request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
-    ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
-    }
-
-    async fn complete(
-        &self,
-        _: CompleteRequestParams,
-        _: RequestContext<RoleServer>,
-    ) -> Result<CompleteResult, ErrorData> {
-        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        resources::read(&self.registry, &request.uri).await.map(Into::into)
     }
 }

@@ -1,7 +1,7 @@
 //! All sessions of a process, and the store they share with other processes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -15,10 +15,13 @@ use super::{
     live::{CONNECT_LIMIT, LiveSession, Secrets, Surroundings},
     name::SessionName,
     saved::SavedSession,
-    status::SessionStatus,
+    status::{SessionStatus, State},
     store::{Loaded, Store, StoreError},
 };
-use crate::ssh::output::OutputFolder;
+use crate::{
+    capture::Captured,
+    ssh::output::{KeptOutput, OutputFolder},
+};
 
 /// How long `ssh_disconnect` waits for commands to be stopped.
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -211,6 +214,36 @@ impl SessionRegistry {
             statuses.insert(name.clone(), session.status(is_default(name)));
         }
         Ok(Listing { sessions: statuses.into_values().collect(), default, notice: self.take_notice() })
+    }
+
+    /// How many sessions are connected in this process.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        let sessions = self.lock();
+        sessions.live.values().filter(|session| session.status(false).state == State::Connected).count()
+    }
+
+    /// The names of all sessions, in order.
+    pub async fn names(&self) -> Vec<String> {
+        let loaded = self.load().await.ok();
+        let saved =
+            loaded.iter().flat_map(|loaded| loaded.document.sessions.iter().map(|saved| saved.name.to_string()));
+        let mut names: BTreeSet<String> = saved.collect();
+        names.extend(self.lock().live.keys().map(ToString::to_string));
+        names.into_iter().collect()
+    }
+
+    /// The outputs that were too long for an answer, of this and other processes, the newest first.
+    pub async fn outputs(&self) -> Vec<KeptOutput> {
+        self.surroundings.folder.list().await
+    }
+
+    /// One of them: all of it, or its first and last half mebibyte.
+    ///
+    /// # Errors
+    /// As [`OutputFolder::read`].
+    pub async fn read_output(&self, name: &str) -> std::io::Result<Captured> {
+        self.surroundings.folder.read(name, 512 * 1024).await
     }
 
     /// Makes sure that a session has a connection that answers.

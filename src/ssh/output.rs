@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{fs, io::AsyncWriteExt as _};
+use tokio::{
+    fs,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+};
 
 use crate::capture::{Capture, Captured};
 
@@ -30,6 +33,44 @@ impl OutputFolder {
         Self(path)
     }
 
+    /// The files in it, the newest first.
+    pub async fn list(&self) -> Vec<KeptOutput> {
+        let mut kept = Vec::new();
+        let Ok(mut entries) = fs::read_dir(&self.0).await else { return kept };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if let Ok(meta) = entry.metadata().await
+                && let Ok(written) = meta.modified()
+                && meta.is_file()
+                && is_ours(&name)
+            {
+                kept.push(KeptOutput { name, bytes: meta.len(), written });
+            }
+        }
+        kept.sort_by_key(|output| std::cmp::Reverse(output.written));
+        kept
+    }
+
+    /// The content of the file of this name: all of it, or the first and last `budget` bytes.
+    ///
+    /// # Errors
+    /// There is no such file (`NotFound`, also for a name that is not one of ours), or it cannot be read.
+    pub async fn read(&self, name: &str, budget: usize) -> io::Result<Captured> {
+        if !is_ours(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut file = fs::File::open(self.0.join(name)).await?;
+        let mut capture = Capture::new(budget, budget);
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            let length = file.read(&mut chunk).await?;
+            match chunk.get(..length) {
+                Some(bytes) if length > 0 => capture.push(bytes),
+                _ => return Ok(capture.finish()),
+            }
+        }
+    }
+
     async fn create(&self, ending: &str) -> io::Result<(PathBuf, fs::File)> {
         let mut folder = fs::DirBuilder::new();
         folder.recursive(true);
@@ -49,12 +90,36 @@ impl OutputFolder {
     }
 }
 
+/// A file in an [`OutputFolder`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptOutput {
+    /// The file's name: 16 hexadecimal digits and `.out` or `.err`.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was last written to.
+    pub written: SystemTime,
+}
+
+impl KeptOutput {
+    /// Whether it is a stderr, and not a stdout.
+    #[must_use]
+    pub fn is_stderr(&self) -> bool {
+        self.name.strip_suffix(".err").is_some()
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    let digits = name.strip_suffix(".out").or_else(|| name.strip_suffix(".err"));
+    digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Removes our own files that are older than [`KEPT_FOR`]. What cannot be removed stays: it harms nothing.
 async fn remove_old(folder: &Path) {
     let Ok(mut entries) = fs::read_dir(folder).await else { return };
     while let Ok(Some(entry)) = entries.next_entry().await {
         let path = entry.path();
-        let ours = path.extension().is_some_and(|ending| ending == "out" || ending == "err");
+        let ours = entry.file_name().to_str().is_some_and(is_ours);
         let old = entry
             .metadata()
             .await

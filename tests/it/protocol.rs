@@ -2,6 +2,7 @@
 
 mod bad_input;
 pub(crate) mod program;
+mod prompts_and_resources;
 
 use std::path::Path;
 
@@ -15,6 +16,11 @@ const WITHOUT_INITIALIZE: &str = "2026-07-28";
 
 /// Where nothing is found out about the person's own configuration.
 const NO_CONFIG: &str = "/dev/null";
+
+/// The capabilities: no list of ours tells when it changes.
+fn declared() -> Value {
+    json!({"tools": {}, "prompts": {}, "resources": {}, "completions": {}})
+}
 
 fn hello(version: &str) -> Value {
     json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}})
@@ -43,7 +49,7 @@ async fn every_revision_with_initialize_is_spoken() {
         assert_eq!(result["protocolVersion"], version);
         assert_eq!(result["serverInfo"]["name"], "mcp-ssh-sessions");
         assert_eq!(result["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(result["capabilities"], json!({"tools": {}}), "{version}: only what there is");
+        assert_eq!(result["capabilities"], declared(), "{version}: only what there is");
         assert!(result["instructions"].as_str().unwrap().contains("ssh_connect"));
         client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
         assert_eq!(client.request("ping", json!({})).await["result"], json!({}), "{version}");
@@ -74,7 +80,7 @@ async fn the_revision_without_initialize_is_spoken() {
     let mut versions = WITH_INITIALIZE.to_vec();
     versions.push(WITHOUT_INITIALIZE);
     assert_eq!(found["supportedVersions"], json!(versions));
-    assert_eq!((&found["resultType"], &found["capabilities"]), (&json!("complete"), &json!({"tools": {}})));
+    assert_eq!((&found["resultType"], &found["capabilities"]), (&json!("complete"), &declared()));
     assert_eq!(found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "mcp-ssh-sessions");
     assert!(found["instructions"].as_str().unwrap().contains("ssh_connect"));
 
@@ -95,7 +101,7 @@ async fn the_revision_without_initialize_is_spoken() {
         ("tools/list", json!({}), "_meta"),
         ("tools/list", unknown, "Unsupported protocol version"),
         ("ping", with_meta(json!({})), "ping"),
-        ("prompts/list", with_meta(json!({})), "prompts/list"),
+        ("resources/subscribe", with_meta(json!({"uri": "a"})), "resources/subscribe"),
     ] {
         let answer = client.request(method, params).await;
         assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains(part)), "{method}: {answer}");

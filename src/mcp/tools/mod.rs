@@ -56,6 +56,8 @@ pub(super) async fn call(name: &str, call: Call<'_>) -> Option<Result<CallToolRe
     })
 }
 
+pub(super) use sessions::as_json as sessions_as_json;
+
 /// What a call of the tool may do, for clients that ask before they allow it.
 #[derive(Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "the four hints of MCP")]

@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Effects, session, session::SessionResult};
-use crate::mcp::{params::schema, server::Call, tool_error::ToolError};
+use crate::{
+    mcp::{params::schema, server::Call, tool_error::ToolError},
+    session::registry::Listing,
+};
 
 pub(super) const NAME: &str = "ssh_sessions";
 
@@ -21,6 +24,21 @@ struct SessionsResult {
     notice: Option<String>,
 }
 
+impl From<Listing> for SessionsResult {
+    fn from(listing: Listing) -> Self {
+        Self {
+            sessions: listing.sessions.into_iter().map(SessionResult::from).collect(),
+            default: listing.default.map(|name| name.to_string()),
+            notice: listing.notice,
+        }
+    }
+}
+
+/// The tool's structured result, as text.
+pub(in crate::mcp) fn as_json(listing: Listing) -> String {
+    serde_json::to_string(&SessionsResult::from(listing)).unwrap_or_default()
+}
+
 pub(super) fn tool() -> Tool {
     super::describe::<SessionsParams>(
         NAME,
@@ -33,12 +51,7 @@ pub(super) fn tool() -> Tool {
 
 pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
     let SessionsParams {} = super::arguments(NAME, &mut call)?;
-    let listing = call.registry.list().await?;
-    let result = SessionsResult {
-        sessions: listing.sessions.into_iter().map(SessionResult::from).collect(),
-        default: listing.default.map(|name| name.to_string()),
-        notice: listing.notice,
-    };
+    let result = SessionsResult::from(call.registry.list().await?);
     let mut lines: Vec<String> = result.sessions.iter().map(SessionResult::line).collect();
     if lines.is_empty() {
         lines.push("no sessions; make one with ssh_connect".to_owned());

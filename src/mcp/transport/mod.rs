@@ -1,3 +1,5 @@
 //! How messages come and go.
 
+mod hello;
+pub mod http;
 pub mod stdio;

@@ -9,10 +9,8 @@ use std::{
 };
 
 use rmcp::{
-    RoleServer, ServiceExt as _,
-    model::{ClientRequest, GetMeta as _, JsonRpcMessage, ProtocolVersion},
-    service::{RxJsonRpcMessage, TxJsonRpcMessage},
-    transport::{Transport, async_rw::AsyncRwTransport, stdio_pipes},
+    ServiceExt as _,
+    transport::{async_rw::AsyncRwTransport, stdio_pipes},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -20,6 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::hello::FromHello;
 use crate::{mcp::server::SshServer, session::registry::SessionRegistry};
 
 /// How long answers to calls that were stopped may take to be written once the client is gone.
@@ -45,7 +44,7 @@ where
         let (handler, until) = (SshServer::new(Arc::clone(&registry)), served.clone());
         tokio::spawn(async move {
             // Both failures mean that the client went away: before it said hello, or afterwards.
-            let transport = FromHello { transport: AsyncRwTransport::new_server(input, output), begun: false };
+            let transport = FromHello::new(AsyncRwTransport::new_server(input, output));
             if let Ok(running) = handler.serve_with_ct(transport, until).await {
                 let _ = running.waiting().await;
             }
@@ -60,53 +59,6 @@ where
     served.cancel();
     if !finished {
         let _ = timeout(LAST_WORDS, serving).await;
-    }
-}
-
-/// Leaves out notifications and answers until a client has said hello. rmcp ends the server for one, but a client that
-/// gives up on `server/discover` cancels it first and says hello then.
-struct FromHello<T> {
-    transport: T,
-    begun: bool,
-}
-
-impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHello<T> {
-    type Error = T::Error;
-
-    fn send(
-        &mut self,
-        item: TxJsonRpcMessage<RoleServer>,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        self.transport.send(item)
-    }
-
-    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        loop {
-            let message = self.transport.receive().await?;
-            if let JsonRpcMessage::Request(request) = &message {
-                self.begun |= is_hello(&request.request);
-            } else if !self.begun {
-                continue;
-            }
-            return Some(message);
-        }
-    }
-
-    async fn close(&mut self) -> Result<(), Self::Error> {
-        self.transport.close().await
-    }
-}
-
-/// Whether rmcp begins to serve with this request: `initialize`, or one that carries all it needs (2026-07-28).
-fn is_hello(request: &ClientRequest) -> bool {
-    match request {
-        ClientRequest::InitializeRequest(_) => true,
-        ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
-        other => {
-            let meta = other.get_meta();
-            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
-                && meta.protocol_version().is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
-        }
     }
 }
 

@@ -55,17 +55,10 @@ async fn requests_that_are_not_served_are_refused_by_their_method() {
     let mut client = McpClient::start(Path::new(NO_CONFIG), folder.path()).await;
     for (method, params, code) in [
         ("bogus/method", json!({}), -32601),
-        ("prompts/list", json!({}), -32601),
-        ("prompts/get", json!({"name": "p"}), -32601),
-        ("resources/list", json!({}), -32601),
-        ("resources/templates/list", json!({}), -32601),
-        ("resources/read", json!({"uri": "file:///etc/passwd"}), -32601),
+        ("prompts/get", json!({"name": "p"}), -32602),
+        ("resources/read", json!({"uri": "file:///etc/passwd"}), -32002),
+        ("resources/read", json!({"uri": "ssh-sessions://output/../../etc/passwd"}), -32002),
         ("resources/subscribe", json!({"uri": "file:///etc/passwd"}), -32601),
-        (
-            "completion/complete",
-            json!({"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""}}),
-            -32601,
-        ),
         ("logging/setLevel", json!({"level": "debug"}), -32601),
         ("tasks/get", json!({"taskId": "t"}), -32601),
         ("tools/call", json!({"name": "ssh_bogus", "arguments": {}}), -32602),

@@ -1,0 +1,59 @@
+//! What a person can ask for in one word: clients show prompts as commands.
+
+use rmcp::{
+    ErrorData,
+    model::{
+        CompleteRequestParams, CompletionInfo, GetPromptRequestParams, GetPromptResult, Prompt, PromptArgument,
+        PromptMessage, Reference, Role,
+    },
+};
+
+use crate::session::registry::SessionRegistry;
+
+const CHECK_HOST: &str = "check-host";
+const SESSION: &str = "session";
+
+/// The prompts.
+pub(super) fn list() -> Vec<Prompt> {
+    let session = PromptArgument::new(SESSION)
+        .with_title("Session")
+        .with_description("Session name, ssh alias or user@host; the default session if left out")
+        .with_required(false);
+    let check = "How a host is: load, memory, disks, failed services, recent errors. Changes nothing.";
+    vec![Prompt::new(CHECK_HOST, Some(check), Some(vec![session])).with_title("Check a host")]
+}
+
+/// The text of a prompt.
+///
+/// # Errors
+/// There is no such prompt.
+pub(super) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, ErrorData> {
+    if request.name != CHECK_HOST {
+        return Err(ErrorData::invalid_params(format!("unknown prompt {:?}", request.name), None));
+    }
+    let given = request.arguments.as_ref().and_then(|arguments| arguments.get(SESSION)?.as_str());
+    let host = match given.map(str::trim).filter(|name| !name.is_empty()) {
+        Some(name) => format!(
+            "the SSH session {name:?} (if ssh_sessions does not list it, connect with ssh_connect to that host first)"
+        ),
+        None => "the default SSH session".to_owned(),
+    };
+    let text = format!(
+        "Check how the machine of {host} is. With ssh_exec and read-only commands alone, look at: uptime and load, memory \
+         and swap, disk space and inodes, failed services, the processes that use most CPU and memory, and errors in the \
+         system log of the last day. Change nothing and install nothing; where a command is missing or not permitted, say \
+         so and go on. Then report in a few lines: what is wrong, how bad it is, what you would do about it; and what is \
+         fine in one sentence."
+    );
+    Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, text)]))
+}
+
+/// The names of sessions that go on from what was typed.
+pub(super) async fn complete(request: &CompleteRequestParams, registry: &SessionRegistry) -> CompletionInfo {
+    let known = matches!(&request.r#ref, Reference::Prompt(prompt) if prompt.name == CHECK_HOST);
+    if !known || request.argument.name != SESSION {
+        return CompletionInfo::default();
+    }
+    let names = registry.names().await.into_iter().filter(|name| name.starts_with(&request.argument.value));
+    CompletionInfo::new(names.take(CompletionInfo::MAX_VALUES).collect()).unwrap_or_default()
+}

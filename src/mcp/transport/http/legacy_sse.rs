@@ -1,0 +1,250 @@
+//! HTTP+SSE, the transport of MCP 2024-11-05, at the same address: a GET opens the event stream on which everything is
+//! answered, and its first event says where to POST.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::stream;
+use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Bytes, Frame};
+use rmcp::{
+    RoleServer, ServiceExt as _,
+    model::ProtocolVersion,
+    service::{RxJsonRpcMessage, TxJsonRpcMessage, serve_directly_with_ct},
+    transport::Transport,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior, interval_at, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{EVENT_STREAM, MCP_PATH, Reply, refusal, reply};
+use crate::mcp::{server::SshServer, transport::hello::FromHello};
+
+/// How often a quiet stream shows that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a client may not read until it counts as gone.
+const UNREAD_LIMIT: Duration = Duration::from_secs(30);
+/// How many messages wait in each direction.
+const QUEUE: usize = 64;
+
+/// The parameter in the address to POST to.
+const SESSION_PARAMETER: &str = "sessionId=";
+
+/// The open event streams.
+#[derive(Clone)]
+pub(super) struct LegacySse {
+    server: SshServer,
+    streams: Arc<Mutex<HashMap<String, mpsc::Sender<RxJsonRpcMessage<RoleServer>>>>>,
+    stop: CancellationToken,
+}
+
+impl LegacySse {
+    pub(super) fn new(server: SshServer, stop: CancellationToken) -> Self {
+        Self { server, streams: Arc::default(), stop }
+    }
+
+    /// Whether a request belongs here and not to Streamable HTTP: a GET for an event stream without the headers of the
+    /// newer transports, or a POST to the address that such a stream named.
+    pub(super) fn claims(request: &Parts) -> bool {
+        let headers = &request.headers;
+        if headers.contains_key("mcp-session-id") {
+            return false;
+        }
+        match request.method {
+            Method::POST => stream_id(request).is_some(),
+            Method::GET => accepts_events(headers) && !headers.contains_key("last-event-id") && !is_stateless(headers),
+            _ => false,
+        }
+    }
+
+    /// Opens an event stream and serves a client on it until either end closes it.
+    ///
+    /// A client that comes back after the daemon was restarted knows its revision already and says no hello again.
+    pub(super) fn open(&self, headers: &HeaderMap) -> Reply {
+        let mut random = [0; 16];
+        if getrandom::fill(&mut random).is_err() {
+            return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random number to be had", "try again");
+        }
+        let id = format!("{:032x}", u128::from_be_bytes(random));
+        let (incoming, to_server) = mpsc::channel(QUEUE);
+        let (from_server, outgoing) = mpsc::channel(QUEUE);
+        let stop = self.stop.child_token();
+        let transport = Events { incoming: to_server, outgoing: from_server };
+        let entry = Entry { id: id.clone(), streams: self.clone() };
+        self.lock().insert(id.clone(), incoming);
+        let (server, comes_back, until) =
+            (self.server.clone(), headers.contains_key("mcp-protocol-version"), stop.clone());
+        tokio::spawn(async move {
+            let _entry = entry;
+            if comes_back {
+                let _ = serve_directly_with_ct(server, transport, None, until).waiting().await;
+            } else if let Ok(running) = Box::pin(server.serve_with_ct(FromHello::new(transport), until)).await {
+                let _ = running.waiting().await;
+            }
+        });
+        let mut keep_alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Relative, so that the client stays at the origin which it knows.
+        let first = format!("event: endpoint\ndata: {MCP_PATH}?{SESSION_PARAMETER}{id}\n\n");
+        let writing = Writing { first: Some(first), outgoing, keep_alive, _stop: stop.drop_guard() };
+        let mut answer = Response::new(StreamBody::new(stream::unfold(writing, next)).boxed_unsync());
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(EVENT_STREAM));
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, no-transform"));
+        answer
+    }
+
+    /// Takes a message for the stream that the address names.
+    pub(super) async fn post(&self, request: &Parts, body: &[u8]) -> Reply {
+        let media_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            let hint = "send Content-Type: application/json";
+            return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a message must be JSON", hint);
+        }
+        let stream = stream_id(request).and_then(|id| self.lock().get(id).cloned());
+        let Some(stream) = stream else {
+            return refusal(StatusCode::NOT_FOUND, "there is no such event stream", "open a new one: GET /mcp");
+        };
+        let Ok(message) = serde_json::from_slice(body) else {
+            return refusal(StatusCode::BAD_REQUEST, "this is no JSON-RPC message", "send one message a POST");
+        };
+        match timeout(UNREAD_LIMIT, stream.send(message)).await {
+            Ok(Ok(())) => reply(StatusCode::ACCEPTED, "text/plain", "Accepted"),
+            _ => refusal(StatusCode::NOT_FOUND, "this event stream is closed", "open a new one: GET /mcp"),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<RxJsonRpcMessage<RoleServer>>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream's place in the table.
+struct Entry {
+    id: String,
+    streams: LegacySse,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.streams.lock().remove(&self.id);
+    }
+}
+
+fn stream_id(request: &Parts) -> Option<&str> {
+    request.uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix(SESSION_PARAMETER))
+}
+
+/// `*/*` is no wish for an event stream: clients also look around.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// Whether the request is of a revision that has no streams to open.
+fn is_stateless(headers: &HeaderMap) -> bool {
+    // Revisions are dates: as text they are in order.
+    let version = headers.get("mcp-protocol-version").and_then(|value| value.to_str().ok());
+    version.is_some_and(|version| version >= ProtocolVersion::V_2026_07_28.as_str())
+}
+
+/// The messages of one client, between its POSTs and its event stream.
+struct Events {
+    incoming: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
+    outgoing: mpsc::Sender<TxJsonRpcMessage<RoleServer>>,
+}
+
+impl Transport<RoleServer> for Events {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let outgoing = self.outgoing.clone();
+        async move {
+            match timeout(UNREAD_LIMIT, outgoing.send(item)).await {
+                Ok(Ok(())) => Ok(()),
+                _ => Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        self.incoming.recv().await
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.incoming.close();
+        Ok(())
+    }
+}
+
+/// The event stream as it is written. Dropping it, because the client went away, stops what runs for it.
+struct Writing {
+    first: Option<String>,
+    outgoing: mpsc::Receiver<TxJsonRpcMessage<RoleServer>>,
+    keep_alive: Interval,
+    _stop: DropGuard,
+}
+
+async fn next(mut writing: Writing) -> Option<(Result<Frame<Bytes>, Infallible>, Writing)> {
+    let text = if let Some(first) = writing.first.take() {
+        first
+    } else {
+        tokio::select! {
+            message = writing.outgoing.recv() => {
+                let message = serde_json::to_string(&message?).unwrap_or_default();
+                writing.keep_alive.reset();
+                format!("event: message\ndata: {message}\n\n")
+            }
+            _ = writing.keep_alive.tick() => ": keep-alive\n\n".to_owned(),
+        }
+    };
+    Some((Ok(Frame::data(text.into())), writing))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn each_client_lands_at_its_own_transport() {
+        let events = ("accept", "text/event-stream");
+        for (method, target, headers, ours) in [
+            ("GET", "/mcp", vec![events], true),
+            ("GET", "/mcp", vec![("accept", "Text/Event-Stream;q=0.9, */*")], true),
+            ("GET", "/mcp", vec![events, ("mcp-protocol-version", "2025-11-25")], true),
+            ("GET", "/mcp", vec![events, ("mcp-protocol-version", "2026-07-28")], false),
+            ("GET", "/mcp", vec![events, ("mcp-session-id", "a")], false),
+            ("GET", "/mcp", vec![events, ("last-event-id", "1/0")], false),
+            ("GET", "/mcp", vec![("accept", "*/*"), ("mcp-protocol-version", "2024-11-05")], false),
+            ("GET", "/mcp", vec![], false),
+            ("POST", "/mcp?sessionId=ab", vec![], true),
+            ("POST", "/mcp?x=1&sessionId=ab", vec![], true),
+            ("POST", "/mcp?sessionId=ab", vec![("mcp-session-id", "a")], false),
+            ("POST", "/mcp", vec![], false),
+            ("DELETE", "/mcp?sessionId=ab", vec![], false),
+        ] {
+            let mut request = Request::builder().method(method).uri(target);
+            for (name, value) in &headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(()).unwrap().into_parts().0;
+            assert_eq!(LegacySse::claims(&request), ours, "{method} {target} {headers:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The addresses that are served.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{guard::Door, peer};
+
+/// What to listen on.
+#[derive(Debug)]
+pub struct Addresses {
+    /// A TCP address; port 0 is any free one.
+    pub tcp: Option<SocketAddr>,
+    /// The path of a Unix socket to make.
+    pub socket: Option<PathBuf>,
+    /// Whether there is a token.
+    pub has_token: bool,
+}
+
+/// An open address.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener, SocketAddr),
+    /// A Unix socket at a path; the file is removed at the end if it was made here.
+    #[cfg(unix)]
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    is_ours: bool,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.is_ours {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Why an address cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Something else listens there.
+    #[error("{0} is taken; perhaps a daemon runs already (see: mcp-ssh-sessions status), else choose another one")]
+    Taken(String),
+    /// Everybody in the network could come in.
+    #[error(
+        "serving {0} needs a token: give --token-file FILE or MCP_SSH_TOKEN (make one with: openssl rand -hex 32), or serve a loopback address"
+    )]
+    TokenNeeded(IpAddr),
+    /// On this system nobody tells whose a connection is.
+    #[error(
+        "on this system a token is needed to keep other users of the machine out: give --token-file FILE or MCP_SSH_TOKEN"
+    )]
+    TokenNeededHere,
+    /// Something other than a socket is there.
+    #[error("{} exists and is not a socket; choose another path", .0.display())]
+    NotASocket(PathBuf),
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Failed {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What was handed over is not a listening stream socket.
+    #[error("socket {0} of those handed over by LISTEN_FDS is no listening TCP or Unix stream socket")]
+    UnfitSocket(usize),
+}
+
+/// Opens the addresses, or takes those that the service manager has opened (`LISTEN_FDS`, `sd_listen_fds(3)`), which then
+/// are the only ones.
+///
+/// # Errors
+/// An address is taken, not allowed without a token, or cannot be opened.
+pub async fn open(addresses: &Addresses, handed_over: HandedOver) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = handed_over.0;
+    if listeners.is_empty() {
+        if let Some(address) = addresses.tcp {
+            let listener = TcpListener::bind(address).await.map_err(|source| failed(address.to_string(), source))?;
+            listeners.push(tcp(listener)?);
+        }
+        #[cfg(unix)]
+        if let Some(path) = &addresses.socket {
+            listeners.push(open_socket(path).await?);
+        }
+    }
+    for listener in &listeners {
+        if let Listener::Tcp(_, address) = listener
+            && !addresses.has_token
+        {
+            if !address.ip().to_canonical().is_loopback() {
+                return Err(ListenError::TokenNeeded(address.ip()));
+            }
+            if !peer::KNOWN_HERE {
+                return Err(ListenError::TokenNeededHere);
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+impl Listener {
+    /// What a person or a client needs to come here.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(_, address) => format!("http://{address}{}", super::MCP_PATH),
+            #[cfg(unix)]
+            Self::Unix(_, file) => format!("the Unix socket {}", file.path.display()),
+        }
+    }
+
+    pub(super) fn door(&self) -> Door {
+        match self {
+            Self::Tcp(_, address) if address.ip().to_canonical().is_loopback() => Door::Loopback(address.port()),
+            Self::Tcp(..) => Door::Network,
+            #[cfg(unix)]
+            Self::Unix(..) => Door::Socket,
+        }
+    }
+}
+
+/// The sockets that the service manager has opened for this process.
+#[derive(Debug, Default)]
+pub struct HandedOver(Vec<Listener>);
+
+impl HandedOver {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes them, in the context of a tokio runtime.
+    ///
+    /// # Errors
+    /// One of them is no listening TCP or Unix stream socket.
+    pub fn take() -> Result<Self, ListenError> {
+        #[cfg(unix)]
+        {
+            let mut handed_over = listenfd::ListenFd::from_env();
+            let listeners = (0..handed_over.len()).map(|index| taken(&mut handed_over, index));
+            Ok(Self(listeners.collect::<Result<_, _>>()?))
+        }
+        #[cfg(not(unix))]
+        Ok(Self::default())
+    }
+}
+
+#[cfg(unix)]
+fn taken(handed_over: &mut listenfd::ListenFd, index: usize) -> Result<Listener, ListenError> {
+    let unfit = || ListenError::UnfitSocket(index);
+    if let Ok(Some(listener)) = handed_over.take_tcp_listener(index) {
+        listener.set_nonblocking(true).map_err(|_| unfit())?;
+        return tcp(TcpListener::from_std(listener).map_err(|_| unfit())?);
+    }
+    let listener = handed_over.take_unix_listener(index).ok().flatten().ok_or_else(unfit)?;
+    let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(PathBuf::from));
+    listener.set_nonblocking(true).map_err(|_| unfit())?;
+    let listener = UnixListener::from_std(listener).map_err(|_| unfit())?;
+    Ok(Listener::Unix(listener, SocketFile { path: path.unwrap_or_default(), is_ours: false }))
+}
+
+fn tcp(listener: TcpListener) -> Result<Listener, ListenError> {
+    let address = listener.local_addr().map_err(|source| failed("TCP".to_owned(), source))?;
+    Ok(Listener::Tcp(listener, address))
+}
+
+/// Makes a Unix socket for its owner alone. One that a dead process left behind is replaced.
+#[cfg(unix)]
+async fn open_socket(path: &std::path::Path) -> Result<Listener, ListenError> {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    let named = || format!("the Unix socket {}", path.display());
+    if let Ok(there) = std::fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(ListenError::NotASocket(path.to_owned()));
+        }
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(|source| failed(named(), source))?;
+            }
+            _ => return Err(ListenError::Taken(named())),
+        }
+    }
+    let listener = UnixListener::bind(path).map_err(|source| failed(named(), source))?;
+    let file = SocketFile { path: path.to_owned(), is_ours: true };
+    // Whoever comes before this is asked for the user id all the same.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|source| failed(named(), source))?;
+    Ok(Listener::Unix(listener, file))
+}
+
+fn failed(address: String, source: io::Error) -> ListenError {
+    if source.kind() == io::ErrorKind::AddrInUse {
+        return ListenError::Taken(address);
+    }
+    ListenError::Failed { address, source }
+}

@@ -1,0 +1,44 @@
+//! MCP over HTTP: one address for every client of this user.
+//!
+//! [`listen`] opens the addresses, [`serve`] takes connections in, `peer` says whose they are, `guard` who may ask,
+//! `router` where a request goes: `streamable` (Streamable HTTP, all revisions), `legacy_sse` (HTTP+SSE of 2024-11-05)
+//! or `health`. [`status`] is the other end: it asks a running daemon.
+
+mod early_headers;
+mod guard;
+mod health;
+mod legacy_sse;
+pub mod listen;
+mod peer;
+mod router;
+pub mod serve;
+pub mod status;
+mod streamable;
+pub mod token;
+
+use std::convert::Infallible;
+
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use hyper::body::Bytes;
+
+/// Where MCP is served.
+pub const MCP_PATH: &str = "/mcp";
+
+/// What a request is answered with.
+type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// The media type of server-sent events, in `Accept` and `Content-Type`.
+const EVENT_STREAM: &str = "text/event-stream";
+
+fn reply(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()).boxed_unsync());
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
+    reply
+}
+
+/// A refusal in words: what is wrong, and what to do.
+fn refusal(status: StatusCode, message: &str, hint: &str) -> Reply {
+    reply(status, "text/plain; charset=utf-8", format!("{message}\nhint: {hint}\n"))
+}

@@ -1,0 +1,107 @@
+//! Where a request goes.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{Method, Request, StatusCode, request::Parts};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    MCP_PATH, Reply, early_headers,
+    guard::{self, Visitor},
+    health,
+    legacy_sse::LegacySse,
+    refusal, streamable,
+    streamable::Streamable,
+    token::Token,
+};
+use crate::{mcp::server::SshServer, session::registry::SessionRegistry};
+
+/// The largest message, in bytes.
+const LARGEST_MESSAGE: usize = 4 * 1024 * 1024;
+/// How long a message may take to arrive.
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
+
+/// What answers requests.
+pub(super) struct Router {
+    registry: Arc<SessionRegistry>,
+    token: Option<Token>,
+    streamable: Streamable,
+    legacy: LegacySse,
+    started: Instant,
+}
+
+impl Router {
+    /// Routes to this registry's tools until `stop` is cancelled.
+    pub(super) fn new(registry: Arc<SessionRegistry>, token: Option<Token>, stop: &CancellationToken) -> Self {
+        let server = SshServer::new(Arc::clone(&registry));
+        Self {
+            registry,
+            token,
+            streamable: streamable::serve(server.clone(), stop.child_token()),
+            legacy: LegacySse::new(server, stop.child_token()),
+            started: Instant::now(),
+        }
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>, visitor: Visitor) -> Reply {
+        let (mut parts, body) = request.into_parts();
+        self.admit_and_answer(&mut parts, body, visitor).await.unwrap_or_else(|refused| *refused)
+    }
+
+    async fn admit_and_answer(&self, parts: &mut Parts, body: Incoming, visitor: Visitor) -> Result<Reply, Box<Reply>> {
+        guard::admit_origin(parts, visitor.door)?;
+        let path = parts.uri.path();
+        if path != MCP_PATH && path != "/health" {
+            let hint = "MCP is at /mcp, the state of the daemon at /health";
+            return Err(Box::new(refusal(StatusCode::NOT_FOUND, "there is nothing here", hint)));
+        }
+        guard::admit_visitor(&parts.headers, visitor, self.token.as_ref())?;
+        if path == "/health" {
+            return Ok(health::answer(&parts.method, &self.registry, self.started.elapsed()));
+        }
+        // Nothing behind this needs it.
+        parts.headers.remove(http::header::AUTHORIZATION);
+        let body = read(body).await?;
+        if LegacySse::claims(parts) {
+            return Ok(if parts.method == Method::GET {
+                self.legacy.open(&parts.headers)
+            } else {
+                self.legacy.post(parts, &body).await
+            });
+        }
+        let method = parts.method.clone();
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        *request.headers_mut() = std::mem::take(&mut parts.headers);
+        let streamable = self.streamable.clone();
+        let answering = async move { streamable.handle(request).await.map(http_body_util::BodyExt::boxed_unsync) };
+        if method == Method::POST {
+            return Ok(early_headers::in_time(answering).await);
+        }
+        let mut answer = answering.await;
+        // The end of a session has happened when it is answered; some clients complain of a mere promise.
+        if method == Method::DELETE && answer.status() == StatusCode::ACCEPTED {
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+        }
+        Ok(answer)
+    }
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Box<Reply>> {
+    match timeout(ARRIVAL_LIMIT, Limited::new(body, LARGEST_MESSAGE).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let hint = "put large content into a file and send it with ssh_upload";
+            Err(Box::new(refusal(StatusCode::PAYLOAD_TOO_LARGE, "a message may have 4 MiB at most", hint)))
+        }
+        Ok(Err(_)) => {
+            Err(Box::new(refusal(StatusCode::BAD_REQUEST, "the message did not arrive whole", "send it again")))
+        }
+        Err(_) => Err(Box::new(refusal(StatusCode::REQUEST_TIMEOUT, "the message took too long", "send it again"))),
+    }
+}

@@ -1,0 +1,156 @@
+//! Takes connections in.
+
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
+
+use super::{guard::Visitor, listen::Listener, peer, router::Router, token::Token};
+use crate::session::registry::SessionRegistry;
+
+/// How many connections there may be at once. More wait to be taken in.
+const MOST_CONNECTIONS: usize = 768;
+/// How many of them may be those of strangers, so that these keep nobody else out.
+const MOST_STRANGERS: usize = 32;
+/// How long a client may take to send the head of a request, and to send the next one.
+const HEAD_LIMIT: Duration = Duration::from_secs(15);
+/// How long a client may not read what it is sent.
+const UNREAD_LIMIT: Duration = Duration::from_secs(30);
+/// How long answers to calls that were stopped may take to be sent at the end.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// Serves all clients until `stop` is cancelled, then stops what runs and closes all connections. Takes less than two
+/// seconds to end.
+pub async fn serve(
+    registry: Arc<SessionRegistry>,
+    listeners: Vec<Listener>,
+    token: Option<Token>,
+    stop: CancellationToken,
+) {
+    let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
+    let entrance = Arc::new(Entrance {
+        has_token: token.is_some(),
+        router: Router::new(Arc::clone(&registry), token, &closed),
+        connections: Semaphore::new(MOST_CONNECTIONS),
+        strangers: Semaphore::new(MOST_STRANGERS),
+        closing: closing.clone(),
+    });
+    let connections = TaskTracker::new();
+    let accepting = TaskTracker::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, Arc::clone(&entrance), connections.clone(), stop.clone()));
+    }
+    stop.cancelled().await;
+    registry.shut_down().await;
+    closing.cancel();
+    connections.close();
+    let _ = timeout(LAST_WORDS, connections.wait()).await;
+    closed.cancel();
+    accepting.close();
+    let _ = timeout(LAST_WORDS, async { tokio::join!(connections.wait(), accepting.wait()) }).await;
+}
+
+struct Entrance {
+    router: Router,
+    has_token: bool,
+    connections: Semaphore,
+    strangers: Semaphore,
+    closing: CancellationToken,
+}
+
+async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTracker, stop: CancellationToken) {
+    let door = listener.door();
+    loop {
+        let permit = tokio::select! {
+            permit = entrance.connections.acquire() => permit,
+            () = stop.cancelled() => return,
+        };
+        let accepted = tokio::select! {
+            accepted = take(&listener) => accepted,
+            () = stop.cancelled() => return,
+        };
+        match (accepted, permit) {
+            (Ok((stream, caller)), Ok(permit)) => {
+                permit.forget();
+                let entrance = Arc::clone(&entrance);
+                connections.spawn(async move {
+                    let is_ours = match caller {
+                        // With a token, the token decides.
+                        Caller::Loopback { own, peer } if !entrance.has_token => peer::is_ours(own, peer).await,
+                        Caller::Known(is_ours) => is_ours,
+                        Caller::Loopback { .. } => false,
+                    };
+                    converse(stream, Visitor { door, is_ours }, &entrance).await;
+                    entrance.connections.add_permits(1);
+                });
+            }
+            // Too many open files, or a client that has left already: other clients go on.
+            (Err(error), _) => {
+                tracing::debug!(%error, "a connection was not taken in");
+                sleep(Duration::from_millis(50)).await;
+            }
+            (_, Err(_)) => return,
+        }
+    }
+}
+
+enum Caller {
+    Loopback { own: std::net::SocketAddr, peer: std::net::SocketAddr },
+    Known(bool),
+}
+
+#[cfg(unix)]
+type Stream = Either<tokio::net::TcpStream, tokio::net::UnixStream>;
+#[cfg(not(unix))]
+type Stream = Either<tokio::net::TcpStream, tokio::net::TcpStream>;
+
+async fn take(listener: &Listener) -> std::io::Result<(Stream, Caller)> {
+    match listener {
+        Listener::Tcp(listener, _) => {
+            let (stream, peer) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            let own = stream.local_addr()?;
+            Ok((Either::Left(stream), Caller::Loopback { own, peer }))
+        }
+        #[cfg(unix)]
+        Listener::Unix(listener, _) => {
+            let (stream, _) = listener.accept().await?;
+            let user = stream.peer_cred()?.uid();
+            Ok((Either::Right(stream), Caller::Known(user == rustix::process::geteuid().as_raw())))
+        }
+    }
+}
+
+/// Answers the requests of one connection, until it ends.
+async fn converse(stream: impl AsyncRead + AsyncWrite, visitor: Visitor, entrance: &Arc<Entrance>) {
+    // Where a token decides, everybody is a stranger until then, and comes under the limits for all.
+    let stranger = !visitor.is_ours && !entrance.has_token;
+    let _permit = if stranger {
+        let Ok(permit) = entrance.strangers.try_acquire() else { return };
+        Some(permit)
+    } else {
+        None
+    };
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(UNREAD_LIMIT));
+    let answering = service_fn(|request: Request<Incoming>| {
+        let entrance = Arc::clone(entrance);
+        async move { Ok::<_, Infallible>(entrance.router.answer(request, visitor).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).keep_alive(!stranger).max_headers(100);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Box::pin(stream)), answering));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = entrance.closing.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
