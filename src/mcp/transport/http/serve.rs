@@ -39,7 +39,7 @@ pub async fn serve(
     let entrance = Arc::new(Entrance {
         has_token: token.is_some(),
         router: Router::new(Arc::clone(&registry), token, &closed),
-        connections: Semaphore::new(MOST_CONNECTIONS),
+        connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
         strangers: Semaphore::new(MOST_STRANGERS),
         closing: closing.clone(),
     });
@@ -61,7 +61,7 @@ pub async fn serve(
 struct Entrance {
     router: Router,
     has_token: bool,
-    connections: Semaphore,
+    connections: Arc<Semaphore>,
     strangers: Semaphore,
     closing: CancellationToken,
 }
@@ -70,7 +70,7 @@ async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTr
     let door = listener.door();
     loop {
         let permit = tokio::select! {
-            permit = entrance.connections.acquire() => permit,
+            permit = Arc::clone(&entrance.connections).acquire_owned() => permit,
             () = stop.cancelled() => return,
         };
         let accepted = tokio::select! {
@@ -79,9 +79,9 @@ async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTr
         };
         match (accepted, permit) {
             (Ok((stream, caller)), Ok(permit)) => {
-                permit.forget();
                 let entrance = Arc::clone(&entrance);
                 connections.spawn(async move {
+                    let _permit = permit;
                     let is_ours = match caller {
                         // With a token, the token decides.
                         Caller::Loopback { own, peer } if !entrance.has_token => peer::is_ours(own, peer).await,
@@ -89,7 +89,6 @@ async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTr
                         Caller::Loopback { .. } => false,
                     };
                     converse(stream, Visitor { door, is_ours }, &entrance).await;
-                    entrance.connections.add_permits(1);
                 });
             }
             // Too many open files, or a client that has left already: other clients go on.
