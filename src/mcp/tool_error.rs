@@ -92,8 +92,9 @@ fn of_ssh(error: &SshError) -> String {
         }
         SshError::KeyFile { .. } => "keyPath must name a private key file".into(),
         SshError::ChannelRefused(_) => {
-            "the server allows only so many channels at once; wait for a running command, or call again".into()
+            "the server lets this account run nothing (MaxSessions in its sshd_config); ask whoever runs it".into()
         }
+        SshError::NoRoom { .. } => "wait for a running command or end it, then call again".into(),
         SshError::Lost(_) => "call again: the session reconnects by itself".into(),
         SshError::Script(_) => "write the byte with printf or put it into a file with ssh_upload".into(),
         SshError::ExecScript(ExecScriptError::Nul("the command")) => {

@@ -22,12 +22,8 @@ use super::{
 use crate::{
     openssh::destination::Destination,
     ssh::{
-        authenticate::Credentials,
-        connection::{Connection, Peer},
-        error::SshError,
-        output::OutputFolder,
-        resolve::Target,
-        shell::Shell,
+        authenticate::Credentials, connection::Peer, error::SshError, output::OutputFolder, pool::Pool,
+        resolve::Target, shell::Shell,
     },
 };
 
@@ -54,7 +50,7 @@ pub struct LiveSession {
     /// What is saved of it.
     pub saved: SavedSession,
     target: Target,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     limit: Duration,
     surroundings: Surroundings,
     /// Cancelled by `ssh_disconnect`: ends running commands.
@@ -71,14 +67,14 @@ pub struct LiveSession {
 
 #[derive(Debug, Default)]
 struct Dialled {
-    connection: Option<Arc<Connection>>,
+    connection: Option<Arc<Pool>>,
     /// When the last dial failed, and why: whoever asked before shares that failure instead of dialling once more.
     failed: Option<(Instant, Arc<SshError>)>,
 }
 
 #[derive(Debug, Default)]
 struct LastSeen {
-    connection: Option<Arc<Connection>>,
+    connection: Option<Arc<Pool>>,
     peer: Option<Peer>,
     error: Option<String>,
 }
@@ -86,7 +82,7 @@ struct LastSeen {
 #[derive(Debug, Default)]
 struct ShellSlot {
     /// The shell and the connection it runs over.
-    shell: Option<(Shell, Weak<Connection>)>,
+    shell: Option<(Shell, Weak<Pool>)>,
     directory: Vec<u8>,
     ran_before: bool,
 }
@@ -116,7 +112,7 @@ impl LiveSession {
             port: saved.port,
             config_file: surroundings.config_file.clone(),
         };
-        let credentials = Credentials { key_path: saved.key_path.clone(), ..secrets.credentials };
+        let credentials = Arc::new(Credentials { key_path: saved.key_path.clone(), ..secrets.credentials });
         Ok(Self {
             saved,
             target,
@@ -160,11 +156,11 @@ impl LiveSession {
         lock(&self.last).peer.as_ref().map(|peer| peer.connected_at)
     }
 
-    /// The connection, made if there is none.
+    /// The connection (with those opened beside it), made if there is none.
     ///
     /// # Errors
     /// Connecting failed, needs a password that is gone, or was cancelled.
-    pub async fn connection(&self, cancelled: &CancellationToken) -> Result<Arc<Connection>, SessionError> {
+    pub async fn connection(&self, cancelled: &CancellationToken) -> Result<Arc<Pool>, SessionError> {
         self.connection_within(self.limit, cancelled).await
     }
 
@@ -176,7 +172,7 @@ impl LiveSession {
         &self,
         limit: Duration,
         cancelled: &CancellationToken,
-    ) -> Result<Arc<Connection>, SessionError> {
+    ) -> Result<Arc<Pool>, SessionError> {
         let asked = Instant::now();
         let closing = self.open();
         let mut slot = tokio::select! {
@@ -215,12 +211,12 @@ impl LiveSession {
         }
     }
 
-    async fn dial(&self, limit: Duration) -> Result<Arc<Connection>, Arc<SshError>> {
-        let opened = Connection::open(&self.target, &self.credentials, limit).await;
+    async fn dial(&self, limit: Duration) -> Result<Arc<Pool>, Arc<SshError>> {
+        let opened = Pool::open(&self.target, &self.credentials, limit).await;
         let mut last = lock(&self.last);
         match opened {
             Ok(connection) => {
-                let peer = connection.peer.clone();
+                let peer = connection.peer().clone();
                 tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
                 *last = LastSeen { peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
                 Ok(connection)
@@ -256,7 +252,7 @@ impl LiveSession {
     pub async fn reconnect(&self, cancelled: &CancellationToken) -> Result<(), SessionError> {
         let connection = self.connection(cancelled).await?;
         if !connection.answers(ANSWER_LIMIT).await {
-            self.drop_dead(&connection, &connection.lost()).await;
+            self.drop_connection(&connection).await;
             self.connection(cancelled).await?;
         }
         Ok(())
@@ -283,7 +279,7 @@ impl LiveSession {
             default,
             auth_method: peer.map(|peer| peer.auth_method.clone()),
             host_key: peer.map(|peer| peer.host_key.clone()),
-            connected_at: connection.map(|connection| connected_at(&connection.peer)),
+            connected_at: connection.map(|connection| connected_at(connection.peer())),
             last_error: last.error.clone().or_else(|| ended.map(|connection| connection.lost().to_string())),
         }
     }
@@ -309,15 +305,24 @@ impl LiveSession {
     }
 
     /// Forgets a connection over which nothing could be sent. `true` if there is sense in trying another.
-    async fn drop_dead(&self, connection: &Arc<Connection>, error: &SshError) -> bool {
-        let dead = matches!(error, SshError::Lost(_) | SshError::Timeout { .. });
+    async fn drop_dead(&self, connection: &Arc<Pool>, error: &SshError) -> bool {
+        let dead = match error {
+            // What was lost may be one beside the first, while that one serves others.
+            SshError::Lost(_) => connection.is_closed() || !connection.answers(ANSWER_LIMIT).await,
+            SshError::Timeout { .. } => true,
+            _ => return false,
+        };
         if dead {
-            let mut slot = self.connection.lock().await;
-            if slot.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
-                slot.connection = None;
-            }
+            self.drop_connection(connection).await;
         }
-        dead
+        true
+    }
+
+    async fn drop_connection(&self, connection: &Arc<Pool>) {
+        let mut slot = self.connection.lock().await;
+        if slot.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+            slot.connection = None;
+        }
     }
 
     fn ssh(&self, source: impl Into<Arc<SshError>>) -> SessionError {

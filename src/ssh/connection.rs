@@ -1,6 +1,7 @@
 //! One authenticated SSH transport.
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -10,10 +11,7 @@ use russh::{
     Channel, ChannelStream, Disconnect,
     client::{self, Handle, Msg},
 };
-use tokio::{
-    sync::{OnceCell, oneshot},
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use tokio_util::either::Either;
 
@@ -27,7 +25,6 @@ use super::{
     proxy::{self, ProxyProcess},
     resolve::{Target, resolve},
 };
-use crate::framing::exec::{LoginShell, PROBE};
 
 /// The receive window of a channel, in bytes (RFC 4254 section 5.2). At 40 ms a smaller one leaves the link idle, a
 /// larger one makes sshd slower.
@@ -38,14 +35,13 @@ const PACKET: u32 = 32 * 1024;
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long opening a channel may take on a live connection.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
-/// How long the question which login shell it is may take before the answer is "some other".
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// One authenticated SSH transport to one host. Shared in an [`Arc`]; all methods take `&self`.
 pub struct Connection {
     handle: Handle<ClientHandler>,
     learned: Arc<Learned>,
-    login_shell: OnceCell<LoginShell>,
+    /// The other end of its TCP connection, if it has one of its own.
+    address: Option<SocketAddr>,
     /// The jump host that this connection goes through.
     hop: Option<Arc<Connection>>,
     /// The `ProxyCommand` that it goes through; ends with it.
@@ -79,16 +75,29 @@ impl Connection {
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
     pub async fn open(target: &Target, credentials: &Credentials, limit: Duration) -> Result<Arc<Self>, SshError> {
-        Self::open_until(target, credentials, Instant::now() + limit, 0, None).await
+        Self::open_until(target, credentials, Instant::now() + limit, 0, None, None).await
     }
 
-    /// The same until a deadline, as hop `depth` of a chain of jump hosts, through the hops `via` if there are any.
+    /// Opens one more to the machine that this one leads to. A name may stand for several machines: process ids and
+    /// files would be another's there, so it has to have the same address and host key.
+    pub(super) async fn open_another(
+        &self,
+        target: &Target,
+        credentials: &Credentials,
+        limit: Duration,
+    ) -> Result<Arc<Self>, SshError> {
+        Self::open_until(target, credentials, Instant::now() + limit, 0, None, Some(self)).await
+    }
+
+    /// The same until a deadline, as hop `depth` of a chain of jump hosts, through the hops `via` if there are any, to the
+    /// machine of `beside` if there is one.
     pub(super) async fn open_until(
         target: &Target,
         credentials: &Credentials,
         deadline: Instant,
         depth: usize,
         via: Option<&str>,
+        beside: Option<&Self>,
     ) -> Result<Arc<Self>, SshError> {
         let after = deadline.saturating_duration_since(Instant::now());
         let config = resolve(target, after).await?;
@@ -107,7 +116,7 @@ impl Connection {
             nodelay: true,
             ..client::Config::default()
         });
-        let (mut hop, mut proxy) = (None, None);
+        let (mut hop, mut proxy, mut address) = (None, None, None);
         let stream = if let Some(hops) = via.or(config.proxy_jump.as_deref()) {
             let last = proxy::connect_hops(hops, target, credentials, deadline, depth).await?;
             let forwarded = timeout_at(deadline, last.forward(&config.host_name, config.port)).await;
@@ -120,7 +129,9 @@ impl Connection {
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {
-            Either::Right(Either::Right(dial(&config, deadline).await?))
+            let dialled = dial(&config, beside.and_then(|first| first.address), deadline).await?;
+            address = dialled.peer_address();
+            Either::Right(Either::Right(dialled))
         };
         let mut handle = match timeout_at(deadline, client::connect_stream(ssh, stream, handler)).await {
             Ok(Ok(handle)) => handle,
@@ -128,6 +139,10 @@ impl Connection {
             Err(_) => return Err(SshError::Timeout { stage: "the SSH handshake", after }),
         };
         let accepted = learned.host_key.get().cloned().unwrap_or_default();
+        if beside.is_some_and(|first| first.peer.host_key != accepted.fingerprint) {
+            let message = "it shows another host key than before, and may be another machine".to_owned();
+            return Err(SshError::Handshake { host: config.host_name, message });
+        }
         let login = authenticate::authenticate(&mut handle, &config, typed, credentials, accepted.no_passwords);
         let auth_method =
             timeout_at(deadline, login).await.map_err(|_| SshError::Timeout { stage: "authentication", after })??;
@@ -140,13 +155,7 @@ impl Connection {
             connected_at: SystemTime::now(),
             notice: accepted.notice,
         };
-        let connection = Arc::new(Self { handle, learned, login_shell: OnceCell::new(), peer, hop, _proxy: proxy });
-        if depth == 0 {
-            // Asked now, so that the first command need not wait for the answer.
-            let probing = Arc::clone(&connection);
-            tokio::spawn(async move { probing.login_shell().await });
-        }
-        Ok(connection)
+        Ok(Arc::new(Self { handle, learned, address, peer, hop, _proxy: proxy }))
     }
 
     /// Whether the transport has ended.
@@ -207,28 +216,6 @@ impl Connection {
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(SshError::Timeout { stage: "opening a channel", after: CHANNEL_LIMIT }),
         }
-    }
-
-    /// The same for a caller that may stop waiting: the channel is closed then, as soon as it is open.
-    pub(super) async fn open_channel_or_close(self: &Arc<Self>) -> Result<Channel<Msg>, SshError> {
-        let (give, take) = oneshot::channel();
-        let connection = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Err(Ok(unwanted)) = give.send(connection.open_channel().await) {
-                let _ = unwanted.close().await;
-            }
-        });
-        take.await.unwrap_or_else(|_| Err(self.lost()))
-    }
-
-    /// Which shell runs the commands of this user, asked once.
-    pub(super) async fn login_shell(&self) -> LoginShell {
-        let probe = async {
-            self.ask(PROBE, String::new(), PROBE_LIMIT)
-                .await
-                .map_or(LoginShell::Other, |answer| LoginShell::from_probe(&answer))
-        };
-        *self.login_shell.get_or_init(|| probe).await
     }
 }
 

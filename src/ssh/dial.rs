@@ -13,27 +13,34 @@ use crate::openssh::effective_config::{AddressFamily, EffectiveConfig};
 /// How long one address may take while there are others to try. OpenSSH waits for the system's own limit of minutes.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(5);
 
-/// Connects to the host's addresses in turn (`HostName`, `Port`, `AddressFamily`, `BindAddress`, `ConnectTimeout`,
-/// `ConnectionAttempts`).
+/// Connects to the host's addresses in turn, or to `only` this one (`HostName`, `Port`, `AddressFamily`, `BindAddress`,
+/// `ConnectTimeout`, `ConnectionAttempts`).
 ///
 /// # Errors
 /// No address, none that accepts, or none before `deadline`.
-pub(super) async fn dial(config: &EffectiveConfig, deadline: Instant) -> Result<Transport, SshError> {
+pub(super) async fn dial(
+    config: &EffectiveConfig,
+    only: Option<SocketAddr>,
+    deadline: Instant,
+) -> Result<Transport, SshError> {
     let (host, port) = (config.host_name.clone(), config.port);
     let started = Instant::now();
     let deadline = config.connect_timeout.map_or(deadline, |limit| deadline.min(started + limit));
     let timed_out = || SshError::Timeout { stage: "connecting", after: deadline.saturating_duration_since(started) };
-    let found: Vec<SocketAddr> = timeout_at(deadline, addresses(&host, port))
-        .await
-        .map_err(|_| timed_out())?
-        .map_err(|source| SshError::Lookup { host: host.clone(), source })?
-        .into_iter()
-        .filter(|address| match config.address_family {
-            AddressFamily::Any => true,
-            AddressFamily::Inet => address.is_ipv4(),
-            AddressFamily::Inet6 => address.is_ipv6(),
-        })
-        .collect();
+    let found: Vec<SocketAddr> = match only {
+        Some(address) => vec![address],
+        None => timeout_at(deadline, addresses(&host, port))
+            .await
+            .map_err(|_| timed_out())?
+            .map_err(|source| SshError::Lookup { host: host.clone(), source })?
+            .into_iter()
+            .filter(|address| match config.address_family {
+                AddressFamily::Any => true,
+                AddressFamily::Inet => address.is_ipv4(),
+                AddressFamily::Inet6 => address.is_ipv6(),
+            })
+            .collect(),
+    };
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address of the wanted family (AddressFamily)");
     for attempt in 0..config.connection_attempts.max(1) {
         if attempt > 0 {

@@ -1,6 +1,6 @@
 //! What can go wrong between a destination and a running command, by stage.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::openssh::{effective_config::ConfigError, tokens::TokenError};
 
@@ -168,6 +168,12 @@ pub enum SshError {
     /// The server refused to open a channel.
     #[error("the server refused to open a channel: {0}")]
     ChannelRefused(String),
+    /// The server refused one more channel, and no further connection could be opened for it.
+    #[error("the server allows no more channels at once, and no further connection could be opened: {source}")]
+    NoRoom {
+        /// Why not.
+        source: Arc<SshError>,
+    },
     /// The connection ended.
     #[error("the connection was lost{}", .0.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Lost(Option<String>),

@@ -14,10 +14,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connection::Connection,
     error::SshError,
     exit_status::ExitStatus,
     output::{CommandOutput, Output, OutputFolder},
+    pool::{Need, Pool},
 };
 use crate::framing::{
     decoder::{Progress, StreamDecoder},
@@ -151,7 +151,7 @@ impl Bounds {
     }
 }
 
-impl Connection {
+impl Pool {
     /// Runs a command and waits for its end.
     ///
     /// # Errors
@@ -166,9 +166,10 @@ impl Connection {
             Ok::<_, SshError>((shell, script))
         };
         let (shell, script) = request.bounds.before_sending(prepare).await?;
-        let (read, write) = request.bounds.before_sending(self.open_channel_or_close()).await?.split();
+        let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
+        let (read, write) = channel.split();
         if write.exec(false, script.line).await.is_err() {
-            return Err(self.lost());
+            return Err(place.connection().lost());
         }
         let write = Arc::new(write);
         let feeding = feed(Arc::clone(&write), [script.stdin, request.stdin].concat());
@@ -216,7 +217,7 @@ impl Connection {
             (None, None) => {
                 // russh ends the channels just before it tells why.
                 tokio::task::yield_now().await;
-                Ending::ConnectionLost(self.reason())
+                Ending::ConnectionLost(place.connection().reason())
             }
         };
         Ok(CommandResult {
@@ -229,7 +230,7 @@ impl Connection {
     }
 
     /// Ends a command's processes: by its process id through a second channel, else by signal requests.
-    async fn stop_exec(&self, stop: Stop, pid: Option<u32>, write: &ChannelWriteHalf<Msg>) -> Option<bool> {
+    async fn stop_exec(self: &Arc<Self>, stop: Stop, pid: Option<u32>, write: &ChannelWriteHalf<Msg>) -> Option<bool> {
         if let Some(pid) = pid
             && let Some(gone) = self.stop_processes(Target::Exec { pid }, stop).await
         {
@@ -243,7 +244,7 @@ impl Connection {
     }
 
     /// Runs the stop script; `None` where it could not be run.
-    pub(super) async fn stop_processes(&self, target: Target<'_>, stop: Stop) -> Option<bool> {
+    pub(super) async fn stop_processes(self: &Arc<Self>, target: Target<'_>, stop: Stop) -> Option<bool> {
         let grace = stop.grace_tenths();
         // The answer may have to wait behind megabytes of the command's own output.
         let limit = Duration::from_millis(u64::from(grace) * 300 + if stop == Stop::Ending { 400 } else { 30_000 });

@@ -1,8 +1,8 @@
 //! The only folder that names russh: resolving, dialling, checking host keys, authenticating, and what runs over the
 //! connection then.
 //!
-//! [`connection`] is the door: [`connection::Connection::open`] resolves, dials and authenticates, and its methods run
-//! commands ([`exec`]), start shells ([`shell`]) and move files ([`sftp`]).
+//! [`pool`] is the door: [`pool::Pool::open`] resolves, dials and authenticates a [`connection`], and its methods run
+//! commands ([`exec`]), start shells ([`shell`]) and move files ([`sftp`]), over further connections where one is full.
 
 mod algorithms;
 pub mod authenticate;
@@ -16,6 +16,7 @@ mod host_key;
 mod local_path;
 mod lookup;
 pub mod output;
+pub mod pool;
 mod proxy;
 pub mod resolve;
 pub mod sftp;

@@ -130,7 +130,7 @@ pub(super) async fn connect_hops(
     };
     // Only the passphrase can serve for a hop too: password and key were given for the destination.
     let credentials = Credentials { passphrase: credentials.passphrase.clone(), ..Credentials::default() };
-    let opened = Connection::open_until(&hop, &credentials, deadline, depth + 1, before);
+    let opened = Connection::open_until(&hop, &credentials, deadline, depth + 1, before, None);
     Box::pin(opened).await.map_err(in_hop)
 }
 

@@ -5,9 +5,9 @@ mod error;
 mod paths;
 mod upload;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use russh::ChannelMsg;
+use russh::{Channel, ChannelMsg, client::Msg};
 use russh_sftp::{
     client::{Config, RawSftpSession, error::Error, rawsession::Limits},
     protocol::{FileAttributes, Packet, StatusCode},
@@ -15,7 +15,11 @@ use russh_sftp::{
 use tokio::time::timeout;
 
 pub use self::error::TransferError;
-use super::{connection::Connection, exec::Bounds};
+use super::{
+    connection::Connection,
+    exec::Bounds,
+    pool::{Need, Place, Pool},
+};
 
 /// The most that is asked for in one request, in bytes: what OpenSSH's server answers in one packet.
 const LARGEST_CHUNK: u32 = 255 * 1024;
@@ -50,16 +54,33 @@ struct Sftp {
     write_chunk: u32,
     posix_rename: bool,
     fsync: bool,
+    /// After the session, whose end closes the channel.
+    place: Place,
+}
+
+impl Pool {
+    /// Starts SFTP on a channel of its own, unless the transfer has to be stopped by then.
+    async fn open_sftp(self: &Arc<Self>, bounds: &Bounds) -> Result<Sftp, TransferError> {
+        let (channel, place) = tokio::select! {
+            biased;
+            _ = bounds.reached(Duration::ZERO) => return Err(TransferError::Cancelled),
+            opened = self.open_channel(Need::Work) => opened?,
+        };
+        let connection = Arc::clone(place.connection());
+        connection.unless_stopped(bounds, connection.start_sftp(channel, place)).await
+    }
 }
 
 impl Connection {
-    async fn open_sftp(&self) -> Result<Sftp, TransferError> {
-        let mut channel = self.open_channel().await?;
+    async fn start_sftp(&self, mut channel: Channel<Msg>, place: Place) -> Result<Sftp, TransferError> {
         channel.request_subsystem(true, "sftp").await.map_err(|_| self.lost())?;
         loop {
             match channel.wait().await {
                 Some(ChannelMsg::Success) => break,
-                Some(ChannelMsg::Failure | ChannelMsg::Close) => return Err(TransferError::NoSftp),
+                Some(ChannelMsg::Failure | ChannelMsg::Close) => {
+                    let _ = channel.close().await;
+                    return Err(TransferError::NoSftp);
+                }
                 Some(_) => {}
                 None => return Err(self.lost().into()),
             }
@@ -86,7 +107,7 @@ impl Connection {
             raw.set_limits(limits);
         }
         let (posix_rename, fsync) = (offers("posix-rename@openssh.com"), offers("fsync@openssh.com"));
-        Ok(Sftp { raw, read_chunk, write_chunk, posix_rename, fsync })
+        Ok(Sftp { raw, read_chunk, write_chunk, posix_rename, fsync, place })
     }
 
     /// Ends early when the caller gives up, the session is disconnected, the program ends or the connection does.

@@ -13,11 +13,11 @@ use tokio::{
 };
 
 use super::{
-    connection::Connection,
     error::SshError,
     exec::{Bounds, CommandResult, Ending, random_sentinel},
     exit_status::ExitStatus,
     output::{CommandOutput, OutputFolder},
+    pool::{Need, Place, Pool},
 };
 use crate::{
     capture::{Capture, Captured},
@@ -111,14 +111,15 @@ impl Shell {
     }
 }
 
-impl Connection {
-    /// Starts a shell.
+impl Pool {
+    /// Starts a shell, unless the command that it is for has to be stopped by then.
     ///
     /// # Errors
-    /// The channel is refused, or no shell gets ready in time.
-    pub async fn start_shell(self: &Arc<Self>) -> Result<Shell, SshError> {
-        let (read, write) = self.open_channel().await?.split();
-        let start = ShellTask::start(Arc::clone(self), read, write);
+    /// The channel is refused, no shell gets ready in time, or `bounds` were reached.
+    pub async fn start_shell(self: &Arc<Self>, bounds: &Bounds) -> Result<Shell, SshError> {
+        let (channel, place) = bounds.before_sending(self.open_channel(Need::Work)).await?;
+        let (read, write) = channel.split();
+        let start = ShellTask::start(place, read, write);
         let task = timeout(START_LIMIT, start)
             .await
             .map_err(|_| SshError::Timeout { stage: "starting a shell", after: START_LIMIT })??;
@@ -129,7 +130,7 @@ impl Connection {
 }
 
 struct ShellTask {
-    connection: Arc<Connection>,
+    place: Place,
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<Msg>>,
     kind: ShellKind,
@@ -153,11 +154,7 @@ enum Event {
 }
 
 impl ShellTask {
-    async fn start(
-        connection: Arc<Connection>,
-        mut read: ChannelReadHalf,
-        write: ChannelWriteHalf<Msg>,
-    ) -> Result<Self, SshError> {
+    async fn start(place: Place, mut read: ChannelReadHalf, write: ChannelWriteHalf<Msg>) -> Result<Self, SshError> {
         let sentinel = random_sentinel()?;
         write.exec(false, script::LAUNCH).await?;
         write.data_bytes(script::start(&sentinel)).await?;
@@ -183,7 +180,7 @@ impl ShellTask {
                         said
                     }));
                 }
-                Event::Lost => return Err(connection.lost()),
+                Event::Lost => return Err(place.connection().lost()),
                 Event::Status(_) | Event::Other => {}
             }
             error_text.truncate(BETWEEN_BUDGET);
@@ -191,7 +188,7 @@ impl ShellTask {
         let Some(ready) = ready else { return Err(SshError::ShellStart("it did not answer".to_owned())) };
         let kind = if ready.directory == b"bash" { ShellKind::Bash } else { ShellKind::Posix };
         Ok(Self {
-            connection,
+            place,
             read,
             write: Arc::new(write),
             kind,

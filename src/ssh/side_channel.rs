@@ -1,23 +1,32 @@
 //! A second channel beside a command: for the few lines of script that we run for ourselves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use russh::ChannelMsg;
 use tokio::time::timeout;
 
-use super::{connection::Connection, error::SshError};
+use super::{
+    error::SshError,
+    pool::{Need, Pool},
+};
 
 /// More than this is not an answer of ours, in bytes; the rest is dropped.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-impl Connection {
-    /// Runs `command` on a channel of its own with `stdin`, and returns what it printed on stdout.
+impl Pool {
+    /// Runs `command` on a channel of its own, over any of the connections, with `stdin`, and returns what it printed on stdout.
     ///
     /// # Errors
     /// The channel cannot be opened, or the command does not end within `limit`.
-    pub(super) async fn ask(&self, command: &str, stdin: String, limit: Duration) -> Result<Vec<u8>, SshError> {
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        command: &str,
+        stdin: String,
+        limit: Duration,
+    ) -> Result<Vec<u8>, SshError> {
         timeout(limit, async {
-            let (mut read, write) = self.open_channel().await?.split();
+            let (channel, _place) = self.open_channel(Need::Script).await?;
+            let (mut read, write) = channel.split();
             write.exec(false, command).await?;
             let writer = tokio::spawn(async move {
                 if !stdin.is_empty() {

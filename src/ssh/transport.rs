@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -34,6 +35,11 @@ impl Transport {
         stream.set_nodelay(true)?;
         let buffer = vec![0; READ_BUFFER].into_boxed_slice();
         Ok(Self { stream, buffer, start: 0, end: 0, quick: QUICK_ACKNOWLEDGEMENTS })
+    }
+
+    /// The address of the other end, while there is one.
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
     }
 }
 

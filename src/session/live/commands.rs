@@ -9,9 +9,9 @@ use super::{LiveSession, ShellSlot, Surroundings, lock};
 use crate::{
     session::error::SessionError,
     ssh::{
-        connection::Connection,
         error::SshError,
         exec::{Bounds, CommandResult, Ending, ExecRequest},
+        pool::Pool,
         sftp::{TransferError, Transferred},
         shell::{Shell, ShellRequest, ShellResult, ShellRunError},
     },
@@ -91,7 +91,8 @@ impl LiveSession {
         let mut tried_again = false;
         loop {
             let connection = self.connection(&call.cancelled).await?;
-            let (shell, notice) = match self.ready_shell(&slot, &connection).await {
+            let bounds = self.bounds(call.limit, &call.cancelled);
+            let (shell, notice) = match self.ready_shell(&slot, &connection, &bounds).await {
                 Ok(ready) => ready,
                 Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
                     tried_again = true;
@@ -102,7 +103,7 @@ impl LiveSession {
             let request = ShellRequest {
                 command: call.command.clone(),
                 stdin: call.stdin.clone(),
-                bounds: self.bounds(call.limit, &call.cancelled),
+                bounds,
                 folder: self.surroundings.folder.clone(),
             };
             match shell.run(request).await {
@@ -125,7 +126,8 @@ impl LiveSession {
     async fn ready_shell(
         &self,
         slot: &DialSlot<ShellSlot>,
-        connection: &Arc<Connection>,
+        connection: &Arc<Pool>,
+        bounds: &Bounds,
     ) -> Result<(Shell, Option<String>), SshError> {
         let mut slot = slot.lock().await;
         if let Some((shell, over)) = &slot.shell
@@ -134,7 +136,7 @@ impl LiveSession {
         {
             return Ok((shell.clone(), None));
         }
-        let shell = connection.start_shell().await?;
+        let shell = connection.start_shell(bounds).await?;
         let mut notice = None;
         if slot.ran_before {
             let moved =

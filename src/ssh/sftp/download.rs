@@ -15,12 +15,14 @@ use russh_sftp::{
 use tempfile::NamedTempFile;
 use tokio::{fs::File, io::AsyncWriteExt as _, task::spawn_blocking};
 
-use super::{Bounds, Connection, IN_FLIGHT, Kind, Sftp, TransferError, Transferred, kind, paths, upload::local_error};
+use super::{
+    Bounds, Connection, IN_FLIGHT, Kind, Pool, Sftp, TransferError, Transferred, kind, paths, upload::local_error,
+};
 
 /// A file whose size reads 0, as in `/proc`, is read to its end; a longer one than this, in bytes, is no such file.
 const LARGEST_UNSIZED: u64 = 1024 * 1024 * 1024;
 
-impl Connection {
+impl Pool {
     /// Reads a remote file into a temporary one beside the local target and renames it into place, with mode and times.
     ///
     /// # Errors
@@ -35,30 +37,33 @@ impl Connection {
         let wanted = paths::remote(remote_path)?;
         let name = paths::file_name(&wanted)?;
         let target = local_target(local_path, name)?;
+        let sftp = self.open_sftp(bounds).await?;
+        let over = Arc::clone(sftp.place.connection());
         let whole = async {
-            let sftp = self.open_sftp().await?;
-            let attributes = self.remote_file(&sftp, &wanted).await?;
+            let attributes = over.remote_file(&sftp, &wanted).await?;
             let temporary = temporary_beside(&target)?;
             let handle = sftp
                 .raw
                 .open(wanted.as_str(), OpenFlags::READ, FileAttributes::empty())
                 .await
-                .map_err(|error| self.transfer_error("opening", &wanted, &error))?
+                .map_err(|error| over.transfer_error("opening", &wanted, &error))?
                 .handle;
             let file = temporary.reopen().map_err(|source| local_error("writing", &target, source))?;
             let size = attributes.size.unwrap_or(0);
-            let bytes = self.receive(&sftp, &handle, &wanted, size, File::from_std(file), &target).await?;
+            let bytes = over.receive(&sftp, &handle, &wanted, size, File::from_std(file), &target).await?;
             let _ = sftp.raw.close(handle.as_str()).await;
             Ok((temporary, attributes, bytes))
         };
-        let (temporary, attributes, bytes) = self.unless_stopped(bounds, whole).await?;
+        let (temporary, attributes, bytes) = over.unless_stopped(bounds, whole).await?;
         let place = target.clone();
         spawn_blocking(move || put_in_place(temporary, &attributes, &place))
             .await
             .unwrap_or_else(|error| Err(local_error("writing", &target, io::Error::other(error))))?;
         Ok(Transferred { to: target.display().to_string(), bytes, duration: started.elapsed() })
     }
+}
 
+impl Connection {
     async fn remote_file(&self, sftp: &Sftp, path: &str) -> Result<FileAttributes, TransferError> {
         let attributes = sftp.raw.stat(path).await.map_err(|error| self.transfer_error("reading", path, &error))?.attrs;
         match kind(&attributes) {

@@ -11,10 +11,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use russh_sftp::protocol::{FileAttributes, OpenFlags};
 use tokio::{fs::File, io::AsyncReadExt as _, time::timeout};
 
-use super::{Connection, IN_FLIGHT, Sftp, TIDY_LIMIT, TransferError, Transferred, paths};
+use super::{Connection, IN_FLIGHT, Pool, Sftp, TIDY_LIMIT, TransferError, Transferred, paths};
 use crate::ssh::exec::{Bounds, random_sentinel};
 
-impl Connection {
+impl Pool {
     /// Writes a local file beside the remote target and renames it into place, with its mode and times.
     ///
     /// # Errors
@@ -30,14 +30,15 @@ impl Connection {
         let wanted = paths::remote(remote_path)?;
         let (file, metadata) = open_local(&path).await?;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let sftp = self.open_sftp(bounds).await?;
+        let over = Arc::clone(sftp.place.connection());
         let find_target = async {
-            let sftp = self.open_sftp().await?;
             let wanted = sftp.absolute(&wanted).await;
             let found = sftp.target(&wanted, &name).await?;
-            let target = found.map_err(|error| self.transfer_error("looking at", &wanted, &error))?;
-            Ok((sftp, target))
+            let target = found.map_err(|error| over.transfer_error("looking at", &wanted, &error))?;
+            Ok(target)
         };
-        let (sftp, target) = self.unless_stopped(bounds, find_target).await?;
+        let target = over.unless_stopped(bounds, find_target).await?;
         let (folder, last) = paths::split(&target);
         let temporary =
             format!("{folder}.{}.{}.part", last.chars().take(64).collect::<String>(), random_sentinel()?.as_str());
@@ -47,14 +48,14 @@ impl Connection {
             .raw
             .open(temporary.as_str(), flags, attributes)
             .await
-            .map_err(|error| self.transfer_error("creating a file beside", &target, &error))?
+            .map_err(|error| over.transfer_error("creating a file beside", &target, &error))?
             .handle;
         let whole = async {
-            let bytes = self.send(&sftp, &handle, file, &path).await?;
-            self.complete(&sftp, &handle, &temporary, &target, bytes, &metadata).await?;
+            let bytes = over.send(&sftp, &handle, file, &path).await?;
+            over.complete(&sftp, &handle, &temporary, &target, bytes, &metadata).await?;
             Ok(bytes)
         };
-        match self.unless_stopped(bounds, whole).await {
+        match over.unless_stopped(bounds, whole).await {
             Ok(bytes) => Ok(Transferred { to: target, bytes, duration: started.elapsed() }),
             Err(error) => {
                 let tidy = async {
@@ -63,13 +64,15 @@ impl Connection {
                 };
                 tokio::select! {
                     _ = timeout(TIDY_LIMIT, tidy) => {}
-                    () = self.ended() => {}
+                    () = over.ended() => {}
                 }
                 Err(error)
             }
         }
     }
+}
 
+impl Connection {
     /// Sends the content, several pieces at a time. Reads ahead no further than what is in flight.
     async fn send(&self, sftp: &Sftp, handle: &str, mut file: File, path: &Path) -> Result<u64, TransferError> {
         let (mut sent, mut ended, mut writes) = (0, false, FuturesUnordered::new());

@@ -196,15 +196,15 @@ impl ShellTask {
 
     /// Begins a step towards the end of the command, in a task of its own.
     fn begin(&self, step: Step, why: Stop) -> JoinHandle<Option<bool>> {
-        let (connection, pid, jobs) = (Arc::clone(&self.connection), self.pid, self.jobs.clone());
+        let (pool, pid, jobs) = (Arc::clone(self.place.pool()), self.pid, self.jobs.clone());
         tokio::spawn(async move {
             match step {
-                Step::Stop => connection.stop_processes(Target::Shell { pid, jobs: &jobs }, why).await,
+                Step::Stop => pool.stop_processes(Target::Shell { pid, jobs: &jobs }, why).await,
                 Step::Interrupt => {
-                    let _ = connection.ask("exec /bin/sh", format!("kill -INT {pid}\n"), TRAILER_AFTER_STOP).await;
+                    let _ = pool.ask("exec /bin/sh", format!("kill -INT {pid}\n"), TRAILER_AFTER_STOP).await;
                     None
                 }
-                Step::Kill => connection.stop_processes(Target::Exec { pid }, why).await,
+                Step::Kill => pool.stop_processes(Target::Exec { pid }, why).await,
             }
         })
     }
@@ -240,7 +240,7 @@ impl ShellTask {
         let ending = match (end, running.stop) {
             (End::ConnectionLost, _) => {
                 tokio::task::yield_now().await;
-                Ending::ConnectionLost(self.connection.reason())
+                Ending::ConnectionLost(self.place.connection().reason())
             }
             (End::Complete | End::ShellEnded, Some(stop)) => stop.ending(),
             (End::Complete, None) => {

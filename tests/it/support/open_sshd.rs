@@ -21,6 +21,8 @@ pub(crate) struct OpenSshdSettings {
     pub(crate) host_key_types: Vec<&'static str>,
     /// `sshd_config` `MaxSessions`.
     pub(crate) max_sessions: usize,
+    /// `sshd_config` `MaxStartups`, of which sshd takes the last line and not the first.
+    pub(crate) max_startups: &'static str,
     /// The command of `Subsystem sftp`.
     pub(crate) sftp: String,
     /// More lines of `sshd_config`, before the others, so that they win; no `Match`, which would take the others in.
@@ -32,6 +34,7 @@ impl Default for OpenSshdSettings {
         Self {
             host_key_types: vec!["ed25519"],
             max_sessions: 10,
+            max_startups: "100",
             sftp: "internal-sftp".to_owned(),
             extra_config: String::new(),
         }
@@ -119,9 +122,14 @@ impl OpenSshd {
         ssh_config::write(self.dir(), alias, &host)
     }
 
+    /// The processes that serve connections. Needs /proc.
+    pub(crate) fn serving(&self) -> Vec<u32> {
+        processes::descendants(self.daemon.id(), "sshd")
+    }
+
     /// Kills the processes that serve connections, not the listener nor the commands. Needs /proc.
     pub(crate) fn kill_connections(&self) {
-        processes::signal("KILL", &targets(&processes::descendants(self.daemon.id(), "sshd")));
+        processes::signal("KILL", &targets(&self.serving()));
     }
 }
 
@@ -144,11 +152,11 @@ fn program() -> Option<PathBuf> {
 }
 
 fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSettings) -> String {
-    let OpenSshdSettings { host_key_types, max_sessions, sftp, extra_config } = settings;
+    let OpenSshdSettings { host_key_types, max_sessions, max_startups, sftp, extra_config } = settings;
     let mut config = format!(
         "{extra_config}\nListenAddress 127.0.0.1\nPort {port}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nPrintMotd no\nLogLevel VERBOSE\n\
-         MaxStartups 100\nMaxSessions {max_sessions}\nSubsystem sftp {sftp}\nSetEnv HOME={}\n",
+         MaxStartups {max_startups}\nMaxSessions {max_sessions}\nSubsystem sftp {sftp}\nSetEnv HOME={}\n",
         folder.join("authorized_keys").display(),
         folder.display()
     );

@@ -1,0 +1,312 @@
+//! The connections of one log-in: the first, and those dialled beside it because the server lets each have only so many
+//! channels (`MaxSessions`, `sshd_config(5)`). What the server allows is learned from its refusals.
+//!
+//! Only the opening of a channel is ever tried again over another connection, never what was sent over one.
+
+mod choice;
+mod place;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use russh::{Channel, client::Msg};
+use tokio::{
+    sync::{Notify, OnceCell},
+    time::{sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::{choice::Need, place::Place};
+use self::{
+    choice::{Choice, Situation, choose, look_again},
+    place::{Member, PLACE_STAYS_TAKEN, State, attempt},
+};
+use super::{
+    authenticate::Credentials,
+    connection::{Connection, Peer},
+    error::SshError,
+    resolve::Target,
+};
+use crate::framing::exec::{LoginShell, PROBE};
+
+/// How long the question which login shell it is may take before the answer is "some other".
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+/// How long to wait before dialling again where sshd drops connections (`MaxStartups`); doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long work leaves the last place to scripts where no further connection can be had.
+const PLACE_KEPT: Duration = Duration::from_secs(1);
+/// How long a script waits where no further connection can be had: there are signal requests too, if less certain ones.
+const SCRIPT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// All connections of one log-in. Shared in an [`Arc`]; it lives and dies with its first connection.
+#[derive(Debug)]
+pub struct Pool {
+    target: Target,
+    credentials: Arc<Credentials>,
+    limit: Duration,
+    first: Arc<Connection>,
+    login_shell: OnceCell<LoginShell>,
+    /// A plain mutex: held for look-ups and assignments only.
+    state: Mutex<State>,
+    /// Wakes those who wait for a place.
+    changed: Notify,
+    closing: CancellationToken,
+}
+
+impl Pool {
+    /// Connects, all within `limit`, which holds for each later connection too.
+    ///
+    /// # Errors
+    /// [`SshError`], whose variant is the stage that failed.
+    pub async fn open(target: &Target, credentials: &Arc<Credentials>, limit: Duration) -> Result<Arc<Self>, SshError> {
+        let first = Connection::open(target, credentials, limit).await?;
+        let pool = Arc::new(Self {
+            target: target.clone(),
+            credentials: Arc::clone(credentials),
+            limit,
+            state: Mutex::new(State {
+                members: vec![Member::new(Arc::clone(&first))],
+                refused: None,
+                proven: false,
+                most: 0,
+                dialling: false,
+                trouble: None,
+                hopeless: false,
+            }),
+            first,
+            login_shell: OnceCell::new(),
+            changed: Notify::new(),
+            closing: CancellationToken::new(),
+        });
+        // Asked now, so that the first command need not wait for the answer.
+        let probing = Arc::clone(&pool);
+        tokio::spawn(async move { probing.login_shell().await });
+        Ok(pool)
+    }
+
+    /// What was connected to.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.first.peer
+    }
+
+    /// Whether the first connection has ended: nothing new is begun over the others then.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.first.is_closed()
+    }
+
+    /// The error to report for something that failed because the first connection ended.
+    #[must_use]
+    pub fn lost(&self) -> SshError {
+        self.first.lost()
+    }
+
+    /// Whether the server still answers over the first connection, within `limit`.
+    pub async fn answers(&self, limit: Duration) -> bool {
+        self.first.answers(limit).await
+    }
+
+    /// Says goodbye and ends every connection.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let members = std::mem::take(&mut self.state().members);
+        self.changed.notify_waiters();
+        futures_util::future::join_all(members.iter().map(|member| member.connection.close())).await;
+    }
+
+    /// Which shell runs the commands of this user, asked once.
+    pub(super) async fn login_shell(self: &Arc<Self>) -> LoginShell {
+        let probe = async {
+            self.ask(PROBE, String::new(), PROBE_LIMIT)
+                .await
+                .map_or(LoginShell::Other, |answer| LoginShell::from_probe(&answer))
+        };
+        *self.login_shell.get_or_init(|| probe).await
+    }
+
+    /// Opens a session channel over whichever connection has room, or one dialled for it. A caller may stop waiting at
+    /// any time: the channel is closed then, as soon as it is open.
+    ///
+    /// The caller must read it from the first moment on: an unread channel blocks its whole connection.
+    ///
+    /// # Errors
+    /// The server refuses the only channel of a connection, or it refuses more and no connection can be had for the
+    /// time that connecting may take, or the first connection has ended.
+    pub(super) async fn open_channel(self: &Arc<Self>, need: Need) -> Result<(Channel<Msg>, Place), SshError> {
+        let asked = Instant::now();
+        loop {
+            let changed = self.changed.notified();
+            let Some(place) = self.place(need, asked)? else {
+                if timeout(PLACE_STAYS_TAKEN, changed).await.is_err() {
+                    self.state().doubt_refusals();
+                }
+                continue;
+            };
+            let connection = Arc::clone(&place.connection);
+            match attempt(place).await {
+                Some((place, Ok(channel))) => return Ok((channel, place)),
+                Some((place, Err(SshError::ChannelRefused(reason)))) => {
+                    drop(place);
+                    if !self.is_at_limit(&connection).await {
+                        return Err(SshError::ChannelRefused(reason));
+                    }
+                }
+                Some((_, Err(error))) if Arc::ptr_eq(&connection, &self.first) => return Err(error),
+                // Nothing was sent over it yet, and it will not do.
+                Some((_, Err(_))) => self.discard(&connection),
+                None => return Err(connection.lost()),
+            }
+        }
+    }
+
+    /// A place for a channel; `None` where there is none for now.
+    fn place(self: &Arc<Self>, need: Need, asked: Instant) -> Result<Option<Place>, SshError> {
+        if self.closing.is_cancelled() || (need == Need::Work && self.is_closed()) {
+            return Err(self.lost());
+        }
+        let mut state = self.state();
+        state.members.retain(|member| !member.connection.is_closed());
+        if state.members.is_empty() {
+            return Err(self.lost());
+        }
+        let situation = Situation {
+            limit: state.limit(),
+            may_dial: !state.dialling && !state.hopeless && !self.is_closed(),
+            keeps_one: state.trouble.is_none() || asked.elapsed() < PLACE_KEPT,
+        };
+        let patience = if need == Need::Script { self.limit.min(SCRIPT_PATIENCE) } else { self.limit };
+        match choose(state.members.iter().map(Member::load), need, situation) {
+            Choice::Use(index) => Ok(state.members.get_mut(index).map(|member| {
+                member.opening += 1;
+                member.idle_since = None;
+                Place { pool: Arc::clone(self), connection: Arc::clone(&member.connection), is_open: false }
+            })),
+            Choice::Dial | Choice::Wait if state.trouble.is_some() && asked.elapsed() >= patience => {
+                Err(state.trouble.clone().map_or_else(|| self.lost(), |source| SshError::NoRoom { source }))
+            }
+            Choice::Dial => {
+                state.dialling = true;
+                let pool = Arc::clone(self);
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = pool.closing.cancelled() => {}
+                        () = pool.dial() => {}
+                    }
+                });
+                Ok(None)
+            }
+            Choice::Wait => Ok(None),
+        }
+    }
+
+    /// After a refusal: whether it can be the server's limit, which it cannot if this connection never had a channel.
+    /// Whether one that was asked for at the same time was granted may not be known yet.
+    async fn is_at_limit(&self, connection: &Arc<Connection>) -> bool {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.state();
+                let Some(member) = state.member(connection) else { return true };
+                if member.served {
+                    state.note_refusal(connection, Instant::now());
+                    return true;
+                }
+                if member.opening == 0 {
+                    return false;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Dials one more connection. What may have been sshd's `MaxStartups` is tried again for as long as connecting may
+    /// take.
+    async fn dial(self: &Arc<Self>) {
+        let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let left = self.limit.saturating_sub(started.elapsed());
+            let dialled = self.first.open_another(&self.target, &self.credentials, left).await;
+            let again = {
+                let mut state = self.state();
+                match dialled {
+                    _ if self.closing.is_cancelled() => return,
+                    Ok(connection) => {
+                        tokio::spawn(close_when_idle(Arc::downgrade(self), Arc::downgrade(&connection)));
+                        state.members.push(Member::new(connection));
+                        (state.trouble, state.dialling) = (None, false);
+                        let (host, connections) = (&self.peer().host_name, state.members.len());
+                        tracing::info!(host, connections, "one more connection, for more channels");
+                        false
+                    }
+                    Err(error) => {
+                        let in_time = started.elapsed() + pause < self.limit;
+                        let again = in_time && is_transient(&error) && !self.is_closed();
+                        let text = error.to_string().escape_debug().to_string();
+                        tracing::warn!(host = self.peer().host_name, again, error = text, "no further connection");
+                        state.hopeless = !is_transient(&error);
+                        state.trouble = Some(Arc::new(error));
+                        state.dialling = again;
+                        again
+                    }
+                }
+            };
+            self.changed.notify_waiters();
+            if !again {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn discard(&self, connection: &Arc<Connection>) {
+        self.state().remove(connection);
+        self.changed.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes a connection when nothing has run over it for a while.
+async fn close_when_idle(pool: Weak<Pool>, connection: Weak<Connection>) {
+    let mut idle_since = None;
+    while let Some(next) = look_again(idle_since, Instant::now()) {
+        sleep_until(next.into()).await;
+        let (Some(pool), Some(connection)) = (pool.upgrade(), connection.upgrade()) else { return };
+        let goes = {
+            let mut state = pool.state();
+            let Some(member) = state.member(&connection) else { return };
+            idle_since = member.idle_since;
+            let goes = look_again(idle_since, Instant::now()).is_none();
+            if goes {
+                state.remove(&connection);
+            }
+            goes
+        };
+        if goes {
+            tracing::info!(host = pool.peer().host_name, "a connection was idle and is closed");
+            return connection.close().await;
+        }
+    }
+}
+
+/// Whether the same dial may succeed a moment later. sshd closes what is more than `MaxStartups` before it says who it is.
+fn is_transient(error: &SshError) -> bool {
+    match error {
+        SshError::Lookup { .. }
+        | SshError::Connect { .. }
+        | SshError::Forward { .. }
+        | SshError::Timeout { .. }
+        | SshError::Handshake { .. }
+        | SshError::Lost(_) => true,
+        SshError::Jump { source, .. } => is_transient(source),
+        _ => false,
+    }
+}

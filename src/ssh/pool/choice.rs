@@ -1,0 +1,122 @@
+//! Which connection of a pool a channel is opened over, whether one more is dialled, and when one goes. Pure.
+
+use std::time::{Duration, Instant};
+
+/// The most connections of one pool. With OpenSSH's default `MaxSessions` of 10 that is 640 channels.
+pub(super) const MOST_CONNECTIONS: usize = 64;
+/// How long a connection that was dialled beside the first may be idle: the next burst of calls often comes soon.
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a channel is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ssh) enum Need {
+    /// A command, a shell, a transfer.
+    Work,
+    /// A script of ours that stops work or asks how to do it. The last free place of a pool is kept for it: work that
+    /// takes every place must not be what keeps it from being stopped.
+    Script,
+}
+
+/// What runs over one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Channels that are open or being opened.
+    pub(super) used: usize,
+    /// The server has refused it a channel, and none of the pool's has been closed since.
+    pub(super) full: bool,
+}
+
+/// What is known of the pool as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Situation {
+    /// The channels that a connection of this server may have, once a refusal has shown it.
+    pub(super) limit: Option<usize>,
+    /// Whether one more connection may be dialled now.
+    pub(super) may_dial: bool,
+    /// Whether the last free place is kept for scripts.
+    pub(super) keeps_one: bool,
+}
+
+/// The decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Open it over the connection of this index.
+    Use(usize),
+    /// Dial one more connection, and decide again then.
+    Dial,
+    /// Decide again when something has changed.
+    Wait,
+}
+
+/// Decides. Earlier connections come first, so that the later ones get idle.
+pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, need: Need, situation: Situation) -> Choice {
+    let Situation { limit, may_dial, keeps_one } = situation;
+    let room = |load: Load| match limit {
+        _ if load.full => 0,
+        Some(limit) => limit.saturating_sub(load.used),
+        None => usize::MAX,
+    };
+    let kept = usize::from(need == Need::Work && keeps_one && limit.is_some_and(|limit| limit > 1));
+    let free = loads.clone().map(room).fold(0, usize::saturating_add);
+    match loads.clone().position(|load| room(load) > 0) {
+        Some(index) if free > kept => Choice::Use(index),
+        _ if may_dial && loads.count() < MOST_CONNECTIONS => Choice::Dial,
+        _ => Choice::Wait,
+    }
+}
+
+/// When to look again at a connection that has been idle since then (`None`: it is not); `None`: it goes now.
+pub(super) fn look_again(idle_since: Option<Instant>, now: Instant) -> Option<Instant> {
+    let goes = idle_since.unwrap_or(now) + IDLE_LIMIT;
+    (goes > now).then_some(goes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_situation_has_its_choice() {
+        use Choice::{Dial, Use, Wait};
+        use Need::{Script, Work};
+        let load = |used: i32| Load { used: usize::try_from(used.abs()).unwrap(), full: used < 0 };
+        for (what, loads, limit, need, may_dial, keeps_one, expected) in [
+            ("nothing is known yet", &[500][..], None, Work, true, true, Use(0)),
+            ("room on the first", &[3], Some(10), Work, true, true, Use(0)),
+            ("room on both: the earlier one", &[8, 0], Some(10), Work, true, true, Use(0)),
+            ("the first is at its limit", &[10, 3], Some(10), Work, true, true, Use(1)),
+            ("over it, by what has ended there meanwhile", &[12, 3], Some(10), Work, true, true, Use(1)),
+            ("the first has refused", &[-4, 3], Some(10), Work, true, true, Use(1)),
+            ("refused before a limit is known", &[-4], None, Work, true, true, Dial),
+            ("all at their limit", &[10, 10], Some(10), Work, true, true, Dial),
+            ("all at their limit while one is dialled", &[10, 10], Some(10), Work, false, true, Wait),
+            ("the last place is kept", &[10, 9], Some(10), Work, true, true, Dial),
+            ("the last place is kept while one is dialled", &[10, 9], Some(10), Work, false, true, Wait),
+            ("the last place is for scripts", &[10, 9], Some(10), Script, true, true, Use(1)),
+            ("no place is kept", &[10, 9], Some(10), Work, false, false, Use(1)),
+            ("one channel each: there is none to keep", &[0], Some(1), Work, true, true, Use(0)),
+            ("one channel each, taken", &[1], Some(1), Work, true, true, Dial),
+            ("no place for a script", &[10], Some(10), Script, true, true, Dial),
+            ("as many connections as may be", &[10; MOST_CONNECTIONS], Some(10), Work, true, true, Wait),
+            ("one fewer", &[10; MOST_CONNECTIONS - 1], Some(10), Work, true, true, Dial),
+        ] {
+            let loads = loads.iter().map(|used| load(*used));
+            assert_eq!(choose(loads, need, Situation { limit, may_dial, keeps_one }), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_connection_goes_when_it_has_been_idle_for_long_enough() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for (what, idle_since, now, expected) in [
+            ("it is used", None, 100, Some(160)),
+            ("just idle", Some(100), 100, Some(160)),
+            ("idle for a while", Some(100), 159, Some(160)),
+            ("idle for long enough", Some(100), 160, None),
+            ("and longer", Some(100), 500, None),
+        ] {
+            assert_eq!(look_again(idle_since.map(at), at(now)), expected.map(at), "{what}");
+        }
+    }
+}
