@@ -3,11 +3,14 @@
 //! [`transport`] carries messages, [`server`] answers them, `tools` has one file for each tool: its parameters, its
 //! result and what it does with the session registry.
 
+mod elicit;
 mod heartbeat;
 mod outcome;
+mod page;
 mod params;
 mod prompts;
 mod resources;
+mod running;
 pub mod server;
 mod tool_error;
 mod tools;

@@ -6,17 +6,22 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest, CustomResult,
-        ErrorCode, GetPromptRequestParams, GetPromptResponse, Implementation, JsonObject, ListPromptsResult,
+        ErrorCode, GetPromptRequestParams, GetPromptResponse, Implementation, InputRequests, InputRequiredResult, JsonObject, ListPromptsResult,
         ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
         ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{heartbeat, prompts, resources, tool_error::ToolError, tools};
-use crate::session::registry::SessionRegistry;
+use super::{
+    elicit, heartbeat, prompts, resources,
+    running::{Next, Parked, Running},
+    tool_error::ToolError,
+    tools,
+};
+use crate::{session::registry::SessionRegistry, ssh::ask::Person};
 
 /// What a client tells its model about this server. The first 250 characters are all that some show.
 const INSTRUCTIONS: &str = "\
@@ -43,23 +48,67 @@ const MOST_CALLS: usize = 1024;
 pub struct SshServer {
     registry: Arc<SessionRegistry>,
     calls: Arc<Semaphore>,
+    parked: Parked,
 }
 
 impl SshServer {
     /// A server for the sessions of this registry.
     #[must_use]
     pub fn new(registry: Arc<SessionRegistry>) -> Self {
-        Self { registry, calls: Arc::new(Semaphore::new(MOST_CALLS)) }
+        Self { registry, calls: Arc::new(Semaphore::new(MOST_CALLS)), parked: Parked::default() }
     }
 }
 
 /// One call of a tool.
-pub(super) struct Call<'a> {
-    pub(super) registry: &'a SessionRegistry,
+pub(super) struct Call {
+    pub(super) registry: Arc<SessionRegistry>,
     pub(super) arguments: Option<JsonObject>,
     /// Cancelled when the client gives the call up.
     pub(super) cancelled: CancellationToken,
+    /// Who can be asked on the way.
+    pub(super) person: Person,
 }
+
+impl SshServer {
+    fn start(&self, tool: String, arguments: Option<JsonObject>, context: &RequestContext<RoleServer>) -> Running {
+        let (ask, questions) = mpsc::channel(1);
+        let person = elicit::person(context.client_capabilities().as_ref(), &ask);
+        let cancelled = CancellationToken::new();
+        let call = Call { registry: Arc::clone(&self.registry), arguments, cancelled: cancelled.clone(), person };
+        Running::start(async move { tools::call(&tool, call).await }, questions, cancelled)
+    }
+
+    /// Waits for the end of a call. Where it needs an answer from the person, the client is asked; one of a revision
+    /// that cannot be asked is sent away to come back with the answer.
+    async fn finish(
+        &self,
+        mut running: Running,
+        tool: &str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        loop {
+            let asked = match running.next(&context.ct).await {
+                Next::Done(Some(result)) => return Ok(result.unwrap_or_else(ToolError::into_result).into()),
+                Next::Done(None) => return Err(ErrorData::invalid_params(format!("unknown tool {tool:?}"), None)),
+                Next::Asks(asked) => asked,
+            };
+            if context.protocol_version().is_none_or(|version| version.has_initialize()) {
+                tokio::spawn(elicit::ask(context.peer.clone(), asked));
+                continue;
+            }
+            let Some((params, waiting)) = elicit::request(asked).await else { continue };
+            let Some(state) = self.parked.keep(tool, running, waiting) else {
+                let error = ToolError::new("no random number is to be had", "try again");
+                return Ok(error.into_result().into());
+            };
+            let requests = InputRequests::from([(QUESTION.to_owned(), elicit::input(params))]);
+            return Ok(InputRequiredResult::new(Some(requests), Some(state)).into());
+        }
+    }
+}
+
+/// What the question to the person is called in a result that asks for input.
+const QUESTION: &str = "person";
 
 impl ServerHandler for SshServer {
     fn get_info(&self) -> ServerConfig {
@@ -94,16 +143,26 @@ impl ServerHandler for SshServer {
             let error = ToolError::new(format!("{MOST_CALLS} calls are running already"), "wait until some have ended");
             return Ok(error.into_result().into());
         };
-        let call = Call { registry: &self.registry, arguments: request.arguments, cancelled: context.ct.clone() };
-        let started = Instant::now();
-        let title = tools::find(&request.name).and_then(|tool| tool.title.as_deref()).unwrap_or_default();
-        let work = Box::pin(tools::call(&request.name, call));
-        let Some(result) = heartbeat::while_running(work, title, &context).await else {
-            return Err(ErrorData::invalid_params(format!("unknown tool {:?}", request.name), None));
+        let tool = request.name.into_owned();
+        let running = match &request.request_state {
+            None => self.start(tool.clone(), request.arguments, &context),
+            Some(state) => {
+                let Some((running, waiting)) = self.parked.take(state, &tool) else {
+                    let error = ToolError::new("the question was not answered in time", "call the tool again");
+                    return Ok(error.into_result().into());
+                };
+                let response = request.input_responses.as_ref().and_then(|responses| responses.get(QUESTION));
+                elicit::settle_with(waiting, response);
+                running
+            }
         };
+        let started = Instant::now();
+        let title = tools::find(&tool).and_then(|tool| tool.title.as_deref()).unwrap_or_default();
+        let work = Box::pin(self.finish(running, &tool, &context));
+        let result = heartbeat::while_running(work, title, &context).await;
         // Names and times only: what a call says may be secret.
-        tracing::debug!(tool = %request.name, carried_out = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");
-        Ok(result.unwrap_or_else(ToolError::into_result).into())
+        tracing::debug!(%tool, answered = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");
+        result
     }
 
     // rmcp takes a method that it knows, with parameters that do not fit, for one that it does not know.

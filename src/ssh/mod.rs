@@ -5,6 +5,7 @@
 //! commands ([`exec`]), start shells ([`shell`]) and move files ([`sftp`]), over further connections where one is full.
 
 mod algorithms;
+pub mod ask;
 pub mod authenticate;
 pub mod connection;
 mod dial;

@@ -57,7 +57,7 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<ConnectResult>())
 }
 
-pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ConnectParams = super::arguments(NAME, &mut call)?;
     if params.port == Some(0) {
         return Err(ToolError::new("ssh_connect: port 0 is no port", "give a port from 1 to 65535, or none"));

@@ -34,7 +34,7 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<DisconnectResult>())
 }
 
-pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: DisconnectParams = super::arguments(NAME, &mut call)?;
     let status = call.registry.disconnect(params.session.as_deref(), params.forget).await?;
     let result = DisconnectResult { session: status.into(), forgotten: params.forget };

@@ -41,7 +41,7 @@ pub(super) fn tool() -> Tool {
     )
 }
 
-pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ExecParams = super::arguments(NAME, &mut call)?;
     if params.command.trim().is_empty() {
         return Err(ToolError::new("ssh_exec: the command is empty", "give the command to run, such as \"uptime\""));

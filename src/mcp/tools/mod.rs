@@ -41,7 +41,7 @@ pub(super) fn find(name: &str) -> Option<&'static Tool> {
 }
 
 /// Carries a call out; `None` if there is no such tool.
-pub(super) async fn call(name: &str, call: Call<'_>) -> Option<Result<CallToolResult, ToolError>> {
+pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult, ToolError>> {
     Some(match name {
         connect::NAME => connect::call(call).await,
         exec::NAME => exec::call(call).await,
@@ -77,7 +77,7 @@ fn describe<P: JsonSchema>(name: &'static str, title: &str, description: &'stati
     Tool::new(name, description, params::schema::<P>()).with_title(title).with_annotations(annotations)
 }
 
-fn arguments<P: DeserializeOwned>(name: &str, call: &mut Call<'_>) -> Result<P, ToolError> {
+fn arguments<P: DeserializeOwned>(name: &str, call: &mut Call) -> Result<P, ToolError> {
     let schema = find(name).map(|tool| Arc::clone(&tool.input_schema)).unwrap_or_default();
     params::parse(name, &schema, call.arguments.take())
 }

@@ -30,7 +30,7 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<ReconnectResult>())
 }
 
-pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ReconnectParams = super::arguments(NAME, &mut call)?;
     let status = call.registry.reconnect(params.session.as_deref(), &call.cancelled).await?;
     let result = ReconnectResult { session: status.into() };

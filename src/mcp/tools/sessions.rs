@@ -49,7 +49,7 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<SessionsResult>())
 }
 
-pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let SessionsParams {} = super::arguments(NAME, &mut call)?;
     let result = SessionsResult::from(call.registry.list().await?);
     let mut lines: Vec<String> = result.sessions.iter().map(SessionResult::line).collect();

@@ -29,7 +29,7 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<SetDefaultResult>())
 }
 
-pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: SetDefaultParams = super::arguments(NAME, &mut call)?;
     let status = call.registry.set_default(&params.session).await?;
     let result = SetDefaultResult { session: status.into() };

@@ -40,7 +40,7 @@ pub(super) fn tool() -> Tool {
     )
 }
 
-pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ShellParams = super::arguments(NAME, &mut call)?;
     let session = call.registry.lookup(params.session.as_deref()).await?;
     let shell = params.shell.unwrap_or_else(|| MAIN.to_owned());

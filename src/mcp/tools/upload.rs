@@ -30,7 +30,7 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<TransferResult>())
 }
 
-pub(super) async fn call(mut call: Call<'_>) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: UploadParams = super::arguments(NAME, &mut call)?;
     let session = call.registry.lookup(params.session.as_deref()).await?;
     let moved = session.upload(&params.local_path, &params.remote_path, &call.cancelled).await?;

@@ -8,7 +8,7 @@ use super::{Reply, refusal, token::Token};
 
 /// Through which door a connection came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Door {
+pub(in crate::mcp) enum Door {
     /// A loopback address with this port.
     Loopback(u16),
     /// An address that other machines reach; the token is what counts.
@@ -30,7 +30,7 @@ pub(super) struct Visitor {
 ///
 /// # Errors
 /// The refusal to send: 403.
-pub(super) fn admit_origin(request: &Parts, door: Door) -> Result<(), Box<Reply>> {
+pub(in crate::mcp) fn admit_origin(request: &Parts, door: Door) -> Result<(), Box<Reply>> {
     let forbidden = |message: &str| {
         let hint = "use the address that the daemon printed when it started, from a program and not from a web page";
         Err(Box::new(refusal(StatusCode::FORBIDDEN, message, hint)))

@@ -5,11 +5,11 @@
 //! or `health`. [`status`] is the other end: it asks a running daemon.
 
 mod early_headers;
-mod guard;
+pub(in crate::mcp) mod guard;
 mod health;
 mod legacy_sse;
 pub mod listen;
-mod peer;
+pub(in crate::mcp) mod peer;
 mod router;
 pub mod serve;
 pub mod status;
@@ -26,7 +26,7 @@ use hyper::body::Bytes;
 pub const MCP_PATH: &str = "/mcp";
 
 /// What a request is answered with.
-type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
+pub(in crate::mcp) type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// The media type of server-sent events, in `Accept` and `Content-Type`.
 const EVENT_STREAM: &str = "text/event-stream";

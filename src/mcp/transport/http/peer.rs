@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 /// Whether this system tells whose a loopback connection is. Where it does not, a token is needed.
-pub(super) const KNOWN_HERE: bool = cfg!(unix);
+pub(in crate::mcp) const KNOWN_HERE: bool = cfg!(unix);
 
 /// Whether a process of this user holds the other end of the loopback connection between these two addresses of ours
 /// and its. What cannot be found out is not ours.
-pub(super) async fn is_ours(own: SocketAddr, peer: SocketAddr) -> bool {
+pub(in crate::mcp) async fn is_ours(own: SocketAddr, peer: SocketAddr) -> bool {
     let (own, peer) = (canonical(own), canonical(peer));
     peer.ip().is_loopback() && found(own, peer).await
 }

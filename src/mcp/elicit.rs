@@ -1,0 +1,119 @@
+//! Questions put to the person at the client (MCP elicitation): a form about a host key, a page for a secret.
+//!
+//! A secret never goes through a form, and so never through the client or its model: the person types it into a page
+//! that this process serves, and only the page's address goes to the client.
+
+use std::time::Duration;
+
+use rmcp::{
+    Peer, RoleServer,
+    model::{
+        BooleanSchema, ClientCapabilities, ClientResult, ElicitRequest, ElicitRequestParams, ElicitResult,
+        ElicitationAction, ElicitationSchema, InputRequest, PrimitiveSchemaDefinition, ServerRequest,
+    },
+};
+use serde_json::Value;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::page::{Closed, Page};
+use crate::ssh::ask::{Asked, Person, Purpose, Question, UnknownKey};
+
+/// How long the person may take. Servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
+const PATIENCE: Duration = Duration::from_secs(115);
+
+const TRUST: &str = "trust";
+
+/// The way to the person at a client with these capabilities.
+pub(super) fn person(client: Option<&ClientCapabilities>, questions: &tokio::sync::mpsc::Sender<Asked>) -> Person {
+    let Some(elicitation) = client.and_then(|client| client.elicitation.as_ref()) else { return Person::default() };
+    let url = elicitation.url.is_some();
+    // Before there were two modes, the form was the only one and had no name.
+    let form = elicitation.form.is_some() || !url;
+    Person::new(form.then(|| questions.clone()), url.then(|| questions.clone()))
+}
+
+/// What a question waits for once its client knows of it.
+pub(super) enum Waiting {
+    /// The answer to a form.
+    Key(oneshot::Sender<bool>),
+    /// A page; the client's answer says only whether the person will look at it.
+    Page(Closed),
+}
+
+/// The question as the client is to put it. `None` if no page can be served; then there is no answer.
+pub(super) async fn request(asked: Asked) -> Option<(ElicitRequestParams, Waiting)> {
+    match asked {
+        Asked::HostKey(key, answer) => Some((form(&key), Waiting::Key(answer))),
+        Asked::Secrets(question, answer) => {
+            let message = format!(
+                "{} for {}: open this page of mcp-ssh-sessions on your machine and type it there. It goes straight into \
+                 the SSH log-in, not to the model.",
+                what(&question),
+                question.account
+            );
+            let page = Page::open(question, answer).await.ok()?;
+            let (url, elicitation_id) = (page.url, page.id);
+            let params = ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id };
+            Some((params, Waiting::Page(page.closed)))
+        }
+    }
+}
+
+/// Asks a client of a revision that has requests from server to client, and passes the answer on.
+pub(super) async fn ask(peer: Peer<RoleServer>, asked: Asked) {
+    let Some((params, waiting)) = request(asked).await else { return };
+    let request = ServerRequest::ElicitRequest(ElicitRequest::new(params));
+    let answer = match timeout(PATIENCE, peer.send_request(request)).await {
+        Ok(Ok(ClientResult::ElicitResult(answer))) => Some(answer),
+        _ => None,
+    };
+    settle(waiting, answer.as_ref());
+}
+
+/// The same question as part of a result that asks for input (2026-07-28).
+pub(super) fn input(params: ElicitRequestParams) -> InputRequest {
+    InputRequest::Elicitation(ElicitRequest::new(params))
+}
+
+/// Passes on what a client came back with.
+pub(super) fn settle_with(waiting: Waiting, response: Option<&Value>) {
+    let answer = response.and_then(|response| serde_json::from_value::<ElicitResult>(response.clone()).ok());
+    settle(waiting, answer.as_ref());
+}
+
+fn settle(waiting: Waiting, answer: Option<&ElicitResult>) {
+    let accepted = answer.filter(|answer| answer.action == ElicitationAction::Accept);
+    match waiting {
+        Waiting::Key(key) => {
+            let trust = accepted.and_then(|answer| answer.content.as_ref()?.get(TRUST)?.as_bool());
+            let _ = key.send(trust == Some(true));
+        }
+        Waiting::Page(page) => {
+            if accepted.is_some() {
+                page.stay_open();
+            }
+        }
+    }
+}
+
+fn what(question: &Question) -> String {
+    match &question.purpose {
+        Purpose::Password => "Password".to_owned(),
+        Purpose::Passphrase(file) => format!("Passphrase of the key file {file}"),
+        Purpose::KeyboardInteractive(_) => "Answers to the server's questions".to_owned(),
+    }
+}
+
+fn form(key: &UnknownKey) -> ElicitRequestParams {
+    let message = format!(
+        "The host {} is not known yet. It shows this key:\n\n{} {}\n\nTrust it only if this is the fingerprint of the \
+         host's own key (on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub). It is then saved in {}, and \
+         ssh trusts it, too.",
+        key.host, key.key_type, key.fingerprint, key.saved_in
+    );
+    let trust = BooleanSchema::new().title("Trust this host key").with_default(false);
+    let requested_schema = ElicitationSchema::builder()
+        .required_property(TRUST, PrimitiveSchemaDefinition::Boolean(trust))
+        .build_unchecked();
+    ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema }
+}

@@ -1,0 +1,265 @@
+//! The page on which a person types a secret: on loopback, at an address nobody can guess, for one answer.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Mutex, oneshot},
+    time::sleep,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use zeroize::Zeroizing;
+
+use super::transport::http::{
+    guard::{self, Door},
+    peer,
+};
+use crate::{
+    password::Password,
+    ssh::ask::{Purpose, Question},
+};
+
+/// How long the page is there.
+const LIFETIME: Duration = Duration::from_secs(115);
+/// The largest answer, in bytes.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:10vh auto;padding:0 1rem;color:#1a1a1a;\
+background:#fff}h1{font-size:1.25rem}label{display:block;margin:1rem 0 .25rem;white-space:pre-wrap;overflow-wrap:anywhere}\
+input{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;border:1px solid #888;border-radius:.25rem;\
+background:#fff;color:inherit}button{font:inherit;margin:1.25rem .5rem 0 0;padding:.5rem 1rem;border-radius:.25rem;\
+border:1px solid #888;background:#eee;color:inherit}button.main{background:#0b57d0;border-color:#0b57d0;color:#fff}\
+blockquote{margin:1rem 0;padding:.25rem 1rem;border-left:4px solid #bbb;white-space:pre-wrap;overflow-wrap:anywhere}\
+.note{color:#555;font-size:.875rem}@media(prefers-color-scheme:dark){body{background:#1b1b1b;color:#eee}\
+input{background:#262626}button{background:#333}.note{color:#aaa}}";
+
+/// An open page.
+pub(super) struct Page {
+    /// Its address.
+    pub(super) url: String,
+    /// What names this question to the client.
+    pub(super) id: String,
+    /// Dropped, the page closes.
+    pub(super) closed: Closed,
+}
+
+/// Holds a page open until the client has said what the person does.
+pub(super) struct Closed(DropGuard);
+
+impl Closed {
+    /// The person will look at it: it stays until it is answered or its time is over.
+    pub(super) fn stay_open(self) {
+        self.0.disarm();
+    }
+}
+
+impl Page {
+    /// Serves a page that asks this question, and gives the answers.
+    ///
+    /// # Errors
+    /// No loopback port or random number is to be had.
+    pub(super) async fn open(question: Question, answer: oneshot::Sender<Vec<Password>>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let (id, secret) = random.split_at(16);
+        let (id, secret) = (hexadecimal(id), hexadecimal(secret));
+        let close = CancellationToken::new();
+        let sheet = Arc::new(Sheet {
+            path: format!("/{secret}"),
+            port,
+            question,
+            answer: Mutex::new(Some(answer)),
+            close: close.clone(),
+        });
+        let url = format!("http://127.0.0.1:{port}{}", sheet.path);
+        tokio::spawn(serve(listener, sheet));
+        Ok(Self { url, id, closed: Closed(close.drop_guard()) })
+    }
+}
+
+struct Sheet {
+    path: String,
+    port: u16,
+    question: Question,
+    /// Taken by the first answer.
+    answer: Mutex<Option<oneshot::Sender<Vec<Password>>>>,
+    close: CancellationToken,
+}
+
+async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
+    let accepting = async {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            tokio::spawn(converse(stream, Arc::clone(&sheet)));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = sheet.close.cancelled() => {}
+        () = sleep(LIFETIME) => {}
+    }
+    sheet.answer.lock().await.take();
+    // Lets a last answer be sent.
+    sleep(Duration::from_millis(500)).await;
+    sheet.close.cancel();
+}
+
+async fn converse(stream: TcpStream, sheet: Arc<Sheet>) {
+    let (Ok(own), Ok(other)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    if peer::KNOWN_HERE && !peer::is_ours(own, other).await {
+        return;
+    }
+    let closing = sheet.close.clone();
+    let answering = service_fn(|request| {
+        let sheet = Arc::clone(&sheet);
+        async move { Ok::<_, Infallible>(sheet.reply(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(15))
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answering);
+    tokio::select! {
+        _ = connection => {}
+        () = async { closing.cancelled().await; sleep(Duration::from_millis(500)).await } => {}
+    }
+}
+
+type Reply = Response<Full<Bytes>>;
+
+impl Sheet {
+    async fn reply(&self, request: Request<Incoming>) -> Reply {
+        let (mut parts, body) = request.into_parts();
+        // The link may stand on another site; what is typed may only come from this page.
+        if parts.method == Method::GET {
+            parts.headers.remove("sec-fetch-site");
+        }
+        if guard::admit_origin(&parts, Door::Loopback(self.port)).is_err() {
+            return page(StatusCode::FORBIDDEN, "Not allowed", "<p>This request comes from somewhere else.</p>");
+        }
+        // No difference in time between the wrong address and no page at all is worth anything: it has 128 bits.
+        if parts.uri.path() != self.path {
+            return page(StatusCode::NOT_FOUND, "Nothing here", "<p>This page was answered already, or never was.</p>");
+        }
+        match parts.method {
+            Method::GET => page(StatusCode::OK, "SSH log-in", &self.form()),
+            Method::POST => self.take(body).await,
+            _ => page(StatusCode::METHOD_NOT_ALLOWED, "Not allowed", "<p>Open this page in a browser.</p>"),
+        }
+    }
+
+    async fn take(&self, body: Incoming) -> Reply {
+        let Ok(body) = Limited::new(body, LARGEST_ANSWER).collect().await else {
+            return page(StatusCode::PAYLOAD_TOO_LARGE, "Too long", "<p>An answer may have 64 KiB at most.</p>");
+        };
+        let body = Zeroizing::new(body.to_bytes().to_vec());
+        let fields: Vec<(String, Password)> = form_urlencoded::parse(&body)
+            .map(|(name, value)| (name.into_owned(), Password::from(value.into_owned())))
+            .collect();
+        let refused = fields.iter().any(|(name, _)| name == "refuse");
+        let answers: Vec<Password> = (0..self.question.prompts.len())
+            .filter_map(|index| fields.iter().find(|(name, _)| *name == format!("answer{index}")))
+            .map(|(_, answer)| answer.clone())
+            .collect();
+        if !refused && answers.len() != self.question.prompts.len() {
+            return page(StatusCode::BAD_REQUEST, "Not complete", "<p>Go back and answer everything.</p>");
+        }
+        let Some(waiting) = self.answer.lock().await.take() else {
+            return page(StatusCode::GONE, "Too late", "<p>This was answered already.</p>");
+        };
+        self.close.cancel();
+        if refused {
+            return page(StatusCode::OK, "Not answered", "<p>Nothing was sent. You can close this page.</p>");
+        }
+        let taken = waiting.send(answers).is_ok();
+        if taken {
+            page(StatusCode::OK, "Thank you", "<p>The answer goes to the SSH log-in. You can close this page.</p>")
+        } else {
+            page(StatusCode::GONE, "Too late", "<p>The log-in was given up meanwhile.</p>")
+        }
+    }
+
+    fn form(&self) -> String {
+        let question = &self.question;
+        let mut form = format!("<p>for <strong>{}</strong></p>", escape(&question.account));
+        match &question.purpose {
+            Purpose::Password => {}
+            Purpose::Passphrase(file) => {
+                form += &format!("<p>Passphrase of the key file <code>{}</code></p>", escape(file));
+            }
+            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => {}
+            Purpose::KeyboardInteractive(words) => {
+                form += &format!("<p>The server says:</p><blockquote>{}</blockquote>", escape(words));
+            }
+        }
+        form += "<form method=\"post\" autocomplete=\"off\">";
+        for (index, prompt) in question.prompts.iter().enumerate() {
+            let kind = if prompt.echo { "text" } else { "password" };
+            let focus = if index == 0 { " autofocus" } else { "" };
+            form += &format!(
+                "<label for=\"answer{index}\">{}</label><input id=\"answer{index}\" name=\"answer{index}\" \
+                 type=\"{kind}\" autocomplete=\"off\" spellcheck=\"false\"{focus}>",
+                escape(&prompt.text)
+            );
+        }
+        form + "<button class=\"main\">Log in</button>\
+                <button name=\"refuse\" value=\"1\" formnovalidate>Do not answer</button></form>\
+                <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which keeps it in memory and sends \
+                it to this host alone. It is not shown to the agent and not saved.</p>"
+    }
+}
+
+fn page(status: StatusCode, title: &str, content: &str) -> Reply {
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\
+         <style>{STYLE}</style><h1>{title}</h1>{content}</html>"
+    );
+    let mut reply = Response::new(Full::new(Bytes::from(html)));
+    *reply.status_mut() = status;
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+    ] {
+        reply.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    }
+    reply
+}
+
+/// Text as HTML shows it; control characters, which a hostile server may send, as U+FFFD.
+fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            '\n' | '\t' => html.push(letter),
+            letter if letter.is_control() => html.push('\u{fffd}'),
+            letter => html.push(letter),
+        }
+    }
+    html
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
