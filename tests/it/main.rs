@@ -8,7 +8,9 @@
     reason = "a test may say what it takes for granted"
 )]
 
+mod asking;
 mod channels;
+mod asking;
 mod commands;
 mod exec;
 mod names;
