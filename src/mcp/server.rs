@@ -21,7 +21,7 @@ use super::{
     tool_error::ToolError,
     tools,
 };
-use crate::{session::registry::SessionRegistry, ssh::ask::Person};
+use crate::session::{caller::Caller, registry::SessionRegistry};
 
 /// What a client tells its model about this server. The first 250 characters are all that some show.
 const INSTRUCTIONS: &str = "\
@@ -63,10 +63,7 @@ impl SshServer {
 pub(super) struct Call {
     pub(super) registry: Arc<SessionRegistry>,
     pub(super) arguments: Option<JsonObject>,
-    /// Cancelled when the client gives the call up.
-    pub(super) cancelled: CancellationToken,
-    /// Who can be asked on the way.
-    pub(super) person: Person,
+    pub(super) caller: Caller,
 }
 
 impl SshServer {
@@ -74,7 +71,8 @@ impl SshServer {
         let (ask, questions) = mpsc::channel(1);
         let person = elicit::person(context.client_capabilities().as_ref(), &ask);
         let cancelled = CancellationToken::new();
-        let call = Call { registry: Arc::clone(&self.registry), arguments, cancelled: cancelled.clone(), person };
+        let caller = Caller { cancelled: cancelled.clone(), person };
+        let call = Call { registry: Arc::clone(&self.registry), arguments, caller };
         Running::start(async move { tools::call(&tool, call).await }, questions, cancelled)
     }
 

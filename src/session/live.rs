@@ -160,8 +160,8 @@ impl LiveSession {
     ///
     /// # Errors
     /// Connecting failed, needs a password that is gone, or was cancelled.
-    pub async fn connection(&self, cancelled: &CancellationToken) -> Result<Arc<Pool>, SessionError> {
-        self.connection_within(self.limit, cancelled).await
+    pub async fn connection(&self, caller: &Caller) -> Result<Arc<Pool>, SessionError> {
+        self.connection_within(self.limit, caller).await
     }
 
     /// The same with a time limit for this dial alone.
@@ -171,13 +171,13 @@ impl LiveSession {
     pub async fn connection_within(
         &self,
         limit: Duration,
-        cancelled: &CancellationToken,
+        caller: &Caller,
     ) -> Result<Arc<Pool>, SessionError> {
         let asked = Instant::now();
         let closing = self.open();
         let mut slot = tokio::select! {
             slot = self.connection.lock() => slot,
-            () = cancelled.cancelled() => return Err(SessionError::Cancelled),
+            () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
             () = closing.cancelled() => return Err(SessionError::Cancelled),
         };
         let alive = slot.connection.as_ref().filter(|connection| !connection.is_closed()).cloned();
@@ -198,8 +198,8 @@ impl LiveSession {
                     return Err(self.ssh(Arc::clone(error)));
                 }
                 let opened = tokio::select! {
-                    opened = self.dial(limit) => opened,
-                    () = cancelled.cancelled() => return Err(SessionError::Cancelled),
+                    opened = self.dial(limit, &caller.person) => opened,
+                    () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
                     () = closing.cancelled() => return Err(SessionError::Cancelled),
                 };
                 *slot = Dialled {
@@ -211,8 +211,8 @@ impl LiveSession {
         }
     }
 
-    async fn dial(&self, limit: Duration) -> Result<Arc<Pool>, Arc<SshError>> {
-        let opened = Pool::open(&self.target, &self.credentials, limit).await;
+    async fn dial(&self, limit: Duration, person: &Person) -> Result<Arc<Pool>, Arc<SshError>> {
+        let opened = Pool::open(&self.target, &self.credentials, limit, person).await;
         let mut last = lock(&self.last);
         match opened {
             Ok(connection) => {
@@ -249,11 +249,11 @@ impl LiveSession {
     ///
     /// # Errors
     /// As [`connection`](Self::connection).
-    pub async fn reconnect(&self, cancelled: &CancellationToken) -> Result<(), SessionError> {
-        let connection = self.connection(cancelled).await?;
+    pub async fn reconnect(&self, caller: &Caller) -> Result<(), SessionError> {
+        let connection = self.connection(caller).await?;
         if !connection.answers(ANSWER_LIMIT).await {
             self.drop_connection(&connection).await;
-            self.connection(cancelled).await?;
+            self.connection(caller).await?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! [`registry`] finds one, [`live`] is one with its connection and shells, [`saved`] is what the [`store`] keeps of it,
 //! [`reconnect`] decides what a call does to a session that is not connected.
 
+pub mod caller;
 pub mod error;
 pub mod live;
 pub mod name;

@@ -117,7 +117,7 @@ impl SessionRegistry {
     pub async fn connect(
         &self,
         request: ConnectRequest,
-        cancelled: &CancellationToken,
+        caller: &Caller,
     ) -> Result<(SessionStatus, Vec<String>), SessionError> {
         let name = request.saved.name.clone();
         let limit = request.secrets.limit.unwrap_or(CONNECT_LIMIT);
@@ -135,7 +135,7 @@ impl SessionRegistry {
                 }
             }
         };
-        if let Err(error) = session.connection_within(limit, cancelled).await {
+        if let Err(error) = session.connection_within(limit, caller).await {
             let mut sessions = self.lock();
             if sessions.live.get(&name).is_some_and(|held| Arc::ptr_eq(held, &session) && held.connected_at().is_none())
             {
@@ -253,10 +253,10 @@ impl SessionRegistry {
     pub async fn reconnect(
         &self,
         name: Option<&str>,
-        cancelled: &CancellationToken,
+        caller: &Caller,
     ) -> Result<SessionStatus, SessionError> {
         let session = self.lookup(name).await?;
-        session.reconnect(cancelled).await?;
+        session.reconnect(caller).await?;
         let default = self.is_default(&session).await;
         Ok(session.status(default))
     }

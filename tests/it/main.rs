@@ -10,7 +10,6 @@
 
 mod asking;
 mod channels;
-mod asking;
 mod commands;
 mod exec;
 mod names;

@@ -75,7 +75,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     };
     let credentials = Credentials { key_path: None, passphrase: params.passphrase, password: params.password };
     let secrets = Secrets { credentials, limit: params.timeout_ms.map(Milliseconds::duration) };
-    let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.cancelled).await?;
+    let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.caller).await?;
     let result = ConnectResult { session: status.into(), notices };
     let text = [vec![result.session.line()], result.notices.clone()].concat().join("\nnotice: ");
     session::both(text, &result)

@@ -55,7 +55,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
             environment,
             stdin: params.stdin.unwrap_or_default().into_bytes(),
             limit: params.timeout_ms.map(Milliseconds::duration),
-            cancelled: call.cancelled,
+            caller: call.caller,
         })
         .await?;
     Ok(outcome::result(session.saved.name.as_str(), &result, None))

@@ -32,7 +32,7 @@ pub(super) fn tool() -> Tool {
 
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ReconnectParams = super::arguments(NAME, &mut call)?;
-    let status = call.registry.reconnect(params.session.as_deref(), &call.cancelled).await?;
+    let status = call.registry.reconnect(params.session.as_deref(), &call.caller).await?;
     let result = ReconnectResult { session: status.into() };
     session::both(result.session.line(), &result)
 }

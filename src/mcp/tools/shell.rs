@@ -48,7 +48,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         command: params.command,
         stdin: params.stdin.map(String::into_bytes),
         limit: params.timeout_ms.map(Milliseconds::duration),
-        cancelled: call.cancelled,
+        caller: call.caller,
     };
     let (result, notice) = session.shell(&shell, request).await?;
     let part = ShellPart { shell, directory: result.directory, between: result.between, notice };

@@ -33,6 +33,6 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: UploadParams = super::arguments(NAME, &mut call)?;
     let session = call.registry.lookup(params.session.as_deref()).await?;
-    let moved = session.upload(&params.local_path, &params.remote_path, &call.cancelled).await?;
+    let moved = session.upload(&params.local_path, &params.remote_path, &call.caller).await?;
     transfer::result("uploaded", moved)
 }

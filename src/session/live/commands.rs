@@ -31,7 +31,7 @@ pub struct ExecCall<'a> {
     /// How long it may run.
     pub limit: Option<Duration>,
     /// Cancelled when the caller gives up.
-    pub cancelled: CancellationToken,
+    pub caller: Caller,
 }
 
 /// A command for [`LiveSession::shell`].
@@ -44,7 +44,7 @@ pub struct ShellCall {
     /// How long it may run.
     pub limit: Option<Duration>,
     /// Cancelled when the caller gives up.
-    pub cancelled: CancellationToken,
+    pub caller: Caller,
 }
 
 impl LiveSession {
@@ -56,8 +56,8 @@ impl LiveSession {
         let _running = self.running.token();
         let mut tried_again = false;
         loop {
-            let connection = self.connection(&request.cancelled).await?;
-            let bounds = self.bounds(request.limit, &request.cancelled);
+            let connection = self.connection(&request.caller).await?;
+            let bounds = self.bounds(request.limit, &request.caller);
             let attempt = ExecRequest {
                 command: request.command,
                 directory: request.directory,
@@ -90,8 +90,8 @@ impl LiveSession {
         };
         let mut tried_again = false;
         loop {
-            let connection = self.connection(&call.cancelled).await?;
-            let bounds = self.bounds(call.limit, &call.cancelled);
+            let connection = self.connection(&call.caller).await?;
+            let bounds = self.bounds(call.limit, &call.caller);
             let (shell, notice) = match self.ready_shell(&slot, &connection, &bounds).await {
                 Ok(ready) => ready,
                 Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
@@ -159,11 +159,11 @@ impl LiveSession {
         &self,
         local: &str,
         remote: &str,
-        cancelled: &CancellationToken,
+        caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
-        let connection = self.connection(cancelled).await?;
-        let bounds = self.bounds(None, cancelled);
+        let connection = self.connection(caller).await?;
+        let bounds = self.bounds(None, caller);
         connection.upload(local, remote, &bounds).await.map_err(|source| self.transfer(source))
     }
 
@@ -175,18 +175,18 @@ impl LiveSession {
         &self,
         remote: &str,
         local: &str,
-        cancelled: &CancellationToken,
+        caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
-        let connection = self.connection(cancelled).await?;
-        let bounds = self.bounds(None, cancelled);
+        let connection = self.connection(caller).await?;
+        let bounds = self.bounds(None, caller);
         connection.download(remote, local, &bounds).await.map_err(|source| self.transfer(source))
     }
 
-    fn bounds(&self, limit: Option<Duration>, cancelled: &CancellationToken) -> Bounds {
+    fn bounds(&self, limit: Option<Duration>, caller: &Caller) -> Bounds {
         Bounds {
             limit,
-            cancelled: cancelled.clone(),
+            cancelled: caller.cancelled.clone(),
             closing: lock(&self.closing).clone(),
             ending: self.surroundings.ending.clone(),
         }
