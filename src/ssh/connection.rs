@@ -23,7 +23,7 @@ use super::{
     dial::dial,
     error::SshError,
     handler::{ClientHandler, Learned},
-    host_key::HostKeyCheck,
+    host_key::{self, HostKeyCheck},
     proxy::{self, ProxyProcess},
     resolve::{Target, resolve},
 };
@@ -93,10 +93,8 @@ impl Connection {
         let after = deadline.saturating_duration_since(Instant::now());
         let config = resolve(target, after).await?;
         let typed = target.destination.as_str();
-        let check = HostKeyCheck::load(&config, target)?;
-        let preferred = algorithms::preferred(&config, &check.known_key_types())?;
-        let learned = Arc::new(Learned::default());
-        let handler = ClientHandler { check, learned: Arc::clone(&learned), _over: learned.over.clone().drop_guard() };
+        let mut check = HostKeyCheck::load(&config, target)?;
+        let preferred = algorithms::preferred(&config, check.algorithms())?;
         let ssh = Arc::new(client::Config {
             client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
             window_size: WINDOW,
@@ -120,7 +118,17 @@ impl Connection {
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {
-            Either::Right(Either::Right(dial(&config, deadline).await?))
+            let dialled = dial(&config, deadline).await?;
+            check.address = dialled.address();
+            Either::Right(Either::Right(dialled))
+        };
+        let (check, learned) = (Arc::new(check), Arc::new(Learned::default()));
+        let (announce, announced) = oneshot::channel();
+        let handler = ClientHandler {
+            check: Arc::clone(&check),
+            learned: Arc::clone(&learned),
+            announced: Some(announce),
+            _over: learned.over.clone().drop_guard(),
         };
         let mut handle = match timeout_at(deadline, client::connect_stream(ssh, stream, handler)).await {
             Ok(Ok(handle)) => handle,
@@ -141,6 +149,15 @@ impl Connection {
             notice: accepted.notice,
         };
         let connection = Arc::new(Self { handle, learned, login_shell: OnceCell::new(), peer, hop, _proxy: proxy });
+        if accepted.may_update {
+            let connection = Arc::downgrade(&connection);
+            tokio::spawn(async move {
+                let Ok(keys) = announced.await else { return };
+                if let Some(connection) = connection.upgrade() {
+                    host_key::update(&check, &connection.handle, keys).await;
+                }
+            });
+        }
         if depth == 0 {
             // Asked now, so that the first command need not wait for the answer.
             let probing = Arc::clone(&connection);

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -34,6 +35,11 @@ impl Transport {
         stream.set_nodelay(true)?;
         let buffer = vec![0; READ_BUFFER].into_boxed_slice();
         Ok(Self { stream, buffer, start: 0, end: 0, quick: QUICK_ACKNOWLEDGEMENTS })
+    }
+
+    /// The address at the other end, unless it has gone already.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.stream.peer_addr().ok().map(|address| address.ip())
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod commands;
 mod exec;
+mod host_keys;
 mod names;
 mod protocol;
 mod proxy;
