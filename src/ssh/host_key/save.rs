@@ -26,7 +26,7 @@ impl HostKeyCheck {
     /// first file alone, and a missing file stays missing: as OpenSSH does it.
     pub(super) fn rewrite(&self, path: &str, update: &KeyUpdate) -> io::Result<()> {
         let path = fs::canonicalize(path)?;
-        let (_locked, before) = open_locked(&path, false)?;
+        let (locked, before) = open_locked(&path, false)?;
         let shorter = update.without_obsolete(&before, &self.host);
         let first =
             self.user_files.first().is_some_and(|first| fs::canonicalize(first).is_ok_and(|first| first == path));
@@ -47,6 +47,10 @@ impl HostKeyCheck {
         fs::hard_link(&path, &old)?;
         let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
         file.write_all(&text)?;
+        if cfg!(windows) {
+            // Windows replaces no file that is open.
+            drop(locked);
+        }
         file.persist(&path)?;
         Ok(())
     }

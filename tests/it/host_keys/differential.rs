@@ -161,6 +161,7 @@ impl Case {
                 ("Error checking host key", Decision::Unreadable),
                 ("IDENTIFICATION HAS CHANGED", Decision::Changed),
                 ("no matching host key type", Decision::NoAlgorithm),
+                ("not permitted by HostkeyAlgorithms", Decision::NoAlgorithm),
                 ("Invalid key length", Decision::TooShort),
                 ("Host key verification failed", Decision::Unknown),
             ],
