@@ -16,7 +16,7 @@ pub struct KeyUpdate {
 
 /// Plans the change of the user's files to the keys `announced` by a host. `None` where nothing is to change, and where
 /// `ssh` leaves the files alone: the host stands in a pattern, in a list of more than two names or on a marked line, one
-/// of the keys is listed under another name too, or a key is announced twice.
+/// of the keys is listed under another name too, or a key is announced twice or none at all.
 #[must_use]
 pub fn plan_update(files: &[KnownHostsFile<'_>], host: &HostName, announced: &[HostKey]) -> Option<KeyUpdate> {
     let (mut known, mut obsolete, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
@@ -35,10 +35,21 @@ pub fn plan_update(files: &[KnownHostsFile<'_>], host: &HostName, announced: &[H
     let shared = elsewhere.iter().any(|key| announced.contains(key) || obsolete.contains(key));
     let new: Vec<HostKey> = announced.iter().filter(|key| !known.contains(key)).cloned().collect();
     let changes = !new.is_empty() || !obsolete.is_empty();
-    (changes && !twice && !shared).then(|| KeyUpdate { new, announced: announced.to_vec() })
+    (changes && !twice && !shared && !announced.is_empty()).then(|| KeyUpdate { new, announced: announced.to_vec() })
 }
 
 impl KeyUpdate {
+    /// The new keys that a file does not list for the host, perhaps because another process has added them meanwhile.
+    #[must_use]
+    pub fn missing_from(&self, text: &[u8], host: &HostName) -> Vec<&HostKey> {
+        let listed = |key: &HostKey| {
+            text.split(|byte| *byte == b'\n')
+                .filter_map(entry)
+                .any(|(_, hosts, listed)| listed == *key && stands_for(hosts, host.as_str()))
+        };
+        self.new.iter().filter(|key| !listed(key)).collect()
+    }
+
     /// The text of a file without the host's keys that were not announced; `None` when it stays as it is. The new keys
     /// are to be appended to the first file by the caller.
     #[must_use]
@@ -101,6 +112,8 @@ mod tests {
             (update.new.as_slice(), update.without_obsolete(text.as_bytes(), &host())),
             (&[ed25519(4)][..], None)
         );
+        assert_eq!(update.missing_from(text.as_bytes(), &host()), [&ed25519(4)]);
+        assert!(update.missing_from((text.clone() + &line("h.ex", 4)).as_bytes(), &host()).is_empty());
         assert_eq!(plan(&[&text], &[1, 3]).unwrap().new, []);
     }
 
@@ -117,6 +130,7 @@ mod tests {
             (vec![line("h.ex", 1) + &line("other", 1)], vec![1, 2]),
             (vec![line("h.ex", 1) + &line("h.ex", 3) + &line("other", 3)], vec![1]),
             (vec![line("h.ex", 1)], vec![1, 2, 2]),
+            (vec![line("h.ex", 1)], vec![]),
         ] {
             let files: Vec<&str> = files.iter().map(String::as_str).collect();
             assert_eq!(plan(&files, &announced), None, "{files:?}");

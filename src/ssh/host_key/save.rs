@@ -30,7 +30,7 @@ impl HostKeyCheck {
         let shorter = update.without_obsolete(&before, &self.host);
         let first =
             self.user_files.first().is_some_and(|first| fs::canonicalize(first).is_ok_and(|first| first == path));
-        let new: &[HostKey] = if first { &update.new } else { &[] };
+        let new = if first { update.missing_from(&before, &self.host) } else { Vec::new() };
         if shorter.is_none() && new.is_empty() {
             return Ok(());
         }
