@@ -119,8 +119,10 @@ fn of_host_key(error: &HostKeyError) -> String {
              `ssh HOST` once"
         ),
         HostKeyError::Revoked { .. } => "do not connect; the person who revoked the key knows why".into(),
-        HostKeyError::Unreadable { .. } => "mend the permissions of that file".into(),
-        HostKeyError::Unusable(_) => "the server is not one that can be trusted".into(),
+        HostKeyError::Unreadable { .. } => "mend that file or its permissions".into(),
+        HostKeyError::Unusable(_) => {
+            "see with `ssh -v` what the server shows; HostKeyAlgorithms and RequiredRSASize say what is allowed".into()
+        }
     }
 }
 

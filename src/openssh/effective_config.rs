@@ -34,8 +34,18 @@ pub struct EffectiveConfig {
     pub strict_host_key_checking: StrictHostKeyChecking,
     /// `HashKnownHosts`: whether new `known_hosts` lines hide the host name.
     pub hash_known_hosts: bool,
-    /// `RevokedHostKeys`: path of a file of revoked keys (text or KRL).
+    /// `RevokedHostKeys` as printed: files of revoked keys, tokens not expanded; [`split_paths`] takes it apart.
     pub revoked_host_keys: Option<String>,
+    /// `CheckHostIP`: whether the key must also be the one known for the address.
+    pub check_host_ip: bool,
+    /// `NoHostAuthenticationForLocalhost`: whether any key will do on a loopback address.
+    pub no_host_authentication_for_localhost: bool,
+    /// `UpdateHostKeys`; `ask` counts as no, as for an `ssh` that has nobody to ask.
+    pub update_host_keys: bool,
+    /// `CASignatureAlgorithms`: how an authority may have signed a host's certificate.
+    pub ca_signature_algorithms: Vec<String>,
+    /// `RequiredRSASize`, in bits.
+    pub required_rsa_size: u32,
     /// `ConnectTimeout`; `None` is the timeout of the system.
     pub connect_timeout: Option<Duration>,
     /// `ConnectionAttempts`, one second apart.
@@ -165,6 +175,11 @@ impl EffectiveConfig {
             )?,
             hash_known_hosts: printed.yes_no("hashknownhosts", false)?,
             revoked_host_keys: printed.unless_none("revokedhostkeys"),
+            check_host_ip: printed.yes_no("checkhostip", false)?,
+            no_host_authentication_for_localhost: printed.yes_no("nohostauthenticationforlocalhost", false)?,
+            update_host_keys: matches!(printed.first("updatehostkeys"), Some("yes" | "true")),
+            ca_signature_algorithms: printed.list("casignaturealgorithms", DEFAULT_CA_SIGNATURES),
+            required_rsa_size: printed.number("requiredrsasize", 1024)?,
             connect_timeout: printed.seconds("connecttimeout")?,
             connection_attempts: printed.number("connectionattempts", 1)?,
             server_alive_interval: printed.seconds("serveraliveinterval")?,
@@ -191,6 +206,9 @@ impl EffectiveConfig {
 
 const DEFAULT_IDENTITY_FILES: [&str; 5] =
     ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"];
+
+const DEFAULT_CA_SIGNATURES: &str = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
+    sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256";
 
 const DEFAULT_AUTHENTICATIONS: &str = "gssapi-with-mic,hostbased,publickey,keyboard-interactive,password";
 
@@ -245,7 +263,8 @@ mod tests {
         assert_eq!((config.connection_attempts, config.server_alive_count_max), (1, 3));
         assert_eq!(config.preferred_authentications.len(), 5);
         assert!(config.tcp_keep_alive && config.password_authentication && config.pubkey_authentication);
-        assert!(!config.compression && !config.hash_known_hosts && !config.identities_only);
+        assert!(!config.compression && !config.hash_known_hosts && !config.identities_only && !config.update_host_keys);
+        assert_eq!((config.ca_signature_algorithms.len(), config.required_rsa_size), (8, 1024));
         assert_eq!((config.proxy_jump, config.proxy_command, config.ciphers), (None, None, vec![]));
     }
 
@@ -292,6 +311,9 @@ mod tests {
             ("off", No),
         ] {
             assert_eq!(parse(&format!("stricthostkeychecking {value}")).strict_host_key_checking, expected, "{value}");
+        }
+        for (value, expected) in [("true", true), ("yes", true), ("ask", false), ("false", false)] {
+            assert_eq!(parse(&format!("updatehostkeys {value}")).update_host_keys, expected, "{value}");
         }
         for (value, expected) in [
             ("SSH_AUTH_SOCK", IdentityAgent::Environment),

@@ -7,7 +7,9 @@
 pub mod destination;
 pub mod effective_config;
 pub mod known_hosts;
+pub mod revoked_keys;
 pub mod tokens;
 
 mod path_list;
 mod printed;
+mod wire;

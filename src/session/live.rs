@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::commands::{ExecCall, ShellCall};
 use super::{
+    caller::Caller,
     error::SessionError,
     reconnect::{Reconnect, Situation, decide},
     saved::SavedSession,

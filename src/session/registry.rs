@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    caller::Caller,
     error::SessionError,
     live::{CONNECT_LIMIT, LiveSession, Secrets, Surroundings},
     name::SessionName,

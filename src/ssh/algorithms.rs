@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use russh::{Preferred, cipher, compression, kex, keys::Algorithm, mac};
 
 use super::error::SshError;
-use crate::openssh::effective_config::EffectiveConfig;
+use crate::openssh::{effective_config::EffectiveConfig, known_hosts::CERTIFICATE_SUFFIX};
 
 /// Ciphers by speed on a CPU with AES instructions, which is every current one. The configuration says which may be used,
 /// not how fast they are here.
@@ -18,12 +18,14 @@ const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_192_CTR,
 ];
 
-/// The algorithms to offer, those host key types first for which a key of the host is known already (as
-/// `order_hostkeyalgs` of OpenSSH: else a host known by another type of key would look like a new one).
+/// The algorithms to offer, the host key algorithms in the order of `host_key_algorithms`.
+///
+/// russh asks for certificates before plain keys. A certificate that the order puts behind a plain key is not asked for:
+/// a server that has one has its plain key too.
 ///
 /// # Errors
 /// [`SshError::UnsupportedAlgorithms`], naming both lists, where nothing is left of one.
-pub(super) fn preferred(config: &EffectiveConfig, known_key_types: &[&str]) -> Result<Preferred, SshError> {
+pub(super) fn preferred(config: &EffectiveConfig, host_key_algorithms: &[String]) -> Result<Preferred, SshError> {
     let ciphers: Vec<_> = CIPHERS.into_iter().filter(|name| allows(&config.ciphers, name.as_ref())).collect();
     let mut kexes: Vec<_> = if config.kex_algorithms.is_empty() {
         Preferred::DEFAULT.kex.to_vec()
@@ -35,17 +37,19 @@ pub(super) fn preferred(config: &EffectiveConfig, known_key_types: &[&str]) -> R
     } else {
         config.macs.iter().filter_map(|name| mac::Name::try_from(name.as_str()).ok()).collect()
     };
-    let mut keys: Vec<Algorithm> = if config.host_key_algorithms.is_empty() {
-        Preferred::DEFAULT.key.to_vec()
-    } else {
-        config.host_key_algorithms.iter().filter_map(|name| plain_key_algorithm(name)).collect()
-    };
-    keys.sort_by_key(|key| !known_key_types.contains(&key_type(key)));
+    let supported = || host_key_algorithms.iter().filter_map(|name| host_key_algorithm(name));
+    let certificates: Vec<_> = supported().map_while(|(key, certified)| certified.then_some(key)).collect();
+    let keys: Vec<_> = supported().filter_map(|(key, certified)| (!certified).then_some(key)).collect();
     for (option, left, configured, supported) in [
         ("Ciphers", ciphers.len(), &config.ciphers, CIPHERS.map(|name| name.as_ref().to_owned()).join(",")),
         ("KexAlgorithms", kexes.len(), &config.kex_algorithms, join(&Preferred::DEFAULT.kex)),
         ("MACs", macs.len(), &config.macs, join(&Preferred::DEFAULT.mac)),
-        ("HostKeyAlgorithms", keys.len(), &config.host_key_algorithms, join_keys(&Preferred::DEFAULT.key)),
+        (
+            "HostKeyAlgorithms",
+            certificates.len() + keys.len(),
+            &config.host_key_algorithms,
+            join_keys(&Preferred::DEFAULT.key),
+        ),
     ] {
         if left == 0 {
             return Err(SshError::UnsupportedAlgorithms { option, configured: configured.join(","), supported });
@@ -60,24 +64,19 @@ pub(super) fn preferred(config: &EffectiveConfig, known_key_types: &[&str]) -> R
     Ok(Preferred {
         kex: Cow::Owned(kexes),
         key: Cow::Owned(keys),
-        host_key_certificates: Cow::Borrowed(&[]),
+        host_key_certificates: Cow::Owned(certificates),
         cipher: Cow::Owned(ciphers),
         mac: Cow::Owned(macs),
         compression: Cow::Owned(compression.to_vec()),
     })
 }
 
-/// The type of key behind a signature algorithm: both RSA hashes belong to `ssh-rsa` (RFC 8332).
-fn key_type(algorithm: &Algorithm) -> &str {
-    match algorithm {
-        Algorithm::Rsa { .. } => "ssh-rsa",
-        other => other.as_str(),
-    }
-}
-
-fn plain_key_algorithm(name: &str) -> Option<Algorithm> {
-    let algorithm = Algorithm::new(name).ok()?;
-    matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. }).then_some(algorithm)
+/// What signs the key exchange under this name, and whether a certificate comes with it.
+fn host_key_algorithm(name: &str) -> Option<(Algorithm, bool)> {
+    let plain = name.strip_suffix(CERTIFICATE_SUFFIX);
+    let algorithm = Algorithm::new(plain.unwrap_or(name)).ok()?;
+    let supported = matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. });
+    supported.then_some((algorithm, plain.is_some()))
 }
 
 fn allows(configured: &[String], name: &str) -> bool {
@@ -100,10 +99,14 @@ mod tests {
         EffectiveConfig::parse(&format!("hostname h\nuser u\n{text}")).unwrap()
     }
 
+    fn any() -> Vec<String> {
+        vec!["ssh-ed25519".to_owned()]
+    }
+
     #[test]
     fn ciphers_keep_to_the_configuration_and_go_by_speed() {
         let preferred =
-            preferred(&config("ciphers chacha20-poly1305@openssh.com,umac,aes128-gcm@openssh.com"), &[]).unwrap();
+            preferred(&config("ciphers chacha20-poly1305@openssh.com,umac,aes128-gcm@openssh.com"), &any()).unwrap();
         assert_eq!(join(&preferred.cipher), "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com");
     }
 
@@ -111,7 +114,7 @@ mod tests {
     fn key_exchange_keeps_the_configured_order_and_always_offers_strict_kex() {
         let preferred = preferred(
             &config("kexalgorithms sntrup761x25519-sha512,diffie-hellman-group14-sha256,curve25519-sha256"),
-            &[],
+            &any(),
         );
         assert_eq!(
             join(&preferred.unwrap().kex),
@@ -120,16 +123,31 @@ mod tests {
     }
 
     #[test]
-    fn host_key_types_that_are_known_come_first() {
-        let text = "hostkeyalgorithms ssh-ed25519-cert-v01@openssh.com,ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256";
-        let order = |known: &[&str]| join_keys(&preferred(&config(text), known).unwrap().key);
-        assert_eq!(order(&[]), "ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256");
-        assert_eq!(order(&["ssh-rsa"]), "rsa-sha2-512,rsa-sha2-256,ssh-ed25519,ecdsa-sha2-nistp256");
+    fn host_keys_are_asked_for_in_order_and_certificates_where_they_come_first() {
+        for (order, certificates, keys) in [
+            (
+                "ssh-ed25519-cert-v01@openssh.com,rsa-sha2-256-cert-v01@openssh.com,ecdsa-sha2-nistp256,ssh-ed25519",
+                "ssh-ed25519-cert-v01@openssh.com,rsa-sha2-256-cert-v01@openssh.com",
+                "ecdsa-sha2-nistp256,ssh-ed25519",
+            ),
+            (
+                "sk-ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp384-cert-v01@openssh.com,rsa-sha2-512,\
+                 sk-ssh-ed25519@openssh.com,ssh-ed25519-cert-v01@openssh.com,ssh-rsa",
+                "ecdsa-sha2-nistp384-cert-v01@openssh.com",
+                "rsa-sha2-512,ssh-rsa",
+            ),
+            ("rsa-sha2-512-cert-v01@openssh.com", "rsa-sha2-512-cert-v01@openssh.com", ""),
+        ] {
+            let order: Vec<String> = order.split(',').map(str::to_owned).collect();
+            let preferred = preferred(&config(""), &order).unwrap();
+            let asked: Vec<_> = preferred.host_key_certificates.iter().map(Algorithm::to_certificate_type).collect();
+            assert_eq!((asked.join(","), join_keys(&preferred.key)), (certificates.to_owned(), keys.to_owned()));
+        }
     }
 
     #[test]
     fn nothing_in_common_names_both_lists() {
-        let error = preferred(&config("ciphers 3des-cbc"), &[]).unwrap_err().to_string();
+        let error = preferred(&config("ciphers 3des-cbc"), &any()).unwrap_err().to_string();
         assert!(error.contains("3des-cbc") && error.contains("aes128-gcm@openssh.com"), "{error}");
     }
 }

@@ -21,7 +21,7 @@ use super::{
     dial::dial,
     error::SshError,
     handler::{ClientHandler, Learned},
-    host_key::HostKeyCheck,
+    host_key::{self, HostKeyCheck},
     proxy::{self, ProxyProcess},
     resolve::{Target, resolve},
 };
@@ -102,10 +102,8 @@ impl Connection {
         let after = deadline.saturating_duration_since(Instant::now());
         let config = resolve(target, after).await?;
         let typed = target.destination.as_str();
-        let check = HostKeyCheck::load(&config, target)?;
-        let preferred = algorithms::preferred(&config, &check.known_key_types())?;
-        let learned = Arc::new(Learned::default());
-        let handler = ClientHandler { check, learned: Arc::clone(&learned), _over: learned.over.clone().drop_guard() };
+        let mut check = HostKeyCheck::load(&config, target)?;
+        let preferred = algorithms::preferred(&config, check.algorithms())?;
         let ssh = Arc::new(client::Config {
             client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
             window_size: WINDOW,
@@ -131,7 +129,16 @@ impl Connection {
         } else {
             let dialled = dial(&config, beside.and_then(|first| first.address), deadline).await?;
             address = dialled.peer_address();
+            check.address = address.map(|address| address.ip());
             Either::Right(Either::Right(dialled))
+        };
+        let (check, learned) = (Arc::new(check), Arc::new(Learned::default()));
+        let (announce, announced) = oneshot::channel();
+        let handler = ClientHandler {
+            check: Arc::clone(&check),
+            learned: Arc::clone(&learned),
+            announced: Some(announce),
+            _over: learned.over.clone().drop_guard(),
         };
         let mut handle = match timeout_at(deadline, client::connect_stream(ssh, stream, handler)).await {
             Ok(Ok(handle)) => handle,
@@ -155,7 +162,17 @@ impl Connection {
             connected_at: SystemTime::now(),
             notice: accepted.notice,
         };
-        Ok(Arc::new(Self { handle, learned, address, peer, hop, _proxy: proxy }))
+        let connection = Arc::new(Self { handle, learned, address, peer, hop, _proxy: proxy });
+        if accepted.may_update {
+            let connection = Arc::downgrade(&connection);
+            tokio::spawn(async move {
+                let Ok(keys) = announced.await else { return };
+                if let Some(connection) = connection.upgrade() {
+                    host_key::update(&check, &connection.handle, keys).await;
+                }
+            });
+        }
+        Ok(connection)
     }
 
     /// Whether the transport has ended.

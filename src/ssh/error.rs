@@ -208,13 +208,13 @@ pub enum HostKeyError {
         key_type: String,
         /// `SHA256:…`.
         fingerprint: String,
-        /// `yes` or `ask`.
-        policy: &'static str,
+        /// `yes` or `ask`, and why a certificate that came with the key was not enough.
+        policy: Box<str>,
     },
-    /// The host is known by another key of this type.
+    /// The host is known by other keys.
     #[error(
-        "THE HOST KEY OF {host} HAS CHANGED: it now shows {key_type} {fingerprint}, but {file} line {line} has another \
-         key. Someone may be intercepting the connection, or the host was reinstalled"
+        "THE HOST KEY OF {host} HAS CHANGED: it now shows {key_type} {fingerprint}. Offending {offending}. Someone may be \
+         intercepting the connection, or the host was reinstalled"
     )]
     Changed {
         /// The name looked up.
@@ -225,11 +225,11 @@ pub enum HostKeyError {
         fingerprint: String,
         /// The `known_hosts` file with the other key.
         file: String,
-        /// The line there, from 1.
-        line: usize,
+        /// `TYPE key in FILE:LINE (FINGERPRINT)`, and why a certificate that came with the key was not enough.
+        offending: Box<str>,
     },
-    /// The key is marked `@revoked`.
-    #[error("the host key {key_type} {fingerprint} of {host} is marked @revoked in {file} line {line}")]
+    /// The key, or the authority that signed its certificate, is revoked.
+    #[error("the host key {key_type} {fingerprint} of {host} is REVOKED: {place}")]
     Revoked {
         /// The name looked up.
         host: String,
@@ -237,21 +237,19 @@ pub enum HostKeyError {
         key_type: String,
         /// Its fingerprint.
         fingerprint: String,
-        /// The `known_hosts` file.
-        file: String,
-        /// The line there, from 1.
-        line: usize,
+        /// What revokes it: `@revoked in FILE:LINE`, or where in a file of `RevokedHostKeys`.
+        place: String,
     },
-    /// A `known_hosts` file exists and cannot be read: whether the key is revoked or changed cannot be known.
+    /// A file of known or revoked keys cannot be read: whether the key is revoked or changed cannot be known.
     #[error("{file} cannot be read: {message}")]
     Unreadable {
-        /// The `known_hosts` file.
+        /// The file.
         file: String,
         /// What the system said.
         message: String,
     },
-    /// The server's key cannot be encoded, or is a certificate, which was not asked for.
-    #[error("the server showed a host key that cannot be checked: {0}")]
+    /// The server's key is broken or of a kind that the configuration does not allow.
+    #[error("the server showed a host key that cannot be used: {0}")]
     Unusable(String),
 }
 

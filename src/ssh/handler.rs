@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use russh::{
-    client::{self, DisconnectReason},
-    keys::PublicKeyOrCertificate,
+    client::{self, DisconnectReason, Session},
+    keys::{PublicKey, PublicKeyOrCertificate},
 };
-
+use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    error::{HostKeyError, SshError},
+    error::SshError,
     host_key::{Accepted, HostKeyCheck},
 };
 
@@ -33,8 +33,10 @@ impl Learned {
 }
 
 pub(super) struct ClientHandler {
-    pub(super) check: HostKeyCheck,
+    pub(super) check: Arc<HostKeyCheck>,
     pub(super) learned: Arc<Learned>,
+    /// Takes the host keys that the server says it has.
+    pub(super) announced: Option<oneshot::Sender<Vec<PublicKey>>>,
     /// russh drops its handler when the connection ends, and this says so.
     pub(super) _over: DropGuard,
 }
@@ -43,12 +45,17 @@ impl client::Handler for ClientHandler {
     type Error = SshError;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, SshError> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else {
-            return Err(HostKeyError::Unusable("a certificate, which was not asked for".into()).into());
-        };
-        let accepted = self.check.decide(key)?;
+        let accepted = self.check.decide(shown)?;
         let _ = self.learned.host_key.set(accepted);
         Ok(true)
+    }
+
+    async fn openssh_ext_host_keys_announced(&mut self, keys: Vec<PublicKey>, _: &mut Session) -> Result<(), SshError> {
+        // The first announcement alone counts. To wait here for the proofs would keep them from being read.
+        if let Some(take) = self.announced.take() {
+            let _ = take.send(keys);
+        }
+        Ok(())
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {

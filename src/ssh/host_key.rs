@@ -1,14 +1,20 @@
-//! Decides about the server's host key: reads the `known_hosts` files that the configuration names, asks the pure
-//! [`verdict`], applies `StrictHostKeyChecking`, and saves what is accepted.
+//! Decides about the server's host key: reads the files that the configuration names, asks the pure [`verdict`] and
+//! [`authority`], applies `StrictHostKeyChecking`, and saves what is accepted.
+
+mod address;
+mod save;
+mod update;
+
+pub(super) use update::update;
 
 use std::{
     env, fs, io,
-    io::{Read as _, Write as _},
+    net::IpAddr,
     path::Path,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use russh::keys::{PublicKey, PublicKeyBase64 as _};
+use russh::keys::{HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
 
 use super::{
     error::{HostKeyError, SshError},
@@ -17,19 +23,35 @@ use super::{
 };
 use crate::openssh::{
     effective_config::{EffectiveConfig, StrictHostKeyChecking, split_paths, with_program_data},
-    known_hosts::{HostKey, HostName, KnownHostsFile, Verdict, fingerprint, known_key_types, render_line, verdict},
+    known_hosts::{
+        Authority, CERTIFICATE_SUFFIX, HostCertificate, HostKey, HostName, KnownHostsFile, Verdict, authority,
+        fingerprint, order_algorithms, plain_key_type, verdict,
+    },
+    revoked_keys::RevokedKeys,
 };
 
 /// Everything that decides about the key of one host, read before it is contacted.
 pub(super) struct HostKeyCheck {
     host: HostName,
+    /// What a certificate must name: the host without its port, or `HostKeyAlias`.
+    principal: String,
     destination: String,
+    /// The paths of `UserKnownHostsFile`. The first is where a newly accepted key is saved.
+    user_files: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
-    /// Where a newly accepted key is saved: the first user file.
-    save_to: Option<String>,
+    /// OpenSSH refuses an unknown host that it could not record, whatever `StrictHostKeyChecking` says.
+    recordable: bool,
     policy: StrictHostKeyChecking,
     hash_names: bool,
-    revoked: Option<(String, Vec<u8>)>,
+    update: bool,
+    revoked: Vec<(String, RevokedKeys)>,
+    algorithms: Vec<String>,
+    ca_signature_algorithms: Vec<String>,
+    smallest_rsa: u32,
+    /// `CheckHostIP` and `NoHostAuthenticationForLocalhost`.
+    by_address: address::Rules,
+    /// The address that was dialled; none through a proxy.
+    pub(super) address: Option<IpAddr>,
 }
 
 /// How a host key came to be accepted.
@@ -41,159 +63,209 @@ pub(super) struct Accepted {
     pub(super) no_passwords: bool,
     /// What the person should know.
     pub(super) notice: Option<String>,
+    /// Whether the server may say which other keys it has (`UpdateHostKeys`): it showed one that the person's own files
+    /// list under its full name.
+    pub(super) may_update: bool,
 }
+
+/// A host name with one of these would stand for other hosts too, or for none.
+const UNRECORDED: [char; 10] = ['@', '?', '*', '#', '[', ']', '|', '\'', '"', '\\'];
+/// The shortest RSA key that OpenSSH reads at all, in bits.
+const SMALLEST_RSA: u32 = 1024;
 
 impl HostKeyCheck {
     /// Reads `UserKnownHostsFile`, `GlobalKnownHostsFile` and `RevokedHostKeys`. A missing `known_hosts` file is empty.
     ///
     /// # Errors
-    /// A file that exists and cannot be read, and a `RevokedHostKeys` file that is missing or binary (a KRL).
+    /// A file that exists and cannot be read, and a `RevokedHostKeys` file that is missing or not understood.
     pub(super) fn load(config: &EffectiveConfig, target: &Target) -> Result<Self, SshError> {
         let typed = target.destination.as_str();
         let host = match &config.host_key_alias {
             Some(alias) => HostName::alias(alias),
             None => HostName::new(&config.host_name, config.port),
         };
-        let exists = |path: &str| Path::new(path).exists();
-        let user =
-            expand_all("UserKnownHostsFile", &split_paths(&config.user_known_hosts_files, exists), config, typed)?;
+        let user = expand_all("UserKnownHostsFile", &config.user_known_hosts_files, config, typed)?;
         let global = with_program_data(&config.global_known_hosts_files, env::var("ProgramData").ok().as_deref());
-        let global = expand_all("GlobalKnownHostsFile", &split_paths(&global, exists), config, typed)?;
-        let save_to = user.first().cloned();
+        let global = expand_all("GlobalKnownHostsFile", &global, config, typed)?;
         let mut files = Vec::new();
-        for path in user.into_iter().chain(global) {
-            match fs::read(&path) {
-                Ok(text) => files.push((path, text)),
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-                Err(error) => return Err(HostKeyError::Unreadable { file: path, message: error.to_string() }.into()),
+        for path in user.iter().cloned().chain(global) {
+            if let Some(text) = read(&path)? {
+                files.push((path, text));
             }
         }
-        let revoked = config.revoked_host_keys.as_ref().map(|path| read_revoked(path, config, typed)).transpose()?;
-        let (policy, hash_names) = (config.strict_host_key_checking, config.hash_known_hosts);
-        let destination = target.arguments();
-        Ok(Self { host, destination, files, save_to, policy, hash_names, revoked })
+        let revoked =
+            expand_all("RevokedHostKeys", config.revoked_host_keys.as_deref().unwrap_or_default(), config, typed)?;
+        let view: Vec<_> = files.iter().map(|(path, text)| KnownHostsFile { path, text }).collect();
+        let algorithms = order_algorithms(&config.host_key_algorithms, &view, &host);
+        Ok(Self {
+            principal: config.host_key_alias.clone().unwrap_or_else(|| config.host_name.clone()),
+            destination: target.arguments(),
+            recordable: !user.is_empty() && !config.host_name.contains(UNRECORDED),
+            user_files: user,
+            policy: config.strict_host_key_checking,
+            hash_names: config.hash_known_hosts,
+            update: config.update_host_keys,
+            revoked: revoked.into_iter().map(read_revoked).collect::<Result<_, _>>()?,
+            ca_signature_algorithms: config.ca_signature_algorithms.clone(),
+            smallest_rsa: config.required_rsa_size.max(SMALLEST_RSA),
+            by_address: address::Rules::new(config),
+            address: None,
+            algorithms,
+            host,
+            files,
+        })
     }
 
-    /// The types of the keys that are known for this host.
-    pub(super) fn known_key_types(&self) -> Vec<&'static str> {
-        known_key_types(&self.view(), &self.host)
+    /// The host key algorithms to ask for, best first: `HostKeyAlgorithms`, those first by which the host is known.
+    pub(super) fn algorithms(&self) -> &[String] {
+        &self.algorithms
     }
 
     /// Accepts the key, or says why not.
     ///
     /// # Errors
     /// [`HostKeyError`] wherever OpenSSH would end the connection, or would have to ask.
-    pub(super) fn decide(&self, shown: &PublicKey) -> Result<Accepted, HostKeyError> {
-        let blob = shown.public_key_bytes();
-        let key_type = shown.algorithm().to_string();
-        let fingerprint = fingerprint(&blob);
-        let host = self.host.as_str().to_owned();
-        let key = HostKey::parse(&blob).ok_or_else(|| HostKeyError::Unusable(key_type.clone()))?;
-        if let Some((file, line)) = self.revoked_line(&blob) {
-            return Err(HostKeyError::Revoked { host, key_type, fingerprint, file, line });
+    pub(super) fn decide(&self, shown: &PublicKeyOrCertificate) -> Result<Accepted, HostKeyError> {
+        let (key, certificate) = parse(shown)?;
+        let fingerprint = fingerprint(key.blob());
+        let revoked = |place| HostKeyError::Revoked {
+            host: self.host.as_str().to_owned(),
+            key_type: key.key_type().to_owned(),
+            fingerprint: fingerprint.clone(),
+            place,
+        };
+        if let Some(bits) = key.rsa_bits().filter(|bits| *bits < self.smallest_rsa) {
+            let smallest = self.smallest_rsa;
+            return Err(HostKeyError::Unusable(format!("an RSA key of {bits} bits; the least is {smallest}")));
         }
-        let accepted = |notice| Ok(Accepted { fingerprint: fingerprint.clone(), no_passwords: false, notice });
-        match verdict(&self.view(), &self.host, &key) {
-            Verdict::Trusted { .. } => accepted(None),
-            Verdict::Revoked { file, line } => Err(HostKeyError::Revoked { host, key_type, fingerprint, file, line }),
-            Verdict::Unknown => match self.policy {
-                StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No => {
-                    accepted(Some(self.save(&key, &fingerprint)))
-                }
-                StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => Err(HostKeyError::Unknown {
-                    host,
-                    destination: self.destination.clone(),
-                    key_type,
-                    fingerprint,
-                    policy: if self.policy == StrictHostKeyChecking::Yes { "yes" } else { "ask" },
-                }),
-            },
-            Verdict::Changed { file, line, .. } if self.policy == StrictHostKeyChecking::No => Ok(Accepted {
-                fingerprint,
-                no_passwords: true,
-                notice: Some(format!(
-                    "the host key has changed ({file} line {line} has another); StrictHostKeyChecking is no, so the \
-                     connection goes on, without passwords"
-                )),
-            }),
-            Verdict::Changed { file, line, .. } => {
-                Err(HostKeyError::Changed { host, key_type, fingerprint, file, line })
+        for (file, keys) in &self.revoked {
+            if let Some(reason) = keys.reason(&key, certificate.as_ref()) {
+                return Err(revoked(format!("{reason} of {file} (RevokedHostKeys)")));
             }
         }
+        if self.is_exempt() {
+            return Ok(Accepted { fingerprint, ..Accepted::default() });
+        }
+        let Some(certificate) = certificate else { return self.decide_plain(&key, "") };
+        let fault = match authority(&self.view(), &self.host, &certificate) {
+            Authority::Revoked { file, line } => return Err(revoked(format!("@revoked in {file}:{line}"))),
+            Authority::Listed { file, line } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let fault = certificate.fault(&self.principal, now, &self.ca_signature_algorithms);
+                let Some(fault) = fault else { return Ok(Accepted { fingerprint, ..Accepted::default() }) };
+                format!("{fault} (its authority is in {file}:{line})")
+            }
+            Authority::Unlisted => "no @cert-authority line lists its authority for this host".to_owned(),
+        };
+        // As OpenSSH does: without its certificate the key is one like any other.
+        self.decide_plain(&key, &format!("; its certificate was not accepted: {fault}"))
+    }
+
+    /// Judges the key by itself; `fault` says what was wrong with its certificate, if there was one.
+    fn decide_plain(&self, key: &HostKey, fault: &str) -> Result<Accepted, HostKeyError> {
+        let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
+        let shown = fingerprint(key.blob());
+        if !self.allows(key) {
+            return Err(HostKeyError::Unusable(format!("HostKeyAlgorithms does not allow {key_type}{fault}")));
+        }
+        match verdict(&self.view(), &self.host, key) {
+            Verdict::Trusted { file, without_port, .. } => Ok(Accepted {
+                notice: self.check_address(key, true)?,
+                fingerprint: shown,
+                may_update: self.update && !without_port && self.user_files.contains(&file),
+                ..Accepted::default()
+            }),
+            Verdict::Revoked { file, line } => {
+                let place = format!("@revoked in {file}:{line}");
+                Err(HostKeyError::Revoked { host, key_type, fingerprint: shown, place })
+            }
+            Verdict::Unknown => {
+                let policy = match self.policy {
+                    StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No if self.recordable => {
+                        let saved = self.check_address(key, false)?;
+                        let notice = Some(saved.unwrap_or_else(|| self.save(&self.host, None, key)));
+                        return Ok(Accepted { fingerprint: shown, notice, ..Accepted::default() });
+                    }
+                    StrictHostKeyChecking::Yes => "yes",
+                    StrictHostKeyChecking::Ask => "ask",
+                    StrictHostKeyChecking::AcceptNew => "accept-new, but it cannot be recorded",
+                    StrictHostKeyChecking::No => "no, but it cannot be recorded",
+                };
+                let (destination, policy) = (self.destination.clone(), format!("{policy}{fault}").into());
+                Err(HostKeyError::Unknown { host, destination, key_type, fingerprint: shown, policy })
+            }
+            Verdict::Changed { file, line, key_type: listed, fingerprint } => {
+                let offending = format!("{listed} key in {file}:{line} ({fingerprint}){fault}");
+                if self.policy == StrictHostKeyChecking::No {
+                    let notice = format!(
+                        "the host key has changed (offending {offending}); StrictHostKeyChecking is no, so the \
+                         connection goes on, without passwords"
+                    );
+                    let (notice, may_update) = (Some(notice), false);
+                    return Ok(Accepted { fingerprint: shown, no_passwords: true, notice, may_update });
+                }
+                Err(HostKeyError::Changed { host, key_type, fingerprint: shown, file, offending: offending.into() })
+            }
+        }
+    }
+
+    /// Whether `HostKeyAlgorithms` allows a plain key of this type.
+    fn allows(&self, key: &HostKey) -> bool {
+        let plain = |name: &String| !name.ends_with(CERTIFICATE_SUFFIX) && plain_key_type(name) == Some(key.key_type());
+        self.algorithms.iter().any(plain)
     }
 
     fn view(&self) -> Vec<KnownHostsFile<'_>> {
         self.files.iter().map(|(path, text)| KnownHostsFile { path, text }).collect()
     }
+}
 
-    /// Where the key stands in `RevokedHostKeys`: one public key a line, with or without options before it.
-    fn revoked_line(&self, blob: &[u8]) -> Option<(String, usize)> {
-        let (path, text) = self.revoked.as_ref()?;
-        let encoded = BASE64_STANDARD.encode(blob);
-        let line = String::from_utf8_lossy(text).lines().position(|line| {
-            !line.trim_start().starts_with('#') && line.split_whitespace().any(|field| field == encoded)
-        })?;
-        Some((path.clone(), line + 1))
-    }
-
-    /// Appends the key to the first user file and says so; a file that cannot be written is said too, as in OpenSSH.
-    fn save(&self, key: &HostKey, fingerprint: &str) -> String {
-        let new = format!("the host key {fingerprint} of {} was new and has been accepted", self.host.as_str());
-        let Some(path) = &self.save_to else { return format!("{new}; no UserKnownHostsFile to save it in") };
-        match self.append(path, key) {
-            Ok(()) => format!("{new} and saved in {path}"),
-            Err(error) => format!("{new}, but {path} could not be written: {error}"),
+/// The key that a server showed, and its certificate once that is known to be whole and signed by whom it says.
+fn parse(shown: &PublicKeyOrCertificate) -> Result<(HostKey, Option<HostCertificate>), HostKeyError> {
+    let broken = || HostKeyError::Unusable("it is broken or of an unknown type".to_owned());
+    match shown {
+        PublicKeyOrCertificate::PublicKey { key, .. } => {
+            let key = HostKey::parse(&key.public_key_bytes()).ok_or_else(broken)?;
+            Ok((key, None))
         }
-    }
-
-    fn append(&self, path: &str, key: &HostKey) -> io::Result<()> {
-        let salt = if self.hash_names {
-            let mut salt = [0; 20];
-            getrandom::fill(&mut salt).map_err(io::Error::other)?;
-            Some(salt)
-        } else {
-            None
-        };
-        let line = render_line(&self.host, salt, key).ok_or(io::ErrorKind::InvalidInput)?;
-        if let Some(folder) = Path::new(path).parent() {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(folder)?;
+        PublicKeyOrCertificate::Certificate(certificate) => {
+            // At a time at which it is valid: whether that is now is another question.
+            let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
+            certificate
+                .validate_at(certificate.valid_after(), [&signer])
+                .map_err(|_| HostKeyError::Unusable("its certificate has no good signature".to_owned()))?;
+            let blob = certificate.to_bytes().map_err(|_| broken())?;
+            let certificate = HostCertificate::parse(&blob).ok_or_else(broken)?;
+            Ok((certificate.key.clone(), Some(certificate)))
         }
-        let mut options = fs::OpenOptions::new();
-        options.append(true).read(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        file.lock()?;
-        // Through the same handle: on Windows the lock holds off all others, of this process too.
-        let mut before = Vec::new();
-        file.read_to_end(&mut before)?;
-        let newline = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
-        file.write_all(format!("{newline}{line}\n").as_bytes())
     }
 }
 
+/// The paths that an option lists on one line, expanded.
 fn expand_all(
     option: &'static str,
-    paths: &[String],
+    printed: &str,
     config: &EffectiveConfig,
     typed: &str,
 ) -> Result<Vec<String>, SshError> {
+    let paths = split_paths(printed, |path| Path::new(path).exists());
     paths.iter().filter(|path| *path != "none").map(|path| expand_path(option, path, config, typed)).collect()
 }
 
-/// OpenSSH refuses every host while this file is missing; so do we, and while it is in a form we cannot read.
-fn read_revoked(path: &str, config: &EffectiveConfig, typed: &str) -> Result<(String, Vec<u8>), SshError> {
-    let path = expand_path("RevokedHostKeys", path, config, typed)?;
-    match fs::read(&path) {
-        Ok(text) if text.starts_with(b"SSHKRL\n\0") => Err(SshError::Unsupported {
-            option: "RevokedHostKeys",
-            value: format!("{path} (a binary key revocation list)"),
-        }),
-        Ok(text) => Ok((path, text)),
-        Err(error) => Err(HostKeyError::Unreadable { file: path, message: error.to_string() }.into()),
+/// `None` for a file that does not exist.
+fn read(path: &str) -> Result<Option<Vec<u8>>, HostKeyError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(HostKeyError::Unreadable { file: path.to_owned(), message: error.to_string() }),
+    }
+}
+
+/// OpenSSH refuses every host while this file is missing or broken.
+fn read_revoked(path: String) -> Result<(String, RevokedKeys), HostKeyError> {
+    let bytes = fs::read(&path).map_err(|error| error.to_string());
+    match bytes.and_then(|bytes| RevokedKeys::parse(&bytes).map_err(|error| error.to_string())) {
+        Ok(keys) => Ok((path, keys)),
+        Err(message) => Err(HostKeyError::Unreadable { file: path, message }),
     }
 }

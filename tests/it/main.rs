@@ -12,6 +12,7 @@ mod asking;
 mod channels;
 mod commands;
 mod exec;
+mod host_keys;
 mod names;
 mod protocol;
 mod proxy;

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use super::super::wire::{Reader, string};
+
 /// A plain public key (no certificate) in the encoding of RFC 4253, section 6.6, of a type that may stand in
 /// `known_hosts`. Two keys are equal when their encodings are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,24 +19,30 @@ impl HostKey {
     /// `None` for a certificate, an unknown type or a broken encoding, all of which match no line.
     #[must_use]
     pub fn parse(blob: &[u8]) -> Option<Self> {
-        let mut fields = Vec::new();
-        let mut rest = blob;
-        while !rest.is_empty() {
-            let (length, after) = rest.split_first_chunk::<4>()?;
-            let (field, after) = after.split_at_checked(u32::from_be_bytes(*length).try_into().ok()?)?;
-            fields.push(field);
-            rest = after;
-        }
-        let (name, fields) = fields.split_first()?;
-        let key_type = *KEY_TYPES.iter().find(|known| known.as_bytes() == *name)?;
-        let complete = match (key_type, fields) {
-            ("ssh-ed25519", [key]) | ("sk-ssh-ed25519@openssh.com", [key, _]) => key.len() == 32,
-            ("ssh-rsa", [_, _]) | ("ssh-dss", [_, _, _, _]) => true,
-            ("sk-ecdsa-sha2-nistp256@openssh.com", [curve, _, _]) => *curve == b"nistp256",
-            (ecdsa, [curve, _]) => ecdsa.strip_prefix("ecdsa-sha2-").is_some_and(|name| name.as_bytes() == *curve),
-            _ => false,
+        let mut reader = Reader::new(blob);
+        let name = reader.string()?;
+        let key_type = *KEY_TYPES.iter().find(|known| known.as_bytes() == name)?;
+        let key = Self::of_fields(key_type, &mut reader)?;
+        reader.is_empty().then_some(key)
+    }
+
+    /// Reads the fields of a key of this type, which follow its name in a key and its nonce in a certificate.
+    pub(super) fn of_fields(key_type: &'static str, reader: &mut Reader<'_>) -> Option<Self> {
+        let start = *reader;
+        let first = reader.string()?;
+        let (more, complete) = match key_type {
+            "ssh-ed25519" => (0, first.len() == 32),
+            "sk-ssh-ed25519@openssh.com" => (1, first.len() == 32),
+            "ssh-rsa" => (1, true),
+            "ssh-dss" => (3, true),
+            "sk-ecdsa-sha2-nistp256@openssh.com" => (2, first == b"nistp256"),
+            ecdsa => (1, ecdsa.strip_prefix("ecdsa-sha2-").is_some_and(|curve| curve.as_bytes() == first)),
         };
-        complete.then(|| Self { key_type, blob: blob.to_vec() })
+        for _ in 0..more {
+            reader.string()?;
+        }
+        let blob = [&string(key_type.as_bytes()), reader.since(start)].concat();
+        complete.then_some(Self { key_type, blob })
     }
 
     /// The key type inside the blob, such as `ssh-ed25519`. An RSA key is `ssh-rsa`, whatever the signature.
@@ -43,12 +51,53 @@ impl HostKey {
         self.key_type
     }
 
+    /// The type as `ssh` names it in its messages, such as `ED25519` or `ECDSA`.
+    #[must_use]
+    pub fn short_type(&self) -> &'static str {
+        match self.key_type {
+            "ssh-ed25519" => "ED25519",
+            "sk-ssh-ed25519@openssh.com" => "ED25519-SK",
+            "sk-ecdsa-sha2-nistp256@openssh.com" => "ECDSA-SK",
+            "ssh-rsa" => "RSA",
+            "ssh-dss" => "DSA",
+            _ => "ECDSA",
+        }
+    }
+
     /// The encoded key.
     #[must_use]
     pub fn blob(&self) -> &[u8] {
         &self.blob
     }
+
+    /// The length of an RSA modulus in bits, for `RequiredRSASize`; `None` for other types.
+    #[must_use]
+    pub fn rsa_bits(&self) -> Option<u32> {
+        let mut reader = Reader::new(&self.blob);
+        let (name, _exponent, modulus) = (reader.string()?, reader.string()?, reader.string()?);
+        let start = modulus.iter().position(|byte| *byte != 0).unwrap_or(modulus.len());
+        let (_, modulus) = modulus.split_at(start);
+        let unused = modulus.first().map_or(0, |byte| byte.leading_zeros());
+        let bytes = u32::try_from(modulus.len()).ok()?;
+        (name == b"ssh-rsa").then(|| bytes.saturating_mul(8).saturating_sub(unused))
+    }
 }
+
+/// The type of the plain key behind a key type, a signature algorithm or a certificate algorithm, such as `ssh-rsa`
+/// behind `rsa-sha2-512-cert-v01@openssh.com`. `None` for what is not known.
+#[must_use]
+pub fn plain_key_type(algorithm: &str) -> Option<&'static str> {
+    let plain = match algorithm.strip_suffix(CERTIFICATE_SUFFIX) {
+        Some(security_key) if security_key.starts_with("sk-") => format!("{security_key}@openssh.com"),
+        Some(plain) => plain.to_owned(),
+        None => algorithm.to_owned(),
+    };
+    let plain = if matches!(plain.as_str(), "rsa-sha2-256" | "rsa-sha2-512") { "ssh-rsa" } else { plain.as_str() };
+    KEY_TYPES.into_iter().find(|known| *known == plain)
+}
+
+/// How the names of certificate types and algorithms end (OpenSSH's `PROTOCOL.certkeys`).
+pub const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
 
 /// The fingerprint of an encoded public key as `ssh` and `ssh-keygen -l` print it: `SHA256:` and unpadded base64.
 #[must_use]
@@ -76,8 +125,7 @@ mod tests {
     use super::*;
 
     fn blob(fields: &[&[u8]]) -> Vec<u8> {
-        let encode = |field: &&[u8]| [&u32::try_from(field.len()).unwrap().to_be_bytes()[..], field].concat();
-        fields.iter().flat_map(encode).collect()
+        fields.iter().flat_map(|field| string(field)).collect()
     }
 
     #[test]
@@ -110,6 +158,34 @@ mod tests {
             assert_eq!(HostKey::parse(&whole[..length]), None, "{length}");
         }
         assert_eq!(HostKey::parse(&whole).unwrap().blob(), whole);
+    }
+
+    #[test]
+    fn the_size_of_an_rsa_key_is_that_of_its_modulus() {
+        for (modulus, bits) in
+            [(&[0, 0x80, 0][..], Some(16)), (&[0x01, 0xff], Some(9)), (&[0x7f], Some(7)), (&[], Some(0))]
+        {
+            let key = HostKey::parse(&blob(&[b"ssh-rsa", &[1, 0, 1], modulus])).unwrap();
+            assert_eq!(key.rsa_bits(), bits, "{modulus:?}");
+        }
+        assert_eq!(HostKey::parse(&blob(&[b"ssh-dss", b"p", b"q", b"g", b"y"])).unwrap().rsa_bits(), None);
+    }
+
+    #[test]
+    fn every_algorithm_has_the_type_of_its_plain_key() {
+        for (algorithm, plain) in [
+            ("ssh-ed25519", Some("ssh-ed25519")),
+            ("ssh-ed25519-cert-v01@openssh.com", Some("ssh-ed25519")),
+            ("ecdsa-sha2-nistp521-cert-v01@openssh.com", Some("ecdsa-sha2-nistp521")),
+            ("rsa-sha2-256", Some("ssh-rsa")),
+            ("rsa-sha2-512-cert-v01@openssh.com", Some("ssh-rsa")),
+            ("ssh-rsa-cert-v01@openssh.com", Some("ssh-rsa")),
+            ("sk-ssh-ed25519@openssh.com", Some("sk-ssh-ed25519@openssh.com")),
+            ("sk-ecdsa-sha2-nistp256-cert-v01@openssh.com", Some("sk-ecdsa-sha2-nistp256@openssh.com")),
+            ("ssh-foo", None),
+        ] {
+            assert_eq!(plain_key_type(algorithm), plain, "{algorithm}");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn listed(hosts: &[u8], name: &str) -> bool {
         if pattern.len() >= PATTERN_LIMIT {
             return false;
         }
-        if glob(pattern, name.as_bytes()) {
+        if glob(pattern, name.as_bytes(), Case::Folded) {
             if negated {
                 return false;
             }
@@ -87,9 +87,17 @@ fn listed(hosts: &[u8], name: &str) -> bool {
     found
 }
 
-/// Shell-like match of `*` and `?`, ASCII letters of the pattern in either case. Only the last `*` is ever
-/// tried again, so that the time is at most the product of the two lengths.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether the ASCII letters of a pattern stand for both cases: in host fields they do, in principals they do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Case {
+    Exact,
+    Folded,
+}
+
+/// Shell-like match of `*` and `?`. Only the last `*` is ever tried again, so that the time is at most the product of
+/// the two lengths.
+pub(super) fn glob(pattern: &[u8], text: &[u8], case: Case) -> bool {
+    let same = |a: u8, b: u8| a == b || case == Case::Folded && a.eq_ignore_ascii_case(&b);
     let (mut p, mut t) = (0, 0);
     let mut star = None;
     loop {
@@ -98,7 +106,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
                 p += 1;
                 star = Some((p, t));
             }
-            (Some(wanted), Some(byte)) if *wanted == b'?' || wanted.eq_ignore_ascii_case(byte) => {
+            (Some(wanted), Some(byte)) if *wanted == b'?' || same(*wanted, *byte) => {
                 p += 1;
                 t += 1;
             }

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::host_key::HostKey;
+use super::certificate::HostCertificate;
+use super::host_key::{CERTIFICATE_SUFFIX, HostKey, plain_key_type};
 use super::host_pattern::stands_for;
 
 /// A well-formed line that stands for the host asked about.
@@ -12,7 +13,10 @@ pub(super) struct Line {
     /// Counted from 1, comments and blank lines included, as `ssh` counts in its messages.
     pub(super) number: usize,
     pub(super) marker: Marker,
+    /// Of a certificate, which may stand here too, the key that it is for.
     pub(super) key: HostKey,
+    /// Whether it is a certificate, which is no host's plain key.
+    pub(super) certified: bool,
 }
 
 /// The first field of a line, when it begins with `@`.
@@ -29,12 +33,14 @@ pub(super) enum Marker {
 /// The lines of `text` that stand for `name`. Comments, blank lines and broken lines are skipped.
 pub(super) fn lines_for<'a>(text: &'a [u8], name: &'a str) -> impl Iterator<Item = Line> + 'a {
     text.split(|byte| *byte == b'\n').zip(1..).filter_map(move |(line, number)| {
-        let (marker, key) = parse(line, name)?;
-        Some(Line { number, marker, key })
+        let (marker, hosts, rest) = fields(line)?;
+        let (key, certified) = stands_for(hosts, name).then(|| read_key(rest))??;
+        Some(Line { number, marker, key, certified })
     })
 }
 
-fn parse(line: &[u8], name: &str) -> Option<(Marker, HostKey)> {
+/// The marker of a line, its host field, and what follows; `None` for comments, blank lines and unknown markers.
+pub(super) fn fields(line: &[u8]) -> Option<(Marker, &[u8], &[u8])> {
     // `ssh` reads lines as C strings: what follows a NUL is not there.
     let line = line.split(|byte| *byte == 0).next()?;
     let (first, rest) = next_field(line);
@@ -47,13 +53,21 @@ fn parse(line: &[u8], name: &str) -> Option<(Marker, HostKey)> {
     };
     let comment = marker == Marker::Plain && hosts.starts_with(b"#");
     let unknown_or_second_marker = hosts.starts_with(b"@");
-    if comment || unknown_or_second_marker || !stands_for(hosts, name) {
-        return None;
-    }
-    let (key_type, rest) = next_field(rest);
+    (!comment && !unknown_or_second_marker && !hosts.is_empty()).then_some((marker, hosts, rest))
+}
+
+/// Reads `TYPE BASE64 COMMENT`, the form of a public key in `known_hosts` and of one in a `.pub` file, and says whether
+/// it is a certificate.
+pub(in super::super) fn read_key(text: &[u8]) -> Option<(HostKey, bool)> {
+    let (name, rest) = next_field(text);
     let (encoded, _comment) = next_field(rest);
-    let key = HostKey::parse(&decode(encoded)?)?;
-    names(key_type, &key).then_some((marker, key))
+    let (name, blob) = (str::from_utf8(name).ok()?, decode(encoded)?);
+    let key = HostKey::parse(&blob);
+    let certified = key.is_none();
+    let key = key.or_else(|| HostCertificate::parse(&blob).map(|certificate| certificate.key))?;
+    // The type on the line must be the one inside the key; RSA may also go by its signature algorithms.
+    let named = plain_key_type(name) == Some(key.key_type()) && name.ends_with(CERTIFICATE_SUFFIX) == certified;
+    named.then_some((key, certified))
 }
 
 /// Fields are separated by any number of blanks and tabs, which may also begin the line.
@@ -68,12 +82,6 @@ fn next_field(text: &[u8]) -> (&[u8], &[u8]) {
 fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
     let kept: Vec<u8> = encoded.iter().copied().filter(|byte| !matches!(byte, b'\r' | 0x0b | 0x0c)).collect();
     STANDARD.decode(kept).ok()
-}
-
-/// The key type on the line must be the one inside the key; RSA may also go by its signature algorithms.
-fn names(key_type: &[u8], key: &HostKey) -> bool {
-    key_type == key.key_type().as_bytes()
-        || key.key_type() == "ssh-rsa" && matches!(key_type, b"rsa-sha2-256" | b"rsa-sha2-512")
 }
 
 #[cfg(test)]

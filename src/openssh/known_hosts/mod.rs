@@ -2,13 +2,23 @@
 //!
 //! Everything works on bytes: these files may hold any. The caller reads the files and appends lines.
 
+mod certificate;
 mod host_key;
 mod host_pattern;
 mod line;
+mod order;
 mod render;
+mod update;
 mod verdict;
 
-pub use host_key::{HostKey, fingerprint};
+pub use certificate::HostCertificate;
+pub use host_key::{CERTIFICATE_SUFFIX, HostKey, fingerprint, plain_key_type};
 pub use host_pattern::HostName;
+pub(super) use line::read_key;
+pub use order::order_algorithms;
 pub use render::render_line;
-pub use verdict::{KnownHostsFile, Verdict, known_key_types, verdict};
+pub use update::{KeyUpdate, plan_update};
+pub use verdict::{Authority, KnownHostsFile, Verdict, authority, verdict};
+
+#[cfg(test)]
+pub(super) use certificate::tests as certificate_tests;

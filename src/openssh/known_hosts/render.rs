@@ -82,7 +82,7 @@ mod tests {
     }
 
     fn trusted(line: usize) -> Verdict {
-        Verdict::Trusted { file: "kh".into(), line }
+        Verdict::Trusted { file: "kh".into(), line, without_port: false }
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! What the `known_hosts` files say about the key a host presents.
 
+use super::certificate::HostCertificate;
 use super::host_key::{HostKey, fingerprint};
 use super::host_pattern::HostName;
 use super::line::{Line, Marker, lines_for};
@@ -23,6 +24,8 @@ pub enum Verdict {
         file: String,
         /// The first line that does.
         line: usize,
+        /// Whether that line is for the bare host while nothing is listed for `[host]:port`.
+        without_port: bool,
     },
     /// Nothing is listed for the host.
     Unknown,
@@ -30,10 +33,10 @@ pub enum Verdict {
     Changed {
         /// Path of the file that lists another key.
         file: String,
-        /// The line of that key: the last of the type the host presented, else the last of any type.
+        /// The line of that key: the last one for the host, which is what `ssh` names.
         line: usize,
-        /// The type of that key.
-        key_type: &'static str,
+        /// The type of that key as `ssh` names it, such as `ED25519`, or `ED25519-CERT` for a certificate.
+        key_type: String,
         /// The fingerprint of that key.
         fingerprint: String,
     },
@@ -46,16 +49,39 @@ pub enum Verdict {
     },
 }
 
+/// What the files say about the authority that signed a host's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Authority {
+    /// `@cert-authority` lists it for the host.
+    Listed {
+        /// Path of the file that lists it.
+        file: String,
+        /// The first line that does.
+        line: usize,
+    },
+    /// It is not listed for the host: the certificate is worth no more than the plain key in it.
+    Unlisted,
+    /// It, or the host's own key, is marked `@revoked` for the host.
+    Revoked {
+        /// Path of the file that revokes it.
+        file: String,
+        /// The line that does.
+        line: usize,
+    },
+}
+
 /// Judges the plain key (no certificate) a host presents by all files together, user files first.
 ///
 /// As in `ssh`, a host listed by keys of another type counts as changed too: asking a server for a type that
-/// is not listed must not turn a known host into a new one. [`known_key_types`] says what to ask for. When
-/// nothing is listed for `[host]:port`, a line for the bare `host` may vouch for the key.
+/// is not listed must not turn a known host into a new one. [`order_algorithms`](super::order_algorithms) says what to
+/// ask for. When nothing is listed for `[host]:port`, a line for the bare `host` may vouch for the key.
 pub fn verdict(files: &[KnownHostsFile<'_>], host: &HostName, key: &HostKey) -> Verdict {
     match (judge(files, host.as_str(), key), host.without_port()) {
         // The bare name can be another server behind another port, so its other keys say nothing. `ssh` only
         // warns of a key revoked under the bare name and goes on as if it were new; here it stays revoked.
         (Verdict::Unknown, Some(bare)) => match judge(files, bare, key) {
+            Verdict::Trusted { file, line, .. } => Verdict::Trusted { file, line, without_port: true },
             Verdict::Changed { .. } => Verdict::Unknown,
             other => other,
         },
@@ -63,56 +89,56 @@ pub fn verdict(files: &[KnownHostsFile<'_>], host: &HostName, key: &HostKey) -> 
     }
 }
 
-/// The types of the keys listed for `host`, in file order without repetition: the ones to prefer in the key
-/// exchange, so that a known host presents a key that can be checked.
-#[must_use]
-pub fn known_key_types(files: &[KnownHostsFile<'_>], host: &HostName) -> Vec<&'static str> {
-    let types_for = |name: &str| {
-        let mut types = Vec::new();
-        for (_, line) in all_lines(files, name).filter(|(_, line)| line.marker == Marker::Plain) {
-            if !types.contains(&line.key.key_type()) {
-                types.push(line.key.key_type());
-            }
-        }
-        types
-    };
-    match (types_for(host.as_str()), host.without_port()) {
-        (types, Some(bare)) if types.is_empty() => types_for(bare),
-        (types, _) => types,
+/// Judges the authority behind a certificate by all files together, user files first, and looks for the bare `host`
+/// when it is not listed for `[host]:port`.
+pub fn authority(files: &[KnownHostsFile<'_>], host: &HostName, certificate: &HostCertificate) -> Authority {
+    match (judge_authority(files, host.as_str(), certificate), host.without_port()) {
+        (Authority::Unlisted, Some(bare)) => judge_authority(files, bare, certificate),
+        (authority, _) => authority,
     }
+}
+
+fn judge_authority(files: &[KnownHostsFile<'_>], name: &str, certificate: &HostCertificate) -> Authority {
+    let mut listed = Authority::Unlisted;
+    for (file, line) in all_lines(files, name) {
+        let signed = line.key == certificate.authority;
+        let place = || (file.to_owned(), line.number);
+        if line.marker == Marker::Revoked && (signed || line.key == certificate.key) {
+            let (file, line) = place();
+            return Authority::Revoked { file, line };
+        }
+        if line.marker == Marker::CertAuthority && signed && listed == Authority::Unlisted {
+            let (file, line) = place();
+            listed = Authority::Listed { file, line };
+        }
+    }
+    listed
 }
 
 fn judge(files: &[KnownHostsFile<'_>], name: &str, key: &HostKey) -> Verdict {
     let mut trusted = None;
-    let mut other: Option<(&str, Line)> = None;
+    let mut other = None;
     for (file, line) in all_lines(files, name) {
         let same_key = line.key == *key;
+        let (file, number) = (file.to_owned(), line.number);
         match line.marker {
-            Marker::Revoked if same_key => {
-                return Verdict::Revoked { file: file.to_owned(), line: line.number };
-            }
-            Marker::Plain if same_key => {
-                trusted.get_or_insert_with(|| Verdict::Trusted { file: file.to_owned(), line: line.number });
+            Marker::Revoked if same_key => return Verdict::Revoked { file, line: number },
+            Marker::Plain if same_key && !line.certified => {
+                trusted.get_or_insert(Verdict::Trusted { file, line: number, without_port: false });
             }
             Marker::Plain => {
-                let same_type = |line: &Line| line.key.key_type() == key.key_type();
-                if same_type(&line) || !other.as_ref().is_some_and(|(_, earlier)| same_type(earlier)) {
-                    other = Some((file, line));
-                }
+                let key_type = format!("{}{}", line.key.short_type(), if line.certified { "-CERT" } else { "" });
+                let fingerprint = fingerprint(line.key.blob());
+                other = Some(Verdict::Changed { file, line: number, key_type, fingerprint });
             }
             Marker::Revoked | Marker::CertAuthority => {}
         }
     }
-    let changed = |(file, line): (&str, Line)| Verdict::Changed {
-        file: file.to_owned(),
-        line: line.number,
-        key_type: line.key.key_type(),
-        fingerprint: fingerprint(line.key.blob()),
-    };
-    trusted.or_else(|| other.map(changed)).unwrap_or(Verdict::Unknown)
+    trusted.or(other).unwrap_or(Verdict::Unknown)
 }
 
-fn all_lines<'a>(files: &'a [KnownHostsFile<'a>], name: &'a str) -> impl Iterator<Item = (&'a str, Line)> {
+/// The lines for `name` in all files, and the file of each.
+pub(super) fn all_lines<'a>(files: &'a [KnownHostsFile<'a>], name: &'a str) -> impl Iterator<Item = (&'a str, Line)> {
     files.iter().flat_map(move |file| lines_for(file.text, name).map(move |line| (file.path, line)))
 }
 
@@ -122,6 +148,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
+    use super::super::certificate::tests::{Parts, ed25519, encoded};
     use super::*;
 
     const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
@@ -139,10 +166,12 @@ mod tests {
             KnownHostsFile { path: "global", text: global.as_bytes() },
         ];
         match verdict(&files, host, &key(ED)) {
-            Verdict::Trusted { file, line } => format!("trusted {file}:{line}"),
+            Verdict::Trusted { file, line, without_port } => {
+                format!("trusted {file}:{line}{}", if without_port { " without port" } else { "" })
+            }
             Verdict::Unknown => "unknown".to_owned(),
             Verdict::Changed { file, line, key_type, fingerprint: printed } => {
-                let listed = if key_type == "ssh-ed25519" { OTHER_ED } else { EC };
+                let listed = if key_type == "ED25519" { OTHER_ED } else { EC };
                 assert_eq!(printed, fingerprint(key(listed).blob()));
                 format!("changed {file}:{line} {key_type}")
             }
@@ -158,10 +187,10 @@ mod tests {
             (format!("x {ED}"), String::new(), "unknown"),
             (format!("h.ex {OTHER_ED}\nh.ex {ED}\nh.ex {ED}"), String::new(), "trusted user:2"),
             (format!("h.ex {ED}"), format!("h.ex {OTHER_ED}"), "trusted user:1"),
-            (format!("h.ex {OTHER_ED}"), String::new(), "changed user:1 ssh-ed25519"),
-            (format!("h.ex {EC}"), String::new(), "changed user:1 ecdsa-sha2-nistp256"),
-            (format!("h.ex {OTHER_ED}\nh.ex {EC}"), String::new(), "changed user:1 ssh-ed25519"),
-            (format!("h.ex {EC}"), format!("h.ex {OTHER_ED}"), "changed global:1 ssh-ed25519"),
+            (format!("h.ex {OTHER_ED}"), String::new(), "changed user:1 ED25519"),
+            (format!("h.ex {EC}"), String::new(), "changed user:1 ECDSA"),
+            (format!("h.ex {OTHER_ED}\nh.ex {EC}"), String::new(), "changed user:2 ECDSA"),
+            (format!("h.ex {EC}"), format!("h.ex {OTHER_ED}"), "changed global:1 ED25519"),
             (format!("h.ex ssh-ed25519 @@@\nh.ex {ED}"), String::new(), "trusted user:2"),
             (format!("@cert-authority h.ex {ED}"), String::new(), "unknown"),
             (format!("@cert-authority h.ex {OTHER_ED}"), String::new(), "unknown"),
@@ -181,11 +210,11 @@ mod tests {
     fn another_port_is_looked_up_first_with_it_and_then_without() {
         for (user, expected) in [
             (format!("[h.ex]:2222 {ED}"), "trusted user:1"),
-            (format!("h.ex {ED}"), "trusted user:1"),
+            (format!("h.ex {ED}"), "trusted user:1 without port"),
             (format!("h.ex {OTHER_ED}"), "unknown"),
-            (format!("[h.ex]:2222 {OTHER_ED}\nh.ex {ED}"), "changed user:1 ssh-ed25519"),
-            (format!("[h.ex]:2222 {EC}\nh.ex {ED}"), "changed user:1 ecdsa-sha2-nistp256"),
-            (format!("@cert-authority [h.ex]:2222 {OTHER_ED}\nh.ex {ED}"), "trusted user:2"),
+            (format!("[h.ex]:2222 {OTHER_ED}\nh.ex {ED}"), "changed user:1 ED25519"),
+            (format!("[h.ex]:2222 {EC}\nh.ex {ED}"), "changed user:1 ECDSA"),
+            (format!("@cert-authority [h.ex]:2222 {OTHER_ED}\nh.ex {ED}"), "trusted user:2 without port"),
             (format!("@revoked h.ex {ED}\n[h.ex]:2222 {ED}"), "trusted user:2"),
             (format!("@revoked h.ex {ED}\nh.ex {ED}"), "revoked user:1"),
             (format!("[h.ex]:2223 {ED}"), "unknown"),
@@ -197,17 +226,48 @@ mod tests {
     }
 
     #[test]
-    fn known_key_types_come_in_file_order_and_once() {
-        let text = format!("@revoked h.ex {OTHER_ED}\n[h.ex]:99 {ED}\nh.ex {EC}\nh.ex {ED}\nh.ex {OTHER_ED}");
-        let files = [KnownHostsFile { path: "user", text: text.as_bytes() }];
-        for (port, expected) in [
-            (22, vec!["ecdsa-sha2-nistp256", "ssh-ed25519"]),
-            (99, vec!["ssh-ed25519"]),
-            (98, vec!["ecdsa-sha2-nistp256", "ssh-ed25519"]),
+    fn an_authority_is_looked_up_and_its_revocation_or_that_of_the_key_wins() {
+        let certificate = HostCertificate::parse(&encoded(&Parts::default())).unwrap();
+        let line = |marker: &str, hosts: &str, key: &HostKey| {
+            format!("{marker} {hosts} ssh-ed25519 {}\n", STANDARD.encode(key.blob()))
+        };
+        let (key, signer, other) = (ed25519(1), ed25519(2), ed25519(3));
+        let listed = line("@cert-authority", "h.ex", &signer);
+        for (text, expected) in [
+            (listed.clone(), "listed 1"),
+            (line("@cert-authority", "*", &other) + &line("@cert-authority", "*.ex", &signer) + &listed, "listed 2"),
+            (line("@cert-authority", "x", &signer), "unlisted"),
+            (line("@cert-authority", "h.ex", &key), "unlisted"),
+            (line("", "h.ex", &signer), "unlisted"),
+            (line("", "h.ex", &key), "unlisted"),
+            (listed.clone() + &line("@revoked", "*", &signer), "revoked 2"),
+            (listed.clone() + &line("@revoked", "*", &key), "revoked 2"),
+            (line("@revoked", "h.ex", &key), "revoked 1"),
+            (listed.clone() + &line("@revoked", "x", &signer) + &line("@revoked", "*", &other), "listed 1"),
         ] {
-            assert_eq!(known_key_types(&files, &HostName::new("h.ex", port)), expected, "{port}");
+            for port in [22, 2222] {
+                let files = [KnownHostsFile { path: "user", text: text.as_bytes() }];
+                let found = match authority(&files, &HostName::new("h.ex", port), &certificate) {
+                    Authority::Listed { line, .. } => format!("listed {line}"),
+                    Authority::Unlisted => "unlisted".to_owned(),
+                    Authority::Revoked { line, .. } => format!("revoked {line}"),
+                };
+                assert_eq!(found, expected, "{port} {text}");
+            }
         }
-        assert!(known_key_types(&files, &HostName::new("x", 22)).is_empty());
+    }
+
+    #[test]
+    fn a_certificate_on_a_line_is_no_plain_key_but_revokes_and_counts_as_another() {
+        let certificate = STANDARD.encode(encoded(&Parts::default()));
+        let name = "ssh-ed25519-cert-v01@openssh.com";
+        for (marker, changed) in [("", true), ("@revoked", false)] {
+            let text = format!("{marker} h.ex {name} {certificate}");
+            let files = [KnownHostsFile { path: "user", text: text.as_bytes() }];
+            let found = verdict(&files, &HostName::new("h.ex", 22), &ed25519(1));
+            assert_eq!(matches!(found, Verdict::Changed { .. }), changed, "{found:?}");
+            assert_eq!(matches!(found, Verdict::Revoked { .. }), !changed, "{found:?}");
+        }
     }
 
     proptest! {
@@ -220,7 +280,7 @@ mod tests {
             let text = [&before, line.as_bytes(), after.concat().as_bytes()].concat();
             let files = [KnownHostsFile { path: "user", text: &text }];
             let number = before.split(|byte| *byte == b'\n').count() + 1;
-            let expected = Verdict::Trusted { file: "user".into(), line: number };
+            let expected = Verdict::Trusted { file: "user".into(), line: number, without_port: false };
             prop_assert_eq!(verdict(&files, &HostName::new("h.ex", 22), &key(ED)), expected);
         }
     }

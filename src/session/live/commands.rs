@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LiveSession, ShellSlot, Surroundings, lock};
 use crate::{
-    session::error::SessionError,
+    session::{caller::Caller, error::SessionError},
     ssh::{
         error::SshError,
         exec::{Bounds, CommandResult, Ending, ExecRequest},

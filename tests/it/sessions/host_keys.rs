@@ -26,7 +26,7 @@ async fn a_changed_host_key_is_refused_with_file_and_line_also_when_a_session_re
     let shown = fingerprint(&world.sshd.replace_host_key());
     world.sshd.drop_connections();
     let (host, file) = (format!("[127.0.0.1]:{}", world.sshd.port()), known_hosts(&world).display().to_string());
-    let place = format!("{file} line 3");
+    let place = format!("Offending ED25519 key in {file}:3");
     let mend = format!("ssh-keygen -R '{host}' -f '{file}'");
     let parts = ["HAS CHANGED", &host, "ssh-ed25519", &shown, &place, &mend];
     for (tool, arguments) in [
@@ -105,8 +105,8 @@ async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
         fs::write(known_hosts(&world), &lines).unwrap();
         let refused = client.call("ssh_connect", json!({"host": "box"})).await;
         let number = lines.lines().position(|line| line.starts_with("@revoked")).unwrap() + 1;
-        let place = format!("{} line {number}", known_hosts(&world).display());
-        assert_refused(&refused, &["revoked", &place, "do not connect"]);
+        let place = format!("{}:{number}", known_hosts(&world).display());
+        assert_refused(&refused, &["@revoked in", &place, "do not connect"]);
     }
     let file = world.folder().join("revoked_keys");
     let world = World::with(FakeSshdSettings::default(), &format!("RevokedHostKeys {}", file.display()));
@@ -116,7 +116,7 @@ async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
     fs::write(&file, format!("# revoked\n{}\n", world.sshd.host_public_key().to_openssh().unwrap())).unwrap();
     assert_refused(
         &client.call("ssh_connect", json!({"host": "box"})).await,
-        &["revoked_keys line 2", "do not connect"],
+        &["REVOKED", "in line 2 of", "revoked_keys", "do not connect"],
     );
     fs::write(&file, "").unwrap();
     connect(&mut client, json!({"host": "box"})).await;
@@ -155,7 +155,7 @@ async fn with_accept_new_a_key_is_saved_once_and_trusted_but_a_changed_one_is_re
 
         world.sshd.replace_host_key();
         client.call("ssh_disconnect", json!({})).await.ok();
-        assert_refused(&client.call("ssh_exec", json!({"command": "true"})).await, &["HAS CHANGED", "line 2"]);
+        assert_refused(&client.call("ssh_exec", json!({"command": "true"})).await, &["HAS CHANGED", "known_hosts:2 "]);
         assert_eq!(fs::read_to_string(&file).unwrap(), saved);
     }
 }

@@ -19,6 +19,8 @@ const POLL: Duration = Duration::from_millis(10);
 pub(crate) struct OpenSshdSettings {
     /// Types of the host keys, as `ssh-keygen -t` names them.
     pub(crate) host_key_types: Vec<&'static str>,
+    /// Files of more host keys, made by the test; `known_hosts_path` does not have them.
+    pub(crate) host_keys: Vec<PathBuf>,
     /// `sshd_config` `MaxSessions`.
     pub(crate) max_sessions: usize,
     /// `sshd_config` `MaxStartups`, of which sshd takes the last line and not the first.
@@ -33,6 +35,7 @@ impl Default for OpenSshdSettings {
     fn default() -> Self {
         Self {
             host_key_types: vec!["ed25519"],
+            host_keys: Vec::new(),
             max_sessions: 10,
             max_startups: "100",
             sftp: "internal-sftp".to_owned(),
@@ -95,6 +98,11 @@ impl OpenSshd {
         self.port
     }
 
+    /// The user it lets in.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The folder of its files.
     pub(crate) fn dir(&self) -> &Path {
         self.folder.path()
@@ -152,7 +160,8 @@ fn program() -> Option<PathBuf> {
 }
 
 fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSettings) -> String {
-    let OpenSshdSettings { host_key_types, max_sessions, max_startups, sftp, extra_config } = settings;
+    let OpenSshdSettings { host_key_types, host_keys, max_sessions, max_startups, sftp, extra_config } = settings;
+    let host_keys: Vec<_> = host_key_types.iter().map(|kind| host_key(folder, kind)).chain(host_keys.clone()).collect();
     let mut config = format!(
         "{extra_config}\nListenAddress 127.0.0.1\nPort {port}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nPrintMotd no\nLogLevel VERBOSE\n\
@@ -160,13 +169,13 @@ fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSett
         folder.join("authorized_keys").display(),
         folder.display()
     );
-    for kind in host_key_types {
-        let _ = writeln!(config, "HostKey {}", host_key(folder, kind).display());
+    for key in &host_keys {
+        let _ = writeln!(config, "HostKey {}", key.display());
     }
     // Since 9.8 sshd locks out an address that fails too often; an older one does not know the option.
     let mut check = Command::new(program);
     check.args(["-t", "-f", "/dev/null", "-o", "PerSourcePenalties=no"]);
-    check.args(host_key_types.iter().map(|kind| format!("-oHostKey={}", host_key(folder, kind).display())));
+    check.args(host_keys.iter().map(|key| format!("-oHostKey={}", key.display())));
     if check.output().is_ok_and(|output| output.status.success()) {
         config.push_str("PerSourcePenalties no\n");
     }

@@ -1,0 +1,86 @@
+//! The encodings of RFC 4251, section 5, read from the front of a byte string.
+
+/// What is left to read. Every method gives `None`, and is not to be called again, when too little is left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What was read since this reader was `earlier`.
+    pub(super) fn since(&self, earlier: Self) -> &'a [u8] {
+        earlier.0.get(..earlier.0.len().saturating_sub(self.0.len())).unwrap_or_default()
+    }
+
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        let (byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*byte)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u32::from_be_bytes(*bytes))
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u64::from_be_bytes(*bytes))
+    }
+
+    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.u32()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    /// All strings up to the end, where there may be none.
+    pub(super) fn strings(mut self) -> Option<Vec<&'a [u8]>> {
+        let mut strings = Vec::new();
+        while !self.is_empty() {
+            strings.push(self.string()?);
+        }
+        Some(strings)
+    }
+}
+
+/// `bytes` as a string of RFC 4251.
+pub(super) fn string(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), bytes].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_strings_are_read_in_order() {
+        let bytes = [&[7][..], &[0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 2], &string(b"ab"), &string(b"")].concat();
+        let mut reader = Reader::new(&bytes);
+        let start = reader;
+        assert_eq!((reader.u8(), reader.u32(), reader.u64()), (Some(7), Some(1), Some(2)));
+        assert_eq!(reader.since(start), &bytes[..13]);
+        assert_eq!(reader.strings(), Some(vec![&b"ab"[..], b""]));
+        assert_eq!((reader.string(), reader.string(), reader.string()), (Some(&b"ab"[..]), Some(&b""[..]), None));
+    }
+
+    #[test]
+    fn what_is_cut_is_not_read() {
+        for bytes in [&[][..], &[0, 0, 0], &[0, 0, 0, 1], &[0xff, 0xff, 0xff, 0xff, 1]] {
+            assert_eq!(Reader::new(bytes).string(), None, "{bytes:?}");
+            assert_eq!(Reader::new(bytes).u64(), None, "{bytes:?}");
+        }
+        assert_eq!(Reader::new(&[0, 0, 0, 0, 0]).strings(), None);
+        assert_eq!(Reader::new(&[]).u8(), None);
+    }
+}

@@ -1,0 +1,7 @@
+//! Host keys, judged by the real `ssh` and by us: the same files and settings lead to the same decision.
+
+mod certificates;
+mod differential;
+mod servers;
+mod table;
+mod update;
