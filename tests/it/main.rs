@@ -11,6 +11,7 @@
 mod channels;
 mod commands;
 mod exec;
+mod http;
 mod names;
 mod protocol;
 mod proxy;
