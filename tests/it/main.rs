@@ -13,6 +13,7 @@ mod channels;
 mod commands;
 mod exec;
 mod host_keys;
+mod http;
 mod names;
 mod protocol;
 mod proxy;

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{EVENT_STREAM, MCP_PATH, Reply, refusal, reply};
+use super::{EVENT_STREAM, MCP_PATH, Reply, no_message, refusal, reply};
 use crate::mcp::{server::SshServer, transport::hello::FromHello};
 
 /// How often a quiet stream shows that it lives.
@@ -102,20 +102,14 @@ impl LegacySse {
         answer
     }
 
-    /// Takes a message for the stream that the address names.
+    /// Takes a message for the stream that the address names; its media type has been checked.
     pub(super) async fn post(&self, request: &Parts, body: &[u8]) -> Reply {
-        let media_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-        if !media_type.eq_ignore_ascii_case("application/json") {
-            let hint = "send Content-Type: application/json";
-            return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a message must be JSON", hint);
-        }
         let stream = stream_id(request).and_then(|id| self.lock().get(id).cloned());
         let Some(stream) = stream else {
             return refusal(StatusCode::NOT_FOUND, "there is no such event stream", "open a new one: GET /mcp");
         };
         let Ok(message) = serde_json::from_slice(body) else {
-            return refusal(StatusCode::BAD_REQUEST, "this is no JSON-RPC message", "send one message a POST");
+            return no_message(body);
         };
         match timeout(UNREAD_LIMIT, stream.send(message)).await {
             Ok(Ok(())) => reply(StatusCode::ACCEPTED, "text/plain", "Accepted"),

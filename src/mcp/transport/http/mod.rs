@@ -1,8 +1,8 @@
 //! MCP over HTTP: one address for every client of this user.
 //!
 //! [`listen`] opens the addresses, [`serve`] takes connections in, `peer` says whose they are, `guard` who may ask,
-//! `router` where a request goes: `streamable` (Streamable HTTP, all revisions), `legacy_sse` (HTTP+SSE of 2024-11-05)
-//! or `health`. [`status`] is the other end: it asks a running daemon.
+//! `router` where a request goes: `streamable` (Streamable HTTP, all revisions, with the `sessions` that the earlier ones
+//! have), `legacy_sse` (HTTP+SSE of 2024-11-05) or `health`. [`status`] is the other end: it asks a running daemon.
 
 mod early_headers;
 pub(in crate::mcp) mod guard;
@@ -12,6 +12,7 @@ pub mod listen;
 pub(in crate::mcp) mod peer;
 mod router;
 pub mod serve;
+mod sessions;
 pub mod status;
 mod streamable;
 pub mod token;
@@ -41,4 +42,14 @@ fn reply(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -
 /// A refusal in words: what is wrong, and what to do.
 fn refusal(status: StatusCode, message: &str, hint: &str) -> Reply {
     reply(status, "text/plain; charset=utf-8", format!("{message}\nhint: {hint}\n"))
+}
+
+/// The answer to a body that is no message of JSON-RPC 2.0 (its section 5.1), or several at once.
+fn no_message(body: &[u8]) -> Reply {
+    let (code, message) = match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Ok(_) => (-32600, "this is not one JSON-RPC message; send one a POST"),
+        Err(_) => (-32700, "this is not JSON"),
+    };
+    let error = serde_json::json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message}});
+    reply(StatusCode::BAD_REQUEST, "application/json", error.to_string())
 }

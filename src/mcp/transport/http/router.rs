@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Method, Request, StatusCode, request::Parts};
+use http::{HeaderMap, Method, Request, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    MCP_PATH, Reply, early_headers,
+    MCP_PATH, Reply,
     guard::{self, Visitor},
     health,
     legacy_sse::LegacySse,
-    refusal, streamable,
+    refusal,
     streamable::Streamable,
     token::Token,
 };
@@ -40,7 +40,7 @@ impl Router {
         Self {
             registry,
             token,
-            streamable: streamable::serve(server.clone(), stop.child_token()),
+            streamable: Streamable::new(server.clone(), stop.child_token()),
             legacy: LegacySse::new(server, stop.child_token()),
             started: Instant::now(),
         }
@@ -64,7 +64,11 @@ impl Router {
             return Ok(health::answer(&parts.method, &self.registry, self.started.elapsed()));
         }
         // Nothing behind this needs it.
-        parts.headers.remove(http::header::AUTHORIZATION);
+        parts.headers.remove(header::AUTHORIZATION);
+        if parts.method == Method::POST && !is_json(&parts.headers) {
+            let hint = "send Content-Type: application/json";
+            return Err(Box::new(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a message must be JSON", hint)));
+        }
         let body = read(body).await?;
         if LegacySse::claims(parts) {
             return Ok(if parts.method == Method::GET {
@@ -73,23 +77,19 @@ impl Router {
                 self.legacy.post(parts, &body).await
             });
         }
-        let method = parts.method.clone();
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method.clone();
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = std::mem::take(&mut parts.headers);
-        let streamable = self.streamable.clone();
-        let answering = async move { streamable.handle(request).await.map(http_body_util::BodyExt::boxed_unsync) };
-        if method == Method::POST {
-            return Ok(early_headers::in_time(answering).await);
-        }
-        let mut answer = answering.await;
-        // The end of a session has happened when it is answered; some clients complain of a mere promise.
-        if method == Method::DELETE && answer.status() == StatusCode::ACCEPTED {
-            *answer.status_mut() = StatusCode::NO_CONTENT;
-        }
-        Ok(answer)
+        Ok(self.streamable.answer(request, &body).await)
     }
+}
+
+/// Web pages may send other media types without being asked, so these are none of ours.
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Box<Reply>> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{EVENT_STREAM, MCP_PATH, peer, token::Token};
@@ -72,7 +72,7 @@ pub async fn ask(place: &Place, token: Option<&Token>) -> Result<String, StatusE
                 // A token is not for whoever took the port while no daemon of ours ran.
                 if address.ip().is_loopback() && peer::KNOWN_HERE {
                     let own = stream.local_addr().map_err(|_| StatusError::None(named.clone()))?;
-                    if !peer::is_ours(own, *address).await {
+                    if !becomes_ours(own, *address).await {
                         return Err(StatusError::NotOurs(named.clone()));
                     }
                 }
@@ -95,6 +95,18 @@ pub async fn ask(place: &Place, token: Option<&Token>) -> Result<String, StatusE
         return Err(StatusError::Refused { place: named, status, text: text.trim().replace('\n', "; ") });
     }
     listing(&text).ok_or(StatusError::Strange(named))
+}
+
+/// Whether a process of this user is at the other end. A connection that a busy daemon has not taken in yet is held by
+/// nobody, so this looks for a second.
+async fn becomes_ours(own: SocketAddr, address: SocketAddr) -> bool {
+    for _ in 0..20 {
+        if peer::is_ours(own, address).await {
+            return true;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    false
 }
 
 /// Sends one request of revision 2026-07-28, which needs no session: `None` if the answer is not HTTP.

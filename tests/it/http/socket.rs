@@ -1,0 +1,160 @@
+//! Unix sockets, and sockets that a service manager hands over.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::UnixListener,
+    },
+    path::Path,
+    process::Stdio,
+};
+
+use serde_json::json;
+use tokio::process::Command;
+
+use super::health;
+use crate::support::{
+    daemon::{self, Daemon},
+    http_client::{Dialect, HttpClient},
+    wire::{Place, ask, request},
+};
+
+async fn serve(folder: &Path, socket: &Path) -> Daemon {
+    let mut command = daemon::command(Path::new("/dev/null"), folder);
+    Daemon::run(command.arg("--socket").arg(socket), folder).await
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_for_its_owner_alone_serves_every_transport_and_is_removed_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("mcp.sock");
+    let mut daemon = serve(folder.path(), &socket).await;
+    assert_eq!(daemon.place, Place::Socket(socket.clone()));
+    let kind = fs::symlink_metadata(&socket).unwrap();
+    assert!(kind.file_type().is_socket());
+    assert_eq!(kind.permissions().mode() & 0o777, 0o600);
+    for dialect in Dialect::KINDS {
+        let mut client = HttpClient::connect(&daemon.place, dialect).await;
+        assert_eq!(client.call("ssh_sessions", json!({})).await.ok().structured()["sessions"], json!([]));
+    }
+    // No name is wrong here, since no name leads here; a web page still is.
+    for (headers, status) in [
+        (vec![("Host", "anything")], 200),
+        (vec![], 403),
+        (vec![("Host", "anything"), ("Origin", "http://evil.example")], 403),
+        (vec![("Host", "anything"), ("Sec-Fetch-Site", "cross-site")], 403),
+    ] {
+        let answer = ask(&daemon.place, request("GET", "/health", &headers, "")).await.unwrap();
+        assert_eq!(answer.status, status, "{headers:?}");
+    }
+    daemon.end("TERM").await;
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn a_socket_left_behind_is_replaced_and_one_in_use_or_of_another_kind_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("mcp.sock");
+    let mut killed = serve(folder.path(), &socket).await;
+    killed.end("KILL").await;
+    assert!(socket.exists(), "left behind");
+    let daemon = serve(folder.path(), &socket).await;
+    assert_eq!(health(&daemon.place).await["status"], "ok");
+
+    let (file, directory, link) =
+        (folder.path().join("file"), folder.path().join("directory"), folder.path().join("link"));
+    fs::write(&file, "precious").unwrap();
+    fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let long = folder.path().join("x".repeat(200));
+    let nowhere = folder.path().join("missing/mcp.sock");
+    for (path, part) in [
+        (&socket, "taken"),
+        (&file, "not a socket"),
+        (&directory, "not a socket"),
+        (&link, "not a socket"),
+        (&long, "xxx"),
+        (&nowhere, "missing"),
+    ] {
+        let mut command = daemon::command(Path::new("/dev/null"), folder.path());
+        let (status, stdout, stderr) = daemon::output(command.arg("--socket").arg(path)).await;
+        assert_eq!((status, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+        assert!(stderr.contains(part) && stderr.contains(path.to_str().unwrap()), "{}: {stderr}", path.display());
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    assert!(directory.is_dir() && link.is_symlink());
+    assert_eq!(health(&daemon.place).await["status"], "ok", "the one in use is as it was");
+}
+
+#[tokio::test]
+async fn a_port_and_a_socket_are_served_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("mcp.sock");
+    let path = socket.to_str().unwrap();
+    let daemon = Daemon::start(Path::new("/dev/null"), folder.path(), &["--socket", path]).await;
+    assert!(matches!(daemon.place, Place::Tcp(_)));
+    for place in [&daemon.place, &Place::Socket(socket)] {
+        assert_eq!(health(place).await["status"], "ok");
+    }
+}
+
+/// The program with `listener` as its file descriptor 3, as systemd would start it.
+fn activated(folder: &Path, listener: impl Into<std::os::fd::OwnedFd>) -> Command {
+    let mut command = daemon::command(Path::new("/dev/null"), folder);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 </dev/null"#, "sh"]);
+    shell.arg(command.as_std().get_program()).args(command.as_std().get_args());
+    for (name, value) in command.as_std().get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    command = shell;
+    command.stdin(Stdio::from(listener.into()));
+    command
+}
+
+#[tokio::test]
+async fn a_socket_that_is_handed_over_is_served_and_left_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut daemon = Daemon::run(&mut activated(folder.path(), listener.try_clone().unwrap()), folder.path()).await;
+    assert_eq!(daemon.place, Place::Tcp(port));
+    for dialect in Dialect::KINDS {
+        HttpClient::connect(&daemon.place, dialect).await.call("ssh_sessions", json!({})).await.ok();
+    }
+    let headers = [("Host", "evil.example")];
+    assert_eq!(ask(&daemon.place, request("GET", "/health", &headers, "")).await.unwrap().status, 403);
+    daemon.end("TERM").await;
+    // The next start, by the next connection, gets the same socket.
+    let again = Daemon::run(&mut activated(folder.path(), listener), folder.path()).await;
+    assert_eq!(health(&again.place).await["status"], "ok");
+
+    let socket = folder.path().join("mcp.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut daemon = Daemon::run(&mut activated(folder.path(), listener), folder.path()).await;
+    assert_eq!(daemon.place, Place::Socket(socket.clone()));
+    assert_eq!(health(&daemon.place).await["status"], "ok");
+    daemon.end("TERM").await;
+    assert!(socket.exists(), "whoever made it removes it");
+}
+
+#[tokio::test]
+async fn a_socket_that_is_handed_over_and_unfit_or_open_to_the_network_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
+    let file = fs::File::create(folder.path().join("file")).unwrap();
+    for (mut command, part) in
+        [(activated(folder.path(), everywhere), "--token-file"), (activated(folder.path(), file), "socket")]
+    {
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).output();
+        let output = crate::support::wire::soon(output).await.unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}

@@ -1,0 +1,247 @@
+//! Other users of the machine.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::Path,
+    process::Stdio,
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    process::geteuid,
+    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
+};
+use serde_json::json;
+use tokio::process::Command;
+
+use super::health;
+use crate::{
+    commands::skipped,
+    support::{
+        daemon::{self, Daemon},
+        http_client::{Dialect, HttpClient},
+        wire::{Place, request},
+    },
+};
+
+/// Nobody, on most systems; on all of them somebody else.
+const OTHER: u32 = 65534;
+
+/// How long a stranger waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Does it as another user, in a thread of its own; `None` if this user may not become another.
+fn as_other<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if !geteuid().is_root() {
+        skipped("only root can become another user; run the tests as root to see other users refused");
+        return None;
+    }
+    let worker = thread::spawn(move || {
+        let group = rustix::process::Gid::from_raw(OTHER);
+        set_thread_groups(&[group]).unwrap();
+        set_thread_gid(group).unwrap();
+        set_thread_uid(rustix::process::Uid::from_raw(OTHER)).unwrap();
+        assert_eq!(geteuid().as_raw(), OTHER);
+        work()
+    });
+    Some(worker.join().unwrap())
+}
+
+/// How a client behaves after it has sent its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Waits,
+    HalfCloses,
+    Leaves,
+    /// Says nothing until the daemon has looked at who is there.
+    ComesLate,
+}
+
+const MANNERS: [Manner; 4] = [Manner::Waits, Manner::HalfCloses, Manner::Leaves, Manner::ComesLate];
+
+/// What the daemon answers to these bytes; empty when it hangs up.
+fn answer(place: &Place, text: &str, manner: Manner) -> String {
+    let mut answer = Vec::new();
+    if manner == Manner::ComesLate {
+        // Longer than it takes to look, and no condition that could be polled for.
+        thread::sleep(Duration::from_millis(50));
+    }
+    match place {
+        Place::Tcp(port) => {
+            let mut stream = TcpStream::connect(("127.0.0.1", *port)).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let _ = stream.write_all(text.as_bytes());
+            match manner {
+                Manner::Leaves => return String::new(),
+                Manner::HalfCloses => drop(stream.shutdown(Shutdown::Write)),
+                Manner::Waits | Manner::ComesLate => {}
+            }
+            let _ = stream.read_to_end(&mut answer);
+        }
+        Place::Socket(path) => {
+            let mut stream = UnixStream::connect(path).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let _ = stream.write_all(text.as_bytes());
+            match manner {
+                Manner::Leaves => return String::new(),
+                Manner::HalfCloses => drop(stream.shutdown(Shutdown::Write)),
+                Manner::Waits | Manner::ComesLate => {}
+            }
+            let _ = stream.read_to_end(&mut answer);
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A call of a tool.
+fn calling(place: &Place, name: &str) -> String {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let params = json!({"name": "ssh_set_default", "arguments": {"session": name}, "_meta": meta});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
+    let headers = [
+        ("Host", &*place.host()),
+        ("Accept", "application/json, text/event-stream"),
+        ("Content-Type", "application/json"),
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", "tools/call"),
+        ("Mcp-Name", "ssh_set_default"),
+        ("Connection", "close"),
+    ];
+    request("POST", "/mcp", &headers, &body)
+}
+
+/// A daemon at a port and at a socket that everybody may connect to.
+async fn reachable() -> (Daemon, Vec<Place>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let socket = folder.path().join("mcp.sock");
+    let path = socket.to_str().unwrap();
+    let daemon = Daemon::start(Path::new("/dev/null"), folder.path(), &["--socket", path]).await;
+    // As if its owner had opened it: the kernel's word on who is there still counts.
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
+    let places = vec![daemon.place.clone(), Place::Socket(socket)];
+    (daemon, places, folder)
+}
+
+#[tokio::test]
+async fn another_user_is_refused_on_every_route_however_it_comes_and_goes() {
+    let (daemon, places, _folder) = reachable().await;
+    for place in &places {
+        let host = place.host();
+        let headers = [("Host", host.as_str()), ("Connection", "close")];
+        let events = [("Host", host.as_str()), ("Connection", "close"), ("Accept", "text/event-stream")];
+        for text in [
+            request("GET", "/health", &headers, ""),
+            request("GET", "/mcp", &events, ""),
+            request("DELETE", "/mcp", &headers, ""),
+            calling(place, "stranger"),
+        ] {
+            for manner in MANNERS {
+                let (place, text) = (place.clone(), text.clone());
+                let Some(refused) = as_other(move || answer(&place, &text, manner)) else { continue };
+                let refused = refused.split("\r\n").next().unwrap().to_owned();
+                // Who ends its side is gone for all that the daemon knows, and may be told nothing.
+                let left = matches!(manner, Manner::Leaves | Manner::HalfCloses) && refused.is_empty();
+                assert!(left || refused == "HTTP/1.1 403 Forbidden", "{manner:?}: {refused}");
+            }
+            assert_eq!(health(place).await["status"], "ok");
+        }
+        // The very call that was refused to others is served to this user.
+        assert!(answer(place, &calling(place, "own"), Manner::Waits).starts_with("HTTP/1.1 200 "));
+    }
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn many_strangers_keep_nobody_out() {
+    let (_daemon, places, _folder) = reachable().await;
+    let [tcp, socket] = [places[0].clone(), places[1].clone()];
+    let Place::Socket(path) = socket.clone() else { panic!("a socket") };
+    let port = tcp.port();
+    let held = as_other(move || {
+        let connect = || (TcpStream::connect(("127.0.0.1", port)).unwrap(), UnixStream::connect(&path).unwrap());
+        (0..100).map(|_| connect()).collect::<Vec<_>>()
+    });
+    for place in [&tcp, &socket] {
+        assert_eq!(health(place).await["status"], "ok");
+        let mut client = HttpClient::connect(place, Dialect::Legacy).await;
+        client.call("ssh_sessions", json!({})).await.ok();
+    }
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_opened_cannot_be_connected_to_by_another_user() {
+    let (_daemon, places, _folder) = reachable().await;
+    let Place::Socket(path) = places[1].clone() else { panic!("a socket") };
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let of_other = path.clone();
+    if let Some(connected) = as_other(move || UnixStream::connect(of_other).map(drop)) {
+        assert_eq!(connected.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    }
+    assert!(UnixStream::connect(&path).is_ok());
+}
+
+#[tokio::test]
+async fn status_sends_nothing_to_what_is_not_of_its_own_user() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "correct-horse-battery-staple").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let token = token.to_str().unwrap();
+    // Somebody else has taken the port, or the path of the socket.
+    let listener = as_other(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    let is_other = listener.is_some();
+    let listener = listener.unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = listener.local_addr().unwrap().port().to_string();
+    let hear = move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut heard = [0; 4096];
+        stream.read(&mut heard).unwrap_or_default()
+    };
+    // A connection belongs to whoever takes it in.
+    let asked = thread::spawn(move || if is_other { as_other(hear).unwrap() } else { hear() });
+    let (code, stdout, stderr) = daemon::status(folder.path(), &["--http", &port, "--token-file", token]).await;
+    let heard = asked.join().unwrap();
+    assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+    if is_other {
+        assert!(stderr.contains("another user"), "{stderr}");
+        assert_eq!(heard, 0, "bytes were sent to a stranger");
+    } else {
+        assert!(heard > 0, "this user is asked");
+    }
+}
+
+#[tokio::test]
+async fn status_run_by_another_user_gets_nothing_from_the_daemon() {
+    if !geteuid().is_root() {
+        skipped("only root can become another user");
+    }
+    let (daemon, _, folder) = reachable().await;
+    // Where the other user may run it.
+    let program = folder.path().join("mcp-ssh-sessions");
+    fs::copy(daemon::program(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["status", "--http", &daemon.place.port().to_string()]).current_dir("/").stdin(Stdio::null());
+    if geteuid().is_root() {
+        command.uid(OTHER).gid(OTHER);
+    }
+    let (code, stdout, stderr) = daemon::output(&mut command).await;
+    if geteuid().is_root() {
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+        assert!(stderr.contains("another user"), "{stderr}");
+    } else {
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    }
+}
