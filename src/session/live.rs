@@ -22,7 +22,8 @@ use super::{
 use crate::{
     openssh::destination::Destination,
     ssh::{
-        authenticate::Credentials,
+        ask::{Person, askpass::Askpass},
+        authenticate::{Credentials, Typed},
         connection::{Connection, Peer},
         error::SshError,
         output::OutputFolder,
@@ -44,6 +45,8 @@ pub struct Surroundings {
     pub config_file: Option<PathBuf>,
     /// Where whole outputs are kept.
     pub folder: OutputFolder,
+    /// The program that asks the person for secrets.
+    pub askpass: Option<Askpass>,
     /// Cancelled when the program ends.
     pub ending: CancellationToken,
 }
@@ -55,6 +58,8 @@ pub struct LiveSession {
     pub saved: SavedSession,
     target: Target,
     credentials: Credentials,
+    /// What a person has typed for its connections; held for an assignment only.
+    typed: Mutex<Vec<Typed>>,
     limit: Duration,
     surroundings: Surroundings,
     /// Cancelled by `ssh_disconnect`: ends running commands.
@@ -121,6 +126,7 @@ impl LiveSession {
             saved,
             target,
             credentials,
+            typed: Mutex::default(),
             limit: secrets.limit.unwrap_or(CONNECT_LIMIT),
             closing: Mutex::new(surroundings.ending.child_token()),
             surroundings,
@@ -188,7 +194,7 @@ impl LiveSession {
         let situation = Situation {
             alive: alive.is_some(),
             needs_password: self.saved.password_auth || self.used_password(),
-            has_password: self.credentials.password.is_some(),
+            has_password: self.credentials().have_password() || self.person().knows_secrets(),
             ending: self.surroundings.ending.is_cancelled(),
         };
         match (decide(situation), alive) {
@@ -216,10 +222,11 @@ impl LiveSession {
     }
 
     async fn dial(&self, limit: Duration) -> Result<Arc<Connection>, Arc<SshError>> {
-        let opened = Connection::open(&self.target, &self.credentials, limit).await;
+        let opened = Connection::open(&self.target, &self.credentials(), &self.person(), limit).await;
         let mut last = lock(&self.last);
         match opened {
             Ok(connection) => {
+                lock(&self.typed).clone_from(&connection.typed);
                 let peer = connection.peer.clone();
                 tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
                 *last = LastSeen { peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
@@ -293,6 +300,15 @@ impl LiveSession {
     pub fn notice(&self) -> Option<String> {
         let last = lock(&self.last);
         last.peer.as_ref().and_then(|peer| peer.notice.clone())
+    }
+
+    /// What was given, and what was typed since.
+    fn credentials(&self) -> Credentials {
+        Credentials { typed: lock(&self.typed).clone(), ..self.credentials.clone() }
+    }
+
+    fn person(&self) -> Person {
+        Person::default().or_askpass(self.surroundings.askpass.clone())
     }
 
     fn name(&self) -> &str {

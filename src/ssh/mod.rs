@@ -5,8 +5,10 @@
 //! commands ([`exec`]), start shells ([`shell`]) and move files ([`sftp`]).
 
 mod algorithms;
+pub mod ask;
 pub mod authenticate;
 pub mod connection;
+mod deadline;
 mod dial;
 pub mod error;
 pub mod exec;

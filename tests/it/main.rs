@@ -8,6 +8,7 @@
     reason = "a test may say what it takes for granted"
 )]
 
+mod authentication;
 mod commands;
 mod exec;
 mod names;

@@ -1,0 +1,133 @@
+//! Questions that only the person can answer, while a connection is being made.
+
+pub mod askpass;
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use self::askpass::Askpass;
+use crate::password::Password;
+
+/// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
+const PATIENCE: Duration = Duration::from_secs(115);
+
+/// What the person is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// For whom: `user@host`.
+    pub account: String,
+    /// What for.
+    pub purpose: Purpose,
+    /// What to answer, in order; at least one.
+    pub prompts: Vec<Prompt>,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// The account's password (RFC 4252, section 8).
+    Password,
+    /// The passphrase of this key file.
+    Passphrase(String),
+    /// Questions of the server (RFC 4256), with its own words about them, which are not to be trusted.
+    KeyboardInteractive(String),
+}
+
+/// One thing to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// The words, which may be a server's and are not to be trusted.
+    pub text: String,
+    /// Whether the answer may be seen while it is typed.
+    pub echo: bool,
+}
+
+/// A host key that no `known_hosts` file has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The host as `known_hosts` names it.
+    pub host: String,
+    /// Such as `ssh-ed25519`.
+    pub key_type: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+    /// The file in which it is saved once it is trusted.
+    pub saved_in: String,
+}
+
+/// A question on its way to the person, and where the answer goes; dropped unanswered, there is none.
+#[derive(Debug)]
+pub enum Asked {
+    /// For secrets, one a prompt.
+    Secrets(Question, oneshot::Sender<Vec<Password>>),
+    /// Whether a host key is to be trusted.
+    HostKey(UnknownKey, oneshot::Sender<bool>),
+}
+
+/// The way to the person behind a call, if there is one.
+#[derive(Debug, Clone, Default)]
+pub struct Person {
+    host_keys: Option<mpsc::Sender<Asked>>,
+    secrets: Option<mpsc::Sender<Asked>>,
+    askpass: Option<Askpass>,
+}
+
+impl Person {
+    /// A person who is asked about host keys, and for secrets, through these channels.
+    #[must_use]
+    pub fn new(host_keys: Option<mpsc::Sender<Asked>>, secrets: Option<mpsc::Sender<Asked>>) -> Self {
+        Self { host_keys, secrets, askpass: None }
+    }
+
+    /// The same person, asked for secrets by this program where there is no channel for them.
+    #[must_use]
+    pub fn or_askpass(self, askpass: Option<Askpass>) -> Self {
+        Self { askpass, ..self }
+    }
+
+    /// Whether there is anybody to ask for secrets.
+    #[must_use]
+    pub fn knows_secrets(&self) -> bool {
+        self.secrets.is_some() || self.askpass.is_some()
+    }
+
+    /// The answers, one a prompt; `None` if nobody answers within two minutes or the person will not.
+    pub async fn ask(&self, question: Question) -> Option<Vec<Password>> {
+        let expected = question.prompts.len();
+        let answers = match (&self.secrets, &self.askpass) {
+            (Some(secrets), _) => {
+                let (give, take) = oneshot::channel();
+                secrets.send(Asked::Secrets(question, give)).await.ok()?;
+                timeout(PATIENCE, take).await.ok()?.ok()?
+            }
+            (None, Some(askpass)) => timeout(PATIENCE, ask_by_program(askpass, &question)).await.ok()??,
+            (None, None) => return None,
+        };
+        (answers.len() == expected).then_some(answers)
+    }
+
+    /// Whether the person trusts this very key; `None` if there is nobody to ask, or no answer.
+    pub async fn trusts(&self, key: UnknownKey) -> Option<bool> {
+        let (give, take) = oneshot::channel();
+        self.host_keys.as_ref()?.send(Asked::HostKey(key, give)).await.ok()?;
+        timeout(PATIENCE, take).await.ok()?.ok()
+    }
+}
+
+/// One prompt after the other, in the words of `ssh`, which says of a server's words for whom they are.
+async fn ask_by_program(askpass: &Askpass, question: &Question) -> Option<Vec<Password>> {
+    let mut answers = Vec::with_capacity(question.prompts.len());
+    for Prompt { text, .. } in &question.prompts {
+        let words = match question.purpose {
+            Purpose::KeyboardInteractive(_) => format!("({}) {text}", question.account),
+            Purpose::Password | Purpose::Passphrase(_) => text.clone(),
+        };
+        let shown: String = words.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        answers.push(askpass.answer(&shown).await?);
+    }
+    Some(answers)
+}
