@@ -19,7 +19,7 @@ use mcp_ssh_sessions::{
         stdio,
     },
     session::registry::{RegistryOptions, SessionRegistry},
-    ssh::connection::default_output_folder,
+    ssh::{ask::askpass::Askpass, connection::default_output_folder},
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -68,6 +68,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         ssh_config: options.ssh_config.clone(),
         store: options.store_path(),
         output: default_output_folder(),
+        askpass: Askpass::from_environment(),
     });
     let handed_over = HandedOver::take()?;
     if options.http.is_none() && options.socket().is_none() && handed_over.is_empty() {

@@ -6,7 +6,7 @@ use crate::{
     framing::exec::ExecScriptError,
     session::{error::SessionError, registry::with_causes},
     ssh::{
-        error::{HostKeyError, SshError},
+        error::{HostKeyError, Remedy, SshError},
         sftp::TransferError,
     },
 };
@@ -78,8 +78,18 @@ fn of_ssh(error: &SshError) -> String {
         }
         SshError::Handshake { .. } => "check that host and port are those of an SSH server".into(),
         SshError::HostKey(error) => of_host_key(error),
-        SshError::Authentication { needs_passphrase: true, .. } => {
+        SshError::Authentication { remedy: Remedy::Passphrase, .. } => {
             "give the passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into()
+        }
+        SshError::Authentication { remedy: Remedy::FewerKeys, .. } => {
+            "the server takes only so many keys (MaxAuthTries): name the right one with keyPath, or with IdentityFile and \
+             IdentitiesOnly yes in ~/.ssh/config"
+                .into()
+        }
+        SshError::Authentication { remedy: Remedy::NewPassword, .. } => {
+            "log in with `ssh HOST` in a terminal and change the password if it asks for that; if the server is only slow, \
+             give ssh_connect a longer timeoutMs"
+                .into()
         }
         SshError::Authentication { remaining, .. } if remaining.is_empty() => {
             "check user, keyPath and password; `ssh HOST` in a terminal shows whether it works at all".into()

@@ -87,6 +87,14 @@ pub struct EffectiveConfig {
     pub kbd_interactive_authentication: bool,
     /// `NumberOfPasswordPrompts`.
     pub number_of_password_prompts: u32,
+    /// `BatchMode`: the person is asked nothing.
+    pub batch_mode: bool,
+    /// `GSSAPIAuthentication`.
+    pub gssapi_authentication: bool,
+    /// `HostbasedAuthentication`.
+    pub hostbased_authentication: bool,
+    /// `PKCS11Provider`: a library that has keys.
+    pub pkcs11_provider: Option<String>,
 }
 
 /// `IdentityAgent`: where the authentication agent listens.
@@ -200,6 +208,10 @@ impl EffectiveConfig {
             password_authentication: printed.yes_no("passwordauthentication", true)?,
             kbd_interactive_authentication: printed.yes_no("kbdinteractiveauthentication", true)?,
             number_of_password_prompts: printed.number("numberofpasswordprompts", 3)?,
+            batch_mode: printed.yes_no("batchmode", false)?,
+            gssapi_authentication: printed.yes_no("gssapiauthentication", false)?,
+            hostbased_authentication: printed.yes_no("hostbasedauthentication", false)?,
+            pkcs11_provider: printed.unless_none("pkcs11provider"),
         })
     }
 }
@@ -266,6 +278,8 @@ mod tests {
         assert!(!config.compression && !config.hash_known_hosts && !config.identities_only && !config.update_host_keys);
         assert_eq!((config.ca_signature_algorithms.len(), config.required_rsa_size), (8, 1024));
         assert_eq!((config.proxy_jump, config.proxy_command, config.ciphers), (None, None, vec![]));
+        assert!(!config.batch_mode && !config.gssapi_authentication && !config.hostbased_authentication);
+        assert_eq!(config.pkcs11_provider, None);
     }
 
     #[test]
@@ -276,7 +290,8 @@ mod tests {
              connectionattempts 2\nserveraliveinterval 5\nserveralivecountmax 9\ntcpkeepalive no\n\
              bindaddress 10.0.0.1\nproxyjump u@[::1]:22,h2\nciphers a,b@c\npreferredauthentications publickey\n\
              compression yes\npubkeyauthentication unbound\npasswordauthentication no\n\
-             kbdinteractiveauthentication false\nnumberofpasswordprompts 1\nsomethingnew x\nnovalue\n",
+             kbdinteractiveauthentication false\nnumberofpasswordprompts 1\nbatchmode yes\n\
+             gssapiauthentication yes\nhostbasedauthentication yes\npkcs11provider /lib/p.so\nsomethingnew x\nnovalue\n",
         );
         assert_eq!((config.port, config.host_key_alias.as_deref()), (2222, Some("al")));
         assert_eq!(config.identity_files, ["~/my key", "/k2"]);
@@ -295,7 +310,8 @@ mod tests {
             config.identities_only && config.hash_known_hosts && config.compression && config.pubkey_authentication
         );
         assert!(!config.tcp_keep_alive && !config.password_authentication && !config.kbd_interactive_authentication);
-        assert_eq!(config.number_of_password_prompts, 1);
+        assert_eq!((config.number_of_password_prompts, config.pkcs11_provider.as_deref()), (1, Some("/lib/p.so")));
+        assert!(config.batch_mode && config.gssapi_authentication && config.hostbased_authentication);
     }
 
     #[test]

@@ -23,8 +23,14 @@ use super::{
 use crate::{
     openssh::destination::Destination,
     ssh::{
-        authenticate::Credentials, connection::Peer, error::SshError, output::OutputFolder, pool::Pool,
-        resolve::Target, shell::Shell,
+        ask::{Person, askpass::Askpass},
+        authenticate::{Credentials, Typed},
+        connection::Peer,
+        error::SshError,
+        output::OutputFolder,
+        pool::Pool,
+        resolve::Target,
+        shell::Shell,
     },
 };
 
@@ -41,6 +47,8 @@ pub struct Surroundings {
     pub config_file: Option<PathBuf>,
     /// Where whole outputs are kept.
     pub folder: OutputFolder,
+    /// The program that asks the person for secrets.
+    pub askpass: Option<Askpass>,
     /// Cancelled when the program ends.
     pub ending: CancellationToken,
 }
@@ -51,7 +59,9 @@ pub struct LiveSession {
     /// What is saved of it.
     pub saved: SavedSession,
     target: Target,
-    credentials: Arc<Credentials>,
+    credentials: Credentials,
+    /// What a person has typed for its connections; held for an assignment only.
+    typed: Mutex<Vec<Typed>>,
     limit: Duration,
     surroundings: Surroundings,
     /// Cancelled by `ssh_disconnect`: ends running commands.
@@ -113,11 +123,12 @@ impl LiveSession {
             port: saved.port,
             config_file: surroundings.config_file.clone(),
         };
-        let credentials = Arc::new(Credentials { key_path: saved.key_path.clone(), ..secrets.credentials });
+        let credentials = Credentials { key_path: saved.key_path.clone(), ..secrets.credentials };
         Ok(Self {
             saved,
             target,
             credentials,
+            typed: Mutex::default(),
             limit: secrets.limit.unwrap_or(CONNECT_LIMIT),
             closing: Mutex::new(surroundings.ending.child_token()),
             surroundings,
@@ -175,6 +186,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<Arc<Pool>, SessionError> {
         let asked = Instant::now();
+        let person = caller.person.clone().or_askpass(self.surroundings.askpass.clone());
         let closing = self.open();
         let mut slot = tokio::select! {
             slot = self.connection.lock() => slot,
@@ -185,7 +197,7 @@ impl LiveSession {
         let situation = Situation {
             alive: alive.is_some(),
             needs_password: self.saved.password_auth || self.used_password(),
-            has_password: self.credentials.password.is_some(),
+            has_password: self.credentials().have_password() || person.knows_secrets(),
             ending: self.surroundings.ending.is_cancelled(),
         };
         match (decide(situation), alive) {
@@ -199,7 +211,7 @@ impl LiveSession {
                     return Err(self.ssh(Arc::clone(error)));
                 }
                 let opened = tokio::select! {
-                    opened = self.dial(limit, &caller.person) => opened,
+                    opened = self.dial(limit, &person) => opened,
                     () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
                     () = closing.cancelled() => return Err(SessionError::Cancelled),
                 };
@@ -213,10 +225,11 @@ impl LiveSession {
     }
 
     async fn dial(&self, limit: Duration, person: &Person) -> Result<Arc<Pool>, Arc<SshError>> {
-        let opened = Pool::open(&self.target, &self.credentials, limit, person).await;
+        let opened = Pool::open(&self.target, &self.credentials(), person, limit).await;
         let mut last = lock(&self.last);
         match opened {
             Ok(connection) => {
+                lock(&self.typed).clone_from(&connection.first().typed);
                 let peer = connection.peer().clone();
                 tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
                 *last = LastSeen { peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
@@ -290,6 +303,11 @@ impl LiveSession {
     pub fn notice(&self) -> Option<String> {
         let last = lock(&self.last);
         last.peer.as_ref().and_then(|peer| peer.notice.clone())
+    }
+
+    /// What was given, and what was typed since.
+    fn credentials(&self) -> Credentials {
+        Credentials { typed: lock(&self.typed).clone(), ..self.credentials.clone() }
     }
 
     fn name(&self) -> &str {

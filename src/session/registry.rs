@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     capture::Captured,
-    ssh::output::{KeptOutput, OutputFolder},
+    ssh::{
+        ask::askpass::Askpass,
+        output::{KeptOutput, OutputFolder},
+    },
 };
 
 /// How long `ssh_disconnect` waits for commands to be stopped.
@@ -38,6 +41,8 @@ pub struct RegistryOptions {
     pub store: PathBuf,
     /// The folder for whole outputs.
     pub output: PathBuf,
+    /// The program that asks the person for secrets.
+    pub askpass: Option<Askpass>,
 }
 
 /// All sessions, by name.
@@ -104,6 +109,7 @@ impl SessionRegistry {
             surroundings: Surroundings {
                 config_file: options.ssh_config,
                 folder: OutputFolder::new(options.output),
+                askpass: options.askpass,
                 ending: CancellationToken::new(),
             },
             sessions: Mutex::new(Sessions::default()),

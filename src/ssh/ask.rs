@@ -1,5 +1,7 @@
 //! Questions that only the person can answer, while a connection is being made.
 
+pub mod askpass;
+
 use std::time::Duration;
 
 use tokio::{
@@ -7,6 +9,7 @@ use tokio::{
     time::timeout,
 };
 
+use self::askpass::Askpass;
 use crate::password::Password;
 
 /// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
@@ -70,27 +73,40 @@ pub enum Asked {
 pub struct Person {
     host_keys: Option<mpsc::Sender<Asked>>,
     secrets: Option<mpsc::Sender<Asked>>,
+    askpass: Option<Askpass>,
 }
 
 impl Person {
     /// A person who is asked about host keys, and for secrets, through these channels.
     #[must_use]
     pub fn new(host_keys: Option<mpsc::Sender<Asked>>, secrets: Option<mpsc::Sender<Asked>>) -> Self {
-        Self { host_keys, secrets }
+        Self { host_keys, secrets, askpass: None }
+    }
+
+    /// The same person, asked for secrets by this program where there is no channel for them.
+    #[must_use]
+    pub fn or_askpass(self, askpass: Option<Askpass>) -> Self {
+        Self { askpass, ..self }
     }
 
     /// Whether there is anybody to ask for secrets.
     #[must_use]
     pub fn knows_secrets(&self) -> bool {
-        self.secrets.is_some()
+        self.secrets.is_some() || self.askpass.is_some()
     }
 
     /// The answers, one a prompt; `None` if nobody answers within two minutes or the person will not.
     pub async fn ask(&self, question: Question) -> Option<Vec<Password>> {
         let expected = question.prompts.len();
-        let (give, take) = oneshot::channel();
-        self.secrets.as_ref()?.send(Asked::Secrets(question, give)).await.ok()?;
-        let answers = timeout(PATIENCE, take).await.ok()?.ok()?;
+        let answers = match (&self.secrets, &self.askpass) {
+            (Some(secrets), _) => {
+                let (give, take) = oneshot::channel();
+                secrets.send(Asked::Secrets(question, give)).await.ok()?;
+                timeout(PATIENCE, take).await.ok()?.ok()?
+            }
+            (None, Some(askpass)) => timeout(PATIENCE, ask_by_program(askpass, &question)).await.ok()??,
+            (None, None) => return None,
+        };
         (answers.len() == expected).then_some(answers)
     }
 
@@ -100,4 +116,18 @@ impl Person {
         self.host_keys.as_ref()?.send(Asked::HostKey(key, give)).await.ok()?;
         timeout(PATIENCE, take).await.ok()?.ok()
     }
+}
+
+/// One prompt after the other, in the words of `ssh`, which says of a server's words for whom they are.
+async fn ask_by_program(askpass: &Askpass, question: &Question) -> Option<Vec<Password>> {
+    let mut answers = Vec::with_capacity(question.prompts.len());
+    for Prompt { text, .. } in &question.prompts {
+        let words = match question.purpose {
+            Purpose::KeyboardInteractive(_) => format!("({}) {text}", question.account),
+            Purpose::Password | Purpose::Passphrase(_) => text.clone(),
+        };
+        let shown: String = words.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        answers.push(askpass.answer(&shown).await?);
+    }
+    Some(answers)
 }

@@ -1,18 +1,31 @@
 //! Proves who we are (RFC 4252), in OpenSSH's order, with several methods where a server wants several.
 
+mod accepted;
+mod agent;
+mod asker;
+mod certificate;
 mod identities;
+mod key_file;
+mod legacy_pem;
+mod public_key;
+mod secrets;
 
 use russh::{
     MethodKind, MethodSet,
-    client::{AuthResult, Handle, KeyboardInteractiveAuthResponse},
+    client::{AuthResult, Handle},
 };
 
-use self::identities::{Identities, Identity};
-use super::{error::SshError, handler::ClientHandler};
+use self::{asker::Asker, identities::Identities};
+use super::{
+    ask::{Person, Purpose},
+    deadline::Deadline,
+    error::{Remedy, SshError},
+    handler::{ClientHandler, Learned},
+};
 use crate::{openssh::effective_config::EffectiveConfig, password::Password};
 
-/// A server may ask keyboard-interactive questions in rounds; more than this is no login.
-const MOST_ROUNDS: usize = 10;
+/// A server may want several methods one after the other; more than this is no login.
+const MOST_STEPS: usize = 10;
 
 /// What the caller brought to log in with; everything else comes from the configuration and the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,42 +36,117 @@ pub struct Credentials {
     pub passphrase: Option<Password>,
     /// The password. Since it was given explicitly, it is tried before keys.
     pub password: Option<Password>,
+    /// What a person has typed for earlier connections, and what worked.
+    pub typed: Vec<Typed>,
 }
 
-/// Logs in and returns the methods that it took, comma-separated.
+/// A secret that a person has typed and that has worked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typed {
+    /// `user@host:port` that was dialled.
+    to: String,
+    purpose: Purpose,
+    answer: Password,
+}
+
+impl Credentials {
+    /// Whether there is a password, given or typed.
+    #[must_use]
+    pub fn have_password(&self) -> bool {
+        self.password.is_some() || self.typed.iter().any(|typed| typed.purpose == Purpose::Password)
+    }
+}
+
+/// How a log-in succeeded.
+pub(super) struct LoggedIn {
+    /// The methods that it took, comma-separated.
+    pub(super) methods: String,
+    /// What was typed, now or earlier, and works.
+    pub(super) typed: Vec<Typed>,
+    /// What the person should know all the same.
+    pub(super) notice: Option<String>,
+}
+
+/// Logs in.
 ///
 /// # Errors
-/// [`SshError::Authentication`] with every method tried, [`SshError::KeyFile`] for an explicit key that is unusable.
+/// [`SshError::Authentication`] with every method tried, [`SshError::KeyFile`] for an explicit key that is unusable,
+/// [`SshError::UnsupportedAlgorithms`] for a `PubkeyAcceptedAlgorithms` without anything that there is here.
 pub(super) async fn authenticate(
     handle: &mut Handle<ClientHandler>,
     config: &EffectiveConfig,
     typed: &str,
     credentials: &Credentials,
-    no_passwords: bool,
-) -> Result<String, SshError> {
+    person: &Person,
+    deadline: &Deadline,
+    learned: &Learned,
+) -> Result<LoggedIn, SshError> {
+    let host = config.host_key_alias.as_ref().unwrap_or(&config.host_name);
+    let asker = Asker {
+        person,
+        deadline,
+        over: &learned.over,
+        account: format!("{}@{host}", config.user),
+        to: format!("{}@{}:{}", config.user, config.host_name, config.port),
+        prompts: config.number_of_password_prompts,
+        silent: config.batch_mode,
+        typed: credentials.typed.clone(),
+    };
+    // What was typed came after what was given, and has worked.
+    let typed_password = asker.remembered(&Purpose::Password);
     let mut login = Login {
+        identities: Identities::gather(handle, config, typed, credentials).await?,
+        password_was_typed: typed_password.is_some(),
+        password: typed_password.or_else(|| credentials.password.clone()),
+        no_passwords: learned.host_key.get().is_some_and(|accepted| accepted.no_passwords),
         handle,
         config,
-        credentials,
-        no_passwords,
-        identities: Identities::gather(config, typed, credentials).await?,
+        passphrase: credentials.passphrase.as_ref(),
+        learned,
+        asker,
+        server_hash: None,
+        given_to: Vec::new(),
+        questions: [0, 0],
         succeeded: Vec::new(),
         attempts: Vec::new(),
+        outdated: Vec::new(),
+        refused_keys: 0,
         allowed: None,
+        remedy: Remedy::Credentials,
     };
-    login.run().await
+    login.run().await?;
+    Ok(LoggedIn {
+        methods: login.succeeded.join(","),
+        typed: login.asker.typed,
+        notice: (!login.outdated.is_empty()).then(|| login.outdated.join("; ")),
+    })
 }
 
 struct Login<'a> {
     handle: &'a mut Handle<ClientHandler>,
     config: &'a EffectiveConfig,
-    credentials: &'a Credentials,
+    /// The password that need not be asked for.
+    password: Option<Password>,
+    password_was_typed: bool,
+    passphrase: Option<&'a Password>,
     no_passwords: bool,
+    learned: &'a Learned,
+    asker: Asker<'a>,
     identities: Identities,
+    /// What the server said of RSA; `None` until it was asked.
+    server_hash: Option<accepted::ServerHash>,
+    /// The methods to which the password was given.
+    given_to: Vec<MethodKind>,
+    /// How often the person was asked for a password, and keyboard-interactively.
+    questions: [u32; 2],
     succeeded: Vec<&'static str>,
     attempts: Vec<String>,
+    /// Certificates that are not valid now.
+    outdated: Vec<String>,
+    refused_keys: usize,
     /// What the server said it would accept; `None` until it said something.
     allowed: Option<MethodSet>,
+    remedy: Remedy,
 }
 
 /// How one method went.
@@ -71,33 +159,44 @@ enum Step {
     Failed,
 }
 
+/// Where the answers to a method come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The password that there is.
+    Given,
+    /// The person; keys need nobody.
+    Asked,
+}
+
 impl Login<'_> {
-    async fn run(&mut self) -> Result<String, SshError> {
-        // As OpenSSH does: `none` tells what the server accepts. Without a password it would cost a round trip for
-        // nothing, since keys are tried in any case.
-        if (self.credentials.password.is_some() || self.identities.is_empty()) && self.none().await? {
-            return Ok("none".to_owned());
+    async fn run(&mut self) -> Result<(), SshError> {
+        // As OpenSSH does: `none` tells what the server accepts. Where there is a key to show first it would cost a round
+        // trip for nothing.
+        let blind = self.password.is_some() || self.identities.is_empty() || self.identities.hide_a_key();
+        if blind && self.none().await? {
+            return Ok(());
         }
-        'again: loop {
-            for method in self.order() {
-                if self.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&method)) {
+        'again: while self.succeeded.len() <= MOST_STEPS {
+            for (method, source) in self.order() {
+                if method != MethodKind::PublicKey && self.allowed.is_none() && self.none().await? {
+                    return Ok(());
+                }
+                if !self.offers(method) {
                     continue;
                 }
                 let step = match method {
                     MethodKind::PublicKey => self.public_key().await?,
-                    MethodKind::KeyboardInteractive => self.keyboard_interactive().await?,
-                    _ => self.password().await?,
+                    MethodKind::KeyboardInteractive => self.keyboard_interactive(source).await?,
+                    _ => self.password(source).await?,
                 };
                 match step {
-                    Step::Done | Step::Partial => self.succeeded.push((&method).into()),
                     Step::Failed => continue,
+                    Step::Done | Step::Partial => self.succeeded.push((&method).into()),
                 }
                 if matches!(step, Step::Done) {
-                    return Ok(self.succeeded.join(","));
+                    return Ok(());
                 }
-                if self.succeeded.len() > MOST_ROUNDS {
-                    break 'again;
-                }
+                self.identities.start_over();
                 continue 'again;
             }
             break;
@@ -105,131 +204,84 @@ impl Login<'_> {
         Err(self.failure())
     }
 
-    /// `PreferredAuthentications`, cut to what is enabled and not yet done; an explicit password comes first.
-    fn order(&self) -> Vec<MethodKind> {
-        let passwords = self.credentials.password.is_some() && !self.no_passwords;
-        let mut order: Vec<MethodKind> = self
-            .config
-            .preferred_authentications
-            .iter()
-            .filter_map(|method| match method.as_str() {
-                "publickey" if self.config.pubkey_authentication => Some(MethodKind::PublicKey),
-                "keyboard-interactive" if passwords && self.config.kbd_interactive_authentication => {
-                    Some(MethodKind::KeyboardInteractive)
-                }
-                "password" if passwords && self.config.password_authentication => Some(MethodKind::Password),
-                _ => None,
-            })
-            .collect();
-        if passwords {
-            order.sort_by_key(|method| match method {
-                MethodKind::Password => 0,
-                MethodKind::KeyboardInteractive => 1,
-                _ => 2,
-            });
-        }
-        order.retain(|method| *method == MethodKind::PublicKey || !self.succeeded.contains(&method.into()));
-        order
+    /// A password that there is comes first, since it is there for that; then `PreferredAuthentications`, cut to what is
+    /// enabled and can be done.
+    fn order(&self) -> Vec<(MethodKind, Source)> {
+        use MethodKind::{KeyboardInteractive, PublicKey};
+        let prefers = |name: &str| self.config.preferred_authentications.iter().any(|preferred| preferred == name);
+        let enabled = |method: &MethodKind| match method {
+            PublicKey => self.config.pubkey_authentication,
+            KeyboardInteractive => self.config.kbd_interactive_authentication && !self.no_passwords,
+            _ => self.config.password_authentication && !self.no_passwords,
+        };
+        let given = [MethodKind::Password, KeyboardInteractive]
+            .into_iter()
+            .filter(|method| self.password.is_some() && !self.given_to.contains(method) && prefers(method.into()));
+        let preferred = self.config.preferred_authentications.iter().filter_map(|name| match name.as_str() {
+            "publickey" => Some(PublicKey),
+            "keyboard-interactive" if self.asker.can_ask() => Some(KeyboardInteractive),
+            "password" if self.asker.can_ask() => Some(MethodKind::Password),
+            _ => None,
+        });
+        let order = given.map(|method| (method, Source::Given)).chain(preferred.map(|method| (method, Source::Asked)));
+        order.filter(|(method, _)| enabled(method)).collect()
     }
 
+    /// `true` if the server wants no proof at all.
     async fn none(&mut self) -> Result<bool, SshError> {
         let result = self.handle.authenticate_none(&self.config.user).await;
-        Ok(matches!(self.step(result, "none", "")?, Step::Done))
-    }
-
-    async fn public_key(&mut self) -> Result<Step, SshError> {
-        self.attempts.append(&mut self.identities.unusable);
-        while let Some(identity) = self.identities.next(self.handle, self.config).await? {
-            let user = self.config.user.clone();
-            let description = identity.description();
-            let result = match identity {
-                Identity::File { key, .. } => self.handle.authenticate_publickey(user, key).await,
-                Identity::Agent { key, hash, .. } => {
-                    let Some(agent) = &mut self.identities.agent else { continue };
-                    match self.handle.authenticate_publickey_with(user, key, hash, agent).await {
-                        Ok(result) => Ok(result),
-                        Err(error) => {
-                            self.attempts.push(format!("publickey {description}: the agent did not sign: {error}"));
-                            continue;
-                        }
-                    }
-                }
-            };
-            match self.step(result, "publickey", &description)? {
-                Step::Failed if self.offers(MethodKind::PublicKey) => {}
-                step => return Ok(step),
-            }
+        let done = matches!(self.step(result, "none", "").await?, Step::Done);
+        if done {
+            self.succeeded.push("none");
         }
-        Ok(Step::Failed)
-    }
-
-    async fn password(&mut self) -> Result<Step, SshError> {
-        let Some(password) = &self.credentials.password else { return Ok(Step::Failed) };
-        let result = self.handle.authenticate_password(&self.config.user, password.reveal()).await;
-        self.step(result, "password", "")
-    }
-
-    /// Answers the questions of RFC 4256 where they are one question for a secret, which is the password.
-    async fn keyboard_interactive(&mut self) -> Result<Step, SshError> {
-        let Some(password) = &self.credentials.password else { return Ok(Step::Failed) };
-        let mut answer = self.handle.authenticate_keyboard_interactive_start(&self.config.user, None).await?;
-        let mut given = false;
-        for _ in 0..MOST_ROUNDS {
-            let responses = match answer {
-                KeyboardInteractiveAuthResponse::Success => return Ok(Step::Done),
-                KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success } => {
-                    let result = AuthResult::Failure { remaining_methods, partial_success };
-                    return self.step(Ok(result), "keyboard-interactive", "");
-                }
-                KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => match prompts.as_slice() {
-                    [] => Vec::new(),
-                    [only] if !only.echo && !given => {
-                        given = true;
-                        vec![password.reveal().to_owned()]
-                    }
-                    asked => {
-                        let asked: Vec<String> =
-                            asked.iter().map(|prompt| prompt.prompt.escape_debug().to_string()).collect();
-                        self.attempts.push(format!("keyboard-interactive: the server asks {}", asked.join(", ")));
-                        return Ok(Step::Failed);
-                    }
-                },
-            };
-            answer = self.handle.authenticate_keyboard_interactive_respond(responses).await?;
-        }
-        self.attempts.push("keyboard-interactive: the server does not stop asking".to_owned());
-        Ok(Step::Failed)
+        Ok(done)
     }
 
     fn offers(&self, method: MethodKind) -> bool {
         self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&method))
     }
 
-    fn step(&mut self, result: Result<AuthResult, russh::Error>, method: &str, what: &str) -> Result<Step, SshError> {
-        match result? {
-            AuthResult::Success => Ok(Step::Done),
-            AuthResult::Failure { .. } if self.handle.is_closed() => {
-                self.attempts.push(format!("{method} {what}: the server closed the connection"));
-                Err(self.failure())
+    async fn step(
+        &mut self,
+        result: Result<AuthResult, russh::Error>,
+        method: &str,
+        what: &str,
+    ) -> Result<Step, SshError> {
+        let (remaining, partial) = match result {
+            Ok(AuthResult::Success) => return Ok(Step::Done),
+            Ok(AuthResult::Failure { remaining_methods, partial_success }) => (remaining_methods, partial_success),
+            Err(_) => (MethodSet::empty(), false),
+        };
+        let tried = format!("{method} {what}").trim_end().to_owned();
+        // A server that accepts nothing any more has closed, or russh does it for it.
+        if remaining.is_empty() || self.handle.is_closed() {
+            self.learned.over.cancelled().await;
+            let reason = self.learned.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            self.attempts.push(format!("{tried}: the server closed the connection{reason}"));
+            if self.refused_keys > 0 {
+                self.remedy = Remedy::FewerKeys;
             }
-            AuthResult::Failure { remaining_methods, partial_success } => {
-                self.allowed = Some(remaining_methods);
-                if partial_success {
-                    return Ok(Step::Partial);
-                }
-                if method != "none" {
-                    self.attempts.push(format!("{method} {what}").trim_end().to_owned() + ": refused");
-                }
-                Ok(Step::Failed)
-            }
+            return Err(self.failure());
         }
+        self.allowed = Some(remaining);
+        if partial {
+            return Ok(Step::Partial);
+        }
+        if method != "none" {
+            self.attempts.push(format!("{tried}: refused"));
+        }
+        Ok(Step::Failed)
     }
 
     fn failure(&mut self) -> SshError {
         self.attempts.append(&mut self.identities.unusable);
-        if self.no_passwords && self.credentials.password.is_some() {
+        if self.no_passwords && (self.password.is_some() || self.asker.can_ask()) {
             self.attempts.push("password: not sent, because the host key has changed".to_owned());
         }
+        if !self.succeeded.is_empty() {
+            self.attempts.insert(0, format!("{}: accepted, but the server wants more", self.succeeded.join(",")));
+        }
+        self.attempts.extend(self.unsupported());
         let attempts = if self.attempts.is_empty() {
             "no key and no password to try".to_owned()
         } else {
@@ -241,7 +293,25 @@ impl Login<'_> {
             host: self.config.host_name.clone(),
             attempts,
             remaining: remaining.join(","),
-            needs_passphrase: self.identities.needs_passphrase,
+            remedy: self.remedy,
         }
+    }
+
+    /// What the configuration would have `ssh` try, and this program cannot do.
+    fn unsupported(&self) -> Vec<String> {
+        let config = self.config;
+        let mut unsupported = Vec::new();
+        for (configured, method, name) in [
+            (config.gssapi_authentication, MethodKind::GssapiWithMic, "gssapi-with-mic"),
+            (config.hostbased_authentication, MethodKind::HostBased, "hostbased"),
+        ] {
+            if configured && self.allowed.as_ref().is_some_and(|allowed| allowed.contains(&method)) {
+                unsupported.push(format!("{name}: not supported"));
+            }
+        }
+        if let Some(provider) = &config.pkcs11_provider {
+            unsupported.push(format!("PKCS11Provider {provider}: not supported; load it with `ssh-add -s {provider}`"));
+        }
+        unsupported
     }
 }

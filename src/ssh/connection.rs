@@ -11,13 +11,15 @@ use russh::{
     Channel, ChannelStream, Disconnect,
     client::{self, Handle, Msg},
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{sync::oneshot, time::timeout};
 
 use tokio_util::either::Either;
 
 use super::{
     algorithms,
-    authenticate::{self, Credentials},
+    ask::Person,
+    authenticate::{self, Credentials, Typed},
+    deadline::Deadline,
     dial::dial,
     error::SshError,
     handler::{ClientHandler, Learned},
@@ -48,6 +50,8 @@ pub struct Connection {
     _proxy: Option<ProxyProcess>,
     /// What was connected to.
     pub peer: Peer,
+    /// What a person has typed to log in here and at the hops, to do so again.
+    pub typed: Vec<Typed>,
 }
 
 /// The facts about a connection that a person wants to see.
@@ -70,12 +74,18 @@ pub struct Peer {
 }
 
 impl Connection {
-    /// Resolves, dials, checks the host key and authenticates, all within `limit`.
+    /// Resolves, dials, checks the host key and authenticates, all within `limit`; the time in which the person is asked
+    /// for a secret does not count.
     ///
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
-    pub async fn open(target: &Target, credentials: &Credentials, limit: Duration) -> Result<Arc<Self>, SshError> {
-        Self::open_until(target, credentials, Instant::now() + limit, 0, None, None).await
+    pub async fn open(
+        target: &Target,
+        credentials: &Credentials,
+        person: &Person,
+        limit: Duration,
+    ) -> Result<Arc<Self>, SshError> {
+        Self::open_until(target, credentials, person, &Deadline::after(limit), 0, None, None).await
     }
 
     /// Opens one more to the machine that this one leads to. A name may stand for several machines: process ids and
@@ -86,7 +96,8 @@ impl Connection {
         credentials: &Credentials,
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
-        Self::open_until(target, credentials, Instant::now() + limit, 0, None, Some(self)).await
+        // Nobody is asked: the first log-in has all that is needed.
+        Self::open_until(target, credentials, &Person::default(), &Deadline::after(limit), 0, None, Some(self)).await
     }
 
     /// The same until a deadline, as hop `depth` of a chain of jump hosts, through the hops `via` if there are any, to the
@@ -94,13 +105,13 @@ impl Connection {
     pub(super) async fn open_until(
         target: &Target,
         credentials: &Credentials,
-        deadline: Instant,
+        person: &Person,
+        deadline: &Deadline,
         depth: usize,
         via: Option<&str>,
         beside: Option<&Self>,
     ) -> Result<Arc<Self>, SshError> {
-        let after = deadline.saturating_duration_since(Instant::now());
-        let config = resolve(target, after).await?;
+        let config = resolve(target, deadline.left()).await?;
         let typed = target.destination.as_str();
         let mut check = HostKeyCheck::load(&config, target)?;
         let preferred = algorithms::preferred(&config, check.algorithms())?;
@@ -116,18 +127,17 @@ impl Connection {
         });
         let (mut hop, mut proxy, mut address) = (None, None, None);
         let stream = if let Some(hops) = via.or(config.proxy_jump.as_deref()) {
-            let last = proxy::connect_hops(hops, target, credentials, deadline, depth).await?;
-            let forwarded = timeout_at(deadline, last.forward(&config.host_name, config.port)).await;
+            let last = proxy::connect_hops(hops, target, credentials, person, deadline, depth).await?;
+            let forward = last.forward(&config.host_name, config.port);
+            let stream = deadline.limit("connecting through the jump host", forward).await??;
             hop = Some(last);
-            Either::Left(
-                forwarded.map_err(|_| SshError::Timeout { stage: "connecting through the jump host", after })??,
-            )
+            Either::Left(stream)
         } else if let Some(command) = &config.proxy_command {
             let started = proxy::start_command(command, &config, typed)?;
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {
-            let dialled = dial(&config, beside.and_then(|first| first.address), deadline).await?;
+            let dialled = dial(&config, beside.and_then(|first| first.address), deadline.at()).await?;
             address = dialled.peer_address();
             check.address = address.map(|address| address.ip());
             Either::Right(Either::Right(dialled))
@@ -140,29 +150,36 @@ impl Connection {
             announced: Some(announce),
             _over: learned.over.clone().drop_guard(),
         };
-        let mut handle = match timeout_at(deadline, client::connect_stream(ssh, stream, handler)).await {
-            Ok(Ok(handle)) => handle,
-            Ok(Err(error)) => return Err(in_handshake(error, &config.host_name, proxy).await),
-            Err(_) => return Err(SshError::Timeout { stage: "the SSH handshake", after }),
+        let handshake = client::connect_stream(ssh, stream, handler);
+        let mut handle = match deadline.limit("the SSH handshake", handshake).await? {
+            Ok(handle) => handle,
+            Err(error) => return Err(in_handshake(error, &config.host_name, proxy).await),
         };
-        let accepted = learned.host_key.get().cloned().unwrap_or_default();
-        if beside.is_some_and(|first| first.peer.host_key != accepted.fingerprint) {
+        if let Some(first) = beside
+            && learned.host_key.get().is_none_or(|accepted| accepted.fingerprint != first.peer.host_key)
+        {
             let message = "it shows another host key than before, and may be another machine".to_owned();
             return Err(SshError::Handshake { host: config.host_name, message });
         }
-        let login = authenticate::authenticate(&mut handle, &config, typed, credentials, accepted.no_passwords);
-        let auth_method =
-            timeout_at(deadline, login).await.map_err(|_| SshError::Timeout { stage: "authentication", after })??;
+        let mut credentials = credentials.clone();
+        if let Some(hop) = &hop {
+            credentials.typed.clone_from(&hop.typed);
+        }
+        let login = authenticate::authenticate(&mut handle, &config, typed, &credentials, person, deadline, &learned);
+        // Boxed: it has a state for each method, and every call that connects would carry that around.
+        let login = deadline.limit("authentication", Box::pin(login)).await??;
+        let accepted = learned.host_key.get().cloned().unwrap_or_default();
+        let notices: Vec<String> = accepted.notice.into_iter().chain(login.notice).collect();
         let peer = Peer {
             host_name: config.host_name,
             port: config.port,
             user: config.user,
-            auth_method,
+            auth_method: login.methods,
             host_key: accepted.fingerprint,
             connected_at: SystemTime::now(),
-            notice: accepted.notice,
+            notice: (!notices.is_empty()).then(|| notices.join("; ")),
         };
-        let connection = Arc::new(Self { handle, learned, address, peer, hop, _proxy: proxy });
+        let connection = Arc::new(Self { handle, learned, address, peer, hop, _proxy: proxy, typed: login.typed });
         if accepted.may_update {
             let connection = Arc::downgrade(&connection);
             tokio::spawn(async move {

@@ -152,8 +152,8 @@ pub enum SshError {
         attempts: String,
         /// What the server would still accept, comma-separated; empty if it said nothing.
         remaining: String,
-        /// A key file would have been tried, had its passphrase been known.
-        needs_passphrase: bool,
+        /// What is likely to help.
+        remedy: Remedy,
     },
     /// A key file that was named explicitly cannot be used.
     #[error("the key file {path} cannot be used: {reason}")]
@@ -192,6 +192,19 @@ pub enum SshError {
     /// The call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
+}
+
+/// What may help where authentication failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Other credentials.
+    Credentials,
+    /// The passphrase of a key file that the server would have accepted.
+    Passphrase,
+    /// Fewer keys: the server closed the connection after too many wrong ones (`MaxAuthTries` of `sshd_config(5)`).
+    FewerKeys,
+    /// A new password in place of one that seems to have expired.
+    NewPassword,
 }
 
 /// Why a host key was not accepted. `known_hosts` is where OpenSSH would look too.

@@ -8,6 +8,7 @@ mod algorithms;
 pub mod ask;
 pub mod authenticate;
 pub mod connection;
+mod deadline;
 mod dial;
 pub mod error;
 pub mod exec;

@@ -24,6 +24,7 @@ use self::{
     place::{Member, PLACE_STAYS_TAKEN, State, attempt},
 };
 use super::{
+    ask::Person,
     authenticate::Credentials,
     connection::{Connection, Peer},
     error::SshError,
@@ -46,7 +47,7 @@ const SCRIPT_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Pool {
     target: Target,
-    credentials: Arc<Credentials>,
+    credentials: Credentials,
     limit: Duration,
     first: Arc<Connection>,
     login_shell: OnceCell<LoginShell>,
@@ -62,11 +63,16 @@ impl Pool {
     ///
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
-    pub async fn open(target: &Target, credentials: &Arc<Credentials>, limit: Duration) -> Result<Arc<Self>, SshError> {
-        let first = Connection::open(target, credentials, limit).await?;
+    pub async fn open(
+        target: &Target,
+        credentials: &Credentials,
+        person: &Person,
+        limit: Duration,
+    ) -> Result<Arc<Self>, SshError> {
+        let first = Connection::open(target, credentials, person, limit).await?;
         let pool = Arc::new(Self {
             target: target.clone(),
-            credentials: Arc::clone(credentials),
+            credentials: Credentials { typed: first.typed.clone(), ..credentials.clone() },
             limit,
             state: Mutex::new(State {
                 members: vec![Member::new(Arc::clone(&first))],
@@ -86,6 +92,12 @@ impl Pool {
         let probing = Arc::clone(&pool);
         tokio::spawn(async move { probing.login_shell().await });
         Ok(pool)
+    }
+
+    /// The connection that was made first.
+    #[must_use]
+    pub fn first(&self) -> &Connection {
+        &self.first
     }
 
     /// What was connected to.

@@ -10,12 +10,12 @@ use tokio::{
     io::{AsyncReadExt as _, Join, join},
     process::{Child, ChildStdin, ChildStdout, Command},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use super::{
-    authenticate::Credentials, connection::Connection, error::SshError, local_path::expand_proxy_command,
-    resolve::Target,
+    ask::Person, authenticate::Credentials, connection::Connection, deadline::Deadline, error::SshError,
+    local_path::expand_proxy_command, resolve::Target,
 };
 use crate::openssh::{
     destination::{Destination, DestinationError},
@@ -113,7 +113,8 @@ pub(super) async fn connect_hops(
     hops: &str,
     target: &Target,
     credentials: &Credentials,
-    deadline: Instant,
+    person: &Person,
+    deadline: &Deadline,
     depth: usize,
 ) -> Result<Arc<Connection>, SshError> {
     let in_hop = |source| SshError::Jump { hop: hops.to_owned(), source: Box::new(source) };
@@ -128,9 +129,10 @@ pub(super) async fn connect_hops(
         config_file: target.config_file.clone(),
         ..parse_hop(last).map_err(|source| SshError::Hop { hop: last.to_owned(), source })?
     };
-    // Only the passphrase can serve for a hop too: password and key were given for the destination.
-    let credentials = Credentials { passphrase: credentials.passphrase.clone(), ..Credentials::default() };
-    let opened = Connection::open_until(&hop, &credentials, deadline, depth + 1, before, None);
+    // Only the passphrase can serve for a hop too: password and key were given for the destination. What was typed knows
+    // for whom.
+    let credentials = Credentials { key_path: None, password: None, ..credentials.clone() };
+    let opened = Connection::open_until(&hop, &credentials, person, deadline, depth + 1, before, None);
     Box::pin(opened).await.map_err(in_hop)
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod asking;
+mod authentication;
 mod channels;
 mod commands;
 mod exec;

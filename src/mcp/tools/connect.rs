@@ -73,7 +73,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         password_auth: false,
         extra: serde_json::Map::new(),
     };
-    let credentials = Credentials { key_path: None, passphrase: params.passphrase, password: params.password };
+    let credentials =
+        Credentials { passphrase: params.passphrase, password: params.password, ..Credentials::default() };
     let secrets = Secrets { credentials, limit: params.timeout_ms.map(Milliseconds::duration) };
     let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.caller).await?;
     let result = ConnectResult { session: status.into(), notices };

@@ -1,94 +1,137 @@
-//! The keys to offer: from the agent, and from identity files.
+//! The keys to offer, in OpenSSH's order: certificates that the configuration names, configured keys that the agent holds,
+//! its others, and the rest of the identity files.
 
-use std::{collections::VecDeque, path::Path, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use russh::{
     client::Handle,
-    keys::{
-        HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey,
-        agent::{
-            AgentIdentity,
-            client::{AgentClient, AgentStream},
-        },
-        decode_secret_key, parse_public_key_base64,
-    },
+    keys::{Algorithm, Certificate, HashAlg, PublicKey, agent::AgentIdentity, ssh_key::public::KeyData},
 };
-use tokio::{task::spawn_blocking, time::timeout};
-use zeroize::Zeroizing;
 
 use super::{
     super::{error::SshError, handler::ClientHandler, local_path::expand_path},
-    Credentials,
+    Credentials, accepted,
+    agent::{self, Agent},
+    certificate,
+    key_file::{IdentityFile, KeyProblem, PrivateKeyFile, public_file},
 };
-use crate::{
-    openssh::effective_config::{EffectiveConfig, IdentityAgent},
-    password::Password,
-};
+use crate::openssh::effective_config::EffectiveConfig;
 
-/// How long the agent may take to list its keys.
-const AGENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+/// What is shown to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Offer {
+    Key(PublicKey),
+    Certificate(Box<Certificate>),
+}
 
-/// A private key is a few kilobytes; a larger file is none.
-const LARGEST_KEY_FILE: u64 = 1024 * 1024;
+/// Who makes the signature.
+#[derive(Clone)]
+pub(super) enum SignedBy {
+    /// The agent, asked by this identity of its own.
+    Agent(Box<AgentIdentity>),
+    /// The private key in this file.
+    File(Arc<PrivateKeyFile>),
+}
 
-pub(super) type Agent = AgentClient<Box<dyn AgentStream + Send + Unpin>>;
+/// A key to offer.
+#[derive(Clone)]
+pub(super) struct Candidate {
+    /// `None` if only the private key can tell.
+    pub(super) offer: Option<Offer>,
+    pub(super) by: SignedBy,
+    /// Its file, or the agent's comment.
+    pub(super) name: String,
+    tried: bool,
+}
 
-/// The keys that are still to be offered, in OpenSSH's order: those of the agent that are configured, the agent's
-/// others, then the key files that the agent does not have.
+/// The keys of a log-in.
 pub(super) struct Identities {
     pub(super) agent: Option<Agent>,
-    waiting: VecDeque<Waiting>,
-    /// Why some identities could not even be offered.
+    waiting: VecDeque<Candidate>,
+    /// Why some identities cannot even be offered.
     pub(super) unusable: Vec<String>,
-    /// An encrypted key file was passed over for want of its passphrase.
-    pub(super) needs_passphrase: bool,
-    passphrase: Option<Password>,
-    explicit: bool,
+    /// The one key file that was named explicitly.
+    pub(super) explicit: Option<String>,
 }
 
-enum Waiting {
-    Agent { key: PublicKey, comment: String },
-    File(String),
-}
-
-/// A key to offer now.
-pub(super) enum Identity {
-    Agent { key: PublicKey, hash: Option<HashAlg>, comment: String },
-    File { key: PrivateKeyWithHashAlg, path: String },
-}
-
-impl Identity {
-    pub(super) fn description(&self) -> String {
+impl Offer {
+    pub(super) fn key_data(&self) -> &KeyData {
         match self {
-            Self::Agent { key, comment, .. } => {
-                format!("{} {} (agent, {})", key.algorithm(), key.fingerprint(HashAlg::Sha256), comment.escape_debug())
+            Self::Key(key) => key.key_data(),
+            Self::Certificate(certificate) => certificate.public_key(),
+        }
+    }
+
+    pub(super) fn is_certificate(&self) -> bool {
+        matches!(self, Self::Certificate(_))
+    }
+
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.key_data().algorithm()
+    }
+
+    /// A comment makes no other key.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Key(one), Self::Key(other)) => one.key_data() == other.key_data(),
+            (Self::Certificate(one), Self::Certificate(other)) => one.to_bytes().ok() == other.to_bytes().ok(),
+            _ => false,
+        }
+    }
+}
+
+impl Candidate {
+    fn new(offer: Option<Offer>, by: SignedBy, name: String) -> Self {
+        Self { offer, by, name, tried: false }
+    }
+
+    fn of_agent(held: &AgentIdentity) -> Self {
+        let offer = match held {
+            AgentIdentity::PublicKey { key, .. } => Offer::Key(key.clone()),
+            AgentIdentity::Certificate { certificate, .. } => Offer::Certificate(Box::new(certificate.clone())),
+        };
+        Self::new(Some(offer), SignedBy::Agent(Box::new(held.clone())), held.comment().to_owned())
+    }
+
+    fn offers(&self, other: &Offer) -> bool {
+        self.offer.as_ref().is_some_and(|offer| offer.is(other))
+    }
+
+    fn has_key_of(&self, other: Option<&Offer>) -> bool {
+        let key = self.offer.as_ref().map(Offer::key_data);
+        key.is_some() && key == other.map(Offer::key_data)
+    }
+
+    /// What the person knows it by.
+    pub(super) fn description(&self, offer: &Offer) -> String {
+        let algorithm = accepted::name(&offer.algorithm(), offer.is_certificate());
+        let name = self.name.escape_debug();
+        match self.by {
+            SignedBy::Agent(_) => {
+                format!("{algorithm} {} (agent, {name})", offer.key_data().fingerprint(HashAlg::Sha256))
             }
-            Self::File { key, path } => format!("{} {path}", key.algorithm()),
+            SignedBy::File(_) => format!("{algorithm} {name}"),
         }
     }
 }
 
 impl Identities {
-    /// Lists agent and files. Reads no private key yet: most log-ins need one only.
+    /// Asks the agent and reads the identity files, but decrypts none: most log-ins need one only.
+    ///
+    /// # Errors
+    /// The key file that was named explicitly is none, or a path of the configuration cannot be expanded.
     pub(super) async fn gather(
+        handle: &Handle<ClientHandler>,
         config: &EffectiveConfig,
         typed: &str,
         credentials: &Credentials,
     ) -> Result<Self, SshError> {
-        let explicit = credentials.key_path.is_some();
-        let configured = credentials.key_path.as_ref().map_or(config.identity_files.as_slice(), std::slice::from_ref);
-        let only_configured = explicit || config.identities_only;
         let mut unusable = Vec::new();
-        let mut files = Vec::new();
-        for file in configured {
-            let path = expand_path("IdentityFile", file, config, typed)?;
-            if Path::new(&path).exists() || public_half(&path).is_some() {
-                files.push(path);
-            } else if explicit {
-                return Err(key_file_error(&path, "there is no such file", false));
-            }
+        if !config.pubkey_authentication {
+            return Ok(Self { agent: None, waiting: VecDeque::new(), unusable, explicit: None });
         }
-        let (agent, held) = match agent_keys(config, typed).await {
+        accepted::check(config)?;
+        let (agent, held) = match agent::ask(handle, config, typed).await {
             Ok(Some((agent, held))) => (Some(agent), held),
             Ok(None) => (None, Vec::new()),
             Err(reason) => {
@@ -96,198 +139,155 @@ impl Identities {
                 (None, Vec::new())
             }
         };
-        let mut waiting = VecDeque::new();
-        let is_held = |path: &str| {
-            public_half(path).and_then(|half| held.iter().find(|(key, _)| key.key_data() == half.key_data()))
-        };
-        for (key, comment) in files.iter().filter_map(|path| is_held(path)) {
-            waiting.push_back(Waiting::Agent { key: key.clone(), comment: comment.clone() });
-        }
-        if !only_configured {
-            for (key, comment) in &held {
-                let listed = waiting
-                    .iter()
-                    .any(|other| matches!(other, Waiting::Agent { key: k, .. } if k.key_data() == key.key_data()));
-                if !listed {
-                    waiting.push_back(Waiting::Agent { key: key.clone(), comment: comment.clone() });
-                }
+        let explicit = credentials.key_path.as_deref();
+        let files = configured(config, typed, explicit)?;
+        if let (Some(path), Some(Found { candidate: Err(problem), offer, .. })) = (explicit, files.first()) {
+            let in_agent = |offer: &Offer| held.iter().any(|held| Candidate::of_agent(held).offers(offer));
+            if !offer.as_ref().is_some_and(in_agent) {
+                return Err(key_file_error(path, problem));
             }
         }
-        let rest: Vec<String> = files.iter().filter(|path| is_held(path).is_none()).cloned().collect();
-        waiting.extend(rest.into_iter().map(Waiting::File));
-        Ok(Self {
-            agent,
-            waiting,
-            unusable,
-            needs_passphrase: false,
-            passphrase: credentials.passphrase.clone(),
-            explicit,
-        })
+        let certificates = named_certificates(config, typed, &mut unusable)?;
+        let only_configured = explicit.is_some() || config.identities_only;
+        let waiting = in_order(certificates, files, &held, only_configured, &mut unusable);
+        Ok(Self { agent, waiting, unusable, explicit: explicit.map(str::to_owned) })
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// The next key to offer, loaded and with the hash its server wants.
-    pub(super) async fn next(
-        &mut self,
-        handle: &Handle<ClientHandler>,
-        config: &EffectiveConfig,
-    ) -> Result<Option<Identity>, SshError> {
-        while let Some(waiting) = self.waiting.pop_front() {
-            match waiting {
-                Waiting::Agent { key, comment } => {
-                    let hash = if key.algorithm().is_rsa() { rsa_hash(handle).await? } else { None };
-                    if accepted(&key, hash, config) {
-                        return Ok(Some(Identity::Agent { key, hash, comment }));
-                    }
-                    self.unusable.push(format!("{}: PubkeyAcceptedAlgorithms does not allow it", key.algorithm()));
-                }
-                Waiting::File(path) => match load(&path, self.passphrase.clone()).await {
-                    Ok(key) => {
-                        let hash = if key.algorithm().is_rsa() { rsa_hash(handle).await? } else { None };
-                        if accepted(key.public_key(), hash, config) {
-                            return Ok(Some(Identity::File {
-                                key: PrivateKeyWithHashAlg::new(Arc::new(key), hash),
-                                path,
-                            }));
-                        }
-                        self.unusable.push(format!("{path}: PubkeyAcceptedAlgorithms does not allow it"));
-                    }
-                    Err(problem) if self.explicit => {
-                        return Err(key_file_error(&path, &problem.reason, problem.passphrase));
-                    }
-                    Err(problem) => {
-                        self.needs_passphrase |= problem.passphrase;
-                        self.unusable.push(format!("{path}: {}", problem.reason));
-                    }
-                },
-            }
-        }
-        Ok(None)
-    }
-}
-
-struct KeyProblem {
-    reason: String,
-    passphrase: bool,
-}
-
-fn key_file_error(path: &str, reason: &str, passphrase: bool) -> SshError {
-    SshError::KeyFile { path: path.into(), reason: reason.to_owned(), passphrase }
-}
-
-/// Reads and decrypts a private key, off the async threads: key derivation is slow by design.
-async fn load(path: &str, passphrase: Option<Password>) -> Result<PrivateKey, KeyProblem> {
-    let path = path.to_owned();
-    let problem = |reason: String, passphrase: bool| KeyProblem { reason, passphrase };
-    spawn_blocking(move || {
-        let metadata = std::fs::metadata(&path).map_err(|error| problem(error.to_string(), false))?;
-        if !metadata.is_file() || metadata.len() > LARGEST_KEY_FILE {
-            return Err(problem("it is not a private key file".into(), false));
-        }
-        let text =
-            std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| problem(error.to_string(), false))?;
-        // Before the permissions, which a public key leaves open rightly.
-        if ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.trim_start().starts_with(kind)) {
-            return Err(problem("it is a public key; name the private one".into(), false));
-        }
-        refuse_open_permissions(&metadata).map_err(|reason| problem(reason, false))?;
-        decode_secret_key(&text, passphrase.as_ref().map(Password::reveal)).map_err(|error| match error {
-            russh::keys::Error::KeyIsEncrypted => problem("it is encrypted and no passphrase was given".into(), true),
-            _ if passphrase.is_some() => problem(format!("wrong passphrase, or not a private key ({error})"), true),
-            error => problem(format!("it is not a private key ({error})"), false),
+    /// Whether one of the keys cannot be shown to the server before it is decrypted.
+    pub(super) fn hide_a_key(&self) -> bool {
+        self.waiting.iter().any(|candidate| {
+            candidate.offer.is_none() && matches!(&candidate.by, SignedBy::File(file) if file.encrypted)
         })
-    })
-    .await
-    .unwrap_or_else(|error| Err(KeyProblem { reason: error.to_string(), passphrase: false }))
-}
-
-/// As OpenSSH: a private key that others may read is not used.
-#[cfg(unix)]
-fn refuse_open_permissions(metadata: &std::fs::Metadata) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(format!("its permissions {mode:04o} are too open; run chmod 600 on it"));
     }
-    Ok(())
-}
 
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
-fn refuse_open_permissions(_: &std::fs::Metadata) -> Result<(), String> {
-    Ok(())
-}
-
-/// The public half of a private key: from `PATH.pub`, else from the key file itself, where OpenSSH's format has it in
-/// the clear even if the rest is encrypted.
-fn public_half(path: &str) -> Option<PublicKey> {
-    if let Ok(text) = std::fs::read_to_string(format!("{path}.pub")) {
-        return parse_public_key_base64(text.split_whitespace().nth(1)?).ok();
+    /// The next key that has not been offered. It comes last if all are offered again.
+    pub(super) fn next(&mut self) -> Option<Candidate> {
+        if self.waiting.front()?.tried {
+            return None;
+        }
+        let candidate = self.waiting.pop_front()?;
+        self.waiting.push_back(Candidate { tried: true, ..candidate.clone() });
+        Some(candidate)
     }
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).ok()?;
-    Some(PrivateKey::from_openssh(text.as_bytes()).ok()?.public_key().clone())
+
+    /// Offers all keys again, as OpenSSH does when a server wants one more method.
+    pub(super) fn start_over(&mut self) {
+        for candidate in &mut self.waiting {
+            candidate.tried = false;
+        }
+    }
 }
 
-/// The agent that the configuration names, and its plain keys; `None` where there is no agent.
-async fn agent_keys(
+pub(super) fn key_file_error(path: &str, problem: &KeyProblem) -> SshError {
+    SshError::KeyFile { path: path.into(), reason: problem.reason.clone(), passphrase: problem.passphrase }
+}
+
+/// What an `IdentityFile` led to: something to offer, or at least its public half, which the agent may complete.
+struct Found {
+    path: String,
+    offer: Option<Offer>,
+    candidate: Result<Candidate, KeyProblem>,
+}
+
+/// The identity files, each followed by the certificate beside it, unless the configuration names certificates itself.
+fn configured(config: &EffectiveConfig, typed: &str, explicit: Option<&str>) -> Result<Vec<Found>, SshError> {
+    let mut found = Vec::new();
+    let paths = explicit.map_or_else(|| config.identity_files.clone(), |path| vec![path.to_owned()]);
+    for path in paths {
+        let path = expand_path("IdentityFile", &path, config, typed)?;
+        let IdentityFile { offer, private, missing } = IdentityFile::read(&path);
+        if missing && explicit.is_none() {
+            continue;
+        }
+        let beside = public_file(&format!("{path}-cert.pub")).filter(|offer| match offer {
+            Offer::Certificate(one) => certificate::is_for_user(one),
+            Offer::Key(_) => false,
+        });
+        let of = |offer: Option<Offer>| Found {
+            path: path.clone(),
+            candidate: private.clone().map(|file| Candidate::new(offer.clone(), SignedBy::File(file), path.clone())),
+            offer,
+        };
+        found.push(of(offer));
+        found.extend(beside.filter(|_| config.certificate_files.is_empty()).map(|offer| of(Some(offer))));
+    }
+    Ok(found)
+}
+
+/// The certificates of `CertificateFile`, by their files.
+fn named_certificates(
     config: &EffectiveConfig,
     typed: &str,
-) -> Result<Option<(Agent, Vec<(PublicKey, String)>)>, String> {
-    let socket = match &config.identity_agent {
-        IdentityAgent::None => return Ok(None),
-        IdentityAgent::Environment => std::env::var("SSH_AUTH_SOCK").ok(),
-        IdentityAgent::Variable(name) => std::env::var(name).ok(),
-        IdentityAgent::Path(path) => {
-            Some(expand_path("IdentityAgent", path, config, typed).map_err(|error| error.to_string())?)
+    unusable: &mut Vec<String>,
+) -> Result<Vec<(String, Offer)>, SshError> {
+    let mut certificates = Vec::new();
+    for file in &config.certificate_files {
+        let path = expand_path("CertificateFile", file, config, typed)?;
+        match public_file(&path) {
+            Some(Offer::Certificate(one)) if certificate::is_for_user(&one) => {
+                certificates.push((path, Offer::Certificate(one)));
+            }
+            Some(Offer::Certificate(_)) => unusable.push(format!("{path}: it is a certificate for a host")),
+            _ => unusable.push(format!("{path}: there is no certificate in it")),
         }
-    };
-    let Some(mut agent) = connect_agent(socket).await? else { return Ok(None) };
-    let listed = timeout(AGENT_LIMIT, agent.request_identities())
-        .await
-        .map_err(|_| "it does not answer".to_owned())?
-        .map_err(|error| error.to_string())?;
-    let keys = listed
-        .into_iter()
-        .filter_map(|identity| match identity {
-            AgentIdentity::PublicKey { key, comment } => Some((key, comment)),
-            AgentIdentity::Certificate { .. } => None,
-        })
-        .collect();
-    Ok(Some((agent, keys)))
+    }
+    Ok(certificates)
 }
 
-#[cfg(unix)]
-async fn connect_agent(socket: Option<String>) -> Result<Option<Agent>, String> {
-    let Some(socket) = socket.filter(|path| !path.is_empty()) else { return Ok(None) };
-    let agent = AgentClient::connect_uds(&socket).await.map_err(|error| format!("{socket}: {error}"))?;
-    Ok(Some(agent.dynamic()))
-}
-
-/// On Windows the OpenSSH agent listens on a named pipe.
-#[cfg(windows)]
-async fn connect_agent(socket: Option<String>) -> Result<Option<Agent>, String> {
-    let pipe = socket.unwrap_or_else(|| r"\\.\pipe\openssh-ssh-agent".to_owned());
-    Ok(AgentClient::connect_named_pipe(&pipe).await.ok().map(AgentClient::dynamic))
-}
-
-/// The hash for RSA signatures: what the server announced (RFC 8308), else SHA-512, never SHA-1 unasked.
-async fn rsa_hash(handle: &Handle<ClientHandler>) -> Result<Option<HashAlg>, SshError> {
-    Ok(handle.best_supported_rsa_hash().await?.unwrap_or(Some(HashAlg::Sha512)))
-}
-
-/// Whether `PubkeyAcceptedAlgorithms` allows a signature by this key.
-fn accepted(key: &PublicKey, hash: Option<HashAlg>, config: &EffectiveConfig) -> bool {
-    let algorithm = if key.algorithm().is_rsa() {
-        match hash {
-            Some(HashAlg::Sha512) => "rsa-sha2-512".to_owned(),
-            Some(_) => "rsa-sha2-256".to_owned(),
-            None => "ssh-rsa".to_owned(),
+/// The order of OpenSSH's `pubkey_prepare`.
+fn in_order(
+    certificates: Vec<(String, Offer)>,
+    files: Vec<Found>,
+    held: &[AgentIdentity],
+    only_configured: bool,
+    unusable: &mut Vec<String>,
+) -> VecDeque<Candidate> {
+    let held: Vec<Candidate> = held.iter().map(Candidate::of_agent).collect();
+    let (mut of_both, mut of_agent) = (Vec::new(), Vec::new());
+    for candidate in &held {
+        let is_configured = files.iter().any(|file| file.offer.as_ref().is_some_and(|offer| candidate.offers(offer)));
+        let is_named = certificates.iter().any(|(_, offer)| candidate.offers(offer));
+        if is_configured {
+            of_both.push(candidate.clone());
+        } else if !only_configured && !is_named {
+            of_agent.push(candidate.clone());
         }
-    } else {
-        key.algorithm().as_str().to_owned()
-    };
-    config.pubkey_accepted_algorithms.is_empty() || config.pubkey_accepted_algorithms.contains(&algorithm)
+    }
+    let mut of_files = Vec::new();
+    for Found { path, offer, candidate } in files {
+        if offer.as_ref().is_some_and(|offer| of_both.iter().any(|other| other.offers(offer))) {
+            continue;
+        }
+        match candidate {
+            Ok(candidate) => of_files.push(candidate),
+            Err(problem) => unusable.push(format!("{path}: {}", problem.reason)),
+        }
+    }
+    let mut rest: Vec<Candidate> = of_both.into_iter().chain(of_agent).chain(of_files).collect();
+    // The agent, which needs no passphrase, signs for the certificate beside a key that it holds.
+    let of_agent: Vec<Candidate> =
+        rest.iter().filter(|other| matches!(other.by, SignedBy::Agent(_))).cloned().collect();
+    for candidate in rest.iter_mut().filter(|candidate| matches!(candidate.by, SignedBy::File(_))) {
+        if let Some(signer) = of_agent.iter().find(|other| other.has_key_of(candidate.offer.as_ref())) {
+            candidate.by = signer.by.clone();
+        }
+    }
+    let mut order = VecDeque::new();
+    for (path, offer) in certificates {
+        // A certificate has no private key of its own: that of the same key signs, or the agent, if it has both.
+        match rest
+            .iter()
+            .find(|other| other.has_key_of(Some(&offer)))
+            .or_else(|| held.iter().find(|other| other.offers(&offer)))
+        {
+            Some(signer) => order.push_back(Candidate::new(Some(offer), signer.by.clone(), path)),
+            None => unusable.push(format!("{path}: neither the agent nor an IdentityFile has its private key")),
+        }
+    }
+    order.extend(rest);
+    order
 }

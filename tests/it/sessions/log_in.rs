@@ -1,16 +1,11 @@
 //! Keys, passphrases, passwords and the agent.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::json;
 
-use super::{World, assert_refused, connect, eventually, key_file};
-use crate::support::{fake_sshd::FakeSshdSettings, keys};
+use super::{World, assert_refused, connect, key_file};
+use crate::support::{fake_sshd::FakeSshdSettings, keys, ssh_agent::SshAgent};
 
 /// A server that wants `key`, which is not the one of the configuration.
 fn world_of(key: &russh::keys::PrivateKey, extra: &str) -> World {
@@ -110,15 +105,17 @@ async fn an_encrypted_key_needs_its_passphrase_which_is_used_again_in_this_proce
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_key_of_the_configuration_is_passed_over_and_named() {
-    let world = World::new();
+async fn an_encrypted_key_of_the_configuration_is_named_if_the_server_would_take_it() {
     let key = keys::ed25519();
-    let path = key_file(&world, "locked", &key, Some("open sesame"));
-    let config = fs::read_to_string(&world.config).unwrap();
-    fs::write(&world.config, config.replace(world.key.to_str().unwrap(), &path)).unwrap();
+    let world = world_of(&key, "");
     let mut client = world.client().await;
-    let refused = client.call("ssh_connect", json!({"host": "box"})).await;
-    assert_refused(&refused, &["permission denied", &path, "encrypted", "ssh-add"]);
+    for (key, part) in [(&key, "encrypted and no passphrase was given"), (&keys::ed25519(), "refused")] {
+        keys::write_private_key(&world.key, key, Some("open sesame"));
+        let refused = client.call("ssh_connect", json!({"host": "box"})).await;
+        let path = world.key.to_str().unwrap();
+        assert_refused(&refused, &["permission denied", path, part]);
+        assert_eq!(refused.text().contains("ssh-add"), part != "refused", "{}", refused.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,26 +159,6 @@ async fn each_way_in_which_a_key_path_can_be_wrong_is_told() {
     connect(&mut client, json!({"host": "box", "keyPath": world.key})).await;
 }
 
-/// A real ssh-agent on a socket of its own.
-struct Agent(Child);
-
-impl Agent {
-    async fn start(socket: &Path) -> Self {
-        let mut command = Command::new("ssh-agent");
-        command.arg("-D").arg("-a").arg(socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let agent = Self(command.spawn().expect("the OpenSSH client is installed"));
-        eventually("the agent listens", || socket.exists()).await;
-        agent
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_the_agent_are_used_without_their_files() {
     let sockets = tempfile::tempdir().unwrap();
@@ -193,7 +170,7 @@ async fn keys_of_the_agent_are_used_without_their_files() {
     let ed25519 = sockets.path().join("ed25519");
     keys::write_private_key(&ed25519, &keys::ed25519(), None);
     for path in [ecdsa, rsa, ed25519] {
-        let agent = Agent::start(&socket).await;
+        let agent = SshAgent::start(&socket).await;
         let public = russh::keys::load_public_key(path.with_extension("pub")).unwrap();
         let extra = format!("IdentityAgent {}\nIdentitiesOnly no", socket.display());
         let settings = FakeSshdSettings { authorized_keys: vec![public], ..FakeSshdSettings::default() };
@@ -202,8 +179,7 @@ async fn keys_of_the_agent_are_used_without_their_files() {
         fs::remove_file(world.key.with_extension("pub")).unwrap();
         let mut client = world.client().await;
         assert_refused(&client.call("ssh_connect", json!({"host": "box"})).await, &["permission denied"]);
-        let added = Command::new("ssh-add").arg("-q").arg(&path).env("SSH_AUTH_SOCK", &socket).status().unwrap();
-        assert!(added.success());
+        agent.add(&path, &[]);
         fs::remove_file(&path).unwrap();
         let session = connect(&mut client, json!({"host": "box"})).await;
         assert_eq!(session.structured()["session"]["authMethod"], "publickey");
@@ -220,12 +196,11 @@ async fn keys_of_the_agent_are_used_without_their_files() {
 async fn with_identities_only_the_agents_other_keys_are_not_offered() {
     let sockets = tempfile::tempdir().unwrap();
     let socket = sockets.path().join("agent");
-    let _agent = Agent::start(&socket).await;
+    let agent = SshAgent::start(&socket).await;
     let key = keys::ed25519();
     let world = world_of(&key, &format!("IdentityAgent {}", socket.display()));
     let path = key_file(&world, "held", &key, None);
-    let added = Command::new("ssh-add").arg("-q").arg(&path).env("SSH_AUTH_SOCK", &socket).status().unwrap();
-    assert!(added.success());
+    agent.add(Path::new(&path), &[]);
     fs::remove_file(&path).unwrap();
     let mut client = world.client().await;
     assert_refused(&client.call("ssh_connect", json!({"host": "box"})).await, &["permission denied"]);

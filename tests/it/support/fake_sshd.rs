@@ -6,6 +6,7 @@
 //! `OpenSshd`.
 
 mod connection;
+mod log_in;
 mod relay;
 mod sftp;
 mod wire;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use russh::MethodKind;
 use russh::keys::{PrivateKey, PublicKey};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -44,6 +46,13 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) login_shell: String,
     /// Text shown before authentication (`sshd_config` `Banner`).
     pub(crate) banner: Option<String>,
+    /// The rounds of `keyboard-interactive`: prompts, whether they echo, and the right answers. None: it is not offered.
+    pub(crate) rounds: Vec<Vec<(&'static str, bool, &'static str)>>,
+    /// The methods that are all needed, in this order (`sshd_config` `AuthenticationMethods`); none: any one will do.
+    pub(crate) steps: Vec<MethodKind>,
+    /// A password gets no answer: so it looks to a client when the server asks for a new one (RFC 4252, section 8) and
+    /// the client's library drops the message.
+    pub(crate) silent_password: bool,
 }
 
 impl Default for FakeSshdSettings {
@@ -58,6 +67,9 @@ impl Default for FakeSshdSettings {
             honour_signals: true,
             login_shell: "/bin/sh".to_owned(),
             banner: None,
+            rounds: Vec::new(),
+            steps: Vec::new(),
+            silent_password: false,
         }
     }
 }
@@ -87,6 +99,7 @@ impl FakeSshd {
             accepted: AtomicUsize::new(0),
             live: Mutex::default(),
             commands: Mutex::default(),
+            attempts: Mutex::default(),
             process_groups: Mutex::new(Some(HashSet::new())),
         });
         let listener = TcpListener::from_std(listener).expect("a runtime with I/O");
@@ -137,6 +150,11 @@ impl FakeSshd {
     /// Every `exec` command received so far, in order.
     pub(crate) fn commands(&self) -> Vec<String> {
         lock(&self.server.commands).clone()
+    }
+
+    /// Every request to log in so far, by its method; a key that is only offered is an `offer`.
+    pub(crate) fn attempts(&self) -> Vec<&'static str> {
+        lock(&self.server.attempts).clone()
     }
 
     /// Cuts all live TCP connections, without an SSH goodbye. Their processes lose their pipes, as under sshd. On a
@@ -201,6 +219,7 @@ struct Server {
     accepted: AtomicUsize,
     live: Mutex<HashMap<usize, AbortHandle>>,
     commands: Mutex<Vec<String>>,
+    attempts: Mutex<Vec<&'static str>>,
     /// The groups of the processes started; `None` once the server is being dropped, when none may be started any more.
     process_groups: Mutex<Option<HashSet<u32>>>,
 }

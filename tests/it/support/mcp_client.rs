@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use mcp_ssh_sessions::{
     mcp::transport::stdio::serve_over,
     session::registry::{RegistryOptions, SessionRegistry},
+    ssh::ask::askpass::Askpass,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -37,12 +38,25 @@ impl McpClient {
         client
     }
 
+    /// The same with a program that asks for secrets.
+    pub(crate) async fn with_askpass(ssh_config: &Path, folder: &Path, askpass: &Path) -> Self {
+        let mut client = Self::over(SessionRegistry::new(RegistryOptions {
+            ssh_config: Some(ssh_config.to_owned()),
+            store: folder.join("sessions.json"),
+            output: folder.join("output"),
+            askpass: Some(Askpass::program(askpass)),
+        }));
+        client.initialize().await;
+        client
+    }
+
     /// The same without the hello.
     pub(crate) fn start_silent(ssh_config: &Path, folder: &Path) -> Self {
         let registry = SessionRegistry::new(RegistryOptions {
             ssh_config: Some(ssh_config.to_owned()),
             store: folder.join("sessions.json"),
             output: folder.join("output"),
+            askpass: None,
         });
         Self::over(registry)
     }

@@ -8,16 +8,16 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::PublicKey;
 use russh::server::{
-    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey, run_stream,
+    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey, run_stream,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Error, MethodKind, MethodSet, Pty, Sig, SshId};
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Error, Pty, Sig, SshId};
 use russh_sftp::server as sftp_server;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::log_in::LogIn;
 use super::relay::{self, ChannelEnd, Input};
 use super::{Server, lock, processes, sftp, wire};
 
@@ -27,9 +27,10 @@ const SFTP_BUFFER: usize = 512 << 10;
 /// Serves `stream` until the connection ends.
 pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    let log_in = LogIn::new(server);
     let config = Config {
         server_id: SshId::Standard("SSH-2.0-FakeSshd".into()),
-        methods: methods(server),
+        methods: log_in.methods(),
         auth_rejection_time: Duration::from_millis(1),
         keys: vec![lock(&server.host_key).clone()],
         max_auth_attempts: 6,
@@ -41,6 +42,7 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
         client,
         places: Arc::new(Semaphore::new(server.settings.max_sessions)),
         channels: HashMap::new(),
+        log_in,
     };
     let (near, far) = tokio::io::duplex(wire::QUEUED_OUTPUT);
     let session = async {
@@ -51,23 +53,12 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
     tokio::join!(session, wire::proxy(stream, far, server.stalled.clone()));
 }
 
-fn methods(server: &Server) -> MethodSet {
-    let mut methods = MethodSet::empty();
-    methods.push(MethodKind::PublicKey);
-    if server.settings.password.is_some() {
-        methods.push(MethodKind::Password);
-    }
-    if server.settings.authorized_keys.is_empty() && server.settings.password.is_some() {
-        methods.remove(MethodKind::PublicKey);
-    }
-    methods
-}
-
 struct Connection {
     server: Arc<Server>,
     client: SocketAddr,
     places: Arc<Semaphore>,
     channels: HashMap<ChannelId, OpenChannel>,
+    log_in: LogIn,
 }
 
 /// What the connection keeps of a channel. Dropping it tells `ChannelEnd::closed`.
@@ -102,19 +93,6 @@ impl Connection {
     fn claim(&mut self, channel: ChannelId, session: &Session) -> Option<ChannelEnd> {
         let IdleChannel { output, input, closed, place } = self.channels.get_mut(&channel)?.idle.take()?;
         Some(ChannelEnd { session: session.handle(), output, input, closed, place })
-    }
-
-    fn authentication(&self, accepted: bool) -> Auth {
-        if accepted {
-            Auth::Accept
-        } else {
-            Auth::Reject { proceed_with_methods: Some(methods(&self.server)), partial_success: false }
-        }
-    }
-
-    fn authorized(&self, user: &str, key: &PublicKey) -> bool {
-        let settings = &self.server.settings;
-        user == settings.user && settings.authorized_keys.iter().any(|known| known.key_data() == key.key_data())
     }
 
     /// Starts a process for the channel, in a process group of its own.
@@ -184,20 +162,28 @@ impl Handler for Connection {
     }
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, Error> {
-        Ok(self.authentication(false))
+        Ok(self.log_in.none())
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Error> {
-        let settings = &self.server.settings;
-        Ok(self.authentication(user == settings.user && settings.password.as_deref() == Some(password)))
+        Ok(self.log_in.password(user, password).await)
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
-        Ok(self.authentication(self.authorized(user, offer.public_key)))
+        Ok(self.log_in.offer(user, offer.public_key))
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
-        Ok(self.authentication(self.authorized(user, key.public_key)))
+        Ok(self.log_in.key(user, key.public_key))
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Error> {
+        Ok(self.log_in.keyboard_interactive(user, response))
     }
 
     async fn channel_open_session(

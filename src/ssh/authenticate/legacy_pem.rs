@@ -1,0 +1,56 @@
+//! Private keys as OpenSSL encrypted them before PKCS#8: headers `Proc-Type: 4,ENCRYPTED` and `DEK-Info` (RFC 1421). That
+//! is what `ssh-keygen -m PEM` writes.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use russh::keys::ssh_key::Cipher;
+use zeroize::Zeroizing;
+
+/// The block size of AES, in bytes.
+const BLOCK: usize = 16;
+
+/// Whether the text is a key of this kind.
+pub(super) fn is_legacy(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("DEK-Info:"))
+}
+
+/// The same key in PEM without encryption; `None` if the passphrase is wrong or the cipher is none of AES.
+pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>> {
+    let kind = text.lines().find_map(|line| line.strip_prefix("-----BEGIN ")?.strip_suffix("-----"))?;
+    let (name, iv) = text.lines().find_map(|line| line.strip_prefix("DEK-Info:"))?.trim().split_once(',')?;
+    let (cipher, key_length) = match name {
+        "AES-128-CBC" => (Cipher::Aes128Cbc, 16),
+        "AES-192-CBC" => (Cipher::Aes192Cbc, 24),
+        "AES-256-CBC" => (Cipher::Aes256Cbc, 32),
+        _ => return None,
+    };
+    let iv = bytes_of_hex(iv.trim())?;
+    let body: Zeroizing<String> = Zeroizing::new(
+        text.lines().filter(|line| !line.contains(':') && !line.starts_with('-')).map(str::trim).collect(),
+    );
+    let mut der = Zeroizing::new(BASE64_STANDARD.decode(body.as_bytes()).ok()?);
+    let key = derive(passphrase, iv.get(..8)?);
+    cipher.decrypt(key.get(..key_length)?, &iv, &mut der, None).ok()?;
+    let padding = usize::from(*der.last()?);
+    let length = der.len().checked_sub(padding)?;
+    let padded = (1..=BLOCK).contains(&padding) && der.get(length..)?.iter().all(|byte| usize::from(*byte) == padding);
+    let plain = Zeroizing::new(BASE64_STANDARD.encode(der.get(..length).filter(|_| padded)?));
+    Some(Zeroizing::new(format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", *plain)))
+}
+
+/// `EVP_BytesToKey` of OpenSSL with MD5 and one round, which is what this format has: two digests are enough for AES-256.
+fn derive(passphrase: &str, salt: &[u8]) -> Zeroizing<Vec<u8>> {
+    let digest = |before: &[u8]| {
+        let mut context = md5::Context::new();
+        for part in [before, passphrase.as_bytes(), salt] {
+            context.consume(part);
+        }
+        context.finalize().0
+    };
+    let first = digest(&[]);
+    Zeroizing::new([first, digest(&first)].concat())
+}
+
+fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u32> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
+    digits.chunks_exact(2).map(|pair| u8::try_from(pair.iter().fold(0, |sum, digit| sum * 16 + digit)).ok()).collect()
+}

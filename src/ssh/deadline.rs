@@ -1,0 +1,88 @@
+//! The end of the time that connecting may take.
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use tokio::{
+    select,
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::error::SshError;
+
+/// Far longer than any person is asked for: whoever asks has a limit of its own.
+const WHILE_ASKING: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The end of the time that connecting may take, hops and all. It moves on while a person is being asked.
+#[derive(Debug, Clone)]
+pub(super) struct Deadline(watch::Sender<Instant>);
+
+impl Deadline {
+    /// From now on.
+    pub(super) fn after(limit: Duration) -> Self {
+        Self(watch::Sender::new(Instant::now() + limit))
+    }
+
+    /// Where it is now, for stages in which nobody is asked.
+    pub(super) fn at(&self) -> Instant {
+        *self.0.borrow()
+    }
+
+    /// What is left of the time.
+    pub(super) fn left(&self) -> Duration {
+        self.at().saturating_duration_since(Instant::now())
+    }
+
+    /// Waits for `work`, but not beyond the deadline.
+    ///
+    /// # Errors
+    /// [`SshError::Timeout`] with the name of the stage.
+    pub(super) async fn limit<T>(&self, stage: &'static str, work: impl Future<Output = T>) -> Result<T, SshError> {
+        let after = self.left();
+        let mut moved = self.0.subscribe();
+        let mut work = pin!(work);
+        loop {
+            let end = *moved.borrow_and_update();
+            select! {
+                biased;
+                done = &mut work => return Ok(done),
+                Ok(()) = moved.changed() => {}
+                () = sleep_until(end) => return Err(SshError::Timeout { stage, after }),
+            }
+        }
+    }
+
+    /// Waits for a person; the time that it takes does not count.
+    pub(super) async fn while_asking<T>(&self, asking: impl Future<Output = T>) -> T {
+        let (end, started) = (self.at(), Instant::now());
+        self.0.send_replace(end + WHILE_ASKING);
+        let answer = asking.await;
+        self.0.send_replace(end + started.elapsed());
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_takes_too_long_is_given_up_but_the_time_of_a_person_does_not_count() {
+        let seconds = Duration::from_secs;
+        for (before, asking, after, in_time) in
+            [(1, 0, 1, true), (6, 0, 6, false), (4, 100, 4, true), (1, 5, 20, false)]
+        {
+            let deadline = Deadline::after(seconds(10));
+            let work = async {
+                sleep(seconds(before)).await;
+                deadline.while_asking(sleep(seconds(asking))).await;
+                sleep(seconds(after)).await;
+            };
+            let started = Instant::now();
+            assert_eq!(deadline.limit("testing", work).await.is_ok(), in_time, "{before} {asking} {after}");
+            assert_eq!(started.elapsed(), seconds(if in_time { before + asking + after } else { 10 + asking }));
+        }
+    }
+}
