@@ -286,9 +286,9 @@ impl LiveSession {
 
     /// What the person should know about how the connection was made.
     #[must_use]
-    pub fn notice(&self) -> Option<String> {
+    pub fn notices(&self) -> Vec<String> {
         let last = lock(&self.last);
-        last.peer.as_ref().and_then(|peer| peer.notice.clone())
+        last.peer.as_ref().map(|peer| peer.notices.clone()).unwrap_or_default()
     }
 
     fn name(&self) -> &str {

@@ -155,7 +155,7 @@ impl SessionRegistry {
             }
             replaced.close(DISCONNECT_PATIENCE).await;
         }
-        notices.extend(session.notice());
+        notices.extend(session.notices());
         let saved = SavedSession { password_auth: session.used_password(), ..session.saved.clone() };
         match self.update(move |document| document.put(saved)).await {
             Ok(()) => notices.extend(self.take_notice()),

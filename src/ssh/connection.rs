@@ -8,7 +8,7 @@ use std::{
 };
 
 use russh::{
-    Channel, ChannelStream, Disconnect,
+    Channel, ChannelStream, ChannelWriteHalf, Disconnect, Limits,
     client::{self, Handle, Msg},
 };
 use tokio::time::{Instant, timeout, timeout_at};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::either::Either;
 
 use super::{
+    agent_forward::ForwardedAgent,
     algorithms,
     authenticate::{self, Credentials},
     dial::dial,
@@ -25,6 +26,7 @@ use super::{
     proxy::{self, ProxyProcess},
     resolve::{Target, resolve},
 };
+use crate::openssh::effective_config::EffectiveConfig;
 
 /// The receive window of a channel, in bytes (RFC 4254 section 5.2). At 40 ms a smaller one leaves the link idle, a
 /// larger one makes sshd slower.
@@ -33,6 +35,10 @@ const WINDOW: u32 = 8 * 1024 * 1024;
 const PACKET: u32 = 32 * 1024;
 /// Keepalive interval where `ServerAliveInterval` says nothing: a dead link shall not be noticed by the next command.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// The smallest `RekeyLimit` that is kept to, in bytes: below it a connection would do little else.
+const LEAST_REKEY: usize = 16 * 1024;
+/// A variable that `SendEnv` patterns do not send: the bearer token of the daemon is nobody else's.
+const WITHHELD: [&str; 1] = ["MCP_SSH_TOKEN"];
 /// How long opening a channel may take on a live connection.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -42,6 +48,8 @@ pub struct Connection {
     learned: Arc<Learned>,
     /// The other end of its TCP connection, if it has one of its own.
     address: Option<SocketAddr>,
+    /// What `SendEnv` and `SetEnv` give to every command.
+    environment: Vec<(String, String)>,
     /// The jump host that this connection goes through.
     hop: Option<Arc<Connection>>,
     /// The `ProxyCommand` that it goes through; ends with it.
@@ -65,8 +73,8 @@ pub struct Peer {
     pub host_key: String,
     /// When authentication was complete.
     pub connected_at: SystemTime,
-    /// What the person should know, such as a key that was accepted and saved.
-    pub notice: Option<String>,
+    /// What the person should know, a sentence each, such as a key that was accepted and saved.
+    pub notices: Vec<String>,
 }
 
 impl Connection {
@@ -102,23 +110,40 @@ impl Connection {
         let after = deadline.saturating_duration_since(Instant::now());
         let config = resolve(target, after).await?;
         let typed = target.destination.as_str();
+        if let Some(message) = &config.refuse_connection {
+            return Err(SshError::Resolve { destination: typed.to_owned(), message: message.clone() });
+        }
+        // ConnectTimeout is for the connection and the handshake, ssh_config(5).
+        let started = Instant::now();
+        let connected_by = config.connect_timeout.map_or(deadline, |limit| deadline.min(started + limit));
+        let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
         let check = HostKeyCheck::load(&config, target)?;
         let preferred = algorithms::preferred(&config, &check.known_key_types())?;
         let learned = Arc::new(Learned::default());
-        let handler = ClientHandler { check, learned: Arc::clone(&learned), _over: learned.over.clone().drop_guard() };
+        let handler = ClientHandler {
+            check,
+            required_rsa_size: config.required_rsa_size,
+            learned: Arc::clone(&learned),
+            _over: learned.over.clone().drop_guard(),
+        };
         let ssh = Arc::new(client::Config {
             client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
             window_size: WINDOW,
             maximum_packet_size: PACKET,
             preferred,
+            limits: rekey_limits(&config),
             keepalive_interval: Some(config.server_alive_interval.unwrap_or(KEEPALIVE)),
             keepalive_max: usize::try_from(config.server_alive_count_max).unwrap_or(3),
             nodelay: true,
             ..client::Config::default()
         });
         let (mut hop, mut proxy, mut address) = (None, None, None);
-        let stream = if let Some(hops) = via.or(config.proxy_jump.as_deref()) {
-            let last = proxy::connect_hops(hops, target, credentials, deadline, depth).await?;
+        let hops = match (via, &config.proxy_jump) {
+            (None, Some(own)) => Some(proxy::expand_hops(own, &config, typed)?),
+            (via, _) => via.map(str::to_owned),
+        };
+        let stream = if let Some(hops) = hops {
+            let last = proxy::connect_hops(&hops, target, credentials, deadline, depth).await?;
             let forwarded = timeout_at(deadline, last.forward(&config.host_name, config.port)).await;
             hop = Some(last);
             Either::Left(
@@ -129,14 +154,22 @@ impl Connection {
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {
-            let dialled = dial(&config, beside.and_then(|first| first.address), deadline).await?;
+            let dialled = dial(&config, beside.and_then(|first| first.address), connected_by).await?;
             address = dialled.peer_address();
             Either::Right(Either::Right(dialled))
         };
-        let mut handle = match timeout_at(deadline, client::connect_stream(ssh, stream, handler)).await {
+        let mut handle = match timeout_at(connected_by, client::connect_stream(ssh, stream, handler)).await {
             Ok(Ok(handle)) => handle,
             Ok(Err(error)) => return Err(in_handshake(error, &config.host_name, proxy).await),
-            Err(_) => return Err(SshError::Timeout { stage: "the SSH handshake", after }),
+            Err(_) => {
+                let after = connected_by.saturating_duration_since(started);
+                return Err(in_handshake(
+                    SshError::Timeout { stage: "the SSH handshake", after },
+                    &config.host_name,
+                    proxy,
+                )
+                .await);
+            }
         };
         let accepted = learned.host_key.get().cloned().unwrap_or_default();
         if beside.is_some_and(|first| first.peer.host_key != accepted.fingerprint) {
@@ -146,6 +179,14 @@ impl Connection {
         let login = authenticate::authenticate(&mut handle, &config, typed, credentials, accepted.no_passwords);
         let auth_method =
             timeout_at(deadline, login).await.map_err(|_| SshError::Timeout { stage: "authentication", after })??;
+        let notices = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
+        let notices =
+            notices.chain(accepted.notice).chain(if depth == 0 { config.notices } else { Vec::new() }).collect();
+        if let (0, Some(socket)) = (depth, forwarded_agent) {
+            let binding = handle.agent_session_binding().cloned();
+            let _ = learned.agent.set(ForwardedAgent::new(socket, binding));
+        }
+        let environment = config.channels.environment(own_environment(), &WITHHELD);
         let peer = Peer {
             host_name: config.host_name,
             port: config.port,
@@ -153,9 +194,9 @@ impl Connection {
             auth_method,
             host_key: accepted.fingerprint,
             connected_at: SystemTime::now(),
-            notice: accepted.notice,
+            notices,
         };
-        Ok(Arc::new(Self { handle, learned, address, peer, hop, _proxy: proxy }))
+        Ok(Arc::new(Self { handle, learned, address, environment, peer, hop, _proxy: proxy }))
     }
 
     /// Whether the transport has ended.
@@ -217,6 +258,18 @@ impl Connection {
             Err(_) => Err(SshError::Timeout { stage: "opening a channel", after: CHANNEL_LIMIT }),
         }
     }
+
+    /// Asks for what the configuration gives to every command: the agent and the environment. No answer is awaited, as in
+    /// `ssh`: a server that refuses a variable runs the command without it.
+    pub(super) async fn equip(&self, channel: &ChannelWriteHalf<Msg>) -> Result<(), SshError> {
+        if self.learned.agent.get().is_some() {
+            channel.agent_forward(false).await?;
+        }
+        for (name, value) in &self.environment {
+            channel.set_env(false, name, value).await?;
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -225,16 +278,36 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// An error before authentication is one of the handshake, not a lost connection.
-async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>) -> SshError {
-    let mut message = match error {
-        SshError::Lost(reason) => reason.unwrap_or_else(|| "the server closed the connection".to_owned()),
-        other => return other,
-    };
-    if let Some(proxy) = proxy {
-        message = format!("{message}; its ProxyCommand says: {:?}", proxy.complaint().await);
+/// The variables of this process, those that are text.
+fn own_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// `RekeyLimit`, within what the engine allows: it counts each direction for itself and wants new keys at the latest after a
+/// gibibyte or an hour.
+fn rekey_limits(config: &EffectiveConfig) -> Limits {
+    let most = Limits::default();
+    let bytes = config.rekey_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+    Limits {
+        rekey_write_limit: bytes.clamp(LEAST_REKEY, most.rekey_write_limit),
+        rekey_read_limit: bytes.clamp(LEAST_REKEY, most.rekey_read_limit),
+        rekey_time_limit: config.rekey_after.map_or(most.rekey_time_limit, |after| after.min(most.rekey_time_limit)),
     }
-    SshError::Handshake { host: host.to_owned(), message }
+}
+
+/// An error before authentication is one of the handshake, not a lost connection. What a `ProxyCommand` says explains it.
+async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>) -> SshError {
+    let message = match &error {
+        SshError::Lost(reason) => reason.clone().unwrap_or_else(|| "the server closed the connection".to_owned()),
+        SshError::Timeout { .. } if proxy.is_some() => error.to_string(),
+        _ => return error,
+    };
+    let complaint = match proxy {
+        Some(proxy) => proxy.complaint().await,
+        None => String::new(),
+    };
+    let said = if complaint.is_empty() { complaint } else { format!("; its ProxyCommand says: {complaint:?}") };
+    SshError::Handshake { host: host.to_owned(), message: message + &said }
 }
 
 /// The folder in which whole outputs are kept when nothing else is said: the user's state directory.

@@ -168,7 +168,11 @@ impl Pool {
         let (shell, script) = request.bounds.before_sending(prepare).await?;
         let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
         let (read, write) = channel.split();
-        if write.exec(false, script.line).await.is_err() {
+        let sent = async {
+            place.connection().equip(&write).await?;
+            Ok::<_, SshError>(write.exec(false, script.line).await?)
+        };
+        if sent.await.is_err() {
             return Err(place.connection().lost());
         }
         let write = Arc::new(write);

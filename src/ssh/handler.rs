@@ -3,13 +3,15 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use russh::{
-    client::{self, DisconnectReason},
-    keys::PublicKeyOrCertificate,
+    Channel,
+    client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session},
+    keys::{PublicKey, PublicKeyOrCertificate},
 };
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
+    agent_forward::ForwardedAgent,
     error::{HostKeyError, SshError},
     host_key::{Accepted, HostKeyCheck},
 };
@@ -19,6 +21,8 @@ use super::{
 pub(super) struct Learned {
     /// How the server's host key came to be accepted.
     pub(super) host_key: OnceLock<Accepted>,
+    /// The agent that the server may use, once logged in; unset where none is forwarded.
+    pub(super) agent: OnceLock<ForwardedAgent>,
     /// Why the connection ended. A plain mutex: held for an assignment only.
     ended: Mutex<Option<String>>,
     /// Cancelled when the connection has ended, for whatever reason.
@@ -34,6 +38,8 @@ impl Learned {
 
 pub(super) struct ClientHandler {
     pub(super) check: HostKeyCheck,
+    /// `RequiredRSASize`.
+    pub(super) required_rsa_size: u32,
     pub(super) learned: Arc<Learned>,
     /// russh drops its handler when the connection ends, and this says so.
     pub(super) _over: DropGuard,
@@ -46,9 +52,94 @@ impl client::Handler for ClientHandler {
         let PublicKeyOrCertificate::PublicKey { key, .. } = shown else {
             return Err(HostKeyError::Unusable("a certificate, which was not asked for".into()).into());
         };
+        if is_too_small(key, self.required_rsa_size) {
+            let reason = format!("an RSA key of less than {} bits (RequiredRSASize)", self.required_rsa_size);
+            return Err(HostKeyError::Unusable(reason).into());
+        }
         let accepted = self.check.decide(key)?;
         let _ = self.learned.host_key.set(accepted);
         Ok(true)
+    }
+
+    /// A server that asks for the agent unasked gets none, as in `ssh`.
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        if let Some(agent) = self.learned.agent.get() {
+            tokio::spawn(agent.clone().serve(channel, reply));
+        }
+        Ok(())
+    }
+
+    // Nothing else is ever forwarded from the other side. A reply that is dropped refuses, where russh would accept.
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _connected_address: &str,
+        _connected_port: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _socket_path: &str,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host_to_connect: &str,
+        _port_to_connect: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _socket_path: &str,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
@@ -62,4 +153,14 @@ impl client::Handler for ClientHandler {
         }
         result
     }
+}
+
+/// Whether it is an RSA key of fewer bits than `required`.
+pub(super) fn is_too_small(key: &PublicKey, required: u32) -> bool {
+    let modulus = key.key_data().rsa().and_then(|key| key.n().as_positive_bytes());
+    let bits = modulus.and_then(|bytes| {
+        let unused = bytes.first()?.leading_zeros();
+        u32::try_from(bytes.len() * 8).ok()?.checked_sub(unused)
+    });
+    bits.is_some_and(|bits| bits < required)
 }

@@ -10,6 +10,7 @@
 
 mod channels;
 mod commands;
+mod configuration;
 mod exec;
 mod http;
 mod names;

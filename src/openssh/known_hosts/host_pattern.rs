@@ -77,7 +77,7 @@ fn listed(hosts: &[u8], name: &str) -> bool {
         if pattern.len() >= PATTERN_LIMIT {
             return false;
         }
-        if glob(pattern, name.as_bytes()) {
+        if glob(pattern, name.as_bytes(), u8::eq_ignore_ascii_case) {
             if negated {
                 return false;
             }
@@ -87,9 +87,9 @@ fn listed(hosts: &[u8], name: &str) -> bool {
     found
 }
 
-/// Shell-like match of `*` and `?`, ASCII letters of the pattern in either case. Only the last `*` is ever
-/// tried again, so that the time is at most the product of the two lengths.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+/// Shell-like match of `*` and `?`, other bytes by `same`. Only the last `*` is ever tried again, so that the time is at
+/// most the product of the two lengths.
+pub(in crate::openssh) fn glob(pattern: &[u8], text: &[u8], same: impl Fn(&u8, &u8) -> bool) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;
     loop {
@@ -98,7 +98,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
                 p += 1;
                 star = Some((p, t));
             }
-            (Some(wanted), Some(byte)) if *wanted == b'?' || wanted.eq_ignore_ascii_case(byte) => {
+            (Some(wanted), Some(byte)) if *wanted == b'?' || same(wanted, byte) => {
                 p += 1;
                 t += 1;
             }

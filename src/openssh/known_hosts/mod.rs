@@ -10,5 +10,6 @@ mod verdict;
 
 pub use host_key::{HostKey, fingerprint};
 pub use host_pattern::HostName;
+pub(super) use host_pattern::glob;
 pub use render::render_line;
 pub use verdict::{KnownHostsFile, Verdict, known_key_types, verdict};

@@ -17,7 +17,11 @@ use tokio::{task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
 use super::{
-    super::{error::SshError, handler::ClientHandler, local_path::expand_path},
+    super::{
+        error::SshError,
+        handler::{ClientHandler, is_too_small},
+        local_path::expand_path,
+    },
     Credentials,
 };
 use crate::{
@@ -278,7 +282,7 @@ async fn rsa_hash(handle: &Handle<ClientHandler>) -> Result<Option<HashAlg>, Ssh
     Ok(handle.best_supported_rsa_hash().await?.unwrap_or(Some(HashAlg::Sha512)))
 }
 
-/// Whether `PubkeyAcceptedAlgorithms` allows a signature by this key.
+/// Whether `PubkeyAcceptedAlgorithms` and `RequiredRSASize` allow a signature by this key.
 fn accepted(key: &PublicKey, hash: Option<HashAlg>, config: &EffectiveConfig) -> bool {
     let algorithm = if key.algorithm().is_rsa() {
         match hash {
@@ -289,5 +293,6 @@ fn accepted(key: &PublicKey, hash: Option<HashAlg>, config: &EffectiveConfig) ->
     } else {
         key.algorithm().as_str().to_owned()
     };
-    config.pubkey_accepted_algorithms.is_empty() || config.pubkey_accepted_algorithms.contains(&algorithm)
+    let named = config.pubkey_accepted_algorithms.is_empty() || config.pubkey_accepted_algorithms.contains(&algorithm);
+    named && !is_too_small(key, config.required_rsa_size)
 }

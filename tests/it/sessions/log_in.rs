@@ -163,14 +163,14 @@ async fn each_way_in_which_a_key_path_can_be_wrong_is_told() {
 }
 
 /// A real ssh-agent on a socket of its own.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Agent {
-    async fn start(socket: &Path) -> Self {
+    pub(crate) async fn start(socket: &Path) -> Self {
         let mut command = Command::new("ssh-agent");
         command.arg("-D").arg("-a").arg(socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let agent = Self(command.spawn().expect("the OpenSSH client is installed"));
-        eventually("the agent listens", || socket.exists()).await;
+        eventually("the agent listens", || std::os::unix::net::UnixStream::connect(socket).is_ok()).await;
         agent
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) login_shell: String,
     /// Text shown before authentication (`sshd_config` `Banner`).
     pub(crate) banner: Option<String>,
+    /// Whether it opens channels of every kind towards the client with each command, which no client has asked for.
+    pub(crate) opens_channels: bool,
 }
 
 impl Default for FakeSshdSettings {
@@ -58,6 +60,7 @@ impl Default for FakeSshdSettings {
             honour_signals: true,
             login_shell: "/bin/sh".to_owned(),
             banner: None,
+            opens_channels: false,
         }
     }
 }
@@ -87,6 +90,7 @@ impl FakeSshd {
             accepted: AtomicUsize::new(0),
             live: Mutex::default(),
             commands: Mutex::default(),
+            opened: Mutex::default(),
             process_groups: Mutex::new(Some(HashSet::new())),
         });
         let listener = TcpListener::from_std(listener).expect("a runtime with I/O");
@@ -137,6 +141,11 @@ impl FakeSshd {
     /// Every `exec` command received so far, in order.
     pub(crate) fn commands(&self) -> Vec<String> {
         lock(&self.server.commands).clone()
+    }
+
+    /// The channels it tried to open, by type, and whether the client took them.
+    pub(crate) fn opened(&self) -> Vec<(&'static str, bool)> {
+        lock(&self.server.opened).clone()
     }
 
     /// Cuts all live TCP connections, without an SSH goodbye. Their processes lose their pipes, as under sshd. On a
@@ -201,6 +210,7 @@ struct Server {
     accepted: AtomicUsize,
     live: Mutex<HashMap<usize, AbortHandle>>,
     commands: Mutex<Vec<String>>,
+    opened: Mutex<Vec<(&'static str, bool)>>,
     /// The groups of the processes started; `None` once the server is being dropped, when none may be started any more.
     process_groups: Mutex<Option<HashSet<u32>>>,
 }
