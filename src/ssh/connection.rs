@@ -259,16 +259,20 @@ impl Connection {
         }
     }
 
-    /// Asks for what the configuration gives to every command: the agent and the environment. No answer is awaited, as in
-    /// `ssh`: a server that refuses a variable runs the command without it.
-    pub(super) async fn equip(&self, channel: &ChannelWriteHalf<Msg>) -> Result<(), SshError> {
+    /// Sends a command, after what the configuration gives to every one: the agent and the environment. No answer is
+    /// awaited, as in `ssh`: a server that refuses a variable runs the command without it.
+    pub(super) async fn send(
+        &self,
+        channel: &ChannelWriteHalf<Msg>,
+        command: impl Into<Vec<u8>>,
+    ) -> Result<(), SshError> {
         if self.learned.agent.get().is_some() {
             channel.agent_forward(false).await?;
         }
         for (name, value) in &self.environment {
             channel.set_env(false, name, value).await?;
         }
-        Ok(())
+        Ok(channel.exec(false, command).await?)
     }
 }
 

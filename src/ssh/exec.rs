@@ -168,11 +168,7 @@ impl Pool {
         let (shell, script) = request.bounds.before_sending(prepare).await?;
         let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
         let (read, write) = channel.split();
-        let sent = async {
-            place.connection().equip(&write).await?;
-            Ok::<_, SshError>(write.exec(false, script.line).await?)
-        };
-        if sent.await.is_err() {
+        if place.connection().send(&write, script.line).await.is_err() {
             return Err(place.connection().lost());
         }
         let write = Arc::new(write);
