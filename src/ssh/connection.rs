@@ -261,7 +261,7 @@ impl Connection {
 
     /// Sends a command, after what the configuration gives to every one: the agent and the environment. No answer is
     /// awaited, as in `ssh`: a server that refuses a variable runs the command without it.
-    pub(super) async fn send(
+    pub(super) async fn command(
         &self,
         channel: &ChannelWriteHalf<Msg>,
         command: impl Into<Vec<u8>>,
