@@ -57,7 +57,9 @@ impl From<SessionError> for ToolError {
 
 fn of_ssh(error: &SshError) -> String {
     match error {
-        SshError::ResolveRun(_) => "install the OpenSSH client (Debian: apt-get install openssh-client)".into(),
+        SshError::ResolveRun(_) | SshError::ConfigFile { .. } => {
+            "install the OpenSSH client (Debian: apt-get install openssh-client)".into()
+        }
         SshError::Resolve { .. } | SshError::Config { .. } | SshError::Token { .. } => {
             "run `ssh -G HOST` in a terminal and mend ~/.ssh/config".into()
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 pub use super::path_list::{split_paths, with_program_data};
-use super::printed::Printed;
+use super::{channel_options::ChannelOptions, ip_qos, options, printed::Printed};
 
 /// The part of `ssh -G` this crate acts on, typed. Each field is named after the `ssh_config(5)` option it
 /// holds; an option that was not printed has the default documented there.
@@ -44,7 +44,7 @@ pub struct EffectiveConfig {
     pub update_host_keys: bool,
     /// `CASignatureAlgorithms`: how an authority may have signed a host's certificate.
     pub ca_signature_algorithms: Vec<String>,
-    /// `RequiredRSASize`, in bits.
+    /// `RequiredRSASize`: the least length of an RSA key, in bits, of the host and of the user.
     pub required_rsa_size: u32,
     /// `ConnectTimeout`; `None` is the timeout of the system.
     pub connect_timeout: Option<Duration>,
@@ -60,10 +60,22 @@ pub struct EffectiveConfig {
     pub address_family: AddressFamily,
     /// `BindAddress`: local address to dial from.
     pub bind_address: Option<String>,
+    /// `BindInterface`: the network interface whose address to dial from.
+    pub bind_interface: Option<String>,
+    /// `IPQoS` for what is not interactive, as in the IP header; `None` leaves it to the system.
+    pub ip_qos: Option<u8>,
+    /// `RekeyLimit`: after how many bytes the keys are renewed; `None` leaves it to the implementation.
+    pub rekey_bytes: Option<u64>,
+    /// `RekeyLimit`: after what time they are renewed; `None` leaves it to the implementation.
+    pub rekey_after: Option<Duration>,
     /// `ProxyJump` as printed: comma-separated hops, each a destination with its own configuration.
     pub proxy_jump: Option<String>,
     /// `ProxyCommand`, tokens not expanded.
     pub proxy_command: Option<String>,
+    /// `ProxyUseFdpass`: the `ProxyCommand` hands a connected socket back.
+    pub proxy_use_fdpass: bool,
+    /// `RefuseConnection`: why `ssh` must not connect to this host.
+    pub refuse_connection: Option<String>,
     /// `Ciphers`, best first. This and the other algorithm lists are empty where `ssh -G` did not print them,
     /// which leaves the choice to the implementation.
     pub ciphers: Vec<String>,
@@ -95,6 +107,10 @@ pub struct EffectiveConfig {
     pub hostbased_authentication: bool,
     /// `PKCS11Provider`: a library that has keys.
     pub pkcs11_provider: Option<String>,
+    /// `SetEnv`, `SendEnv` and `ForwardAgent`.
+    pub channels: ChannelOptions,
+    /// What the person should know about the configuration, a sentence each: options that are not honoured.
+    pub notices: Vec<String>,
 }
 
 /// `IdentityAgent`: where the authentication agent listens.
@@ -134,17 +150,17 @@ pub enum AddressFamily {
     Inet6,
 }
 
-/// Why the text of `ssh -G` cannot be used.
+/// Why a configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// An option without a default was not printed.
-    #[error("`ssh -G` printed no `{key}`")]
+    #[error("it has no `{key}`")]
     Missing {
         /// The option, lower case as `ssh -G` prints it.
         key: &'static str,
     },
     /// The value of an option is not one that `ssh_config(5)` allows.
-    #[error("`ssh -G` printed `{key} {value}`, but `{key}` takes {expected}")]
+    #[error("it says `{key} {value}`, but `{key}` takes {expected}")]
     Invalid {
         /// The option, lower case as `ssh -G` prints it.
         key: &'static str,
@@ -163,6 +179,7 @@ impl EffectiveConfig {
     /// [`ConfigError`] naming the key whose value is missing (`hostname`, `user`) or out of range.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let printed = Printed::read(text);
+        let (rekey_bytes, rekey_seconds) = printed.two_numbers("rekeylimit")?;
         Ok(Self {
             host_name: printed.required("hostname")?,
             port: printed.one("port", "a number from 1 to 65535", 22, |v| v.parse().ok().filter(|port| *port != 0))?,
@@ -195,8 +212,14 @@ impl EffectiveConfig {
             tcp_keep_alive: printed.yes_no("tcpkeepalive", true)?,
             address_family: printed.one("addressfamily", "any, inet or inet6", AddressFamily::Any, address_family)?,
             bind_address: printed.unless_none("bindaddress"),
+            bind_interface: printed.unless_none("bindinterface"),
+            ip_qos: printed.one("ipqos", "the names or numbers of service classes", None, ip_qos::bulk)?,
+            rekey_bytes: (rekey_bytes > 0).then_some(rekey_bytes),
+            rekey_after: (rekey_seconds > 0).then(|| Duration::from_secs(rekey_seconds)),
             proxy_jump: printed.unless_none("proxyjump"),
             proxy_command: printed.unless_none("proxycommand"),
+            proxy_use_fdpass: printed.yes_no("proxyusefdpass", false)?,
+            refuse_connection: printed.unless_none("refuseconnection"),
             ciphers: printed.list("ciphers", ""),
             kex_algorithms: printed.list("kexalgorithms", ""),
             macs: printed.list("macs", ""),
@@ -212,6 +235,8 @@ impl EffectiveConfig {
             gssapi_authentication: printed.yes_no("gssapiauthentication", false)?,
             hostbased_authentication: printed.yes_no("hostbasedauthentication", false)?,
             pkcs11_provider: printed.unless_none("pkcs11provider"),
+            channels: ChannelOptions::read(&printed),
+            notices: options::notice(&printed).into_iter().collect(),
         })
     }
 }
@@ -224,7 +249,7 @@ const DEFAULT_CA_SIGNATURES: &str = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-
 
 const DEFAULT_AUTHENTICATIONS: &str = "gssapi-with-mic,hostbased,publickey,keyboard-interactive,password";
 
-fn identity_agent(value: &str) -> IdentityAgent {
+pub(super) fn identity_agent(value: &str) -> IdentityAgent {
     match value {
         "SSH_AUTH_SOCK" => IdentityAgent::Environment,
         "none" => IdentityAgent::None,
@@ -356,7 +381,7 @@ mod tests {
             "stricthostkeychecking x",
         ] {
             let error = EffectiveConfig::parse(&format!("hostname h\nuser u\n{line}")).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`ssh -G` printed `{line}`, but ")), "{error}");
+            assert!(error.starts_with(&format!("it says `{line}`, but ")), "{error}");
         }
         assert_eq!(EffectiveConfig::parse("user u\nhostname \n"), Err(ConfigError::Missing { key: "hostname" }));
         assert_eq!(EffectiveConfig::parse("hostname h\n"), Err(ConfigError::Missing { key: "user" }));

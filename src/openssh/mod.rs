@@ -4,12 +4,17 @@
 //! reads a clock; the caller brings the text of `ssh -G`, the bytes of the `known_hosts` files and the lookups.
 //! Where a manual page and the behaviour of `ssh` differ, `ssh` is followed.
 
+pub mod channel_options;
+pub mod config_file;
 pub mod destination;
 pub mod effective_config;
 pub mod known_hosts;
+pub mod options;
 pub mod revoked_keys;
 pub mod tokens;
 
+mod algorithm_list;
+mod ip_qos;
 mod path_list;
 mod printed;
 mod wire;

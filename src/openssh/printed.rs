@@ -9,12 +9,24 @@ pub(super) struct Printed<'a>(Vec<(String, &'a str)>);
 
 impl<'a> Printed<'a> {
     pub(super) fn read(text: &'a str) -> Self {
-        let pair = |line: &'a str| line.split_once(' ').map(|(key, value)| (key.to_ascii_lowercase(), value.trim()));
+        let pair = |line: &'a str| {
+            line.split_once(' ').map(|(key, value)| (key.to_ascii_lowercase(), value.trim_end_matches('\r')))
+        };
         Self(text.lines().filter_map(pair).collect())
     }
 
     fn all(&self, key: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(printed, value)| printed == key && !value.is_empty()).map(|(_, value)| *value)
+        self.whole(key).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// Every value of a key with the blanks around it.
+    pub(super) fn whole(&self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(printed, _)| printed == key).map(|(_, value)| *value)
+    }
+
+    /// Every line, in order.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.trim()))
     }
 
     /// The first value printed for `key`; an empty one counts as not printed.
@@ -59,6 +71,14 @@ impl<'a> Printed<'a> {
             return Ok(default);
         };
         read(value).ok_or_else(|| ConfigError::Invalid { key, value: value.to_owned(), expected })
+    }
+
+    /// Two numbers on one line, 0 where they are not printed.
+    pub(super) fn two_numbers(&self, key: &'static str) -> Result<(u64, u64), ConfigError> {
+        self.one(key, "two numbers", (0, 0), |value| {
+            let (first, second) = value.split_once(' ')?;
+            Some((first.parse().ok()?, second.trim().parse().ok()?))
+        })
     }
 
     pub(super) fn number(&self, key: &'static str, default: u32) -> Result<u32, ConfigError> {

@@ -180,11 +180,7 @@ impl LiveSession {
     ///
     /// # Errors
     /// As [`connection`](Self::connection).
-    pub async fn connection_within(
-        &self,
-        limit: Duration,
-        caller: &Caller,
-    ) -> Result<Arc<Pool>, SessionError> {
+    pub async fn connection_within(&self, limit: Duration, caller: &Caller) -> Result<Arc<Pool>, SessionError> {
         let asked = Instant::now();
         let person = caller.person.clone().or_askpass(self.surroundings.askpass.clone());
         let closing = self.open();
@@ -300,9 +296,9 @@ impl LiveSession {
 
     /// What the person should know about how the connection was made.
     #[must_use]
-    pub fn notice(&self) -> Option<String> {
+    pub fn notices(&self) -> Vec<String> {
         let last = lock(&self.last);
-        last.peer.as_ref().and_then(|peer| peer.notice.clone())
+        last.peer.as_ref().map(|peer| peer.notices.clone()).unwrap_or_default()
     }
 
     /// What was given, and what was typed since.

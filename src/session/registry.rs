@@ -162,7 +162,7 @@ impl SessionRegistry {
             }
             replaced.close(DISCONNECT_PATIENCE).await;
         }
-        notices.extend(session.notice());
+        notices.extend(session.notices());
         let saved = SavedSession { password_auth: session.used_password(), ..session.saved.clone() };
         match self.update(move |document| document.put(saved)).await {
             Ok(()) => notices.extend(self.take_notice()),
@@ -257,11 +257,7 @@ impl SessionRegistry {
     ///
     /// # Errors
     /// As [`lookup`](Self::lookup) and [`LiveSession::connection`].
-    pub async fn reconnect(
-        &self,
-        name: Option<&str>,
-        caller: &Caller,
-    ) -> Result<SessionStatus, SessionError> {
+    pub async fn reconnect(&self, name: Option<&str>, caller: &Caller) -> Result<SessionStatus, SessionError> {
         let session = self.lookup(name).await?;
         session.reconnect(caller).await?;
         let default = self.is_default(&session).await;

@@ -18,6 +18,9 @@ const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_192_CTR,
 ];
 
+/// What is used only where the configuration names it, for devices that have nothing better.
+const OLD_CIPHERS: [cipher::Name; 3] = [cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC];
+
 /// The algorithms to offer, the host key algorithms in the order of `host_key_algorithms`.
 ///
 /// russh asks for certificates before plain keys. A certificate that the order puts behind a plain key is not asked for:
@@ -26,24 +29,26 @@ const CIPHERS: [cipher::Name; 6] = [
 /// # Errors
 /// [`SshError::UnsupportedAlgorithms`], naming both lists, where nothing is left of one.
 pub(super) fn preferred(config: &EffectiveConfig, host_key_algorithms: &[String]) -> Result<Preferred, SshError> {
-    let ciphers: Vec<_> = CIPHERS.into_iter().filter(|name| allows(&config.ciphers, name.as_ref())).collect();
+    let old = OLD_CIPHERS.into_iter().filter(|name| config.ciphers.iter().any(|named| named == name.as_ref()));
+    let ciphers: Vec<_> =
+        CIPHERS.into_iter().filter(|name| allows(&config.ciphers, name.as_ref())).chain(old).collect();
     let mut kexes: Vec<_> = if config.kex_algorithms.is_empty() {
         Preferred::DEFAULT.kex.to_vec()
     } else {
-        config.kex_algorithms.iter().filter_map(|name| kex::Name::try_from(name.as_str()).ok()).collect()
+        named(&config.kex_algorithms, &usable(kex::ALL_KEX_ALGORITHMS))
     };
     let macs: Vec<_> = if config.macs.is_empty() {
         Preferred::DEFAULT.mac.to_vec()
     } else {
-        config.macs.iter().filter_map(|name| mac::Name::try_from(name.as_str()).ok()).collect()
+        named(&config.macs, &usable(mac::ALL_MAC_ALGORITHMS))
     };
     let supported = || host_key_algorithms.iter().filter_map(|name| host_key_algorithm(name));
     let certificates: Vec<_> = supported().map_while(|(key, certified)| certified.then_some(key)).collect();
     let keys: Vec<_> = supported().filter_map(|(key, certified)| (!certified).then_some(key)).collect();
     for (option, left, configured, supported) in [
-        ("Ciphers", ciphers.len(), &config.ciphers, CIPHERS.map(|name| name.as_ref().to_owned()).join(",")),
-        ("KexAlgorithms", kexes.len(), &config.kex_algorithms, join(&Preferred::DEFAULT.kex)),
-        ("MACs", macs.len(), &config.macs, join(&Preferred::DEFAULT.mac)),
+        ("Ciphers", ciphers.len(), &config.ciphers, join(&[CIPHERS.as_slice(), &OLD_CIPHERS].concat())),
+        ("KexAlgorithms", kexes.len(), &config.kex_algorithms, join(&usable(kex::ALL_KEX_ALGORITHMS))),
+        ("MACs", macs.len(), &config.macs, join(&usable(mac::ALL_MAC_ALGORITHMS))),
         (
             "HostKeyAlgorithms",
             certificates.len() + keys.len(),
@@ -83,6 +88,16 @@ fn allows(configured: &[String], name: &str) -> bool {
     configured.is_empty() || configured.iter().any(|allowed| allowed == name)
 }
 
+/// Those of `all` that the configuration names, in its order.
+fn named<N: AsRef<str> + Copy>(configured: &[String], all: &[N]) -> Vec<N> {
+    configured.iter().filter_map(|name| all.iter().copied().find(|known| known.as_ref() == name)).collect()
+}
+
+/// All that the engine has, without the `none` of tests.
+fn usable<N: AsRef<str> + Copy>(all: &[&N]) -> Vec<N> {
+    all.iter().map(|name| **name).filter(|name| !["none", "clear"].contains(&name.as_ref())).collect()
+}
+
 fn join<N: AsRef<str>>(names: &[N]) -> String {
     names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",")
 }
@@ -108,6 +123,9 @@ mod tests {
         let preferred =
             preferred(&config("ciphers chacha20-poly1305@openssh.com,umac,aes128-gcm@openssh.com"), &any()).unwrap();
         assert_eq!(join(&preferred.cipher), "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com");
+        let old = self::preferred(&config("ciphers 3des-cbc,aes128-cbc,aes128-ctr"), &any()).unwrap();
+        assert_eq!(join(&old.cipher), "aes128-ctr,aes128-cbc");
+        assert!(!join(&self::preferred(&config(""), &any()).unwrap().cipher).contains("cbc"));
     }
 
     #[test]
@@ -147,7 +165,14 @@ mod tests {
 
     #[test]
     fn nothing_in_common_names_both_lists() {
-        let error = preferred(&config("ciphers 3des-cbc"), &any()).unwrap_err().to_string();
-        assert!(error.contains("3des-cbc") && error.contains("aes128-gcm@openssh.com"), "{error}");
+        for (lines, configured, supported) in [
+            ("ciphers 3des-cbc", "3des-cbc", "aes128-gcm@openssh.com"),
+            ("ciphers none", "none", "aes128-gcm@openssh.com"),
+            ("macs none", "none", "hmac-sha2-256"),
+            ("kexalgorithms none", "none", "ecdh-sha2-nistp256"),
+        ] {
+            let error = preferred(&config(lines), &any()).unwrap_err().to_string();
+            assert!(error.contains(configured) && error.contains(supported), "{error}");
+        }
     }
 }

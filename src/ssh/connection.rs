@@ -8,7 +8,7 @@ use std::{
 };
 
 use russh::{
-    Channel, ChannelStream, Disconnect,
+    Channel, ChannelStream, ChannelWriteHalf, Disconnect, Limits,
     client::{self, Handle, Msg},
 };
 use tokio::{sync::oneshot, time::timeout};
@@ -16,6 +16,7 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_util::either::Either;
 
 use super::{
+    agent_forward::ForwardedAgent,
     algorithms,
     ask::Person,
     authenticate::{self, Credentials, Typed},
@@ -27,6 +28,7 @@ use super::{
     proxy::{self, ProxyProcess},
     resolve::{Target, resolve},
 };
+use crate::openssh::effective_config::EffectiveConfig;
 
 /// The receive window of a channel, in bytes (RFC 4254 section 5.2). At 40 ms a smaller one leaves the link idle, a
 /// larger one makes sshd slower.
@@ -35,6 +37,10 @@ const WINDOW: u32 = 8 * 1024 * 1024;
 const PACKET: u32 = 32 * 1024;
 /// Keepalive interval where `ServerAliveInterval` says nothing: a dead link shall not be noticed by the next command.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// The smallest `RekeyLimit` that is kept to, in bytes: below it a connection would do little else.
+const LEAST_REKEY: usize = 16 * 1024;
+/// A variable that `SendEnv` patterns do not send: the bearer token of the daemon is nobody else's.
+const WITHHELD: [&str; 1] = ["MCP_SSH_TOKEN"];
 /// How long opening a channel may take on a live connection.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -44,6 +50,8 @@ pub struct Connection {
     learned: Arc<Learned>,
     /// The other end of its TCP connection, if it has one of its own.
     address: Option<SocketAddr>,
+    /// What `SendEnv` and `SetEnv` give to every command.
+    environment: Vec<(String, String)>,
     /// The jump host that this connection goes through.
     hop: Option<Arc<Connection>>,
     /// The `ProxyCommand` that it goes through; ends with it.
@@ -69,8 +77,8 @@ pub struct Peer {
     pub host_key: String,
     /// When authentication was complete.
     pub connected_at: SystemTime,
-    /// What the person should know, such as a key that was accepted and saved.
-    pub notice: Option<String>,
+    /// What the person should know, a sentence each, such as a key that was accepted and saved.
+    pub notices: Vec<String>,
 }
 
 impl Connection {
@@ -113,6 +121,12 @@ impl Connection {
     ) -> Result<Arc<Self>, SshError> {
         let config = resolve(target, deadline.left()).await?;
         let typed = target.destination.as_str();
+        if let Some(message) = &config.refuse_connection {
+            return Err(SshError::Resolve { destination: typed.to_owned(), message: message.clone() });
+        }
+        // ConnectTimeout is for the connection and the handshake, ssh_config(5).
+        let connecting = deadline.within(config.connect_timeout);
+        let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
         let mut check = HostKeyCheck::load(&config, target)?;
         let preferred = algorithms::preferred(&config, check.algorithms())?;
         let ssh = Arc::new(client::Config {
@@ -120,14 +134,19 @@ impl Connection {
             window_size: WINDOW,
             maximum_packet_size: PACKET,
             preferred,
+            limits: rekey_limits(&config),
             keepalive_interval: Some(config.server_alive_interval.unwrap_or(KEEPALIVE)),
             keepalive_max: usize::try_from(config.server_alive_count_max).unwrap_or(3),
             nodelay: true,
             ..client::Config::default()
         });
         let (mut hop, mut proxy, mut address) = (None, None, None);
-        let stream = if let Some(hops) = via.or(config.proxy_jump.as_deref()) {
-            let last = proxy::connect_hops(hops, target, credentials, person, deadline, depth).await?;
+        let hops = match (via, &config.proxy_jump) {
+            (None, Some(own)) => Some(proxy::expand_hops(own, &config, typed)?),
+            (via, _) => via.map(str::to_owned),
+        };
+        let stream = if let Some(hops) = hops {
+            let last = proxy::connect_hops(&hops, target, credentials, person, deadline, depth).await?;
             let forward = last.forward(&config.host_name, config.port);
             let stream = deadline.limit("connecting through the jump host", forward).await??;
             hop = Some(last);
@@ -137,7 +156,7 @@ impl Connection {
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {
-            let dialled = dial(&config, beside.and_then(|first| first.address), deadline.at()).await?;
+            let dialled = dial(&config, beside.and_then(|first| first.address), connecting.at()).await?;
             address = dialled.peer_address();
             check.address = address.map(|address| address.ip());
             Either::Right(Either::Right(dialled))
@@ -148,12 +167,14 @@ impl Connection {
             check: Arc::clone(&check),
             learned: Arc::clone(&learned),
             announced: Some(announce),
+            person: person.clone(),
+            deadlines: [connecting.clone(), deadline.clone()],
             _over: learned.over.clone().drop_guard(),
         };
         let handshake = client::connect_stream(ssh, stream, handler);
-        let mut handle = match deadline.limit("the SSH handshake", handshake).await? {
-            Ok(handle) => handle,
-            Err(error) => return Err(in_handshake(error, &config.host_name, proxy).await),
+        let mut handle = match connecting.limit("the SSH handshake", handshake).await {
+            Ok(Ok(handle)) => handle,
+            Ok(Err(error)) | Err(error) => return Err(in_handshake(error, &config.host_name, proxy).await),
         };
         if let Some(first) = beside
             && learned.host_key.get().is_none_or(|accepted| accepted.fingerprint != first.peer.host_key)
@@ -169,7 +190,17 @@ impl Connection {
         // Boxed: it has a state for each method, and every call that connects would carry that around.
         let login = deadline.limit("authentication", Box::pin(login)).await??;
         let accepted = learned.host_key.get().cloned().unwrap_or_default();
-        let notices: Vec<String> = accepted.notice.into_iter().chain(login.notice).collect();
+        let notices = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
+        let notices = notices
+            .chain(accepted.notice)
+            .chain(login.notice)
+            .chain(if depth == 0 { config.notices } else { Vec::new() })
+            .collect();
+        if let (0, Some(socket)) = (depth, forwarded_agent) {
+            let binding = handle.agent_session_binding().cloned();
+            let _ = learned.agent.set(ForwardedAgent::new(socket, binding));
+        }
+        let environment = config.channels.environment(own_environment(), &WITHHELD);
         let peer = Peer {
             host_name: config.host_name,
             port: config.port,
@@ -177,9 +208,10 @@ impl Connection {
             auth_method: login.methods,
             host_key: accepted.fingerprint,
             connected_at: SystemTime::now(),
-            notice: (!notices.is_empty()).then(|| notices.join("; ")),
+            notices,
         };
-        let connection = Arc::new(Self { handle, learned, address, peer, hop, _proxy: proxy, typed: login.typed });
+        let connection =
+            Arc::new(Self { handle, learned, address, environment, peer, hop, _proxy: proxy, typed: login.typed });
         if accepted.may_update {
             let connection = Arc::downgrade(&connection);
             tokio::spawn(async move {
@@ -251,6 +283,22 @@ impl Connection {
             Err(_) => Err(SshError::Timeout { stage: "opening a channel", after: CHANNEL_LIMIT }),
         }
     }
+
+    /// Sends a command, after what the configuration gives to every one: the agent and the environment. No answer is
+    /// awaited, as in `ssh`: a server that refuses a variable runs the command without it.
+    pub(super) async fn command(
+        &self,
+        channel: &ChannelWriteHalf<Msg>,
+        command: impl Into<Vec<u8>>,
+    ) -> Result<(), SshError> {
+        if self.learned.agent.get().is_some() {
+            channel.agent_forward(false).await?;
+        }
+        for (name, value) in &self.environment {
+            channel.set_env(false, name, value).await?;
+        }
+        Ok(channel.exec(false, command).await?)
+    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -259,16 +307,36 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// An error before authentication is one of the handshake, not a lost connection.
-async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>) -> SshError {
-    let mut message = match error {
-        SshError::Lost(reason) => reason.unwrap_or_else(|| "the server closed the connection".to_owned()),
-        other => return other,
-    };
-    if let Some(proxy) = proxy {
-        message = format!("{message}; its ProxyCommand says: {:?}", proxy.complaint().await);
+/// The variables of this process, those that are text.
+fn own_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// `RekeyLimit`, within what the engine allows: it counts each direction for itself and wants new keys at the latest after a
+/// gibibyte or an hour.
+fn rekey_limits(config: &EffectiveConfig) -> Limits {
+    let most = Limits::default();
+    let bytes = config.rekey_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+    Limits {
+        rekey_write_limit: bytes.clamp(LEAST_REKEY, most.rekey_write_limit),
+        rekey_read_limit: bytes.clamp(LEAST_REKEY, most.rekey_read_limit),
+        rekey_time_limit: config.rekey_after.map_or(most.rekey_time_limit, |after| after.min(most.rekey_time_limit)),
     }
-    SshError::Handshake { host: host.to_owned(), message }
+}
+
+/// An error before authentication is one of the handshake, not a lost connection. What a `ProxyCommand` says explains it.
+async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>) -> SshError {
+    let message = match &error {
+        SshError::Lost(reason) => reason.clone().unwrap_or_else(|| "the server closed the connection".to_owned()),
+        SshError::Timeout { .. } if proxy.is_some() => error.to_string(),
+        _ => return error,
+    };
+    let complaint = match proxy {
+        Some(proxy) => proxy.complaint().await,
+        None => String::new(),
+    };
+    let said = if complaint.is_empty() { complaint } else { format!("; its ProxyCommand says: {complaint:?}") };
+    SshError::Handshake { host: host.to_owned(), message: message + &said }
 }
 
 /// The folder in which whole outputs are kept when nothing else is said: the user's state directory.

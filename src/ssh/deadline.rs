@@ -23,6 +23,12 @@ impl Deadline {
         Self(watch::Sender::new(Instant::now() + limit))
     }
 
+    /// The end of a part of the time, if that comes earlier. It moves on by itself, not with this one.
+    pub(super) fn within(&self, limit: Option<Duration>) -> Self {
+        let end = limit.map(|limit| Instant::now() + limit);
+        Self(watch::Sender::new(end.map_or(self.at(), |end| end.min(self.at()))))
+    }
+
     /// Where it is now, for stages in which nobody is asked.
     pub(super) fn at(&self) -> Instant {
         *self.0.borrow()

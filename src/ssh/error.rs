@@ -18,13 +18,26 @@ pub enum SshError {
         /// What ssh printed on stderr.
         message: String,
     },
-    /// `ssh -G` printed something that cannot be right.
+    /// A value that cannot be right.
     #[error("the SSH configuration for {destination:?} is broken: {source}")]
     Config {
         /// What was resolved.
         destination: String,
         /// What is wrong in it.
         source: ConfigError,
+    },
+    /// A file of the configuration that cannot be read without `ssh`, which is not there.
+    #[error(
+        "there is no `ssh` program to read the SSH configuration, and without it {}{} cannot be read: {message}",
+        file.display(), if *number > 0 { format!(" line {number}") } else { String::new() }
+    )]
+    ConfigFile {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1; 0 is the whole file.
+        number: usize,
+        /// What is wrong.
+        message: String,
     },
     /// A percent token, `~` or `${VARIABLE}` that cannot be expanded.
     #[error("the SSH configuration option {option} cannot be expanded: {source}")]

@@ -168,7 +168,7 @@ impl Pool {
         let (shell, script) = request.bounds.before_sending(prepare).await?;
         let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
         let (read, write) = channel.split();
-        if write.exec(false, script.line).await.is_err() {
+        if place.connection().command(&write, script.line).await.is_err() {
             return Err(place.connection().lost());
         }
         let write = Arc::new(write);

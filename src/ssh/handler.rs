@@ -3,14 +3,18 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use russh::{
-    client::{self, DisconnectReason, Session},
+    Channel,
+    client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session},
     keys::{PublicKey, PublicKeyOrCertificate},
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    error::SshError,
+    agent_forward::ForwardedAgent,
+    ask::{Person, UnknownKey},
+    deadline::Deadline,
+    error::{HostKeyError, SshError},
     host_key::{Accepted, HostKeyCheck},
 };
 
@@ -19,6 +23,8 @@ use super::{
 pub(super) struct Learned {
     /// How the server's host key came to be accepted.
     pub(super) host_key: OnceLock<Accepted>,
+    /// The agent that the server may use, once logged in; unset where none is forwarded.
+    pub(super) agent: OnceLock<ForwardedAgent>,
     /// Why the connection ended. A plain mutex: held for an assignment only.
     ended: Mutex<Option<String>>,
     /// Cancelled when the connection has ended, for whatever reason.
@@ -37,15 +43,40 @@ pub(super) struct ClientHandler {
     pub(super) learned: Arc<Learned>,
     /// Takes the host keys that the server says it has.
     pub(super) announced: Option<oneshot::Sender<Vec<PublicKey>>>,
+    /// Who is asked about a key that is not known.
+    pub(super) person: Person,
+    /// What stands still meanwhile: the time for the connection, and that for everything.
+    pub(super) deadlines: [Deadline; 2],
     /// russh drops its handler when the connection ends, and this says so.
     pub(super) _over: DropGuard,
+}
+
+impl ClientHandler {
+    /// Asks the person, if there is one and `ssh` would ask.
+    async fn is_trusted(&self, unknown: &HostKeyError) -> bool {
+        let (Some(file), HostKeyError::Unknown { host, key_type, fingerprint, .. }) =
+            (self.check.asks_to_save_in(), unknown)
+        else {
+            return false;
+        };
+        let (host, key_type, fingerprint) = (host.clone(), key_type.clone(), fingerprint.clone());
+        let answer = self.person.trusts(UnknownKey { host, key_type, fingerprint, saved_in: file.to_owned() });
+        let [connecting, all] = &self.deadlines;
+        all.while_asking(connecting.while_asking(answer)).await == Some(true)
+    }
 }
 
 impl client::Handler for ClientHandler {
     type Error = SshError;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, SshError> {
-        let accepted = self.check.decide(shown)?;
+        let accepted = match self.check.decide(shown, false) {
+            Err(unknown @ HostKeyError::Unknown { .. }) => {
+                let trusted = self.is_trusted(&unknown).await;
+                self.check.decide(shown, trusted)?
+            }
+            decided => decided?,
+        };
         let _ = self.learned.host_key.set(accepted);
         Ok(true)
     }
@@ -55,6 +86,87 @@ impl client::Handler for ClientHandler {
         if let Some(take) = self.announced.take() {
             let _ = take.send(keys);
         }
+        Ok(())
+    }
+
+    /// A server that asks for the agent unasked gets none, as in `ssh`.
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        if let Some(agent) = self.learned.agent.get() {
+            tokio::spawn(agent.clone().serve(channel, reply));
+        }
+        Ok(())
+    }
+
+    // Nothing else is ever forwarded from the other side. A reply that is dropped refuses, where russh would accept.
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _connected_address: &str,
+        _connected_port: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _socket_path: &str,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host_to_connect: &str,
+        _port_to_connect: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _socket_path: &str,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), SshError> {
         Ok(())
     }
 

@@ -42,6 +42,8 @@ pub(super) struct HostKeyCheck {
     /// OpenSSH refuses an unknown host that it could not record, whatever `StrictHostKeyChecking` says.
     recordable: bool,
     policy: StrictHostKeyChecking,
+    /// `BatchMode`: nobody is asked.
+    batch_mode: bool,
     hash_names: bool,
     update: bool,
     revoked: Vec<(String, RevokedKeys)>,
@@ -103,6 +105,7 @@ impl HostKeyCheck {
             recordable: !user.is_empty() && !config.host_name.contains(UNRECORDED),
             user_files: user,
             policy: config.strict_host_key_checking,
+            batch_mode: config.batch_mode,
             hash_names: config.hash_known_hosts,
             update: config.update_host_keys,
             revoked: revoked.into_iter().map(read_revoked).collect::<Result<_, _>>()?,
@@ -121,11 +124,17 @@ impl HostKeyCheck {
         &self.algorithms
     }
 
-    /// Accepts the key, or says why not.
+    /// Where a key is saved once the person trusts it; `None` if the person is not to be asked.
+    pub(super) fn asks_to_save_in(&self) -> Option<&str> {
+        let asks = self.policy == StrictHostKeyChecking::Ask && self.recordable && !self.batch_mode;
+        self.user_files.first().filter(|_| asks).map(String::as_str)
+    }
+
+    /// Accepts the key, or says why not. `trusted` is what the person said of it, where `StrictHostKeyChecking` is `ask`.
     ///
     /// # Errors
     /// [`HostKeyError`] wherever OpenSSH would end the connection, or would have to ask.
-    pub(super) fn decide(&self, shown: &PublicKeyOrCertificate) -> Result<Accepted, HostKeyError> {
+    pub(super) fn decide(&self, shown: &PublicKeyOrCertificate, trusted: bool) -> Result<Accepted, HostKeyError> {
         let (key, certificate) = parse(shown)?;
         let fingerprint = fingerprint(key.blob());
         let revoked = |place| HostKeyError::Revoked {
@@ -146,7 +155,7 @@ impl HostKeyCheck {
         if self.is_exempt() {
             return Ok(Accepted { fingerprint, ..Accepted::default() });
         }
-        let Some(certificate) = certificate else { return self.decide_plain(&key, "") };
+        let Some(certificate) = certificate else { return self.decide_plain(&key, "", trusted) };
         let fault = match authority(&self.view(), &self.host, &certificate) {
             Authority::Revoked { file, line } => return Err(revoked(format!("@revoked in {file}:{line}"))),
             Authority::Listed { file, line } => {
@@ -158,11 +167,11 @@ impl HostKeyCheck {
             Authority::Unlisted => "no @cert-authority line lists its authority for this host".to_owned(),
         };
         // As OpenSSH does: without its certificate the key is one like any other.
-        self.decide_plain(&key, &format!("; its certificate was not accepted: {fault}"))
+        self.decide_plain(&key, &format!("; its certificate was not accepted: {fault}"), trusted)
     }
 
     /// Judges the key by itself; `fault` says what was wrong with its certificate, if there was one.
-    fn decide_plain(&self, key: &HostKey, fault: &str) -> Result<Accepted, HostKeyError> {
+    fn decide_plain(&self, key: &HostKey, fault: &str, trusted: bool) -> Result<Accepted, HostKeyError> {
         let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
         let shown = fingerprint(key.blob());
         if !self.allows(key) {
@@ -181,6 +190,13 @@ impl HostKeyCheck {
             }
             Verdict::Unknown => {
                 let policy = match self.policy {
+                    StrictHostKeyChecking::Ask if trusted => {
+                        return Ok(Accepted {
+                            notice: Some(self.save(&self.host, None, key)),
+                            fingerprint: shown,
+                            ..Accepted::default()
+                        });
+                    }
                     StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No if self.recordable => {
                         let saved = self.check_address(key, false)?;
                         let notice = Some(saved.unwrap_or_else(|| self.save(&self.host, None, key)));

@@ -21,19 +21,24 @@ pub(super) fn expand_path(
     with_tokens(config, typed, |tokens| expand(value, tokens)).map_err(|source| SshError::Token { option, source })
 }
 
-/// Expands the percent tokens of `ProxyCommand`; the shell that runs it does the rest.
+/// Expands the percent tokens of `ProxyCommand` or `ProxyJump`; a shell does the rest.
 ///
 /// # Errors
 /// A token that has no value here.
-pub(super) fn expand_proxy_command(value: &str, config: &EffectiveConfig, typed: &str) -> Result<String, SshError> {
+pub(super) fn expand_command_option(
+    option: &'static str,
+    value: &str,
+    config: &EffectiveConfig,
+    typed: &str,
+) -> Result<String, SshError> {
     with_tokens(config, typed, |tokens| expand_command(value, tokens))
-        .map_err(|source| SshError::Token { option: "ProxyCommand", source })
+        .map_err(|source| SshError::Token { option, source })
 }
 
 fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&Tokens<'_>) -> T) -> T {
     let home = dirs::home_dir().unwrap_or_default();
     let home = home.to_string_lossy();
-    let local_user = env::var("USER").or_else(|_| env::var("USERNAME")).unwrap_or_default();
+    let local_user = local_user();
     let local_host = local_host_name();
     let lookup = |name: &str| env::var(name).ok();
     use_them(&Tokens {
@@ -51,10 +56,22 @@ fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&
     })
 }
 
+/// The name of the user who runs this program, as `ssh` finds it: the environment may say otherwise or nothing.
+#[cfg(unix)]
+pub(super) fn local_user() -> String {
+    use nix::unistd::{Uid, User};
+    let listed = User::from_uid(Uid::current()).ok().flatten().map(|user| user.name);
+    listed.or_else(|| env::var("USER").ok()).unwrap_or_default()
+}
+
+#[cfg(not(unix))]
+pub(super) fn local_user() -> String {
+    env::var("USERNAME").unwrap_or_default()
+}
+
 #[cfg(unix)]
 fn local_user_id() -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    dirs::home_dir().and_then(|home| home.metadata().ok()).map_or(0, |metadata| metadata.uid())
+    nix::unistd::Uid::current().as_raw()
 }
 
 #[cfg(not(unix))]

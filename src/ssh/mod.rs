@@ -4,6 +4,7 @@
 //! [`pool`] is the door: [`pool::Pool::open`] resolves, dials and authenticates a [`connection`], and its methods run
 //! commands ([`exec`]), start shells ([`shell`]) and move files ([`sftp`]), over further connections where one is full.
 
+mod agent_forward;
 mod algorithms;
 pub mod ask;
 pub mod authenticate;
@@ -25,3 +26,4 @@ pub mod sftp;
 pub mod shell;
 mod side_channel;
 mod transport;
+pub mod without_ssh;

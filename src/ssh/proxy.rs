@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     ask::Person, authenticate::Credentials, connection::Connection, deadline::Deadline, error::SshError,
-    local_path::expand_proxy_command, resolve::Target,
+    local_path::expand_command_option, resolve::Target,
 };
 use crate::openssh::{
     destination::{Destination, DestinationError},
@@ -39,7 +39,7 @@ pub(super) struct ProxyCommand {
 
 /// The process of a [`ProxyCommand`] and what it says on stderr.
 pub(super) struct ProxyProcess {
-    _child: Child,
+    child: Child,
     complaint: Arc<Mutex<String>>,
     listening: Option<JoinHandle<()>>,
 }
@@ -54,12 +54,28 @@ impl ProxyProcess {
     }
 }
 
+/// `ssh` ends its proxy command by SIGHUP; here the commands of a pipeline get it too. What ignores that is killed.
+#[cfg(unix)]
+impl Drop for ProxyProcess {
+    fn drop(&mut self) {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        // Without an id it has ended, and another process may have its number.
+        let group = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::HUP);
+        }
+    }
+}
+
 /// Starts a `ProxyCommand` as OpenSSH does: `exec` of it by the user's shell.
 ///
 /// # Errors
-/// A token without a value, or a shell that cannot be run.
+/// `ProxyUseFdpass`, a token without a value, or a shell that cannot be run.
 pub(super) fn start_command(template: &str, config: &EffectiveConfig, typed: &str) -> Result<ProxyCommand, SshError> {
-    let line = expand_proxy_command(template, config, typed)?;
+    if config.proxy_use_fdpass {
+        return Err(SshError::Unsupported { option: "ProxyUseFdpass", value: "yes".to_owned() });
+    }
+    let line = expand_command_option("ProxyCommand", template, config, typed)?;
     let failed = |source| SshError::ProxyCommand { command: line.clone(), source };
     let mut child = shell(&line)
         .stdin(Stdio::piped())
@@ -85,7 +101,7 @@ pub(super) fn start_command(template: &str, config: &EffectiveConfig, typed: &st
             }
         })
     });
-    Ok(ProxyCommand { stream: join(stdout, stdin), process: ProxyProcess { _child: child, complaint, listening } })
+    Ok(ProxyCommand { stream: join(stdout, stdin), process: ProxyProcess { child, complaint, listening } })
 }
 
 #[cfg(not(windows))]
@@ -93,6 +109,8 @@ fn shell(line: &str) -> Command {
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     let mut command = Command::new(shell);
     command.args(["-c", &format!("exec {line}")]);
+    // A group of its own, so that all of it can be ended, and so that Ctrl-C in a terminal ends us and not the connection.
+    command.process_group(0);
     command
 }
 
@@ -102,6 +120,14 @@ fn shell(line: &str) -> Command {
     let mut command = Command::new("cmd");
     command.raw_arg(format!("/D /S /C \"{line}\""));
     command
+}
+
+/// The hops of a `ProxyJump` with their tokens expanded: `ssh` makes a `ProxyCommand` of them.
+///
+/// # Errors
+/// A token without a value.
+pub(super) fn expand_hops(hops: &str, config: &EffectiveConfig, typed: &str) -> Result<String, SshError> {
+    expand_command_option("ProxyJump", hops, config, typed)
 }
 
 /// Connects to the last of the comma-separated hops of a `ProxyJump`, through those before it. Each is resolved,
@@ -137,7 +163,7 @@ pub(super) async fn connect_hops(
 }
 
 /// Reads `[user@]host[:port]` or `ssh://[user@]host[:port]`, with IPv6 addresses in brackets.
-fn parse_hop(hop: &str) -> Result<Target, DestinationError> {
+pub(super) fn parse_hop(hop: &str) -> Result<Target, DestinationError> {
     let rest = hop.trim().trim_start_matches("ssh://").trim_end_matches('/');
     let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
     let (host, port) = match host.rsplit_once(':') {

@@ -1,10 +1,10 @@
 //! Asks OpenSSH itself what a destination means: `ssh -G`.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{io::ErrorKind, path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{process::Command, time::timeout};
 
-use super::error::SshError;
+use super::{error::SshError, without_ssh};
 use crate::openssh::{destination::Destination, effective_config::EffectiveConfig};
 
 /// `ssh -G` reads files and may run `Match exec` commands; it asks no network.
@@ -34,14 +34,15 @@ impl Target {
     }
 }
 
-/// Runs `ssh -G` for the target, for ten seconds or `limit` if that is less.
+/// Runs `ssh -G` for the target, for ten seconds or `limit` if that is less. Where there is no `ssh`, reads the files as
+/// [`without_ssh`] can.
 ///
 /// # Errors
-/// `ssh` is missing, refuses, takes too long, or prints a configuration without host or user.
+/// `ssh` cannot be run, refuses, takes too long, or prints a configuration without host or user.
 pub async fn resolve(target: &Target, limit: Duration) -> Result<EffectiveConfig, SshError> {
     let limit = limit.min(LONGEST);
     let mut command = Command::new("ssh");
-    command.args(["-G", "-T"]);
+    command.arg("-G");
     if let Some(file) = &target.config_file {
         command.arg("-F").arg(file);
     }
@@ -54,8 +55,12 @@ pub async fn resolve(target: &Target, limit: Duration) -> Result<EffectiveConfig
     command.args(["--", target.destination.as_str()]).stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(limit, command.output())
         .await
-        .map_err(|_| SshError::Timeout { stage: "reading the SSH configuration with `ssh -G`", after: limit })?
-        .map_err(SshError::ResolveRun)?;
+        .map_err(|_| SshError::Timeout { stage: "reading the SSH configuration with `ssh -G`", after: limit })?;
+    let output = match output {
+        Ok(output) => output,
+        Err(error) if error.kind() == ErrorKind::NotFound => return without_ssh::read(target),
+        Err(error) => return Err(SshError::ResolveRun(error)),
+    };
     let destination = target.destination.as_str().to_owned();
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();

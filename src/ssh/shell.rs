@@ -156,7 +156,7 @@ enum Event {
 impl ShellTask {
     async fn start(place: Place, mut read: ChannelReadHalf, write: ChannelWriteHalf<Msg>) -> Result<Self, SshError> {
         let sentinel = random_sentinel()?;
-        write.exec(false, script::LAUNCH).await?;
+        place.connection().command(&write, script::LAUNCH).await?;
         write.data_bytes(script::start(&sentinel)).await?;
         let (mut stdout, mut stderr) = (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
         let (mut noise, mut error_text) = (Vec::new(), Vec::new());

@@ -12,6 +12,7 @@ mod asking;
 mod authentication;
 mod channels;
 mod commands;
+mod configuration;
 mod exec;
 mod host_keys;
 mod http;

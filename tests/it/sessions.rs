@@ -1,7 +1,7 @@
 //! Named sessions: made, listed, chosen, replaced, closed and forgotten.
 
 mod host_keys;
-mod log_in;
+pub(crate) mod log_in;
 mod reconnect;
 mod refused;
 
@@ -138,7 +138,7 @@ async fn listed_default(client: &mut McpClient) -> Vec<String> {
     list(client).await.into_iter().filter(|(_, _, default)| *default).map(|(name, ..)| name).collect()
 }
 
-async fn connect(client: &mut McpClient, arguments: Value) -> ToolResult {
+pub(crate) async fn connect(client: &mut McpClient, arguments: Value) -> ToolResult {
     client.call("ssh_connect", arguments).await.ok()
 }
 

@@ -89,14 +89,14 @@ fn listed(hosts: &[u8], name: &str) -> bool {
 
 /// Whether the ASCII letters of a pattern stand for both cases: in host fields they do, in principals they do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Case {
+pub(in crate::openssh) enum Case {
     Exact,
     Folded,
 }
 
 /// Shell-like match of `*` and `?`. Only the last `*` is ever tried again, so that the time is at most the product of
 /// the two lengths.
-pub(super) fn glob(pattern: &[u8], text: &[u8], case: Case) -> bool {
+pub(in crate::openssh) fn glob(pattern: &[u8], text: &[u8], case: Case) -> bool {
     let same = |a: u8, b: u8| a == b || case == Case::Folded && a.eq_ignore_ascii_case(&b);
     let (mut p, mut t) = (0, 0);
     let mut star = None;

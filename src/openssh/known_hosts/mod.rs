@@ -14,6 +14,7 @@ mod verdict;
 pub use certificate::HostCertificate;
 pub use host_key::{CERTIFICATE_SUFFIX, HostKey, fingerprint, plain_key_type};
 pub use host_pattern::HostName;
+pub(super) use host_pattern::{Case, glob};
 pub(super) use line::read_key;
 pub use order::order_algorithms;
 pub use render::render_line;

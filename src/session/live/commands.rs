@@ -155,12 +155,7 @@ impl LiveSession {
     ///
     /// # Errors
     /// See [`TransferError`].
-    pub async fn upload(
-        &self,
-        local: &str,
-        remote: &str,
-        caller: &Caller,
-    ) -> Result<Transferred, SessionError> {
+    pub async fn upload(&self, local: &str, remote: &str, caller: &Caller) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
         let connection = self.connection(caller).await?;
         let bounds = self.bounds(None, caller);
@@ -171,12 +166,7 @@ impl LiveSession {
     ///
     /// # Errors
     /// See [`TransferError`].
-    pub async fn download(
-        &self,
-        remote: &str,
-        local: &str,
-        caller: &Caller,
-    ) -> Result<Transferred, SessionError> {
+    pub async fn download(&self, remote: &str, local: &str, caller: &Caller) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
         let connection = self.connection(caller).await?;
         let bounds = self.bounds(None, caller);

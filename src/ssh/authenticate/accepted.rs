@@ -1,6 +1,6 @@
 //! Which signature algorithm a key is offered with: what `PubkeyAcceptedAlgorithms` allows and the server takes.
 
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, ssh_key::public::KeyData};
 
 use super::super::error::SshError;
 use crate::openssh::effective_config::EffectiveConfig;
@@ -66,6 +66,16 @@ pub(super) fn signature_algorithm(
     };
     let usable = candidates.into_iter().filter(|algorithm| place(algorithm).is_some());
     usable.min_by_key(|algorithm| place(algorithm)).cloned()
+}
+
+/// Whether it is an RSA key of fewer bits than `RequiredRSASize`.
+pub(super) fn is_too_small(key: &KeyData, required: u32) -> bool {
+    let modulus = key.rsa().and_then(|key| key.n().as_positive_bytes());
+    let bits = modulus.and_then(|bytes| {
+        let unused = bytes.first()?.leading_zeros();
+        u32::try_from(bytes.len() * 8).ok()?.checked_sub(unused)
+    });
+    bits.is_some_and(|bits| bits < required)
 }
 
 /// The hash of an algorithm, which only RSA leaves open.

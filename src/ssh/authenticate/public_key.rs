@@ -57,6 +57,10 @@ impl Login<'_> {
             },
         };
         let description = candidate.description(&offer);
+        if accepted::is_too_small(offer.key_data(), self.config.required_rsa_size) {
+            self.attempts.push(format!("publickey {description}: it is shorter than RequiredRSASize"));
+            return Ok(Step::Failed);
+        }
         let Some(algorithm) = self.signature_algorithm(&offer).await? else {
             self.attempts.push(format!("publickey {description}: PubkeyAcceptedAlgorithms does not allow it"));
             return Ok(Step::Failed);

@@ -93,7 +93,7 @@ mod tests {
         let mut check = HostKeyCheck::load(&EffectiveConfig::parse(&config).unwrap(), &target).unwrap();
         check.address = address.map(|address| address.parse::<IpAddr>().unwrap());
         let shown = PublicKeyOrCertificate::from(PublicKey::from_openssh(ED).unwrap());
-        let decision = match check.decide(&shown) {
+        let decision = match check.decide(&shown, false) {
             Ok(accepted) => format!("accepted{}", if accepted.notice.is_some() { " with notice" } else { "" }),
             Err(HostKeyError::Changed { host, offending, .. }) => {
                 let (_, line) = offending.split_once("kh:").unwrap();

@@ -24,7 +24,7 @@ fn known_hosts(world: &World) -> String {
     fs::read_to_string(world.folder().join("known_hosts")).unwrap_or_default()
 }
 
-async fn client(world: &World, capabilities: Value) -> McpClient {
+async fn client_of(world: &World, capabilities: Value) -> McpClient {
     client_with(capabilities, &world.config, world.folder()).await
 }
 
@@ -37,7 +37,7 @@ async fn a_key_that_the_person_trusts_is_saved_and_not_asked_about_again() {
     let world = unknown("ask");
     // Before there were modes, a client that could show forms declared nothing more.
     for (capabilities, asked) in [(json!({"elicitation": {}}), true), (forms(), false)] {
-        let mut client = client(&world, capabilities).await;
+        let mut client = client_of(&world, capabilities).await;
         let call = client.begin_call("ssh_connect", json!({"host": "box"})).await;
         if asked {
             let trust = json!({"action": "accept", "content": {"trust": true}});
@@ -67,7 +67,7 @@ async fn a_key_that_is_not_trusted_is_refused_and_not_saved() {
         json!({"action": "decline"}),
         json!({"action": "cancel"}),
     ] {
-        let mut client = client(&world, forms()).await;
+        let mut client = client_of(&world, forms()).await;
         let call = client.begin_call("ssh_connect", json!({"host": "box"})).await;
         answer_question(&mut client, answer.clone()).await;
         assert_refused(&client.finish(call).await, &["is not known"]);
@@ -84,7 +84,7 @@ async fn nobody_is_asked_where_nobody_can_be_or_where_ssh_would_not_ask() {
         ("yes", forms(), "is not known"),
     ] {
         let world = unknown(policy);
-        let mut client = client(&world, capabilities).await;
+        let mut client = client_of(&world, capabilities).await;
         let call = client.begin_call("ssh_connect", json!({"host": "box"})).await;
         assert_refused(&ToolResult(client.message().await.unwrap()["result"].clone()), &[part]);
         assert_eq!(call, 2, "the answer was the next message");
@@ -93,7 +93,7 @@ async fn nobody_is_asked_where_nobody_can_be_or_where_ssh_would_not_ask() {
     let world = unknown("ask");
     fs::write(world.folder().join("known_hosts"), world.sshd.known_hosts_line()).unwrap();
     world.sshd.replace_host_key();
-    let mut client = client(&world, forms()).await;
+    let mut client = client_of(&world, forms()).await;
     client.begin_call("ssh_connect", json!({"host": "box"})).await;
     assert_refused(&ToolResult(client.message().await.unwrap()["result"].clone()), &["HAS CHANGED"]);
 }
@@ -101,7 +101,7 @@ async fn nobody_is_asked_where_nobody_can_be_or_where_ssh_would_not_ask() {
 #[tokio::test]
 async fn any_call_that_connects_asks_and_runs_its_command_once() {
     let world = unknown("ask");
-    let mut client = client(&world, forms()).await;
+    let mut client = client_of(&world, forms()).await;
     // Saved, without being connected.
     let call = client.begin_call("ssh_connect", json!({"host": "box"})).await;
     answer_question(&mut client, json!({"action": "accept", "content": {"trust": true}})).await;
@@ -109,7 +109,7 @@ async fn any_call_that_connects_asks_and_runs_its_command_once() {
     client.close().await;
     fs::remove_file(world.folder().join("known_hosts")).unwrap();
 
-    let mut client = client(&world, forms()).await;
+    let mut client = client_of(&world, forms()).await;
     let call = client.begin_call("ssh_exec", json!({"command": "echo once", "session": "box"})).await;
     answer_question(&mut client, json!({"action": "accept", "content": {"trust": true}})).await;
     assert_eq!(client.finish(call).await.ok().stdout(), "once\n");
@@ -152,7 +152,7 @@ async fn a_client_without_server_requests_comes_back_with_the_answer() {
 #[tokio::test]
 async fn the_answer_is_for_the_very_key_that_was_shown() {
     let world = unknown("ask");
-    let mut client = client(&world, forms()).await;
+    let mut client = client_of(&world, forms()).await;
     let call = client.begin_call("ssh_connect", json!({"host": "box"})).await;
     let question = client.message().await.unwrap();
     // While the person looks, the server is replaced by another one.

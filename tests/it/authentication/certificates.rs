@@ -107,6 +107,6 @@ async fn why_a_certificate_is_refused_is_told() {
     let credentials = mcp_ssh_sessions::ssh::authenticate::Credentials::default();
     let person = mcp_ssh_sessions::ssh::ask::Person::default();
     let connection = super::open(&config, &credentials, &person).await.unwrap();
-    let notice = connection.peer.notice.clone().unwrap_or_default();
+    let notice = connection.peer.notices.join("; ");
     assert!(notice.contains("key-cert.pub was refused: it expired on 2021-02-0"), "{notice}");
 }

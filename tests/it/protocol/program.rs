@@ -1,6 +1,7 @@
 //! The built program, as an MCP client starts it: a process with pipes.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{ExitStatus, Output, Stdio},
@@ -44,10 +45,26 @@ impl Program {
 
     /// The same without the hello, with the store somewhere else.
     pub(crate) fn start_silent(ssh_config: &Path, folder: &Path, store: &Path) -> Self {
-        let log = File::options().create(true).append(true).open(folder.join("stderr.log")).expect("a writable folder");
         let mut command = command(folder);
-        command.arg("--ssh-config").arg(ssh_config).arg("--store").arg(store).args(["--log", "trace"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        command.arg("--ssh-config").arg(ssh_config).arg("--store").arg(store);
+        Self::spawn(command, folder)
+    }
+
+    /// Starts the program with more environment variables, and says hello; without an `ssh_config` it finds its own.
+    pub(crate) async fn start_with(ssh_config: Option<&Path>, folder: &Path, environment: &[(&str, &OsStr)]) -> Self {
+        let mut command = command(folder);
+        command.envs(environment.iter().copied());
+        if let Some(file) = ssh_config {
+            command.arg("--ssh-config").arg(file);
+        }
+        let mut program = Self::spawn(command, folder);
+        program.initialize().await;
+        program
+    }
+
+    fn spawn(mut command: Command, folder: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(folder.join("stderr.log")).expect("a writable folder");
+        command.args(["--log", "trace"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let mut child = command.spawn().expect("the program is built");
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();

@@ -53,6 +53,8 @@ pub(crate) struct FakeSshdSettings {
     /// A password gets no answer: so it looks to a client when the server asks for a new one (RFC 4252, section 8) and
     /// the client's library drops the message.
     pub(crate) silent_password: bool,
+    /// Whether it opens channels of every kind towards the client with each command, which no client has asked for.
+    pub(crate) opens_channels: bool,
 }
 
 impl Default for FakeSshdSettings {
@@ -70,6 +72,7 @@ impl Default for FakeSshdSettings {
             rounds: Vec::new(),
             steps: Vec::new(),
             silent_password: false,
+            opens_channels: false,
         }
     }
 }
@@ -100,6 +103,7 @@ impl FakeSshd {
             live: Mutex::default(),
             commands: Mutex::default(),
             attempts: Mutex::default(),
+            opened: Mutex::default(),
             process_groups: Mutex::new(Some(HashSet::new())),
         });
         let listener = TcpListener::from_std(listener).expect("a runtime with I/O");
@@ -155,6 +159,11 @@ impl FakeSshd {
     /// Every request to log in so far, by its method; a key that is only offered is an `offer`.
     pub(crate) fn attempts(&self) -> Vec<&'static str> {
         lock(&self.server.attempts).clone()
+    }
+
+    /// The channels it tried to open, by type, and whether the client took them.
+    pub(crate) fn opened(&self) -> Vec<(&'static str, bool)> {
+        lock(&self.server.opened).clone()
     }
 
     /// Cuts all live TCP connections, without an SSH goodbye. Their processes lose their pipes, as under sshd. On a
@@ -220,6 +229,7 @@ struct Server {
     live: Mutex<HashMap<usize, AbortHandle>>,
     commands: Mutex<Vec<String>>,
     attempts: Mutex<Vec<&'static str>>,
+    opened: Mutex<Vec<(&'static str, bool)>>,
     /// The groups of the processes started; `None` once the server is being dropped, when none may be started any more.
     process_groups: Mutex<Option<HashSet<u32>>>,
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::server::{
-    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey, run_stream,
+    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
+    run_stream,
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Error, Pty, Sig, SshId};
 use russh_sftp::server as sftp_server;
@@ -154,6 +155,22 @@ impl Connection {
     }
 }
 
+/// Opens a channel of each type towards the client, and notes whether it was let.
+async fn open_every_kind(server: Arc<Server>, session: Handle) {
+    let (ours, port) = ("127.0.0.1", 1);
+    for (kind, opened) in [
+        ("auth-agent@openssh.com", session.channel_open_agent().await),
+        ("x11", session.channel_open_x11(ours, port).await),
+        ("forwarded-tcpip", session.channel_open_forwarded_tcpip(ours, port, ours, port).await),
+        ("forwarded-streamlocal@openssh.com", session.channel_open_forwarded_streamlocal("/tmp/socket").await),
+        ("direct-tcpip", session.channel_open_direct_tcpip(ours, port, ours, port).await),
+        ("direct-streamlocal@openssh.com", session.channel_open_direct_streamlocal("/tmp/socket").await),
+        ("session", session.channel_open_session().await),
+    ] {
+        lock(&server.opened).push((kind, opened.is_ok()));
+    }
+}
+
 impl Handler for Connection {
     type Error = Error;
 
@@ -231,6 +248,9 @@ impl Handler for Connection {
 
     async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
         lock(&self.server.commands).push(String::from_utf8_lossy(command).into_owned());
+        if self.server.settings.opens_channels {
+            tokio::spawn(open_every_kind(Arc::clone(&self.server), session.handle()));
+        }
         self.run(channel, &[OsStr::new("-c"), OsStr::from_bytes(command)], session)
     }
 

@@ -1,0 +1,306 @@
+//! `ssh_config` files, for machines without `ssh`: what its lines say, and what they come to for one host.
+//!
+//! The result is the text that `ssh -G` would print, so that there is one reader of it. What needs more than text (`Match`
+//! but for `Match all`, canonical host names) is not evaluated here.
+
+use super::{
+    algorithm_list::{algorithms, default_algorithms},
+    known_hosts::{Case, glob},
+    options::{treatment, value_is_the_rest},
+};
+
+/// One line of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// `Host`, with its patterns.
+    Host(Vec<String>),
+    /// `Match`, with its criteria.
+    Match(Vec<String>),
+    /// `Include`, with its paths.
+    Include(Vec<String>),
+    /// Any other option, lower case, with its arguments.
+    Option(String, Vec<String>),
+}
+
+/// Why a line cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// A quotation mark without its partner.
+    #[error("a quotation mark is not closed")]
+    Quote,
+    /// An option without a value.
+    #[error("{0} has no value")]
+    Missing(String),
+    /// A value that the option does not take.
+    #[error("{0} does not take {1:?}")]
+    Value(String, String),
+}
+
+impl Line {
+    /// Reads one line; `None` for an empty one and a comment.
+    ///
+    /// # Errors
+    /// [`LineError::Quote`] and [`LineError::Missing`].
+    pub fn read(text: &str) -> Result<Option<Self>, LineError> {
+        let text = text.trim();
+        if text.is_empty() || text.starts_with('#') {
+            return Ok(None);
+        }
+        let (keyword, rest) = text.split_once([' ', '\t', '=']).unwrap_or((text, ""));
+        let keyword = keyword.trim_matches('"').to_ascii_lowercase();
+        let rest = rest.trim_start();
+        let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
+        let arguments = if value_is_the_rest(&keyword) { vec![rest.to_owned()] } else { words(rest)? };
+        if arguments.iter().all(String::is_empty) && keyword != "match" {
+            return Err(LineError::Missing(keyword));
+        }
+        Ok(Some(match keyword.as_str() {
+            "host" => Self::Host(arguments),
+            "match" => Self::Match(arguments),
+            "include" => Self::Include(arguments),
+            _ => Self::Option(keyword, arguments),
+        }))
+    }
+}
+
+/// Whether the patterns of a `Host` line stand for the host as it was typed.
+#[must_use]
+pub fn host_matches(patterns: &[String], typed: &str) -> bool {
+    let matches = |pattern: &str| glob(pattern.as_bytes(), typed.as_bytes(), Case::Exact);
+    patterns.iter().any(|pattern| matches(pattern))
+        && !patterns.iter().filter_map(|pattern| pattern.strip_prefix('!')).any(matches)
+}
+
+/// Options as they are collected: the first value of each wins, but for those that may be given several times.
+#[derive(Debug, Default)]
+pub struct Settings {
+    values: Vec<(String, String)>,
+    /// Keywords that no release of OpenSSH known here has.
+    pub unknown: Vec<String>,
+}
+
+impl Settings {
+    /// Takes an option of a block that applies to the host.
+    ///
+    /// # Errors
+    /// A value that `ssh -G` would not print as it stands and that cannot be translated.
+    pub fn add(&mut self, keyword: &str, arguments: &[String]) -> Result<(), LineError> {
+        let keyword = current_name(keyword);
+        if treatment(keyword).is_none() {
+            self.unknown.push(keyword.to_owned());
+            return Ok(());
+        }
+        let value = arguments.join(" ");
+        let bad = || LineError::Value(keyword.to_owned(), value.clone());
+        match keyword {
+            "sendenv" => {
+                for pattern in arguments {
+                    match pattern.strip_prefix('-') {
+                        Some(drop) => self.values.retain(|(name, held)| {
+                            name != keyword || !glob(drop.as_bytes(), held.as_bytes(), Case::Exact)
+                        }),
+                        None => self.push(keyword, pattern),
+                    }
+                }
+            }
+            "setenv" if self.first(keyword).is_none() => {
+                for variable in arguments {
+                    self.push(keyword, variable);
+                }
+            }
+            "identityfile" | "certificatefile" | "localforward" | "remoteforward" | "dynamicforward" => {
+                self.push(keyword, &value);
+            }
+            "proxyjump" | "proxycommand" => {
+                // They compete: whichever comes first.
+                if self.first("proxyjump").is_none() && self.first("proxycommand").is_none() {
+                    self.push(keyword, &value);
+                }
+            }
+            _ if self.first(keyword).is_some() => {}
+            "connecttimeout" | "serveraliveinterval" if value != "none" => {
+                self.push(keyword, &seconds(&value).ok_or_else(bad)?.to_string());
+            }
+            "rekeylimit" => {
+                let bytes = arguments.first().and_then(|bytes| self::bytes(bytes)).ok_or_else(bad)?;
+                let after = match arguments.get(1).map(String::as_str) {
+                    None | Some("none") => 0,
+                    Some(time) => seconds(time).ok_or_else(bad)?,
+                };
+                self.push(keyword, &format!("{bytes} {after}"));
+            }
+            _ => match default_algorithms(keyword) {
+                Some(default) => self.push(keyword, &algorithms(&value, default)),
+                None => self.push(keyword, &value_word(&value)),
+            },
+        }
+        Ok(())
+    }
+
+    /// The value of an option, if it is set.
+    #[must_use]
+    pub fn first(&self, keyword: &str) -> Option<&str> {
+        self.values.iter().find(|(name, _)| name == keyword).map(|(_, value)| value.as_str())
+    }
+
+    /// What `ssh -G` would print for the host `typed`, and for a user and a port that win over the files.
+    #[must_use]
+    pub fn printed(mut self, typed: &str, user: Option<&str>, port: Option<u16>, local_user: &str) -> String {
+        let pattern = self.first("hostname").unwrap_or("%h");
+        let host = pattern.split("%%").map(|part| part.replace("%h", typed)).collect::<Vec<_>>().join("%");
+        let user = user.or(self.first("user")).unwrap_or(local_user).to_owned();
+        let port = port.map(|port| port.to_string()).or(self.first("port").map(str::to_owned));
+        self.values.retain(|(name, _)| !["hostname", "user", "port"].contains(&name.as_str()));
+        self.push("hostname", &host.to_ascii_lowercase());
+        self.push("user", &user);
+        self.push("port", port.as_deref().unwrap_or("22"));
+        self.values.iter().fold(String::new(), |text, (name, value)| text + name + " " + value + "\n")
+    }
+
+    fn push(&mut self, keyword: &str, value: &str) {
+        self.values.push((keyword.to_owned(), value.to_owned()));
+    }
+}
+
+/// Splits at blanks, respecting both kinds of quotation marks and the backslash before them; a word that begins with `#`
+/// ends the line.
+fn words(text: &str) -> Result<Vec<String>, LineError> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, quote) {
+            ('#', None) if word.is_none() => break,
+            (' ' | '\t', None) => words.extend(word.take()),
+            ('\\', _) if letters.peek().is_some_and(|next| escaped(*next, quote.is_some())) => {
+                word.get_or_insert_default().extend(letters.next());
+            }
+            ('"' | '\'', None) => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (_, Some(open)) if open == letter => quote = None,
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    if quote.is_some() { Err(LineError::Quote) } else { Ok(words) }
+}
+
+fn escaped(letter: char, quoted: bool) -> bool {
+    matches!(letter, '"' | '\'' | '\\') || (letter == ' ' && !quoted)
+}
+
+/// Options that had other names.
+fn current_name(keyword: &str) -> &str {
+    match keyword {
+        "pubkeyacceptedkeytypes" => "pubkeyacceptedalgorithms",
+        "hostbasedkeytypes" => "hostbasedacceptedalgorithms",
+        "challengeresponseauthentication" | "skeyauthentication" | "tisauthentication" => {
+            "kbdinteractiveauthentication"
+        }
+        "keepalive" => "tcpkeepalive",
+        other => other,
+    }
+}
+
+/// The words that are the same in any case of letters, as `ssh -G` prints them.
+fn value_word(value: &str) -> String {
+    let lower = value.to_ascii_lowercase();
+    let words =
+        ["yes", "no", "true", "false", "none", "any", "inet", "inet6", "ask", "accept-new", "off", "auto", "force"];
+    if words.contains(&lower.as_str()) { lower } else { value.to_owned() }
+}
+
+/// TIME FORMATS of `sshd_config(5)`: `90`, `1h30m`.
+fn seconds(text: &str) -> Option<u64> {
+    let (mut total, mut digits) = (0_u64, String::new());
+    for letter in text.chars() {
+        let unit = match letter.to_ascii_lowercase() {
+            '0'..='9' => {
+                digits.push(letter);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return None,
+        };
+        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit)?)?;
+        digits.clear();
+    }
+    if digits.is_empty() { (!text.is_empty()).then_some(total) } else { total.checked_add(digits.parse().ok()?) }
+}
+
+/// The first argument of `RekeyLimit`; 0 is the default.
+fn bytes(text: &str) -> Option<u64> {
+    if text == "default" {
+        return Some(0);
+    }
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match text.strip_prefix(digits)?.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn option(keyword: &str, arguments: &[&str]) -> Line {
+        Line::Option(keyword.to_owned(), arguments.iter().map(|argument| (*argument).to_owned()).collect())
+    }
+
+    #[test]
+    fn lines_are_taken_apart_as_ssh_does() {
+        for (text, expected) in [
+            ("", None),
+            ("  # Port 1", None),
+            ("Port 22", Some(option("port", &["22"]))),
+            ("\tPort\t=\t22 \r", Some(option("port", &["22"]))),
+            ("Port=22", Some(option("port", &["22"]))),
+            ("IdentityFile \"~/a b\"", Some(option("identityfile", &["~/a b"]))),
+            ("SetEnv A='x \"y' B=\"\\\"z\" # no", Some(option("setenv", &["A=x \"y", "B=\"z"]))),
+            ("SendEnv a\\ b c", Some(option("sendenv", &["a b", "c"]))),
+            ("IdentityFile C:\\Users\\ann", Some(option("identityfile", &["C:\\Users\\ann"]))),
+            ("ProxyCommand = nc \"%h\" # x", Some(option("proxycommand", &["nc \"%h\" # x"]))),
+            ("Host a !b", Some(Line::Host(vec!["a".into(), "!b".into()]))),
+            ("match all", Some(Line::Match(vec!["all".into()]))),
+            ("Include \"a b\" c", Some(Line::Include(vec!["a b".into(), "c".into()]))),
+        ] {
+            assert_eq!(Line::read(text), Ok(expected), "{text}");
+        }
+        assert_eq!(Line::read("User \"x"), Err(LineError::Quote));
+        assert_eq!(Line::read("User"), Err(LineError::Missing("user".into())));
+    }
+
+    #[test]
+    fn hosts_match_by_pattern_and_a_negated_one_wins() {
+        for (patterns, typed, expected) in
+            [("a", "a", true), ("a", "A", false), ("a* b?", "b1", true), ("* !b", "b", false), ("!b", "a", false)]
+        {
+            let patterns: Vec<String> = patterns.split(' ').map(str::to_owned).collect();
+            assert_eq!(host_matches(&patterns, typed), expected, "{patterns:?} {typed}");
+        }
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        for (text, expected) in
+            [("0", Some(0)), ("90", Some(90)), ("1m30s", Some(90)), ("1h30", Some(3630)), ("1W", Some(604_800))]
+        {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+        for (text, expected) in [("default", Some(0)), ("512", Some(512)), ("1k", Some(1024)), ("4G", Some(4 << 30))] {
+            assert_eq!(bytes(text), expected, "{text}");
+        }
+        assert!(["", "soon", "1x", "99999999999999999999"].iter().all(|text| seconds(text).is_none()));
+        assert!(["", "G", "1T", "99999999999999G", "none"].iter().all(|text| bytes(text).is_none()));
+    }
+}

@@ -1,0 +1,213 @@
+//! Every option of `ssh_config(5)` and what becomes of it here, so that none is ignored in silence.
+
+use super::printed::Printed;
+
+/// What becomes of an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treatment {
+    /// It takes effect, here or inside `ssh -G`.
+    Honoured,
+    /// It asks for nothing that this program does: it is about terminals, about forwardings (which are named by an
+    /// option of their own), about the log of `ssh`, or about a method of logging in that was then not needed.
+    NotNeeded,
+    /// It does not take effect. The values ask for nothing: the defaults of every release, as `ssh -G` prints them.
+    Ignored(&'static [&'static str]),
+}
+
+use Treatment::{Honoured, Ignored, NotNeeded};
+
+const OFF: Treatment = Ignored(&["no", "false", "none"]);
+const UNSET: Treatment = Ignored(&["none"]);
+
+/// The options by their names in `ssh_config(5)`, to OpenSSH 10.
+const OPTIONS: [(&str, Treatment); 111] = [
+    // A passphrase that was given here stays in this process.
+    ("AddKeysToAgent", NotNeeded),
+    ("AddressFamily", Honoured),
+    ("BatchMode", NotNeeded),
+    ("BindAddress", Honoured),
+    ("BindInterface", Honoured),
+    ("CanonicalDomains", Honoured),
+    ("CanonicalizeFallbackLocal", Honoured),
+    ("CanonicalizeHostname", Honoured),
+    ("CanonicalizeMaxDots", Honoured),
+    ("CanonicalizePermittedCNAMEs", Honoured),
+    // Its default differs between releases.
+    ("CASignatureAlgorithms", NotNeeded),
+    ("CertificateFile", Honoured),
+    ("ChannelTimeout", UNSET),
+    ("CheckHostIP", OFF),
+    ("Ciphers", Honoured),
+    ("ClearAllForwardings", Honoured),
+    ("Compression", Honoured),
+    ("ConnectionAttempts", Honoured),
+    ("ConnectTimeout", Honoured),
+    ("ControlMaster", NotNeeded),
+    ("ControlPath", NotNeeded),
+    ("ControlPersist", NotNeeded),
+    ("DynamicForward", UNSET),
+    ("EnableEscapeCommandline", NotNeeded),
+    ("EnableSSHKeysign", NotNeeded),
+    ("EscapeChar", NotNeeded),
+    ("ExitOnForwardFailure", NotNeeded),
+    ("FingerprintHash", NotNeeded),
+    ("ForkAfterAuthentication", NotNeeded),
+    ("ForwardAgent", Honoured),
+    ("ForwardX11", OFF),
+    ("ForwardX11Timeout", NotNeeded),
+    ("ForwardX11Trusted", NotNeeded),
+    ("GatewayPorts", NotNeeded),
+    ("GlobalKnownHostsFile", Honoured),
+    // On in the configuration that distributions ship: whoever needs it learns from the failed log-in.
+    ("GSSAPIAuthentication", NotNeeded),
+    ("GSSAPIClientIdentity", UNSET),
+    ("GSSAPIDelegateCredentials", OFF),
+    ("GSSAPIKexAlgorithms", NotNeeded),
+    ("GSSAPIKeyExchange", OFF),
+    ("GSSAPIRenewalForcesRekey", OFF),
+    ("GSSAPIServerIdentity", UNSET),
+    ("GSSAPITrustDns", OFF),
+    ("HashKnownHosts", Honoured),
+    ("Host", Honoured),
+    ("HostbasedAcceptedAlgorithms", NotNeeded),
+    ("HostbasedAuthentication", OFF),
+    ("HostKeyAlgorithms", Honoured),
+    ("HostKeyAlias", Honoured),
+    ("HostName", Honoured),
+    ("IdentitiesOnly", Honoured),
+    ("IdentityAgent", Honoured),
+    ("IdentityFile", Honoured),
+    ("IgnoreUnknown", Honoured),
+    ("Include", Honoured),
+    ("IPQoS", Honoured),
+    ("KbdInteractiveAuthentication", Honoured),
+    ("KbdInteractiveDevices", UNSET),
+    ("KexAlgorithms", Honoured),
+    ("KnownHostsCommand", UNSET),
+    ("LocalCommand", UNSET),
+    ("LocalForward", UNSET),
+    ("LogLevel", NotNeeded),
+    ("LogVerbose", NotNeeded),
+    ("MACs", Honoured),
+    ("Match", Honoured),
+    ("NoHostAuthenticationForLocalhost", OFF),
+    ("NumberOfPasswordPrompts", Honoured),
+    ("ObscureKeystrokeTiming", NotNeeded),
+    ("PasswordAuthentication", Honoured),
+    ("PermitLocalCommand", NotNeeded),
+    ("PermitRemoteOpen", NotNeeded),
+    ("PKCS11Provider", UNSET),
+    ("Port", Honoured),
+    ("PreferredAuthentications", Honoured),
+    ("ProxyCommand", Honoured),
+    ("ProxyJump", Honoured),
+    ("ProxyUseFdpass", Honoured),
+    ("PubkeyAcceptedAlgorithms", Honoured),
+    ("PubkeyAuthentication", Honoured),
+    ("RefuseConnection", Honoured),
+    ("RekeyLimit", Honoured),
+    ("RemoteCommand", UNSET),
+    ("RemoteForward", UNSET),
+    ("RequestTTY", Ignored(&["auto", "no", "false"])),
+    ("RequiredRSASize", Honoured),
+    ("RevokedHostKeys", Honoured),
+    ("SecurityKeyProvider", Ignored(&["internal", "$SSH_SK_PROVIDER", "none"])),
+    ("SendEnv", Honoured),
+    ("ServerAliveCountMax", Honoured),
+    ("ServerAliveInterval", Honoured),
+    ("SessionType", Ignored(&["default"])),
+    ("SetEnv", Honoured),
+    ("StdinNull", NotNeeded),
+    ("StreamLocalBindMask", NotNeeded),
+    ("StreamLocalBindUnlink", NotNeeded),
+    ("StrictHostKeyChecking", Honoured),
+    ("SyslogFacility", NotNeeded),
+    ("Tag", Honoured),
+    ("TCPKeepAlive", Honoured),
+    ("Tunnel", OFF),
+    ("TunnelDevice", NotNeeded),
+    // On by default; without it nothing is less safe, only new host keys are not learned in advance.
+    ("UpdateHostKeys", Ignored(&["yes", "true", "no", "false"])),
+    ("User", Honoured),
+    ("UserKnownHostsFile", Honoured),
+    ("VerifyHostKeyDNS", OFF),
+    ("VersionAddendum", UNSET),
+    ("VisualHostKey", NotNeeded),
+    ("WarnWeakCrypto", NotNeeded),
+    ("XAuthLocation", NotNeeded),
+    // Of macOS: the passphrases of keys are in its keychain.
+    ("UseKeychain", NotNeeded),
+];
+
+/// What becomes of the option `keyword`, in any case of letters; `None` if `ssh_config(5)` has none of that name.
+#[must_use]
+pub fn treatment(keyword: &str) -> Option<Treatment> {
+    find(keyword).map(|(_, treatment)| treatment)
+}
+
+/// Whether the value is the rest of the line as it stands: it is a command, or was never quoted.
+pub(super) fn value_is_the_rest(keyword: &str) -> bool {
+    ["proxycommand", "proxyjump", "localcommand", "remotecommand", "knownhostscommand"].contains(&keyword)
+}
+
+/// Names the options that ask for something this program does not do, if there are any.
+pub(super) fn notice(printed: &Printed<'_>) -> Option<String> {
+    let mut names: Vec<&str> =
+        printed.lines().filter_map(|(keyword, value)| ignored(keyword, value, printed)).collect();
+    names.dedup();
+    (!names.is_empty()).then(|| {
+        format!("options of the SSH configuration that are not supported and have no effect: {}", names.join(", "))
+    })
+}
+
+fn find(keyword: &str) -> Option<(&'static str, Treatment)> {
+    OPTIONS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(keyword))
+}
+
+fn ignored(keyword: &str, value: &str, printed: &Printed<'_>) -> Option<&'static str> {
+    let (name, Ignored(harmless)) = find(keyword)? else { return None };
+    let effective = match name {
+        "LocalCommand" => printed.first("permitlocalcommand") == Some("yes"),
+        // On by default until OpenSSH 8.5, which has PermitRemoteOpen.
+        "CheckHostIP" => printed.first("permitremoteopen").is_some(),
+        _ => true,
+    };
+    (effective && !value.is_empty() && !harmless.contains(&value)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(text: &str) -> String {
+        let notice = notice(&Printed::read(text)).unwrap_or_default();
+        notice.split_once("effect: ").map(|(_, names)| names.to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_configured_and_not_supported_is_named_once() {
+        for (printed, expected) in [
+            ("localforward 1 [h]:2\nlocalforward 3 [h]:4\nforwardx11 yes\n", "LocalForward, ForwardX11"),
+            ("forwardx11 no\ntunnel false\nverifyhostkeydns false\nrequesttty auto\nsessiontype default", ""),
+            ("tunnel point-to-point\nverifyhostkeydns ask\nrequesttty force", "Tunnel, VerifyHostKeyDNS, RequestTTY"),
+            ("localcommand x\npermitlocalcommand no", ""),
+            ("localcommand x\npermitlocalcommand yes", "LocalCommand"),
+            ("checkhostip yes", ""),
+            ("checkhostip yes\npermitremoteopen any", "CheckHostIP"),
+            ("updatehostkeys ask\nsecuritykeyprovider internal", "UpdateHostKeys"),
+            ("gssapiauthentication yes\ncontrolmaster auto\ncontrolpath /c\nproxyjump h\nunheardof 1", ""),
+        ] {
+            assert_eq!(named(printed), expected, "{printed}");
+        }
+    }
+
+    #[test]
+    fn each_option_is_in_the_table_once_and_found_in_any_case() {
+        for (index, (name, _)) in OPTIONS.iter().enumerate() {
+            let first = OPTIONS.iter().position(|(other, _)| other.eq_ignore_ascii_case(name));
+            assert_eq!(first, Some(index), "{name}");
+        }
+        assert_eq!(treatment("stricthostkeychecking"), Some(Honoured));
+        assert_eq!(treatment("NoSuchOption"), None);
+    }
+}
