@@ -24,7 +24,7 @@ use super::transport::http::{
 };
 use crate::{
     password::Password,
-    ssh::ask::{Purpose, Question},
+    ssh::ask::{Prompt, Purpose, Question},
 };
 
 /// How long the page is there.
@@ -69,10 +69,7 @@ impl Page {
     pub(super) async fn open(question: Question, answer: oneshot::Sender<Vec<Password>>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let (id, secret) = random.split_at(16);
-        let (id, secret) = (hexadecimal(id), hexadecimal(secret));
+        let (id, secret) = (random_word()?, random_word()?);
         let close = CancellationToken::new();
         let sheet = Arc::new(Sheet {
             path: format!("/{secret}"),
@@ -191,32 +188,35 @@ impl Sheet {
 
     fn form(&self) -> String {
         let question = &self.question;
-        let mut form = format!("<p>for <strong>{}</strong></p>", escape(&question.account));
-        match &question.purpose {
-            Purpose::Password => {}
-            Purpose::Passphrase(file) => {
-                form += &format!("<p>Passphrase of the key file <code>{}</code></p>", escape(file));
-            }
-            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => {}
+        let about = match &question.purpose {
+            Purpose::Password => String::new(),
+            Purpose::Passphrase(file) => format!("<p>Passphrase of the key file <code>{}</code></p>", escape(file)),
+            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => String::new(),
             Purpose::KeyboardInteractive(words) => {
-                form += &format!("<p>The server says:</p><blockquote>{}</blockquote>", escape(words));
+                format!("<p>The server says:</p><blockquote>{}</blockquote>", escape(words))
             }
-        }
-        form += "<form method=\"post\" autocomplete=\"off\">";
-        for (index, prompt) in question.prompts.iter().enumerate() {
-            let kind = if prompt.echo { "text" } else { "password" };
-            let focus = if index == 0 { " autofocus" } else { "" };
-            form += &format!(
-                "<label for=\"answer{index}\">{}</label><input id=\"answer{index}\" name=\"answer{index}\" \
-                 type=\"{kind}\" autocomplete=\"off\" spellcheck=\"false\"{focus}>",
-                escape(&prompt.text)
-            );
-        }
-        form + "<button class=\"main\">Log in</button>\
-                <button name=\"refuse\" value=\"1\" formnovalidate>Do not answer</button></form>\
-                <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which keeps it in memory and sends \
-                it to this host alone. It is not shown to the agent and not saved.</p>"
+        };
+        let fields: Vec<String> = question.prompts.iter().enumerate().map(field).collect();
+        format!(
+            "<p>for <strong>{}</strong></p>{about}<form method=\"post\" autocomplete=\"off\">{}\
+             <button class=\"main\">Log in</button>\
+             <button name=\"refuse\" value=\"1\" formnovalidate>Do not answer</button></form>\
+             <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which keeps it in memory and sends it \
+             to this host alone. It is not shown to the agent and not saved.</p>",
+            escape(&question.account),
+            fields.concat()
+        )
     }
+}
+
+fn field((index, prompt): (usize, &Prompt)) -> String {
+    let kind = if prompt.echo { "text" } else { "password" };
+    let focus = if index == 0 { " autofocus" } else { "" };
+    format!(
+        "<label for=\"answer{index}\">{}</label><input id=\"answer{index}\" name=\"answer{index}\" type=\"{kind}\" \
+         autocomplete=\"off\" spellcheck=\"false\"{focus}>",
+        escape(&prompt.text)
+    )
 }
 
 fn page(status: StatusCode, title: &str, content: &str) -> Reply {
@@ -260,6 +260,9 @@ fn escape(text: &str) -> String {
     html
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// 128 random bits, in hexadecimal.
+fn random_word() -> io::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }

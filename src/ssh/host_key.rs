@@ -42,8 +42,6 @@ pub(super) struct HostKeyCheck {
     /// OpenSSH refuses an unknown host that it could not record, whatever `StrictHostKeyChecking` says.
     recordable: bool,
     policy: StrictHostKeyChecking,
-    /// `BatchMode`: nobody is asked.
-    batch_mode: bool,
     hash_names: bool,
     update: bool,
     revoked: Vec<(String, RevokedKeys)>,
@@ -105,7 +103,6 @@ impl HostKeyCheck {
             recordable: !user.is_empty() && !config.host_name.contains(UNRECORDED),
             user_files: user,
             policy: config.strict_host_key_checking,
-            batch_mode: config.batch_mode,
             hash_names: config.hash_known_hosts,
             update: config.update_host_keys,
             revoked: revoked.into_iter().map(read_revoked).collect::<Result<_, _>>()?,
@@ -126,7 +123,7 @@ impl HostKeyCheck {
 
     /// Where a key is saved once the person trusts it; `None` if the person is not to be asked.
     pub(super) fn asks_to_save_in(&self) -> Option<&str> {
-        let asks = self.policy == StrictHostKeyChecking::Ask && self.recordable && !self.batch_mode;
+        let asks = self.policy == StrictHostKeyChecking::Ask && self.recordable;
         self.user_files.first().filter(|_| asks).map(String::as_str)
     }
 

@@ -18,6 +18,7 @@ mod handler;
 mod host_key;
 mod local_path;
 mod lookup;
+mod opening;
 pub mod output;
 pub mod pool;
 mod proxy;

@@ -14,13 +14,16 @@ use tokio::{
 };
 
 use super::{
-    ask::Person, authenticate::Credentials, connection::Connection, deadline::Deadline, error::SshError,
-    local_path::expand_command_option, resolve::Target,
+    authenticate::Credentials, connection::Connection, error::SshError, local_path::expand_command_option,
+    opening::Opening, resolve::Target,
 };
 use crate::openssh::{
     destination::{Destination, DestinationError},
     effective_config::EffectiveConfig,
 };
+
+/// What a `ProxyCommand` prints and reads.
+pub(super) type CommandStream = Join<ChildStdout, ChildStdin>;
 
 /// Jump hosts may have jump hosts; a longer chain than this goes in a circle.
 const MOST_HOPS: usize = 8;
@@ -33,7 +36,7 @@ const COMPLAINT_LIMIT: Duration = Duration::from_millis(300);
 
 /// A running `ProxyCommand`: its stdin and stdout are the connection. It is killed when dropped.
 pub(super) struct ProxyCommand {
-    pub(super) stream: Join<ChildStdout, ChildStdin>,
+    pub(super) stream: CommandStream,
     pub(super) process: ProxyProcess,
 }
 
@@ -135,31 +138,24 @@ pub(super) fn expand_hops(hops: &str, config: &EffectiveConfig, typed: &str) -> 
 ///
 /// # Errors
 /// A hop that cannot be meant, or the failure to connect to one, by its name.
-pub(super) async fn connect_hops(
-    hops: &str,
-    target: &Target,
-    credentials: &Credentials,
-    person: &Person,
-    deadline: &Deadline,
-    depth: usize,
-) -> Result<Arc<Connection>, SshError> {
+pub(super) async fn connect_hops(hops: &str, opening: &Opening<'_>) -> Result<Arc<Connection>, SshError> {
     let in_hop = |source| SshError::Jump { hop: hops.to_owned(), source: Box::new(source) };
-    if depth >= MOST_HOPS {
+    if opening.depth >= MOST_HOPS {
         return Err(SshError::Unsupported {
             option: "ProxyJump",
             value: format!("{hops} (more than {MOST_HOPS} hops)"),
         });
     }
-    let (before, last) = hops.rsplit_once(',').map_or((None, hops), |(before, last)| (Some(before), last));
-    let hop = Target {
-        config_file: target.config_file.clone(),
+    let (via, last) = hops.rsplit_once(',').map_or((None, hops), |(before, last)| (Some(before), last));
+    let target = &Target {
+        config_file: opening.target.config_file.clone(),
         ..parse_hop(last).map_err(|source| SshError::Hop { hop: last.to_owned(), source })?
     };
     // Only the passphrase can serve for a hop too: password and key were given for the destination. What was typed knows
     // for whom.
-    let credentials = Credentials { key_path: None, password: None, ..credentials.clone() };
-    let opened = Connection::open_until(&hop, &credentials, person, deadline, depth + 1, before, None);
-    Box::pin(opened).await.map_err(in_hop)
+    let credentials = &Credentials { key_path: None, password: None, ..opening.credentials.clone() };
+    let hop = Opening { target, credentials, depth: opening.depth + 1, via, beside: None, ..*opening };
+    Box::pin(hop.run()).await.map_err(in_hop)
 }
 
 /// Reads `[user@]host[:port]` or `ssh://[user@]host[:port]`, with IPv6 addresses in brackets.

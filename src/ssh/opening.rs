@@ -1,0 +1,224 @@
+//! From a destination to an authenticated connection: configuration, stream, handshake with the host key, log-in.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use russh::{
+    ChannelStream, Limits,
+    client::{self, Msg},
+};
+use tokio::sync::oneshot;
+use tokio_util::either::Either;
+
+use super::{
+    agent_forward::ForwardedAgent,
+    algorithms,
+    ask::Person,
+    authenticate::{self, Credentials},
+    connection::{Connection, Peer},
+    deadline::Deadline,
+    dial::dial,
+    error::SshError,
+    handler::{ClientHandler, Learned},
+    host_key::{self, HostKeyCheck},
+    proxy::{self, CommandStream, ProxyProcess},
+    resolve::{Target, resolve},
+    transport::Transport,
+};
+use crate::openssh::effective_config::EffectiveConfig;
+
+/// The receive window of a channel, in bytes (RFC 4254 section 5.2). At 40 ms a smaller one leaves the link idle, a
+/// larger one makes sshd slower.
+const WINDOW: u32 = 8 * 1024 * 1024;
+/// The largest packet asked for, in bytes: what every implementation supports.
+const PACKET: u32 = 32 * 1024;
+/// Keepalive interval where `ServerAliveInterval` says nothing: a dead link shall not be noticed by the next command.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// The smallest `RekeyLimit` that is kept to, in bytes: below it a connection would do little else.
+const LEAST_REKEY: usize = 16 * 1024;
+/// A variable that `SendEnv` patterns do not send: the bearer token of the daemon is nobody else's.
+const WITHHELD: [&str; 1] = ["MCP_SSH_TOKEN"];
+
+/// All that is known of a connection before it is opened.
+pub(super) struct Opening<'a> {
+    pub(super) target: &'a Target,
+    pub(super) credentials: &'a Credentials,
+    /// Who is asked for what is missing.
+    pub(super) person: &'a Person,
+    /// The end of the time for all of it, hops included.
+    pub(super) deadline: &'a Deadline,
+    /// Of how many hops it is one already: 0 is the destination.
+    pub(super) depth: usize,
+    /// The hops to go through, whatever the configuration says.
+    pub(super) via: Option<&'a str>,
+    /// A connection to the same machine, which this one has to lead to as well.
+    pub(super) beside: Option<&'a Connection>,
+}
+
+/// A way to the server, and what it leads through.
+struct Reached {
+    stream: Either<ChannelStream<Msg>, Either<CommandStream, Transport>>,
+    hop: Option<Arc<Connection>>,
+    proxy: Option<ProxyProcess>,
+    address: Option<SocketAddr>,
+    /// The end of `ConnectTimeout`, which is for the connection and the handshake (`ssh_config(5)`).
+    connecting: Deadline,
+}
+
+impl Opening<'_> {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`SshError`], whose variant is the stage that failed.
+    pub(super) async fn run(&self) -> Result<Arc<Connection>, SshError> {
+        let (person, deadline) = (self.person, self.deadline);
+        let config = resolve(self.target, deadline.left()).await?;
+        let typed = self.typed();
+        if let Some(message) = &config.refuse_connection {
+            return Err(SshError::Resolve { destination: typed.to_owned(), message: message.clone() });
+        }
+        let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
+        let mut check = HostKeyCheck::load(&config, self.target)?;
+        let ssh = Arc::new(engine_config(&config, &check)?);
+        let Reached { stream, hop, proxy, address, connecting } = self.reach(&config).await?;
+        check.address = address.map(|address| address.ip());
+        let (check, learned) = (Arc::new(check), Arc::new(Learned::default()));
+        let (announce, announced) = oneshot::channel();
+        let handler = ClientHandler {
+            check: Arc::clone(&check),
+            learned: Arc::clone(&learned),
+            announced: Some(announce),
+            // `BatchMode`: nobody is asked.
+            person: if config.batch_mode { Person::default() } else { person.clone() },
+            deadlines: [connecting.clone(), deadline.clone()],
+            _over: learned.over.clone().drop_guard(),
+        };
+        let handshake = client::connect_stream(ssh, stream, handler);
+        let mut handle = match connecting.limit("the SSH handshake", handshake).await {
+            Ok(Ok(handle)) => handle,
+            Ok(Err(error)) | Err(error) => return Err(in_handshake(error, &config.host_name, proxy).await),
+        };
+        let accepted = learned.host_key.get().cloned().unwrap_or_default();
+        if self.beside.is_some_and(|first| first.peer.host_key != accepted.fingerprint) {
+            let message = "it shows another host key than before, and may be another machine".to_owned();
+            return Err(SshError::Handshake { host: config.host_name, message });
+        }
+        let mut credentials = self.credentials.clone();
+        if let Some(hop) = &hop {
+            credentials.typed.clone_from(&hop.typed);
+        }
+        let login = authenticate::authenticate(&mut handle, &config, typed, &credentials, person, deadline, &learned);
+        // Boxed: it has a state for each method, and every call that connects would carry that around.
+        let login = deadline.limit("authentication", Box::pin(login)).await??;
+        let of_hop = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
+        let of_options = if self.depth == 0 { config.notices } else { Vec::new() };
+        let notices = of_hop.chain(accepted.notice).chain(login.notice).chain(of_options).collect();
+        // As OpenSSH does: a machine that may be another one gets neither passwords nor the agent.
+        if let (0, false, Some(socket)) = (self.depth, accepted.no_passwords, forwarded_agent) {
+            let binding = handle.agent_session_binding().cloned();
+            let _ = learned.agent.set(ForwardedAgent::new(socket, binding));
+        }
+        let environment = config.channels.environment(own_environment(), &WITHHELD);
+        let peer = Peer {
+            host_name: config.host_name,
+            port: config.port,
+            user: config.user,
+            auth_method: login.methods,
+            host_key: accepted.fingerprint,
+            connected_at: SystemTime::now(),
+            notices,
+        };
+        let typed = login.typed;
+        let connection =
+            Arc::new(Connection { handle, learned, address, environment, peer, hop, _proxy: proxy, typed });
+        if accepted.may_update {
+            let connection = Arc::downgrade(&connection);
+            tokio::spawn(async move {
+                let Ok(keys) = announced.await else { return };
+                if let Some(connection) = connection.upgrade() {
+                    host_key::update(&check, &connection.handle, keys).await;
+                }
+            });
+        }
+        Ok(connection)
+    }
+
+    fn typed(&self) -> &str {
+        self.target.destination.as_str()
+    }
+
+    /// Dials, or goes through the jump hosts or the `ProxyCommand` of the configuration.
+    async fn reach(&self, config: &EffectiveConfig) -> Result<Reached, SshError> {
+        let hops = match (self.via, &config.proxy_jump) {
+            (None, Some(own)) => Some(proxy::expand_hops(own, config, self.typed())?),
+            (via, _) => via.map(str::to_owned),
+        };
+        let (mut hop, mut proxy, mut address) = (None, None, None);
+        if let Some(hops) = hops {
+            hop = Some(proxy::connect_hops(&hops, self).await?);
+        }
+        let connecting = self.deadline.within(config.connect_timeout);
+        let stream = if let Some(hop) = &hop {
+            let forward = hop.forward(&config.host_name, config.port);
+            Either::Left(connecting.limit("connecting through the jump host", forward).await??)
+        } else if let Some(command) = &config.proxy_command {
+            let started = proxy::start_command(command, config, self.typed())?;
+            proxy = Some(started.process);
+            Either::Right(Either::Left(started.stream))
+        } else {
+            let dialled = dial(config, self.beside.and_then(|first| first.address), connecting.at()).await?;
+            address = dialled.peer_address();
+            Either::Right(Either::Right(dialled))
+        };
+        Ok(Reached { stream, hop, proxy, address, connecting })
+    }
+}
+
+fn engine_config(config: &EffectiveConfig, check: &HostKeyCheck) -> Result<client::Config, SshError> {
+    Ok(client::Config {
+        client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        preferred: algorithms::preferred(config, check.algorithms())?,
+        limits: rekey_limits(config),
+        keepalive_interval: Some(config.server_alive_interval.unwrap_or(KEEPALIVE)),
+        keepalive_max: usize::try_from(config.server_alive_count_max).unwrap_or(3),
+        nodelay: true,
+        ..client::Config::default()
+    })
+}
+
+/// The variables of this process, those that are text.
+fn own_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// `RekeyLimit`, within what the engine allows: it counts each direction for itself and wants new keys at the latest after a
+/// gibibyte or an hour.
+fn rekey_limits(config: &EffectiveConfig) -> Limits {
+    let most = Limits::default();
+    let bytes = config.rekey_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+    Limits {
+        rekey_write_limit: bytes.clamp(LEAST_REKEY, most.rekey_write_limit),
+        rekey_read_limit: bytes.clamp(LEAST_REKEY, most.rekey_read_limit),
+        rekey_time_limit: config.rekey_after.map_or(most.rekey_time_limit, |after| after.min(most.rekey_time_limit)),
+    }
+}
+
+/// An error before authentication is one of the handshake, not a lost connection. What a `ProxyCommand` says explains it.
+async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>) -> SshError {
+    let message = match &error {
+        SshError::Lost(reason) => reason.clone().unwrap_or_else(|| "the server closed the connection".to_owned()),
+        SshError::Timeout { .. } if proxy.is_some() => error.to_string(),
+        _ => return error,
+    };
+    let complaint = match proxy {
+        Some(proxy) => proxy.complaint().await,
+        None => String::new(),
+    };
+    let said = if complaint.is_empty() { complaint } else { format!("; its ProxyCommand says: {complaint:?}") };
+    SshError::Handshake { host: host.to_owned(), message: message + &said }
+}
