@@ -1,6 +1,7 @@
-// `npm run clients`: the packages in real clients. Installs Claude Code and Codex CLI from npm into a temporary folder,
-// adds the server to them with the documented commands and files, and sees it connected and its tools answering. Needs
-// the npm registry for the installations alone (a gigabyte when unpacked), and no account: no model is asked anything.
+// `npm run clients`: the packages, and the daemon, in real clients. Installs Claude Code and Codex CLI from npm into a
+// temporary folder, adds the server to them with the documented commands and files, and sees it connected and its tools
+// answering. Needs the npm registry for the installations alone (a gigabyte when unpacked), and no account: no model is
+// asked anything.
 //
 //   node scripts/clients.mjs                    builds the release program and the demo's SSH server first
 //   node scripts/clients.mjs --binary PATH      takes that program

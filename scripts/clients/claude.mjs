@@ -15,6 +15,7 @@ const QUIET = { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1' };
 export async function claude(client, stage) {
   await byCommand(client, stage);
   await byFile(client, stage);
+  for (const transport of ['sse', 'http']) await byUrl(client, stage, transport);
 }
 
 async function byCommand(client, stage) {
@@ -39,16 +40,46 @@ async function byFile(client, stage) {
   await connected(client, stage, home);
 }
 
+/** The daemon's, by command and by file. */
+async function byUrl(client, stage, transport) {
+  title(`Claude Code ${client.version}: the daemon's URL, ${transport}`);
+  const home = newHome(stage);
+  const header = (token) => ['--header', `Authorization: Bearer ${token}`];
+  const add = (name, url, ...more) => ['mcp', 'add', '--transport', transport, name, url, ...more];
+  await stage.run(client, home, add('ssh', stage.daemon.url));
+  await stage.run(client, home, add('guarded', stage.guarded.url, ...header(stage.token)));
+  await stage.run(client, home, add('refused', stage.guarded.url, ...header('another-token-of-16-and-more')));
+  const list = await stage.run(client, home, ['mcp', 'list']);
+  fact('✔ Connected', isConnected(list, 'ssh'), list);
+  fact('✔ Connected, with its token', isConnected(list, 'guarded'), list);
+  fact('not Connected with another one', !isConnected(list, 'refused'), list);
+
+  const file = newHome(stage);
+  const servers = {
+    ssh: { type: transport, url: stage.daemon.url },
+    guarded: { type: transport, url: stage.guarded.url, headers: { Authorization: `Bearer ${stage.token}` } },
+  };
+  writeFileSync(join(file.path, '.claude.json'), JSON.stringify({ mcpServers: servers }));
+  console.log(`    ${JSON.stringify(servers).replace(stage.token, '…')}`);
+  const listed = await stage.run(client, file, ['mcp', 'list']);
+  fact('✔ Connected, both', isConnected(listed, 'ssh') && isConnected(listed, 'guarded'), listed);
+  await nothingRuns(stage);
+}
+
 async function connected(client, stage, home) {
   const list = await stage.run(client, home, ['mcp', 'list']);
   fact('✔ Connected', isConnected(list, 'ssh'), list);
   stage.checkFetched();
+  await nothingRuns(stage);
+}
+
+async function nothingRuns(stage) {
   const left = await stage.survivors();
   fact('nothing of it runs any more', left.length === 0, left);
 }
 
 function isConnected(list, name) {
-  return list.split('\n').some((line) => line.startsWith(`${name}: npx `) && line.endsWith(' - ✔ Connected'));
+  return list.split('\n').some((line) => line.startsWith(`${name}: `) && line.endsWith(' - ✔ Connected'));
 }
 
 function newHome(stage) {

@@ -31,6 +31,8 @@ plugins = false
 export async function codex(client, stage) {
   await byCommand(client, stage);
   await byFile(client, stage);
+  await byUrl(client, stage);
+  await byUrlWithToken(client, stage);
 }
 
 async function byCommand(client, stage) {
@@ -44,6 +46,7 @@ async function byCommand(client, stage) {
     fact(`${server.serverInfo.title} ${server.serverInfo.version}: ${names.join(', ')}`, names.length >= 9, names);
     const { text, structuredContent } = await use('ssh_sessions');
     fact('a tool answers, in words and in data', structuredContent?.sessions?.length === 0 && text.length > 0);
+    stage.checkFetched();
   });
 }
 
@@ -59,16 +62,54 @@ async function byFile(client, stage) {
   appendFileSync(join(home.path, '.codex', 'config.toml'), `\n${table.join('\n')}\n`);
   for (const line of table) console.log(`    ${line.replace(stage.folder, '…')}`);
   await withAppServer(client, stage, home, async ({ use }) => {
-    await use('ssh_connect', { host: 'demo' });
+    await useAll(use);
     fact('the session is saved in the home', existsSync(join(home.path, '.ssh-mcp-sessions.json')));
-    const product = await use('ssh_exec', { command: 'echo $((6 * 7)); exit 3' });
-    fact('the answer of a command, and its status', /^42\n\[exit 3 /.test(product.text), product.text);
-    await use('ssh_shell', { command: 'mkdir -p deep/down && cd deep/down' });
-    const folder = await use('ssh_shell', { command: 'pwd' });
-    fact('the shell has kept its directory', /^\/.*\/deep\/down\n\[exit 0 /.test(folder.text), folder.text);
-    const { structuredContent } = await use('ssh_sessions');
-    fact('the session is connected', structuredContent?.sessions?.[0]?.state === 'connected', structuredContent);
+    stage.checkFetched();
   });
+}
+
+/** The daemon's. */
+async function byUrl(client, stage) {
+  title(`Codex CLI ${client.version}: the daemon's URL, by command`);
+  const home = newHome(stage);
+  const { url } = stage.daemon;
+  await stage.run(client, home, ['mcp', 'add', 'ssh', '--url', url]);
+  const list = await stage.run(client, home, ['mcp', 'list']);
+  const lines = list.split('\n').filter((line) => line.startsWith('ssh ') && line.includes(` ${url} `));
+  const enabled = lines.some((line) => / enabled /.test(line));
+  fact('ssh is listed and enabled', enabled, list);
+  await withAppServer(client, stage, home, useAndLeave);
+}
+
+async function byUrlWithToken(client, stage) {
+  title(`Codex CLI ${client.version}: the daemon's URL and its token, by ~/.codex/config.toml`);
+  const home = newHome(stage);
+  const table = ['[mcp_servers.ssh]', `url = "${stage.guarded.url}"`, 'bearer_token_env_var = "SSH_DAEMON_TOKEN"'];
+  appendFileSync(join(home.path, '.codex', 'config.toml'), `\n${table.join('\n')}\n`);
+  for (const line of table) console.log(`    ${line}`);
+  const bearer = { ...home, env: { ...home.env, SSH_DAEMON_TOKEN: stage.token } };
+  await withAppServer(client, stage, bearer, useAndLeave);
+  const other = { ...home, env: { ...home.env, SSH_DAEMON_TOKEN: 'another-token-of-16-and-more' } };
+  const refused = await withAppServer(client, stage, other, () => 'let in').catch((error) => error);
+  const notStarted = refused instanceof Stop && refused.message.startsWith('the server has not started');
+  fact('it is not let in with another one', notStarted, refused);
+}
+
+/** What it leaves would live on in the daemon. */
+async function useAndLeave({ use }) {
+  await useAll(use);
+  await use('ssh_disconnect');
+}
+
+async function useAll(use) {
+  await use('ssh_connect', { host: 'demo' });
+  const product = await use('ssh_exec', { command: 'echo $((6 * 7)); exit 3' });
+  fact('the answer of a command, and its status', /^42\n\[exit 3 /.test(product.text), product.text);
+  await use('ssh_shell', { command: 'mkdir -p deep/down && cd deep/down' });
+  const folder = await use('ssh_shell', { command: 'pwd' });
+  fact('the shell has kept its directory', /^\/.*\/deep\/down\n\[exit 0 /.test(folder.text), folder.text);
+  const { structuredContent } = await use('ssh_sessions');
+  fact('the session is connected', structuredContent?.sessions?.[0]?.state === 'connected', structuredContent);
 }
 
 /** Talks to an app-server in `scene`, and sees it and all below it end with its stdin. */
@@ -76,13 +117,13 @@ async function withAppServer({ command, args }, stage, home, scene) {
   console.log('    $ codex app-server');
   const client = new Client(command, [...args, 'app-server'], home.env);
   try {
-    await scene(await opened(client));
-    stage.checkFetched();
+    const seen = await scene(await opened(client));
     const processes = stage.processes();
     const ended = await Promise.race([client.close(), sleep(10_000, 'nothing in 10 s', { ref: false })]);
     fact('it ends when its stdin does', ended.code === 0, ended);
     const left = await stage.survivors(processes);
     fact(`all processes are gone${count(processes)}`, left.length === 0, left);
+    return seen;
   } catch (error) {
     if (error instanceof Stop && client.log.trim()) error.message += `\n    its log: ${client.log.trim().slice(-1000)}`;
     throw error;

@@ -1,13 +1,10 @@
 // Installs a client from the npm registry that this machine uses, with the settings of its user.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
-import { npm } from '../../npm/clients.mjs';
+import { join } from 'node:path';
 import { run } from '../../npm/peer.mjs';
 import { fact } from '../demo/screen.mjs';
-
-/** A slow connection and 250 MB. */
-const PATIENCE_MS = 900_000;
+import { lastWords, runNpm } from '../lib/installed.mjs';
 
 /** @typedef {{ bin: string, version: string, command: string, args: string[] }} Client `args` come before its own */
 
@@ -54,17 +51,4 @@ async function installOne(spec, bin, stage, folder) {
   }
   fact(`${bin} --version: ${own.stdout.trim()}`, own.stdout.includes(manifest.version), own.stdout);
   return { client };
-}
-
-async function runNpm(args, cwd) {
-  // Under `npm run` there is more than settings.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^npm_(?!config_)/i.test(key)));
-  // The Node that runs this chooses.
-  env.PATH = [dirname(process.execPath), process.env.PATH].join(delimiter);
-  return run(npm(...args), { cwd, env, timeout: PATIENCE_MS });
-}
-
-function lastWords({ status, signal, stderr }) {
-  const said = stderr.split('\n').filter((line) => line.trim() && !/^npm (warn|notice)|complete log/i.test(line));
-  return [signal ?? `status ${status}`, ...said.slice(0, 3)].join(' · ');
 }

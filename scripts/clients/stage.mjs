@@ -1,17 +1,18 @@
-// What the clients live in: a temporary folder with a home for each run, a registry with our packages and an SSH server
-// on 127.0.0.1, and no way to the internet. It all goes with it.
+// What the clients live in: a temporary folder with a home for each run, a registry with our packages, an SSH server
+// and two daemons on 127.0.0.1, and no way to the internet. It all goes with it.
 
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { serve } from '../../npm/mini-registry.mjs';
 import { run } from '../../npm/peer.mjs';
 import { survivors, tree } from '../../npm/processes.mjs';
 import { answer, fact, timed, title } from '../demo/screen.mjs';
+import { Daemon, privateEnv, startDemoSshd } from '../lib/daemon.mjs';
 import { Stop, root } from '../lib/repository.mjs';
 
 /** How long what has been closed may take to end. */
@@ -25,6 +26,12 @@ export class Stage {
   folder;
   /** @type {{ port: number, sshConfig: string }} what the SSH server says of itself */
   sshd;
+  /** @type {Daemon} one that asks for nothing */
+  daemon;
+  /** @type {Daemon} one that asks for `token` */
+  guarded;
+  /** A token without a meaning elsewhere. */
+  token = randomBytes(16).toString('hex');
   /** @type {string[]} where the clients wanted to, as host:port */
   refused = [];
 
@@ -34,7 +41,6 @@ export class Stage {
   #env;
   #registry;
   #proxy;
-  #sshdProcess;
 
   /**
    * Packs the packages with `binary` and starts the servers.
@@ -47,18 +53,19 @@ export class Stage {
     // npx heeds the package.json and .npmrc of where it is run, clients the files of their project.
     mkdirSync(this.path('project'));
     process.chdir(this.path('project'));
-    title('A registry with our packages, and an SSH server, on 127.0.0.1', `with ${binary}`);
+    title('A registry with our packages, an SSH server and two daemons, on 127.0.0.1', `with ${binary}`);
     execFileSync(process.execPath, [join(root, 'npm/build.mjs'), '--binary', binary, '--out', this.path('packages')]);
     this.#registry = await serve(this.path('packages'), { log: (request) => this.#requests.push(request) });
     await this.#startProxy();
-    this.#sshdProcess = spawn(sshdProgram, [this.path('remote')], { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.#sshdProcess.stdin.on('error', () => {});
-    const [line] = await Promise.race([
-      once(createInterface({ input: this.#sshdProcess.stdout }), 'line'),
-      once(this.#sshdProcess, 'exit').then(() => Promise.reject(new Stop(`${sshdProgram} has ended at once`))),
-    ]);
-    this.sshd = JSON.parse(line);
+    this.sshd = await startDemoSshd(sshdProgram, this.path('remote'));
     console.log(`    ${this.#registry.url} and port ${this.sshd.port}`);
+    const env = { ...privateEnv(this.path('daemon')), MCP_SSH_CONFIG: this.sshd.sshConfig };
+    this.daemon = await Daemon.start(binary, env);
+    const tokenFile = this.path('token');
+    writeFileSync(tokenFile, this.token, { mode: 0o600 });
+    const store = this.path('daemon', 'guarded.json');
+    this.guarded = await Daemon.start(binary, env, ['--token-file', tokenFile, '--store', store]);
+    console.log(`    ${this.daemon.url}, and with a token ${this.guarded.url}`);
   }
 
   /** Refuses what goes to the internet, and keeps its name. */
@@ -116,13 +123,14 @@ export class Stage {
    * @returns {Promise<string>} its stdout
    */
   async run(client, home, args) {
-    process.stdout.write(`    $ ${client.bin} ${args.join(' ')}`);
+    const shownArgs = args.join(' ').replaceAll(this.token, '…');
+    process.stdout.write(`    $ ${client.bin} ${shownArgs}`);
     const command = { command: client.command, args: [...client.args, ...args] };
     const [ended, milliseconds] = await timed(run(command, { cwd: process.cwd(), env: home.env }));
     const { status, signal, stdout, stderr } = ended;
     const shown = status === 0 ? stdout : stdout + stderr;
-    answer(shown.replaceAll(home.path, '~').replace(/\n\n+/g, '\n').trim(), milliseconds);
-    if (status !== 0) fact(`${client.bin} ${args.join(' ')} ends with status 0`, false, signal ?? status);
+    answer(shown.replaceAll(home.path, '~').replaceAll(this.token, '…').replace(/\n\n+/g, '\n').trim(), milliseconds);
+    if (status !== 0) fact(`${client.bin} ${shownArgs} ends with status 0`, false, signal ?? status);
     return stdout;
   }
 
@@ -138,7 +146,7 @@ export class Stage {
 
   /** The processes of clients and servers; none on Windows. */
   processes() {
-    const spared = [process.pid, this.#sshdProcess?.pid];
+    const spared = [process.pid, this.sshd?.child.pid, this.daemon?.pid, this.guarded?.pid];
     const ours = tree(1).filter(({ command }) => command.includes(this.folder));
     const all = new Map([...tree(process.pid), ...ours].map((one) => [one.pid, one]));
     return [...all.values()].filter(({ pid }) => !spared.includes(pid));
@@ -155,9 +163,13 @@ export class Stage {
 
   /** Ends the servers and removes the folder. */
   async close() {
-    const exited = once(this.#sshdProcess, 'exit');
-    this.#sshdProcess.stdin.end();
-    const timer = setTimeout(() => this.#sshdProcess.kill('SIGKILL'), PATIENCE_MS);
+    for (const daemon of [this.daemon, this.guarded]) {
+      const ended = await daemon.stop();
+      fact('the daemon ends when it is told to', ended.code === 0, ended);
+    }
+    const exited = once(this.sshd.child, 'exit');
+    this.sshd.child.stdin.end();
+    const timer = setTimeout(() => this.sshd.child.kill('SIGKILL'), PATIENCE_MS);
     await exited;
     clearTimeout(timer);
     this.abandon();
@@ -166,7 +178,9 @@ export class Stage {
   /** The same at once, for a process that is on its way out. Safe to call again. */
   abandon() {
     if (!this.folder) return;
-    this.#sshdProcess?.kill('SIGKILL');
+    this.sshd?.child.kill('SIGKILL');
+    this.daemon?.kill();
+    this.guarded?.kill();
     for (const { pid } of this.processes()) {
       try {
         process.kill(pid, 'SIGKILL');

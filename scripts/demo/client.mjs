@@ -39,11 +39,11 @@ export class Client {
   }
 
   /** Sends a request and resolves to its result; an answer that is a JSON-RPC error is a Stop. */
-  request(method, params) {
+  request(method, params, patienceMs = PATIENCE_MS) {
     if (this.#broken) return Promise.reject(this.#broken);
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Stop(`${method}: no answer in ${PATIENCE_MS / 1000} s`)), PATIENCE_MS);
+      const timer = setTimeout(() => reject(new Stop(`${method}: no answer in ${patienceMs / 1000} s`)), patienceMs);
       this.#waiting.set(id, {
         resolve: (result) => (clearTimeout(timer), resolve(result)),
         reject: (error) => (clearTimeout(timer), reject(error)),

@@ -14,14 +14,17 @@ const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), '
  *
  * @param {string} program
  * @param {string} debianPackage
+ * @returns {string} its path
  */
 export function needProgram(program, debianPackage) {
-  if (isThere(program)) return;
-  if (process.getuid?.() === 0 && isThere('apt-get') && existsSync('/etc/debian_version')) {
+  const path = find(program);
+  if (path) return path;
+  if (process.getuid?.() === 0 && find('apt-get') && existsSync('/etc/debian_version')) {
     console.log(`${program} is missing: installing ${debianPackage} with apt-get`);
     aptGet('update', '-qq');
     aptGet('install', '-qq', '--yes', '--no-install-recommends', debianPackage);
-    if (isThere(program)) return;
+    const installed = find(program);
+    if (installed) return installed;
   }
   throw new Stop(
     `${program} is missing; install OpenSSH (Debian, Ubuntu: sudo apt-get install ${debianPackage}; ` +
@@ -30,10 +33,11 @@ export function needProgram(program, debianPackage) {
   );
 }
 
-function isThere(program) {
-  return folders.some((folder) => {
+function find(program) {
+  const paths = folders.map((folder) => join(folder, program));
+  return paths.find((path) => {
     try {
-      accessSync(join(folder, program), constants.X_OK);
+      accessSync(path, constants.X_OK);
       return true;
     } catch {
       return false;

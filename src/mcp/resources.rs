@@ -6,6 +6,7 @@ use rmcp::{
     ErrorData,
     model::{ReadResourceResult, Resource, ResourceContents},
 };
+use serde_json::json;
 
 use super::tools;
 use crate::session::registry::SessionRegistry;
@@ -42,7 +43,8 @@ pub(super) async fn read(registry: &SessionRegistry, uri: &str) -> Result<ReadRe
         let sessions = registry.list().await.map_err(|error| failed(&error.to_string()))?;
         ResourceContents::text(tools::sessions_as_json(sessions), uri).with_mime_type("application/json")
     } else {
-        let unknown = || ErrorData::resource_not_found(format!("there is no resource {uri:?}"), None);
+        let unknown =
+            || ErrorData::resource_not_found(format!("there is no resource {uri:?}"), Some(json!({ "uri": uri })));
         let name = uri.strip_prefix(OUTPUT).ok_or_else(unknown)?;
         let output = registry.read_output(name).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => unknown(),

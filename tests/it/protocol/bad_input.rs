@@ -70,6 +70,8 @@ async fn requests_that_are_not_served_are_refused_by_their_method() {
         assert_eq!(answer["error"]["code"], code, "{method}: {answer}");
         assert_alive(&mut client, method).await;
     }
+    let answer = client.request("resources/read", json!({"uri": "file:///etc/passwd"})).await;
+    assert_eq!(answer["error"]["data"], json!({"uri": "file:///etc/passwd"}));
     let answer = client.request("tools/call", json!({"name": "ssh_bogus"})).await;
     assert!(answer["error"]["message"].as_str().unwrap().contains("ssh_bogus"), "{answer}");
 }
