@@ -24,7 +24,7 @@ const OPTIONS: [(&str, Treatment); 111] = [
     // A passphrase that was given here stays in this process.
     ("AddKeysToAgent", NotNeeded),
     ("AddressFamily", Honoured),
-    ("BatchMode", NotNeeded),
+    ("BatchMode", Honoured),
     ("BindAddress", Honoured),
     ("BindInterface", Honoured),
     ("CanonicalDomains", Honoured),
@@ -32,11 +32,10 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("CanonicalizeHostname", Honoured),
     ("CanonicalizeMaxDots", Honoured),
     ("CanonicalizePermittedCNAMEs", Honoured),
-    // Its default differs between releases.
-    ("CASignatureAlgorithms", NotNeeded),
+    ("CASignatureAlgorithms", Honoured),
     ("CertificateFile", Honoured),
     ("ChannelTimeout", UNSET),
-    ("CheckHostIP", OFF),
+    ("CheckHostIP", Honoured),
     ("Ciphers", Honoured),
     ("ClearAllForwardings", Honoured),
     ("Compression", Honoured),
@@ -90,7 +89,7 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("LogVerbose", NotNeeded),
     ("MACs", Honoured),
     ("Match", Honoured),
-    ("NoHostAuthenticationForLocalhost", OFF),
+    ("NoHostAuthenticationForLocalhost", Honoured),
     ("NumberOfPasswordPrompts", Honoured),
     ("ObscureKeystrokeTiming", NotNeeded),
     ("PasswordAuthentication", Honoured),
@@ -126,7 +125,7 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("TCPKeepAlive", Honoured),
     ("Tunnel", OFF),
     ("TunnelDevice", NotNeeded),
-    // On by default; without it nothing is less safe, only new host keys are not learned in advance.
+    // `ask` counts as no.
     ("UpdateHostKeys", Ignored(&["yes", "true", "no", "false"])),
     ("User", Honoured),
     ("UserKnownHostsFile", Honoured),
@@ -166,12 +165,7 @@ fn find(keyword: &str) -> Option<(&'static str, Treatment)> {
 
 fn ignored(keyword: &str, value: &str, printed: &Printed<'_>) -> Option<&'static str> {
     let (name, Ignored(harmless)) = find(keyword)? else { return None };
-    let effective = match name {
-        "LocalCommand" => printed.first("permitlocalcommand") == Some("yes"),
-        // On by default until OpenSSH 8.5, which has PermitRemoteOpen.
-        "CheckHostIP" => printed.first("permitremoteopen").is_some(),
-        _ => true,
-    };
+    let effective = name != "LocalCommand" || printed.first("permitlocalcommand") == Some("yes");
     (effective && !value.is_empty() && !harmless.contains(&value)).then_some(name)
 }
 
@@ -193,7 +187,6 @@ mod tests {
             ("localcommand x\npermitlocalcommand no", ""),
             ("localcommand x\npermitlocalcommand yes", "LocalCommand"),
             ("checkhostip yes", ""),
-            ("checkhostip yes\npermitremoteopen any", "CheckHostIP"),
             ("updatehostkeys ask\nsecuritykeyprovider internal", "UpdateHostKeys"),
             ("gssapiauthentication yes\ncontrolmaster auto\ncontrolpath /c\nproxyjump h\nunheardof 1", ""),
         ] {

@@ -172,7 +172,7 @@ impl Login<'_> {
     async fn run(&mut self) -> Result<(), SshError> {
         // As OpenSSH does: `none` tells what the server accepts. Where there is a key to show first it would cost a round
         // trip for nothing.
-        let blind = self.password.is_some() || self.identities.is_empty() || self.identities.hide_a_key();
+        let blind = self.password.is_some() || self.identities.is_empty() || self.identities.hides_a_key();
         if blind && self.none().await? {
             return Ok(());
         }

@@ -15,23 +15,27 @@ const WHILE_ASKING: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The end of the time that connecting may take, hops and all. It moves on while a person is being asked.
 #[derive(Debug, Clone)]
-pub(super) struct Deadline(watch::Sender<Instant>);
+pub(super) struct Deadline {
+    /// What was asked for, to be told as it was.
+    limit: Duration,
+    end: watch::Sender<Instant>,
+}
 
 impl Deadline {
     /// From now on.
     pub(super) fn after(limit: Duration) -> Self {
-        Self(watch::Sender::new(Instant::now() + limit))
+        Self { limit, end: watch::Sender::new(Instant::now() + limit) }
     }
 
     /// The end of a part of the time, if that comes earlier. It moves on by itself, not with this one.
     pub(super) fn within(&self, limit: Option<Duration>) -> Self {
-        let end = limit.map(|limit| Instant::now() + limit);
-        Self(watch::Sender::new(end.map_or(self.at(), |end| end.min(self.at()))))
+        let limit = limit.filter(|limit| Instant::now() + *limit < self.at());
+        limit.map_or_else(|| Self { limit: self.limit, end: watch::Sender::new(self.at()) }, Self::after)
     }
 
     /// Where it is now, for stages in which nobody is asked.
     pub(super) fn at(&self) -> Instant {
-        *self.0.borrow()
+        *self.end.borrow()
     }
 
     /// What is left of the time.
@@ -44,8 +48,7 @@ impl Deadline {
     /// # Errors
     /// [`SshError::Timeout`] with the name of the stage.
     pub(super) async fn limit<T>(&self, stage: &'static str, work: impl Future<Output = T>) -> Result<T, SshError> {
-        let after = self.left();
-        let mut moved = self.0.subscribe();
+        let mut moved = self.end.subscribe();
         let mut work = pin!(work);
         loop {
             let end = *moved.borrow_and_update();
@@ -53,7 +56,7 @@ impl Deadline {
                 biased;
                 done = &mut work => return Ok(done),
                 Ok(()) = moved.changed() => {}
-                () = sleep_until(end) => return Err(SshError::Timeout { stage, after }),
+                () = sleep_until(end) => return Err(SshError::Timeout { stage, after: self.limit }),
             }
         }
     }
@@ -61,9 +64,9 @@ impl Deadline {
     /// Waits for a person; the time that it takes does not count.
     pub(super) async fn while_asking<T>(&self, asking: impl Future<Output = T>) -> T {
         let (end, started) = (self.at(), Instant::now());
-        self.0.send_replace(end + WHILE_ASKING);
+        self.end.send_replace(end + WHILE_ASKING);
         let answer = asking.await;
-        self.0.send_replace(end + started.elapsed());
+        self.end.send_replace(end + started.elapsed());
         answer
     }
 }

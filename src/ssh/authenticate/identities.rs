@@ -158,7 +158,7 @@ impl Identities {
     }
 
     /// Whether one of the keys cannot be shown to the server before it is decrypted.
-    pub(super) fn hide_a_key(&self) -> bool {
+    pub(super) fn hides_a_key(&self) -> bool {
         self.waiting.iter().any(|candidate| {
             candidate.offer.is_none() && matches!(&candidate.by, SignedBy::File(file) if file.encrypted)
         })

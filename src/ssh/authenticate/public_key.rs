@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use russh::{
     MethodKind, Signer,
-    client::AuthResult,
     keys::{
         Algorithm, HashAlg, PrivateKey, PublicKey,
         agent::AgentIdentity,
@@ -85,10 +84,10 @@ impl Login<'_> {
             Err(SignError::Gone) => Err(russh::Error::SendError),
             Err(SignError::Problem(problem)) => return self.unusable(&description, &problem),
         };
-        if let Ok(AuthResult::Failure { partial_success: false, .. }) = result {
+        let step = self.step(result, "publickey", &description).await?;
+        if matches!(step, Step::Failed) {
             self.refused_keys += 1;
         }
-        let step = self.step(result, "publickey", &description).await?;
         if let (Step::Failed, Offer::Certificate(certificate)) = (&step, &offer) {
             self.doubt(certificate, &candidate.name);
         }
@@ -119,8 +118,8 @@ impl Login<'_> {
         Ok(Step::Failed)
     }
 
-    /// As [`accepted::signature_algorithm`]; asks the server once, and only about RSA, since it may take a second to find that
-    /// it says nothing.
+    /// As [`accepted::signature_algorithm`]; asks the server once, and only about RSA, since it may take a second to find
+    /// that it says nothing.
     async fn signature_algorithm(&mut self, offer: &Offer) -> Result<Option<Algorithm>, SshError> {
         let algorithm = offer.algorithm();
         if matches!(algorithm, Algorithm::Rsa { .. }) && self.server_hash.is_none() {

@@ -106,12 +106,12 @@ async fn rsa_keys_that_are_too_short_are_refused_on_both_sides() {
     std::fs::write(sshd.dir().join("authorized_keys"), line).unwrap();
     let only = format!("IdentityAgent none\nIdentityFile {}", key.display());
     for (lines, server, part) in [
-        ("RequiredRSASize 3073", &sshd, "less than 3073 bits"),
-        ("RequiredRSASize 3073", &self::sshd(""), "permission denied"),
+        ("RequiredRSASize 2049", &sshd, "the least is 2049"),
+        ("RequiredRSASize 2049", &self::sshd(""), "permission denied"),
     ] {
         std::fs::copy(sshd.dir().join("authorized_keys"), folder.path().join("copy")).unwrap();
         std::fs::copy(folder.path().join("copy"), server.dir().join("authorized_keys")).unwrap();
-        for (lines, refused) in [(lines, true), ("RequiredRSASize 3072", false)] {
+        for (lines, refused) in [(lines, true), ("RequiredRSASize 2048", false)] {
             let config = server.write_ssh_config("box", &format!("{lines}\n{only}"));
             let mut client = McpClient::start(&config, folder.path()).await;
             let answer = client.call("ssh_connect", json!({"host": "box"})).await;

@@ -19,19 +19,19 @@ fn target(config: &Path, destination: &str) -> Target {
     Target { destination, user: None, port: None, config_file: Some(config.to_owned()) }
 }
 
-/// What both readers must agree on: all but the default lists, `~` in paths that `ssh -G` expands, and the notices.
+/// What both readers must agree on: all but the notices, and the defaults that differ between releases and homes.
 fn comparable(config: EffectiveConfig, text: &str) -> EffectiveConfig {
     let keep = |list: Vec<String>, option: &str| if text.contains(option) { list } else { Vec::new() };
-    let home = dirs::home_dir().unwrap().display().to_string();
     EffectiveConfig {
         notices: Vec::new(),
-        user_known_hosts_files: config.user_known_hosts_files.replace(&home, "~"),
+        user_known_hosts_files: if text.contains("UserKnown") { config.user_known_hosts_files } else { String::new() },
         ciphers: keep(config.ciphers, "Ciphers"),
         kex_algorithms: keep(config.kex_algorithms, "KexAlgorithms"),
         macs: keep(config.macs, "MACs"),
         host_key_algorithms: keep(config.host_key_algorithms, "HostKeyAlgorithms"),
         pubkey_accepted_algorithms: keep(config.pubkey_accepted_algorithms, "PubkeyAcceptedAlgorithms"),
         identity_files: keep(config.identity_files, "IdentityFile"),
+        update_host_keys: config.update_host_keys && text.contains("UpdateHostKeys"),
         ip_qos: config.ip_qos.filter(|_| text.contains("IPQoS")),
         ..config
     }
