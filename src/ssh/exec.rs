@@ -29,6 +29,8 @@ use crate::framing::{
 /// After the exit status, output may still be on its way; without any for this long, a process in the background holds
 /// the channel open, and the command is over.
 const QUIET_AFTER_EXIT: Duration = Duration::from_secs(1);
+/// How long a command that is to be stopped may take to tell its process id: its login shell may be slow to start.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
 /// How long the channel may stay open after the command was stopped.
 const QUIET_AFTER_STOP: Duration = Duration::from_millis(500);
 
@@ -173,13 +175,14 @@ impl Pool {
         }
         let write = Arc::new(write);
         let feeding = feed(Arc::clone(&write), [script.stdin, request.stdin].concat());
-        let (tell_pid, mut pid) = oneshot::channel();
+        let (tell_pid, pid) = oneshot::channel();
+        let announces = shell != LoginShell::Other;
         let stop_reading = CancellationToken::new();
         let drain = Drain {
             read,
             output: Output::new(request.folder),
-            announce: (shell != LoginShell::Other).then(|| StreamDecoder::new(&announce)),
-            tell_pid: Some(tell_pid),
+            announce: announces.then(|| StreamDecoder::new(&announce)),
+            tell_pid: announces.then_some(tell_pid),
             stop: stop_reading.clone(),
         };
         // A task of its own from the first moment on: an unread channel blocks the whole connection.
@@ -193,7 +196,7 @@ impl Pool {
         let (done, stopped) = match stopped {
             Err(done) => (done, None),
             Ok(stop) => {
-                process_gone = self.stop_exec(stop, pid.try_recv().ok(), &write).await;
+                process_gone = self.stop_exec(stop, pid, &write).await;
                 let end = timeout(QUIET_AFTER_STOP, &mut drained).await;
                 stop_reading.cancel();
                 let done = match end {
@@ -230,8 +233,15 @@ impl Pool {
     }
 
     /// Ends a command's processes: by its process id through a second channel, else by signal requests.
-    async fn stop_exec(self: &Arc<Self>, stop: Stop, pid: Option<u32>, write: &ChannelWriteHalf<Msg>) -> Option<bool> {
-        if let Some(pid) = pid
+    async fn stop_exec(
+        self: &Arc<Self>,
+        stop: Stop,
+        pid: oneshot::Receiver<u32>,
+        write: &ChannelWriteHalf<Msg>,
+    ) -> Option<bool> {
+        // A command that has just been sent may not have told its process id yet.
+        let patience = if stop == Stop::Ending { Duration::from_millis(300) } else { ANNOUNCED_WITHIN };
+        if let Ok(Ok(pid)) = timeout(patience, pid).await
             && let Some(gone) = self.stop_processes(Target::Exec { pid }, stop).await
         {
             return Some(gone);

@@ -61,11 +61,13 @@ impl ProxyProcess {
 #[cfg(unix)]
 impl Drop for ProxyProcess {
     fn drop(&mut self) {
-        use rustix::process::{Pid, Signal, kill_process_group};
+        use nix::{
+            sys::signal::{Signal, killpg},
+            unistd::Pid,
+        };
         // Without an id it has ended, and another process may have its number.
-        let group = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        if let Some(group) = group {
-            let _ = kill_process_group(group, Signal::HUP);
+        if let Some(group) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGHUP);
         }
     }
 }

@@ -1,10 +1,14 @@
 //! A command that is stopped is gone, it alone, and the result says so.
 
-use std::time::Instant;
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Instant};
 
 use serde_json::json;
 
-use crate::commands::{assert_stopped, eventually, fake, open, plain, running, status};
+use crate::{
+    commands::{assert_stopped, eventually, fake, open, plain, running, status},
+    sessions::World,
+    support::fake_sshd::FakeSshdSettings,
+};
 
 /// Commands that live until they are stopped, with `sleep 7100` among their processes.
 const ENDLESS: [&str; 9] = [
@@ -52,6 +56,21 @@ async fn a_call_that_is_given_up_ends_its_command() {
         eventually("the command is gone", || running(port, "7100").is_empty()).await;
     }
     assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
+}
+
+#[tokio::test]
+async fn a_command_whose_login_shell_is_slow_to_start_is_stopped_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let shell = folder.path().join("sh");
+    fs::write(&shell, "#!/bin/sh\nsleep 1\nexec /bin/sh \"$@\"\n").unwrap();
+    fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+    let login_shell = shell.to_str().unwrap().to_owned();
+    let world = World::with(FakeSshdSettings { login_shell, honour_signals: false, ..FakeSshdSettings::default() }, "");
+    let mut client = world.client().await;
+    client.call("ssh_connect", json!({"host": "box"})).await.ok();
+    client.call("ssh_exec", json!({"command": "true"})).await.ok();
+    let result = client.call("ssh_exec", json!({"command": "sleep 7111", "timeoutMs": 200})).await.ok();
+    assert_stopped(&result, "timedOut", world.sshd.port(), "7111");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(target_os = "linux")]
 async fn found(own: SocketAddr, peer: SocketAddr) -> bool {
     tokio::task::spawn_blocking(move || {
-        let user = rustix::process::geteuid().as_raw();
+        let user = nix::unistd::geteuid().as_raw();
         let four = procfs::net::tcp().unwrap_or_default();
         // An IPv6 socket may hold an IPv4 connection.
         let six = || procfs::net::tcp6().unwrap_or_default();
@@ -39,7 +39,7 @@ async fn found(own: SocketAddr, peer: SocketAddr) -> bool {
 /// From `lsof`, which macOS and the BSDs have: it lists the connections of this user's processes.
 #[cfg(all(unix, not(target_os = "linux")))]
 async fn found(own: SocketAddr, peer: SocketAddr) -> bool {
-    let user = rustix::process::geteuid().as_raw().to_string();
+    let user = nix::unistd::geteuid().as_raw().to_string();
     let lsof = if std::path::Path::new("/usr/sbin/lsof").exists() { "/usr/sbin/lsof" } else { "lsof" };
     let asked = tokio::process::Command::new(lsof)
         .args(["-nP", "-a", "-u", &user, &format!("-iTCP@{peer}"), "-Fn"])

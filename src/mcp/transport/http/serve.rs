@@ -123,7 +123,7 @@ async fn take(listener: &Listener) -> std::io::Result<(Stream, Caller)> {
         Listener::Unix(listener, _) => {
             let (stream, _) = listener.accept().await?;
             let user = stream.peer_cred()?.uid();
-            Ok((Either::Right(stream), Caller::Known(user == rustix::process::geteuid().as_raw())))
+            Ok((Either::Right(stream), Caller::Known(user == nix::unistd::geteuid().as_raw())))
         }
     }
 }

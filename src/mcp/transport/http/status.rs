@@ -82,7 +82,7 @@ pub async fn ask(place: &Place, token: Option<&Token>) -> Result<String, StatusE
             Place::Socket(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await;
                 let stream = stream.map_err(|_| StatusError::None(named.clone()))?;
-                if stream.peer_cred().map(|peer| peer.uid()).ok() != Some(rustix::process::geteuid().as_raw()) {
+                if stream.peer_cred().map(|peer| peer.uid()).ok() != Some(nix::unistd::geteuid().as_raw()) {
                     return Err(StatusError::NotOurs(named.clone()));
                 }
                 converse(stream, &host, token).await
