@@ -4,7 +4,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
     framing::exec::ExecScriptError,
-    session::{error::SessionError, registry::with_causes},
+    session::error::{SessionError, with_causes},
     ssh::{
         error::{HostKeyError, Remedy, SshError},
         sftp::TransferError,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     caller::Caller,
-    error::SessionError,
+    error::{SessionError, with_causes},
     live::{CONNECT_LIMIT, LiveSession, Secrets, Surroundings},
     name::SessionName,
     saved::SavedSession,
@@ -385,20 +385,4 @@ async fn off_thread<T: Send + 'static>(
         Ok(result) => result,
         Err(error) => Err(StoreError::Read(PathBuf::new(), std::io::Error::other(error))),
     }
-}
-
-/// An error with all that caused it, in one line.
-#[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

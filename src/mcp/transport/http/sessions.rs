@@ -178,9 +178,7 @@ impl Sessions {
             let _ = self.0.rmcp.accept_message(&id, message).await;
         }
     }
-}
 
-impl Sessions {
     /// Takes the answer that was missed on this stream.
     fn fetch(&self, id: &SessionId, call: &str) -> Option<ServerSseMessage> {
         self.lock().get_mut(id)?.missed.remove(call)
