@@ -17,6 +17,8 @@ export class Client {
 
   /** What the program has written to stderr. */
   log = '';
+  /** Answers the program's questions: takes a request and returns its result. Without it none is answered. */
+  onRequest;
 
   /**
    * Starts the program.
@@ -80,8 +82,11 @@ export class Client {
       return;
     }
     if (message.method !== undefined) {
-      // A question from the program; this client answers none.
-      if (message.id !== undefined) this.#send({ id: message.id, error: { code: -32601, message: 'not supported' } });
+      if (message.id === undefined) return;
+      const answer = this.onRequest
+        ? { result: this.onRequest(message) }
+        : { error: { code: -32601, message: 'not supported' } };
+      this.#send({ id: message.id, ...answer });
       return;
     }
     const waiting = this.#waiting.get(message.id);

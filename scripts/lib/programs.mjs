@@ -1,4 +1,4 @@
-// The programs of OpenSSH that the tests and the demo run.
+// The programs of this system that the scripts run.
 
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
@@ -8,15 +8,18 @@ import { Stop, UNAVAILABLE } from './repository.mjs';
 /** Distributions keep sshd where a plain user's PATH does not look. */
 const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), '/usr/sbin', '/usr/local/sbin'];
 
+const OPENSSH = 'Fedora: sudo dnf install openssh-clients openssh-server; Arch: sudo pacman -S openssh';
+
 /**
  * Makes sure that `program` is there: root on Debian and its kin installs `debianPackage`; elsewhere a Stop says what to
  * install.
  *
  * @param {string} program
  * @param {string} debianPackage
+ * @param {string} elsewhere how other systems get it
  * @returns {string} its path
  */
-export function needProgram(program, debianPackage) {
+export function needProgram(program, debianPackage, elsewhere = OPENSSH) {
   const path = find(program);
   if (path) return path;
   if (process.getuid?.() === 0 && find('apt-get') && existsSync('/etc/debian_version')) {
@@ -27,8 +30,7 @@ export function needProgram(program, debianPackage) {
     if (installed) return installed;
   }
   throw new Stop(
-    `${program} is missing; install OpenSSH (Debian, Ubuntu: sudo apt-get install ${debianPackage}; ` +
-      'Fedora: sudo dnf install openssh-clients openssh-server; Arch: sudo pacman -S openssh)',
+    `${program} is missing; install it (Debian, Ubuntu: sudo apt-get install ${debianPackage}; ${elsewhere})`,
     UNAVAILABLE,
   );
 }

@@ -3,25 +3,24 @@
 //! A secret never goes through a form, and so never through the client or its model: the person types it into a page
 //! that this process serves, and only the page's address goes to the client.
 
-use std::time::Duration;
-
 use rmcp::{
     Peer, RoleServer,
     model::{
-        BooleanSchema, ClientCapabilities, ClientResult, ElicitRequest, ElicitRequestParams, ElicitResult,
-        ElicitationAction, ElicitationSchema, InputRequest, PrimitiveSchemaDefinition, ServerRequest,
+        BooleanSchema, ClientCapabilities, ClientResult, CustomNotification, ElicitRequest, ElicitRequestParams,
+        ElicitResult, ElicitationAction, ElicitationSchema, InputRequest, PrimitiveSchemaDefinition, RequestId,
+        ServerRequest,
     },
+    service::{OriginatingRequestId, PeerRequestOptions},
 };
-use serde_json::Value;
-use tokio::{sync::oneshot, time::timeout};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
-use super::page::{Closed, Page};
+use super::page::Page;
 use crate::ssh::ask::{Asked, Person, Purpose, Question, UnknownKey};
 
-/// How long the person may take. Servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
-const PATIENCE: Duration = Duration::from_secs(115);
-
 const TRUST: &str = "trust";
+const COMPLETE: &str = "notifications/elicitation/complete";
 
 /// The way to the person at a client with these capabilities.
 pub(super) fn person(client: Option<&ClientCapabilities>, questions: &tokio::sync::mpsc::Sender<Asked>) -> Person {
@@ -37,7 +36,17 @@ pub(super) enum Waiting {
     /// The answer to a form.
     Key(oneshot::Sender<bool>),
     /// A page; the client's answer says only whether the person will look at it.
-    Page(Closed),
+    Page(Page),
+}
+
+impl Waiting {
+    /// Waits until an answer of the client would be of no use any more.
+    async fn is_over(&mut self) {
+        match self {
+            Self::Key(answer) => answer.closed().await,
+            Self::Page(page) => page.is_over().await,
+        }
+    }
 }
 
 /// The question as the client is to put it. `None` if no page can be served; then there is no answer.
@@ -52,22 +61,37 @@ pub(super) async fn request(asked: Asked) -> Option<(ElicitRequestParams, Waitin
                 question.account
             );
             let page = Page::open(question, answer).await.ok()?;
-            let (url, elicitation_id) = (page.url, page.id);
+            let (url, elicitation_id) = (page.url.clone(), page.id.clone());
             let params = ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id };
-            Some((params, Waiting::Page(page.closed)))
+            Some((params, Waiting::Page(page)))
         }
     }
 }
 
-/// Asks a client of a revision that has requests from server to client, and passes the answer on.
-pub(super) async fn ask(peer: Peer<RoleServer>, asked: Asked) {
-    let Some((params, waiting)) = request(asked).await else { return };
-    let request = ServerRequest::ElicitRequest(ElicitRequest::new(params));
-    let answer = match timeout(PATIENCE, peer.send_request(request)).await {
-        Ok(Ok(ClientResult::ElicitResult(answer))) => Some(answer),
-        _ => None,
+/// Asks a client of a revision that has requests from server to client, as part of this call, and passes the answer on.
+pub(super) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: Asked) {
+    let Some((params, mut waiting)) = request(asked).await else { return };
+    let id = if let Waiting::Page(page) = &waiting { page.id.clone() } else { String::new() };
+    let mut request = ElicitRequest::new(params);
+    // Over HTTP it goes into the stream of the call: a client need not have another one open.
+    request.extensions.insert(OriginatingRequestId(call));
+    let request = ServerRequest::ElicitRequest(request);
+    let sent = peer.send_cancellable_request(request, PeerRequestOptions::no_options()).await;
+    let Ok(mut asking) = sent else { return };
+    let answer = tokio::select! {
+        answer = &mut asking.rx => answer,
+        () = waiting.is_over() => {
+            let _ = asking.cancel(Some("no answer is needed any more".to_owned())).await;
+            return;
+        }
     };
-    settle(waiting, answer.as_ref());
+    let answer = if let Ok(Ok(ClientResult::ElicitResult(answer))) = answer { Some(answer) } else { None };
+    if let Some(over) = settle(waiting, answer.as_ref()) {
+        over.cancelled().await;
+        // 2025-11-25, elicitation, "Completion Notifications for URL Mode Elicitation".
+        let complete = CustomNotification::new(COMPLETE, Some(json!({"elicitationId": id})));
+        let _ = peer.send_notification(complete.into()).await;
+    }
 }
 
 /// The same question as part of a result that asks for input (2026-07-28).
@@ -81,18 +105,16 @@ pub(super) fn settle_with(waiting: Waiting, response: Option<&Value>) {
     settle(waiting, answer.as_ref());
 }
 
-fn settle(waiting: Waiting, answer: Option<&ElicitResult>) {
+/// What ends when the page does, if the person looks at one.
+fn settle(waiting: Waiting, answer: Option<&ElicitResult>) -> Option<CancellationToken> {
     let accepted = answer.filter(|answer| answer.action == ElicitationAction::Accept);
     match waiting {
         Waiting::Key(key) => {
             let trust = accepted.and_then(|answer| answer.content.as_ref()?.get(TRUST)?.as_bool());
             let _ = key.send(trust == Some(true));
+            None
         }
-        Waiting::Page(page) => {
-            if accepted.is_some() {
-                page.stay_open();
-            }
-        }
+        Waiting::Page(page) => accepted.map(|_| page.stay_open()),
     }
 }
 

@@ -1,6 +1,13 @@
 //! The page on which a person types a secret: on loopback, at an address nobody can guess, for one answer.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -12,7 +19,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Mutex, oneshot},
+    sync::oneshot,
     time::sleep,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -29,6 +36,8 @@ use crate::{
 
 /// How long the page is there.
 const LIFETIME: Duration = Duration::from_secs(115);
+/// How long it then still tells late comers that it is over, such as the second half of a double click.
+const AFTERMATH: Duration = Duration::from_millis(500);
 /// The largest answer, in bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
@@ -41,24 +50,14 @@ blockquote{margin:1rem 0;padding:.25rem 1rem;border-left:4px solid #bbb;white-sp
 .note{color:#555;font-size:.875rem}@media(prefers-color-scheme:dark){body{background:#1b1b1b;color:#eee}\
 input{background:#262626}button{background:#333}.note{color:#aaa}}";
 
-/// An open page.
+/// An open page. Dropped, it closes.
 pub(super) struct Page {
     /// Its address.
     pub(super) url: String,
     /// What names this question to the client.
     pub(super) id: String,
-    /// Dropped, the page closes.
-    pub(super) closed: Closed,
-}
-
-/// Holds a page open until the client has said what the person does.
-pub(super) struct Closed(DropGuard);
-
-impl Closed {
-    /// The person will look at it: it stays until it is answered or its time is over.
-    pub(super) fn stay_open(self) {
-        self.0.disarm();
-    }
+    over: CancellationToken,
+    close: DropGuard,
 }
 
 impl Page {
@@ -70,17 +69,27 @@ impl Page {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (id, secret) = (random_word()?, random_word()?);
-        let close = CancellationToken::new();
+        let over = CancellationToken::new();
         let sheet = Arc::new(Sheet {
             path: format!("/{secret}"),
             port,
             question,
             answer: Mutex::new(Some(answer)),
-            close: close.clone(),
+            over: over.clone(),
         });
         let url = format!("http://127.0.0.1:{port}{}", sheet.path);
         tokio::spawn(serve(listener, sheet));
-        Ok(Self { url, id, closed: Closed(close.drop_guard()) })
+        Ok(Self { url, id, over: over.clone(), close: over.drop_guard() })
+    }
+
+    /// Waits until it was answered, or nobody waits for an answer any more.
+    pub(super) async fn is_over(&self) {
+        self.over.cancelled().await;
+    }
+
+    /// The person will look at it: it stays until it [is over](Self::is_over).
+    pub(super) fn stay_open(self) -> CancellationToken {
+        self.close.disarm()
     }
 }
 
@@ -90,7 +99,7 @@ struct Sheet {
     question: Question,
     /// Taken by the first answer.
     answer: Mutex<Option<oneshot::Sender<Vec<Password>>>>,
-    close: CancellationToken,
+    over: CancellationToken,
 }
 
 async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
@@ -100,15 +109,20 @@ async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
             tokio::spawn(converse(stream, Arc::clone(&sheet)));
         }
     };
+    let ending = async {
+        tokio::select! {
+            () = sheet.over.cancelled() => {}
+            () = sheet.is_given_up() => {}
+            () = sleep(LIFETIME) => {}
+        }
+        sheet.waiting().take();
+        sheet.over.cancel();
+        sleep(AFTERMATH).await;
+    };
     tokio::select! {
         () = accepting => {}
-        () = sheet.close.cancelled() => {}
-        () = sleep(LIFETIME) => {}
+        () = ending => {}
     }
-    sheet.answer.lock().await.take();
-    // Lets a last answer be sent.
-    sleep(Duration::from_millis(500)).await;
-    sheet.close.cancel();
 }
 
 async fn converse(stream: TcpStream, sheet: Arc<Sheet>) {
@@ -116,7 +130,7 @@ async fn converse(stream: TcpStream, sheet: Arc<Sheet>) {
     if peer::KNOWN_HERE && !peer::is_ours(own, other).await {
         return;
     }
-    let closing = sheet.close.clone();
+    let over = sheet.over.clone();
     let answering = service_fn(|request| {
         let sheet = Arc::clone(&sheet);
         async move { Ok::<_, Infallible>(sheet.reply(request).await) }
@@ -128,13 +142,22 @@ async fn converse(stream: TcpStream, sheet: Arc<Sheet>) {
         .serve_connection(TokioIo::new(stream), answering);
     tokio::select! {
         _ = connection => {}
-        () = async { closing.cancelled().await; sleep(Duration::from_millis(500)).await } => {}
+        () = async { over.cancelled().await; sleep(AFTERMATH).await } => {}
     }
 }
 
 type Reply = Response<Full<Bytes>>;
 
 impl Sheet {
+    fn waiting(&self) -> MutexGuard<'_, Option<oneshot::Sender<Vec<Password>>>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody waits for the answer.
+    async fn is_given_up(&self) {
+        poll_fn(|context| self.waiting().as_mut().map_or(Poll::Ready(()), |answer| answer.poll_closed(context))).await;
+    }
+
     async fn reply(&self, request: Request<Incoming>) -> Reply {
         let (mut parts, body) = request.into_parts();
         // The link may stand on another site; what is typed may only come from this page.
@@ -146,9 +169,10 @@ impl Sheet {
         }
         // No difference in time between the wrong address and no page at all is worth anything: it has 128 bits.
         if parts.uri.path() != self.path {
-            return page(StatusCode::NOT_FOUND, "Nothing here", "<p>This page was answered already, or never was.</p>");
+            return page(StatusCode::NOT_FOUND, "Nothing here", "<p>There is no such page.</p>");
         }
         match parts.method {
+            _ if self.over.is_cancelled() => too_late(),
             Method::GET => page(StatusCode::OK, "SSH log-in", &self.form()),
             Method::POST => self.take(body).await,
             _ => page(StatusCode::METHOD_NOT_ALLOWED, "Not allowed", "<p>Open this page in a browser.</p>"),
@@ -171,19 +195,16 @@ impl Sheet {
         if !refused && answers.len() != self.question.prompts.len() {
             return page(StatusCode::BAD_REQUEST, "Not complete", "<p>Go back and answer everything.</p>");
         }
-        let Some(waiting) = self.answer.lock().await.take() else {
-            return page(StatusCode::GONE, "Too late", "<p>This was answered already.</p>");
-        };
-        self.close.cancel();
-        if refused {
-            return page(StatusCode::OK, "Not answered", "<p>Nothing was sent. You can close this page.</p>");
-        }
-        let taken = waiting.send(answers).is_ok();
-        if taken {
+        let Some(waiting) = self.waiting().take() else { return too_late() };
+        let reply = if refused {
+            page(StatusCode::OK, "Not answered", "<p>Nothing was sent. You can close this page.</p>")
+        } else if waiting.send(answers).is_ok() {
             page(StatusCode::OK, "Thank you", "<p>The answer goes to the SSH log-in. You can close this page.</p>")
         } else {
-            page(StatusCode::GONE, "Too late", "<p>The log-in was given up meanwhile.</p>")
-        }
+            too_late()
+        };
+        self.over.cancel();
+        reply
     }
 
     fn form(&self) -> String {
@@ -191,18 +212,23 @@ impl Sheet {
         let about = match &question.purpose {
             Purpose::Password => String::new(),
             Purpose::Passphrase(file) => format!("<p>Passphrase of the key file <code>{}</code></p>", escape(file)),
-            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => String::new(),
+            // The prompts are the server's words, too, and must not pass for ours.
+            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => "<p>The server asks:</p>".to_owned(),
             Purpose::KeyboardInteractive(words) => {
-                format!("<p>The server says:</p><blockquote>{}</blockquote>", escape(words))
+                format!("<p>The server says:</p><blockquote>{}</blockquote><p>It asks:</p>", escape(words))
             }
+        };
+        let way = match &question.purpose {
+            Purpose::Passphrase(_) => "opens the key file with it and sends it nowhere",
+            Purpose::Password | Purpose::KeyboardInteractive(_) => "sends it to this host alone",
         };
         let fields: Vec<String> = question.prompts.iter().enumerate().map(field).collect();
         format!(
             "<p>for <strong>{}</strong></p>{about}<form method=\"post\" autocomplete=\"off\">{}\
              <button class=\"main\">Log in</button>\
              <button name=\"refuse\" value=\"1\" formnovalidate>Do not answer</button></form>\
-             <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which keeps it in memory and sends it \
-             to this host alone. It is not shown to the agent and not saved.</p>",
+             <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which {way} and keeps it in memory. \
+             It is not shown to the agent and not saved.</p>",
             escape(&question.account),
             fields.concat()
         )
@@ -217,6 +243,10 @@ fn field((index, prompt): (usize, &Prompt)) -> String {
          autocomplete=\"off\" spellcheck=\"false\"{focus}>",
         escape(&prompt.text)
     )
+}
+
+fn too_late() -> Reply {
+    page(StatusCode::GONE, "Too late", "<p>This was answered already, or the log-in was given up.</p>")
 }
 
 fn page(status: StatusCode, title: &str, content: &str) -> Reply {

@@ -91,7 +91,7 @@ impl SshServer {
                 Next::Asks(asked) => asked,
             };
             if context.protocol_version().is_none_or(|version| version.has_initialize()) {
-                tokio::spawn(elicit::ask(context.peer.clone(), asked));
+                tokio::spawn(elicit::ask(context.peer.clone(), context.id.clone(), asked));
                 continue;
             }
             let Some((params, waiting)) = elicit::request(asked).await else { continue };

@@ -1,12 +1,15 @@
 //! Questions put to the person at the client.
 
 mod host_keys;
+mod over_http;
+mod page;
+mod secrets;
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::mcp_client::McpClient;
+use crate::support::mcp_client::{McpClient, ToolResult};
 
 /// A client, of the newest revision that has `initialize`, that declares these capabilities.
 pub(crate) async fn client_with(capabilities: Value, config: &Path, folder: &Path) -> McpClient {
@@ -36,4 +39,31 @@ pub(crate) async fn answer_question(client: &mut McpClient, result: Value) -> Va
     assert_eq!(question["method"], "elicitation/create", "{question}");
     client.send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": result})).await;
     question["params"].clone()
+}
+
+/// The next question of the server, with the id to answer it by. Notifications before it are passed over.
+pub(crate) async fn next_question(client: &mut McpClient) -> (Value, Value) {
+    loop {
+        let message = client.message().await.expect("the server asks");
+        if message["method"] == "elicitation/create" {
+            return (message["id"].clone(), message["params"].clone());
+        }
+        assert!(message["id"].is_null(), "no question: {message}");
+    }
+}
+
+/// The result of a call, before which nothing more is asked.
+pub(crate) async fn result(client: &mut McpClient, call: u64) -> ToolResult {
+    loop {
+        let message = client.message().await.expect("the server answers");
+        assert_ne!(message["method"], "elicitation/create", "{message}");
+        if message["id"] == call {
+            return ToolResult(message["result"].clone());
+        }
+    }
+}
+
+/// Answers a question.
+pub(crate) async fn reply(client: &mut McpClient, id: &Value, result: Value) {
+    client.send(&json!({"jsonrpc": "2.0", "id": id, "result": result})).await;
 }

@@ -8,7 +8,7 @@ mod socket;
 mod status;
 mod token;
 #[cfg(target_os = "linux")]
-mod users;
+pub(crate) mod users;
 
 use std::fs;
 

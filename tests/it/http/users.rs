@@ -35,7 +35,7 @@ const OTHER: u32 = 65534;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Does it as another user, in a thread of its own; `None` if this user may not become another.
-fn as_other<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) fn as_other<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     if !geteuid().is_root() {
         skipped("only root can become another user; run the tests as root to see other users refused");
         return None;

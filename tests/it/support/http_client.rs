@@ -31,6 +31,7 @@ pub(crate) struct HttpClient {
     place: Place,
     dialect: Dialect,
     token: Option<String>,
+    capabilities: Value,
     /// The session's id, once there is one.
     pub(crate) session: Option<String>,
     /// The event stream of HTTP+SSE, and where to POST.
@@ -54,8 +55,21 @@ impl HttpClient {
 
     /// The same with a token.
     pub(crate) async fn connect_with(place: &Place, dialect: Dialect, token: Option<&str>) -> Self {
-        let (place, token) = (place.clone(), token.map(str::to_owned));
-        let mut client = Self { place, dialect, token, session: None, events: None, others: Vec::new(), next_id: 0 };
+        Self::connect_as(place, dialect, token, json!({})).await
+    }
+
+    /// The same with capabilities.
+    pub(crate) async fn connect_as(place: &Place, dialect: Dialect, token: Option<&str>, capabilities: Value) -> Self {
+        let mut client = Self {
+            place: place.clone(),
+            dialect,
+            token: token.map(str::to_owned),
+            capabilities,
+            session: None,
+            events: None,
+            others: Vec::new(),
+            next_id: 0,
+        };
         let version = match dialect {
             Dialect::Stateless => return client,
             Dialect::Session(version) => version,
@@ -65,7 +79,7 @@ impl HttpClient {
             }
         };
         let hello = json!({
-            "protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "0"},
+            "protocolVersion": version, "capabilities": client.capabilities, "clientInfo": {"name": "test", "version": "0"},
         });
         let mut pending = client.begin("initialize", hello).await;
         if let Some(wire) = &mut pending.wire {
@@ -90,6 +104,7 @@ impl HttpClient {
             place,
             dialect: Dialect::Legacy,
             token: None,
+            capabilities: json!({}),
             session: None,
             events: None,
             others: Vec::new(),
@@ -117,7 +132,7 @@ impl HttpClient {
         if self.dialect == Dialect::Stateless {
             params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(STATELESS);
             params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!({"name": "test", "version": "0"});
-            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
             more.push(("Mcp-Method", method.to_owned()));
             if let Some(name) = params["name"].as_str() {
                 more.push(("Mcp-Name", name.to_owned()));
@@ -153,6 +168,24 @@ impl HttpClient {
         }
         let body = wire.chunk().await.unwrap_or_default();
         serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{head:?}: {}", String::from_utf8_lossy(&body)))
+    }
+
+    /// The next message in the event stream of a call whose head was read, or of HTTP+SSE.
+    pub(crate) async fn message(&mut self, pending: &mut Pending) -> Value {
+        let events = self.events.as_mut().map(|(events, _)| events);
+        let wire = pending.wire.as_mut().or(events).expect("an event stream");
+        loop {
+            let event = wire.event().await.expect("a message");
+            if !event.data.is_empty() {
+                return serde_json::from_str(&event.data).expect("JSON");
+            }
+        }
+    }
+
+    /// Answers a request of the server.
+    pub(crate) async fn respond(&self, id: &Value, result: Value) -> Answer {
+        let message = json!({"jsonrpc": "2.0", "id": id, "result": result});
+        self.post(&message, &[]).await.answer().await.expect("an answer")
     }
 
     /// A request and its answer.
