@@ -74,8 +74,8 @@ try {
   let call = connect('demo-password');
   let url = await asked();
   await browser.open(url, SHOWN);
-  fact('the field has the focus', (await browser.evaluate('document.activeElement.id')) === 'answer0');
   await browser.type('wrong');
+  fact('the field has the focus', (await browser.evaluate('document.activeElement.id')) === 'answer0');
   await browser.click('button.main');
   await browser.titled('Thank you');
   url = await asked();

@@ -55,17 +55,12 @@ export class Browser {
 
   /** Waits until the page has this title. */
   async titled(title) {
-    const there = () => this.evaluate('document.readyState === "complete" ? document.title : ""').catch(() => '');
-    let seen;
-    for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(20)) {
-      seen = await there();
-      if (seen === title) return;
-    }
-    throw new Stop(`the browser shows ${JSON.stringify(seen)} and not ${JSON.stringify(title)}`);
+    await this.#until('document.readyState === "complete" ? document.title : ""', title);
   }
 
-  /** Types into whatever has the focus. */
+  /** Types into the field that has the focus, or gets it: it comes after the page is complete. */
   async type(text) {
+    await this.#until('document.activeElement.tagName', 'INPUT');
     await this.#order('Input.insertText', { text });
   }
 
@@ -101,6 +96,15 @@ export class Browser {
     const exited = once(this.#child, 'exit');
     this.#child.kill();
     await exited;
+  }
+
+  async #until(expression, wanted) {
+    let seen;
+    for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(20)) {
+      seen = await this.evaluate(expression).catch(() => '');
+      if (seen === wanted) return;
+    }
+    throw new Stop(`the browser has ${JSON.stringify(seen)} and not ${JSON.stringify(wanted)} in ${expression}`);
   }
 
   #order(method, params = {}) {
