@@ -7,8 +7,7 @@
 //   node scripts/page.mjs --browser PATH    takes that browser of the Chromium family
 //   node scripts/page.mjs --pictures FOLDER keeps pictures of the pages there
 
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { survivors, tree } from '../npm/processes.mjs';
@@ -18,6 +17,7 @@ import { build, needCargo } from './lib/cargo.mjs';
 import { privateEnv, startDemoSshd } from './lib/daemon.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { Stop, fail, seconds } from './lib/repository.mjs';
+import { scratchFolder } from './lib/scratch.mjs';
 import { Browser } from './page/browser.mjs';
 
 const NAME = 'mcp-ssh-sessions';
@@ -28,18 +28,7 @@ const SHOWN = 'SSH log-in';
 const PATIENCE_MS = 5_000;
 
 const start = Date.now();
-const scratch = realpathSync(mkdtempSync(join(tmpdir(), `${NAME}-page-`)));
-process.on('exit', () => {
-  for (const { pid } of tree(process.pid).slice(1)) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {} // It has ended meanwhile.
-  }
-  rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
-});
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.on(signal, () => process.exit(128 + constants.signals[signal]));
-}
+const scratch = scratchFolder('page');
 
 try {
   const path = { type: 'string' };

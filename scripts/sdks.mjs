@@ -6,8 +6,7 @@
 //   node scripts/sdks.mjs --binary PATH     takes that program
 //   node scripts/sdks.mjs --sshd PATH       takes that `demo-sshd`
 
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { survivors, tree } from '../npm/processes.mjs';
@@ -17,6 +16,7 @@ import { Daemon, privateEnv, startDemoSshd } from './lib/daemon.mjs';
 import { installed, installedPython, newNode } from './lib/installed.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { Stop, fail, root, seconds } from './lib/repository.mjs';
+import { scratchFolder } from './lib/scratch.mjs';
 import { Inspector } from './sdks/inspector.mjs';
 import { Scene } from './sdks/scene.mjs';
 
@@ -33,20 +33,8 @@ const PYTHON = 'mcp==2.3.0';
 const PATIENCE_MS = 5_000;
 
 const start = Date.now();
-const scratch = realpathSync(mkdtempSync(join(tmpdir(), `${NAME}-sdks-`)));
+const scratch = scratchFolder('sdks');
 const failed = [];
-
-process.on('exit', () => {
-  for (const { pid } of tree(process.pid).slice(1)) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {} // It has ended meanwhile.
-  }
-  rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
-});
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.on(signal, () => process.exit(128 + constants.signals[signal]));
-}
 
 try {
   const { values } = parseArgs({ options: { binary: { type: 'string' }, sshd: { type: 'string' } } });

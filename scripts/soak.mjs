@@ -5,8 +5,7 @@
 //   node scripts/soak.mjs                  builds the release program first
 //   node scripts/soak.mjs --binary PATH    takes that program
 
-import { mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { tree } from '../npm/processes.mjs';
@@ -14,6 +13,7 @@ import { build, needCargo } from './lib/cargo.mjs';
 import { Daemon, privateEnv } from './lib/daemon.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { Stop, fail, seconds } from './lib/repository.mjs';
+import { scratchFolder } from './lib/scratch.mjs';
 import { Legacy, Sessionful, Stateless } from './soak/clients.mjs';
 import { startSshd } from './soak/sshd.mjs';
 
@@ -40,19 +40,7 @@ const GROWTH_MB = 4;
 const PATIENCE_MS = 20 * 60_000;
 
 const start = Date.now();
-const scratch = realpathSync(mkdtempSync(join(tmpdir(), `${NAME}-soak-`)));
-
-process.on('exit', () => {
-  for (const { pid } of tree(process.pid).slice(1)) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch {} // It has ended meanwhile.
-  }
-  rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
-});
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.on(signal, () => process.exit(128 + constants.signals[signal]));
-}
+const scratch = scratchFolder('soak');
 
 try {
   const { values } = parseArgs({ options: { binary: { type: 'string' } } });
