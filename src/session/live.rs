@@ -24,7 +24,7 @@ use crate::{
     openssh::destination::Destination,
     ssh::{
         ask::{Person, askpass::Askpass},
-        authenticate::{Credentials, Typed},
+        authenticate::Credentials,
         connection::Peer,
         error::SshError,
         output::OutputFolder,
@@ -59,9 +59,8 @@ pub struct LiveSession {
     /// What is saved of it.
     pub saved: SavedSession,
     target: Target,
-    credentials: Credentials,
-    /// What a person has typed for its connections; held for an assignment only.
-    typed: Mutex<Vec<Typed>>,
+    /// What was given, and what a person has typed for its connections since; held for look-ups and assignments only.
+    credentials: Mutex<Credentials>,
     limit: Duration,
     surroundings: Surroundings,
     /// Cancelled by `ssh_disconnect`: ends running commands.
@@ -127,8 +126,7 @@ impl LiveSession {
         Ok(Self {
             saved,
             target,
-            credentials,
-            typed: Mutex::default(),
+            credentials: Mutex::new(credentials),
             limit: secrets.limit.unwrap_or(CONNECT_LIMIT),
             closing: Mutex::new(surroundings.ending.child_token()),
             surroundings,
@@ -142,14 +140,12 @@ impl LiveSession {
     /// Whether a request to connect means this very session.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let secrets_known = |other: &Credentials| {
-            let ours = &self.credentials;
-            (other.password.is_none() || other.password == ours.password)
-                && (other.passphrase.is_none() || other.passphrase == ours.passphrase)
-        };
+        let theirs = lock(&other.credentials).clone();
+        let ours = lock(&self.credentials);
         self.target == other.target
-            && self.credentials.key_path == other.credentials.key_path
-            && secrets_known(&other.credentials)
+            && ours.key_path == theirs.key_path
+            && (theirs.password.is_none() || theirs.password == ours.password)
+            && (theirs.passphrase.is_none() || theirs.passphrase == ours.passphrase)
     }
 
     /// Whether the log-in that worked took a password.
@@ -182,7 +178,6 @@ impl LiveSession {
     /// As [`connection`](Self::connection).
     pub async fn connection_within(&self, limit: Duration, caller: &Caller) -> Result<Arc<Pool>, SessionError> {
         let asked = Instant::now();
-        let person = caller.person.clone().or_askpass(self.surroundings.askpass.clone());
         let closing = self.open();
         let mut slot = tokio::select! {
             slot = self.connection.lock() => slot,
@@ -193,7 +188,9 @@ impl LiveSession {
         let situation = Situation {
             alive: alive.is_some(),
             needs_password: self.saved.password_auth || self.used_password(),
-            has_password: self.credentials().have_password() || person.knows_secrets(),
+            has_password: lock(&self.credentials).have_password()
+                || caller.person.knows_secrets()
+                || self.surroundings.askpass.is_some(),
             ending: self.surroundings.ending.is_cancelled(),
         };
         match (decide(situation), alive) {
@@ -207,7 +204,7 @@ impl LiveSession {
                     return Err(self.ssh(Arc::clone(error)));
                 }
                 let opened = tokio::select! {
-                    opened = self.dial(limit, &person) => opened,
+                    opened = self.dial(limit, &caller.person) => opened,
                     () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
                     () = closing.cancelled() => return Err(SessionError::Cancelled),
                 };
@@ -221,11 +218,13 @@ impl LiveSession {
     }
 
     async fn dial(&self, limit: Duration, person: &Person) -> Result<Arc<Pool>, Arc<SshError>> {
-        let opened = Pool::open(&self.target, &self.credentials(), person, limit).await;
+        let person = person.clone().or_askpass(self.surroundings.askpass.clone());
+        let credentials = lock(&self.credentials).clone();
+        let opened = Pool::open(&self.target, &credentials, &person, limit).await;
         let mut last = lock(&self.last);
         match opened {
             Ok(connection) => {
-                lock(&self.typed).clone_from(&connection.first().typed);
+                lock(&self.credentials).typed.clone_from(&connection.first().typed);
                 let peer = connection.peer().clone();
                 tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
                 *last = LastSeen { peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
@@ -299,11 +298,6 @@ impl LiveSession {
     pub fn notices(&self) -> Vec<String> {
         let last = lock(&self.last);
         last.peer.as_ref().map(|peer| peer.notices.clone()).unwrap_or_default()
-    }
-
-    /// What was given, and what was typed since.
-    fn credentials(&self) -> Credentials {
-        Credentials { typed: lock(&self.typed).clone(), ..self.credentials.clone() }
     }
 
     fn name(&self) -> &str {
