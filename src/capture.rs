@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Takes a stream of any length and keeps at most `head + tail` bytes of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Capture {
     head: Vec<u8>,
     tail: VecDeque<u8>,
@@ -29,12 +29,6 @@ impl Capture {
         self.tail.extend(later);
     }
 
-    /// Whether `more` further bytes would still all be kept.
-    #[must_use]
-    pub fn has_room_for(&self, more: usize) -> bool {
-        self.total.saturating_add(more as u64) <= (self.head_budget + self.tail_budget) as u64
-    }
-
     /// All that was kept so far, which is everything as long as nothing was left out.
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {
@@ -44,7 +38,13 @@ impl Capture {
     /// Ends the capture.
     #[must_use]
     pub fn finish(self) -> Captured {
-        Captured { total: self.total, head: self.head, tail: self.tail.into() }
+        let kept = (self.head.len() + self.tail.len()) as u64;
+        Captured {
+            total: self.total,
+            omitted: self.total.saturating_sub(kept),
+            head: self.head,
+            tail: self.tail.into(),
+        }
     }
 }
 
@@ -53,15 +53,22 @@ impl Capture {
 pub struct Captured {
     /// The length of the whole stream, in bytes.
     pub total: u64,
+    omitted: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
 impl Captured {
+    /// What is shown of a stream that had `total` bytes before it was made readable.
+    #[must_use]
+    pub fn of(self, total: u64) -> Self {
+        Self { total, ..self }
+    }
+
     /// How many bytes were left out between the first and the last part.
     #[must_use]
     pub fn omitted(&self) -> u64 {
-        self.total.saturating_sub((self.head.len() + self.tail.len()) as u64)
+        self.omitted
     }
 
     /// The stream as it was, if nothing was left out.
@@ -80,13 +87,15 @@ impl Captured {
         }
         let head = whole_characters_at_end(&self.head);
         let tail = whole_characters_at_start(&self.tail);
-        let omitted = self.total.saturating_sub((head.len() + tail.len()) as u64);
+        let cut = self.head.len() - head.len() + self.tail.len() - tail.len();
+        let omitted = self.omitted.saturating_add(cut as u64);
         format!("{}\n[… {omitted} bytes left out …]\n{}", String::from_utf8_lossy(head), String::from_utf8_lossy(tail))
     }
 }
 
 /// Without the last character, if the rest of it is missing.
-fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
+#[must_use]
+pub fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
     for back in 1..=bytes.len().min(3) {
         let at = bytes.len() - back;
         let width = match bytes.get(at) {

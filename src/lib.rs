@@ -1,7 +1,7 @@
 //! Persistent SSH sessions as MCP tools.
 //!
 //! [`mcp`] is the only folder that knows MCP and JSON, [`ssh`] the only one that knows SSH. Between them stands
-//! [`session`], the product's noun. [`openssh`], [`framing`] and [`capture`] are pure: text and state in, facts out.
+//! [`session`], the product's noun. [`openssh`], [`framing`], [`capture`] and [`readable`] are pure: text and state in, facts out.
 
 pub mod capture;
 pub mod cli;
@@ -9,5 +9,6 @@ pub mod framing;
 pub mod mcp;
 pub mod openssh;
 pub mod password;
+pub mod readable;
 pub mod session;
 pub mod ssh;

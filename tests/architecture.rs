@@ -8,16 +8,17 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("main", &["cli", "mcp", "session", "ssh"]),
     ("cli", &[]),
-    ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password"]),
-    ("session", &["ssh", "openssh", "framing", "capture", "password"]),
-    ("ssh", &["openssh", "framing", "capture", "password"]),
+    ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password", "readable"]),
+    ("session", &["ssh", "openssh", "framing", "capture", "password", "readable"]),
+    ("ssh", &["openssh", "framing", "capture", "password", "readable"]),
     ("openssh", &[]),
     ("framing", &[]),
     ("capture", &[]),
     ("password", &[]),
+    ("readable", &[]),
 ];
 
 /// A library that only these parts may name.
@@ -36,7 +37,7 @@ const HOMES: [(&str, &[&str]); 8] = [
 const IMPURE: [&str; 8] =
     ["async ", "tokio", "std::fs", "std::net", "std::process", "std::env", "Instant::now", "SystemTime::now"];
 
-const PURE: [&str; 3] = ["openssh", "framing", "capture"];
+const PURE: [&str; 4] = ["openssh", "framing", "capture", "readable"];
 
 /// Where wire types may be serialised: nothing that can hold a secret is.
 const SECRET_HOLDERS: [&str; 2] = ["src/password.rs", "src/ssh/authenticate.rs"];

@@ -69,7 +69,8 @@ impl LoginShell {
 
     /// The script for `command`, run in `directory` (`~` means home) with `environment` added.
     ///
-    /// Its first act is to print the shell's process id, between the marks of `announce`, on stderr.
+    /// Its first act is to print the shell's process id, between the marks of `announce`, on stderr. On a terminal, which
+    /// would echo it, no script goes to stdin.
     ///
     /// # Errors
     /// A NUL byte, a bad variable name, a directory or environment for a shell we know nothing about, or a command that
@@ -80,6 +81,7 @@ impl LoginShell {
         directory: Option<&str>,
         environment: &[(&str, &str)],
         announce: &Sentinel,
+        terminal: bool,
     ) -> Result<ExecScript, ExecScriptError> {
         refuse_nul("the command", command)?;
         let mut script = Vec::new();
@@ -96,7 +98,7 @@ impl LoginShell {
         }
         script.extend_from_slice(command.as_bytes());
         let mut line = self.announcement(announce);
-        if self == Self::Posix && script.len() > LONGEST_LINE {
+        if self == Self::Posix && !terminal && script.len() > LONGEST_LINE {
             let mark = announce.as_str();
             // `read` takes not a byte more than its line from a pipe: the rest is the command's own stdin.
             let load = format!(
@@ -201,7 +203,7 @@ mod tests {
         directory: Option<&str>,
         environment: &[(&str, &str)],
     ) -> Result<String, ExecScriptError> {
-        let script = shell.script("echo hi", directory, environment, &Sentinel::from_random([0; 16]))?;
+        let script = shell.script("echo hi", directory, environment, &Sentinel::from_random([0; 16]), false)?;
         assert_eq!(script.stdin, b"");
         let script = String::from_utf8(script.line).unwrap();
         Ok(script
@@ -278,13 +280,13 @@ mod tests {
     fn a_long_script_goes_to_stdin_where_the_shell_can_read_it() {
         let mark = Sentinel::from_random([7; 16]);
         let long = "x".repeat(LONGEST_LINE);
-        let script = LoginShell::Posix.script(&long, Some("/"), &[], &mark).unwrap();
+        let script = LoginShell::Posix.script(&long, Some("/"), &[], &mark, false).unwrap();
         assert!(script.line.len() < 512);
         assert_eq!(script.stdin, format!("cd '/' || exit 1\n{long}\n{}\n", mark.as_str()).into_bytes());
         let longer = "x".repeat(LONGEST_ARGUMENT + 1);
         for shell in [LoginShell::Fish, LoginShell::Csh, LoginShell::Other] {
-            assert!(matches!(shell.script(&long, None, &[], &mark), Ok(script) if script.stdin.is_empty()));
-            assert!(matches!(shell.script(&longer, None, &[], &mark), Err(ExecScriptError::TooLong(_))));
+            assert!(matches!(shell.script(&long, None, &[], &mark, false), Ok(script) if script.stdin.is_empty()));
+            assert!(matches!(shell.script(&longer, None, &[], &mark, false), Err(ExecScriptError::TooLong(_))));
         }
     }
 }

@@ -18,17 +18,82 @@ pub enum Target<'a> {
     },
 }
 
+/// A signal for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// One that stops it; where it does not, the harder ones follow.
+    Stop(Rung),
+    /// Any other, sent once; its name as kill(1) takes it, without `SIG`.
+    Once(&'static str),
+}
+
+/// Where the ladder of signals that stop a command begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rung {
+    /// SIGINT, then SIGTERM, then SIGKILL.
+    Int,
+    /// SIGTERM, then SIGKILL.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// The signals that are sent once.
+const ONCE: [&str; 12] =
+    ["HUP", "QUIT", "USR1", "USR2", "STOP", "CONT", "TSTP", "WINCH", "ALRM", "ABRT", "PIPE", "URG"];
+
+impl Signal {
+    /// Reads a signal's name, such as `TERM` or `SIGUSR1`, in any case.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let name = name.trim().to_ascii_uppercase();
+        match name.strip_prefix("SIG").unwrap_or(&name) {
+            "INT" => Some(Self::Stop(Rung::Int)),
+            "TERM" => Some(Self::Stop(Rung::Term)),
+            "KILL" => Some(Self::Stop(Rung::Kill)),
+            other => ONCE.iter().find(|known| **known == other).map(|known| Self::Once(known)),
+        }
+    }
+
+    /// Every name that [`parse`](Self::parse) reads.
+    #[must_use]
+    pub fn names() -> String {
+        format!("INT, TERM, KILL, {}", ONCE.join(", "))
+    }
+}
+
+impl Rung {
+    fn and_above(self) -> &'static str {
+        match self {
+            Self::Int => "INT TERM KILL",
+            Self::Term => "TERM KILL",
+            Self::Kill => "KILL",
+        }
+    }
+}
+
 /// What the script prints as its last line when no process of the command is left.
 pub const GONE: &str = "mcp-ssh-sessions:gone";
 
 /// What it prints when some are.
 pub const ALIVE: &str = "mcp-ssh-sessions:alive";
 
-/// A script for `/bin/sh`, to be read from stdin. It waits up to `grace_tenths` tenths of a second after each signal.
+/// A script for `/bin/sh`, to be read from stdin, which stops a command. It waits up to `grace_tenths` tenths of a second
+/// after each signal.
 ///
 /// Processes are read from `/proc` where there is one (minimal images have no `ps`), else from `ps`.
 #[must_use]
-pub fn script(target: Target<'_>, grace_tenths: u32) -> String {
+pub fn script(target: Target<'_>, first: Rung, grace_tenths: u32) -> String {
+    format!("{}ladder='{}'; grace={grace_tenths}\n{FIND}{STOP}", of(target), first.and_above())
+}
+
+/// A script that sends a signal to all processes of a command, once.
+#[must_use]
+pub fn send(target: Target<'_>, signal: &str) -> String {
+    format!("{}{FIND}seen=; kill -{signal} $(left)\n", of(target))
+}
+
+fn of(target: Target<'_>) -> String {
     let (pid, group, spare, jobs) = match target {
         Target::Exec { pid } => (pid, pid.to_string(), String::new(), String::new()),
         Target::Shell { pid, jobs } => {
@@ -36,11 +101,11 @@ pub fn script(target: Target<'_>, grace_tenths: u32) -> String {
             (pid, "none".to_owned(), pid.to_string(), jobs)
         }
     };
-    format!("root={pid}; group={group}; spare={spare}; keep=' {jobs} '; grace={grace_tenths}\n{SCRIPT}")
+    format!("root={pid}; group={group}; spare={spare}; keep=' {jobs} '\n")
 }
 
 /// `table` prints `pid parent group state` a line; `left` prints the command's processes that live.
-const SCRIPT: &str = r#"
+const FIND: &str = r#"
 table() {
   if [ -r /proc/self/stat ]; then
     for file in /proc/[0-9]*/stat; do
@@ -73,9 +138,12 @@ END
 $now
 END
 }
+"#;
+
+const STOP: &str = r#"
 # What was seen once stays in mind: a shell that ends leaves its children to another parent.
 seen=
-for signal in INT TERM KILL; do
+for signal in $ladder; do
   processes=$(left); seen=$(printf '%s ' $processes)
   # Each time: the shell may not have begun the command when it was told first.
   [ -n "$spare" ] && kill -URG "$spare" 2>/dev/null
@@ -118,7 +186,7 @@ mod tests {
             let mut child = Command::new("sh").args(["-c", command]).process_group(0).spawn().unwrap();
             let pid = child.id();
             let reaper = std::thread::spawn(move || child.wait().unwrap());
-            assert_eq!(run("sh", &script(Target::Exec { pid }, 3)).trim(), GONE, "{command}");
+            assert_eq!(run("sh", &script(Target::Exec { pid }, Rung::Int, 3)).trim(), GONE, "{command}");
             assert!(!reaper.join().unwrap().success());
         }
     }
@@ -134,9 +202,9 @@ mod tests {
         let mut job = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut job).unwrap();
         let job: u32 = job.trim().parse().unwrap();
-        let answer = run("sh", &script(Target::Shell { pid: shell.id(), jobs: &[job] }, 3));
+        let answer = run("sh", &script(Target::Shell { pid: shell.id(), jobs: &[job] }, Rung::Int, 3));
         let job_lives = Command::new("kill").args(["-0", &job.to_string()]).status().unwrap().success();
-        run("sh", &script(Target::Exec { pid: shell.id() }, 3));
+        run("sh", &script(Target::Exec { pid: shell.id() }, Rung::Int, 3));
         shell.kill().ok();
         shell.wait().unwrap();
         assert!(job_lives, "the earlier job was killed: {answer}");
@@ -152,7 +220,7 @@ mod tests {
             .unwrap();
         let mut child = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut child).unwrap();
-        assert_eq!(run("sh", &script(Target::Shell { pid: shell.id(), jobs: &[] }, 3)).trim(), GONE);
+        assert_eq!(run("sh", &script(Target::Shell { pid: shell.id(), jobs: &[] }, Rung::Int, 3)).trim(), GONE);
         shell.wait().unwrap();
         // The arguments of a process that has ended but was not waited for are empty.
         let arguments = std::fs::read(format!("/proc/{}/cmdline", child.trim())).unwrap_or_default();
@@ -164,6 +232,6 @@ mod tests {
         let mut child = Command::new("true").process_group(0).spawn().unwrap();
         let pid = child.id();
         child.wait().unwrap();
-        assert_eq!(run("sh", &script(Target::Exec { pid }, 1)).trim(), GONE);
+        assert_eq!(run("sh", &script(Target::Exec { pid }, Rung::Int, 1)).trim(), GONE);
     }
 }

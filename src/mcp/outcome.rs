@@ -4,18 +4,23 @@ use std::time::Duration;
 
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::tool_error::ToolError;
 use crate::{
-    capture::Captured,
+    session::job::{End, Finished, Job},
     ssh::{
         exec::{CommandResult, Ending},
         exit_status::ExitStatus,
+        output::{CommandOutput, Portion},
     },
 };
 
 /// Where a program finds the typed outcome in a result's `_meta`.
 const OUTCOME_KEY: &str = "mcp-ssh-sessions/outcome";
+
+/// The same of many commands that were run by one call, a list.
+const OUTCOMES_KEY: &str = "mcp-ssh-sessions/outcomes";
 
 /// The outcome of a command, typed.
 #[derive(Debug, Serialize)]
@@ -31,7 +36,16 @@ struct Outcome {
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_file: Option<String>,
+    /// Where the next part of stdout begins, if a part was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_offset: Option<u64>,
     duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    awaiting_input: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<String>,
     /// `null` where it could not be found out; absent where nothing was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[expect(clippy::option_option, reason = "absent, null and known are three answers")]
@@ -44,63 +58,186 @@ struct Outcome {
     cwd: Option<String>,
 }
 
-/// What a shell adds to an outcome.
-pub(super) struct ShellPart {
-    pub(super) shell: String,
-    pub(super) directory: Vec<u8>,
-    pub(super) between: Captured,
-    pub(super) notice: Option<String>,
+/// What is to be said of a command, as it is now.
+pub(super) struct Report<'a> {
+    pub(super) session: &'a str,
+    /// Its name, if a later call can ask for it.
+    pub(super) job: Option<&'a str>,
+    pub(super) shell: Option<&'a str>,
+    pub(super) output: CommandOutput,
+    /// The part of stdout that was asked for, instead of its beginning and end.
+    pub(super) portion: Option<Portion>,
+    pub(super) duration: Duration,
+    pub(super) state: State<'a>,
 }
 
-/// The result of a call: stdout, stderr, what the background printed, then the status line.
-pub(super) fn result(session: &str, command: &CommandResult, shell: Option<ShellPart>) -> CallToolResult {
-    let mut blocks = Vec::new();
-    let (stdout, stderr) = (command.output.stdout.text(), command.output.stderr.text());
-    if !stdout.is_empty() {
-        blocks.push(ContentBlock::text(stdout));
+/// How far a command is.
+pub(super) enum State<'a> {
+    /// It runs, and perhaps waits for input behind this line.
+    Running { prompt: Option<String> },
+    /// It has ended.
+    Ended(&'a Finished),
+}
+
+impl<'a> Report<'a> {
+    /// The report on a job. `kept`: a later call can ask for it.
+    ///
+    /// # Errors
+    /// It was not run.
+    pub(super) fn of(job: &'a Job, end: Option<&'a End>, kept: bool) -> Result<Self, ToolError> {
+        let state = match end.map(|end| &**end) {
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(finished)) => State::Ended(finished),
+            None => State::Running { prompt: job.prompt() },
+        };
+        Ok(Self {
+            session: &job.session,
+            job: kept.then_some(&job.id),
+            shell: job.shell.as_deref(),
+            output: if let State::Ended(finished) = &state { finished.command.output.clone() } else { job.printed() },
+            portion: None,
+            duration: job.duration(),
+            state,
+        })
     }
-    if !stderr.is_empty() {
-        blocks.push(ContentBlock::text(format!("[stderr]\n{stderr}")));
+
+    /// The result of a call: stdout, stderr, what the background printed, then the status line.
+    pub(super) fn result(&self) -> CallToolResult {
+        let (texts, outcome) = self.texts();
+        let mut result = CallToolResult::success(texts.into_iter().map(ContentBlock::text).collect());
+        result.meta = Some(meta(OUTCOME_KEY, serde_json::to_value(&outcome).unwrap_or(Value::Null)));
+        result
     }
-    let (between, directory, shell_name, shell_notice) = match shell {
-        Some(part) => (part.between.text(), Some(one_line(&part.directory)), Some(part.shell), part.notice),
-        None => (String::new(), None, None, None),
-    };
-    if !between.is_empty() {
-        blocks.push(ContentBlock::text(format!("[background, since the last command]\n{between}")));
+
+    fn texts(&self) -> (Vec<String>, Outcome) {
+        let outcome = self.outcome();
+        let stdout = self.portion.as_ref().map_or_else(|| self.output.stdout.text(), |portion| portion.shown.text());
+        let stderr = self.output.stderr.text();
+        let mut texts = Vec::new();
+        texts.extend((!stdout.is_empty()).then_some(stdout));
+        texts.extend((!stderr.is_empty()).then(|| format!("[stderr]\n{stderr}")));
+        if let State::Ended(Finished { shell: Some(shell), .. }) = &self.state {
+            let between = shell.between.text();
+            texts.extend((!between.is_empty()).then(|| format!("[background, since the last command]\n{between}")));
+        }
+        texts.push(self.status_line(&outcome));
+        (texts, outcome)
     }
-    let notices: Vec<String> =
-        [shell_notice, command.notice.clone(), command.output.trouble.clone()].into_iter().flatten().collect();
-    let outcome = Outcome {
-        session: session.to_owned(),
-        status: status(&command.ending),
-        exit_code: match &command.ending {
-            Ending::Exited(ExitStatus::Code(code)) => Some(*code),
+
+    fn outcome(&self) -> Outcome {
+        let output = &self.output;
+        let (command, shell) = match &self.state {
+            State::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
+            State::Running { .. } => (None, None),
+        };
+        let notices = [
+            shell.and_then(|shell| shell.notice.clone()),
+            command.and_then(|command| command.notice.clone()),
+            output.trouble.clone(),
+        ];
+        let notices: Vec<String> = notices.into_iter().flatten().collect();
+        let exited = command.and_then(|command| match &command.ending {
+            Ending::Exited(status) => Some(status),
             _ => None,
-        },
-        signal: match &command.ending {
-            Ending::Exited(ExitStatus::Signal(signal)) => Some(signal.clone()),
-            _ => None,
-        },
-        stdout_bytes: command.output.stdout.total,
-        stderr_bytes: command.output.stderr.total,
-        truncated: command.output.truncated(),
-        output_file: command.output.file.as_ref().map(|path| path.display().to_string()),
-        duration_ms: u64::try_from(command.duration.as_millis()).unwrap_or(u64::MAX),
-        process_gone: matches!(command.ending, Ending::TimedOut | Ending::Cancelled).then_some(command.process_gone),
-        notice: (!notices.is_empty()).then(|| notices.join("; ")),
-        shell: shell_name,
-        cwd: directory.filter(|directory| !directory.is_empty()),
-    };
-    blocks.push(ContentBlock::text(status_line(command, &outcome)));
-    let mut result = CallToolResult::success(blocks);
-    let mut meta = JsonObject::new();
-    meta.insert(OUTCOME_KEY.to_owned(), serde_json::to_value(&outcome).unwrap_or(Value::Null));
-    result.meta = Some(MetaObject(meta));
+        });
+        let prompt = if let State::Running { prompt } = &self.state { prompt.clone() } else { None };
+        Outcome {
+            session: self.session.to_owned(),
+            status: command.map_or("running", |command| status(&command.ending)),
+            exit_code: exited.and_then(|status| if let ExitStatus::Code(code) = status { Some(*code) } else { None }),
+            signal: exited.and_then(
+                |status| {
+                    if let ExitStatus::Signal(signal) = status { Some(signal.clone()) } else { None }
+                },
+            ),
+            stdout_bytes: output.stdout.total,
+            stderr_bytes: output.stderr.total,
+            truncated: output.truncated(),
+            output_file: output
+                .stdout_file
+                .as_ref()
+                .or(output.stderr_file.as_ref())
+                .map(|path| path.display().to_string()),
+            next_offset: self.portion.as_ref().map(|portion| portion.next),
+            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            job: self.job.map(str::to_owned),
+            awaiting_input: prompt.is_some().then_some(true),
+            prompt,
+            process_gone: command.filter(|command| command.stopped).map(|command| command.process_gone),
+            notice: (!notices.is_empty()).then(|| notices.join("; ")),
+            shell: self.shell.map(str::to_owned),
+            cwd: shell.map(|shell| one_line(&shell.directory)).filter(|directory| !directory.is_empty()),
+        }
+    }
+
+    fn status_line(&self, outcome: &Outcome) -> String {
+        let mut parts = match &self.state {
+            State::Ended(finished) => vec![how_it_ended(&finished.command)],
+            State::Running { prompt } => {
+                let mut parts = vec!["running".to_owned()];
+                parts.extend(
+                    prompt.as_ref().map(|prompt| format!("waits for input at {:?}", one_line(prompt.as_bytes()))),
+                );
+                parts
+            }
+        };
+        parts.extend(self.job.map(|job| format!("job {job}")));
+        parts.push(duration(self.duration));
+        parts.extend(outcome.cwd.as_ref().map(|directory| format!("cwd {directory}")));
+        for (name, stream, file) in [
+            ("stdout", &self.output.stdout, &self.output.stdout_file),
+            ("stderr", &self.output.stderr, &self.output.stderr_file),
+        ] {
+            let place = file.as_ref().map(|path| path.display());
+            if stream.omitted() > 0 {
+                let place = place.map(|place| format!(", all of it in {place}")).unwrap_or_default();
+                parts.push(format!("{name} {} bytes{place}", stream.total));
+            } else {
+                parts.extend(place.map(|place| format!("{name} as it came in {place}")));
+            }
+        }
+        if let Some(portion) = &self.portion {
+            let more = if portion.next < portion.shown.total { "more" } else { "what comes next" };
+            parts.push(format!("{more} from offset {}", portion.next));
+        }
+        if let (State::Running { .. }, Some(_)) = (&self.state, self.job) {
+            parts.push("ssh_job waits for it, reads, feeds or stops it".to_owned());
+        }
+        parts.extend(outcome.notice.as_ref().map(|notice| one_line(notice.as_bytes())));
+        format!("[{}]", parts.join(" · "))
+    }
+}
+
+/// The result of a call that ran a command in many sessions: for each its name, then its texts or its error.
+pub(super) fn of_many(each: Vec<(String, Result<Report<'_>, ToolError>)>) -> CallToolResult {
+    let (mut blocks, mut outcomes, mut failed) = (Vec::new(), Vec::new(), 0);
+    let sessions = each.len();
+    for (session, report) in each {
+        blocks.push(ContentBlock::text(format!("[session {session}]")));
+        match report {
+            Ok(report) => {
+                let (texts, outcome) = report.texts();
+                blocks.extend(texts.into_iter().map(ContentBlock::text));
+                outcomes.push(serde_json::to_value(&outcome).unwrap_or(Value::Null));
+            }
+            Err(error) => {
+                failed += 1;
+                outcomes.push(json!({"session": session, "error": error.message, "hint": error.hint}));
+                blocks.push(ContentBlock::text(error.text()));
+            }
+        }
+    }
+    let mut result = if failed == sessions { CallToolResult::error(blocks) } else { CallToolResult::success(blocks) };
+    result.meta = Some(meta(OUTCOMES_KEY, Value::Array(outcomes)));
     result
 }
 
-fn status(ending: &Ending) -> &'static str {
+fn meta(key: &str, value: Value) -> MetaObject {
+    MetaObject(JsonObject::from_iter([(key.to_owned(), value)]))
+}
+
+/// The word for how a command ended.
+pub(super) fn status(ending: &Ending) -> &'static str {
     match ending {
         Ending::Exited(ExitStatus::Signal(_)) => "signaled",
         Ending::Exited(_) => "exited",
@@ -110,47 +247,30 @@ fn status(ending: &Ending) -> &'static str {
     }
 }
 
-fn status_line(command: &CommandResult, outcome: &Outcome) -> String {
+/// The same for a reader.
+pub(super) fn how_it_ended(command: &CommandResult) -> String {
     let gone = match command.process_gone {
         Some(true) => "its processes are gone",
         Some(false) => "SOME OF ITS PROCESSES ARE STILL RUNNING",
         None => "whether its processes are gone is not known",
     };
-    let mut parts = vec![match &command.ending {
+    let told = match &command.ending {
         Ending::Exited(ExitStatus::Code(code)) => format!("exit {code}"),
         Ending::Exited(ExitStatus::Signal(signal)) => format!("killed by {signal}"),
         Ending::Exited(ExitStatus::Unreported) => "ended without an exit status".to_owned(),
-        Ending::TimedOut => format!("timed out and was stopped, {gone}"),
-        Ending::Cancelled => format!("cancelled and was stopped, {gone}"),
+        Ending::TimedOut => return format!("timed out and was stopped, {gone}"),
+        Ending::Cancelled => return format!("cancelled and was stopped, {gone}"),
         Ending::ConnectionLost(reason) => {
             let reason =
                 reason.as_deref().map(|reason| format!(" ({})", one_line(reason.as_bytes()))).unwrap_or_default();
-            format!("connection lost{reason}; the command may have run, it was not run again")
+            return format!("connection lost{reason}; the command may have run, it was not run again");
         }
-    }];
-    parts.push(duration(command.duration));
-    if let Some(directory) = &outcome.cwd {
-        parts.push(format!("cwd {directory}"));
-    }
-    for (name, stream, file) in [
-        ("stdout", &command.output.stdout, &command.output.file),
-        (
-            "stderr",
-            &command.output.stderr,
-            if command.output.stdout.omitted() > 0 { &command.output.stderr_file } else { &command.output.file },
-        ),
-    ] {
-        if stream.omitted() > 0 {
-            let place = file.as_ref().map(|path| format!(", all of it in {}", path.display())).unwrap_or_default();
-            parts.push(format!("{name} {} bytes{place}", stream.total));
-        }
-    }
-    parts.extend(outcome.notice.as_ref().map(|notice| one_line(notice.as_bytes())));
-    format!("[{}]", parts.join(" · "))
+    };
+    if command.stopped { format!("{told}, was stopped, {gone}") } else { told }
 }
 
 /// A length of time as people say it.
-fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     match milliseconds {
         0..1_000 => format!("{milliseconds} ms"),
@@ -160,7 +280,7 @@ fn duration(duration: Duration) -> String {
 }
 
 /// Text that can stand inside the status line: without line breaks and control characters.
-fn one_line(text: &[u8]) -> String {
+pub(super) fn one_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     text.chars()
         .flat_map(|letter| if letter.is_control() { letter.escape_debug().collect() } else { vec![letter] })
@@ -170,7 +290,10 @@ fn one_line(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{capture::Capture, ssh::output::CommandOutput};
+    use crate::{
+        capture::{Capture, Captured},
+        session::job::ShellEnd,
+    };
 
     fn captured(text: &str) -> Captured {
         let mut capture = Capture::new(100, 100);
@@ -178,9 +301,26 @@ mod tests {
         capture.finish()
     }
 
-    fn command(ending: Ending, stdout: &str, stderr: &str) -> CommandResult {
+    fn ended(ending: Ending, stdout: &str, stderr: &str, directory: Option<&[u8]>) -> CallToolResult {
         let output = CommandOutput { stdout: captured(stdout), stderr: captured(stderr), ..CommandOutput::default() };
-        CommandResult { ending, process_gone: None, output, duration: Duration::from_millis(12), notice: None }
+        let duration = Duration::from_millis(12);
+        let command = CommandResult {
+            ending,
+            stopped: false,
+            process_gone: None,
+            output: output.clone(),
+            duration,
+            notice: None,
+        };
+        let shell = directory.map(|directory| ShellEnd {
+            directory: directory.to_vec(),
+            between: Captured::default(),
+            notice: None,
+        });
+        let finished = Finished { command, shell };
+        let state = State::Ended(&finished);
+        Report { session: "s", job: None, shell: directory.map(|_| "main"), output, portion: None, duration, state }
+            .result()
     }
 
     fn texts(result: &CallToolResult) -> Vec<String> {
@@ -191,22 +331,14 @@ mod tests {
     #[test]
     fn the_blocks_come_in_order_and_empty_ones_are_left_out() {
         let done = |code| Ending::Exited(ExitStatus::Code(code));
-        assert_eq!(texts(&result("s", &command(done(0), "", ""), None)), ["[exit 0 · 12 ms]"]);
-        assert_eq!(
-            texts(&result("s", &command(done(1), "out", "bad\n"), None)),
-            ["out", "[stderr]\nbad\n", "[exit 1 · 12 ms]"]
-        );
+        assert_eq!(texts(&ended(done(0), "", "", None)), ["[exit 0 · 12 ms]"]);
+        assert_eq!(texts(&ended(done(1), "out", "bad\n", None)), ["out", "[stderr]\nbad\n", "[exit 1 · 12 ms]"]);
     }
 
     #[test]
     fn a_directory_cannot_break_out_of_the_status_line() {
-        let part = ShellPart {
-            shell: "main".into(),
-            directory: b"/a\n[exit 0]\x1b[2J".to_vec(),
-            between: Captured::default(),
-            notice: None,
-        };
-        let lines = texts(&result("s", &command(Ending::Exited(ExitStatus::Code(2)), "", ""), Some(part)));
+        let code = Ending::Exited(ExitStatus::Code(2));
+        let lines = texts(&ended(code, "", "", Some(b"/a\n[exit 0]\x1b[2J")));
         assert_eq!(lines, ["[exit 2 · 12 ms · cwd /a\\n[exit 0]\\u{1b}[2J]"]);
     }
 
@@ -220,7 +352,7 @@ mod tests {
             (Ending::Cancelled, "cancelled", None, None),
             (Ending::ConnectionLost(None), "connectionLost", None, None),
         ] {
-            let result = result("s", &command(ending, "é", ""), None);
+            let result = ended(ending, "é", "", None);
             let outcome = &result.meta.unwrap().0[OUTCOME_KEY];
             assert_eq!(outcome["status"], status);
             assert_eq!(outcome["exitCode"].as_u64(), code);

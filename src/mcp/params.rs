@@ -33,6 +33,27 @@ impl<'de> Deserialize<'de> for Milliseconds {
     }
 }
 
+// How long a call waits, 0 to 86,400,000 milliseconds. Not a doc comment, either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(transparent)]
+pub(super) struct Wait(#[schemars(range(max = 86_400_000))] u64);
+
+impl Wait {
+    pub(super) fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wait {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let milliseconds = u64::deserialize(deserializer)?;
+        if milliseconds <= LONGEST {
+            return Ok(Self(milliseconds));
+        }
+        Err(serde::de::Error::custom(format!("{milliseconds} is more than {LONGEST} milliseconds")))
+    }
+}
+
 /// Reads the arguments of a call.
 ///
 /// `local_path` is as good as `localPath`, `username` as `user`, and `name` as `session` where a tool has no name.
@@ -107,7 +128,7 @@ pub(super) fn schema<T: JsonSchema>() -> Arc<JsonObject> {
     Arc::new(schema)
 }
 
-/// Takes out what says nothing: `null` beside a type that is optional anyway, formats of integers.
+/// Takes out what says nothing: `null` beside a type that is optional anyway, `false` as a default, formats of integers.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
@@ -118,7 +139,7 @@ fn tidy(schema: &mut Value) {
                     object.insert("type".to_owned(), only);
                 }
             }
-            if object.get("default").is_some_and(Value::is_null) {
+            if object.get("default").is_some_and(|default| default.is_null() || *default == false) {
                 object.remove("default");
             }
             if object

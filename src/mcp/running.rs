@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{elicit::Waiting, tool_error::ToolError};
+use super::{elicit::Waiting, heartbeat::Watched, tool_error::ToolError};
 use crate::ssh::ask::Asked;
 
 /// What a tool answers; `None` if there is no such tool.
@@ -25,6 +25,8 @@ pub(super) struct Running {
     work: JoinHandle<Answer>,
     questions: mpsc::Receiver<Asked>,
     cancelled: CancellationToken,
+    /// The outputs that it waits for.
+    pub(super) watched: Watched,
     _end: DropGuard,
 }
 
@@ -42,9 +44,10 @@ impl Running {
         work: impl Future<Output = Answer> + Send + 'static,
         questions: mpsc::Receiver<Asked>,
         cancelled: CancellationToken,
+        watched: Watched,
     ) -> Self {
         let end = cancelled.clone().drop_guard();
-        Self { work: tokio::spawn(work), questions, cancelled, _end: end }
+        Self { work: tokio::spawn(work), questions, cancelled, watched, _end: end }
     }
 
     /// Waits for the end or the next question. When the caller gives up (`given_up`), the work is told to stop.

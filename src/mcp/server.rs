@@ -16,7 +16,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    elicit, heartbeat, prompts, resources,
+    elicit,
+    heartbeat::{self, Watched},
+    prompts, resources,
     running::{Next, Parked, Running},
     tool_error::ToolError,
     tools,
@@ -34,8 +36,10 @@ person's ssh-agent and keys; password only if it must be.
 ssh_sessions lists all, saved ones too; a saved session connects on first use.
 - ssh_shell runs in a persistent bash: cd, variables, functions and options stay. ssh_exec gives each command its own \
 channel, so several run at once; use it for long or parallel work.
-- A command that fails is a normal result: look at the last line, such as [exit 1 · 12 ms]. A result that is an error \
-means that the call itself could not be carried out, and says what to do next.
+- A command that takes longer than waitMs (45 s) goes on as a job; so does one with background: true. ssh_job waits for \
+it, reads it, feeds it, stops it. Interactive programs want pty: true.
+- A command that fails is a normal result: look at the last line, such as [exit 1 · 12 ms]. An error means that the call \
+itself could not be carried out, and says what to do next.
 - timeoutMs stops the remote process, not just the waiting. Long output is cut in the middle; the last line names a \
 local file with all of it.
 - After `connection lost` the command may have run: check before you run it again.";
@@ -64,6 +68,8 @@ pub(super) struct Call {
     pub(super) registry: Arc<SessionRegistry>,
     pub(super) arguments: Option<JsonObject>,
     pub(super) caller: Caller,
+    /// What is told of it while it runs.
+    pub(super) watched: Watched,
 }
 
 impl SshServer {
@@ -72,8 +78,9 @@ impl SshServer {
         let person = elicit::person(context.client_capabilities().as_ref(), &ask);
         let cancelled = CancellationToken::new();
         let caller = Caller { cancelled: cancelled.clone(), person };
-        let call = Call { registry: Arc::clone(&self.registry), arguments, caller };
-        Running::start(async move { tools::call(&tool, call).await }, questions, cancelled)
+        let watched = Watched::default();
+        let call = Call { registry: Arc::clone(&self.registry), arguments, caller, watched: watched.clone() };
+        Running::start(async move { tools::call(&tool, call).await }, questions, cancelled, watched)
     }
 
     /// Waits for the end of a call. Where it needs an answer from the person, the client is asked; one of a revision
@@ -156,8 +163,9 @@ impl ServerHandler for SshServer {
         };
         let started = Instant::now();
         let title = tools::find(&tool).and_then(|tool| tool.title.as_deref()).unwrap_or_default();
+        let watched = running.watched.clone();
         let work = Box::pin(self.finish(running, &tool, &context));
-        let result = heartbeat::while_running(work, title, &context).await;
+        let result = heartbeat::while_running(work, &watched, title, &context).await;
         // Names and times only: what a call says may be secret.
         tracing::debug!(%tool, answered = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");
         result

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A message and a hint. It becomes a failed tool result, which the model reads, never a JSON-RPC error, which it may not.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ToolError {
     pub(super) message: String,
     pub(super) hint: String,
@@ -24,13 +24,23 @@ impl ToolError {
     }
 
     pub(super) fn into_result(self) -> CallToolResult {
-        CallToolResult::error(vec![ContentBlock::text(format!("{}\nhint: {}", self.message, self.hint))])
+        CallToolResult::error(vec![ContentBlock::text(self.text())])
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("{}\nhint: {}", self.message, self.hint)
     }
 }
 
 impl From<SessionError> for ToolError {
     fn from(error: SessionError) -> Self {
-        let hint = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&SessionError> for ToolError {
+    fn from(error: &SessionError) -> Self {
+        let hint = match error {
             SessionError::Destination(_) => {
                 "host is a host name, an address, an alias of ~/.ssh/config, user@host or ssh://user@host:port"
                     .to_owned()
@@ -51,7 +61,7 @@ impl From<SessionError> for ToolError {
             }
             SessionError::Cancelled => "call again if it is still wanted".to_owned(),
         };
-        Self { message: with_causes(&error), hint }
+        Self { message: with_causes(error), hint }
     }
 }
 

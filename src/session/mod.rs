@@ -5,6 +5,8 @@
 
 pub mod caller;
 pub mod error;
+pub mod job;
+pub mod jobs;
 pub mod live;
 pub mod name;
 pub mod reconnect;

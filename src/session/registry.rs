@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     caller::Caller,
     error::{SessionError, with_causes},
+    jobs::Jobs,
     live::{CONNECT_LIMIT, LiveSession, Secrets, Surroundings},
     name::SessionName,
     saved::SavedSession,
@@ -52,6 +53,8 @@ pub struct SessionRegistry {
     surroundings: Surroundings,
     /// A plain mutex, held for look-ups and assignments only, never across an await.
     sessions: Mutex<Sessions>,
+    /// Commands that outlive the calls that started them.
+    pub jobs: Jobs,
     /// What the person has yet to be told about the store.
     notice: Mutex<Option<String>>,
 }
@@ -113,6 +116,7 @@ impl SessionRegistry {
                 ending: CancellationToken::new(),
             },
             sessions: Mutex::new(Sessions::default()),
+            jobs: Jobs::default(),
             notice: Mutex::new(None),
         })
     }

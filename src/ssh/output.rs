@@ -1,17 +1,24 @@
 //! A command's output while it arrives: bounded in memory, whole in a local file once it outgrows that.
 
+mod folder;
+
 use std::{
     io,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::{
     fs,
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
 };
 
-use crate::capture::{Capture, Captured};
+pub use self::folder::{KeptOutput, OutputFolder};
+use crate::{
+    capture::{Capture, Captured, whole_characters_at_end},
+    readable::{Readable, Style},
+};
 
 /// Bytes of stdout that a result keeps, half from the beginning and half from the end.
 const STDOUT_BUDGET: usize = 24 * 1024;
@@ -19,136 +26,46 @@ const STDOUT_BUDGET: usize = 24 * 1024;
 const STDERR_BUDGET: usize = 6 * 1024;
 /// The largest file kept of one stream, in bytes; what comes after is counted, not kept.
 const LARGEST_FILE: u64 = 2 * 1024 * 1024 * 1024;
-/// How long such files stay.
-const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The folder in which whole outputs are kept, readable by its owner alone.
+/// The output of a command while it runs and afterwards, for everybody who looks at it.
 #[derive(Debug, Clone)]
-pub struct OutputFolder(PathBuf);
-
-impl OutputFolder {
-    /// A folder that is made when it is first needed.
-    #[must_use]
-    pub fn new(path: PathBuf) -> Self {
-        Self(path)
-    }
-
-    /// The files in it, the newest first.
-    pub async fn list(&self) -> Vec<KeptOutput> {
-        let mut kept = Vec::new();
-        let Ok(mut entries) = fs::read_dir(&self.0).await else { return kept };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if let Ok(meta) = entry.metadata().await
-                && let Ok(written) = meta.modified()
-                && meta.is_file()
-                && is_ours(&name)
-            {
-                kept.push(KeptOutput { name, bytes: meta.len(), written });
-            }
-        }
-        kept.sort_by_key(|output| std::cmp::Reverse(output.written));
-        kept
-    }
-
-    /// The content of the file of this name: all of it, or the first and last `budget` bytes.
-    ///
-    /// # Errors
-    /// There is no such file (`NotFound`, also for a name that is not one of ours), or it cannot be read.
-    pub async fn read(&self, name: &str, budget: usize) -> io::Result<Captured> {
-        if !is_ours(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let mut file = fs::File::open(self.0.join(name)).await?;
-        let mut capture = Capture::new(budget, budget);
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            let length = file.read(&mut chunk).await?;
-            match chunk.get(..length) {
-                Some(bytes) if length > 0 => capture.push(bytes),
-                _ => return Ok(capture.finish()),
-            }
-        }
-    }
-
-    async fn create(&self, ending: &str) -> io::Result<(PathBuf, fs::File)> {
-        let mut folder = fs::DirBuilder::new();
-        folder.recursive(true);
-        #[cfg(unix)]
-        folder.mode(0o700);
-        folder.create(&self.0).await?;
-        remove_old(&self.0).await;
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let path = self.0.join(format!("{:016x}.{ending}", u64::from_be_bytes(random)));
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        options.mode(0o600);
-        let file = options.open(&path).await?;
-        Ok((path, file))
-    }
-}
-
-/// A file in an [`OutputFolder`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptOutput {
-    /// The file's name: 16 hexadecimal digits and `.out` or `.err`.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// When it was last written to.
-    pub written: SystemTime,
-}
-
-impl KeptOutput {
-    /// Whether it is a stderr, and not a stdout.
-    #[must_use]
-    pub fn is_stderr(&self) -> bool {
-        self.name.strip_suffix(".err").is_some()
-    }
-}
-
-fn is_ours(name: &str) -> bool {
-    let digits = name.strip_suffix(".out").or_else(|| name.strip_suffix(".err"));
-    digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// Removes our own files that are older than [`KEPT_FOR`]. What cannot be removed stays: it harms nothing.
-async fn remove_old(folder: &Path) {
-    let Ok(mut entries) = fs::read_dir(folder).await else { return };
-    while let Ok(Some(entry)) = entries.next_entry().await {
-        let path = entry.path();
-        let ours = entry.file_name().to_str().is_some_and(is_ours);
-        let old = entry
-            .metadata()
-            .await
-            .and_then(|meta| meta.modified())
-            .is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age > KEPT_FOR));
-        if ours && old {
-            let _ = fs::remove_file(path).await;
-        }
-    }
-}
-
-/// The output of one running command.
-#[derive(Debug)]
 pub struct Output {
     folder: OutputFolder,
-    stdout: Stream,
-    stderr: Stream,
+    style: Style,
+    /// Held for look-ups and assignments only.
+    streams: Arc<Mutex<Streams>>,
 }
 
-/// What a command printed.
+#[derive(Debug)]
+struct Streams {
+    stdout: Stream,
+    stderr: Stream,
+    /// When the command last wrote anything, and whether that was to stderr.
+    last: (Instant, bool),
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Bytes so far.
+    total: u64,
+    readable: Readable,
+    shown: Capture,
+    /// All of it, as it came, as long as there is no file.
+    unspilled: Vec<u8>,
+    file: Option<PathBuf>,
+    trouble: Option<String>,
+}
+
+/// What a command printed, or has printed so far.
 #[derive(Debug, Clone, Default)]
 pub struct CommandOutput {
-    /// Its standard output.
+    /// Its standard output, as a reader sees it.
     pub stdout: Captured,
     /// Its standard error.
     pub stderr: Captured,
-    /// Where all of stdout (or, if only that was long, of stderr) is kept.
-    pub file: Option<PathBuf>,
-    /// Where all of stderr is kept, if both were too long.
+    /// Where stdout is kept as it came, if more than its beginning and end was to be kept.
+    pub stdout_file: Option<PathBuf>,
+    /// The same for stderr.
     pub stderr_file: Option<PathBuf>,
     /// What went wrong in keeping it.
     pub trouble: Option<String>,
@@ -162,37 +79,138 @@ impl CommandOutput {
     }
 }
 
+/// A part of stdout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portion {
+    /// The bytes, as a reader sees them.
+    pub shown: Captured,
+    /// The offset behind the last of them, in bytes of the stream.
+    pub next: u64,
+}
+
 impl Output {
-    /// An output that keeps what is too long in `folder`.
+    /// An empty output. What is too long for a result is kept in `folder`; all of it, if it comes from a terminal.
+    ///
+    /// Of `share` commands that answer together, each may have that part of an answer.
     #[must_use]
-    pub fn new(folder: OutputFolder) -> Self {
-        Self { folder, stdout: Stream::new(STDOUT_BUDGET, "out"), stderr: Stream::new(STDERR_BUDGET, "err") }
+    pub fn new(folder: OutputFolder, style: Style, share: usize) -> Self {
+        let stream = |budget: usize| {
+            let half = budget / share.max(1) / 2;
+            Stream {
+                total: 0,
+                readable: Readable::new(style),
+                shown: Capture::new(half, half),
+                unspilled: Vec::new(),
+                file: None,
+                trouble: None,
+            }
+        };
+        let (stdout, stderr) = (stream(STDOUT_BUDGET), stream(STDERR_BUDGET));
+        let streams = Arc::new(Mutex::new(Streams { stdout, stderr, last: (Instant::now(), false) }));
+        Self { folder, style, streams }
     }
 
-    /// Takes the next bytes of stdout.
-    pub async fn push_stdout(&mut self, bytes: &[u8]) {
-        self.stdout.push(bytes, &self.folder).await;
+    /// The one who writes; there is one at a time.
+    #[must_use]
+    pub(super) fn writer(&self) -> OutputWriter {
+        OutputWriter { output: self.clone(), stdout: Spill::NotNeeded, stderr: Spill::NotNeeded }
     }
 
-    /// Takes the next bytes of stderr.
-    pub async fn push_stderr(&mut self, bytes: &[u8]) {
-        self.stderr.push(bytes, &self.folder).await;
+    /// What there is by now.
+    #[must_use]
+    pub fn so_far(&self) -> CommandOutput {
+        let streams = self.lock();
+        CommandOutput {
+            stdout: streams.stdout.captured(),
+            stderr: streams.stderr.captured(),
+            stdout_file: streams.stdout.file.clone(),
+            stderr_file: streams.stderr.file.clone(),
+            trouble: streams.stdout.trouble.clone().or_else(|| streams.stderr.trouble.clone()),
+        }
     }
 
-    /// Ends the output; files are complete afterwards.
-    pub async fn finish(self) -> CommandOutput {
-        let (stdout, out_file, out_trouble) = self.stdout.finish().await;
-        let (stderr, err_file, err_trouble) = self.stderr.finish().await;
-        let (file, stderr_file) = if out_file.is_some() { (out_file, err_file) } else { (err_file, None) };
-        CommandOutput { stdout, stderr, file, stderr_file, trouble: out_trouble.or(err_trouble) }
+    /// Stdout from this byte on, as much as an answer holds.
+    ///
+    /// # Errors
+    /// The file in which it is kept cannot be read.
+    pub async fn read(&self, offset: u64) -> io::Result<Portion> {
+        let (bytes, file) = {
+            let streams = self.lock();
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(streams.stdout.unspilled.len());
+            let bytes = streams.stdout.unspilled.get(from..).unwrap_or_default();
+            (bytes.iter().copied().take(STDOUT_BUDGET).collect(), streams.stdout.file.clone())
+        };
+        let bytes: Vec<u8> = match file {
+            None => bytes,
+            Some(path) => {
+                let mut file = fs::File::open(path).await?;
+                file.seek(io::SeekFrom::Start(offset)).await?;
+                let mut bytes = Vec::new();
+                file.take(STDOUT_BUDGET as u64).read_to_end(&mut bytes).await?;
+                bytes
+            }
+        };
+        let whole = if bytes.len() < STDOUT_BUDGET { &bytes } else { whole_characters_at_end(&bytes) };
+        let (mut readable, mut text) = (Readable::new(self.style), Vec::new());
+        readable.push(whole, &mut text);
+        readable.finish(&mut text);
+        let mut shown = Capture::new(text.len(), 0);
+        shown.push(&text);
+        let total = self.lock().stdout.total;
+        Ok(Portion { shown: shown.finish().of(total), next: offset + whole.len() as u64 })
+    }
+
+    /// The latest line, for a progress message: at most 200 characters.
+    #[must_use]
+    pub fn latest(&self) -> String {
+        let streams = self.lock();
+        let (first, second) =
+            if streams.last.1 { (&streams.stderr, &streams.stdout) } else { (&streams.stdout, &streams.stderr) };
+        let latest = first.readable.latest();
+        if latest.is_empty() { second.readable.latest() } else { latest }
+    }
+
+    /// The unfinished line at the end of what was written last, if there is one; and for how long nothing has come.
+    #[must_use]
+    pub fn waiting_at(&self) -> (Option<String>, Duration) {
+        let streams = self.lock();
+        let stream = if streams.last.1 { &streams.stderr } else { &streams.stdout };
+        let line = String::from_utf8_lossy(&stream.readable.unfinished()).trim().to_owned();
+        ((!line.is_empty()).then_some(line), streams.last.0.elapsed())
+    }
+
+    /// Bytes on both streams so far.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let streams = self.lock();
+        streams.stdout.total.saturating_add(streams.stderr.total)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Stream {
+    fn captured(&self) -> Captured {
+        let mut shown = self.shown.clone();
+        shown.push(&self.readable.unfinished());
+        shown.finish().of(self.total)
+    }
+}
+
+impl Streams {
+    fn of(&mut self, is_stderr: bool) -> &mut Stream {
+        if is_stderr { &mut self.stderr } else { &mut self.stdout }
+    }
+}
+
+/// Writes an output, and the files in which it is kept.
 #[derive(Debug)]
-struct Stream {
-    capture: Capture,
-    ending: &'static str,
-    file: Spill,
+pub(super) struct OutputWriter {
+    output: Output,
+    stdout: Spill,
+    stderr: Spill,
 }
 
 #[derive(Debug)]
@@ -200,37 +218,83 @@ enum Spill {
     /// Everything still fits in memory.
     NotNeeded,
     Open {
-        path: PathBuf,
         file: fs::File,
         written: u64,
     },
-    /// The file holds a beginning (if it could be made at all); writing has stopped for this reason.
-    Stopped {
-        path: Option<PathBuf>,
-        reason: String,
-    },
+    /// The file holds a beginning, if it could be made at all.
+    Stopped,
 }
 
-impl Stream {
-    fn new(budget: usize, ending: &'static str) -> Self {
-        Self { capture: Capture::new(budget / 2, budget - budget / 2), ending, file: Spill::NotNeeded }
+impl OutputWriter {
+    /// Takes the next bytes of stdout.
+    pub(super) async fn push_stdout(&mut self, bytes: &[u8]) {
+        self.push(false, bytes).await;
     }
 
-    async fn push(&mut self, bytes: &[u8], folder: &OutputFolder) {
-        if matches!(self.file, Spill::NotNeeded) && !self.capture.has_room_for(bytes.len()) {
-            self.file = match folder.create(self.ending).await {
-                Ok((path, file)) => Spill::Open { path, file, written: 0 },
-                Err(error) => Spill::Stopped { path: None, reason: error.to_string() },
-            };
-            let so_far = self.capture.kept();
-            self.write(&so_far).await;
+    /// Takes the next bytes of stderr.
+    pub(super) async fn push_stderr(&mut self, bytes: &[u8]) {
+        self.push(true, bytes).await;
+    }
+
+    /// Ends the output; files are complete afterwards.
+    pub(super) async fn finish(mut self) -> CommandOutput {
+        for is_stderr in [false, true] {
+            let altered = self.output.lock().of(is_stderr).readable.altered();
+            if altered && matches!(self.spill(is_stderr), Spill::NotNeeded) {
+                self.begin_file(is_stderr).await;
+            }
+            if let Spill::Open { file, .. } = self.spill(is_stderr)
+                && let Err(error) = file.flush().await
+            {
+                self.stop(is_stderr, &error.to_string());
+            }
         }
-        self.write(bytes).await;
-        self.capture.push(bytes);
+        self.output.so_far()
     }
 
-    async fn write(&mut self, bytes: &[u8]) {
-        let Spill::Open { path, file, written } = &mut self.file else { return };
+    async fn push(&mut self, is_stderr: bool, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if matches!(self.spill(is_stderr), Spill::NotNeeded) && !self.has_room_for(is_stderr, bytes.len()) {
+            self.begin_file(is_stderr).await;
+        }
+        self.write(is_stderr, bytes).await;
+        let in_memory = matches!(self.spill(is_stderr), Spill::NotNeeded);
+        let mut streams = self.output.lock();
+        streams.last = (Instant::now(), is_stderr);
+        let stream = streams.of(is_stderr);
+        stream.total = stream.total.saturating_add(bytes.len() as u64);
+        if in_memory {
+            stream.unspilled.extend_from_slice(bytes);
+        }
+        let mut settled = Vec::new();
+        stream.readable.push(bytes, &mut settled);
+        stream.shown.push(&settled);
+    }
+
+    fn has_room_for(&self, is_stderr: bool, more: usize) -> bool {
+        let budget = if is_stderr { STDERR_BUDGET } else { STDOUT_BUDGET };
+        self.output.style == Style::Plain && self.output.lock().of(is_stderr).unspilled.len() + more <= budget
+    }
+
+    async fn begin_file(&mut self, is_stderr: bool) {
+        match self.output.folder.create(if is_stderr { "err" } else { "out" }).await {
+            Ok((path, file)) => {
+                *self.spill(is_stderr) = Spill::Open { file, written: 0 };
+                let so_far = self.output.lock().of(is_stderr).unspilled.clone();
+                self.write(is_stderr, &so_far).await;
+                let mut streams = self.output.lock();
+                let stream = streams.of(is_stderr);
+                stream.file = Some(path);
+                stream.unspilled = Vec::new();
+            }
+            Err(error) => self.stop(is_stderr, &error.to_string()),
+        }
+    }
+
+    async fn write(&mut self, is_stderr: bool, bytes: &[u8]) {
+        let Spill::Open { file, written } = self.spill(is_stderr) else { return };
         let failed = if *written + bytes.len() as u64 > LARGEST_FILE {
             Some(format!("the file has reached its limit of {LARGEST_FILE} bytes"))
         } else {
@@ -238,44 +302,44 @@ impl Stream {
             file.write_all(bytes).await.err().map(|error| error.to_string())
         };
         if let Some(reason) = failed {
-            self.file = Spill::Stopped { path: Some(std::mem::take(path)), reason };
+            self.stop(is_stderr, &reason);
         }
     }
 
-    async fn finish(self) -> (Captured, Option<PathBuf>, Option<String>) {
-        let (path, reason) = match self.file {
-            Spill::NotNeeded => (None, None),
-            Spill::Open { path, mut file, .. } => match file.flush().await {
-                Ok(()) => (Some(path), None),
-                Err(error) => (Some(path), Some(error.to_string())),
-            },
-            Spill::Stopped { path, reason } => (path, Some(reason)),
-        };
-        (
-            self.capture.finish(),
-            path,
-            reason.map(|reason| format!("the whole output could not be kept in a file: {reason}")),
-        )
+    fn stop(&mut self, is_stderr: bool, reason: &str) {
+        *self.spill(is_stderr) = Spill::Stopped;
+        self.output.lock().of(is_stderr).trouble =
+            Some(format!("the whole output could not be kept in a file: {reason}"));
+    }
+
+    fn spill(&mut self, is_stderr: bool) -> &mut Spill {
+        if is_stderr { &mut self.stderr } else { &mut self.stdout }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn writer(folder: &Path) -> OutputWriter {
+        Output::new(OutputFolder::new(folder.to_owned()), Style::Plain, 1).writer()
+    }
 
     #[tokio::test]
     async fn short_output_needs_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let mut output = Output::new(OutputFolder::new(folder.path().join("new")));
+        let mut output = writer(&folder.path().join("new"));
         output.push_stdout(&vec![b'x'; STDOUT_BUDGET]).await;
         let seen = output.finish().await;
-        assert!(!seen.truncated() && seen.file.is_none() && !folder.path().join("new").exists());
+        assert!(!seen.truncated() && seen.stdout_file.is_none() && !folder.path().join("new").exists());
     }
 
     #[tokio::test]
     async fn long_output_is_whole_in_a_private_file() {
         let folder = tempfile::tempdir().unwrap();
-        let mut output = Output::new(OutputFolder::new(folder.path().join("new")));
+        let mut output = writer(&folder.path().join("new"));
         let whole: Vec<u8> = (0..100_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
         for portion in whole.chunks(1000) {
             output.push_stdout(portion).await;
@@ -284,7 +348,7 @@ mod tests {
         let seen = output.finish().await;
         assert_eq!(seen.stdout.total, whole.len() as u64);
         assert!(seen.truncated() && seen.trouble.is_none() && seen.stderr_file.is_none());
-        let path = seen.file.unwrap();
+        let path = seen.stdout_file.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole);
         #[cfg(unix)]
         {
@@ -297,10 +361,45 @@ mod tests {
     #[tokio::test]
     async fn a_folder_that_cannot_be_made_is_said_and_the_output_goes_on() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let mut output = Output::new(OutputFolder::new(file.path().join("below-a-file")));
+        let mut output = writer(&file.path().join("below-a-file"));
         output.push_stdout(&vec![b'x'; 1_000_000]).await;
         let seen = output.finish().await;
-        assert_eq!((seen.stdout.total, seen.file), (1_000_000, None));
+        assert_eq!((seen.stdout.total, seen.stdout_file), (1_000_000, None));
         assert!(seen.trouble.unwrap().contains("could not be kept"));
+    }
+
+    #[tokio::test]
+    async fn a_part_is_read_while_the_rest_is_still_to_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path());
+        let output = writer.output.clone();
+        writer.push_stdout("first\nsécond".as_bytes()).await;
+        let portion = output.read(6).await.unwrap();
+        assert_eq!((portion.shown.text().as_str(), portion.shown.total, portion.next), ("sécond", 13, 13));
+        assert_eq!(output.read(99).await.unwrap().shown.text(), "");
+        let long = "é".repeat(40_000);
+        writer.push_stdout(long.as_bytes()).await;
+        writer.finish().await;
+        let (mut offset, mut read) = (13, String::new());
+        while offset < 80_013 {
+            let portion = output.read(offset).await.unwrap();
+            assert!(portion.next > offset && portion.shown.omitted() == 0);
+            offset = portion.next;
+            read.push_str(&portion.shown.text());
+        }
+        assert!(read == long, "no character was cut");
+    }
+
+    #[tokio::test]
+    async fn the_line_at_which_a_program_waits_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path());
+        let output = writer.output.clone();
+        assert_eq!((output.waiting_at().0, output.latest()), (None, String::new()));
+        writer.push_stdout(b"hello\n").await;
+        assert_eq!((output.waiting_at().0, output.latest().as_str()), (None, "hello"));
+        writer.push_stderr(b"Name? ").await;
+        assert_eq!((output.waiting_at().0.as_deref(), output.latest().trim()), (Some("Name?"), "Name?"));
+        assert_eq!(output.so_far().stderr.text(), "Name? ");
     }
 }

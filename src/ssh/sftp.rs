@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 pub use self::error::TransferError;
 use super::{
+    bounds::Bounds,
     connection::Connection,
-    exec::Bounds,
     pool::{Need, Place, Pool},
 };
 

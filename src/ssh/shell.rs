@@ -13,10 +13,11 @@ use tokio::{
 };
 
 use super::{
+    bounds::Bounds,
     error::SshError,
-    exec::{Bounds, CommandResult, Ending, random_sentinel},
+    exec::{CommandResult, Ending, random_sentinel},
     exit_status::ExitStatus,
-    output::{CommandOutput, OutputFolder},
+    output::{CommandOutput, Output},
     pool::{Need, Place, Pool},
 };
 use crate::{
@@ -49,8 +50,8 @@ pub struct ShellRequest {
     pub stdin: Option<Vec<u8>>,
     /// When it is stopped.
     pub bounds: Bounds,
-    /// Where output goes that is too long for a result.
-    pub folder: OutputFolder,
+    /// Where its output goes.
+    pub output: Output,
 }
 
 /// What came of it.
@@ -240,6 +241,7 @@ impl ShellTask {
     fn not_run(&self) -> ShellResult {
         let command = CommandResult {
             ending: Ending::Cancelled,
+            stopped: true,
             process_gone: Some(true),
             output: CommandOutput::default(),
             duration: Duration::ZERO,

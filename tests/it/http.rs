@@ -81,7 +81,7 @@ async fn every_revision_with_sessions_is_spoken_over_streamable_http() {
     for version in WITH_SESSIONS {
         let mut client = bench.connected(Dialect::Session(version)).await;
         let tools = client.request("tools/list", json!({})).await;
-        assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 9, "{version}");
+        assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 10, "{version}");
         let said = client.call("ssh_exec", json!({"command": "echo said"})).await.ok();
         assert_eq!(said.stdout(), "said\n", "{version}");
 
@@ -105,7 +105,7 @@ async fn the_revision_without_sessions_is_spoken_over_streamable_http() {
     assert_eq!(found["supportedVersions"].as_array().unwrap().len(), WITH_SESSIONS.len() + 1);
     assert_eq!(found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "mcp-ssh-sessions");
     let tools = client.request("tools/list", json!({})).await["result"].clone();
-    assert_eq!((tools["tools"].as_array().unwrap().len(), &tools["resultType"]), (9, &json!("complete")));
+    assert_eq!((tools["tools"].as_array().unwrap().len(), &tools["resultType"]), (10, &json!("complete")));
     client.call("ssh_connect", json!({"host": "box"})).await.ok();
     let said = client.call("ssh_exec", json!({"command": "echo said"})).await.ok();
     assert_eq!((said.stdout().as_str(), &said.0["resultType"]), ("said\n", &json!("complete")));
@@ -122,7 +122,7 @@ async fn http_with_sse_is_spoken_at_the_same_address() {
     // The client checks the `endpoint` event, the 202 of each POST, and that answers come on the stream.
     let mut client = bench.connected(Dialect::Legacy).await;
     let tools = client.request("tools/list", json!({})).await;
-    assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 9);
+    assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 10);
     // Two at once: the quick one is not held up by the slow one.
     let gate = bench.folder.path().join("gate");
     let wait = format!("until test -e {}; do sleep 0.02; done; echo slow", gate.display());

@@ -53,7 +53,7 @@ async fn every_revision_with_initialize_is_spoken() {
         assert!(result["instructions"].as_str().unwrap().contains("ssh_connect"));
         client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
         assert_eq!(client.request("ping", json!({})).await["result"], json!({}), "{version}");
-        assert_eq!(tools(&mut client).await.len(), 9, "{version}");
+        assert_eq!(tools(&mut client).await.len(), 10, "{version}");
         let listing = client.call("ssh_sessions", json!({})).await.ok();
         assert_eq!(listing.structured(), &json!({"sessions": []}), "{version}");
         assert!(listing.text().contains("no sessions"), "{version}");
@@ -68,7 +68,7 @@ async fn a_revision_that_is_not_known_is_answered_with_the_newest_that_has_initi
         let mut client = McpClient::start_silent(Path::new(NO_CONFIG), folder.path());
         let result = client.request("initialize", hello(version)).await["result"].clone();
         assert_eq!(result["protocolVersion"], "2025-11-25", "{version}");
-        assert_eq!(tools(&mut client).await.len(), 9, "{version}");
+        assert_eq!(tools(&mut client).await.len(), 10, "{version}");
     }
 }
 
@@ -85,7 +85,7 @@ async fn the_revision_without_initialize_is_spoken() {
     assert!(found["instructions"].as_str().unwrap().contains("ssh_connect"));
 
     let listed = client.request("tools/list", with_meta(json!({}))).await["result"].clone();
-    assert_eq!((listed["tools"].as_array().unwrap().len(), &listed["resultType"]), (9, &json!("complete")));
+    assert_eq!((listed["tools"].as_array().unwrap().len(), &listed["resultType"]), (10, &json!("complete")));
     assert!(listed["ttlMs"].is_u64() && listed["cacheScope"].is_string(), "{listed}");
     let call = with_meta(json!({"name": "ssh_sessions", "arguments": {}}));
     let result = client.request("tools/call", call).await["result"].clone();
@@ -122,7 +122,7 @@ async fn a_client_that_looks_before_it_says_hello_is_served() {
     assert!(client.request("tools/list", json!({})).await["error"].is_object());
     client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
     assert_eq!(client.initialize().await["protocolVersion"], "2025-11-25");
-    assert_eq!(tools(&mut client).await.len(), 9);
+    assert_eq!(tools(&mut client).await.len(), 10);
 }
 
 #[tokio::test]
@@ -137,6 +137,7 @@ async fn the_catalogue_is_small_and_says_honestly_what_each_tool_does() {
         ("ssh_connect", [false, false, true, true], true),
         ("ssh_exec", [false, true, false, true], false),
         ("ssh_shell", [false, true, false, true], false),
+        ("ssh_job", [false, true, false, true], false),
         ("ssh_upload", [false, true, true, true], true),
         ("ssh_download", [false, true, true, true], true),
         ("ssh_sessions", [true, false, true, false], true),

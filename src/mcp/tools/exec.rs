@@ -6,13 +6,21 @@ use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Effects;
+use super::{Effects, command};
 use crate::{
-    mcp::{outcome, params::Milliseconds, server::Call, tool_error::ToolError},
+    mcp::{
+        outcome::{self, Report},
+        params::{Milliseconds, Wait},
+        server::Call,
+        tool_error::ToolError,
+    },
     session::live::ExecCall,
 };
 
 pub(super) const NAME: &str = "ssh_exec";
+
+/// How many sessions one call may name.
+const MOST_SESSIONS: usize = 100;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -21,14 +29,24 @@ struct ExecParams {
     command: String,
     /// Default: the default session
     session: Option<String>,
+    /// Run it in all of these at once, instead
+    sessions: Option<Vec<String>>,
     /// Directory to run in
     cwd: Option<String>,
     /// Environment variables to add
     env: Option<BTreeMap<String, String>>,
-    /// Default: empty
+    /// Default: empty; with pty or background, open for input by `ssh_job`
     stdin: Option<String>,
+    /// Give it a terminal (interactive programs); stdout and stderr become one
+    #[serde(default)]
+    pty: bool,
     /// Stop the remote process after this time; default: never
     timeout_ms: Option<Milliseconds>,
+    /// Answer with a running job after this time; default 45000
+    wait_ms: Option<Wait>,
+    /// Answer with a running job at once
+    #[serde(default)]
+    background: bool,
 }
 
 pub(super) fn tool() -> Tool {
@@ -36,27 +54,62 @@ pub(super) fn tool() -> Tool {
         NAME,
         "Run a command over SSH",
         "Run a command on the remote server in a fresh channel, without state. Returns stdout, stderr and the exit \
-         status. Several run at once.",
+         status. Several run at once. A command that takes longer than waitMs goes on as a job: see ssh_job.",
         Effects { read_only: false, destructive: true, idempotent: false, open_world: true },
     )
 }
 
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
-    let params: ExecParams = super::arguments(NAME, &mut call)?;
+    let mut params: ExecParams = super::arguments(NAME, &mut call)?;
     if params.command.trim().is_empty() {
         return Err(ToolError::new("ssh_exec: the command is empty", "give the command to run, such as \"uptime\""));
     }
-    let session = call.registry.lookup(params.session.as_deref()).await?;
-    let environment = params.env.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let result = session
-        .exec(ExecCall {
-            command: &params.command,
-            directory: params.cwd.as_deref(),
-            environment,
-            stdin: params.stdin.unwrap_or_default().into_bytes(),
-            limit: params.timeout_ms.map(Milliseconds::duration),
-            caller: call.caller,
-        })
-        .await?;
-    Ok(outcome::result(session.saved.name.as_str(), &result, None))
+    let wait = command::Wait::of(params.wait_ms.map(Wait::duration), params.background);
+    let sessions = params.sessions.take();
+    let Some(mut sessions) = sessions else {
+        let session = call.registry.lookup(params.session.as_deref()).await?;
+        let job = session.exec(params.call(&call, 1))?;
+        return command::answer(&call, &job, wait).await;
+    };
+    if sessions.is_empty() || sessions.len() > MOST_SESSIONS || params.session.is_some() {
+        let message = format!("ssh_exec: sessions names 1 to {MOST_SESSIONS} sessions, and session is left out then");
+        return Err(ToolError::new(message, "call ssh_sessions for their names"));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    sessions.retain(|name| seen.insert(name.clone()));
+    let each = sessions.iter().map(async |name| {
+        let job = async {
+            let session = call.registry.lookup(Some(name)).await?;
+            Ok::<_, ToolError>(session.exec(params.call(&call, sessions.len()))?)
+        };
+        match job.await {
+            Ok(job) => Ok((command::wait(&call, &job, wait).await, job)),
+            Err(error) => Err(error),
+        }
+    });
+    let each = futures_util::future::join_all(each).await;
+    let reports = sessions.iter().zip(&each).map(|(name, ran)| {
+        let report = match ran {
+            Ok((end, job)) => Report::of(job, end.as_ref(), end.is_none()),
+            Err(error) => Err(error.clone()),
+        };
+        (name.clone(), report)
+    });
+    Ok(outcome::of_many(reports.collect()))
+}
+
+impl ExecParams {
+    fn call(&self, call: &Call, share: usize) -> ExecCall {
+        ExecCall {
+            command: self.command.clone(),
+            directory: self.cwd.clone(),
+            environment: self.env.clone().unwrap_or_default().into_iter().collect(),
+            stdin: self.stdin.clone().map(String::into_bytes),
+            takes_input: self.background,
+            terminal: self.pty,
+            limit: self.timeout_ms.map(Milliseconds::duration),
+            share,
+            person: call.caller.person.clone(),
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! The tools, one file each: name and description, parameters, result, and a body that asks the session registry.
 
+mod command;
 mod connect;
 mod disconnect;
 mod download;
 mod exec;
+mod job;
 mod reconnect;
 mod session;
 mod sessions;
@@ -26,6 +28,7 @@ pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         connect::tool(),
         exec::tool(),
         shell::tool(),
+        job::tool(),
         upload::tool(),
         download::tool(),
         sessions::tool(),
@@ -46,6 +49,7 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
         connect::NAME => connect::call(call).await,
         exec::NAME => exec::call(call).await,
         shell::NAME => shell::call(call).await,
+        job::NAME => job::call(call).await,
         upload::NAME => upload::call(call).await,
         download::NAME => download::call(call).await,
         sessions::NAME => sessions::call(call).await,

@@ -4,9 +4,13 @@ use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Effects;
+use super::{Effects, command};
 use crate::{
-    mcp::{outcome, outcome::ShellPart, params::Milliseconds, server::Call, tool_error::ToolError},
+    mcp::{
+        params::{Milliseconds, Wait},
+        server::Call,
+        tool_error::ToolError,
+    },
     session::live::ShellCall,
 };
 
@@ -28,6 +32,8 @@ struct ShellParams {
     stdin: Option<String>,
     /// Stop the command after this time, keeping the shell; default: never
     timeout_ms: Option<Milliseconds>,
+    /// Answer with a running job after this time; default 45000
+    wait_ms: Option<Wait>,
 }
 
 pub(super) fn tool() -> Tool {
@@ -48,9 +54,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         command: params.command,
         stdin: params.stdin.map(String::into_bytes),
         limit: params.timeout_ms.map(Milliseconds::duration),
-        caller: call.caller,
+        person: call.caller.person.clone(),
     };
-    let (result, notice) = session.shell(&shell, request).await?;
-    let part = ShellPart { shell, directory: result.directory, between: result.between, notice };
-    Ok(outcome::result(session.saved.name.as_str(), &result.command, Some(part)))
+    let job = session.shell(&shell, request)?;
+    command::answer(&call, &job, command::Wait::of(params.wait_ms.map(Wait::duration), false)).await
 }

@@ -7,10 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LiveSession, ShellSlot, Surroundings, lock};
 use crate::{
-    session::{caller::Caller, error::SessionError},
+    readable::Style,
+    session::{
+        caller::Caller,
+        error::SessionError,
+        job::{Finished, Job, JobStart, ShellEnd, Work},
+    },
     ssh::{
+        ask::Person,
+        bounds::{Bounds, Signals},
         error::SshError,
-        exec::{Bounds, CommandResult, Ending, ExecRequest},
+        exec::{CommandResult, Ending, ExecRequest},
+        output::Output,
         pool::Pool,
         sftp::{TransferError, Transferred},
         shell::{Shell, ShellRequest, ShellResult, ShellRunError},
@@ -18,20 +26,26 @@ use crate::{
 };
 
 /// A command for [`LiveSession::exec`].
-#[derive(Debug)]
-pub struct ExecCall<'a> {
+#[derive(Debug, Clone)]
+pub struct ExecCall {
     /// The command.
-    pub command: &'a str,
+    pub command: String,
     /// The directory to run it in.
-    pub directory: Option<&'a str>,
+    pub directory: Option<String>,
     /// Environment variables to add.
-    pub environment: Vec<(&'a str, &'a str)>,
-    /// Its stdin.
-    pub stdin: Vec<u8>,
+    pub environment: Vec<(String, String)>,
+    /// Its stdin, which ends with this, or else is empty or open.
+    pub stdin: Option<Vec<u8>>,
+    /// Whether it may be given input while it runs, if it has no stdin.
+    pub takes_input: bool,
+    /// Whether it has a terminal.
+    pub terminal: bool,
     /// How long it may run.
     pub limit: Option<Duration>,
-    /// Cancelled when the caller gives up.
-    pub caller: Caller,
+    /// How many commands share one answer.
+    pub share: usize,
+    /// Who may be asked for a secret.
+    pub person: Person,
 }
 
 /// A command for [`LiveSession::shell`].
@@ -43,30 +57,78 @@ pub struct ShellCall {
     pub stdin: Option<Vec<u8>>,
     /// How long it may run.
     pub limit: Option<Duration>,
-    /// Cancelled when the caller gives up.
-    pub caller: Caller,
+    /// Who may be asked for a secret.
+    pub person: Person,
 }
 
 impl LiveSession {
-    /// Runs a command on a channel of its own.
+    /// Starts a command on a channel of its own.
     ///
     /// # Errors
-    /// Only what happened before the command was sent.
-    pub async fn exec(&self, request: ExecCall<'_>) -> Result<CommandResult, SessionError> {
+    /// The system gives no random number.
+    pub fn exec(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
+        let style = if call.terminal { Style::Terminal } else { Style::Plain };
+        let (job, mut work) = Job::new(JobStart {
+            session: self.name().to_owned(),
+            shell: None,
+            command: call.command.clone(),
+            terminal: call.terminal,
+            takes_input: call.terminal || (call.takes_input && call.stdin.is_none()),
+            output: Output::new(self.surroundings.folder.clone(), style, call.share),
+        })
+        .map_err(|error| self.ssh(error))?;
+        let (session, output) = (Arc::clone(self), job.output.clone());
+        tokio::spawn(async move {
+            let end = session.run_exec(&call, &mut work, output).await;
+            work.finish(end.map(|command| Finished { command, shell: None }));
+        });
+        Ok(job)
+    }
+
+    /// Starts a command in the shell of this name, which is started if there is none. It waits for those before it.
+    ///
+    /// # Errors
+    /// The system gives no random number.
+    pub fn shell(self: &Arc<Self>, name: &str, call: ShellCall) -> Result<Arc<Job>, SessionError> {
+        let (job, work) = Job::new(JobStart {
+            session: self.name().to_owned(),
+            shell: Some(name.to_owned()),
+            command: call.command.clone(),
+            terminal: false,
+            takes_input: false,
+            output: Output::new(self.surroundings.folder.clone(), Style::Plain, 1),
+        })
+        .map_err(|error| self.ssh(error))?;
+        let (session, name, output) = (Arc::clone(self), name.to_owned(), job.output.clone());
+        tokio::spawn(async move {
+            let end = session.run_in_shell(&name, call, &work, output).await;
+            work.finish(end.map(|(result, notice)| Finished {
+                command: result.command,
+                shell: Some(ShellEnd { directory: result.directory, between: result.between, notice }),
+            }));
+        });
+        Ok(job)
+    }
+
+    async fn run_exec(&self, call: &ExecCall, work: &mut Work, output: Output) -> Result<CommandResult, SessionError> {
         let _running = self.running.token();
+        let caller = Caller { cancelled: work.stop.clone(), person: call.person.clone() };
+        let mut request = ExecRequest {
+            command: &call.command,
+            directory: call.directory.as_deref(),
+            environment: call.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            stdin: call.stdin.clone().unwrap_or_default(),
+            input: work.input.take(),
+            terminal: call.terminal,
+            sent: work.sent.clone(),
+            bounds: self.bounds(call.limit, &caller, &work.signals),
+            output,
+        };
         let mut tried_again = false;
         loop {
-            let connection = self.connection(&request.caller).await?;
-            let bounds = self.bounds(request.limit, &request.caller);
-            let attempt = ExecRequest {
-                command: request.command,
-                directory: request.directory,
-                environment: request.environment.clone(),
-                stdin: request.stdin.clone(),
-                bounds,
-                folder: self.surroundings.folder.clone(),
-            };
-            match connection.exec(attempt).await {
+            let connection = self.connection(&caller).await?;
+            request.bounds = self.bounds(call.limit, &caller, &work.signals);
+            match connection.exec(&mut request).await {
                 Ok(result) => {
                     self.note_end(&result.ending);
                     return Ok(result);
@@ -78,20 +140,23 @@ impl LiveSession {
         }
     }
 
-    /// Runs a command in the shell of this name, which is started if there is none.
-    ///
-    /// # Errors
-    /// Only what happened before the command was sent.
-    pub async fn shell(&self, name: &str, call: ShellCall) -> Result<(ShellResult, Option<String>), SessionError> {
+    async fn run_in_shell(
+        &self,
+        name: &str,
+        call: ShellCall,
+        work: &Work,
+        output: Output,
+    ) -> Result<(ShellResult, Option<String>), SessionError> {
         let _running = self.running.token();
+        let caller = Caller { cancelled: work.stop.clone(), person: call.person };
         let slot = {
             let mut shells = lock(&self.shells);
             Arc::clone(shells.entry(name.to_owned()).or_default())
         };
         let mut tried_again = false;
         loop {
-            let connection = self.connection(&call.caller).await?;
-            let bounds = self.bounds(call.limit, &call.caller);
+            let connection = self.connection(&caller).await?;
+            let bounds = self.bounds(call.limit, &caller, &work.signals);
             let (shell, notice) = match self.ready_shell(&slot, &connection, &bounds).await {
                 Ok(ready) => ready,
                 Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
@@ -104,7 +169,7 @@ impl LiveSession {
                 command: call.command.clone(),
                 stdin: call.stdin.clone(),
                 bounds,
-                folder: self.surroundings.folder.clone(),
+                output: output.clone(),
             };
             match shell.run(request).await {
                 Ok(result) => {
@@ -158,7 +223,7 @@ impl LiveSession {
     pub async fn upload(&self, local: &str, remote: &str, caller: &Caller) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
         let connection = self.connection(caller).await?;
-        let bounds = self.bounds(None, caller);
+        let bounds = self.bounds(None, caller, &Signals::default());
         connection.upload(local, remote, &bounds).await.map_err(|source| self.transfer(source))
     }
 
@@ -169,13 +234,14 @@ impl LiveSession {
     pub async fn download(&self, remote: &str, local: &str, caller: &Caller) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
         let connection = self.connection(caller).await?;
-        let bounds = self.bounds(None, caller);
+        let bounds = self.bounds(None, caller, &Signals::default());
         connection.download(remote, local, &bounds).await.map_err(|source| self.transfer(source))
     }
 
-    fn bounds(&self, limit: Option<Duration>, caller: &Caller) -> Bounds {
+    fn bounds(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> Bounds {
         Bounds {
             limit,
+            signals: signals.clone(),
             cancelled: caller.cancelled.clone(),
             closing: lock(&self.closing).clone(),
             ending: self.surroundings.ending.clone(),
@@ -204,7 +270,9 @@ async fn change_directory(shell: &Shell, directory: &[u8], surroundings: &Surrou
         cancelled: CancellationToken::new(),
         closing: ending.clone(),
         ending: ending.clone(),
+        signals: Signals::default(),
     };
-    let request = ShellRequest { command, stdin: None, bounds, folder: surroundings.folder.clone() };
+    let output = Output::new(surroundings.folder.clone(), Style::Plain, 1);
+    let request = ShellRequest { command, stdin: None, bounds, output };
     shell.run(request).await.is_ok_and(|result| result.directory == directory)
 }

@@ -11,8 +11,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use russh_sftp::protocol::{FileAttributes, OpenFlags};
 use tokio::{fs::File, io::AsyncReadExt as _, time::timeout};
 
-use super::{Connection, IN_FLIGHT, Pool, Sftp, TIDY_LIMIT, TransferError, Transferred, paths};
-use crate::ssh::exec::{Bounds, random_sentinel};
+use super::{Bounds, Connection, IN_FLIGHT, Pool, Sftp, TIDY_LIMIT, TransferError, Transferred, paths};
+use crate::ssh::exec::random_sentinel;
 
 impl Pool {
     /// Writes a local file beside the remote target and renames it into place, with its mode and times.

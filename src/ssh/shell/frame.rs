@@ -15,12 +15,13 @@ use crate::{
         decoder::{Progress, StreamDecoder, Trailer},
         noise::TerminalNoise,
         script::{self, ShellKind, Stdin},
-        stop::Target,
+        stop::{Signal, Target},
     },
     ssh::{
-        exec::{Bounds, CommandResult, Ending, Stop, random_sentinel},
+        bounds::{Bounds, Stop},
+        exec::{CommandResult, Ending, random_sentinel},
         exit_status::ExitStatus,
-        output::{CommandOutput, Output},
+        output::{CommandOutput, OutputWriter},
     },
 };
 
@@ -34,7 +35,7 @@ const QUIET_AFTER_EXIT: Duration = Duration::from_millis(300);
 /// A command that is running.
 struct Running {
     started: Instant,
-    output: Output,
+    output: OutputWriter,
     /// On a shell that is not bash: waits for the sign that the first line is being run.
     go: Option<(StreamDecoder, Vec<u8>)>,
     stdout: StreamDecoder,
@@ -108,7 +109,7 @@ impl ShellTask {
         let between = std::mem::replace(&mut self.between, fresh_between()).finish();
         let mut running = Running {
             started: Instant::now(),
-            output: Output::new(request.folder),
+            output: request.output.writer(),
             go: go.zip(after_go),
             stdout: StreamDecoder::new(&sentinel),
             stderr: StreamDecoder::new(&sentinel),
@@ -140,6 +141,7 @@ impl ShellTask {
             if running.trailer.is_some() && running.stderr_done {
                 break End::Complete;
             }
+            let free = taking.is_none() && running.stop.is_none();
             let quiet = running.status.is_some().then(|| Instant::now() + QUIET_AFTER_EXIT);
             tokio::select! {
                 biased;
@@ -147,6 +149,13 @@ impl ShellTask {
                     running.stop = Some(stop);
                     taking = Some((Step::Stop, self.begin(Step::Stop, stop)));
                 }
+                signal = bounds.signals.next(), if free => match signal {
+                    Signal::Stop(rung) => {
+                        running.stop = Some(Stop::Asked(rung));
+                        taking = Some((Step::Stop, self.begin(Step::Stop, Stop::Asked(rung))));
+                    }
+                    Signal::Once(name) => self.signal(name),
+                },
                 gone = done(&mut taking) => {
                     last = running.note(taking.take(), gone);
                     stopped.get_or_insert_with(Instant::now);
@@ -209,6 +218,11 @@ impl ShellTask {
         })
     }
 
+    fn signal(&self, name: &'static str) {
+        let (pool, pid, jobs) = (Arc::clone(self.place.pool()), self.pid, self.jobs.clone());
+        tokio::spawn(async move { pool.signal_processes(Target::Shell { pid, jobs: &jobs }, name).await });
+    }
+
     async fn stdout(&mut self, running: &mut Running, bytes: &[u8]) {
         let Some((go, _)) = &mut running.go else { return running.stdout(bytes).await };
         let mut before = Vec::new();
@@ -242,7 +256,10 @@ impl ShellTask {
                 tokio::task::yield_now().await;
                 Ending::ConnectionLost(self.place.connection().reason())
             }
-            (End::Complete | End::ShellEnded, Some(stop)) => stop.ending(),
+            (End::Complete | End::ShellEnded, Some(stop)) => {
+                let status = running.trailer.as_ref().map(|trailer| ExitStatus::Code(trailer.status));
+                stop.ending(status.or_else(|| running.status.clone()).map(Ending::Exited))
+            }
             (End::Complete, None) => {
                 let status = running.trailer.as_ref().map_or(0, |trailer| trailer.status);
                 Ending::Exited(ExitStatus::Code(status))
@@ -263,6 +280,7 @@ impl ShellTask {
         }
         let command = CommandResult {
             ending,
+            stopped: running.stop.is_some(),
             process_gone: running.process_gone,
             output: running.output.finish().await,
             duration: running.started.elapsed(),
@@ -275,6 +293,7 @@ impl ShellTask {
         ShellResult {
             command: CommandResult {
                 ending: Ending::Cancelled,
+                stopped: true,
                 process_gone: Some(true),
                 output: CommandOutput::default(),
                 duration: Duration::ZERO,

@@ -1,0 +1,299 @@
+//! A command that has been started: looked after by the call that started it, and by others once that has answered.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::error::SessionError;
+use crate::{
+    capture::Captured,
+    framing::stop::Signal,
+    ssh::{
+        bounds::{SignalSender, Signals},
+        error::SshError,
+        exec::CommandResult,
+        output::{CommandOutput, Output, Portion},
+    },
+};
+
+/// A program that has written nothing for this long behind an unfinished line waits for input.
+const QUIET: Duration = Duration::from_millis(1200);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Portions of input that may wait until the command reads them.
+const INPUT_QUEUE: usize = 64;
+/// The character that ends a terminal's input (`VEOF`, termios(3)); at the end of a portion it does so without a terminal.
+const END_OF_INPUT: u8 = 0x04;
+
+/// A command, running or ended.
+#[derive(Debug)]
+pub struct Job {
+    /// Eight hexadecimal digits.
+    pub id: String,
+    /// The session in which it runs.
+    pub session: String,
+    /// The shell in which it runs; `None` on a channel of its own.
+    pub shell: Option<String>,
+    /// The command.
+    pub command: String,
+    /// When it was started.
+    pub started: SystemTime,
+    /// What it prints.
+    pub output: Output,
+    begun: Instant,
+    terminal: bool,
+    /// Open as long as the command may be given input.
+    input: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
+    signals: SignalSender,
+    stop: CancellationToken,
+    sent: CancellationToken,
+    end: watch::Receiver<Option<End>>,
+    /// How much had been printed when a caller was last told that it waits for input.
+    reported: AtomicU64,
+}
+
+/// How a job ended; shared by all who wait for it. An error: it was not run.
+pub type End = Arc<Result<Finished, SessionError>>;
+
+/// A job that was run and has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The command's result.
+    pub command: CommandResult,
+    /// What its shell adds.
+    pub shell: Option<ShellEnd>,
+}
+
+/// What a shell adds to the end of a command.
+#[derive(Debug)]
+pub struct ShellEnd {
+    /// The working directory afterwards, as the shell spells it.
+    pub directory: Vec<u8>,
+    /// What background processes printed since the command before.
+    pub between: Captured,
+    /// What became of the shell.
+    pub notice: Option<String>,
+}
+
+/// What a job is, apart from what it does.
+#[derive(Debug)]
+pub struct JobStart {
+    /// The session's name.
+    pub session: String,
+    /// The shell's name.
+    pub shell: Option<String>,
+    /// The command.
+    pub command: String,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// Whether it may be given input while it runs.
+    pub takes_input: bool,
+    /// What it prints.
+    pub output: Output,
+}
+
+/// The other end of a job, for whoever runs it.
+#[derive(Debug)]
+pub struct Work {
+    /// What it is given to read, if it may be.
+    pub input: Option<mpsc::Receiver<Vec<u8>>>,
+    /// What it is told.
+    pub signals: Signals,
+    /// Cancelled when it has to be stopped.
+    pub stop: CancellationToken,
+    /// To be cancelled when the command has been sent.
+    pub sent: CancellationToken,
+    end: watch::Sender<Option<End>>,
+}
+
+/// How a wait for a job ended.
+#[derive(Debug)]
+pub enum Waited {
+    /// The job has ended.
+    Ended(End),
+    /// It still runs.
+    Running,
+    /// The caller gave the wait up.
+    GivenUp,
+}
+
+/// Why a job cannot be given input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputRefused {
+    /// Its stdin is not open, or not any more.
+    Closed,
+    /// It does not read what it was given before.
+    Full,
+}
+
+impl Work {
+    /// Tells all who wait how it ended.
+    pub fn finish(self, end: Result<Finished, SessionError>) {
+        self.end.send_replace(Some(Arc::new(end)));
+    }
+}
+
+impl Job {
+    /// A job, and its other end.
+    ///
+    /// # Errors
+    /// The system gives no random number for its name.
+    pub fn new(start: JobStart) -> Result<(Arc<Self>, Work), SshError> {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).map_err(|error| SshError::Random(error.to_string()))?;
+        let (send_input, take_input) = mpsc::channel(INPUT_QUEUE);
+        let (send_signal, signals) = Signals::new();
+        let (stop, sent) = (CancellationToken::new(), CancellationToken::new());
+        let (send_end, end) = watch::channel(None);
+        let job = Self {
+            id: format!("{:08x}", u32::from_be_bytes(random)),
+            session: start.session,
+            shell: start.shell,
+            command: start.command,
+            started: SystemTime::now(),
+            output: start.output,
+            begun: Instant::now(),
+            terminal: start.terminal,
+            input: Mutex::new(start.takes_input.then_some(send_input)),
+            signals: send_signal,
+            stop: stop.clone(),
+            sent: sent.clone(),
+            end,
+            reported: AtomicU64::new(0),
+        };
+        let input = start.takes_input.then_some(take_input);
+        Ok((Arc::new(job), Work { input, signals, stop, sent, end: send_end }))
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<End> {
+        self.end.borrow().clone()
+    }
+
+    /// How long it has been running, or was.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        match self.ended().as_deref() {
+            Some(Ok(finished)) => finished.command.duration,
+            _ => self.begun.elapsed(),
+        }
+    }
+
+    /// The line at which it waits for input, as it seems.
+    #[must_use]
+    pub fn prompt(&self) -> Option<String> {
+        let (line, quiet) = self.output.waiting_at();
+        line.filter(|_| quiet >= QUIET && self.lock_input().is_some() && self.ended().is_none())
+    }
+
+    /// Waits until it has ended, or been sent to its host.
+    pub async fn sent(&self, given_up: &CancellationToken) -> Waited {
+        tokio::select! {
+            biased;
+            end = self.end() => Waited::Ended(end),
+            () = self.sent.cancelled() => Waited::Running,
+            () = given_up.cancelled() => Waited::GivenUp,
+        }
+    }
+
+    /// Waits for its end, at most for `patience`, or until it waits for input behind something that no caller has been
+    /// told yet. With `answered`, also until it has written more than that many bytes and is quiet again.
+    pub async fn wait(&self, patience: Duration, answered: Option<u64>, given_up: &CancellationToken) -> Waited {
+        let patience = sleep(patience);
+        tokio::pin!(patience);
+        loop {
+            let open = self.lock_input().is_some();
+            tokio::select! {
+                biased;
+                end = self.end() => return Waited::Ended(end),
+                () = given_up.cancelled() => return Waited::GivenUp,
+                () = &mut patience => break,
+                () = sleep(LOOK), if open || answered.is_some() => {
+                    let total = self.output.total();
+                    let settled = answered.is_some_and(|before| total > before && self.output.waiting_at().1 >= QUIET);
+                    if settled || (self.prompt().is_some() && self.reported.load(Ordering::Relaxed) != total) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.reported.store(self.output.total(), Ordering::Relaxed);
+        Waited::Running
+    }
+
+    /// Stops it, and waits for its end.
+    pub async fn stop(&self) -> End {
+        self.stop.cancel();
+        self.end().await
+    }
+
+    /// Gives it something to read. Without a terminal, U+0004 at the end closes its stdin.
+    ///
+    /// # Errors
+    /// It takes no input, or no more.
+    pub fn give(&self, text: &str) -> Result<(), InputRefused> {
+        let mut input = self.lock_input();
+        let open = input.as_ref().filter(|_| self.ended().is_none()).ok_or(InputRefused::Closed)?;
+        let bytes = text.as_bytes();
+        let last = bytes.strip_suffix(&[END_OF_INPUT]).filter(|_| !self.terminal);
+        let bytes = last.unwrap_or(bytes);
+        if !bytes.is_empty() {
+            open.try_send(bytes.to_vec()).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => InputRefused::Full,
+                mpsc::error::TrySendError::Closed(_) => InputRefused::Closed,
+            })?;
+        }
+        if last.is_some() {
+            *input = None;
+        }
+        Ok(())
+    }
+
+    /// Sends it a signal; `false` if it has ended, or does not take any more of them.
+    #[must_use]
+    pub fn signal(&self, signal: Signal) -> bool {
+        self.ended().is_none() && self.signals.send(signal)
+    }
+
+    /// What it has printed so far, or in all.
+    #[must_use]
+    pub fn printed(&self) -> CommandOutput {
+        match self.ended().as_deref() {
+            Some(Ok(finished)) => finished.command.output.clone(),
+            _ => self.output.so_far(),
+        }
+    }
+
+    /// A part of its stdout, in bytes.
+    ///
+    /// # Errors
+    /// The file in which it is kept cannot be read.
+    pub async fn read(&self, offset: u64) -> std::io::Result<Portion> {
+        self.output.read(offset).await
+    }
+
+    async fn end(&self) -> End {
+        let mut end = self.end.clone();
+        let ended = end.wait_for(Option::is_some).await.map(|end| end.clone());
+        match ended {
+            Ok(Some(end)) => end,
+            // Whoever ran it is gone without a word.
+            _ => Arc::new(Err(SessionError::Cancelled)),
+        }
+    }
+
+    fn lock_input(&self) -> MutexGuard<'_, Option<mpsc::Sender<Vec<u8>>>> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

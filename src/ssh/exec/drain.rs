@@ -1,0 +1,105 @@
+//! The task that reads a command's channel.
+
+use std::time::Duration;
+
+use russh::{ChannelMsg, ChannelReadHalf};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    framing::decoder::{Progress, StreamDecoder},
+    ssh::{
+        exit_status::ExitStatus,
+        output::{CommandOutput, OutputWriter},
+    },
+};
+
+/// After the exit status, output may still be on its way; without any for this long, a process in the background holds
+/// the channel open, and the command is over.
+const QUIET_AFTER_EXIT: Duration = Duration::from_secs(1);
+
+/// What reads a command's channel.
+pub(super) struct Drain {
+    pub(super) read: ChannelReadHalf,
+    pub(super) output: OutputWriter,
+    /// Finds the process id, as long as the command has not told it.
+    pub(super) announce: Option<StreamDecoder>,
+    /// Where it goes.
+    pub(super) pid: watch::Sender<Option<u32>>,
+    /// Whether a terminal was asked for: then there is one stream.
+    pub(super) terminal: bool,
+    pub(super) stop: CancellationToken,
+}
+
+/// What it has found.
+pub(super) struct Drained {
+    pub(super) output: CommandOutput,
+    /// `None`: the channel ended without being closed, so the connection is lost.
+    pub(super) status: Option<ExitStatus>,
+    pub(super) notice: Option<String>,
+}
+
+impl Drain {
+    /// Reads to the end.
+    pub(super) async fn run(mut self) -> Drained {
+        let (mut status, mut notice, mut closed) = (None, None, false);
+        loop {
+            let quiet = async {
+                match status {
+                    Some(_) => sleep(QUIET_AFTER_EXIT).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let message = tokio::select! {
+                biased;
+                message = self.read.wait() => message,
+                () = self.stop.cancelled() => { closed = true; break }
+                () = quiet => {
+                    notice = Some("a process in the background still holds the output open; what it prints from now on is lost".to_owned());
+                    break;
+                }
+            };
+            match message {
+                Some(ChannelMsg::Data { data }) => self.take(&data, false).await,
+                Some(ChannelMsg::ExtendedData { data, .. }) => self.take(&data, true).await,
+                // The terminal is the only thing that is asked for with a reply.
+                Some(ChannelMsg::Failure) => notice = Some("the server gave the command no terminal".to_owned()),
+                Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(ExitStatus::Code(exit_status)),
+                Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                    status = Some(ExitStatus::from_signal(&signal_name));
+                }
+                Some(ChannelMsg::Close) => {
+                    closed = true;
+                    break;
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        if let Some(mut decoder) = self.announce.take() {
+            let mut rest = Vec::new();
+            decoder.finish(&mut rest);
+            self.push(&rest, !self.terminal).await;
+        }
+        let status = status.or(closed.then_some(ExitStatus::Unreported));
+        Drained { output: self.output.finish().await, status, notice }
+    }
+
+    /// Takes output, and cuts the process id out of the beginning of the stream on which it is told.
+    async fn take(&mut self, bytes: &[u8], is_stderr: bool) {
+        let Some(decoder) = self.announce.as_mut().filter(|_| is_stderr != self.terminal) else {
+            return self.push(bytes, is_stderr).await;
+        };
+        let mut output = Vec::new();
+        if let Progress::Complete { trailer, rest } = decoder.push(bytes, &mut output) {
+            self.pid.send_replace(std::str::from_utf8(&trailer).ok().and_then(|text| text.parse().ok()));
+            output.extend(rest);
+            self.announce = None;
+        }
+        self.push(&output, is_stderr).await;
+    }
+
+    async fn push(&mut self, bytes: &[u8], is_stderr: bool) {
+        if is_stderr { self.output.push_stderr(bytes).await } else { self.output.push_stdout(bytes).await }
+    }
+}
