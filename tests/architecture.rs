@@ -11,7 +11,7 @@ use std::{
 const ARROWS: [(&str, &[&str]); 10] = [
     ("main", &["cli", "mcp", "session", "ssh"]),
     ("cli", &[]),
-    ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password", "readable"]),
+    ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password"]),
     ("session", &["ssh", "openssh", "framing", "capture", "password", "readable"]),
     ("ssh", &["openssh", "framing", "capture", "password", "readable"]),
     ("openssh", &[]),

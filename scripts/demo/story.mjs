@@ -1,4 +1,4 @@
-// The demo's story: all nine tools, as an agent would use them. Every step checks what it shows.
+// The demo's story: all ten tools, as an agent would use them. Every step checks what it shows.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -11,6 +11,7 @@ const TOOLS = [
   'ssh_disconnect',
   'ssh_download',
   'ssh_exec',
+  'ssh_job',
   'ssh_reconnect',
   'ssh_sessions',
   'ssh_set_default',
@@ -26,6 +27,7 @@ export async function story(stage) {
   await commands(agent);
   await shells(agent);
   await limits(agent);
+  await jobs(agent);
   await transfers(stage, agent);
   await secondSession(stage, agent);
   await lostLink(stage, agent);
@@ -53,7 +55,7 @@ async function start(stage, { client }) {
   const names = tools.map(({ name }) => name).sort();
   answer(names.join(' '), milliseconds);
   fact(
-    'the nine tools are there, each described',
+    'the ten tools are there, each described',
     TOOLS.every((name) => names.includes(name)) && tools.every((tool) => tool.description),
     names,
   );
@@ -140,6 +142,29 @@ async function limits(agent) {
   const whole = readFileSync(big.outcome.outputFile, 'latin1');
   const expected = Array.from({ length: 1_000_000 }, (_, index) => `${index + 1}\n`).join('');
   fact('the whole of it is in a local file', whole === expected, whole.length);
+}
+
+async function jobs(agent) {
+  title('A command that takes its time', 'The call answers before the client loses patience; the command goes on.');
+  const started = await agent.use('ssh_exec', { command: 'for i in 1 2 3; do echo step $i; sleep 0.3; done', waitMs: 400 });
+  const { job } = started.outcome;
+  fact('it is a job now', started.outcome.status === 'running' && job, started.outcome);
+  const done = await agent.use('ssh_job', { job });
+  fact(
+    'its output is whole, from the first line on',
+    done.outcome.exitCode === 0 && done.blocks[0] === 'step 1\nstep 2\nstep 3\n',
+    done,
+  );
+
+  title('A program that asks', 'That it waits for an answer is noticed and said.');
+  const asking = await agent.use('ssh_exec', {
+    command: 'printf "Delete everything? [y/N] "; read answer; echo "you said $answer"',
+    background: true,
+    waitMs: 10_000,
+  });
+  fact('the answer names the prompt', asking.outcome.awaitingInput && /Delete/.test(asking.outcome.prompt), asking);
+  const told = await agent.use('ssh_job', { job: asking.outcome.job, input: 'n\n' });
+  fact('it got the answer and ended', told.outcome.exitCode === 0 && /you said n/.test(told.text), told);
 }
 
 async function transfers(stage, agent) {

@@ -50,6 +50,8 @@ struct Stream {
     total: u64,
     readable: Readable,
     shown: Capture,
+    /// How much of it an answer holds, in bytes.
+    budget: usize,
     /// All of it, as it came, as long as there is no file.
     unspilled: Vec<u8>,
     file: Option<PathBuf>,
@@ -95,11 +97,12 @@ impl Output {
     #[must_use]
     pub fn new(folder: OutputFolder, style: Style, share: usize) -> Self {
         let stream = |budget: usize| {
-            let half = budget / share.max(1) / 2;
+            let budget = budget / share.max(1);
             Stream {
+                budget,
                 total: 0,
                 readable: Readable::new(style),
-                shown: Capture::new(half, half),
+                shown: Capture::new(budget / 2, budget - budget / 2),
                 unspilled: Vec::new(),
                 file: None,
                 trouble: None,
@@ -274,8 +277,9 @@ impl OutputWriter {
     }
 
     fn has_room_for(&self, is_stderr: bool, more: usize) -> bool {
-        let budget = if is_stderr { STDERR_BUDGET } else { STDOUT_BUDGET };
-        self.output.style == Style::Plain && self.output.lock().of(is_stderr).unspilled.len() + more <= budget
+        let mut streams = self.output.lock();
+        let stream = streams.of(is_stderr);
+        self.output.style == Style::Plain && stream.unspilled.len() + more <= stream.budget
     }
 
     async fn begin_file(&mut self, is_stderr: bool) {

@@ -16,6 +16,7 @@ mod configuration;
 mod exec;
 mod host_keys;
 mod http;
+mod jobs;
 mod names;
 mod protocol;
 mod proxy;

@@ -14,18 +14,15 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionResult {
     name: String,
-    /// As it was given
     host: String,
-    /// As the SSH configuration resolves it
     host_name: String,
+    #[schemars(with = "u32")]
     port: u16,
     user: String,
     state: StateResult,
-    /// Whether calls without a session use it
     default: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_method: Option<String>,
-    /// Fingerprint
     #[serde(skip_serializing_if = "Option::is_none")]
     host_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -63,7 +63,10 @@ impl Drain {
                 Some(ChannelMsg::Data { data }) => self.take(&data, false).await,
                 Some(ChannelMsg::ExtendedData { data, .. }) => self.take(&data, true).await,
                 // The terminal is the only thing that is asked for with a reply.
-                Some(ChannelMsg::Failure) => notice = Some("the server gave the command no terminal".to_owned()),
+                Some(ChannelMsg::Failure) => {
+                    self.terminal = false;
+                    notice = Some("the server gave the command no terminal".to_owned());
+                }
                 Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(ExitStatus::Code(exit_status)),
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     status = Some(ExitStatus::from_signal(&signal_name));
