@@ -1,61 +1,128 @@
-//! From raw output to what a reader sees of it (a placeholder for the real one, with its interface).
+//! What a reader sees of a command's output: bytes in, text out, nothing read or waited for.
+//!
+//! A progress bar draws over itself, and a program on a terminal draws with control sequences. Who reads the output
+//! afterwards wants neither: only what stood there in the end.
 
-/// Where the output comes from.
+mod plain;
+mod row;
+mod screen;
+mod terminal;
+
+use plain::Plain;
+use screen::Screen;
+use terminal::Terminal;
+
+/// The columns of the terminal that [`Style::Terminal`] takes the bytes for.
+pub const COLUMNS: u16 = 120;
+
+/// The rows of that terminal.
+pub const ROWS: u16 = 40;
+
+/// The most characters of a line that [`Readable::latest`] gives.
+const LATEST_CHARACTERS: usize = 200;
+
+/// The most bytes of a line that are remembered for [`Readable::latest`]: some of them may be control sequences.
+const LATEST_BYTES: usize = 2048;
+
+/// For what the bytes were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// A command without a terminal.
+    /// For a pipe or a file. The bytes stay as they are, but for lines with a carriage return that does not belong to
+    /// their end: these are shown in their last state, without control sequences. Output with NUL in it is binary, and
+    /// exact from there on; so is the rest of a line whose last state is longer than 32 KiB.
     Plain,
-    /// A terminal.
+    /// For a terminal of [`COLUMNS`] × [`ROWS`]. Control sequences are carried out as far as they concern text, lines
+    /// end in LF alone, and characters that are not UTF-8 become U+FFFD. A row that is drawn over after it was passed
+    /// on is passed on again, once, in the state in which the next new line or the end of the output finds it.
     Terminal,
 }
 
-/// The filter for one stream.
+/// Turns output as it arrives into what a reader sees. However the bytes are cut, the outcome is the same; what is
+/// held back is at most 64 KiB of the last line, or one screen.
 #[derive(Debug)]
 pub struct Readable {
-    line: Vec<u8>,
+    form: Form,
+    /// The beginning of the latest line passed on that was not empty.
     latest: Vec<u8>,
 }
 
+#[derive(Debug)]
+enum Form {
+    Plain(Plain),
+    Terminal(Box<Terminal>),
+}
+
 impl Readable {
-    /// A filter for output of this kind.
+    /// The beginning of an output.
     #[must_use]
-    pub fn new(_style: Style) -> Self {
-        Self { line: Vec::new(), latest: Vec::new() }
+    pub fn new(style: Style) -> Self {
+        let form = match style {
+            Style::Plain => Form::Plain(Plain::default()),
+            Style::Terminal => Form::Terminal(Box::new(Terminal::new(COLUMNS, ROWS))),
+        };
+        Self { form, latest: Vec::new() }
     }
 
-    /// Takes the next bytes and appends the lines that are complete.
+    /// Takes the next bytes, and appends what is settled to `output`: complete lines.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
-        self.line.extend_from_slice(bytes);
-        if let Some(end) = self.line.iter().rposition(|byte| *byte == b'\n') {
-            let rest = self.line.split_off(end + 1);
-            output.extend_from_slice(&self.line);
-            let complete = std::mem::replace(&mut self.line, rest);
-            let last = complete.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
-            self.latest = last.unwrap_or_default().to_vec();
+        let before = output.len();
+        match &mut self.form {
+            Form::Plain(plain) => plain.push(bytes, output),
+            Form::Terminal(terminal) => terminal.push(bytes, output),
+        }
+        let line = last_line(output.get(before..).unwrap_or_default());
+        if !line.is_empty() {
+            self.latest.clear();
+            self.latest.extend(line.iter().take(LATEST_BYTES));
         }
     }
 
-    /// Appends the unfinished line: there is no more.
+    /// Appends the line that was not finished to `output`. What would come later begins anew.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
-        output.append(&mut self.line);
+        match &mut self.form {
+            Form::Plain(plain) => plain.finish(output),
+            Form::Terminal(terminal) => terminal.finish(output),
+        }
     }
 
-    /// The unfinished line as it would be shown now.
+    /// The line that is not finished, as it would be shown now. There are several, with LF between them, when a
+    /// program drew on several rows of its terminal.
     #[must_use]
     pub fn unfinished(&self) -> Vec<u8> {
-        self.line.clone()
+        match &self.form {
+            Form::Plain(plain) => plain.unfinished(),
+            Form::Terminal(terminal) => terminal.unfinished(),
+        }
     }
 
-    /// Whether anything is shown otherwise than it came.
+    /// Whether anything shown so far, the unfinished line included, differs from the bytes that came.
     #[must_use]
     pub fn altered(&self) -> bool {
-        false
+        match &self.form {
+            Form::Plain(plain) => plain.altered(),
+            Form::Terminal(terminal) => terminal.altered(),
+        }
     }
 
-    /// The latest line that is not empty.
+    /// The latest line that is not empty, the unfinished one before any other: at most 200 characters, without control
+    /// characters.
     #[must_use]
     pub fn latest(&self) -> String {
-        let line = if self.line.is_empty() { &self.latest } else { &self.line };
-        String::from_utf8_lossy(line).chars().filter(|letter| !letter.is_control()).take(200).collect()
+        let unfinished = self.unfinished();
+        let line = last_line(&unfinished);
+        let line = if line.is_empty() { &self.latest } else { line };
+        let clean = Screen::last_state(line.get(..LATEST_BYTES).unwrap_or(line), true);
+        let text = String::from_utf8_lossy(&clean);
+        let text = text.trim().chars().map(|letter| if letter == '\t' { ' ' } else { letter });
+        text.filter(|letter| !letter.is_control()).take(LATEST_CHARACTERS).collect()
     }
 }
+
+/// The last line in which something stands.
+fn last_line(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii_end();
+    memchr::memrchr(b'\n', text).and_then(|end| text.get(end + 1..)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// A library that only these parts may name.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 9] = [
     ("russh", &["ssh"]),
     ("russh_sftp", &["ssh"]),
     ("rmcp", &["mcp"]),
@@ -31,6 +31,7 @@ const HOMES: [(&str, &[&str]); 8] = [
     ("hyper", &["mcp"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
+    ("vte", &["readable"]),
 ];
 
 /// What a pure part does not do: wait, read files or clocks, talk to anything.

@@ -1,0 +1,112 @@
+//! Output for a pipe or a file: exact, but for lines that were drawn over.
+
+use memchr::{memchr, memrchr};
+
+use super::screen::Screen;
+
+/// The most bytes of an unfinished line that are held.
+const LONGEST: usize = 64 * 1024;
+
+/// See [`Style::Plain`](super::Style::Plain).
+#[derive(Debug, Default)]
+pub(super) struct Plain {
+    /// The line so far; of one that was drawn over many times only its last state and what came after that.
+    held: Vec<u8>,
+    /// The line was too long to be held: the rest of it is passed on.
+    passing: bool,
+    /// There was a NUL: what comes is not text.
+    binary: bool,
+    altered: bool,
+}
+
+impl Plain {
+    pub(super) fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
+        let text = if self.binary { 0 } else { memchr(0, bytes).unwrap_or(bytes.len()) };
+        let (text, binary) = bytes.split_at(text);
+        self.push_text(text, output);
+        if !binary.is_empty() {
+            self.binary = true;
+            output.append(&mut self.held);
+            output.extend_from_slice(binary);
+        }
+    }
+
+    pub(super) fn finish(&mut self, output: &mut Vec<u8>) {
+        self.altered = self.altered();
+        output.append(&mut self.unfinished());
+        self.held.clear();
+        self.passing = false;
+    }
+
+    pub(super) fn unfinished(&self) -> Vec<u8> {
+        if memchr(b'\r', &self.held).is_some() { Screen::last_state(&self.held, false) } else { self.held.clone() }
+    }
+
+    pub(super) fn altered(&self) -> bool {
+        self.altered || memchr(b'\r', &self.held).is_some()
+    }
+
+    fn push_text(&mut self, mut bytes: &[u8], output: &mut Vec<u8>) {
+        while !bytes.is_empty() {
+            // Lines without a carriage return, however many, are copied at once.
+            if self.held.is_empty() && !self.passing {
+                let plain = memchr(b'\r', bytes).and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+                let lines = memrchr(b'\n', plain).map_or(0, |end| end + 1);
+                let (lines, rest) = bytes.split_at(lines);
+                output.extend_from_slice(lines);
+                bytes = rest;
+            }
+            let (part, rest) = bytes.split_at(memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1));
+            self.push_part(part, output);
+            bytes = rest;
+        }
+    }
+
+    /// Takes more of one line, perhaps its end.
+    fn push_part(&mut self, mut part: &[u8], output: &mut Vec<u8>) {
+        while !part.is_empty() && !self.passing {
+            let (first, rest) = part.split_at(part.len().min(LONGEST - self.held.len()));
+            self.held.extend_from_slice(first);
+            part = rest;
+            if self.held.ends_with(b"\n") {
+                self.settle(output);
+            } else if self.held.len() == LONGEST {
+                self.shorten(output);
+            }
+        }
+        output.extend_from_slice(part);
+        self.passing &= !part.ends_with(b"\n");
+    }
+
+    /// Passes a complete line on.
+    fn settle(&mut self, output: &mut Vec<u8>) {
+        let end = if self.held.ends_with(b"\r\n") { 2 } else { 1 };
+        let (line, end) = self.held.split_at(self.held.len() - end);
+        if memchr(b'\r', line).is_some() {
+            self.altered = true;
+            output.append(&mut Screen::last_state(line, true));
+        } else {
+            output.extend_from_slice(line);
+        }
+        output.extend_from_slice(end);
+        self.held.clear();
+    }
+
+    /// Makes room: of a line that was drawn over, its state at the last carriage return is enough; any other is passed on.
+    ///
+    /// A carriage return at the very end may be one half of the line's end, and is left alone.
+    fn shorten(&mut self, output: &mut Vec<u8>) {
+        let undecided = self.held.len().saturating_sub(1);
+        if let Some(at) = self.held.get(..undecided).and_then(|line| memrchr(b'\r', line)) {
+            let (before, after) = self.held.split_at(at);
+            let short = [&Screen::last_state(before, true), after].concat();
+            if short.len() <= LONGEST / 2 {
+                self.altered = true;
+                self.held = short;
+                return;
+            }
+        }
+        self.passing = true;
+        output.append(&mut self.held);
+    }
+}
