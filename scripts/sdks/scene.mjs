@@ -47,7 +47,7 @@ export class Scene {
     const connected = await this.#call('ssh_connect', { host: 'demo', name: this.#session });
     const state = connected.structured?.session?.state;
     fact('ssh_connect answers in words and in data', connected.text !== '' && state === 'connected', connected);
-    this.#silence = this.#call('ssh_exec', { command: `sleep ${SILENCE_S}; echo awake` }, PATIENCE_MS);
+    this.#silence = this.#call('ssh_exec', { command: `sleep ${SILENCE_S}; echo awake`, waitMs: PATIENCE_MS }, PATIENCE_MS);
     this.#silence.catch(() => {});
 
     const product = await this.#call('ssh_exec', { command: 'echo $((6 * 7)); echo hm >&2; exit 3' });
