@@ -201,6 +201,10 @@ impl<'a> Report<'a> {
             parts.push(format!("{more} from offset {}", portion.next));
         }
         if let (State::Running { .. }, Some(_)) = (&self.state, self.job) {
+            // What a later call can go on from, so that it need not be read twice.
+            if self.portion.is_none() && self.output.stdout.total > 0 {
+                parts.push(format!("what comes next from offset {}", self.output.stdout.total));
+            }
             parts.push("ssh_job waits for it, reads, feeds or stops it".to_owned());
         }
         parts.extend(outcome.notice.as_ref().map(|notice| one_line(notice.as_bytes())));

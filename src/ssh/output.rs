@@ -178,8 +178,10 @@ impl Output {
     pub fn waiting_at(&self) -> (Option<String>, Duration) {
         let streams = self.lock();
         let stream = if streams.last.1 { &streams.stderr } else { &streams.stdout };
-        let line = String::from_utf8_lossy(&stream.readable.unfinished()).trim().to_owned();
-        ((!line.is_empty()).then_some(line), streams.last.0.elapsed())
+        let unfinished = String::from_utf8_lossy(&stream.readable.unfinished()).into_owned();
+        // Of a whole screen, the last line is it.
+        let line = unfinished.lines().map(str::trim).rfind(|line| !line.is_empty());
+        (line.map(str::to_owned), streams.last.0.elapsed())
     }
 
     /// Bytes on both streams so far.
