@@ -29,6 +29,12 @@ impl Capture {
         self.tail.extend(later);
     }
 
+    /// The length of the whole stream so far, in bytes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// All that was kept so far, which is everything as long as nothing was left out.
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {

@@ -18,11 +18,11 @@ pub const COLUMNS: u16 = 120;
 /// The rows of that terminal.
 pub const ROWS: u16 = 40;
 
-/// The most characters of a line that [`Readable::latest`] gives.
-const LATEST_CHARACTERS: usize = 200;
+/// The most characters of a line that [`Readable::latest`] and [`Readable::prompt`] give.
+const LONGEST_MESSAGE: usize = 200;
 
 /// The most bytes of a line that are remembered for [`Readable::latest`]: some of them may be control sequences.
-const LATEST_BYTES: usize = 2048;
+const REMEMBERED_BYTES: usize = 2048;
 
 /// For what the bytes were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Readable {
         let line = last_line(output.get(before..).unwrap_or_default());
         if !line.is_empty() {
             self.latest.clear();
-            self.latest.extend(line.iter().take(LATEST_BYTES));
+            self.latest.extend(line.iter().take(REMEMBERED_BYTES));
         }
     }
 
@@ -111,11 +111,26 @@ impl Readable {
         let unfinished = self.unfinished();
         let line = last_line(&unfinished);
         let line = if line.is_empty() { &self.latest } else { line };
-        let clean = Screen::last_state(line.get(..LATEST_BYTES).unwrap_or(line), true);
-        let text = String::from_utf8_lossy(&clean);
-        let text = text.trim().chars().map(|letter| if letter == '\t' { ' ' } else { letter });
-        text.filter(|letter| !letter.is_control()).take(LATEST_CHARACTERS).collect()
+        clean(line.get(..REMEMBERED_BYTES).unwrap_or(line)).chars().take(LONGEST_MESSAGE).collect()
     }
+
+    /// The end of the line that is not finished, or of the last of them: at most 200 characters, without control
+    /// characters. Empty if there is none.
+    #[must_use]
+    pub fn prompt(&self) -> String {
+        let unfinished = self.unfinished();
+        let line = clean(last_line(&unfinished));
+        let before = line.chars().count().saturating_sub(LONGEST_MESSAGE);
+        line.chars().skip(before).collect()
+    }
+}
+
+/// The text of a line, without control sequences and characters.
+fn clean(line: &[u8]) -> String {
+    let clean = Screen::last_state(line, true);
+    let text = String::from_utf8_lossy(&clean);
+    let text = text.trim().chars().map(|letter| if letter == '\t' { ' ' } else { letter });
+    text.filter(|letter| !letter.is_control()).collect()
 }
 
 /// The last line in which something stands.

@@ -29,7 +29,7 @@ impl Watched {
     /// The latest line of the one that was written to last, if it has any.
     fn latest(&self) -> Option<String> {
         let outputs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let output = outputs.iter().filter(|output| output.total() > 0).min_by_key(|output| output.waiting_at().1)?;
+        let output = outputs.iter().filter(|output| output.total() > 0).min_by_key(|output| output.quiet())?;
         Some(output.latest()).filter(|line| !line.is_empty())
     }
 }

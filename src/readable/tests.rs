@@ -106,10 +106,12 @@ fn complete_lines_are_passed_on_at_once_and_the_unfinished_one_can_be_seen() {
         let (mut readable, mut output) = (Readable::new(style), Vec::new());
         readable.push(b"first\nName? ", &mut output);
         assert_eq!((output.as_slice(), readable.unfinished().as_slice()), (&b"first\n"[..], &b"Name? "[..]));
-        assert_eq!(readable.latest(), "Name?");
+        assert_eq!((readable.latest().as_str(), readable.prompt().as_str()), ("Name?", "Name?"));
         readable.push(b"x\n", &mut output);
         assert_eq!((output.as_slice(), readable.unfinished().as_slice()), (&b"first\nName? x\n"[..], &b""[..]));
-        assert_eq!(readable.latest(), "Name? x");
+        assert_eq!((readable.latest().as_str(), readable.prompt().as_str()), ("Name? x", ""));
+        readable.push(format!("{}\x1b[1m [Y/n]\x1b[0m ", "long ".repeat(900)).as_bytes(), &mut output);
+        assert_eq!((readable.prompt().len(), readable.prompt().ends_with("long  [Y/n]")), (200, true));
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Job {
     stop: CancellationToken,
     sent: CancellationToken,
     end: watch::Receiver<Option<End>>,
-    /// How much had been printed when a caller was last told that it waits for input.
+    /// How much stood in complete lines when a caller was last told of a prompt, unless it was given input since.
     reported: AtomicU64,
 }
 
@@ -169,7 +169,7 @@ impl Job {
             stop: stop.clone(),
             sent: sent.clone(),
             end,
-            reported: AtomicU64::new(0),
+            reported: AtomicU64::new(u64::MAX),
         };
         let input = start.takes_input.then_some(take_input);
         Ok((Arc::new(job), Work { input, signals, stop, sent, end: send_end }))
@@ -193,8 +193,8 @@ impl Job {
     /// The line at which it waits for input, as it seems.
     #[must_use]
     pub fn prompt(&self) -> Option<String> {
-        let (line, quiet) = self.output.waiting_at();
-        line.filter(|_| quiet >= QUIET && self.lock_input().is_some() && self.ended().is_none())
+        let waits = self.output.quiet() >= QUIET && self.lock_input().is_some() && self.ended().is_none();
+        self.output.prompt().filter(|_| waits)
     }
 
     /// Waits until it has ended, or been sent to its host.
@@ -207,8 +207,10 @@ impl Job {
         }
     }
 
-    /// Waits for its end, at most for `patience`, or until it waits for input behind something that no caller has been
-    /// told yet. With `answered`, also until it has written more than that many bytes and is quiet again.
+    /// Waits for its end, at most for `patience`, or until it seems to wait for input. With `answered`, also until it has
+    /// written more than that many bytes and is quiet again.
+    ///
+    /// A line that no one answers, and after which no other is begun, is no prompt: a caller is told of it once.
     pub async fn wait(&self, patience: Duration, answered: Option<u64>, given_up: &CancellationToken) -> Waited {
         let patience = sleep(patience);
         tokio::pin!(patience);
@@ -220,15 +222,17 @@ impl Job {
                 () = given_up.cancelled() => return Waited::GivenUp,
                 () = &mut patience => break,
                 () = sleep(LOOK), if open || answered.is_some() => {
-                    let total = self.output.total();
-                    let settled = answered.is_some_and(|before| total > before && self.output.waiting_at().1 >= QUIET);
-                    if settled || (self.prompt().is_some() && self.reported.load(Ordering::Relaxed) != total) {
+                    let written = answered.is_some_and(|before| self.output.total() > before);
+                    let news = self.reported.load(Ordering::Relaxed) != self.output.lines();
+                    if (written && self.output.quiet() >= QUIET) || (news && self.prompt().is_some()) {
                         break;
                     }
                 }
             }
         }
-        self.reported.store(self.output.total(), Ordering::Relaxed);
+        if self.prompt().is_some() {
+            self.reported.store(self.output.lines(), Ordering::Relaxed);
+        }
         Waited::Running
     }
 
@@ -248,6 +252,7 @@ impl Job {
         let bytes = text.as_bytes();
         let last = bytes.strip_suffix(&[END_OF_INPUT]).filter(|_| !self.terminal);
         let bytes = last.unwrap_or(bytes);
+        self.reported.store(u64::MAX, Ordering::Relaxed);
         if !bytes.is_empty() {
             open.try_send(bytes.to_vec()).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => InputRefused::Full,

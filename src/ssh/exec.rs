@@ -23,15 +23,18 @@ use super::{
     output::{CommandOutput, Output},
     pool::{Need, Pool},
 };
-use crate::framing::{
-    decoder::StreamDecoder,
-    exec::LoginShell,
-    sentinel::Sentinel,
-    stop::{Signal, Target},
+use crate::{
+    framing::{
+        decoder::StreamDecoder,
+        exec::LoginShell,
+        sentinel::Sentinel,
+        stop::{Signal, Target},
+    },
+    readable::{COLUMNS, ROWS},
 };
 
-/// The terminal of a command that asks for one (RFC 4254 section 6.2): its type, columns and rows.
-const TERMINAL: (&str, u32, u32) = ("xterm-256color", 120, 40);
+/// The terminal of a command that asks for one (RFC 4254 section 6.2).
+const TERMINAL: &str = "xterm-256color";
 /// How long a command that is to be stopped may take to tell its process id: its login shell may be slow to start.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
 /// How long the channel may stay open after the command was stopped.
@@ -110,8 +113,7 @@ impl Pool {
         let (read, write) = channel.split();
         let send = async {
             if request.terminal {
-                let (kind, columns, rows) = TERMINAL;
-                write.request_pty(true, kind, columns, rows, 0, 0, &[]).await?;
+                write.request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[]).await?;
             }
             place.connection().command(&write, script.line).await
         };

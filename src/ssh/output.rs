@@ -153,7 +153,12 @@ impl Output {
                 bytes
             }
         };
-        let whole = if bytes.len() < STDOUT_BUDGET { &bytes } else { whole_characters_at_end(&bytes) };
+        // Where more follows, a part ends with a line if it can: the next one is read by itself.
+        let whole = match memchr::memrchr(b'\n', &bytes) {
+            _ if bytes.len() < STDOUT_BUDGET => &bytes,
+            Some(end) => bytes.get(..=end).unwrap_or(&bytes),
+            None => whole_characters_at_end(&bytes),
+        };
         let (mut readable, mut text) = (Readable::new(self.style), Vec::new());
         readable.push(whole, &mut text);
         readable.finish(&mut text);
@@ -173,15 +178,25 @@ impl Output {
         if latest.is_empty() { second.readable.latest() } else { latest }
     }
 
-    /// The unfinished line at the end of what was written last, if there is one; and for how long nothing has come.
+    /// The end of the unfinished line at the end of what was written last, if there is one: at most 200 characters.
     #[must_use]
-    pub fn waiting_at(&self) -> (Option<String>, Duration) {
+    pub fn prompt(&self) -> Option<String> {
         let streams = self.lock();
         let stream = if streams.last.1 { &streams.stderr } else { &streams.stdout };
-        let unfinished = String::from_utf8_lossy(&stream.readable.unfinished()).into_owned();
-        // Of a whole screen, the last line is it.
-        let line = unfinished.lines().map(str::trim).rfind(|line| !line.is_empty());
-        (line.map(str::to_owned), streams.last.0.elapsed())
+        Some(stream.readable.prompt()).filter(|prompt| !prompt.is_empty())
+    }
+
+    /// For how long nothing has come.
+    #[must_use]
+    pub fn quiet(&self) -> Duration {
+        self.lock().last.0.elapsed()
+    }
+
+    /// How much a reader sees of both streams in complete lines, in bytes: this grows with each of them.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        let streams = self.lock();
+        streams.stdout.shown.total().saturating_add(streams.stderr.shown.total())
     }
 
     /// Bytes on both streams so far.
@@ -401,11 +416,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(folder.path());
         let output = writer.output.clone();
-        assert_eq!((output.waiting_at().0, output.latest()), (None, String::new()));
+        assert_eq!((output.prompt(), output.latest()), (None, String::new()));
         writer.push_stdout(b"hello\n").await;
-        assert_eq!((output.waiting_at().0, output.latest().as_str()), (None, "hello"));
+        assert_eq!((output.prompt(), output.latest().as_str()), (None, "hello"));
         writer.push_stderr(b"Name? ").await;
-        assert_eq!((output.waiting_at().0.as_deref(), output.latest().trim()), (Some("Name?"), "Name?"));
+        assert_eq!((output.prompt().as_deref(), output.latest().as_str()), (Some("Name?"), "Name?"));
         assert_eq!(output.so_far().stderr.text(), "Name? ");
     }
 }

@@ -207,7 +207,7 @@ async fn a_signal_that_does_not_stop_is_sent_once_and_the_job_goes_on() {
 
 impl Bench<OpenSshd> {
     /// Waits until a job's stdout ends so.
-    async fn printed(&mut self, job: &str, end: &str) {
+    pub(crate) async fn printed(&mut self, job: &str, end: &str) {
         let started = Instant::now();
         while !self.job(job, json!({"waitMs": 0})).await.stdout().ends_with(end) {
             assert!(started.elapsed().as_secs() < 30, "{end:?} is not printed");

@@ -24,4 +24,5 @@ mod sessions;
 mod shell;
 mod store;
 mod support;
+mod terminal;
 mod transfer;
