@@ -270,10 +270,9 @@ impl Screen {
     }
 
     fn erase_display(&mut self, part: u16) {
-        let at_home = self.row == 0 && self.column == 0;
         match part {
             2 => self.clear(),
-            0 if at_home => self.clear(),
+            // Also from the top on: so programs draw the same lines again and again.
             0 => {
                 self.erase_line(0);
                 for row in self.rows.iter_mut().skip(self.row + 1) {
@@ -292,6 +291,9 @@ impl Screen {
 
     fn erase_line(&mut self, part: u16) {
         let column = self.column.min(self.width - 1);
+        if part == 2 || (part == 0 && column == 0) {
+            self.part_from_above();
+        }
         if let Some(row) = self.current() {
             match part {
                 0 => row.erase(column, usize::MAX),
@@ -299,6 +301,16 @@ impl Screen {
                 2 => row.erase(0, usize::MAX),
                 _ => {}
             }
+        }
+    }
+
+    /// Whatever comes to stand in the current row does not continue the one above.
+    fn part_from_above(&mut self) {
+        if let Some(above) = self.row.checked_sub(1).and_then(|above| self.rows.get_mut(above)) {
+            above.wrapped = false;
+        } else if self.open {
+            self.open = false;
+            self.settled.push(b'\n');
         }
     }
 }

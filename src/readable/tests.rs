@@ -187,9 +187,11 @@ fn a_long_line_stays_one_line_although_the_terminal_wraps_it() {
             (&format!("{x} \rmore\r\n"), &format!("{x}more\n")),
             // zsh's mark for a line without an end.
             (&format!("%{} \r \r$ ", " ".repeat(118)), "$ "),
+            (&format!("abc%{} \r \r\r\x1b[J$ ", " ".repeat(118)), "abc%\n$ "),
             (&format!("{wide}\r\n"), &format!("{wide}\n")),
             (&format!("a\r\n{endless}\r\nb"), &format!("a\n{endless}\nb")),
             (&format!("{endless}\x1b[2J\rb"), &format!("{endless}\nb")),
+            (&format!("{endless}\x1b[H\x1b[Kb"), &format!("{}\nb\n{}", &endless[..5280], &endless[5400..])),
         ],
     );
 }
@@ -218,6 +220,8 @@ fn progress_bars_are_shown_in_their_last_state() {
                 "\x1b[?25l   \x1b[38;5;237m━━━━\x1b[0m 0.0/1.2 MB \x1b[31m?\x1b[0m eta -:--:--\r\x1b[2K   \x1b[32m━━━━\x1b[0m 1.2/1.2 MB eta 0:00:00\r\n\x1b[?25hdone\r\n",
                 "   ━━━━ 1.2/1.2 MB eta 0:00:00\ndone\n",
             ),
+            // One that is drawn in the first rows, as those of JavaScript programs are
+            ("⠋ a\r\n⠋ b\x1b[1A\r\x1b[J⠙ a\r\n⠙ b\x1b[1A\r\x1b[J✔ a\r\n✔ b\r\n", "⠋ a\n✔ a\n✔ b\n"),
             // tqdm
             ("\r  0%|          | 0/2\r 50%|█████     | 1/2\r100%|██████████| 2/2\r\n", "100%|██████████| 2/2\n"),
             // apt: a bar in the last row, below the region that scrolls
@@ -264,7 +268,7 @@ fn programs_that_use_the_whole_screen_leave_something_legible() {
         Style::Terminal,
         &[
             ("$ x\x1b[H\x1b[2J\x1b[3Jtop\r\n", "$ x\ntop\n"),
-            ("$ \x1b[H\x1b[Jnew", "$\nnew"),
+            ("$ \x1b[H\x1b[Jnew", "new"),
             ("one\x1b[5;1Hfive\x1b[3;3Hthree", "one\n  three\nfive"),
             // less
             (

@@ -7,7 +7,7 @@ mod stop;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{Bench, code, open, open_with, plain, skipped, status, whole_output},
+    commands::{Bench, assert_stopped, code, open, open_with, plain, skipped, status, whole_output},
     support::{mcp_client::ToolResult, open_sshd::OpenSshd},
 };
 
@@ -83,7 +83,10 @@ async fn input_that_is_known_before_is_typed_and_a_script_of_many_lines_runs() {
 #[tokio::test]
 async fn where_the_server_gives_no_terminal_the_command_runs_and_that_is_said() {
     let mut bench = open_with(|settings| settings.extra_config.push_str("\nPermitTTY no")).await;
-    let result = bench.exec("test -t 0 || echo none", pty()).await;
-    assert_eq!((result.stdout().as_str(), code(&result)), ("none\n", Some(0)));
+    let result = bench.exec("test -t 0 || echo none; echo error >&2", pty()).await;
+    assert_eq!((result.stdout().as_str(), result.stderr().as_str()), ("none\n", "error\n"));
+    assert_eq!((status(&result), code(&result)), ("exited", Some(0)));
     assert!(result.outcome()["notice"].as_str().unwrap().contains("no terminal"), "{result:?}");
+    let result = bench.exec("sleep 7410", json!({"pty": true, "timeoutMs": 300})).await;
+    assert_stopped(&result, "timedOut", bench.sshd.port(), "7410");
 }
