@@ -63,6 +63,10 @@ impl StreamDecoder {
             Some(at) => {
                 let rest = self.held.split_off(at + self.closing.len());
                 self.held.truncate(at);
+                // One that was interrupted in its middle has been written again.
+                while let Some(again) = find(&self.held, &self.opening) {
+                    self.held.drain(..again + self.opening.len());
+                }
                 Progress::Complete { trailer: std::mem::take(&mut self.held), rest }
             }
             None if self.held.len() > LONGEST_TRAILER => Progress::Broken,
@@ -85,17 +89,22 @@ pub struct Trailer {
     pub jobs: Vec<u32>,
     /// The working directory (for the first frame, `bash` or nothing).
     pub directory: Vec<u8>,
+    /// The shell has lost a builtin that every frame needs, and this trailer was written without: no other can follow.
+    /// `jobs` is empty then, whether there are any or not.
+    pub crippled: bool,
 }
 
 impl Trailer {
-    /// Reads `status:jobs:directory`; `None` where it is something else.
+    /// Reads `status:jobs:directory`, with `!` for the jobs of a crippled shell; `None` where it is something else.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut fields = text.splitn(3, |byte| *byte == b':');
         let status = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
         let jobs = std::str::from_utf8(fields.next()?).ok()?;
+        let crippled = jobs == "!";
+        let jobs = if crippled { "" } else { jobs };
         let jobs = jobs.split_whitespace().map(|pid| pid.parse().ok()).collect::<Option<_>>()?;
-        Some(Self { status, jobs, directory: fields.next()?.to_vec() })
+        Some(Self { status, jobs, directory: fields.next()?.to_vec(), crippled })
     }
 }
 
@@ -194,10 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn a_trailer_that_was_begun_twice_is_the_last_of_the_two() {
+        let begun = [&b"out"[..], &sentinel().opening(), b"0:"].concat();
+        let (seen, ended) = decode(&[&begun[..], &framed(b"", b"130::/", b"")].concat(), &[7]);
+        assert_eq!((seen, ended), (b"out".to_vec(), Some((b"130::/".to_vec(), Vec::new()))));
+    }
+
+    #[test]
     fn a_trailer_holds_status_jobs_and_any_directory() {
         let read = |text: &[u8]| Trailer::parse(text).map(|t| (t.status, t.jobs, t.directory));
         assert_eq!(read(b"0::/var/log"), Some((0, vec![], b"/var/log".to_vec())));
         assert_eq!(read(b"127:12\n13\n:/a:b\nc"), Some((127, vec![12, 13], b"/a:b\nc".to_vec())));
+        let crippled = Trailer::parse(b"3:!:/tmp").unwrap();
+        assert_eq!((crippled.status, crippled.crippled, crippled.directory.as_slice()), (3, true, &b"/tmp"[..]));
         for broken in [&b""[..], b"0", b"0:", b"x::/", b"0:x:/", b"-1::/"] {
             assert_eq!(read(broken), None, "{broken:?}");
         }

@@ -6,6 +6,7 @@
 //! of a command on a channel of its own, [`stop`] the script that ends a running command.
 
 pub mod decoder;
+mod driver;
 pub mod exec;
 pub mod noise;
 pub mod script;

@@ -4,7 +4,7 @@
 //! that nothing a command does can eat the script. The driver's own stdout and stderr are `/dev/null`; file descriptors
 //! 8 and 9 keep the channel's two streams (single digits, because dash cannot redirect higher ones).
 
-use super::sentinel::Sentinel;
+use super::{driver, sentinel::Sentinel};
 
 /// The command that starts the shell on an exec channel: bash where there is one, else `sh`.
 ///
@@ -14,10 +14,14 @@ use super::sentinel::Sentinel;
 pub const LAUNCH: &str = "exec /bin/sh -c 'if command -v bash >/dev/null 2>&1; then \
      exec bash --noprofile --norc --noediting -i; else exec sh -i; fi'";
 
-/// Makes the shell give up its command on SIGURG: a trap runs as soon as a child has ended, in whatever way, whereas
-/// bash heeds a SIGINT of its own only if the last child died of one too. Where the trap is taken away, SIGURG does
-/// nothing. Between two commands, when `__mcp_r` is set, there is nothing to give up.
-const GIVE_UP: &str = "\\command [ -n \"${__mcp_r-}\" ] || \\command kill -INT $$";
+/// Makes a shell that is not bash give up its command on SIGURG: a trap runs as soon as a child has ended, in whatever
+/// way, whereas bash, for which [`driver`] has the same, heeds a SIGINT of its own only if the last child died of one too.
+/// Where the trap is taken away, SIGURG does nothing. Between two commands, when `__mcp_r` is set, there is nothing to give
+/// up.
+const GIVE_UP: &str = "\\command [ -n \"${__mcp_r-}\" ] || \\command kill -INT \"$$\"";
+
+/// What [`driver`]'s functions want to know of bash's state before they change it.
+const STATE: &str = "\":${BASHOPTS-}:\" \"${POSIXLY_CORRECT+y}\"";
 
 /// What the shell turned out to be, from the first frame's trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,16 +57,21 @@ pub enum ScriptError {
 /// instead of the shell, then a trailer whose status is the shell's process id and whose directory is its version.
 #[must_use]
 pub fn start(sentinel: &Sentinel) -> Vec<u8> {
-    format!(
+    let mut lines = format!(
         "exec 8>&1 9>&2 >/dev/null 2>&1; PS1= PS2= PS4='+ '; unset PROMPT_COMMAND HISTFILE ENV; \
-         __mcp_s() {{ return \"$1\"; }}; trap '{GIVE_UP}' URG; \
-         if [ -n \"$BASH_VERSION\" ]; then set +o history; set +H; eval 'exit() {{ (builtin exit \"$@\"); \
-         __mcp_x=$?; [ \"$BASHPID\" = \"$$\" ] || builtin exit $__mcp_x; builtin kill -INT $$; }}'; fi\n\
-         command printf '\\036%s:%s::%s\\036%s;' {0} \"$$\" \"${{BASH_VERSION:+bash}}\" {0} >&8; \
-         command printf '\\036%s:\\036%s;' {0} {0} >&9\n",
-        sentinel.as_str()
+         __mcp_s() {{ return \"$1\"; }}; trap '{GIVE_UP}' URG; if [ -n \"$BASH_VERSION\" ]; then eval "
     )
-    .into_bytes()
+    .into_bytes();
+    quote(&mut lines, driver::functions().as_bytes());
+    lines.extend_from_slice(
+        format!(
+            "; fi\ncommand printf '\\036%s:%s::%s\\036%s;' {0} \"$$\" \"${{BASH_VERSION:+bash}}\" {0} >&8; \
+             command printf '\\036%s:\\036%s;' {0} {0} >&9\n",
+            sentinel.as_str()
+        )
+        .as_bytes(),
+    );
+    lines
 }
 
 /// The first line (or lines) of a frame: the command itself, run by `eval`.
@@ -84,13 +93,17 @@ pub fn command(
         return Err(ScriptError::NulInCommand);
     }
     let mut line = Vec::with_capacity(command.len() + 512);
-    if kind == ShellKind::Bash {
-        line.extend_from_slice(RECLAIM.as_bytes());
-    }
     if let Some(go) = go {
         line.extend_from_slice(format!("\\command printf '\\036%s:\\036%s;' {0} {0} >&8; ", go.as_str()).as_bytes());
     }
-    line.extend_from_slice(format!("\\unset __mcp_r; __mcp_s {previous_status}; \\eval ").as_bytes());
+    let begin = match kind {
+        // Behind `&&` and `||` a status that is not 0 does not end a shell with `set -e`; the command behind them can.
+        ShellKind::Bash => {
+            format!("\\__mcp_s {previous_status} {STATE} {} \\eval ", if previous_status == 0 { "&&" } else { "||" })
+        }
+        ShellKind::Posix => format!("\\command unset __mcp_r; __mcp_s {previous_status}; \\eval "),
+    };
+    line.extend_from_slice(begin.as_bytes());
     quote(&mut line, command);
     match (kind, stdin) {
         (_, Stdin::Null | Stdin::Bytes(b"")) => line.extend_from_slice(b" </dev/null >&8 2>&9 8>&- 9>&-\n"),
@@ -115,24 +128,39 @@ pub fn command(
     Ok(line)
 }
 
-/// The last line of a frame: status, background jobs and directory on stdout, the bare mark on stderr.
+/// The last lines of a frame: status, background jobs and directory on stdout, the bare mark on stderr.
 ///
-/// It stands on a line of its own, so that a command that was aborted by SIGINT still reports.
+/// They stand apart from the command, so that one that was aborted by SIGINT still reports. In bash four more lines
+/// follow, for when the first could not: the same again, then a trailer that needs no builtin (see
+/// [`Trailer::crippled`](super::decoder::Trailer::crippled)), then the end of the shell.
 #[must_use]
 pub fn trailer(kind: ShellKind, sentinel: &Sentinel) -> Vec<u8> {
-    let reclaim = if kind == ShellKind::Bash { RECLAIM } else { "" };
-    format!(
-        "__mcp_r=${{__mcp_x-$?}}; {reclaim}\\unset __mcp_x; \\command printf '\\036%s:%s:' {0} \"$__mcp_r\" >&8; \
-         \\command jobs -p >&8; {CHILDREN}\\command printf ' %s:%s\\036%s;' \"$__mcp_c\" \"$PWD\" {0} >&8; \
-         \\command printf '\\036%s:\\036%s;' {0} {0} >&9\n",
-        sentinel.as_str()
-    )
-    .into_bytes()
+    let nonce = sentinel.as_str();
+    match kind {
+        ShellKind::Bash => format!(
+            "\\__mcp_t \"${{__mcp_x-$?}}\" {STATE} {nonce} && ((1))\n\\__mcp_t \"$?\" {STATE} {nonce} again && ((1))\n\
+             \\__mcp_e \"$?\" {nonce} && ((1))\n\\__mcp_f \"$?\" {nonce} && ((1))\n\\__mcp_z \"$?\" && ((1))\n"
+        )
+        .into_bytes(),
+        ShellKind::Posix => {
+            let mut line = b"\\eval ".to_vec();
+            quote(&mut line, format!("\\unset -f command; \\command printf '\\036%s:%s:' {nonce} ").as_bytes());
+            line.extend_from_slice(b"\"$?\"");
+            let rest = format!(
+                " >&8; \\command jobs -p >&8; {CHILDREN}\\command printf ' %s:%s\\036%s;' \"${{__mcp_c-}}\" \"$PWD\" {nonce} >&8; \
+                 \\command printf '\\036%s:\\036%s;' {nonce} {nonce} >&9; __mcp_r=1"
+            );
+            quote(&mut line, rest.as_bytes());
+            line.push(b'\n');
+            line
+        }
+    }
 }
 
 /// Reads the shell's children into `__mcp_c`, where the system lists them: `jobs` does not know those that were disowned.
-/// (Behind `&&` nothing is lost under `set -e`.)
-const CHILDREN: &str = "__mcp_c=; \\command read -r __mcp_c </proc/$$/task/$$/children && __mcp_c=$__mcp_c; ";
+/// (Behind `||` nothing is lost under `set -e`.)
+const CHILDREN: &str = "\\command unset __mcp_c || \\command :; \
+     \\command read -r __mcp_c </proc/$$/task/$$/children || \\command :; ";
 
 /// `cd` to where the last shell of this name was, for one that had to be started anew.
 #[must_use]
@@ -141,17 +169,6 @@ pub fn change_directory(directory: &[u8]) -> Vec<u8> {
     quote(&mut line, directory);
     line
 }
-
-/// Takes back the words the driver itself needs, should a command have defined functions of these names.
-///
-/// The assignment switches bash to its POSIX mode, in which the special builtin `unset` cannot be a function; it is a
-/// plain assignment, which nothing can redefine. Afterwards the mode is as it was: where the variable was set before,
-/// it is `__mcp_p` that is unset; and the options that the mode switches on are off again if they were. The driver's
-/// words have a backslash, so that they cannot be aliases, and reserved words, which could, are not used.
-const RECLAIM: &str = "__mcp_o=:$BASHOPTS:; __mcp_p=${POSIXLY_CORRECT+__mcp_p}; POSIXLY_CORRECT=${POSIXLY_CORRECT-y}; \
-     \\unset -f unset eval builtin command; \\unset \"${__mcp_p:-POSIXLY_CORRECT}\"; \
-     __mcp_p=${__mcp_o##*:expand_aliases:*}; \\builtin shopt \"-${__mcp_p:+u}q\" expand_aliases && __mcp_p=; \
-     __mcp_p=${__mcp_o##*:inherit_errexit:*}; \\builtin shopt \"-${__mcp_p:+u}q\" inherit_errexit && __mcp_p=; ";
 
 /// Single quotes, in which a POSIX shell leaves every byte but the quote itself alone.
 pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
@@ -198,7 +215,7 @@ mod tests {
         let line = command(ShellKind::Posix, b"echo 'a'", Stdin::Null, 7, None, &sentinel()).unwrap();
         assert_eq!(
             String::from_utf8(line).unwrap(),
-            "\\unset __mcp_r; __mcp_s 7; \\eval 'echo '\\''a'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n"
+            "\\command unset __mcp_r; __mcp_s 7; \\eval 'echo '\\''a'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n"
         );
     }
 
@@ -216,9 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn a_trailer_is_one_line_that_ends_both_streams() {
-        let text = String::from_utf8(trailer(ShellKind::Bash, &sentinel())).unwrap();
+    fn the_trailer_of_a_shell_that_throws_input_away_is_one_line() {
+        let text = String::from_utf8(trailer(ShellKind::Posix, &sentinel())).unwrap();
         assert_eq!(text.matches('\n').count(), 1);
-        assert!(text.contains(">&8") && text.ends_with(">&9\n"));
+        assert!(text.contains(">&8") && text.contains(">&9"));
     }
 }

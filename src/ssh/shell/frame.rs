@@ -32,6 +32,10 @@ const TRAILER_AFTER_OUTPUT: Duration = Duration::from_secs(20);
 /// Output of a shell that has ended may be held open by its background jobs; this long without any is the end of it.
 const QUIET_AFTER_EXIT: Duration = Duration::from_millis(300);
 
+/// What the caller is told when a shell ends.
+const ENDED: &str = "the shell itself has ended; the next command gets a new one, in the same directory but without \
+     the variables and functions of this one";
+
 /// A command that is running.
 struct Running {
     started: Instant,
@@ -266,17 +270,22 @@ impl ShellTask {
             }
             (End::ShellEnded, None) => Ending::Exited(running.status.unwrap_or(ExitStatus::Unreported)),
         };
+        let crippled = running.trailer.as_ref().is_some_and(|trailer| trailer.crippled);
         let shell_ended = match running.trailer {
             Some(trailer) => {
                 self.previous_status = u8::try_from(trailer.status).unwrap_or(u8::MAX);
                 self.directory = trailer.directory;
                 self.jobs = trailer.jobs;
-                false
+                trailer.crippled
             }
             None => true,
         };
         if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
-            notice = Some("the shell itself has ended; the next command gets a new one, in the same directory but without the variables and functions of this one".to_owned());
+            notice = Some(ENDED.to_owned());
+        }
+        if crippled {
+            notice =
+                Some(format!("a builtin that every command needs was switched off or redefined for good; {ENDED}"));
         }
         let command = CommandResult {
             ending,
