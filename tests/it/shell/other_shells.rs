@@ -65,6 +65,16 @@ async fn a_shell_that_is_not_bash_keeps_its_state_and_stays_in_step() {
         ("echo \"$V\"; unalias -a", "a b\n", 0),
         ("IFS=0123456789", "", 0),
         ("echo ok; unset IFS", "ok\n", 0),
+        ("command() { :; }; printf() { :; }", "", 0),
+        ("(exit 5)", "", 5),
+        ("set -e; unset -f printf", "", 0),
+        ("set +e", "", 0),
+        ("OP=$PATH; unset PATH", "", 0),
+        ("PATH=$OP", "", 0),
+        ("readonly __mcp_c=3 __mcp_x=4; readonly __mcp_r", "", 0),
+        ("(exit 6)", "", 6),
+        ("readonly PWD IFS", "", 0),
+        ("echo $?", "0\n", 0),
     ] {
         let result = bench.shell(command, json!({"timeoutMs": 20_000})).await;
         assert_eq!((result.stdout().as_str(), result.stderr().as_str()), (stdout, ""), "{command}: {result:?}");

@@ -174,7 +174,10 @@ const TABLE: &[(&str, &[Step])] = &[
     ("our functions unset", &[("unset -f __mcp_s __mcp_t __mcp_e", "", ANY, FAILS)]),
     ("our status forged", &[("__mcp_x=9", "", "", WHATEVER)]),
     ("our status forged for good", &[("readonly __mcp_x=9", WHICHEVER, ANY, WHATEVER)]),
-    ("our names read-only", &[("readonly __mcp_r __mcp_x __mcp_c __mcp_q", "", "", 0), ("exit 3", "", ANY, FAILS)]),
+    (
+        "our names read-only",
+        &[("readonly __mcp_r __mcp_x __mcp_c __mcp_q", "", "", 0), ("exit 3 # __mcp_x", "", ANY, FAILS)],
+    ),
     ("our names read-only with a value", &[("readonly __mcp_r=4 __mcp_c=5 __mcp_q=8", "", "", WHATEVER)]),
     (
         "our names with attributes",
