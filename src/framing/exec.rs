@@ -23,9 +23,9 @@ pub const PROBE: &str = "echo \"mcp-ssh-sessions:$SHELL;\"";
 
 /// A longer script, in bytes, is not sent as the command line: OpenSSH's server ends the connection at a packet of 256
 /// KiB, Linux takes no argument of 128 KiB, and Dropbear no command of 9000 bytes.
-const LONGEST_LINE: usize = 8 * 1024;
+pub(super) const LONGEST_LINE: usize = 8 * 1024;
 /// The same for a shell that we cannot make read the rest from stdin: what Linux takes as one argument.
-const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
+pub(super) const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
 
 /// What is sent for a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,19 @@ impl LoginShell {
         announce: &Sentinel,
         terminal: bool,
     ) -> Result<ExecScript, ExecScriptError> {
+        let longest = if terminal { usize::MAX } else { LONGEST_LINE };
+        self.script_within(longest, command, directory, environment, announce)
+    }
+
+    /// The same with the script on stdin, where the shell can read it there, if it has more than `longest` bytes.
+    pub(super) fn script_within(
+        self,
+        longest: usize,
+        command: &str,
+        directory: Option<&str>,
+        environment: &[(&str, &str)],
+        announce: &Sentinel,
+    ) -> Result<ExecScript, ExecScriptError> {
         refuse_nul("the command", command)?;
         let mut script = Vec::new();
         if let Some(directory) = directory {
@@ -98,7 +111,7 @@ impl LoginShell {
         }
         script.extend_from_slice(command.as_bytes());
         let mut line = self.announcement(announce);
-        if self == Self::Posix && !terminal && script.len() > LONGEST_LINE {
+        if self == Self::Posix && script.len() > longest {
             let mark = announce.as_str();
             // `read` takes not a byte more than its line from a pipe: the rest is the command's own stdin.
             let load = format!(
@@ -115,7 +128,7 @@ impl LoginShell {
         Ok(ExecScript { line, stdin: Vec::new() })
     }
 
-    fn announcement(self, announce: &Sentinel) -> Vec<u8> {
+    pub(super) fn announcement(self, announce: &Sentinel) -> Vec<u8> {
         let mark = announce.as_str();
         match self {
             Self::Posix => format!("printf '\\036%s:%s\\036%s;' {mark} \"$$\" {mark} >&2\n"),
@@ -127,7 +140,7 @@ impl LoginShell {
         .into_bytes()
     }
 
-    fn change_directory(self, script: &mut Vec<u8>, directory: &str) -> Result<(), ExecScriptError> {
+    pub(super) fn change_directory(self, script: &mut Vec<u8>, directory: &str) -> Result<(), ExecScriptError> {
         let (home, rest) = match directory.strip_prefix('~') {
             Some("") => (true, ""),
             Some(rest) if rest.starts_with('/') => (true, rest),
@@ -167,7 +180,7 @@ impl LoginShell {
         Ok(())
     }
 
-    fn quote(self, script: &mut Vec<u8>, text: &str) -> Result<(), ExecScriptError> {
+    pub(super) fn quote(self, script: &mut Vec<u8>, text: &str) -> Result<(), ExecScriptError> {
         match self {
             Self::Posix => quote(script, text.as_bytes()),
             Self::Fish => {

@@ -3,7 +3,7 @@
 //!
 //! A frame is one command on the persistent shell. [`script`] writes it, [`decoder`] finds its end in stdout and stderr,
 //! and both know it by a [`sentinel::Sentinel`] that no program on the other side can guess. [`exec`] writes the script
-//! of a command on a channel of its own, [`stop`] the script that ends a running command.
+//! of a command on a channel of its own, [`sudo`] the same as root, [`stop`] the script that ends a running command.
 
 pub mod decoder;
 mod driver;
@@ -12,3 +12,4 @@ pub mod noise;
 pub mod script;
 pub mod sentinel;
 pub mod stop;
+pub mod sudo;

@@ -8,6 +8,14 @@ pub enum Target<'a> {
         /// The process id of the login shell that runs the command, which leads its process group.
         pid: u32,
     },
+    /// A command that sudo runs: this process, its descendants, and the process groups of both. sudo is left alone: it
+    /// passes on what it is sent, and ends when the command does.
+    Sudo {
+        /// The process id of the shell that runs the command.
+        pid: u32,
+        /// The process id of sudo, which leads its process group.
+        sudo: u32,
+    },
     /// The foreground command of a persistent shell: the shell's descendants, except its earlier background jobs and
     /// theirs. The shell itself gets SIGURG alone, which makes it give up the command.
     Shell {
@@ -94,14 +102,15 @@ pub fn send(target: Target<'_>, signal: &str) -> String {
 }
 
 fn of(target: Target<'_>) -> String {
-    let (pid, group, spare, jobs) = match target {
+    let (pid, groups, spare, jobs) = match target {
         Target::Exec { pid } => (pid, pid.to_string(), String::new(), String::new()),
+        Target::Sudo { pid, sudo } => (pid, format!("{pid} {sudo}"), String::new(), sudo.to_string()),
         Target::Shell { pid, jobs } => {
             let jobs = jobs.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-            (pid, "none".to_owned(), pid.to_string(), jobs)
+            (pid, String::new(), pid.to_string(), jobs)
         }
     };
-    format!("root={pid}; group={group}; spare={spare}; keep=' {jobs} '\n")
+    format!("root={pid}; groups=' {groups} '; spare={spare}; keep=' {jobs} '\n")
 }
 
 /// `table` prints `pid parent group state` a line; `left` prints the command's processes that live.
@@ -124,7 +133,7 @@ left() {
     more=n
     while read -r pid parent its_group state; do
       case $keep$mine in *" $pid "*) continue;; esac
-      case $mine in *" $parent "*) ;; *) [ "$its_group" = "$group" ] || continue;; esac
+      case $mine in *" $parent "*) ;; *) case $groups in *" $its_group "*) ;; *) continue;; esac;; esac
       mine="$mine$pid "; more=y
     done <<END
 $now
@@ -225,6 +234,22 @@ mod tests {
         // The arguments of a process that has ended but was not waited for are empty.
         let arguments = std::fs::read(format!("/proc/{}/cmdline", child.trim())).unwrap_or_default();
         assert!(arguments.is_empty(), "{}", String::from_utf8_lossy(&arguments));
+    }
+
+    #[test]
+    fn what_stands_between_a_command_and_its_channel_is_left_to_end_by_itself() {
+        // The first shell has sudo's part: it is told nothing, and ends after the command.
+        let mut sudo = Command::new("sh")
+            .args(["-c", "trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5"])
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pid = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(sudo.stdout.take().unwrap()), &mut pid).unwrap();
+        let target = Target::Sudo { pid: pid.trim().parse().unwrap(), sudo: sudo.id() };
+        assert_eq!(run("sh", &script(target, Rung::Int, 3)).trim(), GONE);
+        assert_eq!(sudo.wait().unwrap().code(), Some(5));
     }
 
     #[test]

@@ -56,9 +56,10 @@ pub(super) async fn request(asked: Asked) -> Option<(ElicitRequestParams, Waitin
         Asked::Secrets(question, answer) => {
             let message = format!(
                 "{} for {}: open this page of mcp-ssh-sessions on your machine and type it there. It goes straight into \
-                 the SSH log-in, not to the model.",
+                 {}, not to the model.",
                 what(&question),
-                question.account
+                question.account,
+                question.purpose.taker()
             );
             let page = Page::open(question, answer).await.ok()?;
             let (url, elicitation_id) = (page.url.clone(), page.id.clone());
@@ -123,6 +124,7 @@ fn what(question: &Question) -> String {
         Purpose::Password => "Password".to_owned(),
         Purpose::Passphrase(file) => format!("Passphrase of the key file {file}"),
         Purpose::KeyboardInteractive(_) => "Answers to the server's questions".to_owned(),
+        Purpose::Sudo(_) => "Password to act as root (sudo)".to_owned(),
     }
 }
 

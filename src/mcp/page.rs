@@ -173,7 +173,7 @@ impl Sheet {
         }
         match parts.method {
             _ if self.over.is_cancelled() => too_late(),
-            Method::GET => page(StatusCode::OK, "SSH log-in", &self.form()),
+            Method::GET => page(StatusCode::OK, self.title(), &self.form()),
             Method::POST => self.take(body).await,
             _ => page(StatusCode::METHOD_NOT_ALLOWED, "Not allowed", "<p>Open this page in a browser.</p>"),
         }
@@ -199,12 +199,22 @@ impl Sheet {
         let reply = if refused {
             page(StatusCode::OK, "Not answered", "<p>Nothing was sent. You can close this page.</p>")
         } else if waiting.send(answers).is_ok() {
-            page(StatusCode::OK, "Thank you", "<p>The answer goes to the SSH log-in. You can close this page.</p>")
+            let thanks =
+                format!("<p>The answer goes to {}. You can close this page.</p>", self.question.purpose.taker());
+            page(StatusCode::OK, "Thank you", &thanks)
         } else {
             too_late()
         };
         self.over.cancel();
         reply
+    }
+
+    fn title(&self) -> &'static str {
+        if self.is_sudo() { "Run as root" } else { "SSH log-in" }
+    }
+
+    fn is_sudo(&self) -> bool {
+        matches!(self.question.purpose, Purpose::Sudo(_))
     }
 
     fn form(&self) -> String {
@@ -217,17 +227,29 @@ impl Sheet {
             Purpose::KeyboardInteractive(words) => {
                 format!("<p>The server says:</p><blockquote>{}</blockquote><p>It asks:</p>", escape(words))
             }
+            Purpose::Sudo(command) => {
+                format!(
+                    "<p>The agent wants to run this as root (sudo):</p><blockquote>{}</blockquote>",
+                    escape(command)
+                )
+            }
         };
         let way = match &question.purpose {
             Purpose::Passphrase(_) => "opens the key file with it and sends it nowhere",
             Purpose::Password | Purpose::KeyboardInteractive(_) => "sends it to this host alone",
+            Purpose::Sudo(_) => "sends it to sudo on this host alone",
+        };
+        let (button, lasts) = if self.is_sudo() {
+            ("Run as root", ". Until the session is disconnected, the agent can run more as root with it")
+        } else {
+            ("Log in", "")
         };
         let fields: Vec<String> = question.prompts.iter().enumerate().map(field).collect();
         format!(
             "<p>for <strong>{}</strong></p>{about}<form method=\"post\" autocomplete=\"off\">{}\
-             <button class=\"main\">Log in</button>\
+             <button class=\"main\">{button}</button>\
              <button name=\"refuse\" value=\"1\" formnovalidate>Do not answer</button></form>\
-             <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which {way} and keeps it in memory. \
+             <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which {way} and keeps it in memory{lasts}. \
              It is not shown to the agent and not saved.</p>",
             escape(&question.account),
             fields.concat()
@@ -246,7 +268,7 @@ fn field((index, prompt): (usize, &Prompt)) -> String {
 }
 
 fn too_late() -> Reply {
-    page(StatusCode::GONE, "Too late", "<p>This was answered already, or the log-in was given up.</p>")
+    page(StatusCode::GONE, "Too late", "<p>This was answered already, or nobody waits for it any more.</p>")
 }
 
 fn page(status: StatusCode, title: &str, content: &str) -> Reply {

@@ -6,7 +6,7 @@ use crate::{
     framing::exec::ExecScriptError,
     session::error::{SessionError, with_causes},
     ssh::{
-        error::{HostKeyError, Remedy, SshError},
+        error::{HostKeyError, Remedy, SshError, SudoRefusal},
         sftp::TransferError,
     },
 };
@@ -126,6 +126,20 @@ fn of_ssh(error: &SshError) -> String {
             "use ssh_shell, which takes commands of any length, or put it into a file with ssh_upload".into()
         }
         SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
+        SshError::Sudo { refusal: SudoRefusal::Unanswered, .. } => {
+            "the person is asked where the client can show a page (url elicitation) or SSH_ASKPASS is set; a password that was \
+             given to ssh_connect is used, too"
+                .into()
+        }
+        SshError::Sudo { refusal: SudoRefusal::ChangedHostKey, .. } => {
+            "find out why the key has changed, and mend known_hosts; then connect again".into()
+        }
+        SshError::Sudo { refusal: SudoRefusal::Missing, .. } => "install sudo there, or connect as root".into(),
+        SshError::Sudo { refusal: SudoRefusal::Refused, .. } => {
+            "the account must be allowed to run its shell (sudo -l lists its rules): for a rule that allows one command, run \
+             `sudo -n COMMAND` without the parameter sudo; where sudo wants a terminal, add pty"
+                .into()
+        }
         SshError::ShellStart(_) => "the account may be restricted; ssh_exec may still work".into(),
         SshError::Random(_) | SshError::Cancelled => "call again".into(),
     }

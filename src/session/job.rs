@@ -23,6 +23,7 @@ use crate::{
         error::SshError,
         exec::CommandResult,
         output::{CommandOutput, Output, Portion},
+        pause::Pause,
     },
 };
 
@@ -30,6 +31,9 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(1200);
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a wait for a command lasts at least that sudo has not begun: a person can be asked only as long as there is
+/// one.
+const SUDO_BEGINS: Duration = Duration::from_secs(20);
 /// Portions of input that may wait until the command reads them.
 const INPUT_QUEUE: usize = 64;
 /// The character that ends a terminal's input (`VEOF`, termios(3)); at the end of a portion it does so without a terminal.
@@ -57,6 +61,8 @@ pub struct Job {
     signals: SignalSender,
     stop: CancellationToken,
     sent: CancellationToken,
+    sudo: bool,
+    pause: Pause,
     end: watch::Receiver<Option<End>>,
     /// How much stood in complete lines when a caller was last told of a prompt, unless it was given input since.
     reported: AtomicU64,
@@ -98,6 +104,8 @@ pub struct JobStart {
     pub terminal: bool,
     /// Whether it may be given input while it runs.
     pub takes_input: bool,
+    /// Whether sudo runs it.
+    pub sudo: bool,
     /// What it prints.
     pub output: Output,
 }
@@ -113,6 +121,8 @@ pub struct Work {
     pub stop: CancellationToken,
     /// To be cancelled when the command has been sent.
     pub sent: CancellationToken,
+    /// What stops those who wait for it while a person is asked.
+    pub pause: Pause,
     end: watch::Sender<Option<End>>,
 }
 
@@ -153,7 +163,7 @@ impl Job {
         getrandom::fill(&mut random).map_err(|error| SshError::Random(error.to_string()))?;
         let (send_input, take_input) = mpsc::channel(INPUT_QUEUE);
         let (send_signal, signals) = Signals::new();
-        let (stop, sent) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, sent, pause) = (CancellationToken::new(), CancellationToken::new(), Pause::default());
         let (send_end, end) = watch::channel(None);
         let job = Self {
             id: format!("{:08x}", u32::from_be_bytes(random)),
@@ -168,11 +178,13 @@ impl Job {
             signals: send_signal,
             stop: stop.clone(),
             sent: sent.clone(),
+            sudo: start.sudo,
+            pause: pause.clone(),
             end,
             reported: AtomicU64::new(u64::MAX),
         };
         let input = start.takes_input.then_some(take_input);
-        Ok((Arc::new(job), Work { input, signals, stop, sent, end: send_end }))
+        Ok((Arc::new(job), Work { input, signals, stop, sent, pause, end: send_end }))
     }
 
     /// How it ended, if it has.
@@ -204,15 +216,25 @@ impl Job {
             end = self.end() => Waited::Ended(end),
             () = self.sent.cancelled() => Waited::Running,
             () = given_up.cancelled() => Waited::GivenUp,
+            () = self.pause.sleep(SUDO_BEGINS), if self.sudo => Waited::Running,
         }
     }
 
-    /// Waits for its end, at most for `patience`, or until it seems to wait for input. With `answered`, also until it has
-    /// written more than that many bytes and is quiet again.
+    /// Waits for its end, at most for `patience`, in which the time of a person who is asked does not count, or until it
+    /// seems to wait for input. With `answered`, also until it has written more than that many bytes and is quiet again.
     ///
     /// A line that no one answers, and after which no other is begun, is no prompt: a caller is told of it once.
     pub async fn wait(&self, patience: Duration, answered: Option<u64>, given_up: &CancellationToken) -> Waited {
-        let patience = sleep(patience);
+        let patience = async {
+            tokio::join!(self.pause.sleep(patience), async {
+                if self.sudo {
+                    tokio::select! {
+                        () = self.sent.cancelled() => {}
+                        () = self.pause.sleep(SUDO_BEGINS) => {}
+                    }
+                }
+            })
+        };
         tokio::pin!(patience);
         loop {
             let open = self.lock_input().is_some();
@@ -220,7 +242,7 @@ impl Job {
                 biased;
                 end = self.end() => return Waited::Ended(end),
                 () = given_up.cancelled() => return Waited::GivenUp,
-                () = &mut patience => break,
+                _ = &mut patience => break,
                 () = sleep(LOOK), if open || answered.is_some() => {
                     let written = answered.is_some_and(|before| self.output.total() > before);
                     let news = self.reported.load(Ordering::Relaxed) != self.output.lines();

@@ -31,6 +31,7 @@ use crate::{
         pool::Pool,
         resolve::Target,
         shell::Shell,
+        sudo::SudoMemory,
     },
 };
 
@@ -69,6 +70,8 @@ pub struct LiveSession {
     running: TaskTracker,
     /// Held while dialling, so that many callers make one connection.
     connection: DialSlot<Dialled>,
+    /// What was typed for sudo, until the session is disconnected.
+    sudo: Mutex<SudoMemory>,
     /// Each shell has a slot that is held while it starts.
     shells: Mutex<HashMap<String, Arc<DialSlot<ShellSlot>>>>,
     /// For listing; held for an assignment only.
@@ -132,6 +135,7 @@ impl LiveSession {
             surroundings,
             running: TaskTracker::new(),
             connection: DialSlot::default(),
+            sudo: Mutex::default(),
             shells: Mutex::new(HashMap::new()),
             last: Mutex::new(LastSeen::default()),
         })
@@ -246,6 +250,7 @@ impl LiveSession {
         let _ = timeout(patience, self.running.wait()).await;
         self.running.reopen();
         lock(&self.shells).clear();
+        *lock(&self.sudo) = SudoMemory::default();
         let connection = self.connection.lock().await.connection.take();
         if let Some(connection) = connection {
             connection.close().await;

@@ -1,4 +1,4 @@
-//! Questions that only the person can answer, while a connection is being made.
+//! Questions that only the person can answer: while a connection is being made, and for sudo.
 
 pub mod askpass;
 
@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use self::askpass::Askpass;
+use super::pause::Pause;
 use crate::password::Password;
 
 /// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
@@ -35,6 +36,16 @@ pub enum Purpose {
     Passphrase(String),
     /// Questions of the server (RFC 4256), with its own words about them, which are not to be trusted.
     KeyboardInteractive(String),
+    /// What sudo asks on the host, to run this command as root.
+    Sudo(String),
+}
+
+impl Purpose {
+    /// What the answer goes into.
+    #[must_use]
+    pub fn taker(&self) -> &'static str {
+        if matches!(self, Self::Sudo(_)) { "sudo on that host" } else { "the SSH log-in" }
+    }
 }
 
 /// One thing to answer.
@@ -74,19 +85,32 @@ pub struct Person {
     host_keys: Option<mpsc::Sender<Asked>>,
     secrets: Option<mpsc::Sender<Asked>>,
     askpass: Option<Askpass>,
+    pause: Pause,
 }
 
 impl Person {
     /// A person who is asked about host keys, and for secrets, through these channels.
     #[must_use]
     pub fn new(host_keys: Option<mpsc::Sender<Asked>>, secrets: Option<mpsc::Sender<Asked>>) -> Self {
-        Self { host_keys, secrets, askpass: None }
+        Self { host_keys, secrets, ..Self::default() }
     }
 
     /// The same person, asked for secrets by this program where there is no channel for them.
     #[must_use]
     pub fn or_askpass(self, askpass: Option<Askpass>) -> Self {
         Self { askpass, ..self }
+    }
+
+    /// The same person, whose time of thinking stops these clocks.
+    #[must_use]
+    pub fn pausing(self, pause: Pause) -> Self {
+        Self { pause, ..self }
+    }
+
+    /// What stops while the person thinks.
+    #[must_use]
+    pub fn pause(&self) -> &Pause {
+        &self.pause
     }
 
     /// Whether there is anybody to ask for secrets.
@@ -97,6 +121,10 @@ impl Person {
 
     /// The answers, one a prompt; `None` if nobody answers within two minutes or the person will not.
     pub async fn ask(&self, question: Question) -> Option<Vec<Password>> {
+        self.pause.during(self.put(question)).await
+    }
+
+    async fn put(&self, question: Question) -> Option<Vec<Password>> {
         let expected = question.prompts.len();
         let answers = match (&self.secrets, &self.askpass) {
             (Some(secrets), _) => {
@@ -114,7 +142,7 @@ impl Person {
     pub async fn trusts(&self, key: UnknownKey) -> Option<bool> {
         let (give, take) = oneshot::channel();
         self.host_keys.as_ref()?.send(Asked::HostKey(key, give)).await.ok()?;
-        timeout(PATIENCE, take).await.ok()?.ok()
+        self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
     }
 }
 
@@ -122,8 +150,9 @@ impl Person {
 async fn ask_by_program(askpass: &Askpass, question: &Question) -> Option<Vec<Password>> {
     let mut answers = Vec::with_capacity(question.prompts.len());
     for Prompt { text, .. } in &question.prompts {
-        let words = match question.purpose {
+        let words = match &question.purpose {
             Purpose::KeyboardInteractive(_) => format!("({}) {text}", question.account),
+            Purpose::Sudo(command) => format!("({}) to run as root: {command}\n{text}", question.account),
             Purpose::Password | Purpose::Passphrase(_) => text.clone(),
         };
         let shown: String = words.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();

@@ -53,7 +53,17 @@ impl Credentials {
     /// Whether there is a password, given or typed.
     #[must_use]
     pub fn have_password(&self) -> bool {
-        self.password.is_some() || self.typed.iter().any(|typed| typed.purpose == Purpose::Password)
+        self.password.is_some() || self.has_typed_password()
+    }
+
+    /// The password that was given, unless it did not do and a person has typed another.
+    #[must_use]
+    pub fn given_password(&self) -> Option<&Password> {
+        self.password.as_ref().filter(|_| !self.has_typed_password())
+    }
+
+    fn has_typed_password(&self) -> bool {
+        self.typed.iter().any(|typed| typed.purpose == Purpose::Password)
     }
 }
 

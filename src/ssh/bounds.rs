@@ -2,13 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Mutex, mpsc},
-    time::sleep,
-};
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{error::SshError, exec::Ending};
+use super::{error::SshError, exec::Ending, pause::Pause};
 use crate::framing::stop::{Rung, Signal};
 
 /// Signals that may wait to be sent to one command.
@@ -19,6 +16,8 @@ const QUEUE: usize = 8;
 pub struct Bounds {
     /// How long it may run; `None` is without end.
     pub limit: Option<Duration>,
+    /// Whether that stands still because a person is asked.
+    pub pause: Pause,
     /// Stops it when the caller gives up.
     pub cancelled: CancellationToken,
     /// Stops it when its session is disconnected.
@@ -139,7 +138,7 @@ impl Bounds {
     pub(super) async fn reached(&self, spent: Duration) -> Stop {
         let limit = async {
             match self.limit {
-                Some(limit) => sleep(limit.saturating_sub(spent)).await,
+                Some(limit) => self.pause.sleep(limit.saturating_sub(spent)).await,
                 None => std::future::pending().await,
             }
         };

@@ -105,6 +105,11 @@ impl Connection {
         SshError::Lost(self.reason())
     }
 
+    /// Whether the host has shown another key than the one that is known, which the configuration lets pass.
+    pub(super) fn lends_no_passwords(&self) -> bool {
+        self.learned.host_key.get().is_some_and(|accepted| accepted.no_passwords)
+    }
+
     /// Why the transport ended, if that is known.
     pub(super) fn reason(&self) -> Option<String> {
         self.learned.reason()

@@ -196,6 +196,14 @@ pub enum SshError {
     /// The command, directory or environment cannot be written for the login shell.
     #[error(transparent)]
     ExecScript(#[from] crate::framing::exec::ExecScriptError),
+    /// sudo did not let the command run.
+    #[error("{refusal}; the command was not run{}{said}", if said.is_empty() { "" } else { ": " })]
+    Sudo {
+        /// Why not.
+        refusal: SudoRefusal,
+        /// sudo's own words.
+        said: String,
+    },
     /// No persistent shell could be started.
     #[error("no shell could be started on the remote host: {0}")]
     ShellStart(String),
@@ -218,6 +226,23 @@ pub enum Remedy {
     FewerKeys,
     /// A new password in place of one that seems to have expired.
     NewPassword,
+}
+
+/// Why sudo did not let a command run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SudoRefusal {
+    /// It wanted a password.
+    #[error("sudo wants a password that nobody gave")]
+    Unanswered,
+    /// The same on a host whose key has changed: it is lent no password.
+    #[error("sudo wants a password, and none is given to a host whose key has changed")]
+    ChangedHostKey,
+    /// The shell's status says that there is no such program.
+    #[error("sudo cannot be run")]
+    Missing,
+    /// Its own words say why.
+    #[error("sudo did not let it through")]
+    Refused,
 }
 
 /// Why a host key was not accepted. `known_hosts` is where OpenSSH would look too.

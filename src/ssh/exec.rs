@@ -1,42 +1,43 @@
 //! Runs one command on a channel of its own (RFC 4254 section 6.5).
 
 mod drain;
+mod feeding;
+mod reins;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use russh::{ChannelWriteHalf, Sig, client::Msg};
+use russh::{ChannelReadHalf, ChannelWriteHalf, client::Msg};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinHandle,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use self::drain::Drain;
+use self::{
+    drain::{Announce, Drain},
+    feeding::Feeding,
+    reins::Reins,
+};
 use super::{
     bounds::{Bounds, Stop},
     error::SshError,
     exit_status::ExitStatus,
     output::{CommandOutput, Output},
-    pool::{Need, Pool},
+    pool::{Need, Place, Pool},
+    sudo::{Answering, SudoRequest},
 };
 use crate::{
-    framing::{
-        decoder::StreamDecoder,
-        exec::LoginShell,
-        sentinel::Sentinel,
-        stop::{Signal, Target},
-    },
+    framing::{decoder::StreamDecoder, exec::LoginShell, sentinel::Sentinel, stop::Signal, sudo::SudoListener},
     readable::{COLUMNS, ROWS},
 };
 
 /// The terminal of a command that asks for one (RFC 4254 section 6.2).
 const TERMINAL: &str = "xterm-256color";
-/// How long a command that is to be stopped may take to tell its process id: its login shell may be slow to start.
-const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
+/// What is heard of sudo and not answered yet; it says one thing at a time.
+const HEARD: usize = 8;
 /// How long the channel may stay open after the command was stopped.
 const QUIET_AFTER_STOP: Duration = Duration::from_millis(500);
 
@@ -55,7 +56,9 @@ pub struct ExecRequest<'a> {
     pub input: Option<mpsc::Receiver<Vec<u8>>>,
     /// Whether it has a terminal: then stdout and stderr are one stream, and no end of file follows.
     pub terminal: bool,
-    /// Cancelled when the command has been sent.
+    /// It is run as root by sudo, which is answered with this.
+    pub sudo: Option<SudoRequest>,
+    /// Cancelled when the command has been sent, and sudo is through.
     pub sent: CancellationToken,
     /// When and how it is stopped.
     pub bounds: Bounds,
@@ -97,40 +100,38 @@ impl Pool {
     /// Runs a command and waits for its end.
     ///
     /// # Errors
-    /// Only what happened before the command was sent. From then on, also a lost connection is a result: the command
+    /// Only what happened before the command was sent or sudo was through. From then on, also a lost connection is a result: the command
     /// may have run and must not be sent again.
     pub async fn exec(self: &Arc<Self>, request: &mut ExecRequest<'_>) -> Result<CommandResult, SshError> {
         let started = Instant::now();
-        let announce = random_sentinel()?;
-        let prepare = async {
-            let shell = self.login_shell().await;
-            let (directory, environment) = (request.directory, &request.environment);
-            let script = shell.script(request.command, directory, environment, &announce, request.terminal)?;
-            Ok::<_, SshError>((shell, script))
-        };
-        let (shell, script) = request.bounds.before_sending(prepare).await?;
-        let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
-        let (read, write) = channel.split();
-        let send = async {
-            if request.terminal {
-                write.request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[]).await?;
-            }
-            place.connection().command(&write, script.line).await
-        };
-        if send.await.is_err() {
-            return Err(place.connection().lost());
-        }
-        request.sent.cancel();
+        let Sent { shell, mark, stdin, place, read, write } = self.send_exec(request).await?;
         let write = Arc::new(write);
-        let stdin = [script.stdin, std::mem::take(&mut request.stdin)].concat();
-        let feeding = feed(Arc::clone(&write), stdin, request.input.take(), request.terminal);
-        let (tell_pid, pid) = watch::channel(None);
+        let (tell_heard, heard) = mpsc::channel(HEARD);
+        let (tell_answered, answered) = watch::channel(None);
+        let (tell_target, target) = watch::channel(None);
+        let lends_no_passwords = place.connection().lends_no_passwords();
+        let reins = Reins { target, answered, lends_no_passwords };
+        let sudo = request.sudo.clone().map(|sudo| if lends_no_passwords { SudoRequest::default() } else { sudo });
+        let feeding = Feeding {
+            answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request.command, request.terminal)),
+            answered: tell_answered,
+            sent: request.sent.clone(),
+            write: Arc::clone(&write),
+            stdin: [stdin, std::mem::take(&mut request.stdin)].concat(),
+            input: request.input.take(),
+            terminal: request.terminal,
+        };
+        // Of its own: a command that does not read must not block its own output.
+        let feeding = tokio::spawn(feeding.run(heard));
         let stop_reading = CancellationToken::new();
         let drain = Drain {
             read,
             output: request.output.writer(),
-            announce: (shell != LoginShell::Other).then(|| StreamDecoder::new(&announce)),
-            pid: tell_pid,
+            announce: match request.sudo {
+                Some(_) => Some(Announce::Sudo(SudoListener::new(&mark, request.terminal), tell_heard)),
+                None => (shell != LoginShell::Other).then(|| Announce::Shell(StreamDecoder::new(&mark))),
+            },
+            target: tell_target,
             terminal: request.terminal,
             stop: stop_reading.clone(),
         };
@@ -144,16 +145,21 @@ impl Pool {
                 biased;
                 done = &mut drained => break Err(done),
                 stop = &mut reached => break Ok(stop),
+                () = reins.outlived_no_answer() => break Ok(Stop::Cancelled),
                 signal = request.bounds.signals.next() => match signal {
                     Signal::Stop(rung) => break Ok(Stop::Asked(rung)),
-                    Signal::Once(name) => self.signal_exec(name, &pid, &write).await,
+                    Signal::Once(name) => self.signal_exec(name, &reins, &write).await,
                 }
             }
         };
         let (done, stopped) = match stopped {
             Err(done) => (done, None),
             Ok(stop) => {
-                process_gone = self.stop_exec(stop, pid, &write).await;
+                if request.sudo.is_some() && reins.answered().is_none() {
+                    // The question is of no use any more.
+                    feeding.abort();
+                }
+                process_gone = self.stop_exec(stop, &reins, &write).await;
                 let end = timeout(QUIET_AFTER_STOP, &mut drained).await;
                 stop_reading.cancel();
                 let done = match end {
@@ -166,7 +172,13 @@ impl Pool {
         // What the command did not read would wait for a window that never comes.
         feeding.abort();
         let _ = write.close().await;
-        let drained = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
+        let mut drained = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
+        if let Some(said) = drained.refusal.take() {
+            if let Some(refusal) = reins.refusal(stopped.is_some(), drained.status.as_ref()) {
+                return Err(SshError::Sudo { refusal, said });
+            }
+            drained.notice = Some("sudo had not begun the command yet".to_owned());
+        }
         let ending = match (stopped, drained.status) {
             (Some(stop), status) => {
                 let told = status.filter(|status| *status != ExitStatus::Unreported);
@@ -191,67 +203,42 @@ impl Pool {
         })
     }
 
-    /// Ends a command's processes: by its process id through a second channel, else by signal requests.
-    async fn stop_exec(
-        self: &Arc<Self>,
-        stop: Stop,
-        mut pid: watch::Receiver<Option<u32>>,
-        write: &ChannelWriteHalf<Msg>,
-    ) -> Option<bool> {
-        // A command that has just been sent may not have told its process id yet.
-        let patience = if stop == Stop::Ending { Duration::from_millis(300) } else { ANNOUNCED_WITHIN };
-        let pid = timeout(patience, pid.wait_for(Option::is_some)).await;
-        if let Ok(Ok(pid)) = pid.map(|told| told.map(|pid| *pid))
-            && let Some(pid) = pid
-            && let Some(gone) = self.stop_processes(Target::Exec { pid }, stop).await
-        {
-            return Some(gone);
+    async fn send_exec(self: &Arc<Self>, request: &ExecRequest<'_>) -> Result<Sent, SshError> {
+        let mark = random_sentinel()?;
+        let prepare = async {
+            let shell = self.login_shell().await;
+            let (command, directory, environment) = (request.command, request.directory, &request.environment);
+            let script = match request.sudo {
+                Some(_) => shell.sudo_script(command, directory, environment, &mark, request.terminal)?,
+                None => shell.script(command, directory, environment, &mark, request.terminal)?,
+            };
+            Ok::<_, SshError>((shell, script))
+        };
+        let (shell, script) = request.bounds.before_sending(prepare).await?;
+        let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
+        let (read, write) = channel.split();
+        let send = async {
+            if request.terminal {
+                write.request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[]).await?;
+            }
+            place.connection().command(&write, script.line).await
+        };
+        if send.await.is_err() {
+            return Err(place.connection().lost());
         }
-        for signal in [Sig::INT, Sig::TERM, Sig::KILL] {
-            let _ = write.signal(signal).await;
-            sleep(Duration::from_millis(u64::from(stop.grace_tenths()) * 30)).await;
-        }
-        None
-    }
-
-    /// Sends one signal, in the same two ways.
-    async fn signal_exec(
-        self: &Arc<Self>,
-        name: &'static str,
-        pid: &watch::Receiver<Option<u32>>,
-        write: &ChannelWriteHalf<Msg>,
-    ) {
-        let known = *pid.borrow();
-        match known {
-            Some(pid) => self.signal_processes(Target::Exec { pid }, name).await,
-            None => drop(write.signal(Sig::Custom(name.to_owned())).await),
-        }
+        Ok(Sent { shell, mark, stdin: script.stdin, place, read, write })
     }
 }
 
-/// Sends stdin and its end from a task of its own: a command that does not read must not block its own output.
-fn feed(
-    write: Arc<ChannelWriteHalf<Msg>>,
+/// A command that was sent.
+struct Sent {
+    shell: LoginShell,
+    mark: Sentinel,
+    /// What its stdin begins with.
     stdin: Vec<u8>,
-    input: Option<mpsc::Receiver<Vec<u8>>>,
-    terminal: bool,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if !stdin.is_empty() && write.data_bytes(stdin).await.is_err() {
-            return;
-        }
-        if let Some(mut input) = input {
-            while let Some(bytes) = input.recv().await {
-                if write.data_bytes(bytes).await.is_err() {
-                    return;
-                }
-            }
-        }
-        // The end of a terminal's input is a character (`VEOF`, termios(3)), not the end of the channel's.
-        if !terminal {
-            let _ = write.eof().await;
-        }
-    })
+    place: Place,
+    read: ChannelReadHalf,
+    write: ChannelWriteHalf<Msg>,
 }
 
 /// A sentinel from the system's random numbers.

@@ -40,6 +40,9 @@ struct ExecParams {
     /// Give it a terminal (interactive programs); stdout and stderr become one
     #[serde(default)]
     pty: bool,
+    /// Run it as root, with sudo; the person may be asked for the password
+    #[serde(default)]
+    sudo: bool,
     /// Stop the remote process after this time; default: never
     timeout_ms: Option<Milliseconds>,
     /// Answer with a running job after this time; default 45000
@@ -107,6 +110,7 @@ impl ExecParams {
             stdin: self.stdin.clone().map(String::into_bytes),
             takes_input: self.background,
             terminal: self.pty,
+            sudo: self.sudo,
             limit: self.timeout_ms.map(Milliseconds::duration),
             share,
             person: call.caller.person.clone(),

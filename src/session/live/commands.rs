@@ -19,9 +19,11 @@ use crate::{
         error::SshError,
         exec::{CommandResult, Ending, ExecRequest},
         output::Output,
+        pause::Pause,
         pool::Pool,
         sftp::{TransferError, Transferred},
         shell::{Shell, ShellRequest, ShellResult, ShellRunError},
+        sudo::SudoRequest,
     },
 };
 
@@ -40,6 +42,8 @@ pub struct ExecCall {
     pub takes_input: bool,
     /// Whether it has a terminal.
     pub terminal: bool,
+    /// Whether it runs as root.
+    pub sudo: bool,
     /// How long it may run.
     pub limit: Option<Duration>,
     /// How many commands share one answer.
@@ -74,6 +78,7 @@ impl LiveSession {
             command: call.command.clone(),
             terminal: call.terminal,
             takes_input: call.terminal || (call.takes_input && call.stdin.is_none()),
+            sudo: call.sudo,
             output: Output::new(self.surroundings.folder.clone(), style, call.share),
         })
         .map_err(|error| self.ssh(error))?;
@@ -96,6 +101,7 @@ impl LiveSession {
             command: call.command.clone(),
             terminal: false,
             takes_input: false,
+            sudo: false,
             output: Output::new(self.surroundings.folder.clone(), Style::Plain, 1),
         })
         .map_err(|error| self.ssh(error))?;
@@ -112,7 +118,8 @@ impl LiveSession {
 
     async fn run_exec(&self, call: &ExecCall, work: &mut Work, output: Output) -> Result<CommandResult, SessionError> {
         let _running = self.running.token();
-        let caller = Caller { cancelled: work.stop.clone(), person: call.person.clone() };
+        let person = call.person.clone().pausing(work.pause.clone());
+        let caller = Caller { cancelled: work.stop.clone(), person };
         let mut request = ExecRequest {
             command: &call.command,
             directory: call.directory.as_deref(),
@@ -120,6 +127,7 @@ impl LiveSession {
             stdin: call.stdin.clone().unwrap_or_default(),
             input: work.input.take(),
             terminal: call.terminal,
+            sudo: None,
             sent: work.sent.clone(),
             bounds: self.bounds(call.limit, &caller, &work.signals),
             output,
@@ -128,6 +136,8 @@ impl LiveSession {
         loop {
             let connection = self.connection(&caller).await?;
             request.bounds = self.bounds(call.limit, &caller, &work.signals);
+            // Who logs in as root needs none.
+            request.sudo = (call.sudo && connection.peer().user != "root").then(|| self.sudo_request(&caller));
             match connection.exec(&mut request).await {
                 Ok(result) => {
                     self.note_end(&result.ending);
@@ -148,7 +158,7 @@ impl LiveSession {
         output: Output,
     ) -> Result<(ShellResult, Option<String>), SessionError> {
         let _running = self.running.token();
-        let caller = Caller { cancelled: work.stop.clone(), person: call.person };
+        let caller = Caller { cancelled: work.stop.clone(), person: call.person.pausing(work.pause.clone()) };
         let slot = {
             let mut shells = lock(&self.shells);
             Arc::clone(shells.entry(name.to_owned()).or_default())
@@ -241,10 +251,20 @@ impl LiveSession {
     fn bounds(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> Bounds {
         Bounds {
             limit,
+            pause: caller.person.pause().clone(),
             signals: signals.clone(),
             cancelled: caller.cancelled.clone(),
             closing: lock(&self.closing).clone(),
             ending: self.surroundings.ending.clone(),
+        }
+    }
+
+    fn sudo_request(&self, caller: &Caller) -> SudoRequest {
+        let given = self.used_password().then(|| lock(&self.credentials).given_password().cloned()).flatten();
+        SudoRequest {
+            memory: lock(&self.sudo).clone(),
+            given,
+            person: caller.person.clone().or_askpass(self.surroundings.askpass.clone()),
         }
     }
 
@@ -267,6 +287,7 @@ async fn change_directory(shell: &Shell, directory: &[u8], surroundings: &Surrou
     let ending = &surroundings.ending;
     let bounds = Bounds {
         limit: Some(Duration::from_secs(5)),
+        pause: Pause::default(),
         cancelled: CancellationToken::new(),
         closing: ending.clone(),
         ending: ending.clone(),

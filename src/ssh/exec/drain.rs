@@ -3,11 +3,18 @@
 use std::time::Duration;
 
 use russh::{ChannelMsg, ChannelReadHalf};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    framing::decoder::{Progress, StreamDecoder},
+    framing::{
+        decoder::{Progress, StreamDecoder},
+        stop::Target,
+        sudo::{Heard, SudoListener},
+    },
     ssh::{
         exit_status::ExitStatus,
         output::{CommandOutput, OutputWriter},
@@ -23,12 +30,20 @@ pub(super) struct Drain {
     pub(super) read: ChannelReadHalf,
     pub(super) output: OutputWriter,
     /// Finds the process id, as long as the command has not told it.
-    pub(super) announce: Option<StreamDecoder>,
+    pub(super) announce: Option<Announce>,
     /// Where it goes.
-    pub(super) pid: watch::Sender<Option<u32>>,
+    pub(super) target: watch::Sender<Option<Target<'static>>>,
     /// Whether a terminal was asked for: then there is one stream.
     pub(super) terminal: bool,
     pub(super) stop: CancellationToken,
+}
+
+/// How a command tells its process id.
+pub(super) enum Announce {
+    /// The login shell tells its own.
+    Shell(StreamDecoder),
+    /// First sudo's is told, and the shell's when that is through. Whoever answers sudo hears of both.
+    Sudo(SudoListener, mpsc::Sender<Heard>),
 }
 
 /// What it has found.
@@ -37,6 +52,8 @@ pub(super) struct Drained {
     /// `None`: the channel ended without being closed, so the connection is lost.
     pub(super) status: Option<ExitStatus>,
     pub(super) notice: Option<String>,
+    /// What a sudo has said that did not get through.
+    pub(super) refusal: Option<String>,
 }
 
 impl Drain {
@@ -79,24 +96,43 @@ impl Drain {
                 None => break,
             }
         }
-        if let Some(mut decoder) = self.announce.take() {
-            let mut rest = Vec::new();
-            decoder.finish(&mut rest);
-            self.push(&rest, !self.terminal).await;
+        let (mut rest, mut refusal) = (Vec::new(), None);
+        match self.announce.take() {
+            Some(Announce::Shell(mut decoder)) => decoder.finish(&mut rest),
+            Some(Announce::Sudo(listener, _)) => refusal = listener.finish(&mut rest),
+            None => {}
         }
+        self.push(&rest, !self.terminal).await;
         let status = status.or(closed.then_some(ExitStatus::Unreported));
-        Drained { output: self.output.finish().await, status, notice }
+        Drained { output: self.output.finish().await, status, notice, refusal }
     }
 
     /// Takes output, and cuts the process id out of the beginning of the stream on which it is told.
     async fn take(&mut self, bytes: &[u8], is_stderr: bool) {
-        let Some(decoder) = self.announce.as_mut().filter(|_| is_stderr != self.terminal) else {
+        let Some(announce) = self.announce.as_mut().filter(|_| is_stderr != self.terminal) else {
             return self.push(bytes, is_stderr).await;
         };
         let mut output = Vec::new();
-        if let Progress::Complete { trailer, rest } = decoder.push(bytes, &mut output) {
-            self.pid.send_replace(std::str::from_utf8(&trailer).ok().and_then(|text| text.parse().ok()));
-            output.extend(rest);
+        let told = match announce {
+            Announce::Shell(decoder) => match decoder.push(bytes, &mut output) {
+                Progress::Complete { trailer, rest } => {
+                    let pid = std::str::from_utf8(&trailer).ok().and_then(|text| text.parse().ok());
+                    self.target.send_replace(pid.map(|pid| Target::Exec { pid }));
+                    output.extend(rest);
+                    true
+                }
+                Progress::More | Progress::Broken => false,
+            },
+            Announce::Sudo(listener, answering) => {
+                for heard in listener.push(bytes, &mut output) {
+                    self.target.send_modify(|target| *target = heard.target(*target));
+                    // Only a sudo that asks without end leaves no room, and then the answers have ended.
+                    let _ = answering.try_send(heard);
+                }
+                listener.is_through()
+            }
+        };
+        if told {
             self.announce = None;
         }
         self.push(&output, is_stderr).await;

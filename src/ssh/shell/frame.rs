@@ -212,19 +212,19 @@ impl ShellTask {
         let (pool, pid, jobs) = (Arc::clone(self.place.pool()), self.pid, self.jobs.clone());
         tokio::spawn(async move {
             match step {
-                Step::Stop => pool.stop_processes(Target::Shell { pid, jobs: &jobs }, why).await,
+                Step::Stop => pool.stop_processes(Target::Shell { pid, jobs: &jobs }, None, why).await,
                 Step::Interrupt => {
                     let _ = pool.ask("exec /bin/sh", format!("kill -INT {pid}\n"), TRAILER_AFTER_STOP).await;
                     None
                 }
-                Step::Kill => pool.stop_processes(Target::Exec { pid }, why).await,
+                Step::Kill => pool.stop_processes(Target::Exec { pid }, None, why).await,
             }
         })
     }
 
     fn signal(&self, name: &'static str) {
         let (pool, pid, jobs) = (Arc::clone(self.place.pool()), self.pid, self.jobs.clone());
-        tokio::spawn(async move { pool.signal_processes(Target::Shell { pid, jobs: &jobs }, name).await });
+        tokio::spawn(async move { pool.signal_processes(Target::Shell { pid, jobs: &jobs }, None, name).await });
     }
 
     async fn stdout(&mut self, running: &mut Running, bytes: &[u8]) {
