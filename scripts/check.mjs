@@ -57,6 +57,10 @@ function tools() {
   needProgram('ssh', 'openssh-client');
   needProgram('ssh-keygen', 'openssh-client');
   needProgram('sshd', 'openssh-server');
+  // Only root can show sudo accounts that are not this machine's own.
+  if (process.platform === 'linux' && process.getuid() === 0) {
+    needProgram('sudo', 'sudo', 'Fedora: dnf install sudo; Arch: pacman -S sudo');
+  }
 }
 
 function dependencies() {

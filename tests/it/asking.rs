@@ -2,7 +2,7 @@
 
 mod host_keys;
 mod over_http;
-mod page;
+pub(crate) mod page;
 mod secrets;
 
 use std::path::Path;

@@ -23,6 +23,7 @@ mod proxy;
 mod sessions;
 mod shell;
 mod store;
+mod sudo;
 mod support;
 mod terminal;
 mod transfer;

@@ -14,18 +14,18 @@ use crate::{
 };
 
 /// A page that the client was told to open.
-pub(super) struct Page {
-    pub(super) place: Place,
-    pub(super) path: String,
+pub(crate) struct Page {
+    pub(crate) place: Place,
+    pub(crate) path: String,
     /// What the client is told about it.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// The question's name.
-    pub(super) id: String,
+    pub(crate) id: String,
 }
 
 impl Page {
     /// What the parameters of a question say.
-    pub(super) fn of(params: &Value) -> Self {
+    pub(crate) fn of(params: &Value) -> Self {
         assert_eq!(params["mode"], "url", "{params}");
         let text = |name: &str| params[name].as_str().unwrap_or_else(|| panic!("{name}: {params}")).to_owned();
         let url = text("url");
@@ -36,13 +36,13 @@ impl Page {
     }
 
     /// The page of the next question, and the id to answer it by.
-    pub(super) async fn next(client: &mut McpClient) -> (Value, Self) {
+    pub(crate) async fn next(client: &mut McpClient) -> (Value, Self) {
         let (id, params) = next_question(client).await;
         (id, Self::of(&params))
     }
 
     /// A request as a browser makes it, with other headers where they are named.
-    pub(super) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
         let host = self.place.host();
         let origin = format!("http://{host}");
         let mut all = vec![("Host", host.as_str())];
@@ -56,24 +56,24 @@ impl Page {
     }
 
     /// The page as a person sees it.
-    pub(super) async fn get(&self) -> Answer {
+    pub(crate) async fn get(&self) -> Answer {
         self.send("GET", &self.path, &[], "").await.unwrap()
     }
 
     /// The person types this and clicks.
-    pub(super) async fn post(&self, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&self, fields: &[(&str, &str)]) -> Answer {
         let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         self.send("POST", &self.path, &[], &body).await.unwrap()
     }
 
     /// The same where it is the only field, and right.
-    pub(super) async fn type_in(&self, secret: &str) {
+    pub(crate) async fn type_in(&self, secret: &str) {
         let answer = self.post(&[("answer0", secret)]).await;
         assert!(answer.status == 200 && answer.body.contains("Thank you"), "{answer:?}");
     }
 
     /// Fails unless it has closed, or does so soon; until then it takes no answer.
-    pub(super) async fn assert_gone(&self) {
+    pub(crate) async fn assert_gone(&self) {
         let address = ("127.0.0.1", self.place.port());
         eventually("the page closes", || TcpStream::connect(address).is_err()).await;
     }

@@ -8,4 +8,5 @@ pub(crate) mod processes;
 mod self_test;
 pub(crate) mod ssh_agent;
 pub(crate) mod ssh_config;
+pub(crate) mod sudo_host;
 pub(crate) mod wire;

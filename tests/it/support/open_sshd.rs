@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,6 +25,10 @@ pub(crate) struct OpenSshdSettings {
     pub(crate) max_sessions: usize,
     /// `sshd_config` `MaxStartups`, of which sshd takes the last line and not the first.
     pub(crate) max_startups: &'static str,
+    /// A command that runs another one, which is sshd's.
+    pub(crate) before: Vec<String>,
+    /// The user it lets in, if that is not who runs the tests.
+    pub(crate) user: Option<&'static str>,
     /// The command of `Subsystem sftp`.
     pub(crate) sftp: String,
     /// More lines of `sshd_config`, before the others, so that they win; no `Match`, which would take the others in.
@@ -38,6 +42,8 @@ impl Default for OpenSshdSettings {
             host_keys: Vec::new(),
             max_sessions: 10,
             max_startups: "100",
+            before: Vec::new(),
+            user: None,
             sftp: "internal-sftp".to_owned(),
             extra_config: String::new(),
         }
@@ -57,14 +63,21 @@ impl OpenSshd {
     pub(crate) fn start(settings: &OpenSshdSettings) -> Self {
         let program = program().expect("sshd is missing: install the OpenSSH server (Debian: openssh-server)");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let user = output(Command::new("id").arg("-un"));
-        if user == "root" {
+        let own = output(Command::new("id").arg("-un"));
+        if own == "root" {
             // Where sshd's unprivileged half is locked in; distributions create it when their own sshd starts.
             let _ = fs::create_dir_all("/run/sshd");
         }
         let client_key = keys::ed25519();
         keys::write_private_key(&folder.path().join("id_ed25519"), &client_key, None);
         fs::copy(folder.path().join("id_ed25519.pub"), folder.path().join("authorized_keys")).expect("a public key");
+        if settings.user.is_some() {
+            // sshd reads the keys as the user who logs in.
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("our own folder");
+            fs::set_permissions(folder.path().join("authorized_keys"), fs::Permissions::from_mode(0o644))
+                .expect("our own file");
+        }
+        let user = settings.user.map_or(own, str::to_owned);
         let host_keys: Vec<_> = settings
             .host_key_types
             .iter()
@@ -78,8 +91,9 @@ impl OpenSshd {
             let config = folder.path().join("sshd_config");
             fs::write(&config, sshd_config(&program, folder.path(), port, settings)).expect("a writable folder");
             let log = File::create(folder.path().join("log")).expect("a writable folder");
-            let mut command = Command::new(&program);
-            command.args(["-D", "-e", "-f"]).arg(&config).process_group(0);
+            let words: Vec<_> = settings.before.iter().map(AsRef::as_ref).chain([program.as_os_str()]).collect();
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).args(["-D", "-e", "-f"]).arg(&config).process_group(0);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
             let mut daemon = command.spawn().expect("sshd is executable");
             if answers(&mut daemon, port) {
@@ -96,6 +110,11 @@ impl OpenSshd {
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.id()
     }
 
     /// The user it lets in.
@@ -160,7 +179,7 @@ fn program() -> Option<PathBuf> {
 }
 
 fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSettings) -> String {
-    let OpenSshdSettings { host_key_types, host_keys, max_sessions, max_startups, sftp, extra_config } = settings;
+    let OpenSshdSettings { host_key_types, host_keys, max_sessions, max_startups, sftp, extra_config, .. } = settings;
     let host_keys: Vec<_> = host_key_types.iter().map(|kind| host_key(folder, kind)).chain(host_keys.clone()).collect();
     let mut config = format!(
         "{extra_config}\nListenAddress 127.0.0.1\nPort {port}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\

@@ -34,6 +34,16 @@ pub(crate) fn of_connections_to(port: u16) -> Vec<u32> {
         .collect()
 }
 
+/// The processes that see the same files mounted as `other` does: all that it has started, if it has mounts of its own.
+pub(crate) fn sharing_mounts(other: u32) -> Vec<u32> {
+    let mounts = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let Some(same) = mounts(other) else {
+        return Vec::new();
+    };
+    assert_ne!(mounts(std::process::id()).as_ref(), Some(&same), "these are the mounts of everybody");
+    all().into_iter().filter(|pid| mounts(*pid).as_ref() == Some(&same)).collect()
+}
+
 /// The children of `parent`, their children, and so on, that run a program whose name starts with `name`.
 pub(crate) fn descendants(parent: u32, name: &str) -> Vec<u32> {
     let listing: Vec<(u32, u32, String)> = all().into_iter().filter_map(parent_and_name).collect();
@@ -47,7 +57,8 @@ pub(crate) fn descendants(parent: u32, name: &str) -> Vec<u32> {
     found.into_iter().skip(1).filter(named).collect()
 }
 
-fn all() -> Vec<u32> {
+/// All processes. Empty where there is no /proc.
+pub(crate) fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
