@@ -216,7 +216,7 @@ impl Job {
             end = self.end() => Waited::Ended(end),
             () = self.sent.cancelled() => Waited::Running,
             () = given_up.cancelled() => Waited::GivenUp,
-            () = self.pause.sleep(SUDO_BEGINS), if self.sudo => Waited::Running,
+            () = self.sudo_begins(), if self.sudo => Waited::Running,
         }
     }
 
@@ -225,16 +225,7 @@ impl Job {
     ///
     /// A line that no one answers, and after which no other is begun, is no prompt: a caller is told of it once.
     pub async fn wait(&self, patience: Duration, answered: Option<u64>, given_up: &CancellationToken) -> Waited {
-        let patience = async {
-            tokio::join!(self.pause.sleep(patience), async {
-                if self.sudo {
-                    tokio::select! {
-                        () = self.sent.cancelled() => {}
-                        () = self.pause.sleep(SUDO_BEGINS) => {}
-                    }
-                }
-            })
-        };
+        let patience = async { tokio::join!(self.pause.sleep(patience), self.sudo_begins()) };
         tokio::pin!(patience);
         loop {
             let open = self.lock_input().is_some();
@@ -308,6 +299,16 @@ impl Job {
     /// The file in which it is kept cannot be read.
     pub async fn read(&self, offset: u64) -> std::io::Result<Portion> {
         self.output.read(offset).await
+    }
+
+    /// Waits until sudo has begun it, if sudo is to, and that does not take too long.
+    async fn sudo_begins(&self) {
+        if self.sudo {
+            tokio::select! {
+                () = self.sent.cancelled() => {}
+                () = self.pause.sleep(SUDO_BEGINS) => {}
+            }
+        }
     }
 
     async fn end(&self) -> End {

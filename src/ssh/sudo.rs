@@ -157,8 +157,7 @@ impl Answering {
         let again = if self.last.is_some() { "Sorry, try again.\n" } else { "" };
         let text = match whose {
             _ if more => "sudo asks for something more, such as a one-time code: ".to_owned(),
-            // What a sudo makes of `%p` that does not know it.
-            "%p" => format!("{again}[sudo] password: "),
+            "" => format!("{again}[sudo] password: "),
             _ => format!("{again}[sudo] password for {whose}: "),
         };
         let mut command: String = self.command.chars().take(LONGEST_SHOWN).collect();

@@ -184,7 +184,7 @@ fn write_sudoers(etc: &Path, rule: &str, defaults: &str) {
     let rule = if rule.is_empty() { String::new() } else { format!("{USER} {rule}\n") };
     let sudoers = format!(
         "Defaults env_reset, !fqdn, !mail_badpass, !mail_no_user, !syslog, logfile={own}/log\n\
-         Defaults timestampdir={own}/timestamps, lecture=always\n\
+         Defaults timestampdir={own}/timestamps, lecture_status_dir={own}, lecture=always\n\
          Defaults secure_path=\"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"\n\
          {defaults}\nroot ALL=(ALL:ALL) ALL\n{rule}"
     );
