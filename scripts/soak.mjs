@@ -1,6 +1,6 @@
 // `npm run soak`: many clients at once on one daemon, in all dialects of HTTP, against the real sshd; then many that
-// come and go, some of them without a word. No answer may be lost or be another's, no command run twice, no memory leak.
-// Takes a few minutes, and no network. For Linux and macOS.
+// come and go, some of them without a word; then one that runs command after command over one session. No answer may be
+// lost or be another's, no command run twice, no memory leak. Takes a few minutes, and no network. For Linux and macOS.
 //
 //   node scripts/soak.mjs                  builds the release program first
 //   node scripts/soak.mjs --binary PATH    takes that program
@@ -33,7 +33,12 @@ const VISITORS_AT_ONCE = 20;
  * that come back. From then on its memory must be flat.
  */
 const DESERTERS = 300;
-/** From the middle to the end of the visitors, the memory may grow by so much. */
+/** One after the other over one session, while so many others run side by side on channels of their own. */
+const SHELL_COMMANDS = 10_000;
+const EXECS = 2_000;
+const EXECS_AT_ONCE = 4;
+
+/** From the middle to the end of the visitors, and of the commands, the memory may grow by so much. */
 const GROWTH_MB = 4;
 
 /** All of it takes a fifth. */
@@ -54,7 +59,7 @@ try {
     setTimeout(() => reject(stop), PATIENCE_MS).unref();
   });
   // What the first part has freed would hide what the second one takes.
-  for (const part of [manyCommands, manyVisitors]) {
+  for (const part of [manyCommands, manyVisitors, oneSession]) {
     const daemon = await Daemon.start(binary, env);
     await Promise.race([late, part(daemon)]);
     const { code, signal } = await daemon.stop();
@@ -127,9 +132,45 @@ async function visit(url, number) {
   const client = deserts ? new Sessionful(url) : newClient(number, url);
   await client.open();
   const { tools } = await client.request('tools/list', {});
-  if (tools.length !== 9) throw new Stop(`visitor ${number}: ${tools.length} tools`);
+  if (tools.length !== 10) throw new Stop(`visitor ${number}: ${tools.length} tools`);
   // Later every third of each dialect.
   await client.leave(!deserts && Math.floor(number / 3) % 3 !== 0);
+}
+
+async function oneSession(daemon) {
+  const client = new Sessionful(daemon.url);
+  await client.open();
+  const call = (tool, args) => client.request('tools/call', { name: tool, arguments: args }).then(textOf);
+  const expect = async (tool, command, stdout) => {
+    const text = await call(tool, { command });
+    if (!text.startsWith(`${stdout}[exit 0 `)) throw new Stop(`${tool} ${command}: ${text}`);
+  };
+  await call('ssh_connect', { host: 'soak' });
+  await expect('ssh_shell', 'n=0', '');
+  console.log(`\n${SHELL_COMMANDS} shell commands and ${EXECS} others over one session:`);
+  const memory = [];
+  const begun = Date.now();
+  const shell = async () => {
+    for (let number = 1; number <= SHELL_COMMANDS; number++) {
+      // A third of them long enough for a file of its own, and some of them fail.
+      const more = number % 3 === 0 ? '; seq 1000 >&2' : number % 7 === 0 ? '; no-such-command 2>/dev/null; true' : '';
+      const text = await call('ssh_shell', { command: `n=$((n+1)); echo $n${more}` });
+      if (!text.startsWith(`${number}\n`) || !/\[exit 0 [^\n]*$/.test(text)) throw new Stop(`command ${number}: ${text}`);
+      if (number % (SHELL_COMMANDS / 10) === 0) {
+        memory[number] = rss(daemon);
+        console.log(`${String(number).padStart(6)}: ${state(daemon)}`);
+      }
+    }
+  };
+  let next = 0;
+  const execs = async () => {
+    for (let number = next++; number < EXECS; number = next++) await expect('ssh_exec', `echo exec ${number}`, `exec ${number}\n`);
+  };
+  await Promise.all([shell(), ...Array.from({ length: EXECS_AT_ONCE }, execs)]);
+  const growth = memory[SHELL_COMMANDS] - memory[SHELL_COMMANDS / 2];
+  console.log(`in ${seconds(Date.now() - begun)}; from the middle to the end: ${growth.toFixed(1)} MB`);
+  if (growth >= GROWTH_MB) throw new Stop(`the daemon has grown by more than ${GROWTH_MB} MB`);
+  await client.leave(true);
 }
 
 function newClient(number, url) {
