@@ -25,7 +25,7 @@ export class Inspector {
   /** @param {{ transport: string, url?: string, command?: string, args?: string[] }} to */
   async play(to) {
     const { tools } = await this.#ask(to, 'tools/list');
-    fact(`${tools.length} tools`, tools.length === 9, tools);
+    fact(`${tools.length} tools`, tools.length === 10, tools);
     const session = `inspector-${to.transport}`;
     const { structuredContent } = await this.#call(to, 'ssh_connect', { host: 'demo', name: session });
     fact('ssh_connect', structuredContent?.session?.state === 'connected', structuredContent);

@@ -43,7 +43,7 @@ export class Scene {
   async play(sshd) {
     await this.#connect(this.#to);
     const names = await this.#ask('tools');
-    fact(`${names.length} tools`, names.length === 9 && names.every((name) => name.startsWith('ssh_')), names);
+    fact(`${names.length} tools`, names.length === 10 && names.every((name) => name.startsWith('ssh_')), names);
     const connected = await this.#call('ssh_connect', { host: 'demo', name: this.#session });
     const state = connected.structured?.session?.state;
     fact('ssh_connect answers in words and in data', connected.text !== '' && state === 'connected', connected);
