@@ -78,7 +78,7 @@ async fn a_shell_that_ignores_the_interrupt_is_stopped_all_the_same() {
 async fn a_flood_that_ignores_every_signal_is_stopped_and_holds_nothing_else_up() {
     let mut bench = open().await;
     let flood = "trap '' INT TERM URG; while :; do echo flood; done";
-    let id = bench.mcp.begin_call("ssh_shell", json!({"command": flood, "timeoutMs": 400})).await;
+    let id = bench.mcp.begin_call("ssh_shell", json!({"command": flood, "timeoutMs": 400, "waitMs": 110_000})).await;
     let beside = bench.mcp.call("ssh_exec", json!({"command": "echo beside"})).await.ok();
     assert_eq!(beside.stdout(), "beside\n");
     let result = bench.mcp.finish(id).await.ok();
