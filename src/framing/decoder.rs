@@ -111,7 +111,7 @@ impl Trailer {
 /// The byte that every mark begins with: ASCII RS, which text rarely holds.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let mut from = 0;
     while let Some(offset) = haystack.get(from..)?.iter().position(|byte| *byte == RECORD_SEPARATOR) {
         let at = from + offset;

@@ -71,6 +71,16 @@ impl Signal {
 }
 
 impl Rung {
+    /// Its signal's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int => "INT",
+            Self::Term => "TERM",
+            Self::Kill => "KILL",
+        }
+    }
+
     fn and_above(self) -> &'static str {
         match self {
             Self::Int => "INT TERM KILL",
@@ -99,6 +109,12 @@ pub fn script(target: Target<'_>, first: Rung, grace_tenths: u32) -> String {
 #[must_use]
 pub fn send(target: Target<'_>, signal: &str) -> String {
     format!("{}{FIND}seen=; kill -{signal} $(left)\n", of(target))
+}
+
+/// The ladder from SIGINT on, for a process of which the script that reads this knows the id as `root`.
+pub(super) fn ladder_for_root(grace_tenths: u32) -> String {
+    let ladder = Rung::Int.and_above();
+    format!("group=$root; spare=; keep=; ladder='{ladder}'; grace={grace_tenths}\n{FIND}{STOP}")
 }
 
 fn of(target: Target<'_>) -> String {

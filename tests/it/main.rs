@@ -13,6 +13,7 @@ mod authentication;
 mod channels;
 mod commands;
 mod configuration;
+mod detached;
 mod exec;
 mod host_keys;
 mod http;

@@ -1,0 +1,3 @@
+//! Commands that live on the remote machine.
+
+mod scripts;
