@@ -207,6 +207,25 @@ impl SessionRegistry {
         Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
     }
 
+    /// The sessions on whose machines commands may live: the one of this name, or all that are connected here and the
+    /// default one.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup), for a name.
+    pub async fn to_ask(&self, name: Option<&str>) -> Result<Vec<Arc<LiveSession>>, SessionError> {
+        if name.is_some() {
+            return Ok(vec![self.lookup(name).await?]);
+        }
+        let is_connected = |session: &&Arc<LiveSession>| session.status(false).state == State::Connected;
+        let mut sessions: Vec<_> = self.lock().live.values().filter(is_connected).cloned().collect();
+        if let Ok(default) = self.lookup(None).await
+            && !sessions.iter().any(|session| Arc::ptr_eq(session, &default))
+        {
+            sessions.push(default);
+        }
+        Ok(sessions)
+    }
+
     /// Every session, of this process and saved.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ impl Signals {
     }
 
     /// The next one, if there ever is one.
-    pub(super) async fn next(&self) -> Signal {
+    pub async fn next(&self) -> Signal {
         if let Some(queue) = &self.queue
             && let Some(signal) = queue.lock().await.recv().await
         {

@@ -257,10 +257,10 @@ impl Pool {
                     }
                     Err(error) => {
                         let in_time = started.elapsed() + pause < self.limit;
-                        let again = in_time && is_transient(&error) && !self.is_closed();
+                        let again = in_time && error.is_transient() && !self.is_closed();
                         let text = error.to_string().escape_debug().to_string();
                         tracing::warn!(host = self.peer().host_name, again, error = text, "no further connection");
-                        state.hopeless = !is_transient(&error);
+                        state.hopeless = !error.is_transient();
                         state.trouble = Some(Arc::new(error));
                         state.dialling = again;
                         again
@@ -306,19 +306,5 @@ async fn close_when_idle(pool: Weak<Pool>, connection: Weak<Connection>) {
             tracing::info!(host = pool.peer().host_name, "a connection was idle and is closed");
             return connection.close().await;
         }
-    }
-}
-
-/// Whether the same dial may succeed a moment later. sshd closes what is more than `MaxStartups` before it says who it is.
-fn is_transient(error: &SshError) -> bool {
-    match error {
-        SshError::Lookup { .. }
-        | SshError::Connect { .. }
-        | SshError::Forward { .. }
-        | SshError::Timeout { .. }
-        | SshError::Handshake { .. }
-        | SshError::Lost(_) => true,
-        SshError::Jump { source, .. } => is_transient(source),
-        _ => false,
     }
 }

@@ -79,6 +79,8 @@ impl LiveSession {
             terminal: call.terminal,
             takes_input: call.terminal || (call.takes_input && call.stdin.is_none()),
             sudo: call.sudo,
+            since: Duration::ZERO,
+            detached: None,
             output: Output::new(self.surroundings.folder.clone(), style, call.share),
         })
         .map_err(|error| self.ssh(error))?;
@@ -102,6 +104,8 @@ impl LiveSession {
             terminal: false,
             takes_input: false,
             sudo: false,
+            since: Duration::ZERO,
+            detached: None,
             output: Output::new(self.surroundings.folder.clone(), Style::Plain, 1),
         })
         .map_err(|error| self.ssh(error))?;
