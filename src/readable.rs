@@ -125,6 +125,32 @@ impl Readable {
     }
 }
 
+/// The beginning of `bytes` that can be shown apart from what may follow: it ends within no character, line end or
+/// control sequence, as far as there is anything before that.
+#[must_use]
+pub fn separable(bytes: &[u8]) -> &[u8] {
+    let mut end = bytes.len() - terminal::incomplete(bytes);
+    let cut = bytes.get(..end).unwrap_or_default();
+    end -= usize::from(cut.ends_with(b"\r"));
+    if let Some(escape) = memchr::memrchr(0x1b, cut)
+        && !is_complete_sequence(bytes.get(escape + 1..end).unwrap_or_default())
+    {
+        end = escape;
+    }
+    if end == 0 { bytes } else { bytes.get(..end).unwrap_or(bytes) }
+}
+
+/// Whether these bytes hold all that belongs to the ESC before them (ECMA-48 section 5.4 and 5.6).
+fn is_complete_sequence(bytes: &[u8]) -> bool {
+    match bytes.split_first() {
+        None => false,
+        Some((b'[', rest)) => rest.iter().any(|byte| matches!(byte, 0x40..=0x7e)),
+        Some((b']' | b'P' | b'X' | b'^' | b'_', rest)) => rest.contains(&0x07),
+        Some((0x20..=0x2f | b'N' | b'O', rest)) => !rest.is_empty(),
+        Some(_) => true,
+    }
+}
+
 /// The text of a line, without control sequences and characters.
 fn clean(line: &[u8]) -> String {
     let clean = Screen::last_state(line, true);

@@ -116,6 +116,28 @@ fn complete_lines_are_passed_on_at_once_and_the_unfinished_one_can_be_seen() {
 }
 
 #[test]
+fn a_part_that_is_shown_by_itself_ends_within_nothing() {
+    let table: [(&[u8], &[u8]); 13] = [
+        (b"text", b"text"),
+        (b"text\r", b"text"),
+        (b"\xe6\x97\xa5\xe6\x97", b"\xe6\x97\xa5"),
+        (b"a\x1b", b"a"),
+        (b"a\x1b[3", b"a"),
+        (b"a\x1b[31m", b"a\x1b[31m"),
+        (b"a\x1b[31mb", b"a\x1b[31mb"),
+        (b"a\x1b]0;title", b"a"),
+        (b"a\x1b]0;title\x07", b"a\x1b]0;title\x07"),
+        (b"a\x1b]0;title\x1b\\", b"a\x1b]0;title\x1b\\"),
+        (b"a\x1b(", b"a"),
+        (b"\x1b[3", b"\x1b[3"),
+        (b"", b""),
+    ];
+    for (bytes, expected) in table {
+        assert_eq!(separable(bytes), expected, "{bytes:?}");
+    }
+}
+
+#[test]
 fn the_latest_line_is_short_and_has_no_control_characters() {
     let table = [
         ("one\ntwo\n\n  \n", "two"),
@@ -173,7 +195,8 @@ fn a_terminal_shows_what_stands_on_a_line_in_the_end() {
 #[test]
 fn a_long_line_stays_one_line_although_the_terminal_wraps_it() {
     let (x, wide) = ("x".repeat(120), "字".repeat(61));
-    let endless = "0123456789".repeat(1000);
+    let digits = |tens| "0123456789".repeat(tens);
+    let endless = digits(1000);
     check(
         Style::Terminal,
         &[
@@ -191,7 +214,7 @@ fn a_long_line_stays_one_line_although_the_terminal_wraps_it() {
             (&format!("{wide}\r\n"), &format!("{wide}\n")),
             (&format!("a\r\n{endless}\r\nb"), &format!("a\n{endless}\nb")),
             (&format!("{endless}\x1b[2J\rb"), &format!("{endless}\nb")),
-            (&format!("{endless}\x1b[H\x1b[Kb"), &format!("{}\nb\n{}", &endless[..5280], &endless[5400..])),
+            (&format!("{endless}\x1b[H\x1b[Kb"), &format!("{}\nb\n{}", digits(528), digits(460))),
         ],
     );
 }

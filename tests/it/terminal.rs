@@ -11,6 +11,19 @@ use crate::{
     support::{mcp_client::ToolResult, open_sshd::OpenSshd},
 };
 
+/// A client and a server that gives terminals; `None` where the system does not let this user's sshd give any.
+async fn terminals() -> Option<Bench<OpenSshd>> {
+    let mut bench = open().await;
+    let probe = bench.exec("true", pty()).await;
+    // Without root it cannot make its terminals belong to the group `tty`, if /dev/pts is not mounted so.
+    if status(&probe) == "connectionLost" && bench.sshd.log().contains("chown(/dev/pts/") {
+        skipped("sshd cannot give terminals here without being root");
+        return None;
+    }
+    assert_eq!(code(&probe), Some(0), "{probe:?}");
+    Some(bench)
+}
+
 /// With a terminal.
 fn pty() -> Value {
     json!({"pty": true})
@@ -41,7 +54,7 @@ impl Bench<OpenSshd> {
 
 #[tokio::test]
 async fn a_command_has_a_terminal_of_a_known_size_and_type_in_its_directory_and_environment() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command = "stty size; echo $TERM; test -t 0 && test -t 1 && test -t 2 && echo terminal; pwd; echo \"$GREETING\"; \
                    echo error >&2; exit 3";
     let parameters = json!({"pty": true, "cwd": "/", "env": {"GREETING": "hello  there"}});
@@ -54,7 +67,7 @@ async fn a_command_has_a_terminal_of_a_known_size_and_type_in_its_directory_and_
 
 #[tokio::test]
 async fn what_it_prints_is_cleaned_for_the_reader_and_whole_in_a_file() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command = r"printf '\033[1;31mred\033[0m \033]0;title\007text\n10%%\r100%%\nabc\bX\n'; kill -TERM $$";
     let result = bench.exec(command, pty()).await;
     assert_eq!(result.stdout(), "red text\n100%\nabX\n");
@@ -70,7 +83,7 @@ async fn what_it_prints_is_cleaned_for_the_reader_and_whole_in_a_file() {
 
 #[tokio::test]
 async fn input_that_is_known_before_is_typed_and_a_script_of_many_lines_runs() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let result = bench.exec("read a\nread b\necho \"[$a|$b]\"", json!({"pty": true, "stdin": "one\ntwo\n"})).await;
     assert!(result.stdout().ends_with("[one|two]\n"), "{result:?}");
     let long = format!("true {}\necho end", "x".repeat(60_000));

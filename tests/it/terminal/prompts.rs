@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use serde_json::json;
 
-use super::{has, job, pty};
+use super::{has, job, pty, terminals};
 use crate::{
     commands::{code, counted, open, status},
     support::mcp_client::ToolResult,
@@ -27,7 +27,7 @@ fn assert_asks(result: &ToolResult, prompt: &str) {
 
 #[tokio::test]
 async fn a_program_that_asks_is_noticed_in_seconds_and_can_be_answered() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let result = bench.exec("printf 'Name? '; read name; echo \"Hello, $name\"; exit 4", pty()).await;
     assert_asks(&result, "Name?");
     assert_eq!(result.stdout(), "Name? ");
@@ -38,7 +38,7 @@ async fn a_program_that_asks_is_noticed_in_seconds_and_can_be_answered() {
 
 #[tokio::test]
 async fn one_question_after_another_is_noticed_also_where_nothing_is_echoed() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command =
         "stty -echo; printf 'Password: '; read a; printf '\\nAgain: '; read b; stty echo; echo; echo \"$a/$b\"";
     let result = bench.exec(command, pty()).await;
@@ -77,7 +77,7 @@ async fn a_command_whose_stdin_is_empty_is_never_said_to_wait_for_input() {
 
 #[tokio::test]
 async fn a_line_that_is_no_prompt_is_told_once_and_then_waited_behind() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command = "printf 'step 1'; until [ -e one ]; do sleep 0.05; done; printf '\\rstep 2'; \
                    until [ -e two ]; do sleep 0.05; done; printf '\\nReally? '; read x";
     let result = bench.exec(command, json!({"pty": true, "cwd": "~"})).await;
@@ -99,7 +99,7 @@ async fn a_line_that_is_no_prompt_is_told_once_and_then_waited_behind() {
 
 #[tokio::test]
 async fn a_prompt_is_the_end_of_a_line_however_long_the_line_is() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command = "printf '%3000s' ''; printf '\\033[1mGo?\\033[0m '; read x";
     for parameters in [pty(), json!({"background": true, "waitMs": 45000})] {
         let result = bench.exec(command, parameters).await;
@@ -111,7 +111,7 @@ async fn a_prompt_is_the_end_of_a_line_however_long_the_line_is() {
 
 #[tokio::test]
 async fn keys_do_in_a_program_what_they_do_at_a_keyboard() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     // The keys of the terminal itself (termios(3)): erase, end of input, interrupt.
     let cat = job(&bench.exec("cat; echo ended", json!({"pty": true, "waitMs": 0})).await);
     let result = bench.give(&cat, "abd\u{7f}c\n").await;
@@ -127,7 +127,7 @@ async fn keys_do_in_a_program_what_they_do_at_a_keyboard() {
 
 #[tokio::test]
 async fn bash_keeps_a_conversation_with_its_history() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let result = bench.exec("PS1='% ' exec bash --norc --noprofile -i", pty()).await;
     assert_asks(&result, "%");
     let bash = job(&result);
@@ -147,7 +147,7 @@ async fn bash_keeps_a_conversation_with_its_history() {
 
 #[tokio::test]
 async fn programs_that_use_the_whole_screen_can_be_read_and_worked_with() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     fs::write(bench.remote("text"), counted(100, |line| format!("line {}\n", line + 1))).unwrap();
     if has("less") {
         let result = bench.exec("less text", json!({"pty": true, "cwd": "~"})).await;

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{job, pty};
-use crate::commands::{assert_stopped, eventually, open, running};
+use super::{job, pty, terminals};
+use crate::commands::{assert_stopped, eventually, running};
 
 /// Commands that live until they are stopped, with `sleep 7430` among their processes.
 const ENDLESS: [&str; 5] = [
@@ -16,7 +16,7 @@ const ENDLESS: [&str; 5] = [
 
 #[tokio::test]
 async fn a_time_limit_ends_it() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     for command in ENDLESS {
         let result = bench.exec(&format!("echo begun; {command}"), json!({"pty": true, "timeoutMs": 500})).await;
         assert_stopped(&result, "timedOut", bench.sshd.port(), "7430");
@@ -26,7 +26,7 @@ async fn a_time_limit_ends_it() {
 
 #[tokio::test]
 async fn a_call_that_is_given_up_ends_it() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let port = bench.sshd.port();
     for command in ENDLESS {
         let call = bench.begin("ssh_exec", command, pty()).await;
@@ -38,7 +38,7 @@ async fn a_call_that_is_given_up_ends_it() {
 
 #[tokio::test]
 async fn a_signal_to_its_job_ends_it() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let port = bench.sshd.port();
     for command in ENDLESS {
         let job = job(&bench.exec(command, json!({"pty": true, "waitMs": 0})).await);
@@ -51,7 +51,7 @@ async fn a_signal_to_its_job_ends_it() {
 
 #[tokio::test]
 async fn the_end_of_the_session_and_of_the_client_ends_it() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let port = bench.sshd.port();
     for command in ENDLESS {
         bench.exec(command, json!({"pty": true, "waitMs": 0})).await;
