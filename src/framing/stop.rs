@@ -3,7 +3,7 @@
 /// Which processes belong to the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// A command on a channel of its own: this process, its descendants and its process group.
+    /// A command on a channel of its own: this process, its descendants, its process group and its session.
     Exec {
         /// The process id of the login shell that runs the command, which leads its process group.
         pid: u32,
@@ -129,7 +129,10 @@ fn of(target: Target<'_>) -> String {
     format!("root={pid}; groups=' {groups} '; spare={spare}; keep=' {jobs} '\n")
 }
 
-/// `table` prints `pid parent group state` a line; `left` prints the command's processes that live.
+/// `table` prints `pid parent group session state` a line; `left` prints the command's processes that live.
+///
+/// sshd gives each command a session of its own (setsid(2)), which holds what job control has put in other groups. No
+/// `ps` has the same name for it everywhere; there the group stands in.
 const FIND: &str = r#"
 table() {
   if [ -r /proc/self/stat ]; then
@@ -137,25 +140,28 @@ table() {
       line=; { read -r line <"$file"; } 2>/dev/null
       [ -n "$line" ] || continue
       set -- ${line##*) }
-      echo "${line%% *} $2 $3 $1"
+      echo "${line%% *} $2 $3 $4 $1"
     done
   else
-    ps -A -o pid= -o ppid= -o pgid= -o stat=
+    ps -A -o pid= -o ppid= -o pgid= -o pgid= -o stat=
   fi
 }
 left() {
   now=$(table); mine=" $root $seen"; more=y
   while [ $more = y ]; do
     more=n
-    while read -r pid parent its_group state; do
+    while read -r pid parent its_group its_session state; do
       case $keep$mine in *" $pid "*) continue;; esac
-      case $mine in *" $parent "*) ;; *) case $groups in *" $its_group "*) ;; *) continue;; esac;; esac
+      case $mine in
+        *" $parent "*) ;;
+        *) case $groups in *" $its_group "* | *" $its_session "*) ;; *) continue;; esac;;
+      esac
       mine="$mine$pid "; more=y
     done <<END
 $now
 END
   done
-  while read -r pid parent its_group state; do
+  while read -r pid parent its_group its_session state; do
     case $mine in *" $pid "*) ;; *) continue;; esac
     [ "$pid" = "$spare" ] && continue
     case $state in Z*|X*) ;; *) echo "$pid";; esac

@@ -6,11 +6,13 @@ use super::{job, pty, terminals};
 use crate::commands::{assert_stopped, eventually, running};
 
 /// Commands that live until they are stopped, with `sleep 7430` among their processes.
-const ENDLESS: [&str; 5] = [
+const ENDLESS: [&str; 6] = [
     "sleep 7430",
     "trap '' INT TERM HUP; while :; do sleep 7430; done",
     "sleep 7430 & sleep 7430 | cat",
     "exec bash --norc -i -c 'set -m; sleep 7430 & sleep 7430'",
+    // Job control, which interactive shells have: a process group for each job, here one whose parent has ended.
+    "exec bash --norc -i -c 'set -m; (sleep 7430 &); sleep 7430'",
     "stty raw -echo; nohup sleep 7430",
 ];
 
