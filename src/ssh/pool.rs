@@ -77,8 +77,8 @@ impl Pool {
             state: Mutex::new(State {
                 members: vec![Member::new(Arc::clone(&first))],
                 refused: None,
-                proven: false,
-                most: 0,
+                proven: first.wants_one_channel(),
+                most: usize::from(first.wants_one_channel()),
                 dialling: false,
                 trouble: None,
                 hopeless: false,

@@ -14,6 +14,9 @@ mod channels;
 mod commands;
 mod configuration;
 mod detached;
+// Its library to preload is one for Linux.
+#[cfg(target_os = "linux")]
+mod dropbear;
 mod exec;
 mod host_keys;
 mod http;
