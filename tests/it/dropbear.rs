@@ -2,10 +2,17 @@
 
 use crate::commands::{Bench, dropbear};
 use crate::support::{dropbear::Dropbear, programs};
-use crate::channels;
+use crate::{channels, shell::torture};
 
 async fn open() -> Bench<Dropbear> {
     dropbear(&programs::shell("sh")).await
+}
+
+#[tokio::test]
+async fn no_command_breaks_the_framing_under_any_login_shell() {
+    for login_shell in ["bash", "fish", "zsh", "tcsh"] {
+        torture::run(dropbear(&programs::shell(login_shell)).await, torture::Language::Bash).await;
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 mod other_shells;
 mod stop;
-mod torture;
+pub(crate) mod torture;
 
 use std::fs;
 
