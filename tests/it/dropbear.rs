@@ -2,7 +2,7 @@
 
 use crate::commands::{Bench, dropbear};
 use crate::support::{dropbear::Dropbear, programs};
-use crate::{channels, shell::torture};
+use crate::{channels, shell::torture, stop};
 
 async fn open() -> Bench<Dropbear> {
     dropbear(&programs::shell("sh")).await
@@ -31,4 +31,29 @@ async fn two_hundred_short_commands_succeed() {
 #[tokio::test]
 async fn twenty_shells_keep_their_state() {
     channels::twenty_shells(&mut open().await).await;
+}
+
+#[tokio::test]
+async fn commands_are_stopped_at_their_time_limit() {
+    stop::at_the_time_limit(open().await).await;
+}
+
+#[tokio::test]
+async fn commands_are_stopped_when_they_are_cancelled() {
+    stop::when_cancelled(open().await).await;
+}
+
+#[tokio::test]
+async fn commands_are_stopped_when_their_session_is_disconnected() {
+    stop::when_disconnected(open().await).await;
+}
+
+#[tokio::test]
+async fn commands_are_stopped_when_the_client_goes_away() {
+    stop::when_the_client_goes_away(open().await).await;
+}
+
+#[tokio::test]
+async fn commands_are_stopped_when_the_program_is_ended() {
+    stop::when_the_program_is_ended(open().await).await;
 }

@@ -26,6 +26,7 @@ mod protocol;
 mod proxy;
 mod sessions;
 mod shell;
+mod stop;
 mod store;
 mod sudo;
 mod support;
