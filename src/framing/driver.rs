@@ -65,12 +65,12 @@ set +H
 /// The assignment switches bash to its POSIX mode, in which the special builtin `unset` cannot be a function. Afterwards
 /// the mode is as it was, and so are the options that the mode switches on. `jobs`, `printf` and the like need no
 /// `unset -f`: they are called through `builtin`.
-const RECLAIM: &str = r#"((${POSIXLY_CORRECT+0}${POSIXLY_CORRECT-POSIXLY_CORRECT=1}))
+const RECLAIM: &str = r"((${POSIXLY_CORRECT+0}${POSIXLY_CORRECT-POSIXLY_CORRECT=1}))
   \unset -f unset eval builtin command
   \builtin enable @WORDS@ || \command enable @WORDS@ || \enable @WORDS@
   [[ -n $3 ]] || builtin unset POSIXLY_CORRECT
   [[ $2 = *:expand_aliases:* ]] || builtin shopt -u expand_aliases
-  [[ $2 = *:inherit_errexit:* ]] || builtin shopt -u inherit_errexit"#;
+  [[ $2 = *:inherit_errexit:* ]] || builtin shopt -u inherit_errexit";
 
 /// The builtins that the driver calls.
 const WORDS: &str = "builtin command enable eval exit jobs kill printf read return set shopt unset";

@@ -120,7 +120,8 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     ("set -e and exit", Bash, &[("set -e; exit 3", "", "", 3), ("exit 0", "", "", 0), ("set +e", "", "", 0)]),
     (
         "set -eu -o pipefail -ET",
-        Bash, &[("set -euETo pipefail", "", "", 0), ("echo a", "a\n", "", 0), ("set +euETo pipefail", "", "", 0)],
+        Bash,
+        &[("set -euETo pipefail", "", "", 0), ("echo a", "a\n", "", 0), ("set +euETo pipefail", "", "", 0)],
     ),
     ("set -e with a failure", Any, &[("set -e; false; echo no", "", ANY, 1), ("set +e", "", "", 0)]),
     ("set -u", Any, &[("set -u; echo $NOPE; echo no", "", "NOPE", FAILS), ("set +u", "", "", 0)]),
@@ -196,7 +197,8 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     ("aliases", Any, &[("alias eval=false command=false unset=false printf=false exec=false jobs=false", "", "", 0)]),
     (
         "aliases of ours",
-        Bash, &[(
+        Bash,
+        &[(
             "shopt -s expand_aliases; alias eval=false command=false unset=false printf=false exec=false jobs=false __mcp_s=false",
             "",
             "",
@@ -241,31 +243,40 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     ("our status forged for good", Bash, &[("readonly __mcp_x=9", WHICHEVER, ANY, WHATEVER)]),
     (
         "our names read-only",
-        Bash, &[("readonly __mcp_r __mcp_x __mcp_c __mcp_q", "", "", 0), ("exit 3 # __mcp_x", "", ANY, FAILS)],
+        Bash,
+        &[("readonly __mcp_r __mcp_x __mcp_c __mcp_q", "", "", 0), ("exit 3 # __mcp_x", "", ANY, FAILS)],
     ),
     ("our names read-only with a value", Bash, &[("readonly __mcp_r=4 __mcp_c=5 __mcp_q=8", "", "", WHATEVER)]),
     (
         "our names with attributes",
-        Bash, &[("declare -A __mcp_r __mcp_c; declare -n __mcp_q=z; declare -u __mcp_x", "", "", 0)],
+        Bash,
+        &[("declare -A __mcp_r __mcp_c; declare -n __mcp_q=z; declare -u __mcp_x", "", "", 0)],
     ),
     (
         "every variable read-only",
-        Bash, &[
+        Bash,
+        &[
             ("V=1; readonly $(compgen -v); true", "", ANY, 0),
             ("[ $V = 1 ]", "", ANY, 0),
             ("kill -9 $$", "", ANY, WHATEVER),
         ],
     ),
     ("read-only POSIXLY_CORRECT", Bash, &[("readonly POSIXLY_CORRECT", "", "", 0), ("exit 3", "", "", 3)]),
-    ("read-only POSIXLY_CORRECT with a value", Bash, &[("readonly POSIXLY_CORRECT=1", "", "", 0), ("false", "", "", 1)]),
+    (
+        "read-only POSIXLY_CORRECT with a value",
+        Bash,
+        &[("readonly POSIXLY_CORRECT=1", "", "", 0), ("false", "", "", 1)],
+    ),
     (
         "read-only POSIXLY_CORRECT and redefined words",
-        Bash, &[("readonly POSIXLY_CORRECT; builtin() { :; }; unset() { :; }; echo a", WHICHEVER, ANY, 0)],
+        Bash,
+        &[("readonly POSIXLY_CORRECT; builtin() { :; }; unset() { :; }; echo a", WHICHEVER, ANY, 0)],
     ),
     ("a read-only function in our way", Bash, &[("builtin() { :; }; readonly -f builtin; false", WHICHEVER, ANY, 1)]),
     (
         "enable -n printf, echo, kill",
-        Bash, &[("V=1; enable -n printf echo kill", "", "", 0), ("exit 3; echo $V", "", ANY, 3)],
+        Bash,
+        &[("V=1; enable -n printf echo kill", "", "", 0), ("exit 3; echo $V", "", ANY, 3)],
     ),
     ("enable -n command", Bash, &[("V=1; enable -n command", "", "", 0), ("echo $V; false", "1\n", "", 1)]),
     ("enable -n builtin", Bash, &[("V=1; enable -n builtin", "", "", 0), ("echo $V; false", "1\n", "", 1)]),
@@ -273,7 +284,8 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     ("enable -n eval", Bash, &[("V=1; enable -n eval", "", "", 0), ("echo $V; false", "1\n", "", 1)]),
     (
         "enable -n of all that we need",
-        Bash, &[
+        Bash,
+        &[
             ("V=1; enable -n builtin command eval exit jobs kill printf read return set shopt unset", "", "", 0),
             ("echo $V", "1\n", "", 0),
         ],
@@ -284,25 +296,31 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     ("enable -n enable, eval", Bash, &[("enable -n enable eval; false", WHICHEVER, ANY, 1)]),
     ("enable -n enable, builtin", Bash, &[("enable -n enable builtin", WHICHEVER, ANY, 0)]),
     ("enable -n unset, and builtin redefined", Bash, &[("enable -n unset; builtin() { :; }", WHICHEVER, ANY, 0)]),
-    ("redefined enable", Bash, &[("enable() { :; }; enable -n builtin", "", "", 0), ("unset -f enable; exit 3", "", "", 3)]),
+    (
+        "redefined enable",
+        Bash,
+        &[("enable() { :; }; enable -n builtin", "", "", 0), ("unset -f enable; exit 3", "", "", 3)],
+    ),
     ("hash -p", Bash, &[("hash -p /bin/false printf; hash -p /bin/false command", "", ANY, WHATEVER)]),
     ("no descriptors left", Bash, &[("ulimit -Sn 5; true", WHICHEVER, ANY, WHATEVER)]),
     ("FUNCNEST", Bash, &[("FUNCNEST=1; f() { echo f; }; f", "f\n", "", 0), ("exit 3", "", "", 3)]),
     (
         "words taken by PROMPT_COMMAND",
-        Bash, &[
+        Bash,
+        &[
             ("PROMPT_COMMAND='unset() { :; }; eval() { :; }'", "", "", 0),
             ("unset PROMPT_COMMAND; echo a", "a\n", "", 0),
         ],
     ),
-    ("command_not_found_handle", Bash, &[("command_not_found_handle() { kill -9 $$; }", "", "", 0), ("exit 3", "", "", 3)]),
+    (
+        "command_not_found_handle",
+        Bash,
+        &[("command_not_found_handle() { kill -9 $$; }", "", "", 0), ("exit 3", "", "", 3)],
+    ),
     (
         "our names read-only, in any shell",
         Any,
-        &[
-            ("readonly __mcp_c=3 __mcp_x=4; readonly __mcp_r", "", ANY, WHATEVER),
-            ("(exit 6)", "", ANY, WHATEVER),
-        ],
+        &[("readonly __mcp_c=3 __mcp_x=4; readonly __mcp_r", "", ANY, WHATEVER), ("(exit 6)", "", ANY, WHATEVER)],
     ),
     ("set -e and a redefined command", Any, &[("command() { :; }; set -e", "", "", 0), ("set +e", "", "", 0)]),
     (
@@ -312,7 +330,8 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     ),
     (
         "PATH gone",
-        Any, &[
+        Any,
+        &[
             ("OP=$PATH; unset PATH", "", "", 0),
             ("pwd >/dev/null; echo ok; exit 3", "ok\n", "", 3),
             ("PATH=$OP", "", "", 0),
@@ -330,7 +349,8 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     ),
     (
         "IFS spoiled",
-        Bash, &[
+        Bash,
+        &[
             ("IFS=0123456789abcdef:", "", "", 0),
             ("echo \"ok\"; false", "ok\n", "", 1),
             ("exit 3", "", "", 3),
