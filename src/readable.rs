@@ -95,6 +95,16 @@ impl Readable {
         }
     }
 
+    /// What a terminal would send to the program by now because it was asked, such as where the cursor is. Never more
+    /// than 1 KiB, and nothing that came in the output.
+    #[must_use]
+    pub fn replies(&mut self) -> Vec<u8> {
+        match &mut self.form {
+            Form::Plain(_) => Vec::new(),
+            Form::Terminal(terminal) => terminal.replies(),
+        }
+    }
+
     /// Whether anything shown so far, the unfinished line included, differs from the bytes that came.
     #[must_use]
     pub fn altered(&self) -> bool {

@@ -53,6 +53,10 @@ impl Terminal {
         self.screen.pending()
     }
 
+    pub(super) fn replies(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.screen.replies)
+    }
+
     pub(super) fn altered(&self) -> bool {
         self.altered || self.screen.lossy
     }

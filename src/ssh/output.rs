@@ -255,6 +255,11 @@ impl OutputWriter {
         self.push(true, bytes).await;
     }
 
+    /// What the program is to be told because it asked its terminal.
+    pub(super) fn replies(&mut self) -> Vec<u8> {
+        self.output.lock().stdout.readable.replies()
+    }
+
     /// Ends the output; files are complete afterwards.
     pub(super) async fn finish(mut self) -> CommandOutput {
         for is_stderr in [false, true] {

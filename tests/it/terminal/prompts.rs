@@ -126,6 +126,15 @@ async fn keys_do_in_a_program_what_they_do_at_a_keyboard() {
 }
 
 #[tokio::test]
+async fn a_program_that_asks_its_terminal_is_answered() {
+    let Some(mut bench) = terminals().await else { return };
+    let ask = r"stty raw -echo; printf 'ab\033[6n'; dd bs=1 count=6 2>/dev/null | od -An -c; stty sane; echo end";
+    let result = bench.exec(ask, pty()).await;
+    assert!(result.stdout().contains("033   [   1   ;   3   R\n"), "{result:?}");
+    assert!(result.stdout().ends_with("end\n"), "{result:?}");
+}
+
+#[tokio::test]
 async fn bash_keeps_a_conversation_with_its_history() {
     let Some(mut bench) = terminals().await else { return };
     let result = bench.exec("PS1='% ' exec bash --norc --noprofile -i", pty()).await;
