@@ -2,7 +2,7 @@
 
 use crate::commands::{Bench, dropbear};
 use crate::support::{dropbear::Dropbear, programs};
-use crate::{channels, shell::torture, stop};
+use crate::{channels, shell::torture, stop, terminal};
 
 async fn open() -> Bench<Dropbear> {
     dropbear(&programs::shell("sh")).await
@@ -56,4 +56,22 @@ async fn commands_are_stopped_when_the_client_goes_away() {
 #[tokio::test]
 async fn commands_are_stopped_when_the_program_is_ended() {
     stop::when_the_program_is_ended(open().await).await;
+}
+
+#[tokio::test]
+async fn commands_have_a_terminal() {
+    let Some(bench) = terminal::given(open().await) else { return };
+    terminal::has_size_type_directory_and_environment(bench).await;
+    terminal::prompts::asks_and_is_answered(open().await).await;
+    terminal::prompts::takes_keys(open().await).await;
+    terminal::prompts::keeps_a_conversation(open().await).await;
+}
+
+#[tokio::test]
+async fn commands_with_a_terminal_are_stopped() {
+    let Some(bench) = terminal::given(open().await) else { return };
+    terminal::stop::at_the_time_limit(bench).await;
+    terminal::stop::when_given_up(open().await).await;
+    terminal::stop::by_a_signal(open().await).await;
+    terminal::stop::at_the_end(open().await).await;
 }

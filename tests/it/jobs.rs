@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use crate::commands::{Bench, code, counted, eventually, open, plain, running, status, whole_output};
 use crate::support::mcp_client::ToolResult;
-use crate::support::open_sshd::OpenSshd;
 
-impl Bench<OpenSshd> {
+impl<S> Bench<S> {
     /// Starts a command that is left running, and returns the name of its job.
     pub(crate) async fn start(&mut self, command: &str, more: Value) -> String {
         let result = self.exec(command, more).await;
@@ -206,7 +205,7 @@ async fn a_signal_that_does_not_stop_is_sent_once_and_the_job_goes_on() {
     assert_eq!((status(&told), code(&told)), ("exited", Some(4)), "{told:?}");
 }
 
-impl Bench<OpenSshd> {
+impl<S> Bench<S> {
     /// Waits until a job's stdout ends so.
     pub(crate) async fn printed(&mut self, job: &str, end: &str) {
         let started = Instant::now();

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{has, job, pty, terminals};
 use crate::{
-    commands::{code, counted, open, status},
+    commands::{Bench, code, counted, open, status},
     support::mcp_client::ToolResult,
 };
 
@@ -27,7 +27,12 @@ fn assert_asks(result: &ToolResult, prompt: &str) {
 
 #[tokio::test]
 async fn a_program_that_asks_is_noticed_in_seconds_and_can_be_answered() {
-    let Some(mut bench) = terminals().await else { return };
+    if let Some(bench) = terminals().await {
+        asks_and_is_answered(bench).await;
+    }
+}
+
+pub(crate) async fn asks_and_is_answered<S>(mut bench: Bench<S>) {
     let result = bench.exec("printf 'Name? '; read name; echo \"Hello, $name\"; exit 4", pty()).await;
     assert_asks(&result, "Name?");
     assert_eq!(result.stdout(), "Name? ");
@@ -111,7 +116,12 @@ async fn a_prompt_is_the_end_of_a_line_however_long_the_line_is() {
 
 #[tokio::test]
 async fn keys_do_in_a_program_what_they_do_at_a_keyboard() {
-    let Some(mut bench) = terminals().await else { return };
+    if let Some(bench) = terminals().await {
+        takes_keys(bench).await;
+    }
+}
+
+pub(crate) async fn takes_keys<S>(mut bench: Bench<S>) {
     // The keys of the terminal itself (termios(3)): erase, end of input, interrupt.
     let cat = job(&bench.exec("cat; echo ended", json!({"pty": true, "waitMs": 0})).await);
     let result = bench.give(&cat, "abd\u{7f}c\n").await;
@@ -136,7 +146,12 @@ async fn a_program_that_asks_its_terminal_is_answered() {
 
 #[tokio::test]
 async fn bash_keeps_a_conversation_with_its_history() {
-    let Some(mut bench) = terminals().await else { return };
+    if let Some(bench) = terminals().await {
+        keeps_a_conversation(bench).await;
+    }
+}
+
+pub(crate) async fn keeps_a_conversation<S>(mut bench: Bench<S>) {
     let result = bench.exec("PS1='% ' exec bash --norc --noprofile -i", pty()).await;
     assert_asks(&result, "%");
     let bash = job(&result);
