@@ -317,11 +317,6 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
         Bash,
         &[("command_not_found_handle() { kill -9 $$; }", "", "", 0), ("exit 3", "", "", 3)],
     ),
-    (
-        "our names read-only, in any shell",
-        Any,
-        &[("readonly __mcp_c=3 __mcp_x=4; readonly __mcp_r", "", ANY, WHATEVER), ("(exit 6)", "", ANY, WHATEVER)],
-    ),
     ("set -e and a redefined command", Any, &[("command() { :; }; set -e", "", "", 0), ("set +e", "", "", 0)]),
     (
         "shopt -u expand_aliases",
@@ -330,14 +325,14 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     ),
     (
         "PATH gone",
-        Any,
+        Bash,
         &[
             ("OP=$PATH; unset PATH", "", "", 0),
             ("pwd >/dev/null; echo ok; exit 3", "ok\n", "", 3),
             ("PATH=$OP", "", "", 0),
         ],
     ),
-    ("PATH empty", Any, &[("OP=$PATH; PATH=", "", "", 0), ("exit 3", "", "", 3), ("PATH=$OP", "", "", 0)]),
+    ("PATH empty", Bash, &[("OP=$PATH; PATH=", "", "", 0), ("exit 3", "", "", 3), ("PATH=$OP", "", "", 0)]),
     (
         "PATH spoiled",
         Any,
