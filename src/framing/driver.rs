@@ -6,7 +6,8 @@
 
 /// The functions, as a script for bash 3.2 and later.
 ///
-/// - `exit` ends a command instead of the shell (not in bash's POSIX mode, where `exit` cannot be a function).
+/// - `exit` ends a command instead of the shell (not in bash's POSIX mode, where `exit` cannot be a function). Bash 3.2
+///   has no `BASHPID`.
 /// - `__mcp_s STATUS OPTIONS MODE` begins a command: takes back our words, and leaves `STATUS` in `$?`.
 /// - `__mcp_t STATUS OPTIONS MODE NONCE [again]` ends it: prints the trailer. Its status is 0 only if that was done. With
 ///   `again`, `STATUS` is what the first attempt returned: nothing is done where it succeeded.
@@ -19,7 +20,7 @@ pub(super) const FUNCTIONS: &str = r#"
 exit() {
   (builtin exit "$@") && ((1))
   builtin set -- "$?"
-  [[ ${BASHPID-} = "$$" ]] || builtin exit "$1"
+  [[ ${BASHPID-} = "$$" || ${BASHPID-}${BASH_SUBSHELL-} = 0 ]] || builtin exit "$1"
   ((__mcp_x=$1,1))
   builtin kill -INT "$$"
 }

@@ -321,7 +321,7 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     (
         "shopt -u expand_aliases",
         Bash,
-        &[("shopt -u expand_aliases", "", "", 0), ("shopt expand_aliases", "expand_aliases \toff\n", "", 1)],
+        &[("shopt -u expand_aliases", "", "", 0), ("shopt -q expand_aliases", "", "", 1)],
     ),
     (
         "PATH gone",
