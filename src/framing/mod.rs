@@ -6,6 +6,7 @@
 //! of a command on a channel of its own, [`sudo`] the same as root, [`stop`] the script that ends a running command, and
 //! [`detached`] those for commands that live on the remote machine.
 
+mod ansi_c;
 pub mod decoder;
 pub mod detached;
 mod driver;
@@ -13,5 +14,6 @@ pub mod exec;
 pub mod noise;
 pub mod script;
 pub mod sentinel;
+pub mod snapshot;
 pub mod stop;
 pub mod sudo;

@@ -1,6 +1,7 @@
 //! `ssh_shell` against the real sshd: what stays from one command to the next.
 
 mod other_shells;
+mod state;
 mod stop;
 pub(crate) mod torture;
 

@@ -100,8 +100,7 @@ impl ShellTask {
         let Ok(delimiter) = random_sentinel() else { return Ok(self.no_random()) };
         let go = (self.kind == ShellKind::Posix).then_some(&delimiter);
         let stdin = request.stdin.as_deref().map_or(Stdin::Null, Stdin::Bytes);
-        let mut text =
-            script::command(self.kind, request.command.as_bytes(), stdin, self.previous_status, go, &delimiter)?;
+        let mut text = script::command(self.kind, &request.command, stdin, self.previous_status, go, &delimiter)?;
         let trailer = script::trailer(self.kind, &sentinel);
         let (go, after_go) = match go {
             None => {
@@ -126,6 +125,7 @@ impl ShellTask {
             status: None,
             broken: false,
         };
+        self.keeper.command_begins();
         // A task of its own: a script of megabytes must not wait for output that only this task can take.
         let writer = send(Arc::clone(&self.write), text);
         let end = self.read_frame(&mut running, request.bounds).await;
@@ -170,7 +170,7 @@ impl ShellTask {
                     let Some(next) = last.next(running.stop) else { break End::ShellEnded };
                     taking = Some((next, self.begin(next, running.stop.unwrap_or(Stop::Cancelled))));
                 }
-                message = self.read.wait() => match event(message) {
+                message = self.read.wait() => match self.keeper.filter(event(message)) {
                     Event::Stdout(bytes) => self.stdout(running, &bytes).await,
                     Event::Stderr(bytes) => running.stderr(&bytes).await,
                     Event::Status(status) => running.status = Some(status),
@@ -197,7 +197,7 @@ impl ShellTask {
         while taking.is_some() {
             tokio::select! {
                 gone = done(&mut taking) => { running.note(taking.take(), gone); }
-                message = self.read.wait(), if readable => match event(message) {
+                message = self.read.wait(), if readable => match self.keeper.filter(event(message)) {
                     Event::Stdout(bytes) | Event::Stderr(bytes) => running.late.push(&bytes),
                     Event::Closed | Event::Lost => readable = false,
                     Event::Status(_) | Event::Other => {}
@@ -242,6 +242,8 @@ impl ShellTask {
     async fn result(&mut self, mut running: Running, end: End, between: Captured) -> ShellResult {
         let mut rest = Vec::new();
         if running.trailer.is_none() {
+            let held = self.keeper.finish();
+            self.stdout(&mut running, &held).await;
             running.stdout.finish(&mut rest);
             running.output.push_stdout(&rest).await;
         }
@@ -281,6 +283,7 @@ impl ShellTask {
             None => true,
         };
         if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
+            self.keeper.shell_ended();
             notice = Some(ENDED.to_owned());
         }
         if crippled {

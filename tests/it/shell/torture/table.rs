@@ -199,7 +199,7 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
         "aliases of ours",
         Bash,
         &[(
-            "shopt -s expand_aliases; alias eval=false command=false unset=false printf=false exec=false jobs=false __mcp_s=false",
+            "shopt -s expand_aliases; alias eval=false command=false unset=false printf=false exec=false jobs=false builtin=false set=false __mcp_s=false",
             "",
             "",
             0,
