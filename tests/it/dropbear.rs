@@ -35,27 +35,27 @@ async fn twenty_shells_keep_their_state() {
 
 #[tokio::test]
 async fn commands_are_stopped_at_their_time_limit() {
-    stop::at_the_time_limit(open().await).await;
+    stop::at_the_time_limit(open().await, stop::SOME).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_they_are_cancelled() {
-    stop::when_cancelled(open().await).await;
+    stop::when_cancelled(open().await, stop::SOME).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_their_session_is_disconnected() {
-    stop::when_disconnected(open().await).await;
+    stop::when_disconnected(open().await, stop::SOME).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_the_client_goes_away() {
-    stop::when_the_client_goes_away(open().await).await;
+    stop::when_the_client_goes_away(open().await, stop::SOME).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_the_program_is_ended() {
-    stop::when_the_program_is_ended(open().await).await;
+    stop::when_the_program_is_ended(open().await, stop::SOME).await;
 }
 
 #[tokio::test]
