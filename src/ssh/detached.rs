@@ -17,7 +17,7 @@ use crate::framing::{
     },
     exec::{ExecScriptError, LoginShell},
     sentinel::Sentinel,
-    stop::{Signal, Target},
+    stop::{Found, Signal, Target},
 };
 
 /// How long a script may take that only looks at files, besides what it waits for.
@@ -233,7 +233,8 @@ impl Pool {
         let target = Target::Exec { pid: job.pid };
         match signal {
             Signal::Stop(rung) => {
-                Ok(Some(Stopped { gone: self.stop_processes(target, None, Stop::Asked(rung)).await }))
+                let found = self.stop_processes(target, None, Stop::Asked(rung)).await;
+                Ok(Some(Stopped { gone: found.and_then(Found::gone) }))
             }
             Signal::Once(name) => {
                 self.signal_processes(target, None, name).await;

@@ -187,8 +187,6 @@ impl Pool {
         let ending = match (stopped, drained.status) {
             (Some(stop), status) => {
                 let told = status.filter(|status| *status != ExitStatus::Unreported);
-                // A server that reports the end of what it was told to kill is evidence enough.
-                process_gone = process_gone.or(told.as_ref().map(|_| true));
                 stop.ending(told.map(Ending::Exited))
             }
             (None, Some(status)) => Ending::Exited(status),

@@ -29,6 +29,7 @@ use super::{
     connection::{Connection, Peer},
     error::SshError,
     resolve::Target,
+    signals::Stops,
 };
 use crate::framing::exec::{LoginShell, PROBE};
 
@@ -56,6 +57,7 @@ pub struct Pool {
     /// Wakes those who wait for a place.
     changed: Notify,
     closing: CancellationToken,
+    pub(super) stops: Stops,
 }
 
 impl Pool {
@@ -87,6 +89,7 @@ impl Pool {
             login_shell: OnceCell::new(),
             changed: Notify::new(),
             closing: CancellationToken::new(),
+            stops: Stops::default(),
         });
         // Asked now, so that the first command need not wait for the answer.
         let probing = Arc::clone(&pool);

@@ -5,6 +5,7 @@
 mod frame;
 mod keeper;
 mod restore;
+mod stop;
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,7 +15,7 @@ use std::{
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 pub use self::keeper::Kept;
@@ -145,6 +146,8 @@ struct ShellTask {
     write: Arc<ChannelWriteHalf<Msg>>,
     kind: ShellKind,
     pid: u32,
+    /// When it was seen to be ready, so after its start.
+    ready: Instant,
     previous_status: u8,
     directory: Vec<u8>,
     jobs: Vec<u32>,
@@ -204,6 +207,7 @@ impl ShellTask {
             write: Arc::new(write),
             kind,
             pid: ready.status,
+            ready: Instant::now(),
             previous_status: 0,
             directory: Vec::new(),
             jobs: Vec::new(),

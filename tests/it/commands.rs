@@ -69,19 +69,20 @@ pub(crate) async fn dropbear(login_shell: &Path) -> Bench<Dropbear> {
 
 /// The in-process server with this login shell, and a client connected to it.
 pub(crate) async fn fake(login_shell: &str) -> Bench<FakeSshd> {
+    let login_shell = login_shell.to_owned();
+    fake_with(FakeSshdSettings { login_shell, max_sessions: 300, ..FakeSshdSettings::default() }).await
+}
+
+/// The same with these settings.
+pub(crate) async fn fake_with(settings: FakeSshdSettings) -> Bench<FakeSshd> {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     fs::create_dir(&home).unwrap();
     let key = keys::ed25519();
     let path = folder.path().join("id_ed25519");
     keys::write_private_key(&path, &key, None);
-    let sshd = FakeSshd::start(FakeSshdSettings {
-        authorized_keys: vec![key.public_key().clone()],
-        home: Some(home.clone()),
-        login_shell: login_shell.to_owned(),
-        max_sessions: 300,
-        ..FakeSshdSettings::default()
-    });
+    let authorized_keys = vec![key.public_key().clone()];
+    let sshd = FakeSshd::start(FakeSshdSettings { authorized_keys, home: Some(home.clone()), ..settings });
     let config = sshd.write_ssh_config(folder.path(), "host", &format!("IdentityFile {}", path.display()));
     let mcp = connected(&config, folder.path()).await;
     Bench { mcp, port: sshd.port(), sshd, config, home, folder }

@@ -35,27 +35,27 @@ async fn twenty_shells_keep_their_state() {
 
 #[tokio::test]
 async fn commands_are_stopped_at_their_time_limit() {
-    stop::at_the_time_limit(open().await, stop::SOME).await;
+    stop::at_the_time_limit(open().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_they_are_cancelled() {
-    stop::when_cancelled(open().await, stop::SOME).await;
+    stop::when_cancelled(open().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_their_session_is_disconnected() {
-    stop::when_disconnected(open().await, stop::SOME).await;
+    stop::when_disconnected(open().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_the_client_goes_away() {
-    stop::when_the_client_goes_away(open().await, stop::SOME).await;
+    stop::when_the_client_goes_away(open().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_the_program_is_ended() {
-    stop::when_the_program_is_ended(open().await, stop::SOME).await;
+    stop::when_the_program_is_ended(open().await).await;
 }
 
 #[tokio::test]
@@ -74,4 +74,9 @@ async fn commands_with_a_terminal_are_stopped() {
     terminal::stop::when_given_up(open().await).await;
     terminal::stop::by_a_signal(open().await).await;
     terminal::stop::at_the_end(open().await).await;
+}
+
+#[tokio::test]
+async fn what_got_away_is_not_said_to_be_gone() {
+    stop::honest::what_got_away(open().await, false).await;
 }

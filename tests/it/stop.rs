@@ -1,5 +1,7 @@
 //! However a command is stopped, over whichever server: afterwards none of its processes is left, and the shell lives.
 
+pub(crate) mod honest;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -30,16 +32,11 @@ const ENDLESS: [(&str, &str); 16] = [
 /// The tools that run commands. Each command of a shell has a shell of its own.
 const TOOLS: [&str; 2] = ["ssh_exec", "ssh_shell"];
 
-/// How many of them are run at once over a server that gives each a connection of its own.
-pub(crate) const SOME: usize = 3;
-/// Over the others.
-const ALL: usize = ENDLESS.len();
-
-/// The arguments of the first calls of each tool, with its tool and its number.
-fn calls(most: usize, more: &Value) -> Vec<(&'static str, Value, String)> {
+/// The arguments of every call, with its tool and its number.
+fn calls(more: &Value) -> Vec<(&'static str, Value, String)> {
     let mut calls = Vec::new();
     for (tool, first) in TOOLS.into_iter().zip([7300, 7400]) {
-        for (number, (name, command)) in (first..).zip(ENDLESS).take(most) {
+        for (number, (name, command)) in (first..).zip(ENDLESS) {
             let word = number.to_string();
             let mut arguments = more.clone();
             arguments["command"] = format!("echo begun; {}", command.replace("{W}", &word)).into();
@@ -68,15 +65,15 @@ async fn all_gone(port: u16, calls: &[(&str, Value, String)]) {
 
 impl<S> Bench<S> {
     /// Begins all of them, in shells with state to keep, and waits until all run.
-    async fn endless(&mut self, most: usize, more: &Value) -> Vec<(u64, Value, String)> {
+    async fn endless(&mut self, more: &Value) -> Vec<(u64, Value, String)> {
         let mut states = Vec::new();
-        for (name, _) in ENDLESS.into_iter().take(most) {
+        for (name, _) in ENDLESS {
             states.push(self.begin("ssh_shell", "cd /usr/lib; V=kept", json!({"shell": name})).await);
         }
         for state in states {
             self.mcp.finish(state).await.ok();
         }
-        let calls = calls(most, more);
+        let calls = calls(more);
         let mut begun = Vec::new();
         for (tool, arguments, word) in &calls {
             begun.push((self.mcp.begin_call(tool, arguments.clone()).await, arguments.clone(), word.clone()));
@@ -97,8 +94,8 @@ impl<S> Bench<S> {
     }
 
     /// Every shell is the one it was, and in step.
-    async fn assert_shells_live(&mut self, most: usize) {
-        for (name, _) in ENDLESS.into_iter().take(most) {
+    async fn assert_shells_live(&mut self) {
+        for (name, _) in ENDLESS {
             let result = self.shell("echo $V $PWD; echo e >&2", json!({"shell": name})).await;
             let seen = (result.stdout(), result.stderr());
             assert_eq!(seen, ("kept /usr/lib\n".to_owned(), "e\n".to_owned()), "{name}: {result:?}");
@@ -108,24 +105,24 @@ impl<S> Bench<S> {
 }
 
 /// By a time limit.
-pub(crate) async fn at_the_time_limit<S>(mut bench: Bench<S>, most: usize) {
-    let begun = bench.endless(most, &json!({"timeoutMs": 10_000})).await;
+pub(crate) async fn at_the_time_limit<S>(mut bench: Bench<S>) {
+    let begun = bench.endless(&json!({"timeoutMs": 10_000})).await;
     bench.assert_all_stopped(begun, "timedOut").await;
-    bench.assert_shells_live(most).await;
+    bench.assert_shells_live().await;
 }
 
 /// By the client, which gives the calls up.
-pub(crate) async fn when_cancelled<S>(mut bench: Bench<S>, most: usize) {
-    for (call, ..) in bench.endless(most, &plain()).await {
+pub(crate) async fn when_cancelled<S>(mut bench: Bench<S>) {
+    for (call, ..) in bench.endless(&plain()).await {
         bench.mcp.cancel(call).await;
     }
-    all_gone(bench.port, &calls(most, &plain())).await;
-    bench.assert_shells_live(most).await;
+    all_gone(bench.port, &calls(&plain())).await;
+    bench.assert_shells_live().await;
 }
 
 /// By `ssh_disconnect`, which ends the shells too.
-pub(crate) async fn when_disconnected<S>(mut bench: Bench<S>, most: usize) {
-    let begun = bench.endless(most, &plain()).await;
+pub(crate) async fn when_disconnected<S>(mut bench: Bench<S>) {
+    let begun = bench.endless(&plain()).await;
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     bench.assert_all_stopped(begun, "cancelled").await;
     let port = bench.port;
@@ -133,20 +130,20 @@ pub(crate) async fn when_disconnected<S>(mut bench: Bench<S>, most: usize) {
 }
 
 /// By the end of the client's stdin.
-pub(crate) async fn when_the_client_goes_away<S>(mut bench: Bench<S>, most: usize) {
-    bench.endless(most, &plain()).await;
+pub(crate) async fn when_the_client_goes_away<S>(mut bench: Bench<S>) {
+    bench.endless(&plain()).await;
     let (port, _server) = (bench.port, bench.sshd);
     let took = bench.mcp.close().await;
     assert!(took < Duration::from_secs(5), "{took:?}");
-    all_gone(port, &calls(most, &plain())).await;
+    all_gone(port, &calls(&plain())).await;
 }
 
 /// By the end of the program, which is told to end.
-pub(crate) async fn when_the_program_is_ended<S>(bench: Bench<S>, most: usize) {
+pub(crate) async fn when_the_program_is_ended<S>(bench: Bench<S>) {
     for signal in ["TERM", "INT"] {
         let mut program = Program::start(&bench.config, bench.folder.path()).await;
         program.call("ssh_connect", json!({"host": "host"})).await.ok();
-        let calls = calls(most, &plain());
+        let calls = calls(&plain());
         for (tool, arguments, _) in &calls {
             program.begin("tools/call", json!({"name": tool, "arguments": arguments})).await;
         }
@@ -159,25 +156,25 @@ pub(crate) async fn when_the_program_is_ended<S>(bench: Bench<S>, most: usize) {
 
 #[tokio::test]
 async fn commands_are_stopped_at_their_time_limit() {
-    at_the_time_limit(open().await, ALL).await;
+    at_the_time_limit(open().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_they_are_cancelled() {
-    when_cancelled(open().await, ALL).await;
+    when_cancelled(open().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_their_session_is_disconnected() {
-    when_disconnected(open().await, ALL).await;
+    when_disconnected(open().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_the_client_goes_away() {
-    when_the_client_goes_away(open().await, ALL).await;
+    when_the_client_goes_away(open().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_the_program_is_ended() {
-    when_the_program_is_ended(open().await, ALL).await;
+    when_the_program_is_ended(open().await).await;
 }
