@@ -101,7 +101,7 @@ impl Captured {
 
 /// Without the last character, if the rest of it is missing.
 #[must_use]
-pub fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
+fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
     for back in 1..=bytes.len().min(3) {
         let at = bytes.len() - back;
         let width = match bytes.get(at) {

@@ -95,6 +95,16 @@ impl Readable {
         }
     }
 
+    /// What a terminal would send to the program by now because it was asked, such as where the cursor is. Never more
+    /// than 1 KiB, and nothing that came in the output.
+    #[must_use]
+    pub fn replies(&mut self) -> Vec<u8> {
+        match &mut self.form {
+            Form::Plain(_) => Vec::new(),
+            Form::Terminal(terminal) => terminal.replies(),
+        }
+    }
+
     /// Whether anything shown so far, the unfinished line included, differs from the bytes that came.
     #[must_use]
     pub fn altered(&self) -> bool {
@@ -122,6 +132,32 @@ impl Readable {
         let line = clean(last_line(&unfinished));
         let before = line.chars().count().saturating_sub(LONGEST_MESSAGE);
         line.chars().skip(before).collect()
+    }
+}
+
+/// The beginning of `bytes` that can be shown apart from what may follow: it ends within no character, line end or
+/// control sequence, as far as there is anything before that.
+#[must_use]
+pub fn separable(bytes: &[u8]) -> &[u8] {
+    let mut end = bytes.len() - terminal::incomplete(bytes);
+    let cut = bytes.get(..end).unwrap_or_default();
+    end -= usize::from(cut.ends_with(b"\r"));
+    if let Some(escape) = memchr::memrchr(0x1b, cut)
+        && !is_complete_sequence(bytes.get(escape + 1..end).unwrap_or_default())
+    {
+        end = escape;
+    }
+    if end == 0 { bytes } else { bytes.get(..end).unwrap_or(bytes) }
+}
+
+/// Whether these bytes hold all that belongs to the ESC before them (ECMA-48 section 5.4 and 5.6).
+fn is_complete_sequence(bytes: &[u8]) -> bool {
+    match bytes.split_first() {
+        None => false,
+        Some((b'[', rest)) => rest.iter().any(|byte| matches!(byte, 0x40..=0x7e)),
+        Some((b']' | b'P' | b'X' | b'^' | b'_', rest)) => rest.contains(&0x07),
+        Some((0x20..=0x2f | b'N' | b'O', rest)) => !rest.is_empty(),
+        Some(_) => true,
     }
 }
 

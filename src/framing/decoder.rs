@@ -1,6 +1,6 @@
 //! Finds the end of a frame in a stream of bytes, however the bytes are cut.
 
-use super::sentinel::Sentinel;
+use super::{ansi_c::unquote, sentinel::Sentinel};
 
 /// A trailer longer than this is not ours: a working directory has at most a few kilobytes, in bytes.
 const LONGEST_TRAILER: usize = 256 * 1024;
@@ -74,6 +74,12 @@ impl StreamDecoder {
         }
     }
 
+    /// Whether it holds bytes back, or is inside a trailer.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.in_trailer || !self.held.is_empty()
+    }
+
     /// Gives up what was held back: the stream has ended, so it was output after all.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         output.append(&mut self.held);
@@ -103,15 +109,18 @@ impl Trailer {
         let jobs = std::str::from_utf8(fields.next()?).ok()?;
         let crippled = jobs == "!";
         let jobs = if crippled { "" } else { jobs };
+        let directory = fields.next()?;
+        // One with a line end in its name; every other begins with a slash.
+        let directory = unquote(directory).unwrap_or_else(|| directory.to_vec());
         let jobs = jobs.split_whitespace().map(|pid| pid.parse().ok()).collect::<Option<_>>()?;
-        Some(Self { status, jobs, directory: fields.next()?.to_vec(), crippled })
+        Some(Self { status, jobs, directory, crippled })
     }
 }
 
 /// The byte that every mark begins with: ASCII RS, which text rarely holds.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let mut from = 0;
     while let Some(offset) = haystack.get(from..)?.iter().position(|byte| *byte == RECORD_SEPARATOR) {
         let at = from + offset;
@@ -213,6 +222,7 @@ mod tests {
     fn a_trailer_holds_status_jobs_and_any_directory() {
         let read = |text: &[u8]| Trailer::parse(text).map(|t| (t.status, t.jobs, t.directory));
         assert_eq!(read(b"0::/var/log"), Some((0, vec![], b"/var/log".to_vec())));
+        assert_eq!(read(b"0::$'/a\\n\\'b'"), Some((0, vec![], b"/a\n'b".to_vec())));
         assert_eq!(read(b"127:12\n13\n:/a:b\nc"), Some((127, vec![12, 13], b"/a:b\nc".to_vec())));
         let crippled = Trailer::parse(b"3:!:/tmp").unwrap();
         assert_eq!((crippled.status, crippled.crippled, crippled.directory.as_slice()), (3, true, &b"/tmp"[..]));

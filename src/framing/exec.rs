@@ -96,20 +96,7 @@ impl LoginShell {
         environment: &[(&str, &str)],
         announce: &Sentinel,
     ) -> Result<ExecScript, ExecScriptError> {
-        refuse_nul("the command", command)?;
-        let mut script = Vec::new();
-        if let Some(directory) = directory {
-            refuse_nul("the directory", directory)?;
-            self.change_directory(&mut script, directory)?;
-        }
-        for (name, value) in environment {
-            refuse_nul("the environment", value)?;
-            if !is_variable_name(name) {
-                return Err(ExecScriptError::VariableName((*name).to_owned()));
-            }
-            self.set_variable(&mut script, name, value)?;
-        }
-        script.extend_from_slice(command.as_bytes());
+        let mut script = self.body(command, directory, environment)?;
         let mut line = self.announcement(announce);
         if self == Self::Posix && script.len() > longest {
             let mark = announce.as_str();
@@ -126,6 +113,33 @@ impl LoginShell {
             return Err(ExecScriptError::TooLong(line.len()));
         }
         Ok(ExecScript { line, stdin: Vec::new() })
+    }
+
+    /// The script alone, without the process id before it.
+    ///
+    /// # Errors
+    /// As [`script`](Self::script), but for the length.
+    pub fn body(
+        self,
+        command: &str,
+        directory: Option<&str>,
+        environment: &[(&str, &str)],
+    ) -> Result<Vec<u8>, ExecScriptError> {
+        refuse_nul("the command", command)?;
+        let mut script = Vec::new();
+        if let Some(directory) = directory {
+            refuse_nul("the directory", directory)?;
+            self.change_directory(&mut script, directory)?;
+        }
+        for (name, value) in environment {
+            refuse_nul("the environment", value)?;
+            if !is_variable_name(name) {
+                return Err(ExecScriptError::VariableName((*name).to_owned()));
+            }
+            self.set_variable(&mut script, name, value)?;
+        }
+        script.extend_from_slice(command.as_bytes());
+        Ok(script)
     }
 
     pub(super) fn announcement(self, announce: &Sentinel) -> Vec<u8> {

@@ -3,13 +3,17 @@
 //!
 //! A frame is one command on the persistent shell. [`script`] writes it, [`decoder`] finds its end in stdout and stderr,
 //! and both know it by a [`sentinel::Sentinel`] that no program on the other side can guess. [`exec`] writes the script
-//! of a command on a channel of its own, [`sudo`] the same as root, [`stop`] the script that ends a running command.
+//! of a command on a channel of its own, [`sudo`] the same as root, [`stop`] the script that ends a running command, and
+//! [`detached`] those for commands that live on the remote machine.
 
+mod ansi_c;
 pub mod decoder;
+pub mod detached;
 mod driver;
 pub mod exec;
 pub mod noise;
 pub mod script;
 pub mod sentinel;
+pub mod snapshot;
 pub mod stop;
 pub mod sudo;

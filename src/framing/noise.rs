@@ -1,6 +1,6 @@
 //! Cuts out what an interactive bash without a terminal complains about whenever a child was killed by a signal:
-//! `bash: [PID: LEVEL (FD)] tcsetattr: Inappropriate ioctl for device`. It stands in the command's stderr and is not the
-//! command's.
+//! `bash: [PID: LEVEL (FD)] tcsetattr: Inappropriate ioctl for device`, in bash 3.2 without the `(FD)`. It stands in the
+//! command's stderr and is not the command's.
 
 /// A longer line is not that complaint, in bytes.
 const LONGEST: usize = 256;
@@ -50,7 +50,7 @@ impl TerminalNoise {
 
 /// The rest of the line, behind the process id.
 fn is_complaint(line: &[u8]) -> bool {
-    line.windows(b")] tcsetattr: ".len()).any(|some| some == b")] tcsetattr: ")
+    line.windows(b"] tcsetattr: ".len()).any(|some| some == b"] tcsetattr: ")
 }
 
 #[cfg(test)]
@@ -75,6 +75,7 @@ mod tests {
         for (text, expected) in [
             (format!("a\n{NOISE}b\n"), "a\nb\n"),
             (format!("no newline{NOISE}{NOISE}"), "no newline"),
+            ("bash: [7: 1] tcsetattr: Inappropriate ioctl for device\n".to_owned(), ""),
             (
                 "bash: [8: 1 (255)] tcsetattr: another shell's\n".to_owned(),
                 "bash: [8: 1 (255)] tcsetattr: another shell's\n",

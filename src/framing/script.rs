@@ -144,10 +144,14 @@ pub fn trailer(kind: ShellKind, sentinel: &Sentinel) -> Vec<u8> {
         .into_bytes(),
         ShellKind::Posix => {
             let mut line = b"\\eval ".to_vec();
-            quote(&mut line, format!("\\unset -f command; \\command printf '\\036%s:%s:' {nonce} ").as_bytes());
+            quote(
+                &mut line,
+                format!("\\unset -f command; {CHILDREN}\\command printf '\\036%s:%s:%s:%s\\036%s;' {nonce} ")
+                    .as_bytes(),
+            );
             line.extend_from_slice(b"\"$?\"");
             let rest = format!(
-                " >&8; \\command jobs -p >&8; {CHILDREN}\\command printf ' %s:%s\\036%s;' \"${{__mcp_c-}}\" \"$PWD\" {nonce} >&8; \
+                " \"${{__mcp_c-$(\\command jobs -p)}}\" \"$PWD\" {nonce} >&8; \
                  \\command printf '\\036%s:\\036%s;' {nonce} {nonce} >&9; __mcp_r=1"
             );
             quote(&mut line, rest.as_bytes());

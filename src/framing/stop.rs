@@ -1,9 +1,11 @@
-//! The script that ends a running command, and only that: SIGINT, SIGTERM, SIGKILL in turn, then a look at what is left.
+//! The script that ends running commands, and only those: SIGINT, SIGTERM, SIGKILL in turn, then a look at what is left.
+
+use std::{fmt::Write as _, time::Duration};
 
 /// Which processes belong to the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// A command on a channel of its own: this process, its descendants and its process group.
+    /// A command on a channel of its own: this process, its descendants, its process group and its session.
     Exec {
         /// The process id of the login shell that runs the command, which leads its process group.
         pid: u32,
@@ -23,7 +25,20 @@ pub enum Target<'a> {
         pid: u32,
         /// The process ids of jobs that were in the background before the command.
         jobs: &'a [u32],
+        /// For how long the shell had been running when it got the command, at least.
+        age: Duration,
     },
+}
+
+/// What a script has found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// No process of the command is left.
+    Gone,
+    /// Some are.
+    Alive,
+    /// None is left of those that are known to be the command's, but some have left their parents meanwhile that may be.
+    Unsure,
 }
 
 /// A signal for a command.
@@ -71,6 +86,16 @@ impl Signal {
 }
 
 impl Rung {
+    /// Its signal's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int => "INT",
+            Self::Term => "TERM",
+            Self::Kill => "KILL",
+        }
+    }
+
     fn and_above(self) -> &'static str {
         match self {
             Self::Int => "INT TERM KILL",
@@ -80,183 +105,248 @@ impl Rung {
     }
 }
 
-/// What the script prints as its last line when no process of the command is left.
-pub const GONE: &str = "mcp-ssh-sessions:gone";
+/// A command that a script is to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    pid: u32,
+    /// The arguments of the script's function.
+    words: String,
+}
 
-/// What it prints when some are.
-pub const ALIVE: &str = "mcp-ssh-sessions:alive";
+impl Order {
+    /// To stop this command, beginning with that signal, and waiting up to so many tenths of a second after each.
+    #[must_use]
+    pub fn new(target: Target<'_>, first: Rung, grace_tenths: u32) -> Self {
+        let (Target::Exec { pid } | Target::Sudo { pid, .. } | Target::Shell { pid, .. }) = target;
+        Self { pid, words: format!("{} '{}' {grace_tenths}", which(target), first.and_above()) }
+    }
+}
 
-/// A script for `/bin/sh`, to be read from stdin, which stops a command. It waits up to `grace_tenths` tenths of a second
-/// after each signal.
+impl Found {
+    /// Reads what a script says of a command; `None` where it says nothing, because it could not find out or did not end.
+    #[must_use]
+    pub fn read(answer: &str, order: &Order) -> Option<Self> {
+        let says = |what: &str| answer.lines().any(|line| line == format!("mcp-ssh-sessions:{}:{what}", order.pid));
+        match (says("gone"), says("strays")) {
+            (true, false) => Some(Self::Gone),
+            (true, true) => Some(Self::Unsure),
+            (false, _) => says("alive").then_some(Self::Alive),
+        }
+    }
+
+    /// Whether the processes are gone, if that is known.
+    #[must_use]
+    pub fn gone(self) -> Option<bool> {
+        match self {
+            Self::Gone => Some(true),
+            Self::Alive => Some(false),
+            Self::Unsure => None,
+        }
+    }
+}
+
+/// The unit of process start times in `/proc` (proc(5)), per second: the same on every machine that is used today.
+const TICKS: u32 = 100;
+
+/// A script for `/bin/sh`, to be read from stdin, which stops commands side by side.
 ///
 /// Processes are read from `/proc` where there is one (minimal images have no `ps`), else from `ps`.
 #[must_use]
-pub fn script(target: Target<'_>, first: Rung, grace_tenths: u32) -> String {
-    format!("{}ladder='{}'; grace={grace_tenths}\n{FIND}{STOP}", of(target), first.and_above())
+pub fn script(orders: &[Order]) -> String {
+    let (mut know, mut stop, mut doubt) = (String::new(), String::new(), String::new());
+    for Order { words, .. } in orders {
+        let _ = writeln!(know, "know {words}");
+        let _ = writeln!(stop, "stop {words} &");
+        let _ = writeln!(doubt, "doubt {words}");
+    }
+    format!("{FIND}{STOP}{DOUBT}rows\n{know}{stop}wait\nrows\n{doubt}")
 }
 
 /// A script that sends a signal to all processes of a command, once.
 #[must_use]
 pub fn send(target: Target<'_>, signal: &str) -> String {
-    format!("{}{FIND}seen=; kill -{signal} $(left)\n", of(target))
+    format!("{FIND}rows\nof {}\nleft\nkill -{signal} $processes\n", which(target))
 }
 
-fn of(target: Target<'_>) -> String {
-    let (pid, groups, spare, jobs) = match target {
-        Target::Exec { pid } => (pid, pid.to_string(), String::new(), String::new()),
-        Target::Sudo { pid, sudo } => (pid, format!("{pid} {sudo}"), String::new(), sudo.to_string()),
-        Target::Shell { pid, jobs } => {
+/// The ladder from SIGINT on, for a process of which the script that reads this knows the id as `root`. It ends with
+/// `:gone` or `:alive`.
+pub(super) fn ladder_for_root(grace_tenths: u32) -> String {
+    let ladder = Rung::Int.and_above();
+    format!("{FIND}{STOP}rows\nstop \"$root\" \"$root\" '' '' 0 '{ladder}' {grace_tenths}\n")
+}
+
+/// The first arguments of the script's functions: root, groups, whom to spare, what to keep, age.
+fn which(target: Target<'_>) -> String {
+    match target {
+        Target::Exec { pid } => format!("{pid} {pid} '' '' 0"),
+        Target::Sudo { pid, sudo } => format!("{pid} '{pid} {sudo}' '' {sudo} 0"),
+        Target::Shell { pid, jobs, age } => {
             let jobs = jobs.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-            (pid, String::new(), pid.to_string(), jobs)
+            format!("{pid} '' {pid} '{jobs}' {}", age.as_millis() / u128::from(1000 / TICKS))
         }
-    };
-    format!("root={pid}; groups=' {groups} '; spare={spare}; keep=' {jobs} '\n")
+    }
 }
 
-/// `table` prints `pid parent group state` a line; `left` prints the command's processes that live.
-const FIND: &str = r#"
-table() {
-  if [ -r /proc/self/stat ]; then
-    for file in /proc/[0-9]*/stat; do
-      line=; { read -r line <"$file"; } 2>/dev/null
-      [ -n "$line" ] || continue
-      set -- ${line##*) }
-      echo "${line%% *} $2 $3 $1"
-    done
-  else
-    ps -A -o pid= -o ppid= -o pgid= -o stat=
-  fi
-}
-left() {
-  now=$(table); mine=" $root $seen"; more=y
-  while [ $more = y ]; do
-    more=n
-    while read -r pid parent its_group state; do
-      case $keep$mine in *" $pid "*) continue;; esac
-      case $mine in *" $parent "*) ;; *) case $groups in *" $its_group "*) ;; *) continue;; esac;; esac
-      mine="$mine$pid "; more=y
-    done <<END
-$now
-END
-  done
-  while read -r pid parent its_group state; do
-    case $mine in *" $pid "*) ;; *) continue;; esac
-    [ "$pid" = "$spare" ] && continue
-    case $state in Z*|X*) ;; *) echo "$pid";; esac
-  done <<END
-$now
-END
-}
-"#;
+/// What [`look`] prints of a process that computes.
+pub const BUSY: &str = "mcp-ssh-sessions:busy";
 
-const STOP: &str = r#"
-# What was seen once stays in mind: a shell that ends leaves its children to another parent.
-seen=
-for signal in $ladder; do
-  processes=$(left); seen=$(printf '%s ' $processes)
-  # Each time: the shell may not have begun the command when it was told first.
-  [ -n "$spare" ] && kill -URG "$spare" 2>/dev/null
-  kill -$signal $processes 2>/dev/null
-  waited=0
-  while processes=$(left); [ -n "$processes" ] && [ $waited -lt $grace ]; do
-    sleep 0.1 2>/dev/null || sleep 1
-    waited=$((waited+1))
-  done
-  [ -n "$processes" ] || break
-done
-if [ -n "$processes" ]; then echo mcp-ssh-sessions:alive; else echo mcp-ssh-sessions:gone; fi
-"#;
+/// A script that says whether a process computes, which a shell does not while it waits for its next line or until it can
+/// write: whether its processor time grows by two ticks or more within half a second.
+#[must_use]
+pub fn look(pid: u32) -> String {
+    format!(
+        "time() {{ read -r line </proc/{pid}/stat; set -- ${{line##*\") \"}}; ticks=$((${{12}} + ${{13}})); }}\n\
+         time; before=$ticks; sleep 0.5; time; [ $((ticks - before)) -lt 2 ] || echo {BUSY}\n"
+    )
+}
+
+const FIND: &str = include_str!("stop/find.sh");
+const STOP: &str = include_str!("stop/stop.sh");
+const DOUBT: &str = include_str!("stop/doubt.sh");
 
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
     use std::{
-        io::Write as _,
+        io::{BufRead as _, BufReader, Write as _},
         os::unix::process::CommandExt as _,
-        process::{Command, Stdio},
+        process::{Child, Command, Stdio},
+        sync::atomic::{AtomicU32, Ordering},
     };
 
     use super::*;
 
-    fn run(shell: &str, script: &str) -> String {
+    fn run(script: &str) -> String {
         let mut child =
-            Command::new(shell).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         String::from_utf8(output.stdout).unwrap()
     }
 
+    fn stop(target: Target<'_>) -> Option<Found> {
+        let order = Order::new(target, Rung::Int, 3);
+        Found::read(&run(&script(std::slice::from_ref(&order))), &order)
+    }
+
+    fn shell(pid: u32, jobs: &[u32]) -> Target<'_> {
+        Target::Shell { pid, jobs, age: Duration::ZERO }
+    }
+
+    /// Runs a command that prints a process id first, as if over a connection of its own.
+    fn start(command: &str) -> (Child, u32) {
+        static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let mut child = Command::new("sh");
+        child.args(["-c", command]).env("SSH_CONNECTION", format!("{} {connection} ::1 22", std::process::id()));
+        let mut child = child.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (child, line.trim().parse().unwrap())
+    }
+
+    fn lives(pid: u32) -> bool {
+        let state = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap().stdout;
+        !state.is_empty() && !state.starts_with(b"Z")
+    }
+
+    fn kill(pid: u32) {
+        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    }
+
     #[test]
-    fn a_command_that_ignores_int_and_term_is_gone_with_its_children() {
-        for command in
-            ["sleep 97", "sleep 97 | sleep 97", "trap '' INT TERM; sleep 97; sleep 97", "(sleep 97 & sleep 97)"]
-        {
-            let mut child = Command::new("sh").args(["-c", command]).process_group(0).spawn().unwrap();
-            let pid = child.id();
-            let reaper = std::thread::spawn(move || child.wait().unwrap());
-            assert_eq!(run("sh", &script(Target::Exec { pid }, Rung::Int, 3)).trim(), GONE, "{command}");
+    fn commands_that_ignore_int_and_term_are_gone_with_their_children_side_by_side() {
+        let commands =
+            ["sleep 97", "sleep 97 | sleep 97", "trap '' INT TERM; sleep 97; sleep 97", "(sleep 97 & sleep 97)"];
+        let (mut orders, mut reapers) = (Vec::new(), Vec::new());
+        for command in commands {
+            let (mut child, pid) = start(&format!("echo $$; {command}"));
+            orders.push(Order::new(Target::Exec { pid }, Rung::Int, 3));
+            reapers.push(std::thread::spawn(move || child.wait().unwrap()));
+        }
+        let answer = run(&script(&orders));
+        for (order, reaper) in orders.iter().zip(reapers) {
+            assert_eq!(Found::read(&answer, order), Some(Found::Gone), "{answer}");
             assert!(!reaper.join().unwrap().success());
         }
     }
 
     #[test]
     fn a_shell_keeps_itself_and_its_earlier_jobs() {
-        let mut shell = Command::new("sh")
-            .args(["-c", "trap : URG; sleep 98 & echo $!; sleep 98; sleep 98"])
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut job = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut job).unwrap();
-        let job: u32 = job.trim().parse().unwrap();
-        let answer = run("sh", &script(Target::Shell { pid: shell.id(), jobs: &[job] }, Rung::Int, 3));
-        let job_lives = Command::new("kill").args(["-0", &job.to_string()]).status().unwrap().success();
-        run("sh", &script(Target::Exec { pid: shell.id() }, Rung::Int, 3));
-        shell.kill().ok();
-        shell.wait().unwrap();
-        assert!(job_lives, "the earlier job was killed: {answer}");
+        let (mut child, job) = start("trap : URG; sleep 98 & echo $!; sleep 98; sleep 98");
+        assert_eq!(stop(shell(child.id(), &[job])), Some(Found::Gone));
+        assert!(lives(job));
+        stop(Target::Exec { pid: child.id() });
+        child.wait().unwrap();
+        assert!(!lives(job));
     }
 
     #[test]
     fn what_a_shell_leaves_behind_when_it_ends_of_the_signal_is_stopped_too() {
-        let mut shell = Command::new("sh")
-            .args(["-c", "trap 'exit 0' URG; (trap '' INT; exec sleep 96) & echo $!; wait"])
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut child = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut child).unwrap();
-        assert_eq!(run("sh", &script(Target::Shell { pid: shell.id(), jobs: &[] }, Rung::Int, 3)).trim(), GONE);
-        shell.wait().unwrap();
-        // The arguments of a process that has ended but was not waited for are empty.
-        let arguments = std::fs::read(format!("/proc/{}/cmdline", child.trim())).unwrap_or_default();
-        assert!(arguments.is_empty(), "{}", String::from_utf8_lossy(&arguments));
+        let (mut child, left) = start("trap 'exit 0' URG; (trap '' INT; exec sleep 96) & echo $!; wait");
+        assert_eq!(stop(shell(child.id(), &[])), Some(Found::Gone));
+        child.wait().unwrap();
+        assert!(!lives(left));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_has_left_its_parent_is_stopped_where_it_is_known_and_doubted_where_it_may_be_the_command_s() {
+        // The shell that starts it has ended when its process id comes.
+        let away = "$(sleep 95 >/dev/null & echo $!)";
+        let (mut child, pid) = start(&format!("echo {away}; sleep 95"));
+        assert_eq!(stop(Target::Exec { pid: child.id() }), Some(Found::Gone), "it is in the process group");
+        child.wait().unwrap();
+        assert!(!lives(pid));
+        let (mut child, pid) = start(&format!("trap : URG; echo {away}; sleep 95; sleep 95"));
+        assert_eq!(stop(shell(child.id(), &[])), Some(Found::Unsure));
+        let later = Target::Shell { pid: child.id(), jobs: &[], age: Duration::from_secs(60) };
+        assert_eq!(stop(later), Some(Found::Gone), "it is older than the command");
+        assert!(lives(pid));
+        kill(pid);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
     fn what_stands_between_a_command_and_its_channel_is_left_to_end_by_itself() {
         // The first shell has sudo's part: it is told nothing, and ends after the command.
-        let mut sudo = Command::new("sh")
-            .args(["-c", "trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5"])
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut pid = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(sudo.stdout.take().unwrap()), &mut pid).unwrap();
-        let target = Target::Sudo { pid: pid.trim().parse().unwrap(), sudo: sudo.id() };
-        assert_eq!(run("sh", &script(target, Rung::Int, 3)).trim(), GONE);
+        let (mut sudo, pid) =
+            start("trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5");
+        assert_eq!(stop(Target::Sudo { pid, sudo: sudo.id() }), Some(Found::Gone));
         assert_eq!(sudo.wait().unwrap().code(), Some(5));
     }
 
     #[test]
     fn what_has_ended_already_is_gone() {
-        let mut child = Command::new("true").process_group(0).spawn().unwrap();
-        let pid = child.id();
+        let (mut child, _) = start("echo 0");
         child.wait().unwrap();
-        assert_eq!(run("sh", &script(Target::Exec { pid }, Rung::Int, 1)).trim(), GONE);
+        assert_eq!(stop(Target::Exec { pid: child.id() }), Some(Found::Gone));
+    }
+
+    #[test]
+    fn what_may_not_be_signalled_lives() {
+        let (mut child, _) = start("echo 0; exec sleep 94");
+        let order = Order::new(Target::Exec { pid: child.id() }, Rung::Int, 1);
+        let script = script(std::slice::from_ref(&order));
+        assert_eq!(Found::read(&run(&format!("kill() {{ false; }}\n{script}")), &order), Some(Found::Alive));
+        // Nothing is said where processes cannot be listed.
+        let blind = format!("PATH=/no/such\n{}", script.replace("/proc", "/no/such"));
+        assert_eq!(Found::read(&run(&blind), &order), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_is_busy_or_waits() {
+        for (command, is_busy) in [("while :; do :; done", true), ("read line", false)] {
+            let mut child = Command::new("sh").args(["-c", command]).stdin(Stdio::piped()).spawn().unwrap();
+            let busy = || run(&look(child.id())).contains(BUSY);
+            assert!(if is_busy { (0..100).any(|_| busy()) } else { !busy() }, "{command}");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }

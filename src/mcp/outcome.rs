@@ -69,6 +69,10 @@ pub(super) struct Report<'a> {
     pub(super) portion: Option<Portion>,
     pub(super) duration: Duration,
     pub(super) state: State<'a>,
+    /// Whether it lives on the remote machine.
+    pub(super) detached: bool,
+    /// What the caller should know besides.
+    pub(super) notice: Option<String>,
 }
 
 /// How far a command is.
@@ -98,6 +102,8 @@ impl<'a> Report<'a> {
             portion: None,
             duration: job.duration(),
             state,
+            detached: job.detached.is_some(),
+            notice: None,
         })
     }
 
@@ -134,6 +140,7 @@ impl<'a> Report<'a> {
             shell.and_then(|shell| shell.notice.clone()),
             command.and_then(|command| command.notice.clone()),
             output.trouble.clone(),
+            self.notice.clone(),
         ];
         let notices: Vec<String> = notices.into_iter().flatten().collect();
         let exited = command.and_then(|command| match &command.ending {
@@ -182,6 +189,7 @@ impl<'a> Report<'a> {
             }
         };
         parts.extend(self.job.map(|job| format!("job {job}")));
+        parts.extend(self.detached.then(|| "detached".to_owned()));
         parts.push(duration(self.duration));
         parts.extend(outcome.cwd.as_ref().map(|directory| format!("cwd {directory}")));
         for (name, stream, file) in [
@@ -322,9 +330,18 @@ mod tests {
             notice: None,
         });
         let finished = Finished { command, shell };
-        let state = State::Ended(&finished);
-        Report { session: "s", job: None, shell: directory.map(|_| "main"), output, portion: None, duration, state }
-            .result()
+        Report {
+            session: "s",
+            job: None,
+            shell: directory.map(|_| "main"),
+            output,
+            portion: None,
+            duration,
+            state: State::Ended(&finished),
+            detached: false,
+            notice: None,
+        }
+        .result()
     }
 
     fn texts(result: &CallToolResult) -> Vec<String> {

@@ -3,7 +3,7 @@
 use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
-    framing::exec::ExecScriptError,
+    framing::{detached::answer::Refusal, exec::ExecScriptError},
     session::error::{SessionError, with_causes},
     ssh::{
         error::{HostKeyError, Remedy, SshError, SudoRefusal},
@@ -52,6 +52,7 @@ impl From<&SessionError> for ToolError {
                 TransferError::Ssh(source) => of_ssh(source),
                 source => of_transfer(source).to_owned(),
             },
+            SessionError::Detached { source, .. } => of_detached(source).to_owned(),
             SessionError::Unknown { .. } => "call ssh_sessions for the list, or ssh_connect to make it".to_owned(),
             SessionError::NoDefault { .. } => {
                 "name one with the parameter session, call ssh_set_default, or make one with ssh_connect".to_owned()
@@ -142,6 +143,20 @@ fn of_ssh(error: &SshError) -> String {
         }
         SshError::ShellStart(_) => "the account may be restricted; ssh_exec may still work".into(),
         SshError::Random(_) | SshError::Cancelled => "call again".into(),
+    }
+}
+
+fn of_detached(error: &Refusal) -> &'static str {
+    match error {
+        Refusal::Unknown => "call ssh_job without job for the list",
+        Refusal::Ended => "read its output with ssh_job, without input",
+        Refusal::Running => "wait for its end, or stop it with the parameter signal",
+        Refusal::Closed => "start a command with detach and without stdin to feed it later",
+        Refusal::Unread => "wait until it reads, or stop it with the parameter signal",
+        Refusal::Trouble(_) => {
+            "see to that on the remote machine (room on its disk, permissions of the home directory), or leave out detach"
+        }
+        Refusal::Garbled(_) => "see with ssh_exec whether /bin/sh works there, or leave out detach",
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Screen {
     open: bool,
     /// The lines passed on, until they are taken.
     pub(super) settled: Vec<u8>,
+    /// What the program is to be told, because it asked.
+    pub(super) replies: Vec<u8>,
     /// Something that came as no control character is not shown as it came.
     pub(super) lossy: bool,
 }
@@ -55,6 +57,7 @@ impl Screen {
             shifted: false,
             open: false,
             settled: Vec::new(),
+            replies: Vec::new(),
             lossy: false,
         }
     }

@@ -53,6 +53,10 @@ impl Terminal {
         self.screen.pending()
     }
 
+    pub(super) fn replies(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.screen.replies)
+    }
+
     pub(super) fn altered(&self) -> bool {
         self.altered || self.screen.lossy
     }
@@ -65,7 +69,7 @@ impl fmt::Debug for Terminal {
 }
 
 /// The length of the character at the end of `bytes` of which more is to come.
-fn incomplete(bytes: &[u8]) -> usize {
+pub(super) fn incomplete(bytes: &[u8]) -> usize {
     let continued = bytes.iter().rev().take(3).take_while(|byte| matches!(byte, 0x80..=0xbf)).count();
     let last = bytes.get(bytes.len().saturating_sub(continued + 1)..).unwrap_or_default();
     if std::str::from_utf8(last).is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none()) {

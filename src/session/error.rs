@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{name::NameError, store::StoreError};
 use crate::{
+    framing::detached::answer::Refusal,
     openssh::destination::DestinationError,
     ssh::{error::SshError, sftp::TransferError},
 };
@@ -35,6 +36,14 @@ pub enum SessionError {
         session: String,
         /// What failed.
         source: Box<TransferError>,
+    },
+    /// The scripts of a command that lives on the remote machine.
+    #[error("session {session:?}: {source}")]
+    Detached {
+        /// The session's name.
+        session: String,
+        /// What they said.
+        source: Refusal,
     },
     /// There is no session of this name.
     #[error("there is no session {name:?}{}{}", known(known_names), also(notice.as_deref()))]

@@ -14,10 +14,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::error::SessionError;
+use super::{caller::Caller, detached::Detached, error::SessionError};
 use crate::{
     capture::Captured,
-    framing::stop::Signal,
+    framing::{detached::answer::JobId, stop::Signal},
     ssh::{
         bounds::{SignalSender, Signals},
         error::SshError,
@@ -54,6 +54,8 @@ pub struct Job {
     pub started: SystemTime,
     /// What it prints.
     pub output: Output,
+    /// The command on the remote machine, if it lives there.
+    pub detached: Option<Arc<Detached>>,
     begun: Instant,
     terminal: bool,
     /// Open as long as the command may be given input.
@@ -108,6 +110,10 @@ pub struct JobStart {
     pub sudo: bool,
     /// What it prints.
     pub output: Output,
+    /// How long it has been running already.
+    pub since: Duration,
+    /// The command on the remote machine, which gives the job its name, if it lives there.
+    pub detached: Option<Arc<Detached>>,
 }
 
 /// The other end of a job, for whoever runs it.
@@ -138,12 +144,21 @@ pub enum Waited {
 }
 
 /// Why a job cannot be given input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum InputRefused {
     /// Its stdin is not open, or not any more.
     Closed,
     /// It does not read what it was given before.
     Full,
+    /// The remote machine, on which it lives, could not give it.
+    Remote(SessionError),
+}
+
+/// A name that no other job is likely to have.
+pub(super) fn random_id() -> Result<JobId, SshError> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).map_err(|error| SshError::Random(error.to_string()))?;
+    Ok(JobId::from_random(random))
 }
 
 impl Work {
@@ -159,20 +174,21 @@ impl Job {
     /// # Errors
     /// The system gives no random number for its name.
     pub fn new(start: JobStart) -> Result<(Arc<Self>, Work), SshError> {
-        let mut random = [0; 4];
-        getrandom::fill(&mut random).map_err(|error| SshError::Random(error.to_string()))?;
+        let id = if let Some(detached) = &start.detached { detached.id.clone() } else { random_id()? };
+        let (now, clock) = (Instant::now(), SystemTime::now());
         let (send_input, take_input) = mpsc::channel(INPUT_QUEUE);
         let (send_signal, signals) = Signals::new();
         let (stop, sent, pause) = (CancellationToken::new(), CancellationToken::new(), Pause::default());
         let (send_end, end) = watch::channel(None);
         let job = Self {
-            id: format!("{:08x}", u32::from_be_bytes(random)),
+            id: id.as_str().to_owned(),
             session: start.session,
             shell: start.shell,
             command: start.command,
-            started: SystemTime::now(),
+            started: clock.checked_sub(start.since).unwrap_or(clock),
             output: start.output,
-            begun: Instant::now(),
+            detached: start.detached,
+            begun: now.checked_sub(start.since).unwrap_or(now),
             terminal: start.terminal,
             input: Mutex::new(start.takes_input.then_some(send_input)),
             signals: send_signal,
@@ -255,18 +271,32 @@ impl Job {
         self.end().await
     }
 
+    /// Keeps it from beginning. `None`: it has begun, and goes on.
+    pub async fn stop_unless_sent(&self) -> Option<End> {
+        self.stop.cancel();
+        tokio::select! {
+            biased;
+            () = self.sent.cancelled() => None,
+            end = self.end() => Some(end),
+        }
+    }
+
     /// Gives it something to read. Without a terminal, U+0004 at the end closes its stdin.
     ///
     /// # Errors
     /// It takes no input, or no more.
-    pub fn give(&self, text: &str) -> Result<(), InputRefused> {
-        let mut input = self.lock_input();
-        let open = input.as_ref().filter(|_| self.ended().is_none()).ok_or(InputRefused::Closed)?;
+    pub async fn give(&self, text: &str, caller: &Caller) -> Result<(), InputRefused> {
         let bytes = text.as_bytes();
         let last = bytes.strip_suffix(&[END_OF_INPUT]).filter(|_| !self.terminal);
         let bytes = last.unwrap_or(bytes);
+        let is_open = self.lock_input().is_some() && self.ended().is_none();
+        if let Some(detached) = self.detached.as_ref().filter(|_| is_open) {
+            detached.feed(bytes, last.is_some(), caller).await.map_err(InputRefused::Remote)?;
+        }
+        let mut input = self.lock_input();
+        let open = input.as_ref().filter(|_| is_open).ok_or(InputRefused::Closed)?;
         self.reported.store(u64::MAX, Ordering::Relaxed);
-        if !bytes.is_empty() {
+        if !bytes.is_empty() && self.detached.is_none() {
             open.try_send(bytes.to_vec()).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => InputRefused::Full,
                 mpsc::error::TrySendError::Closed(_) => InputRefused::Closed,

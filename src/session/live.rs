@@ -1,6 +1,7 @@
 //! A session of this process: what was asked for, the secrets in memory, the connection and the shells.
 
 mod commands;
+mod detached;
 
 use std::{
     collections::HashMap,
@@ -12,7 +13,10 @@ use std::{
 use tokio::{sync::Mutex as DialSlot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::commands::{ExecCall, ShellCall};
+pub use self::{
+    commands::{ExecCall, ShellCall},
+    detached::started,
+};
 use super::{
     caller::Caller,
     error::SessionError,

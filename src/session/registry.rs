@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long `ssh_disconnect` waits for commands to be stopped.
-const DISCONNECT_PATIENCE: Duration = Duration::from_secs(5);
+const DISCONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// The same when the program ends, which has a second in all.
 const ENDING_PATIENCE: Duration = Duration::from_millis(800);
 
@@ -205,6 +205,25 @@ impl SessionRegistry {
         let session = Arc::new(LiveSession::new(saved.clone(), Secrets::default(), self.surroundings.clone())?);
         let mut sessions = self.lock();
         Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
+    }
+
+    /// The sessions on whose machines commands may live: the one of this name, or all that are connected here and the
+    /// default one.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup), for a name.
+    pub async fn to_ask(&self, name: Option<&str>) -> Result<Vec<Arc<LiveSession>>, SessionError> {
+        if name.is_some() {
+            return Ok(vec![self.lookup(name).await?]);
+        }
+        let is_connected = |session: &&Arc<LiveSession>| session.status(false).state == State::Connected;
+        let mut sessions: Vec<_> = self.lock().live.values().filter(is_connected).cloned().collect();
+        if let Ok(default) = self.lookup(None).await
+            && !sessions.iter().any(|session| Arc::ptr_eq(session, &default))
+        {
+            sessions.push(default);
+        }
+        Ok(sessions)
     }
 
     /// Every session, of this process and saved.

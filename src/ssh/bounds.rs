@@ -63,7 +63,7 @@ impl Signals {
     }
 
     /// The next one, if there ever is one.
-    pub(super) async fn next(&self) -> Signal {
+    pub async fn next(&self) -> Signal {
         if let Some(queue) = &self.queue
             && let Some(signal) = queue.lock().await.recv().await
         {
@@ -111,7 +111,8 @@ impl Stop {
 
 impl Bounds {
     /// Whether there is no sense in beginning any more.
-    pub(super) fn are_over(&self) -> bool {
+    #[must_use]
+    pub fn are_over(&self) -> bool {
         [&self.ending, &self.closing, &self.cancelled, &self.signals.stop].iter().any(|token| token.is_cancelled())
     }
 

@@ -115,6 +115,15 @@ impl Connection {
         self.learned.reason()
     }
 
+    /// Whether a channel on which nothing runs yet may be lost when a command on another channel ends.
+    ///
+    /// Dropbear closes it then (`sesscheckclose` in its `svr-chansession.c`), and a command that is on its way to such a
+    /// channel makes it end the whole connection. Nothing can be done about that but to give each channel a connection
+    /// of its own.
+    pub(super) fn wants_one_channel(&self) -> bool {
+        self.learned.software.get().is_some_and(|version| version.starts_with(b"SSH-2.0-dropbear"))
+    }
+
     /// Waits for the end of the transport. russh leaves a writer waiting that had used up its channel's window.
     pub(super) async fn ended(&self) {
         self.learned.over.cancelled().await;

@@ -304,6 +304,24 @@ pub enum HostKeyError {
     Unusable(String),
 }
 
+impl SshError {
+    /// Whether the same dial may succeed a moment later. sshd closes what is more than `MaxStartups` before it says who
+    /// it is.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Lookup { .. }
+            | Self::Connect { .. }
+            | Self::Forward { .. }
+            | Self::Timeout { .. }
+            | Self::Handshake { .. }
+            | Self::Lost(_) => true,
+            Self::Jump { source, .. } => source.is_transient(),
+            _ => false,
+        }
+    }
+}
+
 impl From<russh::Error> for SshError {
     fn from(error: russh::Error) -> Self {
         match error {

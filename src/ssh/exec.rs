@@ -38,6 +38,8 @@ use crate::{
 const TERMINAL: &str = "xterm-256color";
 /// What is heard of sudo and not answered yet; it says one thing at a time.
 const HEARD: usize = 8;
+/// Replies of the terminal that may wait until the command reads them.
+const REPLIES: usize = 8;
 /// How long the channel may stay open after the command was stopped.
 const QUIET_AFTER_STOP: Duration = Duration::from_millis(500);
 
@@ -112,6 +114,7 @@ impl Pool {
         let lends_no_passwords = place.connection().lends_no_passwords();
         let reins = Reins { target, answered, lends_no_passwords };
         let sudo = request.sudo.clone().map(|sudo| if lends_no_passwords { SudoRequest::default() } else { sudo });
+        let (send_reply, replies) = mpsc::channel(REPLIES);
         let feeding = Feeding {
             answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request.command, request.terminal)),
             answered: tell_answered,
@@ -119,6 +122,7 @@ impl Pool {
             write: Arc::clone(&write),
             stdin: [stdin, std::mem::take(&mut request.stdin)].concat(),
             input: request.input.take(),
+            replies,
             terminal: request.terminal,
         };
         // Of its own: a command that does not read must not block its own output.
@@ -132,6 +136,7 @@ impl Pool {
                 None => (shell != LoginShell::Other).then(|| Announce::Shell(StreamDecoder::new(&mark))),
             },
             target: tell_target,
+            replies: send_reply,
             terminal: request.terminal,
             stop: stop_reading.clone(),
         };

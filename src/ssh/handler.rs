@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use russh::{
-    Channel,
+    Channel, Names,
     client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session},
     keys::{PublicKey, PublicKeyOrCertificate},
 };
@@ -23,6 +23,8 @@ use super::{
 pub(super) struct Learned {
     /// How the server's host key came to be accepted.
     pub(super) host_key: OnceLock<Accepted>,
+    /// The server's identification string (RFC 4253, section 4.2).
+    pub(super) software: OnceLock<Vec<u8>>,
     /// The agent that the server may use, once logged in; unset where none is forwarded.
     pub(super) agent: OnceLock<ForwardedAgent>,
     /// Why the connection ended. A plain mutex: held for an assignment only.
@@ -79,6 +81,11 @@ impl client::Handler for ClientHandler {
         };
         let _ = self.learned.host_key.set(accepted);
         Ok(true)
+    }
+
+    async fn kex_done(&mut self, _: Option<&[u8]>, _: &Names, session: &mut Session) -> Result<(), SshError> {
+        self.learned.software.get_or_init(|| session.remote_sshid().to_vec());
+        Ok(())
     }
 
     async fn openssh_ext_host_keys_announced(&mut self, keys: Vec<PublicKey>, _: &mut Session) -> Result<(), SshError> {

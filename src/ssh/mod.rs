@@ -2,7 +2,7 @@
 //! connection then.
 //!
 //! [`pool`] is the door: [`pool::Pool::open`] resolves, dials and authenticates a [`connection`], and its methods run
-//! commands ([`exec`]), start shells ([`shell`]) and move files ([`sftp`]), over further connections where one is full.
+//! commands ([`exec`], [`detached`]), start shells ([`shell`]) and move files ([`sftp`]), over further connections where one is full.
 
 mod agent_forward;
 mod algorithms;
@@ -11,6 +11,7 @@ pub mod authenticate;
 pub mod bounds;
 pub mod connection;
 mod deadline;
+pub mod detached;
 mod dial;
 pub mod error;
 pub mod exec;
@@ -24,6 +25,7 @@ pub mod output;
 pub mod pause;
 pub mod pool;
 mod proxy;
+mod question;
 pub mod resolve;
 pub mod sftp;
 pub mod shell;

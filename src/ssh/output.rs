@@ -16,8 +16,8 @@ use tokio::{
 
 pub use self::folder::{KeptOutput, OutputFolder};
 use crate::{
-    capture::{Capture, Captured, whole_characters_at_end},
-    readable::{Readable, Style},
+    capture::{Capture, Captured},
+    readable::{Readable, Style, separable},
 };
 
 /// Bytes of stdout that a result keeps, half from the beginning and half from the end.
@@ -153,11 +153,10 @@ impl Output {
                 bytes
             }
         };
-        // Where more follows, a part ends with a line if it can: the next one is read by itself.
+        // The next part is shown by itself: this one ends with a line if much follows, else with anything that is whole.
         let whole = match memchr::memrchr(b'\n', &bytes) {
-            _ if bytes.len() < STDOUT_BUDGET => &bytes,
-            Some(end) => bytes.get(..=end).unwrap_or(&bytes),
-            None => whole_characters_at_end(&bytes),
+            Some(end) if bytes.len() == STDOUT_BUDGET => bytes.get(..=end).unwrap_or(&bytes),
+            _ => separable(&bytes),
         };
         let (mut readable, mut text) = (Readable::new(self.style), Vec::new());
         readable.push(whole, &mut text);
@@ -254,6 +253,11 @@ impl OutputWriter {
     /// Takes the next bytes of stderr.
     pub(super) async fn push_stderr(&mut self, bytes: &[u8]) {
         self.push(true, bytes).await;
+    }
+
+    /// What the program is to be told because it asked its terminal.
+    pub(super) fn replies(&mut self) -> Vec<u8> {
+        self.output.lock().stdout.readable.replies()
     }
 
     /// Ends the output; files are complete afterwards.

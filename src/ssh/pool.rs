@@ -29,6 +29,7 @@ use super::{
     connection::{Connection, Peer},
     error::SshError,
     resolve::Target,
+    signals::Stops,
 };
 use crate::framing::exec::{LoginShell, PROBE};
 
@@ -56,6 +57,7 @@ pub struct Pool {
     /// Wakes those who wait for a place.
     changed: Notify,
     closing: CancellationToken,
+    pub(super) stops: Stops,
 }
 
 impl Pool {
@@ -77,8 +79,8 @@ impl Pool {
             state: Mutex::new(State {
                 members: vec![Member::new(Arc::clone(&first))],
                 refused: None,
-                proven: false,
-                most: 0,
+                proven: first.wants_one_channel(),
+                most: usize::from(first.wants_one_channel()),
                 dialling: false,
                 trouble: None,
                 hopeless: false,
@@ -87,6 +89,7 @@ impl Pool {
             login_shell: OnceCell::new(),
             changed: Notify::new(),
             closing: CancellationToken::new(),
+            stops: Stops::default(),
         });
         // Asked now, so that the first command need not wait for the answer.
         let probing = Arc::clone(&pool);
@@ -257,10 +260,10 @@ impl Pool {
                     }
                     Err(error) => {
                         let in_time = started.elapsed() + pause < self.limit;
-                        let again = in_time && is_transient(&error) && !self.is_closed();
+                        let again = in_time && error.is_transient() && !self.is_closed();
                         let text = error.to_string().escape_debug().to_string();
                         tracing::warn!(host = self.peer().host_name, again, error = text, "no further connection");
-                        state.hopeless = !is_transient(&error);
+                        state.hopeless = !error.is_transient();
                         state.trouble = Some(Arc::new(error));
                         state.dialling = again;
                         again
@@ -306,19 +309,5 @@ async fn close_when_idle(pool: Weak<Pool>, connection: Weak<Connection>) {
             tracing::info!(host = pool.peer().host_name, "a connection was idle and is closed");
             return connection.close().await;
         }
-    }
-}
-
-/// Whether the same dial may succeed a moment later. sshd closes what is more than `MaxStartups` before it says who it is.
-fn is_transient(error: &SshError) -> bool {
-    match error {
-        SshError::Lookup { .. }
-        | SshError::Connect { .. }
-        | SshError::Forward { .. }
-        | SshError::Timeout { .. }
-        | SshError::Handshake { .. }
-        | SshError::Lost(_) => true,
-        SshError::Jump { source, .. } => is_transient(source),
-        _ => false,
     }
 }

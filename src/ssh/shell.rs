@@ -3,15 +3,23 @@
 //! [`Shell`] sends, `ShellTask` owns the channel. Dropping the last [`Shell`] ends the shell.
 
 mod frame;
+mod keeper;
+mod restore;
+mod stop;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
+pub use self::keeper::Kept;
+use self::keeper::{Keeper, Next};
 use super::{
     bounds::Bounds,
     error::SshError,
@@ -39,13 +47,14 @@ const QUEUE: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Shell {
     requests: mpsc::Sender<Request>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 /// A command for the shell.
 #[derive(Debug)]
 pub struct ShellRequest {
-    /// The command, in the shell's language; any text.
-    pub command: String,
+    /// The command, in the shell's language; any bytes but NUL.
+    pub command: Vec<u8>,
     /// What it reads from stdin; `None` is `/dev/null`.
     pub stdin: Option<Vec<u8>>,
     /// When it is stopped.
@@ -125,8 +134,9 @@ impl Pool {
             .await
             .map_err(|_| SshError::Timeout { stage: "starting a shell", after: START_LIMIT })??;
         let (requests, waiting) = mpsc::channel(QUEUE);
+        let kept = task.keeper.kept();
         tokio::spawn(task.run(waiting));
-        Ok(Shell { requests })
+        Ok(Shell { requests, kept })
     }
 }
 
@@ -136,10 +146,13 @@ struct ShellTask {
     write: Arc<ChannelWriteHalf<Msg>>,
     kind: ShellKind,
     pid: u32,
+    /// When it was seen to be ready, so after its start.
+    ready: Instant,
     previous_status: u8,
     directory: Vec<u8>,
     jobs: Vec<u32>,
     between: Capture,
+    keeper: Keeper,
 }
 
 /// What a message of the channel means for the shell.
@@ -194,17 +207,19 @@ impl ShellTask {
             write: Arc::new(write),
             kind,
             pid: ready.status,
+            ready: Instant::now(),
             previous_status: 0,
             directory: Vec::new(),
             jobs: Vec::new(),
             between: Capture::new(BETWEEN_BUDGET / 2, BETWEEN_BUDGET / 2),
+            keeper: Keeper::new()?,
         })
     }
 
     async fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
         loop {
             tokio::select! {
-                request = waiting.recv() => {
+                request = waiting.recv(), if !self.keeper.is_sending() => {
                     let Some(Request { what, reply }) = request else { break };
                     let result = if what.bounds.are_over() {
                         Ok(self.not_run())
@@ -215,15 +230,24 @@ impl ShellTask {
                     if ended {
                         // Before the answer: whoever gets it must see that this shell is gone.
                         waiting.close();
+                    } else {
+                        self.keeper.command_ended(&self.jobs);
                     }
                     let _ = reply.send(result);
                     if ended {
                         break;
                     }
                 }
-                message = self.read.wait() => match event(message) {
+                next = self.keeper.next() => if matches!(next, Next::Due) {
+                    self.keeper.take(self.kind, &self.write);
+                },
+                message = self.read.wait() => match self.keeper.filter(event(message)) {
                     Event::Stdout(bytes) | Event::Stderr(bytes) => self.between.push(&bytes),
-                    Event::Closed | Event::Lost => break,
+                    Event::Closed => {
+                        self.keeper.shell_ended();
+                        break;
+                    }
+                    Event::Lost => break,
                     Event::Status(_) | Event::Other => {}
                 }
             }

@@ -9,6 +9,7 @@ use super::{
     error::SshError,
     exec::random_sentinel,
     pool::{Need, Pool},
+    question::Question,
     sudo,
 };
 use crate::{
@@ -32,32 +33,15 @@ impl Pool {
         stdin: String,
         limit: Duration,
     ) -> Result<Vec<u8>, SshError> {
-        timeout(limit, async {
-            let (channel, _place) = self.open_channel(Need::Script).await?;
-            let (mut read, write) = channel.split();
-            write.exec(false, command).await?;
-            let writer = tokio::spawn(async move {
-                if !stdin.is_empty() {
-                    write.data_bytes(stdin.into_bytes()).await?;
-                }
-                write.eof().await?;
-                Ok::<_, russh::Error>(write)
-            });
-            let mut answer = Vec::new();
-            while let Some(message) = read.wait().await {
-                match message {
-                    ChannelMsg::Data { data } if answer.len() < LONGEST_ANSWER => answer.extend_from_slice(&data),
-                    ChannelMsg::Close => break,
-                    _ => {}
-                }
-            }
-            if let Ok(Ok(write)) = writer.await {
-                let _ = write.close().await;
-            }
-            Ok(answer)
+        self.put(Question {
+            command: command.to_owned(),
+            stdin: stdin.into_bytes(),
+            need: Need::Script,
+            end: Vec::new(),
+            longest: LONGEST_ANSWER,
+            limit,
         })
         .await
-        .map_err(|_| SshError::Timeout { stage: STAGE, after: limit })?
     }
 
     /// Runs a script of `sh` as root in the same way, with the password that sudo took for another command; `None` if it

@@ -1,5 +1,6 @@
 //! Servers that let a connection have only so many channels: calls go over further connections, and nobody notices.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpStream};
@@ -39,9 +40,8 @@ impl Bench<OpenSshd> {
     }
 }
 
-#[tokio::test]
-async fn a_hundred_commands_run_at_the_same_time() {
-    let mut bench = limited(10).await;
+/// A hundred commands that wait for each other, and a short one that does not wait behind them.
+pub(crate) async fn a_hundred_at_once<S>(bench: &mut Bench<S>) {
     let mut calls = Vec::new();
     for number in 0..100 {
         let command = format!("touch began{number}; while [ ! -e go ]; do sleep 0.5; done; echo {number}");
@@ -49,27 +49,42 @@ async fn a_hundred_commands_run_at_the_same_time() {
     }
     let home = bench.home.clone();
     eventually("all run", || (0..100).all(|number| home.join(format!("began{number}")).exists())).await;
+    assert_eq!(bench.exec("echo short", plain()).await.stdout(), "short\n");
     fs::write(home.join("go"), "").unwrap();
     for (number, call) in calls.into_iter().enumerate() {
         assert_eq!(bench.mcp.finish(call).await.ok().stdout(), format!("{number}\n"));
     }
+    let sessions = bench.mcp.call("ssh_sessions", json!({})).await.ok();
+    assert_eq!(sessions.structured()["sessions"][0]["state"], "connected");
+}
+
+#[tokio::test]
+async fn a_hundred_commands_run_at_the_same_time() {
+    let mut bench = limited(10).await;
+    a_hundred_at_once(&mut bench).await;
     assert!((11..=13).contains(&bench.logins()), "{}", bench.logins());
-    assert_eq!(
-        bench.mcp.call("ssh_sessions", json!({})).await.ok().0["structuredContent"]["sessions"][0]["state"],
-        "connected"
-    );
+}
+
+/// Two hundred short commands at once. Dropbear would close a channel whose command has not come yet at the end of each.
+pub(crate) async fn two_hundred_at_once<S>(bench: &mut Bench<S>) {
+    let mut calls = Vec::new();
+    for number in 0..200 {
+        calls.push(
+            bench.begin("ssh_exec", &format!("echo {number}; echo {number} >> ran"), json!({"cwd": bench.home})).await,
+        );
+    }
+    for (number, call) in calls.into_iter().enumerate() {
+        let result = bench.mcp.finish(call).await.ok();
+        assert_eq!((result.stdout(), status(&result)), (format!("{number}\n"), "exited"), "{result:?}");
+    }
+    let ran = fs::read_to_string(bench.home.join("ran")).unwrap();
+    let different: HashSet<_> = ran.lines().collect();
+    assert_eq!((ran.lines().count(), different.len()), (200, 200), "each ran once");
 }
 
 #[tokio::test]
 async fn two_hundred_short_commands_succeed() {
-    let mut bench = limited(10).await;
-    let mut calls = Vec::new();
-    for number in 0..200 {
-        calls.push(bench.begin("ssh_exec", &format!("echo {number}"), plain()).await);
-    }
-    for (number, call) in calls.into_iter().enumerate() {
-        assert_eq!(bench.mcp.finish(call).await.ok().stdout(), format!("{number}\n"));
-    }
+    two_hundred_at_once(&mut limited(10).await).await;
 }
 
 #[tokio::test]
@@ -82,9 +97,8 @@ async fn a_short_command_does_not_wait_behind_long_ones() {
     assert!((3..=4).contains(&bench.logins()), "{}", bench.logins());
 }
 
-#[tokio::test]
-async fn twenty_shells_keep_their_state() {
-    let mut bench = limited(10).await;
+/// Each of twenty shells counts by itself.
+pub(crate) async fn twenty_shells<S>(bench: &mut Bench<S>) {
     for command in ["n=$((n + SHELL_NUMBER))", "echo $((n + SHELL_NUMBER))"] {
         let mut calls = Vec::new();
         for number in 0..20 {
@@ -99,6 +113,20 @@ async fn twenty_shells_keep_their_state() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn twenty_shells_keep_their_state() {
+    let mut bench = limited(10).await;
+    twenty_shells(&mut bench).await;
+    assert!((2..=3).contains(&bench.logins()), "{}", bench.logins());
+}
+
+#[tokio::test]
+async fn a_hundred_commands_succeed_where_few_may_log_in_at_once() {
+    let mut bench = limited_with(10, "2:100:2").await;
+    a_hundred_at_once(&mut bench).await;
+    twenty_shells(&mut bench).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[cfg(target_os = "linux")]
+use crate::support::dropbear::Dropbear;
 use crate::support::fake_sshd::{FakeSshd, FakeSshdSettings};
 use crate::support::mcp_client::{McpClient, ToolResult};
 use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
@@ -20,6 +22,10 @@ pub(crate) struct Bench<S> {
     /// Before the server, so that it goes first.
     pub(crate) mcp: McpClient,
     pub(crate) sshd: S,
+    /// The server's port.
+    pub(crate) port: u16,
+    /// The client's configuration, in which the server is `host`.
+    pub(crate) config: PathBuf,
     /// The remote home; the person's own is not touched.
     pub(crate) home: PathBuf,
     /// For what a test writes on this machine.
@@ -46,27 +52,40 @@ pub(crate) async fn open_with(change: impl FnOnce(&mut OpenSshdSettings)) -> Ben
     let sshd = OpenSshd::start(&settings);
     let config = sshd.write_ssh_config("host", "");
     let mcp = connected(&config, folder.path()).await;
-    Bench { mcp, sshd, home, folder }
+    Bench { mcp, port: sshd.port(), sshd, config, home, folder }
+}
+
+/// Dropbear whose log-ins have a temporary folder as their home and this login shell, and a client connected to it.
+#[cfg(target_os = "linux")]
+pub(crate) async fn dropbear(login_shell: &Path) -> Bench<Dropbear> {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let sshd = Dropbear::start(&home, login_shell);
+    let config = sshd.write_ssh_config("host");
+    let mcp = connected(&config, folder.path()).await;
+    Bench { mcp, port: sshd.port(), sshd, config, home, folder }
 }
 
 /// The in-process server with this login shell, and a client connected to it.
 pub(crate) async fn fake(login_shell: &str) -> Bench<FakeSshd> {
+    let login_shell = login_shell.to_owned();
+    fake_with(FakeSshdSettings { login_shell, max_sessions: 300, ..FakeSshdSettings::default() }).await
+}
+
+/// The same with these settings.
+pub(crate) async fn fake_with(settings: FakeSshdSettings) -> Bench<FakeSshd> {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     fs::create_dir(&home).unwrap();
     let key = keys::ed25519();
     let path = folder.path().join("id_ed25519");
     keys::write_private_key(&path, &key, None);
-    let sshd = FakeSshd::start(FakeSshdSettings {
-        authorized_keys: vec![key.public_key().clone()],
-        home: Some(home.clone()),
-        login_shell: login_shell.to_owned(),
-        max_sessions: 300,
-        ..FakeSshdSettings::default()
-    });
+    let authorized_keys = vec![key.public_key().clone()];
+    let sshd = FakeSshd::start(FakeSshdSettings { authorized_keys, home: Some(home.clone()), ..settings });
     let config = sshd.write_ssh_config(folder.path(), "host", &format!("IdentityFile {}", path.display()));
     let mcp = connected(&config, folder.path()).await;
-    Bench { mcp, sshd, home, folder }
+    Bench { mcp, port: sshd.port(), sshd, config, home, folder }
 }
 
 async fn connected(config: &Path, folder: &Path) -> McpClient {

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 
 use crate::commands::{Bench, code, counted, eventually, open, plain, running, status, whole_output};
 use crate::support::mcp_client::ToolResult;
-use crate::support::open_sshd::OpenSshd;
 
-impl Bench<OpenSshd> {
+impl<S> Bench<S> {
     /// Starts a command that is left running, and returns the name of its job.
-    async fn start(&mut self, command: &str, more: Value) -> String {
+    pub(crate) async fn start(&mut self, command: &str, more: Value) -> String {
         let result = self.exec(command, more).await;
         assert_eq!((status(&result), code(&result)), ("running", None), "{result:?}");
         job(&result)
@@ -83,10 +82,11 @@ async fn jobs_are_listed_with_what_they_do() {
     assert_eq!(seen, [(long.as_str(), "running"), (short.as_str(), "exited")]);
     assert_eq!((&jobs[0]["command"], &jobs[0]["session"]), (&json!("sleep 7301"), &json!("host")));
     assert!(listed.text().contains(&format!("{long}: running, host, since ")), "{}", listed.text());
-    assert_eq!(bench.mcp.call("ssh_job", json!({"session": "other"})).await.ok().text(), "no jobs");
+    let unknown = bench.mcp.call("ssh_job", json!({"session": "other"})).await;
+    assert!(unknown.is_error() && unknown.text().contains("there is no session"), "{unknown:?}");
     for (arguments, part) in [
         (json!({"job": "ffffffff"}), "there is no job \"ffffffff\""),
-        (json!({"job": long, "session": "other"}), "there is no job"),
+        (json!({"job": long, "session": "other"}), "there is no session"),
         (json!({"input": "x"}), "which job?"),
         (json!({"job": long, "signal": "BOOM"}), "\"BOOM\" is not a signal"),
         (json!({"job": short, "input": "x"}), "has ended"),
@@ -205,7 +205,7 @@ async fn a_signal_that_does_not_stop_is_sent_once_and_the_job_goes_on() {
     assert_eq!((status(&told), code(&told)), ("exited", Some(4)), "{told:?}");
 }
 
-impl Bench<OpenSshd> {
+impl<S> Bench<S> {
     /// Waits until a job's stdout ends so.
     pub(crate) async fn printed(&mut self, job: &str, end: &str) {
         let started = Instant::now();

@@ -13,6 +13,10 @@ mod authentication;
 mod channels;
 mod commands;
 mod configuration;
+mod detached;
+// Its library to preload is one for Linux.
+#[cfg(target_os = "linux")]
+mod dropbear;
 mod exec;
 mod host_keys;
 mod http;
@@ -22,6 +26,7 @@ mod protocol;
 mod proxy;
 mod sessions;
 mod shell;
+mod stop;
 mod store;
 mod sudo;
 mod support;

@@ -1,8 +1,9 @@
 //! `ssh_shell` against the real sshd: what stays from one command to the next.
 
 mod other_shells;
+mod state;
 mod stop;
-mod torture;
+pub(crate) mod torture;
 
 use std::fs;
 

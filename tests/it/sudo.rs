@@ -29,7 +29,7 @@ async fn open(settings: SudoHostSettings, capabilities: Value, more: Value) -> O
     let (folder, home) = (tempfile::tempdir().unwrap(), sshd.home());
     let config = sshd.sshd.write_ssh_config("host", "");
     let mcp = crate::asking::client_with(capabilities, &config, folder.path()).await;
-    let mut bench = Bench { mcp, sshd, home, folder };
+    let mut bench = Bench { mcp, port: sshd.sshd.port(), config, sshd, home, folder };
     let mut parameters = more;
     parameters["host"] = "host".into();
     bench.mcp.call("ssh_connect", parameters).await.ok();

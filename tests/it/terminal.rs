@@ -1,8 +1,10 @@
 //! Commands with a terminal, and what a reader sees of output.
 
-mod prompts;
+pub(crate) mod prompts;
 mod reader;
-mod stop;
+pub(crate) mod stop;
+
+use std::{fs, os::unix::fs::MetadataExt as _};
 
 use serde_json::{Value, json};
 
@@ -10,6 +12,24 @@ use crate::{
     commands::{Bench, assert_stopped, code, open, open_with, plain, skipped, status, whole_output},
     support::{mcp_client::ToolResult, open_sshd::OpenSshd},
 };
+
+/// A client and a real sshd; `None` where its user's terminals are of no use to it.
+async fn terminals() -> Option<Bench<OpenSshd>> {
+    given(open().await)
+}
+
+/// Nothing where a server that is not run by root cannot give terminals: it would have to make them belong to the group
+/// `tty`, if /dev/pts is not mounted so.
+pub(crate) fn given<S>(bench: Bench<S>) -> Option<Bench<S>> {
+    let root = fs::metadata(bench.folder.path()).unwrap().uid() == 0;
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let without_group = mounts.lines().any(|mount| mount.contains(" /dev/pts devpts ") && !mount.contains("gid="));
+    if !root && without_group {
+        skipped("no server of this user can give terminals here");
+        return None;
+    }
+    Some(bench)
+}
 
 /// With a terminal.
 fn pty() -> Value {
@@ -32,7 +52,7 @@ fn has(program: &str) -> bool {
     found
 }
 
-impl Bench<OpenSshd> {
+impl<S> Bench<S> {
     /// Gives a job input, and returns what it answers.
     async fn give(&mut self, job: &str, input: &str) -> ToolResult {
         self.job(job, json!({"input": input})).await
@@ -41,7 +61,12 @@ impl Bench<OpenSshd> {
 
 #[tokio::test]
 async fn a_command_has_a_terminal_of_a_known_size_and_type_in_its_directory_and_environment() {
-    let mut bench = open().await;
+    if let Some(bench) = terminals().await {
+        has_size_type_directory_and_environment(bench).await;
+    }
+}
+
+pub(crate) async fn has_size_type_directory_and_environment<S>(mut bench: Bench<S>) {
     let command = "stty size; echo $TERM; test -t 0 && test -t 1 && test -t 2 && echo terminal; pwd; echo \"$GREETING\"; \
                    echo error >&2; exit 3";
     let parameters = json!({"pty": true, "cwd": "/", "env": {"GREETING": "hello  there"}});
@@ -54,7 +79,7 @@ async fn a_command_has_a_terminal_of_a_known_size_and_type_in_its_directory_and_
 
 #[tokio::test]
 async fn what_it_prints_is_cleaned_for_the_reader_and_whole_in_a_file() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command = r"printf '\033[1;31mred\033[0m \033]0;title\007text\n10%%\r100%%\nabc\bX\n'; kill -TERM $$";
     let result = bench.exec(command, pty()).await;
     assert_eq!(result.stdout(), "red text\n100%\nabX\n");
@@ -70,7 +95,7 @@ async fn what_it_prints_is_cleaned_for_the_reader_and_whole_in_a_file() {
 
 #[tokio::test]
 async fn input_that_is_known_before_is_typed_and_a_script_of_many_lines_runs() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let result = bench.exec("read a\nread b\necho \"[$a|$b]\"", json!({"pty": true, "stdin": "one\ntwo\n"})).await;
     assert!(result.stdout().ends_with("[one|two]\n"), "{result:?}");
     let long = format!("true {}\necho end", "x".repeat(60_000));

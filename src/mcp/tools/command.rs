@@ -35,23 +35,36 @@ impl Wait {
 /// kept for later calls.
 pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: Wait) -> Option<End> {
     call.watched.watch(&job.output);
+    let _watching = job.detached.as_ref().map(|detached| detached.watch());
     let given_up = &call.caller.cancelled;
     let waited = match wait {
         Wait::Sent => job.sent(given_up).await,
         Wait::For(patience) => job.wait(patience, None, given_up).await,
     };
-    match waited {
+    let end = match waited {
         Waited::Ended(end) => Some(end),
+        // What is to outlive this program outlives the call too, once it has begun.
+        Waited::GivenUp if job.detached.is_some() => job.stop_unless_sent().await,
         Waited::GivenUp => Some(job.stop().await),
-        Waited::Running => {
-            call.registry.jobs.keep(Arc::clone(job));
-            None
-        }
+        Waited::Running => None,
+    };
+    if end.is_none() {
+        call.registry.jobs.keep(Arc::clone(job));
+    }
+    end
+}
+
+/// Clears away what is left of a job elsewhere, once its end is told.
+pub(super) fn told(job: &Job, end: Option<&End>) {
+    if let Some(detached) = job.detached.as_ref().filter(|_| end.is_some()) {
+        detached.clear_away();
     }
 }
 
 /// Waits, and answers.
 pub(super) async fn answer(call: &Call, job: &Arc<Job>, how_long: Wait) -> Result<CallToolResult, ToolError> {
     let end = wait(call, job, how_long).await;
-    Ok(Report::of(job, end.as_ref(), end.is_none())?.result())
+    let result = Report::of(job, end.as_ref(), end.is_none())?.result();
+    told(job, end.as_ref());
+    Ok(result)
 }

@@ -1,6 +1,6 @@
 //! `ssh_exec`
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
@@ -14,7 +14,11 @@ use crate::{
         server::Call,
         tool_error::ToolError,
     },
-    session::live::ExecCall,
+    session::{
+        error::SessionError,
+        job::Job,
+        live::{ExecCall, LiveSession},
+    },
 };
 
 pub(super) const NAME: &str = "ssh_exec";
@@ -24,6 +28,7 @@ const MOST_SESSIONS: usize = 100;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "parameters as a caller knows them")]
 struct ExecParams {
     /// For the user's login shell
     command: String,
@@ -50,6 +55,9 @@ struct ExecParams {
     /// Answer with a running job at once
     #[serde(default)]
     background: bool,
+    /// Background job that lives on the server, past a lost link and this program's end; `ssh_job` finds it again
+    #[serde(default)]
+    detach: bool,
 }
 
 pub(super) fn tool() -> Tool {
@@ -67,11 +75,23 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     if params.command.trim().is_empty() {
         return Err(ToolError::new("ssh_exec: the command is empty", "give the command to run, such as \"uptime\""));
     }
-    let wait = command::Wait::of(params.wait_ms.map(Wait::duration), params.background);
+    if params.detach && params.pty {
+        return Err(ToolError::new(
+            "ssh_exec: a command with a terminal ends with its connection, so it cannot be detached",
+            "leave out pty: a detached job is fed with ssh_job all the same; or leave out detach",
+        ));
+    }
+    if params.detach && params.sudo {
+        return Err(ToolError::new(
+            "ssh_exec: a command that this program runs as root cannot be detached: only root could stop it later",
+            "leave out detach; or, where sudo wants no password, leave out sudo and put `sudo -n` into the command",
+        ));
+    }
+    let wait = command::Wait::of(params.wait_ms.map(Wait::duration), params.background || params.detach);
     let sessions = params.sessions.take();
     let Some(mut sessions) = sessions else {
         let session = call.registry.lookup(params.session.as_deref()).await?;
-        let job = session.exec(params.call(&call, 1))?;
+        let job = params.begin(&session, &call, 1)?;
         return command::answer(&call, &job, wait).await;
     };
     if sessions.is_empty() || sessions.len() > MOST_SESSIONS || params.session.is_some() {
@@ -83,7 +103,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let each = sessions.iter().map(async |name| {
         let job = async {
             let session = call.registry.lookup(Some(name)).await?;
-            Ok::<_, ToolError>(session.exec(params.call(&call, sessions.len()))?)
+            Ok::<_, ToolError>(params.begin(&session, &call, sessions.len())?)
         };
         match job.await {
             Ok(job) => Ok((command::wait(&call, &job, wait).await, job)),
@@ -98,12 +118,16 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         };
         (name.clone(), report)
     });
-    Ok(outcome::of_many(reports.collect()))
+    let result = outcome::of_many(reports.collect());
+    for (end, job) in each.iter().flatten() {
+        command::told(job, end.as_ref());
+    }
+    Ok(result)
 }
 
 impl ExecParams {
-    fn call(&self, call: &Call, share: usize) -> ExecCall {
-        ExecCall {
+    fn begin(&self, session: &Arc<LiveSession>, call: &Call, share: usize) -> Result<Arc<Job>, SessionError> {
+        let call = ExecCall {
             command: self.command.clone(),
             directory: self.cwd.clone(),
             environment: self.env.clone().unwrap_or_default().into_iter().collect(),
@@ -114,6 +138,7 @@ impl ExecParams {
             limit: self.timeout_ms.map(Milliseconds::duration),
             share,
             person: call.caller.person.clone(),
-        }
+        };
+        if self.detach { session.exec_detached(call) } else { session.exec(call) }
     }
 }

@@ -1,30 +1,37 @@
 //! `ssh_job`
 
+mod list;
+
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::future::join_all;
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Effects, command::DEFAULT_WAIT, session::both};
+use super::{
+    Effects,
+    command::{DEFAULT_WAIT, told},
+};
 use crate::{
-    framing::stop::Signal,
-    mcp::{
-        outcome::{self, Report},
-        params::Wait,
-        server::Call,
-        tool_error::ToolError,
+    framing::{
+        detached::answer::{JobId, Refusal},
+        stop::Signal,
     },
-    session::job::{InputRefused, Job, Waited},
+    mcp::{outcome::Report, params::Wait, server::Call, tool_error::ToolError},
+    session::{
+        detached::Watching,
+        error::{SessionError, with_causes},
+        job::{InputRefused, Job, Waited},
+    },
 };
 
 pub(super) const NAME: &str = "ssh_job";
 
+/// How long a detached job may take to say how it is, however short the wait is to be.
+const LOOK_WITHIN: Duration = Duration::from_secs(20);
 /// How long the answer to input is waited for when nothing else is said.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// A command is listed with this many characters.
-const LISTED: usize = 120;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -43,33 +50,12 @@ struct JobParams {
     signal: Option<String>,
 }
 
-// A job in a list.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct JobResult {
-    job: String,
-    session: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shell: Option<String>,
-    command: String,
-    status: &'static str,
-    started_at: String,
-    duration_ms: u64,
-    stdout_bytes: u64,
-    stderr_bytes: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct JobList {
-    jobs: Vec<JobResult>,
-}
-
 pub(super) fn tool() -> Tool {
     super::describe::<JobParams>(
         NAME,
         "Look after a running command",
         "Wait for a job (a command that is still running), read its output, give it input, or signal it. Without job: \
-         list the jobs.",
+         list the jobs, also detached ones from before.",
         Effects { read_only: false, destructive: true, idempotent: false, open_world: true },
     )
 }
@@ -80,13 +66,39 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         if params.input.is_some() || params.signal.is_some() || params.offset.is_some() {
             return Err(ToolError::new("ssh_job: which job?", "give the parameter job; ssh_job alone lists them"));
         }
-        return list(&call.registry.jobs.list(params.session.as_deref()));
+        return list::call(&call, params.session.as_deref()).await;
     };
     let job = call.registry.jobs.find(id).filter(|job| params.session.as_ref().is_none_or(|name| *name == job.session));
-    let Some(job) = job else {
-        return Err(ToolError::new(format!("there is no job {id:?}"), "call ssh_job without job for the list"));
+    let job = match job {
+        Some(job) => job,
+        None => find(&call, id, params.session.as_deref()).await?,
     };
     act(&call, &params, &job).await
+}
+
+/// Looks for a job on the remote machines: one that another process has started, perhaps one that is no more.
+async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, ToolError> {
+    let mut trouble = String::new();
+    if let Some(id) = JobId::parse(id) {
+        let sessions = call.registry.to_ask(session).await?;
+        let asked = sessions.iter().map(|session| session.find_detached(&id, &call.caller));
+        for found in join_all(asked).await {
+            match found {
+                Ok(job) => {
+                    call.registry.jobs.keep(Arc::clone(&job));
+                    return Ok(job);
+                }
+                Err(SessionError::Detached { source: Refusal::Unknown, .. }) => {}
+                Err(error) => trouble = format!("{trouble}; {}", with_causes(&error)),
+            }
+        }
+    }
+    let hint = if session.is_some() {
+        "call ssh_job without job for the list"
+    } else {
+        "call ssh_job without job for the list; name its session if it is a detached job on another machine"
+    };
+    Err(ToolError::new(format!("there is no job {id:?}{trouble}"), hint))
 }
 
 async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallToolResult, ToolError> {
@@ -97,9 +109,22 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         })
     });
     let signal = signal.transpose()?;
+    let watching = match &job.detached {
+        Some(detached) if job.ended().is_none() => {
+            let watching = detached.watch();
+            // The person can be asked for a password only by a call.
+            detached.connect(&call.caller).await?;
+            watching
+                .up_to_date(params.wait_ms.map_or(DEFAULT_WAIT, Wait::duration).max(LOOK_WITHIN))
+                .await
+                .map_err(|error| ToolError::from(&*error))?;
+            Some(watching)
+        }
+        _ => None,
+    };
     let before = job.output.total();
     if let Some(input) = &params.input {
-        job.give(input).map_err(|refused| refused_input(job, refused))?;
+        job.give(input, &call.caller).await.map_err(|refused| refused_input(job, refused))?;
     }
     if let Some(signal) = signal
         && !job.signal(signal)
@@ -115,23 +140,40 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         None => DEFAULT_WAIT,
     };
     let answered = (params.input.is_some() && !stops).then_some(before);
-    let end = match job.wait(patience, answered, &call.caller.cancelled).await {
+    let given_up = async {
+        match &watching {
+            Some(watching) => watching.given_up().await,
+            None => std::future::pending().await,
+        }
+    };
+    let waited = tokio::select! {
+        biased;
+        waited = job.wait(patience, answered, &call.caller.cancelled) => waited,
+        () = given_up => Waited::GivenUp,
+    };
+    let end = match waited {
         Waited::Ended(end) => Some(end),
         // The wait is given up, not the job.
         Waited::Running | Waited::GivenUp => None,
     };
     let mut report = Report::of(job, end.as_ref(), true)?;
+    let trouble = watching.as_ref().filter(|_| end.is_none()).and_then(Watching::trouble);
+    report.notice =
+        trouble.map(|error| format!("it lives on, but cannot be asked about now: {}", with_causes(&*error)));
     if let Some(offset) = params.offset {
         let portion = job.read(offset).await.map_err(|error| {
             ToolError::new(format!("the output of job {} cannot be read: {error}", job.id), "read it without offset")
         })?;
         report.portion = Some(portion);
     }
-    Ok(report.result())
+    let result = report.result();
+    told(job, end.as_ref());
+    Ok(result)
 }
 
 fn refused_input(job: &Job, refused: InputRefused) -> ToolError {
     match refused {
+        InputRefused::Remote(error) => error.into(),
         InputRefused::Full => ToolError::new(
             format!("job {} does not read its input", job.id),
             "wait until it does, or stop it with the parameter signal",
@@ -143,36 +185,5 @@ fn refused_input(job: &Job, refused: InputRefused) -> ToolError {
             format!("the stdin of job {} is closed", job.id),
             "start the command with ssh_exec and pty or background, and without stdin, to feed it later",
         ),
-    }
-}
-
-fn list(jobs: &[Arc<Job>]) -> Result<CallToolResult, ToolError> {
-    let jobs: Vec<JobResult> = jobs.iter().map(|job| listed(job)).collect();
-    let lines = jobs.iter().map(|job| {
-        let shell = job.shell.as_ref().map(|shell| format!(" (shell {shell})")).unwrap_or_default();
-        let (status, duration) = (job.status, outcome::duration(Duration::from_millis(job.duration_ms)));
-        format!("{}: {status}, {}{shell}, since {}, {duration}: {}", job.job, job.session, job.started_at, job.command)
-    });
-    let text = if jobs.is_empty() { "no jobs".to_owned() } else { lines.collect::<Vec<_>>().join("\n") };
-    both(text, &JobList { jobs })
-}
-
-fn listed(job: &Job) -> JobResult {
-    let printed = job.printed();
-    let command: String = job.command.chars().take(LISTED).collect();
-    JobResult {
-        job: job.id.clone(),
-        session: job.session.clone(),
-        shell: job.shell.clone(),
-        command: outcome::one_line(command.as_bytes()),
-        status: match job.ended().as_deref() {
-            None => "running",
-            Some(Ok(finished)) => outcome::status(&finished.command.ending),
-            Some(Err(_)) => "failed",
-        },
-        started_at: DateTime::<Utc>::from(job.started).to_rfc3339_opts(SecondsFormat::Secs, true),
-        duration_ms: u64::try_from(job.duration().as_millis()).unwrap_or(u64::MAX),
-        stdout_bytes: printed.stdout.total,
-        stderr_bytes: printed.stderr.total,
     }
 }

@@ -9,6 +9,25 @@ use crate::readable::COLUMNS;
 /// What the characters from the grave accent on stand for after `ESC ( 0` (VT100 User Guide, table 3-9).
 const LINE_DRAWING: &str = "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·";
 
+/// The most bytes of replies that wait to be taken.
+const LONGEST_REPLIES: usize = 1024;
+
+impl Screen {
+    /// Answers what some programs do not begin without: where the cursor is, and what kind of terminal this is.
+    fn reply(&mut self, question: char, parameter: u16) {
+        let reply = match (question, parameter) {
+            ('n', 5) => "\x1b[0n".to_owned(),
+            ('n', 6) => format!("\x1b[{};{}R", self.row + 1, self.column.min(self.width - 1) + 1),
+            // A VT100 with the advanced video option, as xterm says it by default.
+            ('c', 0) => "\x1b[?1;2c".to_owned(),
+            _ => return,
+        };
+        if self.replies.len() + reply.len() <= LONGEST_REPLIES {
+            self.replies.extend_from_slice(reply.as_bytes());
+        }
+    }
+}
+
 impl Perform for Screen {
     fn print(&mut self, letter: char) {
         if letter == '\x7f' || std::mem::take(&mut self.shifted) {
@@ -103,6 +122,7 @@ impl Perform for Screen {
                 }
             }
             's' => self.saved = (row, column),
+            'n' | 'c' => self.reply(action, first),
             'u' => self.go(self.saved.0, self.saved.1),
             _ => {}
         }

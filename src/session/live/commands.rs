@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Mutex as DialSlot;
-use tokio_util::sync::CancellationToken;
 
-use super::{LiveSession, ShellSlot, Surroundings, lock};
+use super::{LiveSession, ShellSlot, lock};
 use crate::{
     readable::Style,
     session::{
@@ -19,13 +18,15 @@ use crate::{
         error::SshError,
         exec::{CommandResult, Ending, ExecRequest},
         output::Output,
-        pause::Pause,
         pool::Pool,
         sftp::{TransferError, Transferred},
-        shell::{Shell, ShellRequest, ShellResult, ShellRunError},
+        shell::{Kept, Shell, ShellRequest, ShellResult, ShellRunError},
         sudo::SudoRequest,
     },
 };
+
+/// How long it may take to give a new shell the state of the one before.
+const RESTORE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A command for [`LiveSession::exec`].
 #[derive(Debug, Clone)]
@@ -79,6 +80,8 @@ impl LiveSession {
             terminal: call.terminal,
             takes_input: call.terminal || (call.takes_input && call.stdin.is_none()),
             sudo: call.sudo,
+            since: Duration::ZERO,
+            detached: None,
             output: Output::new(self.surroundings.folder.clone(), style, call.share),
         })
         .map_err(|error| self.ssh(error))?;
@@ -102,6 +105,8 @@ impl LiveSession {
             terminal: false,
             takes_input: false,
             sudo: false,
+            since: Duration::ZERO,
+            detached: None,
             output: Output::new(self.surroundings.folder.clone(), Style::Plain, 1),
         })
         .map_err(|error| self.ssh(error))?;
@@ -176,7 +181,7 @@ impl LiveSession {
                 Err(error) => return Err(self.ssh(error)),
             };
             let request = ShellRequest {
-                command: call.command.clone(),
+                command: call.command.clone().into_bytes(),
                 stdin: call.stdin.clone(),
                 bounds,
                 output: output.clone(),
@@ -197,7 +202,7 @@ impl LiveSession {
         }
     }
 
-    /// The live shell of a slot, or a new one in the directory of the last.
+    /// The live shell of a slot, or a new one: with the state of the last if its connection was lost, else in its directory.
     async fn ready_shell(
         &self,
         slot: &DialSlot<ShellSlot>,
@@ -211,15 +216,25 @@ impl LiveSession {
         {
             return Ok((shell.clone(), None));
         }
-        let shell = connection.start_shell(bounds).await?;
+        let mut shell = connection.start_shell(bounds).await?;
         let mut notice = None;
         if slot.ran_before {
-            let moved =
-                !slot.directory.is_empty() && change_directory(&shell, &slot.directory, &self.surroundings).await;
-            notice = Some(format!(
-                "this is a new shell{}; variables, functions and background jobs of the one before are gone",
-                if moved { " in the same directory" } else { "" }
-            ));
+            let kept = slot.shell.as_ref().map(|(before, _)| before.kept()).unwrap_or_default();
+            let bounds = Bounds { limit: Some(RESTORE_LIMIT), signals: Signals::default(), ..bounds.clone() };
+            let output = || Output::new(self.surroundings.folder.clone(), Style::Plain, 1);
+            notice = match shell.restore(&kept, &slot.directory, bounds.clone(), output()).await {
+                Ok(notice) => Some(notice),
+                Err(_) if connection.is_closed() => return Err(connection.lost()),
+                Err(_) if bounds.are_over() => return Err(SshError::Cancelled),
+                Err(failed) => {
+                    if kept.snapshot.is_some() {
+                        // Half of a state is worse than none.
+                        shell = connection.start_shell(&bounds).await?;
+                    }
+                    let moved = shell.enter(&slot.directory, bounds, output()).await;
+                    Some(new_shell(moved, &kept, &failed))
+                }
+            };
         }
         slot.ran_before = true;
         slot.shell = Some((shell.clone(), Arc::downgrade(connection)));
@@ -281,19 +296,13 @@ impl LiveSession {
     }
 }
 
-/// `true` if the new shell is in the directory now.
-async fn change_directory(shell: &Shell, directory: &[u8], surroundings: &Surroundings) -> bool {
-    let Ok(command) = String::from_utf8(crate::framing::script::change_directory(directory)) else { return false };
-    let ending = &surroundings.ending;
-    let bounds = Bounds {
-        limit: Some(Duration::from_secs(5)),
-        pause: Pause::default(),
-        cancelled: CancellationToken::new(),
-        closing: ending.clone(),
-        ending: ending.clone(),
-        signals: Signals::default(),
+/// What the caller is told of a new shell that has at most the directory of the one before.
+fn new_shell(moved: bool, kept: &Kept, failed: &ShellRunError) -> String {
+    let place = if moved { " in the same directory" } else { "" };
+    let why = match failed {
+        _ if kept.too_large => "; they take more than a mebibyte, which is not kept over a lost connection",
+        _ if kept.snapshot.is_some() => "; they could not be restored in time",
+        _ => "",
     };
-    let output = Output::new(surroundings.folder.clone(), Style::Plain, 1);
-    let request = ShellRequest { command, stdin: None, bounds, output };
-    shell.run(request).await.is_ok_and(|result| result.directory == directory)
+    format!("this is a new shell{place}; variables, functions and background jobs of the one before are gone{why}")
 }

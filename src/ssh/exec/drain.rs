@@ -33,6 +33,8 @@ pub(super) struct Drain {
     pub(super) announce: Option<Announce>,
     /// Where it goes.
     pub(super) target: watch::Sender<Option<Target<'static>>>,
+    /// What the terminal answers goes here.
+    pub(super) replies: mpsc::Sender<Vec<u8>>,
     /// Whether a terminal was asked for: then there is one stream.
     pub(super) terminal: bool,
     pub(super) stop: CancellationToken,
@@ -139,6 +141,14 @@ impl Drain {
     }
 
     async fn push(&mut self, bytes: &[u8], is_stderr: bool) {
-        if is_stderr { self.output.push_stderr(bytes).await } else { self.output.push_stdout(bytes).await }
+        if is_stderr {
+            return self.output.push_stderr(bytes).await;
+        }
+        self.output.push_stdout(bytes).await;
+        let replies = self.output.replies();
+        if self.terminal && !replies.is_empty() {
+            // A program that asks and does not read goes without.
+            let _ = self.replies.try_send(replies);
+        }
     }
 }

@@ -22,12 +22,14 @@ pub(super) struct Feeding {
     pub(super) stdin: Vec<u8>,
     /// What follows.
     pub(super) input: Option<mpsc::Receiver<Vec<u8>>>,
+    /// What its terminal answers, in between.
+    pub(super) replies: mpsc::Receiver<Vec<u8>>,
     pub(super) terminal: bool,
 }
 
 impl Feeding {
     /// Gives all of it, and its end.
-    pub(super) async fn run(self, heard: mpsc::Receiver<Heard>) {
+    pub(super) async fn run(mut self, heard: mpsc::Receiver<Heard>) {
         if let Some(answering) = self.answering {
             let answered = answering.run(heard, &self.write).await;
             let through = matches!(answered, Answered::Through(_));
@@ -41,7 +43,10 @@ impl Feeding {
             return;
         }
         if let Some(mut input) = self.input {
-            while let Some(bytes) = input.recv().await {
+            while let Some(bytes) = tokio::select! {
+                bytes = input.recv() => bytes,
+                Some(reply) = self.replies.recv() => Some(reply),
+            } {
                 if self.write.data_bytes(bytes).await.is_err() {
                     return;
                 }

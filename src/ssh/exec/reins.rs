@@ -76,9 +76,9 @@ impl Pool {
         let target = timeout(patience, target.wait_for(Option::is_some)).await;
         if let Ok(Ok(target)) = target.map(|told| told.map(|target| *target))
             && let Some(target) = target
-            && let Some(gone) = self.stop_processes(target, reins.password().as_ref(), stop).await
+            && let Some(found) = self.stop_processes(target, reins.password().as_ref(), stop).await
         {
-            return Some(gone);
+            return found.gone();
         }
         for signal in [Sig::INT, Sig::TERM, Sig::KILL] {
             let _ = write.signal(signal).await;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The most connections of one pool. With OpenSSH's default `MaxSessions` of 10 that is 640 channels.
-pub(super) const MOST_CONNECTIONS: usize = 64;
+/// The most connections of one pool. With OpenSSH's default `MaxSessions` of 10 that is 1280 channels.
+pub(super) const MOST_CONNECTIONS: usize = 128;
 /// How long a connection that was dialled beside the first may be idle: the next burst of calls often comes soon.
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 

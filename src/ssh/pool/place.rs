@@ -21,7 +21,8 @@ pub(super) struct State {
     pub(super) members: Vec<Member>,
     /// When a channel was last refused where others were open: there is a limit, it seems.
     pub(super) refused: Option<Instant>,
-    /// It was refused although no other had just been closed there, so [`most`](Self::most) is all there can be.
+    /// It was refused although no other had just been closed there, or it is known of this kind of server: so
+    /// [`most`](Self::most) is all there can be.
     pub(super) proven: bool,
     /// The most channels that were open over one connection.
     pub(super) most: usize,

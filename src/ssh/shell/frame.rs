@@ -8,14 +8,17 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Event, Reply, ShellRequest, ShellResult, ShellTask, event};
+use super::{
+    Event, Reply, ShellRequest, ShellResult, ShellTask, event,
+    stop::{QUIET_AFTER_EXIT, Step, TRAILER_AFTER_OUTPUT, TRAILER_AFTER_STOP},
+};
 use crate::{
     capture::{Capture, Captured},
     framing::{
         decoder::{Progress, StreamDecoder, Trailer},
         noise::TerminalNoise,
         script::{self, ShellKind, Stdin},
-        stop::{Signal, Target},
+        stop::Signal,
     },
     ssh::{
         bounds::{Bounds, Stop},
@@ -24,13 +27,6 @@ use crate::{
         output::{CommandOutput, OutputWriter},
     },
 };
-
-/// How long a stopped command's trailer may take before the shell itself is interrupted, and then ended.
-const TRAILER_AFTER_STOP: Duration = Duration::from_secs(2);
-/// The same while output still comes in: the trailer is behind it.
-const TRAILER_AFTER_OUTPUT: Duration = Duration::from_secs(20);
-/// Output of a shell that has ended may be held open by its background jobs; this long without any is the end of it.
-const QUIET_AFTER_EXIT: Duration = Duration::from_millis(300);
 
 /// What the caller is told when a shell ends.
 const ENDED: &str = "the shell itself has ended; the next command gets a new one, in the same directory but without \
@@ -47,43 +43,14 @@ struct Running {
     trailer: Option<Trailer>,
     stderr_done: bool,
     noise: TerminalNoise,
+    /// Whether output came since the last step towards its end.
+    goes_on: bool,
     stop: Option<Stop>,
     process_gone: Option<bool>,
     late: Capture,
     status: Option<ExitStatus>,
     /// The stream is out of step: no trailer will be found any more.
     broken: bool,
-}
-
-/// The steps towards the end of a command that is to be stopped, each taken if the one before did not bring its trailer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// Its processes are stopped, and the shell is told to give it up.
-    Stop,
-    /// The shell is interrupted: the command took its trap away, or is in the middle of a long builtin.
-    Interrupt,
-    /// The shell itself is ended: it ignores that too, or something that cannot be killed holds it.
-    Kill,
-}
-
-impl Step {
-    /// What comes after this one; nothing after the last.
-    fn next(self, stop: Option<Stop>) -> Option<Self> {
-        match self {
-            Self::Stop if stop != Some(Stop::Ending) => Some(Self::Interrupt),
-            Self::Stop | Self::Interrupt => Some(Self::Kill),
-            Self::Kill => None,
-        }
-    }
-
-    /// How long the trailer may take after it.
-    fn patience(self, stop: Option<Stop>) -> Duration {
-        match self {
-            _ if stop == Some(Stop::Ending) => Duration::ZERO,
-            Self::Kill => QUIET_AFTER_EXIT,
-            Self::Stop | Self::Interrupt => TRAILER_AFTER_STOP,
-        }
-    }
 }
 
 /// How the frame itself ended.
@@ -100,8 +67,7 @@ impl ShellTask {
         let Ok(delimiter) = random_sentinel() else { return Ok(self.no_random()) };
         let go = (self.kind == ShellKind::Posix).then_some(&delimiter);
         let stdin = request.stdin.as_deref().map_or(Stdin::Null, Stdin::Bytes);
-        let mut text =
-            script::command(self.kind, request.command.as_bytes(), stdin, self.previous_status, go, &delimiter)?;
+        let mut text = script::command(self.kind, &request.command, stdin, self.previous_status, go, &delimiter)?;
         let trailer = script::trailer(self.kind, &sentinel);
         let (go, after_go) = match go {
             None => {
@@ -120,12 +86,14 @@ impl ShellTask {
             trailer: None,
             stderr_done: false,
             noise: TerminalNoise::of(self.pid),
+            goes_on: false,
             stop: None,
             process_gone: None,
             late: fresh_between(),
             status: None,
             broken: false,
         };
+        self.keeper.command_begins();
         // A task of its own: a script of megabytes must not wait for output that only this task can take.
         let writer = send(Arc::clone(&self.write), text);
         let end = self.read_frame(&mut running, request.bounds).await;
@@ -151,26 +119,39 @@ impl ShellTask {
                 biased;
                 stop = &mut reached, if running.stop.is_none() => {
                     running.stop = Some(stop);
-                    taking = Some((Step::Stop, self.begin(Step::Stop, stop)));
+                    taking = Some((Step::Stop, self.begin(Step::Stop, stop, running.started)));
                 }
                 signal = bounds.signals.next(), if free => match signal {
                     Signal::Stop(rung) => {
                         running.stop = Some(Stop::Asked(rung));
-                        taking = Some((Step::Stop, self.begin(Step::Stop, Stop::Asked(rung))));
+                        taking = Some((Step::Stop, self.begin(Step::Stop, Stop::Asked(rung), running.started)));
                     }
-                    Signal::Once(name) => self.signal(name),
+                    Signal::Once(name) => self.signal(name, running.started),
                 },
-                gone = done(&mut taking) => {
-                    last = running.note(taking.take(), gone);
+                found = done(&mut taking) => {
+                    let step = running.note(taking.take(), found);
                     stopped.get_or_insert_with(Instant::now);
-                    give_up = Some(Instant::now() + last.patience(running.stop));
+                    let patience = match (step, last.next(running.stop)) {
+                        (Step::Look, Some(next)) if found == Some(true) => {
+                            taking = Some((next, self.begin(next, running.stop.unwrap_or(Stop::Cancelled), running.started)));
+                            continue;
+                        }
+                        (Step::Look, _) => TRAILER_AFTER_STOP,
+                        _ => {
+                            last = step;
+                            step.patience(running.stop)
+                        }
+                    };
+                    give_up = Some(Instant::now() + patience);
                 }
                 () = until(give_up) => {
                     give_up = None;
                     let Some(next) = last.next(running.stop) else { break End::ShellEnded };
-                    taking = Some((next, self.begin(next, running.stop.unwrap_or(Stop::Cancelled))));
+                    let may_be_behind = running.goes_on && stopped.is_some_and(|at| at.elapsed() < TRAILER_AFTER_OUTPUT);
+                    let next = if may_be_behind && running.stop != Some(Stop::Ending) { Step::Look } else { next };
+                    taking = Some((next, self.begin(next, running.stop.unwrap_or(Stop::Cancelled), running.started)));
                 }
-                message = self.read.wait() => match event(message) {
+                message = self.read.wait() => match self.keeper.filter(event(message)) {
                     Event::Stdout(bytes) => self.stdout(running, &bytes).await,
                     Event::Stderr(bytes) => running.stderr(&bytes).await,
                     Event::Status(status) => running.status = Some(status),
@@ -180,16 +161,10 @@ impl ShellTask {
                 },
                 () = until(quiet) => break End::ShellEnded,
             }
-            if let (Some(since), Some(until), true) = (stopped, give_up, last != Step::Kill)
-                && since.elapsed() < TRAILER_AFTER_OUTPUT
-                && running.stop != Some(Stop::Ending)
-            {
-                give_up = Some(until.max(Instant::now() + TRAILER_AFTER_STOP));
-            }
             if running.broken && running.stop.is_none() {
                 // Whatever wrote over the trailer: the shell cannot be trusted to be in step any more.
                 running.stop = Some(Stop::Cancelled);
-                taking = Some((Step::Kill, self.begin(Step::Kill, Stop::Cancelled)));
+                taking = Some((Step::Kill, self.begin(Step::Kill, Stop::Cancelled, running.started)));
             }
         };
         // The script must be over before another command runs: it would take that for its target.
@@ -197,7 +172,7 @@ impl ShellTask {
         while taking.is_some() {
             tokio::select! {
                 gone = done(&mut taking) => { running.note(taking.take(), gone); }
-                message = self.read.wait(), if readable => match event(message) {
+                message = self.read.wait(), if readable => match self.keeper.filter(event(message)) {
                     Event::Stdout(bytes) | Event::Stderr(bytes) => running.late.push(&bytes),
                     Event::Closed | Event::Lost => readable = false,
                     Event::Status(_) | Event::Other => {}
@@ -205,26 +180,6 @@ impl ShellTask {
             }
         }
         end
-    }
-
-    /// Begins a step towards the end of the command, in a task of its own.
-    fn begin(&self, step: Step, why: Stop) -> JoinHandle<Option<bool>> {
-        let (pool, pid, jobs) = (Arc::clone(self.place.pool()), self.pid, self.jobs.clone());
-        tokio::spawn(async move {
-            match step {
-                Step::Stop => pool.stop_processes(Target::Shell { pid, jobs: &jobs }, None, why).await,
-                Step::Interrupt => {
-                    let _ = pool.ask("exec /bin/sh", format!("kill -INT {pid}\n"), TRAILER_AFTER_STOP).await;
-                    None
-                }
-                Step::Kill => pool.stop_processes(Target::Exec { pid }, None, why).await,
-            }
-        })
-    }
-
-    fn signal(&self, name: &'static str) {
-        let (pool, pid, jobs) = (Arc::clone(self.place.pool()), self.pid, self.jobs.clone());
-        tokio::spawn(async move { pool.signal_processes(Target::Shell { pid, jobs: &jobs }, None, name).await });
     }
 
     async fn stdout(&mut self, running: &mut Running, bytes: &[u8]) {
@@ -242,6 +197,8 @@ impl ShellTask {
     async fn result(&mut self, mut running: Running, end: End, between: Captured) -> ShellResult {
         let mut rest = Vec::new();
         if running.trailer.is_none() {
+            let held = self.keeper.finish();
+            self.stdout(&mut running, &held).await;
             running.stdout.finish(&mut rest);
             running.output.push_stdout(&rest).await;
         }
@@ -281,6 +238,7 @@ impl ShellTask {
             None => true,
         };
         if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
+            self.keeper.shell_ended();
             notice = Some(ENDED.to_owned());
         }
         if crippled {
@@ -319,13 +277,15 @@ impl Running {
     /// Takes down what a step has found out, and returns which one it was.
     fn note(&mut self, step: Option<(Step, JoinHandle<Option<bool>>)>, gone: Option<bool>) -> Step {
         let step = step.map_or(Step::Stop, |(step, _)| step);
-        if step != Step::Interrupt {
+        self.goes_on = false;
+        if matches!(step, Step::Stop | Step::Kill) {
             self.process_gone = gone;
         }
         step
     }
 
     async fn stdout(&mut self, bytes: &[u8]) {
+        self.goes_on = true;
         if self.trailer.is_some() {
             return self.late.push(bytes);
         }
@@ -343,6 +303,7 @@ impl Running {
     }
 
     async fn stderr(&mut self, bytes: &[u8]) {
+        self.goes_on = true;
         if self.stderr_done {
             return self.late.push(bytes);
         }

@@ -2,31 +2,21 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use serde_json::json;
 
-use crate::commands::{assert_stopped, code, fake, open_with, plain, skipped};
+use crate::commands::{assert_stopped, code, fake, open_with, plain};
+use crate::support::programs;
 
-/// The shells that are installed; the others are skipped aloud.
-fn installed() -> Vec<String> {
-    let mut found = Vec::new();
-    for shell in ["bash", "dash", "ksh", "zsh", "fish", "tcsh"] {
-        match ["/bin", "/usr/bin", "/usr/local/bin"]
-            .map(|folder| format!("{folder}/{shell}"))
-            .into_iter()
-            .find(|path| Path::new(path).is_file())
-        {
-            Some(path) => found.push(path),
-            None => skipped(&format!("{shell} is not installed")),
-        }
-    }
-    found
+/// The login shells that people have.
+fn login_shells() -> Vec<String> {
+    let shells = ["bash", "dash", "ksh", "zsh", "fish", "tcsh"].map(programs::shell);
+    shells.iter().map(|path| path.display().to_string()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn directory_and_environment_are_set_in_every_login_shell() {
-    for shell in installed() {
+    for shell in login_shells() {
         let mut bench = fake(&shell).await;
         let folders = ["plain", "with blanks", "it's \"q\" $HOME !x \\", "-dash", "é日"];
         for folder in folders {
@@ -56,7 +46,7 @@ async fn directory_and_environment_are_set_in_every_login_shell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_limit_works_under_every_login_shell() {
-    for shell in installed() {
+    for shell in login_shells() {
         let mut bench = fake(&shell).await;
         for command in ["sleep 7200", "sleep 7200 | cat", "sh -c \"trap '' INT TERM; sleep 7200; sleep 7200\""] {
             let result = bench.exec(command, json!({"timeoutMs": 500})).await;
@@ -67,7 +57,7 @@ async fn a_time_limit_works_under_every_login_shell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_persistent_shell_starts_under_every_login_shell() {
-    for shell in installed() {
+    for shell in login_shells() {
         let mut bench = fake(&shell).await;
         bench.shell("cd /usr; V='a b'; f() { echo \"f:$1\"; }", plain()).await;
         let result = bench.shell("pwd; echo \"$V\"; f x; echo \"${BASH_VERSION:+bash}\"", plain()).await;

@@ -81,7 +81,7 @@ async fn wrong_arguments_are_a_failed_result_that_names_the_parameter_and_the_kn
     let folder = tempfile::tempdir().unwrap();
     let mut client = McpClient::start(Path::new(NO_CONFIG), folder.path()).await;
     let connect = "ssh_connect takes: host, keyPath, name, passphrase, password, port, timeoutMs, user";
-    let exec = "ssh_exec takes: background, command, cwd, env";
+    let exec = "ssh_exec takes: background, command, cwd, detach, env";
     for (tool, arguments, parts) in [
         ("ssh_connect", json!({}), ["host", connect]),
         ("ssh_connect", json!({"host": 7}), ["parameter host", connect]),

@@ -120,6 +120,14 @@ impl Program {
         self.end().await
     }
 
+    /// Sends it a signal and waits for its end; returns how long that took.
+    pub(crate) async fn signal(mut self, signal: &str) -> Duration {
+        assert!(processes::signal(signal, &[self.child.id().expect("it runs").to_string()]));
+        let (status, took) = self.end().await;
+        assert_eq!(status.code(), Some(0), "SIG{signal}");
+        took
+    }
+
     async fn end(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
         let status = timeout(PATIENCE, self.child.wait()).await.expect("an end in time").expect("a child of ours");

@@ -109,7 +109,7 @@ async fn a_host_whose_key_has_changed_is_given_no_password() {
     let lax = format!("StrictHostKeyChecking no\nUserKnownHostsFile {}", known.display());
     let config = sshd.sshd.write_ssh_config("host", &lax);
     let mcp = client_with(pages(), &config, folder.path()).await;
-    let mut bench = Bench { mcp, home: sshd.home(), sshd, folder };
+    let mut bench = Bench { mcp, port: sshd.sshd.port(), config, home: sshd.home(), sshd, folder };
     bench.mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
     assert_not_run(&answered(&mut bench, "id", plain(), &[]).await, &["whose key has changed", "known_hosts"]);
     bench.sshd.allow("ALL=(ALL) NOPASSWD: ALL", "");
@@ -145,7 +145,7 @@ async fn a_password_that_was_typed_to_log_in_is_not_one_for_root() {
     let call = mcp.begin_call("ssh_connect", json!({"host": "host"})).await;
     page(&mut mcp).await.type_in(PASSWORD).await;
     result(&mut mcp, call).await.ok();
-    let mut bench = Bench { mcp, home: sshd.home(), sshd, folder };
+    let mut bench = Bench { mcp, port: sshd.sshd.port(), config, home: sshd.home(), sshd, folder };
     assert_eq!(answered(&mut bench, "id -u", plain(), &[PASSWORD]).await.ok().stdout(), "0\n");
     drop(bench);
     // Nor is one that was given and not used.
@@ -270,7 +270,7 @@ async fn askpass_is_asked_where_the_client_cannot_be() {
     let config = sshd.sshd.write_ssh_config("host", "");
     let mut mcp = McpClient::with_askpass(&config, folder.path(), &program).await;
     mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
-    let mut bench = Bench { mcp, home: sshd.home(), sshd, folder };
+    let mut bench = Bench { mcp, port: sshd.sshd.port(), config, home: sshd.home(), sshd, folder };
     for _ in 0..2 {
         assert_eq!(root(&mut bench, "id -u", plain()).await.ok().stdout(), "0\n");
     }

@@ -1,10 +1,14 @@
 pub(crate) mod daemon;
+#[cfg(target_os = "linux")]
+pub(crate) mod dropbear;
 pub(crate) mod fake_sshd;
 pub(crate) mod http_client;
 pub(crate) mod keys;
+mod listening;
 pub(crate) mod mcp_client;
 pub(crate) mod open_sshd;
 pub(crate) mod processes;
+pub(crate) mod programs;
 mod self_test;
 pub(crate) mod ssh_agent;
 pub(crate) mod ssh_config;

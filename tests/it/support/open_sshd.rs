@@ -1,19 +1,13 @@
 //! The real sshd, run in the foreground by the user who runs the tests, in a temporary folder of its own.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::Read as _;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use super::listening::{Listening, output, program};
 use super::{keys, processes, ssh_config};
-
-/// How long sshd may take to answer: it starts in a tenth of a second, or does not start.
-const START_DEADLINE: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(10);
 
 /// What an `OpenSshd` is.
 pub(crate) struct OpenSshdSettings {
@@ -52,8 +46,7 @@ impl Default for OpenSshdSettings {
 
 /// A running sshd on 127.0.0.1 that accepts one key. Dropping it kills it, its connections and their processes.
 pub(crate) struct OpenSshd {
-    daemon: Child,
-    port: u16,
+    listening: Listening,
     user: String,
     folder: tempfile::TempDir,
 }
@@ -61,9 +54,9 @@ pub(crate) struct OpenSshd {
 impl OpenSshd {
     /// Starts sshd on a free port and waits until it answers.
     pub(crate) fn start(settings: &OpenSshdSettings) -> Self {
-        let program = program().expect("sshd is missing: install the OpenSSH server (Debian: openssh-server)");
+        let program = program("sshd").expect("sshd is missing: install the OpenSSH server (Debian: openssh-server)");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let own = output(Command::new("id").arg("-un"));
+        let own = output("id", &["-un"]);
         if own == "root" {
             // Where sshd's unprivileged half is locked in; distributions create it when their own sshd starts.
             let _ = fs::create_dir_all("/run/sshd");
@@ -83,38 +76,31 @@ impl OpenSshd {
             .iter()
             .map(|kind| keys::ssh_keygen(&host_key(folder.path(), kind), kind, ""))
             .collect();
-        // Another process may take the port between its choice and sshd's start.
-        for _ in 0..5 {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            let port = listener.local_addr().expect("a bound listener has an address").port();
-            drop(listener);
+        let log = folder.path().join("log");
+        let listening = Listening::start(&log, |port| {
             let config = folder.path().join("sshd_config");
             fs::write(&config, sshd_config(&program, folder.path(), port, settings)).expect("a writable folder");
-            let log = File::create(folder.path().join("log")).expect("a writable folder");
             let words: Vec<_> = settings.before.iter().map(AsRef::as_ref).chain([program.as_os_str()]).collect();
             let mut command = Command::new(words[0]);
-            command.args(&words[1..]).args(["-D", "-e", "-f"]).arg(&config).process_group(0);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-            let mut daemon = command.spawn().expect("sshd is executable");
-            if answers(&mut daemon, port) {
-                let known_hosts: String = host_keys.iter().map(|key| keys::known_hosts_line(port, key)).collect();
-                fs::write(folder.path().join("known_hosts"), known_hosts).expect("a writable folder");
-                return Self { daemon, port, user, folder };
-            }
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-        panic!("sshd does not start: {}", fs::read_to_string(folder.path().join("log")).unwrap_or_default());
+            command.args(&words[1..]).args(["-D", "-e", "-f"]).arg(&config);
+            command
+        });
+        let Some(listening) = listening else {
+            panic!("sshd does not start: {}", fs::read_to_string(log).unwrap_or_default())
+        };
+        let known_hosts: String = host_keys.iter().map(|key| keys::known_hosts_line(listening.port(), key)).collect();
+        fs::write(folder.path().join("known_hosts"), known_hosts).expect("a writable folder");
+        Self { listening, user, folder }
     }
 
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.listening.port()
     }
 
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
-        self.daemon.id()
+        self.listening.pid()
     }
 
     /// The user it lets in.
@@ -145,37 +131,20 @@ impl OpenSshd {
     /// Writes an `ssh_config` with which `ssh -F PATH alias` logs in; `extra` lines come first, so that they win.
     pub(crate) fn write_ssh_config(&self, alias: &str, extra: &str) -> PathBuf {
         let extra = format!("{extra}\nIdentityFile {}", self.private_key_path().display());
-        let host = ssh_config::host(alias, &extra, self.port, &self.user, &self.known_hosts_path());
+        let host = ssh_config::host(alias, &extra, self.port(), &self.user, &self.known_hosts_path());
         ssh_config::write(self.dir(), alias, &host)
     }
 
     /// The processes that serve connections. Needs /proc.
     pub(crate) fn serving(&self) -> Vec<u32> {
-        processes::descendants(self.daemon.id(), "sshd")
+        processes::descendants(self.listening.pid(), "sshd")
     }
 
     /// Kills the processes that serve connections, not the listener nor the commands. Needs /proc.
     pub(crate) fn kill_connections(&self) {
-        processes::signal("KILL", &targets(&self.serving()));
+        let pids: Vec<_> = self.serving().iter().map(u32::to_string).collect();
+        processes::signal("KILL", &pids);
     }
-}
-
-impl Drop for OpenSshd {
-    fn drop(&mut self) {
-        let mut pids = processes::descendants(self.daemon.id(), "");
-        pids.extend(processes::of_connections_to(self.port));
-        let mut targets = targets(&pids);
-        targets.push(format!("-{}", self.daemon.id()));
-        processes::signal("KILL", &targets);
-        let _ = self.daemon.wait();
-    }
-}
-
-/// sshd re-executes itself and therefore wants to be started by its absolute path.
-fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths("/usr/sbin").chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join("sshd")).find(|program| program.is_absolute() && program.is_file())
 }
 
 fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSettings) -> String {
@@ -201,29 +170,6 @@ fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSett
     config
 }
 
-/// Waits until an SSH server greets on `port`; `false` when sshd has ended instead.
-fn answers(daemon: &mut Child, port: u16) -> bool {
-    let deadline = Instant::now() + START_DEADLINE;
-    while Instant::now() < deadline && matches!(daemon.try_wait(), Ok(None)) {
-        if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-            let _ = stream.set_read_timeout(Some(START_DEADLINE));
-            let mut greeting = [0; 4];
-            return stream.read_exact(&mut greeting).is_ok() && greeting == *b"SSH-";
-        }
-        std::thread::sleep(POLL);
-    }
-    false
-}
-
 fn host_key(folder: &Path, kind: &str) -> PathBuf {
     folder.join(format!("host_{kind}"))
-}
-
-fn targets(pids: &[u32]) -> Vec<String> {
-    pids.iter().map(u32::to_string).collect()
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output().expect("the program exists");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

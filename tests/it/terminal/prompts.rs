@@ -4,9 +4,9 @@ use std::{fs, time::Instant};
 
 use serde_json::json;
 
-use super::{has, job, pty};
+use super::{has, job, pty, terminals};
 use crate::{
-    commands::{code, counted, open, status},
+    commands::{Bench, code, counted, open, status},
     support::mcp_client::ToolResult,
 };
 
@@ -27,7 +27,12 @@ fn assert_asks(result: &ToolResult, prompt: &str) {
 
 #[tokio::test]
 async fn a_program_that_asks_is_noticed_in_seconds_and_can_be_answered() {
-    let mut bench = open().await;
+    if let Some(bench) = terminals().await {
+        asks_and_is_answered(bench).await;
+    }
+}
+
+pub(crate) async fn asks_and_is_answered<S>(mut bench: Bench<S>) {
     let result = bench.exec("printf 'Name? '; read name; echo \"Hello, $name\"; exit 4", pty()).await;
     assert_asks(&result, "Name?");
     assert_eq!(result.stdout(), "Name? ");
@@ -38,7 +43,7 @@ async fn a_program_that_asks_is_noticed_in_seconds_and_can_be_answered() {
 
 #[tokio::test]
 async fn one_question_after_another_is_noticed_also_where_nothing_is_echoed() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command =
         "stty -echo; printf 'Password: '; read a; printf '\\nAgain: '; read b; stty echo; echo; echo \"$a/$b\"";
     let result = bench.exec(command, pty()).await;
@@ -77,7 +82,7 @@ async fn a_command_whose_stdin_is_empty_is_never_said_to_wait_for_input() {
 
 #[tokio::test]
 async fn a_line_that_is_no_prompt_is_told_once_and_then_waited_behind() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command = "printf 'step 1'; until [ -e one ]; do sleep 0.05; done; printf '\\rstep 2'; \
                    until [ -e two ]; do sleep 0.05; done; printf '\\nReally? '; read x";
     let result = bench.exec(command, json!({"pty": true, "cwd": "~"})).await;
@@ -99,7 +104,7 @@ async fn a_line_that_is_no_prompt_is_told_once_and_then_waited_behind() {
 
 #[tokio::test]
 async fn a_prompt_is_the_end_of_a_line_however_long_the_line_is() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     let command = "printf '%3000s' ''; printf '\\033[1mGo?\\033[0m '; read x";
     for parameters in [pty(), json!({"background": true, "waitMs": 45000})] {
         let result = bench.exec(command, parameters).await;
@@ -111,7 +116,12 @@ async fn a_prompt_is_the_end_of_a_line_however_long_the_line_is() {
 
 #[tokio::test]
 async fn keys_do_in_a_program_what_they_do_at_a_keyboard() {
-    let mut bench = open().await;
+    if let Some(bench) = terminals().await {
+        takes_keys(bench).await;
+    }
+}
+
+pub(crate) async fn takes_keys<S>(mut bench: Bench<S>) {
     // The keys of the terminal itself (termios(3)): erase, end of input, interrupt.
     let cat = job(&bench.exec("cat; echo ended", json!({"pty": true, "waitMs": 0})).await);
     let result = bench.give(&cat, "abd\u{7f}c\n").await;
@@ -126,8 +136,22 @@ async fn keys_do_in_a_program_what_they_do_at_a_keyboard() {
 }
 
 #[tokio::test]
+async fn a_program_that_asks_its_terminal_is_answered() {
+    let Some(mut bench) = terminals().await else { return };
+    let ask = r"stty raw -echo; printf 'ab\033[6n'; dd bs=1 count=6 2>/dev/null | od -An -c; stty sane; echo end";
+    let result = bench.exec(ask, pty()).await;
+    assert!(result.stdout().contains("033   [   1   ;   3   R\n"), "{result:?}");
+    assert!(result.stdout().ends_with("end\n"), "{result:?}");
+}
+
+#[tokio::test]
 async fn bash_keeps_a_conversation_with_its_history() {
-    let mut bench = open().await;
+    if let Some(bench) = terminals().await {
+        keeps_a_conversation(bench).await;
+    }
+}
+
+pub(crate) async fn keeps_a_conversation<S>(mut bench: Bench<S>) {
     let result = bench.exec("PS1='% ' exec bash --norc --noprofile -i", pty()).await;
     assert_asks(&result, "%");
     let bash = job(&result);
@@ -147,7 +171,7 @@ async fn bash_keeps_a_conversation_with_its_history() {
 
 #[tokio::test]
 async fn programs_that_use_the_whole_screen_can_be_read_and_worked_with() {
-    let mut bench = open().await;
+    let Some(mut bench) = terminals().await else { return };
     fs::write(bench.remote("text"), counted(100, |line| format!("line {}\n", line + 1))).unwrap();
     if has("less") {
         let result = bench.exec("less text", json!({"pty": true, "cwd": "~"})).await;

@@ -2,32 +2,44 @@
 
 use serde_json::json;
 
-use super::{job, pty};
-use crate::commands::{assert_stopped, eventually, open, running};
+use super::{job, pty, terminals};
+use crate::commands::{Bench, assert_stopped, eventually, running};
 
 /// Commands that live until they are stopped, with `sleep 7430` among their processes.
-const ENDLESS: [&str; 5] = [
+const ENDLESS: [&str; 6] = [
     "sleep 7430",
     "trap '' INT TERM HUP; while :; do sleep 7430; done",
     "sleep 7430 & sleep 7430 | cat",
     "exec bash --norc -i -c 'set -m; sleep 7430 & sleep 7430'",
+    // Job control, which interactive shells have: a process group for each job, here one whose parent has ended.
+    "exec bash --norc -i -c 'set -m; (sleep 7430 &); sleep 7430'",
     "stty raw -echo; nohup sleep 7430",
 ];
 
 #[tokio::test]
 async fn a_time_limit_ends_it() {
-    let mut bench = open().await;
+    if let Some(bench) = terminals().await {
+        at_the_time_limit(bench).await;
+    }
+}
+
+pub(crate) async fn at_the_time_limit<S>(mut bench: Bench<S>) {
     for command in ENDLESS {
         let result = bench.exec(&format!("echo begun; {command}"), json!({"pty": true, "timeoutMs": 500})).await;
-        assert_stopped(&result, "timedOut", bench.sshd.port(), "7430");
+        assert_stopped(&result, "timedOut", bench.port, "7430");
         assert!(result.stdout().starts_with("begun\n"), "{result:?}");
     }
 }
 
 #[tokio::test]
 async fn a_call_that_is_given_up_ends_it() {
-    let mut bench = open().await;
-    let port = bench.sshd.port();
+    if let Some(bench) = terminals().await {
+        when_given_up(bench).await;
+    }
+}
+
+pub(crate) async fn when_given_up<S>(mut bench: Bench<S>) {
+    let port = bench.port;
     for command in ENDLESS {
         let call = bench.begin("ssh_exec", command, pty()).await;
         eventually("the command runs", || !running(port, "7430").is_empty()).await;
@@ -38,8 +50,13 @@ async fn a_call_that_is_given_up_ends_it() {
 
 #[tokio::test]
 async fn a_signal_to_its_job_ends_it() {
-    let mut bench = open().await;
-    let port = bench.sshd.port();
+    if let Some(bench) = terminals().await {
+        by_a_signal(bench).await;
+    }
+}
+
+pub(crate) async fn by_a_signal<S>(mut bench: Bench<S>) {
+    let port = bench.port;
     for command in ENDLESS {
         let job = job(&bench.exec(command, json!({"pty": true, "waitMs": 0})).await);
         eventually("the command runs", || !running(port, "7430").is_empty()).await;
@@ -51,8 +68,13 @@ async fn a_signal_to_its_job_ends_it() {
 
 #[tokio::test]
 async fn the_end_of_the_session_and_of_the_client_ends_it() {
-    let mut bench = open().await;
-    let port = bench.sshd.port();
+    if let Some(bench) = terminals().await {
+        at_the_end(bench).await;
+    }
+}
+
+pub(crate) async fn at_the_end<S>(mut bench: Bench<S>) {
+    let port = bench.port;
     for command in ENDLESS {
         bench.exec(command, json!({"pty": true, "waitMs": 0})).await;
     }

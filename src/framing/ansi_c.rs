@@ -1,0 +1,53 @@
+//! Reads `$'…'` (ANSI-C quoting), in which bash's `printf %q` writes what has a line end in it.
+
+/// The bytes that `$'…'` means, as bash's `printf %q` writes it; `None` for anything else.
+pub(super) fn unquote(text: &[u8]) -> Option<Vec<u8>> {
+    let inner = text.strip_prefix(b"$'")?.strip_suffix(b"'")?;
+    let mut bytes = Vec::with_capacity(inner.len());
+    let mut rest = inner.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next()? {
+            b'a' => 0x07,
+            b'b' => 0x08,
+            b'e' | b'E' => 0x1b,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'v' => 0x0b,
+            first @ b'0'..=b'3' => {
+                let digits = [first, rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()?
+            }
+            literal @ (b'\\' | b'\'' | b'"' | b'?') => literal,
+            _ => return None,
+        });
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_what_printf_writes_is_unquoted() {
+        assert_eq!(unquote(b"$'a\\n\\t\\303\\251\\036\\\\\\'\\E\"'"), Some("a\n\té\u{1e}\\'\u{1b}\"".into()));
+        for other in [&b"a"[..], b"$'a", b"$'\\x41'", b"$'\\9'", b"$'a\\'", b"'a'"] {
+            assert_eq!(unquote(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_read(text in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = unquote(&[b"$'", text.as_slice(), b"'"].concat());
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! What the scripts of detached jobs answer. The remote machine may say anything: every word is parsed, and none trusted.
+
+use super::{BLOCK, LONGEST_PORTION, MOST_JOBS, SHOWN};
+use crate::framing::{decoder::find, sentinel::Sentinel};
+
+/// The name of a detached job: eight lower-case hexadecimal digits, which are its directory's name too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobId(String);
+
+/// A detached job, as the remote machine tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetachedJob {
+    /// Its name.
+    pub id: JobId,
+    /// How its command begins, up to 200 bytes.
+    pub command: String,
+    /// When it was started, in seconds since 1970 by the remote clock.
+    pub started: u64,
+    /// What it is doing.
+    pub state: State,
+    /// The process id of its command.
+    pub pid: u32,
+    /// Bytes that it has written to stdout.
+    pub stdout: u64,
+    /// Bytes that it has written to stderr.
+    pub stderr: u64,
+    /// Whether it can be given input.
+    pub takes_input: bool,
+}
+
+/// What a detached job is doing, or how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It runs.
+    Running,
+    /// It exited.
+    Exited {
+        /// With this status.
+        code: u32,
+        /// In seconds since 1970.
+        ended: u64,
+    },
+    /// A signal ended it.
+    Signaled {
+        /// Its name without `SIG`.
+        signal: String,
+        /// In seconds since 1970.
+        ended: u64,
+    },
+    /// Its time was over and it was stopped.
+    TimedOut {
+        /// Whether its processes are gone.
+        gone: bool,
+        /// In seconds since 1970.
+        ended: u64,
+    },
+    /// Its processes are gone and nobody was left to say how it ended, as after a reboot.
+    Lost,
+    /// It was started on another machine that has the same home directory, and has not ended; no more is known here.
+    Elsewhere(String),
+}
+
+/// Why a script did not do what it was to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such job.
+    #[error("there is no such job on the remote machine")]
+    Unknown,
+    /// It has ended.
+    #[error("the job has ended")]
+    Ended,
+    /// It still runs, or may.
+    #[error("the job still runs")]
+    Running,
+    /// Its stdin is not open, or not any more.
+    #[error("the job's stdin is closed")]
+    Closed,
+    /// It did not read in time.
+    #[error("the job does not read its input; a part of it may have arrived")]
+    Unread,
+    /// Something on the remote machine; its own words.
+    #[error("the remote machine could not do it: {0}")]
+    Trouble(String),
+    /// What came back is no answer of our scripts.
+    #[error("the remote machine gave no answer that can be understood{}", said(.0))]
+    Garbled(String),
+}
+
+impl JobId {
+    /// Makes a name of four random bytes. The caller brings them, so that this module reads no entropy.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 4]) -> Self {
+        Self(format!("{:08x}", u32::from_be_bytes(bytes)))
+    }
+
+    /// Reads a name; `None` where it cannot be one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 8 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
+    /// The eight digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether an answer is complete: nothing of ours comes after that.
+#[must_use]
+pub fn is_complete(answer: &[u8], mark: &Sentinel) -> bool {
+    answer.ends_with(&mark.closing())
+}
+
+/// All jobs. What is no job's row, since someone has been at the job's files, is left out.
+///
+/// # Errors
+/// There is no answer.
+pub fn jobs(answer: &[u8], mark: &Sentinel) -> Result<Vec<DetachedJob>, Refusal> {
+    let entries = entries(answer, mark)?;
+    if let Some((header, raw)) = entries.first() {
+        refused(header, raw)?;
+    }
+    Ok(entries.iter().take(MOST_JOBS).filter_map(|(header, raw)| row(header, raw)).collect())
+}
+
+/// The job of this name.
+///
+/// # Errors
+/// There is no such job, or no answer.
+pub fn job(answer: &[u8], id: &JobId, mark: &Sentinel) -> Result<DetachedJob, Refusal> {
+    let (header, raw) = only(answer, mark)?;
+    row(&header, raw).filter(|job| job.id == *id).ok_or(Refusal::Garbled(header))
+}
+
+/// A portion of output, for a [`read`] of this `offset` and `count`.
+///
+/// # Errors
+/// There is no such job, no answer, or the file could not be read.
+pub fn portion<'a>(answer: &'a [u8], offset: u64, count: u64, mark: &Sentinel) -> Result<&'a [u8], Refusal> {
+    let (header, raw) = only(answer, mark)?;
+    let total: u64 = header
+        .strip_prefix("bytes ")
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| Refusal::Garbled(header.clone()))?;
+    let skipped = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
+    let bytes = raw.get(skipped..).unwrap_or_default();
+    let wanted = count.min(LONGEST_PORTION);
+    let length = bytes.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+    let bytes = bytes.get(..length).unwrap_or_default();
+    if (bytes.len() as u64) < total.saturating_sub(offset).min(wanted) {
+        return Err(Refusal::Trouble("the output could not be read whole".to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// Whether what was asked for was done.
+///
+/// # Errors
+/// Why not.
+pub fn done(answer: &[u8], mark: &Sentinel) -> Result<(), Refusal> {
+    let (header, _) = only(answer, mark)?;
+    if header == "done" { Ok(()) } else { Err(Refusal::Garbled(header)) }
+}
+
+fn only<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<(String, &'a [u8]), Refusal> {
+    let entries = entries(answer, mark)?;
+    let [(header, raw)] = entries.as_slice() else { return Err(Refusal::Garbled(String::new())) };
+    refused(header, raw)?;
+    Ok((header.clone(), raw))
+}
+
+/// The entries of an answer: a line each, and what follows it. What startup files print stands before them.
+fn entries<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<Vec<(String, &'a [u8])>, Refusal> {
+    let (opening, closing) = (mark.opening(), mark.closing());
+    let end = find(answer, &closing).ok_or_else(|| Refusal::Garbled(tame(answer)))?;
+    let mut rest = answer.get(..end).unwrap_or_default();
+    let mut entries = Vec::new();
+    let mut begin = find(rest, &opening);
+    while let Some(at) = begin {
+        rest = rest.get(at + opening.len()..).unwrap_or_default();
+        begin = find(rest, &opening);
+        let entry = begin.and_then(|next| rest.get(..next)).unwrap_or(rest);
+        let mut parts = entry.splitn(2, |byte| *byte == b'\n');
+        entries.push((tame(parts.next().unwrap_or_default()), parts.next().unwrap_or_default()));
+    }
+    Ok(entries)
+}
+
+fn refused(header: &str, raw: &[u8]) -> Result<(), Refusal> {
+    let Some(word) = header.strip_prefix("error ") else { return Ok(()) };
+    Err(match word {
+        "unknown" => Refusal::Unknown,
+        "ended" => Refusal::Ended,
+        "running" => Refusal::Running,
+        "closed" => Refusal::Closed,
+        "unread" => Refusal::Unread,
+        "trouble" if raw.is_empty() => Refusal::Trouble("the job's directory cannot be written to".to_owned()),
+        "trouble" => Refusal::Trouble(tame(raw)),
+        _ => Refusal::Garbled(header.to_owned()),
+    })
+}
+
+fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
+    let words: Vec<&str> = header.split(' ').collect();
+    let ["job", id, word, value, pid, started, ended, stdout, stderr, input] = words[..] else { return None };
+    let ended = ended.parse().ok()?;
+    Some(DetachedJob {
+        id: JobId::parse(id)?,
+        command: String::from_utf8_lossy(raw.get(..SHOWN).unwrap_or(raw)).into_owned(),
+        started: started.parse().ok()?,
+        state: match word {
+            "running" => State::Running,
+            "exited" => State::Exited { code: value.parse().ok()?, ended },
+            "signaled" => State::Signaled { signal: value.get(..16).unwrap_or(value).to_owned(), ended },
+            "timedOut" => State::TimedOut { gone: value == "gone", ended },
+            "lost" => State::Lost,
+            "elsewhere" => State::Elsewhere(value.to_owned()),
+            _ => return None,
+        },
+        pid: pid.parse().ok()?,
+        stdout: stdout.parse().ok()?,
+        stderr: stderr.parse().ok()?,
+        takes_input: input == "open",
+    })
+}
+
+/// What the remote machine said, short and without control characters.
+fn tame(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes.get(..1000).unwrap_or(bytes));
+    let text: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect();
+    text.trim().to_owned()
+}
+
+fn said(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("; it said: {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark() -> Sentinel {
+        Sentinel::from_random([0x5a; 16])
+    }
+
+    /// An answer of these entries, behind what a startup file prints.
+    fn answer(entries: &[&str]) -> Vec<u8> {
+        let digits = mark().as_str().to_owned();
+        let entries: Vec<_> = entries.iter().map(|entry| format!("\u{1e}{digits}:{entry}")).collect();
+        format!("Welcome!\u{1e}\n{}\u{1e}{digits};", entries.concat()).into_bytes()
+    }
+
+    fn id() -> JobId {
+        JobId::parse("01ab23cd").unwrap()
+    }
+
+    #[test]
+    fn a_name_is_eight_lower_case_digits() {
+        assert_eq!(JobId::from_random([1, 0xab, 0x23, 0xcd]), id());
+        for text in ["", "01ab23c", "01ab23cde", "01AB23CD", "../../xy", "01ab23c\n", "01ab23c "] {
+            assert_eq!(JobId::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_state_is_read() {
+        for (words, state) in [
+            ("running -", State::Running),
+            ("exited 7", State::Exited { code: 7, ended: 12 }),
+            ("signaled RTMIN+3", State::Signaled { signal: "RTMIN+3".into(), ended: 12 }),
+            ("timedOut gone", State::TimedOut { gone: true, ended: 12 }),
+            ("timedOut alive", State::TimedOut { gone: false, ended: 12 }),
+            ("lost -", State::Lost),
+            ("elsewhere other.host", State::Elsewhere("other.host".into())),
+        ] {
+            let text = format!("job 01ab23cd {words} 42 10 12 5 6 open\necho\n\u{1e} two");
+            let job = job(&answer(&[&text]), &id(), &mark()).unwrap();
+            assert_eq!((job.state, job.pid, job.started, job.stdout, job.stderr), (state, 42, 10, 5, 6));
+            assert_eq!((job.command.as_str(), job.takes_input), ("echo\n\u{1e} two", true));
+        }
+    }
+
+    #[test]
+    fn what_is_no_row_is_no_job() {
+        for text in [
+            "job 01ab23ce running - 42 10 0 5 6 open",
+            "job 01ab23cd sleeping - 42 10 0 5 6 open",
+            "job 01ab23cd running - -1 10 0 5 6 open",
+            "job 01ab23cd running - 4294967296 10 0 5 6 open",
+            "job 01ab23cd exited -1 42 10 0 5 6 open",
+            "job 01ab23cd exited 4294967296 42 10 0 5 6 open",
+            "job 01ab23cd running - 42 10 0 5 99999999999999999999 open",
+            "job 01ab23cd running - 42 10 0 5 6",
+            "job 01ab23cd running - 42 10 0 5 6 open more",
+            "done",
+            "",
+        ] {
+            assert!(matches!(job(&answer(&[text]), &id(), &mark()), Err(Refusal::Garbled(_))), "{text}");
+        }
+        let good = "job 01ab23cd running - 42 10 0 5 6 open\n";
+        assert_eq!(jobs(&answer(&["nonsense", good, "job x", good]), &mark()).unwrap().len(), 2);
+        assert_eq!(jobs(&answer(&[]), &mark()), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_tame_words() {
+        for (text, refusal) in [
+            ("error unknown\n", Refusal::Unknown),
+            ("error ended\n", Refusal::Ended),
+            ("error running\n", Refusal::Running),
+            ("error closed\n", Refusal::Closed),
+            ("error unread\n", Refusal::Unread),
+            ("error trouble\nmkdir: \u{1b}[2Jno\nroom", Refusal::Trouble("mkdir:  [2Jno room".into())),
+            ("error trouble", Refusal::Trouble("the job's directory cannot be written to".into())),
+            ("error other", Refusal::Garbled("error other".into())),
+        ] {
+            assert_eq!(done(&answer(&[text]), &mark()), Err(refusal.clone()));
+            assert_eq!(jobs(&answer(&[text]), &mark()), Err(refusal));
+        }
+        assert_eq!(done(&answer(&["done\n"]), &mark()), Ok(()));
+        let whole = answer(&["done\n"]);
+        for cut in 0..whole.len() {
+            assert!(matches!(done(&whole[..cut], &mark()), Err(Refusal::Garbled(said)) if said.len() < 1000), "{cut}");
+        }
+        assert!(matches!(done(&answer(&["done", "done"]), &mark()), Err(Refusal::Garbled(_))));
+    }
+
+    #[test]
+    fn a_portion_is_cut_out_of_its_blocks_and_never_short() {
+        let text = format!("bytes 4996\n{}", "0123456789".repeat(90));
+        let blocks = answer(&[&text]);
+        assert_eq!(portion(&blocks, 4096 + 3, 4, &mark()), Ok(&b"3456"[..]));
+        assert_eq!(portion(&blocks, 4096 + 3, 4000, &mark()).map(<[u8]>::len), Ok(897));
+        assert!(matches!(portion(&blocks, 0, 1000, &mark()), Err(Refusal::Trouble(_))));
+        assert_eq!(portion(&answer(&["bytes 3\n"]), 9, 9, &mark()), Ok(&b""[..]));
+        assert!(matches!(portion(&answer(&["bytes -3\nabc"]), 0, 9, &mark()), Err(Refusal::Garbled(_))));
+    }
+}

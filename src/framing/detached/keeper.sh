@@ -1,0 +1,82 @@
+# keeper.sh MODE DIR SHELL TEXT UMASK HOST LIMIT: runs the command and stays beside it until it has ended.
+mode=$1 dir=$2 shell=$3 text=$4 mask=$5 host=$6 limit=$7
+case $mode in
+job-of-*)
+  # The command's own process, as soon as it is known: exec keeps its id.
+  keeper=${mode#job-of-}
+  if [ -p "$dir/stdin" ]; then
+    exec <"$dir/stdin"
+  elif [ -f "$dir/input" ]; then
+    exec <"$dir/input"
+    rm -f "$dir/input"
+  fi
+  echo "$$ $(born $$) $keeper $(born "$keeper") $(date +%s) $host" >"$dir/process.new" || exit
+  mv "$dir/process.new" "$dir/process" || exit
+  exec >"$dir/out" 2>"$dir/err"
+  umask "$mask"
+  unset SHLVL OLDPWD
+  exec "$shell" -c "$text"
+  ;;
+$$ | fork)
+  # There is no setsid, or it has made no new process.
+  set -m 2>/dev/null
+  /bin/sh "$0" keep "$dir" "$shell" "$text" "$mask" "$host" "$limit" &
+  exit
+  ;;
+esac
+# Signals with a trap, unlike ignored ones, have their usual effect in the command.
+trap : HUP INT QUIT
+exec 2>"$dir/how"
+# That there is no directory says that nothing has begun.
+give_up() {
+  rm -rf "$dir"
+  exit
+}
+holder=
+if [ -p "$dir/stdin" ]; then
+  # To open one end of a FIFO alone waits for the other. A process that only sleeps keeps it open for later writers.
+  exec 3<>"$dir/stdin"
+  holder=$(sleep 2147483647 3<&- 4>"$dir/stdin" >/dev/null & echo $!)
+  if ! echo "$holder $(born "$holder")" >"$dir/holder"; then
+    kill "$holder"
+    give_up
+  fi
+  exec 3<&-
+fi
+watch=
+if [ "$limit" -gt 0 ]; then
+  (
+    trap 'kill $nap; exit' TERM
+    sleep "$limit" &
+    nap=$!
+    wait $nap
+    trap '' TERM
+    root=$(cat "$dir/process") && root=${root%% *} && : >"$dir/late" && . "$dir/stop.sh" >"$dir/late"
+  ) 2>/dev/null &
+  watch=$!
+fi
+setsid=$(command -v setsid)
+# Without redirections: with some, dash says that the child died of a signal on the child's stderr.
+$setsid /bin/sh "$0" "job-of-$$" "$dir" "$shell" "$text" "$mask" "$host"
+status=$?
+if [ -n "$holder" ] && [ -p "$dir/stdin" ]; then kill "$holder"; fi
+if [ -n "$watch" ]; then
+  # Where the time is over, it is seeing to what is left.
+  kill "$watch" 2>/dev/null
+  wait "$watch" 2>/dev/null
+fi
+[ -f "$dir/process" ] || give_up
+result="exited $status"
+# The shell says on its own stderr that a child died of a signal, except of SIGINT and SIGPIPE: there it is believed
+# where the signal was sent by us.
+if [ -f "$dir/late" ]; then
+  case $(cat "$dir/late") in *:gone) result='timedOut gone' ;; *) result='timedOut alive' ;; esac
+elif [ $status -gt 128 ] && name=$(kill -l $((status - 128)) 2>/dev/null); then
+  case " $(cat "$dir/asked" 2>/dev/null) " in
+  *" $name "*) result="signaled $name" ;;
+  *) [ -s "$dir/how" ] && result="signaled $name" ;;
+  esac
+fi
+# In place: there may be no room left on the disk.
+printf '%-63s\n' "$result $(date +%s)" 1<>"$dir/status"
+rm -f "$dir/script" "$dir/stdin"

@@ -1,0 +1,4 @@
+look || fail unknown
+[ "$word" = running ] && printf " %s " "$signal" >>"$dir/asked"
+row
+end

@@ -1,0 +1,267 @@
+//! The state of a shell, so that another can be given it: how it is asked for ([`tap`]), what it is, how it is given back
+//! ([`restore`]).
+
+mod request;
+pub mod restore;
+mod statements;
+pub mod tap;
+
+use std::{collections::BTreeSet, fmt};
+
+use zeroize::Zeroizing;
+
+pub(super) use self::request::function;
+use self::statements::{name, statements};
+use super::{script::ShellKind, sentinel::Sentinel};
+
+/// The longest state that is kept, in bytes.
+pub const LONGEST: usize = 1024 * 1024;
+
+/// What was kept of a shell: statements in its own words, each with the name it is about.
+///
+/// It is wiped when dropped and shown nowhere: variables hold tokens and passwords.
+pub struct Snapshot {
+    kind: ShellKind,
+    /// Lines of `set +o` and `shopt -p`, behind the values of `$SHELLOPTS` and `$BASHOPTS`; for other shells `$-`.
+    options: Text,
+    umask: Text,
+    variables: Vec<Statement>,
+    /// Names that are exported and read-only, for shells that tell them apart from the values.
+    exported: Vec<Statement>,
+    read_only: Vec<Statement>,
+    aliases: Vec<Statement>,
+    traps: Vec<Statement>,
+    /// Whether the shell could tell its traps.
+    tells_traps: bool,
+    functions: Vec<Statement>,
+    /// Attributes of functions, such as being exported.
+    attributes: Vec<Statement>,
+    /// Directories of the stack without the first, the last one first.
+    directories: Vec<Text>,
+    positional: Option<Text>,
+}
+
+/// Text of a snapshot.
+type Text = Zeroizing<Vec<u8>>;
+
+/// One statement.
+struct Statement {
+    name: String,
+    text: Text,
+}
+
+/// Variables that are not given to another shell: what bash itself sets, and what belongs to the connection.
+const NOT_KEPT: [&str; 62] = [
+    "BASH",
+    "BASHOPTS",
+    "BASHPID",
+    "BASH_ALIASES",
+    "BASH_ARGC",
+    "BASH_ARGV",
+    "BASH_ARGV0",
+    "BASH_CMDS",
+    "BASH_COMMAND",
+    "BASH_EXECUTION_STRING",
+    "BASH_LINENO",
+    "BASH_MONOSECONDS",
+    "BASH_REMATCH",
+    "BASH_SOURCE",
+    "BASH_SUBSHELL",
+    "BASH_TRAPSIG",
+    "BASH_VERSINFO",
+    "BASH_VERSION",
+    "BASH_XTRACEFD",
+    "COMP_CWORD",
+    "COMP_KEY",
+    "COMP_LINE",
+    "COMP_POINT",
+    "COMP_TYPE",
+    "COMP_WORDBREAKS",
+    "COMP_WORDS",
+    "COPROC",
+    "COPROC_PID",
+    "DIRSTACK",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "EUID",
+    "FUNCNAME",
+    "GROUPS",
+    "HISTCMD",
+    "HOSTNAME",
+    "HOSTTYPE",
+    "LINENO",
+    "MACHTYPE",
+    "OSTYPE",
+    "PIPESTATUS",
+    "PPID",
+    "PWD",
+    "RANDOM",
+    "READLINE_LINE",
+    "READLINE_POINT",
+    "SECONDS",
+    "SHELLOPTS",
+    "SHLVL",
+    "SRANDOM",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_ORIGINAL_COMMAND",
+    "SSH_TTY",
+    "SSH_USER_AUTH",
+    "UID",
+    "XDG_SEAT",
+    "XDG_SESSION_CLASS",
+    "XDG_SESSION_ID",
+    "XDG_SESSION_TYPE",
+    "XDG_VTNR",
+    "_",
+];
+
+/// Variables of the connection or of the log-in that are kept only where the new one brings none.
+const KEPT_IF_ABSENT: [&str; 3] = ["DBUS_SESSION_BUS_ADDRESS", "KRB5CCNAME", "XDG_RUNTIME_DIR"];
+
+impl Snapshot {
+    /// Reads what a shell has printed; `None` where it is not of the form that was asked for, so that nothing else is
+    /// ever run.
+    fn parse(kind: ShellKind, id: &Sentinel, text: &[u8]) -> Option<Self> {
+        let mut snapshot = Self {
+            kind,
+            options: Text::default(),
+            umask: Text::default(),
+            variables: Vec::new(),
+            exported: Vec::new(),
+            read_only: Vec::new(),
+            aliases: Vec::new(),
+            traps: Vec::new(),
+            tells_traps: false,
+            functions: Vec::new(),
+            attributes: Vec::new(),
+            directories: Vec::new(),
+            positional: None,
+        };
+        let bash = kind == ShellKind::Bash;
+        for (letter, section) in sections(id, text)? {
+            match letter {
+                b'o' => snapshot.options = kept(section),
+                b'u' => snapshot.umask = kept(section),
+                b'v' if bash => snapshot.variables = named(section, |line| words(line, b"declare -"))?,
+                b'v' => snapshot.variables = named(section, |line| line.strip_prefix(b""))?,
+                b'x' => snapshot.exported = named(section, |line| line.strip_prefix(b"export "))?,
+                b'r' => snapshot.read_only = named(section, |line| line.strip_prefix(b"readonly "))?,
+                b'a' => snapshot.aliases = aliases(section)?,
+                b't' => {
+                    snapshot.traps = traps(section)?;
+                    snapshot.tells_traps = true;
+                }
+                b'F' => snapshot.attributes = attributes(section)?,
+                b'f' => snapshot.functions.push(function_statement(section)?),
+                b'd' => snapshot.directories.push(kept(section)),
+                b'p' => snapshot.positional = Some(kept(section.strip_prefix(b"set --").map(|_| section)?)),
+                _ => return None,
+            }
+        }
+        snapshot.choose();
+        (snapshot.umask.len() > 2).then_some(snapshot)
+    }
+
+    /// Leaves out what does not belong to the shell's own state.
+    fn choose(&mut self) {
+        let agent = self.variables.iter().any(|variable| variable.name == "SSH_AGENT_PID");
+        let keeps = |variable: &Statement| {
+            // Who has started an agent in the shell keeps it; a forwarded one belongs to the connection.
+            let agent = agent || variable.name != "SSH_AUTH_SOCK";
+            agent && !NOT_KEPT.contains(&variable.name.as_str()) && !variable.name.starts_with("__mcp_")
+        };
+        self.variables.retain(keeps);
+        self.exported.retain(keeps);
+        self.read_only.retain(keeps);
+        // `exit` is the driver's too, unless a command has defined it anew.
+        let ours = |text: &[u8]| text.windows(7).any(|some| some == b"__mcp_x");
+        self.functions.retain(|function| !function.name.starts_with("__mcp_") && !ours(&function.text));
+        // An attribute of a function that is not there would be that of a variable.
+        let functions: BTreeSet<&str> = self.functions.iter().map(|function| function.name.as_str()).collect();
+        self.attributes.retain(|attribute| functions.contains(attribute.name.as_str()));
+        // The one that gives a command up is the driver's.
+        self.traps.retain(|trap| !trap.name.ends_with("URG"));
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snapshot(..)")
+    }
+}
+
+/// The sections and their letters.
+fn sections<'a>(id: &Sentinel, text: &'a [u8]) -> Option<Vec<(u8, &'a [u8])>> {
+    let opening = format!("\u{1e}{} ", id.as_str()).into_bytes();
+    let mut found = Vec::new();
+    let mut rest = text.strip_prefix(opening.as_slice())?;
+    loop {
+        let end = rest.windows(opening.len()).position(|some| some == opening);
+        let section = rest.get(..end.unwrap_or(rest.len()))?;
+        let (letter, section) = section.split_first()?;
+        let section = section.strip_prefix(b"\n")?;
+        found.push((*letter, section.strip_suffix(b"\n").unwrap_or(section)));
+        match end {
+            Some(end) => rest = rest.get(end + opening.len()..)?,
+            None => return Some(found),
+        }
+    }
+}
+
+/// Statements that all have a name behind what `after` takes off.
+fn named(section: &[u8], after: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Vec<Statement>> {
+    let statement = |text| Some(Statement { name: name(after(text)?)?.to_owned(), text: kept(text) });
+    statements(section)?.into_iter().map(statement).collect()
+}
+
+/// What follows the first word that begins so, and a blank.
+fn words<'a>(line: &'a [u8], beginning: &[u8]) -> Option<&'a [u8]> {
+    let rest = line.strip_prefix(beginning)?;
+    rest.get(rest.iter().position(|byte| *byte == b' ')? + 1..)
+}
+
+/// `alias NAME='…'`, or without the first word. The name is whatever stands before the `=`.
+fn aliases(section: &[u8]) -> Option<Vec<Statement>> {
+    let statement = |text: &[u8]| {
+        let rest = text.strip_prefix(b"alias ").unwrap_or(text);
+        let rest = rest.strip_prefix(b"-- ").unwrap_or(rest);
+        let name = rest.split(|byte| *byte == b'=').next().filter(|name| name.len() < rest.len())?;
+        let plain = name.iter().all(|byte| !b" \t\n'\"\\$`;&|<>()".contains(byte));
+        plain.then(|| Statement { name: String::from_utf8_lossy(name).into_owned(), text: kept(rest) })
+    };
+    statements(section)?.into_iter().map(statement).collect()
+}
+
+/// `trap -- '…' NAME`.
+fn traps(section: &[u8]) -> Option<Vec<Statement>> {
+    let statement = |text: &[u8]| {
+        let name = text.strip_prefix(b"trap -- ")?.rsplit(|byte| *byte == b' ').next()?;
+        Some(Statement { name: String::from_utf8_lossy(name).into_owned(), text: kept(text) })
+    };
+    statements(section)?.into_iter().map(statement).collect()
+}
+
+/// `declare -fx NAME`; those without any attribute are left out.
+fn attributes(section: &[u8]) -> Option<Vec<Statement>> {
+    let mut found = Vec::new();
+    for line in section.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let name = words(line, b"declare -f")?;
+        if !line.starts_with(b"declare -f ") {
+            found.push(Statement { name: String::from_utf8_lossy(name).into_owned(), text: kept(line) });
+        }
+    }
+    Some(found)
+}
+
+/// `NAME () …`, with the word `function` before it where that is needed.
+fn function_statement(section: &[u8]) -> Option<Statement> {
+    let line = section.split(|byte| *byte == b'\n').next()?;
+    let line = line.strip_prefix(b"function ").unwrap_or(line);
+    let name = line.get(..line.windows(2).position(|some| some == b"()")?)?;
+    Some(Statement { name: String::from_utf8_lossy(name).trim().to_owned(), text: kept(section) })
+}
+
+fn kept(text: &[u8]) -> Text {
+    Zeroizing::new(text.to_vec())
+}

@@ -1,0 +1,265 @@
+//! Cuts what a snapshot prints out of a shell's stdout, wherever in it that stands, and puts it together.
+
+use zeroize::Zeroizing;
+
+use super::{LONGEST, Snapshot, request};
+use crate::framing::{
+    ansi_c::unquote,
+    decoder::{Progress, StreamDecoder},
+    script::ShellKind,
+    sentinel::Sentinel,
+};
+
+/// The filter for the stdout of one shell, from its start to its end.
+///
+/// A snapshot comes in pieces of less than a kilobyte, each between marks and written at once, so that what others write
+/// to the same stream stands between the pieces and not in them. It passes on unchanged.
+#[derive(Debug)]
+pub struct Tap {
+    marks: Sentinel,
+    decoder: StreamDecoder,
+    taking: Option<Taking>,
+}
+
+/// What came of a snapshot.
+#[derive(Debug)]
+pub enum Taken {
+    /// Here it is.
+    Whole(Box<Snapshot>),
+    /// The state is longer than [`LONGEST`].
+    TooLarge,
+    /// Something is missing, or something else was mixed in.
+    Spoiled,
+}
+
+/// A snapshot on its way.
+#[derive(Debug)]
+struct Taking {
+    kind: ShellKind,
+    id: Sentinel,
+    text: Pieces,
+    next: u32,
+    spoiled: bool,
+    ended: Option<Taken>,
+}
+
+/// The pieces so far; they are wiped, because they hold the values of variables.
+#[derive(Default)]
+struct Pieces(Zeroizing<Vec<u8>>);
+
+impl std::fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Tap {
+    /// A filter that knows pieces by these marks.
+    #[must_use]
+    pub fn new(marks: Sentinel) -> Self {
+        Self { decoder: StreamDecoder::new(&marks), marks, taking: None }
+    }
+
+    /// What to write to the shell to have it print a snapshot; nothing may be running in it. One that is still on its way
+    /// is given up.
+    pub fn request(&mut self, kind: ShellKind, id: Sentinel) -> Vec<u8> {
+        let request = request::request(kind, &self.marks, &id);
+        self.taking = Some(Taking { kind, id, text: Pieces::default(), next: 0, spoiled: false, ended: None });
+        request
+    }
+
+    /// Whether a snapshot is on its way.
+    #[must_use]
+    pub fn is_taking(&self) -> bool {
+        self.taking.as_ref().is_some_and(|taking| taking.ended.is_none())
+    }
+
+    /// What came of the last snapshot, once.
+    pub fn taken(&mut self) -> Option<Taken> {
+        self.taking.as_mut()?.ended.take().inspect(|_| self.taking = None)
+    }
+
+    /// Takes the next bytes of stdout and returns those that are not a snapshot's; `None` if that is all of them.
+    pub fn push(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if !self.decoder.is_busy() && !bytes.contains(&0x1e) {
+            return None;
+        }
+        let (mut output, mut rest) = (Vec::new(), bytes.to_vec());
+        loop {
+            match self.decoder.push(&rest, &mut output) {
+                Progress::More => break,
+                Progress::Complete { trailer, rest: after } => {
+                    self.decoder = StreamDecoder::new(&self.marks);
+                    let ours = self.taking.as_mut().is_some_and(|taking| taking.piece(&trailer));
+                    if !ours {
+                        output.extend(trailer);
+                    }
+                    rest = after;
+                }
+                Progress::Broken => {
+                    output.extend(self.finish());
+                    break;
+                }
+            }
+        }
+        Some(output)
+    }
+
+    /// Gives up what was held back: the shell has ended.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let mut output = Vec::new();
+        self.decoder.finish(&mut output);
+        self.decoder = StreamDecoder::new(&self.marks);
+        output
+    }
+}
+
+impl Taking {
+    /// Takes `id:number:length:text`, or `id:number:end:length` at the end; `false` if it is something else.
+    fn piece(&mut self, piece: &[u8]) -> bool {
+        let mut fields = piece.splitn(4, |byte| *byte == b':');
+        let (Some(id), Some(number), Some(length), Some(text)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return false;
+        };
+        if id != self.id.as_str().as_bytes() {
+            // Of one that was given up: nobody else knows the marks.
+            let is_id = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
+            return is_id && is_length(length, text);
+        }
+        self.spoiled |= number != self.next.to_string().as_bytes();
+        self.next = self.next.wrapping_add(1);
+        match length {
+            b"end" => self.ended = Some(self.end(text)),
+            b"big" => self.ended = Some(Taken::TooLarge),
+            _ if is_length(length, text) => {
+                let room = 8 * LONGEST > self.text.0.len();
+                self.spoiled |= !room;
+                if room {
+                    self.text.0.extend_from_slice(text);
+                }
+            }
+            _ => {
+                self.spoiled = true;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn end(&mut self, length: &[u8]) -> Taken {
+        let text = std::mem::take(&mut self.text).0;
+        if self.spoiled || !is_length(length, &text) {
+            return Taken::Spoiled;
+        }
+        let text = match self.kind {
+            ShellKind::Bash => unquote(&text).map(Zeroizing::new),
+            ShellKind::Posix => Some(text),
+        };
+        let snapshot = text.and_then(|text| Snapshot::parse(self.kind, &self.id, &text));
+        snapshot.map_or(Taken::Spoiled, |snapshot| Taken::Whole(Box::new(snapshot)))
+    }
+}
+
+/// Whether this is the length of that text, in bytes or, as some shells count, in characters.
+fn is_length(length: &[u8], text: &[u8]) -> bool {
+    let length: Option<usize> = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
+    length == Some(text.len()) || std::str::from_utf8(text).is_ok_and(|text| length == Some(text.chars().count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tap() -> Tap {
+        let mut tap = Tap::new(Sentinel::from_random([1; 16]));
+        tap.request(ShellKind::Bash, Sentinel::from_random([2; 16]));
+        tap
+    }
+
+    fn piece(number: u32, length: &str, text: &str) -> Vec<u8> {
+        let (marks, id) = (Sentinel::from_random([1; 16]), "02".repeat(16));
+        [marks.opening(), format!("{id}:{number}:{length}:{text}").into_bytes(), marks.closing()].concat()
+    }
+
+    /// The pieces of a snapshot of one variable.
+    fn pieces() -> Vec<Vec<u8>> {
+        let text = format!("$'\\036{0} u\\n0022\\n\\036{0} v\\ndeclare -- V=\"1\"\\n'", "02".repeat(16));
+        let (first, second) = text.split_at(40);
+        vec![
+            piece(0, &first.len().to_string(), first),
+            piece(1, &second.len().to_string(), second),
+            piece(2, "end", &text.len().to_string()),
+        ]
+    }
+
+    /// Pushes a stream in portions of `cut` bytes.
+    fn pushed(tap: &mut Tap, stream: &[u8], cut: usize) -> Vec<u8> {
+        let mut output = Vec::new();
+        for portion in stream.chunks(cut) {
+            output.extend(tap.push(portion).unwrap_or_else(|| portion.to_vec()));
+        }
+        output.extend(tap.finish());
+        output
+    }
+
+    #[test]
+    fn a_snapshot_is_put_together_and_what_stands_between_its_pieces_passes_on() {
+        let [first, second, end] = pieces().try_into().unwrap();
+        let stream = [&b"a\x1e"[..], &first, b"b\n", &second, b"c", &end, b"\x1e"].concat();
+        for cut in [1, 7, 1000] {
+            let mut tap = tap();
+            assert_eq!(pushed(&mut tap, &stream, cut), b"a\x1eb\nc\x1e");
+            assert!(matches!(tap.taken(), Some(Taken::Whole(_))) && tap.taken().is_none() && !tap.is_taking());
+        }
+    }
+
+    #[test]
+    fn a_snapshot_with_something_missing_or_mixed_in_is_thrown_away_and_nothing_else_is_lost() {
+        let [first, second, end] = pieces().try_into().unwrap();
+        let mixed = |at| [&first[..at], b"foreign", &first[at..]].concat();
+        for (stream, foreign) in [
+            ([&second[..], &end].concat(), ""),
+            ([&first[..], &end].concat(), ""),
+            ([&first[..], &second, &second, &end].concat(), ""),
+            ([&mixed(50)[..], &second, &end].concat(), "foreign"),
+            ([&mixed(90)[..], &second, &end].concat(), "foreign"),
+            ([&first[..], &second, &piece(2, "end", "7")].concat(), ""),
+        ] {
+            let mut tap = tap();
+            let passed = String::from_utf8(pushed(&mut tap, &stream, 64)).unwrap();
+            assert!(passed.contains(foreign), "{passed}");
+            let taken = tap.taken();
+            assert!(matches!(taken, Some(Taken::Spoiled)), "{taken:?} after {passed:?}");
+        }
+        let mut tap = tap();
+        pushed(&mut tap, &piece(0, "big", "9000000"), 9);
+        assert!(matches!(tap.taken(), Some(Taken::TooLarge)));
+    }
+
+    #[test]
+    fn pieces_that_nobody_asked_for_are_output() {
+        let mut tap = Tap::new(Sentinel::from_random([1; 16]));
+        assert_eq!(pushed(&mut tap, &piece(0, "1", "x"), 10), format!("{}:0:1:x", "02".repeat(16)).into_bytes());
+        assert!(tap.taken().is_none());
+    }
+
+    #[test]
+    fn nothing_of_a_snapshot_is_shown() {
+        let mut tap = tap();
+        tap.push(&pieces()[0]);
+        assert!(!format!("{tap:?}").contains("036"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_snapshot_passes_unchanged(
+            stream in proptest::collection::vec(prop_oneof![Just(0x1eu8), Just(b'0'), Just(b'1'), any::<u8>()], 0..200), cut in 1usize..40,
+        ) {
+            prop_assert_eq!(pushed(&mut tap(), &stream, cut), stream);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+# Processes that have left their parents are no descendants any more. Those of the same log-in are known by a variable in
+# their environment, and may be the command's if they are not older; `doubt` looks for them when everything is over, because
+# what is being stopped may leave its parent on the way. `know` keeps what is known of a command while it runs.
+know() {
+  of "$@"
+  since= server=
+  for row in $rows; do
+    case $row in "$root"/*) fields "$row"; server=$parent since=$((start + age));; esac
+  done
+  { login=$(cat "/proc/$root/environ"); } 2>/dev/null
+  case $login in *SSH_CONNECTION=*) login=${login##*SSH_CONNECTION=};; *) login=;; esac
+  eval "since_$root=\$since server_$root=\$server login_$root=\$login"
+}
+doubt() {
+  of "$@"
+  eval "since=\$since_$root server=\$server_$root; set -f; set -- \$login_$root; set +f"
+  [ $# -ge 3 ] && [ -n "$since" ] || return
+  marked=' '
+  for file in $(grep -l -F "SSH_CONNECTION=$1 $2 $3 " /proc/[0-9]*/environ 2>/dev/null); do
+    file=${file#/proc/}
+    marked="$marked${file%/environ} "
+  done
+  for row in $rows; do
+    pid=${row%%/*}
+    case $marked in *" $pid "*) ;; *) continue;; esac
+    case $keep in *" $pid "*) continue;; esac
+    fields "$row"
+    case " $server$marked" in *" $parent "*) continue;; esac
+    case $state in Z*|X*) continue;; esac
+    [ "$start" -lt "$since" ] || { echo "mcp-ssh-sessions:$root:strays"; return; }
+  done
+}

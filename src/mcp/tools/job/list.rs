@@ -1,0 +1,157 @@
+//! The list of jobs: those of this process, and those that live on the remote machines.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::future::join_all;
+use rmcp::model::CallToolResult;
+use serde::Serialize;
+
+use crate::{
+    framing::detached::answer::{DetachedJob, State},
+    mcp::{outcome, server::Call, tool_error::ToolError, tools::session::both},
+    session::{
+        error::{SessionError, with_causes},
+        job::Job,
+        live::started,
+    },
+};
+
+/// A command is listed with this many characters.
+const LISTED: usize = 120;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JobResult {
+    job: String,
+    session: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shell: Option<String>,
+    command: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    detached: bool,
+    started_at: String,
+    duration_ms: u64,
+    stdout_bytes: u64,
+    stderr_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct JobList {
+    jobs: Vec<JobResult>,
+    /// Which machines were not asked, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<String>,
+}
+
+pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolResult, ToolError> {
+    let here = call.registry.jobs.list(session);
+    let sessions = match call.registry.to_ask(session).await {
+        // It may have been forgotten since.
+        Err(SessionError::Unknown { .. }) if !here.is_empty() => Vec::new(),
+        sessions => sessions?,
+    };
+    let there = join_all(sessions.iter().map(|session| session.list_detached(&call.caller))).await;
+    let (mut remote, mut notices): (Vec<(String, DetachedJob)>, Vec<String>) = Default::default();
+    if session.is_none() && sessions.is_empty() && !call.registry.names().await.is_empty() {
+        notices.push("to list detached jobs, name a session: none is connected, and none is the default".to_owned());
+    }
+    for (session, jobs) in sessions.iter().zip(there) {
+        match jobs {
+            Ok(jobs) => remote.extend(jobs.into_iter().map(|job| (session.saved.name.to_string(), job))),
+            Err(error) => notices.push(format!("detached jobs are not listed: {}", with_causes(&error))),
+        }
+    }
+    // Several sessions may lead to one machine.
+    let mut seen = BTreeSet::new();
+    remote.retain(|(_, job)| seen.insert(job.id.as_str().to_owned()));
+    let mut jobs: Vec<JobResult> = Vec::new();
+    for job in &here {
+        let there = remote.iter().position(|(_, there)| job.detached.is_some() && there.id.as_str() == job.id);
+        let there = there.map(|index| remote.swap_remove(index).1);
+        // What this process has not looked at for a while is better known there.
+        jobs.push(match there.filter(|_| job.ended().is_none()) {
+            Some(there) => of_there(&job.session, &there),
+            None => of_here(job),
+        });
+    }
+    jobs.extend(remote.iter().map(|(session, job)| of_there(session, job)));
+    jobs.sort_by(|one, other| one.started_at.cmp(&other.started_at));
+    answer(&JobList { jobs, notices })
+}
+
+fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
+    let lines = list.jobs.iter().map(|job| {
+        let shell = job.shell.as_ref().map(|shell| format!(" (shell {shell})")).unwrap_or_default();
+        let (status, duration) = (job.status, outcome::duration(Duration::from_millis(job.duration_ms)));
+        let detached = if job.detached { ", detached" } else { "" };
+        let JobResult { job, session, command, started_at, .. } = job;
+        format!("{job}: {status}, {session}{shell}{detached}, since {started_at}, {duration}: {command}")
+    });
+    let mut lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        lines.push("no jobs".to_owned());
+    }
+    lines.extend(list.notices.iter().cloned());
+    both(lines.join("\n"), list)
+}
+
+fn of_here(job: &Job) -> JobResult {
+    let printed = job.printed();
+    JobResult {
+        job: job.id.clone(),
+        session: job.session.clone(),
+        shell: job.shell.clone(),
+        command: first_part(&job.command),
+        status: match job.ended().as_deref() {
+            None => "running",
+            Some(Ok(finished)) => outcome::status(&finished.command.ending),
+            Some(Err(_)) => "failed",
+        },
+        detached: job.detached.is_some(),
+        started_at: time(job.started),
+        duration_ms: u64::try_from(job.duration().as_millis()).unwrap_or(u64::MAX),
+        stdout_bytes: printed.stdout.total,
+        stderr_bytes: printed.stderr.total,
+    }
+}
+
+fn of_there(session: &str, job: &DetachedJob) -> JobResult {
+    let (status, ended) = match &job.state {
+        State::Running => ("running", None),
+        State::Exited { ended, .. } => ("exited", Some(*ended)),
+        State::Signaled { ended, .. } => ("signaled", Some(*ended)),
+        State::TimedOut { ended, .. } => ("timedOut", Some(*ended)),
+        State::Lost => ("lost", Some(job.started)),
+        State::Elsewhere(_) => ("elsewhere", None),
+    };
+    let duration = match ended {
+        Some(ended) => Duration::from_secs(ended.saturating_sub(job.started)),
+        None => started(job).elapsed().unwrap_or_default(),
+    };
+    JobResult {
+        job: job.id.as_str().to_owned(),
+        session: session.to_owned(),
+        shell: None,
+        command: first_part(&job.command),
+        status,
+        detached: true,
+        started_at: time(started(job)),
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        stdout_bytes: job.stdout,
+        stderr_bytes: job.stderr,
+    }
+}
+
+fn first_part(command: &str) -> String {
+    let command: String = command.chars().take(LISTED).collect();
+    outcome::one_line(command.as_bytes())
+}
+
+fn time(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
+}

@@ -1,0 +1,96 @@
+//! A script of ours on a channel of its own, and its answer.
+
+use std::{sync::Arc, time::Duration};
+
+use russh::ChannelMsg;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    error::SshError,
+    pool::{Need, Pool},
+};
+
+/// A script of ours, and the answer that is expected.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// The command that reads the script.
+    pub(super) command: String,
+    /// The script.
+    pub(super) stdin: Vec<u8>,
+    /// Whether it may take the place that is kept for stopping work.
+    pub(super) need: Need,
+    /// With what the answer ends, unless it grows too long; where that is nothing, with the channel.
+    pub(super) end: Vec<u8>,
+    /// The most bytes of an answer; the rest is dropped.
+    pub(super) longest: usize,
+    /// How long it may take, from now to the end of the answer.
+    pub(super) limit: Duration,
+}
+
+impl Pool {
+    /// Puts a question, over any of the connections, and returns what is printed on stdout. Where the caller gives up, the
+    /// channel is closed: a script that prints now and then ends with it.
+    ///
+    /// # Errors
+    /// The channel cannot be opened, the answer does not end within the limit, or the connection is lost before.
+    pub(super) async fn put(self: &Arc<Self>, question: Question) -> Result<Vec<u8>, SshError> {
+        let given_up = CancellationToken::new();
+        let _guard = given_up.clone().drop_guard();
+        let pool = Arc::clone(self);
+        let asking = tokio::spawn(async move { pool.converse(question, &given_up).await });
+        asking.await.map_err(|error| SshError::Lost(Some(error.to_string())))?
+    }
+
+    async fn converse(self: &Arc<Self>, question: Question, given_up: &CancellationToken) -> Result<Vec<u8>, SshError> {
+        let Question { command, stdin, need, end, longest, limit } = question;
+        let late = || SshError::Timeout { stage: "a script on the remote host", after: limit };
+        let deadline = tokio::time::Instant::now() + limit;
+        let open = timeout(limit, self.open_channel(need));
+        let (channel, place) = tokio::select! {
+            opened = open => opened.map_err(|_| late())??,
+            () = given_up.cancelled() => return Err(SshError::Cancelled),
+        };
+        let (mut read, write) = channel.split();
+        let write = Arc::new(write);
+        let begun = match need {
+            // It may look for, or begin, what the environment has a say in.
+            Need::Work => place.connection().command(&write, command).await,
+            Need::Script => write.exec(false, command).await.map_err(SshError::from),
+        };
+        let writer = tokio::spawn({
+            let write = Arc::clone(&write);
+            async move {
+                if stdin.is_empty() || write.data_bytes(stdin).await.is_ok() {
+                    let _ = write.eof().await;
+                }
+            }
+        });
+        let mut answer = Vec::new();
+        let reading = async {
+            while let Some(message) = read.wait().await {
+                match message {
+                    ChannelMsg::Data { data } if answer.len() < longest => {
+                        answer.extend_from_slice(&data);
+                        let is_whole = answer.ends_with(&end) || answer.len() >= longest;
+                        if !end.is_empty() && is_whole {
+                            return Ok(());
+                        }
+                    }
+                    ChannelMsg::Close => return Ok(()),
+                    _ => {}
+                }
+            }
+            Err(place.connection().lost())
+        };
+        let read = tokio::select! {
+            read = reading => read,
+            () = given_up.cancelled() => Err(SshError::Cancelled),
+            () = tokio::time::sleep_until(deadline) => Err(late()),
+        };
+        writer.abort();
+        let _ = write.close().await;
+        begun?;
+        read.map(|()| answer)
+    }
+}

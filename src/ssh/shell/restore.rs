@@ -1,0 +1,66 @@
+//! Gives a new shell the state of one whose connection was lost.
+
+use super::{
+    Shell, ShellRequest, ShellRunError,
+    keeper::{Kept, lock},
+};
+use crate::framing::script::change_directory;
+use crate::ssh::{bounds::Bounds, exec::Ending, output::Output};
+
+impl Shell {
+    /// What was kept of the shell's state.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        lock(&self.kept).clone()
+    }
+
+    /// Gives this shell, in which nothing has run yet, the state that was kept of another, whose last directory this was.
+    /// Returns what was restored, and what was not, for the caller of the next command.
+    ///
+    /// # Errors
+    /// See [`ShellRunError`]; it was given up, and the shell is not to be used.
+    pub async fn restore(
+        &self,
+        before: &Kept,
+        directory: &[u8],
+        bounds: Bounds,
+        output: Output,
+    ) -> Result<String, ShellRunError> {
+        let Some(snapshot) = before.snapshot.as_ref().filter(|_| !before.ended) else {
+            return Err(ShellRunError::Gone);
+        };
+        let restore = snapshot.restore(directory);
+        let request = ShellRequest { command: restore.command.clone(), stdin: None, bounds, output };
+        let result = self.run(request).await?;
+        if result.shell_ended || !matches!(result.command.ending, Ending::Exited(_)) {
+            return Err(ShellRunError::Lost);
+        }
+        *lock(&self.kept) = Kept { jobs: Vec::new(), behind: 0, ..before.clone() };
+        let printed = result.command.output.stdout.whole().unwrap_or_default();
+        let (restored, missing) = restore.report(&printed);
+        let jobs = match before.jobs.as_slice() {
+            [] => "background jobs".to_owned(),
+            jobs => {
+                let mut jobs = jobs.to_vec();
+                jobs.sort_unstable();
+                jobs.dedup();
+                let jobs: Vec<String> = jobs.iter().map(u32::to_string).collect();
+                format!("background jobs (process {})", jobs.join(", "))
+            }
+        };
+        let behind = match before.behind {
+            0 => String::new(),
+            1 => ", what the last command changed".to_owned(),
+            commands => format!(", what the last {commands} commands changed"),
+        };
+        let missing = missing.map(|missing| format!("; not restored: {missing}")).unwrap_or_default();
+        Ok(format!(
+            "the connection was lost and this is a new shell; restored: {restored}{missing}; lost: {jobs}, open files{behind}"
+        ))
+    }
+    /// Goes to a directory; `true` if the shell is there now.
+    pub async fn enter(&self, directory: &[u8], bounds: Bounds, output: Output) -> bool {
+        let request = ShellRequest { command: change_directory(directory), stdin: None, bounds, output };
+        !directory.is_empty() && self.run(request).await.is_ok_and(|result| result.directory == directory)
+    }
+}

@@ -1,0 +1,5 @@
+//! Commands that live on the remote machine.
+
+mod hostile;
+mod jobs;
+mod scripts;

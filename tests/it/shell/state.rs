@@ -1,0 +1,66 @@
+//! The state of a shell survives the loss of its connection, and is kept while nobody waits.
+
+mod kept;
+mod quiet;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::commands::{Bench, eventually, plain};
+use crate::support::mcp_client::ToolResult;
+use crate::support::open_sshd::OpenSshd;
+
+/// The state is asked for a quarter of a second after a command; longer than this it does not take anywhere.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// Ends the connections, but not the shells: they end by themselves.
+async fn lose(bench: &mut Bench<OpenSshd>) {
+    bench.sshd.kill_connections();
+    eventually("the connections have ended", || bench.sshd.serving().is_empty()).await;
+    // A command that is sent before that is known is cut off.
+    let known_within = Instant::now() + LONGEST_PAUSE;
+    while bench.mcp.call("ssh_sessions", json!({})).await.structured()["sessions"][0]["state"] == "connected" {
+        assert!(Instant::now() < known_within, "the loss is not noticed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Runs commands in a shell, leaves it alone, loses the connection, and runs another. No one can see from outside when
+/// the state is kept: where the notice says that it was not in time, all of it is done again with a longer pause.
+async fn over_a_loss(bench: &mut Bench<OpenSshd>, before: &[&str], after: &str) -> ToolResult {
+    let mut pause = Duration::from_millis(500);
+    loop {
+        for command in before {
+            bench.shell(command, plain()).await;
+        }
+        tokio::time::sleep(pause).await;
+        lose(bench).await;
+        let result = bench.shell(after, plain()).await;
+        if in_time(&result) || pause > LONGEST_PAUSE {
+            return result;
+        }
+        bench.mcp.call("ssh_disconnect", json!({})).await.ok();
+        pause *= 2;
+    }
+}
+
+/// Whether the state of after the last command was kept.
+fn in_time(result: &ToolResult) -> bool {
+    notice(result).contains("restored: ") && !notice(result).contains("what the last")
+}
+
+fn notice(result: &ToolResult) -> &str {
+    result.outcome()["notice"].as_str().unwrap_or_default()
+}
+
+/// The parameters for a named shell.
+fn named(shell: &str) -> Value {
+    json!({"shell": shell, "timeoutMs": 30_000})
+}
+
+/// Leaves a shell alone for long enough that its state is asked for.
+async fn leave_alone() {
+    let until = Instant::now() + Duration::from_millis(600);
+    tokio::time::sleep_until(until.into()).await;
+}
