@@ -1,6 +1,7 @@
 //! The state of a shell, so that another can be given it: how it is asked for ([`tap`]), what it is, how it is given back
 //! ([`restore`]).
 
+mod options;
 mod request;
 pub mod restore;
 mod statements;
@@ -155,12 +156,13 @@ impl Snapshot {
                 b'F' => snapshot.attributes = attributes(section)?,
                 b'f' => snapshot.functions.push(function_statement(section)?),
                 b'd' => snapshot.directories.push(kept(section)),
-                b'p' => snapshot.positional = Some(kept(section.strip_prefix(b"set --").map(|_| section)?)),
+                b'p' => snapshot.positional = Some(positional(section)?),
                 _ => return None,
             }
         }
         snapshot.choose();
-        (snapshot.umask.len() > 2).then_some(snapshot)
+        let complete = snapshot.umask.len() > 2 && snapshot.umask.iter().all(u8::is_ascii_digit);
+        complete.then_some(snapshot)
     }
 
     /// Leaves out what does not belong to the shell's own state.
@@ -252,6 +254,12 @@ fn attributes(section: &[u8]) -> Option<Vec<Statement>> {
         }
     }
     Some(found)
+}
+
+/// `set -- …`, one statement.
+fn positional(section: &[u8]) -> Option<Text> {
+    let one = statements(section)?.len() == 1 && section.starts_with(b"set --");
+    one.then(|| kept(section))
 }
 
 /// `NAME () …`, with the word `function` before it where that is needed.

@@ -1,6 +1,6 @@
 //! The script that gives a new shell the state of another, and what came of it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::{KEPT_IF_ABSENT, NOT_KEPT, Snapshot, Statement};
 use crate::framing::script::{ShellKind, quote};
@@ -8,8 +8,7 @@ use crate::framing::script::{ShellKind, quote};
 /// How many names of things that could not be restored are told.
 const NAMES_TOLD: usize = 8;
 
-/// A snapshot on its way into a new shell.
-#[derive(Debug)]
+/// A snapshot on its way into a new shell. It is shown nowhere, like the snapshot itself.
 pub struct Restore {
     /// The command for the new shell. It prints what [`report`](Self::report) reads.
     pub command: Vec<u8>,
@@ -21,7 +20,6 @@ pub struct Restore {
 }
 
 /// One thing that is restored by itself, so that its failure costs nothing else.
-#[derive(Debug)]
 struct Step {
     what: What,
     name: String,
@@ -43,16 +41,8 @@ enum What {
     Silent,
 }
 
-/// Options that would end the shell or disturb the restoring: they come last, in this order.
-const LAST_OPTIONS: [&str; 5] = ["verbose", "xtrace", "nounset", "posix", "errexit"];
-/// Options that are the driver's business, cannot be set, or make the shell read no further.
-const NO_OPTIONS: [&str; 8] =
-    ["emacs", "login_shell", "noexec", "onecmd", "privileged", "restricted_shell", "vi", "interactive"];
 /// Traps that would run during what follows.
 const LAST_TRAPS: [&str; 3] = ["RETURN", "ERR", "DEBUG"];
-/// Letters of `$-` that `set` takes in every shell.
-const OPTION_LETTERS: &str = "abCfuvxe";
-
 impl Snapshot {
     /// The script for a shell of the same kind; `directory` is where the other was at last.
     #[must_use]
@@ -75,7 +65,15 @@ impl Snapshot {
         }
         let (late, early): (Vec<_>, Vec<_>) =
             self.variables.iter().partition(|variable| variable.name == "POSIXLY_CORRECT");
-        restore.statements(What::Variable, early.into_iter());
+        for variable in early {
+            // Bash before 4.4 writes these two bytes, which it uses itself, in a way that it cannot read.
+            let garbled = bash && !self.tells_traps && variable.text.iter().any(|byte| [0x01, 0x7f].contains(byte));
+            if garbled {
+                restore.step(What::Variable, &variable.name, b"((0))");
+            } else {
+                restore.statements(What::Variable, std::iter::once(variable));
+            }
+        }
         restore.statements(What::Silent, self.exported.iter());
         restore.statements(What::Silent, self.read_only.iter());
         if let Some(positional) = &self.positional {
@@ -94,7 +92,8 @@ impl Snapshot {
             restore.step(What::DirectoryStack, "", &push);
         }
         for alias in &self.aliases {
-            restore.step(What::Alias, &alias.name, &[b"alias ", alias.text.as_slice()].concat());
+            let word: &[u8] = if bash { b"alias -- " } else { b"alias " };
+            restore.step(What::Alias, &alias.name, &[word, alias.text.as_slice()].concat());
         }
         restore.step(What::Options, "", &self.options(bash));
         restore.statements(What::Silent, late.into_iter());
@@ -119,52 +118,6 @@ impl Snapshot {
              *) builtin unset \"$__mcp_v\";; esac; done; builtin unset __mcp_v'"
         )
         .into_bytes()
-    }
-
-    /// All options in one step: one that fails does not keep the next from being set.
-    fn options(&self, bash: bool) -> Vec<u8> {
-        let text = String::from_utf8_lossy(&self.options);
-        let mut lines = text.lines();
-        if !bash {
-            let on = lines.next().unwrap_or_default();
-            let set = |letter: char| format!("\\set {}{letter}\n", if on.contains(letter) { '-' } else { '+' });
-            return OPTION_LETTERS.chars().map(set).collect::<String>().into_bytes();
-        }
-        let (set_on, shopt_on) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        let mut settings: Vec<(usize, String)> = Vec::new();
-        for line in lines {
-            let mut words = line.split(' ');
-            let (Some(command), Some(sign), Some(name), None) =
-                (words.next(), words.next(), words.next(), words.next())
-            else {
-                continue;
-            };
-            let is_on = |list: &str| list.split(':').any(|on| on == name);
-            let setting = match command {
-                // What `set +o` says in a subshell is not always so in the shell.
-                "set" => format!("\\builtin set {}o {name}\n", if is_on(set_on) { '-' } else { '+' }),
-                "shopt" => {
-                    let on = if shopt_on.is_empty() { sign == "-s" } else { is_on(shopt_on) };
-                    // Switching one of these off switches off the others too.
-                    if name.starts_with("compat") && !on {
-                        continue;
-                    }
-                    format!("\\builtin shopt -{} {name}\n", if on { 's' } else { 'u' })
-                }
-                _ => continue,
-            };
-            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-            if plain && !NO_OPTIONS.contains(&name) {
-                let rank = LAST_OPTIONS.iter().position(|last| *last == name).map_or(0, |at| at + 1);
-                settings.push((rank, setting));
-            }
-        }
-        settings.sort_by_key(|(rank, _)| *rank);
-        let settings: String = settings.into_iter().map(|(_, setting)| setting).collect();
-        // The status of the last of them says nothing.
-        let mut step = b"eval ".to_vec();
-        quote(&mut step, format!("{settings}((1))").as_bytes());
-        step
     }
 }
 
@@ -235,6 +188,12 @@ impl Restore {
     }
 }
 
+impl fmt::Debug for Restore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Restore(..)")
+    }
+}
+
 impl Step {
     /// How a person says it.
     fn told(&self) -> Option<String> {
@@ -251,5 +210,118 @@ impl Step {
             What::DirectoryStack => "directory stack".to_owned(),
             What::Silent => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::sentinel::Sentinel;
+
+    /// A snapshot with these sections of text; RS stands before each letter, with the id.
+    fn snapshot(kind: ShellKind, sections: &[(&str, &str)]) -> Option<Snapshot> {
+        let id = Sentinel::from_random([3; 16]);
+        let mut text = String::new();
+        for (letter, section) in sections {
+            let _ = write!(text, "\u{1e}{} {letter}\n{section}\n", id.as_str());
+        }
+        Snapshot::parse(kind, &id, text.as_bytes())
+    }
+
+    fn bash(sections: &[(&str, &str)]) -> Option<Snapshot> {
+        let always = [
+            ("o", "braceexpand:errexit\nextglob\nset +o errexit\nset +o braceexpand\nshopt -u extglob"),
+            ("u", "0022"),
+        ];
+        snapshot(ShellKind::Bash, &[&always[..], sections].concat())
+    }
+
+    fn at(restore: &Restore, text: &str) -> usize {
+        let command = String::from_utf8_lossy(&restore.command).into_owned();
+        command.find(text).unwrap_or_else(|| panic!("{text} in {command}"))
+    }
+
+    #[test]
+    fn what_could_disturb_the_rest_comes_last() {
+        let snapshot = bash(&[
+            ("t", "trap -- 'd' DEBUG\ntrap -- 'u' USR1\ntrap -- 'g' SIGURG"),
+            ("a", "alias builtin='false'"),
+            ("f", "printf () \n{ \n    :\n}"),
+            ("v", "declare -- V=\"1\"\ndeclare -- POSIXLY_CORRECT=\"y\""),
+        ]);
+        let restore = snapshot.unwrap().restore(b"/tmp");
+        let order = [
+            "cd -- ",
+            "declare -- V",
+            "printf ()",
+            "alias -- builtin",
+            "set -o braceexpand",
+            "set -o errexit",
+            "POSIXLY_CORRECT=",
+            "'u'\\'' USR1",
+            "'d'\\'' DEBUG",
+        ];
+        let places: Vec<usize> = order.iter().map(|text| at(&restore, text)).collect();
+        assert!(places.is_sorted(), "{places:?}");
+        assert!(!String::from_utf8_lossy(&restore.command).contains("URG"));
+    }
+
+    #[test]
+    fn what_is_not_of_the_form_that_was_asked_for_is_no_snapshot() {
+        for section in [
+            ("v", "touch /tmp/evil"),
+            ("v", "declare -- V=\"1\"\ntouch /tmp/evil"),
+            ("v", "declare -- V=\"1"),
+            ("v", "declare -- V W=1"),
+            ("v", "declare -- A;touch=1"),
+            ("a", "touch /tmp/evil"),
+            ("a", "alias a;touch=b"),
+            ("t", "touch /tmp/evil"),
+            ("F", "touch /tmp/evil"),
+            ("f", "touch /tmp/evil"),
+            ("p", "touch /tmp/evil"),
+            ("p", "set -- a\ntouch /tmp/evil"),
+            ("u", "0022; touch /tmp/evil"),
+            ("z", ""),
+        ] {
+            assert!(bash(&[section]).is_none(), "{section:?}");
+        }
+        assert!(bash(&[]).is_some());
+        assert!(snapshot(ShellKind::Posix, &[("o", "e"), ("u", "0022"), ("v", "A='1\n2'\ntouch x")]).is_none());
+        assert!(snapshot(ShellKind::Posix, &[("o", "e"), ("v", "A='1'")]).is_none(), "it was cut off");
+    }
+
+    #[test]
+    fn variables_of_the_connection_and_of_the_shell_itself_stay_behind() {
+        let names = |text: &str| -> Vec<String> {
+            let snapshot = bash(&[("v", text)]).unwrap();
+            snapshot.variables.iter().map(|variable| variable.name.clone()).collect()
+        };
+        let text =
+            "declare -x SSH_CONNECTION=\"1\"\ndeclare -ir PPID=\"1\"\ndeclare -- __mcp_q=\"1\"\ndeclare -x V=\"1\"";
+        assert_eq!(names(text), ["V"]);
+        assert_eq!(names("declare -x SSH_AUTH_SOCK=\"/a\"\ndeclare -x B"), ["B"]);
+        assert_eq!(
+            names("declare -x SSH_AGENT_PID=\"1\"\ndeclare -x SSH_AUTH_SOCK=\"/a\""),
+            ["SSH_AGENT_PID", "SSH_AUTH_SOCK"]
+        );
+    }
+
+    #[test]
+    fn the_report_names_what_failed_and_counts_the_rest() {
+        let snapshot =
+            bash(&[("v", "declare -- A=\"1\"\ndeclare -r B=\"1\""), ("f", "f () \n{ \n    :\n}"), ("t", "")]);
+        let restore = snapshot.unwrap().restore(b"/gone");
+        assert_eq!(
+            restore.report(b"0 3 end "),
+            (
+                "variables (1), functions (1), options, umask".to_owned(),
+                Some("the directory /gone, variable B".to_owned())
+            )
+        );
+        assert_eq!(restore.report(b"end ").1, None);
+        let (restored, missing) = restore.report(b"");
+        assert_eq!(restored, "");
+        assert!(missing.unwrap().contains("function f"));
     }
 }

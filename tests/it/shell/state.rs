@@ -1,6 +1,7 @@
 //! The state of a shell survives the loss of its connection, and is kept while nobody waits.
 
 mod kept;
+mod others;
 mod quiet;
 
 use std::time::{Duration, Instant};

@@ -74,6 +74,22 @@ pub(crate) async fn run<S>(mut bench: Bench<S>, language: Language) {
 }
 
 #[tokio::test]
+async fn what_the_background_writes_at_full_speed_breaks_no_frame() {
+    let mut bench = open_with(|_| {}).await;
+    // It ends by itself, lest a failure leave it behind.
+    let writer = "W=1; (i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); printf 'x\\036'; echo y >&2; done) & true";
+    bench.shell(writer, plain()).await;
+    for round in 0..100_i64 {
+        let result = bench.shell(&format!("cd /usr; cd /; W=$((W+1)); (exit {})", round % 200), plain()).await;
+        assert_eq!((status(&result), code(&result)), ("exited", Some(round % 200)), "{}", result.status_line());
+        assert_eq!(result.outcome()["cwd"], "/", "{}", result.status_line());
+    }
+    let result = bench.shell("kill $!; wait $!; echo \"W$W\"", plain()).await;
+    assert!(result.stdout().contains("W101\n"), "{}", result.status_line());
+    assert_eq!(bench.shell("echo in step", plain()).await.stdout(), "in step\n");
+}
+
+#[tokio::test]
 async fn scripts_of_megabytes_run() {
     let mut bench = open_with(|_| {}).await;
     let value = |length| format!("x='{}'; echo ${{#x}}; unset x", "y".repeat(length));
