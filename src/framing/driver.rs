@@ -61,7 +61,7 @@ __mcp_z() {
   if [[ $1 != 0 ]]; then builtin exit 1; command exit 1; builtin kill -KILL "$$"; fi
 }
 readonly -f __mcp_s __mcp_t __mcp_e __mcp_f __mcp_z
-trap '[[ ${__mcp_r-} = 1 ]] || \builtin kill -INT "$$"' URG
+trap '((${__mcp_r:-0} == 1)) || \builtin kill -INT "$$"' URG
 set +o history
 set +H
 "#;
