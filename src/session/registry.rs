@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long `ssh_disconnect` waits for commands to be stopped.
-const DISCONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const DISCONNECT_PATIENCE: Duration = Duration::from_secs(20);
 /// The same when the program ends, which has a second in all.
 const ENDING_PATIENCE: Duration = Duration::from_millis(800);
 
