@@ -42,7 +42,10 @@ impl StreamDecoder {
 
     /// Takes the next bytes of the stream and appends to `output` those that are output for certain.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Progress {
+        // What was looked through already need not be again, but for what may be the beginning of the mark.
+        let mut from = 0;
         if self.in_trailer {
+            from = (self.held.len() + 1).saturating_sub(self.closing.len());
             self.held.extend_from_slice(bytes);
         } else {
             if self.held.is_empty() && !bytes.contains(&RECORD_SEPARATOR) {
@@ -59,8 +62,9 @@ impl StreamDecoder {
             self.held.drain(..self.opening.len());
             self.in_trailer = true;
         }
-        match find(&self.held, &self.closing) {
-            Some(at) => {
+        let closing = self.held.get(from..).and_then(|held| find(held, &self.closing)).map(|at| from + at);
+        match closing {
+            Some(at) if at <= LONGEST_TRAILER => {
                 let rest = self.held.split_off(at + self.closing.len());
                 self.held.truncate(at);
                 // One that was interrupted in its middle has been written again.
@@ -69,8 +73,8 @@ impl StreamDecoder {
                 }
                 Progress::Complete { trailer: std::mem::take(&mut self.held), rest }
             }
-            None if self.held.len() > LONGEST_TRAILER => Progress::Broken,
-            None => Progress::More,
+            _ if self.held.len() > LONGEST_TRAILER + self.closing.len() => Progress::Broken,
+            _ => Progress::More,
         }
     }
 
@@ -208,7 +212,14 @@ mod tests {
         let mut decoder = StreamDecoder::new(&sentinel());
         let mut stream = sentinel().opening();
         stream.extend(std::iter::repeat_n(b'x', LONGEST_TRAILER + 1));
+        stream.extend(sentinel().closing());
         assert_eq!(decoder.push(&stream, &mut Vec::new()), Progress::Broken);
+        // The same a byte at a time, and one that is just short enough.
+        let mut decoder = StreamDecoder::new(&sentinel());
+        assert!(stream.iter().any(|byte| decoder.push(&[*byte], &mut Vec::new()) == Progress::Broken));
+        let mut decoder = StreamDecoder::new(&sentinel());
+        stream.remove(sentinel().opening().len());
+        assert!(matches!(decoder.push(&stream, &mut Vec::new()), Progress::Complete { .. }));
     }
 
     #[test]

@@ -22,35 +22,71 @@ impl TerminalNoise {
     /// Takes the next bytes and appends to `output` those that are not noise.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         self.held.extend_from_slice(bytes);
-        while let Some(at) = self.held.windows(self.beginning.len()).position(|some| some == self.beginning) {
-            output.extend(self.held.drain(..at));
-            match self.held.iter().position(|byte| *byte == b'\n') {
-                Some(end) => {
-                    let line: Vec<u8> = self.held.drain(..=end).collect();
-                    if !is_complaint(&line) {
-                        output.extend(line);
-                    }
+        let mut from = 0;
+        while let Some(offset) = self.held.iter().skip(from).position(|byte| Some(byte) == self.beginning.first()) {
+            let at = from + offset;
+            match self.judge(self.held.get(at..).unwrap_or_default()) {
+                Verdict::Other => from = at + 1,
+                Verdict::NotYetKnown => {
+                    output.extend(self.held.drain(..at));
+                    return;
                 }
-                None if self.held.len() > LONGEST => output.append(&mut self.held),
-                None => return,
+                Verdict::Complaint { length } => {
+                    output.extend(self.held.drain(..at));
+                    self.held.drain(..length);
+                    from = 0;
+                }
             }
         }
-        let kept = (1..self.beginning.len().min(self.held.len() + 1))
-            .rev()
-            .find(|length| self.beginning.get(..*length).is_some_and(|beginning| self.held.ends_with(beginning)));
-        let passed = self.held.len() - kept.unwrap_or(0);
-        output.extend(self.held.drain(..passed));
+        output.append(&mut self.held);
     }
 
     /// Gives up what was held back: there is no more.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         output.append(&mut self.held);
     }
+
+    fn judge(&self, text: &[u8]) -> Verdict {
+        let shown = text.get(..LONGEST).unwrap_or(text);
+        let rest = after(shown, &self.beginning).and_then(after_digits).and_then(|rest| match rest.split_first() {
+            Some((b' ', _)) => after(rest, b" (").and_then(after_digits).and_then(|rest| after(rest, b")")),
+            _ => Ok(rest),
+        });
+        match rest.and_then(|rest| after(rest, b"] tcsetattr: ")) {
+            Ok(rest) => match rest.iter().position(|byte| *byte == b'\n') {
+                Some(end) => Verdict::Complaint { length: shown.len() - rest.len() + end + 1 },
+                None if shown.len() == LONGEST => Verdict::Other,
+                None => Verdict::NotYetKnown,
+            },
+            Err(Verdict::NotYetKnown) if shown.len() == LONGEST => Verdict::Other,
+            Err(verdict) => verdict,
+        }
+    }
 }
 
-/// The rest of the line, behind the process id.
-fn is_complaint(line: &[u8]) -> bool {
-    line.windows(b"] tcsetattr: ".len()).any(|some| some == b"] tcsetattr: ")
+/// What a piece of text is that may be a complaint.
+enum Verdict {
+    /// So many bytes of it are.
+    Complaint {
+        length: usize,
+    },
+    Other,
+    /// The bytes that will show it have not come yet.
+    NotYetKnown,
+}
+
+/// What follows these words.
+fn after<'a>(text: &'a [u8], words: &[u8]) -> Result<&'a [u8], Verdict> {
+    text.strip_prefix(words).ok_or(if words.starts_with(text) { Verdict::NotYetKnown } else { Verdict::Other })
+}
+
+/// What follows a number.
+fn after_digits(text: &[u8]) -> Result<&[u8], Verdict> {
+    match text.iter().position(|byte| !byte.is_ascii_digit()) {
+        Some(0) => Err(Verdict::Other),
+        Some(end) => Ok(text.get(end..).unwrap_or_default()),
+        None => Err(Verdict::NotYetKnown),
+    }
 }
 
 #[cfg(test)]
@@ -70,6 +106,10 @@ mod tests {
         String::from_utf8(output).unwrap()
     }
 
+    fn long(beginning: &str) -> String {
+        format!("{beginning}{}\n", "1".repeat(LONGEST))
+    }
+
     #[test]
     fn the_complaint_goes_and_everything_else_stays_however_it_is_cut() {
         for (text, expected) in [
@@ -81,6 +121,9 @@ mod tests {
                 "bash: [8: 1 (255)] tcsetattr: another shell's\n",
             ),
             ("bash: [7: something else\nx".to_owned(), "bash: [7: something else\nx"),
+            (format!("bash: [7: 1 (bash: [7: 1{NOISE}"), "bash: [7: 1 (bash: [7: 1"),
+            (long("bash: [7: 1 (255)] tcsetattr: "), &long("bash: [7: 1 (255)] tcsetattr: ")),
+            (long("bash: [7: "), &long("bash: [7: ")),
             ("bash: [7: 1".to_owned(), "bash: [7: 1"),
             ("bash: bash: [7".to_owned(), "bash: bash: [7"),
         ] {
