@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { answers, needCargo } from './lib/cargo.mjs';
-import { needProgram } from './lib/programs.mjs';
+import { canPreload, needAll, needProgram } from './lib/programs.mjs';
 import { Stop, UNAVAILABLE, fail, root, seconds } from './lib/repository.mjs';
 
 const steps = [
@@ -14,7 +14,7 @@ const steps = [
   ['format', () => cargo('fmt', '--check')],
   // The first with --locked: it also finds a Cargo.lock that is out of step with Cargo.toml.
   ['lints', () => cargo('clippy', '--all-targets', '--locked', '--', '-D', 'warnings')],
-  // Tests against the real sshd fail where there is none; nothing is skipped for want of it.
+  // Tests against real servers and shells fail where there are none; nothing is skipped for want of them.
   ['tests', () => cargo('test', '--locked')],
   // After the tests, which have built the program that it asks.
   ['consistency', () => run('node', ['scripts/consistent.mjs'])],
@@ -57,10 +57,25 @@ function tools() {
   needProgram('ssh', 'openssh-client');
   needProgram('ssh-keygen', 'openssh-client');
   needProgram('sshd', 'openssh-server');
+  needAll(testedAgainst(), 'elsewhere the packages have these or similar names');
   // Only root can show sudo accounts that are not this machine's own.
   if (process.platform === 'linux' && process.getuid() === 0) {
     needProgram('sudo', 'sudo', 'Fedora: dnf install sudo; Arch: pacman -S sudo');
   }
+}
+
+/** What the tests run against, besides OpenSSH and bash. They fail without it. */
+function testedAgainst() {
+  const shells = ['dash', 'ksh', 'zsh', 'fish', 'tcsh'].map((name) => ({ name, debianPackage: name }));
+  if (process.platform !== 'linux') return shells;
+  return [
+    ...shells,
+    { name: 'busybox', debianPackage: 'busybox' },
+    { name: 'dropbear', debianPackage: 'dropbear-bin' },
+    { name: 'dropbearkey', debianPackage: 'dropbear-bin' },
+    // Shows Dropbear another password file.
+    { name: 'nss_wrapper', debianPackage: 'libnss-wrapper', isThere: () => canPreload('libnss_wrapper.so') },
+  ];
 }
 
 function dependencies() {

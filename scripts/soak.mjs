@@ -148,7 +148,7 @@ async function oneSession(daemon) {
   await call('ssh_connect', { host: 'soak' });
   await expect('ssh_shell', 'n=0', '');
   console.log(`\n${SHELL_COMMANDS} shell commands and ${EXECS} others over one session:`);
-  const memory = [];
+  const [memory, files] = [[], []];
   const begun = Date.now();
   const shell = async () => {
     for (let number = 1; number <= SHELL_COMMANDS; number++) {
@@ -158,6 +158,7 @@ async function oneSession(daemon) {
       if (!text.startsWith(`${number}\n`) || !/\[exit 0 [^\n]*$/.test(text)) throw new Stop(`command ${number}: ${text}`);
       if (number % (SHELL_COMMANDS / 10) === 0) {
         memory[number] = rss(daemon);
+        files[number] = openFiles(daemon);
         console.log(`${String(number).padStart(6)}: ${state(daemon)}`);
       }
     }
@@ -170,6 +171,9 @@ async function oneSession(daemon) {
   const growth = memory[SHELL_COMMANDS] - memory[SHELL_COMMANDS / 2];
   console.log(`in ${seconds(Date.now() - begun)}; from the middle to the end: ${growth.toFixed(1)} MB`);
   if (growth >= GROWTH_MB) throw new Stop(`the daemon has grown by more than ${GROWTH_MB} MB`);
+  const more = files[SHELL_COMMANDS] - files[SHELL_COMMANDS / 2];
+  // As many as there are commands and connections at work, a few more or fewer.
+  if (more > 2 * EXECS_AT_ONCE) throw new Stop(`the daemon has ${more} more files open than in the middle`);
   await client.leave(true);
 }
 
@@ -186,6 +190,11 @@ function rss(daemon) {
 }
 
 function state(daemon) {
-  const files = process.platform === 'linux' ? `, ${readdirSync(`/proc/${daemon.pid}/fd`).length} open files` : '';
+  const files = process.platform === 'linux' ? `, ${openFiles(daemon)} open files` : '';
   return `${rss(daemon).toFixed(1)} MB${files}`;
+}
+
+/** 0 where they are not known. */
+function openFiles(daemon) {
+  return process.platform === 'linux' ? readdirSync(`/proc/${daemon.pid}/fd`).length : 0;
 }

@@ -20,19 +20,36 @@ const OPENSSH = 'Fedora: sudo dnf install openssh-clients openssh-server; Arch: 
  * @returns {string} its path
  */
 export function needProgram(program, debianPackage, elsewhere = OPENSSH) {
-  const path = find(program);
-  if (path) return path;
-  if (process.getuid?.() === 0 && find('apt-get') && existsSync('/etc/debian_version')) {
-    console.log(`${program} is missing: installing ${debianPackage} with apt-get`);
+  needAll([{ name: program, debianPackage }], elsewhere);
+  return find(program);
+}
+
+/**
+ * The same for several programs at once, and for what is there in another way.
+ *
+ * @param {{ name: string, debianPackage: string, isThere?: () => boolean }[]} wanted
+ * @param {string} elsewhere how other systems get them
+ */
+export function needAll(wanted, elsewhere) {
+  const missing = () => wanted.filter(({ name, isThere }) => !(isThere ? isThere() : find(name)));
+  const words = (of) => [of.map(({ name }) => name).join(', '), of.length > 1 ? 'are missing' : 'is missing'].join(' ');
+  const packages = (of) => [...new Set(of.map(({ debianPackage }) => debianPackage))];
+  let left = missing();
+  if (left.length > 0 && process.getuid?.() === 0 && find('apt-get') && existsSync('/etc/debian_version')) {
+    console.log(`${words(left)}: installing ${packages(left).join(' ')} with apt-get`);
     aptGet('update', '-qq');
-    aptGet('install', '-qq', '--yes', '--no-install-recommends', debianPackage);
-    const installed = find(program);
-    if (installed) return installed;
+    aptGet('install', '-qq', '--yes', '--no-install-recommends', ...packages(left));
+    left = missing();
   }
-  throw new Stop(
-    `${program} is missing; install it (Debian, Ubuntu: sudo apt-get install ${debianPackage}; ${elsewhere})`,
-    UNAVAILABLE,
-  );
+  if (left.length === 0) return;
+  const install = `sudo apt-get install ${packages(left).join(' ')}`;
+  throw new Stop(`${words(left)}; please install (Debian, Ubuntu: ${install}; ${elsewhere})`, UNAVAILABLE);
+}
+
+/** Whether the dynamic linker finds a library to preload. */
+export function canPreload(library) {
+  const { stderr, status } = spawnSync('true', [], { env: { ...process.env, LD_PRELOAD: library }, encoding: 'utf8' });
+  return status === 0 && stderr === '';
 }
 
 function find(program) {
