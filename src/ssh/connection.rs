@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -122,6 +122,12 @@ impl Connection {
     /// of its own.
     pub(super) fn wants_one_channel(&self) -> bool {
         self.learned.software.get().is_some_and(|version| version.starts_with(b"SSH-2.0-dropbear"))
+    }
+
+    /// Whether a channel that is opened now may be lost in this way: one of those that it `had`, all of which have ended, was
+    /// not closed by the server, which so has perhaps not seen the end of its command yet.
+    pub(super) fn may_lose_a_channel(&self, had: usize) -> bool {
+        self.wants_one_channel() && self.learned.channels_closed.load(Ordering::Relaxed) < had
     }
 
     /// Waits for the end of the transport. russh leaves a writer waiting that had used up its channel's window.

@@ -1,9 +1,12 @@
 //! What we answer when the server asks or tells us something outside a channel.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use russh::{
-    Channel, Names,
+    Channel, ChannelId, Names,
     client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session},
     keys::{PublicKey, PublicKeyOrCertificate},
 };
@@ -29,6 +32,8 @@ pub(super) struct Learned {
     pub(super) agent: OnceLock<ForwardedAgent>,
     /// Why the connection ended. A plain mutex: held for an assignment only.
     ended: Mutex<Option<String>>,
+    /// How many channels of ours the server has closed before we did.
+    pub(super) channels_closed: AtomicUsize,
     /// Cancelled when the connection has ended, for whatever reason.
     pub(super) over: CancellationToken,
 }
@@ -93,6 +98,11 @@ impl client::Handler for ClientHandler {
         if let Some(take) = self.announced.take() {
             let _ = take.send(keys);
         }
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, _: ChannelId, _: &mut Session) -> Result<(), SshError> {
+        self.learned.channels_closed.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

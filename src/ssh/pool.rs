@@ -227,7 +227,7 @@ impl Pool {
             {
                 let mut state = self.state();
                 let Some(member) = state.member(connection) else { return true };
-                if member.served {
+                if member.had > 0 {
                     state.note_refusal(connection, Instant::now());
                     return true;
                 }

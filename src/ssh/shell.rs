@@ -174,7 +174,7 @@ impl ShellTask {
         write.data_bytes(script::start(&sentinel)).await?;
         let (mut stdout, mut stderr) = (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
         let (mut noise, mut error_text) = (Vec::new(), Vec::new());
-        let (mut ready, mut quiet) = (None, false);
+        let (mut ready, mut quiet, mut status) = (None, false, None);
         while ready.is_none() || !quiet {
             match event(read.wait().await) {
                 Event::Stdout(bytes) => {
@@ -188,14 +188,16 @@ impl ShellTask {
                 }
                 Event::Closed => {
                     let said = String::from_utf8_lossy(&error_text).trim().escape_debug().to_string();
-                    return Err(SshError::ShellStart(if said.is_empty() {
-                        "it ended at once".to_owned()
-                    } else {
-                        said
+                    return Err(SshError::ShellStart(match status {
+                        _ if !said.is_empty() => said,
+                        Some(ExitStatus::Code(code)) => format!("it ended at once with status {code}"),
+                        Some(ExitStatus::Signal(name)) => format!("it was killed by {name} at once"),
+                        Some(ExitStatus::Unreported) | None => "it ended at once".to_owned(),
                     }));
                 }
                 Event::Lost => return Err(place.connection().lost()),
-                Event::Status(_) | Event::Other => {}
+                Event::Status(reported) => status = Some(reported),
+                Event::Other => {}
             }
             error_text.truncate(BETWEEN_BUDGET);
         }

@@ -20,12 +20,24 @@ doubt() {
     file=${file#/proc/}
     marked="$marked${file%/environ} "
   done
+  # What is detached is a command of its own, with its keeper and both their sessions, even where it is this one.
+  detached=' '
+  for file in $(grep -l -F /mcp-ssh-sessions/jobs/ /proc/[0-9]*/cmdline 2>/dev/null); do
+    file=${file#/proc/}
+    detached="$detached${file%/cmdline} "
+  done
+  keepers=$detached
+  for row in $rows; do
+    fields "$row"
+    case $keepers in *" $parent "*) detached="$detached$pid ";; esac
+  done
   for row in $rows; do
     pid=${row%%/*}
     case $marked in *" $pid "*) ;; *) continue;; esac
     case $keep in *" $pid "*) continue;; esac
     fields "$row"
     case " $server$marked" in *" $parent "*) continue;; esac
+    case $detached in *" $pid "* | *" $session "*) continue;; esac
     case $state in Z*|X*) continue;; esac
     [ "$start" -lt "$since" ] || { echo "mcp-ssh-sessions:$root:strays"; return; }
   done

@@ -38,8 +38,8 @@ pub(super) struct Member {
     pub(super) connection: Arc<Connection>,
     pub(super) open: usize,
     pub(super) opening: usize,
-    /// It has had a channel.
-    pub(super) served: bool,
+    /// How many channels it has had.
+    pub(super) had: usize,
     pub(super) full: bool,
     pub(super) idle_since: Option<Instant>,
     closed_at: Option<Instant>,
@@ -86,19 +86,12 @@ impl State {
 
 impl Member {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self {
-            connection,
-            open: 0,
-            opening: 0,
-            served: false,
-            full: false,
-            idle_since: Some(Instant::now()),
-            closed_at: None,
-        }
+        Self { connection, open: 0, opening: 0, had: 0, full: false, idle_since: Some(Instant::now()), closed_at: None }
     }
 
     pub(super) fn load(&self) -> Load {
-        Load { used: self.open + self.opening, full: self.full }
+        let used = self.open + self.opening;
+        Load { used, full: self.full || (used == 0 && self.connection.may_lose_a_channel(self.had)) }
     }
 }
 
@@ -119,7 +112,7 @@ impl Place {
         if let Some(member) = state.member(&self.connection) {
             member.opening -= 1;
             member.open += 1;
-            member.served = true;
+            member.had += 1;
             let open = member.open;
             state.most = state.most.max(open);
         }
