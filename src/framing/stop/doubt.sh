@@ -36,7 +36,7 @@ doubt() {
     case $marked in *" $pid "*) ;; *) continue;; esac
     case $keep in *" $pid "*) continue;; esac
     fields "$row"
-    case " $server$marked" in *" $parent "*) continue;; esac
+    case " $server $PPID$marked" in *" $parent "*) continue;; esac
     case $detached in *" $pid "* | *" $session "*) continue;; esac
     case $state in Z*|X*) continue;; esac
     [ "$start" -lt "$since" ] || { echo "mcp-ssh-sessions:$root:strays"; return; }

@@ -208,7 +208,13 @@ async fn it_survives_the_sudden_end_of_the_program() {
 async fn all_of_its_processes_are_signalled_and_no_others() {
     let mut bench = open().await;
     let port = bench.sshd.port();
+    let attached = bench.begin("ssh_exec", "sleep 7408", json!({"background": true})).await;
+    let attached = bench.mcp.finish(attached).await.ok().outcome()["job"].as_str().unwrap().to_owned();
+    eventually("it runs", || running(port, "7408").len() == 1).await;
     let other = bench.detach("sleep 7405", plain()).await;
+    eventually("so does what is no part of it", || running(port, "7405").len() == 1).await;
+    let stopped = bench.job(&attached, json!({"signal": "INT", "waitMs": 60_000})).await;
+    assert_eq!(stopped.outcome()["processGone"], true, "{stopped:?}");
     let stubborn = "trap '' INT TERM; (sleep 7404 & sleep 7404) | cat & nohup sleep 7404 & sleep 7404; sleep 7404";
     let job = bench.detach(stubborn, plain()).await;
     eventually("all run", || running(port, "7404").len() == 4 && running(port, "7405").len() == 1).await;
