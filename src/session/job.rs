@@ -296,6 +296,7 @@ impl Job {
         let mut input = self.lock_input();
         let open = input.as_ref().filter(|_| is_open).ok_or(InputRefused::Closed)?;
         self.reported.store(u64::MAX, Ordering::Relaxed);
+        self.output.fed();
         if !bytes.is_empty() && self.detached.is_none() {
             open.try_send(bytes.to_vec()).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => InputRefused::Full,
@@ -328,7 +329,7 @@ impl Job {
     /// # Errors
     /// The file in which it is kept cannot be read.
     pub async fn read(&self, offset: u64) -> std::io::Result<Portion> {
-        self.output.read(offset).await
+        self.output.read(offset, self.ended().is_none()).await
     }
 
     /// Waits until sudo has begun it, if sudo is to, and that does not take too long.

@@ -40,7 +40,7 @@ pub struct Output {
 struct Streams {
     stdout: Stream,
     stderr: Stream,
-    /// When the command last wrote anything, and whether that was to stderr.
+    /// When the command last wrote anything or was given something to read, and whether it last wrote to stderr.
     last: (Instant, bool),
 }
 
@@ -132,11 +132,11 @@ impl Output {
         }
     }
 
-    /// Stdout from this byte on, as much as an answer holds.
+    /// Stdout from this byte on, as much as an answer holds. Whether more may follow decides how it ends.
     ///
     /// # Errors
     /// The file in which it is kept cannot be read.
-    pub async fn read(&self, offset: u64) -> io::Result<Portion> {
+    pub async fn read(&self, offset: u64, more_may_follow: bool) -> io::Result<Portion> {
         let (bytes, file) = {
             let streams = self.lock();
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(streams.stdout.unspilled.len());
@@ -156,6 +156,7 @@ impl Output {
         // The next part is shown by itself: this one ends with a line if much follows, else with anything that is whole.
         let whole = match memchr::memrchr(b'\n', &bytes) {
             Some(end) if bytes.len() == STDOUT_BUDGET => bytes.get(..=end).unwrap_or(&bytes),
+            _ if bytes.len() < STDOUT_BUDGET && !more_may_follow => &bytes,
             _ => separable(&bytes),
         };
         let (mut readable, mut text) = (Readable::new(self.style), Vec::new());
@@ -185,7 +186,12 @@ impl Output {
         Some(stream.readable.prompt()).filter(|prompt| !prompt.is_empty())
     }
 
-    /// For how long nothing has come.
+    /// To be called when the command is given something to read.
+    pub fn fed(&self) {
+        self.lock().last.0 = Instant::now();
+    }
+
+    /// For how long nothing has come, nor been given to the command.
     #[must_use]
     pub fn quiet(&self) -> Duration {
         self.lock().last.0.elapsed()
@@ -399,20 +405,32 @@ mod tests {
         let mut writer = writer(folder.path());
         let output = writer.output.clone();
         writer.push_stdout("first\nsécond".as_bytes()).await;
-        let portion = output.read(6).await.unwrap();
+        let portion = output.read(6, true).await.unwrap();
         assert_eq!((portion.shown.text().as_str(), portion.shown.total, portion.next), ("sécond", 13, 13));
-        assert_eq!(output.read(99).await.unwrap().shown.text(), "");
+        assert_eq!(output.read(99, true).await.unwrap().shown.text(), "");
         let long = "é".repeat(40_000);
         writer.push_stdout(long.as_bytes()).await;
         writer.finish().await;
         let (mut offset, mut read) = (13, String::new());
         while offset < 80_013 {
-            let portion = output.read(offset).await.unwrap();
+            let portion = output.read(offset, true).await.unwrap();
             assert!(portion.next > offset && portion.shown.omitted() == 0);
             offset = portion.next;
             read.push_str(&portion.shown.text());
         }
         assert!(read == long, "no character was cut");
+    }
+
+    #[tokio::test]
+    async fn a_part_ends_within_a_character_only_where_the_output_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path());
+        let output = writer.output.clone();
+        writer.push_stdout(b"abc\xc3").await;
+        assert_eq!(output.read(0, true).await.unwrap().next, 3);
+        writer.finish().await;
+        let portion = output.read(0, false).await.unwrap();
+        assert_eq!((portion.shown.text().as_str(), portion.next), ("abc\u{fffd}", 4));
     }
 
     #[tokio::test]

@@ -42,6 +42,16 @@ pub(crate) async fn asks_and_is_answered<S>(mut bench: Bench<S>) {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_being_thought_about_is_not_asked_for_again() {
+    let mut bench = open().await;
+    let asking = "printf 'Name? '; read name; sleep 0.6; echo \"Hello, $name\"";
+    let job = job(&bench.exec(asking, json!({"background": true})).await);
+    assert_asks(&bench.job(&job, json!({})).await, "Name?");
+    let result = bench.job(&job, json!({"input": "Ann\n"})).await;
+    assert_eq!((result.stdout().as_str(), code(&result)), ("Name? Hello, Ann\n", Some(0)), "{result:?}");
+}
+
+#[tokio::test]
 async fn one_question_after_another_is_noticed_also_where_nothing_is_echoed() {
     let Some(mut bench) = terminals().await else { return };
     let command =
