@@ -1,12 +1,19 @@
 //! The end of a frame: however its bytes are cut, the same output comes out, and all of it.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use mcp_ssh_sessions::framing::{
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/framing/mod.rs"]
+mod framing;
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/readable/mod.rs"]
+mod readable;
+
+use framing::{
     decoder::{Progress, StreamDecoder, Trailer},
     noise::TerminalNoise,
     sentinel::Sentinel,
 };
+use libfuzzer_sys::fuzz_target;
 
 /// As in the decoder.
 const LONGEST_TRAILER: usize = 256 * 1024;

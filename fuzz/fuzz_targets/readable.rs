@@ -1,8 +1,12 @@
 //! What a reader sees of output: the same however its bytes are cut, never more than a multiple of what came.
 #![no_main]
 
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/readable/mod.rs"]
+mod readable;
+
 use libfuzzer_sys::fuzz_target;
-use mcp_ssh_sessions::readable::{Readable, Style};
+use readable::{Readable, Style};
 
 fn shown(style: Style, stream: &[u8], cuts: &[u8]) -> (Vec<u8>, bool) {
     let (mut readable, mut output) = (Readable::new(style), Vec::new());
