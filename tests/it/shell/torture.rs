@@ -110,6 +110,16 @@ async fn scripts_of_megabytes_run() {
 }
 
 #[tokio::test]
+async fn a_gigabyte_of_output_is_counted_and_leaves_the_next_command_in_step() {
+    let mut bench = open_with(|_| {}).await;
+    let result = bench.shell("V=1; yes 0123456789abcdef | head -c 1000000000; echo end; (exit 7)", plain()).await;
+    assert_eq!((status(&result), code(&result)), ("exited", Some(7)), "{}", result.status_line());
+    assert_eq!(result.outcome()["stdoutBytes"], 1_000_000_004_u64, "{}", result.status_line());
+    assert!(result.stdout().ends_with("end\n"), "{}", result.status_line());
+    assert_eq!(bench.shell("echo $V", plain()).await.stdout(), "1\n");
+}
+
+#[tokio::test]
 async fn a_nul_byte_in_a_command_is_refused_and_changes_nothing() {
     let mut bench = open_with(|_| {}).await;
     bench.shell("V=1", plain()).await;
