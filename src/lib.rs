@@ -1,7 +1,8 @@
 //! Persistent SSH sessions as MCP tools.
 //!
 //! [`mcp`] is the only folder that knows MCP and JSON, [`ssh`] the only one that knows SSH. Between them stands
-//! [`session`], the product's noun. [`openssh`], [`framing`], [`capture`] and [`readable`] are pure: text and state in, facts out.
+//! [`session`], the product's noun. [`openssh`], [`framing`], [`sftp`], [`capture`] and [`readable`] are pure: bytes and state in, facts
+//! out.
 
 pub mod capture;
 pub mod cli;
@@ -11,4 +12,5 @@ pub mod openssh;
 pub mod password;
 pub mod readable;
 pub mod session;
+pub mod sftp;
 pub mod ssh;

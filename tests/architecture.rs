@@ -8,14 +8,15 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("main", &["cli", "mcp", "session", "ssh"]),
     ("cli", &[]),
     ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password"]),
     ("session", &["ssh", "openssh", "framing", "capture", "password", "readable"]),
-    ("ssh", &["openssh", "framing", "capture", "password", "readable"]),
+    ("ssh", &["openssh", "framing", "sftp", "capture", "password", "readable"]),
     ("openssh", &[]),
     ("framing", &[]),
+    ("sftp", &[]),
     ("capture", &[]),
     ("password", &[]),
     ("readable", &[]),
@@ -38,7 +39,7 @@ const HOMES: [(&str, &[&str]); 9] = [
 const IMPURE: [&str; 8] =
     ["async ", "tokio", "std::fs", "std::net", "std::process", "std::env", "Instant::now", "SystemTime::now"];
 
-const PURE: [&str; 4] = ["openssh", "framing", "capture", "readable"];
+const PURE: [&str; 5] = ["openssh", "framing", "sftp", "capture", "readable"];
 
 /// Where wire types may be serialised: nothing that can hold a secret is.
 const SECRET_HOLDERS: [&str; 2] = ["src/password.rs", "src/ssh/authenticate.rs"];

@@ -1,0 +1,95 @@
+//! What is known of a file, or to be set (section 5 of the draft).
+
+use bytes::Bytes;
+
+use super::fields::{Malformed, read_string, read_u32, read_u64};
+
+const SIZE: u32 = 0x1;
+const OWNER: u32 = 0x2;
+const PERMISSIONS: u32 = 0x4;
+const TIMES: u32 = 0x8;
+const EXTENDED: u32 = 0x8000_0000;
+
+/// Attributes of a file. What is `None` is not known, or not to be set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its length, in bytes.
+    pub size: Option<u64>,
+    /// User and group id.
+    pub owner: Option<(u32, u32)>,
+    /// `st_mode` of stat(2): the type and the permission bits.
+    pub permissions: Option<u32>,
+    /// Last access and last modification, in seconds since 1970.
+    pub times: Option<(u32, u32)>,
+}
+
+/// The type of a file, `S_IFMT` of its mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A device, socket or pipe.
+    Special,
+    /// The server does not say.
+    Unknown,
+}
+
+impl Attributes {
+    /// Permission bits alone, for a file that is made.
+    #[must_use]
+    pub fn mode(permissions: u32) -> Self {
+        Self { permissions: Some(permissions), ..Self::default() }
+    }
+
+    /// What the file is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        // The whole field, not single bits: those of a socket include those of a directory.
+        match self.permissions.unwrap_or(0) & 0o170_000 {
+            0o100_000 => Kind::File,
+            0o040_000 => Kind::Directory,
+            0o120_000 => Kind::Link,
+            0 => Kind::Unknown,
+            _ => Kind::Special,
+        }
+    }
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        let flag = |present: bool, bit: u32| if present { bit } else { 0 };
+        let flags = flag(self.size.is_some(), SIZE)
+            | flag(self.owner.is_some(), OWNER)
+            | flag(self.permissions.is_some(), PERMISSIONS)
+            | flag(self.times.is_some(), TIMES);
+        out.extend_from_slice(&flags.to_be_bytes());
+        if let Some(size) = self.size {
+            out.extend_from_slice(&size.to_be_bytes());
+        }
+        let (owner, times) = (self.owner.map(<[u32; 2]>::from), self.times.map(<[u32; 2]>::from));
+        for number in owner.into_iter().flatten().chain(self.permissions).chain(times.into_iter().flatten()) {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+    }
+
+    pub(super) fn read(bytes: &mut Bytes) -> Result<Self, Malformed> {
+        let flags = read_u32(bytes)?;
+        let has = |bit| flags & bit != 0;
+        let pair = |bytes: &mut Bytes| Ok((read_u32(bytes)?, read_u32(bytes)?));
+        let attributes = Self {
+            size: has(SIZE).then(|| read_u64(bytes)).transpose()?,
+            owner: has(OWNER).then(|| pair(bytes)).transpose()?,
+            permissions: has(PERMISSIONS).then(|| read_u32(bytes)).transpose()?,
+            times: has(TIMES).then(|| pair(bytes)).transpose()?,
+        };
+        if has(EXTENDED) {
+            for _ in 0..read_u32(bytes)? {
+                read_string(bytes)?;
+                read_string(bytes)?;
+            }
+        }
+        Ok(attributes)
+    }
+}

@@ -1,0 +1,271 @@
+//! One SFTP channel: requests go out as they are made, answers find their way back by id, in any order.
+//!
+//! A task reads always and a task writes, so that neither waits for the other: an unread channel blocks its whole
+//! connection, and a writer may wait for the server's window. Any number of requests may be in flight; whoever makes them
+//! bounds their memory.
+
+mod requests;
+mod start;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
+use tokio::{
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender},
+        oneshot,
+    },
+    time::timeout,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    sftp::{
+        frames::Frames,
+        reply::{Limits, Malformed, Packet, Reply, Version},
+        request::Request,
+        status::{Status, StatusCode},
+    },
+    ssh::{connection::Connection, pool::Place},
+};
+
+/// The most that is moved in one request, in bytes: what OpenSSH's server moves in one packet.
+const LARGEST_CHUNK: u32 = 255 * 1024;
+/// The same for servers that do not announce their limits: what every server must support.
+const SMALLEST_CHUNK: u32 = 32 * 1024;
+/// How long the server may be silent while it owes an answer. Much may be queued before a request on a slow link, but
+/// then others are answered meanwhile.
+const SILENCE_LIMIT: Duration = Duration::from_secs(300);
+/// The longest request without content that is sent, in bytes: OpenSSH's server ends at packets beyond 256 KiB.
+const LONGEST_REQUEST: usize = 200 * 1024;
+/// How long closing may take where the connection does not take anything any more.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// An SFTP channel. Dropping it closes the channel, whatever is still in flight.
+#[derive(Debug)]
+pub(super) struct Client {
+    connection: Arc<Connection>,
+    shared: Arc<Shared>,
+    queue: UnboundedSender<Bytes>,
+    version: Version,
+    limits: Limits,
+    /// From the request for the limits, or the first, to its answer: about a round trip.
+    pub(super) round_trip: Duration,
+    _open: DropGuard,
+}
+
+/// What the requests and the reading task share; locked for a look-up or an assignment only.
+#[derive(Debug, Default)]
+struct Shared {
+    next_id: AtomicU32,
+    waiting: Mutex<Waiting>,
+    /// How many answers have come.
+    answered: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Also those whose caller has given up: their answers will come all the same.
+    requests: HashMap<u32, oneshot::Sender<Reply>>,
+    /// Why there will be no more answers.
+    over: Option<Over>,
+}
+
+/// Why a channel does not answer any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Closed,
+    Malformed(Malformed),
+}
+
+/// A request that was not fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RequestError {
+    /// The server says so.
+    #[error(transparent)]
+    Status(#[from] Status),
+    /// The server does not speak SFTP as it should; nothing more is to be had from it.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The channel or its connection has ended.
+    #[error("the SFTP server ended")]
+    Closed,
+    /// The server owes answers and is silent.
+    #[error("the SFTP server has not answered for {SILENCE_LIMIT:?}")]
+    Silent,
+    /// A path that no server would take.
+    #[error("the path is too long")]
+    TooLong,
+}
+
+impl RequestError {
+    /// The status code, if the server gave one.
+    pub(super) fn code(&self) -> Option<StatusCode> {
+        if let Self::Status(status) = self { Some(status.code) } else { None }
+    }
+}
+
+impl From<Over> for RequestError {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Closed => Self::Closed,
+            Over::Malformed(malformed) => Self::Malformed(malformed),
+        }
+    }
+}
+
+impl Client {
+    /// The connection that it runs over.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// The most bytes to be asked for in one read.
+    pub(super) fn read_chunk(&self) -> u32 {
+        chunk(self.limits.read)
+    }
+
+    /// The most bytes of content in one write.
+    pub(super) fn write_chunk(&self) -> u32 {
+        chunk(self.limits.write)
+    }
+
+    /// How many files may be open at once; `None` if the server does not say.
+    pub(super) fn most_handles(&self) -> Option<u64> {
+        Some(self.limits.handles).filter(|most| *most > 0)
+    }
+
+    /// Whether the server has an extension, such as `fsync@openssh.com`.
+    pub(super) fn offers(&self, extension: &str) -> bool {
+        self.version.offers(extension)
+    }
+
+    /// Sends a request; the future is its answer.
+    async fn ask(&self, request: Request<'_>) -> Result<Reply, RequestError> {
+        let id = self.next_id();
+        let packet = request.packet(id);
+        if packet.len() > LONGEST_REQUEST { Err(RequestError::TooLong) } else { self.send(id, packet).await }
+    }
+
+    fn next_id(&self) -> u32 {
+        self.shared.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends a packet with an id that is new; the future is its answer.
+    async fn send(&self, id: u32, packet: Bytes) -> Result<Reply, RequestError> {
+        let mut answer = self.shared.expect(id)?;
+        // Fails only where the channel is over, which ends the wait below.
+        let _ = self.queue.send(packet);
+        loop {
+            let before = self.shared.answered.load(Ordering::Relaxed);
+            match timeout(SILENCE_LIMIT, &mut answer).await {
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(_)) => return Err(self.shared.over().into()),
+                Err(_) if before == self.shared.answered.load(Ordering::Relaxed) => return Err(RequestError::Silent),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the answer to the request of this id will come.
+    fn expect(&self, id: u32) -> Result<oneshot::Receiver<Reply>, RequestError> {
+        let (give, answer) = oneshot::channel();
+        let mut waiting = self.lock();
+        if let Some(over) = waiting.over {
+            return Err(over.into());
+        }
+        waiting.requests.insert(id, give);
+        Ok(answer)
+    }
+
+    /// Hands a packet to whom it belongs. One that nobody waits for, also the second answer to a request, shows that
+    /// nothing this server says can be relied on.
+    fn deliver(&self, packet: Packet) -> Result<(), Malformed> {
+        let Packet::Reply { id, reply } = packet else { return Err(Malformed("it begins anew")) };
+        let give = self.lock().requests.remove(&id).ok_or(Malformed("it answers what was not asked"))?;
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let _ = give.send(reply);
+        Ok(())
+    }
+
+    /// Ends all waits.
+    fn end(&self, over: Over) {
+        let mut waiting = self.lock();
+        waiting.over.get_or_insert(over);
+        waiting.requests.clear();
+    }
+
+    fn over(&self) -> Over {
+        self.lock().over.unwrap_or(Over::Closed)
+    }
+}
+
+fn chunk(limit: u64) -> u32 {
+    if limit == 0 { SMALLEST_CHUNK } else { u32::try_from(limit).unwrap_or(LARGEST_CHUNK).min(LARGEST_CHUNK) }
+}
+
+/// Reads until the channel is over or nobody wants its answers.
+async fn read(mut channel: ChannelReadHalf, mut frames: Frames, shared: Arc<Shared>, open: CancellationToken) {
+    let over = loop {
+        let message = tokio::select! {
+            message = channel.wait() => message,
+            () = open.cancelled() => break Over::Closed,
+        };
+        match message {
+            Some(ChannelMsg::Data { data }) => {
+                if let Err(malformed) = deliver_all(&mut frames, data, &shared) {
+                    break Over::Malformed(malformed);
+                }
+            }
+            Some(ChannelMsg::Eof | ChannelMsg::Close) | None => break Over::Closed,
+            Some(_) => {}
+        }
+    };
+    shared.end(over);
+    // Also after nonsense: it is the channel's end that closes it on our side.
+    open.cancel();
+}
+
+fn deliver_all(frames: &mut Frames, data: Bytes, shared: &Shared) -> Result<(), Malformed> {
+    frames.push(data);
+    while let Some(packet) = frames.next_packet()? {
+        shared.deliver(packet)?;
+    }
+    Ok(())
+}
+
+/// Writes what is queued until nobody wants the channel any more, closes it, and only then gives its place back.
+async fn write(
+    channel: ChannelWriteHalf<Msg>,
+    mut queue: UnboundedReceiver<Bytes>,
+    open: CancellationToken,
+    place: Place,
+) {
+    let all = async {
+        while let Some(packet) = queue.recv().await {
+            if channel.data_bytes(packet).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = open.cancelled() => {}
+    }
+    let _ = timeout(CLOSE_LIMIT, channel.close()).await;
+    drop(place);
+}

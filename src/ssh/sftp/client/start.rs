@@ -1,0 +1,103 @@
+//! From a channel to an SFTP server that has said what it speaks.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, client::Msg};
+use tokio::{sync::mpsc::unbounded_channel, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Client, Limits, RequestError, Shared, read, write};
+use crate::{
+    sftp::{
+        frames::Frames,
+        reply::{Packet, Reply, Version},
+        request::{INIT, Request},
+    },
+    ssh::{
+        bounds::Bounds,
+        pool::{Need, Place, Pool},
+        sftp::error::TransferError,
+    },
+};
+
+/// How long the server may take to say which SFTP it speaks. A startup file that prints text makes it never heard.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+impl Client {
+    /// Starts SFTP on a channel of its own, over whichever connection of the pool has room.
+    ///
+    /// # Errors
+    /// The server has no SFTP, or something else answers; the connection ends, or the transfer has to be stopped by then.
+    pub(in crate::ssh::sftp) async fn open(pool: &Arc<Pool>, bounds: &Bounds) -> Result<Self, TransferError> {
+        let (channel, place) = tokio::select! {
+            biased;
+            _ = bounds.reached(Duration::ZERO) => return Err(TransferError::Cancelled),
+            opened = pool.open_channel(Need::Work) => opened?,
+        };
+        let connection = Arc::clone(place.connection());
+        connection.unless_stopped(bounds, Self::start(channel, place)).await
+    }
+
+    async fn start(channel: Channel<Msg>, place: Place) -> Result<Self, TransferError> {
+        let connection = Arc::clone(place.connection());
+        let (mut from_server, to_server) = channel.split();
+        let (queue, packets) = unbounded_channel();
+        let open = CancellationToken::new();
+        let guard = open.clone().drop_guard();
+        let started = Instant::now();
+        to_server.request_subsystem(true, "sftp").await.map_err(|_| connection.lost())?;
+        // With the request for it, not after its answer, which would be a round trip later.
+        let _ = queue.send(Bytes::from_static(INIT));
+        tokio::spawn(write(to_server, packets, open.clone(), place));
+        let mut frames = Frames::default();
+        let version = match timeout(START_LIMIT, hear_version(&mut from_server, &mut frames)).await {
+            Ok(Ok(version)) => version,
+            Ok(Err(_)) if connection.is_closed() => return Err(connection.lost().into()),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(TransferError::Start(format!("no answer of SFTP's within {START_LIMIT:?}"))),
+        };
+        let mut round_trip = started.elapsed();
+        let shared = Arc::new(Shared::default());
+        tokio::spawn(read(from_server, frames, Arc::clone(&shared), open));
+        let limits = Limits::default();
+        let mut client = Self { connection, shared, queue, version, limits, round_trip, _open: guard };
+        if client.offers("limits@openssh.com") {
+            let asked = Instant::now();
+            match client.ask(Request::Limits).await {
+                Ok(Reply::Extended(answer)) => client.limits = Limits::read(answer).unwrap_or_default(),
+                Ok(_) | Err(RequestError::Status(_)) => {}
+                Err(error) => return Err(TransferError::Start(error.to_string())),
+            }
+            round_trip = asked.elapsed();
+        }
+        client.round_trip = round_trip;
+        Ok(client)
+    }
+}
+
+/// Reads up to the server's first packet.
+async fn hear_version(channel: &mut ChannelReadHalf, frames: &mut Frames) -> Result<Version, TransferError> {
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Data { data }) => frames.push(data),
+            Some(ChannelMsg::Failure) => return Err(TransferError::NoSftp),
+            Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
+                return Err(TransferError::Start("it ended at once".to_owned()));
+            }
+            Some(_) => continue,
+        }
+        match frames.next_packet() {
+            Ok(Some(Packet::Version(version))) => return Ok(version),
+            Ok(Some(Packet::Reply { reply: Reply::Status(status), .. })) => {
+                return Err(TransferError::Start(status.reason()));
+            }
+            Ok(Some(_)) => return Err(TransferError::Start("it answers what was not asked".to_owned())),
+            Ok(None) => {}
+            Err(malformed) => return Err(TransferError::Start(malformed.to_string())),
+        }
+    }
+}
