@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 /// A library that only these parts may name.
 const HOMES: [(&str, &[&str]); 9] = [
     ("russh", &["ssh"]),
-    ("russh_sftp", &["ssh"]),
+    ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
     ("schemars", &["mcp"]),
     ("serde_json", &["mcp", "session"]),

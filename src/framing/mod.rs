@@ -3,12 +3,13 @@
 //!
 //! A frame is one command on the persistent shell. [`script`] writes it, [`decoder`] finds its end in stdout and stderr,
 //! and both know it by a [`sentinel::Sentinel`] that no program on the other side can guess. [`exec`] writes the script
-//! of a command on a channel of its own, [`sudo`] the same as root, [`stop`] the script that ends a running command, and
-//! [`detached`] those for commands that live on the remote machine.
+//! of a command on a channel of its own, [`sudo`] the same as root, [`stop`] the script that ends a running command,
+//! [`detached`] those for commands that live on the remote machine, and [`digest`] the one that compares a file.
 
 mod ansi_c;
 pub mod decoder;
 pub mod detached;
+pub mod digest;
 mod driver;
 pub mod exec;
 pub mod noise;

@@ -188,7 +188,7 @@ fn of_transfer(error: &TransferError) -> &'static str {
         TransferError::Directory(_) => "pack it with tar first, and move that file",
         TransferError::NotAFile(_) => "name a regular file; ssh_exec with cat reads other things",
         TransferError::Path(_) => "write the path of the file itself",
-        TransferError::Length { .. } => "call again when nothing writes to the file",
+        TransferError::Length { .. } | TransferError::Differs(_) => "call again when nothing writes to the file",
         TransferError::Cancelled | TransferError::Ssh(_) => "call again if it is still wanted",
     }
 }

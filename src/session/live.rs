@@ -2,6 +2,7 @@
 
 mod commands;
 mod detached;
+mod transfers;
 
 use std::{
     collections::HashMap,
@@ -34,6 +35,7 @@ use crate::{
         output::OutputFolder,
         pool::Pool,
         resolve::Target,
+        sftp::Leftover,
         shell::Shell,
         sudo::SudoMemory,
     },
@@ -80,6 +82,8 @@ pub struct LiveSession {
     shells: Mutex<HashMap<String, Arc<DialSlot<ShellSlot>>>>,
     /// For listing; held for an assignment only.
     last: Mutex<LastSeen>,
+    /// What transfers have left on the remote host that ended with the link; removed over the next connection.
+    leftovers: Mutex<Vec<Leftover>>,
 }
 
 #[derive(Debug, Default)]
@@ -141,7 +145,8 @@ impl LiveSession {
             connection: DialSlot::default(),
             sudo: Mutex::default(),
             shells: Mutex::new(HashMap::new()),
-            last: Mutex::new(LastSeen::default()),
+            last: Mutex::default(),
+            leftovers: Mutex::default(),
         })
     }
 
@@ -236,6 +241,7 @@ impl LiveSession {
                 let peer = connection.peer().clone();
                 tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
                 *last = LastSeen { peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
+                self.remove_leftovers(&connection);
                 Ok(connection)
             }
             Err(error) => {

@@ -93,3 +93,9 @@ impl Content {
         self.pieces.iter().map(|piece| &**piece)
     }
 }
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(vec![bytes.into()])
+    }
+}

@@ -5,6 +5,7 @@
 
 mod choice;
 mod place;
+mod spare;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -196,27 +197,33 @@ impl Pool {
         };
         let patience = if need == Need::Script { self.limit.min(SCRIPT_PATIENCE) } else { self.limit };
         match choose(state.members.iter().map(Member::load), need, situation) {
-            Choice::Use(index) => Ok(state.members.get_mut(index).map(|member| {
-                member.opening += 1;
-                member.idle_since = None;
-                Place { pool: Arc::clone(self), connection: Arc::clone(&member.connection), is_open: false }
-            })),
+            Choice::Use(index) => Ok(state.members.get_mut(index).map(|member| self.place_on(member))),
             Choice::Dial | Choice::Wait if state.trouble.is_some() && asked.elapsed() >= patience => {
                 Err(state.trouble.clone().map_or_else(|| self.lost(), |source| SshError::NoRoom { source }))
             }
             Choice::Dial => {
-                state.dialling = true;
-                let pool = Arc::clone(self);
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = pool.closing.cancelled() => {}
-                        () = pool.dial() => {}
-                    }
-                });
+                self.start_dialling(&mut state);
                 Ok(None)
             }
             Choice::Wait => Ok(None),
         }
+    }
+
+    fn place_on(self: &Arc<Self>, member: &mut Member) -> Place {
+        member.opening += 1;
+        member.idle_since = None;
+        Place { pool: Arc::clone(self), connection: Arc::clone(&member.connection), is_open: false }
+    }
+
+    fn start_dialling(self: &Arc<Self>, state: &mut State) {
+        state.dialling = true;
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = pool.closing.cancelled() => {}
+                () = pool.dial() => {}
+            }
+        });
     }
 
     /// After a refusal: whether it can be the server's limit, which it cannot if this connection never had a channel.

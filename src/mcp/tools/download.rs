@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Effects, transfer, transfer::TransferResult};
-use crate::mcp::{params::schema, server::Call, tool_error::ToolError};
+use crate::{
+    mcp::{params::schema, server::Call, tool_error::ToolError},
+    ssh::sftp::Progress,
+};
 
 pub(super) const NAME: &str = "ssh_download";
 
@@ -33,6 +36,6 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: DownloadParams = super::arguments(NAME, &mut call)?;
     let session = call.registry.lookup(params.session.as_deref()).await?;
-    let moved = session.download(&params.remote_path, &params.local_path, &call.caller).await?;
+    let moved = session.download(&params.remote_path, &params.local_path, Progress::default(), &call.caller).await?;
     transfer::result("downloaded", moved)
 }

@@ -14,18 +14,25 @@ pub(super) struct TransferResult {
     bytes: u64,
     duration_ms: u64,
     skipped: u64,
-    /// How the copy was compared with the original
-    verified: &'static str,
+    /// Whether both sides were compared by SHA-256, not by size alone
+    verified: bool,
     /// The path at the destination
     to: String,
 }
 
 pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, ToolError> {
     let duration_ms = u64::try_from(moved.duration.as_millis()).unwrap_or(u64::MAX);
-    let result =
-        TransferResult { files: 1, bytes: moved.bytes, duration_ms, skipped: 0, verified: "size", to: moved.to };
+    let result = TransferResult {
+        files: 1,
+        bytes: moved.bytes,
+        duration_ms,
+        skipped: 0,
+        verified: moved.verified,
+        to: moved.to,
+    };
+    let how = if result.verified { "SHA-256" } else { "size" };
     let text = format!(
-        "{what} 1 file, {} bytes, to {} in {} ms (size verified, 0 skipped)",
+        "{what} 1 file, {} bytes, to {} in {} ms ({how} verified, 0 skipped)",
         result.bytes, result.to, result.duration_ms
     );
     session::both(text, &result)

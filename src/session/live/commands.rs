@@ -1,4 +1,4 @@
-//! What runs over a session's connection: commands, shells, transfers.
+//! What runs over a session's connection: commands and shells.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,6 @@ use crate::{
         exec::{CommandResult, Ending, ExecRequest},
         output::Output,
         pool::Pool,
-        sftp::{TransferError, Transferred},
         shell::{Kept, Shell, ShellRequest, ShellResult, ShellRunError},
         sudo::SudoRequest,
     },
@@ -241,29 +240,7 @@ impl LiveSession {
         Ok((shell, notice))
     }
 
-    /// Sends a file.
-    ///
-    /// # Errors
-    /// See [`TransferError`].
-    pub async fn upload(&self, local: &str, remote: &str, caller: &Caller) -> Result<Transferred, SessionError> {
-        let _running = self.running.token();
-        let connection = self.connection(caller).await?;
-        let bounds = self.bounds(None, caller, &Signals::default());
-        connection.upload(local, remote, &bounds).await.map_err(|source| self.transfer(source))
-    }
-
-    /// Fetches a file.
-    ///
-    /// # Errors
-    /// See [`TransferError`].
-    pub async fn download(&self, remote: &str, local: &str, caller: &Caller) -> Result<Transferred, SessionError> {
-        let _running = self.running.token();
-        let connection = self.connection(caller).await?;
-        let bounds = self.bounds(None, caller, &Signals::default());
-        connection.download(remote, local, &bounds).await.map_err(|source| self.transfer(source))
-    }
-
-    fn bounds(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> Bounds {
+    pub(super) fn bounds(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> Bounds {
         Bounds {
             limit,
             pause: caller.person.pause().clone(),
@@ -289,10 +266,6 @@ impl LiveSession {
             tracing::warn!(session = self.name(), reason = text.escape_debug().to_string(), "cut off in a command");
             lock(&self.last).error = Some(text);
         }
-    }
-
-    fn transfer(&self, source: TransferError) -> SessionError {
-        SessionError::Transfer { session: self.name().to_owned(), source: Box::new(source) }
     }
 }
 

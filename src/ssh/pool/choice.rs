@@ -12,6 +12,8 @@ pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 pub(in crate::ssh) enum Need {
     /// A command, a shell, a transfer.
     Work,
+    /// What work is quicker with and can do without: only where there is room for more work besides.
+    Spare,
     /// A script of ours that stops work or asks how to do it. The last free place of a pool is kept for it: work that
     /// takes every place must not be what keeps it from being stopped.
     Script,
@@ -56,11 +58,15 @@ pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, need: Need, situ
         Some(limit) => limit.saturating_sub(load.used),
         None => usize::MAX,
     };
-    let kept = usize::from(need == Need::Work && keeps_one && limit.is_some_and(|limit| limit > 1));
+    let kept = match need {
+        Need::Work if keeps_one && limit.is_some_and(|limit| limit > 1) => 1,
+        Need::Spare => 2,
+        _ => 0,
+    };
     let free = loads.clone().map(room).fold(0, usize::saturating_add);
     match loads.clone().position(|load| room(load) > 0) {
         Some(index) if free > kept => Choice::Use(index),
-        _ if may_dial && loads.count() < MOST_CONNECTIONS => Choice::Dial,
+        _ if may_dial && need != Need::Spare && loads.count() < MOST_CONNECTIONS => Choice::Dial,
         _ => Choice::Wait,
     }
 }
@@ -78,7 +84,7 @@ mod tests {
     #[test]
     fn every_situation_has_its_choice() {
         use Choice::{Dial, Use, Wait};
-        use Need::{Script, Work};
+        use Need::{Script, Spare, Work};
         let load = |used: i32| Load { used: usize::try_from(used.abs()).unwrap(), full: used < 0 };
         for (what, loads, limit, need, may_dial, keeps_one, expected) in [
             ("nothing is known yet", &[500][..], None, Work, true, true, Use(0)),
@@ -96,6 +102,10 @@ mod tests {
             ("no place is kept", &[10, 9], Some(10), Work, false, false, Use(1)),
             ("one channel each: there is none to keep", &[0], Some(1), Work, true, true, Use(0)),
             ("one channel each, taken", &[1], Some(1), Work, true, true, Dial),
+            ("nothing is known, so it is tried", &[5], None, Spare, true, true, Use(0)),
+            ("room for more work besides", &[7], Some(10), Spare, true, true, Use(0)),
+            ("room on the second connection", &[10, 6], Some(10), Spare, true, true, Use(1)),
+            ("only two places left", &[8], Some(10), Spare, true, true, Wait),
             ("no place for a script", &[10], Some(10), Script, true, true, Dial),
             ("as many connections as may be", &[10; MOST_CONNECTIONS], Some(10), Work, true, true, Wait),
             ("one fewer", &[10; MOST_CONNECTIONS - 1], Some(10), Work, true, true, Dial),

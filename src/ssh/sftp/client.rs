@@ -139,8 +139,14 @@ impl Client {
     }
 
     /// How many files may be open at once; `None` if the server does not say.
+    #[expect(dead_code, reason = "for trees")]
     pub(super) fn most_handles(&self) -> Option<u64> {
         Some(self.limits.handles).filter(|most| *most > 0)
+    }
+
+    /// Whether the channel has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.shared.lock().over.is_some()
     }
 
     /// Whether the server has an extension, such as `fsync@openssh.com`.

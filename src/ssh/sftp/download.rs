@@ -7,135 +7,177 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use russh_sftp::{
-    client::error::Error,
-    protocol::{FileAttributes, OpenFlags, StatusCode},
-};
 use tempfile::NamedTempFile;
-use tokio::{fs::File, io::AsyncWriteExt as _, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::{
-    Bounds, Connection, IN_FLIGHT, Kind, Pool, Sftp, TransferError, Transferred, kind, paths, upload::local_error,
+    Bounds, LONGEST_COMPARED, Progress, Transferred,
+    client::Client,
+    digest::{RemoteDigest, same},
+    disk::{Sink, Sum},
+    error::TransferError,
+    paths,
+    receive::Receiving,
+};
+use crate::{
+    sftp::{
+        attributes::{Attributes, Kind},
+        request::Access,
+    },
+    ssh::pool::Pool,
 };
 
-/// A file whose size reads 0, as in `/proc`, is read to its end; a longer one than this, in bytes, is no such file.
-const LARGEST_UNSIZED: u64 = 1024 * 1024 * 1024;
+/// A file on its way to this machine.
+#[derive(Debug)]
+pub struct Download {
+    started: Instant,
+    wanted: String,
+    target: PathBuf,
+    progress: Progress,
+    /// What is on this machine already.
+    begun: Option<Begun>,
+}
 
-impl Pool {
-    /// Reads a remote file into a temporary one beside the local target and renames it into place, with mode and times.
+/// A temporary file on this machine. Dropping it removes it.
+#[derive(Debug)]
+struct Begun {
+    temporary: NamedTempFile,
+    sink: Sink,
+    sum: Sum,
+    /// Bytes from the beginning on that the sink has.
+    received: u64,
+    /// The remote file as it was when it was begun.
+    attributes: Attributes,
+}
+
+impl Download {
+    /// Finds out where it goes.
     ///
     /// # Errors
-    /// [`TransferError`]; the local file that was there before is whole and nothing else is left behind.
-    pub async fn download(
-        self: &Arc<Self>,
-        remote_path: &str,
-        local_path: &str,
-        bounds: &Bounds,
-    ) -> Result<Transferred, TransferError> {
+    /// A path that cannot be meant, or where no file can be.
+    pub fn new(remote_path: &str, local_path: &str, progress: Progress) -> Result<Self, TransferError> {
         let started = Instant::now();
         let wanted = paths::remote(remote_path)?;
-        let name = paths::file_name(&wanted)?;
-        let target = local_target(local_path, name)?;
-        let sftp = self.open_sftp(bounds).await?;
-        let over = Arc::clone(sftp.place.connection());
-        let whole = async {
-            let attributes = over.remote_file(&sftp, &wanted).await?;
-            let temporary = temporary_beside(&target)?;
-            let handle = sftp
-                .raw
-                .open(wanted.as_str(), OpenFlags::READ, FileAttributes::empty())
-                .await
-                .map_err(|error| over.transfer_error("opening", &wanted, &error))?
-                .handle;
-            let file = temporary.reopen().map_err(|source| local_error("writing", &target, source))?;
-            let size = attributes.size.unwrap_or(0);
-            let bytes = over.receive(&sftp, &handle, &wanted, size, File::from_std(file), &target).await?;
-            let _ = sftp.raw.close(handle.as_str()).await;
-            Ok((temporary, attributes, bytes))
+        let target = local_target(local_path, paths::file_name(&wanted)?)?;
+        progress.begin(wanted.as_bytes());
+        Ok(Self { started, wanted, target, progress, begun: None })
+    }
+
+    /// Fetches what has not arrived yet into a temporary file beside the target, and renames that into place, with the
+    /// remote mode and times.
+    ///
+    /// # Errors
+    /// [`TransferError`]; the local file that was there before is whole and nothing else is left behind. After a lost
+    /// link the next attempt goes on.
+    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &Bounds) -> Result<Transferred, TransferError> {
+        let client = Arc::new(Client::open(pool, bounds).await?);
+        let connection = Arc::clone(client.connection());
+        let fetched = connection.unless_stopped(bounds, self.fetch(pool, &client)).await;
+        let verified = match fetched {
+            Ok(verified) => verified,
+            Err(error) => {
+                self.begun = self.begun.take().filter(|_| error.is_lost());
+                return Err(error);
+            }
         };
-        let (temporary, attributes, bytes) = over.unless_stopped(bounds, whole).await?;
-        let place = target.clone();
+        let Some(Begun { temporary, received, attributes, .. }) = self.begun.take() else {
+            return Err(TransferError::Cancelled);
+        };
+        let place = self.target.clone();
         spawn_blocking(move || put_in_place(temporary, &attributes, &place))
             .await
-            .unwrap_or_else(|error| Err(local_error("writing", &target, io::Error::other(error))))?;
-        Ok(Transferred { to: target.display().to_string(), bytes, duration: started.elapsed() })
+            .unwrap_or_else(|error| Err(TransferError::local("writing", &self.target, io::Error::other(error))))?;
+        self.progress.end();
+        let to = self.target.display().to_string();
+        Ok(Transferred { to, bytes: received, verified, duration: self.started.elapsed() })
+    }
+
+    /// Fetches all content; whether both sides were found to be the same.
+    async fn fetch(&mut self, pool: &Arc<Pool>, client: &Arc<Client>) -> Result<bool, TransferError> {
+        let path = self.wanted.as_bytes();
+        let attributes = client.stat(path).await.map_err(client.failed("reading", path))?;
+        let at = format!("{:?} on the remote host", self.wanted);
+        match attributes.kind() {
+            Kind::Directory => return Err(TransferError::Directory(at)),
+            Kind::Special => return Err(TransferError::NotAFile(at)),
+            Kind::File | Kind::Link | Kind::Unknown => {}
+        }
+        // One whose length reads 0 has what it has at each reading.
+        let same_as_before = |begun: &Begun| begun.attributes == attributes && attributes.size.unwrap_or(0) > 0;
+        if let Some(begun) = self.begun.take_if(|begun| !same_as_before(begun)) {
+            self.progress.take_back(begun.received);
+        }
+        let resumed = self.begun.is_some();
+        if !resumed {
+            self.progress.expect(attributes.size.unwrap_or(0));
+        }
+        match self.content(pool, client, attributes, resumed).await {
+            // What was here when the link was lost is not what the file has: from the beginning, and once.
+            Err(TransferError::Differs(_)) if resumed => {
+                if let Some(begun) = self.begun.take() {
+                    self.progress.take_back(begun.received);
+                }
+                self.content(pool, client, attributes, resumed).await
+            }
+            result => result,
+        }
+    }
+
+    async fn content(
+        &mut self,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        attributes: Attributes,
+        resumed: bool,
+    ) -> Result<bool, TransferError> {
+        let (path, size) = (self.wanted.as_bytes(), attributes.size.unwrap_or(0));
+        let begun = match &mut self.begun {
+            Some(begun) => begun,
+            empty => empty.insert(Begun::new(&self.target, attributes).await?),
+        };
+        // Opened on another channel meanwhile: the remote host reads the file once more while it is fetched.
+        let compared = size > 0 && (resumed || size <= LONGEST_COMPARED);
+        let digest = compared.then(|| RemoteDigest::start(pool));
+        let digest = async {
+            match (digest, client.realpath(path).await) {
+                (Some(digest), Ok(path)) => digest.of(&path, size).await,
+                _ => None,
+            }
+        };
+        let content = async {
+            let handle = client.open_file(path, Access::Read, Attributes::default()).await;
+            let handle = handle.map_err(client.failed("opening", path))?;
+            let receiving = Receiving {
+                pool,
+                client,
+                path,
+                handle: handle.clone(),
+                size,
+                sink: &mut begun.sink,
+                received: &mut begun.received,
+                progress: &self.progress,
+                local: &self.target,
+            };
+            receiving.run().await?;
+            let _ = client.close(&handle).await;
+            begun.sink.finish().await.map_err(|source| TransferError::local("writing", &self.target, source))
+        };
+        let (digest, ()) = futures_util::future::try_join(async { Ok(digest.await) }, content).await?;
+        same(digest, &begun.sum, begun.received).ok_or_else(|| TransferError::Differs(format!("{:?}", self.wanted)))
     }
 }
 
-impl Connection {
-    async fn remote_file(&self, sftp: &Sftp, path: &str) -> Result<FileAttributes, TransferError> {
-        let attributes = sftp.raw.stat(path).await.map_err(|error| self.transfer_error("reading", path, &error))?.attrs;
-        match kind(&attributes) {
-            Kind::File => Ok(attributes),
-            Kind::Directory => Err(TransferError::Directory(format!("{path:?} on the remote host"))),
-            Kind::Special => Err(TransferError::NotAFile(format!("{path:?} on the remote host"))),
-        }
-    }
-
-    /// Reads `size` bytes, several pieces at a time and written in order; a size of 0 means to the end.
-    async fn receive(
-        &self,
-        sftp: &Sftp,
-        handle: &str,
-        path: &str,
-        size: u64,
-        mut file: File,
-        target: &Path,
-    ) -> Result<u64, TransferError> {
-        let wanted = if size == 0 { LARGEST_UNSIZED } else { size };
-        let at_once = if size == 0 { 1 } else { IN_FLIGHT };
-        let (mut asked, mut received, mut reads) = (0, 0, FuturesOrdered::new());
-        let mut ended = false;
-        loop {
-            while !ended && asked < wanted && reads.len() < at_once {
-                let length = u32::try_from(wanted - asked).unwrap_or(u32::MAX).min(sftp.read_chunk);
-                reads.push_back(self.read_piece(sftp, handle, path, asked, length));
-                asked += u64::from(length);
-            }
-            let Some(piece) = reads.next().await else { break };
-            let (data, short) = piece?;
-            // What lies behind the end of the file is not part of it, should a server send it all the same.
-            if ended {
-                continue;
-            }
-            ended = short;
-            received += data.len() as u64;
-            file.write_all(&data).await.map_err(|source| local_error("writing", target, source))?;
-        }
-        file.flush().await.map_err(|source| local_error("writing", target, source))?;
-        if size != 0 && received != size {
-            return Err(TransferError::Length { path: format!("{path:?}"), found: received, expected: size });
-        }
-        Ok(received)
-    }
-
-    /// Reads one piece, however many answers it takes. The flag says that the file ended before it did.
-    async fn read_piece(
-        &self,
-        sftp: &Sftp,
-        handle: &str,
-        path: &str,
-        offset: u64,
-        length: u32,
-    ) -> Result<(Vec<u8>, bool), TransferError> {
-        let mut piece = Vec::new();
-        loop {
-            let have = u32::try_from(piece.len()).unwrap_or(length);
-            match sftp.raw.read(handle, offset + u64::from(have), length - have).await {
-                Ok(answer) if answer.data.is_empty() || answer.data.len() > (length - have) as usize => {
-                    let message = "the server answered with a wrong number of bytes".to_owned();
-                    return Err(TransferError::Remote { doing: "reading", path: path.to_owned(), message });
-                }
-                Ok(answer) if piece.is_empty() => piece = answer.data,
-                Ok(answer) => piece.extend_from_slice(&answer.data),
-                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => return Ok((piece, true)),
-                Err(error) => return Err(self.transfer_error("reading", path, &error)),
-            }
-            if piece.len() == length as usize {
-                return Ok((piece, false));
-            }
-        }
+impl Begun {
+    async fn new(target: &Path, attributes: Attributes) -> Result<Self, TransferError> {
+        let (sum, beside) = (Sum::default(), target.to_owned());
+        let made = spawn_blocking(move || {
+            let temporary = temporary_beside(&beside)?;
+            let file = temporary.reopen().map_err(|source| TransferError::local("writing", &beside, source))?;
+            Ok((temporary, file))
+        });
+        let (temporary, file) =
+            made.await.unwrap_or_else(|error| Err(TransferError::local("writing", target, io::Error::other(error))))?;
+        Ok(Self { temporary, sink: Sink::new(file, sum.clone()), sum, received: 0, attributes })
     }
 }
 
@@ -173,7 +215,7 @@ fn temporary_beside(target: &Path) -> Result<NamedTempFile, TransferError> {
         .suffix(".part")
         .tempfile_in(folder)
         // The error names the temporary file; the person knows the target.
-        .map_err(|error| local_error("creating a file beside", target, without_path(error)))
+        .map_err(|error| TransferError::local("creating a file beside", target, without_path(error)))
 }
 
 /// The system's own error: tempfile adds the temporary name, which says nothing to a reader.
@@ -182,11 +224,11 @@ fn without_path(error: io::Error) -> io::Error {
     system.map_or(error, io::Error::from_raw_os_error)
 }
 
-fn put_in_place(temporary: NamedTempFile, attributes: &FileAttributes, target: &Path) -> Result<(), TransferError> {
-    let failed = |source| local_error("writing", target, source);
+fn put_in_place(temporary: NamedTempFile, attributes: &Attributes, target: &Path) -> Result<(), TransferError> {
+    let failed = |source| TransferError::local("writing", target, source);
     let file = temporary.as_file();
     set_mode(file, attributes).map_err(failed)?;
-    if let Some(modified) = attributes.mtime {
+    if let Some((_, modified)) = attributes.times {
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(modified.into());
         file.set_modified(modified).map_err(failed)?;
     }
@@ -197,7 +239,7 @@ fn put_in_place(temporary: NamedTempFile, attributes: &FileAttributes, target: &
 
 /// The remote mode, without the bits that would let a server plant a program that runs as somebody else.
 #[cfg(unix)]
-fn set_mode(file: &std::fs::File, attributes: &FileAttributes) -> io::Result<()> {
+fn set_mode(file: &std::fs::File, attributes: &Attributes) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = attributes.permissions.unwrap_or(0o644) & 0o777;
     file.set_permissions(std::fs::Permissions::from_mode(mode))
@@ -205,6 +247,6 @@ fn set_mode(file: &std::fs::File, attributes: &FileAttributes) -> io::Result<()>
 
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
-fn set_mode(_: &std::fs::File, _: &FileAttributes) -> io::Result<()> {
+fn set_mode(_: &std::fs::File, _: &Attributes) -> io::Result<()> {
     Ok(())
 }

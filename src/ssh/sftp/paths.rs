@@ -1,10 +1,20 @@
 //! What paths mean on either side: `~`, and a directory as the target.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
-use russh_sftp::client::error::Error;
+use bytes::Bytes;
 
-use super::{Kind, Sftp, TransferError, kind};
+use super::{
+    client::{Client, RequestError},
+    error::{TransferError, shown},
+};
+use crate::sftp::{
+    attributes::{Attributes, Kind},
+    status::StatusCode,
+};
 
 /// A local path as a person types it: `~` and `~/…` are the home directory.
 ///
@@ -60,59 +70,75 @@ pub(super) fn file_name(path: &str) -> Result<&str, TransferError> {
 }
 
 /// The directory of a remote path and what comes after it.
-pub(super) fn split(path: &str) -> (&str, &str) {
-    match path.rfind('/') {
-        Some(at) => path.split_at(at + 1),
-        None => ("", path),
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    path.split_at(path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1))
+}
+
+/// A name of this machine as SFTP carries it.
+#[cfg(unix)]
+pub(super) fn bytes(name: &OsStr) -> Vec<u8> {
+    std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec()
+}
+
+#[cfg(not(unix))]
+pub(super) fn bytes(name: &OsStr) -> Vec<u8> {
+    name.to_string_lossy().into_owned().into_bytes()
+}
+
+/// Where an upload goes: into the path if it is a directory, through it if it is a link, else to it.
+///
+/// # Errors
+/// The server's own, and a trailing slash behind something that is not there.
+pub(super) async fn target(client: &Client, typed: &str, name: &[u8]) -> Result<Vec<u8>, TransferError> {
+    let path = typed.as_bytes();
+    // All at once: each would be a round trip. A relative path begins at home, for the server too.
+    let (home, found, spelled, link) =
+        tokio::join!(client.realpath(b"."), client.stat(path), client.realpath(path), client.lstat(path));
+    let absolute = absolute(path, home.ok().as_deref());
+    match found.map(|found| found.kind()) {
+        Ok(Kind::Directory) => inside(client, absolute, name).await,
+        Ok(Kind::Special) => Err(TransferError::NotAFile(shown(&absolute))),
+        Ok(_) => Ok(spelled.map_or(absolute, Into::into)),
+        Err(error) if error.code() != Some(StatusCode::NoSuchFile) => {
+            Err(client.failed("looking at", &absolute)(error))
+        }
+        Err(_) if names_directory(typed) => {
+            let absolute = shown(&absolute);
+            Err(TransferError::Path(format!("there is no directory {absolute:?} on the remote host")))
+        }
+        Err(_) => Ok(behind_link(absolute, link, spelled)),
     }
 }
 
-impl Sftp {
-    /// The path with the home directory before it, if it is relative: what a person can use elsewhere.
-    pub(super) async fn absolute(&self, path: &str) -> String {
-        if path.starts_with('/') {
-            return path.to_owned();
-        }
-        let Some(home) = self.real_path(".").await else { return path.to_owned() };
-        match path.trim_start_matches("./") {
-            "." => home,
-            rest => format!("{}/{rest}", home.trim_end_matches('/')),
-        }
+/// The same for a name in a directory.
+async fn inside(client: &Client, folder: Vec<u8>, name: &[u8]) -> Result<Vec<u8>, TransferError> {
+    let separator = if folder.ends_with(b"/") { &b""[..] } else { b"/" };
+    let path = [&folder, separator, name].concat();
+    let (found, spelled, link) = tokio::join!(client.stat(&path), client.realpath(&path), client.lstat(&path));
+    match found.map(|found| found.kind()) {
+        Ok(Kind::Directory) => Err(TransferError::Directory(shown(&path))),
+        Ok(Kind::Special) => Err(TransferError::NotAFile(shown(&path))),
+        Ok(_) => Ok(spelled.map_or(path, Into::into)),
+        Err(_) => Ok(behind_link(path, link, spelled)),
     }
+}
 
-    /// Where an upload goes: into the path if it is a directory, through it if it is a link, else to it.
-    ///
-    /// # Errors
-    /// The server's own, and a trailing slash behind something that is not there.
-    pub(super) async fn target(&self, path: &str, name: &str) -> Result<Result<String, Error>, TransferError> {
-        let found = match self.stat(path).await {
-            Ok(attributes) => attributes.as_ref().map(kind),
-            Err(error) => return Ok(Err(error)),
-        };
-        Ok(Ok(match found {
-            Some(Kind::Directory) => {
-                let inside = if path.ends_with('/') { format!("{path}{name}") } else { format!("{path}/{name}") };
-                match self.stat(&inside).await.ok().flatten().as_ref().map(kind) {
-                    Some(Kind::Directory) => return Err(TransferError::Directory(inside)),
-                    Some(Kind::Special) => return Err(TransferError::NotAFile(inside)),
-                    Some(Kind::File) => self.real_path(&inside).await.unwrap_or(inside),
-                    None => self.behind_link(inside).await,
-                }
-            }
-            Some(Kind::Special) => return Err(TransferError::NotAFile(path.to_owned())),
-            Some(Kind::File) => self.real_path(path).await.unwrap_or_else(|| path.to_owned()),
-            None if names_directory(path) => {
-                return Err(TransferError::Path(format!("there is no directory {path:?} on the remote host")));
-            }
-            None => self.behind_link(path.to_owned()).await,
-        }))
+/// Where a link leads that leads to nothing yet; any other path as it is.
+fn behind_link(path: Vec<u8>, link: Result<Attributes, RequestError>, spelled: Result<Bytes, RequestError>) -> Vec<u8> {
+    match (link.map(|link| link.kind()), spelled) {
+        (Ok(Kind::Link), Ok(spelled)) => spelled.into(),
+        _ => path,
     }
+}
 
-    /// Where a link leads that leads to nothing yet; any other path as it is.
-    async fn behind_link(&self, path: String) -> String {
-        let link = self.raw.lstat(path.as_str()).await.is_ok_and(|found| found.attrs.is_symlink());
-        if link { self.real_path(&path).await.unwrap_or(path) } else { path }
+/// The path with the home directory before it, if it is relative: what a person can use elsewhere.
+fn absolute(path: &[u8], home: Option<&[u8]>) -> Vec<u8> {
+    let Some(home) = home.filter(|_| !path.starts_with(b"/")) else { return path.to_owned() };
+    let rest = path.strip_prefix(b"./").unwrap_or(path);
+    if rest == b"." {
+        return home.to_owned();
     }
+    [home.strip_suffix(b"/").unwrap_or(home), b"/", rest].concat()
 }
 
 #[cfg(test)]
@@ -143,7 +169,22 @@ mod tests {
 
     #[test]
     fn a_path_splits_behind_its_last_slash() {
-        assert_eq!(split("/a/b"), ("/a/", "b"));
-        assert_eq!(split("b"), ("", "b"));
+        assert_eq!(split(b"/a/b"), (&b"/a/"[..], &b"b"[..]));
+        assert_eq!(split(b"b"), (&b""[..], &b"b"[..]));
+    }
+
+    #[test]
+    fn a_relative_path_begins_at_home() {
+        for (path, home, expected) in [
+            ("/etc/x", Some("/home/u"), "/etc/x"),
+            ("x/y", Some("/home/u"), "/home/u/x/y"),
+            ("./x", Some("/home/u"), "/home/u/x"),
+            (".", Some("/home/u"), "/home/u"),
+            ("x", Some("/"), "/x"),
+            ("x", None, "x"),
+        ] {
+            let absolute = absolute(path.as_bytes(), home.map(str::as_bytes));
+            assert_eq!(absolute, expected.as_bytes(), "{path}");
+        }
     }
 }

@@ -1,156 +1,308 @@
 //! From this machine to the remote host.
 
 use std::{
+    fs::{File, Metadata},
     io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Instant, UNIX_EPOCH},
 };
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use russh_sftp::protocol::{FileAttributes, OpenFlags};
-use tokio::{fs::File, io::AsyncReadExt as _, time::timeout};
+use tokio::task::spawn_blocking;
 
-use super::{Bounds, Connection, IN_FLIGHT, Pool, Sftp, TIDY_LIMIT, TransferError, Transferred, paths};
-use crate::ssh::exec::random_sentinel;
+use super::{
+    Bounds, LONGEST_COMPARED, LONGEST_UNSIZED, Leftover, Progress, Transferred,
+    client::Client,
+    digest::{RemoteDigest, same},
+    disk::{Source, Sum},
+    error::{TransferError, shown},
+    paths,
+    send::Sending,
+};
+use crate::{
+    sftp::{attributes::Attributes, reply::Handle, request::Access, status::StatusCode},
+    ssh::pool::Pool,
+};
 
-impl Pool {
-    /// Writes a local file beside the remote target and renames it into place, with its mode and times.
+/// A file on its way to the remote host.
+#[derive(Debug)]
+pub struct Upload {
+    started: Instant,
+    wanted: String,
+    local: Local,
+    /// What is on the remote host already.
+    begun: Option<Begun>,
+}
+
+/// The file that is sent.
+#[derive(Debug)]
+struct Local {
+    path: PathBuf,
+    file: Arc<File>,
+    /// As it was when it was begun: what is appended later is not sent.
+    metadata: Metadata,
+    sum: Sum,
+    progress: Progress,
+}
+
+/// A temporary file on the remote host.
+#[derive(Debug)]
+struct Begun {
+    names: Leftover,
+    /// Bytes from its beginning on that have arrived.
+    arrived: u64,
+    /// It may be there.
+    made: bool,
+    /// The link was lost since it was begun.
+    resumed: bool,
+    /// All was done but for the renaming, which may have been done as well.
+    complete: Option<Complete>,
+}
+
+/// A file that has arrived.
+#[derive(Debug, Clone, Copy)]
+struct Complete {
+    bytes: u64,
+    verified: bool,
+}
+
+impl Upload {
+    /// Opens the local file.
     ///
     /// # Errors
-    /// [`TransferError`]; the remote file that was there before is whole and nothing else is left behind.
-    pub async fn upload(
-        self: &Arc<Self>,
-        local_path: &str,
-        remote_path: &str,
-        bounds: &Bounds,
-    ) -> Result<Transferred, TransferError> {
+    /// It is no regular file, or cannot be read, or a path cannot be meant.
+    pub async fn open(local_path: &str, remote_path: &str, progress: Progress) -> Result<Self, TransferError> {
         let started = Instant::now();
         let path = paths::local(local_path)?;
         let wanted = paths::remote(remote_path)?;
-        let (file, metadata) = open_local(&path).await?;
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        let sftp = self.open_sftp(bounds).await?;
-        let over = Arc::clone(sftp.place.connection());
-        let find_target = async {
-            let wanted = sftp.absolute(&wanted).await;
-            let found = sftp.target(&wanted, &name).await?;
-            let target = found.map_err(|error| over.transfer_error("looking at", &wanted, &error))?;
-            Ok(target)
-        };
-        let target = over.unless_stopped(bounds, find_target).await?;
-        let (folder, last) = paths::split(&target);
-        let temporary =
-            format!("{folder}.{}.{}.part", last.chars().take(64).collect::<String>(), random_sentinel()?.as_str());
-        let attributes = FileAttributes { permissions: Some(0o600), ..FileAttributes::empty() };
-        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
-        let handle = sftp
-            .raw
-            .open(temporary.as_str(), flags, attributes)
+        let opening = path.clone();
+        let (file, metadata) = spawn_blocking(move || open_local(&opening))
             .await
-            .map_err(|error| over.transfer_error("creating a file beside", &target, &error))?
-            .handle;
-        let whole = async {
-            let bytes = over.send(&sftp, &handle, file, &path).await?;
-            over.complete(&sftp, &handle, &temporary, &target, bytes, &metadata).await?;
-            Ok(bytes)
-        };
-        match over.unless_stopped(bounds, whole).await {
-            Ok(bytes) => Ok(Transferred { to: target, bytes, duration: started.elapsed() }),
+            .map_err(|error| TransferError::local("reading", &path, io::Error::other(error)))??;
+        progress.begin(path.to_string_lossy().as_bytes());
+        progress.expect(metadata.len());
+        let local = Local { path, file: Arc::new(file), metadata, sum: Sum::default(), progress };
+        Ok(Self { started, wanted, local, begun: None })
+    }
+
+    /// Sends what has not arrived yet to a temporary file beside the target, and renames that into place, with the local
+    /// mode and times.
+    ///
+    /// # Errors
+    /// [`TransferError`]; the remote file that was there before is whole. Nothing else is left behind, but after a lost
+    /// link, where the next attempt goes on, or [`leftover`](Self::leftover) is to be removed.
+    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &Bounds) -> Result<Transferred, TransferError> {
+        let client = Arc::new(Client::open(pool, bounds).await?);
+        let connection = Arc::clone(client.connection());
+        match connection.unless_stopped(bounds, self.carry_out(pool, &client)).await {
+            Ok((to, complete)) => {
+                self.begun = None;
+                self.local.progress.end();
+                let Complete { bytes, verified } = complete;
+                Ok(Transferred { to, bytes, verified, duration: self.started.elapsed() })
+            }
             Err(error) => {
-                let tidy = async {
-                    let _ = sftp.raw.close(handle.as_str()).await;
-                    let _ = sftp.raw.remove(temporary.as_str()).await;
-                };
-                tokio::select! {
-                    _ = timeout(TIDY_LIMIT, tidy) => {}
-                    () = over.ended() => {}
+                match &mut self.begun {
+                    Some(begun) if error.is_lost() => begun.resumed = true,
+                    Some(begun) if begun.names.remove_over(pool, &client).await => self.begun = None,
+                    _ => {}
                 }
                 Err(error)
             }
         }
     }
-}
 
-impl Connection {
-    /// Sends the content, several pieces at a time. Reads ahead no further than what is in flight.
-    async fn send(&self, sftp: &Sftp, handle: &str, mut file: File, path: &Path) -> Result<u64, TransferError> {
-        let (mut sent, mut ended, mut writes) = (0, false, FuturesUnordered::new());
-        loop {
-            while !ended && writes.len() < IN_FLIGHT {
-                let mut chunk = Vec::with_capacity(sftp.write_chunk as usize);
-                let mut piece = (&mut file).take(u64::from(sftp.write_chunk));
-                piece.read_to_end(&mut chunk).await.map_err(|source| local_error("reading", path, source))?;
-                if chunk.is_empty() {
-                    ended = true;
-                    break;
-                }
-                let length = chunk.len() as u64;
-                writes.push(sftp.raw.write(handle, sent, chunk));
-                sent += length;
+    /// What is left on the remote host of an attempt that ended with its link.
+    #[must_use]
+    pub fn leftover(&mut self) -> Option<Leftover> {
+        self.begun.take().map(|begun| begun.names)
+    }
+
+    async fn carry_out(&mut self, pool: &Arc<Pool>, client: &Arc<Client>) -> Result<(String, Complete), TransferError> {
+        let Self { wanted, local, begun, .. } = self;
+        let begun = match begun {
+            Some(begun) => begun,
+            empty => {
+                let name = paths::bytes(local.path.file_name().unwrap_or(local.path.as_os_str()));
+                let target = paths::target(client, wanted, &name).await?;
+                let names = Leftover::beside(&target)?;
+                empty.insert(Begun { names, arrived: 0, made: false, resumed: false, complete: None })
             }
-            match writes.next().await {
-                Some(written) => {
-                    written.map_err(|error| self.transfer_error("writing", &path.to_string_lossy(), &error))?
-                }
-                None => return Ok(sent),
-            };
-        }
-    }
-
-    async fn complete(
-        &self,
-        sftp: &Sftp,
-        handle: &str,
-        temporary: &str,
-        target: &str,
-        bytes: u64,
-        metadata: &std::fs::Metadata,
-    ) -> Result<(), TransferError> {
-        let failed = |doing| move |error| self.transfer_error(doing, target, &error);
-        let found = sftp.raw.fstat(handle).await.map_err(failed("checking"))?.attrs.size.unwrap_or(bytes);
-        if found != bytes {
-            return Err(TransferError::Length { path: target.to_owned(), found, expected: bytes });
-        }
-        sftp.raw.fsetstat(handle, attributes(metadata)).await.map_err(failed("setting mode and times of"))?;
-        if sftp.fsync {
-            sftp.raw.fsync(handle).await.map_err(failed("writing to disk"))?;
-        }
-        sftp.raw.close(handle).await.map_err(failed("closing"))?;
-        sftp.replace(temporary, target).await.map_err(failed("replacing"))
+        };
+        let complete = begun.carry_out(pool, client, local).await?;
+        Ok((shown(&begun.names.target), complete))
     }
 }
 
-async fn open_local(path: &Path) -> Result<(File, std::fs::Metadata), TransferError> {
-    let metadata = tokio::fs::metadata(path).await.map_err(|source| local_error("reading", path, source))?;
+impl Begun {
+    async fn carry_out(
+        &mut self,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        local: &mut Local,
+    ) -> Result<Complete, TransferError> {
+        if let Some(complete) = self.complete
+            && self.has_replaced(client, local, complete).await?
+        {
+            return Ok(complete);
+        }
+        let mut doubted = self.resumed;
+        loop {
+            let handle = self.open(client, local).await?;
+            match self.send(pool, client, &handle, local).await {
+                Ok(complete) => {
+                    self.complete = Some(complete);
+                    let replaced = self.names.replace(client).await;
+                    replaced.map_err(client.failed("replacing", &self.names.target))?;
+                    return Ok(complete);
+                }
+                // What was there when the link was lost is not what had been sent: from the beginning, and once.
+                Err(TransferError::Differs(_)) if doubted => {
+                    doubted = false;
+                    self.begin_anew(local);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the renaming was done whose answer was lost with the link.
+    async fn has_replaced(&self, client: &Client, local: &Local, complete: Complete) -> Result<bool, TransferError> {
+        let Leftover { temporary, target } = &self.names;
+        match client.lstat(temporary).await {
+            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => {}
+            found => return found.map(|_| false).map_err(client.failed("looking at", temporary)),
+        }
+        let found = client.stat(target).await.map_err(client.failed("looking at", target))?;
+        Ok(found.size == Some(complete.bytes) && found.times == local.attributes().times)
+    }
+
+    /// Makes the temporary file, or opens the one of an earlier attempt where it stood.
+    async fn open(&mut self, client: &Client, local: &mut Local) -> Result<Handle, TransferError> {
+        let path = &self.names.temporary;
+        if self.made {
+            let again = client.open_file(path, Access::Write, Attributes::default()).await;
+            match again {
+                Err(error) if error.code() == Some(StatusCode::NoSuchFile) => self.begin_anew(local),
+                again => {
+                    let handle = again.map_err(client.failed("opening", path))?;
+                    let found = client.fstat(&handle).await.map_err(client.failed("looking at", path))?;
+                    if local.has_changed()? || found.size.is_none_or(|size| size < self.arrived) {
+                        self.begin_anew(local);
+                    }
+                    let size = Attributes { size: Some(self.arrived), ..Attributes::default() };
+                    client.fsetstat(&handle, size).await.map_err(client.failed("cutting", &self.names.temporary))?;
+                    return Ok(handle);
+                }
+            }
+        }
+        // Before it is certain: its answer may be lost.
+        self.made = true;
+        let made = client.open_file(&self.names.temporary, Access::Create, Attributes::mode(0o600)).await;
+        made.map_err(client.failed("creating a file beside", &self.names.target))
+    }
+
+    /// Sends what has not arrived yet and makes sure of the whole.
+    async fn send(
+        &mut self,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        handle: &Handle,
+        local: &Local,
+    ) -> Result<Complete, TransferError> {
+        let Leftover { temporary, target } = &self.names;
+        let size = local.metadata.len();
+        // Meanwhile, so that only the answer has to be waited for.
+        let digest = (self.resumed || size <= LONGEST_COMPARED).then(|| RemoteDigest::start(pool));
+        let end = if size == 0 { LONGEST_UNSIZED } else { size };
+        let source = Source::new(Arc::clone(&local.file), self.arrived, end, client.write_chunk(), local.sum.clone());
+        let sending = Sending {
+            pool,
+            client,
+            path: temporary,
+            handle,
+            source,
+            arrived: &mut self.arrived,
+            end,
+            progress: &local.progress,
+            local: &local.path,
+        };
+        let bytes = sending.run().await?;
+        if bytes < size && local.file.metadata().is_ok_and(|now| now.len() != size) {
+            let path = local.path.display().to_string();
+            return Err(TransferError::Length { path, found: bytes, expected: size });
+        }
+        let fsync = async { if client.offers("fsync@openssh.com") { client.fsync(handle).await } else { Ok(()) } };
+        // All at once: a server answers the requests for one file in their order.
+        let (found, set, synced, closed) = tokio::join!(
+            client.fstat(handle),
+            client.fsetstat(handle, local.attributes()),
+            fsync,
+            client.close(handle)
+        );
+        let found = found.map_err(client.failed("checking", target))?.size.unwrap_or(bytes);
+        if found != bytes {
+            return Err(TransferError::Length { path: shown(target), found, expected: bytes });
+        }
+        set.map_err(client.failed("setting mode and times of", target))?;
+        synced.map_err(client.failed("writing to disk", target))?;
+        closed.map_err(client.failed("closing", target))?;
+        let remote = match digest {
+            Some(digest) => digest.of(temporary, bytes).await,
+            None => None,
+        };
+        let verified = same(remote, &local.sum, bytes).ok_or_else(|| TransferError::Differs(shown(target)))?;
+        Ok(Complete { bytes, verified })
+    }
+
+    fn begin_anew(&mut self, local: &mut Local) {
+        local.progress.take_back(self.arrived);
+        local.sum = Sum::default();
+        self.arrived = 0;
+    }
+}
+
+impl Local {
+    /// Mode and times, as SFTP version 3 carries them: seconds in 32 bits.
+    fn attributes(&self) -> Attributes {
+        let modified = self.metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
+        Attributes { times: modified.map(|seconds| (seconds, seconds)), ..Attributes::mode(mode(&self.metadata)) }
+    }
+
+    /// Whether it is another than it was, which is looked at when part of it was sent a while ago. One whose length reads
+    /// 0 has what it has at each reading.
+    fn has_changed(&mut self) -> Result<bool, TransferError> {
+        let now = self.file.metadata().map_err(|source| TransferError::local("reading", &self.path, source))?;
+        let facts = |metadata: &Metadata| (metadata.len(), metadata.modified().ok());
+        let changed = facts(&now) != facts(&self.metadata) || now.len() == 0;
+        self.metadata = now;
+        Ok(changed)
+    }
+}
+
+fn open_local(path: &Path) -> Result<(File, Metadata), TransferError> {
+    let failed = |source| TransferError::local("reading", path, source);
+    // Before it is opened: a pipe would wait for its other end.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(TransferError::Directory(path.display().to_string()));
     }
     if !metadata.is_file() {
         return Err(TransferError::NotAFile(path.display().to_string()));
     }
-    let file = File::open(path).await.map_err(|source| local_error("reading", path, source))?;
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
     Ok((file, metadata))
 }
 
-/// Mode and times of the local file, as SFTP version 3 carries them: seconds in 32 bits.
-fn attributes(metadata: &std::fs::Metadata) -> FileAttributes {
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
-    FileAttributes { permissions: Some(mode(metadata)), atime: modified, mtime: modified, ..FileAttributes::empty() }
-}
-
 #[cfg(unix)]
-fn mode(metadata: &std::fs::Metadata) -> u32 {
+fn mode(metadata: &Metadata) -> u32 {
     std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
 }
 
 /// Windows knows no more than "read-only".
 #[cfg(not(unix))]
-fn mode(metadata: &std::fs::Metadata) -> u32 {
+fn mode(metadata: &Metadata) -> u32 {
     if metadata.permissions().readonly() { 0o444 } else { 0o644 }
-}
-
-pub(super) fn local_error(doing: &'static str, path: &Path, source: io::Error) -> TransferError {
-    TransferError::Local { doing, path: PathBuf::from(path), source }
 }

@@ -4,6 +4,7 @@ pub(crate) mod dropbear;
 pub(crate) mod fake_sshd;
 pub(crate) mod http_client;
 pub(crate) mod keys;
+pub(crate) mod link;
 mod listening;
 pub(crate) mod mcp_client;
 pub(crate) mod open_sshd;

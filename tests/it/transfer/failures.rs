@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{names, sftp_server};
-use crate::commands::{eventually, fake, open, open_with, plain, random, running, skipped};
+use super::{names, part, sftp_server};
+use crate::commands::{eventually, open, open_with, plain, random, running, skipped};
 use crate::support::processes;
 
 /// Long enough that a test can step in between.
@@ -18,12 +18,6 @@ const LONG: u64 = 3_000_000_000;
 /// A long file that takes no room.
 fn long_file(path: &Path) {
     fs::File::create(path).unwrap().set_len(LONG).unwrap();
-}
-
-/// Whether a half-written file lies in the folder.
-fn half_written(folder: &Path) -> bool {
-    let part = |name: &String| Path::new(name).extension().is_some_and(|end| end == "part");
-    names(folder).iter().any(|name| part(name) && fs::metadata(folder.join(name)).is_ok_and(|file| file.len() > 0))
 }
 
 fn am_root() -> bool {
@@ -102,13 +96,13 @@ async fn a_transfer_that_is_given_up_leaves_the_old_file_and_no_litter() {
     let (there, here) = (bench.home.clone(), bench.local("here"));
     let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
     let call = bench.mcp.begin_call("ssh_upload", upload).await;
-    eventually("the upload is under way", || half_written(&there)).await;
+    eventually("the upload is under way", || part(&there).is_some_and(|(_, length)| length > 0)).await;
     bench.mcp.cancel(call).await;
     eventually("nothing is left of it", || names(&there) == ["target"]).await;
 
     let download = json!({"remotePath": bench.local("long"), "localPath": here.join("target")});
     let call = bench.mcp.begin_call("ssh_download", download).await;
-    eventually("the download is under way", || half_written(&here)).await;
+    eventually("the download is under way", || part(&here).is_some_and(|(_, length)| length > 0)).await;
     bench.mcp.cancel(call).await;
     eventually("nothing is left of it", || names(&here) == ["target"]).await;
     for folder in [there, here] {
@@ -124,40 +118,11 @@ async fn disconnecting_ends_a_transfer_without_litter() {
     let there = bench.home.clone();
     let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
     let call = bench.mcp.begin_call("ssh_upload", upload).await;
-    eventually("the upload is under way", || half_written(&there)).await;
+    eventually("the upload is under way", || part(&there).is_some_and(|(_, length)| length > 0)).await;
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     let result = bench.mcp.finish(call).await;
     assert!(result.is_error() && result.text().contains("cancelled"), "{}", result.text());
     assert_eq!(names(&there), [""; 0]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_breaks_leaves_the_old_file() {
-    let mut bench = fake("/bin/sh").await;
-    fs::write(bench.remote("target"), "old").unwrap();
-    fs::create_dir(bench.local("here")).unwrap();
-    fs::write(bench.local("here/target"), "old").unwrap();
-    long_file(&bench.local("long"));
-    let (there, here) = (bench.home.clone(), bench.local("here"));
-    let download = json!({"remotePath": bench.local("long"), "localPath": here.join("target")});
-    let call = bench.mcp.begin_call("ssh_download", download).await;
-    eventually("the download is under way", || half_written(&here)).await;
-    bench.sshd.drop_connections();
-    let result = bench.mcp.finish(call).await;
-    assert!(result.is_error() && result.text().contains("lost"), "{}", result.text());
-    assert_eq!((names(&here), fs::read(here.join("target")).unwrap()), (vec!["target".to_owned()], b"old".to_vec()));
-
-    let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
-    let call = bench.mcp.begin_call("ssh_upload", upload).await;
-    eventually("the upload is under way", || half_written(&there)).await;
-    bench.sshd.drop_connections();
-    let result = bench.mcp.finish(call).await;
-    assert!(result.is_error() && result.text().contains("lost"), "{}", result.text());
-    // The half-written file stays: there is no connection over which it could be removed.
-    assert_eq!(fs::read(there.join("target")).unwrap(), b"old");
-    fs::write(bench.local("small"), "new").unwrap();
-    bench.try_upload(&bench.local("small"), "target").await.ok();
-    assert_eq!(fs::read(there.join("target")).unwrap(), b"new");
 }
 
 #[tokio::test]
@@ -171,12 +136,12 @@ async fn an_sftp_server_that_dies_ends_the_transfer_alone() {
     let upload = json!({"localPath": bench.local("long"), "remotePath": target});
     let call = bench.mcp.begin_call("ssh_upload", upload).await;
     let home = bench.home.clone();
-    eventually("the upload is under way", || half_written(&home)).await;
+    eventually("the upload is under way", || part(&home).is_some_and(|(_, length)| length > 0)).await;
     let server = running(port, &program).first().unwrap().to_string();
     assert!(processes::signal("KILL", &[server]));
     let result = bench.mcp.finish(call).await;
     assert!(result.is_error(), "{}", result.text());
-    assert_eq!(fs::read(&target).unwrap(), b"old");
+    assert_eq!((names(&bench.home), fs::read(&target).unwrap()), (vec!["target".to_owned()], b"old".to_vec()));
     assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
     assert_eq!(bench.sshd.log().matches("Accepted publickey").count(), 1, "the connection is the same");
 }

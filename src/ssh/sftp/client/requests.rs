@@ -14,6 +14,7 @@ use crate::sftp::{
 /// An answer of another kind than was asked for.
 const OTHER: Malformed = Malformed("it answers something else than was asked");
 
+#[expect(dead_code, reason = "some are for trees alone")]
 impl Client {
     /// Opens a file; `attributes` are for one that is made.
     pub(in crate::ssh::sftp) async fn open_file(

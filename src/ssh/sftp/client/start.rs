@@ -20,7 +20,7 @@ use crate::{
     ssh::{
         bounds::Bounds,
         pool::{Need, Place, Pool},
-        sftp::error::TransferError,
+        sftp::TransferError,
     },
 };
 
@@ -33,13 +33,34 @@ impl Client {
     /// # Errors
     /// The server has no SFTP, or something else answers; the connection ends, or the transfer has to be stopped by then.
     pub(in crate::ssh::sftp) async fn open(pool: &Arc<Pool>, bounds: &Bounds) -> Result<Self, TransferError> {
-        let (channel, place) = tokio::select! {
+        tokio::select! {
             biased;
-            _ = bounds.reached(Duration::ZERO) => return Err(TransferError::Cancelled),
-            opened = pool.open_channel(Need::Work) => opened?,
-        };
+            _ = bounds.reached(Duration::ZERO) => Err(TransferError::Cancelled),
+            begun = Self::begin(pool) => begun,
+        }
+    }
+
+    /// The same, however long it takes.
+    pub(in crate::ssh::sftp) async fn begin(pool: &Arc<Pool>) -> Result<Self, TransferError> {
+        let (channel, place) = pool.open_channel(Need::Work).await?;
         let connection = Arc::clone(place.connection());
-        connection.unless_stopped(bounds, Self::start(channel, place)).await
+        tokio::select! {
+            biased;
+            started = Self::start(channel, place) => started,
+            () = connection.ended() => Err(connection.lost().into()),
+        }
+    }
+
+    /// One more for the same transfer, where the connection has room for it; `None` where it has not.
+    pub(in crate::ssh::sftp) async fn spare(pool: &Arc<Pool>) -> Option<Self> {
+        let (channel, place) = pool.spare_channel().await?;
+        Self::start(channel, place).await.ok()
+    }
+
+    /// One more for the same transfer over a connection of its own; `None` where there is none to be had.
+    pub(in crate::ssh::sftp) async fn apart(pool: &Arc<Pool>) -> Option<Self> {
+        let (channel, place) = pool.channel_apart().await?;
+        Self::start(channel, place).await.ok()
     }
 
     async fn start(channel: Channel<Msg>, place: Place) -> Result<Self, TransferError> {

@@ -1,0 +1,73 @@
+//! How far a transfer has come, for whoever shows it meanwhile.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// A transfer's counters. Clones share them; to count costs nothing that a transfer would feel.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    done: AtomicU64,
+    expected: AtomicU64,
+    files: AtomicU64,
+    name: Mutex<String>,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes of content that have arrived.
+    pub bytes: u64,
+    /// Bytes of content in all, as far as they are known.
+    pub expected: u64,
+    /// Files that are complete.
+    pub files: u64,
+    /// The file that was begun last.
+    pub name: String,
+}
+
+impl Progress {
+    /// A file of this length, in bytes, is known of.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.0.expected.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A file is begun.
+    pub(super) fn begin(&self, name: &[u8]) {
+        *self.name() = String::from_utf8_lossy(name).into_owned();
+    }
+
+    /// Bytes have arrived.
+    pub(super) fn add(&self, bytes: u64) {
+        self.0.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that had arrived are sent again.
+    pub(super) fn take_back(&self, bytes: u64) {
+        self.0.done.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// A file is complete.
+    pub(super) fn end(&self) {
+        self.0.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How far it is now.
+    #[must_use]
+    pub fn now(&self) -> Moved {
+        Moved {
+            bytes: self.0.done.load(Ordering::Relaxed),
+            expected: self.0.expected.load(Ordering::Relaxed),
+            files: self.0.files.load(Ordering::Relaxed),
+            name: self.name().clone(),
+        }
+    }
+
+    fn name(&self) -> std::sync::MutexGuard<'_, String> {
+        self.0.name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
