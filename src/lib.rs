@@ -1,8 +1,8 @@
 //! Persistent SSH sessions as MCP tools.
 //!
 //! [`mcp`] is the only folder that knows MCP and JSON, [`ssh`] the only one that knows SSH. Between them stands
-//! [`session`], the product's noun. [`openssh`], [`framing`], [`sftp`], [`capture`] and [`readable`] are pure: bytes and state in, facts
-//! out.
+//! [`session`], the product's noun. [`openssh`], [`framing`], [`sftp`], [`tree`], [`capture`] and [`readable`] are pure:
+//! bytes and state in, facts out.
 
 pub mod capture;
 pub mod cli;
@@ -14,3 +14,4 @@ pub mod readable;
 pub mod session;
 pub mod sftp;
 pub mod ssh;
+pub mod tree;

@@ -8,22 +8,23 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("main", &["cli", "mcp", "session", "ssh"]),
     ("cli", &[]),
     ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password"]),
     ("session", &["ssh", "openssh", "framing", "capture", "password", "readable"]),
-    ("ssh", &["openssh", "framing", "sftp", "capture", "password", "readable"]),
+    ("ssh", &["openssh", "framing", "sftp", "tree", "capture", "password", "readable"]),
     ("openssh", &[]),
     ("framing", &[]),
     ("sftp", &[]),
+    ("tree", &[]),
     ("capture", &[]),
     ("password", &[]),
     ("readable", &[]),
 ];
 
 /// A library that only these parts may name.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 10] = [
     ("russh", &["ssh"]),
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
@@ -33,13 +34,14 @@ const HOMES: [(&str, &[&str]); 9] = [
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
     ("vte", &["readable"]),
+    ("ignore", &["tree"]),
 ];
 
 /// What a pure part does not do: wait, read files or clocks, talk to anything.
 const IMPURE: [&str; 8] =
     ["async ", "tokio", "std::fs", "std::net", "std::process", "std::env", "Instant::now", "SystemTime::now"];
 
-const PURE: [&str; 5] = ["openssh", "framing", "sftp", "capture", "readable"];
+const PURE: [&str; 6] = ["openssh", "framing", "sftp", "tree", "capture", "readable"];
 
 /// Where wire types may be serialised: nothing that can hold a secret is.
 const SECRET_HOLDERS: [&str; 2] = ["src/password.rs", "src/ssh/authenticate.rs"];

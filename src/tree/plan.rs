@@ -1,0 +1,314 @@
+//! The work that a tree is: what to list next, what to move next, and what came of it all.
+//!
+//! Directories are taken depth first, and only while few files wait, so that what is kept in memory does not grow with
+//! the tree. Nothing is handed out before the directory that it is in was listed, which is after it was made.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    entry::{Directory, Entry, Leaf, LeafKind, What},
+    excludes::Excludes,
+    name::{self, Rules},
+};
+
+/// What a tree may be, so that one without end does not take time and memory without end.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Entries in all.
+    pub entries: usize,
+    /// Bytes of all names.
+    pub name_bytes: usize,
+    /// Directories inside one another.
+    pub depth: usize,
+    /// Entries that may fail before the rest is not tried any more.
+    pub failures: usize,
+}
+
+/// The limits in force.
+pub const LIMITS: Limits = Limits { entries: 1_000_000, name_bytes: 100_000_000, depth: 1_000, failures: 100 };
+
+/// Files that wait while a further directory is listed, at most. A single directory may have more.
+const ENOUGH_LEAVES: usize = 10_000;
+
+/// Failures that are named; further ones are counted.
+const NAMED_FAILURES: usize = 10;
+
+/// Why the rest of a tree is not moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// It has no end, or none that is near.
+    #[error("the tree has more than {0} entries")]
+    Entries(usize),
+    /// Its names alone fill the memory.
+    #[error("the names of the tree have more than {0} bytes")]
+    Names(usize),
+    /// Every further one would fail too.
+    #[error("{0} entries could not be moved, so the rest was not tried")]
+    Failures(usize),
+}
+
+/// What came of a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Files that were moved.
+    pub files: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// Links that were made.
+    pub links: u64,
+    /// Directories that were made or were there already.
+    pub directories: u64,
+    /// Files and links that were left as they are, because both sides are the same.
+    pub unchanged: u64,
+    /// Devices, sockets and pipes.
+    pub special: u64,
+    /// Entries that could not be moved, directories with all that is in them.
+    pub failed: usize,
+    /// Paths of the first of them, and why.
+    pub failures: Vec<(Vec<u8>, String)>,
+}
+
+/// The state of one transfer of a tree.
+#[derive(Debug)]
+pub struct Plan {
+    excludes: Excludes,
+    /// The rules for names that are not trusted.
+    rules: Option<Rules>,
+    limits: Limits,
+    directories: Vec<Arc<Directory>>,
+    leaves: VecDeque<Leaf>,
+    /// Those that were listed, parents before children.
+    listed: Vec<Arc<Directory>>,
+    entries: usize,
+    name_bytes: usize,
+    /// What came of it so far.
+    pub tally: Tally,
+}
+
+impl Plan {
+    /// The work that begins with this root. Names are held to `rules` if they come from somebody else.
+    #[must_use]
+    pub fn new(root: Arc<Directory>, excludes: Excludes, rules: Option<Rules>, limits: Limits) -> Self {
+        Self {
+            excludes,
+            rules,
+            limits,
+            directories: vec![root],
+            leaves: VecDeque::new(),
+            listed: Vec::new(),
+            entries: 0,
+            name_bytes: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// The directory to make and list next. `None`: there is none, or enough files wait.
+    pub fn next_directory(&mut self) -> Option<Arc<Directory>> {
+        if self.leaves.len() < ENOUGH_LEAVES { self.directories.pop() } else { None }
+    }
+
+    /// The file or link to move next.
+    pub fn next_leaf(&mut self) -> Option<Leaf> {
+        self.leaves.pop_front()
+    }
+
+    /// Takes in what is in a directory.
+    ///
+    /// # Errors
+    /// A tree beyond its limits.
+    pub fn listed(&mut self, directory: &Arc<Directory>, mut entries: Vec<Entry>) -> Result<(), PlanError> {
+        self.listed.push(Arc::clone(directory));
+        self.tally.directories += 1;
+        self.entries += entries.len();
+        self.name_bytes += entries.iter().map(|entry| entry.name.len()).sum::<usize>();
+        if self.entries > self.limits.entries {
+            return Err(PlanError::Entries(self.limits.entries));
+        }
+        if self.name_bytes > self.limits.name_bytes {
+            return Err(PlanError::Names(self.limits.name_bytes));
+        }
+        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let (mut taken, first) = (HashSet::new(), self.directories.len());
+        for entry in entries {
+            if entry.name == b"." || entry.name == b".." {
+                continue;
+            }
+            if let Some(rules) = self.rules {
+                let refused = match name::check(&entry.name, rules) {
+                    Err(error) => Some(error.to_string()),
+                    Ok(()) if taken.insert(name::folded(&entry.name, rules)) => None,
+                    Ok(()) => Some("the directory has another entry that is the same name here".to_owned()),
+                };
+                if let Some(reason) = refused {
+                    self.fail(directory.path_of(&entry.name), reason)?;
+                    continue;
+                }
+            }
+            self.take(directory, entry)?;
+        }
+        // Taken from the end: the first in the order of names comes first.
+        self.directories.get_mut(first..).unwrap_or_default().reverse();
+        Ok(())
+    }
+
+    fn take(&mut self, directory: &Arc<Directory>, entry: Entry) -> Result<(), PlanError> {
+        let path = directory.path_of(&entry.name);
+        if self.excludes.cover(&path, entry.what == What::Directory) {
+            return Ok(());
+        }
+        let Entry { name, what, attributes } = entry;
+        let leaf = |kind| Leaf { directory: Arc::clone(directory), name: name.clone(), kind, attributes };
+        match what {
+            What::Directory if directory.depth() >= self.limits.depth => {
+                self.fail(path, format!("it is more than {} directories deep", self.limits.depth))?;
+            }
+            What::Directory => self.directories.push(directory.inside(name, attributes)),
+            What::File(size) => self.leaves.push_back(leaf(LeafKind::File(size))),
+            What::Link => self.leaves.push_back(leaf(LeafKind::Link)),
+            What::Special => self.tally.special += 1,
+        }
+        Ok(())
+    }
+
+    /// Notes an entry that could not be moved.
+    ///
+    /// # Errors
+    /// Too many by now.
+    pub fn fail(&mut self, path: Vec<u8>, reason: String) -> Result<(), PlanError> {
+        self.tally.failed += 1;
+        if self.tally.failures.len() < NAMED_FAILURES {
+            self.tally.failures.push((path, reason));
+        }
+        if self.tally.failed >= self.limits.failures { Err(PlanError::Failures(self.tally.failed)) } else { Ok(()) }
+    }
+
+    /// The directories whose mode and times are to be set when all else is done, children before their parents.
+    pub fn finish(&mut self) -> Vec<Arc<Directory>> {
+        let mut listed = std::mem::take(&mut self.listed);
+        listed.reverse();
+        listed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::entry::Attributes;
+
+    const SMALL: Limits = Limits { entries: 8, name_bytes: 100, depth: 2, failures: 3 };
+
+    fn plan(exclude: &[&str], rules: Option<Rules>) -> (Plan, Arc<Directory>) {
+        let exclude: Vec<String> = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let root = Directory::root(Attributes::default());
+        let mut plan = Plan::new(root, Excludes::parse(&exclude).unwrap(), rules, SMALL);
+        let root = plan.next_directory().unwrap();
+        (plan, root)
+    }
+
+    fn entry(name: impl AsRef<[u8]>, what: What) -> Entry {
+        Entry { name: name.as_ref().to_vec(), what, attributes: Attributes::default() }
+    }
+
+    fn leaves(plan: &mut Plan) -> Vec<String> {
+        let path = |leaf: Leaf| String::from_utf8(leaf.path()).unwrap();
+        std::iter::from_fn(|| plan.next_leaf()).map(path).collect()
+    }
+
+    fn directories(plan: &mut Plan) -> Vec<String> {
+        let path = |directory: Arc<Directory>| String::from_utf8(directory.path()).unwrap();
+        std::iter::from_fn(|| plan.next_directory()).map(path).collect()
+    }
+
+    #[test]
+    fn nothing_comes_before_its_directory_and_directories_end_after_their_content() {
+        let (mut plan, root) = plan(&[], None);
+        plan.listed(&root, vec![entry("b", What::Directory), entry("x", What::File(1)), entry("a", What::Directory)])
+            .unwrap();
+        assert_eq!(leaves(&mut plan), ["x"]);
+        let first = plan.next_directory().unwrap();
+        assert_eq!(first.path(), b"a");
+        plan.listed(&first, vec![entry("deep", What::Directory), entry("y", What::Link)]).unwrap();
+        assert_eq!(leaves(&mut plan), ["a/y"]);
+        for expected in ["a/deep", "b"] {
+            let next = plan.next_directory().unwrap();
+            assert_eq!(next.path(), expected.as_bytes(), "depth first");
+            plan.listed(&next, Vec::new()).unwrap();
+        }
+        assert!(plan.next_directory().is_none());
+        let ends: Vec<_> = plan.finish().iter().map(|directory| directory.path()).collect();
+        assert_eq!(ends, [&b"b"[..], b"a/deep", b"a", b""]);
+        assert_eq!(plan.tally.directories, 4);
+    }
+
+    #[test]
+    fn what_is_left_out_is_neither_moved_nor_listed_nor_counted() {
+        let (mut plan, root) = plan(&["*.o", "/build/"], None);
+        let special = entry("pipe", What::Special);
+        plan.listed(&root, vec![entry("build", What::Directory), entry("a.o", What::File(1)), special]).unwrap();
+        assert_eq!((leaves(&mut plan).len(), directories(&mut plan).len()), (0, 0));
+        assert_eq!(plan.tally, Tally { special: 1, directories: 1, ..Tally::default() });
+    }
+
+    #[test]
+    fn a_listing_that_lies_makes_failures_and_nothing_else() {
+        let (mut plan, root) = plan(&[], Some(Rules::Unix));
+        let names = [&b"."[..], b"..", b"../up", b"ok", b"ok"];
+        plan.listed(&root, names.iter().map(|name| entry(name, What::File(0))).collect()).unwrap();
+        assert_eq!((leaves(&mut plan), plan.tally.failed), (vec!["ok".to_owned()], 2));
+        assert_eq!(plan.tally.failures[0].0, b"../up");
+    }
+
+    #[test]
+    fn names_that_are_one_to_this_system_do_not_replace_each_other() {
+        for (rules, moved) in [(Rules::Unix, 2), (Rules::Mac, 1), (Rules::Windows, 1)] {
+            let (mut plan, root) = plan(&[], Some(rules));
+            plan.listed(&root, vec![entry("Makefile", What::File(0)), entry("makefile", What::Directory)]).unwrap();
+            let found = leaves(&mut plan).len() + directories(&mut plan).len();
+            assert_eq!((found, plan.tally.failed), (moved, 2 - moved), "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_tree_without_end_ends() {
+        let (mut wide, root) = plan(&[], None);
+        let many = |count: u8| (0..count).map(|number| entry([number], What::File(0))).collect();
+        assert_eq!(wide.listed(&root, many(8)), Ok(()));
+        assert_eq!(wide.listed(&root, many(1)), Err(PlanError::Entries(8)));
+
+        let (mut named, root) = plan(&[], None);
+        assert_eq!(named.listed(&root, vec![entry([b'n'; 101], What::File(0))]), Err(PlanError::Names(100)));
+
+        let (mut deep, mut at) = plan(&[], None);
+        for _ in 0..2 {
+            deep.listed(&at, vec![entry("d", What::Directory)]).unwrap();
+            at = deep.next_directory().unwrap();
+        }
+        deep.listed(&at, vec![entry("d", What::Directory)]).unwrap();
+        assert_eq!((deep.next_directory().is_none(), deep.tally.failed), (true, 1));
+    }
+
+    #[test]
+    fn too_many_failures_end_it() {
+        let (mut plan, _) = plan(&[], None);
+        for number in 1..3 {
+            assert_eq!(plan.fail(vec![number], "no".to_owned()), Ok(()));
+        }
+        assert_eq!(plan.fail(b"last".to_vec(), "no".to_owned()), Err(PlanError::Failures(3)));
+    }
+
+    #[test]
+    fn few_directories_are_listed_while_many_files_wait() {
+        let root = Directory::root(Attributes::default());
+        let mut plan = Plan::new(Arc::clone(&root), Excludes::parse(&[]).unwrap(), None, LIMITS);
+        let mut entries: Vec<_> = (0..ENOUGH_LEAVES).map(|number| entry(format!("f{number}"), What::File(0))).collect();
+        entries.push(entry("d", What::Directory));
+        let root = plan.next_directory().unwrap();
+        plan.listed(&root, entries).unwrap();
+        assert!(plan.next_directory().is_none());
+        plan.next_leaf().unwrap();
+        assert!(plan.next_directory().is_some());
+    }
+}
