@@ -185,7 +185,13 @@ fn of_transfer(error: &TransferError) -> &'static str {
         }
         TransferError::Local { .. } => "check localPath, its permissions and the free space; nothing was changed",
         TransferError::Remote { .. } => "check remotePath, its permissions and the free space; nothing was changed",
-        TransferError::Directory(_) => "pack it with tar first, and move that file",
+        TransferError::Directory(_) | TransferError::NotADirectory(_) => "give another target, or remove what is there",
+        TransferError::Exclude(_) => "patterns are those of gitignore, relative to the directory that is copied",
+        TransferError::Incomplete { .. } => {
+            "see to those entries, then call again; with skipUnchanged: true only what is missing is copied"
+        }
+        TransferError::Tree(_) => "copy the directories in it one by one, or leave some out with exclude",
+        TransferError::Ended { .. } => "call again; for a tree, skipUnchanged: true copies only what is missing",
         TransferError::NotAFile(_) => "name a regular file; ssh_exec with cat reads other things",
         TransferError::Path(_) => "write the path of the file itself",
         TransferError::Length { .. } | TransferError::Differs(_) => "call again when nothing writes to the file",

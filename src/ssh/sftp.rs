@@ -1,68 +1,33 @@
 //! Moves files over the SFTP subsystem (draft-ietf-secsh-filexfer-02), many requests in flight.
 //!
-//! [`Upload`] and [`Download`] outlive the connection that they begin over: after a lost one, the next attempt goes on
-//! where the last one stood.
+//! A [`Transfer`] outlives the connection that it begins over: after a lost one, the next attempt goes on where the last
+//! one stood.
 
 mod client;
 mod digest;
 mod disk;
 mod download;
 mod error;
+mod folder;
+mod part;
 mod paths;
 mod progress;
 mod receive;
 mod replace;
 mod send;
+mod transfer;
+mod tree;
 mod upload;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-pub use self::{download::Download, error::TransferError, progress::Progress, replace::Leftover, upload::Upload};
-use super::{bounds::Bounds, connection::Connection, pool::Pool};
-
-/// A transfer, which may take several attempts.
-#[derive(Debug)]
-pub enum Transfer {
-    /// To the remote host.
-    Up(Upload),
-    /// From it.
-    Down(Download),
-}
-
-impl Transfer {
-    /// Does what is left to do over these connections.
-    ///
-    /// # Errors
-    /// [`TransferError`]; where [`TransferError::is_lost`], another attempt goes on where this one stood.
-    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &Bounds) -> Result<Transferred, TransferError> {
-        match self {
-            Self::Up(upload) => upload.attempt(pool, bounds).await,
-            Self::Down(download) => download.attempt(pool, bounds).await,
-        }
-    }
-
-    /// What is left on the remote host of an attempt that ended with its link.
-    #[must_use]
-    pub fn leftover(&mut self) -> Option<Leftover> {
-        match self {
-            Self::Up(upload) => upload.leftover(),
-            Self::Down(_) => None,
-        }
-    }
-}
-
-/// What was moved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transferred {
-    /// The path at the destination, as it was resolved.
-    pub to: String,
-    /// Bytes of content.
-    pub bytes: u64,
-    /// Both sides were found to be the same by SHA-256, not by their length alone.
-    pub verified: bool,
-    /// From the call to the end.
-    pub duration: Duration,
-}
+pub use self::{
+    error::TransferError,
+    progress::{Moved, Progress},
+    replace::{Leftover, remove_leftovers},
+    transfer::{Transfer, TransferRequest, Transferred},
+};
+use super::{bounds::Bounds, connection::Connection};
 
 /// How far apart the two sides are at least, as a round trip, where more than one channel pays: sshd's window of 2 MiB
 /// lets 250 MB/s through then.

@@ -4,7 +4,7 @@
 //! the tree. Nothing is handed out before the directory that it is in was listed, which is after it was made.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -71,6 +71,18 @@ pub struct Tally {
     pub failures: Vec<(Vec<u8>, String)>,
 }
 
+/// A piece of work that was handed out.
+pub type Ticket = u64;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// A directory is to be made and listed.
+    Directory(Arc<Directory>),
+    /// A file or link is to be moved.
+    Leaf(Arc<Leaf>),
+}
+
 /// The state of one transfer of a tree.
 #[derive(Debug)]
 pub struct Plan {
@@ -79,11 +91,16 @@ pub struct Plan {
     rules: Option<Rules>,
     limits: Limits,
     directories: Vec<Arc<Directory>>,
-    leaves: VecDeque<Leaf>,
+    leaves: VecDeque<Arc<Leaf>>,
+    /// What was handed out and is not done.
+    underway: BTreeMap<Ticket, Work>,
+    next: Ticket,
     /// Those that were listed, parents before children.
     listed: Vec<Arc<Directory>>,
     entries: usize,
     name_bytes: usize,
+    /// Bytes of all files that were listed.
+    pub bytes: u64,
     /// What came of it so far.
     pub tally: Tally,
 }
@@ -98,21 +115,53 @@ impl Plan {
             limits,
             directories: vec![root],
             leaves: VecDeque::new(),
+            underway: BTreeMap::new(),
+            next: 0,
             listed: Vec::new(),
             entries: 0,
             name_bytes: 0,
+            bytes: 0,
             tally: Tally::default(),
         }
     }
 
     /// The directory to make and list next. `None`: there is none, or enough files wait.
-    pub fn next_directory(&mut self) -> Option<Arc<Directory>> {
-        if self.leaves.len() < ENOUGH_LEAVES { self.directories.pop() } else { None }
+    pub fn next_directory(&mut self) -> Option<(Ticket, Arc<Directory>)> {
+        let directory = if self.leaves.len() < ENOUGH_LEAVES { self.directories.pop()? } else { return None };
+        Some((self.hand_out(Work::Directory(Arc::clone(&directory))), directory))
     }
 
     /// The file or link to move next.
-    pub fn next_leaf(&mut self) -> Option<Leaf> {
-        self.leaves.pop_front()
+    pub fn next_leaf(&mut self) -> Option<(Ticket, Arc<Leaf>)> {
+        let leaf = self.leaves.pop_front()?;
+        Some((self.hand_out(Work::Leaf(Arc::clone(&leaf))), leaf))
+    }
+
+    fn hand_out(&mut self, work: Work) -> Ticket {
+        self.next += 1;
+        self.underway.insert(self.next, work);
+        self.next
+    }
+
+    /// A piece of work is done, or has failed.
+    pub fn done(&mut self, ticket: Ticket) {
+        self.underway.remove(&ticket);
+    }
+
+    /// Takes back what was handed out and is not done, to be handed out again.
+    pub fn begin_again(&mut self) {
+        for work in std::mem::take(&mut self.underway).into_values().rev() {
+            match work {
+                Work::Directory(directory) => self.directories.push(directory),
+                Work::Leaf(leaf) => self.leaves.push_front(leaf),
+            }
+        }
+    }
+
+    /// Whether there is no directory any more of which it is not known what is in it.
+    #[must_use]
+    pub fn is_all_listed(&self) -> bool {
+        self.directories.is_empty() && !self.underway.values().any(|work| matches!(work, Work::Directory(_)))
     }
 
     /// Takes in what is in a directory.
@@ -160,13 +209,16 @@ impl Plan {
             return Ok(());
         }
         let Entry { name, what, attributes } = entry;
-        let leaf = |kind| Leaf { directory: Arc::clone(directory), name: name.clone(), kind, attributes };
+        let leaf = |kind| Arc::new(Leaf { directory: Arc::clone(directory), name: name.clone(), kind, attributes });
         match what {
             What::Directory if directory.depth() >= self.limits.depth => {
                 self.fail(path, format!("it is more than {} directories deep", self.limits.depth))?;
             }
             What::Directory => self.directories.push(directory.inside(name, attributes)),
-            What::File(size) => self.leaves.push_back(leaf(LeafKind::File(size))),
+            What::File(size) => {
+                self.bytes = self.bytes.saturating_add(size);
+                self.leaves.push_back(leaf(LeafKind::File(size)));
+            }
             What::Link => self.leaves.push_back(leaf(LeafKind::Link)),
             What::Special => self.tally.special += 1,
         }
@@ -185,10 +237,12 @@ impl Plan {
         if self.tally.failed >= self.limits.failures { Err(PlanError::Failures(self.tally.failed)) } else { Ok(()) }
     }
 
-    /// The directories whose mode and times are to be set when all else is done, children before their parents.
-    pub fn finish(&mut self) -> Vec<Arc<Directory>> {
-        let mut listed = std::mem::take(&mut self.listed);
-        listed.reverse();
+    /// The directories whose mode and times are to be set when all else is done, the deepest first: in one that may not
+    /// be entered nothing can be set any more.
+    #[must_use]
+    pub fn to_finish(&self) -> Vec<Arc<Directory>> {
+        let mut listed = self.listed.clone();
+        listed.sort_by_key(|directory| std::cmp::Reverse(directory.depth()));
         listed
     }
 }
@@ -204,7 +258,7 @@ mod tests {
         let exclude: Vec<String> = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
         let root = Directory::root(Attributes::default());
         let mut plan = Plan::new(root, Excludes::parse(&exclude).unwrap(), rules, SMALL);
-        let root = plan.next_directory().unwrap();
+        let (_, root) = plan.next_directory().unwrap();
         (plan, root)
     }
 
@@ -213,12 +267,11 @@ mod tests {
     }
 
     fn leaves(plan: &mut Plan) -> Vec<String> {
-        let path = |leaf: Leaf| String::from_utf8(leaf.path()).unwrap();
-        std::iter::from_fn(|| plan.next_leaf()).map(path).collect()
+        std::iter::from_fn(|| plan.next_leaf()).map(|(_, leaf)| String::from_utf8(leaf.path()).unwrap()).collect()
     }
 
     fn directories(plan: &mut Plan) -> Vec<String> {
-        let path = |directory: Arc<Directory>| String::from_utf8(directory.path()).unwrap();
+        let path = |(_, directory): (Ticket, Arc<Directory>)| String::from_utf8(directory.path()).unwrap();
         std::iter::from_fn(|| plan.next_directory()).map(path).collect()
     }
 
@@ -228,18 +281,18 @@ mod tests {
         plan.listed(&root, vec![entry("b", What::Directory), entry("x", What::File(1)), entry("a", What::Directory)])
             .unwrap();
         assert_eq!(leaves(&mut plan), ["x"]);
-        let first = plan.next_directory().unwrap();
+        let (_, first) = plan.next_directory().unwrap();
         assert_eq!(first.path(), b"a");
         plan.listed(&first, vec![entry("deep", What::Directory), entry("y", What::Link)]).unwrap();
         assert_eq!(leaves(&mut plan), ["a/y"]);
         for expected in ["a/deep", "b"] {
-            let next = plan.next_directory().unwrap();
+            let (_, next) = plan.next_directory().unwrap();
             assert_eq!(next.path(), expected.as_bytes(), "depth first");
             plan.listed(&next, Vec::new()).unwrap();
         }
         assert!(plan.next_directory().is_none());
-        let ends: Vec<_> = plan.finish().iter().map(|directory| directory.path()).collect();
-        assert_eq!(ends, [&b"b"[..], b"a/deep", b"a", b""]);
+        let ends: Vec<_> = plan.to_finish().iter().map(|directory| directory.path()).collect();
+        assert_eq!(ends, [&b"a/deep"[..], b"a", b"b", b""]);
         assert_eq!(plan.tally.directories, 4);
     }
 
@@ -284,7 +337,7 @@ mod tests {
         let (mut deep, mut at) = plan(&[], None);
         for _ in 0..2 {
             deep.listed(&at, vec![entry("d", What::Directory)]).unwrap();
-            at = deep.next_directory().unwrap();
+            at = deep.next_directory().unwrap().1;
         }
         deep.listed(&at, vec![entry("d", What::Directory)]).unwrap();
         assert_eq!((deep.next_directory().is_none(), deep.tally.failed), (true, 1));
@@ -300,12 +353,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_done_is_handed_out_again() {
+        let root = Directory::root(Attributes::default());
+        let mut plan = Plan::new(root, Excludes::parse(&[]).unwrap(), None, SMALL);
+        let (ticket, root) = plan.next_directory().unwrap();
+        let entries = vec![entry("a", What::File(1)), entry("b", What::File(1)), entry("c", What::File(1))];
+        plan.listed(&root, [entries, vec![entry("d", What::Directory)]].concat()).unwrap();
+        plan.done(ticket);
+        let (first, _) = plan.next_leaf().unwrap();
+        plan.next_leaf().unwrap();
+        plan.next_directory().unwrap();
+        assert!(!plan.is_all_listed());
+        plan.done(first);
+        plan.begin_again();
+        assert_eq!((leaves(&mut plan), directories(&mut plan)), (vec!["b".into(), "c".into()], vec!["d".to_owned()]));
+        assert!(!plan.is_all_listed());
+    }
+
+    #[test]
     fn few_directories_are_listed_while_many_files_wait() {
         let root = Directory::root(Attributes::default());
         let mut plan = Plan::new(Arc::clone(&root), Excludes::parse(&[]).unwrap(), None, LIMITS);
         let mut entries: Vec<_> = (0..ENOUGH_LEAVES).map(|number| entry(format!("f{number}"), What::File(0))).collect();
         entries.push(entry("d", What::Directory));
-        let root = plan.next_directory().unwrap();
+        let (_, root) = plan.next_directory().unwrap();
         plan.listed(&root, entries).unwrap();
         assert!(plan.next_directory().is_none());
         plan.next_leaf().unwrap();

@@ -2,6 +2,7 @@
 
 mod failures;
 mod resume;
+mod trees;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -21,19 +21,37 @@ pub(super) struct TransferResult {
 }
 
 pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, ToolError> {
-    let duration_ms = u64::try_from(moved.duration.as_millis()).unwrap_or(u64::MAX);
+    let Transferred { to, tally, verified, duration } = moved;
     let result = TransferResult {
-        files: 1,
-        bytes: moved.bytes,
-        duration_ms,
-        skipped: 0,
-        verified: moved.verified,
-        to: moved.to,
+        files: tally.files,
+        bytes: tally.bytes,
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        skipped: tally.unchanged + tally.special,
+        verified,
+        to,
     };
-    let how = if result.verified { "SHA-256" } else { "size" };
+    let mut counts = vec![counted(tally.files, "file", "files")];
+    if tally.links > 0 {
+        counts.push(counted(tally.links, "link", "links"));
+    }
+    if tally.directories > 0 {
+        counts.push(counted(tally.directories, "directory", "directories"));
+    }
+    let how = if verified { "SHA-256" } else { "size" };
+    let skipped = match result.skipped {
+        0 => "0 skipped".to_owned(),
+        skipped => format!("{skipped} skipped: {} unchanged, {} special", tally.unchanged, tally.special),
+    };
     let text = format!(
-        "{what} 1 file, {} bytes, to {} in {} ms ({how} verified, 0 skipped)",
-        result.bytes, result.to, result.duration_ms
+        "{what} {}, {} bytes, to {} in {} ms ({how} verified, {skipped})",
+        counts.join(", "),
+        result.bytes,
+        result.to,
+        result.duration_ms
     );
     session::both(text, &result)
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Effects, transfer, transfer::TransferResult};
 use crate::{
     mcp::{params::schema, server::Call, tool_error::ToolError},
-    ssh::sftp::Progress,
+    ssh::sftp::TransferRequest,
 };
 
 pub(super) const NAME: &str = "ssh_upload";
@@ -16,18 +16,23 @@ pub(super) const NAME: &str = "ssh_upload";
 #[serde(rename_all = "camelCase")]
 struct UploadParams {
     local_path: String,
-    /// A file, or a directory to put it into
+    /// The copy, or a directory to put it into
     remote_path: String,
     /// Default: the default session
     session: Option<String>,
+    /// gitignore patterns of what to leave out of a directory
+    exclude: Option<Vec<String>>,
+    /// Skip files whose size and time are the same
+    #[serde(default)]
+    skip_unchanged: bool,
 }
 
 pub(super) fn tool() -> Tool {
     super::describe::<UploadParams>(
         NAME,
-        "Upload a file",
-        "Copy a local file to the remote server over SFTP, keeping mode and times. The remote file is replaced only \
-         when the copy is complete. ~ is home on either side.",
+        "Upload files",
+        "Copy a local file or directory to the remote server over SFTP, as cp -r does, keeping modes, times and links. \
+         Each file is replaced only when its copy is complete. ~ is home on either side; dir/. is what is in dir.",
         Effects { read_only: false, destructive: true, idempotent: true, open_world: true },
     )
     .with_raw_output_schema(schema::<TransferResult>())
@@ -36,6 +41,13 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: UploadParams = super::arguments(NAME, &mut call)?;
     let session = call.registry.lookup(params.session.as_deref()).await?;
-    let moved = session.upload(&params.local_path, &params.remote_path, Progress::default(), &call.caller).await?;
+    let request = TransferRequest {
+        local: params.local_path,
+        remote: params.remote_path,
+        exclude: params.exclude.unwrap_or_default(),
+        skip_unchanged: params.skip_unchanged,
+        progress: call.watched.transfer(),
+    };
+    let moved = session.upload(request, &call.caller).await?;
     transfer::result("uploaded", moved)
 }

@@ -14,7 +14,7 @@ use crate::{
         bounds::Signals,
         error::SshError,
         pool::Pool,
-        sftp::{Download, Progress, Transfer, TransferError, Transferred, Upload},
+        sftp::{Progress, Transfer, TransferError, TransferRequest, Transferred, remove_leftovers},
     },
 };
 
@@ -26,34 +26,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 impl LiveSession {
-    /// Sends a file.
+    /// Sends a file or a tree.
     ///
     /// # Errors
     /// See [`TransferError`].
-    pub async fn upload(
-        &self,
-        local: &str,
-        remote: &str,
-        progress: Progress,
-        caller: &Caller,
-    ) -> Result<Transferred, SessionError> {
-        let upload = Upload::open(local, remote, progress.clone()).await.map_err(|error| self.transfer(error))?;
-        self.over_any_link(Transfer::Up(upload), &progress, caller).await
+    pub async fn upload(&self, request: TransferRequest, caller: &Caller) -> Result<Transferred, SessionError> {
+        let progress = request.progress.clone();
+        let transfer = Transfer::up(request).await.map_err(|error| self.transfer(error))?;
+        self.over_any_link(transfer, &progress, caller).await
     }
 
-    /// Fetches a file.
+    /// Fetches a file or a tree.
     ///
     /// # Errors
     /// See [`TransferError`].
-    pub async fn download(
-        &self,
-        remote: &str,
-        local: &str,
-        progress: Progress,
-        caller: &Caller,
-    ) -> Result<Transferred, SessionError> {
-        let download = Download::new(remote, local, progress.clone()).map_err(|error| self.transfer(error))?;
-        self.over_any_link(Transfer::Down(download), &progress, caller).await
+    pub async fn download(&self, request: TransferRequest, caller: &Caller) -> Result<Transferred, SessionError> {
+        let progress = request.progress.clone();
+        let transfer = Transfer::down(request).map_err(|error| self.transfer(error))?;
+        self.over_any_link(transfer, &progress, caller).await
     }
 
     /// Carries out a transfer, whatever links it takes.
@@ -64,9 +54,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let result = self.attempts(&mut transfer, progress, caller).await;
-        if let Some(leftover) = transfer.leftover() {
-            lock(&self.leftovers).push(leftover);
-        }
+        lock(&self.leftovers).extend(transfer.leftovers());
         result
     }
 
@@ -119,11 +107,7 @@ impl LiveSession {
             return;
         }
         let pool = Arc::clone(pool);
-        tokio::spawn(async move {
-            for leftover in leftovers {
-                leftover.remove(&pool).await;
-            }
-        });
+        tokio::spawn(async move { remove_leftovers(leftovers, &pool).await });
     }
 
     fn transfer(&self, source: TransferError) -> SessionError {

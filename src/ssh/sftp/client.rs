@@ -139,7 +139,6 @@ impl Client {
     }
 
     /// How many files may be open at once; `None` if the server does not say.
-    #[expect(dead_code, reason = "for trees")]
     pub(super) fn most_handles(&self) -> Option<u64> {
         Some(self.limits.handles).filter(|most| *most > 0)
     }
@@ -225,7 +224,13 @@ fn chunk(limit: u64) -> u32 {
 }
 
 /// Reads until the channel is over or nobody wants its answers.
-async fn read(mut channel: ChannelReadHalf, mut frames: Frames, shared: Arc<Shared>, open: CancellationToken) {
+async fn read(
+    mut channel: ChannelReadHalf,
+    mut frames: Frames,
+    shared: Arc<Shared>,
+    open: CancellationToken,
+    connection: Arc<Connection>,
+) {
     let over = loop {
         let message = tokio::select! {
             message = channel.wait() => message,
@@ -237,7 +242,12 @@ async fn read(mut channel: ChannelReadHalf, mut frames: Frames, shared: Arc<Shar
                     break Over::Malformed(malformed);
                 }
             }
-            Some(ChannelMsg::Eof | ChannelMsg::Close) | None => break Over::Closed,
+            Some(ChannelMsg::Eof | ChannelMsg::Close) => break Over::Closed,
+            None => {
+                // Its end, which is told a moment later, is what was lost then, not the channel alone.
+                let _ = timeout(CLOSE_LIMIT, connection.ended()).await;
+                break Over::Closed;
+            }
             Some(_) => {}
         }
     };

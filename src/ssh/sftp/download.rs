@@ -4,18 +4,17 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
 };
 
-use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
 use super::{
-    Bounds, LONGEST_COMPARED, Progress, Transferred,
+    Bounds, LONGEST_COMPARED, Progress, TransferRequest,
     client::Client,
     digest::{RemoteDigest, same},
     disk::{Sink, Sum},
-    error::TransferError,
+    error::{TransferError, shown},
+    part::{Part, Target},
     paths,
     receive::Receiving,
 };
@@ -25,14 +24,22 @@ use crate::{
         request::Access,
     },
     ssh::pool::Pool,
+    tree::{
+        entry::{self, What},
+        plan::Tally,
+    },
 };
 
 /// A file on its way to this machine.
 #[derive(Debug)]
-pub struct Download {
-    started: Instant,
-    wanted: String,
-    target: PathBuf,
+pub(super) struct Download {
+    wanted: Vec<u8>,
+    /// What the server has said of it, until the first attempt.
+    found: Option<Attributes>,
+    target: Target,
+    skip_unchanged: bool,
+    /// Whether it is all that is fetched: then its length is, and the copy is compared with it even if no link was lost.
+    alone: bool,
     progress: Progress,
     /// What is on this machine already.
     begun: Option<Begun>,
@@ -41,7 +48,7 @@ pub struct Download {
 /// A temporary file on this machine. Dropping it removes it.
 #[derive(Debug)]
 struct Begun {
-    temporary: NamedTempFile,
+    part: Part,
     sink: Sink,
     sum: Sum,
     /// Bytes from the beginning on that the sink has.
@@ -50,17 +57,35 @@ struct Begun {
     attributes: Attributes,
 }
 
+/// A file that has arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Complete {
+    pub(super) bytes: u64,
+    pub(super) verified: bool,
+}
+
 impl Download {
-    /// Finds out where it goes.
+    /// Finds out where it goes. `found` is what the server has said of it.
     ///
     /// # Errors
     /// A path that cannot be meant, or where no file can be.
-    pub fn new(remote_path: &str, local_path: &str, progress: Progress) -> Result<Self, TransferError> {
-        let started = Instant::now();
-        let wanted = paths::remote(remote_path)?;
-        let target = local_target(local_path, paths::file_name(&wanted)?)?;
-        progress.begin(wanted.as_bytes());
-        Ok(Self { started, wanted, target, progress, begun: None })
+    pub(super) fn new(wanted: Vec<u8>, found: Attributes, request: &TransferRequest) -> Result<Self, TransferError> {
+        if found.kind() == Kind::Special {
+            return Err(TransferError::NotAFile(format!("{:?} on the remote host", shown(&wanted))));
+        }
+        let typed = shown(&wanted);
+        let path = local_target(&request.local, paths::file_name(&typed)?)?;
+        let opened = Target::at(path.clone());
+        let target = opened.map_err(|error| TransferError::local("creating a file beside", &path, error))?;
+        let progress = request.progress.clone();
+        progress.begin(&wanted);
+        let (skip_unchanged, found) = (request.skip_unchanged, Some(found));
+        Ok(Self { wanted, found, target, skip_unchanged, alone: true, progress, begun: None })
+    }
+
+    /// One of many files, which goes to this very place.
+    pub(super) fn of_tree(wanted: Vec<u8>, target: Target, progress: Progress) -> Self {
+        Self { wanted, found: None, target, skip_unchanged: false, alone: false, progress, begun: None }
     }
 
     /// Fetches what has not arrived yet into a temporary file beside the target, and renames that into place, with the
@@ -69,46 +94,86 @@ impl Download {
     /// # Errors
     /// [`TransferError`]; the local file that was there before is whole and nothing else is left behind. After a lost
     /// link the next attempt goes on.
-    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &Bounds) -> Result<Transferred, TransferError> {
-        let client = Arc::new(Client::open(pool, bounds).await?);
-        let connection = Arc::clone(client.connection());
-        let fetched = connection.unless_stopped(bounds, self.fetch(pool, &client)).await;
-        let verified = match fetched {
-            Ok(verified) => verified,
-            Err(error) => {
-                self.begun = self.begun.take().filter(|_| error.is_lost());
-                return Err(error);
+    pub(super) async fn attempt(
+        &mut self,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        bounds: &Bounds,
+    ) -> Result<(String, Tally, bool), TransferError> {
+        let to = self.target.path.display().to_string();
+        match client.connection().unless_stopped(bounds, self.carry_out(pool, client)).await? {
+            Some(Complete { bytes, verified }) => {
+                self.progress.end();
+                Ok((to, Tally { files: 1, bytes, ..Tally::default() }, verified))
             }
+            None => Ok((to, Tally { unchanged: 1, ..Tally::default() }, false)),
+        }
+    }
+
+    /// What has arrived; `None` if it is unchanged.
+    pub(super) async fn carry_out(
+        &mut self,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+    ) -> Result<Option<Complete>, TransferError> {
+        let attributes = match self.found.take() {
+            Some(found) => found,
+            None => client.stat(&self.wanted).await.map_err(client.failed("reading", &self.wanted))?,
         };
-        let Some(Begun { temporary, received, attributes, .. }) = self.begun.take() else {
+        if !matches!(attributes.kind(), Kind::File | Kind::Unknown) {
+            return Err(TransferError::NotAFile(format!("{:?} on the remote host", shown(&self.wanted))));
+        }
+        if self.skip_unchanged && self.is_copied(&attributes).await? {
+            return Ok(None);
+        }
+        let fetched = self.fetch(pool, client, attributes).await;
+        if fetched.as_ref().is_err_and(|error| !error.is_lost()) {
+            self.begun = None;
+        }
+        let verified = fetched?;
+        let Some(Begun { part, received, attributes, .. }) = self.begun.take() else {
             return Err(TransferError::Cancelled);
         };
-        let place = self.target.clone();
-        spawn_blocking(move || put_in_place(temporary, &attributes, &place))
-            .await
-            .unwrap_or_else(|error| Err(TransferError::local("writing", &self.target, io::Error::other(error))))?;
-        self.progress.end();
-        let to = self.target.display().to_string();
-        Ok(Transferred { to, bytes: received, verified, duration: self.started.elapsed() })
+        let (kept, target) = (kept(&attributes), self.target.clone());
+        let put = move || {
+            part.file.sync_all()?;
+            part.put_in_place(kept, &target.name)
+        };
+        self.blocking("writing", put).await?;
+        Ok(Some(Complete { bytes: received, verified }))
+    }
+
+    /// Whether the file that is here has the length and time of the remote one.
+    async fn is_copied(&self, remote: &Attributes) -> Result<bool, TransferError> {
+        let (target, modified) = (self.target.clone(), remote.times.map(|(_, modified)| modified));
+        let found = self.blocking("looking at", move || target.folder.find(&target.name)).await?;
+        let size = remote.size.map(What::File);
+        Ok(found.is_some_and(|(what, here)| Some(what) == size && here.modified == modified))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, TransferError> {
+        let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        done.map_err(|source| TransferError::local(doing, &self.target.path, source))
     }
 
     /// Fetches all content; whether both sides were found to be the same.
-    async fn fetch(&mut self, pool: &Arc<Pool>, client: &Arc<Client>) -> Result<bool, TransferError> {
-        let path = self.wanted.as_bytes();
-        let attributes = client.stat(path).await.map_err(client.failed("reading", path))?;
-        let at = format!("{:?} on the remote host", self.wanted);
-        match attributes.kind() {
-            Kind::Directory => return Err(TransferError::Directory(at)),
-            Kind::Special => return Err(TransferError::NotAFile(at)),
-            Kind::File | Kind::Link | Kind::Unknown => {}
-        }
+    async fn fetch(
+        &mut self,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        attributes: Attributes,
+    ) -> Result<bool, TransferError> {
         // One whose length reads 0 has what it has at each reading.
         let same_as_before = |begun: &Begun| begun.attributes == attributes && attributes.size.unwrap_or(0) > 0;
         if let Some(begun) = self.begun.take_if(|begun| !same_as_before(begun)) {
             self.progress.take_back(begun.received);
         }
         let resumed = self.begun.is_some();
-        if !resumed {
+        if !resumed && self.alone {
             self.progress.expect(attributes.size.unwrap_or(0));
         }
         match self.content(pool, client, attributes, resumed).await {
@@ -117,7 +182,7 @@ impl Download {
                 if let Some(begun) = self.begun.take() {
                     self.progress.take_back(begun.received);
                 }
-                self.content(pool, client, attributes, resumed).await
+                self.content(pool, client, attributes, false).await
             }
             result => result,
         }
@@ -130,19 +195,19 @@ impl Download {
         attributes: Attributes,
         resumed: bool,
     ) -> Result<bool, TransferError> {
-        let (path, size) = (self.wanted.as_bytes(), attributes.size.unwrap_or(0));
-        let begun = match &mut self.begun {
-            Some(begun) => begun,
-            empty => empty.insert(Begun::new(&self.target, attributes).await?),
-        };
+        if self.begun.is_none() {
+            let folder = Arc::clone(&self.target.folder);
+            let made = self.blocking("creating a file beside", move || Begun::new(&folder, attributes)).await?;
+            self.begun = Some(made);
+        }
+        let (path, size) = (self.wanted.as_slice(), attributes.size.unwrap_or(0));
+        let Some(begun) = &mut self.begun else { return Err(TransferError::Cancelled) };
         // Opened on another channel meanwhile: the remote host reads the file once more while it is fetched.
-        let compared = size > 0 && (resumed || size <= LONGEST_COMPARED);
+        let compared = size > 0 && (resumed || self.alone && size <= LONGEST_COMPARED);
         let digest = compared.then(|| RemoteDigest::start(pool));
         let digest = async {
-            match (digest, client.realpath(path).await) {
-                (Some(digest), Ok(path)) => digest.of(&path, size).await,
-                _ => None,
-            }
+            let digest = digest?;
+            digest.of(&client.realpath(path).await.ok()?, size).await
         };
         let content = async {
             let handle = client.open_file(path, Access::Read, Attributes::default()).await;
@@ -156,28 +221,32 @@ impl Download {
                 sink: &mut begun.sink,
                 received: &mut begun.received,
                 progress: &self.progress,
-                local: &self.target,
+                local: &self.target.path,
             };
-            receiving.run().await?;
+            let received = receiving.run().await;
             let _ = client.close(&handle).await;
-            begun.sink.finish().await.map_err(|source| TransferError::local("writing", &self.target, source))
+            received?;
+            begun.sink.finish().await.map_err(|source| TransferError::local("writing", &self.target.path, source))
         };
         let (digest, ()) = futures_util::future::try_join(async { Ok(digest.await) }, content).await?;
-        same(digest, &begun.sum, begun.received).ok_or_else(|| TransferError::Differs(format!("{:?}", self.wanted)))
+        same(digest, &begun.sum, begun.received)
+            .ok_or_else(|| TransferError::Differs(format!("{:?}", shown(&self.wanted))))
     }
 }
 
 impl Begun {
-    async fn new(target: &Path, attributes: Attributes) -> Result<Self, TransferError> {
-        let (sum, beside) = (Sum::default(), target.to_owned());
-        let made = spawn_blocking(move || {
-            let temporary = temporary_beside(&beside)?;
-            let file = temporary.reopen().map_err(|source| TransferError::local("writing", &beside, source))?;
-            Ok((temporary, file))
-        });
-        let (temporary, file) =
-            made.await.unwrap_or_else(|error| Err(TransferError::local("writing", target, io::Error::other(error))))?;
-        Ok(Self { temporary, sink: Sink::new(file, sum.clone()), sum, received: 0, attributes })
+    fn new(folder: &Arc<super::folder::Folder>, attributes: Attributes) -> io::Result<Self> {
+        let (part, sum) = (Part::beside(folder)?, Sum::default());
+        let sink = Sink::new(part.file.try_clone()?, sum.clone());
+        Ok(Self { part, sink, sum, received: 0, attributes })
+    }
+}
+
+/// What of the attributes of a remote file is kept with it.
+pub(super) fn kept(attributes: &Attributes) -> entry::Attributes {
+    entry::Attributes {
+        mode: attributes.permissions.map(|mode| mode & 0o7777),
+        modified: attributes.times.map(|(_, modified)| modified),
     }
 }
 
@@ -206,47 +275,4 @@ fn behind_links(mut path: PathBuf) -> PathBuf {
         path = path.parent().unwrap_or(Path::new("")).join(target);
     }
     path
-}
-
-fn temporary_beside(target: &Path) -> Result<NamedTempFile, TransferError> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    tempfile::Builder::new()
-        .prefix(".mcp-ssh-sessions.")
-        .suffix(".part")
-        .tempfile_in(folder)
-        // The error names the temporary file; the person knows the target.
-        .map_err(|error| TransferError::local("creating a file beside", target, without_path(error)))
-}
-
-/// The system's own error: tempfile adds the temporary name, which says nothing to a reader.
-fn without_path(error: io::Error) -> io::Error {
-    let system = error.get_ref().and_then(|named| named.source()?.downcast_ref::<io::Error>()?.raw_os_error());
-    system.map_or(error, io::Error::from_raw_os_error)
-}
-
-fn put_in_place(temporary: NamedTempFile, attributes: &Attributes, target: &Path) -> Result<(), TransferError> {
-    let failed = |source| TransferError::local("writing", target, source);
-    let file = temporary.as_file();
-    set_mode(file, attributes).map_err(failed)?;
-    if let Some((_, modified)) = attributes.times {
-        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(modified.into());
-        file.set_modified(modified).map_err(failed)?;
-    }
-    file.sync_all().map_err(failed)?;
-    temporary.persist(target).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-/// The remote mode, without the bits that would let a server plant a program that runs as somebody else.
-#[cfg(unix)]
-fn set_mode(file: &std::fs::File, attributes: &Attributes) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = attributes.permissions.unwrap_or(0o644) & 0o777;
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
-fn set_mode(_: &std::fs::File, _: &Attributes) -> io::Result<()> {
-    Ok(())
 }

@@ -1,12 +1,19 @@
 //! Why a file was not moved. In every case the file that was there before is as it was.
 
 use std::{
+    fmt::Write as _,
     io,
     path::{Path, PathBuf},
 };
 
 use super::client::{Client, RequestError};
-use crate::ssh::error::SshError;
+use crate::{
+    ssh::error::SshError,
+    tree::{
+        excludes::ExcludeError,
+        plan::{PlanError, Tally},
+    },
+};
 
 /// A failed transfer.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +48,11 @@ pub enum TransferError {
         message: String,
     },
     /// A directory, where a file is needed.
-    #[error("{0} is a directory; only single files can be moved")]
+    #[error("{0} is a directory, which a file does not replace")]
     Directory(String),
+    /// Something else, where a directory is needed.
+    #[error("{0} is not a directory, and a directory does not replace it")]
+    NotADirectory(String),
     /// A device, socket or pipe.
     #[error("{0} is not a regular file")]
     NotAFile(String),
@@ -62,8 +72,32 @@ pub enum TransferError {
     /// Both sides have the same length and not the same content.
     #[error("the copy of {0} differs from it (SHA-256); it changed during the transfer, or a disk is not sound")]
     Differs(String),
+    /// What is to be left out of a tree.
+    #[error(transparent)]
+    Exclude(#[from] ExcludeError),
+    /// A tree that has too much of something.
+    #[error(transparent)]
+    Tree(#[from] PlanError),
+    /// Some of a tree could not be moved; the rest is there.
+    #[error("{}", incomplete(tally, *ended))]
+    Incomplete {
+        /// What was moved and what not.
+        tally: Box<Tally>,
+        /// Why not everything was tried.
+        ended: Option<PlanError>,
+    },
+    /// SFTP does not go on, while the connection does.
+    #[error("{doing} {path:?} on the remote host: {message}")]
+    Ended {
+        /// What was being done.
+        doing: &'static str,
+        /// The remote path.
+        path: String,
+        /// How it ended.
+        message: String,
+    },
     /// The caller gave up.
-    #[error("the transfer was cancelled; nothing was changed")]
+    #[error("the transfer was cancelled; what was not complete is as it was")]
     Cancelled,
 }
 
@@ -72,6 +106,21 @@ impl TransferError {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Ssh(SshError::Lost(_)))
+    }
+
+    /// What is wrong with one file, if it does not concern the others of its tree.
+    pub(super) fn of_one_file(&self) -> Option<String> {
+        match self {
+            Self::Local { doing, source, .. } => Some(format!("{doing} it: {source}")),
+            Self::Remote { doing, message, .. } => Some(format!("{doing} it: {message}")),
+            Self::Length { found, expected, .. } => {
+                Some(format!("it has {found} bytes where {expected} were expected; it changed during the transfer"))
+            }
+            Self::Directory(_) | Self::NotADirectory(_) | Self::NotAFile(_) | Self::Path(_) | Self::Differs(_) => {
+                Some(self.to_string())
+            }
+            _ => None,
+        }
     }
 
     /// A failure on this machine.
@@ -92,7 +141,32 @@ impl Client {
             if self.connection().is_closed() {
                 return self.connection().lost().into();
             }
-            TransferError::Remote { doing, path: shown(path), message: error.to_string() }
+            let (path, message) = (shown(path), error.to_string());
+            match error {
+                RequestError::Status(_) | RequestError::TooLong => TransferError::Remote { doing, path, message },
+                RequestError::Malformed(_) | RequestError::Closed | RequestError::Silent => {
+                    TransferError::Ended { doing, path, message }
+                }
+            }
         }
     }
+}
+
+fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
+    let mut text = match ended {
+        Some(ended) => format!("{ended}; {} files were moved", tally.files),
+        None => format!("{} could not be moved; the rest is there ({} files)", entries(tally.failed), tally.files),
+    };
+    for (path, reason) in &tally.failures {
+        let _ = write!(text, "\n{:?}: {reason}", shown(path));
+    }
+    let unnamed = tally.failed - tally.failures.len();
+    if unnamed > 0 {
+        let _ = write!(text, "\nand {} more", entries(unnamed));
+    }
+    text
+}
+
+fn entries(count: usize) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }

@@ -132,7 +132,7 @@ fn behind_link(path: Vec<u8>, link: Result<Attributes, RequestError>, spelled: R
 }
 
 /// The path with the home directory before it, if it is relative: what a person can use elsewhere.
-fn absolute(path: &[u8], home: Option<&[u8]>) -> Vec<u8> {
+pub(super) fn absolute(path: &[u8], home: Option<&[u8]>) -> Vec<u8> {
     let Some(home) = home.filter(|_| !path.starts_with(b"/")) else { return path.to_owned() };
     let rest = path.strip_prefix(b"./").unwrap_or(path);
     if rest == b"." {

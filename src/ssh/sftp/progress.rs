@@ -36,6 +36,11 @@ impl Progress {
         self.0.expected.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A file of this length, in bytes, is not moved after all.
+    pub(super) fn expect_less(&self, bytes: u64) {
+        self.0.expected.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// A file is begun.
     pub(super) fn begin(&self, name: &[u8]) {
         *self.name() = String::from_utf8_lossy(name).into_owned();

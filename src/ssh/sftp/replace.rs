@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::timeout;
 
 use super::{
@@ -63,12 +64,13 @@ impl Leftover {
     }
 
     /// The same over a channel of its own. `false` if there is none to be had.
-    pub async fn remove(&self, pool: &Arc<Pool>) -> bool {
+    async fn remove(&self, pool: &Arc<Pool>) -> bool {
         let Ok(Ok(client)) = timeout(TIDY_LIMIT, Client::begin(pool)).await else { return false };
         self.remove_with(&client).await
     }
 
-    async fn remove_with(&self, client: &Client) -> bool {
+    /// The same with this client.
+    pub(super) async fn remove_with(&self, client: &Client) -> bool {
         let all = async {
             if !client.offers("posix-rename@openssh.com") {
                 let aside = self.aside();
@@ -87,4 +89,11 @@ impl Leftover {
     fn aside(&self) -> Vec<u8> {
         [&self.temporary, &b".old"[..]].concat()
     }
+}
+
+/// Removes what lost links have left, over a channel of its own.
+pub async fn remove_leftovers(leftovers: Vec<Leftover>, pool: &Arc<Pool>) {
+    let Ok(Ok(client)) = timeout(TIDY_LIMIT, Client::begin(pool)).await else { return };
+    let mut removals: FuturesUnordered<_> = leftovers.iter().map(|leftover| leftover.remove_with(&client)).collect();
+    while removals.next().await.is_some() {}
 }

@@ -5,13 +5,13 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Instant, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 use tokio::task::spawn_blocking;
 
 use super::{
-    Bounds, LONGEST_COMPARED, LONGEST_UNSIZED, Leftover, Progress, Transferred,
+    Bounds, LONGEST_COMPARED, LONGEST_UNSIZED, Leftover, Progress, TransferRequest,
     client::Client,
     digest::{RemoteDigest, same},
     disk::{Source, Sum},
@@ -20,15 +20,21 @@ use super::{
     send::Sending,
 };
 use crate::{
-    sftp::{attributes::Attributes, reply::Handle, request::Access, status::StatusCode},
-    ssh::pool::Pool,
+    sftp::{
+        attributes::{Attributes, Kind},
+        reply::Handle,
+        request::Access,
+        status::StatusCode,
+    },
+    ssh::{error::SshError, pool::Pool},
+    tree::plan::Tally,
 };
 
 /// A file on its way to the remote host.
 #[derive(Debug)]
-pub struct Upload {
-    started: Instant,
+pub(super) struct Upload {
     wanted: String,
+    skip_unchanged: bool,
     local: Local,
     /// What is on the remote host already.
     begun: Option<Begun>,
@@ -42,6 +48,8 @@ struct Local {
     /// As it was when it was begun: what is appended later is not sent.
     metadata: Metadata,
     sum: Sum,
+    /// Whether the copy is compared with it if the link was not lost.
+    compared: bool,
     progress: Progress,
 }
 
@@ -61,9 +69,9 @@ struct Begun {
 
 /// A file that has arrived.
 #[derive(Debug, Clone, Copy)]
-struct Complete {
-    bytes: u64,
-    verified: bool,
+pub(super) struct Complete {
+    pub(super) bytes: u64,
+    pub(super) verified: bool,
 }
 
 impl Upload {
@@ -71,18 +79,35 @@ impl Upload {
     ///
     /// # Errors
     /// It is no regular file, or cannot be read, or a path cannot be meant.
-    pub async fn open(local_path: &str, remote_path: &str, progress: Progress) -> Result<Self, TransferError> {
-        let started = Instant::now();
-        let path = paths::local(local_path)?;
-        let wanted = paths::remote(remote_path)?;
+    pub(super) async fn open(path: PathBuf, request: &TransferRequest) -> Result<Self, TransferError> {
+        let wanted = paths::remote(&request.remote)?;
         let opening = path.clone();
         let (file, metadata) = spawn_blocking(move || open_local(&opening))
             .await
             .map_err(|error| TransferError::local("reading", &path, io::Error::other(error)))??;
+        let progress = request.progress.clone();
         progress.begin(path.to_string_lossy().as_bytes());
         progress.expect(metadata.len());
-        let local = Local { path, file: Arc::new(file), metadata, sum: Sum::default(), progress };
-        Ok(Self { started, wanted, local, begun: None })
+        let compared = metadata.len() <= LONGEST_COMPARED;
+        let local = Local { path, file: Arc::new(file), metadata, sum: Sum::default(), compared, progress };
+        Ok(Self { wanted, skip_unchanged: request.skip_unchanged, local, begun: None })
+    }
+
+    /// One of many files, which goes to this very path.
+    ///
+    /// # Errors
+    /// The system gives no random number.
+    pub(super) fn of_tree(
+        path: PathBuf,
+        file: File,
+        metadata: Metadata,
+        target: &[u8],
+        progress: Progress,
+    ) -> Result<Self, SshError> {
+        let local =
+            Local { path, file: Arc::new(file), metadata, sum: Sum::default(), compared: false, progress };
+        let begun = Some(Begun::new(Leftover::beside(target)?));
+        Ok(Self { wanted: String::new(), skip_unchanged: false, local, begun })
     }
 
     /// Sends what has not arrived yet to a temporary file beside the target, and renames that into place, with the local
@@ -91,50 +116,79 @@ impl Upload {
     /// # Errors
     /// [`TransferError`]; the remote file that was there before is whole. Nothing else is left behind, but after a lost
     /// link, where the next attempt goes on, or [`leftover`](Self::leftover) is to be removed.
-    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &Bounds) -> Result<Transferred, TransferError> {
-        let client = Arc::new(Client::open(pool, bounds).await?);
-        let connection = Arc::clone(client.connection());
-        match connection.unless_stopped(bounds, self.carry_out(pool, &client)).await {
-            Ok((to, complete)) => {
-                self.begun = None;
+    pub(super) async fn attempt(
+        &mut self,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        bounds: &Bounds,
+    ) -> Result<(String, Tally, bool), TransferError> {
+        match client.connection().unless_stopped(bounds, self.carry_out(pool, client)).await {
+            Ok((to, Some(Complete { bytes, verified }))) => {
                 self.local.progress.end();
-                let Complete { bytes, verified } = complete;
-                Ok(Transferred { to, bytes, verified, duration: self.started.elapsed() })
+                Ok((to, Tally { files: 1, bytes, ..Tally::default() }, verified))
             }
+            Ok((to, None)) => Ok((to, Tally { unchanged: 1, ..Tally::default() }, false)),
             Err(error) => {
-                match &mut self.begun {
-                    Some(begun) if error.is_lost() => begun.resumed = true,
-                    Some(begun) if begun.names.remove_over(pool, &client).await => self.begun = None,
-                    _ => {}
-                }
+                self.tidy_up(&error, pool, client).await;
                 Err(error)
             }
         }
     }
 
+    /// Its link was lost: what is there is doubted.
+    pub(super) fn note_lost(&mut self) {
+        if let Some(begun) = &mut self.begun {
+            begun.resumed = true;
+        }
+    }
+
+    /// After an error: removes what is not complete, unless another attempt may go on there.
+    pub(super) async fn tidy_up(&mut self, error: &TransferError, pool: &Arc<Pool>, client: &Client) {
+        if error.is_lost() {
+            self.note_lost();
+        } else if let Some(begun) = &self.begun
+            && begun.names.remove_over(pool, client).await
+        {
+            self.begun = None;
+        }
+    }
+
     /// What is left on the remote host of an attempt that ended with its link.
     #[must_use]
-    pub fn leftover(&mut self) -> Option<Leftover> {
+    pub(super) fn leftover(&mut self) -> Option<Leftover> {
         self.begun.take().map(|begun| begun.names)
     }
 
-    async fn carry_out(&mut self, pool: &Arc<Pool>, client: &Arc<Client>) -> Result<(String, Complete), TransferError> {
-        let Self { wanted, local, begun, .. } = self;
+    /// The path at the destination, and what has arrived there; `None` if it is unchanged.
+    pub(super) async fn carry_out(
+        &mut self,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+    ) -> Result<(String, Option<Complete>), TransferError> {
+        let Self { wanted, skip_unchanged, local, begun } = self;
         let begun = match begun {
             Some(begun) => begun,
             empty => {
                 let name = paths::bytes(local.path.file_name().unwrap_or(local.path.as_os_str()));
                 let target = paths::target(client, wanted, &name).await?;
-                let names = Leftover::beside(&target)?;
-                empty.insert(Begun { names, arrived: 0, made: false, resumed: false, complete: None })
+                if *skip_unchanged && local.is_copied(client.lstat(&target).await.ok()) {
+                    return Ok((shown(&target), None));
+                }
+                empty.insert(Begun::new(Leftover::beside(&target)?))
             }
         };
         let complete = begun.carry_out(pool, client, local).await?;
-        Ok((shown(&begun.names.target), complete))
+        let to = shown(&begun.names.target);
+        self.begun = None;
+        Ok((to, Some(complete)))
     }
 }
 
 impl Begun {
+    fn new(names: Leftover) -> Self {
+        Self { names, arrived: 0, made: false, resumed: false, complete: None }
+    }
+
     async fn carry_out(
         &mut self,
         pool: &Arc<Pool>,
@@ -213,7 +267,7 @@ impl Begun {
         let Leftover { temporary, target } = &self.names;
         let size = local.metadata.len();
         // Meanwhile, so that only the answer has to be waited for.
-        let digest = (self.resumed || size <= LONGEST_COMPARED).then(|| RemoteDigest::start(pool));
+        let digest = (self.resumed || local.compared).then(|| RemoteDigest::start(pool));
         let end = if size == 0 { LONGEST_UNSIZED } else { size };
         let source = Source::new(Arc::clone(&local.file), self.arrived, end, client.write_chunk(), local.sum.clone());
         let sending = Sending {
@@ -268,6 +322,16 @@ impl Local {
         let modified = self.metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
         Attributes { times: modified.map(|seconds| (seconds, seconds)), ..Attributes::mode(mode(&self.metadata)) }
+    }
+
+    /// Whether what was found at the target has its length and time.
+    fn is_copied(&self, found: Option<Attributes>) -> bool {
+        let modified = |attributes: &Attributes| attributes.times.map(|(_, modified)| modified);
+        found.is_some_and(|found| {
+            found.kind() == Kind::File
+                && found.size == Some(self.metadata.len())
+                && modified(&found) == modified(&self.attributes())
+        })
     }
 
     /// Whether it is another than it was, which is looked at when part of it was sent a while ago. One whose length reads

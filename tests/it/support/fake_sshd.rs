@@ -55,6 +55,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) silent_password: bool,
     /// Whether it opens channels of every kind towards the client with each command, which no client has asked for.
     pub(crate) opens_channels: bool,
+    /// Names and modes that SFTP shows in every directory before those that are there.
+    pub(crate) lies: Vec<(&'static str, u32)>,
 }
 
 impl Default for FakeSshdSettings {
@@ -73,6 +75,7 @@ impl Default for FakeSshdSettings {
             steps: Vec::new(),
             silent_password: false,
             opens_channels: false,
+            lies: Vec::new(),
         }
     }
 }

@@ -20,7 +20,7 @@ fn long_file(path: &Path) {
     fs::File::create(path).unwrap().set_len(LONG).unwrap();
 }
 
-fn am_root() -> bool {
+pub(super) fn am_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     id.stdout == b"0\n"
 }
@@ -41,7 +41,6 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
     let before = names(&bench.home);
     for (local, remote, reason) in [
         ("no-such", "x", "No such file"),
-        ("folder", "x", "is a directory"),
         ("socket", "x", "is not a regular file"),
         ("file", "no-such/", "there is no directory"),
         ("file", "no-such/x", "no such file or directory"),
@@ -63,7 +62,6 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
     }
     for (remote, local, reason) in [
         ("no-such", "x", "no such file or directory"),
-        ("folder", "x", "is a directory"),
         ("socket", "x", "is not a regular file"),
         ("/dev/zero", "x", "is not a regular file"),
         ("file", "no-such/", "there is no directory"),
@@ -73,7 +71,6 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
         ("file", "socket", "is not a regular file"),
         ("file", "pipe", "is not a regular file"),
         ("pipe", "x", "is not a regular file"),
-        ("..", "x", "does not end in a file's name"),
         ("", "x", "empty"),
     ] {
         let source =

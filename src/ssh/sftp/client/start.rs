@@ -83,7 +83,7 @@ impl Client {
         };
         let mut round_trip = started.elapsed();
         let shared = Arc::new(Shared::default());
-        tokio::spawn(read(from_server, frames, Arc::clone(&shared), open));
+        tokio::spawn(read(from_server, frames, Arc::clone(&shared), open, Arc::clone(&connection)));
         let limits = Limits::default();
         let mut client = Self { connection, shared, queue, version, limits, round_trip, _open: guard };
         if client.offers("limits@openssh.com") {

@@ -34,6 +34,7 @@ pub(super) fn config() -> Config {
 /// One SFTP session.
 pub(super) struct Files {
     home: PathBuf,
+    lies: Vec<(&'static str, u32)>,
     handles: HashMap<String, Open>,
     next_handle: u64,
 }
@@ -44,9 +45,9 @@ enum Open {
 }
 
 impl Files {
-    /// A session whose relative paths start at `home`.
-    pub(super) fn new(home: PathBuf) -> Self {
-        Self { home, handles: HashMap::new(), next_handle: 0 }
+    /// A session whose relative paths start at `home`, and whose listings begin with `lies`.
+    pub(super) fn new(home: PathBuf, lies: Vec<(&'static str, u32)>) -> Self {
+        Self { home, lies, handles: HashMap::new(), next_handle: 0 }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -176,13 +177,14 @@ impl Handler for Files {
         for entry in fs::read_dir(&folder).map_err(status)? {
             names.push(entry.map_err(status)?.file_name());
         }
-        let entries: Vec<Entry> = names
-            .into_iter()
-            .filter_map(|name| {
-                let metadata = fs::symlink_metadata(folder.join(&name)).ok()?;
-                Some(Entry::new(name.to_string_lossy(), attributes(&metadata)))
-            })
-            .collect();
+        let lie = |(name, mode): &(&str, u32)| {
+            Entry::new(*name, FileAttributes { permissions: Some(*mode), size: Some(0), ..FileAttributes::default() })
+        };
+        let truth = names.into_iter().filter_map(|name| {
+            let metadata = fs::symlink_metadata(folder.join(&name)).ok()?;
+            Some(Entry::new(name.to_string_lossy(), attributes(&metadata)))
+        });
+        let entries: Vec<Entry> = self.lies.iter().map(lie).chain(truth).collect();
         self.keep(id, Open::Folder(entries.into_iter()))
     }
 

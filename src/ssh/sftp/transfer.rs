@@ -1,0 +1,139 @@
+//! A transfer of a file or a tree, either way.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Bounds, Leftover, Progress, TransferError,
+    client::Client,
+    download::Download,
+    paths,
+    tree::{DownTree, UpTree},
+    upload::Upload,
+};
+use crate::{
+    sftp::attributes::Kind,
+    ssh::pool::Pool,
+    tree::{excludes::Excludes, plan::Tally},
+};
+
+/// What is to be moved, and how.
+#[derive(Debug, Clone, Default)]
+pub struct TransferRequest {
+    /// The path on this machine, as a person types it.
+    pub local: String,
+    /// The path on the remote host, as a person types it.
+    pub remote: String,
+    /// Patterns of what is left out of a tree, as in `gitignore(5)`.
+    pub exclude: Vec<String>,
+    /// Whether files of the same size and time are left as they are.
+    pub skip_unchanged: bool,
+    /// Where it is told how far it is.
+    pub progress: Progress,
+}
+
+/// What was moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transferred {
+    /// The path at the destination, as it was resolved.
+    pub to: String,
+    /// How much of what.
+    pub tally: Tally,
+    /// Both sides were found to be the same by SHA-256, not by their length alone.
+    pub verified: bool,
+    /// From the call to the end.
+    pub duration: Duration,
+}
+
+/// A transfer, which may take several attempts.
+#[derive(Debug)]
+pub struct Transfer {
+    started: Instant,
+    request: TransferRequest,
+    excludes: Excludes,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Only the server knows whether it is a file or a directory.
+    Down,
+    UpFile(Box<Upload>),
+    UpTree(Box<UpTree>),
+    DownFile(Box<Download>),
+    DownTree(Box<DownTree>),
+}
+
+impl Transfer {
+    /// To the remote host.
+    ///
+    /// # Errors
+    /// What is on this machine is neither a regular file nor a directory, or cannot be read, or a path or pattern cannot be
+    /// meant.
+    pub async fn up(request: TransferRequest) -> Result<Self, TransferError> {
+        let started = Instant::now();
+        let excludes = Excludes::parse(&request.exclude)?;
+        let path = paths::local(&request.local)?;
+        paths::remote(&request.remote)?;
+        let state = if tokio::fs::metadata(&path).await.is_ok_and(|found| found.is_dir()) {
+            State::UpTree(Box::new(UpTree::new(path)))
+        } else {
+            State::UpFile(Box::new(Upload::open(path, &request).await?))
+        };
+        Ok(Self { started, request, excludes, state })
+    }
+
+    /// From it.
+    ///
+    /// # Errors
+    /// A path or pattern that cannot be meant.
+    pub fn down(request: TransferRequest) -> Result<Self, TransferError> {
+        let excludes = Excludes::parse(&request.exclude)?;
+        paths::local(&request.local)?;
+        paths::remote(&request.remote)?;
+        Ok(Self { started: Instant::now(), request, excludes, state: State::Down })
+    }
+
+    /// Does what is left to do over these connections.
+    ///
+    /// # Errors
+    /// [`TransferError`]; where [`TransferError::is_lost`], another attempt goes on where this one stood.
+    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &Bounds) -> Result<Transferred, TransferError> {
+        let client = Arc::new(Client::open(pool, bounds).await?);
+        let Self { started, request, excludes, state } = self;
+        if let State::Down = state {
+            let connection = client.connection();
+            *state = connection.unless_stopped(bounds, begin(&client, request)).await?;
+        }
+        let (to, tally, verified) = match state {
+            State::Down => return Err(TransferError::Cancelled),
+            State::UpFile(upload) => upload.attempt(pool, &client, bounds).await?,
+            State::UpTree(tree) => tree.attempt(request, excludes, pool, &client, bounds).await?,
+            State::DownFile(download) => download.attempt(pool, &client, bounds).await?,
+            State::DownTree(tree) => tree.attempt(request, excludes, pool, &client, bounds).await?,
+        };
+        Ok(Transferred { to, tally, verified, duration: started.elapsed() })
+    }
+
+    /// What is left on the remote host of an attempt that ended with its link.
+    #[must_use]
+    pub fn leftovers(&mut self) -> Vec<Leftover> {
+        match &mut self.state {
+            State::UpFile(upload) => upload.leftover().into_iter().collect(),
+            State::UpTree(tree) => tree.leftovers(),
+            State::Down | State::DownFile(_) | State::DownTree(_) => Vec::new(),
+        }
+    }
+}
+
+/// Looks at what is to be fetched.
+async fn begin(client: &Client, request: &TransferRequest) -> Result<State, TransferError> {
+    let path = paths::remote(&request.remote)?.into_bytes();
+    let found = client.stat(&path).await.map_err(client.failed("reading", &path))?;
+    Ok(match found.kind() {
+        Kind::Directory => State::DownTree(Box::new(DownTree::new(path, found))),
+        _ => State::DownFile(Box::new(Download::new(path, found, request)?)),
+    })
+}

@@ -1,0 +1,91 @@
+//! Directory trees, up and down: many small files in flight over several channels, large ones as a single one goes.
+
+mod down;
+mod kept;
+mod lanes;
+mod local;
+mod place;
+mod remote;
+mod run;
+mod up;
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::spawn_blocking,
+};
+
+pub(super) use self::{down::DownTree, up::UpTree};
+use self::{lanes::Lanes, remote::Listed, run::Way};
+use super::{Progress, TransferError, TransferRequest, client::Client};
+use crate::{
+    ssh::pool::Pool,
+    tree::plan::{Plan, Tally},
+};
+
+/// A file with more content, in bytes, may go over several channels, as a single one does.
+const LARGE: u64 = 4 * 1024 * 1024;
+/// What a large file holds of the memory below, in KiB: it has so much in flight.
+const MEMORY_OF_LARGE: u32 = 16 * 1024;
+/// What the content in flight may take, in KiB.
+const MEMORY: u32 = 24 * 1024;
+/// Threads that one transfer keeps busy with small files and directories of this machine, at most.
+const DISK: usize = 8;
+
+/// What an attempt has, whichever way it goes.
+struct Common {
+    pool: Arc<Pool>,
+    lanes: Arc<Lanes>,
+    progress: Progress,
+    skip_unchanged: bool,
+    listed: Listed,
+    memory: Semaphore,
+    disk: Semaphore,
+}
+
+impl Common {
+    fn new(request: &TransferRequest, pool: &Arc<Pool>, client: &Arc<Client>) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            lanes: Arc::new(Lanes::new(pool, client)),
+            progress: request.progress.clone(),
+            skip_unchanged: request.skip_unchanged,
+            listed: Listed::default(),
+            memory: Semaphore::new(MEMORY as usize),
+            disk: Semaphore::new(DISK),
+        }
+    }
+
+    /// Waits until so much content may be in flight. Whoever holds some does not ask for more.
+    async fn memory(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(MEMORY);
+        let kib = if bytes > LARGE { MEMORY_OF_LARGE } else { kib };
+        // Never closed, so never refused.
+        self.memory.acquire_many(kib).await.ok()
+    }
+
+    /// Does what may block on a thread that may be blocked.
+    async fn disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
+    ) -> Result<T, TransferError> {
+        let _turn = self.disk.acquire().await;
+        let failed = |error| TransferError::local("seeing to", "".as_ref(), std::io::Error::other(error));
+        spawn_blocking(work).await.unwrap_or_else(|error| Err(failed(error)))
+    }
+
+    /// Moves what is left to be moved.
+    async fn carry_out(&self, way: &impl Way, plan: &mut Plan, keeps_root: bool) -> Result<Tally, TransferError> {
+        let ended = match run::run(way, plan, &self.progress, keeps_root).await {
+            Ok(()) => None,
+            Err(TransferError::Tree(ended)) => Some(ended),
+            Err(error) => return Err(error),
+        };
+        let tally = plan.tally.clone();
+        if tally.failed > 0 || ended.is_some() {
+            return Err(TransferError::Incomplete { tally: Box::new(tally), ended });
+        }
+        Ok(tally)
+    }
+}

@@ -1,0 +1,248 @@
+//! From the remote host to this machine.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Common,
+    kept::Kept,
+    local::{self, Listing},
+    place::LocalPlace,
+    remote::{self, join},
+    run::{Moved, Way},
+};
+use crate::{
+    sftp::{attributes::Attributes as Found, request::Access},
+    ssh::{
+        pool::Pool,
+        sftp::{
+            Bounds, TransferError, TransferRequest,
+            client::Client,
+            download::{Complete, Download, kept},
+            folder::Folder,
+            part::{Part, Target, temporary_name},
+        },
+    },
+    tree::{
+        entry::{Directory, Leaf, LeafKind, What},
+        excludes::Excludes,
+        name::HERE,
+        plan::{LIMITS, Plan, Tally, Ticket},
+    },
+};
+
+/// What the answer where a link leads may take, in bytes.
+const LINK_ANSWER: u64 = 256 * 1024;
+
+/// A tree on its way to this machine.
+#[derive(Debug)]
+pub(in crate::ssh::sftp) struct DownTree {
+    from: Vec<u8>,
+    /// What the server has said of its root.
+    found: Found,
+    begun: Option<(LocalPlace, Plan)>,
+    /// Large files, which go on after a lost link.
+    downloads: Kept<Download>,
+}
+
+impl DownTree {
+    /// Of this directory.
+    pub(in crate::ssh::sftp) fn new(from: Vec<u8>, found: Found) -> Self {
+        Self { from, found, begun: None, downloads: Kept::default() }
+    }
+
+    /// Fetches what has not arrived yet.
+    ///
+    /// # Errors
+    /// [`TransferError`]; what has arrived is complete, and after a lost link the next attempt goes on.
+    pub(in crate::ssh::sftp) async fn attempt(
+        &mut self,
+        request: &TransferRequest,
+        excludes: &Excludes,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        bounds: &Bounds,
+    ) -> Result<(String, Tally, bool), TransferError> {
+        let common = Common::new(request, pool, client);
+        let Self { from, found, begun, downloads } = self;
+        let (place, plan) = match begun {
+            Some(begun) => begun,
+            // Not to be cut off: once the directory is there, it would be another that it goes to.
+            empty => {
+                let attributes = kept(found);
+                let place = super::place::local(&common, request, attributes).await?;
+                let plan = Plan::new(Directory::root(attributes), excludes.clone(), Some(HERE), LIMITS);
+                empty.insert((place, plan))
+            }
+        };
+        let work = async {
+            let way = Down { common: &common, from, place, downloads };
+            let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
+            Ok((place.path.display().to_string(), tally, false))
+        };
+        let done = client.connection().unless_stopped(bounds, work).await;
+        if done.as_ref().is_err_and(|error| !error.is_lost()) {
+            // Temporary files go with them.
+            drop(downloads.take_all());
+        }
+        done
+    }
+}
+
+/// An attempt's way down.
+struct Down<'a> {
+    common: &'a Common,
+    from: &'a [u8],
+    place: &'a LocalPlace,
+    downloads: &'a Kept<Download>,
+}
+
+impl Way for Down<'_> {
+    async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
+        if directory.depth() > 0 {
+            let (made, root, path) = (Arc::clone(directory), Arc::clone(&self.place.folder), self.path(directory));
+            let make = move || {
+                let names = made.names();
+                let Some((name, above)) = names.split_last() else { return Ok(()) };
+                let made = root.below(above).and_then(|above| above.make(name, made.attributes.mode.unwrap_or(0o755)));
+                made.map(drop).map_err(|source| TransferError::local("making the directory", &path, source))
+            };
+            self.common.disk(make).await?;
+        }
+        let slot = self.common.lanes.slot().await;
+        remote::list(slot.client(), &join(self.from, &directory.names()), &self.common.listed).await
+    }
+
+    async fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> Result<Moved, TransferError> {
+        let mut names = leaf.directory.names();
+        names.push(&leaf.name);
+        let (from, to) = (join(self.from, &names), local::path(&self.place.path, &names));
+        let LeafKind::File(size) = leaf.kind else { return self.link(leaf, &from, to).await };
+        if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
+            return Ok(Moved::Unchanged);
+        }
+        let piece = u64::from(self.common.lanes.first().read_chunk());
+        let _memory = self.common.memory(size).await;
+        self.common.progress.begin(&leaf.path());
+        // What is no longer than it should be is known to have ended by one byte more that does not come.
+        let small = if size < piece { self.small(leaf, size, &from, to.clone()).await? } else { None };
+        let bytes = match small {
+            Some(bytes) => bytes,
+            None => self.large(ticket, leaf, from, to).await?,
+        };
+        self.common.progress.end();
+        Ok(Moved::File(bytes))
+    }
+
+    async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
+        let (directory, root, path) = (Arc::clone(directory), Arc::clone(&self.place.folder), self.path(directory));
+        let set = move || {
+            let set = root.below(&directory.names()).and_then(|folder| folder.set(directory.attributes));
+            set.map_err(|source| TransferError::local("setting mode and times of", &path, source))
+        };
+        self.common.disk(set).await
+    }
+}
+
+impl Down<'_> {
+    fn path(&self, directory: &Directory) -> PathBuf {
+        local::path(&self.place.path, &directory.names())
+    }
+
+    /// Does something in the directory of a leaf, off the asynchronous threads.
+    async fn inside<T: Send + 'static>(
+        &self,
+        leaf: &Leaf,
+        doing: &'static str,
+        to: PathBuf,
+        work: impl FnOnce(Folder, &[u8]) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, TransferError> {
+        let (root, leaf) = (Arc::clone(&self.place.folder), leaf.clone());
+        let done = move || {
+            let done = root.below(&leaf.directory.names()).and_then(|folder| work(folder, &leaf.name));
+            done.map_err(|source| TransferError::local(doing, &to, source))
+        };
+        self.common.disk(done).await
+    }
+
+    async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &Path) -> Result<bool, TransferError> {
+        let found = self.inside(leaf, "looking at", to.to_owned(), |folder, name| folder.find(name)).await?;
+        let modified = leaf.attributes.modified;
+        Ok(found.is_some_and(|(what, there)| what == What::File(size) && there.modified == modified))
+    }
+
+    async fn link(&self, leaf: &Leaf, from: &[u8], to: PathBuf) -> Result<Moved, TransferError> {
+        if !cfg!(unix) {
+            return Ok(Moved::Special);
+        }
+        // A hostile server's answer may be long.
+        let _memory = self.common.memory(LINK_ANSWER).await;
+        let client = self.common.lanes.any();
+        let target = client.readlink(from).await.map_err(client.failed("reading the link", from))?;
+        let (skip, modified) = (self.common.skip_unchanged, leaf.attributes.modified);
+        let make = move |folder: Folder, name: &[u8]| {
+            if skip && folder.read_link(name).is_ok_and(|there| *there == *target) {
+                return Ok(Moved::Unchanged);
+            }
+            let temporary = temporary_name()?;
+            folder.link(&target, &temporary)?;
+            if let Some(modified) = modified {
+                let _ = folder.set_link_time(&temporary, modified);
+            }
+            if let Err(error) = folder.rename(&temporary, name) {
+                let _ = folder.remove(&temporary);
+                return Err(error);
+            }
+            Ok(Moved::Link)
+        };
+        self.inside(leaf, "making the link", to, make).await
+    }
+
+    /// A file of one piece; `None` if it has another length than it should have.
+    async fn small(&self, leaf: &Leaf, size: u64, from: &[u8], to: PathBuf) -> Result<Option<u64>, TransferError> {
+        let content = {
+            let slot = self.common.lanes.slot().await;
+            let client = slot.client();
+            let opened = client.open_file(from, Access::Read, Found::default()).await;
+            let handle = opened.map_err(client.failed("opening", from))?;
+            let room = u32::try_from(size + 1).unwrap_or(u32::MAX);
+            // Both at once: a server answers the requests for one file in their order.
+            let (read, _) = tokio::join!(client.read(&handle, 0, room), client.close(&handle));
+            read.map_err(client.failed("reading", from))?.unwrap_or_default()
+        };
+        if content.len() as u64 != size {
+            return Ok(None);
+        }
+        let attributes = leaf.attributes;
+        let write = move |folder: Folder, name: &[u8]| {
+            let mut part = Part::beside(&Arc::new(folder))?;
+            content.pieces().try_for_each(|piece| part.file.write_all(piece))?;
+            part.put_in_place(attributes, name)
+        };
+        self.inside(leaf, "writing", to, write).await?;
+        self.common.progress.add(size);
+        Ok(Some(size))
+    }
+
+    /// A file of any length, as a single one goes. It is not compared, but after a lost link.
+    async fn large(&self, ticket: Ticket, leaf: &Leaf, from: Vec<u8>, to: PathBuf) -> Result<u64, TransferError> {
+        let mut begun = self.downloads.take(ticket);
+        let download = match &mut begun.state {
+            Some(download) => download,
+            empty => {
+                let folder = self.inside(leaf, "writing", to.clone(), |folder, _| Ok(folder)).await?;
+                let target = Target { folder: Arc::new(folder), name: leaf.name.clone(), path: to };
+                empty.insert(Download::of_tree(from, target, self.common.progress.clone()))
+            }
+        };
+        let slot = self.common.lanes.slot().await;
+        let fetched = download.carry_out(&self.common.pool, slot.client()).await;
+        if !fetched.as_ref().is_err_and(TransferError::is_lost) {
+            begun.state = None;
+        }
+        Ok(fetched?.map_or(0, |Complete { bytes, .. }| bytes))
+    }
+}

@@ -1,0 +1,128 @@
+//! The SFTP channels of one transfer, opened as they are needed.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::Semaphore;
+
+use crate::ssh::{pool::Pool, sftp::client::Client};
+
+/// Channels of one transfer, at most: sshd's receive window is 2 MiB each, so one alone does not fill a long link.
+const MOST: usize = 4;
+/// Files open at once on a channel of a server that does not say how many it allows.
+const FEW_HANDLES: usize = 100;
+/// The same where it does. Each is open for two round trips, so that this many keep a long link busy.
+const MANY_HANDLES: usize = 250;
+
+/// The channels of one transfer.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    pool: Arc<Pool>,
+    first: Lane,
+    /// Beside the first.
+    others: Mutex<Vec<Lane>>,
+    /// Those that were asked for, whether they are there yet or not.
+    asked: AtomicUsize,
+    /// Handles that are free on all of them.
+    free: Semaphore,
+}
+
+/// One channel.
+#[derive(Debug, Clone)]
+struct Lane {
+    client: Arc<Client>,
+    most: usize,
+    open: Arc<AtomicUsize>,
+}
+
+/// A channel on which one more file may be open.
+#[derive(Debug)]
+pub(super) struct Slot<'a> {
+    lane: Lane,
+    lanes: &'a Lanes,
+}
+
+impl Lanes {
+    /// With the first channel.
+    pub(super) fn new(pool: &Arc<Pool>, client: &Arc<Client>) -> Self {
+        let first = Lane::new(Arc::clone(client));
+        Self {
+            pool: Arc::clone(pool),
+            free: Semaphore::new(first.most),
+            first,
+            others: Mutex::default(),
+            asked: AtomicUsize::new(1),
+        }
+    }
+
+    /// The first channel.
+    pub(super) fn first(&self) -> &Client {
+        &self.first.client
+    }
+
+    /// A channel for requests that leave nothing open: the one with the least to do.
+    pub(super) fn any(&self) -> Arc<Client> {
+        Arc::clone(&self.least(&self.others()).client)
+    }
+
+    /// A place for an open file. Where there is none, further channels are opened for those who come later.
+    pub(super) async fn slot(self: &Arc<Self>) -> Slot<'_> {
+        if self.free.available_permits() == 0 && self.asked.swap(MOST, Ordering::Relaxed) < MOST {
+            for _ in 1..MOST {
+                tokio::spawn(Arc::clone(self).open_another());
+            }
+        }
+        // Never closed, so never refused. Given back by the slot.
+        if let Ok(free) = self.free.acquire().await {
+            free.forget();
+        }
+        let others = self.others();
+        let lane = self.least(&others).clone();
+        lane.open.fetch_add(1, Ordering::Relaxed);
+        Slot { lane, lanes: self }
+    }
+
+    /// The server may not grant another: then those that there are will do.
+    async fn open_another(self: Arc<Self>) {
+        let Some(client) = Client::spare(&self.pool).await else { return };
+        let lane = Lane::new(Arc::new(client));
+        let more = lane.most;
+        self.others().push(lane);
+        self.free.add_permits(more);
+    }
+
+    fn least<'a>(&'a self, others: &'a [Lane]) -> &'a Lane {
+        let all = std::iter::once(&self.first).chain(others);
+        all.max_by_key(|lane| lane.most.saturating_sub(lane.open.load(Ordering::Relaxed))).unwrap_or(&self.first)
+    }
+
+    fn others(&self) -> MutexGuard<'_, Vec<Lane>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot<'_> {
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.lane.client
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.lane.open.fetch_sub(1, Ordering::Relaxed);
+        self.lanes.free.add_permits(1);
+    }
+}
+
+impl Lane {
+    fn new(client: Arc<Client>) -> Self {
+        let most = match client.most_handles() {
+            // Half of them: a process has other files open too.
+            Some(most) => usize::try_from(most / 2).unwrap_or(MANY_HANDLES).clamp(1, MANY_HANDLES),
+            None => FEW_HANDLES,
+        };
+        Self { client, most, open: Arc::default() }
+    }
+}

@@ -1,0 +1,326 @@
+//! From this machine to the remote host.
+
+use std::{
+    collections::HashMap,
+    fs::{File, Metadata},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{
+    future::try_join,
+    stream::{FuturesUnordered, StreamExt as _},
+};
+use tokio::time::timeout;
+
+use super::{
+    Common,
+    kept::Kept,
+    local::{self, Listing},
+    place::{RemotePlace, make_remote},
+    remote::{join, to_set},
+    run::{Moved, Way},
+};
+use crate::{
+    sftp::{
+        attributes::{Attributes as Found, Kind},
+        content::Chunk,
+        reply::Handle,
+        request::Access,
+    },
+    ssh::{
+        pool::Pool,
+        sftp::{
+            Bounds, Leftover, TransferError, TransferRequest,
+            client::Client,
+            error::shown,
+            upload::{Complete, Upload},
+        },
+    },
+    tree::{
+        entry::{Directory, Leaf, LeafKind},
+        excludes::Excludes,
+        plan::{LIMITS, Plan, Tally, Ticket},
+    },
+};
+
+/// How long tidying up after a failure may take: the other side may not answer any more.
+const TIDY_LIMIT: Duration = Duration::from_secs(5);
+
+/// A tree on its way to the remote host.
+#[derive(Debug)]
+pub(in crate::ssh::sftp) struct UpTree {
+    from: PathBuf,
+    begun: Option<(RemotePlace, Plan)>,
+    half_made: HalfMade,
+}
+
+/// What is on the remote host and not in its place yet, or may be.
+#[derive(Debug, Default)]
+struct HalfMade {
+    /// Small things, each with the channel over which it was made: what is asked for there later comes later.
+    temporaries: Mutex<HashMap<Ticket, (Leftover, Arc<Client>)>>,
+    /// Large files, which go on after a lost link.
+    uploads: Kept<Upload>,
+}
+
+impl UpTree {
+    /// Of this directory.
+    pub(in crate::ssh::sftp) fn new(from: PathBuf) -> Self {
+        Self { from, begun: None, half_made: HalfMade::default() }
+    }
+
+    /// Sends what has not arrived yet.
+    ///
+    /// # Errors
+    /// [`TransferError`]; what has arrived is complete, and after a lost link the next attempt goes on.
+    pub(in crate::ssh::sftp) async fn attempt(
+        &mut self,
+        request: &TransferRequest,
+        excludes: &Excludes,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        bounds: &Bounds,
+    ) -> Result<(String, Tally, bool), TransferError> {
+        let common = Common::new(request, pool, client);
+        let Self { from, begun, half_made } = self;
+        let work = async {
+            half_made.remove_small(client).await;
+            let (place, plan) = match begun {
+                Some(begun) => begun,
+                empty => empty.insert(begin(&common, from, request, excludes).await?),
+            };
+            place.make(client).await?;
+            let way = Up { common: &common, from, to: &place.path, half_made };
+            let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
+            Ok((shown(&place.path), tally, false))
+        };
+        let done = client.connection().unless_stopped(bounds, work).await;
+        if let Err(error) = &done {
+            half_made.tidy_up(error, pool, client).await;
+        }
+        done
+    }
+
+    /// What is left on the remote host of an attempt that ended with its link.
+    pub(in crate::ssh::sftp) fn leftovers(&mut self) -> Vec<Leftover> {
+        let small = std::mem::take(&mut *lock(&self.half_made.temporaries)).into_values().map(|(leftover, _)| leftover);
+        let large = self.half_made.uploads.take_all();
+        small.chain(large.into_iter().filter_map(|mut upload| upload.leftover())).collect()
+    }
+}
+
+async fn begin(
+    common: &Common,
+    from: &Path,
+    request: &TransferRequest,
+    excludes: &Excludes,
+) -> Result<(RemotePlace, Plan), TransferError> {
+    let root = from.to_owned();
+    let look = move || {
+        let found = std::fs::metadata(&root);
+        found.map(|found| local::attributes(&found)).map_err(|source| TransferError::local("reading", &root, source))
+    };
+    let attributes = common.disk(look).await?;
+    let place = super::place::remote(common.lanes.first(), request, attributes).await?;
+    Ok((place, Plan::new(Directory::root(attributes), excludes.clone(), None, LIMITS)))
+}
+
+/// An attempt's way up.
+struct Up<'a> {
+    common: &'a Common,
+    from: &'a Path,
+    to: &'a [u8],
+    half_made: &'a HalfMade,
+}
+
+impl Way for Up<'_> {
+    async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
+        let names = directory.names();
+        let (from, to) = (local::path(self.from, &names), join(self.to, &names));
+        let list = move || local::list(&from).map_err(|source| TransferError::local("reading", &from, source));
+        let made = async {
+            // The root is there by now.
+            if directory.depth() == 0 {
+                return Ok(());
+            }
+            make_remote(&self.common.lanes.any(), &to, directory.attributes).await
+        };
+        Ok(try_join(made, self.common.disk(list)).await?.1)
+    }
+
+    async fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> Result<Moved, TransferError> {
+        let mut names = leaf.directory.names();
+        names.push(&leaf.name);
+        let (from, to) = (local::path(self.from, &names), join(self.to, &names));
+        let LeafKind::File(size) = leaf.kind else { return self.link(ticket, leaf, from, &to).await };
+        if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
+            return Ok(Moved::Unchanged);
+        }
+        let piece = u64::from(self.common.lanes.first().write_chunk());
+        let _memory = self.common.memory(size).await;
+        self.common.progress.begin(&leaf.path());
+        let small = if size <= piece { self.small(ticket, from.clone(), size, &to).await? } else { None };
+        let bytes = match small {
+            Some(bytes) => bytes,
+            None => self.large(ticket, from, &to).await?,
+        };
+        self.common.progress.end();
+        Ok(Moved::File(bytes))
+    }
+
+    async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
+        let to = join(self.to, &directory.names());
+        let client = self.common.lanes.any();
+        let set = client.setstat(&to, to_set(directory.attributes)).await;
+        set.map_err(client.failed("setting mode and times of", &to))
+    }
+}
+
+impl Up<'_> {
+    async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
+        let found = self.common.lanes.any().lstat(to).await;
+        Ok(found.is_ok_and(|found| {
+            let modified = found.times.map(|(_, modified)| modified);
+            found.kind() == Kind::File && found.size == Some(size) && modified == leaf.attributes.modified
+        }))
+    }
+
+    async fn link(&self, ticket: Ticket, leaf: &Leaf, from: PathBuf, to: &[u8]) -> Result<Moved, TransferError> {
+        let read = move || local::read_link(&from).map_err(|source| TransferError::local("reading", &from, source));
+        let target = self.common.disk(read).await?;
+        let client = self.common.lanes.any();
+        if self.common.skip_unchanged && client.readlink(to).await.is_ok_and(|there| *there == *target) {
+            return Ok(Moved::Unchanged);
+        }
+        if client.symlink(&target, to).await.is_err() {
+            let temporary = self.half_made.note(ticket, to, &client)?;
+            let made = client.symlink(&target, &temporary.temporary).await;
+            made.map_err(client.failed("making the link", to))?;
+            self.put_in_place(ticket, &temporary, &client).await?;
+        }
+        // Where links have no times of their own nothing is lost.
+        let _ = client.lsetstat(to, Found { permissions: None, ..to_set(leaf.attributes) }).await;
+        Ok(Moved::Link)
+    }
+
+    /// A file of one piece; `None` if it has more.
+    async fn small(
+        &self,
+        ticket: Ticket,
+        from: PathBuf,
+        size: u64,
+        to: &[u8],
+    ) -> Result<Option<u64>, TransferError> {
+        let read = move || read_whole(&from, size).map_err(|source| TransferError::local("reading", &from, source));
+        let Some((content, metadata)) = self.common.disk(read).await? else { return Ok(None) };
+        let slot = self.common.lanes.slot().await;
+        let client = slot.client();
+        let temporary = self.half_made.note(ticket, to, client)?;
+        let made = client.open_file(&temporary.temporary, Access::Create, Found::mode(0o600)).await;
+        let handle = made.map_err(client.failed("creating a file beside", to))?;
+        let bytes = content.content().len() as u64;
+        write_whole(client, &handle, content, to_set(local::attributes(&metadata)), to).await?;
+        self.common.progress.add(bytes);
+        self.put_in_place(ticket, &temporary, client).await?;
+        Ok(Some(bytes))
+    }
+
+    async fn put_in_place(&self, ticket: Ticket, temporary: &Leftover, client: &Client) -> Result<(), TransferError> {
+        let replaced = temporary.replace(client).await;
+        replaced.map_err(client.failed("replacing", &temporary.target))?;
+        lock(&self.half_made.temporaries).remove(&ticket);
+        Ok(())
+    }
+
+    /// A file of any length, as a single one goes. It is not compared, but after a lost link.
+    async fn large(&self, ticket: Ticket, from: PathBuf, to: &[u8]) -> Result<u64, TransferError> {
+        let mut begun = self.half_made.uploads.take(ticket);
+        let upload = match &mut begun.state {
+            Some(upload) => upload,
+            empty => {
+                let path = from.clone();
+                let open = move || local::open(&path).map_err(|source| TransferError::local("reading", &path, source));
+                let (file, metadata) = self.common.disk(open).await?;
+                empty.insert(Upload::of_tree(from, file, metadata, to, self.common.progress.clone())?)
+            }
+        };
+        let slot = self.common.lanes.slot().await;
+        let sent = upload.carry_out(&self.common.pool, slot.client()).await;
+        if let Err(error) = &sent {
+            upload.tidy_up(error, &self.common.pool, slot.client()).await;
+        }
+        if !sent.as_ref().is_err_and(TransferError::is_lost) {
+            begun.state = None;
+        }
+        Ok(sent?.1.map_or(0, |Complete { bytes, .. }| bytes))
+    }
+}
+
+/// All at once: a server answers the requests for one file in their order.
+async fn write_whole(
+    client: &Client,
+    handle: &Handle,
+    content: Chunk,
+    attributes: Found,
+    to: &[u8],
+) -> Result<(), TransferError> {
+    let write = async { if content.content().is_empty() { Ok(()) } else { client.write(handle, 0, content).await } };
+    let (written, set, closed) =
+        tokio::join!(write, client.fsetstat(handle, attributes), client.close(handle));
+    written.map_err(client.failed("writing", to))?;
+    set.map_err(client.failed("setting mode and times of", to))?;
+    closed.map_err(client.failed("closing", to))
+}
+
+/// The content of a file, if it is no longer than this.
+fn read_whole(path: &Path, size: u64) -> io::Result<Option<(Chunk, Metadata)>> {
+    let (file, metadata): (File, Metadata) = local::open(path)?;
+    // One byte more shows one that has grown.
+    let room = size + 1;
+    let mut chunk = Chunk::with_capacity(usize::try_from(room).unwrap_or(0));
+    file.take(room).read_to_end(chunk.append_to())?;
+    Ok(if (chunk.content().len() as u64) < room { Some((chunk, metadata)) } else { None })
+}
+
+impl HalfMade {
+    /// A name beside the target for what has this ticket.
+    fn note(&self, ticket: Ticket, target: &[u8], client: &Arc<Client>) -> Result<Leftover, TransferError> {
+        let leftover = Leftover::beside(target)?;
+        lock(&self.temporaries).insert(ticket, (leftover.clone(), Arc::clone(client)));
+        Ok(leftover)
+    }
+
+    /// Removes what is small. Each over its own channel, if that is still there.
+    async fn remove_small(&self, client: &Arc<Client>) {
+        let temporaries = std::mem::take(&mut *lock(&self.temporaries));
+        let mut removals = FuturesUnordered::new();
+        for (leftover, over) in temporaries.values() {
+            let over = if over.is_over() { client } else { over };
+            removals.push(leftover.remove_with(over));
+        }
+        while removals.next().await.is_some() {}
+    }
+
+    /// After an error: removes what is not complete. After a lost link it stays for the next attempt, or to be told of.
+    async fn tidy_up(&self, error: &TransferError, pool: &Arc<Pool>, client: &Arc<Client>) {
+        let all = async {
+            if error.is_lost() {
+                self.uploads.for_each(Upload::note_lost);
+                return;
+            }
+            self.remove_small(client).await;
+            for mut upload in self.uploads.take_all() {
+                upload.tidy_up(error, pool, client).await;
+            }
+        };
+        let _ = timeout(TIDY_LIMIT, all).await;
+    }
+}
+
+/// These mutexes are held for an assignment only, so one that was poisoned holds nothing half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,258 @@
+//! Trees of which something cannot be moved: it is named, the rest is there, and nothing is where it was not named.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::super::failures::am_root;
+use super::super::resume::behind;
+use super::super::{names, set_mode};
+use super::{BOTH, assert_same, simple};
+use crate::commands::{Bench, eventually, fake_with, open, open_with, plain, random, skipped};
+use crate::support::fake_sshd::FakeSshdSettings;
+use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
+
+/// Source and target of a transfer with this tool.
+fn ends(bench: &Bench<OpenSshd>, tool: &str) -> (PathBuf, PathBuf) {
+    let (here, there) = (bench.folder.path().join("here"), bench.home.clone());
+    fs::create_dir_all(&here).unwrap();
+    if tool == "ssh_upload" { (here.join("tree"), there.join("to")) } else { (there.join("tree"), here.join("to")) }
+}
+
+/// Half-made things anywhere below, also while they come and go.
+fn litter(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let below = entries.flat_map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => litter(&entry.path()),
+        _ => vec![entry.path()],
+    });
+    below.filter(|path| path.extension().is_some_and(|end| end == "part" || end == "old")).collect()
+}
+
+#[tokio::test]
+async fn what_cannot_be_replaced_is_named_and_the_rest_is_there() {
+    for tool in BOTH {
+        let mut bench = open().await;
+        let (from, to) = ends(&bench, tool);
+        simple(&from, "new");
+        for name in ["a", "b", "c"] {
+            fs::write(from.join(name), "new").unwrap();
+        }
+        symlink("a", from.join("link")).unwrap();
+        fs::create_dir_all(from.join("blocked/inside")).unwrap();
+        fs::create_dir_all(to.join("b")).unwrap();
+        fs::create_dir_all(to.join("link")).unwrap();
+        fs::write(to.join("blocked"), "old").unwrap();
+        let result = bench.tree(tool, &from.join("."), &to, json!({})).await;
+        let text = result.text();
+        assert!(result.is_error() && text.contains("3 entries could not be moved"), "{text}");
+        for named in ["\"b\": ", "\"link\": ", "\"blocked\": ", "skipUnchanged"] {
+            assert!(text.contains(named), "{named} in {text}");
+        }
+        for arrived in ["a", "c", "sub/file"] {
+            assert_eq!(fs::read(to.join(arrived)).unwrap(), b"new");
+        }
+        assert_eq!(fs::read(to.join("blocked")).unwrap(), b"old");
+        assert_eq!(litter(&to), [PathBuf::new(); 0]);
+        // Once it is out of the way, the rest follows.
+        fs::remove_dir(to.join("b")).unwrap();
+        fs::remove_dir(to.join("link")).unwrap();
+        fs::remove_file(to.join("blocked")).unwrap();
+        let again = bench.tree(tool, &from.join("."), &to, json!({"skipUnchanged": true})).await.ok();
+        assert_eq!((&again.structured()["files"], &again.structured()["skipped"]), (&json!(1), &json!(3)));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_named_and_the_rest_is_there() {
+    if am_root() {
+        return skipped("root may read everything");
+    }
+    for tool in BOTH {
+        let mut bench = open().await;
+        let (from, to) = ends(&bench, tool);
+        simple(&from, "x");
+        fs::write(from.join("secret"), "x").unwrap();
+        fs::create_dir(from.join("closed")).unwrap();
+        set_mode(&from.join("secret"), 0o000);
+        set_mode(&from.join("closed"), 0o000);
+        let result = bench.tree(tool, &from, &to, json!({})).await;
+        set_mode(&from.join("closed"), 0o755);
+        let text = result.text().to_lowercase();
+        assert!(result.is_error() && text.contains("2 entries") && text.contains("permission denied"), "{text}");
+        assert!(text.contains("\"secret\"") && text.contains("\"closed\""), "{text}");
+        assert_eq!(fs::read(to.join("sub/file")).unwrap(), b"x");
+        let _ = fs::remove_dir_all(&to);
+    }
+}
+
+#[tokio::test]
+async fn no_link_in_the_way_is_followed() {
+    for tool in BOTH {
+        let mut bench = open().await;
+        let (from, to) = ends(&bench, tool);
+        let outside = bench.local("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("victim"), "old").unwrap();
+        simple(&from, "new");
+        fs::write(from.join("file"), "new").unwrap();
+        fs::create_dir(&to).unwrap();
+        // Planted, by an earlier transfer or by anybody.
+        symlink(&outside, to.join("sub")).unwrap();
+        symlink(outside.join("victim"), to.join("file")).unwrap();
+        symlink(&outside, to.join("tree")).unwrap();
+        let result = bench.tree(tool, &from.join("."), &to, json!({})).await;
+        assert!(result.is_error() && result.text().contains("\"sub\": "), "{}", result.text());
+        assert_eq!(fs::read(to.join("file")).unwrap(), b"new");
+        assert!(fs::symlink_metadata(to.join("file")).unwrap().is_file(), "the link is replaced");
+        // The name under which the tree would go into the target is no less dangerous.
+        let result = bench.tree(tool, &from, &to, json!({})).await;
+        assert!(result.is_error() && result.text().contains("link"), "{}", result.text());
+        let left = (names(&outside), fs::read(outside.join("victim")).unwrap());
+        assert_eq!(left, (vec!["victim".to_owned()], b"old".to_vec()));
+    }
+}
+
+#[tokio::test]
+async fn a_tree_of_failures_is_given_up() {
+    let mut bench = open().await;
+    let (from, to) = ends(&bench, "ssh_upload");
+    fs::create_dir(&from).unwrap();
+    for number in 0..500 {
+        fs::write(from.join(number.to_string()), "").unwrap();
+        fs::create_dir_all(to.join(number.to_string())).unwrap();
+    }
+    let result = bench.tree("ssh_upload", &from.join("."), &to, json!({})).await;
+    assert!(result.is_error() && result.text().contains("the rest was not tried"), "{}", result.text());
+    assert!(result.text().len() < 3_000, "{}", result.text());
+    assert_eq!(litter(&to), [PathBuf::new(); 0]);
+}
+
+/// A tree of long files that take no room, and one that is complete at once.
+fn long_tree(root: &Path) {
+    fs::create_dir_all(root.join("a")).unwrap();
+    fs::write(root.join("a/small"), "small").unwrap();
+    for number in 0..20 {
+        fs::File::create(root.join(format!("z{number}"))).unwrap().set_len(1_000_000_000).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_tree_that_is_given_up_keeps_what_is_complete_and_leaves_no_litter() {
+    for tool in BOTH {
+        let mut bench = open().await;
+        let (from, to) = ends(&bench, tool);
+        long_tree(&from);
+        let (local, remote) = if tool == "ssh_upload" { (&from, &to) } else { (&to, &from) };
+        let call = bench.mcp.begin_call(tool, json!({"localPath": local, "remotePath": remote})).await;
+        eventually("it is under way", || {
+            to.join("a/small").exists()
+                && litter(&to).iter().any(|part| fs::metadata(part).is_ok_and(|file| file.len() > 0))
+        })
+        .await;
+        bench.mcp.cancel(call).await;
+        eventually("nothing half-made is left", || litter(&to).is_empty()).await;
+        assert_eq!(fs::read(to.join("a/small")).unwrap(), b"small");
+        assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_grants_one_channel_gets_a_tree_over_it() {
+    let mut bench = open_with(|settings| settings.max_sessions = 1).await;
+    let (from, to) = ends(&bench, "ssh_upload");
+    fs::create_dir(&from).unwrap();
+    for number in 0..500 {
+        fs::write(from.join(number.to_string()), number.to_string()).unwrap();
+    }
+    bench.tree("ssh_upload", &from, &to, json!({})).await.ok();
+    assert_eq!(names(&to).len(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_lead_elsewhere_are_not_followed_there() {
+    let lies: Vec<(&str, u32)> = vec![
+        ("../escaped", 0o100_644),
+        ("../escaped-directory", 0o040_755),
+        ("/tmp/mcp-ssh-sessions-escaped", 0o100_644),
+        ("sub/../../escaped", 0o100_644),
+        ("", 0o100_644),
+        ("nul\0", 0o100_644),
+        // Twice, once as what could lead elsewhere.
+        ("sub", 0o120_777),
+    ];
+    let mut bench = fake_with(FakeSshdSettings { lies, ..FakeSshdSettings::default() }).await;
+    let (tree, inside) = (bench.remote("tree"), bench.local("inside"));
+    simple(&tree, "x");
+    fs::create_dir(&inside).unwrap();
+    let before = names(bench.folder.path());
+    let arguments = json!({"remotePath": "tree", "localPath": inside.join("to")});
+    let result = bench.mcp.call("ssh_download", arguments).await;
+    let text = result.text();
+    assert!(result.is_error() && text.contains("a name that is a path leads elsewhere"), "{text}");
+    for named in ["\"../escaped\"", "NUL", "names no file", "same name here"] {
+        assert!(text.contains(named), "{named} in {text}");
+    }
+    assert_eq!(names(bench.folder.path()), before);
+    assert_eq!(names(&inside), ["to"]);
+    assert!(!Path::new("/tmp/mcp-ssh-sessions-escaped").exists());
+}
+
+/// Files of every length that is treated differently.
+fn mixed(root: &Path) {
+    for (directory, count, length) in [("small", 300, 3_000), ("medium", 20, 700_000), ("large", 3, 12_000_000)] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+        for number in 0..count {
+            fs::write(root.join(format!("{directory}/{number}")), random(length)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tree_goes_on_after_a_lost_link() {
+    for tool in BOTH {
+        let cuts = [3_000_000, 15_000_000, 15_000_000];
+        let (mut bench, link) = behind(Duration::ZERO, &cuts, OpenSshdSettings::default()).await;
+        let (from, to) = ends(&bench, tool);
+        mixed(&from);
+        let result = bench.tree(tool, &from, &to, json!({})).await.ok();
+        assert_same(&from, &to);
+        assert_eq!(result.structured()["files"], 323, "{}", result.text());
+        assert_eq!(bench.sshd.log().matches("Accepted publickey").count(), cuts.len() + 1);
+        eventually("nothing half-made is left", || litter(&bench.home).is_empty()).await;
+        assert!(link.passed() < 51_000_000 + 60_000_000, "{} bytes have passed", link.passed());
+    }
+}
+
+#[tokio::test]
+async fn progress_tells_file_bytes_and_rate() {
+    let (mut bench, _link) = behind(Duration::from_millis(20), &[], OpenSshdSettings::default()).await;
+    let (from, to) = ends(&bench, "ssh_upload");
+    fs::create_dir(&from).unwrap();
+    // Long enough to be told of, whatever the machine.
+    fs::File::create(from.join("long")).unwrap().set_len(2_000_000_000).unwrap();
+    let params = json!({
+        "name": "ssh_upload", "arguments": {"localPath": from, "remotePath": to}, "_meta": {"progressToken": "p"},
+    });
+    let started = Instant::now();
+    let call = bench.mcp.begin("tools/call", params).await;
+    let (mut told, mut seen) = (Vec::new(), 0.0);
+    while told.len() < 3 {
+        let message = bench.mcp.message().await.unwrap();
+        if message["method"] == "notifications/progress" {
+            let params = &message["params"];
+            assert!(params["progress"].as_f64().unwrap() > seen, "{params}");
+            seen = params["progress"].as_f64().unwrap();
+            told.push(params["message"].as_str().unwrap_or_default().to_owned());
+        }
+    }
+    let most = 2.0 * started.elapsed().as_secs_f64() + 1.0;
+    assert!(f64::from(u32::try_from(told.len()).unwrap()) <= most, "{:?}: {told:?}", started.elapsed());
+    let last = told.pop().unwrap();
+    assert!(last.starts_with("long: ") && last.contains(" of 2.00 GB, ") && last.ends_with("/s"), "{last}");
+    bench.mcp.cancel(call).await;
+    eventually("nothing half-made is left", || litter(&to).is_empty()).await;
+}
