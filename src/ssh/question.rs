@@ -55,7 +55,7 @@ impl Pool {
         let write = Arc::new(write);
         let begun = match need {
             // It may look for, or begin, what the environment has a say in.
-            Need::Work => place.connection().command(&write, command).await,
+            Need::Work | Need::Spare => place.connection().command(&write, command).await,
             Need::Script => write.exec(false, command).await.map_err(SshError::from),
         };
         let writer = tokio::spawn({

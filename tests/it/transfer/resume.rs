@@ -35,7 +35,7 @@ pub(super) async fn behind(delay: Duration, cuts: &[u64], settings: OpenSshdSett
     let config = sshd.write_ssh_config("host", &through);
     let mut mcp = McpClient::start(&config, folder.path()).await;
     mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
-    (Bench { mcp, sshd, home, folder }, link)
+    (Bench { mcp, port: sshd.port(), sshd, config, home, folder }, link)
 }
 
 async fn cut(cuts: &[u64]) -> (Bench<OpenSshd>, Link) {
