@@ -128,7 +128,8 @@ impl Told {
             return None;
         }
         let rate = moment.bytes.saturating_sub(self.bytes) as f64 / since.as_secs_f64();
-        let total = Some(moment.expected).filter(|total| *total >= moment.bytes && *total > 0).map(|total| total as f64);
+        let total =
+            Some(moment.expected).filter(|total| *total >= moment.bytes && *total > 0).map(|total| total as f64);
         let all = total.map(|total| format!(" of {}", size(total))).unwrap_or_default();
         let files = if moment.files > 0 { format!(", {} files", moment.files) } else { String::new() };
         let message = format!("{}: {}{all}{files}, {}/s", moment.name, size(moment.bytes as f64), size(rate));

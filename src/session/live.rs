@@ -83,7 +83,7 @@ pub struct LiveSession {
     /// For listing; held for an assignment only.
     last: Mutex<LastSeen>,
     /// What transfers have left on the remote host that ended with the link; removed over the next connection.
-    leftovers: Mutex<Vec<Leftover>>,
+    leftovers: Arc<Mutex<Vec<Leftover>>>,
 }
 
 #[derive(Debug, Default)]
@@ -146,7 +146,7 @@ impl LiveSession {
             sudo: Mutex::default(),
             shells: Mutex::new(HashMap::new()),
             last: Mutex::default(),
-            leftovers: Mutex::default(),
+            leftovers: Arc::default(),
         })
     }
 

@@ -58,6 +58,12 @@ impl Attributes {
         }
     }
 
+    /// Last modification, in seconds since 1970.
+    #[must_use]
+    pub fn modified(&self) -> Option<u32> {
+        self.times.map(|(_, modified)| modified)
+    }
+
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         let flag = |present: bool, bit: u32| if present { bit } else { 0 };
         let flags = flag(self.size.is_some(), SIZE)

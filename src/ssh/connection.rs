@@ -130,6 +130,11 @@ impl Connection {
         self.wants_one_channel() && self.learned.channels_closed.load(Ordering::Relaxed) < had
     }
 
+    /// Whether [`ended`](Self::ended) is over.
+    pub(super) fn has_ended(&self) -> bool {
+        self.learned.over.is_cancelled() || self.is_closed()
+    }
+
     /// Waits for the end of the transport. russh leaves a writer waiting that had used up its channel's window.
     pub(super) async fn ended(&self) {
         self.learned.over.cancelled().await;

@@ -33,12 +33,23 @@ use super::{bounds::Bounds, connection::Connection};
 /// lets 250 MB/s through then.
 const FAR: Duration = Duration::from_millis(8);
 
+/// A file with less to move than this, in bytes, is moved before another connection is of use.
+const LONG: u64 = 32 * 1024 * 1024;
+
 /// A file that is longer than this, in bytes, is compared by SHA-256 only if the link was lost on its way: reading it
 /// once more takes too long for what SSH has protected already.
 const LONGEST_COMPARED: u64 = 64 * 1024 * 1024;
 
+/// Requests in flight on one channel, at most, to a server that takes small ones alone.
+const MOST_REQUESTS: u32 = 256;
+
 /// A file whose size reads 0, as in `/proc`, is read to its end; a longer one than this, in bytes, is no such file.
 const LONGEST_UNSIZED: u64 = 1024 * 1024 * 1024;
+
+/// How many requests of `chunk` bytes are in flight for that many bytes.
+fn in_flight(bytes: u32, chunk: u32) -> usize {
+    (bytes / chunk.max(1)).clamp(1, MOST_REQUESTS) as usize
+}
 
 impl Connection {
     /// Ends early when the caller gives up, the session is disconnected, the program ends or the connection does.

@@ -1,6 +1,8 @@
 //! `ssh_upload` and `ssh_download` of one file: content, attributes and where it goes.
 
+mod changing;
 mod failures;
+mod far;
 mod resume;
 mod trees;
 

@@ -12,7 +12,6 @@ use crate::{
     session::{caller::Caller, error::SessionError},
     ssh::{
         bounds::Signals,
-        error::SshError,
         pool::Pool,
         sftp::{Progress, Transfer, TransferError, TransferRequest, Transferred, remove_leftovers},
     },
@@ -20,7 +19,7 @@ use crate::{
 
 /// How long a transfer whose link was lost may stand still before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long to wait before the next connection where the last could not be made; doubled each time.
+/// How long to wait before the next connection where the last was of no use; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest of these pauses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -55,6 +54,10 @@ impl LiveSession {
     ) -> Result<Transferred, SessionError> {
         let result = self.attempts(&mut transfer, progress, caller).await;
         lock(&self.leftovers).extend(transfer.leftovers());
+        let alive = lock(&self.last).connection.clone().filter(|connection| !connection.is_closed());
+        if let Some(connection) = alive {
+            self.remove_leftovers(&connection);
+        }
         result
     }
 
@@ -66,7 +69,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
-        let (mut lost, mut pause) = (None, FIRST_PAUSE);
+        let (mut lost, mut pause) = (None, Duration::ZERO);
         loop {
             let error = match self.connection(caller).await {
                 Ok(pool) => {
@@ -77,7 +80,7 @@ impl LiveSession {
                         result => return result.map_err(|error| self.transfer(error)),
                     };
                     if progress.now().bytes > before {
-                        (lost, pause) = (None, FIRST_PAUSE);
+                        (lost, pause) = (None, Duration::ZERO);
                     }
                     if let TransferError::Ssh(error) = &error {
                         self.drop_dead(&pool, error).await;
@@ -96,18 +99,21 @@ impl LiveSession {
                 () = caller.cancelled.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
                 () = self.surroundings.ending.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         }
     }
 
-    /// Removes over a new connection what lost ones have left, in the background.
+    /// Removes, in the background, what lost connections have left.
     pub(super) fn remove_leftovers(&self, pool: &Arc<Pool>) {
-        let leftovers = std::mem::take(&mut *lock(&self.leftovers));
-        if leftovers.is_empty() {
+        let found = std::mem::take(&mut *lock(&self.leftovers));
+        let (pool, leftovers) = (Arc::clone(pool), Arc::clone(&self.leftovers));
+        if found.is_empty() {
             return;
         }
-        let pool = Arc::clone(pool);
-        tokio::spawn(async move { remove_leftovers(leftovers, &pool).await });
+        tokio::spawn(async move {
+            let left = remove_leftovers(found, &pool).await;
+            lock(&leftovers).extend(left);
+        });
     }
 
     fn transfer(&self, source: TransferError) -> SessionError {
@@ -117,15 +123,5 @@ impl LiveSession {
 
 /// Whether a connection that could not be made may be made a moment later.
 fn may_pass(error: &SessionError) -> bool {
-    let SessionError::Ssh { source, .. } = error else { return false };
-    matches!(
-        **source,
-        SshError::Lookup { .. }
-            | SshError::Connect { .. }
-            | SshError::Forward { .. }
-            | SshError::Timeout { .. }
-            | SshError::Handshake { .. }
-            | SshError::Jump { .. }
-            | SshError::Lost(_)
-    )
+    matches!(error, SessionError::Ssh { source, .. } if source.is_transient())
 }

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::ssh::error::SshError;
 
+/// Connections of a pool beyond which none is dialled for what can do without.
+const MOST_APART: usize = 4;
+
 impl Pool {
     /// Opens a channel that work can do without; `None` where there is no room for it at once.
     pub(in crate::ssh) async fn spare_channel(self: &Arc<Self>) -> Option<(Channel<Msg>, Place)> {
@@ -36,13 +39,22 @@ impl Pool {
 
     fn place_apart(self: &Arc<Self>) -> Apart {
         let mut state = self.state();
-        let apart =
-            |member: &&mut Member| !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed();
+        let limit = state.limit();
+        let apart = |member: &&mut Member| {
+            let room = !member.load().full && limit.is_none_or(|limit| member.load().used < limit);
+            room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
+        };
         if let Some(member) = state.members.iter_mut().find(apart) {
             return Apart::Here(self.place_on(member));
         }
         let by_key = self.credentials.typed.is_empty() && self.peer().auth_method == "publickey";
-        if !by_key || state.hopeless || state.trouble.is_some() || self.closing.is_cancelled() || self.is_closed() {
+        if !by_key
+            || state.members.len() >= MOST_APART
+            || state.hopeless
+            || state.trouble.is_some()
+            || self.closing.is_cancelled()
+            || self.is_closed()
+        {
             return Apart::Nowhere;
         }
         if !state.dialling {

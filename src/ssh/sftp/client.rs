@@ -46,6 +46,8 @@ const SMALLEST_CHUNK: u32 = 32 * 1024;
 const SILENCE_LIMIT: Duration = Duration::from_secs(300);
 /// The longest request without content that is sent, in bytes: OpenSSH's server ends at packets beyond 256 KiB.
 const LONGEST_REQUEST: usize = 200 * 1024;
+/// How long a connection may take to be found ended after its channel has.
+const ENDED_WITHIN: Duration = Duration::from_millis(500);
 /// How long closing may take where the connection does not take anything any more.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -166,18 +168,30 @@ impl Client {
 
     /// Sends a packet with an id that is new; the future is its answer.
     async fn send(&self, id: u32, packet: Bytes) -> Result<Reply, RequestError> {
-        let mut answer = self.shared.expect(id)?;
+        let mut answer = match self.shared.expect(id) {
+            Ok(answer) => answer,
+            Err(over) => return Err(self.gone(over).await),
+        };
         // Fails only where the channel is over, which ends the wait below.
         let _ = self.queue.send(packet);
         loop {
             let before = self.shared.answered.load(Ordering::Relaxed);
             match timeout(SILENCE_LIMIT, &mut answer).await {
                 Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(_)) => return Err(self.shared.over().into()),
+                Ok(Err(_)) => return Err(self.gone(self.shared.over()).await),
                 Err(_) if before == self.shared.answered.load(Ordering::Relaxed) => return Err(RequestError::Silent),
                 Err(_) => {}
             }
         }
+    }
+
+    /// The error of a channel that is over. A connection that ends takes its channels first: whether it has ended is
+    /// certain only a moment later.
+    async fn gone(&self, over: Over) -> RequestError {
+        if over == Over::Closed {
+            let _ = timeout(ENDED_WITHIN, self.connection.ended()).await;
+        }
+        over.into()
     }
 }
 
@@ -187,11 +201,11 @@ impl Shared {
     }
 
     /// Where the answer to the request of this id will come.
-    fn expect(&self, id: u32) -> Result<oneshot::Receiver<Reply>, RequestError> {
+    fn expect(&self, id: u32) -> Result<oneshot::Receiver<Reply>, Over> {
         let (give, answer) = oneshot::channel();
         let mut waiting = self.lock();
         if let Some(over) = waiting.over {
-            return Err(over.into());
+            return Err(over);
         }
         waiting.requests.insert(id, give);
         Ok(answer)

@@ -7,10 +7,7 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::disk::Sum;
-use crate::{
-    framing::digest,
-    ssh::pool::Pool,
-};
+use crate::{framing::digest, ssh::pool::Pool};
 
 /// How long the remote host may take besides the reading.
 const PATIENCE: Duration = Duration::from_secs(30);

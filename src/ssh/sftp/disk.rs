@@ -85,7 +85,8 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 pub(super) struct Sink {
     /// `None` after the last.
     pieces: Option<Sender<Vec<Content>>>,
-    writing: JoinHandle<io::Result<()>>,
+    /// `None` when its end has been waited for.
+    writing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Sink {
@@ -103,7 +104,7 @@ impl Sink {
             }
             Ok(())
         });
-        Self { pieces: Some(pieces), writing }
+        Self { pieces: Some(pieces), writing: Some(writing) }
     }
 
     /// Takes the bytes that follow. Dropped before it is done, it has not taken them.
@@ -117,13 +118,16 @@ impl Sink {
         }
     }
 
-    /// Waits until all is written.
+    /// Waits until all is written. May be dropped, and called again.
     ///
     /// # Errors
     /// Those of writing.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         self.pieces = None;
-        (&mut self.writing).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.writing = None;
+        written
     }
 }
 

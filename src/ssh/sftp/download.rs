@@ -118,11 +118,8 @@ impl Download {
     ) -> Result<Option<Complete>, TransferError> {
         let attributes = match self.found.take() {
             Some(found) => found,
-            None => client.stat(&self.wanted).await.map_err(client.failed("reading", &self.wanted))?,
+            None => self.look(client).await?,
         };
-        if !matches!(attributes.kind(), Kind::File | Kind::Unknown) {
-            return Err(TransferError::NotAFile(format!("{:?} on the remote host", shown(&self.wanted))));
-        }
         if self.skip_unchanged && self.is_copied(&attributes).await? {
             return Ok(None);
         }
@@ -145,7 +142,7 @@ impl Download {
 
     /// Whether the file that is here has the length and time of the remote one.
     async fn is_copied(&self, remote: &Attributes) -> Result<bool, TransferError> {
-        let (target, modified) = (self.target.clone(), remote.times.map(|(_, modified)| modified));
+        let (target, modified) = (self.target.clone(), remote.modified());
         let found = self.blocking("looking at", move || target.folder.find(&target.name)).await?;
         let size = remote.size.map(What::File);
         Ok(found.is_some_and(|(what, here)| Some(what) == size && here.modified == modified))
@@ -168,23 +165,42 @@ impl Download {
         attributes: Attributes,
     ) -> Result<bool, TransferError> {
         // One whose length reads 0 has what it has at each reading.
-        let same_as_before = |begun: &Begun| begun.attributes == attributes && attributes.size.unwrap_or(0) > 0;
-        if let Some(begun) = self.begun.take_if(|begun| !same_as_before(begun)) {
-            self.progress.take_back(begun.received);
+        let is_same = |begun: &Begun| facts(&begun.attributes) == facts(&attributes) && facts(&attributes).0 > 0;
+        if self.begun.as_ref().is_some_and(|begun| !is_same(begun)) {
+            self.begin_anew();
         }
         let resumed = self.begun.is_some();
         if !resumed && self.alone {
-            self.progress.expect(attributes.size.unwrap_or(0));
+            self.progress.expect(facts(&attributes).0);
         }
-        match self.content(pool, client, attributes, resumed).await {
-            // What was here when the link was lost is not what the file has: from the beginning, and once.
-            Err(TransferError::Differs(_)) if resumed => {
-                if let Some(begun) = self.begun.take() {
-                    self.progress.take_back(begun.received);
-                }
-                self.content(pool, client, attributes, false).await
+        let first = self.content(pool, client, attributes, resumed).await;
+        let Err(TransferError::Differs(_)) = first else { return first };
+        let now = self.look(client).await?;
+        if resumed || facts(&now) == facts(&attributes) {
+            // Such as what was here when the link was lost, and lost here as well: from the beginning, and once.
+            self.begin_anew();
+            let again = self.content(pool, client, now, true).await;
+            let Err(TransferError::Differs(_)) = again else { return again };
+            if facts(&self.look(client).await?) == facts(&now) {
+                return again;
             }
-            result => result,
+        }
+        // Somebody writes to it all the time. So it is what it was at the moment of each reading, as with any copy.
+        Ok(false)
+    }
+
+    /// What the remote file is now.
+    async fn look(&self, client: &Client) -> Result<Attributes, TransferError> {
+        let attributes = client.stat(&self.wanted).await.map_err(client.failed("reading", &self.wanted))?;
+        match attributes.kind() {
+            Kind::File | Kind::Unknown => Ok(attributes),
+            _ => Err(TransferError::NotAFile(format!("{:?} on the remote host", shown(&self.wanted)))),
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            self.progress.take_back(begun.received);
         }
     }
 
@@ -193,7 +209,7 @@ impl Download {
         pool: &Arc<Pool>,
         client: &Arc<Client>,
         attributes: Attributes,
-        resumed: bool,
+        doubted: bool,
     ) -> Result<bool, TransferError> {
         if self.begun.is_none() {
             let folder = Arc::clone(&self.target.folder);
@@ -203,7 +219,7 @@ impl Download {
         let (path, size) = (self.wanted.as_slice(), attributes.size.unwrap_or(0));
         let Some(begun) = &mut self.begun else { return Err(TransferError::Cancelled) };
         // Opened on another channel meanwhile: the remote host reads the file once more while it is fetched.
-        let compared = size > 0 && (resumed || self.alone && size <= LONGEST_COMPARED);
+        let compared = size > 0 && (doubted || self.alone && size <= LONGEST_COMPARED);
         let digest = compared.then(|| RemoteDigest::start(pool));
         let digest = async {
             let digest = digest?;
@@ -234,6 +250,11 @@ impl Download {
     }
 }
 
+/// By what a file is known to be the one that it was: its length and when it was modified.
+fn facts(attributes: &Attributes) -> (u64, Option<u32>) {
+    (attributes.size.unwrap_or(0), attributes.modified())
+}
+
 impl Begun {
     fn new(folder: &Arc<super::folder::Folder>, attributes: Attributes) -> io::Result<Self> {
         let (part, sum) = (Part::beside(folder)?, Sum::default());
@@ -244,10 +265,7 @@ impl Begun {
 
 /// What of the attributes of a remote file is kept with it.
 pub(super) fn kept(attributes: &Attributes) -> entry::Attributes {
-    entry::Attributes {
-        mode: attributes.permissions.map(|mode| mode & 0o7777),
-        modified: attributes.times.map(|(_, modified)| modified),
-    }
+    entry::Attributes { mode: attributes.permissions.map(|mode| mode & 0o7777), modified: attributes.modified() }
 }
 
 /// Where a download goes: into the path if it is a directory, through it if it is a link, else to it.

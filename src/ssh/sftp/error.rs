@@ -138,7 +138,7 @@ impl Client {
     /// The error of a request: of the connection if that is gone, else what the server said about this path.
     pub(super) fn failed(&self, doing: &'static str, path: &[u8]) -> impl Fn(RequestError) -> TransferError {
         move |error| {
-            if self.connection().is_closed() {
+            if self.connection().has_ended() {
                 return self.connection().lost().into();
             }
             let (path, message) = (shown(path), error.to_string());

@@ -11,16 +11,14 @@ use std::{
 
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 
-use super::{FAR, LONGEST_UNSIZED, Progress, client::Client, disk::Sink, error::TransferError};
+use super::{FAR, LONG, LONGEST_UNSIZED, Progress, client::Client, disk::Sink, error::TransferError, in_flight};
 use crate::{
     sftp::{attributes::Attributes, content::Content, reply::Handle, request::Access},
     ssh::pool::Pool,
 };
 
-/// Requests in flight on one channel. With 255 KiB each they fill our window.
-const IN_FLIGHT: usize = 32;
-/// A file with less to fetch, in bytes, is fetched before another connection is of use.
-const SHORT: u64 = 32 * 1024 * 1024;
+/// Bytes in flight on one channel: our window.
+const IN_FLIGHT: u32 = 8 * 1024 * 1024;
 
 /// One channel on which the file is open.
 struct Lane {
@@ -54,10 +52,11 @@ impl Receiving<'_> {
     pub(super) async fn run(self) -> Result<(), TransferError> {
         let Self { pool, client, path, handle, size, sink, received, progress, local } = self;
         // What has no size is made as it is read, and must be read in order.
-        let (wanted, most) = if size == 0 { (LONGEST_UNSIZED, 1) } else { (size, IN_FLIGHT) };
+        let (wanted, most) =
+            if size == 0 { (LONGEST_UNSIZED, 1) } else { (size, in_flight(IN_FLIGHT, client.read_chunk())) };
         let first = Arc::new(Lane { client: Arc::clone(client), handle, in_flight: AtomicUsize::new(0) });
         let mut lanes = vec![Arc::clone(&first)];
-        let far = client.round_trip >= FAR && size.saturating_sub(*received) > SHORT;
+        let far = client.round_trip >= FAR && size.saturating_sub(*received) > LONG;
         let mut opening: FuturesUnordered<_> = far.then(|| open(pool, path)).into_iter().collect();
         let (mut asked, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
         loop {

@@ -54,8 +54,15 @@ impl Leftover {
                 return Err(error);
             }
         }
-        let _ = client.remove(&aside).await;
+        self.remove_aside(client).await;
         Ok(())
+    }
+
+    /// Removes the old file that stepped aside, if one had to.
+    pub(super) async fn remove_aside(&self, client: &Client) {
+        if !client.offers("posix-rename@openssh.com") {
+            let _ = client.remove(&self.aside()).await;
+        }
     }
 
     /// Removes it, and leaves the target as it was. `false` if the server does not answer any more.
@@ -73,11 +80,10 @@ impl Leftover {
     pub(super) async fn remove_with(&self, client: &Client) -> bool {
         let all = async {
             if !client.offers("posix-rename@openssh.com") {
-                let aside = self.aside();
                 // Refused where the target is there.
-                let _ = client.rename(&aside, &self.target).await;
-                let _ = client.remove(&aside).await;
+                let _ = client.rename(&self.aside(), &self.target).await;
             }
+            self.remove_aside(client).await;
             let _ = client.remove(&self.temporary).await;
         };
         tokio::select! {
@@ -91,9 +97,11 @@ impl Leftover {
     }
 }
 
-/// Removes what lost links have left, over a channel of its own.
-pub async fn remove_leftovers(leftovers: Vec<Leftover>, pool: &Arc<Pool>) {
-    let Ok(Ok(client)) = timeout(TIDY_LIMIT, Client::begin(pool)).await else { return };
-    let mut removals: FuturesUnordered<_> = leftovers.iter().map(|leftover| leftover.remove_with(&client)).collect();
-    while removals.next().await.is_some() {}
+/// Removes what lost links have left, over a channel of its own; what is left still, where that link is lost, too.
+pub async fn remove_leftovers(leftovers: Vec<Leftover>, pool: &Arc<Pool>) -> Vec<Leftover> {
+    let Ok(Ok(client)) = timeout(TIDY_LIMIT, Client::begin(pool)).await else { return leftovers };
+    let removals =
+        leftovers.into_iter().map(async |leftover| (!leftover.remove_with(&client).await).then_some(leftover));
+    let removals: FuturesUnordered<_> = removals.collect();
+    removals.filter_map(async |left| left).collect().await
 }

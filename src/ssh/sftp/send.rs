@@ -1,19 +1,18 @@
 //! Sends a file's content: over one channel, and over more of them where the way is long, since each has a window of its
-//! own (sshd's is 2 MiB).
+//! own (sshd's is 2 MiB), and so has each connection.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::{FAR, Progress, client::Client, disk::Source, error::TransferError};
+use super::{FAR, LONG, Leftover, Progress, client::Client, disk::Source, error::TransferError, in_flight};
 use crate::{
     sftp::{attributes::Attributes, content::Chunk, reply::Handle, request::Access},
     ssh::pool::Pool,
 };
 
-/// Requests in flight on one channel. With 255 KiB each they fill sshd's window twice, so that it never runs dry; all
-/// channels together hold 16 MiB.
-const IN_FLIGHT: usize = 16;
+/// Bytes in flight on one channel: sshd's window twice, so that it never runs dry. All channels together hold 16 MiB.
+const IN_FLIGHT: u32 = 4 * 1024 * 1024;
 /// Channels of one file.
 const CHANNELS: usize = 4;
 /// A file with less to send, in bytes, is sent before another channel is of use.
@@ -30,14 +29,14 @@ struct Lane {
 pub(super) struct Sending<'a> {
     pub(super) pool: &'a Arc<Pool>,
     pub(super) client: &'a Arc<Client>,
-    /// The temporary file, for further channels.
-    pub(super) path: &'a [u8],
+    /// The temporary file and what it is to become.
+    pub(super) names: &'a Leftover,
     pub(super) handle: &'a Handle,
     pub(super) source: Source,
     /// Bytes from the beginning on that have arrived; kept up to date.
     pub(super) arrived: &'a mut u64,
-    /// Where the content is thought to end.
-    pub(super) end: u64,
+    /// How long it is; 0 is not known.
+    pub(super) size: u64,
     pub(super) progress: &'a Progress,
     /// The local file, for errors.
     pub(super) local: &'a std::path::Path,
@@ -50,13 +49,17 @@ impl Sending<'_> {
     /// Those of reading, and of any write.
     pub(super) async fn run(mut self) -> Result<u64, TransferError> {
         let mut lanes = vec![Lane { client: Arc::clone(self.client), handle: self.handle.clone(), in_flight: 0 }];
-        let further = if self.client.round_trip >= FAR && self.end - *self.arrived > SHORT { CHANNELS - 1 } else { 0 };
-        let mut opening: FuturesUnordered<_> = (0..further).map(|_| open(self.pool, self.path)).collect();
+        let left = self.size.saturating_sub(*self.arrived);
+        let further = if self.client.round_trip >= FAR && left > SHORT { CHANNELS - 1 } else { 0 };
+        let apart = |number| number == 0 && left > LONG;
+        let mut opening: FuturesUnordered<_> =
+            (0..further).map(|number| open(self.pool, &self.names.temporary, apart(number))).collect();
+        let most = in_flight(IN_FLIGHT, self.client.write_chunk());
         let (mut offset, mut ended) = (*self.arrived, false);
         let (mut writes, mut underway) = (FuturesUnordered::new(), BTreeSet::new());
         while !(ended && writes.is_empty()) {
             let least = lanes.iter().enumerate().min_by_key(|(_, lane)| lane.in_flight).map(|(index, _)| index);
-            let free = least.filter(|index| lanes.get(*index).is_some_and(|lane| lane.in_flight < IN_FLIGHT));
+            let free = least.filter(|index| lanes.get(*index).is_some_and(|lane| lane.in_flight < most));
             tokio::select! {
                 Some(lane) = opening.next() => lanes.extend(lane),
                 piece = self.source.next(), if !ended && free.is_some() => match piece {
@@ -75,7 +78,7 @@ impl Sending<'_> {
                 Some((index, at, written)) = writes.next() => {
                     if let Some(lane) = lanes.get_mut(index) {
                         lane.in_flight -= 1;
-                        written.map_err(lane.client.failed("writing", self.path))?;
+                        written.map_err(lane.client.failed("writing", &self.names.target))?;
                     }
                     underway.remove(&at);
                     let arrived = underway.first().copied().unwrap_or(offset);
@@ -89,8 +92,8 @@ impl Sending<'_> {
 }
 
 /// One more channel with the file open on it; `None` where there is none to be had.
-async fn open(pool: &Arc<Pool>, path: &[u8]) -> Option<Lane> {
-    let client = Client::spare(pool).await?;
+async fn open(pool: &Arc<Pool>, path: &[u8], apart: bool) -> Option<Lane> {
+    let client = if apart { Client::apart(pool).await? } else { Client::spare(pool).await? };
     let handle = client.open_file(path, Access::Write, Attributes::default()).await.ok()?;
     Some(Lane { client: Arc::new(client), handle, in_flight: 0 })
 }

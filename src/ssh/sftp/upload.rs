@@ -104,8 +104,7 @@ impl Upload {
         target: &[u8],
         progress: Progress,
     ) -> Result<Self, SshError> {
-        let local =
-            Local { path, file: Arc::new(file), metadata, sum: Sum::default(), compared: false, progress };
+        let local = Local { path, file: Arc::new(file), metadata, sum: Sum::default(), compared: false, progress };
         let begun = Some(Begun::new(Leftover::beside(target)?));
         Ok(Self { wanted: String::new(), skip_unchanged: false, local, begun })
     }
@@ -200,7 +199,7 @@ impl Begun {
         {
             return Ok(complete);
         }
-        let mut doubted = self.resumed;
+        let mut doubted = true;
         loop {
             let handle = self.open(client, local).await?;
             match self.send(pool, client, &handle, local).await {
@@ -210,7 +209,7 @@ impl Begun {
                     replaced.map_err(client.failed("replacing", &self.names.target))?;
                     return Ok(complete);
                 }
-                // What was there when the link was lost is not what had been sent: from the beginning, and once.
+                // Such as what was there when the link was lost, and lost there as well: from the beginning, and once.
                 Err(TransferError::Differs(_)) if doubted => {
                     doubted = false;
                     self.begin_anew(local);
@@ -228,7 +227,11 @@ impl Begun {
             found => return found.map(|_| false).map_err(client.failed("looking at", temporary)),
         }
         let found = client.stat(target).await.map_err(client.failed("looking at", target))?;
-        Ok(found.size == Some(complete.bytes) && found.times == local.attributes().times)
+        let has = found.size == Some(complete.bytes) && found.modified() == local.attributes().modified();
+        if has {
+            self.names.remove_aside(client).await;
+        }
+        Ok(has)
     }
 
     /// Makes the temporary file, or opens the one of an earlier attempt where it stood.
@@ -273,11 +276,11 @@ impl Begun {
         let sending = Sending {
             pool,
             client,
-            path: temporary,
+            names: &self.names,
             handle,
             source,
             arrived: &mut self.arrived,
-            end,
+            size,
             progress: &local.progress,
             local: &local.path,
         };
@@ -326,11 +329,10 @@ impl Local {
 
     /// Whether what was found at the target has its length and time.
     fn is_copied(&self, found: Option<Attributes>) -> bool {
-        let modified = |attributes: &Attributes| attributes.times.map(|(_, modified)| modified);
         found.is_some_and(|found| {
             found.kind() == Kind::File
                 && found.size == Some(self.metadata.len())
-                && modified(&found) == modified(&self.attributes())
+                && found.modified() == self.attributes().modified()
         })
     }
 

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::MethodKind;
@@ -108,6 +108,7 @@ impl FakeSshd {
             attempts: Mutex::default(),
             opened: Mutex::default(),
             process_groups: Mutex::new(Some(HashSet::new())),
+            withholds_renames: Arc::default(),
         });
         let listener = TcpListener::from_std(listener).expect("a runtime with I/O");
         let listening = Mutex::new(Some(tokio::spawn(Arc::clone(&server).accept(listener))));
@@ -187,6 +188,11 @@ impl FakeSshd {
         self.stalled.send_replace(false);
     }
 
+    /// From now on (`true`) what is renamed over SFTP is renamed and never answered, as if the link were lost just then.
+    pub(crate) fn withhold_renames(&self, withhold: bool) {
+        self.server.withholds_renames.store(withhold, Ordering::SeqCst);
+    }
+
     /// Gives new connections a new Ed25519 host key, and returns its public half.
     pub(crate) fn replace_host_key(&self) -> PublicKey {
         *lock(&self.server.host_key) = keys::ed25519();
@@ -235,6 +241,7 @@ struct Server {
     opened: Mutex<Vec<(&'static str, bool)>>,
     /// The groups of the processes started; `None` once the server is being dropped, when none may be started any more.
     process_groups: Mutex<Option<HashSet<u32>>>,
+    withholds_renames: Arc<AtomicBool>,
 }
 
 impl Server {

@@ -30,6 +30,8 @@ struct State {
     passed: AtomicU64,
     waiting: AtomicUsize,
     held: watch::Sender<bool>,
+    /// After how many bytes nothing flows any more, both directions and all connections together.
+    stall_at: watch::Sender<u64>,
 }
 
 impl Link {
@@ -44,6 +46,7 @@ impl Link {
             passed: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             held: watch::Sender::new(false),
+            stall_at: watch::Sender::new(u64::MAX),
         });
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
@@ -63,6 +66,16 @@ impl Link {
     /// Has new connections wait (`true`), or lets them through (`false`).
     pub(crate) fn hold(&self, hold: bool) {
         self.state.held.send_replace(hold);
+    }
+
+    /// Lets no more flow when so many bytes have passed since its beginning.
+    pub(crate) fn stall_at(&self, passed: u64) {
+        self.state.stall_at.send_replace(passed);
+    }
+
+    /// Whether that is reached.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.passed() >= *self.state.stall_at.borrow()
     }
 
     /// How many connections wait.
@@ -129,7 +142,11 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, le
                 cut.notify_one();
                 return;
             }
-            state.passed.fetch_add(length, Ordering::SeqCst);
+            let passed = state.passed.fetch_add(length, Ordering::SeqCst);
+            let flows = state.stall_at.subscribe().wait_for(|stall_at| passed < *stall_at).await.is_ok();
+            if !flows {
+                return;
+            }
             if to.write_all(&piece).await.is_err() {
                 return;
             }

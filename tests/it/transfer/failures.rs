@@ -211,6 +211,57 @@ async fn a_full_disk_on_either_side_leaves_the_old_file_and_no_litter() {
 }
 
 #[tokio::test]
+async fn a_quota_on_the_remote_host_leaves_the_old_file_and_no_litter() {
+    let Some(program) = sftp_server() else { return skipped("no sftp-server program") };
+    // In units of 512 bytes or 1 KiB, as the shell has it; without the trap the signal would end the server.
+    let limited = format!("/bin/sh -c \"trap '' XFSZ; ulimit -f 1000; exec {program}\"");
+    let mut bench = open_with(|settings| settings.sftp = limited).await;
+    let target = bench.remote("target").display().to_string();
+    fs::write(&target, "old").unwrap();
+    fs::write(bench.local("large"), random(5_000_000)).unwrap();
+    let result = bench.try_upload(&bench.local("large"), &target).await;
+    assert!(result.is_error() && result.text().contains("free space"), "{}", result.text());
+    assert_eq!((names(&bench.home), fs::read(&target).unwrap()), (vec!["target".to_owned()], b"old".to_vec()));
+    fs::write(bench.local("small"), "new").unwrap();
+    bench.try_upload(&bench.local("small"), &target).await.ok();
+}
+
+#[tokio::test]
+async fn a_renaming_that_is_refused_leaves_the_old_file_and_no_litter() {
+    for denied in ["rename,posix-rename", "rename", "fsetstat", "write"] {
+        let sftp = format!("internal-sftp -P {denied}");
+        let mut bench = open_with(|settings| settings.sftp = sftp).await;
+        let target = bench.remote("target").display().to_string();
+        fs::write(&target, "old").unwrap();
+        fs::write(bench.local("file"), "new").unwrap();
+        let result = bench.try_upload(&bench.local("file"), &target).await;
+        assert_eq!(result.is_error(), denied != "rename", "{denied}: {}", result.text());
+        let content = if denied == "rename" { "new" } else { "old" };
+        assert_eq!(fs::read_to_string(&target).unwrap(), content, "{denied}");
+        assert_eq!(names(&bench.home), ["target"], "{denied}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_for_sftp_alone_moves_files_which_are_compared_by_size() {
+    let mut bench = open_with(|settings| {
+        settings.extra_config = format!("ForceCommand {}\n{}", settings.sftp, settings.extra_config);
+    })
+    .await;
+    fs::write(bench.local("file"), "content").unwrap();
+    let up = bench.try_upload(&bench.local("file"), "target").await.ok();
+    let down = bench.try_download("target", &bench.local("back")).await.ok();
+    for result in [up, down] {
+        assert_eq!(result.structured()["verified"], false);
+        assert!(result.text().contains("size verified"), "{}", result.text());
+    }
+    assert_eq!(
+        (names(&bench.home), fs::read(bench.local("back")).unwrap()),
+        (vec!["target".into()], b"content".into())
+    );
+}
+
+#[tokio::test]
 async fn a_server_without_sftp_is_said() {
     let mut bench = open_with(|settings| settings.sftp = "/bin/false".to_owned()).await;
     fs::write(bench.local("file"), "x").unwrap();

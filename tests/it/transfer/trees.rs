@@ -57,7 +57,8 @@ fn assert_same(one: &Path, other: &Path) {
     for path in one.keys().chain(other.keys()) {
         assert!(
             one.get(path) == other.get(path),
-            "{path:?}:\n{:?}\n{:?}",
+            "{}:\n{:?}\n{:?}",
+            path.display(),
             short(one.get(path)),
             short(other.get(path))
         );

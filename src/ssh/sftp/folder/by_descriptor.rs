@@ -59,19 +59,19 @@ impl Folder {
     /// Makes a directory that its owner may write into, whatever its mode is to be; one that is there is opened up for
     /// the time being. `true` if there was none.
     pub(in crate::ssh::sftp) fn make(&self, name: &[u8], mode: u32) -> io::Result<bool> {
-        let made = match mkdirat(&self.0, OsStr::from_bytes(name), Mode::S_IRWXU) {
+        let is_new = match mkdirat(&self.0, OsStr::from_bytes(name), Mode::S_IRWXU) {
             Ok(()) => true,
             Err(Errno::EEXIST) => false,
             Err(error) => return Err(error.into()),
         };
         let there = File::from(self.enter(name)?.0);
         let now = there.metadata()?.permissions().mode() & 0o7777;
-        let meanwhile = if made { mode & 0o777 | 0o700 } else { now | 0o700 };
+        let meanwhile = if is_new { mode & 0o777 | 0o700 } else { now | 0o700 };
         if now != meanwhile {
             // Somebody else's cannot be changed; then what is written into it says why not.
             let _ = there.set_permissions(Permissions::from_mode(meanwhile));
         }
-        Ok(made)
+        Ok(is_new)
     }
 
     /// What a name names, links not followed; `None` if there is nothing.

@@ -103,11 +103,12 @@ struct Down<'a> {
 impl Way for Down<'_> {
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
         if directory.depth() > 0 {
-            let (made, root, path) = (Arc::clone(directory), Arc::clone(&self.place.folder), self.path(directory));
+            let (wanted, root, path) = (Arc::clone(directory), Arc::clone(&self.place.folder), self.path(directory));
             let make = move || {
-                let names = made.names();
+                let names = wanted.names();
                 let Some((name, above)) = names.split_last() else { return Ok(()) };
-                let made = root.below(above).and_then(|above| above.make(name, made.attributes.mode.unwrap_or(0o755)));
+                let made =
+                    root.below(above).and_then(|above| above.make(name, wanted.attributes.mode.unwrap_or(0o755)));
                 made.map(drop).map_err(|source| TransferError::local("making the directory", &path, source))
             };
             self.common.disk(make).await?;

@@ -183,7 +183,7 @@ impl Up<'_> {
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
         let found = self.common.lanes.any().lstat(to).await;
         Ok(found.is_ok_and(|found| {
-            let modified = found.times.map(|(_, modified)| modified);
+            let modified = found.modified();
             found.kind() == Kind::File && found.size == Some(size) && modified == leaf.attributes.modified
         }))
     }
@@ -207,13 +207,7 @@ impl Up<'_> {
     }
 
     /// A file of one piece; `None` if it has more.
-    async fn small(
-        &self,
-        ticket: Ticket,
-        from: PathBuf,
-        size: u64,
-        to: &[u8],
-    ) -> Result<Option<u64>, TransferError> {
+    async fn small(&self, ticket: Ticket, from: PathBuf, size: u64, to: &[u8]) -> Result<Option<u64>, TransferError> {
         let read = move || read_whole(&from, size).map_err(|source| TransferError::local("reading", &from, source));
         let Some((content, metadata)) = self.common.disk(read).await? else { return Ok(None) };
         let slot = self.common.lanes.slot().await;
@@ -268,8 +262,7 @@ async fn write_whole(
     to: &[u8],
 ) -> Result<(), TransferError> {
     let write = async { if content.content().is_empty() { Ok(()) } else { client.write(handle, 0, content).await } };
-    let (written, set, closed) =
-        tokio::join!(write, client.fsetstat(handle, attributes), client.close(handle));
+    let (written, set, closed) = tokio::join!(write, client.fsetstat(handle, attributes), client.close(handle));
     written.map_err(client.failed("writing", to))?;
     set.map_err(client.failed("setting mode and times of", to))?;
     closed.map_err(client.failed("closing", to))

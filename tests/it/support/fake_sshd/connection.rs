@@ -266,7 +266,8 @@ impl Handler for Connection {
             return session.channel_failure(channel);
         };
         let (near, far) = tokio::io::duplex(SFTP_BUFFER);
-        let files = sftp::Files::new(self.server.home.clone(), self.server.settings.lies.clone());
+        let (lies, withholds) = (self.server.settings.lies.clone(), Arc::clone(&self.server.withholds_renames));
+        let files = sftp::Files::new(self.server.home.clone(), lies, withholds);
         tokio::spawn(async move {
             sftp_server::run_with_config(far, files, sftp::config()).await;
             relay::stream(end, near, Some(0)).await;

@@ -6,6 +6,8 @@ use std::fs::{self, DirBuilder, File, FileTimes, Metadata, OpenOptions, Permissi
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use russh_sftp::protocol::{
@@ -35,6 +37,8 @@ pub(super) fn config() -> Config {
 pub(super) struct Files {
     home: PathBuf,
     lies: Vec<(&'static str, u32)>,
+    /// What is renamed is never answered.
+    withholds_renames: Arc<AtomicBool>,
     handles: HashMap<String, Open>,
     next_handle: u64,
 }
@@ -46,8 +50,8 @@ enum Open {
 
 impl Files {
     /// A session whose relative paths start at `home`, and whose listings begin with `lies`.
-    pub(super) fn new(home: PathBuf, lies: Vec<(&'static str, u32)>) -> Self {
-        Self { home, lies, handles: HashMap::new(), next_handle: 0 }
+    pub(super) fn new(home: PathBuf, lies: Vec<(&'static str, u32)>, withholds_renames: Arc<AtomicBool>) -> Self {
+        Self { home, lies, withholds_renames, handles: HashMap::new(), next_handle: 0 }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -240,7 +244,11 @@ impl Handler for Files {
         match request.as_str() {
             POSIX_RENAME => {
                 let (old, new) = (self.path(&field()?), self.path(&field()?));
-                done(id, fs::rename(old, new)).map(Packet::Status)
+                let renamed = done(id, fs::rename(old, new)).map(Packet::Status);
+                if self.withholds_renames.load(Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
+                renamed
             }
             FSYNC => done(id, self.file(&field()?)?.sync_all()).map(Packet::Status),
             LIMITS => {

@@ -56,7 +56,7 @@ async fn what_cannot_be_replaced_is_named_and_the_rest_is_there() {
             assert_eq!(fs::read(to.join(arrived)).unwrap(), b"new");
         }
         assert_eq!(fs::read(to.join("blocked")).unwrap(), b"old");
-        assert_eq!(litter(&to), [PathBuf::new(); 0]);
+        assert!(litter(&to).is_empty());
         // Once it is out of the way, the rest follows.
         fs::remove_dir(to.join("b")).unwrap();
         fs::remove_dir(to.join("link")).unwrap();
@@ -128,7 +128,7 @@ async fn a_tree_of_failures_is_given_up() {
     let result = bench.tree("ssh_upload", &from.join("."), &to, json!({})).await;
     assert!(result.is_error() && result.text().contains("the rest was not tried"), "{}", result.text());
     assert!(result.text().len() < 3_000, "{}", result.text());
-    assert_eq!(litter(&to), [PathBuf::new(); 0]);
+    assert!(litter(&to).is_empty());
 }
 
 /// A tree of long files that take no room, and one that is complete at once.
