@@ -71,7 +71,7 @@ pub struct Tally {
     pub failures: Vec<(Vec<u8>, String)>,
 }
 
-/// A piece of work that was handed out.
+/// A piece of work, also when it is handed out again.
 pub type Ticket = u64;
 
 /// What is to be done.
@@ -90,11 +90,11 @@ pub struct Plan {
     /// The rules for names that are not trusted.
     rules: Option<Rules>,
     limits: Limits,
-    directories: Vec<Arc<Directory>>,
-    leaves: VecDeque<Arc<Leaf>>,
+    directories: Vec<(Ticket, Arc<Directory>)>,
+    leaves: VecDeque<(Ticket, Arc<Leaf>)>,
     /// What was handed out and is not done.
     underway: BTreeMap<Ticket, Work>,
-    next: Ticket,
+    last: Ticket,
     /// Those that were listed, parents before children.
     listed: Vec<Arc<Directory>>,
     entries: usize,
@@ -113,10 +113,10 @@ impl Plan {
             excludes,
             rules,
             limits,
-            directories: vec![root],
+            directories: vec![(0, root)],
             leaves: VecDeque::new(),
             underway: BTreeMap::new(),
-            next: 0,
+            last: 0,
             listed: Vec::new(),
             entries: 0,
             name_bytes: 0,
@@ -127,20 +127,17 @@ impl Plan {
 
     /// The directory to make and list next. `None`: there is none, or enough files wait.
     pub fn next_directory(&mut self) -> Option<(Ticket, Arc<Directory>)> {
-        let directory = if self.leaves.len() < ENOUGH_LEAVES { self.directories.pop()? } else { return None };
-        Some((self.hand_out(Work::Directory(Arc::clone(&directory))), directory))
+        let (ticket, directory) =
+            if self.leaves.len() < ENOUGH_LEAVES { self.directories.pop()? } else { return None };
+        self.underway.insert(ticket, Work::Directory(Arc::clone(&directory)));
+        Some((ticket, directory))
     }
 
     /// The file or link to move next.
     pub fn next_leaf(&mut self) -> Option<(Ticket, Arc<Leaf>)> {
-        let leaf = self.leaves.pop_front()?;
-        Some((self.hand_out(Work::Leaf(Arc::clone(&leaf))), leaf))
-    }
-
-    fn hand_out(&mut self, work: Work) -> Ticket {
-        self.next += 1;
-        self.underway.insert(self.next, work);
-        self.next
+        let (ticket, leaf) = self.leaves.pop_front()?;
+        self.underway.insert(ticket, Work::Leaf(Arc::clone(&leaf)));
+        Some((ticket, leaf))
     }
 
     /// A piece of work is done, or has failed.
@@ -150,10 +147,10 @@ impl Plan {
 
     /// Takes back what was handed out and is not done, to be handed out again.
     pub fn begin_again(&mut self) {
-        for work in std::mem::take(&mut self.underway).into_values().rev() {
+        for (ticket, work) in std::mem::take(&mut self.underway).into_iter().rev() {
             match work {
-                Work::Directory(directory) => self.directories.push(directory),
-                Work::Leaf(leaf) => self.leaves.push_front(leaf),
+                Work::Directory(directory) => self.directories.push((ticket, directory)),
+                Work::Leaf(leaf) => self.leaves.push_front((ticket, leaf)),
             }
         }
     }
@@ -209,12 +206,15 @@ impl Plan {
             return Ok(());
         }
         let Entry { name, what, attributes } = entry;
-        let leaf = |kind| Arc::new(Leaf { directory: Arc::clone(directory), name: name.clone(), kind, attributes });
+        self.last += 1;
+        let ticket = self.last;
+        let leaf =
+            |kind| (ticket, Arc::new(Leaf { directory: Arc::clone(directory), name: name.clone(), kind, attributes }));
         match what {
             What::Directory if directory.depth() >= self.limits.depth => {
                 self.fail(path, format!("it is more than {} directories deep", self.limits.depth))?;
             }
-            What::Directory => self.directories.push(directory.inside(name, attributes)),
+            What::Directory => self.directories.push((ticket, directory.inside(name, attributes))),
             What::File(size) => {
                 self.bytes = self.bytes.saturating_add(size);
                 self.leaves.push_back(leaf(LeafKind::File(size)));
@@ -361,12 +361,14 @@ mod tests {
         plan.listed(&root, [entries, vec![entry("d", What::Directory)]].concat()).unwrap();
         plan.done(ticket);
         let (first, _) = plan.next_leaf().unwrap();
-        plan.next_leaf().unwrap();
+        let (second, _) = plan.next_leaf().unwrap();
         plan.next_directory().unwrap();
         assert!(!plan.is_all_listed());
         plan.done(first);
         plan.begin_again();
-        assert_eq!((leaves(&mut plan), directories(&mut plan)), (vec!["b".into(), "c".into()], vec!["d".to_owned()]));
+        let (again, leaf) = plan.next_leaf().unwrap();
+        assert_eq!((again, leaf.path()), (second, b"b".to_vec()));
+        assert_eq!((leaves(&mut plan), directories(&mut plan)), (vec!["c".to_owned()], vec!["d".to_owned()]));
         assert!(!plan.is_all_listed());
     }
 

@@ -67,7 +67,11 @@ impl Leftover {
 
     /// Removes it, and leaves the target as it was. `false` if the server does not answer any more.
     pub(super) async fn remove_over(&self, pool: &Arc<Pool>, client: &Client) -> bool {
-        if client.is_over() { self.remove(pool).await } else { self.remove_with(client).await }
+        if !client.is_over() && self.remove_with(client).await {
+            return true;
+        }
+        // Such as a server that was ended by the signal for files that grow too long.
+        !client.connection().has_ended() && self.remove(pool).await
     }
 
     /// The same over a channel of its own. `false` if there is none to be had.

@@ -26,10 +26,10 @@ use crate::{
 
 /// A file with more content, in bytes, may go over several channels, as a single one does.
 const LARGE: u64 = 4 * 1024 * 1024;
-/// What a large file holds of the memory below, in KiB: it has so much in flight.
+/// What the content of large files that is in flight may take, in KiB: as much as one of them has.
 const MEMORY_OF_LARGE: u32 = 16 * 1024;
-/// What the content in flight may take, in KiB.
-const MEMORY: u32 = 24 * 1024;
+/// The same of all others, which do not wait for those.
+const MEMORY: u32 = 8 * 1024;
 /// Threads that one transfer keeps busy with small files and directories of this machine, at most.
 const DISK: usize = 8;
 
@@ -41,6 +41,7 @@ struct Common {
     skip_unchanged: bool,
     listed: Listed,
     memory: Semaphore,
+    memory_of_large: Semaphore,
     disk: Semaphore,
 }
 
@@ -53,16 +54,18 @@ impl Common {
             skip_unchanged: request.skip_unchanged,
             listed: Listed::default(),
             memory: Semaphore::new(MEMORY as usize),
+            memory_of_large: Semaphore::new(MEMORY_OF_LARGE as usize),
             disk: Semaphore::new(DISK),
         }
     }
 
     /// Waits until so much content may be in flight. Whoever holds some does not ask for more.
     async fn memory(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(MEMORY);
-        let kib = if bytes > LARGE { MEMORY_OF_LARGE } else { kib };
+        let (memory, most) =
+            if bytes > LARGE { (&self.memory_of_large, MEMORY_OF_LARGE) } else { (&self.memory, MEMORY) };
+        let kib = u32::try_from(bytes / 1024 + 1).map_or(most, |kib| kib.min(most));
         // Never closed, so never refused.
-        self.memory.acquire_many(kib).await.ok()
+        memory.acquire_many(kib).await.ok()
     }
 
     /// Does what may block on a thread that may be blocked.
