@@ -14,8 +14,8 @@ import { Daemon, privateEnv } from './lib/daemon.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { Stop, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
+import { startSshd } from './lib/sshd.mjs';
 import { Legacy, Sessionful, Stateless } from './soak/clients.mjs';
-import { startSshd } from './soak/sshd.mjs';
 
 const NAME = 'mcp-ssh-sessions';
 
@@ -52,7 +52,7 @@ try {
   needProgram('ssh', 'openssh-client');
   const sshdProgram = needProgram('sshd', 'openssh-server');
   const binary = values.binary ? resolve(values.binary) : built();
-  const sshd = await startSshd(sshdProgram, join(scratch, 'sshd'), MAX_SESSIONS);
+  const sshd = await startSshd(sshdProgram, join(scratch, 'sshd'), { host: 'soak', maxSessions: MAX_SESSIONS });
   const env = { ...privateEnv(join(scratch, 'home')), MCP_SSH_CONFIG: sshd.sshConfig };
   const late = new Promise((_, reject) => {
     const stop = new Stop(`not done after ${seconds(PATIENCE_MS)}`);
