@@ -10,7 +10,7 @@ import { Stop, UNAVAILABLE, fail, root, seconds } from './lib/repository.mjs';
 
 const steps = [
   ['tools', tools],
-  ['scripts', () => ['scripts', 'npm'].flatMap(scriptsIn).forEach((script) => run('node', ['--check', script]))],
+  ['scripts', () => ['scripts', 'npm', 'benches'].flatMap(scriptsIn).forEach((script) => run('node', ['--check', script]))],
   ['format', () => cargo('fmt', '--check')],
   // The first with --locked: it also finds a Cargo.lock that is out of step with Cargo.toml.
   ['lints', () => cargo('clippy', '--all-targets', '--locked', '--', '-D', 'warnings')],

@@ -40,6 +40,10 @@ export class Client {
     createInterface({ input: this.#child.stdout, crlfDelay: Infinity }).on('line', (line) => this.#receive(line));
   }
 
+  get pid() {
+    return this.#child.pid;
+  }
+
   /** Sends a request and resolves to its result; an answer that is a JSON-RPC error is a Stop. */
   request(method, params, patienceMs = PATIENCE_MS) {
     if (this.#broken) return Promise.reject(this.#broken);
