@@ -3,6 +3,8 @@
 mod changing;
 mod failures;
 mod far;
+#[cfg(target_os = "linux")]
+mod memory;
 mod resume;
 mod trees;
 
