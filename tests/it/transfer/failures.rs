@@ -9,7 +9,8 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{names, part, sftp_server};
-use crate::commands::{eventually, open, open_with, plain, random, running, skipped};
+use crate::commands::{Bench, eventually, open, open_with, plain, random, running, skipped};
+use crate::support::open_sshd::OpenSshd;
 use crate::support::processes;
 
 /// Long enough that a test can step in between.
@@ -170,10 +171,10 @@ async fn a_folder_that_may_not_be_written_is_said() {
 }
 
 /// A file system of one megabyte; `None` where this user may not mount one.
-struct SmallDisk(std::path::PathBuf);
+pub(super) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Option<Self> {
+    pub(super) fn mount(at: &Path) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
         if mount.is_ok_and(|output| output.status.success()) {
@@ -210,16 +211,23 @@ async fn a_full_disk_on_either_side_leaves_the_old_file_and_no_litter() {
     assert_eq!(output.outcome()["stdoutBytes"], 5_000_000);
 }
 
+/// Commands after which no file may grow beyond 500 or 1,000 KiB, as the shell has it. After the second, the server is ended
+/// by a signal when it writes on.
+pub(super) const QUOTAS: [&str; 2] = [r"trap \'\' XFSZ; ulimit -f 1000", "ulimit -f 1000"];
+
+/// A real sshd whose SFTP server runs after these commands of a shell.
+pub(super) async fn open_limited(commands: &str) -> Bench<OpenSshd> {
+    let program = sftp_server().expect("looked for before");
+    open_with(|settings| settings.sftp = format!("{commands}; exec {program}")).await
+}
+
 #[tokio::test]
 async fn a_quota_on_the_remote_host_leaves_the_old_file_and_no_litter() {
-    let Some(program) = sftp_server() else { return skipped("no sftp-server program") };
-    // The second server is ended by a signal when it writes on.
-    for (trap, said) in [("trap '' XFSZ", "free space"), (":", "on the remote host")] {
-        let folder = tempfile::tempdir().unwrap();
-        let script = folder.path().join("sftp");
-        // In units of 512 bytes or 1 KiB, as the shell has it.
-        fs::write(&script, format!("{trap}; ulimit -f 1000; exec {program}\n")).unwrap();
-        let mut bench = open_with(|settings| settings.sftp = format!("/bin/sh {}", script.display())).await;
+    if sftp_server().is_none() {
+        return skipped("no sftp-server program");
+    }
+    for (quota, said) in QUOTAS.into_iter().zip(["free space", "on the remote host"]) {
+        let mut bench = open_limited(quota).await;
         let target = bench.remote("target").display().to_string();
         fs::write(&target, "old").unwrap();
         fs::write(bench.local("large"), random(5_000_000)).unwrap();

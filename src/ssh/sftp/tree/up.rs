@@ -217,8 +217,8 @@ impl Up<'_> {
         let handle = made.map_err(client.failed("creating a file beside", to))?;
         let bytes = content.content().len() as u64;
         write_whole(client, &handle, content, to_set(local::attributes(&metadata)), to).await?;
-        self.common.progress.add(bytes);
         self.put_in_place(ticket, &temporary, client).await?;
+        self.common.progress.add(bytes);
         Ok(Some(bytes))
     }
 
@@ -287,13 +287,14 @@ impl HalfMade {
     }
 
     /// Removes what is small. Each over its own channel, if that is still there.
-    async fn remove_small(&self, client: &Arc<Client>) {
-        let temporaries = std::mem::take(&mut *lock(&self.temporaries));
-        let mut removals = FuturesUnordered::new();
-        for (leftover, over) in temporaries.values() {
-            let over = if over.is_over() { client } else { over };
-            removals.push(leftover.remove_with(over));
-        }
+    async fn remove_small(&self, client: &Client) {
+        let temporaries = lock(&self.temporaries).clone();
+        let remove = async |(ticket, (leftover, over)): (&Ticket, &(Leftover, Arc<Client>))| {
+            if leftover.remove_with(if over.is_over() { client } else { over }).await {
+                lock(&self.temporaries).remove(ticket);
+            }
+        };
+        let mut removals: FuturesUnordered<_> = temporaries.iter().map(remove).collect();
         while removals.next().await.is_some() {}
     }
 
@@ -305,6 +306,12 @@ impl HalfMade {
                 return;
             }
             self.remove_small(client).await;
+            // Their server may have ended, while the connection has not.
+            if !lock(&self.temporaries).is_empty()
+                && let Ok(another) = Client::begin(pool).await
+            {
+                self.remove_small(&another).await;
+            }
             for mut upload in self.uploads.take_all() {
                 upload.tidy_up(error, pool, client).await;
             }

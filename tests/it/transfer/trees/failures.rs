@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::failures::am_root;
+use super::super::failures::{QUOTAS, SmallDisk, am_root, open_limited};
 use super::super::resume::behind;
-use super::super::{names, set_mode};
+use super::super::{names, set_mode, sftp_server};
 use super::{BOTH, assert_same, simple};
 use crate::commands::{Bench, eventually, fake_with, open, open_with, plain, random, skipped};
 use crate::support::fake_sshd::FakeSshdSettings;
+use crate::support::mcp_client::ToolResult;
 use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
 
 /// Source and target of a transfer with this tool.
@@ -129,6 +130,75 @@ async fn a_tree_of_failures_is_given_up() {
     assert!(result.is_error() && result.text().contains("the rest was not tried"), "{}", result.text());
     assert!(result.text().len() < 3_000, "{}", result.text());
     assert!(litter(&to).is_empty());
+}
+
+/// A tree of which not all has room on a small disk: in `to` is an older one.
+fn too_large(from: &Path, to: &Path) {
+    fs::create_dir(from).unwrap();
+    fs::create_dir_all(to).unwrap();
+    for (name, length) in [("large", 5_000_000), ("medium", 1_500_000), ("z", 10)] {
+        fs::write(from.join(name), vec![b'z'; length]).unwrap();
+        fs::write(to.join(name), "old").unwrap();
+    }
+}
+
+/// What has room has arrived, the rest is old, and nothing else is there.
+fn assert_no_room(result: &ToolResult, to: &Path) {
+    assert!(result.is_error(), "{}", result.text());
+    for name in ["large", "medium", "z"] {
+        let there = fs::read(to.join(name)).unwrap();
+        assert!(there == b"old" || name == "z" && there == [b'z'; 10], "{name}: {}", result.text());
+    }
+    assert!(litter(to).is_empty(), "{:?} {}", litter(to), result.text());
+}
+
+#[tokio::test]
+async fn a_tree_that_finds_no_room_leaves_old_files_and_no_litter() {
+    for tool in BOTH {
+        let mut bench = open().await;
+        let (from, to) = (bench.local("tree"), bench.local("disk"));
+        let Some(_disk) = SmallDisk::mount(&to) else { return };
+        too_large(&from, &to);
+        let result = bench.tree(tool, &from.join("."), &to, json!({})).await;
+        assert_no_room(&result, &to);
+        assert!(result.text().contains("\"large\": "), "{}", result.text());
+    }
+}
+
+#[tokio::test]
+async fn a_tree_beyond_a_quota_leaves_old_files_and_no_litter() {
+    if sftp_server().is_none() {
+        return skipped("no sftp-server program");
+    }
+    for quota in QUOTAS {
+        let mut bench = open_limited(quota).await;
+        let (from, to) = ends(&bench, "ssh_upload");
+        too_large(&from, &to);
+        let result = bench.tree("ssh_upload", &from.join("."), &to, json!({})).await;
+        assert_no_room(&result, &to);
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_tree_when_its_link_is_lost_for_good_goes_with_the_next_connection() {
+    for tool in BOTH {
+        let (mut bench, _link) = behind(Duration::ZERO, &[30_000_000], OpenSshdSettings::default()).await;
+        let (from, to) = ends(&bench, tool);
+        mixed(&from);
+        let keys = bench.sshd.dir().join("authorized_keys");
+        let listed = fs::read(&keys).unwrap();
+        fs::write(&keys, "").unwrap();
+        let result = bench.tree(tool, &from, &to, json!({})).await;
+        assert!(result.is_error() && result.text().contains("permission denied"), "{}", result.text());
+        assert_eq!(litter(&to).is_empty(), tool == "ssh_download", "there was no way to remove it over there");
+        fs::write(&keys, listed).unwrap();
+        bench.exec("echo alive", plain()).await;
+        eventually("the litter is gone", || litter(&to).is_empty()).await;
+        // What has arrived is whole.
+        let again = bench.tree(tool, &from.join("."), &to, json!({"skipUnchanged": true})).await.ok();
+        assert!(again.structured()["skipped"].as_u64().unwrap() > 0, "{}", again.text());
+        assert_same(&from, &to);
+    }
 }
 
 /// A tree of long files that take no room, and one that is complete at once.
