@@ -143,7 +143,8 @@ impl Told {
     }
 }
 
-fn size(bytes: f64) -> String {
+/// Bytes, for a person.
+pub(super) fn size(bytes: f64) -> String {
     match bytes {
         ..1e3 => format!("{bytes:.0} B"),
         1e3..1e6 => format!("{:.1} kB", bytes / 1e3),

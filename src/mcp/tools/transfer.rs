@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::session;
-use crate::{mcp::tool_error::ToolError, ssh::sftp::Transferred};
+use crate::{
+    mcp::{heartbeat::size, tool_error::ToolError},
+    ssh::sftp::Transferred,
+};
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -42,8 +45,10 @@ pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, T
         0 => "0 skipped".to_owned(),
         skipped => format!("{skipped} skipped: {} unchanged, {} special", tally.unchanged, tally.special),
     };
+    #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
+    let rate = size(result.bytes as f64 / duration.as_secs_f64().max(0.001));
     let text = format!(
-        "{what} {}, {} bytes, to {} in {} ms ({how} verified, {skipped})",
+        "{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how} verified, {skipped})",
         counts.join(", "),
         result.bytes,
         result.to,

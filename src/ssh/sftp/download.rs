@@ -69,14 +69,21 @@ impl Download {
     ///
     /// # Errors
     /// A path that cannot be meant, or where no file can be.
-    pub(super) fn new(wanted: Vec<u8>, found: Attributes, request: &TransferRequest) -> Result<Self, TransferError> {
+    pub(super) async fn new(
+        wanted: Vec<u8>,
+        found: Attributes,
+        request: &TransferRequest,
+    ) -> Result<Self, TransferError> {
         if found.kind() == Kind::Special {
             return Err(TransferError::NotAFile(format!("{:?} on the remote host", shown(&wanted))));
         }
-        let typed = shown(&wanted);
-        let path = local_target(&request.local, paths::file_name(&typed)?)?;
-        let opened = Target::at(path.clone());
-        let target = opened.map_err(|error| TransferError::local("creating a file beside", &path, error))?;
+        let (typed, name) = (request.local.clone(), paths::file_name(&shown(&wanted))?.to_owned());
+        let find = spawn_blocking(move || {
+            let path = local_target(&typed, &name)?;
+            Target::at(path.clone()).map_err(|error| TransferError::local("creating a file beside", &path, error))
+        });
+        let failed = |error| TransferError::local("looking at", request.local.as_ref(), io::Error::other(error));
+        let target = find.await.map_err(failed)??;
         let progress = request.progress.clone();
         progress.begin(&wanted);
         let (skip_unchanged, found) = (request.skip_unchanged, Some(found));

@@ -134,6 +134,6 @@ async fn begin(client: &Client, request: &TransferRequest) -> Result<State, Tran
     let found = client.stat(&path).await.map_err(client.failed("reading", &path))?;
     Ok(match found.kind() {
         Kind::Directory => State::DownTree(Box::new(DownTree::new(path, found))),
-        _ => State::DownFile(Box::new(Download::new(path, found, request)?)),
+        _ => State::DownFile(Box::new(Download::new(path, found, request).await?)),
     })
 }

@@ -29,6 +29,7 @@ async fn a_long_way_is_filled_over_several_channels_as_far_as_the_server_grants_
         let after_download = channels(&bench.sshd.log());
         if several {
             assert!(after_upload > 2 && after_download > after_upload + 1, "{}", bench.sshd.log());
+            assert!(bench.sshd.log().matches("Accepted publickey").count() > 1, "a second connection");
         }
         assert_eq!(names(&bench.home), ["target"]);
     }
