@@ -50,8 +50,6 @@ pub enum Request<'a> {
     Remove(&'a [u8]),
     /// Makes a directory.
     Mkdir(&'a [u8], Attributes),
-    /// Removes an empty directory.
-    Rmdir(&'a [u8]),
     /// The absolute path without links.
     Realpath(&'a [u8]),
     /// Renames where nothing is there yet.
@@ -141,7 +139,6 @@ impl Request<'_> {
             Self::Readdir(_) => 12,
             Self::Remove(_) => 13,
             Self::Mkdir(..) => 14,
-            Self::Rmdir(_) => 15,
             Self::Realpath(_) => 16,
             Self::Stat(_) => 17,
             Self::Rename { .. } => 18,
@@ -169,7 +166,6 @@ impl Request<'_> {
             | Self::Stat(path)
             | Self::Opendir(path)
             | Self::Remove(path)
-            | Self::Rmdir(path)
             | Self::Realpath(path)
             | Self::Readlink(path) => strings(&[path]),
             Self::Setstat(path, attributes) | Self::Mkdir(path, attributes) => {
@@ -280,7 +276,6 @@ mod tests {
             (Request::Stat(b"p"), "Stat(Stat { id: 7, path: \"p\" })"),
             (Request::Opendir(b"p"), "OpenDir(OpenDir { id: 7, path: \"p\" })"),
             (Request::Remove(b"p"), "Remove(Remove { id: 7, filename: \"p\" })"),
-            (Request::Rmdir(b"p"), "RmDir(RmDir { id: 7, path: \"p\" })"),
             (Request::Realpath(b"p"), "RealPath(RealPath { id: 7, path: \"p\" })"),
             (Request::Readlink(b"p"), "ReadLink(ReadLink { id: 7, path: \"p\" })"),
         ] {

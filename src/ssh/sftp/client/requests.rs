@@ -14,7 +14,6 @@ use crate::sftp::{
 /// An answer of another kind than was asked for.
 const OTHER: Malformed = Malformed("it answers something else than was asked");
 
-#[expect(dead_code, reason = "some are for trees alone")]
 impl Client {
     /// Opens a file; `attributes` are for one that is made.
     pub(in crate::ssh::sftp) async fn open_file(
@@ -112,11 +111,6 @@ impl Client {
     /// Makes a directory.
     pub(in crate::ssh::sftp) async fn mkdir(&self, path: &[u8], attributes: Attributes) -> Result<(), RequestError> {
         self.done(Request::Mkdir(path, attributes)).await
-    }
-
-    /// Removes an empty directory.
-    pub(in crate::ssh::sftp) async fn rmdir(&self, path: &[u8]) -> Result<(), RequestError> {
-        self.done(Request::Rmdir(path)).await
     }
 
     /// The absolute path without links, as the server spells it.
