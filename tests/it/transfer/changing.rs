@@ -90,3 +90,18 @@ async fn what_reads_as_empty_and_is_not_is_sent_to_its_end() {
     bench.try_upload(Path::new("/proc/kallsyms"), "symbols").await.ok();
     assert!(fs::read(bench.remote("symbols")).unwrap() == content);
 }
+
+#[tokio::test]
+async fn what_reads_as_empty_in_a_tree_is_moved_to_its_end_too() {
+    let odd = Path::new("/proc/sys/kernel/random");
+    let Ok(boot) = fs::read(odd.join("boot_id")) else { return skipped("no /proc") };
+    let mut bench = open().await;
+    let (up, down) = (bench.remote("up"), bench.local("down"));
+    for (tool, local, remote) in [("ssh_upload", odd, up.as_path()), ("ssh_download", &down, odd)] {
+        // Some of it may not be read, by some.
+        bench.mcp.call(tool, json!({"localPath": local, "remotePath": remote})).await;
+    }
+    for to in [up, down] {
+        assert_eq!(fs::read(to.join("boot_id")).unwrap(), boot, "{}", to.display());
+    }
+}
