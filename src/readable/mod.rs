@@ -24,6 +24,27 @@ const LONGEST_MESSAGE: usize = 200;
 /// The most bytes of a line that are remembered for [`Readable::latest`]: some of them may be control sequences.
 const REMEMBERED_BYTES: usize = 2048;
 
+/// Whether a character ends a line, makes the rest of it read backwards, or means something to a terminal.
+/// `char::is_control` knows neither Unicode's line separators nor its direction marks.
+#[must_use]
+pub fn breaks_a_line(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Somebody else's text in a line for a person: what would break the line is written out, as in `\n`.
+#[must_use]
+pub fn in_a_line(text: &[u8]) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in String::from_utf8_lossy(text).chars() {
+        if breaks_a_line(letter) {
+            line.extend(letter.escape_debug());
+        } else {
+            line.push(letter);
+        }
+    }
+    line
+}
+
 /// For what the bytes were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::readable::breaks_a_line;
+
 /// The longest name, in bytes. A name defaults to the destination as typed, and the longest sensible one,
 /// `ssh://` + 32 bytes of user + `@` + 253 bytes of DNS name + `:65535`, has to fit.
 pub const MAX_NAME_BYTES: usize = 320;
@@ -34,6 +36,7 @@ impl TryFrom<String> for SessionName {
         if name.len() > MAX_NAME_BYTES {
             return Err(NameError::TooLong { bytes: name.len() });
         }
+        // Names are shown inside one-line texts.
         if let Some(character) = name.chars().find(|c| breaks_a_line(*c)) {
             return Err(NameError::ControlCharacter { code: character.into() });
         }
@@ -85,13 +88,6 @@ pub enum NameError {
     /// White space at an end, which would make two names that look alike.
     #[error("a session name cannot begin or end with white space")]
     OuterSpace,
-}
-
-/// Names are shown inside one-line texts: what ends the line, or makes the rest of it read backwards, stays out.
-/// `char::is_control` knows neither Unicode's line separators nor its direction marks.
-fn breaks_a_line(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

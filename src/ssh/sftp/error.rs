@@ -8,12 +8,16 @@ use std::{
 
 use super::client::{Client, RequestError};
 use crate::{
+    readable::in_a_line,
     ssh::error::SshError,
     tree::{
         excludes::ExcludeError,
         plan::{PlanError, Tally},
     },
 };
+
+/// The longest path that is shown whole, in characters.
+const LONGEST_SHOWN: usize = 400;
 
 /// A failed transfer.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +42,7 @@ pub enum TransferError {
         source: io::Error,
     },
     /// A file on the remote host.
-    #[error("{doing} {path:?} on the remote host: {message}")]
+    #[error("{doing} \"{path}\" on the remote host: {message}")]
     Remote {
         /// What was being done.
         doing: &'static str,
@@ -87,7 +91,7 @@ pub enum TransferError {
         ended: Option<PlanError>,
     },
     /// SFTP does not go on, while the connection does.
-    #[error("{doing} {path:?} on the remote host: {message}")]
+    #[error("{doing} \"{path}\" on the remote host: {message}")]
     Ended {
         /// What was being done.
         doing: &'static str,
@@ -129,9 +133,15 @@ impl TransferError {
     }
 }
 
-/// A remote path for a person.
+/// A path for a person: in one line, without its middle where it is long beyond reason.
 pub(super) fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
+    let line = in_a_line(path);
+    let length = line.chars().count();
+    if length <= LONGEST_SHOWN {
+        return line;
+    }
+    let half = LONGEST_SHOWN / 2;
+    line.chars().take(half).chain(['…']).chain(line.chars().skip(length - half)).collect()
 }
 
 impl Client {
@@ -158,7 +168,7 @@ fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
         None => format!("{} could not be moved; the rest is there ({} files)", entries(tally.failed), tally.files),
     };
     for (path, reason) in &tally.failures {
-        let _ = write!(text, "\n{:?}: {reason}", shown(path));
+        let _ = write!(text, "\n\"{}\": {reason}", shown(path));
     }
     let unnamed = tally.failed - tally.failures.len();
     if unnamed > 0 {

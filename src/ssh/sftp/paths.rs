@@ -104,7 +104,7 @@ pub(super) async fn target(client: &Client, typed: &str, name: &[u8]) -> Result<
         }
         Err(_) if names_directory(typed) => {
             let absolute = shown(&absolute);
-            Err(TransferError::Path(format!("there is no directory {absolute:?} on the remote host")))
+            Err(TransferError::Path(format!("there is no directory \"{absolute}\" on the remote host")))
         }
         Err(_) => Ok(behind_link(absolute, link, spelled)),
     }

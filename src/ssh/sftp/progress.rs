@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use super::error::shown;
+
 /// A transfer's counters. Clones share them; to count costs nothing that a transfer would feel.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Arc<Counters>);
@@ -26,7 +28,7 @@ pub struct Moved {
     pub expected: u64,
     /// Files that are complete.
     pub files: u64,
-    /// The file that was begun last.
+    /// The file that was begun last, for a person.
     pub name: String,
 }
 
@@ -43,7 +45,7 @@ impl Progress {
 
     /// A file is begun.
     pub(super) fn begin(&self, name: &[u8]) {
-        *self.name() = String::from_utf8_lossy(name).into_owned();
+        *self.name() = shown(name);
     }
 
     /// Bytes have arrived.

@@ -20,6 +20,7 @@ use super::{
     send::Sending,
 };
 use crate::{
+    readable::in_a_line,
     sftp::{
         attributes::{Attributes, Kind},
         reply::Handle,
@@ -171,13 +172,13 @@ impl Upload {
                 let name = paths::bytes(local.path.file_name().unwrap_or(local.path.as_os_str()));
                 let target = paths::target(client, wanted, &name).await?;
                 if *skip_unchanged && local.is_copied(client.lstat(&target).await.ok()) {
-                    return Ok((shown(&target), None));
+                    return Ok((in_a_line(&target), None));
                 }
                 empty.insert(Begun::new(Leftover::beside(&target)?))
             }
         };
         let complete = begun.carry_out(pool, client, local).await?;
-        let to = shown(&begun.names.target);
+        let to = in_a_line(&begun.names.target);
         self.begun = None;
         Ok((to, Some(complete)))
     }

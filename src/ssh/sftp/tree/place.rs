@@ -54,7 +54,7 @@ pub(super) async fn remote(
     let wanted = paths::absolute(end.as_bytes(), home.ok().as_deref());
     let there = found(looked).map_err(client.failed("looking at", &wanted))?;
     if there.is_some_and(|there| !matches!(there.kind(), Kind::Directory | Kind::Unknown)) {
-        return Err(TransferError::NotADirectory(format!("{:?} on the remote host", shown(&wanted))));
+        return Err(TransferError::NotADirectory(format!("\"{}\" on the remote host", shown(&wanted))));
     }
     let place = |path, above, keeps_attributes| RemotePlace { path, above, attributes, keeps_attributes };
     Ok(match own_name(&request.local, &['/', MAIN_SEPARATOR]) {

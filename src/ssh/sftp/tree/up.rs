@@ -24,6 +24,7 @@ use super::{
     run::{Moved, Way},
 };
 use crate::{
+    readable::in_a_line,
     sftp::{
         attributes::{Attributes as Found, Kind},
         content::Chunk,
@@ -35,7 +36,6 @@ use crate::{
         sftp::{
             Bounds, Leftover, TransferError, TransferRequest,
             client::Client,
-            error::shown,
             upload::{Complete, Upload},
         },
     },
@@ -95,7 +95,7 @@ impl UpTree {
             place.make(client).await?;
             let way = Up { common: &common, from, to: &place.path, half_made };
             let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
-            Ok((shown(&place.path), tally, false))
+            Ok((in_a_line(&place.path), tally, false))
         };
         let done = client.connection().unless_stopped(bounds, work).await;
         if let Err(error) = &done {
