@@ -79,7 +79,7 @@ pub struct Name {
 /// What a server speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The protocol's version, 3 or less.
+    /// The protocol's version.
     pub number: u32,
     /// Names and data of its extensions.
     extensions: Vec<(Bytes, Bytes)>,
@@ -148,7 +148,8 @@ impl Reply {
                 if handle.len() > Handle::LONGEST {
                     return Err(Malformed("a handle is too long"));
                 }
-                Self::Handle(Handle(handle))
+                // A copy: it would keep the memory of the whole packet, for as long as the file is open.
+                Self::Handle(Handle(Bytes::copy_from_slice(&handle)))
             }
             NAMES => {
                 // The count is the server's word: what is there is read, and no room is made for what is not.

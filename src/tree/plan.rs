@@ -23,12 +23,15 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Directories inside one another.
     pub depth: usize,
+    /// Bytes of a directory's path, from the root on.
+    pub path: usize,
     /// Entries that may fail before the rest is not tried any more.
     pub failures: usize,
 }
 
-/// The limits in force.
-pub const LIMITS: Limits = Limits { entries: 1_000_000, name_bytes: 100_000_000, depth: 1_000, failures: 100 };
+/// The limits in force. (OpenSSH's sftp goes 64 directories deep.)
+pub const LIMITS: Limits =
+    Limits { entries: 1_000_000, name_bytes: 100_000_000, depth: 256, path: 16_384, failures: 100 };
 
 /// Files that wait while a further directory is listed, at most. A single directory may have more.
 const ENOUGH_LEAVES: usize = 10_000;
@@ -214,6 +217,9 @@ impl Plan {
             What::Directory if directory.depth() >= self.limits.depth => {
                 self.fail(path, format!("it is more than {} directories deep", self.limits.depth))?;
             }
+            What::Directory if path.len() > self.limits.path => {
+                self.fail(path, format!("its path is longer than {} bytes", self.limits.path))?;
+            }
             What::Directory => self.directories.push((ticket, directory.inside(name, attributes))),
             What::File(size) => {
                 self.bytes = self.bytes.saturating_add(size);
@@ -252,7 +258,7 @@ mod tests {
     use super::*;
     use crate::tree::entry::Attributes;
 
-    const SMALL: Limits = Limits { entries: 8, name_bytes: 100, depth: 2, failures: 3 };
+    const SMALL: Limits = Limits { entries: 8, name_bytes: 100, depth: 2, path: 50, failures: 3 };
 
     fn plan(exclude: &[&str], rules: Option<Rules>) -> (Plan, Arc<Directory>) {
         let exclude: Vec<String> = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
@@ -341,6 +347,13 @@ mod tests {
         }
         deep.listed(&at, vec![entry("d", What::Directory)]).unwrap();
         assert_eq!((deep.next_directory().is_none(), deep.tally.failed), (true, 1));
+
+        let (mut long, mut at) = plan(&[], None);
+        for failed in 0..2 {
+            long.listed(&at, vec![entry([b'd'; 30], What::Directory)]).unwrap();
+            assert_eq!(long.tally.failed, failed);
+            at = long.next_directory().map_or(at, |(_, directory)| directory);
+        }
     }
 
     #[test]

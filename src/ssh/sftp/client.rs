@@ -39,7 +39,7 @@ use crate::{
 
 /// The most that is moved in one request, in bytes: what OpenSSH's server moves in one packet.
 const LARGEST_CHUNK: u32 = 255 * 1024;
-/// The same for servers that do not announce their limits: what every server must support.
+/// The least, also for servers that do not announce their limits: what every server must support.
 const SMALLEST_CHUNK: u32 = 32 * 1024;
 /// How long the server may be silent while it owes an answer. Much may be queued before a request on a slow link, but
 /// then others are answered meanwhile.
@@ -234,7 +234,7 @@ impl Shared {
 }
 
 fn chunk(limit: u64) -> u32 {
-    if limit == 0 { SMALLEST_CHUNK } else { u32::try_from(limit).unwrap_or(LARGEST_CHUNK).min(LARGEST_CHUNK) }
+    u32::try_from(limit).unwrap_or(LARGEST_CHUNK).clamp(SMALLEST_CHUNK, LARGEST_CHUNK)
 }
 
 /// Reads until the channel is over or nobody wants its answers.

@@ -40,6 +40,8 @@ pub(super) struct Download {
     skip_unchanged: bool,
     /// Whether it is all that is fetched: then its length is, and the copy is compared with it even if no link was lost.
     alone: bool,
+    /// What of it may be in flight, in bytes.
+    room: u64,
     progress: Progress,
     /// What is on this machine already.
     begun: Option<Begun>,
@@ -75,9 +77,9 @@ impl Download {
         request: &TransferRequest,
     ) -> Result<Self, TransferError> {
         if found.kind() == Kind::Special {
-            return Err(TransferError::NotAFile(format!("{:?} on the remote host", shown(&wanted))));
+            return Err(TransferError::NotAFile(format!("\"{}\" on the remote host", shown(&wanted))));
         }
-        let (typed, name) = (request.local.clone(), paths::file_name(&shown(&wanted))?.to_owned());
+        let (typed, name) = (request.local.clone(), paths::file_name(&String::from_utf8_lossy(&wanted))?.to_owned());
         let find = spawn_blocking(move || {
             let path = local_target(&typed, &name)?;
             Target::at(path.clone()).map_err(|error| TransferError::local("creating a file beside", &path, error))
@@ -87,12 +89,12 @@ impl Download {
         let progress = request.progress.clone();
         progress.begin(&wanted);
         let (skip_unchanged, found) = (request.skip_unchanged, Some(found));
-        Ok(Self { wanted, found, target, skip_unchanged, alone: true, progress, begun: None })
+        Ok(Self { wanted, found, target, skip_unchanged, alone: true, room: u64::MAX, progress, begun: None })
     }
 
-    /// One of many files, which goes to this very place.
-    pub(super) fn of_tree(wanted: Vec<u8>, target: Target, progress: Progress) -> Self {
-        Self { wanted, found: None, target, skip_unchanged: false, alone: false, progress, begun: None }
+    /// One of many files, which goes to this very place and has no more than `room` bytes in flight.
+    pub(super) fn of_tree(wanted: Vec<u8>, target: Target, room: u64, progress: Progress) -> Self {
+        Self { wanted, found: None, target, skip_unchanged: false, alone: false, room, progress, begun: None }
     }
 
     /// Fetches what has not arrived yet into a temporary file beside the target, and renames that into place, with the
@@ -201,7 +203,7 @@ impl Download {
         let attributes = client.stat(&self.wanted).await.map_err(client.failed("reading", &self.wanted))?;
         match attributes.kind() {
             Kind::File | Kind::Unknown => Ok(attributes),
-            _ => Err(TransferError::NotAFile(format!("{:?} on the remote host", shown(&self.wanted)))),
+            _ => Err(TransferError::NotAFile(format!("\"{}\" on the remote host", shown(&self.wanted)))),
         }
     }
 
@@ -241,6 +243,7 @@ impl Download {
                 path,
                 handle: handle.clone(),
                 size,
+                room: self.room,
                 sink: &mut begun.sink,
                 received: &mut begun.received,
                 progress: &self.progress,
@@ -253,7 +256,7 @@ impl Download {
         };
         let (digest, ()) = futures_util::future::try_join(async { Ok(digest.await) }, content).await?;
         same(digest, &begun.sum, begun.received)
-            .ok_or_else(|| TransferError::Differs(format!("{:?}", shown(&self.wanted))))
+            .ok_or_else(|| TransferError::Differs(format!("\"{}\"", shown(&self.wanted))))
     }
 }
 

@@ -11,7 +11,13 @@ use std::{
 
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 
-use super::{FAR, LONG, LONGEST_UNSIZED, Progress, client::Client, disk::Sink, error::TransferError, in_flight};
+use super::{
+    FAR, LONG, LONGEST_UNSIZED, Progress,
+    client::Client,
+    disk::Sink,
+    error::{TransferError, shown},
+    in_flight,
+};
 use crate::{
     sftp::{attributes::Attributes, content::Content, reply::Handle, request::Access},
     ssh::pool::Pool,
@@ -19,6 +25,12 @@ use crate::{
 
 /// Bytes in flight on one channel: our window.
 const IN_FLIGHT: u32 = 8 * 1024 * 1024;
+
+/// The largest page of memory, in bytes, among the systems that Linux runs on.
+const LARGEST_PAGE: u64 = 64 * 1024;
+/// An answer that brings less than this, in bytes, and less than was asked for, is copied to the others: a server that
+/// sends single bytes must not cost the memory of an answer for each.
+const GATHERED: usize = 16 * 1024;
 
 /// One channel on which the file is open.
 struct Lane {
@@ -36,6 +48,8 @@ pub(super) struct Receiving<'a> {
     pub(super) handle: Handle,
     /// Its length; 0 is not known.
     pub(super) size: u64,
+    /// What may be in flight, in bytes.
+    pub(super) room: u64,
     pub(super) sink: &'a mut Sink,
     /// Bytes from the beginning on that the sink has taken; kept up to date.
     pub(super) received: &'a mut u64,
@@ -50,13 +64,14 @@ impl Receiving<'_> {
     /// # Errors
     /// Those of any read, and of writing; a file that is shorter than it was.
     pub(super) async fn run(self) -> Result<(), TransferError> {
-        let Self { pool, client, path, handle, size, sink, received, progress, local } = self;
+        let Self { pool, client, path, handle, size, room, sink, received, progress, local } = self;
+        let window = u32::try_from(room).unwrap_or(IN_FLIGHT).min(IN_FLIGHT);
         // What has no size is made as it is read, and must be read in order.
         let (wanted, most) =
-            if size == 0 { (LONGEST_UNSIZED, 1) } else { (size, in_flight(IN_FLIGHT, client.read_chunk())) };
+            if size == 0 { (LONGEST_UNSIZED, 1) } else { (size, in_flight(window, client.read_chunk())) };
         let first = Arc::new(Lane { client: Arc::clone(client), handle, in_flight: AtomicUsize::new(0) });
         let mut lanes = vec![Arc::clone(&first)];
-        let far = client.round_trip >= FAR && size.saturating_sub(*received) > LONG;
+        let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;
         let mut opening: FuturesUnordered<_> = far.then(|| open(pool, path)).into_iter().collect();
         let (mut asked, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
         loop {
@@ -87,15 +102,18 @@ impl Receiving<'_> {
                 break;
             }
         }
+        if size == 0 && !ended {
+            return Err(TransferError::NotAFile(format!("\"{}\", which has no end,", shown(path))));
+        }
         if size == 0 || *received == size {
             return Ok(());
         }
-        // A file whose size is not that of its content, as in `/sys`, still says the same.
+        // A file whose size is that of a page and not of its content, as in `/sys`, still says the same.
         let now = client.fstat(&first.handle).await.map_err(client.failed("reading", path))?.size;
-        if now == Some(size) {
+        if size <= LARGEST_PAGE && now == Some(size) {
             return Ok(());
         }
-        let path = format!("{:?}", super::error::shown(path));
+        let path = format!("\"{}\"", shown(path));
         Err(TransferError::Length { path, found: *received, expected: size })
     }
 }
@@ -115,16 +133,22 @@ async fn read_piece(
     offset: u64,
     length: u32,
 ) -> Result<(Vec<Content>, bool), TransferError> {
-    let (mut contents, mut have) = (Vec::new(), 0);
+    let (mut contents, mut gathered, mut have) = (Vec::new(), Vec::new(), 0);
     while have < length {
         let answer = lane.client.read(&lane.handle, offset + u64::from(have), length - have).await;
-        match answer.map_err(lane.client.failed("reading", path))? {
-            Some(content) => {
-                have += u32::try_from(content.len()).unwrap_or(u32::MAX);
-                contents.push(content);
-            }
-            None => break,
+        let Some(content) = answer.map_err(lane.client.failed("reading", path))? else { break };
+        have += u32::try_from(content.len()).unwrap_or(u32::MAX);
+        if content.len() < GATHERED && have < length {
+            content.pieces().for_each(|piece| gathered.extend_from_slice(piece));
+            continue;
         }
+        if !gathered.is_empty() {
+            contents.push(Content::from(std::mem::take(&mut gathered)));
+        }
+        contents.push(content);
+    }
+    if !gathered.is_empty() {
+        contents.push(Content::from(gathered));
     }
     lane.in_flight.fetch_sub(1, Ordering::Relaxed);
     Ok((contents, have == length))

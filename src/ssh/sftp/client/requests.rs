@@ -11,6 +11,9 @@ use crate::sftp::{
     status::{Status, StatusCode},
 };
 
+/// The longest path that a server may spell out, in bytes: Linux' `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
+
 /// An answer of another kind than was asked for.
 const OTHER: Malformed = Malformed("it answers something else than was asked");
 
@@ -115,7 +118,9 @@ impl Client {
 
     /// The absolute path without links, as the server spells it.
     pub(in crate::ssh::sftp) async fn realpath(&self, path: &[u8]) -> Result<Bytes, RequestError> {
-        self.path(Request::Realpath(path)).await
+        let path = self.path(Request::Realpath(path)).await?;
+        let usable = path.starts_with(b"/") && path.len() <= LONGEST_PATH && !path.contains(&0);
+        if usable { Ok(path) } else { Err(Malformed("it gives a path that is none").into()) }
     }
 
     /// Renames where nothing is there yet.

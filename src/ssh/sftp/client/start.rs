@@ -79,7 +79,7 @@ impl Client {
             Ok(Ok(version)) => version,
             Ok(Err(_)) if connection.is_closed() => return Err(connection.lost().into()),
             Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(TransferError::Start(format!("no answer of SFTP's within {START_LIMIT:?}"))),
+            Err(_) => return Err(silent()),
         };
         let mut round_trip = started.elapsed();
         let shared = Arc::new(Shared::default());
@@ -88,16 +88,21 @@ impl Client {
         let mut client = Self { connection, shared, queue, version, limits, round_trip, _open: guard };
         if client.offers("limits@openssh.com") {
             let asked = Instant::now();
-            match client.ask(Request::Limits).await {
-                Ok(Reply::Extended(answer)) => client.limits = Limits::read(answer).unwrap_or_default(),
-                Ok(_) | Err(RequestError::Status(_)) => {}
-                Err(error) => return Err(TransferError::Start(error.to_string())),
+            match timeout(START_LIMIT, client.ask(Request::Limits)).await {
+                Ok(Ok(Reply::Extended(answer))) => client.limits = Limits::read(answer).unwrap_or_default(),
+                Ok(Ok(_) | Err(RequestError::Status(_))) => {}
+                Ok(Err(error)) => return Err(TransferError::Start(error.to_string())),
+                Err(_) => return Err(silent()),
             }
             round_trip = asked.elapsed();
         }
         client.round_trip = round_trip;
         Ok(client)
     }
+}
+
+fn silent() -> TransferError {
+    TransferError::Start(format!("no answer of SFTP's within {START_LIMIT:?}"))
 }
 
 /// Reads up to the server's first packet.
@@ -112,7 +117,10 @@ async fn hear_version(channel: &mut ChannelReadHalf, frames: &mut Frames) -> Res
             Some(_) => continue,
         }
         match frames.next_packet() {
-            Ok(Some(Packet::Version(version))) => return Ok(version),
+            Ok(Some(Packet::Version(version))) if version.number == 3 => return Ok(version),
+            Ok(Some(Packet::Version(Version { number, .. }))) => {
+                return Err(TransferError::Start(format!("it speaks version {number}, not 3")));
+            }
             Ok(Some(Packet::Reply { reply: Reply::Status(status), .. })) => {
                 return Err(TransferError::Start(status.reason()));
             }

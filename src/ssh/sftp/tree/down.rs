@@ -126,13 +126,12 @@ impl Way for Down<'_> {
             return Ok(Moved::Unchanged);
         }
         let piece = u64::from(self.common.lanes.first().read_chunk());
-        let _memory = self.common.memory(size).await;
-        self.common.progress.begin(&leaf.path());
         // What is no longer than it should be is known to have ended by one byte more that does not come.
         let small = if size < piece { self.small(leaf, size, &from, to.clone()).await? } else { None };
         let bytes = match small {
             Some(bytes) => bytes,
-            None => self.large(ticket, leaf, from, to).await?,
+            // One that is not as long as it was said to be may have any length.
+            None => self.large(ticket, leaf, if size < piece { u64::MAX } else { size }, from, to).await?,
         };
         self.common.progress.end();
         Ok(Moved::File(bytes))
@@ -204,6 +203,8 @@ impl Down<'_> {
 
     /// A file of one piece; `None` if it has another length than it should have.
     async fn small(&self, leaf: &Leaf, size: u64, from: &[u8], to: PathBuf) -> Result<Option<u64>, TransferError> {
+        let _memory = self.common.memory(size).await;
+        self.common.progress.begin(&leaf.path());
         let content = {
             let slot = self.common.lanes.slot().await;
             let client = slot.client();
@@ -228,15 +229,24 @@ impl Down<'_> {
         Ok(Some(size))
     }
 
-    /// A file of any length, as a single one goes. It is not compared, but after a lost link.
-    async fn large(&self, ticket: Ticket, leaf: &Leaf, from: Vec<u8>, to: PathBuf) -> Result<u64, TransferError> {
+    /// A file of any length, as a single one goes, with `room` bytes in flight. It is not compared, but after a lost link.
+    async fn large(
+        &self,
+        ticket: Ticket,
+        leaf: &Leaf,
+        room: u64,
+        from: Vec<u8>,
+        to: PathBuf,
+    ) -> Result<u64, TransferError> {
+        let _memory = self.common.memory(room).await;
+        self.common.progress.begin(&leaf.path());
         let mut begun = self.downloads.take(ticket);
         let download = match &mut begun.state {
             Some(download) => download,
             empty => {
                 let folder = self.inside(leaf, "writing", to.clone(), |folder, _| Ok(folder)).await?;
                 let target = Target { folder: Arc::new(folder), name: leaf.name.clone(), path: to };
-                empty.insert(Download::of_tree(from, target, self.common.progress.clone()))
+                empty.insert(Download::of_tree(from, target, room, self.common.progress.clone()))
             }
         };
         let slot = self.common.lanes.slot().await;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::local::Listing;
 use crate::{
@@ -99,20 +99,25 @@ pub(super) async fn list(client: &Client, path: &[u8], listed: &Listed) -> Resul
     Ok(Listing { entries: entries.map_err(failed)?, failures: Vec::new() })
 }
 
-/// Several requests at once, more the longer the directory is: each brings but some of the names.
+/// Several requests at once, more the longer the directory is: each brings but some of the names. Their answers are taken
+/// in whatever order they come, so that none is kept that is not counted.
 async fn read_all(
     client: &Client,
     handle: &Handle,
     listed: &Listed,
     failed: impl Fn(RequestError) -> TransferError,
 ) -> Result<Vec<Name>, TransferError> {
-    let (mut all, mut at_once, mut reads) = (Vec::new(), 2, FuturesOrdered::new());
+    let (mut all, mut at_once, mut reads) = (Vec::new(), 2, FuturesUnordered::new());
+    let mut ended = false;
     loop {
-        while reads.len() < at_once {
-            reads.push_back(client.readdir(handle));
+        while !ended && reads.len() < at_once {
+            reads.push(client.readdir(handle));
         }
         let Some(answer) = reads.next().await else { return Ok(all) };
-        let Some(names) = answer.map_err(&failed)?.filter(|names| !names.is_empty()) else { return Ok(all) };
+        let Some(names) = answer.map_err(&failed)?.filter(|names| !names.is_empty()) else {
+            ended = true;
+            continue;
+        };
         listed.add(&names)?;
         // A name shares the memory of the whole answer with what only `ls` would show.
         all.extend(names.into_iter().map(|name| Name { name: name.name.to_vec().into(), ..name }));
