@@ -3,6 +3,7 @@
 mod changing;
 mod failures;
 mod far;
+mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;
 mod resume;

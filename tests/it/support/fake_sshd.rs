@@ -9,6 +9,7 @@ mod connection;
 mod log_in;
 mod relay;
 mod sftp;
+pub(crate) mod tampered;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use self::tampered::Fault;
 use super::{keys, processes, ssh_config};
 
 /// What a `FakeSshd` is and whom it lets in.
@@ -55,8 +57,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) silent_password: bool,
     /// Whether it opens channels of every kind towards the client with each command, which no client has asked for.
     pub(crate) opens_channels: bool,
-    /// Names and modes that SFTP shows in every directory before those that are there.
-    pub(crate) lies: Vec<(&'static str, u32)>,
+    /// What is done to the answers of SFTP, made anew for each channel.
+    pub(crate) fault: Option<Box<dyn Fn() -> Fault + Send + Sync>>,
 }
 
 impl Default for FakeSshdSettings {
@@ -75,7 +77,7 @@ impl Default for FakeSshdSettings {
             steps: Vec::new(),
             silent_password: false,
             opens_channels: false,
-            lies: Vec::new(),
+            fault: None,
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::log_in::LogIn;
 use super::relay::{self, ChannelEnd, Input};
-use super::{Server, lock, processes, sftp, wire};
+use super::{Server, lock, processes, sftp, tampered, wire};
 
 /// Bytes between SFTP and its channel: two of the largest packets.
 const SFTP_BUFFER: usize = 512 << 10;
@@ -266,11 +266,13 @@ impl Handler for Connection {
             return session.channel_failure(channel);
         };
         let (near, far) = tokio::io::duplex(SFTP_BUFFER);
-        let (lies, withholds) = (self.server.settings.lies.clone(), Arc::clone(&self.server.withholds_renames));
-        let files = sftp::Files::new(self.server.home.clone(), lies, withholds);
+        let files = sftp::Files::new(self.server.home.clone(), Arc::clone(&self.server.withholds_renames));
+        let fault = self.server.settings.fault.as_ref().map(|make| make());
         tokio::spawn(async move {
             sftp_server::run_with_config(far, files, sftp::config()).await;
-            relay::stream(end, near, Some(0)).await;
+            let Some(fault) = fault else { return relay::stream(end, near, Some(0)).await };
+            let (client, passed) = tokio::io::duplex(SFTP_BUFFER);
+            tokio::join!(relay::stream(end, client, Some(0)), tampered::pass(passed, near, fault));
         });
         session.channel_success(channel)
     }

@@ -36,7 +36,6 @@ pub(super) fn config() -> Config {
 /// One SFTP session.
 pub(super) struct Files {
     home: PathBuf,
-    lies: Vec<(&'static str, u32)>,
     /// What is renamed is never answered.
     withholds_renames: Arc<AtomicBool>,
     handles: HashMap<String, Open>,
@@ -49,9 +48,9 @@ enum Open {
 }
 
 impl Files {
-    /// A session whose relative paths start at `home`, and whose listings begin with `lies`.
-    pub(super) fn new(home: PathBuf, lies: Vec<(&'static str, u32)>, withholds_renames: Arc<AtomicBool>) -> Self {
-        Self { home, lies, withholds_renames, handles: HashMap::new(), next_handle: 0 }
+    /// A session whose relative paths start at `home`.
+    pub(super) fn new(home: PathBuf, withholds_renames: Arc<AtomicBool>) -> Self {
+        Self { home, withholds_renames, handles: HashMap::new(), next_handle: 0 }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -181,15 +180,11 @@ impl Handler for Files {
         for entry in fs::read_dir(&folder).map_err(status)? {
             names.push(entry.map_err(status)?.file_name());
         }
-        let lie = |(name, mode): &(&str, u32)| {
-            Entry::new(*name, FileAttributes { permissions: Some(*mode), size: Some(0), ..FileAttributes::default() })
-        };
-        let truth = names.into_iter().filter_map(|name| {
+        let entries = names.into_iter().filter_map(|name| {
             let metadata = fs::symlink_metadata(folder.join(&name)).ok()?;
             Some(Entry::new(name.to_string_lossy(), attributes(&metadata)))
         });
-        let entries: Vec<Entry> = self.lies.iter().map(lie).chain(truth).collect();
-        self.keep(id, Open::Folder(entries.into_iter()))
+        self.keep(id, Open::Folder(entries.collect::<Vec<_>>().into_iter()))
     }
 
     async fn readdir(&mut self, id: u32, handle: String) -> Result<Name, StatusCode> {

@@ -11,8 +11,7 @@ use super::super::failures::{QUOTAS, SmallDisk, am_root, open_limited};
 use super::super::resume::behind;
 use super::super::{names, set_mode, sftp_server};
 use super::{BOTH, assert_same, simple};
-use crate::commands::{Bench, eventually, fake_with, open, open_with, plain, random, skipped};
-use crate::support::fake_sshd::FakeSshdSettings;
+use crate::commands::{Bench, eventually, open, open_with, plain, random, skipped};
 use crate::support::mcp_client::ToolResult;
 use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
 
@@ -241,35 +240,6 @@ async fn a_server_that_grants_one_channel_gets_a_tree_over_it() {
     }
     bench.tree("ssh_upload", &from, &to, json!({})).await.ok();
     assert_eq!(names(&to).len(), 500);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn names_that_lead_elsewhere_are_not_followed_there() {
-    let lies: Vec<(&str, u32)> = vec![
-        ("../escaped", 0o100_644),
-        ("../escaped-directory", 0o040_755),
-        ("/tmp/mcp-ssh-sessions-escaped", 0o100_644),
-        ("sub/../../escaped", 0o100_644),
-        ("", 0o100_644),
-        ("nul\0", 0o100_644),
-        // Twice, once as what could lead elsewhere.
-        ("sub", 0o120_777),
-    ];
-    let mut bench = fake_with(FakeSshdSettings { lies, ..FakeSshdSettings::default() }).await;
-    let (tree, inside) = (bench.remote("tree"), bench.local("inside"));
-    simple(&tree, "x");
-    fs::create_dir(&inside).unwrap();
-    let before = names(bench.folder.path());
-    let arguments = json!({"remotePath": "tree", "localPath": inside.join("to")});
-    let result = bench.mcp.call("ssh_download", arguments).await;
-    let text = result.text();
-    assert!(result.is_error() && text.contains("a name that is a path leads elsewhere"), "{text}");
-    for named in ["\"../escaped\"", "NUL", "names no file", "same name here"] {
-        assert!(text.contains(named), "{named} in {text}");
-    }
-    assert_eq!(names(bench.folder.path()), before);
-    assert_eq!(names(&inside), ["to"]);
-    assert!(!Path::new("/tmp/mcp-ssh-sessions-escaped").exists());
 }
 
 /// Files of every length that is treated differently.
