@@ -1,9 +1,13 @@
 //! What an SFTP server sends: however its bytes are cut, the same packets come out, or the same refusal.
 #![no_main]
 
+#[allow(dead_code)]
+#[path = "../../src/sftp/mod.rs"]
+mod sftp;
+
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use mcp_ssh_sessions::sftp::{
+use sftp::{
     frames::Frames,
     reply::{Packet, Reply},
 };
