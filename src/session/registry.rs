@@ -30,8 +30,8 @@ use crate::{
 
 /// How long `ssh_disconnect` waits for commands to be stopped.
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(20);
-/// The same when the program ends, for which two seconds are promised. On an idle host it takes a fraction of one.
-const ENDING_PATIENCE: Duration = Duration::from_millis(1600);
+/// The same when the program ends. On an idle host it takes a fraction of a second; what is not stopped by then lives on.
+const ENDING_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where a registry finds what it needs.
 #[derive(Debug, Clone)]
@@ -323,7 +323,7 @@ impl SessionRegistry {
         Ok(session.status(true))
     }
 
-    /// Ends everything: stops running commands, closes connections. Takes less than two seconds.
+    /// Ends everything: stops running commands, closes connections. Takes seconds only where a host is too busy to stop its commands sooner.
     pub async fn shut_down(&self) {
         self.surroundings.ending.cancel();
         let sessions: Vec<_> = std::mem::take(&mut self.lock().live).into_values().collect();
