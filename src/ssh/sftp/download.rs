@@ -250,7 +250,7 @@ impl Download {
                 local: &self.target.path,
             };
             let received = receiving.run().await;
-            let _ = client.close(&handle).await;
+            client.close_unheard(&handle);
             received?;
             begun.sink.finish().await.map_err(|source| TransferError::local("writing", &self.target.path, source))
         };

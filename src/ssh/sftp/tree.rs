@@ -49,7 +49,7 @@ impl Common {
     fn new(request: &TransferRequest, pool: &Arc<Pool>, client: &Arc<Client>) -> Self {
         Self {
             pool: Arc::clone(pool),
-            lanes: Arc::new(Lanes::new(pool, client)),
+            lanes: Lanes::new(pool, client),
             progress: request.progress.clone(),
             skip_unchanged: request.skip_unchanged,
             listed: Listed::default(),

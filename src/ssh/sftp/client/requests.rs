@@ -33,6 +33,14 @@ impl Client {
         self.done(Request::Close(handle)).await
     }
 
+    /// The same without waiting for the answer, which says nothing about a file that was only read.
+    pub(in crate::ssh::sftp) fn close_unheard(&self, handle: &Handle) {
+        let id = self.next_id();
+        if self.shared.expect(id).is_ok() {
+            let _ = self.queue.send(Request::Close(handle).packet(id));
+        }
+    }
+
     /// Reads up to `length` bytes; `None` at the end of the file.
     pub(in crate::ssh::sftp) async fn read(
         &self,

@@ -101,6 +101,8 @@ struct Down<'a> {
 }
 
 impl Way for Down<'_> {
+    const IN_ORDER: bool = false;
+
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
         if directory.depth() > 0 {
             let (wanted, root, path) = (Arc::clone(directory), Arc::clone(&self.place.folder), self.path(directory));

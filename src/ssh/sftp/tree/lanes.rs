@@ -2,12 +2,15 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::Semaphore;
 
-use crate::ssh::{pool::Pool, sftp::client::Client};
+use crate::ssh::{
+    pool::Pool,
+    sftp::{FAR, client::Client},
+};
 
 /// Channels of one transfer, at most: sshd's receive window is 2 MiB each, so one alone does not fill a long link.
 const MOST: usize = 4;
@@ -23,8 +26,8 @@ pub(super) struct Lanes {
     first: Lane,
     /// Beside the first.
     others: Mutex<Vec<Lane>>,
-    /// Those that were asked for, whether they are there yet or not.
-    asked: AtomicUsize,
+    /// Whether they were asked for; they may not be there yet.
+    has_asked: AtomicBool,
     /// Handles that are free on all of them.
     free: Semaphore,
 }
@@ -45,16 +48,20 @@ pub(super) struct Slot<'a> {
 }
 
 impl Lanes {
-    /// With the first channel.
-    pub(super) fn new(pool: &Arc<Pool>, client: &Arc<Client>) -> Self {
+    /// With the first channel. Over a long way the others are opened at once: they would come late.
+    pub(super) fn new(pool: &Arc<Pool>, client: &Arc<Client>) -> Arc<Self> {
         let first = Lane::new(Arc::clone(client));
-        Self {
+        let lanes = Arc::new(Self {
             pool: Arc::clone(pool),
             free: Semaphore::new(first.most),
             first,
             others: Mutex::default(),
-            asked: AtomicUsize::new(1),
+            has_asked: AtomicBool::new(false),
+        });
+        if client.round_trip >= FAR {
+            lanes.open_others();
         }
+        lanes
     }
 
     /// The first channel.
@@ -69,10 +76,8 @@ impl Lanes {
 
     /// A place for an open file. Where there is none, further channels are opened for those who come later.
     pub(super) async fn slot(self: &Arc<Self>) -> Slot<'_> {
-        if self.free.available_permits() == 0 && self.asked.swap(MOST, Ordering::Relaxed) < MOST {
-            for _ in 1..MOST {
-                tokio::spawn(Arc::clone(self).open_another());
-            }
+        if self.free.available_permits() == 0 {
+            self.open_others();
         }
         // Never closed, so never refused. Given back by the slot.
         if let Ok(free) = self.free.acquire().await {
@@ -82,6 +87,14 @@ impl Lanes {
         let lane = self.least(&others).clone();
         lane.open.fetch_add(1, Ordering::Relaxed);
         Slot { lane, lanes: self }
+    }
+
+    fn open_others(self: &Arc<Self>) {
+        if !self.has_asked.swap(true, Ordering::Relaxed) {
+            for _ in 1..MOST {
+                tokio::spawn(Arc::clone(self).open_another());
+            }
+        }
     }
 
     /// The server may not grant another: then those that there are will do.

@@ -87,16 +87,9 @@ pub(super) async fn list(client: &Client, path: &[u8], listed: &Listed) -> Resul
     let failed = client.failed("reading the directory", path);
     let handle = client.opendir(path).await.map_err(&failed)?;
     let names = read_all(client, &handle, listed, &failed).await;
-    let closed = client.close(&handle);
-    let names = match names {
-        Ok(names) => names,
-        Err(error) => {
-            let _ = closed.await;
-            return Err(error);
-        }
-    };
-    let (entries, _) = tokio::join!(entries(client, path, names), closed);
-    Ok(Listing { entries: entries.map_err(failed)?, failures: Vec::new() })
+    client.close_unheard(&handle);
+    let entries = entries(client, path, names?).await.map_err(failed)?;
+    Ok(Listing { entries, failures: Vec::new() })
 }
 
 /// Several requests at once, more the longer the directory is: each brings but some of the names. Their answers are taken

@@ -38,6 +38,9 @@ pub(super) enum Moved {
 
 /// One of the two ways.
 pub(super) trait Way {
+    /// Whether directories are finished in the order in which that was begun, so that none has to wait for those in it.
+    const IN_ORDER: bool;
+
     /// Makes a directory at the destination, and then lists it at the source.
     fn directory(&self, directory: &Arc<Directory>) -> impl Future<Output = Result<Listing, TransferError>>;
 
@@ -156,11 +159,11 @@ fn fail(plan: &mut Plan, path: Vec<u8>, error: TransferError) -> Result<(), Tran
     }
 }
 
-/// Level by level: a directory before the one that it is in.
-async fn finish(way: &impl Way, plan: &mut Plan, keeps_root: bool) -> Result<(), TransferError> {
+/// A directory before the one that it is in: one after the other, or level by level.
+async fn finish<W: Way>(way: &W, plan: &mut Plan, keeps_root: bool) -> Result<(), TransferError> {
     let mut directories = plan.to_finish();
     directories.retain(|directory| directory.depth() > 0 || !keeps_root);
-    for level in directories.chunk_by(|one, other| one.depth() == other.depth()) {
+    for level in directories.chunk_by(|one, other| W::IN_ORDER || one.depth() == other.depth()) {
         let (mut level, mut works) = (level.iter(), FuturesUnordered::new());
         loop {
             for directory in level.by_ref().take(FINISHED_AT_ONCE - works.len()) {

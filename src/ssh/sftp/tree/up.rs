@@ -137,6 +137,8 @@ struct Up<'a> {
 }
 
 impl Way for Up<'_> {
+    const IN_ORDER: bool = true;
+
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
         let names = directory.names();
         let (from, to) = (local::path(self.from, &names), join(self.to, &names));
@@ -173,7 +175,8 @@ impl Way for Up<'_> {
 
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
         let to = join(self.to, &directory.names());
-        let client = self.common.lanes.any();
+        // All over the same channel, where they are done in their order.
+        let client = self.common.lanes.first();
         let set = client.setstat(&to, to_set(directory.attributes)).await;
         set.map_err(client.failed("setting mode and times of", &to))
     }
