@@ -104,8 +104,12 @@ impl Leftover {
 /// Removes what lost links have left, over a channel of its own; what is left still, where that link is lost, too.
 pub async fn remove_leftovers(leftovers: Vec<Leftover>, pool: &Arc<Pool>) -> Vec<Leftover> {
     let Ok(Ok(client)) = timeout(TIDY_LIMIT, Client::begin(pool)).await else { return leftovers };
-    let removals =
-        leftovers.into_iter().map(async |leftover| (!leftover.remove_with(&client).await).then_some(leftover));
-    let removals: FuturesUnordered<_> = removals.collect();
-    removals.filter_map(async |left| left).collect().await
+    let (client, mut removals, mut left) = (&client, FuturesUnordered::new(), Vec::new());
+    for leftover in leftovers {
+        removals.push(async move { (!leftover.remove_with(client).await).then_some(leftover) });
+    }
+    while let Some(still) = removals.next().await {
+        left.extend(still);
+    }
+    left
 }

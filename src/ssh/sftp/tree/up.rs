@@ -292,13 +292,14 @@ impl HalfMade {
     /// Removes what is small. Each over its own channel, if that is still there.
     async fn remove_small(&self, client: &Client) {
         let temporaries = lock(&self.temporaries).clone();
-        let remove = async |(ticket, (leftover, over)): (&Ticket, &(Leftover, Arc<Client>))| {
-            if leftover.remove_with(if over.is_over() { client } else { over }).await {
-                lock(&self.temporaries).remove(ticket);
-            }
-        };
-        let mut removals: FuturesUnordered<_> = temporaries.iter().map(remove).collect();
-        while removals.next().await.is_some() {}
+        let mut removals = FuturesUnordered::new();
+        for (ticket, (leftover, over)) in &temporaries {
+            let over = if over.is_over() { client } else { over };
+            removals.push(async move { leftover.remove_with(over).await.then_some(ticket) });
+        }
+        while let Some(removed) = removals.next().await {
+            removed.map(|ticket| lock(&self.temporaries).remove(ticket));
+        }
     }
 
     /// After an error: removes what is not complete. After a lost link it stays for the next attempt, or to be told of.
