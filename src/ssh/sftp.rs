@@ -9,6 +9,7 @@ mod disk;
 mod download;
 mod error;
 mod folder;
+mod original;
 mod part;
 mod paths;
 mod progress;

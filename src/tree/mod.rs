@@ -2,5 +2,7 @@
 
 pub mod entry;
 pub mod excludes;
+pub mod limits;
 pub mod name;
 pub mod plan;
+pub mod tally;

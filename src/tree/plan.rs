@@ -11,68 +11,16 @@ use std::{
 use super::{
     entry::{Directory, Entry, Leaf, LeafKind, What},
     excludes::Excludes,
+    limits::{Limits, PlanError},
     name::{self, Rules},
+    tally::Tally,
 };
-
-/// What a tree may be, so that one without end does not take time and memory without end.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Entries in all.
-    pub entries: usize,
-    /// Bytes of all names.
-    pub name_bytes: usize,
-    /// Directories inside one another.
-    pub depth: usize,
-    /// Bytes of a directory's path, from the root on.
-    pub path: usize,
-    /// Entries that may fail before the rest is not tried any more.
-    pub failures: usize,
-}
-
-/// The limits in force. (OpenSSH's sftp goes 64 directories deep.)
-pub const LIMITS: Limits =
-    Limits { entries: 1_000_000, name_bytes: 100_000_000, depth: 256, path: 16_384, failures: 100 };
 
 /// Files that wait while a further directory is listed, at most. A single directory may have more.
 const ENOUGH_LEAVES: usize = 10_000;
 
 /// Failures that are named; further ones are counted.
 const NAMED_FAILURES: usize = 10;
-
-/// Why the rest of a tree is not moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// It has no end, or none that is near.
-    #[error("the tree has more than {0} entries")]
-    Entries(usize),
-    /// Its names alone fill the memory.
-    #[error("the names of the tree have more than {0} bytes")]
-    Names(usize),
-    /// Every further one would fail too.
-    #[error("{0} entries could not be moved, so the rest was not tried")]
-    Failures(usize),
-}
-
-/// What came of a tree.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Files that were moved.
-    pub files: u64,
-    /// Bytes of their content.
-    pub bytes: u64,
-    /// Links that were made.
-    pub links: u64,
-    /// Directories that were made or were there already.
-    pub directories: u64,
-    /// Files and links that were left as they are, because both sides are the same.
-    pub unchanged: u64,
-    /// Devices, sockets and pipes.
-    pub special: u64,
-    /// Entries that could not be moved, directories with all that is in them.
-    pub failed: usize,
-    /// Paths of the first of them, and why.
-    pub failures: Vec<(Vec<u8>, String)>,
-}
 
 /// A piece of work, also when it is handed out again.
 pub type Ticket = u64;
@@ -256,7 +204,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::entry::Attributes;
+    use crate::tree::{entry::Attributes, limits::LIMITS};
 
     const SMALL: Limits = Limits { entries: 8, name_bytes: 100, depth: 2, path: 50, failures: 3 };
 

@@ -26,7 +26,7 @@ use crate::{
     ssh::pool::Pool,
     tree::{
         entry::{self, What},
-        plan::Tally,
+        tally::Tally,
     },
 };
 

@@ -10,10 +10,7 @@ use super::client::{Client, RequestError};
 use crate::{
     readable::in_a_line,
     ssh::error::SshError,
-    tree::{
-        excludes::ExcludeError,
-        plan::{PlanError, Tally},
-    },
+    tree::{excludes::ExcludeError, limits::PlanError, tally::Tally},
 };
 
 /// The longest path that is shown whole, in characters.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     sftp::attributes::Kind,
     ssh::pool::Pool,
-    tree::{excludes::Excludes, plan::Tally},
+    tree::{excludes::Excludes, tally::Tally},
 };
 
 /// What is to be moved, and how.

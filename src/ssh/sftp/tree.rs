@@ -21,7 +21,7 @@ use self::{lanes::Lanes, remote::Listed, run::Way};
 use super::{Progress, TransferError, TransferRequest, client::Client};
 use crate::{
     ssh::pool::Pool,
-    tree::plan::{Plan, Tally},
+    tree::{plan::Plan, tally::Tally},
 };
 
 /// A file with more content, in bytes, may go over several channels, as a single one does.

@@ -1,34 +1,22 @@
 //! From this machine to the remote host.
 
-use std::{
-    fs::{File, Metadata},
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::UNIX_EPOCH,
-};
-
-use tokio::task::spawn_blocking;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Bounds, LONGEST_COMPARED, LONGEST_UNSIZED, Leftover, Progress, TransferRequest,
+    Bounds, LONGEST_UNSIZED, Leftover, TransferRequest,
     client::Client,
     digest::{RemoteDigest, same},
     disk::{Source, Sum},
     error::{TransferError, shown},
+    original::Original,
     paths,
     send::Sending,
 };
 use crate::{
     readable::in_a_line,
-    sftp::{
-        attributes::{Attributes, Kind},
-        reply::Handle,
-        request::Access,
-        status::StatusCode,
-    },
+    sftp::{attributes::Attributes, reply::Handle, request::Access, status::StatusCode},
     ssh::{error::SshError, pool::Pool},
-    tree::plan::Tally,
+    tree::tally::Tally,
 };
 
 /// A file on its way to the remote host.
@@ -36,22 +24,9 @@ use crate::{
 pub(super) struct Upload {
     wanted: String,
     skip_unchanged: bool,
-    local: Local,
+    local: Original,
     /// What is on the remote host already.
     begun: Option<Begun>,
-}
-
-/// The file that is sent.
-#[derive(Debug)]
-struct Local {
-    path: PathBuf,
-    file: Arc<File>,
-    /// As it was when it was begun: what is appended later is not sent.
-    metadata: Metadata,
-    sum: Sum,
-    /// Whether the copy is compared with it if the link was not lost.
-    compared: bool,
-    progress: Progress,
 }
 
 /// A temporary file on the remote host.
@@ -82,15 +57,7 @@ impl Upload {
     /// It is no regular file, or cannot be read, or a path cannot be meant.
     pub(super) async fn open(path: PathBuf, request: &TransferRequest) -> Result<Self, TransferError> {
         let wanted = paths::remote(&request.remote)?;
-        let opening = path.clone();
-        let (file, metadata) = spawn_blocking(move || open_local(&opening))
-            .await
-            .map_err(|error| TransferError::local("reading", &path, io::Error::other(error)))??;
-        let progress = request.progress.clone();
-        progress.begin(path.to_string_lossy().as_bytes());
-        progress.expect(metadata.len());
-        let compared = metadata.len() <= LONGEST_COMPARED;
-        let local = Local { path, file: Arc::new(file), metadata, sum: Sum::default(), compared, progress };
+        let local = Original::open(path, request.progress.clone()).await?;
         Ok(Self { wanted, skip_unchanged: request.skip_unchanged, local, begun: None })
     }
 
@@ -98,14 +65,7 @@ impl Upload {
     ///
     /// # Errors
     /// The system gives no random number.
-    pub(super) fn of_tree(
-        path: PathBuf,
-        file: File,
-        metadata: Metadata,
-        target: &[u8],
-        progress: Progress,
-    ) -> Result<Self, SshError> {
-        let local = Local { path, file: Arc::new(file), metadata, sum: Sum::default(), compared: false, progress };
+    pub(super) fn of_tree(local: Original, target: &[u8]) -> Result<Self, SshError> {
         let begun = Some(Begun::new(Leftover::beside(target)?));
         Ok(Self { wanted: String::new(), skip_unchanged: false, local, begun })
     }
@@ -193,7 +153,7 @@ impl Begun {
         &mut self,
         pool: &Arc<Pool>,
         client: &Arc<Client>,
-        local: &mut Local,
+        local: &mut Original,
     ) -> Result<Complete, TransferError> {
         if let Some(complete) = self.complete
             && self.has_replaced(client, local, complete).await?
@@ -221,7 +181,7 @@ impl Begun {
     }
 
     /// Whether the renaming was done whose answer was lost with the link.
-    async fn has_replaced(&self, client: &Client, local: &Local, complete: Complete) -> Result<bool, TransferError> {
+    async fn has_replaced(&self, client: &Client, local: &Original, complete: Complete) -> Result<bool, TransferError> {
         let Leftover { temporary, target } = &self.names;
         match client.lstat(temporary).await {
             Err(error) if error.code() == Some(StatusCode::NoSuchFile) => {}
@@ -236,7 +196,7 @@ impl Begun {
     }
 
     /// Makes the temporary file, or opens the one of an earlier attempt where it stood.
-    async fn open(&mut self, client: &Client, local: &mut Local) -> Result<Handle, TransferError> {
+    async fn open(&mut self, client: &Client, local: &mut Original) -> Result<Handle, TransferError> {
         let path = &self.names.temporary;
         if self.made {
             let again = client.open_file(path, Access::Write, Attributes::default()).await;
@@ -266,7 +226,7 @@ impl Begun {
         pool: &Arc<Pool>,
         client: &Arc<Client>,
         handle: &Handle,
-        local: &Local,
+        local: &Original,
     ) -> Result<Complete, TransferError> {
         let Leftover { temporary, target } = &self.names;
         let size = local.metadata.len();
@@ -313,63 +273,9 @@ impl Begun {
         Ok(Complete { bytes, verified })
     }
 
-    fn begin_anew(&mut self, local: &mut Local) {
+    fn begin_anew(&mut self, local: &mut Original) {
         local.progress.take_back(self.arrived);
         local.sum = Sum::default();
         self.arrived = 0;
     }
-}
-
-impl Local {
-    /// Mode and times, as SFTP version 3 carries them: seconds in 32 bits.
-    fn attributes(&self) -> Attributes {
-        let modified = self.metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
-        Attributes { times: modified.map(|seconds| (seconds, seconds)), ..Attributes::mode(mode(&self.metadata)) }
-    }
-
-    /// Whether what was found at the target has its length and time.
-    fn is_copied(&self, found: Option<Attributes>) -> bool {
-        found.is_some_and(|found| {
-            found.kind() == Kind::File
-                && found.size == Some(self.metadata.len())
-                && found.modified() == self.attributes().modified()
-        })
-    }
-
-    /// Whether it is another than it was, which is looked at when part of it was sent a while ago. One whose length reads
-    /// 0 has what it has at each reading.
-    fn has_changed(&mut self) -> Result<bool, TransferError> {
-        let now = self.file.metadata().map_err(|source| TransferError::local("reading", &self.path, source))?;
-        let facts = |metadata: &Metadata| (metadata.len(), metadata.modified().ok());
-        let changed = facts(&now) != facts(&self.metadata) || now.len() == 0;
-        self.metadata = now;
-        Ok(changed)
-    }
-}
-
-fn open_local(path: &Path) -> Result<(File, Metadata), TransferError> {
-    let failed = |source| TransferError::local("reading", path, source);
-    // Before it is opened: a pipe would wait for its other end.
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(TransferError::Directory(path.display().to_string()));
-    }
-    if !metadata.is_file() {
-        return Err(TransferError::NotAFile(path.display().to_string()));
-    }
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    Ok((file, metadata))
-}
-
-#[cfg(unix)]
-fn mode(metadata: &Metadata) -> u32 {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
-}
-
-/// Windows knows no more than "read-only".
-#[cfg(not(unix))]
-fn mode(metadata: &Metadata) -> u32 {
-    if metadata.permissions().readonly() { 0o444 } else { 0o644 }
 }

@@ -29,8 +29,10 @@ use crate::{
     tree::{
         entry::{Directory, Leaf, LeafKind, What},
         excludes::Excludes,
+        limits::LIMITS,
         name::HERE,
-        plan::{LIMITS, Plan, Tally, Ticket},
+        plan::{Plan, Ticket},
+        tally::Tally,
     },
 };
 

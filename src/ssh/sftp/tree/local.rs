@@ -5,12 +5,14 @@ use std::{
     fs::{self, File, Metadata, OpenOptions},
     io,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
-use crate::tree::{
-    entry::{Attributes, Entry, What},
-    plan::LIMITS,
+use crate::{
+    ssh::sftp::original::attributes,
+    tree::{
+        entry::{Entry, What},
+        limits::LIMITS,
+    },
 };
 
 /// What is in a directory, and what of it cannot be said.
@@ -74,12 +76,6 @@ pub(super) fn read_link(path: &Path) -> io::Result<Vec<u8>> {
     bytes(fs::read_link(path)?.as_os_str()).ok_or_else(|| io::ErrorKind::InvalidFilename.into())
 }
 
-/// Mode and time of what is on this machine.
-pub(super) fn attributes(metadata: &Metadata) -> Attributes {
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    Attributes { mode: Some(mode(metadata)), modified: modified.and_then(|since| u32::try_from(since.as_secs()).ok()) }
-}
-
 /// The path of a directory of the tree, or of a name in it.
 pub(super) fn path(root: &Path, names: &[&[u8]]) -> PathBuf {
     let mut path = root.to_owned();
@@ -95,21 +91,6 @@ fn of(name: Vec<u8>, metadata: &Metadata) -> Entry {
         _ => What::Special,
     };
     Entry { name, what, attributes: attributes(metadata) }
-}
-
-#[cfg(unix)]
-fn mode(metadata: &Metadata) -> u32 {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
-}
-
-/// Windows knows no more than "read-only", which means nothing for a directory.
-#[cfg(not(unix))]
-fn mode(metadata: &Metadata) -> u32 {
-    match (metadata.is_dir(), metadata.permissions().readonly()) {
-        (true, _) => 0o755,
-        (false, true) => 0o444,
-        (false, false) => 0o644,
-    }
 }
 
 #[cfg(unix)]
@@ -141,10 +122,11 @@ mod tests {
             fs::{PermissionsExt as _, symlink},
             net::UnixListener,
         },
-        time::Duration,
+        time::{Duration, UNIX_EPOCH},
     };
 
     use super::*;
+    use crate::tree::entry::Attributes;
 
     #[test]
     fn a_listing_says_what_is_there_and_follows_nothing() {

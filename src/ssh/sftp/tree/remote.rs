@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use super::local::Listing;
 use crate::{
     sftp::{
-        attributes::{Attributes as Found, Kind},
+        attributes::Kind,
         reply::{Handle, Name},
         status::StatusCode,
     },
@@ -18,8 +18,8 @@ use crate::{
         error::shown,
     },
     tree::{
-        entry::{Attributes, Entry, What},
-        plan::{LIMITS, PlanError},
+        entry::{Entry, What},
+        limits::{LIMITS, PlanError},
     },
 };
 
@@ -51,12 +51,6 @@ pub(super) fn found<T>(answer: Result<T, RequestError>) -> Result<Option<T>, Req
         Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Mode and times as they are set: time of access and of writing are one here.
-pub(super) fn to_set(attributes: Attributes) -> Found {
-    let times = attributes.modified.map(|modified| (modified, modified));
-    Found { permissions: attributes.mode, times, ..Found::default() }
 }
 
 /// How much the listings of one transfer have brought: a server may go on for ever, in many directories at once.

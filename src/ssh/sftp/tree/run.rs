@@ -12,7 +12,8 @@ use crate::{
     ssh::sftp::{Progress, TransferError},
     tree::{
         entry::{Directory, Leaf, LeafKind},
-        plan::{Plan, PlanError, Ticket},
+        limits::PlanError,
+        plan::{Plan, Ticket},
     },
 };
 

@@ -20,7 +20,7 @@ use super::{
     kept::Kept,
     local::{self, Listing},
     place::{RemotePlace, make_remote},
-    remote::{join, to_set},
+    remote::join,
     run::{Moved, Way},
 };
 use crate::{
@@ -36,13 +36,16 @@ use crate::{
         sftp::{
             Bounds, Leftover, TransferError, TransferRequest,
             client::Client,
+            original::{Original, attributes, to_set},
             upload::{Complete, Upload},
         },
     },
     tree::{
         entry::{Directory, Leaf, LeafKind},
         excludes::Excludes,
-        plan::{LIMITS, Plan, Tally, Ticket},
+        limits::LIMITS,
+        plan::{Plan, Ticket},
+        tally::Tally,
     },
 };
 
@@ -121,7 +124,7 @@ async fn begin(
     let root = from.to_owned();
     let look = move || {
         let found = std::fs::metadata(&root);
-        found.map(|found| local::attributes(&found)).map_err(|source| TransferError::local("reading", &root, source))
+        found.map(|found| attributes(&found)).map_err(|source| TransferError::local("reading", &root, source))
     };
     let attributes = common.disk(look).await?;
     let place = super::place::remote(common.lanes.first(), request, attributes).await?;
@@ -219,7 +222,7 @@ impl Up<'_> {
         let made = client.open_file(&temporary.temporary, Access::Create, Found::mode(0o600)).await;
         let handle = made.map_err(client.failed("creating a file beside", to))?;
         let bytes = content.content().len() as u64;
-        write_whole(client, &handle, content, to_set(local::attributes(&metadata)), to).await?;
+        write_whole(client, &handle, content, to_set(attributes(&metadata)), to).await?;
         self.put_in_place(ticket, &temporary, client).await?;
         self.common.progress.add(bytes);
         Ok(Some(bytes))
@@ -241,7 +244,8 @@ impl Up<'_> {
                 let path = from.clone();
                 let open = move || local::open(&path).map_err(|source| TransferError::local("reading", &path, source));
                 let (file, metadata) = self.common.disk(open).await?;
-                empty.insert(Upload::of_tree(from, file, metadata, to, self.common.progress.clone())?)
+                let original = Original::of_tree(from, file, metadata, self.common.progress.clone());
+                empty.insert(Upload::of_tree(original, to)?)
             }
         };
         let slot = self.common.lanes.slot().await;

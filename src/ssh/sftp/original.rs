@@ -1,0 +1,119 @@
+//! A file of this machine that is sent.
+
+use std::{
+    fs::{File, Metadata},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use tokio::task::spawn_blocking;
+
+use super::{LONGEST_COMPARED, Progress, disk::Sum, error::TransferError};
+use crate::{
+    sftp::attributes::{Attributes, Kind},
+    tree::entry,
+};
+
+/// An open file, and what was known of it when it was begun.
+#[derive(Debug)]
+pub(super) struct Original {
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<File>,
+    /// As it was when it was begun: what is appended later is not sent.
+    pub(super) metadata: Metadata,
+    pub(super) sum: Sum,
+    /// Whether the copy is compared with it if the link was not lost.
+    pub(super) compared: bool,
+    pub(super) progress: Progress,
+}
+
+impl Original {
+    /// Opens one that is all that is sent.
+    ///
+    /// # Errors
+    /// It is no regular file, or cannot be read.
+    pub(super) async fn open(path: PathBuf, progress: Progress) -> Result<Self, TransferError> {
+        let opening = path.clone();
+        let (file, metadata) = spawn_blocking(move || open(&opening))
+            .await
+            .map_err(|error| TransferError::local("reading", &path, io::Error::other(error)))??;
+        progress.begin(path.to_string_lossy().as_bytes());
+        progress.expect(metadata.len());
+        let compared = metadata.len() <= LONGEST_COMPARED;
+        Ok(Self { compared, ..Self::of_tree(path, file, metadata, progress) })
+    }
+
+    /// One of many, which was opened already.
+    pub(super) fn of_tree(path: PathBuf, file: File, metadata: Metadata, progress: Progress) -> Self {
+        Self { path, file: Arc::new(file), metadata, sum: Sum::default(), compared: false, progress }
+    }
+
+    /// Mode and times for its copy.
+    pub(super) fn attributes(&self) -> Attributes {
+        to_set(attributes(&self.metadata))
+    }
+
+    /// Whether what was found at the target has its length and time.
+    pub(super) fn is_copied(&self, found: Option<Attributes>) -> bool {
+        found.is_some_and(|found| {
+            found.kind() == Kind::File
+                && found.size == Some(self.metadata.len())
+                && found.modified() == self.attributes().modified()
+        })
+    }
+
+    /// Whether it is another than it was, which is looked at when part of it was sent a while ago. One whose length reads
+    /// 0 has what it has at each reading.
+    pub(super) fn has_changed(&mut self) -> Result<bool, TransferError> {
+        let now = self.file.metadata().map_err(|source| TransferError::local("reading", &self.path, source))?;
+        let facts = |metadata: &Metadata| (metadata.len(), metadata.modified().ok());
+        let changed = facts(&now) != facts(&self.metadata) || now.len() == 0;
+        self.metadata = now;
+        Ok(changed)
+    }
+}
+
+/// Mode and time of what is on this machine, as SFTP version 3 carries them: seconds in 32 bits.
+pub(super) fn attributes(metadata: &Metadata) -> entry::Attributes {
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
+    entry::Attributes { mode: Some(mode(metadata)), modified }
+}
+
+/// What is asked of the server so that its copy has them.
+pub(super) fn to_set(attributes: entry::Attributes) -> Attributes {
+    let times = attributes.modified.map(|modified| (modified, modified));
+    Attributes { permissions: attributes.mode, times, ..Attributes::default() }
+}
+
+fn open(path: &Path) -> Result<(File, Metadata), TransferError> {
+    let failed = |source| TransferError::local("reading", path, source);
+    // Before it is opened: a pipe would wait for its other end.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(TransferError::Directory(path.display().to_string()));
+    }
+    if !metadata.is_file() {
+        return Err(TransferError::NotAFile(path.display().to_string()));
+    }
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    Ok((file, metadata))
+}
+
+#[cfg(unix)]
+fn mode(metadata: &Metadata) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
+}
+
+/// Windows knows no more than "read-only", which means nothing for a directory.
+#[cfg(not(unix))]
+fn mode(metadata: &Metadata) -> u32 {
+    match (metadata.is_dir(), metadata.permissions().readonly()) {
+        (true, _) => 0o755,
+        (false, true) => 0o444,
+        (false, false) => 0o644,
+    }
+}

@@ -1,0 +1,22 @@
+//! What came of the transfer of a tree.
+
+/// What came of a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Files that were moved.
+    pub files: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// Links that were made.
+    pub links: u64,
+    /// Directories that were made or were there already.
+    pub directories: u64,
+    /// Files and links that were left as they are, because both sides are the same.
+    pub unchanged: u64,
+    /// Devices, sockets and pipes.
+    pub special: u64,
+    /// Entries that could not be moved, directories with all that is in them.
+    pub failed: usize,
+    /// Paths of the first of them, and why.
+    pub failures: Vec<(Vec<u8>, String)>,
+}
