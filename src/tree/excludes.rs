@@ -37,10 +37,16 @@ impl Excludes {
         gitignore.map(Self).map_err(|error| ExcludeError { pattern: patterns.join(" "), problem: reason(&error) })
     }
 
+    /// Whether nothing is left out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether this path from the root on is left out. What is below a directory that is left out is not asked for.
     #[must_use]
     pub fn cover(&self, path: &[u8], is_directory: bool) -> bool {
-        !self.0.is_empty() && self.0.matched(as_path(path), is_directory).is_ignore()
+        self.0.matched(as_path(path), is_directory).is_ignore()
     }
 }
 

@@ -128,7 +128,7 @@ impl Plan {
             return Err(PlanError::Names(self.limits.name_bytes));
         }
         entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        let (mut taken, first) = (HashSet::new(), self.directories.len());
+        let (mut taken, first, above) = (HashSet::new(), self.directories.len(), directory.path().len());
         for entry in entries {
             if entry.name == b"." || entry.name == b".." {
                 continue;
@@ -144,16 +144,17 @@ impl Plan {
                     continue;
                 }
             }
-            self.take(directory, entry)?;
+            self.take(directory, above, entry)?;
         }
         // Taken from the end: the first in the order of names comes first.
         self.directories.get_mut(first..).unwrap_or_default().reverse();
         Ok(())
     }
 
-    fn take(&mut self, directory: &Arc<Directory>, entry: Entry) -> Result<(), PlanError> {
-        let path = directory.path_of(&entry.name);
-        if self.excludes.cover(&path, entry.what == What::Directory) {
+    /// `above` is the length of the directory's path: a path for each entry may be much to make.
+    fn take(&mut self, directory: &Arc<Directory>, above: usize, entry: Entry) -> Result<(), PlanError> {
+        let is_directory = entry.what == What::Directory;
+        if !self.excludes.is_empty() && self.excludes.cover(&directory.path_of(&entry.name), is_directory) {
             return Ok(());
         }
         let Entry { name, what, attributes } = entry;
@@ -163,10 +164,12 @@ impl Plan {
             |kind| (ticket, Arc::new(Leaf { directory: Arc::clone(directory), name: name.clone(), kind, attributes }));
         match what {
             What::Directory if directory.depth() >= self.limits.depth => {
-                self.fail(path, format!("it is more than {} directories deep", self.limits.depth))?;
+                let reason = format!("it is more than {} directories deep", self.limits.depth);
+                self.fail(directory.path_of(&name), reason)?;
             }
-            What::Directory if path.len() > self.limits.path => {
-                self.fail(path, format!("its path is longer than {} bytes", self.limits.path))?;
+            What::Directory if above + 1 + name.len() > self.limits.path => {
+                let reason = format!("its path is longer than {} bytes", self.limits.path);
+                self.fail(directory.path_of(&name), reason)?;
             }
             What::Directory => self.directories.push((ticket, directory.inside(name, attributes))),
             What::File(size) => {
