@@ -243,3 +243,16 @@ proptest! {
         prop_assert!(!text.chars().any(|letter| letter.is_control() && letter != '\n' && letter != '\t'), "{:?}", text);
     }
 }
+
+#[test]
+fn text_of_others_stays_in_its_line() {
+    for (text, line) in [
+        (&b"caf\xc3\xa9 \"a\\b\" \xf0\x9f\x9a\x80"[..], "café \"a\\b\" 🚀"),
+        (b"a\r\n\tb\0", "a\\r\\n\\tb\\0"),
+        (b"\x1b[2J\x7f\xc2\x9b", "\\u{1b}[2J\\u{7f}\\u{9b}"),
+        ("\u{202e}txt\u{2066}\u{2028}".as_bytes(), "\\u{202e}txt\\u{2066}\\u{2028}"),
+        (b"\xff\xfe", "\u{fffd}\u{fffd}"),
+    ] {
+        assert_eq!(in_a_line(text), line);
+    }
+}

@@ -1,6 +1,8 @@
 //! The servers, one a row, and how a call to each must end.
 
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use super::Call::{DownloadFile, DownloadTree, DownloadTreeAgain, UploadFile, UploadTree};
 use super::Ends::{Badly, Never, Same, Well};
@@ -471,6 +473,19 @@ async fn an_upload_that_fails_leaves_what_was_there() {
         row("a disk that does not hold", UploadFile, Badly("disk error"), |_| {
             extension("fsync@openssh.com", |id| status(id, FAILURE, b"disk error"))
         }),
+        row("a temporary file that is gone in the end", UploadFile, Badly("no such file"), |place| {
+            let home = home(place);
+            answering(FSTAT, move |_, _, honest| {
+                for entry in fs::read_dir(&home).unwrap().flatten() {
+                    let _ = entry
+                        .path()
+                        .extension()
+                        .is_some_and(|end| end == "part")
+                        .then(|| fs::remove_file(entry.path()));
+                }
+                Some(honest)
+            })
+        }),
         row("a file that cannot be closed", UploadFile, Badly("disk quota exceeded"), |_| {
             always(CLOSE, |id| status(id, FAILURE, b"disk quota exceeded"))
         }),
@@ -491,8 +506,7 @@ async fn an_upload_that_fails_leaves_what_was_there() {
         row("paths with a NUL byte", UploadFile, Same, |_| spelled(b"/a\0b")),
         row("paths that a terminal obeys", UploadFile, Badly("\\u{1b}"), |_| spelled(b"/none/\x1b[2J\x07\r\n")),
         row("paths that a terminal obeys, and that can be", UploadFile, Well("\\u{1b}[2J"), |place| {
-            let home = place.outside.ancestors().nth(2).unwrap().join("home");
-            spelled(&[home.as_os_str().as_bytes(), b"/\x1b[2J\x07\r\nx"].concat())
+            spelled(&[home(place).as_os_str().as_bytes(), b"/\x1b[2J\x07\r\nx"].concat())
         }),
         row("a target that is no file", UploadFile, Badly("is not a regular file"), |_| {
             always(STAT, |id| attributes(id, 0o020_666, 0))
@@ -514,6 +528,11 @@ async fn an_upload_that_fails_leaves_what_was_there() {
         }),
     ])
     .await;
+}
+
+/// The log-in's home.
+fn home(place: &Place) -> PathBuf {
+    place.outside.ancestors().nth(2).unwrap().join("home")
 }
 
 /// Every path is spelled so.
