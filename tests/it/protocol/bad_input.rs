@@ -106,7 +106,7 @@ async fn wrong_arguments_are_a_failed_result_that_names_the_parameter_and_the_kn
         ("ssh_exec", json!({"command": "ls", "env": ["A=1"]}), ["parameter env", exec]),
         ("ssh_exec", json!({"command": "ls", "session": "a", "name": "b"}), ["\"session\" is given twice", exec]),
         ("ssh_shell", json!({"command": "ls", "cwd": "/"}), ["unknown parameter \"cwd\"", "ssh_shell takes: "]),
-        ("ssh_upload", json!({"localPath": "/a"}), ["remotePath", "ssh_upload takes: localPath, remotePath, session"]),
+        ("ssh_upload", json!({"localPath": "/a"}), ["remotePath", "ssh_upload takes: exclude, localPath,"]),
         ("ssh_download", json!({"remotePath": "/a"}), ["localPath", "ssh_download takes: "]),
         (
             "ssh_sessions",
