@@ -354,6 +354,7 @@ async fn answers_are_taken_for_what_they_are() {
         row("text", DownloadFile, LENGTH, |_| always(READ, |_| b"Connection reset by peer".to_vec())),
         row("no answer", DownloadFile, Never, |_| always(READ, |_| Vec::new())),
         row("no answer to the first question", DownloadFile, Never, |_| always(STAT, |_| Vec::new())),
+        row("no answer to closing", DownloadFile, Same, |_| always(CLOSE, |_| Vec::new())),
         row("no answer to an upload", UploadFile, Never, |_| always(WRITE, |_| Vec::new())),
         row("an end of the channel in the middle", DownloadFile, Badly("the SFTP server ended"), |_| {
             answering(READ, |before, _, honest| (before < 2).then_some(honest))
