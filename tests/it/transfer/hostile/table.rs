@@ -316,7 +316,7 @@ async fn answers_are_taken_for_what_they_are() {
     const LENGTH: Ends = Badly("a packet has an impossible length");
     hold(vec![
         row("answers in reverse", DownloadFile, Same, |_| reversed(READ, 4, 4)),
-        row("answers in reverse, two at a time", DownloadTree, Same, |_| reversed(READ, 2, 2)),
+        row("answers in reverse, two at a time", DownloadFile, Same, |_| reversed(READ, 2, 4)),
         row("acknowledgements in reverse", UploadFile, Same, |_| reversed(WRITE, 4, 4)),
         row("every answer twice", DownloadFile, Badly("it begins anew"), |_| {
             Box::new(|_, honest| Some(honest.repeat(2)))
