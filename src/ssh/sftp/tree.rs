@@ -7,17 +7,15 @@ mod local;
 mod place;
 mod remote;
 mod run;
+mod threads;
 mod up;
 
 use std::sync::Arc;
 
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    task::spawn_blocking,
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub(super) use self::{down::DownTree, up::UpTree};
-use self::{lanes::Lanes, remote::Listed, run::Way};
+use self::{lanes::Lanes, remote::Listed, run::Way, threads::Threads};
 use super::{Progress, TransferError, TransferRequest, client::Client};
 use crate::{
     ssh::pool::Pool,
@@ -30,8 +28,6 @@ const LARGE: u64 = 4 * 1024 * 1024;
 const MEMORY_OF_LARGE: u32 = 16 * 1024;
 /// The same of all others, which do not wait for those.
 const MEMORY: u32 = 8 * 1024;
-/// Threads that one transfer keeps busy with small files and directories of this machine, at most.
-const DISK: usize = 8;
 
 /// What an attempt has, whichever way it goes.
 struct Common {
@@ -42,7 +38,7 @@ struct Common {
     listed: Listed,
     memory: Semaphore,
     memory_of_large: Semaphore,
-    disk: Semaphore,
+    threads: Threads,
 }
 
 impl Common {
@@ -55,7 +51,7 @@ impl Common {
             listed: Listed::default(),
             memory: Semaphore::new(MEMORY as usize),
             memory_of_large: Semaphore::new(MEMORY_OF_LARGE as usize),
-            disk: Semaphore::new(DISK),
+            threads: Threads::default(),
         }
     }
 
@@ -73,9 +69,8 @@ impl Common {
         &self,
         work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
     ) -> Result<T, TransferError> {
-        let _turn = self.disk.acquire().await;
-        let failed = |error| TransferError::local("seeing to", "".as_ref(), std::io::Error::other(error));
-        spawn_blocking(work).await.unwrap_or_else(|error| Err(failed(error)))
+        let failed = || TransferError::local("seeing to", "".as_ref(), std::io::Error::other("its thread has ended"));
+        self.threads.run(work).await.unwrap_or_else(|| Err(failed()))
     }
 
     /// Moves what is left to be moved.

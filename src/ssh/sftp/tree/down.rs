@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
@@ -81,7 +81,7 @@ impl DownTree {
             }
         };
         let work = async {
-            let way = Down { common: &common, from, place, downloads };
+            let way = Down { common: &common, from, place, downloads, last: Arc::default() };
             let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
             Ok((place.path.display().to_string(), tally, false))
         };
@@ -94,12 +94,16 @@ impl DownTree {
     }
 }
 
+type Last = Mutex<Option<(Arc<Directory>, Arc<Folder>)>>;
+
 /// An attempt's way down.
 struct Down<'a> {
     common: &'a Common,
     from: &'a [u8],
     place: &'a LocalPlace,
     downloads: &'a Kept<Download>,
+    /// The directory that was written into last: so do most of its files.
+    last: Arc<Last>,
 }
 
 impl Way for Down<'_> {
@@ -162,11 +166,11 @@ impl Down<'_> {
         leaf: &Leaf,
         doing: &'static str,
         to: PathBuf,
-        work: impl FnOnce(Folder, &[u8]) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(Arc<Folder>, &[u8]) -> io::Result<T> + Send + 'static,
     ) -> Result<T, TransferError> {
-        let (root, leaf) = (Arc::clone(&self.place.folder), leaf.clone());
+        let (root, last, leaf) = (Arc::clone(&self.place.folder), Arc::clone(&self.last), leaf.clone());
         let done = move || {
-            let done = root.below(&leaf.directory.names()).and_then(|folder| work(folder, &leaf.name));
+            let done = folder_of(&leaf, &root, &last).and_then(|folder| work(folder, &leaf.name));
             done.map_err(|source| TransferError::local(doing, &to, source))
         };
         self.common.disk(done).await
@@ -187,7 +191,7 @@ impl Down<'_> {
         let client = self.common.lanes.any();
         let target = client.readlink(from).await.map_err(client.failed("reading the link", from))?;
         let (skip, modified) = (self.common.skip_unchanged, leaf.attributes.modified);
-        let make = move |folder: Folder, name: &[u8]| {
+        let make = move |folder: Arc<Folder>, name: &[u8]| {
             if skip && folder.read_link(name).is_ok_and(|there| *there == *target) {
                 return Ok(Moved::Unchanged);
             }
@@ -223,8 +227,8 @@ impl Down<'_> {
             return Ok(None);
         }
         let attributes = leaf.attributes;
-        let write = move |folder: Folder, name: &[u8]| {
-            let mut part = Part::beside(&Arc::new(folder))?;
+        let write = move |folder: Arc<Folder>, name: &[u8]| {
+            let mut part = Part::beside(&folder)?;
             content.pieces().try_for_each(|piece| part.file.write_all(piece))?;
             part.put_in_place(attributes, name)
         };
@@ -249,7 +253,7 @@ impl Down<'_> {
             Some(download) => download,
             empty => {
                 let folder = self.inside(leaf, "writing", to.clone(), |folder, _| Ok(folder)).await?;
-                let target = Target { folder: Arc::new(folder), name: leaf.name.clone(), path: to };
+                let target = Target { folder, name: leaf.name.clone(), path: to };
                 empty.insert(Download::of_tree(from, target, room, self.common.progress.clone()))
             }
         };
@@ -260,4 +264,18 @@ impl Down<'_> {
         }
         Ok(fetched?.map_or(0, |Complete { bytes, .. }| bytes))
     }
+}
+
+/// The directory of a leaf: the last one, or reached from the root.
+fn folder_of(leaf: &Leaf, root: &Folder, last: &Last) -> io::Result<Arc<Folder>> {
+    // Held by threads only, for as long as it takes to open a directory.
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((directory, folder)) = &*last
+        && Arc::ptr_eq(directory, &leaf.directory)
+    {
+        return Ok(Arc::clone(folder));
+    }
+    let folder = Arc::new(root.below(&leaf.directory.names())?);
+    *last = Some((Arc::clone(&leaf.directory), Arc::clone(&folder)));
+    Ok(folder)
 }
