@@ -134,7 +134,7 @@ pub fn job(answer: &[u8], id: &JobId, mark: &Sentinel) -> Result<DetachedJob, Re
     row(&header, raw).filter(|job| job.id == *id).ok_or(Refusal::Garbled(header))
 }
 
-/// A portion of output, for a [`read`] of this `offset` and `count`.
+/// A portion of output, for a [`read`](super::read) of this `offset` and `count`.
 ///
 /// # Errors
 /// There is no such job, no answer, or the file could not be read.
