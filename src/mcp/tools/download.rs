@@ -20,9 +20,9 @@ struct DownloadParams {
     local_path: String,
     /// Default: the default session
     session: Option<String>,
-    /// gitignore patterns of what to leave out of a directory
+    /// gitignore patterns to leave out
     exclude: Option<Vec<String>>,
-    /// Skip files whose size and time are the same
+    /// Skip files of the same size and time
     #[serde(default)]
     skip_unchanged: bool,
 }
@@ -32,7 +32,7 @@ pub(super) fn tool() -> Tool {
         NAME,
         "Download files",
         "Copy a remote file or directory to this machine over SFTP, as cp -r does, keeping modes, times and links. \
-         Each file is replaced only when its copy is complete. ~ is home on either side; dir/. is what is in dir.",
+         A file is replaced only when its copy is complete. ~ is home on either side.",
         Effects { read_only: false, destructive: true, idempotent: true, open_world: true },
     )
     .with_raw_output_schema(schema::<TransferResult>())
