@@ -71,6 +71,13 @@ pub enum SessionError {
     Cancelled,
 }
 
+impl SessionError {
+    /// Whether the same may work a moment later, over another connection.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Ssh { source, .. } if source.is_transient())
+    }
+}
+
 fn known(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; there are: {}", names.join(", ")) }
 }

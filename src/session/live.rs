@@ -46,6 +46,10 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a connection may take to show that it is alive when somebody asks for it to be made anew.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long what outlives its connection waits before the next one where the last was of no use; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// What all sessions of a process share.
 #[derive(Debug, Clone)]

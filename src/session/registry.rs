@@ -323,7 +323,8 @@ impl SessionRegistry {
         Ok(session.status(true))
     }
 
-    /// Ends everything: stops running commands, closes connections. Takes seconds only where a host is too busy to stop its commands sooner.
+    /// Ends everything: stops running commands, closes connections. Takes seconds only where a host is too busy to stop
+    /// its commands sooner.
     pub async fn shut_down(&self) {
         self.surroundings.ending.cancel();
         let sessions: Vec<_> = std::mem::take(&mut self.lock().live).into_values().collect();

@@ -54,7 +54,8 @@ impl LiveSession {
     /// The job of this name on the remote machine, for this process.
     ///
     /// # Errors
-    /// On the way; [`Refusal::Unknown`](crate::framing::detached::answer::Refusal::Unknown) in [`SessionError::Detached`]: there is none.
+    /// On the way; [`Refusal::Unknown`](crate::framing::detached::answer::Refusal::Unknown) in
+    /// [`SessionError::Detached`]: there is none.
     pub async fn find_detached(self: &Arc<Self>, id: &JobId, caller: &Caller) -> Result<Arc<Job>, SessionError> {
         let found = self
             .over_connection(caller, |pool| {

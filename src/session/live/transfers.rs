@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{LiveSession, lock};
+use super::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession, lock};
 use crate::{
     session::{caller::Caller, error::SessionError},
     ssh::{
@@ -19,10 +19,6 @@ use crate::{
 
 /// How long a transfer whose link was lost may stand still before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long to wait before the next connection where the last was of no use; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest of these pauses.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 impl LiveSession {
     /// Sends a file or a tree.
@@ -87,7 +83,7 @@ impl LiveSession {
                     }
                     self.transfer(error)
                 }
-                Err(error) if lost.is_some() && may_pass(&error) => error,
+                Err(error) if lost.is_some() && error.may_pass() => error,
                 Err(error) => return Err(error),
             };
             if lost.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
@@ -119,9 +115,4 @@ impl LiveSession {
     fn transfer(&self, source: TransferError) -> SessionError {
         SessionError::Transfer { session: self.name().to_owned(), source: Box::new(source) }
     }
-}
-
-/// Whether a connection that could not be made may be made a moment later.
-fn may_pass(error: &SessionError) -> bool {
-    matches!(error, SessionError::Ssh { source, .. } if source.is_transient())
 }

@@ -17,6 +17,7 @@ use super::{
     part::{Part, Target},
     paths,
     receive::Receiving,
+    transfer::Complete,
 };
 use crate::{
     sftp::{
@@ -57,13 +58,6 @@ struct Begun {
     received: u64,
     /// The remote file as it was when it was begun.
     attributes: Attributes,
-}
-
-/// A file that has arrived.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Complete {
-    pub(super) bytes: u64,
-    pub(super) verified: bool,
 }
 
 impl Download {

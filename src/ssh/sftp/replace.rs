@@ -12,7 +12,7 @@ use super::{
 use crate::ssh::{error::SshError, exec::random_sentinel, pool::Pool};
 
 /// How long tidying up after a failure may take: the other side may not answer any more.
-const TIDY_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const TIDY_LIMIT: Duration = Duration::from_secs(5);
 
 /// The most of a target's name that its temporary file shows, in bytes: a name has a limit, often 255.
 const SHOWN_OF_NAME: usize = 64;

@@ -47,6 +47,13 @@ pub struct Transferred {
     pub duration: Duration,
 }
 
+/// A file that has arrived, either way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Complete {
+    pub(super) bytes: u64,
+    pub(super) verified: bool,
+}
+
 /// A transfer, which may take several attempts.
 #[derive(Debug)]
 pub struct Transfer {

@@ -11,6 +11,7 @@ use super::{
     original::Original,
     paths,
     send::Sending,
+    transfer::Complete,
 };
 use crate::{
     readable::in_a_line,
@@ -41,13 +42,6 @@ struct Begun {
     resumed: bool,
     /// All was done but for the renaming, which may have been done as well.
     complete: Option<Complete>,
-}
-
-/// A file that has arrived.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Complete {
-    pub(super) bytes: u64,
-    pub(super) verified: bool,
 }
 
 impl Upload {

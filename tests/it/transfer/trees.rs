@@ -148,6 +148,15 @@ impl<S> Bench<S> {
         arguments["remotePath"] = json!(remote);
         self.mcp.call(tool, arguments).await
     }
+
+    /// Where a tree is that the tool moves, and where to.
+    fn ends(&self, tool: &str) -> (PathBuf, PathBuf) {
+        if tool == "ssh_upload" {
+            (self.local("tree"), self.remote("to"))
+        } else {
+            (self.remote("tree"), self.local("to"))
+        }
+    }
 }
 
 const BOTH: [&str; 2] = ["ssh_upload", "ssh_download"];
@@ -285,11 +294,7 @@ async fn a_home_and_a_link_are_trees_too() {
 async fn what_is_excluded_is_not_moved() {
     for tool in BOTH {
         let mut bench = open().await;
-        let (from, to) = if tool == "ssh_upload" {
-            (bench.local("tree"), bench.remote("to"))
-        } else {
-            (bench.remote("tree"), bench.local("to"))
-        };
+        let (from, to) = bench.ends(tool);
         for directory in ["target/debug", "src/target", ".git", "docs"] {
             fs::create_dir_all(from.join(directory)).unwrap();
         }
@@ -316,11 +321,7 @@ async fn what_is_excluded_is_not_moved() {
 async fn what_is_unchanged_is_skipped_on_request() {
     for tool in BOTH {
         let mut bench = open().await;
-        let (from, to) = if tool == "ssh_upload" {
-            (bench.local("tree"), bench.remote("to"))
-        } else {
-            (bench.remote("tree"), bench.local("to"))
-        };
+        let (from, to) = bench.ends(tool);
         simple(&from, "one");
         for file in ["same", "longer", "newer", "missing", "older"] {
             fs::write(from.join(file), "12345").unwrap();
@@ -368,11 +369,7 @@ async fn what_is_unchanged_is_skipped_on_request() {
 async fn special_files_are_skipped_and_counted() {
     for tool in BOTH {
         let mut bench = open().await;
-        let (from, to) = if tool == "ssh_upload" {
-            (bench.local("tree"), bench.remote("to"))
-        } else {
-            (bench.remote("tree"), bench.local("to"))
-        };
+        let (from, to) = bench.ends(tool);
         simple(&from, "x");
         let _socket = UnixListener::bind(from.join("socket")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(from.join("sub/pipe")).status().unwrap().success());

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::super::LiveSession;
+use super::super::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession};
 use crate::{
     framing::{
         detached::answer::{DetachedJob, Refusal, State},
@@ -28,11 +28,6 @@ use crate::{
         pool::Pool,
     },
 };
-
-/// How long to wait before a lost connection is made again; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest of these pauses.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 pub(super) struct Follower {
     detached: Arc<Detached>,
@@ -89,7 +84,7 @@ impl Follower {
                 }
                 Err(error) => error,
             };
-            if !passes(&error) || caller.cancelled.is_cancelled() {
+            if !error.may_pass() || caller.cancelled.is_cancelled() {
                 return Err(error);
             }
             if pause.is_zero() {
@@ -216,9 +211,4 @@ impl End {
             notice,
         }
     }
-}
-
-/// Whether the same may work a moment later, over another connection.
-fn passes(error: &SessionError) -> bool {
-    matches!(error, SessionError::Ssh { source, .. } if source.is_transient())
 }

@@ -21,9 +21,10 @@ use crate::{
         sftp::{
             Bounds, TransferError, TransferRequest,
             client::Client,
-            download::{Complete, Download, kept},
+            download::{Download, kept},
             folder::Folder,
             part::{Part, Target, temporary_name},
+            transfer::Complete,
         },
     },
     tree::{

@@ -6,7 +6,6 @@ use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use futures_util::{
@@ -37,7 +36,9 @@ use crate::{
             Bounds, Leftover, TransferError, TransferRequest,
             client::Client,
             original::{Original, attributes, to_set},
-            upload::{Complete, Upload},
+            replace::TIDY_LIMIT,
+            transfer::Complete,
+            upload::Upload,
         },
     },
     tree::{
@@ -48,9 +49,6 @@ use crate::{
         tally::Tally,
     },
 };
-
-/// How long tidying up after a failure may take: the other side may not answer any more.
-const TIDY_LIMIT: Duration = Duration::from_secs(5);
 
 /// A tree on its way to the remote host.
 #[derive(Debug)]
