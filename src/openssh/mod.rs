@@ -8,6 +8,7 @@ pub mod channel_options;
 pub mod config_file;
 pub mod destination;
 pub mod effective_config;
+pub mod greeting;
 pub mod known_hosts;
 pub mod options;
 pub mod revoked_keys;

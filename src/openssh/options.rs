@@ -159,6 +159,20 @@ pub(super) fn notice(printed: &Printed<'_>) -> Option<String> {
     })
 }
 
+/// The options that take effect and that a configuration sets: `printed` is what `ssh -G` says with it, `plain` what it
+/// says without. Each as a line of `ssh_config(5)`.
+#[must_use]
+pub fn set(printed: &str, plain: &str) -> Vec<String> {
+    let (printed, plain) = (Printed::read(printed), Printed::read(plain));
+    let without: Vec<_> = plain.lines().collect();
+    let set = printed.lines().filter(|line| !line.1.is_empty() && !without.contains(line));
+    set.filter_map(|(keyword, value)| match find(keyword)? {
+        (name, Honoured) => Some(format!("{name} {value}")),
+        _ => None,
+    })
+    .collect()
+}
+
 fn find(keyword: &str) -> Option<(&'static str, Treatment)> {
     OPTIONS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(keyword))
 }
@@ -192,6 +206,14 @@ mod tests {
         ] {
             assert_eq!(named(printed), expected, "{printed}");
         }
+    }
+
+    #[test]
+    fn what_a_configuration_sets_is_what_is_not_said_without_it() {
+        let plain = "hostname h\nport 22\nidentityfile ~/.ssh/id_rsa\nloglevel DEBUG";
+        let printed = "hostname 10.0.0.5\nport 22\nidentityfile ~/k\nloglevel QUIET\nlocalforward 1 [h]:2\nbogus 1\n\
+                       proxyjump near";
+        assert_eq!(set(printed, plain), ["HostName 10.0.0.5", "IdentityFile ~/k", "ProxyJump near"]);
     }
 
     #[test]

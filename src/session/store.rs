@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::files::{create_directory, directory, lock, set_aside, write};
+use super::error::with_causes;
 use super::saved::{DocumentError, MAX_STORE_BYTES, StoreDocument};
 
 /// How long a change waits for another process to finish its own, which takes milliseconds.
@@ -82,6 +83,19 @@ impl Store {
         }
         let _lock = lock(&target, LOCK_PATIENCE)?;
         read_or_set_aside(&target)
+    }
+
+    /// Reads the store for whoever must not change anything: an unreadable file stays where it is, and is an error in words.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn peek(&self) -> Result<StoreDocument, String> {
+        let target = self.target();
+        match examine(&target) {
+            Ok(Ok(loaded)) => Ok(loaded.document),
+            Ok(Err(reason)) => Err(format!("the session store {} cannot be read: {reason}", target.display())),
+            Err(error) => Err(with_causes(&error)),
+        }
     }
 
     /// Changes the store: reads what is there now, applies `change` and replaces the file (0600), all under a lock that

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use russh::{Preferred, cipher, compression, kex, keys::Algorithm, mac};
+use russh::{Names, Preferred, cipher, compression, kex, keys::Algorithm, mac};
 
 use super::error::SshError;
 use crate::openssh::{effective_config::EffectiveConfig, known_hosts::CERTIFICATE_SUFFIX};
@@ -74,6 +74,14 @@ pub(super) fn preferred(config: &EffectiveConfig, host_key_algorithms: &[String]
         mac: Cow::Owned(macs),
         compression: Cow::Owned(compression.to_vec()),
     })
+}
+
+/// What was agreed on, in words. A cipher that protects what it encrypts needs no MAC.
+pub(super) fn agreed(names: &Names) -> String {
+    let cipher: &str = names.cipher.as_ref();
+    let own = cipher.contains("gcm") || cipher.contains("poly1305");
+    let mac = if own { String::new() } else { format!(", MAC {}", names.server_mac.as_ref()) };
+    format!("{}, host key by {}, cipher {cipher}{mac}", names.kex.as_ref(), names.key.as_str())
 }
 
 /// What signs the key exchange under this name, and whether a certificate comes with it.

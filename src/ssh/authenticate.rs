@@ -4,6 +4,7 @@ mod accepted;
 mod agent;
 mod asker;
 mod certificate;
+mod explained;
 mod identities;
 mod key_file;
 mod legacy_pem;
@@ -105,7 +106,7 @@ pub(super) async fn authenticate(
     // What was typed came after what was given, and has worked.
     let typed_password = asker.remembered(&Purpose::Password);
     let mut login = Login {
-        identities: Identities::gather(handle, config, typed, credentials).await?,
+        identities: Identities::gather(handle, config, typed, credentials, &learned.findings).await?,
         password_was_typed: typed_password.is_some(),
         password: typed_password.or_else(|| credentials.password.clone()),
         no_passwords: learned.host_key.get().is_some_and(|accepted| accepted.no_passwords),
@@ -119,12 +120,15 @@ pub(super) async fn authenticate(
         questions: [0, 0],
         succeeded: Vec::new(),
         attempts: Vec::new(),
+        accepted: Vec::new(),
         outdated: Vec::new(),
         refused_keys: 0,
         allowed: None,
         remedy: Remedy::Credentials,
     };
-    login.run().await?;
+    let ended = login.run().await;
+    login.explain(ended.is_ok());
+    ended?;
     Ok(LoggedIn {
         methods: login.succeeded.join(","),
         typed: login.asker.typed,
@@ -151,6 +155,8 @@ struct Login<'a> {
     questions: [u32; 2],
     succeeded: Vec<&'static str>,
     attempts: Vec<String>,
+    /// The keys that the server has taken, and how.
+    accepted: Vec<String>,
     /// Certificates that are not valid now.
     outdated: Vec<String>,
     refused_keys: usize,
@@ -182,7 +188,10 @@ impl Login<'_> {
     async fn run(&mut self) -> Result<(), SshError> {
         // As OpenSSH does: `none` tells what the server accepts. Where there is a key to show first it would cost a round
         // trip for nothing.
-        let blind = self.password.is_some() || self.identities.is_empty() || self.identities.hides_a_key();
+        let blind = self.password.is_some()
+            || self.identities.is_empty()
+            || self.identities.hides_a_key()
+            || self.learned.findings.are_wanted();
         if blind && self.none().await? {
             return Ok(());
         }

@@ -18,6 +18,7 @@ use super::{
     authenticate::{Credentials, Typed},
     deadline::Deadline,
     error::SshError,
+    findings::Findings,
     handler::{ClientHandler, Learned},
     opening::Opening,
     proxy::ProxyProcess,
@@ -77,7 +78,8 @@ impl Connection {
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
         let deadline = &Deadline::after(limit);
-        Opening { target, credentials, person, deadline, depth: 0, via: None, beside: None }.run().await
+        let findings = &Findings::default();
+        Opening { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings }.run().await
     }
 
     /// Opens one more to the machine that this one leads to. A name may stand for several machines: process ids and
@@ -90,7 +92,8 @@ impl Connection {
     ) -> Result<Arc<Self>, SshError> {
         // Nobody is asked: the first log-in has all that is needed.
         let (person, deadline) = (&Person::default(), &Deadline::after(limit));
-        Opening { target, credentials, person, deadline, depth: 0, via: None, beside: Some(self) }.run().await
+        let (beside, findings) = (Some(self), &Findings::default());
+        Opening { target, credentials, person, deadline, depth: 0, via: None, beside, findings }.run().await
     }
 
     /// Whether the transport has ended.

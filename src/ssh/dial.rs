@@ -7,7 +7,12 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{error::SshError, lookup::addresses, transport::Transport};
+use super::{
+    error::SshError,
+    findings::{Findings, Stage},
+    lookup::addresses,
+    transport::Transport,
+};
 use crate::openssh::effective_config::{AddressFamily, EffectiveConfig};
 
 /// How long one address may take while there are others to try. OpenSSH waits for the system's own limit of minutes.
@@ -22,11 +27,13 @@ pub(super) async fn dial(
     config: &EffectiveConfig,
     only: Option<SocketAddr>,
     deadline: Instant,
+    findings: &Findings,
 ) -> Result<Transport, SshError> {
     let (host, port) = (config.host_name.clone(), config.port);
     let started = Instant::now();
     let deadline = config.connect_timeout.map_or(deadline, |limit| deadline.min(started + limit));
     let timed_out = || SshError::Timeout { stage: "connecting", after: deadline.saturating_duration_since(started) };
+    findings.begin(Stage::Addresses);
     let found: Vec<SocketAddr> = match only {
         Some(address) => vec![address],
         None => timeout_at(deadline, addresses(&host, port))
@@ -34,13 +41,23 @@ pub(super) async fn dial(
             .map_err(|_| timed_out())?
             .map_err(|source| SshError::Lookup { host: host.clone(), source })?
             .into_iter()
-            .filter(|address| match config.address_family {
-                AddressFamily::Any => true,
-                AddressFamily::Inet => address.is_ipv4(),
-                AddressFamily::Inet6 => address.is_ipv6(),
+            .filter(|address| {
+                let wanted = match config.address_family {
+                    AddressFamily::Any => true,
+                    AddressFamily::Inet => address.is_ipv4(),
+                    AddressFamily::Inet6 => address.is_ipv6(),
+                };
+                if !wanted {
+                    findings.detail(|| format!("{}: not of the wanted family (AddressFamily)", address.ip()));
+                }
+                wanted
             })
             .collect(),
     };
+    if !found.is_empty() {
+        findings.passed(|| found.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", "));
+        findings.begin(Stage::Tcp);
+    }
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address of the wanted family (AddressFamily)");
     for attempt in 0..config.connection_attempts.max(1) {
         if attempt > 0 {
@@ -52,12 +69,20 @@ pub(super) async fn dial(
             let limit = if last { deadline } else { deadline.min(Instant::now() + NEXT_ADDRESS_AFTER) };
             match timeout_at(limit, connect(*address, config)).await {
                 Ok(Ok(stream)) => {
+                    for other in found.iter().skip(index + 1) {
+                        findings.detail(|| format!("{other}: not needed"));
+                    }
+                    findings.passed(|| format!("{address} accepts"));
                     return Transport::new(stream).map_err(|source| SshError::Connect { host, port, source });
                 }
                 Ok(Err(error)) => failure = error,
-                Err(_) if last => return Err(timed_out()),
+                Err(_) if last => {
+                    findings.detail(|| format!("{address}: no answer"));
+                    return Err(timed_out());
+                }
                 Err(_) => failure = io::ErrorKind::TimedOut.into(),
             }
+            findings.detail(|| format!("{address}: {failure}"));
         }
     }
     Err(SshError::Connect { host, port, source: failure })
@@ -173,7 +198,11 @@ mod tests {
     #[tokio::test]
     async fn no_address_of_the_wanted_family_is_said() {
         let config = EffectiveConfig::parse("hostname 127.0.0.1\nport 1\nuser u\naddressfamily inet6").unwrap();
-        let error = dial(&config, None, Instant::now() + NEXT_ADDRESS_AFTER).await.err().unwrap().to_string();
+        let error = dial(&config, None, Instant::now() + NEXT_ADDRESS_AFTER, &Findings::default())
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("AddressFamily"), "{error}");
     }
 }

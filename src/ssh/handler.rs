@@ -15,15 +15,21 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     agent_forward::ForwardedAgent,
+    algorithms,
     ask::{Person, UnknownKey},
     deadline::Deadline,
     error::{HostKeyError, SshError},
+    findings::Findings,
     host_key::{Accepted, HostKeyCheck},
 };
 
 /// What the handler, which russh owns, has learned and its connection wants to know.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
+    /// Where it is noted how the log-in goes.
+    pub(super) findings: Findings,
+    /// The algorithms that were agreed on.
+    pub(super) algorithms: OnceLock<String>,
     /// How the server's host key came to be accepted.
     pub(super) host_key: OnceLock<Accepted>,
     /// The server's identification string (RFC 4253, section 4.2).
@@ -39,6 +45,11 @@ pub(super) struct Learned {
 }
 
 impl Learned {
+    /// Nothing yet, and where the log-in is to be noted.
+    pub(super) fn noting(findings: Findings) -> Self {
+        Self { findings, ..Self::default() }
+    }
+
     /// Why the connection ended, if the server or the network said so.
     pub(super) fn reason(&self) -> Option<String> {
         self.ended.lock().ok().and_then(|reason| reason.clone())
@@ -88,8 +99,11 @@ impl client::Handler for ClientHandler {
         Ok(true)
     }
 
-    async fn kex_done(&mut self, _: Option<&[u8]>, _: &Names, session: &mut Session) -> Result<(), SshError> {
+    async fn kex_done(&mut self, _: Option<&[u8]>, names: &Names, session: &mut Session) -> Result<(), SshError> {
         self.learned.software.get_or_init(|| session.remote_sshid().to_vec());
+        if self.learned.findings.are_wanted() {
+            self.learned.algorithms.get_or_init(|| algorithms::agreed(names));
+        }
         Ok(())
     }
 

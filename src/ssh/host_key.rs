@@ -52,13 +52,19 @@ pub(super) struct HostKeyCheck {
     by_address: address::Rules,
     /// The address that was dialled; none through a proxy.
     pub(super) address: Option<IpAddr>,
+    /// Whether a key that would be saved is not.
+    pub(super) keeps_nothing: bool,
 }
 
 /// How a host key came to be accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Accepted {
+    /// Such as `ssh-ed25519`.
+    pub(super) key_type: String,
     /// `SHA256:…`.
     pub(super) fingerprint: String,
+    /// Why, in words.
+    pub(super) because: String,
     /// With `StrictHostKeyChecking no`, OpenSSH goes on after a changed key but sends no password to it.
     pub(super) no_passwords: bool,
     /// What the person should know.
@@ -110,6 +116,7 @@ impl HostKeyCheck {
             smallest_rsa: config.required_rsa_size.max(SMALLEST_RSA),
             by_address: address::Rules::new(config),
             address: None,
+            keeps_nothing: false,
             algorithms,
             host,
             files,
@@ -134,6 +141,12 @@ impl HostKeyCheck {
     pub(super) fn decide(&self, shown: &PublicKeyOrCertificate, trusted: bool) -> Result<Accepted, HostKeyError> {
         let (key, certificate) = parse(shown)?;
         let fingerprint = fingerprint(key.blob());
+        let accepted = |because| Accepted {
+            key_type: key.key_type().to_owned(),
+            fingerprint: fingerprint.clone(),
+            because,
+            ..Accepted::default()
+        };
         let revoked = |place| HostKeyError::Revoked {
             host: self.host.as_str().to_owned(),
             key_type: key.key_type().to_owned(),
@@ -150,7 +163,7 @@ impl HostKeyCheck {
             }
         }
         if self.is_exempt() {
-            return Ok(Accepted { fingerprint, ..Accepted::default() });
+            return Ok(accepted("which is not checked (NoHostAuthenticationForLocalhost)".to_owned()));
         }
         let Some(certificate) = certificate else { return self.decide_plain(&key, "", trusted) };
         let fault = match authority(&self.view(), &self.host, &certificate) {
@@ -158,7 +171,9 @@ impl HostKeyCheck {
             Authority::Listed { file, line } => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
                 let fault = certificate.fault(&self.principal, now, &self.ca_signature_algorithms);
-                let Some(fault) = fault else { return Ok(Accepted { fingerprint, ..Accepted::default() }) };
+                let Some(fault) = fault else {
+                    return Ok(accepted(format!("whose certificate is by the authority in {file}:{line}")));
+                };
                 format!("{fault} (its authority is in {file}:{line})")
             }
             Authority::Unlisted => "no @cert-authority line lists its authority for this host".to_owned(),
@@ -175,9 +190,11 @@ impl HostKeyCheck {
             return Err(HostKeyError::Unusable(format!("HostKeyAlgorithms does not allow {key_type}{fault}")));
         }
         match verdict(&self.view(), &self.host, key) {
-            Verdict::Trusted { file, without_port, .. } => Ok(Accepted {
+            Verdict::Trusted { file, line, without_port } => Ok(Accepted {
                 notice: self.check_address(key, true)?,
+                key_type,
                 fingerprint: shown,
+                because: format!("known by {file}:{line}"),
                 may_update: self.update && !without_port && self.user_files.contains(&file),
                 ..Accepted::default()
             }),
@@ -190,14 +207,17 @@ impl HostKeyCheck {
                     StrictHostKeyChecking::Ask if trusted => {
                         return Ok(Accepted {
                             notice: Some(self.save(&self.host, None, key)),
+                            key_type,
                             fingerprint: shown,
+                            because: "which the person trusts".to_owned(),
                             ..Accepted::default()
                         });
                     }
                     StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No if self.recordable => {
                         let saved = self.check_address(key, false)?;
                         let notice = Some(saved.unwrap_or_else(|| self.save(&self.host, None, key)));
-                        return Ok(Accepted { fingerprint: shown, notice, ..Accepted::default() });
+                        let because = "which is new (StrictHostKeyChecking)".to_owned();
+                        return Ok(Accepted { key_type, fingerprint: shown, because, notice, ..Accepted::default() });
                     }
                     StrictHostKeyChecking::Yes => "yes",
                     StrictHostKeyChecking::Ask => "ask",
@@ -214,8 +234,9 @@ impl HostKeyCheck {
                         "the host key has changed (offending {offending}); StrictHostKeyChecking is no, so the \
                          connection goes on, without passwords"
                     );
-                    let (notice, may_update) = (Some(notice), false);
-                    return Ok(Accepted { fingerprint: shown, no_passwords: true, notice, may_update });
+                    let because = "which has changed (StrictHostKeyChecking no)".to_owned();
+                    let (no_passwords, notice, may_update) = (true, Some(notice), false);
+                    return Ok(Accepted { key_type, fingerprint: shown, because, no_passwords, notice, may_update });
                 }
                 Err(HostKeyError::Changed { host, key_type, fingerprint: shown, file, offending: offending.into() })
             }

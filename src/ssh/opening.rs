@@ -1,5 +1,7 @@
 //! From a destination to an authenticated connection: configuration, stream, handshake with the host key, log-in.
 
+mod explained;
+
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -22,10 +24,12 @@ use super::{
     deadline::Deadline,
     dial::dial,
     error::SshError,
+    findings::{Findings, Stage},
     handler::{ClientHandler, Learned},
     host_key::{self, HostKeyCheck},
+    overheard::{Heard, Overheard},
     proxy::{self, CommandStream, ProxyProcess},
-    resolve::{Target, resolve},
+    resolve::{Target, resolve_noting},
     transport::Transport,
 };
 use crate::openssh::effective_config::EffectiveConfig;
@@ -56,6 +60,8 @@ pub(super) struct Opening<'a> {
     pub(super) via: Option<&'a str>,
     /// A connection to the same machine, which this one has to lead to as well.
     pub(super) beside: Option<&'a Connection>,
+    /// Where it is noted how each stage went. Where that is wanted, nothing is changed.
+    pub(super) findings: &'a Findings,
 }
 
 /// A way to the server, and what it leads through.
@@ -74,18 +80,26 @@ impl Opening<'_> {
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
     pub(super) async fn run(&self) -> Result<Arc<Connection>, SshError> {
-        let (person, deadline) = (self.person, self.deadline);
-        let config = resolve(self.target, deadline.left()).await?;
+        self.findings.begin(Stage::Configuration);
+        self.connect().await.inspect_err(|error| self.findings.failed(error))
+    }
+
+    async fn connect(&self) -> Result<Arc<Connection>, SshError> {
+        let (person, deadline, findings) = (self.person, self.deadline, self.findings);
+        let config = resolve_noting(self.target, deadline.left(), findings).await?;
         let typed = self.typed();
         if let Some(message) = &config.refuse_connection {
             return Err(SshError::Resolve { destination: typed.to_owned(), message: message.clone() });
         }
         let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
         let mut check = HostKeyCheck::load(&config, self.target)?;
+        check.keeps_nothing = findings.are_wanted();
         let ssh = Arc::new(engine_config(&config, &check)?);
+        findings.passed(|| format!("{} at {} port {}", config.user, config.host_name, config.port));
         let Reached { stream, hop, proxy, address, connecting } = self.reach(&config).await?;
         check.address = address.map(|address| address.ip());
-        let (check, learned) = (Arc::new(check), Arc::new(Learned::default()));
+        let learned = Learned::noting(findings.clone());
+        let (check, learned) = (Arc::new(check), Arc::new(learned));
         let (announce, announced) = oneshot::channel();
         let handler = ClientHandler {
             check: Arc::clone(&check),
@@ -96,12 +110,19 @@ impl Opening<'_> {
             deadlines: [connecting.clone(), deadline.clone()],
             _over: learned.over.clone().drop_guard(),
         };
+        let heard = findings.are_wanted().then(Heard::default);
+        let stream = Overheard { stream, heard: heard.clone() };
         let handshake = client::connect_stream(ssh, stream, handler);
-        let mut handle = match connecting.limit("the SSH handshake", handshake).await {
-            Ok(Ok(handle)) => handle,
-            Ok(Err(error)) | Err(error) => return Err(in_handshake(error, &config.host_name, proxy).await),
+        let shaken = connecting.limit("the SSH handshake", handshake).await.flatten();
+        if let Some(heard) = heard {
+            self.explain_handshake(&heard.so_far(), shaken.as_ref().err(), proxy.is_some(), &learned);
+        }
+        let mut handle = match shaken {
+            Ok(handle) => handle,
+            Err(error) => return Err(in_handshake(error, &config.host_name, proxy).await),
         };
         let accepted = learned.host_key.get().cloned().unwrap_or_default();
+        findings.begin(Stage::Authentication);
         if self.beside.is_some_and(|first| first.peer.host_key != accepted.fingerprint) {
             let message = "it shows another host key than before, and may be another machine".to_owned();
             return Err(SshError::Handshake { host: config.host_name, message });
@@ -113,6 +134,7 @@ impl Opening<'_> {
         let login = authenticate::authenticate(&mut handle, &config, typed, &credentials, person, deadline, &learned);
         // Boxed: it has a state for each method, and every call that connects would carry that around.
         let login = deadline.limit("authentication", Box::pin(login)).await??;
+        findings.passed(|| format!("{} as {}", login.methods, config.user));
         let of_hop = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
         let of_options = if self.depth == 0 { config.notices } else { Vec::new() };
         let notices = of_hop.chain(accepted.notice).chain(login.notice).chain(of_options).collect();
@@ -134,7 +156,7 @@ impl Opening<'_> {
         let typed = login.typed;
         let connection =
             Arc::new(Connection { handle, learned, address, environment, peer, hop, _proxy: proxy, typed });
-        if accepted.may_update {
+        if accepted.may_update && !findings.are_wanted() {
             let connection = Arc::downgrade(&connection);
             tokio::spawn(async move {
                 let Ok(keys) = announced.await else { return };
@@ -152,6 +174,8 @@ impl Opening<'_> {
 
     /// Dials, or goes through the jump hosts or the `ProxyCommand` of the configuration.
     async fn reach(&self, config: &EffectiveConfig) -> Result<Reached, SshError> {
+        let findings = self.findings;
+        findings.begin(Stage::Proxy);
         let hops = match (self.via, &config.proxy_jump) {
             (None, Some(own)) => Some(proxy::expand_hops(own, config, self.typed())?),
             (via, _) => via.map(str::to_owned),
@@ -163,13 +187,16 @@ impl Opening<'_> {
         let connecting = self.deadline.within(config.connect_timeout);
         let stream = if let Some(hop) = &hop {
             let forward = hop.forward(&config.host_name, config.port);
-            Either::Left(connecting.limit("connecting through the jump host", forward).await??)
+            let forwarded = connecting.limit("connecting through the jump host", forward).await??;
+            findings.passed(|| format!("{} reaches {} port {}", hop.peer.host_name, config.host_name, config.port));
+            Either::Left(forwarded)
         } else if let Some(command) = &config.proxy_command {
-            let started = proxy::start_command(command, config, self.typed())?;
+            // Whether it works is known when the server is heard through it.
+            let started = proxy::start_command(command, config, self.typed(), findings)?;
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {
-            let dialled = dial(config, self.beside.and_then(|first| first.address), connecting.at()).await?;
+            let dialled = dial(config, self.beside.and_then(|first| first.address), connecting.at(), findings).await?;
             address = dialled.peer_address();
             Either::Right(Either::Right(dialled))
         };

@@ -73,7 +73,21 @@ impl Pool {
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
         let first = Connection::open(target, credentials, person, limit).await?;
-        let pool = Arc::new(Self {
+        let pool = Self::around(first, target, credentials, limit);
+        // Asked now, so that the first command need not wait for the answer.
+        let probing = Arc::clone(&pool);
+        tokio::spawn(async move { probing.login_shell().await });
+        Ok(pool)
+    }
+
+    /// The pool of a connection that was made in this way.
+    pub(super) fn around(
+        first: Arc<Connection>,
+        target: &Target,
+        credentials: &Credentials,
+        limit: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
             target: target.clone(),
             credentials: Credentials { typed: first.typed.clone(), ..credentials.clone() },
             limit,
@@ -91,11 +105,7 @@ impl Pool {
             changed: Notify::new(),
             closing: CancellationToken::new(),
             stops: Stops::default(),
-        });
-        // Asked now, so that the first command need not wait for the answer.
-        let probing = Arc::clone(&pool);
-        tokio::spawn(async move { probing.login_shell().await });
-        Ok(pool)
+        })
     }
 
     /// The connection that was made first.

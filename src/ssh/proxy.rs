@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    authenticate::Credentials, connection::Connection, error::SshError, local_path::expand_command_option,
-    opening::Opening, resolve::Target,
+    authenticate::Credentials, connection::Connection, error::SshError, findings::Findings,
+    local_path::expand_command_option, opening::Opening, resolve::Target,
 };
 use crate::openssh::{
     destination::{Destination, DestinationError},
@@ -76,11 +76,17 @@ impl Drop for ProxyProcess {
 ///
 /// # Errors
 /// `ProxyUseFdpass`, a token without a value, or a shell that cannot be run.
-pub(super) fn start_command(template: &str, config: &EffectiveConfig, typed: &str) -> Result<ProxyCommand, SshError> {
+pub(super) fn start_command(
+    template: &str,
+    config: &EffectiveConfig,
+    typed: &str,
+    findings: &Findings,
+) -> Result<ProxyCommand, SshError> {
     if config.proxy_use_fdpass {
         return Err(SshError::Unsupported { option: "ProxyUseFdpass", value: "yes".to_owned() });
     }
     let line = expand_command_option("ProxyCommand", template, config, typed)?;
+    findings.detail(|| format!("runs: {line}"));
     let failed = |source| SshError::ProxyCommand { command: line.clone(), source };
     let mut child = shell(&line)
         .stdin(Stdio::piped())
@@ -156,7 +162,8 @@ pub(super) async fn connect_hops(hops: &str, opening: &Opening<'_>) -> Result<Ar
     // Only the passphrase can serve for a hop too: password and key were given for the destination. What was typed knows
     // for whom.
     let credentials = &Credentials { key_path: None, password: None, ..opening.credentials.clone() };
-    let hop = Opening { target, credentials, depth: opening.depth + 1, via, beside: None, ..*opening };
+    let findings = &opening.findings.of_hop(last);
+    let hop = Opening { target, credentials, depth: opening.depth + 1, via, beside: None, findings, ..*opening };
     Box::pin(hop.run()).await.map_err(in_hop)
 }
 

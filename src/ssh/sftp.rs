@@ -52,6 +52,16 @@ fn in_flight(bytes: u32, chunk: u32) -> usize {
     (bytes / chunk.max(1)).clamp(1, MOST_REQUESTS) as usize
 }
 
+impl Pool {
+    /// Starts SFTP and ends it again.
+    ///
+    /// # Errors
+    /// The server has none, or something else answers in its place.
+    pub(super) async fn try_sftp(self: &Arc<Self>, bounds: &Bounds) -> Result<(), TransferError> {
+        self.open_sftp(bounds).await.map(drop)
+    }
+}
+
 impl Connection {
     /// Ends early when the caller gives up, the session is disconnected, the program ends or the connection does.
     async fn unless_stopped<T>(

@@ -48,6 +48,7 @@ const QUEUE: usize = 64;
 pub struct Shell {
     requests: mpsc::Sender<Request>,
     kept: Arc<Mutex<Kept>>,
+    kind: ShellKind,
 }
 
 /// A command for the shell.
@@ -114,6 +115,12 @@ impl Shell {
         answer.await.unwrap_or(Err(ShellRunError::Lost))
     }
 
+    /// Whether it is bash, and not the `sh` of a host without.
+    #[must_use]
+    pub fn is_bash(&self) -> bool {
+        self.kind == ShellKind::Bash
+    }
+
     /// Whether the shell has ended.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -134,9 +141,9 @@ impl Pool {
             .await
             .map_err(|_| SshError::Timeout { stage: "starting a shell", after: START_LIMIT })??;
         let (requests, waiting) = mpsc::channel(QUEUE);
-        let kept = task.keeper.kept();
+        let (kept, kind) = (task.keeper.kept(), task.kind);
         tokio::spawn(task.run(waiting));
-        Ok(Shell { requests, kept })
+        Ok(Shell { requests, kept, kind })
     }
 }
 

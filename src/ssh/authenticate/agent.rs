@@ -67,6 +67,15 @@ pub(super) async fn ask(
     timeout(LIMIT, listing).await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
 }
 
+/// Why there is no agent.
+pub(super) fn missing(config: &EffectiveConfig) -> String {
+    match &config.identity_agent {
+        IdentityAgent::None => "IdentityAgent none".to_owned(),
+        IdentityAgent::Variable(name) => format!("{name} is not set"),
+        IdentityAgent::Environment | IdentityAgent::Path(_) => "SSH_AUTH_SOCK is not set".to_owned(),
+    }
+}
+
 #[cfg(unix)]
 async fn connect(socket: Option<String>) -> Result<Option<Stream>, String> {
     let Some(socket) = socket else { return Ok(None) };

@@ -9,7 +9,7 @@ use russh::{
 };
 
 use super::{
-    super::{error::SshError, handler::ClientHandler, local_path::expand_path},
+    super::{error::SshError, findings::Findings, handler::ClientHandler, local_path::expand_path},
     Credentials, accepted,
     agent::{self, Agent},
     certificate,
@@ -125,6 +125,7 @@ impl Identities {
         config: &EffectiveConfig,
         typed: &str,
         credentials: &Credentials,
+        findings: &Findings,
     ) -> Result<Self, SshError> {
         let mut unusable = Vec::new();
         if !config.pubkey_authentication {
@@ -132,15 +133,26 @@ impl Identities {
         }
         accepted::check(config)?;
         let (agent, held) = match agent::ask(handle, config, typed).await {
-            Ok(Some((agent, held))) => (Some(agent), held),
-            Ok(None) => (None, Vec::new()),
+            Ok(Some((agent, held))) => {
+                findings.detail(|| {
+                    format!(
+                        "agent: it holds {}",
+                        if held.is_empty() { "no keys".to_owned() } else { held.len().to_string() }
+                    )
+                });
+                (Some(agent), held)
+            }
+            Ok(None) => {
+                findings.detail(|| format!("agent: none ({})", agent::missing(config)));
+                (None, Vec::new())
+            }
             Err(reason) => {
                 unusable.push(format!("agent: {reason}"));
                 (None, Vec::new())
             }
         };
         let explicit = credentials.key_path.as_deref();
-        let files = configured(config, typed, explicit)?;
+        let files = configured(config, typed, explicit, findings)?;
         if let (Some(path), Some(Found { candidate: Err(problem), offer, .. })) = (explicit, files.first()) {
             let in_agent = |offer: &Offer| held.iter().any(|held| Candidate::of_agent(held).offers(offer));
             if !offer.as_ref().is_some_and(in_agent) {
@@ -151,6 +163,11 @@ impl Identities {
         let only_configured = explicit.is_some() || config.identities_only;
         let waiting = in_order(certificates, files, &held, only_configured, &mut unusable);
         Ok(Self { agent, waiting, unusable, explicit: explicit.map(str::to_owned) })
+    }
+
+    /// Those that have not been offered, in their order.
+    pub(super) fn left(&self) -> impl Iterator<Item = &Candidate> {
+        self.waiting.iter().filter(|candidate| !candidate.tried)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -194,13 +211,19 @@ struct Found {
 }
 
 /// The identity files, each followed by the certificate beside it, unless the configuration names certificates itself.
-fn configured(config: &EffectiveConfig, typed: &str, explicit: Option<&str>) -> Result<Vec<Found>, SshError> {
+fn configured(
+    config: &EffectiveConfig,
+    typed: &str,
+    explicit: Option<&str>,
+    findings: &Findings,
+) -> Result<Vec<Found>, SshError> {
     let mut found = Vec::new();
     let paths = explicit.map_or_else(|| config.identity_files.clone(), |path| vec![path.to_owned()]);
     for path in paths {
         let path = expand_path("IdentityFile", &path, config, typed)?;
         let IdentityFile { offer, private, missing } = IdentityFile::read(&path);
         if missing && explicit.is_none() {
+            findings.detail(|| format!("{path}: there is no such file"));
             continue;
         }
         let beside = public_file(&format!("{path}-cert.pub")).filter(|offer| match offer {

@@ -82,11 +82,15 @@ impl Login<'_> {
         let result = match result {
             Ok(result) => Ok(result),
             Err(SignError::Gone) => Err(russh::Error::SendError),
-            Err(SignError::Problem(problem)) => return self.unusable(&description, &problem),
+            Err(SignError::Problem(mut problem)) => {
+                problem.reason = format!("the server would accept it, but {}", problem.reason);
+                return self.unusable(&description, &problem);
+            }
         };
         let step = self.step(result, "publickey", &description).await?;
-        if matches!(step, Step::Failed) {
-            self.refused_keys += 1;
+        match step {
+            Step::Failed => self.refused_keys += 1,
+            Step::Done | Step::Partial => self.accepted.push(description),
         }
         if let (Step::Failed, Offer::Certificate(certificate)) = (&step, &offer) {
             self.doubt(certificate, &candidate.name);

@@ -16,6 +16,9 @@ impl HostKeyCheck {
         let (name, fingerprint) = (host.as_str(), fingerprint(key.blob()));
         let new = format!("the host key {fingerprint} of {name} was new and has been accepted");
         let Some(path) = self.user_files.first() else { return format!("{new}; there is no file to save it in") };
+        if self.keeps_nothing {
+            return format!("the host key {fingerprint} of {name} is new and would be accepted and saved in {path}");
+        }
         match self.lines(host, address, key).and_then(|lines| append(path, &lines)) {
             Ok(()) => format!("{new} and saved in {path}"),
             Err(error) => format!("{new}, but {path} could not be written: {error}"),

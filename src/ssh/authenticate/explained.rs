@@ -1,0 +1,58 @@
+//! How the log-in went, told method by method.
+
+use super::{Login, identities::Candidate};
+
+impl Login<'_> {
+    /// Notes what the server takes, what was shown to it, what became of that, and what was not shown.
+    pub(super) fn explain(&self, logged_in: bool) {
+        let findings = &self.learned.findings;
+        if !findings.are_wanted() {
+            return;
+        }
+        let takes: Vec<&str> = self.allowed.iter().flat_map(|set| set.iter().map(Into::into)).collect();
+        if !takes.is_empty() {
+            findings.detail(|| format!("the server takes {}", takes.join(", ")));
+        }
+        for tried in &self.attempts {
+            findings.detail(|| tried.clone());
+        }
+        for key in &self.accepted {
+            findings.detail(|| format!("publickey {key}: accepted"));
+        }
+        let publickey = takes.is_empty() || takes.contains(&"publickey");
+        for candidate in self.identities.left() {
+            let name = described(candidate);
+            if self.accepted.contains(&name) {
+                continue;
+            }
+            findings.detail(|| match (logged_in, publickey) {
+                (true, _) => format!("publickey {name}: not needed"),
+                (false, true) => format!("publickey {name}: not shown any more"),
+                (false, false) => format!("publickey {name}: not shown, because the server takes no keys"),
+            });
+        }
+        if logged_in {
+            return;
+        }
+        let config = self.config;
+        for (method, enabled, option) in [
+            ("password", config.password_authentication, "PasswordAuthentication"),
+            ("keyboard-interactive", config.kbd_interactive_authentication, "KbdInteractiveAuthentication"),
+        ] {
+            if takes.contains(&method) {
+                findings.detail(|| match enabled {
+                    true => format!("{method}: not tried, because nothing secret is sent to find this out"),
+                    false => format!("{method}: not tried ({option} no)"),
+                });
+            }
+        }
+    }
+}
+
+/// A key that only its private half can tell has but a name.
+fn described(candidate: &Candidate) -> String {
+    match &candidate.offer {
+        Some(offer) => candidate.description(offer),
+        None => candidate.name.escape_debug().to_string(),
+    }
+}
