@@ -12,13 +12,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(name = "mcp-ssh-sessions", version, max_term_width = 100)]
 pub struct Options {
     /// SSH configuration file, passed on as `ssh -F`
-    #[arg(long, value_name = "FILE", env = "MCP_SSH_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "MCP_SSH_CONFIG", global = true)]
     pub ssh_config: Option<PathBuf>,
     /// File of saved sessions [default: ~/.ssh-mcp-sessions.json]
-    #[arg(long, value_name = "FILE", env = "MCP_SSH_STORE")]
+    #[arg(long, value_name = "FILE", env = "MCP_SSH_STORE", global = true)]
     pub store: Option<PathBuf>,
     /// What to log on standard error
-    #[arg(long, value_name = "LEVEL", env = "MCP_SSH_LOG", default_value = "warn", ignore_case = true)]
+    #[arg(long, value_name = "LEVEL", env = "MCP_SSH_LOG", default_value = "warn", ignore_case = true, global = true)]
     pub log: LogLevel,
     /// Serve HTTP on this port, at /mcp; 0 takes any free one
     #[arg(long, value_name = "PORT", env = "MCP_SSH_HTTP", global = true)]
@@ -39,10 +39,22 @@ pub struct Options {
 }
 
 /// What else the program does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Print the sessions of a running daemon: at --socket, else at --listen and --http [default: port 7722]
     Status,
+    /// Explain stage by stage why a host does or does not connect, without changing anything
+    ///
+    /// Does what `ssh_connect` would do, up to a real log-in by key or certificate and a few harmless probes. Saves
+    /// nothing, asks nothing, and sends no password. The exit status is 0 if the host would connect and 1 if not.
+    Doctor {
+        /// Host, alias, user@host, ssh:// address, or the name of a saved session
+        #[arg(value_name = "HOST")]
+        host: String,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// How much is logged.

@@ -1,11 +1,12 @@
 //! Persistent SSH sessions as MCP tools.
 //!
 //! [`mcp`] is the only folder that knows MCP and JSON, [`ssh`] the only one that knows SSH. Between them stands
-//! [`session`], the product's noun. [`openssh`], [`framing`], [`sftp`], [`tree`], [`capture`] and [`readable`] are pure:
-//! bytes and state in, facts out.
+//! [`session`], the product's noun; [`doctor`] explains to a person what [`ssh`] does. [`openssh`], [`framing`],
+//! [`sftp`], [`tree`], [`capture`] and [`readable`] are pure: bytes and state in, facts out.
 
 pub mod capture;
 pub mod cli;
+pub mod doctor;
 pub mod framing;
 pub mod mcp;
 pub mod openssh;

@@ -9,6 +9,7 @@ use std::{
 use clap::{Parser as _, error::ErrorKind};
 use mcp_ssh_sessions::{
     cli::{Command, LogLevel, Options},
+    doctor::{Colours, Patient},
     mcp::transport::{
         http::{
             listen::{self, Addresses, HandedOver},
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     // A read of stdin that still blocks a thread must not hold the process up.
     runtime.shutdown_background();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             say(&error.to_string());
             ExitCode::FAILURE
@@ -53,14 +54,17 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let address =
         SocketAddr::new(options.listen.unwrap_or(Ipv4Addr::LOCALHOST.into()), options.http.unwrap_or(DOCUMENTED_PORT));
+    if let Some(Command::Doctor { host, json }) = &options.command {
+        return doctor(options, host, *json).await;
+    }
     if options.command == Some(Command::Status) {
         let place = options.socket().map_or(Place::Tcp(address), Place::Socket);
         let listing = status::ask(&place, token(options)?.as_ref()).await?;
         writeln!(std::io::stdout(), "{listing}")?;
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
@@ -73,7 +77,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let handed_over = HandedOver::take()?;
     if options.http.is_none() && options.socket().is_none() && handed_over.is_empty() {
         stdio::serve(registry, stop).await;
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let token = token(options)?;
     let addresses =
@@ -82,7 +86,19 @@ async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let places: Vec<String> = listeners.iter().map(listen::Listener::address).collect();
     say(&format!("ready on {}", places.join(" and ")));
     serve::serve(registry, listeners, token, stop).await;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Explains a host on stdout.
+async fn doctor(options: &Options, host: &str, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let patient = match Patient::find(host, options.ssh_config.clone(), options.store_path()) {
+        Ok(patient) => patient,
+        Err(error) => return Ok(fail(&format!("{error} (see --help)"))),
+    };
+    let report = patient.examine().await;
+    let text = if json { report.json()? } else { report.text(Colours::of_stdout()) };
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(ExitCode::from(u8::from(!report.connects())))
 }
 
 /// The token in the file that was named, else the one in the environment.

@@ -8,10 +8,11 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 12] = [
-    ("main", &["cli", "mcp", "session", "ssh"]),
+const ARROWS: [(&str, &[&str]); 13] = [
+    ("main", &["cli", "mcp", "doctor", "session", "ssh"]),
     ("cli", &[]),
     ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password"]),
+    ("doctor", &["session", "ssh", "openssh"]),
     ("session", &["ssh", "openssh", "framing", "capture", "password", "readable"]),
     ("ssh", &["openssh", "framing", "sftp", "tree", "capture", "password", "readable"]),
     ("openssh", &[]),
@@ -29,7 +30,7 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
     ("schemars", &["mcp"]),
-    ("serde_json", &["mcp", "session"]),
+    ("serde_json", &["mcp", "session", "doctor"]),
     ("hyper", &["mcp"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
