@@ -29,8 +29,10 @@ use crate::framing::exec::{LoginShell, PROBE};
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// How many channels are tried at once: the default of `MaxSessions` (`sshd_config(5)`).
 const CHANNELS: usize = 10;
-/// How long a channel that was closed may count on the server.
-const CHANNEL_LINGERS: Duration = Duration::from_millis(300);
+/// The channels of the probes may count on the server for a moment after they were closed: so many times, so far apart, a
+/// refusal is not believed.
+const DOUBTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What was found out.
 #[derive(Debug)]
@@ -146,17 +148,13 @@ async fn channels(connection: &Connection, findings: &Findings) {
     if connection.wants_one_channel() {
         return findings.skipped(|| "one at a time over a connection, for this kind of server".to_owned());
     }
-    let (mut open, mut refused) = (Vec::new(), false);
+    let (mut open, mut doubts) = (Vec::new(), DOUBTS);
     while open.len() < CHANNELS {
         match connection.open_channel().await {
-            Ok(channel) => {
-                open.push(channel);
-                refused = false;
-            }
-            // Those of the probes before may not be closed yet.
-            Err(SshError::ChannelRefused(_)) if !refused => {
-                refused = true;
-                sleep(CHANNEL_LINGERS).await;
+            Ok(channel) => open.push(channel),
+            Err(SshError::ChannelRefused(_)) if doubts > 0 => {
+                doubts -= 1;
+                sleep(PAUSE).await;
             }
             Err(SshError::ChannelRefused(_)) => break,
             Err(error) => return findings.ended(Outcome::Skipped, error.to_string()),

@@ -40,9 +40,10 @@ impl Login<'_> {
             ("keyboard-interactive", config.kbd_interactive_authentication, "KbdInteractiveAuthentication"),
         ] {
             if takes.contains(&method) {
-                findings.detail(|| match enabled {
-                    true => format!("{method}: not tried, because nothing secret is sent to find this out"),
-                    false => format!("{method}: not tried ({option} no)"),
+                findings.detail(|| {
+                    let off = format!("because of {option} no");
+                    let why = if enabled { "because nothing secret is sent to find this out" } else { &off };
+                    format!("{method}: not tried, {why}")
                 });
             }
         }
