@@ -14,6 +14,7 @@ mod channels;
 mod commands;
 mod configuration;
 mod detached;
+mod doctor;
 // Its library to preload is one for Linux.
 #[cfg(target_os = "linux")]
 mod dropbear;
