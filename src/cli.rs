@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// Persistent SSH sessions as MCP tools for AI coding agents.
 ///
 /// Serves the Model Context Protocol on standard input and output; an MCP client starts it. With --http or --socket it
-/// is a daemon that all clients share. Sessions are kept in ~/.ssh-mcp-sessions.json, without passwords.
+/// is a daemon that all clients share, with a page that shows what goes on. Sessions are kept in ~/.ssh-mcp-sessions.json, without passwords.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-ssh-sessions", version, max_term_width = 100)]
 pub struct Options {
@@ -33,6 +33,9 @@ pub struct Options {
     /// File with the bearer token that HTTP clients must send [or the token itself in `MCP_SSH_TOKEN`]
     #[arg(long, value_name = "FILE", env = "MCP_SSH_TOKEN_FILE", global = true)]
     pub token_file: Option<PathBuf>,
+    /// Open the page that shows what the agents do: of the daemon that is started, or with `status` of one that runs
+    #[arg(long, global = true)]
+    pub open: bool,
     /// What to do instead of serving
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -41,8 +44,12 @@ pub struct Options {
 /// What else the program does.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Print the sessions of a running daemon: at --socket, else at --listen and --http [default: port 7722]
-    Status,
+    /// Print what goes on in a running daemon: at --socket, else at --listen and --http [default: port 7722]
+    Status {
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Explain stage by stage why a host does or does not connect, without changing anything
     ///
     /// Does what `ssh_connect` would do, up to a real log-in by key or certificate and a few harmless probes. Saves

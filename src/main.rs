@@ -4,6 +4,7 @@ use std::{
     io::Write as _,
     net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Parser as _, error::ErrorKind};
@@ -14,8 +15,9 @@ use mcp_ssh_sessions::{
         http::{
             listen::{self, Addresses, HandedOver},
             serve,
-            status::{self, Place},
+            status::{self, Form, Place},
             token::{Token, TokenError},
+            watch::{self, Keys},
         },
         stdio,
     },
@@ -35,6 +37,9 @@ fn main() -> ExitCode {
     };
     if options.listen.is_some() && options.http.is_none() && options.command.is_none() {
         return fail("--listen says where to serve HTTP, and needs --http PORT (see --help)");
+    }
+    if options.open && options.http.is_none() && options.command.is_none() {
+        return fail("--open opens the page of a daemon, and needs --http PORT (see --help)");
     }
     log_to_stderr(options.log);
     // One thread for everything that waits; what computes or blocks gets threads of its own.
@@ -60,11 +65,8 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     if let Some(Command::Doctor { host, json }) = &options.command {
         return doctor(options, host, *json).await;
     }
-    if options.command == Some(Command::Status) {
-        let place = options.socket().map_or(Place::Tcp(address), Place::Socket);
-        let listing = status::ask(&place, token(options)?.as_ref()).await?;
-        writeln!(std::io::stdout(), "{listing}")?;
-        return Ok(ExitCode::SUCCESS);
+    if let Some(Command::Status { json }) = options.command {
+        return print_status(options, address, if json { Form::Json } else { Form::Table }).await;
     }
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
@@ -85,7 +87,13 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     let listeners = listen::open(&addresses, handed_over).await?;
     let places: Vec<String> = listeners.iter().map(listen::Listener::address).collect();
     say(&format!("ready on {}", places.join(" and ")));
-    serve::serve(registry, listeners, token, stop).await;
+    let keys = Arc::new(Keys::new()?);
+    if let Some(page) = listeners.iter().find_map(listen::Listener::page) {
+        let link = page + &keys.link()?;
+        say(&format!("watch at {link} (works once; for another one: mcp-ssh-sessions status --open)"));
+        open_if_wanted(options, &link);
+    }
+    serve::serve(registry, listeners, token, keys, stop).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,6 +107,34 @@ async fn doctor(options: &Options, host: &str, json: bool) -> Result<ExitCode, B
     let text = if json { report.json()? } else { report.text(Colours::of_stdout()) };
     writeln!(std::io::stdout(), "{text}")?;
     Ok(ExitCode::from(u8::from(!report.connects())))
+}
+
+/// What goes on in the daemon there; with `--open` a link to its page instead.
+async fn print_status(
+    options: &Options,
+    address: SocketAddr,
+    form: Form,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    #[cfg(unix)]
+    let place = options.socket().map_or(Place::Tcp(address), Place::Socket);
+    #[cfg(not(unix))]
+    let place = Place::Tcp(address);
+    let token = token(options)?;
+    let told = if options.open {
+        let link = status::link(&place, token.as_ref()).await?;
+        open_if_wanted(options, &link);
+        link
+    } else {
+        status::ask(&place, token.as_ref(), form).await?
+    };
+    writeln!(std::io::stdout(), "{told}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_if_wanted(options: &Options, link: &str) {
+    if options.open && let Err(error) = watch::open(link) {
+        say(&format!("cannot open a browser ({error}); open the link in one yourself"));
+    }
 }
 
 /// The token in the file that was named, else the one in the environment.

@@ -3,8 +3,10 @@
 //! [`transport`] carries messages, [`server`] answers them, `tools` has one file for each tool: its parameters, its
 //! result and what it does with the session registry.
 
+mod activity;
 mod elicit;
 mod heartbeat;
+mod html;
 mod outcome;
 mod page;
 mod params;

@@ -22,6 +22,9 @@ const OUTCOME_KEY: &str = "mcp-ssh-sessions/outcome";
 /// The same of many commands that were run by one call, a list.
 const OUTCOMES_KEY: &str = "mcp-ssh-sessions/outcomes";
 
+/// What the caller is told of a command that the person has stopped.
+const UNWANTED: &str = "the person stopped it; ask them before you run it again";
+
 /// The outcome of a command, typed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,6 +93,7 @@ impl<'a> Report<'a> {
     /// It was not run.
     pub(super) fn of(job: &'a Job, end: Option<&'a End>, kept: bool) -> Result<Self, ToolError> {
         let state = match end.map(|end| &**end) {
+            Some(Err(_)) if job.is_unwanted() => return Err(ToolError::new("the person stopped it before it began", "ask them before you run it again")),
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(finished)) => State::Ended(finished),
             None => State::Running { prompt: job.prompt() },
@@ -103,7 +107,7 @@ impl<'a> Report<'a> {
             duration: job.duration(),
             state,
             detached: job.detached.is_some(),
-            notice: None,
+            notice: (end.is_some() && job.is_unwanted()).then(|| UNWANTED.to_owned()),
         })
     }
 

@@ -25,9 +25,12 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
-use super::transport::http::{
-    guard::{self, Door},
-    peer,
+use super::{
+    html::escape,
+    transport::http::{
+        guard::{self, Door},
+        peer,
+    },
 };
 use crate::{
     password::Password,
@@ -294,26 +297,8 @@ fn page(status: StatusCode, title: &str, content: &str) -> Reply {
     reply
 }
 
-/// Text as HTML shows it; control characters, which a hostile server may send, as U+FFFD.
-fn escape(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            '\n' | '\t' => html.push(letter),
-            letter if letter.is_control() => html.push('\u{fffd}'),
-            letter => html.push(letter),
-        }
-    }
-    html
-}
-
 /// 128 random bits, in hexadecimal.
-fn random_word() -> io::Result<String> {
+pub(super) fn random_word() -> io::Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     Ok(format!("{:032x}", u128::from_be_bytes(random)))

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use super::{caller::Caller, detached::Detached, error::SessionError};
 use crate::{
     capture::Captured,
-    framing::{detached::answer::JobId, stop::Signal},
+    framing::{
+        detached::answer::JobId,
+        stop::{Rung, Signal},
+    },
     ssh::{
         bounds::{SignalSender, Signals},
         error::SshError,
@@ -63,6 +66,8 @@ pub struct Job {
     signals: SignalSender,
     stop: CancellationToken,
     sent: CancellationToken,
+    /// Whether the person has had it stopped, on the page.
+    unwanted: AtomicBool,
     sudo: bool,
     pause: Pause,
     end: watch::Receiver<Option<End>>,
@@ -194,6 +199,7 @@ impl Job {
             signals: send_signal,
             stop: stop.clone(),
             sent: sent.clone(),
+            unwanted: AtomicBool::new(false),
             sudo: start.sudo,
             pause: pause.clone(),
             end,
@@ -279,6 +285,36 @@ impl Job {
             () = self.sent.cancelled() => None,
             end = self.end() => Some(end),
         }
+    }
+
+    /// Notes that it ends because the person wants that.
+    pub fn note_unwanted(&self) {
+        self.unwanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the person wants it to end.
+    #[must_use]
+    pub fn is_unwanted(&self) -> bool {
+        self.unwanted.load(Ordering::Relaxed)
+    }
+
+    /// Stops it because the person wants that, wherever it lives, and waits for its end.
+    ///
+    /// # Errors
+    /// It lives on a remote machine that cannot be reached.
+    pub async fn stop_unwanted(&self) -> Result<(), SessionError> {
+        if let Some(detached) = &self.detached {
+            let _watching = detached.watch();
+            detached.connect(&Caller::default()).await?;
+            self.note_unwanted();
+            if self.signal(Signal::Stop(Rung::Int)) {
+                self.end().await;
+            }
+        } else {
+            self.note_unwanted();
+            self.stop().await;
+        }
+        Ok(())
     }
 
     /// Gives it something to read. Without a terminal, U+0004 at the end closes its stdin.

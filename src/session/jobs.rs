@@ -1,4 +1,5 @@
-//! The jobs of a process: commands that outlive the calls that started them.
+//! The commands of a process that were started lately, and among them the jobs: those that outlive the calls that started
+//! them.
 
 use std::{
     collections::VecDeque,
@@ -9,40 +10,69 @@ use super::job::Job;
 
 /// How many jobs that have ended are remembered.
 const MOST_ENDED: usize = 50;
+/// The same of commands that ended before their calls did, for whoever looks on.
+const MOST_SEEN: usize = 20;
 
-/// The jobs, in the order of their start.
+/// The commands, in the order of their start.
 #[derive(Debug, Default)]
-pub struct Jobs(Mutex<VecDeque<Arc<Job>>>);
+pub struct Jobs(Mutex<VecDeque<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    job: Arc<Job>,
+    /// Whether later calls can ask for it.
+    kept: bool,
+}
 
 impl Jobs {
+    /// Remembers a command that has just been started, for whoever looks on.
+    pub fn show(&self, job: &Arc<Job>) {
+        self.put(job, false);
+    }
+
     /// Keeps a job for later calls.
-    pub fn keep(&self, job: Arc<Job>) {
-        let mut jobs = self.lock();
-        if !jobs.iter().any(|kept| Arc::ptr_eq(kept, &job)) {
-            jobs.push_back(job);
-        }
-        let mut surplus = jobs.iter().filter(|job| job.ended().is_some()).count().saturating_sub(MOST_ENDED);
-        jobs.retain(|job| {
-            let goes = surplus > 0 && job.ended().is_some();
-            surplus -= usize::from(goes);
-            !goes
-        });
+    pub fn keep(&self, job: &Arc<Job>) {
+        self.put(job, true);
     }
 
     /// The job of this name.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Arc<Job>> {
-        self.lock().iter().find(|job| job.id == id).cloned()
+        self.lock().iter().find(|entry| entry.kept && entry.job.id == id).map(|entry| Arc::clone(&entry.job))
     }
 
     /// All jobs, of all sessions or of one.
     #[must_use]
     pub fn list(&self, session: Option<&str>) -> Vec<Arc<Job>> {
-        let jobs = self.lock();
-        jobs.iter().filter(|job| session.is_none_or(|session| job.session == session)).cloned().collect()
+        let entries = self.lock();
+        let kept = entries.iter().filter(|entry| entry.kept).map(|entry| &entry.job);
+        kept.filter(|job| session.is_none_or(|session| job.session == session)).cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Job>>> {
+    /// All commands that run, whatever waits for them, and those that have ended lately.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Arc<Job>> {
+        self.lock().iter().map(|entry| Arc::clone(&entry.job)).collect()
+    }
+
+    fn put(&self, job: &Arc<Job>, keep: bool) {
+        let mut entries = self.lock();
+        match entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.job, job)) {
+            Some(entry) => entry.kept |= keep,
+            None => entries.push_back(Entry { job: Arc::clone(job), kept: keep }),
+        }
+        for (kept, most) in [(true, MOST_ENDED), (false, MOST_SEEN)] {
+            let is_over = |entry: &Entry| entry.kept == kept && entry.job.ended().is_some();
+            let mut surplus = entries.iter().filter(|entry| is_over(entry)).count().saturating_sub(most);
+            entries.retain(|entry| {
+                let goes = surplus > 0 && is_over(entry);
+                surplus -= usize::from(goes);
+                !goes
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

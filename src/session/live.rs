@@ -23,7 +23,7 @@ use super::{
     error::SessionError,
     reconnect::{Reconnect, Situation, decide},
     saved::SavedSession,
-    status::{SessionStatus, State, connected_at},
+    status::{SessionStatus, ShellState, ShellStatus, State, connected_at},
 };
 use crate::{
     openssh::destination::Destination,
@@ -310,6 +310,23 @@ impl LiveSession {
             connected_at: connection.map(|connection| connected_at(connection.peer())),
             last_error: last.error.clone().or_else(|| ended.map(|connection| connection.lost().to_string())),
         }
+    }
+
+    /// Its shells as they are now, in no order.
+    #[must_use]
+    pub fn shells(&self) -> Vec<ShellStatus> {
+        let shells = lock(&self.shells);
+        let each = shells.iter().map(|(name, slot)| {
+            let (state, directory) = match slot.try_lock() {
+                Ok(slot) => {
+                    let alive = slot.shell.as_ref().is_some_and(|(shell, _)| !shell.is_gone());
+                    (if alive { ShellState::Ready } else { ShellState::Gone }, slot.directory.clone())
+                }
+                Err(_) => (ShellState::Starting, Vec::new()),
+            };
+            ShellStatus { session: self.name().to_owned(), name: name.clone(), state, directory }
+        });
+        each.collect()
     }
 
     /// What the person should know about how the connection was made.

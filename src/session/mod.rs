@@ -15,3 +15,4 @@ pub mod registry;
 pub mod saved;
 pub mod status;
 pub mod store;
+pub mod transfers;

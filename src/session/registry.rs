@@ -1,5 +1,7 @@
 //! All sessions of a process, and the store they share with other processes.
 
+mod overview;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -19,7 +21,9 @@ use super::{
     saved::SavedSession,
     status::{SessionStatus, State},
     store::{Loaded, Store, StoreError},
+    transfers::Transfers,
 };
+pub use self::overview::Overview;
 use crate::{
     capture::Captured,
     ssh::{
@@ -55,6 +59,8 @@ pub struct SessionRegistry {
     sessions: Mutex<Sessions>,
     /// Commands that outlive the calls that started them.
     pub jobs: Jobs,
+    /// What is being moved.
+    pub transfers: Transfers,
     /// What the person has yet to be told about the store.
     notice: Mutex<Option<String>>,
 }
@@ -117,6 +123,7 @@ impl SessionRegistry {
             },
             sessions: Mutex::new(Sessions::default()),
             jobs: Jobs::default(),
+            transfers: Transfers::default(),
             notice: Mutex::new(None),
         })
     }
@@ -233,9 +240,17 @@ impl SessionRegistry {
     pub async fn list(&self) -> Result<Listing, SessionError> {
         let loaded = self.load().await?;
         let default = self.default_name(Some(&loaded));
-        let is_default = |name: &SessionName| default.as_ref() == Some(name);
+        Ok(Listing {
+            sessions: self.statuses(Some(&loaded), default.as_ref()),
+            default,
+            notice: self.take_notice(),
+        })
+    }
+
+    fn statuses(&self, loaded: Option<&Loaded>, default: Option<&SessionName>) -> Vec<SessionStatus> {
+        let is_default = |name: &SessionName| default == Some(name);
         let mut statuses: BTreeMap<SessionName, SessionStatus> = BTreeMap::new();
-        for saved in &loaded.document.sessions {
+        for saved in loaded.iter().flat_map(|loaded| &loaded.document.sessions) {
             if let Ok(session) = LiveSession::new(saved.clone(), Secrets::default(), self.surroundings.clone()) {
                 statuses.insert(saved.name.clone(), session.status(is_default(&saved.name)));
             }
@@ -243,7 +258,7 @@ impl SessionRegistry {
         for (name, session) in &self.lock().live {
             statuses.insert(name.clone(), session.status(is_default(name)));
         }
-        Ok(Listing { sessions: statuses.into_values().collect(), default, notice: self.take_notice() })
+        statuses.into_values().collect()
     }
 
     /// How many sessions are connected in this process.

@@ -42,6 +42,30 @@ pub struct SessionStatus {
     pub last_error: Option<String>,
 }
 
+/// A shell at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShellStatus {
+    /// The session's name.
+    pub session: String,
+    /// Its own.
+    pub name: String,
+    /// Whether it can take a command.
+    pub state: ShellState,
+    /// Its directory, as it spells it, after its last command.
+    pub directory: Vec<u8>,
+}
+
+/// Whether a shell can take a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellState {
+    /// It can.
+    Ready,
+    /// Not yet.
+    Starting,
+    /// It has ended, or its connection was lost; the next command gets a new one, in its directory.
+    Gone,
+}
+
 /// The time of a connection as people and programs read it.
 #[must_use]
 pub(super) fn connected_at(peer: &Peer) -> String {

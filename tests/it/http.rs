@@ -9,6 +9,7 @@ mod status;
 mod token;
 #[cfg(target_os = "linux")]
 pub(crate) mod users;
+mod watch;
 
 use std::fs;
 

@@ -35,6 +35,7 @@ impl Wait {
 /// kept for later calls.
 pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: Wait) -> Option<End> {
     call.watched.watch(&job.output);
+    call.registry.jobs.show(job);
     let _watching = job.detached.as_ref().map(|detached| detached.watch());
     let given_up = &call.caller.cancelled;
     let waited = match wait {
@@ -49,7 +50,7 @@ pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: Wait) -> Option<End>
         Waited::Running => None,
     };
     if end.is_none() {
-        call.registry.jobs.keep(Arc::clone(job));
+        call.registry.jobs.keep(job);
     }
     end
 }

@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+pub(in crate::mcp) use self::list::JobResult;
+
 pub(super) const NAME: &str = "ssh_job";
 
 /// How long a detached job may take to say how it is, however short the wait is to be.
@@ -85,7 +87,7 @@ async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, 
         for found in join_all(asked).await {
             match found {
                 Ok(job) => {
-                    call.registry.jobs.keep(Arc::clone(&job));
+                    call.registry.jobs.keep(&job);
                     return Ok(job);
                 }
                 Err(SessionError::Detached { source: Refusal::Unknown, .. }) => {}
@@ -158,8 +160,9 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
     };
     let mut report = Report::of(job, end.as_ref(), true)?;
     let trouble = watching.as_ref().filter(|_| end.is_none()).and_then(Watching::trouble);
-    report.notice =
-        trouble.map(|error| format!("it lives on, but cannot be asked about now: {}", with_causes(&*error)));
+    if let Some(error) = trouble {
+        report.notice = Some(format!("it lives on, but cannot be asked about now: {}", with_causes(&*error)));
+    }
     if let Some(offset) = params.offset {
         let portion = job.read(offset).await.map_err(|error| {
             ToolError::new(format!("the output of job {} cannot be read: {error}", job.id), "read it without offset")

@@ -60,7 +60,7 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
     })
 }
 
-pub(super) use sessions::as_json as sessions_as_json;
+pub(super) use self::{job::JobResult, session::SessionResult, sessions::as_json as sessions_as_json};
 
 /// What a call of the tool may do, for clients that ask before they allow it.
 #[derive(Clone, Copy)]

@@ -12,7 +12,7 @@ use crate::{
 // A session, as programs read it. Not a doc comment: that would stand in every schema.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SessionResult {
+pub(in crate::mcp) struct SessionResult {
     name: String,
     host: String,
     host_name: String,
@@ -20,15 +20,15 @@ pub(super) struct SessionResult {
     port: u16,
     user: String,
     state: StateResult,
-    default: bool,
+    pub(in crate::mcp) default: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    auth_method: Option<String>,
+    pub(in crate::mcp) auth_method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    connected_at: Option<String>,
+    pub(in crate::mcp) connected_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<String>,
+    pub(in crate::mcp) last_error: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -62,16 +62,36 @@ impl From<SessionStatus> for SessionResult {
 }
 
 impl SessionResult {
-    /// One line with everything that the structured form says.
-    pub(super) fn line(&self) -> String {
+    pub(in crate::mcp) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it leads to, for a person.
+    pub(in crate::mcp) fn address(&self) -> String {
         let user = if self.user.is_empty() { String::new() } else { format!("{}@", self.user) };
-        let state = match self.state {
+        format!("{user}{} port {}", self.host_name, self.port)
+    }
+
+    pub(in crate::mcp) fn state(&self) -> &'static str {
+        match self.state {
             StateResult::Connected => "connected",
             StateResult::Disconnected => "disconnected",
             StateResult::Saved => "saved",
-        };
+        }
+    }
+
+    pub(in crate::mcp) fn is_connected(&self) -> bool {
+        matches!(self.state, StateResult::Connected)
+    }
+
+    pub(in crate::mcp) fn is_saved(&self) -> bool {
+        matches!(self.state, StateResult::Saved)
+    }
+
+    /// One line with everything that the structured form says.
+    pub(super) fn line(&self) -> String {
         let alias = if self.host == self.host_name { String::new() } else { format!(" (host {})", self.host) };
-        let mut parts = vec![format!("{}: {state}, {user}{} port {}{alias}", self.name, self.host_name, self.port)];
+        let mut parts = vec![format!("{}: {}, {}{alias}", self.name, self.state(), self.address())];
         for (what, value) in [
             ("login by ", &self.auth_method),
             ("host key ", &self.host_key),

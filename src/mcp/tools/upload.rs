@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{Effects, transfer, transfer::TransferResult};
 use crate::{
     mcp::{params::schema, server::Call, tool_error::ToolError},
+    session::transfers::Direction,
     ssh::sftp::TransferRequest,
 };
 
@@ -48,6 +49,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         skip_unchanged: params.skip_unchanged,
         progress: call.watched.transfer(),
     };
+    let _shown = call.registry.transfers.show(&session.saved.name, Direction::Upload, &request);
     let moved = session.upload(request, &call.caller).await?;
     transfer::result("uploaded", moved)
 }

@@ -17,11 +17,13 @@ const PING: &str = r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
 type Good<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, &'a str);
 
 /// One request for each thing that is served.
-fn routes<'a>(session: &'a str, legacy: &'a str) -> [Good<'a>; 7] {
+fn routes<'a>(session: &'a str, legacy: &'a str) -> [Good<'a>; 9] {
     let session = ("Mcp-Session-Id", session);
     [
         ("GET", "/health", vec![], ""),
         ("HEAD", "/health", vec![], ""),
+        ("GET", "/status", vec![], ""),
+        ("POST", "/link", vec![], ""),
         ("GET", "/mcp", vec![EVENTS], ""),
         ("GET", "/mcp", vec![EVENTS, session], ""),
         ("POST", "/mcp", vec![BOTH, JSON, session], PING),
@@ -232,6 +234,11 @@ async fn each_wrong_request_gets_its_status_and_the_next_one_is_served() {
         (("POST", "/mcp", vec![JSON, ours], PING), 406),
         (("POST", "/mcp", vec![JSON, ours, ("Accept", "application/json")], PING), 406),
         (("POST", "/health", vec![JSON], PING), 405),
+        (("POST", "/status", vec![JSON], PING), 405),
+        (("GET", "/link", vec![], ""), 405),
+        (("GET", "/", vec![], ""), 403),
+        (("POST", "/", vec![], PING), 405),
+        (("GET", "/stop", vec![], ""), 405),
         (("GET", "/health", vec![("X-Long", &huge)], ""), 431),
         (("GET", &long_target, vec![EVENTS], ""), 414),
         (("GET", "/health", many, ""), 431),
@@ -253,7 +260,7 @@ async fn each_wrong_request_gets_its_status_and_the_next_one_is_served() {
         let status = if method == "DELETE" { 400 } else { 405 };
         wrong.push(((method, &endpoint, vec![BOTH, JSON], PING), status));
     }
-    for path in ["/", "/mcp/", "//mcp", "/MCP", "/mcp/../health", "/health/../mcp", "/mcp%2f", "/%6dcp", "/mcp;a"] {
+    for path in ["/index.html", "//", "/favicon.ico", "/mcp/", "//mcp", "/MCP", "/mcp/../health", "/health/../mcp", "/mcp%2f", "/%6dcp", "/mcp;a"] {
         wrong.push((("GET", path, vec![EVENTS], ""), 404));
         wrong.push((("POST", path, vec![BOTH, JSON, ours], PING), 404));
     }

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::open;
 use crate::support::{
@@ -18,19 +18,39 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn status_prints_the_sessions_as_the_tool_lists_them() {
+async fn status_prints_what_goes_on_as_a_table_or_as_json() {
     let bench = open(&[]).await;
     let (port, home) = (bench.daemon.place.port().to_string(), bench.folder.path());
     let (code, stdout, stderr) = status(home, &["--http", &port]).await;
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    assert!(stdout.contains("no sessions"), "{stdout}");
+    assert!(stdout.contains("no sessions") && !stdout.contains("JOB"), "{stdout}");
     let mut client = bench.connected(Dialect::Stateless).await;
     client.call("ssh_connect", json!({"host": "box", "name": "second"})).await.ok();
     client.call("ssh_disconnect", json!({"session": "second"})).await.ok();
-    let listed = client.call("ssh_sessions", json!({})).await.ok().text();
+    client.call("ssh_shell", json!({"command": "cd /tmp; printf 'a\\033[31mb\\n'", "session": "box"})).await.ok();
+    let job = client.call("ssh_exec", json!({"command": "sleep 27182", "background": true})).await.ok();
+    let id = job.outcome()["job"].as_str().unwrap().to_owned();
+
     let (code, stdout, stderr) = status(home, &["--http", &port, "--listen", "127.0.0.1"]).await;
-    assert_eq!((code, stdout.trim_end(), stderr.as_str()), (Some(0), listed.trim_end(), ""));
-    assert!(stdout.contains("box") && stdout.contains("second"), "{stdout}");
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    let line = |start: &str| stdout.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {stdout}"));
+    assert!(line("box (default)").contains("  connected  "), "{stdout}");
+    assert!(line("second").contains("  disconnected  "), "{stdout}");
+    assert!(line("main").ends_with("  ready  /tmp"), "{stdout}");
+    assert!(line(&id).contains("  running  ") && line(&id).ends_with("sleep 27182"), "{stdout}");
+    assert!(stdout.contains("  exit 0  ") && !stdout.contains('\u{1b}'), "{stdout}");
+
+    let (code, stdout, stderr) = status(home, &["--json", "--http", &port]).await;
+    assert_eq!((code, stdout.lines().count(), stderr.as_str()), (Some(0), 1, ""));
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(told["sessions"], client.call("ssh_sessions", json!({})).await.ok().structured()["sessions"]);
+    assert_eq!(told["shells"], json!([{"session": "box", "shell": "main", "state": "ready", "cwd": "/tmp"}]));
+    assert_eq!(told["transfers"], json!([]));
+    let (past, running) = (&told["jobs"][0], &told["jobs"][1]);
+    assert_eq!((&past["status"], &past["ending"]), (&json!("exited"), &json!("exit 0")), "{told}");
+    assert_eq!(past["stdoutLines"], json!(["a\u{1b}[31mb"]), "{told}");
+    assert_eq!((&running["job"], &running["status"], &running["ending"]), (&json!(id), &json!("running"), &json!(null)));
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ async fn with_a_token_every_route_wants_it_and_nothing_else_will_do() {
         ] {
             for (method, target, good) in [
                 ("GET", "/health", 200),
+                ("GET", "/status", 200),
+                ("POST", "/link", 200),
                 ("GET", "/mcp", 406),
                 ("POST", "/mcp", 415),
                 ("POST", "/mcp?sessionId=0", 415),

@@ -140,6 +140,11 @@ async fn another_user_is_refused_on_every_route_however_it_comes_and_goes() {
         let events = [("Host", host.as_str()), ("Connection", "close"), ("Accept", "text/event-stream")];
         for text in [
             request("GET", "/health", &headers, ""),
+            request("GET", "/status", &headers, ""),
+            request("POST", "/link", &headers, ""),
+            request("GET", "/", &headers, ""),
+            request("GET", "/events", &headers, ""),
+            request("POST", "/stop", &headers, "key=0&job=0"),
             request("GET", "/mcp", &events, ""),
             request("DELETE", "/mcp", &headers, ""),
             calling(place, "stranger"),

@@ -23,21 +23,22 @@ use crate::{
 /// A command is listed with this many characters.
 const LISTED: usize = 120;
 
+/// A job, as programs read it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct JobResult {
-    job: String,
-    session: String,
+pub(in crate::mcp) struct JobResult {
+    pub(in crate::mcp) job: String,
+    pub(in crate::mcp) session: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    shell: Option<String>,
-    command: String,
-    status: &'static str,
+    pub(in crate::mcp) shell: Option<String>,
+    pub(in crate::mcp) command: String,
+    pub(in crate::mcp) status: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    detached: bool,
-    started_at: String,
-    duration_ms: u64,
-    stdout_bytes: u64,
-    stderr_bytes: u64,
+    pub(in crate::mcp) detached: bool,
+    pub(in crate::mcp) started_at: String,
+    pub(in crate::mcp) duration_ms: u64,
+    pub(in crate::mcp) stdout_bytes: u64,
+    pub(in crate::mcp) stderr_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,7 +77,7 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
         // What this process has not looked at for a while is better known there.
         jobs.push(match there.filter(|_| job.ended().is_none()) {
             Some(there) => of_there(&job.session, &there),
-            None => of_here(job),
+            None => JobResult::from(&**job),
         });
     }
     jobs.extend(remote.iter().map(|(session, job)| of_there(session, job)));
@@ -100,9 +101,10 @@ fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
     both(lines.join("\n"), list)
 }
 
-fn of_here(job: &Job) -> JobResult {
+impl From<&Job> for JobResult {
+    fn from(job: &Job) -> Self {
     let printed = job.printed();
-    JobResult {
+    Self {
         job: job.id.clone(),
         session: job.session.clone(),
         shell: job.shell.clone(),
@@ -118,6 +120,7 @@ fn of_here(job: &Job) -> JobResult {
         stdout_bytes: printed.stdout.total,
         stderr_bytes: printed.stderr.total,
     }
+}
 }
 
 fn of_there(session: &str, job: &DetachedJob) -> JobResult {

@@ -1,10 +1,10 @@
 //! Who may ask: not a web page, and nobody who is neither this user nor knows the token.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, StatusCode, Uri, header, request::Parts, uri::Authority};
 
-use super::{Reply, refusal, token::Token};
+use super::{Reply, peer, refusal, token::Token};
 
 /// Through which door a connection came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,21 @@ pub(super) struct Visitor {
     pub(super) door: Door,
     /// Whether a process of this user is at the other end.
     pub(super) is_ours: bool,
+    /// Our address and that of the other end, of a TCP connection.
+    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Visitor {
+    /// Whether a process of another user may be at the other end, on loopback. Where a token decides, this has not been
+    /// found out before.
+    pub(super) async fn may_be_other_user(self) -> bool {
+        match (self.door, self.ends) {
+            (Door::Loopback(_), Some((own, other))) if peer::KNOWN_HERE && !self.is_ours => {
+                !peer::is_ours(own, other).await
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Keeps web pages out: their browser names them in `Origin`, and a name that was pointed at this machine (DNS
@@ -186,7 +201,7 @@ mod tests {
     #[test]
     fn without_a_token_only_this_user_gets_in_and_with_one_only_who_knows_it() {
         let token = Token::new("0123456789abcdef".into()).unwrap();
-        let visitor = |is_ours| Visitor { door: Door::Loopback(1), is_ours };
+        let visitor = |is_ours| Visitor { door: Door::Loopback(1), is_ours, ends: None };
         let mut knows = HeaderMap::new();
         knows.insert(header::AUTHORIZATION, token.header().unwrap());
         for (headers, is_ours, token, status) in [

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -123,6 +123,16 @@ impl Listener {
         }
     }
 
+    /// Where a browser on this machine finds the daemon, if it does.
+    #[must_use]
+    pub fn page(&self) -> Option<String> {
+        match self {
+            Self::Tcp(_, address) => Some(format!("http://{}", reachable(*address))),
+            #[cfg(unix)]
+            Self::Unix(..) => None,
+        }
+    }
+
     pub(super) fn door(&self) -> Door {
         match self {
             Self::Tcp(_, address) if address.ip().to_canonical().is_loopback() => Door::Loopback(address.port()),
@@ -131,6 +141,16 @@ impl Listener {
             Self::Unix(..) => Door::Socket,
         }
     }
+}
+
+/// The address at which this machine reaches what listens at that one, which may stand for all there are.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// The sockets that the service manager has opened for this process.

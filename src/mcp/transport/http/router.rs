@@ -13,11 +13,12 @@ use super::{
     guard::{self, Visitor},
     health,
     legacy_sse::LegacySse,
-    refusal,
+    refusal, reply,
     streamable::Streamable,
     token::Token,
+    watch::{self, Keys, Watch},
 };
-use crate::{mcp::server::SshServer, session::registry::SessionRegistry};
+use crate::{mcp::{activity::Activity, server::SshServer}, session::registry::SessionRegistry};
 
 /// The largest message, in bytes.
 const LARGEST_MESSAGE: usize = 4 * 1024 * 1024;
@@ -30,14 +31,21 @@ pub(super) struct Router {
     token: Option<Token>,
     streamable: Streamable,
     legacy: LegacySse,
+    watch: Watch,
     started: Instant,
 }
 
 impl Router {
     /// Routes to this registry's tools until `stop` is cancelled.
-    pub(super) fn new(registry: Arc<SessionRegistry>, token: Option<Token>, stop: &CancellationToken) -> Self {
+    pub(super) fn new(
+        registry: Arc<SessionRegistry>,
+        token: Option<Token>,
+        keys: Arc<Keys>,
+        stop: &CancellationToken,
+    ) -> Self {
         let server = SshServer::new(Arc::clone(&registry));
         Self {
+            watch: Watch::new(Arc::clone(&registry), keys, stop.child_token()),
             registry,
             token,
             streamable: Streamable::new(server.clone(), stop.child_token()),
@@ -53,15 +61,21 @@ impl Router {
     }
 
     async fn admit_and_answer(&self, parts: &mut Parts, body: Incoming, visitor: Visitor) -> Result<Reply, Box<Reply>> {
+        if watch::is_link(parts) {
+            parts.headers.remove("sec-fetch-site");
+        }
         guard::admit_origin(parts, visitor.door)?;
         let path = parts.uri.path();
-        if path != MCP_PATH && path != "/health" {
-            let hint = "MCP is at /mcp, the state of the daemon at /health";
+        if Watch::serves(path) {
+            return self.watch.answer(parts, body, visitor, self.token.as_ref()).await;
+        }
+        if path != MCP_PATH && !PLAIN.contains(&path) {
+            let hint = "MCP is at /mcp, a page for the person at /, the state of the daemon at /health and /status";
             return Err(Box::new(refusal(StatusCode::NOT_FOUND, "there is nothing here", hint)));
         }
         guard::admit_visitor(&parts.headers, visitor, self.token.as_ref())?;
-        if path == "/health" {
-            return Ok(health::answer(&parts.method, &self.registry, self.started.elapsed()));
+        if PLAIN.contains(&path) {
+            return self.answer_plainly(path, &parts.method).await;
         }
         // Nothing behind this needs it.
         parts.headers.remove(header::AUTHORIZATION);
@@ -83,7 +97,30 @@ impl Router {
         *request.headers_mut() = std::mem::take(&mut parts.headers);
         Ok(self.streamable.answer(request, &body).await)
     }
+
+    async fn answer_plainly(&self, path: &str, method: &Method) -> Result<Reply, Box<Reply>> {
+        let allowed = if path == "/link" { "POST" } else { "GET, HEAD" };
+        if !allowed.split(", ").any(|allowed| method == allowed) {
+            let what = format!("{path} answers {allowed} alone");
+            let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, &what, "ask with that");
+            refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+            return Err(Box::new(refused));
+        }
+        let mut answer = match path {
+            "/link" => self.watch.link(),
+            "/status" => {
+                let activity = Activity::from(self.registry.overview().await);
+                reply(StatusCode::OK, "application/json", serde_json::to_string(&activity).unwrap_or_default() + "\n")
+            }
+            _ => health::answer(&self.registry, self.started.elapsed()),
+        };
+        answer.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        Ok(answer)
+    }
 }
+
+/// What programs ask for without MCP.
+const PLAIN: [&str; 3] = ["/health", "/status", "/link"];
 
 /// Web pages may send other media types without being asked, so these are none of ours.
 fn is_json(headers: &HeaderMap) -> bool {

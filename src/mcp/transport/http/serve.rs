@@ -13,7 +13,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
-use super::{guard::Visitor, listen::Listener, peer, router::Router, token::Token};
+use super::{guard::Visitor, listen::Listener, peer, router::Router, token::Token, watch::Keys};
 use crate::session::registry::SessionRegistry;
 
 /// How many connections there may be at once. More wait to be taken in.
@@ -33,12 +33,13 @@ pub async fn serve(
     registry: Arc<SessionRegistry>,
     listeners: Vec<Listener>,
     token: Option<Token>,
+    keys: Arc<Keys>,
     stop: CancellationToken,
 ) {
     let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
     let entrance = Arc::new(Entrance {
         has_token: token.is_some(),
-        router: Router::new(Arc::clone(&registry), token, &closed),
+        router: Router::new(Arc::clone(&registry), token, keys, &closed),
         connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
         strangers: Semaphore::new(MOST_STRANGERS),
         closing: closing.clone(),
@@ -82,13 +83,14 @@ async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTr
                 let entrance = Arc::clone(&entrance);
                 connections.spawn(async move {
                     let _permit = permit;
+                    let ends = if let Caller::Loopback { own, peer } = caller { Some((own, peer)) } else { None };
                     let is_ours = match caller {
                         // With a token, the token decides.
                         Caller::Loopback { own, peer } if !entrance.has_token => peer::is_ours(own, peer).await,
                         Caller::Known(is_ours) => is_ours,
                         Caller::Loopback { .. } => false,
                     };
-                    converse(stream, Visitor { door, is_ours }, &entrance).await;
+                    converse(stream, Visitor { door, is_ours, ends }, &entrance).await;
                 });
             }
             // Too many open files, or a client that has left already: other clients go on.

@@ -1,19 +1,21 @@
-//! Asks a running daemon for its sessions.
+//! Asks a running daemon what goes on in it.
+
+mod table;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{sleep, timeout},
 };
 
-use super::{EVENT_STREAM, MCP_PATH, peer, token::Token};
+use super::{peer, token::Token};
 
 /// How long a daemon may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -50,16 +52,62 @@ pub enum StatusError {
         /// What it says.
         text: String,
     },
+    /// A browser does not reach it there.
+    #[error("no browser reaches {0}; the page is served with --http PORT: name that one")]
+    NoPage(String),
     /// It is no daemon of ours.
     #[error("what answers at {0} is not mcp-ssh-sessions")]
     Strange(String),
 }
 
-/// The sessions of the daemon there, as `ssh_sessions` lists them.
+/// In which form it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The sessions, shells, commands and transfers of the daemon there.
 ///
 /// # Errors
 /// Nobody answers there, or something else does.
-pub async fn ask(place: &Place, token: Option<&Token>) -> Result<String, StatusError> {
+pub async fn ask(place: &Place, token: Option<&Token>, form: Form) -> Result<String, StatusError> {
+    let (named, text) = fetch(place, token, Method::GET, "/status").await?;
+    let told: Value = serde_json::from_str(&text).unwrap_or_default();
+    if !told["sessions"].is_array() {
+        return Err(StatusError::Strange(named));
+    }
+    Ok(match form {
+        Form::Table => table::of(&told),
+        Form::Json => text.trim_end().to_owned(),
+    })
+}
+
+/// A new link to the page of the daemon there, for one use.
+///
+/// # Errors
+/// As [`ask`]; a Unix socket, which no browser reaches.
+pub async fn link(place: &Place, token: Option<&Token>) -> Result<String, StatusError> {
+    let (named, path) = fetch(place, token, Method::POST, "/link").await?;
+    match place {
+        Place::Tcp(_) if path.starts_with("/?") && path.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(format!("{named}{path}"))
+        }
+        Place::Tcp(_) => Err(StatusError::Strange(named)),
+        #[cfg(unix)]
+        Place::Socket(_) => Err(StatusError::NoPage(named)),
+    }
+}
+
+/// What the daemon there answers, and the name of the place.
+async fn fetch(
+    place: &Place,
+    token: Option<&Token>,
+    method: Method,
+    path: &str,
+) -> Result<(String, String), StatusError> {
     let (named, host) = match place {
         Place::Tcp(address) => (format!("http://{address}"), address.to_string()),
         #[cfg(unix)]
@@ -76,7 +124,7 @@ pub async fn ask(place: &Place, token: Option<&Token>) -> Result<String, StatusE
                         return Err(StatusError::NotOurs(named.clone()));
                     }
                 }
-                converse(stream, &host, token).await
+                converse(stream, &host, token, method.clone(), path).await
             }
             #[cfg(unix)]
             Place::Socket(path) => {
@@ -85,7 +133,7 @@ pub async fn ask(place: &Place, token: Option<&Token>) -> Result<String, StatusE
                 if stream.peer_cred().map(|peer| peer.uid()).ok() != Some(nix::unistd::geteuid().as_raw()) {
                     return Err(StatusError::NotOurs(named.clone()));
                 }
-                converse(stream, &host, token).await
+                converse(stream, &host, token, method.clone(), path).await
             }
         }
         .ok_or_else(|| StatusError::Strange(named.clone()))
@@ -94,7 +142,7 @@ pub async fn ask(place: &Place, token: Option<&Token>) -> Result<String, StatusE
     if status != StatusCode::OK {
         return Err(StatusError::Refused { place: named, status, text: text.trim().replace('\n', "; ") });
     }
-    listing(&text).ok_or(StatusError::Strange(named))
+    Ok((named, text))
 }
 
 /// Whether a process of this user is at the other end. A connection that a busy daemon has not taken in yet is held by
@@ -109,35 +157,22 @@ async fn becomes_ours(own: SocketAddr, address: SocketAddr) -> bool {
     false
 }
 
-/// Sends one request of revision 2026-07-28, which needs no session: `None` if the answer is not HTTP.
-async fn converse<S>(stream: S, host: &str, token: Option<&Token>) -> Option<(StatusCode, String)>
+/// Sends one request: `None` if the answer is not HTTP.
+async fn converse<S>(
+    stream: S,
+    host: &str,
+    token: Option<&Token>,
+    method: Method,
+    path: &str,
+) -> Option<(StatusCode, String)>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let question = json!({
-        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-        "params": {
-            "name": "ssh_sessions", "arguments": {},
-            "_meta": {
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": { "name": "mcp-ssh-sessions", "version": env!("CARGO_PKG_VERSION") },
-                "io.modelcontextprotocol/clientCapabilities": {},
-            },
-        },
-    });
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(MCP_PATH)
-        .header(header::HOST, host)
-        .header(header::ACCEPT, format!("application/json, {EVENT_STREAM}"))
-        .header(header::CONTENT_TYPE, "application/json")
-        .header("mcp-protocol-version", "2026-07-28")
-        .header("mcp-method", "tools/call")
-        .header("mcp-name", "ssh_sessions");
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
     if let Some(value) = token.and_then(Token::header) {
         request = request.header(header::AUTHORIZATION, value);
     }
-    let request = request.body(Full::new(Bytes::from(question.to_string()))).ok()?;
+    let request = request.body(Empty::<Bytes>::new()).ok()?;
     let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let connection = tokio::spawn(connection);
     let answer = send.send_request(request).await.ok()?;
@@ -145,12 +180,4 @@ where
     let body = answer.into_body().collect().await.ok()?.to_bytes();
     connection.abort();
     Some((status, String::from_utf8_lossy(&body).into_owned()))
-}
-
-/// The text of the tool's result in an event stream.
-fn listing(events: &str) -> Option<String> {
-    let data = events.lines().filter_map(|line| line.strip_prefix("data:"));
-    let answer = data.filter_map(|data| serde_json::from_str::<Value>(data).ok()).find(|message| message["id"] == 1)?;
-    let text = answer.pointer("/result/content/0/text")?.as_str()?;
-    Some(text.to_owned())
 }
