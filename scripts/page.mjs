@@ -1,5 +1,5 @@
 // `npm run page`: a person with a real browser (Chromium) types secrets into the page that the program shows, while an
-// MCP client waits for its call.
+// MCP client waits for its call; then watches, and stops, what agents do with a daemon.
 //
 //   node scripts/page.mjs                   builds the program and the demo's SSH server first
 //   node scripts/page.mjs --binary PATH     takes that program
@@ -19,6 +19,7 @@ import { needProgram } from './lib/programs.mjs';
 import { Stop, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
 import { Browser } from './page/browser.mjs';
+import { watch } from './page/watch.mjs';
 
 const NAME = 'mcp-ssh-sessions';
 const SIZES = { desktop: [1280, 800], phone: [390, 844], dark: [1280, 800, 'dark'] };
@@ -104,8 +105,9 @@ try {
   result = await call;
   fact('the call fails and says so', result.isError && result.content[0].text.includes('permission denied'), result);
 
-  await browser.close();
   await client.close();
+  await watch({ binary, sshd, browser, pictures, folder: scratch });
+  await browser.close();
   sshd.child.stdin.end();
   const left = await survivors(tree(process.pid).slice(1), PATIENCE_MS);
   epilogue(seconds(Date.now() - start), left.map(({ pid, command }) => `process ${pid} (${command})`));

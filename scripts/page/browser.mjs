@@ -47,6 +47,11 @@ export class Browser {
     await this.#order('Emulation.setEmulatedMedia', { features });
   }
 
+  /** Whether pages opened from now on may run scripts. */
+  async scripts(enabled) {
+    await this.#order('Emulation.setScriptExecutionDisabled', { value: !enabled });
+  }
+
   /** Opens an address and waits until the page has this title. */
   async open(url, title) {
     await this.#order('Page.navigate', { url });

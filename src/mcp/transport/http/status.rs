@@ -90,15 +90,15 @@ pub async fn ask(place: &Place, token: Option<&Token>, form: Form) -> Result<Str
 /// # Errors
 /// As [`ask`]; a Unix socket, which no browser reaches.
 pub async fn link(place: &Place, token: Option<&Token>) -> Result<String, StatusError> {
-    let (named, path) = fetch(place, token, Method::POST, "/link").await?;
-    match place {
-        Place::Tcp(_) if path.starts_with("/?") && path.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Ok(format!("{named}{path}"))
-        }
-        Place::Tcp(_) => Err(StatusError::Strange(named)),
-        #[cfg(unix)]
-        Place::Socket(_) => Err(StatusError::NoPage(named)),
+    #[cfg(unix)]
+    if let Place::Socket(path) = place {
+        return Err(StatusError::NoPage(path.display().to_string()));
     }
+    let (named, path) = fetch(place, token, Method::POST, "/link").await?;
+    if !path.starts_with("/?") || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(StatusError::Strange(named));
+    }
+    Ok(named + &path)
 }
 
 /// What the daemon there answers, and the name of the place.
@@ -106,7 +106,7 @@ async fn fetch(
     place: &Place,
     token: Option<&Token>,
     method: Method,
-    path: &str,
+    target: &str,
 ) -> Result<(String, String), StatusError> {
     let (named, host) = match place {
         Place::Tcp(address) => (format!("http://{address}"), address.to_string()),
@@ -124,7 +124,7 @@ async fn fetch(
                         return Err(StatusError::NotOurs(named.clone()));
                     }
                 }
-                converse(stream, &host, token, method.clone(), path).await
+                converse(stream, &host, token, method.clone(), target).await
             }
             #[cfg(unix)]
             Place::Socket(path) => {
@@ -133,7 +133,7 @@ async fn fetch(
                 if stream.peer_cred().map(|peer| peer.uid()).ok() != Some(nix::unistd::geteuid().as_raw()) {
                     return Err(StatusError::NotOurs(named.clone()));
                 }
-                converse(stream, &host, token, method.clone(), path).await
+                converse(stream, &host, token, method.clone(), target).await
             }
         }
         .ok_or_else(|| StatusError::Strange(named.clone()))
@@ -163,12 +163,12 @@ async fn converse<S>(
     host: &str,
     token: Option<&Token>,
     method: Method,
-    path: &str,
+    target: &str,
 ) -> Option<(StatusCode, String)>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+    let mut request = Request::builder().method(method).uri(target).header(header::HOST, host);
     if let Some(value) = token.and_then(Token::header) {
         request = request.header(header::AUTHORIZATION, value);
     }

@@ -12,7 +12,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use futures_util::stream;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts, uri::Authority};
 use http_body_util::{BodyExt as _, Limited, StreamBody};
-use hyper::body::{Body, Bytes, Frame};
+use hyper::body::{Bytes, Frame, Incoming};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -83,17 +83,13 @@ impl Watch {
     ///
     /// # Errors
     /// The refusal to send.
-    pub(super) async fn answer<B>(
+    pub(super) async fn answer(
         &self,
         request: &Parts,
-        body: B,
+        body: Incoming,
         visitor: Visitor,
         token: Option<&Token>,
-    ) -> Result<Reply, Box<Reply>>
-    where
-        B: Body,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    ) -> Result<Reply, Box<Reply>> {
         // A browser cannot send the token: with one, the cookie stands for it, and on loopback the user still counts, so
         // that neither a link in a list of processes nor a cookie sent to another port helps another user.
         match token {
@@ -164,31 +160,30 @@ impl Watch {
     }
 
     /// Does what a button says, and leads back to the page.
-    async fn act<B>(&self, path: &str, body: B) -> Reply
-    where
-        B: Body,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    async fn act(&self, path: &str, body: Incoming) -> Reply {
         let Ok(Ok(body)) = timeout(ARRIVAL_LIMIT, Limited::new(body, LARGEST_FORM).collect()).await else {
             return words(StatusCode::BAD_REQUEST, "Not understood", "<p>Go back to <a href=\"/\">the page</a>.</p>");
         };
         let body = body.to_bytes();
-        let field = |name| form_urlencoded::parse(&body).find(|(each, _)| each == name).map(|(_, value)| value);
-        if !field("key").is_some_and(|key| self.keys.is_form(&key)) {
+        let field = |name: &str| {
+            let found = form_urlencoded::parse(&body).find(|(each, _)| each == name);
+            found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+        };
+        if !self.keys.is_form(&field("key")) {
             let why = "<p>This did not come from the page. Nothing was done. Use the button on \
                        <a href=\"/\">the page</a>.</p>";
             return words(StatusCode::FORBIDDEN, "Not allowed", why);
         }
-        let (job, session) = (field("job").unwrap_or_default(), field("session").unwrap_or_default());
         let registry = Arc::clone(&self.registry);
-        let found = registry.jobs.seen().into_iter().find(|each| path == STOP && each.id == job);
-        let session = session.into_owned();
+        let (job, session) = (field("job"), (path == DISCONNECT).then(|| field("session")));
         // It goes on if the browser does not wait for it.
         let doing = tokio::spawn(async move {
-            match found {
+            if let Some(session) = session {
+                return registry.disconnect_unwanted(&session).await;
+            }
+            match registry.jobs.seen().into_iter().find(|each| each.id == job) {
                 Some(job) if job.ended().is_none() => job.stop_unwanted().await,
-                None if !session.is_empty() => registry.disconnect_unwanted(&session).await,
-                // It has ended, and is forgotten: just what was wanted.
+                // It has ended, and may be forgotten: just what was wanted.
                 _ => Ok(()),
             }
         });

@@ -159,7 +159,7 @@ fn transfer(transfer: &Moving) -> String {
     let mut facts = Vec::new();
     facts.extend(known.then(|| format!("{} of {}", size(*bytes), size(*expected))));
     facts.extend((!known && *bytes > 0).then(|| size(*bytes)));
-    facts.extend((*files > 0).then(|| format!("{files} files")));
+    facts.extend((*files > 0).then(|| format!("{files} file{}", if *files == 1 { "" } else { "s" })));
     facts.extend((!file.is_empty()).then(|| escape(file)));
     format!(
         "<article class=\"card\"><h3>{session} <small>{direction}</small> <span class=\"took\">{}</span></h3>\
