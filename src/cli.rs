@@ -2,12 +2,13 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
 /// Persistent SSH sessions as MCP tools for AI coding agents.
 ///
 /// Serves the Model Context Protocol on standard input and output; an MCP client starts it. With --http or --socket it
-/// is a daemon that all clients share, with a page that shows what goes on. Sessions are kept in ~/.ssh-mcp-sessions.json, without passwords.
+/// is a daemon that all clients share, with a page that shows what goes on; with --shared such a daemon is started when it
+/// is needed. Sessions are kept in ~/.ssh-mcp-sessions.json, without passwords.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-ssh-sessions", version, max_term_width = 100)]
 pub struct Options {
@@ -20,6 +21,9 @@ pub struct Options {
     /// What to log on standard error
     #[arg(long, value_name = "LEVEL", env = "MCP_SSH_LOG", default_value = "warn", ignore_case = true, global = true)]
     pub log: LogLevel,
+    /// Share sessions, shells and jobs with all that is started so, over a daemon that comes and goes by itself
+    #[arg(long, env = "MCP_SSH_SHARED", value_parser = FalseyValueParser::new(), global = true)]
+    pub shared: bool,
     /// Serve HTTP on this port, at /mcp; 0 takes any free one
     #[arg(long, value_name = "PORT", env = "MCP_SSH_HTTP", global = true)]
     pub http: Option<u16>,
@@ -44,7 +48,8 @@ pub struct Options {
 /// What else the program does.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Print what goes on in a running daemon: at --socket, else at --listen and --http [default: port 7722]
+    /// Print what goes on in a running daemon: at --socket, at --listen and --http, else the one of --shared [default:
+    /// port 7722]
     Status {
         /// Print JSON, for programs
         #[arg(long)]
@@ -61,6 +66,16 @@ pub enum Command {
         /// Print JSON, for programs
         #[arg(long)]
         json: bool,
+    },
+    /// Be the daemon of --shared
+    #[command(hide = true)]
+    SharedDaemon {
+        /// Serve, in this very process
+        #[arg(long)]
+        serve: bool,
+        /// End after this time without clients and jobs, in milliseconds
+        #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_600_000)]
+        idle: u64,
     },
 }
 

@@ -1,13 +1,16 @@
 //! Parses the arguments, logs to stderr, serves, and returns the exit status.
 
 use std::{
-    io::Write as _,
+    ffi::OsString,
+    io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
+    path::{self, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
-use clap::{Parser as _, error::ErrorKind};
+use clap::{Parser as _, ValueEnum as _, error::ErrorKind};
 use mcp_ssh_sessions::{
     cli::{Command, LogLevel, Options},
     doctor::{Colours, Patient},
@@ -18,6 +21,10 @@ use mcp_ssh_sessions::{
             status::{self, Form, Place},
             token::{Token, TokenError},
             watch::{self, Keys},
+        },
+        shared::{
+            Start, daemon, front,
+            place::{Place as SharedPlace, PlaceError},
         },
         stdio,
     },
@@ -41,7 +48,15 @@ fn main() -> ExitCode {
     if options.open && options.http.is_none() && options.command.is_none() {
         return fail("--open opens the page of a daemon, and needs --http PORT (see --help)");
     }
+    if options.shared && options.command.is_none() && (options.http.is_some() || options.socket().is_some()) {
+        return fail("--shared serves standard input and output, and goes without --http and --socket (see --help)");
+    }
     log_to_stderr(options.log);
+    if let Some(Command::SharedDaemon { serve: false, .. }) = options.command {
+        let started =
+            Start::new(std::env::args_os().skip(1).collect()).and_then(|start| start.with("--serve").detach());
+        return started.map_or_else(|error| fail(&format!("cannot start: {error}")), |()| ExitCode::SUCCESS);
+    }
     // One thread for everything that waits; what computes or blocks gets threads of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -66,16 +81,21 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         return doctor(options, host, *json).await;
     }
     if let Some(Command::Status { json }) = options.command {
-        return print_status(options, address, if json { Form::Json } else { Form::Table }).await;
+        let place = daemon_to_ask(options, address)?;
+        return print_status(options, &place, if json { Form::Json } else { Form::Table }).await;
     }
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
-    let registry = SessionRegistry::new(RegistryOptions {
-        ssh_config: options.ssh_config.clone(),
-        store: options.store_path(),
-        output: default_output_folder(),
-        askpass: Askpass::from_environment(),
-    });
+    if let Some(Command::SharedDaemon { idle, .. }) = options.command {
+        let place = shared_place(options)?;
+        daemon::serve(registry(options), &place, Duration::from_millis(idle), stop).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.shared {
+        front::serve(shared_place(options)?, Start::new(arguments_of_daemon(options)?)?, stop).await;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let registry = registry(options);
     let handed_over = HandedOver::take()?;
     if options.http.is_none() && options.socket().is_none() && handed_over.is_empty() {
         stdio::serve(registry, stop).await;
@@ -105,36 +125,69 @@ async fn doctor(options: &Options, host: &str, json: bool) -> Result<ExitCode, B
     };
     let report = patient.examine().await;
     let text = if json { report.json()? } else { report.text(Colours::of_stdout()) };
-    writeln!(std::io::stdout(), "{text}")?;
+    writeln!(io::stdout(), "{text}")?;
     Ok(ExitCode::from(u8::from(!report.connects())))
 }
 
-/// What goes on in the daemon there; with `--open` a link to its page instead.
-async fn print_status(
-    options: &Options,
-    address: SocketAddr,
-    form: Form,
-) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    #[cfg(unix)]
-    let place = options.socket().map_or(Place::Tcp(address), Place::Socket);
-    #[cfg(not(unix))]
-    let place = Place::Tcp(address);
+/// Prints what goes on in the daemon there; with `--open` opens its page, and prints the link to that.
+async fn print_status(options: &Options, place: &Place, form: Form) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let token = token(options)?;
     let told = if options.open {
-        let link = status::link(&place, token.as_ref()).await?;
+        let link = status::link(place, token.as_ref()).await?;
         open_if_wanted(options, &link);
         link
     } else {
-        status::ask(&place, token.as_ref(), form).await?
+        status::ask(place, token.as_ref(), form).await?
     };
-    writeln!(std::io::stdout(), "{told}")?;
+    writeln!(io::stdout(), "{told}")?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn open_if_wanted(options: &Options, link: &str) {
-    if options.open && let Err(error) = watch::open(link) {
+    if options.open
+        && let Err(error) = watch::open(link)
+    {
         say(&format!("cannot open a browser ({error}); open the link in one yourself"));
     }
+}
+
+fn registry(options: &Options) -> Arc<SessionRegistry> {
+    SessionRegistry::new(RegistryOptions {
+        ssh_config: options.ssh_config.clone(),
+        store: options.store_path(),
+        output: default_output_folder(),
+        askpass: Askpass::from_environment(),
+    })
+}
+
+/// Where the shared daemon for the store and the configuration of these options is.
+fn shared_place(options: &Options) -> Result<SharedPlace, PlaceError> {
+    let absolute = |file: PathBuf| path::absolute(&file).unwrap_or(file);
+    SharedPlace::of(&absolute(options.store_path()), options.ssh_config.clone().map(absolute).as_deref())
+}
+
+/// What makes this program the daemon of a front with these options. It has a working directory of its own.
+fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
+    let level = options.log.to_possible_value().map(|level| level.get_name().to_owned()).unwrap_or_default();
+    let mut arguments = vec!["--store".into(), path::absolute(options.store_path())?.into()];
+    if let Some(file) = &options.ssh_config {
+        arguments.extend(["--ssh-config".into(), path::absolute(file)?.into()]);
+    }
+    arguments.extend(["--log".into(), level.into(), "shared-daemon".into()]);
+    Ok(arguments)
+}
+
+/// The daemon that `status` asks: the one whose address is given, else the shared one, if it runs, else the documented.
+fn daemon_to_ask(options: &Options, address: SocketAddr) -> Result<Place, PlaceError> {
+    if let Some(path) = options.socket() {
+        return Ok(Place::Socket(path));
+    }
+    if options.shared {
+        return Ok(Place::Socket(shared_place(options)?.socket));
+    }
+    let named = options.http.is_some() || options.listen.is_some();
+    let shared = shared_place(options).ok().filter(|shared| !named && shared.is_served());
+    Ok(shared.map_or(Place::Tcp(address), |shared| Place::Socket(shared.socket)))
 }
 
 /// The token in the file that was named, else the one in the environment.
@@ -149,7 +202,7 @@ fn token(options: &Options) -> Result<Option<Token>, TokenError> {
 fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        let _ = io::stdout().write_all(text.as_bytes());
         return ExitCode::SUCCESS;
     }
     let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
@@ -163,7 +216,7 @@ fn fail(line: &str) -> ExitCode {
 
 /// One line for the person who started the program, whatever the log level.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "mcp-ssh-sessions: {line}");
+    let _ = writeln!(io::stderr(), "mcp-ssh-sessions: {line}");
 }
 
 /// Only our own messages: those of libraries may quote requests, and so passwords.
@@ -177,7 +230,7 @@ fn log_to_stderr(level: LogLevel) {
         LogLevel::Trace => tracing::Level::TRACE,
     };
     let ours = Targets::new().with_target("mcp_ssh_sessions", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(ours);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).with_filter(ours);
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
@@ -219,6 +272,6 @@ async fn npx_has_ended() {
     }
     let parent = parent_id();
     while parent_id() == parent {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -93,7 +93,12 @@ impl<'a> Report<'a> {
     /// It was not run.
     pub(super) fn of(job: &'a Job, end: Option<&'a End>, kept: bool) -> Result<Self, ToolError> {
         let state = match end.map(|end| &**end) {
-            Some(Err(_)) if job.is_unwanted() => return Err(ToolError::new("the person stopped it before it began", "ask them before you run it again")),
+            Some(Err(_)) if job.is_unwanted() => {
+                return Err(ToolError::new(
+                    "the person stopped it before it began",
+                    "ask them before you run it again",
+                ));
+            }
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(finished)) => State::Ended(finished),
             None => State::Running { prompt: job.prompt() },

@@ -1,6 +1,6 @@
 //! The MCP server: a registry handle and the tool catalogue, without state of its own.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -53,13 +53,22 @@ pub struct SshServer {
     registry: Arc<SessionRegistry>,
     calls: Arc<Semaphore>,
     parked: Parked,
+    /// Where relative local paths begin, if not in the working directory of this process.
+    directory: Option<PathBuf>,
 }
 
 impl SshServer {
     /// A server for the sessions of this registry.
     #[must_use]
     pub fn new(registry: Arc<SessionRegistry>) -> Self {
-        Self { registry, calls: Arc::new(Semaphore::new(MOST_CALLS)), parked: Parked::default() }
+        let calls = Arc::new(Semaphore::new(MOST_CALLS));
+        Self { registry, calls, parked: Parked::default(), directory: None }
+    }
+
+    /// The same for a client whose relative local paths begin in this directory.
+    #[must_use]
+    pub fn in_directory(self, directory: Option<PathBuf>) -> Self {
+        Self { directory, ..self }
     }
 }
 
@@ -70,6 +79,21 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     /// What is told of it while it runs.
     pub(super) watched: Watched,
+    /// Where relative local paths begin, if not in the working directory of this process.
+    pub(super) directory: Option<PathBuf>,
+}
+
+impl Call {
+    /// A local path of the client's, as this process has to spell it.
+    pub(super) fn local(&self, path: String) -> String {
+        match &self.directory {
+            // A path in `~` is as good as an absolute one; one that is not text stays with whoever wrote the path.
+            Some(directory) if !path.is_empty() && !path.starts_with('~') => {
+                directory.join(&path).into_os_string().into_string().unwrap_or(path)
+            }
+            _ => path,
+        }
+    }
 }
 
 impl SshServer {
@@ -79,7 +103,13 @@ impl SshServer {
         let cancelled = CancellationToken::new();
         let caller = Caller { cancelled: cancelled.clone(), person };
         let watched = Watched::default();
-        let call = Call { registry: Arc::clone(&self.registry), arguments, caller, watched: watched.clone() };
+        let call = Call {
+            registry: Arc::clone(&self.registry),
+            arguments,
+            caller,
+            watched: watched.clone(),
+            directory: self.directory.clone(),
+        };
         Running::start(async move { tools::call(&tool, call).await }, questions, cancelled, watched)
     }
 

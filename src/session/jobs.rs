@@ -49,6 +49,12 @@ impl Jobs {
         kept.filter(|job| session.is_none_or(|session| job.session == session)).cloned().collect()
     }
 
+    /// How many run that end with this process.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.lock().iter().map(|entry| &entry.job).filter(|job| job.detached.is_none() && job.ended().is_none()).count()
+    }
+
     /// All commands that run, whatever waits for them, and those that have ended lately.
     #[must_use]
     pub fn seen(&self) -> Vec<Arc<Job>> {

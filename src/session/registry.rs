@@ -12,6 +12,7 @@ use std::{
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+pub use self::overview::Overview;
 use super::{
     caller::Caller,
     error::{SessionError, with_causes},
@@ -23,7 +24,6 @@ use super::{
     store::{Loaded, Store, StoreError},
     transfers::Transfers,
 };
-pub use self::overview::Overview;
 use crate::{
     capture::Captured,
     ssh::{
@@ -240,11 +240,7 @@ impl SessionRegistry {
     pub async fn list(&self) -> Result<Listing, SessionError> {
         let loaded = self.load().await?;
         let default = self.default_name(Some(&loaded));
-        Ok(Listing {
-            sessions: self.statuses(Some(&loaded), default.as_ref()),
-            default,
-            notice: self.take_notice(),
-        })
+        Ok(Listing { sessions: self.statuses(Some(&loaded), default.as_ref()), default, notice: self.take_notice() })
     }
 
     fn statuses(&self, loaded: Option<&Loaded>, default: Option<&SessionName>) -> Vec<SessionStatus> {

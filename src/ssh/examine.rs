@@ -21,7 +21,7 @@ use super::{
     pause::Pause,
     pool::Pool,
     resolve::Target,
-    sftp::TransferError,
+    sftp::{self, TransferError},
 };
 use crate::framing::exec::{LoginShell, PROBE};
 
@@ -101,7 +101,7 @@ async fn try_out(pool: &Arc<Pool>, connection: &Connection, findings: &Findings)
     findings.begin(Stage::Bash);
     persistent_shell(pool, findings).await;
     findings.begin(Stage::Sftp);
-    match timeout(PROBE_LIMIT, pool.try_sftp(&unbounded())).await {
+    match timeout(PROBE_LIMIT, sftp::try_out(pool)).await {
         Ok(Ok(())) => findings.passed(|| "files can be moved".to_owned()),
         Ok(Err(TransferError::NoSftp)) => findings.ended(Outcome::Failed, "the server has no SFTP".to_owned()),
         Ok(Err(error)) => findings.ended(Outcome::Failed, error.to_string()),

@@ -31,6 +31,7 @@ use crate::openssh::{
 };
 
 /// Everything that decides about the key of one host, read before it is contacted.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct HostKeyCheck {
     host: HostName,
     /// What a certificate must name: the host without its port, or `HostKeyAlias`.

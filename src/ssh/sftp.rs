@@ -20,15 +20,16 @@ mod transfer;
 mod tree;
 mod upload;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use self::client::Client;
 pub use self::{
     error::TransferError,
     progress::{Moved, Progress},
     replace::{Leftover, remove_leftovers},
     transfer::{Transfer, TransferRequest, Transferred},
 };
-use super::{bounds::Bounds, connection::Connection};
+use super::{bounds::Bounds, connection::Connection, pool::Pool};
 
 /// How far apart the two sides are at least, as a round trip, where more than one channel pays: sshd's window of 2 MiB
 /// lets 250 MB/s through then.
@@ -52,14 +53,12 @@ fn in_flight(bytes: u32, chunk: u32) -> usize {
     (bytes / chunk.max(1)).clamp(1, MOST_REQUESTS) as usize
 }
 
-impl Pool {
-    /// Starts SFTP and ends it again.
-    ///
-    /// # Errors
-    /// The server has none, or something else answers in its place.
-    pub(super) async fn try_sftp(self: &Arc<Self>, bounds: &Bounds) -> Result<(), TransferError> {
-        self.open_sftp(bounds).await.map(drop)
-    }
+/// Starts SFTP and ends it again.
+///
+/// # Errors
+/// The server has none, or something else answers in its place.
+pub(super) async fn try_out(pool: &Arc<Pool>) -> Result<(), TransferError> {
+    Client::begin(pool).await.map(drop)
 }
 
 impl Connection {

@@ -26,6 +26,9 @@ mod names;
 mod protocol;
 mod proxy;
 mod sessions;
+// It is found in /proc.
+#[cfg(target_os = "linux")]
+mod shared;
 mod shell;
 mod stop;
 mod store;

@@ -69,7 +69,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         host: destination.as_str().to_owned(),
         user: params.user,
         port: params.port,
-        key_path: params.key_path,
+        key_path: params.key_path.map(|path| call.local(path)),
         password_auth: false,
         extra: serde_json::Map::new(),
     };

@@ -41,15 +41,16 @@ pub(super) fn tool() -> Tool {
 
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: DownloadParams = super::arguments(NAME, &mut call)?;
+    let local_path = call.local(params.local_path);
     let session = call.registry.lookup(params.session.as_deref()).await?;
     let request = TransferRequest {
-        local: params.local_path,
+        local: local_path,
         remote: params.remote_path,
         exclude: params.exclude.unwrap_or_default(),
         skip_unchanged: params.skip_unchanged,
         progress: call.watched.transfer(),
     };
-    let _shown = call.registry.transfers.show(&session.saved.name, Direction::Download, &request);
+    let _shown = call.registry.transfers.show(session.saved.name.as_str(), Direction::Download, &request);
     let moved = session.download(request, &call.caller).await?;
     transfer::result("downloaded", moved)
 }

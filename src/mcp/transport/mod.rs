@@ -2,4 +2,5 @@
 
 mod hello;
 pub mod http;
+pub mod shared;
 pub mod stdio;

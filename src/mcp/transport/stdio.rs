@@ -13,7 +13,7 @@ use rmcp::{
     transport::{async_rw::AsyncRwTransport, stdio_pipes},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf, split},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,20 @@ where
     served.cancel();
     if !finished {
         let _ = timeout(LAST_WORDS, serving).await;
+    }
+}
+
+/// Serves one client of several over a stream, until it ends or `stop` is cancelled; what runs for it is stopped then.
+pub(super) async fn converse<S>(server: SshServer, stream: S, stop: &CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (input, output) = split(stream);
+    let ended = stop.child_token();
+    let input = UntilEnd { input, ended: ended.clone() };
+    let transport = FromHello::new(AsyncRwTransport::new_server(input, output));
+    if let Ok(running) = server.serve_with_ct(transport, ended).await {
+        let _ = running.waiting().await;
     }
 }
 

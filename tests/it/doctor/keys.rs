@@ -12,7 +12,8 @@ use crate::support::{
 
 /// A configuration whose only keys are these.
 fn with_keys(sshd: &OpenSshd, options: &str, keys: &[&Path]) -> std::path::PathBuf {
-    let files: String = keys.iter().map(|key| format!("IdentityFile {}\n", key.display())).collect();
+    let lines: Vec<String> = keys.iter().map(|key| format!("IdentityFile {}\n", key.display())).collect();
+    let files = lines.concat();
     let config = sshd.write_ssh_config("box", &format!("{options}\n{files}"));
     let own = format!("IdentityFile {}\n", sshd.private_key_path().display());
     let text = fs::read_to_string(&config).unwrap();

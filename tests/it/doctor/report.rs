@@ -62,10 +62,9 @@ async fn what_does_not_work_on_a_host_that_connects_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let (key, path) = (keys::ed25519(), folder.path().join("key"));
     keys::write_private_key(&path, &key, None);
-    for (max_sessions, connects, part) in [
-        (0, false, "✗ channel: the server refused"),
-        (2, true, " at once over a connection (MaxSessions)"),
-    ] {
+    for (max_sessions, connects, part) in
+        [(0, false, "✗ channel: the server refused"), (2, true, " at once over a connection (MaxSessions)")]
+    {
         let sshd = FakeSshd::start(FakeSshdSettings {
             max_sessions,
             authorized_keys: vec![key.public_key().clone()],

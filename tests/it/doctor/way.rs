@@ -146,11 +146,7 @@ async fn each_jump_host_is_explained_and_one_that_fails_is_named() {
             "",
             target.port(),
             false,
-            &[
-                "its ProxyCommand says: \"no way\"",
-                "runs: echo no way >&2; exit 1",
-                "– server: not reached",
-            ],
+            &["its ProxyCommand says: \"no way\"", "runs: echo no way >&2; exit 1", "– server: not reached"],
         ),
     ] {
         let told = doctor(&config(jump, near_options, port), &[folder.path()]).await;

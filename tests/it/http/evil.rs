@@ -260,7 +260,19 @@ async fn each_wrong_request_gets_its_status_and_the_next_one_is_served() {
         let status = if method == "DELETE" { 400 } else { 405 };
         wrong.push(((method, &endpoint, vec![BOTH, JSON], PING), status));
     }
-    for path in ["/index.html", "//", "/favicon.ico", "/mcp/", "//mcp", "/MCP", "/mcp/../health", "/health/../mcp", "/mcp%2f", "/%6dcp", "/mcp;a"] {
+    for path in [
+        "/index.html",
+        "//",
+        "/favicon.ico",
+        "/mcp/",
+        "//mcp",
+        "/MCP",
+        "/mcp/../health",
+        "/health/../mcp",
+        "/mcp%2f",
+        "/%6dcp",
+        "/mcp;a",
+    ] {
         wrong.push((("GET", path, vec![EVENTS], ""), 404));
         wrong.push((("POST", path, vec![BOTH, JSON, ours], PING), 404));
     }

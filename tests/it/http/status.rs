@@ -33,7 +33,9 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
 
     let (code, stdout, stderr) = status(home, &["--http", &port, "--listen", "127.0.0.1"]).await;
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
-    let line = |start: &str| stdout.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {stdout}"));
+    let line = |start: &str| {
+        stdout.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {stdout}"))
+    };
     assert!(line("box (default)").contains("  connected  "), "{stdout}");
     assert!(line("second").contains("  disconnected  "), "{stdout}");
     assert!(line("main").ends_with("  ready  /tmp"), "{stdout}");
@@ -50,7 +52,10 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
     let (past, running) = (&told["jobs"][0], &told["jobs"][1]);
     assert_eq!((&past["status"], &past["ending"]), (&json!("exited"), &json!("exit 0")), "{told}");
     assert_eq!(past["stdoutLines"], json!(["a\u{1b}[31mb"]), "{told}");
-    assert_eq!((&running["job"], &running["status"], &running["ending"]), (&json!(id), &json!("running"), &json!(null)));
+    assert_eq!(
+        (&running["job"], &running["status"], &running["ending"]),
+        (&json!(id), &json!("running"), &json!(null))
+    );
 }
 
 #[tokio::test]

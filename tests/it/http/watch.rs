@@ -121,19 +121,19 @@ async fn a_link_lets_one_browser_in_and_who_has_none_is_told_how_to_get_one() {
     assert_eq!(get(place, &link, &[("Origin", "http://evil.example")]).await.status, 403);
     assert_eq!(get(place, &link, &[("Host", "evil.example")]).await.status, 403, "two of them");
     let entered = get(place, &link, &[elsewhere]).await;
-    assert!(entered.status == 200 && entered.body.contains("http-equiv=\"refresh\" content=\"0;url=/\""), "{entered:?}");
+    assert!(
+        entered.status == 200 && entered.body.contains("http-equiv=\"refresh\" content=\"0;url=/\""),
+        "{entered:?}"
+    );
     let cookie = cookie(&entered);
     let used = get(place, &link, &[]).await;
     assert!(used.status == 403 && used.body.contains("works once") && used.body.contains(&how), "{used:?}");
     // The browser that has used it may come by it again.
     assert_eq!(get(place, &link, &[("Cookie", &cookie)]).await.status, 200);
     let other_port = cookie.replacen(&place.port().to_string(), "1", 1);
-    for (sent, status) in [
-        (cookie.as_str(), 200),
-        (cookie.strip_suffix(|_| true).unwrap(), 403),
-        (other_port.as_str(), 403),
-        ("", 403),
-    ] {
+    for (sent, status) in
+        [(cookie.as_str(), 200), (cookie.strip_suffix(|_| true).unwrap(), 403), (other_port.as_str(), 403), ("", 403)]
+    {
         for path in ["/", "/events"] {
             let mut wire = Wire::connect(place).await;
             wire.send(request("GET", path, &[("Host", &place.host()), ("Cookie", sent)], "")).await;
@@ -144,7 +144,8 @@ async fn a_link_lets_one_browser_in_and_who_has_none_is_told_how_to_get_one() {
     let (bin, opened) = (folder.path().join("bin"), folder.path().join("opened"));
     let program = bin.join(if cfg!(target_os = "macos") { "open" } else { "xdg-open" });
     fs::create_dir(&bin).unwrap();
-    fs::write(&program, format!("#!/bin/sh\nprintf %s \"$1\" > '{0}.new' && mv '{0}.new' '{0}'\n", opened.display())).unwrap();
+    fs::write(&program, format!("#!/bin/sh\nprintf %s \"$1\" > '{0}.new' && mv '{0}.new' '{0}'\n", opened.display()))
+        .unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = tokio::process::Command::new(daemon::program());
     command.args(["status", "--open", "--http", &place.port().to_string()]);

@@ -62,7 +62,8 @@ impl Program {
         program
     }
 
-    fn spawn(mut command: Command, folder: &Path) -> Self {
+    /// Runs this command, with its stderr in `folder`.
+    pub(crate) fn spawn(mut command: Command, folder: &Path) -> Self {
         let log = File::options().create(true).append(true).open(folder.join("stderr.log")).expect("a writable folder");
         command.args(["--log", "trace"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let mut child = command.spawn().expect("the program is built");
@@ -83,10 +84,15 @@ impl Program {
     /// Sends a request and waits for its answer; anything else on stdout fails the test.
     pub(crate) async fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.begin(method, params).await;
-        let line = timeout(PATIENCE, self.stdout.next_line()).await.expect("an answer in time").expect("readable");
-        let answer: Value = serde_json::from_str(&line.expect("the program is alive")).expect("JSON alone on stdout");
+        let answer = self.message().await;
         assert_eq!((&answer["jsonrpc"], &answer["id"]), (&json!("2.0"), &json!(id)), "{answer}");
         answer
+    }
+
+    /// The next message on stdout, where nothing else may be.
+    pub(crate) async fn message(&mut self) -> Value {
+        let line = timeout(PATIENCE, self.stdout.next_line()).await.expect("an answer in time").expect("readable");
+        serde_json::from_str(&line.expect("the program is alive")).expect("JSON alone on stdout")
     }
 
     /// Sends a request without waiting for its answer; returns its id.
@@ -114,6 +120,11 @@ impl Program {
         fs::read_to_string(self.folder.join("stderr.log")).expect("readable")
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Closes its stdin and waits for its end.
     pub(crate) async fn close(mut self) -> (ExitStatus, Duration) {
         self.stdin = None;
@@ -134,16 +145,18 @@ impl Program {
         (status, started.elapsed())
     }
 
-    async fn send(&mut self, message: &Value) {
+    /// Sends a message.
+    pub(crate) async fn send(&mut self, message: &Value) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
         stdin.write_all(format!("{message}\n").as_bytes()).await.expect("the program reads");
     }
 }
 
-fn command(folder: &Path) -> Command {
+/// The built program, at home in `folder`.
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-ssh-sessions"));
     command.env("HOME", folder).env("XDG_STATE_HOME", folder.join("state"));
-    for name in ["MCP_SSH_CONFIG", "MCP_SSH_STORE", "MCP_SSH_LOG", "SSH_AUTH_SOCK"] {
+    for name in ["MCP_SSH_CONFIG", "MCP_SSH_STORE", "MCP_SSH_LOG", "MCP_SSH_SHARED", "SSH_AUTH_SOCK"] {
         command.env_remove(name);
     }
     command

@@ -103,24 +103,24 @@ fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
 
 impl From<&Job> for JobResult {
     fn from(job: &Job) -> Self {
-    let printed = job.printed();
-    Self {
-        job: job.id.clone(),
-        session: job.session.clone(),
-        shell: job.shell.clone(),
-        command: first_part(&job.command),
-        status: match job.ended().as_deref() {
-            None => "running",
-            Some(Ok(finished)) => outcome::status(&finished.command.ending),
-            Some(Err(_)) => "failed",
-        },
-        detached: job.detached.is_some(),
-        started_at: time(job.started),
-        duration_ms: u64::try_from(job.duration().as_millis()).unwrap_or(u64::MAX),
-        stdout_bytes: printed.stdout.total,
-        stderr_bytes: printed.stderr.total,
+        let printed = job.printed();
+        Self {
+            job: job.id.clone(),
+            session: job.session.clone(),
+            shell: job.shell.clone(),
+            command: first_part(&job.command),
+            status: match job.ended().as_deref() {
+                None => "running",
+                Some(Ok(finished)) => outcome::status(&finished.command.ending),
+                Some(Err(_)) => "failed",
+            },
+            detached: job.detached.is_some(),
+            started_at: time(job.started),
+            duration_ms: u64::try_from(job.duration().as_millis()).unwrap_or(u64::MAX),
+            stdout_bytes: printed.stdout.total,
+            stderr_bytes: printed.stderr.total,
+        }
     }
-}
 }
 
 fn of_there(session: &str, job: &DetachedJob) -> JobResult {

@@ -31,21 +31,34 @@ pub enum Listener {
     /// A Unix socket at a path; the file is removed at the end if it was made here.
     #[cfg(unix)]
     Unix(UnixListener, SocketFile),
+    /// A named pipe, and the lock that goes with it.
+    #[cfg(windows)]
+    Pipe(crate::mcp::transport::shared::pipe::Pipe, std::fs::File),
 }
 
 /// The file of a Unix socket.
+#[cfg(unix)]
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    is_ours: bool,
+    /// What tells it from one that another process has made there since; `None` if it was not made here.
+    inode: Option<u64>,
+    /// Let go of once the file is removed.
+    _lock: Option<std::fs::File>,
 }
 
+#[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_ours {
+        if self.inode.is_some() && inode(&self.path) == self.inode {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+#[cfg(unix)]
+fn inode(path: &std::path::Path) -> Option<u64> {
+    std::fs::symlink_metadata(path).ok().map(|file| std::os::unix::fs::MetadataExt::ino(&file))
 }
 
 /// Why an address cannot be served.
@@ -94,7 +107,7 @@ pub async fn open(addresses: &Addresses, handed_over: HandedOver) -> Result<Vec<
         }
         #[cfg(unix)]
         if let Some(path) = &addresses.socket {
-            listeners.push(open_socket(path).await?);
+            listeners.push(open_socket(path, None).await?);
         }
     }
     for listener in &listeners {
@@ -120,6 +133,20 @@ impl Listener {
             Self::Tcp(_, address) => format!("http://{address}{}", super::MCP_PATH),
             #[cfg(unix)]
             Self::Unix(_, file) => format!("the Unix socket {}", file.path.display()),
+            #[cfg(windows)]
+            Self::Pipe(pipe, _) => format!("the pipe {}", pipe.name.display()),
+        }
+    }
+
+    /// Tells whether clients still find it: somebody may remove the file of a socket.
+    pub(super) fn is_there(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        #[cfg(unix)]
+        let made = if let Self::Unix(_, file) = self { file.inode.map(|made| (file.path.clone(), made)) } else { None };
+        move || {
+            #[cfg(unix)]
+            return made.as_ref().is_none_or(|(path, made)| inode(path) == Some(*made));
+            #[cfg(not(unix))]
+            true
         }
     }
 
@@ -130,6 +157,8 @@ impl Listener {
             Self::Tcp(_, address) => Some(format!("http://{}", reachable(*address))),
             #[cfg(unix)]
             Self::Unix(..) => None,
+            #[cfg(windows)]
+            Self::Pipe(..) => None,
         }
     }
 
@@ -139,8 +168,24 @@ impl Listener {
             Self::Tcp(..) => Door::Network,
             #[cfg(unix)]
             Self::Unix(..) => Door::Socket,
+            #[cfg(windows)]
+            Self::Pipe(..) => Door::Socket,
         }
     }
+}
+
+/// Opens a free port on loopback for the page of a daemon that no browser reaches otherwise.
+///
+/// # Errors
+/// There is none, or the system does not tell whose a connection is.
+pub(super) async fn open_for_page(has_token: bool) -> Result<(Listener, String), ListenError> {
+    if !has_token && !peer::KNOWN_HERE {
+        return Err(ListenError::TokenNeededHere);
+    }
+    let failed = |source| failed("a port on loopback".to_owned(), source);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((Listener::Tcp(listener, address), format!("http://{address}")))
 }
 
 /// The address at which this machine reaches what listens at that one, which may stand for all there are.
@@ -191,7 +236,7 @@ fn taken(handed_over: &mut listenfd::ListenFd, index: usize) -> Result<Listener,
     let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(PathBuf::from));
     listener.set_nonblocking(true).map_err(|_| unfit())?;
     let listener = UnixListener::from_std(listener).map_err(|_| unfit())?;
-    Ok(Listener::Unix(listener, SocketFile { path: path.unwrap_or_default(), is_ours: false }))
+    Ok(Listener::Unix(listener, SocketFile { path: path.unwrap_or_default(), inode: None, _lock: None }))
 }
 
 fn tcp(listener: TcpListener) -> Result<Listener, ListenError> {
@@ -199,9 +244,16 @@ fn tcp(listener: TcpListener) -> Result<Listener, ListenError> {
     Ok(Listener::Tcp(listener, address))
 }
 
-/// Makes a Unix socket for its owner alone. One that a dead process left behind is replaced.
+/// Makes a Unix socket for its owner alone, and keeps the lock as long as it is there. One that a dead process left behind
+/// is replaced.
+///
+/// # Errors
+/// Something else listens or is there, or it cannot be made.
 #[cfg(unix)]
-async fn open_socket(path: &std::path::Path) -> Result<Listener, ListenError> {
+pub(in crate::mcp::transport) async fn open_socket(
+    path: &std::path::Path,
+    lock: Option<std::fs::File>,
+) -> Result<Listener, ListenError> {
     use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
     let named = || format!("the Unix socket {}", path.display());
     if let Ok(there) = std::fs::symlink_metadata(path) {
@@ -216,7 +268,7 @@ async fn open_socket(path: &std::path::Path) -> Result<Listener, ListenError> {
         }
     }
     let listener = UnixListener::bind(path).map_err(|source| failed(named(), source))?;
-    let file = SocketFile { path: path.to_owned(), is_ours: true };
+    let file = SocketFile { path: path.to_owned(), inode: inode(path), _lock: lock };
     // Whoever comes before this is asked for the user id all the same.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|source| failed(named(), source))?;
     Ok(Listener::Unix(listener, file))

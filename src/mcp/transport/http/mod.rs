@@ -2,8 +2,8 @@
 //!
 //! [`listen`] opens the addresses, [`serve`] takes connections in, `peer` says whose they are, `guard` who may ask,
 //! `router` where a request goes: `streamable` (Streamable HTTP, all revisions, with the `sessions` that the earlier ones
-//! have), `legacy_sse` (HTTP+SSE of 2024-11-05), `health`, or [`watch`], the page for the person. [`status`] is the other end: it asks a
-//! running daemon.
+//! have), `legacy_sse` (HTTP+SSE of 2024-11-05), `health`, [`watch`] (the page for the person) or, in the shared daemon,
+//! `upgrade`. [`status`] is the other end: it asks a running daemon.
 
 mod early_headers;
 pub(in crate::mcp) mod guard;
@@ -17,6 +17,7 @@ mod sessions;
 pub mod status;
 mod streamable;
 pub mod token;
+mod upgrade;
 pub mod watch;
 
 use std::convert::Infallible;

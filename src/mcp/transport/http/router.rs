@@ -10,15 +10,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     MCP_PATH, Reply,
-    guard::{self, Visitor},
+    guard::{self, Door, Visitor},
     health,
     legacy_sse::LegacySse,
     refusal, reply,
     streamable::Streamable,
     token::Token,
-    watch::{self, Keys, Watch},
+    upgrade::Upgrades,
+    watch::{self, Watch},
 };
-use crate::{mcp::{activity::Activity, server::SshServer}, session::registry::SessionRegistry};
+use crate::{
+    mcp::{activity::Activity, server::SshServer, transport::shared},
+    session::registry::SessionRegistry,
+};
 
 /// The largest message, in bytes.
 const LARGEST_MESSAGE: usize = 4 * 1024 * 1024;
@@ -32,6 +36,8 @@ pub(super) struct Router {
     streamable: Streamable,
     legacy: LegacySse,
     watch: Watch,
+    server: SshServer,
+    upgrades: Option<Upgrades>,
     started: Instant,
 }
 
@@ -40,16 +46,19 @@ impl Router {
     pub(super) fn new(
         registry: Arc<SessionRegistry>,
         token: Option<Token>,
-        keys: Arc<Keys>,
+        watch: Watch,
+        upgrades: Option<Upgrades>,
         stop: &CancellationToken,
     ) -> Self {
         let server = SshServer::new(Arc::clone(&registry));
         Self {
-            watch: Watch::new(Arc::clone(&registry), keys, stop.child_token()),
             registry,
             token,
+            watch,
             streamable: Streamable::new(server.clone(), stop.child_token()),
-            legacy: LegacySse::new(server, stop.child_token()),
+            legacy: LegacySse::new(server.clone(), stop.child_token()),
+            server,
+            upgrades,
             started: Instant::now(),
         }
     }
@@ -66,6 +75,10 @@ impl Router {
         }
         guard::admit_origin(parts, visitor.door)?;
         let path = parts.uri.path();
+        if let Some(upgrades) = self.upgrades.as_ref().filter(|_| path == shared::PATH) {
+            guard::admit_visitor(&parts.headers, visitor, self.token.as_ref())?;
+            return Ok(upgrades.answer(parts, &self.server).await);
+        }
         if Watch::serves(path) {
             return self.watch.answer(parts, body, visitor, self.token.as_ref()).await;
         }
@@ -75,7 +88,7 @@ impl Router {
         }
         guard::admit_visitor(&parts.headers, visitor, self.token.as_ref())?;
         if PLAIN.contains(&path) {
-            return self.answer_plainly(path, &parts.method).await;
+            return self.answer_plainly(path, &parts.method, visitor.door).await;
         }
         // Nothing behind this needs it.
         parts.headers.remove(header::AUTHORIZATION);
@@ -98,7 +111,7 @@ impl Router {
         Ok(self.streamable.answer(request, &body).await)
     }
 
-    async fn answer_plainly(&self, path: &str, method: &Method) -> Result<Reply, Box<Reply>> {
+    async fn answer_plainly(&self, path: &str, method: &Method, door: Door) -> Result<Reply, Box<Reply>> {
         let allowed = if path == "/link" { "POST" } else { "GET, HEAD" };
         if !allowed.split(", ").any(|allowed| method == allowed) {
             let what = format!("{path} answers {allowed} alone");
@@ -107,7 +120,7 @@ impl Router {
             return Err(Box::new(refused));
         }
         let mut answer = match path {
-            "/link" => self.watch.link(),
+            "/link" => self.watch.link(door, self.token.is_some()).await,
             "/status" => {
                 let activity = Activity::from(self.registry.overview().await);
                 reply(StatusCode::OK, "application/json", serde_json::to_string(&activity).unwrap_or_default() + "\n")

@@ -1,20 +1,32 @@
 //! Takes connections in.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::Semaphore,
-    time::{sleep, timeout},
+    sync::{Semaphore, mpsc},
+    time::{Instant, sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
-use super::{guard::Visitor, listen::Listener, peer, router::Router, token::Token, watch::Keys};
-use crate::session::registry::SessionRegistry;
+use super::{
+    guard::Visitor,
+    listen::Listener,
+    peer,
+    router::Router,
+    token::Token,
+    upgrade::Upgrades,
+    watch::{Keys, Watch},
+};
+use crate::{mcp::transport::shared::place::Place, session::registry::SessionRegistry};
 
 /// How many connections there may be at once. More wait to be taken in.
 const MOST_CONNECTIONS: usize = 768;
@@ -36,27 +48,117 @@ pub async fn serve(
     keys: Arc<Keys>,
     stop: CancellationToken,
 ) {
+    run(registry, listeners, token, keys, None, stop).await;
+}
+
+/// The same for conversations in lines, too, until nobody has been there for as long as `idle` and no job runs.
+pub(in crate::mcp::transport) async fn serve_shared(
+    registry: Arc<SessionRegistry>,
+    listener: Listener,
+    place: &Place,
+    idle: Duration,
+    keys: Arc<Keys>,
+    stop: CancellationToken,
+) {
+    run(registry, vec![listener], None, keys, Some((place, idle)), stop).await;
+}
+
+async fn run(
+    registry: Arc<SessionRegistry>,
+    listeners: Vec<Listener>,
+    token: Option<Token>,
+    keys: Arc<Keys>,
+    shared: Option<(&Place, Duration)>,
+    stop: CancellationToken,
+) {
     let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
+    let (connections, accepting) = (TaskTracker::new(), TaskTracker::new());
+    let listening = stop.child_token();
+    let upgrades = shared.map(|(place, _)| Upgrades {
+        registry: Arc::clone(&registry),
+        listening: listening.clone(),
+        accepting: accepting.clone(),
+        connections: connections.clone(),
+        closing: closing.clone(),
+        proof: place.proof(),
+    });
+    let leave = LeaveWhenIdle {
+        registry: Arc::clone(&registry),
+        is_there: listeners.iter().map(|listener| -> IsThere { Box::new(listener.is_there()) }).collect(),
+        listening: listening.clone(),
+        accepting: accepting.clone(),
+        connections: connections.clone(),
+    };
+    let (opened, mut newly_opened) = mpsc::channel(1);
+    let page = listeners.iter().find_map(Listener::page);
+    let watch = Watch::new(Arc::clone(&registry), keys, page, opened, closed.child_token());
     let entrance = Arc::new(Entrance {
         has_token: token.is_some(),
-        router: Router::new(Arc::clone(&registry), token, keys, &closed),
+        router: Router::new(Arc::clone(&registry), token, watch, upgrades, &closed),
         connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
         strangers: Semaphore::new(MOST_STRANGERS),
         closing: closing.clone(),
     });
-    let connections = TaskTracker::new();
-    let accepting = TaskTracker::new();
+    let take_in = {
+        let (accepting, connections, listening) = (accepting.clone(), connections.clone(), listening.clone());
+        move |listener| accepting.spawn(accept(listener, Arc::clone(&entrance), connections.clone(), listening.clone()))
+    };
     for listener in listeners {
-        accepting.spawn(accept(listener, Arc::clone(&entrance), connections.clone(), stop.clone()));
+        take_in(listener);
     }
-    stop.cancelled().await;
+    accepting.spawn(listening.clone().run_until_cancelled_owned(async move {
+        while let Some(listener) = newly_opened.recv().await {
+            take_in(listener);
+        }
+    }));
+    accepting.close();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = leave.after(shared.map_or(Duration::MAX, |(_, idle)| idle)), if shared.is_some() => {}
+    }
     registry.shut_down().await;
     closing.cancel();
     connections.close();
     let _ = timeout(LAST_WORDS, connections.wait()).await;
     closed.cancel();
-    accepting.close();
     let _ = timeout(LAST_WORDS, async { tokio::join!(connections.wait(), accepting.wait()) }).await;
+}
+
+type IsThere = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// When a shared daemon is of no use any more.
+struct LeaveWhenIdle {
+    registry: Arc<SessionRegistry>,
+    /// Whether each listener can still be found.
+    is_there: Vec<IsThere>,
+    listening: CancellationToken,
+    accepting: TaskTracker,
+    connections: TaskTracker,
+}
+
+impl LeaveWhenIdle {
+    /// Waits until nobody has been connected and no job has been running for as long as `limit`, or until that is so at
+    /// all where no more clients come: because it gave way, or somebody removed its socket.
+    async fn after(&self, limit: Duration) {
+        let look = (limit / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        let mut since = Instant::now();
+        loop {
+            let busy = !self.connections.is_empty() || self.registry.jobs.running() > 0;
+            let lost = !self.is_there.iter().all(|is_there| is_there());
+            if !self.listening.is_cancelled() && (lost || (!busy && since.elapsed() >= limit)) {
+                // Whoever came in until now stays.
+                self.listening.cancel();
+                self.accepting.wait().await;
+                continue;
+            }
+            if busy {
+                since = Instant::now();
+            } else if self.listening.is_cancelled() {
+                return;
+            }
+            sleep(look).await;
+        }
+    }
 }
 
 struct Entrance {
@@ -111,7 +213,10 @@ enum Caller {
 #[cfg(unix)]
 type Stream = Either<tokio::net::TcpStream, tokio::net::UnixStream>;
 #[cfg(not(unix))]
-type Stream = Either<tokio::net::TcpStream, tokio::net::TcpStream>;
+type Stream = Either<tokio::net::TcpStream, tokio::net::windows::named_pipe::NamedPipeServer>;
+
+/// What hyper reads from and writes to.
+pub(super) type Io = TokioIo<Pin<Box<TimeoutStream<Stream>>>>;
 
 async fn take(listener: &Listener) -> std::io::Result<(Stream, Caller)> {
     match listener {
@@ -127,11 +232,14 @@ async fn take(listener: &Listener) -> std::io::Result<(Stream, Caller)> {
             let user = stream.peer_cred()?.uid();
             Ok((Either::Right(stream), Caller::Known(user == nix::unistd::geteuid().as_raw())))
         }
+        // Its default access control lets nobody write but this user and administrators.
+        #[cfg(windows)]
+        Listener::Pipe(pipe, _) => Ok((Either::Right(pipe.accept().await?), Caller::Known(true))),
     }
 }
 
 /// Answers the requests of one connection, until it ends.
-async fn converse(stream: impl AsyncRead + AsyncWrite, visitor: Visitor, entrance: &Arc<Entrance>) {
+async fn converse(stream: Stream, visitor: Visitor, entrance: &Arc<Entrance>) {
     // Where a token decides, everybody is a stranger until then, and comes under the limits for all.
     let stranger = !visitor.is_ours && !entrance.has_token;
     let _permit = if stranger {
@@ -148,7 +256,8 @@ async fn converse(stream: impl AsyncRead + AsyncWrite, visitor: Visitor, entranc
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).keep_alive(!stranger).max_headers(100);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(Box::pin(stream)), answering));
+    let io: Io = TokioIo::new(Box::pin(stream));
+    let mut connection = pin!(http.serve_connection(io, answering).with_upgrades());
     tokio::select! {
         _ = connection.as_mut() => return,
         () = entrance.closing.cancelled() => connection.as_mut().graceful_shutdown(),

@@ -25,8 +25,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub enum Place {
     /// At a TCP address.
     Tcp(SocketAddr),
-    /// At a Unix socket.
-    #[cfg(unix)]
+    /// At a Unix socket, or a named pipe.
     Socket(PathBuf),
 }
 
@@ -34,7 +33,7 @@ pub enum Place {
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// Nothing listens there.
-    #[error("no daemon answers at {0}; start one with: mcp-ssh-sessions --http PORT")]
+    #[error("no daemon answers at {0}; start one with: mcp-ssh-sessions --http PORT (or --shared)")]
     None(String),
     /// What listens there is not this user's; nothing was sent to it.
     #[error("what listens at {0} belongs to another user; nothing was sent to it")]
@@ -52,9 +51,6 @@ pub enum StatusError {
         /// What it says.
         text: String,
     },
-    /// A browser does not reach it there.
-    #[error("no browser reaches {0}; the page is served with --http PORT: name that one")]
-    NoPage(String),
     /// It is no daemon of ours.
     #[error("what answers at {0} is not mcp-ssh-sessions")]
     Strange(String),
@@ -76,7 +72,7 @@ pub enum Form {
 pub async fn ask(place: &Place, token: Option<&Token>, form: Form) -> Result<String, StatusError> {
     let (named, text) = fetch(place, token, Method::GET, "/status").await?;
     let told: Value = serde_json::from_str(&text).unwrap_or_default();
-    if !told["sessions"].is_array() {
+    if !told.get("sessions").is_some_and(Value::is_array) {
         return Err(StatusError::Strange(named));
     }
     Ok(match form {
@@ -88,17 +84,18 @@ pub async fn ask(place: &Place, token: Option<&Token>, form: Form) -> Result<Str
 /// A new link to the page of the daemon there, for one use.
 ///
 /// # Errors
-/// As [`ask`]; a Unix socket, which no browser reaches.
+/// As [`ask`].
 pub async fn link(place: &Place, token: Option<&Token>) -> Result<String, StatusError> {
-    #[cfg(unix)]
-    if let Place::Socket(path) = place {
-        return Err(StatusError::NoPage(path.display().to_string()));
-    }
-    let (named, path) = fetch(place, token, Method::POST, "/link").await?;
-    if !path.starts_with("/?") || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let (named, answer) = fetch(place, token, Method::POST, "/link").await?;
+    // Over a socket it is whole.
+    let (begin, link) = match place {
+        Place::Tcp(_) => ("/?", named.clone() + &answer),
+        Place::Socket(_) => ("http://127.0.0.1:", answer.clone()),
+    };
+    if !answer.starts_with(begin) || !answer.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(StatusError::Strange(named));
     }
-    Ok(named + &path)
+    Ok(link)
 }
 
 /// What the daemon there answers, and the name of the place.
@@ -110,7 +107,6 @@ async fn fetch(
 ) -> Result<(String, String), StatusError> {
     let (named, host) = match place {
         Place::Tcp(address) => (format!("http://{address}"), address.to_string()),
-        #[cfg(unix)]
         Place::Socket(path) => (path.display().to_string(), "localhost".to_owned()),
     };
     let asking = async {
@@ -133,6 +129,12 @@ async fn fetch(
                 if stream.peer_cred().map(|peer| peer.uid()).ok() != Some(nix::unistd::geteuid().as_raw()) {
                     return Err(StatusError::NotOurs(named.clone()));
                 }
+                converse(stream, &host, token, method.clone(), target).await
+            }
+            #[cfg(windows)]
+            Place::Socket(path) => {
+                let stream = tokio::net::windows::named_pipe::ClientOptions::new().open(path);
+                let stream = stream.map_err(|_| StatusError::None(named.clone()))?;
                 converse(stream, &host, token, method.clone(), target).await
             }
         }

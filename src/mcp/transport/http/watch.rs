@@ -13,13 +13,17 @@ use futures_util::stream;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts, uri::Authority};
 use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::{OnceCell, mpsc},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{browser::open, keys::Keys};
 use super::{
     EVENT_STREAM, Reply,
-    guard::{self, Visitor},
+    guard::{self, Door, Visitor},
+    listen::{self, ListenError, Listener},
     refusal, reply,
     token::Token,
 };
@@ -38,6 +42,7 @@ const STOP_WAIT: Duration = Duration::from_secs(2);
 const LARGEST_FORM: usize = 4 * 1024;
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 const PATHS: [&str; 4] = ["/", EVENTS, STOP, DISCONNECT];
 const EVENTS: &str = "/events";
 const STOP: &str = "/stop";
@@ -48,6 +53,10 @@ const DISCONNECT: &str = "/disconnect";
 pub(super) struct Watch {
     registry: Arc<SessionRegistry>,
     keys: Arc<Keys>,
+    /// The address at which browsers find it.
+    address: Arc<OnceCell<String>>,
+    /// Takes what is opened for browsers.
+    opened: mpsc::Sender<Listener>,
     stop: CancellationToken,
 }
 
@@ -61,9 +70,16 @@ fn key_in(request: &Parts) -> Option<String> {
 }
 
 impl Watch {
-    /// Shows this registry until `stop` is cancelled.
-    pub(super) fn new(registry: Arc<SessionRegistry>, keys: Arc<Keys>, stop: CancellationToken) -> Self {
-        Self { registry, keys, stop }
+    /// Shows this registry until `stop` is cancelled: at this address, else at one that goes to `opened` once somebody
+    /// wants to look.
+    pub(super) fn new(
+        registry: Arc<SessionRegistry>,
+        keys: Arc<Keys>,
+        address: Option<String>,
+        opened: mpsc::Sender<Listener>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { registry, keys, address: Arc::new(OnceCell::new_with(address)), opened, stop }
     }
 
     /// Whether a path belongs here.
@@ -71,12 +87,26 @@ impl Watch {
         PATHS.contains(&path)
     }
 
-    /// A new link: its path, for whoever has been let in otherwise.
-    pub(super) fn link(&self) -> Reply {
-        match self.keys.link() {
-            Ok(path) => reply(StatusCode::OK, "text/plain; charset=utf-8", path),
-            Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random number to be had", "try again"),
+    /// A new link, for whoever has been let in otherwise: its path, or all of it for one who did not come by an address
+    /// that browsers can use.
+    pub(super) async fn link(&self, door: Door, has_token: bool) -> Reply {
+        let Ok(path) = self.keys.link() else {
+            return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random number to be had", "try again");
+        };
+        if door != Door::Socket {
+            return reply(StatusCode::OK, PLAIN_TEXT, path);
         }
+        match self.address.get_or_try_init(|| self.open(has_token)).await {
+            Ok(address) => reply(StatusCode::OK, PLAIN_TEXT, format!("{address}{path}")),
+            Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "see to that, then ask again"),
+        }
+    }
+
+    async fn open(&self, has_token: bool) -> Result<String, ListenError> {
+        let (listener, address) = listen::open_for_page(has_token).await?;
+        // Nobody takes it when the daemon ends.
+        let _ = self.opened.send(listener).await;
+        Ok(address)
     }
 
     /// Answers a request whose `Host` and origin have been admitted.
@@ -103,7 +133,8 @@ impl Watch {
         let (path, port) = (request.uri.path(), port(request));
         let allowed = if path == "/" || path == EVENTS { Method::GET } else { Method::POST };
         if request.method != allowed {
-            let mut refused = words(StatusCode::METHOD_NOT_ALLOWED, "Not so", "<p>Open <a href=\"/\">the page</a>.</p>");
+            let mut refused =
+                words(StatusCode::METHOD_NOT_ALLOWED, "Not so", "<p>Open <a href=\"/\">the page</a>.</p>");
             let allowed = HeaderValue::from_static(if allowed == Method::GET { "GET" } else { "POST" });
             refused.headers_mut().insert(header::ALLOW, allowed);
             return Err(Box::new(refused));
@@ -146,12 +177,7 @@ impl Watch {
     fn events(&self) -> Reply {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let looking = Looking {
-            watch: self.clone(),
-            shown: String::new(),
-            said: Instant::now(),
-            looks,
-        };
+        let looking = Looking { watch: self.clone(), shown: String::new(), said: Instant::now(), looks };
         let mut answer = Response::new(StreamBody::new(stream::unfold(looking, next)).boxed_unsync());
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));

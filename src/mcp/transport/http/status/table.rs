@@ -51,7 +51,8 @@ fn shell(shell: &Value) -> Vec<String> {
 fn job(job: &Value) -> Vec<String> {
     let shell = if job["shell"].is_string() { format!(" ({})", text(&job["shell"])) } else { String::new() };
     let state = if job["ending"].is_string() { &job["ending"] } else { &job["status"] };
-    let output = job["stdoutBytes"].as_u64().unwrap_or_default().saturating_add(job["stderrBytes"].as_u64().unwrap_or(0));
+    let output =
+        job["stdoutBytes"].as_u64().unwrap_or_default().saturating_add(job["stderrBytes"].as_u64().unwrap_or(0));
     let command = text(&job["command"]);
     let mut shown: String = command.chars().take(LONGEST_COMMAND).collect();
     if shown.len() < command.len() {
@@ -111,7 +112,8 @@ mod tests {
         assert_eq!(of(&json!({"sessions": []})), "no sessions; an agent makes one with ssh_connect");
         let session = json!({"name": "box", "state": "connected", "hostName": "10.0.0.1", "port": 22, "user": "me",
             "default": true, "connectedAt": "2026-11-22T08:00:00Z"});
-        let saved = json!({"name": "漢", "state": "saved", "hostName": "b", "port": 2222, "user": "", "default": false});
+        let saved =
+            json!({"name": "漢", "state": "saved", "hostName": "b", "port": 2222, "user": "", "default": false});
         let job = json!({"job": "0123abcd", "session": "box", "shell": "main", "command": "sleep 9\nrm x", "status": "running",
             "durationMs": 1500, "stdoutBytes": 10, "stderrBytes": 2});
         let moved = json!({"session": "box", "direction": "download", "localPath": "a", "remotePath": "/b", "durationMs": 5,

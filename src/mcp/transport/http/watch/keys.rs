@@ -117,7 +117,11 @@ mod tests {
     fn a_link_works_once_and_no_other_key_does() {
         let keys = Keys::new().unwrap();
         let (first, second) = (key(&keys), key(&keys));
-        assert!(!keys.redeem("") && !keys.redeem(first.strip_suffix(|_| true).unwrap()) && !keys.redeem(&format!("{first}0")));
+        assert!(
+            !keys.redeem("")
+                && !keys.redeem(first.strip_suffix(|_| true).unwrap())
+                && !keys.redeem(&format!("{first}0"))
+        );
         assert!(!keys.redeem(keys.form().reveal()) && !keys.redeem(keys.cookie.reveal()));
         assert!(keys.redeem(&second) && !keys.redeem(&second));
         assert!(keys.redeem(&first) && !keys.redeem(&first));

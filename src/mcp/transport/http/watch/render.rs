@@ -123,9 +123,9 @@ fn command(command: &Command, form: &str) -> String {
             escape(&job.command),
         );
     }
-    let waits = prompt.as_ref().map(|prompt| {
-        format!("<p class=\"notice\">It seems to wait for input at <code>{}</code></p>", escape(prompt))
-    });
+    let waits = prompt
+        .as_ref()
+        .map(|prompt| format!("<p class=\"notice\">It seems to wait for input at <code>{}</code></p>", escape(prompt)));
     let stop = if *unwanted {
         "<button disabled>Stopping …</button>".to_owned()
     } else {
@@ -185,7 +185,7 @@ fn session(session: &SessionResult, shells: &[ShellResult], form: &str) -> Strin
     facts.extend(session.default.then(|| "default".to_owned()));
     let error = session.last_error.as_ref().filter(|_| !session.is_connected());
     let error = error.map(|error| format!("<p class=\"bad\">{}</p>", escape(error))).unwrap_or_default();
-    let mine: String = shells
+    let mine = shells
         .iter()
         .filter(|shell| shell.session == session.name())
         .map(|shell| {
@@ -196,7 +196,8 @@ fn session(session: &SessionResult, shells: &[ShellResult], form: &str) -> Strin
                 state = shell.state
             )
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let mine = if mine.is_empty() { mine } else { format!("<ul class=\"shells\">{mine}</ul>") };
     format!(
         "<article class=\"card\"><div class=\"top\"><h3>{name} <small class=\"{state}\">{state}</small></h3>{stop}</div>\
@@ -262,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_bar_shows_how_far_a_transfer_is_as_soon_as_that_is_known() {
-        let begun = Moving { session: "a<b".into(), direction: "upload", remote_path: "/x".into(), ..Moving::default() };
+        let begun =
+            Moving { session: "a<b".into(), direction: "upload", remote_path: "/x".into(), ..Moving::default() };
         let html = transfer(&begun);
         assert!(html.contains("<progress aria-label=\"upload\"></progress>") && html.contains("a&lt;b:/x"), "{html}");
         let html = transfer(&Moving { bytes: 1_000, expected: 4_000, files: 2, file: "c&d".into(), ..begun });

@@ -1,0 +1,131 @@
+//! Connections to the shared daemon that become conversations in lines.
+
+use std::{path::PathBuf, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use hyper::upgrade::OnUpgrade;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Reply, refusal, reply, serve::Io};
+use crate::{
+    mcp::{
+        server::SshServer,
+        transport::{
+            shared::{DIRECTORY_HEADER, PROTOCOL, VERSION, VERSION_HEADER},
+            stdio,
+        },
+    },
+    session::registry::SessionRegistry,
+};
+
+/// What a shared daemon needs to take fronts in, or to give way.
+pub(super) struct Upgrades {
+    pub(super) registry: Arc<SessionRegistry>,
+    /// Cancelled where no more clients are taken in.
+    pub(super) listening: CancellationToken,
+    pub(super) accepting: TaskTracker,
+    pub(super) connections: TaskTracker,
+    /// Cancelled when the conversations have to end.
+    pub(super) closing: CancellationToken,
+    /// What proves to a front whose daemon this is, where the system does not tell.
+    pub(super) proof: Option<HeaderValue>,
+}
+
+impl Upgrades {
+    /// Takes a front in. One of a later version has this daemon make room for its own: it takes no more clients in then,
+    /// and lives on for those it has and for the jobs that run.
+    pub(super) async fn answer(&self, request: &mut Parts, server: &SshServer) -> Reply {
+        let theirs = text(&request.headers, VERSION_HEADER);
+        if is_later(theirs, VERSION) {
+            self.listening.cancel();
+            self.accepting.wait().await;
+            let message = format!(
+                "the shared daemon of version {VERSION} (process {}) gives way to version {theirs}",
+                std::process::id()
+            );
+            // Without the connection over which this was asked.
+            let (clients, jobs) = (self.connections.len().saturating_sub(1), self.registry.jobs.running());
+            let hint = format!("it lives on for its other clients ({clients}) and running jobs ({jobs}), then it ends");
+            return refusal(StatusCode::GONE, &message, &hint);
+        }
+        let wanted = text(&request.headers, header::UPGRADE.as_str()) == PROTOCOL;
+        let Some(upgrade) = request.extensions.remove::<OnUpgrade>().filter(|_| wanted) else {
+            let hint = "start mcp-ssh-sessions --shared";
+            return refusal(StatusCode::UPGRADE_REQUIRED, "this is for the program's own use", hint);
+        };
+        let server = server.clone().in_directory(directory(&request.headers));
+        let closing = self.closing.clone();
+        self.connections.spawn(async move {
+            let Ok(upgraded) = upgrade.await else { return };
+            // A front says nothing until it has the answer.
+            if let Ok(parts) = upgraded.downcast::<Io>()
+                && parts.read_buf.is_empty()
+            {
+                let mut stream = parts.io.into_inner();
+                // Its client may sleep for as long as it likes.
+                stream.as_mut().set_write_timeout_pinned(None);
+                stdio::converse(server, stream, &closing).await;
+            }
+        });
+        let mut answer = reply(StatusCode::SWITCHING_PROTOCOLS, "text/plain", "");
+        let headers = answer.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
+        headers.insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
+        if let Some(proof) = &self.proof {
+            headers.insert(PROTOCOL, proof.clone());
+        }
+        answer
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+#[cfg(unix)]
+fn directory(headers: &HeaderMap) -> Option<PathBuf> {
+    let bytes = headers.get(DIRECTORY_HEADER)?.as_bytes();
+    let path = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes));
+    path.is_absolute().then_some(path)
+}
+
+#[cfg(not(unix))]
+fn directory(headers: &HeaderMap) -> Option<PathBuf> {
+    let path = PathBuf::from(std::str::from_utf8(headers.get(DIRECTORY_HEADER)?.as_bytes()).ok()?);
+    path.is_absolute().then_some(path)
+}
+
+/// Whether one version (semver.org) is later than another, by its three numbers. What is no version is not.
+fn is_later(version: &str, than: &str) -> bool {
+    let numbers = |version: &str| -> Option<Vec<u64>> {
+        let core = version.split(['-', '+']).next()?;
+        let numbers: Vec<u64> = core.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        (numbers.len() == 3).then_some(numbers)
+    };
+    matches!((numbers(version), numbers(than)), (Some(version), Some(than)) if version > than)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        for (version, than, later) in [
+            ("0.1.1", "0.1.0", true),
+            ("0.10.0", "0.9.9", true),
+            ("1.0.0", "0.99.99", true),
+            ("0.1.0", "0.1.0", false),
+            ("0.1.0", "0.1.1", false),
+            ("0.2.0-beta.1", "0.1.0", true),
+            ("0.1.0-beta.1", "0.1.0", false),
+            ("0.1.0+build", "0.1.0", false),
+            ("", "0.1.0", false),
+            ("2", "0.1.0", false),
+            ("99.x.0", "0.1.0", false),
+        ] {
+            assert_eq!(is_later(version, than), later, "{version} {than}");
+        }
+    }
+}

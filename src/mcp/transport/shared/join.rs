@@ -1,0 +1,172 @@
+//! A front's way to the daemon.
+
+use std::{io, time::Duration};
+
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    DIRECTORY_HEADER, PATH, PROTOCOL, VERSION, VERSION_HEADER,
+    place::{Place, PlaceError},
+    start::{Start, Started},
+};
+use crate::mcp::tool_error::ToolError;
+
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long a daemon may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks at whether the daemon that another process starts is there.
+const LOOK: Duration = Duration::from_millis(10);
+
+#[cfg(unix)]
+pub(super) type Stream = tokio::net::UnixStream;
+#[cfg(windows)]
+pub(super) type Stream = tokio::net::windows::named_pipe::NamedPipeClient;
+
+/// Why there is no daemon to speak to.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JoinError {
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error("cannot reach the shared daemon at {}: {source}", place.socket.display())]
+    Unreachable { place: Box<Place>, source: io::Error },
+    #[error("what listens at {0} belongs to another user; nothing was sent to it")]
+    NotOurs(String),
+    #[error("the shared daemon{0} does not answer")]
+    Silent(String),
+    #[error("what listens at {0} is no shared daemon")]
+    Strange(String),
+    #[error("the shared daemon cannot be started: {0}")]
+    Start(String),
+    #[error("another process has been starting the shared daemon, or ending it, for {} s", LIMIT.as_secs())]
+    Late,
+}
+
+impl From<&JoinError> for ToolError {
+    fn from(error: &JoinError) -> Self {
+        let hint = match error {
+            JoinError::Silent(_) => "end that process, then call again; without --shared this works without it",
+            _ => "see to that, then call again; without --shared this works without a daemon",
+        };
+        Self::new(error.to_string(), hint)
+    }
+}
+
+/// What is at the place of the daemon.
+enum Found {
+    Joined(Stream),
+    /// One of an earlier version, which takes no more fronts in from now on; its words.
+    GaveWay(String),
+    /// Nobody, or one that was just ending.
+    Nobody,
+}
+
+/// A connection to the daemon, which is started if there is none.
+///
+/// # Errors
+/// There is none, and none can be started, or what is there is not to be trusted.
+pub(super) async fn join(place: &Place, start: &Start) -> Result<Stream, JoinError> {
+    place.prepare()?;
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        match knock(place).await? {
+            Found::Joined(stream) => return Ok(stream),
+            Found::GaveWay(words) => tracing::warn!("{}", words.trim()),
+            Found::Nobody => {}
+        }
+        match start.daemon(place).await {
+            Started::Ready => {}
+            Started::Busy => sleep(LOOK).await,
+            Started::Failed(words) => return Err(JoinError::Start(words)),
+        }
+    }
+    Err(JoinError::Late)
+}
+
+async fn knock(place: &Place) -> Result<Found, JoinError> {
+    let named = place.socket.display().to_string();
+    let stream = match connect(place).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(Found::Nobody);
+        }
+        Err(source) => return Err(JoinError::Unreachable { place: Box::new(place.clone()), source }),
+    };
+    let who = peer(&stream).ok_or_else(|| JoinError::NotOurs(named.clone()))?;
+    let asked = timeout(ANSWER_LIMIT, ask(stream)).await.map_err(|_| JoinError::Silent(who))?;
+    // A connection that ends without a word was not taken in any more.
+    let Ok((status, answer)) = asked else { return Ok(Found::Nobody) };
+    match (status, answer) {
+        // Where the kernel says whose it is, nothing needs to be proven.
+        (StatusCode::SWITCHING_PROTOCOLS, Answer::Stream(stream, proof)) if proof == place.proof() => {
+            Ok(Found::Joined(stream))
+        }
+        (StatusCode::GONE, Answer::Words(words)) => Ok(Found::GaveWay(words)),
+        _ => Err(JoinError::Strange(named)),
+    }
+}
+
+enum Answer {
+    /// The connection, and what only the daemon can know.
+    Stream(Stream, Option<HeaderValue>),
+    Words(String),
+}
+
+/// Asks to speak MCP in lines.
+async fn ask(stream: Stream) -> Result<(StatusCode, Answer), hyper::Error> {
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = http::Uri::from_static(PATH);
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
+    headers.insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
+    // One that no header can carry is not told.
+    let directory = std::env::current_dir().unwrap_or_default();
+    if let Ok(directory) = HeaderValue::from_bytes(directory.as_os_str().as_encoded_bytes()) {
+        headers.insert(DIRECTORY_HEADER, directory);
+    }
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection.with_upgrades());
+    let mut answer = send.send_request(request).await?;
+    let status = answer.status();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let proof = answer.headers().get(PROTOCOL).cloned();
+        let upgraded = hyper::upgrade::on(&mut answer).await?;
+        if let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>()
+            && parts.read_buf.is_empty()
+        {
+            return Ok((status, Answer::Stream(parts.io.into_inner(), proof)));
+        }
+        return Ok((status, Answer::Words(String::new())));
+    }
+    let body = answer.into_body().collect().await?.to_bytes();
+    Ok((status, Answer::Words(String::from_utf8_lossy(&body).into_owned())))
+}
+
+#[cfg(unix)]
+async fn connect(place: &Place) -> io::Result<Stream> {
+    Stream::connect(&place.socket).await
+}
+
+#[cfg(windows)]
+async fn connect(place: &Place) -> io::Result<Stream> {
+    super::pipe::connect(&place.socket).await
+}
+
+/// Who is at the other end, in words; `None`: another user.
+#[cfg(unix)]
+fn peer(stream: &Stream) -> Option<String> {
+    let peer = stream.peer_cred().ok().filter(|peer| peer.uid() == nix::unistd::geteuid().as_raw())?;
+    Some(peer.pid().map(|pid| format!(" (process {pid})")).unwrap_or_default())
+}
+
+/// Nobody says whose a pipe is; the daemon proves itself in its answer.
+#[cfg(windows)]
+fn peer(_: &Stream) -> Option<String> {
+    Some(String::new())
+}

@@ -1,0 +1,29 @@
+//! One daemon for all terminals that nobody has to start.
+//!
+//! A process with `--shared` is a [`front`]: it passes the lines of MCP between its client and the daemon of this user,
+//! which [`place`] finds and `start` starts. What is on its way is in the front's `ledger`, so that a daemon that ends is
+//! replaced by a new one without the client. The [`daemon`] is the one of `http`, on a Unix socket (on Windows a named
+//! pipe) alone: `http::upgrade` makes a connection to it a conversation in lines.
+
+pub mod daemon;
+pub mod front;
+mod join;
+mod ledger;
+#[cfg(windows)]
+pub(super) mod pipe;
+pub mod place;
+mod start;
+
+pub use start::Start;
+
+/// Where a front asks the daemon to speak MCP in lines.
+pub(super) const PATH: &str = "/shared";
+/// What it asks to upgrade to (RFC 9110, section 7.8).
+pub(super) const PROTOCOL: &str = "mcp-ssh-sessions";
+/// The header with the version of the program at either end.
+pub(super) const VERSION_HEADER: &str = "mcp-ssh-sessions-version";
+/// The header with the working directory of a front.
+pub(super) const DIRECTORY_HEADER: &str = "mcp-ssh-sessions-directory";
+
+/// This program's version.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
