@@ -84,7 +84,7 @@ async fn of_daemons_started_at_once_one_serves_and_the_others_say_so() {
 async fn a_daemon_whose_socket_was_removed_makes_room_for_another_and_keeps_its_clients() {
     let shared = Shared::new();
     // It looks as often as its idle time asks for.
-    let (mut daemon, _) = shared.daemon("400").await;
+    let (mut daemon, _) = shared.daemon("8000").await;
     let mut old = shared.front().await;
     fs::remove_file(shared.file("sock")).unwrap();
     let mut new = shared.front().await;
@@ -178,7 +178,7 @@ async fn a_path_that_is_too_long_is_not_taken_and_where_no_path_will_do_that_is_
         assert!(log.to_str().unwrap().contains(expected), "{log:?}");
         shared.kill().await;
     }
-    let mut command = Command::new(shared.command().as_std_mut().get_program());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-ssh-sessions"));
     command.args(["--shared", "--log", "off"]).stdin(Stdio::null());
     command.env("HOME", shared.folder());
     for name in ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TMPDIR"] {

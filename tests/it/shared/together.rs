@@ -201,16 +201,16 @@ async fn the_daemon_is_no_part_of_the_terminal_that_started_it() {
 #[tokio::test]
 async fn an_idle_daemon_ends_and_one_with_a_client_or_a_job_does_not() {
     let shared = Shared::new();
-    let (mut daemon, said) = shared.daemon("300").await;
+    let (mut daemon, said) = shared.daemon("3000").await;
     assert_eq!(said, "ready");
     let mut front = shared.front().await;
     front.call("ssh_connect", json!({"host": "box"})).await.ok();
     front.call("ssh_exec", json!({"command": "sleep 45.25", "background": true})).await.ok();
     // Longer than it takes to end, and nothing to poll for.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(daemon.try_wait().unwrap().is_none(), "a client");
     front.close().await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(daemon.try_wait().unwrap().is_none(), "a job");
     assert!(shared.world.runs(&["sleep", "45.25"]));
     let mut front = shared.front().await;

@@ -29,7 +29,7 @@ fn knock(version: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_daemon_gives_way_and_ends_when_its_clients_and_jobs_have() {
     let shared = Shared::new();
-    let (mut daemon, _) = shared.daemon("4000").await;
+    let (mut daemon, _) = shared.daemon("20000").await;
     let mut old = shared.front().await;
     old.call("ssh_connect", json!({"host": "box"})).await.ok();
     old.call("ssh_shell", json!({"command": "kept=here"})).await.ok();
