@@ -119,11 +119,11 @@ impl Shared {
         assert!(processes::signal(signal, &pids));
     }
 
-    /// Kills the daemon, and waits until it is gone.
+    /// Kills the daemon, and waits until it has let go of its sockets, which it does after its memory.
     async fn kill(&self) {
         let pid = self.only_daemon();
         self.signal("KILL");
-        eventually("the daemon is dead", || !self.daemons().contains(&pid)).await;
+        eventually("the daemon is dead", || processes::is_over(pid)).await;
     }
 }
 

@@ -57,6 +57,12 @@ pub(crate) fn descendants(parent: u32, name: &str) -> Vec<u32> {
     found.into_iter().skip(1).filter(named).collect()
 }
 
+/// Whether a process has ended, all its files closed; it may still be known to its parent.
+pub(crate) fn is_over(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, tail)| tail.starts_with(['Z', 'X']))
+}
+
 /// All processes. Empty where there is no /proc.
 pub(crate) fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
