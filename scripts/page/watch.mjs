@@ -1,6 +1,6 @@
 // The page that shows what the agents do, in a real browser: who gets in, what is to be seen, what its buttons do.
 
-import { writeFileSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tree } from '../../npm/processes.mjs';
@@ -12,6 +12,9 @@ import { Stateless } from '../soak/clients.mjs';
 const SHOWN = 'SSH sessions';
 const LOCKED = 'This page needs its link';
 const USED = 'This link does not work any more';
+
+/** A transfer of this takes more than a moment, and less room: it is all zeros. */
+const LARGE_BYTES = 512 * 1024 * 1024;
 
 /** No step takes a third of it, not even on a slow machine. */
 const PATIENCE_MS = 30_000;
@@ -58,8 +61,8 @@ export async function watch({ binary, sshd, browser, pictures, folder }) {
   await call('ssh_shell', { session: 'db', shell: 'backup', command: 'cd /tmp; exit_code() { return 3; }; exit_code' });
   await call('ssh_exec', { session: 'web', command: 'echo "disk almost full" >&2; exit 4' });
   const gate = join(folder, 'gate');
-  const deploy = `printf 'Fetching packages … done\\nBuilding 1/3\\nBuilding 2/3\\n'; until test -e '${gate}'; do sleep 0.02; done
-echo 'The gate is open'; printf '<script>document.title = 1</script> \\033[31mred\\n'; echo 'warning: 2 tests skipped' >&2
+  const deploy = `printf 'Fetching packages … done\\nBuilding %s/3\\n' 1 2; until test -e '${gate}'; do sleep 0.02; done
+echo 'The gate'' is open'; printf '<script>document.title = 1</script> \\033[31mred\\n'; echo 'warning: 2 tests skipped' >&2
 exec sleep 31415`;
   const deploying = call('ssh_shell', { session: 'web', shell: 'deploy', command: deploy });
   await call('ssh_exec', { session: 'db', command: 'printf "Overwrite? [y/N] "; read -r answer', background: true });
@@ -72,7 +75,15 @@ exec sleep 31415`;
   await shows('<script>document.title = 1</script> \u241b[31mred');
   await shows('It seems to wait for input at Overwrite? [y/N]');
   fact('what a host printed is text', (await browser.evaluate('document.title')) === SHOWN);
+  const large = join(folder, 'large');
+  writeFileSync(large, '');
+  truncateSync(large, LARGE_BYTES);
+  const uploading = call('ssh_upload', { session: 'web', localPath: large, remotePath: 'large' });
+  const bar = "document.querySelector('progress[max]')";
+  fact('a bar shows how far a transfer is', await until('the bar', () => browser.evaluate(`${bar}?.value > 0 && ${bar}.max`)));
   await pictures('watch-busy');
+  await uploading;
+  await until('the end of the transfer', () => browser.evaluate("!document.querySelector('progress')"));
 
   title('A button stays where it is');
   await browser.evaluate(`window.button = document.querySelector('#running form[action="/stop"] button'); 0`);

@@ -9,7 +9,12 @@ use super::Shared;
 use crate::{
     protocol::program::Program,
     sessions::{World, eventually},
-    support::{daemon, mcp_client::ToolResult, processes},
+    support::{
+        daemon,
+        mcp_client::ToolResult,
+        processes,
+        wire::{Place, ask, request},
+    },
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,6 +242,28 @@ async fn status_finds_the_shared_daemon() {
         let (code, stdout, stderr) = daemon::output(shared.plain().args(words)).await;
         assert_eq!((code, stdout.contains("box"), stderr.as_str()), (Some(0), true, ""), "{words:?}: {stdout}");
     }
+}
+
+#[tokio::test]
+async fn a_browser_is_let_in_where_the_shared_daemon_opens_a_port_for_it() {
+    let shared = Shared::new();
+    let mut front = shared.front().await;
+    front.call("ssh_connect", json!({"host": "box"})).await.ok();
+    let mut ports = Vec::new();
+    for _ in 0..2 {
+        // No browser: the link is printed all the same.
+        let (code, stdout, stderr) = daemon::output(shared.plain().args(["status", "--open"]).env("PATH", "")).await;
+        assert_eq!((code, stderr.contains("open the link in one yourself")), (Some(0), true), "{stderr}");
+        let (port, path) = stdout.trim().strip_prefix("http://127.0.0.1:").unwrap().split_once('/').unwrap();
+        let place = Place::Tcp(port.parse().unwrap());
+        let host = place.host();
+        let entered = ask(&place, request("GET", &format!("/{path}"), &[("Host", &host)], "")).await.unwrap();
+        let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        let page = ask(&place, request("GET", "/", &[("Host", &host), ("Cookie", &cookie)], "")).await.unwrap();
+        assert!(page.status == 200 && page.body.contains("box"), "{page:?}");
+        ports.push(port.to_owned());
+    }
+    assert_eq!(ports[0], ports[1]);
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ const OPENER: &str = if cfg!(target_os = "macos") {
     "xdg-open"
 };
 
-/// Opens an address, in the context of a tokio runtime, which looks after the child. Other users may see it in the list of processes: a link works once, and on loopback for processes of
-/// this user alone.
+/// Opens an address, in the context of a tokio runtime, which looks after the child. Other users may see it in the list of
+/// processes: a link works once, and on loopback for processes of this user alone.
 ///
 /// # Errors
 /// The system has no program for that.
