@@ -61,7 +61,7 @@ export async function watch({ binary, sshd, browser, pictures, folder }) {
   await call('ssh_shell', { session: 'db', shell: 'backup', command: 'cd /tmp; exit_code() { return 3; }; exit_code' });
   await call('ssh_exec', { session: 'web', command: 'echo "disk almost full" >&2; exit 4' });
   const gate = join(folder, 'gate');
-  const deploy = `printf 'Fetching packages … done\\nBuilding %s/3\\n' 1 2; until test -e '${gate}'; do sleep 0.02; done
+  const deploy = `echo 'Fetching packages … done'; printf 'Building %s/3\\n' 1 2; until test -e '${gate}'; do sleep 0.02; done
 echo 'The gate'' is open'; printf '<script>document.title = 1</script> \\033[31mred\\n'; echo 'warning: 2 tests skipped' >&2
 exec sleep 31415`;
   const deploying = call('ssh_shell', { session: 'web', shell: 'deploy', command: deploy });

@@ -4,8 +4,10 @@
 /// what turns the direction of text around, and other controls, as U+FFFD.
 pub(in crate::mcp) fn escape(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
-    for letter in text.chars() {
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
         match letter {
+            '\r' if letters.peek() == Some(&'\n') => {}
             '&' => html.push_str("&amp;"),
             '<' => html.push_str("&lt;"),
             '>' => html.push_str("&gt;"),
@@ -34,6 +36,7 @@ mod tests {
             ("a b\n\tc é 漢", "a b\n\tc é 漢"),
             ("<b a='1' c=\"2\">&amp;", "&lt;b a=&#39;1&#39; c=&quot;2&quot;&gt;&amp;amp;"),
             ("\u{1b}[31m\r\0\u{7f}", "\u{241b}[31m\u{240d}\u{2400}\u{2421}"),
+            ("a\r\nb\rc", "a\nb\u{240d}c"),
             ("\u{9b}2J \u{202e}txt.exe\u{2069}", "\u{fffd}2J \u{fffd}txt.exe\u{fffd}"),
         ] {
             assert_eq!(escape(text), html);
