@@ -50,7 +50,7 @@ pub async fn examine(target: &Target, credentials: &Credentials, limit: Duration
     let opening = Opening { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings };
     let failure = match opening.run().await {
         Ok(connection) => {
-            let pool = Pool::around(Arc::clone(&connection), target, credentials, limit);
+            let pool = Pool::around(Arc::clone(&connection), target, credentials, limit, false);
             let tried = try_out(&pool, &connection, findings).await;
             pool.close().await;
             tried.err()

@@ -1,10 +1,15 @@
-//! A stream whose first bytes are kept, to tell what a server said before anything was agreed on.
+//! What a connection's stream tells of the server: its first words, before anything was agreed on, and when it was heard
+//! last.
 
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,16 +28,36 @@ impl Heard {
     }
 }
 
-/// A stream that is listened to, if anybody wants to.
+/// When anything came from a server last, in milliseconds since 1970: by the clock on the wall, because others stand still
+/// while the machine sleeps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LastHeard(Arc<AtomicU64>);
+
+impl LastHeard {
+    /// Whether that was within this time.
+    pub(super) fn within(&self, limit: Duration) -> bool {
+        let at = UNIX_EPOCH + Duration::from_millis(self.0.load(Ordering::Relaxed));
+        at.elapsed().is_ok_and(|elapsed| elapsed <= limit)
+    }
+
+    fn now(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.store(u64::try_from(now.as_millis()).unwrap_or_default(), Ordering::Relaxed);
+    }
+}
+
+/// A stream that is listened to: its first words, if anybody wants them.
 pub(super) struct Overheard<S> {
     pub(super) stream: S,
     pub(super) heard: Option<Heard>,
+    pub(super) last: LastHeard,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+        self.last.now();
         if let Some(Heard(heard)) = &self.heard {
             let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
             let new = into.filled().get(before..).unwrap_or_default();

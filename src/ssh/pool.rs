@@ -5,6 +5,7 @@
 
 mod choice;
 mod place;
+mod ready;
 mod spare;
 
 use std::{
@@ -52,6 +53,7 @@ pub struct Pool {
     credentials: Credentials,
     limit: Duration,
     first: Arc<Connection>,
+    makes_ready: bool,
     login_shell: OnceCell<LoginShell>,
     /// A plain mutex: held for look-ups and assignments only.
     state: Mutex<State>,
@@ -73,19 +75,21 @@ impl Pool {
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
         let first = Connection::open(target, credentials, person, limit).await?;
-        let pool = Self::around(first, target, credentials, limit);
+        let pool = Self::around(first, target, credentials, limit, true);
+        pool.make_ready();
         // Asked now, so that the first command need not wait for the answer.
         let probing = Arc::clone(&pool);
         tokio::spawn(async move { probing.login_shell().await });
         Ok(pool)
     }
 
-    /// The pool of a connection that was made in this way.
+    /// The pool of a connection that was made in this way; whether it always has a channel ready for the next command.
     pub(super) fn around(
         first: Arc<Connection>,
         target: &Target,
         credentials: &Credentials,
         limit: Duration,
+        makes_ready: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             target: target.clone(),
@@ -99,7 +103,9 @@ impl Pool {
                 dialling: false,
                 trouble: None,
                 hopeless: false,
+                ready: None,
             }),
+            makes_ready: makes_ready && !first.wants_one_channel(),
             first,
             login_shell: OnceCell::new(),
             changed: Notify::new(),
@@ -164,6 +170,10 @@ impl Pool {
     /// The server refuses the only channel of a connection, or it refuses more and no connection can be had for the
     /// time that connecting may take, or the first connection has ended.
     pub(super) async fn open_channel(self: &Arc<Self>, need: Need) -> Result<(Channel<Msg>, Place), SshError> {
+        if let Some(ready) = self.take_ready().await {
+            self.make_ready();
+            return Ok(ready);
+        }
         let asked = Instant::now();
         loop {
             let changed = self.changed.notified();
@@ -175,7 +185,10 @@ impl Pool {
             };
             let connection = Arc::clone(&place.connection);
             match attempt(place).await {
-                Some((place, Ok(channel))) => return Ok((channel, place)),
+                Some((place, Ok(channel))) => {
+                    self.make_ready();
+                    return Ok((channel, place));
+                }
                 Some((place, Err(SshError::ChannelRefused(reason)))) => {
                     drop(place);
                     if !self.is_at_limit(&connection).await {

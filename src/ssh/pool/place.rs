@@ -8,7 +8,7 @@ use std::{
 use russh::{Channel, client::Msg};
 use tokio::sync::oneshot;
 
-use super::{Pool, choice::Load};
+use super::{Pool, choice::Load, ready::Handover};
 use crate::ssh::{connection::Connection, error::SshError};
 
 /// sshd refuses a channel that comes in one packet with the end of another: that one's place is not free yet.
@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) trouble: Option<Arc<SshError>>,
     /// It would fail again, and perhaps lock the account: no dial any more.
     pub(super) hopeless: bool,
+    /// Has the channel that is ready for the next command.
+    pub(super) ready: Option<Handover>,
 }
 
 #[derive(Debug)]

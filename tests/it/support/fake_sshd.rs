@@ -18,10 +18,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use russh::MethodKind;
 use russh::keys::{PrivateKey, PublicKey};
 use tokio::net::TcpListener;
+use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -175,8 +178,14 @@ impl FakeSshd {
     /// Cuts all live TCP connections, without an SSH goodbye. Their processes lose their pipes, as under sshd. On a
     /// runtime of one thread it happens at the caller's next await.
     pub(crate) fn drop_connections(&self) {
-        for (_, connection) in lock(&self.server.live).drain() {
+        let connections: Vec<_> = lock(&self.server.live).drain().map(|(_, connection)| connection).collect();
+        for connection in &connections {
             connection.abort();
+        }
+        let other_threads = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() != CurrentThread);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while other_threads && !connections.iter().all(AbortHandle::is_finished) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 
