@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::commands::{Bench, assert_stopped, eventually, open_with, plain, random, running, status};
+use crate::sessions::World;
 use crate::support::fake_sshd::{FakeSshd, FakeSshdSettings};
 use crate::support::mcp_client::{McpClient, ToolResult};
 use crate::support::open_sshd::OpenSshd;
@@ -38,6 +39,21 @@ impl Bench<OpenSshd> {
     fn logins(&self) -> usize {
         self.sshd.log().matches("Accepted publickey").count()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_has_its_channel_before_it_is_asked_for() {
+    let world = World::new();
+    let mut client = world.client().await;
+    client.call("ssh_connect", json!({"host": "box"})).await.ok();
+    // However many commands there were.
+    for round in 0..3 {
+        client.call("ssh_exec", json!({"command": format!("echo {round}")})).await.ok();
+    }
+    eventually("one is ready", || world.sshd.channels_ready() == 1).await;
+    world.sshd.withhold_channels();
+    let result = client.call("ssh_exec", json!({"command": "echo one round trip", "timeoutMs": 20_000})).await.ok();
+    assert_eq!(result.stdout(), "one round trip\n");
 }
 
 /// A hundred commands that wait for each other, and a short one that does not wait behind them.

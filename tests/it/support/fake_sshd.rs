@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use russh::MethodKind;
 use russh::keys::{PrivateKey, PublicKey};
+use russh::server::ChannelOpenHandle;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
 use tokio::sync::watch;
@@ -114,6 +115,9 @@ impl FakeSshd {
             opened: Mutex::default(),
             process_groups: Mutex::new(Some(HashSet::new())),
             withholds_renames: Arc::default(),
+            granted: AtomicUsize::new(0),
+            withholds_channels: AtomicBool::new(false),
+            withheld: Mutex::default(),
         });
         let listener = TcpListener::from_std(listener).expect("a runtime with I/O");
         let listening = Mutex::new(Some(tokio::spawn(Arc::clone(&server).accept(listener))));
@@ -173,6 +177,16 @@ impl FakeSshd {
     /// The channels it tried to open, by type, and whether the client took them.
     pub(crate) fn opened(&self) -> Vec<(&'static str, bool)> {
         lock(&self.server.opened).clone()
+    }
+
+    /// Session channels that were granted and have not been asked to run anything.
+    pub(crate) fn channels_ready(&self) -> usize {
+        self.server.granted.load(Ordering::SeqCst).saturating_sub(self.commands().len())
+    }
+
+    /// From now on whoever opens a session channel waits for the answer.
+    pub(crate) fn withhold_channels(&self) {
+        self.server.withholds_channels.store(true, Ordering::SeqCst);
     }
 
     /// Cuts all live TCP connections, without an SSH goodbye. Their processes lose their pipes, as under sshd. On a
@@ -253,6 +267,9 @@ struct Server {
     /// The groups of the processes started; `None` once the server is being dropped, when none may be started any more.
     process_groups: Mutex<Option<HashSet<u32>>>,
     withholds_renames: Arc<AtomicBool>,
+    granted: AtomicUsize,
+    withholds_channels: AtomicBool,
+    withheld: Mutex<Vec<ChannelOpenHandle>>,
 }
 
 impl Server {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use russh::server::{
@@ -209,8 +210,11 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Error> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        if self.server.withholds_channels.load(Ordering::SeqCst) {
+            lock(&self.server.withheld).push(reply);
+        } else if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             self.register(channel, Some(place));
+            self.server.granted.fetch_add(1, Ordering::SeqCst);
             reply.accept().await;
         } else {
             // sshd's answer when MaxSessions is reached.
