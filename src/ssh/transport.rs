@@ -13,14 +13,16 @@ use tokio::{
 };
 
 /// How much is read from the socket at once, in bytes. The SSH layer reads each packet in two parts, of which the first
-/// has four bytes; without a buffer each would be a system call.
-const READ_BUFFER: usize = 64 * 1024;
+/// has four bytes; without a buffer each would be a system call. It is doubled, up to the largest, each time that a read
+/// fills it: most connections never have much to read.
+const READ_BUFFER: usize = 8 * 1024;
+const LARGEST_READ_BUFFER: usize = 128 * 1024;
 
 /// For how many reads the kernel is asked to acknowledge at once. sshd keeps Nagle's algorithm on until the first
 /// command; a delayed acknowledgement of ours would hold its answers back by 40 ms.
 const QUICK_ACKNOWLEDGEMENTS: u32 = 40;
 
-/// A TCP stream without delays: `TCP_NODELAY`, quick acknowledgements at the start, one large read buffer.
+/// A TCP stream without delays: `TCP_NODELAY`, quick acknowledgements at the start, a read buffer.
 pub(super) struct Transport {
     stream: TcpStream,
     buffer: Box<[u8]>,
@@ -49,6 +51,9 @@ impl AsyncRead for Transport {
         if start == end {
             if into.remaining() >= buffer.len() {
                 return Pin::new(stream).poll_read(cx, into);
+            }
+            if *end == buffer.len() && *end < LARGEST_READ_BUFFER {
+                *buffer = vec![0; *end * 2].into_boxed_slice();
             }
             let mut fresh = ReadBuf::new(buffer);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut fresh))?;
