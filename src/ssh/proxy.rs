@@ -42,6 +42,7 @@ pub(super) struct ProxyCommand {
 
 /// The process of a [`ProxyCommand`] and what it says on stderr.
 pub(super) struct ProxyProcess {
+    #[cfg_attr(not(unix), expect(dead_code, reason = "it ends with this"))]
     child: Child,
     complaint: Arc<Mutex<String>>,
     listening: Option<JoinHandle<()>>,
