@@ -33,7 +33,12 @@ export async function survivors(processes, deadlineMs) {
   }
 }
 
-function all() {
+/**
+ * All of this machine that can be seen.
+ *
+ * @returns {Process[]} none on Windows
+ */
+export function all() {
   if (process.platform === 'win32') return [];
   if (process.platform === 'linux') return readdirSync('/proc').filter(Number).flatMap(fromProc);
   return execFileSync('ps', ['-A', '-o', 'pid=,ppid=,rss=,stat=,args='], { encoding: 'utf8' })

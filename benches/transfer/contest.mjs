@@ -3,6 +3,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Stop, seconds } from '../../scripts/lib/repository.mjs';
+import { median, medianOf } from '../lib/numbers.mjs';
 import { arrived } from './files.mjs';
 
 /**
@@ -81,18 +82,4 @@ export async function contest(contenders, task, { rounds, limitMs }) {
     const ms = fromPart ? inFull(median(times), oneMs) : median(times);
     return { name, ms, fromPart, spread: Math.max(...times) / Math.min(...times) };
   });
-}
-
-/** The median of what `measure` finds, one time after the other. */
-export async function medianOf(count, measure) {
-  const results = [];
-  while (results.length < count) results.push(await measure());
-  return median(results);
-}
-
-/** @param {number[]} numbers at least one */
-function median(numbers) {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
 }

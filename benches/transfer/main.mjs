@@ -9,27 +9,25 @@
 //     --only TEXT                      the transfers whose title holds it, such as 'up' or '40 ms: 1 GiB'
 //     --write                          writes the results into docs/benchmarks.md
 
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
-import { cpus, release, type } from 'node:os';
-import { join, resolve } from 'node:path';
+import { mkdirSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { build, needCargo } from '../../scripts/lib/cargo.mjs';
 import { privateEnv } from '../../scripts/lib/daemon.mjs';
 import { needProgram } from '../../scripts/lib/programs.mjs';
-import { Stop, fail, root, seconds } from '../../scripts/lib/repository.mjs';
+import { Stop, fail, seconds } from '../../scripts/lib/repository.mjs';
 import { scratchFolder } from '../../scripts/lib/scratch.mjs';
 import { startSshd } from '../../scripts/lib/sshd.mjs';
-import { contest, medianOf } from './contest.mjs';
+import { distant, loopback } from '../lib/lines.mjs';
+import { medianOf } from '../lib/numbers.mjs';
+import { binaryOf, commandLine, firstLine, machine, versions, write } from '../lib/run.mjs';
+import { contest } from './contest.mjs';
 import { makeSources } from './files.mjs';
-import { distant, loopback } from './lines.mjs';
 import { Ours } from './ours.mjs';
 import { cipher, needPeers, peers } from './peers.mjs';
 import { BEGIN, END, report } from './table.mjs';
 
 const NAME = 'mcp-ssh-sessions';
 const HOST = 'bench';
-const RESULTS = join(root, 'docs', 'benchmarks.md');
 
 /** Who would take longer than `limitMs` for the tree is given a part of it. */
 const FULL = { mib: 1024, files: 10_000, rounds: 3, limitMs: 60_000 };
@@ -53,7 +51,7 @@ try {
   if (!(Number.isInteger(rounds) && rounds > 0)) throw new Stop(`--rounds ${values.rounds}: a number from 1`);
   needPeers();
   const sshd = needProgram('sshd', 'openssh-server');
-  const binary = values.binary ? resolve(values.binary) : built();
+  const binary = binaryOf(values.binary);
   needRoom(3 * size.mib * 2 ** 20);
 
   const sources = makeSources(join(scratch, 'sources'), size);
@@ -73,16 +71,11 @@ try {
   const results = report(facts(binary, values, rounds, sections[0].cipher), sections);
   console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
   if (values.quick) console.log('A quick run compares nothing: the goals are about the full sizes.');
-  if (values.write) write(results);
+  if (values.write) write(results, BEGIN, END);
   // What is still waited for would keep it alive.
   process.exit(0);
 } catch (error) {
   fail('bench', error);
-}
-
-function built() {
-  needCargo();
-  return build(['--release', '--bin', NAME]).get(NAME);
 }
 
 function needRoom(bytes) {
@@ -127,22 +120,13 @@ async function measured({ title, roundTripMs, open }, tasks, { sshd, binary, fol
 }
 
 function facts(binary, options, rounds, cipher) {
-  const version = (...command) => spawnSync(command[0], command.slice(1), { encoding: 'utf8' });
-  const first = (...command) =>
-    version(...command)
-      .stdout.split('\n')[0]
-      .trim();
-  const ssh = version('ssh', '-V').stderr.split(',')[0];
-  const rsync = first('rsync', '--version')
+  const rsync = firstLine('rsync', '--version')
     .replace(/\s+protocol.*/, '')
     .replace(/\s+/g, ' ');
-  const given = ['quick', 'rounds', 'only', 'write'].filter((name) => options[name]);
-  const args = given.map((name) => `--${name}${options[name] === true ? '' : ` '${options[name]}'`}`);
-  const commit = options.binary ? '' : ` (commit ${first('git', '-C', root, 'rev-parse', '--short', 'HEAD')})`;
   return [
-    `${new Date().toISOString().slice(0, 10)}, \`${['npm run bench:transfer --', ...args].join(' ')}\``,
-    `${first(binary, '--version')}${commit}, ${ssh}, ${rsync}, ${first('tar', '--version')}`,
-    `${type()} ${release().match(/^[\d.]+/)[0]}, ${cpus().length} CPUs; files in ${kindOfFiles()}`,
+    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench:transfer', options, ['quick', 'rounds', 'only', 'write'])}\``,
+    `${versions(binary, options)}, ${rsync}, ${firstLine('tar', '--version')}`,
+    `${machine()}; files in ${kindOfFiles()}`,
     `medians of ${rounds}; the peers chose the cipher ${cipher} by themselves, ours prefers aes128-gcm@openssh.com`,
   ];
 }
@@ -151,13 +135,4 @@ function facts(binary, options, rounds, cipher) {
 function kindOfFiles() {
   const kinds = { 0x01021994: 'memory (tmpfs)', 0xef53: 'ext4', 0x58465342: 'xfs', 0x9123683e: 'btrfs' };
   return kinds[statfsSync(scratch).type] ?? 'the temporary folder';
-}
-
-function write(results) {
-  const text = readFileSync(RESULTS, 'utf8');
-  const [before, rest] = text.split(BEGIN);
-  const after = rest?.split(END)[1];
-  if (after === undefined) throw new Stop(`${RESULTS} has no place for the results: ${BEGIN} … ${END}`);
-  writeFileSync(RESULTS, `${before}${BEGIN}\n\n${results}\n${END}${after}`);
-  console.log(`written to ${RESULTS}`);
 }

@@ -1,5 +1,7 @@
 // What the bench has found, in Markdown.
 
+import { factor, mebibytes, megabytes, round, table, time } from '../lib/markdown.mjs';
+
 /** Where a report goes in docs/benchmarks.md. */
 export const BEGIN = '<!-- npm run bench:transfer -- --write: begin -->';
 export const END = '<!-- end -->';
@@ -29,7 +31,7 @@ const MEMORY = 32 * 2 ** 20;
  * @typedef {object} Section
  * @property {string} title
  * @property {number} roundTripMs
- * @property {import('./lines.mjs').Line} line
+ * @property {import('../lib/lines.mjs').Line} line
  * @property {{ name: string, ms: number }[]} connects what a connection takes
  * @property {Task[]} tasks
  * @property {{ idle?: number, peak?: number }} memory ours
@@ -113,31 +115,4 @@ function goals(sections) {
       : []),
   ]);
   return table(['at least', 'reached', ''], rows, false);
-}
-
-function table(head, rows, numbers) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
-  const rule = head.map((_, column) => (numbers && column > 0 ? '--:' : '---'));
-  return [head, rule, ...rows].map(line).join('\n');
-}
-
-function factor(number) {
-  return `${number < 10 ? number.toFixed(2) : round(number)} ×`;
-}
-
-function time(ms) {
-  return ms < 1000 ? `${round(ms)} ms` : `${round(ms / 1000)} s`;
-}
-
-function megabytes(bytesPerSecond) {
-  return `${round(bytesPerSecond / 1e6)} MB/s`;
-}
-
-function mebibytes(bytes) {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-}
-
-/** To three digits. */
-function round(number) {
-  return Number(number.toPrecision(3)).toLocaleString('en');
 }

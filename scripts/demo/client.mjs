@@ -44,12 +44,23 @@ export class Client {
     return this.#child.pid;
   }
 
-  /** Sends a request and resolves to its result; an answer that is a JSON-RPC error is a Stop. */
-  request(method, params, patienceMs = PATIENCE_MS) {
+  /**
+   * Sends a request and resolves to its result; an answer that is a JSON-RPC error is a Stop.
+   *
+   * @param {string} method
+   * @param {object} [params]
+   * @param {number} [patienceMs]
+   * @param {AbortSignal} [signal] cancels it
+   */
+  request(method, params, patienceMs = PATIENCE_MS, signal) {
     if (this.#broken) return Promise.reject(this.#broken);
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Stop(`${method}: no answer in ${patienceMs / 1000} s`)), patienceMs);
+      signal?.addEventListener('abort', () => {
+        this.notify('notifications/cancelled', { requestId: id });
+        this.#waiting.get(id)?.reject(new Stop(`${method}: cancelled`));
+      });
       this.#waiting.set(id, {
         resolve: (result) => (clearTimeout(timer), resolve(result)),
         reject: (error) => (clearTimeout(timer), reject(error)),

@@ -62,6 +62,25 @@ export async function installedPython(name, packages) {
   return python(folder);
 }
 
+/**
+ * Builds a program of the Rust registry into `target/installed/NAME`, once.
+ *
+ * @param {string} crate
+ * @param {string} version
+ * @returns {Promise<string>} the folder with its `bin`; a Stop where it cannot be had
+ */
+export function installedCrate(crate, version) {
+  return once(crate, `${crate}@${version}`, async (folder) => {
+    const args = ['install', '--quiet', '--locked', '--root', folder, `${crate}@${version}`];
+    // The build takes a hundred times as much room as the program.
+    const env = { ...process.env, CARGO_TARGET_DIR: join(folder, 'build') };
+    const ending = run({ command: 'cargo', args }, { env, timeout: PATIENCE_MS });
+    const ended = await ending.catch(({ message }) => ({ signal: message, stderr: '' }));
+    rmSync(join(folder, 'build'), { recursive: true, force: true });
+    if (ended.status !== 0) return `cargo install failed: ${lastWords(ended)}`;
+  });
+}
+
 /** Runs npm as the person would, with the Node that runs this. */
 export async function runNpm(args, cwd) {
   // Under `npm run` there is more than settings.

@@ -2,15 +2,27 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { survivors, tree } from '../../npm/processes.mjs';
 import { Stop } from './repository.mjs';
 
 /** It starts in a tenth of a second, or does not start. */
 const PATIENCE_MS = 20_000;
+
+/**
+ * @typedef {object} Sshd
+ * @property {import('node:child_process').ChildProcess} child
+ * @property {string} sshConfig for those that connect
+ * @property {string} address
+ * @property {number} port
+ * @property {string} identity the private key that it lets in
+ * @property {string} knownHosts
+ * @property {() => Promise<void>} changeHostKey ends it with all its connections, and starts it with another one
+ */
 
 /**
  * Starts it; it is a child of this process, and ends when that kills it.
@@ -23,7 +35,7 @@ const PATIENCE_MS = 20_000;
  * @param {string} [options.address] where it listens
  * @param {string[]} [options.prefix] a command that runs it elsewhere, such as in a network namespace
  * @param {(port: number) => Promise<number>} [options.reach] to which port of the address clients connect for this one
- * @returns {Promise<{ child: import('node:child_process').ChildProcess, sshConfig: string }>}
+ * @returns {Promise<Sshd>}
  */
 export async function startSshd(program, folder, options) {
   const { host, maxSessions, address = '127.0.0.1', prefix = [], reach = async (port) => port } = options;
@@ -31,9 +43,7 @@ export async function startSshd(program, folder, options) {
   // Where its unprivileged half is locked in.
   if (process.getuid() === 0) mkdirSync('/run/sshd', { recursive: true });
   const file = (name) => join(folder, name);
-  for (const key of ['host_key', 'id']) {
-    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file(key)]);
-  }
+  for (const key of ['host_key', 'id']) makeKey(file(key));
   copyFileSync(file('id.pub'), file('authorized_keys'));
   const port = await freePort();
   const config = [
@@ -53,7 +63,8 @@ export async function startSshd(program, folder, options) {
     `SetEnv HOME=${folder}`,
   ];
   writeFileSync(file('sshd_config'), `${config.join('\n')}\n`);
-  const child = await listening([...prefix, program, '-D', '-e', '-f', file('sshd_config')]);
+  const command = [...prefix, program, '-D', '-e', '-f', file('sshd_config')];
+  const child = await listening(command);
   const reached = await reach(port);
   writeFileSync(file('known_hosts'), `[${address}]:${reached} ${readFileSync(file('host_key.pub'), 'utf8')}`);
   const client = [
@@ -68,7 +79,39 @@ export async function startSshd(program, folder, options) {
     'StrictHostKeyChecking yes',
   ];
   writeFileSync(file('ssh_config'), `${client.join('\n')}\n`);
-  return { child, sshConfig: file('ssh_config') };
+  const sshd = { child, sshConfig: file('ssh_config'), address, port: reached };
+  const changeHostKey = async () => {
+    await killAll(sshd.child);
+    for (const name of ['host_key', 'host_key.pub']) rmSync(file(name));
+    makeKey(file('host_key'));
+    sshd.child = await listening(command);
+  };
+  return Object.assign(sshd, { identity: file('id'), knownHosts: file('known_hosts'), changeHostKey });
+}
+
+/**
+ * Ends all connections at once, as a link does that is lost.
+ *
+ * @param {Sshd} sshd
+ */
+export function dropConnections({ child }) {
+  for (const { pid } of tree(child.pid).slice(1)) kill(pid);
+}
+
+async function killAll(child) {
+  const processes = tree(child.pid);
+  for (const { pid } of processes) kill(pid);
+  await survivors(processes, PATIENCE_MS);
+}
+
+function kill(pid) {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {} // It has ended meanwhile.
+}
+
+function makeKey(path) {
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', path]);
 }
 
 /** Runs it until it says that it listens, and on. */
