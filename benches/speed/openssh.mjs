@@ -1,0 +1,81 @@
+// `ssh` and `scp`, as an agent uses them that has nothing else: a connection for each command, or one that a master keeps
+// (ControlMaster).
+
+import { join } from 'node:path';
+import { Failed } from './contestant.mjs';
+
+export class PlainSsh {
+  static title = '`ssh`';
+
+  /** @type {import('./contestant.mjs').Place} */
+  place;
+
+  constructor(place) {
+    this.place = place;
+  }
+
+  /** There is nothing to start. */
+  async start() {}
+
+  async stop() {}
+
+  async first() {
+    return this.exec('true');
+  }
+
+  async beside(command) {
+    return this.exec(command);
+  }
+
+  async exec(command, { timeoutMs, signal } = {}) {
+    return this.#answer(await this.ssh([this.place.host, command], { timeoutMs, signal }), timeoutMs);
+  }
+
+  /** Runs a command whose output goes to /dev/null; resolves to the milliseconds. */
+  async discard(command) {
+    const ended = await this.ssh([this.place.host, command], { discard: true });
+    this.#answer(ended);
+    return ended.ms;
+  }
+
+  async upload(local, remote) {
+    await this.#copy(local, `${this.place.host}:${remote}`);
+  }
+
+  async download(remote, local) {
+    await this.#copy(`${this.place.host}:${remote}`, local);
+  }
+
+  /** What goes before the other arguments of `ssh` and `scp`. */
+  options() {
+    return ['-F', join(this.place.home, '.ssh', 'config')];
+  }
+
+  ssh(args, options) {
+    return this.place.runner.run(['ssh', ...this.options(), ...args], options);
+  }
+
+  async #copy(from, to) {
+    this.#answer(await this.place.runner.run(['scp', ...this.options(), '-q', from, to]));
+  }
+
+  #answer({ ms, status, signal, stdout, stderr }, timeoutMs) {
+    const timedOut = signal === 'SIGTERM' && ms >= timeoutMs;
+    // ssh's own failures have this status, too.
+    if (status === 255 || (status === null && !timedOut)) throw new Failed(stderr.trim() || `ended with ${signal}`);
+    return { stdout, stderr, status: status ?? undefined, timedOut, ms };
+  }
+}
+
+export class ControlMaster extends PlainSsh {
+  static title = 'ControlMaster';
+
+  options() {
+    const settings = ['ControlMaster=auto', 'ControlPersist=yes', `ControlPath=${join(this.place.home, 'master')}`];
+    return [...super.options(), ...settings.flatMap((setting) => ['-o', setting])];
+  }
+
+  async stop() {
+    await this.ssh(['-O', 'exit', this.place.host]);
+  }
+}
