@@ -1,7 +1,9 @@
 // One measure after the other, and in each all contestants by turns, so that whatever the machine does meanwhile is done
 // to all of them.
 
+import { Stop } from '../../scripts/lib/repository.mjs';
 import { Failed } from './contestant.mjs';
+import { launch } from './measures.mjs';
 
 /**
  * @typedef {object} Result
@@ -34,11 +36,40 @@ export async function contest(entries, measure, limitMs) {
         result.why = error.message.trim().split('\n')[0];
         console.log(`  ${title}, ${measure.title}: ${result.why}`);
         await contestant.stop();
-        await contestant.start();
+        await contestant.open();
       }
     }
   }
   return results;
+}
+
+/**
+ * The same for programs that are started anew each time.
+ *
+ * @param {{ title: string, renewed: () => import('./contestant.mjs').McpServer }[]} entries
+ * @param {number} rounds
+ * @param {number} limitMs
+ * @returns {Promise<Map<string, Map<string, Result | undefined>>>} by what was measured
+ */
+export async function launches(entries, rounds, limitMs) {
+  const all = new Map(['start', 'memory', 'tools', 'connect'].map((id) => [id, new Map()]));
+  for (let round = 0; round < rounds; round++) {
+    for (const { title, renewed } of entries) {
+      try {
+        const samples = await within(limitMs, launch(renewed()));
+        for (const [id, sample] of Object.entries(samples)) {
+          if (!sample) continue;
+          const result = all.get(id).get(title) ?? { values: [] };
+          result.values.push(...sample.values);
+          all.get(id).set(title, result);
+        }
+      } catch (error) {
+        if (!(error instanceof Stop)) throw error;
+        console.log(`  ${title}: ${error.message.trim().split('\n')[0]}`);
+      }
+    }
+  }
+  return all;
 }
 
 /** A `Failed` if it takes longer. */

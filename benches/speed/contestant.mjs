@@ -80,6 +80,13 @@ export class McpServer {
     return tree(this.#client.pid).reduce((sum, { rss }) => sum + rss * 1024, 0);
   }
 
+  /** Starts it, connects it, and opens its shell. */
+  async open() {
+    await this.start();
+    await this.first();
+    await this.shell?.('true');
+  }
+
   /** Connects, in its own way, and runs a first command. */
   async first() {
     return this.exec('true');

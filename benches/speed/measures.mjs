@@ -1,6 +1,7 @@
 // What is measured of each contestant.
 
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { randomFillSync } from 'node:crypto';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failed } from './contestant.mjs';
@@ -43,6 +44,11 @@ export function measures(sizes, { files }) {
     { id: 'up', title: `${mib} MiB up`, rounds: bulk, take: (one) => moved(one, one.upload, files) },
     { id: 'down', title: `${mib} MiB down`, rounds: bulk, take: (one) => moved(one, one.download, files) },
   ];
+}
+
+/** Makes the file that is moved. */
+export function makeSource(files, mib) {
+  writeFileSync(join(files, 'source'), randomFillSync(Buffer.alloc(mib * 2 ** 20)));
 }
 
 /**

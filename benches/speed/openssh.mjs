@@ -19,6 +19,10 @@ export class PlainSsh {
 
   async stop() {}
 
+  async open() {
+    await this.first();
+  }
+
   async first() {
     return this.exec('true');
   }
@@ -60,10 +64,10 @@ export class PlainSsh {
   }
 
   #answer({ ms, status, signal, stdout, stderr }, timeoutMs) {
-    const timedOut = signal === 'SIGTERM' && ms >= timeoutMs;
-    // ssh's own failures have this status, too.
-    if (status === 255 || (status === null && !timedOut)) throw new Failed(stderr.trim() || `ended with ${signal}`);
-    return { stdout, stderr, status: status ?? undefined, timedOut, ms };
+    // Its end at SIGTERM has the same status as its own failures.
+    const timedOut = ms >= timeoutMs;
+    if (!timedOut && (status === 255 || status === null)) throw new Failed(stderr.trim() || `ended with ${signal}`);
+    return { stdout, stderr, status, timedOut, ms };
   }
 }
 

@@ -29,4 +29,6 @@ function start(id, { command: [program, ...args], timeoutMs, discard }) {
   };
   child.on('error', ({ message }) => report({ status: null, signal: message }));
   child.on('close', (status, signal) => report({ status, signal }));
+  // A master of ssh's keeps the pipes of a client that was ended.
+  child.on('exit', (status, signal) => child.killed && report({ status, signal }));
 }

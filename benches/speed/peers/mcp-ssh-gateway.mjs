@@ -65,9 +65,12 @@ export class McpSshGateway extends McpServer {
 
   async #run(params, signal) {
     const { text } = await this.call('run', { ...params, wait: WAIT_S, lines: LINES }, signal);
-    let { session_id: session, status, output, exit_code: exit, has_more: more, error } = parsed(text);
-    if (!['completed', 'timed_out'].includes(status)) throw new Failed(error ?? text);
-    const pages = [output.replace(`$ ${params.command}\n`, '')];
+    let { session_id: session, status, output, exit_code: exit, has_more: more } = parsed(text);
+    // Its advice for this is Ctrl-C.
+    if (status === 'waiting_input') await this.use('signal', { session_id: session, action: 'ctrl_c' });
+    else if (!['completed', 'timed_out'].includes(status)) throw new Failed(text);
+    // The first line is the command.
+    const pages = [output.replace(/^\$ .*\n/, '')];
     while (more) {
       const page = parsed((await this.use('read', { session_id: session, lines: LINES })).text);
       pages.push(page.output);

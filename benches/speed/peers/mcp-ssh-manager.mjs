@@ -6,9 +6,9 @@ import { Failed, McpServer } from '../contestant.mjs';
 
 const VERSION = '3.8.5';
 
-/** Control sequences, and the prompt of bash. */
+/** Control sequences, and the prompts of bash. */
 const DRAWN = /\x1b\[[0-9;?]*[A-Za-z]|\r/g;
-const PROMPT = /^\S*@\S*:\S*[$#] ?/;
+const PROMPT = /^\S*@\S*:\S*[$#] ?|^> /;
 
 export class McpSshManager extends McpServer {
   static title = `mcp-ssh-manager ${VERSION}`;

@@ -1,0 +1,62 @@
+// Asks a contestant all the questions.
+
+import { dropConnections } from '../../scripts/lib/sshd.mjs';
+import { within } from './contest.mjs';
+import { Failed } from './contestant.mjs';
+import { CHANGED_KEY, UNKNOWN_KEY, probes, trustsChangedKey, trustsUnknownKey } from './probes.mjs';
+
+/** Any answer takes a tenth of it, and one that never comes is wrong. */
+const LIMIT_MS = 10_000;
+
+/**
+ * @typedef {object} Verdict
+ * @property {string} title of the question
+ * @property {string[]} ways in which it was asked; none: it has no such way
+ * @property {Record<string, string>} wrong by way
+ */
+
+/**
+ * @param {new (place: import('./contestant.mjs').Place) => import('./contestant.mjs').McpServer} Kind
+ * @param {import('./stage.mjs').Stage} stage
+ * @returns {Promise<Verdict[]>}
+ */
+export async function examine(Kind, stage) {
+  const sshd = await stage.sshd();
+  const contestant = new Kind(stage.place(sshd, { probed: true }));
+  await contestant.open();
+  const verdicts = [];
+  for (const { title, shellOnly, ask } of probes) {
+    const ways = ['exec', 'shell'].filter((way) => contestant[way] && !(shellOnly && way === 'exec'));
+    const wrong = {};
+    for (const way of ways) {
+      const run = (command, bounds) => contestant[way](command, bounds);
+      const problem = await asked(ask(run, { drop: () => dropConnections(sshd) }));
+      if (!problem) continue;
+      wrong[way] = problem;
+      // What went wrong is not to disturb the next question.
+      await contestant.stop();
+      await contestant.open();
+    }
+    verdicts.push({ title, ways, wrong });
+  }
+  await contestant.stop();
+  verdicts.push(await trust(UNKNOWN_KEY, new Kind(stage.place(sshd, { known: false })), trustsUnknownKey));
+  verdicts.push(await trust(CHANGED_KEY, new Kind(stage.place(sshd)), (one) => trustsChangedKey(one, sshd)));
+  return verdicts;
+}
+
+async function trust(title, contestant, ask) {
+  const problem = await asked(ask(contestant));
+  await contestant.stop();
+  return { title, ways: ['connect'], wrong: problem ? { connect: problem } : {} };
+}
+
+/** What is wrong, if anything: also that there was no answer. */
+async function asked(answer) {
+  try {
+    return await within(LIMIT_MS, answer);
+  } catch (error) {
+    if (!(error instanceof Failed)) throw error;
+    return error.message.trim().split('\n')[0];
+  }
+}

@@ -1,0 +1,62 @@
+// What ours is to reach, and whether it did in this run.
+
+import { table } from '../lib/markdown.mjs';
+import { median } from '../lib/numbers.mjs';
+import { ControlMaster, PlainSsh } from './openssh.mjs';
+import { Ours } from './ours.mjs';
+
+/** Who is slower by no more is level. */
+const LEVEL = 1.1;
+
+/**
+ * @param {import('./table.mjs').Section[]} sections loopback and 40 ms
+ * @param {import('./table.mjs').Further} further
+ * @param {{ id: string, title: string }[]} columns
+ */
+export function goals([loopback, distant], { verdicts, perConnection, binaryBytes }, columns) {
+  const of = (section, id, Kind) => middle(section.results.get(id).get(Kind.title));
+  const ours = (section, id) => of(section, id, Ours);
+  const behind = [loopback, distant].flatMap((section) => notFirst(section, columns));
+  const wrong = verdicts[0].verdicts.filter((one) => Object.keys(one.wrong).length > 0);
+  const rows = [
+    atLeast('exec, loopback', of(loopback, 'exec', ControlMaster) / ours(loopback, 'exec'), 6, '× ControlMaster'),
+    atLeast('shell, loopback', of(loopback, 'exec', ControlMaster) / ours(loopback, 'shell'), 20, '× ControlMaster'),
+    atMost('exec, 40 ms', ours(distant, 'exec'), 52, 'ms'),
+    atMost('shell, 40 ms', ours(distant, 'shell'), 44, 'ms'),
+    atMost('connect + first command, 40 ms', ours(distant, 'connect') / of(distant, 'connect', PlainSsh), 0.65, '× `ssh`'),
+    atMost('start', ours(loopback, 'start'), 10, 'ms'),
+    atMost('idle memory', ours(loopback, 'memory') / 1e6, 8, 'MB'),
+    atMost(`each of ${perConnection.count} further idle connections`, perConnection.bytes / 1e3, 150, 'kB'),
+    atMost('the program', binaryBytes / 1e6, 7, 'MB'),
+    ['first or level (within 10 %) in every column', behind.length > 0 ? `behind in ${behind.join('; ')}` : '', met(behind.length === 0)],
+    ['no wrong answer', wrong.map(({ title }) => title).join('; '), met(wrong.length === 0)],
+  ];
+  return table(['goal', 'reached', ''], rows, false);
+}
+
+/** The columns in which somebody else, whose answers were complete, is better. */
+function notFirst({ title, results }, columns) {
+  return columns.flatMap(({ id, title: what }) => {
+    const all = [...(results.get(id) ?? [])].filter(([, result]) => result && !result.why && !result.note);
+    const mine = all.find(([name]) => name === Ours.title)?.[1];
+    const [best] = all.sort(([, one], [, other]) => middle(one) - middle(other));
+    if (!best) return [];
+    return mine && middle(mine) <= middle(best[1]) * LEVEL ? [] : [`${what}, ${title} (first: ${best[0]})`];
+  });
+}
+
+function middle(result) {
+  return result?.values.length > 0 ? median(result.values) : NaN;
+}
+
+function atLeast(what, reached, goal, unit) {
+  return [`${what}: at least ${goal} ${unit}`, `${reached.toFixed(2)} ${unit}`, met(reached >= goal)];
+}
+
+function atMost(what, reached, goal, unit) {
+  return [`${what}: at most ${goal} ${unit}`, `${reached.toFixed(2)} ${unit}`, met(reached <= goal)];
+}
+
+function met(yes) {
+  return yes ? 'met' : '**not met**';
+}

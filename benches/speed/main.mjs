@@ -1,0 +1,142 @@
+// `npm run bench`: how fast commands are answered, and whether the answers are right: ours beside `ssh`, ControlMaster and
+// other MCP servers for SSH, in one run, over loopback and over a line with a round trip of 40 ms. Everything it needs it
+// makes, and removes; the other servers are installed into target/, once, from npm, PyPI and the Rust registry. For Linux
+// and macOS; as root on Linux the line is TCP between two network namespaces, else a proxy.
+//
+//   node benches/speed/main.mjs     builds the release program first; half an hour, once the others are installed
+//     --binary PATH                 takes that program
+//     --quick                       fewer rounds, and less in bulk: two minutes
+//     --only TEXT                   of the others those whose name holds it
+//     --write                       writes the results into docs/benchmarks.md
+
+import { mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { needProgram } from '../../scripts/lib/programs.mjs';
+import { Stop, fail, seconds } from '../../scripts/lib/repository.mjs';
+import { scratchFolder } from '../../scripts/lib/scratch.mjs';
+import { distant, loopback } from '../lib/lines.mjs';
+import { binaryOf, commandLine, machine, versions, write } from '../lib/run.mjs';
+import { contest, launches } from './contest.mjs';
+import { examine } from './examination.mjs';
+import { makeSource, measures } from './measures.mjs';
+import { ControlMaster, PlainSsh } from './openssh.mjs';
+import { Ours } from './ours.mjs';
+import { ExeckitMcp } from './peers/execkit-mcp.mjs';
+import { FastMcpSsh } from './peers/fast-mcp-ssh.mjs';
+import { McpSshGateway } from './peers/mcp-ssh-gateway.mjs';
+import { McpSshManager } from './peers/mcp-ssh-manager.mjs';
+import { SshMcp } from './peers/ssh-mcp.mjs';
+import { perConnection } from './sessions.mjs';
+import { Stage } from './stage.mjs';
+import { BEGIN, END, report } from './table.mjs';
+
+const PEERS = [FastMcpSsh, ExeckitMcp, McpSshGateway, SshMcp, McpSshManager];
+
+/** Rounds of each kind; a batch of commands, which ends after `batchMs`; and at most `limitMs` for anything. */
+const FULL = { launch: 7, latency: 10, batch: 30, batchMs: 4_000, parallel: 3, bulk: 3, mib: 64, sessions: 1000, limitMs: 90_000 };
+const QUICK = { launch: 2, latency: 2, batch: 8, batchMs: 800, parallel: 1, bulk: 1, mib: 8, sessions: 100, limitMs: 10_000 };
+
+const start = Date.now();
+const scratch = scratchFolder('speed');
+
+try {
+  const options = {
+    binary: { type: 'string' },
+    quick: { type: 'boolean' },
+    only: { type: 'string', default: '' },
+    write: { type: 'boolean' },
+  };
+  const { values } = parseArgs({ options });
+  if (values.write && (values.quick || values.only)) throw new Stop('--write is for all of it: no --quick, no --only');
+  const sizes = values.quick ? QUICK : FULL;
+  for (const program of ['ssh', 'scp', 'ssh-keygen']) needProgram(program, 'openssh-client');
+  const sshd = needProgram('sshd', 'openssh-server');
+  Ours.binary = binaryOf(values.binary);
+  const { kinds, absent } = await takingPart(PEERS.filter(({ title }) => title.includes(values.only)));
+
+  const files = join(scratch, 'files');
+  mkdirSync(files, { mode: 0o700 });
+  makeSource(files, sizes.mib);
+  const places = [
+    { title: 'loopback', roundTripMs: 0, open: loopback },
+    { title: '40 ms', roundTripMs: 40, open: () => distant(40) },
+  ];
+  const sections = [];
+  const further = {};
+  for (const { title, roundTripMs, open } of places) {
+    const line = await open();
+    console.log(`\n── ${title}: ${line.how}`);
+    const stage = new Stage(sshd, join(scratch, `line-${roundTripMs}`), line, files);
+    sections.push({ title, line, results: await measured(title, stage, kinds, sizes, files) });
+    if (roundTripMs === 0) {
+      console.log('right answers …');
+      further.verdicts = await Promise.all(kinds.map(async (Kind) => ({ title: Kind.title, verdicts: await examine(Kind, stage) })));
+      console.log(`${sizes.sessions} connections …`);
+      further.perConnection = await perConnection(stage, sizes.sessions);
+    }
+    stage.close();
+  }
+  further.binaryBytes = statSync(Ours.binary).size;
+
+  const results = report(facts(values, sizes, absent), sections, further, sizes);
+  console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
+  if (values.quick) console.log('A quick run compares little: the goals are about the full one.');
+  if (values.write) write(results, BEGIN, END);
+  // What is still waited for would keep it alive.
+  process.exit(0);
+} catch (error) {
+  fail('bench', error);
+}
+
+/** Those that can be installed, besides what is there in any case. */
+async function takingPart(peers) {
+  const kinds = [Ours, PlainSsh, ControlMaster];
+  const absent = [];
+  for (const Kind of peers) {
+    try {
+      await Kind.install();
+      kinds.push(Kind);
+    } catch (error) {
+      if (!(error instanceof Stop)) throw error;
+      absent.push(`${Kind.title} is left out: ${error.message}`);
+      console.log(absent.at(-1));
+    }
+  }
+  return { kinds, absent };
+}
+
+/** All measures over one line. */
+async function measured(title, stage, kinds, sizes, files) {
+  const sshd = await stage.sshd();
+  const results = new Map();
+  console.log(`${title}: from the start to the first command`);
+  const newOnes = kinds.map((Kind) => ({ title: Kind.title, renewed: () => new Kind(stage.place(sshd)) }));
+  for (const [id, found] of await launches(newOnes, sizes.launch, sizes.limitMs)) results.set(id, found);
+
+  const entries = [];
+  for (const Kind of kinds) {
+    const contestant = new Kind(stage.place(sshd));
+    entries.push({ title: Kind.title, contestant });
+    await contestant.open().catch((error) => {
+      if (!(error instanceof Stop)) throw error;
+      entries.pop();
+      console.log(`  ${Kind.title}: ${error.message.trim().split('\n')[0]}`);
+    });
+  }
+  for (const measure of measures(sizes, { files })) {
+    console.log(`${title}: ${measure.title}`);
+    results.set(measure.id, await contest(entries, measure, sizes.limitMs));
+  }
+  for (const { contestant } of entries) await contestant.stop();
+  return results;
+}
+
+function facts(options, sizes, absent) {
+  return [
+    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', options, ['quick', 'only', 'write'])}\``,
+    `${versions(Ours.binary, options)}, Node ${process.versions.node} for those that need it; ${machine()}`,
+    `medians; commands one after the other: ${sizes.latency} rounds of ${sizes.batch}, or of ${sizes.batchMs / 1000} s`,
+    ...absent,
+  ];
+}

@@ -1,0 +1,125 @@
+// What the bench has found, in Markdown.
+
+import { mebibytes, round, table, time } from '../lib/markdown.mjs';
+import { median, percentile } from '../lib/numbers.mjs';
+import { goals } from './goals.mjs';
+
+/** Where a report goes in docs/benchmarks.md. */
+export const BEGIN = '<!-- npm run bench -- --write: begin -->';
+export const END = '<!-- end -->';
+
+/**
+ * @typedef {object} Section
+ * @property {string} title
+ * @property {import('../lib/lines.mjs').Line} line
+ * @property {Map<string, Map<string, import('./contest.mjs').Result | undefined>>} results by measure and contestant
+ *
+ * @typedef {object} Further
+ * @property {{ title: string, verdicts: import('./examination.mjs').Verdict[] }[]} verdicts
+ * @property {{ count: number, bytes: number }} perConnection
+ * @property {number} binaryBytes
+ */
+
+/** Of commands one after the other the slowest count, too. */
+const latency = ({ values }) => `${round(median(values))} / ${round(percentile(values, 99))} ms`;
+const whole = ({ values }) => time(median(values));
+
+/** What is measured once, wherever the other side is. */
+const NEAR = [
+  { id: 'start', title: 'start', cell: whole },
+  { id: 'memory', title: 'idle memory', cell: ({ values }) => mebibytes(median(values)) },
+  { id: 'tools', title: '`tools/list`', cell: ({ values }) => `${round(median(values) / 1000)} kB` },
+];
+
+/** @param {number} mib what goes in bulk */
+const columns = (mib) => [
+  { id: 'connect', title: 'connect + first command', cell: whole },
+  { id: 'exec', title: 'exec, p50 / p99', cell: latency },
+  { id: 'shell', title: 'shell, p50 / p99', cell: latency },
+  { id: 'parallel15', title: '15 at once', cell: whole },
+  { id: 'parallel100', title: '100 at once', cell: whole },
+  { id: 'output', title: `${mib} MiB of output`, cell: whole },
+  { id: 'up', title: `${mib} MiB up`, cell: whole },
+  { id: 'down', title: `${mib} MiB down`, cell: whole },
+];
+
+/**
+ * @param {string[]} facts what was measured, with what
+ * @param {Section[]} sections the first one is loopback
+ * @param {Further} further
+ * @param {{ mib: number }} sizes
+ */
+export function report(facts, sections, further, { mib }) {
+  const measured = sections.flatMap((section, index) => sectionOf(section, columns(mib), index === 0, further.verdicts));
+  const parts = [
+    facts.map((fact) => `- ${fact}`).join('\n'),
+    ...measured,
+    '### Right answers',
+    answers(further.verdicts),
+    wrongOnes(further.verdicts),
+    '### Goals',
+    goals(sections, further, [...NEAR, ...columns(mib)]),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+function sectionOf({ title, line, results }, far, near, verdicts) {
+  const wanted = near ? [...NEAR, ...far] : far;
+  const rows = verdicts.map(({ title: name, verdicts: all }, row) => [
+    row === 0 ? `**${name}**` : name,
+    ...(near ? [tally(all)] : []),
+    ...wanted.map((column) => cell(results.get(column.id).get(name), column)),
+  ]);
+  const failures = wanted.flatMap(({ id, title: what }) =>
+    [...results.get(id)].filter(([, result]) => result?.why).map(([name, { why }]) => `${name}, ${what}: ${escape(why)}`),
+  );
+  const remarks = [
+    `Line: ${line.how}; round trip ${line.measured.roundTripMs.toFixed(1)} ms.`,
+    ...(failures.length > 0 ? [`Failed: ${failures.join('; ')}`] : []),
+  ];
+  return [
+    `### ${title[0].toUpperCase()}${title.slice(1)}`,
+    table(['', ...(near ? ['right answers'] : []), ...wanted.map((column) => column.title)], rows, true),
+    remarks.map((remark) => `- ${remark}`).join('\n'),
+  ];
+}
+
+function cell(result, column) {
+  if (!result) return '–';
+  if (result.why) return 'failed';
+  return [column.cell(result), result.note].filter(Boolean).join(', ');
+}
+
+function tally(verdicts) {
+  const asked = verdicts.filter(({ ways }) => ways.length > 0);
+  return `${asked.filter(({ wrong }) => Object.keys(wrong).length === 0).length} of ${asked.length}`;
+}
+
+function answers(contestants) {
+  const [{ verdicts: questions }] = contestants;
+  const rows = questions.map(({ title }, row) => [title, ...contestants.map(({ verdicts }) => mark(verdicts[row]))]);
+  return table(['', ...contestants.map(({ title }) => title)], rows, false);
+}
+
+/** Where only one way is wrong, which. */
+function mark({ ways, wrong }) {
+  if (ways.length === 0) return '–';
+  const bad = Object.keys(wrong);
+  if (bad.length === 0) return '✓';
+  return bad.length === ways.length ? '✗' : `✗ ${bad.join()}`;
+}
+
+function wrongOnes(contestants) {
+  const lines = contestants.flatMap(({ title, verdicts }) => {
+    const wrong = verdicts.flatMap(({ title: question, wrong }) =>
+      Object.entries(wrong).map(([way, problem]) => `${question} (${way}): ${escape(problem)}`),
+    );
+    return wrong.length > 0 ? [`- ${title}: ${wrong.join('; ')}`] : [];
+  });
+  return lines.length > 0 ? `What was wrong:\n\n${lines.join('\n')}` : 'Nothing was wrong.';
+}
+
+/** Others' words, in short. */
+function escape(text) {
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+}
