@@ -8,7 +8,8 @@ import { launch } from './measures.mjs';
 /**
  * @typedef {object} Result
  * @property {number[]} values of all rounds
- * @property {string} [note] what is to be known of them
+ * @property {number} failed of the answers in one round, at most
+ * @property {boolean} cut whether output was
  * @property {string} [why] there are none, or no more
  */
 
@@ -19,24 +20,20 @@ import { launch } from './measures.mjs';
  * @returns {Promise<Map<string, Result | undefined>>} by title; undefined for who has no such thing
  */
 export async function contest(entries, measure, limitMs) {
-  const results = new Map(entries.map(({ title }) => [title, { values: [] }]));
+  const results = new Map(entries.map(({ title }) => [title, nothingYet()]));
   for (let round = 0; round < measure.rounds; round++) {
-    // None is always the first.
-    const turn = round % entries.length;
-    for (const { title, contestant } of [...entries.slice(turn), ...entries.slice(0, turn)]) {
+    for (const { title, contestant } of byTurns(entries, round)) {
       const result = results.get(title);
       if (!result || result.why) continue;
       try {
         const sample = await within(limitMs, measure.take(contestant));
-        if (!sample) results.set(title, undefined);
-        else result.values.push(...sample.values);
-        if (sample?.note) result.note = sample.note;
+        if (sample) add(result, sample);
+        else results.set(title, undefined);
       } catch (error) {
-        if (!(error instanceof Failed)) throw error;
+        if (!(error instanceof Stop)) throw error;
         result.why = error.message.trim().split('\n')[0];
         console.log(`  ${title}, ${measure.title}: ${result.why}`);
-        await contestant.stop();
-        await contestant.open();
+        await reopen(contestant);
       }
     }
   }
@@ -54,14 +51,14 @@ export async function contest(entries, measure, limitMs) {
 export async function launches(entries, rounds, limitMs) {
   const all = new Map(['start', 'memory', 'tools', 'connect'].map((id) => [id, new Map()]));
   for (let round = 0; round < rounds; round++) {
-    for (const { title, renewed } of entries) {
+    for (const { title, renewed } of byTurns(entries, round)) {
       try {
         const samples = await within(limitMs, launch(renewed()));
         for (const [id, sample] of Object.entries(samples)) {
           if (!sample) continue;
-          const result = all.get(id).get(title) ?? { values: [] };
-          result.values.push(...sample.values);
-          all.get(id).set(title, result);
+          const results = all.get(id);
+          if (!results.has(title)) results.set(title, nothingYet());
+          add(results.get(title), sample);
         }
       } catch (error) {
         if (!(error instanceof Stop)) throw error;
@@ -70,6 +67,30 @@ export async function launches(entries, rounds, limitMs) {
     }
   }
   return all;
+}
+
+/** Starts a contestant anew; if it does not connect, each question to it will fail. */
+export async function reopen(contestant) {
+  await contestant.stop();
+  await contestant.open().catch((error) => {
+    if (!(error instanceof Stop)) throw error;
+  });
+}
+
+/** None is always the first. */
+function byTurns(entries, round) {
+  const first = round % entries.length;
+  return [...entries.slice(first), ...entries.slice(0, first)];
+}
+
+function nothingYet() {
+  return { values: [], failed: 0, cut: false };
+}
+
+function add(result, { values, failed = 0, cut = false }) {
+  result.values.push(...values);
+  result.failed = Math.max(result.failed, failed);
+  result.cut ||= cut;
 }
 
 /** A `Failed` if it takes longer. */

@@ -29,7 +29,7 @@ import { tree } from '../../npm/processes.mjs';
  */
 
 /** What a command gets that is to be stopped. */
-export const TIMEOUT_MS = 2_000;
+export const TIMEOUT_MS = 1_000;
 
 /** Longer than anything that is measured takes. */
 const PATIENCE_MS = 120_000;
@@ -127,5 +127,14 @@ export class McpServer {
     const answer = await this.call(name, params, signal);
     if (answer.isError) throw new Failed(answer.text);
     return answer;
+  }
+}
+
+/** An answer in JSON. */
+export function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Failed(text);
   }
 }

@@ -1,12 +1,9 @@
 // Asks a contestant all the questions.
 
+import { Stop } from '../../scripts/lib/repository.mjs';
 import { dropConnections } from '../../scripts/lib/sshd.mjs';
-import { within } from './contest.mjs';
-import { Failed } from './contestant.mjs';
+import { reopen, within } from './contest.mjs';
 import { CHANGED_KEY, UNKNOWN_KEY, probes, trustsChangedKey, trustsUnknownKey } from './probes.mjs';
-
-/** Any answer takes a tenth of it, and one that never comes is wrong. */
-const LIMIT_MS = 10_000;
 
 /**
  * @typedef {object} Verdict
@@ -18,45 +15,45 @@ const LIMIT_MS = 10_000;
 /**
  * @param {new (place: import('./contestant.mjs').Place) => import('./contestant.mjs').McpServer} Kind
  * @param {import('./stage.mjs').Stage} stage
+ * @param {number} limitMs an answer that takes longer is wrong
  * @returns {Promise<Verdict[]>}
  */
-export async function examine(Kind, stage) {
+export async function examine(Kind, stage, limitMs) {
   const sshd = await stage.sshd();
   const contestant = new Kind(stage.place(sshd, { probed: true }));
-  await contestant.open();
+  await reopen(contestant);
   const verdicts = [];
   for (const { title, shellOnly, ask } of probes) {
     const ways = ['exec', 'shell'].filter((way) => contestant[way] && !(shellOnly && way === 'exec'));
     const wrong = {};
     for (const way of ways) {
       const run = (command, bounds) => contestant[way](command, bounds);
-      const problem = await asked(ask(run, { drop: () => dropConnections(sshd) }));
+      const problem = await asked(ask(run, { drop: () => dropConnections(sshd) }), limitMs);
       if (!problem) continue;
       wrong[way] = problem;
       // What went wrong is not to disturb the next question.
-      await contestant.stop();
-      await contestant.open();
+      await reopen(contestant);
     }
     verdicts.push({ title, ways, wrong });
   }
   await contestant.stop();
-  verdicts.push(await trust(UNKNOWN_KEY, new Kind(stage.place(sshd, { known: false })), trustsUnknownKey));
-  verdicts.push(await trust(CHANGED_KEY, new Kind(stage.place(sshd)), (one) => trustsChangedKey(one, sshd)));
+  verdicts.push(await trust(UNKNOWN_KEY, new Kind(stage.place(sshd, { known: false })), trustsUnknownKey, limitMs));
+  verdicts.push(await trust(CHANGED_KEY, new Kind(stage.place(sshd)), (one) => trustsChangedKey(one, sshd), limitMs));
   return verdicts;
 }
 
-async function trust(title, contestant, ask) {
-  const problem = await asked(ask(contestant));
+async function trust(title, contestant, ask, limitMs) {
+  const problem = await asked(ask(contestant), limitMs);
   await contestant.stop();
   return { title, ways: ['connect'], wrong: problem ? { connect: problem } : {} };
 }
 
 /** What is wrong, if anything: also that there was no answer. */
-async function asked(answer) {
+async function asked(answer, limitMs) {
   try {
-    return await within(LIMIT_MS, answer);
+    return await within(limitMs, answer);
   } catch (error) {
-    if (!(error instanceof Failed)) throw error;
+    if (!(error instanceof Stop)) throw error;
     return error.message.trim().split('\n')[0];
   }
 }

@@ -11,12 +11,12 @@ const LEVEL = 1.1;
 /**
  * @param {import('./table.mjs').Section[]} sections loopback and 40 ms
  * @param {import('./table.mjs').Further} further
- * @param {{ id: string, title: string }[]} columns
+ * @param {{ near: { id: string, title: string }[], far: { id: string, title: string }[] }} columns
  */
-export function goals([loopback, distant], { verdicts, perConnection, binaryBytes }, columns) {
+export function goals([loopback, distant], { verdicts, perConnection, binaryBytes }, { near, far }) {
   const of = (section, id, Kind) => middle(section.results.get(id).get(Kind.title));
   const ours = (section, id) => of(section, id, Ours);
-  const behind = [loopback, distant].flatMap((section) => notFirst(section, columns));
+  const behind = [...notFirst(loopback, [...near, ...far]), ...notFirst(distant, far)];
   const wrong = verdicts[0].verdicts.filter((one) => Object.keys(one.wrong).length > 0);
   const rows = [
     atLeast('exec, loopback', of(loopback, 'exec', ControlMaster) / ours(loopback, 'exec'), 6, '× ControlMaster'),
@@ -37,7 +37,7 @@ export function goals([loopback, distant], { verdicts, perConnection, binaryByte
 /** The columns in which somebody else, whose answers were complete, is better. */
 function notFirst({ title, results }, columns) {
   return columns.flatMap(({ id, title: what }) => {
-    const all = [...(results.get(id) ?? [])].filter(([, result]) => result && !result.why && !result.note);
+    const all = [...(results.get(id) ?? [])].filter(([, result]) => result && !result.why && !result.failed && !result.cut);
     const mine = all.find(([name]) => name === Ours.title)?.[1];
     const [best] = all.sort(([, one], [, other]) => middle(one) - middle(other));
     if (!best) return [];

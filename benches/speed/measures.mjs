@@ -11,7 +11,8 @@ import { Failed } from './contestant.mjs';
  *
  * @typedef {object} Sample
  * @property {number[]} values
- * @property {string} [note] what is to be known of them
+ * @property {number} [failed] of the answers
+ * @property {boolean} [cut] output was
  *
  * @typedef {object} Measure
  * @property {string} id
@@ -83,17 +84,16 @@ async function oneByOne(contestant, run, { batch, batchMs }) {
 }
 
 async function atOnce(contestant, count) {
-  let wrong = 0;
+  let failed = 0;
   const one = async (number) => {
     const answer = await contestant.beside(`echo answer ${number}`).catch((error) => {
       if (!(error instanceof Failed)) throw error;
     });
-    if (answer?.stdout.trim() !== `answer ${number}`) wrong += 1;
+    if (answer?.stdout.trim() !== `answer ${number}`) failed += 1;
   };
   const begun = performance.now();
   await Promise.all(Array.from({ length: count }, (_, number) => one(number)));
-  const values = [performance.now() - begun];
-  return { values, note: wrong > 0 ? `${wrong} failed` : undefined };
+  return { values: [performance.now() - begun], failed };
 }
 
 async function output(contestant, bytes) {
@@ -107,7 +107,7 @@ async function output(contestant, bytes) {
   const size = file ? statSync(file).size : Buffer.byteLength(stdout);
   if (file) rmSync(file);
   // A terminal ends lines in its own way, and the last one here has no end.
-  return { values: [ms], note: size < bytes * 0.98 ? 'cut off' : undefined };
+  return { values: [ms], cut: size < bytes * 0.98 };
 }
 
 /** @param {string} files has `source` in it */

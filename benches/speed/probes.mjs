@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { all } from '../../npm/processes.mjs';
+import { kill } from '../../scripts/lib/sshd.mjs';
 import { Failed, TIMEOUT_MS } from './contestant.mjs';
 
 /**
@@ -25,7 +26,7 @@ const LINES = 450_000;
 export const probes = [
   {
     title: 'quotes, `$`, backslashes',
-    ask: (run) => prints(run, String.raw`printf '%s|' "it's" 'say "hi"' \$HOME '\n'`, String.raw`it's|say "hi"|$HOME|\n|`),
+    ask: (run) => prints(run, String.raw`printf '%s|' "it's" 'say "hi"' \$HOME '\n'; echo`, String.raw`it's|say "hi"|$HOME|\n|`),
   },
   { title: 'a comment at the end', ask: (run) => prints(run, 'echo done # not: done', 'done') },
   { title: 'several lines, a heredoc', ask: (run) => prints(run, "cat <<'END'\none\n  two\nEND\necho three", 'one\n  two\nthree') },
@@ -103,7 +104,7 @@ async function stops(run, stop) {
   const { timedOut } = await stop(command);
   let left = running();
   for (const end = Date.now() + GONE_MS; left.length > 0 && Date.now() < end; left = running()) await sleep(50);
-  for (const { pid } of left) process.kill(pid, 'SIGKILL');
+  for (const { pid } of left) kill(pid);
   if (left.length > 0) return 'it still runs';
   if (!timedOut) return 'the answer does not say so';
   const next = await prints(run, 'echo next', 'next');

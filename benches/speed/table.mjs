@@ -1,5 +1,6 @@
 // What the bench has found, in Markdown.
 
+import { hostname, tmpdir } from 'node:os';
 import { mebibytes, round, table, time } from '../lib/markdown.mjs';
 import { median, percentile } from '../lib/numbers.mjs';
 import { goals } from './goals.mjs';
@@ -58,7 +59,7 @@ export function report(facts, sections, further, { mib }) {
     answers(further.verdicts),
     wrongOnes(further.verdicts),
     '### Goals',
-    goals(sections, further, [...NEAR, ...columns(mib)]),
+    goals(sections, further, { near: NEAR, far: columns(mib) }),
   ];
   return `${parts.join('\n\n')}\n`;
 }
@@ -71,7 +72,7 @@ function sectionOf({ title, line, results }, far, near, verdicts) {
     ...wanted.map((column) => cell(results.get(column.id).get(name), column)),
   ]);
   const failures = wanted.flatMap(({ id, title: what }) =>
-    [...results.get(id)].filter(([, result]) => result?.why).map(([name, { why }]) => `${name}, ${what}: ${escape(why)}`),
+    [...results.get(id)].filter(([, result]) => result?.why).map(([name, { why }]) => `${name}, ${what}: ${short(why)}`),
   );
   const remarks = [
     `Line: ${line.how}; round trip ${line.measured.roundTripMs.toFixed(1)} ms.`,
@@ -87,7 +88,7 @@ function sectionOf({ title, line, results }, far, near, verdicts) {
 function cell(result, column) {
   if (!result) return '–';
   if (result.why) return 'failed';
-  return [column.cell(result), result.note].filter(Boolean).join(', ');
+  return [column.cell(result), ...(result.failed ? [`${result.failed} failed`] : []), ...(result.cut ? ['cut off'] : [])].join(', ');
 }
 
 function tally(verdicts) {
@@ -112,14 +113,15 @@ function mark({ ways, wrong }) {
 function wrongOnes(contestants) {
   const lines = contestants.flatMap(({ title, verdicts }) => {
     const wrong = verdicts.flatMap(({ title: question, wrong }) =>
-      Object.entries(wrong).map(([way, problem]) => `${question} (${way}): ${escape(problem)}`),
+      Object.entries(wrong).map(([way, problem]) => `${question} (${way}): ${short(problem)}`),
     );
     return wrong.length > 0 ? [`- ${title}: ${wrong.join('; ')}`] : [];
   });
   return lines.length > 0 ? `What was wrong:\n\n${lines.join('\n')}` : 'Nothing was wrong.';
 }
 
-/** Others' words, in short. */
-function escape(text) {
-  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+/** Others' words, in short, without what is of this machine alone. */
+function short(text) {
+  const general = text.replaceAll(hostname(), 'host').replaceAll(new RegExp(`${tmpdir()}[^\\s"]*`, 'g'), '…');
+  return general.length > 100 ? `${general.slice(0, 100)}…` : general;
 }

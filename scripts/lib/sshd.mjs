@@ -104,7 +104,8 @@ async function killAll(child) {
   await survivors(processes, PATIENCE_MS);
 }
 
-function kill(pid) {
+/** Ends a process, if it still runs. */
+export function kill(pid) {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {} // It has ended meanwhile.

@@ -2,7 +2,7 @@
 
 import { dirname, join } from 'node:path';
 import { installedPython } from '../../../scripts/lib/installed.mjs';
-import { Failed, McpServer } from '../contestant.mjs';
+import { Failed, McpServer, parsed } from '../contestant.mjs';
 
 const VERSION = '0.10.1';
 
@@ -46,7 +46,7 @@ export class ExeckitMcp extends McpServer {
     const { address: host, port, user, home } = this.place;
     const key_path = join(home, '.ssh', 'id_ed25519');
     const { text } = await this.use('session_create', { transport: 'ssh', host, port, user, key_path });
-    return JSON.parse(text).session_id;
+    return parsed(text).session_id;
   }
 
   async #run(session, command, { timeoutMs, signal } = {}) {
@@ -55,7 +55,7 @@ export class ExeckitMcp extends McpServer {
     // The answer says that a new one has to be made.
     if (/closed the session|unknown session_id/.test(text)) this.#session = undefined;
     if (isError) throw new Failed(text);
-    const { stdout, stderr, exit_code: status, timed_out: timedOut } = JSON.parse(text);
+    const { stdout, stderr, exit_code: status, timed_out: timedOut } = parsed(text);
     return { stdout, stderr, status, timedOut };
   }
 }

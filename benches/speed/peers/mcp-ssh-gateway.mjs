@@ -3,7 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { installedPython } from '../../../scripts/lib/installed.mjs';
-import { Failed, McpServer } from '../contestant.mjs';
+import { Failed, McpServer, parsed } from '../contestant.mjs';
 
 const VERSION = '7.0.0';
 const WAIT_S = 110;
@@ -77,13 +77,5 @@ export class McpSshGateway extends McpServer {
       more = page.has_more;
     }
     return { session, stdout: pages.join(''), status: exit, timedOut: status === 'timed_out' };
-  }
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Failed(text);
   }
 }

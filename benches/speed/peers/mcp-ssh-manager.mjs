@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { installed } from '../../../scripts/lib/installed.mjs';
-import { Failed, McpServer } from '../contestant.mjs';
+import { Failed, McpServer, parsed } from '../contestant.mjs';
 
 const VERSION = '3.8.5';
 
@@ -40,8 +40,7 @@ export class McpSshManager extends McpServer {
 
   async exec(command, { timeoutMs, signal } = {}) {
     const { text } = await this.call('ssh_execute', { server: 'bench', command, timeout: timeoutMs }, signal);
-    if (!text.startsWith('{')) throw new Failed(text);
-    const { stdout, stderr, code, error } = JSON.parse(text);
+    const { stdout, stderr, code, error } = parsed(text);
     if (error?.startsWith('Command timeout')) return { stdout: '', timedOut: true };
     if (error !== undefined) throw new Failed(error);
     return { stdout, stderr, status: code };
