@@ -29,7 +29,7 @@ import { tree } from '../../npm/processes.mjs';
  */
 
 /** What a command gets that is to be stopped. */
-export const TIMEOUT_MS = 1_000;
+export const TIMEOUT_MS = 2_000;
 
 /** Longer than anything that is measured takes. */
 const PATIENCE_MS = 120_000;

@@ -56,7 +56,7 @@ const QUICK = {
   mib: 4,
   sessions: 50,
   limitMs: 8_000,
-  probeMs: 4_000,
+  probeMs: 7_000,
 };
 
 const start = Date.now();
