@@ -43,7 +43,7 @@ const FULL = {
   bulk: 3,
   mib: 64,
   sessions: 1000,
-  limitMs: 90_000,
+  limitMs: 110_000,
   probeMs: 10_000,
 };
 const QUICK = {
