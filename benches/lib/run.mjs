@@ -45,7 +45,8 @@ export function write(results, begin, end) {
   const text = readFileSync(RESULTS, 'utf8');
   const [before, rest] = text.split(begin);
   const [old, ...after] = rest?.split(end) ?? [];
-  if (old === undefined || after.length === 0) throw new Stop(`${RESULTS} has no place for the results: ${begin} … ${end}`);
+  if (old === undefined || after.length === 0)
+    throw new Stop(`${RESULTS} has no place for the results: ${begin} … ${end}`);
   writeFileSync(RESULTS, `${before}${begin}\n\n${results}\n${end}${after.join(end)}`);
   console.log(`written to ${RESULTS}`);
 }

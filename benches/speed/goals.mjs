@@ -23,12 +23,21 @@ export function goals([loopback, distant], { verdicts, perConnection, binaryByte
     atLeast('shell, loopback', of(loopback, 'exec', ControlMaster) / ours(loopback, 'shell'), 20, '× ControlMaster'),
     atMost('exec, 40 ms', ours(distant, 'exec'), 52, 'ms'),
     atMost('shell, 40 ms', ours(distant, 'shell'), 44, 'ms'),
-    atMost('connect + first command, 40 ms', ours(distant, 'connect') / of(distant, 'connect', PlainSsh), 0.65, '× `ssh`'),
+    atMost(
+      'connect + first command, 40 ms',
+      ours(distant, 'connect') / of(distant, 'connect', PlainSsh),
+      0.65,
+      '× `ssh`',
+    ),
     atMost('start', ours(loopback, 'start'), 10, 'ms'),
     atMost('idle memory', ours(loopback, 'memory') / 1e6, 8, 'MB'),
     atMost(`each of ${perConnection.count} further idle connections`, perConnection.bytes / 1e3, 150, 'kB'),
     atMost('the program', binaryBytes / 1e6, 7, 'MB'),
-    ['first or level (within 10 %) in every column', behind.length > 0 ? `behind in ${behind.join('; ')}` : '', met(behind.length === 0)],
+    [
+      'first or level (within 10 %) in every column',
+      behind.length > 0 ? `behind in ${behind.join('; ')}` : '',
+      met(behind.length === 0),
+    ],
     ['no wrong answer', wrong.map(({ title }) => title).join('; '), met(wrong.length === 0)],
   ];
   return table(['goal', 'reached', ''], rows, false);
@@ -37,7 +46,9 @@ export function goals([loopback, distant], { verdicts, perConnection, binaryByte
 /** The columns in which somebody else, whose answers were complete, is better. */
 function notFirst({ title, results }, columns) {
   return columns.flatMap(({ id, title: what }) => {
-    const all = [...(results.get(id) ?? [])].filter(([, result]) => result && !result.why && !result.failed && !result.cut);
+    const all = [...(results.get(id) ?? [])].filter(
+      ([, result]) => result && !result.why && !result.failed && !result.cut,
+    );
     const mine = all.find(([name]) => name === Ours.title)?.[1];
     const [best] = all.sort(([, one], [, other]) => middle(one) - middle(other));
     if (!best) return [];

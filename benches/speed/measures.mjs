@@ -129,6 +129,7 @@ async function timed(work) {
 }
 
 function succeeded(answer) {
-  if (answer.timedOut || answer.status !== 0) throw new Failed(`the command failed: ${JSON.stringify(answer).slice(0, 300)}`);
+  if (answer.timedOut || answer.status !== 0)
+    throw new Failed(`the command failed: ${JSON.stringify(answer).slice(0, 300)}`);
   return answer;
 }

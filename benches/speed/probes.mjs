@@ -26,10 +26,14 @@ const LINES = 450_000;
 export const probes = [
   {
     title: 'quotes, `$`, backslashes',
-    ask: (run) => prints(run, String.raw`printf '%s|' "it's" 'say "hi"' \$HOME '\n'; echo`, String.raw`it's|say "hi"|$HOME|\n|`),
+    ask: (run) =>
+      prints(run, String.raw`printf '%s|' "it's" 'say "hi"' \$HOME '\n'; echo`, String.raw`it's|say "hi"|$HOME|\n|`),
   },
   { title: 'a comment at the end', ask: (run) => prints(run, 'echo done # not: done', 'done') },
-  { title: 'several lines, a heredoc', ask: (run) => prints(run, "cat <<'END'\none\n  two\nEND\necho three", 'one\n  two\nthree') },
+  {
+    title: 'several lines, a heredoc',
+    ask: (run) => prints(run, "cat <<'END'\none\n  two\nEND\necho three", 'one\n  two\nthree'),
+  },
   { title: 'a quote that never ends', ask: (run) => goesOn(run, 'echo "never', ({ status }) => status !== 0) },
   { title: '`cat` without input ends', ask: (run) => prints(run, 'cat; echo after', 'after') },
   { title: 'exit status', ask: (run) => goesOn(run, '(exit 7)', ({ status }) => status === 7) },
@@ -38,7 +42,9 @@ export const probes = [
     title: 'stderr apart',
     ask: async (run) => {
       const { stdout, stderr } = await run('echo out; echo err >&2');
-      return stdout.trim() === 'out' && stderr?.trim() === 'err' ? undefined : `stdout ${short(stdout)}, stderr ${short(stderr)}`;
+      return stdout.trim() === 'out' && stderr?.trim() === 'err'
+        ? undefined
+        : `stdout ${short(stdout)}, stderr ${short(stderr)}`;
     },
   },
   { title: '3 MB of output, all of it', ask: wholeOutput },

@@ -51,7 +51,9 @@ const columns = (mib) => [
  * @param {{ mib: number }} sizes
  */
 export function report(facts, sections, further, { mib }) {
-  const measured = sections.flatMap((section, index) => sectionOf(section, columns(mib), index === 0, further.verdicts));
+  const measured = sections.flatMap((section, index) =>
+    sectionOf(section, columns(mib), index === 0, further.verdicts),
+  );
   const parts = [
     facts.map((fact) => `- ${fact}`).join('\n'),
     ...measured,
@@ -72,7 +74,9 @@ function sectionOf({ title, line, results }, far, near, verdicts) {
     ...wanted.map((column) => cell(results.get(column.id).get(name), column)),
   ]);
   const failures = wanted.flatMap(({ id, title: what }) =>
-    [...results.get(id)].filter(([, result]) => result?.why).map(([name, { why }]) => `${name}, ${what}: ${short(why)}`),
+    [...results.get(id)]
+      .filter(([, result]) => result?.why)
+      .map(([name, { why }]) => `${name}, ${what}: ${short(why)}`),
   );
   const remarks = [
     `Line: ${line.how}; round trip ${line.measured.roundTripMs.toFixed(1)} ms.`,
@@ -88,7 +92,11 @@ function sectionOf({ title, line, results }, far, near, verdicts) {
 function cell(result, column) {
   if (!result) return '–';
   if (result.why) return 'failed';
-  return [column.cell(result), ...(result.failed ? [`${result.failed} failed`] : []), ...(result.cut ? ['cut off'] : [])].join(', ');
+  return [
+    column.cell(result),
+    ...(result.failed ? [`${result.failed} failed`] : []),
+    ...(result.cut ? ['cut off'] : []),
+  ].join(', ');
 }
 
 function tally(verdicts) {

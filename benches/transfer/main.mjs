@@ -123,8 +123,9 @@ function facts(binary, options, rounds, cipher) {
   const rsync = firstLine('rsync', '--version')
     .replace(/\s+protocol.*/, '')
     .replace(/\s+/g, ' ');
+  const command = commandLine('bench:transfer', options, ['quick', 'rounds', 'only', 'write']);
   return [
-    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench:transfer', options, ['quick', 'rounds', 'only', 'write'])}\``,
+    `${new Date().toISOString().slice(0, 10)}, \`${command}\``,
     `${versions(binary, options)}, ${rsync}, ${firstLine('tar', '--version')}`,
     `${machine()}; files in ${kindOfFiles()}`,
     `medians of ${rounds}; the peers chose the cipher ${cipher} by themselves, ours prefers aes128-gcm@openssh.com`,

@@ -57,7 +57,9 @@ export class SshMcp extends McpServer {
   async shell(command, { signal } = {}) {
     if (!this.#session) await this.use('open-session', { name: 'bench' });
     this.#session = true;
-    const { stdout, stderr, ...rest } = this.#answer(await this.call('run-command', { command, session: 'bench' }, signal));
+    const { stdout, stderr, ...rest } = this.#answer(
+      await this.call('run-command', { command, session: 'bench' }, signal),
+    );
     return { stdout: stderr === '' ? stdout : `${stdout}\n${stderr}`, ...rest };
   }
 
