@@ -52,6 +52,7 @@ export async function launches(entries, rounds, limitMs) {
   const all = new Map(['start', 'memory', 'tools', 'connect'].map((id) => [id, new Map()]));
   for (let round = 0; round < rounds; round++) {
     for (const { title, renewed } of byTurns(entries, round)) {
+      if (all.get('connect').get(title)?.why) continue;
       try {
         const samples = await within(limitMs, launch(renewed()));
         for (const [id, sample] of Object.entries(samples)) {
@@ -62,7 +63,9 @@ export async function launches(entries, rounds, limitMs) {
         }
       } catch (error) {
         if (!(error instanceof Stop)) throw error;
-        console.log(`  ${title}: ${error.message.trim().split('\n')[0]}`);
+        const why = error.message.trim().split('\n')[0];
+        all.get('connect').set(title, { ...nothingYet(), why });
+        console.log(`  ${title}: ${why}`);
       }
     }
   }
