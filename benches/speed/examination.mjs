@@ -23,12 +23,12 @@ export async function examine(Kind, stage, limitMs) {
   const contestant = new Kind(stage.place(sshd, { probed: true }));
   await reopen(contestant);
   const verdicts = [];
-  for (const { title, shellOnly, ask } of probes) {
+  for (const { title, shellOnly, ask, patienceMs = limitMs } of probes) {
     const ways = ['exec', 'shell'].filter((way) => contestant[way] && !(shellOnly && way === 'exec'));
     const wrong = {};
     for (const way of ways) {
       const run = (command, bounds) => contestant[way](command, bounds);
-      const problem = await asked(ask(run, { drop: () => dropConnections(sshd) }), limitMs);
+      const problem = await asked(ask(run, { drop: () => dropConnections(sshd) }), patienceMs);
       if (!problem) continue;
       wrong[way] = problem;
       // What went wrong is not to disturb the next question.

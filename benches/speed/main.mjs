@@ -50,12 +50,12 @@ const QUICK = {
   launch: 1,
   latency: 2,
   batch: 8,
-  batchMs: 800,
+  batchMs: 500,
   parallel: 1,
   bulk: 1,
-  mib: 4,
-  sessions: 50,
-  limitMs: 8_000,
+  mib: 2,
+  sessions: 20,
+  limitMs: 6_000,
   probeMs: 7_000,
 };
 

@@ -13,6 +13,7 @@ import { Failed, TIMEOUT_MS } from './contestant.mjs';
  * @typedef {object} Probe
  * @property {string} title
  * @property {boolean} [shellOnly]
+ * @property {number} [patienceMs] for an answer that may take long
  * @property {(run: Run, sshd: object) => Promise<string | undefined>} ask what is wrong with the answer, if anything
  */
 
@@ -47,7 +48,7 @@ export const probes = [
         : `stdout ${short(stdout)}, stderr ${short(stderr)}`;
     },
   },
-  { title: '3 MB of output, all of it', ask: wholeOutput },
+  { title: '3 MB of output, all of it', ask: wholeOutput, patienceMs: 60_000 },
   { title: 'directory and variables kept', shellOnly: true, ask: keepsState },
   {
     title: 'killed after a timeout',
