@@ -5,7 +5,7 @@
 //
 //   node benches/speed/main.mjs     builds the release program first; half an hour, once the others are installed
 //     --binary PATH                 takes that program
-//     --quick                       fewer rounds, and less in bulk: two to three minutes
+//     --quick                       fewer rounds, and less in bulk: three minutes
 //     --only TEXT                   of the others those whose name holds it
 //     --write                       writes the results into docs/benchmarks.md
 
