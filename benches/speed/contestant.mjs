@@ -62,7 +62,7 @@ export class McpServer {
     const { program, args = [], env = {} } = this.command();
     const [first, ...rest] = [...this.place.near, program, ...args];
     const begun = performance.now();
-    this.#client = new Client(first, rest, { ...this.place.env, ...env });
+    this.#client = new Client(first, rest, { ...this.place.env, ...env }, this.place.home);
     const params = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'bench', version: '0' } };
     await this.#client.request('initialize', params);
     const took = performance.now() - begun;

@@ -26,10 +26,11 @@ export class Client {
    * @param {string} program
    * @param {string[]} args
    * @param {NodeJS.ProcessEnv} env
+   * @param {string} [cwd]
    */
-  constructor(program, args, env) {
+  constructor(program, args, env, cwd) {
     // Its own process group: Ctrl-C in the terminal reaches the demo alone, which then ends the others in order.
-    this.#child = spawn(program, args, { env, stdio: 'pipe', detached: true });
+    this.#child = spawn(program, args, { env, cwd, stdio: 'pipe', detached: true });
     this.#exited = once(this.#child, 'exit').then(([code, signal]) => ({ code, signal }));
     this.#exited.then(
       ({ code, signal }) => this.#breakOff(`the program ended with ${signal ?? `status ${code}`} while it was in use`),
