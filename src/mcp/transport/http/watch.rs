@@ -1,6 +1,6 @@
 //! The page that shows a person what the agents do, and puts an end to it: `GET /`.
 //!
-//! [`keys`] says who may look, `render` makes HTML of what goes on, and `watch.js` takes the changes over that come as
+//! `keys` says who may look, `render` makes HTML of what goes on, and `watch.js` takes the changes over that come as
 //! server-sent events. Without the script the page shows one moment, and its buttons are plain forms.
 
 mod browser;
