@@ -19,6 +19,7 @@ mod doctor;
 #[cfg(target_os = "linux")]
 mod dropbear;
 mod exec;
+mod faults;
 mod host_keys;
 mod http;
 mod jobs;

@@ -1,7 +1,7 @@
 //! `ssh_upload` and `ssh_download` of one file: content, attributes and where it goes.
 
 mod changing;
-mod failures;
+pub(crate) mod failures;
 mod far;
 mod hostile;
 #[cfg(target_os = "linux")]

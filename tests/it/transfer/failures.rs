@@ -171,10 +171,10 @@ async fn a_folder_that_may_not_be_written_is_said() {
 }
 
 /// A file system of one megabyte; `None` where this user may not mount one.
-pub(super) struct SmallDisk(std::path::PathBuf);
+pub(crate) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    pub(super) fn mount(at: &Path) -> Option<Self> {
+    pub(crate) fn mount(at: &Path) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
         if mount.is_ok_and(|output| output.status.success()) {

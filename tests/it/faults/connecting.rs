@@ -1,0 +1,33 @@
+//! Links that break, stall or drip while a connection is made.
+
+use serde_json::json;
+
+use super::{Place, Rig, assert_helpful, each, places};
+use crate::support::link::Break;
+
+/// In the greeting, the key exchange, the log-in and behind it, in percent of all bytes; up to half, nobody is logged in.
+const SHARES: [u64; 6] = [0, 1, 25, 50, 75, 95];
+const MANNERS: [Break; 4] = [Break::End, Break::Reset, Break::Stall, Break::HalfEnd];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_breaks_at_any_stage_of_connecting_is_an_error_and_the_next_call_connects() {
+    let rig = Rig::new();
+    let good = rig.connected().await.passed();
+    each(places(good, &SHARES, &MANNERS), async |place| breaks_while_connecting(&rig, place, good).await).await;
+}
+
+async fn breaks_while_connecting(rig: &Rig, place: Place, good: [u64; 2]) {
+    let mut line = rig.line().await;
+    line.link.break_after(place.way, place.after, place.how);
+    let arguments = json!({"host": "host", "timeoutMs": 4000});
+    let connected = line.call("ssh_connect", arguments).await;
+    assert!(!connected.is_error() || line.link.has_broken(), "{place:?}: {}", connected.text());
+    if connected.is_error() {
+        assert_helpful(&connected);
+        if std::env::var_os("SHOW").is_some() { eprintln!("{place:?} {}", connected.text()); }
+        line.call("ssh_connect", json!({"host": "host"})).await.ok();
+    } else {
+        assert!(place.after > good[place.way as usize] / 2, "{place:?}: {}", connected.text());
+    }
+    line.works("ssh_exec").await;
+}
