@@ -87,6 +87,10 @@ fn on_log_in(remedy: Remedy, remaining: &str, ssh: &str) -> String {
                               configuration"
             .to_owned(),
         Remedy::NewPassword => format!("run `ssh {ssh}` in a terminal and change the password if it asks for that"),
+        Remedy::Again => {
+            "try again: the connection ended before anything was refused; if it ends each time, the server's log says why"
+                .to_owned()
+        }
         Remedy::Credentials if asks => format!(
             "connect with a password (ssh_connect takes one, or asks for it), or have a key accepted: `ssh-copy-id {ssh}`"
         ),

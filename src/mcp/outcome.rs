@@ -201,13 +201,14 @@ impl<'a> Report<'a> {
         parts.extend(self.detached.then(|| "detached".to_owned()));
         parts.push(duration(self.duration));
         parts.extend(outcome.cwd.as_ref().map(|directory| format!("cwd {directory}")));
+        let kept = if self.output.trouble.is_some() { "what could be kept of it" } else { "all of it" };
         for (name, stream, file) in [
             ("stdout", &self.output.stdout, &self.output.stdout_file),
             ("stderr", &self.output.stderr, &self.output.stderr_file),
         ] {
             let place = file.as_ref().map(|path| path.display());
             if stream.omitted() > 0 {
-                let place = place.map(|place| format!(", all of it in {place}")).unwrap_or_default();
+                let place = place.map(|place| format!(", {kept} in {place}")).unwrap_or_default();
                 parts.push(format!("{name} {} bytes{place}", stream.total));
             } else {
                 parts.extend(place.map(|place| format!("{name} as it came in {place}")));

@@ -89,7 +89,11 @@ fn of_ssh(error: &SshError) -> String {
         SshError::NoCommonAlgorithm { .. } | SshError::UnsupportedAlgorithms { .. } => {
             "allow an algorithm for this host in ~/.ssh/config that both sides have".into()
         }
-        SshError::Handshake { .. } => "check that host and port are those of an SSH server".into(),
+        SshError::Handshake { .. } => {
+            "check that host and port are those of an SSH server; if they are, the link was cut or the server is busy \
+             (MaxStartups, LoginGraceTime): try again"
+                .into()
+        }
         SshError::HostKey(error) => of_host_key(error),
         SshError::Authentication { remedy: Remedy::Passphrase, .. } => {
             "give the passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into()
@@ -102,6 +106,11 @@ fn of_ssh(error: &SshError) -> String {
         SshError::Authentication { remedy: Remedy::NewPassword, .. } => {
             "log in with `ssh HOST` in a terminal and change the password if it asks for that; if the server is only slow, \
              give ssh_connect a longer timeoutMs"
+                .into()
+        }
+        SshError::Authentication { remedy: Remedy::Again, .. } => {
+            "the connection ended during the log-in, before anything was refused: try again; if it ends each time, the \
+             server's log says why"
                 .into()
         }
         SshError::Authentication { remaining, .. } if remaining.is_empty() => {

@@ -276,9 +276,12 @@ impl Login<'_> {
         if remaining.is_empty() || self.handle.is_closed() {
             self.learned.over.cancelled().await;
             let reason = self.learned.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let nothing_refused = self.attempts.is_empty() && matches!(method, "none" | "publickey");
             self.attempts.push(format!("{tried}: the server closed the connection{reason}"));
             if self.refused_keys > 0 {
                 self.remedy = Remedy::FewerKeys;
+            } else if nothing_refused {
+                self.remedy = Remedy::Again;
             }
             return Err(self.failure());
         }

@@ -226,6 +226,8 @@ pub enum Remedy {
     FewerKeys,
     /// A new password in place of one that seems to have expired.
     NewPassword,
+    /// The same again: the connection was lost before the server had refused anything.
+    Again,
 }
 
 /// Why sudo did not let a command run.
@@ -315,6 +317,7 @@ impl SshError {
             | Self::Forward { .. }
             | Self::Timeout { .. }
             | Self::Handshake { .. }
+            | Self::Authentication { remedy: Remedy::Again, .. }
             | Self::Lost(_) => true,
             Self::Jump { source, .. } => source.is_transient(),
             _ => false,

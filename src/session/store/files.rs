@@ -15,6 +15,9 @@ use crate::session::saved::{MAX_STORE_BYTES, StoreDocument};
 /// Between two tries for the lock: short, since there is no queue and whoever sleeps long keeps missing the gaps.
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 
+/// How the name of a store that is not complete yet ends, after six letters and digits of `tempfile`.
+const TEMPORARY: &str = ".tmp";
+
 /// Moves the file to the first free place. The place is taken with an empty file of our own, which the rename then
 /// replaces, because a rename alone would replace anyone's.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
@@ -36,7 +39,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Replaces the file: the new content is on the disk before it gets the name.
+/// Replaces the file: the new content is on the disk before it gets the name. The lock must be held.
 pub(super) fn write(path: &Path, document: &StoreDocument) -> io::Result<()> {
     let mut json = serde_json::to_vec_pretty(document)?;
     json.push(b'\n');
@@ -44,13 +47,29 @@ pub(super) fn write(path: &Path, document: &StoreDocument) -> io::Result<()> {
     if json.len() > MAX_STORE_BYTES {
         return Err(ErrorKind::FileTooLarge.into());
     }
+    remove_litter(path);
     // `tempfile` makes it 0600 and removes it if anything fails.
-    let mut file = tempfile::Builder::new().prefix(&name_around(".", path, ".")).tempfile_in(directory(path))?;
+    let mut file =
+        tempfile::Builder::new().prefix(&name_around(".", path, ".")).suffix(TEMPORARY).tempfile_in(directory(path))?;
     file.write_all(&json)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_directory(directory(path));
     Ok(())
+}
+
+/// Removes what was begun by processes that were killed: under the lock nobody else has begun one.
+fn remove_litter(path: &Path) {
+    let prefix = name_around(".", path, ".");
+    for entry in fs::read_dir(directory(path)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let random = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        let random = random.and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
+        if random.is_some_and(|random| random.len() == 6 && random.iter().all(u8::is_ascii_alphanumeric)) {
+            // What cannot be removed harms nothing.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Holds until the file is dropped. The lock file stays: removing it would let two processes lock two files of one name.

@@ -76,7 +76,10 @@ impl Download {
         let (typed, name) = (request.local.clone(), paths::file_name(&String::from_utf8_lossy(&wanted))?.to_owned());
         let find = spawn_blocking(move || {
             let path = local_target(&typed, &name)?;
-            Target::at(path.clone()).map_err(|error| TransferError::local("creating a file beside", &path, error))
+            let target = Target::at(path.clone())
+                .map_err(|error| TransferError::local("creating a file beside", &path, error))?;
+            target.remove_litter();
+            Ok::<_, TransferError>(target)
         });
         let failed = |error| TransferError::local("looking at", request.local.as_ref(), io::Error::other(error));
         let target = find.await.map_err(failed)??;

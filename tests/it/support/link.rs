@@ -182,7 +182,8 @@ async fn serve(client: TcpStream, state: Arc<State>) {
     let left = state.cuts.lock().expect("no panic").pop_front().unwrap_or(u64::MAX);
     let (left, cut, broken) = (AtomicU64::new(left), Notify::new(), watch::Sender::new(None));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let mut up = Direction { way: Way::Up, to: to_server, state: &state, left: &left, cut: &cut, broken: &broken, hole: false };
+    let mut up =
+        Direction { way: Way::Up, to: to_server, state: &state, left: &left, cut: &cut, broken: &broken, hole: false };
     let mut down = Direction { way: Way::Down, to: to_client, ..up };
     tokio::select! {
         _ = async { tokio::join!(up.pass(from_client), down.pass(from_server)) } => {}
