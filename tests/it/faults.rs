@@ -103,6 +103,7 @@ impl Line {
     /// The same, when nobody has been told yet of a break that came with the end of the call before, or after it: the
     /// command may have been sent into it, and then that is said once.
     async fn works_once_told(&mut self, tool: &str) {
+        self.link.keep_whole();
         let next = self.call(tool, json!({"command": "echo next"})).await.ok();
         if next.outcome()["status"] == "connectionLost" {
             assert!(next.status_line().contains("may have run"), "{}", next.text());

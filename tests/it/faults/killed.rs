@@ -64,7 +64,8 @@ async fn a_download_whose_process_is_killed_leaves_the_old_file_and_its_litter_g
     let content = random(3_000_000);
     fs::write(rig.home.join("file"), &content).unwrap();
     for old in [Some("old"), None] {
-        let line = rig.line().await;
+        // Its stall is not noticed before it is killed.
+        let line = rig.line_with("").await;
         let here = line.folder.path().join("here");
         fs::create_dir(&here).unwrap();
         let target = here.join("target");

@@ -130,6 +130,11 @@ impl Link {
         self.state.trip.lock().expect("no panic").is_none()
     }
 
+    /// Takes the order back: what has not broken until now does not.
+    pub(crate) fn keep_whole(&self) {
+        *self.state.trip.lock().expect("no panic") = None;
+    }
+
     /// How many bytes have passed this way.
     pub(crate) fn passed_so_far(&self, way: Way) -> u64 {
         self.state.counted[way as usize].load(Ordering::SeqCst)
