@@ -21,7 +21,7 @@ use super::{
     findings::Findings,
     handler::{ClientHandler, Learned},
     opening::Opening,
-    overheard::LastHeard,
+    overheard::Traffic,
     proxy::ProxyProcess,
     resolve::Target,
 };
@@ -33,8 +33,8 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
 pub struct Connection {
     pub(super) handle: Handle<ClientHandler>,
     pub(super) learned: Arc<Learned>,
-    /// When the server was heard.
-    pub(super) last_heard: LastHeard,
+    /// What passes over it.
+    pub(super) traffic: Traffic,
     /// The other end of its TCP connection, if it has one of its own.
     pub(super) address: Option<SocketAddr>,
     /// What `SendEnv` and `SetEnv` give to every command.

@@ -102,11 +102,13 @@ impl Pool {
     /// Runs a command and waits for its end.
     ///
     /// # Errors
-    /// Only what happened before the command was sent or sudo was through. From then on, also a lost connection is a result: the command
-    /// may have run and must not be sent again.
+    /// Only what happened before the command had left or sudo was through. From then on, also a lost connection is a
+    /// result: the command may have run and must not be sent again.
     pub async fn exec(self: &Arc<Self>, request: &mut ExecRequest<'_>) -> Result<CommandResult, SshError> {
         let started = Instant::now();
-        let Sent { shell, mark, stdin, place, read, write } = self.send_exec(request).await?;
+        // What is lost of that cannot be had again.
+        let takes_input = request.input.is_some();
+        let Sent { shell, mark, stdin, place, read, write, before } = self.send_exec(request).await?;
         let write = Arc::new(write);
         let (tell_heard, heard) = mpsc::channel(HEARD);
         let (tell_answered, answered) = watch::channel(None);
@@ -120,7 +122,7 @@ impl Pool {
             answered: tell_answered,
             sent: request.sent.clone(),
             write: Arc::clone(&write),
-            stdin: [stdin, std::mem::take(&mut request.stdin)].concat(),
+            stdin: [&stdin, request.stdin.as_slice()].concat(),
             input: request.input.take(),
             replies,
             terminal: request.terminal,
@@ -193,6 +195,9 @@ impl Pool {
             (None, None) => {
                 // russh ends the channels just before it tells why.
                 tokio::task::yield_now().await;
+                if !takes_input && place.connection().traffic.sent() == before {
+                    return Err(place.connection().lost());
+                }
                 Ending::ConnectionLost(place.connection().reason())
             }
         };
@@ -220,6 +225,7 @@ impl Pool {
         let (shell, script) = request.bounds.before_sending(prepare).await?;
         let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
         let (read, write) = channel.split();
+        let before = place.connection().traffic.sent();
         let send = async {
             if request.terminal {
                 write.request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[]).await?;
@@ -229,7 +235,7 @@ impl Pool {
         if send.await.is_err() {
             return Err(place.connection().lost());
         }
-        Ok(Sent { shell, mark, stdin: script.stdin, place, read, write })
+        Ok(Sent { shell, mark, stdin: script.stdin, place, read, write, before })
     }
 }
 
@@ -242,6 +248,8 @@ struct Sent {
     place: Place,
     read: ChannelReadHalf,
     write: ChannelWriteHalf<Msg>,
+    /// How much the connection had sent by then.
+    before: u64,
 }
 
 /// A sentinel from the system's random numbers.

@@ -27,7 +27,7 @@ use super::{
     findings::{Findings, Stage},
     handler::{ClientHandler, Learned},
     host_key::{self, HostKeyCheck},
-    overheard::{Heard, LastHeard, Overheard},
+    overheard::{Heard, Overheard, Traffic},
     proxy::{self, CommandStream, ProxyProcess},
     resolve::{Target, resolve_noting},
     transport::Transport,
@@ -111,8 +111,8 @@ impl Opening<'_> {
             _over: learned.over.clone().drop_guard(),
         };
         let heard = findings.are_wanted().then(Heard::default);
-        let last_heard = LastHeard::default();
-        let stream = Overheard { stream, heard: heard.clone(), last: last_heard.clone() };
+        let traffic = Traffic::default();
+        let stream = Overheard { stream, heard: heard.clone(), traffic: traffic.clone() };
         let handshake = client::connect_stream(ssh, stream, handler);
         let shaken = connecting.limit("the SSH handshake", handshake).await.flatten();
         if let Some(heard) = heard {
@@ -156,7 +156,7 @@ impl Opening<'_> {
         };
         let typed = login.typed;
         let connection =
-            Arc::new(Connection { handle, learned, last_heard, address, environment, peer, hop, _proxy: proxy, typed });
+            Arc::new(Connection { handle, learned, traffic, address, environment, peer, hop, _proxy: proxy, typed });
         if accepted.may_update && !findings.are_wanted() {
             let connection = Arc::downgrade(&connection);
             tokio::spawn(async move {

@@ -1,5 +1,5 @@
-//! What a connection's stream tells of the server: its first words, before anything was agreed on, and when it was heard
-//! last.
+//! What a connection's stream tells: the server's first words, before anything was agreed on, when it was heard last, and
+//! how much has gone out to it.
 
 use std::{
     io,
@@ -28,21 +28,34 @@ impl Heard {
     }
 }
 
-/// When anything came from a server last, in milliseconds since 1970: by the clock on the wall, because others stand still
-/// while the machine sleeps.
+/// What passes over a connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LastHeard(Arc<AtomicU64>);
+pub(super) struct Traffic(Arc<Counts>);
 
-impl LastHeard {
-    /// Whether that was within this time.
-    pub(super) fn within(&self, limit: Duration) -> bool {
-        let at = UNIX_EPOCH + Duration::from_millis(self.0.load(Ordering::Relaxed));
+#[derive(Debug, Default)]
+struct Counts {
+    /// When anything came last, in milliseconds since 1970: by the clock on the wall, because others stand still while
+    /// the machine sleeps.
+    heard: AtomicU64,
+    /// Bytes that the system has taken to pass on.
+    sent: AtomicU64,
+}
+
+impl Traffic {
+    /// Whether the server was heard within this time.
+    pub(super) fn heard_within(&self, limit: Duration) -> bool {
+        let at = UNIX_EPOCH + Duration::from_millis(self.0.heard.load(Ordering::Relaxed));
         at.elapsed().is_ok_and(|elapsed| elapsed <= limit)
     }
 
-    fn now(&self) {
+    /// How many bytes have gone out. What is sent after this cannot have reached the server while it stays the same.
+    pub(super) fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    fn heard_now(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.0.store(u64::try_from(now.as_millis()).unwrap_or_default(), Ordering::Relaxed);
+        self.0.heard.store(u64::try_from(now.as_millis()).unwrap_or_default(), Ordering::Relaxed);
     }
 }
 
@@ -50,14 +63,14 @@ impl LastHeard {
 pub(super) struct Overheard<S> {
     pub(super) stream: S,
     pub(super) heard: Option<Heard>,
-    pub(super) last: LastHeard,
+    pub(super) traffic: Traffic,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
-        self.last.now();
+        self.traffic.heard_now();
         if let Some(Heard(heard)) = &self.heard {
             let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
             let new = into.filled().get(before..).unwrap_or_default();
@@ -70,7 +83,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.traffic.0.sent.fetch_add(sent as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,11 +2,13 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -45,6 +47,13 @@ impl Transport {
     }
 }
 
+/// Whether the other end has closed the connection. The system would still take the bytes of one more write, of which
+/// nobody could say then whether they have arrived.
+fn is_over(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    matches!(SockRef::from(stream).peek(&mut byte), Ok(0))
+}
+
 impl AsyncRead for Transport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, buffer, start, end, quick } = &mut *self;
@@ -74,6 +83,9 @@ impl AsyncRead for Transport {
 
 impl AsyncWrite for Transport {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if is_over(&self.stream) {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, "the server has closed it")));
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

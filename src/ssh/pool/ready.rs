@@ -40,7 +40,7 @@ impl Pool {
     /// opening one shows whether it is still there, while what is sent over this one may be lost on the way, and could not
     /// be sent again.
     pub(super) async fn take_ready(&self) -> Option<(Channel<Msg>, Place)> {
-        if !self.first.last_heard.within(LATELY) {
+        if !self.first.traffic.heard_within(LATELY) {
             return None;
         }
         // An end of the connection that the kernel knows of comes first: the runtime looks at its sockets meanwhile, and

@@ -58,7 +58,8 @@ async fn the_person_sees_what_is_to_run_and_is_asked_once_a_session() {
     // Known by now, for every command of this session and over every connection of it.
     assert_eq!(answered(&mut bench, "id -u", plain(), &[]).await.ok().stdout(), "0\n");
     bench.sshd.sshd.kill_connections();
-    assert_eq!(answered(&mut bench, "id -u", plain(), &[]).await.ok().stdout(), "0\n");
+    let anew = answered(&mut bench, "id -u", plain(), &[]).await.ok();
+    assert_eq!(anew.stdout(), "0\n", "{}", anew.text());
     // Until the session is disconnected.
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     assert_eq!(answered(&mut bench, "id -u", plain(), &[PASSWORD]).await.ok().stdout(), "0\n");

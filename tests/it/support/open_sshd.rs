@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::listening::{Listening, output, program};
 use super::{keys, processes, ssh_config};
@@ -140,10 +142,15 @@ impl OpenSshd {
         processes::descendants(self.listening.pid(), "sshd")
     }
 
-    /// Kills the processes that serve connections, not the listener nor the commands. Needs /proc.
+    /// Kills the processes that serve connections, not the listener nor the commands, and waits for their end. Needs
+    /// /proc.
     pub(crate) fn kill_connections(&self) {
         let pids: Vec<_> = self.serving().iter().map(u32::to_string).collect();
         processes::signal("KILL", &pids);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.serving().is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -60,7 +60,9 @@ pub(crate) fn descendants(parent: u32, name: &str) -> Vec<u32> {
 /// Whether a process has ended, all its files closed; it may still be known to its parent.
 pub(crate) fn is_over(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, tail)| tail.starts_with(['Z', 'X']))
+    // Its first thread may be over while others still have its files open.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    stat.rsplit_once(") ").is_none_or(|(_, tail)| tail.starts_with(['Z', 'X']) && threads <= 1)
 }
 
 /// All processes. Empty where there is no /proc.
