@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { answers, needCargo } from './lib/cargo.mjs';
 import { canPreload, needAll, needProgram } from './lib/programs.mjs';
 import { Stop, UNAVAILABLE, fail, root, seconds } from './lib/repository.mjs';
+import { test } from './lib/test.mjs';
 
 const steps = [
   ['tools', tools],
@@ -15,7 +16,7 @@ const steps = [
   // The first with --locked: it also finds a Cargo.lock that is out of step with Cargo.toml.
   ['lints', () => cargo('clippy', '--all-targets', '--locked', '--', '-D', 'warnings')],
   // Tests against real servers and shells fail where there are none; nothing is skipped for want of them.
-  ['tests', () => cargo('test', '--locked')],
+  ['tests', test],
   // After the tests, which have built the program that it asks.
   ['consistency', () => run('node', ['scripts/consistent.mjs'])],
   // Builds the release binary, packs it and runs it as npm's users do.
@@ -30,7 +31,7 @@ try {
     console.log(`\n── ${title}`);
     const start = Date.now();
     try {
-      const remark = step();
+      const remark = await step();
       done.push(`  ✓ ${title.padEnd(14)} ${seconds(Date.now() - start).padStart(8)}${remark ? `  ${remark}` : ''}`);
     } catch (error) {
       if (error instanceof Stop) error.message = `FAILED at ${title}: ${error.message}`;
