@@ -35,7 +35,7 @@ use crate::{
 /// How long `ssh_disconnect` waits for commands to be stopped.
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(20);
 /// The same when the program ends. On an idle host it takes a fraction of a second; what is not stopped by then lives on.
-const ENDING_PATIENCE: Duration = Duration::from_secs(3);
+const ENDING_PATIENCE: Duration = Duration::from_secs(6);
 
 /// Where a registry finds what it needs.
 #[derive(Debug, Clone)]

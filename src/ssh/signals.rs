@@ -107,7 +107,7 @@ impl Pool {
 
 /// How long a stop script may take. Its answer may have to wait behind megabytes of a command's own output.
 fn limit(grace_tenths: u32, in_a_hurry: bool) -> Duration {
-    Duration::from_millis(u64::from(grace_tenths) * 300 + if in_a_hurry { 2_500 } else { 30_000 })
+    Duration::from_millis(u64::from(grace_tenths) * 300 + if in_a_hurry { 5_000 } else { 30_000 })
 }
 
 fn read(answer: Option<&[u8]>, order: &Order) -> Option<Found> {

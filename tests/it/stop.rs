@@ -134,7 +134,7 @@ pub(crate) async fn when_the_client_goes_away<S>(mut bench: Bench<S>) {
     bench.endless(&plain()).await;
     let (port, _server) = (bench.port, bench.sshd);
     let took = bench.mcp.close().await;
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
     all_gone(port, &calls(&plain())).await;
 }
 
@@ -149,7 +149,7 @@ pub(crate) async fn when_the_program_is_ended<S>(bench: Bench<S>) {
         }
         all_run(bench.port, &calls).await;
         let took = program.signal(signal).await;
-        assert!(took < Duration::from_secs(5), "SIG{signal}: {took:?}");
+        assert!(took < Duration::from_secs(12), "SIG{signal}: {took:?}");
         all_gone(bench.port, &calls).await;
     }
 }

@@ -113,11 +113,15 @@ async fn links_are_kept_and_never_followed() {
         row("a link that is answered with no name", DownloadTree, Badly("it answers something else"), |_| {
             all(vec![linking("x", &[(b"a", LINK)]), always(READLINK, |id| names(id, &[]))])
         }),
-        row("many links, each with a packet full of targets", DownloadTree, Well("links"), |_| {
-            let many: Vec<Entry> = vec![(b"x".to_vec(), LINK, 0); 20_000];
-            let links = |_: &[u8], before| (before < 3).then(|| numbered(before * 100, 100, LINK, 0));
-            all(vec![invented(Vec::new(), links), always(READLINK, move |id| names(id, &many))])
-        }),
+        Row {
+            // All of them may be on their way at once.
+            growth: 100,
+            ..row("many links, each with a packet full of targets", DownloadTree, Well("links"), |_| {
+                let many: Vec<Entry> = vec![(b"x".to_vec(), LINK, 0); 20_000];
+                let links = |_: &[u8], before| (before < 3).then(|| numbered(before * 100, 100, LINK, 0));
+                all(vec![invented(Vec::new(), links), always(READLINK, move |id| names(id, &many))])
+            })
+        },
     ])
     .await;
 }
