@@ -24,6 +24,9 @@ const LONGEST_MESSAGE: usize = 200;
 /// The most bytes of a line that are remembered for [`Readable::latest`]: some of them may be control sequences.
 const REMEMBERED_BYTES: usize = 2048;
 
+/// The most bytes that a control sequence is waited for to end, which a title or a clipboard may be in.
+const LONGEST_SEQUENCE: usize = 4096;
+
 /// Whether a character ends a line, makes the rest of it read backwards, or means something to a terminal.
 /// `char::is_control` knows neither Unicode's line separators nor its direction marks.
 #[must_use]
@@ -157,7 +160,7 @@ impl Readable {
 }
 
 /// The beginning of `bytes` that can be shown apart from what may follow: it ends within no character, line end or
-/// control sequence, as far as there is anything before that.
+/// control sequence. One that goes on for more than [`LONGEST_SEQUENCE`] is none, and cut in two.
 #[must_use]
 pub fn separable(bytes: &[u8]) -> &[u8] {
     let mut end = bytes.len() - terminal::incomplete(bytes);
@@ -168,7 +171,7 @@ pub fn separable(bytes: &[u8]) -> &[u8] {
     {
         end = escape;
     }
-    if end == 0 { bytes } else { bytes.get(..end).unwrap_or(bytes) }
+    if bytes.len() - end > LONGEST_SEQUENCE { bytes } else { bytes.get(..end).unwrap_or(bytes) }
 }
 
 /// Whether these bytes hold all that belongs to the ESC before them (ECMA-48 section 5.4 and 5.6).

@@ -119,7 +119,8 @@ fn complete_lines_are_passed_on_at_once_and_the_unfinished_one_can_be_seen() {
 
 #[test]
 fn a_part_that_is_shown_by_itself_ends_within_nothing() {
-    let table: [(&[u8], &[u8]); 13] = [
+    let endless = [b"\x1b]52;".as_slice(), &[b'x'; LONGEST_SEQUENCE]].concat();
+    let table: [(&[u8], &[u8]); 15] = [
         (b"text", b"text"),
         (b"text\r", b"text"),
         (b"\xe6\x97\xa5\xe6\x97", b"\xe6\x97\xa5"),
@@ -131,7 +132,9 @@ fn a_part_that_is_shown_by_itself_ends_within_nothing() {
         (b"a\x1b]0;title\x07", b"a\x1b]0;title\x07"),
         (b"a\x1b]0;title\x1b\\", b"a\x1b]0;title\x1b\\"),
         (b"a\x1b(", b"a"),
-        (b"\x1b[3", b"\x1b[3"),
+        (b"\x1b[3", b""),
+        (b"\r", b""),
+        (&endless, &endless),
         (b"", b""),
     ];
     for (bytes, expected) in table {

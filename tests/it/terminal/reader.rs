@@ -70,7 +70,8 @@ async fn what_a_terminal_has_printed_is_read_by_offset() {
         offset = next;
     }
     let same = read.bytes().zip(expected.bytes()).take_while(|(read, expected)| read == expected).count();
-    let around = |text: &str| text.get(same.saturating_sub(20)..).unwrap_or_default().chars().take(60).collect::<String>();
+    let around =
+        |text: &str| text.get(same.saturating_sub(20)..).unwrap_or_default().chars().take(60).collect::<String>();
     assert!(read == expected, "byte {same}: {:?} for {:?}", around(&read), around(&expected));
     bench.give(&job, "\n").await;
 }
