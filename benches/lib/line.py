@@ -1,14 +1,15 @@
 """A line between two network namespaces that delays what it carries.
 
-    line.py NEAR FAR MILLISECONDS
+    line.py NEAR FAR MILLISECONDS [LOST]
 
 makes two TUN devices, says "up", and hands each packet that the system sends over one of them to the other one, so much
-later. Who starts it puts them where they belong. It is TCP of the system's own that runs over it, with its windows and
+later, but for that share of them (0 to 1) which is lost. Who starts it puts them where they belong. It is TCP of the system's own that runs over it, with its windows and
 its congestion control. Packets come as large as the system's segmentation offload makes them, which keeps them few.
 """
 
 import fcntl
 import os
+import random
 import select
 import struct
 import sys
@@ -36,6 +37,7 @@ def device(name):
 def main():
     near, far = device(sys.argv[1]), device(sys.argv[2])
     delay = float(sys.argv[3]) / 1000
+    lost = float(sys.argv[4]) if len(sys.argv) > 4 else 0
     print("up", flush=True)
     other = {near: far, far: near}
     under_way = deque()
@@ -46,6 +48,8 @@ def main():
                 packet = os.read(source, LARGEST)
             except BlockingIOError:
                 continue  # It was dropped meanwhile, as when a device moves.
+            if random.random() < lost:
+                continue
             under_way.append((time.monotonic() + delay, other[source], packet))
         now = time.monotonic()
         while under_way and under_way[0][0] <= now:

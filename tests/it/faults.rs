@@ -5,6 +5,7 @@ mod calls;
 mod connecting;
 mod disks;
 mod killed;
+mod loss;
 mod servers;
 
 use std::fs;
