@@ -41,7 +41,7 @@ impl LossyLine {
         let line = Self { carrier, namespace, address };
         let inside = ["-n", &line.namespace];
         let [near_network, far_network] = [near_address, address].map(|address| format!("{address}/30"));
-        let is_up = said.is_some_and(|said| said.is_ok_and(|said| said == "up"))
+        let is_up = said.and_then(Result::ok).is_some_and(|said| said == "up")
             && ip(&["netns", "add", &line.namespace])
             && ip(&["link", "set", &near, "netns", &line.namespace])
             && ip(&[&inside[..], &["addr", "add", &near_network, "dev", &near]].concat())
@@ -109,7 +109,7 @@ async fn over_a_line_that_loses_three_packets_of_ten_everything_arrives_and_runs
             _ => panic!("{result:?}"),
         }
     }
-    let content: Vec<u8> = (0..96 * 1024_u32).flat_map(|number| number.to_le_bytes()).collect();
+    let content: Vec<u8> = (0..96 * 1024_u32).flat_map(u32::to_le_bytes).collect();
     let [there, back] = ["there", "back"].map(|name| rig.folder.path().join(name));
     fs::write(&there, &content).unwrap();
     program.call("ssh_upload", json!({"localPath": there, "remotePath": "~/copy"})).await.ok();

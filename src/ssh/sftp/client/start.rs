@@ -26,6 +26,8 @@ use crate::{
 
 /// How long the server may take to say which SFTP it speaks. A startup file that prints text makes it never heard.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long after the end of a channel the end of its connection may be seen that was its cause.
+const ENDS_WITH_IT: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Starts SFTP on a channel of its own, over whichever connection of the pool has room.
@@ -44,10 +46,17 @@ impl Client {
     pub(in crate::ssh::sftp) async fn begin(pool: &Arc<Pool>) -> Result<Self, TransferError> {
         let (channel, place) = pool.open_channel(Need::Work).await?;
         let connection = Arc::clone(place.connection());
-        tokio::select! {
+        let started = tokio::select! {
             biased;
             started = Self::start(channel, place) => started,
-            () = connection.ended() => Err(connection.lost().into()),
+            () = connection.ended() => return Err(connection.lost().into()),
+        };
+        match started {
+            // russh ends the channels just before the connection.
+            Err(TransferError::Start(_)) if timeout(ENDS_WITH_IT, connection.ended()).await.is_ok() => {
+                Err(connection.lost().into())
+            }
+            started => started,
         }
     }
 
