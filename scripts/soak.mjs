@@ -4,6 +4,8 @@
 //
 //   node scripts/soak.mjs                  builds the release program first
 //   node scripts/soak.mjs --binary PATH    takes that program
+//   node scripts/soak.mjs --minutes 60     instead, for so long: everything at once over a link that is cut all the time,
+//                                          and a table of what the daemon takes, minute by minute; for Linux
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -16,6 +18,7 @@ import { Stop, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
 import { startSshd } from './lib/sshd.mjs';
 import { Legacy, Sessionful, Stateless } from './soak/clients.mjs';
+import { mixed } from './soak/mixed.mjs';
 
 const NAME = 'mcp-ssh-sessions';
 
@@ -48,10 +51,14 @@ const start = Date.now();
 const scratch = scratchFolder('soak');
 
 try {
-  const { values } = parseArgs({ options: { binary: { type: 'string' } } });
+  const { values } = parseArgs({ options: { binary: { type: 'string' }, minutes: { type: 'string' } } });
   needProgram('ssh', 'openssh-client');
   const sshdProgram = needProgram('sshd', 'openssh-server');
   const binary = values.binary ? resolve(values.binary) : built();
+  if (values.minutes) {
+    await mixed(binary, sshdProgram, scratch, Number(values.minutes));
+    process.exit(0);
+  }
   const sshd = await startSshd(sshdProgram, join(scratch, 'sshd'), { host: 'soak', maxSessions: MAX_SESSIONS });
   const env = { ...privateEnv(join(scratch, 'home')), MCP_SSH_CONFIG: sshd.sshConfig };
   const late = new Promise((_, reject) => {

@@ -11,11 +11,14 @@ const clientInfo = { name: 'soak', version: '0' };
 
 class Client {
   #lastId = 0;
-  agent = new Agent({ keepAlive: true });
 
-  /** @param {string} url the daemon's */
-  constructor(url) {
+  /**
+   * @param {string} url the daemon's
+   * @param {string} [socketPath] where it listens, if not there
+   */
+  constructor(url, socketPath) {
     this.url = url;
+    this.agent = new Agent({ keepAlive: true, socketPath });
   }
 
   message(method, params) {
