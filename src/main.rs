@@ -28,6 +28,7 @@ use mcp_ssh_sessions::{
         },
         stdio,
     },
+    readable::in_a_line,
     session::registry::{RegistryOptions, SessionRegistry},
     ssh::{ask::askpass::Askpass, connection::default_output_folder},
 };
@@ -202,7 +203,9 @@ fn token(options: &Options) -> Result<Option<Token>, TokenError> {
 fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = io::stdout().write_all(text.as_bytes());
+        // The help shows what the environment holds.
+        let lines = text.lines().map(|line| in_a_line(line.as_bytes()) + "\n");
+        let _ = io::stdout().write_all(lines.collect::<String>().as_bytes());
         return ExitCode::SUCCESS;
     }
     let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
@@ -216,7 +219,7 @@ fn fail(line: &str) -> ExitCode {
 
 /// One line for the person who started the program, whatever the log level.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "mcp-ssh-sessions: {line}");
+    let _ = writeln!(io::stderr(), "mcp-ssh-sessions: {}", in_a_line(line.as_bytes()));
 }
 
 /// Only our own messages: those of libraries may quote requests, and so passwords.
@@ -230,8 +233,24 @@ fn log_to_stderr(level: LogLevel) {
         LogLevel::Trace => tracing::Level::TRACE,
     };
     let ours = Targets::new().with_target("mcp_ssh_sessions", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).with_filter(ours);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Line).with_ansi(false).with_filter(ours);
     let _ = tracing_subscriber::registry().with(lines).try_init();
+}
+
+/// Stderr, to which each message is written in one line: what others have put into it moves no cursor, turns no text
+/// around, and makes no line that looks like one of ours.
+struct Line;
+
+impl io::Write for Line {
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        let line = message.strip_suffix(b"\n").unwrap_or(message);
+        io::stderr().write_all((in_a_line(line) + "\n").as_bytes())?;
+        Ok(message.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 async fn cancel_on_signal(stop: CancellationToken) {

@@ -9,10 +9,10 @@ use std::{
 
 /// Each part of the crate, and the parts it may use.
 const ARROWS: [(&str, &[&str]); 13] = [
-    ("main", &["cli", "mcp", "doctor", "session", "ssh"]),
+    ("main", &["cli", "mcp", "doctor", "session", "ssh", "readable"]),
     ("cli", &[]),
-    ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password"]),
-    ("doctor", &["session", "ssh", "openssh"]),
+    ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password", "readable"]),
+    ("doctor", &["session", "ssh", "openssh", "readable"]),
     ("session", &["ssh", "openssh", "framing", "capture", "password", "readable"]),
     ("ssh", &["openssh", "framing", "sftp", "tree", "capture", "password", "readable"]),
     ("openssh", &[]),

@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use super::Report;
-use crate::ssh::findings::{Finding, Outcome, Stage};
+use crate::{
+    readable::json_for_a_terminal,
+    ssh::findings::{Finding, Outcome, Stage},
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,7 +45,7 @@ impl Report {
             notices: &self.patient.notices,
             stages: self.findings.iter().map(stage).collect(),
         };
-        serde_json::to_string_pretty(&report)
+        serde_json::to_string_pretty(&report).map(|json| json_for_a_terminal(&json))
     }
 }
 

@@ -17,7 +17,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::page::Page;
-use crate::ssh::ask::{Asked, Person, Purpose, Question, UnknownKey};
+use crate::{
+    readable::in_a_line,
+    ssh::ask::{Asked, Person, Purpose, Question, UnknownKey},
+};
 
 const TRUST: &str = "trust";
 const COMPLETE: &str = "notifications/elicitation/complete";
@@ -63,6 +66,7 @@ pub(super) async fn request(asked: Asked) -> Option<(ElicitRequestParams, Waitin
             );
             let page = Page::open(question, answer).await.ok()?;
             let (url, elicitation_id) = (page.url.clone(), page.id.clone());
+            let message = in_a_line(message.as_bytes());
             let params = ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id };
             Some((params, Waiting::Page(page)))
         }
@@ -129,11 +133,12 @@ fn what(question: &Question) -> String {
 }
 
 fn form(key: &UnknownKey) -> ElicitRequestParams {
+    let [host, key_type, fingerprint, saved_in] =
+        [&key.host, &key.key_type, &key.fingerprint, &key.saved_in].map(|text| in_a_line(text.as_bytes()));
     let message = format!(
-        "The host {} is not known yet. It shows this key:\n\n{} {}\n\nTrust it only if this is the fingerprint of the \
-         host's own key (on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub). It is then saved in {}, and \
-         ssh trusts it, too.",
-        key.host, key.key_type, key.fingerprint, key.saved_in
+        "The host {host} is not known yet. It shows this key:\n\n{key_type} {fingerprint}\n\nTrust it only if this is the fingerprint of the \
+         host's own key (on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub). It is then saved in {saved_in}, \
+         and ssh trusts it, too."
     );
     let trust = BooleanSchema::new().title("Trust this host key").with_default(false);
     let requested_schema = ElicitationSchema::builder()

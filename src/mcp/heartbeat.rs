@@ -9,9 +9,12 @@ use std::{
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::ssh::{
-    output::Output,
-    sftp::{Moved, Progress},
+use crate::{
+    readable::in_a_line,
+    ssh::{
+        output::Output,
+        sftp::{Moved, Progress},
+    },
 };
 
 /// How often a transfer is looked at, and so told of at most.
@@ -132,7 +135,12 @@ impl Told {
             Some(moment.expected).filter(|total| *total >= moment.bytes && *total > 0).map(|total| total as f64);
         let all = total.map(|total| format!(" of {}", size(total))).unwrap_or_default();
         let files = if moment.files > 0 { format!(", {} files", moment.files) } else { String::new() };
-        let message = format!("{}: {}{all}{files}, {}/s", moment.name, size(moment.bytes as f64), size(rate));
+        let message = format!(
+            "{}: {}{all}{files}, {}/s",
+            in_a_line(moment.name.as_bytes()),
+            size(moment.bytes as f64),
+            size(rate)
+        );
         *self = Self {
             at: Instant::now(),
             message: Some(moment.name.clone()),

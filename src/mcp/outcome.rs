@@ -1,13 +1,17 @@
 //! The answer of a command, for a reader and for a program.
 
+mod blocks;
+
 use std::time::Duration;
 
-use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
+use rmcp::model::{CallToolResult, JsonObject, MetaObject};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::blocks::{Block, Kind};
 use super::tool_error::ToolError;
 use crate::{
+    readable::in_a_line,
     session::job::{End, Finished, Job},
     ssh::{
         exec::{CommandResult, Ending},
@@ -118,25 +122,36 @@ impl<'a> Report<'a> {
 
     /// The result of a call: stdout, stderr, what the background printed, then the status line.
     pub(super) fn result(&self) -> CallToolResult {
-        let (texts, outcome) = self.texts();
-        let mut result = CallToolResult::success(texts.into_iter().map(ContentBlock::text).collect());
-        result.meta = Some(meta(OUTCOME_KEY, serde_json::to_value(&outcome).unwrap_or(Value::Null)));
+        let (blocks, outcome) = self.blocks();
+        let (content, kinds) = blocks::parted(blocks);
+        let mut result = CallToolResult::success(content);
+        result.meta = Some(meta(OUTCOME_KEY, serde_json::to_value(&outcome).unwrap_or(Value::Null), kinds));
         result
     }
 
-    fn texts(&self) -> (Vec<String>, Outcome) {
+    fn blocks(&self) -> (Vec<Block>, Outcome) {
         let outcome = self.outcome();
-        let stdout = self.portion.as_ref().map_or_else(|| self.output.stdout.text(), |portion| portion.shown.text());
-        let stderr = self.output.stderr.text();
-        let mut texts = Vec::new();
-        texts.extend((!stdout.is_empty()).then_some(stdout));
-        texts.extend((!stderr.is_empty()).then(|| format!("[stderr]\n{stderr}")));
-        if let State::Ended(Finished { shell: Some(shell), .. }) = &self.state {
-            let between = shell.between.text();
-            texts.extend((!between.is_empty()).then(|| format!("[background, since the last command]\n{between}")));
+        let stdout = self.portion.as_ref().map_or(&self.output.stdout, |portion| &portion.shown);
+        let between = match &self.state {
+            State::Ended(Finished { shell: Some(shell), .. }) => Some(&shell.between),
+            _ => None,
+        };
+        let printed = [
+            (Kind::Stdout, "", Some(stdout)),
+            (Kind::Stderr, "[stderr]\n", Some(&self.output.stderr)),
+            (Kind::Background, "[background, since the last command]\n", between),
+        ];
+        let (mut blocks, mut imitations) = (Vec::new(), 0);
+        for (kind, heading, printed) in printed {
+            let Some(printed) = printed else { continue };
+            let text = printed.text();
+            if !text.is_empty() {
+                imitations += blocks::imitations(&text, printed.omitted() > 0);
+                blocks.push(Block { kind, text: format!("{heading}{text}") });
+            }
         }
-        texts.push(self.status_line(&outcome));
-        (texts, outcome)
+        blocks.push(Block { kind: Kind::Status, text: self.status_line(&outcome, imitations) });
+        (blocks, outcome)
     }
 
     fn outcome(&self) -> Outcome {
@@ -182,17 +197,17 @@ impl<'a> Report<'a> {
             process_gone: command.filter(|command| command.stopped).map(|command| command.process_gone),
             notice: (!notices.is_empty()).then(|| notices.join("; ")),
             shell: self.shell.map(str::to_owned),
-            cwd: shell.map(|shell| one_line(&shell.directory)).filter(|directory| !directory.is_empty()),
+            cwd: shell.map(|shell| in_a_line(&shell.directory)).filter(|directory| !directory.is_empty()),
         }
     }
 
-    fn status_line(&self, outcome: &Outcome) -> String {
+    fn status_line(&self, outcome: &Outcome, imitations: usize) -> String {
         let mut parts = match &self.state {
             State::Ended(finished) => vec![how_it_ended(&finished.command)],
             State::Running { prompt } => {
                 let mut parts = vec!["running".to_owned()];
                 parts.extend(
-                    prompt.as_ref().map(|prompt| format!("waits for input at {:?}", one_line(prompt.as_bytes()))),
+                    prompt.as_ref().map(|prompt| format!("waits for input at {:?}", in_a_line(prompt.as_bytes()))),
                 );
                 parts
             }
@@ -225,37 +240,39 @@ impl<'a> Report<'a> {
             }
             parts.push("ssh_job waits for it, reads, feeds or stops it".to_owned());
         }
-        parts.extend(outcome.notice.as_ref().map(|notice| one_line(notice.as_bytes())));
-        format!("[{}]", parts.join(" · "))
+        parts.extend(outcome.notice.clone());
+        parts.extend(blocks::warning(imitations));
+        format!("[{}]", in_a_line(parts.join(" · ").as_bytes()))
     }
 }
 
 /// The result of a call that ran a command in many sessions: for each its name, then its texts or its error.
 pub(super) fn of_many(each: Vec<(String, Result<Report<'_>, ToolError>)>) -> CallToolResult {
-    let (mut blocks, mut outcomes, mut failed) = (Vec::new(), Vec::new(), 0);
+    let (mut all, mut outcomes, mut failed) = (Vec::new(), Vec::new(), 0);
     let sessions = each.len();
     for (session, report) in each {
-        blocks.push(ContentBlock::text(format!("[session {session}]")));
+        all.push(Block { kind: Kind::Session, text: format!("[session {}]", in_a_line(session.as_bytes())) });
         match report {
             Ok(report) => {
-                let (texts, outcome) = report.texts();
-                blocks.extend(texts.into_iter().map(ContentBlock::text));
+                let (blocks, outcome) = report.blocks();
+                all.extend(blocks);
                 outcomes.push(serde_json::to_value(&outcome).unwrap_or(Value::Null));
             }
             Err(error) => {
                 failed += 1;
                 outcomes.push(json!({"session": session, "error": error.message, "hint": error.hint}));
-                blocks.push(ContentBlock::text(error.text()));
+                all.push(Block { kind: Kind::Error, text: error.text() });
             }
         }
     }
-    let mut result = if failed == sessions { CallToolResult::error(blocks) } else { CallToolResult::success(blocks) };
-    result.meta = Some(meta(OUTCOMES_KEY, Value::Array(outcomes)));
+    let (content, kinds) = blocks::parted(all);
+    let mut result = if failed == sessions { CallToolResult::error(content) } else { CallToolResult::success(content) };
+    result.meta = Some(meta(OUTCOMES_KEY, Value::Array(outcomes), kinds));
     result
 }
 
-fn meta(key: &str, value: Value) -> MetaObject {
-    MetaObject(JsonObject::from_iter([(key.to_owned(), value)]))
+fn meta(key: &str, outcome: Value, kinds: Value) -> MetaObject {
+    MetaObject(JsonObject::from_iter([(key.to_owned(), outcome), (blocks::KEY.to_owned(), kinds)]))
 }
 
 /// The word for how a command ended.
@@ -284,7 +301,7 @@ pub(super) fn how_it_ended(command: &CommandResult) -> String {
         Ending::Cancelled => return format!("cancelled and was stopped, {gone}"),
         Ending::ConnectionLost(reason) => {
             let reason =
-                reason.as_deref().map(|reason| format!(" ({})", one_line(reason.as_bytes()))).unwrap_or_default();
+                reason.as_deref().map(|reason| format!(" ({})", in_a_line(reason.as_bytes()))).unwrap_or_default();
             return format!("connection lost{reason}; the command may have run, it was not run again");
         }
     };
@@ -299,14 +316,6 @@ pub(super) fn duration(duration: Duration) -> String {
         1_000..60_000 => format!("{:.1} s", duration.as_secs_f64()),
         _ => format!("{} min {} s", milliseconds / 60_000, milliseconds / 1_000 % 60),
     }
-}
-
-/// Text that can stand inside the status line: without line breaks and control characters.
-pub(super) fn one_line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.chars()
-        .flat_map(|letter| if letter.is_control() { letter.escape_debug().collect() } else { vec![letter] })
-        .collect()
 }
 
 #[cfg(test)]

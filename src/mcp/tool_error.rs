@@ -4,6 +4,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
     framing::{detached::answer::Refusal, exec::ExecScriptError},
+    readable::in_a_line,
     session::error::{SessionError, with_causes},
     ssh::{
         error::{HostKeyError, Remedy, SshError, SudoRefusal},
@@ -11,7 +12,7 @@ use crate::{
     },
 };
 
-/// A message and a hint. It becomes a failed tool result, which the model reads, never a JSON-RPC error, which it may not.
+/// A message and a hint, each in one line, whatever names are in it. It becomes a failed tool result, which the model reads, never a JSON-RPC error, which it may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ToolError {
     pub(super) message: String,
@@ -20,7 +21,8 @@ pub(super) struct ToolError {
 
 impl ToolError {
     pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: hint.into() }
+        let [message, hint] = [message.into(), hint.into()].map(|text| in_a_line(text.as_bytes()));
+        Self { message, hint }
     }
 
     pub(super) fn into_result(self) -> CallToolResult {
@@ -62,7 +64,7 @@ impl From<&SessionError> for ToolError {
             }
             SessionError::Cancelled => "call again if it is still wanted".to_owned(),
         };
-        Self { message: with_causes(error), hint }
+        Self::new(with_causes(error), hint)
     }
 }
 

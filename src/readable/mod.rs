@@ -48,6 +48,21 @@ pub fn in_a_line(text: &[u8]) -> String {
     line
 }
 
+/// JSON for a terminal: what serde leaves as it is and a terminal obeys is written out, as in `\u009b`. Programs read the
+/// same in it, since such characters are in its texts alone; but for the ends of its lines, which stay.
+#[must_use]
+pub fn json_for_a_terminal(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter != '\n' && breaks_a_line(letter) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 /// For what the bytes were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -190,7 +205,7 @@ fn clean(line: &[u8]) -> String {
     let clean = Screen::last_state(line, true);
     let text = String::from_utf8_lossy(&clean);
     let text = text.trim().chars().map(|letter| if letter == '\t' { ' ' } else { letter });
-    text.filter(|letter| !letter.is_control()).collect()
+    text.filter(|letter| !breaks_a_line(*letter)).collect()
 }
 
 /// The last line in which something stands.

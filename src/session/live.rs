@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     openssh::destination::Destination,
+    readable::in_a_line,
     ssh::{
         ask::{Person, askpass::Askpass},
         authenticate::Credentials,
@@ -251,7 +252,7 @@ impl LiveSession {
             Err(error) => {
                 let text = error.to_string();
                 tracing::warn!(session = self.name(), error = text.escape_debug().to_string(), "not connected");
-                last.error = Some(text);
+                last.error = Some(in_a_line(text.as_bytes()));
                 Err(Arc::new(error))
             }
         }

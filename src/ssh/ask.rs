@@ -11,7 +11,7 @@ use tokio::{
 
 use self::askpass::Askpass;
 use super::pause::Pause;
-use crate::password::Password;
+use crate::{password::Password, readable::breaks_a_line};
 
 /// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
 const PATIENCE: Duration = Duration::from_secs(115);
@@ -155,7 +155,7 @@ async fn ask_by_program(askpass: &Askpass, question: &Question) -> Option<Vec<Pa
             Purpose::Sudo(command) => format!("({}) to run as root: {command}\n{text}", question.account),
             Purpose::Password | Purpose::Passphrase(_) => text.clone(),
         };
-        let shown: String = words.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        let shown: String = words.chars().filter(|c| !breaks_a_line(*c) || matches!(c, '\n' | '\t')).collect();
         answers.push(askpass.answer(&shown).await?);
     }
     Some(answers)

@@ -17,9 +17,12 @@ use super::{
     authenticate::Credentials, connection::Connection, error::SshError, findings::Findings,
     local_path::expand_command_option, opening::Opening, resolve::Target,
 };
-use crate::openssh::{
-    destination::{Destination, DestinationError},
-    effective_config::EffectiveConfig,
+use crate::{
+    openssh::{
+        destination::{Destination, DestinationError},
+        effective_config::EffectiveConfig,
+    },
+    readable::breaks_a_line,
 };
 
 /// What a `ProxyCommand` prints and reads.
@@ -108,7 +111,7 @@ pub(super) fn start_command(
                 let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if (kept.len() as u64) < LONGEST_COMPLAINT {
-                    kept.extend(text.chars().filter(|letter| *letter == '\n' || !letter.is_control()));
+                    kept.extend(text.chars().filter(|letter| *letter == '\n' || !breaks_a_line(*letter)));
                 }
             }
         })

@@ -37,3 +37,4 @@ mod sudo;
 mod support;
 mod terminal;
 mod transfer;
+mod words;

@@ -9,6 +9,7 @@ use crate::{
     mcp::{params::Milliseconds, params::schema, server::Call, tool_error::ToolError},
     openssh::destination::Destination,
     password::Password,
+    readable::in_a_line,
     session::{error::SessionError, live::Secrets, name::SessionName, registry::ConnectRequest, saved::SavedSession},
     ssh::authenticate::Credentials,
 };
@@ -78,6 +79,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let secrets = Secrets { credentials, limit: params.timeout_ms.map(Milliseconds::duration) };
     let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.caller).await?;
     let result = ConnectResult { session: status.into(), notices };
-    let text = [vec![result.session.line()], result.notices.clone()].concat().join("\nnotice: ");
+    let notices = result.notices.iter().map(|notice| format!("\nnotice: {}", in_a_line(notice.as_bytes())));
+    let text = result.session.line() + &notices.collect::<String>();
     session::both(text, &result)
 }

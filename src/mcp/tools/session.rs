@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     mcp::tool_error::ToolError,
+    readable::in_a_line,
     session::status::{SessionStatus, State},
 };
 
@@ -101,7 +102,7 @@ impl SessionResult {
             parts.extend(value.as_ref().map(|value| format!("{what}{value}")));
         }
         parts.extend(self.default.then(|| "default".to_owned()));
-        parts.join(", ")
+        in_a_line(parts.join(", ").as_bytes())
     }
 }
 

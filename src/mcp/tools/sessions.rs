@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Effects, session, session::SessionResult};
 use crate::{
     mcp::{params::schema, server::Call, tool_error::ToolError},
+    readable::in_a_line,
     session::registry::Listing,
 };
 
@@ -56,6 +57,6 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     if lines.is_empty() {
         lines.push("no sessions; make one with ssh_connect".to_owned());
     }
-    lines.extend(result.notice.as_ref().map(|notice| format!("notice: {notice}")));
+    lines.extend(result.notice.as_ref().map(|notice| format!("notice: {}", in_a_line(notice.as_bytes()))));
     session::both(lines.join("\n"), &result)
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::session;
 use crate::{
     mcp::{heartbeat::size, tool_error::ToolError},
+    readable::in_a_line,
     ssh::sftp::Transferred,
 };
 
@@ -54,7 +55,7 @@ pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, T
         result.to,
         result.duration_ms
     );
-    session::both(text, &result)
+    session::both(in_a_line(text.as_bytes()), &result)
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {

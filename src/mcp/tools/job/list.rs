@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::{
     framing::detached::answer::{DetachedJob, State},
     mcp::{outcome, server::Call, tool_error::ToolError, tools::session::both},
+    readable::in_a_line,
     session::{
         error::{SessionError, with_causes},
         job::Job,
@@ -91,13 +92,14 @@ fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
         let (status, duration) = (job.status, outcome::duration(Duration::from_millis(job.duration_ms)));
         let detached = if job.detached { ", detached" } else { "" };
         let JobResult { job, session, command, started_at, .. } = job;
-        format!("{job}: {status}, {session}{shell}{detached}, since {started_at}, {duration}: {command}")
+        let line = format!("{job}: {status}, {session}{shell}{detached}, since {started_at}, {duration}: {command}");
+        in_a_line(line.as_bytes())
     });
     let mut lines: Vec<String> = lines.collect();
     if lines.is_empty() {
         lines.push("no jobs".to_owned());
     }
-    lines.extend(list.notices.iter().cloned());
+    lines.extend(list.notices.iter().map(|notice| in_a_line(notice.as_bytes())));
     both(lines.join("\n"), list)
 }
 
@@ -152,7 +154,7 @@ fn of_there(session: &str, job: &DetachedJob) -> JobResult {
 
 fn first_part(command: &str) -> String {
     let command: String = command.chars().take(LISTED).collect();
-    outcome::one_line(command.as_bytes())
+    in_a_line(command.as_bytes())
 }
 
 fn time(time: SystemTime) -> String {

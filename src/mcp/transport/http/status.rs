@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{peer, token::Token};
+use crate::readable::json_for_a_terminal;
 
 /// How long a daemon may take to answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -77,7 +78,7 @@ pub async fn ask(place: &Place, token: Option<&Token>, form: Form) -> Result<Str
     }
     Ok(match form {
         Form::Table => table::of(&told),
-        Form::Json => text.trim_end().to_owned(),
+        Form::Json => json_for_a_terminal(text.trim_end()),
     })
 }
 
