@@ -41,7 +41,7 @@ export class Calls {
    * @param {{ request: Function }} client
    * @param {string} tool
    * @param {object} args
-   * @param {{ word?: string, patienceS?: number }} [options] the mark that the call's command leaves
+   * @param {{ word?: string }} [options] the mark that the call's command leaves
    * @returns {Promise<{ text: string, blocks: string[], outcome?: object, structured?: object } | undefined>}
    */
   async call(client, tool, args, { word } = {}) {

@@ -13,11 +13,14 @@ import { Calls, answered } from './calls.mjs';
 import { Legacy, Sessionful, Stateless } from './clients.mjs';
 import { Gauge } from './gauge.mjs';
 import { Link } from './link.mjs';
-import { cancel, exec, jobs, sessions, shell, transfer, visit } from './work.mjs';
+import { cancel, exec, jobs, look, sessions, shell, transfer, visit } from './work.mjs';
 
 const CUT_EVERY_MS = 20_000;
 const SAMPLE_EVERY_MS = 5_000;
-/** More clients that go without a word than the daemon keeps the HTTP sessions of; so that they are no growth later. */
+/**
+ * More clients that go without a word than the daemon keeps the HTTP sessions of, with what was answered there last; so
+ * that those that come later are no growth.
+ */
 const DESERTERS = 300;
 
 /** What is done at once, and by which clients: 0 with `--shared` and over stdio, others over HTTP. */
@@ -51,7 +54,7 @@ export async function mixed(binary, sshdProgram, scratch, minutes) {
   const failed = [];
   const workers = LOAD.map(async ([work, kind], number) => {
     const client = kind === undefined ? undefined : await stage.newClient(kind);
-    while (!isOver) await work({ ...stage, client, newClient: stage.newClient, leave: stage.leave }, number);
+    while (!isOver) await work({ ...stage, client, leave: stage.leave }, number);
     if (client) await stage.leave(client, true);
   });
   const broken = Promise.all(workers).catch((error) => failed.push(error));
@@ -100,7 +103,7 @@ class Stage {
     stage.gauge = new Gauge(pid, sshd, remoteHome, () => statusAt(stage.socket));
     for (const name of ['exec', 'shells', 'files', 'jobs']) await calls.insist(first, 'ssh_connect', { host: 'soak', name });
     await stage.leave(first, true);
-    for (let number = 0; number < DESERTERS; number++) await stage.leave(await stage.newClient(2), false);
+    for (let number = 0; number < DESERTERS; number++) await stage.leave(await look(stage, 2), false);
     return stage;
   }
 

@@ -180,25 +180,30 @@ export async function cancel({ calls, client, link, remoteHome }) {
   if (answer && !link.wasCutSince(begin)) calls.fail(`a call that was to be cancelled: ${JSON.stringify(answer)}`);
 }
 
-/** A client that comes, looks, runs a command and goes, some without a word, some in the middle of a call. */
+/** A client of any kind that comes, looks, runs a command and goes, some without a word, some in the middle of a call. */
 export async function visit(stage) {
-  const { calls } = stage;
   const number = ++last;
-  const client = await stage.newClient(number % 4);
-  const { tools } = await answered(client.request('tools/list', {}), 'tools/list');
-  calls.judge(tools.length === 10, () => `a visitor sees ${tools.length} tools`);
-  const { word, command } = calls.mark();
-  const args = { session: 'exec', command: `${command}; echo ${word}` };
-  const answer = await calls.call(client, 'ssh_exec', args, { word });
-  if (answer) calls.judge(answer.text.startsWith(`${word}\n[exit 0 `), () => `visitor: ${answer.text}`);
+  const client = await look(stage, number % 4);
   if (number % 5 === 0) {
-    const cut = { session: 'exec', command: `${calls.mark().command}; sleep 5` };
+    const cut = { session: 'exec', command: `${stage.calls.mark().command}; sleep 5` };
     // Nobody waits for the answer.
     client.request('tools/call', { name: 'ssh_exec', arguments: cut }).catch(() => {});
     await sleep(100);
   }
   await stage.leave(client, number % 3 !== 0 && number % 5 !== 0);
   await sleep(300);
+}
+
+/** A new client that has seen the tools and run a command. */
+export async function look({ calls, newClient }, kind) {
+  const client = await newClient(kind);
+  const { tools } = await answered(client.request('tools/list', {}), 'tools/list');
+  calls.judge(tools.length === 10, () => `a visitor sees ${tools.length} tools`);
+  const { word, command } = calls.mark();
+  const args = { session: 'exec', command: `${command}; echo ${word}` };
+  const answer = await calls.call(client, 'ssh_exec', args, { word });
+  if (answer) calls.judge(answer.text.startsWith(`${word}\n[exit 0 `), () => `visitor: ${answer.text}`);
+  return client;
 }
 
 function sha256(content) {

@@ -146,3 +146,17 @@ fn form(key: &UnknownKey) -> ElicitRequestParams {
         .build_unchecked();
     ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_about_a_key_has_our_lines_alone() {
+        let hostile = || "a\n\u{1b}[2J\u{202e}b\u{9b}".to_owned();
+        let key = UnknownKey { host: hostile(), key_type: hostile(), fingerprint: hostile(), saved_in: hostile() };
+        let ElicitRequestParams::FormElicitationParams { message, .. } = form(&key) else { panic!("no form") };
+        assert_eq!(message.lines().count(), 5, "{message}");
+        assert!(!message.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{message:?}");
+    }
+}

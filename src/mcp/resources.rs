@@ -9,7 +9,7 @@ use rmcp::{
 use serde_json::json;
 
 use super::tools;
-use crate::session::registry::SessionRegistry;
+use crate::{readable::in_a_line, session::registry::SessionRegistry};
 
 const SESSIONS: &str = "ssh-sessions://sessions";
 const OUTPUT: &str = "ssh-sessions://output/";
@@ -60,5 +60,5 @@ pub(super) async fn read(registry: &SessionRegistry, uri: &str) -> Result<ReadRe
 }
 
 fn failed(message: &str) -> ErrorData {
-    ErrorData::internal_error(message.to_owned(), None)
+    ErrorData::internal_error(in_a_line(message.as_bytes()), None)
 }

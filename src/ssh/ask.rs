@@ -155,8 +155,28 @@ async fn ask_by_program(askpass: &Askpass, question: &Question) -> Option<Vec<Pa
             Purpose::Sudo(command) => format!("({}) to run as root: {command}\n{text}", question.account),
             Purpose::Password | Purpose::Passphrase(_) => text.clone(),
         };
-        let shown: String = words.chars().filter(|c| !breaks_a_line(*c) || matches!(c, '\n' | '\t')).collect();
-        answers.push(askpass.answer(&shown).await?);
+        answers.push(askpass.answer(&shown(&words)).await?);
     }
     Some(answers)
+}
+
+/// What a program that asks in a terminal can show.
+fn shown(words: &str) -> String {
+    words.chars().filter(|letter| !breaks_a_line(*letter) || matches!(letter, '\n' | '\t')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_holds_nothing_that_a_terminal_obeys() {
+        for (words, expected) in [
+            ("Passwort für é:\n\t", "Passwort für é:\n\t"),
+            ("\u{1b}[2J\u{7}a\r\n\u{9b}31m\u{7f}", "[2Ja\n31m"),
+            ("\u{202e}b\u{2066}\u{2028}c", "bc"),
+        ] {
+            assert_eq!(shown(words), expected);
+        }
+    }
 }
