@@ -12,7 +12,8 @@ use crate::{
     },
 };
 
-/// A message and a hint, each in one line, whatever names are in it. It becomes a failed tool result, which the model reads, never a JSON-RPC error, which it may not.
+/// A message and a hint, each in one line, whatever names are in it. It becomes a failed tool result, which the model reads,
+/// never a JSON-RPC error, which it may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ToolError {
     pub(super) message: String,
