@@ -68,7 +68,8 @@ pub fn json_for_a_terminal(json: &str) -> String {
 pub enum Style {
     /// For a pipe or a file. The bytes stay as they are, but for lines with a carriage return that does not belong to
     /// their end: these are shown in their last state, without control sequences. Output with NUL in it is binary, and
-    /// exact from there on; so is the rest of a line whose last state is longer than 32 KiB.
+    /// exact from there on; so is the rest of a line whose last state is longer than 32 KiB, and a line whose last state
+    /// is over 512 bytes longer than itself.
     Plain,
     /// For a terminal of [`COLUMNS`] × [`ROWS`]. Control sequences are carried out as far as they concern text, lines
     /// end in LF alone, and characters that are not UTF-8 become U+FFFD. A row that is drawn over after it was passed

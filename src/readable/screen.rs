@@ -11,6 +11,10 @@ use super::row::{Cell, Row};
 /// The widest row that [`Screen::last_state`] has: that of a line which is held until it is complete.
 const WIDEST: usize = 64 * 1024;
 
+/// By how many bytes the last state of a line may be longer than the line: a few bytes move the cursor as far as they like,
+/// and what is skipped becomes blanks.
+const MOST_ADDED: usize = 512;
+
 /// A terminal's screen, and the lines that left it.
 ///
 /// A line is passed on as soon as a new one begins below it, and again only if it is changed afterwards.
@@ -63,11 +67,17 @@ impl Screen {
     }
 
     /// What is to be seen of one line in the end. Bytes that are not UTF-8 stay. Spaces behind it go if it is
-    /// `complete`, else only those right of the cursor.
+    /// `complete`, else only those right of the cursor. A line that would grow by much is shown as it came.
     pub(super) fn last_state(line: &[u8], complete: bool) -> Vec<u8> {
         let (mut parser, mut screen): (Parser, _) = (Parser::new(), Self::new(WIDEST, 1));
+        let most = line.len() + MOST_ADDED;
         for part in line.utf8_chunks() {
-            parser.advance(&mut screen, part.valid().as_bytes());
+            for piece in part.valid().split_inclusive(char::is_control) {
+                parser.advance(&mut screen, piece.as_bytes());
+                if screen.settled.len() > most {
+                    return line.to_vec();
+                }
+            }
             for byte in part.invalid() {
                 screen.put(Cell::Byte(*byte), 1);
             }
@@ -77,7 +87,7 @@ impl Screen {
         }
         let pending = screen.pending();
         screen.settled.extend_from_slice(&pending);
-        screen.settled
+        if screen.settled.len() > most { line.to_vec() } else { screen.settled }
     }
 
     /// What was not passed on of the rows, with LF between the lines.

@@ -52,6 +52,14 @@ fn a_line_for_a_pipe_is_exact_unless_it_was_drawn_over() {
 }
 
 #[test]
+fn a_line_that_a_few_bytes_would_make_huge_is_shown_as_it_came() {
+    for line in ["\r\x1b[60000Gx\n".to_owned(), format!("\r{}\n", "\x1b[65536Gxx\x0c".repeat(1000))] {
+        assert_eq!(shown(Style::Plain, line.as_bytes(), &[]), line.as_bytes());
+    }
+    check(Style::Plain, &[("a\r\x1b[80Gok\n", &format!("a{}ok\n", " ".repeat(78)))]);
+}
+
+#[test]
 fn bytes_that_are_no_text_are_kept_for_a_pipe() {
     let table: [(&[u8], &[u8]); 4] = [
         (b"\xff\xc3\n\xe2\x82", b"\xff\xc3\n\xe2\x82"),

@@ -100,6 +100,8 @@ struct Dialled {
 
 #[derive(Debug, Default)]
 struct LastSeen {
+    /// When it was first connected.
+    first: Option<SystemTime>,
     connection: Option<Arc<Pool>>,
     peer: Option<Peer>,
     error: Option<String>,
@@ -176,10 +178,10 @@ impl LiveSession {
         took("password") || took("keyboard-interactive")
     }
 
-    /// When its last connection in this process was made, if it had one.
+    /// When it was first connected in this process, if it was: a link that is lost and made again changes no order.
     #[must_use]
-    pub fn connected_at(&self) -> Option<SystemTime> {
-        lock(&self.last).peer.as_ref().map(|peer| peer.connected_at)
+    pub fn first_connected_at(&self) -> Option<SystemTime> {
+        lock(&self.last).first
     }
 
     /// The connection (with those opened beside it), made if there is none.
@@ -245,7 +247,8 @@ impl LiveSession {
                 lock(&self.credentials).typed.clone_from(&connection.first().typed);
                 let peer = connection.peer().clone();
                 tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
-                *last = LastSeen { peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
+                let first = last.first.or(Some(peer.connected_at));
+                *last = LastSeen { first, peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
                 self.remove_leftovers(&connection);
                 Ok(connection)
             }

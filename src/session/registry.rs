@@ -83,7 +83,7 @@ impl Sessions {
     /// The first that was connected, be it by the call that used it.
     fn first(&self) -> Option<SessionName> {
         self.first.clone().or_else(|| {
-            let connected = self.live.iter().filter_map(|(name, session)| Some((session.connected_at()?, name)));
+            let connected = self.live.iter().filter_map(|(name, session)| Some((session.first_connected_at()?, name)));
             connected.min().map(|(_, name)| name.clone())
         })
     }
@@ -144,6 +144,8 @@ impl SessionRegistry {
         // A new name is taken at once, so that a second call for it shares the connection being made.
         let (session, replaced) = {
             let mut sessions = self.lock();
+            // Before one of them is replaced, which does not move it.
+            sessions.first = sessions.first();
             match sessions.live.get(&name).cloned() {
                 Some(same) if same.is_same(&wanted) => (same, None),
                 Some(other) => (wanted, Some(other)),
@@ -155,7 +157,10 @@ impl SessionRegistry {
         };
         if let Err(error) = session.connection_within(limit, caller).await {
             let mut sessions = self.lock();
-            if sessions.live.get(&name).is_some_and(|held| Arc::ptr_eq(held, &session) && held.connected_at().is_none())
+            if sessions
+                .live
+                .get(&name)
+                .is_some_and(|held| Arc::ptr_eq(held, &session) && held.first_connected_at().is_none())
             {
                 sessions.live.remove(&name);
             }
@@ -167,7 +172,7 @@ impl SessionRegistry {
             sessions.first = sessions.first();
         }
         if let Some(replaced) = replaced {
-            if replaced.connected_at().is_some() {
+            if replaced.first_connected_at().is_some() {
                 let before = "had another destination or other credentials before; that connection was closed";
                 notices.push(format!("the session {name} {before}"));
             }

@@ -269,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_in_unknown_fields_are_the_same_after_any_number_of_rewrites() {
+        let mut text =
+            r#"{"version": 1, "sessions": [], "size": 1.2345678901234568e+20, "rate": 122.416294033786585}"#.to_owned();
+        let first = parse(&text).document;
+        for _ in 0..3 {
+            text = serde_json::to_string(&parse(&text).document).unwrap();
+            assert_eq!(parse(&text).document, first);
+        }
+        assert!(text.contains("1.2345678901234568e+20"), "{text}");
+    }
+
+    #[test]
     fn every_older_shape_gives_the_same_session_without_its_secrets() {
         for text in [
             r#"{"sessions": {"web": {"host": "h", "port": 22, "username": "u", "keyPath": "/k", "password": "hunter2", "color": "red"}}}"#,

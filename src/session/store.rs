@@ -319,6 +319,18 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_would_be_nested_too_deep_to_be_read_again_is_not_written() {
+        let (directory, store, path) = fresh();
+        // The older shape is one level less deep than the present one.
+        let deep = format!(r#"{{"a": {{"host": "h", "x": {}{}}}}}"#, "[".repeat(125), "]".repeat(125));
+        fs::write(&path, &deep).unwrap();
+        assert_eq!(store.load().unwrap().document.sessions.len(), 1);
+        assert!(matches!(store.update(|document| document.put(session("b"))), Err(StoreError::Write(..))));
+        assert_eq!((fs::read_to_string(&path).unwrap(), store.load().unwrap().notice), (deep, None));
+        drop(directory);
+    }
+
+    #[test]
     fn a_store_too_large_to_be_read_again_is_not_written() {
         let (directory, store, path) = fresh();
         store.update(|document| document.put(session("a"))).unwrap();

@@ -2,6 +2,7 @@
 
 mod host_keys;
 pub(crate) mod log_in;
+mod model;
 mod reconnect;
 mod refused;
 
@@ -241,6 +242,25 @@ async fn a_saved_session_that_is_used_by_name_is_connected_and_so_the_default() 
     later.call("ssh_exec", json!({"session": "other", "command": "true"})).await.ok();
     assert_eq!(default_of(&mut later).await, "other");
     assert_eq!(listed_default(&mut later).await, ["other"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_default_is_the_same_after_its_link_was_lost_and_made_again() {
+    let world = World::new();
+    let mut client = world.client().await;
+    for host in ["box", "other"] {
+        connect(&mut client, json!({"host": host})).await;
+    }
+    client.close().await;
+    let mut later = world.client().await;
+    for _ in 0..2 {
+        for host in ["other", "box"] {
+            later.call("ssh_exec", json!({"session": host, "command": "true"})).await.ok();
+        }
+        world.sshd.drop_connections();
+        later.call("ssh_reconnect", json!({"session": "other"})).await.ok();
+        assert_eq!(default_of(&mut later).await, "other");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::StoreError;
-use crate::session::saved::{MAX_STORE_BYTES, StoreDocument};
+use crate::session::saved::StoreDocument;
 
 /// Between two tries for the lock: short, since there is no queue and whoever sleeps long keeps missing the gaps.
 const LOCK_RETRY: Duration = Duration::from_millis(2);
@@ -43,10 +43,8 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 pub(super) fn write(path: &Path, document: &StoreDocument) -> io::Result<()> {
     let mut json = serde_json::to_vec_pretty(document)?;
     json.push(b'\n');
-    // It could not be read again.
-    if json.len() > MAX_STORE_BYTES {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
+    // What cannot be read again, being too large or nested too deep, is not written.
+    StoreDocument::parse(&json).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
     remove_litter(path);
     // `tempfile` makes it 0600 and removes it if anything fails.
     let mut file =

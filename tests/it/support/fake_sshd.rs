@@ -232,7 +232,15 @@ impl FakeSshd {
             let _ = task.await;
         }
         if !refuse {
-            let listener = TcpListener::bind(self.address()).await.expect("the port is still free");
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let listener = loop {
+                match TcpListener::bind(self.address()).await {
+                    Ok(listener) => break listener,
+                    // A process that was being started has a copy of the old listener until its program runs.
+                    Err(error) => assert!(Instant::now() < deadline, "the port is not free: {error}"),
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            };
             *lock(&self.listening) = Some(tokio::spawn(Arc::clone(&self.server).accept(listener)));
         }
     }

@@ -1,0 +1,20 @@
+//! What is fuzzed, and the targets. `tests/fuzz.rs` runs the same targets without a fuzzer: what they name as `crate::…` is
+//! here a module of the product, and there its library.
+#![allow(dead_code, unused_imports, missing_docs)]
+
+#[path = "../../src/framing/mod.rs"]
+pub mod framing;
+#[path = "../../src/openssh/mod.rs"]
+pub mod openssh;
+#[path = "../../src/readable/mod.rs"]
+pub mod readable;
+pub mod session;
+#[path = "../../src/sftp/mod.rs"]
+pub mod sftp;
+#[path = "../../src/tree/mod.rs"]
+pub mod tree;
+
+#[cfg(feature = "parameters")]
+#[path = "targets/parameters.rs"]
+pub mod parameters;
+pub mod targets;

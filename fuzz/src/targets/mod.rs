@@ -1,0 +1,8 @@
+//! One target a file: `run` tries one input, and panics where what has to hold does not.
+
+pub mod config;
+pub mod frames;
+pub mod known_hosts;
+pub mod readable;
+pub mod sftp;
+pub mod store;
