@@ -1,6 +1,8 @@
 //! Lends the local agent to programs on the remote host (`ForwardAgent`): the channel type `auth-agent@openssh.com` of
 //! OpenSSH's PROTOCOL.agent.
 
+use std::sync::Arc;
+
 use russh::{
     Channel, ChannelOpenFailure,
     client::{ChannelOpenHandle, Msg},
@@ -8,6 +10,7 @@ use russh::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, copy_bidirectional},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Duration, timeout},
 };
 
@@ -17,12 +20,16 @@ use crate::openssh::effective_config::{EffectiveConfig, IdentityAgent};
 /// How long an agent may take to accept a connection and to note whom it is lent to.
 const AGENT_LIMIT: Duration = Duration::from_secs(5);
 
+/// How many programs on the other side may use it at once.
+const MOST_AT_ONCE: usize = 32;
+
 /// The agent that a connection may use from the other side.
 #[derive(Debug, Clone)]
 pub(super) struct ForwardedAgent {
     socket: String,
     /// Tells the agent which host it is lent to, so that it can keep to the limits that `ssh-add -h` has set on a key.
     binding: Option<AgentSessionBinding>,
+    places: Arc<Semaphore>,
 }
 
 impl ForwardedAgent {
@@ -41,7 +48,12 @@ impl ForwardedAgent {
     }
 
     pub(super) fn new(socket: String, binding: Option<AgentSessionBinding>) -> Self {
-        Self { socket, binding }
+        Self { socket, binding, places: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
+    }
+
+    /// A place for one more channel to it, for as long as that is open.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
     /// Answers the server's wish for a channel to the agent, and carries bytes until one side ends.

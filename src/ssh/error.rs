@@ -4,6 +4,9 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::openssh::{effective_config::ConfigError, tokens::TokenError};
 
+/// How much of a server's own words is shown, in bytes.
+pub(super) const LONGEST_WORDS: usize = 1000;
+
 /// A failure of the SSH layer. The variant is the stage; the source is the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {
@@ -328,19 +331,54 @@ impl SshError {
 impl From<russh::Error> for SshError {
     fn from(error: russh::Error) -> Self {
         match error {
-            russh::Error::NoCommonAlgo { kind, ours, theirs } => {
-                Self::NoCommonAlgorithm { kind: format!("{kind:?}"), ours: ours.join(","), theirs: theirs.join(",") }
-            }
+            russh::Error::NoCommonAlgo { kind, ours, theirs } => Self::NoCommonAlgorithm {
+                kind: format!("{kind:?}"),
+                ours: ours.join(","),
+                theirs: said(&theirs.join(",")),
+            },
             russh::Error::ChannelOpenFailure(reason) => Self::ChannelRefused(format!("{reason:?}")),
             russh::Error::Disconnect | russh::Error::HUP | russh::Error::SendError | russh::Error::RecvError => {
                 Self::Lost(None)
             }
-            other => Self::Lost(Some(other.to_string())),
+            other => Self::Lost(Some(said(&other.to_string()))),
         }
     }
+}
+
+/// What a server has said, as it may stand in an error: what is no plain letter spelled out, and cut.
+pub(super) fn said(words: &str) -> String {
+    let mut shown = String::new();
+    for letter in words.chars() {
+        if shown.len() >= LONGEST_WORDS {
+            shown.push('…');
+            break;
+        }
+        match letter {
+            '"' | '\'' | '\\' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
 }
 
 /// To the millisecond: what was given is less by the moments that went before.
 fn rounded(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from((duration.as_micros() + 500) / 1000).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_words_are_shown_plainly_and_cut() {
+        for (words, shown) in [
+            ("it's \"über\" \\ fine", "it's \"über\" \\ fine"),
+            ("\u{1b}[2J\r\n\u{202e}\0", "\\u{1b}[2J\\r\\n\\u{202e}\\0"),
+        ] {
+            assert_eq!(said(words), shown);
+        }
+        assert_eq!(said(&"ü".repeat(500)), "ü".repeat(500));
+        assert_eq!(said(&"ü".repeat(501)), "ü".repeat(500) + "…");
+    }
 }

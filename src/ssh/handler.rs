@@ -18,7 +18,7 @@ use super::{
     algorithms,
     ask::{Person, UnknownKey},
     deadline::Deadline,
-    error::{HostKeyError, SshError},
+    error::{HostKeyError, SshError, said},
     findings::Findings,
     host_key::{Accepted, HostKeyCheck},
 };
@@ -56,6 +56,10 @@ impl Learned {
     }
 }
 
+/// How many channels a server may ask for in vain; one that goes on breaks the protocol. While new keys are agreed on russh
+/// keeps the refusals in memory, and some kilobytes with each.
+const MOST_REFUSALS: usize = 1000;
+
 pub(super) struct ClientHandler {
     pub(super) check: Arc<HostKeyCheck>,
     pub(super) learned: Arc<Learned>,
@@ -65,11 +69,22 @@ pub(super) struct ClientHandler {
     pub(super) person: Person,
     /// What stands still meanwhile: the time for the connection, and that for everything.
     pub(super) deadlines: [Deadline; 2],
+    /// How many channels it was asked for that nobody wants.
+    pub(super) refused: usize,
     /// russh drops its handler when the connection ends, and this says so.
     pub(super) _over: DropGuard,
 }
 
 impl ClientHandler {
+    /// Refuses a channel that the server wants to open: the reply that is dropped does, where russh would accept.
+    fn refuse(&mut self) -> Result<(), SshError> {
+        self.refused += 1;
+        if self.refused > MOST_REFUSALS {
+            return Err(SshError::Lost(Some("the server wants channels without end".to_owned())));
+        }
+        Ok(())
+    }
+
     /// Asks the person, if there is one and `ssh` would ask.
     async fn is_trusted(&self, unknown: &HostKeyError) -> bool {
         let (Some(file), HostKeyError::Unknown { host, key_type, fingerprint, .. }) =
@@ -127,13 +142,18 @@ impl client::Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        if let Some(agent) = self.learned.agent.get() {
-            tokio::spawn(agent.clone().serve(channel, reply));
-        }
+        let Some((agent, place)) = self.learned.agent.get().and_then(|agent| Some((agent.clone(), agent.place()?)))
+        else {
+            return self.refuse();
+        };
+        tokio::spawn(async move {
+            agent.serve(channel, reply).await;
+            drop(place);
+        });
         Ok(())
     }
 
-    // Nothing else is ever forwarded from the other side. A reply that is dropped refuses, where russh would accept.
+    // Nothing else is ever forwarded from the other side.
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
@@ -145,7 +165,7 @@ impl client::Handler for ClientHandler {
         _reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        Ok(())
+        self.refuse()
     }
 
     async fn server_channel_open_forwarded_streamlocal(
@@ -155,7 +175,7 @@ impl client::Handler for ClientHandler {
         _reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        Ok(())
+        self.refuse()
     }
 
     async fn server_channel_open_session(
@@ -164,7 +184,7 @@ impl client::Handler for ClientHandler {
         _reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        Ok(())
+        self.refuse()
     }
 
     async fn server_channel_open_direct_tcpip(
@@ -177,7 +197,7 @@ impl client::Handler for ClientHandler {
         _reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        Ok(())
+        self.refuse()
     }
 
     async fn server_channel_open_direct_streamlocal(
@@ -187,7 +207,7 @@ impl client::Handler for ClientHandler {
         _reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        Ok(())
+        self.refuse()
     }
 
     async fn server_channel_open_x11(
@@ -198,12 +218,12 @@ impl client::Handler for ClientHandler {
         _reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        Ok(())
+        self.refuse()
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
         let (text, result) = match reason {
-            DisconnectReason::ReceivedDisconnect(told) => (format!("the server said: {}", told.message), Ok(())),
+            DisconnectReason::ReceivedDisconnect(told) => (format!("the server said: {}", said(&told.message)), Ok(())),
             DisconnectReason::Error(SshError::Lost(Some(cause))) => (cause.clone(), Err(SshError::Lost(Some(cause)))),
             DisconnectReason::Error(error) => (error.to_string(), Err(error)),
         };

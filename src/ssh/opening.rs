@@ -108,6 +108,7 @@ impl Opening<'_> {
             // `BatchMode`: nobody is asked.
             person: if config.batch_mode { Person::default() } else { person.clone() },
             deadlines: [connecting.clone(), deadline.clone()],
+            refused: 0,
             _over: learned.over.clone().drop_guard(),
         };
         let heard = findings.are_wanted().then(Heard::default);
@@ -135,6 +136,7 @@ impl Opening<'_> {
         let login = authenticate::authenticate(&mut handle, &config, typed, &credentials, person, deadline, &learned);
         // Boxed: it has a state for each method, and every call that connects would carry that around.
         let login = deadline.limit("authentication", Box::pin(login)).await??;
+        traffic.logged_in();
         findings.passed(|| format!("{} as {}", login.methods, config.user));
         let of_hop = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
         let of_options = if self.depth == 0 { config.notices } else { Vec::new() };

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,6 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How much is kept, in bytes: lines before the identification, and the server's lists of algorithms.
 const KEPT: usize = 16 * 1024;
+
+/// How much a server may send before its client is logged in, in bytes. OpenSSH's shows no banner of more than a megabyte
+/// (`auth2.c`). russh keeps what it cannot pass on yet, such as refusals while a person is asked for a password.
+const BEFORE_LOGIN: u64 = 2 * 1024 * 1024;
 
 /// The first bytes that a server sent.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +43,9 @@ struct Counts {
     heard: AtomicU64,
     /// Bytes that the system has taken to pass on.
     sent: AtomicU64,
+    /// Bytes that have come before the log-in.
+    early: AtomicU64,
+    logged_in: AtomicBool,
 }
 
 impl Traffic {
@@ -51,6 +58,22 @@ impl Traffic {
     /// How many bytes have gone out. What is sent after this cannot have reached the server while it stays the same.
     pub(super) fn sent(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// From now on the server may send as much as it likes.
+    pub(super) fn logged_in(&self) {
+        self.0.logged_in.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes so many bytes.
+    fn note(&self, bytes: usize) -> io::Result<()> {
+        self.heard_now();
+        if !self.0.logged_in.load(Ordering::Relaxed)
+            && self.0.early.fetch_add(bytes as u64, Ordering::Relaxed) > BEFORE_LOGIN
+        {
+            return Err(io::Error::other("the server sends without end and lets nobody in"));
+        }
+        Ok(())
     }
 
     fn heard_now(&self) {
@@ -70,7 +93,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
-        self.traffic.heard_now();
+        self.traffic.note(into.filled().len() - before)?;
         if let Some(Heard(heard)) = &self.heard {
             let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
             let new = into.filled().get(before..).unwrap_or_default();

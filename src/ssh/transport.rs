@@ -4,7 +4,7 @@ use std::{
     io,
     mem::MaybeUninit,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
@@ -12,6 +12,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    task::coop::consume_budget,
 };
 
 /// How much is read from the socket at once, in bytes. The SSH layer reads each packet in two parts, of which the first
@@ -73,6 +74,9 @@ impl AsyncRead for Transport {
                 let _ = stream.set_quickack(true);
             }
         }
+        // The runtime counts what a socket gives, not what a buffer does: a flood of small packets would keep its thread from
+        // all others.
+        ready!(pin!(consume_budget()).poll(cx));
         let available = buffer.get(*start..*end).unwrap_or_default();
         let taken = available.len().min(into.remaining());
         into.put_slice(available.get(..taken).unwrap_or_default());

@@ -21,6 +21,7 @@ mod dropbear;
 mod exec;
 mod faults;
 mod host_keys;
+mod hostile;
 mod http;
 mod jobs;
 mod names;

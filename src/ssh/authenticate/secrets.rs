@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{
     super::{
         ask::{Prompt, Purpose},
-        error::{Remedy, SshError},
+        error::{LONGEST_WORDS, Remedy, SshError, said},
     },
     Login, Source, Step,
 };
@@ -18,6 +18,9 @@ use crate::password::Password;
 
 /// A server may ask keyboard-interactive questions in rounds; more than this is no login.
 const MOST_ROUNDS: usize = 10;
+
+/// Questions of one round; more than these are for no person.
+const MOST_QUESTIONS: usize = 20;
 
 /// The secrets of one keyboard-interactive exchange.
 struct Exchange {
@@ -147,11 +150,22 @@ impl Login<'_> {
         if let Some(password) = exchange.password.take_if(|_| one_secret) {
             return vec![password.reveal().to_owned()];
         }
-        let prompts: Vec<Prompt> =
-            asked.iter().map(|asked| Prompt { text: asked.prompt.clone(), echo: asked.echo }).collect();
-        let Some(answers) = self.asker.ask(Purpose::KeyboardInteractive(words), prompts).await else {
-            let asked: Vec<String> = asked.iter().map(|asked| asked.prompt.escape_debug().to_string()).collect();
-            self.attempts.push(format!("keyboard-interactive: the server asks {}", asked.join(", ")));
+        let cut = |words: &str| words.chars().take(LONGEST_WORDS).collect::<String>();
+        let prompts: Vec<Prompt> = asked
+            .iter()
+            .take(MOST_QUESTIONS)
+            .map(|asked| Prompt { text: cut(&asked.prompt), echo: asked.echo })
+            .collect();
+        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
+        let answers = if asked.len() > MOST_QUESTIONS {
+            None
+        } else {
+            self.asker.ask(Purpose::KeyboardInteractive(cut(&words)), prompts).await
+        };
+        let Some(answers) = answers else {
+            if !exchange.unanswered {
+                self.attempts.push(format!("keyboard-interactive: the server asks {}", said(&texts.join(", "))));
+            }
             exchange.unanswered = true;
             return asked.iter().map(|_| String::new()).collect();
         };

@@ -2,6 +2,7 @@ pub(crate) mod daemon;
 #[cfg(target_os = "linux")]
 pub(crate) mod dropbear;
 pub(crate) mod fake_sshd;
+pub(crate) mod hostile_sshd;
 pub(crate) mod http_client;
 pub(crate) mod keys;
 pub(crate) mod link;
