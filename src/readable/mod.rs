@@ -3,6 +3,8 @@
 //! A progress bar draws over itself, and a program on a terminal draws with control sequences. Who reads the output
 //! afterwards wants neither: only what stood there in the end.
 
+use std::fmt::Write as _;
+
 mod plain;
 mod row;
 mod screen;
@@ -55,7 +57,7 @@ pub fn json_for_a_terminal(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for letter in json.chars() {
         if letter != '\n' && breaks_a_line(letter) {
-            shown.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            let _ = write!(shown, "\\u{:04x}", u32::from(letter));
         } else {
             shown.push(letter);
         }
