@@ -1,6 +1,11 @@
 //! What a person's terminal shows: the log, and what the command line prints.
 
-use std::{fs, io::Write as _, net::TcpListener, thread};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    thread,
+};
 
 use serde_json::json;
 
@@ -15,12 +20,15 @@ use crate::{
     },
 };
 
-/// The port of a server that says this to each of its clients and hangs up.
-fn saying(words: Vec<u8>) -> u16 {
+/// The port of a server that says this to each of its clients, perhaps when it was asked, and hangs up.
+fn saying(words: Vec<u8>, asked: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
+            if asked {
+                let _ = stream.read(&mut [0; 4096]);
+            }
             let _ = stream.write_all(&words);
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
@@ -50,7 +58,7 @@ fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let known_hosts = folder.keep().join("known_hosts");
     fs::write(&known_hosts, format!("{HOSTILE}\n@revoked {HOSTILE}\n")).unwrap();
-    let says = ssh_config::host("says", "IdentityAgent none", saying(greeting()), "agent", &known_hosts);
+    let says = ssh_config::host("says", "IdentityAgent none", saying(greeting(), false), "agent", &known_hosts);
     let proxy = "ProxyCommand printf '\\033[2Jowned\\302\\233' >&2";
     let proxied = ssh_config::host("proxied", proxy, 22, "agent", &known_hosts);
     World::with(asks, &format!("{says}\n{proxied}\n"))
@@ -80,7 +88,7 @@ async fn nothing_that_others_say_moves_the_cursor_of_the_command_line() {
         .to_string();
     let answer = |status: &str, text: &str| {
         let length = text.len();
-        saying(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{text}").into_bytes()).to_string()
+        saying(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{text}").into_bytes(), true).to_string()
     };
     let (friendly, refusing) = (answer("200 OK", &told), answer("404 Not Found", HOSTILE));
     let nowhere = format!("/none/{HOSTILE}");
