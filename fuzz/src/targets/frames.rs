@@ -101,7 +101,7 @@ pub fn run(data: &[u8]) {
             3 => stream.extend(NOISE),
             4 => stream.extend(&NOISE[..usize::from(count) % NOISE.len()]),
             // Seldom, because it takes time.
-            5 if count == u8::MAX && stream.len() < LONGEST_TRAILER => stream.extend([b'x'; LONGEST_TRAILER + 10]),
+            5 if count == u8::MAX && stream.len() < LONGEST_TRAILER => stream.extend(vec![b'x'; LONGEST_TRAILER + 10]),
             _ => stream.push(byte),
         }
     }

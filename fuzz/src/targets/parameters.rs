@@ -117,7 +117,7 @@ impl Server {
         match fits(&schema, &arguments) {
             Some(true) => assert!(!misfit, "{tool} refuses what fits its schema: {text}\n{arguments:?}"),
             Some(false) => {
-                assert!(refused && misfit, "{tool} takes what does not fit its schema: {text}\n{arguments:?}")
+                assert!(refused && misfit, "{tool} takes what does not fit its schema: {text}\n{arguments:?}");
             }
             None => {}
         }
@@ -216,7 +216,7 @@ impl Choices<'_> {
 
     fn of_type(&mut self, schema: &Value) -> Value {
         match schema["type"].as_str() {
-            Some("boolean") => json!(self.next() % 2 == 0),
+            Some("boolean") => json!(self.next().is_multiple_of(2)),
             Some("integer") => json!([0, 1, 2, 65_535, 65_536, 86_400_000_u64, 86_400_001, u64::MAX][self.next() % 8]),
             Some("array") => (0..self.next() % 4).map(|_| self.text()).collect(),
             Some("object") => (0..self.next() % 4).map(|number| (number.to_string(), self.text())).collect(),

@@ -176,18 +176,18 @@ impl Model {
 
 /// Takes the step; says which session it worked on, or that it failed.
 async fn take(step: &Step, number: usize, client: &mut McpClient, world: &World) -> Option<String> {
-    let named = |session: &Option<&str>| session.map_or_else(|| json!({}), |name| json!({"session": name}));
+    let named = |session: Option<&str>| session.map_or_else(|| json!({}), |name| json!({"session": name}));
     let mark = format!("step-{number}");
     let (tool, arguments) = match step {
         Step::Connect { name, host } => ("ssh_connect", json!({"host": host, "name": name})),
         Step::Call(session) => {
-            let mut arguments = named(session);
+            let mut arguments = named(*session);
             arguments["command"] = json!(format!("echo {mark}"));
             ("ssh_exec", arguments)
         }
-        Step::Reconnect(session) => ("ssh_reconnect", named(session)),
+        Step::Reconnect(session) => ("ssh_reconnect", named(*session)),
         Step::Disconnect { session, forget } => {
-            let mut arguments = named(session);
+            let mut arguments = named(*session);
             arguments["forget"] = json!(forget);
             ("ssh_disconnect", arguments)
         }
