@@ -1,8 +1,9 @@
-//! Peers that mean harm: servers that break SSH in every stage. The program answers in time and in bounded memory, serves its
+//! Peers that mean harm: servers that break SSH in every stage, and clients that break MCP. The program answers in time and in bounded memory, serves its
 //! other sessions meanwhile, and rests afterwards.
 
 mod before_keys;
 mod channels;
+mod client;
 mod login;
 
 use std::{
@@ -195,10 +196,13 @@ impl Victim {
 
     /// By how much its memory was ever more than at first, in KiB. Nothing where there is no /proc.
     fn growth(&self) -> u64 {
-        let status = fs::read_to_string(self.proc.join("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak: u64 =
-            line.and_then(|line| line.split_whitespace().next()).map_or(0, |number| number.parse().unwrap());
-        peak.saturating_sub(self.peak)
+        peak(self.program.pid()).saturating_sub(self.peak)
     }
+}
+
+/// The most memory that a process ever had, in KiB. Nothing where there is no /proc.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()).map_or(0, |number| number.parse().unwrap())
 }

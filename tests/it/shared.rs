@@ -22,12 +22,12 @@ use crate::{
 };
 
 /// A server, and a person whose terminals share one daemon. Dropping it kills that.
-struct Shared {
+pub(crate) struct Shared {
     world: World,
 }
 
 impl Shared {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(World::new())
     }
 
@@ -78,7 +78,7 @@ impl Shared {
     }
 
     /// A terminal of its own.
-    async fn front(&self) -> Program {
+    pub(crate) async fn front(&self) -> Program {
         let mut front = self.silent();
         front.initialize().await;
         front
@@ -108,7 +108,7 @@ impl Shared {
     }
 
     /// The one that runs.
-    fn only_daemon(&self) -> u32 {
+    pub(crate) fn only_daemon(&self) -> u32 {
         let daemons = self.daemons();
         assert_eq!(daemons.len(), 1, "{daemons:?}");
         daemons.first().copied().unwrap()

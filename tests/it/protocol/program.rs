@@ -115,6 +115,35 @@ impl Program {
         stdin.write_all(format!("{line}\n").as_bytes()).await.expect("the program reads");
     }
 
+    /// Sends bytes as they are.
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().expect("stdin is open").write_all(bytes).await.expect("the program reads");
+    }
+
+    /// Sends bytes and then a ping, and reads meanwhile, but only after `rest`; returns how many messages came before the
+    /// answer to the ping.
+    pub(crate) async fn survives(&mut self, bytes: &[u8], rest: Duration) -> usize {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        let write = async {
+            stdin.write_all(bytes).await.expect("the program reads");
+            let ping = b"\n{\"jsonrpc\": \"2.0\", \"id\": \"last\", \"method\": \"ping\"}\n";
+            stdin.write_all(ping).await.expect("the program reads");
+        };
+        let read = async {
+            tokio::time::sleep(rest).await;
+            for messages in 0.. {
+                let line =
+                    timeout(PATIENCE, self.stdout.next_line()).await.expect("an answer in time").expect("readable");
+                let message: Value = serde_json::from_str(&line.expect("it is alive")).expect("JSON alone on stdout");
+                if message["id"] == "last" {
+                    return messages;
+                }
+            }
+            0
+        };
+        tokio::join!(write, read).1
+    }
+
     /// All that it and its predecessors in this folder wrote on stderr.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.join("stderr.log")).expect("readable")

@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use rmcp::transport::stdio_pipes;
+use rmcp::transport::{async_rw::DEFAULT_MAX_LINE_LENGTH, stdio_pipes};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf, split},
+    io::{
+        AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+        ReadHalf, WriteHalf, split,
+    },
     sync::Mutex as Pipe,
     task::JoinHandle,
     time::timeout,
@@ -68,9 +71,8 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Front<W> {
         let mut gone = pin!(gone.cancelled());
         let mut line = Vec::new();
         loop {
-            line.clear();
             let read = tokio::select! {
-                read = input.read_until(b'\n', &mut line) => read,
+                read = whole_line(&mut input, &mut line) => read,
                 () = &mut gone => return,
             };
             if !matches!(read, Ok(length) if length > 0) {
@@ -197,6 +199,24 @@ async fn say(hello: &Hello, read: &mut BufReader<ReadHalf<Stream>>, write: &mut 
         }
     }
     Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// The next line of a client, with its end, and its length; 0 is the end of them all. A line that is longer than the daemon
+/// would take is left out, as there: without an end it would fill the memory.
+async fn whole_line(input: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> io::Result<usize> {
+    let mut skipping = false;
+    loop {
+        line.clear();
+        let length = input.take(DEFAULT_MAX_LINE_LENGTH as u64).read_until(b'\n', line).await?;
+        let ends = length < DEFAULT_MAX_LINE_LENGTH || line.last() == Some(&b'\n');
+        if ends && (!skipping || length == 0) {
+            return Ok(length);
+        }
+        if !ends && !skipping {
+            tracing::error!("a message of more than {DEFAULT_MAX_LINE_LENGTH} bytes is left out");
+        }
+        skipping = !ends;
+    }
 }
 
 /// The next whole line, with its end; `false`: there is none.

@@ -1,0 +1,122 @@
+//! What a client sends that means harm or is broken: the process lives, keeps its memory, and answers the next request.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::peak;
+use crate::{
+    protocol::program::Program,
+    sessions::World,
+    support::{
+        daemon::Daemon,
+        wire::{ask, request},
+    },
+};
+
+/// By how much a process may grow, in KiB: a request under way costs less than ten, and there are 10,000 at once.
+const GROWTH: u64 = 128 * 1024;
+
+/// The length of a line that nobody sends in earnest, in bytes.
+const HUGE: usize = 100_000_000;
+
+/// For how long a client does not read, where it does not.
+const DEAF: Duration = Duration::from_secs(2);
+
+/// What is sent, for how long nothing is read meanwhile, and how many messages come back.
+type Row = (&'static str, Vec<u8>, Duration, Option<usize>);
+
+fn rows() -> Vec<Row> {
+    let at_once = Duration::ZERO;
+    let ping = |id: usize| format!("{{\"jsonrpc\": \"2.0\", \"id\": {id}, \"method\": \"ping\"}}\n");
+    let list = |id: usize| format!("{{\"jsonrpc\": \"2.0\", \"id\": {id}, \"method\": \"tools/list\"}}\n");
+    let notification = |method: &str, params: &str| {
+        format!("{{\"jsonrpc\": \"2.0\", \"method\": \"{method}\", \"params\": {params}}}\n")
+    };
+    let long =
+        [b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"".to_vec(), vec![b'x'; HUGE], b"\"}".to_vec()].concat();
+    vec![
+        ("a request of 100 MB", long, at_once, Some(0)),
+        ("garbage of 100 MB", vec![b'x'; HUGE], at_once, Some(0)),
+        ("10 MB of zeros", vec![0; HUGE / 10], at_once, Some(0)),
+        ("10 MB that are no text", vec![0xff; HUGE / 10], at_once, Some(0)),
+        ("a depth of a million", vec![b'['; 1_000_000], at_once, Some(0)),
+        ("objects in one another", b"{\"a\":".repeat(100_000), at_once, Some(0)),
+        ("lines of nothing", vec![b'\n'; HUGE / 10], at_once, Some(0)),
+        (
+            "cancels of what is not there",
+            notification("notifications/cancelled", "{\"requestId\": 7}").repeat(10_000).into(),
+            at_once,
+            Some(0),
+        ),
+        (
+            "answers that nobody wants",
+            b"{\"jsonrpc\": \"2.0\", \"id\": 7, \"result\": {}}\n".repeat(10_000),
+            at_once,
+            None,
+        ),
+        ("one id for all", ping(5).repeat(1_000).into(), at_once, None),
+        ("10,000 requests at once", (0..10_000).map(ping).collect::<String>().into(), at_once, Some(10_000)),
+        ("1,000 long answers that are not read", (0..1_000).map(list).collect::<String>().into(), DEAF, Some(1_000)),
+    ]
+}
+
+/// Sends all rows to a program; `processes` are those whose memory counts.
+#[expect(clippy::print_stdout, reason = "what each row has cost, for who wants to know")]
+async fn send_all(mut program: Program, processes: &[u32]) {
+    let before: Vec<u64> = processes.iter().map(|pid| peak(*pid)).collect();
+    for (name, bytes, rest, answers) in rows() {
+        let started = Instant::now();
+        let came = program.survives(&bytes, rest).await;
+        let took = started.elapsed().as_millis();
+        assert!(answers.is_none_or(|answers| answers == came), "{name}: {came} messages");
+        for (pid, before) in processes.iter().zip(&before) {
+            let growth = peak(*pid).saturating_sub(*before);
+            println!("{growth:>7} KiB {took:>5} ms  {name}");
+            assert!(growth < GROWTH, "{name}: it has grown by {growth} KiB");
+        }
+    }
+    assert_eq!(program.close().await.0.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_on_a_pipe_that_breaks_the_protocol_is_served_all_the_same() {
+    let world = World::new();
+    let program = Program::start(&world.config, world.folder()).await;
+    let pid = program.pid();
+    send_all(program, &[pid]).await;
+    // One that goes away in the middle of a line.
+    let mut program = Program::start(&world.config, world.folder()).await;
+    program.raw(b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"meth").await;
+    assert_eq!(program.close().await.0.code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_client_before_a_shared_daemon_harms_neither_end() {
+    let shared = crate::shared::Shared::new();
+    let program = shared.front().await;
+    let processes = [program.pid(), shared.only_daemon()];
+    send_all(program, &processes).await;
+    let mut honest = shared.front().await;
+    honest.call("ssh_connect", json!({"host": "box"})).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_takes_no_bodies_of_100_mb() {
+    let world = World::new();
+    let daemon = Daemon::start(&world.config, world.folder(), &[]).await;
+    let before = peak(daemon.pid());
+    let host = daemon.place.host();
+    for body in ["x".repeat(HUGE), "[".repeat(HUGE / 10)] {
+        let headers = [
+            ("Host", host.as_str()),
+            ("Accept", "application/json, text/event-stream"),
+            ("Content-Type", "application/json"),
+        ];
+        let answer = ask(&daemon.place, &request("POST", "/mcp", &headers, &body)).await.expect("an answer");
+        assert!((400..500).contains(&answer.status), "{}", answer.status);
+    }
+    let growth = peak(daemon.pid()).saturating_sub(before);
+    assert!(growth < GROWTH, "it has grown by {growth} KiB");
+}
