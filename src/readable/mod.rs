@@ -10,6 +10,8 @@ mod row;
 mod screen;
 mod terminal;
 
+use std::fmt::Write as _;
+
 use plain::Plain;
 use screen::Screen;
 use terminal::Terminal;

@@ -80,6 +80,6 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.caller).await?;
     let result = ConnectResult { session: status.into(), notices };
     let notices = result.notices.iter().map(|notice| format!("\nnotice: {}", in_a_line(notice.as_bytes())));
-    let text = result.session.line() + &notices.collect::<String>();
+    let text = result.session.line() + &notices.collect::<Vec<_>>().concat();
     session::both(text, &result)
 }
