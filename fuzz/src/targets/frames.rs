@@ -101,7 +101,9 @@ pub fn run(data: &[u8]) {
             3 => stream.extend(NOISE),
             4 => stream.extend(&NOISE[..usize::from(count) % NOISE.len()]),
             // Seldom, because it takes time.
-            5 if count == u8::MAX && stream.len() < LONGEST_TRAILER => stream.extend(vec![b'x'; LONGEST_TRAILER + 10]),
+            5 if count == u8::MAX && stream.len() < LONGEST_TRAILER => {
+                stream.resize(stream.len() + LONGEST_TRAILER + 10, b'x');
+            }
             _ => stream.push(byte),
         }
     }

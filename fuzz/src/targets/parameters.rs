@@ -105,7 +105,8 @@ impl Server {
             assert!(arguments.is_null() || !answer["error"].is_null(), "{said}");
             return;
         };
-        let text = answer["result"]["content"][0]["text"].as_str().expect("a text");
+        let blocks = answer["result"]["content"].as_array().expect("content").iter();
+        let text = blocks.map(|block| block["text"].as_str().expect("a text")).collect::<Vec<_>>().join("\n");
         let refused = answer["result"]["isError"] == true;
         if refused {
             assert!(text.contains("\nhint: "), "no hint: {text}");
