@@ -3,8 +3,6 @@
 //! A progress bar draws over itself, and a program on a terminal draws with control sequences. Who reads the output
 //! afterwards wants neither: only what stood there in the end.
 
-use std::fmt::Write as _;
-
 mod plain;
 mod row;
 mod screen;
