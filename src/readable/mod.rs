@@ -178,7 +178,7 @@ impl Readable {
 }
 
 /// The beginning of `bytes` that can be shown apart from what may follow: it ends within no character, line end or
-/// control sequence. One that goes on for more than [`LONGEST_SEQUENCE`] is none, and cut in two.
+/// control sequence. One that goes on for more than 4 KiB is none, and cut in two.
 #[must_use]
 pub fn separable(bytes: &[u8]) -> &[u8] {
     let mut end = bytes.len() - terminal::incomplete(bytes);
