@@ -192,13 +192,18 @@ impl FakeSshd {
     /// Cuts all live TCP connections, without an SSH goodbye. Their processes lose their pipes, as under sshd. On a
     /// runtime of one thread it happens at the caller's next await.
     pub(crate) fn drop_connections(&self) {
+        let cut = processes::connections(self.port());
         let connections: Vec<_> = lock(&self.server.live).drain().map(|(_, connection)| connection).collect();
         for connection in &connections {
             connection.abort();
         }
         let other_threads = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() != CurrentThread);
         let deadline = Instant::now() + Duration::from_secs(5);
-        while other_threads && !connections.iter().all(AbortHandle::is_finished) && Instant::now() < deadline {
+        let lives = || processes::connections(self.port()).iter().any(|connection| cut.contains(connection));
+        while other_threads
+            && (!connections.iter().all(AbortHandle::is_finished) || lives())
+            && Instant::now() < deadline
+        {
             thread::sleep(Duration::from_millis(1));
         }
     }

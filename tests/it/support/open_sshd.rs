@@ -146,9 +146,11 @@ impl OpenSshd {
     /// /proc.
     pub(crate) fn kill_connections(&self) {
         let pids: Vec<_> = self.serving().iter().map(u32::to_string).collect();
+        let cut = processes::connections(self.port());
         processes::signal("KILL", &pids);
         let deadline = Instant::now() + Duration::from_secs(5);
-        while !self.serving().is_empty() && Instant::now() < deadline {
+        let lives = || processes::connections(self.port()).iter().any(|connection| cut.contains(connection));
+        while lives() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
     }

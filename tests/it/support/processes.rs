@@ -57,6 +57,21 @@ pub(crate) fn descendants(parent: u32, name: &str) -> Vec<u32> {
     found.into_iter().skip(1).filter(named).collect()
 }
 
+/// The TCP connections over which either end may still send, by their addresses: those from or to `port`. The system may
+/// carry out the end of one a moment after its process is gone. Empty where there is no /proc.
+pub(crate) fn connections(port: u16) -> Vec<String> {
+    const ESTABLISHED: &str = "01";
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let ours = format!(":{port:04X}");
+    let connection = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let is_ours = state == ESTABLISHED && (local.ends_with(&ours) || remote.ends_with(&ours));
+        is_ours.then(|| format!("{local} {remote}"))
+    };
+    table.lines().filter_map(connection).collect()
+}
+
 /// Whether a process has ended, all its files closed; it may still be known to its parent.
 pub(crate) fn is_over(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
