@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a command that is to be stopped may take to tell its process id: its login shell may be slow to start.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
+/// The same when the program ends.
+const ANNOUNCED_AT_THE_END: Duration = Duration::from_secs(2);
 /// How long sudo may take to end where nobody has an answer for it: it holds up a wrong one for some seconds.
 const ENDS_UNANSWERED: Duration = Duration::from_secs(10);
 /// The exit status of a shell that has found no such program (POSIX, "Exit Status for Commands").
@@ -71,7 +73,7 @@ impl Pool {
         write: &ChannelWriteHalf<Msg>,
     ) -> Option<bool> {
         // A command that has just been sent may not have told its process id yet.
-        let patience = if stop == Stop::Ending { Duration::from_millis(300) } else { ANNOUNCED_WITHIN };
+        let patience = if stop == Stop::Ending { ANNOUNCED_AT_THE_END } else { ANNOUNCED_WITHIN };
         let mut target = reins.target.clone();
         let target = timeout(patience, target.wait_for(Option::is_some)).await;
         if let Ok(Ok(target)) = target.map(|told| told.map(|target| *target))
