@@ -4,6 +4,8 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
+use crate::local::home::home;
+
 /// Persistent SSH sessions as MCP tools for AI coding agents.
 ///
 /// Serves the Model Context Protocol on standard input and output; an MCP client starts it. With --http or --socket it
@@ -106,10 +108,10 @@ impl Options {
         None
     }
 
-    /// The store's path: the one given, else the documented one in the home directory.
+    /// The store's path: the one given, else the documented one in the home directory; `None` where that is not known.
     #[must_use]
-    pub fn store_path(&self) -> PathBuf {
-        self.store.clone().unwrap_or_else(|| dirs::home_dir().unwrap_or_default().join(".ssh-mcp-sessions.json"))
+    pub fn store_path(&self) -> Option<PathBuf> {
+        self.store.clone().or_else(|| Some(home()?.join(".ssh-mcp-sessions.json")))
     }
 }
 
@@ -127,9 +129,9 @@ mod tests {
     #[test]
     fn the_store_is_where_the_documentation_says() {
         let options = Options::parse_from(["mcp-ssh-sessions"]);
-        assert_eq!(options.store_path(), dirs::home_dir().unwrap().join(".ssh-mcp-sessions.json"));
+        assert_eq!(options.store_path(), Some(home().unwrap().join(".ssh-mcp-sessions.json")));
         assert_eq!(options.log, LogLevel::Warn);
         let options = Options::parse_from(["mcp-ssh-sessions", "--store", "/x/y.json", "--log", "DEBUG"]);
-        assert_eq!((options.store_path(), options.log), (PathBuf::from("/x/y.json"), LogLevel::Debug));
+        assert_eq!((options.store_path(), options.log), (Some(PathBuf::from("/x/y.json")), LogLevel::Debug));
     }
 }

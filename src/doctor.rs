@@ -43,7 +43,7 @@ impl Patient {
     ///
     /// # Errors
     /// It is no destination that may be given to `ssh`.
-    pub fn find(typed: &str, config_file: Option<PathBuf>, store: PathBuf) -> Result<Self, DestinationError> {
+    pub fn find(typed: &str, config_file: Option<PathBuf>, store: Option<PathBuf>) -> Result<Self, DestinationError> {
         let (saved, mut notices) = match Store::new(store).peek() {
             Ok(document) => (document.sessions.into_iter().find(|saved| saved.name.as_str() == typed), Vec::new()),
             Err(reason) => (None, vec![reason]),

@@ -8,6 +8,7 @@ pub mod capture;
 pub mod cli;
 pub mod doctor;
 pub mod framing;
+mod local;
 pub mod mcp;
 pub mod openssh;
 pub mod password;

@@ -164,13 +164,17 @@ fn registry(options: &Options) -> Arc<SessionRegistry> {
 /// Where the shared daemon for the store and the configuration of these options is.
 fn shared_place(options: &Options) -> Result<SharedPlace, PlaceError> {
     let absolute = |file: PathBuf| path::absolute(&file).unwrap_or(file);
-    SharedPlace::of(&absolute(options.store_path()), options.ssh_config.clone().map(absolute).as_deref())
+    let store = options.store_path().map(absolute);
+    SharedPlace::of(store.as_deref(), options.ssh_config.clone().map(absolute).as_deref())
 }
 
 /// What makes this program the daemon of a front with these options. It has a working directory of its own.
 fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
     let level = options.log.to_possible_value().map(|level| level.get_name().to_owned()).unwrap_or_default();
-    let mut arguments = vec!["--store".into(), path::absolute(options.store_path())?.into()];
+    let mut arguments = Vec::new();
+    if let Some(store) = options.store_path() {
+        arguments.extend(["--store".into(), path::absolute(store)?.into()]);
+    }
     if let Some(file) = &options.ssh_config {
         arguments.extend(["--ssh-config".into(), path::absolute(file)?.into()]);
     }

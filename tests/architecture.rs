@@ -8,13 +8,14 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("main", &["cli", "mcp", "doctor", "session", "ssh", "readable"]),
-    ("cli", &[]),
-    ("mcp", &["session", "ssh", "openssh", "framing", "capture", "password", "readable"]),
+    ("cli", &["local"]),
+    ("mcp", &["local", "session", "ssh", "openssh", "framing", "capture", "password", "readable"]),
     ("doctor", &["session", "ssh", "openssh", "readable"]),
-    ("session", &["ssh", "openssh", "framing", "capture", "password", "readable"]),
-    ("ssh", &["openssh", "framing", "sftp", "tree", "capture", "password", "readable"]),
+    ("session", &["local", "ssh", "openssh", "framing", "capture", "password", "readable"]),
+    ("ssh", &["local", "openssh", "framing", "sftp", "tree", "capture", "password", "readable"]),
+    ("local", &["tree"]),
     ("openssh", &[]),
     ("framing", &[]),
     ("sftp", &[]),

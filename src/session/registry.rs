@@ -42,10 +42,10 @@ const ENDING_PATIENCE: Duration = Duration::from_secs(6);
 pub struct RegistryOptions {
     /// The `ssh_config` file, as `ssh -F`; `None` is the person's own.
     pub ssh_config: Option<PathBuf>,
-    /// The file of saved sessions.
-    pub store: PathBuf,
-    /// The folder for whole outputs.
-    pub output: PathBuf,
+    /// The file of saved sessions; `None` where it cannot be.
+    pub store: Option<PathBuf>,
+    /// The folder for whole outputs; `None` where it cannot be.
+    pub output: Option<PathBuf>,
     /// The program that asks the person for secrets.
     pub askpass: Option<Askpass>,
 }
@@ -314,7 +314,7 @@ impl SessionRegistry {
         if forget {
             let name = session.saved.name.clone();
             let removed = name.clone();
-            self.update(move |document| {
+            self.update_if_there(move |document| {
                 document.remove(&removed);
             })
             .await?;
@@ -335,7 +335,7 @@ impl SessionRegistry {
         let session = self.lookup(Some(name)).await?;
         let name = session.saved.name.clone();
         self.lock().chosen = Some(name.clone());
-        self.update(move |document| document.default = Some(name)).await?;
+        self.update_if_there(move |document| document.default = Some(name)).await?;
         Ok(session.status(true))
     }
 
@@ -394,6 +394,17 @@ impl SessionRegistry {
         let loaded = off_thread(move || store.update(change)).await?;
         self.remember(loaded);
         Ok(())
+    }
+
+    /// The same; where there can be no store, it has nothing that would have to be changed.
+    async fn update_if_there(
+        &self,
+        change: impl FnOnce(&mut super::saved::StoreDocument) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        match self.update(change).await {
+            Err(StoreError::Nowhere) => Ok(()),
+            updated => updated,
+        }
     }
 
     /// A store is set aside once, by whichever call comes first; the person is told by the first that can.

@@ -25,6 +25,7 @@ use super::{
     proxy::ProxyProcess,
     resolve::Target,
 };
+use crate::local::home;
 
 /// How long opening a channel may take on a live connection.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
@@ -207,12 +208,9 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// The folder in which whole outputs are kept when nothing else is said: the user's state directory.
+/// The folder in which whole outputs are kept when nothing else is said: in the user's state directory; `None` where that
+/// is not known. Not in a folder for all users: what is there may be somebody else's.
 #[must_use]
-pub fn default_output_folder() -> PathBuf {
-    dirs::state_dir()
-        .or_else(dirs::data_local_dir)
-        .unwrap_or_else(std::env::temp_dir)
-        .join("mcp-ssh-sessions")
-        .join("output")
+pub fn default_output_folder() -> Option<PathBuf> {
+    Some(home::state()?.join("mcp-ssh-sessions").join("output"))
 }

@@ -3,9 +3,12 @@
 use std::env;
 
 use super::error::SshError;
-use crate::openssh::{
-    effective_config::EffectiveConfig,
-    tokens::{Tokens, expand, expand_command},
+use crate::{
+    local::home::home,
+    openssh::{
+        effective_config::EffectiveConfig,
+        tokens::{Tokens, expand, expand_command},
+    },
 };
 
 /// Expands `~`, `${VARIABLE}` and percent tokens in the value of a path option (`ssh_config(5)`, TOKENS).
@@ -36,7 +39,7 @@ pub(super) fn expand_command_option(
 }
 
 fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&Tokens<'_>) -> T) -> T {
-    let home = dirs::home_dir().unwrap_or_default();
+    let home = home().unwrap_or_default();
     let home = home.to_string_lossy();
     let local_user = local_user();
     let local_host = local_host_name();

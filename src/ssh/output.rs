@@ -146,7 +146,8 @@ impl Output {
         let bytes: Vec<u8> = match file {
             None => bytes,
             Some(path) => {
-                let mut file = fs::File::open(path).await?;
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let mut file = fs::File::from_std(self.folder.open(name).await?);
                 file.seek(io::SeekFrom::Start(offset)).await?;
                 let mut bytes = Vec::new();
                 file.take(STDOUT_BUDGET as u64).read_to_end(&mut bytes).await?;
@@ -312,7 +313,7 @@ impl OutputWriter {
     async fn begin_file(&mut self, is_stderr: bool) {
         match self.output.folder.create(if is_stderr { "err" } else { "out" }).await {
             Ok((path, file)) => {
-                *self.spill(is_stderr) = Spill::Open { file, written: 0 };
+                *self.spill(is_stderr) = Spill::Open { file: fs::File::from_std(file), written: 0 };
                 let so_far = self.output.lock().of(is_stderr).unspilled.clone();
                 self.write(is_stderr, &so_far).await;
                 let mut streams = self.output.lock();
@@ -355,7 +356,7 @@ mod tests {
     use super::*;
 
     fn writer(folder: &Path) -> OutputWriter {
-        Output::new(OutputFolder::new(folder.to_owned()), Style::Plain, 1).writer()
+        Output::new(OutputFolder::new(Some(folder.to_owned())), Style::Plain, 1).writer()
     }
 
     #[tokio::test]
@@ -397,6 +398,32 @@ mod tests {
         let seen = output.finish().await;
         assert_eq!((seen.stdout.total, seen.stdout_file), (1_000_000, None));
         assert!(seen.trouble.unwrap().contains("could not be kept"));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_folder_of_another_user_is_not_used_and_no_link_in_one_is_followed() {
+        use crate::local::folder::others::give;
+        let folder = tempfile::tempdir().unwrap();
+        let kept = OutputFolder::new(Some(folder.path().to_owned()));
+        let (file, link) = (folder.path().join("victim"), "0123456789abcdef.out");
+        std::fs::write(&file, "mine").unwrap();
+        std::fs::File::open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        std::os::unix::fs::symlink(&file, folder.path().join(link)).unwrap();
+        let mut output = writer(folder.path());
+        output.push_stdout(&vec![b'x'; 100_000]).await;
+        assert!(output.finish().await.stdout_file.is_some());
+        assert!(kept.read(link, 100).await.is_err());
+        assert_eq!(kept.list().await.len(), 1);
+        assert!(file.exists() && folder.path().join(link).is_symlink());
+        if !give(folder.path()) {
+            return;
+        }
+        let mut output = writer(folder.path());
+        output.push_stdout(&vec![b'x'; 100_000]).await;
+        let seen = output.finish().await;
+        assert!(seen.stdout_file.is_none() && seen.trouble.unwrap().contains("belongs to another user"));
+        assert!(kept.list().await.is_empty());
     }
 
     #[tokio::test]

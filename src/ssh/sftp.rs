@@ -8,7 +8,6 @@ mod digest;
 mod disk;
 mod download;
 mod error;
-mod folder;
 mod original;
 mod part;
 mod paths;

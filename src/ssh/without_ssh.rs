@@ -6,9 +6,12 @@ use std::{
 };
 
 use super::{error::SshError, local_path::local_user, proxy::parse_hop, resolve::Target};
-use crate::openssh::{
-    config_file::{Line, Settings, host_matches},
-    effective_config::EffectiveConfig,
+use crate::{
+    local::home::home,
+    openssh::{
+        config_file::{Line, Settings, host_matches},
+        effective_config::EffectiveConfig,
+    },
 };
 
 /// How deep files may include each other, as in `ssh`.
@@ -31,7 +34,7 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     };
     let host = parts.destination.as_str();
     let mut reader = Reader { host, settings: Settings::default() };
-    let home = dirs::home_dir().unwrap_or_default().join(".ssh");
+    let home = home_or_root().join(".ssh");
     match &target.config_file {
         Some(none) if none.as_os_str() == "none" => {}
         Some(file) => reader.file(file, &home, true, 0)?,
@@ -104,7 +107,7 @@ impl Reader<'_> {
 /// The files that an `Include` stands for, in order. One that is not there stands for nothing.
 fn included(pattern: &str, folder: &Path) -> io::Result<Vec<PathBuf>> {
     let path = match pattern.strip_prefix("~/") {
-        Some(rest) => dirs::home_dir().unwrap_or_default().join(rest),
+        Some(rest) => home_or_root().join(rest),
         None => folder.join(pattern),
     };
     let found = glob::glob(&path.to_string_lossy()).map_err(io::Error::other)?;
@@ -112,6 +115,11 @@ fn included(pattern: &str, folder: &Path) -> io::Result<Vec<PathBuf>> {
         .map(|path| path.map_err(io::Error::from))
         .filter(|path| !path.as_ref().is_ok_and(|path| path.is_dir()))
         .collect()
+}
+
+/// The home directory. Where none is known, the root: into that only root writes, which the working directory is not.
+fn home_or_root() -> PathBuf {
+    home().unwrap_or_else(|| PathBuf::from("/"))
 }
 
 fn system_folder() -> PathBuf {

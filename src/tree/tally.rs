@@ -7,6 +7,9 @@ pub struct Tally {
     pub files: u64,
     /// Bytes of their content.
     pub bytes: u64,
+    /// Files of these that ended elsewhere than their server had said, or of which it had said no length: their copies
+    /// have what was read, and nothing to be compared with.
+    pub unsure: u64,
     /// Links that were made.
     pub links: u64,
     /// Directories that were made or were there already.

@@ -6,6 +6,7 @@ mod far;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;
+mod others;
 mod resume;
 mod trees;
 
@@ -130,7 +131,7 @@ async fn a_download_never_makes_a_program_that_runs_as_somebody_else() {
     let mut bench = open().await;
     let (remote, local) = (bench.remote("hostile"), bench.local("hostile"));
     fs::write(&remote, "#!/bin/sh\n").unwrap();
-    for (there, here) in [(0o4755, 0o755), (0o2755, 0o755), (0o6777, 0o777), (0o1644, 0o644)] {
+    for (there, here) in [(0o4755, 0o755), (0o2755, 0o755), (0o6755, 0o755), (0o1644, 0o644)] {
         set_mode(&remote, there);
         bench.download(&remote, &local).await;
         assert_eq!(mode(&local), here, "{there:o}");

@@ -53,8 +53,8 @@ impl Server {
         let registry = SessionRegistry::new(RegistryOptions {
             // It is not there, so no destination can be resolved, and nothing is connected to.
             ssh_config: Some(folder.path().join("none-here")),
-            store: folder.path().join("sessions.json"),
-            output: folder.path().join("output"),
+            store: Some(folder.path().join("sessions.json")),
+            output: Some(folder.path().join("output")),
             askpass: None,
         });
         let (ours, theirs) = duplex(1024 * 1024);

@@ -41,7 +41,13 @@ pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, T
     if tally.directories > 0 {
         counts.push(counted(tally.directories, "directory", "directories"));
     }
-    let how = if verified { "SHA-256" } else { "size" };
+    let how = match (verified, tally.unsure) {
+        (true, _) => "SHA-256 verified".to_owned(),
+        (false, 0) => "size verified".to_owned(),
+        (false, unsure) => {
+            format!("not verified: the server said another length of {}, or none", counted(unsure, "file", "files"))
+        }
+    };
     let skipped = match result.skipped {
         0 => "0 skipped".to_owned(),
         skipped => format!("{skipped} skipped: {} unchanged, {} special", tally.unchanged, tally.special),
@@ -49,7 +55,7 @@ pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, T
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
     let rate = size(result.bytes as f64 / duration.as_secs_f64().max(0.001));
     let text = format!(
-        "{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how} verified, {skipped})",
+        "{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped})",
         counts.join(", "),
         result.bytes,
         result.to,

@@ -1,13 +1,20 @@
 //! Identity files: private keys in the formats that OpenSSH reads, and their public halves.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{
+    fs::Metadata,
+    io::{self, Read as _},
+    path::Path,
+    sync::Arc,
+};
 
 use russh::keys::{Certificate, PrivateKey, PublicKey, decode_secret_key};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::{identities::Offer, legacy_pem};
-use crate::password::Password;
+#[cfg(unix)]
+use crate::local::folder::mode_of;
+use crate::{local::Place, password::Password, tree::entry::What};
 
 /// A private key is a few kilobytes; a larger file is none.
 const LARGEST: u64 = 1024 * 1024;
@@ -51,8 +58,8 @@ impl IdentityFile {
     /// Looks for the public half where OpenSSH does: the file itself, which may be a public key whose other half the agent
     /// has; `PATH.pub`; the clear part of a private key in OpenSSH's format.
     pub(super) fn read(path: &str) -> Self {
-        let text = match read_key(Path::new(path)) {
-            Ok(text) => text,
+        let (text, metadata) = match read_key(Path::new(path)) {
+            Ok(read) => read,
             Err(error) => {
                 let offer = public_file(&format!("{path}.pub"));
                 let missing = error.kind() == io::ErrorKind::NotFound;
@@ -74,7 +81,7 @@ impl IdentityFile {
             None => is_encrypted(&text),
         };
         let security_key = openssh.as_ref().is_some_and(|key| key.algorithm().as_str().starts_with("sk-"));
-        let private = refuse_open_permissions(path)
+        let private = refuse_open_permissions(&metadata)
             .and_then(|()| match text.contains("PRIVATE KEY-----") || is_putty(&text) {
                 true if security_key => Err("it is a security key: add it to ssh-agent with ssh-add".to_owned()),
                 true => Ok(()),
@@ -127,15 +134,24 @@ pub(super) fn parse_offer(text: &str) -> Option<Offer> {
 
 /// What is offered for a public key file, if it is one.
 pub(super) fn public_file(path: &str) -> Option<Offer> {
-    parse_offer(&read_key(Path::new(path)).ok()?)
+    parse_offer(&read_key(Path::new(path)).ok()?.0)
 }
 
-fn read_key(path: &Path) -> io::Result<Zeroizing<String>> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
-        return Err(io::Error::other("it is not a private key file"));
+/// The text of a key file, and what the file is.
+fn read_key(path: &Path) -> io::Result<(Zeroizing<String>, Metadata)> {
+    let none = || io::Error::other("it is not a private key file");
+    let place = Place::of(path)?;
+    if !matches!(place.find()?, Some((What::File(_), _)) | None) {
+        return Err(none());
     }
-    fs::read_to_string(path).map(Zeroizing::new)
+    let mut file = place.open()?;
+    let metadata = file.metadata()?;
+    if metadata.len() > LARGEST {
+        return Err(none());
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text)?;
+    Ok((text, metadata))
 }
 
 /// Whether a key that is not in OpenSSH's format is encrypted: PKCS#8 says so in its first line, OpenSSL's old form in a
@@ -152,9 +168,8 @@ fn is_putty(text: &str) -> bool {
 
 /// As OpenSSH: a private key that others may read is not used.
 #[cfg(unix)]
-fn refuse_open_permissions(path: &str) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let mode = fs::metadata(path).map_err(|error| error.to_string())?.mode() & 0o777;
+fn refuse_open_permissions(metadata: &Metadata) -> Result<(), String> {
+    let mode = mode_of(metadata) & 0o777;
     if mode & 0o077 != 0 {
         return Err(format!("its permissions {mode:04o} are too open; run chmod 600 on it"));
     }
@@ -163,6 +178,6 @@ fn refuse_open_permissions(path: &str) -> Result<(), String> {
 
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
-fn refuse_open_permissions(_: &str) -> Result<(), String> {
+fn refuse_open_permissions(_: &Metadata) -> Result<(), String> {
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Writes to the person's `known_hosts` files.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _, Write as _},
     path::Path,
 };
 
 use super::HostKeyCheck;
+use crate::local::{Folder, Place};
 use crate::openssh::known_hosts::{HostKey, HostName, KeyUpdate, fingerprint, render_line};
 
 impl HostKeyCheck {
@@ -28,11 +29,13 @@ impl HostKeyCheck {
     /// Makes a file agree with what the server has proved, keeping the old one as `FILE.old`. Keys are added to the
     /// first file alone, and a missing file stays missing: as OpenSSH does it.
     pub(super) fn rewrite(&self, path: &str, update: &KeyUpdate) -> io::Result<()> {
-        let path = fs::canonicalize(path)?;
-        let (locked, before) = open_locked(&path, false)?;
+        let place = Place::of(Path::new(path))?;
+        let (locked, before) = open_locked(&place, false)?;
         let shorter = update.without_obsolete(&before, &self.host);
-        let first =
-            self.user_files.first().is_some_and(|first| fs::canonicalize(first).is_ok_and(|first| first == path));
+        let first = match self.user_files.first() {
+            Some(first) => is_at(&locked, &Place::of(Path::new(first))?)?,
+            None => false,
+        };
         let new = if first { update.missing_from(&before, &self.host) } else { Vec::new() };
         if shorter.is_none() && new.is_empty() {
             return Ok(());
@@ -44,18 +47,20 @@ impl HostKeyCheck {
         for key in new {
             text.extend_from_slice(self.line(&self.host, key)?.as_bytes());
         }
-        let mut old = path.clone().into_os_string();
-        old.push(".old");
-        let _ = fs::remove_file(&old);
-        fs::hard_link(&path, &old)?;
-        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-        file.write_all(&text)?;
+        let (folder, old, new) =
+            (&place.folder, place.beside("", ".old"), place.beside(".", &format!(".{}", random()?)));
+        let _ = folder.remove(&old.name);
+        folder.hard_link(&place.name, &old.name)?;
+        let written = folder.create(&new.name)?.write_all(&text);
         if cfg!(windows) {
             // Windows replaces no file that is open.
             drop(locked);
         }
-        file.persist(&path)?;
-        Ok(())
+        let replaced = written.and_then(|()| folder.rename(&new.name, &place.name));
+        if replaced.is_err() {
+            let _ = folder.remove(&new.name);
+        }
+        replaced
     }
 
     fn lines(&self, host: &HostName, address: Option<&HostName>, key: &HostKey) -> io::Result<String> {
@@ -83,28 +88,22 @@ impl HostKeyCheck {
 }
 
 fn append(path: &str, lines: &str) -> io::Result<()> {
-    if let Some(folder) = Path::new(path).parent() {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(folder)?;
+    let path = Path::new(path);
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Folder::made(folder)?;
     }
-    let (mut file, before) = open_locked(path, true)?;
+    let (mut file, before) = open_locked(&Place::of(path)?, true)?;
     let newline = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
     file.write_all(format!("{newline}{lines}").as_bytes())
 }
 
 /// Opens a file for appending, locked against other processes that do the same, with what it holds now.
-fn open_locked(path: impl AsRef<Path>, create: bool) -> io::Result<(File, Vec<u8>)> {
-    let mut options = fs::OpenOptions::new();
-    options.append(true).read(true).create(create);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+fn open_locked(place: &Place, create: bool) -> io::Result<(File, Vec<u8>)> {
     loop {
-        let mut file = options.open(&path)?;
+        let mut file = place.folder.open_to_append(&place.name, create)?;
+        place.folder.trust_file(&file)?;
         file.lock()?;
-        if is_still_at(&file, path.as_ref())? {
+        if is_at(&file, place)? {
             // Through the same handle: on Windows the lock holds off all others, of this process too.
             let mut text = Vec::new();
             file.read_to_end(&mut text)?;
@@ -113,24 +112,33 @@ fn open_locked(path: impl AsRef<Path>, create: bool) -> io::Result<(File, Vec<u8
     }
 }
 
-/// Whether nobody has put another file in its place while the lock was waited for.
+/// Whether a file is at its place: nobody has put another one there while the lock was waited for.
 #[cfg(unix)]
-fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
+fn is_at(file: &File, place: &Place) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
-    let (open, there) = (file.metadata()?, fs::metadata(path));
-    Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (open.dev(), open.ino())))
+    let open = file.metadata()?;
+    let there = place.folder.identity(&place.name, false)?;
+    Ok(there == Some((open.dev(), open.ino())))
 }
 
-#[cfg(not(unix))]
+/// No file takes the place of one that is open.
+#[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
+fn is_at(_: &File, _: &Place) -> io::Result<bool> {
     Ok(true)
+}
+
+/// A part of a name that nobody else has.
+fn random() -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(random)))
 }
 
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt as _, thread};
+    use std::{fs, os::unix::fs::PermissionsExt as _, thread};
 
     use super::super::super::resolve::Target;
     use super::*;
@@ -165,6 +173,49 @@ mod tests {
         for (path, mode) in [(file.parent().unwrap(), 0o700), (file.as_path(), 0o600)] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn nothing_is_written_through_what_another_user_has_planted() {
+        use crate::local::folder::others::{give, plant, sticky};
+        let (shared, own) = (sticky(), tempfile::tempdir().unwrap());
+        let (file, victim) = (shared.path().join("known_hosts"), own.path().join("victim"));
+        fs::write(&victim, "mine\n").unwrap();
+        if !plant(&victim, &file) {
+            return;
+        }
+        let check = check("h.ex", &file);
+        let plan =
+            |before: &[u8]| plan_update(&[KnownHostsFile { path: "", text: before }], &check.host, &[key(2)]).unwrap();
+        let text = check.line(&check.host, &key(1)).unwrap();
+        let said = check.save(&check.host, None, &key(1));
+        assert!(said.contains("another user"), "{said}");
+        assert!(check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).is_err());
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, &text).unwrap();
+        assert!(give(&file));
+        assert!(check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).is_err(), "nor is theirs believed");
+        // The name under which the old one is kept is free, or becomes so.
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, &text).unwrap();
+        plant(&victim, &shared.path().join("known_hosts.old"));
+        check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).unwrap();
+        assert_eq!(fs::read_to_string(shared.path().join("known_hosts.old")).unwrap(), text);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine\n");
+    }
+
+    #[test]
+    fn a_link_of_the_person_stays_one_and_what_it_leads_to_is_rewritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("dotfiles"), folder.path().join("known_hosts"));
+        std::os::unix::fs::symlink("dotfiles", &link).unwrap();
+        let check = check("h.ex", &link);
+        check.save(&check.host, None, &key(1));
+        let before = fs::read(&file).unwrap();
+        let plan = plan_update(&[KnownHostsFile { path: "", text: &before }], &check.host, &[key(2)]).unwrap();
+        check.rewrite(link.to_str().unwrap(), &plan).unwrap();
+        assert!(link.is_symlink() && fs::read(&file).unwrap() != before);
+        assert_eq!(fs::read(folder.path().join("dotfiles.old")).unwrap(), before);
     }
 
     #[test]

@@ -1,45 +1,45 @@
 //! The files of outputs that are too long for a result.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Read as _},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
-use tokio::{fs, io::AsyncReadExt as _};
+use tokio::task::spawn_blocking;
 
-use crate::capture::{Capture, Captured};
+use crate::{
+    capture::{Capture, Captured},
+    local::Folder,
+};
 
 /// How long such files stay.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Files that are looked at, at most.
+const MOST_FILES: usize = 100_000;
+
 /// The folder in which whole outputs are kept, readable by its owner alone.
 #[derive(Debug, Clone)]
-pub struct OutputFolder(PathBuf);
+pub struct OutputFolder(Option<PathBuf>);
 
 impl OutputFolder {
-    /// A folder that is made when it is first needed.
+    /// A folder that is made when it is first needed; without one nothing is kept.
     #[must_use]
-    pub fn new(path: PathBuf) -> Self {
+    pub fn new(path: Option<PathBuf>) -> Self {
         Self(path)
     }
 
     /// The files in it, the newest first.
     pub async fn list(&self) -> Vec<KeptOutput> {
-        let mut kept = Vec::new();
-        let Ok(mut entries) = fs::read_dir(&self.0).await else { return kept };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if let Ok(meta) = entry.metadata().await
-                && let Ok(written) = meta.modified()
-                && meta.is_file()
-                && is_ours(&name)
-            {
-                kept.push(KeptOutput { name, bytes: meta.len(), written });
-            }
-        }
-        kept.sort_by_key(|output| std::cmp::Reverse(output.written));
-        kept
+        let list = |path: PathBuf| {
+            let folder = Folder::root(&path)?.if_ours(&path)?;
+            let mut kept: Vec<_> = ours(&folder).collect();
+            kept.sort_by_key(|output| std::cmp::Reverse(output.written));
+            Ok(kept)
+        };
+        self.off_thread(list).await.unwrap_or_default()
     }
 
     /// The content of the file of this name: all of it, or the first and last `budget` bytes.
@@ -47,38 +47,55 @@ impl OutputFolder {
     /// # Errors
     /// There is no such file (`NotFound`, also for a name that is not one of ours), or it cannot be read.
     pub async fn read(&self, name: &str, budget: usize) -> io::Result<Captured> {
+        let mut file = self.open(name).await?;
+        let read = move |_| {
+            let mut capture = Capture::new(budget, budget);
+            let mut chunk = vec![0; 64 * 1024];
+            loop {
+                let length = file.read(&mut chunk)?;
+                match chunk.get(..length) {
+                    Some(bytes) if length > 0 => capture.push(bytes),
+                    _ => return Ok(capture.finish()),
+                }
+            }
+        };
+        self.off_thread(read).await
+    }
+
+    /// The file of this name.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) async fn open(&self, name: &str) -> io::Result<File> {
         if !is_ours(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let mut file = fs::File::open(self.0.join(name)).await?;
-        let mut capture = Capture::new(budget, budget);
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            let length = file.read(&mut chunk).await?;
-            match chunk.get(..length) {
-                Some(bytes) if length > 0 => capture.push(bytes),
-                _ => return Ok(capture.finish()),
-            }
-        }
+        let name = name.to_owned();
+        self.off_thread(move |path| Folder::root(&path)?.if_ours(&path)?.open(name.as_bytes())).await
     }
 
     /// A new file in it, which ends in `.out` or `.err`; those older than a week are removed.
-    pub(super) async fn create(&self, ending: &str) -> io::Result<(PathBuf, fs::File)> {
-        let mut folder = fs::DirBuilder::new();
-        folder.recursive(true);
-        #[cfg(unix)]
-        folder.mode(0o700);
-        folder.create(&self.0).await?;
-        remove_old(&self.0).await;
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let path = self.0.join(format!("{:016x}.{ending}", u64::from_be_bytes(random)));
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        options.mode(0o600);
-        let file = options.open(&path).await?;
-        Ok((path, file))
+    pub(super) async fn create(&self, ending: &'static str) -> io::Result<(PathBuf, File)> {
+        let create = move |path: PathBuf| {
+            let folder = Folder::made(&path)?.if_ours(&path)?;
+            remove_old(&folder);
+            let mut random = [0; 8];
+            getrandom::fill(&mut random).map_err(io::Error::other)?;
+            let name = format!("{:016x}.{ending}", u64::from_be_bytes(random));
+            let file = folder.create(name.as_bytes())?;
+            Ok((path.join(name), file))
+        };
+        self.off_thread(create).await
+    }
+
+    /// Files block; the async threads must not.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let nowhere = "there is no home directory to keep it in; set HOME or XDG_STATE_HOME";
+        let path = self.0.clone().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, nowhere))?;
+        spawn_blocking(move || work(path)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 }
 
@@ -106,19 +123,20 @@ fn is_ours(name: &str) -> bool {
     digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// Our own files in a folder.
+fn ours(folder: &Folder) -> impl Iterator<Item = KeptOutput> {
+    let names = folder.names(MOST_FILES).unwrap_or_default().into_iter();
+    names.filter_map(|name| name.into_string().ok()).filter(|name| is_ours(name)).filter_map(|name| {
+        let metadata = folder.open(name.as_bytes()).ok()?.metadata().ok()?;
+        Some(KeptOutput { name, bytes: metadata.len(), written: metadata.modified().ok()? })
+    })
+}
+
 /// Removes our own files that are older than [`KEPT_FOR`]. What cannot be removed stays: it harms nothing.
-async fn remove_old(folder: &Path) {
-    let Ok(mut entries) = fs::read_dir(folder).await else { return };
-    while let Ok(Some(entry)) = entries.next_entry().await {
-        let path = entry.path();
-        let ours = entry.file_name().to_str().is_some_and(is_ours);
-        let old = entry
-            .metadata()
-            .await
-            .and_then(|meta| meta.modified())
-            .is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age > KEPT_FOR));
-        if ours && old {
-            let _ = fs::remove_file(path).await;
+fn remove_old(folder: &Folder) {
+    for KeptOutput { name, written, .. } in ours(folder) {
+        if SystemTime::now().duration_since(written).is_ok_and(|age| age > KEPT_FOR) {
+            let _ = folder.remove(name.as_bytes());
         }
     }
 }

@@ -12,10 +12,17 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-use crate::sftp::content::{Chunk, Content};
+use crate::{
+    local::Folder,
+    sftp::content::{Chunk, Content},
+};
 
 /// Pieces between a thread and the link, at most.
 const AHEAD: usize = 4;
+
+/// After so many bytes it is looked again whether the disk has room: others write to it, too, and a server need not say
+/// how much will come.
+const ROOM_LASTS: u64 = 16 * 1024 * 1024;
 
 /// A file as it is read, piece by piece.
 #[derive(Debug)]
@@ -90,12 +97,18 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// Writes to a file, and into `sum`.
-    pub(super) fn new(mut file: File, sum: Sum) -> Self {
+    /// Writes to a file of this folder, and into `sum`.
+    pub(super) fn new(mut file: File, folder: Arc<Folder>, sum: Sum) -> Self {
         let (pieces, mut taken) = channel::<Vec<Content>>(AHEAD);
         let writing = spawn_blocking(move || {
-            let mut offset = 0;
+            let (mut offset, mut looked) = (0, 0);
             while let Some(contents) = taken.blocking_recv() {
+                if offset - looked >= ROOM_LASTS {
+                    looked = offset;
+                    if folder.room() == Some(0) {
+                        return Err(io::Error::new(io::ErrorKind::StorageFull, "No space left on the disk"));
+                    }
+                }
                 for piece in contents.iter().flat_map(Content::pieces) {
                     file.write_all(piece)?;
                     sum.add(offset, piece);
@@ -229,11 +242,12 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_takes_nothing_more_is_said_at_the_next_piece_or_at_the_end() {
         let Ok(full) = File::options().write(true).open("/dev/full") else { return };
-        let mut sink = Sink::new(full, Sum::default());
+        let folder = Arc::new(Folder::root(&std::env::temp_dir()).unwrap());
+        let mut sink = Sink::new(full, Arc::clone(&folder), Sum::default());
         while sink.write(vec![Content::from(b"x".to_vec())]).await.is_ok() {}
         let mut written = tempfile::tempfile().unwrap();
         let sum = Sum::default();
-        let mut sink = Sink::new(written.try_clone().unwrap(), sum.clone());
+        let mut sink = Sink::new(written.try_clone().unwrap(), folder, sum.clone());
         for piece in ["a", "bc", "def"] {
             sink.write(vec![Content::from(piece.as_bytes().to_vec())]).await.unwrap();
         }

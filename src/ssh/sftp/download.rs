@@ -1,10 +1,6 @@
 //! From the remote host to this machine.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use tokio::task::spawn_blocking;
 
@@ -14,12 +10,13 @@ use super::{
     digest::{RemoteDigest, same},
     disk::{Sink, Sum},
     error::{TransferError, shown},
-    part::{Part, Target},
+    part::{Part, remove_litter},
     paths,
     receive::Receiving,
     transfer::Complete,
 };
 use crate::{
+    local::{Folder, Place},
     sftp::{
         attributes::{Attributes, Kind},
         request::Access,
@@ -37,7 +34,7 @@ pub(super) struct Download {
     wanted: Vec<u8>,
     /// What the server has said of it, until the first attempt.
     found: Option<Attributes>,
-    target: Target,
+    target: Place,
     skip_unchanged: bool,
     /// Whether it is all that is fetched: then its length is, and the copy is compared with it even if no link was lost.
     alone: bool,
@@ -75,10 +72,8 @@ impl Download {
         }
         let (typed, name) = (request.local.clone(), paths::file_name(&String::from_utf8_lossy(&wanted))?.to_owned());
         let find = spawn_blocking(move || {
-            let path = local_target(&typed, &name)?;
-            let target = Target::at(path.clone())
-                .map_err(|error| TransferError::local("creating a file beside", &path, error))?;
-            target.remove_litter();
+            let target = local_target(&typed, &name)?;
+            remove_litter(&target);
             Ok::<_, TransferError>(target)
         });
         let failed = |error| TransferError::local("looking at", request.local.as_ref(), io::Error::other(error));
@@ -90,7 +85,7 @@ impl Download {
     }
 
     /// One of many files, which goes to this very place and has no more than `room` bytes in flight.
-    pub(super) fn of_tree(wanted: Vec<u8>, target: Target, room: u64, progress: Progress) -> Self {
+    pub(super) fn of_tree(wanted: Vec<u8>, target: Place, room: u64, progress: Progress) -> Self {
         Self { wanted, found: None, target, skip_unchanged: false, alone: false, room, progress, begun: None }
     }
 
@@ -108,9 +103,9 @@ impl Download {
     ) -> Result<(String, Tally, bool), TransferError> {
         let to = self.target.path.display().to_string();
         match client.connection().unless_stopped(bounds, self.carry_out(pool, client)).await? {
-            Some(Complete { bytes, verified }) => {
+            Some(complete) => {
                 self.progress.end();
-                Ok((to, Tally { files: 1, bytes, ..Tally::default() }, verified))
+                Ok((to, complete.tally(), complete.verified))
             }
             None => Ok((to, Tally { unchanged: 1, ..Tally::default() }, false)),
         }
@@ -143,13 +138,14 @@ impl Download {
             part.put_in_place(kept, &target.name)
         };
         self.blocking("writing", put).await?;
-        Ok(Some(Complete { bytes: received, verified }))
+        let unsure = received != attributes.size.unwrap_or(0);
+        Ok(Some(Complete { bytes: received, verified, unsure }))
     }
 
     /// Whether the file that is here has the length and time of the remote one.
     async fn is_copied(&self, remote: &Attributes) -> Result<bool, TransferError> {
         let (target, modified) = (self.target.clone(), remote.modified());
-        let found = self.blocking("looking at", move || target.folder.find(&target.name)).await?;
+        let found = self.blocking("looking at", move || target.find()).await?;
         let size = remote.size.map(What::File);
         Ok(found.is_some_and(|(what, here)| Some(what) == size && here.modified == modified))
     }
@@ -263,9 +259,9 @@ fn facts(attributes: &Attributes) -> (u64, Option<u32>) {
 }
 
 impl Begun {
-    fn new(folder: &Arc<super::folder::Folder>, attributes: Attributes) -> io::Result<Self> {
-        let (part, sum) = (Part::beside(folder)?, Sum::default());
-        let sink = Sink::new(part.file.try_clone()?, sum.clone());
+    fn new(folder: &Arc<Folder>, attributes: Attributes) -> io::Result<Self> {
+        let (part, sum) = (Part::beside(folder, attributes.size.unwrap_or(0))?, Sum::default());
+        let sink = Sink::new(part.file.try_clone()?, Arc::clone(folder), sum.clone());
         Ok(Self { part, sink, sum, received: 0, attributes })
     }
 }
@@ -276,28 +272,29 @@ pub(super) fn kept(attributes: &Attributes) -> entry::Attributes {
 }
 
 /// Where a download goes: into the path if it is a directory, through it if it is a link, else to it.
-fn local_target(typed: &str, name: &str) -> Result<PathBuf, TransferError> {
+fn local_target(typed: &str, name: &str) -> Result<Place, TransferError> {
     let path = paths::local(typed)?;
-    let path = match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => path.join(name),
-        Err(_) if paths::names_directory(typed) => {
-            return Err(TransferError::Path(format!("there is no directory {}", path.display())));
-        }
-        _ => path,
-    };
-    match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => Err(TransferError::Directory(path.display().to_string())),
-        Ok(metadata) if !metadata.is_file() => Err(TransferError::NotAFile(path.display().to_string())),
-        _ => Ok(behind_links(path)),
-    }
-}
+    let failed = |source| TransferError::local("creating a file beside", &path, source);
+    let no_directory = || TransferError::Path(format!("there is no directory {}", path.display()));
 
-/// Where a link leads, also one that leads to nothing yet. (40 is where Linux stops.) Not `canonicalize`: on Windows it
-/// writes paths as few programs read them (`\\?\C:\…`).
-fn behind_links(mut path: PathBuf) -> PathBuf {
-    for _ in 0..40 {
-        let Ok(target) = path.read_link() else { break };
-        path = path.parent().unwrap_or(Path::new("")).join(target);
+    let place = match Place::of(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && paths::names_directory(typed) => {
+            return Err(no_directory());
+        }
+        place => place.map_err(failed)?,
+    };
+    let place = match place.find().map_err(failed)? {
+        Some((What::Directory, _)) => {
+            let folder = place.folder.enter(&place.name).map_err(failed)?;
+            Place::inside(folder, name.as_bytes(), place.path.join(name)).map_err(failed)?
+        }
+        _ if paths::names_directory(typed) => return Err(no_directory()),
+        _ => place,
+    };
+
+    match place.find().map_err(failed)? {
+        Some((What::Directory, _)) => Err(TransferError::Directory(place.path.display().to_string())),
+        Some((What::Special, _)) => Err(TransferError::NotAFile(place.path.display().to_string())),
+        _ => Ok(place),
     }
-    path
 }

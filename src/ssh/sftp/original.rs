@@ -3,7 +3,7 @@
 use std::{
     fs::{File, Metadata},
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::UNIX_EPOCH,
 };
@@ -12,8 +12,9 @@ use tokio::task::spawn_blocking;
 
 use super::{LONGEST_COMPARED, Progress, disk::Sum, error::TransferError};
 use crate::{
+    local::{Place, folder::mode_of},
     sftp::attributes::{Attributes, Kind},
-    tree::entry,
+    tree::entry::{self, What},
 };
 
 /// An open file, and what was known of it when it was begun.
@@ -34,9 +35,8 @@ impl Original {
     ///
     /// # Errors
     /// It is no regular file, or cannot be read.
-    pub(super) async fn open(path: PathBuf, progress: Progress) -> Result<Self, TransferError> {
-        let opening = path.clone();
-        let (file, metadata) = spawn_blocking(move || open(&opening))
+    pub(super) async fn open(path: PathBuf, place: Place, progress: Progress) -> Result<Self, TransferError> {
+        let (file, metadata) = spawn_blocking(move || open(&place))
             .await
             .map_err(|error| TransferError::local("reading", &path, io::Error::other(error)))??;
         progress.begin(path.to_string_lossy().as_bytes());
@@ -79,7 +79,7 @@ impl Original {
 pub(super) fn attributes(metadata: &Metadata) -> entry::Attributes {
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
-    entry::Attributes { mode: Some(mode(metadata)), modified }
+    entry::Attributes { mode: Some(mode_of(metadata)), modified }
 }
 
 /// What is asked of the server so that its copy has them.
@@ -88,32 +88,15 @@ pub(super) fn to_set(attributes: entry::Attributes) -> Attributes {
     Attributes { permissions: attributes.mode, times, ..Attributes::default() }
 }
 
-fn open(path: &Path) -> Result<(File, Metadata), TransferError> {
-    let failed = |source| TransferError::local("reading", path, source);
-    // Before it is opened: a pipe would wait for its other end.
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(TransferError::Directory(path.display().to_string()));
+fn open(place: &Place) -> Result<(File, Metadata), TransferError> {
+    let path = || place.path.display().to_string();
+    let failed = |source| TransferError::local("reading", &place.path, source);
+    match place.find().map_err(failed)? {
+        Some((What::Directory, _)) => return Err(TransferError::Directory(path())),
+        Some((What::Special | What::Link, _)) => return Err(TransferError::NotAFile(path())),
+        Some((What::File(_), _)) | None => {}
     }
-    if !metadata.is_file() {
-        return Err(TransferError::NotAFile(path.display().to_string()));
-    }
-    let file = File::open(path).map_err(failed)?;
+    let file = place.open().map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     Ok((file, metadata))
-}
-
-#[cfg(unix)]
-fn mode(metadata: &Metadata) -> u32 {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
-}
-
-/// Windows knows no more than "read-only", which means nothing for a directory.
-#[cfg(not(unix))]
-fn mode(metadata: &Metadata) -> u32 {
-    match (metadata.is_dir(), metadata.permissions().readonly()) {
-        (true, _) => 0o755,
-        (false, true) => 0o444,
-        (false, false) => 0o644,
-    }
 }

@@ -3,27 +3,22 @@
 use std::{
     fs::File,
     io,
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::{folder::Folder, paths};
-use crate::{ssh::exec::random_sentinel, tree::entry::Attributes};
+#[cfg(unix)]
+use crate::{local::folder::permitted, ssh::sftp::paths, tree::limits::LIMITS};
+use crate::{
+    local::{Folder, Place},
+    ssh::exec::random_sentinel,
+    tree::entry::Attributes,
+};
 
 /// How long a temporary file must not have been written to before it can be one that was left behind: where files cannot
 /// be locked, a download that stalls is not to lose its own.
 #[cfg(unix)]
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
-
-/// Where a file of this machine goes.
-#[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) folder: Arc<Folder>,
-    pub(super) name: Vec<u8>,
-    /// The same, for people.
-    pub(super) path: PathBuf,
-}
 
 /// A temporary file beside its target. Dropping it removes it.
 #[derive(Debug)]
@@ -34,38 +29,31 @@ pub(super) struct Part {
     name: Vec<u8>,
 }
 
-impl Target {
-    /// The place of this path; its directory must be there.
-    pub(super) fn at(path: PathBuf) -> io::Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let folder = Arc::new(Folder::root(folder)?);
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-        Ok(Self { folder, name: paths::bytes(name), path })
-    }
-}
-
-impl Target {
-    /// Removes what processes that were killed have left beside it. What cannot be removed stays: it harms nothing.
-    #[cfg(unix)]
-    pub(super) fn remove_litter(&self) {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = paths::bytes(&entry.file_name());
-            if is_temporary(&name) && entry.file_type().is_ok_and(|kind| kind.is_file()) && is_abandoned(&entry.path())
-            {
-                let _ = self.folder.remove(&name);
-            }
+/// Removes what processes of this user that were killed have left beside a place. What cannot be removed stays: it harms
+/// nothing.
+#[cfg(unix)]
+pub(super) fn remove_litter(place: &Place) {
+    for name in place.folder.names(LIMITS.entries).unwrap_or_default() {
+        let name = paths::bytes(&name);
+        if is_temporary(&name) && is_abandoned(&place.folder, &name) {
+            let _ = place.folder.remove(&name);
         }
     }
-
-    /// A file that is written here is locked by its process, which locks elsewhere may not show.
-    #[cfg(not(unix))]
-    pub(super) fn remove_litter(&self) {}
 }
 
+/// A file that is written here is locked by its process, which locks elsewhere may not show.
+#[cfg(not(unix))]
+pub(super) fn remove_litter(_: &Place) {}
+
 impl Part {
-    /// Makes one, under a name that nobody else has, for this user alone.
-    pub(super) fn beside(folder: &Arc<Folder>) -> io::Result<Self> {
+    /// Makes one, under a name that nobody else has, for this user alone, where there is room for so many bytes.
+    pub(super) fn beside(folder: &Arc<Folder>, bytes: u64) -> io::Result<Self> {
+        if let Some(room) = folder.room()
+            && room < bytes
+        {
+            let why = format!("No space left: it is said to have {bytes} bytes, and there is room for {room}");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
         let name = temporary_name()?;
         let file = folder.create(&name)?;
         // By this others know that it is being written; not every file system can.
@@ -75,11 +63,11 @@ impl Part {
     }
 
     /// Gives it mode and time, and the name of its target, over whatever has that. Modes are taken without the bits that
-    /// would let a server plant a program that runs as somebody else.
+    /// would let a server plant a program that runs as somebody else, and without those that the umask keeps back.
     pub(super) fn put_in_place(mut self, attributes: Attributes, name: &[u8]) -> io::Result<()> {
         #[cfg(unix)]
         {
-            let mode = attributes.mode.unwrap_or(0o644) & 0o777;
+            let mode = permitted(attributes.mode.unwrap_or(0o666));
             self.file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
         }
         if let Some(modified) = attributes.modified {
@@ -111,11 +99,12 @@ fn is_temporary(name: &[u8]) -> bool {
     random.is_some_and(|random| random.len() == 32 && random.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Whether nobody writes it, nor is about to lock it.
+/// Whether it is a file of this user that nobody writes, nor is about to lock.
 #[cfg(unix)]
-fn is_abandoned(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    let modified = file.metadata().and_then(|metadata| metadata.modified());
-    let age = modified.ok().and_then(|modified| modified.elapsed().ok());
-    age.is_some_and(|age| age > ABANDONED_AFTER) && file.try_lock().is_ok()
+fn is_abandoned(folder: &Folder, name: &[u8]) -> bool {
+    let Ok(file) = folder.open(name) else { return false };
+    let Ok(found) = file.metadata() else { return false };
+    let ours = std::os::unix::fs::MetadataExt::uid(&found) == nix::unistd::geteuid().as_raw();
+    let age = found.modified().ok().and_then(|modified| modified.elapsed().ok());
+    ours && age.is_some_and(|age| age > ABANDONED_AFTER) && file.try_lock().is_ok()
 }

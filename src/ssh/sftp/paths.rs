@@ -11,9 +11,12 @@ use super::{
     client::{Client, RequestError},
     error::{TransferError, shown},
 };
-use crate::sftp::{
-    attributes::{Attributes, Kind},
-    status::StatusCode,
+use crate::{
+    local::home::home,
+    sftp::{
+        attributes::{Attributes, Kind},
+        status::StatusCode,
+    },
 };
 
 /// A local path as a person types it: `~` and `~/…` are the home directory.
@@ -26,7 +29,7 @@ pub(super) fn local(path: &str) -> Result<PathBuf, TransferError> {
     }
     match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with(['/', std::path::MAIN_SEPARATOR]) => {
-            let home = dirs::home_dir().ok_or_else(|| {
+            let home = home().ok_or_else(|| {
                 TransferError::Path("the local home directory is not known; write the path out".to_owned())
             })?;
             Ok(home.join(rest.trim_start_matches(['/', std::path::MAIN_SEPARATOR])))
@@ -152,7 +155,7 @@ mod tests {
         {
             assert_eq!(remote(typed).unwrap(), meant, "{typed}");
         }
-        let home = dirs::home_dir().unwrap();
+        let home = home().unwrap();
         assert_eq!(local("~/x/y").unwrap(), home.join("x/y"));
         assert_eq!(local("~x").unwrap(), PathBuf::from("~x"));
         assert!(remote("~other/x").is_err() && remote("").is_err() && local("").is_err());

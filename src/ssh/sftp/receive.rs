@@ -26,8 +26,8 @@ use crate::{
 /// Bytes in flight on one channel: our window.
 const IN_FLIGHT: u32 = 8 * 1024 * 1024;
 
-/// The largest page of memory, in bytes, among the systems that Linux runs on.
-const LARGEST_PAGE: u64 = 64 * 1024;
+/// The smallest and the largest page of memory, in bytes, among the systems that Linux runs on.
+const PAGES: std::ops::RangeInclusive<u64> = 4 * 1024..=64 * 1024;
 /// An answer that brings less than this, in bytes, and less than was asked for, is copied to the others: a server that
 /// sends single bytes must not cost the memory of an answer for each.
 const GATHERED: usize = 16 * 1024;
@@ -110,7 +110,7 @@ impl Receiving<'_> {
         }
         // A file whose size is that of a page and not of its content, as in `/sys`, still says the same.
         let now = client.fstat(&first.handle).await.map_err(client.failed("reading", path))?.size;
-        if size <= LARGEST_PAGE && now == Some(size) {
+        if PAGES.contains(&size) && size.is_power_of_two() && now == Some(size) {
             return Ok(());
         }
         let path = format!("\"{}\"", shown(path));

@@ -1,9 +1,13 @@
 //! A transfer of a file or a tree, either way.
 
 use std::{
+    io,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use tokio::task::spawn_blocking;
 
 use super::{
     Bounds, Leftover, Progress, TransferError,
@@ -14,6 +18,7 @@ use super::{
     upload::Upload,
 };
 use crate::{
+    local::{Folder, Place},
     sftp::attributes::Kind,
     ssh::pool::Pool,
     tree::{excludes::Excludes, tally::Tally},
@@ -52,6 +57,15 @@ pub struct Transferred {
 pub(super) struct Complete {
     pub(super) bytes: u64,
     pub(super) verified: bool,
+    /// It does not have the length that the server had said, which had said one that a file of its kind has not.
+    pub(super) unsure: bool,
+}
+
+impl Complete {
+    /// The tally of it alone.
+    pub(super) fn tally(self) -> Tally {
+        Tally { files: 1, bytes: self.bytes, unsure: u64::from(self.unsure), ..Tally::default() }
+    }
 }
 
 /// A transfer, which may take several attempts.
@@ -84,10 +98,13 @@ impl Transfer {
         let excludes = Excludes::parse(&request.exclude)?;
         let path = paths::local(&request.local)?;
         paths::remote(&request.remote)?;
-        let state = if tokio::fs::metadata(&path).await.is_ok_and(|found| found.is_dir()) {
-            State::UpTree(Box::new(UpTree::new(path)))
-        } else {
-            State::UpFile(Box::new(Upload::open(path, &request).await?))
+
+        let (finding, is_directory) = (path.clone(), paths::names_directory(&request.local));
+        let found = spawn_blocking(move || find(&finding, is_directory)).await;
+        let found = found.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let state = match found.map_err(|source| TransferError::local("reading", &path, source))? {
+            Found::Directory(folder) => State::UpTree(Box::new(UpTree::new(path, folder))),
+            Found::Other(place) => State::UpFile(Box::new(Upload::open(path, place, &request).await?)),
         };
         Ok(Self { started, request, excludes, state })
     }
@@ -132,6 +149,23 @@ impl Transfer {
             State::UpTree(tree) => tree.leftovers(),
             State::Down | State::DownFile(_) | State::DownTree(_) => Vec::new(),
         }
+    }
+}
+
+/// What is to be sent.
+enum Found {
+    Directory(Folder),
+    Other(Place),
+}
+
+/// Looks for it once, so that it cannot be exchanged between two looks.
+fn find(path: &Path, is_directory: bool) -> io::Result<Found> {
+    match Folder::root(path) {
+        Ok(folder) => Ok(Found::Directory(folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory && !is_directory => {
+            Ok(Found::Other(Place::of(path)?))
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     transfer::Complete,
 };
 use crate::{
+    local::Place,
     readable::in_a_line,
     sftp::{attributes::Attributes, reply::Handle, request::Access, status::StatusCode},
     ssh::{error::SshError, pool::Pool},
@@ -45,13 +46,13 @@ struct Begun {
 }
 
 impl Upload {
-    /// Opens the local file.
+    /// Opens the local file, which the person calls `path`.
     ///
     /// # Errors
     /// It is no regular file, or cannot be read, or a path cannot be meant.
-    pub(super) async fn open(path: PathBuf, request: &TransferRequest) -> Result<Self, TransferError> {
+    pub(super) async fn open(path: PathBuf, place: Place, request: &TransferRequest) -> Result<Self, TransferError> {
         let wanted = paths::remote(&request.remote)?;
-        let local = Original::open(path, request.progress.clone()).await?;
+        let local = Original::open(path, place, request.progress.clone()).await?;
         Ok(Self { wanted, skip_unchanged: request.skip_unchanged, local, begun: None })
     }
 
@@ -77,9 +78,9 @@ impl Upload {
         bounds: &Bounds,
     ) -> Result<(String, Tally, bool), TransferError> {
         match client.connection().unless_stopped(bounds, self.carry_out(pool, client)).await {
-            Ok((to, Some(Complete { bytes, verified }))) => {
+            Ok((to, Some(complete))) => {
                 self.local.progress.end();
-                Ok((to, Tally { files: 1, bytes, ..Tally::default() }, verified))
+                Ok((to, complete.tally(), complete.verified))
             }
             Ok((to, None)) => Ok((to, Tally { unchanged: 1, ..Tally::default() }, false)),
             Err(error) => {
@@ -252,8 +253,10 @@ impl Begun {
             fsync,
             client.close(handle)
         );
-        let found = found.map_err(client.failed("checking", target))?.size.unwrap_or(bytes);
-        if found != bytes {
+        let found = found.map_err(client.failed("checking", target))?.size;
+        if let Some(found) = found
+            && found != bytes
+        {
             return Err(TransferError::Length { path: shown(target), found, expected: bytes });
         }
         set.map_err(client.failed("setting mode and times of", target))?;
@@ -264,7 +267,7 @@ impl Begun {
             None => None,
         };
         let verified = same(remote, &local.sum, bytes).ok_or_else(|| TransferError::Differs(shown(target)))?;
-        Ok(Complete { bytes, verified })
+        Ok(Complete { bytes, verified, unsure: found.is_none() })
     }
 
     fn begin_anew(&mut self, local: &mut Original) {

@@ -42,8 +42,8 @@ impl McpClient {
     pub(crate) async fn with_askpass(ssh_config: &Path, folder: &Path, askpass: &Path) -> Self {
         let mut client = Self::over(SessionRegistry::new(RegistryOptions {
             ssh_config: Some(ssh_config.to_owned()),
-            store: folder.join("sessions.json"),
-            output: folder.join("output"),
+            store: Some(folder.join("sessions.json")),
+            output: Some(folder.join("output")),
             askpass: Some(Askpass::program(askpass)),
         }));
         client.initialize().await;
@@ -54,8 +54,8 @@ impl McpClient {
     pub(crate) fn start_silent(ssh_config: &Path, folder: &Path) -> Self {
         let registry = SessionRegistry::new(RegistryOptions {
             ssh_config: Some(ssh_config.to_owned()),
-            store: folder.join("sessions.json"),
-            output: folder.join("output"),
+            store: Some(folder.join("sessions.json")),
+            output: Some(folder.join("output")),
             askpass: None,
         });
         Self::over(registry)

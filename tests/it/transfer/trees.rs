@@ -89,7 +89,7 @@ fn plant(root: &Path, bytes: bool) {
         ("deep/down/there/large", 3_000_000, 0o640),
         ("closed/file", 10, 0o444),
         ("closed/inside/file", 300_000, 0o400),
-        ("with blanks/it's \"q\"", 7, 0o664),
+        ("with blanks/it's \"q\"", 7, 0o641),
         ("é日本🚀/new\nline", 8, 0o644),
         ("-rf/--", 9, 0o604),
         ("$HOME`id`", 3, 0o644),
@@ -118,7 +118,7 @@ fn plant(root: &Path, bytes: bool) {
             age(&root.join(path), 1_000_000_000 + number as u64);
         }
     }
-    for (name, mode) in [("closed/inside", 0o555), ("closed", 0o500), ("deep", 0o711), ("with blanks", 0o777)] {
+    for (name, mode) in [("closed/inside", 0o555), ("closed", 0o500), ("deep", 0o711), ("with blanks", 0o755)] {
         set_mode(&at(name), mode);
     }
     age(root, 1_234_567_890);

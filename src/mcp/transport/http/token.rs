@@ -1,15 +1,21 @@
 //! The bearer token of RFC 6750: who knows it may use the daemon.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::password::Password;
+use crate::{local::Place, password::Password};
 
 /// The fewest characters of a token: fewer could be guessed.
 const SHORTEST: usize = 16;
+
+/// Of a longer file, in bytes, the rest is not read: it would be longer than any header.
+const LONGEST_FILE: u64 = 64 * 1024;
 
 /// A secret shared with the clients.
 #[derive(Debug)]
@@ -43,14 +49,18 @@ impl Token {
     /// The file cannot be read or others can read it, or the token is unfit.
     pub fn read(file: &Path) -> Result<Self, TokenError> {
         let unread = |source| TokenError::Read { file: file.to_owned(), source };
+        let opened = Place::of(file).and_then(|place| place.open()).map_err(unread)?;
         #[cfg(unix)]
         {
+            // Of the very file that is read.
             use std::os::unix::fs::PermissionsExt as _;
-            if std::fs::metadata(file).map_err(unread)?.permissions().mode() & 0o077 != 0 {
+            if opened.metadata().map_err(unread)?.permissions().mode() & 0o077 != 0 {
                 return Err(TokenError::Open(file.to_owned()));
             }
         }
-        let text = Password::from(std::fs::read_to_string(file).map_err(unread)?);
+        let mut text = String::new();
+        opened.take(LONGEST_FILE).read_to_string(&mut text).map_err(unread)?;
+        let text = Password::from(text);
         Self::new(text.reveal().trim().to_owned())
     }
 
@@ -131,5 +141,13 @@ mod tests {
         assert!(matches!(Token::read(&file), Err(TokenError::Open(_))));
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(Token::read(&file).unwrap().header().unwrap(), "Bearer 0123456789abcdef");
+        // A pipe is not waited for.
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(matches!(Token::read(&pipe), Err(TokenError::Read { .. })));
+        let shared = crate::local::folder::others::sticky();
+        if crate::local::folder::others::plant(&file, &shared.path().join("token")) {
+            assert!(matches!(Token::read(&shared.path().join("token")), Err(TokenError::Read { .. })));
+        }
     }
 }

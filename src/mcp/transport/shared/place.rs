@@ -1,11 +1,15 @@
 //! Where the shared daemon of this user is.
 
 use std::{
-    env, io,
+    env,
+    fs::DirBuilder,
+    io,
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest as _, Sha256};
+
+use crate::local::{Folder, home};
 
 /// The files of one shared daemon. Fronts with the same store and the same `ssh_config` meet at the same place.
 #[derive(Debug, Clone)]
@@ -45,18 +49,17 @@ pub enum PlaceError {
 }
 
 impl Place {
-    /// The place for this store and this `ssh_config` file (`None`: the person's own): in `$XDG_RUNTIME_DIR`, if that is
+    /// The place for this store (`None`: there is none) and this `ssh_config` file (`None`: the person's own): in `$XDG_RUNTIME_DIR`, if that is
     /// a folder of this user, else in the state directory, else, if that makes the path too long for a socket, in the
     /// folder for temporary files. Nothing is made yet.
     ///
     /// # Errors
     /// Each path is too long.
-    pub fn of(store: &Path, ssh_config: Option<&Path>) -> Result<Self, PlaceError> {
+    pub fn of(store: Option<&Path>, ssh_config: Option<&Path>) -> Result<Self, PlaceError> {
         let name = name(store, ssh_config);
-        let state = dirs::state_dir().or_else(dirs::data_local_dir);
         let candidates = [
             runtime_folder().map(|folder| folder.join("mcp-ssh-sessions")),
-            state.map(|folder| folder.join("mcp-ssh-sessions").join("shared")),
+            home::state().map(|folder| folder.join("mcp-ssh-sessions").join("shared")),
             Some(temporary()),
         ];
         let mut too_long = PathBuf::new();
@@ -77,11 +80,10 @@ impl Place {
     /// It cannot be made, or what is there is not for this user alone.
     pub fn prepare(&self) -> Result<(), PlaceError> {
         let unusable = |source| PlaceError::Unusable { folder: self.folder.clone(), source };
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.create(&self.folder) {
+        if let Some(above) = self.folder.parent() {
+            Folder::made(above).map_err(unusable)?;
+        }
+        match private_folder().create(&self.folder) {
             // Something is there: what it is, is looked at next.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unusable(error)),
             _ => {}
@@ -123,10 +125,17 @@ impl Place {
     }
 }
 
+fn private_folder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
 /// Sixteen hexadecimal digits: the same for the same files.
-fn name(store: &Path, ssh_config: Option<&Path>) -> String {
+fn name(store: Option<&Path>, ssh_config: Option<&Path>) -> String {
     let mut digest = Sha256::new();
-    for path in [Some(store), ssh_config] {
+    for path in [store, ssh_config] {
         let bytes = path.map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default();
         digest.update(bytes.len().to_be_bytes());
         digest.update(bytes);
@@ -178,9 +187,10 @@ mod tests {
 
     #[test]
     fn those_who_say_the_same_meet_and_others_do_not() {
-        let (a, b) = (Path::new("/a"), Path::new("/b"));
-        let names = [name(a, None), name(b, None), name(a, Some(b)), name(b, Some(a)), name(a, Some(Path::new("")))];
-        assert_eq!(name(a, Some(b)), names[2]);
+        let (a, b) = (Some(Path::new("/a")), Some(Path::new("/b")));
+        let names =
+            [name(a, None), name(b, None), name(a, b), name(b, a), name(a, Some(Path::new(""))), name(None, None)];
+        assert_eq!(name(a, b), names[2]);
         for (index, one) in names.iter().enumerate() {
             assert_eq!(one.len(), 16);
             // No file and an empty name are one: the latter is none.

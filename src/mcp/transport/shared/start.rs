@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::place::Place;
+use crate::local::home::home;
 
 /// How long a daemon may take until it says that it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -113,7 +114,7 @@ impl Start {
             command.env_remove(name);
         }
         // It must keep nobody from removing a folder.
-        if let Some(home) = dirs::home_dir().filter(|home| home.is_dir()) {
+        if let Some(home) = home().filter(|home| home.is_dir()) {
             command.current_dir(home);
         }
         #[cfg(windows)]

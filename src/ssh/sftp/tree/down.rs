@@ -3,18 +3,19 @@
 use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use super::{
     Common,
     kept::Kept,
-    local::{self, Listing},
+    local::{self, Listing, Root},
     place::LocalPlace,
     remote::{self, join},
     run::{Moved, Way},
 };
 use crate::{
+    local::{Folder, Place},
     sftp::{attributes::Attributes as Found, request::Access},
     ssh::{
         pool::Pool,
@@ -22,8 +23,7 @@ use crate::{
             Bounds, TransferError, TransferRequest,
             client::Client,
             download::{Download, kept},
-            folder::Folder,
-            part::{Part, Target, temporary_name},
+            part::{Part, temporary_name},
             transfer::Complete,
         },
     },
@@ -82,7 +82,8 @@ impl DownTree {
             }
         };
         let work = async {
-            let way = Down { common: &common, from, place, downloads, last: Arc::default() };
+            let root = Arc::new(Root::new(Arc::clone(&place.folder)));
+            let way = Down { common: &common, from, place, root, downloads };
             let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
             Ok((place.path.display().to_string(), tally, false))
         };
@@ -95,16 +96,13 @@ impl DownTree {
     }
 }
 
-type Last = Mutex<Option<(Arc<Directory>, Arc<Folder>)>>;
-
 /// An attempt's way down.
 struct Down<'a> {
     common: &'a Common,
     from: &'a [u8],
     place: &'a LocalPlace,
+    root: Arc<Root>,
     downloads: &'a Kept<Download>,
-    /// The directory that was written into last: so do most of its files.
-    last: Arc<Last>,
 }
 
 impl Way for Down<'_> {
@@ -112,7 +110,7 @@ impl Way for Down<'_> {
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
         if directory.depth() > 0 {
-            let (wanted, root, path) = (Arc::clone(directory), Arc::clone(&self.place.folder), self.path(directory));
+            let (wanted, root, path) = (Arc::clone(directory), Arc::clone(&self.root), self.path(directory));
             let make = move || {
                 let names = wanted.names();
                 let Some((name, above)) = names.split_last() else { return Ok(()) };
@@ -137,17 +135,17 @@ impl Way for Down<'_> {
         let piece = u64::from(self.common.lanes.first().read_chunk());
         // What is no longer than it should be is known to have ended by one byte more that does not come.
         let small = if size < piece { self.small(leaf, size, &from, to.clone()).await? } else { None };
-        let bytes = match small {
-            Some(bytes) => bytes,
+        let complete = match small {
+            Some(complete) => complete,
             // One that is not as long as it was said to be may have any length.
             None => self.large(ticket, leaf, if size < piece { u64::MAX } else { size }, from, to).await?,
         };
         self.common.progress.end();
-        Ok(Moved::File(bytes))
+        Ok(Moved::File(complete))
     }
 
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
-        let (directory, root, path) = (Arc::clone(directory), Arc::clone(&self.place.folder), self.path(directory));
+        let (directory, root, path) = (Arc::clone(directory), Arc::clone(&self.root), self.path(directory));
         let set = move || {
             let set = root.below(&directory.names()).and_then(|folder| folder.set(directory.attributes));
             set.map_err(|source| TransferError::local("setting mode and times of", &path, source))
@@ -169,9 +167,9 @@ impl Down<'_> {
         to: PathBuf,
         work: impl FnOnce(Arc<Folder>, &[u8]) -> io::Result<T> + Send + 'static,
     ) -> Result<T, TransferError> {
-        let (root, last, leaf) = (Arc::clone(&self.place.folder), Arc::clone(&self.last), leaf.clone());
+        let (root, leaf) = (Arc::clone(&self.root), leaf.clone());
         let done = move || {
-            let done = folder_of(&leaf, &root, &last).and_then(|folder| work(folder, &leaf.name));
+            let done = root.folder_of(&leaf.directory).and_then(|folder| work(folder, &leaf.name));
             done.map_err(|source| TransferError::local(doing, &to, source))
         };
         self.common.disk(done).await
@@ -211,7 +209,7 @@ impl Down<'_> {
     }
 
     /// A file of one piece; `None` if it has another length than it should have.
-    async fn small(&self, leaf: &Leaf, size: u64, from: &[u8], to: PathBuf) -> Result<Option<u64>, TransferError> {
+    async fn small(&self, leaf: &Leaf, size: u64, from: &[u8], to: PathBuf) -> Result<Option<Complete>, TransferError> {
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
         let content = {
@@ -229,13 +227,13 @@ impl Down<'_> {
         }
         let attributes = leaf.attributes;
         let write = move |folder: Arc<Folder>, name: &[u8]| {
-            let mut part = Part::beside(&folder)?;
+            let mut part = Part::beside(&folder, size)?;
             content.pieces().try_for_each(|piece| part.file.write_all(piece))?;
             part.put_in_place(attributes, name)
         };
         self.inside(leaf, "writing", to, write).await?;
         self.common.progress.add(size);
-        Ok(Some(size))
+        Ok(Some(Complete { bytes: size, verified: false, unsure: false }))
     }
 
     /// A file of any length, as a single one goes, with `room` bytes in flight. It is not compared, but after a lost link.
@@ -246,7 +244,7 @@ impl Down<'_> {
         room: u64,
         from: Vec<u8>,
         to: PathBuf,
-    ) -> Result<u64, TransferError> {
+    ) -> Result<Complete, TransferError> {
         let _memory = self.common.memory(room).await;
         self.common.progress.begin(&leaf.path());
         let mut begun = self.downloads.take(ticket);
@@ -254,7 +252,7 @@ impl Down<'_> {
             Some(download) => download,
             empty => {
                 let folder = self.inside(leaf, "writing", to.clone(), |folder, _| Ok(folder)).await?;
-                let target = Target { folder, name: leaf.name.clone(), path: to };
+                let target = Place { folder, name: leaf.name.clone(), path: to };
                 empty.insert(Download::of_tree(from, target, room, self.common.progress.clone()))
             }
         };
@@ -263,20 +261,6 @@ impl Down<'_> {
         if !fetched.as_ref().is_err_and(TransferError::is_lost) {
             begun.state = None;
         }
-        Ok(fetched?.map_or(0, |Complete { bytes, .. }| bytes))
+        fetched?.ok_or(TransferError::Cancelled)
     }
-}
-
-/// The directory of a leaf: the last one, or reached from the root.
-fn folder_of(leaf: &Leaf, root: &Folder, last: &Last) -> io::Result<Arc<Folder>> {
-    // Held by threads only, for as long as it takes to open a directory.
-    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((directory, folder)) = &*last
-        && Arc::ptr_eq(directory, &leaf.directory)
-    {
-        return Ok(Arc::clone(folder));
-    }
-    let folder = Arc::new(root.below(&leaf.directory.names())?);
-    *last = Some((Arc::clone(&leaf.directory), Arc::clone(&folder)));
-    Ok(folder)
 }

@@ -1,19 +1,66 @@
-//! The local side of an upload: what is in a directory of this machine. Links are named, never followed.
+//! The local side of a tree: its directories, reached from an open root, and what is in them. Links are named, never
+//! followed.
 
 use std::{
     ffi::OsStr,
-    fs::{self, File, Metadata, OpenOptions},
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
-    ssh::sftp::original::attributes,
+    local::Folder,
     tree::{
-        entry::{Entry, What},
+        entry::{Attributes, Directory, Entry},
         limits::LIMITS,
     },
 };
+
+/// The root of a tree, and the directory in it that was used last: so are most of its files.
+#[derive(Debug)]
+pub(super) struct Root {
+    root: Arc<Folder>,
+    last: Mutex<Option<(Arc<Directory>, Arc<Folder>)>>,
+}
+
+impl Root {
+    pub(super) fn new(root: Arc<Folder>) -> Self {
+        Self { root, last: Mutex::default() }
+    }
+
+    /// Mode and time of the root itself.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub(super) fn attributes(&self) -> io::Result<Attributes> {
+        Ok(self.root.find(b".")?.map(|(_, attributes)| attributes).unwrap_or_default())
+    }
+
+    /// The directory these names below, one name at a time.
+    ///
+    /// # Errors
+    /// The system's own, and that there is something else in the way.
+    pub(super) fn below(&self, names: &[&[u8]]) -> io::Result<Folder> {
+        self.root.below(names)
+    }
+
+    /// A directory of the tree: the last one, or reached from the root.
+    ///
+    /// # Errors
+    /// As [`below`](Self::below).
+    pub(super) fn folder_of(&self, directory: &Arc<Directory>) -> io::Result<Arc<Folder>> {
+        // Held by threads only, for as long as it takes to open a directory.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((held, folder)) = &*last
+            && Arc::ptr_eq(held, directory)
+        {
+            return Ok(Arc::clone(folder));
+        }
+        let folder = Arc::new(self.root.below(&directory.names())?);
+        *last = Some((Arc::clone(directory), Arc::clone(&folder)));
+        Ok(folder)
+    }
+}
 
 /// What is in a directory, and what of it cannot be said.
 #[derive(Debug, Default)]
@@ -28,52 +75,22 @@ pub(super) struct Listing {
 ///
 /// # Errors
 /// The system's own. What is wrong with a single entry is in the listing.
-pub(super) fn list(directory: &Path) -> io::Result<Listing> {
+pub(super) fn list(directory: &Folder) -> io::Result<Listing> {
     let mut listing = Listing::default();
     // One more than a tree may have, to be refused for that.
-    for entry in fs::read_dir(directory)?.take(LIMITS.entries + 1) {
-        let entry = entry?;
-        let name = entry.file_name();
-        match (bytes(&name), entry.metadata()) {
-            (Some(name), Ok(metadata)) => listing.entries.push(of(name, &metadata)),
-            (Some(name), Err(error)) => listing.failures.push((name, error.to_string())),
-            (None, _) => {
-                let name = name.to_string_lossy().into_owned().into_bytes();
-                listing.failures.push((name, "its name is not Unicode".to_owned()));
-            }
+    for name in directory.names(LIMITS.entries + 1)? {
+        let Some(name) = bytes(&name) else {
+            let name = name.to_string_lossy().into_owned().into_bytes();
+            listing.failures.push((name, "its name is not Unicode".to_owned()));
+            continue;
+        };
+        match directory.find(&name) {
+            Ok(Some((what, attributes))) => listing.entries.push(Entry { name, what, attributes }),
+            Ok(None) => listing.failures.push((name, io::Error::from(io::ErrorKind::NotFound).to_string())),
+            Err(error) => listing.failures.push((name, error.to_string())),
         }
     }
     Ok(listing)
-}
-
-/// Opens a regular file for reading, and nothing else: what was one when it was listed may not be one any more.
-///
-/// # Errors
-/// The system's own, and that it is something else.
-pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let mut options = OpenOptions::new();
-    let options = options.read(true);
-    #[cfg(unix)]
-    {
-        use nix::fcntl::OFlag;
-        // A pipe would wait for its other end.
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits());
-    }
-    let file = options.open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file any more"));
-    }
-    Ok((file, metadata))
-}
-
-/// What a link says.
-///
-/// # Errors
-/// The system's own, and a target that cannot be said in bytes.
-pub(super) fn read_link(path: &Path) -> io::Result<Vec<u8>> {
-    bytes(fs::read_link(path)?.as_os_str()).ok_or_else(|| io::ErrorKind::InvalidFilename.into())
 }
 
 /// The path of a directory of the tree, or of a name in it.
@@ -81,16 +98,6 @@ pub(super) fn path(root: &Path, names: &[&[u8]]) -> PathBuf {
     let mut path = root.to_owned();
     path.extend(names.iter().map(|name| os_name(name)));
     path
-}
-
-fn of(name: Vec<u8>, metadata: &Metadata) -> Entry {
-    let what = match metadata.file_type() {
-        kind if kind.is_symlink() => What::Link,
-        kind if kind.is_dir() => What::Directory,
-        kind if kind.is_file() => What::File(metadata.len()),
-        _ => What::Special,
-    };
-    Entry { name, what, attributes: attributes(metadata) }
 }
 
 #[cfg(unix)]
@@ -117,6 +124,7 @@ fn os_name(name: &[u8]) -> &OsStr {
 #[cfg(all(test, unix))]
 mod tests {
     use std::{
+        fs::{self, File},
         os::unix::{
             ffi::OsStrExt as _,
             fs::{PermissionsExt as _, symlink},
@@ -126,7 +134,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::tree::entry::Attributes;
+    use crate::tree::entry::What;
 
     #[test]
     fn a_listing_says_what_is_there_and_follows_nothing() {
@@ -139,7 +147,8 @@ mod tests {
         symlink("nowhere", at(b"dangling")).unwrap();
         symlink("directory", at(b"link")).unwrap();
         let _socket = UnixListener::bind(at(b"socket")).unwrap();
-        let mut listing = list(folder.path()).unwrap();
+        let root = Folder::root(folder.path()).unwrap();
+        let mut listing = list(&root).unwrap();
         listing.entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         let found: Vec<_> = listing.entries.iter().map(|entry| (entry.name.as_slice(), entry.what)).collect();
         assert_eq!(
@@ -153,16 +162,8 @@ mod tests {
             ]
         );
         assert_eq!(listing.entries[3].attributes, Attributes { mode: Some(0o640), modified: Some(7) });
-        assert_eq!(read_link(&at(b"link")).unwrap(), b"directory");
-        assert!(open(&at(b"link")).is_err() && open(&at(b"directory")).is_err() && open(&at(b"socket")).is_err());
-        assert_eq!(open(&path(folder.path(), &[b"not \xff text"])).unwrap().1.len(), 5);
-    }
-
-    #[test]
-    fn a_pipe_that_took_the_place_of_a_file_does_not_stop_anything() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(open(&pipe).unwrap_err().to_string().contains("not a regular file"));
+        assert_eq!(root.read_link(b"link").unwrap(), b"directory");
+        assert!(["link", "directory", "socket"].iter().all(|name| root.open(name.as_bytes()).is_err()));
+        assert_eq!(root.open(b"not \xff text").unwrap().metadata().unwrap().len(), 5);
     }
 }

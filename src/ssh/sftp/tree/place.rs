@@ -4,7 +4,6 @@
 //! A source without a name of its own (`.`, `dir/.`, `~`) is its content, which goes into the target itself.
 
 use std::{
-    fs,
     io::ErrorKind,
     path::{MAIN_SEPARATOR, PathBuf},
     sync::Arc,
@@ -15,8 +14,9 @@ use super::{
     remote::{found, in_the_way, join},
 };
 use crate::{
+    local::{Folder, Place},
     sftp::attributes::{Attributes as Found, Kind},
-    ssh::sftp::{TransferError, TransferRequest, client::Client, error::shown, folder::Folder, paths},
+    ssh::sftp::{TransferError, TransferRequest, client::Client, error::shown, paths},
     tree::{
         entry::Attributes,
         name::{self, HERE},
@@ -106,16 +106,20 @@ pub(super) async fn local(
     let into = request.local.ends_with(['/', MAIN_SEPARATOR]);
     let find = move || {
         let failed = |source| TransferError::local("making the directory", &path, source);
-        let there = match fs::metadata(&path) {
-            Ok(there) if there.is_dir() => true,
-            Ok(_) => return Err(TransferError::NotADirectory(path.display().to_string())),
-            Err(error) if error.kind() == ErrorKind::NotFound => false,
+        let (folder, there) = match Folder::root(&path) {
+            Ok(folder) => (folder, true),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                return Err(TransferError::NotADirectory(path.display().to_string()));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let made = Place::of(&path).and_then(|place| {
+                    place.folder.make(&place.name, 0o777)?;
+                    place.folder.enter(&place.name)
+                });
+                (made.map_err(failed)?, false)
+            }
             Err(error) => return Err(failed(error)),
         };
-        if !there {
-            fs::create_dir(&path).map_err(failed)?;
-        }
-        let folder = Folder::root(&path).map_err(failed)?;
         match name {
             Some(name) if there || into => {
                 name::check(name.as_bytes(), HERE)

@@ -9,7 +9,7 @@ use futures_util::{
 
 use super::local::Listing;
 use crate::{
-    ssh::sftp::{Progress, TransferError},
+    ssh::sftp::{Progress, TransferError, transfer::Complete},
     tree::{
         entry::{Directory, Leaf, LeafKind},
         limits::PlanError,
@@ -25,10 +25,10 @@ const LEAVES_AT_ONCE: usize = 1_000;
 const FINISHED_AT_ONCE: usize = 200;
 
 /// What came of a file or link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Moved {
-    /// A file of so many bytes.
-    File(u64),
+    /// A file.
+    File(Complete),
     /// A link.
     Link,
     /// Both sides are the same already.
@@ -112,9 +112,10 @@ async fn move_all(way: &impl Way, plan: &mut Plan, progress: &Progress) -> Resul
                 leaves -= 1;
                 let size = if let LeafKind::File(size) = leaf.kind { size } else { 0 };
                 match moved {
-                    Ok(Moved::File(bytes)) => {
+                    Ok(Moved::File(Complete { bytes, unsure, .. })) => {
                         plan.tally.files += 1;
                         plan.tally.bytes += bytes;
+                        plan.tally.unsure += u64::from(unsure);
                     }
                     Ok(Moved::Link) => plan.tally.links += 1,
                     Ok(Moved::Unchanged) => {

@@ -17,12 +17,13 @@ use tokio::time::timeout;
 use super::{
     Common,
     kept::Kept,
-    local::{self, Listing},
+    local::{self, Listing, Root},
     place::{RemotePlace, make_remote},
     remote::join,
     run::{Moved, Way},
 };
 use crate::{
+    local::Folder,
     readable::in_a_line,
     sftp::{
         attributes::{Attributes as Found, Kind},
@@ -53,7 +54,9 @@ use crate::{
 /// A tree on its way to the remote host.
 #[derive(Debug)]
 pub(in crate::ssh::sftp) struct UpTree {
-    from: PathBuf,
+    /// Its root, for people.
+    path: PathBuf,
+    from: Arc<Root>,
     begun: Option<(RemotePlace, Plan)>,
     half_made: HalfMade,
 }
@@ -68,9 +71,9 @@ struct HalfMade {
 }
 
 impl UpTree {
-    /// Of this directory.
-    pub(in crate::ssh::sftp) fn new(from: PathBuf) -> Self {
-        Self { from, begun: None, half_made: HalfMade::default() }
+    /// Of this directory, which the person calls `path`.
+    pub(in crate::ssh::sftp) fn new(path: PathBuf, from: Folder) -> Self {
+        Self { path, from: Arc::new(Root::new(Arc::new(from))), begun: None, half_made: HalfMade::default() }
     }
 
     /// Sends what has not arrived yet.
@@ -86,15 +89,15 @@ impl UpTree {
         bounds: &Bounds,
     ) -> Result<(String, Tally, bool), TransferError> {
         let common = Common::new(request, pool, client);
-        let Self { from, begun, half_made } = self;
+        let Self { path, from, begun, half_made } = self;
         let work = async {
             half_made.remove_small(client).await;
             let (place, plan) = match begun {
                 Some(begun) => begun,
-                empty => empty.insert(begin(&common, from, request, excludes).await?),
+                empty => empty.insert(begin(&common, path, from, request, excludes).await?),
             };
             place.make(client).await?;
-            let way = Up { common: &common, from, to: &place.path, half_made };
+            let way = Up { common: &common, path, from, to: &place.path, half_made };
             let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
             Ok((in_a_line(&place.path), tally, false))
         };
@@ -115,15 +118,13 @@ impl UpTree {
 
 async fn begin(
     common: &Common,
-    from: &Path,
+    path: &Path,
+    from: &Arc<Root>,
     request: &TransferRequest,
     excludes: &Excludes,
 ) -> Result<(RemotePlace, Plan), TransferError> {
-    let root = from.to_owned();
-    let look = move || {
-        let found = std::fs::metadata(&root);
-        found.map(|found| attributes(&found)).map_err(|source| TransferError::local("reading", &root, source))
-    };
+    let (root, path) = (Arc::clone(from), path.to_owned());
+    let look = move || root.attributes().map_err(|source| TransferError::local("reading", &path, source));
     let attributes = common.disk(look).await?;
     let place = super::place::remote(common.lanes.first(), request, attributes).await?;
     Ok((place, Plan::new(Directory::root(attributes), excludes.clone(), None, LIMITS)))
@@ -132,7 +133,8 @@ async fn begin(
 /// An attempt's way up.
 struct Up<'a> {
     common: &'a Common,
-    from: &'a Path,
+    path: &'a Path,
+    from: &'a Arc<Root>,
     to: &'a [u8],
     half_made: &'a HalfMade,
 }
@@ -142,8 +144,12 @@ impl Way for Up<'_> {
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
         let names = directory.names();
-        let (from, to) = (local::path(self.from, &names), join(self.to, &names));
-        let list = move || local::list(&from).map_err(|source| TransferError::local("reading", &from, source));
+        let (path, to) = (local::path(self.path, &names), join(self.to, &names));
+        let (root, wanted) = (Arc::clone(self.from), Arc::clone(directory));
+        let list = move || {
+            let listed = root.below(&wanted.names()).and_then(|folder| local::list(&folder));
+            listed.map_err(|source| TransferError::local("reading", &path, source))
+        };
         let made = async {
             // The root is there by now.
             if directory.depth() == 0 {
@@ -157,21 +163,21 @@ impl Way for Up<'_> {
     async fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> Result<Moved, TransferError> {
         let mut names = leaf.directory.names();
         names.push(&leaf.name);
-        let (from, to) = (local::path(self.from, &names), join(self.to, &names));
-        let LeafKind::File(size) = leaf.kind else { return self.link(ticket, leaf, from, &to).await };
+        let to = join(self.to, &names);
+        let LeafKind::File(size) = leaf.kind else { return self.link(ticket, leaf, &to).await };
         if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
             return Ok(Moved::Unchanged);
         }
         let piece = u64::from(self.common.lanes.first().write_chunk());
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
-        let small = if size <= piece { self.small(ticket, from.clone(), size, &to).await? } else { None };
-        let bytes = match small {
-            Some(bytes) => bytes,
-            None => self.large(ticket, from, &to).await?,
+        let small = if size <= piece { self.small(ticket, leaf, size, &to).await? } else { None };
+        let complete = match small {
+            Some(complete) => complete,
+            None => self.large(ticket, leaf, &to).await?,
         };
         self.common.progress.end();
-        Ok(Moved::File(bytes))
+        Ok(Moved::File(complete))
     }
 
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
@@ -184,6 +190,27 @@ impl Way for Up<'_> {
 }
 
 impl Up<'_> {
+    /// The path of a leaf, for people.
+    fn path_of(&self, leaf: &Leaf) -> PathBuf {
+        let mut names = leaf.directory.names();
+        names.push(&leaf.name);
+        local::path(self.path, &names)
+    }
+
+    /// Reads something in the directory of a leaf, off the asynchronous threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        leaf: &Leaf,
+        work: impl FnOnce(&Folder, &[u8]) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, TransferError> {
+        let (root, path, leaf) = (Arc::clone(self.from), self.path_of(leaf), leaf.clone());
+        let read = move || {
+            let read = root.folder_of(&leaf.directory).and_then(|folder| work(&folder, &leaf.name));
+            read.map_err(|source| TransferError::local("reading", &path, source))
+        };
+        self.common.disk(read).await
+    }
+
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
         let found = self.common.lanes.any().lstat(to).await;
         Ok(found.is_ok_and(|found| {
@@ -192,9 +219,8 @@ impl Up<'_> {
         }))
     }
 
-    async fn link(&self, ticket: Ticket, leaf: &Leaf, from: PathBuf, to: &[u8]) -> Result<Moved, TransferError> {
-        let read = move || local::read_link(&from).map_err(|source| TransferError::local("reading", &from, source));
-        let target = self.common.disk(read).await?;
+    async fn link(&self, ticket: Ticket, leaf: &Leaf, to: &[u8]) -> Result<Moved, TransferError> {
+        let target = self.read(leaf, Folder::read_link).await?;
         let client = self.common.lanes.any();
         if self.common.skip_unchanged && client.readlink(to).await.is_ok_and(|there| *there == *target) {
             return Ok(Moved::Unchanged);
@@ -211,9 +237,15 @@ impl Up<'_> {
     }
 
     /// A file of one piece; `None` if it has more.
-    async fn small(&self, ticket: Ticket, from: PathBuf, size: u64, to: &[u8]) -> Result<Option<u64>, TransferError> {
-        let read = move || read_whole(&from, size).map_err(|source| TransferError::local("reading", &from, source));
-        let Some((content, metadata)) = self.common.disk(read).await? else { return Ok(None) };
+    async fn small(
+        &self,
+        ticket: Ticket,
+        leaf: &Leaf,
+        size: u64,
+        to: &[u8],
+    ) -> Result<Option<Complete>, TransferError> {
+        let read = self.read(leaf, move |folder, name| read_whole(folder.open(name)?, size)).await?;
+        let Some((content, metadata)) = read else { return Ok(None) };
         let slot = self.common.lanes.slot().await;
         let client = slot.client();
         let temporary = self.half_made.note(ticket, to, client)?;
@@ -223,7 +255,7 @@ impl Up<'_> {
         write_whole(client, &handle, content, to_set(attributes(&metadata)), to).await?;
         self.put_in_place(ticket, &temporary, client).await?;
         self.common.progress.add(bytes);
-        Ok(Some(bytes))
+        Ok(Some(Complete { bytes, verified: false, unsure: false }))
     }
 
     async fn put_in_place(&self, ticket: Ticket, temporary: &Leftover, client: &Client) -> Result<(), TransferError> {
@@ -234,15 +266,18 @@ impl Up<'_> {
     }
 
     /// A file of any length, as a single one goes. It is not compared, but after a lost link.
-    async fn large(&self, ticket: Ticket, from: PathBuf, to: &[u8]) -> Result<u64, TransferError> {
+    async fn large(&self, ticket: Ticket, leaf: &Leaf, to: &[u8]) -> Result<Complete, TransferError> {
         let mut begun = self.half_made.uploads.take(ticket);
         let upload = match &mut begun.state {
             Some(upload) => upload,
             empty => {
-                let path = from.clone();
-                let open = move || local::open(&path).map_err(|source| TransferError::local("reading", &path, source));
-                let (file, metadata) = self.common.disk(open).await?;
-                let original = Original::of_tree(from, file, metadata, self.common.progress.clone());
+                let open = |folder: &Folder, name: &[u8]| {
+                    let file = folder.open(name)?;
+                    let metadata = file.metadata()?;
+                    Ok((file, metadata))
+                };
+                let (file, metadata) = self.read(leaf, open).await?;
+                let original = Original::of_tree(self.path_of(leaf), file, metadata, self.common.progress.clone());
                 empty.insert(Upload::of_tree(original, to)?)
             }
         };
@@ -254,7 +289,7 @@ impl Up<'_> {
         if !sent.as_ref().is_err_and(TransferError::is_lost) {
             begun.state = None;
         }
-        Ok(sent?.1.map_or(0, |Complete { bytes, .. }| bytes))
+        sent?.1.ok_or(TransferError::Cancelled)
     }
 }
 
@@ -274,8 +309,8 @@ async fn write_whole(
 }
 
 /// The content of a file, if it is no longer than this.
-fn read_whole(path: &Path, size: u64) -> io::Result<Option<(Chunk, Metadata)>> {
-    let (file, metadata): (File, Metadata) = local::open(path)?;
+fn read_whole(file: File, size: u64) -> io::Result<Option<(Chunk, Metadata)>> {
+    let metadata = file.metadata()?;
     // One byte more shows one that has grown.
     let room = size + 1;
     let mut chunk = Chunk::with_capacity(usize::try_from(room).unwrap_or(0));

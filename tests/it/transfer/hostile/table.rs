@@ -242,19 +242,30 @@ fn three(offset: u64, _: usize) -> Option<Vec<u8>> {
 async fn sizes_that_lie_cost_nothing() {
     const CHANGED: Ends = Badly("where 1073741824 were expected");
     const WRONG: Ends = Badly("it answers with a wrong number of bytes");
+    const ROOM: Ends = Badly("there is room for");
     hold(vec![
         row("1 GiB said, 3 bytes sent", DownloadFile, CHANGED, |_| invented_file(b"f".to_vec(), GIB, three)),
-        row("2^63 bytes said, 3 sent", DownloadFile, Badly("were expected"), |_| {
-            invented_file(b"f".to_vec(), 1 << 63, three)
+        row("2^62 bytes said, and they come", DownloadFile, ROOM, |_| {
+            invented_file(b"f".to_vec(), 1 << 62, |_, length| Some(vec![b'x'; length]))
         }),
-        row("u64::MAX bytes said, 3 sent", DownloadFile, Badly("were expected"), |_| {
-            invented_file(b"f".to_vec(), u64::MAX, three)
-        }),
-        row("u64::MAX bytes said, and they come", DownloadFile, Never, |_| {
+        row("2^63 bytes said, 3 sent", DownloadFile, ROOM, |_| invented_file(b"f".to_vec(), 1 << 63, three)),
+        row("u64::MAX bytes said, 3 sent", DownloadFile, ROOM, |_| invented_file(b"f".to_vec(), u64::MAX, three)),
+        row("u64::MAX bytes said, and they come", DownloadFile, ROOM, |_| {
             invented_file(b"f".to_vec(), u64::MAX, |_, length| Some(vec![b'x'; length]))
         }),
         row("3 bytes said, more there", DownloadFile, Well(" 3 bytes,"), |place| told(3, place)),
-        row("3 bytes said, none there", DownloadFile, Badly("differs"), |_| {
+        row("a tree of files of 2^62 bytes, and they come", DownloadTree, ROOM, |_| {
+            tree_of(1 << 62, |_, length| Some(vec![b'x'; length]))
+        }),
+        row("100 bytes said, 3 sent", DownloadFile, Badly("has 3 bytes where 100 were expected"), |_| {
+            invented_file(b"f".to_vec(), 100, three)
+        }),
+        row("a page said, 3 bytes sent", DownloadFile, Badly("differs"), |_| invented_file(b"f".to_vec(), 4096, three)),
+        row("a tree of files of a page, 3 bytes sent", DownloadTree, Well("not verified"), |_| tree_of(4096, three)),
+        row("no size said, 3 bytes sent", DownloadFile, Well("not verified"), |_| {
+            invented_file(b"f".to_vec(), 0, three)
+        }),
+        row("3 bytes said, none there", DownloadFile, Badly("has 0 bytes where 3 were expected"), |_| {
             invented_file(b"f".to_vec(), 3, |_, _| None)
         }),
         row("no size said, and no end", DownloadFile, Badly("which has no end"), |_| {
@@ -307,6 +318,16 @@ async fn sizes_that_lie_cost_nothing() {
         }),
     ])
     .await;
+}
+
+/// A tree of three files that are said to have this length, with this content.
+fn tree_of(length: u64, content: impl Fn(u64, usize) -> Option<Vec<u8>> + Send + 'static) -> Fault {
+    let mut tree = invented(Vec::new(), move |_, before| (before == 0).then(|| numbered(0, 3, FILE, length)));
+    let mut file = invented_file(b"f".to_vec(), length, content);
+    Box::new(move |asked, honest| {
+        let of_file = matches!(asked.kind, OPEN | READ | FSTAT) || asked.kind == STAT && !is_root(asked.string());
+        if of_file { file(asked, honest) } else { tree(asked, honest) }
+    })
 }
 
 fn is_root(path: &[u8]) -> bool {

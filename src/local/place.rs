@@ -1,0 +1,195 @@
+//! What a path that the person named stands for, found once: what is read, written or replaced afterwards is that.
+
+#[cfg(unix)]
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::Folder;
+use crate::tree::entry::{Attributes, What};
+
+/// How many links are followed, as many as Linux follows (`path_resolution(7)`).
+const MAX_LINKS: usize = 40;
+
+/// A name in a directory. It was no link when it was found, and is never followed as one afterwards.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) folder: Arc<Folder>,
+    pub(crate) name: Vec<u8>,
+    /// The same, for people.
+    pub(crate) path: PathBuf,
+}
+
+impl Place {
+    /// The place that a path stands for, there or not: behind the link, if it is one.
+    ///
+    /// # Errors
+    /// There is no such directory, or there are too many links; a link that another user has put into a directory into
+    /// which all may write (`/tmp`), as with `protected_symlinks` of `proc_sys_fs(5)`, whether that is switched on or not.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let (folder, name) = Folder::towards(path)?;
+        Self { folder: Arc::new(folder), name, path: path.to_owned() }.behind_links()
+    }
+
+    /// The place of a name in a directory that the person named.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub(crate) fn inside(folder: Folder, name: &[u8], path: PathBuf) -> io::Result<Self> {
+        Self { folder: Arc::new(folder), name: name.to_owned(), path }.behind_links()
+    }
+
+    /// What is there.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub(crate) fn find(&self) -> io::Result<Option<(What, Attributes)>> {
+        self.folder.find(&self.name)
+    }
+
+    /// Opens a regular file for reading, as [`Folder::open`].
+    ///
+    /// # Errors
+    /// It is something else, or the system's own.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        self.folder.open(&self.name)
+    }
+
+    /// The same place with another name.
+    pub(crate) fn beside(&self, before: &str, after: &str) -> Self {
+        let name = [before.as_bytes(), &self.name, after.as_bytes()].concat();
+        let mut shown = std::ffi::OsString::from(before);
+        shown.push(self.path.file_name().unwrap_or_default());
+        shown.push(after);
+        Self { folder: Arc::clone(&self.folder), name, path: self.path.with_file_name(shown) }
+    }
+
+    #[cfg(unix)]
+    fn behind_links(mut self) -> io::Result<Self> {
+        let mut meant = None;
+        for _ in 0..=MAX_LINKS {
+            let is_link = self.find()?.is_some_and(|(what, _)| what == What::Link);
+            if !is_link {
+                // The system has followed the link, too, and what was found by its words must be what that leads to:
+                // links of `/proc` lead elsewhere than they say.
+                return match meant {
+                    Some(meant) if self.folder.identity(&self.name, false)? != meant => {
+                        Err(io::Error::other("it is a link that leads elsewhere than it says"))
+                    }
+                    _ => Ok(self),
+                };
+            }
+            self.folder.trust(&self.name)?;
+            if meant.is_none() {
+                meant = Some(self.folder.identity(&self.name, true)?);
+            }
+            let target = self.folder.read_link(&self.name)?;
+            let target = Path::new(OsStr::from_bytes(&target));
+            let (folder, name) = self.folder.towards_from(target)?;
+            let path = self.path.parent().unwrap_or(Path::new("")).join(target);
+            self = Self { folder: Arc::new(folder), name, path };
+        }
+        Err(io::Error::other("there are too many links"))
+    }
+
+    /// Not `canonicalize`, which writes paths here as few programs read them (`\\?\C:\…`).
+    #[cfg(not(unix))]
+    fn behind_links(self) -> io::Result<Self> {
+        let mut path = self.path;
+        for _ in 0..MAX_LINKS {
+            let Ok(target) = path.read_link() else { break };
+            path = path.parent().unwrap_or(Path::new("")).join(target);
+        }
+        let (folder, name) = Folder::towards(&path)?;
+        Ok(Self { folder: Arc::new(folder), name, path })
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::local::folder::others::{give, plant, sticky};
+
+    #[test]
+    fn a_link_of_this_user_leads_where_the_system_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("a/b")).unwrap();
+        fs::write(at("a/file"), "content").unwrap();
+        for (link, target) in
+            [("one", "a/file"), ("two", "one"), ("a/b/up", "../../two"), ("new", "a/new"), ("there", "a/b/..")]
+        {
+            symlink(target, at(link)).unwrap();
+        }
+        for (path, meant) in [
+            ("one", "a/file"),
+            ("two", "a/file"),
+            ("a/b/up", "a/file"),
+            ("there/b/up", "a/file"),
+            ("a/./b/../file", "a/file"),
+            ("new", "a/new"),
+            ("none", "none"),
+            ("there", "a"),
+            ("a/b/..", "a"),
+        ] {
+            let place = Place::of(&at(path)).unwrap();
+            let found = place.folder.identity(&place.name, false).unwrap();
+            let meant = Place::of(&at(meant)).unwrap();
+            assert_eq!(found, meant.folder.identity(&meant.name, false).unwrap(), "{path}");
+            assert_eq!(place.find().unwrap().is_some(), at(path).exists(), "{path}");
+        }
+        assert!(Place::of(&at("none/x")).is_err() && Place::of(&at("a/file/x")).is_err());
+        symlink("round", at("round")).unwrap();
+        assert!(Place::of(&at("round")).is_err());
+    }
+
+    #[test]
+    fn a_link_of_another_user_is_refused_where_all_may_write_and_only_there() {
+        let (shared, own) = (sticky(), tempfile::tempdir().unwrap());
+        fs::write(own.path().join("file"), "mine").unwrap();
+        let (file, nothing, folder) =
+            (shared.path().join("file"), shared.path().join("nothing"), shared.path().join("folder"));
+        let is_other = plant(&own.path().join("file"), &file)
+            && plant(&own.path().join("none"), &nothing)
+            && plant(own.path(), &folder);
+        if !is_other {
+            return;
+        }
+        for path in [&file, &nothing, &folder, &folder.join("file")] {
+            let refused = Place::of(path).unwrap_err();
+            assert!(refused.to_string().contains("another user"), "{}: {refused}", path.display());
+        }
+        assert!(Folder::root(&folder).is_err() && Folder::made(&folder.join("new")).is_err());
+        // The owner of a directory could do anything in it.
+        assert!(give(shared.path()));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+        Place::of(&file).unwrap().open().unwrap();
+        Folder::root(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_exchanged_after_it_was_found_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("here")).unwrap();
+        fs::create_dir(at("elsewhere")).unwrap();
+        fs::write(at("here/file"), "here").unwrap();
+        fs::write(at("elsewhere/file"), "elsewhere").unwrap();
+        let place = Place::of(&at("here/file")).unwrap();
+        fs::rename(at("here"), at("moved")).unwrap();
+        symlink("elsewhere", at("here")).unwrap();
+        place.folder.create(b"new").unwrap();
+        place.folder.rename(b"new", &place.name).unwrap();
+        assert_eq!(fs::read_to_string(at("elsewhere/file")).unwrap(), "elsewhere");
+        assert_eq!(fs::read_to_string(at("moved/file")).unwrap(), "");
+        fs::remove_file(at("moved/file")).unwrap();
+        symlink("../elsewhere/file", at("moved/file")).unwrap();
+        assert!(place.open().is_err(), "a name is no link any more, once it was found");
+    }
+}
