@@ -29,7 +29,7 @@ pub struct Options {
     /// Serve HTTP on this port, at /mcp; 0 takes any free one
     #[arg(long, value_name = "PORT", env = "MCP_SSH_HTTP", global = true)]
     pub http: Option<u16>,
-    /// Address to serve HTTP on [default: 127.0.0.1]; any but a loopback address needs a token
+    /// Address to serve HTTP on [default: loopback, IPv4 and IPv6]; any but a loopback address needs a token
     #[arg(long, value_name = "ADDRESS", env = "MCP_SSH_LISTEN", global = true)]
     pub listen: Option<IpAddr>,
     /// Serve HTTP on a Unix socket, for its owner alone

@@ -76,13 +76,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let address =
-        SocketAddr::new(options.listen.unwrap_or(Ipv4Addr::LOCALHOST.into()), options.http.unwrap_or(DOCUMENTED_PORT));
     if let Some(Command::Doctor { host, json }) = &options.command {
         return doctor(options, host, *json).await;
     }
     if let Some(Command::Status { json }) = options.command {
-        let place = daemon_to_ask(options, address)?;
+        let place = daemon_to_ask(options)?;
         return print_status(options, &place, if json { Form::Json } else { Form::Table }).await;
     }
     let stop = CancellationToken::new();
@@ -104,7 +102,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     }
     let token = token(options)?;
     let addresses =
-        Addresses { tcp: options.http.map(|_| address), socket: options.socket(), has_token: token.is_some() };
+        Addresses { port: options.http, ip: options.listen, socket: options.socket(), has_token: token.is_some() };
     let listeners = listen::open(&addresses, handed_over).await?;
     let places: Vec<String> = listeners.iter().map(listen::Listener::address).collect();
     say(&format!("ready on {}", places.join(" and ")));
@@ -183,7 +181,9 @@ fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
 }
 
 /// The daemon that `status` asks: the one whose address is given, else the shared one, if it runs, else the documented.
-fn daemon_to_ask(options: &Options, address: SocketAddr) -> Result<Place, PlaceError> {
+fn daemon_to_ask(options: &Options) -> Result<Place, PlaceError> {
+    let ip = options.listen.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let address = SocketAddr::new(ip, options.http.unwrap_or(DOCUMENTED_PORT));
     if let Some(path) = options.socket() {
         return Ok(Place::Socket(path));
     }

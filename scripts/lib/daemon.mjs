@@ -34,7 +34,7 @@ export class Daemon {
     const ready = new Promise((resolve) => {
       createInterface({ input: daemon.#child.stderr }).on('line', (line) => {
         daemon.log += `${line}\n`;
-        const url = line.match(/ ready on (http:\S+)$/)?.[1];
+        const url = line.match(/ ready on (http:\S+)/)?.[1];
         if (url) resolve(url);
       });
     });

@@ -19,7 +19,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
     time::sleep,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -29,7 +29,9 @@ use super::{
     html::escape,
     transport::http::{
         guard::{self, Door},
-        peer,
+        listen::accepted,
+        newcomers::Newcomers,
+        peer::{self, Connection},
     },
 };
 use crate::{
@@ -41,6 +43,8 @@ use crate::{
 const LIFETIME: Duration = Duration::from_secs(115);
 /// How long it then still tells late comers that it is over, such as the second half of a double click.
 const AFTERMATH: Duration = Duration::from_millis(500);
+/// For how many connections may be found out at once whose they are; more wait to be taken in.
+const MOST_LOOKS: usize = 64;
 /// The largest answer, in bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
@@ -67,8 +71,12 @@ impl Page {
     /// Serves a page that asks this question, and gives the answers.
     ///
     /// # Errors
-    /// No loopback port or random number is to be had.
+    /// No loopback port or random number is to be had, or this machine does not tell whose a connection is although others
+    /// of its kind do.
     pub(super) async fn open(question: Question, answer: oneshot::Sender<Vec<Password>>) -> io::Result<Self> {
+        if peer::KNOWN_HERE && !peer::is_told().await {
+            return Err(io::Error::other("this system does not tell whose a connection is"));
+        }
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (id, secret) = (random_word()?, random_word()?);
@@ -106,10 +114,17 @@ struct Sheet {
 }
 
 async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
+    let (looks, newcomers) = (Arc::new(Semaphore::new(MOST_LOOKS)), Arc::new(Newcomers::default()));
     let accepting = async {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
-            tokio::spawn(converse(stream, Arc::clone(&sheet)));
+        while let Ok(look) = Arc::clone(&looks).acquire_owned().await {
+            let (stream, _) = accepted(|| listener.accept()).await;
+            let (newcomers, sheet) = (Arc::clone(&newcomers), Arc::clone(&sheet));
+            tokio::spawn(async move {
+                if may_enter(&stream).await {
+                    drop(look);
+                    converse(stream, &newcomers, sheet).await;
+                }
+            });
         }
     };
     let ending = async {
@@ -128,11 +143,16 @@ async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
     }
 }
 
-async fn converse(stream: TcpStream, sheet: Arc<Sheet>) {
-    let (Ok(own), Ok(other)) = (stream.local_addr(), stream.peer_addr()) else { return };
-    if peer::KNOWN_HERE && !peer::is_ours(own, other).await {
-        return;
-    }
+/// Where the system does not tell whose a connection is, the address is all that keeps others out.
+async fn may_enter(stream: &TcpStream) -> bool {
+    let Ok(connection) = Connection::of(stream) else { return false };
+    !peer::KNOWN_HERE || connection.is_ours().await
+}
+
+/// Answers one connection. It has to leave when many others have come since.
+async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, sheet: Arc<Sheet>) {
+    let newcomer = newcomers.enter(None);
+    let leave = newcomer.leave();
     let over = sheet.over.clone();
     let answering = service_fn(|request| {
         let sheet = Arc::clone(&sheet);
@@ -145,6 +165,7 @@ async fn converse(stream: TcpStream, sheet: Arc<Sheet>) {
         .serve_connection(TokioIo::new(stream), answering);
     tokio::select! {
         _ = connection => {}
+        () = leave.cancelled() => {}
         () = async { over.cancelled().await; sleep(AFTERMATH).await } => {}
     }
 }

@@ -3,6 +3,10 @@
 mod cancelled;
 mod ending;
 mod evil;
+#[cfg(target_os = "linux")]
+mod listen;
+#[cfg(target_os = "linux")]
+mod outsiders;
 mod smuggled;
 mod socket;
 mod status;

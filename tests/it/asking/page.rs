@@ -197,7 +197,18 @@ async fn another_user_of_the_machine_neither_sees_the_page_nor_answers_it() {
         assert!(heard.unwrap_or_default().is_empty());
     }
     assert_eq!(world.sshd.attempts().iter().filter(|method| **method == "password").count(), 0);
+    // Nor do many of its connections keep this user out.
+    let port = page.place.port();
+    let held = crate::http::users::as_other(move || {
+        let connect = |_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nX-Slow: ");
+            stream
+        };
+        (0..300).map(connect).collect::<Vec<_>>()
+    });
     assert_eq!(page.get().await.status, 200);
+    drop(held);
     let refused = page.post(&[("answer0", "x"), ("refuse", "1")]).await;
     assert!(refused.status == 200 && refused.body.contains("Not answered"), "{refused:?}");
     assert_refused(&result(&mut client, call).await, &["permission denied"]);

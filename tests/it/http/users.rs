@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::Path,
     process::Stdio,
@@ -16,11 +16,12 @@ use rustix::{
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use tokio::process::Command;
 
-use super::health;
+use super::{health, open};
 use crate::{
-    commands::skipped,
+    commands::{eventually, skipped},
     support::{
         daemon::{self, Daemon},
         http_client::{Dialect, HttpClient},
@@ -203,27 +204,31 @@ async fn status_sends_nothing_to_what_is_not_of_its_own_user() {
     fs::write(&token, "correct-horse-battery-staple").unwrap();
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let token = token.to_str().unwrap();
-    // Somebody else has taken the port, or the path of the socket.
-    let listener = as_other(|| TcpListener::bind("127.0.0.1:0").unwrap());
-    let is_other = listener.is_some();
-    let listener = listener.unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap());
-    let port = listener.local_addr().unwrap().port().to_string();
-    let hear = move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut heard = [0; 4096];
-        stream.read(&mut heard).unwrap_or_default()
-    };
-    // A connection belongs to whoever takes it in.
-    let asked = thread::spawn(move || if is_other { as_other(hear).unwrap() } else { hear() });
-    let (code, stdout, stderr) = daemon::status(folder.path(), &["--http", &port, "--token-file", token]).await;
-    let heard = asked.join().unwrap();
-    assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
-    if is_other {
-        assert!(stderr.contains("another user"), "{stderr}");
-        assert_eq!(heard, 0, "bytes were sent to a stranger");
-    } else {
-        assert!(heard > 0, "this user is asked");
+    // The second address stands for all, and leads to the first.
+    for listen in ["127.0.0.1", "0.0.0.0"] {
+        // Somebody else has taken the port.
+        let listener = as_other(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let is_other = listener.is_some();
+        let listener = listener.unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = listener.local_addr().unwrap().port().to_string();
+        let hear = move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut heard = [0; 4096];
+            stream.read(&mut heard).unwrap_or_default()
+        };
+        // A connection belongs to whoever takes it in.
+        let asked = thread::spawn(move || if is_other { as_other(hear).unwrap() } else { hear() });
+        let arguments = ["--http", &port, "--listen", listen, "--token-file", token];
+        let (code, stdout, stderr) = daemon::status(folder.path(), &arguments).await;
+        let heard = asked.join().unwrap();
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+        if is_other {
+            assert!(stderr.contains("another user"), "{stderr}");
+            assert_eq!(heard, 0, "bytes were sent to a stranger");
+        } else {
+            assert!(heard > 0, "this user is asked");
+        }
     }
 }
 
@@ -249,4 +254,47 @@ async fn status_run_by_another_user_gets_nothing_from_the_daemon() {
     } else {
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     }
+}
+
+/// A connection to a port of 127.0.0.1, from a port that is given or from any free one.
+fn connected(from: u16, port: u16) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, from)).into()).unwrap();
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn a_call_of_another_user_who_has_left_is_not_taken_for_one_of_who_follows_at_its_port() {
+    let bench = open(&[]).await;
+    let place = bench.daemon.place.clone();
+    let mut client = bench.connected(Dialect::Stateless).await;
+    client.call("ssh_connect", json!({"host": "box", "name": "second"})).await.ok();
+    client.call("ssh_set_default", json!({"session": "box"})).await.ok();
+    // The daemon takes nobody in until both have come.
+    let stat = format!("/proc/{}/stat", bench.daemon.pid());
+    let stopped = || fs::read_to_string(&stat).unwrap().rsplit(')').next().unwrap().starts_with(" T");
+    bench.daemon.signal("STOP");
+    eventually("it stands still", stopped).await;
+    let (port, text) = (place.port(), calling(&place, "second"));
+    let left = as_other(move || {
+        let mut stranger = connected(0, port);
+        stranger.write_all(text.as_bytes()).unwrap();
+        // Its end is reset; what it sent is delivered all the same.
+        stranger.set_linger(Some(Duration::ZERO)).unwrap();
+        stranger.local_addr().unwrap().as_socket().unwrap().port()
+    });
+    let Some(from) = left else { return };
+    let mut follower = connected(from, port);
+    bench.daemon.signal("CONT");
+    // It came later, and is served.
+    let headers = [("Host", &*place.host()), ("Connection", "close")];
+    follower.write_all(request("GET", "/health", &headers, "").as_bytes()).unwrap();
+    let mut answer = String::new();
+    follower.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let sessions = client.call("ssh_sessions", json!({})).await.ok().structured()["sessions"].clone();
+    let default = sessions.as_array().unwrap().iter().find(|session| session["default"] == true).unwrap();
+    assert_eq!(default["name"], "box", "the call of another user was run: {sessions}");
 }

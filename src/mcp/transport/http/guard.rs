@@ -1,10 +1,10 @@
 //! Who may ask: not a web page, and nobody who is neither this user nor knows the token.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, StatusCode, Uri, header, request::Parts, uri::Authority};
 
-use super::{Reply, peer, refusal, token::Token};
+use super::{Reply, newcomers::Newcomer, peer::Connection, refusal, token::Token};
 
 /// Through which door a connection came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,24 +18,30 @@ pub(in crate::mcp) enum Door {
 }
 
 /// What is known of a connection before its first request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Visitor {
     pub(super) door: Door,
-    /// Whether a process of this user is at the other end.
+    /// Whether a process of this user is at the other end. Where a token decides, this is not found out for TCP.
     pub(super) is_ours: bool,
-    /// Our address and that of the other end, of a TCP connection.
-    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
+    /// The connection, if it is one of TCP.
+    pub(super) connection: Option<Connection>,
+    /// Where a token decides: its place among those that have not shown it.
+    pub(super) newcomer: Option<Newcomer>,
 }
 
 impl Visitor {
-    /// Whether a process of another user may be at the other end, on loopback. Where a token decides, this has not been
-    /// found out before.
-    pub(super) async fn may_be_other_user(self) -> bool {
-        match (self.door, self.ends) {
-            (Door::Loopback(_), Some((own, other))) if peer::KNOWN_HERE && !self.is_ours => {
-                !peer::is_ours(own, other).await
-            }
-            _ => false,
+    /// Whether another user of this machine may be at the other end, at whichever of our addresses it came in.
+    pub(super) async fn may_be_other_user(&self) -> bool {
+        match self.connection {
+            Some(connection) => connection.may_be_other_user().await,
+            None => !self.is_ours,
+        }
+    }
+
+    /// Notes that it has shown that it may be here.
+    pub(super) fn admit(&self) {
+        if let Some(newcomer) = &self.newcomer {
+            newcomer.stay();
         }
     }
 }
@@ -83,9 +89,12 @@ pub(in crate::mcp) fn admit_origin(request: &Parts, door: Door) -> Result<(), Bo
 ///
 /// # Errors
 /// The refusal to send: 401 or 403.
-pub(super) fn admit_visitor(headers: &HeaderMap, visitor: Visitor, token: Option<&Token>) -> Result<(), Box<Reply>> {
+pub(super) fn admit_visitor(headers: &HeaderMap, visitor: &Visitor, token: Option<&Token>) -> Result<(), Box<Reply>> {
     match token {
-        Some(token) if token.is_in(headers) => Ok(()),
+        Some(token) if token.is_in(headers) => {
+            visitor.admit();
+            Ok(())
+        }
         Some(_) => {
             let hint = "send the header `Authorization: Bearer TOKEN` with the token the daemon was started with";
             let mut reply = refusal(StatusCode::UNAUTHORIZED, "a token is needed", hint);
@@ -201,7 +210,7 @@ mod tests {
     #[test]
     fn without_a_token_only_this_user_gets_in_and_with_one_only_who_knows_it() {
         let token = Token::new("0123456789abcdef".into()).unwrap();
-        let visitor = |is_ours| Visitor { door: Door::Loopback(1), is_ours, ends: None };
+        let visitor = |is_ours| Visitor { door: Door::Loopback(1), is_ours, connection: None, newcomer: None };
         let mut knows = HeaderMap::new();
         knows.insert(header::AUTHORIZATION, token.header().unwrap());
         for (headers, is_ours, token, status) in [
@@ -212,7 +221,7 @@ mod tests {
             (&knows, true, Some(&token), None),
             (&knows, false, Some(&token), None),
         ] {
-            let refused = admit_visitor(headers, visitor(is_ours), token).err().map(|reply| reply.status().as_u16());
+            let refused = admit_visitor(headers, &visitor(is_ours), token).err().map(|reply| reply.status().as_u16());
             assert_eq!(refused, status);
         }
     }

@@ -4,19 +4,27 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
-use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
+use tokio::{net::TcpListener, time::sleep};
 
 use super::{guard::Door, peer};
+
+/// How long nothing is taken in after the system could not give a connection, for want of files or memory.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How many free ports are tried until one is free on both loopback addresses.
+const MOST_FREE_PORTS: usize = 20;
 
 /// What to listen on.
 #[derive(Debug)]
 pub struct Addresses {
-    /// A TCP address; port 0 is any free one.
-    pub tcp: Option<SocketAddr>,
+    /// A TCP port; 0 is any free one.
+    pub port: Option<u16>,
+    /// The address to take it on, if not on loopback, in both families.
+    pub ip: Option<IpAddr>,
     /// The path of a Unix socket to make.
     pub socket: Option<PathBuf>,
     /// Whether there is a token.
@@ -101,28 +109,69 @@ pub enum ListenError {
 pub async fn open(addresses: &Addresses, handed_over: HandedOver) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = handed_over.0;
     if listeners.is_empty() {
-        if let Some(address) = addresses.tcp {
-            let listener = TcpListener::bind(address).await.map_err(|source| failed(address.to_string(), source))?;
-            listeners.push(tcp(listener)?);
+        match (addresses.port, addresses.ip) {
+            (Some(port), Some(ip)) => listeners.push(bind((ip, port).into()).await?),
+            (Some(port), None) => listeners.extend(open_loopback(port).await?),
+            (None, _) => {}
         }
         #[cfg(unix)]
         if let Some(path) = &addresses.socket {
             listeners.push(open_socket(path, None).await?);
         }
     }
-    for listener in &listeners {
-        if let Listener::Tcp(_, address) = listener
-            && !addresses.has_token
-        {
-            if !address.ip().to_canonical().is_loopback() {
-                return Err(ListenError::TokenNeeded(address.ip()));
+    for listener in listeners.iter().filter(|_| !addresses.has_token) {
+        listener.check_without_token().await?;
+    }
+    Ok(listeners)
+}
+
+/// Takes a port on 127.0.0.1 and on `[::1]`, so that nobody else can have the one of them to which `localhost` may lead.
+async fn open_loopback(port: u16) -> Result<Vec<Listener>, ListenError> {
+    for _ in 0..MOST_FREE_PORTS {
+        let four = bind((Ipv4Addr::LOCALHOST, port).into()).await?;
+        let Listener::Tcp(_, address) = &four else { continue };
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await {
+            Ok(six) => return Ok(vec![four, tcp(six)?]),
+            // What is free here is not free there.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port == 0 => {}
+            // Without IPv6 there is no such address, and nobody else can have it.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable || is_without_family(&error) => {
+                return Ok(vec![four]);
             }
-            if !peer::KNOWN_HERE {
-                return Err(ListenError::TokenNeededHere);
+            Err(source) => return Err(failed(format!("[::1]:{}", address.port()), source)),
+        }
+    }
+    Err(ListenError::Taken("every port that was tried on [::1]".to_owned()))
+}
+
+async fn bind(address: SocketAddr) -> Result<Listener, ListenError> {
+    tcp(TcpListener::bind(address).await.map_err(|source| failed(address.to_string(), source))?)
+}
+
+/// Whether the system has no IPv6 at all.
+fn is_without_family(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
+    // WSAEAFNOSUPPORT.
+    #[cfg(not(unix))]
+    return error.raw_os_error() == Some(10047);
+}
+
+/// The next connection, however many cannot be taken in before it.
+pub(in crate::mcp) async fn accepted<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
+    loop {
+        match accept().await {
+            Ok(accepted) => return accepted,
+            // Who has left already costs nobody else anything.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+            }
+            // Too many open files: at once it would fail again.
+            Err(error) => {
+                tracing::debug!(%error, "a connection was not taken in");
+                sleep(PAUSE).await;
             }
         }
     }
-    Ok(listeners)
 }
 
 impl Listener {
@@ -136,6 +185,21 @@ impl Listener {
             #[cfg(windows)]
             Self::Pipe(pipe, _) => format!("the pipe {}", pipe.name.display()),
         }
+    }
+
+    /// Whether this user can be told from all others here, so that no token is needed.
+    async fn check_without_token(&self) -> Result<(), ListenError> {
+        let is_told = match self {
+            Self::Tcp(_, address) if !address.ip().to_canonical().is_loopback() => {
+                return Err(ListenError::TokenNeeded(address.ip()));
+            }
+            Self::Tcp(..) => peer::is_told().await,
+            #[cfg(unix)]
+            Self::Unix(..) => peer::is_own_user(nix::unistd::geteuid().as_raw()),
+            #[cfg(windows)]
+            Self::Pipe(..) => true,
+        };
+        if is_told { Ok(()) } else { Err(ListenError::TokenNeededHere) }
     }
 
     /// Tells whether clients still find it: somebody may remove the file of a socket.
@@ -179,7 +243,7 @@ impl Listener {
 /// # Errors
 /// There is none, or the system does not tell whose a connection is.
 pub(super) async fn open_for_page(has_token: bool) -> Result<(Listener, String), ListenError> {
-    if !has_token && !peer::KNOWN_HERE {
+    if !has_token && !peer::is_told().await {
         return Err(ListenError::TokenNeededHere);
     }
     let failed = |source| failed("a port on loopback".to_owned(), source);
@@ -189,7 +253,7 @@ pub(super) async fn open_for_page(has_token: bool) -> Result<(Listener, String),
 }
 
 /// The address at which this machine reaches what listens at that one, which may stand for all there are.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -279,4 +343,30 @@ fn failed(address: String, source: io::Error) -> ListenError {
         return ListenError::Taken(address);
     }
     ListenError::Failed { address, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, io::ErrorKind};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn accepting_pauses_where_it_would_fail_again_and_not_because_somebody_has_left() {
+        #[cfg(unix)]
+        let exhausted = || io::Error::from_raw_os_error(nix::libc::EMFILE);
+        #[cfg(not(unix))]
+        let exhausted = || io::Error::from(ErrorKind::OutOfMemory);
+        let left = || io::Error::from(ErrorKind::ConnectionAborted);
+        for (error, paused) in [(&exhausted as &dyn Fn() -> io::Error, 3 * PAUSE), (&left, Duration::ZERO)] {
+            let (begun, tries) = (Instant::now(), Cell::new(0));
+            let taken = accepted(async || {
+                tries.set(tries.get() + 1);
+                if tries.get() < 4 { Err(error()) } else { Ok(tries.get()) }
+            });
+            assert_eq!((taken.await, begun.elapsed()), (4, paused));
+        }
+    }
 }

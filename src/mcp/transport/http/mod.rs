@@ -1,7 +1,7 @@
 //! MCP over HTTP: one address for every client of this user.
 //!
-//! [`listen`] opens the addresses, [`serve`] takes connections in, `peer` says whose they are, `guard` who may ask,
-//! `router` where a request goes: `streamable` (Streamable HTTP, all revisions, with the `sessions` that the earlier ones
+//! [`listen`] opens the addresses, [`serve`] takes connections in, `peer` says whose they are, `newcomers` has few wait that
+//! nobody knows, `guard` says who may ask, `router` where a request goes: `streamable` (Streamable HTTP, all revisions, with the `sessions` that the earlier ones
 //! have), `legacy_sse` (HTTP+SSE of 2024-11-05), `health`, [`watch`] (the page for the person) or, in the shared daemon,
 //! `upgrade`. [`status`] is the other end: it asks a running daemon.
 
@@ -10,6 +10,7 @@ pub(in crate::mcp) mod guard;
 mod health;
 mod legacy_sse;
 pub mod listen;
+pub(in crate::mcp) mod newcomers;
 pub(in crate::mcp) mod peer;
 mod router;
 pub mod serve;

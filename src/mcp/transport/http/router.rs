@@ -64,12 +64,17 @@ impl Router {
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, visitor: Visitor) -> Reply {
+    pub(super) async fn answer(&self, request: Request<Incoming>, visitor: &Visitor) -> Reply {
         let (mut parts, body) = request.into_parts();
         self.admit_and_answer(&mut parts, body, visitor).await.unwrap_or_else(|refused| *refused)
     }
 
-    async fn admit_and_answer(&self, parts: &mut Parts, body: Incoming, visitor: Visitor) -> Result<Reply, Box<Reply>> {
+    async fn admit_and_answer(
+        &self,
+        parts: &mut Parts,
+        body: Incoming,
+        visitor: &Visitor,
+    ) -> Result<Reply, Box<Reply>> {
         if watch::is_link(parts) {
             parts.headers.remove("sec-fetch-site");
         }

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -19,8 +20,9 @@ use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use super::{
     guard::Visitor,
-    listen::Listener,
-    peer,
+    listen::{Listener, accepted},
+    newcomers::{Newcomer, Newcomers},
+    peer::{self, Connection},
     router::Router,
     token::Token,
     upgrade::Upgrades,
@@ -30,7 +32,8 @@ use crate::{mcp::transport::shared::place::Place, session::registry::SessionRegi
 
 /// How many connections there may be at once. More wait to be taken in.
 const MOST_CONNECTIONS: usize = 768;
-/// How many of them may be those of strangers, so that these keep nobody else out.
+/// How many of them may be those of strangers, so that these keep nobody else out. Where a token decides who is one,
+/// `newcomers` limits those that have not shown it.
 const MOST_STRANGERS: usize = 32;
 /// How long a client may take to send the head of a request, and to send the next one.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
@@ -93,7 +96,7 @@ async fn run(
     let page = listeners.iter().find_map(Listener::page);
     let watch = Watch::new(Arc::clone(&registry), keys, page, opened, closed.child_token());
     let entrance = Arc::new(Entrance {
-        has_token: token.is_some(),
+        newcomers: token.as_ref().map(|_| Arc::default()),
         router: Router::new(Arc::clone(&registry), token, watch, upgrades, &closed),
         connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
         strangers: Semaphore::new(MOST_STRANGERS),
@@ -163,7 +166,8 @@ impl LeaveWhenIdle {
 
 struct Entrance {
     router: Router,
-    has_token: bool,
+    /// Where a token decides.
+    newcomers: Option<Arc<Newcomers>>,
     connections: Arc<Semaphore>,
     strangers: Semaphore,
     closing: CancellationToken,
@@ -180,34 +184,22 @@ async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTr
             accepted = take(&listener) => accepted,
             () = stop.cancelled() => return,
         };
-        match (accepted, permit) {
-            (Ok((stream, caller)), Ok(permit)) => {
-                let entrance = Arc::clone(&entrance);
-                connections.spawn(async move {
-                    let _permit = permit;
-                    let ends = if let Caller::Loopback { own, peer } = caller { Some((own, peer)) } else { None };
-                    let is_ours = match caller {
-                        // With a token, the token decides.
-                        Caller::Loopback { own, peer } if !entrance.has_token => peer::is_ours(own, peer).await,
-                        Caller::Known(is_ours) => is_ours,
-                        Caller::Loopback { .. } => false,
-                    };
-                    converse(stream, Visitor { door, is_ours, ends }, &entrance).await;
-                });
-            }
-            // Too many open files, or a client that has left already: other clients go on.
-            (Err(error), _) => {
-                tracing::debug!(%error, "a connection was not taken in");
-                sleep(Duration::from_millis(50)).await;
-            }
-            (_, Err(_)) => return,
-        }
+        let Ok(permit) = permit else { return };
+        // Else it has left already.
+        let Some((stream, caller)) = accepted else { continue };
+        // At once, so that not even those whose turn has not come are too many.
+        let newcomer = entrance.newcomers.as_ref().map(|newcomers| newcomers.enter(caller.address()));
+        let entrance = Arc::clone(&entrance);
+        connections.spawn(async move {
+            let _permit = permit;
+            let (connection, is_ours) = match caller {
+                // With a token, the token decides.
+                Caller::Tcp(connection) => (Some(connection), newcomer.is_none() && connection.is_ours().await),
+                Caller::Known(is_ours) => (None, is_ours),
+            };
+            converse(stream, Visitor { door, is_ours, connection, newcomer }, &entrance).await;
+        });
     }
-}
-
-enum Caller {
-    Loopback { own: std::net::SocketAddr, peer: std::net::SocketAddr },
-    Known(bool),
 }
 
 #[cfg(unix)]
@@ -218,30 +210,48 @@ type Stream = Either<tokio::net::TcpStream, tokio::net::windows::named_pipe::Nam
 /// What hyper reads from and writes to.
 pub(super) type Io = TokioIo<Pin<Box<TimeoutStream<Stream>>>>;
 
-async fn take(listener: &Listener) -> std::io::Result<(Stream, Caller)> {
+/// Who came in.
+#[derive(Debug, Clone, Copy)]
+enum Caller {
+    Tcp(Connection),
+    /// Whether it is this user is known.
+    Known(bool),
+}
+
+impl Caller {
+    fn address(&self) -> Option<IpAddr> {
+        if let Self::Tcp(connection) = self { Some(connection.peer().ip()) } else { None }
+    }
+}
+
+/// The next connection; `None` if it has been closed by now.
+async fn take(listener: &Listener) -> Option<(Stream, Caller)> {
     match listener {
         Listener::Tcp(listener, _) => {
-            let (stream, peer) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            let own = stream.local_addr()?;
-            Ok((Either::Left(stream), Caller::Loopback { own, peer }))
+            let (stream, _) = accepted(|| listener.accept()).await;
+            let connection = Connection::of(&stream).ok()?;
+            stream.set_nodelay(true).ok()?;
+            Some((Either::Left(stream), Caller::Tcp(connection)))
         }
         #[cfg(unix)]
         Listener::Unix(listener, _) => {
-            let (stream, _) = listener.accept().await?;
-            let user = stream.peer_cred()?.uid();
-            Ok((Either::Right(stream), Caller::Known(user == nix::unistd::geteuid().as_raw())))
+            let (stream, _) = accepted(|| listener.accept()).await;
+            let user = stream.peer_cred().ok()?.uid();
+            Some((Either::Right(stream), Caller::Known(peer::is_own_user(user))))
         }
         // Its default access control lets nobody write but this user and administrators.
         #[cfg(windows)]
-        Listener::Pipe(pipe, _) => Ok((Either::Right(pipe.accept().await?), Caller::Known(true))),
+        Listener::Pipe(pipe, _) => {
+            let stream = accepted(|| pipe.accept()).await;
+            Some((Either::Right(stream), Caller::Known(true)))
+        }
     }
 }
 
 /// Answers the requests of one connection, until it ends.
 async fn converse(stream: Stream, visitor: Visitor, entrance: &Arc<Entrance>) {
-    // Where a token decides, everybody is a stranger until then, and comes under the limits for all.
-    let stranger = !visitor.is_ours && !entrance.has_token;
+    // Where a token decides, everybody is a newcomer until then, and no stranger.
+    let stranger = !visitor.is_ours && visitor.newcomer.is_none();
     let _permit = if stranger {
         let Ok(permit) = entrance.strangers.try_acquire() else { return };
         Some(permit)
@@ -250,9 +260,11 @@ async fn converse(stream: Stream, visitor: Visitor, entrance: &Arc<Entrance>) {
     };
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(UNREAD_LIMIT));
+    let leave = visitor.newcomer.as_ref().map(Newcomer::leave).unwrap_or_default();
+    let visitor = Arc::new(visitor);
     let answering = service_fn(|request: Request<Incoming>| {
-        let entrance = Arc::clone(entrance);
-        async move { Ok::<_, Infallible>(entrance.router.answer(request, visitor).await) }
+        let (entrance, visitor) = (Arc::clone(entrance), Arc::clone(&visitor));
+        async move { Ok::<_, Infallible>(entrance.router.answer(request, &visitor).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).keep_alive(!stranger).max_headers(100);
@@ -260,6 +272,7 @@ async fn converse(stream: Stream, visitor: Visitor, entrance: &Arc<Entrance>) {
     let mut connection = pin!(http.serve_connection(io, answering).with_upgrades());
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = leave.cancelled() => return,
         () = entrance.closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;

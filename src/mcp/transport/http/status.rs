@@ -15,7 +15,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{peer, token::Token};
+use super::{
+    listen::reachable,
+    peer::{self, Connection},
+    token::Token,
+};
 use crate::readable::json_for_a_terminal;
 
 /// How long a daemon may take to answer.
@@ -39,6 +43,11 @@ pub enum StatusError {
     /// What listens there is not this user's; nothing was sent to it.
     #[error("what listens at {0} belongs to another user; nothing was sent to it")]
     NotOurs(String),
+    /// This system does not tell whose it is; nothing was sent to it.
+    #[error(
+        "this system does not tell whose daemon listens at {0}, so nothing was sent to it; ask at a --socket of your own"
+    )]
+    Untold(String),
     /// It took too long.
     #[error("the daemon at {0} did not answer in 10 s")]
     Slow(String),
@@ -107,19 +116,18 @@ async fn fetch(
     target: &str,
 ) -> Result<(String, String), StatusError> {
     let (named, host) = match place {
-        Place::Tcp(address) => (format!("http://{address}"), address.to_string()),
+        Place::Tcp(address) => (format!("http://{}", reachable(*address)), reachable(*address).to_string()),
         Place::Socket(path) => (path.display().to_string(), "localhost".to_owned()),
     };
     let asking = async {
         match place {
             Place::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.map_err(|_| StatusError::None(named.clone()))?;
+                let connecting = TcpStream::connect(reachable(*address)).await;
+                let stream = connecting.map_err(|_| StatusError::None(named.clone()))?;
                 // A token is not for whoever took the port while no daemon of ours ran.
-                if address.ip().is_loopback() && peer::KNOWN_HERE {
-                    let own = stream.local_addr().map_err(|_| StatusError::None(named.clone()))?;
-                    if !becomes_ours(own, *address).await {
-                        return Err(StatusError::NotOurs(named.clone()));
-                    }
+                if may_stay_other_user(&stream).await {
+                    let told = peer::is_told().await;
+                    return Err(if told { StatusError::NotOurs } else { StatusError::Untold }(named.clone()));
                 }
                 converse(stream, &host, token, method.clone(), target).await
             }
@@ -127,7 +135,7 @@ async fn fetch(
             Place::Socket(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await;
                 let stream = stream.map_err(|_| StatusError::None(named.clone()))?;
-                if stream.peer_cred().map(|peer| peer.uid()).ok() != Some(nix::unistd::geteuid().as_raw()) {
+                if !stream.peer_cred().is_ok_and(|peer| peer::is_own_user(peer.uid())) {
                     return Err(StatusError::NotOurs(named.clone()));
                 }
                 converse(stream, &host, token, method.clone(), target).await
@@ -148,16 +156,18 @@ async fn fetch(
     Ok((named, text))
 }
 
-/// Whether a process of this user is at the other end. A connection that a busy daemon has not taken in yet is held by
-/// nobody, so this looks for a second.
-async fn becomes_ours(own: SocketAddr, address: SocketAddr) -> bool {
+/// Whether another user of this machine may be at the other end. A connection that a busy daemon has not taken in yet is
+/// held by nobody, so this looks for a second.
+async fn may_stay_other_user(stream: &TcpStream) -> bool {
     for _ in 0..20 {
-        if peer::is_ours(own, address).await {
-            return true;
+        // Nothing can be sent any more to who has hung up.
+        let Ok(connection) = Connection::of(stream) else { return false };
+        if !connection.may_be_other_user().await {
+            return false;
         }
         sleep(Duration::from_millis(50)).await;
     }
-    false
+    true
 }
 
 /// Sends one request: `None` if the answer is not HTTP.

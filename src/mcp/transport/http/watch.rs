@@ -117,11 +117,11 @@ impl Watch {
         &self,
         request: &Parts,
         body: Incoming,
-        visitor: Visitor,
+        visitor: &Visitor,
         token: Option<&Token>,
     ) -> Result<Reply, Box<Reply>> {
-        // A browser cannot send the token: with one, the cookie stands for it, and on loopback the user still counts, so
-        // that neither a link in a list of processes nor a cookie sent to another port helps another user.
+        // A browser cannot send the token: with one, the cookie stands for it, and of those on this machine the user still
+        // counts, so that neither a link in a list of processes nor a cookie sent to another port helps another user.
         match token {
             None => guard::admit_visitor(&request.headers, visitor, None)?,
             Some(_) if visitor.may_be_other_user().await => {
@@ -140,6 +140,9 @@ impl Watch {
             return Err(Box::new(refused));
         }
         let admitted = self.keys.admit(&request.headers, port);
+        if admitted {
+            visitor.admit();
+        }
         if let Some(key) = key_in(request).filter(|_| path == "/") {
             return Ok(self.enter(&key, port, admitted));
         }

@@ -14,6 +14,8 @@ use super::{
     start::{Start, Started},
 };
 use crate::mcp::tool_error::ToolError;
+#[cfg(unix)]
+use crate::mcp::transport::http::peer::is_own_user;
 
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -161,7 +163,7 @@ async fn connect(place: &Place) -> io::Result<Stream> {
 /// Who is at the other end, in words; `None`: another user.
 #[cfg(unix)]
 fn peer(stream: &Stream) -> Option<String> {
-    let peer = stream.peer_cred().ok().filter(|peer| peer.uid() == nix::unistd::geteuid().as_raw())?;
+    let peer = stream.peer_cred().ok().filter(|peer| is_own_user(peer.uid()))?;
     Some(peer.pid().map(|pid| format!(" (process {pid})")).unwrap_or_default())
 }
 

@@ -1,0 +1,132 @@
+//! Connections that have not shown yet that they may be here: few at once, so that they keep out nobody who may.
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio_util::sync::CancellationToken;
+
+/// How many there may be at once. A client shows its token with its first bytes, so that few that have one are here.
+const MOST: usize = 128;
+/// How many of them may have come from one address.
+const MOST_OF_ONE_ADDRESS: usize = 32;
+
+/// Those that there are. Where there are too many, the oldest has to leave, so that there is always room for one more.
+#[derive(Debug, Default)]
+pub(in crate::mcp) struct Newcomers {
+    /// In the order in which they came.
+    waiting: Mutex<VecDeque<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    from: Option<IpAddr>,
+    leave: Arc<CancellationToken>,
+}
+
+/// One of them. Dropped, it is none any more.
+#[derive(Debug)]
+pub(in crate::mcp) struct Newcomer {
+    all: Arc<Newcomers>,
+    leave: Arc<CancellationToken>,
+}
+
+impl Newcomers {
+    /// Takes one in that came from this address; `None`: over a Unix socket or a pipe.
+    pub(in crate::mcp) fn enter(self: &Arc<Self>, from: Option<IpAddr>) -> Newcomer {
+        let (from, leave) = (from.map(place), Arc::new(CancellationToken::new()));
+        let mut waiting = self.waiting();
+        let of_the_same = waiting.iter().filter(|each| each.from == from).count();
+        let leaves = if of_the_same >= MOST_OF_ONE_ADDRESS {
+            waiting.iter().position(|each| each.from == from)
+        } else {
+            (waiting.len() >= MOST).then_some(0)
+        };
+        if let Some(oldest) = leaves.and_then(|index| waiting.remove(index)) {
+            oldest.leave.cancel();
+        }
+        waiting.push_back(Waiting { from, leave: Arc::clone(&leave) });
+        drop(waiting);
+        Newcomer { all: Arc::clone(self), leave }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Newcomer {
+    /// It has shown that it may be here: it counts no more, and does not have to leave.
+    pub(in crate::mcp) fn stay(&self) {
+        self.all.waiting().retain(|each| !Arc::ptr_eq(&each.leave, &self.leave));
+    }
+
+    /// What is cancelled when it has to leave.
+    pub(in crate::mcp) fn leave(&self) -> CancellationToken {
+        CancellationToken::clone(&self.leave)
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.stay();
+    }
+}
+
+/// What counts as one address: of IPv6 a network of 64 bits, in which a machine has as many as it likes (RFC 4291, 2.5.4).
+fn place(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+
+    fn have_to_leave(newcomers: &[Newcomer]) -> Vec<usize> {
+        let leaving = |index: &usize| newcomers[*index].leave().is_cancelled();
+        (0..newcomers.len()).filter(leaving).collect()
+    }
+
+    #[test]
+    fn the_oldest_of_an_address_that_has_too_many_leaves_first() {
+        let all = Arc::new(Newcomers::default());
+        let other = all.enter(Some(from("192.0.2.1")));
+        let many: Vec<Newcomer> = (0..MOST_OF_ONE_ADDRESS + 3).map(|_| all.enter(Some(from("127.0.0.1")))).collect();
+        assert_eq!(have_to_leave(&many), [0, 1, 2]);
+        assert!(!other.leave().is_cancelled());
+    }
+
+    #[test]
+    fn of_many_addresses_the_oldest_leaves_and_networks_of_ipv6_are_one() {
+        let all = Arc::new(Newcomers::default());
+        let many: Vec<Newcomer> =
+            (0..=MOST).map(|number| all.enter(Some(from(&format!("192.0.2.{}", number % 250))))).collect();
+        assert_eq!(have_to_leave(&many), [0]);
+        drop(many);
+        let many: Vec<Newcomer> =
+            (0..=MOST_OF_ONE_ADDRESS).map(|number| all.enter(Some(from(&format!("2001:db8::{number:x}"))))).collect();
+        assert_eq!(have_to_leave(&many), [0]);
+        let sockets: Vec<Newcomer> = (0..=MOST_OF_ONE_ADDRESS).map(|_| all.enter(None)).collect();
+        assert_eq!(have_to_leave(&sockets), [0]);
+    }
+
+    #[test]
+    fn who_has_shown_the_token_or_has_left_makes_room() {
+        let all = Arc::new(Newcomers::default());
+        let stays = all.enter(None);
+        stays.stay();
+        let many: Vec<Newcomer> = (0..MOST_OF_ONE_ADDRESS).map(|_| all.enter(None)).collect();
+        assert!(!stays.leave().is_cancelled() && have_to_leave(&many).is_empty());
+        drop(many);
+        assert!(all.waiting().is_empty());
+    }
+}

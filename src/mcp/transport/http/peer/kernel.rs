@@ -1,0 +1,152 @@
+//! What the kernel of Linux says of a TCP socket.
+
+use std::{
+    net::SocketAddr,
+    os::fd::{AsRawFd as _, OwnedFd},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::{
+    SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_ESTABLISHED},
+    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, send, socket,
+};
+use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
+
+use super::{Connection, canonical, is_own_user};
+
+/// How much an answer about one socket may be, in bytes. Without extensions it is a tenth of that.
+const LARGEST_ANSWER: usize = 1024;
+
+/// Whether the kernel has ever answered through netlink. Where it has, it knows all sockets that there are.
+static ANSWERS: AtomicBool = AtomicBool::new(false);
+
+/// A socket in the kernel's tables.
+struct Entry {
+    is_established: bool,
+    user: u32,
+    /// 0: no process holds it.
+    inode: u64,
+}
+
+/// Whether a process of this user holds the other end of the connection, and both ends are connected.
+pub(super) async fn is_ours(connection: Connection) -> bool {
+    let asked = netlink().and_then(|netlink| judge(connection, |local, remote| ask(&netlink, local, remote)));
+    if asked.is_some() || ANSWERS.load(Ordering::Relaxed) {
+        return asked.unwrap_or(false);
+    }
+    // A sandbox without netlink. Reading whole tables takes milliseconds.
+    let listed = tokio::task::spawn_blocking(move || judge(connection, listed)).await;
+    listed.ok().flatten().unwrap_or(false)
+}
+
+/// The judgement by what is said of a socket with a local and a remote address; `None` if not even our own is found.
+fn judge(connection: Connection, find: impl Fn(SocketAddr, SocketAddr) -> Option<Entry>) -> Option<bool> {
+    let theirs = find(connection.peer, connection.own);
+    // Not before that: what was found is the other end of our own only if that one was there all the time.
+    let own = find(connection.own, connection.peer)?;
+    let is_connected = own.is_established && own.inode == connection.socket;
+    let is_held = |theirs: Entry| theirs.is_established && theirs.inode != 0 && is_own_user(theirs.user);
+    Some(is_connected && theirs.is_some_and(is_held))
+}
+
+/// A way to ask the kernel, which answers at once.
+fn netlink() -> Option<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag).ok()
+}
+
+/// The very socket with these addresses, by `sock_diag(7)`. One for IPv4 is found in both families.
+fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Entry> {
+    let request = InetRequest {
+        family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: SocketId {
+            source_port: local.port(),
+            destination_port: remote.port(),
+            source_address: local.ip(),
+            destination_address: remote.ip(),
+            interface_id: 0,
+            // INET_DIAG_NOCOOKIE.
+            cookie: [0xff; 8],
+        },
+    };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    send(netlink.as_raw_fd(), &bytes, MsgFlags::empty()).ok()?;
+
+    let mut answer = [0; LARGEST_ANSWER];
+    let (length, sender) = recvfrom::<NetlinkAddr>(netlink.as_raw_fd(), &mut answer).ok()?;
+    // 0 is the kernel.
+    sender.filter(|sender| sender.pid() == 0)?;
+    let answer = NetlinkMessage::<SockDiagMessage>::deserialize(answer.get(..length)?).ok()?;
+    let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) = answer.payload else { return None };
+    ANSWERS.store(true, Ordering::Relaxed);
+    let (found, id) = (&found.header, &found.header.socket_id);
+    let is_asked_for = canonical(SocketAddr::new(id.source_address, id.source_port)) == local
+        // A listener is found where nothing is connected.
+        && canonical(SocketAddr::new(id.destination_address, id.destination_port)) == remote;
+    is_asked_for.then(|| Entry {
+        is_established: found.state == TCP_ESTABLISHED,
+        user: found.uid,
+        inode: found.inode.into(),
+    })
+}
+
+/// The same from the tables of all sockets, `/proc/net/tcp` and `tcp6` (`proc_pid_net(5)`).
+fn listed(local: SocketAddr, remote: SocketAddr) -> Option<Entry> {
+    let is_asked_for =
+        |row: &TcpNetEntry| canonical(row.local_address) == local && canonical(row.remote_address) == remote;
+    let four = || tcp().unwrap_or_default().into_iter().find(is_asked_for);
+    // An IPv6 socket may hold an IPv4 connection.
+    let six = || tcp6().unwrap_or_default().into_iter().find(is_asked_for);
+    four().or_else(six).map(|row| Entry {
+        is_established: row.state == TcpState::Established,
+        user: row.uid,
+        inode: row.inode,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn netlink_and_the_tables_of_proc_say_the_same() {
+        for address in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+            let Ok(listener) = TcpListener::bind(address).await else { continue };
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            let connection = Connection::of(&server).unwrap();
+            let other = Connection { socket: connection.socket + 1, ..connection };
+            let netlink = netlink().unwrap();
+            let asked = |local, remote| ask(&netlink, local, remote);
+            for judged in [judge(connection, asked), judge(connection, listed)] {
+                assert_eq!(judged, Some(true), "{address}");
+            }
+            for judged in [judge(other, asked), judge(other, listed)] {
+                assert_eq!(judged, Some(false), "{address}: another socket than the one at this address");
+            }
+            drop(client);
+            for judged in [judge(connection, asked), judge(connection, listed)] {
+                assert_eq!(judged, Some(false), "{address}: the other end is closed");
+            }
+            drop(server);
+            for judged in [judge(connection, asked), judge(connection, listed)] {
+                assert_eq!(judged, None, "{address}: our own end is gone");
+            }
+        }
+    }
+}

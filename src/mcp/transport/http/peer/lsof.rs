@@ -1,0 +1,118 @@
+//! What `lsof` says, which macOS and the BSDs have: it lists the connections of this user's processes.
+
+use std::{
+    path::Path,
+    process::{self, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::unistd::geteuid;
+use tokio::{
+    process::Command,
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+use super::Connection;
+
+/// How long a list may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The latest list, and when it was begun. It is for all who wait: there is never more than one `lsof`.
+static LATEST: Mutex<Option<(Instant, Arc<str>)>> = Mutex::const_new(None);
+
+/// Whether a process of this user holds the other end of the connection, and both ends are connected.
+pub(super) async fn is_ours(connection: Connection) -> bool {
+    let theirs = list().await;
+    if !has_theirs(&theirs, connection) {
+        return false;
+    }
+    // Not before that: what was listed is the other end of our own only if that one was there all the time.
+    has_own(&list().await, connection, process::id())
+}
+
+/// Connections that are established on both sides, as `lsof -F pfn` prints them: a line for each process, and below it two
+/// for each of its connections. Begun after this was called.
+async fn list() -> Arc<str> {
+    let asked = Instant::now();
+    let mut latest = LATEST.lock().await;
+    if let Some((_, list)) = latest.as_ref().filter(|(begun, _)| *begun > asked) {
+        return Arc::clone(list);
+    }
+    let begun = Instant::now();
+    let program = if Path::new("/usr/sbin/lsof").exists() { "/usr/sbin/lsof" } else { "lsof" };
+    let user = geteuid().as_raw().to_string();
+    let listing = Command::new(program)
+        .args(["-nPw", "-a", "-u", &user, "-iTCP", "-sTCP:ESTABLISHED", "-Fpfn"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let listed = timeout(LIMIT, listing).await.ok().and_then(Result::ok);
+    let list: Arc<str> = listed.map(|output| String::from_utf8_lossy(&output.stdout).into()).unwrap_or_default();
+    *latest = Some((begun, Arc::clone(&list)));
+    list
+}
+
+fn has_theirs(list: &str, connection: Connection) -> bool {
+    let name = format!("n{}->{}", connection.peer, connection.own);
+    list.lines().any(|line| line == name)
+}
+
+fn has_own(list: &str, connection: Connection, process: u32) -> bool {
+    let process = format!("p{process}");
+    let end = format!("f{}\nn{}->{}\n", connection.socket, connection.own, connection.peer);
+    let (mut current, mut rest) = ("", list);
+    while let Some((line, after)) = rest.split_once('\n') {
+        if line.starts_with('p') {
+            current = line;
+        }
+        if current == process && rest.starts_with(&end) {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_list_has_the_peers_end_and_that_very_own_one() {
+        let (own, peer) = ("127.0.0.1:7722".parse().unwrap(), "127.0.0.1:50112".parse().unwrap());
+        let connection = Connection { own, peer, socket: 9 };
+        let ours = "p10\nf8\nn127.0.0.1:7722->127.0.0.1:50111\nf9\nn127.0.0.1:7722->127.0.0.1:50112\n";
+        let theirs = "p12\nf5\nn127.0.0.1:50112->127.0.0.1:7722\n";
+        assert!(!has_theirs(ours, connection) && has_theirs(&format!("{ours}{theirs}"), connection));
+        assert!(!has_theirs("n127.0.0.1:50112->127.0.0.1:77221\n", connection));
+        assert!(has_own(&format!("{theirs}{ours}"), connection, 10));
+        assert!(!has_own(ours, connection, 1) && !has_own(ours, connection, 12));
+        assert!(!has_own(&format!("{ours}{theirs}"), Connection { socket: 5, ..connection }, 12));
+        assert!(!has_own(ours, Connection { socket: 8, ..connection }, 10));
+        assert!(!has_own("", connection, 10));
+    }
+
+    /// Where there is an `lsof`, whatever the system.
+    #[tokio::test]
+    async fn a_connection_of_this_process_is_listed_until_it_is_closed() {
+        if process::Command::new("lsof").arg("-v").output().is_err() {
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let socket = u64::try_from(server.as_raw_fd()).unwrap();
+        let connection = Connection { socket, ..Connection::of(&server).unwrap() };
+        assert!(is_ours(connection).await);
+        let other = u64::try_from(client.as_raw_fd()).unwrap();
+        assert!(!is_ours(Connection { socket: other, ..connection }).await, "another socket than that at this address");
+        drop(client);
+        assert!(!is_ours(connection).await, "the other end is closed");
+    }
+}
