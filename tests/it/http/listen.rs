@@ -1,11 +1,11 @@
 //! The addresses on which a daemon listens, and whether it may.
 
-use std::{net::TcpListener, path::Path, process::Stdio};
+use std::{net::TcpListener, os::fd::OwnedFd, path::Path, process::Stdio};
 
 use rustix::process::geteuid;
 use tokio::{net::TcpStream, process::Command};
 
-use super::{health, users::as_other};
+use super::{health, socket::with_socket, users::as_other};
 use crate::{
     commands::skipped,
     support::{
@@ -131,4 +131,18 @@ async fn a_user_who_is_shown_like_all_unknown_ones_needs_a_token() {
     let mut command = in_namespace("--user", "exec \"$@\"", folder.path(), &["--http", "0"]);
     let daemon = Daemon::run(command.env("MCP_SSH_TOKEN", "correct-horse-battery-staple"), folder.path()).await;
     assert!(TcpStream::connect(("127.0.0.1", daemon.place.port())).await.is_ok());
+}
+
+#[tokio::test]
+async fn sockets_that_were_handed_to_another_process_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for variables in ["LISTEN_FDS=1", "LISTEN_FDS=1 LISTEN_PID=", "LISTEN_FDS=1 LISTEN_PID=1", "LISTEN_PID=$$"] {
+        let handed_over = OwnedFd::from(listener.try_clone().unwrap());
+        let mut command = with_socket(folder.path(), variables, &["--http", "0"], handed_over);
+        let daemon = Daemon::run(&mut command, folder.path()).await;
+        assert_ne!(daemon.place.port(), port, "{variables}");
+        assert_eq!(health(&daemon.place).await["status"], "ok", "{variables}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
+    os::fd::OwnedFd,
     os::unix::{
         fs::{FileTypeExt as _, PermissionsExt as _},
         net::UnixListener,
@@ -101,11 +102,16 @@ async fn a_port_and_a_socket_are_served_at_once() {
 }
 
 /// The program with `listener` as its file descriptor 3, as systemd would start it.
-fn activated(folder: &Path, listener: impl Into<std::os::fd::OwnedFd>) -> Command {
+fn activated(folder: &Path, listener: impl Into<OwnedFd>) -> Command {
+    with_socket(folder, "LISTEN_PID=$$ LISTEN_FDS=1", &[], listener)
+}
+
+/// The same with variables as a shell sets them, and with more arguments.
+pub(super) fn with_socket(folder: &Path, variables: &str, arguments: &[&str], listener: impl Into<OwnedFd>) -> Command {
     let mut command = daemon::command(Path::new("/dev/null"), folder);
     let mut shell = Command::new("sh");
-    shell.args(["-c", r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 </dev/null"#, "sh"]);
-    shell.arg(command.as_std().get_program()).args(command.as_std().get_args());
+    shell.args(["-c", &format!("{variables} exec \"$@\" 3<&0 </dev/null"), "sh"]);
+    shell.arg(command.as_std().get_program()).args(command.as_std().get_args()).args(arguments);
     for (name, value) in command.as_std().get_envs() {
         match value {
             Some(value) => shell.env(name, value),

@@ -273,13 +273,18 @@ impl HandedOver {
         self.0.is_empty()
     }
 
-    /// Takes them, in the context of a tokio runtime.
+    /// Takes them, in the context of a tokio runtime. They count only if `LISTEN_PID` names this process.
     ///
     /// # Errors
     /// One of them is no listening TCP or Unix stream socket.
     pub fn take() -> Result<Self, ListenError> {
         #[cfg(unix)]
         {
+            // Of another process, or of a shell in which they were set by hand, these file descriptors may be anything.
+            let process = std::env::var("LISTEN_PID").ok().and_then(|process| process.parse().ok());
+            if process != Some(std::process::id()) {
+                return Ok(Self::default());
+            }
             let mut handed_over = listenfd::ListenFd::from_env();
             let listeners = (0..handed_over.len()).map(|index| taken(&mut handed_over, index));
             Ok(Self(listeners.collect::<Result<_, _>>()?))
