@@ -282,11 +282,12 @@ impl Sheet {
 }
 
 fn field((index, prompt): (usize, &Prompt)) -> String {
-    let kind = if prompt.echo { "text" } else { "password" };
+    // Browsers fill in and keep passwords in spite of `off`, but not what is for one time.
+    let (kind, completion) = if prompt.echo { ("text", "off") } else { ("password", "one-time-code") };
     let focus = if index == 0 { " autofocus" } else { "" };
     format!(
         "<label for=\"answer{index}\">{}</label><input id=\"answer{index}\" name=\"answer{index}\" type=\"{kind}\" \
-         autocomplete=\"off\" spellcheck=\"false\"{focus}>",
+         autocomplete=\"{completion}\" spellcheck=\"false\"{focus}>",
         escape(&prompt.text)
     )
 }

@@ -159,6 +159,20 @@ async fn every_answer_of_the_page_keeps_it_out_of_caches_frames_and_other_pages(
 }
 
 #[tokio::test]
+async fn browsers_are_told_that_what_is_typed_is_for_one_time() {
+    let world = World::with_password("correct horse");
+    let (mut client, call, page) = asked(&world).await;
+    let form = page.get().await.body;
+    let fields: Vec<&str> = form.split("<input ").skip(1).map(|field| field.split('>').next().unwrap()).collect();
+    assert_eq!(fields.len(), 1, "{form}");
+    for part in ["type=\"password\"", "autocomplete=\"one-time-code\""] {
+        assert!(fields[0].contains(part), "{part}: {form}");
+    }
+    page.type_in("correct horse").await;
+    assert!(!result(&mut client, call).await.is_error());
+}
+
+#[tokio::test]
 async fn who_comes_late_is_told_so_and_then_the_page_is_gone() {
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
