@@ -1,6 +1,7 @@
 //! The bearer token of RFC 6750: who knows it may use the daemon.
 
 use std::{
+    fs::File,
     io::Read as _,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::{local::Place, password::Password};
+use crate::password::Password;
 
 /// The fewest characters of a token: fewer could be guessed.
 const SHORTEST: usize = 16;
@@ -49,7 +50,9 @@ impl Token {
     /// The file cannot be read or others can read it, or the token is unfit.
     pub fn read(file: &Path) -> Result<Self, TokenError> {
         let unread = |source| TokenError::Read { file: file.to_owned(), source };
-        let opened = Place::of(file).and_then(|place| place.open()).map_err(unread)?;
+        // The kernel resolves the path: it may be a pipe of the shell that started us, such as `<(pass show token)`.
+        let opened = File::open(file).map_err(unread)?;
+
         #[cfg(unix)]
         {
             // Of the very file that is read.
