@@ -12,6 +12,7 @@ pub mod detached;
 pub mod digest;
 mod driver;
 pub mod exec;
+pub mod mentioned;
 pub mod noise;
 pub mod script;
 pub mod sentinel;

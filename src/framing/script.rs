@@ -1,10 +1,10 @@
 //! What is written to the shell: how it is started, and the script around one command.
 //!
 //! The shell reads its script from the channel and runs each command through `eval` with the command's own stdin, so
-//! that nothing a command does can eat the script. The driver's own stdout and stderr are `/dev/null`; file descriptors
-//! 8 and 9 keep the channel's two streams (single digits, because dash cannot redirect higher ones).
+//! that nothing a command does can eat the script. Between two commands the driver's stderr is `/dev/null`, and the
+//! channel's streams are kept where [`Streams`] says.
 
-use super::{driver, sentinel::Sentinel};
+use super::{driver, mentioned::Mentioned, sentinel::Sentinel};
 
 /// The command that starts the shell on an exec channel: bash where there is one, else `sh`.
 ///
@@ -20,6 +20,24 @@ pub const LAUNCH: &str = "exec /bin/sh -c 'if command -v bash >/dev/null 2>&1; t
 /// up.
 const GIVE_UP: &str = "\\command [ -n \"${__mcp_r-}\" ] || \\command kill -INT \"$$\"";
 
+/// Makes the next line of bash's script its first: the command's own first line, in `LINENO`, in what `caller` says and in
+/// warnings. An assignment lasts only if the command that makes it is given up, and arithmetic that fails gives it up, also under
+/// `set -e`.
+const FIRST_LINE: &str = "\\: $((LINENO=0,1/0))";
+
+/// Has an ERR trap end the command where an errexit would end bash: both are due at the same places, the trap first, if it
+/// is set for functions too. A command's own ERR trap is left alone, and an errexit then ends bash.
+const GUARD: &str =
+    "[[ -n $(\\builtin trap -p ERR) ]] || { \\builtin trap '\\__mcp_g \"$?\"' ERR && \\builtin set -E; }\n";
+/// Takes that back, unless the command has set one of its own.
+const GUARD_OFF: &str = "[[ $(\\builtin trap -p ERR) != *__mcp_g* ]] || \\builtin trap - ERR\n";
+/// The same for the option, unless a command may have wanted it.
+const ERRTRACE_OFF: &str = "\\builtin set +E || ((1))\n";
+
+/// Runs the command's EXIT trap if its `exit` was called, and else leaves `$?` as it is.
+const EXIT_TRAP: &str =
+    "\\__mcp_b \"${__mcp_x-$?}\" \"${__mcp_x+y}\" || \\eval \"${__mcp_c-\\\\__mcp_v $?}\" && ((1))\n";
+
 /// What [`driver`]'s functions want to know of bash's state before they change it.
 const STATE: &str = "\":${BASHOPTS-}:\" \"${POSIXLY_CORRECT+y}\"";
 
@@ -31,6 +49,34 @@ pub enum ShellKind {
     /// Any other POSIX shell. After an error it throws away input that it has already read, so a frame's second line is
     /// sent only when the first has begun.
     Posix,
+}
+
+/// Where a shell keeps the channel's streams between two commands, so that a command can use the descriptors that people
+/// and programs use.
+///
+/// What the redirections of a command's `eval` name is given back when it ends, so none of it is the command's own to
+/// keep: 0, 1 and 2, and what is named here. What the shell sets aside meanwhile is in no command's way: dash and ksh name
+/// no descriptor above 9, busybox moves it, and bash sets it aside above the descriptor that it copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// bash: this number with a 0 behind it is `/dev/null`, with a 1 stdout, with a 2 stderr, with a 3 a command's stdin
+    /// while that runs. All but the last are closed in every program that is run.
+    Above(u32),
+    /// Another shell that takes numbers of several digits: this one with a 1 behind it is stdout, with a 2 stderr.
+    High(u32),
+    /// A shell that takes one digit, as dash and ksh: 1 is stdout, and 7, which is the rarest in scripts, stderr.
+    Digit,
+}
+
+/// What is known of the shell for which a frame is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its language.
+    pub kind: ShellKind,
+    /// Where it keeps the channel's streams.
+    pub streams: Streams,
+    /// What its commands, this one among them, have mentioned.
+    pub mentioned: Mentioned,
 }
 
 /// What a command reads from its standard input.
@@ -54,19 +100,20 @@ pub enum ScriptError {
 }
 
 /// The lines that make a fresh shell ready: streams kept aside, prompts and history off, `exit` made to end a command
-/// instead of the shell, then a trailer whose status is the shell's process id and whose directory is its version.
+/// instead of the shell, then a trailer whose status is the shell's process id, whose only job is the number of
+/// [`Streams::of`], and whose directory is its version.
 #[must_use]
 pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     let mut lines = format!(
-        "exec 8>&1 9>&2 >/dev/null 2>&1; PS1= PS2= PS4='+ '; unset PROMPT_COMMAND HISTFILE ENV; \
-         __mcp_s() {{ return \"$1\"; }}; trap '{GIVE_UP}' URG; if [ -n \"$BASH_VERSION\" ]; then eval "
+        "PS1= PS2= PS4='+ '; unset PROMPT_COMMAND HISTFILE ENV; __mcp_s() {{ return \"$1\"; }}; trap '{GIVE_UP}' URG; \
+         if [ -n \"$BASH_VERSION\" ]; then eval "
     )
     .into_bytes();
-    quote(&mut lines, driver::functions().as_bytes());
+    quote(&mut lines, driver::start().as_bytes());
     lines.extend_from_slice(
         format!(
-            "; fi\ncommand printf '\\036%s:%s::%s\\036%s;' {0} \"$$\" \"${{BASH_VERSION:+bash}}\" {0} >&8; \
-             command printf '\\036%s:\\036%s;' {0} {0} >&9\n",
+            "; {PLACE}fi\neval \"command printf '\\036%s:%s:%s:%s\\036%s;' {0} $$ $__mcp_p '${{BASH_VERSION:+bash}}' {0} \
+             $__mcp_o; command printf '\\036%s:\\036%s;' {0} {0} $__mcp_e\"; unset __mcp_p __mcp_o __mcp_e\n",
             sentinel.as_str()
         )
         .as_bytes(),
@@ -74,50 +121,108 @@ pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     lines
 }
 
+/// How a shell that is not bash finds a place for its streams. A number of several digits is tried in a subshell, which
+/// ends where it is taken for the name of a program, or is too high. Most shells print their prompts on stderr, but
+/// busybox on stdout.
+const PLACE: &str = "elif (eval 'exec 239>&2') || (eval 'exec 29>&2'); then __mcp_p=23; (eval 'exec 239>&2') || __mcp_p=2; \
+    eval \"exec ${__mcp_p}1>&1 ${__mcp_p}2>&2 >/dev/null 2>&1\"; __mcp_o=\">&${__mcp_p}1\" __mcp_e=\">&${__mcp_p}2\"; \
+    else exec 7>&2 2>/dev/null; __mcp_p=0 __mcp_o= __mcp_e='>&7'; ";
+
+impl Streams {
+    /// What the number in the first trailer says.
+    #[must_use]
+    pub fn of(kind: ShellKind, number: u32) -> Self {
+        match (kind, number) {
+            (ShellKind::Bash, prefix) => Self::Above(prefix),
+            (ShellKind::Posix, 0) => Self::Digit,
+            (ShellKind::Posix, prefix) => Self::High(prefix),
+        }
+    }
+
+    /// The redirection that leads to the channel's stdout.
+    pub(super) fn stdout(self) -> String {
+        match self {
+            Self::Above(prefix) | Self::High(prefix) => format!(">&{prefix}1"),
+            Self::Digit => String::new(),
+        }
+    }
+
+    /// The same for stderr.
+    fn stderr(self) -> String {
+        match self {
+            Self::Above(prefix) | Self::High(prefix) => format!(">&{prefix}2"),
+            Self::Digit => ">&7".to_owned(),
+        }
+    }
+
+    /// The redirections of a command but for its stdin, which follows.
+    fn of_a_command(self) -> String {
+        match self {
+            // Copies, in this order, so that bash sets aside what was there above them.
+            Self::Above(prefix) => format!(">&{prefix}1 2>&{prefix}2"),
+            Self::High(prefix) => format!(">&{prefix}1 2>&{prefix}2 {prefix}1>&- {prefix}2>&-"),
+            // By way of 0, so that the shell sets 1 aside, too.
+            Self::Digit => "2>&7 7>&- <&1 >&0".to_owned(),
+        }
+    }
+}
+
 /// The first line (or lines) of a frame: the command itself, run by `eval`.
 ///
 /// `previous_status` is what `$?` shall be when the command starts (0–255). With `go`, that sentinel's empty trailer
-/// is printed on stdout first: the sign that the line is being run.
+/// is printed on stdout first: the sign that the line is being run. What was mentioned decides whether an
+/// errexit is made to end the command and not bash.
 ///
 /// # Errors
 /// A NUL byte in the command, or in the stdin of a shell that is not bash.
 pub fn command(
-    kind: ShellKind,
+    known: Known,
     command: &[u8],
     stdin: Stdin<'_>,
     previous_status: u8,
     go: Option<&Sentinel>,
     delimiter: &Sentinel,
 ) -> Result<Vec<u8>, ScriptError> {
+    let Known { kind, streams, mentioned } = known;
     if command.contains(&0) {
         return Err(ScriptError::NulInCommand);
     }
     let mut line = Vec::with_capacity(command.len() + 512);
     if let Some(go) = go {
-        line.extend_from_slice(format!("\\command printf '\\036%s:\\036%s;' {0} {0} >&8; ", go.as_str()).as_bytes());
+        let out = streams.stdout();
+        line.extend_from_slice(format!("\\command printf '\\036%s:\\036%s;' {0} {0} {out}; ", go.as_str()).as_bytes());
+    }
+    if mentioned.options && kind == ShellKind::Bash {
+        line.extend_from_slice(GUARD.as_bytes());
     }
     let begin = match kind {
         // Behind `&&` and `||` a status that is not 0 does not end a shell with `set -e`; the command behind them can.
+        // The word before the command has bash take the line's number before it reads the command, however long.
         ShellKind::Bash => {
-            format!("\\__mcp_s {previous_status} {STATE} {} \\eval ", if previous_status == 0 { "&&" } else { "||" })
+            let then = if previous_status == 0 { "&&" } else { "||" };
+            format!("{FIRST_LINE}\n\\__mcp_s {previous_status} {STATE} {then} \\eval -- ")
         }
         ShellKind::Posix => format!("\\command unset __mcp_r; __mcp_s {previous_status}; \\eval "),
     };
     line.extend_from_slice(begin.as_bytes());
     quote(&mut line, command);
-    match (kind, stdin) {
-        (_, Stdin::Null | Stdin::Bytes(b"")) => line.extend_from_slice(b" </dev/null >&8 2>&9 8>&- 9>&-\n"),
-        (ShellKind::Bash, Stdin::Bytes(bytes)) => {
-            line.extend_from_slice(b" < <(\\command printf %b ");
-            quote(&mut line, &printf_escapes(bytes));
-            line.extend_from_slice(b") >&8 2>&9 8>&- 9>&-\n");
+    let around = streams.of_a_command();
+    match (streams, stdin) {
+        (Streams::Above(prefix), Stdin::Null | Stdin::Bytes(b"")) => {
+            line.extend_from_slice(format!(" <&{prefix}0 {around}\n").as_bytes());
         }
-        (ShellKind::Posix, Stdin::Bytes(bytes)) => {
+        (Streams::Above(prefix), Stdin::Bytes(bytes)) => {
+            line.extend_from_slice(format!(" {prefix}3< <(\\command printf %b ").as_bytes());
+            quote(&mut line, &printf_escapes(bytes));
+            line.extend_from_slice(format!(") <&{prefix}3 {around}\n").as_bytes());
+        }
+        (_, Stdin::Null | Stdin::Bytes(b"")) => line.extend_from_slice(format!(" {around} </dev/null\n").as_bytes()),
+        (_, Stdin::Bytes(bytes)) => {
             if bytes.contains(&0) {
                 return Err(ScriptError::NulInStdin);
             }
             let end = delimiter.as_str();
-            line.extend_from_slice(format!(" <<'{end}' >&8 2>&9 8>&- 9>&-\n").as_bytes());
+            line.extend_from_slice(format!(" {around} <<'{end}'\n").as_bytes());
             line.extend_from_slice(bytes);
             if !bytes.ends_with(b"\n") {
                 line.push(b'\n');
@@ -134,12 +239,16 @@ pub fn command(
 /// follow, for when the first could not: the same again, then a trailer that needs no builtin (see
 /// [`Trailer::crippled`](super::decoder::Trailer::crippled)), then the end of the shell.
 #[must_use]
-pub fn trailer(kind: ShellKind, sentinel: &Sentinel) -> Vec<u8> {
+pub fn trailer(known: Known, sentinel: &Sentinel) -> Vec<u8> {
+    let Known { kind, streams, mentioned } = known;
     let nonce = sentinel.as_str();
     match kind {
         ShellKind::Bash => format!(
-            "\\__mcp_t \"${{__mcp_x-$?}}\" {STATE} {nonce} && ((1))\n\\__mcp_t \"$?\" {STATE} {nonce} again && ((1))\n\
-             \\__mcp_e \"$?\" {nonce} && ((1))\n\\__mcp_f \"$?\" {nonce} && ((1))\n\\__mcp_z \"$?\" && ((1))\n"
+            "{}\\__mcp_t \"${{__mcp_x-$?}}\" {STATE} {nonce} && ((1))\n\\__mcp_t \"$?\" {STATE} {nonce} again && ((1))\n\
+             \\__mcp_e \"$?\" {nonce} && ((1))\n\\__mcp_f \"$?\" {nonce} && ((1))\n\\__mcp_z \"$?\" && ((1))\n{}{}",
+            if mentioned.traps { EXIT_TRAP } else { "" },
+            if mentioned.options { GUARD_OFF } else { "" },
+            if mentioned.options && !mentioned.errtrace { ERRTRACE_OFF } else { "" },
         )
         .into_bytes(),
         ShellKind::Posix => {
@@ -151,8 +260,10 @@ pub fn trailer(kind: ShellKind, sentinel: &Sentinel) -> Vec<u8> {
             );
             line.extend_from_slice(b"\"$?\"");
             let rest = format!(
-                " \"${{__mcp_c-$(\\command jobs -p)}}\" \"$PWD\" {nonce} >&8; \
-                 \\command printf '\\036%s:\\036%s;' {nonce} {nonce} >&9; __mcp_r=1"
+                " \"${{__mcp_c-$(\\command jobs -p)}}\" \"$PWD\" {nonce} {}; \
+                 \\command printf '\\036%s:\\036%s;' {nonce} {nonce} {}; __mcp_r=1",
+                streams.stdout(),
+                streams.stderr()
             );
             quote(&mut line, rest.as_bytes());
             line.push(b'\n');
@@ -208,6 +319,10 @@ mod tests {
         Sentinel::from_random([0x11; 16])
     }
 
+    fn known(kind: ShellKind, streams: Streams) -> Known {
+        Known { kind, streams, mentioned: Mentioned::default() }
+    }
+
     #[test]
     fn the_launch_line_reads_the_same_in_every_login_shell() {
         assert_eq!(LAUNCH.matches('\'').count(), 2);
@@ -215,12 +330,17 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_one_quoted_word_of_an_eval() {
-        let line = command(ShellKind::Posix, b"echo 'a'", Stdin::Null, 7, None, &sentinel()).unwrap();
-        assert_eq!(
-            String::from_utf8(line).unwrap(),
-            "\\command unset __mcp_r; __mcp_s 7; \\eval 'echo '\\''a'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n"
-        );
+    fn a_command_is_one_quoted_word_of_an_eval_and_has_the_descriptors_that_its_shell_has_names_for() {
+        let line = |kind, streams| {
+            let line = command(known(kind, streams), b"echo 'a'", Stdin::Null, 7, None, &sentinel()).unwrap();
+            String::from_utf8(line).unwrap()
+        };
+        let posix = "\\command unset __mcp_r; __mcp_s 7; \\eval 'echo '\\''a'\\''' ";
+        assert_eq!(line(ShellKind::Posix, Streams::Digit), format!("{posix}2>&7 7>&- <&1 >&0 </dev/null\n"));
+        let high = line(ShellKind::Posix, Streams::High(23));
+        assert_eq!(high, format!("{posix}>&231 2>&232 231>&- 232>&- </dev/null\n"));
+        let bash = line(ShellKind::Bash, Streams::Above(23));
+        assert!(bash.ends_with(" || \\eval -- 'echo '\\''a'\\''' <&230 >&231 2>&232\n"), "{bash}");
     }
 
     #[test]
@@ -230,16 +350,19 @@ mod tests {
 
     #[test]
     fn what_a_shell_cannot_hold_is_refused() {
-        let refused = |kind, text: &[u8], stdin| command(kind, text, stdin, 0, None, &sentinel()).unwrap_err();
+        let refused = |kind, text: &[u8], stdin| {
+            command(known(kind, Streams::Digit), text, stdin, 0, None, &sentinel()).unwrap_err()
+        };
         assert_eq!(refused(ShellKind::Bash, b"a\0b", Stdin::Null), ScriptError::NulInCommand);
         assert_eq!(refused(ShellKind::Posix, b"a", Stdin::Bytes(b"\0")), ScriptError::NulInStdin);
-        assert!(command(ShellKind::Bash, b"a", Stdin::Bytes(b"\0"), 0, None, &sentinel()).is_ok());
+        let bash = command(known(ShellKind::Bash, Streams::Above(2)), b"a", Stdin::Bytes(b"\0"), 0, None, &sentinel());
+        assert!(bash.is_ok());
     }
 
     #[test]
     fn the_trailer_of_a_shell_that_throws_input_away_is_one_line() {
-        let text = String::from_utf8(trailer(ShellKind::Posix, &sentinel())).unwrap();
+        let text = String::from_utf8(trailer(known(ShellKind::Posix, Streams::Digit), &sentinel())).unwrap();
         assert_eq!(text.matches('\n').count(), 1);
-        assert!(text.contains(">&8") && text.contains(">&9"));
+        assert!(text.contains(">&7"));
     }
 }

@@ -182,8 +182,8 @@ impl Snapshot {
         // An attribute of a function that is not there would be that of a variable.
         let functions: BTreeSet<&str> = self.functions.iter().map(|function| function.name.as_str()).collect();
         self.attributes.retain(|attribute| functions.contains(attribute.name.as_str()));
-        // The one that gives a command up is the driver's.
-        self.traps.retain(|trap| !trap.name.ends_with("URG"));
+        // The one that gives a command up is the driver's, and so is one that calls its functions.
+        self.traps.retain(|trap| !trap.name.ends_with("URG") && !trap.text.windows(6).any(|some| some == b"__mcp_"));
     }
 }
 

@@ -32,7 +32,8 @@ use crate::{
     capture::{Capture, Captured},
     framing::{
         decoder::{Progress, StreamDecoder, Trailer},
-        script::{self, ScriptError, ShellKind},
+        mentioned::Mentioned,
+        script::{self, ScriptError, ShellKind, Streams},
     },
 };
 
@@ -152,6 +153,8 @@ struct ShellTask {
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<Msg>>,
     kind: ShellKind,
+    streams: Streams,
+    mentioned: Mentioned,
     pid: u32,
     /// When it was seen to be ready, so after its start.
     ready: Instant,
@@ -210,11 +213,16 @@ impl ShellTask {
         }
         let Some(ready) = ready else { return Err(SshError::ShellStart("it did not answer".to_owned())) };
         let kind = if ready.directory == b"bash" { ShellKind::Bash } else { ShellKind::Posix };
+        let Some(&number) = ready.jobs.first() else {
+            return Err(SshError::ShellStart("it did not say where its streams are".to_owned()));
+        };
         Ok(Self {
             place,
             read,
             write: Arc::new(write),
             kind,
+            streams: Streams::of(kind, number),
+            mentioned: Mentioned::default(),
             pid: ready.status,
             ready: Instant::now(),
             previous_status: 0,
@@ -248,7 +256,7 @@ impl ShellTask {
                     }
                 }
                 next = self.keeper.next() => if matches!(next, Next::Due) {
-                    self.keeper.take(self.kind, &self.write);
+                    self.keeper.take(self.kind, self.streams, &self.write);
                 },
                 message = self.read.wait() => match self.keeper.filter(event(message)) {
                     Event::Stdout(bytes) | Event::Stderr(bytes) => self.between.push(&bytes),

@@ -6,7 +6,7 @@
 
 use super::LONGEST;
 use crate::framing::{
-    script::{ShellKind, quote},
+    script::{ShellKind, Streams, quote},
     sentinel::Sentinel,
 };
 
@@ -64,7 +64,7 @@ __mcp_w() {
   builtin declare LC_ALL=C
   __mcp_i=0 __mcp_o=0
   if ((${#__mcp_v} > @LONGEST@)); then
-    builtin printf '\036%s:%s:0:big:\036%s;' "$1" "$2" "$1" >&8
+    builtin printf '\036%s:%s:0:big:\036%s;' "$1" "$2" "$1"
     builtin exit
   fi
   builtin printf -v __mcp_v %q "$__mcp_v"
@@ -76,11 +76,11 @@ __mcp_w() {
     while [[ -n $__mcp_n ]]; do
       __mcp_p=${__mcp_n:0:@PIECE@}
       __mcp_n=${__mcp_n:@PIECE@}
-      builtin printf '\036%s:%s:%s:%s:%s\036%s;' "$1" "$2" "$__mcp_i" "${#__mcp_p}" "$__mcp_p" "$1" >&8
+      builtin printf '\036%s:%s:%s:%s:%s\036%s;' "$1" "$2" "$__mcp_i" "${#__mcp_p}" "$__mcp_p" "$1"
       __mcp_i=$((__mcp_i + 1))
     done
   done
-  builtin printf '\036%s:%s:%s:end:%s\036%s;' "$1" "$2" "$__mcp_i" "$__mcp_l" "$1" >&8
+  builtin printf '\036%s:%s:%s:end:%s\036%s;' "$1" "$2" "$__mcp_i" "$__mcp_l" "$1"
 }
 readonly -f __mcp_w
 "#;
@@ -104,26 +104,26 @@ LC_ALL=C
   while IFS= read -r __mcp_l; do
     __mcp_n=$((__mcp_n + ${#__mcp_l} + 1))
     if [ "$__mcp_n" -gt @LONGEST@ ]; then
-      printf '\036%s:%s:%s:big:\036%s;' "$__mcp_m" "$__mcp_d" "$__mcp_i" "$__mcp_m" >&8
+      printf '\036%s:%s:%s:big:\036%s;' "$__mcp_m" "$__mcp_d" "$__mcp_i" "$__mcp_m"
       exit
     fi
-    printf '\036%s:%s:%s:%s:%s\n\036%s;' "$__mcp_m" "$__mcp_d" "$__mcp_i" $((${#__mcp_l} + 1)) "$__mcp_l" "$__mcp_m" >&8
+    printf '\036%s:%s:%s:%s:%s\n\036%s;' "$__mcp_m" "$__mcp_d" "$__mcp_i" $((${#__mcp_l} + 1)) "$__mcp_l" "$__mcp_m"
     __mcp_i=$((__mcp_i + 1))
   done
-  printf '\036%s:%s:%s:end:%s\036%s;' "$__mcp_m" "$__mcp_d" "$__mcp_i" "$__mcp_n" "$__mcp_m" >&8
+  printf '\036%s:%s:%s:end:%s\036%s;' "$__mcp_m" "$__mcp_d" "$__mcp_i" "$__mcp_n" "$__mcp_m"
 }
 "#;
 
 /// What to write to the shell.
-pub(super) fn request(kind: ShellKind, marks: &Sentinel, id: &Sentinel) -> Vec<u8> {
-    let (marks, id) = (marks.as_str(), id.as_str());
+pub(super) fn request(kind: ShellKind, streams: Streams, marks: &Sentinel, id: &Sentinel) -> Vec<u8> {
+    let (marks, id, out) = (marks.as_str(), id.as_str(), streams.stdout());
     match kind {
         ShellKind::Bash => {
             // What could trace the values into a file is switched off before they are touched. In the function some
             // traps would not be told.
             format!(
                 "( ( __mcp_o=$SHELLOPTS; \\builtin set +x +v; \\__mcp_w {marks} {id} \"$__mcp_o\" \"${{BASHOPTS-}}\" \
-                 \"$(\\builtin trap -p)\" \"$@\" ) </dev/null & )\n"
+                 \"$(\\builtin trap -p)\" \"$@\" ) {out} </dev/null & )\n"
             )
             .into_bytes()
         }
@@ -135,7 +135,7 @@ pub(super) fn request(kind: ShellKind, marks: &Sentinel, id: &Sentinel) -> Vec<u
                 b"( ( __mcp_v=$(\\command set); __mcp_a=$(\\command alias); \\command unalias -a; \\command eval "
                     .to_vec();
             quote(&mut line, script.as_bytes());
-            line.extend_from_slice(b" ) </dev/null & )\n");
+            line.extend_from_slice(format!(" ) {out} </dev/null & )\n").as_bytes());
             line
         }
     }

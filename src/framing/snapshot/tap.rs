@@ -6,7 +6,7 @@ use super::{LONGEST, Snapshot, request};
 use crate::framing::{
     ansi_c::unquote,
     decoder::{Progress, StreamDecoder},
-    script::ShellKind,
+    script::{ShellKind, Streams},
     sentinel::Sentinel,
 };
 
@@ -62,8 +62,8 @@ impl Tap {
 
     /// What to write to the shell to have it print a snapshot; nothing may be running in it. One that is still on its way
     /// is given up.
-    pub fn request(&mut self, kind: ShellKind, id: Sentinel) -> Vec<u8> {
-        let request = request::request(kind, &self.marks, &id);
+    pub fn request(&mut self, kind: ShellKind, streams: Streams, id: Sentinel) -> Vec<u8> {
+        let request = request::request(kind, streams, &self.marks, &id);
         self.taking = Some(Taking { kind, id, text: Pieces::default(), next: 0, spoiled: false, ended: None });
         request
     }
@@ -90,7 +90,10 @@ impl Tap {
                 Progress::More => break,
                 Progress::Complete { trailer, rest: after } => {
                     self.decoder = StreamDecoder::new(&self.marks);
-                    let ours = self.taking.as_mut().is_some_and(|taking| taking.piece(&trailer));
+                    let ours = match &mut self.taking {
+                        Some(taking) => taking.piece(&trailer),
+                        None => is_given_up(&trailer),
+                    };
                     if !ours {
                         output.extend(trailer);
                     }
@@ -117,16 +120,9 @@ impl Tap {
 impl Taking {
     /// Takes `id:number:length:text`, or `id:number:end:length` at the end; `false` if it is something else.
     fn piece(&mut self, piece: &[u8]) -> bool {
-        let mut fields = piece.splitn(4, |byte| *byte == b':');
-        let (Some(id), Some(number), Some(length), Some(text)) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            return false;
-        };
+        let Some([id, number, length, text]) = fields(piece) else { return false };
         if id != self.id.as_str().as_bytes() {
-            // Of one that was given up: nobody else knows the marks.
-            let is_id = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
-            return is_id && is_length(length, text);
+            return is_given_up(piece);
         }
         self.spoiled |= number != self.next.to_string().as_bytes();
         self.next = self.next.wrapping_add(1);
@@ -162,6 +158,18 @@ impl Taking {
     }
 }
 
+fn fields(piece: &[u8]) -> Option<[&[u8]; 4]> {
+    let mut fields = piece.splitn(4, |byte| *byte == b':');
+    Some([fields.next()?, fields.next()?, fields.next()?, fields.next()?])
+}
+
+/// Whether this is a piece of a snapshot that was given up for a later one: nobody else knows the marks.
+fn is_given_up(piece: &[u8]) -> bool {
+    let Some([id, _, length, text]) = fields(piece) else { return false };
+    let is_id = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
+    is_id && (is_length(length, text) || [&b"end"[..], b"big"].contains(&length))
+}
+
 /// Whether this is the length of that text, in bytes or, as some shells count, in characters.
 fn is_length(length: &[u8], text: &[u8]) -> bool {
     let length: Option<usize> = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
@@ -176,7 +184,7 @@ mod tests {
 
     fn tap() -> Tap {
         let mut tap = Tap::new(Sentinel::from_random([1; 16]));
-        tap.request(ShellKind::Bash, Sentinel::from_random([2; 16]));
+        tap.request(ShellKind::Bash, Streams::Above(23), Sentinel::from_random([2; 16]));
         tap
     }
 
@@ -241,10 +249,19 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_nobody_asked_for_are_output() {
-        let mut tap = Tap::new(Sentinel::from_random([1; 16]));
-        assert_eq!(pushed(&mut tap, &piece(0, "1", "x"), 10), format!("{}:0:1:x", "02".repeat(16)).into_bytes());
-        assert!(tap.taken().is_none());
+    fn pieces_of_a_snapshot_that_was_given_up_are_no_output_before_and_after_the_end_of_the_next() {
+        let other = |number, length, text| {
+            let piece = piece(number, length, text);
+            String::from_utf8(piece).unwrap().replace(&"02".repeat(16), &"03".repeat(16)).into_bytes()
+        };
+        let given_up = [other(0, "1", "x"), b"out".to_vec(), other(1, "end", "1")].concat();
+        for cut in [1, 1000] {
+            let mut tap = tap();
+            assert_eq!(pushed(&mut tap, &[given_up.clone(), pieces().concat()].concat(), cut), b"out");
+            assert!(matches!(tap.taken(), Some(Taken::Whole(_))));
+            assert_eq!(pushed(&mut tap, &given_up, cut), b"out");
+            assert_eq!(pushed(&mut tap, &other(2, "5", "x"), cut), [&b"03".repeat(16)[..], b":2:5:x"].concat());
+        }
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl LiveSession {
         }
     }
 
-    /// The live shell of a slot, or a new one: with the state of the last if its connection was lost, else in its directory.
+    /// The live shell of a slot, or a new one: with the state of the last, or at least in its directory.
     async fn ready_shell(
         &self,
         slot: &DialSlot<ShellSlot>,
@@ -273,7 +273,7 @@ impl LiveSession {
 fn new_shell(moved: bool, kept: &Kept, failed: &ShellRunError) -> String {
     let place = if moved { " in the same directory" } else { "" };
     let why = match failed {
-        _ if kept.too_large => "; they take more than a mebibyte, which is not kept over a lost connection",
+        _ if kept.too_large => "; they take more than a mebibyte, which is not kept",
         _ if kept.snapshot.is_some() => "; they could not be restored in time",
         _ => "",
     };

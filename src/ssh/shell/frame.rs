@@ -10,14 +10,14 @@ use tokio::{
 
 use super::{
     Event, Reply, ShellRequest, ShellResult, ShellTask, event,
-    stop::{QUIET_AFTER_EXIT, Step, TRAILER_AFTER_OUTPUT, TRAILER_AFTER_STOP},
+    stop::{QUIET_AFTER_EXIT, STATE_AFTER_EXIT, Step, TRAILER_AFTER_OUTPUT, TRAILER_AFTER_STOP},
 };
 use crate::{
     capture::{Capture, Captured},
     framing::{
         decoder::{Progress, StreamDecoder, Trailer},
         noise::TerminalNoise,
-        script::{self, ShellKind, Stdin},
+        script::{self, Known, ShellKind, Stdin},
         stop::Signal,
     },
     ssh::{
@@ -28,9 +28,12 @@ use crate::{
     },
 };
 
-/// What the caller is told when a shell ends.
-const ENDED: &str = "the shell itself has ended; the next command gets a new one, in the same directory but without \
-     the variables and functions of this one";
+/// What the caller is told when a shell ends whose state was kept.
+const ENDED: &str =
+    "the shell itself has ended; the next command gets a new one, in the state from before this command";
+/// The same where it was not.
+const ENDED_FOR_GOOD: &str = "the shell itself has ended; the next command gets a new one, in the same directory but \
+     without the variables and functions of this one";
 
 /// A command that is running.
 struct Running {
@@ -67,8 +70,14 @@ impl ShellTask {
         let Ok(delimiter) = random_sentinel() else { return Ok(self.no_random()) };
         let go = (self.kind == ShellKind::Posix).then_some(&delimiter);
         let stdin = request.stdin.as_deref().map_or(Stdin::Null, Stdin::Bytes);
-        let mut text = script::command(self.kind, &request.command, stdin, self.previous_status, go, &delimiter)?;
-        let trailer = script::trailer(self.kind, &sentinel);
+        self.mentioned.note(&request.command);
+        let known = Known { kind: self.kind, streams: self.streams, mentioned: self.mentioned };
+        let command = script::command(known, &request.command, stdin, self.previous_status, go, &delimiter)?;
+        // Who gets a new shell after this command has the state from before it.
+        let may_end = self.mentioned.may_end(&request.command);
+        let mut text = if may_end { self.keeper.catch_up(self.kind, self.streams) } else { Vec::new() };
+        text.extend_from_slice(&command);
+        let trailer = script::trailer(known, &sentinel);
         let (go, after_go) = match go {
             None => {
                 text.extend_from_slice(&trailer);
@@ -114,7 +123,8 @@ impl ShellTask {
                 break End::Complete;
             }
             let free = taking.is_none() && running.stop.is_none();
-            let quiet = running.status.is_some().then(|| Instant::now() + QUIET_AFTER_EXIT);
+            let quiet = if self.keeper.is_taking() { STATE_AFTER_EXIT } else { QUIET_AFTER_EXIT };
+            let quiet = running.status.is_some().then(|| Instant::now() + quiet);
             tokio::select! {
                 biased;
                 stop = &mut reached, if running.stop.is_none() => {
@@ -238,12 +248,12 @@ impl ShellTask {
             None => true,
         };
         if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
-            self.keeper.shell_ended();
-            notice = Some(ENDED.to_owned());
-        }
-        if crippled {
-            notice =
-                Some(format!("a builtin that every command needs was switched off or redefined for good; {ENDED}"));
+            let ended = if self.keeper.shell_ended() { ENDED } else { ENDED_FOR_GOOD };
+            notice = Some(if crippled {
+                format!("it took away a builtin or the descriptors that every command needs; {ended}")
+            } else {
+                ended.to_owned()
+            });
         }
         let command = CommandResult {
             ending,

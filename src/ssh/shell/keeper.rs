@@ -1,4 +1,4 @@
-//! Keeps the state of a shell, so that another can have it when the connection is lost.
+//! Keeps the state of a shell, so that another can have it when this one ends or its connection is lost.
 
 use std::{
     future::pending,
@@ -15,7 +15,7 @@ use tokio::{
 use super::Event;
 use crate::{
     framing::{
-        script::ShellKind,
+        script::{ShellKind, Streams},
         snapshot::{
             Snapshot,
             tap::{Taken, Tap},
@@ -44,7 +44,7 @@ pub struct Kept {
     pub too_large: bool,
     /// The shell's background jobs, when it was last heard of.
     pub jobs: Vec<u32>,
-    /// It has ended by itself: nothing of it is to come back.
+    /// It has ended by itself, and not because its connection was lost.
     pub ended: bool,
 }
 
@@ -120,13 +120,19 @@ impl Keeper {
     pub(super) fn command_ended(&mut self, jobs: &[u32]) {
         lock(&self.kept).jobs = jobs.to_vec();
         self.skip = self.skip.saturating_sub(1);
-        let stuck = self.begun.elapsed() < GIVEN_UP;
-        self.due = (self.skip == 0 && !(self.tap.is_taking() && stuck)).then(|| Instant::now() + IDLE);
+        self.due = (self.skip == 0).then(|| Instant::now() + IDLE);
     }
 
-    /// The shell has ended, and not because its connection was lost.
-    pub(super) fn shell_ended(&mut self) {
-        *lock(&self.kept) = Kept { ended: true, ..Kept::default() };
+    /// The shell has ended, and not because its connection was lost. Returns whether there is a state for the next one.
+    pub(super) fn shell_ended(&mut self) -> bool {
+        let mut kept = lock(&self.kept);
+        kept.ended = true;
+        kept.snapshot.is_some()
+    }
+
+    /// Whether the state is on its way.
+    pub(super) fn is_taking(&self) -> bool {
+        self.tap.is_taking()
     }
 
     /// Waits until there is something to do.
@@ -136,24 +142,41 @@ impl Keeper {
             self.sending = None;
             return Next::Sent;
         }
-        match self.due {
-            Some(due) => sleep_until(due).await,
-            None => pending().await,
+        loop {
+            match self.due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
+            }
+            // One that is on its way may end first.
+            let busy = self.tap.is_taking() && self.begun.elapsed() < GIVEN_UP;
+            self.due = busy.then(|| Instant::now() + IDLE);
+            if !busy {
+                return Next::Due;
+            }
         }
-        self.due = None;
-        Next::Due
     }
 
     /// Asks the shell for its state. The answer comes through [`filter`](Self::filter), whenever it does.
-    pub(super) fn take(&mut self, kind: ShellKind, write: &Arc<ChannelWriteHalf<Msg>>) {
-        let Ok(id) = random_sentinel() else { return };
-        let request = self.tap.request(kind, id);
-        (self.begun, self.since) = (Instant::now(), 0);
+    pub(super) fn take(&mut self, kind: ShellKind, streams: Streams, write: &Arc<ChannelWriteHalf<Msg>>) {
+        let request = self.request(kind, streams);
         let write = Arc::clone(write);
         // A task of its own: writing must not keep this one from reading.
         self.sending = Some(tokio::spawn(async move {
             let _ = write.data_bytes(request).await;
         }));
+    }
+
+    /// What to write before a command that may be the shell's last: a request for its state, unless that is known, or too
+    /// much to be asked for each time.
+    pub(super) fn catch_up(&mut self, kind: ShellKind, streams: Streams) -> Vec<u8> {
+        let known = self.since == 0 && (self.tap.is_taking() || lock(&self.kept).snapshot.is_some());
+        if known || self.skip > 0 { Vec::new() } else { self.request(kind, streams) }
+    }
+
+    fn request(&mut self, kind: ShellKind, streams: Streams) -> Vec<u8> {
+        let Ok(id) = random_sentinel() else { return Vec::new() };
+        (self.begun, self.since) = (Instant::now(), 0);
+        self.tap.request(kind, streams, id)
     }
 
     fn note(&mut self, taken: Taken) {

@@ -1,4 +1,4 @@
-//! Gives a new shell the state of one whose connection was lost.
+//! Gives a new shell the state of one that has ended, or whose connection was lost.
 
 use super::{
     Shell, ShellRequest, ShellRunError,
@@ -26,16 +26,14 @@ impl Shell {
         bounds: Bounds,
         output: Output,
     ) -> Result<String, ShellRunError> {
-        let Some(snapshot) = before.snapshot.as_ref().filter(|_| !before.ended) else {
-            return Err(ShellRunError::Gone);
-        };
+        let Some(snapshot) = before.snapshot.as_ref() else { return Err(ShellRunError::Gone) };
         let restore = snapshot.restore(directory);
         let request = ShellRequest { command: restore.command.clone(), stdin: None, bounds, output };
         let result = self.run(request).await?;
         if result.shell_ended || !matches!(result.command.ending, Ending::Exited(_)) {
             return Err(ShellRunError::Lost);
         }
-        *lock(&self.kept) = Kept { jobs: Vec::new(), behind: 0, ..before.clone() };
+        *lock(&self.kept) = Kept { jobs: Vec::new(), behind: 0, ended: false, ..before.clone() };
         let printed = result.command.output.stdout.whole().unwrap_or_default();
         let (restored, missing) = restore.report(&printed);
         let jobs = match before.jobs.as_slice() {
@@ -54,9 +52,8 @@ impl Shell {
             commands => format!(", what the last {commands} commands changed"),
         };
         let missing = missing.map(|missing| format!("; not restored: {missing}")).unwrap_or_default();
-        Ok(format!(
-            "the connection was lost and this is a new shell; restored: {restored}{missing}; lost: {jobs}, open files{behind}"
-        ))
+        let why = if before.ended { "the shell had ended" } else { "the connection was lost" };
+        Ok(format!("{why} and this is a new shell; restored: {restored}{missing}; lost: {jobs}, open files{behind}"))
     }
     /// Goes to a directory; `true` if the shell is there now.
     pub async fn enter(&self, directory: &[u8], bounds: Bounds, output: Output) -> bool {

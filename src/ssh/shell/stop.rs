@@ -17,6 +17,8 @@ pub(super) const TRAILER_AFTER_STOP: Duration = Duration::from_secs(2);
 pub(super) const TRAILER_AFTER_OUTPUT: Duration = Duration::from_secs(20);
 /// Output of a shell that has ended may be held open by its background jobs; this long without any is the end of it.
 pub(super) const QUIET_AFTER_EXIT: Duration = Duration::from_millis(300);
+/// The same while the shell's state is on its way.
+pub(super) const STATE_AFTER_EXIT: Duration = Duration::from_secs(3);
 
 /// A step, taken if the one before did not bring the command's trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -194,15 +194,15 @@ async fn what_was_kept_survives_one_loss_after_another() {
 }
 
 #[tokio::test]
-async fn a_shell_that_has_ended_by_itself_leaves_only_its_directory() {
+async fn a_shell_that_has_ended_by_itself_leaves_its_state_and_nothing_outlives_the_session() {
     let mut bench = open().await;
-    for command in ["kill -9 $$", "exec true", "set -e; false"] {
-        let result = over_a_loss(&mut bench, &["V=1; cd /usr/lib"], command).await;
-        assert!(notice(&result).contains("the shell itself has ended"), "{result:?}");
+    for command in ["kill -9 $$", "exec true", "builtin exit"] {
+        bench.shell("V=1; cd /usr/lib", plain()).await;
+        bench.shell(command, plain()).await;
         lose(&mut bench).await;
         let result = bench.shell("echo ${V-none} $PWD", plain()).await;
-        assert_eq!(result.stdout(), "none /usr/lib\n", "{command}: {result:?}");
-        assert!(notice(&result).contains("are gone"), "{result:?}");
+        assert_eq!(result.stdout(), "1 /usr/lib\n", "{command}: {result:?}");
+        assert!(notice(&result).contains("the shell had ended"), "{result:?}");
     }
     bench.shell("V=1", plain()).await;
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
