@@ -8,18 +8,19 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("main", &["cli", "mcp", "doctor", "session", "ssh", "readable"]),
     ("cli", &["local"]),
     ("mcp", &["local", "session", "ssh", "openssh", "framing", "capture", "password", "readable"]),
     ("doctor", &["session", "ssh", "openssh", "readable"]),
     ("session", &["local", "ssh", "openssh", "framing", "capture", "password", "readable"]),
-    ("ssh", &["local", "openssh", "framing", "sftp", "tree", "capture", "password", "readable"]),
+    ("ssh", &["local", "openssh", "framing", "sftp", "tree", "policy", "capture", "password", "readable"]),
     ("local", &["tree"]),
     ("openssh", &[]),
     ("framing", &[]),
     ("sftp", &[]),
     ("tree", &[]),
+    ("policy", &[]),
     ("capture", &[]),
     ("password", &[]),
     ("readable", &[]),
@@ -43,7 +44,7 @@ const HOMES: [(&str, &[&str]); 10] = [
 const IMPURE: [&str; 8] =
     ["async ", "tokio", "std::fs", "std::net", "std::process", "std::env", "Instant::now", "SystemTime::now"];
 
-const PURE: [&str; 6] = ["openssh", "framing", "sftp", "tree", "capture", "readable"];
+const PURE: [&str; 7] = ["openssh", "framing", "sftp", "tree", "policy", "capture", "readable"];
 
 /// Where wire types may be serialised: nothing that can hold a secret is.
 const SECRET_HOLDERS: [&str; 2] = ["src/password.rs", "src/ssh/authenticate.rs"];

@@ -1,0 +1,286 @@
+//! Recognises a guarded place by what it is, not by how it was spelled.
+//!
+//! Every directory and file that is there is known by its [`FileId`], so links, `..`, hard links, mounts and names in
+//! another case lead to the same place. What is not there yet is known by its names below something that is.
+
+use std::collections::HashMap;
+
+use super::{
+    FileId, Way, Why,
+    names::{Name, folded},
+    table::ANYWHERE,
+};
+
+/// All that is guarded against one way.
+#[derive(Debug, Clone)]
+pub struct Places {
+    way: Way,
+    by_id: HashMap<FileId, Vec<Ahead>>,
+    /// In any directory.
+    anywhere: Vec<Ahead>,
+}
+
+/// A place that comes after these names; after none it is this very thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ahead {
+    names: Vec<Name>,
+    why: Why,
+    /// Whether only files are guarded there, not what is in its directories.
+    files_only: bool,
+}
+
+/// What is known of a directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spot {
+    guarded: Option<Why>,
+    ahead: Vec<Ahead>,
+    /// Inside of what Git keeps of a repository.
+    of_git: bool,
+    /// It is `/proc`, or a directory of one of its processes.
+    of_process: bool,
+}
+
+impl Spot {
+    /// Why all that is in this directory is guarded, if it is.
+    #[must_use]
+    pub fn guarded(&self) -> Option<Why> {
+        self.guarded
+    }
+
+    /// Whether there is nothing to know about it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Places {
+    /// Those that have no fixed place, to which others are [added](Self::add).
+    #[must_use]
+    pub fn new(way: Way) -> Self {
+        let rows = ANYWHERE.iter().filter(|row| row.ways.contains(&way));
+        let anywhere = rows.flat_map(|row| {
+            row.paths.iter().map(|path| Ahead { names: Name::path(path), why: row.why, files_only: false })
+        });
+        Self { way, by_id: HashMap::new(), anywhere: anywhere.collect() }
+    }
+
+    /// Guards what has these names below something that is there, or that very thing where there are none, with all that
+    /// is in it.
+    pub fn add(&mut self, at: FileId, names: Vec<Name>, why: Why) {
+        self.by_id.entry(at).or_default().push(Ahead { names, why, files_only: false });
+    }
+
+    /// Guards the files in a directory with such names, and not what is in directories there.
+    pub fn add_files(&mut self, at: FileId, names: Vec<Name>, why: Why) {
+        self.by_id.entry(at).or_default().push(Ahead { names, why, files_only: true });
+    }
+
+    /// What is known of a directory, from the root of the file system on: the name of each and what it is.
+    #[must_use]
+    pub fn spot(&self, way_there: &[(Vec<u8>, FileId)]) -> Spot {
+        let mut spot = Spot::default();
+        for (depth, (name, id)) in way_there.iter().enumerate() {
+            let is_proc = depth == 1 && name == b"proc";
+            spot = self.directory(&spot, name, Some(id));
+            spot.of_process |= is_proc;
+        }
+        spot
+    }
+
+    /// What is known of a directory in another one. `id` is `None` where it is not there yet.
+    #[must_use]
+    pub fn directory(&self, above: &Spot, name: &[u8], id: Option<&FileId>) -> Spot {
+        if above.guarded.is_some() {
+            return Spot { guarded: above.guarded, ..Spot::default() };
+        }
+        let name = folded(name);
+        let by_name = above.ahead.iter().chain(&self.anywhere).filter_map(|ahead| ahead.after(&name));
+        let by_id = id.and_then(|id| self.by_id.get(id)).into_iter().flatten().cloned();
+        let mut spot = Spot {
+            of_git: above.of_git || name.strip_suffix(".git").is_some(),
+            of_process: above.of_process,
+            ..Spot::default()
+        };
+        if self.way == Way::Write && above.of_git && name == "hooks" {
+            spot.guarded = Some(Why::Versions);
+        }
+        for ahead in by_name.chain(by_id) {
+            if !ahead.names.is_empty() {
+                spot.ahead.push(ahead);
+            } else if !ahead.files_only {
+                spot.guarded.get_or_insert(ahead.why);
+            }
+        }
+        spot
+    }
+
+    /// Why a link in a directory is guarded, if it is: one that leads to what would then be a guarded place is one, too.
+    #[must_use]
+    pub fn link(&self, inside: &Spot, name: &[u8], id: Option<&FileId>) -> Option<Why> {
+        self.file(inside, name, id).or_else(|| {
+            let spot = self.directory(inside, name, id);
+            spot.guarded.or_else(|| spot.ahead.first().map(|ahead| ahead.why))
+        })
+    }
+
+    /// Why a file in a directory is guarded, if it is. `id` is `None` where it is not there yet.
+    #[must_use]
+    pub fn file(&self, inside: &Spot, name: &[u8], id: Option<&FileId>) -> Option<Why> {
+        if inside.guarded.is_some() {
+            return inside.guarded;
+        }
+        let name = folded(name);
+        let by_name = inside.ahead.iter().chain(&self.anywhere).find(|ahead| ahead.ends_with(&name));
+        by_name.map(|ahead| ahead.why).or_else(|| self.by_id(id?)).or_else(|| match self.way {
+            Way::Write => is_of_git(inside.of_git, &name).then_some(Why::Versions),
+            Way::Read => {
+                (inside.of_process && matches!(name.as_str(), "environ" | "mem" | "kcore")).then_some(Why::Process)
+            }
+        })
+    }
+
+    /// Why this very file is guarded, wherever it was found.
+    #[must_use]
+    pub fn by_id(&self, id: &FileId) -> Option<Why> {
+        self.by_id.get(id)?.iter().find(|ahead| ahead.names.is_empty() && !ahead.files_only).map(|ahead| ahead.why)
+    }
+}
+
+impl Ahead {
+    /// What is still ahead after this name, if it is on the way.
+    fn after(&self, name: &str) -> Option<Self> {
+        let (first, rest) = self.names.split_first()?;
+        first.matches(name).then(|| Self { names: rest.to_vec(), ..*self })
+    }
+
+    fn ends_with(&self, name: &str) -> bool {
+        matches!(self.names.as_slice(), [only] if only.matches(name))
+    }
+}
+
+/// Whether a file makes Git run something: the settings of a repository, or the file that says where these are.
+fn is_of_git(inside: bool, name: &str) -> bool {
+    name == ".git" || inside && matches!(name, "config" | "config.worktree" | "commondir" | "gitdir" | "hooks")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(inode: u64) -> FileId {
+        FileId::Inode { device: 1, inode }
+    }
+
+    /// `/`, `/home` and `/home/u`, where 10 is the home and 20 an `.ssh` that lies elsewhere.
+    fn places(way: Way) -> Places {
+        let mut places = Places::new(way);
+        for (path, why) in [(".ssh", Why::Ssh), (".config/autostart", Why::Autostart), (".claude*", Why::Agent)] {
+            places.add(id(10), Name::path(path), why);
+        }
+        places.add(id(20), Vec::new(), Why::Ssh);
+        places.add(id(21), Vec::new(), Why::KeyFile);
+        places.add_files(id(22), vec![Name::one("*")], Why::Programs);
+        places
+    }
+
+    fn way_to(names: &[(&str, u64)]) -> Vec<(Vec<u8>, FileId)> {
+        let above = [("", 1), ("home", 2), ("u", 10)];
+        above.iter().chain(names).map(|(name, inode)| (name.as_bytes().to_vec(), id(*inode))).collect()
+    }
+
+    #[test]
+    fn a_place_is_known_by_what_it_is_or_by_its_names() {
+        let places = places(Way::Write);
+        for (names, file, found, why) in [
+            (&[][..], "notes", None, None),
+            (&[(".ssh", 30)], "config", None, Some(Why::Ssh)),
+            (&[(".SSH", 30)], "config", None, Some(Why::Ssh)),
+            (&[("work", 31), ("link", 20)], "config", None, Some(Why::Ssh)),
+            (&[("work", 31), ("link", 20), ("deep", 32)], "x", None, Some(Why::Ssh)),
+            (&[("work", 31)], "hard link", Some(21), Some(Why::KeyFile)),
+            (&[("work", 31)], "other", Some(33), None),
+            (&[(".config", 34)], "autostart", None, Some(Why::Autostart)),
+            (&[(".config", 34), ("autostart", 35)], "x.desktop", None, Some(Why::Autostart)),
+            (&[(".config", 34), ("other", 35)], "autostart", None, None),
+            (&[], ".claude.json", None, Some(Why::Agent)),
+            (&[("work", 31)], ".claude.json", None, None),
+            (&[("tools", 22)], "ls", None, Some(Why::Programs)),
+            (&[("tools", 22), ("data", 36)], "ls", None, None),
+        ] {
+            let spot = places.spot(&way_to(names));
+            assert_eq!(places.file(&spot, file.as_bytes(), found.map(id).as_ref()), why, "{names:?} {file}");
+        }
+    }
+
+    #[test]
+    fn a_link_does_not_take_the_place_of_a_directory_on_the_way() {
+        let places = places(Way::Write);
+        let home = places.spot(&way_to(&[]));
+        for (name, why) in [(".config", Some(Why::Autostart)), (".ssh", Some(Why::Ssh)), ("notes", None)] {
+            assert_eq!(places.link(&home, name.as_bytes(), None), why, "{name}");
+        }
+        assert_eq!(places.file(&home, b".config", None), None);
+        assert_eq!(places.link(&Spot::default(), b".git", None), Some(Why::Versions));
+    }
+
+    #[test]
+    fn some_names_are_guarded_anywhere() {
+        for (way, directories, file, why) in [
+            (Way::Write, &[".git"][..], "config", Some(Why::Versions)),
+            (Way::Write, &[".GIT"], "Config", Some(Why::Versions)),
+            (Way::Write, &[".git", "hooks"], "x", Some(Why::Versions)),
+            (Way::Write, &[".git", "modules", "sub", "hooks"], "x", Some(Why::Versions)),
+            (Way::Write, &[".git", "modules", "sub"], "config", Some(Why::Versions)),
+            (Way::Write, &["bare.git"], "config", Some(Why::Versions)),
+            (Way::Write, &["bare.git", "hooks"], "x", Some(Why::Versions)),
+            (Way::Write, &[], ".git", Some(Why::Versions)),
+            (Way::Write, &[".git", "objects"], "pack", None),
+            (Way::Write, &["src", "hooks"], "x", None),
+            (Way::Write, &["src"], "config", None),
+            (Way::Read, &[".git"], "config", None),
+            (Way::Write, &["project"], ".mcp.json", Some(Why::Agent)),
+            (Way::Write, &["project", ".claude"], "settings.json", Some(Why::Agent)),
+            (Way::Write, &["project", ".vscode"], "tasks.json", Some(Why::Startup)),
+            (Way::Write, &["project", ".vscode"], "settings.json", None),
+            (Way::Write, &["backup", ".ssh"], "authorized_keys", Some(Why::Ssh)),
+            (Way::Read, &["backup", ".ssh"], "id", Some(Why::Ssh)),
+            (Way::Read, &["project", ".claude"], "settings.json", None),
+            (Way::Read, &["home", ".claude"], ".credentials.json", Some(Why::Credentials)),
+            (Way::Read, &["tasks.json"], ".vscode", None),
+        ] {
+            let places = Places::new(way);
+            let plain = Spot::default();
+            let spot = directories.iter().fold(plain, |spot, name| places.directory(&spot, name.as_bytes(), None));
+            assert_eq!(places.file(&spot, file.as_bytes(), None), why, "{way:?} {directories:?} {file}");
+        }
+    }
+
+    #[test]
+    fn most_directories_are_plain() {
+        let places = places(Way::Write);
+        let spot = places.spot(&way_to(&[("work", 31), ("src", 32)]));
+        assert!(spot.is_plain() && spot.guarded().is_none());
+        assert!(!places.spot(&way_to(&[])).is_plain());
+    }
+
+    #[test]
+    fn the_environment_of_a_process_is_no_file_to_send() {
+        let way: Vec<_> = [("", 1), ("proc", 2), ("77", 3), ("task", 4), ("77", 5)]
+            .iter()
+            .map(|(name, inode)| (name.as_bytes().to_vec(), id(*inode)))
+            .collect();
+        for (length, file, why) in [
+            (3, "environ", Some(Why::Process)),
+            (5, "environ", Some(Why::Process)),
+            (3, "status", None),
+            (2, "cpuinfo", None),
+        ] {
+            let places = Places::new(Way::Read);
+            assert_eq!(places.file(&places.spot(&way[..length]), file.as_bytes(), None), why, "{file}");
+        }
+        let elsewhere = [(Vec::new(), id(1)), (b"work".to_vec(), id(2)), (b"proc".to_vec(), id(3))];
+        let places = Places::new(Way::Read);
+        assert_eq!(places.file(&places.spot(&elsewhere), b"environ", None), None);
+    }
+}
