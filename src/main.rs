@@ -155,6 +155,7 @@ fn registry(options: &Options) -> Arc<SessionRegistry> {
         ssh_config: options.ssh_config.clone(),
         store: options.store_path(),
         output: default_output_folder(),
+        own: options.token_file.clone().into_iter().collect(),
         askpass: Askpass::from_environment(),
     })
 }

@@ -12,6 +12,7 @@ mod page;
 mod params;
 mod prompts;
 mod resources;
+mod roots;
 mod running;
 pub mod server;
 mod tool_error;

@@ -131,12 +131,12 @@ impl SshServer {
                 tokio::spawn(elicit::ask(context.peer.clone(), context.id.clone(), asked));
                 continue;
             }
-            let Some((params, waiting)) = elicit::request(asked).await else { continue };
+            let Some((request, waiting)) = elicit::request(asked).await else { continue };
             let Some(state) = self.parked.keep(tool, running, waiting) else {
                 let error = ToolError::new("no random number is to be had", "try again");
                 return Ok(error.into_result().into());
             };
-            let requests = InputRequests::from([(QUESTION.to_owned(), elicit::input(params))]);
+            let requests = InputRequests::from([(QUESTION.to_owned(), elicit::input(request))]);
             return Ok(InputRequiredResult::new(Some(requests), Some(state)).into());
         }
     }

@@ -207,6 +207,15 @@ fn of_transfer(error: &TransferError) -> &'static str {
         TransferError::NotAFile(_) => "name a regular file; ssh_exec with cat reads other things",
         TransferError::Path(_) => "write the path of the file itself",
         TransferError::Length { .. } | TransferError::Differs(_) => "call again when nothing writes to the file",
+        TransferError::Guarded { refused: true, .. } => "do something else, or ask them how to go on",
+        TransferError::Guarded { is_read: true, .. } => {
+            "only the person can send it: in a client that shows forms (elicitation) they are asked; else they copy it \
+             themselves, such as with scp"
+        }
+        TransferError::Guarded { .. } => {
+            "download to another place and have the person move it; in a client that shows forms (elicitation) they are \
+             asked"
+        }
         TransferError::Cancelled | TransferError::Ssh(_) => "call again if it is still wanted",
     }
 }

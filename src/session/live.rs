@@ -36,7 +36,7 @@ use crate::{
         output::OutputFolder,
         pool::Pool,
         resolve::Target,
-        sftp::Leftover,
+        sftp::{Given, Leftover, Machine},
         shell::Shell,
         sudo::SudoMemory,
     },
@@ -57,6 +57,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub struct Surroundings {
     /// The `ssh_config` file, as `ssh -F`.
     pub config_file: Option<PathBuf>,
+    /// What of this machine transfers leave alone.
+    pub machine: Arc<Machine>,
     /// Where whole outputs are kept.
     pub folder: OutputFolder,
     /// The program that asks the person for secrets.
@@ -89,6 +91,8 @@ pub struct LiveSession {
     last: Mutex<LastSeen>,
     /// What transfers have left on the remote host that ended with the link; removed over the next connection.
     leftovers: Arc<Mutex<Vec<Leftover>>>,
+    /// Guarded paths of this machine that the person has allowed.
+    given: Given,
 }
 
 #[derive(Debug, Default)]
@@ -154,6 +158,7 @@ impl LiveSession {
             shells: Mutex::new(HashMap::new()),
             last: Mutex::default(),
             leftovers: Arc::default(),
+            given: Given::default(),
         })
     }
 

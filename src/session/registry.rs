@@ -29,6 +29,7 @@ use crate::{
     ssh::{
         ask::askpass::Askpass,
         output::{KeptOutput, OutputFolder},
+        sftp::Machine,
     },
 };
 
@@ -46,6 +47,8 @@ pub struct RegistryOptions {
     pub store: Option<PathBuf>,
     /// The folder for whole outputs; `None` where it cannot be.
     pub output: Option<PathBuf>,
+    /// Other files that this program keeps for itself, which no transfer touches.
+    pub own: Vec<PathBuf>,
     /// The program that asks the person for secrets.
     pub askpass: Option<Askpass>,
 }
@@ -113,10 +116,16 @@ impl SessionRegistry {
     /// A registry without sessions; nothing is read yet.
     #[must_use]
     pub fn new(options: RegistryOptions) -> Arc<Self> {
+        let machine = Machine {
+            ssh_config: options.ssh_config.clone(),
+            own: options.own.into_iter().chain(options.store.clone()).collect(),
+            output: options.output.clone(),
+        };
         Arc::new(Self {
             store: Store::new(options.store),
             surroundings: Surroundings {
                 config_file: options.ssh_config,
+                machine: Arc::new(machine),
                 folder: OutputFolder::new(options.output),
                 askpass: options.askpass,
                 ending: CancellationToken::new(),

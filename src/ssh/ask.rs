@@ -2,7 +2,7 @@
 
 pub mod askpass;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -15,6 +15,9 @@ use crate::{password::Password, readable::breaks_a_line};
 
 /// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
 const PATIENCE: Duration = Duration::from_secs(115);
+
+/// How long a client may take to say which folders it works in.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the person is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +73,19 @@ pub struct UnknownKey {
     pub saved_in: String,
 }
 
+/// A path of this machine that a transfer does not touch by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardedPath {
+    /// The other side: `user@host`.
+    pub account: String,
+    /// The path on this machine, without links.
+    pub path: String,
+    /// It is sent to the other side; else what comes from there is written to it.
+    pub is_read: bool,
+    /// Why it is guarded.
+    pub why: String,
+}
+
 /// A question on its way to the person, and where the answer goes; dropped unanswered, there is none.
 #[derive(Debug)]
 pub enum Asked {
@@ -77,22 +93,35 @@ pub enum Asked {
     Secrets(Question, oneshot::Sender<Vec<Password>>),
     /// Whether a host key is to be trusted.
     HostKey(UnknownKey, oneshot::Sender<bool>),
+    /// Whether a guarded path may be read or written.
+    Guarded(GuardedPath, oneshot::Sender<bool>),
+    /// Which folders the client works in; it is asked, not the person.
+    Folders(oneshot::Sender<Vec<PathBuf>>),
 }
 
 /// The way to the person behind a call, if there is one.
 #[derive(Debug, Clone, Default)]
 pub struct Person {
-    host_keys: Option<mpsc::Sender<Asked>>,
+    /// For questions with a yes and a no.
+    choices: Option<mpsc::Sender<Asked>>,
     secrets: Option<mpsc::Sender<Asked>>,
+    /// For what the client itself can say.
+    client: Option<mpsc::Sender<Asked>>,
     askpass: Option<Askpass>,
     pause: Pause,
 }
 
 impl Person {
-    /// A person who is asked about host keys, and for secrets, through these channels.
+    /// A person who is asked for a yes or no, and for secrets, through these channels.
     #[must_use]
-    pub fn new(host_keys: Option<mpsc::Sender<Asked>>, secrets: Option<mpsc::Sender<Asked>>) -> Self {
-        Self { host_keys, secrets, ..Self::default() }
+    pub fn new(choices: Option<mpsc::Sender<Asked>>, secrets: Option<mpsc::Sender<Asked>>) -> Self {
+        Self { choices, secrets, ..Self::default() }
+    }
+
+    /// The same person at a client that can say which folders it works in.
+    #[must_use]
+    pub fn with_folders(self, client: Option<mpsc::Sender<Asked>>) -> Self {
+        Self { client, ..self }
     }
 
     /// The same person, asked for secrets by this program where there is no channel for them.
@@ -141,8 +170,22 @@ impl Person {
     /// Whether the person trusts this very key; `None` if there is nobody to ask, or no answer.
     pub async fn trusts(&self, key: UnknownKey) -> Option<bool> {
         let (give, take) = oneshot::channel();
-        self.host_keys.as_ref()?.send(Asked::HostKey(key, give)).await.ok()?;
+        self.choices.as_ref()?.send(Asked::HostKey(key, give)).await.ok()?;
         self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
+    }
+
+    /// Whether a guarded path may be read or written; `None` if there is nobody to ask, or no answer.
+    pub async fn allows(&self, path: GuardedPath) -> Option<bool> {
+        let (give, take) = oneshot::channel();
+        self.choices.as_ref()?.send(Asked::Guarded(path, give)).await.ok()?;
+        self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
+    }
+
+    /// The folders that the client works in; `None` if it does not say.
+    pub async fn folders(&self) -> Option<Vec<PathBuf>> {
+        let (give, take) = oneshot::channel();
+        self.client.as_ref()?.send(Asked::Folders(give)).await.ok()?;
+        timeout(CLIENT_PATIENCE, take).await.ok()?.ok()
     }
 }
 

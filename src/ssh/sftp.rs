@@ -8,6 +8,7 @@ mod digest;
 mod disk;
 mod download;
 mod error;
+mod guard;
 mod original;
 mod part;
 mod paths;
@@ -24,6 +25,7 @@ use std::{sync::Arc, time::Duration};
 use self::client::Client;
 pub use self::{
     error::TransferError,
+    guard::{Given, Guard, Machine},
     progress::{Moved, Progress},
     replace::{Leftover, remove_leftovers},
     transfer::{Transfer, TransferRequest, Transferred},

@@ -19,7 +19,7 @@ use super::{
 /// Files that wait while a further directory is listed, at most. A single directory may have more.
 const ENOUGH_LEAVES: usize = 10_000;
 
-/// Failures that are named; further ones are counted.
+/// Failures, and entries that are left out, that are named; further ones are counted.
 const NAMED_FAILURES: usize = 10;
 
 /// A piece of work, also when it is handed out again.
@@ -194,6 +194,17 @@ impl Plan {
         if self.tally.failed >= self.limits.failures { Err(PlanError::Failures(self.tally.failed)) } else { Ok(()) }
     }
 
+    /// Notes an entry that is left out because it is guarded, unless it was to be left out anyway.
+    pub fn leave_out(&mut self, path: Vec<u8>, is_directory: bool, reason: String) {
+        if self.excludes.cover(&path, is_directory) {
+            return;
+        }
+        self.tally.left_out += 1;
+        if self.tally.named_left_out.len() < NAMED_FAILURES {
+            self.tally.named_left_out.push((path, reason));
+        }
+    }
+
     /// The directories whose mode and times are to be set when all else is done, the deepest first: in one that may not
     /// be entered nothing can be set any more.
     #[must_use]
@@ -305,6 +316,18 @@ mod tests {
             assert_eq!(long.tally.failed, failed);
             at = long.next_directory().map_or(at, |(_, directory)| directory);
         }
+    }
+
+    #[test]
+    fn what_is_guarded_is_named_unless_nobody_wanted_it() {
+        let (mut plan, _) = plan(&["/vendor/"], None);
+        plan.leave_out(b".ssh".to_vec(), true, "keys".to_owned());
+        plan.leave_out(b"vendor".to_vec(), true, "keys".to_owned());
+        for number in 0..20 {
+            plan.leave_out(vec![b'a', number], false, "keys".to_owned());
+        }
+        assert_eq!((plan.tally.left_out, plan.tally.named_left_out.len()), (21, NAMED_FAILURES));
+        assert_eq!(plan.tally.named_left_out[0], (b".ssh".to_vec(), "keys".to_owned()));
     }
 
     #[test]

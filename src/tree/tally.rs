@@ -18,6 +18,10 @@ pub struct Tally {
     pub unchanged: u64,
     /// Devices, sockets and pipes.
     pub special: u64,
+    /// Entries that were left out because this machine trusts them, directories with all that is in them.
+    pub left_out: usize,
+    /// Paths of the first of them, and why.
+    pub named_left_out: Vec<(Vec<u8>, String)>,
     /// Entries that could not be moved, directories with all that is in them.
     pub failed: usize,
     /// Paths of the first of them, and why.

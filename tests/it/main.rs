@@ -20,6 +20,7 @@ mod doctor;
 mod dropbear;
 mod exec;
 mod faults;
+mod guard;
 mod host_keys;
 mod hostile;
 mod http;

@@ -5,7 +5,7 @@ use std::{
     fs::{File, Permissions},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{
             ffi::{OsStrExt as _, OsStringExt as _},
             fs::PermissionsExt as _,
@@ -34,6 +34,12 @@ use crate::tree::entry::{Attributes, What};
 /// A directory of this machine.
 #[derive(Debug)]
 pub(crate) struct Folder(OwnedFd);
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// What a file is known by.
 pub(crate) type Identity = (u64, u64);

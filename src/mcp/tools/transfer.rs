@@ -18,6 +18,10 @@ pub(super) struct TransferResult {
     bytes: u64,
     duration_ms: u64,
     skipped: u64,
+    /// Paths in the tree that this machine guards. Not in the schema, which all clients have to read.
+    #[schemars(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<Vec<String>>,
     /// Whether both sides were compared by SHA-256, not by size alone
     verified: bool,
     /// The path at the destination
@@ -31,6 +35,8 @@ pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, T
         bytes: tally.bytes,
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         skipped: tally.unchanged + tally.special,
+        left_out: (tally.left_out > 0)
+            .then(|| tally.named_left_out.iter().map(|(path, _)| String::from_utf8_lossy(path).into_owned()).collect()),
         verified,
         to,
     };
@@ -61,7 +67,21 @@ pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, T
         result.to,
         result.duration_ms
     );
-    session::both(in_a_line(text.as_bytes()), &result)
+    session::both(in_a_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()), &result)
+}
+
+/// What this machine guards, with the reasons.
+fn left_out(count: usize, first: &[(Vec<u8>, String)]) -> String {
+    if count == 0 {
+        return String::new();
+    }
+    let named = first.iter().map(|(path, why)| format!("\"{}\" ({why})", in_a_line(path)));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match count - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("; left out, because guarded: {named}{more}. The person is asked about a path that is named by itself")
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {

@@ -13,7 +13,7 @@ use crate::{
     ssh::{
         bounds::Signals,
         pool::Pool,
-        sftp::{Progress, Transfer, TransferError, TransferRequest, Transferred, remove_leftovers},
+        sftp::{Guard, Progress, Transfer, TransferError, TransferRequest, Transferred, remove_leftovers},
     },
 };
 
@@ -27,7 +27,7 @@ impl LiveSession {
     /// See [`TransferError`].
     pub async fn upload(&self, request: TransferRequest, caller: &Caller) -> Result<Transferred, SessionError> {
         let progress = request.progress.clone();
-        let transfer = Transfer::up(request).await.map_err(|error| self.transfer(error))?;
+        let transfer = Transfer::up(request, self.guard(caller)).await.map_err(|error| self.transfer(error))?;
         self.over_any_link(transfer, &progress, caller).await
     }
 
@@ -37,7 +37,7 @@ impl LiveSession {
     /// See [`TransferError`].
     pub async fn download(&self, request: TransferRequest, caller: &Caller) -> Result<Transferred, SessionError> {
         let progress = request.progress.clone();
-        let transfer = Transfer::down(request).map_err(|error| self.transfer(error))?;
+        let transfer = Transfer::down(request, self.guard(caller)).map_err(|error| self.transfer(error))?;
         self.over_any_link(transfer, &progress, caller).await
     }
 
@@ -110,6 +110,16 @@ impl LiveSession {
             let left = remove_leftovers(found, &pool).await;
             lock(&leftovers).extend(left);
         });
+    }
+
+    fn guard(&self, caller: &Caller) -> Guard {
+        let peer = lock(&self.last).peer.as_ref().map(|peer| format!("{}@{}", peer.user, peer.host_name));
+        Guard {
+            machine: Arc::clone(&self.surroundings.machine),
+            person: caller.person.clone(),
+            account: peer.unwrap_or_else(|| self.saved.host.clone()),
+            given: self.given.clone(),
+        }
     }
 
     fn transfer(&self, source: TransferError) -> SessionError {

@@ -10,6 +10,7 @@ use super::{
     digest::{RemoteDigest, same},
     disk::{Sink, Sum},
     error::{TransferError, shown},
+    guard::{Guard, seen::Seen},
     part::{Part, remove_litter},
     paths,
     receive::Receiving,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     local::{Folder, Place},
+    policy::Way,
     sftp::{
         attributes::{Attributes, Kind},
         request::Access,
@@ -61,23 +63,33 @@ impl Download {
     /// Finds out where it goes. `found` is what the server has said of it.
     ///
     /// # Errors
-    /// A path that cannot be meant, or where no file can be.
+    /// A path that cannot be meant, or where no file can be, or that is guarded.
     pub(super) async fn new(
         wanted: Vec<u8>,
         found: Attributes,
+        guard: &Guard,
         request: &TransferRequest,
     ) -> Result<Self, TransferError> {
         if found.kind() == Kind::Special {
             return Err(TransferError::NotAFile(format!("\"{}\" on the remote host", shown(&wanted))));
         }
         let (typed, name) = (request.local.clone(), paths::file_name(&String::from_utf8_lossy(&wanted))?.to_owned());
+        let watcher = guard.watcher(Way::Write).await;
         let find = spawn_blocking(move || {
             let target = local_target(&typed, &name)?;
-            remove_litter(&target);
-            Ok::<_, TransferError>(target)
+            let watch = watcher.begin();
+            let question = watch.site_of(&target).and_then(|site| {
+                let seen = Seen::at(&target.folder, &target.name)?;
+                Ok(watch.question(&site, &target, seen.as_ref(), None))
+            });
+            let question = question.map_err(|source| TransferError::local("looking at", &target.path, source))?;
+            Ok::<_, TransferError>((target, question))
         });
         let failed = |error| TransferError::local("looking at", request.local.as_ref(), io::Error::other(error));
-        let target = find.await.map_err(failed)??;
+        let (target, question) = find.await.map_err(failed)??;
+        guard.pass(Way::Write, question).await?;
+        let beside = target.clone();
+        spawn_blocking(move || remove_litter(&beside)).await.map_err(failed)?;
         let progress = request.progress.clone();
         progress.begin(&wanted);
         let (skip_unchanged, found) = (request.skip_unchanged, Some(found));

@@ -8,6 +8,7 @@ use std::{
 
 use super::client::{Client, RequestError};
 use crate::{
+    policy::Why,
     readable::in_a_line,
     ssh::error::SshError,
     tree::{excludes::ExcludeError, limits::PlanError, tally::Tally},
@@ -97,6 +98,20 @@ pub enum TransferError {
         /// How it ended.
         message: String,
     },
+    /// What this machine trusts, which only the person gives out or has replaced.
+    #[error("{doing} {path}: it is guarded, because {why}, and {answer}", path = path.display(),
+        doing = if *is_read { "reading" } else { "writing to" },
+        answer = if *refused { "the person said no" } else { "nobody can be asked here" })]
+    Guarded {
+        /// The path on this machine, without links.
+        path: PathBuf,
+        /// Why it is guarded.
+        why: Why,
+        /// It would have been read; else written.
+        is_read: bool,
+        /// The person said no; else there was nobody to ask.
+        refused: bool,
+    },
     /// The caller gave up.
     #[error("the transfer was cancelled; what was not complete is as it was")]
     Cancelled,
@@ -166,6 +181,9 @@ fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
     };
     for (path, reason) in &tally.failures {
         let _ = write!(text, "\n\"{}\": {reason}", shown(path));
+    }
+    for (path, reason) in &tally.named_left_out {
+        let _ = write!(text, "\n\"{}\": left out, because it is guarded: {reason}", shown(path));
     }
     let unnamed = tally.failed - tally.failures.len();
     if unnamed > 0 {

@@ -10,9 +10,15 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use super::{LONGEST_COMPARED, Progress, disk::Sum, error::TransferError};
+use super::{
+    Guard, LONGEST_COMPARED, Progress,
+    disk::Sum,
+    error::TransferError,
+    guard::{content_of, seen::Seen},
+};
 use crate::{
     local::{Place, folder::mode_of},
+    policy::Way,
     sftp::attributes::{Attributes, Kind},
     tree::entry::{self, What},
 };
@@ -34,11 +40,26 @@ impl Original {
     /// Opens one that is all that is sent.
     ///
     /// # Errors
-    /// It is no regular file, or cannot be read.
-    pub(super) async fn open(path: PathBuf, place: Place, progress: Progress) -> Result<Self, TransferError> {
-        let (file, metadata) = spawn_blocking(move || open(&place))
-            .await
-            .map_err(|error| TransferError::local("reading", &path, io::Error::other(error)))??;
+    /// It is no regular file, or cannot be read, or is guarded and the person does not allow it.
+    pub(super) async fn open(
+        path: PathBuf,
+        place: Place,
+        guard: &Guard,
+        progress: Progress,
+    ) -> Result<Self, TransferError> {
+        let watcher = guard.watcher(Way::Read).await;
+        let look = move || {
+            let (file, metadata) = open(&place)?;
+            let watch = watcher.begin();
+            let question = watch
+                .site_of(&place)
+                .and_then(|site| Ok(watch.question(&site, &place, Some(&Seen::of(&metadata)), content_of(&file)?)));
+            let question = question.map_err(|source| TransferError::local("reading", &place.path, source))?;
+            Ok::<_, TransferError>((file, metadata, question))
+        };
+        let failed = |error| TransferError::local("reading", &path, io::Error::other(error));
+        let (file, metadata, question) = spawn_blocking(look).await.map_err(failed)??;
+        guard.pass(Way::Read, question).await?;
         progress.begin(path.to_string_lossy().as_bytes());
         progress.expect(metadata.len());
         let compared = metadata.len() <= LONGEST_COMPARED;

@@ -88,6 +88,17 @@ pub(super) fn bytes(name: &OsStr) -> Vec<u8> {
     name.to_string_lossy().into_owned().into_bytes()
 }
 
+/// The same back.
+#[cfg(unix)]
+pub(super) fn os_name(name: &[u8]) -> &OsStr {
+    std::os::unix::ffi::OsStrExt::from_bytes(name)
+}
+
+#[cfg(not(unix))]
+pub(super) fn os_name(name: &[u8]) -> &OsStr {
+    OsStr::new(std::str::from_utf8(name).unwrap_or_default())
+}
+
 /// Where an upload goes: into the path if it is a directory, through it if it is a link, else to it.
 ///
 /// # Errors

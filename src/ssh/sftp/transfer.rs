@@ -13,6 +13,7 @@ use super::{
     Bounds, Leftover, Progress, TransferError,
     client::Client,
     download::Download,
+    guard::Guard,
     paths,
     tree::{DownTree, UpTree},
     upload::Upload,
@@ -73,6 +74,7 @@ impl Complete {
 pub struct Transfer {
     started: Instant,
     request: TransferRequest,
+    guard: Guard,
     excludes: Excludes,
     state: State,
 }
@@ -93,7 +95,7 @@ impl Transfer {
     /// # Errors
     /// What is on this machine is neither a regular file nor a directory, or cannot be read, or a path or pattern cannot be
     /// meant.
-    pub async fn up(request: TransferRequest) -> Result<Self, TransferError> {
+    pub async fn up(request: TransferRequest, guard: Guard) -> Result<Self, TransferError> {
         let started = Instant::now();
         let excludes = Excludes::parse(&request.exclude)?;
         let path = paths::local(&request.local)?;
@@ -103,21 +105,21 @@ impl Transfer {
         let found = spawn_blocking(move || find(&finding, is_directory)).await;
         let found = found.unwrap_or_else(|error| Err(io::Error::other(error)));
         let state = match found.map_err(|source| TransferError::local("reading", &path, source))? {
-            Found::Directory(folder) => State::UpTree(Box::new(UpTree::new(path, folder))),
-            Found::Other(place) => State::UpFile(Box::new(Upload::open(path, place, &request).await?)),
+            Found::Directory(folder) => State::UpTree(Box::new(UpTree::open(path, folder, &guard).await?)),
+            Found::Other(place) => State::UpFile(Box::new(Upload::open(path, place, &guard, &request).await?)),
         };
-        Ok(Self { started, request, excludes, state })
+        Ok(Self { started, request, guard, excludes, state })
     }
 
     /// From it.
     ///
     /// # Errors
     /// A path or pattern that cannot be meant.
-    pub fn down(request: TransferRequest) -> Result<Self, TransferError> {
+    pub fn down(request: TransferRequest, guard: Guard) -> Result<Self, TransferError> {
         let excludes = Excludes::parse(&request.exclude)?;
         paths::local(&request.local)?;
         paths::remote(&request.remote)?;
-        Ok(Self { started: Instant::now(), request, excludes, state: State::Down })
+        Ok(Self { started: Instant::now(), request, guard, excludes, state: State::Down })
     }
 
     /// Does what is left to do over these connections.
@@ -126,17 +128,17 @@ impl Transfer {
     /// [`TransferError`]; where [`TransferError::is_lost`], another attempt goes on where this one stood.
     pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &Bounds) -> Result<Transferred, TransferError> {
         let client = Arc::new(Client::open(pool, bounds).await?);
-        let Self { started, request, excludes, state } = self;
+        let Self { started, request, guard, excludes, state } = self;
         if let State::Down = state {
             let connection = client.connection();
-            *state = connection.unless_stopped(bounds, begin(&client, request)).await?;
+            *state = connection.unless_stopped(bounds, begin(&client, guard, request)).await?;
         }
         let (to, tally, verified) = match state {
             State::Down => return Err(TransferError::Cancelled),
             State::UpFile(upload) => upload.attempt(pool, &client, bounds).await?,
             State::UpTree(tree) => tree.attempt(request, excludes, pool, &client, bounds).await?,
             State::DownFile(download) => download.attempt(pool, &client, bounds).await?,
-            State::DownTree(tree) => tree.attempt(request, excludes, pool, &client, bounds).await?,
+            State::DownTree(tree) => tree.attempt(request, excludes, pool, &client, bounds, guard).await?,
         };
         Ok(Transferred { to, tally, verified, duration: started.elapsed() })
     }
@@ -170,11 +172,11 @@ fn find(path: &Path, is_directory: bool) -> io::Result<Found> {
 }
 
 /// Looks at what is to be fetched.
-async fn begin(client: &Client, request: &TransferRequest) -> Result<State, TransferError> {
+async fn begin(client: &Client, guard: &Guard, request: &TransferRequest) -> Result<State, TransferError> {
     let path = paths::remote(&request.remote)?.into_bytes();
     let found = client.stat(&path).await.map_err(client.failed("reading", &path))?;
     Ok(match found.kind() {
         Kind::Directory => State::DownTree(Box::new(DownTree::new(path, found))),
-        _ => State::DownFile(Box::new(Download::new(path, found, request).await?)),
+        _ => State::DownFile(Box::new(Download::new(path, found, guard, request).await?)),
     })
 }

@@ -7,6 +7,7 @@ mod local;
 mod place;
 mod remote;
 mod run;
+mod sieve;
 mod threads;
 mod up;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-pub(super) use self::{down::DownTree, up::UpTree};
+pub(super) use self::{down::DownTree, sieve::Sieve, up::UpTree};
 use self::{lanes::Lanes, remote::Listed, run::Way, threads::Threads};
 use super::{Progress, TransferError, TransferRequest, client::Client};
 use crate::{

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Bounds, LONGEST_UNSIZED, Leftover, TransferRequest,
+    Bounds, Guard, LONGEST_UNSIZED, Leftover, TransferRequest,
     client::Client,
     digest::{RemoteDigest, same},
     disk::{Source, Sum},
@@ -49,10 +49,15 @@ impl Upload {
     /// Opens the local file, which the person calls `path`.
     ///
     /// # Errors
-    /// It is no regular file, or cannot be read, or a path cannot be meant.
-    pub(super) async fn open(path: PathBuf, place: Place, request: &TransferRequest) -> Result<Self, TransferError> {
+    /// It is no regular file, or cannot be read, or is guarded, or a path cannot be meant.
+    pub(super) async fn open(
+        path: PathBuf,
+        place: Place,
+        guard: &Guard,
+        request: &TransferRequest,
+    ) -> Result<Self, TransferError> {
         let wanted = paths::remote(&request.remote)?;
-        let local = Original::open(path, place, request.progress.clone()).await?;
+        let local = Original::open(path, place, guard, request.progress.clone()).await?;
         Ok(Self { wanted, skip_unchanged: request.skip_unchanged, local, begun: None })
     }
 

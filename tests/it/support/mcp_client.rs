@@ -44,6 +44,7 @@ impl McpClient {
             ssh_config: Some(ssh_config.to_owned()),
             store: Some(folder.join("sessions.json")),
             output: Some(folder.join("output")),
+            own: Vec::new(),
             askpass: Some(Askpass::program(askpass)),
         }));
         client.initialize().await;
@@ -56,6 +57,7 @@ impl McpClient {
             ssh_config: Some(ssh_config.to_owned()),
             store: Some(folder.join("sessions.json")),
             output: Some(folder.join("output")),
+            own: Vec::new(),
             askpass: None,
         });
         Self::over(registry)

@@ -23,12 +23,13 @@ use crate::{
             Bounds, TransferError, TransferRequest,
             client::Client,
             download::{Download, kept},
+            guard::{Guard, seen::Seen},
             part::{Part, temporary_name},
             transfer::Complete,
         },
     },
     tree::{
-        entry::{Directory, Leaf, LeafKind, What},
+        entry::{Directory, Entry, Leaf, LeafKind, What},
         excludes::Excludes,
         limits::LIMITS,
         name::HERE,
@@ -68,19 +69,20 @@ impl DownTree {
         pool: &Arc<Pool>,
         client: &Arc<Client>,
         bounds: &Bounds,
+        guard: &Guard,
     ) -> Result<(String, Tally, bool), TransferError> {
-        let common = Common::new(request, pool, client);
         let Self { from, found, begun, downloads } = self;
         let (place, plan) = match begun {
             Some(begun) => begun,
             // Not to be cut off: once the directory is there, it would be another that it goes to.
             empty => {
                 let attributes = kept(found);
-                let place = super::place::local(&common, request, attributes).await?;
+                let place = super::place::local(guard, request, attributes).await?;
                 let plan = Plan::new(Directory::root(attributes), excludes.clone(), Some(HERE), LIMITS);
                 empty.insert((place, plan))
             }
         };
+        let common = Common::new(request, pool, client);
         let work = async {
             let root = Arc::new(Root::new(Arc::clone(&place.folder)));
             let way = Down { common: &common, from, place, root, downloads };
@@ -109,19 +111,23 @@ impl Way for Down<'_> {
     const IN_ORDER: bool = false;
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
+        let mut is_new = false;
         if directory.depth() > 0 {
             let (wanted, root, path) = (Arc::clone(directory), Arc::clone(&self.root), self.path(directory));
             let make = move || {
                 let names = wanted.names();
-                let Some((name, above)) = names.split_last() else { return Ok(()) };
+                let Some((name, above)) = names.split_last() else { return Ok(false) };
                 let made =
                     root.below(above).and_then(|above| above.make(name, wanted.attributes.mode.unwrap_or(0o755)));
-                made.map(drop).map_err(|source| TransferError::local("making the directory", &path, source))
+                made.map_err(|source| TransferError::local("making the directory", &path, source))
             };
-            self.common.disk(make).await?;
+            is_new = self.common.disk(make).await?;
         }
-        let slot = self.common.lanes.slot().await;
-        remote::list(slot.client(), &join(self.from, &directory.names()), &self.common.listed).await
+        let listing = {
+            let slot = self.common.lanes.slot().await;
+            remote::list(slot.client(), &join(self.from, &directory.names()), &self.common.listed).await?
+        };
+        self.sifted(directory, is_new, listing).await
     }
 
     async fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> Result<Moved, TransferError> {
@@ -155,6 +161,24 @@ impl Way for Down<'_> {
 }
 
 impl Down<'_> {
+    /// A listing without what is guarded here. In a directory that is new nothing has to be looked for.
+    async fn sifted(
+        &self,
+        directory: &Arc<Directory>,
+        is_new: bool,
+        mut listing: Listing,
+    ) -> Result<Listing, TransferError> {
+        let Some(sieve) = self.place.sieve.clone() else { return Ok(listing) };
+        let (wanted, root) = (Arc::clone(directory), Arc::clone(&self.root));
+        let sift = move || {
+            let folder = if is_new { None } else { root.below(&wanted.names()).ok() };
+            let look = |entry: &Entry| Seen::at(folder.as_ref()?, &entry.name).ok().flatten();
+            sieve.sift(&wanted, &mut listing, look);
+            Ok(listing)
+        };
+        self.common.disk(sift).await
+    }
+
     fn path(&self, directory: &Directory) -> PathBuf {
         local::path(&self.place.path, &directory.names())
     }

@@ -10,6 +10,8 @@ use std::{
 
 use crate::{
     local::Folder,
+    policy::Why,
+    ssh::sftp::paths,
     tree::{
         entry::{Attributes, Directory, Entry},
         limits::LIMITS,
@@ -69,6 +71,8 @@ pub(super) struct Listing {
     pub(super) entries: Vec<Entry>,
     /// Names of the others, and why.
     pub(super) failures: Vec<(Vec<u8>, String)>,
+    /// What is left out because it is guarded: its name, whether it is a directory, and why.
+    pub(super) left_out: Vec<(Vec<u8>, bool, Why)>,
 }
 
 /// Lists a directory.
@@ -96,7 +100,7 @@ pub(super) fn list(directory: &Folder) -> io::Result<Listing> {
 /// The path of a directory of the tree, or of a name in it.
 pub(super) fn path(root: &Path, names: &[&[u8]]) -> PathBuf {
     let mut path = root.to_owned();
-    path.extend(names.iter().map(|name| os_name(name)));
+    path.extend(names.iter().map(|name| paths::os_name(name)));
     path
 }
 
@@ -109,16 +113,6 @@ fn bytes(name: &OsStr) -> Option<Vec<u8>> {
 #[cfg(not(unix))]
 fn bytes(name: &OsStr) -> Option<Vec<u8>> {
     Some(name.to_str()?.as_bytes().to_vec())
-}
-
-#[cfg(unix)]
-fn os_name(name: &[u8]) -> &OsStr {
-    std::os::unix::ffi::OsStrExt::from_bytes(name)
-}
-
-#[cfg(not(unix))]
-fn os_name(name: &[u8]) -> &OsStr {
-    OsStr::new(std::str::from_utf8(name).unwrap_or_default())
 }
 
 #[cfg(all(test, unix))]

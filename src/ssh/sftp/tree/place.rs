@@ -9,14 +9,23 @@ use std::{
     sync::Arc,
 };
 
+use tokio::task::spawn_blocking;
+
 use super::{
-    Common,
+    Sieve,
     remote::{found, in_the_way, join},
 };
 use crate::{
     local::{Folder, Place},
-    sftp::attributes::{Attributes as Found, Kind},
-    ssh::sftp::{TransferError, TransferRequest, client::Client, error::shown, paths},
+    policy::Way,
+    sftp::attributes::{self, Kind},
+    ssh::sftp::{
+        Guard, TransferError, TransferRequest,
+        client::Client,
+        error::shown,
+        guard::{Found, Watcher, seen::Seen},
+        paths,
+    },
     tree::{
         entry::Attributes,
         name::{self, HERE},
@@ -40,6 +49,8 @@ pub(super) struct LocalPlace {
     pub(super) folder: Arc<Folder>,
     pub(super) path: PathBuf,
     pub(super) keeps_attributes: bool,
+    /// What leaves out what is guarded, unless the person wants all of it.
+    pub(super) sieve: Option<Arc<Sieve>>,
 }
 
 /// Finds the directory for an upload.
@@ -68,7 +79,7 @@ impl RemotePlace {
     /// Makes the directory. May be done again after a lost link.
     pub(super) async fn make(&self, client: &Client) -> Result<(), TransferError> {
         if let Some(above) = &self.above
-            && let Err(refused) = client.mkdir(above, Found::default()).await
+            && let Err(refused) = client.mkdir(above, attributes::Attributes::default()).await
             && !client.stat(above).await.is_ok_and(|there| there.kind() == Kind::Directory)
         {
             return Err(client.failed("making the directory", above)(refused));
@@ -80,7 +91,7 @@ impl RemotePlace {
 /// Makes a directory that its owner may write into, whatever its mode is to be, or opens up the one that is there.
 pub(super) async fn make_remote(client: &Client, path: &[u8], attributes: Attributes) -> Result<(), TransferError> {
     let mode = attributes.mode.unwrap_or(0o755) | 0o700;
-    let Err(refused) = client.mkdir(path, Found::mode(mode)).await else { return Ok(()) };
+    let Err(refused) = client.mkdir(path, attributes::Attributes::mode(mode)).await else { return Ok(()) };
     let Ok(there) = client.lstat(path).await else {
         return Err(client.failed("making the directory", path)(refused));
     };
@@ -90,50 +101,118 @@ pub(super) async fn make_remote(client: &Client, path: &[u8], attributes: Attrib
     let now = there.permissions.unwrap_or(0) & 0o7777;
     if now & 0o700 != 0o700 {
         // Somebody else's cannot be changed; then what is written into it says why not.
-        let _ = client.setstat(path, Found::mode(now | 0o700)).await;
+        let _ = client.setstat(path, attributes::Attributes::mode(now | 0o700)).await;
     }
     Ok(())
 }
 
 /// Finds and makes the directory for a download. Links are followed on the way that the person has typed, not behind it.
+/// Nothing is made where the person does not want it.
 pub(super) async fn local(
-    common: &Common,
+    guard: &Guard,
     request: &TransferRequest,
     attributes: Attributes,
 ) -> Result<LocalPlace, TransferError> {
-    let path = paths::local(&request.local)?;
-    let name = own_name(&request.remote, &['/']).map(str::to_owned);
-    let into = request.local.ends_with(['/', MAIN_SEPARATOR]);
-    let find = move || {
-        let failed = |source| TransferError::local("making the directory", &path, source);
-        let (folder, there) = match Folder::root(&path) {
-            Ok(folder) => (folder, true),
+    let goal = Goal {
+        path: paths::local(&request.local)?,
+        name: own_name(&request.remote, &['/']).map(str::to_owned),
+        into: request.local.ends_with(['/', MAIN_SEPARATOR]),
+        attributes,
+        watcher: guard.watcher(Way::Write).await,
+    };
+    let wanted = goal.clone();
+    let question = blocking(move || wanted.question()).await?;
+    guard.pass(Way::Write, question).await?;
+
+    let (place, question) = blocking(move || goal.make()).await?;
+    // What it is now that it is open: the same, and so no further question, unless it was exchanged.
+    guard.pass(Way::Write, question).await?;
+    Ok(place)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
+) -> Result<T, TransferError> {
+    let failed = |error| TransferError::local("making the directory", "".as_ref(), std::io::Error::other(error));
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(failed(error)))
+}
+
+/// Where a download is to go.
+#[derive(Clone)]
+struct Goal {
+    path: PathBuf,
+    /// The name of the tree, if it has one.
+    name: Option<String>,
+    /// Into the path, also where nothing is there yet.
+    into: bool,
+    attributes: Attributes,
+    watcher: Watcher,
+}
+
+impl Goal {
+    fn failed(&self, source: std::io::Error) -> TransferError {
+        TransferError::local("making the directory", &self.path, source)
+    }
+
+    /// The directory of the path, if it is there.
+    fn there(&self) -> Result<Option<Folder>, TransferError> {
+        match Folder::root(&self.path) {
+            Ok(folder) => Ok(Some(folder)),
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                return Err(TransferError::NotADirectory(path.display().to_string()));
+                Err(TransferError::NotADirectory(self.path.display().to_string()))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let made = Place::of(&path).and_then(|place| {
-                    place.folder.make(&place.name, 0o777)?;
-                    place.folder.enter(&place.name)
-                });
-                (made.map_err(failed)?, false)
-            }
-            Err(error) => return Err(failed(error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// What the person is to be asked before anything is made.
+    fn question(&self) -> Result<Option<Found>, TransferError> {
+        let name = self.name.as_deref().map(str::as_bytes);
+        let Some(folder) = self.there()? else {
+            let place = Place::of(&self.path).map_err(|error| self.failed(error))?;
+            let watch = self.watcher.begin();
+            let above = watch.site_of(&place).map_err(|error| self.failed(error))?;
+            let site = above.below(&watch, &place.name, None);
+            let name = name.filter(|_| self.into);
+            return Ok(name.map_or_else(|| site.question(), |name| site.below(&watch, name, None).question()));
         };
-        match name {
-            Some(name) if there || into => {
+        let watch = self.watcher.begin();
+        let site = watch.site(&folder, &self.path).map_err(|error| self.failed(error))?;
+        let Some(name) = name else { return Ok(site.question()) };
+        let seen = Seen::at(&folder, name).map_err(|error| self.failed(error))?;
+        Ok(site.below(&watch, name, seen.as_ref()).question())
+    }
+
+    /// Makes it, and says what it has come to be.
+    fn make(self) -> Result<(LocalPlace, Option<Found>), TransferError> {
+        let (folder, there) = if let Some(folder) = self.there()? {
+            (folder, true)
+        } else {
+            let made = Place::of(&self.path).and_then(|place| {
+                place.folder.make(&place.name, 0o777)?;
+                place.folder.enter(&place.name)
+            });
+            (made.map_err(|error| self.failed(error))?, false)
+        };
+        let (folder, path, keeps_attributes) = match &self.name {
+            Some(name) if there || self.into => {
                 name::check(name.as_bytes(), HERE)
                     .map_err(|error| TransferError::Path(format!("{name:?} cannot be a name here: {error}")))?;
-                let mode = attributes.mode.unwrap_or(0o755);
+                let mode = self.attributes.mode.unwrap_or(0o755);
                 let inside = folder.make(name.as_bytes(), mode).and_then(|_| folder.below(&[name.as_bytes()]));
-                let path = path.join(name);
+                let path = self.path.join(name);
                 let inside = inside.map_err(|source| TransferError::local("making the directory", &path, source))?;
-                Ok(LocalPlace { folder: Arc::new(inside), path, keeps_attributes: false })
+                (inside, path, false)
             }
-            name => Ok(LocalPlace { folder: Arc::new(folder), path, keeps_attributes: there && name.is_none() }),
-        }
-    };
-    common.disk(find).await
+            name => (folder, self.path.clone(), there && name.is_none()),
+        };
+        let watch = self.watcher.begin();
+        let site = watch.site(&folder, &path).map_err(|error| self.failed(error))?;
+        let question = site.question();
+        let sieve = Sieve::new(Way::Write, watch, site).map(Arc::new);
+        Ok((LocalPlace { folder: Arc::new(folder), path, keeps_attributes, sieve }, question))
+    }
 }
 
 /// The name that a typed path ends in, if it ends in one.

@@ -83,7 +83,7 @@ pub(super) async fn list(client: &Client, path: &[u8], listed: &Listed) -> Resul
     let names = read_all(client, &handle, listed, &failed).await;
     client.close_unheard(&handle);
     let entries = entries(client, path, names?).await.map_err(failed)?;
-    Ok(Listing { entries, failures: Vec::new() })
+    Ok(Listing { entries, ..Listing::default() })
 }
 
 /// Several requests at once, more the longer the directory is: each brings but some of the names. Their answers are taken

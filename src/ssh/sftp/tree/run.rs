@@ -123,6 +123,10 @@ async fn move_all(way: &impl Way, plan: &mut Plan, progress: &Progress) -> Resul
                         progress.expect_less(size);
                     }
                     Ok(Moved::Special) => plan.tally.special += 1,
+                    Err(TransferError::Guarded { why, .. }) => {
+                        plan.leave_out(leaf.path(), false, why.to_string());
+                        progress.expect_less(size);
+                    }
                     Err(error) => {
                         fail(plan, leaf.path(), error)?;
                         progress.expect_less(size);
@@ -144,6 +148,9 @@ fn take_listing(
             plan.listed(directory, listing.entries)?;
             for (name, reason) in listing.failures {
                 plan.fail(directory.path_of(&name), reason)?;
+            }
+            for (name, is_directory, why) in listing.left_out {
+                plan.leave_out(directory.path_of(&name), is_directory, why.to_string());
             }
             Ok(())
         }

@@ -12,7 +12,7 @@ use futures_util::{
     future::try_join,
     stream::{FuturesUnordered, StreamExt as _},
 };
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     Common,
@@ -21,9 +21,11 @@ use super::{
     place::{RemotePlace, make_remote},
     remote::join,
     run::{Moved, Way},
+    sieve::Sieve,
 };
 use crate::{
     local::Folder,
+    policy::{self as access, Why},
     readable::in_a_line,
     sftp::{
         attributes::{Attributes as Found, Kind},
@@ -36,6 +38,7 @@ use crate::{
         sftp::{
             Bounds, Leftover, TransferError, TransferRequest,
             client::Client,
+            guard::{Guard, content, content_of, seen::Seen},
             original::{Original, attributes, to_set},
             replace::TIDY_LIMIT,
             transfer::Complete,
@@ -43,7 +46,7 @@ use crate::{
         },
     },
     tree::{
-        entry::{Directory, Leaf, LeafKind},
+        entry::{Directory, Entry, Leaf, LeafKind, What},
         excludes::Excludes,
         limits::LIMITS,
         plan::{Plan, Ticket},
@@ -57,6 +60,7 @@ pub(in crate::ssh::sftp) struct UpTree {
     /// Its root, for people.
     path: PathBuf,
     from: Arc<Root>,
+    sieve: Option<Arc<Sieve>>,
     begun: Option<(RemotePlace, Plan)>,
     half_made: HalfMade,
 }
@@ -71,9 +75,23 @@ struct HalfMade {
 }
 
 impl UpTree {
-    /// Of this directory, which the person calls `path`.
-    pub(in crate::ssh::sftp) fn new(path: PathBuf, from: Folder) -> Self {
-        Self { path, from: Arc::new(Root::new(Arc::new(from))), begun: None, half_made: HalfMade::default() }
+    /// Of this directory, which the person calls `path`, without what is guarded in it.
+    ///
+    /// # Errors
+    /// It is guarded itself, and the person does not allow it.
+    pub(in crate::ssh::sftp) async fn open(path: PathBuf, from: Folder, guard: &Guard) -> Result<Self, TransferError> {
+        let (watcher, from, typed) = (guard.watcher(access::Way::Read).await, Arc::new(from), path.clone());
+        let root = Arc::clone(&from);
+        let look = move || {
+            let watch = watcher.begin();
+            let site = watch.site(&root, &typed)?;
+            Ok::<_, io::Error>((site.question(), Sieve::new(access::Way::Read, watch, site)))
+        };
+        let looked = spawn_blocking(look).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let (question, sieve) = looked.map_err(|source| TransferError::local("reading", &path, source))?;
+        guard.pass(access::Way::Read, question).await?;
+        let (from, sieve) = (Arc::new(Root::new(from)), sieve.map(Arc::new));
+        Ok(Self { path, from, sieve, begun: None, half_made: HalfMade::default() })
     }
 
     /// Sends what has not arrived yet.
@@ -89,7 +107,7 @@ impl UpTree {
         bounds: &Bounds,
     ) -> Result<(String, Tally, bool), TransferError> {
         let common = Common::new(request, pool, client);
-        let Self { path, from, begun, half_made } = self;
+        let Self { path, from, sieve, begun, half_made } = self;
         let work = async {
             half_made.remove_small(client).await;
             let (place, plan) = match begun {
@@ -97,7 +115,7 @@ impl UpTree {
                 empty => empty.insert(begin(&common, path, from, request, excludes).await?),
             };
             place.make(client).await?;
-            let way = Up { common: &common, path, from, to: &place.path, half_made };
+            let way = Up { common: &common, path, from, sieve, to: &place.path, half_made };
             let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
             Ok((in_a_line(&place.path), tally, false))
         };
@@ -135,6 +153,7 @@ struct Up<'a> {
     common: &'a Common,
     path: &'a Path,
     from: &'a Arc<Root>,
+    sieve: &'a Option<Arc<Sieve>>,
     to: &'a [u8],
     half_made: &'a HalfMade,
 }
@@ -145,9 +164,18 @@ impl Way for Up<'_> {
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
         let names = directory.names();
         let (path, to) = (local::path(self.path, &names), join(self.to, &names));
-        let (root, wanted) = (Arc::clone(self.from), Arc::clone(directory));
+        let (root, wanted, sieve) = (Arc::clone(self.from), Arc::clone(directory), self.sieve.clone());
         let list = move || {
-            let listed = root.below(&wanted.names()).and_then(|folder| local::list(&folder));
+            let listed = root.below(&wanted.names()).and_then(|folder| {
+                let mut listing = local::list(&folder)?;
+                if let Some(sieve) = sieve {
+                    // Files are looked at when they are open.
+                    let is_directory = |entry: &Entry| entry.what == What::Directory;
+                    let look = |entry: &Entry| Seen::at(&folder, &entry.name).ok().flatten();
+                    sieve.sift(&wanted, &mut listing, |entry| is_directory(entry).then(|| look(entry)).flatten());
+                }
+                Ok(listing)
+            });
             listed.map_err(|source| TransferError::local("reading", &path, source))
         };
         let made = async {
@@ -211,6 +239,14 @@ impl Up<'_> {
         self.common.disk(read).await
     }
 
+    /// Leaves out what is guarded.
+    fn unless(&self, guarded: Option<Why>, leaf: &Leaf) -> Result<(), TransferError> {
+        match guarded {
+            Some(why) => Err(TransferError::Guarded { path: self.path_of(leaf), why, is_read: true, refused: false }),
+            None => Ok(()),
+        }
+    }
+
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
         let found = self.common.lanes.any().lstat(to).await;
         Ok(found.is_ok_and(|found| {
@@ -244,7 +280,17 @@ impl Up<'_> {
         size: u64,
         to: &[u8],
     ) -> Result<Option<Complete>, TransferError> {
-        let read = self.read(leaf, move |folder, name| read_whole(folder.open(name)?, size)).await?;
+        let sieve = self.sieve.clone();
+        let read = move |folder: &Folder, name: &[u8]| {
+            let read = read_whole(folder.open(name)?, size)?;
+            let guarded = match (&read, sieve) {
+                (Some((chunk, metadata)), Some(sieve)) => sieve.opened(metadata, || Ok(content(chunk.content())))?,
+                _ => None,
+            };
+            Ok((read, guarded))
+        };
+        let (read, guarded) = self.read(leaf, read).await?;
+        self.unless(guarded, leaf)?;
         let Some((content, metadata)) = read else { return Ok(None) };
         let slot = self.common.lanes.slot().await;
         let client = slot.client();
@@ -271,12 +317,15 @@ impl Up<'_> {
         let upload = match &mut begun.state {
             Some(upload) => upload,
             empty => {
-                let open = |folder: &Folder, name: &[u8]| {
+                let sieve = self.sieve.clone();
+                let open = move |folder: &Folder, name: &[u8]| {
                     let file = folder.open(name)?;
                     let metadata = file.metadata()?;
-                    Ok((file, metadata))
+                    let guarded = sieve.map(|sieve| sieve.opened(&metadata, || content_of(&file))).transpose()?;
+                    Ok((file, metadata, guarded.flatten()))
                 };
-                let (file, metadata) = self.read(leaf, open).await?;
+                let (file, metadata, guarded) = self.read(leaf, open).await?;
+                self.unless(guarded, leaf)?;
                 let original = Original::of_tree(self.path_of(leaf), file, metadata, self.common.progress.clone());
                 empty.insert(Upload::of_tree(original, to)?)
             }
