@@ -97,7 +97,7 @@ pub struct Trailer {
     pub status: u32,
     /// Process ids of the shell's background jobs.
     pub jobs: Vec<u32>,
-    /// The working directory (for the first frame, `bash` or nothing).
+    /// The working directory (for the first frame, what [`started`](super::script::started) reads).
     pub directory: Vec<u8>,
     /// The shell has lost a builtin that every frame needs, and this trailer was written without: no other can follow.
     /// `jobs` is empty then, whether there are any or not.

@@ -1,5 +1,11 @@
 //! What is written for a command on a channel of its own: its process id first, then directory and environment, then
 //! the command as it is, all in the language of the user's login shell, which is what runs it (RFC 4254 section 6.5).
+//!
+//! The command line is an argument of a process, which every user of the remote host can see. So the environment's values
+//! come through stdin, as lines that the script reads before the command begins. They are sent only when the process id
+//! has come: before that, startup files or another shell in the place of this one would read them.
+
+mod loader;
 
 use super::{script::quote, sentinel::Sentinel};
 
@@ -27,14 +33,32 @@ pub(super) const LONGEST_LINE: usize = 8 * 1024;
 /// The same for a shell that we cannot make read the rest from stdin: what Linux takes as one argument.
 pub(super) const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
 
+/// What a command gets on stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing: it ends at once.
+    Empty,
+    /// Something, now or later.
+    Follows,
+    /// A terminal, which echoes what is typed.
+    Terminal,
+}
+
 /// What is sent for a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecScript {
     /// The command line of the exec request.
     pub line: Vec<u8>,
-    /// What stdin begins with, before the command's own: a script that is too long for the line.
-    pub stdin: Vec<u8>,
+    /// What its script reads from stdin before the command begins: the environment, and a script that is too long for the
+    /// line. The command does not begin without. It is to be sent when the process id has come, and before the command's own
+    /// stdin.
+    pub settings: Vec<u8>,
+    /// Whether a second mark, [`READY`] in it, says that the settings were read, and the terminal is what it was.
+    pub says_ready: bool,
 }
+
+/// What the mark holds that says that the settings were read.
+pub const READY: &str = "ready";
 
 /// What cannot be written for a login shell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +93,8 @@ impl LoginShell {
 
     /// The script for `command`, run in `directory` (`~` means home) with `environment` added.
     ///
-    /// Its first act is to print the shell's process id, between the marks of `announce`, on stderr. On a terminal, which
-    /// would echo it, no script goes to stdin.
+    /// Its first act is to print the shell's process id and start time, as [`Process::parse`](super::stop::Process::parse)
+    /// reads them, between the marks of `announce`, on stderr.
     ///
     /// # Errors
     /// A NUL byte, a bad variable name, a directory or environment for a shell we know nothing about, or a command that
@@ -81,10 +105,9 @@ impl LoginShell {
         directory: Option<&str>,
         environment: &[(&str, &str)],
         announce: &Sentinel,
-        terminal: bool,
+        input: Input,
     ) -> Result<ExecScript, ExecScriptError> {
-        let longest = if terminal { usize::MAX } else { LONGEST_LINE };
-        self.script_within(longest, command, directory, environment, announce)
+        self.script_within(LONGEST_LINE, command, directory, environment, announce, input)
     }
 
     /// The same with the script on stdin, where the shell can read it there, if it has more than `longest` bytes.
@@ -95,24 +118,37 @@ impl LoginShell {
         directory: Option<&str>,
         environment: &[(&str, &str)],
         announce: &Sentinel,
+        input: Input,
     ) -> Result<ExecScript, ExecScriptError> {
-        let mut script = self.body(command, directory, environment)?;
-        let mut line = self.announcement(announce);
-        if self == Self::Posix && script.len() > longest {
-            let mark = announce.as_str();
-            // `read` takes not a byte more than its line from a pipe: the rest is the command's own stdin.
-            let load = format!(
-                "eval \"$(while IFS= read -r line && [ \"x$line\" != x{mark} ]; do printf '%s\\n' \"$line\"; done)\""
-            );
-            line.extend_from_slice(load.as_bytes());
-            script.extend_from_slice(format!("\n{mark}\n").as_bytes());
-            return Ok(ExecScript { line, stdin: script });
+        check(environment)?;
+        let mut script = self.body(command, directory, &[])?;
+        if self == Self::Other {
+            if !environment.is_empty() {
+                return Err(ExecScriptError::UnknownShell);
+            }
+            return within_an_argument(ExecScript { line: script, settings: Vec::new(), says_ready: false });
+        }
+        // On a terminal, which would echo it, no script goes to stdin.
+        let is_long = self == Self::Posix && input != Input::Terminal && script.len() > longest;
+        let reads = is_long || !environment.is_empty() || input == Input::Follows;
+        let says_ready = reads && input == Input::Terminal;
+        let (mut line, mut settings) = (Vec::new(), Vec::new());
+        if reads {
+            let loaded = self.load(environment, announce, says_ready)?;
+            line.extend_from_slice(loaded.before.as_bytes());
+            line.append(&mut self.announcement(announce));
+            line.extend_from_slice(loaded.after.as_bytes());
+            settings = loaded.settings;
+        } else {
+            line = self.announcement(announce);
+        }
+        if is_long {
+            line.extend_from_slice(loader::script(announce).as_bytes());
+            settings.append(&mut script);
+            settings.extend_from_slice(format!("\n{}\n", announce.as_str()).as_bytes());
         }
         line.append(&mut script);
-        if line.len() > LONGEST_ARGUMENT {
-            return Err(ExecScriptError::TooLong(line.len()));
-        }
-        Ok(ExecScript { line, stdin: Vec::new() })
+        within_an_argument(ExecScript { line, settings, says_ready })
     }
 
     /// The script alone, without the process id before it.
@@ -131,24 +167,35 @@ impl LoginShell {
             refuse_nul("the directory", directory)?;
             self.change_directory(&mut script, directory)?;
         }
+        check(environment)?;
         for (name, value) in environment {
-            refuse_nul("the environment", value)?;
-            if !is_variable_name(name) {
-                return Err(ExecScriptError::VariableName((*name).to_owned()));
-            }
             self.set_variable(&mut script, name, value)?;
         }
         script.extend_from_slice(command.as_bytes());
         Ok(script)
     }
 
+    /// Prints the process id and start time. Only where there is no `/proc` that takes another process.
     pub(super) fn announcement(self, announce: &Sentinel) -> Vec<u8> {
         let mark = announce.as_str();
         match self {
-            Self::Posix => format!("printf '\\036%s:%s\\036%s;' {mark} \"$$\" {mark} >&2\n"),
-            Self::Fish => format!("printf '\\036%s:%s\\036%s;' {mark} $fish_pid {mark} >&2\n"),
+            // A restricted shell opens no file for writing, not even /dev/null.
+            Self::Posix => format!(
+                "if [ -r /proc/$$/stat ]; then read -r __mcp </proc/$$/stat; else __mcp=$(set -- $({LSTART} $$ 2>&1); \
+                 IFS=_; echo \"began_$*\"); fi; printf '\\036%s:%s %s\\036%s;' {mark} \"$$\" \"$__mcp\" {mark} >&2; \
+                 unset __mcp\n"
+            ),
+            Self::Fish => format!(
+                "if test -r /proc/$fish_pid/stat; read __mcp </proc/$fish_pid/stat; else; set __mcp began_(string join _ \
+                 (string split -n ' ' (env {LSTART} $fish_pid))); end; \
+                 printf '\\036%s:%s %s\\036%s;' {mark} $fish_pid \"$__mcp\" {mark} >&2; set -e __mcp\n"
+            ),
             // csh cannot redirect stderr alone; a child that names its parent can.
-            Self::Csh => format!("sh -c 'printf \"\\036%s:%s\\036%s;\" {mark} $PPID {mark} >&2'\n"),
+            Self::Csh => format!(
+                "sh -c 'if [ -r /proc/$PPID/stat ]; then read -r line </proc/$PPID/stat; else set -- `{LSTART} $PPID \
+                 2>&1`; line=`IFS=_; echo \"began_$*\"`; fi; \
+                 printf \"\\036%s:%s %s\\036%s;\" {mark} $PPID \"$line\" {mark} >&2'\n"
+            ),
             Self::Other => String::new(),
         }
         .into_bytes()
@@ -211,6 +258,27 @@ impl LoginShell {
     }
 }
 
+/// Prints when a process began; its id follows.
+pub(super) const LSTART: &str = "LC_ALL=C TZ=UTC ps -o lstart= -p";
+
+/// What has no settings has to be a line that the remote host takes.
+fn within_an_argument(script: ExecScript) -> Result<ExecScript, ExecScriptError> {
+    if script.line.len() > LONGEST_ARGUMENT {
+        return Err(ExecScriptError::TooLong(script.line.len()));
+    }
+    Ok(script)
+}
+
+fn check(environment: &[(&str, &str)]) -> Result<(), ExecScriptError> {
+    for (name, value) in environment {
+        refuse_nul("the environment", value)?;
+        if !is_variable_name(name) {
+            return Err(ExecScriptError::VariableName((*name).to_owned()));
+        }
+    }
+    Ok(())
+}
+
 fn refuse_nul(what: &'static str, text: &str) -> Result<(), ExecScriptError> {
     if text.contains('\0') { Err(ExecScriptError::Nul(what)) } else { Ok(()) }
 }
@@ -225,18 +293,12 @@ fn is_variable_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn script(
-        shell: LoginShell,
-        directory: Option<&str>,
-        environment: &[(&str, &str)],
-    ) -> Result<String, ExecScriptError> {
-        let script = shell.script("echo hi", directory, environment, &Sentinel::from_random([0; 16]), false)?;
-        assert_eq!(script.stdin, b"");
-        let script = String::from_utf8(script.line).unwrap();
-        Ok(script
-            .split_once(";' ")
-            .or_else(|| script.split_once(";\" "))
-            .map_or(script.clone(), |(_, rest)| rest.to_owned()))
+    fn script(shell: LoginShell, directory: Option<&str>) -> Result<String, ExecScriptError> {
+        let mark = Sentinel::from_random([0; 16]);
+        let script = shell.script("echo hi", directory, &[], &mark, Input::Empty)?;
+        assert_eq!((script.settings.as_slice(), script.says_ready), (&b""[..], false));
+        let announced = String::from_utf8(shell.announcement(&mark)).unwrap();
+        Ok(String::from_utf8(script.line).unwrap().strip_prefix(&announced).unwrap().to_owned())
     }
 
     #[test]
@@ -255,21 +317,37 @@ mod tests {
 
     #[test]
     fn each_family_gets_directory_and_environment_in_its_own_words() {
-        let mark = "0".repeat(32);
-        for (shell, expected) in [
-            (LoginShell::Posix, format!("{mark} \"$$\" {mark} >&2\ncd '/a b' || exit 1\nexport V='it'\\''s'\necho hi")),
-            (
-                LoginShell::Fish,
-                format!("{mark} $fish_pid {mark} >&2\ncd '/a b'; or exit 1\nset -gx V 'it\\'s'\necho hi"),
-            ),
+        for (shell, in_line, body) in [
+            (LoginShell::Posix, "cd '/a b' || exit 1\n", "cd '/a b' || exit 1\nexport V='it'\\''s'\n"),
+            (LoginShell::Fish, "cd '/a b'; or exit 1\n", "cd '/a b'; or exit 1\nset -gx V 'it\\'s'\n"),
             (
                 LoginShell::Csh,
-                format!(
-                    "{mark} $PPID {mark} >&2'\nsh -c 'cd \"$0\"' '/a b' || exec sh -c 'exit 1'\ncd '/a b'\nsetenv V 'it'\\''s'\necho hi"
-                ),
+                "sh -c 'cd \"$0\"' '/a b' || exec sh -c 'exit 1'\ncd '/a b'\n",
+                "sh -c 'cd \"$0\"' '/a b' || exec sh -c 'exit 1'\ncd '/a b'\nsetenv V 'it'\\''s'\n",
             ),
         ] {
-            assert_eq!(script(shell, Some("/a b"), &[("V", "it's")]).unwrap(), expected);
+            assert_eq!(script(shell, Some("/a b")).unwrap(), format!("{in_line}echo hi"));
+            let file = shell.body("echo hi", Some("/a b"), &[("V", "it's")]).unwrap();
+            assert_eq!(String::from_utf8(file).unwrap(), format!("{body}echo hi"));
+        }
+    }
+
+    #[test]
+    fn no_value_of_a_variable_is_in_a_line() {
+        let mark = Sentinel::from_random([7; 16]);
+        for shell in [LoginShell::Posix, LoginShell::Fish, LoginShell::Csh] {
+            for input in [Input::Empty, Input::Follows, Input::Terminal] {
+                let environment = [("A", "secret"), ("B", "first\nsecret")];
+                for script in [
+                    shell.script("true", Some("/"), &environment, &mark, input).unwrap(),
+                    shell.sudo_script("true", Some("~"), &environment, &mark, input).unwrap(),
+                ] {
+                    let (line, settings) = (String::from_utf8(script.line), String::from_utf8(script.settings));
+                    assert!(!line.unwrap().contains("secret"), "{shell:?} {input:?}");
+                    assert_eq!(settings.unwrap().matches("secret").count(), 2, "{shell:?} {input:?}");
+                    assert_eq!(script.says_ready, input == Input::Terminal);
+                }
+            }
         }
     }
 
@@ -281,39 +359,43 @@ mod tests {
             ("~other", "cd '~other' || exit 1"),
             ("-x", "cd ./'-x' || exit 1"),
         ] {
-            assert!(script(LoginShell::Posix, Some(directory), &[]).unwrap().contains(line), "{directory}");
+            assert!(script(LoginShell::Posix, Some(directory)).unwrap().contains(line), "{directory}");
         }
     }
 
     #[test]
     fn an_unknown_shell_gets_the_bare_command_or_a_refusal() {
-        assert_eq!(script(LoginShell::Other, None, &[]).unwrap(), "echo hi");
-        assert_eq!(script(LoginShell::Other, Some("/"), &[]), Err(ExecScriptError::UnknownShell));
-        assert_eq!(script(LoginShell::Other, None, &[("A", "b")]), Err(ExecScriptError::UnknownShell));
+        assert_eq!(script(LoginShell::Other, None).unwrap(), "echo hi");
+        assert_eq!(script(LoginShell::Other, Some("/")), Err(ExecScriptError::UnknownShell));
+        let mark = Sentinel::from_random([7; 16]);
+        let refused = LoginShell::Other.script("echo hi", None, &[("A", "b")], &mark, Input::Empty);
+        assert_eq!(refused, Err(ExecScriptError::UnknownShell));
     }
 
     #[test]
     fn names_and_bytes_that_would_change_the_script_are_refused() {
+        let mark = Sentinel::from_random([7; 16]);
+        let with = |name, value| LoginShell::Posix.script("true", None, &[(name, value)], &mark, Input::Empty);
         for name in ["", "1A", "A=B", "A B", "A;rm", "É"] {
-            assert!(
-                matches!(script(LoginShell::Posix, None, &[(name, "v")]), Err(ExecScriptError::VariableName(_))),
-                "{name}"
-            );
+            assert!(matches!(with(name, "v"), Err(ExecScriptError::VariableName(_))), "{name}");
         }
-        assert_eq!(script(LoginShell::Posix, None, &[("A", "\0")]), Err(ExecScriptError::Nul("the environment")));
+        assert_eq!(with("A", "\0"), Err(ExecScriptError::Nul("the environment")));
     }
 
     #[test]
     fn a_long_script_goes_to_stdin_where_the_shell_can_read_it() {
         let mark = Sentinel::from_random([7; 16]);
         let long = "x".repeat(LONGEST_LINE);
-        let script = LoginShell::Posix.script(&long, Some("/"), &[], &mark, false).unwrap();
-        assert!(script.line.len() < 512);
-        assert_eq!(script.stdin, format!("cd '/' || exit 1\n{long}\n{}\n", mark.as_str()).into_bytes());
+        let script = LoginShell::Posix.script(&long, Some("/"), &[], &mark, Input::Empty).unwrap();
+        assert!(script.line.len() < 1024);
+        let mark_line = mark.as_str();
+        assert_eq!(script.settings, format!("{mark_line}\ncd '/' || exit 1\n{long}\n{mark_line}\n").into_bytes());
         let longer = "x".repeat(LONGEST_ARGUMENT + 1);
         for shell in [LoginShell::Fish, LoginShell::Csh, LoginShell::Other] {
-            assert!(matches!(shell.script(&long, None, &[], &mark, false), Ok(script) if script.stdin.is_empty()));
-            assert!(matches!(shell.script(&longer, None, &[], &mark, false), Err(ExecScriptError::TooLong(_))));
+            let script = shell.script(&long, None, &[], &mark, Input::Empty);
+            assert!(matches!(script, Ok(script) if script.settings.is_empty()));
+            let refused = shell.script(&longer, None, &[], &mark, Input::Empty);
+            assert!(matches!(refused, Err(ExecScriptError::TooLong(_))));
         }
     }
 }

@@ -4,7 +4,9 @@
 //! that nothing a command does can eat the script. Between two commands the driver's stderr is `/dev/null`, and the
 //! channel's streams are kept where [`Streams`] says.
 
-use super::{driver, mentioned::Mentioned, sentinel::Sentinel};
+use super::{
+    decoder::Trailer, driver, exec::LSTART, mentioned::Mentioned, sentinel::Sentinel, stop::Process,
+};
 
 /// The command that starts the shell on an exec channel: bash where there is one, else `sh`.
 ///
@@ -100,8 +102,7 @@ pub enum ScriptError {
 }
 
 /// The lines that make a fresh shell ready: streams kept aside, prompts and history off, `exit` made to end a command
-/// instead of the shell, then a trailer whose status is the shell's process id, whose only job is the number of
-/// [`Streams::of`], and whose directory is its version.
+/// instead of the shell, then a trailer that [`started`] reads, whose only job is the number of [`Streams::of`].
 #[must_use]
 pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     let mut lines = format!(
@@ -112,8 +113,10 @@ pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     quote(&mut lines, driver::start().as_bytes());
     lines.extend_from_slice(
         format!(
-            "; {PLACE}fi\neval \"command printf '\\036%s:%s:%s:%s\\036%s;' {0} $$ $__mcp_p '${{BASH_VERSION:+bash}}' {0} \
-             $__mcp_o; command printf '\\036%s:\\036%s;' {0} {0} $__mcp_e\"; unset __mcp_p __mcp_o __mcp_e\n",
+            "; {PLACE}fi\nif [ -r /proc/$$/stat ]; then IFS= read -r __mcp_b </proc/$$/stat; else \
+             __mcp_b=$(set -- $({LSTART} $$); IFS=_; echo \"began_$*\"); fi; \
+             eval \"command printf '\\036%s:%s:%s:%s:%s\\036%s;' {0} $$ $__mcp_p '${{BASH_VERSION:+bash}}' \\\"\\$__mcp_b\\\" {0} \
+             $__mcp_o; command printf '\\036%s:\\036%s;' {0} {0} $__mcp_e\"; unset __mcp_b __mcp_p __mcp_o __mcp_e\n",
             sentinel.as_str()
         )
         .as_bytes(),
@@ -165,6 +168,16 @@ impl Streams {
             Self::Digit => "2>&7 7>&- <&1 >&0".to_owned(),
         }
     }
+}
+
+/// Reads the trailer after [`start`]: its status is the shell's process id, its directory what shell it is and when it
+/// began. `None` where it does not say when.
+#[must_use]
+pub fn started(trailer: &Trailer) -> Option<(ShellKind, Process)> {
+    let text = String::from_utf8_lossy(&trailer.directory);
+    let (name, born) = text.split_once(':')?;
+    let kind = if name == "bash" { ShellKind::Bash } else { ShellKind::Posix };
+    Some((kind, Process::parse(&format!("{} {born}", trailer.status))?))
 }
 
 /// The first line (or lines) of a frame: the command itself, run by `eval`.

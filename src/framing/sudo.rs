@@ -8,7 +8,7 @@ mod heard;
 
 pub use self::heard::{Heard, SudoListener};
 use super::{
-    exec::{ExecScript, ExecScriptError, LONGEST_ARGUMENT, LONGEST_LINE, LoginShell},
+    exec::{ExecScript, ExecScriptError, Input, LONGEST_ARGUMENT, LONGEST_LINE, LoginShell},
     sentinel::Sentinel,
 };
 
@@ -19,8 +19,8 @@ impl LoginShell {
     /// The script for `command` as root, run by the same shell as [`script`](Self::script) would run it, with the same
     /// directory (`~` is the home of who logs in, not of root) and with `environment` added to what sudo leaves.
     ///
-    /// Two process ids are printed on stderr: sudo's, and once that is through, the shell's that runs the command. The
-    /// bytes of [`ExecScript::stdin`] are for that shell; on a terminal there are none.
+    /// Two process ids are printed on stderr: sudo's, and once that is through, the shell's that runs the command, which
+    /// reads [`ExecScript::settings`]. sudo's arguments, which it logs, hold nothing of the environment.
     ///
     /// # Errors
     /// As [`script`](Self::script); and every command for a shell of no family that we know.
@@ -30,7 +30,7 @@ impl LoginShell {
         directory: Option<&str>,
         environment: &[(&str, &str)],
         mark: &Sentinel,
-        terminal: bool,
+        input: Input,
     ) -> Result<ExecScript, ExecScriptError> {
         // sudo stays where it is started, and root's home is another: home is left to the shell outside.
         let (from_home, directory) = match directory {
@@ -40,10 +40,10 @@ impl LoginShell {
             }
             other => (false, other.map(str::to_owned)),
         };
-        let inside = |longest| self.script_within(longest, command, directory.as_deref(), environment, mark);
-        let mut script = inside(if terminal { usize::MAX } else { LONGEST_LINE })?;
+        let inside = |longest| self.script_within(longest, command, directory.as_deref(), environment, mark, input);
+        let mut script = inside(LONGEST_LINE)?;
         let mut line = self.with_sudo(&script.line, from_home, mark)?;
-        if line.len() > LONGEST_LINE && self == Self::Posix && !terminal && script.stdin.is_empty() {
+        if line.len() > LONGEST_LINE {
             script = inside(0)?;
             line = self.with_sudo(&script.line, from_home, mark)?;
         }
@@ -95,8 +95,8 @@ mod tests {
     }
 
     fn line(shell: LoginShell, directory: Option<&str>) -> String {
-        let script = shell.sudo_script("echo it's", directory, &[], &mark(), false).unwrap();
-        assert_eq!(script.stdin, b"");
+        let script = shell.sudo_script("echo it's", directory, &[], &mark(), Input::Empty).unwrap();
+        assert_eq!(script.settings, b"");
         String::from_utf8(script.line).unwrap()
     }
 
@@ -125,25 +125,25 @@ mod tests {
         ] {
             let line = line(LoginShell::Posix, Some(directory));
             let (before, after) = line.split_once("exec sudo").unwrap();
-            assert!(before.ends_with(&format!(">&2{outside}")), "{directory}: {before}");
-            assert!(after.ends_with(&format!(">&2\n{inside}echo it'\\''s'")), "{directory}: {after}");
+            assert!(before.ends_with(&format!("unset __mcp{outside}")), "{directory}: {before}");
+            assert!(after.ends_with(&format!("unset __mcp\n{inside}echo it'\\''s'")), "{directory}: {after}");
         }
     }
 
     #[test]
     fn a_long_command_goes_to_stdin_and_one_that_only_quoting_makes_long_too() {
         for command in ["x".repeat(LONGEST_LINE + 1), "'".repeat(LONGEST_LINE / 2)] {
-            let script = LoginShell::Posix.sudo_script(&command, None, &[], &mark(), false).unwrap();
+            let script = LoginShell::Posix.sudo_script(&command, None, &[], &mark(), Input::Empty).unwrap();
             assert!(script.line.len() < 1024);
-            assert_eq!(script.stdin, format!("{command}\n{DIGITS}\n").into_bytes());
-            let script = LoginShell::Fish.sudo_script(&command, None, &[], &mark(), false).unwrap();
-            assert!(script.stdin.is_empty());
+            assert_eq!(script.settings, format!("{DIGITS}\n{command}\n{DIGITS}\n").into_bytes());
+            let script = LoginShell::Fish.sudo_script(&command, None, &[], &mark(), Input::Empty).unwrap();
+            assert!(script.settings.is_empty());
         }
         let longest = "x".repeat(LONGEST_ARGUMENT);
         assert!(matches!(
-            LoginShell::Fish.sudo_script(&longest, None, &[], &mark(), false),
+            LoginShell::Fish.sudo_script(&longest, None, &[], &mark(), Input::Empty),
             Err(ExecScriptError::TooLong(_))
         ));
-        assert_eq!(LoginShell::Other.sudo_script("id", None, &[], &mark(), false), Err(ExecScriptError::UnknownShell));
+        assert_eq!(LoginShell::Other.sudo_script("id", None, &[], &mark(), Input::Empty), Err(ExecScriptError::UnknownShell));
     }
 }

@@ -251,10 +251,14 @@ impl Sheet {
             Purpose::KeyboardInteractive(words) => {
                 format!("<p>The server says:</p><blockquote>{}</blockquote><p>It asks:</p>", escape(words))
             }
-            Purpose::Sudo(command) => {
+            Purpose::Sudo(what) => {
+                let details = what.details.iter().map(|(name, text)| {
+                    format!("<p>{}:</p><blockquote>{}</blockquote>", escape(name), escape(text))
+                });
                 format!(
-                    "<p>The agent wants to run this as root (sudo):</p><blockquote>{}</blockquote>",
-                    escape(command)
+                    "<p>The agent wants to run this as root (sudo):</p><blockquote>{}</blockquote>{}",
+                    escape(&what.command),
+                    details.collect::<String>()
                 )
             }
         };

@@ -139,6 +139,11 @@ fn of_ssh(error: &SshError) -> String {
             "use ssh_shell, which takes commands of any length, or put it into a file with ssh_upload".into()
         }
         SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
+        SshError::NotBegun { .. } => {
+            "have ~/.bashrc, ~/.zshenv or the like leave shells without a terminal alone, such as with `[ -t 0 ] || return` \
+             at its beginning; ssh_upload can replace the file"
+                .into()
+        }
         SshError::Sudo { refusal: SudoRefusal::Unanswered, .. } => {
             "the person is asked where the client can show a page (url elicitation) or SSH_ASKPASS is set; a password that was \
              given to ssh_connect is used, too"

@@ -1,5 +1,6 @@
 //! Questions that only the person can answer: while a connection is being made, and for sudo.
 
+mod as_root;
 pub mod askpass;
 
 use std::{path::PathBuf, time::Duration};
@@ -9,6 +10,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::as_root::AsRoot;
 use self::askpass::Askpass;
 use super::pause::Pause;
 use crate::{password::Password, readable::breaks_a_line};
@@ -39,8 +41,8 @@ pub enum Purpose {
     Passphrase(String),
     /// Questions of the server (RFC 4256), with its own words about them, which are not to be trusted.
     KeyboardInteractive(String),
-    /// What sudo asks on the host, to run this command as root.
-    Sudo(String),
+    /// What sudo asks on the host, to run this as root.
+    Sudo(Box<AsRoot>),
 }
 
 impl Purpose {
@@ -195,7 +197,7 @@ async fn ask_by_program(askpass: &Askpass, question: &Question) -> Option<Vec<Pa
     for Prompt { text, .. } in &question.prompts {
         let words = match &question.purpose {
             Purpose::KeyboardInteractive(_) => format!("({}) {text}", question.account),
-            Purpose::Sudo(command) => format!("({}) to run as root: {command}\n{text}", question.account),
+            Purpose::Sudo(what) => format!("({}) {what}\n{text}", question.account),
             Purpose::Password | Purpose::Passphrase(_) => text.clone(),
         };
         answers.push(askpass.answer(&shown(&words)).await?);

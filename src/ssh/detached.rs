@@ -230,14 +230,15 @@ impl Pool {
         if job.state != State::Running {
             return Ok(None);
         }
-        let target = Target::Exec { pid: job.pid };
+        // Its keeper sees to it that it has ended when its process has.
+        let target = Target::Exec { process: job.process, lived: Duration::ZERO };
         match signal {
             Signal::Stop(rung) => {
-                let found = self.stop_processes(target, None, Stop::Asked(rung)).await;
+                let found = self.stop_processes(&target, None, Stop::Asked(rung)).await;
                 Ok(Some(Stopped { gone: found.and_then(Found::gone) }))
             }
             Signal::Once(name) => {
-                self.signal_processes(target, None, name).await;
+                self.signal_processes(&target, None, name).await;
                 Ok(None)
             }
         }

@@ -199,6 +199,15 @@ pub enum SshError {
     /// The command, directory or environment cannot be written for the login shell.
     #[error(transparent)]
     ExecScript(#[from] crate::framing::exec::ExecScriptError),
+    /// The login shell ended without having come to the command.
+    #[error(
+        "the command was not run: a startup file of the account ended or replaced the shell{}{said}",
+        if said.is_empty() { "" } else { "; the host said: " }
+    )]
+    NotBegun {
+        /// What was printed instead.
+        said: String,
+    },
     /// sudo did not let the command run.
     #[error("{refusal}; the command was not run{}{said}", if said.is_empty() { "" } else { ": " })]
     Sudo {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     drain::{Announce, Drain},
     feeding::Feeding,
-    reins::Reins,
+    reins::{Known, Reins},
 };
 use super::{
     bounds::{Bounds, Stop},
@@ -30,7 +30,7 @@ use super::{
     sudo::{Answering, SudoRequest},
 };
 use crate::{
-    framing::{decoder::StreamDecoder, exec::LoginShell, sentinel::Sentinel, stop::Signal, sudo::SudoListener},
+    framing::{decoder::StreamDecoder, exec::{ExecScript, Input, LoginShell}, sentinel::Sentinel, stop::Signal, sudo::SudoListener},
     readable::{COLUMNS, ROWS},
 };
 
@@ -108,36 +108,46 @@ impl Pool {
         let started = Instant::now();
         // What is lost of that cannot be had again.
         let takes_input = request.input.is_some();
-        let Sent { shell, mark, stdin, place, read, write, before } = self.send_exec(request).await?;
+        let Sent { shell, mark, script, place, read, write, before } = self.send_exec(request).await?;
         let write = Arc::new(write);
         let (tell_heard, heard) = mpsc::channel(HEARD);
         let (tell_answered, answered) = watch::channel(None);
-        let (tell_target, target) = watch::channel(None);
+        let tells = shell != LoginShell::Other || request.sudo.is_some();
+        let (tell_known, known) = watch::channel(if tells { Known::NotYet } else { Known::Never });
         let lends_no_passwords = place.connection().lends_no_passwords();
-        let reins = Reins { target, answered, lends_no_passwords };
+        let reins = Reins { known, answered, lends_no_passwords };
         let sudo = request.sudo.clone().map(|sudo| if lends_no_passwords { SudoRequest::default() } else { sudo });
         let (send_reply, replies) = mpsc::channel(REPLIES);
+        let stop_reading = CancellationToken::new();
+        let is_sudo = sudo.is_some();
         let feeding = Feeding {
-            answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request.command, request.terminal)),
+            answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request)),
             answered: tell_answered,
             sent: request.sent.clone(),
+            given_up: stop_reading.clone(),
             write: Arc::clone(&write),
-            stdin: [&stdin, request.stdin.as_slice()].concat(),
+            // Nothing to send is an end that may come at once.
+            holds: tells && (is_sudo || request.terminal || !script.settings.is_empty()),
+            settings: script.settings,
+            says_ready: script.says_ready,
+            stdin: request.stdin.clone(),
             input: request.input.take(),
             replies,
             terminal: request.terminal,
         };
         // Of its own: a command that does not read must not block its own output.
         let feeding = tokio::spawn(feeding.run(heard));
-        let stop_reading = CancellationToken::new();
+        let ear = || match is_sudo {
+            true => Some(Announce::Sudo(SudoListener::new(&mark, request.terminal))),
+            false => tells.then(|| Announce::Shell(StreamDecoder::new(&mark))),
+        };
         let drain = Drain {
             read,
             output: request.output.writer(),
-            announce: match request.sudo {
-                Some(_) => Some(Announce::Sudo(SudoListener::new(&mark, request.terminal), tell_heard)),
-                None => (shell != LoginShell::Other).then(|| Announce::Shell(StreamDecoder::new(&mark))),
-            },
-            target: tell_target,
+            ears: [ear(), ear()],
+            ready: script.says_ready.then(|| StreamDecoder::new(&mark)),
+            heard: tell_heard,
+            known: tell_known,
             replies: send_reply,
             terminal: request.terminal,
             stop: stop_reading.clone(),
@@ -180,7 +190,9 @@ impl Pool {
         feeding.abort();
         let _ = write.close().await;
         let mut drained = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
-        if let Some(said) = drained.refusal.take() {
+        if !drained.begun && stopped.is_none() && drained.status.is_some() {
+            drained.not_begun()?;
+        } else if let Some(said) = drained.refusal.take() {
             if let Some(refusal) = reins.refusal(stopped.is_some(), drained.status.as_ref()) {
                 return Err(SshError::Sudo { refusal, said });
             }
@@ -216,9 +228,14 @@ impl Pool {
         let prepare = async {
             let shell = self.login_shell().await;
             let (command, directory, environment) = (request.command, request.directory, &request.environment);
+            let input = match () {
+                () if request.terminal => Input::Terminal,
+                () if request.stdin.is_empty() && request.input.is_none() => Input::Empty,
+                () => Input::Follows,
+            };
             let script = match request.sudo {
-                Some(_) => shell.sudo_script(command, directory, environment, &mark, request.terminal)?,
-                None => shell.script(command, directory, environment, &mark, request.terminal)?,
+                Some(_) => shell.sudo_script(command, directory, environment, &mark, input)?,
+                None => shell.script(command, directory, environment, &mark, input)?,
             };
             Ok::<_, SshError>((shell, script))
         };
@@ -230,12 +247,12 @@ impl Pool {
             if request.terminal {
                 write.request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[]).await?;
             }
-            place.connection().command(&write, script.line).await
+            place.connection().command(&write, script.line.clone()).await
         };
         if send.await.is_err() {
             return Err(place.connection().lost());
         }
-        Ok(Sent { shell, mark, stdin: script.stdin, place, read, write, before })
+        Ok(Sent { shell, mark, script, place, read, write, before })
     }
 }
 
@@ -243,8 +260,7 @@ impl Pool {
 struct Sent {
     shell: LoginShell,
     mark: Sentinel,
-    /// What its stdin begins with.
-    stdin: Vec<u8>,
+    script: ExecScript,
     place: Place,
     read: ChannelReadHalf,
     write: ChannelWriteHalf<Msg>,

@@ -34,6 +34,7 @@ use crate::{
         decoder::{Progress, StreamDecoder, Trailer},
         mentioned::Mentioned,
         script::{self, ScriptError, ShellKind, Streams},
+        stop::Process,
     },
 };
 
@@ -155,7 +156,7 @@ struct ShellTask {
     kind: ShellKind,
     streams: Streams,
     mentioned: Mentioned,
-    pid: u32,
+    process: Process,
     /// When it was seen to be ready, so after its start.
     ready: Instant,
     previous_status: u8,
@@ -212,10 +213,11 @@ impl ShellTask {
             error_text.truncate(BETWEEN_BUDGET);
         }
         let Some(ready) = ready else { return Err(SshError::ShellStart("it did not answer".to_owned())) };
-        let kind = if ready.directory == b"bash" { ShellKind::Bash } else { ShellKind::Posix };
         let Some(&number) = ready.jobs.first() else {
             return Err(SshError::ShellStart("it did not say where its streams are".to_owned()));
         };
+        let (kind, process) = script::started(&ready)
+            .ok_or_else(|| SshError::ShellStart("it did not say when its process began".to_owned()))?;
         Ok(Self {
             place,
             read,
@@ -223,7 +225,7 @@ impl ShellTask {
             kind,
             streams: Streams::of(kind, number),
             mentioned: Mentioned::default(),
-            pid: ready.status,
+            process,
             ready: Instant::now(),
             previous_status: 0,
             directory: Vec::new(),

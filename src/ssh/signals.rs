@@ -48,20 +48,20 @@ impl Pool {
     /// that it runs: nobody but root may stop that.
     pub(super) async fn stop_processes(
         self: &Arc<Self>,
-        target: Target<'_>,
+        target: &Target<'_>,
         password: Option<&Password>,
         stop: Stop,
     ) -> Option<Found> {
         let order = Order::new(target, stop.rung(), stop.grace_tenths());
-        if let Target::Sudo { sudo, .. } = target {
+        if let Target::Sudo { sudo, lived, .. } = target {
             let script = stop::script(std::slice::from_ref(&order));
             let limit = limit(stop.grace_tenths(), stop == Stop::Ending);
             let answer = self.ask_as_root(password, script, limit, stop == Stop::Ending).await;
-            if let Some(found) = read(answer.ok().as_deref(), &order) {
+            if let Some(found) = read(answer.ok().as_deref(), 0) {
                 return Some(found);
             }
             // Who has started sudo may signal it, and it passes INT and TERM on.
-            let order = Order::new(Target::Exec { pid: sudo }, stop.rung(), stop.grace_tenths());
+            let order = Order::new(&Target::Exec { process: sudo.clone(), lived: *lived }, stop.rung(), stop.grace_tenths());
             return self.stop_with_others(order, stop).await;
         }
         self.stop_with_others(order, stop).await
@@ -85,15 +85,15 @@ impl Pool {
         let limit = limit(grace, all.iter().all(|one| one.stop == Stop::Ending));
         let orders: Vec<_> = all.iter().map(|one| one.order.clone()).collect();
         let answer = self.ask("exec /bin/sh", stop::script(&orders), limit).await.ok();
-        for Waiting { order, tell, .. } in all {
-            let _ = tell.send(read(answer.as_deref(), &order));
+        for (index, Waiting { tell, .. }) in all.into_iter().enumerate() {
+            let _ = tell.send(read(answer.as_deref(), index));
         }
     }
 
     /// Sends a signal once. What comes of it shows in what the command does.
     pub(super) async fn signal_processes(
         self: &Arc<Self>,
-        target: Target<'_>,
+        target: &Target<'_>,
         password: Option<&Password>,
         name: &str,
     ) {
@@ -110,6 +110,6 @@ fn limit(grace_tenths: u32, in_a_hurry: bool) -> Duration {
     Duration::from_millis(u64::from(grace_tenths) * 300 + if in_a_hurry { 5_000 } else { 30_000 })
 }
 
-fn read(answer: Option<&[u8]>, order: &Order) -> Option<Found> {
-    Found::read(&String::from_utf8_lossy(answer?), order)
+fn read(answer: Option<&[u8]>, index: usize) -> Option<Found> {
+    Found::read(&String::from_utf8_lossy(answer?), index)
 }

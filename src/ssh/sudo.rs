@@ -8,8 +8,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use zeroize::Zeroizing;
 
 use super::{
-    ask::{Person, Prompt, Purpose, Question},
+    ask::{AsRoot, Person, Prompt, Purpose, Question},
     connection::Peer,
+    exec::ExecRequest,
 };
 use crate::{framing::sudo::Heard, password::Password};
 
@@ -17,8 +18,6 @@ use crate::{framing::sudo::Heard, password::Password};
 const MOST_QUESTIONS: usize = 3;
 /// What every sudo reads of a line, in bytes (`SUDO_CONV_REPL_MAX` of older ones). The command would read what is left over.
 const LONGEST_PASSWORD: usize = 255;
-/// What a person is shown of a command, in characters.
-const LONGEST_SHOWN: usize = 4000;
 /// What ends the input of a terminal (`VEOF`, termios(3)).
 const END_OF_INPUT: &[u8] = b"\x04";
 
@@ -60,7 +59,7 @@ pub(super) struct Answering {
     request: SudoRequest,
     user: String,
     host: String,
-    command: String,
+    what: AsRoot,
     terminal: bool,
     /// Held from the question to the person until it shows what the answer is worth.
     memory: Option<OwnedMutexGuard<Known>>,
@@ -72,14 +71,14 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    /// For this command, on a channel with or without a terminal.
-    pub(super) fn new(request: SudoRequest, peer: &Peer, command: &str, terminal: bool) -> Self {
+    /// For this command.
+    pub(super) fn new(sudo: SudoRequest, peer: &Peer, request: &ExecRequest<'_>) -> Self {
         Self {
-            request,
+            request: sudo,
             user: peer.user.clone(),
             host: peer.host_name.clone(),
-            command: command.to_owned(),
-            terminal,
+            what: AsRoot::of(request),
+            terminal: request.terminal,
             memory: None,
             last: None,
             given_used: false,
@@ -89,12 +88,12 @@ impl Answering {
     }
 
     /// Answers until sudo is through or ends.
-    pub(super) async fn run(mut self, mut heard: mpsc::Receiver<Heard>, write: &ChannelWriteHalf<Msg>) -> Answered {
+    pub(super) async fn run(mut self, heard: &mut mpsc::Receiver<Heard>, write: &ChannelWriteHalf<Msg>) -> Answered {
         let mut whose = String::new();
         loop {
             match heard.recv().await {
                 None => return Answered::Ended,
-                Some(Heard::Started(_)) => {}
+                Some(Heard::Started(_) | Heard::Ready) => {}
                 Some(Heard::Through(_)) => return self.through(whose),
                 Some(Heard::Prompt { account, said }) => {
                     whose = account;
@@ -160,13 +159,9 @@ impl Answering {
             "" => format!("{again}[sudo] password: "),
             _ => format!("{again}[sudo] password for {whose}: "),
         };
-        let mut command: String = self.command.chars().take(LONGEST_SHOWN).collect();
-        if command.len() < self.command.len() {
-            command.push_str("… (more follows)");
-        }
         Question {
             account: format!("{}@{}", self.user, self.host),
-            purpose: Purpose::Sudo(command),
+            purpose: Purpose::Sudo(Box::new(self.what.clone())),
             prompts: vec![Prompt { text, echo: false }],
         }
     }

@@ -2,4 +2,5 @@
 
 mod hostile;
 mod jobs;
+mod others;
 mod scripts;

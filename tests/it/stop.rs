@@ -1,6 +1,8 @@
 //! However a command is stopped, over whichever server: afterwards none of its processes is left, and the shell lives.
 
 pub(crate) mod honest;
+#[cfg(target_os = "linux")]
+mod reused;
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ async fn with_key(settings: SudoHostSettings, capabilities: Value) -> Option<Ben
 }
 
 /// The same, logged in with the account's password.
-async fn with_password(settings: SudoHostSettings) -> Option<Bench<SudoHost>> {
+pub(crate) async fn with_password(settings: SudoHostSettings) -> Option<Bench<SudoHost>> {
     let settings = SudoHostSettings { extra_config: BY_PASSWORD, ..settings };
     open(settings, json!({}), json!({"password": PASSWORD})).await
 }
@@ -37,7 +37,7 @@ async fn open(settings: SudoHostSettings, capabilities: Value, more: Value) -> O
 }
 
 /// `ssh_exec` as root.
-async fn root(bench: &mut Bench<SudoHost>, command: &str, more: Value) -> ToolResult {
+pub(crate) async fn root(bench: &mut Bench<SudoHost>, command: &str, more: Value) -> ToolResult {
     let mut parameters = as_root(more);
     parameters["command"] = command.into();
     bench.mcp.call("ssh_exec", parameters).await

@@ -1,7 +1,7 @@
 //! What the scripts of detached jobs answer. The remote machine may say anything: every word is parsed, and none trusted.
 
 use super::{BLOCK, LONGEST_PORTION, MOST_JOBS, SHOWN};
-use crate::framing::{decoder::find, sentinel::Sentinel};
+use crate::framing::{decoder::find, sentinel::Sentinel, stop::Process};
 
 /// The name of a detached job: eight lower-case hexadecimal digits, which are its directory's name too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,8 +18,8 @@ pub struct DetachedJob {
     pub started: u64,
     /// What it is doing.
     pub state: State,
-    /// The process id of its command.
-    pub pid: u32,
+    /// The process of its command.
+    pub process: Process,
     /// Bytes that it has written to stdout.
     pub stdout: u64,
     /// Bytes that it has written to stderr.
@@ -204,7 +204,7 @@ fn refused(header: &str, raw: &[u8]) -> Result<(), Refusal> {
 
 fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
     let words: Vec<&str> = header.split(' ').collect();
-    let ["job", id, word, value, pid, started, ended, stdout, stderr, input] = words[..] else { return None };
+    let ["job", id, word, value, pid, born, started, ended, stdout, stderr, input] = words[..] else { return None };
     let ended = ended.parse().ok()?;
     Some(DetachedJob {
         id: JobId::parse(id)?,
@@ -219,7 +219,7 @@ fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
             "elsewhere" => State::Elsewhere(value.to_owned()),
             _ => return None,
         },
-        pid: pid.parse().ok()?,
+        process: Process::new(pid.parse().ok()?, born)?,
         stdout: stdout.parse().ok()?,
         stderr: stderr.parse().ok()?,
         takes_input: input == "open",
@@ -266,6 +266,7 @@ mod tests {
 
     #[test]
     fn every_state_is_read() {
+        let process = Process::new(42, "77").unwrap();
         for (words, state) in [
             ("running -", State::Running),
             ("exited 7", State::Exited { code: 7, ended: 12 }),
@@ -275,9 +276,9 @@ mod tests {
             ("lost -", State::Lost),
             ("elsewhere other.host", State::Elsewhere("other.host".into())),
         ] {
-            let text = format!("job 01ab23cd {words} 42 10 12 5 6 open\necho\n\u{1e} two");
+            let text = format!("job 01ab23cd {words} 42 77 10 12 5 6 open\necho\n\u{1e} two");
             let job = job(&answer(&[&text]), &id(), &mark()).unwrap();
-            assert_eq!((job.state, job.pid, job.started, job.stdout, job.stderr), (state, 42, 10, 5, 6));
+            assert_eq!((job.state, job.process, job.started, job.stdout, job.stderr), (state, process.clone(), 10, 5, 6));
             assert_eq!((job.command.as_str(), job.takes_input), ("echo\n\u{1e} two", true));
         }
     }
@@ -285,21 +286,23 @@ mod tests {
     #[test]
     fn what_is_no_row_is_no_job() {
         for text in [
-            "job 01ab23ce running - 42 10 0 5 6 open",
-            "job 01ab23cd sleeping - 42 10 0 5 6 open",
-            "job 01ab23cd running - -1 10 0 5 6 open",
-            "job 01ab23cd running - 4294967296 10 0 5 6 open",
-            "job 01ab23cd exited -1 42 10 0 5 6 open",
-            "job 01ab23cd exited 4294967296 42 10 0 5 6 open",
-            "job 01ab23cd running - 42 10 0 5 99999999999999999999 open",
-            "job 01ab23cd running - 42 10 0 5 6",
-            "job 01ab23cd running - 42 10 0 5 6 open more",
+            "job 01ab23ce running - 42 77 10 0 5 6 open",
+            "job 01ab23cd sleeping - 42 77 10 0 5 6 open",
+            "job 01ab23cd running - -1 77 10 0 5 6 open",
+            "job 01ab23cd running - 4294967296 77 10 0 5 6 open",
+            "job 01ab23cd exited -1 42 77 10 0 5 6 open",
+            "job 01ab23cd exited 4294967296 42 77 10 0 5 6 open",
+            "job 01ab23cd running - 42 77 10 0 5 99999999999999999999 open",
+            "job 01ab23cd running - 42 77;id 10 0 5 6 open",
+            "job 01ab23cd running - 42 10 0 5 6 open",
+            "job 01ab23cd running - 42 77 10 0 5 6",
+            "job 01ab23cd running - 42 77 10 0 5 6 open more",
             "done",
             "",
         ] {
             assert!(matches!(job(&answer(&[text]), &id(), &mark()), Err(Refusal::Garbled(_))), "{text}");
         }
-        let good = "job 01ab23cd running - 42 10 0 5 6 open\n";
+        let good = "job 01ab23cd running - 42 77 10 0 5 6 open\n";
         assert_eq!(jobs(&answer(&["nonsense", good, "job x", good]), &mark()).unwrap().len(), 2);
         assert_eq!(jobs(&answer(&[]), &mark()), Ok(Vec::new()));
     }

@@ -9,3 +9,9 @@ born() {
     (IFS=_; echo "began_$*")
   fi
 }
+# Whether a directory is this account's own, no link, and nobody else may write there: what is in it is believed, and run.
+is_own() {
+  [ -O "$1" ] || return
+  set -f; set -- $(LC_ALL=C ls -lnd "$1" 2>/dev/null); set +f
+  case ${1-} in d????-??-*) ;; *) return 1 ;; esac
+}

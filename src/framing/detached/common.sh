@@ -5,8 +5,22 @@ end() { printf '\036%s;' "$mark"; exit; }
 fail() { say "error $1"; printf %s "${2-}"; end; }
 case ${XDG_STATE_HOME-} in /*) jobs=$XDG_STATE_HOME ;; *) jobs=${HOME-}/.local/state ;; esac
 case $jobs in /.local/state) fail trouble 'HOME is not set' ;; esac
+state=$jobs
 jobs=$jobs/mcp-ssh-sessions/jobs
 dir=$jobs/$id
+# Nothing is believed of what others can put there. The folder above may be open to a group, which systems make for each
+# account, but to others only where they can exchange nothing in it.
+distrust() { fail trouble "$1 is not this account's alone: chown it to the account, chmod go-w it, or move it away"; }
+trust() {
+  set -- "${jobs%/jobs}" "$jobs"
+  for each in "$@"; do
+    if [ -e "$each" ] || [ -h "$each" ]; then is_own "$each" || distrust "$each"; fi
+  done
+  [ -e "$jobs" ] || return
+  set -f; set -- "$state" $(LC_ALL=C ls -lnd "$state/." 2>/dev/null); set +f
+  case ${2-} in d???????-* | d????????[tT]*) ;; *) distrust "$1" ;; esac
+}
+trust
 is_number() { case $1 in '' | *[!0-9]* | ??????????????????*) return 1 ;; esac; }
 is_alive() { is_number "$1" && [ -n "$2" ] && [ "$(born "$1")" = "$2" ]; }
 # A regular file's first bytes: the job may have put anything in the place of its files.
@@ -30,9 +44,9 @@ ended() {
 # Finds out what the job in $dir is doing; fails where no command has begun there.
 look() {
   word=lost
-  [ -d "$dir" ] && [ ! -h "$dir" ] || return 1
+  if [ -d "$dir" ] || [ -h "$dir" ]; then is_own "$dir" || return 1; else return 1; fi
   set -f; set -- $(first "$dir/process" 400); set +f
-  pid=${1-} keeper=${3-} started=${5-} host=${6-}
+  pid=${1-} born=${2-} keeper=${3-} started=${5-} host=${6-}
   is_number "$pid" && is_number "$started" && [ -n "$host" ] || return 1
   ended
   [ "$word" = lost ] || return 0
@@ -46,9 +60,13 @@ look() {
     if [ "$word" = lost ] && is_alive "$pid" "$2"; then word=running; fi
   fi
 }
+unknown() {
+  [ ! -e "$dir" ] || is_own "$dir" || distrust "$dir"
+  fail unknown
+}
 row() {
   if [ -p "$dir/stdin" ]; then input=open; else input=none; fi
-  say "job ${dir##*/} $word $value $pid $started $at $(size "$dir/out") $(size "$dir/err") $input"
+  say "job ${dir##*/} $word $value $pid $born $started $at $(size "$dir/out") $(size "$dir/err") $input"
   first "$dir/command" 200
 }
 # Removes the job in $dir, and what keeps its FIFO open, should the keeper not have seen to that.
@@ -68,6 +86,7 @@ sweep() {
   [ -n "$old" ] || return
   for dir in "$jobs"/[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]; do
     case $old in *"/${dir##*/}/status"*) ;; *) continue ;; esac
+    is_own "$dir" || continue
     look
     case $word in running | elsewhere) ;; *) discard ;; esac
   done

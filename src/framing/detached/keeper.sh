@@ -1,5 +1,6 @@
 # keeper.sh MODE DIR SHELL TEXT UMASK HOST LIMIT: runs the command and stays beside it until it has ended.
 mode=$1 dir=$2 shell=$3 text=$4 mask=$5 host=$6 limit=$7
+is_own "$dir" || exit
 case $mode in
 job-of-*)
   # The command's own process, as soon as it is known: exec keeps its id.
@@ -33,12 +34,17 @@ give_up() {
   exit
 }
 holder=
+# Ends the process that keeps the FIFO open, if it is still that one.
+let_go() {
+  [ -n "$holder_born" ] && [ "$(born "$holder")" = "$holder_born" ] && kill "$holder"
+}
 if [ -p "$dir/stdin" ]; then
   # To open one end of a FIFO alone waits for the other. A process that only sleeps keeps it open for later writers.
   exec 3<>"$dir/stdin"
   holder=$(sleep 2147483647 3<&- 4>"$dir/stdin" >/dev/null & echo $!)
-  if ! echo "$holder $(born "$holder")" >"$dir/holder"; then
-    kill "$holder"
+  holder_born=$(born "$holder")
+  if ! echo "$holder $holder_born" >"$dir/holder"; then
+    let_go
     give_up
   fi
   exec 3<&-
@@ -51,7 +57,9 @@ if [ "$limit" -gt 0 ]; then
     nap=$!
     wait $nap
     trap '' TERM
-    root=$(cat "$dir/process") && root=${root%% *} && : >"$dir/late" && . "$dir/stop.sh" >"$dir/late"
+    # Hours may have gone by.
+    is_own "$dir" && process=$(cat "$dir/process") && set -- $process && root=$1/$2 && : >"$dir/late" &&
+      . "$dir/stop.sh" >"$dir/late"
   ) 2>/dev/null &
   watch=$!
 fi
@@ -59,7 +67,7 @@ setsid=$(command -v setsid)
 # Without redirections: with some, dash says that the child died of a signal on the child's stderr.
 $setsid /bin/sh "$0" "job-of-$$" "$dir" "$shell" "$text" "$mask" "$host"
 status=$?
-if [ -n "$holder" ] && [ -p "$dir/stdin" ]; then kill "$holder"; fi
+if [ -n "$holder" ] && [ -p "$dir/stdin" ]; then let_go; fi
 if [ -n "$watch" ]; then
   # Where the time is over, it is seeing to what is left.
   kill "$watch" 2>/dev/null
@@ -70,7 +78,7 @@ result="exited $status"
 # The shell says on its own stderr that a child died of a signal, except of SIGINT and SIGPIPE: there it is believed
 # where the signal was sent by us.
 if [ -f "$dir/late" ]; then
-  case $(cat "$dir/late") in *:gone) result='timedOut gone' ;; *) result='timedOut alive' ;; esac
+  case $(cat "$dir/late") in *:gone | *:gone*:strays) result='timedOut gone' ;; *) result='timedOut alive' ;; esac
 elif [ $status -gt 128 ] && name=$(kill -l $((status - 128)) 2>/dev/null); then
   case " $(cat "$dir/asked" 2>/dev/null) " in
   *" $name "*) result="signaled $name" ;;

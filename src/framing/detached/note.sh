@@ -1,4 +1,4 @@
-look || fail unknown
+look || unknown
 [ "$word" = running ] && printf " %s " "$signal" >>"$dir/asked"
 row
 end

@@ -1,4 +1,4 @@
-look || fail unknown
+look || unknown
 file=$dir/$stream
 [ -f "$file" ] && [ ! -h "$file" ] || fail trouble "$file is no file any more"
 say "bytes $(size "$file")"

@@ -1,4 +1,4 @@
-mkdir -p "$jobs" 2>/dev/null && sweep
+mkdir -p "$jobs" 2>/dev/null && trust && sweep
 if [ "$again" = yes ] && [ -d "$dir" ]; then
   # Its answer to the first time was lost, or is still being given.
   tries=0

@@ -1,19 +1,23 @@
 # Processes that have left their parents are no descendants any more. Those of the same log-in are known by a variable in
 # their environment, and may be the command's if they are not older; `doubt` looks for them when everything is over, because
 # what is being stopped may leave its parent on the way. `know` keeps what is known of a command while it runs.
+# Where its first process has ended already, its log-in is taken for the one of this script.
 know() {
   of "$@"
-  since= server=
+  [ -n "$seen" ] || return
+  server=$PPID since=$((${root#*/} + age)) login=${SSH_CONNECTION-}
   for row in $rows; do
-    case $row in "$root"/*) fields "$row"; server=$parent since=$((start + age));; esac
+    fields "$row"
+    [ "$pid/$start" = "$root" ] || continue
+    server=$parent
+    { login=$(cat "/proc/$pid/environ"); } 2>/dev/null
+    case $login in *SSH_CONNECTION=*) login=${login##*SSH_CONNECTION=};; *) login=;; esac
   done
-  { login=$(cat "/proc/$root/environ"); } 2>/dev/null
-  case $login in *SSH_CONNECTION=*) login=${login##*SSH_CONNECTION=};; *) login=;; esac
-  eval "since_$root=\$since server_$root=\$server login_$root=\$login"
+  eval "since_$key=\$since server_$key=\$server login_$key=\$login"
 }
 doubt() {
   of "$@"
-  eval "since=\$since_$root server=\$server_$root; set -f; set -- \$login_$root; set +f"
+  eval "since=\${since_$key-} server=\${server_$key-}; set -f; set -- \${login_$key-}; set +f"
   [ $# -ge 3 ] && [ -n "$since" ] || return
   marked=' '
   for file in $(grep -l -F "SSH_CONNECTION=$1 $2 $3 " /proc/[0-9]*/environ 2>/dev/null); do
@@ -39,6 +43,6 @@ doubt() {
     case " $server $PPID$marked" in *" $parent "*) continue;; esac
     case $detached in *" $pid "* | *" $session "*) continue;; esac
     case $state in Z*|X*) continue;; esac
-    [ "$start" -lt "$since" ] || { echo "mcp-ssh-sessions:$root:strays"; return; }
+    [ "$start" -lt "$since" ] || { echo "mcp-ssh-sessions:$key:strays"; return; }
   done
 }

@@ -3,14 +3,17 @@
 # control has put in other groups.
 #
 # In `rows`, a process is pid/parent/group/session/start/state. A name may hold anything, but is in brackets, of which the
-# last ends it.
+# last ends it. A number alone names no process, since it is given to another one later: pid/start does.
 of() {
-  root=$1 groups=" $2 " spare=$3 keep=" $4 " age=$5 mine=" $1 "
+  key=$1 root=$2 lived=$3 groups=" $4 " spare=$5 keep=" $6 " age=$7 mine=" $2 " ours=' '
+  seen=
+  case ${root#*/} in *[!0-9]*) ;; *) seen=$((${root#*/} + lived)) ;; esac
 }
 rows() {
   rows=$(LC_ALL=C sed -n 's/^\([0-9]*\) (.*) \([A-Za-z]\) \([0-9]*\) \([0-9]*\) \([0-9]*\) \([-0-9]* \)\{15\}\([0-9]*\) .*/\1\/\3\/\4\/\5\/\7\/\2/p' /proc/[0-9]*/stat 2>/dev/null)
-  [ -n "$rows" ] || rows=$(ps -A -o pid= -o ppid= -o pgid= -o stat= 2>/dev/null |
-    sed 's/^ *\([0-9]*\)  *\([0-9]*\)  *\([0-9]*\)  *\([^ ]*\).*/\1\/\2\/\3\/-\/0\/\4/' 2>/dev/null)
+  [ -n "$rows" ] || rows=$({ LC_ALL=C TZ=UTC ps -A -o pid= -o ppid= -o pgid= -o stat= -o lstart= |
+    sed 's/^ *\([0-9]*\)  *\([0-9]*\)  *\([0-9]*\)  *\([^ ]*\)  *\(.*[^ ]\) *$/\1\/\2\/\3\/-\/began \5\/\4/' |
+    tr -s ' ' _; } 2>/dev/null)
 }
 fields() {
   IFS=/
@@ -18,26 +21,77 @@ fields() {
   unset IFS
   pid=$1 parent=$2 its_group=$3 session=$4 start=$5 state=$6
 }
+# Whether the process pid/start is still the one that has this id, and `state` if so.
+is_still() {
+  line= state=
+  if [ -r /proc/self/stat ]; then
+    { read -r line <"/proc/${1%%/*}/stat"; } 2>/dev/null
+    set -- "$1" ${line##*") "}
+    state=${2-}
+    [ "${21-}" = "${1#*/}" ]
+  else
+    set -- "$1" $(LC_ALL=C TZ=UTC ps -o stat= -o lstart= -p "${1%%/*}" 2>/dev/null)
+    state=${2-}
+    [ "began_${3-}_${4-}_${5-}_${6-}_${7-}" = "${1#*/}" ]
+  fi
+}
+# Sends a signal to those of `processes` that are still what they were, to all at once: one that is told later has time to
+# begin another.
+hit() {
+  same=
+  for each in $processes; do
+    is_still "$each" && same="$same ${each%%/*}"
+  done
+  [ -z "$same" ] || kill "-$1" $same 2>/dev/null
+}
 left() {
-  more=y processes=
+  more=y processes= doubted= here=' ' others=' ' maybe=' '
+  for row in $rows; do
+    fields "$row"
+    case $mine in *" $pid/$start "*) here="$here$pid ";; esac
+    # A group or session is the command's as long as its leader is. Its number goes to no other process while it has
+    # members: so it is too where one of them was the command's, or began while the leader lived. It then stays so for the
+    # seconds of this script.
+    case $groups in
+      *" $pid/$start "*) ours="$ours$pid ";;
+      *" $pid/"*) others="$others$pid ";;
+    esac
+    for group in "$its_group" "$session"; do
+      case $groups in *" $group/"*) ;; *) continue;; esac
+      case $mine in
+        *" $pid/$start "*) ours="$ours$group ";;
+        *) if [ -n "$seen" ] && [ "$start" -le "$seen" ]; then ours="$ours$group "; else maybe="$maybe$group "; fi;;
+      esac
+    done
+  done
   while [ $more = y ]; do
     more=n
     for row in $rows; do
       pid=${row%%/*}
-      case $keep$mine in *" $pid "*) continue;; esac
+      case $keep$here in *" $pid "*) continue;; esac
       fields "$row"
-      case $mine in
+      case $here in
         *" $parent "*) ;;
-        *) case $groups in *" $its_group "* | *" $session "*) ;; *) continue;; esac;;
+        *) is_in_group || continue;;
       esac
-      mine="$mine$pid " more=y
+      here="$here$pid " mine="$mine$pid/$start " more=y
     done
   done
   for row in $rows; do
     pid=${row%%/*}
-    case $mine in *" $pid "*) ;; *) continue;; esac
+    case $here in *" $pid "*) ;; *) continue;; esac
     fields "$row"
-    [ "$pid" = "$spare" ] && continue
-    case $state in Z*|X*) ;; *) processes="$processes $pid";; esac
+    [ "$pid/$start" = "$spare" ] && continue
+    case $state in Z*|X*) ;; *) processes="$processes $pid/$start";; esac
   done
+}
+# Whether a process is in a group or session of the command; `doubted` if nothing shows whose it is.
+is_in_group() {
+  for group in "$its_group" "$session"; do
+    case $others in *" $group "*) continue;; esac
+    case $ours in *" $group "*) return 0;; esac
+    case $state in Z*|X*) continue;; esac
+    case $maybe in *" $group "*) doubted=y;; esac
+  done
+  return 1
 }

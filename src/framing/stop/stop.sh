@@ -1,36 +1,34 @@
 # `stop` sends a command each signal of a ladder in turn, and says what is left.
 stop() {
   of "$@"
-  left
-  for signal in $6; do
+  rows; left
+  for signal in $8; do
     # Each time: the shell may not have begun the command when it was told first.
-    [ -n "$spare" ] && kill -URG "$spare" 2>/dev/null
-    kill -$signal $processes 2>/dev/null
+    [ -n "$spare" ] && is_still "$spare" && kill -URG "${spare%%/*}" 2>/dev/null
+    hit $signal
     # One that was stopped does not heed the others.
-    kill -CONT $processes 2>/dev/null
+    hit CONT
     waited=0
     while
-      while live && [ $waited -lt $7 ]; do
+      while live && [ $waited -lt $9 ]; do
         sleep 0.1 2>/dev/null || sleep 1
         waited=$((waited+1))
       done
       # What was seen once stays in mind: a shell that ends leaves its children to another parent.
       rows; left
-      [ -n "$processes" ] && [ $waited -lt $7 ]
+      [ -n "$processes" ] && [ $waited -lt $9 ]
     do :; done
     [ -n "$processes" ] || break
   done
   [ -n "$rows" ] || return
-  if [ -n "$processes" ]; then echo "mcp-ssh-sessions:$root:alive"
-  else echo "mcp-ssh-sessions:$root:gone"; fi
+  if [ -n "$processes" ]; then echo "mcp-ssh-sessions:$key:alive"
+  else echo "mcp-ssh-sessions:$key:gone"; fi
+  [ -z "$doubted" ] || echo "mcp-ssh-sessions:$key:strays"
 }
 live() {
-  for pid in $processes; do
-    line=
-    if [ -r /proc/self/stat ]; then { read -r line <"/proc/$pid/stat"; } 2>/dev/null
-    else kill -0 "$pid" 2>/dev/null && line=') '; fi
-    line=${line##*") "}
-    case $line in Z*|X*|'') ;; *) return 0;; esac
+  for each in $processes; do
+    is_still "$each" || continue
+    case $state in Z*|X*) ;; *) return 0;; esac
   done
   return 1
 }

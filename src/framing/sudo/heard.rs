@@ -1,9 +1,11 @@
 //! What is heard of sudo.
 
+use std::time::Duration;
+
 use super::super::{
     decoder::{Progress, StreamDecoder},
     sentinel::Sentinel,
-    stop::Target,
+    stop::{Process, Target},
 };
 
 /// What is kept of sudo's own words, in bytes: the last of them, which say why it ended.
@@ -12,11 +14,11 @@ const LONGEST_TALK: usize = 2 * 1024;
 /// What a name of an account may have, in bytes: Linux allows 32, and a domain may come with it.
 const LONGEST_NAME: usize = 128;
 
-/// What was heard.
+/// What was heard of a command before it begins. One that is not run by sudo is through from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// sudo is being started in this process.
-    Started(u32),
+    /// sudo is being started in this process; `None` where it did not say when that began.
+    Started(Option<Process>),
     /// It wants a password.
     Prompt {
         /// The account whose password it is; empty where that is not known.
@@ -25,17 +27,24 @@ pub enum Heard {
         said: bool,
     },
     /// It is through: this process, a shell, runs the command.
-    Through(u32),
+    Through(Option<Process>),
+    /// That shell has read its settings, and its terminal is as it was.
+    Ready,
 }
 
 impl Heard {
     /// What is to be stopped from now on, when it was `target` before.
     #[must_use]
     pub fn target(&self, target: Option<Target<'static>>) -> Option<Target<'static>> {
+        let lived = Duration::ZERO;
         match (self, target) {
-            (Self::Started(pid), _) => Some(Target::Exec { pid: *pid }),
-            (Self::Through(pid), Some(Target::Exec { pid: sudo })) => Some(Target::Sudo { pid: *pid, sudo }),
-            (Self::Prompt { .. } | Self::Through(_), target) => target,
+            (Self::Started(process), _) | (Self::Through(process), None) => {
+                process.clone().map(|process| Target::Exec { process, lived })
+            }
+            (Self::Through(Some(process)), Some(Target::Exec { process: sudo, .. })) => {
+                Some(Target::Sudo { process: process.clone(), sudo, lived })
+            }
+            (Self::Prompt { .. } | Self::Through(_) | Self::Ready, target) => target,
         }
     }
 }
@@ -149,10 +158,10 @@ impl SudoListener {
             self.is_echo = self.terminal;
             return (self.stage == Stage::Sudo).then(|| Heard::Prompt { account: account.to_owned(), said });
         }
-        let pid = text.parse().ok()?;
+        let process = Process::parse(text);
         let (stage, heard) = match self.stage {
-            Stage::Startup => (Stage::Sudo, Heard::Started(pid)),
-            Stage::Sudo | Stage::Through => (Stage::Through, Heard::Through(pid)),
+            Stage::Startup => (Stage::Sudo, Heard::Started(process)),
+            Stage::Sudo | Stage::Through => (Stage::Through, Heard::Through(process)),
         };
         self.stage = stage;
         Some(heard)
@@ -194,17 +203,17 @@ mod tests {
     fn sudos_words_are_kept_apart_from_what_comes_before_and_after() {
         let stream = format!(
             "rc noise\n{}lecture\n{}Sorry, try again.\n{}{}\n{}warning\n",
-            marked("11"),
+            marked("11 5"),
             marked("?agent"),
             marked("?root"),
             marked("?root"),
-            marked("12")
+            marked("12 6")
         );
         for cut in [1, 2, 7, 1000] {
             let (heard, output, talk) = listen(stream.as_bytes(), cut, false);
             let asked = |account: &str, said| Heard::Prompt { account: account.to_owned(), said };
             let prompts = [asked("agent", true), asked("root", true), asked("root", false)];
-            assert_eq!(heard, [&[Heard::Started(11)], &prompts[..], &[Heard::Through(12)]].concat());
+            assert_eq!(heard, [&[Heard::Started(Process::new(11, "5"))], &prompts[..], &[Heard::Through(Process::new(12, "6"))]].concat());
             assert_eq!((output.as_str(), talk), ("rc noise\nwarning\n", None));
         }
     }
@@ -219,7 +228,7 @@ mod tests {
             ("your bank at https://…", ""),
             (&"x".repeat(200), ""),
         ] {
-            let stream = format!("{}{}", marked("11"), marked(&format!("?{said}")));
+            let stream = format!("{}{}", marked("11 5"), marked(&format!("?{said}")));
             let heard = listen(stream.as_bytes(), 1000, false).0;
             assert_eq!(heard[1], Heard::Prompt { account: account.to_owned(), said: false }, "{said}");
         }
@@ -227,13 +236,13 @@ mod tests {
 
     #[test]
     fn a_sudo_that_ends_leaves_its_words() {
-        let stream = format!("{}{}\r\nsudo: a password is required\r\n", marked("11"), marked("?agent"));
+        let stream = format!("{}{}\r\nsudo: a password is required\r\n", marked("11 5"), marked("?agent"));
         for terminal in [false, true] {
             let (heard, output, talk) = listen(stream.as_bytes(), 5, terminal);
             assert_eq!(heard.len(), 2);
             assert_eq!((output.as_str(), talk.as_deref()), ("", Some("sudo: a password is required")));
         }
-        let stream = format!("{}[sudo: {}] Password: \nsudo: no\n", marked("11"), marked("?agent"));
+        let stream = format!("{}[sudo: {}] Password: \nsudo: no\n", marked("11 5"), marked("?agent"));
         assert_eq!(listen(stream.as_bytes(), 5, false).2.as_deref(), Some("sudo: no"));
         let (_, output, talk) = listen(b"only noise\x1e", 5, false);
         assert_eq!((output.as_str(), talk.as_deref()), ("only noise\x1e", Some("")));
@@ -242,7 +251,7 @@ mod tests {
     #[test]
     fn what_a_terminal_shows_of_an_answer_is_none_of_sudos_words() {
         let asks = marked("?agent");
-        let stream = format!("{}{asks}secret\r\nSorry.\r\n{asks}***\x08 \x08\r\n{asks}se", marked("11"));
+        let stream = format!("{}{asks}secret\r\nSorry.\r\n{asks}***\x08 \x08\r\n{asks}se", marked("11 5"));
         for cut in [1, 2, 7, 1000] {
             let (heard, output, talk) = listen(stream.as_bytes(), cut, true);
             let said: Vec<_> = heard.iter().map(|heard| matches!(heard, Heard::Prompt { said: true, .. })).collect();
@@ -253,9 +262,9 @@ mod tests {
 
     #[test]
     fn nothing_is_a_prompt_once_the_command_runs() {
-        let stream = format!("{}{}{}", marked("11"), marked("12"), marked("?agent"));
+        let stream = format!("{}{}{}", marked("11 5"), marked("12 6"), marked("?agent"));
         let (heard, output, _) = listen(stream.as_bytes(), 1000, false);
-        assert_eq!(heard, [Heard::Started(11), Heard::Through(12)]);
+        assert_eq!(heard, [Heard::Started(Process::new(11, "5")), Heard::Through(Process::new(12, "6"))]);
         assert_eq!(output, marked("?agent"));
     }
 
@@ -264,7 +273,7 @@ mod tests {
         fn any_output_passes_whole_once_the_command_runs(
             bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 1usize..50,
         ) {
-            let stream = [format!("{}{}", marked("11"), marked("12")).as_bytes(), &bytes].concat();
+            let stream = [format!("{}{}", marked("11 5"), marked("12 6")).as_bytes(), &bytes].concat();
             let (mut listener, mut output) = (SudoListener::new(&mark(), false), Vec::new());
             for portion in stream.chunks(cut) {
                 listener.push(portion, &mut output);

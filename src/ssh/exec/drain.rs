@@ -9,13 +9,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::reins::Known;
 use crate::{
     framing::{
         decoder::{Progress, StreamDecoder},
-        stop::Target,
+        stop::Process,
         sudo::{Heard, SudoListener},
     },
     ssh::{
+        error::{SshError, said},
         exit_status::ExitStatus,
         output::{CommandOutput, OutputWriter},
     },
@@ -29,10 +31,15 @@ const QUIET_AFTER_EXIT: Duration = Duration::from_secs(1);
 pub(super) struct Drain {
     pub(super) read: ChannelReadHalf,
     pub(super) output: OutputWriter,
-    /// Finds the process id, as long as the command has not told it.
-    pub(super) announce: Option<Announce>,
-    /// Where it goes.
-    pub(super) target: watch::Sender<Option<Target<'static>>>,
+    /// What listens on stdout and on stderr until the command has begun: it tells its process id on stderr, which startup
+    /// files may have sent to stdout, as a terminal does.
+    pub(super) ears: [Option<Announce>; 2],
+    /// With what the settings were read, for a command that says so.
+    pub(super) ready: Option<StreamDecoder>,
+    /// Whoever feeds the command hears of it.
+    pub(super) heard: mpsc::Sender<Heard>,
+    /// Where its processes go.
+    pub(super) known: watch::Sender<Known>,
     /// What the terminal answers goes here.
     pub(super) replies: mpsc::Sender<Vec<u8>>,
     /// Whether a terminal was asked for: then there is one stream.
@@ -44,8 +51,10 @@ pub(super) struct Drain {
 pub(super) enum Announce {
     /// The login shell tells its own.
     Shell(StreamDecoder),
-    /// First sudo's is told, and the shell's when that is through. Whoever answers sudo hears of both.
-    Sudo(SudoListener, mpsc::Sender<Heard>),
+    /// First sudo's is told, and the shell's when that is through.
+    Sudo(SudoListener),
+    /// It was told, and the settings are being read.
+    Settings(StreamDecoder),
 }
 
 /// What it has found.
@@ -54,8 +63,28 @@ pub(super) struct Drained {
     /// `None`: the channel ended without being closed, so the connection is lost.
     pub(super) status: Option<ExitStatus>,
     pub(super) notice: Option<String>,
+    /// Whether the login shell came as far as our script.
+    pub(super) begun: bool,
     /// What a sudo has said that did not get through.
     pub(super) refusal: Option<String>,
+}
+
+impl Drained {
+    /// What is to be said of a command whose script did not begin.
+    ///
+    /// # Errors
+    /// It ended as if all were well, or without a word. A shell that could not read the command, such as one with a syntax
+    /// error in it, has said so and failed: that is a result.
+    pub(super) fn not_begun(&mut self) -> Result<(), SshError> {
+        self.refusal = None;
+        let failed = matches!(self.status, Some(ExitStatus::Code(code)) if code != 0);
+        let words = self.output.stdout.text() + &self.output.stderr.text();
+        if failed && !words.trim().is_empty() {
+            self.notice = Some("the login shell ended before the command began".to_owned());
+            return Ok(());
+        }
+        Err(SshError::NotBegun { said: said(words.trim()) })
+    }
 }
 
 impl Drain {
@@ -86,9 +115,13 @@ impl Drain {
                     self.terminal = false;
                     notice = Some("the server gave the command no terminal".to_owned());
                 }
-                Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(ExitStatus::Code(exit_status)),
+                Some(ChannelMsg::ExitStatus { exit_status }) => {
+                    status = Some(ExitStatus::Code(exit_status));
+                    self.known.send_modify(Known::end);
+                }
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     status = Some(ExitStatus::from_signal(&signal_name));
+                    self.known.send_modify(Known::end);
                 }
                 Some(ChannelMsg::Close) => {
                     closed = true;
@@ -98,46 +131,76 @@ impl Drain {
                 None => break,
             }
         }
-        let (mut rest, mut refusal) = (Vec::new(), None);
-        match self.announce.take() {
-            Some(Announce::Shell(mut decoder)) => decoder.finish(&mut rest),
-            Some(Announce::Sudo(listener, _)) => refusal = listener.finish(&mut rest),
-            None => {}
+        let begun = !matches!(*self.known.borrow(), Known::NotYet);
+        let mut refusal = None;
+        for is_stderr in [false, true] {
+            let said = self.close_ear(is_stderr).await;
+            refusal = refusal.or(said);
         }
-        self.push(&rest, !self.terminal).await;
         let status = status.or(closed.then_some(ExitStatus::Unreported));
-        Drained { output: self.output.finish().await, status, notice, refusal }
+        Drained { output: self.output.finish().await, status, notice, begun, refusal }
     }
 
     /// Takes output, and cuts the process id out of the beginning of the stream on which it is told.
     async fn take(&mut self, bytes: &[u8], is_stderr: bool) {
-        let Some(announce) = self.announce.as_mut().filter(|_| is_stderr != self.terminal) else {
-            return self.push(bytes, is_stderr).await;
-        };
-        let mut output = Vec::new();
-        let told = match announce {
-            Announce::Shell(decoder) => match decoder.push(bytes, &mut output) {
-                Progress::Complete { trailer, rest } => {
-                    let pid = std::str::from_utf8(&trailer).ok().and_then(|text| text.parse().ok());
-                    self.target.send_replace(pid.map(|pid| Target::Exec { pid }));
-                    output.extend(rest);
-                    true
+        let [stdout, stderr] = &mut self.ears;
+        let ear = if is_stderr { stderr } else { stdout };
+        let Some(announce) = ear else { return self.push(bytes, is_stderr).await };
+        let (mut output, mut heard) = (Vec::new(), Vec::new());
+        let mut told = false;
+        match announce {
+            Announce::Shell(decoder) => {
+                if let Progress::Complete { trailer, mut rest } = decoder.push(bytes, &mut output) {
+                    output.append(&mut rest);
+                    let process = std::str::from_utf8(&trailer).ok().and_then(Process::parse);
+                    heard.push(Heard::Through(process));
+                    told = true;
                 }
-                Progress::More | Progress::Broken => false,
-            },
-            Announce::Sudo(listener, answering) => {
-                for heard in listener.push(bytes, &mut output) {
-                    self.target.send_modify(|target| *target = heard.target(*target));
-                    // Only a sudo that asks without end leaves no room, and then the answers have ended.
-                    let _ = answering.try_send(heard);
-                }
-                listener.is_through()
             }
-        };
+            Announce::Sudo(listener) => {
+                heard = listener.push(bytes, &mut output);
+                told = listener.is_through();
+            }
+            Announce::Settings(_) => {}
+        }
         if told {
-            self.announce = None;
+            *ear = self.ready.take().map(Announce::Settings);
+        }
+        if let Some(Announce::Settings(decoder)) = ear {
+            let shown = if told { std::mem::take(&mut output) } else { bytes.to_vec() };
+            if let Progress::Complete { mut rest, .. } = decoder.push(&shown, &mut output) {
+                output.append(&mut rest);
+                heard.push(Heard::Ready);
+                *ear = None;
+            }
+        }
+        if !heard.is_empty() {
+            // It is this stream on which it is told.
+            self.close_ear(!is_stderr).await;
+        }
+        for heard in heard {
+            self.known.send_modify(|known| known.change(|target| heard.target(target)));
+            // Only a sudo that asks without end leaves no room, and then the answers have ended.
+            let _ = self.heard.try_send(heard);
         }
         self.push(&output, is_stderr).await;
+    }
+
+    /// Gives out what was held back of a stream, in which nothing is told any more, and returns what a sudo has said there
+    /// that did not get through.
+    async fn close_ear(&mut self, is_stderr: bool) -> Option<String> {
+        let [stdout, stderr] = &mut self.ears;
+        let ear = if is_stderr { stderr } else { stdout };
+        let mut held = Vec::new();
+        let said = match ear.take()? {
+            Announce::Shell(mut decoder) | Announce::Settings(mut decoder) => {
+                decoder.finish(&mut held);
+                None
+            }
+            Announce::Sudo(listener) => listener.finish(&mut held),
+        };
+        self.push(&held, is_stderr).await;
+        said
     }
 
     async fn push(&mut self, bytes: &[u8], is_stderr: bool) {

@@ -1,6 +1,9 @@
 //! What a running command is stopped by.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use russh::{ChannelWriteHalf, Sig, client::Msg};
 use tokio::{
@@ -23,10 +26,53 @@ const ENDS_UNANSWERED: Duration = Duration::from_secs(10);
 /// The exit status of a shell that has found no such program (POSIX, "Exit Status for Commands").
 const NO_SUCH_PROGRAM: u32 = 127;
 
-/// What is known of a command on a channel of its own.
+/// The processes of a command on a channel of its own, as far as they are known.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Known {
+    /// It has not told them yet.
+    #[default]
+    NotYet,
+    /// It does not tell them.
+    Never,
+    /// These.
+    Told {
+        target: Target<'static>,
+        /// When it told them.
+        at: Instant,
+        /// When the first of them had ended.
+        ended: Option<Instant>,
+    },
+}
+
+impl Known {
+    /// What to stop, and for how long it has lived.
+    fn target(&self) -> Option<Target<'static>> {
+        let Self::Told { target, at, ended } = self else { return None };
+        let lived = ended.unwrap_or_else(Instant::now).saturating_duration_since(*at);
+        Some(target.clone().having_lived(lived))
+    }
+
+    /// The same command, which runs in other processes from now on.
+    pub(super) fn change(&mut self, change: impl FnOnce(Option<Target<'static>>) -> Option<Target<'static>>) {
+        let target = if let Self::Told { target, .. } = &self { Some(target.clone()) } else { None };
+        *self = match change(target) {
+            Some(target) => Self::Told { target, at: Instant::now(), ended: None },
+            None => Self::Never,
+        };
+    }
+
+    /// Its first process has ended.
+    pub(super) fn end(&mut self) {
+        if let Self::Told { ended, .. } = self {
+            ended.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+/// What a running command is stopped by.
 pub(super) struct Reins {
-    /// Its processes, once they are known.
-    pub(super) target: watch::Receiver<Option<Target<'static>>>,
+    /// Its processes.
+    pub(super) known: watch::Receiver<Known>,
     /// How it went with sudo, once that is known.
     pub(super) answered: watch::Receiver<Option<Answered>>,
     /// Whether its host is given no password.
@@ -74,11 +120,11 @@ impl Pool {
     ) -> Option<bool> {
         // A command that has just been sent may not have told its process id yet.
         let patience = if stop == Stop::Ending { ANNOUNCED_AT_THE_END } else { ANNOUNCED_WITHIN };
-        let mut target = reins.target.clone();
-        let target = timeout(patience, target.wait_for(Option::is_some)).await;
-        if let Ok(Ok(target)) = target.map(|told| told.map(|target| *target))
-            && let Some(target) = target
-            && let Some(found) = self.stop_processes(target, reins.password().as_ref(), stop).await
+        let mut known = reins.known.clone();
+        let known = timeout(patience, known.wait_for(|known| !matches!(known, Known::NotYet))).await;
+        let target = known.ok().and_then(|known| known.ok()?.target());
+        if let Some(target) = target
+            && let Some(found) = self.stop_processes(&target, reins.password().as_ref(), stop).await
         {
             return found.gone();
         }
@@ -96,9 +142,9 @@ impl Pool {
         reins: &Reins,
         write: &ChannelWriteHalf<Msg>,
     ) {
-        let known = *reins.target.borrow();
-        match known {
-            Some(target) => self.signal_processes(target, reins.password().as_ref(), name).await,
+        let target = reins.known.borrow().target();
+        match target {
+            Some(target) => self.signal_processes(&target, reins.password().as_ref(), name).await,
             None => drop(write.signal(Sig::Custom(name.to_owned())).await),
         }
     }

@@ -94,7 +94,7 @@ impl ShellTask {
             stderr: StreamDecoder::new(&sentinel),
             trailer: None,
             stderr_done: false,
-            noise: TerminalNoise::of(self.pid),
+            noise: TerminalNoise::of(self.process.pid()),
             goes_on: false,
             stop: None,
             process_gone: None,

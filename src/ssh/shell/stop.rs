@@ -58,21 +58,24 @@ impl ShellTask {
     /// Begins a step for the command that was `sent` then, in a task of its own. Its answer is, after
     /// [`Step::Look`], whether the shell is at work; after an interrupt, nothing; else whether the processes are gone.
     pub(super) fn begin(&self, step: Step, why: Stop, sent: Instant) -> JoinHandle<Option<bool>> {
-        let (pool, pid, jobs) = (Arc::clone(self.place.pool()), self.pid, self.jobs.clone());
-        let (age, write) = (self.age(sent), Arc::clone(&self.write));
+        let (pool, process, jobs) = (Arc::clone(self.place.pool()), self.process.clone(), self.jobs.clone());
+        let (age, lived, write) = (self.age(sent), self.ready.elapsed(), Arc::clone(&self.write));
         tokio::spawn(async move {
             // Where there is no second channel, a signal request (RFC 4254 section 6.9): what comes of it is not known.
             let (found, signal) = match step {
                 Step::Look => {
-                    let answer = pool.ask("exec /bin/sh", stop::look(pid), TRAILER_AFTER_OUTPUT).await.ok()?;
+                    let answer = pool.ask("exec /bin/sh", stop::look(&process), TRAILER_AFTER_OUTPUT).await.ok()?;
                     return Some(String::from_utf8_lossy(&answer).contains(stop::BUSY));
                 }
                 Step::Interrupt => {
-                    let asked = pool.ask("exec /bin/sh", format!("kill -INT {pid}\n"), TRAILER_AFTER_STOP).await;
+                    let asked = pool.ask("exec /bin/sh", stop::interrupt(&process), TRAILER_AFTER_STOP).await;
                     (asked.ok().map(|_| Found::Unsure), Sig::INT)
                 }
-                Step::Stop => (pool.stop_processes(Target::Shell { pid, jobs: &jobs, age }, None, why).await, Sig::INT),
-                Step::Kill => (pool.stop_processes(Target::Exec { pid }, None, why).await, Sig::KILL),
+                Step::Stop => {
+                    let target = Target::Shell { process, jobs: &jobs, age };
+                    (pool.stop_processes(&target, None, why).await, Sig::INT)
+                }
+                Step::Kill => (pool.stop_processes(&Target::Exec { process, lived }, None, why).await, Sig::KILL),
             };
             if found.is_none() {
                 let _ = write.signal(signal).await;
@@ -83,10 +86,10 @@ impl ShellTask {
 
     /// Sends a signal to the command that was `sent` then.
     pub(super) fn signal(&self, name: &'static str, sent: Instant) {
-        let (pool, pid, jobs) = (Arc::clone(self.place.pool()), self.pid, self.jobs.clone());
+        let (pool, process, jobs) = (Arc::clone(self.place.pool()), self.process.clone(), self.jobs.clone());
         let age = self.age(sent);
         tokio::spawn(async move {
-            pool.signal_processes(Target::Shell { pid, jobs: &jobs, age }, None, name).await;
+            pool.signal_processes(&Target::Shell { process, jobs: &jobs, age }, None, name).await;
         });
     }
 

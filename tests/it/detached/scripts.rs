@@ -21,7 +21,7 @@ use crate::commands::{random, skipped};
 use crate::support::processes;
 
 /// A remote machine: a home, and a shell as its `/bin/sh`.
-struct Machine {
+pub(super) struct Machine {
     folder: tempfile::TempDir,
     /// The login shell.
     shell: String,
@@ -39,7 +39,7 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// A machine for each shell that may be `/bin/sh`.
-fn machines() -> Vec<Machine> {
+pub(super) fn machines() -> Vec<Machine> {
     let shells = ["dash", "bash", "busybox"].into_iter().filter_map(program);
     shells.map(|shell| Machine::new(&shell, "/bin/sh")).collect()
 }
@@ -58,15 +58,15 @@ impl Machine {
         fs::read_link(self.folder.path().join("sh")).unwrap()
     }
 
-    fn home(&self) -> PathBuf {
+    pub(super) fn home(&self) -> PathBuf {
         self.folder.path().join("home dir")
     }
 
-    fn jobs(&self) -> PathBuf {
+    pub(super) fn jobs(&self) -> PathBuf {
         self.home().join(".local/state/mcp-ssh-sessions/jobs")
     }
 
-    fn directory(&self, id: &JobId) -> PathBuf {
+    pub(super) fn directory(&self, id: &JobId) -> PathBuf {
         self.jobs().join(id.as_str())
     }
 
@@ -89,42 +89,46 @@ impl Machine {
         output.stdout
     }
 
-    fn start(&self, command: &str, stdin: Option<&[u8]>) -> JobId {
+    pub(super) fn start(&self, command: &str, stdin: Option<&[u8]>) -> JobId {
         let id = new_id();
         self.try_start(&id, command, stdin).unwrap();
         id
     }
 
-    fn try_start(&self, id: &JobId, command: &str, stdin: Option<&[u8]>) -> Result<(), Refusal> {
+    pub(super) fn try_start(&self, id: &JobId, command: &str, stdin: Option<&[u8]>) -> Result<(), Refusal> {
         self.begin(Start { stdin, ..self.with(id, command) })
     }
 
-    fn with<'a>(&self, id: &'a JobId, command: &'a str) -> Start<'a> {
+    pub(super) fn with<'a>(&self, id: &'a JobId, command: &'a str) -> Start<'a> {
         let shell = LoginShell::from_probe(format!("mcp-ssh-sessions:{};", self.shell).as_bytes());
         let environment = &[("V", "a 'b'")];
         Start { id, shell, command, directory: None, environment, stdin: None, limit: 0, again: false }
     }
 
-    fn begin(&self, start: Start<'_>) -> Result<(), Refusal> {
+    pub(super) fn begin(&self, start: Start<'_>) -> Result<(), Refusal> {
         let mark = mark();
         answer::done(&self.ask(&detached::start(start, &mark).unwrap()), &mark)
     }
 
-    fn wait(&self, id: &JobId, seconds: u64, beyond: Option<(u64, u64)>) -> Result<DetachedJob, Refusal> {
+    pub(super) fn wait(&self, id: &JobId, seconds: u64, beyond: Option<(u64, u64)>) -> Result<DetachedJob, Refusal> {
         let mark = mark();
         answer::job(&self.ask(&detached::wait(id, seconds, beyond, &mark)), id, &mark)
     }
 
-    fn end(&self, id: &JobId) -> State {
+    pub(super) fn end(&self, id: &JobId) -> State {
         self.wait(id, 60, None).unwrap().state
     }
 
-    fn list(&self) -> Vec<DetachedJob> {
-        let mark = mark();
-        answer::jobs(&self.ask(&detached::list(&mark)), &mark).unwrap()
+    pub(super) fn list(&self) -> Vec<DetachedJob> {
+        self.try_list().unwrap()
     }
 
-    fn read(&self, id: &JobId, stream: Stream, offset: u64, count: u64) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn try_list(&self) -> Result<Vec<DetachedJob>, Refusal> {
+        let mark = mark();
+        answer::jobs(&self.ask(&detached::list(&mark)), &mark)
+    }
+
+    pub(super) fn read(&self, id: &JobId, stream: Stream, offset: u64, count: u64) -> Result<Vec<u8>, Refusal> {
         let mark = mark();
         let answer = self.ask(&detached::read(id, stream, offset, count, &mark));
         answer::portion(&answer, offset, count, &mark).map(<[u8]>::to_vec)
@@ -134,23 +138,27 @@ impl Machine {
         String::from_utf8(self.read(id, Stream::Stdout, 0, 1_000_000).unwrap()).unwrap()
     }
 
-    fn feed(&self, id: &JobId, input: &[u8], close: bool, patience_tenths: u32) -> Result<(), Refusal> {
+    pub(super) fn feed(&self, id: &JobId, input: &[u8], close: bool, patience_tenths: u32) -> Result<(), Refusal> {
         let mark = mark();
         answer::done(&self.ask(&detached::feed(id, input, close, patience_tenths, &mark)), &mark)
     }
 
     fn note(&self, id: &JobId, signal: &'static str) -> DetachedJob {
-        let mark = mark();
-        answer::job(&self.ask(&detached::note_signal(id, signal, &mark)), id, &mark).unwrap()
+        self.try_note(id, signal).unwrap()
     }
 
-    fn remove(&self, id: &JobId) -> Result<(), Refusal> {
+    pub(super) fn try_note(&self, id: &JobId, signal: &'static str) -> Result<DetachedJob, Refusal> {
+        let mark = mark();
+        answer::job(&self.ask(&detached::note_signal(id, signal, &mark)), id, &mark)
+    }
+
+    pub(super) fn remove(&self, id: &JobId) -> Result<(), Refusal> {
         let mark = mark();
         answer::done(&self.ask(&detached::remove(id, &mark)), &mark)
     }
 
     /// The processes that have this machine's home in their environment.
-    fn processes(&self) -> Vec<u32> {
+    pub(super) fn processes(&self) -> Vec<u32> {
         let home = format!("HOME={}", self.home().display());
         let lives_here = |pid: &u32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -179,7 +187,7 @@ impl Drop for Machine {
     }
 }
 
-fn new_id() -> JobId {
+pub(super) fn new_id() -> JobId {
     JobId::from_random(random(4).try_into().unwrap())
 }
 
@@ -252,7 +260,7 @@ fn what_the_command_begins_with_is_what_an_ordinary_one_has() {
         let stdout = machine.stdout(&id);
         assert!(stdout.starts_with(&expected), "{stdout}\ninstead of\n{expected}");
         let row = machine.list().pop().unwrap();
-        assert_eq!(stdout.lines().last().unwrap().trim(), row.pid.to_string());
+        assert_eq!(stdout.lines().last().unwrap().trim(), row.process.pid().to_string());
     }
 }
 
@@ -271,12 +279,12 @@ fn a_signal_is_told_from_an_exit_status_that_looks_like_one() {
             assert_eq!((signal_of(&end), exited(&end)), (signal, code), "{command} {:?}", machine.name());
         }
         let id = machine.start("while :; do sleep 0.1; done", None);
-        let pid = machine.note(&id, "INT").pid;
+        let pid = machine.note(&id, "INT").process.pid();
         assert!(processes::signal("INT", &[format!("-{pid}")]));
         assert_eq!(signal_of(&machine.end(&id)), "INT");
         let id = machine.start("trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done", None);
         machine.wait(&id, 60, Some((0, 0))).unwrap();
-        let pid = machine.note(&id, "INT").pid;
+        let pid = machine.note(&id, "INT").process.pid();
         assert!(processes::signal("INT", &[format!("-{pid}")]));
         assert_eq!(exited(&machine.end(&id)), Some(5));
         machine.assert_no_process_is_left("after signals");
@@ -350,7 +358,7 @@ fn a_job_whose_processes_are_gone_is_lost_and_a_later_process_of_its_id_is_not_i
         let process = machine.directory(&id).join("process");
         let text = fs::read_to_string(&process).unwrap();
         let ours = std::process::id().to_string();
-        fs::write(&process, text.replace(&row.pid.to_string(), &ours)).unwrap();
+        fs::write(&process, text.replace(&row.process.pid().to_string(), &ours)).unwrap();
         assert_eq!(machine.end(&id), State::Lost);
         fs::write(&process, text.replace(text.split(' ').next_back().unwrap().trim(), "other-host")).unwrap();
         assert_eq!(machine.end(&id), State::Elsewhere("other-host".to_owned()));
@@ -474,7 +482,7 @@ fn without_setsid_and_mkfifo_it_works_with_less() {
         let row = machine.wait(&id, 0, None).unwrap();
         assert_eq!((row.state, row.takes_input), (State::Running, false));
         machine.note(&id, "TERM");
-        assert!(processes::signal("TERM", &[row.pid.to_string()]));
+        assert!(processes::signal("TERM", &[row.process.pid().to_string()]));
         assert_eq!(signal_of(&machine.end(&id)), "TERM");
     }
 }

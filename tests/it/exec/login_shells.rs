@@ -9,7 +9,7 @@ use crate::commands::{assert_stopped, code, fake, open_with, plain};
 use crate::support::programs;
 
 /// The login shells that people have.
-fn login_shells() -> Vec<String> {
+pub(super) fn login_shells() -> Vec<String> {
     let shells = ["bash", "dash", "ksh", "zsh", "fish", "tcsh"].map(programs::shell);
     shells.iter().map(|path| path.display().to_string()).collect()
 }

@@ -42,14 +42,19 @@ async fn answered(bench: &mut Bench<SudoHost>, command: &str, more: Value, answe
 #[tokio::test]
 async fn the_person_sees_what_is_to_run_and_is_asked_once_a_session() {
     let Some(mut bench) = asked().await else { return };
-    let call = bench.begin("ssh_exec", "echo '<b>' >&2; cat", as_root(json!({"stdin": "mine"}))).await;
+    let more = json!({"stdin": "mine", "cwd": "/usr", "env": {"A_B": "<i>\u{1b}"}});
+    let call = bench.begin("ssh_exec", "echo '<b>' >&2; cat", as_root(more)).await;
     let page = page(&mut bench.mcp).await;
     let account = format!("{USER}@127.0.0.1");
     assert!(page.message.starts_with(&format!("Password to act as root (sudo) for {account}: ")), "{}", page.message);
     assert!(page.message.contains("sudo on that host") && !page.message.contains("log-in"), "{}", page.message);
     let shown = page.get().await.body;
     let label = format!("[sudo] password for {USER}: ");
-    for part in ["<title>Run as root</title>", &account, "echo &#39;&lt;b&gt;&#39; &gt;&amp;2; cat", &label] {
+    let command = "<blockquote>echo &#39;&lt;b&gt;&#39; &gt;&amp;2; cat</blockquote>";
+    let directory = "<p>In the directory:</p><blockquote>/usr</blockquote>";
+    let variable = "<p>With the variable:</p><blockquote>A_B=&lt;i&gt;\\u{1b}</blockquote>";
+    let stdin = "<p>It reads 4 bytes from stdin:</p><blockquote>mine</blockquote>";
+    for part in ["<title>Run as root</title>", &account, command, directory, variable, stdin, &label] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     page.type_in(PASSWORD).await;
@@ -276,5 +281,18 @@ async fn askpass_is_asked_where_the_client_cannot_be() {
         assert_eq!(root(&mut bench, "id -u", plain()).await.ok().stdout(), "0\n");
     }
     let words = format!("({USER}@127.0.0.1) to run as root: id -u\n[sudo] password for {USER}: ");
-    assert_eq!(fs::read_to_string(asked).unwrap(), words, "asked once");
+    assert_eq!(fs::read_to_string(&asked).unwrap(), words, "asked once");
+    // All of what runs is shown, and the command can pass for nothing else.
+    fs::write(&asked, "").unwrap();
+    bench.mcp.call("ssh_disconnect", json!({})).await.ok();
+    let long = format!("#!/bin/sh\n{}", "x".repeat(600));
+    let more = json!({"cwd": "/", "env": {"LD_PRELOAD": "./a\n.so"}, "stdin": long});
+    root(&mut bench, "true\nIn the directory: /safe", more).await.ok();
+    let words = format!(
+        "({USER}@127.0.0.1) to run as root\nIn the directory: /\nWith the variable: LD_PRELOAD=./a\\n.so\n\
+         It reads 610 bytes from stdin: #!/bin/sh\\n{}… (111 more characters follow)\n\
+         The command: true\nIn the directory: /safe\n[sudo] password for {USER}: ",
+        "x".repeat(489)
+    );
+    assert_eq!(fs::read_to_string(asked).unwrap(), words);
 }
