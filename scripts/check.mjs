@@ -67,7 +67,8 @@ function tools() {
 
 /** What the tests run against, besides OpenSSH and bash. They fail without it. */
 function testedAgainst() {
-  const shells = ['dash', 'ksh', 'zsh', 'fish', 'tcsh'].map((name) => ({ name, debianPackage: name }));
+  const names = ['dash', 'ksh', 'zsh', 'fish', 'tcsh', 'yash', 'posh', 'mksh', 'elvish'];
+  const shells = names.map((name) => ({ name, debianPackage: name }));
   if (process.platform !== 'linux') return shells;
   return [
     ...shells,

@@ -47,8 +47,10 @@ pub enum Stream {
 pub struct Start<'a> {
     /// Its name, not used before.
     pub id: &'a JobId,
-    /// The shell that runs it.
+    /// The family of the shell that runs it.
     pub shell: LoginShell,
+    /// That shell; `None` is what `SHELL` says.
+    pub program: Option<&'a str>,
     /// The command.
     pub command: &'a str,
     /// The directory to run it in; `None` is the home directory.
@@ -88,7 +90,8 @@ pub fn start(start: Start<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecScriptErr
     let shown = (0..=SHOWN).rev().find_map(|end| start.command.get(..end)).unwrap_or_default();
     let keeper = concat!(include_str!("detached/born.sh"), include_str!("detached/keeper.sh"));
     let stop = stop::ladder_for_root(GRACE_TENTHS);
-    for (name, text) in [("shown", shown), ("keeper_script", keeper), ("stop_script", &stop)] {
+    let program = start.program.unwrap_or_default();
+    for (name, text) in [("shown", shown), ("program", program), ("keeper_script", keeper), ("stop_script", &stop)] {
         settings.extend_from_slice(format!(" {name}=").as_bytes());
         quote(&mut settings, text.as_bytes());
     }

@@ -6,26 +6,23 @@
 //! has come: before that, startup files or another shell in the place of this one would read them.
 
 mod loader;
+mod probe;
 
+pub use self::probe::{OTHER_PROBE, POSIX_PROBE, ShellProbe};
 use super::{script::quote, sentinel::Sentinel};
 
 /// The family of the user's login shell, as far as it matters for a few lines of script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginShell {
-    /// sh, bash, dash, ash, ksh, zsh.
+    /// sh, bash, dash, ash, ksh, mksh, posh, yash, zsh.
     Posix,
     /// fish.
     Fish,
     /// csh and tcsh.
     Csh,
-    /// Anything else, such as a restricted shell, a device's command line or cmd.exe: gets the command and nothing more.
+    /// Anything else, such as elvish, a device's command line or cmd.exe: gets the command and nothing more.
     Other,
 }
-
-/// The command that asks which shell it is: every Unix shell prints `mcp-ssh-sessions:/path/of/shell:`.
-///
-/// No colon may follow the variable: csh would read a modifier.
-pub const PROBE: &str = "echo \"mcp-ssh-sessions:$SHELL;\"";
 
 /// A longer script, in bytes, is not sent as the command line: OpenSSH's server ends the connection at a packet of 256
 /// KiB, Linux takes no argument of 128 KiB, and Dropbear no command of 9000 bytes.
@@ -78,13 +75,13 @@ pub enum ExecScriptError {
 }
 
 impl LoginShell {
-    /// Reads the answer to [`PROBE`], which startup files may have surrounded with other output.
+    /// The family of the shell of this path, by its name.
     #[must_use]
-    pub fn from_probe(answer: &[u8]) -> Self {
-        let answer = String::from_utf8_lossy(answer);
-        let path = answer.split("mcp-ssh-sessions:").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or("");
+    pub fn by_name(path: &str) -> Self {
         match path.rsplit('/').next().unwrap_or("") {
-            "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "zsh" | "busybox" => Self::Posix,
+            "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "lksh" | "posh" | "yash" | "zsh" | "busybox" => {
+                Self::Posix
+            }
             "fish" => Self::Fish,
             "csh" | "tcsh" => Self::Csh,
             _ => Self::Other,
@@ -181,18 +178,21 @@ impl LoginShell {
         match self {
             // A restricted shell opens no file for writing, not even /dev/null.
             Self::Posix => format!(
-                "if [ -r /proc/$$/stat ]; then read -r __mcp </proc/$$/stat; else __mcp=$(set -- $({LSTART} $$ 2>&1); \
+                "if [ -r /proc/$$/stat ]; then read -r __mcp </proc/$$/stat; read -r __mcp_u </proc/uptime; \
+                 __mcp=\"$__mcp $__mcp_u\"; else __mcp=$(set -- $({LSTART} $$ 2>&1); \
                  IFS=_; echo \"began_$*\"); fi; printf '\\036%s:%s %s\\036%s;' {mark} \"$$\" \"$__mcp\" {mark} >&2; \
-                 unset __mcp\n"
+                 unset __mcp __mcp_u\n"
             ),
             Self::Fish => format!(
-                "if test -r /proc/$fish_pid/stat; read __mcp </proc/$fish_pid/stat; else; set __mcp began_(string join _ \
+                "if test -r /proc/$fish_pid/stat; read __mcp </proc/$fish_pid/stat; read __mcp_u </proc/uptime; \
+                 set __mcp \"$__mcp $__mcp_u\"; else; set __mcp began_(string join _ \
                  (string split -n ' ' (env {LSTART} $fish_pid))); end; \
-                 printf '\\036%s:%s %s\\036%s;' {mark} $fish_pid \"$__mcp\" {mark} >&2; set -e __mcp\n"
+                 printf '\\036%s:%s %s\\036%s;' {mark} $fish_pid \"$__mcp\" {mark} >&2; set -e __mcp __mcp_u\n"
             ),
             // csh cannot redirect stderr alone; a child that names its parent can.
             Self::Csh => format!(
-                "sh -c 'if [ -r /proc/$PPID/stat ]; then read -r line </proc/$PPID/stat; else set -- `{LSTART} $PPID \
+                "sh -c 'if [ -r /proc/$PPID/stat ]; then read -r line </proc/$PPID/stat; \
+                 read -r up </proc/uptime; line=\"$line $up\"; else set -- `{LSTART} $PPID \
                  2>&1`; line=`IFS=_; echo \"began_$*\"`; fi; \
                  printf \"\\036%s:%s %s\\036%s;\" {mark} $PPID \"$line\" {mark} >&2'\n"
             ),
@@ -302,20 +302,6 @@ mod tests {
     }
 
     #[test]
-    fn the_login_shell_is_known_by_the_last_part_of_its_path() {
-        for (answer, shell) in [
-            ("mcp-ssh-sessions:/bin/bash;\n", LoginShell::Posix),
-            ("Welcome!\nmcp-ssh-sessions:/usr/bin/fish;\nbye", LoginShell::Fish),
-            ("mcp-ssh-sessions:/bin/tcsh;", LoginShell::Csh),
-            ("mcp-ssh-sessions:/bin/rbash;", LoginShell::Other),
-            ("\"mcp-ssh-sessions:$SHELL;\"", LoginShell::Other),
-            ("", LoginShell::Other),
-        ] {
-            assert_eq!(LoginShell::from_probe(answer.as_bytes()), shell, "{answer:?}");
-        }
-    }
-
-    #[test]
     fn each_family_gets_directory_and_environment_in_its_own_words() {
         for (shell, in_line, body) in [
             (LoginShell::Posix, "cd '/a b' || exit 1\n", "cd '/a b' || exit 1\nexport V='it'\\''s'\n"),
@@ -340,7 +326,7 @@ mod tests {
                 let environment = [("A", "secret"), ("B", "first\nsecret")];
                 for script in [
                     shell.script("true", Some("/"), &environment, &mark, input).unwrap(),
-                    shell.sudo_script("true", Some("~"), &environment, &mark, input).unwrap(),
+                    shell.sudo_script(None, "true", Some("~"), &environment, &mark, input).unwrap(),
                 ] {
                     let (line, settings) = (String::from_utf8(script.line), String::from_utf8(script.settings));
                     assert!(!line.unwrap().contains("secret"), "{shell:?} {input:?}");

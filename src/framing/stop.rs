@@ -39,6 +39,13 @@ pub enum Target<'a> {
 }
 
 impl Target<'_> {
+    /// The process of the command, or its shell's.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        let (Self::Exec { process, .. } | Self::Sudo { process, .. } | Self::Shell { process, .. }) = self;
+        process
+    }
+
     /// The same, known to have lived for so long; no difference for a shell.
     #[must_use]
     pub fn having_lived(mut self, time: Duration) -> Self {

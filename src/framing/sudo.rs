@@ -17,7 +17,8 @@ const PROMPT: char = '?';
 
 impl LoginShell {
     /// The script for `command` as root, run by the same shell as [`script`](Self::script) would run it, with the same
-    /// directory (`~` is the home of who logs in, not of root) and with `environment` added to what sudo leaves.
+    /// directory (`~` is the home of who logs in, not of root) and with `environment` added to what sudo leaves. `program` is
+    /// that shell; without it, what `SHELL` says.
     ///
     /// Two process ids are printed on stderr: sudo's, and once that is through, the shell's that runs the command, which
     /// reads [`ExecScript::settings`]. sudo's arguments, which it logs, hold nothing of the environment.
@@ -26,6 +27,7 @@ impl LoginShell {
     /// As [`script`](Self::script); and every command for a shell of no family that we know.
     pub fn sudo_script(
         self,
+        program: Option<&str>,
         command: &str,
         directory: Option<&str>,
         environment: &[(&str, &str)],
@@ -42,10 +44,10 @@ impl LoginShell {
         };
         let inside = |longest| self.script_within(longest, command, directory.as_deref(), environment, mark, input);
         let mut script = inside(LONGEST_LINE)?;
-        let mut line = self.with_sudo(&script.line, from_home, mark)?;
+        let mut line = self.with_sudo(program, &script.line, from_home, mark)?;
         if line.len() > LONGEST_LINE {
             script = inside(0)?;
-            line = self.with_sudo(&script.line, from_home, mark)?;
+            line = self.with_sudo(program, &script.line, from_home, mark)?;
         }
         if line.len() > LONGEST_ARGUMENT {
             return Err(ExecScriptError::TooLong(line.len()));
@@ -53,13 +55,24 @@ impl LoginShell {
         Ok(ExecScript { line, ..script })
     }
 
-    fn with_sudo(self, inside: &[u8], from_home: bool, mark: &Sentinel) -> Result<Vec<u8>, ExecScriptError> {
+    fn with_sudo(
+        self,
+        program: Option<&str>,
+        inside: &[u8],
+        from_home: bool,
+        mark: &Sentinel,
+    ) -> Result<Vec<u8>, ExecScriptError> {
         let mut line = self.announcement(mark);
         if from_home {
             self.change_directory(&mut line, "~")?;
         }
         // exec takes the program, and no function or alias of this name.
-        line.extend_from_slice(format!("exec sudo -S -p '{}' -- \"$SHELL\" -c ", prompt(mark)).as_bytes());
+        line.extend_from_slice(format!("exec sudo -S -p '{}' -- ", prompt(mark)).as_bytes());
+        match program {
+            Some(program) => self.quote(&mut line, program)?,
+            None => line.extend_from_slice(b"\"$SHELL\""),
+        }
+        line.extend_from_slice(b" -c ");
         self.quote(&mut line, &String::from_utf8_lossy(inside))?;
         Ok(line)
     }
@@ -95,7 +108,7 @@ mod tests {
     }
 
     fn line(shell: LoginShell, directory: Option<&str>) -> String {
-        let script = shell.sudo_script("echo it's", directory, &[], &mark(), Input::Empty).unwrap();
+        let script = shell.sudo_script(None, "echo it's", directory, &[], &mark(), Input::Empty).unwrap();
         assert_eq!(script.settings, b"");
         String::from_utf8(script.line).unwrap()
     }
@@ -125,25 +138,25 @@ mod tests {
         ] {
             let line = line(LoginShell::Posix, Some(directory));
             let (before, after) = line.split_once("exec sudo").unwrap();
-            assert!(before.ends_with(&format!("unset __mcp{outside}")), "{directory}: {before}");
-            assert!(after.ends_with(&format!("unset __mcp\n{inside}echo it'\\''s'")), "{directory}: {after}");
+            assert!(before.ends_with(&format!("unset __mcp __mcp_u{outside}")), "{directory}: {before}");
+            assert!(after.ends_with(&format!("unset __mcp __mcp_u\n{inside}echo it'\\''s'")), "{directory}: {after}");
         }
     }
 
     #[test]
     fn a_long_command_goes_to_stdin_and_one_that_only_quoting_makes_long_too() {
         for command in ["x".repeat(LONGEST_LINE + 1), "'".repeat(LONGEST_LINE / 2)] {
-            let script = LoginShell::Posix.sudo_script(&command, None, &[], &mark(), Input::Empty).unwrap();
+            let script = LoginShell::Posix.sudo_script(None, &command, None, &[], &mark(), Input::Empty).unwrap();
             assert!(script.line.len() < 1024);
             assert_eq!(script.settings, format!("{DIGITS}\n{command}\n{DIGITS}\n").into_bytes());
-            let script = LoginShell::Fish.sudo_script(&command, None, &[], &mark(), Input::Empty).unwrap();
+            let script = LoginShell::Fish.sudo_script(None, &command, None, &[], &mark(), Input::Empty).unwrap();
             assert!(script.settings.is_empty());
         }
         let longest = "x".repeat(LONGEST_ARGUMENT);
         assert!(matches!(
-            LoginShell::Fish.sudo_script(&longest, None, &[], &mark(), Input::Empty),
+            LoginShell::Fish.sudo_script(None, &longest, None, &[], &mark(), Input::Empty),
             Err(ExecScriptError::TooLong(_))
         ));
-        assert_eq!(LoginShell::Other.sudo_script("id", None, &[], &mark(), Input::Empty), Err(ExecScriptError::UnknownShell));
+        assert_eq!(LoginShell::Other.sudo_script(None, "id", None, &[], &mark(), Input::Empty), Err(ExecScriptError::UnknownShell));
     }
 }

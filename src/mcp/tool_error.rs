@@ -139,6 +139,7 @@ fn of_ssh(error: &SshError) -> String {
             "use ssh_shell, which takes commands of any length, or put it into a file with ssh_upload".into()
         }
         SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
+        SshError::ExecRefused => "it may be for files alone: use ssh_upload and ssh_download".into(),
         SshError::NotBegun { .. } => {
             "have ~/.bashrc, ~/.zshenv or the like leave shells without a terminal alone, such as with `[ -t 0 ] || return` \
              at its beginning; ssh_upload can replace the file"

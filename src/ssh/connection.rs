@@ -186,7 +186,8 @@ impl Connection {
     }
 
     /// Sends a command, after what the configuration gives to every one: the agent and the environment. No answer is
-    /// awaited, as in `ssh`: a server that refuses a variable runs the command without it.
+    /// awaited, as in `ssh`: a server that refuses a variable runs the command without it. One that refuses the command says
+    /// so, as `ChannelMsg::Failure`.
     pub(super) async fn command(
         &self,
         channel: &ChannelWriteHalf<Msg>,
@@ -198,7 +199,7 @@ impl Connection {
         for (name, value) in &self.environment {
             channel.set_env(false, name, value).await?;
         }
-        Ok(channel.exec(false, command).await?)
+        Ok(channel.exec(true, command).await?)
     }
 }
 

@@ -106,12 +106,13 @@ impl Pool {
     /// [`Refusal`]: it does not run and has left nothing behind. A lost connection leaves open whether it runs; to try
     /// again is safe, since a name begins no second job.
     pub async fn start_detached(self: &Arc<Self>, request: DetachedRequest<'_>) -> Result<(), DetachedError> {
-        let shell = self.login_shell().await;
+        let probe = self.login_shell().await;
+        let (shell, program) = (probe.shell, probe.program.as_deref());
         let DetachedRequest { id, command, directory, environment, stdin, again, .. } = request;
         let limit =
             request.limit.map_or(0, |limit| u64::try_from(limit.as_millis().div_ceil(1000)).unwrap_or(u64::MAX));
         let mark = random_sentinel()?;
-        let start = Start { id, shell, command, directory, environment, stdin, limit, again };
+        let start = Start { id, shell, program, command, directory, environment, stdin, limit, again };
         let answer = self.detached(detached::start(start, &mark)?, &mark, LIMIT).await?;
         answer::done(&answer, &mark).map_err(|refusal| match refusal {
             Refusal::Garbled(said) if shell == LoginShell::Other => Refusal::Trouble(format!(

@@ -199,9 +199,12 @@ pub enum SshError {
     /// The command, directory or environment cannot be written for the login shell.
     #[error(transparent)]
     ExecScript(#[from] crate::framing::exec::ExecScriptError),
+    /// The server refused the request to run a command.
+    #[error("the server does not run commands for this account; the command was not run")]
+    ExecRefused,
     /// The login shell ended without having come to the command.
     #[error(
-        "the command was not run: a startup file of the account ended or replaced the shell{}{said}",
+        "the command was not run: a startup file of the account ended or replaced the shell, or waits for input{}{said}",
         if said.is_empty() { "" } else { "; the host said: " }
     )]
     NotBegun {

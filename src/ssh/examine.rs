@@ -23,7 +23,7 @@ use super::{
     resolve::Target,
     sftp::{self, TransferError},
 };
-use crate::framing::exec::{LoginShell, PROBE};
+use crate::framing::exec::{LoginShell, POSIX_PROBE};
 
 /// How long one probe on the host may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
@@ -113,26 +113,25 @@ async fn try_out(pool: &Arc<Pool>, connection: &Connection, findings: &Findings)
 }
 
 async fn login_shell(pool: &Arc<Pool>, findings: &Findings) {
-    let answer = match pool.ask(PROBE, String::new(), PROBE_LIMIT).await {
+    let answer = match pool.ask(POSIX_PROBE, String::new(), PROBE_LIMIT).await {
         Ok(answer) => answer,
         Err(error) => return findings.failed(&error),
     };
     let text = String::from_utf8_lossy(&answer);
-    let Some((noise, shell)) = text.split_once("mcp-ssh-sessions:") else {
+    let noise = text.split("mcp-ssh-sessions:").next().unwrap_or_default().len();
+    let probe = pool.login_shell().await;
+    if probe.shell == LoginShell::Other {
         let said = text.lines().next().unwrap_or_default();
         findings.detail(|| if said.is_empty() { "it says nothing".to_owned() } else { format!("it says: {said}") });
         return findings.skipped(|| {
-            "it is no Unix shell, or one that runs only certain commands: it gets commands as they are".to_owned()
+            "it is no Unix shell that is known, or one that runs only certain commands: it gets commands as they are"
+                .to_owned()
         });
-    };
-    if !noise.is_empty() {
-        findings.detail(|| format!("startup files of the account print {} bytes before each command", noise.len()));
     }
-    let path = shell.split(';').next().unwrap_or_default().to_owned();
-    match LoginShell::from_probe(&answer) {
-        LoginShell::Other => findings.skipped(|| format!("{path}, which is not known: it gets commands as they are")),
-        _ => findings.passed(|| path),
+    if noise > 0 {
+        findings.detail(|| format!("startup files of the account print {noise} bytes before each command"));
     }
+    findings.passed(|| probe.program.unwrap_or_else(|| "a POSIX shell".to_owned()));
 }
 
 async fn persistent_shell(pool: &Arc<Pool>, findings: &Findings) {

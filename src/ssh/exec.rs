@@ -17,20 +17,20 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    drain::{Announce, Drain},
+    drain::{Announce, Drain, Due},
     feeding::Feeding,
     reins::{Known, Reins},
 };
 use super::{
     bounds::{Bounds, Stop},
-    error::SshError,
+    error::{SshError, said},
     exit_status::ExitStatus,
     output::{CommandOutput, Output},
     pool::{Need, Place, Pool},
     sudo::{Answering, SudoRequest},
 };
 use crate::{
-    framing::{decoder::StreamDecoder, exec::{ExecScript, Input, LoginShell}, sentinel::Sentinel, stop::Signal, sudo::SudoListener},
+    framing::{decoder::StreamDecoder, exec::{ExecScript, Input, LoginShell, ShellProbe}, sentinel::Sentinel, stop::Signal, sudo::SudoListener},
     readable::{COLUMNS, ROWS},
 };
 
@@ -108,22 +108,23 @@ impl Pool {
         let started = Instant::now();
         // What is lost of that cannot be had again.
         let takes_input = request.input.is_some();
-        let Sent { shell, mark, script, place, read, write, before } = self.send_exec(request).await?;
+        let Sent { probe, mark, script, place, read, write, before } = self.send_exec(request).await?;
         let write = Arc::new(write);
         let (tell_heard, heard) = mpsc::channel(HEARD);
         let (tell_answered, answered) = watch::channel(None);
-        let tells = shell != LoginShell::Other || request.sudo.is_some();
+        let tells = probe.shell != LoginShell::Other || request.sudo.is_some();
         let (tell_known, known) = watch::channel(if tells { Known::NotYet } else { Known::Never });
         let lends_no_passwords = place.connection().lends_no_passwords();
         let reins = Reins { known, answered, lends_no_passwords };
         let sudo = request.sudo.clone().map(|sudo| if lends_no_passwords { SudoRequest::default() } else { sudo });
         let (send_reply, replies) = mpsc::channel(REPLIES);
-        let stop_reading = CancellationToken::new();
+        let (stop_reading, abandoned) = (CancellationToken::new(), CancellationToken::new());
         let is_sudo = sudo.is_some();
         let feeding = Feeding {
             answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request)),
             answered: tell_answered,
             sent: request.sent.clone(),
+            abandoned: abandoned.clone(),
             given_up: stop_reading.clone(),
             write: Arc::clone(&write),
             // Nothing to send is an end that may come at once.
@@ -150,6 +151,7 @@ impl Pool {
             known: tell_known,
             replies: send_reply,
             terminal: request.terminal,
+            due: [request.terminal.then_some(Due::Terminal), Some(Due::Command)].into_iter().flatten().collect(),
             stop: stop_reading.clone(),
         };
         // A task of its own from the first moment on: an unread channel blocks the whole connection.
@@ -190,8 +192,13 @@ impl Pool {
         feeding.abort();
         let _ = write.close().await;
         let mut drained = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
-        if !drained.begun && stopped.is_none() && drained.status.is_some() {
-            drained.not_begun()?;
+        if drained.refused {
+            return Err(SshError::ExecRefused);
+        }
+        if stopped.is_none() && drained.status.is_some() && (abandoned.is_cancelled() || !drained.begun) {
+            drained.not_begun(abandoned.is_cancelled())?;
+        } else if stopped.is_none() && drained.is_all_that_is_said(probe.deaf.as_deref()) {
+            drained.not_begun(true)?;
         } else if let Some(said) = drained.refusal.take() {
             if let Some(refusal) = reins.refusal(stopped.is_some(), drained.status.as_ref()) {
                 return Err(SshError::Sudo { refusal, said });
@@ -226,7 +233,13 @@ impl Pool {
     async fn send_exec(self: &Arc<Self>, request: &ExecRequest<'_>) -> Result<Sent, SshError> {
         let mark = random_sentinel()?;
         let prepare = async {
-            let shell = self.login_shell().await;
+            let probe = self.login_shell().await;
+            let shell = probe.shell;
+            if let Some(said_alike) = &probe.deaf
+                && (!request.stdin.is_empty() || request.input.is_some())
+            {
+                return Err(SshError::NotBegun { said: said(String::from_utf8_lossy(said_alike).trim()) });
+            }
             let (command, directory, environment) = (request.command, request.directory, &request.environment);
             let input = match () {
                 () if request.terminal => Input::Terminal,
@@ -234,12 +247,12 @@ impl Pool {
                 () => Input::Follows,
             };
             let script = match request.sudo {
-                Some(_) => shell.sudo_script(command, directory, environment, &mark, input)?,
+                Some(_) => shell.sudo_script(probe.program.as_deref(), command, directory, environment, &mark, input)?,
                 None => shell.script(command, directory, environment, &mark, input)?,
             };
-            Ok::<_, SshError>((shell, script))
+            Ok::<_, SshError>((probe, script))
         };
-        let (shell, script) = request.bounds.before_sending(prepare).await?;
+        let (probe, script) = request.bounds.before_sending(prepare).await?;
         let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
         let (read, write) = channel.split();
         let before = place.connection().traffic.sent();
@@ -252,13 +265,13 @@ impl Pool {
         if send.await.is_err() {
             return Err(place.connection().lost());
         }
-        Ok(Sent { shell, mark, script, place, read, write, before })
+        Ok(Sent { probe, mark, script, place, read, write, before })
     }
 }
 
 /// A command that was sent.
 struct Sent {
-    shell: LoginShell,
+    probe: ShellProbe,
     mark: Sentinel,
     script: ExecScript,
     place: Place,

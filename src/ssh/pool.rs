@@ -33,7 +33,7 @@ use super::{
     resolve::Target,
     signals::Stops,
 };
-use crate::framing::exec::{LoginShell, PROBE};
+use crate::framing::exec::{OTHER_PROBE, POSIX_PROBE, ShellProbe};
 
 /// How long the question which login shell it is may take before the answer is "some other".
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ pub struct Pool {
     limit: Duration,
     first: Arc<Connection>,
     makes_ready: bool,
-    login_shell: OnceCell<LoginShell>,
+    login_shell: OnceCell<ShellProbe>,
     /// A plain mutex: held for look-ups and assignments only.
     state: Mutex<State>,
     /// Wakes those who wait for a place.
@@ -151,14 +151,26 @@ impl Pool {
         futures_util::future::join_all(members.iter().map(|member| member.connection.close())).await;
     }
 
-    /// Which shell runs the commands of this user, asked once.
-    pub(super) async fn login_shell(self: &Arc<Self>) -> LoginShell {
+    /// Which shell runs the commands of this user; asked once, or until it runs any.
+    pub(super) async fn login_shell(self: &Arc<Self>) -> ShellProbe {
         let probe = async {
-            self.ask(PROBE, String::new(), PROBE_LIMIT)
-                .await
-                .map_or(LoginShell::Other, |answer| LoginShell::from_probe(&answer))
+            let probe = self.probe_shell().await;
+            if probe.deaf.is_some() { Err(probe) } else { Ok(probe) }
         };
-        *self.login_shell.get_or_init(|| probe).await
+        match self.login_shell.get_or_try_init(|| probe).await {
+            Ok(probe) => probe.clone(),
+            Err(probe) => probe,
+        }
+    }
+
+    async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
+        let ask = |probe| self.ask_and_see(probe, PROBE_LIMIT);
+        let Ok((first, first_failed)) = ask(POSIX_PROBE).await else { return ShellProbe::unknown() };
+        if let Some(posix) = ShellProbe::posix(&first) {
+            return posix;
+        }
+        let Ok((second, second_failed)) = ask(OTHER_PROBE).await else { return ShellProbe::unknown() };
+        ShellProbe::other(first_failed || second_failed, &first, &second)
     }
 
     /// Opens a session channel over whichever connection has room, or one dialled for it. A caller may stop waiting at

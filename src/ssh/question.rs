@@ -35,6 +35,11 @@ impl Pool {
     /// # Errors
     /// The channel cannot be opened, the answer does not end within the limit, or the connection is lost before.
     pub(super) async fn put(self: &Arc<Self>, question: Question) -> Result<Vec<u8>, SshError> {
+        self.put_and_see(question).await.map(|(answer, _)| answer)
+    }
+
+    /// The same, and whether what answered has failed: with a status that is not 0, or by a signal.
+    pub(super) async fn put_and_see(self: &Arc<Self>, question: Question) -> Result<(Vec<u8>, bool), SshError> {
         let given_up = CancellationToken::new();
         let _guard = given_up.clone().drop_guard();
         let pool = Arc::clone(self);
@@ -42,7 +47,7 @@ impl Pool {
         asking.await.map_err(|error| SshError::Lost(Some(error.to_string())))?
     }
 
-    async fn converse(self: &Arc<Self>, question: Question, given_up: &CancellationToken) -> Result<Vec<u8>, SshError> {
+    async fn converse(self: &Arc<Self>, question: Question, given_up: &CancellationToken) -> Result<(Vec<u8>, bool), SshError> {
         let Question { command, stdin, need, end, longest, limit } = question;
         let late = || SshError::Timeout { stage: "a script on the remote host", after: limit };
         let deadline = tokio::time::Instant::now() + limit;
@@ -56,7 +61,7 @@ impl Pool {
         let begun = match need {
             // It may look for, or begin, what the environment has a say in.
             Need::Work | Need::Spare => place.connection().command(&write, command).await,
-            Need::Script => write.exec(false, command).await.map_err(SshError::from),
+            Need::Script => write.exec(true, command).await.map_err(SshError::from),
         };
         let writer = tokio::spawn({
             let write = Arc::clone(&write);
@@ -66,7 +71,7 @@ impl Pool {
                 }
             }
         });
-        let mut answer = Vec::new();
+        let (mut answer, mut failed) = (Vec::new(), false);
         let reading = async {
             while let Some(message) = read.wait().await {
                 match message {
@@ -77,7 +82,10 @@ impl Pool {
                             return Ok(());
                         }
                     }
+                    ChannelMsg::ExitStatus { exit_status } => failed = exit_status != 0,
+                    ChannelMsg::ExitSignal { .. } => failed = true,
                     ChannelMsg::Close => return Ok(()),
+                    ChannelMsg::Failure => return Err(SshError::ExecRefused),
                     _ => {}
                 }
             }
@@ -91,6 +99,6 @@ impl Pool {
         writer.abort();
         let _ = write.close().await;
         begun?;
-        read.map(|()| answer)
+        read.map(|()| (answer, failed))
     }
 }

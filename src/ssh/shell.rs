@@ -300,7 +300,8 @@ fn event(message: Option<ChannelMsg>) -> Event {
         Some(ChannelMsg::ExtendedData { data, .. }) => Event::Stderr(data),
         Some(ChannelMsg::ExitStatus { exit_status }) => Event::Status(ExitStatus::Code(exit_status)),
         Some(ChannelMsg::ExitSignal { signal_name, .. }) => Event::Status(ExitStatus::from_signal(&signal_name)),
-        Some(ChannelMsg::Close) => Event::Closed,
+        // The server refuses to run a shell.
+        Some(ChannelMsg::Close | ChannelMsg::Failure) => Event::Closed,
         Some(_) => Event::Other,
         None => Event::Lost,
     }

@@ -33,15 +33,16 @@ impl Pool {
         stdin: String,
         limit: Duration,
     ) -> Result<Vec<u8>, SshError> {
-        self.put(Question {
-            command: command.to_owned(),
-            stdin: stdin.into_bytes(),
-            need: Need::Script,
-            end: Vec::new(),
-            longest: LONGEST_ANSWER,
-            limit,
-        })
-        .await
+        self.put(short(command, stdin, limit)).await
+    }
+
+    /// The same without stdin, and whether the command failed.
+    pub(super) async fn ask_and_see(
+        self: &Arc<Self>,
+        command: &str,
+        limit: Duration,
+    ) -> Result<(Vec<u8>, bool), SshError> {
+        self.put_and_see(short(command, String::new(), limit)).await
     }
 
     /// Runs a script of `sh` as root in the same way, with the password that sudo took for another command; `None` if it
@@ -62,7 +63,7 @@ impl Pool {
             let mark = random_sentinel()?;
             let (channel, _place) = self.open_channel(Need::Script).await?;
             let (mut read, write) = channel.split();
-            write.exec(false, root_shell(&mark)).await?;
+            write.exec(true, root_shell(&mark)).await?;
             let mut listener = SudoListener::of_root_shell(&mark);
             let (mut answer, mut script, mut asked) = (Vec::new(), Some(script), false);
             while let Some(message) = read.wait().await {
@@ -87,7 +88,7 @@ impl Pool {
                             }
                         }
                     }
-                    ChannelMsg::Close => break,
+                    ChannelMsg::Close | ChannelMsg::Failure => break,
                     _ => {}
                 }
             }
@@ -96,5 +97,16 @@ impl Pool {
         })
         .await
         .map_err(|_| SshError::Timeout { stage: STAGE, after: limit })?
+    }
+}
+
+fn short(command: &str, stdin: String, limit: Duration) -> Question {
+    Question {
+        command: command.to_owned(),
+        stdin: stdin.into_bytes(),
+        need: Need::Script,
+        end: Vec::new(),
+        longest: LONGEST_ANSWER,
+        limit,
     }
 }

@@ -1,6 +1,7 @@
 //! `ssh_exec` against the real sshd: what goes in and what comes out.
 
 mod login_shells;
+mod not_run;
 mod secrecy;
 mod stop;
 

@@ -32,7 +32,8 @@ else
   mkfifo "$dir/stdin" 2>/dev/null
 fi
 rm -f "$dir/payload"
-shell=${SHELL:-/bin/sh}
+shell=${program:-${SHELL:-/bin/sh}}
+case $shell in /*) ;; *) shell=$(command -v "$shell") ;; esac
 [ -x "$shell" ] || undo "the login shell $shell cannot be run"
 newline='
 '

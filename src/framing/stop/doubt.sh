@@ -6,13 +6,11 @@ know() {
   of "$@"
   [ -n "$seen" ] || return
   server=$PPID since=$((${root#*/} + age)) login=${SSH_CONNECTION-}
-  for row in $rows; do
-    fields "$row"
-    [ "$pid/$start" = "$root" ] || continue
+  if row_of "${root%%/*}" && [ "$pid/$start" = "$root" ]; then
     server=$parent
     { login=$(cat "/proc/$pid/environ"); } 2>/dev/null
     case $login in *SSH_CONNECTION=*) login=${login##*SSH_CONNECTION=};; *) login=;; esac
-  done
+  fi
   eval "since_$key=\$since server_$key=\$server login_$key=\$login"
 }
 doubt() {

@@ -5,7 +5,7 @@
 # In `rows`, a process is pid/parent/group/session/start/state. A name may hold anything, but is in brackets, of which the
 # last ends it. A number alone names no process, since it is given to another one later: pid/start does.
 of() {
-  key=$1 root=$2 lived=$3 groups=" $4 " spare=$5 keep=" $6 " age=$7 mine=" $2 " ours=' '
+  key=$1 root=$2 lived=$3 groups=" $4 " spare=$5 keep=" $6 " age=$7 mine=" $2 " confirmed=' '
   seen=
   case ${root#*/} in *[!0-9]*) ;; *) seen=$((${root#*/} + lived)) ;; esac
 }
@@ -14,6 +14,15 @@ rows() {
   [ -n "$rows" ] || rows=$({ LC_ALL=C TZ=UTC ps -A -o pid= -o ppid= -o pgid= -o stat= -o lstart= |
     sed 's/^ *\([0-9]*\)  *\([0-9]*\)  *\([0-9]*\)  *\([^ ]*\)  *\(.*[^ ]\) *$/\1\/\2\/\3\/-\/began \5\/\4/' |
     tr -s ' ' _; } 2>/dev/null)
+  [ -z "$rows" ] || rows="$newline$rows"
+}
+newline='
+'
+# The fields of the process of this id, if there is one.
+row_of() {
+  case $rows in *"$newline$1/"*) ;; *) return 1;; esac
+  row=${rows#*"$newline$1/"}
+  fields "$1/${row%%"$newline"*}"
 }
 fields() {
   IFS=/
@@ -45,24 +54,12 @@ hit() {
   [ -z "$same" ] || kill "-$1" $same 2>/dev/null
 }
 left() {
-  more=y processes= doubted= here=' ' others=' ' maybe=' '
-  for row in $rows; do
-    fields "$row"
-    case $mine in *" $pid/$start "*) here="$here$pid ";; esac
-    # A group or session is the command's as long as its leader is. Its number goes to no other process while it has
-    # members: so it is too where one of them was the command's, or began while the leader lived. It then stays so for the
-    # seconds of this script.
-    case $groups in
-      *" $pid/$start "*) ours="$ours$pid ";;
-      *" $pid/"*) others="$others$pid ";;
-    esac
-    for group in "$its_group" "$session"; do
-      case $groups in *" $group/"*) ;; *) continue;; esac
-      case $mine in
-        *" $pid/$start "*) ours="$ours$group ";;
-        *) if [ -n "$seen" ] && [ "$start" -le "$seen" ]; then ours="$ours$group "; else maybe="$maybe$group "; fi;;
-      esac
-    done
+  more=y processes= doubted= here=' ' ours=' '
+  for each in $mine; do
+    row_of "${each%%/*}" && [ "$pid/$start" = "$each" ] && here="$here$pid "
+  done
+  for each in $groups; do
+    is_ours "$each" && ours="$ours${each%%/*} "
   done
   while [ $more = y ]; do
     more=n
@@ -72,7 +69,7 @@ left() {
       fields "$row"
       case $here in
         *" $parent "*) ;;
-        *) is_in_group || continue;;
+        *) case $ours in *" $its_group "* | *" $session "*) ;; *) continue;; esac;;
       esac
       here="$here$pid " mine="$mine$pid/$start " more=y
     done
@@ -85,13 +82,26 @@ left() {
     case $state in Z*|X*) ;; *) processes="$processes $pid/$start";; esac
   done
 }
-# Whether a process is in a group or session of the command; `doubted` if nothing shows whose it is.
-is_in_group() {
-  for group in "$its_group" "$session"; do
-    case $others in *" $group "*) continue;; esac
-    case $ours in *" $group "*) return 0;; esac
-    case $state in Z*|X*) continue;; esac
-    case $maybe in *" $group "*) doubted=y;; esac
+# Whether the group or session that this process leads is the command's: as long as the process is there. Its number goes to
+# no other while the group has members, so it is too where one of them was the command's or began while the leader lived, and
+# stays so for the seconds of this script. `doubted` if nothing shows whose it is.
+is_ours() {
+  group=${1%%/*}
+  if row_of "$group"; then
+    [ "$pid/$start" = "$1" ] || return
+    confirmed="$confirmed$group "
+    return
+  fi
+  case $confirmed in *" $group "*) return 0;; esac
+  for row in $rows; do
+    case $row in */"$group"/*) ;; *) continue;; esac
+    fields "$row"
+    case " $its_group $session " in *" $group "*) ;; *) continue;; esac
+    if case $mine in *" $pid/$start "*) ;; *) [ -n "$seen" ] && [ "$start" -le "$seen" ];; esac; then
+      confirmed="$confirmed$group "
+      return 0
+    fi
+    case $state in Z*|X*) ;; *) doubted=y;; esac
   done
   return 1
 }

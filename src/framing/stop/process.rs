@@ -1,5 +1,7 @@
 //! Processes of the remote machine, which a number alone does not name: it is given to another when the first has ended.
 
+use std::time::Duration;
+
 /// More words than this are no start time, in bytes.
 const LONGEST: usize = 64;
 /// Where a process's start time stands in `/proc/PID/stat` (proc(5), field 22), counted behind the name in brackets.
@@ -10,6 +12,7 @@ const START_FIELD: usize = 19;
 pub struct Process {
     pid: u32,
     born: String,
+    age: Duration,
 }
 
 impl Process {
@@ -19,19 +22,29 @@ impl Process {
     pub fn new(pid: u32, born: &str) -> Option<Self> {
         let is_time = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
         let fits = (1..=LONGEST).contains(&born.len()) && born.bytes().all(is_time);
-        (pid > 1 && fits).then(|| Self { pid, born: born.to_owned() })
+        (pid > 1 && fits).then(|| Self { pid, born: born.to_owned(), age: Duration::ZERO })
     }
 
-    /// Reads `PID STAT`, where `STAT` is the process's line in `/proc/PID/stat`, or a time as [`new`](Self::new) takes it.
+    /// Reads `PID STAT`, where `STAT` is the process's line in `/proc/PID/stat`, or a time as [`new`](Self::new) takes it. What
+    /// `/proc/uptime` says may follow the line.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (pid, rest) = text.split_once(' ')?;
         // A name may hold anything, but is in brackets, of which the last ends it.
-        let born = match rest.rsplit_once(") ") {
-            Some((_, fields)) => fields.split(' ').nth(START_FIELD)?,
-            None => rest,
-        };
-        Self::new(pid.parse().ok()?, born)
+        let pid = pid.parse().ok()?;
+        let Some((_, fields)) = rest.rsplit_once(") ") else { return Self::new(pid, rest) };
+        let process = Self::new(pid, fields.split(' ').nth(START_FIELD)?)?;
+        // Seconds, with two digits behind the point, as many as there are ticks.
+        let uptime = fields.split(' ').rev().nth(1).filter(|uptime| uptime.contains('.'));
+        let now: Option<u64> = uptime.and_then(|uptime| uptime.replace('.', "").parse().ok());
+        let ticks = process.born.parse().ok().zip(now).and_then(|(born, now)| now.checked_sub(born)).unwrap_or(0);
+        Some(Self { age: Duration::from_millis(ticks.saturating_mul(10)), ..process })
+    }
+
+    /// For how long it had lived when it told this, as far as that is known.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.age
     }
 
     /// Its id.
@@ -64,7 +77,7 @@ impl Process {
     /// Another one, which had the same id before.
     pub(super) fn predecessor(&self) -> Self {
         let born = self.born.parse().map_or("began_long_ago".to_owned(), |ticks: u64| (ticks - 1).to_string());
-        Self { pid: self.pid, born }
+        Self { pid: self.pid, born, age: Duration::ZERO }
     }
 }
 
@@ -79,6 +92,7 @@ mod tests {
             (format!("77 77 {stat}").as_str(), Some("77/123456")),
             (&format!("77 77 ({}", &stat[1..]), Some("77/123456")),
             ("77 began_Sat_Nov_28_21:29:13_2026", Some("77/began_Sat_Nov_28_21:29:13_2026")),
+            (&format!("77 77 {stat} 1240.06 99.10"), Some("77/123456")),
             ("77 5", Some("77/5")),
             ("77", None),
             ("77 ", None),
@@ -93,6 +107,10 @@ mod tests {
             (&format!("77 {}", "1".repeat(LONGEST + 1)), None),
         ] {
             assert_eq!(Process::parse(text).map(|process| process.word()).as_deref(), expected, "{text}");
+        }
+        for (uptime, age) in [(" 1240.06 9.1", 5500), ("", 0), (" 3.00 9.1", 0), (" x.y 9.1", 0)] {
+            let process = Process::parse(&format!("77 77 {stat}{uptime}")).unwrap();
+            assert_eq!(process.age(), Duration::from_millis(age), "{uptime}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The task that reads a command's channel.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use russh::{ChannelMsg, ChannelReadHalf};
 use tokio::{
@@ -44,7 +44,18 @@ pub(super) struct Drain {
     pub(super) replies: mpsc::Sender<Vec<u8>>,
     /// Whether a terminal was asked for: then there is one stream.
     pub(super) terminal: bool,
+    /// What the server has not answered yet; it answers in this order (RFC 4254 section 5.4).
+    pub(super) due: VecDeque<Due>,
     pub(super) stop: CancellationToken,
+}
+
+/// A request that the server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// For a terminal.
+    Terminal,
+    /// To run the command.
+    Command,
 }
 
 /// How a command tells its process id.
@@ -65,32 +76,42 @@ pub(super) struct Drained {
     pub(super) notice: Option<String>,
     /// Whether the login shell came as far as our script.
     pub(super) begun: bool,
+    /// Whether the server has refused to run it.
+    pub(super) refused: bool,
     /// What a sudo has said that did not get through.
     pub(super) refusal: Option<String>,
 }
 
 impl Drained {
-    /// What is to be said of a command whose script did not begin.
+    /// What is to be said of a command whose script did not begin, or for `sure` did not run.
     ///
     /// # Errors
     /// It ended as if all were well, or without a word. A shell that could not read the command, such as one with a syntax
     /// error in it, has said so and failed: that is a result.
-    pub(super) fn not_begun(&mut self) -> Result<(), SshError> {
+    pub(super) fn not_begun(&mut self, sure: bool) -> Result<(), SshError> {
         self.refusal = None;
         let failed = matches!(self.status, Some(ExitStatus::Code(code)) if code != 0);
         let words = self.output.stdout.text() + &self.output.stderr.text();
-        if failed && !words.trim().is_empty() {
+        if failed && !sure && !words.trim().is_empty() {
             self.notice = Some("the login shell ended before the command began".to_owned());
             return Ok(());
         }
         Err(SshError::NotBegun { said: said(words.trim()) })
+    }
+
+    /// Whether it printed just what is printed for any command, and did not fail.
+    pub(super) fn is_all_that_is_said(&self, alike: Option<&[u8]>) -> bool {
+        let succeeded = matches!(self.status, Some(ExitStatus::Code(0) | ExitStatus::Unreported));
+        let stdout = self.output.stdout.text();
+        let same = alike.is_some_and(|alike| String::from_utf8_lossy(alike).trim() == stdout.trim());
+        succeeded && same && self.output.stderr.total == 0
     }
 }
 
 impl Drain {
     /// Reads to the end.
     pub(super) async fn run(mut self) -> Drained {
-        let (mut status, mut notice, mut closed) = (None, None, false);
+        let (mut status, mut notice, mut closed, mut refused) = (None, None, false, false);
         loop {
             let quiet = async {
                 match status {
@@ -110,11 +131,18 @@ impl Drain {
             match message {
                 Some(ChannelMsg::Data { data }) => self.take(&data, false).await,
                 Some(ChannelMsg::ExtendedData { data, .. }) => self.take(&data, true).await,
-                // The terminal is the only thing that is asked for with a reply.
-                Some(ChannelMsg::Failure) => {
-                    self.terminal = false;
-                    notice = Some("the server gave the command no terminal".to_owned());
-                }
+                Some(ChannelMsg::Success) => drop(self.due.pop_front()),
+                Some(ChannelMsg::Failure) => match self.due.pop_front() {
+                    Some(Due::Terminal) => {
+                        self.terminal = false;
+                        notice = Some("the server gave the command no terminal".to_owned());
+                    }
+                    Some(Due::Command) => {
+                        (refused, closed) = (true, true);
+                        break;
+                    }
+                    None => {}
+                },
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     status = Some(ExitStatus::Code(exit_status));
                     self.known.send_modify(Known::end);
@@ -138,7 +166,7 @@ impl Drain {
             refusal = refusal.or(said);
         }
         let status = status.or(closed.then_some(ExitStatus::Unreported));
-        Drained { output: self.output.finish().await, status, notice, begun, refusal }
+        Drained { output: self.output.finish().await, status, notice, begun, refused, refusal }
     }
 
     /// Takes output, and cuts the process id out of the beginning of the stream on which it is told.

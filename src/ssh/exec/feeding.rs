@@ -28,6 +28,8 @@ pub(super) struct Feeding {
     /// To be cancelled when the command has begun, as far as that is known.
     pub(super) sent: CancellationToken,
     /// To be cancelled where it does not begin.
+    pub(super) abandoned: CancellationToken,
+    /// To be cancelled when it has had the time to end of itself then.
     pub(super) given_up: CancellationToken,
     pub(super) write: Arc<ChannelWriteHalf<Msg>>,
     /// Whether all that follows is held back until the script has begun: before that, startup files or a shell in the
@@ -82,6 +84,7 @@ impl Feeding {
         match timeout(BEGINS_WITHIN, heard.recv()).await {
             Ok(begun) => begun.is_some(),
             Err(_) => {
+                self.abandoned.cancel();
                 if !self.terminal && self.write.eof().await.is_ok() {
                     sleep(ENDS_WITHIN).await;
                 }

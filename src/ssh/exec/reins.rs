@@ -37,7 +37,7 @@ pub(super) enum Known {
     /// These.
     Told {
         target: Target<'static>,
-        /// When it told them.
+        /// Since when the first of them has been there, as far as that is known.
         at: Instant,
         /// When the first of them had ended.
         ended: Option<Instant>,
@@ -56,7 +56,11 @@ impl Known {
     pub(super) fn change(&mut self, change: impl FnOnce(Option<Target<'static>>) -> Option<Target<'static>>) {
         let target = if let Self::Told { target, .. } = &self { Some(target.clone()) } else { None };
         *self = match change(target) {
-            Some(target) => Self::Told { target, at: Instant::now(), ended: None },
+            Some(target) => {
+                let now = Instant::now();
+                let at = now.checked_sub(target.process().age()).unwrap_or(now);
+                Self::Told { target, at, ended: None }
+            }
             None => Self::Never,
         };
     }

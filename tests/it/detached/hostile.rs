@@ -67,7 +67,7 @@ async fn an_answer_of_another_making_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let shell = folder.path().join("bash");
     // It says that it is bash, and then answers a script of ours as it likes.
-    let begin = "#!/bin/sh\ncase $2 in *mcp-ssh-sessions:*) echo 'mcp-ssh-sessions:/bin/bash;'; exit ;; esac\n\
+    let begin = "#!/bin/sh\ncase $2 in *mcp-ssh-sessions:*) echo 'mcp-ssh-sessions:42:/bin/bash:/bin/bash:/bin/bash;'; exit ;; esac\n\
                  mark=$(sed -n 's/^mark=\\([0-9a-f]*\\) .*/\\1/p')\nsay() { printf '\\036%s:%b' $mark \"$1\"; }\n\
                  end() { printf '\\036%s;' $mark; }\n";
     for (what, rest, part) in [
@@ -92,8 +92,8 @@ async fn an_answer_of_another_making_is_refused() {
     }
     // A job of another name, one that has ended twice, one that has more output than it gives.
     for (row, part) in [
-        ("job 00000000 running - 1 1 0 0 0 open", "gave no answer"),
-        ("job 0badf00d running - 1 1 0 18446744073709551615 0 open", "shorter than it was"),
+        ("job 00000000 running - 42 7 1 0 0 0 open", "gave no answer"),
+        ("job 0badf00d running - 42 7 1 0 18446744073709551615 0 open", "shorter than it was"),
     ] {
         let answer = format!("case $script in *) say '{row}\\n'; end ;; esac");
         let bytes = "script=$(cat); case $script in *stream=out*) say 'bytes 0\\n'; end; exit ;; esac\n";
@@ -112,7 +112,7 @@ async fn an_answer_of_another_making_is_refused() {
         "n=$(($(cat '{0}') + 1)); echo $n >'{0}'; say \"bytes $n\\\\n\"; head -c $(((n - 1) % 4096 + 1)) /dev/zero; end",
         count.display()
     );
-    let row = "say 'job 0badf00d running - 1 1 0 18446744073709551615 0 open\\n'; end";
+    let row = "say 'job 0badf00d running - 42 7 1 0 18446744073709551615 0 open\\n'; end";
     fs::write(&shell, format!("{begin}case $all in *stream=out*) {byte} ;; *) {row} ;; esac\n")).unwrap();
     let mut bench = fake(shell.to_str().unwrap()).await;
     let answer = bench.mcp.call("ssh_job", json!({"job": "0badf00d", "waitMs": 0})).await.ok();

@@ -100,9 +100,9 @@ impl Machine {
     }
 
     pub(super) fn with<'a>(&self, id: &'a JobId, command: &'a str) -> Start<'a> {
-        let shell = LoginShell::from_probe(format!("mcp-ssh-sessions:{};", self.shell).as_bytes());
+        let shell = LoginShell::by_name(&self.shell);
         let environment = &[("V", "a 'b'")];
-        Start { id, shell, command, directory: None, environment, stdin: None, limit: 0, again: false }
+        Start { id, shell, program: None, command, directory: None, environment, stdin: None, limit: 0, again: false }
     }
 
     pub(super) fn begin(&self, start: Start<'_>) -> Result<(), Refusal> {

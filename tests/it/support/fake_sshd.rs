@@ -48,6 +48,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) max_sessions: usize,
     /// Whether `signal` requests (RFC 4254 section 6.9) reach the process; many servers ignore them.
     pub(crate) honour_signals: bool,
+    /// Whether it refuses to run any.
+    pub(crate) refuses_commands: bool,
     /// The shell that runs the commands, as `login_shell -c COMMAND`.
     pub(crate) login_shell: String,
     /// Text shown before authentication (`sshd_config` `Banner`).
@@ -75,6 +77,7 @@ impl Default for FakeSshdSettings {
             home: None,
             max_sessions: 10,
             honour_signals: true,
+            refuses_commands: false,
             login_shell: "/bin/sh".to_owned(),
             banner: None,
             rounds: Vec::new(),

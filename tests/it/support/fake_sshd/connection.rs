@@ -252,6 +252,9 @@ impl Handler for Connection {
 
     async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
         lock(&self.server.commands).push(String::from_utf8_lossy(command).into_owned());
+        if self.server.settings.refuses_commands {
+            return session.channel_failure(channel);
+        }
         if self.server.settings.opens_channels {
             tokio::spawn(open_every_kind(Arc::clone(&self.server), session.handle()));
         }
