@@ -6,7 +6,7 @@
 //   node npm/smoke.mjs --packages FOLDER    takes packages that npm/build.mjs has made
 
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { constants, tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -50,7 +50,11 @@ const steps = [
   ['npm --omit=optional', withoutOptional],
   ['wrong platform', wrongPlatform],
   ['wrong version', wrongVersion],
+  ['further up', furtherUp],
+  ['layouts', layouts],
   ['pnpm', () => otherClient('pnpm', 'dlx', ['.bin/pnpm'])],
+  ['pnpm, layouts', pnpmLayouts],
+  ['yarn', yarn],
   // Its install script moves it; npm 12 runs none.
   ['bun', () => otherClient('bun', 'x', ['.bin/bun', `@oven/bun-${process.platform}-${process.arch}/bin/bun`])],
 ];
@@ -305,21 +309,75 @@ async function wrongVersion() {
   return refused(folder, `${NAME}: this is version ${version}, but ${dirname(manifest)} is version 0.0.1`);
 }
 
+/** A program in a `node_modules` above the one that was installed may be anybody's: in /tmp, say. */
+async function furtherUp() {
+  const folder = join(scratch, 'above');
+  const inner = join(folder, 'work', 'project');
+  mkdirSync(dirname(inner), { recursive: true });
+  await install(inner, '--omit=optional');
+  // As another user would plant it, of the right version: above, in NODE_PATH, and in the home of older Nodes.
+  const above = plant(join(folder, 'node_modules'));
+  const inPath = plant(join(scratch, 'node-path'));
+  plant(join(home, '.node_modules'));
+  const marks = [];
+  for (const environment of [{}, { NODE_PATH: inPath }]) {
+    const ended = await output(installed(inner), { env: { ...env, ...environment } });
+    check(ended.status === 1 && !ended.stdout.includes('planted'), 'the planted program not to run', ended);
+    marks.push(ended.stderr.split('\n')[0]);
+  }
+  // A copy that nobody has installed has nothing beside it that it may take.
+  const copy = join(folder, 'copied');
+  cpSync(join(inner, 'node_modules', NAME), copy, { recursive: true });
+  const ended = await output({ command: process.execPath, args: [join(copy, 'bin', `${NAME}.js`), '--version'] });
+  check(ended.status === 1 && !ended.stdout.includes('planted'), `nothing from ${above}`, ended);
+  rmSync(join(home, '.node_modules'), { recursive: true });
+  return `status 1, ${marks[0].slice(0, 60)}…`;
+}
+
+/** A package of this platform whose program says that it was planted. */
+function plant(modules) {
+  const folder = join(modules, PLATFORM_PACKAGE);
+  mkdirSync(join(folder, 'bin'), { recursive: true });
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: PLATFORM_PACKAGE, version }));
+  writeFileSync(join(folder, 'bin', PROGRAM), '#!/bin/sh\necho planted\n', { mode: 0o755 });
+  return modules;
+}
+
+/** Where npm puts the two packages in all its ways; other clients have steps of their own. */
+async function layouts() {
+  const seen = [];
+  const runs = async (title, script) => {
+    const { stdout } = await output({ command: process.execPath, args: [script, '--version'] });
+    check(stdout === `${NAME} ${version}\n`, `${title}: the version`, stdout);
+    seen.push(title);
+  };
+  for (const strategy of ['hoisted', 'nested', 'shallow', 'linked']) {
+    const folder = join(scratch, `strategy-${strategy}`);
+    await install(folder, `--install-strategy=${strategy}`);
+    await runs(strategy, join(folder, 'node_modules', NAME, 'bin', `${NAME}.js`));
+  }
+  // Another version in the root folder: ours goes below the workspace that wants it.
+  const workspaces = join(scratch, 'workspaces');
+  mkdirSync(join(workspaces, 'one'), { recursive: true });
+  writeFileSync(join(workspaces, 'package.json'), JSON.stringify({ private: true, workspaces: ['one'] }));
+  const dependencies = { [NAME]: version };
+  writeFileSync(join(workspaces, 'one', 'package.json'), JSON.stringify({ name: 'one', version: '1.0.0', dependencies }));
+  const ended = await output(npm('install'), { cwd: workspaces });
+  check(ended.status === 0, 'npm install in a workspace', ended);
+  await runs('workspace', join(workspaces, 'node_modules', NAME, 'bin', `${NAME}.js`));
+  const global = join(scratch, 'global');
+  const globally = await output(npm('install', '--global', '--prefix', global, NAME));
+  check(globally.status === 0, 'npm install --global', globally);
+  const own = WINDOWS ? [] : ['lib'];
+  await runs('global', join(global, ...own, 'node_modules', NAME, 'bin', `${NAME}.js`));
+  return seen.join(', ');
+}
+
 /** `paths`: where it may be below node_modules. */
 async function otherClient(client, subcommand, paths) {
-  const folder = join(scratch, client);
-  mkdirSync(folder);
-  // From the registry that this machine uses, with the settings of its user.
-  const options = ['--prefix', folder, '--cache', join(scratch, `${client}-cache`), '--no-audit', '--no-fund'];
-  const real = Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^npm_(?!config_)/i.test(key)));
-  await output(npm('install', ...options, '--fetch-retries=0', `${client}@latest`), { cwd: folder, env: real });
-  let command, own;
-  for (const path of paths) {
-    command = join(folder, 'node_modules', ...path.split('/'));
-    own = await output({ command, args: ['--version'] }, { shell: WINDOWS }).catch(() => undefined);
-    if (own?.status === 0) break;
-  }
-  if (own?.status !== 0) return `skipped: ${client} cannot be installed from the npm registry, or does not run here`;
+  const found = await fetchClient(client, paths);
+  if (!found) return `skipped: ${client} cannot be installed from the npm registry, or does not run here`;
+  const { command, own } = found;
   requests.length = 0;
   const peer = start({ command, args: [subcommand, NAME] }, { shell: WINDOWS });
   const took = await peer.initialize();
@@ -327,7 +385,69 @@ async function otherClient(client, subcommand, paths) {
   const { status } = await peer.end(() => peer.child.stdin.end(), 5000);
   check(status === 0, 'status 0', status);
   checkFetched();
-  return `${own.stdout.trim()}: initialize answered in ${took} ms; ${memory(processes)}; fetched only ours`;
+  return `${own}: initialize answered in ${took} ms; ${memory(processes)}; fetched only ours`;
+}
+
+/** Installs a client of npm's registry. `undefined`: it is not there, or does not run here. */
+async function fetchClient(client, paths) {
+  const folder = join(scratch, client.replace('/', '-'));
+  mkdirSync(folder);
+  // From the registry that this machine uses, with the settings of its user.
+  const options = ['--prefix', folder, '--cache', `${folder}-cache`, '--no-audit', '--no-fund'];
+  const real = Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^npm_(?!config_)/i.test(key)));
+  await output(npm('install', ...options, '--fetch-retries=0', `${client}@latest`), { cwd: folder, env: real });
+  for (const path of paths) {
+    const command = join(folder, 'node_modules', ...path.split('/'));
+    const own = await output({ command, args: ['--version'] }, { shell: WINDOWS }).catch(() => undefined);
+    if (own?.status === 0) return { command, own: own.stdout.trim() };
+  }
+  return undefined;
+}
+
+/** With links into a store of its own, and as npm does. */
+async function pnpmLayouts() {
+  const command = join(scratch, 'pnpm', 'node_modules', '.bin', 'pnpm');
+  const linkers = ['isolated', 'hoisted'];
+  for (const linker of linkers) {
+    const folder = join(scratch, `pnpm-${linker}`);
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', dependencies: { [NAME]: version } }));
+    const at = { cwd: folder, shell: WINDOWS };
+    const ended = await output({ command, args: ['install', `--config.node-linker=${linker}`] }, at).catch(() => undefined);
+    if (!ended) return 'skipped: there is no pnpm';
+    check(ended.status === 0, `pnpm install, ${linker}`, ended);
+    const { stdout } = await output({ command, args: ['exec', NAME, '--version'] }, at);
+    check(stdout === `${NAME} ${version}\n`, `${linker}: the version`, stdout);
+  }
+  return linkers.join(', ');
+}
+
+/** Yarn has three ways to lay packages out, of which two are no plain `node_modules`. */
+async function yarn() {
+  const found = await fetchClient('@yarnpkg/cli-dist', ['.bin/yarn']);
+  if (!found) return 'skipped: yarn cannot be installed from the npm registry, or does not run here';
+  const linkers = ['pnp', 'pnpm', 'node-modules'];
+  for (const linker of linkers) {
+    const folder = join(scratch, `yarn-${linker}`);
+    mkdirSync(folder);
+    const settings = {
+      nodeLinker: linker,
+      npmRegistryServer: registry.url,
+      unsafeHttpWhitelist: ['127.0.0.1'],
+      enableGlobalCache: false,
+      enableTelemetry: false,
+      enableImmutableInstalls: false,
+    };
+    // YAML takes JSON.
+    writeFileSync(join(folder, '.yarnrc.yml'), JSON.stringify(settings));
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', dependencies: { [NAME]: version } }));
+    const at = { cwd: folder, shell: WINDOWS };
+    const ended = await output({ command: found.command, args: ['install'] }, at);
+    check(ended.status === 0, `yarn install with ${linker}`, ended);
+    const { stdout } = await output({ command: found.command, args: [NAME, '--version'] }, at);
+    check(stdout === `${NAME} ${version}\n`, `${linker}: the version`, stdout);
+  }
+  return `${found.own}: ${linkers.join(', ')}`;
 }
 
 // --- What the steps share.

@@ -5,6 +5,7 @@
 //! [`sftp`], [`tree`], [`policy`], [`capture`] and [`readable`] are pure: bytes and state in, facts out.
 
 pub mod capture;
+pub mod child;
 pub mod cli;
 pub mod doctor;
 pub mod framing;

@@ -1,6 +1,7 @@
 //! Parses the arguments, logs to stderr, serves, and returns the exit status.
 
 use std::{
+    alloc::System,
     ffi::OsString,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
@@ -34,6 +35,12 @@ use mcp_ssh_sessions::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes what it frees: passwords pass through the buffers of others too, such as the JSON of a request and what goes to a
+/// server.
+#[global_allocator]
+static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// The port of the documentation's examples.
 const DOCUMENTED_PORT: u16 = 7722;

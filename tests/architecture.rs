@@ -8,13 +8,13 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("main", &["cli", "mcp", "doctor", "session", "ssh", "readable"]),
     ("cli", &["local"]),
-    ("mcp", &["local", "session", "ssh", "openssh", "framing", "capture", "password", "readable"]),
+    ("mcp", &["local", "session", "ssh", "openssh", "framing", "capture", "child", "password", "readable"]),
     ("doctor", &["session", "ssh", "openssh", "readable"]),
     ("session", &["local", "ssh", "openssh", "framing", "capture", "password", "readable"]),
-    ("ssh", &["local", "openssh", "framing", "sftp", "tree", "policy", "capture", "password", "readable"]),
+    ("ssh", &["local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "password", "readable"]),
     ("local", &["tree"]),
     ("openssh", &[]),
     ("framing", &[]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("tree", &[]),
     ("policy", &[]),
     ("capture", &[]),
+    ("child", &[]),
     ("password", &[]),
     ("readable", &[]),
 ];
@@ -85,6 +86,20 @@ fn nothing_that_can_hold_a_secret_can_be_written_out() {
         let code = code_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
         assert!(!code.contains("Serialize,") && !code.contains("Display for"), "{file}");
     }
+}
+
+#[test]
+fn every_child_process_is_made_where_its_environment_is_cleared() {
+    // `child::command` alone: whatever is started otherwise would get the secrets in our environment.
+    const MAKERS: [&str; 5] = ["Command::new", "Command as ", "nix::unistd::exec", "nix::unistd::fork", "posix_spawn"];
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in files(&source).into_iter().filter(|file| !file.ends_with("child.rs")) {
+        let code = code_of(&file);
+        for maker in MAKERS {
+            assert!(!code.contains(maker), "{} says {maker:?}", file.display());
+        }
+    }
+    assert!(code_of(&source.join("child.rs")).contains("Command::new"), "the scan looks for what is not there");
 }
 
 #[test]

@@ -68,6 +68,44 @@ pub fn parse_user(user: &str) -> Result<&str, DestinationError> {
     Ok(user)
 }
 
+/// What `ssh` means by `%n` (`ssh_config(5)`, TOKENS): the host in what was typed, without user, port and brackets.
+#[must_use]
+pub fn host_part(typed: &str) -> &str {
+    let (host, is_address) = match typed.strip_prefix("ssh://") {
+        Some(rest) => (rest.trim_end_matches('/'), true),
+        None => (typed, false),
+    };
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    if !is_address {
+        return host;
+    }
+    if let Some((inside, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return inside;
+    }
+    host.rsplit_once(':').map_or(host, |(host, _)| host)
+}
+
+/// The first character for which `ssh` keeps a host name from a shell (`valid_hostname` of its `ssh.c`).
+#[must_use]
+pub fn unsafe_in_host(host: &str) -> Option<char> {
+    let bad = |c: &char| c.is_control() || c.is_whitespace() || REFUSED_IN_HOST.contains(*c);
+    host.chars().next().filter(|first| *first == '-').or_else(|| host.chars().find(bad))
+}
+
+/// The same of a user name (`valid_ruser`), in which a blank may stand, but no option after it.
+#[must_use]
+pub fn unsafe_in_user(user: &str) -> Option<char> {
+    let mut before = ' ';
+    for character in user.chars() {
+        let option = character == '-' && before.is_whitespace();
+        if option || character.is_control() || REFUSED_IN_USER.contains(character) {
+            return Some(character);
+        }
+        before = character;
+    }
+    (before == '\\').then_some(before)
+}
+
 /// Which part of a destination an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -193,6 +231,24 @@ mod tests {
             (&format!("u@{}", "x".repeat(MAX_BYTES)), TooLong { part: Host }),
         ] {
             assert_eq!(Destination::parse(typed), Err(expected), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_what_is_left_without_user_and_port() {
+        for (typed, host) in [
+            ("h", "h"),
+            ("bob@h", "h"),
+            ("me@corp@h", "h"),
+            ("a$HOME@h", "h"),
+            ("::1", "::1"),
+            ("bob@fe80::1%eth0", "fe80::1%eth0"),
+            ("ssh://bob@h:2222/", "h"),
+            ("ssh://h", "h"),
+            ("ssh://bob@[::1]:22", "::1"),
+            ("ssh://[::1]", "::1"),
+        ] {
+            assert_eq!(host_part(typed), host, "{typed}");
         }
     }
 

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use sha1::{Digest, Sha1};
 
+use super::destination::{unsafe_in_host, unsafe_in_user};
+
 /// What the tokens of `ssh_config(5)`, section TOKENS, stand for.
 #[derive(Clone, Copy)]
 pub struct Tokens<'a> {
@@ -38,22 +40,30 @@ pub struct Tokens<'a> {
 /// [`TokenError`] naming the token, variable or user that cannot be expanded.
 pub fn expand(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
     let Some(rest) = template.strip_prefix('~') else {
-        return substitute(template, tokens, true);
+        return substitute(template, tokens, Use::Path);
     };
     if !(rest.is_empty() || rest.starts_with('/')) {
         let user = rest.split('/').next().unwrap_or(rest);
         return Err(TokenError::OtherHome(user.to_owned()));
     }
-    Ok(tokens.home.trim_end_matches('/').to_owned() + &substitute(rest, tokens, true)?)
+    Ok(tokens.home.trim_end_matches('/').to_owned() + &substitute(rest, tokens, Use::Path)?)
 }
 
-/// Expands the percent tokens of a command option (`ProxyCommand`, `KnownHostsCommand`) and leaves `~` and `$`
-/// to the shell that runs it.
+/// Expands the percent tokens of a command option (`ProxyCommand`) and leaves `~` and `$` to the shell that runs it.
 ///
 /// # Errors
-/// [`TokenError`] for an unknown or cut-off percent token.
+/// [`TokenError`] for an unknown or cut-off percent token, and for a host or user name that `ssh` would not hand to a
+/// shell: it may come from a canonical name that the DNS gave, or from a file that others write.
 pub fn expand_command(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
-    substitute(template, tokens, false)
+    substitute(template, tokens, Use::Command)
+}
+
+/// Expands the percent tokens of `ProxyJump`, in which a name must not become two hops or a user of its own either.
+///
+/// # Errors
+/// As [`expand_command`].
+pub fn expand_jump(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
+    substitute(template, tokens, Use::Jump)
 }
 
 /// Why a value of the configuration cannot be expanded.
@@ -71,12 +81,33 @@ pub enum TokenError {
     /// `${` without `}`, or with nothing between.
     #[error("`${{` needs a variable name and a closing `}}`")]
     BrokenVariable,
+    /// A name in a command or in a list of hops that would be more there than a name.
+    #[error("`%{token}` stands for {value:?} here, and {character:?} must not get into a command or a list of hops")]
+    Unsafe {
+        /// The token.
+        token: char,
+        /// What it stands for.
+        value: String,
+        /// What is wrong with that.
+        character: char,
+    },
     /// `~name`: only the local user's own home is known.
     #[error("the home directory of `{0}` is not known; write the path out")]
     OtherHome(String),
 }
 
-fn substitute(template: &str, tokens: &Tokens<'_>, variables: bool) -> Result<String, TokenError> {
+/// Where the values go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// A file name of this machine.
+    Path,
+    /// A line for a shell.
+    Command,
+    /// A list of hops.
+    Jump,
+}
+
+fn substitute(template: &str, tokens: &Tokens<'_>, into: Use) -> Result<String, TokenError> {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find(['%', '$']) {
@@ -84,9 +115,13 @@ fn substitute(template: &str, tokens: &Tokens<'_>, variables: bool) -> Result<St
         out.push_str(before);
         if let Some(after) = found.strip_prefix('%') {
             let token = after.chars().next().ok_or(TokenError::TrailingPercent)?;
-            out.push_str(&value(token, tokens).ok_or(TokenError::Unknown(token))?);
+            let value = value(token, tokens).ok_or(TokenError::Unknown(token))?;
+            if let Some(character) = unsafe_in(into, token, &value) {
+                return Err(TokenError::Unsafe { token, value, character });
+            }
+            out.push_str(&value);
             rest = after.strip_prefix(token).unwrap_or_default();
-        } else if let (true, Some(after)) = (variables, found.strip_prefix("${")) {
+        } else if let (Use::Path, Some(after)) = (into, found.strip_prefix("${")) {
             let (name, after) = after.split_once('}').ok_or(TokenError::BrokenVariable)?;
             if name.is_empty() {
                 return Err(TokenError::BrokenVariable);
@@ -99,6 +134,20 @@ fn substitute(template: &str, tokens: &Tokens<'_>, variables: bool) -> Result<St
         }
     }
     Ok(out + rest)
+}
+
+/// The first character of a name for which it must not be inserted. `%l` and `%L` are checked as the host is: a network may
+/// have given this machine its name.
+fn unsafe_in(into: Use, token: char, value: &str) -> Option<char> {
+    let (checked, separators): (fn(&str) -> Option<char>, &[char]) = match (token, into) {
+        (_, Use::Path) => return None,
+        ('h' | 'k' | 'L' | 'l' | 'n', Use::Command) => (unsafe_in_host, &[]),
+        ('h' | 'k' | 'L' | 'l' | 'n', Use::Jump) => (unsafe_in_host, &[',', '@']),
+        ('r' | 'u', Use::Command) => (unsafe_in_user, &[]),
+        ('r' | 'u', Use::Jump) => (unsafe_in_user, &[',']),
+        _ => return None,
+    };
+    checked(value).or_else(|| value.chars().find(|character| separators.contains(character)))
 }
 
 fn value(token: char, tokens: &Tokens<'_>) -> Option<String> {
@@ -192,6 +241,51 @@ mod tests {
     fn a_command_keeps_what_the_shell_expands() {
         let command = expand_command("~/nc ${PROXY:-x} $HOME %h:%p", &tokens());
         assert_eq!(command.as_deref(), Ok("~/nc ${PROXY:-x} $HOME ho.st:2222"));
+    }
+
+    #[test]
+    fn a_name_that_a_shell_would_take_for_more_is_not_put_into_a_command() {
+        for (template, remote_host, remote_user, found) in [
+            ("nc %h %p", "h;id", "bob", Some(('h', ';'))),
+            ("nc %h %p", "$(id)", "bob", Some(('h', '$'))),
+            ("nc %h %p", "-oProxyCommand=id", "bob", Some(('h', '-'))),
+            ("nc %h %p", "a b", "bob", Some(('h', ' '))),
+            ("ssh %r@gate", "h", "`id`", Some(('r', '`'))),
+            ("ssh -l %r gate", "h", "-F/tmp/x", Some(('r', '-'))),
+            ("ssh -l %r gate", "h", "bob -oX", Some(('r', '-'))),
+            ("ssh -l %r gate", "h", "bob\\", Some(('r', '\\'))),
+            ("ssh -l %r gate", "h", "bob\n", Some(('r', '\n'))),
+            // Not inserted, and so of no harm.
+            ("nc gate 22", "h;id", "`id`", None),
+            ("nc %h %p %r", "fe80::1%eth0", "CORP\\bob smith$", None),
+        ] {
+            let tokens = Tokens { remote_host, remote_user, ..tokens() };
+            let expanded = expand_command(template, &tokens);
+            let refused = match &expanded {
+                Err(TokenError::Unsafe { token, character, .. }) => Some((*token, *character)),
+                _ => None,
+            };
+            assert_eq!(refused, found, "{template} {remote_host} {remote_user}: {expanded:?}");
+        }
+        let named = Tokens { original_host: "a`b", host_key_alias: Some("k|l"), local_host: "l&m", ..tokens() };
+        for token in ["%n", "%k", "%l", "%L"] {
+            assert!(matches!(expand_command(token, &named), Err(TokenError::Unsafe { .. })), "{token}");
+        }
+        assert!(expand("%n%k", &named).is_ok(), "a file may have any name");
+    }
+
+    #[test]
+    fn a_name_stays_one_name_in_a_list_of_hops() {
+        for (original_host, remote_user, fits) in [
+            ("box", "me@corp", true),
+            ("box,evil", "bob", false),
+            ("box@evil", "bob", false),
+            ("box", "bob,evil", false),
+            ("box;id", "bob", false),
+        ] {
+            let tokens = Tokens { original_host, remote_user, ..tokens() };
+            assert_eq!(expand_jump("%r@near-%n", &tokens).is_ok(), fits, "{original_host} {remote_user}");
+        }
     }
 
     #[test]

@@ -266,7 +266,7 @@ impl LiveSession {
         }
     }
 
-    /// Stops what runs and closes the connection, waiting up to `patience` for what runs.
+    /// Stops what runs, closes the connection and forgets all secrets, waiting up to `patience` for what runs.
     pub async fn close(&self, patience: Duration) {
         lock(&self.closing).cancel();
         self.running.close();
@@ -279,6 +279,8 @@ impl LiveSession {
             connection.close().await;
             tracing::info!(session = self.name(), "disconnected");
         }
+        // After the dial that may have been under way, which keeps what was typed for it.
+        lock(&self.credentials).forget();
         lock(&self.last).connection = None;
     }
 

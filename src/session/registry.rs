@@ -181,7 +181,7 @@ impl SessionRegistry {
             sessions.first = sessions.first();
         }
         if let Some(replaced) = replaced {
-            if replaced.first_connected_at().is_some() {
+            if replaced.status(false).state == State::Connected {
                 let before = "had another destination or other credentials before; that connection was closed";
                 notices.push(format!("the session {name} {before}"));
             }

@@ -63,6 +63,12 @@ impl Credentials {
         self.password.as_ref().filter(|_| !self.has_typed_password())
     }
 
+    /// Forgets all that is secret, given or typed.
+    pub fn forget(&mut self) {
+        (self.password, self.passphrase) = (None, None);
+        self.typed.clear();
+    }
+
     fn has_typed_password(&self) -> bool {
         self.typed.iter().any(|typed| typed.purpose == Purpose::Password)
     }

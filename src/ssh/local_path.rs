@@ -6,8 +6,9 @@ use super::error::SshError;
 use crate::{
     local::home::home,
     openssh::{
+        destination::host_part,
         effective_config::EffectiveConfig,
-        tokens::{Tokens, expand, expand_command},
+        tokens::{Tokens, expand, expand_command, expand_jump},
     },
 };
 
@@ -24,10 +25,10 @@ pub(super) fn expand_path(
     with_tokens(config, typed, |tokens| expand(value, tokens)).map_err(|source| SshError::Token { option, source })
 }
 
-/// Expands the percent tokens of `ProxyCommand` or `ProxyJump`; a shell does the rest.
+/// Expands the percent tokens of `ProxyCommand`; a shell does the rest.
 ///
 /// # Errors
-/// A token that has no value here.
+/// A token that has no value here, or one that a shell would take for more than a name.
 pub(super) fn expand_command_option(
     option: &'static str,
     value: &str,
@@ -36,6 +37,15 @@ pub(super) fn expand_command_option(
 ) -> Result<String, SshError> {
     with_tokens(config, typed, |tokens| expand_command(value, tokens))
         .map_err(|source| SshError::Token { option, source })
+}
+
+/// Expands the percent tokens of `ProxyJump`.
+///
+/// # Errors
+/// As [`expand_command_option`].
+pub(super) fn expand_hops(hops: &str, config: &EffectiveConfig, typed: &str) -> Result<String, SshError> {
+    with_tokens(config, typed, |tokens| expand_jump(hops, tokens))
+        .map_err(|source| SshError::Token { option: "ProxyJump", source })
 }
 
 fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&Tokens<'_>) -> T) -> T {
@@ -50,7 +60,7 @@ fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&
         user_id: local_user_id(),
         local_host: &local_host,
         remote_host: &config.host_name,
-        original_host: typed,
+        original_host: host_part(typed),
         port: config.port,
         remote_user: &config.user,
         host_key_alias: config.host_key_alias.as_deref(),

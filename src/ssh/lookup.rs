@@ -6,7 +6,9 @@ use std::{
     process::Stdio,
 };
 
-use tokio::{net::lookup_host, process::Command};
+use tokio::net::lookup_host;
+
+use crate::child;
 
 /// Asks the resolver that this program was built with, then, where that finds nothing, the system's own through
 /// `getent ahosts`: a statically linked program knows neither multicast DNS (`.local`) nor other sources that
@@ -37,7 +39,7 @@ async fn ask_system(host: &str, port: u16) -> Vec<SocketAddr> {
     if cfg!(not(unix)) || host.starts_with('-') {
         return Vec::new();
     }
-    let asked = Command::new("getent")
+    let asked = child::command("getent")
         .args(["ahosts", host])
         .stdin(Stdio::null())
         .stderr(Stdio::null())

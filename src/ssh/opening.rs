@@ -27,12 +27,13 @@ use super::{
     findings::{Findings, Stage},
     handler::{ClientHandler, Learned},
     host_key::{self, HostKeyCheck},
+    local_path::expand_hops,
     overheard::{Heard, Overheard, Traffic},
     proxy::{self, CommandStream, ProxyProcess},
     resolve::{Target, resolve_noting},
     transport::Transport,
 };
-use crate::openssh::effective_config::EffectiveConfig;
+use crate::{child::SECRET_VARIABLES, openssh::effective_config::EffectiveConfig};
 
 /// The receive window of a channel, in bytes (RFC 4254 section 5.2). At 40 ms a smaller one leaves the link idle, a
 /// larger one makes sshd slower.
@@ -43,8 +44,6 @@ const PACKET: u32 = 32 * 1024;
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// The smallest `RekeyLimit` that is kept to, in bytes: below it a connection would do little else.
 const LEAST_REKEY: usize = 16 * 1024;
-/// A variable that `SendEnv` patterns do not send: the bearer token of the daemon is nobody else's.
-const WITHHELD: [&str; 1] = ["MCP_SSH_TOKEN"];
 
 /// All that is known of a connection before it is opened.
 pub(super) struct Opening<'a> {
@@ -146,7 +145,7 @@ impl Opening<'_> {
             let binding = handle.agent_session_binding().cloned();
             let _ = learned.agent.set(ForwardedAgent::new(socket, binding));
         }
-        let environment = config.channels.environment(own_environment(), &WITHHELD);
+        let environment = config.channels.environment(own_environment(), &SECRET_VARIABLES);
         let peer = Peer {
             host_name: config.host_name,
             port: config.port,
@@ -180,7 +179,7 @@ impl Opening<'_> {
         let findings = self.findings;
         findings.begin(Stage::Proxy);
         let hops = match (self.via, &config.proxy_jump) {
-            (None, Some(own)) => Some(proxy::expand_hops(own, config, self.typed())?),
+            (None, Some(own)) => Some(expand_hops(own, config, self.typed())?),
             (via, _) => via.map(str::to_owned),
         };
         let (mut hop, mut proxy, mut address) = (None, None, None);

@@ -18,6 +18,7 @@ use super::{
     local_path::expand_command_option, opening::Opening, resolve::Target,
 };
 use crate::{
+    child,
     openssh::{
         destination::{Destination, DestinationError},
         effective_config::EffectiveConfig,
@@ -122,7 +123,7 @@ pub(super) fn start_command(
 #[cfg(not(windows))]
 fn shell(line: &str) -> Command {
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
-    let mut command = Command::new(shell);
+    let mut command = child::command(shell);
     command.args(["-c", &format!("exec {line}")]);
     // A group of its own, so that all of it can be ended, and so that Ctrl-C in a terminal ends us and not the connection.
     command.process_group(0);
@@ -132,17 +133,9 @@ fn shell(line: &str) -> Command {
 /// `cmd` takes what is between the outer quotes as it stands, while `args` would escape the quotes in it for a C program.
 #[cfg(windows)]
 fn shell(line: &str) -> Command {
-    let mut command = Command::new("cmd");
+    let mut command = child::command("cmd");
     command.raw_arg(format!("/D /S /C \"{line}\""));
     command
-}
-
-/// The hops of a `ProxyJump` with their tokens expanded: `ssh` makes a `ProxyCommand` of them.
-///
-/// # Errors
-/// A token without a value.
-pub(super) fn expand_hops(hops: &str, config: &EffectiveConfig, typed: &str) -> Result<String, SshError> {
-    expand_command_option("ProxyJump", hops, config, typed)
 }
 
 /// Connects to the last of the comma-separated hops of a `ProxyJump`, through those before it. Each is resolved,

@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{process::Command, time::timeout};
+use tokio::time::timeout;
 
 use super::{error::SshError, findings::Findings, without_ssh};
-use crate::openssh::{destination::Destination, effective_config::EffectiveConfig, options};
+use crate::{
+    child,
+    openssh::{destination::Destination, effective_config::EffectiveConfig, options},
+};
 
 /// `ssh -G` reads files and may run `Match exec` commands; it asks no network.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -112,7 +115,7 @@ async fn ask(
     limit: Duration,
     verbose: bool,
 ) -> Result<Result<Output, std::io::Error>, SshError> {
-    let mut command = Command::new("ssh");
+    let mut command = child::command("ssh");
     command.arg(if verbose { "-vG" } else { "-G" });
     if let Some(file) = config_file {
         command.arg("-F").arg(file);

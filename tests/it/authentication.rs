@@ -3,6 +3,8 @@
 mod asking;
 mod certificates;
 mod keys;
+#[cfg(target_os = "linux")]
+mod memory;
 mod steps;
 
 use std::{

@@ -3,6 +3,7 @@
 mod agent;
 mod channels;
 mod dialling;
+mod environment;
 mod without_ssh;
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};

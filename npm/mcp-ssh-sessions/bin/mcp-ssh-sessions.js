@@ -4,8 +4,8 @@
 // Finds the native program that was installed for this platform as an optional dependency, and becomes it: by execve
 // where Node has that (22.15 and later, not on Windows), else as a child that gets our signals and gives us its end.
 
-const { accessSync, chmodSync, constants, statSync } = require('node:fs');
-const { dirname, join } = require('node:path');
+const { accessSync, chmodSync, constants, readFileSync, realpathSync, statSync } = require('node:fs');
+const { basename, dirname, join } = require('node:path');
 const { version, optionalDependencies } = require('../package.json');
 
 const NAME = 'mcp-ssh-sessions';
@@ -31,8 +31,7 @@ function installed() {
     const platforms = packages.map((name) => name.slice(NAME.length + 1)).join(', ');
     stop(`there is no prebuilt program for ${PLATFORM} (there is for ${platforms})`, ...fromSource());
   }
-  const candidates = [wanted, `${NAME}-${EMULATED[PLATFORM]}`].map(manifest).filter(Boolean);
-  // Resolution goes up to the root folder: a stray copy of another version is not ours.
+  const candidates = [wanted, `${NAME}-${EMULATED[PLATFORM]}`].flatMap(manifests);
   const chosen = candidates.find((candidate) => candidate.version === version);
   if (!chosen) stop(...missing(wanted, packages, candidates[0]));
   const file = join(chosen.folder, 'bin', WINDOWS ? `${NAME}.exe` : NAME);
@@ -47,20 +46,44 @@ function installed() {
   return file;
 }
 
-function manifest(name) {
-  try {
-    const path = require.resolve(`${name}/package.json`);
-    return { version: require(path).version, folder: dirname(path) };
-  } catch {
-    return undefined;
+/** The packages of this name that were installed for this one, the nearest first. */
+function manifests(name) {
+  return places(name).flatMap((folder) => {
+    try {
+      return [{ version: JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).version, folder }];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/**
+ * Where an installer puts a package that this one depends on: below it or beside it. Never in a `node_modules` further up,
+ * where Node would look, too: such a folder may be of another user, as `/tmp/node_modules` can be.
+ */
+function places(name) {
+  if (process.versions.pnp) {
+    // Yarn without node_modules: it looks in its own table, in which only what we depend on has an entry for us.
+    try {
+      return [dirname(require.resolve(`${name}/package.json`))];
+    } catch {
+      return [];
+    }
   }
+  const own = realpathSync(join(__dirname, '..'));
+  const around = dirname(own);
+  const folders = [join(own, 'node_modules')];
+  if (basename(around) === 'node_modules') folders.push(around);
+  // Yarn's `nodeLinker: pnpm`: node_modules/.store/ONE/package, and beside it ONE/node_modules.
+  if (basename(own) === 'package' && basename(dirname(around)) === '.store') folders.push(join(around, 'node_modules'));
+  return folders.map((folder) => join(folder, name));
 }
 
 function missing(wanted, packages, stray) {
   if (stray) {
     return [`this is version ${version}, but ${stray.folder} is version ${stray.version}`, `Install ${NAME} again.`];
   }
-  const others = packages.filter(manifest);
+  const others = packages.filter((name) => manifests(name).length > 0);
   return [
     `the package ${wanted}, which holds the program for this platform, is not installed`,
     ...(others.length > 0

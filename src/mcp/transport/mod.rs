@@ -2,5 +2,6 @@
 
 mod hello;
 pub mod http;
+mod overwriting;
 pub mod shared;
 pub mod stdio;

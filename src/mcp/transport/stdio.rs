@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::hello::FromHello;
+use super::{hello::FromHello, overwriting::Overwriting};
 use crate::{mcp::server::SshServer, session::registry::SessionRegistry};
 
 /// How long answers to calls that were stopped may take to be written once the client is gone.
@@ -44,7 +44,7 @@ where
         let (handler, until) = (SshServer::new(Arc::clone(&registry)), served.clone());
         tokio::spawn(async move {
             // Both failures mean that the client went away: before it said hello, or afterwards.
-            let transport = FromHello::new(AsyncRwTransport::new_server(input, output));
+            let transport = FromHello::new(AsyncRwTransport::new_server(Overwriting::new(input), output));
             if let Ok(running) = handler.serve_with_ct(transport, until).await {
                 let _ = running.waiting().await;
             }
@@ -70,7 +70,7 @@ where
     let (input, output) = split(stream);
     let ended = stop.child_token();
     let input = UntilEnd { input, ended: ended.clone() };
-    let transport = FromHello::new(AsyncRwTransport::new_server(input, output));
+    let transport = FromHello::new(AsyncRwTransport::new_server(Overwriting::new(input), output));
     if let Ok(running) = server.serve_with_ct(transport, ended).await {
         let _ = running.waiting().await;
     }

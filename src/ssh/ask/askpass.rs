@@ -2,10 +2,10 @@
 
 use std::{env, ffi::OsString, process::Stdio};
 
-use tokio::{io::AsyncReadExt as _, process::Command};
+use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
 
-use crate::password::Password;
+use crate::{child, password::Password};
 
 /// What `ssh` reads of an answer, in bytes.
 const LONGEST_ANSWER: usize = 1024;
@@ -37,7 +37,7 @@ impl Askpass {
 
     /// The first line that the program prints; `None` if it cannot be run, fails, or prints no text.
     pub(super) async fn answer(&self, prompt: &str) -> Option<Password> {
-        let mut command = Command::new(&self.0);
+        let mut command = child::command(&self.0);
         command.arg(prompt).env_remove("SSH_ASKPASS_PROMPT").kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().ok()?;

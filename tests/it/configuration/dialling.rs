@@ -100,7 +100,7 @@ async fn two_hops_of_the_real_sshd_lead_to_the_third() {
 }
 
 /// `nc HOST PORT`, or bash where there is no `nc`.
-fn netcat() -> &'static str {
+pub(super) fn netcat() -> &'static str {
     let found = std::process::Command::new("nc").arg("-h").output().is_ok();
     if found { "nc %h %p" } else { "bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'" }
 }

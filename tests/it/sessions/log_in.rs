@@ -16,7 +16,7 @@ fn world_of(key: &russh::keys::PrivateKey, extra: &str) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_session_reconnects_in_its_process_and_asks_for_the_password_in_a_later_one() {
+async fn a_password_session_reconnects_until_it_is_disconnected_and_asks_for_the_password_afterwards() {
     let world = World::with_password("correct horse");
     let mut client = world.client().await;
     let session = connect(&mut client, json!({"host": "box", "password": "correct horse"})).await;
@@ -24,10 +24,20 @@ async fn a_password_session_reconnects_in_its_process_and_asks_for_the_password_
     assert_eq!(world.store()["sessions"][0]["passwordAuth"], true);
     world.sshd.drop_connections();
     assert_eq!(client.call("ssh_exec", json!({"command": "echo again"})).await.stdout(), "again\n");
-    client.call("ssh_disconnect", json!({})).await.ok();
-    assert_eq!(client.call("ssh_shell", json!({"command": "echo shell"})).await.stdout(), "shell\n");
     // Connecting without naming the password is the same session while it is in memory.
     connect(&mut client, json!({"host": "box"})).await;
+    // Which it is until the session is disconnected.
+    client.call("ssh_disconnect", json!({})).await.ok();
+    for (tool, arguments) in [
+        ("ssh_shell", json!({"command": "true"})),
+        ("ssh_connect", json!({"host": "box"})),
+        ("ssh_reconnect", json!({})),
+    ] {
+        assert_refused(&client.call(tool, arguments).await, &["\"box\"", "password", "ssh_connect"]);
+    }
+    let again = connect(&mut client, json!({"host": "box", "password": "correct horse"})).await;
+    assert_eq!(again.structured().get("notices"), None, "{}", again.text());
+    assert_eq!(client.call("ssh_shell", json!({"command": "echo shell"})).await.stdout(), "shell\n");
     client.close().await;
 
     let mut later = world.client().await;

@@ -25,7 +25,7 @@ use super::{
     place::Place,
     start::Start,
 };
-use crate::mcp::tool_error::ToolError;
+use crate::mcp::{tool_error::ToolError, transport::overwriting::Overwriting};
 
 /// How long the daemon may take to say its last words once the client is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ pub async fn serve(place: Place, start: Start, stop: CancellationToken) {
     let (stdin, stdout) = stdio_pipes();
     let client = Arc::new(Client { ledger: Mutex::default(), output: Pipe::new(stdout), gone: stop });
     let mut front = Front { place, start, client: Arc::clone(&client), link: None };
-    front.run(BufReader::new(stdin)).await;
+    front.run(BufReader::new(Overwriting::new(stdin))).await;
     front.end().await;
 }
 

@@ -11,11 +11,12 @@ use std::{
 
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
     time::timeout,
 };
 
 use super::place::Place;
-use crate::local::home::home;
+use crate::{child, local::home::home};
 
 /// How long a daemon may take until it says that it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -69,7 +70,7 @@ impl Start {
     /// started, takes with it, the daemon is no part of.
     pub(super) async fn daemon(&self, place: &Place) -> Started {
         let log = open_log(&place.log).map_or_else(|_| Stdio::null(), Stdio::from);
-        let mut command = tokio::process::Command::from(self.command());
+        let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(log);
         let failed = |error: io::Error| Started::Failed(format!("cannot start {}: {error}", self.program.display()));
         let mut child = match command.spawn() {
@@ -100,14 +101,14 @@ impl Start {
             // It fails for one that has a session already, which is as good.
             let _ = nix::unistd::setsid();
         }
-        self.command().stdout(Stdio::inherit()).stderr(Stdio::inherit()).spawn().map(drop)
+        self.command().into_std().stdout(Stdio::inherit()).stderr(Stdio::inherit()).spawn().map(drop)
     }
 
-    fn command(&self) -> std::process::Command {
-        let mut command = std::process::Command::new(&self.program);
+    fn command(&self) -> Command {
+        let mut command = child::command(&self.program);
         command.args(&self.arguments).stdin(Stdio::null());
-        // What is for a front alone: where it serves, its secrets, sockets handed over to it, that npx started it.
-        for name in ["SHARED", "HTTP", "LISTEN", "SOCKET", "TOKEN", "TOKEN_FILE"] {
+        // What is for a front alone: where it serves, sockets handed over to it, that npx started it.
+        for name in ["SHARED", "HTTP", "LISTEN", "SOCKET", "TOKEN_FILE"] {
             command.env_remove(format!("MCP_SSH_{name}"));
         }
         for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "npm_lifecycle_event"] {
@@ -121,10 +122,7 @@ impl Start {
         {
             const DETACHED_PROCESS: u32 = 0x0000_0008;
             const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
-            std::os::windows::process::CommandExt::creation_flags(
-                &mut command,
-                DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP,
-            );
+            command.creation_flags(DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
         }
         command
     }

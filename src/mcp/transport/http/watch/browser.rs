@@ -2,7 +2,7 @@
 
 use std::{io, process::Stdio};
 
-use tokio::process::Command;
+use crate::child;
 
 /// What opens an address in the browser that the person has chosen.
 const OPENER: &str = if cfg!(target_os = "macos") {
@@ -20,7 +20,7 @@ const OPENER: &str = if cfg!(target_os = "macos") {
 /// The system has no program for that.
 pub fn open(url: &str) -> io::Result<()> {
     // A browser in the terminal would take over what is not its own.
-    let mut command = Command::new(OPENER);
+    let mut command = child::command(OPENER);
     command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map(drop).map_err(|error| io::Error::new(error.kind(), format!("{OPENER}: {error}")))
 }
