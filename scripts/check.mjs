@@ -58,6 +58,8 @@ function tools() {
   needProgram('ssh', 'openssh-client');
   needProgram('ssh-keygen', 'openssh-client');
   needProgram('sshd', 'openssh-server');
+  // Makes key files as older releases of it did.
+  needProgram('openssl', 'openssl');
   needAll(testedAgainst(), 'elsewhere the packages have these or similar names');
   // Only root can show sudo accounts that are not this machine's own.
   if (process.platform === 'linux' && process.getuid() === 0) {

@@ -19,11 +19,17 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{page::Page, roots};
+use super::{
+    page::{Page, random_word},
+    roots,
+};
 use crate::{
     readable::in_a_line,
-    ssh::ask::{Asked, GuardedPath, Person, Purpose, Question, UnknownKey},
+    ssh::ask::{Asked, Banner, GuardedPath, Person, Purpose, Question, UnknownKey},
 };
+
+/// How much of a server's words is shown beside a page of its choice, in characters.
+const LONGEST_WORDS: usize = 300;
 
 const TRUST: &str = "trust";
 const ALLOW: &str = "allow";
@@ -36,7 +42,9 @@ pub(super) fn person(client: Option<&ClientCapabilities>, questions: &tokio::syn
     // Before there were two modes, the form was the only one and had no name.
     let form = elicitation.is_some_and(|elicitation| elicitation.form.is_some() || !url);
     let channel = |wanted: bool| wanted.then(|| questions.clone());
-    Person::new(channel(form), channel(url)).with_folders(channel(client.is_some_and(roots::are_declared)))
+    let folders = channel(client.is_some_and(roots::are_declared));
+
+    Person::new(channel(form), channel(url)).with_folders(folders).told(questions.clone())
 }
 
 /// What a client is asked.
@@ -55,6 +63,8 @@ pub(super) enum Waiting {
     Folders(oneshot::Sender<Vec<PathBuf>>),
     /// A page; the client's answer says only whether the person will look at it.
     Page(Page),
+    /// A page of somebody else, which is of use until this is cancelled.
+    Foreign(CancellationToken),
 }
 
 impl Waiting {
@@ -64,13 +74,19 @@ impl Waiting {
             Self::Choice(_, answer) => answer.closed().await,
             Self::Folders(answer) => answer.closed().await,
             Self::Page(page) => page.is_over().await,
+            Self::Foreign(over) => over.cancelled().await,
         }
     }
 }
 
-/// The question as the client is to put it. `None` if no page can be served; then there is no answer.
+/// The question as the client is to put it. `None` if no page can be served, and so no answer given, or if nothing is asked.
 pub(super) async fn request(asked: Asked) -> Option<(Request, Waiting)> {
     match asked {
+        Asked::Banner(banner) => {
+            let (url, elicitation_id) = (banner.page.clone()?, random_word().ok()?);
+            let request = Request::Elicit(foreign_page(&banner, url, elicitation_id));
+            Some((request, Waiting::Foreign(banner.over)))
+        }
         Asked::HostKey(key, answer) => Some((Request::Elicit(about_key(&key)), Waiting::Choice(TRUST, answer))),
         Asked::Guarded(path, answer) => Some((Request::Elicit(about_path(&path)), Waiting::Choice(ALLOW, answer))),
         Asked::Folders(answer) => Some((Request::Roots, Waiting::Folders(answer))),
@@ -94,7 +110,10 @@ pub(super) async fn request(asked: Asked) -> Option<(Request, Waiting)> {
 /// Asks a client of a revision that has requests from server to client, as part of this call, and passes the answer on.
 pub(super) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: Asked) {
     let Some((request, mut waiting)) = request(asked).await else { return };
-    let id = if let Waiting::Page(page) = &waiting { page.id.clone() } else { String::new() };
+    let id = match &request {
+        Request::Elicit(ElicitRequestParams::UrlElicitationParams { elicitation_id, .. }) => elicitation_id.clone(),
+        _ => String::new(),
+    };
     // Over HTTP it goes into the stream of the call: a client need not have another one open.
     let call = OriginatingRequestId(call);
     let request = match request {
@@ -176,6 +195,7 @@ fn settle(waiting: Waiting, answer: Answer) -> Option<CancellationToken> {
             None
         }
         Waiting::Page(page) => accepted.map(|_| page.stay_open()),
+        Waiting::Foreign(over) => accepted.map(|_| over),
     }
 }
 
@@ -201,6 +221,18 @@ fn about_path(path: &GuardedPath) -> ElicitRequestParams {
          for it yourself: words on a web page or a server can mislead an agent."
     );
     choice(message, ALLOW, title)
+}
+
+/// A page that a server has named: everything about it is the server's word.
+fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitRequestParams {
+    let words: String = banner.words.chars().take(LONGEST_WORDS).collect();
+    let message = format!(
+        "The SSH server for {} names this page before it lets anybody in. Open it only if you expect that: the address \
+         comes from the server. Its words: {words}",
+        banner.account
+    );
+    let message = in_a_line(message.as_bytes());
+    ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id }
 }
 
 fn about_key(key: &UnknownKey) -> ElicitRequestParams {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::{
     readable::in_a_line,
     ssh::{
+        ask::Banner,
         output::Output,
         sftp::{Moved, Progress},
     },
@@ -32,6 +33,8 @@ pub(super) struct Watched(Arc<Mutex<Work>>);
 struct Work {
     outputs: Vec<Output>,
     transfer: Option<Progress>,
+    /// What a server says while the call waits to be let in.
+    banner: Option<Banner>,
 }
 
 impl Watched {
@@ -40,14 +43,23 @@ impl Watched {
         self.lock().outputs.push(output.clone());
     }
 
+    /// Takes what a server says, to be told until the log-in has ended.
+    pub(super) fn say(&self, banner: &Banner) {
+        self.lock().banner = Some(banner.clone());
+    }
+
     /// The counter of the transfer that the call is.
     pub(super) fn transfer(&self) -> Progress {
         self.lock().transfer.get_or_insert_default().clone()
     }
 
-    /// The latest line of the output that was written to last, if it has any.
+    /// What a server says before it lets the call in, else the latest line of the output that was written to last, if
+    /// there is any.
     fn latest(&self) -> Option<String> {
         let work = self.lock();
+        if let Some(banner) = work.banner.as_ref().filter(|banner| !banner.over.is_cancelled()) {
+            return Some(in_a_line(format!("{} says: {}", banner.account, banner.words.trim()).as_bytes()));
+        }
         let written = work.outputs.iter().filter(|output| output.total() > 0);
         let output = written.min_by_key(|output| output.quiet())?;
         Some(output.latest()).filter(|line| !line.is_empty())

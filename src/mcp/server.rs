@@ -23,7 +23,10 @@ use super::{
     tool_error::ToolError,
     tools,
 };
-use crate::session::{caller::Caller, registry::SessionRegistry};
+use crate::{
+    session::{caller::Caller, registry::SessionRegistry},
+    ssh::ask::Asked,
+};
 
 /// What a client tells its model about this server. The first 250 characters are all that some show.
 const INSTRUCTIONS: &str = "\
@@ -127,6 +130,12 @@ impl SshServer {
                 Next::Done(None) => return Err(ErrorData::invalid_params(format!("unknown tool {tool:?}"), None)),
                 Next::Asks(asked) => asked,
             };
+            if let Asked::Banner(banner) = &asked {
+                running.watched.say(banner);
+                if banner.page.is_none() || banner.over.is_cancelled() {
+                    continue;
+                }
+            }
             if context.protocol_version().is_none_or(|version| version.has_initialize()) {
                 tokio::spawn(elicit::ask(context.peer.clone(), context.id.clone(), asked));
                 continue;

@@ -4,6 +4,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
     framing::{detached::answer::Refusal, exec::ExecScriptError},
+    openssh::banner::page,
     readable::in_a_line,
     session::error::{SessionError, with_causes},
     ssh::{
@@ -80,7 +81,15 @@ fn of_ssh(error: &SshError) -> String {
         SshError::Unsupported { .. } => {
             "name a host that can be reached directly, or drop the option for this host".into()
         }
-        SshError::Jump { source, .. } => of_ssh(source),
+        SshError::Greeted { words, source } if matches!(**source, SshError::Timeout { .. }) && page(words).is_some() => {
+            "have the person open the page that the server names, if they expect it; then call again".into()
+        }
+        SshError::Jump { source, .. } | SshError::Greeted { source, .. } => of_ssh(source),
+        SshError::ClosedAtOnce { .. } => {
+            "do not call again before the server's log was looked at: the account may be locked, expired or logged in too \
+             often, or its home or shell missing; `ssh HOST` in a terminal shows what a person is told"
+                .into()
+        }
         SshError::Hop { .. } | SshError::ProxyCommand { .. } => {
             "mend ProxyJump or ProxyCommand for this host in ~/.ssh/config".into()
         }
@@ -159,9 +168,38 @@ fn of_ssh(error: &SshError) -> String {
              `sudo -n COMMAND` without the parameter sudo; where sudo wants a terminal, add pty"
                 .into()
         }
-        SshError::ShellStart(_) => "the account may be restricted; ssh_exec may still work".into(),
+        SshError::ShellStart(words) => {
+            of_words(words).unwrap_or("the account may be restricted; ssh_exec may still work").into()
+        }
         SshError::Random(_) | SshError::Cancelled => "call again".into(),
     }
+}
+
+/// What helps against what a server prints in the place of what was wanted.
+fn of_words(words: &str) -> Option<&'static str> {
+    const HINTS: [(&[&str], &str); 7] = [
+        (&["as the user"], "connect again as the user that the server names: ssh_connect with user"),
+        (
+            &["password", "expired"],
+            "the password has to be changed first: have the person run `ssh HOST` in a terminal, then connect again",
+        ),
+        (
+            &["change", "your password"],
+            "the password has to be changed first: have the person run `ssh HOST` in a terminal, then connect again",
+        ),
+        (
+            &["password change required"],
+            "the password has to be changed first: have the person run `ssh HOST` in a terminal, then connect again",
+        ),
+        (&["sftp", "only"], "the account is for file transfers alone: use ssh_upload and ssh_download"),
+        (&["account", "not available"], "nobody may log in with this account (nologin): connect as another user"),
+        (
+            &["not ready after"],
+            "a startup file of the account waits for something, or asks it: have it do so in terminals alone (`[ -t 0 ]`)",
+        ),
+    ];
+    let words = words.to_lowercase();
+    HINTS.iter().find(|(parts, _)| parts.iter().all(|part| words.contains(part))).map(|(_, hint)| *hint)
 }
 
 fn of_detached(error: &Refusal) -> &'static str {
@@ -198,9 +236,9 @@ fn of_host_key(error: &HostKeyError) -> String {
 fn of_transfer(error: &TransferError) -> &'static str {
     match error {
         TransferError::NoSftp => "enable `Subsystem sftp` on the server, or move the content with ssh_exec and stdin",
-        TransferError::Start(_) => {
-            "see that no startup file of the account prints anything, or move the content with ssh_exec and stdin"
-        }
+        TransferError::Start(words) => of_words(words).unwrap_or(
+            "see that no startup file of the account prints anything, or move the content with ssh_exec and stdin",
+        ),
         TransferError::Local { .. } => "check localPath, its permissions and the free space; nothing was changed",
         TransferError::Remote { .. } => "check remotePath, its permissions and the free space; nothing was changed",
         TransferError::Directory(_) | TransferError::NotADirectory(_) => "give another target, or remove what is there",

@@ -4,6 +4,7 @@
 //! reads a clock; the caller brings the text of `ssh -G`, the bytes of the `known_hosts` files and the lookups.
 //! Where a manual page and the behaviour of `ssh` differ, `ssh` is followed.
 
+pub mod banner;
 pub mod channel_options;
 pub mod config_file;
 pub mod destination;
@@ -11,6 +12,7 @@ pub mod effective_config;
 pub mod greeting;
 pub mod known_hosts;
 pub mod options;
+pub mod preamble;
 pub mod revoked_keys;
 pub mod tokens;
 

@@ -49,6 +49,11 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long what outlives its connection waits before the next one where the last was of no use; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// How many connections in a row a server may close before anything came over them. After that it is left in peace for a
+/// while: each is a log-in, of which it may allow only so many.
+const MOST_USELESS: u32 = 3;
+/// For how long.
+const LEFT_IN_PEACE: Duration = Duration::from_secs(30);
 /// The longest of these pauses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -100,6 +105,8 @@ struct Dialled {
     connection: Option<Arc<Pool>>,
     /// When the last dial failed, and why: whoever asked before shares that failure instead of dialling once more.
     failed: Option<(Instant, Arc<SshError>)>,
+    /// When it was dialled last.
+    at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +116,18 @@ struct LastSeen {
     connection: Option<Arc<Pool>>,
     peer: Option<Peer>,
     error: Option<String>,
+    /// How many connections before this one were closed in a row before anything came over them.
+    useless: u32,
+}
+
+impl LastSeen {
+    /// The same with this one.
+    fn useless(&self) -> u32 {
+        match &self.connection {
+            Some(connection) if connection.was_useless() => self.useless + 1,
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -228,6 +247,11 @@ impl LiveSession {
                 {
                     return Err(self.ssh(Arc::clone(error)));
                 }
+                if slot.at.is_some_and(|at| at.elapsed() < LEFT_IN_PEACE)
+                    && let Some(error) = self.closed_at_once(MOST_USELESS)
+                {
+                    return Err(self.ssh(error));
+                }
                 let opened = tokio::select! {
                     opened = self.dial(limit, &caller.person) => opened,
                     () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
@@ -236,6 +260,7 @@ impl LiveSession {
                 *slot = Dialled {
                     connection: opened.as_ref().ok().cloned(),
                     failed: opened.as_ref().err().map(|error| (Instant::now(), Arc::clone(error))),
+                    at: Some(Instant::now()),
                 };
                 opened.map_err(|error| self.ssh(error))
             }
@@ -249,11 +274,16 @@ impl LiveSession {
         let mut last = lock(&self.last);
         match opened {
             Ok(connection) => {
-                lock(&self.credentials).typed.clone_from(&connection.first().typed);
+                {
+                    let mut credentials = lock(&self.credentials);
+                    credentials.typed.clone_from(&connection.first().typed);
+                    credentials.needs_proof = connection.first().needs_proof;
+                }
                 let peer = connection.peer().clone();
                 tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
                 let first = last.first.or(Some(peer.connected_at));
-                *last = LastSeen { first, peer: Some(peer), connection: Some(Arc::clone(&connection)), error: None };
+                let (useless, peer) = (last.useless(), Some(peer));
+                *last = LastSeen { first, peer, connection: Some(Arc::clone(&connection)), error: None, useless };
                 self.remove_leftovers(&connection);
                 Ok(connection)
             }
@@ -381,8 +411,20 @@ impl LiveSession {
         }
     }
 
+    /// The error to report if the last so many connections were closed before anything came over them.
+    fn closed_at_once(&self, times: u32) -> Option<SshError> {
+        let last = lock(&self.last);
+        let reason = last.connection.as_ref().and_then(|connection| connection.reason());
+        (last.useless() >= times).then_some(SshError::ClosedAtOnce { reason })
+    }
+
     fn ssh(&self, source: impl Into<Arc<SshError>>) -> SessionError {
-        let source = source.into();
+        let mut source = source.into();
+        if matches!(*source, SshError::Lost(_))
+            && let Some(clearer) = self.closed_at_once(2)
+        {
+            source = Arc::new(clearer);
+        }
         match *source {
             SshError::Cancelled => SessionError::Cancelled,
             _ => SessionError::Ssh { session: self.name().to_owned(), source },

@@ -9,6 +9,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::as_root::AsRoot;
 use self::askpass::Askpass;
@@ -88,9 +89,24 @@ pub struct GuardedPath {
     pub why: String,
 }
 
+/// What a server says before it lets anybody in (RFC 4252, section 5.4).
+#[derive(Debug, Clone)]
+pub struct Banner {
+    /// Who says so, and to whom: `user@host`.
+    pub account: String,
+    /// The words, which are the server's and not to be trusted.
+    pub words: String,
+    /// The web page that they name, if the person can be asked to open it.
+    pub page: Option<String>,
+    /// Cancelled when the log-in has ended.
+    pub over: CancellationToken,
+}
+
 /// A question on its way to the person, and where the answer goes; dropped unanswered, there is none.
 #[derive(Debug)]
 pub enum Asked {
+    /// Nothing is asked, but the person should know.
+    Banner(Banner),
     /// For secrets, one a prompt.
     Secrets(Question, oneshot::Sender<Vec<Password>>),
     /// Whether a host key is to be trusted.
@@ -110,6 +126,8 @@ pub struct Person {
     /// For what the client itself can say.
     client: Option<mpsc::Sender<Asked>>,
     askpass: Option<Askpass>,
+    /// For what is only told.
+    told: Option<mpsc::Sender<Asked>>,
     pause: Pause,
 }
 
@@ -124,6 +142,21 @@ impl Person {
     #[must_use]
     pub fn with_folders(self, client: Option<mpsc::Sender<Asked>>) -> Self {
         Self { client, ..self }
+    }
+
+    /// The same person, who is told through this channel what servers say.
+    #[must_use]
+    pub fn told(self, told: mpsc::Sender<Asked>) -> Self {
+        Self { told: Some(told), ..self }
+    }
+
+    /// Tells the person what a server says; its page is for those alone who can be asked to open one.
+    pub(super) fn tell(&self, banner: Banner) {
+        let Some(told) = self.told.clone() else { return };
+        let page = banner.page.filter(|_| self.secrets.is_some());
+        let banner = Banner { page, ..banner };
+        // The log-in does not wait for whoever passes it on.
+        tokio::spawn(async move { told.send(Asked::Banner(banner)).await });
     }
 
     /// The same person, asked for secrets by this program where there is no channel for them.

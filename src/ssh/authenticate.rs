@@ -39,6 +39,9 @@ pub struct Credentials {
     pub password: Option<Password>,
     /// What a person has typed for earlier connections, and what worked.
     pub typed: Vec<Typed>,
+    /// An earlier log-in has shown that the account wants a proof: where there is a key, the round trip to find that out is
+    /// left out.
+    pub needs_proof: bool,
 }
 
 /// A secret that a person has typed and that has worked.
@@ -82,6 +85,8 @@ pub(super) struct LoggedIn {
     pub(super) typed: Vec<Typed>,
     /// What the person should know all the same.
     pub(super) notice: Option<String>,
+    /// The server has refused `none`, now or earlier.
+    pub(super) needs_proof: bool,
 }
 
 /// Logs in.
@@ -114,6 +119,7 @@ pub(super) async fn authenticate(
     let mut login = Login {
         identities: Identities::gather(handle, config, typed, credentials, &learned.findings).await?,
         password_was_typed: typed_password.is_some(),
+        needs_proof: credentials.needs_proof,
         password: typed_password.or_else(|| credentials.password.clone()),
         no_passwords: learned.host_key.get().is_some_and(|accepted| accepted.no_passwords),
         handle,
@@ -139,6 +145,7 @@ pub(super) async fn authenticate(
         methods: login.succeeded.join(","),
         typed: login.asker.typed,
         notice: (!login.outdated.is_empty()).then(|| login.outdated.join("; ")),
+        needs_proof: login.needs_proof,
     })
 }
 
@@ -150,6 +157,7 @@ struct Login<'a> {
     password_was_typed: bool,
     passphrase: Option<&'a Password>,
     no_passwords: bool,
+    needs_proof: bool,
     learned: &'a Learned,
     asker: Asker<'a>,
     identities: Identities,
@@ -192,13 +200,14 @@ enum Source {
 
 impl Login<'_> {
     async fn run(&mut self) -> Result<(), SshError> {
-        // As OpenSSH does: `none` tells what the server accepts. Where there is a key to show first it would cost a round
-        // trip for nothing.
-        let blind = self.password.is_some()
-            || self.identities.is_empty()
-            || self.identities.hides_a_key()
-            || self.learned.findings.are_wanted();
-        if blind && self.none().await? {
+        // As OpenSSH does: `none` is enough for accounts without a password and for servers that know us otherwise, and
+        // tells what the others accept. russh sends nothing along with it, so that it takes a round trip, once.
+        let known = self.needs_proof
+            && self.password.is_none()
+            && !self.identities.is_empty()
+            && !self.identities.hides_a_key()
+            && !self.learned.findings.are_wanted();
+        if !known && self.none().await? {
             return Ok(());
         }
         'again: while self.succeeded.len() <= MOST_STEPS {
@@ -256,6 +265,7 @@ impl Login<'_> {
     async fn none(&mut self) -> Result<bool, SshError> {
         let result = self.handle.authenticate_none(&self.config.user).await;
         let done = matches!(self.step(result, "none", "").await?, Step::Done);
+        self.needs_proof = !done;
         if done {
             self.succeeded.push("none");
         }
@@ -308,6 +318,12 @@ impl Login<'_> {
         }
         if !self.succeeded.is_empty() {
             self.attempts.insert(0, format!("{}: accepted, but the server wants more", self.succeeded.join(",")));
+        }
+        // What `none` was answered with counts, as for `ssh`.
+        if self.refused_keys == 0 && self.accepted.is_empty() && !self.identities.is_empty() {
+            let taken = self.offers(MethodKind::PublicKey);
+            self.attempts
+                .extend((!taken).then(|| "publickey: not tried, because the server does not take it".to_owned()));
         }
         self.attempts.extend(self.unsupported());
         let attempts = if self.attempts.is_empty() {

@@ -48,6 +48,8 @@ pub struct Connection {
     pub peer: Peer,
     /// What a person has typed to log in here and at the hops, to do so again.
     pub typed: Vec<Typed>,
+    /// It took a proof, which another log-in will take, too.
+    pub needs_proof: bool,
 }
 
 /// The facts about a connection that a person wants to see.
@@ -115,6 +117,11 @@ impl Connection {
     /// Whether the host has shown another key than the one that is known, which the configuration lets pass.
     pub(super) fn lends_no_passwords(&self) -> bool {
         self.learned.host_key.get().is_some_and(|accepted| accepted.no_passwords)
+    }
+
+    /// Whether anything has come over a channel.
+    pub(super) fn has_served(&self) -> bool {
+        self.learned.served.load(Ordering::Relaxed)
     }
 
     /// Why the transport ended, if that is known.

@@ -63,11 +63,20 @@ impl Deadline {
 
     /// Waits for a person; the time that it takes does not count.
     pub(super) async fn while_asking<T>(&self, asking: impl Future<Output = T>) -> T {
-        let (end, started) = (self.at(), Instant::now());
-        self.end.send_replace(end + WHILE_ASKING);
-        let answer = asking.await;
-        self.end.send_replace(end + started.elapsed());
-        answer
+        /// Sets the end also where nobody waits for the answer any more.
+        struct Asking<'a> {
+            deadline: &'a Deadline,
+            end: Instant,
+            started: Instant,
+        }
+        impl Drop for Asking<'_> {
+            fn drop(&mut self) {
+                self.deadline.end.send_replace(self.end + self.started.elapsed());
+            }
+        }
+        let _asking = Asking { deadline: self, end: self.at(), started: Instant::now() };
+        self.end.send_replace(self.at() + WHILE_ASKING);
+        asking.await
     }
 }
 
@@ -93,5 +102,14 @@ mod tests {
             assert_eq!(deadline.limit("testing", work).await.is_ok(), in_time, "{before} {asking} {after}");
             assert_eq!(started.elapsed(), seconds(if in_time { before + asking + after } else { 10 + asking }));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_is_given_up_moves_the_end_by_its_own_time_alone() {
+        let seconds = Duration::from_secs;
+        let (deadline, started) = (Deadline::after(seconds(10)), Instant::now());
+        let asking = deadline.while_asking(sleep(seconds(100)));
+        assert!(tokio::time::timeout(seconds(7), asking).await.is_err());
+        assert_eq!(deadline.at() - started, seconds(17));
     }
 }

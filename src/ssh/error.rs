@@ -171,6 +171,20 @@ pub enum SshError {
         /// What is likely to help.
         remedy: Remedy,
     },
+    /// A log-in that failed, after words of the server about it.
+    #[error("{source}; the server said before: {words}")]
+    Greeted {
+        /// What the server said.
+        words: String,
+        /// What failed.
+        source: Box<SshError>,
+    },
+    /// The server has closed several connections right after their log-ins.
+    #[error("the server closes the connection right after each log-in{}", reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    ClosedAtOnce {
+        /// What the server or the network said.
+        reason: Option<String>,
+    },
     /// A key file that was named explicitly cannot be used.
     #[error("the key file {path} cannot be used: {reason}")]
     KeyFile {
@@ -334,7 +348,7 @@ impl SshError {
             | Self::Handshake { .. }
             | Self::Authentication { remedy: Remedy::Again, .. }
             | Self::Lost(_) => true,
-            Self::Jump { source, .. } => source.is_transient(),
+            Self::Jump { source, .. } | Self::Greeted { source, .. } => source.is_transient(),
             _ => false,
         }
     }

@@ -187,6 +187,7 @@ fn summary(error: &SshError) -> String {
         SshError::Authentication { user, remaining, .. } => {
             format!("permission denied for {user}; the server would take: {remaining}")
         }
+        SshError::Greeted { source, .. } => summary(source),
         SshError::Jump { hop, source } => format!("through the jump host {hop}: {}", summary(source)),
         _ => error.to_string(),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, OnceLock,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use russh::{
@@ -10,18 +10,19 @@ use russh::{
     client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session},
     keys::{PublicKey, PublicKeyOrCertificate},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     agent_forward::ForwardedAgent,
     algorithms,
-    ask::{Person, UnknownKey},
+    ask::{Banner, Person, UnknownKey},
     deadline::Deadline,
-    error::{HostKeyError, SshError, said},
+    error::{HostKeyError, LONGEST_WORDS, SshError, said},
     findings::Findings,
     host_key::{Accepted, HostKeyCheck},
 };
+use crate::openssh::banner;
 
 /// What the handler, which russh owns, has learned and its connection wants to know.
 #[derive(Debug, Default)]
@@ -42,6 +43,14 @@ pub(super) struct Learned {
     pub(super) channels_closed: AtomicUsize,
     /// Cancelled when the connection has ended, for whatever reason.
     pub(super) over: CancellationToken,
+    /// What the server has said before the log-in. A plain mutex: held for an assignment or a look only.
+    banners: Mutex<Vec<String>>,
+    /// Told when these words name a web page: then the log-in may wait for the person.
+    pub(super) page: Notify,
+    /// Cancelled when the log-in has ended.
+    pub(super) logged_in: CancellationToken,
+    /// Whether anything has come over a channel: the connection was of use.
+    pub(super) served: AtomicBool,
 }
 
 impl Learned {
@@ -50,11 +59,31 @@ impl Learned {
         Self { findings, ..Self::default() }
     }
 
+    /// What the server has said before the log-in, if anything.
+    pub(super) fn banner(&self) -> Option<String> {
+        let banners = self.banners.lock().ok()?;
+        let words = banners.join("\n").trim().to_owned();
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// Keeps what the server says, as far as it is shown. `false`: it has said enough.
+    fn keep_banner(&self, words: &str) -> bool {
+        let Ok(mut banners) = self.banners.lock() else { return false };
+        if banners.len() >= MOST_BANNERS {
+            return false;
+        }
+        banners.push(words.chars().take(LONGEST_WORDS).collect());
+        true
+    }
+
     /// Why the connection ended, if the server or the network said so.
     pub(super) fn reason(&self) -> Option<String> {
         self.ended.lock().ok().and_then(|reason| reason.clone())
     }
 }
+
+/// How often a server is listened to before the log-in. Tailscale's says a few things, one after the other.
+const MOST_BANNERS: usize = 8;
 
 /// How many channels a server may ask for in vain; one that goes on breaks the protocol. While new keys are agreed on russh
 /// keeps the refusals in memory, and some kilobytes with each.
@@ -65,7 +94,9 @@ pub(super) struct ClientHandler {
     pub(super) learned: Arc<Learned>,
     /// Takes the host keys that the server says it has.
     pub(super) announced: Option<oneshot::Sender<Vec<PublicKey>>>,
-    /// Who is asked about a key that is not known.
+    /// `user@host`, for the person.
+    pub(super) account: String,
+    /// Who is asked about a key that is not known, and told what the server says.
     pub(super) person: Person,
     /// What stands still meanwhile: the time for the connection, and that for everything.
     pub(super) deadlines: [Deadline; 2],
@@ -112,6 +143,29 @@ impl client::Handler for ClientHandler {
         };
         let _ = self.learned.host_key.set(accepted);
         Ok(true)
+    }
+
+    async fn auth_banner(&mut self, words: &str, _: &mut Session) -> Result<(), SshError> {
+        if self.learned.keep_banner(words) && !words.trim().is_empty() {
+            let page = banner::page(words).map(str::to_owned);
+            if page.is_some() {
+                self.learned.page.notify_one();
+            }
+            let words = words.chars().take(LONGEST_WORDS).collect();
+            let over = self.learned.logged_in.clone();
+            self.person.tell(Banner { account: self.account.clone(), words, page, over });
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self, _: ChannelId, _: &[u8], _: &mut Session) -> Result<(), SshError> {
+        self.learned.served.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn exit_status(&mut self, _: ChannelId, _: u32, _: &mut Session) -> Result<(), SshError> {
+        self.learned.served.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn kex_done(&mut self, _: Option<&[u8]>, names: &Names, session: &mut Session) -> Result<(), SshError> {

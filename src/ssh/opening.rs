@@ -4,6 +4,7 @@ mod explained;
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -12,7 +13,7 @@ use russh::{
     ChannelStream, Limits,
     client::{self, Msg},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::sleep};
 use tokio_util::either::Either;
 
 use super::{
@@ -23,10 +24,11 @@ use super::{
     connection::{Connection, Peer},
     deadline::Deadline,
     dial::dial,
-    error::SshError,
+    error::{self, SshError},
     findings::{Findings, Stage},
     handler::{ClientHandler, Learned},
     host_key::{self, HostKeyCheck},
+    keepalive::{self, Keepalive},
     local_path::expand_hops,
     overheard::{Heard, Overheard, Traffic},
     proxy::{self, CommandStream, ProxyProcess},
@@ -40,8 +42,8 @@ use crate::{child::SECRET_VARIABLES, openssh::effective_config::EffectiveConfig}
 const WINDOW: u32 = 8 * 1024 * 1024;
 /// The largest packet asked for, in bytes: what every implementation supports.
 const PACKET: u32 = 32 * 1024;
-/// Keepalive interval where `ServerAliveInterval` says nothing: a dead link shall not be noticed by the next command.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How long a person may be at a web page that the server has named for the log-in.
+const AT_A_PAGE: Duration = Duration::from_secs(300);
 /// The smallest `RekeyLimit` that is kept to, in bytes: below it a connection would do little else.
 const LEAST_REKEY: usize = 16 * 1024;
 
@@ -93,7 +95,8 @@ impl Opening<'_> {
         let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
         let mut check = HostKeyCheck::load(&config, self.target)?;
         check.keeps_nothing = findings.are_wanted();
-        let ssh = Arc::new(engine_config(&config, &check)?);
+        let keepalive = Keepalive::of(&config, self.target);
+        let ssh = Arc::new(engine_config(&config, &check, keepalive)?);
         findings.passed(|| format!("{} at {} port {}", config.user, config.host_name, config.port));
         let Reached { stream, hop, proxy, address, connecting } = self.reach(&config).await?;
         check.address = address.map(|address| address.ip());
@@ -104,6 +107,7 @@ impl Opening<'_> {
             check: Arc::clone(&check),
             learned: Arc::clone(&learned),
             announced: Some(announce),
+            account: format!("{}@{}", config.user, config.host_key_alias.as_ref().unwrap_or(&config.host_name)),
             // `BatchMode`: nobody is asked.
             person: if config.batch_mode { Person::default() } else { person.clone() },
             deadlines: [connecting.clone(), deadline.clone()],
@@ -112,7 +116,7 @@ impl Opening<'_> {
         };
         let heard = findings.are_wanted().then(Heard::default);
         let traffic = Traffic::default();
-        let stream = Overheard { stream, heard: heard.clone(), traffic: traffic.clone() };
+        let stream = Overheard::new(stream, heard.clone(), traffic.clone());
         let handshake = client::connect_stream(ssh, stream, handler);
         let shaken = connecting.limit("the SSH handshake", handshake).await.flatten();
         if let Some(heard) = heard {
@@ -120,7 +124,7 @@ impl Opening<'_> {
         }
         let mut handle = match shaken {
             Ok(handle) => handle,
-            Err(error) => return Err(in_handshake(error, &config.host_name, proxy).await),
+            Err(error) => return Err(in_handshake(error, &config.host_name, proxy, &traffic.words()).await),
         };
         let accepted = learned.host_key.get().cloned().unwrap_or_default();
         findings.begin(Stage::Authentication);
@@ -132,14 +136,29 @@ impl Opening<'_> {
         if let Some(hop) = &hop {
             credentials.typed.clone_from(&hop.typed);
         }
+        let _over = learned.logged_in.clone().drop_guard();
         let login = authenticate::authenticate(&mut handle, &config, typed, &credentials, person, deadline, &learned);
         // Boxed: it has a state for each method, and every call that connects would carry that around.
-        let login = deadline.limit("authentication", Box::pin(login)).await??;
+        let login = Box::pin(self.or_at_a_page(login, &learned));
+        let login = deadline.limit("authentication", login).await.flatten();
+        learned.logged_in.cancel();
+        let banner = learned.banner();
+        if let Some(words) = &banner {
+            findings.detail(|| format!("the server says: {}", error::said(words)));
+        }
+        let login = match (login, &banner) {
+            (Err(source), Some(words)) if !findings.are_wanted() => {
+                return Err(SshError::Greeted { words: error::said(words), source: Box::new(source) });
+            }
+            (login, _) => login?,
+        };
         traffic.logged_in();
         findings.passed(|| format!("{} as {}", login.methods, config.user));
         let of_hop = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
         let of_options = if self.depth == 0 { config.notices } else { Vec::new() };
-        let notices = of_hop.chain(accepted.notice).chain(login.notice).chain(of_options).collect();
+        let of_server =
+            banner.map(|words| format!("{} says before the log-in: {}", config.host_name, error::said(&words)));
+        let notices = of_hop.chain(of_server).chain(accepted.notice).chain(login.notice).chain(of_options).collect();
         // As OpenSSH does: a machine that may be another one gets neither passwords nor the agent.
         if let (0, false, Some(socket)) = (self.depth, accepted.no_passwords, forwarded_agent) {
             let binding = handle.agent_session_binding().cloned();
@@ -155,9 +174,21 @@ impl Opening<'_> {
             connected_at: SystemTime::now(),
             notices,
         };
-        let typed = login.typed;
-        let connection =
-            Arc::new(Connection { handle, learned, traffic, address, environment, peer, hop, _proxy: proxy, typed });
+        let connection = Arc::new(Connection {
+            handle,
+            learned,
+            traffic,
+            address,
+            environment,
+            peer,
+            hop,
+            _proxy: proxy,
+            typed: login.typed,
+            needs_proof: login.needs_proof,
+        });
+        if keepalive == Keepalive::Ours {
+            tokio::spawn(keepalive::watch(Arc::downgrade(&connection)));
+        }
         if accepted.may_update && !findings.are_wanted() {
             let connection = Arc::downgrade(&connection);
             tokio::spawn(async move {
@@ -168,6 +199,21 @@ impl Opening<'_> {
             });
         }
         Ok(connection)
+    }
+
+    /// Waits for the log-in. Once the server has named a web page to the person, the time that it takes is the person's.
+    async fn or_at_a_page<T>(&self, login: impl Future<Output = T>, learned: &Learned) -> T {
+        let mut login = pin!(login);
+        let at_the_page = async {
+            learned.page.notified().await;
+            self.deadline.while_asking(self.person.pause().during(sleep(AT_A_PAGE))).await;
+        };
+        tokio::select! {
+            biased;
+            done = &mut login => return done,
+            () = at_the_page => {}
+        }
+        login.await
     }
 
     fn typed(&self) -> &str {
@@ -206,14 +252,18 @@ impl Opening<'_> {
     }
 }
 
-fn engine_config(config: &EffectiveConfig, check: &HostKeyCheck) -> Result<client::Config, SshError> {
+fn engine_config(
+    config: &EffectiveConfig,
+    check: &HostKeyCheck,
+    keepalive: Keepalive,
+) -> Result<client::Config, SshError> {
     Ok(client::Config {
         client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
         window_size: WINDOW,
         maximum_packet_size: PACKET,
         preferred: algorithms::preferred(config, check.algorithms())?,
         limits: rekey_limits(config),
-        keepalive_interval: Some(config.server_alive_interval.unwrap_or(KEEPALIVE)),
+        keepalive_interval: keepalive.interval(),
         keepalive_max: usize::try_from(config.server_alive_count_max).unwrap_or(3),
         nodelay: true,
         ..client::Config::default()
@@ -238,10 +288,10 @@ fn rekey_limits(config: &EffectiveConfig) -> Limits {
 }
 
 /// An error before authentication is one of the handshake, not a lost connection. What a `ProxyCommand` says explains it.
-async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>) -> SshError {
+async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>, words: &str) -> SshError {
     let message = match &error {
         SshError::Lost(reason) => reason.clone().unwrap_or_else(|| "the server closed the connection".to_owned()),
-        SshError::Timeout { .. } if proxy.is_some() => error.to_string(),
+        SshError::Timeout { .. } if proxy.is_some() || !words.is_empty() => error.to_string(),
         _ => return error,
     };
     let complaint = match proxy {
@@ -249,5 +299,6 @@ async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>) 
         None => String::new(),
     };
     let said = if complaint.is_empty() { complaint } else { format!("; its ProxyCommand says: {complaint:?}") };
-    SshError::Handshake { host: host.to_owned(), message: message + &said }
+    let words = if words.is_empty() { String::new() } else { format!("; the server says: {}", error::said(words)) };
+    SshError::Handshake { host: host.to_owned(), message: message + &said + &words }
 }

@@ -93,7 +93,11 @@ impl Pool {
     ) -> Arc<Self> {
         Arc::new(Self {
             target: target.clone(),
-            credentials: Credentials { typed: first.typed.clone(), ..credentials.clone() },
+            credentials: Credentials {
+                typed: first.typed.clone(),
+                needs_proof: first.needs_proof,
+                ..credentials.clone()
+            },
             limit,
             state: Mutex::new(State {
                 members: vec![Member::new(Arc::clone(&first))],
@@ -141,6 +145,18 @@ impl Pool {
     /// Whether the server still answers over the first connection, within `limit`.
     pub async fn answers(&self, limit: Duration) -> bool {
         self.first.answers(limit).await
+    }
+
+    /// Whether it has ended without ever having been of use: nothing has come over any channel of its first connection.
+    #[must_use]
+    pub fn was_useless(&self) -> bool {
+        self.first.has_ended() && !self.first.has_served()
+    }
+
+    /// Why the first connection ended, if that is known.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.first.reason()
     }
 
     /// Says goodbye and ends every connection.

@@ -158,7 +158,8 @@ pub(super) async fn connect_hops(hops: &str, opening: &Opening<'_>) -> Result<Ar
     };
     // Only the passphrase can serve for a hop too: password and key were given for the destination. What was typed knows
     // for whom.
-    let credentials = &Credentials { key_path: None, password: None, ..opening.credentials.clone() };
+    let credentials =
+        &Credentials { key_path: None, password: None, needs_proof: false, ..opening.credentials.clone() };
     let findings = &opening.findings.of_hop(last);
     let hop = Opening { target, credentials, depth: opening.depth + 1, via, beside: None, findings, ..*opening };
     Box::pin(hop.run()).await.map_err(in_hop)

@@ -27,6 +27,7 @@ use super::{
     exit_status::ExitStatus,
     output::{CommandOutput, Output},
     pool::{Need, Place, Pool},
+    words::Words,
 };
 use crate::{
     capture::{Capture, Captured},
@@ -40,6 +41,8 @@ use crate::{
 
 /// How long a shell may take to be ready; its login shell's startup files are run first.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long the server may take to show that the link is not what keeps a shell from being ready.
+const ALIVE_LIMIT: Duration = Duration::from_secs(5);
 /// Bytes kept of what background processes print between two commands.
 const BETWEEN_BUDGET: usize = 4 * 1024;
 /// Commands that may wait for one shell before further callers wait themselves.
@@ -137,11 +140,20 @@ impl Pool {
     /// The channel is refused, no shell gets ready in time, or `bounds` were reached.
     pub async fn start_shell(self: &Arc<Self>, bounds: &Bounds) -> Result<Shell, SshError> {
         let (channel, place) = bounds.before_sending(self.open_channel(Need::Work)).await?;
-        let (read, write) = channel.split();
-        let start = ShellTask::start(place, read, write);
-        let task = timeout(START_LIMIT, start)
-            .await
-            .map_err(|_| SshError::Timeout { stage: "starting a shell", after: START_LIMIT })??;
+        let (connection, (read, write)) = (Arc::clone(place.connection()), channel.split());
+        let mut words = Words::default();
+        let write = Arc::new(write);
+        let started = timeout(START_LIMIT, ShellTask::start(place, read, Arc::clone(&write), &mut words)).await;
+        let Ok(task) = started else {
+            let _ = write.close().await;
+            // The link is asked before it is blamed: a startup file may wait for an answer, or for a network drive.
+            return Err(if connection.answers(ALIVE_LIMIT).await {
+                SshError::ShellStart(words.after(format!("it was not ready after {} s", START_LIMIT.as_secs())))
+            } else {
+                SshError::Timeout { stage: "starting a shell", after: START_LIMIT }
+            });
+        };
+        let task = task?;
         let (requests, waiting) = mpsc::channel(QUEUE);
         let (kept, kind) = (task.keeper.kept(), task.kind);
         tokio::spawn(task.run(waiting));
@@ -179,12 +191,17 @@ enum Event {
 }
 
 impl ShellTask {
-    async fn start(place: Place, mut read: ChannelReadHalf, write: ChannelWriteHalf<Msg>) -> Result<Self, SshError> {
+    async fn start(
+        place: Place,
+        mut read: ChannelReadHalf,
+        write: Arc<ChannelWriteHalf<Msg>>,
+        words: &mut Words,
+    ) -> Result<Self, SshError> {
         let sentinel = random_sentinel()?;
         place.connection().command(&write, script::LAUNCH).await?;
         write.data_bytes(script::start(&sentinel)).await?;
         let (mut stdout, mut stderr) = (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
-        let (mut noise, mut error_text) = (Vec::new(), Vec::new());
+        let mut noise = Vec::new();
         let (mut ready, mut quiet, mut status) = (None, false, None);
         while ready.is_none() || !quiet {
             match event(read.wait().await) {
@@ -192,25 +209,23 @@ impl ShellTask {
                     if let Progress::Complete { trailer, .. } = stdout.push(&bytes, &mut noise) {
                         ready = Trailer::parse(&trailer);
                     }
-                    noise.clear();
                 }
                 Event::Stderr(bytes) => {
-                    quiet |= matches!(stderr.push(&bytes, &mut error_text), Progress::Complete { .. });
+                    quiet |= matches!(stderr.push(&bytes, &mut noise), Progress::Complete { .. });
                 }
                 Event::Closed => {
-                    let said = String::from_utf8_lossy(&error_text).trim().escape_debug().to_string();
-                    return Err(SshError::ShellStart(match status {
-                        _ if !said.is_empty() => said,
+                    return Err(SshError::ShellStart(words.after(match status {
                         Some(ExitStatus::Code(code)) => format!("it ended at once with status {code}"),
                         Some(ExitStatus::Signal(name)) => format!("it was killed by {name} at once"),
                         Some(ExitStatus::Unreported) | None => "it ended at once".to_owned(),
-                    }));
+                    })));
                 }
                 Event::Lost => return Err(place.connection().lost()),
                 Event::Status(reported) => status = Some(reported),
                 Event::Other => {}
             }
-            error_text.truncate(BETWEEN_BUDGET);
+            words.hear(&noise);
+            noise.clear();
         }
         let Some(ready) = ready else { return Err(SshError::ShellStart("it did not answer".to_owned())) };
         let Some(&number) = ready.jobs.first() else {
@@ -221,7 +236,7 @@ impl ShellTask {
         Ok(Self {
             place,
             read,
-            write: Arc::new(write),
+            write,
             kind,
             streams: Streams::of(kind, number),
             mentioned: Mentioned::default(),

@@ -10,6 +10,7 @@ use crate::{
     local::home::home,
     openssh::{
         config_file::{Line, Settings, host_matches},
+        destination::host_part,
         effective_config::EffectiveConfig,
     },
 };
@@ -33,17 +34,8 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
         Target { destination, user: user.map(str::to_owned), port: None, config_file: None }
     };
     let host = parts.destination.as_str();
-    let mut reader = Reader { host, settings: Settings::default() };
-    let home = home_or_root().join(".ssh");
-    match &target.config_file {
-        Some(none) if none.as_os_str() == "none" => {}
-        Some(file) => reader.file(file, &home, true, 0)?,
-        None => {
-            reader.file_if_there(&home.join("config"), &home)?;
-            let system = system_folder();
-            reader.file_if_there(&system.join("ssh_config"), &system)?;
-        }
-    }
+    let mut reader = Reader { host, settings: Settings::default(), any_match: false };
+    reader.files(target)?;
     let mut notices = vec![
         "there is no `ssh` program: the SSH configuration was read without it, as far as that goes (no Match but \
          `Match all`, no CanonicalizeHostname, no checks of who may write to it)"
@@ -60,12 +52,37 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     Ok(EffectiveConfig { notices, ..config })
 }
 
+/// Whether the files set this option, lower case, for the target. A `Match` counts as one that applies, and a file that
+/// cannot be read as one that sets nothing.
+pub(super) fn sets(target: &Target, keyword: &str) -> bool {
+    let mut reader =
+        Reader { host: host_part(target.destination.as_str()), settings: Settings::default(), any_match: true };
+    let _ = reader.files(target);
+    reader.settings.first(keyword).is_some()
+}
+
 struct Reader<'a> {
     host: &'a str,
     settings: Settings,
+    /// A `Match` that only `ssh` can decide applies; else it is an error.
+    any_match: bool,
 }
 
 impl Reader<'_> {
+    /// The person's file and the system's, or the one that the target names.
+    fn files(&mut self, target: &Target) -> Result<(), SshError> {
+        let home = home_or_root().join(".ssh");
+        match &target.config_file {
+            Some(none) if none.as_os_str() == "none" => Ok(()),
+            Some(file) => self.file(file, &home, true, 0),
+            None => {
+                self.file_if_there(&home.join("config"), &home)?;
+                let system = system_folder();
+                self.file_if_there(&system.join("ssh_config"), &system)
+            }
+        }
+    }
+
     fn file_if_there(&mut self, path: &Path, folder: &Path) -> Result<(), SshError> {
         if path.exists() { self.file(path, folder, true, 0) } else { Ok(()) }
     }
@@ -80,7 +97,7 @@ impl Reader<'_> {
             let wrong = |message: String| in_file(index + 1, message);
             match Line::read(line).map_err(|error| wrong(error.to_string()))? {
                 Some(Line::Host(patterns)) => active = applies && host_matches(&patterns, self.host),
-                Some(Line::Match(criteria)) if criteria == ["all"] => active = applies,
+                Some(Line::Match(criteria)) if self.any_match || criteria == ["all"] => active = applies,
                 Some(Line::Match(criteria)) if applies => {
                     return Err(wrong(format!("only ssh itself can decide `Match {}`", criteria.join(" "))));
                 }
@@ -126,5 +143,39 @@ fn system_folder() -> PathBuf {
     match std::env::var_os("ProgramData") {
         Some(folder) if cfg!(windows) => PathBuf::from(folder).join("ssh"),
         _ => PathBuf::from("/etc/ssh"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openssh::destination::Destination;
+
+    #[test]
+    fn an_option_is_set_where_a_line_for_the_host_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, included) = (folder.path().join("config"), folder.path().join("included"));
+        fs::write(&included, "Host other\nServerAliveInterval 0\n").unwrap();
+        let include = format!("Include {}", included.display());
+        for (text, typed, expected) in [
+            ("ServerAliveInterval 0\n", "box", true),
+            ("serveraliveinterval=0\n", "box", true),
+            ("Host box\nServerAliveInterval 0\n", "box", true),
+            ("Host box\nServerAliveInterval 0\n", "me@box", true),
+            ("Host box\nServerAliveInterval 0\n", "ssh://box:22", true),
+            ("Host box\nServerAliveInterval 0\n", "other", false),
+            ("Host * !box\nServerAliveInterval 0\n", "box", false),
+            ("Match exec \"true\"\nServerAliveInterval 0\n", "box", true),
+            ("# ServerAliveInterval 0\nServerAliveCountMax 5\n", "box", false),
+            (&include, "other", true),
+            (&include, "box", false),
+            ("nonsense \"\nServerAliveInterval 0\n", "box", false),
+            ("", "box", false),
+        ] {
+            fs::write(&file, text).unwrap();
+            let destination = Destination::parse(typed).unwrap();
+            let target = Target { destination, user: None, port: None, config_file: Some(file.clone()) };
+            assert_eq!(sets(&target, "serveraliveinterval"), expected, "{text:?} {typed}");
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! Logging in, in OpenSSH's order and manner: keys, certificates, several steps, and a person who is asked.
 
 mod asking;
+mod banners;
 mod certificates;
 mod keys;
 #[cfg(target_os = "linux")]
 mod memory;
+mod none;
 mod steps;
 
 use std::{

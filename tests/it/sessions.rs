@@ -1,10 +1,13 @@
 //! Named sessions: made, listed, chosen, replaced, closed and forgotten.
 
+mod closed;
 mod host_keys;
 pub(crate) mod log_in;
 mod model;
+mod own_words;
 mod reconnect;
 mod refused;
+mod silent;
 
 use std::{
     fs,

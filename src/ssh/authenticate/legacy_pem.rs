@@ -5,22 +5,20 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use russh::keys::ssh_key::Cipher;
 use zeroize::Zeroizing;
 
-/// The block size of AES, in bytes.
-const BLOCK: usize = 16;
-
 /// Whether the text is a key of this kind.
 pub(super) fn is_legacy(text: &str) -> bool {
     text.lines().any(|line| line.starts_with("DEK-Info:"))
 }
 
-/// The same key in PEM without encryption; `None` if the passphrase is wrong or the cipher is none of AES.
+/// The same key in PEM without encryption; `None` if the passphrase is wrong or the cipher is neither AES nor triple DES.
 pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>> {
     let kind = text.lines().find_map(|line| line.strip_prefix("-----BEGIN ")?.strip_suffix("-----"))?;
     let (name, iv) = text.lines().find_map(|line| line.strip_prefix("DEK-Info:"))?.trim().split_once(',')?;
-    let (cipher, key_length) = match name {
-        "AES-128-CBC" => (Cipher::Aes128Cbc, 16),
-        "AES-192-CBC" => (Cipher::Aes192Cbc, 24),
-        "AES-256-CBC" => (Cipher::Aes256Cbc, 32),
+    let (cipher, key_length, block) = match name {
+        "AES-128-CBC" => (Cipher::Aes128Cbc, 16, 16),
+        "AES-192-CBC" => (Cipher::Aes192Cbc, 24, 16),
+        "AES-256-CBC" => (Cipher::Aes256Cbc, 32, 16),
+        "DES-EDE3-CBC" => (Cipher::TdesCbc, 24, 8),
         _ => return None,
     };
     let iv = bytes_of_hex(iv.trim())?;
@@ -32,7 +30,7 @@ pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>>
     cipher.decrypt(key.get(..key_length)?, &iv, &mut der, None).ok()?;
     let padding = usize::from(*der.last()?);
     let length = der.len().checked_sub(padding)?;
-    let padded = (1..=BLOCK).contains(&padding) && der.get(length..)?.iter().all(|byte| usize::from(*byte) == padding);
+    let padded = (1..=block).contains(&padding) && der.get(length..)?.iter().all(|byte| usize::from(*byte) == padding);
     let plain = Zeroizing::new(BASE64_STANDARD.encode(der.get(..length).filter(|_| padded)?));
     Some(Zeroizing::new(format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", *plain)))
 }

@@ -5,7 +5,6 @@ use russh::{
     MethodKind,
     client::{AuthResult, KeyboardInteractiveAuthResponse, Prompt as Asked},
 };
-use tokio::time::timeout;
 
 use super::{
     super::{
@@ -65,9 +64,8 @@ impl Login<'_> {
     /// A server that wants a new password instead asks for it with a message that russh drops (RFC 4252, section 8), so
     /// that nothing but silence is seen of it.
     async fn send_password(&mut self, password: &Password) -> Result<Step, SshError> {
-        let limit = self.asker.deadline.left();
         let sending = self.handle.authenticate_password(&self.config.user, password.reveal());
-        if let Ok(result) = timeout(limit, sending).await {
+        if let Ok(result) = self.asker.deadline.limit("authentication", sending).await {
             return self.step(result, "password", "").await;
         }
         self.attempts.push(

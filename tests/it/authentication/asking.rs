@@ -49,7 +49,7 @@ async fn a_password_is_asked_for_after_the_keys_until_it_is_right_and_then_kept(
         (question.account.as_str(), &question.purpose) == ("agent@127.0.0.1", &Purpose::Password)
             && !question.prompts[0].echo
     }));
-    assert_eq!(world.sshd.attempts(), ["offer", "password", "password", "password"]);
+    assert_eq!(world.sshd.attempts(), ["none", "offer", "password", "password", "password"]);
 
     let credentials = Credentials { typed: connection.typed.clone(), ..nothing() };
     assert!(credentials.have_password());

@@ -77,6 +77,62 @@ async fn every_type_and_format_logs_in_with_and_without_a_passphrase() {
     }
 }
 
+/// A key is rewritten by `openssl` or `ssh-keygen`, and whatever the real `ssh-keygen` still opens is opened here.
+#[tokio::test(flavor = "multi_thread")]
+async fn key_files_with_old_ciphers_open_with_their_passphrase() {
+    let sshd = OpenSshd::start(&OpenSshdSettings::default());
+    let given = |passphrase: &str| Credentials {
+        passphrase: Some(Password::from(passphrase.to_owned())),
+        ..Credentials::default()
+    };
+    let mut opened = 0;
+    for (kind, command, heading) in [
+        ("rsa", "openssl rsa -traditional -des3 -in IN -out OUT -passout pass:sesame", "DEK-Info: DES-EDE3-CBC"),
+        ("ecdsa", "openssl ec -des3 -in IN -out OUT -passout pass:sesame", "DEK-Info: DES-EDE3-CBC"),
+        ("rsa", "openssl pkcs8 -topk8 -v2 des3 -in IN -out OUT -passout pass:sesame", "BEGIN ENCRYPTED"),
+        (
+            "ecdsa",
+            "openssl pkcs8 -topk8 -v2 aes128 -v2prf hmacWithSHA1 -in IN -out OUT -passout pass:sesame",
+            "BEGIN ENCRYPTED",
+        ),
+        (
+            "rsa",
+            "openssl pkcs8 -topk8 -v2 des3 -v2prf hmacWithSHA1 -in IN -out OUT -passout pass:sesame",
+            "BEGIN ENCRYPTED",
+        ),
+        ("rsa", "cp IN OUT && ssh-keygen -q -p -Z 3des-cbc -a 2 -P '' -N sesame -f OUT", "BEGIN OPENSSH"),
+        ("ecdsa", "cp IN OUT && ssh-keygen -q -p -Z 3des-cbc -a 2 -P '' -N sesame -f OUT", "BEGIN OPENSSH"),
+        ("rsa", "cp IN OUT && ssh-keygen -q -p -Z aes256-cbc -a 2 -P '' -N sesame -f OUT", "BEGIN OPENSSH"),
+        (
+            "ecdsa",
+            "cp IN OUT && ssh-keygen -q -p -Z aes128-gcm@openssh.com -a 2 -P '' -N sesame -f OUT",
+            "BEGIN OPENSSH",
+        ),
+    ] {
+        let plain = new_key(&sshd, &format!("{kind}-{opened}"), kind);
+        authorize(&sshd, &plain);
+        assert!(rewrite(&plain, "PEM", "", ""), "{kind}");
+        let key = plain.with_extension("encrypted");
+        let words = command.replace("IN", plain.to_str().unwrap()).replace("OUT", key.to_str().unwrap());
+        let made = Command::new("sh").args(["-c", &words]).output().unwrap();
+        assert!(made.status.success(), "{command}: {}", String::from_utf8_lossy(&made.stderr));
+        fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(fs::read_to_string(&key).unwrap().contains(heading), "{command}");
+        let mut reads = Command::new("ssh-keygen");
+        reads.args(["-y", "-P", "sesame", "-f"]).arg(&key);
+        assert!(reads.output().unwrap().status.success(), "the real one opens it: {command}");
+
+        let text = fs::read_to_string(sshd.write_ssh_config("box", "IdentityAgent none")).unwrap();
+        let config = sshd.dir().join("config");
+        fs::write(&config, text.replace(sshd.private_key_path().to_str().unwrap(), key.to_str().unwrap())).unwrap();
+        let methods = open(&config, &given("sesame"), &Person::default()).await.map(|one| one.peer.auth_method.clone());
+        assert_eq!(methods.map_err(|error| error.to_string()), Ok("publickey".to_owned()), "{command}");
+        let error = open(&config, &given("wrong"), &Person::default()).await.unwrap_err().to_string();
+        assert!(error.contains("wrong passphrase"), "{command}: {error}");
+        opened += 1;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_shown_in_the_order_of_ssh_and_none_more_often() {
     let extra_config = "MaxAuthTries 20".to_owned();

@@ -11,14 +11,18 @@ use serde_json::json;
 use crate::{
     protocol::program::Program,
     sessions::World,
-    support::{fake_sshd::FakeSshdSettings, keys},
+    support::{
+        fake_sshd::FakeSshdSettings,
+        keys,
+        sudo_host::{PASSWORD, SudoHost, SudoHostSettings, TELLTALE},
+    },
 };
 
 /// No other bytes of the program are these by chance.
 const SECRET: &str = "k7QzV2mXw9TbHc4P";
 
-/// How often the secret stands in the memory that the process can write to.
-fn copies(pid: u32) -> usize {
+/// How often a secret stands in the memory that the process can write to.
+fn copies(pid: u32, secret: &str) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let mut found = 0;
@@ -28,7 +32,7 @@ fn copies(pid: u32) -> usize {
         let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
         // Some parts of it are the kernel's own.
         if memory.read_exact_at(&mut bytes, from).is_ok() {
-            found += memchr::memmem::find_iter(&bytes, SECRET).count();
+            found += memchr::memmem::find_iter(&bytes, secret).count();
         }
     }
     found
@@ -36,12 +40,12 @@ fn copies(pid: u32) -> usize {
 
 async fn use_and_disconnect(program: &mut Program) {
     let pid = program.pid();
-    assert!(copies(pid) > 0, "a session keeps it to connect again, and so it can be found");
+    assert!(copies(pid, SECRET) > 0, "a session keeps it to connect again, and so it can be found");
     let ran = program.call("ssh_exec", json!({"command": "echo in"})).await.ok();
     assert_eq!(ran.stdout(), "in\n");
     program.call("ssh_shell", json!({"command": "echo in"})).await.ok();
     program.call("ssh_disconnect", json!({})).await.ok();
-    assert_eq!(copies(pid), 0, "copies of it are left");
+    assert_eq!(copies(pid, SECRET), 0, "copies of it are left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,4 +91,29 @@ async fn what_a_person_has_typed_is_nowhere_in_memory_after_the_session_is_disco
         program.call("ssh_connect", json!({"host": "box"})).await.ok();
         use_and_disconnect(&mut program).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_for_sudo_is_nowhere_in_memory_after_the_session_is_disconnected() {
+    let Some(host) = SudoHost::start(&SudoHostSettings::default()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // Apart from the program, which knows it only from what this prints.
+    let (askpass, answer) = (folder.path().join("askpass"), folder.path().join("answer"));
+    fs::write(&answer, PASSWORD).unwrap();
+    fs::write(&askpass, format!("#!/bin/sh\ncat '{}'\n", answer.display())).unwrap();
+    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
+    let environment = [("SSH_ASKPASS", askpass.as_os_str()), ("SSH_ASKPASS_REQUIRE", OsStr::new("force"))];
+    let config = host.sshd.write_ssh_config("host", "");
+    let mut program = Program::start_with(Some(&config), folder.path(), &environment).await;
+    program.call("ssh_connect", json!({"host": "host"})).await.ok();
+    for call in [
+        json!({"command": "id -u", "sudo": true}),
+        json!({"command": "cat", "sudo": true, "stdin": "x"}),
+        json!({"command": "sleep 600", "sudo": true, "background": true}),
+    ] {
+        program.call("ssh_exec", call).await.ok();
+    }
+    assert!(copies(program.pid(), TELLTALE) > 0, "it is kept until the session is disconnected");
+    program.call("ssh_disconnect", json!({})).await.ok();
+    assert_eq!(copies(program.pid(), TELLTALE), 0, "copies of it are left");
 }

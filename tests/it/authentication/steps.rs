@@ -40,7 +40,7 @@ async fn a_server_that_wants_two_methods_gets_both() {
         let refused = later.call("ssh_connect", json!({"host": "box", "name": "other"})).await;
         let (told, next) = match steps[..] {
             [PublicKey, next] => ("publickey: accepted, but the server wants more", next),
-            _ => ("id_ed25519: refused", Password),
+            _ => ("publickey: not tried, because the server does not take it", Password),
         };
         assert_refused(&refused, &[told, &format!("server accepts: {}", <&str>::from(&next))]);
     }

@@ -155,3 +155,31 @@ async fn a_proxy_command_that_cannot_be_used_is_an_error_that_says_why() {
         assert_eq!(world.sshd.connections(), 0, "{lines}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_before_the_servers_identification_is_read_as_far_as_ssh_reads_it() {
+    let sshd = OpenSshd::start(&OpenSshdSettings::default());
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("first");
+    let config = sshd.write_ssh_config("box", &format!("ProxyCommand sh {} {}", script.display(), netcat()));
+    for (prints, fits) in [
+        ("", true),
+        ("yes line | head -n 1023", true),
+        ("yes \"$(head -c 8000 /dev/zero | tr '\\0' x)\" | head -n 200", true),
+        ("printf 'SSH\\nSS\\n\\n-SSH-2.0-no\\r\\n'", true),
+        ("yes line | head -n 1025", false),
+        ("head -c 9000 /dev/zero | tr '\\0' x", false),
+        ("echo 'Too many connections, come back later.'; exit", false),
+    ] {
+        std::fs::write(&script, format!("{prints}\nexec \"$@\"\n")).unwrap();
+        let mut ssh = std::process::Command::new("ssh");
+        ssh.arg("-F").arg(&config).args(["-o", "BatchMode=yes", "box", "true"]);
+        assert_eq!(ssh.output().unwrap().status.success(), fits, "the real ssh: {prints}");
+        let mut client = McpClient::start(&config, folder.path()).await;
+        let answer = client.call("ssh_connect", json!({"host": "box", "timeoutMs": 60_000})).await;
+        assert_eq!(!answer.is_error(), fits, "{prints}: {}", answer.text());
+        if prints.contains("come back later") {
+            assert_refused(&answer, &["the server says: Too many connections, come back later."]);
+        }
+    }
+}

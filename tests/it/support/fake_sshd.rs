@@ -26,7 +26,7 @@ use russh::keys::{PrivateKey, PublicKey};
 use russh::server::ChannelOpenHandle;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use self::tampered::Fault;
@@ -61,6 +61,12 @@ pub(crate) struct FakeSshdSettings {
     /// A password gets no answer: so it looks to a client when the server asks for a new one (RFC 4252, section 8) and
     /// the client's library drops the message.
     pub(crate) silent_password: bool,
+    /// Whether it wants no proof of anybody, as some appliances and Tailscale's server do.
+    pub(crate) no_proof: bool,
+    /// The same, but only once this is told: as where the person has to be at a web page first.
+    pub(crate) no_proof_after: Option<Arc<Notify>>,
+    /// Whether it closes every connection right after its log-in, with these words.
+    pub(crate) closes: Option<&'static str>,
     /// Whether it opens channels of every kind towards the client with each command, which no client has asked for.
     pub(crate) opens_channels: bool,
     /// What is done to the answers of SFTP, made anew for each channel.
@@ -83,6 +89,9 @@ impl Default for FakeSshdSettings {
             rounds: Vec::new(),
             steps: Vec::new(),
             silent_password: false,
+            no_proof: false,
+            no_proof_after: None,
+            closes: None,
             opens_channels: false,
             fault: None,
         }

@@ -105,9 +105,27 @@ impl SudoHost {
 
     /// From now on the account's password is `changed`.
     pub(crate) fn change_password(&self) {
+        self.rewrite_shadow(HASH, CHANGED);
+    }
+
+    /// From now on the account has no password, which is less than one that cannot be right.
+    pub(crate) fn clear_password(&self) {
+        self.rewrite_shadow(HASH, "");
+    }
+
+    /// From now on the account's password has expired.
+    pub(crate) fn expire_password(&self) {
+        self.rewrite_shadow(":19000:", ":0:");
+    }
+
+    fn rewrite_shadow(&self, old: &str, new: &str) {
         let shadow = self.etc.path().join("shadow");
-        let changed = fs::read_to_string(&shadow).expect("our own file").replace(HASH, CHANGED);
-        fs::write(shadow, changed).expect("our own file");
+        let text = fs::read_to_string(&shadow).expect("our own file");
+        let lines: Vec<_> = text
+            .lines()
+            .map(|line| if line.starts_with(USER) { line.replace(old, new) } else { line.to_owned() })
+            .collect();
+        fs::write(shadow, lines.join("\n") + "\n").expect("our own file");
     }
 
     /// From now on sudo asks for something more, and is content with anything.

@@ -19,13 +19,19 @@ use crate::{
     },
     ssh::{
         bounds::Bounds,
+        error::SshError,
         pool::{Need, Place, Pool},
         sftp::TransferError,
+        words::Words,
     },
 };
 
 /// How long the server may take to say which SFTP it speaks. A startup file that prints text makes it never heard.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long something else that answers is listened to, to be quoted.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How long it may take to hear what a command is answered with.
+const ELSEWHERE: Duration = Duration::from_secs(3);
 /// How long after the end of a channel the end of its connection may be seen that was its cause.
 const ENDS_WITH_IT: Duration = Duration::from_millis(100);
 
@@ -45,16 +51,22 @@ impl Client {
     /// The same, however long it takes.
     pub(in crate::ssh::sftp) async fn begin(pool: &Arc<Pool>) -> Result<Self, TransferError> {
         let (channel, place) = pool.open_channel(Need::Work).await?;
-        let connection = Arc::clone(place.connection());
+        let (connection, mut words) = (Arc::clone(place.connection()), Words::default());
         let started = tokio::select! {
             biased;
-            started = Self::start(channel, place) => started,
+            started = Self::start(channel, place, &mut words) => started,
             () = connection.ended() => return Err(connection.lost().into()),
         };
         match started {
             // russh ends the channels just before the connection.
             Err(TransferError::Start(_)) if timeout(ENDS_WITH_IT, connection.ended()).await.is_ok() => {
                 Err(connection.lost().into())
+            }
+            Err(TransferError::Start(reason)) => {
+                if words.is_empty() {
+                    let _ = timeout(ELSEWHERE, hear_elsewhere(pool, &mut words)).await;
+                }
+                Err(TransferError::Start(words.after(reason)))
             }
             started => started,
         }
@@ -63,16 +75,17 @@ impl Client {
     /// One more for the same transfer, where the connection has room for it; `None` where it has not.
     pub(in crate::ssh::sftp) async fn spare(pool: &Arc<Pool>) -> Option<Self> {
         let (channel, place) = pool.spare_channel().await?;
-        Self::start(channel, place).await.ok()
+        Self::start(channel, place, &mut Words::default()).await.ok()
     }
 
     /// One more for the same transfer over a connection of its own; `None` where there is none to be had.
     pub(in crate::ssh::sftp) async fn apart(pool: &Arc<Pool>) -> Option<Self> {
         let (channel, place) = pool.channel_apart().await?;
-        Self::start(channel, place).await.ok()
+        Self::start(channel, place, &mut Words::default()).await.ok()
     }
 
-    async fn start(channel: Channel<Msg>, place: Place) -> Result<Self, TransferError> {
+    /// What is printed in the place of SFTP goes into `words`.
+    async fn start(channel: Channel<Msg>, place: Place, words: &mut Words) -> Result<Self, TransferError> {
         let connection = Arc::clone(place.connection());
         let (mut from_server, to_server) = channel.split();
         let (queue, packets) = unbounded_channel();
@@ -84,11 +97,16 @@ impl Client {
         let _ = queue.send(Bytes::from_static(INIT));
         tokio::spawn(write(to_server, packets, open.clone(), place));
         let mut frames = Frames::default();
-        let version = match timeout(START_LIMIT, hear_version(&mut from_server, &mut frames)).await {
+        let version = match timeout(START_LIMIT, hear_version(&mut from_server, &mut frames, words)).await {
             Ok(Ok(version)) => version,
             Ok(Err(_)) if connection.is_closed() => return Err(connection.lost().into()),
+            Ok(Err(TransferError::Start(reason))) => {
+                let status = timeout(LAST_WORDS, hear_out(&mut from_server, words)).await.ok().flatten();
+                let status = status.map(|status| format!(" (exit status {status})")).unwrap_or_default();
+                return Err(TransferError::Start(reason + &status));
+            }
             Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(silent()),
+            Err(_) => return Err(TransferError::Start(silent())),
         };
         let mut round_trip = started.elapsed();
         let shared = Arc::new(Shared::default());
@@ -101,7 +119,7 @@ impl Client {
                 Ok(Ok(Reply::Extended(answer))) => client.limits = Limits::read(answer).unwrap_or_default(),
                 Ok(Ok(_) | Err(RequestError::Status(_))) => {}
                 Ok(Err(error)) => return Err(TransferError::Start(error.to_string())),
-                Err(_) => return Err(silent()),
+                Err(_) => return Err(TransferError::Start(silent())),
             }
             round_trip = asked.elapsed();
         }
@@ -110,15 +128,26 @@ impl Client {
     }
 }
 
-fn silent() -> TransferError {
-    TransferError::Start(format!("no answer of SFTP's within {START_LIMIT:?}"))
+fn silent() -> String {
+    format!("no answer of SFTP's within {START_LIMIT:?}")
 }
 
-/// Reads up to the server's first packet.
-async fn hear_version(channel: &mut ChannelReadHalf, frames: &mut Frames) -> Result<Version, TransferError> {
+/// Reads up to the server's first packet. What is printed instead goes into `words`.
+async fn hear_version(
+    channel: &mut ChannelReadHalf,
+    frames: &mut Frames,
+    words: &mut Words,
+) -> Result<Version, TransferError> {
     loop {
         match channel.wait().await {
-            Some(ChannelMsg::Data { data }) => frames.push(data),
+            Some(ChannelMsg::Data { data }) => {
+                words.hear(&data);
+                frames.push(data);
+            }
+            Some(ChannelMsg::ExtendedData { data, .. }) => {
+                words.hear(&data);
+                continue;
+            }
             Some(ChannelMsg::Failure) => return Err(TransferError::NoSftp),
             Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
                 return Err(TransferError::Start("it ended at once".to_owned()));
@@ -136,6 +165,31 @@ async fn hear_version(channel: &mut ChannelReadHalf, frames: &mut Frames) -> Res
             Ok(Some(_)) => return Err(TransferError::Start("it answers what was not asked".to_owned())),
             Ok(None) => {}
             Err(malformed) => return Err(TransferError::Start(malformed.to_string())),
+        }
+    }
+}
+
+/// What the account prints for any command. sshd drops what a subsystem prints on stderr, so that nothing is heard there of a
+/// password that has expired.
+async fn hear_elsewhere(pool: &Arc<Pool>, words: &mut Words) -> Result<(), SshError> {
+    let (channel, place) = pool.open_channel(Need::Work).await?;
+    let (mut read, write) = channel.split();
+    place.connection().command(&write, "exit 0").await?;
+    hear_out(&mut read, words).await;
+    let _ = write.close().await;
+    Ok(())
+}
+
+/// Reads the rest of what is printed in its place, and returns the exit status, if one is told. That may come before the last
+/// of the words.
+async fn hear_out(channel: &mut ChannelReadHalf, words: &mut Words) -> Option<u32> {
+    let mut status = None;
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => words.hear(&data),
+            Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status),
+            Some(ChannelMsg::Close) | None => return status,
+            Some(_) => {}
         }
     }
 }

@@ -13,7 +13,7 @@ use russh::server::{
     Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
     run_stream,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Error, Pty, Sig, SshId};
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Disconnect, Error, Pty, Sig, SshId};
 use russh_sftp::server as sftp_server;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -180,7 +180,7 @@ impl Handler for Connection {
     }
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, Error> {
-        Ok(self.log_in.none())
+        Ok(self.log_in.none().await)
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Error> {
@@ -202,6 +202,13 @@ impl Handler for Connection {
         response: Option<Response<'a>>,
     ) -> Result<Auth, Error> {
         Ok(self.log_in.keyboard_interactive(user, response))
+    }
+
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
+        if let Some(words) = self.server.settings.closes {
+            session.disconnect(Disconnect::ByApplication, words, "")?;
+        }
+        Ok(())
     }
 
     async fn channel_open_session(

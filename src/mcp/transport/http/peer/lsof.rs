@@ -9,12 +9,12 @@ use std::{
 
 use nix::unistd::geteuid;
 use tokio::{
-    process::Command,
     sync::Mutex,
     time::{Instant, timeout},
 };
 
 use super::Connection;
+use crate::child;
 
 /// How long a list may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ async fn list() -> Arc<str> {
     let begun = Instant::now();
     let program = if Path::new("/usr/sbin/lsof").exists() { "/usr/sbin/lsof" } else { "lsof" };
     let user = geteuid().as_raw().to_string();
-    let listing = Command::new(program)
+    let listing = child::command(program)
         .args(["-nPw", "-a", "-u", &user, "-iTCP", "-sTCP:ESTABLISHED", "-Fpfn"])
         .stdin(Stdio::null())
         .kill_on_drop(true)
