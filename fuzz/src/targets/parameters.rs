@@ -55,6 +55,7 @@ impl Server {
             ssh_config: Some(folder.path().join("none-here")),
             store: Some(folder.path().join("sessions.json")),
             output: Some(folder.path().join("output")),
+            own: Vec::new(),
             askpass: None,
         });
         let (ours, theirs) = duplex(1024 * 1024);
