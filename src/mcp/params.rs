@@ -1,5 +1,8 @@
 //! From the arguments of a call to a typed value: spellings evened out, unknown ones refused by name.
 
+mod names;
+mod values;
+
 use std::{sync::Arc, time::Duration};
 
 use rmcp::model::JsonObject;
@@ -56,7 +59,8 @@ impl<'de> Deserialize<'de> for Wait {
 
 /// Reads the arguments of a call.
 ///
-/// `local_path` is as good as `localPath`, `username` as `user`, and `name` as `session` where a tool has no name.
+/// `local_path` is as good as `localPath`, other usual names as the tool's own (see [`names`]), and a number, truth value,
+/// list or object as text as good as itself. `null` and an empty text are as good as nothing for an optional parameter.
 ///
 /// # Errors
 /// An unknown parameter, one given twice, or a wrong type, each by its name.
@@ -72,21 +76,19 @@ pub(super) fn parse<T: DeserializeOwned>(
         let names = known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
         if names.is_empty() { format!("{tool} takes no parameters") } else { format!("{tool} takes: {names}") }
     };
+
     let mut evened = JsonObject::new();
     for (typed, value) in arguments.unwrap_or_default() {
-        let name = camel_case(&typed);
-        let name = match name.as_str() {
-            "username" if !is_known("username") => "user".to_owned(),
-            "name" if !is_known("name") => "session".to_owned(),
-            _ => name,
-        };
+        let name = names::canonical(tool, &typed, is_known);
         if !is_known(&name) {
             return Err(ToolError::new(format!("{tool}: unknown parameter {typed:?}"), listed()));
         }
+        let Some(value) = values::read(&name, value, schema) else { continue };
         if evened.insert(name.clone(), value).is_some() {
             return Err(ToolError::new(format!("{tool}: the parameter {name:?} is given twice"), listed()));
         }
     }
+
     serde_path_to_error::deserialize(Value::Object(evened)).map_err(|error| {
         let (path, problem) = (error.path().to_string(), in_words(&error.into_inner().to_string()));
         let place = if path == "." { String::new() } else { format!("parameter {path}: ") };
@@ -99,17 +101,8 @@ fn in_words(problem: &str) -> String {
     problem
         .replace("expected u16", "expected a number from 0 to 65535")
         .replace("expected u64", "expected a number, 0 or more")
-}
-
-fn camel_case(name: &str) -> String {
-    let mut words = name.split('_');
-    let mut camel = words.next().unwrap_or_default().to_owned();
-    for word in words {
-        let mut letters = word.chars();
-        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-        camel.push_str(letters.as_str());
-    }
-    camel
+        .replace("expected a sequence", "expected a list, such as [\"a\"]")
+        .replace("expected a map", "expected an object, such as {\"A\": \"b\"}")
 }
 
 /// The JSON schema of a type, as short as it can be: this text is read by every model, in every conversation.
@@ -180,6 +173,8 @@ mod tests {
         for arguments in [
             json!({"localPath": "a", "session": "s", "timeoutMs": 5}),
             json!({"local_path": "a", "name": "s", "timeout_ms": 5}),
+            json!({"local-path": "a", "session_name": "s", "timeoutMs": "5"}),
+            json!({"localPath": "a", "session": "", "name": "s", "timeoutMs": 5.0}),
         ] {
             let read = read(arguments).unwrap();
             assert_eq!((read.local_path.as_str(), read.session.as_deref()), ("a", Some("s")));

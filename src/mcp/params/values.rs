@@ -1,0 +1,156 @@
+//! Values as real clients send them: as text where a number, a list or an object is meant, empty where nothing is.
+
+use rmcp::model::JsonObject;
+use serde_json::{Number, Value};
+
+/// Parameters whose empty text is not the same as none: a stdin that is empty is at its end.
+const EMPTY_MEANS_SOMETHING: [&str; 1] = ["stdin"];
+
+/// Texts that consist of digits at times. No secret is among them: the zeros before a number would be lost.
+const MAY_BE_DIGITS: [&str; 5] = ["job", "session", "shell", "input", "signal"];
+
+/// The length of a job's name, which may be digits alone.
+const JOB_DIGITS: usize = 8;
+
+/// The largest integer up to which every integer has a floating-point number of its own.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The value of a parameter in the type that its schema names; `None` where it means that the parameter is not given.
+/// What has no certain meaning stays as it is, and is refused later.
+pub(super) fn read(name: &str, value: Value, schema: &JsonObject) -> Option<Value> {
+    let list = |key: &str| schema.get(key).and_then(Value::as_array);
+    let is_required = list("required").is_some_and(|names| names.iter().any(|required| required == name));
+    let is_empty = match &value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty() && !EMPTY_MEANS_SOMETHING.contains(&name),
+        _ => false,
+    };
+    if is_empty && !is_required {
+        return None;
+    }
+
+    let property = schema.get("properties").and_then(|properties| properties.get(name));
+    let kind = property.and_then(|property| property.get("type")).and_then(Value::as_str).unwrap_or_default();
+    Some(match kind {
+        "integer" => integer(&value).unwrap_or(value),
+        "boolean" => boolean(&value).unwrap_or(value),
+        "array" => parsed(&value).filter(Value::is_array).unwrap_or(value),
+        "object" => texts(parsed(&value).filter(Value::is_object).unwrap_or(value)),
+        "string" if MAY_BE_DIGITS.contains(&name) => digits(name, value),
+        _ => value,
+    })
+}
+
+/// An integer that came as text, or with a fraction of zero.
+fn integer(value: &Value) -> Option<Value> {
+    let number = match value {
+        Value::Number(number) => number.clone(),
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    if number.is_u64() || number.is_i64() {
+        return Some(Value::Number(number));
+    }
+    let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= LARGEST_EXACT)?;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and within the range")]
+    let whole = whole as i64;
+    Some(whole.into())
+}
+
+fn boolean(value: &Value) -> Option<Value> {
+    match value.as_str()?.trim().to_ascii_lowercase().as_str() {
+        "true" => Some(true.into()),
+        "false" => Some(false.into()),
+        _ => None,
+    }
+}
+
+/// JSON in a text.
+fn parsed(value: &Value) -> Option<Value> {
+    serde_json::from_str(value.as_str()?).ok()
+}
+
+/// An object of texts, some of which may have come as numbers or truth values.
+fn texts(object: Value) -> Value {
+    let Value::Object(mut fields) = object else { return object };
+    for field in fields.values_mut() {
+        match field {
+            Value::Number(number) => *field = Value::String(number.to_string()),
+            Value::Bool(truth) => *field = Value::String(truth.to_string()),
+            _ => {}
+        }
+    }
+    Value::Object(fields)
+}
+
+fn digits(name: &str, value: Value) -> Value {
+    match value.as_number().and_then(Number::as_u64) {
+        Some(number) if name == "job" => Value::String(format!("{number:0JOB_DIGITS$}")),
+        Some(number) => Value::String(number.to_string()),
+        None => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(name: &str, value: Value) -> Option<Value> {
+        let schema = json!({
+            "properties": {
+                "command": {"type": "string"}, "session": {"type": "string"}, "job": {"type": "string"},
+                "stdin": {"type": "string"}, "password": {"type": "string"}, "cwd": {"type": "string"},
+                "timeoutMs": {"type": "integer"}, "pty": {"type": "boolean"},
+                "sessions": {"type": "array"}, "env": {"type": "object"},
+            },
+            "required": ["command"],
+        });
+        super::read(name, value, schema.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_value_gets_the_type_of_its_parameter() {
+        for (name, value, read_as) in [
+            ("timeoutMs", json!("5000"), json!(5000)),
+            ("timeoutMs", json!(" 5000 "), json!(5000)),
+            ("timeoutMs", json!(30704.0), json!(30704)),
+            ("timeoutMs", json!("30704.0"), json!(30704)),
+            ("timeoutMs", json!("-1"), json!(-1)),
+            ("timeoutMs", json!(1.5), json!(1.5)),
+            ("timeoutMs", json!("5s"), json!("5s")),
+            ("timeoutMs", json!(1e300), json!(1e300)),
+            ("timeoutMs", json!(true), json!(true)),
+            ("pty", json!("true"), json!(true)),
+            ("pty", json!("False"), json!(false)),
+            ("pty", json!("yes"), json!("yes")),
+            ("pty", json!(1), json!(1)),
+            ("sessions", json!("[\"a\", \"b\"]"), json!(["a", "b"])),
+            ("sessions", json!("a,b"), json!("a,b")),
+            ("sessions", json!([]), json!([])),
+            ("env", json!("{\"A\": \"b\"}"), json!({"A": "b"})),
+            ("env", json!({"PORT": 8080, "DEBUG": true, "X": "y"}), json!({"PORT": "8080", "DEBUG": "true", "X": "y"})),
+            ("env", json!("A=b"), json!("A=b")),
+            ("env", json!({"A": null}), json!({"A": null})),
+            ("session", json!(7), json!("7")),
+            ("job", json!(1_234_567), json!("01234567")),
+            ("password", json!(48_151_623), json!(48_151_623)),
+            ("command", json!("5000"), json!("5000")),
+            ("command", json!("[\"a\"]"), json!("[\"a\"]")),
+        ] {
+            assert_eq!(read(name, value.clone()), Some(read_as), "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn nothing_means_not_given_unless_the_parameter_is_required_or_may_be_empty() {
+        for name in ["session", "timeoutMs", "pty", "sessions", "env", "cwd", "password"] {
+            assert_eq!((read(name, json!("")), read(name, json!(null))), (None, None), "{name}");
+        }
+        for (name, value) in [("command", json!("")), ("command", json!(null)), ("stdin", json!("")), ("cwd", json!(" "))] {
+            assert_eq!(read(name, value.clone()), Some(value), "{name}");
+        }
+        assert_eq!(read("stdin", json!(null)), None);
+    }
+}
