@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 pub use self::text::Colours;
 use crate::{
-    openssh::destination::{Destination, DestinationError, parse_user},
+    openssh::destination::{Destination, DestinationError, Typed, parse_user},
     session::{live::CONNECT_LIMIT, store::Store},
     ssh::{
         authenticate::Credentials,
@@ -49,8 +49,9 @@ impl Patient {
             Err(reason) => (None, vec![reason]),
         };
         let Some(saved) = saved else {
-            let target = Target { destination: Destination::parse(typed)?, user: None, port: None, config_file };
-            return Ok(Self { typed: typed.to_owned(), target, key_path: None, notices });
+            let Typed { destination, user, port, key_path } = Typed::parse(typed)?;
+            let target = Target { destination, user, port, config_file };
+            return Ok(Self { typed: typed.to_owned(), target, key_path, notices });
         };
         notices.push(format!("{typed} is a saved session of host {}", saved.host));
         notices.extend(saved.key_path.iter().map(|path| format!("its only key is {path}")));

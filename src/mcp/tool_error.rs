@@ -4,7 +4,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
     framing::{detached::answer::Refusal, exec::ExecScriptError},
-    openssh::banner::page,
+    openssh::{banner::page, destination::DestinationError},
     readable::in_a_line,
     session::error::{SessionError, with_causes},
     ssh::{
@@ -45,9 +45,14 @@ impl From<SessionError> for ToolError {
 impl From<&SessionError> for ToolError {
     fn from(error: &SessionError) -> Self {
         let hint = match error {
+            SessionError::Destination(DestinationError::Option(_)) => {
+                "put the option into ~/.ssh/config for this host; -p, -l and -i are understood".to_owned()
+            }
+            SessionError::Destination(DestinationError::Command(_)) => {
+                "connect to the host alone, then run the command with ssh_exec".to_owned()
+            }
             SessionError::Destination(_) => {
-                "host is a host name, an address, an alias of ~/.ssh/config, user@host or ssh://user@host:port"
-                    .to_owned()
+                "host is a host name, an address, an alias of ~/.ssh/config, user@host or user@host:port".to_owned()
             }
             SessionError::Name(_) => "choose another name".to_owned(),
             SessionError::Store(_) => "see to that file, or start mcp-ssh-sessions with --store FILE".to_owned(),

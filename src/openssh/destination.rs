@@ -1,6 +1,10 @@
 //! What a person typed to say where to connect, refused early where `ssh` would take it for something else.
 
+mod command_line;
+
 use std::fmt;
+
+pub use self::command_line::Typed;
 
 /// Longest accepted destination or user name, in bytes: a DNS name has at most 253 and a Unix user name 32,
 /// so anything near this is a mistake or an attack.
@@ -150,6 +154,12 @@ pub enum DestinationError {
     /// `user:password@host`. What is typed as a destination is saved and shown; ssh takes no password there either.
     #[error("a password has no place in the host, which is saved; it has a parameter of its own")]
     Password,
+    /// A command line of `ssh` with an option that cannot be taken over.
+    #[error("the option {0:?} of the ssh command has no place here")]
+    Option(String),
+    /// A command line of `ssh` with a command for the host behind it.
+    #[error("the ssh command runs {0:?} on the host, which connecting does not")]
+    Command(String),
     /// The text exceeds [`MAX_BYTES`].
     #[error("the {part} is longer than {MAX_BYTES} bytes")]
     TooLong {

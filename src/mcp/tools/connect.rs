@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Effects, session, session::SessionResult};
 use crate::{
     mcp::{params::Milliseconds, params::schema, server::Call, tool_error::ToolError},
-    openssh::destination::Destination,
+    openssh::destination::Typed,
     password::Password,
     readable::in_a_line,
     session::{error::SessionError, live::Secrets, name::SessionName, registry::ConnectRequest, saved::SavedSession},
@@ -42,6 +42,9 @@ struct ConnectParams {
 #[serde(rename_all = "camelCase")]
 struct ConnectResult {
     session: SessionResult,
+    // Which session calls without `session` go to, where there may be doubt. Not a doc comment: schemas are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_session: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     notices: Vec<String>,
@@ -63,14 +66,15 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     if params.port == Some(0) {
         return Err(ToolError::new("ssh_connect: port 0 is no port", "give a port from 1 to 65535, or none"));
     }
-    let destination = Destination::parse(&params.host).map_err(SessionError::from)?;
-    let name = params.name.unwrap_or_else(|| destination.as_str().to_owned());
+    let typed = Typed::parse(&params.host).map_err(SessionError::from)?;
+    let name = params.name.unwrap_or_else(|| typed.name());
+    // A parameter is more certain than what stands in the host.
     let saved = SavedSession {
         name: SessionName::try_from(name).map_err(SessionError::from)?,
-        host: destination.as_str().to_owned(),
-        user: params.user,
-        port: params.port,
-        key_path: params.key_path.map(|path| call.local(path)),
+        host: typed.destination.as_str().to_owned(),
+        user: params.user.or(typed.user),
+        port: params.port.or(typed.port),
+        key_path: params.key_path.or(typed.key_path).map(|path| call.local(path)),
         password_auth: false,
         extra: serde_json::Map::new(),
     };
@@ -78,8 +82,12 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         Credentials { passphrase: params.passphrase, password: params.password, ..Credentials::default() };
     let secrets = Secrets { credentials, limit: params.timeout_ms.map(Milliseconds::duration) };
     let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.caller).await?;
-    let result = ConnectResult { session: status.into(), notices };
+    let doubtful = call.registry.is_one_of_many() || !status.default;
+    let default_session = if doubtful { call.registry.default_session().await } else { None };
+    let result = ConnectResult { session: status.into(), default_session, notices };
+    let default = result.default_session.as_ref();
+    let default = default.map(|name| format!("\ncalls without session go to {}", in_a_line(name.as_bytes())));
     let notices = result.notices.iter().map(|notice| format!("\nnotice: {}", in_a_line(notice.as_bytes())));
-    let text = result.session.line() + &notices.collect::<Vec<_>>().concat();
+    let text = result.session.line() + &default.unwrap_or_default() + &notices.collect::<Vec<_>>().concat();
     session::both(text, &result)
 }
