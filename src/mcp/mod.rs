@@ -6,6 +6,7 @@
 mod activity;
 mod elicit;
 mod heartbeat;
+mod hints;
 mod html;
 mod outcome;
 mod page;

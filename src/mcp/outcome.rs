@@ -9,10 +9,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::blocks::{Block, Kind};
-use super::tool_error::ToolError;
+use super::{hints, tool_error::ToolError};
 use crate::{
     readable::in_a_line,
-    session::job::{End, Finished, Job},
+    session::{
+        job::{End, Finished, Job},
+        registry::SessionRegistry,
+    },
     ssh::{
         exec::{CommandResult, Ending},
         exit_status::ExitStatus,
@@ -49,6 +52,9 @@ struct Outcome {
     duration_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<String>,
+    /// The job that runs in the shell in which this command waits for its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued_behind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     awaiting_input: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +74,8 @@ struct Outcome {
 /// What is to be said of a command, as it is now.
 pub(super) struct Report<'a> {
     pub(super) session: &'a str,
+    /// Whether the status line says which session it was, because several are connected.
+    names_session: bool,
     /// Its name, if a later call can ask for it.
     pub(super) job: Option<&'a str>,
     pub(super) shell: Option<&'a str>,
@@ -84,6 +92,8 @@ pub(super) struct Report<'a> {
 
 /// How far a command is.
 pub(super) enum State<'a> {
+    /// It waits for the shell to be free: for the end of this job, if it is known.
+    Queued { behind: Option<String> },
     /// It runs, and perhaps waits for input behind this line.
     Running { prompt: Option<String> },
     /// It has ended.
@@ -95,7 +105,12 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     /// It was not run.
-    pub(super) fn of(job: &'a Job, end: Option<&'a End>, kept: bool) -> Result<Self, ToolError> {
+    pub(super) fn of(
+        registry: &SessionRegistry,
+        job: &'a Job,
+        end: Option<&'a End>,
+        kept: bool,
+    ) -> Result<Self, ToolError> {
         let state = match end.map(|end| &**end) {
             Some(Err(_)) if job.is_unwanted() => {
                 return Err(ToolError::new(
@@ -105,10 +120,15 @@ impl<'a> Report<'a> {
             }
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(finished)) => State::Ended(finished),
+            None if job.shell.is_some() && !job.is_sent() => {
+                State::Queued { behind: registry.jobs.ahead_of(job).map(|ahead| ahead.id.clone()) }
+            }
             None => State::Running { prompt: job.prompt() },
         };
+        let hint = if let State::Ended(finished) = &state { hints::of_command(job, &finished.command) } else { None };
         Ok(Self {
             session: &job.session,
+            names_session: registry.is_one_of_many(),
             job: kept.then_some(&job.id),
             shell: job.shell.as_deref(),
             output: if let State::Ended(finished) = &state { finished.command.output.clone() } else { job.printed() },
@@ -116,8 +136,13 @@ impl<'a> Report<'a> {
             duration: job.duration(),
             state,
             detached: job.detached.is_some(),
-            notice: (end.is_some() && job.is_unwanted()).then(|| UNWANTED.to_owned()),
+            notice: (end.is_some() && job.is_unwanted()).then(|| UNWANTED.to_owned()).or(hint),
         })
+    }
+
+    /// The same for an answer that names the session by itself.
+    pub(super) fn under_its_session(self) -> Self {
+        Self { names_session: false, ..self }
     }
 
     /// The result of a call: stdout, stderr, what the background printed, then the status line.
@@ -158,7 +183,7 @@ impl<'a> Report<'a> {
         let output = &self.output;
         let (command, shell) = match &self.state {
             State::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
-            State::Running { .. } => (None, None),
+            State::Running { .. } | State::Queued { .. } => (None, None),
         };
         let notices = [
             shell.and_then(|shell| shell.notice.clone()),
@@ -192,6 +217,7 @@ impl<'a> Report<'a> {
             next_offset: self.portion.as_ref().map(|portion| portion.next),
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             job: self.job.map(str::to_owned),
+            queued_behind: if let State::Queued { behind } = &self.state { behind.clone() } else { None },
             awaiting_input: prompt.is_some().then_some(true),
             prompt,
             process_gone: command.filter(|command| command.stopped).map(|command| command.process_gone),
@@ -204,6 +230,8 @@ impl<'a> Report<'a> {
     fn status_line(&self, outcome: &Outcome, imitations: usize) -> String {
         let mut parts = match &self.state {
             State::Ended(finished) => vec![how_it_ended(&finished.command)],
+            State::Queued { behind: Some(ahead) } => vec![format!("queued behind job {ahead}, not begun")],
+            State::Queued { behind: None } => vec!["queued, not begun: its shell is not ready yet".to_owned()],
             State::Running { prompt } => {
                 let mut parts = vec!["running".to_owned()];
                 parts.extend(
@@ -212,6 +240,7 @@ impl<'a> Report<'a> {
                 parts
             }
         };
+        parts.extend(self.names_session.then(|| format!("session {}", self.session)));
         parts.extend(self.job.map(|job| format!("job {job}")));
         parts.extend(self.detached.then(|| "detached".to_owned()));
         parts.push(duration(self.duration));
@@ -239,6 +268,14 @@ impl<'a> Report<'a> {
                 parts.push(format!("what comes next from offset {}", self.output.stdout.total));
             }
             parts.push("ssh_job waits for it, reads, feeds or stops it".to_owned());
+        }
+        if let (State::Queued { behind }, Some(_)) = (&self.state, self.job) {
+            parts.extend(
+                behind
+                    .as_ref()
+                    .map(|ahead| format!("to go on now: another shell, ssh_exec, or stop job {ahead} with ssh_job")),
+            );
+            parts.push("ssh_job waits for it or stops it".to_owned());
         }
         parts.extend(outcome.notice.clone());
         parts.extend(blocks::warning(imitations));
@@ -351,6 +388,7 @@ mod tests {
         let finished = Finished { command, shell };
         Report {
             session: "s",
+            names_session: false,
             job: None,
             shell: directory.map(|_| "main"),
             output,

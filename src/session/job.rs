@@ -1,5 +1,7 @@
 //! A command that has been started: looked after by the call that started it, and by others once that has answered.
 
+mod start;
+
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,6 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::start::{Given, JobStart, Stdin};
 use super::{caller::Caller, detached::Detached, error::SessionError};
 use crate::{
     capture::Captured,
@@ -59,8 +62,13 @@ pub struct Job {
     pub output: Output,
     /// The command on the remote machine, if it lives there.
     pub detached: Option<Arc<Detached>>,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// Whether sudo runs it.
+    pub sudo: bool,
+    /// What else it was given.
+    pub given: Given,
     begun: Instant,
-    terminal: bool,
     /// Open as long as the command may be given input.
     input: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
     signals: SignalSender,
@@ -68,7 +76,6 @@ pub struct Job {
     sent: CancellationToken,
     /// Whether the person has had it stopped, on the page.
     unwanted: AtomicBool,
-    sudo: bool,
     pause: Pause,
     end: watch::Receiver<Option<End>>,
     /// How much stood in complete lines when a caller was last told of a prompt, unless it was given input since.
@@ -96,29 +103,6 @@ pub struct ShellEnd {
     pub between: Captured,
     /// What became of the shell.
     pub notice: Option<String>,
-}
-
-/// What a job is, apart from what it does.
-#[derive(Debug)]
-pub struct JobStart {
-    /// The session's name.
-    pub session: String,
-    /// The shell's name.
-    pub shell: Option<String>,
-    /// The command.
-    pub command: String,
-    /// Whether it has a terminal.
-    pub terminal: bool,
-    /// Whether it may be given input while it runs.
-    pub takes_input: bool,
-    /// Whether sudo runs it.
-    pub sudo: bool,
-    /// What it prints.
-    pub output: Output,
-    /// How long it has been running already.
-    pub since: Duration,
-    /// The command on the remote machine, which gives the job its name, if it lives there.
-    pub detached: Option<Arc<Detached>>,
 }
 
 /// The other end of a job, for whoever runs it.
@@ -193,14 +177,15 @@ impl Job {
             started: clock.checked_sub(start.since).unwrap_or(clock),
             output: start.output,
             detached: start.detached,
-            begun: now.checked_sub(start.since).unwrap_or(now),
             terminal: start.terminal,
+            sudo: start.sudo,
+            given: start.given,
+            begun: now.checked_sub(start.since).unwrap_or(now),
             input: Mutex::new(start.takes_input.then_some(send_input)),
             signals: send_signal,
             stop: stop.clone(),
             sent: sent.clone(),
             unwanted: AtomicBool::new(false),
-            sudo: start.sudo,
             pause: pause.clone(),
             end,
             reported: AtomicU64::new(u64::MAX),
@@ -240,6 +225,12 @@ impl Job {
             () = given_up.cancelled() => Waited::GivenUp,
             () = self.sudo_begins(), if self.sudo => Waited::Running,
         }
+    }
+
+    /// Whether it has been sent to its host. A command of a shell is sent when its turn has come.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.sent.is_cancelled()
     }
 
     /// Waits for its end, at most for `patience`, in which the time of a person who is asked does not count, or until it

@@ -49,6 +49,22 @@ impl Jobs {
         kept.filter(|job| session.is_none_or(|session| job.session == session)).cloned().collect()
     }
 
+    /// The command that runs in the shell in which this one waits for its turn. Later calls can ask for it, so that it can be
+    /// stopped.
+    #[must_use]
+    pub fn ahead_of(&self, job: &Job) -> Option<Arc<Job>> {
+        let mut entries = self.lock();
+        let ahead = entries.iter_mut().find(|entry| {
+            let other = &entry.job;
+            other.shell.is_some()
+                && (&other.session, &other.shell) == (&job.session, &job.shell)
+                && other.is_sent()
+                && other.ended().is_none()
+        })?;
+        ahead.kept = true;
+        Some(Arc::clone(&ahead.job))
+    }
+
     /// How many run that end with this process.
     #[must_use]
     pub fn running(&self) -> usize {

@@ -147,6 +147,19 @@ pub struct Secrets {
     pub limit: Option<Duration>,
 }
 
+/// What became of a session's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconnected {
+    /// It answered, and is still the session's.
+    Kept,
+    /// There was none.
+    Connected,
+    /// It did not answer; there is another one now.
+    Replaced,
+    /// The session has logged in anew because that was asked for.
+    Renewed,
+}
+
 impl LiveSession {
     /// A session that is not connected yet.
     ///
@@ -221,6 +234,16 @@ impl LiveSession {
     /// # Errors
     /// As [`connection`](Self::connection).
     pub async fn connection_within(&self, limit: Duration, caller: &Caller) -> Result<Arc<Pool>, SessionError> {
+        self.connection_but(None, limit, caller).await
+    }
+
+    /// The same, but another one than `old`, which stays the session's where no other can be made.
+    async fn connection_but(
+        &self,
+        old: Option<&Arc<Pool>>,
+        limit: Duration,
+        caller: &Caller,
+    ) -> Result<Arc<Pool>, SessionError> {
         let asked = Instant::now();
         let closing = self.open();
         let mut slot = tokio::select! {
@@ -229,6 +252,8 @@ impl LiveSession {
             () = closing.cancelled() => return Err(SessionError::Cancelled),
         };
         let alive = slot.connection.as_ref().filter(|connection| !connection.is_closed()).cloned();
+        let kept = alive.clone().filter(|alive| old.is_some_and(|old| Arc::ptr_eq(alive, old)));
+        let alive = alive.filter(|_| kept.is_none());
         let situation = Situation {
             alive: alive.is_some(),
             needs_password: self.saved.password_auth || self.used_password(),
@@ -258,7 +283,7 @@ impl LiveSession {
                     () = closing.cancelled() => return Err(SessionError::Cancelled),
                 };
                 *slot = Dialled {
-                    connection: opened.as_ref().ok().cloned(),
+                    connection: opened.as_ref().ok().cloned().or(kept),
                     failed: opened.as_ref().err().map(|error| (Instant::now(), Arc::clone(error))),
                     at: Some(Instant::now()),
                 };
@@ -314,17 +339,29 @@ impl LiveSession {
         lock(&self.last).connection = None;
     }
 
-    /// Makes sure of a connection that answers, dialling anew if the one there is does not.
+    /// Makes sure of a connection that answers, dialling anew if the one there is does not. With `fresh`, logs in anew in
+    /// any case: what runs goes on over the old connection, which ends when nothing needs it any more.
     ///
     /// # Errors
-    /// As [`connection`](Self::connection).
-    pub async fn reconnect(&self, caller: &Caller) -> Result<(), SessionError> {
-        let connection = self.connection(caller).await?;
-        if !connection.answers(ANSWER_LIMIT).await {
-            self.drop_connection(&connection).await;
+    /// As [`connection`](Self::connection); the old connection stays as it was.
+    pub async fn reconnect(&self, fresh: bool, caller: &Caller) -> Result<Reconnected, SessionError> {
+        let old = self.connection.lock().await.connection.clone().filter(|connection| !connection.is_closed());
+        let Some(old) = old else {
             self.connection(caller).await?;
+            return Ok(Reconnected::Connected);
+        };
+        if fresh {
+            // A changed password is another one for sudo, too.
+            *lock(&self.sudo) = SudoMemory::default();
+            self.connection_but(Some(&old), self.limit, caller).await?;
+            return Ok(Reconnected::Renewed);
         }
-        Ok(())
+        if old.answers(ANSWER_LIMIT).await {
+            return Ok(Reconnected::Kept);
+        }
+        self.drop_connection(&old).await;
+        self.connection(caller).await?;
+        Ok(Reconnected::Replaced)
     }
 
     /// The session as it is now.

@@ -17,7 +17,7 @@ use super::{
     caller::Caller,
     error::{SessionError, with_causes},
     jobs::Jobs,
-    live::{CONNECT_LIMIT, LiveSession, Secrets, Surroundings},
+    live::{CONNECT_LIMIT, LiveSession, Reconnected, Secrets, Surroundings},
     name::SessionName,
     saved::SavedSession,
     status::{SessionStatus, State},
@@ -278,6 +278,12 @@ impl SessionRegistry {
         sessions.live.values().filter(|session| session.status(false).state == State::Connected).count()
     }
 
+    /// Whether several sessions are connected in this process, so that an answer has to say which one it comes from.
+    #[must_use]
+    pub fn is_one_of_many(&self) -> bool {
+        self.connected() > 1
+    }
+
     /// The names of all sessions, in order.
     pub async fn names(&self) -> Vec<String> {
         let loaded = self.load().await.ok();
@@ -301,15 +307,26 @@ impl SessionRegistry {
         self.surroundings.folder.read(name, 512 * 1024).await
     }
 
-    /// Makes sure that a session has a connection that answers.
+    /// Makes sure that a session has a connection that answers; with `fresh`, a new one.
     ///
     /// # Errors
-    /// As [`lookup`](Self::lookup) and [`LiveSession::connection`].
-    pub async fn reconnect(&self, name: Option<&str>, caller: &Caller) -> Result<SessionStatus, SessionError> {
+    /// As [`lookup`](Self::lookup) and [`LiveSession::reconnect`].
+    pub async fn reconnect(
+        &self,
+        name: Option<&str>,
+        fresh: bool,
+        caller: &Caller,
+    ) -> Result<(SessionStatus, Reconnected), SessionError> {
         let session = self.lookup(name).await?;
-        session.reconnect(caller).await?;
+        let reconnected = session.reconnect(fresh, caller).await?;
         let default = self.is_default(&session).await;
-        Ok(session.status(default))
+        Ok((session.status(default), reconnected))
+    }
+
+    /// The name of the session that calls without one use.
+    pub async fn default_session(&self) -> Option<String> {
+        let loaded = self.load().await.ok();
+        self.default_name(loaded.as_ref()).map(|name| name.to_string())
     }
 
     /// Closes a session's connection; with `forget`, the session is no longer saved either.

@@ -116,6 +116,16 @@ impl Bounds {
         [&self.ending, &self.closing, &self.cancelled, &self.signals.stop].iter().any(|token| token.is_cancelled())
     }
 
+    /// Waits until there is no sense in beginning any more.
+    pub async fn over(&self) {
+        tokio::select! {
+            () = self.ending.cancelled() => {}
+            () = self.closing.cancelled() => {}
+            () = self.cancelled.cancelled() => {}
+            () = self.signals.stop.cancelled() => {}
+        }
+    }
+
     /// Does what comes before a command is sent, unless it has to be stopped by then.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod frame;
 mod keeper;
 mod restore;
 mod stop;
+mod turn;
 
 use std::{
     sync::{Arc, Mutex},
@@ -18,8 +19,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-pub use self::keeper::Kept;
 use self::keeper::{Keeper, Next};
+pub use self::{keeper::Kept, turn::Turn};
 use super::{
     bounds::Bounds,
     error::SshError,
@@ -67,6 +68,8 @@ pub struct ShellRequest {
     pub bounds: Bounds,
     /// Where its output goes.
     pub output: Output,
+    /// What becomes of its turn.
+    pub turn: Turn,
 }
 
 /// What came of it.
@@ -80,6 +83,22 @@ pub struct ShellResult {
     pub between: Captured,
     /// The shell itself has ended.
     pub shell_ended: bool,
+}
+
+impl ShellResult {
+    /// The result of a command that was cancelled before its turn came, in a shell that was in this directory then.
+    #[must_use]
+    pub fn not_run(directory: Vec<u8>) -> Self {
+        let command = CommandResult {
+            ending: Ending::Cancelled,
+            stopped: true,
+            process_gone: Some(true),
+            output: CommandOutput::default(),
+            duration: Duration::ZERO,
+            notice: Some("the command was cancelled while it waited for its turn; it was not run".to_owned()),
+        };
+        Self { command, directory, between: Captured::default(), shell_ended: false }
+    }
 }
 
 type Reply = Result<ShellResult, ShellRunError>;
@@ -255,8 +274,8 @@ impl ShellTask {
             tokio::select! {
                 request = waiting.recv(), if !self.keeper.is_sending() => {
                     let Some(Request { what, reply }) = request else { break };
-                    let result = if what.bounds.are_over() {
-                        Ok(self.not_run())
+                    let result = if what.bounds.are_over() || !what.turn.begin() {
+                        Ok(ShellResult::not_run(self.directory.clone()))
                     } else {
                         self.frame(what).await
                     };
@@ -293,19 +312,6 @@ impl ShellTask {
             let _ = reply.send(Err(ShellRunError::Gone));
         }
         let _ = self.write.close().await;
-    }
-
-    /// The answer to a call that was cancelled before its turn came.
-    fn not_run(&self) -> ShellResult {
-        let command = CommandResult {
-            ending: Ending::Cancelled,
-            stopped: true,
-            process_gone: Some(true),
-            output: CommandOutput::default(),
-            duration: Duration::ZERO,
-            notice: Some("the command was cancelled while it waited for its turn; it was not run".to_owned()),
-        };
-        ShellResult { command, directory: self.directory.clone(), between: Captured::default(), shell_ended: false }
     }
 }
 

@@ -7,9 +7,11 @@ use serde_json::Value;
 pub(super) const KEY: &str = "mcp-ssh-sessions/blocks";
 
 /// How that begins, behind a bracket, which we say of a command: what a command prints and begins so is an imitation.
-const OURS: [&str; 11] = [
+const OURS: [&str; 13] = [
     "exit ",
     "running ·",
+    "queued behind job ",
+    "queued, not begun",
     "killed by ",
     "timed out and was stopped",
     "cancelled and was stopped",

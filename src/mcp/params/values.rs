@@ -148,7 +148,9 @@ mod tests {
         for name in ["session", "timeoutMs", "pty", "sessions", "env", "cwd", "password"] {
             assert_eq!((read(name, json!("")), read(name, json!(null))), (None, None), "{name}");
         }
-        for (name, value) in [("command", json!("")), ("command", json!(null)), ("stdin", json!("")), ("cwd", json!(" "))] {
+        for (name, value) in
+            [("command", json!("")), ("command", json!(null)), ("stdin", json!("")), ("cwd", json!(" "))]
+        {
             assert_eq!(read(name, value.clone()), Some(value), "{name}");
         }
         assert_eq!(read("stdin", json!(null)), None);

@@ -65,7 +65,7 @@ pub(super) fn told(job: &Job, end: Option<&End>) {
 /// Waits, and answers.
 pub(super) async fn answer(call: &Call, job: &Arc<Job>, how_long: Wait) -> Result<CallToolResult, ToolError> {
     let end = wait(call, job, how_long).await;
-    let result = Report::of(job, end.as_ref(), end.is_none())?.result();
+    let result = Report::of(&call.registry, job, end.as_ref(), end.is_none())?.result();
     told(job, end.as_ref());
     Ok(result)
 }

@@ -51,6 +51,9 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         progress: call.watched.transfer(),
     };
     let _shown = call.registry.transfers.show(session.saved.name.as_str(), Direction::Download, &request);
-    let moved = session.download(request, &call.caller).await?;
-    transfer::result("downloaded", moved)
+    let asked = request.clone();
+    let moved =
+        session.download(request, &call.caller).await.map_err(|error| transfer::explained(&error, &asked, false))?;
+    let session = call.registry.is_one_of_many().then_some(session.saved.name.as_str());
+    transfer::result("downloaded", session, moved)
 }

@@ -113,7 +113,9 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let each = futures_util::future::join_all(each).await;
     let reports = sessions.iter().zip(&each).map(|(name, ran)| {
         let report = match ran {
-            Ok((end, job)) => Report::of(job, end.as_ref(), end.is_none()),
+            Ok((end, job)) => {
+                Report::of(&call.registry, job, end.as_ref(), end.is_none()).map(Report::under_its_session)
+            }
             Err(error) => Err(error.clone()),
         };
         (name.clone(), report)

@@ -1,6 +1,7 @@
 //! `ssh_job`
 
 mod list;
+mod signal;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use crate::{
         detached::answer::{JobId, Refusal},
         stop::Signal,
     },
-    mcp::{outcome::Report, params::Wait, server::Call, tool_error::ToolError},
+    mcp::{hints, outcome::Report, params::Wait, server::Call, tool_error::ToolError},
     session::{
         detached::Watching,
         error::{SessionError, with_causes},
@@ -34,6 +35,8 @@ pub(super) const NAME: &str = "ssh_job";
 const LOOK_WITHIN: Duration = Duration::from_secs(20);
 /// How long the answer to input is waited for when nothing else is said.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// The same for what comes of a signal that does not stop a command, and after which it may well say nothing.
+const EFFECT_WAIT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -105,12 +108,7 @@ async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, 
 
 async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallToolResult, ToolError> {
     call.watched.watch(&job.output);
-    let signal = params.signal.as_deref().map(|name| {
-        Signal::parse(name).ok_or_else(|| {
-            ToolError::new(format!("ssh_job: {name:?} is not a signal"), format!("signals: {}", Signal::names()))
-        })
-    });
-    let signal = signal.transpose()?;
+    let signal = params.signal.as_deref().map(signal::read).transpose()?;
     let watching = match &job.detached {
         Some(detached) if job.ended().is_none() => {
             let watching = detached.watch();
@@ -137,11 +135,13 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
     let stops = matches!(signal, Some(Signal::Stop(_)));
     let patience = match params.wait_ms {
         Some(wait) => wait.duration(),
+        None if stops => DEFAULT_WAIT,
         None if params.input.is_some() => ANSWER_WAIT,
-        None if (signal.is_some() && !stops) || params.offset.is_some() => Duration::ZERO,
+        None if signal.is_some() => EFFECT_WAIT,
+        None if params.offset.is_some() => Duration::ZERO,
         None => DEFAULT_WAIT,
     };
-    let answered = (params.input.is_some() && !stops).then_some(before);
+    let answered = ((params.input.is_some() || signal.is_some()) && !stops).then_some(before);
     let given_up = async {
         match &watching {
             Some(watching) => watching.given_up().await,
@@ -158,7 +158,12 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         // The wait is given up, not the job.
         Waited::Running | Waited::GivenUp => None,
     };
-    let mut report = Report::of(job, end.as_ref(), true)?;
+    let mut report = Report::of(&call.registry, job, end.as_ref(), true)?;
+    if let (Some(input), None) = (&params.input, &end) {
+        let has_answered = job.output.total() > before;
+        let hint = hints::of_input(input, has_answered, &job.output.prompt().unwrap_or_default());
+        report.notice = hint.map(str::to_owned);
+    }
     let trouble = watching.as_ref().filter(|_| end.is_none()).and_then(Watching::trouble);
     if let Some(error) = trouble {
         report.notice = Some(format!("it lives on, but cannot be asked about now: {}", with_causes(&*error)));

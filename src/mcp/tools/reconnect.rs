@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Effects, session, session::SessionResult};
-use crate::mcp::{params::schema, server::Call, tool_error::ToolError};
+use crate::{
+    mcp::{params::schema, server::Call, tool_error::ToolError},
+    session::live::Reconnected,
+};
 
 pub(super) const NAME: &str = "ssh_reconnect";
 
@@ -13,11 +16,39 @@ pub(super) const NAME: &str = "ssh_reconnect";
 struct ReconnectParams {
     /// Default: the default session
     session: Option<String>,
+    /// Log in anew in any case: a new group, a changed password
+    #[serde(default)]
+    fresh: bool,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 struct ReconnectResult {
     session: SessionResult,
+    connection: Connection,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum Connection {
+    Kept,
+    Made,
+    Replaced,
+    Renewed,
+}
+
+impl Connection {
+    fn of(reconnected: Reconnected) -> (Self, &'static str) {
+        match reconnected {
+            Reconnected::Kept => (Self::Kept, "the connection answered and was kept; fresh: true logs in anew"),
+            Reconnected::Connected => (Self::Made, "it was not connected before"),
+            Reconnected::Replaced => (Self::Replaced, "the connection before did not answer and was replaced"),
+            Reconnected::Renewed => (
+                Self::Renewed,
+                "logged in anew; what runs goes on over the connection before, and each shell moves with its state at its \
+                 next command",
+            ),
+        }
+    }
 }
 
 pub(super) fn tool() -> Tool {
@@ -32,7 +63,9 @@ pub(super) fn tool() -> Tool {
 
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ReconnectParams = super::arguments(NAME, &mut call)?;
-    let status = call.registry.reconnect(params.session.as_deref(), &call.caller).await?;
-    let result = ReconnectResult { session: status.into() };
-    session::both(result.session.line(), &result)
+    let session = params.session.as_deref();
+    let (status, reconnected) = call.registry.reconnect(session, params.fresh, &call.caller).await?;
+    let (connection, words) = Connection::of(reconnected);
+    let result = ReconnectResult { session: status.into(), connection };
+    session::both(format!("{}; {words}", result.session.line()), &result)
 }

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::session;
 use crate::{
-    mcp::{heartbeat::size, tool_error::ToolError},
+    mcp::{heartbeat::size, hints, tool_error::ToolError},
     readable::in_a_line,
-    ssh::sftp::Transferred,
+    session::error::SessionError,
+    ssh::sftp::{TransferRequest, Transferred},
 };
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -28,7 +29,18 @@ pub(super) struct TransferResult {
     to: String,
 }
 
-pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, ToolError> {
+/// The error of a transfer, with what to write instead where that shows.
+pub(super) fn explained(error: &SessionError, request: &TransferRequest, is_upload: bool) -> ToolError {
+    let hint = hints::of_transfer(error, request, is_upload);
+    let mut explained = ToolError::from(error);
+    if let Some(hint) = hint {
+        hint.clone_into(&mut explained.hint);
+    }
+    explained
+}
+
+/// What was moved. `session` is named where several are connected.
+pub(super) fn result(what: &str, session: Option<&str>, moved: Transferred) -> Result<CallToolResult, ToolError> {
     let Transferred { to, tally, verified, duration } = moved;
     let result = TransferResult {
         files: tally.files,
@@ -60,8 +72,9 @@ pub(super) fn result(what: &str, moved: Transferred) -> Result<CallToolResult, T
     };
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
     let rate = size(result.bytes as f64 / duration.as_secs_f64().max(0.001));
+    let session = session.map(|session| format!("session {session}: ")).unwrap_or_default();
     let text = format!(
-        "{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped})",
+        "{session}{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped})",
         counts.join(", "),
         result.bytes,
         result.to,

@@ -51,6 +51,9 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         progress: call.watched.transfer(),
     };
     let _shown = call.registry.transfers.show(session.saved.name.as_str(), Direction::Upload, &request);
-    let moved = session.upload(request, &call.caller).await?;
-    transfer::result("uploaded", moved)
+    let asked = request.clone();
+    let moved =
+        session.upload(request, &call.caller).await.map_err(|error| transfer::explained(&error, &asked, true))?;
+    let session = call.registry.is_one_of_many().then_some(session.saved.name.as_str());
+    transfer::result("uploaded", session, moved)
 }

@@ -10,7 +10,7 @@ use crate::{
     session::{
         caller::Caller,
         error::SessionError,
-        job::{Finished, Job, JobStart, ShellEnd, Work},
+        job::{Finished, Given, Job, JobStart, ShellEnd, Work},
     },
     ssh::{
         ask::Person,
@@ -19,7 +19,7 @@ use crate::{
         exec::{CommandResult, Ending, ExecRequest},
         output::Output,
         pool::Pool,
-        shell::{Kept, Shell, ShellRequest, ShellResult, ShellRunError},
+        shell::{Kept, Shell, ShellRequest, ShellResult, ShellRunError, Turn},
         sudo::SudoRequest,
     },
 };
@@ -65,6 +65,13 @@ pub struct ShellCall {
     pub person: Person,
 }
 
+impl ExecCall {
+    /// What it is given besides its text; its stdin stays open for more if `is_open`.
+    pub(super) fn given(&self, is_open: bool) -> Given {
+        Given::new(self.stdin.as_deref(), is_open, self.directory.as_deref(), &self.environment)
+    }
+}
+
 impl LiveSession {
     /// Starts a command on a channel of its own.
     ///
@@ -79,6 +86,7 @@ impl LiveSession {
             terminal: call.terminal,
             takes_input: call.terminal || (call.takes_input && call.stdin.is_none()),
             sudo: call.sudo,
+            given: call.given(call.terminal || (call.takes_input && call.stdin.is_none())),
             since: Duration::ZERO,
             detached: None,
             output: Output::new(self.surroundings.folder.clone(), style, call.share),
@@ -104,6 +112,7 @@ impl LiveSession {
             terminal: false,
             takes_input: false,
             sudo: false,
+            given: Given::new(call.stdin.as_deref(), false, None, &[]),
             since: Duration::ZERO,
             detached: None,
             output: Output::new(self.surroundings.folder.clone(), Style::Plain, 1),
@@ -167,6 +176,7 @@ impl LiveSession {
             let mut shells = lock(&self.shells);
             Arc::clone(shells.entry(name.to_owned()).or_default())
         };
+        let turn = Turn::new(work.sent.clone());
         let mut tried_again = false;
         loop {
             let connection = self.connection(&caller).await?;
@@ -182,10 +192,24 @@ impl LiveSession {
             let request = ShellRequest {
                 command: call.command.clone().into_bytes(),
                 stdin: call.stdin.clone(),
-                bounds,
+                bounds: bounds.clone(),
                 output: output.clone(),
+                turn: turn.clone(),
             };
-            match shell.run(request).await {
+            let run = shell.run(request);
+            tokio::pin!(run);
+            let ran = tokio::select! {
+                biased;
+                ran = &mut run => ran,
+                // Whoever waits for a turn that is not wanted any more need not wait for the commands before it.
+                () = bounds.over() => {
+                    if turn.give_up() {
+                        return Ok((ShellResult::not_run(Vec::new()), notice));
+                    }
+                    run.await
+                }
+            };
+            match ran {
                 Ok(result) => {
                     let mut slot = slot.lock().await;
                     if !result.directory.is_empty() {

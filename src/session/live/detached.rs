@@ -16,7 +16,7 @@ use crate::{
         caller::Caller,
         detached::Detached,
         error::SessionError,
-        job::{Job, JobStart, Work, random_id},
+        job::{Given, Job, JobStart, Stdin, Work, random_id},
     },
     ssh::{
         ask::Person,
@@ -37,7 +37,8 @@ impl LiveSession {
         let detached = Arc::new(Detached::new(id, Arc::clone(self)));
         let takes_input = call.stdin.is_none();
         let output = Output::new(self.surroundings.folder.clone(), Style::Plain, call.share);
-        let (job, work) = self.job(&detached, call.command.clone(), Duration::ZERO, takes_input, output)?;
+        let given = call.given(takes_input);
+        let (job, work) = self.job(&detached, call.command.clone(), given, Duration::ZERO, output)?;
         let output = job.output.clone();
         tokio::spawn(async move {
             match detached.session.begin(&detached.id, &call, &work).await {
@@ -66,7 +67,8 @@ impl LiveSession {
         let detached = Arc::new(Detached::new(id.clone(), Arc::clone(self)));
         let output = Output::new(self.surroundings.folder.clone(), Style::Plain, 1);
         let since = started(&found).elapsed().unwrap_or_default();
-        let (job, work) = self.job(&detached, found.command.clone(), since, found.takes_input, output)?;
+        let given = Given::new(None, found.takes_input, None, &[]);
+        let (job, work) = self.job(&detached, found.command.clone(), given, since, output)?;
         work.sent.cancel();
         tokio::spawn(Follower::new(detached, work, &job.output, since).run());
         Ok(job)
@@ -115,8 +117,8 @@ impl LiveSession {
         &self,
         detached: &Arc<Detached>,
         command: String,
+        given: Given,
         since: Duration,
-        takes_input: bool,
         output: Output,
     ) -> Result<(Arc<Job>, Work), SessionError> {
         Job::new(JobStart {
@@ -124,9 +126,10 @@ impl LiveSession {
             shell: None,
             command,
             terminal: false,
-            takes_input,
+            takes_input: given.stdin == Stdin::Open,
             output,
             sudo: false,
+            given,
             since,
             detached: Some(Arc::clone(detached)),
         })

@@ -1,7 +1,7 @@
 //! Gives a new shell the state of one that has ended, or whose connection was lost.
 
 use super::{
-    Shell, ShellRequest, ShellRunError,
+    Shell, ShellRequest, ShellRunError, Turn,
     keeper::{Kept, lock},
 };
 use crate::framing::script::change_directory;
@@ -28,7 +28,8 @@ impl Shell {
     ) -> Result<String, ShellRunError> {
         let Some(snapshot) = before.snapshot.as_ref() else { return Err(ShellRunError::Gone) };
         let restore = snapshot.restore(directory);
-        let request = ShellRequest { command: restore.command.clone(), stdin: None, bounds, output };
+        let request =
+            ShellRequest { command: restore.command.clone(), stdin: None, bounds, output, turn: Turn::default() };
         let result = self.run(request).await?;
         if result.shell_ended || !matches!(result.command.ending, Ending::Exited(_)) {
             return Err(ShellRunError::Lost);
@@ -57,7 +58,8 @@ impl Shell {
     }
     /// Goes to a directory; `true` if the shell is there now.
     pub async fn enter(&self, directory: &[u8], bounds: Bounds, output: Output) -> bool {
-        let request = ShellRequest { command: change_directory(directory), stdin: None, bounds, output };
+        let request =
+            ShellRequest { command: change_directory(directory), stdin: None, bounds, output, turn: Turn::default() };
         !directory.is_empty() && self.run(request).await.is_ok_and(|result| result.directory == directory)
     }
 }

@@ -112,6 +112,7 @@ impl From<&Job> for JobResult {
             shell: job.shell.clone(),
             command: first_part(&job.command),
             status: match job.ended().as_deref() {
+                None if job.shell.is_some() && !job.is_sent() => "queued",
                 None => "running",
                 Some(Ok(finished)) => outcome::status(&finished.command.ending),
                 Some(Err(_)) => "failed",

@@ -1,0 +1,69 @@
+//! Signals as people and programs name them.
+
+use crate::{framing::stop::Signal, mcp::tool_error::ToolError};
+
+/// Other names. Of the numbers only those that are the same on every system (POSIX, kill(1)), and that of SIGPIPE.
+const OTHERS: [(&str, &[&str]); 8] = [
+    ("INT", &["2", "CTRL-C", "^C", "C-C", "INTERRUPT", "\u{3}"]),
+    ("QUIT", &["3", "CTRL-\\", "^\\", "C-\\", "\u{1c}"]),
+    ("TSTP", &["CTRL-Z", "^Z", "C-Z", "\u{1a}"]),
+    ("HUP", &["1"]),
+    ("ABRT", &["6"]),
+    ("KILL", &["9"]),
+    ("ALRM", &["14"]),
+    ("TERM", &["15", "TERMINATE"]),
+];
+
+/// Reads a signal: its name, as in `TERM`, `SIGTERM` or `-TERM`, its number, or the key that sends it.
+///
+/// # Errors
+/// It is none that can be sent.
+pub(super) fn read(typed: &str) -> Result<Signal, ToolError> {
+    let word = typed.trim_matches(' ').to_ascii_uppercase().replace(['+', '_'], "-");
+    let word = word.strip_prefix("KILL -").unwrap_or(&word);
+    let word = word.strip_prefix('-').unwrap_or(word);
+    let other = OTHERS.iter().find(|(_, others)| others.contains(&word)).map(|(name, _)| *name);
+    Signal::parse(other.unwrap_or(word)).ok_or_else(|| {
+        let hint = if matches!(word, "CTRL-D" | "^D" | "C-D" | "\u{4}") {
+            "the end of input is no signal: send the input \\u0004".to_owned()
+        } else {
+            format!("signals: {}", Signal::names())
+        };
+        ToolError::new(format!("ssh_job: {typed:?} is not a signal"), hint)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::stop::Rung::{Int, Kill, Term};
+
+    #[test]
+    fn signals_are_understood_as_people_name_them() {
+        use Signal::{Once, Stop};
+        for (typed, signal) in [
+            ("INT", Stop(Int)),
+            ("SIGINT", Stop(Int)),
+            ("ctrl-c", Stop(Int)),
+            ("Ctrl+C", Stop(Int)),
+            ("^C", Stop(Int)),
+            ("\u{3}", Stop(Int)),
+            ("2", Stop(Int)),
+            ("9", Stop(Kill)),
+            ("-9", Stop(Kill)),
+            ("kill -9", Stop(Kill)),
+            ("-SIGKILL", Stop(Kill)),
+            ("15", Stop(Term)),
+            ("sigterm", Stop(Term)),
+            ("1", Once("HUP")),
+            ("ctrl-z", Once("TSTP")),
+            ("ctrl-\\", Once("QUIT")),
+            ("usr1", Once("USR1")),
+        ] {
+            assert_eq!(read(typed), Ok(signal), "{typed:?}");
+        }
+        for (typed, part) in [("BOOM", "signals: INT"), ("10", "signals: INT"), ("0", "signals"), ("ctrl-d", "u0004")] {
+            assert!(read(typed).unwrap_err().hint.contains(part), "{typed}");
+        }
+    }
+}
