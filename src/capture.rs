@@ -1,6 +1,10 @@
 //! Bounded output: the first and the last part of a stream, and the count of everything.
 
+mod nature;
+
 use std::collections::VecDeque;
+
+pub use self::nature::{BEGINNING, Nature};
 
 /// Takes a stream of any length and keeps at most `head + tail` bytes of it.
 #[derive(Debug, Clone)]
@@ -50,6 +54,7 @@ impl Capture {
             omitted: self.total.saturating_sub(kept),
             head: self.head,
             tail: self.tail.into(),
+            beginning: Vec::new(),
         }
     }
 }
@@ -62,13 +67,16 @@ pub struct Captured {
     omitted: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
+    /// The first bytes, as they came.
+    beginning: Vec<u8>,
 }
 
 impl Captured {
-    /// What is shown of a stream that had `total` bytes before it was made readable.
+    /// What is shown of a stream that had `total` bytes before it was made readable, and began with these: at most
+    /// [`BEGINNING`] of them are of use.
     #[must_use]
-    pub fn of(self, total: u64) -> Self {
-        Self { total, ..self }
+    pub fn of(self, total: u64, beginning: Vec<u8>) -> Self {
+        Self { total, beginning, ..self }
     }
 
     /// How many bytes were left out between the first and the last part.
@@ -85,9 +93,13 @@ impl Captured {
 
     /// The text for a reader: the stream as it was, or its two parts around a line that counts what is missing.
     ///
-    /// Bytes that are not UTF-8 become U+FFFD; where something was left out, no character is cut in two.
+    /// Bytes that are not UTF-8 become U+FFFD; where something was left out, no character is cut in two. Of what is no
+    /// text there is only a line that says what it is.
     #[must_use]
     pub fn text(&self) -> String {
+        if let Nature::Binary(kind) = self.nature() {
+            return self.in_place_of_bytes(kind);
+        }
         if let Some(whole) = self.whole() {
             return String::from_utf8_lossy(&whole).into_owned();
         }

@@ -229,12 +229,9 @@ fn missing_program(line: &str) -> Option<&str> {
     {
         name
     } else if let Some(before) = line.strip_suffix(": No such file or directory") {
-        let (who, name) = before.rsplit_once(": ").or_else(|| before.rsplit_once(' '))?;
-        let starts_others = who.ends_with("env") || who.ends_with("failed to run command");
-        if !starts_others {
-            return None;
-        }
-        name
+        // Programs that start others.
+        let starts = ["failed to run command ", "env: "];
+        starts.iter().find_map(|start| before.split_once(start)).map(|(_, name)| name)?
     } else {
         let line = line.strip_suffix(" [No such file or directory]").unwrap_or(line);
         let ends = [": command not found", ": inaccessible or not found", ": not found"];

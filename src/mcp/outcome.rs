@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use self::blocks::{Block, Kind};
 use super::{hints, tool_error::ToolError};
 use crate::{
+    capture::Nature,
     readable::in_a_line,
     session::{
         job::{End, Finished, Job},
@@ -171,7 +172,8 @@ impl<'a> Report<'a> {
             let Some(printed) = printed else { continue };
             let text = printed.text();
             if !text.is_empty() {
-                imitations += blocks::imitations(&text, printed.omitted() > 0);
+                let has_our_mark = printed.omitted() > 0 || matches!(printed.nature(), Nature::Binary(_));
+                imitations += blocks::imitations(&text, has_our_mark);
                 blocks.push(Block { kind, text: format!("{heading}{text}") });
             }
         }
@@ -251,11 +253,18 @@ impl<'a> Report<'a> {
             ("stderr", &self.output.stderr, &self.output.stderr_file),
         ] {
             let place = file.as_ref().map(|path| path.display());
+            let name = match stream.nature() {
+                Nature::Text => name.to_owned(),
+                Nature::NotUtf8 => format!("{name} is not UTF-8,"),
+                Nature::Binary(_) => format!("{name} is binary,"),
+            };
             if stream.omitted() > 0 {
                 let place = place.map(|place| format!(", {kept} in {place}")).unwrap_or_default();
                 parts.push(format!("{name} {} bytes{place}", stream.total));
-            } else {
-                parts.extend(place.map(|place| format!("{name} as it came in {place}")));
+            } else if let Some(place) = place {
+                parts.push(format!("{name} as it came in {place}"));
+            } else if name.ends_with(',') {
+                parts.push(name.trim_end_matches(',').to_owned());
             }
         }
         if let Some(portion) = &self.portion {

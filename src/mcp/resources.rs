@@ -53,7 +53,8 @@ pub(super) async fn read(registry: &SessionRegistry, uri: &str) -> Result<ReadRe
         match output.whole().map(String::from_utf8) {
             Some(Err(binary)) => ResourceContents::blob(STANDARD.encode(binary.as_bytes()), uri)
                 .with_mime_type("application/octet-stream"),
-            _ => ResourceContents::text(output.text(), uri).with_mime_type("text/plain"),
+            Some(Ok(text)) => ResourceContents::text(text, uri).with_mime_type("text/plain"),
+            None => ResourceContents::text(output.text(), uri).with_mime_type("text/plain"),
         }
     };
     Ok(ReadResourceResult::new(vec![contents]))

@@ -68,14 +68,16 @@ pub fn json_for_a_terminal(json: &str) -> String {
 /// For what the bytes were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// For a pipe or a file. The bytes stay as they are, but for lines with a carriage return that does not belong to
-    /// their end: these are shown in their last state, without control sequences. Output with NUL in it is binary, and
+    /// For a pipe or a file. The bytes stay as they are, but for control sequences, such as colours, and for lines with a
+    /// carriage return that does not belong to their end: these are shown in their last state. Output with NUL in it is binary, and
     /// exact from there on; so is the rest of a line whose last state is longer than 32 KiB, and a line whose last state
     /// is over 512 bytes longer than itself.
     Plain,
     /// For a terminal of [`COLUMNS`] × [`ROWS`]. Control sequences are carried out as far as they concern text, lines
     /// end in LF alone, and characters that are not UTF-8 become U+FFFD. A row that is drawn over after it was passed
-    /// on is passed on again, once, in the state in which the next new line or the end of the output finds it.
+    /// on is passed on again, once, in the state in which the next new line or the end of the output finds it. A row that
+    /// stands out by reverse video or its background, as the selected one of a menu does, has `>` before it; a part of a
+    /// row that does has brackets around it.
     Terminal,
 }
 
@@ -190,6 +192,32 @@ pub fn separable(bytes: &[u8]) -> &[u8] {
         end = escape;
     }
     if bytes.len() - end > LONGEST_SEQUENCE { bytes } else { bytes.get(..end).unwrap_or(bytes) }
+}
+
+/// The length of the control sequence that these bytes are behind an ESC (ECMA-48, sections 5.4 and 5.6; ECMA-35, section
+/// 13.2); `None` where they are none, or not all of one.
+fn sequence(bytes: &[u8]) -> Option<usize> {
+    let (first, rest) = bytes.split_first()?;
+    let run = |from: usize, range: std::ops::RangeInclusive<u8>| {
+        from + rest.iter().skip(from).take_while(|byte| range.contains(byte)).count()
+    };
+    match first {
+        b'[' => {
+            let end = run(run(0, 0x30..=0x3f), 0x20..=0x2f);
+            matches!(rest.get(end)?, 0x40..=0x7e).then_some(end + 2)
+        }
+        b']' | b'P' | b'X' | b'^' | b'_' => {
+            let end = memchr::memchr2(0x07, 0x1b, rest)?;
+            let bell = rest.get(end) == Some(&0x07);
+            (bell || rest.get(end + 1) == Some(&b'\\')).then_some(end + if bell { 2 } else { 3 })
+        }
+        0x20..=0x2f => {
+            let end = run(0, 0x20..=0x2f);
+            matches!(rest.get(end)?, 0x30..=0x7e).then_some(end + 2)
+        }
+        0x30..=0x7e => Some(1),
+        _ => None,
+    }
 }
 
 /// Whether these bytes hold all that belongs to the ESC before them (ECMA-48 section 5.4 and 5.6).

@@ -1,8 +1,8 @@
 //! Output for a pipe or a file: exact, but for lines that were drawn over.
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr2, memrchr};
 
-use super::screen::Screen;
+use super::{screen::Screen, sequence};
 
 /// The most bytes of an unfinished line that are held.
 const LONGEST: usize = 64 * 1024;
@@ -39,18 +39,22 @@ impl Plain {
     }
 
     pub(super) fn unfinished(&self) -> Vec<u8> {
-        if memchr(b'\r', &self.held).is_some() { Screen::last_state(&self.held, false) } else { self.held.clone() }
+        if memchr(b'\r', &self.held).is_some() {
+            Screen::last_state(&self.held, false)
+        } else {
+            without_sequences(&self.held).unwrap_or_else(|| self.held.clone())
+        }
     }
 
     pub(super) fn altered(&self) -> bool {
-        self.altered || memchr(b'\r', &self.held).is_some()
+        self.altered || memchr(b'\r', &self.held).is_some() || without_sequences(&self.held).is_some()
     }
 
     fn push_text(&mut self, mut bytes: &[u8], output: &mut Vec<u8>) {
         while !bytes.is_empty() {
-            // Lines without a carriage return, however many, are copied at once.
+            // Lines without a carriage return or control sequence, however many, are copied at once.
             if self.held.is_empty() && !self.passing {
-                let plain = memchr(b'\r', bytes).and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+                let plain = memchr2(b'\r', 0x1b, bytes).and_then(|at| bytes.get(..at)).unwrap_or(bytes);
                 let lines = memrchr(b'\n', plain).map_or(0, |end| end + 1);
                 let (lines, rest) = bytes.split_at(lines);
                 output.extend_from_slice(lines);
@@ -85,6 +89,9 @@ impl Plain {
         if memchr(b'\r', line).is_some() {
             self.altered = true;
             output.append(&mut Screen::last_state(line, true));
+        } else if let Some(mut text) = without_sequences(line) {
+            self.altered = true;
+            output.append(&mut text);
         } else {
             output.extend_from_slice(line);
         }
@@ -107,6 +114,26 @@ impl Plain {
             }
         }
         self.passing = true;
+        if let Some(text) = without_sequences(&self.held) {
+            self.altered = true;
+            self.held = text;
+        }
         output.append(&mut self.held);
     }
+}
+
+/// A line without the control sequences in it, such as colours; `None` if there are none. One that has no end stays.
+fn without_sequences(line: &[u8]) -> Option<Vec<u8>> {
+    memchr(0x1b, line)?;
+    let (mut text, mut rest) = (Vec::with_capacity(line.len()), line);
+    while let Some(escape) = memchr(0x1b, rest) {
+        let (before, from) = rest.split_at(escape);
+        text.extend_from_slice(before);
+        // Where it is none, the character itself is kept.
+        let length = sequence(from.get(1..).unwrap_or_default()).map_or(0, |length| length + 1);
+        text.extend_from_slice(if length == 0 { b"\x1b" } else { b"" });
+        rest = from.get(length.max(1)..).unwrap_or_default();
+    }
+    text.extend_from_slice(rest);
+    (text.len() < line.len()).then_some(text)
 }

@@ -1,5 +1,9 @@
 //! One row of a terminal.
 
+use std::ops::Range;
+
+use super::screen::{Highlight, Shade};
+
 /// What stands in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cell {
@@ -17,6 +21,10 @@ pub(super) enum Cell {
 #[derive(Debug, Default)]
 pub(super) struct Row {
     cells: Vec<Cell>,
+    /// What the same columns look like behind their characters.
+    shades: Vec<Shade>,
+    /// What the columns look like in which nothing stands.
+    rest: Shade,
     /// The text goes on in the next row: the line was too long for one.
     pub(super) wrapped: bool,
     /// Something may stand here that was not passed on.
@@ -28,6 +36,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// An empty row that looks like this.
+    pub(super) fn of(rest: Shade) -> Self {
+        Self { rest, ..Self::default() }
+    }
+
     pub(super) fn is_untouched(&self) -> bool {
         self.cells.is_empty() && !self.ended && !self.changed && self.shown.is_none()
     }
@@ -40,40 +53,50 @@ impl Row {
     /// Empties the row for another line, and keeps its memory.
     pub(super) fn renew(mut self) -> Self {
         self.cells.clear();
-        Self { cells: self.cells, ..Self::default() }
+        self.shades.clear();
+        Self { cells: self.cells, shades: self.shades, ..Self::default() }
     }
 
     /// Writes over what stands in the column.
-    pub(super) fn set(&mut self, column: usize, cell: Cell) {
+    pub(super) fn set(&mut self, column: usize, cell: Cell, shade: Shade) {
         self.changed = true;
         if column >= self.cells.len() {
-            self.cells.resize(column, Cell::Blank);
+            self.resize(column);
             self.cells.push(cell);
+            self.shades.push(shade);
             return;
         }
         self.split(column);
         self.split(column + 1);
-        if let Some(old) = self.cells.get_mut(column) {
-            *old = cell;
+        if let (Some(old), Some(old_shade)) = (self.cells.get_mut(column), self.shades.get_mut(column)) {
+            (*old, *old_shade) = (cell, shade);
         }
     }
 
-    /// Erases the columns from `from` to before `to`.
-    pub(super) fn erase(&mut self, from: usize, to: usize) {
-        if from >= self.cells.len() {
+    /// Erases the columns from `from` to before `to`, or to the end of the row where that is `usize::MAX`.
+    pub(super) fn erase(&mut self, from: usize, to: usize, shade: Shade) {
+        let used = self.cells.len();
+        let to_end = to == usize::MAX || (to >= used && shade == self.rest);
+        self.changed |= from < used;
+        if !to_end {
+            if to > used {
+                self.resize(to);
+            }
+            self.split(from);
+            self.split(to);
+            self.cells.iter_mut().take(to).skip(from).for_each(|cell| *cell = Cell::Blank);
+            self.shades.iter_mut().take(to).skip(from).for_each(|old| *old = shade);
             return;
         }
-        self.changed = true;
-        self.split(from);
-        if to >= self.cells.len() {
+        if from < used {
+            self.split(from);
             self.cells.truncate(from);
+            self.shades.truncate(from);
             self.wrapped = false;
-            return;
+        } else if shade != self.rest {
+            self.resize(from);
         }
-        self.split(to);
-        for cell in self.cells.iter_mut().take(to).skip(from) {
-            *cell = Cell::Blank;
-        }
+        self.rest = shade;
     }
 
     /// Takes columns out; what stands behind them moves up.
@@ -84,6 +107,7 @@ impl Row {
             self.split(from);
             self.split(to);
             self.cells.drain(from..to);
+            self.shades.drain(from..to);
         }
     }
 
@@ -94,21 +118,87 @@ impl Row {
             self.split(at);
             let count = count.min(width.saturating_sub(at));
             self.cells.splice(at..at, std::iter::repeat_n(Cell::Blank, count));
+            self.shades.splice(at..at, std::iter::repeat_n(self.rest, count));
             self.cells.truncate(width);
+            self.shades.truncate(width);
         }
     }
 
-    /// Appends the text to `output`. Spaces at its end are left out as far as `keep`.
-    pub(super) fn text(&self, keep: usize, output: &mut Vec<u8>) {
-        let blank = |cell: &&Cell| matches!(cell, Cell::Blank | Cell::Letter(' '));
-        let behind = self.cells.iter().skip(keep).rev().take_while(blank).count();
-        for cell in self.cells.iter().take(self.cells.len() - behind) {
+    /// What a column looks like behind its character.
+    pub(super) fn shade(&self, column: usize) -> Shade {
+        self.shades.get(column).copied().unwrap_or(self.rest)
+    }
+
+    /// What stands in a column.
+    pub(super) fn cell(&self, column: usize) -> Cell {
+        self.cells.get(column).copied().unwrap_or(Cell::Blank)
+    }
+
+    /// The columns from the first to the last in which something is to be seen, if there are any.
+    pub(super) fn extent(&self) -> Option<Range<usize>> {
+        self.within(0..self.cells.len())
+    }
+
+    /// The same of a part of the row.
+    pub(super) fn within(&self, part: Range<usize>) -> Option<Range<usize>> {
+        let seen = |column: &usize| !is_blank(self.cell(*column));
+        let (mut columns, mut back) = (part.clone(), part.rev());
+        Some(columns.find(seen)?..back.find(seen)? + 1)
+    }
+
+    /// Appends the text to `output`, with marks around what is highlighted. Spaces at its end are left out as far as `keep`.
+    pub(super) fn text(&self, keep: usize, highlight: Option<&Highlight>, output: &mut Vec<u8>) {
+        let marked = highlight.map(|highlight| self.marked(highlight));
+        let cells = marked.as_ref().unwrap_or(&self.cells);
+        let behind = cells.iter().skip(keep).rev().take_while(|cell| is_blank(**cell)).count();
+        for cell in cells.iter().take(cells.len() - behind) {
             match cell {
                 Cell::Letter(letter) => output.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
                 Cell::Byte(byte) => output.push(*byte),
                 Cell::Covered => {}
                 Cell::Blank => output.push(b' '),
             }
+        }
+    }
+
+    /// The columns with marks: in blanks where there are some, so that nothing moves.
+    fn marked(&self, highlight: &Highlight) -> Vec<Cell> {
+        let mut cells = self.cells.clone();
+        let mut put = |at: usize, letter: char, into_blank: bool| {
+            let cell = Cell::Letter(letter);
+            match cells.get_mut(at).filter(|old| into_blank && is_blank(**old)) {
+                Some(blank) => *blank = cell,
+                None => cells.insert(at.min(cells.len()), cell),
+            }
+        };
+        match highlight {
+            Highlight::Row => {
+                let start = self.extent().map_or(0, |text| text.start);
+                if let Some(at) = start.checked_sub(2) {
+                    put(at, '>', true);
+                } else {
+                    put(0, ' ', false);
+                    put(0, '>', false);
+                }
+            }
+            Highlight::Parts(parts) => {
+                for part in parts {
+                    put(part.end, ']', true);
+                    match part.start.checked_sub(1).filter(|before| is_blank(self.cell(*before))) {
+                        Some(before) => put(before, '[', true),
+                        None => put(part.start, '[', false),
+                    }
+                }
+            }
+        }
+        cells
+    }
+
+    /// Has so many columns in use, if there were fewer.
+    fn resize(&mut self, columns: usize) {
+        if columns > self.cells.len() {
+            self.cells.resize(columns, Cell::Blank);
+            self.shades.resize(columns, self.rest);
         }
     }
 
@@ -124,4 +214,8 @@ impl Row {
             }
         }
     }
+}
+
+fn is_blank(cell: Cell) -> bool {
+    matches!(cell, Cell::Blank | Cell::Letter(' '))
 }

@@ -1,11 +1,14 @@
 //! The screen of a terminal: what stands on it in the end.
 
+mod highlight;
 mod sequences;
 
 use std::collections::VecDeque;
 
 use vte::Parser;
 
+use self::highlight::Pen;
+pub(super) use self::highlight::{Highlight, Shade};
 use super::row::{Cell, Row};
 
 /// The widest row that [`Screen::last_state`] has: that of a line which is held until it is complete.
@@ -38,6 +41,16 @@ pub(super) struct Screen {
     shifted: bool,
     /// The line in the topmost row began further up: its first part has been passed on.
     open: bool,
+    /// How the next character is drawn.
+    pen: Pen,
+    /// Whether what is highlighted is marked.
+    marks: bool,
+    /// The cursor was sent somewhere: this is drawn, not written line by line.
+    addressed: bool,
+    /// What rows look like in which nothing was drawn yet.
+    fill: Shade,
+    /// The program has taken the screen for itself (`smcup` of terminfo(5)).
+    other_screen: bool,
     /// The lines passed on, until they are taken.
     pub(super) settled: Vec<u8>,
     /// What the program is to be told, because it asked.
@@ -47,10 +60,15 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(width: usize, height: usize) -> Self {
+    pub(super) fn new(width: usize, height: usize, marks: bool) -> Self {
         Self {
             width,
             height,
+            marks,
+            pen: Pen::default(),
+            addressed: false,
+            fill: 0,
+            other_screen: false,
             rows: VecDeque::from([Row::default()]),
             row: 0,
             column: 0,
@@ -69,7 +87,7 @@ impl Screen {
     /// What is to be seen of one line in the end. Bytes that are not UTF-8 stay. Spaces behind it go if it is
     /// `complete`, else only those right of the cursor. A line that would grow by much is shown as it came.
     pub(super) fn last_state(line: &[u8], complete: bool) -> Vec<u8> {
-        let (mut parser, mut screen): (Parser, _) = (Parser::new(), Self::new(WIDEST, 1));
+        let (mut parser, mut screen): (Parser, _) = (Parser::new(), Self::new(WIDEST, 1, false));
         let most = line.len() + MOST_ADDED;
         for part in line.utf8_chunks() {
             for piece in part.valid().split_inclusive(char::is_control) {
@@ -92,7 +110,7 @@ impl Screen {
 
     /// What was not passed on of the rows, with LF between the lines.
     pub(super) fn pending(&self) -> Vec<u8> {
-        let lines = self.lines(0, self.rows.len()).filter_map(|(first, last)| self.news(first, last));
+        let lines = self.lines(0, self.rows.len()).filter_map(|(first, last)| self.news(first, last, false));
         lines.collect::<Vec<_>>().join(&b'\n')
     }
 
@@ -108,8 +126,8 @@ impl Screen {
         })
     }
 
-    /// The text of the line in these rows, if there is anything new in it.
-    fn news(&self, first: usize, last: usize) -> Option<Vec<u8>> {
+    /// The text of the line in these rows, if there is anything new in it. `passing`: a new line begins below it.
+    fn news(&self, first: usize, last: usize, passing: bool) -> Option<Vec<u8>> {
         let goes_on = self.open && first == 0;
         let rows = || self.rows.iter().enumerate().take(last + 1).skip(first);
         if !goes_on && !rows().any(|(_, row)| row.changed) {
@@ -124,7 +142,8 @@ impl Screen {
             } else {
                 0
             };
-            row.text(keep, &mut text);
+            let highlight = if first == last { self.highlight(at, passing) } else { None };
+            row.text(keep, highlight.as_ref(), &mut text);
         }
         let shown = self.rows.get(first).and_then(|row| row.shown.as_ref());
         let ended = self.rows.get(last).is_some_and(|row| row.ended);
@@ -133,13 +152,13 @@ impl Screen {
         (goes_on || !known).then_some(text)
     }
 
-    /// Passes on what is new in the lines that begin in the first `end` rows.
-    fn settle(&mut self, end: usize) {
+    /// Passes on what is new in the lines that begin in the first `end` rows. `passing`: a new line begins below them.
+    fn settle(&mut self, end: usize, passing: bool) {
         let changed = self.rows.iter().position(|row| row.changed).filter(|_| !self.open).unwrap_or_default();
         let above = self.rows.iter().take(changed).rev().take_while(|row| row.wrapped).count();
         let lines: Vec<_> = self.lines(changed - above, end).collect();
         for (first, last) in lines {
-            let text = self.news(first, last);
+            let text = self.news(first, last, passing);
             for row in self.rows.iter_mut().take(last + 1).skip(first) {
                 row.changed = false;
             }
@@ -172,11 +191,11 @@ impl Screen {
             self.down(false);
             self.column = 0;
         }
-        let column = self.column;
+        let (column, shade) = (self.column, self.pen.shade());
         if let Some(row) = self.current() {
-            row.set(column, cell);
+            row.set(column, cell, shade);
             for covered in 1..columns {
-                row.set(column + covered, Cell::Covered);
+                row.set(column + covered, Cell::Covered, shade);
             }
         }
         self.column += columns;
@@ -221,8 +240,9 @@ impl Screen {
         self.row += 1;
         let new = self.row >= self.rows.len();
         self.reach();
-        if new && complete {
-            self.settle(self.row);
+        // Of a screen that a program has for itself, the next line may be drawn before this one.
+        if new && complete && !self.other_screen {
+            self.settle(self.row, true);
         }
         new
     }
@@ -234,11 +254,11 @@ impl Screen {
         let start = self.row - above;
         if !complete && start == 0 && top == 0 {
             if let Some(row) = self.rows.front() {
-                row.text(self.width, &mut self.settled);
+                row.text(self.width, None, &mut self.settled);
             }
             self.open = true;
         } else {
-            self.settle(if complete || start <= top { self.row + 1 } else { start });
+            self.settle(if complete || start <= top { self.row + 1 } else { start }, true);
         }
         if let Some(row) = self.rows.remove(top) {
             self.rows.insert(bottom.min(self.rows.len()), row.renew());
@@ -248,7 +268,7 @@ impl Screen {
     /// Has rows as far as the cursor.
     fn reach(&mut self) {
         while self.rows.len() <= self.row {
-            self.rows.push_back(Row::default());
+            self.rows.push_back(Row::of(self.fill));
         }
     }
 
@@ -264,7 +284,7 @@ impl Screen {
         if from > bottom || to > bottom {
             return;
         }
-        self.settle(self.rows.len());
+        self.settle(self.rows.len(), false);
         for _ in 0..count.min(self.height) {
             while self.rows.len() <= from.max(to) {
                 self.rows.push_back(Row::default());
@@ -277,8 +297,9 @@ impl Screen {
 
     /// Begins an empty screen; what stood on the old one is passed on.
     fn clear(&mut self) {
-        self.settle(self.rows.len());
+        self.settle(self.rows.len(), false);
         self.rows.clear();
+        self.fill = self.pen.erased();
         self.reach();
     }
 
@@ -288,14 +309,17 @@ impl Screen {
             // Also from the top on: so programs draw the same lines again and again.
             0 => {
                 self.erase_line(0);
+                let shade = self.pen.erased();
                 for row in self.rows.iter_mut().skip(self.row + 1) {
-                    row.erase(0, usize::MAX);
+                    row.erase(0, usize::MAX, shade);
                 }
+                self.fill = shade;
             }
             1 => {
                 self.erase_line(1);
+                let shade = self.pen.erased();
                 for row in self.rows.iter_mut().take(self.row) {
-                    row.erase(0, usize::MAX);
+                    row.erase(0, usize::MAX, shade);
                 }
             }
             _ => {}
@@ -303,15 +327,15 @@ impl Screen {
     }
 
     fn erase_line(&mut self, part: u16) {
-        let column = self.column.min(self.width - 1);
+        let (column, shade) = (self.column.min(self.width - 1), self.pen.erased());
         if part == 2 || (part == 0 && column == 0) {
             self.part_from_above();
         }
         if let Some(row) = self.current() {
             match part {
-                0 => row.erase(column, usize::MAX),
-                1 => row.erase(0, column + 1),
-                2 => row.erase(0, usize::MAX),
+                0 => row.erase(column, usize::MAX, shade),
+                1 => row.erase(0, column + 1, shade),
+                2 => row.erase(0, usize::MAX, shade),
                 _ => {}
             }
         }

@@ -18,7 +18,7 @@ pub(super) struct Terminal {
 
 impl Terminal {
     pub(super) fn new(columns: u16, rows: u16) -> Self {
-        let screen = Screen::new(columns.into(), rows.into());
+        let screen = Screen::new(columns.into(), rows.into(), true);
         Self { parser: Parser::new(), partial: Vec::new(), screen, altered: false }
     }
 
@@ -46,7 +46,7 @@ impl Terminal {
         self.parser.advance(&mut self.screen, &std::mem::take(&mut self.partial));
         self.altered = self.altered();
         output.append(&mut self.screen.pending());
-        self.screen = Screen::new(self.screen.width, self.screen.height);
+        self.screen = Screen::new(self.screen.width, self.screen.height, true);
     }
 
     pub(super) fn unfinished(&self) -> Vec<u8> {

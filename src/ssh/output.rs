@@ -16,7 +16,7 @@ use tokio::{
 
 pub use self::folder::{KeptOutput, OutputFolder};
 use crate::{
-    capture::{Capture, Captured},
+    capture::{BEGINNING, Capture, Captured, Nature},
     readable::{Readable, Style, separable},
 };
 
@@ -50,6 +50,8 @@ struct Stream {
     total: u64,
     readable: Readable,
     shown: Capture,
+    /// Its first bytes, as they came.
+    beginning: Vec<u8>,
     /// How much of it an answer holds, in bytes.
     budget: usize,
     /// All of it, as it came, as long as there is no file.
@@ -77,7 +79,8 @@ impl CommandOutput {
     /// Whether some of the output is missing from what the result holds.
     #[must_use]
     pub fn truncated(&self) -> bool {
-        self.stdout.omitted() > 0 || self.stderr.omitted() > 0
+        let is_missing = |stream: &Captured| stream.omitted() > 0 || matches!(stream.nature(), Nature::Binary(_));
+        is_missing(&self.stdout) || is_missing(&self.stderr)
     }
 }
 
@@ -103,6 +106,7 @@ impl Output {
                 total: 0,
                 readable: Readable::new(style),
                 shown: Capture::new(budget / 2, budget - budget / 2),
+                beginning: Vec::new(),
                 unspilled: Vec::new(),
                 file: None,
                 trouble: None,
@@ -166,7 +170,8 @@ impl Output {
         let mut shown = Capture::new(text.len(), 0);
         shown.push(&text);
         let total = self.lock().stdout.total;
-        Ok(Portion { shown: shown.finish().of(total), next: offset + whole.len() as u64 })
+        let beginning = whole.iter().copied().take(BEGINNING).collect();
+        Ok(Portion { shown: shown.finish().of(total, beginning), next: offset + whole.len() as u64 })
     }
 
     /// The latest line, for a progress message: at most 200 characters.
@@ -221,7 +226,12 @@ impl Stream {
     fn captured(&self) -> Captured {
         let mut shown = self.shown.clone();
         shown.push(&self.readable.unfinished());
-        shown.finish().of(self.total)
+        shown.finish().of(self.total, self.beginning.clone())
+    }
+
+    /// Whether a reader of an answer is not shown what came: then all of it is kept.
+    fn differs(&self) -> bool {
+        self.readable.altered() || self.captured().nature() != Nature::Text
     }
 }
 
@@ -270,8 +280,8 @@ impl OutputWriter {
     /// Ends the output; files are complete afterwards.
     pub(super) async fn finish(mut self) -> CommandOutput {
         for is_stderr in [false, true] {
-            let altered = self.output.lock().of(is_stderr).readable.altered();
-            if altered && matches!(self.spill(is_stderr), Spill::NotNeeded) {
+            let differs = self.output.lock().of(is_stderr).differs();
+            if differs && matches!(self.spill(is_stderr), Spill::NotNeeded) {
                 self.begin_file(is_stderr).await;
             }
             if let Spill::Open { file, .. } = self.spill(is_stderr)
@@ -296,6 +306,8 @@ impl OutputWriter {
         streams.last = (Instant::now(), is_stderr);
         let stream = streams.of(is_stderr);
         stream.total = stream.total.saturating_add(bytes.len() as u64);
+        let missing = BEGINNING - stream.beginning.len();
+        stream.beginning.extend(bytes.iter().take(missing));
         if in_memory {
             stream.unspilled.extend_from_slice(bytes);
         }

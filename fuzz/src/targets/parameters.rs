@@ -137,9 +137,13 @@ fn only_in_secrets(arguments: &Map<String, Value>) -> bool {
         && !arguments.keys().any(|name| name.contains(SECRET))
 }
 
-/// Whether arguments fit a schema, with the spellings that are as good as its own; `None` where it leaves that open.
+/// Whether arguments fit a schema, with the spellings that are as good as its own; `None` where it leaves that open: other
+/// names, what is empty, and what came in another type that may be read.
 fn fits(schema: &Value, arguments: &Map<String, Value>) -> Option<bool> {
     let properties = schema["properties"].as_object().expect("properties");
+    if arguments.values().any(|value| value.is_null() || *value == "") {
+        return None;
+    }
     let mut given = BTreeMap::new();
     for (typed, value) in arguments {
         let name = match camel_case(typed).as_str() {
@@ -147,20 +151,33 @@ fn fits(schema: &Value, arguments: &Map<String, Value>) -> Option<bool> {
             "name" if !properties.contains_key("name") => "session".to_owned(),
             name => name.to_owned(),
         };
+        if !properties.contains_key(&name) && !NAMES.contains(&typed.as_str()) {
+            return None;
+        }
         if !properties.contains_key(&name) || given.insert(name, value).is_some() {
             return Some(false);
         }
     }
     let required: HashSet<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if required.iter().any(|name| given.get(*name).is_none_or(|value| value.is_null())) {
+    if required.iter().any(|name| !given.contains_key(*name)) {
         return Some(false);
     }
-    // Null is as good as nothing for most, which schemas do not say.
-    if given.values().any(|value| value.is_null()) {
+    let misfits: Vec<_> = given.iter().filter(|(name, value)| !is_of(&properties[*name], value)).collect();
+    if !misfits.is_empty() && misfits.iter().all(|(name, value)| may_be_read(&properties[*name], value)) {
         return None;
     }
-    Some(given.iter().all(|(name, value)| is_of(&properties[name], value)))
+    Some(misfits.is_empty())
+}
+
+/// Whether a value of another type may be read as one of this.
+fn may_be_read(schema: &Value, value: &Value) -> bool {
+    match schema["type"].as_str() {
+        Some("string") => value.is_number(),
+        Some("integer") => value.is_string() || value.is_f64(),
+        Some("object") => value.is_string() || value.is_object(),
+        _ => value.is_string(),
+    }
 }
 
 fn is_of(schema: &Value, value: &Value) -> bool {

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthChar;
 use vte::{Params, Perform};
 
-use super::{Cell, Screen};
+use super::{Cell, Pen, Screen};
 use crate::readable::COLUMNS;
 
 /// What the characters from the grave accent on stand for after `ESC ( 0` (VT100 User Guide, table 3-9).
@@ -67,6 +67,7 @@ impl Perform for Screen {
                 self.clear();
                 self.margins = (0, self.height - 1);
                 self.letters = "";
+                (self.pen, self.addressed, self.other_screen) = (Pen::default(), false, false);
                 self.go(0, 0);
             }
             (b"(", set) => self.letters = if set == b'0' { LINE_DRAWING } else { "" },
@@ -85,11 +86,15 @@ impl Perform for Screen {
                 // To the other screen, or back from it.
                 self.clear();
                 self.go(0, 0);
+                (self.other_screen, self.addressed) = (action == 'h', false);
             }
             return;
         }
         let (row, column, width) = (self.row, self.column, self.width);
+        let erased = self.pen.erased();
+        self.addressed |= matches!(action, 'A' | 'H' | 'f' | 'd');
         match action {
+            'm' if self.marks => self.pen.select(parameters),
             'A' => self.go(row.saturating_sub(count), column),
             'B' | 'e' => self.go(row + count, column),
             'C' | 'a' => self.go(row, column + count),
@@ -105,7 +110,7 @@ impl Perform for Screen {
             'M' => self.shift(row, self.margins.1, count),
             'S' => self.shift(self.margins.0, self.margins.1, count),
             'T' => self.shift(self.margins.1, self.margins.0, count),
-            'X' => self.edit(|row| row.erase(column, column + count)),
+            'X' => self.edit(|row| row.erase(column, (column + count).min(width), erased)),
             'P' => self.edit(|row| row.delete(column, count)),
             '@' => self.edit(|row| row.insert(column, count, width)),
             'b' => {

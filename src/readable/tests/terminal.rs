@@ -160,6 +160,63 @@ fn programs_that_use_the_whole_screen_leave_something_legible() {
 }
 
 #[test]
+fn the_selected_row_of_a_menu_is_told_from_the_others() {
+    let lines = |selected: usize| -> String {
+        let item =
+            |at| if at == selected { format!("\x1b[7m item {at} \x1b[0m\r\n") } else { format!(" item {at} \r\n") };
+        (0..3).map(item).collect()
+    };
+    let placed = |selected: usize, on: &str, off: &str| -> String {
+        let item = |at| format!("\x1b[{};5H{}item {at} {off}", at + 3, if at == selected { on } else { "" });
+        format!("\x1b[?1049h\x1b[H\x1b[2JPick one\x1b[2;1H{}", (0..3).map(item).collect::<String>())
+    };
+    for at in 0..3 {
+        let marked = |before: &str, other: &str| -> String {
+            (0..3).map(|n| format!("{}item {n}\n", if n == at { before } else { other })).collect()
+        };
+        // Written line by line, and drawn again.
+        check(Style::Terminal, &[(&lines(at), &marked(">  ", " "))]);
+        check(Style::Terminal, &[(&format!("\x1b[H\x1b[J{}", lines(at)), &marked(">  ", " "))]);
+        // Drawn with the cursor sent about: in reverse video, and by its background.
+        for (on, off) in [("\x1b[7m", "\x1b[27m"), ("\x1b[30;46m", "\x1b[m"), ("\x1b[48;5;236m", "\x1b[49m")] {
+            let expected = format!("Pick one\n{}", marked("  > ", "    "));
+            check(Style::Terminal, &[(&placed(at, on, off), expected.trim_end_matches('\n'))]);
+        }
+    }
+    check(
+        Style::Terminal,
+        &[
+            // A box with a background of its own, whose selected row and button have that of the screen around it.
+            (
+                "\x1b[?1049h\x1b[44m\x1b[2J\x1b[3;3H\x1b[30;47m│ one   │\x1b[4;3H│\x1b[37;44m two   \x1b[30;47m│\x1b[5;3H│ three │\x1b[6;3H│       │\x1b[7;3H│\x1b[37;44m<Ok>\x1b[30;47m <No>│\x1b[8;3H└───────┘",
+                "  │ one   │\n  │[two]  │\n  │ three │\n  │       │\n  │[<Ok>]<No>│\n  └───────┘",
+            ),
+            // Bars are what they are: at the top, at the bottom, with the keys of an editor.
+            (
+                &format!(
+                    "\x1b[?1049h\x1b[7m{:<120}\x1b[m\x1b[2;1Htext\x1b[39;1H\x1b[7m{:<120}\x1b[m",
+                    "title", "status"
+                ),
+                "title\ntext\nstatus",
+            ),
+            ("\x1b[?1049hone\r\ntwo\x1b[40;1H\x1b[7mfile (END)\x1b[m", "one\ntwo\nfile (END)"),
+            (
+                "\x1b[?1049hx\x1b[38;1H\x1b[7m^G\x1b[m Help \x1b[7m^O\x1b[m Write \x1b[7m^X\x1b[m Exit",
+                "x\n^G Help ^O Write ^X Exit",
+            ),
+            // What a pager has found, and what is written in reverse video or in colour without a menu.
+            ("\x1b[?1049hfoo\x1b[7mbar\x1b[mbaz\r\nx", "foobarbaz\nx"),
+            ("\x1b[7m PASS \x1b[0m a.test\r\n\x1b[41m FAIL \x1b[0m\r\n", " PASS  a.test\n FAIL\n"),
+            ("\x1b[7mName?\x1b[0m ", "Name? "),
+            ("\x1b[7m--More--(50%)\x1b[27m", "--More--(50%)"),
+            ("\x1b[38;5;7mnot\x1b[0m \x1b[38;2;7;7;7mreverse\x1b[0m\r\n", "not reverse\n"),
+            // The selection moves: both rows are shown again.
+            ("\x1b[7ma\x1b[m\r\nb\r\n\x1b[2Aa\r\n\x1b[7mb\x1b[m\r\n", "> a\nb\na\n> b"),
+        ],
+    );
+}
+
+#[test]
 fn a_terminal_answers_where_its_cursor_is_and_what_it_is() {
     let mut readable = Readable::new(Style::Terminal);
     for (asked, replies) in [

@@ -144,7 +144,7 @@ async fn the_notice_says_what_came_back_and_what_did_not() {
     assert_eq!(result.stdout(), format!("1 {job}\nfunction\nalias\n"));
     let said = notice(&result);
     for part in [
-        "the connection was lost and this is a new shell",
+        "this is a new shell over a new connection",
         "functions (1), aliases (1), options, umask",
         &format!("not restored: the directory {}", gone.display()),
         &format!("lost: background jobs (process {job}), open files"),

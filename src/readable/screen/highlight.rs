@@ -1,0 +1,160 @@
+//! Which part of a screen is highlighted: the selected row of a menu, the button that Enter would press.
+//!
+//! Reverse video and backgrounds are how programs show that, and text has neither. What stands out from the rows around
+//! it is marked: a whole row by `>` before it, a part of one by brackets. Bars that reach over the whole width at the top
+//! and at the bottom, the last row, rows with many highlighted parts (the keys of an editor) and parts of words (what a
+//! pager has found) are left alone.
+
+use std::ops::Range;
+
+use vte::Params;
+
+use super::{Cell, Screen};
+
+/// More parts than these in a row are no selection.
+const MOST_PARTS: usize = 2;
+/// Rows at the bottom where a bar over the whole width is one that tells the state of the program.
+const BOTTOM_ROWS: usize = 2;
+
+/// What a column looks like behind its character: 0 is as nothing was said. Reverse video has the upper half.
+pub(in crate::readable) type Shade = u8;
+
+/// Reverse video.
+const REVERSE: Shade = 0x80;
+/// The colours of ECMA-48 and their bright kin take the numbers below; all others are told apart by and large.
+const OTHERS: u16 = 17;
+const MOST_OTHERS: u16 = 100;
+
+/// How the next character is drawn, as far as that matters here.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pen {
+    foreground: Shade,
+    background: Shade,
+    reverse: bool,
+}
+
+/// What is highlighted in a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::readable) enum Highlight {
+    /// All that stands in it.
+    Row,
+    /// These columns, from the right to the left.
+    Parts(Vec<Range<usize>>),
+}
+
+impl Pen {
+    pub(super) fn shade(self) -> Shade {
+        if self.reverse { REVERSE | self.foreground } else { self.background }
+    }
+
+    /// What an erased column looks like: `bce` of terminfo(5).
+    pub(super) fn erased(self) -> Shade {
+        self.background
+    }
+
+    /// Select Graphic Rendition (ECMA-48 section 8.3.117), with the colours of ISO 8613-6.
+    pub(super) fn select(&mut self, parameters: &Params) {
+        let mut all = parameters.iter();
+        while let Some(parameter) = all.next() {
+            let Some(&code) = parameter.first() else { continue };
+            match code {
+                0 => *self = Self::default(),
+                7 => self.reverse = true,
+                27 => self.reverse = false,
+                30..=37 => self.foreground = colour(code - 30 + 1),
+                90..=97 => self.foreground = colour(code - 90 + 9),
+                39 => self.foreground = 0,
+                40..=47 => self.background = colour(code - 40 + 1),
+                100..=107 => self.background = colour(code - 100 + 9),
+                49 => self.background = 0,
+                38 | 48 | 58 => {
+                    let mut values: Vec<u16> = parameter.iter().skip(1).copied().collect();
+                    if values.is_empty() {
+                        let mut next = || all.next().and_then(|values| values.first()).copied().unwrap_or_default();
+                        let kind = next();
+                        values.push(kind);
+                        values.extend(
+                            (0..match kind {
+                                5 => 1,
+                                2 => 3,
+                                _ => 0,
+                            })
+                                .map(|_| next()),
+                        );
+                    }
+                    let sum = values.iter().fold(0, |sum: u16, value| sum.wrapping_mul(31).wrapping_add(*value));
+                    let other = colour(OTHERS + sum % MOST_OTHERS);
+                    match code {
+                        38 => self.foreground = other,
+                        48 => self.background = other,
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn colour(number: u16) -> Shade {
+    Shade::try_from(number).unwrap_or_default() & !REVERSE
+}
+
+impl Screen {
+    /// What is highlighted in a row. `passing`: a new line has begun below it, and the program may not have drawn more.
+    pub(super) fn highlight(&self, at: usize, passing: bool) -> Option<Highlight> {
+        let row = self.rows.get(at).filter(|row| self.marks && !row.wrapped)?;
+        // Where the cursor waits behind a line that stands alone, that is a prompt.
+        if !self.addressed && !passing && at == self.row {
+            return None;
+        }
+        let is_drawn = self.other_screen || (self.addressed && !passing);
+        if is_drawn && at + 1 == self.height {
+            return None;
+        }
+        let text = row.extent()?;
+
+        let around = [at.checked_sub(1), Some(at + 1)].into_iter().flatten();
+        let around: Vec<_> = around.map(|at| self.rows.get(at)).collect();
+        let stands_out = |column: usize| {
+            let shade = row.shade(column);
+            if is_drawn {
+                around.iter().all(|other| other.map_or(self.fill, |other| other.shade(column)) != shade)
+            } else {
+                shade & REVERSE != 0
+            }
+        };
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        for column in (0..self.width).filter(|column| stands_out(*column)) {
+            match parts.last_mut() {
+                Some(part) if part.end == column => part.end += 1,
+                _ => parts.push(column..column + 1),
+            }
+        }
+        let is_bar = |part: &Range<usize>| {
+            let whole = part.start == 0 && part.end + 1 >= self.width;
+            whole && (at == 0 || at + BOTTOM_ROWS >= self.height)
+        };
+        parts.retain(|part| !is_bar(part));
+        let parts: Vec<Range<usize>> = parts.into_iter().filter_map(|part| row.within(part)).collect();
+        if parts == [text] {
+            return Some(Highlight::Row);
+        }
+
+        let is_apart = |part: &Range<usize>| {
+            let before = part.start.checked_sub(1).is_none_or(|before| is_edge(row.cell(before)));
+            before && is_edge(row.cell(part.end))
+        };
+        let is_selection = (1..=MOST_PARTS).contains(&parts.len()) && (is_drawn || self.addressed);
+        let parts = if is_selection { parts.into_iter().rev().filter(is_apart).collect() } else { Vec::new() };
+        (!parts.is_empty()).then_some(Highlight::Parts(parts))
+    }
+}
+
+/// Whether a part of a row may end here: at a blank or a line that is drawn.
+fn is_edge(cell: Cell) -> bool {
+    match cell {
+        Cell::Blank | Cell::Letter(' ' | '|' | '\u{2500}'..='\u{257f}') => true,
+        Cell::Letter(_) | Cell::Byte(_) | Cell::Covered => false,
+    }
+}
