@@ -75,6 +75,9 @@ function testedAgainst() {
   return [
     ...shells,
     { name: 'busybox', debianPackage: 'busybox' },
+    // Menus.
+    { name: 'dialog', debianPackage: 'dialog' },
+    { name: 'whiptail', debianPackage: 'whiptail' },
     { name: 'dropbear', debianPackage: 'dropbear-bin' },
     { name: 'dropbearkey', debianPackage: 'dropbear-bin' },
     // Shows Dropbear another password file.

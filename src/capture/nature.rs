@@ -90,8 +90,7 @@ impl Captured {
 impl Counts {
     fn of(bytes: &[u8]) -> Self {
         let mut counts = Self { all: bytes.len(), ..Self::default() };
-        let mut chunks = bytes.utf8_chunks().peekable();
-        while let Some(chunk) = chunks.next() {
+        for chunk in bytes.utf8_chunks() {
             for letter in chunk.valid().chars() {
                 match letter {
                     '\0' => counts.nul += 1,

@@ -19,6 +19,7 @@ use crate::{
 const LAST_LINES: usize = 8;
 
 /// A command that has failed.
+#[expect(clippy::struct_excessive_bools, reason = "what it was, as the table asks for it")]
 struct Failed<'a> {
     command: &'a str,
     given: &'a Given,

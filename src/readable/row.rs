@@ -17,6 +17,17 @@ pub(super) enum Cell {
     Blank,
 }
 
+impl Cell {
+    pub(super) fn is_blank(self) -> bool {
+        matches!(self, Self::Blank | Self::Letter(' '))
+    }
+
+    /// Whether it is a piece of a line that is drawn around something.
+    pub(super) fn is_line(self) -> bool {
+        matches!(self, Self::Letter('\u{2500}'..='\u{257f}'))
+    }
+}
+
 /// The columns of a row, from the left, as far as anything stands in them.
 #[derive(Debug, Default)]
 pub(super) struct Row {
@@ -134,14 +145,17 @@ impl Row {
         self.cells.get(column).copied().unwrap_or(Cell::Blank)
     }
 
-    /// The columns from the first to the last in which something is to be seen, if there are any.
+    /// The columns from the first to the last in which there is text, if there is any: not lines that are drawn.
     pub(super) fn extent(&self) -> Option<Range<usize>> {
         self.within(0..self.cells.len())
     }
 
     /// The same of a part of the row.
     pub(super) fn within(&self, part: Range<usize>) -> Option<Range<usize>> {
-        let seen = |column: &usize| !is_blank(self.cell(*column));
+        let seen = |column: &usize| {
+            let cell = self.cell(*column);
+            !cell.is_blank() && !cell.is_line()
+        };
         let (mut columns, mut back) = (part.clone(), part.rev());
         Some(columns.find(seen)?..back.find(seen)? + 1)
     }
@@ -150,7 +164,7 @@ impl Row {
     pub(super) fn text(&self, keep: usize, highlight: Option<&Highlight>, output: &mut Vec<u8>) {
         let marked = highlight.map(|highlight| self.marked(highlight));
         let cells = marked.as_ref().unwrap_or(&self.cells);
-        let behind = cells.iter().skip(keep).rev().take_while(|cell| is_blank(**cell)).count();
+        let behind = cells.iter().skip(keep).rev().take_while(|cell| cell.is_blank()).count();
         for cell in cells.iter().take(cells.len() - behind) {
             match cell {
                 Cell::Letter(letter) => output.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -166,7 +180,7 @@ impl Row {
         let mut cells = self.cells.clone();
         let mut put = |at: usize, letter: char, into_blank: bool| {
             let cell = Cell::Letter(letter);
-            match cells.get_mut(at).filter(|old| into_blank && is_blank(**old)) {
+            match cells.get_mut(at).filter(|old| into_blank && old.is_blank()) {
                 Some(blank) => *blank = cell,
                 None => cells.insert(at.min(cells.len()), cell),
             }
@@ -184,7 +198,7 @@ impl Row {
             Highlight::Parts(parts) => {
                 for part in parts {
                     put(part.end, ']', true);
-                    match part.start.checked_sub(1).filter(|before| is_blank(self.cell(*before))) {
+                    match part.start.checked_sub(1).filter(|before| self.cell(*before).is_blank()) {
                         Some(before) => put(before, '[', true),
                         None => put(part.start, '[', false),
                     }
@@ -214,8 +228,4 @@ impl Row {
             }
         }
     }
-}
-
-fn is_blank(cell: Cell) -> bool {
-    matches!(cell, Cell::Blank | Cell::Letter(' '))
 }

@@ -22,6 +22,7 @@ const MOST_ADDED: usize = 512;
 ///
 /// A line is passed on as soon as a new one begins below it, and again only if it is changed afterwards.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "modes of a terminal, each by itself")]
 pub(super) struct Screen {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -50,7 +51,7 @@ pub(super) struct Screen {
     /// What rows look like in which nothing was drawn yet.
     fill: Shade,
     /// The program has taken the screen for itself (`smcup` of terminfo(5)).
-    other_screen: bool,
+    alternate: bool,
     /// The lines passed on, until they are taken.
     pub(super) settled: Vec<u8>,
     /// What the program is to be told, because it asked.
@@ -68,7 +69,7 @@ impl Screen {
             pen: Pen::default(),
             addressed: false,
             fill: 0,
-            other_screen: false,
+            alternate: false,
             rows: VecDeque::from([Row::default()]),
             row: 0,
             column: 0,
@@ -241,7 +242,7 @@ impl Screen {
         let new = self.row >= self.rows.len();
         self.reach();
         // Of a screen that a program has for itself, the next line may be drawn before this one.
-        if new && complete && !self.other_screen {
+        if new && complete && !self.alternate {
             self.settle(self.row, true);
         }
         new

@@ -96,8 +96,10 @@ fn a_line_too_long_to_be_held_is_exact_and_one_drawn_over_for_hours_is_not() {
 
 #[test]
 fn whether_something_is_shown_otherwise_than_it_came_is_known() {
-    let table: [(Style, &[u8], bool); 9] = [
-        (Style::Plain, b"a\r\nb\n\x1b[0m\xff", false),
+    let table: [(Style, &[u8], bool); 11] = [
+        (Style::Plain, b"a\r\nb\n\xff", false),
+        (Style::Plain, b"a\n\x1b[0m\xff", true),
+        (Style::Plain, b"\x1b[0", false),
         (Style::Plain, b"a\rb\n", true),
         (Style::Plain, b"a\rb", true),
         (Style::Plain, b"a\rb\0", false),

@@ -354,6 +354,7 @@ impl LiveSession {
             // A changed password is another one for sudo, too.
             *lock(&self.sudo) = SudoMemory::default();
             self.connection_but(Some(&old), self.limit, caller).await?;
+            old.retire();
             return Ok(Reconnected::Renewed);
         }
         if old.answers(ANSWER_LIMIT).await {

@@ -167,6 +167,12 @@ impl Pool {
         futures_util::future::join_all(members.iter().map(|member| member.connection.close())).await;
     }
 
+    /// Lets go of what is kept ready for a next command, because there will be none: the connection ends with what still
+    /// runs over it.
+    pub fn retire(&self) {
+        drop(self.state().ready.take());
+    }
+
     /// Which shell runs the commands of this user; asked once, or until it runs any.
     pub(super) async fn login_shell(self: &Arc<Self>) -> ShellProbe {
         let probe = async {

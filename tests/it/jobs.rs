@@ -1,6 +1,7 @@
 //! Commands that outlive the calls that started them, against the real sshd.
 
 mod many;
+mod queue;
 
 use std::time::Instant;
 

@@ -1,5 +1,6 @@
 //! The Model Context Protocol: every revision, the catalogue of tools, and whatever a client may send by mistake.
 
+mod arguments;
 mod bad_input;
 pub(crate) mod program;
 mod prompts_and_resources;

@@ -1,6 +1,7 @@
 //! Named sessions: made, listed, chosen, replaced, closed and forgotten.
 
 mod closed;
+mod fresh;
 mod host_keys;
 pub(crate) mod log_in;
 mod model;

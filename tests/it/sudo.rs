@@ -18,6 +18,11 @@ async fn with_key(settings: SudoHostSettings, capabilities: Value) -> Option<Ben
     open(settings, capabilities, json!({})).await
 }
 
+/// A client connected to a host as an account that is not root, and whose sudo wants a password.
+pub(crate) async fn as_account() -> Option<Bench<SudoHost>> {
+    with_key(SudoHostSettings::default(), json!({})).await
+}
+
 /// The same, logged in with the account's password.
 pub(crate) async fn with_password(settings: SudoHostSettings) -> Option<Bench<SudoHost>> {
     let settings = SudoHostSettings { extra_config: BY_PASSWORD, ..settings };

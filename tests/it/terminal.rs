@@ -1,5 +1,6 @@
 //! Commands with a terminal, and what a reader sees of output.
 
+mod menus;
 pub(crate) mod prompts;
 mod reader;
 pub(crate) mod stop;

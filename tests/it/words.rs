@@ -2,7 +2,9 @@
 //! answers and in errors.
 
 mod answers;
+mod bytes;
 mod errors;
+mod hints;
 mod terminal;
 
 /// What clears a screen, names a window, rings, paints and turns text around, and then lines that look like ours.

@@ -152,8 +152,7 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
                 }
             }
             ('\\', _) => word.get_or_insert_default().push(letters.next()?),
-            ('`' | '(' | ')' | '{' | '}', _) | ('|' | '<', Some('|' | '<')) => return None,
-            ('$', Some('(')) => return None,
+            ('`' | '(' | ')' | '{' | '}', _) | ('|' | '<', Some('|' | '<')) | ('$', Some('(')) => return None,
             ('#', _) if word.is_none() => while letters.next_if(|letter| *letter != '\n').is_some() {},
             ('<', _) => fed = true,
             ('|', _) => {

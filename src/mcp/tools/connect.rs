@@ -42,8 +42,9 @@ struct ConnectParams {
 #[serde(rename_all = "camelCase")]
 struct ConnectResult {
     session: SessionResult,
-    // Which session calls without `session` go to, where there may be doubt. Not a doc comment: schemas are read.
+    // Which session calls without `session` go to, where there may be doubt. Not in the schema, which every model reads.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     default_session: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]

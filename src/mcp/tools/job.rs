@@ -51,7 +51,7 @@ struct JobParams {
     offset: Option<u64>,
     /// Text for its stdin; keys as control characters, such as \u0003 or \u001b[A
     input: Option<String>,
-    /// INT, TERM or KILL stop it, escalating; others, such as HUP or USR1, are sent once
+    /// INT, TERM, KILL stop it, escalating; others are sent once
     signal: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn tool() -> Tool {
     super::describe::<JobParams>(
         NAME,
         "Look after a running command",
-        "Wait for a job (a command that is still running), read its output, give it input, or signal it. Without job: \
+        "Wait for a job (a running command), read its output, give it input, or signal it. Without job: \
          list the jobs, also detached ones from before.",
         Effects { read_only: false, destructive: true, idempotent: false, open_world: true },
     )

@@ -16,7 +16,6 @@ pub(super) const NAME: &str = "ssh_reconnect";
 struct ReconnectParams {
     /// Default: the default session
     session: Option<String>,
-    /// Log in anew in any case: a new group, a changed password
     #[serde(default)]
     fresh: bool,
 }
@@ -24,10 +23,12 @@ struct ReconnectParams {
 #[derive(Debug, Serialize, JsonSchema)]
 struct ReconnectResult {
     session: SessionResult,
+    // Not in the schema, which every model reads.
+    #[schemars(skip)]
     connection: Connection,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Connection {
     Kept,
@@ -55,7 +56,7 @@ pub(super) fn tool() -> Tool {
     super::describe::<ReconnectParams>(
         NAME,
         "Reconnect an SSH session",
-        "Reconnect a dropped or saved session. A connection that still answers is kept, with its shells.",
+        "Reconnect a dropped or saved session. A connection that answers is kept; fresh logs in anew (new group, password).",
         Effects { read_only: false, destructive: false, idempotent: true, open_world: true },
     )
     .with_raw_output_schema(schema::<ReconnectResult>())

@@ -22,7 +22,7 @@ const MAIN: &str = "main";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ShellParams {
-    /// For bash; any number of lines
+    /// For bash
     command: String,
     /// Default: the default session
     session: Option<String>,

@@ -24,7 +24,7 @@ impl Typed {
     /// # Errors
     /// As [`Destination::parse`]; an option that would be lost; a command to run on the host.
     pub fn parse(typed: &str) -> Result<Self, DestinationError> {
-        let typed = typed.trim();
+        let typed = typed.trim_matches(' ');
         match typed.strip_prefix("ssh").filter(|rest| rest.starts_with([' ', '\t'])) {
             Some(arguments) => Self::command_line(arguments),
             None => Self::host_and_port(typed),
@@ -128,7 +128,7 @@ mod tests {
     fn a_destination_is_read_as_people_write_it() {
         for (typed, host, user, port, key, name) in [
             ("web", "web", None, None, None, "web"),
-            (" web\n", "web", None, None, None, "web"),
+            (" web ", "web", None, None, None, "web"),
             ("bob@h:2222", "bob@h", None, Some(2222), None, "bob@h:2222"),
             ("h:22", "h", None, Some(22), None, "h:22"),
             ("bob@10.0.0.5:2200", "bob@10.0.0.5", None, Some(2200), None, "bob@10.0.0.5:2200"),

@@ -9,12 +9,15 @@ use std::ops::Range;
 
 use vte::Params;
 
-use super::{Cell, Screen};
+use super::{Cell, Row, Screen};
 
 /// More parts than these in a row are no selection.
 const MOST_PARTS: usize = 2;
 /// Rows at the bottom where a bar over the whole width is one that tells the state of the program.
 const BOTTOM_ROWS: usize = 2;
+
+/// How many rows above and below tell what is usual.
+const AROUND: usize = 4;
 
 /// What a column looks like behind its character: 0 is as nothing was said. Reverse video has the upper half.
 pub(in crate::readable) type Shade = u8;
@@ -108,21 +111,27 @@ impl Screen {
         if !self.addressed && !passing && at == self.row {
             return None;
         }
-        let is_drawn = self.other_screen || (self.addressed && !passing);
+        let is_drawn = self.alternate || (self.addressed && !passing);
         if is_drawn && at + 1 == self.height {
             return None;
         }
         let text = row.extent()?;
 
-        let around = [at.checked_sub(1), Some(at + 1)].into_iter().flatten();
-        let around: Vec<_> = around.map(|at| self.rows.get(at)).collect();
+        let first = at.saturating_sub(AROUND);
+        let around: Vec<_> = (first..=(at + AROUND).min(self.height - 1))
+            .filter(|other| *other != at)
+            .map(|other| (other.abs_diff(at) == 1, self.rows.get(other)))
+            .collect();
         let stands_out = |column: usize| {
             let shade = row.shade(column);
-            if is_drawn {
-                around.iter().all(|other| other.map_or(self.fill, |other| other.shade(column)) != shade)
-            } else {
-                shade & REVERSE != 0
+            if !is_drawn {
+                return shade & REVERSE != 0;
             }
+            let same = |row: Option<&Row>| row.map_or(self.fill, |row| row.shade(column)) == shade;
+            let beside = around.iter().any(|(is_next, row)| *is_next && same(*row));
+            // The row next to the selected one has another neighbour that is like most.
+            let alike = around.iter().filter(|(_, row)| same(*row)).count();
+            !beside && alike * 2 <= around.len()
         };
         let mut parts: Vec<Range<usize>> = Vec::new();
         for column in (0..self.width).filter(|column| stands_out(*column)) {
@@ -137,7 +146,8 @@ impl Screen {
         };
         parts.retain(|part| !is_bar(part));
         let parts: Vec<Range<usize>> = parts.into_iter().filter_map(|part| row.within(part)).collect();
-        if parts == [text] {
+        let is_in_a_box = (0..row.len()).any(|column| row.cell(column).is_line());
+        if parts == [text] && !is_in_a_box {
             return Some(Highlight::Row);
         }
 
@@ -153,8 +163,5 @@ impl Screen {
 
 /// Whether a part of a row may end here: at a blank or a line that is drawn.
 fn is_edge(cell: Cell) -> bool {
-    match cell {
-        Cell::Blank | Cell::Letter(' ' | '|' | '\u{2500}'..='\u{257f}') => true,
-        Cell::Letter(_) | Cell::Byte(_) | Cell::Covered => false,
-    }
+    cell.is_blank() || cell.is_line() || cell == Cell::Letter('|')
 }

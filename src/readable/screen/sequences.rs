@@ -67,7 +67,7 @@ impl Perform for Screen {
                 self.clear();
                 self.margins = (0, self.height - 1);
                 self.letters = "";
-                (self.pen, self.addressed, self.other_screen) = (Pen::default(), false, false);
+                (self.pen, self.addressed, self.alternate) = (Pen::default(), false, false);
                 self.go(0, 0);
             }
             (b"(", set) => self.letters = if set == b'0' { LINE_DRAWING } else { "" },
@@ -86,7 +86,7 @@ impl Perform for Screen {
                 // To the other screen, or back from it.
                 self.clear();
                 self.go(0, 0);
-                (self.other_screen, self.addressed) = (action == 'h', false);
+                (self.alternate, self.addressed) = (action == 'h', false);
             }
             return;
         }

@@ -168,7 +168,7 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
     };
     let placed = |selected: usize, on: &str, off: &str| -> String {
         let item = |at| format!("\x1b[{};5H{}item {at} {off}", at + 3, if at == selected { on } else { "" });
-        format!("\x1b[?1049h\x1b[H\x1b[2JPick one\x1b[2;1H{}", (0..3).map(item).collect::<String>())
+        format!("\x1b[?1049h\x1b[H\x1b[2JPick one\x1b[2;1H{}\x1b[H", (0..3).map(item).collect::<String>())
     };
     for at in 0..3 {
         let marked = |before: &str, other: &str| -> String {
@@ -188,13 +188,13 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
         &[
             // A box with a background of its own, whose selected row and button have that of the screen around it.
             (
-                "\x1b[?1049h\x1b[44m\x1b[2J\x1b[3;3H\x1b[30;47m│ one   │\x1b[4;3H│\x1b[37;44m two   \x1b[30;47m│\x1b[5;3H│ three │\x1b[6;3H│       │\x1b[7;3H│\x1b[37;44m<Ok>\x1b[30;47m <No>│\x1b[8;3H└───────┘",
-                "  │ one   │\n  │[two]  │\n  │ three │\n  │       │\n  │[<Ok>]<No>│\n  └───────┘",
+                "\x1b[?1049h\x1b[44m\x1b[2J\x1b[2;3H\x1b[30;47m┌───────┐\x1b[3;3H│ one   │\x1b[4;3H│\x1b[37;44m two   \x1b[30;47m│\x1b[5;3H│ three │\x1b[6;3H│       │\x1b[7;3H│\x1b[37;44m<Ok>\x1b[30;47m <No>│\x1b[8;3H└───────┘",
+                "  ┌───────┐\n  │ one   │\n  │[two]  │\n  │ three │\n  │       │\n  │[<Ok>]<No>│\n  └───────┘",
             ),
             // Bars are what they are: at the top, at the bottom, with the keys of an editor.
             (
                 &format!(
-                    "\x1b[?1049h\x1b[7m{:<120}\x1b[m\x1b[2;1Htext\x1b[39;1H\x1b[7m{:<120}\x1b[m",
+                    "\x1b[?1049h\x1b[7m{:<120}\x1b[m\x1b[2;1Htext\x1b[39;1H\x1b[7m{:<120}\x1b[m\x1b[2;1H",
                     "title", "status"
                 ),
                 "title\ntext\nstatus",

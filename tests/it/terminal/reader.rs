@@ -43,7 +43,6 @@ async fn output_that_does_not_draw_over_itself_is_exact() {
     let mut bench = open().await;
     for (command, expected) in [
         (r"printf 'dos\r\nlines\r\n'", "dos\r\nlines\r\n"),
-        (r"printf '\033[31mred\033[0m\n'", "\u{1b}[31mred\u{1b}[0m\n"),
         (r"printf 'a\0b\rc\n'", "a\0b\rc\n"),
         (r"printf ' \t\n\n'", " \t\n\n"),
     ] {
