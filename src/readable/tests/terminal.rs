@@ -172,7 +172,8 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
     };
     for at in 0..3 {
         let marked = |before: &str, other: &str| -> String {
-            (0..3).map(|n| format!("{}item {n}\n", if n == at { before } else { other })).collect()
+            let rows = (0..3).map(|n| format!("{}item {n}\n", if n == at { before } else { other }));
+            rows.collect::<Vec<_>>().concat()
         };
         // Written line by line, and drawn again.
         check(Style::Terminal, &[(&lines(at), &marked(">  ", " "))]);

@@ -42,11 +42,11 @@ async fn each_selection_of_a_menu_gives_another_text() {
         let job = job(&begun);
         let mut screen = begun.stdout();
         for at in 0..3 {
-            // The screen is in the end of what was printed.
-            let last = screen
-                .rfind("item 0")
-                .map_or("", |start| &screen[screen[..start].rfind('\n').map_or(0, |end| end + 1)..]);
-            let marked: Vec<bool> = last.lines().take(3).map(|line| line.trim_start().starts_with('>')).collect();
+            // The screen is at the end of what was printed.
+            let lines: Vec<&str> = screen.lines().collect();
+            let first = lines.iter().rposition(|line| line.contains("item 0")).unwrap_or_default();
+            let marked: Vec<bool> =
+                lines.iter().skip(first).take(3).map(|line| line.trim_start().starts_with('>')).collect();
             let expected: Vec<bool> = (0..3).map(|row| row == at).collect();
             assert_eq!(marked, expected, "{program}, {at}: {screen}");
             screen = bench.job(&job, json!({"input": "j"})).await.stdout();
