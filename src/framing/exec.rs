@@ -79,9 +79,8 @@ impl LoginShell {
     #[must_use]
     pub fn by_name(path: &str) -> Self {
         match path.rsplit('/').next().unwrap_or("") {
-            "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "lksh" | "posh" | "yash" | "zsh" | "busybox" => {
-                Self::Posix
-            }
+            "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "lksh" | "posh" | "yash" | "zsh"
+            | "busybox" => Self::Posix,
             "fish" => Self::Fish,
             "csh" | "tcsh" => Self::Csh,
             _ => Self::Other,

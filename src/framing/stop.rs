@@ -280,7 +280,10 @@ mod tests {
         static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let mut child = Command::new("sh");
-        child.stdin(Stdio::piped()).args(["-c", command]).env("SSH_CONNECTION", format!("{} {connection} ::1 22", std::process::id()));
+        child
+            .stdin(Stdio::piped())
+            .args(["-c", command])
+            .env("SSH_CONNECTION", format!("{} {connection} ::1 22", std::process::id()));
         let mut child = child.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -147,7 +147,7 @@ mod tests {
     fn a_long_command_goes_to_stdin_and_one_that_only_quoting_makes_long_too() {
         for command in ["x".repeat(LONGEST_LINE + 1), "'".repeat(LONGEST_LINE / 2)] {
             let script = LoginShell::Posix.sudo_script(None, &command, None, &[], &mark(), Input::Empty).unwrap();
-            assert!(script.line.len() < 1024);
+            assert!(script.line.len() < 2048);
             assert_eq!(script.settings, format!("{DIGITS}\n{command}\n{DIGITS}\n").into_bytes());
             let script = LoginShell::Fish.sudo_script(None, &command, None, &[], &mark(), Input::Empty).unwrap();
             assert!(script.settings.is_empty());
@@ -157,6 +157,9 @@ mod tests {
             LoginShell::Fish.sudo_script(None, &longest, None, &[], &mark(), Input::Empty),
             Err(ExecScriptError::TooLong(_))
         ));
-        assert_eq!(LoginShell::Other.sudo_script(None, "id", None, &[], &mark(), Input::Empty), Err(ExecScriptError::UnknownShell));
+        assert_eq!(
+            LoginShell::Other.sudo_script(None, "id", None, &[], &mark(), Input::Empty),
+            Err(ExecScriptError::UnknownShell)
+        );
     }
 }

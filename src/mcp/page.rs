@@ -252,9 +252,10 @@ impl Sheet {
                 format!("<p>The server says:</p><blockquote>{}</blockquote><p>It asks:</p>", escape(words))
             }
             Purpose::Sudo(what) => {
-                let details = what.details.iter().map(|(name, text)| {
-                    format!("<p>{}:</p><blockquote>{}</blockquote>", escape(name), escape(text))
-                });
+                let details = what
+                    .details
+                    .iter()
+                    .map(|(name, text)| format!("<p>{}:</p><blockquote>{}</blockquote>", escape(name), escape(text)));
                 format!(
                     "<p>The agent wants to run this as root (sudo):</p><blockquote>{}</blockquote>{}",
                     escape(&what.command),

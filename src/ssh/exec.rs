@@ -30,7 +30,13 @@ use super::{
     sudo::{Answering, SudoRequest},
 };
 use crate::{
-    framing::{decoder::StreamDecoder, exec::{ExecScript, Input, LoginShell, ShellProbe}, sentinel::Sentinel, stop::Signal, sudo::SudoListener},
+    framing::{
+        decoder::StreamDecoder,
+        exec::{ExecScript, Input, LoginShell, ShellProbe},
+        sentinel::Sentinel,
+        stop::Signal,
+        sudo::SudoListener,
+    },
     readable::{COLUMNS, ROWS},
 };
 
@@ -247,7 +253,9 @@ impl Pool {
                 () => Input::Follows,
             };
             let script = match request.sudo {
-                Some(_) => shell.sudo_script(probe.program.as_deref(), command, directory, environment, &mark, input)?,
+                Some(_) => {
+                    shell.sudo_script(probe.program.as_deref(), command, directory, environment, &mark, input)?
+                }
                 None => shell.script(command, directory, environment, &mark, input)?,
             };
             Ok::<_, SshError>((probe, script))

@@ -47,7 +47,11 @@ impl Pool {
         asking.await.map_err(|error| SshError::Lost(Some(error.to_string())))?
     }
 
-    async fn converse(self: &Arc<Self>, question: Question, given_up: &CancellationToken) -> Result<(Vec<u8>, bool), SshError> {
+    async fn converse(
+        self: &Arc<Self>,
+        question: Question,
+        given_up: &CancellationToken,
+    ) -> Result<(Vec<u8>, bool), SshError> {
         let Question { command, stdin, need, end, longest, limit } = question;
         let late = || SshError::Timeout { stage: "a script on the remote host", after: limit };
         let deadline = tokio::time::Instant::now() + limit;

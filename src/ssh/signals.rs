@@ -61,7 +61,8 @@ impl Pool {
                 return Some(found);
             }
             // Who has started sudo may signal it, and it passes INT and TERM on.
-            let order = Order::new(&Target::Exec { process: sudo.clone(), lived: *lived }, stop.rung(), stop.grace_tenths());
+            let order =
+                Order::new(&Target::Exec { process: sudo.clone(), lived: *lived }, stop.rung(), stop.grace_tenths());
             return self.stop_with_others(order, stop).await;
         }
         self.stop_with_others(order, stop).await

@@ -278,7 +278,10 @@ mod tests {
         ] {
             let text = format!("job 01ab23cd {words} 42 77 10 12 5 6 open\necho\n\u{1e} two");
             let job = job(&answer(&[&text]), &id(), &mark()).unwrap();
-            assert_eq!((job.state, job.process, job.started, job.stdout, job.stderr), (state, process.clone(), 10, 5, 6));
+            assert_eq!(
+                (job.state, job.process, job.started, job.stdout, job.stderr),
+                (state, process.clone(), 10, 5, 6)
+            );
             assert_eq!((job.command.as_str(), job.takes_input), ("echo\n\u{1e} two", true));
         }
     }

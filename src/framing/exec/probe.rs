@@ -8,7 +8,8 @@ pub const POSIX_PROBE: &str = "IFS= read -r __mcp </dev/null || printf 'mcp-ssh-
 
 /// Answered differently by fish and csh, which differ in what a backslash is in quotes, and by others not so that an index
 /// would be looked at. csh has no index for a variable of the environment, and its own name for the home directory.
-pub const OTHER_PROBE: &str = "printf 'mcp-ssh-sessions:%s:%s:%s:%s;' 'a\\\\b' \"$HOME\" \"$HOME[1]$home[1]\" \"$SHELL\"";
+pub const OTHER_PROBE: &str =
+    "printf 'mcp-ssh-sessions:%s:%s:%s:%s;' 'a\\\\b' \"$HOME\" \"$HOME[1]$home[1]\" \"$SHELL\"";
 
 /// What the probes have shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +41,7 @@ impl ShellProbe {
     #[must_use]
     pub fn other(failed: bool, first: &[u8], answer: &[u8]) -> Self {
         let text = String::from_utf8_lossy(answer);
-        for (shell, means, program) in
-            [(LoginShell::Fish, "a\\b:", "fish"), (LoginShell::Csh, "a\\\\b:", "csh")]
-        {
+        for (shell, means, program) in [(LoginShell::Fish, "a\\b:", "fish"), (LoginShell::Csh, "a\\\\b:", "csh")] {
             if let Some([home, first_of_home, named]) = fields(&text, means)
                 && (first_of_home == home || first_of_home == format!("{home}[1]{home}"))
             {

@@ -69,7 +69,10 @@ impl Process {
                 .envs([("LC_ALL", "C"), ("TZ", "UTC")])
                 .output()
                 .unwrap();
-            format!("began {}", String::from_utf8(listed.stdout).unwrap()).split_whitespace().collect::<Vec<_>>().join("_")
+            format!("began {}", String::from_utf8(listed.stdout).unwrap())
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join("_")
         });
         Self::parse(&format!("{pid} {}", line.trim_end())).unwrap()
     }

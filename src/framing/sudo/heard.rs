@@ -213,7 +213,11 @@ mod tests {
             let (heard, output, talk) = listen(stream.as_bytes(), cut, false);
             let asked = |account: &str, said| Heard::Prompt { account: account.to_owned(), said };
             let prompts = [asked("agent", true), asked("root", true), asked("root", false)];
-            assert_eq!(heard, [&[Heard::Started(Process::new(11, "5"))], &prompts[..], &[Heard::Through(Process::new(12, "6"))]].concat());
+            assert_eq!(
+                heard,
+                [&[Heard::Started(Process::new(11, "5"))], &prompts[..], &[Heard::Through(Process::new(12, "6"))]]
+                    .concat()
+            );
             assert_eq!((output.as_str(), talk), ("rc noise\nwarning\n", None));
         }
     }

@@ -23,6 +23,9 @@ const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
 const ANNOUNCED_AT_THE_END: Duration = Duration::from_secs(2);
 /// How long sudo may take to end where nobody has an answer for it: it holds up a wrong one for some seconds.
 const ENDS_UNANSWERED: Duration = Duration::from_secs(10);
+/// The process id and the exit status of a short command arrive together, although time went by between them. No system
+/// gives away all its process ids within this.
+const TOGETHER: Duration = Duration::from_millis(50);
 /// The exit status of a shell that has found no such program (POSIX, "Exit Status for Commands").
 const NO_SUCH_PROGRAM: u32 = 127;
 
@@ -48,7 +51,7 @@ impl Known {
     /// What to stop, and for how long it has lived.
     fn target(&self) -> Option<Target<'static>> {
         let Self::Told { target, at, ended } = self else { return None };
-        let lived = ended.unwrap_or_else(Instant::now).saturating_duration_since(*at);
+        let lived = ended.unwrap_or_else(Instant::now).saturating_duration_since(*at) + TOGETHER;
         Some(target.clone().having_lived(lived))
     }
 

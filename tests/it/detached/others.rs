@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
-use mcp_ssh_sessions::framing::detached::{Start, Stream, answer::{Refusal, State}};
+use mcp_ssh_sessions::framing::detached::{
+    Start, Stream,
+    answer::{Refusal, State},
+};
 
 use super::scripts::{Machine, machines, new_id};
 
@@ -81,7 +84,14 @@ fn no_job_is_started_or_listed_in_a_folder_that_others_may_write_to() {
 fn distrusts(machine: &Machine) {
     assert_distrusted(machine.try_start(&new_id(), "echo ran", None), "start");
     assert_distrusted(machine.try_list(), "list");
-    assert!(!fs::read_dir(machine.jobs()).unwrap().any(|entry| entry.unwrap().path().join("out").metadata().is_ok_and(|out| out.len() > 0)));
+    assert!(
+        !fs::read_dir(machine.jobs()).unwrap().any(|entry| entry
+            .unwrap()
+            .path()
+            .join("out")
+            .metadata()
+            .is_ok_and(|out| out.len() > 0))
+    );
 }
 
 #[test]
@@ -93,10 +103,12 @@ fn a_script_that_others_could_have_written_is_not_run_at_the_limit() {
         allow(&folder, 0o777);
         fs::write(folder.join("stop.sh"), format!(": >'{}'\n", evidence.display())).unwrap();
         // The watch that ends at the limit has ended when no process of it is left.
-        let watches = || machine.processes().iter().any(|pid| {
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            arguments.split(|byte| *byte == 0).eq(["sleep", "1", ""].map(str::as_bytes))
-        });
+        let watches = || {
+            machine.processes().iter().any(|pid| {
+                let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                arguments.split(|byte| *byte == 0).eq(["sleep", "1", ""].map(str::as_bytes))
+            })
+        };
         while watches() {
             std::thread::yield_now();
         }

@@ -15,7 +15,8 @@ use crate::support::sudo_host::SudoHostSettings;
 /// Startup files of bash, for every command over SSH, after which the shell is another one or none.
 fn ended_or_replaced() -> Vec<String> {
     let replaced = ["zsh", "fish", "tcsh", "dash"].map(|shell| format!("exec {}", programs::shell(shell).display()));
-    let ended = ["[ -z \"$PS1\" ] && exit", "exit 0", "echo Welcome; exec zsh", "exec true", "exec cat", "[ -t 0 ] || exec sh"];
+    let ended =
+        ["[ -z \"$PS1\" ] && exit", "exit 0", "echo Welcome; exec zsh", "exec true", "exec cat", "[ -t 0 ] || exec sh"];
     replaced.into_iter().chain(ended.map(str::to_owned)).collect()
 }
 
@@ -118,8 +119,15 @@ async fn with_shell_variable(shell: &Path, says: &str) -> Bench<FakeSshd> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shell_that_answers_is_asked_and_not_a_variable() {
     for (name, says) in [
-        ("fish", "/bin/bash"), ("tcsh", "/bin/bash"), ("bash", "/usr/bin/fish"), ("dash", "/bin/tcsh"),
-        ("yash", "/bin/yash"), ("posh", "/bin/posh"), ("lksh", "/bin/lksh"), ("mksh", "/no/such"), ("zsh", ""),
+        ("fish", "/bin/bash"),
+        ("tcsh", "/bin/bash"),
+        ("bash", "/usr/bin/fish"),
+        ("dash", "/bin/tcsh"),
+        ("yash", "/bin/yash"),
+        ("posh", "/bin/posh"),
+        ("lksh", "/bin/lksh"),
+        ("mksh", "/no/such"),
+        ("zsh", ""),
     ] {
         let mut bench = with_shell_variable(&programs::shell(name), says).await;
         let more = json!({"cwd": "/usr", "env": {"V": "a 'b'\nc"}, "stdin": "in"});
@@ -143,13 +151,18 @@ async fn a_shell_of_no_known_family_is_stopped_at_its_limit_without_a_process_id
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_to_run_commands_is_said_at_once() {
     let mut bench = fake_with(FakeSshdSettings { refuses_commands: true, ..FakeSshdSettings::default() }).await;
-    for more in [plain(), json!({"stdin": "x"}), json!({"pty": true}) ] {
+    for more in [plain(), json!({"stdin": "x"}), json!({"pty": true})] {
         let mut more: Value = more;
         more["command"] = "true".into();
         let refused = bench.mcp.call("ssh_exec", more.clone()).await;
-        assert!(refused.is_error() && refused.text().contains("the server does not run commands"), "{more}: {refused:?}");
+        assert!(
+            refused.is_error() && refused.text().contains("the server does not run commands"),
+            "{more}: {refused:?}"
+        );
     }
-    for (tool, more) in [("ssh_shell", json!({"command": "true"})), ("ssh_exec", json!({"command": "true", "detach": true}))] {
+    for (tool, more) in
+        [("ssh_shell", json!({"command": "true"})), ("ssh_exec", json!({"command": "true", "detach": true}))]
+    {
         assert!(bench.mcp.call(tool, more).await.is_error());
     }
 }

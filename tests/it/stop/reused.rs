@@ -23,15 +23,18 @@ async fn with_its_own_ids() -> Option<Bench<OpenSshd>> {
 /// Starts a job whose first process ends at once, while another one holds its channel open, and gives that process's id to
 /// another one, which has `word` among its arguments and, for a group, has left its own process behind. Returns the job.
 async fn job_whose_id_is_another_s(bench: &mut Bench<OpenSshd>, word: &str, whole_group: bool) -> String {
+    let first = bench.remote("first");
+    let _ = std::fs::remove_file(&first);
     let command = "echo $$ >~/first; setsid sh -c 'while :; do echo tick; sleep 0.3; done' & exit 0";
     let job = bench.exec(command, json!({"background": true})).await.outcome()["job"].as_str().unwrap().to_owned();
-    let first = bench.remote("first");
     eventually("it has told its id", || std::fs::read_to_string(&first).is_ok_and(|id| id.ends_with('\n'))).await;
     let id = std::fs::read_to_string(first).unwrap().trim().to_owned();
     // A daemon that was started in the usual way leads a session no more: its parent did.
     let foreign = if whole_group { format!("sh -c 'sleep {word} & echo begun'") } else { format!("sleep {word}") };
     let take = format!(
         "while kill -0 {id} 2>/dev/null; do sleep 0.05; done\n\
+         # No system comes round to the same id sooner of itself.\n\
+         sleep 0.3\n\
          for try in $(seq 1000); do\n\
            echo $(({id} - 1)) >/proc/sys/kernel/ns_last_pid\n\
            sh -c '[ $$ = {id} ] || exit; exec setsid {}' >/dev/null 2>&1 </dev/null &\n\
