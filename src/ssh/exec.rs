@@ -110,6 +110,7 @@ impl Pool {
     /// # Errors
     /// Only what happened before the command had left or sudo was through. From then on, also a lost connection is a
     /// result: the command may have run and must not be sent again.
+    #[expect(clippy::too_many_lines, reason = "the parts of a command are put together here, once")]
     pub async fn exec(self: &Arc<Self>, request: &mut ExecRequest<'_>) -> Result<CommandResult, SshError> {
         let started = Instant::now();
         // What is lost of that cannot be had again.
@@ -144,9 +145,11 @@ impl Pool {
         };
         // Of its own: a command that does not read must not block its own output.
         let feeding = tokio::spawn(feeding.run(heard));
-        let ear = || match is_sudo {
-            true => Some(Announce::Sudo(SudoListener::new(&mark, request.terminal))),
-            false => tells.then(|| Announce::Shell(StreamDecoder::new(&mark))),
+        let ear = || {
+            if is_sudo {
+                return Some(Announce::Sudo(SudoListener::new(&mark, request.terminal)));
+            }
+            tells.then(|| Announce::Shell(StreamDecoder::new(&mark)))
         };
         let drain = Drain {
             read,

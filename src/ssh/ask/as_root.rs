@@ -70,10 +70,7 @@ fn spelled_out(text: &str) -> String {
 /// So many characters of it, and how many are left out.
 fn cut(letters: impl Iterator<Item = char>, longest: usize) -> String {
     let mut letters = letters;
-    let mut shown: String = letters.by_ref().take(longest).collect();
+    let shown: String = letters.by_ref().take(longest).collect();
     let more = letters.count();
-    if more > 0 {
-        shown.push_str(&format!("… ({more} more characters follow)"));
-    }
-    shown
+    if more == 0 { shown } else { format!("{shown}… ({more} more characters follow)") }
 }

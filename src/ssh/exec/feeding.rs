@@ -81,17 +81,15 @@ impl Feeding {
     /// Waits until the script has begun. Where it does not, the end of stdin ends what stands in its place; should it begin
     /// even later, it reads no settings and ends.
     async fn begins(&self, heard: &mut mpsc::Receiver<Heard>) -> bool {
-        match timeout(BEGINS_WITHIN, heard.recv()).await {
-            Ok(begun) => begun.is_some(),
-            Err(_) => {
-                self.abandoned.cancel();
-                if !self.terminal && self.write.eof().await.is_ok() {
-                    sleep(ENDS_WITHIN).await;
-                }
-                self.given_up.cancel();
-                false
-            }
+        if let Ok(begun) = timeout(BEGINS_WITHIN, heard.recv()).await {
+            return begun.is_some();
         }
+        self.abandoned.cancel();
+        if !self.terminal && self.write.eof().await.is_ok() {
+            sleep(ENDS_WITHIN).await;
+        }
+        self.given_up.cancel();
+        false
     }
 
     async fn give(mut self, stdin: Vec<u8>) {
