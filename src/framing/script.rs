@@ -4,9 +4,7 @@
 //! that nothing a command does can eat the script. Between two commands the driver's stderr is `/dev/null`, and the
 //! channel's streams are kept where [`Streams`] says.
 
-use super::{
-    decoder::Trailer, driver, exec::LSTART, mentioned::Mentioned, sentinel::Sentinel, stop::Process,
-};
+use super::{decoder::Trailer, driver, exec::LSTART, mentioned::Mentioned, sentinel::Sentinel, stop::Process};
 
 /// The command that starts the shell on an exec channel: bash where there is one, else `sh`.
 ///
