@@ -419,7 +419,8 @@ mod tests {
         let begun = std::time::Instant::now();
         let (mut child, pid) = start("sleep 0.1; sleep 92 & echo $!; read line");
         let process = Process::now(child.id());
-        let lived = begun.elapsed();
+        // Start times are whole ticks, so that two of them may differ by one more than the time between.
+        let lived = begun.elapsed() + Duration::from_millis(20);
         child.kill().unwrap();
         child.wait().unwrap();
         // It may be another group, of a process of the same id that has ended since.

@@ -112,30 +112,7 @@ fn of_ssh(error: &SshError) -> String {
                 .into()
         }
         SshError::HostKey(error) => of_host_key(error),
-        SshError::Authentication { remedy: Remedy::Passphrase, .. } => {
-            "give the passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into()
-        }
-        SshError::Authentication { remedy: Remedy::FewerKeys, .. } => {
-            "the server takes only so many keys (MaxAuthTries): name the right one with keyPath, or with IdentityFile and \
-             IdentitiesOnly yes in ~/.ssh/config"
-                .into()
-        }
-        SshError::Authentication { remedy: Remedy::NewPassword, .. } => {
-            "log in with `ssh HOST` in a terminal and change the password if it asks for that; if the server is only slow, \
-             give ssh_connect a longer timeoutMs"
-                .into()
-        }
-        SshError::Authentication { remedy: Remedy::Again, .. } => {
-            "the connection ended during the log-in, before anything was refused: try again; if it ends each time, the \
-             server's log says why"
-                .into()
-        }
-        SshError::Authentication { remaining, .. } if remaining.is_empty() => {
-            "check user, keyPath and password; `ssh HOST` in a terminal shows whether it works at all".into()
-        }
-        SshError::Authentication { remaining, .. } => {
-            format!("the server accepts: {remaining}; give user, keyPath or password to ssh_connect accordingly")
-        }
+        SshError::Authentication { remedy, remaining, .. } => of_log_in(*remedy, remaining),
         SshError::KeyFile { passphrase: true, .. } => {
             "give the right passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into()
         }
@@ -177,6 +154,32 @@ fn of_ssh(error: &SshError) -> String {
             of_words(words).unwrap_or("the account may be restricted; ssh_exec may still work").into()
         }
         SshError::Random(_) | SshError::Cancelled => "call again".into(),
+    }
+}
+
+/// What helps where no method of logging in was accepted. `remaining` are those that the server would still take.
+fn of_log_in(remedy: Remedy, remaining: &str) -> String {
+    match remedy {
+        Remedy::Passphrase => "give the passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into(),
+        Remedy::FewerKeys => {
+            "the server takes only so many keys (MaxAuthTries): name the right one with keyPath, or with IdentityFile and \
+             IdentitiesOnly yes in ~/.ssh/config"
+                .into()
+        }
+        Remedy::NewPassword => {
+            "log in with `ssh HOST` in a terminal and change the password if it asks for that; if the server is only slow, \
+             give ssh_connect a longer timeoutMs"
+                .into()
+        }
+        Remedy::Again => {
+            "the connection ended during the log-in, before anything was refused: try again; if it ends each time, the \
+             server's log says why"
+                .into()
+        }
+        _ if remaining.is_empty() => {
+            "check user, keyPath and password; `ssh HOST` in a terminal shows whether it works at all".into()
+        }
+        Remedy::Credentials => format!("the server accepts: {remaining}; give user, keyPath or password to ssh_connect accordingly"),
     }
 }
 

@@ -139,15 +139,19 @@ fn substitute(template: &str, tokens: &Tokens<'_>, into: Use) -> Result<String, 
 /// The first character of a name for which it must not be inserted. `%l` and `%L` are checked as the host is: a network may
 /// have given this machine its name.
 fn unsafe_in(into: Use, token: char, value: &str) -> Option<char> {
-    let (checked, separators): (fn(&str) -> Option<char>, &[char]) = match (token, into) {
-        (_, Use::Path) => return None,
-        ('h' | 'k' | 'L' | 'l' | 'n', Use::Command) => (unsafe_in_host, &[]),
-        ('h' | 'k' | 'L' | 'l' | 'n', Use::Jump) => (unsafe_in_host, &[',', '@']),
-        ('r' | 'u', Use::Command) => (unsafe_in_user, &[]),
-        ('r' | 'u', Use::Jump) => (unsafe_in_user, &[',']),
+    let unsafe_character = match token {
+        _ if into == Use::Path => return None,
+        'h' | 'k' | 'L' | 'l' | 'n' => unsafe_in_host(value),
+        'r' | 'u' => unsafe_in_user(value),
         _ => return None,
     };
-    checked(value).or_else(|| value.chars().find(|character| separators.contains(character)))
+
+    let separators: &[char] = match (token, into) {
+        (_, Use::Path | Use::Command) => &[],
+        ('r' | 'u', Use::Jump) => &[','],
+        (_, Use::Jump) => &[',', '@'],
+    };
+    unsafe_character.or_else(|| value.chars().find(|character| separators.contains(character)))
 }
 
 fn value(token: char, tokens: &Tokens<'_>) -> Option<String> {

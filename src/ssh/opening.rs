@@ -5,13 +5,14 @@ mod explained;
 use std::{
     net::SocketAddr,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
 use russh::{
     ChannelStream, Limits,
     client::{self, Msg},
+    keys::PublicKey,
 };
 use tokio::{sync::oneshot, time::sleep};
 use tokio_util::either::Either;
@@ -20,7 +21,7 @@ use super::{
     agent_forward::ForwardedAgent,
     algorithms,
     ask::Person,
-    authenticate::{self, Credentials},
+    authenticate::{self, Credentials, LoggedIn},
     connection::{Connection, Peer},
     deadline::Deadline,
     dial::dial,
@@ -136,22 +137,7 @@ impl Opening<'_> {
         if let Some(hop) = &hop {
             credentials.typed.clone_from(&hop.typed);
         }
-        let _over = learned.logged_in.clone().drop_guard();
-        let login = authenticate::authenticate(&mut handle, &config, typed, &credentials, person, deadline, &learned);
-        // Boxed: it has a state for each method, and every call that connects would carry that around.
-        let login = Box::pin(self.or_at_a_page(login, &learned));
-        let login = deadline.limit("authentication", login).await.flatten();
-        learned.logged_in.cancel();
-        let banner = learned.banner();
-        if let Some(words) = &banner {
-            findings.detail(|| format!("the server says: {}", error::said(words)));
-        }
-        let login = match (login, &banner) {
-            (Err(source), Some(words)) if !findings.are_wanted() => {
-                return Err(SshError::Greeted { words: error::said(words), source: Box::new(source) });
-            }
-            (login, _) => login?,
-        };
+        let (login, banner) = self.log_in(&mut handle, &config, &credentials, &learned).await?;
         traffic.logged_in();
         findings.passed(|| format!("{} as {}", login.methods, config.user));
         let of_hop = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
@@ -190,15 +176,39 @@ impl Opening<'_> {
             tokio::spawn(keepalive::watch(Arc::downgrade(&connection)));
         }
         if accepted.may_update && !findings.are_wanted() {
-            let connection = Arc::downgrade(&connection);
-            tokio::spawn(async move {
-                let Ok(keys) = announced.await else { return };
-                if let Some(connection) = connection.upgrade() {
-                    host_key::update(&check, &connection.handle, keys).await;
-                }
-            });
+            tokio::spawn(update_host_keys(Arc::downgrade(&connection), check, announced));
         }
         Ok(connection)
+    }
+
+    /// Logs in, and returns what the server says before it (`SSH_MSG_USERAUTH_BANNER`, RFC 4252 section 5.4).
+    async fn log_in(
+        &self,
+        handle: &mut client::Handle<ClientHandler>,
+        config: &EffectiveConfig,
+        credentials: &Credentials,
+        learned: &Learned,
+    ) -> Result<(LoggedIn, Option<String>), SshError> {
+        let (deadline, findings) = (self.deadline, self.findings);
+        let _over = learned.logged_in.clone().drop_guard();
+        let login =
+            authenticate::authenticate(handle, config, self.typed(), credentials, self.person, deadline, learned);
+
+        // Boxed: it has a state for each method, and every call that connects would carry that around.
+        let login = Box::pin(self.or_at_a_page(login, learned));
+        let login = deadline.limit("authentication", login).await.flatten();
+        learned.logged_in.cancel();
+
+        let banner = learned.banner();
+        if let Some(words) = &banner {
+            findings.detail(|| format!("the server says: {}", error::said(words)));
+        }
+        match (login, &banner) {
+            (Err(source), Some(words)) if !findings.are_wanted() => {
+                Err(SshError::Greeted { words: error::said(words), source: Box::new(source) })
+            }
+            (login, _) => Ok((login?, banner)),
+        }
     }
 
     /// Waits for the log-in. Once the server has named a web page to the person, the time that it takes is the person's.
@@ -249,6 +259,18 @@ impl Opening<'_> {
             Either::Right(Either::Right(dialled))
         };
         Ok(Reached { stream, hop, proxy, address, connecting })
+    }
+}
+
+/// Saves the keys that the server announces once it has proved that it has them (`UpdateHostKeys`).
+async fn update_host_keys(
+    connection: Weak<Connection>,
+    check: Arc<HostKeyCheck>,
+    announced: oneshot::Receiver<Vec<PublicKey>>,
+) {
+    let Ok(keys) = announced.await else { return };
+    if let Some(connection) = connection.upgrade() {
+        host_key::update(&check, &connection.handle, keys).await;
     }
 }
 

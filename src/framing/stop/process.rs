@@ -93,7 +93,7 @@ mod tests {
         let stat = "(a b) 7 (sh) S 1 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 123456 9 10";
         for (text, expected) in [
             (format!("77 77 {stat}").as_str(), Some("77/123456")),
-            (&format!("77 77 ({}", &stat[1..]), Some("77/123456")),
+            (&format!("77 77 ({}", stat.trim_start_matches('(')), Some("77/123456")),
             ("77 began_Sat_Nov_28_21:29:13_2026", Some("77/began_Sat_Nov_28_21:29:13_2026")),
             (&format!("77 77 {stat} 1240.06 99.10"), Some("77/123456")),
             ("77 5", Some("77/5")),

@@ -53,9 +53,14 @@ impl Shell {
             commands => format!(", what the last {commands} commands changed"),
         };
         let missing = missing.map(|missing| format!("; not restored: {missing}")).unwrap_or_default();
-        let why = if before.ended { "the shell had ended" } else { "the connection was lost" };
-        Ok(format!("{why} and this is a new shell; restored: {restored}{missing}; lost: {jobs}, open files{behind}"))
+        let what = if before.ended {
+            "the shell had ended and this is a new shell"
+        } else {
+            "this is a new shell over a new connection"
+        };
+        Ok(format!("{what}; restored: {restored}{missing}; lost: {jobs}, open files{behind}"))
     }
+
     /// Goes to a directory; `true` if the shell is there now.
     pub async fn enter(&self, directory: &[u8], bounds: Bounds, output: Output) -> bool {
         let request =

@@ -85,8 +85,7 @@ async fn key_files_with_old_ciphers_open_with_their_passphrase() {
         passphrase: Some(Password::from(passphrase.to_owned())),
         ..Credentials::default()
     };
-    let mut opened = 0;
-    for (kind, command, heading) in [
+    let ways = [
         ("rsa", "openssl rsa -traditional -des3 -in IN -out OUT -passout pass:sesame", "DEK-Info: DES-EDE3-CBC"),
         ("ecdsa", "openssl ec -des3 -in IN -out OUT -passout pass:sesame", "DEK-Info: DES-EDE3-CBC"),
         ("rsa", "openssl pkcs8 -topk8 -v2 des3 -in IN -out OUT -passout pass:sesame", "BEGIN ENCRYPTED"),
@@ -108,8 +107,9 @@ async fn key_files_with_old_ciphers_open_with_their_passphrase() {
             "cp IN OUT && ssh-keygen -q -p -Z aes128-gcm@openssh.com -a 2 -P '' -N sesame -f OUT",
             "BEGIN OPENSSH",
         ),
-    ] {
-        let plain = new_key(&sshd, &format!("{kind}-{opened}"), kind);
+    ];
+    for (number, (kind, command, heading)) in ways.into_iter().enumerate() {
+        let plain = new_key(&sshd, &format!("{kind}-{number}"), kind);
         authorize(&sshd, &plain);
         assert!(rewrite(&plain, "PEM", "", ""), "{kind}");
         let key = plain.with_extension("encrypted");
@@ -129,7 +129,6 @@ async fn key_files_with_old_ciphers_open_with_their_passphrase() {
         assert_eq!(methods.map_err(|error| error.to_string()), Ok("publickey".to_owned()), "{command}");
         let error = open(&config, &given("wrong"), &Person::default()).await.unwrap_err().to_string();
         assert!(error.contains("wrong passphrase"), "{command}: {error}");
-        opened += 1;
     }
 }
 

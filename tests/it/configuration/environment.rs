@@ -71,7 +71,7 @@ async fn a_name_that_ssh_printed_and_that_a_shell_would_run_gets_into_no_command
     }
 }
 
-/// An option as ssh_config(5) spells it.
+/// An option as `ssh_config(5)` spells it.
 fn proper(name: &str) -> &str {
     match name {
         "proxycommand" => "ProxyCommand",

@@ -15,9 +15,9 @@ fn allow(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn assert_distrusted<T: std::fmt::Debug>(result: Result<T, Refusal>, what: &str) {
+fn assert_distrusted<T: std::fmt::Debug>(result: &Result<T, Refusal>, what: &str) {
     assert!(
-        matches!(&result, Err(Refusal::Trouble(words)) if words.contains("is not this account's alone")),
+        matches!(result, Err(Refusal::Trouble(words)) if words.contains("is not this account's alone")),
         "{what}: {result:?}"
     );
 }
@@ -29,11 +29,11 @@ fn a_job_whose_folder_others_may_write_to_is_not_believed() {
         let folder = machine.directory(&id);
         for mode in [0o777, 0o770, 0o702] {
             allow(&folder, mode);
-            assert_distrusted(machine.wait(&id, 0, None), "wait");
-            assert_distrusted(machine.read(&id, Stream::Stdout, 0, 10), "read");
-            assert_distrusted(machine.feed(&id, b"x", false, 10), "feed");
-            assert_distrusted(machine.try_note(&id, "INT"), "note");
-            assert_distrusted(machine.remove(&id), "remove");
+            assert_distrusted(&machine.wait(&id, 0, None), "wait");
+            assert_distrusted(&machine.read(&id, Stream::Stdout, 0, 10), "read");
+            assert_distrusted(&machine.feed(&id, b"x", false, 10), "feed");
+            assert_distrusted(&machine.try_note(&id, "INT"), "note");
+            assert_distrusted(&machine.remove(&id), "remove");
             assert_eq!(machine.list(), []);
         }
         allow(&folder, 0o700);
@@ -41,13 +41,13 @@ fn a_job_whose_folder_others_may_write_to_is_not_believed() {
         let elsewhere = machine.home().join("elsewhere");
         fs::rename(&folder, &elsewhere).unwrap();
         symlink(&elsewhere, &folder).unwrap();
-        assert_distrusted(machine.wait(&id, 0, None), "link");
+        assert_distrusted(&machine.wait(&id, 0, None), "link");
         assert_eq!(machine.list(), []);
         fs::remove_file(&folder).unwrap();
         fs::rename(&elsewhere, &folder).unwrap();
         if rustix::process::geteuid().is_root() {
             chown(&folder, Some(12345), None).unwrap();
-            assert_distrusted(machine.wait(&id, 0, None), "another account's");
+            assert_distrusted(&machine.wait(&id, 0, None), "another account's");
             chown(&folder, Some(0), None).unwrap();
         }
         assert_eq!(machine.wait(&id, 0, None).unwrap().state, State::Running);
@@ -82,8 +82,8 @@ fn no_job_is_started_or_listed_in_a_folder_that_others_may_write_to() {
 }
 
 fn distrusts(machine: &Machine) {
-    assert_distrusted(machine.try_start(&new_id(), "echo ran", None), "start");
-    assert_distrusted(machine.try_list(), "list");
+    assert_distrusted(&machine.try_start(&new_id(), "echo ran", None), "start");
+    assert_distrusted(&machine.try_list(), "list");
     assert!(
         !fs::read_dir(machine.jobs()).unwrap().any(|entry| entry
             .unwrap()

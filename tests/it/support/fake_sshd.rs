@@ -33,6 +33,7 @@ use self::tampered::Fault;
 use super::{keys, processes, ssh_config};
 
 /// What a `FakeSshd` is and whom it lets in.
+#[expect(clippy::struct_excessive_bools, reason = "each is a way of its own in which servers differ")]
 pub(crate) struct FakeSshdSettings {
     /// The host key.
     pub(crate) host_key: PrivateKey,

@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::password::Password;
+use crate::{local::Place, password::Password};
 
 /// The fewest characters of a token: fewer could be guessed.
 const SHORTEST: usize = 16;
@@ -50,8 +50,10 @@ impl Token {
     /// The file cannot be read or others can read it, or the token is unfit.
     pub fn read(file: &Path) -> Result<Self, TokenError> {
         let unread = |source| TokenError::Read { file: file.to_owned(), source };
-        // The kernel resolves the path: it may be a pipe of the shell that started us, such as `<(pass show token)`.
-        let opened = File::open(file).map_err(unread)?;
+        // A descriptor of the shell that started us, such as `<(pass show token)`, may be a pipe and is read as it is.
+        let opened =
+            if file.starts_with("/dev/fd") { File::open(file) } else { Place::of(file).and_then(|place| place.open()) };
+        let opened = opened.map_err(unread)?;
 
         #[cfg(unix)]
         {
