@@ -71,12 +71,7 @@ pub(super) const TABLE: &[(&str, Language, &[Step])] = &[
     (
         "terminal sequences",
         Any,
-        &[(
-            "printf '\\033[2J\\033[1;31mred\\033[0m\\033]0;t\\007\\b\\r\\n'",
-            "\u{1b}[2J\u{1b}[1;31mred\u{1b}[0m\u{1b}]0;t\u{7}\u{8}\r\n",
-            "",
-            0,
-        )],
+        &[("printf '\\033[2J\\033[1;31mred\\033[0m\\033]0;t\\007\\b\\r\\n'", "red\u{8}\r\n", "", 0)],
     ),
     (
         "record separators",
