@@ -2,10 +2,11 @@
 // the same.
 
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { answers, needCargo } from './lib/cargo.mjs';
 import { canPreload, needAll, needProgram } from './lib/programs.mjs';
+import { installSsh2 } from './ssh2.mjs';
 import { Stop, UNAVAILABLE, fail, root, seconds } from './lib/repository.mjs';
 import { test } from './lib/test.mjs';
 
@@ -45,7 +46,7 @@ try {
   fail('check', error);
 }
 
-function tools() {
+async function tools() {
   needCargo();
   for (const [component, args] of [
     ['rustfmt', ['fmt', '--version']],
@@ -65,6 +66,7 @@ function tools() {
   if (process.platform === 'linux' && process.getuid() === 0) {
     needProgram('sudo', 'sudo', 'Fedora: dnf install sudo; Arch: pacman -S sudo');
   }
+  if (process.platform === 'linux') await installSsh2();
 }
 
 /** What the tests run against, besides OpenSSH and bash. They fail without it. */
@@ -80,9 +82,29 @@ function testedAgainst() {
     { name: 'whiptail', debianPackage: 'whiptail' },
     { name: 'dropbear', debianPackage: 'dropbear-bin' },
     { name: 'dropbearkey', debianPackage: 'dropbear-bin' },
+    // SFTP servers that do not behave as OpenSSH's.
+    { name: 'proftpd', debianPackage: 'proftpd-core' },
+    { name: 'mod_sftp', debianPackage: 'proftpd-mod-crypto', isThere: () => isFile('/usr/lib/proftpd/mod_sftp.so') },
+    { name: 'erl', debianPackage: 'erlang-base' },
+    { name: "Erlang's ssh", debianPackage: 'erlang-ssh', isThere: () => hasErlangSsh() },
+    { name: 'gesftpserver', debianPackage: 'gesftpserver', isThere: () => isFile('/usr/libexec/gesftpserver') },
+    { name: 'asyncssh', debianPackage: 'python3-asyncssh', isThere: () => runs('/usr/bin/python3', '-c', 'import asyncssh') },
     // Shows Dropbear another password file.
     { name: 'nss_wrapper', debianPackage: 'libnss-wrapper', isThere: () => canPreload('libnss_wrapper.so') },
   ];
+}
+
+function isFile(path) {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+function hasErlangSsh() {
+  return runs('erl', '-noshell', '-eval', 'halt(case code:lib_dir(ssh) of {error, _} -> 1; _ -> 0 end).');
+}
+
+/** Whether a program is there and says that all is well. */
+function runs(program, ...args) {
+  return spawnSync(program, args, { stdio: 'ignore' }).status === 0;
 }
 
 function dependencies() {

@@ -1,20 +1,55 @@
-//! A script that computes the SHA-256 of a file, with whatever the remote host has for that.
+//! Scripts that compute the SHA-256 of a file, and look at it, with whatever the remote host has for that.
 
 use std::fmt::Write as _;
 
 /// What stands before the digest: a startup file may print as well.
 const MARK: &[u8] = b"mcp-ssh-sessions:sha256:";
+/// What stands before a look.
+const LOOK: &[u8] = b"mcp-ssh-sessions:look:";
+
+/// What is sent to a shell at once, to hear that there is one.
+pub const BEGIN: &str = "echo mcp-ssh-sessions:ready\n";
+/// What it prints then.
+pub const READY: &[u8] = b"mcp-ssh-sessions:ready";
+
+/// What the shell's side sees of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// `st_mode` of stat(2).
+    pub mode: u32,
+    /// Its length, in bytes.
+    pub size: u64,
+    /// When it was modified, in seconds since 1970.
+    pub modified: u64,
+    /// User and group id.
+    pub owner: (u32, u32),
+}
 
 /// A script for `/bin/sh`, to be read from stdin, for the first `length` bytes of a file. It prints nothing if there are
 /// fewer, or no program that can do it. openssl is the fastest by far where there is hardware for it.
 #[must_use]
 pub fn script(path: &[u8], length: u64) -> String {
+    format!("{}length={length}\n{COMPUTE}", with_path(path))
+}
+
+/// A script for `/bin/sh` that looks at a file and at the root directory, links followed: as GNU and busybox, or as the BSDs
+/// and macOS have it.
+#[must_use]
+pub fn looks(path: &[u8]) -> String {
+    format!(
+        "{}{{ stat -L -c 'mcp-ssh-sessions:look:%f %s %Y %u %g' \"$path\" / || \
+         stat -L -f 'mcp-ssh-sessions:look:%Xp %z %m %u %g' \"$path\" /; }} 2>/dev/null\n",
+        with_path(path)
+    )
+}
+
+fn with_path(path: &[u8]) -> String {
     let mut quoted = String::new();
     for byte in path {
         let _ = write!(quoted, "\\{byte:03o}");
     }
     // `$(…)` would take newlines off the end.
-    format!("path=$(printf '{quoted}.'); path=${{path%.}}; length={length}\n{COMPUTE}")
+    format!("path=$(printf '{quoted}.'); path=${{path%.}}; ")
 }
 
 const COMPUTE: &str = r#"
@@ -46,6 +81,22 @@ pub fn parse(answer: &[u8]) -> Option<[u8; 32]> {
     Some(digest)
 }
 
+/// The looks at the file and at the root directory in what the script printed.
+#[must_use]
+pub fn parse_looks(answer: &[u8]) -> Option<[Look; 2]> {
+    let mut looks = answer.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(LOOK)).map(parse_look);
+    let both = [looks.next()??, looks.next()??];
+    looks.next().is_none().then_some(both)
+}
+
+fn parse_look(line: &[u8]) -> Option<Look> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let mode = u32::from_str_radix(words.next()?, 16).ok()?;
+    let (size, modified) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let owner = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Look { mode, size, modified, owner })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +123,26 @@ mod tests {
             (String::new(), None),
         ] {
             assert_eq!(parse(answer.as_bytes()).as_ref().map(<[u8; 32]>::as_slice), expected.map(Vec::as_slice));
+        }
+    }
+
+    #[test]
+    fn only_a_look_at_both_is_one() {
+        let file = Look { mode: 0o100_644, size: 1 << 40, modified: 1_700_000_000, owner: (0, 1000) };
+        let root = Look { mode: 0o040_755, size: 4096, modified: 1, owner: (0, 0) };
+        let (one, other) = (
+            "mcp-ssh-sessions:look:81a4 1099511627776 1700000000 0 1000\n",
+            "mcp-ssh-sessions:look:41ed 4096 1 0 0\r\n",
+        );
+        for (answer, expected) in [
+            (format!("Welcome\n{one}{other}"), Some([file, root])),
+            (one.to_owned(), None),
+            (format!("{one}{other}{one}"), None),
+            (format!("{one}mcp-ssh-sessions:look:41ed 4096 -1 0 0"), None),
+            (format!("{one}mcp-ssh-sessions:look:"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(parse_looks(answer.as_bytes()), expected, "{answer}");
         }
     }
 }

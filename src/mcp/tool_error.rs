@@ -247,8 +247,12 @@ fn of_transfer(error: &TransferError) -> &'static str {
         TransferError::Start(words) => of_words(words).unwrap_or(
             "see that no startup file of the account prints anything, or move the content with ssh_exec and stdin",
         ),
-        TransferError::Local { .. } => "check localPath, its permissions and the free space; nothing was changed",
-        TransferError::Remote { .. } => "check remotePath, its permissions and the free space; nothing was changed",
+        TransferError::Local { .. } => "check localPath, its permissions and the free space; no file was changed",
+        TransferError::Remote { .. } => "check remotePath, its permissions and the free space; no file was changed",
+        TransferError::InPlace { .. } => {
+            "call again: the file on the remote host is not whole until an upload succeeds"
+        }
+        TransferError::Aside { .. } => "see to the directory's permissions, rename the old file back, then call again",
         TransferError::Directory(_) | TransferError::NotADirectory(_) => "give another target, or remove what is there",
         TransferError::Exclude(_) => "patterns are those of gitignore, relative to the directory that is copied",
         TransferError::Incomplete { .. } => {

@@ -64,6 +64,14 @@ impl Attributes {
         self.times.map(|(_, modified)| modified)
     }
 
+    /// Whether it has the mode and time that were to be set, as far as they are known.
+    #[must_use]
+    pub fn has(&self, set: &Self) -> bool {
+        let bits = |of: &Self| of.permissions.map(|mode| mode & 0o7777);
+        let same = |one: Option<u32>, other: Option<u32>| one.is_none() || other.is_none() || one == other;
+        same(bits(self), bits(set)) && same(self.modified(), set.modified())
+    }
+
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         let flag = |present: bool, bit: u32| if present { bit } else { 0 };
         let flags = flag(self.size.is_some(), SIZE)

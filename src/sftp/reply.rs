@@ -53,7 +53,7 @@ pub enum Reply {
 }
 
 /// What the server calls an open file or directory: any bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Handle(Bytes);
 
 impl Handle {
@@ -91,7 +91,32 @@ impl Version {
     pub fn offers(&self, extension: &str) -> bool {
         self.extensions.iter().any(|(name, version)| name == extension.as_bytes() && &**version == b"1")
     }
+
+    /// Whether it announces what OpenSSH's sftp-server announces, in its order, and is not told to refuse any of it that is
+    /// older than that option. Others offer some of the same, but not so.
+    #[must_use]
+    pub fn is_openssh(&self) -> bool {
+        let mut known = OPENSSH.iter();
+        let all_known = self.extensions.iter().all(|(name, _)| known.any(|known| name == known.as_bytes()));
+        let has = |wanted: &str| self.extensions.iter().any(|(name, _)| name == wanted.as_bytes());
+        all_known && has("posix-rename@openssh.com") && has("fstatvfs@openssh.com")
+    }
 }
+
+/// What OpenSSH's sftp-server announces (`process_init` of sftp-server.c), older versions the first of it.
+const OPENSSH: [&str; 11] = [
+    "posix-rename@openssh.com",
+    "statvfs@openssh.com",
+    "fstatvfs@openssh.com",
+    "hardlink@openssh.com",
+    "fsync@openssh.com",
+    "lsetstat@openssh.com",
+    "limits@openssh.com",
+    "expand-path@openssh.com",
+    "copy-data",
+    "home-directory",
+    "users-groups-by-id@openssh.com",
+];
 
 /// How much one request may move, in bytes; what is 0 is not limited, or not known (`limits@openssh.com`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -68,17 +68,38 @@ pub enum Request<'a> {
     },
     /// Where a link leads, as it is written in it.
     Readlink(&'a [u8]),
-    /// Makes a link.
+    /// Makes a link. Which of the two paths is the link, and which is where it leads, is not the same for all servers:
+    /// see [`LinkOrder`].
     Symlink {
-        /// Where it leads.
-        target: &'a [u8],
-        /// Where it is.
-        link: &'a [u8],
+        /// The path that comes first.
+        first: &'a [u8],
+        /// The other.
+        second: &'a [u8],
     },
     /// Writes an open file to the disk (`fsync@openssh.com`).
     Fsync(&'a Handle),
     /// Asks how much a request may move (`limits@openssh.com`).
     Limits,
+}
+
+/// The order in which a server takes the paths of [`Request::Symlink`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkOrder {
+    /// Where the link leads, then where it is: OpenSSH's order (`PROTOCOL`, section 4.1).
+    TargetFirst,
+    /// The reverse, which is that of the draft (section 6.10).
+    LinkFirst,
+}
+
+impl LinkOrder {
+    /// The request for a link in this order.
+    #[must_use]
+    pub fn request<'a>(self, target: &'a [u8], link: &'a [u8]) -> Request<'a> {
+        match self {
+            Self::TargetFirst => Request::Symlink { first: target, second: link },
+            Self::LinkFirst => Request::Symlink { first: link, second: target },
+        }
+    }
 }
 
 /// What a file is opened for.
@@ -88,8 +109,12 @@ pub enum Access {
     Read,
     /// To write into it, as it is.
     Write,
+    /// To go on with it, as it is.
+    Resume,
     /// To write into it; it must not be there yet.
     Create,
+    /// To write into it; what is in it goes, and it is made if it is not there.
+    Replace,
 }
 
 impl Access {
@@ -98,11 +123,16 @@ impl Access {
         const READ: u32 = 0x1;
         const WRITE: u32 = 0x2;
         const CREATE: u32 = 0x8;
+        const TRUNCATE: u32 = 0x10;
         const EXCLUSIVE: u32 = 0x20;
+        // Servers that turn these into the modes of fopen(3), as those on Node.js do, know no others than these sets, and not
+        // that for writing alone.
         match self {
             Self::Read => READ,
             Self::Write => WRITE,
-            Self::Create => WRITE | CREATE | EXCLUSIVE,
+            Self::Resume => READ | WRITE,
+            Self::Create => WRITE | CREATE | TRUNCATE | EXCLUSIVE,
+            Self::Replace => WRITE | CREATE | TRUNCATE,
         }
     }
 }
@@ -182,8 +212,7 @@ impl Request<'_> {
             }
             Self::Rename { from, to } => strings(&[from, to]),
             Self::PosixRename { from, to } => strings(&[b"posix-rename@openssh.com", from, to]),
-            // OpenSSH has them in this order, the reverse of the draft's (`PROTOCOL`, section 4.1), and all follow it.
-            Self::Symlink { target, link } => strings(&[target, link]),
+            Self::Symlink { first, second } => strings(&[first, second]),
             Self::Fsync(handle) => strings(&[b"fsync@openssh.com", handle.as_bytes()]),
             Self::Limits => strings(&[b"limits@openssh.com"]),
         }
@@ -239,13 +268,23 @@ mod tests {
         for (request, head, attributes) in [
             (
                 Request::Open { path: b"p", access: Access::Create, attributes: all },
-                open(OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE),
+                open(OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::EXCLUDE),
                 &set,
             ),
             (
                 Request::Open { path: b"p", access: Access::Write, attributes: Attributes::default() },
                 open(OpenFlags::WRITE),
                 &none,
+            ),
+            (
+                Request::Open { path: b"p", access: Access::Resume, attributes: Attributes::default() },
+                open(OpenFlags::READ | OpenFlags::WRITE),
+                &none,
+            ),
+            (
+                Request::Open { path: b"p", access: Access::Replace, attributes: all },
+                open(OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE),
+                &set,
             ),
             (
                 Request::Open { path: b"p", access: Access::Read, attributes: Attributes::default() },
@@ -264,9 +303,13 @@ mod tests {
                 "Read(Read { id: 7, handle: \"h\", offset: 8589934592, len: 9 })",
             ),
             (Request::Rename { from: b"f", to: b"t" }, "Rename(Rename { id: 7, oldpath: \"f\", newpath: \"t\" })"),
-            // Its names are those of the draft; the order on the wire is OpenSSH's.
+            // Its names are those of the draft.
             (
-                Request::Symlink { target: b"t", link: b"l" },
+                LinkOrder::LinkFirst.request(b"t", b"l"),
+                "Symlink(Symlink { id: 7, linkpath: \"l\", targetpath: \"t\" })",
+            ),
+            (
+                LinkOrder::TargetFirst.request(b"t", b"l"),
                 "Symlink(Symlink { id: 7, linkpath: \"t\", targetpath: \"l\" })",
             ),
             (Request::Close(h), "Close(Close { id: 7, handle: \"h\" })"),

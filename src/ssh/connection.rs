@@ -138,6 +138,13 @@ impl Connection {
         self.learned.software.get().is_some_and(|version| version.starts_with(b"SSH-2.0-dropbear"))
     }
 
+    /// Whether its SFTP is OpenSSH's own or, as with Dropbear, the system's sftp-server program, which most often is. What that
+    /// announces has to fit as well.
+    pub(super) fn runs_openssh_sftp(&self) -> bool {
+        let named = |name: &[u8]| self.learned.software.get().is_some_and(|version| version.starts_with(name));
+        named(b"SSH-2.0-OpenSSH_") || named(b"SSH-2.0-dropbear")
+    }
+
     /// Whether a channel that is opened now may be lost in this way: one of those that it `had`, all of which have ended, was
     /// not closed by the server, which so has perhaps not seen the end of its command yet.
     pub(super) fn may_lose_a_channel(&self, had: usize) -> bool {

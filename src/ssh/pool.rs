@@ -9,7 +9,7 @@ mod ready;
 mod spare;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -61,6 +61,8 @@ pub struct Pool {
     changed: Notify,
     closing: CancellationToken,
     pub(super) stops: Stops,
+    /// The server has refused a shell in which files are to be compared, as one does that is for SFTP alone.
+    pub(super) has_no_shell: AtomicBool,
 }
 
 impl Pool {
@@ -115,6 +117,7 @@ impl Pool {
             changed: Notify::new(),
             closing: CancellationToken::new(),
             stops: Stops::default(),
+            has_no_shell: AtomicBool::new(false),
         })
     }
 

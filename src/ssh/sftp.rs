@@ -31,6 +31,7 @@ pub use self::{
     transfer::{Transfer, TransferRequest, Transferred},
 };
 use super::{bounds::Bounds, connection::Connection, pool::Pool};
+pub use crate::tree::tally::Unkept;
 
 /// How far apart the two sides are at least, as a round trip, where more than one channel pays: sshd's window of 2 MiB
 /// lets 250 MB/s through then.

@@ -12,6 +12,8 @@ use crate::support::dropbear::Dropbear;
 use crate::support::fake_sshd::{FakeSshd, FakeSshdSettings};
 use crate::support::mcp_client::{McpClient, ToolResult};
 use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
+#[cfg(target_os = "linux")]
+use crate::support::other_sshd::{Make, OtherSshd};
 use crate::support::{keys, processes};
 
 /// How long anything that is polled for may take: long enough for a busy machine.
@@ -62,6 +64,18 @@ pub(crate) async fn dropbear(login_shell: &Path) -> Bench<Dropbear> {
     let home = folder.path().join("home");
     fs::create_dir(&home).unwrap();
     let sshd = Dropbear::start(&home, login_shell);
+    let config = sshd.write_ssh_config("host");
+    let mcp = connected(&config, folder.path()).await;
+    Bench { mcp, port: sshd.port(), sshd, config, home, folder }
+}
+
+/// A server of another make whose relative paths begin at a temporary folder, and a client connected to it.
+#[cfg(target_os = "linux")]
+pub(crate) async fn other(make: Make) -> Bench<OtherSshd> {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let sshd = OtherSshd::start(&make, &home);
     let config = sshd.write_ssh_config("host");
     let mcp = connected(&config, folder.path()).await;
     Bench { mcp, port: sshd.port(), sshd, config, home, folder }

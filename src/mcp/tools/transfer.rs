@@ -9,7 +9,7 @@ use crate::{
     mcp::{heartbeat::size, hints, tool_error::ToolError},
     readable::in_a_line,
     session::error::SessionError,
-    ssh::sftp::{TransferRequest, Transferred},
+    ssh::sftp::{TransferRequest, Transferred, Unkept},
 };
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -59,11 +59,12 @@ pub(super) fn result(what: &str, session: Option<&str>, moved: Transferred) -> R
     if tally.directories > 0 {
         counts.push(counted(tally.directories, "directory", "directories"));
     }
-    let how = match (verified, tally.unsure) {
-        (true, _) => "SHA-256 verified".to_owned(),
-        (false, 0) => "size verified".to_owned(),
-        (false, unsure) => {
-            format!("not verified: the server said another length of {}, or none", counted(unsure, "file", "files"))
+    let how = match tally.unkept.size {
+        _ if verified => "SHA-256 verified".to_owned(),
+        0 => "size verified".to_owned(),
+        unsure => {
+            let begin = if unsure < tally.files { "size verified, but not always" } else { "not verified" };
+            format!("{begin}: the server said another length of {}, or none", counted(unsure, "file", "files"))
         }
     };
     let skipped = match result.skipped {
@@ -74,11 +75,12 @@ pub(super) fn result(what: &str, session: Option<&str>, moved: Transferred) -> R
     let rate = size(result.bytes as f64 / duration.as_secs_f64().max(0.001));
     let session = session.map(|session| format!("session {session}: ")).unwrap_or_default();
     let text = format!(
-        "{session}{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped})",
+        "{session}{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped}){}",
         counts.join(", "),
         result.bytes,
         result.to,
-        result.duration_ms
+        result.duration_ms,
+        unkept(tally.unkept)
     );
     session::both(in_a_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()), &result)
 }
@@ -95,6 +97,27 @@ fn left_out(count: usize, first: &[(Vec<u8>, String)]) -> String {
         more => format!(" and {more} more"),
     };
     format!("; left out, because guarded: {named}{more}. The person is asked about a path that is named by itself")
+}
+
+/// What the remote host has not done, a sentence each.
+fn unkept(Unkept { attributes, in_place, temporary, relative, size: _ }: Unkept) -> String {
+    let mut said = String::new();
+    for (count, one, many, what) in [
+        (attributes, "entry", "entries", "without mode and times, which the server does not set"),
+        (in_place, "file", "files", "written in place, as the server renames nothing or takes no temporary files"),
+        (
+            temporary,
+            "temporary file (*.part)",
+            "temporary files (*.part)",
+            "left behind, as the server removes nothing",
+        ),
+        (relative, "link", "links", "with an absolute path, as the server keeps no relative ones"),
+    ] {
+        if count > 0 {
+            said = format!("{said}; {} {what}", counted(count, one, many));
+        }
+    }
+    said
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {

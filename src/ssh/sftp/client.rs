@@ -4,6 +4,7 @@
 //! connection, and a writer may wait for the server's window. Any number of requests may be in flight; whoever makes them
 //! bounds their memory.
 
+mod open_files;
 mod requests;
 mod start;
 
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
 use tokio::{
     sync::{
+        OnceCell,
         mpsc::{UnboundedReceiver, UnboundedSender},
         oneshot,
     },
@@ -27,10 +29,12 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub(super) use self::open_files::Turn;
+use self::open_files::{OpenFiles, Shown};
 use crate::{
     sftp::{
         frames::Frames,
-        reply::{Limits, Malformed, Packet, Reply, Version},
+        reply::{Handle, Limits, Malformed, Packet, Reply, Version},
         request::Request,
         status::{Status, StatusCode},
     },
@@ -41,6 +45,8 @@ use crate::{
 const LARGEST_CHUNK: u32 = 255 * 1024;
 /// The least, also for servers that do not announce their limits: what every server must support.
 const SMALLEST_CHUNK: u32 = 32 * 1024;
+/// What `sftp` has in flight if it is not told otherwise.
+const REQUESTS_OF_SFTP: usize = 64;
 /// How long the server may be silent while it owes an answer. Much may be queued before a request on a slow link, but
 /// then others are answered meanwhile.
 const SILENCE_LIMIT: Duration = Duration::from_secs(300);
@@ -58,7 +64,11 @@ pub(super) struct Client {
     shared: Arc<Shared>,
     queue: UnboundedSender<Bytes>,
     version: Version,
+    /// See [`is_openssh`](Self::is_openssh).
+    openssh: bool,
     limits: Limits,
+    /// Whether it renames, once that was asked.
+    renames: OnceCell<bool>,
     /// From the request for the limits, or the first, to its answer: about a round trip.
     pub(super) round_trip: Duration,
     _open: DropGuard,
@@ -71,12 +81,14 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// How many answers have come.
     answered: AtomicU64,
+    shown: Shown,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Also those whose caller has given up: their answers will come all the same.
-    requests: HashMap<u32, oneshot::Sender<Reply>>,
+    /// Also those whose caller has given up: their answers will come all the same. With each, what it closes.
+    requests: HashMap<u32, (oneshot::Sender<Reply>, Option<Handle>)>,
+    files: OpenFiles,
     /// Why there will be no more answers.
     over: Option<Over>,
 }
@@ -106,6 +118,9 @@ pub(super) enum RequestError {
     /// A path that no server would take.
     #[error("the path is too long")]
     TooLong,
+    /// What was done may concern another file.
+    #[error("the server gave two open files the same handle")]
+    MixedUp,
 }
 
 impl RequestError {
@@ -145,9 +160,31 @@ impl Client {
         Some(self.limits.handles).filter(|most| *most > 0)
     }
 
+    /// How many requests for one file may be in flight: others than OpenSSH's server have as many as `sftp` sends (its
+    /// option `-R`).
+    pub(super) fn most_requests(&self) -> usize {
+        if self.openssh { usize::MAX } else { REQUESTS_OF_SFTP }
+    }
+
     /// Whether the channel has ended.
     pub(super) fn is_over(&self) -> bool {
         self.shared.lock().over.is_some()
+    }
+
+    /// Whether requests are known to be carried out one after the other, as OpenSSH's server does, with all that it can do.
+    /// Other servers may begin the next one before the last one has ended, so that none is sent to them before those that
+    /// it depends on are answered.
+    pub(super) fn is_openssh(&self) -> bool {
+        self.openssh
+    }
+
+    /// Whether an error says that there is no such file, or may say so: many servers have no other word for it than failure.
+    pub(super) fn may_be_missing(&self, error: &RequestError) -> bool {
+        match error.code() {
+            Some(StatusCode::NoSuchFile) => true,
+            Some(StatusCode::Failure) => !self.is_openssh(),
+            _ => false,
+        }
     }
 
     /// Whether the server has an extension, such as `fsync@openssh.com`.
@@ -159,7 +196,8 @@ impl Client {
     async fn ask(&self, request: Request<'_>) -> Result<Reply, RequestError> {
         let id = self.next_id();
         let packet = request.packet(id);
-        if packet.len() > LONGEST_REQUEST { Err(RequestError::TooLong) } else { self.send(id, packet).await }
+        let closes = if let Request::Close(handle) = request { Some(handle.clone()) } else { None };
+        if packet.len() > LONGEST_REQUEST { Err(RequestError::TooLong) } else { self.send(id, packet, closes).await }
     }
 
     fn next_id(&self) -> u32 {
@@ -167,8 +205,8 @@ impl Client {
     }
 
     /// Sends a packet with an id that is new; the future is its answer.
-    async fn send(&self, id: u32, packet: Bytes) -> Result<Reply, RequestError> {
-        let mut answer = match self.shared.expect(id) {
+    async fn send(&self, id: u32, packet: Bytes, closes: Option<Handle>) -> Result<Reply, RequestError> {
+        let mut answer = match self.shared.expect(id, closes) {
             Ok(answer) => answer,
             Err(over) => return Err(self.gone(over).await),
         };
@@ -200,14 +238,14 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the answer to the request of this id will come.
-    fn expect(&self, id: u32) -> Result<oneshot::Receiver<Reply>, Over> {
+    /// Where the answer to the request of this id will come, and what is closed then.
+    fn expect(&self, id: u32, closes: Option<Handle>) -> Result<oneshot::Receiver<Reply>, Over> {
         let (give, answer) = oneshot::channel();
         let mut waiting = self.lock();
         if let Some(over) = waiting.over {
             return Err(over);
         }
-        waiting.requests.insert(id, give);
+        waiting.requests.insert(id, (give, closes));
         Ok(answer)
     }
 
@@ -215,7 +253,18 @@ impl Shared {
     /// nothing this server says can be relied on.
     fn deliver(&self, packet: Packet) -> Result<(), Malformed> {
         let Packet::Reply { id, reply } = packet else { return Err(Malformed("it begins anew")) };
-        let give = self.lock().requests.remove(&id).ok_or(Malformed("it answers what was not asked"))?;
+        let mut waiting = self.lock();
+        let (give, closes) = waiting.requests.remove(&id).ok_or(Malformed("it answers what was not asked"))?;
+        // Here, before anybody acts on an answer that came later.
+        if let Some(handle) = closes {
+            waiting.files.closed(&handle);
+        }
+        if let Reply::Handle(handle) = &reply
+            && !waiting.files.opened(handle)
+        {
+            self.shown.note_mix_up();
+        }
+        drop(waiting);
         self.answered.fetch_add(1, Ordering::Relaxed);
         let _ = give.send(reply);
         Ok(())

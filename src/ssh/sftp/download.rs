@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use super::{
     Bounds, LONGEST_COMPARED, Progress, TransferRequest,
     client::Client,
-    digest::{RemoteDigest, same},
+    digest::RemoteDigest,
     disk::{Sink, Sum},
     error::{TransferError, shown},
     guard::{Guard, seen::Seen},
@@ -26,7 +26,7 @@ use crate::{
     ssh::pool::Pool,
     tree::{
         entry::{self, What},
-        tally::Tally,
+        tally::{Tally, Unkept},
     },
 };
 
@@ -138,7 +138,7 @@ impl Download {
         }
         let fetched = self.fetch(pool, client, attributes).await;
         if fetched.as_ref().is_err_and(|error| !error.is_lost()) {
-            self.begun = None;
+            self.begin_anew();
         }
         let verified = fetched?;
         let Some(Begun { part, received, attributes, .. }) = self.begun.take() else {
@@ -150,8 +150,9 @@ impl Download {
             part.put_in_place(kept, &target.name)
         };
         self.blocking("writing", put).await?;
-        let unsure = received != attributes.size.unwrap_or(0);
-        Ok(Some(Complete { bytes: received, verified, unsure }))
+        // What does not have the length that it says was read to its end, and compared with nothing.
+        let unkept = Unkept { size: u64::from(facts(&attributes).0 != received), ..Unkept::default() };
+        Ok(Some(Complete { bytes: received, verified, unkept }))
     }
 
     /// Whether the file that is here has the length and time of the remote one.
@@ -239,6 +240,7 @@ impl Download {
             let digest = digest?;
             digest.of(&client.realpath(path).await.ok()?, size).await
         };
+        let mix_ups = client.mix_ups();
         let content = async {
             let handle = client.open_file(path, Access::Read, Attributes::default()).await;
             let handle = handle.map_err(client.failed("opening", path))?;
@@ -255,13 +257,16 @@ impl Download {
                 local: &self.target.path,
             };
             let received = receiving.run().await;
-            client.close_unheard(&handle);
+            client.close_read(&handle).await;
             received?;
+            client.is_sure_since(mix_ups).map_err(client.failed("reading", path))?;
             begun.sink.finish().await.map_err(|source| TransferError::local("writing", &self.target.path, source))
         };
         let (digest, ()) = futures_util::future::try_join(async { Ok(digest.await) }, content).await?;
-        same(digest, &begun.sum, begun.received)
-            .ok_or_else(|| TransferError::Differs(format!("\"{}\"", shown(&self.wanted))))
+        let Some(computed) = digest else { return Ok(false) };
+        // One that ended before its length has been read there as a whole.
+        let same = computed.compare(client, &begun.sum, begun.received, begun.received != size).await;
+        same.ok_or_else(|| TransferError::Differs(format!("\"{}\"", shown(&self.wanted))))
     }
 }
 

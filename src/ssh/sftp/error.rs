@@ -1,4 +1,4 @@
-//! Why a file was not moved. In every case the file that was there before is as it was.
+//! Why a file was not moved. The file that was there before is as it was, unless the error says otherwise.
 
 use std::{
     fmt::Write as _,
@@ -112,6 +112,24 @@ pub enum TransferError {
         /// The person said no; else there was nobody to ask.
         refused: bool,
     },
+    /// It failed while the file was written under its own name, because the server takes it in no other way.
+    #[error("{source}; \"{path}\" was being written in place, as the server renames nothing, and is not complete")]
+    InPlace {
+        /// What failed.
+        source: Box<TransferError>,
+        /// The remote path.
+        path: String,
+    },
+    /// The server took the old file out of the way of the new one, and would put neither in its place.
+    #[error("replacing \"{path}\" on the remote host: {message}; the old file is now \"{aside}\"")]
+    Aside {
+        /// The remote path.
+        path: String,
+        /// What the server said.
+        message: String,
+        /// Where the old file is.
+        aside: String,
+    },
     /// The caller gave up.
     #[error("the transfer was cancelled; what was not complete is as it was")]
     Cancelled,
@@ -132,11 +150,22 @@ impl TransferError {
             Self::Length { found, expected, .. } => {
                 Some(format!("it has {found} bytes where {expected} were expected; it changed during the transfer"))
             }
-            Self::Directory(_) | Self::NotADirectory(_) | Self::NotAFile(_) | Self::Path(_) | Self::Differs(_) => {
-                Some(self.to_string())
+            Self::InPlace { source, .. } => {
+                Some(format!("{}; it was being written in place and is not complete", source.of_one_file()?))
             }
+            Self::Aside { .. }
+            | Self::Directory(_)
+            | Self::NotADirectory(_)
+            | Self::NotAFile(_)
+            | Self::Path(_)
+            | Self::Differs(_) => Some(self.to_string()),
             _ => None,
         }
+    }
+
+    /// The same while the file at this path was written under its own name.
+    pub(super) fn in_place(self, path: &[u8]) -> Self {
+        Self::InPlace { source: Box::new(self), path: shown(path) }
     }
 
     /// A failure on this machine.
@@ -165,7 +194,9 @@ impl Client {
             }
             let (path, message) = (shown(path), error.to_string());
             match error {
-                RequestError::Status(_) | RequestError::TooLong => TransferError::Remote { doing, path, message },
+                RequestError::Status(_) | RequestError::TooLong | RequestError::MixedUp => {
+                    TransferError::Remote { doing, path, message }
+                }
                 RequestError::Malformed(_) | RequestError::Closed | RequestError::Silent => {
                     TransferError::Ended { doing, path, message }
                 }

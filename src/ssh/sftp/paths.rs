@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{
     local::home::home,
-    sftp::{
-        attributes::{Attributes, Kind},
-        status::StatusCode,
-    },
+    sftp::attributes::{Attributes, Kind},
 };
 
 /// A local path as a person types it: `~` and `~/…` are the home directory.
@@ -113,9 +110,7 @@ pub(super) async fn target(client: &Client, typed: &str, name: &[u8]) -> Result<
         Ok(Kind::Directory) => inside(client, absolute, name).await,
         Ok(Kind::Special) => Err(TransferError::NotAFile(shown(&absolute))),
         Ok(_) => Ok(spelled.map_or(absolute, Into::into)),
-        Err(error) if error.code() != Some(StatusCode::NoSuchFile) => {
-            Err(client.failed("looking at", &absolute)(error))
-        }
+        Err(error) if !client.may_be_missing(&error) => Err(client.failed("looking at", &absolute)(error)),
         Err(_) if names_directory(typed) => {
             let absolute = shown(&absolute);
             Err(TransferError::Path(format!("there is no directory \"{absolute}\" on the remote host")))

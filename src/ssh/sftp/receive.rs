@@ -67,8 +67,8 @@ impl Receiving<'_> {
         let Self { pool, client, path, handle, size, room, sink, received, progress, local } = self;
         let window = u32::try_from(room).unwrap_or(IN_FLIGHT).min(IN_FLIGHT);
         // What has no size is made as it is read, and must be read in order.
-        let (wanted, most) =
-            if size == 0 { (LONGEST_UNSIZED, 1) } else { (size, in_flight(window, client.read_chunk())) };
+        let most = in_flight(window, client.read_chunk()).min(client.most_requests());
+        let (wanted, most) = if size == 0 { (LONGEST_UNSIZED, 1) } else { (size, most) };
         let first = Arc::new(Lane { client: Arc::clone(client), handle, in_flight: AtomicUsize::new(0) });
         let mut lanes = vec![Arc::clone(&first)];
         let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;

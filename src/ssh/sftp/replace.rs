@@ -7,9 +7,13 @@ use tokio::time::timeout;
 
 use super::{
     client::{Client, RequestError},
+    error::{TransferError, shown},
     paths,
 };
-use crate::ssh::{error::SshError, exec::random_sentinel, pool::Pool};
+use crate::{
+    sftp::attributes::Kind,
+    ssh::{error::SshError, exec::random_sentinel, pool::Pool},
+};
 
 /// How long tidying up after a failure may take: the other side may not answer any more.
 pub(super) const TIDY_LIMIT: Duration = Duration::from_secs(5);
@@ -22,6 +26,15 @@ const SHOWN_OF_NAME: usize = 64;
 pub struct Leftover {
     pub(super) temporary: Vec<u8>,
     pub(super) target: Vec<u8>,
+}
+
+/// Why a file did not take the place of another.
+#[derive(Debug)]
+pub(super) enum NotReplaced {
+    /// All is as it was.
+    Refused(RequestError),
+    /// The old file stepped aside and could not come back.
+    Aside(RequestError),
 }
 
 impl Leftover {
@@ -38,31 +51,61 @@ impl Leftover {
         Ok(Self { temporary, target: target.to_owned() })
     }
 
+    /// The same under a name that is not hidden; not every server takes one that is.
+    pub(super) fn show(&mut self) {
+        let (folder, name) = paths::split(&self.temporary);
+        self.temporary = [folder, name.strip_prefix(b".").unwrap_or(name)].concat();
+    }
+
     /// Renames it over whatever is at the target: in one step where the server can, else the old file steps aside first
-    /// and comes back if the new one cannot take its place. May be done again after a lost link.
-    pub(super) async fn replace(&self, client: &Client) -> Result<(), RequestError> {
+    /// and comes back if the new one cannot take its place. May be done again after a lost link. Returns whether nothing is
+    /// left beside it.
+    pub(super) async fn replace(&self, client: &Client) -> Result<bool, NotReplaced> {
         if client.offers("posix-rename@openssh.com") {
-            return client.posix_rename(&self.temporary, &self.target).await;
+            let renamed = client.posix_rename(&self.temporary, &self.target).await;
+            return renamed.map(|()| true).map_err(NotReplaced::Refused);
         }
         let aside = self.aside();
         if let Err(refused) = client.rename(&self.temporary, &self.target).await {
+            // Some servers rename what a link leads to.
+            if client.lstat(&self.target).await.is_ok_and(|there| there.kind() == Kind::Link) {
+                client.remove(&self.target).await.map_err(|_| NotReplaced::Refused(refused))?;
+                return client.rename(&self.temporary, &self.target).await.map(|()| true).map_err(NotReplaced::Refused);
+            }
             if client.rename(&self.target, &aside).await.is_err() {
-                return Err(refused);
+                return Err(NotReplaced::Refused(refused));
             }
             if let Err(error) = client.rename(&self.temporary, &self.target).await {
-                let _ = client.rename(&aside, &self.target).await;
-                return Err(error);
+                let back = client.rename(&aside, &self.target).await;
+                return Err(if back.is_ok() { NotReplaced::Refused(error) } else { NotReplaced::Aside(error) });
             }
+            return Ok(self.remove_aside(client).await);
         }
+        // That of an earlier attempt, if the link was lost since then.
         self.remove_aside(client).await;
-        Ok(())
+        Ok(true)
     }
 
-    /// Removes the old file that stepped aside, if one had to.
-    pub(super) async fn remove_aside(&self, client: &Client) {
-        if !client.offers("posix-rename@openssh.com") {
-            let _ = client.remove(&self.aside()).await;
+    /// The error of a replacement.
+    pub(super) fn failed(&self, client: &Client, error: NotReplaced) -> TransferError {
+        match error {
+            NotReplaced::Aside(error @ RequestError::Status(_)) => TransferError::Aside {
+                path: shown(&self.target),
+                message: error.to_string(),
+                aside: shown(&self.aside()),
+            },
+            NotReplaced::Refused(error) | NotReplaced::Aside(error) => client.failed("replacing", &self.target)(error),
         }
+    }
+
+    /// Whether the server renames at all, as far as it says so before anything is there that could be left behind.
+    pub(super) async fn can_replace(&self, client: &Client) -> bool {
+        client.renames(&self.temporary, &self.aside()).await
+    }
+
+    /// Removes the old file that stepped aside, if one had to; whether it was there and has gone.
+    pub(super) async fn remove_aside(&self, client: &Client) -> bool {
+        !client.offers("posix-rename@openssh.com") && client.remove(&self.aside()).await.is_ok()
     }
 
     /// Removes it, and leaves the target as it was. `false` if the server does not answer any more.
@@ -83,16 +126,24 @@ impl Leftover {
     /// The same with this client.
     pub(super) async fn remove_with(&self, client: &Client) -> bool {
         let all = async {
-            if !client.offers("posix-rename@openssh.com") {
-                // Refused where the target is there.
-                let _ = client.rename(&self.aside(), &self.target).await;
-            }
-            self.remove_aside(client).await;
+            self.bring_back(client).await;
             let _ = client.remove(&self.temporary).await;
         };
         tokio::select! {
             removed = timeout(TIDY_LIMIT, all) => removed.is_ok() && !client.is_over(),
             () = client.connection().ended() => false,
+        }
+    }
+
+    /// Gives the old file its name again, if it has stepped aside; it goes only where the new one is in its place.
+    async fn bring_back(&self, client: &Client) {
+        if client.offers("posix-rename@openssh.com") {
+            return;
+        }
+        // Refused where the target is there.
+        let back = client.rename(&self.aside(), &self.target).await;
+        if back.is_err() && client.lstat(&self.target).await.is_ok() {
+            self.remove_aside(client).await;
         }
     }
 

@@ -50,11 +50,13 @@ impl Sending<'_> {
     pub(super) async fn run(mut self) -> Result<u64, TransferError> {
         let mut lanes = vec![Lane { client: Arc::clone(self.client), handle: self.handle.clone(), in_flight: 0 }];
         let left = self.size.saturating_sub(*self.arrived);
-        let further = if self.client.round_trip >= FAR && left > SHORT { CHANNELS - 1 } else { 0 };
+        // What another server keeps of a file that is open several times is not known.
+        let several = self.client.is_openssh() && self.client.round_trip >= FAR && left > SHORT;
+        let further = if several { CHANNELS - 1 } else { 0 };
         let apart = |number| number == 0 && left > LONG;
         let mut opening: FuturesUnordered<_> =
             (0..further).map(|number| open(self.pool, &self.names.temporary, apart(number))).collect();
-        let most = in_flight(IN_FLIGHT, self.client.write_chunk());
+        let most = in_flight(IN_FLIGHT, self.client.write_chunk()).min(self.client.most_requests());
         let (mut offset, mut ended) = (*self.arrived, false);
         let (mut writes, mut underway) = (FuturesUnordered::new(), BTreeSet::new());
         while !(ended && writes.is_empty()) {

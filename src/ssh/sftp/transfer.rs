@@ -22,7 +22,10 @@ use crate::{
     local::{Folder, Place},
     sftp::attributes::Kind,
     ssh::pool::Pool,
-    tree::{excludes::Excludes, tally::Tally},
+    tree::{
+        excludes::Excludes,
+        tally::{Tally, Unkept},
+    },
 };
 
 /// What is to be moved, and how.
@@ -58,14 +61,13 @@ pub struct Transferred {
 pub(super) struct Complete {
     pub(super) bytes: u64,
     pub(super) verified: bool,
-    /// It does not have the length that the server had said, which had said one that a file of its kind has not.
-    pub(super) unsure: bool,
+    pub(super) unkept: Unkept,
 }
 
 impl Complete {
     /// The tally of it alone.
     pub(super) fn tally(self) -> Tally {
-        Tally { files: 1, bytes: self.bytes, unsure: u64::from(self.unsure), ..Tally::default() }
+        Tally { files: 1, bytes: self.bytes, unkept: self.unkept, ..Tally::default() }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Directory trees, up and down: many small files in flight over several channels, large ones as a single one goes.
 
 mod down;
+mod half_made;
 mod kept;
 mod lanes;
+mod links;
 mod local;
 mod place;
 mod remote;
@@ -11,7 +13,7 @@ mod sieve;
 mod threads;
 mod up;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -20,7 +22,10 @@ use self::{lanes::Lanes, remote::Listed, run::Way, threads::Threads};
 use super::{Progress, TransferError, TransferRequest, client::Client};
 use crate::{
     ssh::pool::Pool,
-    tree::{plan::Plan, tally::Tally},
+    tree::{
+        plan::Plan,
+        tally::{Tally, Unkept},
+    },
 };
 
 /// A file with more content, in bytes, may go over several channels, as a single one does.
@@ -40,6 +45,8 @@ struct Common {
     memory: Semaphore,
     memory_of_large: Semaphore,
     threads: Threads,
+    /// What the server has not kept, as far as it is not in the tally yet.
+    unkept: Mutex<Unkept>,
 }
 
 impl Common {
@@ -53,7 +60,13 @@ impl Common {
             memory: Semaphore::new(MEMORY as usize),
             memory_of_large: Semaphore::new(MEMORY_OF_LARGE as usize),
             threads: Threads::default(),
+            unkept: Mutex::default(),
         }
+    }
+
+    /// Counts what the server has not kept.
+    fn note(&self, unkept: Unkept) {
+        *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) += unkept;
     }
 
     /// Waits until so much content may be in flight. Whoever holds some does not ask for more.
@@ -76,7 +89,9 @@ impl Common {
 
     /// Moves what is left to be moved.
     async fn carry_out(&self, way: &impl Way, plan: &mut Plan, keeps_root: bool) -> Result<Tally, TransferError> {
-        let ended = match run::run(way, plan, &self.progress, keeps_root).await {
+        let done = run::run(way, plan, &self.progress, keeps_root).await;
+        plan.tally.unkept += std::mem::take(&mut *self.unkept.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = match done {
             Ok(()) => None,
             Err(TransferError::Tree(ended)) => Some(ended),
             Err(error) => return Err(error),

@@ -9,6 +9,8 @@ pub(crate) mod link;
 mod listening;
 pub(crate) mod mcp_client;
 pub(crate) mod open_sshd;
+#[cfg(target_os = "linux")]
+pub(crate) mod other_sshd;
 pub(crate) mod processes;
 pub(crate) mod programs;
 mod self_test;

@@ -240,16 +240,27 @@ async fn a_quota_on_the_remote_host_leaves_the_old_file_and_no_litter() {
 }
 
 #[tokio::test]
-async fn a_renaming_that_is_refused_leaves_the_old_file_and_no_litter() {
-    for denied in ["rename,posix-rename", "rename", "fsetstat", "write"] {
+async fn what_a_server_refuses_beyond_content_is_said_and_leaves_no_litter() {
+    for (denied, said) in [
+        ("rename,posix-rename", Some("1 file written in place")),
+        ("rename,posix-rename,setstat,fsetstat", Some("1 entry without mode and times")),
+        ("rename,posix-rename,remove", Some("1 file written in place")),
+        ("rename", Some("SHA-256 verified")),
+        ("fsetstat", Some("1 entry without mode and times")),
+        ("posix-rename,fsetstat,setstat", Some("1 entry without mode and times")),
+        ("write", None),
+    ] {
         let sftp = format!("internal-sftp -P {denied}");
         let mut bench = open_with(|settings| settings.sftp = sftp).await;
         let target = bench.remote("target").display().to_string();
         fs::write(&target, "old").unwrap();
         fs::write(bench.local("file"), "new").unwrap();
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000);
+        fs::File::open(bench.local("file")).unwrap().set_modified(long_ago).unwrap();
         let result = bench.try_upload(&bench.local("file"), &target).await;
-        assert_eq!(result.is_error(), denied != "rename", "{denied}: {}", result.text());
-        let content = if denied == "rename" { "new" } else { "old" };
+        assert_eq!(result.is_error(), said.is_none(), "{denied}: {}", result.text());
+        assert!(result.text().contains(said.unwrap_or("permission denied")), "{denied}: {}", result.text());
+        let content = if said.is_some() { "new" } else { "old" };
         assert_eq!(fs::read_to_string(&target).unwrap(), content, "{denied}");
         assert_eq!(names(&bench.home), ["target"], "{denied}");
     }

@@ -1,6 +1,8 @@
 //! `ssh_upload` and `ssh_download` of directory trees, compared entry by entry: content, modes, times, links.
 
 mod failures;
+#[cfg(target_os = "linux")]
+mod servers;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

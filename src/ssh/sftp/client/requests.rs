@@ -1,18 +1,24 @@
 //! Each request with its answer. The futures borrow the client; dropping one leaves its request in flight, unanswered.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::{Client, RequestError};
 use crate::sftp::{
     attributes::Attributes,
     content::{Chunk, Content},
     reply::{Handle, Malformed, Name, Reply},
-    request::{Access, Request},
+    request::{Access, LinkOrder, Request},
     status::{Status, StatusCode},
 };
 
 /// The longest path that a server may spell out, in bytes: Linux' `PATH_MAX`.
 const LONGEST_PATH: usize = 4096;
+
+/// How long a server may take to close what was only read: no more than a round trip, unless it does not answer at all.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// An answer of another kind than was asked for.
 const OTHER: Malformed = Malformed("it answers something else than was asked");
@@ -33,10 +39,15 @@ impl Client {
         self.done(Request::Close(handle)).await
     }
 
-    /// The same without waiting for the answer, which says nothing about a file that was only read.
-    pub(in crate::ssh::sftp) fn close_unheard(&self, handle: &Handle) {
+    /// The same for what was only read, about which the answer says nothing. It is waited for only where the handle could be
+    /// given to another file meanwhile, or nothing else may be open, and not for ever: what was read is here.
+    pub(in crate::ssh::sftp) async fn close_read(&self, handle: &Handle) {
+        if !self.is_openssh() {
+            let _ = timeout(CLOSED_WITHIN, self.close(handle)).await;
+            return;
+        }
         let id = self.next_id();
-        if self.shared.expect(id).is_ok() {
+        if self.shared.expect(id, Some(handle.clone())).is_ok() {
             let _ = self.queue.send(Request::Close(handle).packet(id));
         }
     }
@@ -66,7 +77,7 @@ impl Client {
         chunk: Chunk,
     ) -> Result<(), RequestError> {
         let id = self.next_id();
-        done(self.send(id, chunk.write_to(id, handle, offset)).await?)
+        done(self.send(id, chunk.write_to(id, handle, offset), None).await?)
     }
 
     /// The attributes of a path; of a link, its own.
@@ -148,8 +159,13 @@ impl Client {
     }
 
     /// Makes a link that leads to `target`.
-    pub(in crate::ssh::sftp) async fn symlink(&self, target: &[u8], link: &[u8]) -> Result<(), RequestError> {
-        self.done(Request::Symlink { target, link }).await
+    pub(in crate::ssh::sftp) async fn symlink(
+        &self,
+        order: LinkOrder,
+        target: &[u8],
+        link: &[u8],
+    ) -> Result<(), RequestError> {
+        self.done(order.request(target, link)).await
     }
 
     /// Writes an open file to the disk. [`StatusCode::Unsupported`] where the server does not offer it.
@@ -168,10 +184,33 @@ impl Client {
     }
 
     async fn handle(&self, request: Request<'_>) -> Result<Handle, RequestError> {
+        let mix_ups = self.mix_ups();
         match self.ask(request).await? {
-            Reply::Handle(handle) => Ok(handle),
-            other => Err(unexpected(other)),
+            Reply::Handle(handle) => match self.is_sure_since(mix_ups) {
+                Ok(()) => Ok(handle),
+                Err(error) => {
+                    let _ = self.close(&handle).await;
+                    Err(error)
+                }
+            },
+            other => {
+                if !self.is_openssh() && self.has_open_files() {
+                    self.shared.shown.note_refusal();
+                }
+                Err(unexpected(other))
+            }
         }
+    }
+
+    /// Whether the server renames at all: it is asked, once, to rename what is not there.
+    pub(in crate::ssh::sftp) async fn renames(&self, missing: &[u8], to: &[u8]) -> bool {
+        let ask = async {
+            let posix = self.offers("posix-rename@openssh.com");
+            let asked = if posix { self.posix_rename(missing, to).await } else { self.rename(missing, to).await };
+            let code = asked.err().and_then(|error| error.code());
+            !matches!(code, Some(StatusCode::PermissionDenied | StatusCode::Unsupported))
+        };
+        self.is_openssh() || *self.renames.get_or_init(|| ask).await
     }
 
     async fn attributes(&self, request: Request<'_>) -> Result<Attributes, RequestError> {

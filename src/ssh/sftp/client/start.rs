@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, client::Msg};
-use tokio::{sync::mpsc::unbounded_channel, time::timeout};
+use tokio::{
+    sync::{OnceCell, mpsc::unbounded_channel},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Client, Limits, RequestError, Shared, read, write};
@@ -112,7 +115,9 @@ impl Client {
         let shared = Arc::new(Shared::default());
         tokio::spawn(read(from_server, frames, Arc::clone(&shared), open, Arc::clone(&connection)));
         let limits = Limits::default();
-        let mut client = Self { connection, shared, queue, version, limits, round_trip, _open: guard };
+        let (openssh, renames) = (connection.runs_openssh_sftp() && version.is_openssh(), OnceCell::new());
+        let mut client =
+            Self { connection, shared, queue, version, openssh, limits, renames, round_trip, _open: guard };
         if client.offers("limits@openssh.com") {
             let asked = Instant::now();
             match timeout(START_LIMIT, client.ask(Request::Limits)).await {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     local::{Folder, Place},
-    sftp::{attributes::Attributes as Found, request::Access},
+    sftp::{attributes::Attributes as Found, content::Content, request::Access},
     ssh::{
         pool::Pool,
         sftp::{
@@ -34,7 +34,7 @@ use crate::{
         limits::LIMITS,
         name::HERE,
         plan::{Plan, Ticket},
-        tally::Tally,
+        tally::{Tally, Unkept},
     },
 };
 
@@ -108,7 +108,9 @@ struct Down<'a> {
 }
 
 impl Way for Down<'_> {
-    const IN_ORDER: bool = false;
+    fn finishes_in_order(&self) -> bool {
+        false
+    }
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
         let mut is_new = false;
@@ -123,9 +125,13 @@ impl Way for Down<'_> {
             };
             is_new = self.common.disk(make).await?;
         }
-        let listing = {
-            let slot = self.common.lanes.slot().await;
-            remote::list(slot.client(), &join(self.from, &directory.names()), &self.common.listed).await?
+        let (from, mut slot) = (join(self.from, &directory.names()), self.common.lanes.slot().await);
+        let listing = loop {
+            let listed = remote::list(slot.client(), &from, &self.common.listed).await;
+            slot = match slot.alone_if_in_doubt(listed.is_err()).await {
+                Some(alone) => alone,
+                None => break listed?,
+            };
         };
         self.sifted(directory, is_new, listing).await
     }
@@ -236,15 +242,13 @@ impl Down<'_> {
     async fn small(&self, leaf: &Leaf, size: u64, from: &[u8], to: PathBuf) -> Result<Option<Complete>, TransferError> {
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
-        let content = {
-            let slot = self.common.lanes.slot().await;
-            let client = slot.client();
-            let opened = client.open_file(from, Access::Read, Found::default()).await;
-            let handle = opened.map_err(client.failed("opening", from))?;
-            let room = u32::try_from(size + 1).unwrap_or(u32::MAX);
-            // Both at once: a server answers the requests for one file in their order.
-            let (read, _) = tokio::join!(client.read(&handle, 0, room), client.close(&handle));
-            read.map_err(client.failed("reading", from))?.unwrap_or_default()
+        let mut slot = self.common.lanes.slot().await;
+        let content = loop {
+            let read = read_whole(slot.client(), from, size).await;
+            slot = match slot.alone_if_in_doubt(read.is_err()).await {
+                Some(alone) => alone,
+                None => break read?,
+            };
         };
         if content.len() as u64 != size {
             return Ok(None);
@@ -257,7 +261,7 @@ impl Down<'_> {
         };
         self.inside(leaf, "writing", to, write).await?;
         self.common.progress.add(size);
-        Ok(Some(Complete { bytes: size, verified: false, unsure: false }))
+        Ok(Some(Complete { bytes: size, verified: false, unkept: Unkept::default() }))
     }
 
     /// A file of any length, as a single one goes, with `room` bytes in flight. It is not compared, but after a lost link.
@@ -280,11 +284,35 @@ impl Down<'_> {
                 empty.insert(Download::of_tree(from, target, room, self.common.progress.clone()))
             }
         };
-        let slot = self.common.lanes.slot().await;
-        let fetched = download.carry_out(&self.common.pool, slot.client()).await;
-        if !fetched.as_ref().is_err_and(TransferError::is_lost) {
-            begun.state = None;
+        let mut slot = self.common.lanes.slot().await;
+        loop {
+            let fetched = download.carry_out(&self.common.pool, slot.client()).await;
+            let Some(alone) = slot.alone_if_in_doubt(fetched.is_err()).await else {
+                if !fetched.as_ref().is_err_and(TransferError::is_lost) {
+                    begun.state = None;
+                }
+                return fetched?.ok_or(TransferError::Cancelled);
+            };
+            slot = alone;
+            if let Ok(Some(Complete { bytes, .. })) = fetched {
+                self.common.progress.take_back(bytes);
+            }
         }
-        fetched?.ok_or(TransferError::Cancelled)
     }
+}
+
+/// The content of a file up to one byte more than it should have.
+async fn read_whole(client: &Client, path: &[u8], size: u64) -> Result<Content, TransferError> {
+    let opened = client.open_file(path, Access::Read, Found::default()).await;
+    let handle = opened.map_err(client.failed("opening", path))?;
+    let read = client.read(&handle, 0, u32::try_from(size + 1).unwrap_or(u32::MAX));
+    // Both at once where the server answers the requests for one file in their order.
+    let read = if client.is_openssh() {
+        tokio::join!(read, client.close(&handle)).0
+    } else {
+        let read = read.await;
+        client.close_read(&handle).await;
+        read
+    };
+    Ok(read.map_err(client.failed("reading", path))?.unwrap_or_default())
 }

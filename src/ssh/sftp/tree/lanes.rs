@@ -9,7 +9,10 @@ use tokio::sync::Semaphore;
 
 use crate::ssh::{
     pool::Pool,
-    sftp::{FAR, client::Client},
+    sftp::{
+        FAR,
+        client::{Client, Turn},
+    },
 };
 
 /// Channels of one transfer, at most: sshd's receive window is 2 MiB each, so one alone does not fill a long link.
@@ -43,6 +46,15 @@ struct Lane {
 /// A channel on which one more file may be open.
 #[derive(Debug)]
 pub(super) struct Slot<'a> {
+    turn: Turn,
+    place: Place<'a>,
+    /// It was tried before, while others were open.
+    again: bool,
+}
+
+/// One of the handles that are free.
+#[derive(Debug)]
+struct Place<'a> {
     lane: Lane,
     lanes: &'a Lanes,
 }
@@ -83,10 +95,9 @@ impl Lanes {
         if let Ok(free) = self.free.acquire().await {
             free.forget();
         }
-        let others = self.others();
-        let lane = self.least(&others).clone();
-        lane.open.fetch_add(1, Ordering::Relaxed);
-        Slot { lane, lanes: self }
+        let place = Place::on(self.least(&self.others()).clone(), self);
+        let turn = place.lane.client.turn(false).await;
+        Slot { turn, place, again: false }
     }
 
     fn open_others(self: &Arc<Self>) {
@@ -116,13 +127,35 @@ impl Lanes {
     }
 }
 
-impl Slot<'_> {
-    pub(super) fn client(&self) -> &Arc<Client> {
-        &self.lane.client
+impl<'a> Place<'a> {
+    fn on(lane: Lane, lanes: &'a Lanes) -> Self {
+        lane.open.fetch_add(1, Ordering::Relaxed);
+        Self { lane, lanes }
     }
 }
 
-impl Drop for Slot<'_> {
+impl Slot<'_> {
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.place.lane.client
+    }
+
+    /// After all that was done with the file, which is closed: the same channel without other open files, where it has to be
+    /// done again because of those; `None` where it stands, be it done or failed.
+    pub(super) async fn alone_if_in_doubt(self, failed: bool) -> Option<Self> {
+        let Self { turn, place, again } = self;
+        let client = Arc::clone(&place.lane.client);
+        if client.is_in_doubt(&turn, failed) {
+            drop(turn);
+            return Some(Self { turn: client.turn(true).await, place, again: true });
+        }
+        if again && !failed {
+            client.keep_to_one_file();
+        }
+        None
+    }
+}
+
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.lane.open.fetch_sub(1, Ordering::Relaxed);
         self.lanes.free.add_permits(1);

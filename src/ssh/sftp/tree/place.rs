@@ -63,7 +63,7 @@ pub(super) async fn remote(
     let end = if typed.trim_end_matches('/').is_empty() { typed.as_str() } else { typed.trim_end_matches('/') };
     let (home, looked) = tokio::join!(client.realpath(b"."), client.stat(typed.as_bytes()));
     let wanted = paths::absolute(end.as_bytes(), home.ok().as_deref());
-    let there = found(looked).map_err(client.failed("looking at", &wanted))?;
+    let there = found(client, looked).map_err(client.failed("looking at", &wanted))?;
     if there.is_some_and(|there| !matches!(there.kind(), Kind::Directory | Kind::Unknown)) {
         return Err(TransferError::NotADirectory(format!("\"{}\" on the remote host", shown(&wanted))));
     }

@@ -45,10 +45,10 @@ pub(super) fn in_the_way(path: &[u8]) -> TransferError {
 }
 
 /// `None` where there is nothing.
-pub(super) fn found<T>(answer: Result<T, RequestError>) -> Result<Option<T>, RequestError> {
+pub(super) fn found<T>(client: &Client, answer: Result<T, RequestError>) -> Result<Option<T>, RequestError> {
     match answer {
         Ok(found) => Ok(Some(found)),
-        Err(error) if error.code() == Some(StatusCode::NoSuchFile) => Ok(None),
+        Err(error) if client.may_be_missing(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -81,20 +81,21 @@ pub(super) async fn list(client: &Client, path: &[u8], listed: &Listed) -> Resul
     let failed = client.failed("reading the directory", path);
     let handle = client.opendir(path).await.map_err(&failed)?;
     let names = read_all(client, &handle, listed, &failed).await;
-    client.close_unheard(&handle);
-    let entries = entries(client, path, names?).await.map_err(failed)?;
-    Ok(Listing { entries, ..Listing::default() })
+    client.close_read(&handle).await;
+    entries(client, path, names?).await.map_err(failed)
 }
 
-/// Several requests at once, more the longer the directory is: each brings but some of the names. Their answers are taken
-/// in whatever order they come, so that none is kept that is not counted.
+/// From OpenSSH's server with several requests at once, more the longer the directory is: each brings but some of the names.
+/// Their answers are taken in whatever order they come, so that none is kept that is not counted.
 async fn read_all(
     client: &Client,
     handle: &Handle,
     listed: &Listed,
     failed: impl Fn(RequestError) -> TransferError,
 ) -> Result<Vec<Name>, TransferError> {
-    let (mut all, mut at_once, mut reads) = (Vec::new(), 2, FuturesUnordered::new());
+    // Another server may answer two requests for the next names with the same ones.
+    let most = if client.is_openssh() { READ_AHEAD } else { 1 };
+    let (mut all, mut at_once, mut reads) = (Vec::new(), most.min(2), FuturesUnordered::new());
     let mut ended = false;
     loop {
         while !ended && reads.len() < at_once {
@@ -108,21 +109,26 @@ async fn read_all(
         listed.add(&names)?;
         // A name shares the memory of the whole answer with what only `ls` would show.
         all.extend(names.into_iter().map(|name| Name { name: name.name.to_vec().into(), ..name }));
-        at_once = (at_once * 2).min(READ_AHEAD);
+        at_once = (at_once * 2).min(most);
     }
 }
 
 /// What the names name. A server may leave that out of its answer.
-async fn entries(client: &Client, directory: &[u8], names: Vec<Name>) -> Result<Vec<Entry>, RequestError> {
-    let mut entries = Vec::with_capacity(names.len());
+async fn entries(client: &Client, directory: &[u8], names: Vec<Name>) -> Result<Listing, RequestError> {
+    let (mut entries, mut failures) = (Vec::with_capacity(names.len()), Vec::new());
     for Name { name, mut attributes } in names {
         if *name == *b"." || *name == *b".." {
             continue;
         }
         if attributes.kind() == Kind::Unknown && !name.contains(&b'/') {
-            match found(client.lstat(&join(directory, &[&name])).await)? {
-                Some(found) => attributes = found,
-                None => continue,
+            match client.lstat(&join(directory, &[&name])).await {
+                Ok(found) => attributes = found,
+                Err(RequestError::Status(status)) if status.code == StatusCode::NoSuchFile => continue,
+                Err(RequestError::Status(status)) => {
+                    failures.push((name.to_vec(), format!("looking at it: {status}")));
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
         }
         let what = match attributes.kind() {
@@ -133,5 +139,5 @@ async fn entries(client: &Client, directory: &[u8], names: Vec<Name>) -> Result<
         };
         entries.push(Entry { name: name.into(), what, attributes: kept(&attributes) });
     }
-    Ok(entries)
+    Ok(Listing { entries, failures, ..Listing::default() })
 }

@@ -40,7 +40,7 @@ pub(super) enum Moved {
 /// One of the two ways.
 pub(super) trait Way {
     /// Whether directories are finished in the order in which that was begun, so that none has to wait for those in it.
-    const IN_ORDER: bool;
+    fn finishes_in_order(&self) -> bool;
 
     /// Makes a directory at the destination, and then lists it at the source.
     fn directory(&self, directory: &Arc<Directory>) -> impl Future<Output = Result<Listing, TransferError>>;
@@ -112,10 +112,10 @@ async fn move_all(way: &impl Way, plan: &mut Plan, progress: &Progress) -> Resul
                 leaves -= 1;
                 let size = if let LeafKind::File(size) = leaf.kind { size } else { 0 };
                 match moved {
-                    Ok(Moved::File(Complete { bytes, unsure, .. })) => {
+                    Ok(Moved::File(Complete { bytes, unkept, .. })) => {
                         plan.tally.files += 1;
                         plan.tally.bytes += bytes;
-                        plan.tally.unsure += u64::from(unsure);
+                        plan.tally.unkept += unkept;
                     }
                     Ok(Moved::Link) => plan.tally.links += 1,
                     Ok(Moved::Unchanged) => {
@@ -169,10 +169,11 @@ fn fail(plan: &mut Plan, path: Vec<u8>, error: TransferError) -> Result<(), Tran
 }
 
 /// A directory before the one that it is in: one after the other, or level by level.
-async fn finish<W: Way>(way: &W, plan: &mut Plan, keeps_root: bool) -> Result<(), TransferError> {
+async fn finish(way: &impl Way, plan: &mut Plan, keeps_root: bool) -> Result<(), TransferError> {
     let mut directories = plan.to_finish();
     directories.retain(|directory| directory.depth() > 0 || !keeps_root);
-    for level in directories.chunk_by(|one, other| W::IN_ORDER || one.depth() == other.depth()) {
+    let in_order = way.finishes_in_order();
+    for level in directories.chunk_by(|one, other| in_order || one.depth() == other.depth()) {
         let (mut level, mut works) = (level.iter(), FuturesUnordered::new());
         loop {
             for directory in level.by_ref().take(FINISHED_AT_ONCE - works.len()) {

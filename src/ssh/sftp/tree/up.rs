@@ -1,22 +1,20 @@
 //! From this machine to the remote host.
 
+mod small;
+
 use std::{
-    collections::HashMap,
-    fs::{File, Metadata},
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
-use futures_util::{
-    future::try_join,
-    stream::{FuturesUnordered, StreamExt as _},
-};
-use tokio::{task::spawn_blocking, time::timeout};
+use futures_util::future::try_join;
+use tokio::task::spawn_blocking;
 
 use super::{
     Common,
-    kept::Kept,
+    half_made::HalfMade,
+    links::{Links, Made},
     local::{self, Listing, Root},
     place::{RemotePlace, make_remote},
     remote::join,
@@ -27,20 +25,14 @@ use crate::{
     local::Folder,
     policy::{self as access, Why},
     readable::in_a_line,
-    sftp::{
-        attributes::{Attributes as Found, Kind},
-        content::Chunk,
-        reply::Handle,
-        request::Access,
-    },
+    sftp::attributes::{Attributes as Found, Kind},
     ssh::{
         pool::Pool,
         sftp::{
             Bounds, Leftover, TransferError, TransferRequest,
-            client::Client,
-            guard::{Guard, content, content_of, seen::Seen},
-            original::{Original, attributes, to_set},
-            replace::TIDY_LIMIT,
+            client::{Client, RequestError},
+            guard::{Guard, content_of, seen::Seen},
+            original::{Original, to_set},
             transfer::Complete,
             upload::Upload,
         },
@@ -50,7 +42,7 @@ use crate::{
         excludes::Excludes,
         limits::LIMITS,
         plan::{Plan, Ticket},
-        tally::Tally,
+        tally::{Tally, Unkept},
     },
 };
 
@@ -63,15 +55,6 @@ pub(in crate::ssh::sftp) struct UpTree {
     sieve: Option<Arc<Sieve>>,
     begun: Option<(RemotePlace, Plan)>,
     half_made: HalfMade,
-}
-
-/// What is on the remote host and not in its place yet, or may be.
-#[derive(Debug, Default)]
-struct HalfMade {
-    /// Small things, each with the channel over which it was made: what is asked for there later comes later.
-    temporaries: Mutex<HashMap<Ticket, (Leftover, Arc<Client>)>>,
-    /// Large files, which go on after a lost link.
-    uploads: Kept<Upload>,
 }
 
 impl UpTree {
@@ -115,22 +98,19 @@ impl UpTree {
                 empty => empty.insert(begin(&common, path, from, request, excludes).await?),
             };
             place.make(client).await?;
-            let way = Up { common: &common, path, from, sieve, to: &place.path, half_made };
+            let way = Up { common: &common, path, from, sieve, to: &place.path, half_made, links: Links::default() };
             let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
             Ok((in_a_line(&place.path), tally, false))
         };
-        let done = client.connection().unless_stopped(bounds, work).await;
-        if let Err(error) = &done {
-            half_made.tidy_up(error, pool, client).await;
+        match client.connection().unless_stopped(bounds, work).await {
+            Err(error) => Err(half_made.tidy_up(error, pool, client).await),
+            done => done,
         }
-        done
     }
 
     /// What is left on the remote host of an attempt that ended with its link.
     pub(in crate::ssh::sftp) fn leftovers(&mut self) -> Vec<Leftover> {
-        let small = std::mem::take(&mut *lock(&self.half_made.temporaries)).into_values().map(|(leftover, _)| leftover);
-        let large = self.half_made.uploads.take_all();
-        small.chain(large.into_iter().filter_map(|mut upload| upload.leftover())).collect()
+        self.half_made.take_all()
     }
 }
 
@@ -156,10 +136,13 @@ struct Up<'a> {
     sieve: &'a Option<Arc<Sieve>>,
     to: &'a [u8],
     half_made: &'a HalfMade,
+    links: Links,
 }
 
 impl Way for Up<'_> {
-    const IN_ORDER: bool = true;
+    fn finishes_in_order(&self) -> bool {
+        self.common.lanes.first().is_openssh()
+    }
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
         let names = directory.names();
@@ -192,14 +175,16 @@ impl Way for Up<'_> {
         let mut names = leaf.directory.names();
         names.push(&leaf.name);
         let to = join(self.to, &names);
-        let LeafKind::File(size) = leaf.kind else { return self.link(ticket, leaf, &to).await };
+        let LeafKind::File(size) = leaf.kind else { return self.link(leaf, &to).await };
         if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
             return Ok(Moved::Unchanged);
         }
         let piece = u64::from(self.common.lanes.first().write_chunk());
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
-        let small = if size <= piece { self.small(ticket, leaf, size, &to).await? } else { None };
+        // All of it in one breath, where the server takes one thing after the other.
+        let at_once = size <= piece && self.common.lanes.first().is_openssh();
+        let small = if at_once { self.small(leaf, size, &to).await? } else { None };
         let complete = match small {
             Some(complete) => complete,
             None => self.large(ticket, leaf, &to).await?,
@@ -210,10 +195,16 @@ impl Way for Up<'_> {
 
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
         let to = join(self.to, &directory.names());
-        // All over the same channel, where they are done in their order.
-        let client = self.common.lanes.first();
-        let set = client.setstat(&to, to_set(directory.attributes)).await;
-        set.map_err(client.failed("setting mode and times of", &to))
+        // All over the same channel, where OpenSSH's server does them in their order.
+        let (client, attributes) = (self.common.lanes.first(), to_set(directory.attributes));
+        let kept = match client.setstat(&to, attributes).await {
+            Ok(()) if client.is_openssh() => true,
+            Ok(()) => client.stat(&to).await.is_ok_and(|found| found.has(&attributes)),
+            Err(RequestError::Status(_)) => false,
+            Err(error) => return Err(client.failed("setting mode and times of", &to)(error)),
+        };
+        self.common.note(Unkept { attributes: u64::from(!kept), ..Unkept::default() });
+        Ok(())
     }
 }
 
@@ -255,162 +246,99 @@ impl Up<'_> {
         }))
     }
 
-    async fn link(&self, ticket: Ticket, leaf: &Leaf, to: &[u8]) -> Result<Moved, TransferError> {
+    async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<Moved, TransferError> {
         let target = self.read(leaf, Folder::read_link).await?;
-        let client = self.common.lanes.any();
+        let client = &self.common.lanes.any();
         if self.common.skip_unchanged && client.readlink(to).await.is_ok_and(|there| *there == *target) {
             return Ok(Moved::Unchanged);
         }
-        if client.symlink(&target, to).await.is_err() {
-            let temporary = self.half_made.note(ticket, to, &client)?;
-            let made = client.symlink(&target, &temporary.temporary).await;
-            made.map_err(client.failed("making the link", to))?;
-            self.put_in_place(ticket, &temporary, &client).await?;
-        }
+        let made = match self.links.make(client, self.half_made, &target, to).await {
+            Ok(made) => made,
+            // There may be something.
+            Err(refused) if refused.of_one_file().is_some() => {
+                self.replace_by_link(client, &target, to, refused).await?
+            }
+            Err(error) => return Err(error),
+        };
+        self.common.note(Unkept { relative: u64::from(made == Made::Absolute), ..Unkept::default() });
         // Where links have no times of their own nothing is lost.
         let _ = client.lsetstat(to, Found { permissions: None, ..to_set(leaf.attributes) }).await;
         Ok(Moved::Link)
     }
 
-    /// A file of one piece; `None` if it has more.
-    async fn small(
+    /// Makes a link where something else is, but for a directory. Only OpenSSH's server is asked to rename a link: `ProFTPD`
+    /// renames what the link leads to.
+    async fn replace_by_link(
         &self,
-        ticket: Ticket,
-        leaf: &Leaf,
-        size: u64,
+        client: &Arc<Client>,
+        target: &[u8],
         to: &[u8],
-    ) -> Result<Option<Complete>, TransferError> {
-        let sieve = self.sieve.clone();
-        let read = move |folder: &Folder, name: &[u8]| {
-            let read = read_whole(folder.open(name)?, size)?;
-            let guarded = match (&read, sieve) {
-                (Some((chunk, metadata)), Some(sieve)) => sieve.opened(metadata, || Ok(content(chunk.content())))?,
-                _ => None,
-            };
-            Ok((read, guarded))
-        };
-        let (read, guarded) = self.read(leaf, read).await?;
-        self.unless(guarded, leaf)?;
-        let Some((content, metadata)) = read else { return Ok(None) };
-        let slot = self.common.lanes.slot().await;
-        let client = slot.client();
-        let temporary = self.half_made.note(ticket, to, client)?;
-        let made = client.open_file(&temporary.temporary, Access::Create, Found::mode(0o600)).await;
-        let handle = made.map_err(client.failed("creating a file beside", to))?;
-        let bytes = content.content().len() as u64;
-        write_whole(client, &handle, content, to_set(attributes(&metadata)), to).await?;
-        self.put_in_place(ticket, &temporary, client).await?;
-        self.common.progress.add(bytes);
-        Ok(Some(Complete { bytes, verified: false, unsure: false }))
+        refused: TransferError,
+    ) -> Result<Made, TransferError> {
+        if !client.lstat(to).await.is_ok_and(|there| there.kind() != Kind::Directory)
+            && client.readlink(to).await.is_err()
+        {
+            return Err(refused);
+        }
+        if client.is_openssh() {
+            let temporary = self.half_made.note(to, client)?;
+            let made = self.links.make(client, self.half_made, target, &temporary.temporary).await?;
+            self.common.note(self.put_in_place(&temporary, client).await?);
+            return Ok(made);
+        }
+        if !self.links.are_made() {
+            return Err(refused);
+        }
+        client.remove(to).await.map_err(client.failed("replacing", to))?;
+        self.links.make(client, self.half_made, target, to).await
     }
 
-    async fn put_in_place(&self, ticket: Ticket, temporary: &Leftover, client: &Client) -> Result<(), TransferError> {
+    /// Gives it the name of its target.
+    async fn put_in_place(&self, temporary: &Leftover, client: &Client) -> Result<Unkept, TransferError> {
         let replaced = temporary.replace(client).await;
-        replaced.map_err(client.failed("replacing", &temporary.target))?;
-        lock(&self.half_made.temporaries).remove(&ticket);
-        Ok(())
+        let tidy = replaced.map_err(|error| temporary.failed(client, error))?;
+        self.half_made.forget(temporary);
+        Ok(Unkept { temporary: u64::from(!tidy), ..Unkept::default() })
     }
 
     /// A file of any length, as a single one goes. It is not compared, but after a lost link.
     async fn large(&self, ticket: Ticket, leaf: &Leaf, to: &[u8]) -> Result<Complete, TransferError> {
         let mut begun = self.half_made.uploads.take(ticket);
-        let upload = match &mut begun.state {
-            Some(upload) => upload,
-            empty => {
-                let sieve = self.sieve.clone();
-                let open = move |folder: &Folder, name: &[u8]| {
-                    let file = folder.open(name)?;
-                    let metadata = file.metadata()?;
-                    let guarded = sieve.map(|sieve| sieve.opened(&metadata, || content_of(&file))).transpose()?;
-                    Ok((file, metadata, guarded.flatten()))
-                };
-                let (file, metadata, guarded) = self.read(leaf, open).await?;
-                self.unless(guarded, leaf)?;
-                let original = Original::of_tree(self.path_of(leaf), file, metadata, self.common.progress.clone());
-                empty.insert(Upload::of_tree(original, to)?)
+        let mut slot = self.common.lanes.slot().await;
+        loop {
+            let upload = match &mut begun.state {
+                Some(upload) => upload,
+                empty => empty.insert(self.upload(leaf, to).await?),
+            };
+            let sent = match upload.carry_out(&self.common.pool, slot.client()).await {
+                Ok((_, complete)) => Ok(complete),
+                Err(error) => Err(upload.tidy_up(error, &self.common.pool, slot.client()).await),
+            };
+            if !sent.as_ref().is_err_and(TransferError::is_lost) {
+                begun.state = None;
             }
+            let Some(alone) = slot.alone_if_in_doubt(sent.is_err()).await else {
+                return sent?.ok_or(TransferError::Cancelled);
+            };
+            slot = alone;
+            if let Ok(Some(Complete { bytes, .. })) = sent {
+                self.common.progress.take_back(bytes);
+            }
+        }
+    }
+
+    /// Opens the file, and looks whether it may be sent.
+    async fn upload(&self, leaf: &Leaf, to: &[u8]) -> Result<Upload, TransferError> {
+        let sieve = self.sieve.clone();
+        let open = move |folder: &Folder, name: &[u8]| {
+            let file = folder.open(name)?;
+            let metadata = file.metadata()?;
+            let guarded = sieve.map(|sieve| sieve.opened(&metadata, || content_of(&file))).transpose()?;
+            Ok((file, metadata, guarded.flatten()))
         };
-        let slot = self.common.lanes.slot().await;
-        let sent = upload.carry_out(&self.common.pool, slot.client()).await;
-        if let Err(error) = &sent {
-            upload.tidy_up(error, &self.common.pool, slot.client()).await;
-        }
-        if !sent.as_ref().is_err_and(TransferError::is_lost) {
-            begun.state = None;
-        }
-        sent?.1.ok_or(TransferError::Cancelled)
+        let (file, metadata, guarded) = self.read(leaf, open).await?;
+        self.unless(guarded, leaf)?;
+        let original = Original::of_tree(self.path_of(leaf), file, metadata, self.common.progress.clone());
+        Ok(Upload::of_tree(original, to)?)
     }
-}
-
-/// All at once: a server answers the requests for one file in their order.
-async fn write_whole(
-    client: &Client,
-    handle: &Handle,
-    content: Chunk,
-    attributes: Found,
-    to: &[u8],
-) -> Result<(), TransferError> {
-    let write = async { if content.content().is_empty() { Ok(()) } else { client.write(handle, 0, content).await } };
-    let (written, set, closed) = tokio::join!(write, client.fsetstat(handle, attributes), client.close(handle));
-    written.map_err(client.failed("writing", to))?;
-    set.map_err(client.failed("setting mode and times of", to))?;
-    closed.map_err(client.failed("closing", to))
-}
-
-/// The content of a file, if it is no longer than this.
-fn read_whole(file: File, size: u64) -> io::Result<Option<(Chunk, Metadata)>> {
-    let metadata = file.metadata()?;
-    // One byte more shows one that has grown.
-    let room = size + 1;
-    let mut chunk = Chunk::with_capacity(usize::try_from(room).unwrap_or(0));
-    file.take(room).read_to_end(chunk.append_to())?;
-    Ok(if (chunk.content().len() as u64) < room { Some((chunk, metadata)) } else { None })
-}
-
-impl HalfMade {
-    /// A name beside the target for what has this ticket.
-    fn note(&self, ticket: Ticket, target: &[u8], client: &Arc<Client>) -> Result<Leftover, TransferError> {
-        let leftover = Leftover::beside(target)?;
-        lock(&self.temporaries).insert(ticket, (leftover.clone(), Arc::clone(client)));
-        Ok(leftover)
-    }
-
-    /// Removes what is small. Each over its own channel, if that is still there.
-    async fn remove_small(&self, client: &Client) {
-        let temporaries = lock(&self.temporaries).clone();
-        let mut removals = FuturesUnordered::new();
-        for (ticket, (leftover, over)) in &temporaries {
-            let over = if over.is_over() { client } else { over };
-            removals.push(async move { leftover.remove_with(over).await.then_some(ticket) });
-        }
-        while let Some(removed) = removals.next().await {
-            removed.map(|ticket| lock(&self.temporaries).remove(ticket));
-        }
-    }
-
-    /// After an error: removes what is not complete. After a lost link it stays for the next attempt, or to be told of.
-    async fn tidy_up(&self, error: &TransferError, pool: &Arc<Pool>, client: &Arc<Client>) {
-        let all = async {
-            if error.is_lost() {
-                self.uploads.for_each(Upload::note_lost);
-                return;
-            }
-            self.remove_small(client).await;
-            // Their server may have ended, while the connection has not.
-            if !lock(&self.temporaries).is_empty()
-                && let Ok(another) = Client::begin(pool).await
-            {
-                self.remove_small(&another).await;
-            }
-            for mut upload in self.uploads.take_all() {
-                upload.tidy_up(error, pool, client).await;
-            }
-        };
-        let _ = timeout(TIDY_LIMIT, all).await;
-    }
-}
-
-/// These mutexes are held for an assignment only, so one that was poisoned holds nothing half-done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -36,7 +36,7 @@ pub(super) fn config() -> Config {
 /// One SFTP session.
 pub(super) struct Files {
     home: PathBuf,
-    /// What is renamed is never answered.
+    /// What has been renamed is never answered.
     withholds_renames: Arc<AtomicBool>,
     handles: HashMap<String, Open>,
     next_handle: u64,
@@ -240,7 +240,7 @@ impl Handler for Files {
             POSIX_RENAME => {
                 let (old, new) = (self.path(&field()?), self.path(&field()?));
                 let renamed = done(id, fs::rename(old, new)).map(Packet::Status);
-                if self.withholds_renames.load(Ordering::SeqCst) {
+                if renamed.is_ok() && self.withholds_renames.load(Ordering::SeqCst) {
                     std::future::pending::<()>().await;
                 }
                 renamed
