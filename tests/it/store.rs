@@ -187,8 +187,8 @@ async fn secrets_are_in_no_file_no_result_and_no_log() {
         ("ssh_shell", json!({"session": "box", "command": "set; echo trace >&2"})),
         ("ssh_exec", json!({"session": "box", "command": "yes line | head -c 500000"})),
         ("ssh_sessions", json!({})),
-        ("ssh_disconnect", json!({"session": "box"})),
         ("ssh_reconnect", json!({"session": "box"})),
+        ("ssh_disconnect", json!({"session": "box"})),
     ] {
         results += &program.call(tool, arguments).await.ok().0.to_string();
     }
