@@ -144,6 +144,9 @@ async fn converse(
 ) -> Result<Vec<u8>, NoAnswer> {
     let lost = |_| NoAnswer::Other;
     write.exec(true, "exec /bin/sh").await.map_err(lost)?;
+    // ProFTPD ends the connection when anything is written to a command that it has refused.
+    timeout(BEGINS_WITHIN, granted(read)).await.map_err(|_| NoAnswer::Other)??;
+
     write.data_bytes(digest::BEGIN.as_bytes().to_vec()).await.map_err(lost)?;
     let mut answer = Vec::new();
     let script = loop {
@@ -165,6 +168,17 @@ async fn converse(
         match read.wait().await {
             None | Some(ChannelMsg::Close) => return Ok(answer),
             message => take(message, &mut answer)?,
+        }
+    }
+}
+
+/// Waits until the server has granted what was asked for (RFC 4254 section 5.4).
+async fn granted(read: &mut ChannelReadHalf) -> Result<(), NoAnswer> {
+    loop {
+        match read.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Err(NoAnswer::Refused),
+            Some(_) => {}
         }
     }
 }

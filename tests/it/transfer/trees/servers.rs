@@ -153,7 +153,6 @@ async fn all_arrives_over_erlang_which_gives_two_files_the_same_handle() {
 }
 
 #[tokio::test]
-#[ignore = "ProFTPD ends the connection at times, for a reason that is not known yet"]
 async fn all_arrives_over_proftpd() {
     all_arrives(other(Make::Proftpd).await, Kept { shows_relative_links: false, ..PLAIN }, Names::Bytes).await;
 }
