@@ -21,7 +21,7 @@ pub struct Preamble {
 /// Why what comes cannot be an SSH server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PreambleError {
-    /// More lines than [`MOST_LINES`].
+    /// More lines than `MOST_LINES`.
     #[error("the server sends more than {MOST_LINES} lines of text and does not say which SSH it speaks")]
     Lines,
     /// A line that does not end.
