@@ -100,7 +100,7 @@ impl Lanes {
         Slot { turn, place, again: false }
     }
 
-    /// Opens them where the server is known to keep them apart. ProFTPD puts the pieces of two requests together that come
+    /// Opens them where the server is known to keep them apart. `ProFTPD` puts the pieces of two requests together that come
     /// at the same time over two channels of a connection, and then waits for ever.
     fn open_others(self: &Arc<Self>) {
         if self.first.client.is_openssh() && !self.has_asked.swap(true, Ordering::Relaxed) {
