@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -69,6 +69,8 @@ pub(super) struct Client {
     limits: Limits,
     /// Whether it renames, once that was asked.
     renames: OnceCell<bool>,
+    /// It has not answered a CLOSE in time.
+    leaves_closes_unanswered: AtomicBool,
     /// From the request for the limits, or the first, to its answer: about a round trip.
     pub(super) round_trip: Duration,
     _open: DropGuard,

@@ -1,6 +1,6 @@
 //! Each request with its answer. The futures borrow the client; dropping one leaves its request in flight, unanswered.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -42,8 +42,11 @@ impl Client {
     /// The same for what was only read, about which the answer says nothing. It is waited for only where the handle could be
     /// given to another file meanwhile, or nothing else may be open, and not for ever: what was read is here.
     pub(in crate::ssh::sftp) async fn close_read(&self, handle: &Handle) {
-        if !self.is_openssh() {
-            let _ = timeout(CLOSED_WITHIN, self.close(handle)).await;
+        if !self.is_openssh() && !self.leaves_closes_unanswered.load(Ordering::Relaxed) {
+            if timeout(CLOSED_WITHIN, self.close(handle)).await.is_err() {
+                // Once is enough: a tree has a directory in a directory, hundreds deep.
+                self.leaves_closes_unanswered.store(true, Ordering::Relaxed);
+            }
             return;
         }
         let id = self.next_id();

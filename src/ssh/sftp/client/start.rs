@@ -1,7 +1,7 @@
 //! From a channel to an SFTP server that has said what it speaks.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -116,8 +116,18 @@ impl Client {
         tokio::spawn(read(from_server, frames, Arc::clone(&shared), open, Arc::clone(&connection)));
         let limits = Limits::default();
         let (openssh, renames) = (connection.runs_openssh_sftp() && version.is_openssh(), OnceCell::new());
-        let mut client =
-            Self { connection, shared, queue, version, openssh, limits, renames, round_trip, _open: guard };
+        let mut client = Self {
+            connection,
+            shared,
+            queue,
+            version,
+            openssh,
+            limits,
+            renames,
+            leaves_closes_unanswered: AtomicBool::default(),
+            round_trip,
+            _open: guard,
+        };
         if client.offers("limits@openssh.com") {
             let asked = Instant::now();
             match timeout(START_LIMIT, client.ask(Request::Limits)).await {
