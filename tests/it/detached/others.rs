@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 use mcp_ssh_sessions::framing::detached::{
-    Stream,
+    Start, Stream,
     answer::{Refusal, State},
 };
 
@@ -92,4 +92,30 @@ fn distrusts(machine: &Machine) {
             .metadata()
             .is_ok_and(|out| out.len() > 0))
     );
+}
+
+#[test]
+fn a_script_that_others_could_have_written_is_not_run_at_the_limit() {
+    for machine in machines() {
+        let id = new_id();
+        machine.begin(Start { limit: 1, ..machine.with(&id, "read -r line; exit 4") }).unwrap();
+        let (folder, evidence) = (machine.directory(&id), machine.home().join("evidence"));
+        allow(&folder, 0o777);
+        fs::write(folder.join("stop.sh"), format!(": >'{}'\n", evidence.display())).unwrap();
+        // The watch for the limit is a copy of the keeper, and has a `sleep` for the time until then.
+        let watches = || {
+            let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let all: Vec<Vec<u8>> = machine.processes().into_iter().map(arguments).collect();
+            let has = |arguments: &[u8], word: &str| arguments.split(|byte| *byte == 0).any(|it| it == word.as_bytes());
+            let keepers = all.iter().filter(|one| has(one, "keep") && has(one, folder.to_str().unwrap())).count();
+            keepers > 1 || all.iter().any(|one| has(one, "sleep"))
+        };
+        while watches() {
+            std::thread::yield_now();
+        }
+        allow(&folder, 0o700);
+        machine.feed(&id, b"\n", true, 100).unwrap();
+        assert!(matches!(machine.end(&id), State::Exited { code: 4, .. }));
+        assert!(!evidence.exists());
+    }
 }

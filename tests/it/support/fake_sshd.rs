@@ -35,6 +35,8 @@ use super::{keys, processes, ssh_config};
 /// What a `FakeSshd` is and whom it lets in.
 #[expect(clippy::struct_excessive_bools, reason = "each is a way of its own in which servers differ")]
 pub(crate) struct FakeSshdSettings {
+    /// What it calls itself (RFC 4253, section 4.2).
+    pub(crate) software: &'static str,
     /// The host key.
     pub(crate) host_key: PrivateKey,
     /// The only user there is.
@@ -77,6 +79,7 @@ pub(crate) struct FakeSshdSettings {
 impl Default for FakeSshdSettings {
     fn default() -> Self {
         Self {
+            software: "SSH-2.0-FakeSshd",
             host_key: keys::ed25519(),
             user: "agent".to_owned(),
             password: None,

@@ -43,6 +43,8 @@ struct Row {
     fault: fn(&Place) -> Fault,
     /// How much memory the call may need, in MB.
     growth: u64,
+    /// It says that it is OpenSSH, which is asked for several things at once.
+    poses_as_openssh: bool,
 }
 
 /// What is called.
@@ -100,7 +102,7 @@ async fn hold(rows: Vec<Row>) {
 
 async fn holds(row: Row) {
     let Row { name, call, ends, growth, .. } = row;
-    let mut scene = Scene::set(row.fault).await;
+    let mut scene = Scene::set(row.fault, row.poses_as_openssh).await;
     let (before, memory) = (scene.untouched(), scene.memory());
     if call == Call::DownloadTreeAgain {
         drop(timeout(DEADLINE, scene.call(call)).await.expect("the first one ends"));
@@ -148,7 +150,7 @@ async fn holds(row: Row) {
 }
 
 impl Scene {
-    async fn set(fault: fn(&Place) -> Fault) -> Self {
+    async fn set(fault: fn(&Place) -> Fault, poses_as_openssh: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let content = random(1_000_000);
@@ -167,7 +169,8 @@ impl Scene {
         let (outside, channels) = (at("work/outside"), AtomicUsize::new(0));
         let make = move || {
             let channel = channels.fetch_add(1, Ordering::SeqCst);
-            fault(&Place { outside: outside.clone(), content: content.clone(), channel })
+            let fault = fault(&Place { outside: outside.clone(), content: content.clone(), channel });
+            if poses_as_openssh { faults::posing_as_openssh(fault) } else { fault }
         };
         let key = keys::ed25519();
         keys::write_private_key(&at("id_ed25519"), &key, None);
@@ -175,6 +178,7 @@ impl Scene {
             authorized_keys: vec![key.public_key().clone()],
             home: Some(at("home")),
             fault: Some(Box::new(make)),
+            software: if poses_as_openssh { "SSH-2.0-OpenSSH_9.9" } else { FakeSshdSettings::default().software },
             ..FakeSshdSettings::default()
         });
         let identity = format!("IdentityFile {}", at("id_ed25519").display());

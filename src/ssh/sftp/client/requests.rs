@@ -18,7 +18,7 @@ use crate::sftp::{
 const LONGEST_PATH: usize = 4096;
 
 /// How long a server may take to close what was only read: no more than a round trip, unless it does not answer at all.
-const CLOSED_WITHIN: Duration = Duration::from_secs(2);
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// An answer of another kind than was asked for.
 const OTHER: Malformed = Malformed("it answers something else than was asked");

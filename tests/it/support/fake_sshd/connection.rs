@@ -31,7 +31,7 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
     let _ = stream.set_nodelay(true);
     let log_in = LogIn::new(server);
     let config = Config {
-        server_id: SshId::Standard("SSH-2.0-FakeSshd".into()),
+        server_id: SshId::Standard(server.settings.software.into()),
         methods: log_in.methods(),
         auth_rejection_time: Duration::from_millis(1),
         keys: vec![lock(&server.host_key).clone()],

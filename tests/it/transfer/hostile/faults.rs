@@ -82,6 +82,18 @@ pub(super) fn version(number: u32, extension: &str) -> Vec<u8> {
     packet(2, &[&number.to_be_bytes(), &string(extension.as_bytes()), &string(b"1")])
 }
 
+/// The same, announced as OpenSSH's sftp-server does (`process_init` of sftp-server.c).
+pub(super) fn posing_as_openssh(mut fault: Fault) -> Fault {
+    let names = ["posix-rename@openssh.com", "fstatvfs@openssh.com", "fsync@openssh.com", "limits@openssh.com"];
+    Box::new(move |asked, honest| {
+        if asked.kind != INIT {
+            return fault(asked, honest);
+        }
+        let extensions = names.map(|name| [string(name.as_bytes()), string(b"1")].concat()).concat();
+        fault(asked, packet(2, &[&3_u32.to_be_bytes(), &extensions]))
+    })
+}
+
 /// An answer under another id.
 pub(super) fn renumbered(mut answer: Vec<u8>, id: u32) -> Vec<u8> {
     answer[5..9].copy_from_slice(&id.to_be_bytes());
