@@ -10,6 +10,7 @@ use mcp_ssh_sessions::framing::detached::{
 };
 
 use super::scripts::{Machine, machines, new_id};
+use crate::support::processes;
 
 fn allow(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -98,19 +99,19 @@ fn distrusts(machine: &Machine) {
 fn a_script_that_others_could_have_written_is_not_run_at_the_limit() {
     for machine in machines() {
         let id = new_id();
-        machine.begin(Start { limit: 1, ..machine.with(&id, "read -r line; exit 4") }).unwrap();
+        machine.begin(Start { limit: 3, ..machine.with(&id, "read -r line; exit 4") }).unwrap();
         let (folder, evidence) = (machine.directory(&id), machine.home().join("evidence"));
         allow(&folder, 0o777);
         fs::write(folder.join("stop.sh"), format!(": >'{}'\n", evidence.display())).unwrap();
-        // The watch for the limit is a copy of the keeper, and has a `sleep` for the time until then.
-        let watches = || {
-            let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let all: Vec<Vec<u8>> = machine.processes().into_iter().map(arguments).collect();
-            let has = |arguments: &[u8], word: &str| arguments.split(|byte| *byte == 0).any(|it| it == word.as_bytes());
-            let keepers = all.iter().filter(|one| has(one, "keep") && has(one, folder.to_str().unwrap())).count();
-            keepers > 1 || all.iter().any(|one| has(one, "sleep"))
+        // The watch for the limit has a `sleep` for the time until then, and looks at the folder after it.
+        let sleeps = |pid: &u32| {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            arguments.split(|byte| *byte == 0).eq(["sleep", "3", ""].map(str::as_bytes))
         };
-        while watches() {
+        let sleep = machine.processes().into_iter().find(sleeps).expect("the watch waits for the limit");
+        let stat = fs::read_to_string(format!("/proc/{sleep}/stat")).unwrap();
+        let watch: u32 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap();
+        while !processes::is_over(watch) {
             std::thread::yield_now();
         }
         allow(&folder, 0o700);
