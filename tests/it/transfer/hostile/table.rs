@@ -189,6 +189,12 @@ async fn trees_without_end_end() {
                 all(vec![invented(Vec::new(), listing), reversed(READDIR, 2, 8)])
             })
         },
+        // Ten seconds for each would be too long.
+        row("directories in one another that are never closed", DownloadTree, Well(" 0 files,"), |_| {
+            let listing =
+                |path: &[u8], before| (before == 0 && path.len() < 100).then(|| vec![(b"d".to_vec(), DIRECTORY, 0)]);
+            all(vec![invented(Vec::new(), listing), answering(CLOSE, |_, _, _| Some(Vec::new()))])
+        }),
         row("a directory that cannot be listed", DownloadTree, Badly("permission denied"), |_| {
             always(OPENDIR, |id| status(id, DENIED, b""))
         }),
