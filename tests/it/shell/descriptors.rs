@@ -3,7 +3,10 @@
 
 use serde_json::json;
 
-use super::{each_prints, other_shells::without_bash};
+use super::{
+    each_prints,
+    other_shells::{with_shell, without_bash},
+};
 use crate::commands::{Bench, code, open, plain};
 use crate::support::open_sshd::OpenSshd;
 
@@ -63,12 +66,7 @@ async fn every_descriptor_that_a_shell_without_bash_opens_stays_open() {
 #[tokio::test]
 async fn programs_inherit_three_descriptors_and_what_the_command_opened() {
     for sh in ["bash", "dash", "busybox", "ksh"] {
-        let (mut bench, _programs) = if sh == "bash" {
-            (open().await, None)
-        } else {
-            let (bench, programs) = without_bash(sh).await;
-            (bench, Some(programs))
-        };
+        let (mut bench, _programs) = with_shell(sh).await;
         let listed = bench.shell("exec 5>/dev/null; sh -c 'echo /proc/$$/fd/*'", plain()).await.stdout();
         let mut numbers: Vec<&str> = listed.split_whitespace().filter_map(|path| path.rsplit('/').next()).collect();
         // The one with which the shell reads the folder, and the one that ksh, alone, does not hand on.
@@ -93,12 +91,7 @@ async fn few_descriptors_are_enough_and_too_few_end_the_shell_with_a_word_about_
 #[tokio::test]
 async fn commands_that_close_every_descriptor_leave_the_next_one_in_step() {
     for sh in ["bash", "dash", "busybox"] {
-        let (mut bench, _programs) = if sh == "bash" {
-            (open().await, None)
-        } else {
-            let (bench, programs) = without_bash(sh).await;
-            (bench, Some(programs))
-        };
+        let (mut bench, _programs) = with_shell(sh).await;
         for command in [
             "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; echo a",
             "for n in 3 4 5 6 7 8 9; do eval \"exec $n<&-\"; done; echo a",

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{each_prints, other_shells::without_bash};
+use super::{
+    each_prints,
+    other_shells::{with_shell, without_bash},
+};
 use crate::commands::{code, fake, open, open_with, plain, status};
 use crate::support::programs;
 
@@ -79,12 +82,7 @@ async fn an_exit_trap_runs_at_an_exit_as_in_a_script() {
 #[tokio::test]
 async fn the_next_shell_has_the_state_from_before_the_command_that_ended_the_last() {
     for sh in ["bash", "dash", "busybox"] {
-        let (mut bench, _programs) = if sh == "bash" {
-            (open().await, None)
-        } else {
-            let (bench, programs) = without_bash(sh).await;
-            (bench, Some(programs))
-        };
+        let (mut bench, _programs) = with_shell(sh).await;
         let ends: &[&str] = match sh {
             "bash" => {
                 &["builtin exit 3", "exec true", "kill -9 $$", "trap : ERR; set -e; false", "exec sh -c 'exit 4'"]
@@ -110,12 +108,7 @@ async fn the_next_shell_has_the_state_from_before_the_command_that_ended_the_las
 #[tokio::test]
 async fn a_shell_that_ends_in_its_first_command_or_again_and_again_is_no_trouble() {
     for sh in ["bash", "dash"] {
-        let (mut bench, _programs) = if sh == "bash" {
-            (open().await, None)
-        } else {
-            let (bench, programs) = without_bash(sh).await;
-            (bench, Some(programs))
-        };
+        let (mut bench, _programs) = with_shell(sh).await;
         bench.shell("kill -9 $$", plain()).await;
         assert_eq!(bench.shell("echo a; V=1", plain()).await.stdout(), "a\n");
         for _ in 0..3 {

@@ -30,6 +30,15 @@ pub(super) async fn without_bash(sh: &str) -> (Bench<OpenSshd>, TempDir) {
     (bench, programs)
 }
 
+/// A real sshd with bash, or [without](without_bash) it and with this shell as `sh`.
+pub(super) async fn with_shell(sh: &str) -> (Bench<OpenSshd>, Option<TempDir>) {
+    if sh == "bash" {
+        return (open_with(|_| {}).await, None);
+    }
+    let (bench, programs) = without_bash(sh).await;
+    (bench, Some(programs))
+}
+
 #[tokio::test]
 async fn a_shell_that_is_not_bash_and_has_ended_is_followed_by_a_new_one_in_the_same_directory() {
     for sh in OTHERS {
