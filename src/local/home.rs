@@ -14,14 +14,16 @@ pub(crate) fn state() -> Option<PathBuf> {
     usual.or_else(|| Some(home()?.join(".local/state")))
 }
 
+/// The home directory of the list of users (`passwd(5)`), where OpenSSH looks whatever `$HOME` says.
 #[cfg(unix)]
-fn listed() -> Option<PathBuf> {
+pub(crate) fn listed() -> Option<PathBuf> {
     use nix::unistd::{Uid, User};
-    let user = User::from_uid(Uid::current()).ok().flatten()?;
+    let user = User::from_uid(Uid::effective()).ok().flatten()?;
     Some(user.dir).filter(|home| home.is_absolute())
 }
 
+/// There is no such list.
 #[cfg(not(unix))]
-fn listed() -> Option<PathBuf> {
+pub(crate) fn listed() -> Option<PathBuf> {
     None
 }

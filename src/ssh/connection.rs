@@ -135,14 +135,18 @@ impl Connection {
     /// channel makes it end the whole connection. Nothing can be done about that but to give each channel a connection
     /// of its own.
     pub(super) fn wants_one_channel(&self) -> bool {
-        self.learned.software.get().is_some_and(|version| version.starts_with(b"SSH-2.0-dropbear"))
+        self.is_software(b"SSH-2.0-dropbear")
     }
 
     /// Whether its SFTP is OpenSSH's own or, as with Dropbear, the system's sftp-server program, which most often is. What that
     /// announces has to fit as well.
     pub(super) fn runs_openssh_sftp(&self) -> bool {
-        let named = |name: &[u8]| self.learned.software.get().is_some_and(|version| version.starts_with(name));
-        named(b"SSH-2.0-OpenSSH_") || named(b"SSH-2.0-dropbear")
+        self.is_software(b"SSH-2.0-OpenSSH_") || self.is_software(b"SSH-2.0-dropbear")
+    }
+
+    /// Whether the server's identification (RFC 4253, section 4.2) begins with this.
+    fn is_software(&self, beginning: &[u8]) -> bool {
+        self.learned.software.get().is_some_and(|version| version.starts_with(beginning))
     }
 
     /// Whether a channel that is opened now may be lost in this way: one of those that it `had`, all of which have ended, was

@@ -9,9 +9,12 @@ use std::{
 };
 
 use super::{seen::id_of, ssh_config};
-use crate::policy::{
-    FileId, Name, Places, Way, Why,
-    table::{HOME, MOVED, SYSTEM, VARIABLES},
+use crate::{
+    local::home::{home, listed},
+    policy::{
+        FileId, Name, Places, Way, Why,
+        table::{HOME, MOVED, SYSTEM, VARIABLES},
+    },
 };
 
 /// How many links are followed to what they lead to, as in Linux.
@@ -198,21 +201,10 @@ fn rows(way: Way) -> impl Iterator<Item = (&'static str, Why)> {
 
 /// The homes of the person: what the environment says, and what the list of users says, where OpenSSH looks.
 pub(super) fn homes() -> Vec<PathBuf> {
-    let mut homes: Vec<PathBuf> = dirs::home_dir().into_iter().chain(listed_home()).collect();
-    homes.retain(|home| home.is_absolute() && home.parent().is_some());
+    let mut homes: Vec<PathBuf> = home().into_iter().chain(listed()).collect();
+    homes.retain(|home| home.parent().is_some());
     homes.dedup();
     homes
-}
-
-#[cfg(unix)]
-fn listed_home() -> Option<PathBuf> {
-    use nix::unistd::{Uid, User};
-    User::from_uid(Uid::effective()).ok().flatten().map(|user| user.dir)
-}
-
-#[cfg(not(unix))]
-fn listed_home() -> Option<PathBuf> {
-    None
 }
 
 /// The homes of people in passwd(5). Who is listed elsewhere has an `.ssh`, too, which is guarded anywhere.
