@@ -71,7 +71,7 @@ impl Captured {
         }
     }
 
-    /// What stands for a stream that is no text: the lines before what is none, and what that is.
+    /// Describes a stream that is not text: its lines before the first byte that is not, then the kind of the rest.
     pub(super) fn in_place_of_bytes(&self, kind: &str) -> String {
         let bad = first_bad(&self.head);
         let lines = self.head.get(..bad).and_then(|text| text.iter().rposition(|byte| *byte == b'\n'));
@@ -115,7 +115,7 @@ impl Counts {
     }
 }
 
-/// Where the first byte is that is no text.
+/// The position of the first byte that does not belong to text; the length if all of them do.
 fn first_bad(bytes: &[u8]) -> usize {
     let mut at = 0;
     for chunk in bytes.utf8_chunks() {

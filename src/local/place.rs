@@ -190,6 +190,6 @@ mod tests {
         assert_eq!(fs::read_to_string(at("moved/file")).unwrap(), "");
         fs::remove_file(at("moved/file")).unwrap();
         symlink("../elsewhere/file", at("moved/file")).unwrap();
-        assert!(place.open().is_err(), "a name is no link any more, once it was found");
+        assert!(place.open().is_err(), "a link that took the place of a file is not followed");
     }
 }

@@ -71,8 +71,8 @@ impl Page {
     /// Serves a page that asks this question, and gives the answers.
     ///
     /// # Errors
-    /// No loopback port or random number is to be had, or this machine does not tell whose a connection is although others
-    /// of its kind do.
+    /// No loopback port or random number is available, or the system refuses to tell which user a connection belongs to (a
+    /// sandbox may forbid the question).
     pub(super) async fn open(question: Question, answer: oneshot::Sender<Vec<Password>>) -> io::Result<Self> {
         if peer::KNOWN_HERE && !peer::is_told().await {
             return Err(io::Error::other("this system does not tell whose a connection is"));

@@ -16,8 +16,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process that began then; `None` where that is no time as the scripts here tell it: clock ticks since boot, or
-    /// the words of `ps -o lstart=` joined with `_` behind `began`. Nothing else may get into a script.
+    /// Takes a process id and a start time as the scripts report it: clock ticks since boot, or `began` and the words of
+    /// `ps -o lstart=` joined with `_`. Returns `None` for anything else, because both are written into scripts.
     #[must_use]
     pub fn new(pid: u32, born: &str) -> Option<Self> {
         let is_time = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
