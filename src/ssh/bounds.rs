@@ -113,17 +113,23 @@ impl Bounds {
     /// Whether there is no sense in beginning any more.
     #[must_use]
     pub fn are_over(&self) -> bool {
-        [&self.ending, &self.closing, &self.cancelled, &self.signals.stop].iter().any(|token| token.is_cancelled())
+        self.ends().iter().any(|token| token.is_cancelled())
     }
 
     /// Waits until there is no sense in beginning any more.
     pub async fn over(&self) {
+        let [ending, closing, cancelled, asked] = self.ends();
+
         tokio::select! {
-            () = self.ending.cancelled() => {}
-            () = self.closing.cancelled() => {}
-            () = self.cancelled.cancelled() => {}
-            () = self.signals.stop.cancelled() => {}
+            () = ending.cancelled() => {}
+            () = closing.cancelled() => {}
+            () = cancelled.cancelled() => {}
+            () = asked.cancelled() => {}
         }
+    }
+
+    fn ends(&self) -> [&CancellationToken; 4] {
+        [&self.ending, &self.closing, &self.cancelled, &self.signals.stop]
     }
 
     /// Does what comes before a command is sent, unless it has to be stopped by then.
