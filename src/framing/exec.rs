@@ -42,7 +42,7 @@ pub enum Input {
 }
 
 /// What is sent for a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecScript {
     /// The command line of the exec request.
     pub line: Vec<u8>,
@@ -52,6 +52,9 @@ pub struct ExecScript {
     pub settings: Vec<u8>,
     /// Whether a second mark, [`READY`] in it, says that the settings were read, and the terminal is what it was.
     pub says_ready: bool,
+    /// What stands before the command in its first line, so that lines are numbered as they are in the command. A shell
+    /// that cannot read the line may quote it whole.
+    pub preamble: Vec<u8>,
 }
 
 /// What the mark holds that says that the settings were read.
@@ -122,12 +125,14 @@ impl LoginShell {
             if !environment.is_empty() {
                 return Err(ExecScriptError::UnknownShell);
             }
-            return within_an_argument(ExecScript { line: script, settings: Vec::new(), says_ready: false });
+            return within_an_argument(ExecScript { line: script, ..ExecScript::default() });
         }
+
         // On a terminal, which would echo it, no script goes to stdin.
         let is_long = self == Self::Posix && input != Input::Terminal && script.len() > longest;
         let reads = is_long || !environment.is_empty() || input == Input::Follows;
         let says_ready = reads && input == Input::Terminal;
+
         let (mut line, mut settings) = (Vec::new(), Vec::new());
         if reads {
             let loaded = self.load(environment, announce, says_ready)?;
@@ -138,13 +143,17 @@ impl LoginShell {
         } else {
             line = self.announcement(announce);
         }
+
         if is_long {
             line.extend_from_slice(loader::script(announce).as_bytes());
             settings.append(&mut script);
             settings.extend_from_slice(format!("\n{}\n", announce.as_str()).as_bytes());
         }
         line.append(&mut script);
-        within_an_argument(ExecScript { line, settings, says_ready })
+
+        let before = line.strip_suffix(command.as_bytes()).filter(|_| self == Self::Posix);
+        let preamble = before.unwrap_or_default().to_vec();
+        within_an_argument(ExecScript { line, settings, says_ready, preamble })
     }
 
     /// The script alone, without the process id before it.
@@ -180,7 +189,7 @@ impl LoginShell {
                 "if [ -r /proc/$$/stat ]; then read -r __mcp </proc/$$/stat; read -r __mcp_u </proc/uptime; \
                  __mcp=\"$__mcp $__mcp_u\"; else __mcp=$(set -- $({LSTART} $$ 2>&1); \
                  IFS=_; echo \"began_$*\"); fi; printf '\\036%s:%s %s\\036%s;' {mark} \"$$\" \"$__mcp\" {mark} >&2; \
-                 unset __mcp __mcp_u\n"
+                 unset __mcp __mcp_u; "
             ),
             Self::Fish => format!(
                 "if test -r /proc/$fish_pid/stat; read __mcp </proc/$fish_pid/stat; read __mcp_u </proc/uptime; \
@@ -217,7 +226,7 @@ impl LoginShell {
             Self::Fish => ("cd ", "; or exit 1\n"),
             // csh goes on with the next line after its own cd has failed, and even after exit; not after exec.
             Self::Csh => ("sh -c 'cd \"$0\"' ", " || exec sh -c 'exit 1'\ncd "),
-            Self::Posix | Self::Other => ("cd ", " || exit 1\n"),
+            Self::Posix | Self::Other => ("cd ", " || exit 1; "),
         };
         script.extend_from_slice(&[before.as_bytes(), &place, after.as_bytes()].concat());
         if self == Self::Csh {
@@ -236,7 +245,7 @@ impl LoginShell {
         };
         script.extend_from_slice(before.as_bytes());
         self.quote(script, value)?;
-        script.push(b'\n');
+        script.extend_from_slice(if self == Self::Posix { b"; " } else { b"\n" });
         Ok(())
     }
 
@@ -303,7 +312,7 @@ mod tests {
     #[test]
     fn each_family_gets_directory_and_environment_in_its_own_words() {
         for (shell, in_line, body) in [
-            (LoginShell::Posix, "cd '/a b' || exit 1\n", "cd '/a b' || exit 1\nexport V='it'\\''s'\n"),
+            (LoginShell::Posix, "cd '/a b' || exit 1; ", "cd '/a b' || exit 1; export V='it'\\''s'; "),
             (LoginShell::Fish, "cd '/a b'; or exit 1\n", "cd '/a b'; or exit 1\nset -gx V 'it\\'s'\n"),
             (
                 LoginShell::Csh,
@@ -374,7 +383,7 @@ mod tests {
         let script = LoginShell::Posix.script(&long, Some("/"), &[], &mark, Input::Empty).unwrap();
         assert!(script.line.len() < 1024);
         let mark_line = mark.as_str();
-        assert_eq!(script.settings, format!("{mark_line}\ncd '/' || exit 1\n{long}\n{mark_line}\n").into_bytes());
+        assert_eq!(script.settings, format!("{mark_line}\ncd '/' || exit 1; {long}\n{mark_line}\n").into_bytes());
         let longer = "x".repeat(LONGEST_ARGUMENT + 1);
         for shell in [LoginShell::Fish, LoginShell::Csh, LoginShell::Other] {
             let script = shell.script(&long, None, &[], &mark, Input::Empty);

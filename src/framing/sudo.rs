@@ -116,14 +116,14 @@ mod tests {
     #[test]
     fn each_family_hands_the_whole_script_to_the_same_shell_inside() {
         let sudo = format!("exec sudo -S -p '{}' -- \"$SHELL\" -c ", marked("?%p"));
-        for (shell, inside) in [
-            (LoginShell::Posix, "\necho it'\\''s'"),
-            (LoginShell::Fish, "\necho it\\'s'"),
-            (LoginShell::Csh, "\\\necho it'\\''s'"),
+        for (shell, outside, inside) in [
+            (LoginShell::Posix, "; ", "; echo it'\\''s'"),
+            (LoginShell::Fish, "\n", "\necho it\\'s'"),
+            (LoginShell::Csh, "\n", "\\\necho it'\\''s'"),
         ] {
             let line = line(shell, None);
             let (before, after) = line.split_once(&sudo).unwrap();
-            assert!(before.contains(DIGITS) && before.ends_with('\n'), "{before}");
+            assert!(before.contains(DIGITS) && before.ends_with(outside), "{before}");
             assert!(after.contains(DIGITS) && after.ends_with(inside), "{after}");
         }
     }
@@ -131,15 +131,15 @@ mod tests {
     #[test]
     fn home_is_the_home_of_who_logs_in() {
         for (directory, outside, inside) in [
-            ("~", "\ncd \"$HOME\"'' || exit 1\n", ""),
-            ("~/x", "\ncd \"$HOME\"'' || exit 1\n", "cd '\\''./x'\\'' || exit 1\n"),
-            ("/x", "\n", "cd '\\''/x'\\'' || exit 1\n"),
-            ("x", "\n", "cd '\\''x'\\'' || exit 1\n"),
+            ("~", "; cd \"$HOME\"'' || exit 1; ", ""),
+            ("~/x", "; cd \"$HOME\"'' || exit 1; ", "cd '\\''./x'\\'' || exit 1; "),
+            ("/x", "; ", "cd '\\''/x'\\'' || exit 1; "),
+            ("x", "; ", "cd '\\''x'\\'' || exit 1; "),
         ] {
             let line = line(LoginShell::Posix, Some(directory));
             let (before, after) = line.split_once("exec sudo").unwrap();
             assert!(before.ends_with(&format!("unset __mcp __mcp_u{outside}")), "{directory}: {before}");
-            assert!(after.ends_with(&format!("unset __mcp __mcp_u\n{inside}echo it'\\''s'")), "{directory}: {after}");
+            assert!(after.ends_with(&format!("unset __mcp __mcp_u; {inside}echo it'\\''s'")), "{directory}: {after}");
         }
     }
 

@@ -132,8 +132,8 @@ fn of_ssh(error: &SshError) -> String {
         SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
         SshError::ExecRefused => "it may be for files alone: use ssh_upload and ssh_download".into(),
         SshError::NotBegun { .. } => {
-            "have ~/.bashrc, ~/.zshenv or the like leave shells without a terminal alone, such as with `[ -t 0 ] || return` \
-             at its beginning; ssh_upload can replace the file"
+            "mend the command if a syntax error is named; else have ~/.bashrc, ~/.zshenv or the like leave shells without a \
+             terminal alone, such as with `[ -t 0 ] || return` at its beginning; ssh_upload can replace the file"
                 .into()
         }
         SshError::Sudo { refusal: SudoRefusal::Unanswered, .. } => {

@@ -219,7 +219,7 @@ pub enum SshError {
     /// The login shell ended without having come to the command.
     #[error(
         "the command was not run: a startup file of the account ended or replaced the shell, or waits for input{}{said}",
-        if said.is_empty() { "" } else { "; the host said: " }
+        if said.is_empty() { "" } else { ", or the shell could not read the command; the host said: " }
     )]
     NotBegun {
         /// What was printed instead.

@@ -155,6 +155,7 @@ impl Pool {
             read,
             output: request.output.writer(),
             ears: [ear(), ear()],
+            preamble: script.preamble,
             ready: script.says_ready.then(|| StreamDecoder::new(&mark)),
             heard: tell_heard,
             known: tell_known,

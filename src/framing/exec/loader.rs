@@ -57,8 +57,8 @@ impl LoginShell {
         let count = settings.len();
         let read = match self {
             Self::Posix => format!(
-                "__mcp_n='\n'; while IFS= read -r __mcp || exit 1; [ \"x$__mcp\" != x{mark} ]; do eval \"$__mcp\"; done; \
-                 unset __mcp __mcp_n\n"
+                "while IFS= read -r __mcp || exit 1; [ \"x$__mcp\" != x{mark} ]; do eval \"$__mcp\"; done; \
+                 unset __mcp __mcp_n; "
             ),
             // fish's own `read` would be a line editor on a terminal.
             Self::Fish if terminal => {
@@ -81,7 +81,7 @@ impl LoginShell {
         // Where the server gave no terminal, nothing is echoed. Where there is one that cannot be silenced, nothing is read.
         let (before, back) = match self {
             Self::Posix => (
-                "__mcp_t=; if [ -t 0 ]; then __mcp_t=$(stty -g) && stty raw -echo || exit 1; fi\n",
+                "__mcp_t=; if [ -t 0 ]; then __mcp_t=$(stty -g) && stty raw -echo || exit 1; fi; ",
                 "[ -z \"$__mcp_t\" ] || stty \"$__mcp_t\"; unset __mcp_t; ",
             ),
             Self::Fish => (
@@ -97,6 +97,7 @@ impl LoginShell {
         };
         let ready = match self {
             Self::Csh => format!("sh -c 'printf \"\\036%s:{READY}\\036%s;\" {mark} {mark} >&2'\n"),
+            Self::Posix => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2; "),
             _ => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2\n"),
         };
         Ok(Loader { before: before.to_owned(), after: format!("{read}{back}{ready}"), settings })
@@ -104,6 +105,9 @@ impl LoginShell {
 
     /// A value may have several lines, and what reads it takes one.
     fn export_in_a_line(self, settings: &mut Vec<u8>, name: &str, value: &str) -> Result<(), ExecScriptError> {
+        if value.contains('\n') {
+            settings.extend_from_slice(b"__mcp_n=$(printf '\\n_') && __mcp_n=${__mcp_n%_}\n");
+        }
         settings.extend_from_slice(format!("export {name}=").as_bytes());
         for (index, line) in value.split('\n').enumerate() {
             if index > 0 {
@@ -127,7 +131,7 @@ pub(super) fn script(announce: &Sentinel) -> String {
     // `read` takes not a byte more than its line from a pipe: the rest is the command's own stdin.
     format!(
         "__mcp=$(while IFS= read -r __mcp; do [ \"x$__mcp\" = x{mark} ] && exit 0; printf '%s\\n' \"$__mcp\"; done; exit 1) || \
-         exit 1\neval \"unset __mcp\n$__mcp\""
+         exit 1; eval \"unset __mcp; $__mcp\""
     )
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Drain {
     /// What listens on stdout and on stderr until the command has begun: it tells its process id on stderr, which startup
     /// files may have sent to stdout, as a terminal does.
     pub(super) ears: [Option<Announce>; 2],
+    /// Ours, and not shown where a shell that cannot read the command quotes it.
+    pub(super) preamble: Vec<u8>,
     /// With what the settings were read, for a command that says so.
     pub(super) ready: Option<StreamDecoder>,
     /// Whoever feeds the command hears of it.
@@ -106,6 +108,16 @@ impl Drained {
         let same = alike.is_some_and(|alike| String::from_utf8_lossy(alike).trim() == stdout.trim());
         succeeded && same && self.output.stderr.total == 0
     }
+}
+
+/// The text without this part of it, if it is there.
+fn without(mut text: Vec<u8>, part: &[u8]) -> Vec<u8> {
+    if !part.is_empty()
+        && let Some(at) = text.windows(part.len()).position(|there| there == part)
+    {
+        text.drain(at..at + part.len());
+    }
+    text
 }
 
 impl Drain {
@@ -191,6 +203,10 @@ impl Drain {
             }
             Announce::Settings(_) => {}
         }
+        if !told {
+            output = without(output, &self.preamble);
+        }
+
         if told {
             *ear = self.ready.take().map(Announce::Settings);
         }
