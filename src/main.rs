@@ -15,23 +15,27 @@ use clap::{Parser as _, ValueEnum as _, error::ErrorKind};
 use mcp_ssh_sessions::{
     cli::{Command, LogLevel, Options},
     doctor::{Colours, Patient},
-    mcp::transport::{
-        http::{
+    mcp::{
+        dashboard::{
+            routes::{self, Keys},
+            status_client::{self, Form, Place},
+        },
+        transport::{
+            http::serve,
+            shared::{
+                Start, daemon, front,
+                place::{Place as SharedPlace, PlaceError},
+            },
+            stdio,
+        },
+        web::{
             listen::{self, Addresses, HandedOver},
-            serve,
-            status::{self, Form, Place},
             token::{Token, TokenError},
-            watch::{self, Keys},
         },
-        shared::{
-            Start, daemon, front,
-            place::{Place as SharedPlace, PlaceError},
-        },
-        stdio,
     },
     readable::in_a_line,
     session::registry::{RegistryOptions, SessionRegistry},
-    ssh::{ask::askpass::Askpass, connection::default_output_folder},
+    ssh::{connect::connection::default_output_folder, prompt::askpass::Askpass},
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -139,11 +143,11 @@ async fn doctor(options: &Options, host: &str, json: bool) -> Result<ExitCode, B
 async fn print_status(options: &Options, place: &Place, form: Form) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let token = token(options)?;
     let told = if options.open {
-        let link = status::link(place, token.as_ref()).await?;
+        let link = status_client::link(place, token.as_ref()).await?;
         open_if_wanted(options, &link);
         link
     } else {
-        status::ask(place, token.as_ref(), form).await?
+        status_client::ask(place, token.as_ref(), form).await?
     };
     writeln!(io::stdout(), "{told}")?;
     Ok(ExitCode::SUCCESS)
@@ -151,7 +155,7 @@ async fn print_status(options: &Options, place: &Place, form: Form) -> Result<Ex
 
 fn open_if_wanted(options: &Options, link: &str) {
     if options.open
-        && let Err(error) = watch::open(link)
+        && let Err(error) = routes::open(link)
     {
         say(&format!("cannot open a browser ({error}); open the link in one yourself"));
     }

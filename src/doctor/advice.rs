@@ -1,8 +1,8 @@
 //! The next step of the person whose host does not connect.
 
 use crate::ssh::{
+    config::resolve::Target,
     error::{HostKeyError, Remedy, SshError},
-    resolve::Target,
 };
 
 /// What to do about the failure.

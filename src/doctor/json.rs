@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Report;
 use crate::{
     readable::json_for_a_terminal,
-    ssh::findings::{Finding, Outcome, Stage},
+    ssh::diagnose::trace::{Finding, Outcome, Stage},
 };
 
 #[derive(Serialize)]

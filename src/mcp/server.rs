@@ -16,16 +16,17 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    elicit,
-    heartbeat::{self, Watched},
-    prompts, resources,
-    running::{Next, Parked, Running},
-    tool_error::ToolError,
-    tools,
+    call::{
+        progress::{self, Watched},
+        running::{Next, Parked, Running},
+        tool_error::ToolError,
+    },
+    prompt::elicit,
+    prompts, resources, tools,
 };
 use crate::{
     session::{caller::Caller, registry::SessionRegistry},
-    ssh::ask::Asked,
+    ssh::prompt::prompter::Asked,
 };
 
 /// What a client tells its model about this server. The first 250 characters are all that some show.
@@ -204,7 +205,7 @@ impl ServerHandler for SshServer {
         let title = tools::find(&tool).and_then(|tool| tool.title.as_deref()).unwrap_or_default();
         let watched = running.watched.clone();
         let work = Box::pin(self.finish(running, &tool, &context));
-        let result = heartbeat::while_running(work, &watched, title, &context).await;
+        let result = progress::while_running(work, &watched, title, &context).await;
         // Names and times only: what a call says may be secret.
         tracing::debug!(%tool, answered = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");
         result

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ssh::ask::Person;
+use crate::ssh::prompt::prompter::Person;
 
 /// How a call is given up, and who can be asked on its way.
 #[derive(Debug, Clone, Default)]

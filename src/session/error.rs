@@ -6,7 +6,7 @@ use super::{name::NameError, store::StoreError};
 use crate::{
     framing::detached::answer::Refusal,
     openssh::destination::DestinationError,
-    ssh::{error::SshError, sftp::TransferError},
+    ssh::{error::SshError, transfer::TransferError},
 };
 
 /// A failure of the session layer.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::ssh::connection::Peer;
+use crate::ssh::connect::connection::Peer;
 
 /// Whether a session has a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

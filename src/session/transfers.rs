@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::ssh::sftp::{Progress, TransferRequest};
+use crate::ssh::transfer::{Progress, TransferRequest};
 
 /// The transfers, in the order of their start.
 #[derive(Debug, Default)]

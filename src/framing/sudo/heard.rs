@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{
+use crate::framing::{
     decoder::{Progress, StreamDecoder},
     sentinel::Sentinel,
     stop::{Process, Target},

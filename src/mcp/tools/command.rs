@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use rmcp::model::CallToolResult;
 
 use crate::{
-    mcp::{outcome::Report, server::Call, tool_error::ToolError},
+    mcp::{
+        call::{report::Report, tool_error::ToolError},
+        server::Call,
+    },
     session::job::{End, Job, Waited},
 };
 

@@ -4,14 +4,23 @@ use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Effects, session, session::SessionResult};
+use super::{
+    Effects,
+    session::{self, SessionResult},
+};
 use crate::{
-    mcp::{params::Milliseconds, params::schema, server::Call, tool_error::ToolError},
+    mcp::{
+        call::{
+            params::{Milliseconds, schema},
+            tool_error::ToolError,
+        },
+        server::Call,
+    },
     openssh::destination::Typed,
     password::Password,
     readable::in_a_line,
     session::{error::SessionError, live::Secrets, name::SessionName, registry::ConnectRequest, saved::SavedSession},
-    ssh::authenticate::Credentials,
+    ssh::auth::Credentials,
 };
 
 pub(super) const NAME: &str = "ssh_connect";

@@ -9,10 +9,12 @@ use serde::Deserialize;
 use super::{Effects, command};
 use crate::{
     mcp::{
-        outcome::{self, Report},
-        params::{Milliseconds, Wait},
+        call::{
+            params::{Milliseconds, Wait},
+            report::{self, Report},
+            tool_error::ToolError,
+        },
         server::Call,
-        tool_error::ToolError,
     },
     session::{
         error::SessionError,
@@ -120,7 +122,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         };
         (name.clone(), report)
     });
-    let result = outcome::of_many(reports.collect());
+    let result = report::of_many(reports.collect());
     for (end, job) in each.iter().flatten() {
         command::told(job, end.as_ref());
     }

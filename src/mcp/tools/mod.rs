@@ -20,7 +20,10 @@ use rmcp::model::{CallToolResult, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{params, server::Call, tool_error::ToolError};
+use super::{
+    call::{params, tool_error::ToolError},
+    server::Call,
+};
 
 /// Every tool, in the order in which a newcomer needs them. Made when it is first needed, not for every call.
 pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {

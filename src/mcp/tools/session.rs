@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    mcp::tool_error::ToolError,
+    mcp::call::tool_error::ToolError,
     readable::in_a_line,
     session::status::{SessionStatus, State},
 };

@@ -4,9 +4,15 @@ use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Effects, session, session::SessionResult};
+use super::{
+    Effects,
+    session::{self, SessionResult},
+};
 use crate::{
-    mcp::{params::schema, server::Call, tool_error::ToolError},
+    mcp::{
+        call::{params::schema, tool_error::ToolError},
+        server::Call,
+    },
     readable::in_a_line,
     session::registry::Listing,
 };

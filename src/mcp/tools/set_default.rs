@@ -4,8 +4,14 @@ use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Effects, session, session::SessionResult};
-use crate::mcp::{params::schema, server::Call, tool_error::ToolError};
+use super::{
+    Effects,
+    session::{self, SessionResult},
+};
+use crate::mcp::{
+    call::{params::schema, tool_error::ToolError},
+    server::Call,
+};
 
 pub(super) const NAME: &str = "ssh_set_default";
 

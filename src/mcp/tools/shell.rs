@@ -7,9 +7,11 @@ use serde::Deserialize;
 use super::{Effects, command};
 use crate::{
     mcp::{
-        params::{Milliseconds, Wait},
+        call::{
+            params::{Milliseconds, Wait},
+            tool_error::ToolError,
+        },
         server::Call,
-        tool_error::ToolError,
     },
     session::live::ShellCall,
 };

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::session;
 use crate::{
-    mcp::{heartbeat::size, hints, tool_error::ToolError},
+    mcp::call::{hints, progress::size, tool_error::ToolError},
     readable::in_a_line,
     session::error::SessionError,
-    ssh::sftp::{TransferRequest, Transferred, Unkept},
+    ssh::transfer::{TransferRequest, Transferred, Unkept},
 };
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -4,11 +4,17 @@ use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Effects, transfer, transfer::TransferResult};
+use super::{
+    Effects,
+    transfer::{self, TransferResult},
+};
 use crate::{
-    mcp::{params::schema, server::Call, tool_error::ToolError},
+    mcp::{
+        call::{params::schema, tool_error::ToolError},
+        server::Call,
+    },
     session::transfers::Direction,
-    ssh::sftp::TransferRequest,
+    ssh::transfer::TransferRequest,
 };
 
 pub(super) const NAME: &str = "ssh_upload";

@@ -1,8 +1,10 @@
 //! A host's certificate: a key, signed by an authority (OpenSSH's `PROTOCOL.certkeys`).
 
-use super::super::wire::Reader;
-use super::host_key::{CERTIFICATE_SUFFIX, HostKey, plain_key_type};
-use super::host_pattern::{Case, glob};
+use super::{
+    host_key::{CERTIFICATE_SUFFIX, HostKey, plain_key_type},
+    host_pattern::{Case, glob},
+};
+use crate::openssh::wire::Reader;
 
 /// What a certificate says. Its signature is not checked here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,8 +87,8 @@ impl HostCertificate {
 
 #[cfg(test)]
 pub(in super::super) mod tests {
-    use super::super::super::wire::string;
     use super::*;
+    use crate::openssh::wire::string;
 
     /// The parts of a certificate that the tests vary.
     pub(in super::super::super) struct Parts<'a> {

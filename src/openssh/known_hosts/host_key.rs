@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use super::super::wire::{Reader, string};
+use crate::openssh::wire::{Reader, string};
 
 /// A plain public key (no certificate) in the encoding of RFC 4253, section 6.6, of a type that may stand in
 /// `known_hosts`. Two keys are equal when their encodings are.

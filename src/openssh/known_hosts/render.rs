@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::host_key::HostKey;
-use super::host_pattern::{HostName, hashed, stands_for};
+use super::{
+    host_key::HostKey,
+    host_pattern::{HostName, hashed, stands_for},
+};
 
 /// The line to append for `key`, without a line end; a `salt` (random, fresh for each line) hides the host name
 /// as `HashKnownHosts` does. A file whose last line is not ended needs a line end first.
@@ -30,8 +32,8 @@ fn literal(name: &str) -> Option<&str> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::verdict::{KnownHostsFile, Verdict, verdict};
     use super::*;
+    use crate::openssh::known_hosts::verdict::{KnownHostsFile, Verdict, verdict};
 
     fn ed25519(bytes: [u8; 32]) -> HostKey {
         HostKey::parse(&[b"\0\0\0\x0bssh-ed25519\0\0\0\x20".as_slice(), &bytes].concat()).unwrap()

@@ -1,10 +1,12 @@
 //! What `UpdateHostKeys` makes of the keys that a server announces (`hostkeys-00@openssh.com`, OpenSSH's `PROTOCOL`,
 //! section 2.5).
 
-use super::host_key::HostKey;
-use super::host_pattern::{HostName, stands_for};
-use super::line::{Marker, fields, read_key};
-use super::verdict::KnownHostsFile;
+use super::{
+    host_key::HostKey,
+    host_pattern::{HostName, stands_for},
+    line::{Marker, fields, read_key},
+    verdict::KnownHostsFile,
+};
 
 /// How the user's files are to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +82,8 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
-    use super::super::certificate::tests::ed25519;
     use super::*;
+    use crate::openssh::known_hosts::certificate::tests::ed25519;
 
     fn line(hosts: &str, byte: u8) -> String {
         format!("{hosts} ssh-ed25519 {}\n", STANDARD.encode(ed25519(byte).blob()))

@@ -1,9 +1,11 @@
 //! What the `known_hosts` files say about the key a host presents.
 
-use super::certificate::HostCertificate;
-use super::host_key::{HostKey, fingerprint};
-use super::host_pattern::HostName;
-use super::line::{Line, Marker, lines_for};
+use super::{
+    certificate::HostCertificate,
+    host_key::{HostKey, fingerprint},
+    host_pattern::HostName,
+    line::{Line, Marker, lines_for},
+};
 
 /// One `known_hosts` file, read by the caller. A missing file is an empty one.
 #[derive(Debug, Clone, Copy)]
@@ -148,8 +150,8 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
-    use super::super::certificate::tests::{Parts, ed25519, encoded};
     use super::*;
+    use crate::openssh::known_hosts::certificate::tests::{Parts, ed25519, encoded};
 
     const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
     const OTHER_ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";

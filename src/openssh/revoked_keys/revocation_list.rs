@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 
-use super::super::known_hosts::{HostCertificate, HostKey};
-use super::super::wire::Reader;
+use crate::openssh::{
+    known_hosts::{HostCertificate, HostKey},
+    wire::Reader,
+};
 
 /// What every list begins with; [`RevocationList::parse`] takes what follows.
 pub(super) const MAGIC: &[u8] = b"SSHKRL\n\0";
@@ -165,9 +167,9 @@ fn extension(data: &[u8]) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::known_hosts::certificate_tests::{Parts, ed25519, encoded};
-    use super::super::super::wire::string;
     use super::*;
+    use crate::openssh::known_hosts::certificate_tests::{Parts, ed25519, encoded};
+    use crate::openssh::wire::string;
 
     fn list(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
         let header = [&FORMAT.to_be_bytes()[..], &[0; 24], &string(b""), &string(b"comment")].concat();

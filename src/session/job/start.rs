@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{session::detached::Detached, ssh::output::Output};
+use crate::{session::detached::Detached, ssh::command::output::Output};
 
 /// What a job is, apart from what it does.
 #[derive(Debug)]

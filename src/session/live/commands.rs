@@ -13,14 +13,16 @@ use crate::{
         job::{Finished, Given, Job, JobStart, ShellEnd, Work},
     },
     ssh::{
-        ask::Person,
-        bounds::{Bounds, Signals},
+        command::{
+            exec::{CommandResult, Ending, ExecRequest},
+            limits::{Bounds, Signals},
+            output::Output,
+            shell::{Kept, Shell, ShellRequest, ShellResult, ShellRunError, Turn},
+            sudo::SudoRequest,
+        },
         error::SshError,
-        exec::{CommandResult, Ending, ExecRequest},
-        output::Output,
         pool::Pool,
-        shell::{Kept, Shell, ShellRequest, ShellResult, ShellRunError, Turn},
-        sudo::SudoRequest,
+        prompt::prompter::Person,
     },
 };
 

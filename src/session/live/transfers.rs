@@ -11,9 +11,9 @@ use super::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession, lock};
 use crate::{
     session::{caller::Caller, error::SessionError},
     ssh::{
-        bounds::Signals,
+        command::limits::Signals,
         pool::Pool,
-        sftp::{Guard, Progress, Transfer, TransferError, TransferRequest, Transferred, remove_leftovers},
+        transfer::{Guard, Progress, Transfer, TransferError, TransferRequest, Transferred, remove_leftovers},
     },
 };
 

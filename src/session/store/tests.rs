@@ -3,7 +3,11 @@ use std::fs;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{super::saved::SavedSession, *};
+use super::*;
+use crate::{
+    local::folder::others::{give, plant, sticky},
+    session::saved::SavedSession,
+};
 
 fn session(name: &str) -> SavedSession {
     serde_json::from_value(json!({"name": name, "host": "h"})).unwrap()
@@ -200,7 +204,6 @@ fn links_stay_links_and_share_the_lock_of_what_they_lead_to() {
 #[cfg(unix)]
 #[test]
 fn what_another_user_has_put_where_all_may_write_is_no_store_and_no_lock() {
-    use crate::local::folder::others::{give, plant, sticky};
     let own = tempfile::tempdir().unwrap();
     let victim = own.path().join("store.json");
     fs::write(&victim, r#"{"sessions": [{"name": "a", "host": "h"}]}"#).unwrap();

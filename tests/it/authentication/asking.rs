@@ -5,9 +5,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, t
 use mcp_ssh_sessions::{
     password::Password,
     ssh::{
-        ask::{Person, Purpose},
-        authenticate::Credentials,
+        auth::Credentials,
         error::SshError,
+        prompt::prompter::{Person, Purpose},
     },
 };
 use russh::MethodKind;
@@ -217,18 +217,20 @@ async fn the_time_that_a_person_takes_does_not_count() {
     let (give, mut take) = tokio::sync::mpsc::channel(1);
     let limit = Duration::from_secs(8);
     tokio::spawn(async move {
-        let Some(mcp_ssh_sessions::ssh::ask::Asked::Secrets(_, answer)) = take.recv().await else { return };
+        let Some(mcp_ssh_sessions::ssh::prompt::prompter::Asked::Secrets(_, answer)) = take.recv().await else {
+            return;
+        };
         tokio::time::sleep(limit).await;
         let _ = answer.send(vec![Password::from("correct horse".to_owned())]);
     });
-    let target = mcp_ssh_sessions::ssh::resolve::Target {
+    let target = mcp_ssh_sessions::ssh::config::resolve::Target {
         destination: mcp_ssh_sessions::openssh::destination::Destination::parse("box").unwrap(),
         user: None,
         port: None,
         config_file: Some(world.config.clone()),
     };
     let person = Person::new(None, Some(give));
-    mcp_ssh_sessions::ssh::connection::Connection::open(&target, &nothing(), &person, limit).await.unwrap();
+    mcp_ssh_sessions::ssh::connect::connection::Connection::open(&target, &nothing(), &person, limit).await.unwrap();
 }
 
 /// A program that writes what it is asked into the file `asked` and answers.

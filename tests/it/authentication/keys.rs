@@ -8,7 +8,7 @@ use std::{
 
 use mcp_ssh_sessions::{
     password::Password,
-    ssh::{ask::Person, authenticate::Credentials},
+    ssh::{auth::Credentials, prompt::prompter::Person},
 };
 
 use super::{authorize, methods, open, shown, ssh};

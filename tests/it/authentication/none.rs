@@ -1,6 +1,6 @@
 //! Accounts and servers that want no proof (the method `none`, RFC 4252, section 5.2): `ssh` tries that first.
 
-use mcp_ssh_sessions::ssh::{ask::Person, authenticate::Credentials};
+use mcp_ssh_sessions::ssh::{auth::Credentials, prompt::prompter::Person};
 use serde_json::json;
 
 use super::{methods, open, ssh};

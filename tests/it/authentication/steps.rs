@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mcp_ssh_sessions::ssh::{ask::Person, authenticate::Credentials};
+use mcp_ssh_sessions::ssh::{auth::Credentials, prompt::prompter::Person};
 use russh::MethodKind;
 use serde_json::json;
 

@@ -4,9 +4,9 @@ use std::{ffi::OsStr, fs, path::Path};
 
 use mcp_ssh_sessions::{
     openssh::{destination::Destination, effective_config::EffectiveConfig},
-    ssh::{
+    ssh::config::{
+        fallback,
         resolve::{Target, resolve},
-        without_ssh,
     },
 };
 use serde_json::json;
@@ -78,7 +78,7 @@ async fn the_files_mean_the_same_with_and_without_ssh() {
         fs::write(&file, text).unwrap();
         let target = target(&file, destination);
         let with = resolve(&target, std::time::Duration::from_secs(10)).await.unwrap();
-        let without = without_ssh::read(&target).unwrap();
+        let without = fallback::read(&target).unwrap();
         assert!(without.notices[0].contains("no `ssh` program"), "{:?}", without.notices);
         assert_eq!(comparable(without, text), comparable(with, text), "{destination}: {text}");
     }
@@ -94,7 +94,7 @@ fn lists_of_algorithms_are_changed_as_their_sign_says() {
         ("Ciphers ^aes256-ctr", "aes256-ctr", "aes192-ctr", "aes128-cbc"),
     ] {
         fs::write(&file, text).unwrap();
-        let ciphers = without_ssh::read(&target(&file, "h")).unwrap().ciphers;
+        let ciphers = fallback::read(&target(&file, "h")).unwrap().ciphers;
         assert_eq!((ciphers[0].as_str(), ciphers.last().unwrap().as_str()), (first, last), "{text}: {ciphers:?}");
         assert!(!ciphers.iter().any(|name| name == absent), "{text}: {ciphers:?}");
     }
@@ -115,13 +115,13 @@ fn what_cannot_be_read_is_an_error_that_names_file_and_line() {
         (circle.as_str(), vec!["line 2", "include each other"]),
     ] {
         fs::write(&file, text).unwrap();
-        let error = without_ssh::read(&target(&file, "h")).unwrap_err();
+        let error = fallback::read(&target(&file, "h")).unwrap_err();
         let error = error.to_string();
         for part in parts {
             assert!(error.contains(part), "{part:?} is missing in: {error}");
         }
     }
-    let error = without_ssh::read(&target(&folder.path().join("absent"), "h")).unwrap_err().to_string();
+    let error = fallback::read(&target(&folder.path().join("absent"), "h")).unwrap_err().to_string();
     assert!(error.contains("absent"), "{error}");
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use mcp_ssh_sessions::{
     openssh::destination::Destination,
-    ssh::{ask::Person, authenticate::Credentials, connection::Connection, resolve::Target},
+    ssh::{auth::Credentials, config::resolve::Target, connect::connection::Connection, prompt::prompter::Person},
 };
 
 use super::eventually;

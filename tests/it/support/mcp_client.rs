@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use mcp_ssh_sessions::{
     mcp::transport::stdio::serve_over,
     session::registry::{RegistryOptions, SessionRegistry},
-    ssh::ask::askpass::Askpass,
+    ssh::prompt::askpass::Askpass,
 };
 use serde_json::{Value, json};
 use tokio::{

@@ -12,7 +12,11 @@ use serde::Serialize;
 
 use crate::{
     framing::detached::answer::{DetachedJob, State},
-    mcp::{outcome, server::Call, tool_error::ToolError, tools::session::both},
+    mcp::{
+        call::{report, tool_error::ToolError},
+        server::Call,
+        tools::session::both,
+    },
     readable::in_a_line,
     session::{
         error::{SessionError, with_causes},
@@ -89,7 +93,7 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
 fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
     let lines = list.jobs.iter().map(|job| {
         let shell = job.shell.as_ref().map(|shell| format!(" (shell {shell})")).unwrap_or_default();
-        let (status, duration) = (job.status, outcome::duration(Duration::from_millis(job.duration_ms)));
+        let (status, duration) = (job.status, report::duration(Duration::from_millis(job.duration_ms)));
         let detached = if job.detached { ", detached" } else { "" };
         let JobResult { job, session, command, started_at, .. } = job;
         let line = format!("{job}: {status}, {session}{shell}{detached}, since {started_at}, {duration}: {command}");
@@ -114,7 +118,7 @@ impl From<&Job> for JobResult {
             status: match job.ended().as_deref() {
                 None if job.shell.is_some() && !job.is_sent() => "queued",
                 None => "running",
-                Some(Ok(finished)) => outcome::status(&finished.command.ending),
+                Some(Ok(finished)) => report::status(&finished.command.ending),
                 Some(Err(_)) => "failed",
             },
             detached: job.detached.is_some(),

@@ -1,6 +1,6 @@
 //! Signals as people and programs name them.
 
-use crate::{framing::stop::Signal, mcp::tool_error::ToolError};
+use crate::{framing::stop::Signal, mcp::call::tool_error::ToolError};
 
 /// Other names. Of the numbers only those that are the same on every system (POSIX, kill(1)), and that of SIGPIPE.
 const OTHERS: [(&str, &[&str]); 8] = [

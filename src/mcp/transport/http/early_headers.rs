@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
 use tokio::time::timeout;
 
-use super::{EVENT_STREAM, Reply};
+use crate::mcp::web::reply::{EVENT_STREAM, Reply};
 
 /// How long a call may be silent until its answer begins without it, and between two signs of life afterwards.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mcp::transport::http::reply;
+    use crate::mcp::web::reply::reply;
 
     async fn after(seconds: u64, media_type: &'static str, status: StatusCode, body: &'static str) -> (u16, String) {
         let late = async move {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{Reply, reply};
+use crate::mcp::web::reply::{Reply, reply};
 use crate::session::registry::SessionRegistry;
 
 #[derive(Serialize)]

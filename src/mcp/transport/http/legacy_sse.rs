@@ -25,7 +25,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{EVENT_STREAM, MCP_PATH, Reply, no_message, refusal, reply};
+use super::{MCP_PATH, no_message};
+use crate::mcp::web::reply::{EVENT_STREAM, Reply, refusal, reply};
 use crate::mcp::{server::SshServer, transport::hello::FromHello};
 
 /// How often a quiet stream shows that it lives.

@@ -8,19 +8,21 @@ use hyper::body::{Bytes, Incoming};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    MCP_PATH, Reply,
-    guard::{self, Door, Visitor},
-    health,
-    legacy_sse::LegacySse,
-    refusal, reply,
-    streamable::Streamable,
-    token::Token,
-    upgrade::Upgrades,
-    watch::{self, Watch},
-};
+use super::{MCP_PATH, health, legacy_sse::LegacySse, streamable::Streamable, upgrade::Upgrades};
+use crate::mcp::web::reply::{Reply, refusal, reply};
 use crate::{
-    mcp::{activity::Activity, server::SshServer, transport::shared},
+    mcp::{
+        dashboard::{
+            activity::Activity,
+            routes::{self, Watch},
+        },
+        server::SshServer,
+        transport::shared,
+        web::{
+            guard::{self, Door, Visitor},
+            token::Token,
+        },
+    },
     session::registry::SessionRegistry,
 };
 
@@ -75,7 +77,7 @@ impl Router {
         body: Incoming,
         visitor: &Visitor,
     ) -> Result<Reply, Box<Reply>> {
-        if watch::is_link(parts) {
+        if routes::is_link(parts) {
             parts.headers.remove("sec-fetch-site");
         }
         guard::admit_origin(parts, visitor.door)?;

@@ -18,17 +18,21 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    guard::Visitor,
-    listen::{Listener, accepted},
-    newcomers::{Newcomer, Newcomers},
-    peer::{self, Connection},
-    router::Router,
-    token::Token,
-    upgrade::Upgrades,
-    watch::{Keys, Watch},
+use super::{router::Router, upgrade::Upgrades};
+use crate::{
+    mcp::{
+        dashboard::routes::{Keys, Watch},
+        transport::shared::place::Place,
+        web::{
+            guard::Visitor,
+            listen::{Listener, accepted},
+            newcomers::{Newcomer, Newcomers},
+            peer::{self, Connection},
+            token::Token,
+        },
+    },
+    session::registry::SessionRegistry,
 };
-use crate::{mcp::transport::shared::place::Place, session::registry::SessionRegistry};
 
 /// How many connections there may be at once. More wait to be taken in.
 const MOST_CONNECTIONS: usize = 768;

@@ -9,10 +9,11 @@ use rmcp::transport::streamable_http_server::{SessionId, StreamableHttpServerCon
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Reply, early_headers, no_message, refusal,
+    early_headers, no_message,
     sessions::{COME_BACK, Sessions},
 };
 use crate::mcp::server::SshServer;
+use crate::mcp::web::reply::{Reply, refusal};
 
 /// Streamable HTTP for this server, all revisions.
 #[derive(Clone)]

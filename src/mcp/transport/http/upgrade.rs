@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Reply, refusal, reply, serve::Io};
+use super::serve::Io;
+use crate::mcp::web::reply::{Reply, refusal, reply};
 use crate::{
     mcp::{
         server::SshServer,

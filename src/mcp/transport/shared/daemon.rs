@@ -14,10 +14,10 @@ use super::{
     start::{BUSY, READY},
 };
 use crate::{
-    mcp::transport::http::{
-        listen::{ListenError, Listener},
-        serve::serve_shared,
-        watch::Keys,
+    mcp::{
+        dashboard::routes::Keys,
+        transport::http::serve::serve_shared,
+        web::listen::{ListenError, Listener},
     },
     session::registry::SessionRegistry,
 };
@@ -97,7 +97,7 @@ async fn open(place: &Place) -> Result<Option<Listener>, DaemonError> {
 
 #[cfg(unix)]
 async fn listen(place: &Place, lock: File) -> Result<Listener, DaemonError> {
-    Ok(crate::mcp::transport::http::listen::open_socket(&place.socket, Some(lock)).await?)
+    Ok(crate::mcp::web::listen::open_socket(&place.socket, Some(lock)).await?)
 }
 
 #[cfg(windows)]

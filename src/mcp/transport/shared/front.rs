@@ -25,7 +25,7 @@ use super::{
     place::Place,
     start::Start,
 };
-use crate::mcp::{tool_error::ToolError, transport::overwriting::Overwriting};
+use crate::mcp::{call::tool_error::ToolError, transport::overwriting::Overwriting};
 
 /// How long the daemon may take to say its last words once the client is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -13,9 +13,9 @@ use super::{
     place::{Place, PlaceError},
     start::{Start, Started},
 };
-use crate::mcp::tool_error::ToolError;
+use crate::mcp::call::tool_error::ToolError;
 #[cfg(unix)]
-use crate::mcp::transport::http::peer::is_own_user;
+use crate::mcp::web::peer::is_own_user;
 
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(30);

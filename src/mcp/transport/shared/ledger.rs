@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::mcp::tool_error::ToolError;
+use crate::mcp::call::tool_error::ToolError;
 
 /// How far apart the numbers are that two daemons give their questions.
 const APART: u64 = 1 << 32;

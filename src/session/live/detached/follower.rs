@@ -7,7 +7,6 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::super::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession};
 use crate::{
     framing::{
         detached::answer::{DetachedJob, Refusal, State},
@@ -18,14 +17,17 @@ use crate::{
         detached::{Detached, News},
         error::SessionError,
         job::{Finished, Work},
+        live::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession},
     },
     ssh::{
-        ask::Person,
-        detached::{DetachedError, LONGEST_WAIT, Mirror, Stopped},
-        exec::{CommandResult, Ending},
-        exit_status::ExitStatus,
-        output::{CommandOutput, Output},
+        command::{
+            detached::{DetachedError, LONGEST_WAIT, Mirror, Stopped},
+            exec::{CommandResult, Ending},
+            exit_status::ExitStatus,
+            output::{CommandOutput, Output},
+        },
         pool::Pool,
+        prompt::prompter::Person,
     },
 };
 

@@ -1,0 +1,445 @@
+//! The script that ends running commands, and only those: SIGINT, SIGTERM, SIGKILL in turn, then a look at what is left.
+
+mod process;
+
+use std::{fmt::Write as _, time::Duration};
+
+pub use self::process::Process;
+
+/// Which processes belong to the command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A command on a channel of its own: this process, its descendants, its process group and its session.
+    Exec {
+        /// The login shell that runs the command, which leads its process group.
+        process: Process,
+        /// For how long it is known to have lived.
+        lived: Duration,
+    },
+    /// A command that sudo runs: this process, its descendants, and the process groups of both. sudo is left alone: it
+    /// passes on what it is sent, and ends when the command does.
+    Sudo {
+        /// The shell that runs the command.
+        process: Process,
+        /// sudo, which leads its process group.
+        sudo: Process,
+        /// For how long the shell is known to have lived.
+        lived: Duration,
+    },
+    /// The foreground command of a persistent shell: the shell's descendants, except its earlier background jobs and
+    /// theirs. The shell itself gets SIGURG alone, which makes it give up the command.
+    Shell {
+        /// The shell.
+        process: Process,
+        /// The process ids of jobs that were in the background before the command.
+        jobs: &'a [u32],
+        /// For how long the shell had been running when it got the command, at least.
+        age: Duration,
+    },
+}
+
+impl Target<'_> {
+    /// The process of the command, or its shell's.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        let (Self::Exec { process, .. } | Self::Sudo { process, .. } | Self::Shell { process, .. }) = self;
+        process
+    }
+
+    /// The same, known to have lived for so long; no difference for a shell.
+    #[must_use]
+    pub fn having_lived(mut self, time: Duration) -> Self {
+        match &mut self {
+            Self::Exec { lived, .. } | Self::Sudo { lived, .. } => *lived = time,
+            Self::Shell { .. } => {}
+        }
+        self
+    }
+}
+
+/// What a script has found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// No process of the command is left.
+    Gone,
+    /// Some are.
+    Alive,
+    /// None is left of those that are known to be the command's, but some have left their parents meanwhile that may be.
+    Unsure,
+}
+
+/// A signal for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// One that stops it; where it does not, the harder ones follow.
+    Stop(Rung),
+    /// Any other, sent once; its name as kill(1) takes it, without `SIG`.
+    Once(&'static str),
+}
+
+/// Where the ladder of signals that stop a command begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rung {
+    /// SIGINT, then SIGTERM, then SIGKILL.
+    Int,
+    /// SIGTERM, then SIGKILL.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// The signals that are sent once.
+const ONCE: [&str; 12] =
+    ["HUP", "QUIT", "USR1", "USR2", "STOP", "CONT", "TSTP", "WINCH", "ALRM", "ABRT", "PIPE", "URG"];
+
+impl Signal {
+    /// Reads a signal's name, such as `TERM` or `SIGUSR1`, in any case.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let name = name.trim().to_ascii_uppercase();
+        match name.strip_prefix("SIG").unwrap_or(&name) {
+            "INT" => Some(Self::Stop(Rung::Int)),
+            "TERM" => Some(Self::Stop(Rung::Term)),
+            "KILL" => Some(Self::Stop(Rung::Kill)),
+            other => ONCE.iter().find(|known| **known == other).map(|known| Self::Once(known)),
+        }
+    }
+
+    /// Every name that [`parse`](Self::parse) reads.
+    #[must_use]
+    pub fn names() -> String {
+        format!("INT, TERM, KILL, {}", ONCE.join(", "))
+    }
+}
+
+impl Rung {
+    /// Its signal's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int => "INT",
+            Self::Term => "TERM",
+            Self::Kill => "KILL",
+        }
+    }
+
+    fn and_above(self) -> &'static str {
+        match self {
+            Self::Int => "INT TERM KILL",
+            Self::Term => "TERM KILL",
+            Self::Kill => "KILL",
+        }
+    }
+}
+
+/// A command that a script is to stop: the arguments of the script's functions, but for the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order(String);
+
+impl Order {
+    /// To stop this command, beginning with that signal, and waiting up to so many tenths of a second after each.
+    #[must_use]
+    pub fn new(target: &Target<'_>, first: Rung, grace_tenths: u32) -> Self {
+        Self(format!("{} '{}' {grace_tenths}", which(target), first.and_above()))
+    }
+}
+
+impl Found {
+    /// Reads what a [`script`] says of the command of the order at `index`; `None` where it says nothing, because it
+    /// could not find out or did not end.
+    #[must_use]
+    pub fn read(answer: &str, index: usize) -> Option<Self> {
+        let says = |what: &str| answer.lines().any(|line| line == format!("mcp-ssh-sessions:{index}:{what}"));
+        match (says("gone"), says("strays")) {
+            (true, false) => Some(Self::Gone),
+            (true, true) => Some(Self::Unsure),
+            (false, _) => says("alive").then_some(Self::Alive),
+        }
+    }
+
+    /// Whether the processes are gone, if that is known.
+    #[must_use]
+    pub fn gone(self) -> Option<bool> {
+        match self {
+            Self::Gone => Some(true),
+            Self::Alive => Some(false),
+            Self::Unsure => None,
+        }
+    }
+}
+
+/// The unit of process start times in `/proc` (proc(5)), per second: the same on every machine that is used today.
+const TICKS: u32 = 100;
+
+/// A script for `/bin/sh`, to be read from stdin, which stops commands side by side.
+///
+/// Processes are read from `/proc` where there is one (minimal images have no `ps`), else from `ps`.
+#[must_use]
+pub fn script(orders: &[Order]) -> String {
+    let (mut know, mut stop, mut doubt) = (String::new(), String::new(), String::new());
+    for (index, Order(words)) in orders.iter().enumerate() {
+        let _ = writeln!(know, "know {index} {words}");
+        let _ = writeln!(stop, "stop {index} {words} &");
+        let _ = writeln!(doubt, "doubt {index} {words}");
+    }
+    format!("{FIND}{STOP}{DOUBT}rows\n{know}{stop}wait\nrows\n{doubt}")
+}
+
+/// A script that sends a signal to all processes of a command, once.
+#[must_use]
+pub fn send(target: &Target<'_>, signal: &str) -> String {
+    format!("{FIND}of 0 {}\nrows\nleft\nhit {signal}\n", which(target))
+}
+
+/// A script that interrupts this process alone.
+#[must_use]
+pub fn interrupt(process: &Process) -> String {
+    format!("{FIND}processes={}\nhit INT\n", process.word())
+}
+
+/// The ladder from SIGINT on, for a process that the script that reads this knows as `root`, its id and start time with a
+/// slash between them. It ends with `:gone` or `:alive`, and then perhaps `:strays`.
+pub(super) fn ladder_for_root(grace_tenths: u32) -> String {
+    let ladder = Rung::Int.and_above();
+    format!("{FIND}{STOP}stop 0 \"$root\" 0 \"$root\" '' '' 0 '{ladder}' {grace_tenths}\n")
+}
+
+/// The arguments of the script's functions after the key: root, how long it lived, whose groups, whom to spare, what to
+/// keep, age.
+fn which(target: &Target<'_>) -> String {
+    match target {
+        Target::Exec { process, lived } => format!("{0} {1} {0} '' '' 0", process.word(), ticks(*lived)),
+        Target::Sudo { process, sudo, lived } => {
+            let (root, sudo, pid) = (process.word(), sudo.word(), sudo.pid());
+            format!("{root} {} '{root} {sudo}' '' {pid} 0", ticks(*lived))
+        }
+        Target::Shell { process, jobs, age } => {
+            let (root, jobs) = (process.word(), jobs.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
+            format!("{root} 0 '' {root} '{jobs}' {}", ticks(*age))
+        }
+    }
+}
+
+fn ticks(time: Duration) -> u128 {
+    time.as_millis() / u128::from(1000 / TICKS)
+}
+
+/// What [`look`] prints of a process that computes.
+pub const BUSY: &str = "mcp-ssh-sessions:busy";
+
+/// A script that says whether a process computes, which a shell does not while it waits for its next line or until it can
+/// write: whether its processor time grows by two ticks or more within half a second.
+#[must_use]
+pub fn look(process: &Process) -> String {
+    let pid = process.pid();
+    format!(
+        "time() {{ read -r line </proc/{pid}/stat; set -- ${{line##*\") \"}}; ticks=$((${{12}} + ${{13}})); }}\n\
+         time; before=$ticks; sleep 0.5; time; [ $((ticks - before)) -lt 2 ] || echo {BUSY}\n"
+    )
+}
+
+const FIND: &str = include_str!("find.sh");
+const STOP: &str = include_str!("stop.sh");
+const DOUBT: &str = include_str!("doubt.sh");
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        os::unix::process::CommandExt as _,
+        process::{Child, Command, Stdio},
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use super::*;
+
+    fn run(script: &str) -> String {
+        let mut child =
+            Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn stop(target: &Target<'_>) -> Option<Found> {
+        Found::read(&run(&script(&[Order::new(target, Rung::Int, 3)])), 0)
+    }
+
+    fn exec(pid: u32) -> Target<'static> {
+        Target::Exec { process: Process::now(pid), lived: Duration::ZERO }
+    }
+
+    fn shell(pid: u32, jobs: &[u32]) -> Target<'_> {
+        Target::Shell { process: Process::now(pid), jobs, age: Duration::ZERO }
+    }
+
+    /// Runs a command that prints a process id first, as if over a connection of its own.
+    fn start(command: &str) -> (Child, u32) {
+        static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let mut child = Command::new("sh");
+        child
+            .stdin(Stdio::piped())
+            .args(["-c", command])
+            .env("SSH_CONNECTION", format!("{} {connection} ::1 22", std::process::id()));
+        let mut child = child.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (child, line.trim().parse().unwrap())
+    }
+
+    fn lives(pid: u32) -> bool {
+        if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            return stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'));
+        }
+        // Where there is no /proc, there is this.
+        let ps = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output();
+        ps.is_ok_and(|listed| !listed.stdout.is_empty() && !listed.stdout.starts_with(b"Z"))
+    }
+
+    fn kill(pid: u32) {
+        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    }
+
+    #[test]
+    fn commands_that_ignore_int_and_term_are_gone_with_their_children_side_by_side() {
+        let commands =
+            ["sleep 97", "sleep 97 | sleep 97", "trap '' INT TERM; sleep 97; sleep 97", "(sleep 97 & sleep 97)"];
+        let (mut orders, mut reapers) = (Vec::new(), Vec::new());
+        for command in commands {
+            let (mut child, pid) = start(&format!("echo $$; {command}"));
+            orders.push(Order::new(&exec(pid), Rung::Int, 3));
+            reapers.push(std::thread::spawn(move || child.wait().unwrap()));
+        }
+        let answer = run(&script(&orders));
+        for (index, reaper) in reapers.into_iter().enumerate() {
+            assert_eq!(Found::read(&answer, index), Some(Found::Gone), "{answer}");
+            assert!(!reaper.join().unwrap().success());
+        }
+    }
+
+    #[test]
+    fn a_shell_keeps_itself_and_its_earlier_jobs() {
+        let (mut child, job) = start("trap : URG; sleep 98 & echo $!; sleep 98; sleep 98");
+        assert_eq!(stop(&shell(child.id(), &[job])), Some(Found::Gone));
+        assert!(lives(job));
+        stop(&exec(child.id()));
+        child.wait().unwrap();
+        assert!(!lives(job));
+    }
+
+    #[test]
+    fn what_a_shell_leaves_behind_when_it_ends_of_the_signal_is_stopped_too() {
+        let (mut child, left) = start("trap 'exit 0' URG; (trap '' INT; exec sleep 96) & echo $!; wait");
+        assert_eq!(stop(&shell(child.id(), &[])), Some(Found::Gone));
+        child.wait().unwrap();
+        assert!(!lives(left));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_has_left_its_parent_is_stopped_where_it_is_known_and_doubted_where_it_may_be_the_command_s() {
+        // The shell that starts it has ended when its process id comes.
+        let away = "$(sleep 95 >/dev/null & echo $!)";
+        let (mut child, pid) = start(&format!("echo {away}; sleep 95"));
+        assert_eq!(stop(&exec(child.id())), Some(Found::Gone), "it is in the process group");
+        child.wait().unwrap();
+        assert!(!lives(pid));
+        let (mut child, pid) = start(&format!("trap : URG; echo {away}; sleep 95; sleep 95"));
+        assert_eq!(stop(&shell(child.id(), &[])), Some(Found::Unsure));
+        let later = Target::Shell { process: Process::now(child.id()), jobs: &[], age: Duration::from_secs(60) };
+        assert_eq!(stop(&later), Some(Found::Gone), "it is older than the command");
+        assert!(lives(pid));
+        kill(pid);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn what_stands_between_a_command_and_its_channel_is_left_to_end_by_itself() {
+        // The first shell has sudo's part: it is told nothing, and ends after the command.
+        let (mut sudo, pid) =
+            start("trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5");
+        let lived = Duration::ZERO;
+        let target = Target::Sudo { process: Process::now(pid), sudo: Process::now(sudo.id()), lived };
+        assert_eq!(stop(&target), Some(Found::Gone));
+        assert_eq!(sudo.wait().unwrap().code(), Some(5));
+    }
+
+    #[test]
+    fn what_has_ended_already_is_gone() {
+        let (mut child, _) = start("echo 0; read line");
+        let target = exec(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(stop(&target), Some(Found::Gone));
+    }
+
+    #[test]
+    fn what_may_not_be_signalled_lives() {
+        let (mut child, _) = start("echo 0; exec sleep 94");
+        let script = script(&[Order::new(&exec(child.id()), Rung::Int, 1)]);
+        assert_eq!(Found::read(&run(&format!("kill() {{ false; }}\n{script}")), 0), Some(Found::Alive));
+        // Nothing is said where processes cannot be listed.
+        let blind = format!("PATH=/no/such\n{}", script.replace("/proc", "/no/such"));
+        assert_eq!(Found::read(&run(&blind), 0), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_of_the_same_id_that_began_at_another_time_is_left_alone() {
+        let (mut child, pid) = start("trap 'exit 7' URG INT TERM; sleep 93 & echo $!; wait");
+        let process = Process::now(child.id());
+        let before = process.predecessor();
+        let lived = Duration::from_secs(3600);
+        let targets = [
+            Target::Exec { process: before.clone(), lived },
+            Target::Sudo { process: before.clone(), sudo: before.clone(), lived },
+            Target::Sudo { process: Process::now(pid).predecessor(), sudo: before.clone(), lived },
+            Target::Shell { process: before.clone(), jobs: &[], age: Duration::ZERO },
+        ];
+        for target in targets {
+            assert_eq!(stop(&target), Some(Found::Gone), "{target:?}");
+            run(&send(&target, "KILL"));
+            assert!(lives(child.id()) && lives(pid), "{target:?}");
+        }
+        run(&interrupt(&before));
+        assert!(lives(child.id()));
+        run(&interrupt(&process));
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+        kill(pid);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn after_the_end_of_the_first_process_its_group_is_stopped_as_long_as_it_is_the_same() {
+        let begun = std::time::Instant::now();
+        let (mut child, pid) = start("sleep 0.1; sleep 92 & echo $!; read line");
+        let process = Process::now(child.id());
+        // Start times are whole ticks, so that two of them may differ by one more than the time between.
+        let lived = begun.elapsed() + Duration::from_millis(20);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // It may be another group, of a process of the same id that has ended since.
+        let short = Target::Exec { process: process.clone(), lived: Duration::ZERO };
+        assert_eq!(stop(&short), Some(Found::Unsure));
+        assert!(lives(pid));
+        assert_eq!(stop(&Target::Exec { process, lived }), Some(Found::Gone));
+        assert!(!lives(pid));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_is_busy_or_waits() {
+        for (command, is_busy) in [("while :; do :; done", true), ("read line", false)] {
+            let mut child = Command::new("sh").args(["-c", command]).stdin(Stdio::piped()).spawn().unwrap();
+            let busy = || run(&look(&Process::now(child.id()))).contains(BUSY);
+            assert!(if is_busy { (0..100).any(|_| busy()) } else { !busy() }, "{command}");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}

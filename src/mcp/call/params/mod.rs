@@ -1,0 +1,222 @@
+//! From the arguments of a call to a typed value: spellings evened out, unknown ones refused by name.
+
+mod names;
+mod values;
+
+use std::{sync::Arc, time::Duration};
+
+use rmcp::model::JsonObject;
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::tool_error::ToolError;
+
+/// A day: no command that a call waits for takes longer.
+const LONGEST: u64 = 24 * 60 * 60 * 1000;
+
+// A time limit, 1 to 86,400,000 milliseconds. Not a doc comment: that would stand in every schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(transparent)]
+pub(in crate::mcp) struct Milliseconds(#[schemars(range(min = 1, max = 86_400_000))] u64);
+
+impl Milliseconds {
+    pub(in crate::mcp) fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Milliseconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let milliseconds = u64::deserialize(deserializer)?;
+        if (1..=LONGEST).contains(&milliseconds) {
+            return Ok(Self(milliseconds));
+        }
+        Err(serde::de::Error::custom(format!("{milliseconds} is not between 1 and {LONGEST} milliseconds")))
+    }
+}
+
+// How long a call waits, 0 to 86,400,000 milliseconds. Not a doc comment, either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(transparent)]
+pub(in crate::mcp) struct Wait(#[schemars(range(max = 86_400_000))] u64);
+
+impl Wait {
+    pub(in crate::mcp) fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wait {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let milliseconds = u64::deserialize(deserializer)?;
+        if milliseconds <= LONGEST {
+            return Ok(Self(milliseconds));
+        }
+        Err(serde::de::Error::custom(format!("{milliseconds} is more than {LONGEST} milliseconds")))
+    }
+}
+
+/// Reads the arguments of a call.
+///
+/// `local_path` is as good as `localPath`, other usual names as the tool's own (see [`names`]), and a number, truth value,
+/// list or object as text as good as itself. `null` and an empty text are as good as nothing for an optional parameter.
+///
+/// # Errors
+/// An unknown parameter, one given twice, or a wrong type, each by its name.
+pub(in crate::mcp) fn parse<T: DeserializeOwned>(
+    tool: &str,
+    schema: &JsonObject,
+    arguments: Option<JsonObject>,
+) -> Result<T, ToolError> {
+    let known: Vec<&String> =
+        schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|all| all.keys()).collect();
+    let is_known = |name: &str| known.iter().any(|known| *known == name);
+    let listed = || {
+        let names = known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+        if names.is_empty() { format!("{tool} takes no parameters") } else { format!("{tool} takes: {names}") }
+    };
+
+    let mut evened = JsonObject::new();
+    for (typed, value) in arguments.unwrap_or_default() {
+        let name = names::canonical(tool, &typed, is_known);
+        if !is_known(&name) {
+            return Err(ToolError::new(format!("{tool}: unknown parameter {typed:?}"), listed()));
+        }
+        let Some(value) = values::read(&name, value, schema) else { continue };
+        if evened.insert(name.clone(), value).is_some() {
+            return Err(ToolError::new(format!("{tool}: the parameter {name:?} is given twice"), listed()));
+        }
+    }
+
+    serde_path_to_error::deserialize(Value::Object(evened)).map_err(|error| {
+        let (path, problem) = (error.path().to_string(), in_words(&error.into_inner().to_string()));
+        let place = if path == "." { String::new() } else { format!("parameter {path}: ") };
+        ToolError::new(format!("{tool}: {place}{problem}"), listed())
+    })
+}
+
+/// serde names the types of this program; a model knows numbers.
+fn in_words(problem: &str) -> String {
+    problem
+        .replace("expected u16", "expected a number from 0 to 65535")
+        .replace("expected u64", "expected a number, 0 or more")
+        .replace("expected a sequence", "expected a list, such as [\"a\"]")
+        .replace("expected a map", "expected an object, such as {\"A\": \"b\"}")
+}
+
+/// The JSON schema of a type, as short as it can be: this text is read by every model, in every conversation.
+pub(in crate::mcp) fn schema<T: JsonSchema>() -> Arc<JsonObject> {
+    let generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let mut schema = generator.into_root_schema_for::<T>().to_value();
+    tidy(&mut schema);
+    let mut schema = match schema {
+        Value::Object(schema) => schema,
+        _ => JsonObject::new(),
+    };
+    for noise in ["$schema", "title", "description"] {
+        schema.remove(noise);
+    }
+    schema.entry("properties").or_insert_with(|| Value::Object(JsonObject::new()));
+    Arc::new(schema)
+}
+
+/// Takes out what says nothing: `null` beside a type that is optional anyway, `false` as a default, formats of integers.
+fn tidy(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            if object.get("default").is_some_and(|default| default.is_null() || *default == false) {
+                object.remove("default");
+            }
+            if object
+                .get("format")
+                .and_then(Value::as_str)
+                .is_some_and(|format| format.starts_with("uint") || format.starts_with("int"))
+            {
+                object.remove("format");
+            }
+            object.values_mut().for_each(tidy);
+        }
+        Value::Array(values) => values.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    #[serde(rename_all = "camelCase")]
+    struct Example {
+        local_path: String,
+        session: Option<String>,
+        timeout_ms: Option<Milliseconds>,
+    }
+
+    fn read(arguments: Value) -> Result<Example, ToolError> {
+        let Value::Object(arguments) = arguments else { panic!("not an object") };
+        parse("ssh_example", &schema::<Example>(), Some(arguments))
+    }
+
+    #[test]
+    fn every_accepted_spelling_means_the_same() {
+        for arguments in [
+            json!({"localPath": "a", "session": "s", "timeoutMs": 5}),
+            json!({"local_path": "a", "name": "s", "timeout_ms": 5}),
+            json!({"local-path": "a", "session_name": "s", "timeoutMs": "5"}),
+            json!({"localPath": "a", "session": "", "name": "s", "timeoutMs": 5.0}),
+        ] {
+            let read = read(arguments).unwrap();
+            assert_eq!((read.local_path.as_str(), read.session.as_deref()), ("a", Some("s")));
+            assert_eq!(read.timeout_ms.unwrap().duration(), Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (arguments, message) in [
+            (json!({"localPath": "a", "colour": 1}), "ssh_example: unknown parameter \"colour\""),
+            (json!({"localPath": "a", "local_path": "b"}), "ssh_example: the parameter \"localPath\" is given twice"),
+            (json!({"localPath": 7}), "ssh_example: parameter localPath: invalid type: integer `7`, expected a string"),
+            (json!({}), "ssh_example: missing field `localPath`"),
+            (
+                json!({"localPath": "a", "timeoutMs": 0}),
+                "ssh_example: parameter timeoutMs: 0 is not between 1 and 86400000 milliseconds",
+            ),
+            (
+                json!({"localPath": "a", "timeoutMs": -1}),
+                "ssh_example: parameter timeoutMs: invalid value: integer `-1`, expected a number, 0 or more",
+            ),
+        ] {
+            let error = read(arguments).unwrap_err();
+            assert_eq!(error.message, message);
+            assert_eq!(error.hint, "ssh_example takes: localPath, session, timeoutMs");
+        }
+    }
+
+    #[test]
+    fn a_schema_says_nothing_twice() {
+        assert_eq!(
+            Value::Object((*schema::<Example>()).clone()),
+            json!({
+                "type": "object",
+                "properties": {
+                    "localPath": {"type": "string"},
+                    "session": {"type": "string"},
+                    "timeoutMs": {"type": "integer", "minimum": 1, "maximum": 86_400_000}
+                },
+                "required": ["localPath"]
+            })
+        );
+    }
+}

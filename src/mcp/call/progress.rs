@@ -1,0 +1,215 @@
+//! Signs of life from calls that take long: the latest line of what their commands print, or how far a transfer is.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::{
+    readable::in_a_line,
+    ssh::{
+        command::output::Output,
+        prompt::prompter::Banner,
+        transfer::{Moved, Progress},
+    },
+};
+
+/// How often a transfer is looked at, and so told of at most.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How often a line of output is told at most.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often at least. Clients give a call up after minutes without any, and wait less than one minute for the first.
+const QUIET_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a call waits for.
+#[derive(Debug, Clone, Default)]
+pub(in crate::mcp) struct Watched(Arc<Mutex<Work>>);
+
+#[derive(Debug, Default)]
+struct Work {
+    outputs: Vec<Output>,
+    transfer: Option<Progress>,
+    /// What a server says while the call waits to be let in.
+    banner: Option<Banner>,
+}
+
+impl Watched {
+    /// Adds a command's output.
+    pub(in crate::mcp) fn watch(&self, output: &Output) {
+        self.lock().outputs.push(output.clone());
+    }
+
+    /// Takes what a server says, to be told until the log-in has ended.
+    pub(in crate::mcp) fn say(&self, banner: &Banner) {
+        self.lock().banner = Some(banner.clone());
+    }
+
+    /// The counter of the transfer that the call is.
+    pub(in crate::mcp) fn transfer(&self) -> Progress {
+        self.lock().transfer.get_or_insert_default().clone()
+    }
+
+    /// What a server says before it lets the call in, else the latest line of the output that was written to last, if
+    /// there is any.
+    fn latest(&self) -> Option<String> {
+        let work = self.lock();
+        if let Some(banner) = work.banner.as_ref().filter(|banner| !banner.over.is_cancelled()) {
+            return Some(in_a_line(format!("{} says: {}", banner.account, banner.words.trim()).as_bytes()));
+        }
+        let written = work.outputs.iter().filter(|output| output.total() > 0);
+        let output = written.min_by_key(|output| output.quiet())?;
+        Some(output.latest()).filter(|line| !line.is_empty())
+    }
+
+    /// How far the transfer is, if the call is one and it has begun.
+    fn moment(&self) -> Option<Moved> {
+        let moment = self.lock().transfer.as_ref()?.now();
+        Some(moment).filter(|moment| !moment.name.is_empty())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does the work, and meanwhile tells the caller, if it asked for progress, that it still goes on.
+pub(in crate::mcp) async fn while_running<T>(
+    mut work: Pin<Box<impl Future<Output = T>>>,
+    watched: &Watched,
+    title: &str,
+    context: &RequestContext<RoleServer>,
+) -> T {
+    let Some(token) = context.meta.get_progress_token() else { return work.await };
+    let started = Instant::now();
+    let mut interval = interval_at(started + INTERVAL, INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = Told { at: started, message: None, bytes: 0, progress: 0.0 };
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = interval.tick() => {}
+        }
+        let sign = match watched.moment() {
+            Some(moment) => told.transfer(&moment),
+            None => told.line(watched.latest(), title, started),
+        };
+        let Some((message, total)) = sign else { continue };
+        let mut progress = ProgressNotificationParam::new(token.clone(), told.progress).with_message(message);
+        progress.total = total;
+        // The caller may be gone; then the work is cancelled otherwise.
+        tokio::select! {
+            done = &mut work => return done,
+            _ = context.peer.notify_progress(progress) => {}
+        }
+    }
+}
+
+/// What the caller was told last.
+struct Told {
+    at: Instant,
+    message: Option<String>,
+    bytes: u64,
+    /// Must grow with every notification.
+    progress: f64,
+}
+
+/// A message, and how much there is in all.
+type Sign = Option<(String, Option<f64>)>;
+
+impl Told {
+    fn line(&mut self, line: Option<String>, title: &str, started: Instant) -> Sign {
+        let since = self.at.elapsed();
+        // Half an interval early: it would be late by a whole one otherwise.
+        let too_soon = since + INTERVAL / 2 < LINE_INTERVAL;
+        if too_soon || (line == self.message && since < QUIET_INTERVAL) {
+            return None;
+        }
+        self.at = Instant::now();
+        self.progress = started.elapsed().as_secs_f64();
+        let message = line.clone().unwrap_or_else(|| format!("{title}: running for {:.0} s", self.progress));
+        self.message = line;
+        Some((message, None))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
+    fn transfer(&mut self, moment: &Moved) -> Sign {
+        let since = self.at.elapsed();
+        let new = moment.bytes > self.bytes || self.message.as_ref() != Some(&moment.name);
+        if !new && since < QUIET_INTERVAL {
+            return None;
+        }
+        let rate = moment.bytes.saturating_sub(self.bytes) as f64 / since.as_secs_f64();
+        let total =
+            Some(moment.expected).filter(|total| *total >= moment.bytes && *total > 0).map(|total| total as f64);
+        let all = total.map(|total| format!(" of {}", size(total))).unwrap_or_default();
+        let files = if moment.files > 0 { format!(", {} files", moment.files) } else { String::new() };
+        let message = format!(
+            "{}: {}{all}{files}, {}/s",
+            in_a_line(moment.name.as_bytes()),
+            size(moment.bytes as f64),
+            size(rate)
+        );
+        *self = Self {
+            at: Instant::now(),
+            message: Some(moment.name.clone()),
+            bytes: moment.bytes,
+            progress: (moment.bytes as f64).max(self.progress + 1.0),
+        };
+        Some((message, total))
+    }
+}
+
+/// Bytes, for a person.
+pub(in crate::mcp) fn size(bytes: f64) -> String {
+    match bytes {
+        ..1e3 => format!("{bytes:.0} B"),
+        1e3..1e6 => format!("{:.1} kB", bytes / 1e3),
+        1e6..1e9 => format!("{:.1} MB", bytes / 1e6),
+        _ => format!("{:.2} GB", bytes / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(bytes: u64, expected: u64, name: &str) -> Moved {
+        Moved { bytes, expected, files: 0, name: name.to_owned() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transfer_tells_name_bytes_and_rate_and_always_grows() {
+        let mut told = Told { at: Instant::now(), message: None, bytes: 0, progress: 0.0 };
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let (message, total) = told.transfer(&moved(6_000_000, 8_000_000, "a/b")).unwrap();
+        assert_eq!((message.as_str(), total), ("a/b: 6.0 MB of 8.0 MB, 12.0 MB/s", Some(8e6)));
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert_eq!(told.transfer(&moved(6_000_000, 8_000_000, "a/b")), None, "nothing new");
+        tokio::time::advance(QUIET_INTERVAL).await;
+        let before = told.progress;
+        let (message, _) = told.transfer(&moved(6_000_000, 0, "a/b")).unwrap();
+        assert!(message.ends_with("6.0 MB, 0 B/s") && told.progress > before, "{message}");
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let (message, _) = told.transfer(&Moved { files: 7, ..moved(6_000_500, 0, "c") }).unwrap();
+        assert_eq!(message, "c: 6.0 MB, 7 files, 1.0 kB/s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_is_told_once_a_second_at_most() {
+        let started = Instant::now();
+        let mut told = Told { at: started, message: None, bytes: 0, progress: 0.0 };
+        let mut seen = Vec::new();
+        for tick in 1..=6 {
+            tokio::time::advance(INTERVAL).await;
+            seen.push(told.line(Some(tick.to_string()), "Title", started).map(|(message, _)| message));
+        }
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(seen, [None, some("2"), None, some("4"), None, some("6")]);
+        tokio::time::advance(QUIET_INTERVAL).await;
+        assert_eq!(told.line(None, "Title", started).unwrap().0, "Title: running for 13 s");
+    }
+}

@@ -1,0 +1,194 @@
+//! What goes on, as programs read it (`GET /status`) and as the page shows it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    mcp::{
+        call::report,
+        tools::{JobResult, SessionResult},
+    },
+    session::{
+        job::Job,
+        registry::Overview,
+        status::{ShellState, ShellStatus},
+        transfers::{Direction, Transfer},
+    },
+};
+
+/// How much of a command is told, in characters.
+const LONGEST_COMMAND: usize = 4_000;
+/// How many of its last lines on stdout and on stderr, and how much of each, in characters.
+const LINES: usize = 12;
+const ERROR_LINES: usize = 6;
+const LONGEST_LINE: usize = 400;
+
+/// What goes on in a daemon.
+#[derive(Debug, Serialize)]
+pub(in crate::mcp) struct Activity {
+    /// The daemon's.
+    pub(in crate::mcp) version: &'static str,
+    pub(in crate::mcp) sessions: Vec<SessionResult>,
+    pub(in crate::mcp) shells: Vec<ShellResult>,
+    /// Commands that run or have ended lately, in the order of their start.
+    pub(in crate::mcp) jobs: Vec<Command>,
+    pub(in crate::mcp) transfers: Vec<Moving>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::mcp) notice: Option<String>,
+}
+
+/// A shell.
+#[derive(Debug, Serialize)]
+pub(in crate::mcp) struct ShellResult {
+    pub(in crate::mcp) session: String,
+    pub(in crate::mcp) shell: String,
+    /// `ready`, `busy`, `starting` or `gone`.
+    pub(in crate::mcp) state: &'static str,
+    /// Empty where it is not known.
+    pub(in crate::mcp) cwd: String,
+}
+
+/// A command: as `ssh_job` lists it, and its last lines.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mcp) struct Command {
+    #[serde(flatten)]
+    pub(in crate::mcp) job: JobResult,
+    /// How it ended, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::mcp) ending: Option<String>,
+    /// The line at which it seems to wait for input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::mcp) prompt: Option<String>,
+    /// Whether the person has had it stopped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::mcp) unwanted: bool,
+    pub(in crate::mcp) stdout_lines: Vec<String>,
+    pub(in crate::mcp) stderr_lines: Vec<String>,
+}
+
+/// A transfer under way.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mcp) struct Moving {
+    pub(in crate::mcp) session: String,
+    /// `upload` or `download`.
+    pub(in crate::mcp) direction: &'static str,
+    pub(in crate::mcp) local_path: String,
+    pub(in crate::mcp) remote_path: String,
+    pub(in crate::mcp) duration_ms: u64,
+    /// Bytes of content that have arrived.
+    pub(in crate::mcp) bytes: u64,
+    /// Bytes of content in all, as far as they are known; 0: not at all.
+    pub(in crate::mcp) expected: u64,
+    /// Files that are complete.
+    pub(in crate::mcp) files: u64,
+    /// The file that was begun last.
+    pub(in crate::mcp) file: String,
+}
+
+impl From<Overview> for Activity {
+    fn from(overview: Overview) -> Self {
+        let is_busy = |shell: &ShellStatus| {
+            overview.jobs.iter().any(|job| {
+                job.session == shell.session && job.shell.as_ref() == Some(&shell.name) && job.ended().is_none()
+            })
+        };
+        let shells = overview.shells.iter().map(|shell| ShellResult {
+            state: match shell.state {
+                ShellState::Ready if is_busy(shell) => "busy",
+                ShellState::Ready => "ready",
+                ShellState::Starting => "starting",
+                ShellState::Gone => "gone",
+            },
+            cwd: String::from_utf8_lossy(&shell.directory).into_owned(),
+            session: shell.session.clone(),
+            shell: shell.name.clone(),
+        });
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            shells: shells.collect(),
+            jobs: overview.jobs.iter().map(|job| Command::from(&**job)).collect(),
+            transfers: overview.transfers.iter().map(|transfer| Moving::from(&**transfer)).collect(),
+            sessions: overview.sessions.into_iter().map(SessionResult::from).collect(),
+            notice: overview.notice,
+        }
+    }
+}
+
+impl From<&Job> for Command {
+    fn from(job: &Job) -> Self {
+        let (printed, end) = (job.printed(), job.ended());
+        let ending = end.as_deref().map(|end| match end {
+            Ok(finished) => report::how_it_ended(&finished.command),
+            Err(error) => error.to_string(),
+        });
+        let command = job.command.chars().take(LONGEST_COMMAND).collect();
+        Self {
+            job: JobResult { command, ..JobResult::from(job) },
+            ending,
+            prompt: job.prompt(),
+            unwanted: job.is_unwanted(),
+            stdout_lines: last_lines(&printed.stdout.text(), LINES),
+            stderr_lines: last_lines(&printed.stderr.text(), ERROR_LINES),
+        }
+    }
+}
+
+impl From<&Transfer> for Moving {
+    fn from(transfer: &Transfer) -> Self {
+        let moved = transfer.progress.now();
+        Self {
+            session: transfer.session.clone(),
+            direction: match transfer.direction {
+                Direction::Upload => "upload",
+                Direction::Download => "download",
+            },
+            local_path: transfer.local.clone(),
+            remote_path: transfer.remote.clone(),
+            duration_ms: milliseconds(transfer.duration()),
+            bytes: moved.bytes,
+            expected: moved.expected,
+            files: moved.files,
+            file: moved.name,
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The last lines of a text, each cut to a length that can be shown.
+fn last_lines(text: &str, count: usize) -> Vec<String> {
+    let mut lines: Vec<String> = text.lines().rev().take(count).map(shortened).collect();
+    lines.reverse();
+    lines
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_few_and_short() {
+        for (text, lines) in [
+            ("", vec![]),
+            ("one", vec!["one"]),
+            ("one\ntwo\n", vec!["one", "two"]),
+            ("one\r\ntwo\n\nfour", vec!["two", "", "four"]),
+        ] {
+            assert_eq!(last_lines(text, 3), lines);
+        }
+        let long = last_lines(&"é".repeat(LONGEST_LINE + 1), 3).concat();
+        assert_eq!(long, "é".repeat(LONGEST_LINE) + "…");
+    }
+}

@@ -1,0 +1,10 @@
+//! The page for the person, and `status`.
+
+mod access;
+pub(super) mod activity;
+pub(super) mod html;
+mod open_browser;
+mod render;
+pub mod routes;
+pub mod status_client;
+mod status_table;

@@ -1,0 +1,273 @@
+//! The page as HTML. All of it is made here, at first and for every change, so all that others wrote is escaped here.
+
+use std::{fmt::Write as _, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    activity::{Activity, Command, Moving, ShellResult},
+    html::escape,
+};
+use crate::{
+    mcp::{call::report, tools::SessionResult},
+    password::Password,
+};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// So that browsers ask for none.
+const ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
+
+/// What the page may do: run its own script and style, and talk to its own daemon.
+pub(super) fn policy() -> String {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; connect-src 'self'; \
+         form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+}
+
+/// The page.
+pub(super) fn page(activity: &Activity, form: &Password) -> String {
+    let note = "<noscript>Without JavaScript this page shows one moment: reload it to see the next. Its buttons work.\
+                </noscript>";
+    let header = format!("<header><h1>SSH sessions</h1><p id=\"live\">{note}</p></header>");
+    let content = content(activity, form);
+    document("SSH sessions", "", &format!("{header}<main>{content}</main><script>{SCRIPT}</script>"))
+}
+
+/// A page with a few words, which leads on to `next` at once if there is one.
+pub(super) fn words(title: &str, content: &str, next: Option<&str>) -> String {
+    // Begun by this page, so that the browser sends the cookie along: it would not after a link from elsewhere.
+    let refresh = next.map(|next| format!("<meta http-equiv=\"refresh\" content=\"0;url={next}\">"));
+    document(title, &refresh.unwrap_or_default(), &format!("<main class=\"words\"><h1>{title}</h1>{content}</main>"))
+}
+
+fn document(title: &str, head: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\">{ICON}{head}<title>{title}</title>\
+         <style>{STYLE}</style></head><body>{body}</body></html>"
+    )
+}
+
+/// What changes.
+pub(super) fn content(activity: &Activity, form: &Password) -> String {
+    let (running, ended): (Vec<_>, Vec<_>) = activity.jobs.iter().partition(|command| command.ending.is_none());
+    let (saved, open): (Vec<_>, Vec<_>) = activity.sessions.iter().partition(|session| session.is_saved());
+    let form = escape(form.reveal());
+    let mut html = String::new();
+    if let Some(notice) = &activity.notice {
+        let _ = write!(html, "<p id=\"notice\" class=\"notice\">{}</p>", escape(notice));
+    }
+    let now = running.iter().rev().map(|each| command(each, &form)).collect();
+    section(&mut html, "running", "Running", now, "No command is running.");
+    let moving: String = activity.transfers.iter().map(transfer).collect();
+    if !moving.is_empty() {
+        section(&mut html, "transfers", "Transfers", moving, "");
+    }
+    let mut sessions: String = open.iter().map(|each| session(each, &activity.shells, &form)).collect();
+    if !saved.is_empty() {
+        let each: String = saved.iter().map(|session| saved_line(session)).collect();
+        let _ = write!(
+            sessions,
+            "<details id=\"saved\"><summary>{} saved, not connected since the daemon started</summary><ul>{each}</ul>\
+             </details>",
+            saved.len()
+        );
+    }
+    section(&mut html, "sessions", "Sessions", sessions, "None yet: an agent makes one with ssh_connect.");
+    let past: String = ended.iter().rev().map(|each| command(each, &form)).collect();
+    if !past.is_empty() {
+        section(&mut html, "ended", "Ended lately", past, "");
+    }
+    html
+}
+
+fn section(html: &mut String, id: &str, title: &str, content: String, otherwise: &str) {
+    let content = if content.is_empty() { format!("<p class=\"none\">{otherwise}</p>") } else { content };
+    let _ = write!(html, "<section id=\"{id}\"><h2>{title}</h2>{content}</section>");
+}
+
+/// A command that runs, or, folded up, one that has ended.
+fn command(command: &Command, form: &str) -> String {
+    let Command { job, ending, prompt, unwanted, stdout_lines, stderr_lines } = command;
+    let place = match &job.shell {
+        Some(shell) => format!("{} <small>shell {}</small>", escape(&job.session), escape(shell)),
+        None => escape(&job.session),
+    };
+    let mut facts = vec![format!("since {}", time(&job.started_at))];
+    facts.extend(job.detached.then(|| "detached".to_owned()));
+    facts.extend((job.stdout_bytes > 0).then(|| format!("stdout {}", size(job.stdout_bytes))));
+    facts.extend((job.stderr_bytes > 0).then(|| format!("stderr {}", size(job.stderr_bytes))));
+    facts.push(format!("job {}", escape(&job.job)));
+    let printed = lines("out", stdout_lines) + &lines("err", stderr_lines);
+    let took = Duration::from_millis(job.duration_ms);
+    let facts = facts.join(" · ");
+    let id = escape(&job.job);
+    if let Some(ending) = ending {
+        let well = if ending == "exit 0" { "good" } else { "bad" };
+        let by_you = if *unwanted { ", by you" } else { "" };
+        return format!(
+            "<details class=\"card\" id=\"job-{id}\"><summary><b>{place}</b> <span class=\"{well}\">{}{by_you}</span> \
+             <span class=\"took\">{}</span><code>{}</code></summary><pre class=\"command\">{}</pre>{printed}\
+             <p class=\"facts\">{facts}</p></details>",
+            escape(ending),
+            report::duration(took),
+            escape(job.command.lines().next().unwrap_or_default()),
+            escape(&job.command),
+        );
+    }
+    let waits = prompt
+        .as_ref()
+        .map(|prompt| format!("<p class=\"notice\">It seems to wait for input at <code>{}</code></p>", escape(prompt)));
+    let stop = if *unwanted {
+        "<button disabled>Stopping …</button>".to_owned()
+    } else {
+        button("/stop", "job", &id, form, "Stop", &format!("Stop the command in {}", escape(&job.session)))
+    };
+    format!(
+        "<article class=\"card\" id=\"job-{id}\"><div class=\"top\"><h3>{place} <span class=\"took\">{}</span></h3>{stop}\
+         </div><pre class=\"command\">{}</pre>{printed}{}<p class=\"facts\">{facts}</p></article>",
+        elapsed(took),
+        escape(&job.command),
+        waits.unwrap_or_default(),
+    )
+}
+
+fn lines(class: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let label = if class == "err" { "standard error, last lines" } else { "output, last lines" };
+    format!("<pre class=\"{class}\" tabindex=\"0\" aria-label=\"{label}\">{}</pre>", escape(&lines.join("\n")))
+}
+
+fn transfer(transfer: &Moving) -> String {
+    let Moving { session, direction, local_path, remote_path, duration_ms, bytes, expected, files, file } = transfer;
+    let (from, to) = match *direction {
+        "upload" => (escape(local_path), format!("{}:{}", escape(session), escape(remote_path))),
+        _ => (format!("{}:{}", escape(session), escape(remote_path)), escape(local_path)),
+    };
+    let known = *expected > 0 && expected >= bytes;
+    let bar = if known { format!(" max=\"{expected}\" value=\"{bytes}\"") } else { String::new() };
+    let mut facts = Vec::new();
+    facts.extend(known.then(|| format!("{} of {}", size(*bytes), size(*expected))));
+    facts.extend((!known && *bytes > 0).then(|| size(*bytes)));
+    facts.extend((*files > 0).then(|| format!("{files} file{}", if *files == 1 { "" } else { "s" })));
+    facts.extend((!file.is_empty()).then(|| escape(file)));
+    format!(
+        "<article class=\"card\"><h3>{session} <small>{direction}</small> <span class=\"took\">{}</span></h3>\
+         <p class=\"path\">{from} → {to}</p><progress aria-label=\"{direction}\"{bar}></progress>\
+         <p class=\"facts\">{}</p></article>",
+        elapsed(Duration::from_millis(*duration_ms)),
+        facts.join(" · "),
+        session = escape(session),
+    )
+}
+
+fn session(session: &SessionResult, shells: &[ShellResult], form: &str) -> String {
+    let name = escape(session.name());
+    let stop = if session.is_connected() {
+        button("/disconnect", "session", &name, form, "Disconnect", &format!("Disconnect {name}"))
+    } else {
+        String::new()
+    };
+    let state = session.state();
+    let mut facts = vec![escape(&session.address())];
+    facts.extend(session.connected_at.as_ref().map(|at| format!("since {}", time(at))));
+    facts.extend(session.auth_method.as_ref().map(|method| format!("log-in by {}", escape(method))));
+    facts.extend(session.default.then(|| "default".to_owned()));
+    let error = session.last_error.as_ref().filter(|_| !session.is_connected());
+    let error = error.map(|error| format!("<p class=\"bad\">{}</p>", escape(error))).unwrap_or_default();
+    let mine = shells
+        .iter()
+        .filter(|shell| shell.session == session.name())
+        .map(|shell| {
+            format!(
+                "<li><b>{}</b> <small class=\"{state}\">{state}</small> <code>{}</code></li>",
+                escape(&shell.shell),
+                escape(&shell.cwd),
+                state = shell.state
+            )
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    let mine = if mine.is_empty() { mine } else { format!("<ul class=\"shells\">{mine}</ul>") };
+    format!(
+        "<article class=\"card\"><div class=\"top\"><h3>{name} <small class=\"{state}\">{state}</small></h3>{stop}</div>\
+         <p class=\"facts\">{}</p>{mine}{error}</article>",
+        facts.join(" · ")
+    )
+}
+
+fn saved_line(session: &SessionResult) -> String {
+    format!("<li><b>{}</b> {}</li>", escape(session.name()), escape(&session.address()))
+}
+
+/// A form by itself, which works without the script. What goes in is escaped already.
+fn button(action: &str, field: &str, value: &str, form: &str, text: &str, label: &str) -> String {
+    format!(
+        "<form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"key\" value=\"{form}\">\
+         <input type=\"hidden\" name=\"{field}\" value=\"{value}\"><button aria-label=\"{label}\">{text}</button></form>"
+    )
+}
+
+/// A moment, which the script writes in the person's own time.
+fn time(moment: &str) -> String {
+    let moment = escape(moment);
+    let shown = moment.replace('T', " ").replace('Z', " UTC");
+    format!("<time datetime=\"{moment}\">{shown}</time>")
+}
+
+/// How long something has been going on, in whole seconds, so that it does not change more often.
+fn elapsed(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "to be looked at")]
+fn size(bytes: u64) -> String {
+    let (mut amount, mut units) = (bytes as f64, ["kB", "MB", "GB", "TB"].into_iter());
+    let mut unit = "bytes";
+    while amount >= 1000.0
+        && let Some(larger) = units.next()
+    {
+        (amount, unit) = (amount / 1000.0, larger);
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{amount:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_sizes_read_as_people_say_them() {
+        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3_840, "1 h 04 min")] {
+            assert_eq!(elapsed(Duration::from_secs(seconds)), text);
+        }
+        for (bytes, text) in [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (2_000_000_000, "2.0 GB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_bar_shows_how_far_a_transfer_is_as_soon_as_that_is_known() {
+        let begun =
+            Moving { session: "a<b".into(), direction: "upload", remote_path: "/x".into(), ..Moving::default() };
+        let html = transfer(&begun);
+        assert!(html.contains("<progress aria-label=\"upload\"></progress>") && html.contains("a&lt;b:/x"), "{html}");
+        let html = transfer(&Moving { bytes: 1_000, expected: 4_000, files: 2, file: "c&d".into(), ..begun });
+        let bar = "<progress aria-label=\"upload\" max=\"4000\" value=\"1000\"></progress>";
+        assert!(html.contains(bar) && html.contains("1.0 kB of 4.0 kB · 2 files · c&amp;d"), "{html}");
+    }
+}

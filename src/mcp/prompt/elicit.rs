@@ -1,0 +1,280 @@
+//! Questions put to the person at the client (MCP elicitation): a form about a host key or a guarded path, a page for a
+//! secret. And what the client itself is asked: which folders it works in (MCP roots).
+//!
+//! A secret never goes through a form, and so never through the client or its model: the person types it into a page
+//! that this process serves, and only the page's address goes to the client.
+
+use std::path::PathBuf;
+
+use rmcp::{
+    Peer, RoleServer,
+    model::{
+        BooleanSchema, ClientCapabilities, ClientResult, CustomNotification, ElicitRequest, ElicitRequestParams,
+        ElicitResult, ElicitationAction, ElicitationSchema, InputRequest, PrimitiveSchemaDefinition, RequestId,
+        ServerRequest,
+    },
+    service::{OriginatingRequestId, PeerRequestOptions},
+};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::secret_page::{Page, random_word};
+use crate::{
+    mcp::roots,
+    readable::in_a_line,
+    ssh::prompt::prompter::{Asked, Banner, GuardedPath, Person, Purpose, Question, UnknownKey},
+};
+
+/// How much of a server's words is shown beside a page of its choice, in characters.
+const LONGEST_WORDS: usize = 300;
+
+const TRUST: &str = "trust";
+const ALLOW: &str = "allow";
+const COMPLETE: &str = "notifications/elicitation/complete";
+
+/// The way to the person at a client with these capabilities.
+pub(in crate::mcp) fn person(
+    client: Option<&ClientCapabilities>,
+    questions: &tokio::sync::mpsc::Sender<Asked>,
+) -> Person {
+    let elicitation = client.and_then(|client| client.elicitation.as_ref());
+    let url = elicitation.is_some_and(|elicitation| elicitation.url.is_some());
+    // Before there were two modes, the form was the only one and had no name.
+    let form = elicitation.is_some_and(|elicitation| elicitation.form.is_some() || !url);
+    let channel = |wanted: bool| wanted.then(|| questions.clone());
+    let folders = channel(client.is_some_and(roots::are_declared));
+
+    Person::new(channel(form), channel(url)).with_folders(folders).told(questions.clone())
+}
+
+/// What a client is asked.
+pub(in crate::mcp) enum Request {
+    /// Something that the person answers.
+    Elicit(ElicitRequestParams),
+    /// Which folders it works in.
+    Roots,
+}
+
+/// What a question waits for once its client knows of it.
+pub(in crate::mcp) enum Waiting {
+    /// The answer to a form, which is in this field.
+    Choice(&'static str, oneshot::Sender<bool>),
+    /// The folders that the client works in.
+    Folders(oneshot::Sender<Vec<PathBuf>>),
+    /// A page; the client's answer says only whether the person will look at it.
+    Page(Page),
+    /// A page of somebody else, which is of use until this is cancelled.
+    Foreign(CancellationToken),
+}
+
+impl Waiting {
+    /// Waits until an answer of the client would be of no use any more.
+    async fn is_over(&mut self) {
+        match self {
+            Self::Choice(_, answer) => answer.closed().await,
+            Self::Folders(answer) => answer.closed().await,
+            Self::Page(page) => page.is_over().await,
+            Self::Foreign(over) => over.cancelled().await,
+        }
+    }
+}
+
+/// The question as the client is to put it. `None` if no page can be served, and so no answer given, or if nothing is asked.
+pub(in crate::mcp) async fn request(asked: Asked) -> Option<(Request, Waiting)> {
+    match asked {
+        Asked::Banner(banner) => {
+            let (url, elicitation_id) = (banner.page.clone()?, random_word().ok()?);
+            let request = Request::Elicit(foreign_page(&banner, url, elicitation_id));
+            Some((request, Waiting::Foreign(banner.over)))
+        }
+        Asked::HostKey(key, answer) => Some((Request::Elicit(about_key(&key)), Waiting::Choice(TRUST, answer))),
+        Asked::Guarded(path, answer) => Some((Request::Elicit(about_path(&path)), Waiting::Choice(ALLOW, answer))),
+        Asked::Folders(answer) => Some((Request::Roots, Waiting::Folders(answer))),
+        Asked::Secrets(question, answer) => {
+            let message = format!(
+                "{} for {}: open this page of mcp-ssh-sessions on your machine and type it there. It goes straight into \
+                 {}, not to the model.",
+                what(&question),
+                question.account,
+                question.purpose.taker()
+            );
+            let page = Page::open(question, answer).await.ok()?;
+            let (url, elicitation_id) = (page.url.clone(), page.id.clone());
+            let message = in_a_line(message.as_bytes());
+            let params = ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id };
+            Some((Request::Elicit(params), Waiting::Page(page)))
+        }
+    }
+}
+
+/// Asks a client of a revision that has requests from server to client, as part of this call, and passes the answer on.
+pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: Asked) {
+    let Some((request, mut waiting)) = request(asked).await else { return };
+    let id = match &request {
+        Request::Elicit(ElicitRequestParams::UrlElicitationParams { elicitation_id, .. }) => elicitation_id.clone(),
+        _ => String::new(),
+    };
+    // Over HTTP it goes into the stream of the call: a client need not have another one open.
+    let call = OriginatingRequestId(call);
+    let request = match request {
+        Request::Elicit(params) => {
+            let mut request = ElicitRequest::new(params);
+            request.extensions.insert(call);
+            ServerRequest::ElicitRequest(request)
+        }
+        Request::Roots => {
+            let mut request = roots::request();
+            request.extensions.insert(call);
+            ServerRequest::ListRootsRequest(request)
+        }
+    };
+    let sent = peer.send_cancellable_request(request, PeerRequestOptions::no_options()).await;
+    let Ok(mut asking) = sent else { return };
+    let answer = tokio::select! {
+        answer = &mut asking.rx => answer,
+        () = waiting.is_over() => {
+            let _ = asking.cancel(Some("no answer is needed any more".to_owned())).await;
+            return;
+        }
+    };
+    let answer = match answer {
+        Ok(Ok(ClientResult::ElicitResult(answer))) => Answer::Elicited(answer),
+        Ok(Ok(ClientResult::ListRootsResult(answer))) => Answer::Folders(roots::folders(&answer)),
+        _ => Answer::None,
+    };
+    if let Some(over) = settle(waiting, answer) {
+        over.cancelled().await;
+        // 2025-11-25, elicitation, "Completion Notifications for URL Mode Elicitation".
+        let complete = CustomNotification::new(COMPLETE, Some(json!({"elicitationId": id})));
+        let _ = peer.send_notification(complete.into()).await;
+    }
+}
+
+/// The same question as part of a result that asks for input (2026-07-28).
+pub(in crate::mcp) fn input(request: Request) -> InputRequest {
+    match request {
+        Request::Elicit(params) => InputRequest::Elicitation(ElicitRequest::new(params)),
+        Request::Roots => InputRequest::ListRoots(roots::request()),
+    }
+}
+
+/// Passes on what a client came back with.
+pub(in crate::mcp) fn settle_with(waiting: Waiting, response: Option<&Value>) {
+    let response = response.cloned().unwrap_or_default();
+    let answer = if let Waiting::Folders(_) = &waiting {
+        serde_json::from_value(response).map_or(Answer::None, |answer| Answer::Folders(roots::folders(&answer)))
+    } else {
+        serde_json::from_value(response).map_or(Answer::None, Answer::Elicited)
+    };
+    settle(waiting, answer);
+}
+
+/// What a client has answered.
+enum Answer {
+    Elicited(ElicitResult),
+    Folders(Vec<PathBuf>),
+    None,
+}
+
+/// What ends when the page does, if the person looks at one.
+fn settle(waiting: Waiting, answer: Answer) -> Option<CancellationToken> {
+    let accepted = match &answer {
+        Answer::Elicited(answer) if answer.action == ElicitationAction::Accept => Some(answer),
+        _ => None,
+    };
+    match waiting {
+        Waiting::Choice(field, choice) => {
+            let yes = accepted.and_then(|answer| answer.content.as_ref()?.get(field)?.as_bool());
+            let _ = choice.send(yes == Some(true));
+            None
+        }
+        Waiting::Folders(asked) => {
+            if let Answer::Folders(folders) = answer {
+                let _ = asked.send(folders);
+            }
+            None
+        }
+        Waiting::Page(page) => accepted.map(|_| page.stay_open()),
+        Waiting::Foreign(over) => accepted.map(|_| over),
+    }
+}
+
+fn what(question: &Question) -> String {
+    match &question.purpose {
+        Purpose::Password => "Password".to_owned(),
+        Purpose::Passphrase(file) => format!("Passphrase of the key file {file}"),
+        Purpose::KeyboardInteractive(_) => "Answers to the server's questions".to_owned(),
+        Purpose::Sudo(_) => "Password to act as root (sudo)".to_owned(),
+    }
+}
+
+fn about_path(path: &GuardedPath) -> ElicitRequestParams {
+    let GuardedPath { account, path, is_read, why } = path;
+    let [account, path, why] = [account, path, why].map(|text| in_a_line(text.as_bytes()));
+    let (doing, all, title) = if *is_read {
+        (format!("send this to {account}"), "If it is a directory, all that is in it is sent.", "Send it")
+    } else {
+        (format!("write what comes from {account} to this place"), "What is there is replaced.", "Write to it")
+    };
+    let message = format!(
+        "The agent wants to {doing}:\n\n{path}\n\nIt is guarded, because {why}. {all} Allow it only if you have asked \
+         for it yourself: words on a web page or a server can mislead an agent."
+    );
+    choice(message, ALLOW, title)
+}
+
+/// A page that a server has named: everything about it is the server's word.
+fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitRequestParams {
+    let words: String = banner.words.chars().take(LONGEST_WORDS).collect();
+    let message = format!(
+        "The SSH server for {} names this page before it lets anybody in. Open it only if you expect that: the address \
+         comes from the server. Its words: {words}",
+        banner.account
+    );
+    let message = in_a_line(message.as_bytes());
+    ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id }
+}
+
+fn about_key(key: &UnknownKey) -> ElicitRequestParams {
+    let [host, key_type, fingerprint, saved_in] =
+        [&key.host, &key.key_type, &key.fingerprint, &key.saved_in].map(|text| in_a_line(text.as_bytes()));
+    let message = format!(
+        "The host {host} is not known yet. It shows this key:\n\n{key_type} {fingerprint}\n\nTrust it only if this is the fingerprint of the \
+         host's own key (on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub). It is then saved in {saved_in}, \
+         and ssh trusts it, too."
+    );
+    choice(message, TRUST, "Trust this host key")
+}
+
+/// A form with a yes and a no.
+fn choice(message: String, field: &str, title: &'static str) -> ElicitRequestParams {
+    let yes = BooleanSchema::new().title(title).with_default(false);
+    let requested_schema = ElicitationSchema::builder()
+        .required_property(field, PrimitiveSchemaDefinition::Boolean(yes))
+        .build_unchecked();
+    ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_about_a_key_has_our_lines_alone() {
+        let hostile = || "a\n\u{1b}[2J\u{202e}b\u{9b}".to_owned();
+        let key = UnknownKey { host: hostile(), key_type: hostile(), fingerprint: hostile(), saved_in: hostile() };
+        let ElicitRequestParams::FormElicitationParams { message, .. } = about_key(&key) else { panic!("no form") };
+        assert_eq!(message.lines().count(), 5, "{message}");
+        assert!(!message.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{message:?}");
+
+        for is_read in [true, false] {
+            let path = GuardedPath { account: hostile(), path: hostile(), is_read, why: hostile() };
+            let ElicitRequestParams::FormElicitationParams { message, .. } = about_path(&path) else {
+                panic!("no form")
+            };
+            assert_eq!(message.lines().count(), 5, "{message}");
+            assert!(!message.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{message:?}");
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The page on which a person types a secret: on loopback, at an address nobody can guess, for one answer.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
+};
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, oneshot},
+    time::sleep,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use zeroize::Zeroizing;
+
+use crate::{
+    mcp::{
+        dashboard::html::escape,
+        web::{
+            guard::{self, Door},
+            listen::accepted,
+            newcomers::Newcomers,
+            peer::{self, Connection},
+        },
+    },
+    password::Password,
+    ssh::prompt::prompter::{Prompt, Purpose, Question},
+};
+
+/// How long the page is there.
+const LIFETIME: Duration = Duration::from_secs(115);
+/// How long it then still tells late comers that it is over, such as the second half of a double click.
+const AFTERMATH: Duration = Duration::from_millis(500);
+/// For how many connections may be found out at once whose they are; more wait to be taken in.
+const MOST_LOOKS: usize = 64;
+/// The largest answer, in bytes.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:10vh auto;padding:0 1rem;color:#1a1a1a;\
+background:#fff}h1{font-size:1.25rem}label{display:block;margin:1rem 0 .25rem;white-space:pre-wrap;overflow-wrap:anywhere}\
+input{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;border:1px solid #888;border-radius:.25rem;\
+background:#fff;color:inherit}button{font:inherit;margin:1.25rem .5rem 0 0;padding:.5rem 1rem;border-radius:.25rem;\
+border:1px solid #888;background:#eee;color:inherit}button.main{background:#0b57d0;border-color:#0b57d0;color:#fff}\
+blockquote{margin:1rem 0;padding:.25rem 1rem;border-left:4px solid #bbb;white-space:pre-wrap;overflow-wrap:anywhere}\
+.note{color:#555;font-size:.875rem}@media(prefers-color-scheme:dark){body{background:#1b1b1b;color:#eee}\
+input{background:#262626}button{background:#333}.note{color:#aaa}}";
+
+/// An open page. Dropped, it closes.
+pub(in crate::mcp) struct Page {
+    /// Its address.
+    pub(in crate::mcp) url: String,
+    /// What names this question to the client.
+    pub(in crate::mcp) id: String,
+    over: CancellationToken,
+    close: DropGuard,
+}
+
+impl Page {
+    /// Serves a page that asks this question, and gives the answers.
+    ///
+    /// # Errors
+    /// No loopback port or random number is available, or the system refuses to tell which user a connection belongs to (a
+    /// sandbox may forbid the question).
+    pub(in crate::mcp) async fn open(question: Question, answer: oneshot::Sender<Vec<Password>>) -> io::Result<Self> {
+        if peer::KNOWN_HERE && !peer::is_told().await {
+            return Err(io::Error::other("this system does not tell whose a connection is"));
+        }
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        let (id, secret) = (random_word()?, random_word()?);
+        let over = CancellationToken::new();
+        let sheet = Arc::new(Sheet {
+            path: format!("/{secret}"),
+            port,
+            question,
+            answer: Mutex::new(Some(answer)),
+            over: over.clone(),
+        });
+        let url = format!("http://127.0.0.1:{port}{}", sheet.path);
+        tokio::spawn(serve(listener, sheet));
+        Ok(Self { url, id, over: over.clone(), close: over.drop_guard() })
+    }
+
+    /// Waits until it was answered, or nobody waits for an answer any more.
+    pub(in crate::mcp) async fn is_over(&self) {
+        self.over.cancelled().await;
+    }
+
+    /// The person will look at it: it stays until it [is over](Self::is_over).
+    pub(in crate::mcp) fn stay_open(self) -> CancellationToken {
+        self.close.disarm()
+    }
+}
+
+struct Sheet {
+    path: String,
+    port: u16,
+    question: Question,
+    /// Taken by the first answer.
+    answer: Mutex<Option<oneshot::Sender<Vec<Password>>>>,
+    over: CancellationToken,
+}
+
+async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
+    let (looks, newcomers) = (Arc::new(Semaphore::new(MOST_LOOKS)), Arc::new(Newcomers::default()));
+    let accepting = async {
+        while let Ok(look) = Arc::clone(&looks).acquire_owned().await {
+            let (stream, _) = accepted(|| listener.accept()).await;
+            let (newcomers, sheet) = (Arc::clone(&newcomers), Arc::clone(&sheet));
+            tokio::spawn(async move {
+                if may_enter(&stream).await {
+                    drop(look);
+                    converse(stream, &newcomers, sheet).await;
+                }
+            });
+        }
+    };
+    let ending = async {
+        tokio::select! {
+            () = sheet.over.cancelled() => {}
+            () = sheet.is_given_up() => {}
+            () = sleep(LIFETIME) => {}
+        }
+        sheet.waiting().take();
+        sheet.over.cancel();
+        sleep(AFTERMATH).await;
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = ending => {}
+    }
+}
+
+/// Where the system does not tell whose a connection is, the address is all that keeps others out.
+async fn may_enter(stream: &TcpStream) -> bool {
+    let Ok(connection) = Connection::of(stream) else { return false };
+    !peer::KNOWN_HERE || connection.is_ours().await
+}
+
+/// Answers one connection. It has to leave when many others have come since.
+async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, sheet: Arc<Sheet>) {
+    let newcomer = newcomers.enter(None);
+    let leave = newcomer.leave();
+    let over = sheet.over.clone();
+    let answering = service_fn(|request| {
+        let sheet = Arc::clone(&sheet);
+        async move { Ok::<_, Infallible>(sheet.reply(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(15))
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answering);
+    tokio::select! {
+        _ = connection => {}
+        () = leave.cancelled() => {}
+        () = async { over.cancelled().await; sleep(AFTERMATH).await } => {}
+    }
+}
+
+type Reply = Response<Full<Bytes>>;
+
+impl Sheet {
+    fn waiting(&self) -> MutexGuard<'_, Option<oneshot::Sender<Vec<Password>>>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody waits for the answer.
+    async fn is_given_up(&self) {
+        poll_fn(|context| self.waiting().as_mut().map_or(Poll::Ready(()), |answer| answer.poll_closed(context))).await;
+    }
+
+    async fn reply(&self, request: Request<Incoming>) -> Reply {
+        let (mut parts, body) = request.into_parts();
+        // The link may stand on another site; what is typed may only come from this page.
+        if parts.method == Method::GET {
+            parts.headers.remove("sec-fetch-site");
+        }
+        if guard::admit_origin(&parts, Door::Loopback(self.port)).is_err() {
+            return page(StatusCode::FORBIDDEN, "Not allowed", "<p>This request comes from somewhere else.</p>");
+        }
+        // No difference in time between the wrong address and no page at all is worth anything: it has 128 bits.
+        if parts.uri.path() != self.path {
+            return page(StatusCode::NOT_FOUND, "Nothing here", "<p>There is no such page.</p>");
+        }
+        match parts.method {
+            _ if self.over.is_cancelled() => too_late(),
+            Method::GET => page(StatusCode::OK, self.title(), &self.form()),
+            Method::POST => self.take(body).await,
+            _ => page(StatusCode::METHOD_NOT_ALLOWED, "Not allowed", "<p>Open this page in a browser.</p>"),
+        }
+    }
+
+    async fn take(&self, body: Incoming) -> Reply {
+        let Ok(body) = Limited::new(body, LARGEST_ANSWER).collect().await else {
+            return page(StatusCode::PAYLOAD_TOO_LARGE, "Too long", "<p>An answer may have 64 KiB at most.</p>");
+        };
+        let body = Zeroizing::new(body.to_bytes().to_vec());
+        let fields: Vec<(String, Password)> = form_urlencoded::parse(&body)
+            .map(|(name, value)| (name.into_owned(), Password::from(value.into_owned())))
+            .collect();
+        let refused = fields.iter().any(|(name, _)| name == "refuse");
+        let answers: Vec<Password> = (0..self.question.prompts.len())
+            .filter_map(|index| fields.iter().find(|(name, _)| *name == format!("answer{index}")))
+            .map(|(_, answer)| answer.clone())
+            .collect();
+        if !refused && answers.len() != self.question.prompts.len() {
+            return page(StatusCode::BAD_REQUEST, "Not complete", "<p>Go back and answer everything.</p>");
+        }
+        let Some(waiting) = self.waiting().take() else { return too_late() };
+        let reply = if refused {
+            page(StatusCode::OK, "Not answered", "<p>Nothing was sent. You can close this page.</p>")
+        } else if waiting.send(answers).is_ok() {
+            let thanks =
+                format!("<p>The answer goes to {}. You can close this page.</p>", self.question.purpose.taker());
+            page(StatusCode::OK, "Thank you", &thanks)
+        } else {
+            too_late()
+        };
+        self.over.cancel();
+        reply
+    }
+
+    fn title(&self) -> &'static str {
+        if self.is_sudo() { "Run as root" } else { "SSH log-in" }
+    }
+
+    fn is_sudo(&self) -> bool {
+        matches!(self.question.purpose, Purpose::Sudo(_))
+    }
+
+    fn form(&self) -> String {
+        let question = &self.question;
+        let about = match &question.purpose {
+            Purpose::Password => String::new(),
+            Purpose::Passphrase(file) => format!("<p>Passphrase of the key file <code>{}</code></p>", escape(file)),
+            // The prompts are the server's words, too, and must not pass for ours.
+            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => "<p>The server asks:</p>".to_owned(),
+            Purpose::KeyboardInteractive(words) => {
+                format!("<p>The server says:</p><blockquote>{}</blockquote><p>It asks:</p>", escape(words))
+            }
+            Purpose::Sudo(what) => {
+                let details = what
+                    .details
+                    .iter()
+                    .map(|(name, text)| format!("<p>{}:</p><blockquote>{}</blockquote>", escape(name), escape(text)));
+                format!(
+                    "<p>The agent wants to run this as root (sudo):</p><blockquote>{}</blockquote>{}",
+                    escape(&what.command),
+                    details.collect::<String>()
+                )
+            }
+        };
+        let way = match &question.purpose {
+            Purpose::Passphrase(_) => "opens the key file with it and sends it nowhere",
+            Purpose::Password | Purpose::KeyboardInteractive(_) => "sends it to this host alone",
+            Purpose::Sudo(_) => "sends it to sudo on this host alone",
+        };
+        let (button, lasts) = if self.is_sudo() {
+            ("Run as root", ". Until the session is disconnected, the agent can run more as root with it")
+        } else {
+            ("Log in", "")
+        };
+        let fields: Vec<String> = question.prompts.iter().enumerate().map(field).collect();
+        format!(
+            "<p>for <strong>{}</strong></p>{about}<form method=\"post\" autocomplete=\"off\">{}\
+             <button class=\"main\">{button}</button>\
+             <button name=\"refuse\" value=\"1\" formnovalidate>Do not answer</button></form>\
+             <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which {way} and keeps it in memory{lasts}. \
+             It is not shown to the agent and not saved.</p>",
+            escape(&question.account),
+            fields.concat()
+        )
+    }
+}
+
+fn field((index, prompt): (usize, &Prompt)) -> String {
+    // Browsers fill in and keep passwords in spite of `off`, but not what is for one time.
+    let (kind, completion) = if prompt.echo { ("text", "off") } else { ("password", "one-time-code") };
+    let focus = if index == 0 { " autofocus" } else { "" };
+    format!(
+        "<label for=\"answer{index}\">{}</label><input id=\"answer{index}\" name=\"answer{index}\" type=\"{kind}\" \
+         autocomplete=\"{completion}\" spellcheck=\"false\"{focus}>",
+        escape(&prompt.text)
+    )
+}
+
+fn too_late() -> Reply {
+    page(StatusCode::GONE, "Too late", "<p>This was answered already, or nobody waits for it any more.</p>")
+}
+
+fn page(status: StatusCode, title: &str, content: &str) -> Reply {
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\
+         <style>{STYLE}</style><h1>{title}</h1>{content}</html>"
+    );
+    let mut reply = Response::new(Full::new(Bytes::from(html)));
+    *reply.status_mut() = status;
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+    ] {
+        reply.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    }
+    reply
+}
+
+/// 128 random bits, in hexadecimal.
+pub(in crate::mcp) fn random_word() -> io::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(random)))
+}

@@ -1,0 +1,200 @@
+//! `ssh_job`
+
+mod list;
+mod signal;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use rmcp::model::{CallToolResult, Tool};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    Effects,
+    command::{DEFAULT_WAIT, told},
+};
+use crate::{
+    framing::{
+        detached::answer::{JobId, Refusal},
+        stop::Signal,
+    },
+    mcp::{
+        call::{hints, params::Wait, report::Report, tool_error::ToolError},
+        server::Call,
+    },
+    session::{
+        detached::Watching,
+        error::{SessionError, with_causes},
+        job::{InputRefused, Job, Waited},
+    },
+};
+
+pub(in crate::mcp) use self::list::JobResult;
+
+pub(super) const NAME: &str = "ssh_job";
+
+/// How long a detached job may take to say how it is, however short the wait is to be.
+const LOOK_WITHIN: Duration = Duration::from_secs(20);
+/// How long the answer to input is waited for when nothing else is said.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// The same for what comes of a signal that does not stop a command, and after which it may well say nothing.
+const EFFECT_WAIT: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct JobParams {
+    /// Default: list the jobs
+    job: Option<String>,
+    /// Only jobs of this session
+    session: Option<String>,
+    /// Wait this long for its end; default 45000, with offset 0
+    wait_ms: Option<Wait>,
+    /// Read stdout from this byte on
+    offset: Option<u64>,
+    /// Text for its stdin; keys as control characters, such as \u0003 or \u001b[A
+    input: Option<String>,
+    /// INT, TERM, KILL stop it, escalating; others are sent once
+    signal: Option<String>,
+}
+
+pub(super) fn tool() -> Tool {
+    super::describe::<JobParams>(
+        NAME,
+        "Look after a running command",
+        "Wait for a job (a running command), read its output, give it input, or signal it. Without job: \
+         list the jobs, also detached ones from before.",
+        Effects { read_only: false, destructive: true, idempotent: false, open_world: true },
+    )
+}
+
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
+    let params: JobParams = super::arguments(NAME, &mut call)?;
+    let Some(id) = &params.job else {
+        if params.input.is_some() || params.signal.is_some() || params.offset.is_some() {
+            return Err(ToolError::new("ssh_job: which job?", "give the parameter job; ssh_job alone lists them"));
+        }
+        return list::call(&call, params.session.as_deref()).await;
+    };
+    let job = call.registry.jobs.find(id).filter(|job| params.session.as_ref().is_none_or(|name| *name == job.session));
+    let job = match job {
+        Some(job) => job,
+        None => find(&call, id, params.session.as_deref()).await?,
+    };
+    act(&call, &params, &job).await
+}
+
+/// Looks for a job on the remote machines: one that another process has started, perhaps one that is no more.
+async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, ToolError> {
+    let mut trouble = String::new();
+    if let Some(id) = JobId::parse(id) {
+        let sessions = call.registry.to_ask(session).await?;
+        let asked = sessions.iter().map(|session| session.find_detached(&id, &call.caller));
+        for found in join_all(asked).await {
+            match found {
+                Ok(job) => {
+                    call.registry.jobs.keep(&job);
+                    return Ok(job);
+                }
+                Err(SessionError::Detached { source: Refusal::Unknown, .. }) => {}
+                Err(error) => trouble = format!("{trouble}; {}", with_causes(&error)),
+            }
+        }
+    }
+    let hint = if session.is_some() {
+        "call ssh_job without job for the list"
+    } else {
+        "call ssh_job without job for the list; name its session if it is a detached job on another machine"
+    };
+    Err(ToolError::new(format!("there is no job {id:?}{trouble}"), hint))
+}
+
+async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallToolResult, ToolError> {
+    call.watched.watch(&job.output);
+    let signal = params.signal.as_deref().map(signal::read).transpose()?;
+    let watching = match &job.detached {
+        Some(detached) if job.ended().is_none() => {
+            let watching = detached.watch();
+            // The person can be asked for a password only by a call.
+            detached.connect(&call.caller).await?;
+            watching
+                .up_to_date(params.wait_ms.map_or(DEFAULT_WAIT, Wait::duration).max(LOOK_WITHIN))
+                .await
+                .map_err(|error| ToolError::from(&*error))?;
+            Some(watching)
+        }
+        _ => None,
+    };
+    let before = job.output.total();
+    if let Some(input) = &params.input {
+        job.give(input, &call.caller).await.map_err(|refused| refused_input(job, refused))?;
+    }
+    if let Some(signal) = signal
+        && !job.signal(signal)
+        && job.ended().is_none()
+    {
+        return Err(ToolError::new("the job does not take the signal: others wait already", "wait, then try again"));
+    }
+    let stops = matches!(signal, Some(Signal::Stop(_)));
+    let patience = match params.wait_ms {
+        Some(wait) => wait.duration(),
+        None if stops => DEFAULT_WAIT,
+        None if params.input.is_some() => ANSWER_WAIT,
+        None if signal.is_some() => EFFECT_WAIT,
+        None if params.offset.is_some() => Duration::ZERO,
+        None => DEFAULT_WAIT,
+    };
+    let answered = ((params.input.is_some() || signal.is_some()) && !stops).then_some(before);
+    let given_up = async {
+        match &watching {
+            Some(watching) => watching.given_up().await,
+            None => std::future::pending().await,
+        }
+    };
+    let waited = tokio::select! {
+        biased;
+        waited = job.wait(patience, answered, &call.caller.cancelled) => waited,
+        () = given_up => Waited::GivenUp,
+    };
+    let end = match waited {
+        Waited::Ended(end) => Some(end),
+        // The wait is given up, not the job.
+        Waited::Running | Waited::GivenUp => None,
+    };
+    let mut report = Report::of(&call.registry, job, end.as_ref(), true)?;
+    if let (Some(input), None) = (&params.input, &end) {
+        let has_answered = job.output.total() > before;
+        let hint = hints::of_input(input, has_answered, &job.output.prompt().unwrap_or_default());
+        report.notice = hint.map(str::to_owned);
+    }
+    let trouble = watching.as_ref().filter(|_| end.is_none()).and_then(Watching::trouble);
+    if let Some(error) = trouble {
+        report.notice = Some(format!("it lives on, but cannot be asked about now: {}", with_causes(&*error)));
+    }
+    if let Some(offset) = params.offset {
+        let portion = job.read(offset).await.map_err(|error| {
+            ToolError::new(format!("the output of job {} cannot be read: {error}", job.id), "read it without offset")
+        })?;
+        report.portion = Some(portion);
+    }
+    let result = report.result();
+    told(job, end.as_ref());
+    Ok(result)
+}
+
+fn refused_input(job: &Job, refused: InputRefused) -> ToolError {
+    match refused {
+        InputRefused::Remote(error) => error.into(),
+        InputRefused::Full => ToolError::new(
+            format!("job {} does not read its input", job.id),
+            "wait until it does, or stop it with the parameter signal",
+        ),
+        InputRefused::Closed if job.ended().is_some() => {
+            ToolError::new(format!("job {} has ended", job.id), "read its output with ssh_job, without input")
+        }
+        InputRefused::Closed => ToolError::new(
+            format!("the stdin of job {} is closed", job.id),
+            "start the command with ssh_exec and pty or background, and without stdin, to feed it later",
+        ),
+    }
+}

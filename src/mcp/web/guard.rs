@@ -1,0 +1,233 @@
+//! Who may ask: not a web page, and nobody who is neither this user nor knows the token.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, StatusCode, Uri, header, request::Parts, uri::Authority};
+
+use super::{newcomers::Newcomer, peer::Connection, token::Token};
+use crate::mcp::web::reply::{Reply, refusal};
+
+/// Through which door a connection came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::mcp) enum Door {
+    /// A loopback address with this port.
+    Loopback(u16),
+    /// An address that other machines reach; the token is what counts.
+    Network,
+    /// A Unix socket, which no web page reaches.
+    Socket,
+}
+
+/// What is known of a connection before its first request.
+#[derive(Debug)]
+pub(in crate::mcp) struct Visitor {
+    pub(in crate::mcp) door: Door,
+    /// Whether a process of this user is at the other end. Where a token decides, this is not found out for TCP.
+    pub(in crate::mcp) is_ours: bool,
+    /// The connection, if it is one of TCP.
+    pub(in crate::mcp) connection: Option<Connection>,
+    /// Where a token decides: its place among those that have not shown it.
+    pub(in crate::mcp) newcomer: Option<Newcomer>,
+}
+
+impl Visitor {
+    /// Whether another user of this machine may be at the other end, at whichever of our addresses it came in.
+    pub(in crate::mcp) async fn may_be_other_user(&self) -> bool {
+        match self.connection {
+            Some(connection) => connection.may_be_other_user().await,
+            None => !self.is_ours,
+        }
+    }
+
+    /// Notes that it has shown that it may be here.
+    pub(in crate::mcp) fn admit(&self) {
+        if let Some(newcomer) = &self.newcomer {
+            newcomer.stay();
+        }
+    }
+}
+
+/// Keeps web pages out: their browser names them in `Origin`, and a name that was pointed at this machine (DNS
+/// rebinding) stands in `Host`.
+///
+/// # Errors
+/// The refusal to send: 403.
+pub(in crate::mcp) fn admit_origin(request: &Parts, door: Door) -> Result<(), Box<Reply>> {
+    let forbidden = |message: &str| {
+        let hint = "use the address that the daemon printed when it started, from a program and not from a web page";
+        Err(Box::new(refusal(StatusCode::FORBIDDEN, message, hint)))
+    };
+    let Some(host) = only(&request.headers, &header::HOST).and_then(|host| host.parse::<Authority>().ok()) else {
+        return forbidden("a request needs one valid Host header");
+    };
+    // A target in absolute form wins over Host (RFC 9112, 3.2.2).
+    if !is_own(&host, door) || request.uri.authority().is_some_and(|target| *target != host) {
+        return forbidden("this Host is not served here");
+    }
+    if request.headers.contains_key(header::ORIGIN) {
+        let origin = only(&request.headers, &header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok());
+        let own = origin.is_some_and(|origin| {
+            let bare = origin.path_and_query().is_none_or(|path| path == "/");
+            let own = |authority: &Authority| match door {
+                Door::Loopback(_) => is_own(authority, door),
+                Door::Network | Door::Socket => *authority == host,
+            };
+            origin.scheme_str() == Some("http") && bare && origin.authority().is_some_and(own)
+        });
+        if !own {
+            return forbidden("this Origin is not allowed");
+        }
+    }
+    // Browsers send it with what carries no Origin, such as the request for an image.
+    let site = request.headers.get("sec-fetch-site");
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return forbidden("a request on behalf of another site is not allowed");
+    }
+    Ok(())
+}
+
+/// Lets in who knows the token; where there is none, the processes of this user.
+///
+/// # Errors
+/// The refusal to send: 401 or 403.
+pub(in crate::mcp) fn admit_visitor(
+    headers: &HeaderMap,
+    visitor: &Visitor,
+    token: Option<&Token>,
+) -> Result<(), Box<Reply>> {
+    match token {
+        Some(token) if token.is_in(headers) => {
+            visitor.admit();
+            Ok(())
+        }
+        Some(_) => {
+            let hint = "send the header `Authorization: Bearer TOKEN` with the token the daemon was started with";
+            let mut reply = refusal(StatusCode::UNAUTHORIZED, "a token is needed", hint);
+            reply.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            Err(Box::new(reply))
+        }
+        None if visitor.is_ours => Ok(()),
+        None => {
+            let hint = "run a daemon of your own, or have it started with --token-file and send the token";
+            Err(Box::new(refusal(StatusCode::FORBIDDEN, "this daemon belongs to another user", hint)))
+        }
+    }
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+fn is_own(authority: &Authority, door: Door) -> bool {
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    match door {
+        Door::Loopback(port) => authority.port_u16().unwrap_or(80) == port && is_loopback(authority.host()),
+        Door::Network | Door::Socket => true,
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn admitted(door: Door, target: &str, headers: &[(&str, &str)]) -> bool {
+        let mut request = Request::builder().uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        admit_origin(&request.body(()).unwrap().into_parts().0, door).is_ok()
+    }
+
+    #[test]
+    fn only_our_own_names_with_our_own_port_are_served_on_loopback() {
+        for (host, served) in [
+            ("127.0.0.1:7722", true),
+            ("localhost:7722", true),
+            ("LOCALHOST:7722", true),
+            ("[::1]:7722", true),
+            ("127.0.0.1", false),
+            ("127.0.0.1:80", false),
+            ("localhost.evil.example:7722", false),
+            ("evil.example:7722", false),
+            ("10.0.0.1:7722", false),
+            ("0.0.0.0:7722", false),
+            ("me@127.0.0.1:7722", false),
+            ("127.0.0.1:7722@evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(admitted(Door::Loopback(7722), "/mcp", &[("host", host)]), served, "{host:?}");
+        }
+        assert!(!admitted(Door::Loopback(7722), "/mcp", &[]));
+        assert!(!admitted(Door::Loopback(7722), "/mcp", &[("host", "127.0.0.1:7722"), ("host", "evil.example")]));
+        let host = [("host", "127.0.0.1:7722")];
+        assert!(!admitted(Door::Loopback(7722), "http://evil.example/mcp", &host));
+        assert!(admitted(Door::Loopback(7722), "http://127.0.0.1:7722/mcp", &host));
+    }
+
+    #[test]
+    fn only_our_own_origin_is_allowed() {
+        for (origin, allowed) in [
+            ("http://127.0.0.1:7722", true),
+            ("http://localhost:7722", true),
+            ("http://[::1]:7722", true),
+            ("https://127.0.0.1:7722", false),
+            ("http://127.0.0.1:7723", false),
+            ("http://127.0.0.1", false),
+            ("http://evil.example", false),
+            ("http://evil.example:7722", false),
+            ("http://localhost.evil.example:7722", false),
+            ("http://127.0.0.1:7722@evil.example", false),
+            ("null", false),
+            ("file://", false),
+            ("", false),
+            ("chrome-extension://abcdef", false),
+        ] {
+            let headers = [("host", "127.0.0.1:7722"), ("origin", origin)];
+            assert_eq!(admitted(Door::Loopback(7722), "/mcp", &headers), allowed, "{origin:?}");
+        }
+        let network = |origin| admitted(Door::Network, "/mcp", &[("host", "box.lan:7722"), ("origin", origin)]);
+        assert!(network("http://box.lan:7722"));
+        assert!(!network("http://evil.example"));
+        assert!(!network("http://localhost:7722"));
+    }
+
+    #[test]
+    fn a_browser_that_acts_for_another_site_is_refused() {
+        for (site, allowed) in [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)] {
+            let headers = [("host", "127.0.0.1:7722"), ("sec-fetch-site", site)];
+            assert_eq!(admitted(Door::Loopback(7722), "/health", &headers), allowed, "{site}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_only_this_user_gets_in_and_with_one_only_who_knows_it() {
+        let token = Token::new("0123456789abcdef".into()).unwrap();
+        let visitor = |is_ours| Visitor { door: Door::Loopback(1), is_ours, connection: None, newcomer: None };
+        let mut knows = HeaderMap::new();
+        knows.insert(header::AUTHORIZATION, token.header().unwrap());
+        for (headers, is_ours, token, status) in [
+            (&HeaderMap::new(), true, None, None),
+            (&HeaderMap::new(), false, None, Some(403)),
+            (&knows, false, None, Some(403)),
+            (&HeaderMap::new(), true, Some(&token), Some(401)),
+            (&knows, true, Some(&token), None),
+            (&knows, false, Some(&token), None),
+        ] {
+            let refused = admit_visitor(headers, &visitor(is_ours), token).err().map(|reply| reply.status().as_u16());
+            assert_eq!(refused, status);
+        }
+    }
+}

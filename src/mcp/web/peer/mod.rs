@@ -1,0 +1,245 @@
+//! Which user is at the other end of a connection from this machine.
+//!
+//! A peer is judged by its connection, never by its address: whoever has sent what can be read here may be gone, and its
+//! port may be somebody else's. So each look at the other end is followed by one at our own, which must still be connected.
+//! As long as it is, the system gives no other connection the same two addresses.
+
+#[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(all(unix, any(test, not(target_os = "linux"))))]
+mod lsof;
+
+use std::{io, net::SocketAddr};
+
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use {
+    nix::{ifaddrs::getifaddrs, unistd::geteuid},
+    std::{net::IpAddr, sync::LazyLock},
+};
+
+/// Whether systems of this kind tell whose a connection is. Where they do not, a token is needed.
+pub(in crate::mcp) const KNOWN_HERE: bool = cfg!(unix);
+
+/// A TCP connection of this process, told from any other, also from a later one between the same two addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::mcp) struct Connection {
+    /// Our address, and that of the other end.
+    own: SocketAddr,
+    peer: SocketAddr,
+    /// Our end: its inode on Linux, its file descriptor on other systems.
+    socket: u64,
+}
+
+impl Connection {
+    /// The one of this stream, which stays open as long as anything is asked about it.
+    ///
+    /// # Errors
+    /// It is not connected any more.
+    pub(in crate::mcp) fn of(stream: &TcpStream) -> io::Result<Self> {
+        let (own, peer) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
+        Ok(Self { own, peer, socket: identity(stream)? })
+    }
+
+    /// The address of the other end.
+    pub(in crate::mcp) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether a process of this user holds the other end, and both ends are connected. A peer that has closed its side,
+    /// or is about to connect, holds nothing. What cannot be found out is not ours.
+    pub(in crate::mcp) async fn is_ours(self) -> bool {
+        #[cfg(target_os = "linux")]
+        return kernel::is_ours(self).await;
+        #[cfg(all(unix, not(target_os = "linux")))]
+        return lsof::is_ours(self).await;
+        #[cfg(not(unix))]
+        false
+    }
+
+    /// Whether the other end is on this machine: it has one of the addresses of this machine, on loopback or not.
+    #[cfg(unix)]
+    pub(in crate::mcp) fn is_local(&self) -> bool {
+        let ip = self.peer.ip();
+        ip.is_loopback() || ip == self.own.ip() || is_address_of_this_machine(ip)
+    }
+
+    /// Whether the other end may be another user of this machine. Where the system does not tell, this is not known.
+    pub(in crate::mcp) async fn may_be_other_user(self) -> bool {
+        #[cfg(unix)]
+        return self.is_local() && !self.is_ours().await;
+        #[cfg(not(unix))]
+        false
+    }
+}
+
+/// Whether a user id that the kernel told is this user's.
+#[cfg(unix)]
+pub(in crate::mcp) fn is_own_user(user: u32) -> bool {
+    user == geteuid().as_raw() && *IS_UNMISTAKABLE
+}
+
+/// Finds out whether this very machine tells whose a connection is: a sandbox may forbid to ask.
+#[cfg(target_os = "linux")]
+pub(in crate::mcp) async fn is_told() -> bool {
+    let asked = async {
+        let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        loop {
+            // Anybody may connect there.
+            let (stream, peer) = listener.accept().await?;
+            if peer == client.local_addr()? {
+                return Ok::<_, io::Error>(Connection::of(&stream)?.is_ours().await);
+            }
+        }
+    };
+    asked.await.unwrap_or(false)
+}
+
+/// Finds out whether this very machine tells whose a connection is.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unused_async, reason = "on Linux it waits")]
+pub(in crate::mcp) async fn is_told() -> bool {
+    KNOWN_HERE
+}
+
+/// Whether the kernel tells this user from all others. In a user namespace it shows each user that has no number there as
+/// one and the same, the overflow user (`user_namespaces(7)`), and this user may be shown so, too.
+#[cfg(unix)]
+static IS_UNMISTAKABLE: LazyLock<bool> = LazyLock::new(|| {
+    if cfg!(not(target_os = "linux")) {
+        return true;
+    }
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let overflow = read("/proc/sys/kernel/overflowuid").trim().parse().unwrap_or(65534);
+    // Outside of user namespaces every number stands for itself.
+    let is_outside = || read("/proc/self/uid_map").split_whitespace().eq(["0", "0", "4294967295"]);
+    geteuid().as_raw() != overflow || is_outside()
+});
+
+/// Where that cannot be found out, any address may be.
+#[cfg(unix)]
+fn is_address_of_this_machine(ip: IpAddr) -> bool {
+    let Ok(mut interfaces) = getifaddrs() else { return true };
+    interfaces.any(|interface| {
+        interface.address.is_some_and(|address| {
+            let four = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+            let six = || address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip()));
+            four.or_else(six) == Some(ip)
+        })
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn identity(stream: &TcpStream) -> io::Result<u64> {
+    Ok(nix::sys::stat::fstat(stream)?.st_ino)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn identity(stream: &TcpStream) -> io::Result<u64> {
+    u64::try_from(std::os::fd::AsRawFd::as_raw_fd(stream)).map_err(io::Error::other)
+}
+
+#[cfg(not(unix))]
+fn identity(_: &TcpStream) -> io::Result<u64> {
+    Ok(0)
+}
+
+/// The same address, whether it was written as IPv4 or as IPv4 in IPv6.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::time::Duration;
+
+    use socket2::{Domain, SockRef, Socket, Type};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A listener in each family, and for IPv4 by way of IPv6.
+    async fn listeners() -> Vec<TcpListener> {
+        let mut listeners = Vec::new();
+        for address in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+            listeners.extend(TcpListener::bind(address).await);
+        }
+        assert!(!listeners.is_empty());
+        listeners
+    }
+
+    async fn accepted(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (listener.accept().await.unwrap().0, client)
+    }
+
+    /// A client from this port to there that need not get through, as long as it is kept.
+    fn connecting(from: SocketAddr, to: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::for_address(from), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&from.into()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&to.into());
+        socket
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_this_process_is_ours_in_both_families_and_ends_being_so() {
+        for listener in listeners().await {
+            let (server, client) = accepted(&listener).await;
+            let (theirs, ours) = (Connection::of(&server).unwrap(), Connection::of(&client).unwrap());
+            assert!(theirs.is_ours().await && ours.is_ours().await, "{theirs:?}");
+            assert!(theirs.is_local());
+            let other_port = Connection { peer: SocketAddr::new(theirs.peer.ip(), 1), ..theirs };
+            assert!(!other_port.is_ours().await);
+            drop(client);
+            assert!(!theirs.is_ours().await, "{theirs:?}: closed");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_follows_at_the_port_of_a_peer_that_has_left_is_not_that_peer() {
+        for listener in listeners().await {
+            let (server, client) = accepted(&listener).await;
+            let theirs = Connection::of(&server).unwrap();
+            let port = client.local_addr().unwrap();
+            SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(client);
+            // The same two addresses, the same user, and both ends connected.
+            let follower = connecting(port, listener.local_addr().unwrap());
+            let (next, _) = listener.accept().await.unwrap();
+            assert_eq!(next.peer_addr().unwrap().port(), port.port());
+            let next = Connection::of(&next).unwrap();
+            assert!(next.is_ours().await, "{next:?}");
+            assert!(!theirs.is_ours().await, "{theirs:?}");
+            assert!(Connection::of(&server).is_err(), "it is over");
+            drop(follower);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_has_closed_its_side_holds_nothing() {
+        for listener in listeners().await {
+            let (server, client) = accepted(&listener).await;
+            SockRef::from(&client).shutdown(std::net::Shutdown::Write).unwrap();
+            server.readable().await.unwrap();
+            assert!(!Connection::of(&server).unwrap().is_ours().await);
+        }
+    }
+
+    #[tokio::test]
+    async fn this_machine_tells_whose_a_connection_is() {
+        assert!(is_told().await);
+        assert!(is_own_user(geteuid().as_raw()));
+        assert!(!is_own_user(geteuid().as_raw() + 1));
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_known() {
+        for (ip, is_own) in [("127.0.0.1", true), ("192.0.2.1", false), ("2001:db8::1", false)] {
+            assert_eq!(is_address_of_this_machine(ip.parse().unwrap()), is_own, "{ip}");
+        }
+    }
+}

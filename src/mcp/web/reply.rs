@@ -1,0 +1,26 @@
+//! Replies over HTTP.
+
+use std::convert::Infallible;
+
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use hyper::body::Bytes;
+
+/// What a request is answered with.
+pub(in crate::mcp) type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// The media type of server-sent events, in `Accept` and `Content-Type`.
+pub(in crate::mcp) const EVENT_STREAM: &str = "text/event-stream";
+
+/// A reply with this body.
+pub(in crate::mcp) fn reply(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()).boxed_unsync());
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
+    reply
+}
+
+/// A refusal in words: what is wrong, and what to do.
+pub(in crate::mcp) fn refusal(status: StatusCode, message: &str, hint: &str) -> Reply {
+    reply(status, "text/plain; charset=utf-8", format!("{message}\nhint: {hint}\n"))
+}

@@ -1,0 +1,213 @@
+//! Commands that live on the remote machine: started, found again, followed while somebody wants to know.
+
+mod follower;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use self::follower::Follower;
+use super::{ExecCall, LiveSession};
+use crate::{
+    framing::detached::answer::{DetachedJob, JobId},
+    readable::Style,
+    session::{
+        caller::Caller,
+        detached::Detached,
+        error::SessionError,
+        job::{Given, Job, JobStart, Stdin, Work, random_id},
+    },
+    ssh::{
+        command::{
+            detached::{DetachedError, DetachedRequest},
+            output::Output,
+        },
+        error::SshError,
+        pool::Pool,
+        prompt::prompter::Person,
+    },
+};
+
+impl LiveSession {
+    /// Starts a command that lives on the remote machine.
+    ///
+    /// # Errors
+    /// The system gives no random number.
+    pub fn exec_detached(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
+        let id = random_id().map_err(|error| self.ssh(error))?;
+        let detached = Arc::new(Detached::new(id, Arc::clone(self)));
+        let takes_input = call.stdin.is_none();
+        let output = Output::new(self.surroundings.folder.clone(), Style::Plain, call.share);
+        let given = call.given(takes_input);
+        let (job, work) = self.job(&detached, call.command.clone(), given, Duration::ZERO, output)?;
+        let output = job.output.clone();
+        tokio::spawn(async move {
+            match detached.session.begin(&detached.id, &call, &work).await {
+                Ok(()) => {
+                    work.sent.cancel();
+                    Follower::new(detached, work, &output, Duration::ZERO).run().await;
+                }
+                Err(error) => work.finish(Err(error)),
+            }
+        });
+        Ok(job)
+    }
+
+    /// The job of this name on the remote machine, for this process.
+    ///
+    /// # Errors
+    /// On the way; [`Refusal::Unknown`](crate::framing::detached::answer::Refusal::Unknown) in
+    /// [`SessionError::Detached`]: there is none.
+    pub async fn find_detached(self: &Arc<Self>, id: &JobId, caller: &Caller) -> Result<Arc<Job>, SessionError> {
+        let found = self
+            .over_connection(caller, |pool| {
+                let id = id.clone();
+                async move { pool.look_at_detached(&id).await }
+            })
+            .await?;
+        let detached = Arc::new(Detached::new(id.clone(), Arc::clone(self)));
+        let output = Output::new(self.surroundings.folder.clone(), Style::Plain, 1);
+        let since = started(&found).elapsed().unwrap_or_default();
+        let given = Given::new(None, found.takes_input, None, &[]);
+        let (job, work) = self.job(&detached, found.command.clone(), given, since, output)?;
+        work.sent.cancel();
+        tokio::spawn(Follower::new(detached, work, &job.output, since).run());
+        Ok(job)
+    }
+
+    /// All commands of this user that live on the remote machine.
+    ///
+    /// # Errors
+    /// On the way, or no answer.
+    pub async fn list_detached(&self, caller: &Caller) -> Result<Vec<DetachedJob>, SessionError> {
+        self.over_connection(caller, |pool| async move { pool.list_detached().await }).await
+    }
+
+    pub(in crate::session) async fn feed_detached(
+        &self,
+        id: &JobId,
+        input: &[u8],
+        close: bool,
+        caller: &Caller,
+    ) -> Result<(), SessionError> {
+        let _running = self.running.token();
+        // Once: what was lost on the way may have arrived.
+        let pool = self.connection(caller).await?;
+        pool.feed_detached(id, input, close).await.map_err(|error| self.detached(error))
+    }
+
+    pub(in crate::session) async fn remove_detached(&self, id: &JobId) {
+        let caller = Caller { cancelled: self.surroundings.ending.clone(), person: Person::default() };
+        let _running = self.running.token();
+        let remove = |pool: Arc<Pool>| {
+            let id = id.clone();
+            async move { pool.remove_detached(&id).await }
+        };
+        if let Err(error) = self.over_connection(&caller, remove).await {
+            let error = error.to_string().escape_debug().to_string();
+            tracing::warn!(session = self.name(), job = id.as_str(), error, "not removed on the remote machine");
+        }
+    }
+
+    /// What to say where the remote machine has not answered in time.
+    pub(in crate::session) fn no_answer(&self, after: Duration) -> SessionError {
+        self.ssh(SshError::Timeout { stage: "asking about the job on the remote machine", after })
+    }
+
+    fn job(
+        &self,
+        detached: &Arc<Detached>,
+        command: String,
+        given: Given,
+        since: Duration,
+        output: Output,
+    ) -> Result<(Arc<Job>, Work), SessionError> {
+        Job::new(JobStart {
+            session: self.name().to_owned(),
+            shell: None,
+            command,
+            terminal: false,
+            takes_input: given.stdin == Stdin::Open,
+            output,
+            sudo: false,
+            given,
+            since,
+            detached: Some(Arc::clone(detached)),
+        })
+        .map_err(|error| self.ssh(error))
+    }
+
+    /// Has the command begin. A second attempt is safe: a name begins one job only.
+    async fn begin(&self, id: &JobId, call: &ExecCall, work: &Work) -> Result<(), SessionError> {
+        let caller = Caller { cancelled: work.stop.clone(), person: call.person.clone() };
+        let environment: Vec<_> =
+            call.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut request = DetachedRequest {
+            id,
+            command: &call.command,
+            directory: call.directory.as_deref(),
+            environment: &environment,
+            stdin: call.stdin.as_deref(),
+            limit: call.limit,
+            again: false,
+        };
+        let _running = self.running.token();
+        loop {
+            let pool = self.connection(&caller).await?;
+            match pool.start_detached(request).await {
+                Err(DetachedError::Ssh(error)) if !request.again && self.drop_dead(&pool, &error).await => {
+                    request.again = true;
+                }
+                begun => return begun.map_err(|error| self.detached(error)),
+            }
+        }
+    }
+
+    /// Does what may be done twice, over another connection if the one there is had died unnoticed.
+    async fn over_connection<T, Work>(
+        &self,
+        caller: &Caller,
+        work: impl Fn(Arc<Pool>) -> Work,
+    ) -> Result<T, SessionError>
+    where
+        Work: Future<Output = Result<T, DetachedError>>,
+    {
+        let _running = self.running.token();
+        let mut tried_again = false;
+        loop {
+            let pool = self.connection(caller).await?;
+            let done = tokio::select! {
+                done = work(Arc::clone(&pool)) => done,
+                () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
+            };
+            match done {
+                Err(DetachedError::Ssh(error)) if !tried_again && self.drop_dead(&pool, &error).await => {
+                    tried_again = true;
+                }
+                done => return done.map_err(|error| self.detached(error)),
+            }
+        }
+    }
+
+    /// The error, after a connection that is dead has been dropped.
+    async fn failed(&self, pool: &Arc<Pool>, error: DetachedError) -> SessionError {
+        if let DetachedError::Ssh(error) = &error {
+            self.drop_dead(pool, error).await;
+        }
+        self.detached(error)
+    }
+
+    fn detached(&self, error: DetachedError) -> SessionError {
+        match error {
+            DetachedError::Ssh(error) => self.ssh(error),
+            DetachedError::Refused(source) => SessionError::Detached { session: self.name().to_owned(), source },
+        }
+    }
+}
+
+/// When a job was started, by the remote clock.
+#[must_use]
+pub fn started(job: &DetachedJob) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(job.started.min(u64::from(u32::MAX)))
+}

@@ -1,0 +1,171 @@
+//! The authentication agent: where it is, and which keys it holds.
+
+use std::{env, time::Duration};
+
+use russh::{
+    client::Handle,
+    keys::{
+        Certificate, PublicKey,
+        agent::{
+            AgentIdentity,
+            client::{AgentClient, AgentStream},
+        },
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
+use crate::{
+    openssh::effective_config::{EffectiveConfig, IdentityAgent},
+    ssh::{config::expand::expand_path, connect::handler::ClientHandler, error::SshError},
+};
+
+/// How long the agent may take to list its keys.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What `ssh-agent` itself takes for too long, in bytes.
+const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// `SSH_AGENTC_REQUEST_IDENTITIES` and its answer (draft-ietf-sshm-ssh-agent, section 3.5).
+const REQUEST_IDENTITIES: [u8; 5] = [0, 0, 0, 1, 11];
+const IDENTITIES_ANSWER: u8 = 12;
+
+type Stream = Box<dyn AgentStream + Send + Unpin>;
+
+pub(super) type Agent = AgentClient<Stream>;
+
+/// The agent that the configuration names and the keys and certificates that it holds, in its order; `None` where there
+/// is no agent.
+///
+/// # Errors
+/// Why the agent cannot be used, in words.
+pub(super) async fn ask(
+    handle: &Handle<ClientHandler>,
+    config: &EffectiveConfig,
+    typed: &str,
+) -> Result<Option<(Agent, Vec<AgentIdentity>)>, String> {
+    let socket = match &config.identity_agent {
+        IdentityAgent::None => return Ok(None),
+        IdentityAgent::Environment => env::var("SSH_AUTH_SOCK").ok(),
+        IdentityAgent::Variable(name) => env::var(name).ok(),
+        IdentityAgent::Path(path) => {
+            Some(expand_path("IdentityAgent", path, config, typed).map_err(|error: SshError| error.to_string())?)
+        }
+    };
+    let listing = async {
+        let Some(stream) = connect(socket.filter(|path| !path.is_empty())).await? else { return Ok(None) };
+        let mut agent = Agent::connect(stream);
+        // Without this an agent keeps back keys that are meant for certain hosts (`ssh-add -h`); others refuse it.
+        if let Some(binding) = handle.agent_session_binding() {
+            let _ = agent.bind_session(binding, false).await;
+        }
+        let mut stream: Stream = agent.into_inner();
+        let answer = request_identities(&mut stream).await.map_err(|error| error.to_string())?;
+        let held = identities(&answer).ok_or("its answer makes no sense")?;
+        Ok(Some((Agent::connect(stream), held)))
+    };
+    timeout(LIMIT, listing).await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
+}
+
+/// Why there is no agent.
+pub(super) fn missing(config: &EffectiveConfig) -> String {
+    match &config.identity_agent {
+        IdentityAgent::None => "IdentityAgent none".to_owned(),
+        IdentityAgent::Variable(name) => format!("{name} is not set"),
+        IdentityAgent::Environment | IdentityAgent::Path(_) => "SSH_AUTH_SOCK is not set".to_owned(),
+    }
+}
+
+#[cfg(unix)]
+async fn connect(socket: Option<String>) -> Result<Option<Stream>, String> {
+    let Some(socket) = socket else { return Ok(None) };
+    let stream = tokio::net::UnixStream::connect(&socket).await.map_err(|error| format!("{socket}: {error}"))?;
+    Ok(Some(Box::new(stream)))
+}
+
+/// On Windows the OpenSSH agent listens on a named pipe; where it does not run, Pageant may. A `SSH_AUTH_SOCK` that is no
+/// pipe is one of Cygwin's or MSYS's sockets, of use to their own programs alone.
+#[cfg(windows)]
+async fn connect(socket: Option<String>) -> Result<Option<Stream>, String> {
+    let is_pipe = |path: &String| path.replace('/', r"\").starts_with(r"\\.\pipe\");
+    let configured = socket.filter(is_pipe);
+    let pipe = configured.clone().unwrap_or_else(|| r"\\.\pipe\openssh-ssh-agent".to_owned());
+    match (AgentClient::connect_named_pipe(&pipe).await, configured) {
+        (Ok(agent), _) => Ok(Some(agent.into_inner())),
+        (Err(error), Some(pipe)) => Err(format!("{pipe}: {error}")),
+        (Err(_), None) => Ok(AgentClient::connect_pageant().await.ok().map(AgentClient::into_inner)),
+    }
+}
+
+async fn request_identities(stream: &mut Stream) -> std::io::Result<Vec<u8>> {
+    stream.write_all(&REQUEST_IDENTITIES).await?;
+    stream.flush().await?;
+    let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
+    if length > LONGEST_ANSWER {
+        return Err(std::io::Error::other("its answer is too long"));
+    }
+    let mut answer = vec![0; length];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
+}
+
+/// The identities in the answer, without those of kinds that are unknown here: one of them is no reason to do without the
+/// others. `None` if it is no such answer; an agent that is locked says that it failed, and so holds nothing.
+fn identities(answer: &[u8]) -> Option<Vec<AgentIdentity>> {
+    let (kind, mut rest) = answer.split_first()?;
+    if *kind != IDENTITIES_ANSWER {
+        return Some(Vec::new());
+    }
+    let count = u32::from_be_bytes(*rest.split_off(..4)?.first_chunk()?);
+    let mut string = || {
+        let length = u32::from_be_bytes(*rest.split_off(..4)?.first_chunk()?);
+        rest.split_off(..usize::try_from(length).ok()?)
+    };
+    let mut identities = Vec::new();
+    for _ in 0..count {
+        let (blob, comment) = (string()?, string()?);
+        identities.extend(identity(blob, String::from_utf8_lossy(comment).into_owned()));
+    }
+    Some(identities)
+}
+
+fn identity(blob: &[u8], comment: String) -> Option<AgentIdentity> {
+    const MARK: &[u8] = b"-cert-v01@";
+    match blob.windows(MARK.len()).filter(|window| *window == MARK).count() {
+        0 => PublicKey::from_bytes(blob).ok().map(|key| AgentIdentity::PublicKey { key, comment }),
+        // The key of a certificate's authority may be a certificate to the decoder, and so on without end.
+        1..=4 => {
+            Certificate::from_bytes(blob).ok().map(|certificate| AgentIdentity::Certificate { certificate, comment })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn string(bytes: &[u8]) -> Vec<u8> {
+        [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    }
+
+    #[test]
+    fn an_identity_that_makes_no_sense_is_passed_over_and_the_others_are_kept() {
+        let key = [string(b"ssh-ed25519"), string(&[7; 32])].concat();
+        let broken = [string(b"ssh-ed25519"), string(&[7; 3])].concat();
+        let nested = [string(b"ssh-ed25519-cert-v01@openssh.com"), b"-cert-v01@".repeat(9)].concat();
+        let mut answer = vec![IDENTITIES_ANSWER, 0, 0, 0, 4];
+        for (blob, comment) in [(&broken, &b"broken"[..]), (&nested, b"nested"), (&key, b"caf\xe9"), (&key, b"second")]
+        {
+            answer.extend([string(blob), string(comment)].concat());
+        }
+        let comments: Vec<String> = identities(&answer).unwrap().iter().map(|held| held.comment().to_owned()).collect();
+        assert_eq!(comments, ["caf\u{fffd}", "second"]);
+        for cut in [0, 3, 20, answer.len() - 1] {
+            assert!(identities(&answer[..cut]).is_none(), "{cut}");
+        }
+        assert!(identities(&[5]).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,303 @@
+//! Runs one command on a channel of its own (RFC 4254 section 6.5).
+
+mod control;
+mod reader;
+mod stdin;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use russh::{ChannelReadHalf, ChannelWriteHalf, client::Msg};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    control::{Known, Reins},
+    reader::{Announce, Drain, Due},
+    stdin::Feeding,
+};
+use super::{
+    exit_status::ExitStatus,
+    limits::{Bounds, Stop},
+    output::{CommandOutput, Output},
+    sudo::{Answering, SudoRequest},
+};
+use crate::{
+    framing::{
+        decoder::StreamDecoder,
+        exec::{ExecScript, Input, LoginShell, ShellProbe},
+        sentinel::Sentinel,
+        stop::Signal,
+        sudo::SudoListener,
+    },
+    readable::{COLUMNS, ROWS},
+    ssh::{
+        error::{SshError, said},
+        pool::{Need, Place, Pool},
+    },
+};
+
+/// The terminal of a command that asks for one (RFC 4254 section 6.2).
+const TERMINAL: &str = "xterm-256color";
+/// What is heard of sudo and not answered yet; it says one thing at a time.
+const HEARD: usize = 8;
+/// Replies of the terminal that may wait until the command reads them.
+const REPLIES: usize = 8;
+/// How long the channel may stay open after the command was stopped.
+const QUIET_AFTER_STOP: Duration = Duration::from_millis(500);
+
+/// What is to be run, and within which bounds.
+#[derive(Debug)]
+pub struct ExecRequest<'a> {
+    /// The command, for the user's login shell.
+    pub command: &'a str,
+    /// The directory to run it in; `None` is the home directory, as with `ssh`.
+    pub directory: Option<&'a str>,
+    /// Environment variables to add.
+    pub environment: Vec<(&'a str, &'a str)>,
+    /// What the command reads from stdin.
+    pub stdin: Vec<u8>,
+    /// What it reads after that, until this ends; without it, end of file follows.
+    pub input: Option<mpsc::Receiver<Vec<u8>>>,
+    /// Whether it has a terminal: then stdout and stderr are one stream, and no end of file follows.
+    pub terminal: bool,
+    /// It is run as root by sudo, which is answered with this.
+    pub sudo: Option<SudoRequest>,
+    /// Cancelled when the command has been sent, and sudo is through.
+    pub sent: CancellationToken,
+    /// When and how it is stopped.
+    pub bounds: Bounds,
+    /// Where its output goes.
+    pub output: Output,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself.
+    Exited(ExitStatus),
+    /// It ran past its limit and was stopped.
+    TimedOut,
+    /// The caller gave up and it was stopped.
+    Cancelled,
+    /// The connection was lost; what became of the command is not known.
+    ConnectionLost(Option<String>),
+}
+
+/// What came of a command.
+#[derive(Debug)]
+pub struct CommandResult {
+    /// How it ended.
+    pub ending: Ending,
+    /// Whether it was stopped.
+    pub stopped: bool,
+    /// After a stop: whether its processes are gone, or `None` where that could not be found out.
+    pub process_gone: Option<bool>,
+    /// What it printed.
+    pub output: CommandOutput,
+    /// From the request to the end.
+    pub duration: Duration,
+    /// What the caller should know besides.
+    pub notice: Option<String>,
+}
+
+impl Pool {
+    /// Runs a command and waits for its end.
+    ///
+    /// # Errors
+    /// Only what happened before the command had left or sudo was through. From then on, also a lost connection is a
+    /// result: the command may have run and must not be sent again.
+    #[expect(clippy::too_many_lines, reason = "the parts of a command are put together here, once")]
+    pub async fn exec(self: &Arc<Self>, request: &mut ExecRequest<'_>) -> Result<CommandResult, SshError> {
+        let started = Instant::now();
+        // What is lost of that cannot be had again.
+        let takes_input = request.input.is_some();
+        let Sent { probe, mark, script, place, read, write, before } = self.send_exec(request).await?;
+        let write = Arc::new(write);
+        let (tell_heard, heard) = mpsc::channel(HEARD);
+        let (tell_answered, answered) = watch::channel(None);
+        let tells = probe.shell != LoginShell::Other || request.sudo.is_some();
+        let (tell_known, known) = watch::channel(if tells { Known::NotYet } else { Known::Never });
+        let lends_no_passwords = place.connection().lends_no_passwords();
+        let reins = Reins { known, answered, lends_no_passwords };
+        let sudo = request.sudo.clone().map(|sudo| if lends_no_passwords { SudoRequest::default() } else { sudo });
+        let (send_reply, replies) = mpsc::channel(REPLIES);
+        let (stop_reading, abandoned) = (CancellationToken::new(), CancellationToken::new());
+        let is_sudo = sudo.is_some();
+        let feeding = Feeding {
+            answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request)),
+            answered: tell_answered,
+            sent: request.sent.clone(),
+            abandoned: abandoned.clone(),
+            given_up: stop_reading.clone(),
+            write: Arc::clone(&write),
+            // Nothing to send is an end that may come at once.
+            holds: tells && (is_sudo || request.terminal || !script.settings.is_empty()),
+            settings: script.settings,
+            says_ready: script.says_ready,
+            stdin: request.stdin.clone(),
+            input: request.input.take(),
+            replies,
+            terminal: request.terminal,
+        };
+        // Of its own: a command that does not read must not block its own output.
+        let feeding = tokio::spawn(feeding.run(heard));
+        let ear = || {
+            if is_sudo {
+                return Some(Announce::Sudo(SudoListener::new(&mark, request.terminal)));
+            }
+            tells.then(|| Announce::Shell(StreamDecoder::new(&mark)))
+        };
+        let drain = Drain {
+            read,
+            output: request.output.writer(),
+            ears: [ear(), ear()],
+            preamble: script.preamble,
+            ready: script.says_ready.then(|| StreamDecoder::new(&mark)),
+            heard: tell_heard,
+            known: tell_known,
+            replies: send_reply,
+            terminal: request.terminal,
+            due: [request.terminal.then_some(Due::Terminal), Some(Due::Command)].into_iter().flatten().collect(),
+            stop: stop_reading.clone(),
+        };
+        // A task of its own from the first moment on: an unread channel blocks the whole connection.
+        let mut drained = tokio::spawn(drain.run());
+        let mut process_gone = None;
+        let reached = request.bounds.reached(started.elapsed());
+        tokio::pin!(reached);
+        let stopped = loop {
+            tokio::select! {
+                biased;
+                done = &mut drained => break Err(done),
+                stop = &mut reached => break Ok(stop),
+                () = reins.outlived_no_answer() => break Ok(Stop::Cancelled),
+                signal = request.bounds.signals.next() => match signal {
+                    Signal::Stop(rung) => break Ok(Stop::Asked(rung)),
+                    Signal::Once(name) => self.signal_exec(name, &reins, &write).await,
+                }
+            }
+        };
+        let (done, stopped) = match stopped {
+            Err(done) => (done, None),
+            Ok(stop) => {
+                if request.sudo.is_some() && reins.answered().is_none() {
+                    // The question is of no use any more.
+                    feeding.abort();
+                }
+                process_gone = self.stop_exec(stop, &reins, &write).await;
+                let end = timeout(QUIET_AFTER_STOP, &mut drained).await;
+                stop_reading.cancel();
+                let done = match end {
+                    Ok(done) => done,
+                    Err(_) => drained.await,
+                };
+                (done, Some(stop))
+            }
+        };
+        // What the command did not read would wait for a window that never comes.
+        feeding.abort();
+        let _ = write.close().await;
+        let mut drained = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
+        if drained.refused {
+            return Err(SshError::ExecRefused);
+        }
+        if stopped.is_none() && drained.status.is_some() && (abandoned.is_cancelled() || !drained.begun) {
+            drained.not_begun(abandoned.is_cancelled())?;
+        } else if stopped.is_none() && drained.is_all_that_is_said(probe.deaf.as_deref()) {
+            drained.not_begun(true)?;
+        } else if let Some(said) = drained.refusal.take() {
+            if let Some(refusal) = reins.refusal(stopped.is_some(), drained.status.as_ref()) {
+                return Err(SshError::Sudo { refusal, said });
+            }
+            drained.notice = Some("sudo had not begun the command yet".to_owned());
+        }
+        let ending = match (stopped, drained.status) {
+            (Some(stop), status) => {
+                let told = status.filter(|status| *status != ExitStatus::Unreported);
+                stop.ending(told.map(Ending::Exited))
+            }
+            (None, Some(status)) => Ending::Exited(status),
+            (None, None) => {
+                // russh ends the channels just before it tells why.
+                tokio::task::yield_now().await;
+                if !takes_input && place.connection().traffic.sent() == before {
+                    return Err(place.connection().lost());
+                }
+                Ending::ConnectionLost(place.connection().reason())
+            }
+        };
+        Ok(CommandResult {
+            ending,
+            stopped: stopped.is_some(),
+            process_gone,
+            output: drained.output,
+            duration: started.elapsed(),
+            notice: drained.notice,
+        })
+    }
+
+    async fn send_exec(self: &Arc<Self>, request: &ExecRequest<'_>) -> Result<Sent, SshError> {
+        let mark = random_sentinel()?;
+        let prepare = async {
+            let probe = self.login_shell().await;
+            let shell = probe.shell;
+            if let Some(said_alike) = &probe.deaf
+                && (!request.stdin.is_empty() || request.input.is_some())
+            {
+                return Err(SshError::NotBegun { said: said(String::from_utf8_lossy(said_alike).trim()) });
+            }
+            let (command, directory, environment) = (request.command, request.directory, &request.environment);
+            let input = match () {
+                () if request.terminal => Input::Terminal,
+                () if request.stdin.is_empty() && request.input.is_none() => Input::Empty,
+                () => Input::Follows,
+            };
+            let script = match request.sudo {
+                Some(_) => {
+                    shell.sudo_script(probe.program.as_deref(), command, directory, environment, &mark, input)?
+                }
+                None => shell.script(command, directory, environment, &mark, input)?,
+            };
+            Ok::<_, SshError>((probe, script))
+        };
+        let (probe, script) = request.bounds.before_sending(prepare).await?;
+        let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
+        let (read, write) = channel.split();
+        let before = place.connection().traffic.sent();
+        let send = async {
+            if request.terminal {
+                write.request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[]).await?;
+            }
+            place.connection().command(&write, script.line.clone()).await
+        };
+        if send.await.is_err() {
+            return Err(place.connection().lost());
+        }
+        Ok(Sent { probe, mark, script, place, read, write, before })
+    }
+}
+
+/// A command that was sent.
+struct Sent {
+    probe: ShellProbe,
+    mark: Sentinel,
+    script: ExecScript,
+    place: Place,
+    read: ChannelReadHalf,
+    write: ChannelWriteHalf<Msg>,
+    /// How much the connection had sent by then.
+    before: u64,
+}
+
+/// A sentinel from the system's random numbers.
+pub(in crate::ssh) fn random_sentinel() -> Result<Sentinel, SshError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| SshError::Random(error.to_string()))?;
+    Ok(Sentinel::from_random(bytes))
+}

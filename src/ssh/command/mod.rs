@@ -1,0 +1,13 @@
+//! What runs on a remote host: commands, shells and jobs, their output and how they are stopped.
+
+pub mod detached;
+pub mod exec;
+pub mod exit_status;
+pub mod limits;
+pub mod output;
+pub(super) mod script;
+pub(super) mod script_as_root;
+pub mod shell;
+pub(super) mod signals;
+pub mod sudo;
+pub(super) mod words;

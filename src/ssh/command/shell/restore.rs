@@ -1,0 +1,72 @@
+//! Gives a new shell the state of one that has ended, or whose connection was lost.
+
+use super::{
+    Shell, ShellRequest, ShellRunError, Turn,
+    snapshotter::{Kept, lock},
+};
+use crate::{
+    framing::script::change_directory,
+    ssh::command::{exec::Ending, limits::Bounds, output::Output},
+};
+
+impl Shell {
+    /// What was kept of the shell's state.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        lock(&self.kept).clone()
+    }
+
+    /// Gives this shell, in which nothing has run yet, the state that was kept of another, whose last directory this was.
+    /// Returns what was restored, and what was not, for the caller of the next command.
+    ///
+    /// # Errors
+    /// See [`ShellRunError`]; it was given up, and the shell is not to be used.
+    pub async fn restore(
+        &self,
+        before: &Kept,
+        directory: &[u8],
+        bounds: Bounds,
+        output: Output,
+    ) -> Result<String, ShellRunError> {
+        let Some(snapshot) = before.snapshot.as_ref() else { return Err(ShellRunError::Gone) };
+        let restore = snapshot.restore(directory);
+        let request =
+            ShellRequest { command: restore.command.clone(), stdin: None, bounds, output, turn: Turn::default() };
+        let result = self.run(request).await?;
+        if result.shell_ended || !matches!(result.command.ending, Ending::Exited(_)) {
+            return Err(ShellRunError::Lost);
+        }
+        *lock(&self.kept) = Kept { jobs: Vec::new(), behind: 0, ended: false, ..before.clone() };
+        let printed = result.command.output.stdout.whole().unwrap_or_default();
+        let (restored, missing) = restore.report(&printed);
+        let jobs = match before.jobs.as_slice() {
+            [] => "background jobs".to_owned(),
+            jobs => {
+                let mut jobs = jobs.to_vec();
+                jobs.sort_unstable();
+                jobs.dedup();
+                let jobs: Vec<String> = jobs.iter().map(u32::to_string).collect();
+                format!("background jobs (process {})", jobs.join(", "))
+            }
+        };
+        let behind = match before.behind {
+            0 => String::new(),
+            1 => ", what the last command changed".to_owned(),
+            commands => format!(", what the last {commands} commands changed"),
+        };
+        let missing = missing.map(|missing| format!("; not restored: {missing}")).unwrap_or_default();
+        let what = if before.ended {
+            "the shell had ended and this is a new shell"
+        } else {
+            "this is a new shell over a new connection"
+        };
+        Ok(format!("{what}; restored: {restored}{missing}; lost: {jobs}, open files{behind}"))
+    }
+
+    /// Goes to a directory; `true` if the shell is there now.
+    pub async fn enter(&self, directory: &[u8], bounds: Bounds, output: Output) -> bool {
+        let request =
+            ShellRequest { command: change_directory(directory), stdin: None, bounds, output, turn: Turn::default() };
+        !directory.is_empty() && self.run(request).await.is_ok_and(|result| result.directory == directory)
+    }
+}

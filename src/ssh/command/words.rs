@@ -1,0 +1,49 @@
+//! What a server prints where something else was expected: a startup file's question, a word to the wrong user.
+
+use crate::ssh::error::{LONGEST_WORDS, said};
+
+/// The beginning of it, as far as an error shows it.
+#[derive(Debug, Default)]
+pub(in crate::ssh) struct Words(Vec<u8>);
+
+impl Words {
+    /// Takes what was printed next.
+    pub(in crate::ssh) fn hear(&mut self, bytes: &[u8]) {
+        let room = (LONGEST_WORDS + 1).saturating_sub(self.0.len());
+        self.0.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+
+    /// Whether there are none.
+    pub(in crate::ssh) fn is_empty(&self) -> bool {
+        self.0.iter().all(u8::is_ascii_whitespace)
+    }
+
+    /// What happened, and then these words, if there are any.
+    pub(in crate::ssh) fn after(&self, what: String) -> String {
+        let words = String::from_utf8_lossy(&self.0);
+        let words = words.trim();
+        if words.is_empty() { what } else { format!("{what}; the server printed: {}", said(words)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_follow_what_happened_plainly_and_cut() {
+        for (heard, expected) in [
+            (&b""[..], "it ended".to_owned()),
+            (b" \r\n", "it ended".to_owned()),
+            (
+                b"Please login as \"ubuntu\".\n\x1b[2J",
+                "it ended; the server printed: Please login as \"ubuntu\".\\n\\u{1b}[2J".to_owned(),
+            ),
+            (&[b'a'; 5000], format!("it ended; the server printed: {}…", "a".repeat(LONGEST_WORDS))),
+        ] {
+            let mut words = Words::default();
+            heard.chunks(7).for_each(|part| words.hear(part));
+            assert_eq!(words.after("it ended".to_owned()), expected);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Paths and commands of the configuration on this machine, with their tokens expanded.
+
+use std::env;
+
+use crate::{
+    local::home::home,
+    openssh::{
+        destination::host_part,
+        effective_config::EffectiveConfig,
+        tokens::{Tokens, expand, expand_command, expand_jump},
+    },
+    ssh::error::SshError,
+};
+
+/// Expands `~`, `${VARIABLE}` and percent tokens in the value of a path option (`ssh_config(5)`, TOKENS).
+///
+/// # Errors
+/// A token or variable that has no value here.
+pub(in crate::ssh) fn expand_path(
+    option: &'static str,
+    value: &str,
+    config: &EffectiveConfig,
+    typed: &str,
+) -> Result<String, SshError> {
+    with_tokens(config, typed, |tokens| expand(value, tokens)).map_err(|source| SshError::Token { option, source })
+}
+
+/// Expands the percent tokens of `ProxyCommand`; a shell does the rest.
+///
+/// # Errors
+/// A token that has no value here, or one that a shell would take for more than a name.
+pub(in crate::ssh) fn expand_command_option(
+    option: &'static str,
+    value: &str,
+    config: &EffectiveConfig,
+    typed: &str,
+) -> Result<String, SshError> {
+    with_tokens(config, typed, |tokens| expand_command(value, tokens))
+        .map_err(|source| SshError::Token { option, source })
+}
+
+/// Expands the percent tokens of `ProxyJump`.
+///
+/// # Errors
+/// As [`expand_command_option`].
+pub(in crate::ssh) fn expand_hops(hops: &str, config: &EffectiveConfig, typed: &str) -> Result<String, SshError> {
+    with_tokens(config, typed, |tokens| expand_jump(hops, tokens))
+        .map_err(|source| SshError::Token { option: "ProxyJump", source })
+}
+
+fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&Tokens<'_>) -> T) -> T {
+    let home = home().unwrap_or_default();
+    let home = home.to_string_lossy();
+    let local_user = local_user();
+    let local_host = local_host_name();
+    let lookup = |name: &str| env::var(name).ok();
+    use_them(&Tokens {
+        home: &home,
+        local_user: &local_user,
+        user_id: local_user_id(),
+        local_host: &local_host,
+        remote_host: &config.host_name,
+        original_host: host_part(typed),
+        port: config.port,
+        remote_user: &config.user,
+        host_key_alias: config.host_key_alias.as_deref(),
+        jump: config.proxy_jump.as_deref().unwrap_or_default(),
+        env: &lookup,
+    })
+}
+
+/// The name of the user who runs this program, as `ssh` finds it: the environment may say otherwise or nothing.
+#[cfg(unix)]
+pub(in crate::ssh) fn local_user() -> String {
+    use nix::unistd::{Uid, User};
+    let listed = User::from_uid(Uid::current()).ok().flatten().map(|user| user.name);
+    listed.or_else(|| env::var("USER").ok()).unwrap_or_default()
+}
+
+#[cfg(not(unix))]
+pub(in crate::ssh) fn local_user() -> String {
+    env::var("USERNAME").unwrap_or_default()
+}
+
+#[cfg(unix)]
+fn local_user_id() -> u32 {
+    nix::unistd::Uid::current().as_raw()
+}
+
+#[cfg(not(unix))]
+fn local_user_id() -> u32 {
+    0
+}
+
+fn local_host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| env::var("HOSTNAME").ok())
+        .or_else(|| env::var("COMPUTERNAME").ok())
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
+}

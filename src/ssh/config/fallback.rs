@@ -1,0 +1,182 @@
+//! Reads the configuration where there is no `ssh` to ask (`ssh -G`): slim containers, Windows without it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{expand::local_user, resolve::Target};
+use crate::{
+    local::home::home,
+    openssh::{
+        config_file::{Line, Settings, host_matches},
+        destination::host_part,
+        effective_config::EffectiveConfig,
+    },
+    ssh::{connect::proxy_command::parse_hop, error::SshError},
+};
+
+/// How deep files may include each other, as in `ssh`.
+const DEEPEST_INCLUDE: usize = 16;
+
+/// Reads the person's file and the system's, or only the one that the target names. The result says in its notices
+/// what it cannot know.
+///
+/// # Errors
+/// A file that cannot be read, a line that cannot be understood, and a `Match` that only `ssh` can decide.
+pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
+    let typed = target.destination.as_str();
+    let parts = if typed.starts_with("ssh://") {
+        parse_hop(typed).map_err(|source| SshError::Hop { hop: typed.to_owned(), source })?
+    } else {
+        let (user, host) = typed.rsplit_once('@').map_or((None, typed), |(user, host)| (Some(user), host));
+        let destination = crate::openssh::destination::Destination::parse(host);
+        let destination = destination.map_err(|source| SshError::Hop { hop: typed.to_owned(), source })?;
+        Target { destination, user: user.map(str::to_owned), port: None, config_file: None }
+    };
+    let host = parts.destination.as_str();
+    let mut reader = Reader { host, settings: Settings::default(), any_match: false };
+    reader.files(target)?;
+    let mut notices = vec![
+        "there is no `ssh` program: the SSH configuration was read without it, as far as that goes (no Match but \
+         `Match all`, no CanonicalizeHostname, no checks of who may write to it)"
+            .to_owned(),
+    ];
+    if !reader.settings.unknown.is_empty() {
+        notices.push(format!("unknown options in the SSH configuration: {}", reader.settings.unknown.join(", ")));
+    }
+    let user = target.user.as_deref().or(parts.user.as_deref());
+    let text = reader.settings.printed(host, user, target.port.or(parts.port), &local_user());
+    let mut config =
+        EffectiveConfig::parse(&text).map_err(|source| SshError::Config { destination: typed.to_owned(), source })?;
+    notices.append(&mut config.notices);
+    Ok(EffectiveConfig { notices, ..config })
+}
+
+/// Whether the files set this option, lower case, for the target. A `Match` counts as one that applies, and a file that
+/// cannot be read as one that sets nothing.
+pub(in crate::ssh) fn sets(target: &Target, keyword: &str) -> bool {
+    let mut reader =
+        Reader { host: host_part(target.destination.as_str()), settings: Settings::default(), any_match: true };
+    let _ = reader.files(target);
+    reader.settings.first(keyword).is_some()
+}
+
+struct Reader<'a> {
+    host: &'a str,
+    settings: Settings,
+    /// A `Match` that only `ssh` can decide applies; else it is an error.
+    any_match: bool,
+}
+
+impl Reader<'_> {
+    /// The person's file and the system's, or the one that the target names.
+    fn files(&mut self, target: &Target) -> Result<(), SshError> {
+        let home = home_or_root().join(".ssh");
+        match &target.config_file {
+            Some(none) if none.as_os_str() == "none" => Ok(()),
+            Some(file) => self.file(file, &home, true, 0),
+            None => {
+                self.file_if_there(&home.join("config"), &home)?;
+                let system = system_folder();
+                self.file_if_there(&system.join("ssh_config"), &system)
+            }
+        }
+    }
+
+    fn file_if_there(&mut self, path: &Path, folder: &Path) -> Result<(), SshError> {
+        if path.exists() { self.file(path, folder, true, 0) } else { Ok(()) }
+    }
+
+    /// Reads a file of which the lines before its first `Host` apply if `applies`. `folder` is where relative paths of
+    /// `Include` begin.
+    fn file(&mut self, path: &Path, folder: &Path, applies: bool, depth: usize) -> Result<(), SshError> {
+        let in_file = |number: usize, message: String| SshError::ConfigFile { file: path.to_owned(), number, message };
+        let text = fs::read(path).map_err(|error| in_file(0, error.to_string()))?;
+        let mut active = applies;
+        for (index, line) in String::from_utf8_lossy(&text).lines().enumerate() {
+            let wrong = |message: String| in_file(index + 1, message);
+            match Line::read(line).map_err(|error| wrong(error.to_string()))? {
+                Some(Line::Host(patterns)) => active = applies && host_matches(&patterns, self.host),
+                Some(Line::Match(criteria)) if self.any_match || criteria == ["all"] => active = applies,
+                Some(Line::Match(criteria)) if applies => {
+                    return Err(wrong(format!("only ssh itself can decide `Match {}`", criteria.join(" "))));
+                }
+                Some(Line::Include(_)) if depth + 1 >= DEEPEST_INCLUDE => {
+                    return Err(wrong("too many files include each other".to_owned()));
+                }
+                Some(Line::Include(paths)) => {
+                    for pattern in paths {
+                        for included in included(&pattern, folder).map_err(|error| wrong(error.to_string()))? {
+                            self.file(&included, folder, active, depth + 1)?;
+                        }
+                    }
+                }
+                Some(Line::Option(keyword, arguments)) if active => {
+                    self.settings.add(&keyword, &arguments).map_err(|error| wrong(error.to_string()))?;
+                }
+                None | Some(Line::Match(_) | Line::Option(..)) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The files that an `Include` stands for, in order. One that is not there stands for nothing.
+fn included(pattern: &str, folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let path = match pattern.strip_prefix("~/") {
+        Some(rest) => home_or_root().join(rest),
+        None => folder.join(pattern),
+    };
+    let found = glob::glob(&path.to_string_lossy()).map_err(io::Error::other)?;
+    found
+        .map(|path| path.map_err(io::Error::from))
+        .filter(|path| !path.as_ref().is_ok_and(|path| path.is_dir()))
+        .collect()
+}
+
+/// The home directory. Where none is known, the root: into that only root writes, which the working directory is not.
+fn home_or_root() -> PathBuf {
+    home().unwrap_or_else(|| PathBuf::from("/"))
+}
+
+fn system_folder() -> PathBuf {
+    match std::env::var_os("ProgramData") {
+        Some(folder) if cfg!(windows) => PathBuf::from(folder).join("ssh"),
+        _ => PathBuf::from("/etc/ssh"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openssh::destination::Destination;
+
+    #[test]
+    fn an_option_is_set_where_a_line_for_the_host_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, included) = (folder.path().join("config"), folder.path().join("included"));
+        fs::write(&included, "Host other\nServerAliveInterval 0\n").unwrap();
+        let include = format!("Include {}", included.display());
+        for (text, typed, expected) in [
+            ("ServerAliveInterval 0\n", "box", true),
+            ("serveraliveinterval=0\n", "box", true),
+            ("Host box\nServerAliveInterval 0\n", "box", true),
+            ("Host box\nServerAliveInterval 0\n", "me@box", true),
+            ("Host box\nServerAliveInterval 0\n", "ssh://box:22", true),
+            ("Host box\nServerAliveInterval 0\n", "other", false),
+            ("Host * !box\nServerAliveInterval 0\n", "box", false),
+            ("Match exec \"true\"\nServerAliveInterval 0\n", "box", true),
+            ("# ServerAliveInterval 0\nServerAliveCountMax 5\n", "box", false),
+            (&include, "other", true),
+            (&include, "box", false),
+            ("nonsense \"\nServerAliveInterval 0\n", "box", false),
+            ("", "box", false),
+        ] {
+            fs::write(&file, text).unwrap();
+            let destination = Destination::parse(typed).unwrap();
+            let target = Target { destination, user: None, port: None, config_file: Some(file.clone()) };
+            assert_eq!(sets(&target, "serveraliveinterval"), expected, "{text:?} {typed}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! From a destination to an effective configuration.
+
+pub(super) mod expand;
+pub mod fallback;
+pub mod resolve;

@@ -1,0 +1,134 @@
+//! Asks OpenSSH itself what a destination means: `ssh -G`.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::fallback;
+use crate::{
+    child,
+    openssh::{destination::Destination, effective_config::EffectiveConfig, options},
+    ssh::{diagnose::trace::Findings, error::SshError},
+};
+
+/// `ssh -G` reads files and may run `Match exec` commands; it asks no network.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// What is to be connected: the destination as typed, and the options that win over the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Host, alias or `ssh://` address.
+    pub destination: Destination,
+    /// `User`, as `ssh -l`.
+    pub user: Option<String>,
+    /// `Port`, as `ssh -p`.
+    pub port: Option<u16>,
+    /// The configuration file, as `ssh -F`; `None` is the person's own.
+    pub config_file: Option<PathBuf>,
+}
+
+impl Target {
+    /// What a person gives to `ssh` in a shell to reach the same.
+    #[must_use]
+    pub fn arguments(&self) -> String {
+        let file =
+            self.config_file.iter().map(|file| format!("-F '{}' ", file.display().to_string().replace('\'', r"'\''")));
+        let port = self.port.iter().map(|port| format!("-p {port} "));
+        let user = self.user.iter().map(|user| format!("-l '{user}' "));
+        file.chain(port).chain(user).collect::<String>() + self.destination.as_str()
+    }
+}
+
+/// Runs `ssh -G` for the target, for ten seconds or `limit` if that is less. Where there is no `ssh`, reads the files as
+/// [`fallback`] can.
+///
+/// # Errors
+/// `ssh` cannot be run, refuses, takes too long, or prints a configuration without host or user.
+pub async fn resolve(target: &Target, limit: Duration) -> Result<EffectiveConfig, SshError> {
+    resolve_noting(target, limit, &Findings::default()).await
+}
+
+/// The same, and notes which files were read, which options are set there, and which of these have no effect.
+///
+/// # Errors
+/// As [`resolve`].
+pub(in crate::ssh) async fn resolve_noting(
+    target: &Target,
+    limit: Duration,
+    findings: &Findings,
+) -> Result<EffectiveConfig, SshError> {
+    let limit = limit.min(LONGEST);
+    let output = match ask(target, target.config_file.as_deref(), limit, findings.are_wanted()).await? {
+        Ok(output) => output,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let config = fallback::read(target)?;
+            config.notices.iter().for_each(|notice| findings.detail(|| notice.clone()));
+            return Ok(config);
+        }
+        Err(error) => return Err(SshError::ResolveRun(error)),
+    };
+    let destination = target.destination.as_str().to_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if findings.are_wanted() {
+        said.lines().filter_map(file_read).for_each(|told| findings.detail(|| told));
+    }
+    if !output.status.success() {
+        let message = said.lines().filter(|line| !is_chatter(line)).map(str::trim_end).collect::<Vec<_>>().join("\n");
+        return Err(SshError::Resolve { destination, message: message.trim().to_owned() });
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let config = EffectiveConfig::parse(&printed).map_err(|source| SshError::Config { destination, source })?;
+    if findings.are_wanted() {
+        let plain = ask(target, Some(Path::new("none")), limit, true).await?;
+        let plain = plain.map(|output| output.stdout).unwrap_or_default();
+        for option in options::set(&printed, &String::from_utf8_lossy(&plain)) {
+            findings.detail(|| option);
+        }
+        config.notices.iter().for_each(|notice| findings.detail(|| notice.clone()));
+    }
+    Ok(config)
+}
+
+/// The file that a line of `ssh -v` says was read, or the line of it that applies.
+fn file_read(line: &str) -> Option<String> {
+    let said = line.strip_prefix("debug1: ")?.trim_end();
+    match (said.strip_prefix("Reading configuration data "), said.split_once(": Applying options for ")) {
+        (Some(file), _) => Some(format!("reads {file}")),
+        (None, Some((place, host))) => Some(format!("{place} applies (Host {host})")),
+        (None, None) => None,
+    }
+}
+
+/// What `ssh -v` says besides.
+fn is_chatter(line: &str) -> bool {
+    line.starts_with("debug") || line.starts_with("OpenSSH_") || line.starts_with("Pseudo-terminal will not")
+}
+
+/// Runs `ssh -G`; with `-v` it tells what it reads. The inner error is that of starting it.
+async fn ask(
+    target: &Target,
+    config_file: Option<&Path>,
+    limit: Duration,
+    verbose: bool,
+) -> Result<Result<Output, std::io::Error>, SshError> {
+    let mut command = child::command("ssh");
+    command.arg(if verbose { "-vG" } else { "-G" });
+    if let Some(file) = config_file {
+        command.arg("-F").arg(file);
+    }
+    if let Some(user) = &target.user {
+        command.args(["-l", user]);
+    }
+    if let Some(port) = target.port {
+        command.args(["-p", &port.to_string()]);
+    }
+    command.args(["--", target.destination.as_str()]).stdin(Stdio::null()).kill_on_drop(true);
+    timeout(limit, command.output())
+        .await
+        .map_err(|_| SshError::Timeout { stage: "reading the SSH configuration with `ssh -G`", after: limit })
+}

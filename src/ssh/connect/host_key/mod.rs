@@ -1,0 +1,311 @@
+//! Decides about the server's host key: reads the files that the configuration names, asks the pure [`verdict`] and
+//! [`authority`], applies `StrictHostKeyChecking`, and saves what is accepted.
+
+mod address;
+mod save;
+mod update;
+
+pub(super) use self::update::update;
+
+use std::{
+    env, fs, io,
+    net::IpAddr,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use russh::keys::{HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
+
+use crate::{
+    openssh::{
+        effective_config::{EffectiveConfig, StrictHostKeyChecking, split_paths, with_program_data},
+        known_hosts::{
+            Authority, CERTIFICATE_SUFFIX, HostCertificate, HostKey, HostName, KnownHostsFile, Verdict, authority,
+            fingerprint, order_algorithms, plain_key_type, verdict,
+        },
+        revoked_keys::RevokedKeys,
+    },
+    ssh::{
+        config::{expand::expand_path, resolve::Target},
+        error::{HostKeyError, SshError},
+    },
+};
+
+/// Everything that decides about the key of one host, read before it is contacted.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub(in crate::ssh) struct HostKeyCheck {
+    host: HostName,
+    /// What a certificate must name: the host without its port, or `HostKeyAlias`.
+    principal: String,
+    destination: String,
+    /// The paths of `UserKnownHostsFile`. The first is where a newly accepted key is saved.
+    user_files: Vec<String>,
+    files: Vec<(String, Vec<u8>)>,
+    /// OpenSSH refuses an unknown host that it could not record, whatever `StrictHostKeyChecking` says.
+    recordable: bool,
+    policy: StrictHostKeyChecking,
+    hash_names: bool,
+    update: bool,
+    revoked: Vec<(String, RevokedKeys)>,
+    algorithms: Vec<String>,
+    ca_signature_algorithms: Vec<String>,
+    smallest_rsa: u32,
+    /// `CheckHostIP` and `NoHostAuthenticationForLocalhost`.
+    by_address: address::Rules,
+    /// The address that was dialled; none through a proxy.
+    pub(in crate::ssh) address: Option<IpAddr>,
+    /// Whether a key that would be saved is not.
+    pub(in crate::ssh) keeps_nothing: bool,
+}
+
+/// How a host key came to be accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::ssh) struct Accepted {
+    /// Such as `ssh-ed25519`.
+    pub(in crate::ssh) key_type: String,
+    /// `SHA256:…`.
+    pub(in crate::ssh) fingerprint: String,
+    /// Why, in words.
+    pub(in crate::ssh) because: String,
+    /// With `StrictHostKeyChecking no`, OpenSSH goes on after a changed key but sends no password to it.
+    pub(in crate::ssh) no_passwords: bool,
+    /// What the person should know.
+    pub(in crate::ssh) notice: Option<String>,
+    /// Whether the server may say which other keys it has (`UpdateHostKeys`): it showed one that the person's own files
+    /// list under its full name.
+    pub(in crate::ssh) may_update: bool,
+}
+
+/// A host name with one of these would stand for other hosts too, or for none.
+const UNRECORDED: [char; 10] = ['@', '?', '*', '#', '[', ']', '|', '\'', '"', '\\'];
+/// The shortest RSA key that OpenSSH reads at all, in bits.
+const SMALLEST_RSA: u32 = 1024;
+
+impl HostKeyCheck {
+    /// Reads `UserKnownHostsFile`, `GlobalKnownHostsFile` and `RevokedHostKeys`. A missing `known_hosts` file is empty.
+    ///
+    /// # Errors
+    /// A file that exists and cannot be read, and a `RevokedHostKeys` file that is missing or not understood.
+    pub(in crate::ssh) fn load(config: &EffectiveConfig, target: &Target) -> Result<Self, SshError> {
+        let typed = target.destination.as_str();
+        let host = match &config.host_key_alias {
+            Some(alias) => HostName::alias(alias),
+            None => HostName::new(&config.host_name, config.port),
+        };
+        let user = expand_all("UserKnownHostsFile", &config.user_known_hosts_files, config, typed)?;
+        let global = with_program_data(&config.global_known_hosts_files, env::var("ProgramData").ok().as_deref());
+        let global = expand_all("GlobalKnownHostsFile", &global, config, typed)?;
+        let mut files = Vec::new();
+        for path in user.iter().cloned().chain(global) {
+            if let Some(text) = read(&path)? {
+                files.push((path, text));
+            }
+        }
+        let revoked =
+            expand_all("RevokedHostKeys", config.revoked_host_keys.as_deref().unwrap_or_default(), config, typed)?;
+        let view: Vec<_> = files.iter().map(|(path, text)| KnownHostsFile { path, text }).collect();
+        let algorithms = order_algorithms(&config.host_key_algorithms, &view, &host);
+        Ok(Self {
+            principal: config.host_key_alias.clone().unwrap_or_else(|| config.host_name.clone()),
+            destination: target.arguments(),
+            recordable: !user.is_empty() && !config.host_name.contains(UNRECORDED),
+            user_files: user,
+            policy: config.strict_host_key_checking,
+            hash_names: config.hash_known_hosts,
+            update: config.update_host_keys,
+            revoked: revoked.into_iter().map(read_revoked).collect::<Result<_, _>>()?,
+            ca_signature_algorithms: config.ca_signature_algorithms.clone(),
+            smallest_rsa: config.required_rsa_size.max(SMALLEST_RSA),
+            by_address: address::Rules::new(config),
+            address: None,
+            keeps_nothing: false,
+            algorithms,
+            host,
+            files,
+        })
+    }
+
+    /// The host key algorithms to ask for, best first: `HostKeyAlgorithms`, those first by which the host is known.
+    pub(in crate::ssh) fn algorithms(&self) -> &[String] {
+        &self.algorithms
+    }
+
+    /// Where a key is saved once the person trusts it; `None` if the person is not to be asked.
+    pub(in crate::ssh) fn asks_to_save_in(&self) -> Option<&str> {
+        let asks = self.policy == StrictHostKeyChecking::Ask && self.recordable;
+        self.user_files.first().filter(|_| asks).map(String::as_str)
+    }
+
+    /// Accepts the key, or says why not. `trusted` is what the person said of it, where `StrictHostKeyChecking` is `ask`.
+    ///
+    /// # Errors
+    /// [`HostKeyError`] wherever OpenSSH would end the connection, or would have to ask.
+    pub(in crate::ssh) fn decide(
+        &self,
+        shown: &PublicKeyOrCertificate,
+        trusted: bool,
+    ) -> Result<Accepted, HostKeyError> {
+        let (key, certificate) = parse(shown)?;
+        let fingerprint = fingerprint(key.blob());
+        let accepted = |because| Accepted {
+            key_type: key.key_type().to_owned(),
+            fingerprint: fingerprint.clone(),
+            because,
+            ..Accepted::default()
+        };
+        let revoked = |place| HostKeyError::Revoked {
+            host: self.host.as_str().to_owned(),
+            key_type: key.key_type().to_owned(),
+            fingerprint: fingerprint.clone(),
+            place,
+        };
+        if let Some(bits) = key.rsa_bits().filter(|bits| *bits < self.smallest_rsa) {
+            let smallest = self.smallest_rsa;
+            return Err(HostKeyError::Unusable(format!("an RSA key of {bits} bits; the least is {smallest}")));
+        }
+        for (file, keys) in &self.revoked {
+            if let Some(reason) = keys.reason(&key, certificate.as_ref()) {
+                return Err(revoked(format!("{reason} of {file} (RevokedHostKeys)")));
+            }
+        }
+        if self.is_exempt() {
+            return Ok(accepted("which is not checked (NoHostAuthenticationForLocalhost)".to_owned()));
+        }
+        let Some(certificate) = certificate else { return self.decide_plain(&key, "", trusted) };
+        let fault = match authority(&self.view(), &self.host, &certificate) {
+            Authority::Revoked { file, line } => return Err(revoked(format!("@revoked in {file}:{line}"))),
+            Authority::Listed { file, line } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let fault = certificate.fault(&self.principal, now, &self.ca_signature_algorithms);
+                let Some(fault) = fault else {
+                    return Ok(accepted(format!("whose certificate is by the authority in {file}:{line}")));
+                };
+                format!("{fault} (its authority is in {file}:{line})")
+            }
+            Authority::Unlisted => "no @cert-authority line lists its authority for this host".to_owned(),
+        };
+        // As OpenSSH does: without its certificate the key is one like any other.
+        self.decide_plain(&key, &format!("; its certificate was not accepted: {fault}"), trusted)
+    }
+
+    /// Judges the key by itself; `fault` says what was wrong with its certificate, if there was one.
+    fn decide_plain(&self, key: &HostKey, fault: &str, trusted: bool) -> Result<Accepted, HostKeyError> {
+        let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
+        let shown = fingerprint(key.blob());
+        if !self.allows(key) {
+            return Err(HostKeyError::Unusable(format!("HostKeyAlgorithms does not allow {key_type}{fault}")));
+        }
+        match verdict(&self.view(), &self.host, key) {
+            Verdict::Trusted { file, line, without_port } => Ok(Accepted {
+                notice: self.check_address(key, true)?,
+                key_type,
+                fingerprint: shown,
+                because: format!("known by {file}:{line}"),
+                may_update: self.update && !without_port && self.user_files.contains(&file),
+                ..Accepted::default()
+            }),
+            Verdict::Revoked { file, line } => {
+                let place = format!("@revoked in {file}:{line}");
+                Err(HostKeyError::Revoked { host, key_type, fingerprint: shown, place })
+            }
+            Verdict::Unknown => {
+                let policy = match self.policy {
+                    StrictHostKeyChecking::Ask if trusted => {
+                        return Ok(Accepted {
+                            notice: Some(self.save(&self.host, None, key)),
+                            key_type,
+                            fingerprint: shown,
+                            because: "which the person trusts".to_owned(),
+                            ..Accepted::default()
+                        });
+                    }
+                    StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No if self.recordable => {
+                        let saved = self.check_address(key, false)?;
+                        let notice = Some(saved.unwrap_or_else(|| self.save(&self.host, None, key)));
+                        let because = "which is new (StrictHostKeyChecking)".to_owned();
+                        return Ok(Accepted { key_type, fingerprint: shown, because, notice, ..Accepted::default() });
+                    }
+                    StrictHostKeyChecking::Yes => "yes",
+                    StrictHostKeyChecking::Ask => "ask",
+                    StrictHostKeyChecking::AcceptNew => "accept-new, but it cannot be recorded",
+                    StrictHostKeyChecking::No => "no, but it cannot be recorded",
+                };
+                let (destination, policy) = (self.destination.clone(), format!("{policy}{fault}").into());
+                Err(HostKeyError::Unknown { host, destination, key_type, fingerprint: shown, policy })
+            }
+            Verdict::Changed { file, line, key_type: listed, fingerprint } => {
+                let offending = format!("{listed} key in {file}:{line} ({fingerprint}){fault}");
+                if self.policy == StrictHostKeyChecking::No {
+                    let notice = format!(
+                        "the host key has changed (offending {offending}); StrictHostKeyChecking is no, so the \
+                         connection goes on, without passwords"
+                    );
+                    let because = "which has changed (StrictHostKeyChecking no)".to_owned();
+                    let (no_passwords, notice, may_update) = (true, Some(notice), false);
+                    return Ok(Accepted { key_type, fingerprint: shown, because, no_passwords, notice, may_update });
+                }
+                Err(HostKeyError::Changed { host, key_type, fingerprint: shown, file, offending: offending.into() })
+            }
+        }
+    }
+
+    /// Whether `HostKeyAlgorithms` allows a plain key of this type.
+    fn allows(&self, key: &HostKey) -> bool {
+        let plain = |name: &String| !name.ends_with(CERTIFICATE_SUFFIX) && plain_key_type(name) == Some(key.key_type());
+        self.algorithms.iter().any(plain)
+    }
+
+    fn view(&self) -> Vec<KnownHostsFile<'_>> {
+        self.files.iter().map(|(path, text)| KnownHostsFile { path, text }).collect()
+    }
+}
+
+/// The key that a server showed, and its certificate once that is known to be whole and signed by whom it says.
+fn parse(shown: &PublicKeyOrCertificate) -> Result<(HostKey, Option<HostCertificate>), HostKeyError> {
+    let broken = || HostKeyError::Unusable("it is broken or of an unknown type".to_owned());
+    match shown {
+        PublicKeyOrCertificate::PublicKey { key, .. } => {
+            let key = HostKey::parse(&key.public_key_bytes()).ok_or_else(broken)?;
+            Ok((key, None))
+        }
+        PublicKeyOrCertificate::Certificate(certificate) => {
+            // At a time at which it is valid: whether that is now is another question.
+            let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
+            certificate
+                .validate_at(certificate.valid_after(), [&signer])
+                .map_err(|_| HostKeyError::Unusable("its certificate has no good signature".to_owned()))?;
+            let blob = certificate.to_bytes().map_err(|_| broken())?;
+            let certificate = HostCertificate::parse(&blob).ok_or_else(broken)?;
+            Ok((certificate.key.clone(), Some(certificate)))
+        }
+    }
+}
+
+/// The paths that an option lists on one line, expanded.
+fn expand_all(
+    option: &'static str,
+    printed: &str,
+    config: &EffectiveConfig,
+    typed: &str,
+) -> Result<Vec<String>, SshError> {
+    let paths = split_paths(printed, |path| Path::new(path).exists());
+    paths.iter().filter(|path| *path != "none").map(|path| expand_path(option, path, config, typed)).collect()
+}
+
+/// `None` for a file that does not exist.
+fn read(path: &str) -> Result<Option<Vec<u8>>, HostKeyError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(HostKeyError::Unreadable { file: path.to_owned(), message: error.to_string() }),
+    }
+}
+
+/// OpenSSH refuses every host while this file is missing or broken.
+fn read_revoked(path: String) -> Result<(String, RevokedKeys), HostKeyError> {
+    let bytes = fs::read(&path).map_err(|error| error.to_string());
+    match bytes.and_then(|bytes| RevokedKeys::parse(&bytes).map_err(|error| error.to_string())) {
+        Ok(keys) => Ok((path, keys)),
+        Err(message) => Err(HostKeyError::Unreadable { file: path, message }),
+    }
+}

@@ -1,0 +1,254 @@
+//! Writes to the person's `known_hosts` files.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    path::Path,
+};
+
+use super::HostKeyCheck;
+use crate::{
+    local::{Folder, Place},
+    openssh::known_hosts::{HostKey, HostName, KeyUpdate, fingerprint, render_line},
+};
+
+impl HostKeyCheck {
+    /// Appends the key to the first user file, for a host and perhaps its address, and says so; a file that cannot be
+    /// written is said too, as in OpenSSH.
+    pub(super) fn save(&self, host: &HostName, address: Option<&HostName>, key: &HostKey) -> String {
+        let (name, fingerprint) = (host.as_str(), fingerprint(key.blob()));
+        let new = format!("the host key {fingerprint} of {name} was new and has been accepted");
+        let Some(path) = self.user_files.first() else { return format!("{new}; there is no file to save it in") };
+        if self.keeps_nothing {
+            return format!("the host key {fingerprint} of {name} is new and would be accepted and saved in {path}");
+        }
+        match self.lines(host, address, key).and_then(|lines| append(path, &lines)) {
+            Ok(()) => format!("{new} and saved in {path}"),
+            Err(error) => format!("{new}, but {path} could not be written: {error}"),
+        }
+    }
+
+    /// Makes a file agree with what the server has proved, keeping the old one as `FILE.old`. Keys are added to the
+    /// first file alone, and a missing file stays missing: as OpenSSH does it.
+    pub(super) fn rewrite(&self, path: &str, update: &KeyUpdate) -> io::Result<()> {
+        let place = Place::of(Path::new(path))?;
+        let (locked, before) = open_locked(&place, false)?;
+        let shorter = update.without_obsolete(&before, &self.host);
+        let first = match self.user_files.first() {
+            Some(first) => is_at(&locked, &Place::of(Path::new(first))?)?,
+            None => false,
+        };
+        let new = if first { update.missing_from(&before, &self.host) } else { Vec::new() };
+        if shorter.is_none() && new.is_empty() {
+            return Ok(());
+        }
+        let mut text = shorter.unwrap_or(before);
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        for key in new {
+            text.extend_from_slice(self.line(&self.host, key)?.as_bytes());
+        }
+        let (folder, old, new) =
+            (&place.folder, place.beside("", ".old"), place.beside(".", &format!(".{}", random()?)));
+        let _ = folder.remove(&old.name);
+        folder.hard_link(&place.name, &old.name)?;
+        let written = folder.create(&new.name)?.write_all(&text);
+        if cfg!(windows) {
+            // Windows replaces no file that is open.
+            drop(locked);
+        }
+        let replaced = written.and_then(|()| folder.rename(&new.name, &place.name));
+        if replaced.is_err() {
+            let _ = folder.remove(&new.name);
+        }
+        replaced
+    }
+
+    fn lines(&self, host: &HostName, address: Option<&HostName>, key: &HostKey) -> io::Result<String> {
+        let line = self.line(host, key)?;
+        let Some(address) = address else { return Ok(line) };
+        let second = self.line(address, key)?;
+        match line.split_once(' ') {
+            Some((name, _)) if !self.hash_names => Ok(format!("{name},{second}")),
+            _ => Ok(line + &second),
+        }
+    }
+
+    /// The line for a key, with its end, under a salt of its own where names are hidden.
+    fn line(&self, host: &HostName, key: &HostKey) -> io::Result<String> {
+        let salt = if self.hash_names {
+            let mut salt = [0; 20];
+            getrandom::fill(&mut salt).map_err(io::Error::other)?;
+            Some(salt)
+        } else {
+            None
+        };
+        let line = render_line(host, salt, key).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(line + "\n")
+    }
+}
+
+fn append(path: &str, lines: &str) -> io::Result<()> {
+    let path = Path::new(path);
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Folder::made(folder)?;
+    }
+    let (mut file, before) = open_locked(&Place::of(path)?, true)?;
+    let newline = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
+    file.write_all(format!("{newline}{lines}").as_bytes())
+}
+
+/// Opens a file for appending, locked against other processes that do the same, with what it holds now.
+fn open_locked(place: &Place, create: bool) -> io::Result<(File, Vec<u8>)> {
+    loop {
+        let mut file = place.folder.open_to_append(&place.name, create)?;
+        place.folder.trust_file(&file)?;
+        file.lock()?;
+        if is_at(&file, place)? {
+            // Through the same handle: on Windows the lock holds off all others, of this process too.
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            return Ok((file, text));
+        }
+    }
+}
+
+/// Whether a file is at its place: nobody has put another one there while the lock was waited for.
+#[cfg(unix)]
+fn is_at(file: &File, place: &Place) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let open = file.metadata()?;
+    let there = place.folder.identity(&place.name, false)?;
+    Ok(there == Some((open.dev(), open.ino())))
+}
+
+/// No file takes the place of one that is open.
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+fn is_at(_: &File, _: &Place) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// A part of a name that nobody else has.
+fn random() -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(random)))
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, thread};
+
+    use super::*;
+    use crate::openssh::{
+        destination::Destination,
+        effective_config::EffectiveConfig,
+        known_hosts::{KnownHostsFile, plan_update},
+    };
+    use crate::ssh::config::resolve::Target;
+
+    fn key(byte: u8) -> HostKey {
+        HostKey::parse(&[b"\0\0\0\x0bssh-ed25519\0\0\0\x20".as_slice(), &[byte; 32]].concat()).unwrap()
+    }
+
+    fn check(host: &str, file: &Path) -> HostKeyCheck {
+        let config =
+            format!("hostname {host}\nuser u\nuserknownhostsfile {}\nglobalknownhostsfile none", file.display());
+        let destination = Destination::parse(host).unwrap();
+        let target = Target { destination, user: None, port: None, config_file: None };
+        HostKeyCheck::load(&EffectiveConfig::parse(&config).unwrap(), &target).unwrap()
+    }
+
+    #[test]
+    fn the_file_and_its_folder_are_made_for_the_person_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(".ssh/known_hosts");
+        let check = check("h.ex", &file);
+        for byte in [1, 2] {
+            let said = check.save(&check.host, None, &key(byte));
+            assert!(said.ends_with(&format!("saved in {}", file.display())), "{said}");
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 2);
+        for (path, mode) in [(file.parent().unwrap(), 0o700), (file.as_path(), 0o600)] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_through_what_another_user_has_planted() {
+        use crate::local::folder::others::{give, plant, sticky};
+        let (shared, own) = (sticky(), tempfile::tempdir().unwrap());
+        let (file, victim) = (shared.path().join("known_hosts"), own.path().join("victim"));
+        fs::write(&victim, "mine\n").unwrap();
+        if !plant(&victim, &file) {
+            return;
+        }
+        let check = check("h.ex", &file);
+        let plan =
+            |before: &[u8]| plan_update(&[KnownHostsFile { path: "", text: before }], &check.host, &[key(2)]).unwrap();
+        let text = check.line(&check.host, &key(1)).unwrap();
+        let said = check.save(&check.host, None, &key(1));
+        assert!(said.contains("another user"), "{said}");
+        assert!(check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).is_err());
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, &text).unwrap();
+        assert!(give(&file));
+        assert!(check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).is_err(), "nor is theirs believed");
+        // The name under which the old one is kept is free, or becomes so.
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, &text).unwrap();
+        plant(&victim, &shared.path().join("known_hosts.old"));
+        check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).unwrap();
+        assert_eq!(fs::read_to_string(shared.path().join("known_hosts.old")).unwrap(), text);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine\n");
+    }
+
+    #[test]
+    fn a_link_of_the_person_stays_one_and_what_it_leads_to_is_rewritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("dotfiles"), folder.path().join("known_hosts"));
+        std::os::unix::fs::symlink("dotfiles", &link).unwrap();
+        let check = check("h.ex", &link);
+        check.save(&check.host, None, &key(1));
+        let before = fs::read(&file).unwrap();
+        let plan = plan_update(&[KnownHostsFile { path: "", text: &before }], &check.host, &[key(2)]).unwrap();
+        check.rewrite(link.to_str().unwrap(), &plan).unwrap();
+        assert!(link.is_symlink() && fs::read(&file).unwrap() != before);
+        assert_eq!(fs::read(folder.path().join("dotfiles.old")).unwrap(), before);
+    }
+
+    #[test]
+    fn many_writers_lose_no_line_of_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("known_hosts");
+        let text = |host: &str, byte| check(host, &file).line(&HostName::new(host, 22), &key(byte)).unwrap();
+        fs::write(&file, (0..8).map(|byte| text(&format!("old{byte}.ex"), byte)).collect::<String>()).unwrap();
+        thread::scope(|scope| {
+            for byte in 0..8_u8 {
+                let file = &file;
+                scope.spawn(move || {
+                    let check = check(&format!("new{byte}.ex"), file);
+                    check.save(&check.host, None, &key(byte + 100));
+                });
+                scope.spawn(move || {
+                    let check = check(&format!("old{byte}.ex"), file);
+                    let before = fs::read(file).unwrap();
+                    let view = [KnownHostsFile { path: "", text: &before }];
+                    let plan = plan_update(&view, &check.host, &[key(byte + 200)]).unwrap();
+                    check.rewrite(file.to_str().unwrap(), &plan).unwrap();
+                });
+            }
+        });
+        let mut found: Vec<String> =
+            fs::read_to_string(&file).unwrap().lines().map(|line| format!("{line}\n")).collect();
+        let mut expected: Vec<String> = (0..8_u8)
+            .flat_map(|byte| [text(&format!("new{byte}.ex"), byte + 100), text(&format!("old{byte}.ex"), byte + 200)])
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,332 @@
+//! From a destination to an authenticated connection: configuration, stream, handshake with the host key, log-in.
+
+mod trace;
+
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime},
+};
+
+use russh::{
+    ChannelStream, Limits,
+    client::{self, Msg},
+    keys::PublicKey,
+};
+use tokio::{sync::oneshot, time::sleep};
+use tokio_util::either::Either;
+
+use super::{
+    agent_forward::ForwardedAgent,
+    algorithms,
+    connection::{Connection, Peer},
+    deadline::Deadline,
+    dial::dial,
+    handler::{ClientHandler, Learned},
+    host_key::{self, HostKeyCheck},
+    keepalive::{self, Keepalive},
+    metered::{Heard, Overheard, Traffic},
+    proxy_command::{self, CommandStream, ProxyProcess},
+    tcp::Transport,
+};
+use crate::{
+    child::SECRET_VARIABLES,
+    openssh::effective_config::EffectiveConfig,
+    ssh::{
+        auth::{self, Credentials, LoggedIn},
+        config::{
+            expand::expand_hops,
+            resolve::{Target, resolve_noting},
+        },
+        diagnose::trace::{Findings, Stage},
+        error::{self, SshError},
+        prompt::prompter::Person,
+    },
+};
+
+/// The receive window of a channel, in bytes (RFC 4254 section 5.2). At 40 ms a smaller one leaves the link idle, a
+/// larger one makes sshd slower.
+const WINDOW: u32 = 8 * 1024 * 1024;
+/// The largest packet asked for, in bytes: what every implementation supports.
+const PACKET: u32 = 32 * 1024;
+/// How long a person may be at a web page that the server has named for the log-in.
+const AT_A_PAGE: Duration = Duration::from_secs(300);
+/// The smallest `RekeyLimit` that is kept to, in bytes: below it a connection would do little else.
+const LEAST_REKEY: usize = 16 * 1024;
+
+/// All that is known of a connection before it is opened.
+pub(in crate::ssh) struct Opening<'a> {
+    pub(in crate::ssh) target: &'a Target,
+    pub(in crate::ssh) credentials: &'a Credentials,
+    /// Who is asked for what is missing.
+    pub(in crate::ssh) person: &'a Person,
+    /// The end of the time for all of it, hops included.
+    pub(in crate::ssh) deadline: &'a Deadline,
+    /// Of how many hops it is one already: 0 is the destination.
+    pub(in crate::ssh) depth: usize,
+    /// The hops to go through, whatever the configuration says.
+    pub(in crate::ssh) via: Option<&'a str>,
+    /// A connection to the same machine, which this one has to lead to as well.
+    pub(in crate::ssh) beside: Option<&'a Connection>,
+    /// Where it is noted how each stage went. Where that is wanted, nothing is changed.
+    pub(in crate::ssh) findings: &'a Findings,
+}
+
+/// A way to the server, and what it leads through.
+struct Reached {
+    stream: Either<ChannelStream<Msg>, Either<CommandStream, Transport>>,
+    hop: Option<Arc<Connection>>,
+    proxy: Option<ProxyProcess>,
+    address: Option<SocketAddr>,
+    /// The end of `ConnectTimeout`, which is for the connection and the handshake (`ssh_config(5)`).
+    connecting: Deadline,
+}
+
+impl Opening<'_> {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`SshError`], whose variant is the stage that failed.
+    pub(in crate::ssh) async fn run(&self) -> Result<Arc<Connection>, SshError> {
+        self.findings.begin(Stage::Configuration);
+        self.connect().await.inspect_err(|error| self.findings.failed(error))
+    }
+
+    async fn connect(&self) -> Result<Arc<Connection>, SshError> {
+        let (person, deadline, findings) = (self.person, self.deadline, self.findings);
+        let config = resolve_noting(self.target, deadline.left(), findings).await?;
+        let typed = self.typed();
+        if let Some(message) = &config.refuse_connection {
+            return Err(SshError::Resolve { destination: typed.to_owned(), message: message.clone() });
+        }
+        let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
+        let mut check = HostKeyCheck::load(&config, self.target)?;
+        check.keeps_nothing = findings.are_wanted();
+        let keepalive = Keepalive::of(&config, self.target);
+        let ssh = Arc::new(engine_config(&config, &check, keepalive)?);
+        findings.passed(|| format!("{} at {} port {}", config.user, config.host_name, config.port));
+        let Reached { stream, hop, proxy, address, connecting } = self.reach(&config).await?;
+        check.address = address.map(|address| address.ip());
+        let learned = Learned::noting(findings.clone());
+        let (check, learned) = (Arc::new(check), Arc::new(learned));
+        let (announce, announced) = oneshot::channel();
+        let handler = ClientHandler {
+            check: Arc::clone(&check),
+            learned: Arc::clone(&learned),
+            announced: Some(announce),
+            account: format!("{}@{}", config.user, config.host_key_alias.as_ref().unwrap_or(&config.host_name)),
+            // `BatchMode`: nobody is asked.
+            person: if config.batch_mode { Person::default() } else { person.clone() },
+            deadlines: [connecting.clone(), deadline.clone()],
+            refused: 0,
+            _over: learned.over.clone().drop_guard(),
+        };
+        let heard = findings.are_wanted().then(Heard::default);
+        let traffic = Traffic::default();
+        let stream = Overheard::new(stream, heard.clone(), traffic.clone());
+        let handshake = client::connect_stream(ssh, stream, handler);
+        let shaken = connecting.limit("the SSH handshake", handshake).await.flatten();
+        if let Some(heard) = heard {
+            self.explain_handshake(&heard.so_far(), shaken.as_ref().err(), proxy.is_some(), &learned);
+        }
+        let mut handle = match shaken {
+            Ok(handle) => handle,
+            Err(error) => return Err(in_handshake(error, &config.host_name, proxy, &traffic.words()).await),
+        };
+        let accepted = learned.host_key.get().cloned().unwrap_or_default();
+        findings.begin(Stage::Authentication);
+        if self.beside.is_some_and(|first| first.peer.host_key != accepted.fingerprint) {
+            let message = "it shows another host key than before, and may be another machine".to_owned();
+            return Err(SshError::Handshake { host: config.host_name, message });
+        }
+        let mut credentials = self.credentials.clone();
+        if let Some(hop) = &hop {
+            credentials.typed.clone_from(&hop.typed);
+        }
+        let (login, banner) = self.log_in(&mut handle, &config, &credentials, &learned).await?;
+        traffic.logged_in();
+        findings.passed(|| format!("{} as {}", login.methods, config.user));
+        let of_hop = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
+        let of_options = if self.depth == 0 { config.notices } else { Vec::new() };
+        let of_server =
+            banner.map(|words| format!("{} says before the log-in: {}", config.host_name, error::said(&words)));
+        let notices = of_hop.chain(of_server).chain(accepted.notice).chain(login.notice).chain(of_options).collect();
+        // As OpenSSH does: a machine that may be another one gets neither passwords nor the agent.
+        if let (0, false, Some(socket)) = (self.depth, accepted.no_passwords, forwarded_agent) {
+            let binding = handle.agent_session_binding().cloned();
+            let _ = learned.agent.set(ForwardedAgent::new(socket, binding));
+        }
+        let environment = config.channels.environment(own_environment(), &SECRET_VARIABLES);
+        let peer = Peer {
+            host_name: config.host_name,
+            port: config.port,
+            user: config.user,
+            auth_method: login.methods,
+            host_key: accepted.fingerprint,
+            connected_at: SystemTime::now(),
+            notices,
+        };
+        let connection = Arc::new(Connection {
+            handle,
+            learned,
+            traffic,
+            address,
+            environment,
+            peer,
+            hop,
+            _proxy: proxy,
+            typed: login.typed,
+            needs_proof: login.needs_proof,
+        });
+        if keepalive == Keepalive::Ours {
+            tokio::spawn(keepalive::watch(Arc::downgrade(&connection)));
+        }
+        if accepted.may_update && !findings.are_wanted() {
+            tokio::spawn(update_host_keys(Arc::downgrade(&connection), check, announced));
+        }
+        Ok(connection)
+    }
+
+    /// Logs in, and returns what the server says before it (`SSH_MSG_USERAUTH_BANNER`, RFC 4252 section 5.4).
+    async fn log_in(
+        &self,
+        handle: &mut client::Handle<ClientHandler>,
+        config: &EffectiveConfig,
+        credentials: &Credentials,
+        learned: &Learned,
+    ) -> Result<(LoggedIn, Option<String>), SshError> {
+        let (deadline, findings) = (self.deadline, self.findings);
+        let _over = learned.logged_in.clone().drop_guard();
+        let login = auth::authenticate(handle, config, self.typed(), credentials, self.person, deadline, learned);
+
+        // Boxed: it has a state for each method, and every call that connects would carry that around.
+        let login = Box::pin(self.or_at_a_page(login, learned));
+        let login = deadline.limit("authentication", login).await.flatten();
+        learned.logged_in.cancel();
+
+        let banner = learned.banner();
+        if let Some(words) = &banner {
+            findings.detail(|| format!("the server says: {}", error::said(words)));
+        }
+        match (login, &banner) {
+            (Err(source), Some(words)) if !findings.are_wanted() => {
+                Err(SshError::Greeted { words: error::said(words), source: Box::new(source) })
+            }
+            (login, _) => Ok((login?, banner)),
+        }
+    }
+
+    /// Waits for the log-in. Once the server has named a web page to the person, the time that it takes is the person's.
+    async fn or_at_a_page<T>(&self, login: impl Future<Output = T>, learned: &Learned) -> T {
+        let mut login = pin!(login);
+        let at_the_page = async {
+            learned.page.notified().await;
+            self.deadline.while_asking(self.person.pause().during(sleep(AT_A_PAGE))).await;
+        };
+        tokio::select! {
+            biased;
+            done = &mut login => return done,
+            () = at_the_page => {}
+        }
+        login.await
+    }
+
+    fn typed(&self) -> &str {
+        self.target.destination.as_str()
+    }
+
+    /// Dials, or goes through the jump hosts or the `ProxyCommand` of the configuration.
+    async fn reach(&self, config: &EffectiveConfig) -> Result<Reached, SshError> {
+        let findings = self.findings;
+        findings.begin(Stage::Proxy);
+        let hops = match (self.via, &config.proxy_jump) {
+            (None, Some(own)) => Some(expand_hops(own, config, self.typed())?),
+            (via, _) => via.map(str::to_owned),
+        };
+        let (mut hop, mut proxy, mut address) = (None, None, None);
+        if let Some(hops) = hops {
+            hop = Some(proxy_command::connect_hops(&hops, self).await?);
+        }
+        let connecting = self.deadline.within(config.connect_timeout);
+        let stream = if let Some(hop) = &hop {
+            let forward = hop.forward(&config.host_name, config.port);
+            let forwarded = connecting.limit("connecting through the jump host", forward).await??;
+            findings.passed(|| format!("{} reaches {} port {}", hop.peer.host_name, config.host_name, config.port));
+            Either::Left(forwarded)
+        } else if let Some(command) = &config.proxy_command {
+            // Whether it works is known when the server is heard through it.
+            let started = proxy_command::start_command(command, config, self.typed(), findings)?;
+            proxy = Some(started.process);
+            Either::Right(Either::Left(started.stream))
+        } else {
+            let dialled = dial(config, self.beside.and_then(|first| first.address), connecting.at(), findings).await?;
+            address = dialled.peer_address();
+            Either::Right(Either::Right(dialled))
+        };
+        Ok(Reached { stream, hop, proxy, address, connecting })
+    }
+}
+
+/// Saves the keys that the server announces once it has proved that it has them (`UpdateHostKeys`).
+async fn update_host_keys(
+    connection: Weak<Connection>,
+    check: Arc<HostKeyCheck>,
+    announced: oneshot::Receiver<Vec<PublicKey>>,
+) {
+    let Ok(keys) = announced.await else { return };
+    if let Some(connection) = connection.upgrade() {
+        host_key::update(&check, &connection.handle, keys).await;
+    }
+}
+
+fn engine_config(
+    config: &EffectiveConfig,
+    check: &HostKeyCheck,
+    keepalive: Keepalive,
+) -> Result<client::Config, SshError> {
+    Ok(client::Config {
+        client_id: russh::SshId::Standard(concat!("SSH-2.0-mcp-ssh-sessions_", env!("CARGO_PKG_VERSION")).into()),
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        preferred: algorithms::preferred(config, check.algorithms())?,
+        limits: rekey_limits(config),
+        keepalive_interval: keepalive.interval(),
+        keepalive_max: usize::try_from(config.server_alive_count_max).unwrap_or(3),
+        nodelay: true,
+        ..client::Config::default()
+    })
+}
+
+/// The variables of this process, those that are text.
+fn own_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// `RekeyLimit`, within what the engine allows: it counts each direction for itself and wants new keys at the latest after a
+/// gibibyte or an hour.
+fn rekey_limits(config: &EffectiveConfig) -> Limits {
+    let most = Limits::default();
+    let bytes = config.rekey_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+    Limits {
+        rekey_write_limit: bytes.clamp(LEAST_REKEY, most.rekey_write_limit),
+        rekey_read_limit: bytes.clamp(LEAST_REKEY, most.rekey_read_limit),
+        rekey_time_limit: config.rekey_after.map_or(most.rekey_time_limit, |after| after.min(most.rekey_time_limit)),
+    }
+}
+
+/// An error before authentication is one of the handshake, not a lost connection. What a `ProxyCommand` says explains it.
+async fn in_handshake(error: SshError, host: &str, proxy: Option<ProxyProcess>, words: &str) -> SshError {
+    let message = match &error {
+        SshError::Lost(reason) => reason.clone().unwrap_or_else(|| "the server closed the connection".to_owned()),
+        SshError::Timeout { .. } if proxy.is_some() || !words.is_empty() => error.to_string(),
+        _ => return error,
+    };
+    let complaint = match proxy {
+        Some(proxy) => proxy.complaint().await,
+        None => String::new(),
+    };
+    let said = if complaint.is_empty() { complaint } else { format!("; its ProxyCommand says: {complaint:?}") };
+    let words = if words.is_empty() { String::new() } else { format!("; the server says: {}", error::said(words)) };
+    SshError::Handshake { host: host.to_owned(), message: message + &said + &words }
+}

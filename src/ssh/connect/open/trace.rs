@@ -1,0 +1,68 @@
+//! What the handshake came to, told stage by stage from what was heard of the server.
+
+use super::Opening;
+use crate::{
+    openssh::greeting::Greeting,
+    ssh::{
+        connect::handler::Learned,
+        diagnose::trace::{Findings, Stage},
+        error::SshError,
+    },
+};
+
+/// Lines before the identification that are told; a server may have any number.
+const MOST_LINES: usize = 5;
+/// How much of each, in characters.
+const LONGEST_LINE: usize = 200;
+
+impl Opening<'_> {
+    /// Notes the stages that were reached. The one that failed, if one did, is begun and left for the error.
+    pub(super) fn explain_handshake(
+        &self,
+        heard: &[u8],
+        error: Option<&SshError>,
+        through_command: bool,
+        learned: &Learned,
+    ) {
+        let findings = self.findings;
+        if through_command {
+            if heard.is_empty() && error.is_some() {
+                return;
+            }
+            findings.passed(|| "something answers through the ProxyCommand".to_owned());
+        }
+        findings.begin(Stage::Identification);
+        let Greeting { lines, identification, offers } = Greeting::read(heard);
+        for line in lines.iter().filter(|line| !line.is_empty()).take(MOST_LINES) {
+            findings.detail(|| format!("it says: {}", line.chars().take(LONGEST_LINE).collect::<String>()));
+        }
+        if heard.is_empty() {
+            findings.detail(|| "it says nothing".to_owned());
+        }
+        let speaks = |version: &String| ["SSH-2.0-", "SSH-1.99-"].iter().any(|prefix| version.starts_with(prefix));
+        let Some(identification) = identification.filter(speaks) else { return };
+        findings.passed(|| identification);
+        findings.begin(Stage::KeyExchange);
+        if let Some(offers) = offers {
+            findings.detail(|| format!("the server has the key exchanges {}", offers.key_exchange));
+            findings.detail(|| format!("host keys {}", offers.host_key));
+            findings.detail(|| format!("ciphers {}", offers.cipher));
+            findings.detail(|| format!("MACs {}", offers.mac));
+        }
+        if error.is_some_and(|error| !matches!(error, SshError::HostKey(_))) {
+            return;
+        }
+        let agreed = learned.algorithms.get().cloned();
+        findings.passed(|| agreed.unwrap_or_else(|| "both sides have what is needed".to_owned()));
+        findings.begin(Stage::HostKey);
+        explain_host_key(findings, learned);
+    }
+}
+
+fn explain_host_key(findings: &Findings, learned: &Learned) {
+    let Some(accepted) = learned.host_key.get() else { return };
+    if let Some(notice) = &accepted.notice {
+        findings.detail(|| notice.clone());
+    }
+    findings.passed(|| format!("{} {}, {}", accepted.key_type, accepted.fingerprint, accepted.because));
+}

@@ -1,0 +1,4 @@
+//! What `doctor` needs: a connection explained stage by stage.
+
+pub mod probe;
+pub mod trace;

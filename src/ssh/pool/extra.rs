@@ -1,0 +1,86 @@
+//! Channels that work is quicker with and can do without.
+
+use std::{sync::Arc, time::Instant};
+
+use russh::{Channel, client::Msg};
+
+use super::{
+    Need, Place, Pool,
+    slot::{Member, attempt},
+};
+use crate::ssh::error::SshError;
+
+/// Connections of a pool beyond which none is dialled for what can do without.
+const MOST_APART: usize = 4;
+
+impl Pool {
+    /// Opens a channel that work can do without; `None` where there is no room for it at once.
+    pub(in crate::ssh) async fn spare_channel(self: &Arc<Self>) -> Option<(Channel<Msg>, Place)> {
+        let place = self.place(Need::Spare, Instant::now()).ok()??;
+        self.take(place).await
+    }
+
+    /// The same over another connection than the first, dialled for it unless that may need a person or cost a
+    /// one-time password.
+    pub(in crate::ssh) async fn channel_apart(self: &Arc<Self>) -> Option<(Channel<Msg>, Place)> {
+        loop {
+            let changed = self.changed.notified();
+            match self.place_apart() {
+                Apart::Here(place) => return self.take(place).await,
+                Apart::Nowhere => return None,
+                Apart::Soon => {}
+            }
+            tokio::select! {
+                () = changed => {}
+                () = self.closing.cancelled() => return None,
+            }
+        }
+    }
+
+    fn place_apart(self: &Arc<Self>) -> Apart {
+        let mut state = self.state();
+        let limit = state.limit();
+        let apart = |member: &&mut Member| {
+            let room = !member.load().full && limit.is_none_or(|limit| member.load().used < limit);
+            room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
+        };
+        if let Some(member) = state.members.iter_mut().find(apart) {
+            return Apart::Here(self.place_on(member));
+        }
+        let by_key = self.credentials.typed.is_empty() && self.peer().auth_method == "publickey";
+        if !by_key
+            || state.members.len() >= MOST_APART
+            || state.hopeless
+            || state.trouble.is_some()
+            || self.closing.is_cancelled()
+            || self.is_closed()
+        {
+            return Apart::Nowhere;
+        }
+        if !state.dialling {
+            self.start_dialling(&mut state);
+        }
+        Apart::Soon
+    }
+
+    async fn take(self: &Arc<Self>, place: Place) -> Option<(Channel<Msg>, Place)> {
+        let connection = Arc::clone(&place.connection);
+        match attempt(place).await? {
+            (place, Ok(channel)) => Some((channel, place)),
+            (place, Err(SshError::ChannelRefused(_))) => {
+                drop(place);
+                self.is_at_limit(&connection).await;
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A place on another connection than the first.
+enum Apart {
+    Here(Place),
+    /// Such a connection is being dialled.
+    Soon,
+    Nowhere,
+}

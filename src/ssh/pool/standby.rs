@@ -1,0 +1,103 @@
+//! A channel that is opened before it is wanted, so that the next command takes one round trip instead of two.
+
+use std::{sync::Arc, time::Duration};
+
+use russh::{Channel, client::Msg};
+use tokio::{sync::oneshot, task::yield_now, time::sleep};
+
+use super::{Place, Pool, slot::attempt};
+
+/// How long it is kept while nothing is run: about as long as an agent thinks, and less than a server waits that closes
+/// idle channels (`ChannelTimeout`, `sshd_config(5)`).
+const STAYS: Duration = Duration::from_secs(120);
+
+/// Longer than a keepalive takes to come and be answered where `ServerAliveInterval` says nothing.
+const LATELY: Duration = Duration::from_secs(20);
+
+/// Takes the channel from the task that has it.
+pub(super) type Handover = oneshot::Sender<oneshot::Sender<(Channel<Msg>, Place)>>;
+
+impl Pool {
+    /// Opens a channel for whatever comes next, where there is room for it on the first connection and none is ready or
+    /// being opened.
+    pub(super) fn make_ready(self: &Arc<Self>) {
+        if !self.makes_ready || self.closing.is_cancelled() {
+            return;
+        }
+        let wanted = {
+            let mut state = self.state();
+            if state.ready.as_ref().is_some_and(|ready| !ready.is_closed()) {
+                return;
+            }
+            let (ready, wanted) = oneshot::channel();
+            state.ready = Some(ready);
+            wanted
+        };
+        tokio::spawn(Arc::clone(self).keep_ready(wanted));
+    }
+
+    /// The channel that is ready, or that is being opened to be. Not where the server has not been heard for a while:
+    /// opening one shows whether it is still there, while what is sent over this one may be lost on the way, and could not
+    /// be sent again.
+    pub(super) async fn take_ready(&self) -> Option<(Channel<Msg>, Place)> {
+        if !self.first.traffic.heard_within(LATELY) {
+            return None;
+        }
+        // An end of the connection that the kernel knows of comes first: the runtime looks at its sockets meanwhile, and
+        // the connection's task at what came.
+        for _ in 0..2 {
+            yield_now().await;
+        }
+        if self.is_closed() {
+            return None;
+        }
+        let ready = self.state().ready.take()?;
+        let (give, take) = oneshot::channel();
+        ready.send(give).ok()?;
+        take.await.ok()
+    }
+
+    async fn keep_ready(self: Arc<Self>, mut wanted: oneshot::Receiver<oneshot::Sender<(Channel<Msg>, Place)>>) {
+        let Some((mut channel, place)) = self.open_ready().await else { return };
+        let taker = tokio::select! {
+            biased;
+            // Nothing is expected on it: the server closes it, or does what it should not.
+            _ = channel.wait() => None,
+            () = self.closing.cancelled() => None,
+            taker = &mut wanted => taker.ok(),
+            () = sleep(STAYS) => None,
+        };
+        let unwanted = match taker {
+            Some(taker) => taker.send((channel, place)).err(),
+            None => Some((channel, place)),
+        };
+        if let Some((channel, _place)) = unwanted {
+            // Whoever asks from now on opens one.
+            drop(wanted);
+            let _ = channel.close().await;
+        }
+    }
+
+    async fn open_ready(self: &Arc<Self>) -> Option<(Channel<Msg>, Place)> {
+        let place = self.place_to_make_ready()?;
+        match attempt(place).await? {
+            (place, Ok(channel)) => Some((channel, place)),
+            (place, Err(_)) => {
+                let connection = Arc::clone(place.connection());
+                drop(place);
+                self.is_at_limit(&connection).await;
+                None
+            }
+        }
+    }
+
+    /// Not the last place: that one is for scripts, and whoever comes first takes what is ready.
+    fn place_to_make_ready(self: &Arc<Self>) -> Option<Place> {
+        let mut state = self.state();
+        let limit = state.limit();
+        let member = state.member(&self.first).filter(|member| !member.connection.is_closed())?;
+        let load = member.load();
+        let room = !load.full && limit.is_none_or(|limit| limit.saturating_sub(load.used) > 1);
+        room.then(|| self.place_on(member))
+    }
+}

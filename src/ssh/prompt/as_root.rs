@@ -1,0 +1,76 @@
+//! What a person is shown of what is to run as root.
+
+use std::fmt;
+
+use crate::ssh::command::exec::ExecRequest;
+
+/// What is shown of a command, in characters.
+const LONGEST_COMMAND: usize = 4000;
+/// What is shown of everything else, each, in characters.
+const LONGEST_REST: usize = 500;
+/// How many variables are shown.
+const MOST_VARIABLES: usize = 50;
+
+/// All that runs as root once a question is answered. What is not the command is in one line each, with control characters
+/// spelled out; everything is cut where it is too long, and says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsRoot {
+    /// The command, which may have several lines.
+    pub command: String,
+    /// The rest: what it is, and what is to be said of it.
+    pub details: Vec<(String, String)>,
+}
+
+impl AsRoot {
+    /// What is shown of this request.
+    pub(in crate::ssh) fn of(request: &ExecRequest<'_>) -> Self {
+        let mut details = Vec::new();
+        if let Some(directory) = request.directory {
+            details.push(("In the directory".to_owned(), spelled_out(directory)));
+        }
+        for (name, value) in request.environment.iter().take(MOST_VARIABLES) {
+            details.push(("With the variable".to_owned(), spelled_out(&format!("{name}={value}"))));
+        }
+        if let Some(more @ 1..) = request.environment.len().checked_sub(MOST_VARIABLES) {
+            details.push(("With more variables".to_owned(), more.to_string()));
+        }
+        if !request.stdin.is_empty() {
+            let text = String::from_utf8_lossy(&request.stdin);
+            details.push((format!("It reads {} bytes from stdin", request.stdin.len()), spelled_out(&text)));
+        }
+        if request.input.is_some() {
+            let more = "what the agent types while it runs".to_owned();
+            details.push(("It may read more".to_owned(), more));
+        }
+        Self { command: cut(request.command.chars(), LONGEST_COMMAND), details }
+    }
+}
+
+impl fmt::Display for AsRoot {
+    /// The command last: nothing in it passes for what comes after it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("to run as root")?;
+        for (what, text) in &self.details {
+            write!(f, "\n{what}: {text}")?;
+        }
+        let separator = if self.details.is_empty() { ": " } else { "\nThe command: " };
+        write!(f, "{separator}{}", self.command)
+    }
+}
+
+/// In one line, in which nothing is obeyed by a terminal or turns text around.
+fn spelled_out(text: &str) -> String {
+    let letters = text.chars().flat_map(|letter| {
+        let plain = matches!(letter, '"' | '\'');
+        (!plain).then(|| letter.escape_debug()).into_iter().flatten().chain(plain.then_some(letter))
+    });
+    cut(letters, LONGEST_REST)
+}
+
+/// So many characters of it, and how many are left out.
+fn cut(letters: impl Iterator<Item = char>, longest: usize) -> String {
+    let mut letters = letters;
+    let shown: String = letters.by_ref().take(longest).collect();
+    let more = letters.count();
+    if more == 0 { shown } else { format!("{shown}… ({more} more characters follow)") }
+}

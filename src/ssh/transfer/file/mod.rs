@@ -1,0 +1,10 @@
+//! One file, up or down.
+
+pub(super) mod download;
+pub(super) mod local_temp;
+pub(super) mod receive;
+pub(super) mod remote_digest;
+pub(super) mod remote_temp;
+pub(super) mod send;
+pub(super) mod source;
+pub(super) mod upload;

@@ -1,0 +1,116 @@
+//! Sends a file's content: over one channel, and over more of them where the way is long, since each has a window of its
+//! own (sshd's is 2 MiB), and so has each connection.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use crate::{
+    sftp::{attributes::Attributes, content::Chunk, reply::Handle, request::Access},
+    ssh::{
+        pool::Pool,
+        transfer::{
+            FAR, LONG, Leftover, Progress, client::Client, error::TransferError, in_flight, local::io_threads::Source,
+        },
+    },
+};
+
+/// Bytes in flight on one channel: sshd's window twice, so that it never runs dry. All channels together hold 16 MiB.
+const IN_FLIGHT: u32 = 4 * 1024 * 1024;
+/// Channels of one file.
+const CHANNELS: usize = 4;
+/// A file with less to send, in bytes, is sent before another channel is of use.
+const SHORT: u64 = 4 * 1024 * 1024;
+
+/// One channel on which the file is open.
+struct Lane {
+    client: Arc<Client>,
+    handle: Handle,
+    in_flight: usize,
+}
+
+/// A file's content on its way.
+pub(in crate::ssh::transfer) struct Sending<'a> {
+    pub(in crate::ssh::transfer) pool: &'a Arc<Pool>,
+    pub(in crate::ssh::transfer) client: &'a Arc<Client>,
+    /// The temporary file and what it is to become.
+    pub(in crate::ssh::transfer) names: &'a Leftover,
+    pub(in crate::ssh::transfer) handle: &'a Handle,
+    pub(in crate::ssh::transfer) source: Source,
+    /// Bytes from the beginning on that have arrived; kept up to date.
+    pub(in crate::ssh::transfer) arrived: &'a mut u64,
+    /// How long it is; 0 is not known.
+    pub(in crate::ssh::transfer) size: u64,
+    pub(in crate::ssh::transfer) progress: &'a Progress,
+    /// The local file, for errors.
+    pub(in crate::ssh::transfer) local: &'a std::path::Path,
+}
+
+impl Sending<'_> {
+    /// Sends all that the source has; returns where it ends.
+    ///
+    /// # Errors
+    /// Those of reading, and of any write.
+    pub(in crate::ssh::transfer) async fn run(mut self) -> Result<u64, TransferError> {
+        let mut lanes = vec![Lane { client: Arc::clone(self.client), handle: self.handle.clone(), in_flight: 0 }];
+        let left = self.size.saturating_sub(*self.arrived);
+        // What another server keeps of a file that is open several times is not known.
+        let several = self.client.is_openssh() && self.client.round_trip >= FAR && left > SHORT;
+        let further = if several { CHANNELS - 1 } else { 0 };
+        let apart = |number| number == 0 && left > LONG;
+        let mut opening: FuturesUnordered<_> =
+            (0..further).map(|number| open(self.pool, &self.names.temporary, apart(number))).collect();
+        let most = in_flight(IN_FLIGHT, self.client.write_chunk()).min(self.client.most_requests());
+        let (mut offset, mut ended) = (*self.arrived, false);
+        let (mut writes, mut underway) = (FuturesUnordered::new(), BTreeSet::new());
+        while !(ended && writes.is_empty()) {
+            let least = lanes.iter().enumerate().min_by_key(|(_, lane)| lane.in_flight).map(|(index, _)| index);
+            let free = least.filter(|index| lanes.get(*index).is_some_and(|lane| lane.in_flight < most));
+            tokio::select! {
+                Some(lane) = opening.next() => lanes.extend(lane),
+                piece = self.source.next(), if !ended && free.is_some() => match piece {
+                    Some(piece) => {
+                        let piece = piece.map_err(|source| TransferError::local("reading", self.local, source))?;
+                        let length = piece.content().len() as u64;
+                        if let Some((index, lane)) = free.and_then(|index| Some((index, lanes.get_mut(index)?))) {
+                            lane.in_flight += 1;
+                            underway.insert(offset);
+                            writes.push(write(index, Arc::clone(&lane.client), lane.handle.clone(), offset, piece));
+                        }
+                        offset += length;
+                    }
+                    None => ended = true,
+                },
+                Some((index, at, written)) = writes.next() => {
+                    if let Some(lane) = lanes.get_mut(index) {
+                        lane.in_flight -= 1;
+                        written.map_err(lane.client.failed("writing", &self.names.target))?;
+                    }
+                    underway.remove(&at);
+                    let arrived = underway.first().copied().unwrap_or(offset);
+                    self.progress.add(arrived - *self.arrived);
+                    *self.arrived = arrived;
+                }
+            }
+        }
+        Ok(offset)
+    }
+}
+
+/// One more channel with the file open on it; `None` where there is none to be had.
+async fn open(pool: &Arc<Pool>, path: &[u8], apart: bool) -> Option<Lane> {
+    let client = if apart { Client::apart(pool).await? } else { Client::spare(pool).await? };
+    let handle = client.open_file(path, Access::Write, Attributes::default()).await.ok()?;
+    Some(Lane { client: Arc::new(client), handle, in_flight: 0 })
+}
+
+async fn write(
+    lane: usize,
+    client: Arc<Client>,
+    handle: Handle,
+    offset: u64,
+    piece: Chunk,
+) -> (usize, u64, Result<(), crate::ssh::transfer::client::RequestError>) {
+    let written = client.write(&handle, offset, piece).await;
+    (lane, offset, written)
+}

@@ -1,0 +1,231 @@
+//! The files that the SSH configuration consists of, and those that it names, for any host: an attack does not keep to the
+//! host of the session.
+
+use std::{
+    collections::HashSet,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{openssh::config_file::Line, policy::Why, ssh::config::expand::local_user};
+
+/// How deep files may include each other, as in `ssh`.
+const DEEPEST_INCLUDE: usize = 16;
+/// Files that are read at most: more is no configuration of a person.
+const MOST_FILES: usize = 1_000;
+/// The longest file that is read, in bytes.
+const LONGEST_FILE: u64 = 1024 * 1024;
+
+/// What is guarded on account of the configuration; a `*` in a last name stands for anything.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub(super) files: Vec<(PathBuf, Why)>,
+}
+
+/// Reads the person's files and those of the system, or the one that was named in place of both. What cannot be read or
+/// understood is passed over: `ssh` says so when it is used.
+pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> Named {
+    let mut reader = Reader { homes, named: Named::default(), read: HashSet::new() };
+    match config {
+        Some(none) if none.as_os_str() == "none" => {}
+        Some(file) => {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+            reader.file(&file, 0);
+        }
+        None => {
+            for home in homes {
+                reader.file(&home.join(".ssh/config"), 0);
+            }
+            reader.file(Path::new("/etc/ssh/ssh_config"), 0);
+            if let Some(folder) = env::var_os("ProgramData").filter(|_| cfg!(windows)) {
+                reader.file(&PathBuf::from(folder).join("ssh/ssh_config"), 0);
+            }
+        }
+    }
+    reader.named
+}
+
+struct Reader<'a> {
+    homes: &'a [PathBuf],
+    named: Named,
+    read: HashSet<PathBuf>,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &Path, depth: usize) {
+        self.named.files.push((path.to_owned(), Why::SshConfig));
+        if depth > DEEPEST_INCLUDE || self.read.len() > MOST_FILES || !self.read.insert(path.to_owned()) {
+            return;
+        }
+        // A device or pipe would not end.
+        if !fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= LONGEST_FILE) {
+            return;
+        }
+        let text = fs::read(path).unwrap_or_default();
+        let lines =
+            String::from_utf8_lossy(&text).lines().filter_map(|line| Line::read(line).ok()?).collect::<Vec<_>>();
+        for line in lines {
+            match line {
+                Line::Include(patterns) => patterns.iter().for_each(|pattern| self.include(pattern, path, depth)),
+                Line::Option(keyword, values) => self.option(&keyword, &values),
+                Line::Match(criteria) => self.programs(&criteria),
+                Line::Host(_) => {}
+            }
+        }
+    }
+
+    /// All that an `Include` stands for: what is there, and what would be read if it came to be there.
+    fn include(&mut self, pattern: &str, of: &Path, depth: usize) {
+        let system = of.starts_with("/etc/ssh").then(|| PathBuf::from("/etc/ssh"));
+        let folders: Vec<PathBuf> = match system {
+            Some(folder) => vec![folder],
+            None => self.homes.iter().map(|home| home.join(".ssh")).collect(),
+        };
+        for pattern in self.expanded(pattern, None) {
+            for folder in &folders {
+                let pattern = folder.join(&pattern);
+                self.named.files.push((until_a_pattern(&pattern), Why::SshConfig));
+                let found = glob::glob(&pattern.to_string_lossy()).into_iter().flatten().flatten();
+                for file in found.take(MOST_FILES) {
+                    self.file(&file, depth + 1);
+                }
+            }
+        }
+    }
+
+    fn option(&mut self, keyword: &str, values: &[String]) {
+        let why = match keyword {
+            "identityfile" | "certificatefile" => Why::KeyFile,
+            "userknownhostsfile" | "globalknownhostsfile" | "revokedhostkeys" => Why::KnownHosts,
+            "proxycommand"
+            | "localcommand"
+            | "knownhostscommand"
+            | "pkcs11provider"
+            | "securitykeyprovider"
+            | "xauthlocation" => return self.programs(values),
+            _ => return,
+        };
+        for value in values {
+            for path in self.expanded(value, Some('*')) {
+                let is_like = path.file_name().is_some_and(|name| name.to_string_lossy().contains('*'));
+                if path.to_string_lossy().contains('*') {
+                    let found = glob::glob(&path.to_string_lossy()).into_iter().flatten().flatten();
+                    self.named.files.extend(found.take(MOST_FILES).map(|file| (file, why)));
+                }
+                // A name that is nothing but a token would be any name at all.
+                if !is_like || path.file_name().is_some_and(|name| name != "*") {
+                    self.named.files.push((until_a_pattern(&path), why));
+                }
+            }
+        }
+    }
+
+    /// The words of commands that are paths, such as that of the program or of a script.
+    fn programs(&mut self, commands: &[String]) {
+        for word in commands.iter().flat_map(|command| command.split_whitespace()) {
+            let word = word.trim_matches(['"', '\'']);
+            if word.starts_with(['/', '~']) && !word.starts_with("/dev/") {
+                let paths = self.expanded(word, None);
+                self.named.files.extend(paths.into_iter().map(|path| (path, Why::SshConfig)));
+            }
+        }
+    }
+
+    /// The paths that a value stands for, one a home. A token of which the value depends on the host becomes `any`, if
+    /// there are tokens in it.
+    fn expanded(&self, value: &str, any: Option<char>) -> Vec<PathBuf> {
+        if value == "none" || value == "/dev/null" {
+            return Vec::new();
+        }
+        let expand = |home: &PathBuf| {
+            let home = home.to_string_lossy();
+            let value = match value.strip_prefix('~') {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => home.clone().into_owned() + rest,
+                _ => value.to_owned(),
+            };
+            let value = with_variables(&value)?;
+            let (mut path, mut letters) = (String::new(), value.chars());
+            while let Some(letter) = letters.next() {
+                match any {
+                    Some(any) if letter == '%' => match letters.next()? {
+                        '%' => path.push('%'),
+                        'd' => path.push_str(&home),
+                        'u' => path.push_str(&local_user()),
+                        _ => path.push(any),
+                    },
+                    _ => path.push(letter),
+                }
+            }
+            Some(PathBuf::from(path))
+        };
+        self.homes.iter().filter_map(expand).collect()
+    }
+}
+
+/// `${NAME}`; `None` where such a variable is not set.
+fn with_variables(value: &str) -> Option<String> {
+    let (mut out, mut rest) = (String::new(), value);
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}')?;
+        out = out + before + &env::var(name).ok()?;
+        rest = after;
+    }
+    Some(out + rest)
+}
+
+/// The path up to the first name with a wildcard (glob(7)), in which that is a single `*`.
+fn until_a_pattern(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        let name = component.as_os_str().to_string_lossy();
+        let Some(at) = name.find(['*', '?', '[']) else {
+            out.push(component);
+            continue;
+        };
+        let beginning = name.get(..at).unwrap_or_default();
+        let end = name.rfind(['*', '?', ']']).and_then(|at| name.get(at + 1..)).unwrap_or_default();
+        out.push(format!("{beginning}*{end}"));
+        break;
+    }
+    out
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_configuration_names_is_found_whatever_host_it_is_for() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        fs::create_dir_all(at(".ssh/conf.d")).unwrap();
+        fs::create_dir(at("keys")).unwrap();
+        fs::write(at("keys/prod"), "").unwrap();
+        fs::write(at(".ssh/conf.d/one"), "Include ../again\nHost a\nIdentityFile ~/one key\n").unwrap();
+        fs::write(
+            at("config"),
+            "Include conf.d/*\nHost b\n  IdentityFile \"~/with blank\"\n  identityfile=%d/%u-key\nMatch host c\n\
+             CertificateFile ~/keys/%h\nIdentityFile ~/%r.key\nUserKnownHostsFile ~/known /dev/null ~/more\n\
+             ProxyCommand exec ~/bin/go %h\nIdentityFile none\nnonsense\nUser \"x\nMatch exec \"~/bin/test %h\"\n",
+        )
+        .unwrap();
+        let named = read(Some(&at("config")), &[home.path().to_owned()]);
+        let found = |name: &str, why: Why| named.files.contains(&(at(name), why));
+        for (name, why) in [
+            ("config", Why::SshConfig),
+            (".ssh/conf.d/*", Why::SshConfig),
+            (".ssh/conf.d/one", Why::SshConfig),
+            (".ssh/../again", Why::SshConfig),
+            ("with blank", Why::KeyFile),
+            ("keys/prod", Why::KeyFile),
+            ("*.key", Why::KeyFile),
+            ("known", Why::KnownHosts),
+            ("more", Why::KnownHosts),
+            ("bin/go", Why::SshConfig),
+        ] {
+            assert!(found(name, why), "{name}: {:#?}", named.files);
+        }
+        assert!(found(&format!("{}-key", local_user()), Why::KeyFile), "{:#?}", named.files);
+        assert!(!named.files.iter().any(|(path, _)| path.ends_with("null") || path.ends_with("none")));
+    }
+}

@@ -1,0 +1,259 @@
+//! Local files, read and written by threads of their own: a disk may take its time, and the link shall not wait for it.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    task::{JoinHandle, spawn_blocking},
+};
+
+use crate::{
+    local::Folder,
+    sftp::content::{Chunk, Content},
+};
+
+/// Pieces between a thread and the link, at most.
+const AHEAD: usize = 4;
+
+/// After so many bytes it is looked again whether the disk has room: others write to it, too, and a server need not say
+/// how much will come.
+const ROOM_LASTS: u64 = 16 * 1024 * 1024;
+
+/// A file as it is read, piece by piece.
+#[derive(Debug)]
+pub(in crate::ssh::transfer) struct Source(Receiver<io::Result<Chunk>>);
+
+impl Source {
+    /// Reads from `from` up to `end`, or less if the file ends before, in pieces of `length` bytes. What is read for the
+    /// first time goes into `sum`.
+    pub(in crate::ssh::transfer) fn new(file: Arc<File>, from: u64, end: u64, length: u32, sum: Sum) -> Self {
+        let (give, pieces) = channel(AHEAD);
+        spawn_blocking(move || {
+            let mut offset = from;
+            while offset < end {
+                let length = usize::try_from(end - offset).unwrap_or(usize::MAX).min(length as usize);
+                let piece = read_piece(&file, offset, length);
+                let read = piece.as_ref().map_or(0, |piece| piece.content().len());
+                if let Ok(piece) = &piece {
+                    sum.add(offset, piece.content());
+                }
+                // Read to the end, or nobody wants more.
+                if (read == 0 && piece.is_ok()) || give.blocking_send(piece).is_err() || read < length {
+                    return;
+                }
+                offset += read as u64;
+            }
+        });
+        Self(pieces)
+    }
+
+    /// The next piece; `None` after the last.
+    pub(in crate::ssh::transfer) async fn next(&mut self) -> Option<io::Result<Chunk>> {
+        self.0.recv().await
+    }
+}
+
+fn read_piece(file: &File, offset: u64, length: usize) -> io::Result<Chunk> {
+    let mut piece = Chunk::with_capacity(length);
+    let buffer = piece.append_to();
+    let head = buffer.len();
+    buffer.resize(head + length, 0);
+    let mut filled = 0;
+    while filled < length {
+        let Some(room) = buffer.get_mut(head + filled..) else { break };
+        match read_at(file, room, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(head + filled);
+    Ok(piece)
+}
+
+#[cfg(unix)]
+pub(in crate::ssh::transfer) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+pub(in crate::ssh::transfer) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
+
+/// A file as it is written, from its beginning on.
+#[derive(Debug)]
+pub(in crate::ssh::transfer) struct Sink {
+    /// `None` after the last.
+    pieces: Option<Sender<Vec<Content>>>,
+    /// `None` when its end has been waited for.
+    writing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Sink {
+    /// Writes to a file of this folder, and into `sum`.
+    pub(in crate::ssh::transfer) fn new(mut file: File, folder: Arc<Folder>, sum: Sum) -> Self {
+        let (pieces, mut taken) = channel::<Vec<Content>>(AHEAD);
+        let writing = spawn_blocking(move || {
+            let (mut offset, mut looked) = (0, 0);
+            while let Some(contents) = taken.blocking_recv() {
+                if offset - looked >= ROOM_LASTS {
+                    looked = offset;
+                    if folder.room() == Some(0) {
+                        return Err(io::Error::new(io::ErrorKind::StorageFull, "No space left on the disk"));
+                    }
+                }
+                for piece in contents.iter().flat_map(Content::pieces) {
+                    file.write_all(piece)?;
+                    sum.add(offset, piece);
+                    offset += piece.len() as u64;
+                }
+            }
+            Ok(())
+        });
+        Self { pieces: Some(pieces), writing: Some(writing) }
+    }
+
+    /// Takes the bytes that follow. Dropped before it is done, it has not taken them.
+    ///
+    /// # Errors
+    /// Those of writing what came before; nothing more can be written then.
+    pub(in crate::ssh::transfer) async fn write(&mut self, contents: Vec<Content>) -> io::Result<()> {
+        match &self.pieces {
+            Some(pieces) if pieces.send(contents).await.is_ok() => Ok(()),
+            _ => self.finish().await,
+        }
+    }
+
+    /// Waits until all is written. May be dropped, and called again.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(in crate::ssh::transfer) async fn finish(&mut self) -> io::Result<()> {
+        self.pieces = None;
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.writing = None;
+        written
+    }
+}
+
+/// The SHA-256 of a file that is read or written in order, parts of it perhaps more than once. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::ssh::transfer) struct Sum(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Sum {
+    /// Adds what is new in a piece at `offset`.
+    fn add(&self, offset: u64, piece: &[u8]) {
+        let mut state = self.lock();
+        let known = usize::try_from(state.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        if let Some(new) = piece.get(known..) {
+            state.hash.update(new);
+            state.bytes += new.len() as u64;
+        }
+    }
+
+    /// The digest of the first `length` bytes, if they and no more were added.
+    pub(in crate::ssh::transfer) fn of(&self, length: u64) -> Option<[u8; 32]> {
+        let state = self.lock();
+        (state.bytes == length).then(|| state.hash.clone().finalize().into())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, SeekFrom};
+
+    use super::*;
+
+    fn file(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    async fn read(source: &mut Source) -> Vec<Vec<u8>> {
+        let mut pieces = Vec::new();
+        while let Some(piece) = source.next().await {
+            pieces.push(piece.unwrap().content().to_vec());
+        }
+        pieces
+    }
+
+    fn sha256(bytes: &[u8]) -> [u8; 32] {
+        Sha256::digest(bytes).into()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_in_pieces_up_to_where_it_ends() {
+        let file = Arc::new(file(b"0123456789"));
+        for (from, end, expected) in [
+            (0, 10, &["0123", "4567", "89"][..]),
+            (0, 8, &["0123", "4567"]),
+            (6, 100, &["6789"]),
+            (3, 100, &["3456", "789"]),
+            (10, 100, &[]),
+            (0, 0, &[]),
+        ] {
+            let mut source = Source::new(Arc::clone(&file), from, end, 4, Sum::default());
+            let expected: Vec<_> = expected.iter().map(|piece| piece.as_bytes().to_vec()).collect();
+            assert_eq!(read(&mut source).await, expected, "{from} to {end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_sum_is_that_of_the_file_also_if_parts_are_read_again() {
+        let (content, sum) = (b"0123456789", Sum::default());
+        let file = Arc::new(file(content));
+        for (from, end) in [(0, 7), (2, 5), (5, 10), (0, 10)] {
+            read(&mut Source::new(Arc::clone(&file), from, end, 4, sum.clone())).await;
+        }
+        assert_eq!(sum.of(10), Some(sha256(content)));
+        assert_eq!((sum.of(9), Sum::default().of(0)), (None, Some(sha256(b""))));
+    }
+
+    #[tokio::test]
+    async fn nothing_more_is_read_when_nobody_wants_it() {
+        let file = Arc::new(file(&[7; 100]));
+        let source = Source::new(Arc::clone(&file), 0, 100, 1, Sum::default());
+        drop(source);
+        // The thread lets go of the file.
+        while Arc::strong_count(&file) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_more_is_said_at_the_next_piece_or_at_the_end() {
+        let Ok(full) = File::options().write(true).open("/dev/full") else { return };
+        let folder = Arc::new(Folder::root(&std::env::temp_dir()).unwrap());
+        let mut sink = Sink::new(full, Arc::clone(&folder), Sum::default());
+        while sink.write(vec![Content::from(b"x".to_vec())]).await.is_ok() {}
+        let mut written = tempfile::tempfile().unwrap();
+        let sum = Sum::default();
+        let mut sink = Sink::new(written.try_clone().unwrap(), folder, sum.clone());
+        for piece in ["a", "bc", "def"] {
+            sink.write(vec![Content::from(piece.as_bytes().to_vec())]).await.unwrap();
+        }
+        sink.finish().await.unwrap();
+        written.seek(SeekFrom::Start(0)).unwrap();
+        assert_eq!(io::read_to_string(written).unwrap(), "abcdef");
+        assert_eq!(sum.of(6), Some(sha256(b"abcdef")));
+    }
+}

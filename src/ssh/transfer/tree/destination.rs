@@ -1,0 +1,251 @@
+//! Where a tree goes: into a directory that is there, else to the path itself, as `cp -r` would have it. A trailing `/`
+//! means "into it" also where nothing is there yet, so that the same call always has the same effect.
+//!
+//! A source without a name of its own (`.`, `dir/.`, `~`) is its content, which goes into the target itself.
+
+use std::{
+    io::ErrorKind,
+    path::{MAIN_SEPARATOR, PathBuf},
+    sync::Arc,
+};
+
+use tokio::task::spawn_blocking;
+
+use super::{
+    Sieve,
+    remote::{found, in_the_way, join},
+};
+use crate::{
+    local::{Folder, Place},
+    policy::Way,
+    sftp::attributes::{self, Kind},
+    ssh::transfer::{
+        Guard, TransferError, TransferRequest,
+        client::Client,
+        error::shown,
+        guard::{Found, Watcher, seen::Seen},
+        paths,
+    },
+    tree::{
+        entry::Attributes,
+        name::{self, HERE},
+    },
+};
+
+/// The directory on the remote host that a tree becomes.
+#[derive(Debug)]
+pub(super) struct RemotePlace {
+    pub(super) path: Vec<u8>,
+    /// The one that it is in is not there either.
+    above: Option<Vec<u8>>,
+    attributes: Attributes,
+    /// It was there, and only content goes into it: its mode and time are its own.
+    pub(super) keeps_attributes: bool,
+}
+
+/// The same on this machine.
+#[derive(Debug)]
+pub(super) struct LocalPlace {
+    pub(super) folder: Arc<Folder>,
+    pub(super) path: PathBuf,
+    pub(super) keeps_attributes: bool,
+    /// What leaves out what is guarded, unless the person wants all of it.
+    pub(super) sieve: Option<Arc<Sieve>>,
+}
+
+/// Finds the directory for an upload.
+pub(super) async fn remote(
+    client: &Client,
+    request: &TransferRequest,
+    attributes: Attributes,
+) -> Result<RemotePlace, TransferError> {
+    let typed = paths::remote(&request.remote)?;
+    let end = if typed.trim_end_matches('/').is_empty() { typed.as_str() } else { typed.trim_end_matches('/') };
+    let (home, looked) = tokio::join!(client.realpath(b"."), client.stat(typed.as_bytes()));
+    let wanted = paths::absolute(end.as_bytes(), home.ok().as_deref());
+    let there = found(client, looked).map_err(client.failed("looking at", &wanted))?;
+    if there.is_some_and(|there| !matches!(there.kind(), Kind::Directory | Kind::Unknown)) {
+        return Err(TransferError::NotADirectory(format!("\"{}\" on the remote host", shown(&wanted))));
+    }
+    let place = |path, above, keeps_attributes| RemotePlace { path, above, attributes, keeps_attributes };
+    Ok(match own_name(&request.local, &['/', MAIN_SEPARATOR]) {
+        Some(name) if there.is_some() => place(join(&wanted, &[name.as_bytes()]), None, false),
+        Some(name) if request.remote.ends_with('/') => place(join(&wanted, &[name.as_bytes()]), Some(wanted), false),
+        name => place(wanted, None, name.is_none() && there.is_some()),
+    })
+}
+
+impl RemotePlace {
+    /// Makes the directory. May be done again after a lost link.
+    pub(super) async fn make(&self, client: &Client) -> Result<(), TransferError> {
+        if let Some(above) = &self.above
+            && let Err(refused) = client.mkdir(above, attributes::Attributes::default()).await
+            && !client.stat(above).await.is_ok_and(|there| there.kind() == Kind::Directory)
+        {
+            return Err(client.failed("making the directory", above)(refused));
+        }
+        if self.keeps_attributes { Ok(()) } else { make_remote(client, &self.path, self.attributes).await }
+    }
+}
+
+/// Makes a directory that its owner may write into, whatever its mode is to be, or opens up the one that is there.
+pub(super) async fn make_remote(client: &Client, path: &[u8], attributes: Attributes) -> Result<(), TransferError> {
+    let mode = attributes.mode.unwrap_or(0o755) | 0o700;
+    let Err(refused) = client.mkdir(path, attributes::Attributes::mode(mode)).await else { return Ok(()) };
+    let Ok(there) = client.lstat(path).await else {
+        return Err(client.failed("making the directory", path)(refused));
+    };
+    if there.kind() != Kind::Directory {
+        return Err(in_the_way(path));
+    }
+    let now = there.permissions.unwrap_or(0) & 0o7777;
+    if now & 0o700 != 0o700 {
+        // Somebody else's cannot be changed; then what is written into it says why not.
+        let _ = client.setstat(path, attributes::Attributes::mode(now | 0o700)).await;
+    }
+    Ok(())
+}
+
+/// Finds and makes the directory for a download. Links are followed on the way that the person has typed, not behind it.
+/// Nothing is made where the person does not want it.
+pub(super) async fn local(
+    guard: &Guard,
+    request: &TransferRequest,
+    attributes: Attributes,
+) -> Result<LocalPlace, TransferError> {
+    let goal = Goal {
+        path: paths::local(&request.local)?,
+        name: own_name(&request.remote, &['/']).map(str::to_owned),
+        into: request.local.ends_with(['/', MAIN_SEPARATOR]),
+        attributes,
+        watcher: guard.watcher(Way::Write).await,
+    };
+    let wanted = goal.clone();
+    let question = blocking(move || wanted.question()).await?;
+    guard.pass(Way::Write, question).await?;
+
+    let (place, question) = blocking(move || goal.make()).await?;
+    // What it is now that it is open: the same, and so no further question, unless it was exchanged.
+    guard.pass(Way::Write, question).await?;
+    Ok(place)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
+) -> Result<T, TransferError> {
+    let failed = |error| TransferError::local("making the directory", "".as_ref(), std::io::Error::other(error));
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(failed(error)))
+}
+
+/// Where a download is to go.
+#[derive(Clone)]
+struct Goal {
+    path: PathBuf,
+    /// The name of the tree, if it has one.
+    name: Option<String>,
+    /// Into the path, also where nothing is there yet.
+    into: bool,
+    attributes: Attributes,
+    watcher: Watcher,
+}
+
+impl Goal {
+    fn failed(&self, source: std::io::Error) -> TransferError {
+        TransferError::local("making the directory", &self.path, source)
+    }
+
+    /// The directory of the path, if it is there.
+    fn there(&self) -> Result<Option<Folder>, TransferError> {
+        match Folder::root(&self.path) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                Err(TransferError::NotADirectory(self.path.display().to_string()))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// What the person is to be asked before anything is made.
+    fn question(&self) -> Result<Option<Found>, TransferError> {
+        let name = self.name.as_deref().map(str::as_bytes);
+        let Some(folder) = self.there()? else {
+            let place = Place::of(&self.path).map_err(|error| self.failed(error))?;
+            let watch = self.watcher.begin();
+            let above = watch.site_of(&place).map_err(|error| self.failed(error))?;
+            let site = above.below(&watch, &place.name, None);
+            let name = name.filter(|_| self.into);
+            return Ok(name.map_or_else(|| site.question(), |name| site.below(&watch, name, None).question()));
+        };
+        let watch = self.watcher.begin();
+        let site = watch.site(&folder, &self.path).map_err(|error| self.failed(error))?;
+        let Some(name) = name else { return Ok(site.question()) };
+        let seen = Seen::at(&folder, name).map_err(|error| self.failed(error))?;
+        Ok(site.below(&watch, name, seen.as_ref()).question())
+    }
+
+    /// Makes it, and says what it has come to be.
+    fn make(self) -> Result<(LocalPlace, Option<Found>), TransferError> {
+        let (folder, there) = if let Some(folder) = self.there()? {
+            (folder, true)
+        } else {
+            let made = Place::of(&self.path).and_then(|place| {
+                place.folder.make(&place.name, 0o777)?;
+                place.folder.enter(&place.name)
+            });
+            (made.map_err(|error| self.failed(error))?, false)
+        };
+        let (folder, path, keeps_attributes) = match &self.name {
+            Some(name) if there || self.into => {
+                name::check(name.as_bytes(), HERE)
+                    .map_err(|error| TransferError::Path(format!("{name:?} cannot be a name here: {error}")))?;
+                let mode = self.attributes.mode.unwrap_or(0o755);
+                let inside = folder.make(name.as_bytes(), mode).and_then(|_| folder.below(&[name.as_bytes()]));
+                let path = self.path.join(name);
+                let inside = inside.map_err(|source| TransferError::local("making the directory", &path, source))?;
+                (inside, path, false)
+            }
+            name => (folder, self.path.clone(), there && name.is_none()),
+        };
+        let watch = self.watcher.begin();
+        let site = watch.site(&folder, &path).map_err(|error| self.failed(error))?;
+        let question = site.question();
+        let sieve = Sieve::new(Way::Write, watch, site).map(Arc::new);
+        Ok((LocalPlace { folder: Arc::new(folder), path, keeps_attributes, sieve }, question))
+    }
+}
+
+/// The name that a typed path ends in, if it ends in one.
+fn own_name<'a>(typed: &'a str, separators: &[char]) -> Option<&'a str> {
+    let typed = typed.trim_end_matches(separators);
+    let last = typed.rsplit(separators).next().unwrap_or(typed);
+    if matches!(last, "" | "." | "..") || typed == "~" { None } else { Some(last) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_a_name_of_its_own_or_stands_for_its_content() {
+        for (typed, name) in [
+            ("tree", Some("tree")),
+            ("/a/tree/", Some("tree")),
+            ("~/tree", Some("tree")),
+            ("a//", Some("a")),
+            ("...", Some("...")),
+            ("a/~", Some("~")),
+            (".", None),
+            ("..", None),
+            ("tree/.", None),
+            ("tree/./", None),
+            ("tree/..", None),
+            ("~", None),
+            ("~/", None),
+            ("/", None),
+        ] {
+            assert_eq!(own_name(typed, &['/']), name, "{typed}");
+        }
+        assert_eq!(own_name("C:\\dir\\tree\\", &['/', '\\']), Some("tree"));
+    }
+}

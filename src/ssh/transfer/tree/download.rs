@@ -1,0 +1,320 @@
+//! From the remote host to this machine.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Common,
+    destination::LocalPlace,
+    executor::{Moved, Way},
+    local::{self, Listing, Root},
+    remote::{self, join},
+    resumable::Kept,
+};
+use crate::{
+    local::{Folder, Place},
+    sftp::{attributes::Attributes as Found, content::Content, request::Access},
+    ssh::{
+        pool::Pool,
+        transfer::{
+            Bounds, TransferError, TransferRequest,
+            client::Client,
+            file::{
+                download::{Download, kept},
+                local_temp::{Part, temporary_name},
+            },
+            guard::{Guard, seen::Seen},
+            request::Complete,
+        },
+    },
+    tree::{
+        entry::{Directory, Entry, Leaf, LeafKind, What},
+        excludes::Excludes,
+        limits::LIMITS,
+        name::HERE,
+        plan::{Plan, Ticket},
+        tally::{Tally, Unkept},
+    },
+};
+
+/// What the answer where a link leads may take, in bytes.
+const LINK_ANSWER: u64 = 256 * 1024;
+
+/// A tree on its way to this machine.
+#[derive(Debug)]
+pub(in crate::ssh::transfer) struct DownTree {
+    from: Vec<u8>,
+    /// What the server has said of its root.
+    found: Found,
+    begun: Option<(LocalPlace, Plan)>,
+    /// Large files, which go on after a lost link.
+    downloads: Kept<Download>,
+}
+
+impl DownTree {
+    /// Of this directory.
+    pub(in crate::ssh::transfer) fn new(from: Vec<u8>, found: Found) -> Self {
+        Self { from, found, begun: None, downloads: Kept::default() }
+    }
+
+    /// Fetches what has not arrived yet.
+    ///
+    /// # Errors
+    /// [`TransferError`]; what has arrived is complete, and after a lost link the next attempt goes on.
+    pub(in crate::ssh::transfer) async fn attempt(
+        &mut self,
+        request: &TransferRequest,
+        excludes: &Excludes,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        bounds: &Bounds,
+        guard: &Guard,
+    ) -> Result<(String, Tally, bool), TransferError> {
+        let Self { from, found, begun, downloads } = self;
+        let (place, plan) = match begun {
+            Some(begun) => begun,
+            // Not to be cut off: once the directory is there, it would be another that it goes to.
+            empty => {
+                let attributes = kept(found);
+                let place = super::destination::local(guard, request, attributes).await?;
+                let plan = Plan::new(Directory::root(attributes), excludes.clone(), Some(HERE), LIMITS);
+                empty.insert((place, plan))
+            }
+        };
+        let common = Common::new(request, pool, client);
+        let work = async {
+            let root = Arc::new(Root::new(Arc::clone(&place.folder)));
+            let way = Down { common: &common, from, place, root, downloads };
+            let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
+            Ok((place.path.display().to_string(), tally, false))
+        };
+        let done = client.connection().unless_stopped(bounds, work).await;
+        if done.as_ref().is_err_and(|error| !error.is_lost()) {
+            // Temporary files go with them.
+            drop(downloads.take_all());
+        }
+        done
+    }
+}
+
+/// An attempt's way down.
+struct Down<'a> {
+    common: &'a Common,
+    from: &'a [u8],
+    place: &'a LocalPlace,
+    root: Arc<Root>,
+    downloads: &'a Kept<Download>,
+}
+
+impl Way for Down<'_> {
+    fn finishes_in_order(&self) -> bool {
+        false
+    }
+
+    async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
+        let mut is_new = false;
+        if directory.depth() > 0 {
+            let (wanted, root, path) = (Arc::clone(directory), Arc::clone(&self.root), self.path(directory));
+            let make = move || {
+                let names = wanted.names();
+                let Some((name, above)) = names.split_last() else { return Ok(false) };
+                let made =
+                    root.below(above).and_then(|above| above.make(name, wanted.attributes.mode.unwrap_or(0o755)));
+                made.map_err(|source| TransferError::local("making the directory", &path, source))
+            };
+            is_new = self.common.disk(make).await?;
+        }
+        let (from, mut slot) = (join(self.from, &directory.names()), self.common.lanes.slot().await);
+        let listing = loop {
+            let listed = remote::list(slot.client(), &from, &self.common.listed).await;
+            slot = match slot.alone_if_in_doubt(listed.is_err()).await {
+                Some(alone) => alone,
+                None => break listed?,
+            };
+        };
+        self.sifted(directory, is_new, listing).await
+    }
+
+    async fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> Result<Moved, TransferError> {
+        let mut names = leaf.directory.names();
+        names.push(&leaf.name);
+        let (from, to) = (join(self.from, &names), local::path(&self.place.path, &names));
+        let LeafKind::File(size) = leaf.kind else { return self.link(leaf, &from, to).await };
+        if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
+            return Ok(Moved::Unchanged);
+        }
+        let piece = u64::from(self.common.lanes.first().read_chunk());
+        // What is no longer than it should be is known to have ended by one byte more that does not come.
+        let small = if size < piece { self.small(leaf, size, &from, to.clone()).await? } else { None };
+        let complete = match small {
+            Some(complete) => complete,
+            // One that is not as long as it was said to be may have any length.
+            None => self.large(ticket, leaf, if size < piece { u64::MAX } else { size }, from, to).await?,
+        };
+        self.common.progress.end();
+        Ok(Moved::File(complete))
+    }
+
+    async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
+        let (directory, root, path) = (Arc::clone(directory), Arc::clone(&self.root), self.path(directory));
+        let set = move || {
+            let set = root.below(&directory.names()).and_then(|folder| folder.set(directory.attributes));
+            set.map_err(|source| TransferError::local("setting mode and times of", &path, source))
+        };
+        self.common.disk(set).await
+    }
+}
+
+impl Down<'_> {
+    /// A listing without what is guarded here. In a directory that is new nothing has to be looked for.
+    async fn sifted(
+        &self,
+        directory: &Arc<Directory>,
+        is_new: bool,
+        mut listing: Listing,
+    ) -> Result<Listing, TransferError> {
+        let Some(sieve) = self.place.sieve.clone() else { return Ok(listing) };
+        let (wanted, root) = (Arc::clone(directory), Arc::clone(&self.root));
+        let sift = move || {
+            let folder = if is_new { None } else { root.below(&wanted.names()).ok() };
+            let look = |entry: &Entry| Seen::at(folder.as_ref()?, &entry.name).ok().flatten();
+            sieve.sift(&wanted, &mut listing, look);
+            Ok(listing)
+        };
+        self.common.disk(sift).await
+    }
+
+    fn path(&self, directory: &Directory) -> PathBuf {
+        local::path(&self.place.path, &directory.names())
+    }
+
+    /// Does something in the directory of a leaf, off the asynchronous threads.
+    async fn inside<T: Send + 'static>(
+        &self,
+        leaf: &Leaf,
+        doing: &'static str,
+        to: PathBuf,
+        work: impl FnOnce(Arc<Folder>, &[u8]) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, TransferError> {
+        let (root, leaf) = (Arc::clone(&self.root), leaf.clone());
+        let done = move || {
+            let done = root.folder_of(&leaf.directory).and_then(|folder| work(folder, &leaf.name));
+            done.map_err(|source| TransferError::local(doing, &to, source))
+        };
+        self.common.disk(done).await
+    }
+
+    async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &Path) -> Result<bool, TransferError> {
+        let found = self.inside(leaf, "looking at", to.to_owned(), |folder, name| folder.find(name)).await?;
+        let modified = leaf.attributes.modified;
+        Ok(found.is_some_and(|(what, there)| what == What::File(size) && there.modified == modified))
+    }
+
+    async fn link(&self, leaf: &Leaf, from: &[u8], to: PathBuf) -> Result<Moved, TransferError> {
+        if !cfg!(unix) {
+            return Ok(Moved::Special);
+        }
+        // A hostile server's answer may be long.
+        let _memory = self.common.memory(LINK_ANSWER).await;
+        let client = self.common.lanes.any();
+        let target = client.readlink(from).await.map_err(client.failed("reading the link", from))?;
+        let (skip, modified) = (self.common.skip_unchanged, leaf.attributes.modified);
+        let make = move |folder: Arc<Folder>, name: &[u8]| {
+            if skip && folder.read_link(name).is_ok_and(|there| *there == *target) {
+                return Ok(Moved::Unchanged);
+            }
+            let temporary = temporary_name()?;
+            folder.link(&target, &temporary)?;
+            if let Some(modified) = modified {
+                let _ = folder.set_link_time(&temporary, modified);
+            }
+            if let Err(error) = folder.rename(&temporary, name) {
+                let _ = folder.remove(&temporary);
+                return Err(error);
+            }
+            Ok(Moved::Link)
+        };
+        self.inside(leaf, "making the link", to, make).await
+    }
+
+    /// A file of one piece; `None` if it has another length than it should have.
+    async fn small(&self, leaf: &Leaf, size: u64, from: &[u8], to: PathBuf) -> Result<Option<Complete>, TransferError> {
+        let _memory = self.common.memory(size).await;
+        self.common.progress.begin(&leaf.path());
+        let mut slot = self.common.lanes.slot().await;
+        let content = loop {
+            let read = read_whole(slot.client(), from, size).await;
+            slot = match slot.alone_if_in_doubt(read.is_err()).await {
+                Some(alone) => alone,
+                None => break read?,
+            };
+        };
+        if content.len() as u64 != size {
+            return Ok(None);
+        }
+        let attributes = leaf.attributes;
+        let write = move |folder: Arc<Folder>, name: &[u8]| {
+            let mut part = Part::beside(&folder, size)?;
+            content.pieces().try_for_each(|piece| part.file.write_all(piece))?;
+            part.put_in_place(attributes, name)
+        };
+        self.inside(leaf, "writing", to, write).await?;
+        self.common.progress.add(size);
+        Ok(Some(Complete { bytes: size, verified: false, unkept: Unkept::default() }))
+    }
+
+    /// A file of any length, as a single one goes, with `room` bytes in flight. It is not compared, but after a lost link.
+    async fn large(
+        &self,
+        ticket: Ticket,
+        leaf: &Leaf,
+        room: u64,
+        from: Vec<u8>,
+        to: PathBuf,
+    ) -> Result<Complete, TransferError> {
+        let _memory = self.common.memory(room).await;
+        self.common.progress.begin(&leaf.path());
+        let mut begun = self.downloads.take(ticket);
+        let download = match &mut begun.state {
+            Some(download) => download,
+            empty => {
+                let folder = self.inside(leaf, "writing", to.clone(), |folder, _| Ok(folder)).await?;
+                let target = Place { folder, name: leaf.name.clone(), path: to };
+                empty.insert(Download::of_tree(from, target, room, self.common.progress.clone()))
+            }
+        };
+        let mut slot = self.common.lanes.slot().await;
+        loop {
+            let fetched = download.carry_out(&self.common.pool, slot.client()).await;
+            let Some(alone) = slot.alone_if_in_doubt(fetched.is_err()).await else {
+                if !fetched.as_ref().is_err_and(TransferError::is_lost) {
+                    begun.state = None;
+                }
+                return fetched?.ok_or(TransferError::Cancelled);
+            };
+            slot = alone;
+            if let Ok(Some(Complete { bytes, .. })) = fetched {
+                self.common.progress.take_back(bytes);
+            }
+        }
+    }
+}
+
+/// The content of a file up to one byte more than it should have.
+async fn read_whole(client: &Client, path: &[u8], size: u64) -> Result<Content, TransferError> {
+    let opened = client.open_file(path, Access::Read, Found::default()).await;
+    let handle = opened.map_err(client.failed("opening", path))?;
+    let read = client.read(&handle, 0, u32::try_from(size + 1).unwrap_or(u32::MAX));
+    // Both at once where the server answers the requests for one file in their order.
+    let read = if client.is_openssh() {
+        tokio::join!(read, client.close(&handle)).0
+    } else {
+        let read = read.await;
+        client.close_read(&handle).await;
+        read
+    };
+    Ok(read.map_err(client.failed("reading", path))?.unwrap_or_default())
+}

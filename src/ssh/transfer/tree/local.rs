@@ -1,0 +1,163 @@
+//! The local side of a tree: its directories, reached from an open root, and what is in them. Links are named, never
+//! followed.
+
+use std::{
+    ffi::OsStr,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    local::Folder,
+    policy::Why,
+    ssh::transfer::paths,
+    tree::{
+        entry::{Attributes, Directory, Entry},
+        limits::LIMITS,
+    },
+};
+
+/// The root of a tree, and the directory in it that was used last: so are most of its files.
+#[derive(Debug)]
+pub(super) struct Root {
+    root: Arc<Folder>,
+    last: Mutex<Option<(Arc<Directory>, Arc<Folder>)>>,
+}
+
+impl Root {
+    pub(super) fn new(root: Arc<Folder>) -> Self {
+        Self { root, last: Mutex::default() }
+    }
+
+    /// Mode and time of the root itself.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub(super) fn attributes(&self) -> io::Result<Attributes> {
+        Ok(self.root.find(b".")?.map(|(_, attributes)| attributes).unwrap_or_default())
+    }
+
+    /// The directory these names below, one name at a time.
+    ///
+    /// # Errors
+    /// The system's own, and that there is something else in the way.
+    pub(super) fn below(&self, names: &[&[u8]]) -> io::Result<Folder> {
+        self.root.below(names)
+    }
+
+    /// A directory of the tree: the last one, or reached from the root.
+    ///
+    /// # Errors
+    /// As [`below`](Self::below).
+    pub(super) fn folder_of(&self, directory: &Arc<Directory>) -> io::Result<Arc<Folder>> {
+        // Held by threads only, for as long as it takes to open a directory.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((held, folder)) = &*last
+            && Arc::ptr_eq(held, directory)
+        {
+            return Ok(Arc::clone(folder));
+        }
+        let folder = Arc::new(self.root.below(&directory.names())?);
+        *last = Some((Arc::clone(directory), Arc::clone(&folder)));
+        Ok(folder)
+    }
+}
+
+/// What is in a directory, and what of it cannot be said.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// What can be moved, in any order.
+    pub(super) entries: Vec<Entry>,
+    /// Names of the others, and why.
+    pub(super) failures: Vec<(Vec<u8>, String)>,
+    /// What is left out because it is guarded: its name, whether it is a directory, and why.
+    pub(super) left_out: Vec<(Vec<u8>, bool, Why)>,
+}
+
+/// Lists a directory.
+///
+/// # Errors
+/// The system's own. What is wrong with a single entry is in the listing.
+pub(super) fn list(directory: &Folder) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    // One more than a tree may have, to be refused for that.
+    for name in directory.names(LIMITS.entries + 1)? {
+        let Some(name) = bytes(&name) else {
+            let name = name.to_string_lossy().into_owned().into_bytes();
+            listing.failures.push((name, "its name is not Unicode".to_owned()));
+            continue;
+        };
+        match directory.find(&name) {
+            Ok(Some((what, attributes))) => listing.entries.push(Entry { name, what, attributes }),
+            Ok(None) => listing.failures.push((name, io::Error::from(io::ErrorKind::NotFound).to_string())),
+            Err(error) => listing.failures.push((name, error.to_string())),
+        }
+    }
+    Ok(listing)
+}
+
+/// The path of a directory of the tree, or of a name in it.
+pub(super) fn path(root: &Path, names: &[&[u8]]) -> PathBuf {
+    let mut path = root.to_owned();
+    path.extend(names.iter().map(|name| paths::os_name(name)));
+    path
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere not every name is bytes")]
+fn bytes(name: &OsStr) -> Option<Vec<u8>> {
+    Some(std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec())
+}
+
+#[cfg(not(unix))]
+fn bytes(name: &OsStr) -> Option<Vec<u8>> {
+    Some(name.to_str()?.as_bytes().to_vec())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{
+        fs::{self, File},
+        os::unix::{
+            ffi::OsStrExt as _,
+            fs::{PermissionsExt as _, symlink},
+            net::UnixListener,
+        },
+        time::{Duration, UNIX_EPOCH},
+    };
+
+    use super::*;
+    use crate::tree::entry::What;
+
+    #[test]
+    fn a_listing_says_what_is_there_and_follows_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
+        fs::create_dir(at(b"directory")).unwrap();
+        fs::write(at(b"not \xff text"), "12345").unwrap();
+        fs::set_permissions(at(b"not \xff text"), fs::Permissions::from_mode(0o640)).unwrap();
+        File::open(at(b"not \xff text")).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(7)).unwrap();
+        symlink("nowhere", at(b"dangling")).unwrap();
+        symlink("directory", at(b"link")).unwrap();
+        let _socket = UnixListener::bind(at(b"socket")).unwrap();
+        let root = Folder::root(folder.path()).unwrap();
+        let mut listing = list(&root).unwrap();
+        listing.entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let found: Vec<_> = listing.entries.iter().map(|entry| (entry.name.as_slice(), entry.what)).collect();
+        assert_eq!(
+            found,
+            [
+                (&b"dangling"[..], What::Link),
+                (b"directory", What::Directory),
+                (b"link", What::Link),
+                (b"not \xff text", What::File(5)),
+                (b"socket", What::Special),
+            ]
+        );
+        assert_eq!(listing.entries[3].attributes, Attributes { mode: Some(0o640), modified: Some(7) });
+        assert_eq!(root.read_link(b"link").unwrap(), b"directory");
+        assert!(["link", "directory", "socket"].iter().all(|name| root.open(name.as_bytes()).is_err()));
+        assert_eq!(root.open(b"not \xff text").unwrap().metadata().unwrap().len(), 5);
+    }
+}

@@ -1,0 +1,143 @@
+//! The remote side of a tree: its paths, and what is in its directories.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::local::Listing;
+use crate::{
+    sftp::{
+        attributes::Kind,
+        reply::{Handle, Name},
+        status::StatusCode,
+    },
+    ssh::transfer::{
+        TransferError,
+        client::{Client, RequestError},
+        error::shown,
+        file::download::kept,
+    },
+    tree::{
+        entry::{Entry, What},
+        limits::{LIMITS, PlanError},
+    },
+};
+
+/// Requests for the names of one directory in flight, at most. OpenSSH's server answers each with 100 names.
+const READ_AHEAD: usize = 8;
+
+/// A path on the remote host from the directory `root` down.
+pub(super) fn join(root: &[u8], names: &[&[u8]]) -> Vec<u8> {
+    let mut path = root.to_vec();
+    for name in names {
+        if !path.ends_with(b"/") {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+    }
+    path
+}
+
+/// Something else has the name that a directory needs.
+pub(super) fn in_the_way(path: &[u8]) -> TransferError {
+    let message = "there is a link or a file where a directory has to be".to_owned();
+    TransferError::Remote { doing: "making the directory", path: shown(path), message }
+}
+
+/// `None` where there is nothing.
+pub(super) fn found<T>(client: &Client, answer: Result<T, RequestError>) -> Result<Option<T>, RequestError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if client.may_be_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How much the listings of one transfer have brought: a server may go on for ever, in many directories at once.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    names: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Listed {
+    fn add(&self, names: &[Name]) -> Result<(), PlanError> {
+        let bytes = names.iter().map(|name| name.name.len()).sum();
+        if self.names.fetch_add(names.len(), Ordering::Relaxed) > LIMITS.entries {
+            return Err(PlanError::Entries(LIMITS.entries));
+        }
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) > LIMITS.name_bytes {
+            return Err(PlanError::Names(LIMITS.name_bytes));
+        }
+        Ok(())
+    }
+}
+
+/// Lists a directory.
+///
+/// # Errors
+/// The server's own, and that it goes on for ever.
+pub(super) async fn list(client: &Client, path: &[u8], listed: &Listed) -> Result<Listing, TransferError> {
+    let failed = client.failed("reading the directory", path);
+    let handle = client.opendir(path).await.map_err(&failed)?;
+    let names = read_all(client, &handle, listed, &failed).await;
+    client.close_read(&handle).await;
+    entries(client, path, names?).await.map_err(failed)
+}
+
+/// From OpenSSH's server with several requests at once, more the longer the directory is: each brings but some of the names.
+/// Their answers are taken in whatever order they come, so that none is kept that is not counted.
+async fn read_all(
+    client: &Client,
+    handle: &Handle,
+    listed: &Listed,
+    failed: impl Fn(RequestError) -> TransferError,
+) -> Result<Vec<Name>, TransferError> {
+    // Another server may answer two requests for the next names with the same ones.
+    let most = if client.is_openssh() { READ_AHEAD } else { 1 };
+    let (mut all, mut at_once, mut reads) = (Vec::new(), most.min(2), FuturesUnordered::new());
+    let mut ended = false;
+    loop {
+        while !ended && reads.len() < at_once {
+            reads.push(client.readdir(handle));
+        }
+        let Some(answer) = reads.next().await else { return Ok(all) };
+        let Some(names) = answer.map_err(&failed)?.filter(|names| !names.is_empty()) else {
+            ended = true;
+            continue;
+        };
+        listed.add(&names)?;
+        // A name shares the memory of the whole answer with what only `ls` would show.
+        all.extend(names.into_iter().map(|name| Name { name: name.name.to_vec().into(), ..name }));
+        at_once = (at_once * 2).min(most);
+    }
+}
+
+/// What the names name. A server may leave that out of its answer.
+async fn entries(client: &Client, directory: &[u8], names: Vec<Name>) -> Result<Listing, RequestError> {
+    let (mut entries, mut failures) = (Vec::with_capacity(names.len()), Vec::new());
+    for Name { name, mut attributes } in names {
+        if *name == *b"." || *name == *b".." {
+            continue;
+        }
+        if attributes.kind() == Kind::Unknown && !name.contains(&b'/') {
+            match client.lstat(&join(directory, &[&name])).await {
+                Ok(found) => attributes = found,
+                Err(RequestError::Status(status)) if status.code == StatusCode::NoSuchFile => continue,
+                Err(RequestError::Status(status)) => {
+                    failures.push((name.to_vec(), format!("looking at it: {status}")));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let what = match attributes.kind() {
+            Kind::Directory => What::Directory,
+            Kind::Link => What::Link,
+            Kind::Special => What::Special,
+            Kind::File | Kind::Unknown => What::File(attributes.size.unwrap_or(0)),
+        };
+        entries.push(Entry { name: name.into(), what, attributes: kept(&attributes) });
+    }
+    Ok(Listing { entries, failures, ..Listing::default() })
+}

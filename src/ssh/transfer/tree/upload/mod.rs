@@ -1,0 +1,350 @@
+//! From this machine to the remote host.
+
+mod small;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures_util::future::try_join;
+use tokio::task::spawn_blocking;
+
+use super::{
+    Common,
+    destination::{RemotePlace, make_remote},
+    executor::{Moved, Way},
+    half_made::HalfMade,
+    links::{Links, Made},
+    local::{self, Listing, Root},
+    remote::join,
+    sieve::Sieve,
+};
+use crate::{
+    local::Folder,
+    policy::{self as access, Why},
+    readable::in_a_line,
+    sftp::attributes::{Attributes as Found, Kind},
+    ssh::{
+        pool::Pool,
+        transfer::{
+            Bounds, Leftover, TransferError, TransferRequest,
+            client::{Client, RequestError},
+            file::{
+                source::{Original, to_set},
+                upload::Upload,
+            },
+            guard::{Guard, content_of, seen::Seen},
+            request::Complete,
+        },
+    },
+    tree::{
+        entry::{Directory, Entry, Leaf, LeafKind, What},
+        excludes::Excludes,
+        limits::LIMITS,
+        plan::{Plan, Ticket},
+        tally::{Tally, Unkept},
+    },
+};
+
+/// A tree on its way to the remote host.
+#[derive(Debug)]
+pub(in crate::ssh::transfer) struct UpTree {
+    /// Its root, for people.
+    path: PathBuf,
+    from: Arc<Root>,
+    sieve: Option<Arc<Sieve>>,
+    begun: Option<(RemotePlace, Plan)>,
+    half_made: HalfMade,
+}
+
+impl UpTree {
+    /// Of this directory, which the person calls `path`, without what is guarded in it.
+    ///
+    /// # Errors
+    /// It is guarded itself, and the person does not allow it.
+    pub(in crate::ssh::transfer) async fn open(
+        path: PathBuf,
+        from: Folder,
+        guard: &Guard,
+    ) -> Result<Self, TransferError> {
+        let (watcher, from, typed) = (guard.watcher(access::Way::Read).await, Arc::new(from), path.clone());
+        let root = Arc::clone(&from);
+        let look = move || {
+            let watch = watcher.begin();
+            let site = watch.site(&root, &typed)?;
+            Ok::<_, io::Error>((site.question(), Sieve::new(access::Way::Read, watch, site)))
+        };
+        let looked = spawn_blocking(look).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let (question, sieve) = looked.map_err(|source| TransferError::local("reading", &path, source))?;
+        guard.pass(access::Way::Read, question).await?;
+        let (from, sieve) = (Arc::new(Root::new(from)), sieve.map(Arc::new));
+        Ok(Self { path, from, sieve, begun: None, half_made: HalfMade::default() })
+    }
+
+    /// Sends what has not arrived yet.
+    ///
+    /// # Errors
+    /// [`TransferError`]; what has arrived is complete, and after a lost link the next attempt goes on.
+    pub(in crate::ssh::transfer) async fn attempt(
+        &mut self,
+        request: &TransferRequest,
+        excludes: &Excludes,
+        pool: &Arc<Pool>,
+        client: &Arc<Client>,
+        bounds: &Bounds,
+    ) -> Result<(String, Tally, bool), TransferError> {
+        let common = Common::new(request, pool, client);
+        let Self { path, from, sieve, begun, half_made } = self;
+        let work = async {
+            half_made.remove_small(client).await;
+            let (place, plan) = match begun {
+                Some(begun) => begun,
+                empty => empty.insert(begin(&common, path, from, request, excludes).await?),
+            };
+            place.make(client).await?;
+            let way = Up { common: &common, path, from, sieve, to: &place.path, half_made, links: Links::default() };
+            let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
+            Ok((in_a_line(&place.path), tally, false))
+        };
+        match client.connection().unless_stopped(bounds, work).await {
+            Err(error) => Err(half_made.tidy_up(error, pool, client).await),
+            done => done,
+        }
+    }
+
+    /// What is left on the remote host of an attempt that ended with its link.
+    pub(in crate::ssh::transfer) fn leftovers(&mut self) -> Vec<Leftover> {
+        self.half_made.take_all()
+    }
+}
+
+async fn begin(
+    common: &Common,
+    path: &Path,
+    from: &Arc<Root>,
+    request: &TransferRequest,
+    excludes: &Excludes,
+) -> Result<(RemotePlace, Plan), TransferError> {
+    let (root, path) = (Arc::clone(from), path.to_owned());
+    let look = move || root.attributes().map_err(|source| TransferError::local("reading", &path, source));
+    let attributes = common.disk(look).await?;
+    let place = super::destination::remote(common.lanes.first(), request, attributes).await?;
+    Ok((place, Plan::new(Directory::root(attributes), excludes.clone(), None, LIMITS)))
+}
+
+/// An attempt's way up.
+struct Up<'a> {
+    common: &'a Common,
+    path: &'a Path,
+    from: &'a Arc<Root>,
+    sieve: &'a Option<Arc<Sieve>>,
+    to: &'a [u8],
+    half_made: &'a HalfMade,
+    links: Links,
+}
+
+impl Way for Up<'_> {
+    fn finishes_in_order(&self) -> bool {
+        self.common.lanes.first().is_openssh()
+    }
+
+    async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
+        let names = directory.names();
+        let (path, to) = (local::path(self.path, &names), join(self.to, &names));
+        let (root, wanted, sieve) = (Arc::clone(self.from), Arc::clone(directory), self.sieve.clone());
+        let list = move || {
+            let listed = root.below(&wanted.names()).and_then(|folder| {
+                let mut listing = local::list(&folder)?;
+                if let Some(sieve) = sieve {
+                    // Files are looked at when they are open.
+                    let is_directory = |entry: &Entry| entry.what == What::Directory;
+                    let look = |entry: &Entry| Seen::at(&folder, &entry.name).ok().flatten();
+                    sieve.sift(&wanted, &mut listing, |entry| is_directory(entry).then(|| look(entry)).flatten());
+                }
+                Ok(listing)
+            });
+            listed.map_err(|source| TransferError::local("reading", &path, source))
+        };
+        let made = async {
+            // The root is there by now.
+            if directory.depth() == 0 {
+                return Ok(());
+            }
+            make_remote(&self.common.lanes.any(), &to, directory.attributes).await
+        };
+        Ok(try_join(made, self.common.disk(list)).await?.1)
+    }
+
+    async fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> Result<Moved, TransferError> {
+        let mut names = leaf.directory.names();
+        names.push(&leaf.name);
+        let to = join(self.to, &names);
+        let LeafKind::File(size) = leaf.kind else { return self.link(leaf, &to).await };
+        if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
+            return Ok(Moved::Unchanged);
+        }
+        let piece = u64::from(self.common.lanes.first().write_chunk());
+        let _memory = self.common.memory(size).await;
+        self.common.progress.begin(&leaf.path());
+        // All of it in one breath, where the server takes one thing after the other.
+        let at_once = size <= piece && self.common.lanes.first().is_openssh();
+        let small = if at_once { self.small(leaf, size, &to).await? } else { None };
+        let complete = match small {
+            Some(complete) => complete,
+            None => self.large(ticket, leaf, &to).await?,
+        };
+        self.common.progress.end();
+        Ok(Moved::File(complete))
+    }
+
+    async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
+        let to = join(self.to, &directory.names());
+        // All over the same channel, where OpenSSH's server does them in their order.
+        let (client, attributes) = (self.common.lanes.first(), to_set(directory.attributes));
+        let kept = match client.setstat(&to, attributes).await {
+            Ok(()) if client.is_openssh() => true,
+            Ok(()) => client.stat(&to).await.is_ok_and(|found| found.has(&attributes)),
+            Err(RequestError::Status(_)) => false,
+            Err(error) => return Err(client.failed("setting mode and times of", &to)(error)),
+        };
+        self.common.note(Unkept { attributes: u64::from(!kept), ..Unkept::default() });
+        Ok(())
+    }
+}
+
+impl Up<'_> {
+    /// The path of a leaf, for people.
+    fn path_of(&self, leaf: &Leaf) -> PathBuf {
+        let mut names = leaf.directory.names();
+        names.push(&leaf.name);
+        local::path(self.path, &names)
+    }
+
+    /// Reads something in the directory of a leaf, off the asynchronous threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        leaf: &Leaf,
+        work: impl FnOnce(&Folder, &[u8]) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, TransferError> {
+        let (root, path, leaf) = (Arc::clone(self.from), self.path_of(leaf), leaf.clone());
+        let read = move || {
+            let read = root.folder_of(&leaf.directory).and_then(|folder| work(&folder, &leaf.name));
+            read.map_err(|source| TransferError::local("reading", &path, source))
+        };
+        self.common.disk(read).await
+    }
+
+    /// Leaves out what is guarded.
+    fn unless(&self, guarded: Option<Why>, leaf: &Leaf) -> Result<(), TransferError> {
+        match guarded {
+            Some(why) => Err(TransferError::Guarded { path: self.path_of(leaf), why, is_read: true, refused: false }),
+            None => Ok(()),
+        }
+    }
+
+    async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
+        let found = self.common.lanes.any().lstat(to).await;
+        Ok(found.is_ok_and(|found| {
+            let modified = found.modified();
+            found.kind() == Kind::File && found.size == Some(size) && modified == leaf.attributes.modified
+        }))
+    }
+
+    async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<Moved, TransferError> {
+        let target = self.read(leaf, Folder::read_link).await?;
+        let client = &self.common.lanes.any();
+        if self.common.skip_unchanged && client.readlink(to).await.is_ok_and(|there| *there == *target) {
+            return Ok(Moved::Unchanged);
+        }
+        let made = match self.links.make(client, self.half_made, &target, to).await {
+            Ok(made) => made,
+            // There may be something.
+            Err(refused) if refused.of_one_file().is_some() => {
+                self.replace_by_link(client, &target, to, refused).await?
+            }
+            Err(error) => return Err(error),
+        };
+        self.common.note(Unkept { relative: u64::from(made == Made::Absolute), ..Unkept::default() });
+        // Where links have no times of their own nothing is lost.
+        let _ = client.lsetstat(to, Found { permissions: None, ..to_set(leaf.attributes) }).await;
+        Ok(Moved::Link)
+    }
+
+    /// Makes a link where something else is, but for a directory. Only OpenSSH's server is asked to rename a link: `ProFTPD`
+    /// renames what the link leads to.
+    async fn replace_by_link(
+        &self,
+        client: &Arc<Client>,
+        target: &[u8],
+        to: &[u8],
+        refused: TransferError,
+    ) -> Result<Made, TransferError> {
+        if !client.lstat(to).await.is_ok_and(|there| there.kind() != Kind::Directory)
+            && client.readlink(to).await.is_err()
+        {
+            return Err(refused);
+        }
+        if client.is_openssh() {
+            let temporary = self.half_made.note(to, client)?;
+            let made = self.links.make(client, self.half_made, target, &temporary.temporary).await?;
+            self.common.note(self.put_in_place(&temporary, client).await?);
+            return Ok(made);
+        }
+        if !self.links.are_made() {
+            return Err(refused);
+        }
+        client.remove(to).await.map_err(client.failed("replacing", to))?;
+        self.links.make(client, self.half_made, target, to).await
+    }
+
+    /// Gives it the name of its target.
+    async fn put_in_place(&self, temporary: &Leftover, client: &Client) -> Result<Unkept, TransferError> {
+        let replaced = temporary.replace(client).await;
+        let tidy = replaced.map_err(|error| temporary.failed(client, error))?;
+        self.half_made.forget(temporary);
+        Ok(Unkept { temporary: u64::from(!tidy), ..Unkept::default() })
+    }
+
+    /// A file of any length, as a single one goes. It is not compared, but after a lost link.
+    async fn large(&self, ticket: Ticket, leaf: &Leaf, to: &[u8]) -> Result<Complete, TransferError> {
+        let mut begun = self.half_made.uploads.take(ticket);
+        let mut slot = self.common.lanes.slot().await;
+        loop {
+            let upload = match &mut begun.state {
+                Some(upload) => upload,
+                empty => empty.insert(self.upload(leaf, to).await?),
+            };
+            let sent = match upload.carry_out(&self.common.pool, slot.client()).await {
+                Ok((_, complete)) => Ok(complete),
+                Err(error) => Err(upload.tidy_up(error, &self.common.pool, slot.client()).await),
+            };
+            if !sent.as_ref().is_err_and(TransferError::is_lost) {
+                begun.state = None;
+            }
+            let Some(alone) = slot.alone_if_in_doubt(sent.is_err()).await else {
+                return sent?.ok_or(TransferError::Cancelled);
+            };
+            slot = alone;
+            if let Ok(Some(Complete { bytes, .. })) = sent {
+                self.common.progress.take_back(bytes);
+            }
+        }
+    }
+
+    /// Opens the file, and looks whether it may be sent.
+    async fn upload(&self, leaf: &Leaf, to: &[u8]) -> Result<Upload, TransferError> {
+        let sieve = self.sieve.clone();
+        let open = move |folder: &Folder, name: &[u8]| {
+            let file = folder.open(name)?;
+            let metadata = file.metadata()?;
+            let guarded = sieve.map(|sieve| sieve.opened(&metadata, || content_of(&file))).transpose()?;
+            Ok((file, metadata, guarded.flatten()))
+        };
+        let (file, metadata, guarded) = self.read(leaf, open).await?;
+        self.unless(guarded, leaf)?;
+        let original = Original::of_tree(self.path_of(leaf), file, metadata, self.common.progress.clone());
+        Ok(Upload::of_tree(original, to)?)
+    }
+}
