@@ -35,7 +35,7 @@ use mcp_ssh_sessions::{
     },
     readable::in_a_line,
     session::registry::{RegistryOptions, SessionRegistry},
-    ssh::{connect::connection::default_output_folder, prompt::askpass::Askpass},
+    ssh::{command::output::default_output_folder, prompt::askpass::Askpass},
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};

@@ -1,7 +1,7 @@
 //! The next step of the person whose host does not connect.
 
 use crate::ssh::{
-    config::resolve::Target,
+    config::target::Target,
     error::{HostKeyError, Remedy, SshError},
 };
 

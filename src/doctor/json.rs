@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Report;
 use crate::{
     readable::json_for_a_terminal,
-    ssh::diagnose::trace::{Finding, Outcome, Stage},
+    ssh::trace::{Finding, Outcome, Stage},
 };
 
 #[derive(Serialize)]

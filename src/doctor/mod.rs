@@ -1,4 +1,4 @@
-//! `mcp-ssh-sessions doctor HOST`: why a host does or does not connect. [`ssh::examine`](crate::ssh::diagnose::probe) finds the
+//! `mcp-ssh-sessions doctor HOST`: why a host does or does not connect. [`ssh::examine`](crate::ssh::diagnose) finds the
 //! facts; here they are put into words for a person, or into JSON for a program.
 
 mod advice;
@@ -13,12 +13,10 @@ use crate::{
     session::{live::CONNECT_LIMIT, store::Store},
     ssh::{
         auth::Credentials,
-        config::resolve::Target,
-        diagnose::{
-            probe::{Examination, examine},
-            trace::{Finding, Outcome},
-        },
+        config::target::Target,
+        diagnose::{Examination, examine},
         error::SshError,
+        trace::{Finding, Outcome},
     },
 };
 

@@ -3,7 +3,7 @@
 use std::{env, fmt::Write as _, io::IsTerminal as _};
 
 use super::Report;
-use crate::ssh::diagnose::trace::{Finding, Outcome, Stage};
+use crate::ssh::trace::{Finding, Outcome, Stage};
 
 /// Whether marks have colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

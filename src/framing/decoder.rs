@@ -1,6 +1,6 @@
 //! Finds the end of a frame in a stream of bytes, however the bytes are cut.
 
-use super::{ansi_c::unquote, sentinel::Sentinel};
+use super::{quoting::unquote, sentinel::Sentinel};
 
 /// A trailer longer than this is not ours: a working directory has at most a few kilobytes, in bytes.
 const LONGEST_TRAILER: usize = 256 * 1024;

@@ -4,7 +4,7 @@
 //! their arguments: a command can make any variable read-only, and a plain assignment to one gives up the whole line.
 //! An assignment in arithmetic only fails.
 
-use super::{script::quote, snapshot};
+use super::{quoting::quote, snapshot};
 
 /// The functions, as a script for bash 3.2 and later.
 ///
@@ -112,7 +112,7 @@ const RECLAIM: &str = r"((${POSIXLY_CORRECT+0}${POSIXLY_CORRECT-POSIXLY_CORRECT=
 /// The builtins that the driver calls.
 const WORDS: &str = "builtin command enable eval exit jobs kill printf read return set shopt unset";
 
-/// Has the first parameter, which is [`MOVE`] and the functions, put the streams where [`Streams::Above`](super::script::Streams::Above) says, and chooses the
+/// Has the first parameter, which is [`MOVE`] and the functions, put the streams where [`Streams::Above`](super::shell_kind::Streams::Above) says, and chooses the
 /// numbers.
 ///
 /// 230 to 239 are below what every system lets a process open (256 on macOS, 1024 on Linux), and clear of 255, which bash

@@ -6,7 +6,6 @@
 //! of a command on a channel of its own, [`sudo`] the same as root, [`stop`] the script that ends a running command,
 //! [`detached`] those for commands that live on the remote machine, and [`digest`] the one that compares a file.
 
-mod ansi_c;
 pub mod decoder;
 pub mod detached;
 pub mod digest;
@@ -14,8 +13,10 @@ mod driver;
 pub mod exec;
 pub mod mentioned;
 pub mod noise;
+pub mod quoting;
 pub mod script;
 pub mod sentinel;
+pub mod shell_kind;
 pub mod snapshot;
 pub mod stop;
 pub mod sudo;

@@ -4,7 +4,16 @@
 //! that nothing a command does can eat the script. Between two commands the driver's stderr is `/dev/null`, and the
 //! channel's streams are kept where [`Streams`] says.
 
-use super::{decoder::Trailer, driver, exec::LSTART, mentioned::Mentioned, sentinel::Sentinel, stop::Process};
+use super::{
+    decoder::Trailer,
+    driver,
+    exec::LSTART,
+    mentioned::Mentioned,
+    quoting::quote,
+    sentinel::Sentinel,
+    shell_kind::{ShellKind, Streams},
+    stop::Process,
+};
 
 /// The command that starts the shell on an exec channel: bash where there is one, else `sh`.
 ///
@@ -40,33 +49,6 @@ const EXIT_TRAP: &str =
 
 /// What [`driver`]'s functions want to know of bash's state before they change it.
 const STATE: &str = "\":${BASHOPTS-}:\" \"${POSIXLY_CORRECT+y}\"";
-
-/// What the shell turned out to be, from the first frame's trailer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ShellKind {
-    /// GNU bash.
-    Bash,
-    /// Any other POSIX shell. After an error it throws away input that it has already read, so a frame's second line is
-    /// sent only when the first has begun.
-    Posix,
-}
-
-/// Where a shell keeps the channel's streams between two commands, so that a command can use the descriptors that people
-/// and programs use.
-///
-/// What the redirections of a command's `eval` name is given back when it ends, so none of it is the command's own to
-/// keep: 0, 1 and 2, and what is named here. What the shell sets aside meanwhile is in no command's way: dash and ksh name
-/// no descriptor above 9, busybox moves it, and bash sets it aside above the descriptor that it copies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Streams {
-    /// bash: this number with a 0 behind it is `/dev/null`, with a 1 stdout, with a 2 stderr, with a 3 a command's stdin
-    /// while that runs. All but the last are closed in every program that is run.
-    Above(u32),
-    /// Another shell that takes numbers of several digits: this one with a 1 behind it is stdout, with a 2 stderr.
-    High(u32),
-    /// A shell that takes one digit, as dash and ksh: 1 is stdout, and 7, which is the rarest in scripts, stderr.
-    Digit,
-}
 
 /// What is known of the shell for which a frame is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,45 +110,6 @@ pub fn start(sentinel: &Sentinel) -> Vec<u8> {
 const PLACE: &str = "elif (eval 'exec 239>&2') || (eval 'exec 29>&2'); then __mcp_p=23; (eval 'exec 239>&2') || __mcp_p=2; \
     eval \"exec ${__mcp_p}1>&1 ${__mcp_p}2>&2 >/dev/null 2>&1\"; __mcp_o=\">&${__mcp_p}1\" __mcp_e=\">&${__mcp_p}2\"; \
     else exec 7>&2 2>/dev/null; __mcp_p=0 __mcp_o= __mcp_e='>&7'; ";
-
-impl Streams {
-    /// What the number in the first trailer says.
-    #[must_use]
-    pub fn of(kind: ShellKind, number: u32) -> Self {
-        match (kind, number) {
-            (ShellKind::Bash, prefix) => Self::Above(prefix),
-            (ShellKind::Posix, 0) => Self::Digit,
-            (ShellKind::Posix, prefix) => Self::High(prefix),
-        }
-    }
-
-    /// The redirection that leads to the channel's stdout.
-    pub(super) fn stdout(self) -> String {
-        match self {
-            Self::Above(prefix) | Self::High(prefix) => format!(">&{prefix}1"),
-            Self::Digit => String::new(),
-        }
-    }
-
-    /// The same for stderr.
-    fn stderr(self) -> String {
-        match self {
-            Self::Above(prefix) | Self::High(prefix) => format!(">&{prefix}2"),
-            Self::Digit => ">&7".to_owned(),
-        }
-    }
-
-    /// The redirections of a command but for its stdin, which follows.
-    fn of_a_command(self) -> String {
-        match self {
-            // Copies, in this order, so that bash sets aside what was there above them.
-            Self::Above(prefix) => format!(">&{prefix}1 2>&{prefix}2"),
-            Self::High(prefix) => format!(">&{prefix}1 2>&{prefix}2 {prefix}1>&- {prefix}2>&-"),
-            // By way of 0, so that the shell sets 1 aside, too.
-            Self::Digit => "2>&7 7>&- <&1 >&0".to_owned(),
-        }
-    }
-}
 
 /// Reads the trailer after [`start`]: its status is the shell's process id, its directory what shell it is and when it
 /// began. `None` where it does not say when.
@@ -294,19 +237,6 @@ pub fn change_directory(directory: &[u8]) -> Vec<u8> {
     let mut line = b"cd -- ".to_vec();
     quote(&mut line, directory);
     line
-}
-
-/// Single quotes, in which a POSIX shell leaves every byte but the quote itself alone.
-pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
-    line.push(b'\'');
-    for &byte in text {
-        if byte == b'\'' {
-            line.extend_from_slice(b"'\\''");
-        } else {
-            line.push(byte);
-        }
-    }
-    line.push(b'\'');
 }
 
 /// What `printf %b` turns back into these bytes, NUL among them.

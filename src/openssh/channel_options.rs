@@ -1,7 +1,7 @@
 //! What the configuration puts on every channel that runs a command: `SetEnv`, `SendEnv` and `ForwardAgent`.
 
 use super::{
-    effective_config::{IdentityAgent, identity_agent},
+    identity_agent::{IdentityAgent, identity_agent},
     known_hosts::{Case, glob},
     printed::Printed,
 };

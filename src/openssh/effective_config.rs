@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
-pub use super::path_list::{split_paths, with_program_data};
-use super::{channel_options::ChannelOptions, ip_qos, options, printed::Printed};
+use super::{
+    channel_options::ChannelOptions,
+    identity_agent::{IdentityAgent, identity_agent},
+    ip_qos, options,
+    printed::Printed,
+};
+pub use super::{
+    path_list::{split_paths, with_program_data},
+    printed::ConfigError,
+};
 
 /// The part of `ssh -G` this crate acts on, typed. Each field is named after the `ssh_config(5)` option it
 /// holds; an option that was not printed has the default documented there.
@@ -113,19 +121,6 @@ pub struct EffectiveConfig {
     pub notices: Vec<String>,
 }
 
-/// `IdentityAgent`: where the authentication agent listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdentityAgent {
-    /// Not set, or `SSH_AUTH_SOCK`: the socket named by that environment variable.
-    Environment,
-    /// `none`: no agent may be used.
-    None,
-    /// `$NAME`: the socket named by the environment variable `NAME`.
-    Variable(String),
-    /// The path of the socket.
-    Path(String),
-}
-
 /// `StrictHostKeyChecking`: what to do about a host key nobody has accepted yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StrictHostKeyChecking {
@@ -148,27 +143,6 @@ pub enum AddressFamily {
     Inet,
     /// IPv6 alone.
     Inet6,
-}
-
-/// Why a configuration cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// An option without a default was not printed.
-    #[error("it has no `{key}`")]
-    Missing {
-        /// The option, lower case as `ssh -G` prints it.
-        key: &'static str,
-    },
-    /// The value of an option is not one that `ssh_config(5)` allows.
-    #[error("it says `{key} {value}`, but `{key}` takes {expected}")]
-    Invalid {
-        /// The option, lower case as `ssh -G` prints it.
-        key: &'static str,
-        /// The value as printed.
-        value: String,
-        /// What would have been accepted.
-        expected: &'static str,
-    },
 }
 
 impl EffectiveConfig {
@@ -248,17 +222,6 @@ const DEFAULT_CA_SIGNATURES: &str = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-
     sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256";
 
 const DEFAULT_AUTHENTICATIONS: &str = "gssapi-with-mic,hostbased,publickey,keyboard-interactive,password";
-
-pub(super) fn identity_agent(value: &str) -> IdentityAgent {
-    match value {
-        "SSH_AUTH_SOCK" => IdentityAgent::Environment,
-        "none" => IdentityAgent::None,
-        _ => match value.strip_prefix('$') {
-            Some(name) if !name.starts_with('{') => IdentityAgent::Variable(name.to_owned()),
-            _ => IdentityAgent::Path(value.to_owned()),
-        },
-    }
-}
 
 /// `ssh -G` prints `true` and `false` for `yes` and `no`.
 fn strict_host_key_checking(value: &str) -> Option<StrictHostKeyChecking> {

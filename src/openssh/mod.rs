@@ -17,6 +17,7 @@ pub mod revoked_keys;
 pub mod tokens;
 
 mod algorithm_list;
+pub mod identity_agent;
 mod ip_qos;
 mod path_list;
 mod printed;

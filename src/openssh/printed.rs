@@ -2,7 +2,26 @@
 
 use std::time::Duration;
 
-use super::effective_config::ConfigError;
+/// Why a configuration cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// An option without a default was not printed.
+    #[error("it has no `{key}`")]
+    Missing {
+        /// The option, lower case as `ssh -G` prints it.
+        key: &'static str,
+    },
+    /// The value of an option is not one that `ssh_config(5)` allows.
+    #[error("it says `{key} {value}`, but `{key}` takes {expected}")]
+    Invalid {
+        /// The option, lower case as `ssh -G` prints it.
+        key: &'static str,
+        /// The value as printed.
+        value: String,
+        /// What would have been accepted.
+        expected: &'static str,
+    },
+}
 
 /// The printed lines, in order: lower-case key and value.
 pub(super) struct Printed<'a>(Vec<(String, &'a str)>);

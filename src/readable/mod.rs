@@ -3,6 +3,7 @@
 //! A progress bar draws over itself, and a program on a terminal draws with control sequences. Who reads the output
 //! afterwards wants neither: only what stood there in the end.
 
+mod highlight;
 mod plain;
 mod row;
 mod screen;

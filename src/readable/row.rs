@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::screen::{Highlight, Shade};
+use super::highlight::{Highlight, Shade};
 
 /// What stands in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::reply::Handle;
+use super::handle::Handle;
 
 /// `SSH_FXP_WRITE`
 const WRITE: u8 = 6;

@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod content;
 mod fields;
 pub mod frames;
+pub mod handle;
 pub mod reply;
 pub mod request;
 pub mod status;

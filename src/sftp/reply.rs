@@ -7,6 +7,7 @@ use super::{
     attributes::Attributes,
     content::Content,
     fields::{read_string, read_u32, read_u64},
+    handle::Handle,
     status::Status,
 };
 
@@ -50,21 +51,6 @@ pub enum Reply {
     Attributes(Attributes),
     /// The answer to an extended request.
     Extended(Bytes),
-}
-
-/// What the server calls an open file or directory: any bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Handle(Bytes);
-
-impl Handle {
-    /// The longest that the draft allows (section 6.2), in bytes.
-    pub const LONGEST: usize = 256;
-
-    /// The bytes, for a request.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 /// A name with what the server knows of it.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{attributes::Attributes, fields::put_string, reply::Handle};
+use super::{attributes::Attributes, fields::put_string, handle::Handle};
 
 /// `SSH_FXP_EXTENDED`
 const EXTENDED: u8 = 200;

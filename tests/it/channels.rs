@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::commands::{Bench, assert_stopped, eventually, open_with, plain, random, running, status};
-use crate::sessions::World;
-use crate::support::fake_sshd::{FakeSshd, FakeSshdSettings};
-use crate::support::mcp_client::{McpClient, ToolResult};
-use crate::support::open_sshd::OpenSshd;
-use crate::support::processes;
+use crate::{
+    commands::{Bench, assert_stopped, eventually, open_with, plain, random, running, status},
+    sessions::World,
+    support::{
+        fake_sshd::{FakeSshd, FakeSshdSettings},
+        mcp_client::{McpClient, ToolResult},
+        open_sshd::OpenSshd,
+        processes,
+    },
+};
 
 /// A real sshd with this `MaxSessions` and the `MaxStartups` that OpenSSH has by default.
 async fn limited(max_sessions: usize) -> Bench<OpenSshd> {

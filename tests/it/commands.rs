@@ -9,12 +9,15 @@ use tempfile::TempDir;
 
 #[cfg(target_os = "linux")]
 use crate::support::dropbear::Dropbear;
-use crate::support::fake_sshd::{FakeSshd, FakeSshdSettings};
-use crate::support::mcp_client::{McpClient, ToolResult};
-use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
 #[cfg(target_os = "linux")]
 use crate::support::other_sshd::{Make, OtherSshd};
-use crate::support::{keys, processes};
+use crate::support::{
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    keys,
+    mcp_client::{McpClient, ToolResult},
+    open_sshd::{OpenSshd, OpenSshdSettings},
+    processes,
+};
 
 /// How long anything that is polled for may take: long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,8 +1,13 @@
 //! Dropbear, the SSH server of small systems. What works over sshd works over it too, whatever it does otherwise.
 
-use crate::commands::{Bench, dropbear};
-use crate::support::{dropbear::Dropbear, programs};
-use crate::{channels, shell::torture, stop, terminal};
+use crate::{
+    channels,
+    commands::{Bench, dropbear},
+    shell::torture,
+    stop,
+    support::{dropbear::Dropbear, programs},
+    terminal,
+};
 
 async fn open() -> Bench<Dropbear> {
     dropbear(&programs::shell("sh")).await

@@ -10,7 +10,7 @@ pub mod answer;
 use self::answer::JobId;
 use super::{
     exec::{ExecScriptError, LONGEST_ARGUMENT, LoginShell},
-    script::quote,
+    quoting::quote,
     sentinel::Sentinel,
     stop,
 };

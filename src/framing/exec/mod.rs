@@ -9,7 +9,7 @@ mod loader;
 mod probe;
 
 pub use self::probe::{OTHER_PROBE, POSIX_PROBE, ShellProbe};
-use super::{script::quote, sentinel::Sentinel};
+use super::{quoting::quote, sentinel::Sentinel};
 
 /// The family of the user's login shell, as far as it matters for a few lines of script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 pub(super) use self::request::function;
 use self::statements::{name, statements};
-use super::{script::ShellKind, sentinel::Sentinel};
+use super::{sentinel::Sentinel, shell_kind::ShellKind};
 
 /// The longest state that is kept, in bytes.
 pub const LONGEST: usize = 1024 * 1024;

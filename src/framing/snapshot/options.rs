@@ -1,7 +1,7 @@
 //! The options of a shell, as the statements that set them.
 
 use super::Snapshot;
-use crate::framing::script::quote;
+use crate::framing::quoting::quote;
 
 /// Options that would end the shell or disturb the restoring: they come last, in this order.
 const LAST_OPTIONS: [&str; 5] = ["verbose", "xtrace", "nounset", "posix", "errexit"];

@@ -6,8 +6,9 @@
 
 use super::LONGEST;
 use crate::framing::{
-    script::{ShellKind, Streams, quote},
+    quoting::quote,
     sentinel::Sentinel,
+    shell_kind::{ShellKind, Streams},
 };
 
 /// Bytes of state in one piece. With its marks a piece is shorter than what any system writes to a pipe at once (POSIX:

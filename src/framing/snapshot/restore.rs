@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{KEPT_IF_ABSENT, NOT_KEPT, Snapshot, Statement};
-use crate::framing::script::{ShellKind, quote};
+use crate::framing::{quoting::quote, shell_kind::ShellKind};
 
 /// How many names of things that could not be restored are told.
 const NAMES_TOLD: usize = 8;

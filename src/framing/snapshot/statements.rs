@@ -62,7 +62,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::framing::script::quote;
+    use crate::framing::quoting::quote;
 
     #[test]
     fn a_line_end_ends_a_statement_only_outside_quotes() {

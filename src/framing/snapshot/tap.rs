@@ -4,10 +4,10 @@ use zeroize::Zeroizing;
 
 use super::{LONGEST, Snapshot, request};
 use crate::framing::{
-    ansi_c::unquote,
     decoder::{Progress, StreamDecoder},
-    script::{ShellKind, Streams},
+    quoting::unquote,
     sentinel::Sentinel,
+    shell_kind::{ShellKind, Streams},
 };
 
 /// The filter for the stdout of one shell, from its start to its end.

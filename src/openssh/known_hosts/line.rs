@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::certificate::HostCertificate;
-use super::host_key::{CERTIFICATE_SUFFIX, HostKey, plain_key_type};
-use super::host_pattern::stands_for;
+use super::{
+    certificate::HostCertificate,
+    host_key::{CERTIFICATE_SUFFIX, HostKey, plain_key_type},
+    host_pattern::stands_for,
+};
 
 /// A well-formed line that stands for the host asked about.
 #[derive(Debug, PartialEq, Eq)]

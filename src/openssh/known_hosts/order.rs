@@ -1,9 +1,11 @@
 //! In which order a client asks for host key algorithms.
 
-use super::host_key::{CERTIFICATE_SUFFIX, plain_key_type};
-use super::host_pattern::HostName;
-use super::line::{Line, Marker};
-use super::verdict::{KnownHostsFile, all_lines};
+use super::{
+    host_key::{CERTIFICATE_SUFFIX, plain_key_type},
+    host_pattern::HostName,
+    line::{Line, Marker},
+    verdict::{KnownHostsFile, all_lines},
+};
 
 /// The algorithms of `HostKeyAlgorithms` (all of them where `configured` is empty) in the order in which `ssh` asks for
 /// them: those first for which the host is known by a key, or by an authority, as else a known host would show a key that

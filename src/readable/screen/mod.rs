@@ -1,15 +1,17 @@
 //! The screen of a terminal: what stands on it in the end.
 
-mod highlight;
+mod selection;
 mod sequences;
 
 use std::collections::VecDeque;
 
 use vte::Parser;
 
-use self::highlight::Pen;
-pub(super) use self::highlight::{Highlight, Shade};
-use super::row::{Cell, Row};
+use self::selection::Pen;
+use super::{
+    highlight::Shade,
+    row::{Cell, Row},
+};
 
 /// The widest row that [`Screen::last_state`] has: that of a line which is held until it is complete.
 const WIDEST: usize = 64 * 1024;

@@ -14,7 +14,8 @@ use crate::{
     },
     ssh::{
         command::{
-            exec::{CommandResult, Ending, ExecRequest},
+            exec::{CommandResult, ExecRequest},
+            exit_status::Ending,
             limits::{Bounds, Signals},
             output::Output,
             shell::{Kept, Shell, ShellRequest, ShellResult, ShellRunError, Turn},

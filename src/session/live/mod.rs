@@ -31,7 +31,7 @@ use crate::{
     ssh::{
         auth::Credentials,
         command::{output::OutputFolder, shell::Shell, sudo::SudoMemory},
-        config::resolve::Target,
+        config::target::Target,
         connect::connection::Peer,
         error::SshError,
         pool::Pool,

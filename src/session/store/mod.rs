@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::files::{lock, set_aside, write};
-use super::error::with_causes;
-use super::saved::{DocumentError, MAX_STORE_BYTES, StoreDocument};
+use super::{
+    error::with_causes,
+    saved::{DocumentError, MAX_STORE_BYTES, StoreDocument},
+};
 use crate::local::{Folder, Place, What};
 
 /// How long a change waits for another process to finish its own, which takes milliseconds.

@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    openssh::effective_config::{EffectiveConfig, IdentityAgent},
-    ssh::{config::expand::expand_path, connect::handler::ClientHandler, error::SshError},
+    openssh::{effective_config::EffectiveConfig, identity_agent::IdentityAgent},
+    ssh::{config::expand::expand_path, error::SshError, transport::handler::ClientHandler},
 };
 
 /// How long the agent may take to list its keys.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use russh::{
     client::Handle,
-    keys::{Algorithm, Certificate, HashAlg, PublicKey, agent::AgentIdentity, ssh_key::public::KeyData},
+    keys::{HashAlg, agent::AgentIdentity},
 };
 
 use super::{
@@ -13,19 +13,13 @@ use super::{
     agent::{self, Agent},
     certificate,
     key_file::{IdentityFile, KeyProblem, PrivateKeyFile, public_file},
+    offer::Offer,
     signature_algorithm,
 };
 use crate::{
     openssh::effective_config::EffectiveConfig,
-    ssh::{config::expand::expand_path, connect::handler::ClientHandler, diagnose::trace::Findings, error::SshError},
+    ssh::{config::expand::expand_path, error::SshError, trace::Findings, transport::handler::ClientHandler},
 };
-
-/// What is shown to the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Offer {
-    Key(PublicKey),
-    Certificate(Box<Certificate>),
-}
 
 /// Who makes the signature.
 #[derive(Clone)]
@@ -55,32 +49,6 @@ pub(super) struct Identities {
     pub(super) unusable: Vec<String>,
     /// The one key file that was named explicitly.
     pub(super) explicit: Option<String>,
-}
-
-impl Offer {
-    pub(super) fn key_data(&self) -> &KeyData {
-        match self {
-            Self::Key(key) => key.key_data(),
-            Self::Certificate(certificate) => certificate.public_key(),
-        }
-    }
-
-    pub(super) fn is_certificate(&self) -> bool {
-        matches!(self, Self::Certificate(_))
-    }
-
-    pub(super) fn algorithm(&self) -> Algorithm {
-        self.key_data().algorithm()
-    }
-
-    /// A comment makes no other key.
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Key(one), Self::Key(other)) => one.key_data() == other.key_data(),
-            (Self::Certificate(one), Self::Certificate(other)) => one.to_bytes().ok() == other.to_bytes().ok(),
-            _ => false,
-        }
-    }
 }
 
 impl Candidate {

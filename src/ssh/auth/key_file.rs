@@ -11,7 +11,7 @@ use russh::keys::{Certificate, PrivateKey, PublicKey, decode_secret_key};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use super::{identities::Offer, legacy_pem};
+use super::{legacy_pem, offer::Offer};
 #[cfg(unix)]
 use crate::local::folder::mode_of;
 use crate::{local::Place, password::Password, tree::entry::What};

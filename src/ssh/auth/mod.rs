@@ -5,6 +5,7 @@ mod certificate;
 mod identities;
 mod key_file;
 mod legacy_pem;
+mod offer;
 mod password;
 mod public_key;
 mod signature_algorithm;
@@ -18,12 +19,12 @@ use russh::{
 
 use self::{identities::Identities, typed_secrets::Asker};
 use super::{
-    connect::{
+    error::{Remedy, SshError},
+    prompt::prompter::{Person, Purpose},
+    transport::{
         deadline::Deadline,
         handler::{ClientHandler, Learned},
     },
-    error::{Remedy, SshError},
-    prompt::prompter::{Person, Purpose},
 };
 use crate::{openssh::effective_config::EffectiveConfig, password::Password};
 

@@ -18,8 +18,9 @@ use super::{
     Login, Step,
     agent::Agent,
     certificate,
-    identities::{Candidate, Offer, SignedBy, key_file_error},
+    identities::{Candidate, SignedBy, key_file_error},
     key_file::{KeyProblem, PrivateKeyFile},
+    offer::Offer,
     signature_algorithm,
     typed_secrets::Asker,
 };

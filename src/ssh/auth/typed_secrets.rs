@@ -6,8 +6,8 @@ use super::Typed;
 use crate::{
     password::Password,
     ssh::{
-        connect::deadline::Deadline,
         prompt::prompter::{Person, Prompt, Purpose, Question},
+        transport::deadline::Deadline,
     },
 };
 

@@ -13,6 +13,19 @@ pub enum ExitStatus {
     Unreported,
 }
 
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself.
+    Exited(ExitStatus),
+    /// It ran past its limit and was stopped.
+    TimedOut,
+    /// The caller gave up and it was stopped.
+    Cancelled,
+    /// The connection was lost; what became of the command is not known.
+    ConnectionLost(Option<String>),
+}
+
 impl ExitStatus {
     pub(in crate::ssh) fn from_signal(signal: &Sig) -> Self {
         let name = match signal {

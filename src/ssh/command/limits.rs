@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::exec::Ending;
+use super::exit_status::Ending;
 use crate::{
     framing::stop::{Rung, Signal},
     ssh::{error::SshError, prompt::pausable_clock::Pause},

@@ -1,9 +1,6 @@
 //! Signals for the processes of a command, through a second channel.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::sleep};
 
@@ -11,7 +8,10 @@ use super::limits::Stop;
 use crate::{
     framing::stop::{self, Found, Order, Target},
     password::Password,
-    ssh::{error::SshError, pool::Pool},
+    ssh::{
+        error::SshError,
+        pool::{Pool, stops::Waiting},
+    },
 };
 
 /// How long sending a signal may take.
@@ -19,30 +19,6 @@ const SENT_WITHIN: Duration = Duration::from_secs(10);
 /// Commands that are to be stopped within this time share a script: when a client goes away, all are at once, and there is
 /// little time and perhaps one channel.
 const TOGETHER: Duration = Duration::from_millis(10);
-
-/// The commands of a pool that are about to be stopped.
-#[derive(Debug, Default)]
-pub(in crate::ssh) struct Stops(Mutex<Vec<Waiting>>);
-
-#[derive(Debug)]
-struct Waiting {
-    order: Order,
-    stop: Stop,
-    tell: oneshot::Sender<Option<Found>>,
-}
-
-impl Stops {
-    /// Puts one in, and says whether it is the first.
-    fn put(&self, one: Waiting) -> bool {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push(one);
-        waiting.len() == 1
-    }
-
-    fn take(&self) -> Vec<Waiting> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 impl Pool {
     /// Stops the processes of a command; `None` where that could not be tried. `password` is what sudo took, for a command
@@ -71,7 +47,8 @@ impl Pool {
 
     async fn stop_with_others(self: &Arc<Self>, order: Order, stop: Stop) -> Option<Found> {
         let (tell, told) = oneshot::channel();
-        if self.stops.put(Waiting { order, stop, tell }) {
+        if self.stops.put(Waiting { order, grace_tenths: stop.grace_tenths(), in_a_hurry: stop == Stop::Ending, tell })
+        {
             let pool = Arc::clone(self);
             // A task of its own: the others count on it, whatever becomes of this caller.
             tokio::spawn(async move {
@@ -83,8 +60,8 @@ impl Pool {
     }
 
     async fn stop_all(self: &Arc<Self>, all: Vec<Waiting>) {
-        let grace = all.iter().map(|one| one.stop.grace_tenths()).max().unwrap_or(0);
-        let limit = limit(grace, all.iter().all(|one| one.stop == Stop::Ending));
+        let grace = all.iter().map(|one| one.grace_tenths).max().unwrap_or(0);
+        let limit = limit(grace, all.iter().all(|one| one.in_a_hurry));
         let orders: Vec<_> = all.iter().map(|one| one.order.clone()).collect();
         let answer = self.ask("exec /bin/sh", stop::script(&orders), limit).await.ok();
         for (index, Waiting { tell, .. }) in all.into_iter().enumerate() {

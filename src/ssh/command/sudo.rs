@@ -7,7 +7,6 @@ use russh::{ChannelWriteHalf, client::Msg};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use zeroize::Zeroizing;
 
-use super::exec::ExecRequest;
 use crate::{
     framing::sudo::Heard,
     password::Password,
@@ -75,13 +74,13 @@ pub(in crate::ssh) struct Answering {
 
 impl Answering {
     /// For this command.
-    pub(in crate::ssh) fn new(sudo: SudoRequest, peer: &Peer, request: &ExecRequest<'_>) -> Self {
+    pub(in crate::ssh) fn new(sudo: SudoRequest, peer: &Peer, what: AsRoot, terminal: bool) -> Self {
         Self {
             request: sudo,
             user: peer.user.clone(),
             host: peer.host_name.clone(),
-            what: AsRoot::of(request),
-            terminal: request.terminal,
+            what,
+            terminal,
             memory: None,
             last: None,
             given_used: false,

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{expand::local_user, resolve::Target};
+use super::{
+    expand::local_user,
+    target::{Target, parse_hop},
+};
 use crate::{
     local::home::home,
     openssh::{
@@ -13,7 +16,7 @@ use crate::{
         destination::host_part,
         effective_config::EffectiveConfig,
     },
-    ssh::{connect::proxy_command::parse_hop, error::SshError},
+    ssh::error::SshError,
 };
 
 /// How deep files may include each other, as in `ssh`.

@@ -3,3 +3,4 @@
 pub(super) mod expand;
 pub mod fallback;
 pub mod resolve;
+pub mod target;

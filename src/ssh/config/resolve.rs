@@ -2,47 +2,22 @@
 
 use std::{
     io::ErrorKind,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Output, Stdio},
     time::Duration,
 };
 
 use tokio::time::timeout;
 
-use super::fallback;
+use super::{fallback, target::Target};
 use crate::{
     child,
-    openssh::{destination::Destination, effective_config::EffectiveConfig, options},
-    ssh::{diagnose::trace::Findings, error::SshError},
+    openssh::{effective_config::EffectiveConfig, options},
+    ssh::{error::SshError, trace::Findings},
 };
 
 /// `ssh -G` reads files and may run `Match exec` commands; it asks no network.
 const LONGEST: Duration = Duration::from_secs(10);
-
-/// What is to be connected: the destination as typed, and the options that win over the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Host, alias or `ssh://` address.
-    pub destination: Destination,
-    /// `User`, as `ssh -l`.
-    pub user: Option<String>,
-    /// `Port`, as `ssh -p`.
-    pub port: Option<u16>,
-    /// The configuration file, as `ssh -F`; `None` is the person's own.
-    pub config_file: Option<PathBuf>,
-}
-
-impl Target {
-    /// What a person gives to `ssh` in a shell to reach the same.
-    #[must_use]
-    pub fn arguments(&self) -> String {
-        let file =
-            self.config_file.iter().map(|file| format!("-F '{}' ", file.display().to_string().replace('\'', r"'\''")));
-        let port = self.port.iter().map(|port| format!("-p {port} "));
-        let user = self.user.iter().map(|user| format!("-l '{user}' "));
-        file.chain(port).chain(user).collect::<String>() + self.destination.as_str()
-    }
-}
 
 /// Runs `ssh -G` for the target, for ten seconds or `limit` if that is less. Where there is no `ssh`, reads the files as
 /// [`fallback`] can.

@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
@@ -13,21 +12,13 @@ use russh::{
 };
 use tokio::time::timeout;
 
-use super::{
-    deadline::Deadline,
-    handler::{ClientHandler, Learned},
-    metered::Traffic,
-    open::Opening,
-    proxy_command::ProxyProcess,
-};
-use crate::{
-    local::home,
-    ssh::{
-        auth::{Credentials, Typed},
-        config::resolve::Target,
-        diagnose::trace::Findings,
-        error::SshError,
-        prompt::prompter::Person,
+use super::proxy_command::ProxyProcess;
+use crate::ssh::{
+    auth::Typed,
+    error::SshError,
+    transport::{
+        handler::{ClientHandler, Learned},
+        metered::Traffic,
     },
 };
 
@@ -76,36 +67,6 @@ pub struct Peer {
 }
 
 impl Connection {
-    /// Resolves, dials, checks the host key and authenticates, all within `limit`; the time in which the person is asked
-    /// for a secret does not count.
-    ///
-    /// # Errors
-    /// [`SshError`], whose variant is the stage that failed.
-    pub async fn open(
-        target: &Target,
-        credentials: &Credentials,
-        person: &Person,
-        limit: Duration,
-    ) -> Result<Arc<Self>, SshError> {
-        let deadline = &Deadline::after(limit);
-        let findings = &Findings::default();
-        Opening { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings }.run().await
-    }
-
-    /// Opens one more to the machine that this one leads to. A name may stand for several machines: process ids and
-    /// files would be another's there, so it has to have the same address and host key.
-    pub(in crate::ssh) async fn open_another(
-        &self,
-        target: &Target,
-        credentials: &Credentials,
-        limit: Duration,
-    ) -> Result<Arc<Self>, SshError> {
-        // Nobody is asked: the first log-in has all that is needed.
-        let (person, deadline) = (&Person::default(), &Deadline::after(limit));
-        let (beside, findings) = (Some(self), &Findings::default());
-        Opening { target, credentials, person, deadline, depth: 0, via: None, beside, findings }.run().await
-    }
-
     /// Whether the transport has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -229,11 +190,4 @@ impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
     }
-}
-
-/// The folder in which whole outputs are kept when nothing else is said: in the user's state directory; `None` where that
-/// is not known. Not in a folder for all users: what is there may be somebody else's.
-#[must_use]
-pub fn default_output_folder() -> Option<PathBuf> {
-    Some(home::state()?.join("mcp-ssh-sessions").join("output"))
 }

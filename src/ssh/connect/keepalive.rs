@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::Connection;
 use crate::{
     openssh::effective_config::EffectiveConfig,
-    ssh::config::{fallback, resolve::Target},
+    ssh::config::{fallback, target::Target},
 };
 
 /// After how much silence the server is asked, where the person has said nothing about it.

@@ -13,27 +13,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::{connection::Connection, open::Opening};
 use crate::{
     child,
-    openssh::{
-        destination::{Destination, DestinationError},
-        effective_config::EffectiveConfig,
-    },
+    openssh::effective_config::EffectiveConfig,
     readable::breaks_a_line,
-    ssh::{
-        auth::Credentials,
-        config::{expand::expand_command_option, resolve::Target},
-        diagnose::trace::Findings,
-        error::SshError,
-    },
+    ssh::{config::expand::expand_command_option, error::SshError, trace::Findings},
 };
 
 /// What a `ProxyCommand` prints and reads.
 pub(in crate::ssh) type CommandStream = Join<ChildStdout, ChildStdin>;
-
-/// Jump hosts may have jump hosts; a longer chain than this goes in a circle.
-const MOST_HOPS: usize = 8;
 
 /// How much of what a proxy command complains about is kept, in bytes.
 const LONGEST_COMPLAINT: u64 = 4096;
@@ -139,70 +127,4 @@ fn shell(line: &str) -> Command {
     let mut command = child::command("cmd");
     command.raw_arg(format!("/D /S /C \"{line}\""));
     command
-}
-
-/// Connects to the last of the comma-separated hops of a `ProxyJump`, through those before it. Each is resolved,
-/// verified and authenticated by its own configuration.
-///
-/// # Errors
-/// A hop that cannot be meant, or the failure to connect to one, by its name.
-pub(in crate::ssh) async fn connect_hops(hops: &str, opening: &Opening<'_>) -> Result<Arc<Connection>, SshError> {
-    let in_hop = |source| SshError::Jump { hop: hops.to_owned(), source: Box::new(source) };
-    if opening.depth >= MOST_HOPS {
-        return Err(SshError::Unsupported {
-            option: "ProxyJump",
-            value: format!("{hops} (more than {MOST_HOPS} hops)"),
-        });
-    }
-    let (via, last) = hops.rsplit_once(',').map_or((None, hops), |(before, last)| (Some(before), last));
-    let target = &Target {
-        config_file: opening.target.config_file.clone(),
-        ..parse_hop(last).map_err(|source| SshError::Hop { hop: last.to_owned(), source })?
-    };
-    // Only the passphrase can serve for a hop too: password and key were given for the destination. What was typed knows
-    // for whom.
-    let credentials =
-        &Credentials { key_path: None, password: None, needs_proof: false, ..opening.credentials.clone() };
-    let findings = &opening.findings.of_hop(last);
-    let hop = Opening { target, credentials, depth: opening.depth + 1, via, beside: None, findings, ..*opening };
-    Box::pin(hop.run()).await.map_err(in_hop)
-}
-
-/// Reads `[user@]host[:port]` or `ssh://[user@]host[:port]`, with IPv6 addresses in brackets.
-pub(in crate::ssh) fn parse_hop(hop: &str) -> Result<Target, DestinationError> {
-    let rest = hop.trim().trim_start_matches("ssh://").trim_end_matches('/');
-    let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
-    let (host, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') || name.ends_with(']') => match port.parse() {
-            Ok(port) => (name, Some(port)),
-            Err(_) => (host, None),
-        },
-        _ => (host, None),
-    };
-    let destination = Destination::parse(host.trim_start_matches('[').trim_end_matches(']'))?;
-    let user = user.map(|user| crate::openssh::destination::parse_user(user).map(str::to_owned)).transpose()?;
-    Ok(Target { destination, user, port, config_file: None })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hop_has_a_host_and_perhaps_a_user_and_a_port() {
-        for (hop, host, user, port) in [
-            ("h", "h", None, None),
-            ("u@h", "h", Some("u"), None),
-            ("u@h:2222", "h", Some("u"), Some(2222)),
-            ("a@b@h", "h", Some("a@b"), None),
-            ("ssh://u@h:22", "h", Some("u"), Some(22)),
-            ("[::1]:22", "::1", None, Some(22)),
-            ("u@[fe80::1]", "fe80::1", Some("u"), None),
-            ("::1", "::1", None, None),
-        ] {
-            let target = parse_hop(hop).unwrap();
-            assert_eq!((target.destination.as_str(), target.user.as_deref(), target.port), (host, user, port), "{hop}");
-        }
-        assert!(parse_hop("-oProxyCommand=x").is_err() && parse_hop("").is_err() && parse_hop("u@").is_err());
-    }
 }

@@ -7,6 +7,7 @@ mod extra;
 mod policy;
 mod slot;
 mod standby;
+pub(super) mod stops;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
@@ -24,11 +25,11 @@ pub(super) use self::{policy::Need, slot::Place};
 use self::{
     policy::{Choice, Situation, choose, look_again},
     slot::{Member, PLACE_STAYS_TAKEN, State, attempt},
+    stops::Stops,
 };
 use super::{
     auth::Credentials,
-    command::signals::Stops,
-    config::resolve::Target,
+    config::target::Target,
     connect::connection::{Connection, Peer},
     error::SshError,
     prompt::prompter::Person,

@@ -8,13 +8,16 @@ use std::{
 use russh::{Channel, client::Msg};
 use tokio::sync::oneshot;
 
-use super::{Pool, policy::Load, standby::Handover};
+use super::{Pool, policy::Load};
 use crate::ssh::{connect::connection::Connection, error::SshError};
 
 /// sshd refuses a channel that comes in one packet with the end of another: that one's place is not free yet.
 pub(super) const PLACE_STAYS_TAKEN: Duration = Duration::from_millis(200);
 /// How long a limit is believed in that such a refusal has shown.
 const REFUSAL_STANDS: Duration = Duration::from_secs(1);
+
+/// Takes the channel from the task that has it.
+pub(super) type Handover = oneshot::Sender<oneshot::Sender<(Channel<Msg>, Place)>>;
 
 #[derive(Debug)]
 pub(super) struct State {

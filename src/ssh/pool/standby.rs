@@ -14,9 +14,6 @@ const STAYS: Duration = Duration::from_secs(120);
 /// Longer than a keepalive takes to come and be answered where `ServerAliveInterval` says nothing.
 const LATELY: Duration = Duration::from_secs(20);
 
-/// Takes the channel from the task that has it.
-pub(super) type Handover = oneshot::Sender<oneshot::Sender<(Channel<Msg>, Place)>>;
-
 impl Pool {
     /// Opens a channel for whatever comes next, where there is room for it on the first connection and none is ready or
     /// being opened.

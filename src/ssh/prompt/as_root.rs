@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::ssh::command::exec::ExecRequest;
-
 /// What is shown of a command, in characters.
 const LONGEST_COMMAND: usize = 4000;
 /// What is shown of everything else, each, in characters.
@@ -22,27 +20,33 @@ pub struct AsRoot {
 }
 
 impl AsRoot {
-    /// What is shown of this request.
-    pub(in crate::ssh) fn of(request: &ExecRequest<'_>) -> Self {
+    /// What is shown of a command, given all that it runs with; it `reads_on` if more may be typed while it runs.
+    pub(in crate::ssh) fn new(
+        command: &str,
+        directory: Option<&str>,
+        environment: &[(&str, &str)],
+        stdin: &[u8],
+        reads_on: bool,
+    ) -> Self {
         let mut details = Vec::new();
-        if let Some(directory) = request.directory {
+        if let Some(directory) = directory {
             details.push(("In the directory".to_owned(), spelled_out(directory)));
         }
-        for (name, value) in request.environment.iter().take(MOST_VARIABLES) {
+        for (name, value) in environment.iter().take(MOST_VARIABLES) {
             details.push(("With the variable".to_owned(), spelled_out(&format!("{name}={value}"))));
         }
-        if let Some(more @ 1..) = request.environment.len().checked_sub(MOST_VARIABLES) {
+        if let Some(more @ 1..) = environment.len().checked_sub(MOST_VARIABLES) {
             details.push(("With more variables".to_owned(), more.to_string()));
         }
-        if !request.stdin.is_empty() {
-            let text = String::from_utf8_lossy(&request.stdin);
-            details.push((format!("It reads {} bytes from stdin", request.stdin.len()), spelled_out(&text)));
+        if !stdin.is_empty() {
+            let text = String::from_utf8_lossy(stdin);
+            details.push((format!("It reads {} bytes from stdin", stdin.len()), spelled_out(&text)));
         }
-        if request.input.is_some() {
+        if reads_on {
             let more = "what the agent types while it runs".to_owned();
             details.push(("It may read more".to_owned(), more));
         }
-        Self { command: cut(request.command.chars(), LONGEST_COMMAND), details }
+        Self { command: cut(command.chars(), LONGEST_COMMAND), details }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asking the person.
 
-mod as_root;
+pub mod as_root;
 pub mod askpass;
 pub mod pausable_clock;
 pub mod prompter;

@@ -3,6 +3,7 @@
 //! A [`Transfer`] outlives the connection that it begins over: after a lost one, the next attempt goes on where the last
 //! one stood.
 
+mod attempts;
 mod client;
 mod error;
 mod file;
@@ -17,11 +18,12 @@ use std::{sync::Arc, time::Duration};
 
 use self::client::Client;
 pub use self::{
+    attempts::{Transfer, Transferred},
     error::TransferError,
     file::remote_temp::{Leftover, remove_leftovers},
     guard::{Given, Guard, Machine},
     progress::{Moved, Progress},
-    request::{Transfer, TransferRequest, Transferred},
+    request::TransferRequest,
 };
 use super::{command::limits::Bounds, connect::connection::Connection, pool::Pool};
 pub use crate::tree::tally::Unkept;

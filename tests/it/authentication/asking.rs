@@ -223,7 +223,7 @@ async fn the_time_that_a_person_takes_does_not_count() {
         tokio::time::sleep(limit).await;
         let _ = answer.send(vec![Password::from("correct horse".to_owned())]);
     });
-    let target = mcp_ssh_sessions::ssh::config::resolve::Target {
+    let target = mcp_ssh_sessions::ssh::config::target::Target {
         destination: mcp_ssh_sessions::openssh::destination::Destination::parse("box").unwrap(),
         user: None,
         port: None,

@@ -23,7 +23,7 @@ use mcp_ssh_sessions::{
     password::Password,
     ssh::{
         auth::Credentials,
-        config::resolve::Target,
+        config::target::Target,
         connect::connection::Connection,
         error::SshError,
         prompt::prompter::{Asked, Person, Question},

@@ -4,10 +4,7 @@ use std::{ffi::OsStr, fs, path::Path};
 
 use mcp_ssh_sessions::{
     openssh::{destination::Destination, effective_config::EffectiveConfig},
-    ssh::config::{
-        fallback,
-        resolve::{Target, resolve},
-    },
+    ssh::config::{fallback, resolve::resolve, target::Target},
 };
 use serde_json::json;
 

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::commands::{Bench, code, eventually, open, plain, random, running, status, whole_output};
-use crate::protocol::program::Program;
-use crate::support::mcp_client::McpClient;
-use crate::support::open_sshd::OpenSshd;
-use crate::support::processes;
+use crate::{
+    commands::{Bench, code, eventually, open, plain, random, running, status, whole_output},
+    protocol::program::Program,
+    support::{mcp_client::McpClient, open_sshd::OpenSshd, processes},
+};
 
 impl Bench<OpenSshd> {
     /// Starts a detached job and returns its name.

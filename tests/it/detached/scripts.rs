@@ -17,8 +17,10 @@ use mcp_ssh_sessions::framing::{
     sentinel::Sentinel,
 };
 
-use crate::commands::{random, skipped};
-use crate::support::processes;
+use crate::{
+    commands::{random, skipped},
+    support::processes,
+};
 
 /// A remote machine: a home, and a shell as its `/bin/sh`.
 pub(super) struct Machine {

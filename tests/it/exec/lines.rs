@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::{code, fake, plain};
-use crate::support::programs;
+use crate::{
+    commands::{code, fake, plain},
+    support::programs,
+};
 
 /// What else may come with a command, each with lines of its own around it.
 fn company() -> [Value; 5] {

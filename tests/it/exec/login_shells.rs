@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use crate::commands::{assert_stopped, code, fake, open_with, plain};
-use crate::support::programs;
+use crate::{
+    commands::{assert_stopped, code, fake, open_with, plain},
+    support::programs,
+};
 
 /// The login shells that people have.
 pub(super) fn login_shells() -> Vec<String> {

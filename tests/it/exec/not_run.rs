@@ -6,11 +6,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::commands::{Bench, code, fake, fake_with, plain, status};
-use crate::sudo::with_password;
-use crate::support::fake_sshd::{FakeSshd, FakeSshdSettings};
-use crate::support::programs;
-use crate::support::sudo_host::SudoHostSettings;
+use crate::{
+    commands::{Bench, code, fake, fake_with, plain, status},
+    sudo::with_password,
+    support::{
+        fake_sshd::{FakeSshd, FakeSshdSettings},
+        programs,
+        sudo_host::SudoHostSettings,
+    },
+};
 
 /// Startup files of bash, for every command over SSH, after which the shell is another one or none.
 fn ended_or_replaced() -> Vec<String> {

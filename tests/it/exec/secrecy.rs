@@ -3,9 +3,11 @@
 use serde_json::json;
 
 use super::login_shells::login_shells;
-use crate::commands::{Bench, code, fake, plain};
-use crate::sudo::{root, with_password};
-use crate::support::sudo_host::{SudoHost, SudoHostSettings};
+use crate::{
+    commands::{Bench, code, fake, plain},
+    sudo::{root, with_password},
+    support::sudo_host::{SudoHost, SudoHostSettings},
+};
 
 /// Prints the arguments of all processes but its own, and the variable. The value is not in this text.
 const LOOK: &str = "sh -c 'tr \"\\\\0\" \" \" < /proc/$PPID/cmdline; for each in /proc/[0-9]*/cmdline; do tr \"\\\\0\" \" \" < $each; done 2>/dev/null; printf \"<%s>\" \"$V\"'";

@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{Line, Place, Rig, assert_helpful, each, places, runs};
-use crate::commands::{eventually, random, status};
-use crate::support::link::{Break, Way};
-use crate::support::mcp_client::ToolResult;
-use crate::transfer::names;
+use crate::{
+    commands::{eventually, random, status},
+    support::{
+        link::{Break, Way},
+        mcp_client::ToolResult,
+    },
+    transfer::names,
+};
 
 /// In percent of the bytes of a good call; 99 is in its last packets.
 const SHARES: [u64; 4] = [0, 33, 66, 99];

@@ -7,10 +7,11 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{Rig, assert_helpful};
-use crate::commands::{status, whole_output};
-use crate::support::mcp_client::McpClient;
-use crate::transfer::failures::SmallDisk;
-use crate::transfer::names;
+use crate::{
+    commands::{status, whole_output},
+    support::mcp_client::McpClient,
+    transfer::{failures::SmallDisk, names},
+};
 
 /// More than is shown, so that it goes to a file.
 const LONG: usize = 200_000;

@@ -7,11 +7,15 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::Rig;
-use crate::commands::{eventually, random};
-use crate::protocol::program::Program;
-use crate::support::link::{Break, Way};
-use crate::support::processes;
-use crate::transfer::{names, part};
+use crate::{
+    commands::{eventually, random},
+    protocol::program::Program,
+    support::{
+        link::{Break, Way},
+        processes,
+    },
+    transfer::{names, part},
+};
 
 fn kill(program: &Program) {
     assert!(processes::signal("KILL", &[program.pid().to_string()]));

@@ -9,9 +9,11 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 
 use super::Rig;
-use crate::commands::skipped;
-use crate::protocol::program::{self, Program};
-use crate::support::open_sshd::OpenSshdSettings;
+use crate::{
+    commands::skipped,
+    protocol::program::{self, Program},
+    support::open_sshd::OpenSshdSettings,
+};
 
 /// Of the packets of each direction.
 const LOST: &str = "0.3";

@@ -18,9 +18,11 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::link::{Break, Link, Way};
-use crate::support::mcp_client::{McpClient, ToolResult};
-use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
+use crate::support::{
+    link::{Break, Link, Way},
+    mcp_client::{McpClient, ToolResult},
+    open_sshd::{OpenSshd, OpenSshdSettings},
+};
 
 /// Longer than any deadline of these tests on a busy machine, and far shorter than a minute of the default keepalives.
 const HANGS: Duration = Duration::from_secs(40);

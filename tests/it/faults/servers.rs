@@ -8,10 +8,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Line, Rig, assert_helpful, runs};
-use crate::commands::eventually;
-use crate::support::link::{Break, Way};
-use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
-use crate::support::processes;
+use crate::{
+    commands::eventually,
+    support::{
+        link::{Break, Way},
+        open_sshd::{OpenSshd, OpenSshdSettings},
+        processes,
+    },
+};
 
 /// Another server for the same person, with the same host key or one of its own.
 fn with_key(rig: &Rig, same: bool) -> OpenSshd {

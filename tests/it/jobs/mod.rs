@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::commands::{Bench, code, counted, eventually, open, plain, running, status, whole_output};
-use crate::support::mcp_client::ToolResult;
+use crate::{
+    commands::{Bench, code, counted, eventually, open, plain, running, status, whole_output},
+    support::mcp_client::ToolResult,
+};
 
 impl<S> Bench<S> {
     /// Starts a command that is left running, and returns the name of its job.

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
-use crate::commands::{Bench, code, eventually, open, plain, running, status};
-use crate::support::open_sshd::OpenSshd;
+use crate::{
+    commands::{Bench, code, eventually, open, plain, running, status},
+    support::open_sshd::OpenSshd,
+};
 
 /// Starts a command that holds the shell, and returns its job.
 async fn held(bench: &mut Bench<OpenSshd>, shell: &str, word: &str) -> String {

@@ -8,7 +8,7 @@ use std::{
 
 use mcp_ssh_sessions::{
     openssh::destination::Destination,
-    ssh::{auth::Credentials, config::resolve::Target, connect::connection::Connection, prompt::prompter::Person},
+    ssh::{auth::Credentials, config::target::Target, connect::connection::Connection, prompt::prompter::Person},
 };
 
 use super::eventually;

@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use super::{Shared, failure};
-use crate::sessions::{assert_refused, eventually};
-use crate::support::mcp_client::ToolResult;
+use crate::{
+    sessions::{assert_refused, eventually},
+    support::mcp_client::ToolResult,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_killed_is_a_clear_answer_to_each_call_and_the_next_call_works() {

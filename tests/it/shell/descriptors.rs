@@ -7,8 +7,10 @@ use super::{
     each_prints,
     other_shells::{with_shell, without_bash},
 };
-use crate::commands::{Bench, code, open, plain};
-use crate::support::open_sshd::OpenSshd;
+use crate::{
+    commands::{Bench, code, open, plain},
+    support::open_sshd::OpenSshd,
+};
 
 /// Opens a file on this descriptor, locks it, and has two further commands see that it is still there.
 async fn stays(bench: &mut Bench<OpenSshd>, number: &str, stdin: Option<&str>) {

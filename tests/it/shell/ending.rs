@@ -6,8 +6,10 @@ use super::{
     each_prints,
     other_shells::{with_shell, without_bash},
 };
-use crate::commands::{code, fake, open, open_with, plain, status};
-use crate::support::programs;
+use crate::{
+    commands::{code, fake, open, open_with, plain, status},
+    support::programs,
+};
 
 #[tokio::test]
 async fn an_errexit_ends_the_command_and_not_bash() {

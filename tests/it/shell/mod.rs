@@ -12,8 +12,10 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::commands::{Bench, code, counted, eventually, open, plain, random, running, status, whole_output};
-use crate::support::open_sshd::OpenSshd;
+use crate::{
+    commands::{Bench, code, counted, eventually, open, plain, random, running, status, whole_output},
+    support::open_sshd::OpenSshd,
+};
 
 /// Runs each command and expects this stdout, no stderr and status 0.
 async fn each_prints(bench: &mut Bench<OpenSshd>, commands: &[(&str, &str)]) {

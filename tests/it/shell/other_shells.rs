@@ -7,8 +7,10 @@ use std::path::Path;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::commands::{Bench, assert_stopped, code, fake, open_with, plain, running};
-use crate::support::{open_sshd::OpenSshd, programs};
+use crate::{
+    commands::{Bench, assert_stopped, code, fake, open_with, plain, running},
+    support::{open_sshd::OpenSshd, programs},
+};
 
 /// What there is instead of bash.
 const OTHERS: [&str; 2] = ["dash", "busybox"];

@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::commands::{Bench, assert_stopped, code, eventually, open, plain, running, status};
-use crate::support::open_sshd::OpenSshd;
+use crate::{
+    commands::{Bench, assert_stopped, code, eventually, open, plain, running, status},
+    support::open_sshd::OpenSshd,
+};
 
 /// Commands that live until they are stopped, with `sleep 7500` among their processes or none at all.
 const ENDLESS: [&str; 11] = [

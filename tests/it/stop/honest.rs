@@ -6,9 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::commands::{Bench, assert_stopped, code, eventually, fake, fake_with, open, plain, running, status};
-use crate::support::fake_sshd::{FakeSshd, FakeSshdSettings};
-use crate::support::{mcp_client::ToolResult, processes};
+use crate::{
+    commands::{Bench, assert_stopped, code, eventually, fake, fake_with, open, plain, running, status},
+    support::{
+        fake_sshd::{FakeSshd, FakeSshdSettings},
+        mcp_client::ToolResult,
+        processes,
+    },
+};
 
 const ALIVE: &str = "SOME OF ITS PROCESSES ARE STILL RUNNING";
 const NOT_KNOWN: &str = "whether its processes are gone is not known";

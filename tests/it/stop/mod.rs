@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::commands::{Bench, code, eventually, open, plain, running, status};
-use crate::protocol::program::Program;
+use crate::{
+    commands::{Bench, code, eventually, open, plain, running, status},
+    protocol::program::Program,
+};
 
 /// Commands that do not end by themselves. `{W}` is a number by which their `sleep`s are found.
 const ENDLESS: [(&str, &str); 16] = [

@@ -5,8 +5,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::commands::{Bench, eventually, open_with, plain, running, skipped};
-use crate::support::open_sshd::OpenSshd;
+use crate::{
+    commands::{Bench, eventually, open_with, plain, running, skipped},
+    support::open_sshd::OpenSshd,
+};
 
 /// A server, as root, with a name space of its own for process ids.
 async fn with_its_own_ids() -> Option<Bench<OpenSshd>> {

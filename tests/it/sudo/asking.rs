@@ -7,12 +7,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{BY_PASSWORD, as_root, assert_not_run, open, root, with_key};
-use crate::asking::page::Page;
-use crate::asking::{client_with, reply, result, stateless};
-use crate::commands::{Bench, code, eventually, plain, status};
-use crate::support::keys;
-use crate::support::mcp_client::{McpClient, ToolResult};
-use crate::support::sudo_host::{PASSWORD, SudoHost, SudoHostSettings, USER};
+use crate::{
+    asking::{client_with, page::Page, reply, result, stateless},
+    commands::{Bench, code, eventually, plain, status},
+    support::{
+        keys,
+        mcp_client::{McpClient, ToolResult},
+        sudo_host::{PASSWORD, SudoHost, SudoHostSettings, USER},
+    },
+};
 
 fn pages() -> Value {
     json!({"elicitation": {"url": {}}})

@@ -6,9 +6,13 @@ mod stop;
 
 use serde_json::{Value, json};
 
-use crate::commands::{Bench, code, plain, status, whole_output};
-use crate::support::mcp_client::ToolResult;
-use crate::support::sudo_host::{PASSWORD, SudoHost, SudoHostSettings, USER};
+use crate::{
+    commands::{Bench, code, plain, status, whole_output},
+    support::{
+        mcp_client::ToolResult,
+        sudo_host::{PASSWORD, SudoHost, SudoHostSettings, USER},
+    },
+};
 
 /// Lets the account log in with its password.
 const BY_PASSWORD: &str = "PasswordAuthentication yes";

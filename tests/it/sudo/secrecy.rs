@@ -10,9 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use super::as_root;
-use crate::protocol::program::Program;
-use crate::support::processes;
-use crate::support::sudo_host::{PASSWORD, SudoHost, SudoHostSettings, TELLTALE};
+use crate::{
+    protocol::program::Program,
+    support::{
+        processes,
+        sudo_host::{PASSWORD, SudoHost, SudoHostSettings, TELLTALE},
+    },
+};
 
 fn holds(bytes: &[u8]) -> bool {
     bytes.windows(TELLTALE.len()).any(|window| window == TELLTALE.as_bytes())

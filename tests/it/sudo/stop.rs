@@ -5,10 +5,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{as_root, root, with_key, with_password};
-use crate::asking::page::Page;
-use crate::commands::{Bench, code, eventually, plain, status};
-use crate::support::mcp_client::ToolResult;
-use crate::support::sudo_host::{PASSWORD, SudoHost, SudoHostSettings};
+use crate::{
+    asking::page::Page,
+    commands::{Bench, code, eventually, plain, status},
+    support::{
+        mcp_client::ToolResult,
+        sudo_host::{PASSWORD, SudoHost, SudoHostSettings},
+    },
+};
 
 /// A second is promised; a busy machine may take this much.
 const SECONDS: Duration = Duration::from_secs(8);

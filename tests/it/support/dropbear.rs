@@ -10,8 +10,11 @@ use std::process::Command;
 
 use russh::keys::PublicKey;
 
-use super::listening::{Listening, output, program};
-use super::{keys, ssh_config};
+use super::{
+    keys,
+    listening::{Listening, output, program},
+    ssh_config,
+};
 
 /// Found by the dynamic linker where it looks for libraries.
 const NSS_WRAPPER: &str = "libnss_wrapper.so";

@@ -8,8 +8,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::listening::{Listening, output, program};
-use super::{keys, processes, ssh_config};
+use super::{
+    keys,
+    listening::{Listening, output, program},
+    processes, ssh_config,
+};
 
 /// What an `OpenSshd` is.
 pub(crate) struct OpenSshdSettings {

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::fake_sshd::{FakeSshd, FakeSshdSettings};
-use super::open_sshd::{OpenSshd, OpenSshdSettings};
-use super::{keys, processes};
+use super::{
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    keys,
+    open_sshd::{OpenSshd, OpenSshdSettings},
+    processes,
+};
 
 fn fake(folder: &Path) -> (FakeSshd, PathBuf) {
     let key = keys::ed25519();

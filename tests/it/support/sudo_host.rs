@@ -6,8 +6,10 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::open_sshd::{OpenSshd, OpenSshdSettings};
-use super::processes;
+use super::{
+    open_sshd::{OpenSshd, OpenSshdSettings},
+    processes,
+};
 use crate::commands::skipped;
 
 /// The account that logs in.

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::resume::behind;
-use super::{names, part};
-use crate::commands::{Bench, eventually, open, random, skipped};
-use crate::support::link::Link;
-use crate::support::mcp_client::ToolResult;
-use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
+use super::{names, part, resume::behind};
+use crate::{
+    commands::{Bench, eventually, open, random, skipped},
+    support::{
+        link::Link,
+        mcp_client::ToolResult,
+        open_sshd::{OpenSshd, OpenSshdSettings},
+    },
+};
 
 const LENGTH: usize = 60_000_000;
 /// Where something happens: more than what may be in flight comes after it.

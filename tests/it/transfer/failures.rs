@@ -9,9 +9,10 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{names, part, sftp_server};
-use crate::commands::{Bench, eventually, open, open_with, plain, random, running, skipped};
-use crate::support::open_sshd::OpenSshd;
-use crate::support::processes;
+use crate::{
+    commands::{Bench, eventually, open, open_with, plain, random, running, skipped},
+    support::{open_sshd::OpenSshd, processes},
+};
 
 /// Long enough that a test can step in between.
 const LONG: u64 = 3_000_000_000;

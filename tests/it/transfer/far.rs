@@ -3,10 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use super::names;
-use super::resume::behind;
-use crate::commands::random;
-use crate::support::open_sshd::OpenSshdSettings;
+use super::{names, resume::behind};
+use crate::{commands::random, support::open_sshd::OpenSshdSettings};
 
 /// Each direction; the round trip is twice that.
 const DELAY: Duration = Duration::from_millis(10);

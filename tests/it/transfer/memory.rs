@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::daemon::Daemon;
-use crate::support::http_client::{Dialect, HttpClient};
-use crate::support::link::Link;
-use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
+use crate::support::{
+    daemon::Daemon,
+    http_client::{Dialect, HttpClient},
+    link::Link,
+    open_sshd::{OpenSshd, OpenSshdSettings},
+};
 
 /// Many times what may be in flight.
 const LENGTH: u64 = 400_000_000;

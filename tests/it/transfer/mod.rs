@@ -17,8 +17,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use crate::commands::{Bench, fake, open, open_with, random, skipped};
-use crate::support::mcp_client::ToolResult;
+use crate::{
+    commands::{Bench, fake, open, open_with, random, skipped},
+    support::mcp_client::ToolResult,
+};
 
 impl<S> Bench<S> {
     /// `ssh_upload`, which may fail.

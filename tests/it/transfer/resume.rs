@@ -8,10 +8,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{names, part};
-use crate::commands::{Bench, eventually, fake, open, plain, random};
-use crate::support::link::Link;
-use crate::support::mcp_client::McpClient;
-use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
+use crate::{
+    commands::{Bench, eventually, fake, open, plain, random},
+    support::{
+        link::Link,
+        mcp_client::McpClient,
+        open_sshd::{OpenSshd, OpenSshdSettings},
+    },
+};
 
 /// Bytes of the files that are moved here: several times what may be in flight.
 const LENGTH: usize = 80_000_000;

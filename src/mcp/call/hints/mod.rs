@@ -10,8 +10,8 @@ use crate::{
     },
     ssh::{
         command::{
-            exec::{CommandResult, Ending},
-            exit_status::ExitStatus,
+            exec::CommandResult,
+            exit_status::{Ending, ExitStatus},
         },
         transfer::{TransferError, TransferRequest},
     },

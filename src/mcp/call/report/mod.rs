@@ -18,8 +18,8 @@ use crate::{
         registry::SessionRegistry,
     },
     ssh::command::{
-        exec::{CommandResult, Ending},
-        exit_status::ExitStatus,
+        exec::CommandResult,
+        exit_status::{Ending, ExitStatus},
         output::{CommandOutput, Portion},
     },
 };

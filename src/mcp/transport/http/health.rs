@@ -5,8 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::mcp::web::reply::{Reply, reply};
-use crate::session::registry::SessionRegistry;
+use crate::{
+    mcp::web::reply::{Reply, reply},
+    session::registry::SessionRegistry,
+};
 
 #[derive(Serialize)]
 struct Health {

@@ -26,8 +26,11 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{MCP_PATH, no_message};
-use crate::mcp::web::reply::{EVENT_STREAM, Reply, refusal, reply};
-use crate::mcp::{server::SshServer, transport::hello::FromHello};
+use crate::mcp::{
+    server::SshServer,
+    transport::hello::FromHello,
+    web::reply::{EVENT_STREAM, Reply, refusal, reply},
+};
 
 /// How often a quiet stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{MCP_PATH, health, legacy_sse::LegacySse, streamable::Streamable, upgrade::Upgrades};
-use crate::mcp::web::reply::{Reply, refusal, reply};
 use crate::{
     mcp::{
         dashboard::{
@@ -20,6 +19,7 @@ use crate::{
         transport::shared,
         web::{
             guard::{self, Door, Visitor},
+            reply::{Reply, refusal, reply},
             token::Token,
         },
     },

@@ -12,8 +12,10 @@ use super::{
     early_headers, no_message,
     sessions::{COME_BACK, Sessions},
 };
-use crate::mcp::server::SshServer;
-use crate::mcp::web::reply::{Reply, refusal};
+use crate::mcp::{
+    server::SshServer,
+    web::reply::{Reply, refusal},
+};
 
 /// Streamable HTTP for this server, all revisions.
 #[derive(Clone)]

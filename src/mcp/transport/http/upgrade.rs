@@ -7,7 +7,6 @@ use hyper::upgrade::OnUpgrade;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::serve::Io;
-use crate::mcp::web::reply::{Reply, refusal, reply};
 use crate::{
     mcp::{
         server::SshServer,
@@ -15,6 +14,7 @@ use crate::{
             shared::{DIRECTORY_HEADER, PROTOCOL, VERSION, VERSION_HEADER},
             stdio,
         },
+        web::reply::{Reply, refusal, reply},
     },
     session::registry::SessionRegistry,
 };

@@ -22,8 +22,8 @@ use crate::{
     ssh::{
         command::{
             detached::{DetachedError, LONGEST_WAIT, Mirror, Stopped},
-            exec::{CommandResult, Ending},
-            exit_status::ExitStatus,
+            exec::CommandResult,
+            exit_status::{Ending, ExitStatus},
             output::{CommandOutput, Output},
         },
         pool::Pool,

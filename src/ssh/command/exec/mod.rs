@@ -22,7 +22,7 @@ use self::{
     stdin::Feeding,
 };
 use super::{
-    exit_status::ExitStatus,
+    exit_status::{Ending, ExitStatus},
     limits::{Bounds, Stop},
     output::{CommandOutput, Output},
     sudo::{Answering, SudoRequest},
@@ -39,6 +39,7 @@ use crate::{
     ssh::{
         error::{SshError, said},
         pool::{Need, Place, Pool},
+        prompt::as_root::AsRoot,
     },
 };
 
@@ -76,17 +77,11 @@ pub struct ExecRequest<'a> {
     pub output: Output,
 }
 
-/// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// By itself.
-    Exited(ExitStatus),
-    /// It ran past its limit and was stopped.
-    TimedOut,
-    /// The caller gave up and it was stopped.
-    Cancelled,
-    /// The connection was lost; what became of the command is not known.
-    ConnectionLost(Option<String>),
+impl ExecRequest<'_> {
+    /// What a person is shown who is asked to have it run as root.
+    fn as_root(&self) -> AsRoot {
+        AsRoot::new(self.command, self.directory, &self.environment, &self.stdin, self.input.is_some())
+    }
 }
 
 /// What came of a command.
@@ -130,7 +125,7 @@ impl Pool {
         let (stop_reading, abandoned) = (CancellationToken::new(), CancellationToken::new());
         let is_sudo = sudo.is_some();
         let feeding = Feeding {
-            answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request)),
+            answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request.as_root(), request.terminal)),
             answered: tell_answered,
             sent: request.sent.clone(),
             abandoned: abandoned.clone(),

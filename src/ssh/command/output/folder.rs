@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     capture::{Capture, Captured},
-    local::Folder,
+    local::{Folder, home},
 };
 
 /// How long such files stay.
@@ -19,6 +19,13 @@ const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Files that are looked at, at most.
 const MOST_FILES: usize = 100_000;
+
+/// The folder in which whole outputs are kept when nothing else is said: in the user's state directory; `None` where that
+/// is not known. Not in a folder for all users: what is there may be somebody else's.
+#[must_use]
+pub fn default_output_folder() -> Option<PathBuf> {
+    Some(home::state()?.join("mcp-ssh-sessions").join("output"))
+}
 
 /// The folder in which whole outputs are kept, readable by its owner alone.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
 };
 
-pub use self::folder::{KeptOutput, OutputFolder};
+pub use self::folder::{KeptOutput, OutputFolder, default_output_folder};
 use crate::{
     capture::{BEGINNING, Capture, Captured, Nature},
     readable::{Readable, Style, separable},

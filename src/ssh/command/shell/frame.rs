@@ -17,12 +17,13 @@ use crate::{
     framing::{
         decoder::{Progress, StreamDecoder, Trailer},
         noise::TerminalNoise,
-        script::{self, Known, ShellKind, Stdin},
+        script::{self, Known, Stdin},
+        shell_kind::ShellKind,
         stop::Signal,
     },
     ssh::command::{
-        exec::{CommandResult, Ending, random_sentinel},
-        exit_status::ExitStatus,
+        exec::{CommandResult, random_sentinel},
+        exit_status::{Ending, ExitStatus},
         limits::{Bounds, Stop},
         output::{CommandOutput, OutputWriter},
     },

@@ -22,8 +22,8 @@ use tokio::{
 use self::snapshotter::{Keeper, Next};
 pub use self::{snapshotter::Kept, turn::Turn};
 use super::{
-    exec::{CommandResult, Ending, random_sentinel},
-    exit_status::ExitStatus,
+    exec::{CommandResult, random_sentinel},
+    exit_status::{Ending, ExitStatus},
     limits::Bounds,
     output::{CommandOutput, Output},
     words::Words,
@@ -33,7 +33,8 @@ use crate::{
     framing::{
         decoder::{Progress, StreamDecoder, Trailer},
         mentioned::Mentioned,
-        script::{self, ScriptError, ShellKind, Streams},
+        script::{self, ScriptError},
+        shell_kind::{ShellKind, Streams},
         stop::Process,
     },
     ssh::{

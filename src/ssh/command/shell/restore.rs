@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     framing::script::change_directory,
-    ssh::command::{exec::Ending, limits::Bounds, output::Output},
+    ssh::command::{exit_status::Ending, limits::Bounds, output::Output},
 };
 
 impl Shell {

@@ -15,7 +15,7 @@ use tokio::{
 use super::Event;
 use crate::{
     framing::{
-        script::{ShellKind, Streams},
+        shell_kind::{ShellKind, Streams},
         snapshot::{
             Snapshot,
             tap::{Taken, Tap},

@@ -1,5 +1,6 @@
 //! From a destination to an authenticated connection: configuration, stream, handshake with the host key, log-in.
 
+mod hops;
 mod trace;
 
 use std::{
@@ -18,30 +19,29 @@ use tokio::{sync::oneshot, time::sleep};
 use tokio_util::either::Either;
 
 use super::{
-    agent_forward::ForwardedAgent,
-    algorithms,
     connection::{Connection, Peer},
-    deadline::Deadline,
-    dial::dial,
-    handler::{ClientHandler, Learned},
-    host_key::{self, HostKeyCheck},
     keepalive::{self, Keepalive},
-    metered::{Heard, Overheard, Traffic},
     proxy_command::{self, CommandStream, ProxyProcess},
-    tcp::Transport,
 };
 use crate::{
     child::SECRET_VARIABLES,
     openssh::effective_config::EffectiveConfig,
     ssh::{
         auth::{self, Credentials, LoggedIn},
-        config::{
-            expand::expand_hops,
-            resolve::{Target, resolve_noting},
-        },
-        diagnose::trace::{Findings, Stage},
+        config::{expand::expand_hops, resolve::resolve_noting, target::Target},
         error::{self, SshError},
         prompt::prompter::Person,
+        trace::{Findings, Stage},
+        transport::{
+            agent_forward::ForwardedAgent,
+            algorithms,
+            deadline::Deadline,
+            dial::dial,
+            handler::{ClientHandler, Learned},
+            host_key::{self, HostKeyCheck},
+            metered::{Heard, Overheard, Traffic},
+            tcp::Transport,
+        },
     },
 };
 
@@ -71,6 +71,38 @@ pub(in crate::ssh) struct Opening<'a> {
     pub(in crate::ssh) beside: Option<&'a Connection>,
     /// Where it is noted how each stage went. Where that is wanted, nothing is changed.
     pub(in crate::ssh) findings: &'a Findings,
+}
+
+impl Connection {
+    /// Resolves, dials, checks the host key and authenticates, all within `limit`; the time in which the person is asked
+    /// for a secret does not count.
+    ///
+    /// # Errors
+    /// [`SshError`], whose variant is the stage that failed.
+    pub async fn open(
+        target: &Target,
+        credentials: &Credentials,
+        person: &Person,
+        limit: Duration,
+    ) -> Result<Arc<Self>, SshError> {
+        let deadline = &Deadline::after(limit);
+        let findings = &Findings::default();
+        Opening { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings }.run().await
+    }
+
+    /// Opens one more to the machine that this one leads to. A name may stand for several machines: process ids and
+    /// files would be another's there, so it has to have the same address and host key.
+    pub(in crate::ssh) async fn open_another(
+        &self,
+        target: &Target,
+        credentials: &Credentials,
+        limit: Duration,
+    ) -> Result<Arc<Self>, SshError> {
+        // Nobody is asked: the first log-in has all that is needed.
+        let (person, deadline) = (&Person::default(), &Deadline::after(limit));
+        let (beside, findings) = (Some(self), &Findings::default());
+        Opening { target, credentials, person, deadline, depth: 0, via: None, beside, findings }.run().await
+    }
 }
 
 /// A way to the server, and what it leads through.
@@ -246,7 +278,7 @@ impl Opening<'_> {
         };
         let (mut hop, mut proxy, mut address) = (None, None, None);
         if let Some(hops) = hops {
-            hop = Some(proxy_command::connect_hops(&hops, self).await?);
+            hop = Some(hops::connect_hops(&hops, self).await?);
         }
         let connecting = self.deadline.within(config.connect_timeout);
         let stream = if let Some(hop) = &hop {

@@ -4,9 +4,9 @@ use super::Opening;
 use crate::{
     openssh::greeting::Greeting,
     ssh::{
-        connect::handler::Learned,
-        diagnose::trace::{Findings, Stage},
         error::SshError,
+        trace::{Findings, Stage},
+        transport::handler::Learned,
     },
 };
 

@@ -34,7 +34,8 @@ use self::open_files::{OpenFiles, Shown};
 use crate::{
     sftp::{
         frames::Frames,
-        reply::{Handle, Limits, Malformed, Packet, Reply, Version},
+        handle::Handle,
+        reply::{Limits, Malformed, Packet, Reply, Version},
         request::Request,
         status::{Status, StatusCode},
     },

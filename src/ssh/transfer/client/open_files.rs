@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{Client, RequestError};
-use crate::sftp::reply::Handle;
+use crate::sftp::handle::Handle;
 
 /// The open files of one channel.
 #[derive(Debug, Default)]

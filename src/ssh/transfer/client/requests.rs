@@ -9,7 +9,8 @@ use super::{Client, RequestError};
 use crate::sftp::{
     attributes::Attributes,
     content::{Chunk, Content},
-    reply::{Handle, Malformed, Name, Reply},
+    handle::Handle,
+    reply::{Malformed, Name, Reply},
     request::{Access, LinkOrder, Request},
     status::{Status, StatusCode},
 };

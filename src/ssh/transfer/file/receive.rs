@@ -12,7 +12,7 @@ use std::{
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 
 use crate::{
-    sftp::{attributes::Attributes, content::Content, reply::Handle, request::Access},
+    sftp::{attributes::Attributes, content::Content, handle::Handle, request::Access},
     ssh::{
         pool::Pool,
         transfer::{

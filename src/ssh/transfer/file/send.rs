@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use crate::{
-    sftp::{attributes::Attributes, content::Chunk, reply::Handle, request::Access},
+    sftp::{attributes::Attributes, content::Chunk, handle::Handle, request::Access},
     ssh::{
         pool::Pool,
         transfer::{

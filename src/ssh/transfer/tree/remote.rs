@@ -6,11 +6,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::local::Listing;
 use crate::{
-    sftp::{
-        attributes::Kind,
-        reply::{Handle, Name},
-        status::StatusCode,
-    },
+    sftp::{attributes::Kind, handle::Handle, reply::Name, status::StatusCode},
     ssh::transfer::{
         TransferError,
         client::{Client, RequestError},

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::commands::{Bench, eventually, plain};
-use crate::support::mcp_client::ToolResult;
-use crate::support::open_sshd::OpenSshd;
+use crate::{
+    commands::{Bench, eventually, plain},
+    support::{mcp_client::ToolResult, open_sshd::OpenSshd},
+};
 
 /// The state is asked for a quarter of a second after a command; longer than this it does not take anywhere.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);

@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{LONGEST_PAUSE, in_time, lose, notice};
-use crate::commands::{Bench, code, plain};
-use crate::shell::other_shells::without_bash;
-use crate::support::open_sshd::OpenSshd;
+use crate::{
+    commands::{Bench, code, plain},
+    shell::other_shells::without_bash,
+    support::open_sshd::OpenSshd,
+};
 
 /// A state, and a command that shows it: the same before and after.
 const TABLE: &[(&str, &str)] = &[

@@ -3,8 +3,10 @@
 use std::fs;
 
 use super::{leave_alone, lose, notice, over_a_loss};
-use crate::commands::{Bench, eventually, open, plain};
-use crate::support::open_sshd::OpenSshd;
+use crate::{
+    commands::{Bench, eventually, open, plain},
+    support::open_sshd::OpenSshd,
+};
 
 async fn shows(bench: &mut Bench<OpenSshd>, command: &str, stdout: &str) {
     let result = bench.shell(command, plain()).await;

@@ -19,9 +19,13 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::log_in::LogIn;
-use super::relay::{self, ChannelEnd, Input};
-use super::{Server, lock, processes, sftp, tampered, wire};
+use super::{
+    Server, lock,
+    log_in::LogIn,
+    processes,
+    relay::{self, ChannelEnd, Input},
+    sftp, tampered, wire,
+};
 
 /// Bytes between SFTP and its channel: two of the largest packets.
 const SFTP_BUFFER: usize = 512 << 10;

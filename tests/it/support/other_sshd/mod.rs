@@ -5,8 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::listening::{Listening, output, program};
-use super::{keys, ssh_config};
+use super::{
+    keys,
+    listening::{Listening, output, program},
+    ssh_config,
+};
 
 /// One of them.
 pub(crate) enum Make {

@@ -16,12 +16,15 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::commands::{eventually, random};
-use crate::support::daemon::Daemon;
-use crate::support::fake_sshd::tampered::Fault;
-use crate::support::fake_sshd::{FakeSshd, FakeSshdSettings};
-use crate::support::http_client::{Dialect, HttpClient};
-use crate::support::keys;
+use crate::{
+    commands::{eventually, random},
+    support::{
+        daemon::Daemon,
+        fake_sshd::{FakeSshd, FakeSshdSettings, tampered::Fault},
+        http_client::{Dialect, HttpClient},
+        keys,
+    },
+};
 
 /// No call takes longer, however slow the machine.
 const DEADLINE: Duration = Duration::from_secs(300);

@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use super::Call::{DownloadFile, DownloadTree, DownloadTreeAgain, UploadFile, UploadTree};
-use super::Ends::{Badly, Never, Same, Well};
-use super::faults::*;
-use super::{Call, Ends, GROWTH, Place, Row, hold};
+use super::{
+    Call::{self, DownloadFile, DownloadTree, DownloadTreeAgain, UploadFile, UploadTree},
+    Ends::{self, Badly, Never, Same, Well},
+    GROWTH, Place, Row,
+    faults::*,
+    hold,
+};
 use crate::support::fake_sshd::tampered::Fault;
 
 const GIB: u64 = 1 << 30;

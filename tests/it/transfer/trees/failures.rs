@@ -7,13 +7,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::failures::{QUOTAS, SmallDisk, am_root, open_limited};
-use super::super::resume::behind;
-use super::super::{names, set_mode, sftp_server};
-use super::{BOTH, assert_same, simple};
-use crate::commands::{Bench, eventually, open, open_with, plain, random, skipped};
-use crate::support::mcp_client::ToolResult;
-use crate::support::open_sshd::{OpenSshd, OpenSshdSettings};
+use super::{
+    super::{
+        failures::{QUOTAS, SmallDisk, am_root, open_limited},
+        names,
+        resume::behind,
+        set_mode, sftp_server,
+    },
+    BOTH, assert_same, simple,
+};
+use crate::{
+    commands::{Bench, eventually, open, open_with, plain, random, skipped},
+    support::{
+        mcp_client::ToolResult,
+        open_sshd::{OpenSshd, OpenSshdSettings},
+    },
+};
 
 /// Source and target of a transfer with this tool.
 fn ends(bench: &Bench<OpenSshd>, tool: &str) -> (PathBuf, PathBuf) {

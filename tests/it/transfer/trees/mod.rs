@@ -15,12 +15,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::failures::open_limited;
-use super::resume::behind;
-use super::{names, set_mode, sftp_server};
-use crate::commands::{Bench, fake, open, open_with, random, skipped};
-use crate::support::mcp_client::ToolResult;
-use crate::support::open_sshd::OpenSshdSettings;
+use super::{failures::open_limited, names, resume::behind, set_mode, sftp_server};
+use crate::{
+    commands::{Bench, fake, open, open_with, random, skipped},
+    support::{mcp_client::ToolResult, open_sshd::OpenSshdSettings},
+};
 
 /// What an entry of a tree is, with its mode and time, as far as they are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

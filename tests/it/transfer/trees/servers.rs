@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::{Item, age, assert_same, inventory, open_up, plant, short};
-use crate::commands::{Bench, open_with, other, random};
-use crate::support::other_sshd::Make;
-use crate::transfer::{mode, names, set_mode};
+use crate::{
+    commands::{Bench, open_with, other, random},
+    support::other_sshd::Make,
+    transfer::{mode, names, set_mode},
+};
 
 /// What a server does of what is beside content.
 #[derive(Clone, Copy)]

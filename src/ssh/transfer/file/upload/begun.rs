@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    sftp::{attributes::Attributes, reply::Handle, request::Access, status::StatusCode},
+    sftp::{attributes::Attributes, handle::Handle, request::Access, status::StatusCode},
     ssh::{
         pool::Pool,
         transfer::{

@@ -8,7 +8,7 @@ use std::{
 use super::Up;
 use crate::{
     local::Folder,
-    sftp::{attributes::Attributes as Found, content::Chunk, reply::Handle, request::Access},
+    sftp::{attributes::Attributes as Found, content::Chunk, handle::Handle, request::Access},
     ssh::transfer::{
         TransferError,
         client::{Client, RequestError},

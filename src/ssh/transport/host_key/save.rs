@@ -148,7 +148,7 @@ mod tests {
         effective_config::EffectiveConfig,
         known_hosts::{KnownHostsFile, plan_update},
     };
-    use crate::ssh::config::resolve::Target;
+    use crate::ssh::config::target::Target;
 
     fn key(byte: u8) -> HostKey {
         HostKey::parse(&[b"\0\0\0\x0bssh-ed25519\0\0\0\x20".as_slice(), &[byte; 32]].concat()).unwrap()

@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
     use crate::openssh::destination::Destination;
-    use crate::ssh::config::resolve::Target;
+    use crate::ssh::config::target::Target;
 
     const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
     const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";

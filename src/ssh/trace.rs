@@ -87,7 +87,7 @@ pub struct Finding {
 
 /// Where findings are noted; the default notes nothing and costs nothing.
 #[derive(Debug, Clone, Default)]
-pub(in crate::ssh) struct Findings(Option<Notes>);
+pub(super) struct Findings(Option<Notes>);
 
 #[derive(Debug, Clone, Default)]
 struct Notes {
@@ -99,17 +99,17 @@ struct Notes {
 
 impl Findings {
     /// Findings that are noted.
-    pub(in crate::ssh) fn wanted() -> Self {
+    pub(super) fn wanted() -> Self {
         Self(Some(Notes::default()))
     }
 
     /// Whether anybody wants to know.
-    pub(in crate::ssh) fn are_wanted(&self) -> bool {
+    pub(super) fn are_wanted(&self) -> bool {
         self.0.is_some()
     }
 
     /// The same notes, about this jump host.
-    pub(in crate::ssh) fn of_hop(&self, hop: &str) -> Self {
+    pub(super) fn of_hop(&self, hop: &str) -> Self {
         Self(self.0.as_ref().map(|notes| Notes {
             hop: Some(hop.to_owned()),
             found: Arc::clone(&notes.found),
@@ -118,14 +118,14 @@ impl Findings {
     }
 
     /// Begins a stage, to which the next details belong.
-    pub(in crate::ssh) fn begin(&self, stage: Stage) {
+    pub(super) fn begin(&self, stage: Stage) {
         if let Some(notes) = &self.0 {
             *lock(&notes.current) = (stage, Vec::new());
         }
     }
 
     /// Notes what leads to the outcome of the stage.
-    pub(in crate::ssh) fn detail(&self, text: impl FnOnce() -> String) {
+    pub(super) fn detail(&self, text: impl FnOnce() -> String) {
         if let Some(notes) = &self.0 {
             let text = text();
             lock(&notes.current).1.push(text);
@@ -133,22 +133,22 @@ impl Findings {
     }
 
     /// Notes that the stage went well.
-    pub(in crate::ssh) fn passed(&self, summary: impl FnOnce() -> String) {
+    pub(super) fn passed(&self, summary: impl FnOnce() -> String) {
         self.end(Outcome::Passed, summary);
     }
 
     /// Notes how the stage went, where no error tells it.
-    pub(in crate::ssh) fn ended(&self, outcome: Outcome, summary: String) {
+    pub(super) fn ended(&self, outcome: Outcome, summary: String) {
         self.end(outcome, || summary);
     }
 
     /// Notes that the stage could not be gone through, and need not.
-    pub(in crate::ssh) fn skipped(&self, summary: impl FnOnce() -> String) {
+    pub(super) fn skipped(&self, summary: impl FnOnce() -> String) {
         self.end(Outcome::Skipped, summary);
     }
 
     /// Notes that the stage failed. What the error says in several lines is told in the details.
-    pub(in crate::ssh) fn failed(&self, error: &SshError) {
+    pub(super) fn failed(&self, error: &SshError) {
         match error {
             SshError::Resolve { message, .. } => message.lines().for_each(|line| self.detail(|| line.to_owned())),
             SshError::Authentication { attempts, .. } => self.detail_unless_noted(attempts),
@@ -158,7 +158,7 @@ impl Findings {
     }
 
     /// All that was noted so far.
-    pub(in crate::ssh) fn take(&self) -> Vec<Finding> {
+    pub(super) fn take(&self) -> Vec<Finding> {
         self.0.as_ref().map(|notes| std::mem::take(&mut *lock(&notes.found))).unwrap_or_default()
     }
 

@@ -22,9 +22,9 @@ use super::{
 use crate::{
     openssh::banner,
     ssh::{
-        diagnose::trace::Findings,
         error::{HostKeyError, LONGEST_WORDS, SshError, said},
         prompt::prompter::{Banner, Person, UnknownKey},
+        trace::Findings,
     },
 };
 

@@ -5,11 +5,12 @@
 //! and at the bottom, the last row, rows with many highlighted parts (the keys of an editor) and parts of words (what a
 //! pager has found) are left alone.
 
-use std::ops::Range;
-
 use vte::Params;
 
+use std::ops::Range;
+
 use super::{Cell, Row, Screen};
+use crate::readable::highlight::{Highlight, Shade};
 
 /// More parts than these in a row are no selection.
 const MOST_PARTS: usize = 2;
@@ -18,9 +19,6 @@ const BOTTOM_ROWS: usize = 2;
 
 /// How many rows above and below tell what is usual.
 const AROUND: usize = 4;
-
-/// What a column looks like behind its character: 0 is as nothing was said. Reverse video has the upper half.
-pub(in crate::readable) type Shade = u8;
 
 /// Reverse video.
 const REVERSE: Shade = 0x80;
@@ -34,15 +32,6 @@ pub(super) struct Pen {
     foreground: Shade,
     background: Shade,
     reverse: bool,
-}
-
-/// What is highlighted in a row.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::readable) enum Highlight {
-    /// All that stands in it.
-    Row,
-    /// These columns, from the right to the left.
-    Parts(Vec<Range<usize>>),
 }
 
 impl Pen {

@@ -3,21 +3,18 @@
 use std::{io, sync::Arc};
 
 use russh::{
-    client::Handle,
+    client::{self, Handle},
     keys::{PublicKey, PublicKeyBase64 as _},
 };
 
 use super::{HostKeyCheck, read};
-use crate::{
-    openssh::known_hosts::{HostKey, KnownHostsFile, plan_update},
-    ssh::connect::handler::ClientHandler,
-};
+use crate::openssh::known_hosts::{HostKey, KnownHostsFile, plan_update};
 
 /// Brings the person's `known_hosts` files up to date with the keys that the server announced, once it has proved that
 /// the new ones are its own. What fails changes nothing but the log, as in OpenSSH.
-pub(in super::super) async fn update(
+pub(in crate::ssh) async fn update(
     check: &Arc<HostKeyCheck>,
-    handle: &Handle<ClientHandler>,
+    handle: &Handle<impl client::Handler>,
     announced: Vec<PublicKey>,
 ) {
     let host = check.host.as_str();
@@ -30,7 +27,7 @@ pub(in super::super) async fn update(
 
 async fn try_update(
     check: &Arc<HostKeyCheck>,
-    handle: &Handle<ClientHandler>,
+    handle: &Handle<impl client::Handler>,
     announced: Vec<PublicKey>,
 ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
     let announced: Vec<(HostKey, PublicKey)> = announced

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    openssh::effective_config::{EffectiveConfig, IdentityAgent},
+    openssh::{effective_config::EffectiveConfig, identity_agent::IdentityAgent},
     ssh::{config::expand::expand_path, error::SshError},
 };
 

@@ -9,18 +9,19 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::trace::{Finding, Findings, Outcome, Stage};
+use super::config::target::Target;
 use crate::{
     framing::exec::{LoginShell, POSIX_PROBE},
     ssh::{
         auth::Credentials,
         command::limits::{Bounds, Signals},
-        config::resolve::Target,
-        connect::{connection::Connection, deadline::Deadline, open::Opening},
+        connect::{connection::Connection, open::Opening},
         error::SshError,
         pool::Pool,
         prompt::{pausable_clock::Pause, prompter::Person},
+        trace::{Finding, Findings, Outcome, Stage},
         transfer::{self, TransferError},
+        transport::deadline::Deadline,
     },
 };
 

@@ -5,7 +5,7 @@ mod address;
 mod save;
 mod update;
 
-pub(super) use self::update::update;
+pub(in crate::ssh) use self::update::update;
 
 use std::{
     env, fs, io,
@@ -26,7 +26,7 @@ use crate::{
         revoked_keys::RevokedKeys,
     },
     ssh::{
-        config::{expand::expand_path, resolve::Target},
+        config::{expand::expand_path, target::Target},
         error::{HostKeyError, SshError},
     },
 };

@@ -11,8 +11,8 @@ use super::{dns::addresses, tcp::Transport};
 use crate::{
     openssh::effective_config::{AddressFamily, EffectiveConfig},
     ssh::{
-        diagnose::trace::{Findings, Stage},
         error::SshError,
+        trace::{Findings, Stage},
     },
 };
 

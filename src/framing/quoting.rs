@@ -1,4 +1,17 @@
-//! Reads `$'…'` (ANSI-C quoting), in which bash's `printf %q` writes what has a line end in it.
+//! Quoting for POSIX shells, and reading what bash's `printf %q` writes: `$'…'` (ANSI-C quoting) where there is a line end.
+
+/// Single quotes, in which a POSIX shell leaves every byte but the quote itself alone.
+pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
+    line.push(b'\'');
+    for &byte in text {
+        if byte == b'\'' {
+            line.extend_from_slice(b"'\\''");
+        } else {
+            line.push(byte);
+        }
+    }
+    line.push(b'\'');
+}
 
 /// The bytes that `$'…'` means, as bash's `printf %q` writes it; `None` for anything else.
 pub(super) fn unquote(text: &[u8]) -> Option<Vec<u8>> {

@@ -1,0 +1,11 @@
+//! The SSH transport (RFC 4253): TCP, algorithms, the server's host key, and what the server asks of us.
+
+pub(super) mod agent_forward;
+pub(super) mod algorithms;
+pub(super) mod deadline;
+pub(super) mod dial;
+pub(super) mod dns;
+pub(super) mod handler;
+pub(super) mod host_key;
+pub(super) mod metered;
+pub(super) mod tcp;
