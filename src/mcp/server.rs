@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     call::{
+        Call,
         progress::{self, Watched},
         running::{Next, Parked, Running},
         tool_error::ToolError,
@@ -73,30 +74,6 @@ impl SshServer {
     #[must_use]
     pub fn in_directory(self, directory: Option<PathBuf>) -> Self {
         Self { directory, ..self }
-    }
-}
-
-/// One call of a tool.
-pub(super) struct Call {
-    pub(super) registry: Arc<SessionRegistry>,
-    pub(super) arguments: Option<JsonObject>,
-    pub(super) caller: Caller,
-    /// What is told of it while it runs.
-    pub(super) watched: Watched,
-    /// Where relative local paths begin, if not in the working directory of this process.
-    pub(super) directory: Option<PathBuf>,
-}
-
-impl Call {
-    /// A local path of the client's, as this process has to spell it.
-    pub(super) fn local(&self, path: String) -> String {
-        match &self.directory {
-            // A path in `~` is as good as an absolute one; one that is not text stays with whoever wrote the path.
-            Some(directory) if !path.is_empty() && !path.starts_with('~') => {
-                directory.join(&path).into_os_string().into_string().unwrap_or(path)
-            }
-            _ => path,
-        }
     }
 }
 

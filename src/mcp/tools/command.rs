@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rmcp::model::CallToolResult;
 
 use crate::{
-    mcp::{
-        call::{report::Report, tool_error::ToolError},
-        server::Call,
-    },
+    mcp::call::{Call, report::Report, tool_error::ToolError},
     session::job::{End, Job, Waited},
 };
 

@@ -9,12 +9,10 @@ use super::{
     session::{self, SessionResult},
 };
 use crate::{
-    mcp::{
-        call::{
-            params::{Milliseconds, schema},
-            tool_error::ToolError,
-        },
-        server::Call,
+    mcp::call::{
+        Call,
+        params::{Milliseconds, schema},
+        tool_error::ToolError,
     },
     openssh::destination::Typed,
     password::Password,

@@ -8,10 +8,7 @@ use super::{
     Effects,
     session::{self, SessionResult},
 };
-use crate::mcp::{
-    call::{params::schema, tool_error::ToolError},
-    server::Call,
-};
+use crate::mcp::call::{Call, params::schema, tool_error::ToolError};
 
 pub(super) const NAME: &str = "ssh_disconnect";
 

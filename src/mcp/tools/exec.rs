@@ -8,13 +8,11 @@ use serde::Deserialize;
 
 use super::{Effects, command};
 use crate::{
-    mcp::{
-        call::{
-            params::{Milliseconds, Wait},
-            report::{self, Report},
-            tool_error::ToolError,
-        },
-        server::Call,
+    mcp::call::{
+        Call,
+        params::{Milliseconds, Wait},
+        report::{self, Report},
+        tool_error::ToolError,
     },
     session::{
         error::SessionError,

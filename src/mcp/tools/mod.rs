@@ -20,10 +20,7 @@ use rmcp::model::{CallToolResult, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{
-    call::{params, tool_error::ToolError},
-    server::Call,
-};
+use super::call::{Call, params, tool_error::ToolError};
 
 /// Every tool, in the order in which a newcomer needs them. Made when it is first needed, not for every call.
 pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {

@@ -6,12 +6,10 @@ use serde::Deserialize;
 
 use super::{Effects, command};
 use crate::{
-    mcp::{
-        call::{
-            params::{Milliseconds, Wait},
-            tool_error::ToolError,
-        },
-        server::Call,
+    mcp::call::{
+        Call,
+        params::{Milliseconds, Wait},
+        tool_error::ToolError,
     },
     session::live::ShellCall,
 };

@@ -9,10 +9,7 @@ use super::{
     transfer::{self, TransferResult},
 };
 use crate::{
-    mcp::{
-        call::{params::schema, tool_error::ToolError},
-        server::Call,
-    },
+    mcp::call::{Call, params::schema, tool_error::ToolError},
     session::transfers::Direction,
     ssh::transfer::TransferRequest,
 };

@@ -13,8 +13,7 @@ use serde::Serialize;
 use crate::{
     framing::detached::answer::{DetachedJob, State},
     mcp::{
-        call::{report, tool_error::ToolError},
-        server::Call,
+        call::{Call, report, tool_error::ToolError},
         tools::session::both,
     },
     readable::in_a_line,

@@ -19,10 +19,7 @@ use crate::{
         detached::answer::{JobId, Refusal},
         stop::Signal,
     },
-    mcp::{
-        call::{hints, params::Wait, report::Report, tool_error::ToolError},
-        server::Call,
-    },
+    mcp::call::{Call, hints, params::Wait, report::Report, tool_error::ToolError},
     session::{
         detached::Watching,
         error::{SessionError, with_causes},
