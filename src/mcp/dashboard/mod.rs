@@ -2,7 +2,6 @@
 
 mod access;
 pub(super) mod activity;
-pub(super) mod html;
 mod open_browser;
 mod render;
 pub mod routes;

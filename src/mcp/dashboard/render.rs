@@ -5,12 +5,9 @@ use std::{fmt::Write as _, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    activity::{Activity, Command, Moving, ShellResult},
-    html::escape,
-};
+use super::activity::{Activity, Command, Moving, ShellResult};
 use crate::{
-    mcp::{call::report, tools::SessionResult},
+    mcp::{call::report, tools::SessionResult, web::html::escape},
     password::Password,
 };
 

@@ -15,13 +15,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::activity::Activity;
 pub use super::{access::Keys, open_browser::open};
-use super::{activity::Activity, html::escape};
 use crate::{
     mcp::{
         web::reply::{EVENT_STREAM, Reply, refusal, reply},
         web::{
             guard::{self, Door, Visitor},
+            html::escape,
             listen::{self, ListenError, Listener},
             token::Token,
         },

@@ -26,14 +26,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
 use crate::{
-    mcp::{
-        dashboard::html::escape,
-        web::{
-            guard::{self, Door},
-            listen::accepted,
-            newcomers::Newcomers,
-            peer::{self, Connection},
-        },
+    mcp::web::{
+        guard::{self, Door},
+        html::escape,
+        listen::accepted,
+        newcomers::Newcomers,
+        peer::{self, Connection},
     },
     password::Password,
     ssh::prompt::prompter::{Prompt, Purpose, Question},

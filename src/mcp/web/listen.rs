@@ -11,7 +11,7 @@ use std::{
 use tokio::net::{UnixListener, UnixStream};
 use tokio::{net::TcpListener, time::sleep};
 
-use super::{guard::Door, peer};
+use super::{MCP_PATH, guard::Door, peer};
 
 /// How long nothing is taken in after the system could not give a connection, for want of files or memory.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -41,7 +41,7 @@ pub enum Listener {
     Unix(UnixListener, SocketFile),
     /// A named pipe, and the lock that goes with it.
     #[cfg(windows)]
-    Pipe(crate::mcp::transport::shared::pipe::Pipe, std::fs::File),
+    Pipe(super::pipe::Pipe, std::fs::File),
 }
 
 /// The file of a Unix socket.
@@ -179,7 +179,7 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> String {
         match self {
-            Self::Tcp(_, address) => format!("http://{address}{}", crate::mcp::transport::http::MCP_PATH),
+            Self::Tcp(_, address) => format!("http://{address}{}", MCP_PATH),
             #[cfg(unix)]
             Self::Unix(_, file) => format!("the Unix socket {}", file.path.display()),
             #[cfg(windows)]

@@ -25,11 +25,14 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{MCP_PATH, no_message};
+use super::no_message;
 use crate::mcp::{
     server::SshServer,
     transport::hello::FromHello,
-    web::reply::{EVENT_STREAM, Reply, refusal, reply},
+    web::{
+        MCP_PATH,
+        reply::{EVENT_STREAM, Reply, refusal, reply},
+    },
 };
 
 /// How often a quiet stream shows that it lives.

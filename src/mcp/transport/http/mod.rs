@@ -18,9 +18,6 @@ use http::StatusCode;
 
 use crate::mcp::web::reply::{Reply, reply};
 
-/// Where MCP is served.
-pub const MCP_PATH: &str = "/mcp";
-
 /// The answer to a body that is no message of JSON-RPC 2.0 (its section 5.1), or several at once.
 fn no_message(body: &[u8]) -> Reply {
     let (code, message) = match serde_json::from_slice::<serde::de::IgnoredAny>(body) {

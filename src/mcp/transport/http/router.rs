@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{MCP_PATH, health, legacy_sse::LegacySse, streamable::Streamable, upgrade::Upgrades};
+use super::{health, legacy_sse::LegacySse, streamable::Streamable, upgrade::Upgrades};
 use crate::{
     mcp::{
         dashboard::{
@@ -18,6 +18,7 @@ use crate::{
         server::SshServer,
         transport::shared,
         web::{
+            MCP_PATH,
             guard::{self, Door, Visitor},
             reply::{Reply, refusal, reply},
             token::Token,

@@ -13,6 +13,8 @@ use super::{
     place::{Place, PlaceError},
     start::{BUSY, READY},
 };
+#[cfg(windows)]
+use crate::mcp::web::pipe;
 use crate::{
     mcp::{
         dashboard::routes::Keys,
@@ -103,8 +105,8 @@ async fn listen(place: &Place, lock: File) -> Result<Listener, DaemonError> {
 #[cfg(windows)]
 async fn listen(place: &Place, lock: File) -> Result<Listener, DaemonError> {
     let failed = |source| ListenError::Failed { address: place.socket.display().to_string(), source };
-    super::pipe::prove(&place.lock).map_err(failed)?;
-    Ok(Listener::Pipe(super::pipe::Pipe::open(&place.socket).map_err(failed)?, lock))
+    pipe::prove(&place.lock).map_err(failed)?;
+    Ok(Listener::Pipe(pipe::Pipe::open(&place.socket).map_err(failed)?, lock))
 }
 
 /// The lock file stays: removing it would let two processes lock two files of one name.

@@ -157,7 +157,7 @@ async fn connect(place: &Place) -> io::Result<Stream> {
 
 #[cfg(windows)]
 async fn connect(place: &Place) -> io::Result<Stream> {
-    super::pipe::connect(&place.socket).await
+    crate::mcp::web::pipe::connect(&place.socket).await
 }
 
 /// Who is at the other end, in words; `None`: another user.

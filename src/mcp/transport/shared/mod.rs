@@ -9,8 +9,6 @@ pub mod daemon;
 pub mod front;
 mod join;
 mod ledger;
-#[cfg(windows)]
-pub(super) mod pipe;
 pub mod place;
 mod start;
 

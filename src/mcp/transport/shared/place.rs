@@ -119,7 +119,7 @@ impl Place {
     #[cfg_attr(not(windows), expect(clippy::unused_self, reason = "elsewhere the kernel tells"))]
     pub(in crate::mcp::transport) fn proof(&self) -> Option<http::HeaderValue> {
         #[cfg(windows)]
-        return super::pipe::proof(&self.lock);
+        return crate::mcp::web::pipe::proof(&self.lock);
         #[cfg(not(windows))]
         None
     }
