@@ -1,5 +1,6 @@
 //! How messages come and go.
 
+mod front_request;
 mod hello;
 pub mod http;
 mod overwriting;

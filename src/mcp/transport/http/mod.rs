@@ -7,6 +7,7 @@
 
 mod early_headers;
 mod health;
+mod io;
 mod legacy_sse;
 mod router;
 pub mod serve;

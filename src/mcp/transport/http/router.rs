@@ -16,7 +16,7 @@ use crate::{
             routes::{self, Watch},
         },
         server::SshServer,
-        transport::shared,
+        transport::front_request,
         web::{
             MCP_PATH,
             guard::{self, Door, Visitor},
@@ -83,7 +83,7 @@ impl Router {
         }
         guard::admit_origin(parts, visitor.door)?;
         let path = parts.uri.path();
-        if let Some(upgrades) = self.upgrades.as_ref().filter(|_| path == shared::PATH) {
+        if let Some(upgrades) = self.upgrades.as_ref().filter(|_| path == front_request::PATH) {
             guard::admit_visitor(&parts.headers, visitor, self.token.as_ref())?;
             return Ok(upgrades.answer(parts, &self.server).await);
         }

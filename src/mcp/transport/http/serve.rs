@@ -1,14 +1,8 @@
 //! Takes connections in.
 
-use std::{
-    convert::Infallible,
-    net::IpAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -18,11 +12,14 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
-use super::{router::Router, upgrade::Upgrades};
+use super::{
+    io::{Io, Stream},
+    router::Router,
+    upgrade::Upgrades,
+};
 use crate::{
     mcp::{
         dashboard::routes::{Keys, Watch},
-        transport::shared::place::Place,
         web::{
             guard::Visitor,
             listen::{Listener, accepted},
@@ -58,16 +55,25 @@ pub async fn serve(
     run(registry, listeners, token, keys, None, stop).await;
 }
 
-/// The same for conversations in lines, too, until nobody has been there for as long as `idle` and no job runs.
+/// The same for conversations in lines, too, until nobody has been there for as long as `idle` and no job runs. A front
+/// gets `proof` in the answer to its request.
 pub(in crate::mcp::transport) async fn serve_shared(
     registry: Arc<SessionRegistry>,
     listener: Listener,
-    place: &Place,
+    proof: Option<HeaderValue>,
     idle: Duration,
     keys: Arc<Keys>,
     stop: CancellationToken,
 ) {
-    run(registry, vec![listener], None, keys, Some((place, idle)), stop).await;
+    run(registry, vec![listener], None, keys, Some(Shared { proof, idle }), stop).await;
+}
+
+/// What only the shared daemon does.
+struct Shared {
+    /// What proves to a front whose daemon this is, where the system does not tell.
+    proof: Option<HeaderValue>,
+    /// How long it stays when nobody is there.
+    idle: Duration,
 }
 
 async fn run(
@@ -75,19 +81,20 @@ async fn run(
     listeners: Vec<Listener>,
     token: Option<Token>,
     keys: Arc<Keys>,
-    shared: Option<(&Place, Duration)>,
+    shared: Option<Shared>,
     stop: CancellationToken,
 ) {
     let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
     let (connections, accepting) = (TaskTracker::new(), TaskTracker::new());
     let listening = stop.child_token();
-    let upgrades = shared.map(|(place, _)| Upgrades {
+    let idle = shared.as_ref().map(|shared| shared.idle);
+    let upgrades = shared.map(|shared| Upgrades {
         registry: Arc::clone(&registry),
         listening: listening.clone(),
         accepting: accepting.clone(),
         connections: connections.clone(),
         closing: closing.clone(),
-        proof: place.proof(),
+        proof: shared.proof,
     });
     let leave = LeaveWhenIdle {
         registry: Arc::clone(&registry),
@@ -121,7 +128,7 @@ async fn run(
     accepting.close();
     tokio::select! {
         () = stop.cancelled() => {}
-        () = leave.after(shared.map_or(Duration::MAX, |(_, idle)| idle)), if shared.is_some() => {}
+        () = leave.after(idle.unwrap_or(Duration::MAX)), if idle.is_some() => {}
     }
     registry.shut_down().await;
     closing.cancel();
@@ -205,14 +212,6 @@ async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTr
         });
     }
 }
-
-#[cfg(unix)]
-type Stream = Either<tokio::net::TcpStream, tokio::net::UnixStream>;
-#[cfg(not(unix))]
-type Stream = Either<tokio::net::TcpStream, tokio::net::windows::named_pipe::NamedPipeServer>;
-
-/// What hyper reads from and writes to.
-pub(super) type Io = TokioIo<Pin<Box<TimeoutStream<Stream>>>>;
 
 /// Who came in.
 #[derive(Debug, Clone, Copy)]

@@ -6,12 +6,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::serve::Io;
+use super::io::Io;
 use crate::{
     mcp::{
         server::SshServer,
         transport::{
-            shared::{DIRECTORY_HEADER, PROTOCOL, VERSION, VERSION_HEADER},
+            front_request::{DIRECTORY_HEADER, PROTOCOL, VERSION, VERSION_HEADER},
             stdio,
         },
         web::reply::{Reply, refusal, reply},

@@ -70,7 +70,7 @@ pub async fn serve(
             let keys = Arc::new(Keys::new()?);
             say(READY);
             tracing::info!("the shared daemon is ready on {}", listener.address());
-            serve_shared(registry, listener, place, idle, keys, stop).await;
+            serve_shared(registry, listener, place.proof(), idle, keys, stop).await;
             Ok(())
         }
         Ok(None) => {

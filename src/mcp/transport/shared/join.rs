@@ -9,13 +9,15 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    DIRECTORY_HEADER, PATH, PROTOCOL, VERSION, VERSION_HEADER,
     place::{Place, PlaceError},
     start::{Start, Started},
 };
-use crate::mcp::call::tool_error::ToolError;
 #[cfg(unix)]
 use crate::mcp::web::peer::is_own_user;
+use crate::mcp::{
+    call::tool_error::ToolError,
+    transport::front_request::{DIRECTORY_HEADER, PATH, PROTOCOL, VERSION, VERSION_HEADER},
+};
 
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(30);

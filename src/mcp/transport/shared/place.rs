@@ -117,7 +117,7 @@ impl Place {
 
     /// What its daemon proves itself with where the system does not tell whose it is; `None` where it does.
     #[cfg_attr(not(windows), expect(clippy::unused_self, reason = "elsewhere the kernel tells"))]
-    pub(in crate::mcp::transport) fn proof(&self) -> Option<http::HeaderValue> {
+    pub(super) fn proof(&self) -> Option<http::HeaderValue> {
         #[cfg(windows)]
         return crate::mcp::web::pipe::proof(&self.lock);
         #[cfg(not(windows))]
