@@ -4,6 +4,7 @@
 //! [`reconnect`] decides what a call does to a session that is not connected.
 
 pub mod caller;
+pub mod causes;
 pub mod detached;
 pub mod error;
 pub mod job;

@@ -6,7 +6,7 @@ use crate::{
     framing::{detached::answer::Refusal, exec::ExecScriptError},
     openssh::{banner::page, destination::DestinationError},
     readable::in_a_line,
-    session::error::{SessionError, with_causes},
+    session::{causes::with_causes, error::SessionError},
     ssh::{
         error::{HostKeyError, Remedy, SshError, SudoRefusal},
         transfer::TransferError,

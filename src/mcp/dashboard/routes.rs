@@ -27,7 +27,7 @@ use crate::{
             token::Token,
         },
     },
-    session::{error::with_causes, registry::SessionRegistry},
+    session::{causes::with_causes, registry::SessionRegistry},
 };
 
 /// How often is looked whether anything has changed.

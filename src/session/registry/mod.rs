@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::overview::Overview;
 use super::{
     caller::Caller,
-    error::{SessionError, with_causes},
+    causes::with_causes,
+    error::SessionError,
     jobs::Jobs,
     live::{CONNECT_LIMIT, LiveSession, Reconnected, Secrets, Surroundings},
     name::SessionName,

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError};
 
 use super::SessionRegistry;
 use crate::session::{
-    error::{SessionError, with_causes},
+    causes::with_causes,
+    error::SessionError,
     job::Job,
     status::{SessionStatus, ShellStatus},
     transfers::Transfer,

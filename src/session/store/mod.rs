@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::files::{lock, set_aside, write};
 use super::{
-    error::with_causes,
+    causes::with_causes,
     saved::{DocumentError, MAX_STORE_BYTES, StoreDocument},
 };
 use crate::local::{Folder, Place, What};

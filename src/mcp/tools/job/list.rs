@@ -17,11 +17,7 @@ use crate::{
         tools::session::both,
     },
     readable::in_a_line,
-    session::{
-        error::{SessionError, with_causes},
-        job::Job,
-        live::started,
-    },
+    session::{causes::with_causes, error::SessionError, job::Job, live::started},
 };
 
 /// A command is listed with this many characters.

@@ -21,8 +21,9 @@ use crate::{
     },
     mcp::call::{Call, hints, params::Wait, report::Report, tool_error::ToolError},
     session::{
+        causes::with_causes,
         detached::Watching,
-        error::{SessionError, with_causes},
+        error::SessionError,
         job::{InputRefused, Job, Waited},
     },
 };
