@@ -179,7 +179,7 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> String {
         match self {
-            Self::Tcp(_, address) => format!("http://{address}{}", MCP_PATH),
+            Self::Tcp(_, address) => format!("http://{address}{MCP_PATH}"),
             #[cfg(unix)]
             Self::Unix(_, file) => format!("the Unix socket {}", file.path.display()),
             #[cfg(windows)]

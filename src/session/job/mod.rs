@@ -63,7 +63,7 @@ pub struct Job {
     /// What it prints.
     pub output: Output,
     /// The command on the remote machine, if it lives there.
-    pub detached: Option<Arc<Detached>>,
+    pub detached: Option<Detached>,
     /// Whether it has a terminal.
     pub terminal: bool,
     /// Whether sudo runs it.
@@ -297,8 +297,8 @@ impl Job {
     /// It lives on a remote machine that cannot be reached.
     pub async fn stop_unwanted(&self) -> Result<(), SessionError> {
         if let Some(detached) = &self.detached {
-            let _watching = detached.watch();
             detached.connect(&Caller::default()).await?;
+            let _watching = detached.watch();
             self.note_unwanted();
             if self.signal(Signal::Stop(Rung::Int)) {
                 self.end().await;

@@ -1,6 +1,6 @@
 //! What a job begins with.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crate::{session::detached::Detached, ssh::command::output::Output};
 
@@ -26,7 +26,7 @@ pub struct JobStart {
     /// How long it has been running already.
     pub since: Duration,
     /// The command on the remote machine, which gives the job its name, if it lives there.
-    pub detached: Option<Arc<Detached>>,
+    pub detached: Option<Detached>,
 }
 
 /// What a command was given besides its text, as far as an answer may have to explain how it failed. Values of its

@@ -112,9 +112,9 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
     let signal = params.signal.as_deref().map(signal::read).transpose()?;
     let watching = match &job.detached {
         Some(detached) if job.ended().is_none() => {
-            let watching = detached.watch();
-            // The person can be asked for a password only by a call.
+            // Only a call can ask the person for a password, so it connects before the job's follower does.
             detached.connect(&call.caller).await?;
+            let watching = detached.watch();
             watching
                 .up_to_date(params.wait_ms.map_or(DEFAULT_WAIT, Wait::duration).max(LOOK_WITHIN))
                 .await

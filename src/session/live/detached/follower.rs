@@ -1,7 +1,7 @@
 //! The task that knows about one detached job. It asks the remote machine only while somebody watches.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,12 +9,12 @@ use tokio::time::sleep;
 
 use crate::{
     framing::{
-        detached::answer::{DetachedJob, Refusal, State},
+        detached::answer::{DetachedJob, JobId, Refusal, State},
         stop::Signal,
     },
     session::{
         caller::Caller,
-        detached::{Detached, News},
+        detached::{Following, Known, News, Watchers},
         error::SessionError,
         job::{Finished, Work},
         live::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession},
@@ -32,7 +32,11 @@ use crate::{
 };
 
 pub(super) struct Follower {
-    detached: Arc<Detached>,
+    session: Arc<LiveSession>,
+    id: JobId,
+    following: Following,
+    /// The period of the watchers for whom the remote machine was asked last.
+    period: u64,
     work: Work,
     mirror: Mirror,
     /// When it was begun, by our clock.
@@ -42,42 +46,50 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(detached: Arc<Detached>, work: Work, output: &Output, since: Duration) -> Self {
+    pub(super) fn new(
+        session: Arc<LiveSession>,
+        id: JobId,
+        following: Following,
+        work: Work,
+        output: &Output,
+        since: Duration,
+    ) -> Self {
         let now = Instant::now();
         let begun = now.checked_sub(since).unwrap_or(now);
-        Self { detached, work, mirror: Mirror::new(output), begun, stopped: None }
+        Self { session, id, following, period: 0, work, mirror: Mirror::new(output), begun, stopped: None }
     }
 
     pub(super) async fn run(mut self) {
-        let detached = Arc::clone(&self.detached);
-        let mut watchers = detached.watchers.subscribe();
-        let mut wanted = *watchers.borrow_and_update() > 0;
+        let mut watchers = self.following.watchers.clone();
+        let mut wanted = watchers.borrow_and_update().count > 0;
         loop {
             while !wanted {
-                // It does not fail: the sender is ours too.
-                let _ = watchers.changed().await;
-                wanted = *watchers.borrow_and_update() > 0;
+                // Nobody can come any more: the job is forgotten.
+                if watchers.changed().await.is_err() {
+                    return;
+                }
+                wanted = watchers.borrow_and_update().count > 0;
             }
             match self.while_watched().await {
                 Ok(Some(end)) => return self.finish(end).await,
                 Ok(None) => {}
                 Err(error) => {
-                    detached.news.send_replace(News::Trouble { error: Arc::new(error), goes_on: false });
+                    self.tell(News::Trouble { error: Arc::new(error), goes_on: false });
                 }
             }
-            wanted = watchers.has_changed().unwrap_or(false) && *watchers.borrow_and_update() > 0;
+            wanted = watchers.has_changed().unwrap_or(false) && watchers.borrow_and_update().count > 0;
         }
     }
 
     /// Follows the job to its end, or as long as somebody watches.
     async fn while_watched(&mut self) -> Result<Option<End>, SessionError> {
-        let session = Arc::clone(&self.detached.session);
-        let mut watchers = self.detached.watchers.subscribe();
+        let session = Arc::clone(&self.session);
+        let mut watchers = self.following.watchers.clone();
         // What is disconnected after this is not connected again.
         let caller = Caller { cancelled: session.open(), person: Person::default() };
         // A connection that had died unnoticed is worth no pause and no word.
         let mut pause = Duration::ZERO;
-        while *watchers.borrow_and_update() > 0 {
+        while watchers.borrow_and_update().count > 0 {
             let error = match self.round(&session, &caller).await {
                 Ok(Some(end)) => return Ok(Some(end)),
                 Ok(None) => {
@@ -91,13 +103,13 @@ impl Follower {
             }
             if pause.is_zero() {
                 pause = FIRST_PAUSE;
-                self.detached.news.send_replace(News::Old);
+                self.tell(News::Old);
                 continue;
             }
-            self.detached.news.send_replace(News::Trouble { error: Arc::new(error), goes_on: true });
+            self.tell(News::Trouble { error: Arc::new(error), goes_on: true });
             tokio::select! {
                 () = sleep(pause) => {}
-                _ = watchers.wait_for(|watchers| *watchers == 0) => {}
+                _ = watchers.wait_for(|watchers| watchers.count == 0) => {}
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -107,16 +119,20 @@ impl Follower {
     /// One question to the remote machine, and what follows from the answer.
     async fn round(&mut self, session: &LiveSession, caller: &Caller) -> Result<Option<End>, SessionError> {
         let _running = session.running.token();
+        let mut watchers = self.following.watchers.clone();
+        let period = watchers.borrow().period;
+        self.period = period;
+
         let pool = session.connection(caller).await?;
-        let is_fresh = matches!(*self.detached.news.borrow(), News::Fresh);
+        let is_fresh = matches!(self.following.known.borrow().in_period(period), News::Fresh);
         let patience = if is_fresh { LONGEST_WAIT } else { Duration::ZERO };
-        let mut watchers = self.detached.watchers.subscribe();
+        let are_others = |watchers: &Watchers| watchers.count == 0 || watchers.period != period;
         let asked = tokio::select! {
             biased;
             signal = self.work.signals.next() => Err(signal),
-            asked = pool.wait_for_detached(&self.detached.id, patience, &self.mirror) => Ok(asked),
+            asked = pool.wait_for_detached(&self.id, patience, &self.mirror) => Ok(asked),
             () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
-            _ = watchers.wait_for(|watchers| *watchers == 0) => return Ok(None),
+            _ = watchers.wait_for(are_others) => return Ok(None),
         };
         let asked = match asked {
             Ok(asked) => asked,
@@ -131,12 +147,12 @@ impl Follower {
             return Err(session.failed(&pool, error).await);
         }
         if !self.mirror.has_all_of(&job) {
-            self.detached.news.send_replace(News::Behind);
+            self.tell(News::Behind);
             return Ok(None);
         }
         match job.state {
             State::Running => {
-                self.detached.news.send_replace(News::Fresh);
+                self.tell(News::Fresh);
                 Ok(None)
             }
             State::Elsewhere(host) => {
@@ -147,22 +163,34 @@ impl Follower {
     }
 
     async fn signal(&mut self, session: &LiveSession, pool: &Arc<Pool>, signal: Signal) -> Result<(), SessionError> {
-        match pool.signal_detached(&self.detached.id, signal).await {
+        match pool.signal_detached(&self.id, signal).await {
             Ok(told) => self.stopped = told.or(self.stopped),
             Err(error) => return Err(session.failed(pool, error).await),
         }
-        self.detached.news.send_replace(News::Old);
+        self.tell(News::Old);
         Ok(())
     }
 
+    /// Says how much is known, for those for whom the remote machine was asked.
+    fn tell(&self, news: News) {
+        self.following.known.send_replace(Known { period: self.period, news });
+    }
+
     async fn finish(self, end: End) {
-        let Self { detached, work, mirror, begun, stopped } = self;
+        let Self { session, id, following, period, work, mirror, begun, stopped } = self;
+        let Following { known, mut told, .. } = following;
         let elapsed = begun.elapsed();
         let output = mirror.finish().await;
         // What could not be kept here stays there.
-        detached.leaves.store(matches!(end, End::Told(_)) && output.trouble.is_none(), Ordering::Relaxed);
+        let leaves = matches!(end, End::Told(_)) && output.trouble.is_none();
         work.finish(Ok(Finished { command: end.result(stopped, elapsed, output), shell: None }));
-        detached.news.send_replace(News::Fresh);
+        known.send_replace(Known { period, news: News::Fresh });
+        drop(known);
+
+        // A job that is forgotten before somebody was told of its end stays there, too.
+        if leaves && told.wait_for(|told| *told).await.is_ok() {
+            session.remove_detached(&id).await;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Commands that live on the remote machine: started, found again, followed while somebody wants to know.
 
 mod follower;
+mod requests;
 
 use std::{
     sync::Arc,
@@ -14,7 +15,7 @@ use crate::{
     readable::Style,
     session::{
         caller::Caller,
-        detached::Detached,
+        detached::{Detached, Following},
         error::SessionError,
         job::{Given, Job, JobStart, Stdin, Work, random_id},
     },
@@ -23,7 +24,6 @@ use crate::{
             detached::{DetachedError, DetachedRequest},
             output::Output,
         },
-        error::SshError,
         pool::Pool,
         prompt::prompter::Person,
     },
@@ -36,17 +36,16 @@ impl LiveSession {
     /// The system gives no random number.
     pub fn exec_detached(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
         let id = random_id().map_err(|error| self.ssh(error))?;
-        let detached = Arc::new(Detached::new(id, Arc::clone(self)));
         let takes_input = call.stdin.is_none();
         let output = Output::new(self.surroundings.folder.clone(), Style::Plain, call.share);
         let given = call.given(takes_input);
-        let (job, work) = self.job(&detached, call.command.clone(), given, Duration::ZERO, output)?;
-        let output = job.output.clone();
+        let (job, work, following) = self.job(&id, call.command.clone(), given, Duration::ZERO, output)?;
+        let (session, output) = (Arc::clone(self), job.output.clone());
         tokio::spawn(async move {
-            match detached.session.begin(&detached.id, &call, &work).await {
+            match session.begin(&id, &call, &work).await {
                 Ok(()) => {
                     work.sent.cancel();
-                    Follower::new(detached, work, &output, Duration::ZERO).run().await;
+                    Follower::new(session, id, following, work, &output, Duration::ZERO).run().await;
                 }
                 Err(error) => work.finish(Err(error)),
             }
@@ -66,13 +65,12 @@ impl LiveSession {
                 async move { pool.look_at_detached(&id).await }
             })
             .await?;
-        let detached = Arc::new(Detached::new(id.clone(), Arc::clone(self)));
         let output = Output::new(self.surroundings.folder.clone(), Style::Plain, 1);
         let since = started(&found).elapsed().unwrap_or_default();
         let given = Given::new(None, found.takes_input, None, &[]);
-        let (job, work) = self.job(&detached, found.command.clone(), given, since, output)?;
+        let (job, work, following) = self.job(id, found.command.clone(), given, since, output)?;
         work.sent.cancel();
-        tokio::spawn(Follower::new(detached, work, &job.output, since).run());
+        tokio::spawn(Follower::new(Arc::clone(self), id.clone(), following, work, &job.output, since).run());
         Ok(job)
     }
 
@@ -84,20 +82,14 @@ impl LiveSession {
         self.over_connection(caller, |pool| async move { pool.list_detached().await }).await
     }
 
-    pub(in crate::session) async fn feed_detached(
-        &self,
-        id: &JobId,
-        input: &[u8],
-        close: bool,
-        caller: &Caller,
-    ) -> Result<(), SessionError> {
+    async fn feed_detached(&self, id: &JobId, input: &[u8], close: bool, caller: &Caller) -> Result<(), SessionError> {
         let _running = self.running.token();
         // Once: what was lost on the way may have arrived.
         let pool = self.connection(caller).await?;
         pool.feed_detached(id, input, close).await.map_err(|error| self.detached(error))
     }
 
-    pub(in crate::session) async fn remove_detached(&self, id: &JobId) {
+    async fn remove_detached(&self, id: &JobId) {
         let caller = Caller { cancelled: self.surroundings.ending.clone(), person: Person::default() };
         let _running = self.running.token();
         let remove = |pool: Arc<Pool>| {
@@ -110,20 +102,17 @@ impl LiveSession {
         }
     }
 
-    /// What to say where the remote machine has not answered in time.
-    pub(in crate::session) fn no_answer(&self, after: Duration) -> SessionError {
-        self.ssh(SshError::Timeout { stage: "asking about the job on the remote machine", after })
-    }
-
+    /// A job of this name, whose requests are answered from now on, and its other ends.
     fn job(
-        &self,
-        detached: &Arc<Detached>,
+        self: &Arc<Self>,
+        id: &JobId,
         command: String,
         given: Given,
         since: Duration,
         output: Output,
-    ) -> Result<(Arc<Job>, Work), SessionError> {
-        Job::new(JobStart {
+    ) -> Result<(Arc<Job>, Work, Following), SessionError> {
+        let (detached, requests, following) = Detached::new(id.clone(), self.name().to_owned());
+        let (job, work) = Job::new(JobStart {
             session: self.name().to_owned(),
             shell: None,
             command,
@@ -133,9 +122,11 @@ impl LiveSession {
             sudo: false,
             given,
             since,
-            detached: Some(Arc::clone(detached)),
+            detached: Some(detached),
         })
-        .map_err(|error| self.ssh(error))
+        .map_err(|error| self.ssh(error))?;
+        tokio::spawn(requests::answer(Arc::clone(self), id.clone(), requests));
+        Ok((job, work, following))
     }
 
     /// Has the command begin. A second attempt is safe: a name begins one job only.
