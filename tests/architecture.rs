@@ -11,7 +11,7 @@ use std::{
 const ARROWS: [(&str, &[&str]); 16] = [
     ("main", &["cli", "mcp", "doctor", "session", "ssh", "readable"]),
     ("cli", &["local"]),
-    ("mcp", &["local", "session", "ssh", "openssh", "framing", "capture", "child", "password", "readable"]),
+    ("mcp", &["local", "session", "ssh", "openssh", "capture", "child", "password", "readable"]),
     ("doctor", &["session", "ssh", "openssh", "readable"]),
     ("session", &["local", "ssh", "openssh", "framing", "capture", "password", "readable"]),
     ("ssh", &["local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "password", "readable"]),

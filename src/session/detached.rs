@@ -10,7 +10,9 @@ use tokio::{
 };
 
 use super::{caller::Caller, error::SessionError};
-use crate::{framing::detached::answer::JobId, ssh::error::SshError};
+use crate::ssh::error::SshError;
+
+pub use crate::framing::detached::answer::{DetachedJob, JobId, State as DetachedState};
 
 /// How long what a job has written so far may take to be fetched before a call goes on without all of it.
 const CATCHING_UP: Duration = Duration::from_secs(10);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+pub use crate::framing::detached::answer::Refusal;
+
 use super::{name::NameError, store::StoreError};
 use crate::{
-    framing::detached::answer::Refusal,
     openssh::destination::DestinationError,
     ssh::{error::SshError, transfer::TransferError},
 };

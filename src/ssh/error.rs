@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+pub use crate::framing::exec::ExecScriptError;
 use crate::openssh::{effective_config::ConfigError, tokens::TokenError};
 
 /// How much of a server's own words is shown, in bytes.
@@ -212,7 +213,7 @@ pub enum SshError {
     Script(#[from] crate::framing::script::ScriptError),
     /// The command, directory or environment cannot be written for the login shell.
     #[error(transparent)]
-    ExecScript(#[from] crate::framing::exec::ExecScriptError),
+    ExecScript(#[from] ExecScriptError),
     /// The server refused the request to run a command.
     #[error("the server does not run commands for this account; the command was not run")]
     ExecRefused,

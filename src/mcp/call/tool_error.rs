@@ -3,12 +3,14 @@
 use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
-    framing::{detached::answer::Refusal, exec::ExecScriptError},
     openssh::{banner::page, destination::DestinationError},
     readable::in_a_line,
-    session::{causes::with_causes, error::SessionError},
+    session::{
+        causes::with_causes,
+        error::{Refusal, SessionError},
+    },
     ssh::{
-        error::{HostKeyError, Remedy, SshError, SudoRefusal},
+        error::{ExecScriptError, HostKeyError, Remedy, SshError, SudoRefusal},
         transfer::TransferError,
     },
 };

@@ -17,13 +17,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::start::{Given, JobStart, Stdin};
-use super::{caller::Caller, detached::Detached, error::SessionError};
+use super::{
+    caller::Caller,
+    detached::{Detached, JobId},
+    error::SessionError,
+};
+pub use crate::framing::stop::{Rung, Signal};
 use crate::{
     capture::Captured,
-    framing::{
-        detached::answer::JobId,
-        stop::{Rung, Signal},
-    },
     ssh::{
         command::{
             exec::CommandResult,

@@ -11,13 +11,18 @@ use rmcp::model::CallToolResult;
 use serde::Serialize;
 
 use crate::{
-    framing::detached::answer::{DetachedJob, State},
     mcp::{
         call::{Call, report, tool_error::ToolError},
         tools::session::both,
     },
     readable::in_a_line,
-    session::{causes::with_causes, error::SessionError, job::Job, live::started},
+    session::{
+        causes::with_causes,
+        detached::{DetachedJob, DetachedState},
+        error::SessionError,
+        job::Job,
+        live::started,
+    },
 };
 
 /// A command is listed with this many characters.
@@ -127,12 +132,12 @@ impl From<&Job> for JobResult {
 
 fn of_there(session: &str, job: &DetachedJob) -> JobResult {
     let (status, ended) = match &job.state {
-        State::Running => ("running", None),
-        State::Exited { ended, .. } => ("exited", Some(*ended)),
-        State::Signaled { ended, .. } => ("signaled", Some(*ended)),
-        State::TimedOut { ended, .. } => ("timedOut", Some(*ended)),
-        State::Lost => ("lost", Some(job.started)),
-        State::Elsewhere(_) => ("elsewhere", None),
+        DetachedState::Running => ("running", None),
+        DetachedState::Exited { ended, .. } => ("exited", Some(*ended)),
+        DetachedState::Signaled { ended, .. } => ("signaled", Some(*ended)),
+        DetachedState::TimedOut { ended, .. } => ("timedOut", Some(*ended)),
+        DetachedState::Lost => ("lost", Some(job.started)),
+        DetachedState::Elsewhere(_) => ("elsewhere", None),
     };
     let duration = match ended {
         Some(ended) => Duration::from_secs(ended.saturating_sub(job.started)),

@@ -15,16 +15,12 @@ use super::{
     command::{DEFAULT_WAIT, told},
 };
 use crate::{
-    framing::{
-        detached::answer::{JobId, Refusal},
-        stop::Signal,
-    },
     mcp::call::{Call, hints, params::Wait, report::Report, tool_error::ToolError},
     session::{
         causes::with_causes,
-        detached::Watching,
-        error::SessionError,
-        job::{InputRefused, Job, Waited},
+        detached::{JobId, Watching},
+        error::{Refusal, SessionError},
+        job::{InputRefused, Job, Signal, Waited},
     },
 };
 

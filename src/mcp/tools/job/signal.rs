@@ -1,6 +1,6 @@
 //! Signals as people and programs name them.
 
-use crate::{framing::stop::Signal, mcp::call::tool_error::ToolError};
+use crate::{mcp::call::tool_error::ToolError, session::job::Signal};
 
 /// Other names. Of the numbers only those that are the same on every system (POSIX, kill(1)), and that of SIGPIPE.
 const OTHERS: [(&str, &[&str]); 8] = [
@@ -36,7 +36,7 @@ pub(super) fn read(typed: &str) -> Result<Signal, ToolError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::stop::Rung::{Int, Kill, Term};
+    use crate::session::job::Rung::{Int, Kill, Term};
 
     #[test]
     fn signals_are_understood_as_people_name_them() {

@@ -8,15 +8,11 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
-    framing::{
-        detached::answer::{DetachedJob, JobId, Refusal, State},
-        stop::Signal,
-    },
     session::{
         caller::Caller,
-        detached::{Following, Known, News, Watchers},
-        error::SessionError,
-        job::{Finished, Work},
+        detached::{DetachedJob, DetachedState, Following, JobId, Known, News, Watchers},
+        error::{Refusal, SessionError},
+        job::{Finished, Signal, Work},
         live::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession},
     },
     ssh::{
@@ -151,11 +147,11 @@ impl Follower {
             return Ok(None);
         }
         match job.state {
-            State::Running => {
+            DetachedState::Running => {
                 self.tell(News::Fresh);
                 Ok(None)
             }
-            State::Elsewhere(host) => {
+            DetachedState::Elsewhere(host) => {
                 Err(session.detached(DetachedError::Refused(Refusal::Trouble(format!("it runs on {host}, not here")))))
             }
             _ => Ok(Some(End::Told(job))),
@@ -214,16 +210,16 @@ impl End {
             Self::Told(job) => {
                 let mut ended = job.started;
                 match job.state {
-                    State::Exited { code, ended: at } => {
+                    DetachedState::Exited { code, ended: at } => {
                         (ending, ended) = (Ending::Exited(ExitStatus::Code(code)), at);
                     }
-                    State::Signaled { signal, ended: at } => {
+                    DetachedState::Signaled { signal, ended: at } => {
                         (ending, ended) = (Ending::Exited(ExitStatus::Signal(signal)), at);
                     }
-                    State::TimedOut { gone, ended: at } => {
+                    DetachedState::TimedOut { gone, ended: at } => {
                         (ending, ended, stopped) = (Ending::TimedOut, at, Some(Stopped { gone: Some(gone) }));
                     }
-                    State::Lost | State::Running | State::Elsewhere(_) => {
+                    DetachedState::Lost | DetachedState::Running | DetachedState::Elsewhere(_) => {
                         notice =
                             Some("its processes are gone and nobody saw how it ended, as after a reboot".to_owned());
                     }

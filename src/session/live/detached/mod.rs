@@ -11,11 +11,10 @@ use std::{
 use self::follower::Follower;
 use super::{ExecCall, LiveSession};
 use crate::{
-    framing::detached::answer::{DetachedJob, JobId},
     readable::Style,
     session::{
         caller::Caller,
-        detached::{Detached, Following},
+        detached::{Detached, DetachedJob, Following, JobId},
         error::SessionError,
         job::{Given, Job, JobStart, Stdin, Work, random_id},
     },
@@ -56,7 +55,7 @@ impl LiveSession {
     /// The job of this name on the remote machine, for this process.
     ///
     /// # Errors
-    /// On the way; [`Refusal::Unknown`](crate::framing::detached::answer::Refusal::Unknown) in
+    /// On the way; [`Refusal::Unknown`](crate::session::error::Refusal::Unknown) in
     /// [`SessionError::Detached`]: there is none.
     pub async fn find_detached(self: &Arc<Self>, id: &JobId, caller: &Caller) -> Result<Arc<Job>, SessionError> {
         let found = self

@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::{
-    framing::detached::answer::JobId,
-    session::{
-        caller::Caller,
-        detached::{Demand, Request},
-        error::SessionError,
-        live::LiveSession,
-    },
+use crate::session::{
+    caller::Caller,
+    detached::{Demand, JobId, Request},
+    error::SessionError,
+    live::LiveSession,
 };
 
 /// Answers requests, each in a task of its own, until nobody can make any more.
