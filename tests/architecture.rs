@@ -1,5 +1,8 @@
-//! Keeps the arrows of ARCHITECTURE.md: who may use whom, and who alone may name which library.
+//! Keeps the arrows of ARCHITECTURE.md: who may use whom, without circles, and who alone may name which library.
 #![expect(clippy::expect_used, reason = "a test may say what it takes for granted")]
+
+#[path = "architecture/imports.rs"]
+mod imports;
 
 use std::{
     collections::BTreeMap,
