@@ -64,12 +64,17 @@ impl Attributes {
         self.times.map(|(_, modified)| modified)
     }
 
-    /// Whether it has the mode and time that were to be set, as far as they are known.
+    /// Whether it has the mode that was to be set, as far as both are known.
     #[must_use]
-    pub fn has(&self, set: &Self) -> bool {
+    pub fn has_mode(&self, set: &Self) -> bool {
         let bits = |of: &Self| of.permissions.map(|mode| mode & 0o7777);
-        let same = |one: Option<u32>, other: Option<u32>| one.is_none() || other.is_none() || one == other;
-        same(bits(self), bits(set)) && same(self.modified(), set.modified())
+        same(bits(self), bits(set))
+    }
+
+    /// Whether it has the time of modification that was to be set, as far as both are known.
+    #[must_use]
+    pub fn has_time(&self, set: &Self) -> bool {
+        same(self.modified(), set.modified())
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
@@ -106,4 +111,8 @@ impl Attributes {
         }
         Ok(attributes)
     }
+}
+
+fn same(one: Option<u32>, other: Option<u32>) -> bool {
+    one.is_none() || other.is_none() || one == other
 }

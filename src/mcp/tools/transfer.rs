@@ -9,7 +9,7 @@ use crate::{
     mcp::call::{hints, progress::size, tool_error::ToolError},
     readable::in_a_line,
     session::error::SessionError,
-    ssh::transfer::{TransferRequest, Transferred, Unkept},
+    ssh::transfer::{TransferRequest, Transferred, counted},
 };
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -74,13 +74,14 @@ pub(super) fn result(what: &str, session: Option<&str>, moved: Transferred) -> R
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
     let rate = size(result.bytes as f64 / duration.as_secs_f64().max(0.001));
     let session = session.map(|session| format!("session {session}: ")).unwrap_or_default();
+    let unkept = Some(tally.unkept.to_string()).filter(|said| !said.is_empty());
+    let unkept = unkept.map(|said| format!("; {said}")).unwrap_or_default();
     let text = format!(
-        "{session}{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped}){}",
+        "{session}{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped}){unkept}",
         counts.join(", "),
         result.bytes,
         result.to,
-        result.duration_ms,
-        unkept(tally.unkept)
+        result.duration_ms
     );
     session::both(in_a_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()), &result)
 }
@@ -97,29 +98,4 @@ fn left_out(count: usize, first: &[(Vec<u8>, String)]) -> String {
         more => format!(" and {more} more"),
     };
     format!("; left out, because guarded: {named}{more}. The person is asked about a path that is named by itself")
-}
-
-/// What the remote host has not done, a sentence each.
-fn unkept(Unkept { attributes, in_place, temporary, relative, size: _ }: Unkept) -> String {
-    let mut said = String::new();
-    for (count, one, many, what) in [
-        (attributes, "entry", "entries", "without mode and times, which the server does not set"),
-        (in_place, "file", "files", "written in place, as the server renames nothing or takes no temporary files"),
-        (
-            temporary,
-            "temporary file (*.part)",
-            "temporary files (*.part)",
-            "left behind, as the server removes nothing",
-        ),
-        (relative, "link", "links", "with an absolute path, as the server keeps no relative ones"),
-    ] {
-        if count > 0 {
-            said = format!("{said}; {} {what}", counted(count, one, many));
-        }
-    }
-    said
-}
-
-fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

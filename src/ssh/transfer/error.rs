@@ -11,7 +11,11 @@ use crate::{
     policy::Why,
     readable::in_a_line,
     ssh::error::SshError,
-    tree::{excludes::ExcludeError, limits::PlanError, tally::Tally},
+    tree::{
+        excludes::ExcludeError,
+        limits::PlanError,
+        tally::{Tally, counted},
+    },
 };
 
 /// The longest path that is shown whole, in characters.
@@ -206,9 +210,18 @@ impl Client {
 }
 
 fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
+    let mut moved = counted(tally.files, "file", "files");
+    if tally.unkept.size > 0 {
+        let unsure = counted(tally.unkept.size, "file", "files");
+        let _ = write!(moved, "; the server said another length of {unsure}, or none");
+    }
+    let unkept = tally.unkept.to_string();
+    if !unkept.is_empty() {
+        let _ = write!(moved, "; {unkept}");
+    }
     let mut text = match ended {
-        Some(ended) => format!("{ended}; {} files were moved", tally.files),
-        None => format!("{} could not be moved; the rest is there ({} files)", entries(tally.failed), tally.files),
+        Some(ended) => format!("{ended}; moved: {moved}"),
+        None => format!("{} could not be moved; the rest is there ({moved})", entries(tally.failed)),
     };
     for (path, reason) in &tally.failures {
         let _ = write!(text, "\n\"{}\": {reason}", shown(path));

@@ -26,7 +26,7 @@ pub use self::{
     request::TransferRequest,
 };
 use super::{command::limits::Bounds, connect::connection::Connection, pool::Pool};
-pub use crate::tree::tally::Unkept;
+pub use crate::tree::tally::counted;
 
 /// How far apart the two sides are at least, as a round trip, where more than one channel pays: sshd's window of 2 MiB
 /// lets 250 MB/s through then.

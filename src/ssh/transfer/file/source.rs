@@ -20,7 +20,10 @@ use crate::{
         guard::{content_of, seen::Seen},
         local::io_threads::Sum,
     },
-    tree::entry::{self, What},
+    tree::{
+        entry::{self, What},
+        tally::Unkept,
+    },
 };
 
 /// An open file, and what was known of it when it was begun.
@@ -107,6 +110,17 @@ pub(in crate::ssh::transfer) fn attributes(metadata: &Metadata) -> entry::Attrib
 pub(in crate::ssh::transfer) fn to_set(attributes: entry::Attributes) -> Attributes {
     let times = attributes.modified.map(|modified| (modified, modified));
     Attributes { permissions: attributes.mode, times, ..Attributes::default() }
+}
+
+/// What a server has not kept of the attributes that were to be set, by what it says of the copy; `None` if it has refused.
+pub(super) fn unkept(found: Option<&Attributes>, set: &Attributes) -> Unkept {
+    let (mode, time) = found.map_or((false, false), |found| (found.has_mode(set), found.has_time(set)));
+    match (mode, time) {
+        (true, true) => Unkept::default(),
+        (false, true) => Unkept { modes: 1, ..Unkept::default() },
+        (true, false) => Unkept { times: 1, ..Unkept::default() },
+        (false, false) => Unkept { attributes: 1, ..Unkept::default() },
+    }
 }
 
 fn open(place: &Place) -> Result<(File, Metadata), TransferError> {

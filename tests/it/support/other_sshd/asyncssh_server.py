@@ -33,6 +33,11 @@ class Server(asyncssh.SFTPServer):
         self.opened -= 1
         return super().close(file)
 
+    def write(self, file, offset, data):
+        if 'large' in refused and offset + len(data) > 1_000_000:
+            raise asyncssh.SFTPFailure('the file is too large')
+        return super().write(file, offset, data)
+
     def stat(self, path):
         return self.look(super().stat, path)
 
@@ -55,7 +60,7 @@ def refuse(name):
     setattr(Server, name, method)
 
 
-for name in refused - {'open', 'hidden', 'exclusive', 'several', 'missing'}:
+for name in refused - {'open', 'hidden', 'exclusive', 'several', 'large', 'missing'}:
     refuse(name)
 
 

@@ -504,7 +504,7 @@ async fn an_upload_that_fails_leaves_what_was_there() {
         row("a file that cannot be made", UploadFile, Badly("permission denied"), |_| {
             always(OPEN, |id| status(id, DENIED, b""))
         }),
-        row("a mode that cannot be set", UploadFile, Well("1 entry without mode and times"), |_| {
+        row("a mode that cannot be set", UploadFile, Well("1 entry without mode,"), |_| {
             let unset = always(STAT, |id| attributes(id, 0o100_600, 1_000_000));
             all(vec![always(SETSTAT, |id| status(id, DENIED, b"")), unset])
         }),

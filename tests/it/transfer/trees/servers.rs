@@ -169,11 +169,11 @@ async fn all_arrives_over_gesftpserver() {
 #[tokio::test]
 async fn what_a_server_refuses_beyond_content_is_named_and_the_files_arrive() {
     for (refused, said) in [
-        (&["setstat"][..], Some("entries without mode and times")),
+        (&["setstat"][..], Some("entries without times")),
         (&["rename", "posix_rename"], Some("4 files written in place")),
         (
             &["rename", "posix_rename", "setstat", "remove"],
-            Some("mode and times, which the server does not set; 4 files written"),
+            Some("entries without times, which the server does not set; 4 files written"),
         ),
         (&["hidden"], None),
         (&["hidden", "exclusive"], None),
@@ -218,6 +218,22 @@ async fn what_a_server_refuses_beyond_content_is_named_and_the_files_arrive() {
         }
         assert_eq!(names(&bench.home), ["target", "up"], "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn files_that_fail_are_closed_and_make_room_for_the_others() {
+    // No more than three files may be open.
+    let mut bench = other(Make::Asyncssh(&["several", "large"])).await;
+    let (tree, up) = (bench.local("tree"), bench.remote("up"));
+    fs::create_dir(&tree).unwrap();
+    for number in 0..6 {
+        fs::write(tree.join(format!("large {number}")), random(1_500_000)).unwrap();
+        fs::write(tree.join(format!("small {number}")), random(1_000)).unwrap();
+    }
+    let sent = bench.tree("ssh_upload", &tree, &up, json!({})).await;
+    assert!(sent.is_error() && sent.text().contains("6 entries could not be moved"), "{}", sent.text());
+    assert_eq!(sent.text().matches("it: the file is too large").count(), 6, "{}", sent.text());
+    assert_eq!(names(&up), (0..6).map(|number| format!("small {number}")).collect::<Vec<_>>());
 }
 
 /// Files by their paths.

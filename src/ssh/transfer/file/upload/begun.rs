@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use crate::{
     sftp::{attributes::Attributes, handle::Handle, request::Access, status::StatusCode},
     ssh::{
@@ -11,7 +13,12 @@ use crate::{
             LONGEST_UNSIZED, Leftover,
             client::{Client, RequestError},
             error::{TransferError, shown},
-            file::{remote_digest::RemoteDigest, remote_temp::NotReplaced, send::Sending, source::Original},
+            file::{
+                remote_digest::RemoteDigest,
+                remote_temp::{NotReplaced, TIDY_LIMIT},
+                send::Sending,
+                source::{Original, unkept},
+            },
             local::io_threads::{Source, Sum},
             request::Complete,
         },
@@ -29,6 +36,8 @@ pub(super) struct Begun {
     arrived: u64,
     /// It may be there.
     made: bool,
+    /// It is open on this channel.
+    open: Option<(Arc<Client>, Handle)>,
     /// The link was lost since it was begun.
     resumed: bool,
     /// All was done but for the renaming, which may have been done as well.
@@ -40,7 +49,7 @@ pub(super) struct Begun {
 impl Begun {
     pub(super) fn new(names: Leftover) -> Self {
         let unkept = Unkept::default();
-        Self { names, in_place: false, arrived: 0, made: false, resumed: false, complete: None, unkept }
+        Self { names, in_place: false, arrived: 0, made: false, open: None, resumed: false, complete: None, unkept }
     }
 
     pub(super) fn target(&self) -> &[u8] {
@@ -53,6 +62,7 @@ impl Begun {
 
     pub(super) fn note_lost(&mut self) {
         self.resumed = true;
+        self.open = None;
     }
 
     /// The target, if it has lost its old content.
@@ -64,9 +74,20 @@ impl Begun {
         (!self.in_place).then_some(self.names)
     }
 
-    /// Removes what is not complete. `false` if the server does not answer any more.
-    pub(super) async fn remove_over(&self, pool: &Arc<Pool>, client: &Client) -> bool {
+    /// Closes and removes what is not complete. `false` if the server does not answer any more.
+    pub(super) async fn remove_over(&mut self, pool: &Arc<Pool>, client: &Client) -> bool {
+        self.close().await;
         self.in_place || self.names.remove_over(pool, client).await
+    }
+
+    /// Closes the file after a failure. Before it is removed: some servers do not remove what is open, and those that keep
+    /// what they were sent until then would make it anew later on.
+    async fn close(&mut self) {
+        if let Some((client, handle)) = self.open.take()
+            && !client.is_over()
+        {
+            let _ = timeout(TIDY_LIMIT, client.close(&handle)).await;
+        }
     }
 
     /// Sends what has not arrived yet and puts it in its place.
@@ -89,13 +110,24 @@ impl Begun {
         let mut doubted = true;
         loop {
             let mix_ups = client.mix_ups();
-            let handle = self.open(client, local).await?;
-            let complete = match self.send(pool, client, &handle, local).await {
+            let goes_on = self.made && !self.in_place;
+            let sent = async {
+                let handle = self.open(client, local).await?;
+                self.open = Some((Arc::clone(client), handle.clone()));
+                self.send(pool, client, &handle, local).await
+            };
+            let complete = match sent.await {
                 Ok(complete) => complete,
                 // Such as what was there when the link was lost, and lost there as well: from the beginning, and once.
                 Err(TransferError::Differs(_)) if doubted => {
                     doubted = false;
                     self.begin_anew(local);
+                    continue;
+                }
+                // Not every server goes on with a file that was closed: rclone without a cache writes from the beginning only.
+                Err(TransferError::Remote { .. }) if doubted && goes_on && !client.is_openssh() => {
+                    doubted = false;
+                    self.begin_another(client, local).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -140,6 +172,16 @@ impl Begun {
         self.unkept.temporary = u64::from(removed.is_err());
         (self.in_place, self.made, self.complete) = (true, false, None);
         self.begin_anew(local);
+    }
+
+    /// From the beginning, in a file of another name: the server may still be busy with the one that there is.
+    async fn begin_another(&mut self, client: &Client, local: &mut Original) -> Result<(), TransferError> {
+        self.close().await;
+        let _ = client.remove(&self.names.temporary).await;
+        self.names = Leftover::beside(&self.names.target)?;
+        self.made = false;
+        self.begin_anew(local);
+        Ok(())
     }
 
     /// Makes the file, or opens the one of an earlier attempt where it stood.
@@ -255,6 +297,8 @@ impl Begun {
         }
 
         let (found, mut unkept) = if client.is_openssh() {
+            // Even where it is given up meanwhile: all is asked for at once.
+            self.open = None;
             self.end_at_once(client, handle, local.attributes()).await?
         } else {
             self.end_in_steps(client, handle, local.attributes()).await?
@@ -304,19 +348,20 @@ impl Begun {
     /// The same where each step has to be over before the next one: another server may write, or set the time of writing,
     /// when the file is closed.
     async fn end_in_steps(
-        &self,
+        &mut self,
         client: &Client,
         handle: &Handle,
         attributes: Attributes,
     ) -> Result<(Option<u64>, Unkept), TransferError> {
-        let (path, target) = (self.path(), &self.names.target);
         if client.offers("fsync@openssh.com") {
             let synced = client.fsync(handle).await;
             match synced.as_ref().map_err(RequestError::code) {
                 Err(Some(StatusCode::Unsupported | StatusCode::PermissionDenied)) => {}
-                _ => synced.map_err(client.failed("writing to disk", target))?,
+                _ => synced.map_err(client.failed("writing to disk", &self.names.target))?,
             }
         }
+        self.open = None;
+        let (path, target) = (self.path(), &self.names.target);
         client.close(handle).await.map_err(client.failed("closing", target))?;
         let set = unless_refused(client.setstat(path, attributes).await);
         set.map_err(client.failed("setting mode and times of", target))?;
@@ -326,8 +371,7 @@ impl Begun {
             found => unless_refused(found),
         };
         let found = found.map_err(client.failed("checking", target))?;
-        let kept = found.is_some_and(|found| found.has(&attributes));
-        Ok((found.and_then(|found| found.size), Unkept { attributes: u64::from(!kept), ..Unkept::default() }))
+        Ok((found.and_then(|found| found.size), unkept(found.as_ref(), &attributes)))
     }
 
     fn begin_anew(&mut self, local: &mut Original) {

@@ -104,7 +104,7 @@ impl Upload {
             Some(path) => error.in_place(path),
             None => error,
         };
-        if let Some(begun) = &self.begun
+        if let Some(begun) = &mut self.begun
             && begun.remove_over(pool, client).await
         {
             self.local.progress.take_back(begun.arrived());

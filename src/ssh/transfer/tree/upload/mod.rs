@@ -32,7 +32,7 @@ use crate::{
             Bounds, Leftover, TransferError, TransferRequest,
             client::{Client, RequestError},
             file::{
-                source::{Original, to_set},
+                source::{Original, to_set, unkept},
                 upload::Upload,
             },
             guard::{Guard, content_of, seen::Seen},
@@ -203,13 +203,12 @@ impl Way for Up<'_> {
         let to = join(self.to, &directory.names());
         // All over the same channel, where OpenSSH's server does them in their order.
         let (client, attributes) = (self.common.lanes.first(), to_set(directory.attributes));
-        let kept = match client.setstat(&to, attributes).await {
-            Ok(()) if client.is_openssh() => true,
-            Ok(()) => client.stat(&to).await.is_ok_and(|found| found.has(&attributes)),
-            Err(RequestError::Status(_)) => false,
+        let found = match client.setstat(&to, attributes).await {
+            Ok(()) if client.is_openssh() => return Ok(()),
+            Ok(()) | Err(RequestError::Status(_)) => client.stat(&to).await.ok(),
             Err(error) => return Err(client.failed("setting mode and times of", &to)(error)),
         };
-        self.common.note(Unkept { attributes: u64::from(!kept), ..Unkept::default() });
+        self.common.note(unkept(found.as_ref(), &attributes));
         Ok(())
     }
 }
