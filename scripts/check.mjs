@@ -89,6 +89,7 @@ function testedAgainst() {
     { name: "Erlang's ssh", debianPackage: 'erlang-ssh', isThere: () => hasErlangSsh() },
     { name: 'gesftpserver', debianPackage: 'gesftpserver', isThere: () => isFile('/usr/libexec/gesftpserver') },
     { name: 'asyncssh', debianPackage: 'python3-asyncssh', isThere: () => runs('/usr/bin/python3', '-c', 'import asyncssh') },
+    { name: 'rclone', debianPackage: 'rclone' },
     // Shows Dropbear another password file.
     { name: 'nss_wrapper', debianPackage: 'libnss-wrapper', isThere: () => canPreload('libnss_wrapper.so') },
   ];

@@ -79,7 +79,7 @@ pub(crate) async fn other(make: Make) -> Bench<OtherSshd> {
     let home = folder.path().join("home");
     fs::create_dir(&home).unwrap();
     let sshd = OtherSshd::start(&make, &home);
-    let config = sshd.write_ssh_config("host");
+    let config = sshd.write_ssh_config("host", "");
     let mcp = connected(&config, folder.path()).await;
     Bench { mcp, port: sshd.port(), sshd, config, home, folder }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Make {
     Erlang,
     /// `ProFTPD` with `mod_sftp`.
     Proftpd,
+    /// rclone, which is Go's `pkg/sftp` over a cache of this mode (`--vfs-cache-mode`). Its root directory is the home.
+    Rclone(&'static str),
     /// ssh2 from npm, with handlers that are asynchronous.
     Ssh2,
 }
@@ -44,6 +46,7 @@ impl OtherSshd {
             Make::Asyncssh(refused) => asyncssh(&file, port, home, refused),
             Make::Erlang => erlang(&file, port, home),
             Make::Proftpd => proftpd(&file, port, home, &user),
+            Make::Rclone(mode) => rclone(&file, port, home, mode),
             Make::Ssh2 => ssh2(&file, port, home),
         });
         let Some(listening) = listening else {
@@ -59,10 +62,10 @@ impl OtherSshd {
         self.listening.port()
     }
 
-    /// Writes an `ssh_config` with which `ssh -F PATH alias` logs in.
-    pub(crate) fn write_ssh_config(&self, alias: &str) -> PathBuf {
+    /// Writes an `ssh_config` with which `ssh -F PATH alias` logs in, with these further lines.
+    pub(crate) fn write_ssh_config(&self, alias: &str, extra: &str) -> PathBuf {
         let folder = self.folder.path();
-        let extra = format!("IdentityFile {}", folder.join("id").display());
+        let extra = format!("IdentityFile {}\n{extra}", folder.join("id").display());
         let host = ssh_config::host(alias, &extra, self.port(), &self.user, &folder.join("known_hosts"));
         ssh_config::write(folder, alias, &host)
     }
@@ -109,6 +112,8 @@ fn erlang(file: File<'_>, port: u16, home: &Path) -> Command {
         home = home.display(),
     );
     let mut command = Command::new(erl);
+    // It is killed in the end, and would write down in the folder of the project what it was doing.
+    command.env("ERL_CRASH_DUMP_SECONDS", "0");
     command.args(["+S", "2:2", "-noshell", "-noinput", "-eval", &run]);
     command
 }
@@ -135,6 +140,17 @@ fn proftpd(file: File<'_>, port: u16, home: &Path, user: &str) -> Command {
     fs::write(file("proftpd.conf"), config).expect("a writable folder");
     let mut command = Command::new(proftpd);
     command.args(["--nodaemon", "-q", "-c"]).arg(file("proftpd.conf"));
+    command
+}
+
+fn rclone(file: File<'_>, port: u16, home: &Path, mode: &str) -> Command {
+    let rclone = program("rclone").expect("rclone is missing: install it (Debian: rclone)");
+    let mut command = Command::new(rclone);
+    command.args(["serve", "sftp", "--config", "", "--addr", &format!("127.0.0.1:{port}"), "--vfs-cache-mode", mode]);
+    // It says this of all files and directories, and a busy machine is given time to take in order what was sent in order.
+    command.args(["--file-perms", "0644", "--dir-perms", "0755", "--umask", "022", "--vfs-write-wait", "2s"]);
+    command.arg("--cache-dir").arg(file("cache")).arg("--key").arg(file("host_key"));
+    command.arg("--authorized-keys").arg(file("id.pub")).arg(home);
     command
 }
 

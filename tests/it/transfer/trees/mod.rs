@@ -2,6 +2,8 @@
 
 mod failures;
 #[cfg(target_os = "linux")]
+mod rclone;
+#[cfg(target_os = "linux")]
 mod servers;
 
 use std::collections::BTreeMap;
