@@ -119,9 +119,42 @@ fn listed(local: SocketAddr, remote: SocketAddr) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use nix::unistd::geteuid;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    #[test]
+    fn our_own_end_has_to_be_there_after_the_look_at_the_other_one_and_both_have_to_be_connected() {
+        let (own, peer) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2)));
+        let connection = Connection { own, peer, socket: 7 };
+        let user = geteuid().as_raw();
+        let (theirs, ours) = ((true, user, 8), (true, user, 7));
+        for (theirs, ours, judged) in [
+            (Some(theirs), Some(ours), Some(true)),
+            // It is about to connect, or has closed its side.
+            (Some((false, user, 8)), Some(ours), Some(false)),
+            // No process holds it.
+            (Some((true, user, 0)), Some(ours), Some(false)),
+            (Some((true, user + 1, 8)), Some(ours), Some(false)),
+            (None, Some(ours), Some(false)),
+            (Some(theirs), Some((false, user, 7)), Some(false)),
+            // Another socket has our address by now.
+            (Some(theirs), Some((true, user, 9)), Some(false)),
+            (Some(theirs), None, None),
+        ] {
+            let asked = RefCell::new(Vec::new());
+            let find = |local, remote| {
+                asked.borrow_mut().push((local, remote));
+                let found = if local == peer { theirs } else { ours };
+                found.map(|(is_established, user, inode)| Entry { is_established, user, inode })
+            };
+            assert_eq!(judge(connection, find), judged, "{theirs:?} {ours:?}");
+            assert_eq!(asked.into_inner(), [(peer, own), (own, peer)]);
+        }
+    }
 
     #[tokio::test]
     async fn netlink_and_the_tables_of_proc_say_the_same() {
