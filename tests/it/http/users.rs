@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
+    mem::MaybeUninit,
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::Path,
@@ -167,21 +168,46 @@ async fn another_user_is_refused_on_every_route_however_it_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn many_strangers_keep_nobody_out() {
+async fn many_strangers_keep_nobody_out_and_most_are_dropped_without_a_word() {
+    /// How many are told that they are refused, at once.
+    const ANSWERED: usize = 32;
     let (_daemon, places, _folder) = reachable().await;
     let [tcp, socket] = [places[0].clone(), places[1].clone()];
     let Place::Socket(path) = socket.clone() else { panic!("a socket") };
     let port = tcp.port();
     let held = as_other(move || {
-        let connect = || (TcpStream::connect(("127.0.0.1", port)).unwrap(), UnixStream::connect(&path).unwrap());
-        (0..100).map(|_| connect()).collect::<Vec<_>>()
+        let connect = |_| {
+            let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            [Socket::from(tcp), Socket::from(UnixStream::connect(&path).unwrap())]
+        };
+        let mut held: Vec<Socket> = (0..100).flat_map(connect).collect();
+        for stranger in &mut held {
+            let _ = stranger.write_all(format!("GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n").as_bytes());
+            stranger.set_nonblocking(true).unwrap();
+        }
+        held
     });
     for place in [&tcp, &socket] {
         assert_eq!(health(place).await["status"], "ok");
         let mut client = HttpClient::connect(place, Dialect::Legacy).await;
         client.call("ssh_sessions", json!({})).await.ok();
     }
-    drop(held);
+    let Some(mut held) = held else { return };
+
+    let is_open = |stranger: &&Socket| {
+        stranger.peek(&mut [MaybeUninit::uninit()]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    eventually("most are dropped", || held.iter().filter(is_open).count() <= ANSWERED).await;
+    // The others have not just been slow for too long: they are answered once their requests are whole.
+    let mut answered = 0;
+    for stranger in &mut held {
+        stranger.set_nonblocking(false).unwrap();
+        stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = Vec::new();
+        let _ = stranger.write_all(b"\r\n").and_then(|()| stranger.read_to_end(&mut answer));
+        answered += usize::from(answer.starts_with(b"HTTP/1.1 403 "));
+    }
+    assert!((1..=ANSWERED).contains(&answered), "{answered} were answered");
 }
 
 #[tokio::test]
@@ -191,7 +217,7 @@ async fn a_socket_that_nobody_opened_cannot_be_connected_to_by_another_user() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let of_other = path.clone();
     if let Some(connected) = as_other(move || UnixStream::connect(of_other).map(drop)) {
-        assert_eq!(connected.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+        assert_eq!(connected.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
     assert!(UnixStream::connect(&path).is_ok());
 }
