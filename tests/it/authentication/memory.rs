@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     os::unix::fs::{FileExt as _, PermissionsExt as _},
+    sync::LazyLock,
 };
 
 use serde_json::json;
@@ -18,8 +19,11 @@ use crate::{
     },
 };
 
-/// No other bytes of the program are these by chance.
-const SECRET: &str = "k7QzV2mXw9TbHc4P";
+/// What is looked for. No other bytes of the program are these by chance.
+const PART: &str = "k7QzV2mXw9TbHc4P";
+
+/// Long, so that memory that was freed and is used again for less still shows some of it.
+static SECRET: LazyLock<String> = LazyLock::new(|| PART.repeat(50));
 
 /// How often a secret stands in the memory that the process can write to.
 fn copies(pid: u32, secret: &str) -> usize {
@@ -40,19 +44,19 @@ fn copies(pid: u32, secret: &str) -> usize {
 
 async fn use_and_disconnect(program: &mut Program) {
     let pid = program.pid();
-    assert!(copies(pid, SECRET) > 0, "a session keeps it to connect again, and so it can be found");
+    assert!(copies(pid, PART) > 0, "a session keeps it to connect again, and so it can be found");
     let ran = program.call("ssh_exec", json!({"command": "echo in"})).await.ok();
     assert_eq!(ran.stdout(), "in\n");
     program.call("ssh_shell", json!({"command": "echo in"})).await.ok();
     program.call("ssh_disconnect", json!({})).await.ok();
-    assert_eq!(copies(pid, SECRET), 0, "copies of it are left");
+    assert_eq!(copies(pid, PART), 0, "copies of it are left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_was_given_is_nowhere_in_memory_after_the_session_is_disconnected() {
-    let world = World::with_password(SECRET);
+    let world = World::with_password(&SECRET);
     let mut program = Program::start(&world.config, world.folder()).await;
-    let call = json!({"host": "box", "password": SECRET});
+    let call = json!({"host": "box", "password": *SECRET});
     program.call("ssh_connect", call.clone()).await.ok();
     use_and_disconnect(&mut program).await;
     // It is gone for the program as well.
@@ -66,9 +70,9 @@ async fn a_password_that_was_given_is_nowhere_in_memory_after_the_session_is_dis
 async fn a_passphrase_that_was_given_is_nowhere_in_memory_after_the_session_is_disconnected() {
     let world = World::new();
     let key = russh::keys::load_secret_key(&world.key, None).unwrap();
-    keys::write_private_key(&world.key, &key, Some(SECRET));
+    keys::write_private_key(&world.key, &key, Some(&SECRET));
     let mut program = Program::start(&world.config, world.folder()).await;
-    program.call("ssh_connect", json!({"host": "box", "passphrase": SECRET})).await.ok();
+    program.call("ssh_connect", json!({"host": "box", "passphrase": *SECRET})).await.ok();
     use_and_disconnect(&mut program).await;
 }
 
@@ -77,14 +81,14 @@ async fn what_a_person_has_typed_is_nowhere_in_memory_after_the_session_is_disco
     for keyboard_interactive in [false, true] {
         let mut settings = FakeSshdSettings::default();
         if keyboard_interactive {
-            settings.rounds = vec![vec![("Password: ", false, SECRET)]];
+            settings.rounds = vec![vec![("Password: ", false, PART)]];
         } else {
-            settings.password = Some(SECRET.to_owned());
+            settings.password = Some(PART.to_owned());
         }
         let world = World::with(settings, "");
         keys::write_private_key(&world.key, &keys::ed25519(), None);
         let askpass = world.folder().join("askpass");
-        fs::write(&askpass, format!("#!/bin/sh\necho '{SECRET}'\n")).unwrap();
+        fs::write(&askpass, format!("#!/bin/sh\necho '{PART}'\n")).unwrap();
         fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
         let environment = [("SSH_ASKPASS", askpass.as_os_str()), ("SSH_ASKPASS_REQUIRE", OsStr::new("force"))];
         let mut program = Program::start_with(Some(&world.config), world.folder(), &environment).await;
