@@ -171,13 +171,19 @@ async fn a_folder_that_may_not_be_written_is_said() {
     }
 }
 
-/// A file system of one megabyte; `None` where this user may not mount one.
+/// A small file system.
 pub(crate) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
+    /// One of a megabyte; `None` where this user may not mount one.
     pub(crate) fn mount(at: &Path) -> Option<Self> {
+        Self::of_megabytes(1, at)
+    }
+
+    fn of_megabytes(size: u32, at: &Path) -> Option<Self> {
         fs::create_dir(at).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
+        let size = format!("size={size}m");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
         if mount.is_ok_and(|output| output.status.success()) {
             return Some(Self(at.to_owned()));
         }
@@ -210,6 +216,17 @@ async fn a_full_disk_on_either_side_leaves_the_old_file_and_no_litter() {
     // A command's output that finds no room is bounded and counted all the same.
     let output = bench.exec(&format!("cat {}", bench.local("large").display()), plain()).await;
     assert_eq!(output.outcome()["stdoutBytes"], 5_000_000);
+}
+
+#[tokio::test]
+async fn a_file_without_a_size_ends_before_the_disk_is_full() {
+    let mut bench = open().await;
+    let disk = bench.local("disk");
+    // A hundredth is kept free. The file is the map of a process's memory: hundreds of gigabytes, of which 0 are said.
+    let Some(_disk) = SmallDisk::of_megabytes(40, &disk) else { return };
+    let result = bench.try_download("/proc/self/pagemap", &disk.join("target")).await;
+    assert!(result.is_error() && result.text().contains("No space left on the disk"), "{}", result.text());
+    assert_eq!(names(&disk), Vec::<String>::new());
 }
 
 /// Commands after which no file may grow beyond 500 or 1,000 KiB, as the shell has it. After the second, the server is ended

@@ -20,8 +20,8 @@ use crate::{
 /// Pieces between a thread and the link, at most.
 const AHEAD: usize = 4;
 
-/// After so many bytes it is looked again whether the disk has room: others write to it, too, and a server need not say
-/// how much will come.
+/// After so many bytes, at most, it is looked again whether the disk has room: others write to it, too, and a server need
+/// not say how much will come.
 const ROOM_LASTS: u64 = 16 * 1024 * 1024;
 
 /// A file as it is read, piece by piece.
@@ -101,18 +101,21 @@ impl Sink {
     pub(in crate::ssh::transfer) fn new(mut file: File, folder: Arc<Folder>, sum: Sum) -> Self {
         let (pieces, mut taken) = channel::<Vec<Content>>(AHEAD);
         let writing = spawn_blocking(move || {
-            let (mut offset, mut looked) = (0, 0);
+            let (mut offset, mut room) = (0, 0_u64);
             while let Some(contents) = taken.blocking_recv() {
-                if offset - looked >= ROOM_LASTS {
-                    looked = offset;
-                    if folder.room() == Some(0) {
-                        return Err(io::Error::new(io::ErrorKind::StorageFull, "No space left on the disk"));
-                    }
+                if room == 0 {
+                    room = folder.room().map_or(ROOM_LASTS, |room| room.min(ROOM_LASTS));
                 }
+                if room == 0 {
+                    return Err(io::Error::new(io::ErrorKind::StorageFull, "No space left on the disk"));
+                }
+
                 for piece in contents.iter().flat_map(Content::pieces) {
+                    let length = piece.len() as u64;
                     file.write_all(piece)?;
                     sum.add(offset, piece);
-                    offset += piece.len() as u64;
+                    offset += length;
+                    room = room.saturating_sub(length);
                 }
             }
             Ok(())
