@@ -113,7 +113,7 @@ pub(in crate::ssh::transfer) fn to_set(attributes: entry::Attributes) -> Attribu
 }
 
 /// What a server has not kept of the attributes that were to be set, by what it says of the copy; `None` if it has refused.
-pub(super) fn unkept(found: Option<&Attributes>, set: &Attributes) -> Unkept {
+pub(in crate::ssh::transfer) fn unkept(found: Option<&Attributes>, set: &Attributes) -> Unkept {
     let (mode, time) = found.map_or((false, false), |found| (found.has_mode(set), found.has_time(set)));
     match (mode, time) {
         (true, true) => Unkept::default(),
