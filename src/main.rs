@@ -23,8 +23,9 @@ use mcp_ssh_sessions::{
         transport::{
             http::serve,
             shared::{
-                Start, daemon, front,
-                place::{Place as SharedPlace, PlaceError},
+                Start, daemon,
+                location::{Place as SharedPlace, PlaceError},
+                stdio_proxy,
             },
             stdio,
         },
@@ -33,7 +34,7 @@ use mcp_ssh_sessions::{
             token::{Token, TokenError},
         },
     },
-    readable::in_a_line,
+    render::in_a_line,
     session::registry::{RegistryOptions, SessionRegistry},
     ssh::{command::output::default_output_folder, prompt::askpass::Askpass},
 };
@@ -102,7 +103,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         return Ok(ExitCode::SUCCESS);
     }
     if options.shared {
-        front::serve(shared_place(options)?, Start::new(arguments_of_daemon(options)?)?, stop).await;
+        stdio_proxy::serve(shared_place(options)?, Start::new(arguments_of_daemon(options)?)?, stop).await;
         return Ok(ExitCode::SUCCESS);
     }
     let registry = registry(options);

@@ -12,12 +12,12 @@ use std::{
 
 /// Each part of the crate, and the parts it may use.
 const ARROWS: [(&str, &[&str]); 16] = [
-    ("main", &["cli", "mcp", "doctor", "session", "ssh", "readable"]),
+    ("main", &["cli", "mcp", "doctor", "session", "ssh", "render"]),
     ("cli", &["local"]),
-    ("mcp", &["local", "session", "ssh", "openssh", "capture", "child", "password", "readable"]),
-    ("doctor", &["session", "ssh", "openssh", "readable"]),
-    ("session", &["local", "ssh", "openssh", "framing", "capture", "password", "readable"]),
-    ("ssh", &["local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "password", "readable"]),
+    ("mcp", &["local", "session", "ssh", "openssh", "capture", "child", "password", "render"]),
+    ("doctor", &["session", "ssh", "openssh", "render"]),
+    ("session", &["local", "ssh", "openssh", "framing", "capture", "password", "render"]),
+    ("ssh", &["local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "password", "render"]),
     ("local", &["tree"]),
     ("openssh", &[]),
     ("framing", &[]),
@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("capture", &[]),
     ("child", &[]),
     ("password", &[]),
-    ("readable", &[]),
+    ("render", &[]),
 ];
 
 /// A library that only these parts may name.
@@ -40,7 +40,7 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("hyper", &["mcp"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
-    ("vte", &["readable"]),
+    ("vte", &["render"]),
     ("ignore", &["tree"]),
 ];
 
@@ -48,7 +48,7 @@ const HOMES: [(&str, &[&str]); 10] = [
 const IMPURE: [&str; 8] =
     ["async ", "tokio", "std::fs", "std::net", "std::process", "std::env", "Instant::now", "SystemTime::now"];
 
-const PURE: [&str; 7] = ["openssh", "framing", "sftp", "tree", "policy", "capture", "readable"];
+const PURE: [&str; 7] = ["openssh", "framing", "sftp", "tree", "policy", "capture", "render"];
 
 /// Where wire types may be serialised: nothing that can hold a secret is.
 const SECRET_HOLDERS: [&str; 2] = ["src/password.rs", "src/ssh/auth/mod.rs"];
@@ -126,7 +126,7 @@ fn code_by_part() -> BTreeMap<String, String> {
 }
 
 fn code_of(file: &Path) -> String {
-    let text = fs::read_to_string(file).expect("readable");
+    let text = fs::read_to_string(file).expect("render");
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
     text.lines()
         .filter(|line| !line.trim_start().starts_with("//"))
@@ -134,7 +134,7 @@ fn code_of(file: &Path) -> String {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
+    let entries = fs::read_dir(folder).expect("render").map(|entry| entry.expect("render").path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use mcp_ssh_sessions::{framing, openssh, readable, session, sftp, tree};
+use mcp_ssh_sessions::{framing, openssh, render, session, sftp, tree};
 
 #[expect(
     unreachable_pub,

@@ -6,8 +6,8 @@
 pub mod framing;
 #[path = "../../src/openssh/mod.rs"]
 pub mod openssh;
-#[path = "../../src/readable/mod.rs"]
-pub mod readable;
+#[path = "../../src/render/mod.rs"]
+pub mod render;
 pub mod session;
 #[path = "../../src/sftp/mod.rs"]
 pub mod sftp;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Report;
 use crate::{
-    readable::json_for_a_terminal,
+    render::json_for_a_terminal,
     ssh::trace::{Finding, Outcome, Stage},
 };
 

@@ -5,7 +5,7 @@
 
 pub(crate) mod folder;
 pub(crate) mod home;
-pub(crate) mod place;
+pub(super) mod local_name;
 
-pub(crate) use self::{folder::Folder, place::Place};
+pub(crate) use self::{folder::Folder, local_name::Place};
 pub(crate) use crate::tree::entry::What;

@@ -9,7 +9,7 @@ use rmcp::{
 use serde_json::json;
 
 use super::tools;
-use crate::{readable::in_a_line, session::registry::SessionRegistry};
+use crate::{render::in_a_line, session::registry::SessionRegistry};
 
 const SESSIONS: &str = "ssh-sessions://sessions";
 const OUTPUT: &str = "ssh-sessions://output/";

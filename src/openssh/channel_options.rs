@@ -1,9 +1,9 @@
 //! What the configuration puts on every channel that runs a command: `SetEnv`, `SendEnv` and `ForwardAgent`.
 
 use super::{
+    config_dump::Printed,
     identity_agent::{IdentityAgent, identity_agent},
     known_hosts::{Case, glob},
-    printed::Printed,
 };
 
 /// The options of `ssh_config(5)` that become requests on a session channel (RFC 4254 section 6.4).

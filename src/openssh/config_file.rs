@@ -6,7 +6,7 @@
 use super::{
     algorithm_list::{algorithms, default_algorithms},
     known_hosts::{Case, glob},
-    options::{treatment, value_is_the_rest},
+    option_support::{treatment, value_is_the_rest},
 };
 
 /// One line of a file.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{
     channel_options::ChannelOptions,
+    config_dump::Printed,
     identity_agent::{IdentityAgent, identity_agent},
-    ip_qos, options,
-    printed::Printed,
+    ip_qos, option_support,
 };
 pub use super::{
+    config_dump::ConfigError,
     path_list::{split_paths, with_program_data},
-    printed::ConfigError,
 };
 
 /// The part of `ssh -G` this crate acts on, typed. Each field is named after the `ssh_config(5)` option it
@@ -210,7 +210,7 @@ impl EffectiveConfig {
             hostbased_authentication: printed.yes_no("hostbasedauthentication", false)?,
             pkcs11_provider: printed.unless_none("pkcs11provider"),
             channels: ChannelOptions::read(&printed),
-            notices: options::notice(&printed).into_iter().collect(),
+            notices: option_support::notice(&printed).into_iter().collect(),
         })
     }
 }

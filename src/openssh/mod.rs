@@ -6,12 +6,13 @@
 
 pub mod banner;
 pub mod channel_options;
+mod config_dump;
 pub mod config_file;
 pub mod destination;
 pub mod effective_config;
-pub mod greeting;
+pub mod identification;
 pub mod known_hosts;
-pub mod options;
+pub mod option_support;
 pub mod preamble;
 pub mod revoked_keys;
 pub mod tokens;
@@ -20,5 +21,4 @@ mod algorithm_list;
 pub mod identity_agent;
 mod ip_qos;
 mod path_list;
-mod printed;
 mod wire;

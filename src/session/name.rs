@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::readable::breaks_a_line;
+use crate::render::breaks_a_line;
 
 /// The longest name, in bytes. A name defaults to the destination as typed, and the longest sensible one,
 /// `ssh://` + 32 bytes of user + `@` + 253 bytes of DNS name + `:65535`, has to fit.

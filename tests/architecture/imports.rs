@@ -11,7 +11,7 @@ use super::{code_of, files};
 const CIRCLES_LEFT: [&str; 11] = [
     "framing",
     "openssh",
-    "readable",
+    "render",
     "sftp",
     "ssh",
     "ssh/auth",

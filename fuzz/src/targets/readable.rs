@@ -1,7 +1,7 @@
 //! What a reader sees of output: the same however its bytes are cut, of bounded length, and exact where it is not said to
 //! be altered.
 
-use crate::readable::{Readable, Style};
+use crate::render::{Readable, Style};
 
 /// By how many bytes a line may grow that is drawn over: the cursor can move on without writing.
 const MOST_ADDED: usize = 512;

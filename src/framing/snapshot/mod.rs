@@ -1,11 +1,11 @@
 //! The state of a shell, so that another can be given it: how it is asked for ([`tap`]), what it is, how it is given back
 //! ([`restore`]).
 
+pub mod extractor;
 mod options;
 mod request;
 pub mod restore;
 mod statements;
-pub mod tap;
 
 use std::{collections::BTreeSet, fmt};
 

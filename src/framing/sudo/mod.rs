@@ -4,9 +4,9 @@
 //! sent unasked: sudo's prompt (`-p`) is a mark that asks for a password, and the process id that the command's shell
 //! prints first says that sudo is through. A sudo that wants no password never gets one, which the command would read.
 
-mod heard;
+mod event;
 
-pub use self::heard::{Heard, SudoListener};
+pub use self::event::{Heard, SudoListener};
 use super::{
     exec::{ExecScript, ExecScriptError, Input, LONGEST_ARGUMENT, LONGEST_LINE, LoginShell},
     sentinel::Sentinel,

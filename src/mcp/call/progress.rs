@@ -10,7 +10,7 @@ use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
-    readable::in_a_line,
+    render::in_a_line,
     ssh::{
         command::output::Output,
         prompt::prompter::Banner,

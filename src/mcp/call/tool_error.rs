@@ -4,7 +4,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
     openssh::{banner::page, destination::DestinationError},
-    readable::in_a_line,
+    render::in_a_line,
     session::{
         causes::with_causes,
         error::{Refusal, SessionError},

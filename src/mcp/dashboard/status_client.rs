@@ -19,7 +19,7 @@ use crate::{
         peer::{self, Connection},
         token::Token,
     },
-    readable::json_for_a_terminal,
+    render::json_for_a_terminal,
 };
 
 /// How long a daemon may take to answer.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::{mcp::call::report, readable::in_a_line};
+use crate::{mcp::call::report, render::in_a_line};
 
 /// How much of a command is shown, in characters.
 const LONGEST_COMMAND: usize = 60;

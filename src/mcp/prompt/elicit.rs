@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::secret_page::{Page, random_word};
 use crate::{
     mcp::roots,
-    readable::in_a_line,
+    render::in_a_line,
     ssh::prompt::prompter::{Asked, Banner, GuardedPath, Person, Purpose, Question, UnknownKey},
 };
 

@@ -16,7 +16,7 @@ use crate::{
     },
     openssh::destination::Typed,
     password::Password,
-    readable::in_a_line,
+    render::in_a_line,
     session::{error::SessionError, live::Secrets, name::SessionName, registry::ConnectRequest, saved::SavedSession},
     ssh::auth::Credentials,
 };

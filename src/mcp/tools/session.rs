@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     mcp::call::tool_error::ToolError,
-    readable::in_a_line,
+    render::in_a_line,
     session::status::{SessionStatus, State},
 };
 

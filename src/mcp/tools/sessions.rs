@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     mcp::call::{Call, params::schema, tool_error::ToolError},
-    readable::in_a_line,
+    render::in_a_line,
     session::registry::Listing,
 };
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::session;
 use crate::{
     mcp::call::{hints, progress::size, tool_error::ToolError},
-    readable::in_a_line,
+    render::in_a_line,
     session::error::SessionError,
     ssh::transfer::{TransferRequest, Transferred, counted},
 };

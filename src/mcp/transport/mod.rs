@@ -1,7 +1,7 @@
 //! How messages come and go.
 
 mod front_request;
-mod hello;
+mod handshake;
 pub mod http;
 mod overwriting;
 pub mod shared;

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{hello::FromHello, overwriting::Overwriting};
+use super::{handshake::FromHello, overwriting::Overwriting};
 use crate::{mcp::server::SshServer, session::registry::SessionRegistry};
 
 /// How long answers to calls that were stopped may take to be written once the client is gone.

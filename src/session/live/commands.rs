@@ -6,7 +6,7 @@ use tokio::sync::Mutex as DialSlot;
 
 use super::{LiveSession, ShellSlot, lock};
 use crate::{
-    readable::Style,
+    render::Style,
     session::{
         caller::Caller,
         error::SessionError,

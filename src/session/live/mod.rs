@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     openssh::destination::Destination,
-    readable::in_a_line,
+    render::in_a_line,
     ssh::{
         auth::Credentials,
         command::{output::OutputFolder, shell::Shell, sudo::SudoMemory},

@@ -10,4 +10,4 @@ pub(super) mod script_as_root;
 pub mod shell;
 pub(super) mod signals;
 pub mod sudo;
-pub(super) mod words;
+pub(super) mod unexpected_output;

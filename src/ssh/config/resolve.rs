@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{fallback, target::Target};
 use crate::{
     child,
-    openssh::{effective_config::EffectiveConfig, options},
+    openssh::{effective_config::EffectiveConfig, option_support},
     ssh::{error::SshError, trace::Findings},
 };
 
@@ -61,7 +61,7 @@ pub(in crate::ssh) async fn resolve_noting(
     if findings.are_wanted() {
         let plain = ask(target, Some(Path::new("none")), limit, true).await?;
         let plain = plain.map(|output| output.stdout).unwrap_or_default();
-        for option in options::set(&printed, &String::from_utf8_lossy(&plain)) {
+        for option in option_support::set(&printed, &String::from_utf8_lossy(&plain)) {
             findings.detail(|| option);
         }
         config.notices.iter().for_each(|notice| findings.detail(|| notice.clone()));

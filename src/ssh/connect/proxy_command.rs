@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     child,
     openssh::effective_config::EffectiveConfig,
-    readable::breaks_a_line,
+    render::breaks_a_line,
     ssh::{config::expand::expand_command_option, error::SshError, trace::Findings},
 };
 

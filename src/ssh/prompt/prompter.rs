@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::as_root::AsRoot;
 use super::{askpass::Askpass, pausable_clock::Pause};
-use crate::{password::Password, readable::breaks_a_line};
+use crate::{password::Password, render::breaks_a_line};
 
 /// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
 const PATIENCE: Duration = Duration::from_secs(115);

@@ -9,7 +9,7 @@ use std::{
 use super::client::{Client, RequestError};
 use crate::{
     policy::Why,
-    readable::in_a_line,
+    render::in_a_line,
     ssh::error::SshError,
     tree::{
         excludes::ExcludeError,

@@ -8,7 +8,7 @@ mod without_ssh;
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use mcp_ssh_sessions::openssh::options::treatment;
+use mcp_ssh_sessions::openssh::option_support::treatment;
 use serde_json::json;
 
 use crate::{

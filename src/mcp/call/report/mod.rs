@@ -12,7 +12,7 @@ use self::blocks::{Block, Kind};
 use super::{hints, tool_error::ToolError};
 use crate::{
     capture::Nature,
-    readable::in_a_line,
+    render::in_a_line,
     session::{
         job::{End, Finished, Job},
         registry::SessionRegistry,

@@ -15,7 +15,7 @@ use crate::{
         call::{Call, report, tool_error::ToolError},
         tools::session::both,
     },
-    readable::in_a_line,
+    render::in_a_line,
     session::{
         causes::with_causes,
         detached::{DetachedJob, DetachedState},

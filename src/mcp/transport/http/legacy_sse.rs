@@ -28,7 +28,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::no_message;
 use crate::mcp::{
     server::SshServer,
-    transport::hello::FromHello,
+    transport::handshake::FromHello,
     web::{
         MCP_PATH,
         reply::{EVENT_STREAM, Reply, refusal, reply},

@@ -10,7 +10,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    place::{Place, PlaceError},
+    location::{Place, PlaceError},
     start::{BUSY, READY},
 };
 #[cfg(windows)]

@@ -5,11 +5,11 @@
 //! replaced by a new one without the client. The [`daemon`] is the one of `http`, on a Unix socket (on Windows a named
 //! pipe) alone: `http::upgrade` makes a connection to it a conversation in lines.
 
+mod connect;
 pub mod daemon;
-pub mod front;
-mod join;
-mod ledger;
-pub mod place;
+pub mod location;
+mod pending_requests;
 mod start;
+pub mod stdio_proxy;
 
 pub use start::Start;

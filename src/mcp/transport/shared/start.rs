@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::place::Place;
+use super::location::Place;
 use crate::{child, local::home::home};
 
 /// How long a daemon may take until it says that it is ready.

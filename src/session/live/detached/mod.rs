@@ -11,7 +11,7 @@ use std::{
 use self::follower::Follower;
 use super::{ExecCall, LiveSession};
 use crate::{
-    readable::Style,
+    render::Style,
     session::{
         caller::Caller,
         detached::{Detached, DetachedJob, Following, JobId},

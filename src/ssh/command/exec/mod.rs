@@ -35,7 +35,7 @@ use crate::{
         stop::Signal,
         sudo::SudoListener,
     },
-    readable::{COLUMNS, ROWS},
+    render::{COLUMNS, ROWS},
     ssh::{
         error::{SshError, said},
         pool::{Need, Place, Pool},

@@ -17,7 +17,7 @@ use tokio::{
 pub use self::folder::{KeptOutput, OutputFolder, default_output_folder};
 use crate::{
     capture::{BEGINNING, Capture, Captured, Nature},
-    readable::{Readable, Style, separable},
+    render::{Readable, Style, separable},
 };
 
 /// Bytes of stdout that a result keeps, half from the beginning and half from the end.

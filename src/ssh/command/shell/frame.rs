@@ -16,7 +16,7 @@ use crate::{
     capture::{Capture, Captured},
     framing::{
         decoder::{Progress, StreamDecoder, Trailer},
-        noise::TerminalNoise,
+        job_control_messages::TerminalNoise,
         script::{self, Known, Stdin},
         shell_kind::ShellKind,
         stop::Signal,

@@ -26,7 +26,7 @@ use super::{
     exit_status::{Ending, ExitStatus},
     limits::Bounds,
     output::{CommandOutput, Output},
-    words::Words,
+    unexpected_output::Words,
 };
 use crate::{
     capture::{Capture, Captured},

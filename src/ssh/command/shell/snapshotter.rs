@@ -18,7 +18,7 @@ use crate::{
         shell_kind::{ShellKind, Streams},
         snapshot::{
             Snapshot,
-            tap::{Taken, Tap},
+            extractor::{Taken, Tap},
         },
     },
     ssh::{command::exec::random_sentinel, error::SshError},

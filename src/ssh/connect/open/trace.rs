@@ -2,7 +2,7 @@
 
 use super::Opening;
 use crate::{
-    openssh::greeting::Greeting,
+    openssh::identification::Greeting,
     ssh::{
         error::SshError,
         trace::{Findings, Stage},

@@ -21,7 +21,7 @@ use crate::{
         request::{INIT, Request},
     },
     ssh::{
-        command::{limits::Bounds, words::Words},
+        command::{limits::Bounds, unexpected_output::Words},
         error::SshError,
         pool::{Need, Place, Pool},
         transfer::TransferError,

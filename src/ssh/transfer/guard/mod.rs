@@ -24,7 +24,7 @@ use super::{error::TransferError, local::io_threads, paths};
 use crate::{
     local::{Folder, Place},
     policy::{FileId, Spot, Way, Why, marks},
-    readable::in_a_line,
+    render::in_a_line,
     ssh::prompt::prompter::{GuardedPath, Person},
 };
 

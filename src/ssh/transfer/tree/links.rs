@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::{half_made::HalfMade, remote::join};
+use super::{pending_uploads::HalfMade, remote::join};
 use crate::{
     sftp::{
         attributes::Kind,

@@ -3,13 +3,13 @@
 mod channels;
 mod destination;
 mod download;
+mod entry_filter;
 mod executor;
-mod half_made;
 mod links;
 mod local;
+mod pending_uploads;
 mod remote;
 mod resumable;
-mod sieve;
 mod upload;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{channels::Lanes, executor::Way, remote::Listed};
-pub(super) use self::{download::DownTree, sieve::Sieve, upload::UpTree};
+pub(super) use self::{download::DownTree, entry_filter::Sieve, upload::UpTree};
 use super::{Progress, TransferError, TransferRequest, client::Client, local::thread_pool::Threads};
 use crate::{
     ssh::pool::Pool,

@@ -1,14 +1,14 @@
 //! From this machine to the remote host.
 
-mod begun;
+mod state;
 
 use std::{path::PathBuf, sync::Arc};
 
-use self::begun::Begun;
+use self::state::Begun;
 use super::source::Original;
 use crate::{
     local::Place,
-    readable::in_a_line,
+    render::in_a_line,
     ssh::{
         error::SshError,
         pool::Pool,

@@ -14,17 +14,17 @@ use tokio::task::spawn_blocking;
 use super::{
     Common,
     destination::{RemotePlace, make_remote},
+    entry_filter::Sieve,
     executor::{Moved, Way},
-    half_made::HalfMade,
     links::{Links, Made},
     local::{self, Listing, Root},
+    pending_uploads::HalfMade,
     remote::join,
-    sieve::Sieve,
 };
 use crate::{
     local::Folder,
     policy::{self as access, Why},
-    readable::in_a_line,
+    render::in_a_line,
     sftp::attributes::{Attributes as Found, Kind},
     ssh::{
         pool::Pool,

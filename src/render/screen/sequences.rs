@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthChar;
 use vte::{Params, Perform};
 
 use super::{Cell, Pen, Screen};
-use crate::readable::COLUMNS;
+use crate::render::COLUMNS;
 
 /// What the characters from the grave accent on stand for after `ESC ( 0` (VT100 User Guide, table 3-9).
 const LINE_DRAWING: &str = "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·";

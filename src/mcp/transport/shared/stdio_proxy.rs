@@ -20,9 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    join::{Stream, join},
-    ledger::{Hello, Ledger, answers},
-    place::Place,
+    connect::{Stream, join},
+    location::Place,
+    pending_requests::{Hello, Ledger, answers},
     start::Start,
 };
 use crate::mcp::{call::tool_error::ToolError, transport::overwriting::Overwriting};

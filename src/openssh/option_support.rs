@@ -1,6 +1,6 @@
 //! Every option of `ssh_config(5)` and what becomes of it here, so that none is ignored in silence.
 
-use super::printed::Printed;
+use super::config_dump::Printed;
 
 /// What becomes of an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

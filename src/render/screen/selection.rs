@@ -10,7 +10,7 @@ use vte::Params;
 use std::ops::Range;
 
 use super::{Cell, Row, Screen};
-use crate::readable::highlight::{Highlight, Shade};
+use crate::render::highlight::{Highlight, Shade};
 
 /// More parts than these in a row are no selection.
 const MOST_PARTS: usize = 2;

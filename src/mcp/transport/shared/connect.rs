@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    place::{Place, PlaceError},
+    location::{Place, PlaceError},
     start::{Start, Started},
 };
 #[cfg(unix)]

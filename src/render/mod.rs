@@ -8,6 +8,8 @@ mod plain;
 mod row;
 mod screen;
 mod terminal;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write as _;
 
@@ -245,6 +247,3 @@ fn last_line(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii_end();
     memchr::memrchr(b'\n', text).and_then(|end| text.get(end + 1..)).unwrap_or(text)
 }
-
-#[cfg(test)]
-mod tests;
