@@ -14,24 +14,24 @@ use std::{
 use clap::{Parser as _, ValueEnum as _, error::ErrorKind};
 use mcp_ssh_sessions::{
     cli::{Command, LogLevel, Options},
-    doctor::{Colours, Patient},
+    doctor::{Colours, DoctorTarget},
     mcp::{
         dashboard::{
-            routes::{self, Keys},
-            status_client::{self, Form, Place},
+            routes::{self, AccessKeys},
+            status_client::{self, StatusEndpoint, StatusFormat},
         },
         transport::{
             http::serve,
             shared::{
-                Start, daemon,
-                location::{Place as SharedPlace, PlaceError},
+                DaemonStart, daemon,
+                location::{DaemonLocation as SharedPlace, PlaceError},
                 stdio_proxy,
             },
             stdio,
         },
         web::{
             listen::{self, Addresses, HandedOver},
-            token::{Token, TokenError},
+            token::{AccessTokenError, Token},
         },
     },
     render::in_a_line,
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     log_to_stderr(options.log);
     if let Some(Command::SharedDaemon { serve: false, .. }) = options.command {
         let started =
-            Start::new(std::env::args_os().skip(1).collect()).and_then(|start| start.with("--serve").detach());
+            DaemonStart::new(std::env::args_os().skip(1).collect()).and_then(|start| start.with("--serve").detach());
         return started.map_or_else(|error| fail(&format!("cannot start: {error}")), |()| ExitCode::SUCCESS);
     }
     // One thread for everything that waits; what computes or blocks gets threads of its own.
@@ -93,7 +93,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     }
     if let Some(Command::Status { json }) = options.command {
         let place = daemon_to_ask(options)?;
-        return print_status(options, &place, if json { Form::Json } else { Form::Table }).await;
+        return print_status(options, &place, if json { StatusFormat::Json } else { StatusFormat::Table }).await;
     }
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
@@ -103,7 +103,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         return Ok(ExitCode::SUCCESS);
     }
     if options.shared {
-        stdio_proxy::serve(shared_place(options)?, Start::new(arguments_of_daemon(options)?)?, stop).await;
+        stdio_proxy::serve(shared_place(options)?, DaemonStart::new(arguments_of_daemon(options)?)?, stop).await;
         return Ok(ExitCode::SUCCESS);
     }
     let registry = registry(options);
@@ -118,7 +118,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     let listeners = listen::open(&addresses, handed_over).await?;
     let places: Vec<String> = listeners.iter().map(listen::Listener::address).collect();
     say(&format!("ready on {}", places.join(" and ")));
-    let keys = Arc::new(Keys::new()?);
+    let keys = Arc::new(AccessKeys::new()?);
     if let Some(page) = listeners.iter().find_map(listen::Listener::page) {
         let link = page + &keys.link()?;
         say(&format!("watch at {link} (works once; for another one: mcp-ssh-sessions status --open)"));
@@ -130,7 +130,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
 
 /// Explains a host on stdout.
 async fn doctor(options: &Options, host: &str, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let patient = match Patient::find(host, options.ssh_config.clone(), options.store_path()) {
+    let patient = match DoctorTarget::find(host, options.ssh_config.clone(), options.store_path()) {
         Ok(patient) => patient,
         Err(error) => return Ok(fail(&format!("{error} (see --help)"))),
     };
@@ -141,7 +141,11 @@ async fn doctor(options: &Options, host: &str, json: bool) -> Result<ExitCode, B
 }
 
 /// Prints what goes on in the daemon there; with `--open` opens its page, and prints the link to that.
-async fn print_status(options: &Options, place: &Place, form: Form) -> Result<ExitCode, Box<dyn std::error::Error>> {
+async fn print_status(
+    options: &Options,
+    place: &StatusEndpoint,
+    form: StatusFormat,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let token = token(options)?;
     let told = if options.open {
         let link = status_client::link(place, token.as_ref()).await?;
@@ -194,22 +198,22 @@ fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
 }
 
 /// The daemon that `status` asks: the one whose address is given, else the shared one, if it runs, else the documented.
-fn daemon_to_ask(options: &Options) -> Result<Place, PlaceError> {
+fn daemon_to_ask(options: &Options) -> Result<StatusEndpoint, PlaceError> {
     let ip = options.listen.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let address = SocketAddr::new(ip, options.http.unwrap_or(DOCUMENTED_PORT));
     if let Some(path) = options.socket() {
-        return Ok(Place::Socket(path));
+        return Ok(StatusEndpoint::Socket(path));
     }
     if options.shared {
-        return Ok(Place::Socket(shared_place(options)?.socket));
+        return Ok(StatusEndpoint::Socket(shared_place(options)?.socket));
     }
     let named = options.http.is_some() || options.listen.is_some();
     let shared = shared_place(options).ok().filter(|shared| !named && shared.is_served());
-    Ok(shared.map_or(Place::Tcp(address), |shared| Place::Socket(shared.socket)))
+    Ok(shared.map_or(StatusEndpoint::Tcp(address), |shared| StatusEndpoint::Socket(shared.socket)))
 }
 
 /// The token in the file that was named, else the one in the environment.
-fn token(options: &Options) -> Result<Option<Token>, TokenError> {
+fn token(options: &Options) -> Result<Option<Token>, AccessTokenError> {
     if let Some(file) = &options.token_file {
         return Token::read(file).map(Some);
     }

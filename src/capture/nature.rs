@@ -44,7 +44,7 @@ const FORMATS: [(usize, &[u8], &str); 18] = [
 
 /// How many bytes of a part are what.
 #[derive(Debug, Default)]
-struct Counts {
+struct ByteCounts {
     all: usize,
     nul: usize,
     control: usize,
@@ -57,12 +57,12 @@ impl Captured {
     #[must_use]
     pub fn nature(&self) -> Nature {
         let parts = [self.beginning.as_slice(), &self.head, &self.tail];
-        let counts = parts.map(Counts::of);
+        let counts = parts.map(ByteCounts::of);
         let format = FORMATS
             .iter()
             .find(|(offset, bytes, _)| self.beginning.get(*offset..).is_some_and(|rest| rest.starts_with(bytes)));
         let is_of_format = counts.iter().any(|counts| counts.invalid + counts.nul > 0) && self.total > 2;
-        let looks_binary = counts.iter().any(Counts::is_binary);
+        let looks_binary = counts.iter().any(ByteCounts::is_binary);
         match format {
             Some((.., name)) if looks_binary || (is_of_format && !name.starts_with("text")) => Nature::Binary(name),
             _ if looks_binary => Nature::Binary("data"),
@@ -87,7 +87,7 @@ impl Captured {
     }
 }
 
-impl Counts {
+impl ByteCounts {
     fn of(bytes: &[u8]) -> Self {
         let mut counts = Self { all: bytes.len(), ..Self::default() };
         for chunk in bytes.utf8_chunks() {

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::Report;
+use super::DoctorReport;
 use crate::{
     render::json_for_a_terminal,
-    ssh::trace::{Finding, Outcome, Stage},
+    ssh::trace::{Finding, Stage, StageOutcome},
 };
 
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ struct JsonStage<'a> {
     details: &'a [String],
 }
 
-impl Report {
+impl DoctorReport {
     /// One JSON object on several lines.
     ///
     /// # Errors
@@ -68,9 +68,9 @@ fn stage(finding: &Finding) -> JsonStage<'_> {
         },
         jump_host: finding.hop.as_deref(),
         outcome: match finding.outcome {
-            Outcome::Passed => "passed",
-            Outcome::Failed => "failed",
-            Outcome::Skipped => "skipped",
+            StageOutcome::Passed => "passed",
+            StageOutcome::Failed => "failed",
+            StageOutcome::Skipped => "skipped",
         },
         summary: &finding.summary,
         details: &finding.details,

@@ -9,20 +9,20 @@ use std::path::PathBuf;
 
 pub use self::text::Colours;
 use crate::{
-    openssh::destination::{Destination, DestinationError, Typed, parse_user},
+    openssh::destination::{Destination, DestinationError, TypedDestination, parse_user},
     session::{live::CONNECT_LIMIT, store::Store},
     ssh::{
         auth::Credentials,
         config::target::Target,
-        diagnose::{Examination, examine},
+        diagnose::{Diagnosis, examine},
         error::SshError,
-        trace::{Finding, Outcome},
+        trace::{Finding, StageOutcome},
     },
 };
 
 /// The host to be explained.
 #[derive(Debug)]
-pub struct Patient {
+pub struct DoctorTarget {
     typed: String,
     target: Target,
     key_path: Option<String>,
@@ -31,13 +31,13 @@ pub struct Patient {
 
 /// What was found out about it.
 #[derive(Debug)]
-pub struct Report {
-    patient: Patient,
+pub struct DoctorReport {
+    patient: DoctorTarget,
     findings: Vec<Finding>,
     failure: Option<SshError>,
 }
 
-impl Patient {
+impl DoctorTarget {
     /// What `typed` stands for: a saved session of that name with its options, else a destination. The store is read and
     /// not touched.
     ///
@@ -49,7 +49,7 @@ impl Patient {
             Err(reason) => (None, vec![reason]),
         };
         let Some(saved) = saved else {
-            let Typed { destination, user, port, key_path } = Typed::parse(typed)?;
+            let TypedDestination { destination, user, port, key_path } = TypedDestination::parse(typed)?;
             let target = Target { destination, user, port, config_file };
             return Ok(Self { typed: typed.to_owned(), target, key_path, notices });
         };
@@ -67,14 +67,14 @@ impl Patient {
     }
 
     /// Connects as `ssh_connect` would, and changes nothing.
-    pub async fn examine(self) -> Report {
+    pub async fn examine(self) -> DoctorReport {
         let credentials = Credentials { key_path: self.key_path.clone(), ..Credentials::default() };
-        let Examination { findings, failure } = examine(&self.target, &credentials, CONNECT_LIMIT).await;
-        Report { patient: self, findings, failure }
+        let Diagnosis { findings, failure } = examine(&self.target, &credentials, CONNECT_LIMIT).await;
+        DoctorReport { patient: self, findings, failure }
     }
 }
 
-impl Report {
+impl DoctorReport {
     /// Whether `ssh_connect` would connect it.
     #[must_use]
     pub fn connects(&self) -> bool {
@@ -87,7 +87,7 @@ impl Report {
         let missing: Vec<&str> = self
             .findings
             .iter()
-            .filter(|finding| finding.outcome == Outcome::Failed)
+            .filter(|finding| finding.outcome == StageOutcome::Failed)
             .map(|finding| text::name(finding.stage))
             .collect();
         match &self.failure {

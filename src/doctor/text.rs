@@ -2,8 +2,8 @@
 
 use std::{env, fmt::Write as _, io::IsTerminal as _};
 
-use super::Report;
-use crate::ssh::trace::{Finding, Outcome, Stage};
+use super::DoctorReport;
+use crate::ssh::trace::{Finding, Stage, StageOutcome};
 
 /// Whether marks have colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +23,17 @@ impl Colours {
         if cfg!(unix) && std::io::stdout().is_terminal() && !unwanted && !dumb { Self::On } else { Self::Off }
     }
 
-    fn mark(self, outcome: Outcome) -> String {
+    fn mark(self, outcome: StageOutcome) -> String {
         let (mark, colour) = match outcome {
-            Outcome::Passed => ('✓', 32),
-            Outcome::Failed => ('✗', 31),
-            Outcome::Skipped => ('–', 2),
+            StageOutcome::Passed => ('✓', 32),
+            StageOutcome::Failed => ('✗', 31),
+            StageOutcome::Skipped => ('–', 2),
         };
         if self == Self::On { format!("\x1b[{colour}m{mark}\x1b[0m") } else { mark.to_string() }
     }
 }
 
-impl Report {
+impl DoctorReport {
     /// The lines, without the last end of line. Nothing that a server says can move the cursor or hide.
     #[must_use]
     pub fn text(&self, colours: Colours) -> String {
@@ -48,7 +48,7 @@ impl Report {
                 let _ = writeln!(text, "    {}", shown(detail));
             }
         }
-        let outcome = if self.connects() { Outcome::Passed } else { Outcome::Failed };
+        let outcome = if self.connects() { StageOutcome::Passed } else { StageOutcome::Failed };
         let _ = write!(text, "\n{} {}", colours.mark(outcome), shown(&self.verdict()));
         if let Some(next) = self.next() {
             let _ = write!(text, "\n  next: {}", shown(&next));
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn marks_have_colours_on_request_alone() {
-        assert_eq!(Colours::Off.mark(Outcome::Passed), "✓");
-        assert_eq!(Colours::On.mark(Outcome::Failed), "\x1b[31m✗\x1b[0m");
+        assert_eq!(Colours::Off.mark(StageOutcome::Passed), "✓");
+        assert_eq!(Colours::On.mark(StageOutcome::Failed), "\x1b[31m✗\x1b[0m");
     }
 
     #[test]

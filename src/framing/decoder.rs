@@ -3,7 +3,7 @@
 use super::{quoting::unquote, sentinel::Sentinel};
 
 /// A trailer longer than this is not ours: a working directory has at most a few kilobytes, in bytes.
-const LONGEST_TRAILER: usize = 256 * 1024;
+const MAX_TRAILER_BYTES: usize = 256 * 1024;
 
 /// The decoder for one of a frame's two streams.
 ///
@@ -19,7 +19,7 @@ pub struct StreamDecoder {
 
 /// What [`StreamDecoder::push`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum DecodeStep {
     /// The frame goes on.
     More,
     /// The frame has ended.
@@ -41,7 +41,7 @@ impl StreamDecoder {
     }
 
     /// Takes the next bytes of the stream and appends to `output` those that are output for certain.
-    pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Progress {
+    pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> DecodeStep {
         // What was looked through already need not be again, but for what may be the beginning of the mark.
         let mut from = 0;
         if self.in_trailer {
@@ -50,13 +50,13 @@ impl StreamDecoder {
         } else {
             if self.held.is_empty() && !bytes.contains(&RECORD_SEPARATOR) {
                 output.extend_from_slice(bytes);
-                return Progress::More;
+                return DecodeStep::More;
             }
             self.held.extend_from_slice(bytes);
             let Some(at) = find(&self.held, &self.opening) else {
                 let kept = longest_prefix_at_end(&self.held, &self.opening);
                 output.extend(self.held.drain(..self.held.len() - kept));
-                return Progress::More;
+                return DecodeStep::More;
             };
             output.extend(self.held.drain(..at));
             self.held.drain(..self.opening.len());
@@ -64,17 +64,17 @@ impl StreamDecoder {
         }
         let closing = self.held.get(from..).and_then(|held| find(held, &self.closing)).map(|at| from + at);
         match closing {
-            Some(at) if at <= LONGEST_TRAILER => {
+            Some(at) if at <= MAX_TRAILER_BYTES => {
                 let rest = self.held.split_off(at + self.closing.len());
                 self.held.truncate(at);
                 // One that was interrupted in its middle has been written again.
                 while let Some(again) = find(&self.held, &self.opening) {
                     self.held.drain(..again + self.opening.len());
                 }
-                Progress::Complete { trailer: std::mem::take(&mut self.held), rest }
+                DecodeStep::Complete { trailer: std::mem::take(&mut self.held), rest }
             }
-            _ if self.held.len() > LONGEST_TRAILER + self.closing.len() => Progress::Broken,
-            _ => Progress::More,
+            _ if self.held.len() > MAX_TRAILER_BYTES + self.closing.len() => DecodeStep::Broken,
+            _ => DecodeStep::More,
         }
     }
 
@@ -175,9 +175,9 @@ mod tests {
             match &mut ended {
                 Some((_, rest)) => rest.extend_from_slice(portion),
                 None => match decoder.push(portion, &mut output) {
-                    Progress::Complete { trailer, rest } => ended = Some((trailer, rest)),
-                    Progress::More => {}
-                    Progress::Broken => panic!("broken"),
+                    DecodeStep::Complete { trailer, rest } => ended = Some((trailer, rest)),
+                    DecodeStep::More => {}
+                    DecodeStep::Broken => panic!("broken"),
                 },
             }
         }
@@ -201,9 +201,9 @@ mod tests {
     fn output_is_passed_on_before_the_frame_ends() {
         let mut decoder = StreamDecoder::new(&sentinel());
         let mut output = Vec::new();
-        assert_eq!(decoder.push(b"first\n\x1e", &mut output), Progress::More);
+        assert_eq!(decoder.push(b"first\n\x1e", &mut output), DecodeStep::More);
         assert_eq!(output, b"first\n");
-        assert_eq!(decoder.push(b"second\n", &mut output), Progress::More);
+        assert_eq!(decoder.push(b"second\n", &mut output), DecodeStep::More);
         assert_eq!(output, b"first\n\x1esecond\n");
     }
 
@@ -211,15 +211,15 @@ mod tests {
     fn an_endless_trailer_is_broken_and_not_kept() {
         let mut decoder = StreamDecoder::new(&sentinel());
         let mut stream = sentinel().opening();
-        stream.extend(std::iter::repeat_n(b'x', LONGEST_TRAILER + 1));
+        stream.extend(std::iter::repeat_n(b'x', MAX_TRAILER_BYTES + 1));
         stream.extend(sentinel().closing());
-        assert_eq!(decoder.push(&stream, &mut Vec::new()), Progress::Broken);
+        assert_eq!(decoder.push(&stream, &mut Vec::new()), DecodeStep::Broken);
         // The same a byte at a time, and one that is just short enough.
         let mut decoder = StreamDecoder::new(&sentinel());
-        assert!(stream.iter().any(|byte| decoder.push(&[*byte], &mut Vec::new()) == Progress::Broken));
+        assert!(stream.iter().any(|byte| decoder.push(&[*byte], &mut Vec::new()) == DecodeStep::Broken));
         let mut decoder = StreamDecoder::new(&sentinel());
         stream.remove(sentinel().opening().len());
-        assert!(matches!(decoder.push(&stream, &mut Vec::new()), Progress::Complete { .. }));
+        assert!(matches!(decoder.push(&stream, &mut Vec::new()), DecodeStep::Complete { .. }));
     }
 
     #[test]

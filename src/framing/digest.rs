@@ -14,7 +14,7 @@ pub const READY: &[u8] = b"mcp-ssh-sessions:ready";
 
 /// What the shell's side sees of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct FileFacts {
     /// `st_mode` of stat(2).
     pub mode: u32,
     /// Its length, in bytes.
@@ -83,18 +83,18 @@ pub fn parse(answer: &[u8]) -> Option<[u8; 32]> {
 
 /// The looks at the file and at the root directory in what the script printed.
 #[must_use]
-pub fn parse_looks(answer: &[u8]) -> Option<[Look; 2]> {
+pub fn parse_looks(answer: &[u8]) -> Option<[FileFacts; 2]> {
     let mut looks = answer.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(LOOK)).map(parse_look);
     let both = [looks.next()??, looks.next()??];
     looks.next().is_none().then_some(both)
 }
 
-fn parse_look(line: &[u8]) -> Option<Look> {
+fn parse_look(line: &[u8]) -> Option<FileFacts> {
     let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
     let mode = u32::from_str_radix(words.next()?, 16).ok()?;
     let (size, modified) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let owner = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(Look { mode, size, modified, owner })
+    Some(FileFacts { mode, size, modified, owner })
 }
 
 #[cfg(test)]
@@ -128,8 +128,8 @@ mod tests {
 
     #[test]
     fn only_a_look_at_both_is_one() {
-        let file = Look { mode: 0o100_644, size: 1 << 40, modified: 1_700_000_000, owner: (0, 1000) };
-        let root = Look { mode: 0o040_755, size: 4096, modified: 1, owner: (0, 0) };
+        let file = FileFacts { mode: 0o100_644, size: 1 << 40, modified: 1_700_000_000, owner: (0, 1000) };
+        let root = FileFacts { mode: 0o040_755, size: 4096, modified: 1, owner: (0, 0) };
         let (one, other) = (
             "mcp-ssh-sessions:look:81a4 1099511627776 1700000000 0 1000\n",
             "mcp-ssh-sessions:look:41ed 4096 1 0 0\r\n",

@@ -112,7 +112,7 @@ const RECLAIM: &str = r"((${POSIXLY_CORRECT+0}${POSIXLY_CORRECT-POSIXLY_CORRECT=
 /// The builtins that the driver calls.
 const WORDS: &str = "builtin command enable eval exit jobs kill printf read return set shopt unset";
 
-/// Has the first parameter, which is [`MOVE`] and the functions, put the streams where [`Streams::Above`](super::shell_kind::Streams::Above) says, and chooses the
+/// Has the first parameter, which is [`MOVE`] and the functions, put the streams where [`Streams::Above`](super::shell_kind::ShellDescriptors::Above) says, and chooses the
 /// numbers.
 ///
 /// 230 to 239 are below what every system lets a process open (256 on macOS, 1024 on Linux), and clear of 255, which bash

@@ -3,7 +3,7 @@
 //! command's stderr and is not the command's.
 
 /// A longer line is not that complaint, in bytes.
-const LONGEST: usize = 256;
+const MAX_LINE_BYTES: usize = 256;
 
 /// The filter for the stderr of one shell. Bytes come out as soon as they cannot belong to a complaint.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ impl TerminalNoise {
         while let Some(offset) = self.held.iter().skip(from).position(|byte| Some(byte) == self.beginning.first()) {
             let at = from + offset;
             match self.judge(self.held.get(at..).unwrap_or_default()) {
-                Verdict::Other => from = at + 1,
-                Verdict::NotYetKnown => {
+                NoiseVerdict::Other => from = at + 1,
+                NoiseVerdict::NotYetKnown => {
                     output.extend(self.held.drain(..at));
                     return;
                 }
-                Verdict::Complaint { length } => {
+                NoiseVerdict::Complaint { length } => {
                     output.extend(self.held.drain(..at));
                     self.held.drain(..length);
                     from = 0;
@@ -46,26 +46,26 @@ impl TerminalNoise {
         output.append(&mut self.held);
     }
 
-    fn judge(&self, text: &[u8]) -> Verdict {
-        let shown = text.get(..LONGEST).unwrap_or(text);
+    fn judge(&self, text: &[u8]) -> NoiseVerdict {
+        let shown = text.get(..MAX_LINE_BYTES).unwrap_or(text);
         let rest = after(shown, &self.beginning).and_then(after_digits).and_then(|rest| match rest.split_first() {
             Some((b' ', _)) => after(rest, b" (").and_then(after_digits).and_then(|rest| after(rest, b")")),
             _ => Ok(rest),
         });
         match rest.and_then(|rest| after(rest, b"] tcsetattr: ")) {
             Ok(rest) => match rest.iter().position(|byte| *byte == b'\n') {
-                Some(end) => Verdict::Complaint { length: shown.len() - rest.len() + end + 1 },
-                None if shown.len() == LONGEST => Verdict::Other,
-                None => Verdict::NotYetKnown,
+                Some(end) => NoiseVerdict::Complaint { length: shown.len() - rest.len() + end + 1 },
+                None if shown.len() == MAX_LINE_BYTES => NoiseVerdict::Other,
+                None => NoiseVerdict::NotYetKnown,
             },
-            Err(Verdict::NotYetKnown) if shown.len() == LONGEST => Verdict::Other,
+            Err(NoiseVerdict::NotYetKnown) if shown.len() == MAX_LINE_BYTES => NoiseVerdict::Other,
             Err(verdict) => verdict,
         }
     }
 }
 
 /// What a piece of text is that may be a complaint.
-enum Verdict {
+enum NoiseVerdict {
     /// So many bytes of it are.
     Complaint {
         length: usize,
@@ -76,16 +76,20 @@ enum Verdict {
 }
 
 /// What follows these words.
-fn after<'a>(text: &'a [u8], words: &[u8]) -> Result<&'a [u8], Verdict> {
-    text.strip_prefix(words).ok_or(if words.starts_with(text) { Verdict::NotYetKnown } else { Verdict::Other })
+fn after<'a>(text: &'a [u8], words: &[u8]) -> Result<&'a [u8], NoiseVerdict> {
+    text.strip_prefix(words).ok_or(if words.starts_with(text) {
+        NoiseVerdict::NotYetKnown
+    } else {
+        NoiseVerdict::Other
+    })
 }
 
 /// What follows a number.
-fn after_digits(text: &[u8]) -> Result<&[u8], Verdict> {
+fn after_digits(text: &[u8]) -> Result<&[u8], NoiseVerdict> {
     match text.iter().position(|byte| !byte.is_ascii_digit()) {
-        Some(0) => Err(Verdict::Other),
+        Some(0) => Err(NoiseVerdict::Other),
         Some(end) => Ok(text.get(end..).unwrap_or_default()),
-        None => Err(Verdict::NotYetKnown),
+        None => Err(NoiseVerdict::NotYetKnown),
     }
 }
 
@@ -107,7 +111,7 @@ mod tests {
     }
 
     fn long(beginning: &str) -> String {
-        format!("{beginning}{}\n", "1".repeat(LONGEST))
+        format!("{beginning}{}\n", "1".repeat(MAX_LINE_BYTES))
     }
 
     #[test]

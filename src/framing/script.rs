@@ -2,7 +2,7 @@
 //!
 //! The shell reads its script from the channel and runs each command through `eval` with the command's own stdin, so
 //! that nothing a command does can eat the script. Between two commands the driver's stderr is `/dev/null`, and the
-//! channel's streams are kept where [`Streams`] says.
+//! channel's streams are kept where [`ShellDescriptors`] says.
 
 use super::{
     decoder::Trailer,
@@ -11,7 +11,7 @@ use super::{
     mentioned::Mentioned,
     quoting::quote,
     sentinel::Sentinel,
-    shell_kind::{ShellKind, Streams},
+    shell_kind::{ShellDescriptors, ShellKind},
     stop::Process,
 };
 
@@ -52,18 +52,18 @@ const STATE: &str = "\":${BASHOPTS-}:\" \"${POSIXLY_CORRECT+y}\"";
 
 /// What is known of the shell for which a frame is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
+pub struct ShellTraits {
     /// Its language.
     pub kind: ShellKind,
     /// Where it keeps the channel's streams.
-    pub streams: Streams,
+    pub streams: ShellDescriptors,
     /// What its commands, this one among them, have mentioned.
     pub mentioned: Mentioned,
 }
 
 /// What a command reads from its standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stdin<'a> {
+pub enum FrameStdin<'a> {
     /// `/dev/null`.
     Null,
     /// These bytes, then end of file. A shell that is not bash ends the last line where it has no end.
@@ -82,7 +82,7 @@ pub enum ScriptError {
 }
 
 /// The lines that make a fresh shell ready: streams kept aside, prompts and history off, `exit` made to end a command
-/// instead of the shell, then a trailer that [`started`] reads, whose only job is the number of [`Streams::of`].
+/// instead of the shell, then a trailer that [`started`] reads, whose only job is the number of [`ShellDescriptors::of`].
 #[must_use]
 pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     let mut lines = format!(
@@ -130,14 +130,14 @@ pub fn started(trailer: &Trailer) -> Option<(ShellKind, Process)> {
 /// # Errors
 /// A NUL byte in the command, or in the stdin of a shell that is not bash.
 pub fn command(
-    known: Known,
+    known: ShellTraits,
     command: &[u8],
-    stdin: Stdin<'_>,
+    stdin: FrameStdin<'_>,
     previous_status: u8,
     go: Option<&Sentinel>,
     delimiter: &Sentinel,
 ) -> Result<Vec<u8>, ScriptError> {
-    let Known { kind, streams, mentioned } = known;
+    let ShellTraits { kind, streams, mentioned } = known;
     if command.contains(&0) {
         return Err(ScriptError::NulInCommand);
     }
@@ -162,16 +162,18 @@ pub fn command(
     quote(&mut line, command);
     let around = streams.of_a_command();
     match (streams, stdin) {
-        (Streams::Above(prefix), Stdin::Null | Stdin::Bytes(b"")) => {
+        (ShellDescriptors::Above(prefix), FrameStdin::Null | FrameStdin::Bytes(b"")) => {
             line.extend_from_slice(format!(" <&{prefix}0 {around}\n").as_bytes());
         }
-        (Streams::Above(prefix), Stdin::Bytes(bytes)) => {
+        (ShellDescriptors::Above(prefix), FrameStdin::Bytes(bytes)) => {
             line.extend_from_slice(format!(" {prefix}3< <(\\command printf %b ").as_bytes());
             quote(&mut line, &printf_escapes(bytes));
             line.extend_from_slice(format!(") <&{prefix}3 {around}\n").as_bytes());
         }
-        (_, Stdin::Null | Stdin::Bytes(b"")) => line.extend_from_slice(format!(" {around} </dev/null\n").as_bytes()),
-        (_, Stdin::Bytes(bytes)) => {
+        (_, FrameStdin::Null | FrameStdin::Bytes(b"")) => {
+            line.extend_from_slice(format!(" {around} </dev/null\n").as_bytes())
+        }
+        (_, FrameStdin::Bytes(bytes)) => {
             if bytes.contains(&0) {
                 return Err(ScriptError::NulInStdin);
             }
@@ -193,8 +195,8 @@ pub fn command(
 /// follow, for when the first could not: the same again, then a trailer that needs no builtin (see
 /// [`Trailer::crippled`](super::decoder::Trailer::crippled)), then the end of the shell.
 #[must_use]
-pub fn trailer(known: Known, sentinel: &Sentinel) -> Vec<u8> {
-    let Known { kind, streams, mentioned } = known;
+pub fn trailer(known: ShellTraits, sentinel: &Sentinel) -> Vec<u8> {
+    let ShellTraits { kind, streams, mentioned } = known;
     let nonce = sentinel.as_str();
     match kind {
         ShellKind::Bash => format!(
@@ -260,8 +262,8 @@ mod tests {
         Sentinel::from_random([0x11; 16])
     }
 
-    fn known(kind: ShellKind, streams: Streams) -> Known {
-        Known { kind, streams, mentioned: Mentioned::default() }
+    fn known(kind: ShellKind, streams: ShellDescriptors) -> ShellTraits {
+        ShellTraits { kind, streams, mentioned: Mentioned::default() }
     }
 
     #[test]
@@ -273,14 +275,14 @@ mod tests {
     #[test]
     fn a_command_is_one_quoted_word_of_an_eval_and_has_the_descriptors_that_its_shell_has_names_for() {
         let line = |kind, streams| {
-            let line = command(known(kind, streams), b"echo 'a'", Stdin::Null, 7, None, &sentinel()).unwrap();
+            let line = command(known(kind, streams), b"echo 'a'", FrameStdin::Null, 7, None, &sentinel()).unwrap();
             String::from_utf8(line).unwrap()
         };
         let posix = "\\command unset __mcp_r; __mcp_s 7; \\eval 'echo '\\''a'\\''' ";
-        assert_eq!(line(ShellKind::Posix, Streams::Digit), format!("{posix}2>&7 7>&- <&1 >&0 </dev/null\n"));
-        let high = line(ShellKind::Posix, Streams::High(23));
+        assert_eq!(line(ShellKind::Posix, ShellDescriptors::Digit), format!("{posix}2>&7 7>&- <&1 >&0 </dev/null\n"));
+        let high = line(ShellKind::Posix, ShellDescriptors::High(23));
         assert_eq!(high, format!("{posix}>&231 2>&232 231>&- 232>&- </dev/null\n"));
-        let bash = line(ShellKind::Bash, Streams::Above(23));
+        let bash = line(ShellKind::Bash, ShellDescriptors::Above(23));
         assert!(bash.ends_with(" || \\eval -- 'echo '\\''a'\\''' <&230 >&231 2>&232\n"), "{bash}");
     }
 
@@ -292,17 +294,24 @@ mod tests {
     #[test]
     fn what_a_shell_cannot_hold_is_refused() {
         let refused = |kind, text: &[u8], stdin| {
-            command(known(kind, Streams::Digit), text, stdin, 0, None, &sentinel()).unwrap_err()
+            command(known(kind, ShellDescriptors::Digit), text, stdin, 0, None, &sentinel()).unwrap_err()
         };
-        assert_eq!(refused(ShellKind::Bash, b"a\0b", Stdin::Null), ScriptError::NulInCommand);
-        assert_eq!(refused(ShellKind::Posix, b"a", Stdin::Bytes(b"\0")), ScriptError::NulInStdin);
-        let bash = command(known(ShellKind::Bash, Streams::Above(2)), b"a", Stdin::Bytes(b"\0"), 0, None, &sentinel());
+        assert_eq!(refused(ShellKind::Bash, b"a\0b", FrameStdin::Null), ScriptError::NulInCommand);
+        assert_eq!(refused(ShellKind::Posix, b"a", FrameStdin::Bytes(b"\0")), ScriptError::NulInStdin);
+        let bash = command(
+            known(ShellKind::Bash, ShellDescriptors::Above(2)),
+            b"a",
+            FrameStdin::Bytes(b"\0"),
+            0,
+            None,
+            &sentinel(),
+        );
         assert!(bash.is_ok());
     }
 
     #[test]
     fn the_trailer_of_a_shell_that_throws_input_away_is_one_line() {
-        let text = String::from_utf8(trailer(known(ShellKind::Posix, Streams::Digit), &sentinel())).unwrap();
+        let text = String::from_utf8(trailer(known(ShellKind::Posix, ShellDescriptors::Digit), &sentinel())).unwrap();
         assert_eq!(text.matches('\n').count(), 1);
         assert!(text.contains(">&7"));
     }

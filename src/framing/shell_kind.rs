@@ -17,7 +17,7 @@ pub enum ShellKind {
 /// keep: 0, 1 and 2, and what is named here. What the shell sets aside meanwhile is in no command's way: dash and ksh name
 /// no descriptor above 9, busybox moves it, and bash sets it aside above the descriptor that it copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Streams {
+pub enum ShellDescriptors {
     /// bash: this number with a 0 behind it is `/dev/null`, with a 1 stdout, with a 2 stderr, with a 3 a command's stdin
     /// while that runs. All but the last are closed in every program that is run.
     Above(u32),
@@ -27,7 +27,7 @@ pub enum Streams {
     Digit,
 }
 
-impl Streams {
+impl ShellDescriptors {
     /// What the number in the first trailer says.
     #[must_use]
     pub fn of(kind: ShellKind, number: u32) -> Self {

@@ -10,21 +10,21 @@ use std::{
 };
 
 use super::Folder;
-use crate::tree::entry::{Attributes, What};
+use crate::tree::entry::{EntryAttributes, EntryKind};
 
 /// How many links are followed, as many as Linux follows (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
 /// A name in a directory. It was no link when it was found, and is never followed as one afterwards.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct LocalName {
     pub(crate) folder: Arc<Folder>,
     pub(crate) name: Vec<u8>,
     /// The same, for people.
     pub(crate) path: PathBuf,
 }
 
-impl Place {
+impl LocalName {
     /// The place that a path stands for, there or not: behind the link, if it is one.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Place {
     ///
     /// # Errors
     /// The system's own.
-    pub(crate) fn find(&self) -> io::Result<Option<(What, Attributes)>> {
+    pub(crate) fn find(&self) -> io::Result<Option<(EntryKind, EntryAttributes)>> {
         self.folder.find(&self.name)
     }
 
@@ -72,7 +72,7 @@ impl Place {
     fn behind_links(mut self) -> io::Result<Self> {
         let mut meant = None;
         for _ in 0..=MAX_LINKS {
-            let is_link = self.find()?.is_some_and(|(what, _)| what == What::Link);
+            let is_link = self.find()?.is_some_and(|(what, _)| what == EntryKind::Link);
             if !is_link {
                 // The system has followed the link, too, and what was found by its words must be what that leads to:
                 // links of `/proc` lead elsewhere than they say.
@@ -138,15 +138,15 @@ mod tests {
             ("there", "a"),
             ("a/b/..", "a"),
         ] {
-            let place = Place::of(&at(path)).unwrap();
+            let place = LocalName::of(&at(path)).unwrap();
             let found = place.folder.identity(&place.name, false).unwrap();
-            let meant = Place::of(&at(meant)).unwrap();
+            let meant = LocalName::of(&at(meant)).unwrap();
             assert_eq!(found, meant.folder.identity(&meant.name, false).unwrap(), "{path}");
             assert_eq!(place.find().unwrap().is_some(), at(path).exists(), "{path}");
         }
-        assert!(Place::of(&at("none/x")).is_err() && Place::of(&at("a/file/x")).is_err());
+        assert!(LocalName::of(&at("none/x")).is_err() && LocalName::of(&at("a/file/x")).is_err());
         symlink("round", at("round")).unwrap();
-        assert!(Place::of(&at("round")).is_err());
+        assert!(LocalName::of(&at("round")).is_err());
     }
 
     #[test]
@@ -162,14 +162,14 @@ mod tests {
             return;
         }
         for path in [&file, &nothing, &folder, &folder.join("file")] {
-            let refused = Place::of(path).unwrap_err();
+            let refused = LocalName::of(path).unwrap_err();
             assert!(refused.to_string().contains("another user"), "{}: {refused}", path.display());
         }
         assert!(Folder::root(&folder).is_err() && Folder::made(&folder.join("new")).is_err());
         // The owner of a directory could do anything in it.
         assert!(give(shared.path()));
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
-        Place::of(&file).unwrap().open().unwrap();
+        LocalName::of(&file).unwrap().open().unwrap();
         Folder::root(&folder).unwrap();
     }
 
@@ -181,7 +181,7 @@ mod tests {
         fs::create_dir(at("elsewhere")).unwrap();
         fs::write(at("here/file"), "here").unwrap();
         fs::write(at("elsewhere/file"), "elsewhere").unwrap();
-        let place = Place::of(&at("here/file")).unwrap();
+        let place = LocalName::of(&at("here/file")).unwrap();
         fs::rename(at("here"), at("moved")).unwrap();
         symlink("elsewhere", at("here")).unwrap();
         place.folder.create(b"new").unwrap();

@@ -15,7 +15,7 @@ const SESSIONS: &str = "ssh-sessions://sessions";
 const OUTPUT: &str = "ssh-sessions://output/";
 
 /// How many outputs are listed, the newest.
-const MOST_OUTPUTS: usize = 100;
+const MAX_OUTPUTS: usize = 100;
 
 /// All resources: the list of sessions, then the kept outputs, the newest first.
 pub(super) async fn list(registry: &SessionRegistry) -> Vec<Resource> {
@@ -23,7 +23,7 @@ pub(super) async fn list(registry: &SessionRegistry) -> Vec<Resource> {
         .with_title("SSH sessions")
         .with_description("All SSH sessions: connected, disconnected and saved")
         .with_mime_type("application/json");
-    let outputs = registry.outputs().await.into_iter().take(MOST_OUTPUTS).map(|output| {
+    let outputs = registry.outputs().await.into_iter().take(MAX_OUTPUTS).map(|output| {
         let written = DateTime::<Utc>::from(output.written);
         let stream = if output.is_stderr() { "stderr" } else { "stdout" };
         Resource::new(format!("{OUTPUT}{}", output.name), output.name)

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     call::{
         Call,
-        progress::{self, Watched},
-        running::{Next, Parked, Running},
+        progress::{self, ProgressSource},
+        running::{CallStep, ParkedCalls, RunningCall},
         tool_error::ToolError,
     },
     prompt::elicit,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     session::{caller::Caller, registry::SessionRegistry},
-    ssh::prompt::prompter::Asked,
+    ssh::prompt::prompter::PromptRequest,
 };
 
 /// What a client tells its model about this server. The first 250 characters are all that some show.
@@ -50,14 +50,14 @@ local file with all of it.
 - After `connection lost` the command may have run: check before you run it again.";
 
 /// How many calls may run at once, of all clients together.
-const MOST_CALLS: usize = 1024;
+const MAX_CALLS: usize = 1024;
 
 /// Answers the requests of clients. Clones answer as one.
 #[derive(Debug, Clone)]
 pub struct SshServer {
     registry: Arc<SessionRegistry>,
     calls: Arc<Semaphore>,
-    parked: Parked,
+    parked: ParkedCalls,
     /// Where relative local paths begin, if not in the working directory of this process.
     directory: Option<PathBuf>,
 }
@@ -66,8 +66,8 @@ impl SshServer {
     /// A server for the sessions of this registry.
     #[must_use]
     pub fn new(registry: Arc<SessionRegistry>) -> Self {
-        let calls = Arc::new(Semaphore::new(MOST_CALLS));
-        Self { registry, calls, parked: Parked::default(), directory: None }
+        let calls = Arc::new(Semaphore::new(MAX_CALLS));
+        Self { registry, calls, parked: ParkedCalls::default(), directory: None }
     }
 
     /// The same for a client whose relative local paths begin in this directory.
@@ -78,12 +78,12 @@ impl SshServer {
 }
 
 impl SshServer {
-    fn start(&self, tool: String, arguments: Option<JsonObject>, context: &RequestContext<RoleServer>) -> Running {
+    fn start(&self, tool: String, arguments: Option<JsonObject>, context: &RequestContext<RoleServer>) -> RunningCall {
         let (ask, questions) = mpsc::channel(1);
         let person = elicit::person(context.client_capabilities().as_ref(), &ask);
         let cancelled = CancellationToken::new();
         let caller = Caller { cancelled: cancelled.clone(), person };
-        let watched = Watched::default();
+        let watched = ProgressSource::default();
         let call = Call {
             registry: Arc::clone(&self.registry),
             arguments,
@@ -91,24 +91,24 @@ impl SshServer {
             watched: watched.clone(),
             directory: self.directory.clone(),
         };
-        Running::start(async move { tools::call(&tool, call).await }, questions, cancelled, watched)
+        RunningCall::start(async move { tools::call(&tool, call).await }, questions, cancelled, watched)
     }
 
     /// Waits for the end of a call. Where it needs an answer from the person, the client is asked; one of a revision
     /// that cannot be asked is sent away to come back with the answer.
     async fn finish(
         &self,
-        mut running: Running,
+        mut running: RunningCall,
         tool: &str,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         loop {
             let asked = match running.next(&context.ct).await {
-                Next::Done(Some(result)) => return Ok(result.unwrap_or_else(ToolError::into_result).into()),
-                Next::Done(None) => return Err(ErrorData::invalid_params(format!("unknown tool {tool:?}"), None)),
-                Next::Asks(asked) => asked,
+                CallStep::Done(Some(result)) => return Ok(result.unwrap_or_else(ToolError::into_result).into()),
+                CallStep::Done(None) => return Err(ErrorData::invalid_params(format!("unknown tool {tool:?}"), None)),
+                CallStep::Asks(asked) => asked,
             };
-            if let Asked::Banner(banner) = &asked {
+            if let PromptRequest::Banner(banner) = &asked {
                 running.watched.say(banner);
                 if banner.page.is_none() || banner.over.is_cancelled() {
                     continue;
@@ -162,7 +162,7 @@ impl ServerHandler for SshServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Ok(_running) = self.calls.try_acquire() else {
-            let error = ToolError::new(format!("{MOST_CALLS} calls are running already"), "wait until some have ended");
+            let error = ToolError::new(format!("{MAX_CALLS} calls are running already"), "wait until some have ended");
             return Ok(error.into_result().into());
         };
         let tool = request.name.into_owned();

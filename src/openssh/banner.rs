@@ -1,7 +1,7 @@
 //! What a server says before it lets anybody in (RFC 4252, section 5.4).
 
 /// The longest address that is looked at, in bytes; browsers take more.
-const LONGEST: usize = 2048;
+const MAX_ADDRESS_BYTES: usize = 2048;
 
 /// The first web page that the text names, if it has one that can be shown to a person: `https`, plain letters, and no
 /// user name in front of the host, with which one host can pass for another.
@@ -13,7 +13,7 @@ pub fn page(text: &str) -> Option<&str> {
         let is_end = |letter: char| !letter.is_ascii_graphic() || "<>\"'`\\^{}|".contains(letter);
         let address = rest.split(is_end).next()?.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']']);
         let host = address.strip_prefix(SCHEME)?.split(['/', '?', '#']).next()?;
-        (!host.is_empty() && !host.contains('@') && address.len() <= LONGEST).then_some(address)
+        (!host.is_empty() && !host.contains('@') && address.len() <= MAX_ADDRESS_BYTES).then_some(address)
     })
 }
 
@@ -40,6 +40,6 @@ mod tests {
         ] {
             assert_eq!(page(text), expected, "{text}");
         }
-        assert_eq!(page(&format!("https://a/{}", "x".repeat(LONGEST))), None);
+        assert_eq!(page(&format!("https://a/{}", "x".repeat(MAX_ADDRESS_BYTES))), None);
     }
 }

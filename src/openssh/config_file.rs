@@ -11,7 +11,7 @@ use super::{
 
 /// One line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ConfigLine {
     /// `Host`, with its patterns.
     Host(Vec<String>),
     /// `Match`, with its criteria.
@@ -36,7 +36,7 @@ pub enum LineError {
     Value(String, String),
 }
 
-impl Line {
+impl ConfigLine {
     /// Reads one line; `None` for an empty one and a comment.
     ///
     /// # Errors
@@ -253,8 +253,8 @@ fn bytes(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn option(keyword: &str, arguments: &[&str]) -> Line {
-        Line::Option(keyword.to_owned(), arguments.iter().map(|argument| (*argument).to_owned()).collect())
+    fn option(keyword: &str, arguments: &[&str]) -> ConfigLine {
+        ConfigLine::Option(keyword.to_owned(), arguments.iter().map(|argument| (*argument).to_owned()).collect())
     }
 
     #[test]
@@ -270,14 +270,14 @@ mod tests {
             ("SendEnv a\\ b c", Some(option("sendenv", &["a b", "c"]))),
             ("IdentityFile C:\\Users\\ann", Some(option("identityfile", &["C:\\Users\\ann"]))),
             ("ProxyCommand = nc \"%h\" # x", Some(option("proxycommand", &["nc \"%h\" # x"]))),
-            ("Host a !b", Some(Line::Host(vec!["a".into(), "!b".into()]))),
-            ("match all", Some(Line::Match(vec!["all".into()]))),
-            ("Include \"a b\" c", Some(Line::Include(vec!["a b".into(), "c".into()]))),
+            ("Host a !b", Some(ConfigLine::Host(vec!["a".into(), "!b".into()]))),
+            ("match all", Some(ConfigLine::Match(vec!["all".into()]))),
+            ("Include \"a b\" c", Some(ConfigLine::Include(vec!["a b".into(), "c".into()]))),
         ] {
-            assert_eq!(Line::read(text), Ok(expected), "{text}");
+            assert_eq!(ConfigLine::read(text), Ok(expected), "{text}");
         }
-        assert_eq!(Line::read("User \"x"), Err(LineError::Quote));
-        assert_eq!(Line::read("User"), Err(LineError::Missing("user".into())));
+        assert_eq!(ConfigLine::read("User \"x"), Err(LineError::Quote));
+        assert_eq!(ConfigLine::read("User"), Err(LineError::Missing("user".into())));
     }
 
     #[test]

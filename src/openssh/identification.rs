@@ -1,7 +1,7 @@
 //! What a server sends before anything is encrypted: lines of its own, its identification (RFC 4253, section 4.2), and
 //! the algorithms that it has (section 7.1).
 
-use super::wire::Reader;
+use super::wire::WireReader;
 
 /// `SSH_MSG_KEXINIT`.
 const KEXINIT: u8 = 20;
@@ -57,7 +57,7 @@ impl Greeting {
 }
 
 fn offers(packet: &[u8]) -> Option<Offers> {
-    let mut reader = Reader::new(packet);
+    let mut reader = WireReader::new(packet);
     let (_length, _padding) = (reader.u32()?, reader.u8()?);
     if reader.u8()? != KEXINIT {
         return None;

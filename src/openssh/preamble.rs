@@ -2,11 +2,11 @@
 //! reads.
 
 /// The most lines (`SSH_MAX_PRE_BANNER_LINES` of OpenSSH's `kex.c`).
-const MOST_LINES: usize = 1024;
+const MAX_LINES: usize = 1024;
 /// The longest of them, in bytes (`SSH_MAX_BANNER_LEN`).
-const LONGEST_LINE: usize = 8192;
+const MAX_LINE_BYTES: usize = 8192;
 /// How much of them is kept, to be quoted where nothing else comes, in bytes.
-const KEPT: usize = 2048;
+const MAX_KEPT_BYTES: usize = 2048;
 /// How the identification begins.
 const IDENTIFICATION: &[u8] = b"SSH-";
 
@@ -21,11 +21,11 @@ pub struct Preamble {
 /// Why what comes cannot be an SSH server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PreambleError {
-    /// More lines than `MOST_LINES`.
-    #[error("the server sends more than {MOST_LINES} lines of text and does not say which SSH it speaks")]
+    /// More lines than `MAX_LINES`.
+    #[error("the server sends more than {MAX_LINES} lines of text and does not say which SSH it speaks")]
     Lines,
     /// A line that does not end.
-    #[error("the server sends a line of more than {LONGEST_LINE} bytes and does not say which SSH it speaks")]
+    #[error("the server sends a line of more than {MAX_LINE_BYTES} bytes and does not say which SSH it speaks")]
     Length,
 }
 
@@ -44,13 +44,13 @@ impl Preamble {
                 let begun = std::mem::take(&mut self.line);
                 return Ok([&begun, rest].concat());
             }
-            if self.line.len() > LONGEST_LINE {
+            if self.line.len() > MAX_LINE_BYTES {
                 return Err(PreambleError::Length);
             }
             if self.line.ends_with(b"\n") {
                 self.keep();
                 self.lines += 1;
-                if self.lines > MOST_LINES {
+                if self.lines > MAX_LINES {
                     return Err(PreambleError::Lines);
                 }
             }
@@ -63,12 +63,12 @@ impl Preamble {
     #[must_use]
     pub fn words(&self) -> String {
         let held = [self.kept.as_slice(), &self.line].concat();
-        let text = String::from_utf8_lossy(held.get(..KEPT).unwrap_or(&held)).replace('\r', "");
+        let text = String::from_utf8_lossy(held.get(..MAX_KEPT_BYTES).unwrap_or(&held)).replace('\r', "");
         text.trim().to_owned()
     }
 
     fn keep(&mut self) {
-        let room = KEPT.saturating_sub(self.kept.len());
+        let room = MAX_KEPT_BYTES.saturating_sub(self.kept.len());
         self.kept.extend_from_slice(self.line.get(..room).unwrap_or(&self.line));
         self.line.clear();
     }
@@ -97,8 +97,8 @@ mod tests {
             ("", "SSH-2.0-x\r\n\0binary\nSSH-"),
             ("Welcome\r\n\r\nSSH is spoken here\n", "SSH-2.0-x\r\n"),
             ("SS\nSSH\n", "SSH-1.5-old"),
-            (&format!("{}\n", "y".repeat(LONGEST_LINE - 1)), "SSH-2.0-x\n"),
-            (&"line\n".repeat(MOST_LINES), "SSH-2.0-x\n"),
+            (&format!("{}\n", "y".repeat(MAX_LINE_BYTES - 1)), "SSH-2.0-x\n"),
+            (&"line\n".repeat(MAX_LINES), "SSH-2.0-x\n"),
         ] {
             for piece in [1, 3, 7, 100_000] {
                 let (passed, _) = read([before, after].concat().as_bytes(), piece).unwrap();
@@ -109,9 +109,10 @@ mod tests {
 
     #[test]
     fn what_has_no_end_is_refused() {
-        for (sent, expected) in
-            [("\n".repeat(MOST_LINES + 1), PreambleError::Lines), ("x".repeat(LONGEST_LINE + 1), PreambleError::Length)]
-        {
+        for (sent, expected) in [
+            ("\n".repeat(MAX_LINES + 1), PreambleError::Lines),
+            ("x".repeat(MAX_LINE_BYTES + 1), PreambleError::Length),
+        ] {
             assert_eq!(read(sent.as_bytes(), 1000), Err(expected));
         }
     }
@@ -125,6 +126,6 @@ mod tests {
         ] {
             assert_eq!(read(sent.as_bytes(), 5).unwrap(), (Vec::new(), words.to_owned()));
         }
-        assert!(read("long line\n".repeat(1000).as_bytes(), 100).unwrap().1.len() <= KEPT);
+        assert!(read("long line\n".repeat(1000).as_bytes(), 100).unwrap().1.len() <= MAX_KEPT_BYTES);
     }
 }

@@ -40,13 +40,13 @@ pub struct Tokens<'a> {
 /// [`TokenError`] naming the token, variable or user that cannot be expanded.
 pub fn expand(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
     let Some(rest) = template.strip_prefix('~') else {
-        return substitute(template, tokens, Use::Path);
+        return substitute(template, tokens, TokenUse::Path);
     };
     if !(rest.is_empty() || rest.starts_with('/')) {
         let user = rest.split('/').next().unwrap_or(rest);
         return Err(TokenError::OtherHome(user.to_owned()));
     }
-    Ok(tokens.home.trim_end_matches('/').to_owned() + &substitute(rest, tokens, Use::Path)?)
+    Ok(tokens.home.trim_end_matches('/').to_owned() + &substitute(rest, tokens, TokenUse::Path)?)
 }
 
 /// Expands the percent tokens of a command option (`ProxyCommand`) and leaves `~` and `$` to the shell that runs it.
@@ -55,7 +55,7 @@ pub fn expand(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError>
 /// [`TokenError`] for an unknown or cut-off percent token, and for a host or user name that `ssh` would not hand to a
 /// shell: it may come from a canonical name that the DNS gave, or from a file that others write.
 pub fn expand_command(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
-    substitute(template, tokens, Use::Command)
+    substitute(template, tokens, TokenUse::Command)
 }
 
 /// Expands the percent tokens of `ProxyJump`, in which a name must not become two hops or a user of its own either.
@@ -63,7 +63,7 @@ pub fn expand_command(template: &str, tokens: &Tokens<'_>) -> Result<String, Tok
 /// # Errors
 /// As [`expand_command`].
 pub fn expand_jump(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
-    substitute(template, tokens, Use::Jump)
+    substitute(template, tokens, TokenUse::Jump)
 }
 
 /// Why a value of the configuration cannot be expanded.
@@ -98,7 +98,7 @@ pub enum TokenError {
 
 /// Where the values go.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
+enum TokenUse {
     /// A file name of this machine.
     Path,
     /// A line for a shell.
@@ -107,7 +107,7 @@ enum Use {
     Jump,
 }
 
-fn substitute(template: &str, tokens: &Tokens<'_>, into: Use) -> Result<String, TokenError> {
+fn substitute(template: &str, tokens: &Tokens<'_>, into: TokenUse) -> Result<String, TokenError> {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find(['%', '$']) {
@@ -121,7 +121,7 @@ fn substitute(template: &str, tokens: &Tokens<'_>, into: Use) -> Result<String, 
             }
             out.push_str(&value);
             rest = after.strip_prefix(token).unwrap_or_default();
-        } else if let (Use::Path, Some(after)) = (into, found.strip_prefix("${")) {
+        } else if let (TokenUse::Path, Some(after)) = (into, found.strip_prefix("${")) {
             let (name, after) = after.split_once('}').ok_or(TokenError::BrokenVariable)?;
             if name.is_empty() {
                 return Err(TokenError::BrokenVariable);
@@ -138,18 +138,18 @@ fn substitute(template: &str, tokens: &Tokens<'_>, into: Use) -> Result<String, 
 
 /// The first character of a name for which it must not be inserted. `%l` and `%L` are checked as the host is: a network may
 /// have given this machine its name.
-fn unsafe_in(into: Use, token: char, value: &str) -> Option<char> {
+fn unsafe_in(into: TokenUse, token: char, value: &str) -> Option<char> {
     let unsafe_character = match token {
-        _ if into == Use::Path => return None,
+        _ if into == TokenUse::Path => return None,
         'h' | 'k' | 'L' | 'l' | 'n' => unsafe_in_host(value),
         'r' | 'u' => unsafe_in_user(value),
         _ => return None,
     };
 
     let separators: &[char] = match (token, into) {
-        (_, Use::Path | Use::Command) => &[],
-        ('r' | 'u', Use::Jump) => &[','],
-        (_, Use::Jump) => &[',', '@'],
+        (_, TokenUse::Path | TokenUse::Command) => &[],
+        ('r' | 'u', TokenUse::Jump) => &[','],
+        (_, TokenUse::Jump) => &[',', '@'],
     };
     unsafe_character.or_else(|| value.chars().find(|character| separators.contains(character)))
 }

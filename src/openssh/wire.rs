@@ -2,9 +2,9 @@
 
 /// What is left to read. Every method gives `None`, and is not to be called again, when too little is left.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct WireReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> WireReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn numbers_and_strings_are_read_in_order() {
         let bytes = [&[7][..], &[0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 2], &string(b"ab"), &string(b"")].concat();
-        let mut reader = Reader::new(&bytes);
+        let mut reader = WireReader::new(&bytes);
         let start = reader;
         assert_eq!((reader.u8(), reader.u32(), reader.u64()), (Some(7), Some(1), Some(2)));
         assert_eq!(reader.since(start), &bytes[..13]);
@@ -77,10 +77,10 @@ mod tests {
     #[test]
     fn what_is_cut_is_not_read() {
         for bytes in [&[][..], &[0, 0, 0], &[0, 0, 0, 1], &[0xff, 0xff, 0xff, 0xff, 1]] {
-            assert_eq!(Reader::new(bytes).string(), None, "{bytes:?}");
-            assert_eq!(Reader::new(bytes).u64(), None, "{bytes:?}");
+            assert_eq!(WireReader::new(bytes).string(), None, "{bytes:?}");
+            assert_eq!(WireReader::new(bytes).u64(), None, "{bytes:?}");
         }
-        assert_eq!(Reader::new(&[0, 0, 0, 0, 0]).strings(), None);
-        assert_eq!(Reader::new(&[]).u8(), None);
+        assert_eq!(WireReader::new(&[0, 0, 0, 0, 0]).strings(), None);
+        assert_eq!(WireReader::new(&[]).u8(), None);
     }
 }

@@ -15,14 +15,14 @@ mod why;
 use std::path::PathBuf;
 
 pub use self::{
-    names::Name,
-    places::{Places, Spot},
-    why::Why,
+    names::GuardedName,
+    places::{DirectoryFacts, Places},
+    why::GuardReason,
 };
 
 /// What a transfer does with files of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum TransferDirection {
     /// It reads them: an upload.
     Read,
     /// It makes and replaces them: a download.

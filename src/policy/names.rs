@@ -2,14 +2,14 @@
 
 /// A name on the way to a guarded place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
+pub enum GuardedName {
     /// This one.
     Is(String),
     /// Any that begins and ends so.
     Like(String, String),
 }
 
-impl Name {
+impl GuardedName {
     /// The names of a path with `/` between them; a `*` in a name stands for anything.
     #[must_use]
     pub fn path(path: &str) -> Vec<Self> {
@@ -74,11 +74,13 @@ mod tests {
             (".ssh", ".sshd", false),
             ("...", "...", true),
         ] {
-            assert_eq!(Name::one(one).matches(&folded(other.as_bytes())), same, "{one} {other}");
+            assert_eq!(GuardedName::one(one).matches(&folded(other.as_bytes())), same, "{one} {other}");
         }
-        assert!(Name::one(".claude*").matches(".claude.json") && !Name::one(".claude*").matches("claude"));
-        assert!(Name::one("*.conf").matches("a.conf") && !Name::one("*.conf").matches("a.conf.old"));
-        assert!(Name::one("*").matches("anything") && !Name::one("a*a").matches("a"));
-        assert_eq!(Name::path(".config//git/"), [Name::one(".config"), Name::one("git")]);
+        assert!(
+            GuardedName::one(".claude*").matches(".claude.json") && !GuardedName::one(".claude*").matches("claude")
+        );
+        assert!(GuardedName::one("*.conf").matches("a.conf") && !GuardedName::one("*.conf").matches("a.conf.old"));
+        assert!(GuardedName::one("*").matches("anything") && !GuardedName::one("a*a").matches("a"));
+        assert_eq!(GuardedName::path(".config//git/"), [GuardedName::one(".config"), GuardedName::one("git")]);
     }
 }

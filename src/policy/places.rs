@@ -6,15 +6,15 @@
 use std::collections::HashMap;
 
 use super::{
-    FileId, Way, Why,
-    names::{Name, folded},
+    FileId, GuardReason, TransferDirection,
+    names::{GuardedName, folded},
     table::ANYWHERE,
 };
 
 /// All that is guarded against one way.
 #[derive(Debug, Clone)]
 pub struct Places {
-    way: Way,
+    way: TransferDirection,
     by_id: HashMap<FileId, Vec<Ahead>>,
     /// In any directory.
     anywhere: Vec<Ahead>,
@@ -23,16 +23,16 @@ pub struct Places {
 /// A place that comes after these names; after none it is this very thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ahead {
-    names: Vec<Name>,
-    why: Why,
+    names: Vec<GuardedName>,
+    why: GuardReason,
     /// Whether only files are guarded there, not what is in its directories.
     files_only: bool,
 }
 
 /// What is known of a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Spot {
-    guarded: Option<Why>,
+pub struct DirectoryFacts {
+    guarded: Option<GuardReason>,
     ahead: Vec<Ahead>,
     /// Inside of what Git keeps of a repository.
     of_git: bool,
@@ -40,10 +40,10 @@ pub struct Spot {
     of_process: bool,
 }
 
-impl Spot {
+impl DirectoryFacts {
     /// Why all that is in this directory is guarded, if it is.
     #[must_use]
-    pub fn guarded(&self) -> Option<Why> {
+    pub fn guarded(&self) -> Option<GuardReason> {
         self.guarded
     }
 
@@ -57,29 +57,29 @@ impl Spot {
 impl Places {
     /// Those that have no fixed place, to which others are [added](Self::add).
     #[must_use]
-    pub fn new(way: Way) -> Self {
+    pub fn new(way: TransferDirection) -> Self {
         let rows = ANYWHERE.iter().filter(|row| row.ways.contains(&way));
         let anywhere = rows.flat_map(|row| {
-            row.paths.iter().map(|path| Ahead { names: Name::path(path), why: row.why, files_only: false })
+            row.paths.iter().map(|path| Ahead { names: GuardedName::path(path), why: row.why, files_only: false })
         });
         Self { way, by_id: HashMap::new(), anywhere: anywhere.collect() }
     }
 
     /// Guards what has these names below something that is there, or that very thing where there are none, with all that
     /// is in it.
-    pub fn add(&mut self, at: FileId, names: Vec<Name>, why: Why) {
+    pub fn add(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
         self.by_id.entry(at).or_default().push(Ahead { names, why, files_only: false });
     }
 
     /// Guards the files in a directory with such names, and not what is in directories there.
-    pub fn add_files(&mut self, at: FileId, names: Vec<Name>, why: Why) {
+    pub fn add_files(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
         self.by_id.entry(at).or_default().push(Ahead { names, why, files_only: true });
     }
 
     /// What is known of a directory, from the root of the file system on: the name of each and what it is.
     #[must_use]
-    pub fn spot(&self, way_there: &[(Vec<u8>, FileId)]) -> Spot {
-        let mut spot = Spot::default();
+    pub fn spot(&self, way_there: &[(Vec<u8>, FileId)]) -> DirectoryFacts {
+        let mut spot = DirectoryFacts::default();
         for (depth, (name, id)) in way_there.iter().enumerate() {
             let is_proc = depth == 1 && name == b"proc";
             spot = self.directory(&spot, name, Some(id));
@@ -90,20 +90,20 @@ impl Places {
 
     /// What is known of a directory in another one. `id` is `None` where it is not there yet.
     #[must_use]
-    pub fn directory(&self, above: &Spot, name: &[u8], id: Option<&FileId>) -> Spot {
+    pub fn directory(&self, above: &DirectoryFacts, name: &[u8], id: Option<&FileId>) -> DirectoryFacts {
         if above.guarded.is_some() {
-            return Spot { guarded: above.guarded, ..Spot::default() };
+            return DirectoryFacts { guarded: above.guarded, ..DirectoryFacts::default() };
         }
         let name = folded(name);
         let by_name = above.ahead.iter().chain(&self.anywhere).filter_map(|ahead| ahead.after(&name));
         let by_id = id.and_then(|id| self.by_id.get(id)).into_iter().flatten().cloned();
-        let mut spot = Spot {
+        let mut spot = DirectoryFacts {
             of_git: above.of_git || name.strip_suffix(".git").is_some(),
             of_process: above.of_process,
-            ..Spot::default()
+            ..DirectoryFacts::default()
         };
-        if self.way == Way::Write && above.of_git && name == "hooks" {
-            spot.guarded = Some(Why::Versions);
+        if self.way == TransferDirection::Write && above.of_git && name == "hooks" {
+            spot.guarded = Some(GuardReason::Versions);
         }
         for ahead in by_name.chain(by_id) {
             if !ahead.names.is_empty() {
@@ -117,7 +117,7 @@ impl Places {
 
     /// Why a link in a directory is guarded, if it is: one that leads to what would then be a guarded place is one, too.
     #[must_use]
-    pub fn link(&self, inside: &Spot, name: &[u8], id: Option<&FileId>) -> Option<Why> {
+    pub fn link(&self, inside: &DirectoryFacts, name: &[u8], id: Option<&FileId>) -> Option<GuardReason> {
         self.file(inside, name, id).or_else(|| {
             let spot = self.directory(inside, name, id);
             spot.guarded.or_else(|| spot.ahead.first().map(|ahead| ahead.why))
@@ -126,23 +126,22 @@ impl Places {
 
     /// Why a file in a directory is guarded, if it is. `id` is `None` where it is not there yet.
     #[must_use]
-    pub fn file(&self, inside: &Spot, name: &[u8], id: Option<&FileId>) -> Option<Why> {
+    pub fn file(&self, inside: &DirectoryFacts, name: &[u8], id: Option<&FileId>) -> Option<GuardReason> {
         if inside.guarded.is_some() {
             return inside.guarded;
         }
         let name = folded(name);
         let by_name = inside.ahead.iter().chain(&self.anywhere).find(|ahead| ahead.ends_with(&name));
         by_name.map(|ahead| ahead.why).or_else(|| self.by_id(id?)).or_else(|| match self.way {
-            Way::Write => is_of_git(inside.of_git, &name).then_some(Why::Versions),
-            Way::Read => {
-                (inside.of_process && matches!(name.as_str(), "environ" | "mem" | "kcore")).then_some(Why::Process)
-            }
+            TransferDirection::Write => is_of_git(inside.of_git, &name).then_some(GuardReason::Versions),
+            TransferDirection::Read => (inside.of_process && matches!(name.as_str(), "environ" | "mem" | "kcore"))
+                .then_some(GuardReason::Process),
         })
     }
 
     /// Why this very file is guarded, wherever it was found.
     #[must_use]
-    pub fn by_id(&self, id: &FileId) -> Option<Why> {
+    pub fn by_id(&self, id: &FileId) -> Option<GuardReason> {
         self.by_id.get(id)?.iter().find(|ahead| ahead.names.is_empty() && !ahead.files_only).map(|ahead| ahead.why)
     }
 }
@@ -173,14 +172,18 @@ mod tests {
     }
 
     /// `/`, `/home` and `/home/u`, where 10 is the home and 20 an `.ssh` that lies elsewhere.
-    fn places(way: Way) -> Places {
+    fn places(way: TransferDirection) -> Places {
         let mut places = Places::new(way);
-        for (path, why) in [(".ssh", Why::Ssh), (".config/autostart", Why::Autostart), (".claude*", Why::Agent)] {
-            places.add(id(10), Name::path(path), why);
+        for (path, why) in [
+            (".ssh", GuardReason::Ssh),
+            (".config/autostart", GuardReason::Autostart),
+            (".claude*", GuardReason::Agent),
+        ] {
+            places.add(id(10), GuardedName::path(path), why);
         }
-        places.add(id(20), Vec::new(), Why::Ssh);
-        places.add(id(21), Vec::new(), Why::KeyFile);
-        places.add_files(id(22), vec![Name::one("*")], Why::Programs);
+        places.add(id(20), Vec::new(), GuardReason::Ssh);
+        places.add(id(21), Vec::new(), GuardReason::KeyFile);
+        places.add_files(id(22), vec![GuardedName::one("*")], GuardReason::Programs);
         places
     }
 
@@ -191,21 +194,21 @@ mod tests {
 
     #[test]
     fn a_place_is_known_by_what_it_is_or_by_its_names() {
-        let places = places(Way::Write);
+        let places = places(TransferDirection::Write);
         for (names, file, found, why) in [
             (&[][..], "notes", None, None),
-            (&[(".ssh", 30)], "config", None, Some(Why::Ssh)),
-            (&[(".SSH", 30)], "config", None, Some(Why::Ssh)),
-            (&[("work", 31), ("link", 20)], "config", None, Some(Why::Ssh)),
-            (&[("work", 31), ("link", 20), ("deep", 32)], "x", None, Some(Why::Ssh)),
-            (&[("work", 31)], "hard link", Some(21), Some(Why::KeyFile)),
+            (&[(".ssh", 30)], "config", None, Some(GuardReason::Ssh)),
+            (&[(".SSH", 30)], "config", None, Some(GuardReason::Ssh)),
+            (&[("work", 31), ("link", 20)], "config", None, Some(GuardReason::Ssh)),
+            (&[("work", 31), ("link", 20), ("deep", 32)], "x", None, Some(GuardReason::Ssh)),
+            (&[("work", 31)], "hard link", Some(21), Some(GuardReason::KeyFile)),
             (&[("work", 31)], "other", Some(33), None),
-            (&[(".config", 34)], "autostart", None, Some(Why::Autostart)),
-            (&[(".config", 34), ("autostart", 35)], "x.desktop", None, Some(Why::Autostart)),
+            (&[(".config", 34)], "autostart", None, Some(GuardReason::Autostart)),
+            (&[(".config", 34), ("autostart", 35)], "x.desktop", None, Some(GuardReason::Autostart)),
             (&[(".config", 34), ("other", 35)], "autostart", None, None),
-            (&[], ".claude.json", None, Some(Why::Agent)),
+            (&[], ".claude.json", None, Some(GuardReason::Agent)),
             (&[("work", 31)], ".claude.json", None, None),
-            (&[("tools", 22)], "ls", None, Some(Why::Programs)),
+            (&[("tools", 22)], "ls", None, Some(GuardReason::Programs)),
             (&[("tools", 22), ("data", 36)], "ls", None, None),
         ] {
             let spot = places.spot(&way_to(names));
@@ -215,42 +218,44 @@ mod tests {
 
     #[test]
     fn a_link_does_not_take_the_place_of_a_directory_on_the_way() {
-        let places = places(Way::Write);
+        let places = places(TransferDirection::Write);
         let home = places.spot(&way_to(&[]));
-        for (name, why) in [(".config", Some(Why::Autostart)), (".ssh", Some(Why::Ssh)), ("notes", None)] {
+        for (name, why) in
+            [(".config", Some(GuardReason::Autostart)), (".ssh", Some(GuardReason::Ssh)), ("notes", None)]
+        {
             assert_eq!(places.link(&home, name.as_bytes(), None), why, "{name}");
         }
         assert_eq!(places.file(&home, b".config", None), None);
-        assert_eq!(places.link(&Spot::default(), b".git", None), Some(Why::Versions));
+        assert_eq!(places.link(&DirectoryFacts::default(), b".git", None), Some(GuardReason::Versions));
     }
 
     #[test]
     fn some_names_are_guarded_anywhere() {
         for (way, directories, file, why) in [
-            (Way::Write, &[".git"][..], "config", Some(Why::Versions)),
-            (Way::Write, &[".GIT"], "Config", Some(Why::Versions)),
-            (Way::Write, &[".git", "hooks"], "x", Some(Why::Versions)),
-            (Way::Write, &[".git", "modules", "sub", "hooks"], "x", Some(Why::Versions)),
-            (Way::Write, &[".git", "modules", "sub"], "config", Some(Why::Versions)),
-            (Way::Write, &["bare.git"], "config", Some(Why::Versions)),
-            (Way::Write, &["bare.git", "hooks"], "x", Some(Why::Versions)),
-            (Way::Write, &[], ".git", Some(Why::Versions)),
-            (Way::Write, &[".git", "objects"], "pack", None),
-            (Way::Write, &["src", "hooks"], "x", None),
-            (Way::Write, &["src"], "config", None),
-            (Way::Read, &[".git"], "config", None),
-            (Way::Write, &["project"], ".mcp.json", Some(Why::Agent)),
-            (Way::Write, &["project", ".claude"], "settings.json", Some(Why::Agent)),
-            (Way::Write, &["project", ".vscode"], "tasks.json", Some(Why::Startup)),
-            (Way::Write, &["project", ".vscode"], "settings.json", None),
-            (Way::Write, &["backup", ".ssh"], "authorized_keys", Some(Why::Ssh)),
-            (Way::Read, &["backup", ".ssh"], "id", Some(Why::Ssh)),
-            (Way::Read, &["project", ".claude"], "settings.json", None),
-            (Way::Read, &["home", ".claude"], ".credentials.json", Some(Why::Credentials)),
-            (Way::Read, &["tasks.json"], ".vscode", None),
+            (TransferDirection::Write, &[".git"][..], "config", Some(GuardReason::Versions)),
+            (TransferDirection::Write, &[".GIT"], "Config", Some(GuardReason::Versions)),
+            (TransferDirection::Write, &[".git", "hooks"], "x", Some(GuardReason::Versions)),
+            (TransferDirection::Write, &[".git", "modules", "sub", "hooks"], "x", Some(GuardReason::Versions)),
+            (TransferDirection::Write, &[".git", "modules", "sub"], "config", Some(GuardReason::Versions)),
+            (TransferDirection::Write, &["bare.git"], "config", Some(GuardReason::Versions)),
+            (TransferDirection::Write, &["bare.git", "hooks"], "x", Some(GuardReason::Versions)),
+            (TransferDirection::Write, &[], ".git", Some(GuardReason::Versions)),
+            (TransferDirection::Write, &[".git", "objects"], "pack", None),
+            (TransferDirection::Write, &["src", "hooks"], "x", None),
+            (TransferDirection::Write, &["src"], "config", None),
+            (TransferDirection::Read, &[".git"], "config", None),
+            (TransferDirection::Write, &["project"], ".mcp.json", Some(GuardReason::Agent)),
+            (TransferDirection::Write, &["project", ".claude"], "settings.json", Some(GuardReason::Agent)),
+            (TransferDirection::Write, &["project", ".vscode"], "tasks.json", Some(GuardReason::Startup)),
+            (TransferDirection::Write, &["project", ".vscode"], "settings.json", None),
+            (TransferDirection::Write, &["backup", ".ssh"], "authorized_keys", Some(GuardReason::Ssh)),
+            (TransferDirection::Read, &["backup", ".ssh"], "id", Some(GuardReason::Ssh)),
+            (TransferDirection::Read, &["project", ".claude"], "settings.json", None),
+            (TransferDirection::Read, &["home", ".claude"], ".credentials.json", Some(GuardReason::Credentials)),
+            (TransferDirection::Read, &["tasks.json"], ".vscode", None),
         ] {
             let places = Places::new(way);
-            let plain = Spot::default();
+            let plain = DirectoryFacts::default();
             let spot = directories.iter().fold(plain, |spot, name| places.directory(&spot, name.as_bytes(), None));
             assert_eq!(places.file(&spot, file.as_bytes(), None), why, "{way:?} {directories:?} {file}");
         }
@@ -258,7 +263,7 @@ mod tests {
 
     #[test]
     fn most_directories_are_plain() {
-        let places = places(Way::Write);
+        let places = places(TransferDirection::Write);
         let spot = places.spot(&way_to(&[("work", 31), ("src", 32)]));
         assert!(spot.is_plain() && spot.guarded().is_none());
         assert!(!places.spot(&way_to(&[])).is_plain());
@@ -271,16 +276,16 @@ mod tests {
             .map(|(name, inode)| (name.as_bytes().to_vec(), id(*inode)))
             .collect();
         for (length, file, why) in [
-            (3, "environ", Some(Why::Process)),
-            (5, "environ", Some(Why::Process)),
+            (3, "environ", Some(GuardReason::Process)),
+            (5, "environ", Some(GuardReason::Process)),
             (3, "status", None),
             (2, "cpuinfo", None),
         ] {
-            let places = Places::new(Way::Read);
+            let places = Places::new(TransferDirection::Read);
             assert_eq!(places.file(&places.spot(&way[..length]), file.as_bytes(), None), why, "{file}");
         }
         let elsewhere = [(Vec::new(), id(1)), (b"work".to_vec(), id(2)), (b"proc".to_vec(), id(3))];
-        let places = Places::new(Way::Read);
+        let places = Places::new(TransferDirection::Read);
         assert_eq!(places.file(&places.spot(&elsewhere), b"environ", None), None);
     }
 }

@@ -1,35 +1,34 @@
 //! The places that are guarded, by what they are for.
 
 use super::{
-    Way,
-    Way::{Read, Write},
-    Why,
+    GuardReason, TransferDirection,
+    TransferDirection::{Read, Write},
 };
 
 /// Some places that are guarded for one reason.
 #[derive(Debug, Clone, Copy)]
-pub struct Row {
+pub struct GuardRule {
     /// Why.
-    pub why: Why,
+    pub why: GuardReason,
     /// Against what.
-    pub ways: &'static [Way],
+    pub ways: &'static [TransferDirection],
     /// Paths with `/` between their names. A directory stands for all that is in it; a `*` in a name, for anything.
     pub paths: &'static [&'static str],
 }
 
-const BOTH: &[Way] = &[Read, Write];
+const BOTH: &[TransferDirection] = &[Read, Write];
 
-const fn row(why: Why, ways: &'static [Way], paths: &'static [&'static str]) -> Row {
-    Row { why, ways, paths }
+const fn row(why: GuardReason, ways: &'static [TransferDirection], paths: &'static [&'static str]) -> GuardRule {
+    GuardRule { why, ways, paths }
 }
 
 /// Places in the home of each user, of every system that this program runs on.
-pub const HOME: &[Row] = &[
-    row(Why::Ssh, BOTH, &[".ssh"]),
+pub const HOME: &[GuardRule] = &[
+    row(GuardReason::Ssh, BOTH, &[".ssh"]),
     // Many of these name programs as well, which are then run: `credential_process` of AWS, `exec` of kubeconfig,
     // `pinentry-program` of GnuPG, `credsStore` of Docker.
     row(
-        Why::Credentials,
+        GuardReason::Credentials,
         BOTH,
         &[
             ".gnupg",
@@ -110,7 +109,7 @@ pub const HOME: &[Row] = &[
     ),
     // What agents log in with.
     row(
-        Why::Credentials,
+        GuardReason::Credentials,
         &[Read],
         &[
             ".claude/.credentials.json",
@@ -133,7 +132,7 @@ pub const HOME: &[Row] = &[
         ],
     ),
     row(
-        Why::Agent,
+        GuardReason::Agent,
         &[Write],
         &[
             ".claude*",
@@ -173,7 +172,7 @@ pub const HOME: &[Row] = &[
         ],
     ),
     row(
-        Why::Startup,
+        GuardReason::Startup,
         &[Write],
         &[
             ".bashrc",
@@ -284,12 +283,12 @@ pub const HOME: &[Row] = &[
         ],
     ),
     row(
-        Why::Versions,
+        GuardReason::Versions,
         &[Write],
         &[".gitconfig", ".config/git", ".git-template*", ".hgrc", ".config/hg", ".jjconfig.toml", ".config/jj"],
     ),
     row(
-        Why::Autostart,
+        GuardReason::Autostart,
         &[Write],
         &[
             ".config/autostart*",
@@ -322,7 +321,7 @@ pub const HOME: &[Row] = &[
         ],
     ),
     row(
-        Why::Programs,
+        GuardReason::Programs,
         &[Write],
         &[
             "bin",
@@ -343,11 +342,11 @@ pub const HOME: &[Row] = &[
 ];
 
 /// Places of the whole machine. Most can be changed by root alone, as which this program may run.
-pub const SYSTEM: &[Row] = &[
-    row(Why::KnownHosts, &[Write], &["/etc/ssh/ssh_known_hosts*"]),
-    row(Why::SshConfig, &[Write], &["/etc/ssh"]),
+pub const SYSTEM: &[GuardRule] = &[
+    row(GuardReason::KnownHosts, &[Write], &["/etc/ssh/ssh_known_hosts*"]),
+    row(GuardReason::SshConfig, &[Write], &["/etc/ssh"]),
     row(
-        Why::Accounts,
+        GuardReason::Accounts,
         BOTH,
         &[
             "/etc/shadow*",
@@ -358,9 +357,13 @@ pub const SYSTEM: &[Row] = &[
             "/etc/security/opasswd",
         ],
     ),
-    row(Why::Accounts, &[Write], &["/etc/passwd*", "/etc/group*", "/etc/pam.d", "/etc/pam.conf", "/etc/doas.conf"]),
     row(
-        Why::Startup,
+        GuardReason::Accounts,
+        &[Write],
+        &["/etc/passwd*", "/etc/group*", "/etc/pam.d", "/etc/pam.conf", "/etc/doas.conf"],
+    ),
+    row(
+        GuardReason::Startup,
         &[Write],
         &[
             "/etc/profile*",
@@ -378,7 +381,7 @@ pub const SYSTEM: &[Row] = &[
         ],
     ),
     row(
-        Why::Autostart,
+        GuardReason::Autostart,
         &[Write],
         &[
             "/etc/cron*",
@@ -405,19 +408,19 @@ pub const SYSTEM: &[Row] = &[
         ],
     ),
     row(
-        Why::Credentials,
+        GuardReason::Credentials,
         &[Read],
         &["/Library/Keychains", "/etc/docker/config.json", "/etc/NetworkManager/system-connections"],
     ),
 ];
 
 /// Places in any directory, such as the settings of a project, and homes that are not known as such.
-pub const ANYWHERE: &[Row] = &[
-    row(Why::Ssh, BOTH, &[".ssh"]),
-    row(Why::Credentials, BOTH, &[".gnupg", ".netrc", ".git-credentials"]),
-    row(Why::Credentials, &[Read], &[".claude/.credentials.json", ".codex/auth.json"]),
+pub const ANYWHERE: &[GuardRule] = &[
+    row(GuardReason::Ssh, BOTH, &[".ssh"]),
+    row(GuardReason::Credentials, BOTH, &[".gnupg", ".netrc", ".git-credentials"]),
+    row(GuardReason::Credentials, &[Read], &[".claude/.credentials.json", ".codex/auth.json"]),
     row(
-        Why::Agent,
+        GuardReason::Agent,
         &[Write],
         &[
             ".claude",
@@ -429,39 +432,39 @@ pub const ANYWHERE: &[Row] = &[
             ".vscode/mcp.json",
         ],
     ),
-    row(Why::Startup, &[Write], &[".vscode/tasks.json"]),
-    row(Why::Versions, &[Write], &[".hg/hgrc"]),
+    row(GuardReason::Startup, &[Write], &[".vscode/tasks.json"]),
+    row(GuardReason::Versions, &[Write], &[".hg/hgrc"]),
 ];
 
 /// Variables of the environment that name a guarded place: a file or a directory, or several with the separator of
 /// `PATH` between them.
-pub const VARIABLES: &[(&str, Why, &[Way])] = &[
-    ("GNUPGHOME", Why::Credentials, BOTH),
-    ("KUBECONFIG", Why::Credentials, BOTH),
-    ("AWS_SHARED_CREDENTIALS_FILE", Why::Credentials, BOTH),
-    ("AWS_CONFIG_FILE", Why::Credentials, BOTH),
-    ("AWS_WEB_IDENTITY_TOKEN_FILE", Why::Credentials, BOTH),
-    ("AZURE_CONFIG_DIR", Why::Credentials, BOTH),
-    ("CLOUDSDK_CONFIG", Why::Credentials, BOTH),
-    ("GOOGLE_APPLICATION_CREDENTIALS", Why::Credentials, BOTH),
-    ("DOCKER_CONFIG", Why::Credentials, BOTH),
-    ("REGISTRY_AUTH_FILE", Why::Credentials, BOTH),
-    ("GH_CONFIG_DIR", Why::Credentials, BOTH),
-    ("NETRC", Why::Credentials, BOTH),
-    ("NPM_CONFIG_USERCONFIG", Why::Credentials, BOTH),
-    ("PGPASSFILE", Why::Credentials, BOTH),
-    ("PASSWORD_STORE_DIR", Why::Credentials, BOTH),
-    ("SOPS_AGE_KEY_FILE", Why::Credentials, BOTH),
-    ("XAUTHORITY", Why::Credentials, BOTH),
-    ("CLAUDE_CONFIG_DIR", Why::Agent, BOTH),
-    ("CODEX_HOME", Why::Agent, BOTH),
-    ("BASH_ENV", Why::Startup, &[Write]),
-    ("ENV", Why::Startup, &[Write]),
-    ("INPUTRC", Why::Startup, &[Write]),
-    ("PYTHONSTARTUP", Why::Startup, &[Write]),
-    ("GIT_CONFIG_GLOBAL", Why::Versions, &[Write]),
-    ("GIT_SSH", Why::Versions, &[Write]),
-    ("SSH_ASKPASS", Why::Startup, &[Write]),
+pub const VARIABLES: &[(&str, GuardReason, &[TransferDirection])] = &[
+    ("GNUPGHOME", GuardReason::Credentials, BOTH),
+    ("KUBECONFIG", GuardReason::Credentials, BOTH),
+    ("AWS_SHARED_CREDENTIALS_FILE", GuardReason::Credentials, BOTH),
+    ("AWS_CONFIG_FILE", GuardReason::Credentials, BOTH),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", GuardReason::Credentials, BOTH),
+    ("AZURE_CONFIG_DIR", GuardReason::Credentials, BOTH),
+    ("CLOUDSDK_CONFIG", GuardReason::Credentials, BOTH),
+    ("GOOGLE_APPLICATION_CREDENTIALS", GuardReason::Credentials, BOTH),
+    ("DOCKER_CONFIG", GuardReason::Credentials, BOTH),
+    ("REGISTRY_AUTH_FILE", GuardReason::Credentials, BOTH),
+    ("GH_CONFIG_DIR", GuardReason::Credentials, BOTH),
+    ("NETRC", GuardReason::Credentials, BOTH),
+    ("NPM_CONFIG_USERCONFIG", GuardReason::Credentials, BOTH),
+    ("PGPASSFILE", GuardReason::Credentials, BOTH),
+    ("PASSWORD_STORE_DIR", GuardReason::Credentials, BOTH),
+    ("SOPS_AGE_KEY_FILE", GuardReason::Credentials, BOTH),
+    ("XAUTHORITY", GuardReason::Credentials, BOTH),
+    ("CLAUDE_CONFIG_DIR", GuardReason::Agent, BOTH),
+    ("CODEX_HOME", GuardReason::Agent, BOTH),
+    ("BASH_ENV", GuardReason::Startup, &[Write]),
+    ("ENV", GuardReason::Startup, &[Write]),
+    ("INPUTRC", GuardReason::Startup, &[Write]),
+    ("PYTHONSTARTUP", GuardReason::Startup, &[Write]),
+    ("GIT_CONFIG_GLOBAL", GuardReason::Versions, &[Write]),
+    ("GIT_SSH", GuardReason::Versions, &[Write]),
+    ("SSH_ASKPASS", GuardReason::Startup, &[Write]),
 ];
 
 /// Variables that name a directory in whose place another one, in the home, is guarded.

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why a place or a file is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Why {
+pub enum GuardReason {
     /// `~/.ssh`.
     Ssh,
     /// A key or certificate that `ssh_config` names.
@@ -39,7 +39,7 @@ pub enum Why {
     Outside,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for GuardReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match self {
             Self::Ssh => "SSH keeps its keys and settings there",

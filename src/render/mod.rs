@@ -88,13 +88,13 @@ pub enum Style {
 /// held back is at most 64 KiB of the last line, or one screen.
 #[derive(Debug)]
 pub struct Readable {
-    form: Form,
+    form: RenderForm,
     /// The beginning of the latest line passed on that was not empty.
     latest: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum Form {
+enum RenderForm {
     Plain(Plain),
     Terminal(Box<Terminal>),
 }
@@ -104,8 +104,8 @@ impl Readable {
     #[must_use]
     pub fn new(style: Style) -> Self {
         let form = match style {
-            Style::Plain => Form::Plain(Plain::default()),
-            Style::Terminal => Form::Terminal(Box::new(Terminal::new(COLUMNS, ROWS))),
+            Style::Plain => RenderForm::Plain(Plain::default()),
+            Style::Terminal => RenderForm::Terminal(Box::new(Terminal::new(COLUMNS, ROWS))),
         };
         Self { form, latest: Vec::new() }
     }
@@ -114,8 +114,8 @@ impl Readable {
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         let before = output.len();
         match &mut self.form {
-            Form::Plain(plain) => plain.push(bytes, output),
-            Form::Terminal(terminal) => terminal.push(bytes, output),
+            RenderForm::Plain(plain) => plain.push(bytes, output),
+            RenderForm::Terminal(terminal) => terminal.push(bytes, output),
         }
         let line = last_line(output.get(before..).unwrap_or_default());
         if !line.is_empty() {
@@ -127,8 +127,8 @@ impl Readable {
     /// Appends the line that was not finished to `output`. What would come later begins anew.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         match &mut self.form {
-            Form::Plain(plain) => plain.finish(output),
-            Form::Terminal(terminal) => terminal.finish(output),
+            RenderForm::Plain(plain) => plain.finish(output),
+            RenderForm::Terminal(terminal) => terminal.finish(output),
         }
     }
 
@@ -137,8 +137,8 @@ impl Readable {
     #[must_use]
     pub fn unfinished(&self) -> Vec<u8> {
         match &self.form {
-            Form::Plain(plain) => plain.unfinished(),
-            Form::Terminal(terminal) => terminal.unfinished(),
+            RenderForm::Plain(plain) => plain.unfinished(),
+            RenderForm::Terminal(terminal) => terminal.unfinished(),
         }
     }
 
@@ -147,8 +147,8 @@ impl Readable {
     #[must_use]
     pub fn replies(&mut self) -> Vec<u8> {
         match &mut self.form {
-            Form::Plain(_) => Vec::new(),
-            Form::Terminal(terminal) => terminal.replies(),
+            RenderForm::Plain(_) => Vec::new(),
+            RenderForm::Terminal(terminal) => terminal.replies(),
         }
     }
 
@@ -156,8 +156,8 @@ impl Readable {
     #[must_use]
     pub fn altered(&self) -> bool {
         match &self.form {
-            Form::Plain(plain) => plain.altered(),
-            Form::Terminal(terminal) => terminal.altered(),
+            RenderForm::Plain(plain) => plain.altered(),
+            RenderForm::Terminal(terminal) => terminal.altered(),
         }
     }
 

@@ -5,7 +5,7 @@ use memchr::{memchr, memchr2, memrchr};
 use super::{screen::Screen, sequence};
 
 /// The most bytes of an unfinished line that are held.
-const LONGEST: usize = 64 * 1024;
+const MAX_HELD_LINE_BYTES: usize = 64 * 1024;
 
 /// See [`Style::Plain`](super::Style::Plain).
 #[derive(Debug, Default)]
@@ -69,12 +69,12 @@ impl Plain {
     /// Takes more of one line, perhaps its end.
     fn push_part(&mut self, mut part: &[u8], output: &mut Vec<u8>) {
         while !part.is_empty() && !self.passing {
-            let (first, rest) = part.split_at(part.len().min(LONGEST - self.held.len()));
+            let (first, rest) = part.split_at(part.len().min(MAX_HELD_LINE_BYTES - self.held.len()));
             self.held.extend_from_slice(first);
             part = rest;
             if self.held.ends_with(b"\n") {
                 self.settle(output);
-            } else if self.held.len() == LONGEST {
+            } else if self.held.len() == MAX_HELD_LINE_BYTES {
                 self.shorten(output);
             }
         }
@@ -107,7 +107,7 @@ impl Plain {
         if let Some(at) = self.held.get(..undecided).and_then(|line| memrchr(b'\r', line)) {
             let (before, after) = self.held.split_at(at);
             let short = [&Screen::last_state(before, true), after].concat();
-            if short.len() <= LONGEST / 2 {
+            if short.len() <= MAX_HELD_LINE_BYTES / 2 {
                 self.altered = true;
                 self.held = short;
                 return;

@@ -30,7 +30,7 @@ impl Cell {
 
 /// The columns of a row, from the left, as far as anything stands in them.
 #[derive(Debug, Default)]
-pub(super) struct Row {
+pub(super) struct ScreenRow {
     cells: Vec<Cell>,
     /// What the same columns look like behind their characters.
     shades: Vec<Shade>,
@@ -46,7 +46,7 @@ pub(super) struct Row {
     pub(super) shown: Option<Vec<u8>>,
 }
 
-impl Row {
+impl ScreenRow {
     /// An empty row that looks like this.
     pub(super) fn of(rest: Shade) -> Self {
         Self { rest, ..Self::default() }

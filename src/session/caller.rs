@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ssh::prompt::prompter::Person;
+use crate::ssh::prompt::prompter::Prompter;
 
 /// How a call is given up, and who can be asked on its way.
 #[derive(Debug, Clone, Default)]
@@ -10,5 +10,5 @@ pub struct Caller {
     /// Cancelled when the client gives the call up.
     pub cancelled: CancellationToken,
     /// The person at the client.
-    pub person: Person,
+    pub person: Prompter,
 }

@@ -12,7 +12,7 @@ use tokio::{
 use super::{caller::Caller, error::SessionError};
 use crate::ssh::error::SshError;
 
-pub use crate::framing::detached::answer::{DetachedJob, JobId, State as DetachedState};
+pub use crate::framing::detached::answer::{DetachedJob, DetachedState, JobId};
 
 /// How long what a job has written so far may take to be fetched before a call goes on without all of it.
 const CATCHING_UP: Duration = Duration::from_secs(10);
@@ -71,12 +71,12 @@ pub(super) struct Watchers {
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) period: u64,
-    pub(super) news: News,
+    pub(super) news: SyncState,
 }
 
 /// How much this process knows.
 #[derive(Debug, Clone)]
-pub(super) enum News {
+pub(super) enum SyncState {
     /// What it knew when somebody asked last.
     Old,
     /// More than that: output is being fetched.
@@ -93,15 +93,15 @@ pub(super) enum News {
 
 /// Somebody who wants to know about a detached command, until this is dropped.
 #[derive(Debug)]
-pub struct Watching<'a> {
+pub struct Subscription<'a> {
     detached: &'a Detached,
     period: u64,
 }
 
 impl Known {
     /// What is known in this period.
-    pub(super) fn in_period(&self, period: u64) -> &News {
-        if self.period == period { &self.news } else { &News::Old }
+    pub(super) fn in_period(&self, period: u64) -> &SyncState {
+        if self.period == period { &self.news } else { &SyncState::Old }
     }
 }
 
@@ -110,7 +110,7 @@ impl Detached {
     pub(super) fn new(id: JobId, session: String) -> (Self, mpsc::Receiver<Request>, Following) {
         let (requests, take_requests) = mpsc::channel(REQUEST_QUEUE);
         let (watchers, see_watchers) = watch::channel(Watchers::default());
-        let (tell, known) = watch::channel(Known { period: 0, news: News::Old });
+        let (tell, known) = watch::channel(Known { period: 0, news: SyncState::Old });
         let (told, see_told) = watch::channel(false);
         let following = Following { watchers: see_watchers, known: tell, told: see_told };
         (Self { id, session, requests, watchers, known, told }, take_requests, following)
@@ -118,7 +118,7 @@ impl Detached {
 
     /// Has the remote machine asked from now on, as long as the answer is held.
     #[must_use]
-    pub fn watch(&self) -> Watching<'_> {
+    pub fn watch(&self) -> Subscription<'_> {
         let mut period = 0;
         self.watchers.send_modify(|watchers| {
             if watchers.count == 0 {
@@ -127,7 +127,7 @@ impl Detached {
             watchers.count += 1;
             period = watchers.period;
         });
-        Watching { detached: self, period }
+        Subscription { detached: self, period }
     }
 
     /// Makes sure that the remote machine can be asked.
@@ -162,17 +162,18 @@ impl Detached {
     }
 }
 
-impl Watching<'_> {
+impl Subscription<'_> {
     /// Waits until all is known that the remote machine knows, over another connection if need be.
     ///
     /// # Errors
     /// Why that cannot be had, or not within `patience`.
     pub async fn up_to_date(&self, patience: Duration) -> Result<(), Arc<SessionError>> {
-        let is_final =
-            |known: &Known| matches!(known.in_period(self.period), News::Fresh | News::Trouble { goes_on: false, .. });
+        let is_final = |known: &Known| {
+            matches!(known.in_period(self.period), SyncState::Fresh | SyncState::Trouble { goes_on: false, .. })
+        };
         let mut known = self.detached.known.clone();
 
-        let is_asked = |known: &Known| is_final(known) || matches!(known.in_period(self.period), News::Behind);
+        let is_asked = |known: &Known| is_final(known) || matches!(known.in_period(self.period), SyncState::Behind);
         match timeout(patience, known.wait_for(is_asked)).await.map(|known| known.is_ok()) {
             // A job may write faster than can be fetched.
             Ok(true) => drop(timeout(CATCHING_UP, known.wait_for(is_final)).await),
@@ -183,16 +184,17 @@ impl Watching<'_> {
 
         let known = known.borrow();
         match known.in_period(self.period) {
-            News::Fresh | News::Behind => Ok(()),
-            News::Trouble { error, .. } => Err(Arc::clone(error)),
-            News::Old => Err(Arc::new(self.no_answer(patience))),
+            SyncState::Fresh | SyncState::Behind => Ok(()),
+            SyncState::Trouble { error, .. } => Err(Arc::clone(error)),
+            SyncState::Old => Err(Arc::new(self.no_answer(patience))),
         }
     }
 
     /// Waits until the remote machine is not asked any more, for a reason that trying again does not mend.
     pub async fn given_up(&self) {
         let mut known = self.detached.known.clone();
-        let is_given_up = |known: &Known| matches!(known.in_period(self.period), News::Trouble { goes_on: false, .. });
+        let is_given_up =
+            |known: &Known| matches!(known.in_period(self.period), SyncState::Trouble { goes_on: false, .. });
         if known.wait_for(is_given_up).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -202,7 +204,7 @@ impl Watching<'_> {
     #[must_use]
     pub fn trouble(&self) -> Option<Arc<SessionError>> {
         match self.detached.known.borrow().in_period(self.period) {
-            News::Trouble { error, .. } => Some(Arc::clone(error)),
+            SyncState::Trouble { error, .. } => Some(Arc::clone(error)),
             _ => None,
         }
     }
@@ -213,7 +215,7 @@ impl Watching<'_> {
     }
 }
 
-impl Drop for Watching<'_> {
+impl Drop for Subscription<'_> {
     fn drop(&mut self) {
         self.detached.watchers.send_modify(|watchers| watchers.count -= 1);
     }
@@ -231,11 +233,11 @@ mod tests {
     async fn what_was_known_when_somebody_watched_before_counts_for_nothing() {
         let (detached, _requests, following) = detached();
         let tell = |period, news| following.known.send_replace(Known { period, news });
-        let give_up = || News::Trouble { error: Arc::new(SessionError::Cancelled), goes_on: false };
+        let give_up = || SyncState::Trouble { error: Arc::new(SessionError::Cancelled), goes_on: false };
 
         let first = detached.watch();
         let period = following.watchers.borrow().period;
-        tell(period, News::Fresh);
+        tell(period, SyncState::Fresh);
         assert!(first.up_to_date(Duration::ZERO).await.is_ok());
         let beside = detached.watch();
         assert!(beside.up_to_date(Duration::ZERO).await.is_ok(), "somebody has watched all the time");

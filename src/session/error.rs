@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 pub use crate::framing::detached::answer::Refusal;
 
-use super::{name::NameError, store::StoreError};
+use super::{name::SessionNameError, store::StoreError};
 use crate::{
     openssh::destination::DestinationError,
     ssh::{error::SshError, transfer::TransferError},
@@ -18,7 +18,7 @@ pub enum SessionError {
     Destination(#[from] DestinationError),
     /// The name parameter.
     #[error(transparent)]
-    Name(#[from] NameError),
+    Name(#[from] SessionNameError),
     /// The store of saved sessions.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -9,16 +9,16 @@ use std::{
 use super::job::Job;
 
 /// How many jobs that have ended are remembered.
-const MOST_ENDED: usize = 50;
+const MAX_ENDED: usize = 50;
 /// The same of commands that ended before their calls did, for whoever looks on.
-const MOST_SEEN: usize = 20;
+const MAX_SEEN: usize = 20;
 
 /// The commands, in the order of their start.
 #[derive(Debug, Default)]
-pub struct Jobs(Mutex<VecDeque<Entry>>);
+pub struct Jobs(Mutex<VecDeque<TrackedJob>>);
 
 #[derive(Debug)]
-struct Entry {
+struct TrackedJob {
     job: Arc<Job>,
     /// Whether later calls can ask for it.
     kept: bool,
@@ -81,10 +81,10 @@ impl Jobs {
         let mut entries = self.lock();
         match entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.job, job)) {
             Some(entry) => entry.kept |= keep,
-            None => entries.push_back(Entry { job: Arc::clone(job), kept: keep }),
+            None => entries.push_back(TrackedJob { job: Arc::clone(job), kept: keep }),
         }
-        for (kept, most) in [(true, MOST_ENDED), (false, MOST_SEEN)] {
-            let is_over = |entry: &Entry| entry.kept == kept && entry.job.ended().is_some();
+        for (kept, most) in [(true, MAX_ENDED), (false, MAX_SEEN)] {
+            let is_over = |entry: &TrackedJob| entry.kept == kept && entry.job.ended().is_some();
             let mut surplus = entries.iter().filter(|entry| is_over(entry)).count().saturating_sub(most);
             entries.retain(|entry| {
                 let goes = surplus > 0 && is_over(entry);
@@ -94,7 +94,7 @@ impl Jobs {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<TrackedJob>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

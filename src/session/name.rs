@@ -27,30 +27,30 @@ impl SessionName {
 }
 
 impl TryFrom<String> for SessionName {
-    type Error = NameError;
+    type Error = SessionNameError;
 
-    fn try_from(name: String) -> Result<Self, NameError> {
+    fn try_from(name: String) -> Result<Self, SessionNameError> {
         if name.trim().is_empty() {
-            return Err(NameError::Empty);
+            return Err(SessionNameError::Empty);
         }
         if name.len() > MAX_NAME_BYTES {
-            return Err(NameError::TooLong { bytes: name.len() });
+            return Err(SessionNameError::TooLong { bytes: name.len() });
         }
         // Names are shown inside one-line texts.
         if let Some(character) = name.chars().find(|c| breaks_a_line(*c)) {
-            return Err(NameError::ControlCharacter { code: character.into() });
+            return Err(SessionNameError::ControlCharacter { code: character.into() });
         }
         if name.trim() != name {
-            return Err(NameError::OuterSpace);
+            return Err(SessionNameError::OuterSpace);
         }
         Ok(Self(name))
     }
 }
 
 impl TryFrom<&str> for SessionName {
-    type Error = NameError;
+    type Error = SessionNameError;
 
-    fn try_from(name: &str) -> Result<Self, NameError> {
+    fn try_from(name: &str) -> Result<Self, SessionNameError> {
         Self::try_from(name.to_owned())
     }
 }
@@ -69,7 +69,7 @@ impl fmt::Display for SessionName {
 
 /// Why a text cannot be the name of a session. The text itself is not repeated: it may be huge or unprintable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
+pub enum SessionNameError {
     /// Nothing in it, or white space alone.
     #[error("a session name cannot be empty or only white space")]
     Empty,
@@ -120,31 +120,35 @@ mod tests {
     fn what_would_confuse_a_reader_is_refused_and_the_reason_said() {
         let too_long = "é".repeat(MAX_NAME_BYTES / 2) + "x";
         for (text, error, message) in [
-            ("", NameError::Empty, "a session name cannot be empty or only white space"),
-            (" \t\n", NameError::Empty, "a session name cannot be empty or only white space"),
-            (&*too_long, NameError::TooLong { bytes: 321 }, "a session name has at most 320 bytes; this one has 321"),
+            ("", SessionNameError::Empty, "a session name cannot be empty or only white space"),
+            (" \t\n", SessionNameError::Empty, "a session name cannot be empty or only white space"),
+            (
+                &*too_long,
+                SessionNameError::TooLong { bytes: 321 },
+                "a session name has at most 320 bytes; this one has 321",
+            ),
             (
                 "a\nb",
-                NameError::ControlCharacter { code: 10 },
+                SessionNameError::ControlCharacter { code: 10 },
                 "a session name cannot contain the control character U+000A",
             ),
             (
                 "a\0",
-                NameError::ControlCharacter { code: 0 },
+                SessionNameError::ControlCharacter { code: 0 },
                 "a session name cannot contain the control character U+0000",
             ),
             (
                 "a\u{1b}[2J",
-                NameError::ControlCharacter { code: 0x1b },
+                SessionNameError::ControlCharacter { code: 0x1b },
                 "a session name cannot contain the control character U+001B",
             ),
             (
                 "a\u{202e}b",
-                NameError::ControlCharacter { code: 0x202e },
+                SessionNameError::ControlCharacter { code: 0x202e },
                 "a session name cannot contain the control character U+202E",
             ),
-            (" a", NameError::OuterSpace, "a session name cannot begin or end with white space"),
-            ("a\u{a0}", NameError::OuterSpace, "a session name cannot begin or end with white space"),
+            (" a", SessionNameError::OuterSpace, "a session name cannot begin or end with white space"),
+            ("a\u{a0}", SessionNameError::OuterSpace, "a session name cannot begin or end with white space"),
         ] {
             let refused = SessionName::try_from(text).unwrap_err();
             assert_eq!((&refused, refused.to_string().as_str()), (&error, message), "{text:?}");

@@ -3,7 +3,7 @@
 /// What is known of a session's connection and of the secrets in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the table has these four columns")]
-pub struct Situation {
+pub struct SessionSituation {
     /// There is a connection and it has not ended.
     pub alive: bool,
     /// The log-in needed a password that the caller gave.
@@ -29,11 +29,11 @@ pub enum Reconnect {
 
 /// Decides.
 #[must_use]
-pub fn decide(situation: Situation) -> Reconnect {
+pub fn decide(situation: SessionSituation) -> Reconnect {
     match situation {
-        Situation { ending: true, .. } => Reconnect::Refuse,
-        Situation { alive: true, .. } => Reconnect::Reuse,
-        Situation { needs_password: true, has_password: false, .. } => Reconnect::NeedsPassword,
+        SessionSituation { ending: true, .. } => Reconnect::Refuse,
+        SessionSituation { alive: true, .. } => Reconnect::Reuse,
+        SessionSituation { needs_password: true, has_password: false, .. } => Reconnect::NeedsPassword,
         _ => Reconnect::Redial,
     }
 }
@@ -56,7 +56,7 @@ mod tests {
             (true, false, false, true, Refuse),
             (false, true, false, true, Refuse),
         ] {
-            assert_eq!(decide(Situation { alive, needs_password, has_password, ending }), expected);
+            assert_eq!(decide(SessionSituation { alive, needs_password, has_password, ending }), expected);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::ssh::connect::connection::Peer;
 
 /// Whether a session has a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ConnectionState {
     /// It has.
     Connected,
     /// It had one in this process.
@@ -29,7 +29,7 @@ pub struct SessionStatus {
     /// The remote user; empty until it was resolved.
     pub user: String,
     /// Whether it is connected.
-    pub state: State,
+    pub state: ConnectionState,
     /// Whether calls without a name use it.
     pub default: bool,
     /// The authentication methods that it took.

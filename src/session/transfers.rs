@@ -5,15 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::ssh::transfer::{Progress, TransferRequest};
+use crate::ssh::transfer::{TransferCounters, TransferRequest};
 
 /// The transfers, in the order of their start.
 #[derive(Debug, Default)]
-pub struct Transfers(Mutex<Vec<Arc<Transfer>>>);
+pub struct Transfers(Mutex<Vec<Arc<TransferEntry>>>);
 
 /// One transfer.
 #[derive(Debug)]
-pub struct Transfer {
+pub struct TransferEntry {
     /// The session's name.
     pub session: String,
     /// Which way.
@@ -23,7 +23,7 @@ pub struct Transfer {
     /// The path on the remote machine, as it was given.
     pub remote: String,
     /// How far it is.
-    pub progress: Progress,
+    pub progress: TransferCounters,
     begun: Instant,
 }
 
@@ -38,15 +38,15 @@ pub enum Direction {
 
 /// A transfer's place in the list, until this is dropped.
 #[derive(Debug)]
-pub struct Shown<'a> {
+pub struct TransferListing<'a> {
     transfers: &'a Transfers,
-    transfer: Arc<Transfer>,
+    transfer: Arc<TransferEntry>,
 }
 
 impl Transfers {
     /// Shows a transfer for as long as the answer is held.
-    pub fn show(&self, session: &str, direction: Direction, request: &TransferRequest) -> Shown<'_> {
-        let transfer = Arc::new(Transfer {
+    pub fn show(&self, session: &str, direction: Direction, request: &TransferRequest) -> TransferListing<'_> {
+        let transfer = Arc::new(TransferEntry {
             session: session.to_owned(),
             direction,
             local: request.local.clone(),
@@ -55,21 +55,21 @@ impl Transfers {
             begun: Instant::now(),
         });
         self.lock().push(Arc::clone(&transfer));
-        Shown { transfers: self, transfer }
+        TransferListing { transfers: self, transfer }
     }
 
     /// All that are under way.
     #[must_use]
-    pub fn list(&self) -> Vec<Arc<Transfer>> {
+    pub fn list(&self) -> Vec<Arc<TransferEntry>> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Transfer>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<TransferEntry>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Transfer {
+impl TransferEntry {
     /// For how long it has been under way.
     #[must_use]
     pub fn duration(&self) -> Duration {
@@ -77,7 +77,7 @@ impl Transfer {
     }
 }
 
-impl Drop for Shown<'_> {
+impl Drop for TransferListing<'_> {
     fn drop(&mut self) {
         self.transfers.lock().retain(|transfer| !Arc::ptr_eq(transfer, &self.transfer));
     }

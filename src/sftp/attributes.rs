@@ -25,7 +25,7 @@ pub struct Attributes {
 
 /// The type of a file, `S_IFMT` of its mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileType {
     /// A regular file.
     File,
     /// A directory.
@@ -47,14 +47,14 @@ impl Attributes {
 
     /// What the file is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> FileType {
         // The whole field, not single bits: those of a socket include those of a directory.
         match self.permissions.unwrap_or(0) & 0o170_000 {
-            0o100_000 => Kind::File,
-            0o040_000 => Kind::Directory,
-            0o120_000 => Kind::Link,
-            0 => Kind::Unknown,
-            _ => Kind::Special,
+            0o100_000 => FileType::File,
+            0o040_000 => FileType::Directory,
+            0o120_000 => FileType::Link,
+            0 => FileType::Unknown,
+            _ => FileType::Special,
         }
     }
 

@@ -6,11 +6,11 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{
     content::Content,
-    reply::{DATA, Malformed, Packet, Reply},
+    reply::{DATA, Malformed, Packet, SftpReply},
 };
 
 /// The longest packet that is accepted, in bytes: twice what OpenSSH sends or accepts.
-const LONGEST: u32 = 512 * 1024;
+const MAX_PACKET_BYTES: u32 = 512 * 1024;
 /// Shorter pieces than this, in bytes, are gathered: a server that sends single bytes must not cost a piece for each.
 const GATHERED: usize = 1024;
 
@@ -48,7 +48,7 @@ impl Frames {
             None if self.held < 4 => return Ok(None),
             None => {
                 let length = self.take(4).get_u32();
-                if !(5..=LONGEST).contains(&length) {
+                if !(5..=MAX_PACKET_BYTES).contains(&length) {
                     return Err(Malformed("a packet has an impossible length"));
                 }
                 *self.length.insert(length as usize)
@@ -71,7 +71,7 @@ impl Frames {
         if content as usize != length - head {
             return Err(Malformed("content has another length than its packet"));
         }
-        let reply = Reply::Content(Content::new(self.take_pieces(length - head)));
+        let reply = SftpReply::Content(Content::new(self.take_pieces(length - head)));
         Ok(Some(Packet::Reply { id, reply }))
     }
 
@@ -150,7 +150,7 @@ mod tests {
     /// Content without its pieces, which depend on how it arrived.
     fn shown(packet: Packet) -> String {
         match packet {
-            Packet::Reply { id, reply: Reply::Content(content) } => {
+            Packet::Reply { id, reply: SftpReply::Content(content) } => {
                 let all: Vec<u8> = content.pieces().collect::<Vec<_>>().concat();
                 assert_eq!(all.len(), content.len());
                 format!("{id} {all:?}")
@@ -165,7 +165,7 @@ mod tests {
         Ok(frames.next_packet()?.expect("a whole packet"))
     }
 
-    fn reply(kind: u8, fields: &[&[u8]]) -> Result<Reply, Malformed> {
+    fn reply(kind: u8, fields: &[&[u8]]) -> Result<SftpReply, Malformed> {
         match only(&packet(kind, &[&[0, 0, 0, 9][..], &fields.concat()].concat()))? {
             Packet::Reply { id: 9, reply } => Ok(reply),
             other => panic!("{other:?}"),
@@ -190,28 +190,28 @@ mod tests {
 
     #[test]
     fn every_answer_has_its_meaning() {
-        let Ok(Reply::Status(status)) = reply(101, &[&[0, 0, 0, 2], &string(b"No such file"), &string(b"")]) else {
+        let Ok(SftpReply::Status(status)) = reply(101, &[&[0, 0, 0, 2], &string(b"No such file"), &string(b"")]) else {
             panic!()
         };
         assert_eq!((status.code, status.message.as_str()), (StatusCode::NoSuchFile, "No such file"));
-        let Ok(Reply::Status(status)) = reply(101, &[&[0, 0, 0, 4]]) else { panic!() };
+        let Ok(SftpReply::Status(status)) = reply(101, &[&[0, 0, 0, 4]]) else { panic!() };
         assert_eq!((status.code, status.message.as_str()), (StatusCode::Failure, ""));
-        let Ok(Reply::Handle(handle)) = reply(102, &[&string(&[0, 0, 0, 0x80])]) else { panic!() };
+        let Ok(SftpReply::Handle(handle)) = reply(102, &[&string(&[0, 0, 0, 0x80])]) else { panic!() };
         assert_eq!(handle.as_bytes(), [0, 0, 0, 0x80]);
-        let Ok(Reply::Content(content)) = reply(103, &[&string(b"content")]) else { panic!() };
+        let Ok(SftpReply::Content(content)) = reply(103, &[&string(b"content")]) else { panic!() };
         assert_eq!(content.pieces().collect::<Vec<_>>().concat(), b"content");
         let attributes = [&[0x80, 0, 0, 5][..], &5_u64.to_be_bytes(), &[0, 0, 0x81, 0xa4]].concat();
         let extended = [&[0, 0, 0, 1][..], &string(b"what"), &string(b"ever")].concat();
         let expected = Attributes { size: Some(5), permissions: Some(0o100_644), ..Attributes::default() };
-        let Ok(Reply::Names(names)) =
+        let Ok(SftpReply::Names(names)) =
             reply(104, &[&[0, 0, 0, 1], &string(b"\xff/.."), &string(b"-rw"), &attributes, &extended])
         else {
             panic!()
         };
         assert_eq!((&*names[0].name, names[0].attributes), (&b"\xff/.."[..], expected));
-        let Ok(Reply::Attributes(read)) = reply(105, &[&attributes, &extended]) else { panic!() };
+        let Ok(SftpReply::Attributes(read)) = reply(105, &[&attributes, &extended]) else { panic!() };
         assert_eq!(read, expected);
-        let Ok(Reply::Extended(bytes)) = reply(201, &[b"any"]) else { panic!() };
+        let Ok(SftpReply::Extended(bytes)) = reply(201, &[b"any"]) else { panic!() };
         assert_eq!(&*bytes, b"any");
     }
 
@@ -221,7 +221,7 @@ mod tests {
         for (what, bytes) in [
             ("text", b"Welcome to this host".to_vec()),
             ("no type", vec![0; 4]),
-            ("one byte more than is accepted", [&(LONGEST + 1).to_be_bytes()[..], &[0]].concat()),
+            ("one byte more than is accepted", [&(MAX_PACKET_BYTES + 1).to_be_bytes()[..], &[0]].concat()),
             ("an unknown type", with_id(99, &[])),
             ("no code", with_id(101, &[])),
             ("a handle that is cut", with_id(102, &[&[0, 0, 0, 9], b"x"])),

@@ -20,7 +20,7 @@ const ATTRIBUTES: u8 = 105;
 const EXTENDED: u8 = 201;
 
 /// The longest reason that is kept, in bytes.
-const LONGEST_MESSAGE: usize = 1024;
+const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// A packet of the server's.
 #[derive(Debug, Clone)]
@@ -32,13 +32,13 @@ pub enum Packet {
         /// The request's.
         id: u32,
         /// The answer.
-        reply: Reply,
+        reply: SftpReply,
     },
 }
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub enum Reply {
+pub enum SftpReply {
     /// Done, or why not.
     Status(Status),
     /// What was opened.
@@ -46,7 +46,7 @@ pub enum Reply {
     /// What was read of a file.
     Content(Content),
     /// Names in a directory, or one path.
-    Names(Vec<Name>),
+    Names(Vec<NameReply>),
     /// What was asked for.
     Attributes(Attributes),
     /// The answer to an extended request.
@@ -55,7 +55,7 @@ pub enum Reply {
 
 /// A name with what the server knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
+pub struct NameReply {
     /// Any bytes: a name in a directory, or a path.
     pub name: Bytes,
     /// Its attributes, perhaps none.
@@ -106,7 +106,7 @@ const OPENSSH: [&str; 11] = [
 
 /// How much one request may move, in bytes; what is 0 is not limited, or not known (`limits@openssh.com`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// The longest packet.
     pub packet: u64,
     /// The most that a read brings.
@@ -117,8 +117,8 @@ pub struct Limits {
     pub handles: u64,
 }
 
-impl Limits {
-    /// Reads the answer to [`Request::Limits`](super::request::Request::Limits).
+impl ServerLimits {
+    /// Reads the answer to [`Request::Limits`](super::request::SftpRequest::Limits).
     ///
     /// # Errors
     /// It is cut off.
@@ -140,18 +140,18 @@ impl Packet {
             return Ok(Self::Version(Version { number, extensions }));
         }
         let id = read_u32(&mut body)?;
-        Ok(Self::Reply { id, reply: Reply::read(kind, body)? })
+        Ok(Self::Reply { id, reply: SftpReply::read(kind, body)? })
     }
 }
 
-impl Reply {
+impl SftpReply {
     fn read(kind: u8, mut body: Bytes) -> Result<Self, Malformed> {
         Ok(match kind {
             STATUS => {
                 let code = read_u32(&mut body)?.into();
                 // Servers of the draft's first version give no reason.
                 let message = if body.has_remaining() { read_string(&mut body)? } else { Bytes::new() };
-                let message = message.slice(..message.len().min(LONGEST_MESSAGE));
+                let message = message.slice(..message.len().min(MAX_MESSAGE_BYTES));
                 Self::Status(Status { code, message: String::from_utf8_lossy(&message).into_owned() })
             }
             HANDLE => {
@@ -168,7 +168,7 @@ impl Reply {
                 for _ in 0..count {
                     let name = read_string(&mut body)?;
                     let _like_ls = read_string(&mut body)?;
-                    names.push(Name { name, attributes: Attributes::read(&mut body)? });
+                    names.push(NameReply { name, attributes: Attributes::read(&mut body)? });
                 }
                 Self::Names(names)
             }

@@ -9,7 +9,7 @@ const EXTENDED: u8 = 200;
 
 /// One request. Content is written by a [`Chunk`](super::content::Chunk).
 #[derive(Debug, Clone, Copy)]
-pub enum Request<'a> {
+pub enum SftpRequest<'a> {
     /// Opens a file.
     Open {
         /// Which.
@@ -82,7 +82,7 @@ pub enum Request<'a> {
     Limits,
 }
 
-/// The order in which a server takes the paths of [`Request::Symlink`].
+/// The order in which a server takes the paths of [`SftpRequest::Symlink`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkOrder {
     /// Where the link leads, then where it is: OpenSSH's order (`PROTOCOL`, section 4.1).
@@ -94,10 +94,10 @@ pub enum LinkOrder {
 impl LinkOrder {
     /// The request for a link in this order.
     #[must_use]
-    pub fn request<'a>(self, target: &'a [u8], link: &'a [u8]) -> Request<'a> {
+    pub fn request<'a>(self, target: &'a [u8], link: &'a [u8]) -> SftpRequest<'a> {
         match self {
-            Self::TargetFirst => Request::Symlink { first: target, second: link },
-            Self::LinkFirst => Request::Symlink { first: link, second: target },
+            Self::TargetFirst => SftpRequest::Symlink { first: target, second: link },
+            Self::LinkFirst => SftpRequest::Symlink { first: link, second: target },
         }
     }
 }
@@ -140,7 +140,7 @@ impl Access {
 /// The packet with which a client begins: it speaks version 3.
 pub const INIT: &[u8] = &[0, 0, 0, 5, 1, 0, 0, 0, 3];
 
-impl Request<'_> {
+impl SftpRequest<'_> {
     /// The packet, its length included.
     #[must_use]
     pub fn packet(&self, id: u32) -> Bytes {
@@ -229,7 +229,7 @@ mod tests {
     use crate::sftp::{
         content::Chunk,
         frames::Frames,
-        reply::{Packet, Reply},
+        reply::{Packet, SftpReply},
     };
 
     /// A handle can only come from a server.
@@ -238,7 +238,7 @@ mod tests {
         let all = [&(length + 9).to_be_bytes()[..], &[102, 0, 0, 0, 1], &length.to_be_bytes(), bytes].concat();
         let mut frames = Frames::default();
         frames.push(Wire::from(all));
-        let Ok(Some(Packet::Reply { reply: Reply::Handle(handle), .. })) = frames.next_packet() else { panic!() };
+        let Ok(Some(Packet::Reply { reply: SftpReply::Handle(handle), .. })) = frames.next_packet() else { panic!() };
         handle
     }
 
@@ -267,42 +267,42 @@ mod tests {
         let (set, none) = (format!("attrs: {expected:?} }})"), format!("attrs: {:?} }})", FileAttributes::empty()));
         for (request, head, attributes) in [
             (
-                Request::Open { path: b"p", access: Access::Create, attributes: all },
+                SftpRequest::Open { path: b"p", access: Access::Create, attributes: all },
                 open(OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::EXCLUDE),
                 &set,
             ),
             (
-                Request::Open { path: b"p", access: Access::Write, attributes: Attributes::default() },
+                SftpRequest::Open { path: b"p", access: Access::Write, attributes: Attributes::default() },
                 open(OpenFlags::WRITE),
                 &none,
             ),
             (
-                Request::Open { path: b"p", access: Access::Resume, attributes: Attributes::default() },
+                SftpRequest::Open { path: b"p", access: Access::Resume, attributes: Attributes::default() },
                 open(OpenFlags::READ | OpenFlags::WRITE),
                 &none,
             ),
             (
-                Request::Open { path: b"p", access: Access::Replace, attributes: all },
+                SftpRequest::Open { path: b"p", access: Access::Replace, attributes: all },
                 open(OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE),
                 &set,
             ),
             (
-                Request::Open { path: b"p", access: Access::Read, attributes: Attributes::default() },
+                SftpRequest::Open { path: b"p", access: Access::Read, attributes: Attributes::default() },
                 open(OpenFlags::READ),
                 &none,
             ),
-            (Request::Fsetstat(h, all), "FSetStat(FSetStat { id: 7, handle: \"h\", ".to_owned(), &set),
-            (Request::Setstat(b"p", all), "SetStat(SetStat { id: 7, path: \"p\", ".to_owned(), &set),
-            (Request::Mkdir(b"p", all), "MkDir(MkDir { id: 7, path: \"p\", ".to_owned(), &set),
+            (SftpRequest::Fsetstat(h, all), "FSetStat(FSetStat { id: 7, handle: \"h\", ".to_owned(), &set),
+            (SftpRequest::Setstat(b"p", all), "SetStat(SetStat { id: 7, path: \"p\", ".to_owned(), &set),
+            (SftpRequest::Mkdir(b"p", all), "MkDir(MkDir { id: 7, path: \"p\", ".to_owned(), &set),
         ] {
             assert_eq!(format!("{:?}", theirs(&request.packet(7))), format!("{head}{attributes}"));
         }
         for (request, expected) in [
             (
-                Request::Read { handle: h, offset: 1 << 33, length: 9 },
+                SftpRequest::Read { handle: h, offset: 1 << 33, length: 9 },
                 "Read(Read { id: 7, handle: \"h\", offset: 8589934592, len: 9 })",
             ),
-            (Request::Rename { from: b"f", to: b"t" }, "Rename(Rename { id: 7, oldpath: \"f\", newpath: \"t\" })"),
+            (SftpRequest::Rename { from: b"f", to: b"t" }, "Rename(Rename { id: 7, oldpath: \"f\", newpath: \"t\" })"),
             // Its names are those of the draft.
             (
                 LinkOrder::LinkFirst.request(b"t", b"l"),
@@ -312,23 +312,23 @@ mod tests {
                 LinkOrder::TargetFirst.request(b"t", b"l"),
                 "Symlink(Symlink { id: 7, linkpath: \"t\", targetpath: \"l\" })",
             ),
-            (Request::Close(h), "Close(Close { id: 7, handle: \"h\" })"),
-            (Request::Fstat(h), "Fstat(Fstat { id: 7, handle: \"h\" })"),
-            (Request::Readdir(h), "ReadDir(ReadDir { id: 7, handle: \"h\" })"),
-            (Request::Lstat(b"p"), "Lstat(Lstat { id: 7, path: \"p\" })"),
-            (Request::Stat(b"p"), "Stat(Stat { id: 7, path: \"p\" })"),
-            (Request::Opendir(b"p"), "OpenDir(OpenDir { id: 7, path: \"p\" })"),
-            (Request::Remove(b"p"), "Remove(Remove { id: 7, filename: \"p\" })"),
-            (Request::Realpath(b"p"), "RealPath(RealPath { id: 7, path: \"p\" })"),
-            (Request::Readlink(b"p"), "ReadLink(ReadLink { id: 7, path: \"p\" })"),
+            (SftpRequest::Close(h), "Close(Close { id: 7, handle: \"h\" })"),
+            (SftpRequest::Fstat(h), "Fstat(Fstat { id: 7, handle: \"h\" })"),
+            (SftpRequest::Readdir(h), "ReadDir(ReadDir { id: 7, handle: \"h\" })"),
+            (SftpRequest::Lstat(b"p"), "Lstat(Lstat { id: 7, path: \"p\" })"),
+            (SftpRequest::Stat(b"p"), "Stat(Stat { id: 7, path: \"p\" })"),
+            (SftpRequest::Opendir(b"p"), "OpenDir(OpenDir { id: 7, path: \"p\" })"),
+            (SftpRequest::Remove(b"p"), "Remove(Remove { id: 7, filename: \"p\" })"),
+            (SftpRequest::Realpath(b"p"), "RealPath(RealPath { id: 7, path: \"p\" })"),
+            (SftpRequest::Readlink(b"p"), "ReadLink(ReadLink { id: 7, path: \"p\" })"),
         ] {
             assert_eq!(format!("{:?}", theirs(&request.packet(7))), expected);
         }
         for (request, name, length) in [
-            (Request::PosixRename { from: b"f", to: b"to" }, "posix-rename@openssh.com", 4 + 1 + 4 + 2),
-            (Request::Lsetstat(b"p", Attributes::mode(0)), "lsetstat@openssh.com", 4 + 1 + 4 + 4),
-            (Request::Fsync(h), "fsync@openssh.com", 4 + 1),
-            (Request::Limits, "limits@openssh.com", 0),
+            (SftpRequest::PosixRename { from: b"f", to: b"to" }, "posix-rename@openssh.com", 4 + 1 + 4 + 2),
+            (SftpRequest::Lsetstat(b"p", Attributes::mode(0)), "lsetstat@openssh.com", 4 + 1 + 4 + 4),
+            (SftpRequest::Fsync(h), "fsync@openssh.com", 4 + 1),
+            (SftpRequest::Limits, "limits@openssh.com", 0),
         ] {
             let Theirs::Extended(extended) = theirs(&request.packet(7)) else { panic!() };
             assert_eq!((extended.id, extended.request.as_str(), extended.data.len()), (7, name, length));

@@ -1,7 +1,7 @@
 //! How a server says that a request is done, or why not (section 7 of the draft).
 
 /// The longest that a server's own words are, in characters.
-const LONGEST_REASON: usize = 300;
+const MAX_REASON_CHARS: usize = 300;
 
 /// What a server answers to a request that has no other answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ impl Status {
             StatusCode::NoSuchFile => "no such file or directory".to_owned(),
             StatusCode::PermissionDenied => "permission denied".to_owned(),
             code if self.message.is_empty() => format!("{code:?}"),
-            _ => self.message.escape_debug().take(LONGEST_REASON).collect(),
+            _ => self.message.escape_debug().take(MAX_REASON_CHARS).collect(),
         }
     }
 }

@@ -14,12 +14,12 @@ use crate::{
     framing::exec::{LoginShell, POSIX_PROBE},
     ssh::{
         auth::Credentials,
-        command::limits::{Bounds, Signals},
-        connect::{connection::Connection, open::Opening},
+        command::limits::{Signals, StopConditions},
+        connect::{connection::Connection, open::OpenConnection},
         error::SshError,
         pool::Pool,
-        prompt::{pausable_clock::Pause, prompter::Person},
-        trace::{Finding, Findings, Outcome, Stage},
+        prompt::{pausable_clock::PausableClock, prompter::Prompter},
+        trace::{Finding, Stage, StageOutcome, StageTrace},
         transfer::{self, TransferError},
         transport::deadline::Deadline,
     },
@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What was found out.
 #[derive(Debug)]
-pub struct Examination {
+pub struct Diagnosis {
     /// The stages that were gone through, jump hosts first.
     pub findings: Vec<Finding>,
     /// Why it does not connect.
@@ -45,9 +45,9 @@ pub struct Examination {
 
 /// Connects to the target within `limit`, and sees what a session could do there. A channel that the server refuses is a
 /// failure too: nothing could be run.
-pub async fn examine(target: &Target, credentials: &Credentials, limit: Duration) -> Examination {
-    let (findings, person, deadline) = (&Findings::wanted(), &Person::default(), &Deadline::after(limit));
-    let opening = Opening { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings };
+pub async fn examine(target: &Target, credentials: &Credentials, limit: Duration) -> Diagnosis {
+    let (findings, person, deadline) = (&StageTrace::wanted(), &Prompter::default(), &Deadline::after(limit));
+    let opening = OpenConnection { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings };
     let failure = match opening.run().await {
         Ok(connection) => {
             let pool = Pool::around(Arc::clone(&connection), target, credentials, limit, false);
@@ -61,7 +61,7 @@ pub async fn examine(target: &Target, credentials: &Credentials, limit: Duration
     if failure.is_some() {
         findings.extend(not_reached(&findings));
     }
-    Examination { findings, failure }
+    Diagnosis { findings, failure }
 }
 
 /// The stages behind the one at which the destination failed.
@@ -77,14 +77,14 @@ fn not_reached(findings: &[Finding]) -> Vec<Finding> {
         .map(|stage| Finding {
             stage,
             hop: None,
-            outcome: Outcome::Skipped,
+            outcome: StageOutcome::Skipped,
             summary: "not reached".to_owned(),
             details: Vec::new(),
         })
         .collect()
 }
 
-async fn try_out(pool: &Arc<Pool>, connection: &Connection, findings: &Findings) -> Result<(), SshError> {
+async fn try_out(pool: &Arc<Pool>, connection: &Connection, findings: &StageTrace) -> Result<(), SshError> {
     findings.begin(Stage::Channel);
     match connection.open_channel().await {
         Ok(channel) => {
@@ -103,16 +103,16 @@ async fn try_out(pool: &Arc<Pool>, connection: &Connection, findings: &Findings)
     findings.begin(Stage::Sftp);
     match timeout(PROBE_LIMIT, transfer::try_out(pool)).await {
         Ok(Ok(())) => findings.passed(|| "files can be moved".to_owned()),
-        Ok(Err(TransferError::NoSftp)) => findings.ended(Outcome::Failed, "the server has no SFTP".to_owned()),
-        Ok(Err(error)) => findings.ended(Outcome::Failed, error.to_string()),
-        Err(_) => findings.ended(Outcome::Failed, format!("no answer within {PROBE_LIMIT:?}")),
+        Ok(Err(TransferError::NoSftp)) => findings.ended(StageOutcome::Failed, "the server has no SFTP".to_owned()),
+        Ok(Err(error)) => findings.ended(StageOutcome::Failed, error.to_string()),
+        Err(_) => findings.ended(StageOutcome::Failed, format!("no answer within {PROBE_LIMIT:?}")),
     }
     findings.begin(Stage::Channels);
     channels(connection, findings).await;
     Ok(())
 }
 
-async fn login_shell(pool: &Arc<Pool>, findings: &Findings) {
+async fn login_shell(pool: &Arc<Pool>, findings: &StageTrace) {
     let answer = match pool.ask(POSIX_PROBE, String::new(), PROBE_LIMIT).await {
         Ok(answer) => answer,
         Err(error) => return findings.failed(&error),
@@ -134,7 +134,7 @@ async fn login_shell(pool: &Arc<Pool>, findings: &Findings) {
     findings.passed(|| probe.program.unwrap_or_else(|| "a POSIX shell".to_owned()));
 }
 
-async fn persistent_shell(pool: &Arc<Pool>, findings: &Findings) {
+async fn persistent_shell(pool: &Arc<Pool>, findings: &StageTrace) {
     match pool.start_shell(&unbounded()).await {
         Ok(shell) if shell.is_bash() => findings.passed(|| "bash starts and answers".to_owned()),
         Ok(_) => findings.passed(|| "there is no bash, but sh starts and answers".to_owned()),
@@ -143,7 +143,7 @@ async fn persistent_shell(pool: &Arc<Pool>, findings: &Findings) {
 }
 
 /// Opens channels that are not used, and closes them.
-async fn channels(connection: &Connection, findings: &Findings) {
+async fn channels(connection: &Connection, findings: &StageTrace) {
     if connection.wants_one_channel() {
         return findings.skipped(|| "one at a time over a connection, for this kind of server".to_owned());
     }
@@ -156,7 +156,7 @@ async fn channels(connection: &Connection, findings: &Findings) {
                 sleep(PAUSE).await;
             }
             Err(SshError::ChannelRefused(_)) => break,
-            Err(error) => return findings.ended(Outcome::Skipped, error.to_string()),
+            Err(error) => return findings.ended(StageOutcome::Skipped, error.to_string()),
         }
     }
     let count = open.len();
@@ -170,11 +170,11 @@ async fn channels(connection: &Connection, findings: &Findings) {
 }
 
 /// Nobody stops a probe but its limit.
-fn unbounded() -> Bounds {
+fn unbounded() -> StopConditions {
     let never = CancellationToken::new();
-    Bounds {
+    StopConditions {
         limit: Some(PROBE_LIMIT),
-        pause: Pause::default(),
+        pause: PausableClock::default(),
         cancelled: never.clone(),
         closing: never.clone(),
         ending: never,

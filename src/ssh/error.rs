@@ -6,7 +6,7 @@ pub use crate::framing::exec::ExecScriptError;
 use crate::openssh::{effective_config::ConfigError, tokens::TokenError};
 
 /// How much of a server's own words is shown, in bytes.
-pub(super) const LONGEST_WORDS: usize = 1000;
+pub(super) const MAX_WORDS_BYTES: usize = 1000;
 
 /// A failure of the SSH layer. The variant is the stage; the source is the cause.
 #[derive(Debug, thiserror::Error)]
@@ -376,7 +376,7 @@ impl From<russh::Error> for SshError {
 pub(super) fn said(words: &str) -> String {
     let mut shown = String::new();
     for letter in words.chars() {
-        if shown.len() >= LONGEST_WORDS {
+        if shown.len() >= MAX_WORDS_BYTES {
             shown.push('…');
             break;
         }

@@ -61,7 +61,7 @@ impl Stage {
 
 /// How a stage went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StageOutcome {
     /// As it should.
     Passed,
     /// It ends here, or something that is needed is missing.
@@ -78,7 +78,7 @@ pub struct Finding {
     /// The jump host that it is about, as the configuration names it; `None` for the destination.
     pub hop: Option<String>,
     /// How it went.
-    pub outcome: Outcome,
+    pub outcome: StageOutcome,
     /// That in a line. It may hold a server's words, as may the details: neither is fit for a terminal as it is.
     pub summary: String,
     /// What led to it, a line each.
@@ -87,7 +87,7 @@ pub struct Finding {
 
 /// Where findings are noted; the default notes nothing and costs nothing.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Findings(Option<Notes>);
+pub(super) struct StageTrace(Option<Notes>);
 
 #[derive(Debug, Clone, Default)]
 struct Notes {
@@ -97,7 +97,7 @@ struct Notes {
     current: Arc<Mutex<(Stage, Vec<String>)>>,
 }
 
-impl Findings {
+impl StageTrace {
     /// Findings that are noted.
     pub(super) fn wanted() -> Self {
         Self(Some(Notes::default()))
@@ -134,17 +134,17 @@ impl Findings {
 
     /// Notes that the stage went well.
     pub(super) fn passed(&self, summary: impl FnOnce() -> String) {
-        self.end(Outcome::Passed, summary);
+        self.end(StageOutcome::Passed, summary);
     }
 
     /// Notes how the stage went, where no error tells it.
-    pub(super) fn ended(&self, outcome: Outcome, summary: String) {
+    pub(super) fn ended(&self, outcome: StageOutcome, summary: String) {
         self.end(outcome, || summary);
     }
 
     /// Notes that the stage could not be gone through, and need not.
     pub(super) fn skipped(&self, summary: impl FnOnce() -> String) {
-        self.end(Outcome::Skipped, summary);
+        self.end(StageOutcome::Skipped, summary);
     }
 
     /// Notes that the stage failed. What the error says in several lines is told in the details.
@@ -154,7 +154,7 @@ impl Findings {
             SshError::Authentication { attempts, .. } => self.detail_unless_noted(attempts),
             _ => {}
         }
-        self.end(Outcome::Failed, || summary(error));
+        self.end(StageOutcome::Failed, || summary(error));
     }
 
     /// All that was noted so far.
@@ -168,7 +168,7 @@ impl Findings {
         }
     }
 
-    fn end(&self, outcome: Outcome, summary: impl FnOnce() -> String) {
+    fn end(&self, outcome: StageOutcome, summary: impl FnOnce() -> String) {
         if let Some(notes) = &self.0 {
             let (stage, details) = std::mem::take(&mut *lock(&notes.current));
             let (hop, summary) = (notes.hop.clone(), summary());
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn details_belong_to_the_stage_that_is_begun_and_hops_have_stages_of_their_own() {
-        let findings = Findings::wanted();
+        let findings = StageTrace::wanted();
         findings.begin(Stage::Proxy);
         let hop = findings.of_hop("near");
         hop.begin(Stage::Tcp);
@@ -218,15 +218,15 @@ mod tests {
             .map(|found| (found.stage, found.hop, found.outcome, found.details.join(",")))
             .collect();
         let expected = [
-            (Stage::Tcp, Some("near".to_owned()), Outcome::Failed, "tried".to_owned()),
-            (Stage::Proxy, None, Outcome::Passed, "runs".to_owned()),
+            (Stage::Tcp, Some("near".to_owned()), StageOutcome::Failed, "tried".to_owned()),
+            (Stage::Proxy, None, StageOutcome::Passed, "runs".to_owned()),
         ];
         assert_eq!(told, expected);
     }
 
     #[test]
     fn what_nobody_wants_to_know_is_not_even_put_into_words() {
-        let findings = Findings::default();
+        let findings = StageTrace::default();
         findings.begin(Stage::Tcp);
         findings.detail(|| panic!("a detail"));
         findings.passed(|| panic!("a summary"));

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 /// One name in the listing of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// The name alone.
     pub name: Vec<u8>,
     /// What it names, links not followed.
-    pub what: What,
+    pub what: EntryKind,
     /// Its mode and time.
-    pub attributes: Attributes,
+    pub attributes: EntryAttributes,
 }
 
 /// What a name names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum EntryKind {
     /// A directory.
     Directory,
     /// A regular file of so many bytes.
@@ -28,7 +28,7 @@ pub enum What {
 
 /// What is kept of an entry besides its content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Attributes {
+pub struct EntryAttributes {
     /// The permission bits (`07777`), if they are known.
     pub mode: Option<u32>,
     /// When it was last written to, in seconds since 1970, as version 3 of SFTP carries it.
@@ -43,7 +43,7 @@ pub struct Directory {
     name: Vec<u8>,
     depth: usize,
     /// Its mode and time.
-    pub attributes: Attributes,
+    pub attributes: EntryAttributes,
 }
 
 /// What a tree has besides directories: a file or a link.
@@ -56,7 +56,7 @@ pub struct Leaf {
     /// Which of the two.
     pub kind: LeafKind,
     /// Its mode and time.
-    pub attributes: Attributes,
+    pub attributes: EntryAttributes,
 }
 
 /// What a leaf is.
@@ -71,13 +71,13 @@ pub enum LeafKind {
 impl Directory {
     /// The root of a tree.
     #[must_use]
-    pub fn root(attributes: Attributes) -> Arc<Self> {
+    pub fn root(attributes: EntryAttributes) -> Arc<Self> {
         Arc::new(Self { parent: None, name: Vec::new(), depth: 0, attributes })
     }
 
     /// A directory in this one.
     #[must_use]
-    pub fn inside(self: &Arc<Self>, name: Vec<u8>, attributes: Attributes) -> Arc<Self> {
+    pub fn inside(self: &Arc<Self>, name: Vec<u8>, attributes: EntryAttributes) -> Arc<Self> {
         Arc::new(Self { parent: Some(Arc::clone(self)), name, depth: self.depth + 1, attributes })
     }
 
@@ -128,8 +128,9 @@ mod tests {
 
     #[test]
     fn a_path_is_the_names_from_the_root_on() {
-        let root = Directory::root(Attributes::default());
-        let below = root.inside(b"a".to_vec(), Attributes::default()).inside(b"b".to_vec(), Attributes::default());
+        let root = Directory::root(EntryAttributes::default());
+        let below =
+            root.inside(b"a".to_vec(), EntryAttributes::default()).inside(b"b".to_vec(), EntryAttributes::default());
         assert_eq!((root.path().as_slice(), root.path_of(b"x")), (&b""[..], b"x".to_vec()));
         assert_eq!((below.path(), below.path_of(b"\xff"), below.depth()), (b"a/b".to_vec(), b"a/b/\xff".to_vec(), 2));
     }

@@ -2,7 +2,7 @@
 
 /// What a tree may be, so that one without end does not take time and memory without end.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct TreeLimits {
     /// Entries in all.
     pub entries: usize,
     /// Bytes of all names.
@@ -16,8 +16,8 @@ pub struct Limits {
 }
 
 /// The limits in force. (OpenSSH's sftp goes 64 directories deep.)
-pub const LIMITS: Limits =
-    Limits { entries: 1_000_000, name_bytes: 100_000_000, depth: 256, path: 16_384, failures: 100 };
+pub const LIMITS: TreeLimits =
+    TreeLimits { entries: 1_000_000, name_bytes: 100_000_000, depth: 256, path: 16_384, failures: 100 };
 
 /// Why the rest of a tree is not moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 /// The systems that differ in what a name may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rules {
+pub enum NameRules {
     /// Everything but `/` and NUL.
     Unix,
     /// The same, but `a` and `A` are one name.
@@ -12,20 +12,20 @@ pub enum Rules {
 }
 
 /// The rules of the system that this program runs on.
-pub const HERE: Rules = if cfg!(windows) {
-    Rules::Windows
+pub const HERE: NameRules = if cfg!(windows) {
+    NameRules::Windows
 } else if cfg!(target_vendor = "apple") {
-    Rules::Mac
+    NameRules::Mac
 } else {
-    Rules::Unix
+    NameRules::Unix
 };
 
 /// The longest name, in bytes: 255 characters of UTF-16 are what NTFS takes, and other systems take less.
-const LONGEST: usize = 255 * 3;
+const MAX_NAME_BYTES: usize = 255 * 3;
 
 /// Why a name cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
+pub enum EntryNameError {
     /// Nothing, `.` or `..`.
     #[error("this names no file of its directory")]
     NoName,
@@ -47,31 +47,31 @@ pub enum NameError {
 ///
 /// # Errors
 /// Says why.
-pub fn check(name: &[u8], rules: Rules) -> Result<(), NameError> {
+pub fn check(name: &[u8], rules: NameRules) -> Result<(), EntryNameError> {
     if name.is_empty() || name == b"." || name == b".." {
-        return Err(NameError::NoName);
+        return Err(EntryNameError::NoName);
     }
     if name.contains(&0) {
-        return Err(NameError::Nul);
+        return Err(EntryNameError::Nul);
     }
-    if name.contains(&b'/') || (rules == Rules::Windows && name.contains(&b'\\')) {
-        return Err(NameError::Path);
+    if name.contains(&b'/') || (rules == NameRules::Windows && name.contains(&b'\\')) {
+        return Err(EntryNameError::Path);
     }
-    if name.len() > LONGEST {
-        return Err(NameError::TooLong);
+    if name.len() > MAX_NAME_BYTES {
+        return Err(EntryNameError::TooLong);
     }
-    if rules == Rules::Windows && !is_plain_on_windows(name) {
-        return Err(NameError::Windows);
+    if rules == NameRules::Windows && !is_plain_on_windows(name) {
+        return Err(EntryNameError::Windows);
     }
     Ok(())
 }
 
 /// What two names have in common that are one to the system.
 #[must_use]
-pub fn folded(name: &[u8], rules: Rules) -> Vec<u8> {
+pub fn folded(name: &[u8], rules: NameRules) -> Vec<u8> {
     match rules {
-        Rules::Unix => name.to_vec(),
-        Rules::Mac | Rules::Windows => String::from_utf8_lossy(name).to_lowercase().into_bytes(),
+        NameRules::Unix => name.to_vec(),
+        NameRules::Mac | NameRules::Windows => String::from_utf8_lossy(name).to_lowercase().into_bytes(),
     }
 }
 
@@ -101,25 +101,25 @@ mod tests {
     #[test]
     fn a_name_that_leads_elsewhere_is_refused_on_every_system() {
         for (name, why) in [
-            (&b""[..], NameError::NoName),
-            (b".", NameError::NoName),
-            (b"..", NameError::NoName),
-            (b"/", NameError::Path),
-            (b"../x", NameError::Path),
-            (b"/etc/passwd", NameError::Path),
-            (b"a/b", NameError::Path),
-            (b"a\0", NameError::Nul),
-            (&[b'n'; LONGEST + 1], NameError::TooLong),
+            (&b""[..], EntryNameError::NoName),
+            (b".", EntryNameError::NoName),
+            (b"..", EntryNameError::NoName),
+            (b"/", EntryNameError::Path),
+            (b"../x", EntryNameError::Path),
+            (b"/etc/passwd", EntryNameError::Path),
+            (b"a/b", EntryNameError::Path),
+            (b"a\0", EntryNameError::Nul),
+            (&[b'n'; MAX_NAME_BYTES + 1], EntryNameError::TooLong),
         ] {
-            assert_eq!(check(name, Rules::Unix), Err(why), "{name:?}");
-            assert_eq!(check(name, Rules::Windows), Err(why), "{name:?}");
+            assert_eq!(check(name, NameRules::Unix), Err(why), "{name:?}");
+            assert_eq!(check(name, NameRules::Windows), Err(why), "{name:?}");
         }
     }
 
     #[test]
     fn unix_takes_all_other_bytes() {
         for name in [&b"..."[..], b".x", b"-rf", b"a\\b", b"\xff\xfe", b"a:b", b"new\nline", b"nul", &[b'n'; 255]] {
-            assert_eq!(check(name, Rules::Unix), Ok(()), "{name:?}");
+            assert_eq!(check(name, NameRules::Unix), Ok(()), "{name:?}");
         }
     }
 
@@ -127,25 +127,25 @@ mod tests {
     fn windows_takes_what_means_itself_there() {
         for name in ["a", ".hidden", "a b", "com", "com10", "comx", "nulx", "é日本🚀", "lpt.d", "console", "a.nul"]
         {
-            assert_eq!(check(name.as_bytes(), Rules::Windows), Ok(()), "{name}");
+            assert_eq!(check(name.as_bytes(), NameRules::Windows), Ok(()), "{name}");
         }
         for name in [
             "a:b", "a<", "a?", "*", "\"", "tab\t", "a.", "a ", "...", "con", "NUL", "nul.txt", "Nul .x.y", "aux.c",
             "com1", "COM9.log", "lpt0", "com¹", "conin$",
         ] {
-            assert_eq!(check(name.as_bytes(), Rules::Windows), Err(NameError::Windows), "{name}");
+            assert_eq!(check(name.as_bytes(), NameRules::Windows), Err(EntryNameError::Windows), "{name}");
         }
-        assert_eq!(check(b"a\\b", Rules::Windows), Err(NameError::Path));
-        assert_eq!(check(b"\xff", Rules::Windows), Err(NameError::Windows));
+        assert_eq!(check(b"a\\b", NameRules::Windows), Err(EntryNameError::Path));
+        assert_eq!(check(b"\xff", NameRules::Windows), Err(EntryNameError::Windows));
     }
 
     proptest! {
         #[test]
         fn what_passes_is_one_plain_component(name in proptest::collection::vec(any::<u8>(), 0..12)) {
-            if check(&name, Rules::Windows).is_ok() {
-                prop_assert!(check(&name, Rules::Unix).is_ok());
+            if check(&name, NameRules::Windows).is_ok() {
+                prop_assert!(check(&name, NameRules::Unix).is_ok());
             }
-            if check(&name, Rules::Unix).is_ok() {
+            if check(&name, NameRules::Unix).is_ok() {
                 let text = String::from_utf8_lossy(&name).into_owned();
                 let mut parts = std::path::Path::new(&text).components();
                 prop_assert!(matches!(parts.next(), Some(std::path::Component::Normal(_))));

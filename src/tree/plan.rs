@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    entry::{Directory, Entry, Leaf, LeafKind, What},
+    entry::{Directory, DirectoryEntry, EntryKind, Leaf, LeafKind},
     excludes::Excludes,
-    limits::{Limits, PlanError},
-    name::{self, Rules},
+    limits::{PlanError, TreeLimits},
+    name::{self, NameRules},
     tally::Tally,
 };
 
@@ -23,11 +23,11 @@ const ENOUGH_LEAVES: usize = 10_000;
 const NAMED_FAILURES: usize = 10;
 
 /// A piece of work, also when it is handed out again.
-pub type Ticket = u64;
+pub type PlannedItem = u64;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
-pub enum Work {
+pub enum PlannedWork {
     /// A directory is to be made and listed.
     Directory(Arc<Directory>),
     /// A file or link is to be moved.
@@ -39,13 +39,13 @@ pub enum Work {
 pub struct Plan {
     excludes: Excludes,
     /// The rules for names that are not trusted.
-    rules: Option<Rules>,
-    limits: Limits,
-    directories: Vec<(Ticket, Arc<Directory>)>,
-    leaves: VecDeque<(Ticket, Arc<Leaf>)>,
+    rules: Option<NameRules>,
+    limits: TreeLimits,
+    directories: Vec<(PlannedItem, Arc<Directory>)>,
+    leaves: VecDeque<(PlannedItem, Arc<Leaf>)>,
     /// What was handed out and is not done.
-    underway: BTreeMap<Ticket, Work>,
-    last: Ticket,
+    underway: BTreeMap<PlannedItem, PlannedWork>,
+    last: PlannedItem,
     /// Those that were listed, parents before children.
     listed: Vec<Arc<Directory>>,
     entries: usize,
@@ -59,7 +59,7 @@ pub struct Plan {
 impl Plan {
     /// The work that begins with this root. Names are held to `rules` if they come from somebody else.
     #[must_use]
-    pub fn new(root: Arc<Directory>, excludes: Excludes, rules: Option<Rules>, limits: Limits) -> Self {
+    pub fn new(root: Arc<Directory>, excludes: Excludes, rules: Option<NameRules>, limits: TreeLimits) -> Self {
         Self {
             excludes,
             rules,
@@ -77,22 +77,22 @@ impl Plan {
     }
 
     /// The directory to make and list next. `None`: there is none, or enough files wait.
-    pub fn next_directory(&mut self) -> Option<(Ticket, Arc<Directory>)> {
+    pub fn next_directory(&mut self) -> Option<(PlannedItem, Arc<Directory>)> {
         let (ticket, directory) =
             if self.leaves.len() < ENOUGH_LEAVES { self.directories.pop()? } else { return None };
-        self.underway.insert(ticket, Work::Directory(Arc::clone(&directory)));
+        self.underway.insert(ticket, PlannedWork::Directory(Arc::clone(&directory)));
         Some((ticket, directory))
     }
 
     /// The file or link to move next.
-    pub fn next_leaf(&mut self) -> Option<(Ticket, Arc<Leaf>)> {
+    pub fn next_leaf(&mut self) -> Option<(PlannedItem, Arc<Leaf>)> {
         let (ticket, leaf) = self.leaves.pop_front()?;
-        self.underway.insert(ticket, Work::Leaf(Arc::clone(&leaf)));
+        self.underway.insert(ticket, PlannedWork::Leaf(Arc::clone(&leaf)));
         Some((ticket, leaf))
     }
 
     /// A piece of work is done, or has failed.
-    pub fn done(&mut self, ticket: Ticket) {
+    pub fn done(&mut self, ticket: PlannedItem) {
         self.underway.remove(&ticket);
     }
 
@@ -100,8 +100,8 @@ impl Plan {
     pub fn begin_again(&mut self) {
         for (ticket, work) in std::mem::take(&mut self.underway).into_iter().rev() {
             match work {
-                Work::Directory(directory) => self.directories.push((ticket, directory)),
-                Work::Leaf(leaf) => self.leaves.push_front((ticket, leaf)),
+                PlannedWork::Directory(directory) => self.directories.push((ticket, directory)),
+                PlannedWork::Leaf(leaf) => self.leaves.push_front((ticket, leaf)),
             }
         }
     }
@@ -109,14 +109,14 @@ impl Plan {
     /// Whether there is no directory any more of which it is not known what is in it.
     #[must_use]
     pub fn is_all_listed(&self) -> bool {
-        self.directories.is_empty() && !self.underway.values().any(|work| matches!(work, Work::Directory(_)))
+        self.directories.is_empty() && !self.underway.values().any(|work| matches!(work, PlannedWork::Directory(_)))
     }
 
     /// Takes in what is in a directory.
     ///
     /// # Errors
     /// A tree beyond its limits.
-    pub fn listed(&mut self, directory: &Arc<Directory>, mut entries: Vec<Entry>) -> Result<(), PlanError> {
+    pub fn listed(&mut self, directory: &Arc<Directory>, mut entries: Vec<DirectoryEntry>) -> Result<(), PlanError> {
         self.listed.push(Arc::clone(directory));
         self.tally.directories += 1;
         self.entries += entries.len();
@@ -152,32 +152,32 @@ impl Plan {
     }
 
     /// `above` is the length of the directory's path: a path for each entry may be much to make.
-    fn take(&mut self, directory: &Arc<Directory>, above: usize, entry: Entry) -> Result<(), PlanError> {
-        let is_directory = entry.what == What::Directory;
+    fn take(&mut self, directory: &Arc<Directory>, above: usize, entry: DirectoryEntry) -> Result<(), PlanError> {
+        let is_directory = entry.what == EntryKind::Directory;
         if !self.excludes.is_empty() && self.excludes.cover(&directory.path_of(&entry.name), is_directory) {
             return Ok(());
         }
-        let Entry { name, what, attributes } = entry;
+        let DirectoryEntry { name, what, attributes } = entry;
         self.last += 1;
         let ticket = self.last;
         let leaf =
             |kind| (ticket, Arc::new(Leaf { directory: Arc::clone(directory), name: name.clone(), kind, attributes }));
         match what {
-            What::Directory if directory.depth() >= self.limits.depth => {
+            EntryKind::Directory if directory.depth() >= self.limits.depth => {
                 let reason = format!("it is more than {} directories deep", self.limits.depth);
                 self.fail(directory.path_of(&name), reason)?;
             }
-            What::Directory if above + 1 + name.len() > self.limits.path => {
+            EntryKind::Directory if above + 1 + name.len() > self.limits.path => {
                 let reason = format!("its path is longer than {} bytes", self.limits.path);
                 self.fail(directory.path_of(&name), reason)?;
             }
-            What::Directory => self.directories.push((ticket, directory.inside(name, attributes))),
-            What::File(size) => {
+            EntryKind::Directory => self.directories.push((ticket, directory.inside(name, attributes))),
+            EntryKind::File(size) => {
                 self.bytes = self.bytes.saturating_add(size);
                 self.leaves.push_back(leaf(LeafKind::File(size)));
             }
-            What::Link => self.leaves.push_back(leaf(LeafKind::Link)),
-            What::Special => self.tally.special += 1,
+            EntryKind::Link => self.leaves.push_back(leaf(LeafKind::Link)),
+            EntryKind::Special => self.tally.special += 1,
         }
         Ok(())
     }
@@ -218,20 +218,20 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{entry::Attributes, limits::LIMITS};
+    use crate::tree::{entry::EntryAttributes, limits::LIMITS};
 
-    const SMALL: Limits = Limits { entries: 8, name_bytes: 100, depth: 2, path: 50, failures: 3 };
+    const SMALL: TreeLimits = TreeLimits { entries: 8, name_bytes: 100, depth: 2, path: 50, failures: 3 };
 
-    fn plan(exclude: &[&str], rules: Option<Rules>) -> (Plan, Arc<Directory>) {
+    fn plan(exclude: &[&str], rules: Option<NameRules>) -> (Plan, Arc<Directory>) {
         let exclude: Vec<String> = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
-        let root = Directory::root(Attributes::default());
+        let root = Directory::root(EntryAttributes::default());
         let mut plan = Plan::new(root, Excludes::parse(&exclude).unwrap(), rules, SMALL);
         let (_, root) = plan.next_directory().unwrap();
         (plan, root)
     }
 
-    fn entry(name: impl AsRef<[u8]>, what: What) -> Entry {
-        Entry { name: name.as_ref().to_vec(), what, attributes: Attributes::default() }
+    fn entry(name: impl AsRef<[u8]>, what: EntryKind) -> DirectoryEntry {
+        DirectoryEntry { name: name.as_ref().to_vec(), what, attributes: EntryAttributes::default() }
     }
 
     fn leaves(plan: &mut Plan) -> Vec<String> {
@@ -239,19 +239,22 @@ mod tests {
     }
 
     fn directories(plan: &mut Plan) -> Vec<String> {
-        let path = |(_, directory): (Ticket, Arc<Directory>)| String::from_utf8(directory.path()).unwrap();
+        let path = |(_, directory): (PlannedItem, Arc<Directory>)| String::from_utf8(directory.path()).unwrap();
         std::iter::from_fn(|| plan.next_directory()).map(path).collect()
     }
 
     #[test]
     fn nothing_comes_before_its_directory_and_directories_end_after_their_content() {
         let (mut plan, root) = plan(&[], None);
-        plan.listed(&root, vec![entry("b", What::Directory), entry("x", What::File(1)), entry("a", What::Directory)])
-            .unwrap();
+        plan.listed(
+            &root,
+            vec![entry("b", EntryKind::Directory), entry("x", EntryKind::File(1)), entry("a", EntryKind::Directory)],
+        )
+        .unwrap();
         assert_eq!(leaves(&mut plan), ["x"]);
         let (_, first) = plan.next_directory().unwrap();
         assert_eq!(first.path(), b"a");
-        plan.listed(&first, vec![entry("deep", What::Directory), entry("y", What::Link)]).unwrap();
+        plan.listed(&first, vec![entry("deep", EntryKind::Directory), entry("y", EntryKind::Link)]).unwrap();
         assert_eq!(leaves(&mut plan), ["a/y"]);
         for expected in ["a/deep", "b"] {
             let (_, next) = plan.next_directory().unwrap();
@@ -267,26 +270,28 @@ mod tests {
     #[test]
     fn what_is_left_out_is_neither_moved_nor_listed_nor_counted() {
         let (mut plan, root) = plan(&["*.o", "/build/"], None);
-        let special = entry("pipe", What::Special);
-        plan.listed(&root, vec![entry("build", What::Directory), entry("a.o", What::File(1)), special]).unwrap();
+        let special = entry("pipe", EntryKind::Special);
+        plan.listed(&root, vec![entry("build", EntryKind::Directory), entry("a.o", EntryKind::File(1)), special])
+            .unwrap();
         assert_eq!((leaves(&mut plan).len(), directories(&mut plan).len()), (0, 0));
         assert_eq!(plan.tally, Tally { special: 1, directories: 1, ..Tally::default() });
     }
 
     #[test]
     fn a_listing_that_lies_makes_failures_and_nothing_else() {
-        let (mut plan, root) = plan(&[], Some(Rules::Unix));
+        let (mut plan, root) = plan(&[], Some(NameRules::Unix));
         let names = [&b"."[..], b"..", b"../up", b"ok", b"ok"];
-        plan.listed(&root, names.iter().map(|name| entry(name, What::File(0))).collect()).unwrap();
+        plan.listed(&root, names.iter().map(|name| entry(name, EntryKind::File(0))).collect()).unwrap();
         assert_eq!((leaves(&mut plan), plan.tally.failed), (vec!["ok".to_owned()], 2));
         assert_eq!(plan.tally.failures[0].0, b"../up");
     }
 
     #[test]
     fn names_that_are_one_to_this_system_do_not_replace_each_other() {
-        for (rules, moved) in [(Rules::Unix, 2), (Rules::Mac, 1), (Rules::Windows, 1)] {
+        for (rules, moved) in [(NameRules::Unix, 2), (NameRules::Mac, 1), (NameRules::Windows, 1)] {
             let (mut plan, root) = plan(&[], Some(rules));
-            plan.listed(&root, vec![entry("Makefile", What::File(0)), entry("makefile", What::Directory)]).unwrap();
+            plan.listed(&root, vec![entry("Makefile", EntryKind::File(0)), entry("makefile", EntryKind::Directory)])
+                .unwrap();
             let found = leaves(&mut plan).len() + directories(&mut plan).len();
             assert_eq!((found, plan.tally.failed), (moved, 2 - moved), "{rules:?}");
         }
@@ -295,24 +300,24 @@ mod tests {
     #[test]
     fn a_tree_without_end_ends() {
         let (mut wide, root) = plan(&[], None);
-        let many = |count: u8| (0..count).map(|number| entry([number], What::File(0))).collect();
+        let many = |count: u8| (0..count).map(|number| entry([number], EntryKind::File(0))).collect();
         assert_eq!(wide.listed(&root, many(8)), Ok(()));
         assert_eq!(wide.listed(&root, many(1)), Err(PlanError::Entries(8)));
 
         let (mut named, root) = plan(&[], None);
-        assert_eq!(named.listed(&root, vec![entry([b'n'; 101], What::File(0))]), Err(PlanError::Names(100)));
+        assert_eq!(named.listed(&root, vec![entry([b'n'; 101], EntryKind::File(0))]), Err(PlanError::Names(100)));
 
         let (mut deep, mut at) = plan(&[], None);
         for _ in 0..2 {
-            deep.listed(&at, vec![entry("d", What::Directory)]).unwrap();
+            deep.listed(&at, vec![entry("d", EntryKind::Directory)]).unwrap();
             at = deep.next_directory().unwrap().1;
         }
-        deep.listed(&at, vec![entry("d", What::Directory)]).unwrap();
+        deep.listed(&at, vec![entry("d", EntryKind::Directory)]).unwrap();
         assert_eq!((deep.next_directory().is_none(), deep.tally.failed), (true, 1));
 
         let (mut long, mut at) = plan(&[], None);
         for failed in 0..2 {
-            long.listed(&at, vec![entry([b'd'; 30], What::Directory)]).unwrap();
+            long.listed(&at, vec![entry([b'd'; 30], EntryKind::Directory)]).unwrap();
             assert_eq!(long.tally.failed, failed);
             at = long.next_directory().map_or(at, |(_, directory)| directory);
         }
@@ -341,11 +346,12 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_handed_out_again() {
-        let root = Directory::root(Attributes::default());
+        let root = Directory::root(EntryAttributes::default());
         let mut plan = Plan::new(root, Excludes::parse(&[]).unwrap(), None, SMALL);
         let (ticket, root) = plan.next_directory().unwrap();
-        let entries = vec![entry("a", What::File(1)), entry("b", What::File(1)), entry("c", What::File(1))];
-        plan.listed(&root, [entries, vec![entry("d", What::Directory)]].concat()).unwrap();
+        let entries =
+            vec![entry("a", EntryKind::File(1)), entry("b", EntryKind::File(1)), entry("c", EntryKind::File(1))];
+        plan.listed(&root, [entries, vec![entry("d", EntryKind::Directory)]].concat()).unwrap();
         plan.done(ticket);
         let (first, _) = plan.next_leaf().unwrap();
         let (second, _) = plan.next_leaf().unwrap();
@@ -361,10 +367,11 @@ mod tests {
 
     #[test]
     fn few_directories_are_listed_while_many_files_wait() {
-        let root = Directory::root(Attributes::default());
+        let root = Directory::root(EntryAttributes::default());
         let mut plan = Plan::new(Arc::clone(&root), Excludes::parse(&[]).unwrap(), None, LIMITS);
-        let mut entries: Vec<_> = (0..ENOUGH_LEAVES).map(|number| entry(format!("f{number}"), What::File(0))).collect();
-        entries.push(entry("d", What::Directory));
+        let mut entries: Vec<_> =
+            (0..ENOUGH_LEAVES).map(|number| entry(format!("f{number}"), EntryKind::File(0))).collect();
+        entries.push(entry("d", EntryKind::Directory));
         let (_, root) = plan.next_directory().unwrap();
         plan.listed(&root, entries).unwrap();
         assert!(plan.next_directory().is_none());

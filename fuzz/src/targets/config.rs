@@ -2,7 +2,7 @@
 //! wins, no value becomes another option, and what a person asked for outweighs any file.
 
 use crate::openssh::{
-    config_file::{Line, Settings, host_matches},
+    config_file::{ConfigLine, Settings, host_matches},
     destination::{Destination, parse_user},
     effective_config::EffectiveConfig,
 };
@@ -77,15 +77,15 @@ fn printed(text: &str) {
 fn file(text: &str) {
     let (mut settings, mut active) = (Settings::default(), true);
     for line in text.lines() {
-        match Line::read(line) {
-            Ok(Some(Line::Host(patterns))) => {
+        match ConfigLine::read(line) {
+            Ok(Some(ConfigLine::Host(patterns))) => {
                 active = host_matches(&patterns, "h.ex");
                 if patterns.iter().any(|pattern| pattern == "!h.ex") {
                     assert!(!active, "a negated pattern wins");
                 }
             }
-            Ok(Some(Line::Match(_) | Line::Include(_)) | None) | Err(_) => {}
-            Ok(Some(Line::Option(keyword, arguments))) => {
+            Ok(Some(ConfigLine::Match(_) | ConfigLine::Include(_)) | None) | Err(_) => {}
+            Ok(Some(ConfigLine::Option(keyword, arguments))) => {
                 let port = settings.first("port").map(str::to_owned);
                 if active {
                     let _ = settings.add(&keyword, &arguments);
@@ -115,8 +115,8 @@ fn quoted(value: &str) {
         return;
     }
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
-    let read = Line::read(&format!("IdentityFile \"{escaped}\" # \"no"));
-    let expected = Line::Option("identityfile".to_owned(), vec![value.to_owned()]);
+    let read = ConfigLine::read(&format!("IdentityFile \"{escaped}\" # \"no"));
+    let expected = ConfigLine::Option("identityfile".to_owned(), vec![value.to_owned()]);
     assert_eq!(read, Ok(Some(expected)));
 }
 

@@ -1,7 +1,7 @@
 //! The end of a frame: however its bytes are cut, the same output comes out, and all of it.
 
 use crate::framing::{
-    decoder::{Progress, StreamDecoder, Trailer},
+    decoder::{DecodeStep, StreamDecoder, Trailer},
     noise::TerminalNoise,
     sentinel::Sentinel,
 };
@@ -32,12 +32,12 @@ fn decode(stream: &[u8], cuts: &[u8]) -> (Decoded, usize) {
             continue;
         }
         match decoder.push(portion, &mut output) {
-            Progress::More => {
+            DecodeStep::More => {
                 pushed += length;
                 most_held = most_held.max(pushed - output.len());
             }
-            Progress::Complete { trailer, rest } => ended = Some((trailer, rest)),
-            Progress::Broken => return (Decoded::Broken, most_held),
+            DecodeStep::Complete { trailer, rest } => ended = Some((trailer, rest)),
+            DecodeStep::Broken => return (Decoded::Broken, most_held),
         }
     }
     if ended.is_none() {

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use crate::{
     sftp::{
         frames::Frames,
-        reply::{Packet, Reply},
+        reply::{Packet, SftpReply},
     },
     tree::{
-        entry::{Attributes, Directory, Entry, What},
+        entry::{Directory, DirectoryEntry, EntryAttributes, EntryKind},
         excludes::Excludes,
-        limits::Limits,
-        name::{Rules, check, folded},
+        limits::TreeLimits,
+        name::{NameRules, check, folded},
         plan::Plan,
     },
 };
@@ -31,7 +31,7 @@ fn read(stream: &[u8], cuts: &[u8]) -> (Vec<String>, bool) {
         frames.push(Bytes::copy_from_slice(portion));
         loop {
             match frames.next_packet() {
-                Ok(Some(Packet::Reply { id, reply: Reply::Content(content) })) => {
+                Ok(Some(Packet::Reply { id, reply: SftpReply::Content(content) })) => {
                     let all = content.pieces().collect::<Vec<_>>().concat();
                     assert_eq!(all.len(), content.len());
                     packets.push(format!("{id} {all:?}"));
@@ -69,28 +69,28 @@ fn names(data: &[u8]) {
     let answer = string(&[&[104, 0, 0, 0, 7][..], &count, &each].concat());
     let mut frames = Frames::default();
     frames.push(answer.into());
-    let Ok(Some(Packet::Reply { id: 7, reply: Reply::Names(listed) })) = frames.next_packet() else {
+    let Ok(Some(Packet::Reply { id: 7, reply: SftpReply::Names(listed) })) = frames.next_packet() else {
         panic!("a whole answer")
     };
     let listed: Vec<&[u8]> = listed.iter().map(|name| &*name.name).collect();
     assert_eq!(listed, given);
-    for rules in [Rules::Unix, Rules::Mac, Rules::Windows] {
+    for rules in [NameRules::Unix, NameRules::Mac, NameRules::Windows] {
         planned(&listed, rules);
     }
 }
 
-fn planned(names: &[&[u8]], rules: Rules) {
-    let limits = Limits { entries: 1_000, name_bytes: 1 << 20, depth: 3, path: 2_000, failures: usize::MAX };
+fn planned(names: &[&[u8]], rules: NameRules) {
+    let limits = TreeLimits { entries: 1_000, name_bytes: 1 << 20, depth: 3, path: 2_000, failures: usize::MAX };
     let excludes = Excludes::parse(&[]).expect("no pattern is malformed");
-    let mut plan = Plan::new(Directory::root(Attributes::default()), excludes, Some(rules), limits);
+    let mut plan = Plan::new(Directory::root(EntryAttributes::default()), excludes, Some(rules), limits);
     let (mut paths, mut taken) = (Vec::new(), 0);
     while let Some((ticket, directory)) = plan.next_directory() {
         paths.push(directory.path());
-        let what = |at: usize| [What::Directory, What::File(1), What::Link, What::Special][at % 4];
-        let entry = |(at, name): (usize, &&[u8])| Entry {
+        let what = |at: usize| [EntryKind::Directory, EntryKind::File(1), EntryKind::Link, EntryKind::Special][at % 4];
+        let entry = |(at, name): (usize, &&[u8])| DirectoryEntry {
             name: name.to_vec(),
             what: what(at),
-            attributes: Attributes::default(),
+            attributes: EntryAttributes::default(),
         };
         taken += names.iter().filter(|name| !matches!(**name, b"." | b"..")).count();
         if plan.listed(&directory, names.iter().enumerate().map(entry).collect()).is_err() {
@@ -105,7 +105,7 @@ fn planned(names: &[&[u8]], rules: Rules) {
         for name in path.split(|byte| *byte == b'/').filter(|_| !path.is_empty()) {
             assert_eq!(check(name, rules), Ok(()));
             assert!(!name.contains(&0) && !name.is_empty() && name != b"." && name != b"..");
-            assert!(rules != Rules::Windows || !name.contains(&b'\\') && !name.contains(&b':'));
+            assert!(rules != NameRules::Windows || !name.contains(&b'\\') && !name.contains(&b':'));
         }
         let text = String::from_utf8_lossy(path);
         assert!(Path::new(&*text).components().all(|part| matches!(part, Component::Normal(_))), "{text}");

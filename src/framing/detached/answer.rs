@@ -1,6 +1,6 @@
 //! What the scripts of detached jobs answer. The remote machine may say anything: every word is parsed, and none trusted.
 
-use super::{BLOCK, LONGEST_PORTION, MOST_JOBS, SHOWN};
+use super::{BLOCK, MAX_JOBS, MAX_PORTION_BYTES, SHOWN};
 use crate::framing::{decoder::find, sentinel::Sentinel, stop::Process};
 
 /// The name of a detached job: eight lower-case hexadecimal digits, which are its directory's name too.
@@ -17,7 +17,7 @@ pub struct DetachedJob {
     /// When it was started, in seconds since 1970 by the remote clock.
     pub started: u64,
     /// What it is doing.
-    pub state: State,
+    pub state: DetachedState,
     /// The process of its command.
     pub process: Process,
     /// Bytes that it has written to stdout.
@@ -30,7 +30,7 @@ pub struct DetachedJob {
 
 /// What a detached job is doing, or how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum DetachedState {
     /// It runs.
     Running,
     /// It exited.
@@ -122,7 +122,7 @@ pub fn jobs(answer: &[u8], mark: &Sentinel) -> Result<Vec<DetachedJob>, Refusal>
     if let Some((header, raw)) = entries.first() {
         refused(header, raw)?;
     }
-    Ok(entries.iter().take(MOST_JOBS).filter_map(|(header, raw)| row(header, raw)).collect())
+    Ok(entries.iter().take(MAX_JOBS).filter_map(|(header, raw)| row(header, raw)).collect())
 }
 
 /// The job of this name.
@@ -146,7 +146,7 @@ pub fn portion<'a>(answer: &'a [u8], offset: u64, count: u64, mark: &Sentinel) -
         .ok_or_else(|| Refusal::Garbled(header.clone()))?;
     let skipped = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
     let bytes = raw.get(skipped..).unwrap_or_default();
-    let wanted = count.min(LONGEST_PORTION);
+    let wanted = count.min(MAX_PORTION_BYTES);
     let length = bytes.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
     let bytes = bytes.get(..length).unwrap_or_default();
     if (bytes.len() as u64) < total.saturating_sub(offset).min(wanted) {
@@ -211,12 +211,12 @@ fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
         command: String::from_utf8_lossy(raw.get(..SHOWN).unwrap_or(raw)).into_owned(),
         started: started.parse().ok()?,
         state: match word {
-            "running" => State::Running,
-            "exited" => State::Exited { code: value.parse().ok()?, ended },
-            "signaled" => State::Signaled { signal: value.get(..16).unwrap_or(value).to_owned(), ended },
-            "timedOut" => State::TimedOut { gone: value == "gone", ended },
-            "lost" => State::Lost,
-            "elsewhere" => State::Elsewhere(value.to_owned()),
+            "running" => DetachedState::Running,
+            "exited" => DetachedState::Exited { code: value.parse().ok()?, ended },
+            "signaled" => DetachedState::Signaled { signal: value.get(..16).unwrap_or(value).to_owned(), ended },
+            "timedOut" => DetachedState::TimedOut { gone: value == "gone", ended },
+            "lost" => DetachedState::Lost,
+            "elsewhere" => DetachedState::Elsewhere(value.to_owned()),
             _ => return None,
         },
         process: Process::new(pid.parse().ok()?, born)?,
@@ -268,13 +268,13 @@ mod tests {
     fn every_state_is_read() {
         let process = Process::new(42, "77").unwrap();
         for (words, state) in [
-            ("running -", State::Running),
-            ("exited 7", State::Exited { code: 7, ended: 12 }),
-            ("signaled RTMIN+3", State::Signaled { signal: "RTMIN+3".into(), ended: 12 }),
-            ("timedOut gone", State::TimedOut { gone: true, ended: 12 }),
-            ("timedOut alive", State::TimedOut { gone: false, ended: 12 }),
-            ("lost -", State::Lost),
-            ("elsewhere other.host", State::Elsewhere("other.host".into())),
+            ("running -", DetachedState::Running),
+            ("exited 7", DetachedState::Exited { code: 7, ended: 12 }),
+            ("signaled RTMIN+3", DetachedState::Signaled { signal: "RTMIN+3".into(), ended: 12 }),
+            ("timedOut gone", DetachedState::TimedOut { gone: true, ended: 12 }),
+            ("timedOut alive", DetachedState::TimedOut { gone: false, ended: 12 }),
+            ("lost -", DetachedState::Lost),
+            ("elsewhere other.host", DetachedState::Elsewhere("other.host".into())),
         ] {
             let text = format!("job 01ab23cd {words} 42 77 10 12 5 6 open\necho\n\u{1e} two");
             let job = job(&answer(&[&text]), &id(), &mark()).unwrap();

@@ -9,7 +9,7 @@ pub mod answer;
 
 use self::answer::JobId;
 use super::{
-    exec::{ExecScriptError, LONGEST_ARGUMENT, LoginShell},
+    exec::{ExecScriptError, LoginShell, MAX_ARGUMENT},
     quoting::quote,
     sentinel::Sentinel,
     stop,
@@ -21,9 +21,9 @@ use super::{
 pub const LAUNCH: &str = "exec /bin/sh -c 'IFS= read -r line; eval \"$line\"'";
 
 /// The most bytes of a job's output in one answer.
-pub const LONGEST_PORTION: u64 = 4 * 1024 * 1024;
+pub const MAX_PORTION_BYTES: u64 = 4 * 1024 * 1024;
 /// The most jobs in one list.
-const MOST_JOBS: usize = 500;
+const MAX_JOBS: usize = 500;
 /// How much of a command a list shows, in bytes.
 const SHOWN: usize = 200;
 /// What a portion begins at a multiple of, in bytes: the block size of its `dd`.
@@ -31,11 +31,11 @@ const BLOCK: u64 = 4096;
 /// How long each signal may take to work where a job's time is over, in tenths of a second.
 const GRACE_TENTHS: u32 = 10;
 /// More digits than this has are no number to the scripts.
-const LARGEST: u64 = 99_999_999_999_999_999;
+const MAX_NUMBER: u64 = 99_999_999_999_999_999;
 
 /// One of a job's two streams of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub enum OutputStreamName {
     /// Its standard output.
     Stdout,
     /// Its standard error.
@@ -44,7 +44,7 @@ pub enum Stream {
 
 /// What a job is started with.
 #[derive(Debug, Clone, Copy)]
-pub struct Start<'a> {
+pub struct DetachedStart<'a> {
     /// Its name, not used before.
     pub id: &'a JobId,
     /// The family of the shell that runs it.
@@ -69,12 +69,12 @@ pub struct Start<'a> {
 ///
 /// # Errors
 /// A command, directory or environment that cannot be written for the login shell.
-pub fn start(start: Start<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecScriptError> {
+pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecScriptError> {
     let mut script = start.shell.body(start.command, start.directory, start.environment)?;
     let reads = match start.shell {
         LoginShell::Posix => "posix",
         LoginShell::Fish | LoginShell::Csh => "source",
-        LoginShell::Other if script.len() > LONGEST_ARGUMENT => return Err(ExecScriptError::TooLong(script.len())),
+        LoginShell::Other if script.len() > MAX_ARGUMENT => return Err(ExecScriptError::TooLong(script.len())),
         LoginShell::Other => "argument",
     };
     script.push(b'\n');
@@ -104,24 +104,25 @@ pub fn start(start: Start<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecScriptErr
 /// The script that lists the jobs; [`answer::jobs`] reads its answer.
 #[must_use]
 pub fn list(mark: &Sentinel) -> Vec<u8> {
-    compose(format!("id= most={MOST_JOBS}").as_bytes(), include_str!("list.sh"), mark)
+    compose(format!("id= most={MAX_JOBS}").as_bytes(), include_str!("list.sh"), mark)
 }
 
 /// The script that waits up to `seconds` for a job's end, or until it has written more than `beyond` bytes to stdout or
 /// stderr; [`answer::job`] reads its answer. Meanwhile it prints empty lines, so that it ends with its channel.
 #[must_use]
 pub fn wait(id: &JobId, seconds: u64, beyond: Option<(u64, u64)>, mark: &Sentinel) -> Vec<u8> {
-    let (out, err) = beyond.unwrap_or((LARGEST, LARGEST));
-    let settings = format!("id={} seconds={seconds} out={} err={}", id.as_str(), out.min(LARGEST), err.min(LARGEST));
+    let (out, err) = beyond.unwrap_or((MAX_NUMBER, MAX_NUMBER));
+    let settings =
+        format!("id={} seconds={seconds} out={} err={}", id.as_str(), out.min(MAX_NUMBER), err.min(MAX_NUMBER));
     compose(settings.as_bytes(), include_str!("wait.sh"), mark)
 }
 
-/// The script that reads up to `count` bytes (at most [`LONGEST_PORTION`]) of a job's output from `offset` on; [`answer::portion`]
+/// The script that reads up to `count` bytes (at most [`MAX_PORTION_BYTES`]) of a job's output from `offset` on; [`answer::portion`]
 /// reads its answer.
 #[must_use]
-pub fn read(id: &JobId, stream: Stream, offset: u64, count: u64, mark: &Sentinel) -> Vec<u8> {
-    let stream = if stream == Stream::Stdout { "out" } else { "err" };
-    let blocks = (offset % BLOCK + count.min(LONGEST_PORTION)).div_ceil(BLOCK);
+pub fn read(id: &JobId, stream: OutputStreamName, offset: u64, count: u64, mark: &Sentinel) -> Vec<u8> {
+    let stream = if stream == OutputStreamName::Stdout { "out" } else { "err" };
+    let blocks = (offset % BLOCK + count.min(MAX_PORTION_BYTES)).div_ceil(BLOCK);
     let settings = format!("id={} stream={stream} skip={} count={blocks}", id.as_str(), offset / BLOCK);
     compose(settings.as_bytes(), include_str!("read.sh"), mark)
 }

@@ -4,7 +4,7 @@ use super::{ExecScriptError, LoginShell, READY};
 use crate::framing::sentinel::Sentinel;
 
 /// What is around the announcement, and what is read.
-pub(super) struct Loader {
+pub(super) struct SettingsLoader {
     /// Comes before the announcement.
     pub(super) before: String,
     /// Comes after it. The shell ends where stdin does too early.
@@ -24,7 +24,7 @@ impl LoginShell {
         environment: &[(&str, &str)],
         announce: &Sentinel,
         terminal: bool,
-    ) -> Result<Loader, ExecScriptError> {
+    ) -> Result<SettingsLoader, ExecScriptError> {
         let mark = announce.as_str();
         let mut settings = Vec::new();
         let mut csh = String::new();
@@ -76,7 +76,7 @@ impl LoginShell {
             Self::Other => String::new(),
         };
         if !terminal {
-            return Ok(Loader { before: String::new(), after: read, settings });
+            return Ok(SettingsLoader { before: String::new(), after: read, settings });
         }
         // Where the server gave no terminal, nothing is echoed. Where there is one that cannot be silenced, nothing is read.
         let (before, back) = match self {
@@ -100,7 +100,7 @@ impl LoginShell {
             Self::Posix => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2; "),
             _ => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2\n"),
         };
-        Ok(Loader { before: before.to_owned(), after: format!("{read}{back}{ready}"), settings })
+        Ok(SettingsLoader { before: before.to_owned(), after: format!("{read}{back}{ready}"), settings })
     }
 
     /// A value may have several lines, and what reads it takes one.
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::framing::{
-        decoder::{Progress, StreamDecoder},
+        decoder::{DecodeStep, StreamDecoder},
         exec::Input,
         stop::Process,
     };
@@ -191,11 +191,11 @@ mod tests {
         let output = child.wait_with_output().unwrap();
         let mut stderr = Vec::new();
         let announced = match StreamDecoder::new(&mark()).push(&output.stderr, &mut stderr) {
-            Progress::Complete { trailer, rest } => {
+            DecodeStep::Complete { trailer, rest } => {
                 stderr.extend(rest);
                 Process::parse(std::str::from_utf8(&trailer).unwrap())
             }
-            Progress::More | Progress::Broken => None,
+            DecodeStep::More | DecodeStep::Broken => None,
         };
         let [stdout, stderr] = [output.stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         (stdout, stderr, announced, process)

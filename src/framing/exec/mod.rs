@@ -26,9 +26,9 @@ pub enum LoginShell {
 
 /// A longer script, in bytes, is not sent as the command line: OpenSSH's server ends the connection at a packet of 256
 /// KiB, Linux takes no argument of 128 KiB, and Dropbear no command of 9000 bytes.
-pub(super) const LONGEST_LINE: usize = 8 * 1024;
+pub(super) const MAX_LINE_BYTES: usize = 8 * 1024;
 /// The same for a shell that we cannot make read the rest from stdin: what Linux takes as one argument.
-pub(super) const LONGEST_ARGUMENT: usize = 128 * 1024 - 1;
+pub(super) const MAX_ARGUMENT: usize = 128 * 1024 - 1;
 
 /// What a command gets on stdin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub enum ExecScriptError {
     #[error("the login shell is not one in which a directory or environment could be set")]
     UnknownShell,
     /// More than the remote host takes as one argument.
-    #[error("the command has {0} bytes; this login shell takes at most {LONGEST_ARGUMENT}")]
+    #[error("the command has {0} bytes; this login shell takes at most {MAX_ARGUMENT}")]
     TooLong(usize),
 }
 
@@ -106,7 +106,7 @@ impl LoginShell {
         announce: &Sentinel,
         input: Input,
     ) -> Result<ExecScript, ExecScriptError> {
-        self.script_within(LONGEST_LINE, command, directory, environment, announce, input)
+        self.script_within(MAX_LINE_BYTES, command, directory, environment, announce, input)
     }
 
     /// The same with the script on stdin, where the shell can read it there, if it has more than `longest` bytes.
@@ -271,7 +271,7 @@ pub(super) const LSTART: &str = "LC_ALL=C TZ=UTC ps -o lstart= -p";
 
 /// What has no settings has to be a line that the remote host takes.
 fn within_an_argument(script: ExecScript) -> Result<ExecScript, ExecScriptError> {
-    if script.line.len() > LONGEST_ARGUMENT {
+    if script.line.len() > MAX_ARGUMENT {
         return Err(ExecScriptError::TooLong(script.line.len()));
     }
     Ok(script)
@@ -379,12 +379,12 @@ mod tests {
     #[test]
     fn a_long_script_goes_to_stdin_where_the_shell_can_read_it() {
         let mark = Sentinel::from_random([7; 16]);
-        let long = "x".repeat(LONGEST_LINE);
+        let long = "x".repeat(MAX_LINE_BYTES);
         let script = LoginShell::Posix.script(&long, Some("/"), &[], &mark, Input::Empty).unwrap();
         assert!(script.line.len() < 1024);
         let mark_line = mark.as_str();
         assert_eq!(script.settings, format!("{mark_line}\ncd '/' || exit 1; {long}\n{mark_line}\n").into_bytes());
-        let longer = "x".repeat(LONGEST_ARGUMENT + 1);
+        let longer = "x".repeat(MAX_ARGUMENT + 1);
         for shell in [LoginShell::Fish, LoginShell::Csh, LoginShell::Other] {
             let script = shell.script(&long, None, &[], &mark, Input::Empty);
             assert!(matches!(script, Ok(script) if script.settings.is_empty()));

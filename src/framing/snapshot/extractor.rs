@@ -2,12 +2,12 @@
 
 use zeroize::Zeroizing;
 
-use super::{LONGEST, Snapshot, request};
+use super::{MAX_SNAPSHOT_BYTES, Snapshot, request};
 use crate::framing::{
-    decoder::{Progress, StreamDecoder},
+    decoder::{DecodeStep, StreamDecoder},
     quoting::unquote,
     sentinel::Sentinel,
-    shell_kind::{ShellKind, Streams},
+    shell_kind::{ShellDescriptors, ShellKind},
 };
 
 /// The filter for the stdout of one shell, from its start to its end.
@@ -15,18 +15,18 @@ use crate::framing::{
 /// A snapshot comes in pieces of less than a kilobyte, each between marks and written at once, so that what others write
 /// to the same stream stands between the pieces and not in them. It passes on unchanged.
 #[derive(Debug)]
-pub struct Tap {
+pub struct SnapshotExtractor {
     marks: Sentinel,
     decoder: StreamDecoder,
-    taking: Option<Taking>,
+    taking: Option<SnapshotInProgress>,
 }
 
 /// What came of a snapshot.
 #[derive(Debug)]
-pub enum Taken {
+pub enum Extracted {
     /// Here it is.
     Whole(Box<Snapshot>),
-    /// The state is longer than [`LONGEST`].
+    /// The state is longer than [`MAX_SNAPSHOT_BYTES`].
     TooLarge,
     /// Something is missing, or something else was mixed in.
     Spoiled,
@@ -34,26 +34,26 @@ pub enum Taken {
 
 /// A snapshot on its way.
 #[derive(Debug)]
-struct Taking {
+struct SnapshotInProgress {
     kind: ShellKind,
     id: Sentinel,
-    text: Pieces,
+    text: SnapshotPieces,
     next: u32,
     spoiled: bool,
-    ended: Option<Taken>,
+    ended: Option<Extracted>,
 }
 
 /// The pieces so far; they are wiped, because they hold the values of variables.
 #[derive(Default)]
-struct Pieces(Zeroizing<Vec<u8>>);
+struct SnapshotPieces(Zeroizing<Vec<u8>>);
 
-impl std::fmt::Debug for Pieces {
+impl std::fmt::Debug for SnapshotPieces {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} bytes", self.0.len())
     }
 }
 
-impl Tap {
+impl SnapshotExtractor {
     /// A filter that knows pieces by these marks.
     #[must_use]
     pub fn new(marks: Sentinel) -> Self {
@@ -62,9 +62,16 @@ impl Tap {
 
     /// What to write to the shell to have it print a snapshot; nothing may be running in it. One that is still on its way
     /// is given up.
-    pub fn request(&mut self, kind: ShellKind, streams: Streams, id: Sentinel) -> Vec<u8> {
+    pub fn request(&mut self, kind: ShellKind, streams: ShellDescriptors, id: Sentinel) -> Vec<u8> {
         let request = request::request(kind, streams, &self.marks, &id);
-        self.taking = Some(Taking { kind, id, text: Pieces::default(), next: 0, spoiled: false, ended: None });
+        self.taking = Some(SnapshotInProgress {
+            kind,
+            id,
+            text: SnapshotPieces::default(),
+            next: 0,
+            spoiled: false,
+            ended: None,
+        });
         request
     }
 
@@ -75,7 +82,7 @@ impl Tap {
     }
 
     /// What came of the last snapshot, once.
-    pub fn taken(&mut self) -> Option<Taken> {
+    pub fn taken(&mut self) -> Option<Extracted> {
         self.taking.as_mut()?.ended.take().inspect(|_| self.taking = None)
     }
 
@@ -87,8 +94,8 @@ impl Tap {
         let (mut output, mut rest) = (Vec::new(), bytes.to_vec());
         loop {
             match self.decoder.push(&rest, &mut output) {
-                Progress::More => break,
-                Progress::Complete { trailer, rest: after } => {
+                DecodeStep::More => break,
+                DecodeStep::Complete { trailer, rest: after } => {
                     self.decoder = StreamDecoder::new(&self.marks);
                     let ours = match &mut self.taking {
                         Some(taking) => taking.piece(&trailer),
@@ -99,7 +106,7 @@ impl Tap {
                     }
                     rest = after;
                 }
-                Progress::Broken => {
+                DecodeStep::Broken => {
                     output.extend(self.finish());
                     break;
                 }
@@ -117,7 +124,7 @@ impl Tap {
     }
 }
 
-impl Taking {
+impl SnapshotInProgress {
     /// Takes `id:number:length:text`, or `id:number:end:length` at the end; `false` if it is something else.
     fn piece(&mut self, piece: &[u8]) -> bool {
         let Some([id, number, length, text]) = fields(piece) else { return false };
@@ -128,9 +135,9 @@ impl Taking {
         self.next = self.next.wrapping_add(1);
         match length {
             b"end" => self.ended = Some(self.end(text)),
-            b"big" => self.ended = Some(Taken::TooLarge),
+            b"big" => self.ended = Some(Extracted::TooLarge),
             _ if is_length(length, text) => {
-                let room = 8 * LONGEST > self.text.0.len();
+                let room = 8 * MAX_SNAPSHOT_BYTES > self.text.0.len();
                 self.spoiled |= !room;
                 if room {
                     self.text.0.extend_from_slice(text);
@@ -144,17 +151,17 @@ impl Taking {
         true
     }
 
-    fn end(&mut self, length: &[u8]) -> Taken {
+    fn end(&mut self, length: &[u8]) -> Extracted {
         let text = std::mem::take(&mut self.text).0;
         if self.spoiled || !is_length(length, &text) {
-            return Taken::Spoiled;
+            return Extracted::Spoiled;
         }
         let text = match self.kind {
             ShellKind::Bash => unquote(&text).map(Zeroizing::new),
             ShellKind::Posix => Some(text),
         };
         let snapshot = text.and_then(|text| Snapshot::parse(self.kind, &self.id, &text));
-        snapshot.map_or(Taken::Spoiled, |snapshot| Taken::Whole(Box::new(snapshot)))
+        snapshot.map_or(Extracted::Spoiled, |snapshot| Extracted::Whole(Box::new(snapshot)))
     }
 }
 
@@ -182,9 +189,9 @@ mod tests {
 
     use super::*;
 
-    fn tap() -> Tap {
-        let mut tap = Tap::new(Sentinel::from_random([1; 16]));
-        tap.request(ShellKind::Bash, Streams::Above(23), Sentinel::from_random([2; 16]));
+    fn tap() -> SnapshotExtractor {
+        let mut tap = SnapshotExtractor::new(Sentinel::from_random([1; 16]));
+        tap.request(ShellKind::Bash, ShellDescriptors::Above(23), Sentinel::from_random([2; 16]));
         tap
     }
 
@@ -205,7 +212,7 @@ mod tests {
     }
 
     /// Pushes a stream in portions of `cut` bytes.
-    fn pushed(tap: &mut Tap, stream: &[u8], cut: usize) -> Vec<u8> {
+    fn pushed(tap: &mut SnapshotExtractor, stream: &[u8], cut: usize) -> Vec<u8> {
         let mut output = Vec::new();
         for portion in stream.chunks(cut) {
             output.extend(tap.push(portion).unwrap_or_else(|| portion.to_vec()));
@@ -221,7 +228,7 @@ mod tests {
         for cut in [1, 7, 1000] {
             let mut tap = tap();
             assert_eq!(pushed(&mut tap, &stream, cut), b"a\x1eb\nc\x1e");
-            assert!(matches!(tap.taken(), Some(Taken::Whole(_))) && tap.taken().is_none() && !tap.is_taking());
+            assert!(matches!(tap.taken(), Some(Extracted::Whole(_))) && tap.taken().is_none() && !tap.is_taking());
         }
     }
 
@@ -241,11 +248,11 @@ mod tests {
             let passed = String::from_utf8(pushed(&mut tap, &stream, 64)).unwrap();
             assert!(passed.contains(foreign), "{passed}");
             let taken = tap.taken();
-            assert!(matches!(taken, Some(Taken::Spoiled)), "{taken:?} after {passed:?}");
+            assert!(matches!(taken, Some(Extracted::Spoiled)), "{taken:?} after {passed:?}");
         }
         let mut tap = tap();
         pushed(&mut tap, &piece(0, "big", "9000000"), 9);
-        assert!(matches!(tap.taken(), Some(Taken::TooLarge)));
+        assert!(matches!(tap.taken(), Some(Extracted::TooLarge)));
     }
 
     #[test]
@@ -258,7 +265,7 @@ mod tests {
         for cut in [1, 1000] {
             let mut tap = tap();
             assert_eq!(pushed(&mut tap, &[given_up.clone(), pieces().concat()].concat(), cut), b"out");
-            assert!(matches!(tap.taken(), Some(Taken::Whole(_))));
+            assert!(matches!(tap.taken(), Some(Extracted::Whole(_))));
             assert_eq!(pushed(&mut tap, &given_up, cut), b"out");
             assert_eq!(pushed(&mut tap, &other(2, "5", "x"), cut), [&b"03".repeat(16)[..], b":2:5:x"].concat());
         }

@@ -16,7 +16,7 @@ use self::statements::{name, statements};
 use super::{sentinel::Sentinel, shell_kind::ShellKind};
 
 /// The longest state that is kept, in bytes.
-pub const LONGEST: usize = 1024 * 1024;
+pub const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024;
 
 /// What was kept of a shell: statements in its own words, each with the name it is about.
 ///

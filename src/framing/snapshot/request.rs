@@ -4,11 +4,11 @@
 //! a command that comes meanwhile is run at once, and neither `$!` nor `jobs` nor `wait` knows of it. What it changes in
 //! order to print is changed there and not in the shell.
 
-use super::LONGEST;
+use super::MAX_SNAPSHOT_BYTES;
 use crate::framing::{
     quoting::quote,
     sentinel::Sentinel,
-    shell_kind::{ShellKind, Streams},
+    shell_kind::{ShellDescriptors, ShellKind},
 };
 
 /// Bytes of state in one piece. With its marks a piece is shorter than what any system writes to a pipe at once (POSIX:
@@ -116,7 +116,7 @@ LC_ALL=C
 "#;
 
 /// What to write to the shell.
-pub(super) fn request(kind: ShellKind, streams: Streams, marks: &Sentinel, id: &Sentinel) -> Vec<u8> {
+pub(super) fn request(kind: ShellKind, streams: ShellDescriptors, marks: &Sentinel, id: &Sentinel) -> Vec<u8> {
     let (marks, id, out) = (marks.as_str(), id.as_str(), streams.stdout());
     match kind {
         ShellKind::Bash => {
@@ -129,8 +129,10 @@ pub(super) fn request(kind: ShellKind, streams: Streams, marks: &Sentinel, id: &
             .into_bytes()
         }
         ShellKind::Posix => {
-            let script =
-                SCRIPT.replace("@MARKS@", marks).replace("@ID@", id).replace("@LONGEST@", &LONGEST.to_string());
+            let script = SCRIPT
+                .replace("@MARKS@", marks)
+                .replace("@ID@", id)
+                .replace("@LONGEST@", &MAX_SNAPSHOT_BYTES.to_string());
             // The aliases are taken away before the rest is read.
             let mut line =
                 b"( ( __mcp_v=$(\\command set); __mcp_a=$(\\command alias); \\command unalias -a; \\command eval "
@@ -144,5 +146,5 @@ pub(super) fn request(kind: ShellKind, streams: Streams, marks: &Sentinel, id: &
 
 /// [`FUNCTION`] with its numbers.
 pub(in crate::framing) fn function() -> String {
-    FUNCTION.replace("@LONGEST@", &LONGEST.to_string()).replace("@PIECE@", &PIECE.to_string())
+    FUNCTION.replace("@LONGEST@", &MAX_SNAPSHOT_BYTES.to_string()).replace("@PIECE@", &PIECE.to_string())
 }

@@ -12,7 +12,7 @@ const NAMES_TOLD: usize = 8;
 pub struct Restore {
     /// The command for the new shell. It prints what [`report`](Self::report) reads.
     pub command: Vec<u8>,
-    steps: Vec<Step>,
+    steps: Vec<RestoreStep>,
     /// What makes sure of a builtin.
     word: &'static str,
     functions_lost: bool,
@@ -20,14 +20,14 @@ pub struct Restore {
 }
 
 /// One thing that is restored by itself, so that its failure costs nothing else.
-struct Step {
-    what: What,
+struct RestoreStep {
+    what: RestoredKind,
     name: String,
 }
 
 /// What it is, in the order in which it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum RestoredKind {
     Directory,
     Variable,
     Function,
@@ -58,10 +58,10 @@ impl Snapshot {
         if !directory.is_empty() {
             let mut change = b"cd -- ".to_vec();
             quote(&mut change, directory);
-            restore.step(What::Directory, &String::from_utf8_lossy(directory), &change);
+            restore.step(RestoredKind::Directory, &String::from_utf8_lossy(directory), &change);
         }
         if bash {
-            restore.step(What::Silent, "", &self.unset_others());
+            restore.step(RestoredKind::Silent, "", &self.unset_others());
         }
         let (late, early): (Vec<_>, Vec<_>) =
             self.variables.iter().partition(|variable| variable.name == "POSIXLY_CORRECT");
@@ -69,40 +69,40 @@ impl Snapshot {
             // Bash before 4.4 writes these two bytes, which it uses itself, in a way that it cannot read.
             let garbled = bash && !self.tells_traps && variable.text.iter().any(|byte| [0x01, 0x7f].contains(byte));
             if garbled {
-                restore.step(What::Variable, &variable.name, b"((0))");
+                restore.step(RestoredKind::Variable, &variable.name, b"((0))");
             } else {
-                restore.statements(What::Variable, std::iter::once(variable));
+                restore.statements(RestoredKind::Variable, std::iter::once(variable));
             }
         }
-        restore.statements(What::Silent, self.exported.iter());
-        restore.statements(What::Silent, self.read_only.iter());
+        restore.statements(RestoredKind::Silent, self.exported.iter());
+        restore.statements(RestoredKind::Silent, self.read_only.iter());
         if let Some(positional) = &self.positional {
-            restore.step(What::Positional, "", positional);
+            restore.step(RestoredKind::Positional, "", positional);
         }
         if bash {
             // Patterns of functions may need it; what it was before comes with the options.
-            restore.step(What::Silent, "", b"shopt -s extglob");
+            restore.step(RestoredKind::Silent, "", b"shopt -s extglob");
         }
-        restore.statements(What::Function, self.functions.iter());
-        restore.statements(What::Silent, self.attributes.iter());
-        restore.step(What::Umask, "", &[b"umask ", self.umask.as_slice()].concat());
+        restore.statements(RestoredKind::Function, self.functions.iter());
+        restore.statements(RestoredKind::Silent, self.attributes.iter());
+        restore.step(RestoredKind::Umask, "", &[b"umask ", self.umask.as_slice()].concat());
         for directory in &self.directories {
             let mut push = b"pushd -n -- ".to_vec();
             quote(&mut push, directory);
-            restore.step(What::DirectoryStack, "", &push);
+            restore.step(RestoredKind::DirectoryStack, "", &push);
         }
         for alias in &self.aliases {
             let word: &[u8] = if bash { b"alias -- " } else { b"alias " };
-            restore.step(What::Alias, &alias.name, &[word, alias.text.as_slice()].concat());
+            restore.step(RestoredKind::Alias, &alias.name, &[word, alias.text.as_slice()].concat());
         }
-        restore.step(What::Options, "", &self.options(bash));
-        restore.statements(What::Silent, late.into_iter());
+        restore.step(RestoredKind::Options, "", &self.options(bash));
+        restore.statements(RestoredKind::Silent, late.into_iter());
         let word = restore.word;
         restore.command.extend_from_slice(format!("{word} printf 'end '\n").as_bytes());
         let rank = |trap: &&Statement| LAST_TRAPS.iter().position(|name| *name == trap.name).map_or(0, |at| at + 1);
         let mut traps: Vec<&Statement> = self.traps.iter().collect();
         traps.sort_by_key(rank);
-        restore.statements(What::Trap, traps.into_iter());
+        restore.statements(RestoredKind::Trap, traps.into_iter());
         restore
     }
 
@@ -139,20 +139,20 @@ impl Restore {
         };
         let named = |what, name: &str| (count(what) > 0).then(|| name.to_owned());
         let restored: Vec<String> = [
-            named(What::Directory, "directory"),
-            counted(What::Variable, "variables"),
-            counted(What::Function, "functions"),
-            counted(What::Alias, "aliases"),
-            named(What::Options, "options"),
-            named(What::Umask, "umask"),
-            counted(What::Trap, "traps"),
-            named(What::Positional, "positional parameters"),
-            named(What::DirectoryStack, "directory stack"),
+            named(RestoredKind::Directory, "directory"),
+            counted(RestoredKind::Variable, "variables"),
+            counted(RestoredKind::Function, "functions"),
+            counted(RestoredKind::Alias, "aliases"),
+            named(RestoredKind::Options, "options"),
+            named(RestoredKind::Umask, "umask"),
+            counted(RestoredKind::Trap, "traps"),
+            named(RestoredKind::Positional, "positional parameters"),
+            named(RestoredKind::DirectoryStack, "directory stack"),
         ]
         .into_iter()
         .flatten()
         .collect();
-        let missing = failed.iter().filter_map(|at| self.steps.get(*at)).filter_map(Step::told);
+        let missing = failed.iter().filter_map(|at| self.steps.get(*at)).filter_map(RestoreStep::told);
         let mut missing: Vec<String> = missing.collect();
         if missing.len() > NAMES_TOLD {
             let more = missing.len() - NAMES_TOLD;
@@ -164,7 +164,7 @@ impl Restore {
         (restored.join(", "), (!missing.is_empty()).then(|| missing.join(", ")))
     }
 
-    fn statements<'a>(&mut self, what: What, statements: impl Iterator<Item = &'a Statement>) {
+    fn statements<'a>(&mut self, what: RestoredKind, statements: impl Iterator<Item = &'a Statement>) {
         for statement in statements {
             if KEPT_IF_ABSENT.contains(&statement.name.as_str()) {
                 self.command.extend_from_slice(format!("[ \"${{{}+y}}\" ] || ", statement.name).as_bytes());
@@ -176,10 +176,10 @@ impl Restore {
     /// Adds a statement: run by itself, it prints its number if it fails. The shell's own words, not what may have been
     /// restored before under their names, and no aliases; but `declare` takes a list only as the first word, and comes
     /// first.
-    fn step(&mut self, what: What, name: &str, statement: &[u8]) {
+    fn step(&mut self, what: RestoredKind, name: &str, statement: &[u8]) {
         let number = self.steps.len();
-        self.steps.push(Step { what, name: name.to_owned() });
-        let direct = matches!(what, What::Variable | What::Function);
+        self.steps.push(RestoreStep { what, name: name.to_owned() });
+        let direct = matches!(what, RestoredKind::Variable | RestoredKind::Function);
         let word = self.word;
         self.command.extend_from_slice(format!("{word} eval ").as_bytes());
         let prefix = if direct { String::new() } else { format!("{word} ") };
@@ -194,21 +194,21 @@ impl fmt::Debug for Restore {
     }
 }
 
-impl Step {
+impl RestoreStep {
     /// How a person says it.
     fn told(&self) -> Option<String> {
         let name = self.name.escape_debug();
         Some(match self.what {
-            What::Directory => format!("the directory {name}"),
-            What::Variable => format!("variable {name}"),
-            What::Function => format!("function {name}"),
-            What::Alias => format!("alias {name}"),
-            What::Trap => format!("trap {name}"),
-            What::Options => "options".to_owned(),
-            What::Umask => "umask".to_owned(),
-            What::Positional => "positional parameters".to_owned(),
-            What::DirectoryStack => "directory stack".to_owned(),
-            What::Silent => return None,
+            RestoredKind::Directory => format!("the directory {name}"),
+            RestoredKind::Variable => format!("variable {name}"),
+            RestoredKind::Function => format!("function {name}"),
+            RestoredKind::Alias => format!("alias {name}"),
+            RestoredKind::Trap => format!("trap {name}"),
+            RestoredKind::Options => "options".to_owned(),
+            RestoredKind::Umask => "umask".to_owned(),
+            RestoredKind::Positional => "positional parameters".to_owned(),
+            RestoredKind::DirectoryStack => "directory stack".to_owned(),
+            RestoredKind::Silent => return None,
         })
     }
 }

@@ -8,7 +8,7 @@ pub use self::process::Process;
 
 /// Which processes belong to the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target<'a> {
+pub enum StopTarget<'a> {
     /// A command on a channel of its own: this process, its descendants, its process group and its session.
     Exec {
         /// The login shell that runs the command, which leads its process group.
@@ -38,7 +38,7 @@ pub enum Target<'a> {
     },
 }
 
-impl Target<'_> {
+impl StopTarget<'_> {
     /// The process of the command, or its shell's.
     #[must_use]
     pub fn process(&self) -> &Process {
@@ -59,7 +59,7 @@ impl Target<'_> {
 
 /// What a script has found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum StopReport {
     /// No process of the command is left.
     Gone,
     /// Some are.
@@ -72,14 +72,14 @@ pub enum Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// One that stops it; where it does not, the harder ones follow.
-    Stop(Rung),
+    Stop(FirstSignal),
     /// Any other, sent once; its name as kill(1) takes it, without `SIG`.
     Once(&'static str),
 }
 
 /// Where the ladder of signals that stop a command begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rung {
+pub enum FirstSignal {
     /// SIGINT, then SIGTERM, then SIGKILL.
     Int,
     /// SIGTERM, then SIGKILL.
@@ -98,9 +98,9 @@ impl Signal {
     pub fn parse(name: &str) -> Option<Self> {
         let name = name.trim().to_ascii_uppercase();
         match name.strip_prefix("SIG").unwrap_or(&name) {
-            "INT" => Some(Self::Stop(Rung::Int)),
-            "TERM" => Some(Self::Stop(Rung::Term)),
-            "KILL" => Some(Self::Stop(Rung::Kill)),
+            "INT" => Some(Self::Stop(FirstSignal::Int)),
+            "TERM" => Some(Self::Stop(FirstSignal::Term)),
+            "KILL" => Some(Self::Stop(FirstSignal::Kill)),
             other => ONCE.iter().find(|known| **known == other).map(|known| Self::Once(known)),
         }
     }
@@ -112,7 +112,7 @@ impl Signal {
     }
 }
 
-impl Rung {
+impl FirstSignal {
     /// Its signal's name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -139,12 +139,12 @@ pub struct Order(String);
 impl Order {
     /// To stop this command, beginning with that signal, and waiting up to so many tenths of a second after each.
     #[must_use]
-    pub fn new(target: &Target<'_>, first: Rung, grace_tenths: u32) -> Self {
+    pub fn new(target: &StopTarget<'_>, first: FirstSignal, grace_tenths: u32) -> Self {
         Self(format!("{} '{}' {grace_tenths}", which(target), first.and_above()))
     }
 }
 
-impl Found {
+impl StopReport {
     /// Reads what a [`script`] says of the command of the order at `index`; `None` where it says nothing, because it
     /// could not find out or did not end.
     #[must_use]
@@ -182,12 +182,12 @@ pub fn script(orders: &[Order]) -> String {
         let _ = writeln!(stop, "stop {index} {words} &");
         let _ = writeln!(doubt, "doubt {index} {words}");
     }
-    format!("{FIND}{STOP}{DOUBT}rows\n{know}{stop}wait\nrows\n{doubt}")
+    format!("{FIND}{STOP}{FIND_ORPHANS}rows\n{know}{stop}wait\nrows\n{doubt}")
 }
 
 /// A script that sends a signal to all processes of a command, once.
 #[must_use]
-pub fn send(target: &Target<'_>, signal: &str) -> String {
+pub fn send(target: &StopTarget<'_>, signal: &str) -> String {
     format!("{FIND}of 0 {}\nrows\nleft\nhit {signal}\n", which(target))
 }
 
@@ -200,20 +200,20 @@ pub fn interrupt(process: &Process) -> String {
 /// The ladder from SIGINT on, for a process that the script that reads this knows as `root`, its id and start time with a
 /// slash between them. It ends with `:gone` or `:alive`, and then perhaps `:strays`.
 pub(super) fn ladder_for_root(grace_tenths: u32) -> String {
-    let ladder = Rung::Int.and_above();
+    let ladder = FirstSignal::Int.and_above();
     format!("{FIND}{STOP}stop 0 \"$root\" 0 \"$root\" '' '' 0 '{ladder}' {grace_tenths}\n")
 }
 
 /// The arguments of the script's functions after the key: root, how long it lived, whose groups, whom to spare, what to
 /// keep, age.
-fn which(target: &Target<'_>) -> String {
+fn which(target: &StopTarget<'_>) -> String {
     match target {
-        Target::Exec { process, lived } => format!("{0} {1} {0} '' '' 0", process.word(), ticks(*lived)),
-        Target::Sudo { process, sudo, lived } => {
+        StopTarget::Exec { process, lived } => format!("{0} {1} {0} '' '' 0", process.word(), ticks(*lived)),
+        StopTarget::Sudo { process, sudo, lived } => {
             let (root, sudo, pid) = (process.word(), sudo.word(), sudo.pid());
             format!("{root} {} '{root} {sudo}' '' {pid} 0", ticks(*lived))
         }
-        Target::Shell { process, jobs, age } => {
+        StopTarget::Shell { process, jobs, age } => {
             let (root, jobs) = (process.word(), jobs.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
             format!("{root} 0 '' {root} '{jobs}' {}", ticks(*age))
         }
@@ -240,7 +240,7 @@ pub fn look(process: &Process) -> String {
 
 const FIND: &str = include_str!("find.sh");
 const STOP: &str = include_str!("stop.sh");
-const DOUBT: &str = include_str!("doubt.sh");
+const FIND_ORPHANS: &str = include_str!("doubt.sh");
 
 #[cfg(test)]
 #[cfg(unix)]
@@ -263,16 +263,16 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn stop(target: &Target<'_>) -> Option<Found> {
-        Found::read(&run(&script(&[Order::new(target, Rung::Int, 3)])), 0)
+    fn stop(target: &StopTarget<'_>) -> Option<StopReport> {
+        StopReport::read(&run(&script(&[Order::new(target, FirstSignal::Int, 3)])), 0)
     }
 
-    fn exec(pid: u32) -> Target<'static> {
-        Target::Exec { process: Process::now(pid), lived: Duration::ZERO }
+    fn exec(pid: u32) -> StopTarget<'static> {
+        StopTarget::Exec { process: Process::now(pid), lived: Duration::ZERO }
     }
 
-    fn shell(pid: u32, jobs: &[u32]) -> Target<'_> {
-        Target::Shell { process: Process::now(pid), jobs, age: Duration::ZERO }
+    fn shell(pid: u32, jobs: &[u32]) -> StopTarget<'_> {
+        StopTarget::Shell { process: Process::now(pid), jobs, age: Duration::ZERO }
     }
 
     /// Runs a command that prints a process id first, as if over a connection of its own.
@@ -310,12 +310,12 @@ mod tests {
         let (mut orders, mut reapers) = (Vec::new(), Vec::new());
         for command in commands {
             let (mut child, pid) = start(&format!("echo $$; {command}"));
-            orders.push(Order::new(&exec(pid), Rung::Int, 3));
+            orders.push(Order::new(&exec(pid), FirstSignal::Int, 3));
             reapers.push(std::thread::spawn(move || child.wait().unwrap()));
         }
         let answer = run(&script(&orders));
         for (index, reaper) in reapers.into_iter().enumerate() {
-            assert_eq!(Found::read(&answer, index), Some(Found::Gone), "{answer}");
+            assert_eq!(StopReport::read(&answer, index), Some(StopReport::Gone), "{answer}");
             assert!(!reaper.join().unwrap().success());
         }
     }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_shell_keeps_itself_and_its_earlier_jobs() {
         let (mut child, job) = start("trap : URG; sleep 98 & echo $!; sleep 98; sleep 98");
-        assert_eq!(stop(&shell(child.id(), &[job])), Some(Found::Gone));
+        assert_eq!(stop(&shell(child.id(), &[job])), Some(StopReport::Gone));
         assert!(lives(job));
         stop(&exec(child.id()));
         child.wait().unwrap();
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn what_a_shell_leaves_behind_when_it_ends_of_the_signal_is_stopped_too() {
         let (mut child, left) = start("trap 'exit 0' URG; (trap '' INT; exec sleep 96) & echo $!; wait");
-        assert_eq!(stop(&shell(child.id(), &[])), Some(Found::Gone));
+        assert_eq!(stop(&shell(child.id(), &[])), Some(StopReport::Gone));
         child.wait().unwrap();
         assert!(!lives(left));
     }
@@ -344,13 +344,13 @@ mod tests {
         // The shell that starts it has ended when its process id comes.
         let away = "$(sleep 95 >/dev/null & echo $!)";
         let (mut child, pid) = start(&format!("echo {away}; sleep 95"));
-        assert_eq!(stop(&exec(child.id())), Some(Found::Gone), "it is in the process group");
+        assert_eq!(stop(&exec(child.id())), Some(StopReport::Gone), "it is in the process group");
         child.wait().unwrap();
         assert!(!lives(pid));
         let (mut child, pid) = start(&format!("trap : URG; echo {away}; sleep 95; sleep 95"));
-        assert_eq!(stop(&shell(child.id(), &[])), Some(Found::Unsure));
-        let later = Target::Shell { process: Process::now(child.id()), jobs: &[], age: Duration::from_secs(60) };
-        assert_eq!(stop(&later), Some(Found::Gone), "it is older than the command");
+        assert_eq!(stop(&shell(child.id(), &[])), Some(StopReport::Unsure));
+        let later = StopTarget::Shell { process: Process::now(child.id()), jobs: &[], age: Duration::from_secs(60) };
+        assert_eq!(stop(&later), Some(StopReport::Gone), "it is older than the command");
         assert!(lives(pid));
         kill(pid);
         child.kill().unwrap();
@@ -363,8 +363,8 @@ mod tests {
         let (mut sudo, pid) =
             start("trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5");
         let lived = Duration::ZERO;
-        let target = Target::Sudo { process: Process::now(pid), sudo: Process::now(sudo.id()), lived };
-        assert_eq!(stop(&target), Some(Found::Gone));
+        let target = StopTarget::Sudo { process: Process::now(pid), sudo: Process::now(sudo.id()), lived };
+        assert_eq!(stop(&target), Some(StopReport::Gone));
         assert_eq!(sudo.wait().unwrap().code(), Some(5));
     }
 
@@ -374,17 +374,17 @@ mod tests {
         let target = exec(child.id());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(stop(&target), Some(Found::Gone));
+        assert_eq!(stop(&target), Some(StopReport::Gone));
     }
 
     #[test]
     fn what_may_not_be_signalled_lives() {
         let (mut child, _) = start("echo 0; exec sleep 94");
-        let script = script(&[Order::new(&exec(child.id()), Rung::Int, 1)]);
-        assert_eq!(Found::read(&run(&format!("kill() {{ false; }}\n{script}")), 0), Some(Found::Alive));
+        let script = script(&[Order::new(&exec(child.id()), FirstSignal::Int, 1)]);
+        assert_eq!(StopReport::read(&run(&format!("kill() {{ false; }}\n{script}")), 0), Some(StopReport::Alive));
         // Nothing is said where processes cannot be listed.
         let blind = format!("PATH=/no/such\n{}", script.replace("/proc", "/no/such"));
-        assert_eq!(Found::read(&run(&blind), 0), None);
+        assert_eq!(StopReport::read(&run(&blind), 0), None);
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -396,13 +396,13 @@ mod tests {
         let before = process.predecessor();
         let lived = Duration::from_secs(3600);
         let targets = [
-            Target::Exec { process: before.clone(), lived },
-            Target::Sudo { process: before.clone(), sudo: before.clone(), lived },
-            Target::Sudo { process: Process::now(pid).predecessor(), sudo: before.clone(), lived },
-            Target::Shell { process: before.clone(), jobs: &[], age: Duration::ZERO },
+            StopTarget::Exec { process: before.clone(), lived },
+            StopTarget::Sudo { process: before.clone(), sudo: before.clone(), lived },
+            StopTarget::Sudo { process: Process::now(pid).predecessor(), sudo: before.clone(), lived },
+            StopTarget::Shell { process: before.clone(), jobs: &[], age: Duration::ZERO },
         ];
         for target in targets {
-            assert_eq!(stop(&target), Some(Found::Gone), "{target:?}");
+            assert_eq!(stop(&target), Some(StopReport::Gone), "{target:?}");
             run(&send(&target, "KILL"));
             assert!(lives(child.id()) && lives(pid), "{target:?}");
         }
@@ -424,10 +424,10 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         // It may be another group, of a process of the same id that has ended since.
-        let short = Target::Exec { process: process.clone(), lived: Duration::ZERO };
-        assert_eq!(stop(&short), Some(Found::Unsure));
+        let short = StopTarget::Exec { process: process.clone(), lived: Duration::ZERO };
+        assert_eq!(stop(&short), Some(StopReport::Unsure));
         assert!(lives(pid));
-        assert_eq!(stop(&Target::Exec { process, lived }), Some(Found::Gone));
+        assert_eq!(stop(&StopTarget::Exec { process, lived }), Some(StopReport::Gone));
         assert!(!lives(pid));
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// More words than this are no start time, in bytes.
-const LONGEST: usize = 64;
+const MAX_START_TIME_BYTES: usize = 64;
 /// Where a process's start time stands in `/proc/PID/stat` (proc(5), field 22), counted behind the name in brackets.
 const START_FIELD: usize = 19;
 
@@ -21,7 +21,7 @@ impl Process {
     #[must_use]
     pub fn new(pid: u32, born: &str) -> Option<Self> {
         let is_time = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
-        let fits = (1..=LONGEST).contains(&born.len()) && born.bytes().all(is_time);
+        let fits = (1..=MAX_START_TIME_BYTES).contains(&born.len()) && born.bytes().all(is_time);
         (pid > 1 && fits).then(|| Self { pid, born: born.to_owned(), age: Duration::ZERO })
     }
 
@@ -107,7 +107,7 @@ mod tests {
             ("77 a b", None),
             ("77 7 (sh) S 1 2", None),
             ("77 7 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 `id` 20", None),
-            (&format!("77 {}", "1".repeat(LONGEST + 1)), None),
+            (&format!("77 {}", "1".repeat(MAX_START_TIME_BYTES + 1)), None),
         ] {
             assert_eq!(Process::parse(text).map(|process| process.word()).as_deref(), expected, "{text}");
         }

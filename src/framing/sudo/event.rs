@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use crate::framing::{
-    decoder::{Progress, StreamDecoder},
+    decoder::{DecodeStep, StreamDecoder},
     sentinel::Sentinel,
-    stop::{Process, Target},
+    stop::{Process, StopTarget},
 };
 
 /// What is kept of sudo's own words, in bytes: the last of them, which say why it ended.
-const LONGEST_TALK: usize = 2 * 1024;
+const MAX_TALK_BYTES: usize = 2 * 1024;
 
 /// What a name of an account may have, in bytes: Linux allows 32, and a domain may come with it.
-const LONGEST_NAME: usize = 128;
+const MAX_NAME_BYTES: usize = 128;
 
 /// What was heard of a command before it begins. One that is not run by sudo is through from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum SudoEvent {
     /// sudo is being started in this process; `None` where it did not say when that began.
     Started(Option<Process>),
     /// It wants a password.
@@ -32,17 +32,17 @@ pub enum Heard {
     Ready,
 }
 
-impl Heard {
+impl SudoEvent {
     /// What is to be stopped from now on, when it was `target` before.
     #[must_use]
-    pub fn target(&self, target: Option<Target<'static>>) -> Option<Target<'static>> {
+    pub fn target(&self, target: Option<StopTarget<'static>>) -> Option<StopTarget<'static>> {
         let lived = Duration::ZERO;
         match (self, target) {
             (Self::Started(process), _) | (Self::Through(process), None) => {
-                process.clone().map(|process| Target::Exec { process, lived })
+                process.clone().map(|process| StopTarget::Exec { process, lived })
             }
-            (Self::Through(Some(process)), Some(Target::Exec { process: sudo, .. })) => {
-                Some(Target::Sudo { process: process.clone(), sudo, lived })
+            (Self::Through(Some(process)), Some(StopTarget::Exec { process: sudo, .. })) => {
+                Some(StopTarget::Sudo { process: process.clone(), sudo, lived })
             }
             (Self::Prompt { .. } | Self::Through(_) | Self::Ready, target) => target,
         }
@@ -54,7 +54,7 @@ impl Heard {
 pub struct SudoListener {
     mark: Sentinel,
     decoder: StreamDecoder,
-    stage: Stage,
+    stage: SudoStage,
     /// What sudo has said since it last asked.
     talk: Vec<u8>,
     terminal: bool,
@@ -64,7 +64,7 @@ pub struct SudoListener {
 
 /// Whose the output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum SudoStage {
     /// Of the login shell's startup files.
     Startup,
     /// sudo's.
@@ -80,7 +80,7 @@ impl SudoListener {
         Self {
             mark: mark.clone(),
             decoder: StreamDecoder::new(mark),
-            stage: Stage::Startup,
+            stage: SudoStage::Startup,
             talk: Vec::new(),
             terminal,
             is_echo: false,
@@ -90,24 +90,24 @@ impl SudoListener {
     /// The same for [`root_shell`](super::root_shell), which does not say where sudo is started.
     #[must_use]
     pub fn of_root_shell(mark: &Sentinel) -> Self {
-        Self { stage: Stage::Sudo, ..Self::new(mark, false) }
+        Self { stage: SudoStage::Sudo, ..Self::new(mark, false) }
     }
 
     /// Takes the next bytes. What is not sudo's is appended to `output`: what startup files print before it, and what the
     /// command prints after it.
-    pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Vec<Heard> {
+    pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Vec<SudoEvent> {
         let (mut heard, mut rest) = (Vec::new(), bytes.to_vec());
         while !self.is_through() {
             let mut text = Vec::new();
             let progress = self.decoder.push(&rest, &mut text);
             self.keep(&text, output);
             match progress {
-                Progress::More => return heard,
-                Progress::Complete { trailer, rest: after } => {
+                DecodeStep::More => return heard,
+                DecodeStep::Complete { trailer, rest: after } => {
                     heard.extend(self.understand(&trailer));
                     rest = after;
                 }
-                Progress::Broken => rest.clear(),
+                DecodeStep::Broken => rest.clear(),
             }
             self.decoder = StreamDecoder::new(&self.mark);
         }
@@ -118,7 +118,7 @@ impl SudoListener {
     /// Whether the command has begun.
     #[must_use]
     pub fn is_through(&self) -> bool {
-        self.stage == Stage::Through
+        self.stage == SudoStage::Through
     }
 
     /// After the end: what sudo has said since it last asked, if it did not get through. What was held back of other
@@ -136,32 +136,32 @@ impl SudoListener {
     }
 
     fn keep(&mut self, text: &[u8], output: &mut Vec<u8>) {
-        if self.stage == Stage::Sudo {
+        if self.stage == SudoStage::Sudo {
             // A sudo that hides what is typed after it has prompted (sudo-rs) may come too late, and stars (`pwfeedback`)
             // are no words either.
             let shown = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
             let text = text.get(if self.is_echo { shown } else { 0 }..).unwrap_or_default();
             self.is_echo &= text.is_empty();
             self.talk.extend_from_slice(text);
-            self.talk.drain(..self.talk.len().saturating_sub(LONGEST_TALK));
+            self.talk.drain(..self.talk.len().saturating_sub(MAX_TALK_BYTES));
         } else {
             output.extend_from_slice(text);
         }
     }
 
-    fn understand(&mut self, trailer: &[u8]) -> Option<Heard> {
+    fn understand(&mut self, trailer: &[u8]) -> Option<SudoEvent> {
         let text = std::str::from_utf8(trailer).ok()?;
         if let Some(account) = text.strip_prefix(super::PROMPT) {
             // A sudo that does not know `%p` leaves it as it is; and a host may say what it likes.
             let account = Some(account).filter(|account| *account != "%p" && is_name(account)).unwrap_or_default();
             let said = std::mem::take(&mut self.talk).iter().any(|byte| !byte.is_ascii_whitespace());
             self.is_echo = self.terminal;
-            return (self.stage == Stage::Sudo).then(|| Heard::Prompt { account: account.to_owned(), said });
+            return (self.stage == SudoStage::Sudo).then(|| SudoEvent::Prompt { account: account.to_owned(), said });
         }
         let process = Process::parse(text);
         let (stage, heard) = match self.stage {
-            Stage::Startup => (Stage::Sudo, Heard::Started(process)),
-            Stage::Sudo | Stage::Through => (Stage::Through, Heard::Through(process)),
+            SudoStage::Startup => (SudoStage::Sudo, SudoEvent::Started(process)),
+            SudoStage::Sudo | SudoStage::Through => (SudoStage::Through, SudoEvent::Through(process)),
         };
         self.stage = stage;
         Some(heard)
@@ -170,7 +170,7 @@ impl SudoListener {
 
 /// Whether it can be the name of an account, and not something to mislead a person with.
 fn is_name(text: &str) -> bool {
-    text.len() <= LONGEST_NAME && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+    text.len() <= MAX_NAME_BYTES && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
 }
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
     }
 
     /// What is heard, what is output, and what sudo has said, however the bytes are cut.
-    fn listen(stream: &[u8], cut: usize, terminal: bool) -> (Vec<Heard>, String, Option<String>) {
+    fn listen(stream: &[u8], cut: usize, terminal: bool) -> (Vec<SudoEvent>, String, Option<String>) {
         let (mut listener, mut heard, mut output) = (SudoListener::new(&mark(), terminal), Vec::new(), Vec::new());
         for portion in stream.chunks(cut) {
             heard.extend(listener.push(portion, &mut output));
@@ -211,12 +211,16 @@ mod tests {
         );
         for cut in [1, 2, 7, 1000] {
             let (heard, output, talk) = listen(stream.as_bytes(), cut, false);
-            let asked = |account: &str, said| Heard::Prompt { account: account.to_owned(), said };
+            let asked = |account: &str, said| SudoEvent::Prompt { account: account.to_owned(), said };
             let prompts = [asked("agent", true), asked("root", true), asked("root", false)];
             assert_eq!(
                 heard,
-                [&[Heard::Started(Process::new(11, "5"))], &prompts[..], &[Heard::Through(Process::new(12, "6"))]]
-                    .concat()
+                [
+                    &[SudoEvent::Started(Process::new(11, "5"))],
+                    &prompts[..],
+                    &[SudoEvent::Through(Process::new(12, "6"))]
+                ]
+                .concat()
             );
             assert_eq!((output.as_str(), talk), ("rc noise\nwarning\n", None));
         }
@@ -234,7 +238,7 @@ mod tests {
         ] {
             let stream = format!("{}{}", marked("11 5"), marked(&format!("?{said}")));
             let heard = listen(stream.as_bytes(), 1000, false).0;
-            assert_eq!(heard[1], Heard::Prompt { account: account.to_owned(), said: false }, "{said}");
+            assert_eq!(heard[1], SudoEvent::Prompt { account: account.to_owned(), said: false }, "{said}");
         }
     }
 
@@ -258,7 +262,8 @@ mod tests {
         let stream = format!("{}{asks}secret\r\nSorry.\r\n{asks}***\x08 \x08\r\n{asks}se", marked("11 5"));
         for cut in [1, 2, 7, 1000] {
             let (heard, output, talk) = listen(stream.as_bytes(), cut, true);
-            let said: Vec<_> = heard.iter().map(|heard| matches!(heard, Heard::Prompt { said: true, .. })).collect();
+            let said: Vec<_> =
+                heard.iter().map(|heard| matches!(heard, SudoEvent::Prompt { said: true, .. })).collect();
             assert_eq!(said, [false, false, true, false]);
             assert_eq!((output.as_str(), talk.as_deref()), ("", Some("")));
         }
@@ -268,7 +273,7 @@ mod tests {
     fn nothing_is_a_prompt_once_the_command_runs() {
         let stream = format!("{}{}{}", marked("11 5"), marked("12 6"), marked("?agent"));
         let (heard, output, _) = listen(stream.as_bytes(), 1000, false);
-        assert_eq!(heard, [Heard::Started(Process::new(11, "5")), Heard::Through(Process::new(12, "6"))]);
+        assert_eq!(heard, [SudoEvent::Started(Process::new(11, "5")), SudoEvent::Through(Process::new(12, "6"))]);
         assert_eq!(output, marked("?agent"));
     }
 

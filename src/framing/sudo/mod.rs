@@ -6,9 +6,9 @@
 
 mod event;
 
-pub use self::event::{Heard, SudoListener};
+pub use self::event::{SudoEvent, SudoListener};
 use super::{
-    exec::{ExecScript, ExecScriptError, Input, LONGEST_ARGUMENT, LONGEST_LINE, LoginShell},
+    exec::{ExecScript, ExecScriptError, Input, LoginShell, MAX_ARGUMENT, MAX_LINE_BYTES},
     sentinel::Sentinel,
 };
 
@@ -43,13 +43,13 @@ impl LoginShell {
             other => (false, other.map(str::to_owned)),
         };
         let inside = |longest| self.script_within(longest, command, directory.as_deref(), environment, mark, input);
-        let mut script = inside(LONGEST_LINE)?;
+        let mut script = inside(MAX_LINE_BYTES)?;
         let mut line = self.with_sudo(program, &script.line, from_home, mark)?;
-        if line.len() > LONGEST_LINE {
+        if line.len() > MAX_LINE_BYTES {
             script = inside(0)?;
             line = self.with_sudo(program, &script.line, from_home, mark)?;
         }
-        if line.len() > LONGEST_ARGUMENT {
+        if line.len() > MAX_ARGUMENT {
             return Err(ExecScriptError::TooLong(line.len()));
         }
         Ok(ExecScript { line, ..script })
@@ -145,14 +145,14 @@ mod tests {
 
     #[test]
     fn a_long_command_goes_to_stdin_and_one_that_only_quoting_makes_long_too() {
-        for command in ["x".repeat(LONGEST_LINE + 1), "'".repeat(LONGEST_LINE / 2)] {
+        for command in ["x".repeat(MAX_LINE_BYTES + 1), "'".repeat(MAX_LINE_BYTES / 2)] {
             let script = LoginShell::Posix.sudo_script(None, &command, None, &[], &mark(), Input::Empty).unwrap();
             assert!(script.line.len() < 2048);
             assert_eq!(script.settings, format!("{DIGITS}\n{command}\n{DIGITS}\n").into_bytes());
             let script = LoginShell::Fish.sudo_script(None, &command, None, &[], &mark(), Input::Empty).unwrap();
             assert!(script.settings.is_empty());
         }
-        let longest = "x".repeat(LONGEST_ARGUMENT);
+        let longest = "x".repeat(MAX_ARGUMENT);
         assert!(matches!(
             LoginShell::Fish.sudo_script(None, &longest, None, &[], &mark(), Input::Empty),
             Err(ExecScriptError::TooLong(_))

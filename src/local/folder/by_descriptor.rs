@@ -29,7 +29,7 @@ use nix::{
 };
 
 use super::{BELONGS_TO_ANOTHER, IN_THE_WAY, NOT_REGULAR, OPEN_TO_OTHERS, PLANTED, RESERVE};
-use crate::tree::entry::{Attributes, What};
+use crate::tree::entry::{EntryAttributes, EntryKind};
 
 /// A directory of this machine.
 #[derive(Debug)]
@@ -235,7 +235,7 @@ impl Folder {
     }
 
     /// What a name names, links not followed; `None` if there is nothing.
-    pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<(What, Attributes)>> {
+    pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<(EntryKind, EntryAttributes)>> {
         let found = match fstatat(&self.0, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(found) => found,
             Err(Errno::ENOENT) => return Ok(None),
@@ -243,22 +243,22 @@ impl Folder {
         };
         let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
         let what = match kind {
-            SFlag::S_IFREG => What::File(u64::try_from(found.st_size).unwrap_or(0)),
-            SFlag::S_IFDIR => What::Directory,
-            SFlag::S_IFLNK => What::Link,
-            _ => What::Special,
+            SFlag::S_IFREG => EntryKind::File(u64::try_from(found.st_size).unwrap_or(0)),
+            SFlag::S_IFDIR => EntryKind::Directory,
+            SFlag::S_IFLNK => EntryKind::Link,
+            _ => EntryKind::Special,
         };
         let mode = Some(bits(found.st_mode) & 0o7777);
-        Ok(Some((what, Attributes { mode, modified: u32::try_from(found.st_mtime).ok() })))
+        Ok(Some((what, EntryAttributes { mode, modified: u32::try_from(found.st_mtime).ok() })))
     }
 
     /// Opens a regular file for reading, and nothing else: what was one when it was found may not be one any more.
     pub(crate) fn open(&self, name: &[u8]) -> io::Result<File> {
         // To open a device can do something.
         match self.find(name)? {
-            Some((What::Directory, _)) => return Err(io::ErrorKind::IsADirectory.into()),
-            Some((What::Link | What::Special, _)) => return Err(io::Error::other(NOT_REGULAR)),
-            Some((What::File(_), _)) | None => {}
+            Some((EntryKind::Directory, _)) => return Err(io::ErrorKind::IsADirectory.into()),
+            Some((EntryKind::Link | EntryKind::Special, _)) => return Err(io::Error::other(NOT_REGULAR)),
+            Some((EntryKind::File(_), _)) | None => {}
         }
         let file = File::from(openat(&self.0, OsStr::from_bytes(name), OFlag::O_RDONLY | FILE, Mode::empty())?);
         if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(NOT_REGULAR)) }
@@ -318,7 +318,7 @@ impl Folder {
 
     /// Sets this directory's own mode and time. The bits that are not permissions are not taken from others, nor those
     /// that the umask keeps back.
-    pub(crate) fn set(&self, attributes: Attributes) -> io::Result<()> {
+    pub(crate) fn set(&self, attributes: EntryAttributes) -> io::Result<()> {
         let directory = File::from(self.0.try_clone()?);
         if let Some(mode) = attributes.mode {
             directory.set_permissions(Permissions::from_mode(permitted(mode)))?;

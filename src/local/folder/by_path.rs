@@ -13,7 +13,7 @@ use std::{
 #[cfg(not(unix))]
 use super::NOT_REGULAR;
 use super::{IN_THE_WAY, mode_of};
-use crate::tree::entry::{Attributes, What};
+use crate::tree::entry::{EntryAttributes, EntryKind};
 
 /// A directory that is written into.
 #[derive(Debug)]
@@ -50,21 +50,21 @@ impl Folder {
     }
 
     /// What a name names, links not followed; `None` if there is nothing.
-    pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<(What, Attributes)>> {
+    pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<(EntryKind, EntryAttributes)>> {
         let found = match fs::symlink_metadata(self.path(name)?) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let what = match found.file_type() {
-            kind if kind.is_symlink() => What::Link,
-            kind if kind.is_dir() => What::Directory,
-            kind if kind.is_file() => What::File(found.len()),
-            _ => What::Special,
+            kind if kind.is_symlink() => EntryKind::Link,
+            kind if kind.is_dir() => EntryKind::Directory,
+            kind if kind.is_file() => EntryKind::File(found.len()),
+            _ => EntryKind::Special,
         };
         let modified = found.modified()?.duration_since(UNIX_EPOCH).ok();
         let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
-        Ok(Some((what, Attributes { mode: Some(mode_of(&found)), modified })))
+        Ok(Some((what, EntryAttributes { mode: Some(mode_of(&found)), modified })))
     }
 
     /// Makes a file where there is nothing.
@@ -120,9 +120,9 @@ impl Folder {
     /// Opens a regular file for reading, and nothing else.
     pub(crate) fn open(&self, name: &[u8]) -> io::Result<File> {
         match self.find(name)? {
-            Some((What::Directory, _)) => Err(io::ErrorKind::IsADirectory.into()),
-            Some((What::Link | What::Special, _)) => Err(io::Error::other(NOT_REGULAR)),
-            Some((What::File(_), _)) | None => File::open(self.path(name)?),
+            Some((EntryKind::Directory, _)) => Err(io::ErrorKind::IsADirectory.into()),
+            Some((EntryKind::Link | EntryKind::Special, _)) => Err(io::Error::other(NOT_REGULAR)),
+            Some((EntryKind::File(_), _)) | None => File::open(self.path(name)?),
         }
     }
 
@@ -169,7 +169,7 @@ impl Folder {
     }
 
     /// Nothing to set.
-    pub(crate) fn set(&self, _: Attributes) -> io::Result<()> {
+    pub(crate) fn set(&self, _: EntryAttributes) -> io::Result<()> {
         Ok(())
     }
 }

@@ -89,7 +89,7 @@ mod tests {
         time::{Duration, UNIX_EPOCH},
     };
 
-    use crate::tree::entry::{Attributes, What};
+    use crate::tree::entry::{EntryAttributes, EntryKind};
 
     /// The same for both ways to do it.
     macro_rules! both {
@@ -111,7 +111,7 @@ mod tests {
             inside.rename(b"new", b"old").unwrap();
             assert_eq!(fs::read(outside.path().join("a/old")).unwrap(), b"content");
             let (what, attributes) = inside.find(b"old").unwrap().unwrap();
-            assert_eq!((what, attributes.modified.is_some()), (What::File(7), true));
+            assert_eq!((what, attributes.modified.is_some()), (EntryKind::File(7), true));
             assert_eq!(inside.find(b"none").unwrap(), None);
             inside.remove(b"old").unwrap();
             assert_eq!(inside.find(b"old").unwrap(), None);
@@ -134,10 +134,10 @@ mod tests {
                 assert!(root.make(name, 0o755).is_err(), "{name:?}");
             }
             assert!(root.create(b"link").is_err());
-            assert_eq!(root.find(b"link").unwrap().unwrap().0, What::Link);
+            assert_eq!(root.find(b"link").unwrap().unwrap().0, EntryKind::Link);
             root.create(b"new").unwrap();
             root.rename(b"new", b"link").unwrap();
-            assert_eq!(root.find(b"link").unwrap().unwrap().0, What::File(0), "a link is replaced, not followed");
+            assert_eq!(root.find(b"link").unwrap().unwrap().0, EntryKind::File(0), "a link is replaced, not followed");
             assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
         }};
     }
@@ -155,7 +155,7 @@ mod tests {
         assert!(!root.make(b"closed", 0o700).unwrap());
         let inside = root.below(&[b"closed"]).unwrap();
         inside.create(b"file").unwrap();
-        inside.set(Attributes { mode: Some(0o4555), modified: Some(1_000_000_000) }).unwrap();
+        inside.set(EntryAttributes { mode: Some(0o4555), modified: Some(1_000_000_000) }).unwrap();
         let metadata = fs::metadata(&closed).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o555, "and no bits that are not for others to give");
         assert_eq!(metadata.modified().unwrap(), UNIX_EPOCH + Duration::from_secs(1_000_000_000));

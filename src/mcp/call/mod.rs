@@ -11,7 +11,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use rmcp::model::JsonObject;
 
-use self::progress::Watched;
+use self::progress::ProgressSource;
 use crate::session::{caller::Caller, registry::SessionRegistry};
 
 /// One call of a tool.
@@ -20,7 +20,7 @@ pub(super) struct Call {
     pub(super) arguments: Option<JsonObject>,
     pub(super) caller: Caller,
     /// What is told of it while it runs.
-    pub(super) watched: Watched,
+    pub(super) watched: ProgressSource,
     /// Where relative local paths begin, if not in the working directory of this process.
     pub(super) directory: Option<PathBuf>,
 }

@@ -14,7 +14,7 @@ use crate::{
     ssh::{
         command::output::Output,
         prompt::prompter::Banner,
-        transfer::{Moved, Progress},
+        transfer::{TransferCounters, TransferProgress},
     },
 };
 
@@ -27,17 +27,17 @@ const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a call waits for.
 #[derive(Debug, Clone, Default)]
-pub(in crate::mcp) struct Watched(Arc<Mutex<Work>>);
+pub(in crate::mcp) struct ProgressSource(Arc<Mutex<PendingWork>>);
 
 #[derive(Debug, Default)]
-struct Work {
+struct PendingWork {
     outputs: Vec<Output>,
-    transfer: Option<Progress>,
+    transfer: Option<TransferCounters>,
     /// What a server says while the call waits to be let in.
     banner: Option<Banner>,
 }
 
-impl Watched {
+impl ProgressSource {
     /// Adds a command's output.
     pub(in crate::mcp) fn watch(&self, output: &Output) {
         self.lock().outputs.push(output.clone());
@@ -49,7 +49,7 @@ impl Watched {
     }
 
     /// The counter of the transfer that the call is.
-    pub(in crate::mcp) fn transfer(&self) -> Progress {
+    pub(in crate::mcp) fn transfer(&self) -> TransferCounters {
         self.lock().transfer.get_or_insert_default().clone()
     }
 
@@ -66,12 +66,12 @@ impl Watched {
     }
 
     /// How far the transfer is, if the call is one and it has begun.
-    fn moment(&self) -> Option<Moved> {
+    fn moment(&self) -> Option<TransferProgress> {
         let moment = self.lock().transfer.as_ref()?.now();
         Some(moment).filter(|moment| !moment.name.is_empty())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Work> {
+    fn lock(&self) -> MutexGuard<'_, PendingWork> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,7 +79,7 @@ impl Watched {
 /// Does the work, and meanwhile tells the caller, if it asked for progress, that it still goes on.
 pub(in crate::mcp) async fn while_running<T>(
     mut work: Pin<Box<impl Future<Output = T>>>,
-    watched: &Watched,
+    watched: &ProgressSource,
     title: &str,
     context: &RequestContext<RoleServer>,
 ) -> T {
@@ -87,7 +87,7 @@ pub(in crate::mcp) async fn while_running<T>(
     let started = Instant::now();
     let mut interval = interval_at(started + INTERVAL, INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = Told { at: started, message: None, bytes: 0, progress: 0.0 };
+    let mut told = ProgressReporter { at: started, message: None, bytes: 0, progress: 0.0 };
     loop {
         tokio::select! {
             done = &mut work => return done,
@@ -109,7 +109,7 @@ pub(in crate::mcp) async fn while_running<T>(
 }
 
 /// What the caller was told last.
-struct Told {
+struct ProgressReporter {
     at: Instant,
     message: Option<String>,
     bytes: u64,
@@ -118,10 +118,10 @@ struct Told {
 }
 
 /// A message, and how much there is in all.
-type Sign = Option<(String, Option<f64>)>;
+type ProgressUpdate = Option<(String, Option<f64>)>;
 
-impl Told {
-    fn line(&mut self, line: Option<String>, title: &str, started: Instant) -> Sign {
+impl ProgressReporter {
+    fn line(&mut self, line: Option<String>, title: &str, started: Instant) -> ProgressUpdate {
         let since = self.at.elapsed();
         // Half an interval early: it would be late by a whole one otherwise.
         let too_soon = since + INTERVAL / 2 < LINE_INTERVAL;
@@ -136,7 +136,7 @@ impl Told {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
-    fn transfer(&mut self, moment: &Moved) -> Sign {
+    fn transfer(&mut self, moment: &TransferProgress) -> ProgressUpdate {
         let since = self.at.elapsed();
         let new = moment.bytes > self.bytes || self.message.as_ref() != Some(&moment.name);
         if !new && since < QUIET_INTERVAL {
@@ -177,13 +177,13 @@ pub(in crate::mcp) fn size(bytes: f64) -> String {
 mod tests {
     use super::*;
 
-    fn moved(bytes: u64, expected: u64, name: &str) -> Moved {
-        Moved { bytes, expected, files: 0, name: name.to_owned() }
+    fn moved(bytes: u64, expected: u64, name: &str) -> TransferProgress {
+        TransferProgress { bytes, expected, files: 0, name: name.to_owned() }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_transfer_tells_name_bytes_and_rate_and_always_grows() {
-        let mut told = Told { at: Instant::now(), message: None, bytes: 0, progress: 0.0 };
+        let mut told = ProgressReporter { at: Instant::now(), message: None, bytes: 0, progress: 0.0 };
         tokio::time::advance(Duration::from_millis(500)).await;
         let (message, total) = told.transfer(&moved(6_000_000, 8_000_000, "a/b")).unwrap();
         assert_eq!((message.as_str(), total), ("a/b: 6.0 MB of 8.0 MB, 12.0 MB/s", Some(8e6)));
@@ -194,14 +194,14 @@ mod tests {
         let (message, _) = told.transfer(&moved(6_000_000, 0, "a/b")).unwrap();
         assert!(message.ends_with("6.0 MB, 0 B/s") && told.progress > before, "{message}");
         tokio::time::advance(Duration::from_millis(500)).await;
-        let (message, _) = told.transfer(&Moved { files: 7, ..moved(6_000_500, 0, "c") }).unwrap();
+        let (message, _) = told.transfer(&TransferProgress { files: 7, ..moved(6_000_500, 0, "c") }).unwrap();
         assert_eq!(message, "c: 6.0 MB, 7 files, 1.0 kB/s");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_line_is_told_once_a_second_at_most() {
         let started = Instant::now();
-        let mut told = Told { at: started, message: None, bytes: 0, progress: 0.0 };
+        let mut told = ProgressReporter { at: started, message: None, bytes: 0, progress: 0.0 };
         let mut seen = Vec::new();
         for tick in 1..=6 {
             tokio::time::advance(INTERVAL).await;

@@ -15,20 +15,20 @@ use crate::{mcp::prompt::secret_page::random_word, password::Password};
 /// How long a link can be used.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How many links may wait to be used; the oldest goes.
-const MOST_LINKS: usize = 16;
+const MAX_LINKS: usize = 16;
 
 /// The parameter of a link.
 const PARAMETER: &str = "key";
 
 /// The keys of a daemon, made when it starts and gone when it ends.
 #[derive(Debug)]
-pub struct Keys {
+pub struct AccessKeys {
     links: Mutex<VecDeque<(Password, Instant)>>,
     cookie: Password,
     form: Password,
 }
 
-impl Keys {
+impl AccessKeys {
     /// New ones.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Keys {
         let word = random_word()?;
         let path = format!("/?{PARAMETER}={word}");
         let mut links = self.links();
-        if links.len() == MOST_LINKS {
+        if links.len() == MAX_LINKS {
             links.pop_front();
         }
         links.push_back((Password::from(word), Instant::now()));
@@ -108,14 +108,14 @@ fn same(word: &Password, other: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn key(keys: &Keys) -> String {
+    fn key(keys: &AccessKeys) -> String {
         let link = keys.link().unwrap();
         key_in(link.strip_prefix("/?").unwrap()).unwrap()
     }
 
     #[test]
     fn a_link_works_once_and_no_other_key_does() {
-        let keys = Keys::new().unwrap();
+        let keys = AccessKeys::new().unwrap();
         let (first, second) = (key(&keys), key(&keys));
         assert!(
             !keys.redeem("")
@@ -125,14 +125,14 @@ mod tests {
         assert!(!keys.redeem(keys.form().reveal()) && !keys.redeem(keys.cookie.reveal()));
         assert!(keys.redeem(&second) && !keys.redeem(&second));
         assert!(keys.redeem(&first) && !keys.redeem(&first));
-        let many: Vec<String> = (0..=MOST_LINKS).map(|_| key(&keys)).collect();
+        let many: Vec<String> = (0..=MAX_LINKS).map(|_| key(&keys)).collect();
         let redeemed: Vec<bool> = many.iter().map(|key| keys.redeem(key)).collect();
         assert!(!redeemed[0] && redeemed[1..].iter().all(|works| *works));
     }
 
     #[test]
     fn only_the_cookie_of_this_daemon_and_port_lets_a_browser_in() {
-        let keys = Keys::new().unwrap();
+        let keys = AccessKeys::new().unwrap();
         let set = keys.set_cookie(7722);
         let (cookie, attributes) = set.split_once("; ").unwrap();
         assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");

@@ -13,16 +13,16 @@ use crate::{
         job::Job,
         registry::Overview,
         status::{ShellState, ShellStatus},
-        transfers::{Direction, Transfer},
+        transfers::{Direction, TransferEntry},
     },
 };
 
 /// How much of a command is told, in characters.
-const LONGEST_COMMAND: usize = 4_000;
+const MAX_COMMAND_CHARS: usize = 4_000;
 /// How many of its last lines on stdout and on stderr, and how much of each, in characters.
 const LINES: usize = 12;
 const ERROR_LINES: usize = 6;
-const LONGEST_LINE: usize = 400;
+const MAX_LINE: usize = 400;
 
 /// What goes on in a daemon.
 #[derive(Debug, Serialize)]
@@ -30,17 +30,17 @@ pub(in crate::mcp) struct Activity {
     /// The daemon's.
     pub(in crate::mcp) version: &'static str,
     pub(in crate::mcp) sessions: Vec<SessionResult>,
-    pub(in crate::mcp) shells: Vec<ShellResult>,
+    pub(in crate::mcp) shells: Vec<ShellActivity>,
     /// Commands that run or have ended lately, in the order of their start.
-    pub(in crate::mcp) jobs: Vec<Command>,
-    pub(in crate::mcp) transfers: Vec<Moving>,
+    pub(in crate::mcp) jobs: Vec<CommandActivity>,
+    pub(in crate::mcp) transfers: Vec<TransferStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) notice: Option<String>,
 }
 
 /// A shell.
 #[derive(Debug, Serialize)]
-pub(in crate::mcp) struct ShellResult {
+pub(in crate::mcp) struct ShellActivity {
     pub(in crate::mcp) session: String,
     pub(in crate::mcp) shell: String,
     /// `ready`, `busy`, `starting` or `gone`.
@@ -52,7 +52,7 @@ pub(in crate::mcp) struct ShellResult {
 /// A command: as `ssh_job` lists it, and its last lines.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::mcp) struct Command {
+pub(in crate::mcp) struct CommandActivity {
     #[serde(flatten)]
     pub(in crate::mcp) job: JobResult,
     /// How it ended, in words.
@@ -71,7 +71,7 @@ pub(in crate::mcp) struct Command {
 /// A transfer under way.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::mcp) struct Moving {
+pub(in crate::mcp) struct TransferStatus {
     pub(in crate::mcp) session: String,
     /// `upload` or `download`.
     pub(in crate::mcp) direction: &'static str,
@@ -95,7 +95,7 @@ impl From<Overview> for Activity {
                 job.session == shell.session && job.shell.as_ref() == Some(&shell.name) && job.ended().is_none()
             })
         };
-        let shells = overview.shells.iter().map(|shell| ShellResult {
+        let shells = overview.shells.iter().map(|shell| ShellActivity {
             state: match shell.state {
                 ShellState::Ready if is_busy(shell) => "busy",
                 ShellState::Ready => "ready",
@@ -109,22 +109,22 @@ impl From<Overview> for Activity {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             shells: shells.collect(),
-            jobs: overview.jobs.iter().map(|job| Command::from(&**job)).collect(),
-            transfers: overview.transfers.iter().map(|transfer| Moving::from(&**transfer)).collect(),
+            jobs: overview.jobs.iter().map(|job| CommandActivity::from(&**job)).collect(),
+            transfers: overview.transfers.iter().map(|transfer| TransferStatus::from(&**transfer)).collect(),
             sessions: overview.sessions.into_iter().map(SessionResult::from).collect(),
             notice: overview.notice,
         }
     }
 }
 
-impl From<&Job> for Command {
+impl From<&Job> for CommandActivity {
     fn from(job: &Job) -> Self {
         let (printed, end) = (job.printed(), job.ended());
         let ending = end.as_deref().map(|end| match end {
             Ok(finished) => report::how_it_ended(&finished.command),
             Err(error) => error.to_string(),
         });
-        let command = job.command.chars().take(LONGEST_COMMAND).collect();
+        let command = job.command.chars().take(MAX_COMMAND_CHARS).collect();
         Self {
             job: JobResult { command, ..JobResult::from(job) },
             ending,
@@ -136,8 +136,8 @@ impl From<&Job> for Command {
     }
 }
 
-impl From<&Transfer> for Moving {
-    fn from(transfer: &Transfer) -> Self {
+impl From<&TransferEntry> for TransferStatus {
+    fn from(transfer: &TransferEntry) -> Self {
         let moved = transfer.progress.now();
         Self {
             session: transfer.session.clone(),
@@ -168,7 +168,7 @@ fn last_lines(text: &str, count: usize) -> Vec<String> {
 }
 
 fn shortened(line: &str) -> String {
-    match line.char_indices().nth(LONGEST_LINE) {
+    match line.char_indices().nth(MAX_LINE) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line.to_owned(),
     }
@@ -188,7 +188,7 @@ mod tests {
         ] {
             assert_eq!(last_lines(text, 3), lines);
         }
-        let long = last_lines(&"é".repeat(LONGEST_LINE + 1), 3).concat();
-        assert_eq!(long, "é".repeat(LONGEST_LINE) + "…");
+        let long = last_lines(&"é".repeat(MAX_LINE + 1), 3).concat();
+        assert_eq!(long, "é".repeat(MAX_LINE) + "…");
     }
 }

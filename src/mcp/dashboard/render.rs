@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::activity::{Activity, Command, Moving, ShellResult};
+use super::activity::{Activity, CommandActivity, ShellActivity, TransferStatus};
 use crate::{
     mcp::{call::report, tools::SessionResult, web::html::escape},
     password::Password,
@@ -91,8 +91,8 @@ fn section(html: &mut String, id: &str, title: &str, content: String, otherwise:
 }
 
 /// A command that runs, or, folded up, one that has ended.
-fn command(command: &Command, form: &str) -> String {
-    let Command { job, ending, prompt, unwanted, stdout_lines, stderr_lines } = command;
+fn command(command: &CommandActivity, form: &str) -> String {
+    let CommandActivity { job, ending, prompt, unwanted, stdout_lines, stderr_lines } = command;
     let place = match &job.shell {
         Some(shell) => format!("{} <small>shell {}</small>", escape(&job.session), escape(shell)),
         None => escape(&job.session),
@@ -144,8 +144,9 @@ fn lines(class: &str, lines: &[String]) -> String {
     format!("<pre class=\"{class}\" tabindex=\"0\" aria-label=\"{label}\">{}</pre>", escape(&lines.join("\n")))
 }
 
-fn transfer(transfer: &Moving) -> String {
-    let Moving { session, direction, local_path, remote_path, duration_ms, bytes, expected, files, file } = transfer;
+fn transfer(transfer: &TransferStatus) -> String {
+    let TransferStatus { session, direction, local_path, remote_path, duration_ms, bytes, expected, files, file } =
+        transfer;
     let (from, to) = match *direction {
         "upload" => (escape(local_path), format!("{}:{}", escape(session), escape(remote_path))),
         _ => (format!("{}:{}", escape(session), escape(remote_path)), escape(local_path)),
@@ -167,7 +168,7 @@ fn transfer(transfer: &Moving) -> String {
     )
 }
 
-fn session(session: &SessionResult, shells: &[ShellResult], form: &str) -> String {
+fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> String {
     let name = escape(session.name());
     let stop = if session.is_connected() {
         button("/disconnect", "session", &name, form, "Disconnect", &format!("Disconnect {name}"))
@@ -259,11 +260,15 @@ mod tests {
 
     #[test]
     fn a_bar_shows_how_far_a_transfer_is_as_soon_as_that_is_known() {
-        let begun =
-            Moving { session: "a<b".into(), direction: "upload", remote_path: "/x".into(), ..Moving::default() };
+        let begun = TransferStatus {
+            session: "a<b".into(),
+            direction: "upload",
+            remote_path: "/x".into(),
+            ..TransferStatus::default()
+        };
         let html = transfer(&begun);
         assert!(html.contains("<progress aria-label=\"upload\"></progress>") && html.contains("a&lt;b:/x"), "{html}");
-        let html = transfer(&Moving { bytes: 1_000, expected: 4_000, files: 2, file: "c&d".into(), ..begun });
+        let html = transfer(&TransferStatus { bytes: 1_000, expected: 4_000, files: 2, file: "c&d".into(), ..begun });
         let bar = "<progress aria-label=\"upload\" max=\"4000\" value=\"1000\"></progress>";
         assert!(html.contains(bar) && html.contains("1.0 kB of 4.0 kB · 2 files · c&amp;d"), "{html}");
     }

@@ -16,12 +16,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
-pub use super::{access::Keys, open_browser::open};
+pub use super::{access::AccessKeys, open_browser::open};
 use crate::{
     mcp::{
-        web::reply::{EVENT_STREAM, Reply, refusal, reply},
+        web::reply::{EVENT_STREAM, HttpReply, refusal, reply},
         web::{
-            guard::{self, Door, Visitor},
+            guard::{self, Endpoint, PeerInfo},
             html::escape,
             listen::{self, ListenError, Listener},
             token::Token,
@@ -37,7 +37,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a command may take to end before the answer to the button comes without that.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 /// The largest form, in bytes, and how long it may take to arrive.
-const LARGEST_FORM: usize = 4 * 1024;
+const MAX_FORM_BYTES: usize = 4 * 1024;
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
@@ -48,9 +48,9 @@ const DISCONNECT: &str = "/disconnect";
 
 /// Shows what goes on.
 #[derive(Clone)]
-pub(in crate::mcp) struct Watch {
+pub(in crate::mcp) struct Dashboard {
     registry: Arc<SessionRegistry>,
-    keys: Arc<Keys>,
+    keys: Arc<AccessKeys>,
     /// The address at which browsers find it.
     address: Arc<OnceCell<String>>,
     /// Takes what is opened for browsers.
@@ -67,12 +67,12 @@ fn key_in(request: &Parts) -> Option<String> {
     request.uri.query().and_then(super::access::key_in)
 }
 
-impl Watch {
+impl Dashboard {
     /// Shows this registry until `stop` is cancelled: at this address, else at one that goes to `opened` once somebody
     /// wants to look.
     pub(in crate::mcp) fn new(
         registry: Arc<SessionRegistry>,
-        keys: Arc<Keys>,
+        keys: Arc<AccessKeys>,
         address: Option<String>,
         opened: mpsc::Sender<Listener>,
         stop: CancellationToken,
@@ -87,11 +87,11 @@ impl Watch {
 
     /// A new link, for whoever has been let in otherwise: its path, or all of it for one who did not come by an address
     /// that browsers can use.
-    pub(in crate::mcp) async fn link(&self, door: Door, has_token: bool) -> Reply {
+    pub(in crate::mcp) async fn link(&self, door: Endpoint, has_token: bool) -> HttpReply {
         let Ok(path) = self.keys.link() else {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random number to be had", "try again");
         };
-        if door != Door::Socket {
+        if door != Endpoint::Socket {
             return reply(StatusCode::OK, PLAIN_TEXT, path);
         }
         match self.address.get_or_try_init(|| self.open(has_token)).await {
@@ -115,9 +115,9 @@ impl Watch {
         &self,
         request: &Parts,
         body: Incoming,
-        visitor: &Visitor,
+        visitor: &PeerInfo,
         token: Option<&Token>,
-    ) -> Result<Reply, Box<Reply>> {
+    ) -> Result<HttpReply, Box<HttpReply>> {
         // A browser cannot send the token: with one, the cookie stands for it, and of those on this machine the user still
         // counts, so that neither a link in a list of processes nor a cookie sent to another port helps another user.
         match token {
@@ -155,7 +155,7 @@ impl Watch {
     }
 
     /// Exchanges the key of a link for the cookie.
-    fn enter(&self, key: &str, port: u16, admitted: bool) -> Reply {
+    fn enter(&self, key: &str, port: u16, admitted: bool) -> HttpReply {
         let redeemed = self.keys.redeem(key);
         if !admitted && !redeemed {
             let why = "<p>A link works once, for an hour, and only with the daemon that made it. If this browser has used \
@@ -175,10 +175,10 @@ impl Watch {
     }
 
     /// What changes, as it changes.
-    fn events(&self) -> Reply {
+    fn events(&self) -> HttpReply {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let looking = Looking { watch: self.clone(), shown: String::new(), said: Instant::now(), looks };
+        let looking = OpenView { watch: self.clone(), shown: String::new(), said: Instant::now(), looks };
         let mut answer = Response::new(StreamBody::new(stream::unfold(looking, next)).boxed_unsync());
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
@@ -187,8 +187,8 @@ impl Watch {
     }
 
     /// Does what a button says, and leads back to the page.
-    async fn act(&self, path: &str, body: Incoming) -> Reply {
-        let Ok(Ok(body)) = timeout(ARRIVAL_LIMIT, Limited::new(body, LARGEST_FORM).collect()).await else {
+    async fn act(&self, path: &str, body: Incoming) -> HttpReply {
+        let Ok(Ok(body)) = timeout(ARRIVAL_LIMIT, Limited::new(body, MAX_FORM_BYTES).collect()).await else {
             return words(StatusCode::BAD_REQUEST, "Not understood", "<p>Go back to <a href=\"/\">the page</a>.</p>");
         };
         let body = body.to_bytes();
@@ -231,7 +231,7 @@ fn port(request: &Parts) -> u16 {
     host.and_then(|host| host.port_u16()).unwrap_or(80)
 }
 
-fn locked(title: &str, why: &str, port: u16) -> Reply {
+fn locked(title: &str, why: &str, port: u16) -> HttpReply {
     let how = format!(
         "{why}<p>The daemon prints a link when it starts. For another one, run this on its machine:</p>\
          <pre class=\"out\">mcp-ssh-sessions status --http {port} --open</pre>"
@@ -239,11 +239,11 @@ fn locked(title: &str, why: &str, port: u16) -> Reply {
     words(StatusCode::FORBIDDEN, title, &how)
 }
 
-fn words(status: StatusCode, title: &str, content: &str) -> Reply {
+fn words(status: StatusCode, title: &str, content: &str) -> HttpReply {
     html(status, super::render::words(title, content, None))
 }
 
-fn html(status: StatusCode, text: String) -> Reply {
+fn html(status: StatusCode, text: String) -> HttpReply {
     let mut answer = reply(status, "text/html; charset=utf-8", text);
     let headers = answer.headers_mut();
     for (name, value) in [
@@ -260,14 +260,14 @@ fn html(status: StatusCode, text: String) -> Reply {
     answer
 }
 
-struct Looking {
-    watch: Watch,
+struct OpenView {
+    watch: Dashboard,
     shown: String,
     said: Instant,
     looks: Interval,
 }
 
-async fn next(mut looking: Looking) -> Option<(Result<Frame<Bytes>, Infallible>, Looking)> {
+async fn next(mut looking: OpenView) -> Option<(Result<Frame<Bytes>, Infallible>, OpenView)> {
     loop {
         tokio::select! {
             _ = looking.looks.tick() => {}

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     mcp::web::{
         listen::reachable,
-        peer::{self, Connection},
+        peer::{self, PeerConnection},
         token::Token,
     },
     render::json_for_a_terminal,
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Where a daemon is.
 #[derive(Debug)]
-pub enum Place {
+pub enum StatusEndpoint {
     /// At a TCP address.
     Tcp(SocketAddr),
     /// At a Unix socket, or a named pipe.
@@ -68,7 +68,7 @@ pub enum StatusError {
 
 /// In which form it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum StatusFormat {
     /// For people.
     Table,
     /// For programs.
@@ -79,15 +79,15 @@ pub enum Form {
 ///
 /// # Errors
 /// Nobody answers there, or something else does.
-pub async fn ask(place: &Place, token: Option<&Token>, form: Form) -> Result<String, StatusError> {
+pub async fn ask(place: &StatusEndpoint, token: Option<&Token>, form: StatusFormat) -> Result<String, StatusError> {
     let (named, text) = fetch(place, token, Method::GET, "/status").await?;
     let told: Value = serde_json::from_str(&text).unwrap_or_default();
     if !told.get("sessions").is_some_and(Value::is_array) {
         return Err(StatusError::Strange(named));
     }
     Ok(match form {
-        Form::Table => super::status_table::of(&told),
-        Form::Json => json_for_a_terminal(text.trim_end()),
+        StatusFormat::Table => super::status_table::of(&told),
+        StatusFormat::Json => json_for_a_terminal(text.trim_end()),
     })
 }
 
@@ -95,12 +95,12 @@ pub async fn ask(place: &Place, token: Option<&Token>, form: Form) -> Result<Str
 ///
 /// # Errors
 /// As [`ask`].
-pub async fn link(place: &Place, token: Option<&Token>) -> Result<String, StatusError> {
+pub async fn link(place: &StatusEndpoint, token: Option<&Token>) -> Result<String, StatusError> {
     let (named, answer) = fetch(place, token, Method::POST, "/link").await?;
     // Over a socket it is whole.
     let (begin, link) = match place {
-        Place::Tcp(_) => ("/?", named.clone() + &answer),
-        Place::Socket(_) => ("http://127.0.0.1:", answer.clone()),
+        StatusEndpoint::Tcp(_) => ("/?", named.clone() + &answer),
+        StatusEndpoint::Socket(_) => ("http://127.0.0.1:", answer.clone()),
     };
     if !answer.starts_with(begin) || !answer.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(StatusError::Strange(named));
@@ -110,18 +110,18 @@ pub async fn link(place: &Place, token: Option<&Token>) -> Result<String, Status
 
 /// What the daemon there answers, and the name of the place.
 async fn fetch(
-    place: &Place,
+    place: &StatusEndpoint,
     token: Option<&Token>,
     method: Method,
     target: &str,
 ) -> Result<(String, String), StatusError> {
     let (named, host) = match place {
-        Place::Tcp(address) => (format!("http://{}", reachable(*address)), reachable(*address).to_string()),
-        Place::Socket(path) => (path.display().to_string(), "localhost".to_owned()),
+        StatusEndpoint::Tcp(address) => (format!("http://{}", reachable(*address)), reachable(*address).to_string()),
+        StatusEndpoint::Socket(path) => (path.display().to_string(), "localhost".to_owned()),
     };
     let asking = async {
         match place {
-            Place::Tcp(address) => {
+            StatusEndpoint::Tcp(address) => {
                 let connecting = TcpStream::connect(reachable(*address)).await;
                 let stream = connecting.map_err(|_| StatusError::None(named.clone()))?;
                 // A token is not for whoever took the port while no daemon of ours ran.
@@ -132,7 +132,7 @@ async fn fetch(
                 converse(stream, &host, token, method.clone(), target).await
             }
             #[cfg(unix)]
-            Place::Socket(path) => {
+            StatusEndpoint::Socket(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await;
                 let stream = stream.map_err(|_| StatusError::None(named.clone()))?;
                 if !stream.peer_cred().is_ok_and(|peer| peer::is_own_user(peer.uid())) {
@@ -141,7 +141,7 @@ async fn fetch(
                 converse(stream, &host, token, method.clone(), target).await
             }
             #[cfg(windows)]
-            Place::Socket(path) => {
+            StatusEndpoint::Socket(path) => {
                 let stream = tokio::net::windows::named_pipe::ClientOptions::new().open(path);
                 let stream = stream.map_err(|_| StatusError::None(named.clone()))?;
                 converse(stream, &host, token, method.clone(), target).await
@@ -161,7 +161,7 @@ async fn fetch(
 async fn may_stay_other_user(stream: &TcpStream) -> bool {
     for _ in 0..20 {
         // Nothing can be sent any more to who has hung up.
-        let Ok(connection) = Connection::of(stream) else { return false };
+        let Ok(connection) = PeerConnection::of(stream) else { return false };
         if !connection.may_be_other_user().await {
             return false;
         }

@@ -8,12 +8,12 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::{mcp::call::report, render::in_a_line};
 
 /// How much of a command is shown, in characters.
-const LONGEST_COMMAND: usize = 60;
+const MAX_COMMAND_CHARS: usize = 60;
 
 /// A part of what a daemon tells: its key there, the heads of its columns, and their cells.
-type Part = (&'static str, &'static [&'static str], fn(&Value) -> Vec<String>);
+type StatusSection = (&'static str, &'static [&'static str], fn(&Value) -> Vec<String>);
 
-const PARTS: [Part; 4] = [
+const PARTS: [StatusSection; 4] = [
     ("sessions", &["SESSION", "STATE", "WHERE", "SINCE"], session),
     ("shells", &["SHELL", "SESSION", "STATE", "DIRECTORY"], shell),
     ("jobs", &["JOB", "SESSION", "STATE", "TIME", "OUTPUT", "COMMAND"], job),
@@ -54,7 +54,7 @@ fn job(job: &Value) -> Vec<String> {
     let output =
         job["stdoutBytes"].as_u64().unwrap_or_default().saturating_add(job["stderrBytes"].as_u64().unwrap_or(0));
     let command = text(&job["command"]);
-    let mut shown: String = command.chars().take(LONGEST_COMMAND).collect();
+    let mut shown: String = command.chars().take(MAX_COMMAND_CHARS).collect();
     if shown.len() < command.len() {
         shown.push('…');
     }

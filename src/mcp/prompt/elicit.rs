@@ -23,11 +23,11 @@ use super::secret_page::{Page, random_word};
 use crate::{
     mcp::roots,
     render::in_a_line,
-    ssh::prompt::prompter::{Asked, Banner, GuardedPath, Person, Purpose, Question, UnknownKey},
+    ssh::prompt::prompter::{Banner, GuardedPath, PromptRequest, Prompter, Purpose, SecretPrompt, UnknownKey},
 };
 
 /// How much of a server's words is shown beside a page of its choice, in characters.
-const LONGEST_WORDS: usize = 300;
+const MAX_WORDS_CHARS: usize = 300;
 
 const TRUST: &str = "trust";
 const ALLOW: &str = "allow";
@@ -36,8 +36,8 @@ const COMPLETE: &str = "notifications/elicitation/complete";
 /// The way to the person at a client with these capabilities.
 pub(in crate::mcp) fn person(
     client: Option<&ClientCapabilities>,
-    questions: &tokio::sync::mpsc::Sender<Asked>,
-) -> Person {
+    questions: &tokio::sync::mpsc::Sender<PromptRequest>,
+) -> Prompter {
     let elicitation = client.and_then(|client| client.elicitation.as_ref());
     let url = elicitation.is_some_and(|elicitation| elicitation.url.is_some());
     // Before there were two modes, the form was the only one and had no name.
@@ -45,11 +45,11 @@ pub(in crate::mcp) fn person(
     let channel = |wanted: bool| wanted.then(|| questions.clone());
     let folders = channel(client.is_some_and(roots::are_declared));
 
-    Person::new(channel(form), channel(url)).with_folders(folders).told(questions.clone())
+    Prompter::new(channel(form), channel(url)).with_folders(folders).told(questions.clone())
 }
 
 /// What a client is asked.
-pub(in crate::mcp) enum Request {
+pub(in crate::mcp) enum FormRequest {
     /// Something that the person answers.
     Elicit(ElicitRequestParams),
     /// Which folders it works in.
@@ -57,7 +57,7 @@ pub(in crate::mcp) enum Request {
 }
 
 /// What a question waits for once its client knows of it.
-pub(in crate::mcp) enum Waiting {
+pub(in crate::mcp) enum PendingAnswer {
     /// The answer to a form, which is in this field.
     Choice(&'static str, oneshot::Sender<bool>),
     /// The folders that the client works in.
@@ -68,7 +68,7 @@ pub(in crate::mcp) enum Waiting {
     Foreign(CancellationToken),
 }
 
-impl Waiting {
+impl PendingAnswer {
     /// Waits until an answer of the client would be of no use any more.
     async fn is_over(&mut self) {
         match self {
@@ -81,17 +81,21 @@ impl Waiting {
 }
 
 /// The question as the client is to put it. `None` if no page can be served, and so no answer given, or if nothing is asked.
-pub(in crate::mcp) async fn request(asked: Asked) -> Option<(Request, Waiting)> {
+pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest, PendingAnswer)> {
     match asked {
-        Asked::Banner(banner) => {
+        PromptRequest::Banner(banner) => {
             let (url, elicitation_id) = (banner.page.clone()?, random_word().ok()?);
-            let request = Request::Elicit(foreign_page(&banner, url, elicitation_id));
-            Some((request, Waiting::Foreign(banner.over)))
+            let request = FormRequest::Elicit(foreign_page(&banner, url, elicitation_id));
+            Some((request, PendingAnswer::Foreign(banner.over)))
         }
-        Asked::HostKey(key, answer) => Some((Request::Elicit(about_key(&key)), Waiting::Choice(TRUST, answer))),
-        Asked::Guarded(path, answer) => Some((Request::Elicit(about_path(&path)), Waiting::Choice(ALLOW, answer))),
-        Asked::Folders(answer) => Some((Request::Roots, Waiting::Folders(answer))),
-        Asked::Secrets(question, answer) => {
+        PromptRequest::HostKey(key, answer) => {
+            Some((FormRequest::Elicit(about_key(&key)), PendingAnswer::Choice(TRUST, answer)))
+        }
+        PromptRequest::Guarded(path, answer) => {
+            Some((FormRequest::Elicit(about_path(&path)), PendingAnswer::Choice(ALLOW, answer)))
+        }
+        PromptRequest::Folders(answer) => Some((FormRequest::Roots, PendingAnswer::Folders(answer))),
+        PromptRequest::Secrets(question, answer) => {
             let message = format!(
                 "{} for {}: open this page of mcp-ssh-sessions on your machine and type it there. It goes straight into \
                  {}, not to the model.",
@@ -103,27 +107,27 @@ pub(in crate::mcp) async fn request(asked: Asked) -> Option<(Request, Waiting)> 
             let (url, elicitation_id) = (page.url.clone(), page.id.clone());
             let message = in_a_line(message.as_bytes());
             let params = ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id };
-            Some((Request::Elicit(params), Waiting::Page(page)))
+            Some((FormRequest::Elicit(params), PendingAnswer::Page(page)))
         }
     }
 }
 
 /// Asks a client of a revision that has requests from server to client, as part of this call, and passes the answer on.
-pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: Asked) {
+pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: PromptRequest) {
     let Some((request, mut waiting)) = request(asked).await else { return };
     let id = match &request {
-        Request::Elicit(ElicitRequestParams::UrlElicitationParams { elicitation_id, .. }) => elicitation_id.clone(),
+        FormRequest::Elicit(ElicitRequestParams::UrlElicitationParams { elicitation_id, .. }) => elicitation_id.clone(),
         _ => String::new(),
     };
     // Over HTTP it goes into the stream of the call: a client need not have another one open.
     let call = OriginatingRequestId(call);
     let request = match request {
-        Request::Elicit(params) => {
+        FormRequest::Elicit(params) => {
             let mut request = ElicitRequest::new(params);
             request.extensions.insert(call);
             ServerRequest::ElicitRequest(request)
         }
-        Request::Roots => {
+        FormRequest::Roots => {
             let mut request = roots::request();
             request.extensions.insert(call);
             ServerRequest::ListRootsRequest(request)
@@ -139,9 +143,9 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
         }
     };
     let answer = match answer {
-        Ok(Ok(ClientResult::ElicitResult(answer))) => Answer::Elicited(answer),
-        Ok(Ok(ClientResult::ListRootsResult(answer))) => Answer::Folders(roots::folders(&answer)),
-        _ => Answer::None,
+        Ok(Ok(ClientResult::ElicitResult(answer))) => FormAnswer::Elicited(answer),
+        Ok(Ok(ClientResult::ListRootsResult(answer))) => FormAnswer::Folders(roots::folders(&answer)),
+        _ => FormAnswer::None,
     };
     if let Some(over) = settle(waiting, answer) {
         over.cancelled().await;
@@ -152,55 +156,55 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
 }
 
 /// The same question as part of a result that asks for input (2026-07-28).
-pub(in crate::mcp) fn input(request: Request) -> InputRequest {
+pub(in crate::mcp) fn input(request: FormRequest) -> InputRequest {
     match request {
-        Request::Elicit(params) => InputRequest::Elicitation(ElicitRequest::new(params)),
-        Request::Roots => InputRequest::ListRoots(roots::request()),
+        FormRequest::Elicit(params) => InputRequest::Elicitation(ElicitRequest::new(params)),
+        FormRequest::Roots => InputRequest::ListRoots(roots::request()),
     }
 }
 
 /// Passes on what a client came back with.
-pub(in crate::mcp) fn settle_with(waiting: Waiting, response: Option<&Value>) {
+pub(in crate::mcp) fn settle_with(waiting: PendingAnswer, response: Option<&Value>) {
     let response = response.cloned().unwrap_or_default();
-    let answer = if let Waiting::Folders(_) = &waiting {
-        serde_json::from_value(response).map_or(Answer::None, |answer| Answer::Folders(roots::folders(&answer)))
+    let answer = if let PendingAnswer::Folders(_) = &waiting {
+        serde_json::from_value(response).map_or(FormAnswer::None, |answer| FormAnswer::Folders(roots::folders(&answer)))
     } else {
-        serde_json::from_value(response).map_or(Answer::None, Answer::Elicited)
+        serde_json::from_value(response).map_or(FormAnswer::None, FormAnswer::Elicited)
     };
     settle(waiting, answer);
 }
 
 /// What a client has answered.
-enum Answer {
+enum FormAnswer {
     Elicited(ElicitResult),
     Folders(Vec<PathBuf>),
     None,
 }
 
 /// What ends when the page does, if the person looks at one.
-fn settle(waiting: Waiting, answer: Answer) -> Option<CancellationToken> {
+fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToken> {
     let accepted = match &answer {
-        Answer::Elicited(answer) if answer.action == ElicitationAction::Accept => Some(answer),
+        FormAnswer::Elicited(answer) if answer.action == ElicitationAction::Accept => Some(answer),
         _ => None,
     };
     match waiting {
-        Waiting::Choice(field, choice) => {
+        PendingAnswer::Choice(field, choice) => {
             let yes = accepted.and_then(|answer| answer.content.as_ref()?.get(field)?.as_bool());
             let _ = choice.send(yes == Some(true));
             None
         }
-        Waiting::Folders(asked) => {
-            if let Answer::Folders(folders) = answer {
+        PendingAnswer::Folders(asked) => {
+            if let FormAnswer::Folders(folders) = answer {
                 let _ = asked.send(folders);
             }
             None
         }
-        Waiting::Page(page) => accepted.map(|_| page.stay_open()),
-        Waiting::Foreign(over) => accepted.map(|_| over),
+        PendingAnswer::Page(page) => accepted.map(|_| page.stay_open()),
+        PendingAnswer::Foreign(over) => accepted.map(|_| over),
     }
 }
 
-fn what(question: &Question) -> String {
+fn what(question: &SecretPrompt) -> String {
     match &question.purpose {
         Purpose::Password => "Password".to_owned(),
         Purpose::Passphrase(file) => format!("Passphrase of the key file {file}"),
@@ -226,7 +230,7 @@ fn about_path(path: &GuardedPath) -> ElicitRequestParams {
 
 /// A page that a server has named: everything about it is the server's word.
 fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitRequestParams {
-    let words: String = banner.words.chars().take(LONGEST_WORDS).collect();
+    let words: String = banner.words.chars().take(MAX_WORDS_CHARS).collect();
     let message = format!(
         "The SSH server for {} names this page before it lets anybody in. Open it only if you expect that: the address \
          comes from the server. Its words: {words}",

@@ -27,24 +27,24 @@ use zeroize::Zeroizing;
 
 use crate::{
     mcp::web::{
-        guard::{self, Door},
+        guard::{self, Endpoint},
         html::escape,
         listen::accepted,
         newcomers::Newcomers,
-        peer::{self, Connection},
+        peer::{self, PeerConnection},
     },
     password::Password,
-    ssh::prompt::prompter::{Prompt, Purpose, Question},
+    ssh::prompt::prompter::{Prompt, Purpose, SecretPrompt},
 };
 
 /// How long the page is there.
 const LIFETIME: Duration = Duration::from_secs(115);
 /// How long it then still tells late comers that it is over, such as the second half of a double click.
-const AFTERMATH: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_millis(500);
 /// For how many connections may be found out at once whose they are; more wait to be taken in.
-const MOST_LOOKS: usize = 64;
+const MAX_LOOKS: usize = 64;
 /// The largest answer, in bytes.
-const LARGEST_ANSWER: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:10vh auto;padding:0 1rem;color:#1a1a1a;\
 background:#fff}h1{font-size:1.25rem}label{display:block;margin:1rem 0 .25rem;white-space:pre-wrap;overflow-wrap:anywhere}\
@@ -71,7 +71,10 @@ impl Page {
     /// # Errors
     /// No loopback port or random number is available, or the system refuses to tell which user a connection belongs to (a
     /// sandbox may forbid the question).
-    pub(in crate::mcp) async fn open(question: Question, answer: oneshot::Sender<Vec<Password>>) -> io::Result<Self> {
+    pub(in crate::mcp) async fn open(
+        question: SecretPrompt,
+        answer: oneshot::Sender<Vec<Password>>,
+    ) -> io::Result<Self> {
         if peer::KNOWN_HERE && !peer::is_told().await {
             return Err(io::Error::other("this system does not tell whose a connection is"));
         }
@@ -79,7 +82,7 @@ impl Page {
         let port = listener.local_addr()?.port();
         let (id, secret) = (random_word()?, random_word()?);
         let over = CancellationToken::new();
-        let sheet = Arc::new(Sheet {
+        let sheet = Arc::new(SecretPage {
             path: format!("/{secret}"),
             port,
             question,
@@ -102,17 +105,17 @@ impl Page {
     }
 }
 
-struct Sheet {
+struct SecretPage {
     path: String,
     port: u16,
-    question: Question,
+    question: SecretPrompt,
     /// Taken by the first answer.
     answer: Mutex<Option<oneshot::Sender<Vec<Password>>>>,
     over: CancellationToken,
 }
 
-async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
-    let (looks, newcomers) = (Arc::new(Semaphore::new(MOST_LOOKS)), Arc::new(Newcomers::default()));
+async fn serve(listener: TcpListener, sheet: Arc<SecretPage>) {
+    let (looks, newcomers) = (Arc::new(Semaphore::new(MAX_LOOKS)), Arc::new(Newcomers::default()));
     let accepting = async {
         while let Ok(look) = Arc::clone(&looks).acquire_owned().await {
             let (stream, _) = accepted(|| listener.accept()).await;
@@ -133,7 +136,7 @@ async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
         }
         sheet.waiting().take();
         sheet.over.cancel();
-        sleep(AFTERMATH).await;
+        sleep(LINGER).await;
     };
     tokio::select! {
         () = accepting => {}
@@ -143,12 +146,12 @@ async fn serve(listener: TcpListener, sheet: Arc<Sheet>) {
 
 /// Where the system does not tell whose a connection is, the address is all that keeps others out.
 async fn may_enter(stream: &TcpStream) -> bool {
-    let Ok(connection) = Connection::of(stream) else { return false };
+    let Ok(connection) = PeerConnection::of(stream) else { return false };
     !peer::KNOWN_HERE || connection.is_ours().await
 }
 
 /// Answers one connection. It has to leave when many others have come since.
-async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, sheet: Arc<Sheet>) {
+async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, sheet: Arc<SecretPage>) {
     let newcomer = newcomers.enter(None);
     let leave = newcomer.leave();
     let over = sheet.over.clone();
@@ -164,13 +167,13 @@ async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, sheet: Arc<Shee
     tokio::select! {
         _ = connection => {}
         () = leave.cancelled() => {}
-        () = async { over.cancelled().await; sleep(AFTERMATH).await } => {}
+        () = async { over.cancelled().await; sleep(LINGER).await } => {}
     }
 }
 
-type Reply = Response<Full<Bytes>>;
+type PageReply = Response<Full<Bytes>>;
 
-impl Sheet {
+impl SecretPage {
     fn waiting(&self) -> MutexGuard<'_, Option<oneshot::Sender<Vec<Password>>>> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,13 +183,13 @@ impl Sheet {
         poll_fn(|context| self.waiting().as_mut().map_or(Poll::Ready(()), |answer| answer.poll_closed(context))).await;
     }
 
-    async fn reply(&self, request: Request<Incoming>) -> Reply {
+    async fn reply(&self, request: Request<Incoming>) -> PageReply {
         let (mut parts, body) = request.into_parts();
         // The link may stand on another site; what is typed may only come from this page.
         if parts.method == Method::GET {
             parts.headers.remove("sec-fetch-site");
         }
-        if guard::admit_origin(&parts, Door::Loopback(self.port)).is_err() {
+        if guard::admit_origin(&parts, Endpoint::Loopback(self.port)).is_err() {
             return page(StatusCode::FORBIDDEN, "Not allowed", "<p>This request comes from somewhere else.</p>");
         }
         // No difference in time between the wrong address and no page at all is worth anything: it has 128 bits.
@@ -201,8 +204,8 @@ impl Sheet {
         }
     }
 
-    async fn take(&self, body: Incoming) -> Reply {
-        let Ok(body) = Limited::new(body, LARGEST_ANSWER).collect().await else {
+    async fn take(&self, body: Incoming) -> PageReply {
+        let Ok(body) = Limited::new(body, MAX_ANSWER_BYTES).collect().await else {
             return page(StatusCode::PAYLOAD_TOO_LARGE, "Too long", "<p>An answer may have 64 KiB at most.</p>");
         };
         let body = Zeroizing::new(body.to_bytes().to_vec());
@@ -295,11 +298,11 @@ fn field((index, prompt): (usize, &Prompt)) -> String {
     )
 }
 
-fn too_late() -> Reply {
+fn too_late() -> PageReply {
     page(StatusCode::GONE, "Too late", "<p>This was answered already, or nobody waits for it any more.</p>")
 }
 
-fn page(status: StatusCode, title: &str, content: &str) -> Reply {
+fn page(status: StatusCode, title: &str, content: &str) -> PageReply {
     let html = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\

@@ -14,10 +14,12 @@ use crate::{
         params::{Milliseconds, schema},
         tool_error::ToolError,
     },
-    openssh::destination::Typed,
+    openssh::destination::TypedDestination,
     password::Password,
     render::in_a_line,
-    session::{error::SessionError, live::Secrets, name::SessionName, registry::ConnectRequest, saved::SavedSession},
+    session::{
+        error::SessionError, live::ConnectOptions, name::SessionName, registry::ConnectRequest, saved::SavedSession,
+    },
     ssh::auth::Credentials,
 };
 
@@ -74,7 +76,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     if params.port == Some(0) {
         return Err(ToolError::new("ssh_connect: port 0 is no port", "give a port from 1 to 65535, or none"));
     }
-    let typed = Typed::parse(&params.host).map_err(SessionError::from)?;
+    let typed = TypedDestination::parse(&params.host).map_err(SessionError::from)?;
     let name = params.name.unwrap_or_else(|| typed.name());
     // A parameter is more certain than what stands in the host.
     let saved = SavedSession {
@@ -88,7 +90,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     };
     let credentials =
         Credentials { passphrase: params.passphrase, password: params.password, ..Credentials::default() };
-    let secrets = Secrets { credentials, limit: params.timeout_ms.map(Milliseconds::duration) };
+    let secrets = ConnectOptions { credentials, limit: params.timeout_ms.map(Milliseconds::duration) };
     let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.caller).await?;
     let doubtful = call.registry.is_one_of_many() || !status.default;
     let default_session = if doubtful { call.registry.default_session().await } else { None };

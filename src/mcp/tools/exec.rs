@@ -10,8 +10,8 @@ use super::{Effects, command};
 use crate::{
     mcp::call::{
         Call,
-        params::{Milliseconds, Wait},
-        report::{self, Report},
+        params::{Milliseconds, WaitParam},
+        report::{self, CommandReport},
         tool_error::ToolError,
     },
     session::{
@@ -24,7 +24,7 @@ use crate::{
 pub(super) const NAME: &str = "ssh_exec";
 
 /// How many sessions one call may name.
-const MOST_SESSIONS: usize = 100;
+const MAX_SESSIONS: usize = 100;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -51,7 +51,7 @@ struct ExecParams {
     /// Stop the remote process after this time; default: never
     timeout_ms: Option<Milliseconds>,
     /// Answer with a running job after this time; default 45000
-    wait_ms: Option<Wait>,
+    wait_ms: Option<WaitParam>,
     /// Answer with a running job at once
     #[serde(default)]
     background: bool,
@@ -87,15 +87,15 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
             "leave out detach; or, where sudo wants no password, leave out sudo and put `sudo -n` into the command",
         ));
     }
-    let wait = command::Wait::of(params.wait_ms.map(Wait::duration), params.background || params.detach);
+    let wait = command::CallWait::of(params.wait_ms.map(WaitParam::duration), params.background || params.detach);
     let sessions = params.sessions.take();
     let Some(mut sessions) = sessions else {
         let session = call.registry.lookup(params.session.as_deref()).await?;
         let job = params.begin(&session, &call, 1)?;
         return command::answer(&call, &job, wait).await;
     };
-    if sessions.is_empty() || sessions.len() > MOST_SESSIONS || params.session.is_some() {
-        let message = format!("ssh_exec: sessions names 1 to {MOST_SESSIONS} sessions, and session is left out then");
+    if sessions.is_empty() || sessions.len() > MAX_SESSIONS || params.session.is_some() {
+        let message = format!("ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then");
         return Err(ToolError::new(message, "call ssh_sessions for their names"));
     }
     let mut seen = std::collections::BTreeSet::new();
@@ -113,9 +113,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let each = futures_util::future::join_all(each).await;
     let reports = sessions.iter().zip(&each).map(|(name, ran)| {
         let report = match ran {
-            Ok((end, job)) => {
-                Report::of(&call.registry, job, end.as_ref(), end.is_none()).map(Report::under_its_session)
-            }
+            Ok((end, job)) => CommandReport::of(&call.registry, job, end.as_ref(), end.is_none())
+                .map(CommandReport::under_its_session),
             Err(error) => Err(error.clone()),
         };
         (name.clone(), report)

@@ -28,19 +28,19 @@ struct ReconnectResult {
     session: SessionResult,
     // Not in the schema, which every model reads.
     #[schemars(skip)]
-    connection: Connection,
+    connection: ReconnectOutcome,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Connection {
+enum ReconnectOutcome {
     Kept,
     Made,
     Replaced,
     Renewed,
 }
 
-impl Connection {
+impl ReconnectOutcome {
     fn of(reconnected: Reconnected) -> (Self, &'static str) {
         match reconnected {
             Reconnected::Kept => (Self::Kept, "the connection answered and was kept; fresh: true logs in anew"),
@@ -69,7 +69,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ReconnectParams = super::arguments(NAME, &mut call)?;
     let session = params.session.as_deref();
     let (status, reconnected) = call.registry.reconnect(session, params.fresh, &call.caller).await?;
-    let (connection, words) = Connection::of(reconnected);
+    let (connection, words) = ReconnectOutcome::of(reconnected);
     let result = ReconnectResult { session: status.into(), connection };
     session::both(format!("{}; {words}", result.session.line()), &result)
 }

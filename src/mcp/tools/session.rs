@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     mcp::call::tool_error::ToolError,
     render::in_a_line,
-    session::status::{SessionStatus, State},
+    session::status::{ConnectionState, SessionStatus},
 };
 
 // A session, as programs read it. Not a doc comment: that would stand in every schema.
@@ -49,9 +49,9 @@ impl From<SessionStatus> for SessionResult {
             port: status.port,
             user: status.user,
             state: match status.state {
-                State::Connected => StateResult::Connected,
-                State::Disconnected => StateResult::Disconnected,
-                State::Saved => StateResult::Saved,
+                ConnectionState::Connected => StateResult::Connected,
+                ConnectionState::Disconnected => StateResult::Disconnected,
+                ConnectionState::Saved => StateResult::Saved,
             },
             default: status.default,
             auth_method: status.auth_method,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     mcp::call::{Call, params::schema, tool_error::ToolError},
     render::in_a_line,
-    session::registry::Listing,
+    session::registry::SessionListing,
 };
 
 pub(super) const NAME: &str = "ssh_sessions";
@@ -28,8 +28,8 @@ struct SessionsResult {
     notice: Option<String>,
 }
 
-impl From<Listing> for SessionsResult {
-    fn from(listing: Listing) -> Self {
+impl From<SessionListing> for SessionsResult {
+    fn from(listing: SessionListing) -> Self {
         Self {
             sessions: listing.sessions.into_iter().map(SessionResult::from).collect(),
             default: listing.default.map(|name| name.to_string()),
@@ -39,7 +39,7 @@ impl From<Listing> for SessionsResult {
 }
 
 /// The tool's structured result, as text.
-pub(in crate::mcp) fn as_json(listing: Listing) -> String {
+pub(in crate::mcp) fn as_json(listing: SessionListing) -> String {
     serde_json::to_string(&SessionsResult::from(listing)).unwrap_or_default()
 }
 

@@ -8,7 +8,7 @@ use super::{Effects, command};
 use crate::{
     mcp::call::{
         Call,
-        params::{Milliseconds, Wait},
+        params::{Milliseconds, WaitParam},
         tool_error::ToolError,
     },
     session::live::ShellCall,
@@ -33,7 +33,7 @@ struct ShellParams {
     /// Stop the command after this time, keeping the shell; default: never
     timeout_ms: Option<Milliseconds>,
     /// Answer with a running job after this time; default 45000
-    wait_ms: Option<Wait>,
+    wait_ms: Option<WaitParam>,
 }
 
 pub(super) fn tool() -> Tool {
@@ -57,5 +57,5 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         person: call.caller.person.clone(),
     };
     let job = session.shell(&shell, request)?;
-    command::answer(&call, &job, command::Wait::of(params.wait_ms.map(Wait::duration), false)).await
+    command::answer(&call, &job, command::CallWait::of(params.wait_ms.map(WaitParam::duration), false)).await
 }

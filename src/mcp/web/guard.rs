@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, StatusCode, Uri, header, request::Parts, uri::Authority};
 
-use super::{newcomers::Newcomer, peer::Connection, token::Token};
-use crate::mcp::web::reply::{Reply, refusal};
+use super::{newcomers::Newcomer, peer::PeerConnection, token::Token};
+use crate::mcp::web::reply::{HttpReply, refusal};
 
 /// Through which door a connection came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::mcp) enum Door {
+pub(in crate::mcp) enum Endpoint {
     /// A loopback address with this port.
     Loopback(u16),
     /// An address that other machines reach; the token is what counts.
@@ -20,17 +20,17 @@ pub(in crate::mcp) enum Door {
 
 /// What is known of a connection before its first request.
 #[derive(Debug)]
-pub(in crate::mcp) struct Visitor {
-    pub(in crate::mcp) door: Door,
+pub(in crate::mcp) struct PeerInfo {
+    pub(in crate::mcp) door: Endpoint,
     /// Whether a process of this user is at the other end. Where a token decides, this is not found out for TCP.
     pub(in crate::mcp) is_ours: bool,
     /// The connection, if it is one of TCP.
-    pub(in crate::mcp) connection: Option<Connection>,
+    pub(in crate::mcp) connection: Option<PeerConnection>,
     /// Where a token decides: its place among those that have not shown it.
     pub(in crate::mcp) newcomer: Option<Newcomer>,
 }
 
-impl Visitor {
+impl PeerInfo {
     /// Whether another user of this machine may be at the other end, at whichever of our addresses it came in.
     pub(in crate::mcp) async fn may_be_other_user(&self) -> bool {
         match self.connection {
@@ -52,7 +52,7 @@ impl Visitor {
 ///
 /// # Errors
 /// The refusal to send: 403.
-pub(in crate::mcp) fn admit_origin(request: &Parts, door: Door) -> Result<(), Box<Reply>> {
+pub(in crate::mcp) fn admit_origin(request: &Parts, door: Endpoint) -> Result<(), Box<HttpReply>> {
     let forbidden = |message: &str| {
         let hint = "use the address that the daemon printed when it started, from a program and not from a web page";
         Err(Box::new(refusal(StatusCode::FORBIDDEN, message, hint)))
@@ -69,8 +69,8 @@ pub(in crate::mcp) fn admit_origin(request: &Parts, door: Door) -> Result<(), Bo
         let own = origin.is_some_and(|origin| {
             let bare = origin.path_and_query().is_none_or(|path| path == "/");
             let own = |authority: &Authority| match door {
-                Door::Loopback(_) => is_own(authority, door),
-                Door::Network | Door::Socket => *authority == host,
+                Endpoint::Loopback(_) => is_own(authority, door),
+                Endpoint::Network | Endpoint::Socket => *authority == host,
             };
             origin.scheme_str() == Some("http") && bare && origin.authority().is_some_and(own)
         });
@@ -92,9 +92,9 @@ pub(in crate::mcp) fn admit_origin(request: &Parts, door: Door) -> Result<(), Bo
 /// The refusal to send: 401 or 403.
 pub(in crate::mcp) fn admit_visitor(
     headers: &HeaderMap,
-    visitor: &Visitor,
+    visitor: &PeerInfo,
     token: Option<&Token>,
-) -> Result<(), Box<Reply>> {
+) -> Result<(), Box<HttpReply>> {
     match token {
         Some(token) if token.is_in(headers) => {
             visitor.admit();
@@ -122,13 +122,13 @@ fn only<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str
     }
 }
 
-fn is_own(authority: &Authority, door: Door) -> bool {
+fn is_own(authority: &Authority, door: Endpoint) -> bool {
     if authority.as_str().contains('@') {
         return false;
     }
     match door {
-        Door::Loopback(port) => authority.port_u16().unwrap_or(80) == port && is_loopback(authority.host()),
-        Door::Network | Door::Socket => true,
+        Endpoint::Loopback(port) => authority.port_u16().unwrap_or(80) == port && is_loopback(authority.host()),
+        Endpoint::Network | Endpoint::Socket => true,
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    fn admitted(door: Door, target: &str, headers: &[(&str, &str)]) -> bool {
+    fn admitted(door: Endpoint, target: &str, headers: &[(&str, &str)]) -> bool {
         let mut request = Request::builder().uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -168,13 +168,13 @@ mod tests {
             ("127.0.0.1:7722@evil.example", false),
             ("", false),
         ] {
-            assert_eq!(admitted(Door::Loopback(7722), "/mcp", &[("host", host)]), served, "{host:?}");
+            assert_eq!(admitted(Endpoint::Loopback(7722), "/mcp", &[("host", host)]), served, "{host:?}");
         }
-        assert!(!admitted(Door::Loopback(7722), "/mcp", &[]));
-        assert!(!admitted(Door::Loopback(7722), "/mcp", &[("host", "127.0.0.1:7722"), ("host", "evil.example")]));
+        assert!(!admitted(Endpoint::Loopback(7722), "/mcp", &[]));
+        assert!(!admitted(Endpoint::Loopback(7722), "/mcp", &[("host", "127.0.0.1:7722"), ("host", "evil.example")]));
         let host = [("host", "127.0.0.1:7722")];
-        assert!(!admitted(Door::Loopback(7722), "http://evil.example/mcp", &host));
-        assert!(admitted(Door::Loopback(7722), "http://127.0.0.1:7722/mcp", &host));
+        assert!(!admitted(Endpoint::Loopback(7722), "http://evil.example/mcp", &host));
+        assert!(admitted(Endpoint::Loopback(7722), "http://127.0.0.1:7722/mcp", &host));
     }
 
     #[test]
@@ -196,9 +196,9 @@ mod tests {
             ("chrome-extension://abcdef", false),
         ] {
             let headers = [("host", "127.0.0.1:7722"), ("origin", origin)];
-            assert_eq!(admitted(Door::Loopback(7722), "/mcp", &headers), allowed, "{origin:?}");
+            assert_eq!(admitted(Endpoint::Loopback(7722), "/mcp", &headers), allowed, "{origin:?}");
         }
-        let network = |origin| admitted(Door::Network, "/mcp", &[("host", "box.lan:7722"), ("origin", origin)]);
+        let network = |origin| admitted(Endpoint::Network, "/mcp", &[("host", "box.lan:7722"), ("origin", origin)]);
         assert!(network("http://box.lan:7722"));
         assert!(!network("http://evil.example"));
         assert!(!network("http://localhost:7722"));
@@ -208,14 +208,14 @@ mod tests {
     fn a_browser_that_acts_for_another_site_is_refused() {
         for (site, allowed) in [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)] {
             let headers = [("host", "127.0.0.1:7722"), ("sec-fetch-site", site)];
-            assert_eq!(admitted(Door::Loopback(7722), "/health", &headers), allowed, "{site}");
+            assert_eq!(admitted(Endpoint::Loopback(7722), "/health", &headers), allowed, "{site}");
         }
     }
 
     #[test]
     fn without_a_token_only_this_user_gets_in_and_with_one_only_who_knows_it() {
         let token = Token::new("0123456789abcdef".into()).unwrap();
-        let visitor = |is_ours| Visitor { door: Door::Loopback(1), is_ours, connection: None, newcomer: None };
+        let visitor = |is_ours| PeerInfo { door: Endpoint::Loopback(1), is_ours, connection: None, newcomer: None };
         let mut knows = HeaderMap::new();
         knows.insert(header::AUTHORIZATION, token.header().unwrap());
         for (headers, is_ours, token, status) in [

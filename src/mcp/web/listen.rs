@@ -11,12 +11,12 @@ use std::{
 use tokio::net::{UnixListener, UnixStream};
 use tokio::{net::TcpListener, time::sleep};
 
-use super::{MCP_PATH, guard::Door, peer};
+use super::{MCP_PATH, guard::Endpoint, peer};
 
 /// How long nothing is taken in after the system could not give a connection, for want of files or memory.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many free ports are tried until one is free on both loopback addresses.
-const MOST_FREE_PORTS: usize = 20;
+const MAX_FREE_PORTS: usize = 20;
 
 /// What to listen on.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ pub async fn open(addresses: &Addresses, handed_over: HandedOver) -> Result<Vec<
 
 /// Takes a port on 127.0.0.1 and on `[::1]`, so that nobody else can have the one of them to which `localhost` may lead.
 async fn open_loopback(port: u16) -> Result<Vec<Listener>, ListenError> {
-    for _ in 0..MOST_FREE_PORTS {
+    for _ in 0..MAX_FREE_PORTS {
         let four = bind((Ipv4Addr::LOCALHOST, port).into()).await?;
         let Listener::Tcp(_, address) = &four else { continue };
         match TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await {
@@ -226,14 +226,14 @@ impl Listener {
         }
     }
 
-    pub(in crate::mcp) fn door(&self) -> Door {
+    pub(in crate::mcp) fn door(&self) -> Endpoint {
         match self {
-            Self::Tcp(_, address) if address.ip().to_canonical().is_loopback() => Door::Loopback(address.port()),
-            Self::Tcp(..) => Door::Network,
+            Self::Tcp(_, address) if address.ip().to_canonical().is_loopback() => Endpoint::Loopback(address.port()),
+            Self::Tcp(..) => Endpoint::Network,
             #[cfg(unix)]
-            Self::Unix(..) => Door::Socket,
+            Self::Unix(..) => Endpoint::Socket,
             #[cfg(windows)]
-            Self::Pipe(..) => Door::Socket,
+            Self::Pipe(..) => Endpoint::Socket,
         }
     }
 }

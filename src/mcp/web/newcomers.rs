@@ -9,19 +9,19 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// How many there may be at once. A client shows its token with its first bytes, so that few that have one are here.
-const MOST: usize = 128;
+const MAX_NEWCOMERS: usize = 128;
 /// How many of them may have come from one address.
-const MOST_OF_ONE_ADDRESS: usize = 32;
+const MAX_OF_ONE_ADDRESS: usize = 32;
 
 /// Those that there are. Where there are too many, the oldest has to leave, so that there is always room for one more.
 #[derive(Debug, Default)]
 pub(in crate::mcp) struct Newcomers {
     /// In the order in which they came.
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: Mutex<VecDeque<WaitingNewcomer>>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingNewcomer {
     from: Option<IpAddr>,
     leave: Arc<CancellationToken>,
 }
@@ -39,20 +39,20 @@ impl Newcomers {
         let (from, leave) = (from.map(place), Arc::new(CancellationToken::new()));
         let mut waiting = self.waiting();
         let of_the_same = waiting.iter().filter(|each| each.from == from).count();
-        let leaves = if of_the_same >= MOST_OF_ONE_ADDRESS {
+        let leaves = if of_the_same >= MAX_OF_ONE_ADDRESS {
             waiting.iter().position(|each| each.from == from)
         } else {
-            (waiting.len() >= MOST).then_some(0)
+            (waiting.len() >= MAX_NEWCOMERS).then_some(0)
         };
         if let Some(oldest) = leaves.and_then(|index| waiting.remove(index)) {
             oldest.leave.cancel();
         }
-        waiting.push_back(Waiting { from, leave: Arc::clone(&leave) });
+        waiting.push_back(WaitingNewcomer { from, leave: Arc::clone(&leave) });
         drop(waiting);
         Newcomer { all: Arc::clone(self), leave }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<WaitingNewcomer>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     fn the_oldest_of_an_address_that_has_too_many_leaves_first() {
         let all = Arc::new(Newcomers::default());
         let other = all.enter(Some(from("192.0.2.1")));
-        let many: Vec<Newcomer> = (0..MOST_OF_ONE_ADDRESS + 3).map(|_| all.enter(Some(from("127.0.0.1")))).collect();
+        let many: Vec<Newcomer> = (0..MAX_OF_ONE_ADDRESS + 3).map(|_| all.enter(Some(from("127.0.0.1")))).collect();
         assert_eq!(have_to_leave(&many), [0, 1, 2]);
         assert!(!other.leave().is_cancelled());
     }
@@ -109,13 +109,13 @@ mod tests {
     fn of_many_addresses_the_oldest_leaves_and_networks_of_ipv6_are_one() {
         let all = Arc::new(Newcomers::default());
         let many: Vec<Newcomer> =
-            (0..=MOST).map(|number| all.enter(Some(from(&format!("192.0.2.{}", number % 250))))).collect();
+            (0..=MAX_NEWCOMERS).map(|number| all.enter(Some(from(&format!("192.0.2.{}", number % 250))))).collect();
         assert_eq!(have_to_leave(&many), [0]);
         drop(many);
         let many: Vec<Newcomer> =
-            (0..=MOST_OF_ONE_ADDRESS).map(|number| all.enter(Some(from(&format!("2001:db8::{number:x}"))))).collect();
+            (0..=MAX_OF_ONE_ADDRESS).map(|number| all.enter(Some(from(&format!("2001:db8::{number:x}"))))).collect();
         assert_eq!(have_to_leave(&many), [0]);
-        let sockets: Vec<Newcomer> = (0..=MOST_OF_ONE_ADDRESS).map(|_| all.enter(None)).collect();
+        let sockets: Vec<Newcomer> = (0..=MAX_OF_ONE_ADDRESS).map(|_| all.enter(None)).collect();
         assert_eq!(have_to_leave(&sockets), [0]);
     }
 
@@ -124,7 +124,7 @@ mod tests {
         let all = Arc::new(Newcomers::default());
         let stays = all.enter(None);
         stays.stay();
-        let many: Vec<Newcomer> = (0..MOST_OF_ONE_ADDRESS).map(|_| all.enter(None)).collect();
+        let many: Vec<Newcomer> = (0..MAX_OF_ONE_ADDRESS).map(|_| all.enter(None)).collect();
         assert!(!stays.leave().is_cancelled() && have_to_leave(&many).is_empty());
         drop(many);
         assert!(all.waiting().is_empty());

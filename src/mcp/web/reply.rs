@@ -7,13 +7,13 @@ use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::Bytes;
 
 /// What a request is answered with.
-pub(in crate::mcp) type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
+pub(in crate::mcp) type HttpReply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// The media type of server-sent events, in `Accept` and `Content-Type`.
 pub(in crate::mcp) const EVENT_STREAM: &str = "text/event-stream";
 
 /// A reply with this body.
-pub(in crate::mcp) fn reply(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(in crate::mcp) fn reply(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> HttpReply {
     let mut reply = Response::new(Full::new(body.into()).boxed_unsync());
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
@@ -21,6 +21,6 @@ pub(in crate::mcp) fn reply(status: StatusCode, media_type: &'static str, body: 
 }
 
 /// A refusal in words: what is wrong, and what to do.
-pub(in crate::mcp) fn refusal(status: StatusCode, message: &str, hint: &str) -> Reply {
+pub(in crate::mcp) fn refusal(status: StatusCode, message: &str, hint: &str) -> HttpReply {
     reply(status, "text/plain; charset=utf-8", format!("{message}\nhint: {hint}\n"))
 }

@@ -10,13 +10,13 @@ use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::{local::Place, password::Password};
+use crate::{local::LocalName, password::Password};
 
 /// The fewest characters of a token: fewer could be guessed.
-const SHORTEST: usize = 16;
+const MIN_TOKEN_CHARS: usize = 16;
 
 /// Of a longer file, in bytes, the rest is not read: it would be longer than any header.
-const LONGEST_FILE: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A secret shared with the clients.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Token(Password);
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenError {
+pub enum AccessTokenError {
     /// The file cannot be read.
     #[error("cannot read the token file {}: {source}", file.display())]
     Read {
@@ -38,7 +38,7 @@ pub enum TokenError {
     Open(PathBuf),
     /// It is too short, or holds what a header cannot.
     #[error(
-        "a token needs at least {SHORTEST} characters, all printable ASCII without spaces; make one with: openssl rand -hex 32"
+        "a token needs at least {MIN_TOKEN_CHARS} characters, all printable ASCII without spaces; make one with: openssl rand -hex 32"
     )]
     Unfit,
 }
@@ -48,11 +48,14 @@ impl Token {
     ///
     /// # Errors
     /// The file cannot be read or others can read it, or the token is unfit.
-    pub fn read(file: &Path) -> Result<Self, TokenError> {
-        let unread = |source| TokenError::Read { file: file.to_owned(), source };
+    pub fn read(file: &Path) -> Result<Self, AccessTokenError> {
+        let unread = |source| AccessTokenError::Read { file: file.to_owned(), source };
         // A descriptor of the shell that started us, such as `<(pass show token)`, may be a pipe and is read as it is.
-        let opened =
-            if file.starts_with("/dev/fd") { File::open(file) } else { Place::of(file).and_then(|place| place.open()) };
+        let opened = if file.starts_with("/dev/fd") {
+            File::open(file)
+        } else {
+            LocalName::of(file).and_then(|place| place.open())
+        };
         let opened = opened.map_err(unread)?;
 
         #[cfg(unix)]
@@ -60,11 +63,11 @@ impl Token {
             // Of the very file that is read.
             use std::os::unix::fs::PermissionsExt as _;
             if opened.metadata().map_err(unread)?.permissions().mode() & 0o077 != 0 {
-                return Err(TokenError::Open(file.to_owned()));
+                return Err(AccessTokenError::Open(file.to_owned()));
             }
         }
         let mut text = String::new();
-        opened.take(LONGEST_FILE).read_to_string(&mut text).map_err(unread)?;
+        opened.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(unread)?;
         let text = Password::from(text);
         Self::new(text.reveal().trim().to_owned())
     }
@@ -73,10 +76,10 @@ impl Token {
     ///
     /// # Errors
     /// It is shorter than 16 characters or holds others than printable ASCII.
-    pub fn new(token: String) -> Result<Self, TokenError> {
+    pub fn new(token: String) -> Result<Self, AccessTokenError> {
         let token = Password::from(token);
-        let fit = token.reveal().len() >= SHORTEST && token.reveal().bytes().all(|byte| byte.is_ascii_graphic());
-        if fit { Ok(Self(token)) } else { Err(TokenError::Unfit) }
+        let fit = token.reveal().len() >= MIN_TOKEN_CHARS && token.reveal().bytes().all(|byte| byte.is_ascii_graphic());
+        if fit { Ok(Self(token)) } else { Err(AccessTokenError::Unfit) }
     }
 
     /// What a client sends in its `Authorization` header.
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn a_weak_token_is_refused() {
         for weak in ["", "short", "with space in it all", "0123456789abcde\n", "ключключключключ"] {
-            assert!(matches!(Token::new(weak.into()), Err(TokenError::Unfit)), "{weak}");
+            assert!(matches!(Token::new(weak.into()), Err(AccessTokenError::Unfit)), "{weak}");
         }
         assert!(!format!("{:?}", Token::new(SECRET.into())).contains(SECRET));
     }
@@ -140,19 +143,19 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
-        assert!(matches!(Token::read(&file), Err(TokenError::Read { .. })));
+        assert!(matches!(Token::read(&file), Err(AccessTokenError::Read { .. })));
         std::fs::write(&file, format!("{SECRET}\n")).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(Token::read(&file), Err(TokenError::Open(_))));
+        assert!(matches!(Token::read(&file), Err(AccessTokenError::Open(_))));
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(Token::read(&file).unwrap().header().unwrap(), "Bearer 0123456789abcdef");
         // A pipe is not waited for.
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        assert!(matches!(Token::read(&pipe), Err(TokenError::Read { .. })));
+        assert!(matches!(Token::read(&pipe), Err(AccessTokenError::Read { .. })));
         let shared = crate::local::folder::others::sticky();
         if crate::local::folder::others::plant(&file, &shared.path().join("token")) {
-            assert!(matches!(Token::read(&shared.path().join("token")), Err(TokenError::Read { .. })));
+            assert!(matches!(Token::read(&shared.path().join("token")), Err(AccessTokenError::Read { .. })));
         }
     }
 }

@@ -1,13 +1,13 @@
 //! More ways to say where to connect than `ssh` takes as its destination: `user@host:port`, and a whole command line.
 
-use super::{Destination, DestinationError, Part, parse_user};
+use super::{Destination, DestinationError, DestinationPart, parse_user};
 
 /// Options of `ssh` that make no difference to which host is reached and how: they concern output and terminals.
 const HARMLESS: [char; 7] = ['q', 't', 'T', 'v', 'a', 'x', 'n'];
 
 /// A destination as people write it, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Typed {
+pub struct TypedDestination {
     /// The destination for `ssh`.
     pub destination: Destination,
     /// `-l USER`.
@@ -18,7 +18,7 @@ pub struct Typed {
     pub key_path: Option<String>,
 }
 
-impl Typed {
+impl TypedDestination {
     /// Reads a destination of `ssh`, `user@host:port`, or a command such as `ssh -p 2222 user@host`.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Typed {
                 _ => key_path = Some(value),
             }
         }
-        let host = host.ok_or(DestinationError::Empty { part: Part::Host })?;
+        let host = host.ok_or(DestinationError::Empty { part: DestinationPart::Host })?;
         Ok(Self { destination: Destination::parse(&host)?, user, port, key_path })
     }
 }
@@ -148,7 +148,7 @@ mod tests {
             // As ssh has it: a name that no resolver knows.
             ("h:0", "h:0", None, None, None, "h:0"),
         ] {
-            let read = Typed::parse(typed).unwrap();
+            let read = TypedDestination::parse(typed).unwrap();
             assert_eq!(read.destination.as_str(), host, "{typed}");
             assert_eq!((read.user.as_deref(), read.port, read.key_path.as_deref()), (user, port, key), "{typed}");
             assert_eq!(read.name(), name, "{typed}");
@@ -166,12 +166,12 @@ mod tests {
             ("ssh -p 99999 h", Option("-p 99999".to_owned())),
             ("ssh h -p", Option("-p".to_owned())),
             ("ssh h uptime -p", Command("uptime -p".to_owned())),
-            ("ssh -p 22", Empty { part: Part::Host }),
+            ("ssh -p 22", Empty { part: DestinationPart::Host }),
             ("bob:secret@h:22", Password),
-            ("h:x y", Refused { part: Part::Host, character: ' ' }),
-            ("-p 22 h", DestinationError::LeadingDash { part: Part::Host }),
+            ("h:x y", Refused { part: DestinationPart::Host, character: ' ' }),
+            ("-p 22 h", DestinationError::LeadingDash { part: DestinationPart::Host }),
         ] {
-            assert_eq!(Typed::parse(typed), Err(expected), "{typed}");
+            assert_eq!(TypedDestination::parse(typed), Err(expected), "{typed}");
         }
     }
 }

@@ -4,7 +4,7 @@ mod command_line;
 
 use std::fmt;
 
-pub use self::command_line::Typed;
+pub use self::command_line::TypedDestination;
 
 /// Longest accepted destination or user name, in bytes: a DNS name has at most 253 and a Unix user name 32,
 /// so anything near this is a mistake or an attack.
@@ -40,9 +40,9 @@ impl Destination {
             }
             None => rest,
         };
-        check(host, Part::Host, REFUSED_IN_HOST)?;
+        check(host, DestinationPart::Host, REFUSED_IN_HOST)?;
         if typed.len() > MAX_BYTES {
-            return Err(DestinationError::TooLong { part: Part::Host });
+            return Err(DestinationError::TooLong { part: DestinationPart::Host });
         }
         Ok(Self(typed.to_owned()))
     }
@@ -65,9 +65,9 @@ impl fmt::Display for Destination {
 /// # Errors
 /// [`DestinationError`] for the reasons of [`Destination::parse`].
 pub fn parse_user(user: &str) -> Result<&str, DestinationError> {
-    check(user, Part::User, REFUSED_IN_USER)?;
+    check(user, DestinationPart::User, REFUSED_IN_USER)?;
     if user.ends_with('\\') {
-        return Err(DestinationError::Refused { part: Part::User, character: '\\' });
+        return Err(DestinationError::Refused { part: DestinationPart::User, character: '\\' });
     }
     Ok(user)
 }
@@ -112,14 +112,14 @@ pub fn unsafe_in_user(user: &str) -> Option<char> {
 
 /// Which part of a destination an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum DestinationPart {
     /// The host name, address, alias, or `host:port` of an `ssh://` destination.
     Host,
     /// The user name.
     User,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for DestinationPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Host => "host",
@@ -135,19 +135,19 @@ pub enum DestinationError {
     #[error("the {part} is empty")]
     Empty {
         /// The part at fault.
-        part: Part,
+        part: DestinationPart,
     },
     /// The part begins with `-` and would be read as an option.
     #[error("the {part} begins with `-`, which ssh would read as an option")]
     LeadingDash {
         /// The part at fault.
-        part: Part,
+        part: DestinationPart,
     },
     /// The part holds a character that `ssh` refuses or that cannot belong to a name.
     #[error("the {part} holds the character {character:?}, which is not allowed there")]
     Refused {
         /// The part at fault.
-        part: Part,
+        part: DestinationPart,
         /// The first such character.
         character: char,
     },
@@ -164,11 +164,11 @@ pub enum DestinationError {
     #[error("the {part} is longer than {MAX_BYTES} bytes")]
     TooLong {
         /// The part at fault.
-        part: Part,
+        part: DestinationPart,
     },
 }
 
-fn check(text: &str, part: Part, refused: &str) -> Result<(), DestinationError> {
+fn check(text: &str, part: DestinationPart, refused: &str) -> Result<(), DestinationError> {
     if text.is_empty() {
         return Err(DestinationError::Empty { part });
     }
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn refused_destinations_name_the_part_and_the_reason() {
         use DestinationError::{Empty, LeadingDash, Password, Refused, TooLong};
-        use Part::{Host, User};
+        use DestinationPart::{Host, User};
         for (typed, expected) in [
             ("", Empty { part: Host }),
             ("u@", Empty { part: Host }),

@@ -3,7 +3,7 @@
 use super::{
     host_key::{CERTIFICATE_SUFFIX, plain_key_type},
     host_pattern::HostName,
-    line::{Line, Marker},
+    line::{Marker, MatchingLine},
     verdict::{KnownHostsFile, all_lines},
 };
 
@@ -16,7 +16,7 @@ use super::{
 #[must_use]
 pub fn order_algorithms(configured: &[String], files: &[KnownHostsFile<'_>], host: &HostName) -> Vec<String> {
     let configured = if configured.is_empty() { in_order(&KINDS) } else { configured.to_vec() };
-    let lines: Vec<Line> = all_lines(files, host.as_str()).map(|(_, line)| line).collect();
+    let lines: Vec<MatchingLine> = all_lines(files, host.as_str()).map(|(_, line)| line).collect();
     let known = |algorithm: &String| is_known(&lines, plain_key_type(algorithm));
     if !in_default_order(&configured) || configured.first().is_some_and(known) {
         return configured;
@@ -62,8 +62,9 @@ fn in_order(kinds: &[&str]) -> Vec<String> {
 }
 
 /// Whether a plain key of this type is listed. A type whose first key is revoked counts as unlisted, as in `ssh`.
-fn is_known(lines: &[Line], key_type: Option<&str>) -> bool {
-    let plain = |line: &&Line| line.marker == Marker::Plain && !line.certified && Some(line.key.key_type()) == key_type;
+fn is_known(lines: &[MatchingLine], key_type: Option<&str>) -> bool {
+    let plain =
+        |line: &&MatchingLine| line.marker == Marker::Plain && !line.certified && Some(line.key.key_type()) == key_type;
     lines
         .iter()
         .find(plain)

@@ -4,7 +4,7 @@ use super::{
     host_key::{CERTIFICATE_SUFFIX, HostKey, plain_key_type},
     host_pattern::{Case, glob},
 };
-use crate::openssh::wire::Reader;
+use crate::openssh::wire::WireReader;
 
 /// What a certificate says. Its signature is not checked here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +31,17 @@ impl HostCertificate {
     /// encoding.
     #[must_use]
     pub fn parse(blob: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(blob);
+        let mut reader = WireReader::new(blob);
         let name = str::from_utf8(reader.string()?).ok().filter(|name| name.ends_with(CERTIFICATE_SUFFIX))?;
         let _nonce = reader.string()?;
         let key = HostKey::of_fields(plain_key_type(name)?, &mut reader)?;
         let (serial, kind, key_id) = (reader.u64()?, reader.u32()?, reader.string()?.to_vec());
-        let principals = Reader::new(reader.string()?).strings()?.into_iter().map(<[u8]>::to_vec).collect();
+        let principals = WireReader::new(reader.string()?).strings()?.into_iter().map(<[u8]>::to_vec).collect();
         let valid = (reader.u64()?, reader.u64()?);
         let has_critical_options = !reader.string()?.is_empty();
         let (_extensions, _reserved) = (reader.string()?, reader.string()?);
         let authority = HostKey::parse(reader.string()?)?;
-        let signature_algorithm = Reader::new(reader.string()?).string()?.to_vec();
+        let signature_algorithm = WireReader::new(reader.string()?).string()?.to_vec();
         reader.is_empty().then_some(Self {
             key,
             authority,

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use crate::openssh::wire::{Reader, string};
+use crate::openssh::wire::{WireReader, string};
 
 /// A plain public key (no certificate) in the encoding of RFC 4253, section 6.6, of a type that may stand in
 /// `known_hosts`. Two keys are equal when their encodings are.
@@ -19,7 +19,7 @@ impl HostKey {
     /// `None` for a certificate, an unknown type or a broken encoding, all of which match no line.
     #[must_use]
     pub fn parse(blob: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(blob);
+        let mut reader = WireReader::new(blob);
         let name = reader.string()?;
         let key_type = *KEY_TYPES.iter().find(|known| known.as_bytes() == name)?;
         let key = Self::of_fields(key_type, &mut reader)?;
@@ -27,7 +27,7 @@ impl HostKey {
     }
 
     /// Reads the fields of a key of this type, which follow its name in a key and its nonce in a certificate.
-    pub(super) fn of_fields(key_type: &'static str, reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn of_fields(key_type: &'static str, reader: &mut WireReader<'_>) -> Option<Self> {
         let start = *reader;
         let first = reader.string()?;
         let (more, complete) = match key_type {
@@ -73,7 +73,7 @@ impl HostKey {
     /// The length of an RSA modulus in bits, for `RequiredRSASize`; `None` for other types.
     #[must_use]
     pub fn rsa_bits(&self) -> Option<u32> {
-        let mut reader = Reader::new(&self.blob);
+        let mut reader = WireReader::new(&self.blob);
         let (name, _exponent, modulus) = (reader.string()?, reader.string()?, reader.string()?);
         let start = modulus.iter().position(|byte| *byte != 0).unwrap_or(modulus.len());
         let (_, modulus) = modulus.split_at(start);

@@ -11,7 +11,7 @@ use super::{
 
 /// A well-formed line that stands for the host asked about.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct MatchingLine {
     /// Counted from 1, comments and blank lines included, as `ssh` counts in its messages.
     pub(super) number: usize,
     pub(super) marker: Marker,
@@ -33,11 +33,11 @@ pub(super) enum Marker {
 }
 
 /// The lines of `text` that stand for `name`. Comments, blank lines and broken lines are skipped.
-pub(super) fn lines_for<'a>(text: &'a [u8], name: &'a str) -> impl Iterator<Item = Line> + 'a {
+pub(super) fn lines_for<'a>(text: &'a [u8], name: &'a str) -> impl Iterator<Item = MatchingLine> + 'a {
     text.split(|byte| *byte == b'\n').zip(1..).filter_map(move |(line, number)| {
         let (marker, hosts, rest) = fields(line)?;
         let (key, certified) = stands_for(hosts, name).then(|| read_key(rest))??;
-        Some(Line { number, marker, key, certified })
+        Some(MatchingLine { number, marker, key, certified })
     })
 }
 

@@ -4,7 +4,7 @@ use super::{
     certificate::HostCertificate,
     host_key::{HostKey, fingerprint},
     host_pattern::HostName,
-    line::{Line, Marker, lines_for},
+    line::{Marker, MatchingLine, lines_for},
 };
 
 /// One `known_hosts` file, read by the caller. A missing file is an empty one.
@@ -140,7 +140,10 @@ fn judge(files: &[KnownHostsFile<'_>], name: &str, key: &HostKey) -> Verdict {
 }
 
 /// The lines for `name` in all files, and the file of each.
-pub(super) fn all_lines<'a>(files: &'a [KnownHostsFile<'a>], name: &'a str) -> impl Iterator<Item = (&'a str, Line)> {
+pub(super) fn all_lines<'a>(
+    files: &'a [KnownHostsFile<'a>],
+    name: &'a str,
+) -> impl Iterator<Item = (&'a str, MatchingLine)> {
     files.iter().flat_map(move |file| lines_for(file.text, name).map(move |line| (file.path, line)))
 }
 

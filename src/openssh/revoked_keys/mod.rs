@@ -7,10 +7,10 @@ use super::known_hosts::{HostCertificate, HostKey, read_key};
 
 /// What such a file revokes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevokedKeys(Form);
+pub struct RevokedKeys(FileForm);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
+enum FileForm {
     /// Each key with the number of its line.
     Lines(Vec<(usize, HostKey)>),
     List(Box<RevocationList>),
@@ -35,7 +35,7 @@ impl RevokedKeys {
     pub fn parse(bytes: &[u8]) -> Result<Self, RevokedKeysError> {
         if let Some(list) = bytes.strip_prefix(revocation_list::MAGIC) {
             let list = RevocationList::parse(list).map_err(RevokedKeysError::List)?;
-            return Ok(Self(Form::List(Box::new(list))));
+            return Ok(Self(FileForm::List(Box::new(list))));
         }
         let mut keys = Vec::new();
         for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
@@ -45,7 +45,7 @@ impl RevokedKeys {
                 keys.push((number, key));
             }
         }
-        Ok(Self(Form::Lines(keys)))
+        Ok(Self(FileForm::Lines(keys)))
     }
 
     /// Why a host's key may not be accepted, as the end of the sentence "the key is …"; with a certificate, that and the
@@ -54,11 +54,11 @@ impl RevokedKeys {
     pub fn reason(&self, key: &HostKey, certificate: Option<&HostCertificate>) -> Option<String> {
         let authority = certificate.map(|certificate| &certificate.authority);
         match &self.0 {
-            Form::Lines(keys) => {
+            FileForm::Lines(keys) => {
                 let (line, _) = keys.iter().find(|(_, revoked)| revoked == key || Some(revoked) == authority)?;
                 Some(format!("in line {line}"))
             }
-            Form::List(list) => list.reason(key, certificate).map(str::to_owned),
+            FileForm::List(list) => list.reason(key, certificate).map(str::to_owned),
         }
     }
 }

@@ -7,7 +7,7 @@ use sha2::Sha256;
 
 use crate::openssh::{
     known_hosts::{HostCertificate, HostKey},
-    wire::Reader,
+    wire::WireReader,
 };
 
 /// What every list begins with; [`RevocationList::parse`] takes what follows.
@@ -40,7 +40,7 @@ const UNKNOWN: &str = "has a section of an unknown type";
 impl RevocationList {
     /// Reads what follows the magic bytes. The error is the rest of the sentence "the list …".
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = WireReader::new(bytes);
         if reader.u32().ok_or(CUT)? != FORMAT {
             return Err("is of an unknown version");
         }
@@ -85,7 +85,7 @@ impl RevocationList {
 
 impl Certificates {
     fn parse(section: &[u8]) -> Result<Self, &'static str> {
-        let mut reader = Reader::new(section);
+        let mut reader = WireReader::new(section);
         let (authority, _reserved) = (reader.string().ok_or(CUT)?, reader.string().ok_or(CUT)?);
         let mut certificates = Self::default();
         if !authority.is_empty() {
@@ -93,7 +93,7 @@ impl Certificates {
         }
         while !reader.is_empty() {
             let (kind, data) = (reader.u8().ok_or(CUT)?, reader.string().ok_or(CUT)?);
-            let mut fields = Reader::new(data);
+            let mut fields = WireReader::new(data);
             match kind {
                 0x20 => {
                     while !fields.is_empty() {
@@ -146,14 +146,14 @@ fn is_set(number: &[u8], index: u64) -> bool {
 }
 
 fn blobs(section: &[u8], length: Option<usize>) -> Result<Vec<Vec<u8>>, &'static str> {
-    let blobs = Reader::new(section).strings().ok_or(CUT)?;
+    let blobs = WireReader::new(section).strings().ok_or(CUT)?;
     let fits = |blob: &&[u8]| length.is_none_or(|length| blob.len() == length);
     if blobs.iter().all(fits) { Ok(blobs.into_iter().map(<[u8]>::to_vec).collect()) } else { Err(CUT) }
 }
 
 /// No extension is defined yet; one that is critical must be understood.
 fn extension(data: &[u8]) -> Result<(), &'static str> {
-    let mut reader = Reader::new(data);
+    let mut reader = WireReader::new(data);
     let (_name, critical, _content) =
         (reader.string().ok_or(CUT)?, reader.u8().ok_or(CUT)?, reader.string().ok_or(CUT)?);
     if critical != 0 {

@@ -10,7 +10,7 @@ use vte::Parser;
 use self::selection::Pen;
 use super::{
     highlight::Shade,
-    row::{Cell, Row},
+    row::{Cell, ScreenRow},
 };
 
 /// The widest row that [`Screen::last_state`] has: that of a line which is held until it is complete.
@@ -18,7 +18,7 @@ const WIDEST: usize = 64 * 1024;
 
 /// By how many bytes the last state of a line may be longer than the line: a few bytes move the cursor as far as they like,
 /// and what is skipped becomes blanks.
-const MOST_ADDED: usize = 512;
+const MAX_ADDED: usize = 512;
 
 /// A terminal's screen, and the lines that left it.
 ///
@@ -29,7 +29,7 @@ pub(super) struct Screen {
     pub(super) width: usize,
     pub(super) height: usize,
     /// As many as were in use so far, from the top: at least one, at most `height`.
-    rows: VecDeque<Row>,
+    rows: VecDeque<ScreenRow>,
     row: usize,
     /// Equal to `width` after a character in the last column: the next one wraps.
     column: usize,
@@ -72,7 +72,7 @@ impl Screen {
             addressed: false,
             fill: 0,
             alternate: false,
-            rows: VecDeque::from([Row::default()]),
+            rows: VecDeque::from([ScreenRow::default()]),
             row: 0,
             column: 0,
             margins: (0, height - 1),
@@ -91,7 +91,7 @@ impl Screen {
     /// `complete`, else only those right of the cursor. A line that would grow by much is shown as it came.
     pub(super) fn last_state(line: &[u8], complete: bool) -> Vec<u8> {
         let (mut parser, mut screen): (Parser, _) = (Parser::new(), Self::new(WIDEST, 1, false));
-        let most = line.len() + MOST_ADDED;
+        let most = line.len() + MAX_ADDED;
         for part in line.utf8_chunks() {
             for piece in part.valid().split_inclusive(char::is_control) {
                 parser.advance(&mut screen, piece.as_bytes());
@@ -176,11 +176,11 @@ impl Screen {
 
 /// Writing and moving.
 impl Screen {
-    fn current(&mut self) -> Option<&mut Row> {
+    fn current(&mut self) -> Option<&mut ScreenRow> {
         self.rows.get_mut(self.row)
     }
 
-    fn edit(&mut self, change: impl FnOnce(&mut Row)) {
+    fn edit(&mut self, change: impl FnOnce(&mut ScreenRow)) {
         if let Some(row) = self.current() {
             change(row);
         }
@@ -217,7 +217,7 @@ impl Screen {
 
     fn line_feed(&mut self) {
         let below = self.row + 1;
-        let untouched = below <= self.margins.1 && self.rows.iter().skip(below).all(Row::is_untouched);
+        let untouched = below <= self.margins.1 && self.rows.iter().skip(below).all(ScreenRow::is_untouched);
         if let Some(row) = self.current() {
             row.changed |= row.shown.is_none();
             if !std::mem::replace(&mut row.ended, true) && untouched {
@@ -271,7 +271,7 @@ impl Screen {
     /// Has rows as far as the cursor.
     fn reach(&mut self) {
         while self.rows.len() <= self.row {
-            self.rows.push_back(Row::of(self.fill));
+            self.rows.push_back(ScreenRow::of(self.fill));
         }
     }
 
@@ -290,7 +290,7 @@ impl Screen {
         self.settle(self.rows.len(), false);
         for _ in 0..count.min(self.height) {
             while self.rows.len() <= from.max(to) {
-                self.rows.push_back(Row::default());
+                self.rows.push_back(ScreenRow::default());
             }
             if let Some(row) = self.rows.remove(from) {
                 self.rows.insert(to, row.renew());

@@ -9,11 +9,11 @@ use vte::Params;
 
 use std::ops::Range;
 
-use super::{Cell, Row, Screen};
+use super::{Cell, Screen, ScreenRow};
 use crate::render::highlight::{Highlight, Shade};
 
 /// More parts than these in a row are no selection.
-const MOST_PARTS: usize = 2;
+const MAX_PARTS: usize = 2;
 /// Rows at the bottom where a bar over the whole width is one that tells the state of the program.
 const BOTTOM_ROWS: usize = 2;
 
@@ -24,7 +24,7 @@ const AROUND: usize = 4;
 const REVERSE: Shade = 0x80;
 /// The colours of ECMA-48 and their bright kin take the numbers below; all others are told apart by and large.
 const OTHERS: u16 = 17;
-const MOST_OTHERS: u16 = 100;
+const MAX_OTHER_COLOURS: u16 = 100;
 
 /// How the next character is drawn, as far as that matters here.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,7 +75,7 @@ impl Pen {
                         );
                     }
                     let sum = values.iter().fold(0, |sum: u16, value| sum.wrapping_mul(31).wrapping_add(*value));
-                    let other = colour(OTHERS + sum % MOST_OTHERS);
+                    let other = colour(OTHERS + sum % MAX_OTHER_COLOURS);
                     match code {
                         38 => self.foreground = other,
                         48 => self.background = other,
@@ -116,7 +116,7 @@ impl Screen {
             if !is_drawn {
                 return shade & REVERSE != 0;
             }
-            let same = |row: Option<&Row>| row.map_or(self.fill, |row| row.shade(column)) == shade;
+            let same = |row: Option<&ScreenRow>| row.map_or(self.fill, |row| row.shade(column)) == shade;
             let beside = around.iter().any(|(is_next, row)| *is_next && same(*row));
             // The row next to the selected one has another neighbour that is like most.
             let alike = around.iter().filter(|(_, row)| same(*row)).count();
@@ -144,7 +144,7 @@ impl Screen {
             let before = part.start.checked_sub(1).is_none_or(|before| is_edge(row.cell(before)));
             before && is_edge(row.cell(part.end))
         };
-        let is_selection = (1..=MOST_PARTS).contains(&parts.len()) && (is_drawn || self.addressed);
+        let is_selection = (1..=MAX_PARTS).contains(&parts.len()) && (is_drawn || self.addressed);
         let parts = if is_selection { parts.into_iter().rev().filter(is_apart).collect() } else { Vec::new() };
         (!parts.is_empty()).then_some(Highlight::Parts(parts))
     }

@@ -10,7 +10,7 @@ use crate::render::COLUMNS;
 const LINE_DRAWING: &str = "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·";
 
 /// The most bytes of replies that wait to be taken.
-const LONGEST_REPLIES: usize = 1024;
+const MAX_REPLIES_BYTES: usize = 1024;
 
 impl Screen {
     /// Answers what some programs do not begin without: where the cursor is, and what kind of terminal this is.
@@ -22,7 +22,7 @@ impl Screen {
             ('c', 0) => "\x1b[?1;2c".to_owned(),
             _ => return,
         };
-        if self.replies.len() + reply.len() <= LONGEST_REPLIES {
+        if self.replies.len() + reply.len() <= MAX_REPLIES_BYTES {
             self.replies.extend_from_slice(reply.as_bytes());
         }
     }

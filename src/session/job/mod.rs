@@ -16,23 +16,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::start::{Given, JobStart, Stdin};
+pub use self::start::{CommandInputs, CommandStdin, JobSpec};
 use super::{
     caller::Caller,
     detached::{Detached, JobId},
     error::SessionError,
 };
-pub use crate::framing::stop::{Rung, Signal};
+pub use crate::framing::stop::{FirstSignal, Signal};
 use crate::{
     capture::Captured,
     ssh::{
         command::{
             exec::CommandResult,
             limits::{SignalSender, Signals},
-            output::{CommandOutput, Output, Portion},
+            output::{CommandOutput, Output, StdoutPortion},
         },
         error::SshError,
-        prompt::pausable_clock::Pause,
+        prompt::pausable_clock::PausableClock,
     },
 };
 
@@ -70,7 +70,7 @@ pub struct Job {
     /// Whether sudo runs it.
     pub sudo: bool,
     /// What else it was given.
-    pub given: Given,
+    pub given: CommandInputs,
     begun: Instant,
     /// Open as long as the command may be given input.
     input: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
@@ -79,18 +79,18 @@ pub struct Job {
     sent: CancellationToken,
     /// Whether the person has had it stopped, on the page.
     unwanted: AtomicBool,
-    pause: Pause,
-    end: watch::Receiver<Option<End>>,
+    pause: PausableClock,
+    end: watch::Receiver<Option<JobEnd>>,
     /// How much stood in complete lines when a caller was last told of a prompt, unless it was given input since.
     reported: AtomicU64,
 }
 
 /// How a job ended; shared by all who wait for it. An error: it was not run.
-pub type End = Arc<Result<Finished, SessionError>>;
+pub type JobEnd = Arc<Result<FinishedJob, SessionError>>;
 
 /// A job that was run and has ended.
 #[derive(Debug)]
-pub struct Finished {
+pub struct FinishedJob {
     /// The command's result.
     pub command: CommandResult,
     /// What its shell adds.
@@ -110,7 +110,7 @@ pub struct ShellEnd {
 
 /// The other end of a job, for whoever runs it.
 #[derive(Debug)]
-pub struct Work {
+pub struct JobRunner {
     /// What it is given to read, if it may be.
     pub input: Option<mpsc::Receiver<Vec<u8>>>,
     /// What it is told.
@@ -120,15 +120,15 @@ pub struct Work {
     /// To be cancelled when the command has been sent.
     pub sent: CancellationToken,
     /// What stops those who wait for it while a person is asked.
-    pub pause: Pause,
-    end: watch::Sender<Option<End>>,
+    pub pause: PausableClock,
+    end: watch::Sender<Option<JobEnd>>,
 }
 
 /// How a wait for a job ended.
 #[derive(Debug)]
-pub enum Waited {
+pub enum WaitOutcome {
     /// The job has ended.
-    Ended(End),
+    Ended(JobEnd),
     /// It still runs.
     Running,
     /// The caller gave the wait up.
@@ -153,9 +153,9 @@ pub(super) fn random_id() -> Result<JobId, SshError> {
     Ok(JobId::from_random(random))
 }
 
-impl Work {
+impl JobRunner {
     /// Tells all who wait how it ended.
-    pub fn finish(self, end: Result<Finished, SessionError>) {
+    pub fn finish(self, end: Result<FinishedJob, SessionError>) {
         self.end.send_replace(Some(Arc::new(end)));
     }
 }
@@ -165,12 +165,12 @@ impl Job {
     ///
     /// # Errors
     /// The system gives no random number for its name.
-    pub fn new(start: JobStart) -> Result<(Arc<Self>, Work), SshError> {
+    pub fn new(start: JobSpec) -> Result<(Arc<Self>, JobRunner), SshError> {
         let id = if let Some(detached) = &start.detached { detached.id.clone() } else { random_id()? };
         let (now, clock) = (Instant::now(), SystemTime::now());
         let (send_input, take_input) = mpsc::channel(INPUT_QUEUE);
         let (send_signal, signals) = Signals::new();
-        let (stop, sent, pause) = (CancellationToken::new(), CancellationToken::new(), Pause::default());
+        let (stop, sent, pause) = (CancellationToken::new(), CancellationToken::new(), PausableClock::default());
         let (send_end, end) = watch::channel(None);
         let job = Self {
             id: id.as_str().to_owned(),
@@ -194,12 +194,12 @@ impl Job {
             reported: AtomicU64::new(u64::MAX),
         };
         let input = start.takes_input.then_some(take_input);
-        Ok((Arc::new(job), Work { input, signals, stop, sent, pause, end: send_end }))
+        Ok((Arc::new(job), JobRunner { input, signals, stop, sent, pause, end: send_end }))
     }
 
     /// How it ended, if it has.
     #[must_use]
-    pub fn ended(&self) -> Option<End> {
+    pub fn ended(&self) -> Option<JobEnd> {
         self.end.borrow().clone()
     }
 
@@ -220,13 +220,13 @@ impl Job {
     }
 
     /// Waits until it has ended, or been sent to its host.
-    pub async fn sent(&self, given_up: &CancellationToken) -> Waited {
+    pub async fn sent(&self, given_up: &CancellationToken) -> WaitOutcome {
         tokio::select! {
             biased;
-            end = self.end() => Waited::Ended(end),
-            () = self.sent.cancelled() => Waited::Running,
-            () = given_up.cancelled() => Waited::GivenUp,
-            () = self.sudo_begins(), if self.sudo => Waited::Running,
+            end = self.end() => WaitOutcome::Ended(end),
+            () = self.sent.cancelled() => WaitOutcome::Running,
+            () = given_up.cancelled() => WaitOutcome::GivenUp,
+            () = self.sudo_begins(), if self.sudo => WaitOutcome::Running,
         }
     }
 
@@ -240,15 +240,15 @@ impl Job {
     /// seems to wait for input. With `answered`, also until it has written more than that many bytes and is quiet again.
     ///
     /// A line that no one answers, and after which no other is begun, is no prompt: a caller is told of it once.
-    pub async fn wait(&self, patience: Duration, answered: Option<u64>, given_up: &CancellationToken) -> Waited {
+    pub async fn wait(&self, patience: Duration, answered: Option<u64>, given_up: &CancellationToken) -> WaitOutcome {
         let patience = async { tokio::join!(self.pause.sleep(patience), self.sudo_begins()) };
         tokio::pin!(patience);
         loop {
             let open = self.lock_input().is_some();
             tokio::select! {
                 biased;
-                end = self.end() => return Waited::Ended(end),
-                () = given_up.cancelled() => return Waited::GivenUp,
+                end = self.end() => return WaitOutcome::Ended(end),
+                () = given_up.cancelled() => return WaitOutcome::GivenUp,
                 _ = &mut patience => break,
                 () = sleep(LOOK), if open || answered.is_some() => {
                     let written = answered.is_some_and(|before| self.output.total() > before);
@@ -262,17 +262,17 @@ impl Job {
         if self.prompt().is_some() {
             self.reported.store(self.output.lines(), Ordering::Relaxed);
         }
-        Waited::Running
+        WaitOutcome::Running
     }
 
     /// Stops it, and waits for its end.
-    pub async fn stop(&self) -> End {
+    pub async fn stop(&self) -> JobEnd {
         self.stop.cancel();
         self.end().await
     }
 
     /// Keeps it from beginning. `None`: it has begun, and goes on.
-    pub async fn stop_unless_sent(&self) -> Option<End> {
+    pub async fn stop_unless_sent(&self) -> Option<JobEnd> {
         self.stop.cancel();
         tokio::select! {
             biased;
@@ -301,7 +301,7 @@ impl Job {
             detached.connect(&Caller::default()).await?;
             let _watching = detached.watch();
             self.note_unwanted();
-            if self.signal(Signal::Stop(Rung::Int)) {
+            if self.signal(Signal::Stop(FirstSignal::Int)) {
                 self.end().await;
             }
         } else {
@@ -358,7 +358,7 @@ impl Job {
     ///
     /// # Errors
     /// The file in which it is kept cannot be read.
-    pub async fn read(&self, offset: u64) -> std::io::Result<Portion> {
+    pub async fn read(&self, offset: u64) -> std::io::Result<StdoutPortion> {
         self.output.read(offset, self.ended().is_none()).await
     }
 
@@ -372,7 +372,7 @@ impl Job {
         }
     }
 
-    async fn end(&self) -> End {
+    async fn end(&self) -> JobEnd {
         let mut end = self.end.clone();
         let ended = end.wait_for(Option::is_some).await.map(|end| end.clone());
         match ended {

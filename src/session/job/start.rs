@@ -6,7 +6,7 @@ use crate::{session::detached::Detached, ssh::command::output::Output};
 
 /// What a job is, apart from what it does.
 #[derive(Debug)]
-pub struct JobStart {
+pub struct JobSpec {
     /// The session's name.
     pub session: String,
     /// The shell's name.
@@ -20,7 +20,7 @@ pub struct JobStart {
     /// Whether sudo runs it.
     pub sudo: bool,
     /// What else it was given.
-    pub given: Given,
+    pub given: CommandInputs,
     /// What it prints.
     pub output: Output,
     /// How long it has been running already.
@@ -32,9 +32,9 @@ pub struct JobStart {
 /// What a command was given besides its text, as far as an answer may have to explain how it failed. Values of its
 /// environment are not kept: they may be secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Given {
+pub struct CommandInputs {
     /// What it reads from stdin.
-    pub stdin: Stdin,
+    pub stdin: CommandStdin,
     /// The directory that was asked for.
     pub directory: Option<String>,
     /// Variables of its environment whose value holds a reference such as `$PATH`, which nobody expands: the name, and
@@ -44,7 +44,7 @@ pub struct Given {
 
 /// What a command reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Stdin {
+pub enum CommandStdin {
     /// Nothing: it ends at once.
     #[default]
     Empty,
@@ -57,14 +57,14 @@ pub enum Stdin {
     Open,
 }
 
-impl Given {
+impl CommandInputs {
     /// The surroundings of a command with this stdin, which stays open for more if `is_open`.
     #[must_use]
     pub fn new(stdin: Option<&[u8]>, is_open: bool, directory: Option<&str>, environment: &[(String, String)]) -> Self {
         let stdin = match stdin.filter(|stdin| !stdin.is_empty()) {
-            Some(text) => Stdin::Text { ends_line: text.ends_with(b"\n") },
-            None if is_open => Stdin::Open,
-            None => Stdin::Empty,
+            Some(text) => CommandStdin::Text { ends_line: text.ends_with(b"\n") },
+            None if is_open => CommandStdin::Open,
+            None => CommandStdin::Empty,
         };
         let references = environment.iter().filter_map(|(name, value)| Some((name.clone(), reference(value)?)));
         Self { stdin, directory: directory.map(str::to_owned), references: references.collect() }
@@ -103,11 +103,11 @@ mod tests {
             assert_eq!(reference(value).as_deref(), found, "{value}");
         }
         let environment = [("TOKEN".to_owned(), "hunter2".to_owned()), ("A".to_owned(), "$B-hunter2".to_owned())];
-        let given = Given::new(Some(b"x"), false, Some("/d"), &environment);
+        let given = CommandInputs::new(Some(b"x"), false, Some("/d"), &environment);
         assert_eq!(given.references, [("A".to_owned(), "$B".to_owned())]);
         assert!(!format!("{given:?}").contains("hunter2"));
-        assert_eq!(given.stdin, Stdin::Text { ends_line: false });
-        assert_eq!(Given::new(Some(b""), true, None, &[]).stdin, Stdin::Open);
-        assert_eq!(Given::new(None, false, None, &[]).stdin, Stdin::Empty);
+        assert_eq!(given.stdin, CommandStdin::Text { ends_line: false });
+        assert_eq!(CommandInputs::new(Some(b""), true, None, &[]).stdin, CommandStdin::Open);
+        assert_eq!(CommandInputs::new(None, false, None, &[]).stdin, CommandStdin::Empty);
     }
 }

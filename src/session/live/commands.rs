@@ -10,20 +10,20 @@ use crate::{
     session::{
         caller::Caller,
         error::SessionError,
-        job::{Finished, Given, Job, JobStart, ShellEnd, Work},
+        job::{CommandInputs, FinishedJob, Job, JobRunner, JobSpec, ShellEnd},
     },
     ssh::{
         command::{
             exec::{CommandResult, ExecRequest},
             exit_status::Ending,
-            limits::{Bounds, Signals},
+            limits::{Signals, StopConditions},
             output::Output,
-            shell::{Kept, Shell, ShellRequest, ShellResult, ShellRunError, Turn},
+            shell::{KnownState, Shell, ShellRequest, ShellResult, ShellRunError, ShellTurn},
             sudo::SudoRequest,
         },
         error::SshError,
         pool::Pool,
-        prompt::prompter::Person,
+        prompt::prompter::Prompter,
     },
 };
 
@@ -52,7 +52,7 @@ pub struct ExecCall {
     /// How many commands share one answer.
     pub share: usize,
     /// Who may be asked for a secret.
-    pub person: Person,
+    pub person: Prompter,
 }
 
 /// A command for [`LiveSession::shell`].
@@ -65,13 +65,13 @@ pub struct ShellCall {
     /// How long it may run.
     pub limit: Option<Duration>,
     /// Who may be asked for a secret.
-    pub person: Person,
+    pub person: Prompter,
 }
 
 impl ExecCall {
     /// What it is given besides its text; its stdin stays open for more if `is_open`.
-    pub(super) fn given(&self, is_open: bool) -> Given {
-        Given::new(self.stdin.as_deref(), is_open, self.directory.as_deref(), &self.environment)
+    pub(super) fn given(&self, is_open: bool) -> CommandInputs {
+        CommandInputs::new(self.stdin.as_deref(), is_open, self.directory.as_deref(), &self.environment)
     }
 }
 
@@ -82,7 +82,7 @@ impl LiveSession {
     /// The system gives no random number.
     pub fn exec(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
         let style = if call.terminal { Style::Terminal } else { Style::Plain };
-        let (job, mut work) = Job::new(JobStart {
+        let (job, mut work) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: None,
             command: call.command.clone(),
@@ -98,7 +98,7 @@ impl LiveSession {
         let (session, output) = (Arc::clone(self), job.output.clone());
         tokio::spawn(async move {
             let end = session.run_exec(&call, &mut work, output).await;
-            work.finish(end.map(|command| Finished { command, shell: None }));
+            work.finish(end.map(|command| FinishedJob { command, shell: None }));
         });
         Ok(job)
     }
@@ -108,14 +108,14 @@ impl LiveSession {
     /// # Errors
     /// The system gives no random number.
     pub fn shell(self: &Arc<Self>, name: &str, call: ShellCall) -> Result<Arc<Job>, SessionError> {
-        let (job, work) = Job::new(JobStart {
+        let (job, work) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: Some(name.to_owned()),
             command: call.command.clone(),
             terminal: false,
             takes_input: false,
             sudo: false,
-            given: Given::new(call.stdin.as_deref(), false, None, &[]),
+            given: CommandInputs::new(call.stdin.as_deref(), false, None, &[]),
             since: Duration::ZERO,
             detached: None,
             output: Output::new(self.surroundings.folder.clone(), Style::Plain, 1),
@@ -124,7 +124,7 @@ impl LiveSession {
         let (session, name, output) = (Arc::clone(self), name.to_owned(), job.output.clone());
         tokio::spawn(async move {
             let end = session.run_in_shell(&name, call, &work, output).await;
-            work.finish(end.map(|(result, notice)| Finished {
+            work.finish(end.map(|(result, notice)| FinishedJob {
                 command: result.command,
                 shell: Some(ShellEnd { directory: result.directory, between: result.between, notice }),
             }));
@@ -132,7 +132,12 @@ impl LiveSession {
         Ok(job)
     }
 
-    async fn run_exec(&self, call: &ExecCall, work: &mut Work, output: Output) -> Result<CommandResult, SessionError> {
+    async fn run_exec(
+        &self,
+        call: &ExecCall,
+        work: &mut JobRunner,
+        output: Output,
+    ) -> Result<CommandResult, SessionError> {
         let _running = self.running.token();
         let person = call.person.clone().pausing(work.pause.clone());
         let caller = Caller { cancelled: work.stop.clone(), person };
@@ -170,7 +175,7 @@ impl LiveSession {
         &self,
         name: &str,
         call: ShellCall,
-        work: &Work,
+        work: &JobRunner,
         output: Output,
     ) -> Result<(ShellResult, Option<String>), SessionError> {
         let _running = self.running.token();
@@ -179,7 +184,7 @@ impl LiveSession {
             let mut shells = lock(&self.shells);
             Arc::clone(shells.entry(name.to_owned()).or_default())
         };
-        let turn = Turn::new(work.sent.clone());
+        let turn = ShellTurn::new(work.sent.clone());
         let mut tried_again = false;
         loop {
             let connection = self.connection(&caller).await?;
@@ -233,7 +238,7 @@ impl LiveSession {
         &self,
         slot: &DialSlot<ShellSlot>,
         connection: &Arc<Pool>,
-        bounds: &Bounds,
+        bounds: &StopConditions,
     ) -> Result<(Shell, Option<String>), SshError> {
         let mut slot = slot.lock().await;
         if let Some((shell, over)) = &slot.shell
@@ -246,7 +251,7 @@ impl LiveSession {
         let mut notice = None;
         if slot.ran_before {
             let kept = slot.shell.as_ref().map(|(before, _)| before.kept()).unwrap_or_default();
-            let bounds = Bounds { limit: Some(RESTORE_LIMIT), signals: Signals::default(), ..bounds.clone() };
+            let bounds = StopConditions { limit: Some(RESTORE_LIMIT), signals: Signals::default(), ..bounds.clone() };
             let output = || Output::new(self.surroundings.folder.clone(), Style::Plain, 1);
             notice = match shell.restore(&kept, &slot.directory, bounds.clone(), output()).await {
                 Ok(notice) => Some(notice),
@@ -267,8 +272,8 @@ impl LiveSession {
         Ok((shell, notice))
     }
 
-    pub(super) fn bounds(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> Bounds {
-        Bounds {
+    pub(super) fn bounds(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> StopConditions {
+        StopConditions {
             limit,
             pause: caller.person.pause().clone(),
             signals: signals.clone(),
@@ -297,7 +302,7 @@ impl LiveSession {
 }
 
 /// What the caller is told of a new shell that has at most the directory of the one before.
-fn new_shell(moved: bool, kept: &Kept, failed: &ShellRunError) -> String {
+fn new_shell(moved: bool, kept: &KnownState, failed: &ShellRunError) -> String {
     let place = if moved { " in the same directory" } else { "" };
     let why = match failed {
         _ if kept.too_large => "; they take more than a mebibyte, which is not kept",

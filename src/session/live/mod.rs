@@ -21,9 +21,9 @@ pub use self::{
 use super::{
     caller::Caller,
     error::SessionError,
-    reconnect::{Reconnect, Situation, decide},
+    reconnect::{Reconnect, SessionSituation, decide},
     saved::SavedSession,
-    status::{SessionStatus, ShellState, ShellStatus, State, connected_at},
+    status::{ConnectionState, SessionStatus, ShellState, ShellStatus, connected_at},
 };
 use crate::{
     openssh::destination::Destination,
@@ -35,8 +35,8 @@ use crate::{
         connect::connection::Peer,
         error::SshError,
         pool::Pool,
-        prompt::{askpass::Askpass, prompter::Person},
-        transfer::{Given, Leftover, Machine},
+        prompt::{askpass::Askpass, prompter::Prompter},
+        transfer::{GrantedPaths, Machine, RemoteTemp},
     },
 };
 
@@ -49,15 +49,15 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How many connections in a row a server may close before anything came over them. After that it is left in peace for a
 /// while: each is a log-in, of which it may allow only so many.
-const MOST_USELESS: u32 = 3;
+const MAX_USELESS: u32 = 3;
 /// For how long.
 const LEFT_IN_PEACE: Duration = Duration::from_secs(30);
 /// The longest of these pauses.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 /// What all sessions of a process share.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct SessionEnv {
     /// The `ssh_config` file, as `ssh -F`.
     pub config_file: Option<PathBuf>,
     /// What of this machine transfers leave alone.
@@ -79,27 +79,27 @@ pub struct LiveSession {
     /// What was given, and what a person has typed for its connections since; held for look-ups and assignments only.
     credentials: Mutex<Credentials>,
     limit: Duration,
-    surroundings: Surroundings,
+    surroundings: SessionEnv,
     /// Cancelled by `ssh_disconnect`: ends running commands.
     closing: Mutex<CancellationToken>,
     /// Counts the calls that are using the connection.
     running: TaskTracker,
     /// Held while dialling, so that many callers make one connection.
-    connection: DialSlot<Dialled>,
+    connection: DialSlot<DialState>,
     /// What was typed for sudo, until the session is disconnected.
     sudo: Mutex<SudoMemory>,
     /// Each shell has a slot that is held while it starts.
     shells: Mutex<HashMap<String, Arc<DialSlot<ShellSlot>>>>,
     /// For listing; held for an assignment only.
-    last: Mutex<LastSeen>,
+    last: Mutex<ConnectionInfo>,
     /// What transfers have left on the remote host that ended with the link; removed over the next connection.
-    leftovers: Arc<Mutex<Vec<Leftover>>>,
+    leftovers: Arc<Mutex<Vec<RemoteTemp>>>,
     /// Guarded paths of this machine that the person has allowed.
-    given: Given,
+    given: GrantedPaths,
 }
 
 #[derive(Debug, Default)]
-struct Dialled {
+struct DialState {
     connection: Option<Arc<Pool>>,
     /// When the last dial failed, and why: whoever asked before shares that failure instead of dialling once more.
     failed: Option<(Instant, Arc<SshError>)>,
@@ -108,7 +108,7 @@ struct Dialled {
 }
 
 #[derive(Debug, Default)]
-struct LastSeen {
+struct ConnectionInfo {
     /// When it was first connected.
     first: Option<SystemTime>,
     connection: Option<Arc<Pool>>,
@@ -118,7 +118,7 @@ struct LastSeen {
     useless: u32,
 }
 
-impl LastSeen {
+impl ConnectionInfo {
     /// The same with this one.
     fn useless(&self) -> u32 {
         match &self.connection {
@@ -138,7 +138,7 @@ struct ShellSlot {
 
 /// What a caller brings besides what is saved.
 #[derive(Debug, Clone, Default)]
-pub struct Secrets {
+pub struct ConnectOptions {
     /// The log-in secrets.
     pub credentials: Credentials,
     /// How long connecting may take.
@@ -163,7 +163,7 @@ impl LiveSession {
     ///
     /// # Errors
     /// The saved destination or user is not one that may be given to `ssh`.
-    pub fn new(saved: SavedSession, secrets: Secrets, surroundings: Surroundings) -> Result<Self, SessionError> {
+    pub fn new(saved: SavedSession, secrets: ConnectOptions, surroundings: SessionEnv) -> Result<Self, SessionError> {
         let destination = Destination::parse(&saved.host)?;
         if let Some(user) = &saved.user {
             crate::openssh::destination::parse_user(user)?;
@@ -188,7 +188,7 @@ impl LiveSession {
             shells: Mutex::new(HashMap::new()),
             last: Mutex::default(),
             leftovers: Arc::default(),
-            given: Given::default(),
+            given: GrantedPaths::default(),
         })
     }
 
@@ -252,7 +252,7 @@ impl LiveSession {
         let alive = slot.connection.as_ref().filter(|connection| !connection.is_closed()).cloned();
         let kept = alive.clone().filter(|alive| old.is_some_and(|old| Arc::ptr_eq(alive, old)));
         let alive = alive.filter(|_| kept.is_none());
-        let situation = Situation {
+        let situation = SessionSituation {
             alive: alive.is_some(),
             needs_password: self.saved.password_auth || self.used_password(),
             has_password: lock(&self.credentials).have_password()
@@ -271,7 +271,7 @@ impl LiveSession {
                     return Err(self.ssh(Arc::clone(error)));
                 }
                 if slot.at.is_some_and(|at| at.elapsed() < LEFT_IN_PEACE)
-                    && let Some(error) = self.closed_at_once(MOST_USELESS)
+                    && let Some(error) = self.closed_at_once(MAX_USELESS)
                 {
                     return Err(self.ssh(error));
                 }
@@ -280,7 +280,7 @@ impl LiveSession {
                     () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
                     () = closing.cancelled() => return Err(SessionError::Cancelled),
                 };
-                *slot = Dialled {
+                *slot = DialState {
                     connection: opened.as_ref().ok().cloned().or(kept),
                     failed: opened.as_ref().err().map(|error| (Instant::now(), Arc::clone(error))),
                     at: Some(Instant::now()),
@@ -290,7 +290,7 @@ impl LiveSession {
         }
     }
 
-    async fn dial(&self, limit: Duration, person: &Person) -> Result<Arc<Pool>, Arc<SshError>> {
+    async fn dial(&self, limit: Duration, person: &Prompter) -> Result<Arc<Pool>, Arc<SshError>> {
         let person = person.clone().or_askpass(self.surroundings.askpass.clone());
         let credentials = lock(&self.credentials).clone();
         let opened = Pool::open(&self.target, &credentials, &person, limit).await;
@@ -306,7 +306,7 @@ impl LiveSession {
                 tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
                 let first = last.first.or(Some(peer.connected_at));
                 let (useless, peer) = (last.useless(), Some(peer));
-                *last = LastSeen { first, peer, connection: Some(Arc::clone(&connection)), error: None, useless };
+                *last = ConnectionInfo { first, peer, connection: Some(Arc::clone(&connection)), error: None, useless };
                 self.remove_leftovers(&connection);
                 Ok(connection)
             }
@@ -377,9 +377,9 @@ impl LiveSession {
             port: peer.map(|peer| peer.port).or(self.saved.port).unwrap_or(22),
             user: peer.map(|peer| peer.user.clone()).or_else(|| self.saved.user.clone()).unwrap_or_default(),
             state: match (connection, peer) {
-                (Some(_), _) => State::Connected,
-                (None, Some(_)) => State::Disconnected,
-                (None, None) => State::Saved,
+                (Some(_), _) => ConnectionState::Connected,
+                (None, Some(_)) => ConnectionState::Disconnected,
+                (None, None) => ConnectionState::Saved,
             },
             default,
             auth_method: peer.map(|peer| peer.auth_method.clone()),

@@ -7,13 +7,15 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession, lock};
+use super::{FIRST_PAUSE, LiveSession, MAX_PAUSE, lock};
 use crate::{
     session::{caller::Caller, error::SessionError},
     ssh::{
         command::limits::Signals,
         pool::Pool,
-        transfer::{Guard, Progress, Transfer, TransferError, TransferRequest, Transferred, remove_leftovers},
+        transfer::{
+            FileTransfer, Guard, TransferCounters, TransferError, TransferRequest, Transferred, remove_leftovers,
+        },
     },
 };
 
@@ -27,7 +29,7 @@ impl LiveSession {
     /// See [`TransferError`].
     pub async fn upload(&self, request: TransferRequest, caller: &Caller) -> Result<Transferred, SessionError> {
         let progress = request.progress.clone();
-        let transfer = Transfer::up(request, self.guard(caller)).await.map_err(|error| self.transfer(error))?;
+        let transfer = FileTransfer::up(request, self.guard(caller)).await.map_err(|error| self.transfer(error))?;
         self.over_any_link(transfer, &progress, caller).await
     }
 
@@ -37,15 +39,15 @@ impl LiveSession {
     /// See [`TransferError`].
     pub async fn download(&self, request: TransferRequest, caller: &Caller) -> Result<Transferred, SessionError> {
         let progress = request.progress.clone();
-        let transfer = Transfer::down(request, self.guard(caller)).map_err(|error| self.transfer(error))?;
+        let transfer = FileTransfer::down(request, self.guard(caller)).map_err(|error| self.transfer(error))?;
         self.over_any_link(transfer, &progress, caller).await
     }
 
     /// Carries out a transfer, whatever links it takes.
     async fn over_any_link(
         &self,
-        mut transfer: Transfer,
-        progress: &Progress,
+        mut transfer: FileTransfer,
+        progress: &TransferCounters,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let result = self.attempts(&mut transfer, progress, caller).await;
@@ -60,8 +62,8 @@ impl LiveSession {
     /// Attempts it, and again over a new connection each time one is lost, for as long as that gets it further.
     async fn attempts(
         &self,
-        transfer: &mut Transfer,
-        progress: &Progress,
+        transfer: &mut FileTransfer,
+        progress: &TransferCounters,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
@@ -95,7 +97,7 @@ impl LiveSession {
                 () = caller.cancelled.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
                 () = self.surroundings.ending.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
             }
-            pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
         }
     }
 

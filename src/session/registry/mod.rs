@@ -18,11 +18,11 @@ use super::{
     causes::with_causes,
     error::SessionError,
     jobs::Jobs,
-    live::{CONNECT_LIMIT, LiveSession, Reconnected, Secrets, Surroundings},
+    live::{CONNECT_LIMIT, ConnectOptions, LiveSession, Reconnected, SessionEnv},
     name::SessionName,
     saved::SavedSession,
-    status::{SessionStatus, State},
-    store::{Loaded, Store, StoreError},
+    status::{ConnectionState, SessionStatus},
+    store::{LoadedStore, Store, StoreError},
     transfers::Transfers,
 };
 use crate::{
@@ -58,9 +58,9 @@ pub struct RegistryOptions {
 #[derive(Debug)]
 pub struct SessionRegistry {
     store: Store,
-    surroundings: Surroundings,
+    surroundings: SessionEnv,
     /// A plain mutex, held for look-ups and assignments only, never across an await.
-    sessions: Mutex<Sessions>,
+    sessions: Mutex<SessionMap>,
     /// Commands that outlive the calls that started them.
     pub jobs: Jobs,
     /// What is being moved.
@@ -70,7 +70,7 @@ pub struct SessionRegistry {
 }
 
 #[derive(Debug, Default)]
-struct Sessions {
+struct SessionMap {
     live: BTreeMap<SessionName, Arc<LiveSession>>,
     /// Set by `ssh_set_default`.
     chosen: Option<SessionName>,
@@ -78,7 +78,7 @@ struct Sessions {
     first: Option<SessionName>,
 }
 
-impl Sessions {
+impl SessionMap {
     /// What "the" session is in this process: chosen, else connected first.
     fn default_here(&self) -> Option<SessionName> {
         self.chosen.clone().or_else(|| self.first())
@@ -99,12 +99,12 @@ pub struct ConnectRequest {
     /// What is to be saved of it.
     pub saved: SavedSession,
     /// What is not.
-    pub secrets: Secrets,
+    pub secrets: ConnectOptions,
 }
 
 /// What `ssh_sessions` shows.
 #[derive(Debug)]
-pub struct Listing {
+pub struct SessionListing {
     /// Every session there is, by name.
     pub sessions: Vec<SessionStatus>,
     /// The default.
@@ -124,14 +124,14 @@ impl SessionRegistry {
         };
         Arc::new(Self {
             store: Store::new(options.store),
-            surroundings: Surroundings {
+            surroundings: SessionEnv {
                 config_file: options.ssh_config,
                 machine: Arc::new(machine),
                 folder: OutputFolder::new(options.output),
                 askpass: options.askpass,
                 ending: CancellationToken::new(),
             },
-            sessions: Mutex::new(Sessions::default()),
+            sessions: Mutex::new(SessionMap::default()),
             jobs: Jobs::default(),
             transfers: Transfers::default(),
             notice: Mutex::new(None),
@@ -182,7 +182,7 @@ impl SessionRegistry {
             sessions.first = sessions.first();
         }
         if let Some(replaced) = replaced {
-            if replaced.status(false).state == State::Connected {
+            if replaced.status(false).state == ConnectionState::Connected {
                 let before = "had another destination or other credentials before; that connection was closed";
                 notices.push(format!("the session {name} {before}"));
             }
@@ -224,7 +224,7 @@ impl SessionRegistry {
             return Ok(Arc::clone(found));
         }
         let saved = loaded.document.get(&name).ok_or_else(|| self.unknown(name.as_str(), known_names()))?;
-        let session = Arc::new(LiveSession::new(saved.clone(), Secrets::default(), self.surroundings.clone())?);
+        let session = Arc::new(LiveSession::new(saved.clone(), ConnectOptions::default(), self.surroundings.clone())?);
         let mut sessions = self.lock();
         Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
     }
@@ -238,7 +238,7 @@ impl SessionRegistry {
         if name.is_some() {
             return Ok(vec![self.lookup(name).await?]);
         }
-        let is_connected = |session: &&Arc<LiveSession>| session.status(false).state == State::Connected;
+        let is_connected = |session: &&Arc<LiveSession>| session.status(false).state == ConnectionState::Connected;
         let mut sessions: Vec<_> = self.lock().live.values().filter(is_connected).cloned().collect();
         if let Ok(default) = self.lookup(None).await
             && !sessions.iter().any(|session| Arc::ptr_eq(session, &default))
@@ -252,17 +252,21 @@ impl SessionRegistry {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn list(&self) -> Result<Listing, SessionError> {
+    pub async fn list(&self) -> Result<SessionListing, SessionError> {
         let loaded = self.load().await?;
         let default = self.default_name(Some(&loaded));
-        Ok(Listing { sessions: self.statuses(Some(&loaded), default.as_ref()), default, notice: self.take_notice() })
+        Ok(SessionListing {
+            sessions: self.statuses(Some(&loaded), default.as_ref()),
+            default,
+            notice: self.take_notice(),
+        })
     }
 
-    fn statuses(&self, loaded: Option<&Loaded>, default: Option<&SessionName>) -> Vec<SessionStatus> {
+    fn statuses(&self, loaded: Option<&LoadedStore>, default: Option<&SessionName>) -> Vec<SessionStatus> {
         let is_default = |name: &SessionName| default == Some(name);
         let mut statuses: BTreeMap<SessionName, SessionStatus> = BTreeMap::new();
         for saved in loaded.iter().flat_map(|loaded| &loaded.document.sessions) {
-            if let Ok(session) = LiveSession::new(saved.clone(), Secrets::default(), self.surroundings.clone()) {
+            if let Ok(session) = LiveSession::new(saved.clone(), ConnectOptions::default(), self.surroundings.clone()) {
                 statuses.insert(saved.name.clone(), session.status(is_default(&saved.name)));
             }
         }
@@ -276,7 +280,7 @@ impl SessionRegistry {
     #[must_use]
     pub fn connected(&self) -> usize {
         let sessions = self.lock();
-        sessions.live.values().filter(|session| session.status(false).state == State::Connected).count()
+        sessions.live.values().filter(|session| session.status(false).state == ConnectionState::Connected).count()
     }
 
     /// Whether several sessions are connected in this process, so that an answer has to say which one it comes from.
@@ -391,7 +395,7 @@ impl SessionRegistry {
 
     /// In this order: chosen here, connected here first, chosen and saved, the only one there is. What was chosen long
     /// ago must not win over what was just connected.
-    fn default_name(&self, loaded: Option<&Loaded>) -> Option<SessionName> {
+    fn default_name(&self, loaded: Option<&LoadedStore>) -> Option<SessionName> {
         let sessions = self.lock();
         let here = sessions.default_here();
         let document = loaded.map(|loaded| &loaded.document);
@@ -408,7 +412,7 @@ impl SessionRegistry {
         here.or_else(saved).or_else(only)
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<LoadedStore, StoreError> {
         let store = self.store.clone();
         off_thread(move || store.load()).await.map(|loaded| self.remember(loaded))
     }
@@ -435,7 +439,7 @@ impl SessionRegistry {
     }
 
     /// A store is set aside once, by whichever call comes first; the person is told by the first that can.
-    fn remember(&self, loaded: Loaded) -> Loaded {
+    fn remember(&self, loaded: LoadedStore) -> LoadedStore {
         if let Some(notice) = &loaded.notice {
             *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(notice.clone());
         }
@@ -450,7 +454,7 @@ impl SessionRegistry {
         SessionError::Unknown { name: name.to_owned(), known_names, notice: self.take_notice() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sessions> {
+    fn lock(&self) -> MutexGuard<'_, SessionMap> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

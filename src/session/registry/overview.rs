@@ -8,7 +8,7 @@ use crate::session::{
     error::SessionError,
     job::Job,
     status::{SessionStatus, ShellStatus},
-    transfers::Transfer,
+    transfers::TransferEntry,
 };
 
 /// What goes on.
@@ -21,7 +21,7 @@ pub struct Overview {
     /// Commands that run or have ended lately, in the order of their start.
     pub jobs: Vec<Arc<Job>>,
     /// Transfers under way, in the order of their start.
-    pub transfers: Vec<Arc<Transfer>>,
+    pub transfers: Vec<Arc<TransferEntry>>,
     /// What the person should know about the store.
     pub notice: Option<String>,
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::StoreError;
-use crate::{local::Place, session::saved::StoreDocument};
+use crate::{local::LocalName, session::saved::StoreDocument};
 
 /// Between two tries for the lock: short, since there is no queue and whoever sleeps long keeps missing the gaps.
 const LOCK_RETRY: Duration = Duration::from_millis(2);
@@ -19,7 +19,7 @@ const TEMPORARY: &str = ".tmp";
 
 /// Moves the file to the first free place. The place is taken with an empty file of our own, which the rename then
 /// replaces, because a rename alone would replace anyone's.
-pub(super) fn set_aside(place: &Place) -> io::Result<PathBuf> {
+pub(super) fn set_aside(place: &LocalName) -> io::Result<PathBuf> {
     let folder = &place.folder;
     let mut number = 1_u64;
     loop {
@@ -40,7 +40,7 @@ pub(super) fn set_aside(place: &Place) -> io::Result<PathBuf> {
 }
 
 /// Replaces the file: the new content is on the disk before it gets the name. The lock must be held.
-pub(super) fn write(place: &Place, document: &StoreDocument) -> io::Result<()> {
+pub(super) fn write(place: &LocalName, document: &StoreDocument) -> io::Result<()> {
     let mut json = serde_json::to_vec_pretty(document)?;
     json.push(b'\n');
     // What cannot be read again, being too large or nested too deep, is not written.
@@ -64,7 +64,7 @@ pub(super) fn write(place: &Place, document: &StoreDocument) -> io::Result<()> {
 }
 
 /// Removes what was begun by processes that were killed: under the lock nobody else has begun one.
-fn remove_litter(place: &Place) {
+fn remove_litter(place: &LocalName) {
     let prefix = place.beside(".", ".").name;
     for name in place.folder.names(usize::MAX).unwrap_or_default() {
         let name = name.as_encoded_bytes();
@@ -77,7 +77,7 @@ fn remove_litter(place: &Place) {
 }
 
 /// Holds until the file is dropped. The lock file stays: removing it would let two processes lock two files of one name.
-pub(super) fn lock(place: &Place, patience: Duration) -> Result<File, StoreError> {
+pub(super) fn lock(place: &LocalName, patience: Duration) -> Result<File, StoreError> {
     let beside = place.beside(".", ".lock");
     let failed = |source| StoreError::Lock(beside.path.clone(), source);
     let file = place.folder.open_to_append(&beside.name, true).map_err(failed)?;

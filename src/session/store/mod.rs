@@ -13,7 +13,7 @@ use super::{
     causes::with_causes,
     saved::{DocumentError, MAX_STORE_BYTES, StoreDocument},
 };
-use crate::local::{Folder, Place, What};
+use crate::local::{EntryKind, Folder, LocalName};
 
 /// How long a change waits for another process to finish its own, which takes milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ pub struct Store {
 
 /// What a [`Store`] holds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
+pub struct LoadedStore {
     /// The document, empty where there is no file.
     pub document: StoreDocument,
     /// What the person should know: that an unreadable file was set aside, and where; or that the file holds secrets.
@@ -78,8 +78,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Newer`], [`StoreError::NotAFile`], [`StoreError::Read`]; for an unreadable file also
     /// [`StoreError::Locked`], [`StoreError::Lock`] and [`StoreError::SetAside`].
-    pub fn load(&self) -> Result<Loaded, StoreError> {
-        let Some(place) = self.place()? else { return Ok(Loaded { document: StoreDocument::default(), notice: None }) };
+    pub fn load(&self) -> Result<LoadedStore, StoreError> {
+        let Some(place) = self.place()? else {
+            return Ok(LoadedStore { document: StoreDocument::default(), notice: None });
+        };
         if let Ok(loaded) = examine(&place)? {
             return Ok(loaded);
         }
@@ -110,11 +112,11 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; the file is then as it was, or set aside if it was unreadable.
-    pub fn update(&self, change: impl FnOnce(&mut StoreDocument)) -> Result<Loaded, StoreError> {
+    pub fn update(&self, change: impl FnOnce(&mut StoreDocument)) -> Result<LoadedStore, StoreError> {
         let path = self.path.as_deref().ok_or(StoreError::Nowhere)?;
         Folder::made(directory(path))
             .map_err(|source| StoreError::CreateDirectory(directory(path).to_owned(), source))?;
-        let place = Place::of(path).map_err(|source| StoreError::Read(path.to_owned(), source))?;
+        let place = LocalName::of(path).map_err(|source| StoreError::Read(path.to_owned(), source))?;
         let _lock = lock(&place, LOCK_PATIENCE)?;
         let mut loaded = read_or_set_aside(&place)?;
         change(&mut loaded.document);
@@ -125,9 +127,9 @@ impl Store {
     /// The file that the path stands for, there or not: behind a symbolic link, since people link their dotfiles, and a
     /// rename onto the link would replace it. The lock lies beside this file too, so that two links to it share one lock.
     /// `None` where nothing can be.
-    fn place(&self) -> Result<Option<Place>, StoreError> {
+    fn place(&self) -> Result<Option<LocalName>, StoreError> {
         let Some(path) = &self.path else { return Ok(None) };
-        match Place::of(path) {
+        match LocalName::of(path) {
             Ok(place) => Ok(Some(place)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::Read(path.clone(), error)),
@@ -141,7 +143,7 @@ fn directory(path: &Path) -> &Path {
 }
 
 /// Reads the file; the inner error is the reason why it is unreadable.
-fn examine(place: &Place) -> Result<Result<Loaded, DocumentError>, StoreError> {
+fn examine(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, StoreError> {
     let path = &place.path;
     let parsed = match StoreDocument::parse(&read(place)?) {
         Ok(parsed) => parsed,
@@ -158,11 +160,11 @@ fn examine(place: &Place) -> Result<Result<Loaded, DocumentError>, StoreError> {
         )
     });
     let document = parsed.document;
-    Ok(Ok(Loaded { document, notice }))
+    Ok(Ok(LoadedStore { document, notice }))
 }
 
 /// For whoever holds the lock: another process may have put things right meanwhile, or is about to.
-fn read_or_set_aside(place: &Place) -> Result<Loaded, StoreError> {
+fn read_or_set_aside(place: &LocalName) -> Result<LoadedStore, StoreError> {
     let path = &place.path;
     let reason = match examine(place)? {
         Ok(loaded) => return Ok(loaded),
@@ -176,15 +178,15 @@ fn read_or_set_aside(place: &Place) -> Result<Loaded, StoreError> {
         path.display(),
         aside.display()
     ));
-    Ok(Loaded { document, notice })
+    Ok(LoadedStore { document, notice })
 }
 
 /// The file's bytes, one more than are allowed at most; none when it is missing.
-fn read(place: &Place) -> Result<Vec<u8>, StoreError> {
+fn read(place: &LocalName) -> Result<Vec<u8>, StoreError> {
     let unread = |error| StoreError::Read(place.path.clone(), error);
     match place.find().map_err(unread)? {
         None => return Ok(Vec::new()),
-        Some((What::File(_), _)) => {}
+        Some((EntryKind::File(_), _)) => {}
         Some(_) => return Err(StoreError::NotAFile(place.path.clone())),
     }
     let read = || {

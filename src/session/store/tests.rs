@@ -13,9 +13,9 @@ fn session(name: &str) -> SavedSession {
     serde_json::from_value(json!({"name": name, "host": "h"})).unwrap()
 }
 
-fn loaded(document: StoreDocument) -> Loaded {
+fn loaded(document: StoreDocument) -> LoadedStore {
     let notice = None;
-    Loaded { document, notice }
+    LoadedStore { document, notice }
 }
 
 fn fresh() -> (tempfile::TempDir, Store, PathBuf) {
@@ -81,7 +81,7 @@ fn threads_lose_none_of_each_others_updates() {
 #[test]
 fn a_lock_that_is_not_given_back_is_an_error() {
     let (_directory, _, path) = fresh();
-    let place = Place::of(&path).unwrap();
+    let place = LocalName::of(&path).unwrap();
     let held = lock(&place, Duration::ZERO).unwrap();
     let refused = lock(&place, Duration::from_millis(20));
     assert!(matches!(refused, Err(StoreError::Locked(_))));

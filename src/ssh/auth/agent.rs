@@ -26,15 +26,15 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// What `ssh-agent` itself takes for too long, in bytes.
-const LONGEST_ANSWER: usize = 256 * 1024;
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// `SSH_AGENTC_REQUEST_IDENTITIES` and its answer (draft-ietf-sshm-ssh-agent, section 3.5).
 const REQUEST_IDENTITIES: [u8; 5] = [0, 0, 0, 1, 11];
 const IDENTITIES_ANSWER: u8 = 12;
 
-type Stream = Box<dyn AgentStream + Send + Unpin>;
+type AgentTransport = Box<dyn AgentStream + Send + Unpin>;
 
-pub(super) type Agent = AgentClient<Stream>;
+pub(super) type Agent = AgentClient<AgentTransport>;
 
 /// The agent that the configuration names and the keys and certificates that it holds, in its order; `None` where there
 /// is no agent.
@@ -61,7 +61,7 @@ pub(super) async fn ask(
         if let Some(binding) = handle.agent_session_binding() {
             let _ = agent.bind_session(binding, false).await;
         }
-        let mut stream: Stream = agent.into_inner();
+        let mut stream: AgentTransport = agent.into_inner();
         let answer = request_identities(&mut stream).await.map_err(|error| error.to_string())?;
         let held = identities(&answer).ok_or("its answer makes no sense")?;
         Ok(Some((Agent::connect(stream), held)))
@@ -79,7 +79,7 @@ pub(super) fn missing(config: &EffectiveConfig) -> String {
 }
 
 #[cfg(unix)]
-async fn connect(socket: Option<String>) -> Result<Option<Stream>, String> {
+async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, String> {
     let Some(socket) = socket else { return Ok(None) };
     let stream = tokio::net::UnixStream::connect(&socket).await.map_err(|error| format!("{socket}: {error}"))?;
     Ok(Some(Box::new(stream)))
@@ -88,7 +88,7 @@ async fn connect(socket: Option<String>) -> Result<Option<Stream>, String> {
 /// On Windows the OpenSSH agent listens on a named pipe; where it does not run, Pageant may. A `SSH_AUTH_SOCK` that is no
 /// pipe is one of Cygwin's or MSYS's sockets, of use to their own programs alone.
 #[cfg(windows)]
-async fn connect(socket: Option<String>) -> Result<Option<Stream>, String> {
+async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, String> {
     let is_pipe = |path: &String| path.replace('/', r"\").starts_with(r"\\.\pipe\");
     let configured = socket.filter(is_pipe);
     let pipe = configured.clone().unwrap_or_else(|| r"\\.\pipe\openssh-ssh-agent".to_owned());
@@ -99,11 +99,11 @@ async fn connect(socket: Option<String>) -> Result<Option<Stream>, String> {
     }
 }
 
-async fn request_identities(stream: &mut Stream) -> std::io::Result<Vec<u8>> {
+async fn request_identities(stream: &mut AgentTransport) -> std::io::Result<Vec<u8>> {
     stream.write_all(&REQUEST_IDENTITIES).await?;
     stream.flush().await?;
     let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
-    if length > LONGEST_ANSWER {
+    if length > MAX_ANSWER_BYTES {
         return Err(std::io::Error::other("its answer is too long"));
     }
     let mut answer = vec![0; length];

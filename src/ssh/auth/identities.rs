@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     openssh::effective_config::EffectiveConfig,
-    ssh::{config::expand::expand_path, error::SshError, trace::Findings, transport::handler::ClientHandler},
+    ssh::{config::expand::expand_path, error::SshError, trace::StageTrace, transport::handler::ClientHandler},
 };
 
 /// Who makes the signature.
@@ -96,7 +96,7 @@ impl Identities {
         config: &EffectiveConfig,
         typed: &str,
         credentials: &Credentials,
-        findings: &Findings,
+        findings: &StageTrace,
     ) -> Result<Self, SshError> {
         let mut unusable = Vec::new();
         if !config.pubkey_authentication {
@@ -124,7 +124,7 @@ impl Identities {
         };
         let explicit = credentials.key_path.as_deref();
         let files = configured(config, typed, explicit, findings)?;
-        if let (Some(path), Some(Found { candidate: Err(problem), offer, .. })) = (explicit, files.first()) {
+        if let (Some(path), Some(IdentityLookup { candidate: Err(problem), offer, .. })) = (explicit, files.first()) {
             let in_agent = |offer: &Offer| held.iter().any(|held| Candidate::of_agent(held).offers(offer));
             if !offer.as_ref().is_some_and(in_agent) {
                 return Err(key_file_error(path, problem));
@@ -175,7 +175,7 @@ pub(super) fn key_file_error(path: &str, problem: &KeyProblem) -> SshError {
 }
 
 /// What an `IdentityFile` led to: something to offer, or at least its public half, which the agent may complete.
-struct Found {
+struct IdentityLookup {
     path: String,
     offer: Option<Offer>,
     candidate: Result<Candidate, KeyProblem>,
@@ -186,8 +186,8 @@ fn configured(
     config: &EffectiveConfig,
     typed: &str,
     explicit: Option<&str>,
-    findings: &Findings,
-) -> Result<Vec<Found>, SshError> {
+    findings: &StageTrace,
+) -> Result<Vec<IdentityLookup>, SshError> {
     let mut found = Vec::new();
     let paths = explicit.map_or_else(|| config.identity_files.clone(), |path| vec![path.to_owned()]);
     for path in paths {
@@ -201,7 +201,7 @@ fn configured(
             Offer::Certificate(one) => certificate::is_for_user(one),
             Offer::Key(_) => false,
         });
-        let of = |offer: Option<Offer>| Found {
+        let of = |offer: Option<Offer>| IdentityLookup {
             path: path.clone(),
             candidate: private.clone().map(|file| Candidate::new(offer.clone(), SignedBy::File(file), path.clone())),
             offer,
@@ -235,7 +235,7 @@ fn named_certificates(
 /// The order of OpenSSH's `pubkey_prepare`.
 fn in_order(
     certificates: Vec<(String, Offer)>,
-    files: Vec<Found>,
+    files: Vec<IdentityLookup>,
     held: &[AgentIdentity],
     only_configured: bool,
     unusable: &mut Vec<String>,
@@ -252,7 +252,7 @@ fn in_order(
         }
     }
     let mut of_files = Vec::new();
-    for Found { path, offer, candidate } in files {
+    for IdentityLookup { path, offer, candidate } in files {
         if offer.as_ref().is_some_and(|offer| of_both.iter().any(|other| other.offers(offer))) {
             continue;
         }

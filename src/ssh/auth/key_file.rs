@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 use super::{legacy_pem, offer::Offer};
 #[cfg(unix)]
 use crate::local::folder::mode_of;
-use crate::{local::Place, password::Password, tree::entry::What};
+use crate::{local::LocalName, password::Password, tree::entry::EntryKind};
 
 /// A private key is a few kilobytes; a larger file is none.
-const LARGEST: u64 = 1024 * 1024;
+const MAX_KEY_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What the file of an `IdentityFile` is.
 pub(super) struct IdentityFile {
@@ -140,13 +140,13 @@ pub(super) fn public_file(path: &str) -> Option<Offer> {
 /// The text of a key file, and what the file is.
 fn read_key(path: &Path) -> io::Result<(Zeroizing<String>, Metadata)> {
     let none = || io::Error::other("it is not a private key file");
-    let place = Place::of(path)?;
-    if !matches!(place.find()?, Some((What::File(_), _)) | None) {
+    let place = LocalName::of(path)?;
+    if !matches!(place.find()?, Some((EntryKind::File(_), _)) | None) {
         return Err(none());
     }
     let mut file = place.open()?;
     let metadata = file.metadata()?;
-    if metadata.len() > LARGEST {
+    if metadata.len() > MAX_KEY_FILE_BYTES {
         return Err(none());
     }
     let mut text = Zeroizing::new(String::new());

@@ -17,19 +17,19 @@ use russh::{
     client::{AuthResult, Handle},
 };
 
-use self::{identities::Identities, typed_secrets::Asker};
+use self::{identities::Identities, typed_secrets::TypedSecrets};
 use super::{
     error::{Remedy, SshError},
-    prompt::prompter::{Person, Purpose},
+    prompt::prompter::{Prompter, Purpose},
     transport::{
         deadline::Deadline,
-        handler::{ClientHandler, Learned},
+        handler::{ClientHandler, ConnectionFacts},
     },
 };
 use crate::{openssh::effective_config::EffectiveConfig, password::Password};
 
 /// A server may want several methods one after the other; more than this is no login.
-const MOST_STEPS: usize = 10;
+const MAX_STEPS: usize = 10;
 
 /// What the caller brought to log in with; everything else comes from the configuration and the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Credentials {
     /// The password. Since it was given explicitly, it is tried before keys.
     pub password: Option<Password>,
     /// What a person has typed for earlier connections, and what worked.
-    pub typed: Vec<Typed>,
+    pub typed: Vec<TypedSecret>,
     /// An earlier log-in has shown that the account wants a proof: where there is a key, the round trip to find that out is
     /// left out.
     pub needs_proof: bool,
@@ -49,7 +49,7 @@ pub struct Credentials {
 
 /// A secret that a person has typed and that has worked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Typed {
+pub struct TypedSecret {
     /// `user@host:port` that was dialled.
     to: String,
     purpose: Purpose,
@@ -85,7 +85,7 @@ pub(super) struct LoggedIn {
     /// The methods that it took, comma-separated.
     pub(super) methods: String,
     /// What was typed, now or earlier, and works.
-    pub(super) typed: Vec<Typed>,
+    pub(super) typed: Vec<TypedSecret>,
     /// What the person should know all the same.
     pub(super) notice: Option<String>,
     /// The server has refused `none`, now or earlier.
@@ -102,12 +102,12 @@ pub(super) async fn authenticate(
     config: &EffectiveConfig,
     typed: &str,
     credentials: &Credentials,
-    person: &Person,
+    person: &Prompter,
     deadline: &Deadline,
-    learned: &Learned,
+    learned: &ConnectionFacts,
 ) -> Result<LoggedIn, SshError> {
     let host = config.host_key_alias.as_ref().unwrap_or(&config.host_name);
-    let asker = Asker {
+    let asker = TypedSecrets {
         person,
         deadline,
         over: &learned.over,
@@ -161,8 +161,8 @@ struct Login<'a> {
     passphrase: Option<&'a Password>,
     no_passwords: bool,
     needs_proof: bool,
-    learned: &'a Learned,
-    asker: Asker<'a>,
+    learned: &'a ConnectionFacts,
+    asker: TypedSecrets<'a>,
     identities: Identities,
     /// What the server said of RSA; `None` until it was asked.
     server_hash: Option<signature_algorithm::ServerHash>,
@@ -183,7 +183,7 @@ struct Login<'a> {
 }
 
 /// How one method went.
-enum Step {
+enum MethodOutcome {
     /// Logged in.
     Done,
     /// The server wants a further method.
@@ -194,7 +194,7 @@ enum Step {
 
 /// Where the answers to a method come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum PasswordSource {
     /// The password that there is.
     Given,
     /// The person; keys need nobody.
@@ -213,7 +213,7 @@ impl Login<'_> {
         if !known && self.none().await? {
             return Ok(());
         }
-        'again: while self.succeeded.len() <= MOST_STEPS {
+        'again: while self.succeeded.len() <= MAX_STEPS {
             for (method, source) in self.order() {
                 if method != MethodKind::PublicKey && self.allowed.is_none() && self.none().await? {
                     return Ok(());
@@ -227,10 +227,10 @@ impl Login<'_> {
                     _ => self.password(source).await?,
                 };
                 match step {
-                    Step::Failed => continue,
-                    Step::Done | Step::Partial => self.succeeded.push((&method).into()),
+                    MethodOutcome::Failed => continue,
+                    MethodOutcome::Done | MethodOutcome::Partial => self.succeeded.push((&method).into()),
                 }
-                if matches!(step, Step::Done) {
+                if matches!(step, MethodOutcome::Done) {
                     return Ok(());
                 }
                 self.identities.start_over();
@@ -243,7 +243,7 @@ impl Login<'_> {
 
     /// A password that there is comes first, since it is there for that; then `PreferredAuthentications`, cut to what is
     /// enabled and can be done.
-    fn order(&self) -> Vec<(MethodKind, Source)> {
+    fn order(&self) -> Vec<(MethodKind, PasswordSource)> {
         use MethodKind::{KeyboardInteractive, PublicKey};
         let prefers = |name: &str| self.config.preferred_authentications.iter().any(|preferred| preferred == name);
         let enabled = |method: &MethodKind| match method {
@@ -260,14 +260,16 @@ impl Login<'_> {
             "password" if self.asker.can_ask() => Some(MethodKind::Password),
             _ => None,
         });
-        let order = given.map(|method| (method, Source::Given)).chain(preferred.map(|method| (method, Source::Asked)));
+        let order = given
+            .map(|method| (method, PasswordSource::Given))
+            .chain(preferred.map(|method| (method, PasswordSource::Asked)));
         order.filter(|(method, _)| enabled(method)).collect()
     }
 
     /// `true` if the server wants no proof at all.
     async fn none(&mut self) -> Result<bool, SshError> {
         let result = self.handle.authenticate_none(&self.config.user).await;
-        let done = matches!(self.step(result, "none", "").await?, Step::Done);
+        let done = matches!(self.step(result, "none", "").await?, MethodOutcome::Done);
         self.needs_proof = !done;
         if done {
             self.succeeded.push("none");
@@ -284,9 +286,9 @@ impl Login<'_> {
         result: Result<AuthResult, russh::Error>,
         method: &str,
         what: &str,
-    ) -> Result<Step, SshError> {
+    ) -> Result<MethodOutcome, SshError> {
         let (remaining, partial) = match result {
-            Ok(AuthResult::Success) => return Ok(Step::Done),
+            Ok(AuthResult::Success) => return Ok(MethodOutcome::Done),
             Ok(AuthResult::Failure { remaining_methods, partial_success }) => (remaining_methods, partial_success),
             Err(_) => (MethodSet::empty(), false),
         };
@@ -306,12 +308,12 @@ impl Login<'_> {
         }
         self.allowed = Some(remaining);
         if partial {
-            return Ok(Step::Partial);
+            return Ok(MethodOutcome::Partial);
         }
         if method != "none" {
             self.attempts.push(format!("{tried}: refused"));
         }
-        Ok(Step::Failed)
+        Ok(MethodOutcome::Failed)
     }
 
     fn failure(&mut self) -> SshError {

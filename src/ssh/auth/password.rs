@@ -6,20 +6,20 @@ use russh::{
     client::{AuthResult, KeyboardInteractiveAuthResponse, Prompt as Asked},
 };
 
-use super::{Login, Source, Step};
+use super::{Login, MethodOutcome, PasswordSource};
 use crate::{
     password::Password,
     ssh::{
-        error::{LONGEST_WORDS, Remedy, SshError, said},
+        error::{MAX_WORDS_BYTES, Remedy, SshError, said},
         prompt::prompter::{Prompt, Purpose},
     },
 };
 
 /// A server may ask keyboard-interactive questions in rounds; more than this is no login.
-const MOST_ROUNDS: usize = 10;
+const MAX_ROUNDS: usize = 10;
 
 /// Questions of one round; more than these are for no person.
-const MOST_QUESTIONS: usize = 20;
+const MAX_QUESTIONS: usize = 20;
 
 /// The secrets of one keyboard-interactive exchange.
 struct Exchange {
@@ -34,10 +34,10 @@ struct Exchange {
 }
 
 impl Login<'_> {
-    pub(super) async fn password(&mut self, source: Source) -> Result<Step, SshError> {
-        if source == Source::Given {
+    pub(super) async fn password(&mut self, source: PasswordSource) -> Result<MethodOutcome, SshError> {
+        if source == PasswordSource::Given {
             self.given_to.push(MethodKind::Password);
-            let Some(password) = self.password.clone() else { return Ok(Step::Failed) };
+            let Some(password) = self.password.clone() else { return Ok(MethodOutcome::Failed) };
             let step = self.send_password(&password).await?;
             self.judge_given(&step);
             return Ok(step);
@@ -51,19 +51,19 @@ impl Login<'_> {
                 break;
             };
             match self.send_password(&password).await? {
-                Step::Failed => again = "Permission denied, please try again.\n",
+                MethodOutcome::Failed => again = "Permission denied, please try again.\n",
                 step => {
                     self.asker.keep(Purpose::Password, password);
                     return Ok(step);
                 }
             }
         }
-        Ok(Step::Failed)
+        Ok(MethodOutcome::Failed)
     }
 
     /// A server that wants a new password instead asks for it with a message that russh drops (RFC 4252, section 8), so
     /// that nothing but silence is seen of it.
-    async fn send_password(&mut self, password: &Password) -> Result<Step, SshError> {
+    async fn send_password(&mut self, password: &Password) -> Result<MethodOutcome, SshError> {
         let sending = self.handle.authenticate_password(&self.config.user, password.reveal());
         if let Ok(result) = self.asker.deadline.limit("authentication", sending).await {
             return self.step(result, "password", "").await;
@@ -76,8 +76,8 @@ impl Login<'_> {
         Err(self.failure())
     }
 
-    pub(super) async fn keyboard_interactive(&mut self, source: Source) -> Result<Step, SshError> {
-        if source == Source::Given {
+    pub(super) async fn keyboard_interactive(&mut self, source: PasswordSource) -> Result<MethodOutcome, SshError> {
+        if source == PasswordSource::Given {
             self.given_to.push(MethodKind::KeyboardInteractive);
             // One that the server has taken already is not what it asks for now, if there is somebody who knows.
             let used = self.succeeded.contains(&"password") && self.asker.can_ask();
@@ -89,11 +89,11 @@ impl Login<'_> {
         while self.questions[1] < self.asker.prompts && self.may_ask(MethodKind::KeyboardInteractive) {
             self.questions[1] += 1;
             match self.exchange(None).await? {
-                (Step::Failed, true) => {}
+                (MethodOutcome::Failed, true) => {}
                 (step, _) => return Ok(step),
             }
         }
-        Ok(Step::Failed)
+        Ok(MethodOutcome::Failed)
     }
 
     fn may_ask(&self, method: MethodKind) -> bool {
@@ -101,19 +101,19 @@ impl Login<'_> {
     }
 
     /// Keeps a password that was typed for an earlier connection for as long as it works.
-    fn judge_given(&mut self, step: &Step) {
+    fn judge_given(&mut self, step: &MethodOutcome) {
         match (step, &self.password) {
-            (Step::Failed, _) => self.asker.forget(&Purpose::Password),
+            (MethodOutcome::Failed, _) => self.asker.forget(&Purpose::Password),
             (_, Some(password)) if self.password_was_typed => self.asker.keep(Purpose::Password, password.clone()),
             _ => {}
         }
     }
 
     /// One exchange, and whether there is sense in another.
-    async fn exchange(&mut self, password: Option<Password>) -> Result<(Step, bool), SshError> {
+    async fn exchange(&mut self, password: Option<Password>) -> Result<(MethodOutcome, bool), SshError> {
         let mut exchange = Exchange { password, typed: None, unanswered: false, asked: false };
         let mut answer = self.handle.authenticate_keyboard_interactive_start(&self.config.user, None).await;
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let result = match answer {
                 Ok(KeyboardInteractiveAuthResponse::InfoRequest { name, instructions, prompts }) => {
                     exchange.asked = true;
@@ -129,7 +129,7 @@ impl Login<'_> {
                 Err(error) => Err(error),
             };
             let step = self.step(result, "keyboard-interactive", "").await?;
-            if let (Step::Done | Step::Partial, Some(password)) = (&step, exchange.typed) {
+            if let (MethodOutcome::Done | MethodOutcome::Partial, Some(password)) = (&step, exchange.typed) {
                 self.asker.keep(Purpose::Password, password);
             }
             return Ok((step, exchange.asked && !exchange.unanswered));
@@ -148,14 +148,14 @@ impl Login<'_> {
         if let Some(password) = exchange.password.take_if(|_| one_secret) {
             return vec![password.reveal().to_owned()];
         }
-        let cut = |words: &str| words.chars().take(LONGEST_WORDS).collect::<String>();
+        let cut = |words: &str| words.chars().take(MAX_WORDS_BYTES).collect::<String>();
         let prompts: Vec<Prompt> = asked
             .iter()
-            .take(MOST_QUESTIONS)
+            .take(MAX_QUESTIONS)
             .map(|asked| Prompt { text: cut(&asked.prompt), echo: asked.echo })
             .collect();
         let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
-        let answers = if asked.len() > MOST_QUESTIONS {
+        let answers = if asked.len() > MAX_QUESTIONS {
             None
         } else {
             self.asker.ask(Purpose::KeyboardInteractive(cut(&words)), prompts).await

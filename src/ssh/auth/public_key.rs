@@ -15,14 +15,14 @@ use russh::{
 };
 
 use super::{
-    Login, Step,
+    Login, MethodOutcome,
     agent::Agent,
     certificate,
     identities::{Candidate, SignedBy, key_file_error},
     key_file::{KeyProblem, PrivateKeyFile},
     offer::Offer,
     signature_algorithm,
-    typed_secrets::Asker,
+    typed_secrets::TypedSecrets,
 };
 use crate::{
     password::Password,
@@ -33,27 +33,27 @@ use crate::{
 };
 
 /// How much of a path OpenSSH's question for its passphrase shows, in characters.
-const LONGEST_PATH: usize = 100;
+const MAX_PATH_CHARS: usize = 100;
 
 impl Login<'_> {
-    pub(super) async fn public_key(&mut self) -> Result<Step, SshError> {
+    pub(super) async fn public_key(&mut self) -> Result<MethodOutcome, SshError> {
         self.attempts.append(&mut self.identities.unusable);
         while self.offers(MethodKind::PublicKey)
             && let Some(candidate) = self.identities.next()
         {
             match self.offer(candidate).await? {
-                Step::Failed => {}
+                MethodOutcome::Failed => {}
                 step => return Ok(step),
             }
         }
-        Ok(Step::Failed)
+        Ok(MethodOutcome::Failed)
     }
 
-    async fn offer(&mut self, candidate: Candidate) -> Result<Step, SshError> {
+    async fn offer(&mut self, candidate: Candidate) -> Result<MethodOutcome, SshError> {
         let mut unlocked = None;
         let offer = match (&candidate.offer, &candidate.by) {
             (Some(offer), _) => offer.clone(),
-            (None, SignedBy::Agent(_)) => return Ok(Step::Failed),
+            (None, SignedBy::Agent(_)) => return Ok(MethodOutcome::Failed),
             (None, SignedBy::File(file)) => match unlock(file, self.passphrase, &mut self.asker).await {
                 Ok(key) => Offer::Key(unlocked.insert(key).public_key().clone()),
                 Err(problem) => return self.unusable(&candidate.name, &problem),
@@ -62,11 +62,11 @@ impl Login<'_> {
         let description = candidate.description(&offer);
         if signature_algorithm::is_too_small(offer.key_data(), self.config.required_rsa_size) {
             self.attempts.push(format!("publickey {description}: it is shorter than RequiredRSASize"));
-            return Ok(Step::Failed);
+            return Ok(MethodOutcome::Failed);
         }
         let Some(algorithm) = self.signature_algorithm(&offer).await? else {
             self.attempts.push(format!("publickey {description}: PubkeyAcceptedAlgorithms does not allow it"));
-            return Ok(Step::Failed);
+            return Ok(MethodOutcome::Failed);
         };
         let hash = signature_algorithm::hash_of(&algorithm);
         let mut signer = KeySigner {
@@ -93,10 +93,10 @@ impl Login<'_> {
         };
         let step = self.step(result, "publickey", &description).await?;
         match step {
-            Step::Failed => self.refused_keys += 1,
-            Step::Done | Step::Partial => self.accepted.push(description),
+            MethodOutcome::Failed => self.refused_keys += 1,
+            MethodOutcome::Done | MethodOutcome::Partial => self.accepted.push(description),
         }
-        if let (Step::Failed, Offer::Certificate(certificate)) = (&step, &offer) {
+        if let (MethodOutcome::Failed, Offer::Certificate(certificate)) = (&step, &offer) {
             self.doubt(certificate, &candidate.name);
         }
         Ok(step)
@@ -115,7 +115,7 @@ impl Login<'_> {
     }
 
     /// A key file that was named explicitly is meant; of others there may be more.
-    fn unusable(&mut self, what: &str, problem: &KeyProblem) -> Result<Step, SshError> {
+    fn unusable(&mut self, what: &str, problem: &KeyProblem) -> Result<MethodOutcome, SshError> {
         if let Some(path) = &self.identities.explicit {
             return Err(key_file_error(path, problem));
         }
@@ -123,7 +123,7 @@ impl Login<'_> {
             self.remedy = Remedy::Passphrase;
         }
         self.attempts.push(format!("publickey {what}: {}", problem.reason));
-        Ok(Step::Failed)
+        Ok(MethodOutcome::Failed)
     }
 
     /// As [`signature_algorithm::signature_algorithm`]; asks the server once, and only about RSA, since it may take a second to find
@@ -148,7 +148,7 @@ struct KeySigner<'a, 'b> {
     by: &'a SignedBy,
     unlocked: Option<PrivateKey>,
     passphrase: Option<&'a Password>,
-    asker: &'a mut Asker<'b>,
+    asker: &'a mut TypedSecrets<'b>,
 }
 
 enum SignError {
@@ -211,7 +211,7 @@ fn sign(key: &PrivateKey, offered: &PublicKey, hash: Option<HashAlg>, mut data: 
 async fn unlock(
     file: &Arc<PrivateKeyFile>,
     given: Option<&Password>,
-    asker: &mut Asker<'_>,
+    asker: &mut TypedSecrets<'_>,
 ) -> Result<PrivateKey, KeyProblem> {
     let purpose = Purpose::Passphrase(file.path.clone());
     if !file.encrypted {
@@ -225,7 +225,7 @@ async fn unlock(
             Err(wrong) => problem = wrong,
         }
     }
-    let shown: String = file.path.chars().take(LONGEST_PATH).collect();
+    let shown: String = file.path.chars().take(MAX_PATH_CHARS).collect();
     for _ in 0..asker.prompts {
         let answer = asker.ask_one(purpose.clone(), format!("Enter passphrase for key '{shown}': ")).await;
         // As with OpenSSH, an empty answer means the next key.

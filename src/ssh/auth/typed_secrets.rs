@@ -2,18 +2,18 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::Typed;
+use super::TypedSecret;
 use crate::{
     password::Password,
     ssh::{
-        prompt::prompter::{Person, Prompt, Purpose, Question},
+        prompt::prompter::{Prompt, Prompter, Purpose, SecretPrompt},
         transport::deadline::Deadline,
     },
 };
 
 /// Asks the person, as often as `ssh` would, and knows what was typed.
-pub(super) struct Asker<'a> {
-    pub(super) person: &'a Person,
+pub(super) struct TypedSecrets<'a> {
+    pub(super) person: &'a Prompter,
     pub(super) deadline: &'a Deadline,
     /// Cancelled when the connection has ended: then no answer is of use.
     pub(super) over: &'a CancellationToken,
@@ -25,10 +25,10 @@ pub(super) struct Asker<'a> {
     pub(super) prompts: u32,
     /// The person cannot be asked (`BatchMode`), or does not answer.
     pub(super) silent: bool,
-    pub(super) typed: Vec<Typed>,
+    pub(super) typed: Vec<TypedSecret>,
 }
 
-impl Asker<'_> {
+impl TypedSecrets<'_> {
     /// Whether there is any sense in asking.
     pub(super) fn can_ask(&self) -> bool {
         self.person.knows_secrets() && !self.silent
@@ -39,7 +39,7 @@ impl Asker<'_> {
         if !self.can_ask() {
             return None;
         }
-        let question = Question { account: self.account.clone(), purpose, prompts };
+        let question = SecretPrompt { account: self.account.clone(), purpose, prompts };
         let asking = async {
             tokio::select! {
                 answers = self.person.ask(question) => answers,
@@ -64,7 +64,7 @@ impl Asker<'_> {
     /// Keeps what was typed and has worked.
     pub(super) fn keep(&mut self, purpose: Purpose, answer: Password) {
         self.forget(&purpose);
-        self.typed.push(Typed { to: self.to.clone(), purpose, answer });
+        self.typed.push(TypedSecret { to: self.to.clone(), purpose, answer });
     }
 
     /// Forgets what has not worked.
@@ -75,7 +75,7 @@ impl Asker<'_> {
     }
 
     /// A passphrase opens its file wherever the key is used.
-    fn is_for(&self, typed: &Typed, purpose: &Purpose) -> bool {
+    fn is_for(&self, typed: &TypedSecret, purpose: &Purpose) -> bool {
         typed.purpose == *purpose && (typed.to == self.to || matches!(purpose, Purpose::Passphrase(_)))
     }
 }

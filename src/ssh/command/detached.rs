@@ -4,23 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     exec::random_sentinel,
-    limits::Stop,
+    limits::StopReason,
     output::{CommandOutput, Output, OutputWriter},
-    script::Question,
+    script::RemoteScript,
 };
 use crate::{
     framing::{
         detached::{
-            self, LAUNCH, LONGEST_PORTION, Start, Stream,
-            answer::{self, DetachedJob, JobId, Refusal, State},
+            self, DetachedStart, LAUNCH, MAX_PORTION_BYTES, OutputStreamName,
+            answer::{self, DetachedJob, DetachedState, JobId, Refusal},
         },
         exec::{ExecScriptError, LoginShell},
         sentinel::Sentinel,
-        stop::{Found, Signal, Target},
+        stop::{Signal, StopReport, StopTarget},
     },
     ssh::{
         error::SshError,
-        pool::{Need, Pool},
+        pool::{Pool, Priority},
     },
 };
 
@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How long a job may take to read its input, in tenths of a second, before that is an error.
 const FED_WITHIN: u32 = 50;
 /// The longest single wait. Longer ones are made of several.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+pub const MAX_WAIT: Duration = Duration::from_secs(300);
 /// What an answer may have beside the output in it, in bytes.
 const BESIDE: usize = 512 * 1024;
 
@@ -71,7 +71,7 @@ impl From<ExecScriptError> for DetachedError {
 
 /// What came of signals that were to stop a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped {
+pub struct StopOutcome {
     /// Whether its processes are gone, or `None` where that could not be found out.
     pub gone: Option<bool>,
 }
@@ -116,7 +116,7 @@ impl Pool {
         let limit =
             request.limit.map_or(0, |limit| u64::try_from(limit.as_millis().div_ceil(1000)).unwrap_or(u64::MAX));
         let mark = random_sentinel()?;
-        let start = Start { id, shell, program, command, directory, environment, stdin, limit, again };
+        let start = DetachedStart { id, shell, program, command, directory, environment, stdin, limit, again };
         let answer = self.detached(detached::start(start, &mark)?, &mark, LIMIT).await?;
         answer::done(&answer, &mark).map_err(|refusal| match refusal {
             Refusal::Garbled(said) if shell == LoginShell::Other => Refusal::Trouble(format!(
@@ -145,7 +145,7 @@ impl Pool {
         self.wait(id, Duration::ZERO, None).await
     }
 
-    /// Waits up to `patience` (at most [`LONGEST_WAIT`]) for a job's end, or until there is more output than the mirror
+    /// Waits up to `patience` (at most [`MAX_WAIT`]) for a job's end, or until there is more output than the mirror
     /// has.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ impl Pool {
         patience: Duration,
         mirror: &Mirror,
     ) -> Result<DetachedJob, DetachedError> {
-        self.wait(id, patience.min(LONGEST_WAIT), Some((mirror.stdout, mirror.stderr))).await
+        self.wait(id, patience.min(MAX_WAIT), Some((mirror.stdout, mirror.stderr))).await
     }
 
     async fn wait(
@@ -171,20 +171,20 @@ impl Pool {
         Ok(answer::job(&answer, id, &mark)?)
     }
 
-    /// Fetches what the mirror does not have yet, at most [`LONGEST_PORTION`] of each stream.
+    /// Fetches what the mirror does not have yet, at most [`MAX_PORTION_BYTES`] of each stream.
     ///
     /// # Errors
     /// On the way, no such job, no answer, or its files cannot be read. The mirror has what was fetched before.
     pub async fn fetch_detached(self: &Arc<Self>, job: &DetachedJob, mirror: &mut Mirror) -> Result<(), DetachedError> {
         if job.stdout > mirror.stdout {
             let count = job.stdout - mirror.stdout;
-            let bytes = self.read_detached(&job.id, Stream::Stdout, mirror.stdout, count).await?;
+            let bytes = self.read_detached(&job.id, OutputStreamName::Stdout, mirror.stdout, count).await?;
             mirror.writer.push_stdout(&bytes).await;
             mirror.stdout += bytes.len() as u64;
         }
         if job.stderr > mirror.stderr {
             let count = job.stderr - mirror.stderr;
-            let bytes = self.read_detached(&job.id, Stream::Stderr, mirror.stderr, count).await?;
+            let bytes = self.read_detached(&job.id, OutputStreamName::Stderr, mirror.stderr, count).await?;
             mirror.writer.push_stderr(&bytes).await;
             mirror.stderr += bytes.len() as u64;
         }
@@ -194,7 +194,7 @@ impl Pool {
     async fn read_detached(
         self: &Arc<Self>,
         id: &JobId,
-        stream: Stream,
+        stream: OutputStreamName,
         offset: u64,
         count: u64,
     ) -> Result<Vec<u8>, DetachedError> {
@@ -224,7 +224,7 @@ impl Pool {
         self: &Arc<Self>,
         id: &JobId,
         signal: Signal,
-    ) -> Result<Option<Stopped>, DetachedError> {
+    ) -> Result<Option<StopOutcome>, DetachedError> {
         let name = match signal {
             Signal::Stop(rung) => rung.name(),
             Signal::Once(name) => name,
@@ -232,15 +232,15 @@ impl Pool {
         let mark = random_sentinel()?;
         let answer = self.detached(detached::note_signal(id, name, &mark), &mark, LIMIT).await?;
         let job = answer::job(&answer, id, &mark)?;
-        if job.state != State::Running {
+        if job.state != DetachedState::Running {
             return Ok(None);
         }
         // Its keeper sees to it that it has ended when its process has.
-        let target = Target::Exec { process: job.process, lived: Duration::ZERO };
+        let target = StopTarget::Exec { process: job.process, lived: Duration::ZERO };
         match signal {
             Signal::Stop(rung) => {
-                let found = self.stop_processes(&target, None, Stop::Asked(rung)).await;
-                Ok(Some(Stopped { gone: found.and_then(Found::gone) }))
+                let found = self.stop_processes(&target, None, StopReason::Asked(rung)).await;
+                Ok(Some(StopOutcome { gone: found.and_then(StopReport::gone) }))
             }
             Signal::Once(name) => {
                 self.signal_processes(&target, None, name).await;
@@ -260,12 +260,12 @@ impl Pool {
     }
 
     async fn detached(self: &Arc<Self>, stdin: Vec<u8>, mark: &Sentinel, limit: Duration) -> Result<Vec<u8>, SshError> {
-        self.put(Question {
+        self.put(RemoteScript {
             command: LAUNCH.to_owned(),
             stdin,
-            need: Need::Work,
+            need: Priority::Work,
             end: mark.closing(),
-            longest: usize::try_from(LONGEST_PORTION).unwrap_or(usize::MAX) + BESIDE,
+            longest: usize::try_from(MAX_PORTION_BYTES).unwrap_or(usize::MAX) + BESIDE,
             limit,
         })
         .await

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit_status::Ending;
 use crate::{
-    framing::stop::{Rung, Signal},
-    ssh::{error::SshError, prompt::pausable_clock::Pause},
+    framing::stop::{FirstSignal, Signal},
+    ssh::{error::SshError, prompt::pausable_clock::PausableClock},
 };
 
 /// Signals that may wait to be sent to one command.
@@ -16,11 +16,11 @@ const QUEUE: usize = 8;
 
 /// When a running command is stopped.
 #[derive(Debug, Clone)]
-pub struct Bounds {
+pub struct StopConditions {
     /// How long it may run; `None` is without end.
     pub limit: Option<Duration>,
     /// Whether that stands still because a person is asked.
-    pub pause: Pause,
+    pub pause: PausableClock,
     /// Stops it when the caller gives up.
     pub cancelled: CancellationToken,
     /// Stops it when its session is disconnected.
@@ -78,16 +78,16 @@ impl Signals {
 
 /// Why a command is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ssh) enum Stop {
+pub(in crate::ssh) enum StopReason {
     TimedOut,
     Cancelled,
     /// The program ends: there is little time for it.
     Ending,
     /// By a signal that it was sent.
-    Asked(Rung),
+    Asked(FirstSignal),
 }
 
-impl Stop {
+impl StopReason {
     /// How long each signal may take to work, in tenths of a second. A signal that was asked for may be heeded slowly.
     pub(in crate::ssh) fn grace_tenths(self) -> u32 {
         match self {
@@ -98,8 +98,8 @@ impl Stop {
     }
 
     /// The signal with which it begins.
-    pub(in crate::ssh) fn rung(self) -> Rung {
-        if let Self::Asked(rung) = self { rung } else { Rung::Int }
+    pub(in crate::ssh) fn rung(self) -> FirstSignal {
+        if let Self::Asked(rung) = self { rung } else { FirstSignal::Int }
     }
 
     /// How a command ended that was stopped so, given how it ended as far as its server has told.
@@ -112,7 +112,7 @@ impl Stop {
     }
 }
 
-impl Bounds {
+impl StopConditions {
     /// Whether there is no sense in beginning any more.
     #[must_use]
     pub fn are_over(&self) -> bool {
@@ -148,14 +148,14 @@ impl Bounds {
             result = work => result,
             () = self.signals.stop.cancelled() => Err(SshError::Cancelled),
             stop = self.reached(Duration::ZERO) => Err(match (stop, self.limit) {
-                (Stop::TimedOut, Some(after)) => SshError::NotSent { after },
+                (StopReason::TimedOut, Some(after)) => SshError::NotSent { after },
                 _ => SshError::Cancelled,
             }),
         }
     }
 
     /// Waits until the command has to be stopped, `spent` of its time being used already.
-    pub(in crate::ssh) async fn reached(&self, spent: Duration) -> Stop {
+    pub(in crate::ssh) async fn reached(&self, spent: Duration) -> StopReason {
         let limit = async {
             match self.limit {
                 Some(limit) => self.pause.sleep(limit.saturating_sub(spent)).await,
@@ -164,10 +164,10 @@ impl Bounds {
         };
         tokio::select! {
             biased;
-            () = self.ending.cancelled() => Stop::Ending,
-            () = self.closing.cancelled() => Stop::Cancelled,
-            () = self.cancelled.cancelled() => Stop::Cancelled,
-            () = limit => Stop::TimedOut,
+            () = self.ending.cancelled() => StopReason::Ending,
+            () = self.closing.cancelled() => StopReason::Cancelled,
+            () = self.cancelled.cancelled() => StopReason::Cancelled,
+            () = limit => StopReason::TimedOut,
         }
     }
 }

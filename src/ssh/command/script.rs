@@ -8,18 +8,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ssh::{
     error::SshError,
-    pool::{Need, Pool},
+    pool::{Pool, Priority},
 };
 
 /// A script of ours, and the answer that is expected.
 #[derive(Debug)]
-pub(in crate::ssh) struct Question {
+pub(in crate::ssh) struct RemoteScript {
     /// The command that reads the script.
     pub(in crate::ssh) command: String,
     /// The script.
     pub(in crate::ssh) stdin: Vec<u8>,
     /// Whether it may take the place that is kept for stopping work.
-    pub(in crate::ssh) need: Need,
+    pub(in crate::ssh) need: Priority,
     /// With what the answer ends, unless it grows too long; where that is nothing, with the channel.
     pub(in crate::ssh) end: Vec<u8>,
     /// The most bytes of an answer; the rest is dropped.
@@ -34,12 +34,15 @@ impl Pool {
     ///
     /// # Errors
     /// The channel cannot be opened, the answer does not end within the limit, or the connection is lost before.
-    pub(in crate::ssh) async fn put(self: &Arc<Self>, question: Question) -> Result<Vec<u8>, SshError> {
+    pub(in crate::ssh) async fn put(self: &Arc<Self>, question: RemoteScript) -> Result<Vec<u8>, SshError> {
         self.put_and_see(question).await.map(|(answer, _)| answer)
     }
 
     /// The same, and whether what answered has failed: with a status that is not 0, or by a signal.
-    pub(in crate::ssh) async fn put_and_see(self: &Arc<Self>, question: Question) -> Result<(Vec<u8>, bool), SshError> {
+    pub(in crate::ssh) async fn put_and_see(
+        self: &Arc<Self>,
+        question: RemoteScript,
+    ) -> Result<(Vec<u8>, bool), SshError> {
         let given_up = CancellationToken::new();
         let _guard = given_up.clone().drop_guard();
         let pool = Arc::clone(self);
@@ -49,10 +52,10 @@ impl Pool {
 
     async fn converse(
         self: &Arc<Self>,
-        question: Question,
+        question: RemoteScript,
         given_up: &CancellationToken,
     ) -> Result<(Vec<u8>, bool), SshError> {
-        let Question { command, stdin, need, end, longest, limit } = question;
+        let RemoteScript { command, stdin, need, end, longest, limit } = question;
         let late = || SshError::Timeout { stage: "a script on the remote host", after: limit };
         let deadline = tokio::time::Instant::now() + limit;
         let open = timeout(limit, self.open_channel(need));
@@ -64,8 +67,8 @@ impl Pool {
         let write = Arc::new(write);
         let begun = match need {
             // It may look for, or begin, what the environment has a say in.
-            Need::Work | Need::Spare => place.connection().command(&write, command).await,
-            Need::Script => write.exec(true, command).await.map_err(SshError::from),
+            Priority::Work | Priority::Spare => place.connection().command(&write, command).await,
+            Priority::Script => write.exec(true, command).await.map_err(SshError::from),
         };
         let writer = tokio::spawn({
             let write = Arc::clone(&write);

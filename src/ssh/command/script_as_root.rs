@@ -5,18 +5,18 @@ use std::{sync::Arc, time::Duration};
 use russh::ChannelMsg;
 use tokio::time::timeout;
 
-use super::{exec::random_sentinel, script::Question, sudo};
+use super::{exec::random_sentinel, script::RemoteScript, sudo};
 use crate::{
-    framing::sudo::{Heard, SudoListener, root_shell},
+    framing::sudo::{SudoEvent, SudoListener, root_shell},
     password::Password,
     ssh::{
         error::SshError,
-        pool::{Need, Pool},
+        pool::{Pool, Priority},
     },
 };
 
 /// More than this is not an answer of ours, in bytes; the rest is dropped.
-const LONGEST_ANSWER: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// What it is called where it takes too long.
 const STAGE: &str = "a short script on the remote host";
 
@@ -59,17 +59,17 @@ impl Pool {
         let Some(password) = password else { return self.ask("exec sudo -n -- /bin/sh", script, limit).await };
         timeout(limit, async {
             let mark = random_sentinel()?;
-            let (channel, _place) = self.open_channel(Need::Script).await?;
+            let (channel, _place) = self.open_channel(Priority::Script).await?;
             let (mut read, write) = channel.split();
             write.exec(true, root_shell(&mark)).await?;
             let mut listener = SudoListener::of_root_shell(&mark);
             let (mut answer, mut script, mut asked) = (Vec::new(), Some(script), false);
             while let Some(message) = read.wait().await {
                 match message {
-                    ChannelMsg::Data { data } if answer.len() < LONGEST_ANSWER => answer.extend_from_slice(&data),
+                    ChannelMsg::Data { data } if answer.len() < MAX_ANSWER_BYTES => answer.extend_from_slice(&data),
                     ChannelMsg::ExtendedData { data, .. } => {
                         for heard in listener.push(&data, &mut Vec::new()) {
-                            let prompts = matches!(heard, Heard::Prompt { .. });
+                            let prompts = matches!(heard, SudoEvent::Prompt { .. });
                             let again = prompts && std::mem::replace(&mut asked, true);
                             // All of it fits into any window, so that writing does not wait for reading.
                             if prompts && !again {
@@ -98,13 +98,13 @@ impl Pool {
     }
 }
 
-fn short(command: &str, stdin: String, limit: Duration) -> Question {
-    Question {
+fn short(command: &str, stdin: String, limit: Duration) -> RemoteScript {
+    RemoteScript {
         command: command.to_owned(),
         stdin: stdin.into_bytes(),
-        need: Need::Script,
+        need: Priority::Script,
         end: Vec::new(),
-        longest: LONGEST_ANSWER,
+        longest: MAX_ANSWER_BYTES,
         limit,
     }
 }

@@ -8,18 +8,18 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 use zeroize::Zeroizing;
 
 use crate::{
-    framing::sudo::Heard,
+    framing::sudo::SudoEvent,
     password::Password,
     ssh::{
         connect::connection::Peer,
-        prompt::prompter::{AsRoot, Person, Prompt, Purpose, Question},
+        prompt::prompter::{AsRoot, Prompt, Prompter, Purpose, SecretPrompt},
     },
 };
 
 /// How often a person is asked for one command: as often as sudo does (`passwd_tries`, sudoers(5)).
-const MOST_QUESTIONS: usize = 3;
+const MAX_QUESTIONS: usize = 3;
 /// What every sudo reads of a line, in bytes (`SUDO_CONV_REPL_MAX` of older ones). The command would read what is left over.
-const LONGEST_PASSWORD: usize = 255;
+const MAX_PASSWORD_BYTES: usize = 255;
 /// What ends the input of a terminal (`VEOF`, termios(3)).
 const END_OF_INPUT: &[u8] = b"\x04";
 
@@ -29,9 +29,9 @@ const END_OF_INPUT: &[u8] = b"\x04";
 /// Locked while the person is asked: whoever needs it too waits for the answer instead of asking once more. Clones share
 /// it.
 #[derive(Debug, Clone, Default)]
-pub struct SudoMemory(Arc<Mutex<Known>>);
+pub struct SudoMemory(Arc<Mutex<TypedPassword>>);
 
-type Known = Option<(String, Password)>;
+type TypedPassword = Option<(String, Password)>;
 
 /// What sudo is answered with; by default nothing.
 #[derive(Debug, Clone, Default)]
@@ -42,12 +42,12 @@ pub struct SudoRequest {
     /// agent may use as root: the person has not been asked about that.
     pub given: Option<Password>,
     /// Who knows it otherwise.
-    pub person: Person,
+    pub person: Prompter,
 }
 
 /// How it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::ssh) enum Answered {
+pub(in crate::ssh) enum SudoOutcome {
     /// sudo is through, with this password if it wanted one.
     Through(Option<Password>),
     /// It has ended before, or lost its channel.
@@ -57,14 +57,14 @@ pub(in crate::ssh) enum Answered {
 }
 
 /// Answers one sudo.
-pub(in crate::ssh) struct Answering {
+pub(in crate::ssh) struct SudoResponder {
     request: SudoRequest,
     user: String,
     host: String,
     what: AsRoot,
     terminal: bool,
     /// Held from the question to the person until it shows what the answer is worth.
-    memory: Option<OwnedMutexGuard<Known>>,
+    memory: Option<OwnedMutexGuard<TypedPassword>>,
     last: Option<Password>,
     given_used: bool,
     questions: usize,
@@ -72,7 +72,7 @@ pub(in crate::ssh) struct Answering {
     asks_more: bool,
 }
 
-impl Answering {
+impl SudoResponder {
     /// For this command.
     pub(in crate::ssh) fn new(sudo: SudoRequest, peer: &Peer, what: AsRoot, terminal: bool) -> Self {
         Self {
@@ -92,21 +92,21 @@ impl Answering {
     /// Answers until sudo is through or ends.
     pub(in crate::ssh) async fn run(
         mut self,
-        heard: &mut mpsc::Receiver<Heard>,
+        heard: &mut mpsc::Receiver<SudoEvent>,
         write: &ChannelWriteHalf<Msg>,
-    ) -> Answered {
+    ) -> SudoOutcome {
         let mut whose = String::new();
         loop {
             match heard.recv().await {
-                None => return Answered::Ended,
-                Some(Heard::Started(_) | Heard::Ready) => {}
-                Some(Heard::Through(_)) => return self.through(whose),
-                Some(Heard::Prompt { account, said }) => {
+                None => return SudoOutcome::Ended,
+                Some(SudoEvent::Started(_) | SudoEvent::Ready) => {}
+                Some(SudoEvent::Through(_)) => return self.through(whose),
+                Some(SudoEvent::Prompt { account, said }) => {
                     whose = account;
                     // A failure shows in the end of the channel.
                     let Some(password) = self.password(&whose, said).await else {
                         let _ = if self.terminal { write.data_bytes(END_OF_INPUT).await } else { write.eof().await };
-                        return Answered::NoAnswer;
+                        return SudoOutcome::NoAnswer;
                     };
                     let _ = write.data_bytes(line(&password)).await;
                     self.last = Some(password);
@@ -115,16 +115,16 @@ impl Answering {
         }
     }
 
-    fn through(mut self, whose: String) -> Answered {
+    fn through(mut self, whose: String) -> SudoOutcome {
         if self.asks_more {
-            return Answered::Through(None);
+            return SudoOutcome::Through(None);
         }
         if let (Some(memory), Some(password)) = (&mut self.memory, &self.last)
             && self.questions > 0
         {
             **memory = Some((whose, password.clone()));
         }
-        Answered::Through(self.last)
+        SudoOutcome::Through(self.last)
     }
 
     async fn password(&mut self, whose: &str, said: bool) -> Option<Password> {
@@ -151,21 +151,21 @@ impl Answering {
                 return Some(given);
             }
         }
-        if self.questions == MOST_QUESTIONS {
+        if self.questions == MAX_QUESTIONS {
             return None;
         }
         self.questions += 1;
         self.request.person.ask(self.question(whose, more)).await?.pop().filter(fits)
     }
 
-    fn question(&self, whose: &str, more: bool) -> Question {
+    fn question(&self, whose: &str, more: bool) -> SecretPrompt {
         let again = if self.last.is_some() { "Sorry, try again.\n" } else { "" };
         let text = match whose {
             _ if more => "sudo asks for something more, such as a one-time code: ".to_owned(),
             "" => format!("{again}[sudo] password: "),
             _ => format!("{again}[sudo] password for {whose}: "),
         };
-        Question {
+        SecretPrompt {
             account: format!("{}@{}", self.user, self.host),
             purpose: Purpose::Sudo(Box::new(self.what.clone())),
             prompts: vec![Prompt { text, echo: false }],
@@ -176,7 +176,7 @@ impl Answering {
 /// Whether sudo reads it as one line.
 fn fits(password: &Password) -> bool {
     let bytes = password.reveal().as_bytes();
-    bytes.len() <= LONGEST_PASSWORD && !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))
+    bytes.len() <= MAX_PASSWORD_BYTES && !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))
 }
 
 /// The password as sudo reads it, wiped when it has been sent.

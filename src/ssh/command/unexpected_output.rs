@@ -1,15 +1,15 @@
 //! What a server prints where something else was expected: a startup file's question, a word to the wrong user.
 
-use crate::ssh::error::{LONGEST_WORDS, said};
+use crate::ssh::error::{MAX_WORDS_BYTES, said};
 
 /// The beginning of it, as far as an error shows it.
 #[derive(Debug, Default)]
-pub(in crate::ssh) struct Words(Vec<u8>);
+pub(in crate::ssh) struct UnexpectedOutput(Vec<u8>);
 
-impl Words {
+impl UnexpectedOutput {
     /// Takes what was printed next.
     pub(in crate::ssh) fn hear(&mut self, bytes: &[u8]) {
-        let room = (LONGEST_WORDS + 1).saturating_sub(self.0.len());
+        let room = (MAX_WORDS_BYTES + 1).saturating_sub(self.0.len());
         self.0.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
@@ -39,9 +39,9 @@ mod tests {
                 b"Please login as \"ubuntu\".\n\x1b[2J",
                 "it ended; the server printed: Please login as \"ubuntu\".\\n\\u{1b}[2J".to_owned(),
             ),
-            (&[b'a'; 5000], format!("it ended; the server printed: {}…", "a".repeat(LONGEST_WORDS))),
+            (&[b'a'; 5000], format!("it ended; the server printed: {}…", "a".repeat(MAX_WORDS_BYTES))),
         ] {
-            let mut words = Words::default();
+            let mut words = UnexpectedOutput::default();
             heard.chunks(7).for_each(|part| words.hear(part));
             assert_eq!(words.after("it ended".to_owned()), expected);
         }

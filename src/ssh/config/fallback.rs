@@ -12,7 +12,7 @@ use super::{
 use crate::{
     local::home::home,
     openssh::{
-        config_file::{Line, Settings, host_matches},
+        config_file::{ConfigLine, Settings, host_matches},
         destination::host_part,
         effective_config::EffectiveConfig,
     },
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How deep files may include each other, as in `ssh`.
-const DEEPEST_INCLUDE: usize = 16;
+const MAX_INCLUDE: usize = 16;
 
 /// Reads the person's file and the system's, or only the one that the target names. The result says in its notices
 /// what it cannot know.
@@ -38,7 +38,7 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
         Target { destination, user: user.map(str::to_owned), port: None, config_file: None }
     };
     let host = parts.destination.as_str();
-    let mut reader = Reader { host, settings: Settings::default(), any_match: false };
+    let mut reader = FallbackReader { host, settings: Settings::default(), any_match: false };
     reader.files(target)?;
     let mut notices = vec![
         "there is no `ssh` program: the SSH configuration was read without it, as far as that goes (no Match but \
@@ -60,19 +60,19 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
 /// cannot be read as one that sets nothing.
 pub(in crate::ssh) fn sets(target: &Target, keyword: &str) -> bool {
     let mut reader =
-        Reader { host: host_part(target.destination.as_str()), settings: Settings::default(), any_match: true };
+        FallbackReader { host: host_part(target.destination.as_str()), settings: Settings::default(), any_match: true };
     let _ = reader.files(target);
     reader.settings.first(keyword).is_some()
 }
 
-struct Reader<'a> {
+struct FallbackReader<'a> {
     host: &'a str,
     settings: Settings,
     /// A `Match` that only `ssh` can decide applies; else it is an error.
     any_match: bool,
 }
 
-impl Reader<'_> {
+impl FallbackReader<'_> {
     /// The person's file and the system's, or the one that the target names.
     fn files(&mut self, target: &Target) -> Result<(), SshError> {
         let home = home_or_root().join(".ssh");
@@ -99,26 +99,26 @@ impl Reader<'_> {
         let mut active = applies;
         for (index, line) in String::from_utf8_lossy(&text).lines().enumerate() {
             let wrong = |message: String| in_file(index + 1, message);
-            match Line::read(line).map_err(|error| wrong(error.to_string()))? {
-                Some(Line::Host(patterns)) => active = applies && host_matches(&patterns, self.host),
-                Some(Line::Match(criteria)) if self.any_match || criteria == ["all"] => active = applies,
-                Some(Line::Match(criteria)) if applies => {
+            match ConfigLine::read(line).map_err(|error| wrong(error.to_string()))? {
+                Some(ConfigLine::Host(patterns)) => active = applies && host_matches(&patterns, self.host),
+                Some(ConfigLine::Match(criteria)) if self.any_match || criteria == ["all"] => active = applies,
+                Some(ConfigLine::Match(criteria)) if applies => {
                     return Err(wrong(format!("only ssh itself can decide `Match {}`", criteria.join(" "))));
                 }
-                Some(Line::Include(_)) if depth + 1 >= DEEPEST_INCLUDE => {
+                Some(ConfigLine::Include(_)) if depth + 1 >= MAX_INCLUDE => {
                     return Err(wrong("too many files include each other".to_owned()));
                 }
-                Some(Line::Include(paths)) => {
+                Some(ConfigLine::Include(paths)) => {
                     for pattern in paths {
                         for included in included(&pattern, folder).map_err(|error| wrong(error.to_string()))? {
                             self.file(&included, folder, active, depth + 1)?;
                         }
                     }
                 }
-                Some(Line::Option(keyword, arguments)) if active => {
+                Some(ConfigLine::Option(keyword, arguments)) if active => {
                     self.settings.add(&keyword, &arguments).map_err(|error| wrong(error.to_string()))?;
                 }
-                None | Some(Line::Match(_) | Line::Option(..)) => {}
+                None | Some(ConfigLine::Match(_) | ConfigLine::Option(..)) => {}
             }
         }
         Ok(())

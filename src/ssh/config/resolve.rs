@@ -13,11 +13,11 @@ use super::{fallback, target::Target};
 use crate::{
     child,
     openssh::{effective_config::EffectiveConfig, option_support},
-    ssh::{error::SshError, trace::Findings},
+    ssh::{error::SshError, trace::StageTrace},
 };
 
 /// `ssh -G` reads files and may run `Match exec` commands; it asks no network.
-const LONGEST: Duration = Duration::from_secs(10);
+const MAX_RESOLVE_TIME: Duration = Duration::from_secs(10);
 
 /// Runs `ssh -G` for the target, for ten seconds or `limit` if that is less. Where there is no `ssh`, reads the files as
 /// [`fallback`] can.
@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// # Errors
 /// `ssh` cannot be run, refuses, takes too long, or prints a configuration without host or user.
 pub async fn resolve(target: &Target, limit: Duration) -> Result<EffectiveConfig, SshError> {
-    resolve_noting(target, limit, &Findings::default()).await
+    resolve_noting(target, limit, &StageTrace::default()).await
 }
 
 /// The same, and notes which files were read, which options are set there, and which of these have no effect.
@@ -35,9 +35,9 @@ pub async fn resolve(target: &Target, limit: Duration) -> Result<EffectiveConfig
 pub(in crate::ssh) async fn resolve_noting(
     target: &Target,
     limit: Duration,
-    findings: &Findings,
+    findings: &StageTrace,
 ) -> Result<EffectiveConfig, SshError> {
-    let limit = limit.min(LONGEST);
+    let limit = limit.min(MAX_RESOLVE_TIME);
     let output = match ask(target, target.config_file.as_deref(), limit, findings.are_wanted()).await? {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {

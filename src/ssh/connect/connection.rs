@@ -14,10 +14,10 @@ use tokio::time::timeout;
 
 use super::proxy_command::ProxyProcess;
 use crate::ssh::{
-    auth::Typed,
+    auth::TypedSecret,
     error::SshError,
     transport::{
-        handler::{ClientHandler, Learned},
+        handler::{ClientHandler, ConnectionFacts},
         metered::Traffic,
     },
 };
@@ -28,7 +28,7 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
 /// One authenticated SSH transport to one host. Shared in an [`Arc`]; all methods take `&self`.
 pub struct Connection {
     pub(in crate::ssh) handle: Handle<ClientHandler>,
-    pub(in crate::ssh) learned: Arc<Learned>,
+    pub(in crate::ssh) learned: Arc<ConnectionFacts>,
     /// What passes over it.
     pub(in crate::ssh) traffic: Traffic,
     /// The other end of its TCP connection, if it has one of its own.
@@ -42,7 +42,7 @@ pub struct Connection {
     /// What was connected to.
     pub peer: Peer,
     /// What a person has typed to log in here and at the hops, to do so again.
-    pub typed: Vec<Typed>,
+    pub typed: Vec<TypedSecret>,
     /// It took a proof, which another log-in will take, too.
     pub needs_proof: bool,
 }

@@ -16,7 +16,7 @@ use crate::{
 /// After how much silence the server is asked, where the person has said nothing about it.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// How many questions in a row are left unanswered by a server that is gone: as many as `ServerAliveCountMax` has by default.
-const MOST_UNANSWERED: u32 = 3;
+const MAX_UNANSWERED: u32 = 3;
 
 /// Who sees to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(in crate::ssh) async fn watch(connection: Weak<Connection>) {
             Err(_) if held.traffic.received() != before => unanswered = 0,
             Err(_) => unanswered += 1,
         }
-        if can_answer && unanswered >= MOST_UNANSWERED {
+        if can_answer && unanswered >= MAX_UNANSWERED {
             return held.traffic.give_up("the server has not answered for a minute");
         }
         drop(held);

@@ -17,14 +17,14 @@ use crate::{
     child,
     openssh::effective_config::EffectiveConfig,
     render::breaks_a_line,
-    ssh::{config::expand::expand_command_option, error::SshError, trace::Findings},
+    ssh::{config::expand::expand_command_option, error::SshError, trace::StageTrace},
 };
 
 /// What a `ProxyCommand` prints and reads.
 pub(in crate::ssh) type CommandStream = Join<ChildStdout, ChildStdin>;
 
 /// How much of what a proxy command complains about is kept, in bytes.
-const LONGEST_COMPLAINT: u64 = 4096;
+const MAX_COMPLAINT_BYTES: u64 = 4096;
 
 /// How long a command that has failed may take to say why.
 const COMPLAINT_LIMIT: Duration = Duration::from_millis(300);
@@ -76,7 +76,7 @@ pub(in crate::ssh) fn start_command(
     template: &str,
     config: &EffectiveConfig,
     typed: &str,
-    findings: &Findings,
+    findings: &StageTrace,
 ) -> Result<ProxyCommand, SshError> {
     if config.proxy_use_fdpass {
         return Err(SshError::Unsupported { option: "ProxyUseFdpass", value: "yes".to_owned() });
@@ -102,7 +102,7 @@ pub(in crate::ssh) fn start_command(
             while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
                 let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                if (kept.len() as u64) < LONGEST_COMPLAINT {
+                if (kept.len() as u64) < MAX_COMPLAINT_BYTES {
                     kept.extend(text.chars().filter(|letter| *letter == '\n' || !breaks_a_line(*letter)));
                 }
             }

@@ -5,30 +5,30 @@ use std::{sync::Arc, time::Instant};
 use russh::{Channel, client::Msg};
 
 use super::{
-    Need, Place, Pool,
+    ChannelSlot, Pool, Priority,
     slot::{Member, attempt},
 };
 use crate::ssh::error::SshError;
 
 /// Connections of a pool beyond which none is dialled for what can do without.
-const MOST_APART: usize = 4;
+const MAX_APART: usize = 4;
 
 impl Pool {
     /// Opens a channel that work can do without; `None` where there is no room for it at once.
-    pub(in crate::ssh) async fn spare_channel(self: &Arc<Self>) -> Option<(Channel<Msg>, Place)> {
-        let place = self.place(Need::Spare, Instant::now()).ok()??;
+    pub(in crate::ssh) async fn spare_channel(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
+        let place = self.place(Priority::Spare, Instant::now()).ok()??;
         self.take(place).await
     }
 
     /// The same over another connection than the first, dialled for it unless that may need a person or cost a
     /// one-time password.
-    pub(in crate::ssh) async fn channel_apart(self: &Arc<Self>) -> Option<(Channel<Msg>, Place)> {
+    pub(in crate::ssh) async fn channel_apart(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
         loop {
             let changed = self.changed.notified();
             match self.place_apart() {
-                Apart::Here(place) => return self.take(place).await,
-                Apart::Nowhere => return None,
-                Apart::Soon => {}
+                ExtraChannel::Here(place) => return self.take(place).await,
+                ExtraChannel::Nowhere => return None,
+                ExtraChannel::Soon => {}
             }
             tokio::select! {
                 () = changed => {}
@@ -37,7 +37,7 @@ impl Pool {
         }
     }
 
-    fn place_apart(self: &Arc<Self>) -> Apart {
+    fn place_apart(self: &Arc<Self>) -> ExtraChannel {
         let mut state = self.state();
         let limit = state.limit();
         let apart = |member: &&mut Member| {
@@ -45,25 +45,25 @@ impl Pool {
             room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
         };
         if let Some(member) = state.members.iter_mut().find(apart) {
-            return Apart::Here(self.place_on(member));
+            return ExtraChannel::Here(self.place_on(member));
         }
         let by_key = self.credentials.typed.is_empty() && self.peer().auth_method == "publickey";
         if !by_key
-            || state.members.len() >= MOST_APART
+            || state.members.len() >= MAX_APART
             || state.hopeless
             || state.trouble.is_some()
             || self.closing.is_cancelled()
             || self.is_closed()
         {
-            return Apart::Nowhere;
+            return ExtraChannel::Nowhere;
         }
         if !state.dialling {
             self.start_dialling(&mut state);
         }
-        Apart::Soon
+        ExtraChannel::Soon
     }
 
-    async fn take(self: &Arc<Self>, place: Place) -> Option<(Channel<Msg>, Place)> {
+    async fn take(self: &Arc<Self>, place: ChannelSlot) -> Option<(Channel<Msg>, ChannelSlot)> {
         let connection = Arc::clone(&place.connection);
         match attempt(place).await? {
             (place, Ok(channel)) => Some((channel, place)),
@@ -78,8 +78,8 @@ impl Pool {
 }
 
 /// A place on another connection than the first.
-enum Apart {
-    Here(Place),
+enum ExtraChannel {
+    Here(ChannelSlot),
     /// Such a connection is being dialled.
     Soon,
     Nowhere,

@@ -21,10 +21,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::{policy::Need, slot::Place};
+pub(super) use self::{policy::Priority, slot::ChannelSlot};
 use self::{
-    policy::{Choice, Situation, choose, look_again},
-    slot::{Member, PLACE_STAYS_TAKEN, State, attempt},
+    policy::{Choice, PoolLoad, choose, look_again},
+    slot::{Member, PoolState, SLOT_RELEASE_LAG, attempt},
     stops::Stops,
 };
 use super::{
@@ -32,7 +32,7 @@ use super::{
     config::target::Target,
     connect::connection::{Connection, Peer},
     error::SshError,
-    prompt::prompter::Person,
+    prompt::prompter::Prompter,
 };
 use crate::framing::exec::{OTHER_PROBE, POSIX_PROBE, ShellProbe};
 
@@ -41,7 +41,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// How long to wait before dialling again where sshd drops connections (`MaxStartups`); doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest of these pauses.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// How long work leaves the last place to scripts where no further connection can be had.
 const PLACE_KEPT: Duration = Duration::from_secs(1);
 /// How long a script waits where no further connection can be had: there are signal requests too, if less certain ones.
@@ -57,7 +57,7 @@ pub struct Pool {
     makes_ready: bool,
     login_shell: OnceCell<ShellProbe>,
     /// A plain mutex: held for look-ups and assignments only.
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// Wakes those who wait for a place.
     changed: Notify,
     closing: CancellationToken,
@@ -74,7 +74,7 @@ impl Pool {
     pub async fn open(
         target: &Target,
         credentials: &Credentials,
-        person: &Person,
+        person: &Prompter,
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
         let first = Connection::open(target, credentials, person, limit).await?;
@@ -102,7 +102,7 @@ impl Pool {
                 ..credentials.clone()
             },
             limit,
-            state: Mutex::new(State {
+            state: Mutex::new(PoolState {
                 members: vec![Member::new(Arc::clone(&first))],
                 refused: None,
                 proven: first.wants_one_channel(),
@@ -207,7 +207,10 @@ impl Pool {
     /// # Errors
     /// The server refuses the only channel of a connection, or it refuses more and no connection can be had for the
     /// time that connecting may take, or the first connection has ended.
-    pub(super) async fn open_channel(self: &Arc<Self>, need: Need) -> Result<(Channel<Msg>, Place), SshError> {
+    pub(super) async fn open_channel(
+        self: &Arc<Self>,
+        need: Priority,
+    ) -> Result<(Channel<Msg>, ChannelSlot), SshError> {
         if let Some(ready) = self.take_ready().await {
             self.make_ready();
             return Ok(ready);
@@ -216,7 +219,7 @@ impl Pool {
         loop {
             let changed = self.changed.notified();
             let Some(place) = self.place(need, asked)? else {
-                if timeout(PLACE_STAYS_TAKEN, changed).await.is_err() {
+                if timeout(SLOT_RELEASE_LAG, changed).await.is_err() {
                     self.state().doubt_refusals();
                 }
                 continue;
@@ -242,8 +245,8 @@ impl Pool {
     }
 
     /// A place for a channel; `None` where there is none for now.
-    fn place(self: &Arc<Self>, need: Need, asked: Instant) -> Result<Option<Place>, SshError> {
-        if self.closing.is_cancelled() || (need == Need::Work && self.is_closed()) {
+    fn place(self: &Arc<Self>, need: Priority, asked: Instant) -> Result<Option<ChannelSlot>, SshError> {
+        if self.closing.is_cancelled() || (need == Priority::Work && self.is_closed()) {
             return Err(self.lost());
         }
         let mut state = self.state();
@@ -251,12 +254,12 @@ impl Pool {
         if state.members.is_empty() {
             return Err(self.lost());
         }
-        let situation = Situation {
+        let situation = PoolLoad {
             limit: state.limit(),
             may_dial: !state.dialling && !state.hopeless && !self.is_closed(),
             keeps_one: state.trouble.is_none() || asked.elapsed() < PLACE_KEPT,
         };
-        let patience = if need == Need::Script { self.limit.min(SCRIPT_PATIENCE) } else { self.limit };
+        let patience = if need == Priority::Script { self.limit.min(SCRIPT_PATIENCE) } else { self.limit };
         match choose(state.members.iter().map(Member::load), need, situation) {
             Choice::Use(index) => Ok(state.members.get_mut(index).map(|member| self.place_on(member))),
             Choice::Dial | Choice::Wait if state.trouble.is_some() && asked.elapsed() >= patience => {
@@ -270,13 +273,13 @@ impl Pool {
         }
     }
 
-    fn place_on(self: &Arc<Self>, member: &mut Member) -> Place {
+    fn place_on(self: &Arc<Self>, member: &mut Member) -> ChannelSlot {
         member.opening += 1;
         member.idle_since = None;
-        Place { pool: Arc::clone(self), connection: Arc::clone(&member.connection), is_open: false }
+        ChannelSlot { pool: Arc::clone(self), connection: Arc::clone(&member.connection), is_open: false }
     }
 
-    fn start_dialling(self: &Arc<Self>, state: &mut State) {
+    fn start_dialling(self: &Arc<Self>, state: &mut PoolState) {
         state.dialling = true;
         let pool = Arc::clone(self);
         tokio::spawn(async move {
@@ -343,7 +346,7 @@ impl Pool {
                 return;
             }
             sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
@@ -352,7 +355,7 @@ impl Pool {
         self.changed.notify_waiters();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 /// The most connections of one pool. With OpenSSH's default `MaxSessions` of 10 that is 1280 channels.
-pub(super) const MOST_CONNECTIONS: usize = 128;
+pub(super) const MAX_CONNECTIONS: usize = 128;
 /// How long a connection that was dialled beside the first may be idle: the next burst of calls often comes soon.
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a channel is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ssh) enum Need {
+pub(in crate::ssh) enum Priority {
     /// A command, a shell, a transfer.
     Work,
     /// What work is quicker with and can do without: only where there is room for more work besides.
@@ -30,7 +30,7 @@ pub(super) struct Load {
 
 /// What is known of the pool as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Situation {
+pub(super) struct PoolLoad {
     /// The channels that a connection of this server may have, once a refusal has shown it.
     pub(super) limit: Option<usize>,
     /// Whether one more connection may be dialled now.
@@ -51,22 +51,22 @@ pub(super) enum Choice {
 }
 
 /// Decides. Earlier connections come first, so that the later ones get idle.
-pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, need: Need, situation: Situation) -> Choice {
-    let Situation { limit, may_dial, keeps_one } = situation;
+pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, need: Priority, situation: PoolLoad) -> Choice {
+    let PoolLoad { limit, may_dial, keeps_one } = situation;
     let room = |load: Load| match limit {
         _ if load.full => 0,
         Some(limit) => limit.saturating_sub(load.used),
         None => usize::MAX,
     };
     let kept = match need {
-        Need::Work if keeps_one && limit.is_some_and(|limit| limit > 1) => 1,
-        Need::Spare => 2,
+        Priority::Work if keeps_one && limit.is_some_and(|limit| limit > 1) => 1,
+        Priority::Spare => 2,
         _ => 0,
     };
     let free = loads.clone().map(room).fold(0, usize::saturating_add);
     match loads.clone().position(|load| room(load) > 0) {
         Some(index) if free > kept => Choice::Use(index),
-        _ if may_dial && need != Need::Spare && loads.count() < MOST_CONNECTIONS => Choice::Dial,
+        _ if may_dial && need != Priority::Spare && loads.count() < MAX_CONNECTIONS => Choice::Dial,
         _ => Choice::Wait,
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn every_situation_has_its_choice() {
         use Choice::{Dial, Use, Wait};
-        use Need::{Script, Spare, Work};
+        use Priority::{Script, Spare, Work};
         let load = |used: i32| Load { used: usize::try_from(used.abs()).unwrap(), full: used < 0 };
         for (what, loads, limit, need, may_dial, keeps_one, expected) in [
             ("nothing is known yet", &[500][..], None, Work, true, true, Use(0)),
@@ -107,11 +107,11 @@ mod tests {
             ("room on the second connection", &[10, 6], Some(10), Spare, true, true, Use(1)),
             ("only two places left", &[8], Some(10), Spare, true, true, Wait),
             ("no place for a script", &[10], Some(10), Script, true, true, Dial),
-            ("as many connections as may be", &[10; MOST_CONNECTIONS], Some(10), Work, true, true, Wait),
-            ("one fewer", &[10; MOST_CONNECTIONS - 1], Some(10), Work, true, true, Dial),
+            ("as many connections as may be", &[10; MAX_CONNECTIONS], Some(10), Work, true, true, Wait),
+            ("one fewer", &[10; MAX_CONNECTIONS - 1], Some(10), Work, true, true, Dial),
         ] {
             let loads = loads.iter().map(|used| load(*used));
-            assert_eq!(choose(loads, need, Situation { limit, may_dial, keeps_one }), expected, "{what}");
+            assert_eq!(choose(loads, need, PoolLoad { limit, may_dial, keeps_one }), expected, "{what}");
         }
     }
 

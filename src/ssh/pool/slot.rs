@@ -12,15 +12,15 @@ use super::{Pool, policy::Load};
 use crate::ssh::{connect::connection::Connection, error::SshError};
 
 /// sshd refuses a channel that comes in one packet with the end of another: that one's place is not free yet.
-pub(super) const PLACE_STAYS_TAKEN: Duration = Duration::from_millis(200);
+pub(super) const SLOT_RELEASE_LAG: Duration = Duration::from_millis(200);
 /// How long a limit is believed in that such a refusal has shown.
 const REFUSAL_STANDS: Duration = Duration::from_secs(1);
 
 /// Takes the channel from the task that has it.
-pub(super) type Handover = oneshot::Sender<oneshot::Sender<(Channel<Msg>, Place)>>;
+pub(super) type Standby = oneshot::Sender<oneshot::Sender<(Channel<Msg>, ChannelSlot)>>;
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct PoolState {
     pub(super) members: Vec<Member>,
     /// When a channel was last refused where others were open: there is a limit, it seems.
     pub(super) refused: Option<Instant>,
@@ -35,7 +35,7 @@ pub(super) struct State {
     /// It would fail again, and perhaps lock the account: no dial any more.
     pub(super) hopeless: bool,
     /// Has the channel that is ready for the next command.
-    pub(super) ready: Option<Handover>,
+    pub(super) ready: Option<Standby>,
 }
 
 #[derive(Debug)]
@@ -52,13 +52,13 @@ pub(super) struct Member {
 
 /// A channel's place on a connection: free again when this is dropped, which comes after the channel is closed.
 #[derive(Debug)]
-pub(in crate::ssh) struct Place {
+pub(in crate::ssh) struct ChannelSlot {
     pub(super) pool: Arc<Pool>,
     pub(super) connection: Arc<Connection>,
     pub(super) is_open: bool,
 }
 
-impl State {
+impl PoolState {
     pub(super) fn member(&mut self, connection: &Arc<Connection>) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| Arc::ptr_eq(&member.connection, connection))
     }
@@ -76,7 +76,7 @@ impl State {
     pub(super) fn note_refusal(&mut self, connection: &Arc<Connection>, now: Instant) {
         if let Some(member) = self.member(connection) {
             member.full = true;
-            let settled = member.closed_at.is_none_or(|at| now.duration_since(at) >= PLACE_STAYS_TAKEN);
+            let settled = member.closed_at.is_none_or(|at| now.duration_since(at) >= SLOT_RELEASE_LAG);
             self.proven |= settled;
         }
         self.refused = Some(now);
@@ -100,7 +100,7 @@ impl Member {
     }
 }
 
-impl Place {
+impl ChannelSlot {
     /// The connection that the channel runs over.
     pub(in crate::ssh) fn connection(&self) -> &Arc<Connection> {
         &self.connection
@@ -124,7 +124,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ChannelSlot {
     fn drop(&mut self) {
         let mut state = self.pool.state();
         if let Some(member) = state.member(&self.connection) {
@@ -146,7 +146,7 @@ impl Drop for Place {
 }
 
 /// Opens the channel in a task of its own, which closes it where nobody waits for it any more. `None`: the task is gone.
-pub(super) async fn attempt(mut place: Place) -> Option<(Place, Result<Channel<Msg>, SshError>)> {
+pub(super) async fn attempt(mut place: ChannelSlot) -> Option<(ChannelSlot, Result<Channel<Msg>, SshError>)> {
     let (give, take) = oneshot::channel();
     tokio::spawn(async move {
         let opened = place.connection.open_channel().await;

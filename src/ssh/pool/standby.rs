@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use russh::{Channel, client::Msg};
 use tokio::{sync::oneshot, task::yield_now, time::sleep};
 
-use super::{Place, Pool, slot::attempt};
+use super::{ChannelSlot, Pool, slot::attempt};
 
 /// How long it is kept while nothing is run: about as long as an agent thinks, and less than a server waits that closes
 /// idle channels (`ChannelTimeout`, `sshd_config(5)`).
@@ -36,7 +36,7 @@ impl Pool {
     /// The channel that is ready, or that is being opened to be. Not where the server has not been heard for a while:
     /// opening one shows whether it is still there, while what is sent over this one may be lost on the way, and could not
     /// be sent again.
-    pub(super) async fn take_ready(&self) -> Option<(Channel<Msg>, Place)> {
+    pub(super) async fn take_ready(&self) -> Option<(Channel<Msg>, ChannelSlot)> {
         if !self.first.traffic.heard_within(LATELY) {
             return None;
         }
@@ -54,7 +54,7 @@ impl Pool {
         take.await.ok()
     }
 
-    async fn keep_ready(self: Arc<Self>, mut wanted: oneshot::Receiver<oneshot::Sender<(Channel<Msg>, Place)>>) {
+    async fn keep_ready(self: Arc<Self>, mut wanted: oneshot::Receiver<oneshot::Sender<(Channel<Msg>, ChannelSlot)>>) {
         let Some((mut channel, place)) = self.open_ready().await else { return };
         let taker = tokio::select! {
             biased;
@@ -75,7 +75,7 @@ impl Pool {
         }
     }
 
-    async fn open_ready(self: &Arc<Self>) -> Option<(Channel<Msg>, Place)> {
+    async fn open_ready(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
         let place = self.place_to_make_ready()?;
         match attempt(place).await? {
             (place, Ok(channel)) => Some((channel, place)),
@@ -89,7 +89,7 @@ impl Pool {
     }
 
     /// Not the last place: that one is for scripts, and whoever comes first takes what is ready.
-    fn place_to_make_ready(self: &Arc<Self>) -> Option<Place> {
+    fn place_to_make_ready(self: &Arc<Self>) -> Option<ChannelSlot> {
         let mut state = self.state();
         let limit = state.limit();
         let member = state.member(&self.first).filter(|member| !member.connection.is_closed())?;

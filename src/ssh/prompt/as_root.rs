@@ -3,11 +3,11 @@
 use std::fmt;
 
 /// What is shown of a command, in characters.
-const LONGEST_COMMAND: usize = 4000;
+const MAX_COMMAND_CHARS: usize = 4000;
 /// What is shown of everything else, each, in characters.
-const LONGEST_REST: usize = 500;
+const MAX_REST_CHARS: usize = 500;
 /// How many variables are shown.
-const MOST_VARIABLES: usize = 50;
+const MAX_VARIABLES: usize = 50;
 
 /// All that runs as root once a question is answered. What is not the command is in one line each, with control characters
 /// spelled out; everything is cut where it is too long, and says so.
@@ -32,10 +32,10 @@ impl AsRoot {
         if let Some(directory) = directory {
             details.push(("In the directory".to_owned(), spelled_out(directory)));
         }
-        for (name, value) in environment.iter().take(MOST_VARIABLES) {
+        for (name, value) in environment.iter().take(MAX_VARIABLES) {
             details.push(("With the variable".to_owned(), spelled_out(&format!("{name}={value}"))));
         }
-        if let Some(more @ 1..) = environment.len().checked_sub(MOST_VARIABLES) {
+        if let Some(more @ 1..) = environment.len().checked_sub(MAX_VARIABLES) {
             details.push(("With more variables".to_owned(), more.to_string()));
         }
         if !stdin.is_empty() {
@@ -46,7 +46,7 @@ impl AsRoot {
             let more = "what the agent types while it runs".to_owned();
             details.push(("It may read more".to_owned(), more));
         }
-        Self { command: cut(command.chars(), LONGEST_COMMAND), details }
+        Self { command: cut(command.chars(), MAX_COMMAND_CHARS), details }
     }
 }
 
@@ -68,7 +68,7 @@ fn spelled_out(text: &str) -> String {
         let plain = matches!(letter, '"' | '\'');
         (!plain).then(|| letter.escape_debug()).into_iter().flatten().chain(plain.then_some(letter))
     });
-    cut(letters, LONGEST_REST)
+    cut(letters, MAX_REST_CHARS)
 }
 
 /// So many characters of it, and how many are left out.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::{child, password::Password};
 
 /// What `ssh` reads of an answer, in bytes.
-const LONGEST_ANSWER: usize = 1024;
+const MAX_ANSWER_BYTES: usize = 1024;
 
 /// The program that asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl Askpass {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().ok()?;
         // Room for all of it from the start: a buffer that grows would leave copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST_ANSWER + 1));
-        let mut stdout = child.stdout.take()?.take(LONGEST_ANSWER as u64);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_ANSWER_BYTES + 1));
+        let mut stdout = child.stdout.take()?.take(MAX_ANSWER_BYTES as u64);
         stdout.read_to_end(&mut bytes).await.ok()?;
         drop(stdout);
         if !child.wait().await.ok()?.success() {

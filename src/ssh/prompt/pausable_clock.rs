@@ -9,15 +9,15 @@ use tokio::{
 
 /// How many questions of a command are open. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Pause(Arc<watch::Sender<usize>>);
+pub struct PausableClock(Arc<watch::Sender<usize>>);
 
-impl Default for Pause {
+impl Default for PausableClock {
     fn default() -> Self {
         Self(Arc::new(watch::Sender::new(0)))
     }
 }
 
-impl Pause {
+impl PausableClock {
     /// Waits for a person.
     pub async fn during<T>(&self, asking: impl Future<Output = T>) -> T {
         /// Counts down also where the question is given up.
@@ -55,7 +55,7 @@ mod tests {
     async fn a_clock_stands_still_while_any_question_is_open() {
         let seconds = Duration::from_secs;
         for (questions, whole) in [(&[][..], 10), (&[(3, 100)], 110), (&[(2, 5), (3, 2)], 15), (&[(20, 5)], 10)] {
-            let (pause, started) = (Pause::default(), Instant::now());
+            let (pause, started) = (PausableClock::default(), Instant::now());
             let asking = questions.iter().map(async |(at, takes)| {
                 sleep(seconds(*at)).await;
                 pause.during(sleep(seconds(*takes))).await;

@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use super::as_root::AsRoot;
-use super::{askpass::Askpass, pausable_clock::Pause};
+use super::{askpass::Askpass, pausable_clock::PausableClock};
 use crate::{password::Password, render::breaks_a_line};
 
 /// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
@@ -20,7 +20,7 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the person is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct SecretPrompt {
     /// For whom: `user@host`.
     pub account: String,
     /// What for.
@@ -100,11 +100,11 @@ pub struct Banner {
 
 /// A question on its way to the person, and where the answer goes; dropped unanswered, there is none.
 #[derive(Debug)]
-pub enum Asked {
+pub enum PromptRequest {
     /// Nothing is asked, but the person should know.
     Banner(Banner),
     /// For secrets, one a prompt.
-    Secrets(Question, oneshot::Sender<Vec<Password>>),
+    Secrets(SecretPrompt, oneshot::Sender<Vec<Password>>),
     /// Whether a host key is to be trusted.
     HostKey(UnknownKey, oneshot::Sender<bool>),
     /// Whether a guarded path may be read or written.
@@ -115,34 +115,34 @@ pub enum Asked {
 
 /// The way to the person behind a call, if there is one.
 #[derive(Debug, Clone, Default)]
-pub struct Person {
+pub struct Prompter {
     /// For questions with a yes and a no.
-    choices: Option<mpsc::Sender<Asked>>,
-    secrets: Option<mpsc::Sender<Asked>>,
+    choices: Option<mpsc::Sender<PromptRequest>>,
+    secrets: Option<mpsc::Sender<PromptRequest>>,
     /// For what the client itself can say.
-    client: Option<mpsc::Sender<Asked>>,
+    client: Option<mpsc::Sender<PromptRequest>>,
     askpass: Option<Askpass>,
     /// For what is only told.
-    told: Option<mpsc::Sender<Asked>>,
-    pause: Pause,
+    told: Option<mpsc::Sender<PromptRequest>>,
+    pause: PausableClock,
 }
 
-impl Person {
+impl Prompter {
     /// A person who is asked for a yes or no, and for secrets, through these channels.
     #[must_use]
-    pub fn new(choices: Option<mpsc::Sender<Asked>>, secrets: Option<mpsc::Sender<Asked>>) -> Self {
+    pub fn new(choices: Option<mpsc::Sender<PromptRequest>>, secrets: Option<mpsc::Sender<PromptRequest>>) -> Self {
         Self { choices, secrets, ..Self::default() }
     }
 
     /// The same person at a client that can say which folders it works in.
     #[must_use]
-    pub fn with_folders(self, client: Option<mpsc::Sender<Asked>>) -> Self {
+    pub fn with_folders(self, client: Option<mpsc::Sender<PromptRequest>>) -> Self {
         Self { client, ..self }
     }
 
     /// The same person, who is told through this channel what servers say.
     #[must_use]
-    pub fn told(self, told: mpsc::Sender<Asked>) -> Self {
+    pub fn told(self, told: mpsc::Sender<PromptRequest>) -> Self {
         Self { told: Some(told), ..self }
     }
 
@@ -152,7 +152,7 @@ impl Person {
         let page = banner.page.filter(|_| self.secrets.is_some());
         let banner = Banner { page, ..banner };
         // The log-in does not wait for whoever passes it on.
-        tokio::spawn(async move { told.send(Asked::Banner(banner)).await });
+        tokio::spawn(async move { told.send(PromptRequest::Banner(banner)).await });
     }
 
     /// The same person, asked for secrets by this program where there is no channel for them.
@@ -163,13 +163,13 @@ impl Person {
 
     /// The same person, whose time of thinking stops these clocks.
     #[must_use]
-    pub fn pausing(self, pause: Pause) -> Self {
+    pub fn pausing(self, pause: PausableClock) -> Self {
         Self { pause, ..self }
     }
 
     /// What stops while the person thinks.
     #[must_use]
-    pub fn pause(&self) -> &Pause {
+    pub fn pause(&self) -> &PausableClock {
         &self.pause
     }
 
@@ -180,16 +180,16 @@ impl Person {
     }
 
     /// The answers, one a prompt; `None` if nobody answers within two minutes or the person will not.
-    pub async fn ask(&self, question: Question) -> Option<Vec<Password>> {
+    pub async fn ask(&self, question: SecretPrompt) -> Option<Vec<Password>> {
         self.pause.during(self.put(question)).await
     }
 
-    async fn put(&self, question: Question) -> Option<Vec<Password>> {
+    async fn put(&self, question: SecretPrompt) -> Option<Vec<Password>> {
         let expected = question.prompts.len();
         let answers = match (&self.secrets, &self.askpass) {
             (Some(secrets), _) => {
                 let (give, take) = oneshot::channel();
-                secrets.send(Asked::Secrets(question, give)).await.ok()?;
+                secrets.send(PromptRequest::Secrets(question, give)).await.ok()?;
                 timeout(PATIENCE, take).await.ok()?.ok()?
             }
             (None, Some(askpass)) => timeout(PATIENCE, ask_by_program(askpass, &question)).await.ok()??,
@@ -201,27 +201,27 @@ impl Person {
     /// Whether the person trusts this very key; `None` if there is nobody to ask, or no answer.
     pub async fn trusts(&self, key: UnknownKey) -> Option<bool> {
         let (give, take) = oneshot::channel();
-        self.choices.as_ref()?.send(Asked::HostKey(key, give)).await.ok()?;
+        self.choices.as_ref()?.send(PromptRequest::HostKey(key, give)).await.ok()?;
         self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
     }
 
     /// Whether a guarded path may be read or written; `None` if there is nobody to ask, or no answer.
     pub async fn allows(&self, path: GuardedPath) -> Option<bool> {
         let (give, take) = oneshot::channel();
-        self.choices.as_ref()?.send(Asked::Guarded(path, give)).await.ok()?;
+        self.choices.as_ref()?.send(PromptRequest::Guarded(path, give)).await.ok()?;
         self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
     }
 
     /// The folders that the client works in; `None` if it does not say.
     pub async fn folders(&self) -> Option<Vec<PathBuf>> {
         let (give, take) = oneshot::channel();
-        self.client.as_ref()?.send(Asked::Folders(give)).await.ok()?;
+        self.client.as_ref()?.send(PromptRequest::Folders(give)).await.ok()?;
         timeout(CLIENT_PATIENCE, take).await.ok()?.ok()
     }
 }
 
 /// One prompt after the other, in the words of `ssh`, which says of a server's words for whom they are.
-async fn ask_by_program(askpass: &Askpass, question: &Question) -> Option<Vec<Password>> {
+async fn ask_by_program(askpass: &Askpass, question: &SecretPrompt) -> Option<Vec<Password>> {
     let mut answers = Vec::with_capacity(question.prompts.len());
     for Prompt { text, .. } in &question.prompts {
         let words = match &question.purpose {

@@ -10,8 +10,8 @@ use std::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    Bounds, Leftover, TransferError,
-    client::Client,
+    RemoteTemp, StopConditions, TransferError,
+    client::SftpClient,
     file::{download::Download, upload::Upload},
     guard::Guard,
     paths,
@@ -19,8 +19,8 @@ use super::{
     tree::{DownTree, UpTree},
 };
 use crate::{
-    local::{Folder, Place},
-    sftp::attributes::Kind,
+    local::{Folder, LocalName},
+    sftp::attributes::FileType,
     ssh::pool::Pool,
     tree::{excludes::Excludes, tally::Tally},
 };
@@ -40,16 +40,16 @@ pub struct Transferred {
 
 /// A transfer, which may take several attempts.
 #[derive(Debug)]
-pub struct Transfer {
+pub struct FileTransfer {
     started: Instant,
     request: TransferRequest,
     guard: Guard,
     excludes: Excludes,
-    state: State,
+    state: TransferState,
 }
 
 #[derive(Debug)]
-enum State {
+enum TransferState {
     /// Only the server knows whether it is a file or a directory.
     Down,
     UpFile(Box<Upload>),
@@ -58,7 +58,7 @@ enum State {
     DownTree(Box<DownTree>),
 }
 
-impl Transfer {
+impl FileTransfer {
     /// To the remote host.
     ///
     /// # Errors
@@ -74,8 +74,10 @@ impl Transfer {
         let found = spawn_blocking(move || find(&finding, is_directory)).await;
         let found = found.unwrap_or_else(|error| Err(io::Error::other(error)));
         let state = match found.map_err(|source| TransferError::local("reading", &path, source))? {
-            Found::Directory(folder) => State::UpTree(Box::new(UpTree::open(path, folder, &guard).await?)),
-            Found::Other(place) => State::UpFile(Box::new(Upload::open(path, place, &guard, &request).await?)),
+            SourceKind::Directory(folder) => TransferState::UpTree(Box::new(UpTree::open(path, folder, &guard).await?)),
+            SourceKind::Other(place) => {
+                TransferState::UpFile(Box::new(Upload::open(path, place, &guard, &request).await?))
+            }
         };
         Ok(Self { started, request, guard, excludes, state })
     }
@@ -88,64 +90,64 @@ impl Transfer {
         let excludes = Excludes::parse(&request.exclude)?;
         paths::local(&request.local)?;
         paths::remote(&request.remote)?;
-        Ok(Self { started: Instant::now(), request, guard, excludes, state: State::Down })
+        Ok(Self { started: Instant::now(), request, guard, excludes, state: TransferState::Down })
     }
 
     /// Does what is left to do over these connections.
     ///
     /// # Errors
     /// [`TransferError`]; where [`TransferError::is_lost`], another attempt goes on where this one stood.
-    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &Bounds) -> Result<Transferred, TransferError> {
-        let client = Arc::new(Client::open(pool, bounds).await?);
+    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &StopConditions) -> Result<Transferred, TransferError> {
+        let client = Arc::new(SftpClient::open(pool, bounds).await?);
         let Self { started, request, guard, excludes, state } = self;
-        if let State::Down = state {
+        if let TransferState::Down = state {
             let connection = client.connection();
             *state = connection.unless_stopped(bounds, begin(&client, guard, request)).await?;
         }
         let (to, tally, verified) = match state {
-            State::Down => return Err(TransferError::Cancelled),
-            State::UpFile(upload) => upload.attempt(pool, &client, bounds).await?,
-            State::UpTree(tree) => tree.attempt(request, excludes, pool, &client, bounds).await?,
-            State::DownFile(download) => download.attempt(pool, &client, bounds).await?,
-            State::DownTree(tree) => tree.attempt(request, excludes, pool, &client, bounds, guard).await?,
+            TransferState::Down => return Err(TransferError::Cancelled),
+            TransferState::UpFile(upload) => upload.attempt(pool, &client, bounds).await?,
+            TransferState::UpTree(tree) => tree.attempt(request, excludes, pool, &client, bounds).await?,
+            TransferState::DownFile(download) => download.attempt(pool, &client, bounds).await?,
+            TransferState::DownTree(tree) => tree.attempt(request, excludes, pool, &client, bounds, guard).await?,
         };
         Ok(Transferred { to, tally, verified, duration: started.elapsed() })
     }
 
     /// What is left on the remote host of an attempt that ended with its link.
     #[must_use]
-    pub fn leftovers(&mut self) -> Vec<Leftover> {
+    pub fn leftovers(&mut self) -> Vec<RemoteTemp> {
         match &mut self.state {
-            State::UpFile(upload) => upload.leftover().into_iter().collect(),
-            State::UpTree(tree) => tree.leftovers(),
-            State::Down | State::DownFile(_) | State::DownTree(_) => Vec::new(),
+            TransferState::UpFile(upload) => upload.leftover().into_iter().collect(),
+            TransferState::UpTree(tree) => tree.leftovers(),
+            TransferState::Down | TransferState::DownFile(_) | TransferState::DownTree(_) => Vec::new(),
         }
     }
 }
 
 /// What is to be sent.
-enum Found {
+enum SourceKind {
     Directory(Folder),
-    Other(Place),
+    Other(LocalName),
 }
 
 /// Looks for it once, so that it cannot be exchanged between two looks.
-fn find(path: &Path, is_directory: bool) -> io::Result<Found> {
+fn find(path: &Path, is_directory: bool) -> io::Result<SourceKind> {
     match Folder::root(path) {
-        Ok(folder) => Ok(Found::Directory(folder)),
+        Ok(folder) => Ok(SourceKind::Directory(folder)),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory && !is_directory => {
-            Ok(Found::Other(Place::of(path)?))
+            Ok(SourceKind::Other(LocalName::of(path)?))
         }
         Err(error) => Err(error),
     }
 }
 
 /// Looks at what is to be fetched.
-async fn begin(client: &Client, guard: &Guard, request: &TransferRequest) -> Result<State, TransferError> {
+async fn begin(client: &SftpClient, guard: &Guard, request: &TransferRequest) -> Result<TransferState, TransferError> {
     let path = paths::remote(&request.remote)?.into_bytes();
     let found = client.stat(&path).await.map_err(client.failed("reading", &path))?;
     Ok(match found.kind() {
-        Kind::Directory => State::DownTree(Box::new(DownTree::new(path, found))),
-        _ => State::DownFile(Box::new(Download::new(path, found, guard, request).await?)),
+        FileType::Directory => TransferState::DownTree(Box::new(DownTree::new(path, found))),
+        _ => TransferState::DownFile(Box::new(Download::new(path, found, guard, request).await?)),
     })
 }

@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::client::{Client, RequestError};
+use super::client::{RequestError, SftpClient};
 use crate::{
-    policy::Why,
+    policy::GuardReason,
     render::in_a_line,
     ssh::error::SshError,
     tree::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The longest path that is shown whole, in characters.
-const LONGEST_SHOWN: usize = 400;
+const MAX_SHOWN_CHARS: usize = 400;
 
 /// A failed transfer.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,7 @@ pub enum TransferError {
         /// The path on this machine, without links.
         path: PathBuf,
         /// Why it is guarded.
-        why: Why,
+        why: GuardReason,
         /// It would have been read; else written.
         is_read: bool,
         /// The person said no; else there was nobody to ask.
@@ -182,14 +182,14 @@ impl TransferError {
 pub(super) fn shown(path: &[u8]) -> String {
     let line = in_a_line(path);
     let length = line.chars().count();
-    if length <= LONGEST_SHOWN {
+    if length <= MAX_SHOWN_CHARS {
         return line;
     }
-    let half = LONGEST_SHOWN / 2;
+    let half = MAX_SHOWN_CHARS / 2;
     line.chars().take(half).chain(['…']).chain(line.chars().skip(length - half)).collect()
 }
 
-impl Client {
+impl SftpClient {
     /// The error of a request: of the connection if that is gone, else what the server said about this path.
     pub(super) fn failed(&self, doing: &'static str, path: &[u8]) -> impl Fn(RequestError) -> TransferError {
         move |error| {

@@ -1,6 +1,6 @@
 //! Moves files over the SFTP subsystem (draft-ietf-secsh-filexfer-02), many requests in flight.
 //!
-//! A [`Transfer`] outlives the connection that it begins over: after a lost one, the next attempt goes on where the last
+//! A [`FileTransfer`] outlives the connection that it begins over: after a lost one, the next attempt goes on where the last
 //! one stood.
 
 mod attempts;
@@ -16,16 +16,16 @@ mod tree;
 
 use std::{sync::Arc, time::Duration};
 
-use self::client::Client;
+use self::client::SftpClient;
 pub use self::{
-    attempts::{Transfer, Transferred},
+    attempts::{FileTransfer, Transferred},
     error::TransferError,
-    file::remote_temp::{Leftover, remove_leftovers},
-    guard::{Given, Guard, Machine},
-    progress::{Moved, Progress},
+    file::remote_temp::{RemoteTemp, remove_leftovers},
+    guard::{GrantedPaths, Guard, Machine},
+    progress::{TransferCounters, TransferProgress},
     request::TransferRequest,
 };
-use super::{command::limits::Bounds, connect::connection::Connection, pool::Pool};
+use super::{command::limits::StopConditions, connect::connection::Connection, pool::Pool};
 pub use crate::tree::tally::counted;
 
 /// How far apart the two sides are at least, as a round trip, where more than one channel pays: sshd's window of 2 MiB
@@ -37,17 +37,17 @@ const LONG: u64 = 32 * 1024 * 1024;
 
 /// A file that is longer than this, in bytes, is compared by SHA-256 only if the link was lost on its way: reading it
 /// once more takes too long for what SSH has protected already.
-const LONGEST_COMPARED: u64 = 64 * 1024 * 1024;
+const MAX_COMPARED_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Requests in flight on one channel, at most, to a server that takes small ones alone.
-const MOST_REQUESTS: u32 = 256;
+const MAX_REQUESTS: u32 = 256;
 
 /// A file whose size reads 0, as in `/proc`, is read to its end; a longer one than this, in bytes, is no such file.
-const LONGEST_UNSIZED: u64 = 1024 * 1024 * 1024;
+const MAX_UNSIZED_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// How many requests of `chunk` bytes are in flight for that many bytes.
 fn in_flight(bytes: u32, chunk: u32) -> usize {
-    (bytes / chunk.max(1)).clamp(1, MOST_REQUESTS) as usize
+    (bytes / chunk.max(1)).clamp(1, MAX_REQUESTS) as usize
 }
 
 /// Starts SFTP and ends it again.
@@ -55,14 +55,14 @@ fn in_flight(bytes: u32, chunk: u32) -> usize {
 /// # Errors
 /// The server has none, or something else answers in its place.
 pub(super) async fn try_out(pool: &Arc<Pool>) -> Result<(), TransferError> {
-    Client::begin(pool).await.map(drop)
+    SftpClient::begin(pool).await.map(drop)
 }
 
 impl Connection {
     /// Ends early when the caller gives up, the session is disconnected, the program ends or the connection does.
     async fn unless_stopped<T>(
         &self,
-        bounds: &Bounds,
+        bounds: &StopConditions,
         work: impl Future<Output = Result<T, TransferError>>,
     ) -> Result<T, TransferError> {
         tokio::select! {

@@ -8,12 +8,12 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    client::{Client, RequestError},
+    client::{RequestError, SftpClient},
     error::{TransferError, shown},
 };
 use crate::{
     local::home::home,
-    sftp::attributes::{Attributes, Kind},
+    sftp::attributes::{Attributes, FileType},
 };
 
 /// A local path as a person types it: `~` and `~/…` are the home directory.
@@ -100,15 +100,15 @@ pub(super) fn os_name(name: &[u8]) -> &OsStr {
 ///
 /// # Errors
 /// The server's own, and a trailing slash behind something that is not there.
-pub(super) async fn target(client: &Client, typed: &str, name: &[u8]) -> Result<Vec<u8>, TransferError> {
+pub(super) async fn target(client: &SftpClient, typed: &str, name: &[u8]) -> Result<Vec<u8>, TransferError> {
     let path = typed.as_bytes();
     // All at once: each would be a round trip. A relative path begins at home, for the server too.
     let (home, found, spelled, link) =
         tokio::join!(client.realpath(b"."), client.stat(path), client.realpath(path), client.lstat(path));
     let absolute = absolute(path, home.ok().as_deref());
     match found.map(|found| found.kind()) {
-        Ok(Kind::Directory) => inside(client, absolute, name).await,
-        Ok(Kind::Special) => Err(TransferError::NotAFile(shown(&absolute))),
+        Ok(FileType::Directory) => inside(client, absolute, name).await,
+        Ok(FileType::Special) => Err(TransferError::NotAFile(shown(&absolute))),
         Ok(_) => Ok(spelled.map_or(absolute, Into::into)),
         Err(error) if !client.may_be_missing(&error) => Err(client.failed("looking at", &absolute)(error)),
         Err(_) if names_directory(typed) => {
@@ -120,13 +120,13 @@ pub(super) async fn target(client: &Client, typed: &str, name: &[u8]) -> Result<
 }
 
 /// The same for a name in a directory.
-async fn inside(client: &Client, folder: Vec<u8>, name: &[u8]) -> Result<Vec<u8>, TransferError> {
+async fn inside(client: &SftpClient, folder: Vec<u8>, name: &[u8]) -> Result<Vec<u8>, TransferError> {
     let separator = if folder.ends_with(b"/") { &b""[..] } else { b"/" };
     let path = [&folder, separator, name].concat();
     let (found, spelled, link) = tokio::join!(client.stat(&path), client.realpath(&path), client.lstat(&path));
     match found.map(|found| found.kind()) {
-        Ok(Kind::Directory) => Err(TransferError::Directory(shown(&path))),
-        Ok(Kind::Special) => Err(TransferError::NotAFile(shown(&path))),
+        Ok(FileType::Directory) => Err(TransferError::Directory(shown(&path))),
+        Ok(FileType::Special) => Err(TransferError::NotAFile(shown(&path))),
         Ok(_) => Ok(spelled.map_or(path, Into::into)),
         Err(_) => Ok(behind_link(path, link, spelled)),
     }
@@ -135,7 +135,7 @@ async fn inside(client: &Client, folder: Vec<u8>, name: &[u8]) -> Result<Vec<u8>
 /// Where a link leads that leads to nothing yet; any other path as it is.
 fn behind_link(path: Vec<u8>, link: Result<Attributes, RequestError>, spelled: Result<Bytes, RequestError>) -> Vec<u8> {
     match (link.map(|link| link.kind()), spelled) {
-        (Ok(Kind::Link), Ok(spelled)) => spelled.into(),
+        (Ok(FileType::Link), Ok(spelled)) => spelled.into(),
         _ => path,
     }
 }

@@ -9,7 +9,7 @@ use super::error::shown;
 
 /// A transfer's counters. Clones share them; to count costs nothing that a transfer would feel.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Counters>);
+pub struct TransferCounters(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -21,7 +21,7 @@ struct Counters {
 
 /// How far a transfer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
+pub struct TransferProgress {
     /// Bytes of content that have arrived.
     pub bytes: u64,
     /// Bytes of content in all, as far as they are known.
@@ -32,7 +32,7 @@ pub struct Moved {
     pub name: String,
 }
 
-impl Progress {
+impl TransferCounters {
     /// A file of this length, in bytes, is known of.
     pub(super) fn expect(&self, bytes: u64) {
         self.0.expected.fetch_add(bytes, Ordering::Relaxed);
@@ -65,8 +65,8 @@ impl Progress {
 
     /// How far it is now.
     #[must_use]
-    pub fn now(&self) -> Moved {
-        Moved {
+    pub fn now(&self) -> TransferProgress {
+        TransferProgress {
             bytes: self.0.done.load(Ordering::Relaxed),
             expected: self.0.expected.load(Ordering::Relaxed),
             files: self.0.files.load(Ordering::Relaxed),

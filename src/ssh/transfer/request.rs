@@ -1,6 +1,6 @@
 //! What is asked of a transfer, and what came of one file.
 
-use super::progress::Progress;
+use super::progress::TransferCounters;
 use crate::tree::tally::{Tally, Unkept};
 
 /// What is to be moved, and how.
@@ -15,18 +15,18 @@ pub struct TransferRequest {
     /// Whether files of the same size and time are left as they are.
     pub skip_unchanged: bool,
     /// Where it is told how far it is.
-    pub progress: Progress,
+    pub progress: TransferCounters,
 }
 
 /// A file that has arrived, either way.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Complete {
+pub(super) struct FileResult {
     pub(super) bytes: u64,
     pub(super) verified: bool,
     pub(super) unkept: Unkept,
 }
 
-impl Complete {
+impl FileResult {
     /// The tally of it alone.
     pub(super) fn tally(self) -> Tally {
         Tally { files: 1, bytes: self.bytes, unkept: self.unkept, ..Tally::default() }

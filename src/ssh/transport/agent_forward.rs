@@ -23,7 +23,7 @@ use crate::{
 const AGENT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How many programs on the other side may use it at once.
-const MOST_AT_ONCE: usize = 32;
+const MAX_AT_ONCE: usize = 32;
 
 /// The agent that a connection may use from the other side.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl ForwardedAgent {
     }
 
     pub(in crate::ssh) fn new(socket: String, binding: Option<AgentSessionBinding>) -> Self {
-        Self { socket, binding, places: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
+        Self { socket, binding, places: Arc::new(Semaphore::new(MAX_AT_ONCE)) }
     }
 
     /// A place for one more channel to it, for as long as that is open.

@@ -7,12 +7,12 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{dns::addresses, tcp::Transport};
+use super::{dns::addresses, tcp::TcpTransport};
 use crate::{
     openssh::effective_config::{AddressFamily, EffectiveConfig},
     ssh::{
         error::SshError,
-        trace::{Findings, Stage},
+        trace::{Stage, StageTrace},
     },
 };
 
@@ -28,8 +28,8 @@ pub(in crate::ssh) async fn dial(
     config: &EffectiveConfig,
     only: Option<SocketAddr>,
     deadline: Instant,
-    findings: &Findings,
-) -> Result<Transport, SshError> {
+    findings: &StageTrace,
+) -> Result<TcpTransport, SshError> {
     let (host, port) = (config.host_name.clone(), config.port);
     let started = Instant::now();
     let deadline = config.connect_timeout.map_or(deadline, |limit| deadline.min(started + limit));
@@ -74,7 +74,7 @@ pub(in crate::ssh) async fn dial(
                         findings.detail(|| format!("{other}: not needed"));
                     }
                     findings.passed(|| format!("{address} accepts"));
-                    return Transport::new(stream).map_err(|source| SshError::Connect { host, port, source });
+                    return TcpTransport::new(stream).map_err(|source| SshError::Connect { host, port, source });
                 }
                 Ok(Err(error)) => failure = error,
                 Err(_) if last => {
@@ -199,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn no_address_of_the_wanted_family_is_said() {
         let config = EffectiveConfig::parse("hostname 127.0.0.1\nport 1\nuser u\naddressfamily inet6").unwrap();
-        let error = dial(&config, None, Instant::now() + NEXT_ADDRESS_AFTER, &Findings::default())
+        let error = dial(&config, None, Instant::now() + NEXT_ADDRESS_AFTER, &StageTrace::default())
             .await
             .err()
             .unwrap()

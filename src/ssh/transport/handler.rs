@@ -17,26 +17,26 @@ use super::{
     agent_forward::ForwardedAgent,
     algorithms,
     deadline::Deadline,
-    host_key::{Accepted, HostKeyCheck},
+    host_key::{AcceptedHostKey, HostKeyCheck},
 };
 use crate::{
     openssh::banner,
     ssh::{
-        error::{HostKeyError, LONGEST_WORDS, SshError, said},
-        prompt::prompter::{Banner, Person, UnknownKey},
-        trace::Findings,
+        error::{HostKeyError, MAX_WORDS_BYTES, SshError, said},
+        prompt::prompter::{Banner, Prompter, UnknownKey},
+        trace::StageTrace,
     },
 };
 
 /// What the handler, which russh owns, has learned and its connection wants to know.
 #[derive(Debug, Default)]
-pub(in crate::ssh) struct Learned {
+pub(in crate::ssh) struct ConnectionFacts {
     /// Where it is noted how the log-in goes.
-    pub(in crate::ssh) findings: Findings,
+    pub(in crate::ssh) findings: StageTrace,
     /// The algorithms that were agreed on.
     pub(in crate::ssh) algorithms: OnceLock<String>,
     /// How the server's host key came to be accepted.
-    pub(in crate::ssh) host_key: OnceLock<Accepted>,
+    pub(in crate::ssh) host_key: OnceLock<AcceptedHostKey>,
     /// The server's identification string (RFC 4253, section 4.2).
     pub(in crate::ssh) software: OnceLock<Vec<u8>>,
     /// The agent that the server may use, once logged in; unset where none is forwarded.
@@ -57,9 +57,9 @@ pub(in crate::ssh) struct Learned {
     pub(in crate::ssh) served: AtomicBool,
 }
 
-impl Learned {
+impl ConnectionFacts {
     /// Nothing yet, and where the log-in is to be noted.
-    pub(in crate::ssh) fn noting(findings: Findings) -> Self {
+    pub(in crate::ssh) fn noting(findings: StageTrace) -> Self {
         Self { findings, ..Self::default() }
     }
 
@@ -73,10 +73,10 @@ impl Learned {
     /// Keeps what the server says, as far as it is shown. `false`: it has said enough.
     fn keep_banner(&self, words: &str) -> bool {
         let Ok(mut banners) = self.banners.lock() else { return false };
-        if banners.len() >= MOST_BANNERS {
+        if banners.len() >= MAX_BANNERS {
             return false;
         }
-        banners.push(words.chars().take(LONGEST_WORDS).collect());
+        banners.push(words.chars().take(MAX_WORDS_BYTES).collect());
         true
     }
 
@@ -87,21 +87,21 @@ impl Learned {
 }
 
 /// How often a server is listened to before the log-in. Tailscale's says a few things, one after the other.
-const MOST_BANNERS: usize = 8;
+const MAX_BANNERS: usize = 8;
 
 /// How many channels a server may ask for in vain; one that goes on breaks the protocol. While new keys are agreed on russh
 /// keeps the refusals in memory, and some kilobytes with each.
-const MOST_REFUSALS: usize = 1000;
+const MAX_REFUSALS: usize = 1000;
 
 pub(in crate::ssh) struct ClientHandler {
     pub(in crate::ssh) check: Arc<HostKeyCheck>,
-    pub(in crate::ssh) learned: Arc<Learned>,
+    pub(in crate::ssh) learned: Arc<ConnectionFacts>,
     /// Takes the host keys that the server says it has.
     pub(in crate::ssh) announced: Option<oneshot::Sender<Vec<PublicKey>>>,
     /// `user@host`, for the person.
     pub(in crate::ssh) account: String,
     /// Who is asked about a key that is not known, and told what the server says.
-    pub(in crate::ssh) person: Person,
+    pub(in crate::ssh) person: Prompter,
     /// What stands still meanwhile: the time for the connection, and that for everything.
     pub(in crate::ssh) deadlines: [Deadline; 2],
     /// How many channels it was asked for that nobody wants.
@@ -114,7 +114,7 @@ impl ClientHandler {
     /// Refuses a channel that the server wants to open: the reply that is dropped does, where russh would accept.
     fn refuse(&mut self) -> Result<(), SshError> {
         self.refused += 1;
-        if self.refused > MOST_REFUSALS {
+        if self.refused > MAX_REFUSALS {
             return Err(SshError::Lost(Some("the server wants channels without end".to_owned())));
         }
         Ok(())
@@ -155,7 +155,7 @@ impl client::Handler for ClientHandler {
             if page.is_some() {
                 self.learned.page.notify_one();
             }
-            let words = words.chars().take(LONGEST_WORDS).collect();
+            let words = words.chars().take(MAX_WORDS_BYTES).collect();
             let over = self.learned.logged_in.clone();
             self.person.tell(Banner { account: self.account.clone(), words, page, over });
         }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::openssh::preamble::Preamble;
 
 /// How much is kept, in bytes: lines before the identification, and the server's lists of algorithms.
-const KEPT: usize = 16 * 1024;
+const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// How much is read at once until the server has said which SSH it speaks, in bytes.
 const FIRST_READ: usize = 1024;
@@ -29,9 +29,9 @@ const BEFORE_LOGIN: u64 = 2 * 1024 * 1024;
 
 /// The first bytes that a server sent.
 #[derive(Debug, Clone, Default)]
-pub(in crate::ssh) struct Heard(Arc<Mutex<Vec<u8>>>);
+pub(in crate::ssh) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 
-impl Heard {
+impl FirstBytes {
     /// What was heard so far.
     pub(in crate::ssh) fn so_far(&self) -> Vec<u8> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -39,17 +39,17 @@ impl Heard {
 
     fn add(&self, new: &[u8]) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = KEPT.saturating_sub(heard.len());
+        let room = MAX_KEPT_BYTES.saturating_sub(heard.len());
         heard.extend_from_slice(new.get(..room).unwrap_or(new));
     }
 }
 
 /// What passes over a connection.
 #[derive(Debug, Clone, Default)]
-pub(in crate::ssh) struct Traffic(Arc<Counts>);
+pub(in crate::ssh) struct Traffic(Arc<TrafficCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct TrafficCounts {
     /// When anything came last, in milliseconds since 1970: by the clock on the wall, because others stand still while
     /// the machine sleeps.
     heard: AtomicU64,
@@ -127,9 +127,9 @@ impl Traffic {
 
 /// A stream that is listened to: its first words, if anybody wants them. The lines before the server's identification are
 /// left out: russh reads few of them.
-pub(in crate::ssh) struct Overheard<S> {
+pub(in crate::ssh) struct MeteredStream<S> {
     stream: S,
-    heard: Option<Heard>,
+    heard: Option<FirstBytes>,
     traffic: Traffic,
     /// Until the identification begins.
     preamble: Option<Preamble>,
@@ -137,13 +137,13 @@ pub(in crate::ssh) struct Overheard<S> {
     rest: Vec<u8>,
 }
 
-impl<S> Overheard<S> {
-    pub(in crate::ssh) fn new(stream: S, heard: Option<Heard>, traffic: Traffic) -> Self {
+impl<S> MeteredStream<S> {
+    pub(in crate::ssh) fn new(stream: S, heard: Option<FirstBytes>, traffic: Traffic) -> Self {
         Self { stream, heard, traffic, preamble: Some(Preamble::default()), rest: Vec::new() }
     }
 }
 
-impl<S: AsyncRead + Unpin> Overheard<S> {
+impl<S: AsyncRead + Unpin> MeteredStream<S> {
     /// Reads until the identification begins, or nothing more comes.
     fn poll_preamble(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut first = [0; FIRST_READ];
@@ -169,7 +169,7 @@ impl<S: AsyncRead + Unpin> Overheard<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.traffic.is_wanted(cx)?;
         if self.preamble.is_some() {
@@ -194,7 +194,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.traffic.is_wanted(cx)?;
         let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;

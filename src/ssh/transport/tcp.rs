@@ -19,14 +19,14 @@ use tokio::{
 /// has four bytes; without a buffer each would be a system call. It is doubled, up to the largest, each time that a read
 /// fills it: most connections never have much to read.
 const READ_BUFFER: usize = 8 * 1024;
-const LARGEST_READ_BUFFER: usize = 128 * 1024;
+const MAX_READ_BUFFER: usize = 128 * 1024;
 
 /// For how many reads the kernel is asked to acknowledge at once. sshd keeps Nagle's algorithm on until the first
 /// command; a delayed acknowledgement of ours would hold its answers back by 40 ms.
 const QUICK_ACKNOWLEDGEMENTS: u32 = 40;
 
 /// A TCP stream without delays: `TCP_NODELAY`, quick acknowledgements at the start, a read buffer.
-pub(in crate::ssh) struct Transport {
+pub(in crate::ssh) struct TcpTransport {
     stream: TcpStream,
     buffer: Box<[u8]>,
     start: usize,
@@ -34,7 +34,7 @@ pub(in crate::ssh) struct Transport {
     quick: u32,
 }
 
-impl Transport {
+impl TcpTransport {
     /// Wraps a connected stream. Fails only if the socket refuses `TCP_NODELAY`.
     pub(in crate::ssh) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
@@ -55,14 +55,14 @@ fn is_over(stream: &TcpStream) -> bool {
     matches!(SockRef::from(stream).peek(&mut byte), Ok(0))
 }
 
-impl AsyncRead for Transport {
+impl AsyncRead for TcpTransport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, buffer, start, end, quick } = &mut *self;
         if start == end {
             if into.remaining() >= buffer.len() {
                 return Pin::new(stream).poll_read(cx, into);
             }
-            if *end == buffer.len() && *end < LARGEST_READ_BUFFER {
+            if *end == buffer.len() && *end < MAX_READ_BUFFER {
                 *buffer = vec![0; *end * 2].into_boxed_slice();
             }
             let mut fresh = ReadBuf::new(buffer);
@@ -85,7 +85,7 @@ impl AsyncRead for Transport {
     }
 }
 
-impl AsyncWrite for Transport {
+impl AsyncWrite for TcpTransport {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if is_over(&self.stream) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, "the server has closed it")));

@@ -7,7 +7,7 @@ use mcp_ssh_sessions::{
     ssh::{
         auth::Credentials,
         error::SshError,
-        prompt::prompter::{Person, Purpose},
+        prompt::prompter::{Prompter, Purpose},
     },
 };
 use russh::MethodKind;
@@ -53,7 +53,7 @@ async fn a_password_is_asked_for_after_the_keys_until_it_is_right_and_then_kept(
 
     let credentials = Credentials { typed: connection.typed.clone(), ..nothing() };
     assert!(credentials.have_password());
-    let again = open(&world.config, &credentials, &Person::default()).await.unwrap();
+    let again = open(&world.config, &credentials, &Prompter::default()).await.unwrap();
     assert_eq!((again.peer.auth_method.as_str(), &again.typed), ("password", &credentials.typed));
     assert!(!format!("{credentials:?} {again:?}").contains("correct horse"));
 }
@@ -120,7 +120,7 @@ async fn a_passphrase_is_asked_for_only_for_a_key_that_the_server_would_take() {
             Ok(connection) => {
                 assert!(opens, "{answers:?}");
                 let credentials = Credentials { typed: connection.typed.clone(), ..nothing() };
-                open(&world.config, &credentials, &Person::default()).await.unwrap();
+                open(&world.config, &credentials, &Prompter::default()).await.unwrap();
             }
             Err(error) => {
                 assert!(!opens, "{error}");
@@ -165,7 +165,7 @@ async fn a_servers_questions_are_passed_on_as_they_are_round_by_round() {
     open(&world.config, &credentials, &script.person).await.unwrap();
     assert_eq!(script.prompts(), ["Your code: |Your colour: "]);
     // Nobody to ask: the questions are named.
-    let error = open(&world.config, &credentials, &Person::default()).await.unwrap_err().to_string();
+    let error = open(&world.config, &credentials, &Prompter::default()).await.unwrap_err().to_string();
     assert!(error.contains("the server asks Your code: , Your colour: "), "{error}");
     assert!(error.contains("publickey: accepted, but the server wants more"), "{error}");
 }
@@ -192,7 +192,7 @@ async fn what_is_typed_for_a_jump_host_goes_to_it_alone_and_is_known_next_time()
     let connection = open(&target.config, &nothing(), &script.person).await.unwrap();
     assert_eq!((script.prompts().len(), hop.sshd.connections()), (2, 1));
     let credentials = Credentials { typed: connection.typed.clone(), ..nothing() };
-    open(&target.config, &credentials, &Person::default()).await.unwrap();
+    open(&target.config, &credentials, &Prompter::default()).await.unwrap();
     assert_eq!(hop.sshd.attempts().iter().filter(|method| **method == "password").count(), 2);
     assert_eq!(target.sshd.attempts().iter().filter(|method| **method == "password").count(), 2);
 }
@@ -201,7 +201,7 @@ async fn what_is_typed_for_a_jump_host_goes_to_it_alone_and_is_known_next_time()
 async fn a_question_ends_with_the_connection() {
     let world = with_password("");
     let (give, mut take) = tokio::sync::mpsc::channel(1);
-    let person = Person::new(None, Some(give));
+    let person = Prompter::new(None, Some(give));
     let config = world.config.clone();
     let opening = tokio::spawn(async move { open(&config, &nothing(), &person).await });
     let question = take.recv().await.unwrap();
@@ -217,7 +217,7 @@ async fn the_time_that_a_person_takes_does_not_count() {
     let (give, mut take) = tokio::sync::mpsc::channel(1);
     let limit = Duration::from_secs(8);
     tokio::spawn(async move {
-        let Some(mcp_ssh_sessions::ssh::prompt::prompter::Asked::Secrets(_, answer)) = take.recv().await else {
+        let Some(mcp_ssh_sessions::ssh::prompt::prompter::PromptRequest::Secrets(_, answer)) = take.recv().await else {
             return;
         };
         tokio::time::sleep(limit).await;
@@ -229,7 +229,7 @@ async fn the_time_that_a_person_takes_does_not_count() {
         port: None,
         config_file: Some(world.config.clone()),
     };
-    let person = Person::new(None, Some(give));
+    let person = Prompter::new(None, Some(give));
     mcp_ssh_sessions::ssh::connect::connection::Connection::open(&target, &nothing(), &person, limit).await.unwrap();
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use mcp_ssh_sessions::{
     password::Password,
-    ssh::{auth::Credentials, prompt::prompter::Person},
+    ssh::{auth::Credentials, prompt::prompter::Prompter},
 };
 
 use super::{authorize, methods, open, shown, ssh};
@@ -61,7 +61,7 @@ async fn every_type_and_format_logs_in_with_and_without_a_passphrase() {
             let text = fs::read_to_string(&path).unwrap();
             // `ssh-keygen` has only its own format for Ed25519.
             assert!(text.contains(heading) || kind == "ed25519", "{what}: {}", text.lines().next().unwrap_or_default());
-            let opened = open(&config, &credentials, &Person::default()).await;
+            let opened = open(&config, &credentials, &Prompter::default()).await;
             assert_eq!(
                 opened.map(|c| c.peer.auth_method.clone()).map_err(|e| e.to_string()),
                 Ok("publickey".into()),
@@ -70,7 +70,7 @@ async fn every_type_and_format_logs_in_with_and_without_a_passphrase() {
             if !next.is_empty() {
                 let wrong =
                     Credentials { passphrase: Some(Password::from("close".to_owned())), ..Credentials::default() };
-                let error = open(&config, &wrong, &Person::default()).await.unwrap_err().to_string();
+                let error = open(&config, &wrong, &Prompter::default()).await.unwrap_err().to_string();
                 assert!(error.contains("wrong passphrase"), "{what}: {error}");
             }
         }
@@ -125,9 +125,10 @@ async fn key_files_with_old_ciphers_open_with_their_passphrase() {
         let text = fs::read_to_string(sshd.write_ssh_config("box", "IdentityAgent none")).unwrap();
         let config = sshd.dir().join("config");
         fs::write(&config, text.replace(sshd.private_key_path().to_str().unwrap(), key.to_str().unwrap())).unwrap();
-        let methods = open(&config, &given("sesame"), &Person::default()).await.map(|one| one.peer.auth_method.clone());
+        let methods =
+            open(&config, &given("sesame"), &Prompter::default()).await.map(|one| one.peer.auth_method.clone());
         assert_eq!(methods.map_err(|error| error.to_string()), Ok("publickey".to_owned()), "{command}");
-        let error = open(&config, &given("wrong"), &Person::default()).await.unwrap_err().to_string();
+        let error = open(&config, &given("wrong"), &Prompter::default()).await.unwrap_err().to_string();
         assert!(error.contains("wrong passphrase"), "{command}: {error}");
     }
 }
@@ -192,7 +193,7 @@ async fn a_server_that_takes_only_so_many_keys_is_told_by_name_which() {
     let agent_line = format!("IdentityAgent {}", socket.display());
     let config = sshd.write_ssh_config("box", &format!("{agent_line}\nIdentitiesOnly no"));
     assert!(!ssh(&config));
-    let error = open(&config, &Credentials::default(), &Person::default()).await.unwrap_err();
+    let error = open(&config, &Credentials::default(), &Prompter::default()).await.unwrap_err();
     let hint = mcp_ssh_sessions::ssh::error::Remedy::FewerKeys;
     assert!(
         matches!(&error, mcp_ssh_sessions::ssh::error::SshError::Authentication { remedy, .. } if *remedy == hint),

@@ -26,7 +26,7 @@ use mcp_ssh_sessions::{
         config::target::Target,
         connect::connection::Connection,
         error::SshError,
-        prompt::prompter::{Asked, Person, Question},
+        prompt::prompter::{PromptRequest, Prompter, SecretPrompt},
     },
 };
 use tokio::sync::mpsc;
@@ -38,8 +38,8 @@ const LIMIT: Duration = Duration::from_secs(40);
 
 /// A person who gives these answers, one list a question; after the last one, and for an empty list, there is no answer.
 struct Script {
-    person: Person,
-    questions: Arc<Mutex<Vec<Question>>>,
+    person: Prompter,
+    questions: Arc<Mutex<Vec<SecretPrompt>>>,
 }
 
 impl Script {
@@ -52,24 +52,25 @@ impl Script {
         let questions = Arc::new(Mutex::new(Vec::new()));
         let asked = Arc::clone(&questions);
         tokio::spawn(async move {
-            while let Some(Asked::Secrets(question, answer)) = take.recv().await {
+            while let Some(PromptRequest::Secrets(question, answer)) = take.recv().await {
                 asked.lock().unwrap().push(question);
                 if let Some(answers) = answers.pop_front().filter(|answers| !answers.is_empty()) {
                     let _ = answer.send(answers);
                 }
             }
         });
-        Self { person: Person::new(None, Some(give)), questions }
+        Self { person: Prompter::new(None, Some(give)), questions }
     }
 
     /// The prompts of all questions so far, one text a question.
     fn prompts(&self) -> Vec<String> {
-        let texts = |question: &Question| question.prompts.iter().map(|prompt| prompt.text.clone()).collect::<Vec<_>>();
+        let texts =
+            |question: &SecretPrompt| question.prompts.iter().map(|prompt| prompt.text.clone()).collect::<Vec<_>>();
         self.questions.lock().unwrap().iter().map(|question| texts(question).join("|")).collect()
     }
 }
 
-async fn open(config: &Path, credentials: &Credentials, person: &Person) -> Result<Arc<Connection>, SshError> {
+async fn open(config: &Path, credentials: &Credentials, person: &Prompter) -> Result<Arc<Connection>, SshError> {
     let destination = Destination::parse("box").unwrap();
     let target = Target { destination, user: None, port: None, config_file: Some(config.to_owned()) };
     Connection::open(&target, credentials, person, LIMIT).await
@@ -77,7 +78,7 @@ async fn open(config: &Path, credentials: &Credentials, person: &Person) -> Resu
 
 /// The methods by which a log-in with nothing but the configuration succeeds.
 async fn methods(config: &Path) -> Result<String, String> {
-    let opened = open(config, &Credentials::default(), &Person::default()).await;
+    let opened = open(config, &Credentials::default(), &Prompter::default()).await;
     opened.map(|connection| connection.peer.auth_method.clone()).map_err(|error| error.to_string())
 }
 

@@ -1,6 +1,6 @@
 //! Accounts and servers that want no proof (the method `none`, RFC 4252, section 5.2): `ssh` tries that first.
 
-use mcp_ssh_sessions::ssh::{auth::Credentials, prompt::prompter::Person};
+use mcp_ssh_sessions::ssh::{auth::Credentials, prompt::prompter::Prompter};
 use serde_json::json;
 
 use super::{methods, open, ssh};
@@ -57,6 +57,6 @@ async fn whether_a_proof_is_wanted_is_asked_once_where_there_is_a_key() {
         world.sshd.drop_connections();
     }
     // A jump host is another server.
-    let first = open(&world.config, &Credentials::default(), &Person::default()).await.unwrap();
+    let first = open(&world.config, &Credentials::default(), &Prompter::default()).await.unwrap();
     assert!(first.needs_proof);
 }

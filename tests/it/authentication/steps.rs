@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use mcp_ssh_sessions::ssh::{auth::Credentials, prompt::prompter::Person};
+use mcp_ssh_sessions::ssh::{auth::Credentials, prompt::prompter::Prompter};
 use russh::MethodKind;
 use serde_json::json;
 
@@ -116,6 +116,6 @@ async fn algorithms_that_do_not_exist_here_are_told_with_those_that_do() {
     assert_refused(&refused, &["PubkeyAcceptedAlgorithms", sk, "rsa-sha2-512-cert-v01@openssh.com", "sk-ssh-ed25519"]);
     let config = fs::read_to_string(&world.config).unwrap().replace(sk, "ecdsa-sha2-nistp256");
     fs::write(&world.config, config).unwrap();
-    let error = open(&world.config, &Credentials::default(), &Person::default()).await.unwrap_err().to_string();
+    let error = open(&world.config, &Credentials::default(), &Prompter::default()).await.unwrap_err().to_string();
     assert!(error.contains("id_ed25519: PubkeyAcceptedAlgorithms does not allow it"), "{error}");
 }

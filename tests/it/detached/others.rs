@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 use mcp_ssh_sessions::framing::detached::{
-    Start, Stream,
-    answer::{Refusal, State},
+    DetachedStart, OutputStreamName,
+    answer::{DetachedState, Refusal},
 };
 
 use super::scripts::{Machine, machines, new_id};
@@ -31,14 +31,14 @@ fn a_job_whose_folder_others_may_write_to_is_not_believed() {
         for mode in [0o777, 0o770, 0o702] {
             allow(&folder, mode);
             assert_distrusted(&machine.wait(&id, 0, None), "wait");
-            assert_distrusted(&machine.read(&id, Stream::Stdout, 0, 10), "read");
+            assert_distrusted(&machine.read(&id, OutputStreamName::Stdout, 0, 10), "read");
             assert_distrusted(&machine.feed(&id, b"x", false, 10), "feed");
             assert_distrusted(&machine.try_note(&id, "INT"), "note");
             assert_distrusted(&machine.remove(&id), "remove");
             assert_eq!(machine.list(), []);
         }
         allow(&folder, 0o700);
-        assert_eq!(machine.wait(&id, 0, None).unwrap().state, State::Running);
+        assert_eq!(machine.wait(&id, 0, None).unwrap().state, DetachedState::Running);
         let elsewhere = machine.home().join("elsewhere");
         fs::rename(&folder, &elsewhere).unwrap();
         symlink(&elsewhere, &folder).unwrap();
@@ -51,7 +51,7 @@ fn a_job_whose_folder_others_may_write_to_is_not_believed() {
             assert_distrusted(&machine.wait(&id, 0, None), "another account's");
             chown(&folder, Some(0), None).unwrap();
         }
-        assert_eq!(machine.wait(&id, 0, None).unwrap().state, State::Running);
+        assert_eq!(machine.wait(&id, 0, None).unwrap().state, DetachedState::Running);
     }
 }
 
@@ -59,7 +59,7 @@ fn a_job_whose_folder_others_may_write_to_is_not_believed() {
 fn no_job_is_started_or_listed_in_a_folder_that_others_may_write_to() {
     for machine in machines() {
         let id = machine.start("exit 3", Some(b""));
-        assert!(matches!(machine.end(&id), State::Exited { code: 3, .. }));
+        assert!(matches!(machine.end(&id), DetachedState::Exited { code: 3, .. }));
         let ours = machine.jobs();
         for folder in [ours.as_path(), ours.parent().unwrap()] {
             allow(folder, 0o770);
@@ -99,7 +99,7 @@ fn distrusts(machine: &Machine) {
 fn a_script_that_others_could_have_written_is_not_run_at_the_limit() {
     for machine in machines() {
         let id = new_id();
-        machine.begin(Start { limit: 3, ..machine.with(&id, "read -r line; exit 4") }).unwrap();
+        machine.begin(DetachedStart { limit: 3, ..machine.with(&id, "read -r line; exit 4") }).unwrap();
         let (folder, evidence) = (machine.directory(&id), machine.home().join("evidence"));
         allow(&folder, 0o777);
         fs::write(folder.join("stop.sh"), format!(": >'{}'\n", evidence.display())).unwrap();
@@ -116,7 +116,7 @@ fn a_script_that_others_could_have_written_is_not_run_at_the_limit() {
         }
         allow(&folder, 0o700);
         machine.feed(&id, b"\n", true, 100).unwrap();
-        assert!(matches!(machine.end(&id), State::Exited { code: 4, .. }));
+        assert!(matches!(machine.end(&id), DetachedState::Exited { code: 4, .. }));
         assert!(!evidence.exists());
     }
 }

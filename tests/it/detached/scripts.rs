@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use mcp_ssh_sessions::framing::{
     detached::{
-        self, LAUNCH, Start, Stream,
-        answer::{self, DetachedJob, JobId, Refusal, State},
+        self, DetachedStart, LAUNCH, OutputStreamName,
+        answer::{self, DetachedJob, DetachedState, JobId, Refusal},
     },
     exec::LoginShell,
     sentinel::Sentinel,
@@ -98,16 +98,26 @@ impl Machine {
     }
 
     pub(super) fn try_start(&self, id: &JobId, command: &str, stdin: Option<&[u8]>) -> Result<(), Refusal> {
-        self.begin(Start { stdin, ..self.with(id, command) })
+        self.begin(DetachedStart { stdin, ..self.with(id, command) })
     }
 
-    pub(super) fn with<'a>(&self, id: &'a JobId, command: &'a str) -> Start<'a> {
+    pub(super) fn with<'a>(&self, id: &'a JobId, command: &'a str) -> DetachedStart<'a> {
         let shell = LoginShell::by_name(&self.shell);
         let environment = &[("V", "a 'b'")];
-        Start { id, shell, program: None, command, directory: None, environment, stdin: None, limit: 0, again: false }
+        DetachedStart {
+            id,
+            shell,
+            program: None,
+            command,
+            directory: None,
+            environment,
+            stdin: None,
+            limit: 0,
+            again: false,
+        }
     }
 
-    pub(super) fn begin(&self, start: Start<'_>) -> Result<(), Refusal> {
+    pub(super) fn begin(&self, start: DetachedStart<'_>) -> Result<(), Refusal> {
         let mark = mark();
         answer::done(&self.ask(&detached::start(start, &mark).unwrap()), &mark)
     }
@@ -117,7 +127,7 @@ impl Machine {
         answer::job(&self.ask(&detached::wait(id, seconds, beyond, &mark)), id, &mark)
     }
 
-    pub(super) fn end(&self, id: &JobId) -> State {
+    pub(super) fn end(&self, id: &JobId) -> DetachedState {
         self.wait(id, 60, None).unwrap().state
     }
 
@@ -130,14 +140,20 @@ impl Machine {
         answer::jobs(&self.ask(&detached::list(&mark)), &mark)
     }
 
-    pub(super) fn read(&self, id: &JobId, stream: Stream, offset: u64, count: u64) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn read(
+        &self,
+        id: &JobId,
+        stream: OutputStreamName,
+        offset: u64,
+        count: u64,
+    ) -> Result<Vec<u8>, Refusal> {
         let mark = mark();
         let answer = self.ask(&detached::read(id, stream, offset, count, &mark));
         answer::portion(&answer, offset, count, &mark).map(<[u8]>::to_vec)
     }
 
     fn stdout(&self, id: &JobId) -> String {
-        String::from_utf8(self.read(id, Stream::Stdout, 0, 1_000_000).unwrap()).unwrap()
+        String::from_utf8(self.read(id, OutputStreamName::Stdout, 0, 1_000_000).unwrap()).unwrap()
     }
 
     pub(super) fn feed(&self, id: &JobId, input: &[u8], close: bool, patience_tenths: u32) -> Result<(), Refusal> {
@@ -212,12 +228,12 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
-fn exited(state: &State) -> Option<u32> {
-    if let State::Exited { code, .. } = state { Some(*code) } else { None }
+fn exited(state: &DetachedState) -> Option<u32> {
+    if let DetachedState::Exited { code, .. } = state { Some(*code) } else { None }
 }
 
-fn signal_of(state: &State) -> &str {
-    if let State::Signaled { signal, .. } = state { signal } else { "none" }
+fn signal_of(state: &DetachedState) -> &str {
+    if let DetachedState::Signaled { signal, .. } = state { signal } else { "none" }
 }
 
 #[test]
@@ -226,7 +242,7 @@ fn a_command_runs_as_it_is_and_says_how_it_ended() {
         let id = machine.start("echo \"out $V\"; echo err >&2; pwd; exit 3", Some(b""));
         assert_eq!(exited(&machine.end(&id)), Some(3));
         assert_eq!(machine.stdout(&id), format!("out a 'b'\n{}\n", machine.home().display()));
-        assert_eq!(machine.read(&id, Stream::Stderr, 0, 100).unwrap(), b"err\n");
+        assert_eq!(machine.read(&id, OutputStreamName::Stderr, 0, 100).unwrap(), b"err\n");
         let row = machine.list().pop().unwrap();
         assert_eq!((&row.id, row.stderr, row.takes_input), (&id, 4, false));
         assert!(row.command.starts_with("echo \"out") && row.started > 1_600_000_000, "{row:?}");
@@ -243,7 +259,7 @@ fn every_login_shell_runs_it() {
         let long = format!("echo {}\n", "x".repeat(300)).repeat(1000);
         let id = machine.start(&format!("{long}echo it\\'s done; cat; exit 4"), Some(b"in\0put\xff"));
         assert_eq!(exited(&machine.end(&id)), Some(4), "{}", shell.display());
-        let printed = machine.read(&id, Stream::Stdout, 300_000, 10_000).unwrap();
+        let printed = machine.read(&id, OutputStreamName::Stdout, 300_000, 10_000).unwrap();
         assert!(printed.ends_with(b"it's done\nin\0put\xff"), "{}: {printed:?}", shell.display());
     }
 }
@@ -300,7 +316,7 @@ fn stdin_stays_open_until_it_is_closed() {
         assert!(machine.list().pop().unwrap().takes_input);
         machine.feed(&id, b"one\ntwo\n", false, 100).unwrap();
         let row = machine.wait(&id, 60, Some((11, 0))).unwrap();
-        assert_eq!((row.state, row.stdout), (State::Running, 12));
+        assert_eq!((row.state, row.stdout), (DetachedState::Running, 12));
         machine.feed(&id, b"three\n", true, 100).unwrap();
         assert_eq!(exited(&machine.end(&id)), Some(0));
         assert_eq!(machine.stdout(&id), "<one>\n<two>\n<three>\nend\n");
@@ -327,9 +343,13 @@ fn output_is_read_byte_for_byte_from_any_offset() {
         {
             let end = usize::try_from(offset + count).unwrap().min(bytes.len());
             let expected = &bytes[usize::try_from(offset).unwrap()..end];
-            assert_eq!(machine.read(&id, Stream::Stdout, offset, count).unwrap(), expected, "{offset} {count}");
+            assert_eq!(
+                machine.read(&id, OutputStreamName::Stdout, offset, count).unwrap(),
+                expected,
+                "{offset} {count}"
+            );
         }
-        assert_eq!(machine.read(&id, Stream::Stdout, 999_999, 10).unwrap(), b"");
+        assert_eq!(machine.read(&id, OutputStreamName::Stdout, 999_999, 10).unwrap(), b"");
     }
 }
 
@@ -338,13 +358,13 @@ fn only_what_has_ended_is_removed() {
     for machine in machines() {
         let id = machine.start("sleep 600", None);
         assert_eq!(machine.remove(&id), Err(Refusal::Running));
-        assert_eq!(machine.wait(&id, 0, None).unwrap().state, State::Running);
+        assert_eq!(machine.wait(&id, 0, None).unwrap().state, DetachedState::Running);
         assert_eq!(machine.remove(&new_id()), Err(Refusal::Unknown));
         assert_eq!(
             machine.try_start(&id, "true", None).map_err(|error| error.to_string().contains("exist")),
             Err(true)
         );
-        assert_eq!(machine.wait(&id, 0, None).unwrap().state, State::Running);
+        assert_eq!(machine.wait(&id, 0, None).unwrap().state, DetachedState::Running);
     }
 }
 
@@ -356,14 +376,14 @@ fn a_job_whose_processes_are_gone_is_lost_and_a_later_process_of_its_id_is_not_i
         let pids: Vec<_> = machine.processes().iter().map(u32::to_string).collect();
         processes::signal("KILL", &pids);
         machine.assert_no_process_is_left("killed");
-        assert_eq!(machine.end(&id), State::Lost);
+        assert_eq!(machine.end(&id), DetachedState::Lost);
         let process = machine.directory(&id).join("process");
         let text = fs::read_to_string(&process).unwrap();
         let ours = std::process::id().to_string();
         fs::write(&process, text.replace(&row.process.pid().to_string(), &ours)).unwrap();
-        assert_eq!(machine.end(&id), State::Lost);
+        assert_eq!(machine.end(&id), DetachedState::Lost);
         fs::write(&process, text.replace(text.split(' ').next_back().unwrap().trim(), "other-host")).unwrap();
-        assert_eq!(machine.end(&id), State::Elsewhere("other-host".to_owned()));
+        assert_eq!(machine.end(&id), DetachedState::Elsewhere("other-host".to_owned()));
         fs::write(&process, text).unwrap();
         machine.remove(&id).unwrap();
     }
@@ -377,9 +397,9 @@ fn the_command_outlives_its_keeper() {
         assert!(processes::signal("KILL", &[keeper.split(' ').nth(2).unwrap().to_owned()]));
         machine.feed(&id, b"still here\n", false, 100).unwrap();
         let row = machine.wait(&id, 60, Some((10, 0))).unwrap();
-        assert_eq!((row.state, machine.stdout(&id).as_str()), (State::Running, "still here\n"));
+        assert_eq!((row.state, machine.stdout(&id).as_str()), (DetachedState::Running, "still here\n"));
         machine.feed(&id, b"", true, 100).unwrap();
-        assert_eq!(machine.end(&id), State::Lost);
+        assert_eq!(machine.end(&id), DetachedState::Lost);
         machine.remove(&id).unwrap();
         machine.assert_no_process_is_left("its stdin closed");
     }
@@ -415,7 +435,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
         assert!(matches!(&error, Refusal::Trouble(said) if said.contains("mkdir")), "{error:?}");
         fs::remove_file(machine.home().join(".local")).unwrap();
 
-        let start = Start { stdin: Some(b"all of this"), ..machine.with(&id, "echo never") };
+        let start = DetachedStart { stdin: Some(b"all of this"), ..machine.with(&id, "echo never") };
         let mark = mark();
         let whole = detached::start(start, &mark).unwrap();
         for cut in [whole.len() - 1, whole.len() - 15] {
@@ -482,7 +502,7 @@ fn without_setsid_and_mkfifo_it_works_with_less() {
         machine.path = bin.display().to_string();
         let id = machine.start("cat; sleep 600", None);
         let row = machine.wait(&id, 0, None).unwrap();
-        assert_eq!((row.state, row.takes_input), (State::Running, false));
+        assert_eq!((row.state, row.takes_input), (DetachedState::Running, false));
         machine.note(&id, "TERM");
         assert!(processes::signal("TERM", &[row.process.pid().to_string()]));
         assert_eq!(signal_of(&machine.end(&id)), "TERM");
@@ -494,12 +514,12 @@ fn a_time_limit_stops_the_whole_command_there() {
     for machine in machines() {
         let id = new_id();
         let command = "trap '' INT TERM; (sleep 600 & sleep 600)";
-        machine.begin(Start { limit: 1, ..machine.with(&id, command) }).unwrap();
+        machine.begin(DetachedStart { limit: 1, ..machine.with(&id, command) }).unwrap();
         let end = machine.end(&id);
-        assert!(matches!(end, State::TimedOut { gone: true, .. }), "{end:?} {:?}", machine.name());
+        assert!(matches!(end, DetachedState::TimedOut { gone: true, .. }), "{end:?} {:?}", machine.name());
         machine.assert_no_process_is_left("its time was over");
         let id = new_id();
-        machine.begin(Start { limit: 600, ..machine.with(&id, "exit 2") }).unwrap();
+        machine.begin(DetachedStart { limit: 600, ..machine.with(&id, "exit 2") }).unwrap();
         assert_eq!(exited(&machine.end(&id)), Some(2));
         machine.assert_no_process_is_left("it was in time");
     }
@@ -509,7 +529,7 @@ fn a_time_limit_stops_the_whole_command_there() {
 fn a_name_begins_one_job_however_often_it_is_sent() {
     for machine in machines() {
         let id = new_id();
-        let start = Start { again: true, ..machine.with(&id, "echo once >>count; sleep 600") };
+        let start = DetachedStart { again: true, ..machine.with(&id, "echo once >>count; sleep 600") };
         for _ in 0..3 {
             machine.begin(start).unwrap();
         }
@@ -558,7 +578,7 @@ fn hostile_files_do_no_harm() {
             fs::rename(&path, directory.join("aside")).unwrap();
             assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
             machine.list();
-            assert!(machine.read(&id, Stream::Stdout, 0, 10).is_err() || name != "out");
+            assert!(machine.read(&id, OutputStreamName::Stdout, 0, 10).is_err() || name != "out");
             fs::remove_file(&path).unwrap();
             symlink("/dev/zero", &path).unwrap();
             machine.list();

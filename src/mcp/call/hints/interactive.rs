@@ -20,7 +20,7 @@ const SUDO_VALUES: [&str; 7] = ["-u", "-g", "-U", "-h", "-p", "--user", "--group
 
 /// What a program was that had nothing to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum InteractiveProgram {
     /// A shell of another user, mostly root.
     OtherUser,
     /// A shell with another group.
@@ -36,16 +36,18 @@ enum Wanted {
 pub(super) fn note(command: &str, silent: bool) -> Option<String> {
     let (name, wanted) = segments(command)?.iter().rev().find_map(|words| recognise(words, silent))?;
     let how = match wanted {
-        Wanted::OtherUser => "you are still the same user; ssh_exec with sudo: true runs a command as root",
-        Wanted::OtherGroup => "the group has not changed; ssh_reconnect with fresh: true logs in with new groups",
-        Wanted::Shell => "give it the commands, as in `-c 'COMMAND'`",
-        Wanted::Program => "give it its input with stdin, or use ssh_exec with pty: true, then ssh_job",
+        InteractiveProgram::OtherUser => "you are still the same user; ssh_exec with sudo: true runs a command as root",
+        InteractiveProgram::OtherGroup => {
+            "the group has not changed; ssh_reconnect with fresh: true logs in with new groups"
+        }
+        InteractiveProgram::Shell => "give it the commands, as in `-c 'COMMAND'`",
+        InteractiveProgram::Program => "give it its input with stdin, or use ssh_exec with pty: true, then ssh_job",
     };
     Some(format!("{name} had an empty stdin and ended at once: {how}"))
 }
 
 /// What a simple command is, by its words.
-fn recognise(words: &[String], silent: bool) -> Option<(String, Wanted)> {
+fn recognise(words: &[String], silent: bool) -> Option<(String, InteractiveProgram)> {
     let is_assignment = |word: &&String| word.split_once('=').is_some_and(|(name, _)| is_name(name));
     let skipped = words.iter().take_while(is_assignment).count();
     let words = words.get(skipped..).unwrap_or_default();
@@ -58,25 +60,25 @@ fn recognise(words: &[String], silent: bool) -> Option<(String, Wanted)> {
     match program {
         "command" | "exec" | "env" | "nohup" => recognise(arguments, silent),
         "sudo" | "doas" => of_sudo(arguments, silent).map(|wanted| (said(), wanted)),
-        "su" if arguments.iter().all(|argument| is_su_argument(argument)) => found(Wanted::OtherUser),
-        "newgrp" => found(Wanted::OtherGroup),
-        "chroot" if arguments.len() == 1 => found(Wanted::Shell),
-        _ if SHELLS.contains(&program) && all(&SHELL_OPTIONS) => found(Wanted::Shell),
-        _ if is_interpreter(program) && all(&["-i", "-q", "-u", "-a"]) => found(Wanted::Program),
+        "su" if arguments.iter().all(|argument| is_su_argument(argument)) => found(InteractiveProgram::OtherUser),
+        "newgrp" => found(InteractiveProgram::OtherGroup),
+        "chroot" if arguments.len() == 1 => found(InteractiveProgram::Shell),
+        _ if SHELLS.contains(&program) && all(&SHELL_OPTIONS) => found(InteractiveProgram::Shell),
+        _ if is_interpreter(program) && all(&["-i", "-q", "-u", "-a"]) => found(InteractiveProgram::Program),
         _ if CLIENTS.contains(&program) && silent && !arguments.iter().any(|argument| does_something(argument)) => {
-            found(Wanted::Program)
+            found(InteractiveProgram::Program)
         }
         _ if CONTAINERS.contains(&program) && silent && arguments.iter().any(|argument| argument == "exec") => {
             let last = arguments.last()?;
             let inside = last.rsplit('/').next().unwrap_or_default();
-            (SHELLS.contains(&inside) || is_interpreter(inside)).then(|| (said(), Wanted::Shell))
+            (SHELLS.contains(&inside) || is_interpreter(inside)).then(|| (said(), InteractiveProgram::Shell))
         }
         _ => None,
     }
 }
 
 /// sudo with a shell of its own (`-i`, `-s`), or with a command that wants to be talked to.
-fn of_sudo(arguments: &[String], silent: bool) -> Option<Wanted> {
+fn of_sudo(arguments: &[String], silent: bool) -> Option<InteractiveProgram> {
     let mut words = arguments.iter();
     let mut shell = false;
     let mut rest = Vec::new();
@@ -92,10 +94,10 @@ fn of_sudo(arguments: &[String], silent: bool) -> Option<Wanted> {
         }
     }
     if rest.is_empty() {
-        return shell.then_some(Wanted::OtherUser);
+        return shell.then_some(InteractiveProgram::OtherUser);
     }
     let (_, wanted) = recognise(&rest, silent)?;
-    Some(if wanted == Wanted::Shell { Wanted::OtherUser } else { wanted })
+    Some(if wanted == InteractiveProgram::Shell { InteractiveProgram::OtherUser } else { wanted })
 }
 
 fn is_interpreter(program: &str) -> bool {

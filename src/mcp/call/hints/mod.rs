@@ -6,7 +6,7 @@ mod interactive;
 use crate::{
     session::{
         error::SessionError,
-        job::{Given, Job, Stdin},
+        job::{CommandInputs, CommandStdin, Job},
     },
     ssh::{
         command::{
@@ -24,7 +24,7 @@ const LAST_LINES: usize = 8;
 #[expect(clippy::struct_excessive_bools, reason = "what it was, as the table asks for it")]
 struct Failed<'a> {
     command: &'a str,
-    given: &'a Given,
+    given: &'a CommandInputs,
     /// It ran in a persistent shell.
     in_shell: bool,
     terminal: bool,
@@ -36,9 +36,9 @@ struct Failed<'a> {
 }
 
 /// A row: when it applies, and what is said then.
-type Row = (fn(&Failed<'_>) -> bool, &'static str);
+type HintRule = (fn(&Failed<'_>) -> bool, &'static str);
 
-const COMMANDS: &[Row] = &[
+const COMMANDS: &[HintRule] = &[
     (
         |failed| failed.is_missing_program() && failed.refers_to("PATH"),
         "values of env are literal, so PATH lost its own directories: put `export PATH=…:$PATH` into the command",
@@ -80,7 +80,7 @@ pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<St
         return None;
     }
     if code == 0 {
-        let unattended = job.given.stdin == Stdin::Empty && !job.terminal;
+        let unattended = job.given.stdin == CommandStdin::Empty && !job.terminal;
         let silent = result.output.stdout.total == 0 && result.output.stderr.total == 0;
         return interactive::note(&job.command, silent).filter(|_| unattended);
     }
@@ -220,7 +220,7 @@ impl Failed<'_> {
 
     fn reads_half_a_line(&self) -> bool {
         let reads = self.command.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == "read");
-        self.given.stdin == Stdin::Text { ends_line: false } && self.code == 1 && self.said.is_empty() && reads
+        self.given.stdin == CommandStdin::Text { ends_line: false } && self.code == 1 && self.said.is_empty() && reads
     }
 
     fn says(&self, what: impl Fn(&str) -> bool) -> bool {
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     fn hint(code: u32, said: &str, change: impl FnOnce(&mut Failed<'_>)) -> &'static str {
-        let given = Given::default();
+        let given = CommandInputs::default();
         let mut failed = Failed {
             command: "c",
             given: &given,
@@ -346,7 +346,7 @@ mod tests {
         assert!(hint(127, bash, |failed| failed.command = "a\r\nb").contains("CRLF"));
         assert_eq!(hint(1, "", |failed| failed.command = "a\r\nb"), "");
         assert_eq!(hint(1, "not a tty", |failed| failed.terminal = true), "");
-        let given = Given::new(
+        let given = CommandInputs::new(
             None,
             false,
             Some("$HOME/x"),
@@ -369,7 +369,7 @@ mod tests {
         assert!(with(1, "ls: ${B}/y: No such file").contains("values of env"));
         assert!(with(1, "cd: $HOME/x: No such file or directory").contains("cwd is taken"));
         assert_eq!(with(1, "other"), "");
-        let given = Given::new(Some(b"yes"), false, None, &[]);
+        let given = CommandInputs::new(Some(b"yes"), false, None, &[]);
         let failed = Failed {
             given: &given,
             command: "read x && echo $x",

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::tool_error::ToolError;
 
 /// A day: no command that a call waits for takes longer.
-const LONGEST: u64 = 24 * 60 * 60 * 1000;
+const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
 
 // A time limit, 1 to 86,400,000 milliseconds. Not a doc comment: that would stand in every schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
@@ -29,31 +29,31 @@ impl Milliseconds {
 impl<'de> Deserialize<'de> for Milliseconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let milliseconds = u64::deserialize(deserializer)?;
-        if (1..=LONGEST).contains(&milliseconds) {
+        if (1..=MAX_TIMEOUT_MS).contains(&milliseconds) {
             return Ok(Self(milliseconds));
         }
-        Err(serde::de::Error::custom(format!("{milliseconds} is not between 1 and {LONGEST} milliseconds")))
+        Err(serde::de::Error::custom(format!("{milliseconds} is not between 1 and {MAX_TIMEOUT_MS} milliseconds")))
     }
 }
 
 // How long a call waits, 0 to 86,400,000 milliseconds. Not a doc comment, either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(transparent)]
-pub(in crate::mcp) struct Wait(#[schemars(range(max = 86_400_000))] u64);
+pub(in crate::mcp) struct WaitParam(#[schemars(range(max = 86_400_000))] u64);
 
-impl Wait {
+impl WaitParam {
     pub(in crate::mcp) fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Wait {
+impl<'de> Deserialize<'de> for WaitParam {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let milliseconds = u64::deserialize(deserializer)?;
-        if milliseconds <= LONGEST {
+        if milliseconds <= MAX_TIMEOUT_MS {
             return Ok(Self(milliseconds));
         }
-        Err(serde::de::Error::custom(format!("{milliseconds} is more than {LONGEST} milliseconds")))
+        Err(serde::de::Error::custom(format!("{milliseconds} is more than {MAX_TIMEOUT_MS} milliseconds")))
     }
 }
 

@@ -13,7 +13,7 @@ const MAY_BE_DIGITS: [&str; 5] = ["job", "session", "shell", "input", "signal"];
 const JOB_DIGITS: usize = 8;
 
 /// The largest integer up to which every integer has a floating-point number of its own.
-const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// The value of a parameter in the type that its schema names; `None` where it means that the parameter is not given.
 /// What has no certain meaning stays as it is, and is refused later.
@@ -51,7 +51,7 @@ fn integer(value: &Value) -> Option<Value> {
     if number.is_u64() || number.is_i64() {
         return Some(Value::Number(number));
     }
-    let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= LARGEST_EXACT)?;
+    let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER)?;
     #[expect(clippy::cast_possible_truncation, reason = "it is whole, and within the range")]
     let whole = whole as i64;
     Some(whole.into())

@@ -23,11 +23,11 @@ const OURS: [&str; 13] = [
     "… ",
 ];
 /// Characters behind a bracket that are looked at.
-const LONGEST: usize = 60;
+const MAX_MARK_CHARS: usize = 60;
 
 /// What a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BlockKind {
     /// What the remote machine printed; the heading of all but stdout is ours.
     Stdout,
     Stderr,
@@ -40,7 +40,7 @@ pub(super) enum Kind {
     Error,
 }
 
-impl Kind {
+impl BlockKind {
     fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -56,7 +56,7 @@ impl Kind {
 /// A block of text.
 #[derive(Debug)]
 pub(super) struct Block {
-    pub(super) kind: Kind,
+    pub(super) kind: BlockKind,
     pub(super) text: String,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn warning(imitations: usize) -> Option<String> {
 pub(super) fn imitations(text: &str, has_our_mark: bool) -> usize {
     let imitates = |(at, _): &(usize, &str)| {
         // White space is evened out, so that what only looks alike is found, too.
-        let rest: String = text.get(*at + 1..).unwrap_or_default().chars().take(LONGEST).collect();
+        let rest: String = text.get(*at + 1..).unwrap_or_default().chars().take(MAX_MARK_CHARS).collect();
         let begin = rest.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
         OURS.iter().any(|ours| begin.starts_with(ours))
     };

@@ -8,19 +8,19 @@ use rmcp::model::{CallToolResult, JsonObject, MetaObject};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::blocks::{Block, Kind};
+use self::blocks::{Block, BlockKind};
 use super::{hints, tool_error::ToolError};
 use crate::{
     capture::Nature,
     render::in_a_line,
     session::{
-        job::{End, Finished, Job},
+        job::{FinishedJob, Job, JobEnd},
         registry::SessionRegistry,
     },
     ssh::command::{
         exec::CommandResult,
         exit_status::{Ending, ExitStatus},
-        output::{CommandOutput, Portion},
+        output::{CommandOutput, StdoutPortion},
     },
 };
 
@@ -36,7 +36,7 @@ const UNWANTED: &str = "the person stopped it; ask them before you run it again"
 /// The outcome of a command, typed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Outcome {
+struct CommandOutcome {
     session: String,
     status: &'static str,
     exit_code: Option<u32>,
@@ -73,7 +73,7 @@ struct Outcome {
 }
 
 /// What is to be said of a command, as it is now.
-pub(in crate::mcp) struct Report<'a> {
+pub(in crate::mcp) struct CommandReport<'a> {
     pub(in crate::mcp) session: &'a str,
     /// Whether the status line says which session it was, because several are connected.
     names_session: bool,
@@ -82,9 +82,9 @@ pub(in crate::mcp) struct Report<'a> {
     pub(in crate::mcp) shell: Option<&'a str>,
     pub(in crate::mcp) output: CommandOutput,
     /// The part of stdout that was asked for, instead of its beginning and end.
-    pub(in crate::mcp) portion: Option<Portion>,
+    pub(in crate::mcp) portion: Option<StdoutPortion>,
     pub(in crate::mcp) duration: Duration,
-    pub(in crate::mcp) state: State<'a>,
+    pub(in crate::mcp) state: CommandState<'a>,
     /// Whether it lives on the remote machine.
     pub(in crate::mcp) detached: bool,
     /// What the caller should know besides.
@@ -92,16 +92,16 @@ pub(in crate::mcp) struct Report<'a> {
 }
 
 /// How far a command is.
-pub(in crate::mcp) enum State<'a> {
+pub(in crate::mcp) enum CommandState<'a> {
     /// It waits for the shell to be free: for the end of this job, if it is known.
     Queued { behind: Option<String> },
     /// It runs, and perhaps waits for input behind this line.
     Running { prompt: Option<String> },
     /// It has ended.
-    Ended(&'a Finished),
+    Ended(&'a FinishedJob),
 }
 
-impl<'a> Report<'a> {
+impl<'a> CommandReport<'a> {
     /// The report on a job. `kept`: a later call can ask for it.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl<'a> Report<'a> {
     pub(in crate::mcp) fn of(
         registry: &SessionRegistry,
         job: &'a Job,
-        end: Option<&'a End>,
+        end: Option<&'a JobEnd>,
         kept: bool,
     ) -> Result<Self, ToolError> {
         let state = match end.map(|end| &**end) {
@@ -120,19 +120,24 @@ impl<'a> Report<'a> {
                 ));
             }
             Some(Err(error)) => return Err(error.into()),
-            Some(Ok(finished)) => State::Ended(finished),
+            Some(Ok(finished)) => CommandState::Ended(finished),
             None if job.shell.is_some() && !job.is_sent() => {
-                State::Queued { behind: registry.jobs.ahead_of(job).map(|ahead| ahead.id.clone()) }
+                CommandState::Queued { behind: registry.jobs.ahead_of(job).map(|ahead| ahead.id.clone()) }
             }
-            None => State::Running { prompt: job.prompt() },
+            None => CommandState::Running { prompt: job.prompt() },
         };
-        let hint = if let State::Ended(finished) = &state { hints::of_command(job, &finished.command) } else { None };
+        let hint =
+            if let CommandState::Ended(finished) = &state { hints::of_command(job, &finished.command) } else { None };
         Ok(Self {
             session: &job.session,
             names_session: registry.is_one_of_many(),
             job: kept.then_some(&job.id),
             shell: job.shell.as_deref(),
-            output: if let State::Ended(finished) = &state { finished.command.output.clone() } else { job.printed() },
+            output: if let CommandState::Ended(finished) = &state {
+                finished.command.output.clone()
+            } else {
+                job.printed()
+            },
             portion: None,
             duration: job.duration(),
             state,
@@ -155,17 +160,17 @@ impl<'a> Report<'a> {
         result
     }
 
-    fn blocks(&self) -> (Vec<Block>, Outcome) {
+    fn blocks(&self) -> (Vec<Block>, CommandOutcome) {
         let outcome = self.outcome();
         let stdout = self.portion.as_ref().map_or(&self.output.stdout, |portion| &portion.shown);
         let between = match &self.state {
-            State::Ended(Finished { shell: Some(shell), .. }) => Some(&shell.between),
+            CommandState::Ended(FinishedJob { shell: Some(shell), .. }) => Some(&shell.between),
             _ => None,
         };
         let printed = [
-            (Kind::Stdout, "", Some(stdout)),
-            (Kind::Stderr, "[stderr]\n", Some(&self.output.stderr)),
-            (Kind::Background, "[background, since the last command]\n", between),
+            (BlockKind::Stdout, "", Some(stdout)),
+            (BlockKind::Stderr, "[stderr]\n", Some(&self.output.stderr)),
+            (BlockKind::Background, "[background, since the last command]\n", between),
         ];
         let (mut blocks, mut imitations) = (Vec::new(), 0);
         for (kind, heading, printed) in printed {
@@ -177,15 +182,15 @@ impl<'a> Report<'a> {
                 blocks.push(Block { kind, text: format!("{heading}{text}") });
             }
         }
-        blocks.push(Block { kind: Kind::Status, text: self.status_line(&outcome, imitations) });
+        blocks.push(Block { kind: BlockKind::Status, text: self.status_line(&outcome, imitations) });
         (blocks, outcome)
     }
 
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> CommandOutcome {
         let output = &self.output;
         let (command, shell) = match &self.state {
-            State::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
-            State::Running { .. } | State::Queued { .. } => (None, None),
+            CommandState::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
+            CommandState::Running { .. } | CommandState::Queued { .. } => (None, None),
         };
         let notices = [
             shell.and_then(|shell| shell.notice.clone()),
@@ -198,8 +203,8 @@ impl<'a> Report<'a> {
             Ending::Exited(status) => Some(status),
             _ => None,
         });
-        let prompt = if let State::Running { prompt } = &self.state { prompt.clone() } else { None };
-        Outcome {
+        let prompt = if let CommandState::Running { prompt } = &self.state { prompt.clone() } else { None };
+        CommandOutcome {
             session: self.session.to_owned(),
             status: command.map_or("running", |command| status(&command.ending)),
             exit_code: exited.and_then(|status| if let ExitStatus::Code(code) = status { Some(*code) } else { None }),
@@ -219,7 +224,7 @@ impl<'a> Report<'a> {
             next_offset: self.portion.as_ref().map(|portion| portion.next),
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             job: self.job.map(str::to_owned),
-            queued_behind: if let State::Queued { behind } = &self.state { behind.clone() } else { None },
+            queued_behind: if let CommandState::Queued { behind } = &self.state { behind.clone() } else { None },
             awaiting_input: prompt.is_some().then_some(true),
             prompt,
             process_gone: command.filter(|command| command.stopped).map(|command| command.process_gone),
@@ -229,12 +234,12 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn status_line(&self, outcome: &Outcome, imitations: usize) -> String {
+    fn status_line(&self, outcome: &CommandOutcome, imitations: usize) -> String {
         let mut parts = match &self.state {
-            State::Ended(finished) => vec![how_it_ended(&finished.command)],
-            State::Queued { behind: Some(ahead) } => vec![format!("queued behind job {ahead}, not begun")],
-            State::Queued { behind: None } => vec!["queued, not begun: its shell is not ready yet".to_owned()],
-            State::Running { prompt } => {
+            CommandState::Ended(finished) => vec![how_it_ended(&finished.command)],
+            CommandState::Queued { behind: Some(ahead) } => vec![format!("queued behind job {ahead}, not begun")],
+            CommandState::Queued { behind: None } => vec!["queued, not begun: its shell is not ready yet".to_owned()],
+            CommandState::Running { prompt } => {
                 let mut parts = vec!["running".to_owned()];
                 parts.extend(
                     prompt.as_ref().map(|prompt| format!("waits for input at {:?}", in_a_line(prompt.as_bytes()))),
@@ -271,14 +276,14 @@ impl<'a> Report<'a> {
             let more = if portion.next < portion.shown.total { "more" } else { "what comes next" };
             parts.push(format!("{more} from offset {}", portion.next));
         }
-        if let (State::Running { .. }, Some(_)) = (&self.state, self.job) {
+        if let (CommandState::Running { .. }, Some(_)) = (&self.state, self.job) {
             // What a later call can go on from, so that it need not be read twice.
             if self.portion.is_none() && self.output.stdout.total > 0 {
                 parts.push(format!("what comes next from offset {}", self.output.stdout.total));
             }
             parts.push("ssh_job waits for it, reads, feeds or stops it".to_owned());
         }
-        if let (State::Queued { behind }, Some(_)) = (&self.state, self.job) {
+        if let (CommandState::Queued { behind }, Some(_)) = (&self.state, self.job) {
             parts.extend(
                 behind
                     .as_ref()
@@ -293,11 +298,11 @@ impl<'a> Report<'a> {
 }
 
 /// The result of a call that ran a command in many sessions: for each its name, then its texts or its error.
-pub(in crate::mcp) fn of_many(each: Vec<(String, Result<Report<'_>, ToolError>)>) -> CallToolResult {
+pub(in crate::mcp) fn of_many(each: Vec<(String, Result<CommandReport<'_>, ToolError>)>) -> CallToolResult {
     let (mut all, mut outcomes, mut failed) = (Vec::new(), Vec::new(), 0);
     let sessions = each.len();
     for (session, report) in each {
-        all.push(Block { kind: Kind::Session, text: format!("[session {}]", in_a_line(session.as_bytes())) });
+        all.push(Block { kind: BlockKind::Session, text: format!("[session {}]", in_a_line(session.as_bytes())) });
         match report {
             Ok(report) => {
                 let (blocks, outcome) = report.blocks();
@@ -307,7 +312,7 @@ pub(in crate::mcp) fn of_many(each: Vec<(String, Result<Report<'_>, ToolError>)>
             Err(error) => {
                 failed += 1;
                 outcomes.push(json!({"session": session, "error": error.message, "hint": error.hint}));
-                all.push(Block { kind: Kind::Error, text: error.text() });
+                all.push(Block { kind: BlockKind::Error, text: error.text() });
             }
         }
     }
@@ -394,8 +399,8 @@ mod tests {
             between: Captured::default(),
             notice: None,
         });
-        let finished = Finished { command, shell };
-        Report {
+        let finished = FinishedJob { command, shell };
+        CommandReport {
             session: "s",
             names_session: false,
             job: None,
@@ -403,7 +408,7 @@ mod tests {
             output,
             portion: None,
             duration,
-            state: State::Ended(&finished),
+            state: CommandState::Ended(&finished),
             detached: false,
             notice: None,
         }

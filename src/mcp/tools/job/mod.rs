@@ -15,12 +15,12 @@ use super::{
     command::{DEFAULT_WAIT, told},
 };
 use crate::{
-    mcp::call::{Call, hints, params::Wait, report::Report, tool_error::ToolError},
+    mcp::call::{Call, hints, params::WaitParam, report::CommandReport, tool_error::ToolError},
     session::{
         causes::with_causes,
-        detached::{JobId, Watching},
+        detached::{JobId, Subscription},
         error::{Refusal, SessionError},
-        job::{InputRefused, Job, Signal, Waited},
+        job::{InputRefused, Job, Signal, WaitOutcome},
     },
 };
 
@@ -43,7 +43,7 @@ struct JobParams {
     /// Only jobs of this session
     session: Option<String>,
     /// Wait this long for its end; default 45000, with offset 0
-    wait_ms: Option<Wait>,
+    wait_ms: Option<WaitParam>,
     /// Read stdout from this byte on
     offset: Option<u64>,
     /// Text for its stdin; keys as control characters, such as \u0003 or \u001b[A
@@ -112,7 +112,7 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
             detached.connect(&call.caller).await?;
             let watching = detached.watch();
             watching
-                .up_to_date(params.wait_ms.map_or(DEFAULT_WAIT, Wait::duration).max(LOOK_WITHIN))
+                .up_to_date(params.wait_ms.map_or(DEFAULT_WAIT, WaitParam::duration).max(LOOK_WITHIN))
                 .await
                 .map_err(|error| ToolError::from(&*error))?;
             Some(watching)
@@ -148,20 +148,20 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
     let waited = tokio::select! {
         biased;
         waited = job.wait(patience, answered, &call.caller.cancelled) => waited,
-        () = given_up => Waited::GivenUp,
+        () = given_up => WaitOutcome::GivenUp,
     };
     let end = match waited {
-        Waited::Ended(end) => Some(end),
+        WaitOutcome::Ended(end) => Some(end),
         // The wait is given up, not the job.
-        Waited::Running | Waited::GivenUp => None,
+        WaitOutcome::Running | WaitOutcome::GivenUp => None,
     };
-    let mut report = Report::of(&call.registry, job, end.as_ref(), true)?;
+    let mut report = CommandReport::of(&call.registry, job, end.as_ref(), true)?;
     if let (Some(input), None) = (&params.input, &end) {
         let has_answered = job.output.total() > before;
         let hint = hints::of_input(input, has_answered, &job.output.prompt().unwrap_or_default());
         report.notice = hint.map(str::to_owned);
     }
-    let trouble = watching.as_ref().filter(|_| end.is_none()).and_then(Watching::trouble);
+    let trouble = watching.as_ref().filter(|_| end.is_none()).and_then(Subscription::trouble);
     if let Some(error) = trouble {
         report.notice = Some(format!("it lives on, but cannot be asked about now: {}", with_causes(&*error)));
     }

@@ -36,7 +36,7 @@ pub(super) fn read(typed: &str) -> Result<Signal, ToolError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::job::Rung::{Int, Kill, Term};
+    use crate::session::job::FirstSignal::{Int, Kill, Term};
 
     #[test]
     fn signals_are_understood_as_people_name_them() {

@@ -11,51 +11,51 @@ use http_body_util::{BodyExt as _, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
 use tokio::time::timeout;
 
-use crate::mcp::web::reply::{EVENT_STREAM, Reply};
+use crate::mcp::web::reply::{EVENT_STREAM, HttpReply};
 
 /// How long a call may be silent until its answer begins without it, and between two signs of life afterwards.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-type Awaited = Pin<Box<dyn Future<Output = Reply> + Send>>;
+type Awaited = Pin<Box<dyn Future<Output = HttpReply> + Send>>;
 
 /// The reply, or, if it takes longer than ten seconds, an event stream that goes on to be the reply. Dropping either
 /// drops the call.
-pub(super) async fn in_time(reply: impl Future<Output = Reply> + Send + 'static) -> Reply {
+pub(super) async fn in_time(reply: impl Future<Output = HttpReply> + Send + 'static) -> HttpReply {
     let mut reply: Awaited = Box::pin(reply);
     if let Ok(reply) = timeout(PATIENCE, &mut reply).await {
         return reply;
     }
-    let frames = stream::unfold(Answer::Awaited(reply), next);
+    let frames = stream::unfold(HandlerReply::Awaited(reply), next);
     let mut early = Response::new(StreamBody::new(frames).boxed_unsync());
     early.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(EVENT_STREAM));
     early.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
     early
 }
 
-enum Answer {
+enum HandlerReply {
     Awaited(Awaited),
     Begun(UnsyncBoxBody<Bytes, Infallible>),
     Over,
 }
 
-async fn next(answer: Answer) -> Option<(Result<Frame<Bytes>, Infallible>, Answer)> {
+async fn next(answer: HandlerReply) -> Option<(Result<Frame<Bytes>, Infallible>, HandlerReply)> {
     let body = match answer {
-        Answer::Awaited(mut reply) => match timeout(PATIENCE, &mut reply).await {
-            Err(_) => return Some((Ok(comment()), Answer::Awaited(reply))),
+        HandlerReply::Awaited(mut reply) => match timeout(PATIENCE, &mut reply).await {
+            Err(_) => return Some((Ok(comment()), HandlerReply::Awaited(reply))),
             Ok(reply) if reply.status() == StatusCode::OK && is_event_stream(reply.headers()) => reply.into_body(),
             // An error in JSON, on one line: the one event of this stream.
             Ok(reply) => {
                 let whole = reply.into_body().collect().await.map(http_body_util::Collected::to_bytes);
                 let text = String::from_utf8_lossy(&whole.unwrap_or_default()).replace(['\r', '\n'], " ");
-                return Some((Ok(Frame::data(format!("data: {text}\n\n").into())), Answer::Over));
+                return Some((Ok(Frame::data(format!("data: {text}\n\n").into())), HandlerReply::Over));
             }
         },
-        Answer::Begun(body) => body,
-        Answer::Over => return None,
+        HandlerReply::Begun(body) => body,
+        HandlerReply::Over => return None,
     };
     let mut body = body;
     let frame = body.frame().await?;
-    Some((frame, Answer::Begun(body)))
+    Some((frame, HandlerReply::Begun(body)))
 }
 
 /// What keeps the connection alive and means nothing (HTML Standard, server-sent events).

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::{
-    mcp::web::reply::{Reply, reply},
+    mcp::web::reply::{HttpReply, reply},
     session::registry::SessionRegistry,
 };
 
@@ -21,7 +21,7 @@ struct Health {
 }
 
 /// Answers with status, version, how many sessions are connected, and how long the daemon has run.
-pub(super) fn answer(registry: &SessionRegistry, uptime: Duration) -> Reply {
+pub(super) fn answer(registry: &SessionRegistry, uptime: Duration) -> HttpReply {
     let health = Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),

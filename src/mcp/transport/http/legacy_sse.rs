@@ -31,7 +31,7 @@ use crate::mcp::{
     transport::handshake::FromHello,
     web::{
         MCP_PATH,
-        reply::{EVENT_STREAM, Reply, refusal, reply},
+        reply::{EVENT_STREAM, HttpReply, refusal, reply},
     },
 };
 
@@ -75,7 +75,7 @@ impl LegacySse {
     /// Opens an event stream and serves a client on it until either end closes it.
     ///
     /// A client that comes back after the daemon was restarted knows its revision already and says no hello again.
-    pub(super) fn open(&self, headers: &HeaderMap) -> Reply {
+    pub(super) fn open(&self, headers: &HeaderMap) -> HttpReply {
         let mut random = [0; 16];
         if getrandom::fill(&mut random).is_err() {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random number to be had", "try again");
@@ -85,7 +85,7 @@ impl LegacySse {
         let (from_server, outgoing) = mpsc::channel(QUEUE);
         let stop = self.stop.child_token();
         let transport = Events { incoming: to_server, outgoing: from_server };
-        let entry = Entry { id: id.clone(), streams: self.clone() };
+        let entry = SseStream { id: id.clone(), streams: self.clone() };
         self.lock().insert(id.clone(), incoming);
         let (server, comes_back, until) =
             (self.server.clone(), headers.contains_key("mcp-protocol-version"), stop.clone());
@@ -110,7 +110,7 @@ impl LegacySse {
     }
 
     /// Takes a message for the stream that the address names; its media type has been checked.
-    pub(super) async fn post(&self, request: &Parts, body: &[u8]) -> Reply {
+    pub(super) async fn post(&self, request: &Parts, body: &[u8]) -> HttpReply {
         let stream = stream_id(request).and_then(|id| self.lock().get(id).cloned());
         let Some(stream) = stream else {
             return refusal(StatusCode::NOT_FOUND, "there is no such event stream", "open a new one: GET /mcp");
@@ -130,12 +130,12 @@ impl LegacySse {
 }
 
 /// A stream's place in the table.
-struct Entry {
+struct SseStream {
     id: String,
     streams: LegacySse,
 }
 
-impl Drop for Entry {
+impl Drop for SseStream {
     fn drop(&mut self) {
         self.streams.lock().remove(&self.id);
     }

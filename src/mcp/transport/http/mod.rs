@@ -17,10 +17,10 @@ mod upgrade;
 
 use http::StatusCode;
 
-use crate::mcp::web::reply::{Reply, reply};
+use crate::mcp::web::reply::{HttpReply, reply};
 
 /// The answer to a body that is no message of JSON-RPC 2.0 (its section 5.1), or several at once.
-fn no_message(body: &[u8]) -> Reply {
+fn no_message(body: &[u8]) -> HttpReply {
     let (code, message) = match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
         Ok(_) => (-32600, "this is not one JSON-RPC message; send one a POST"),
         Err(_) => (-32700, "this is not JSON"),

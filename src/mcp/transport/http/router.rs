@@ -13,14 +13,14 @@ use crate::{
     mcp::{
         dashboard::{
             activity::Activity,
-            routes::{self, Watch},
+            routes::{self, Dashboard},
         },
         server::SshServer,
         transport::front_request,
         web::{
             MCP_PATH,
-            guard::{self, Door, Visitor},
-            reply::{Reply, refusal, reply},
+            guard::{self, Endpoint, PeerInfo},
+            reply::{HttpReply, refusal, reply},
             token::Token,
         },
     },
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The largest message, in bytes.
-const LARGEST_MESSAGE: usize = 4 * 1024 * 1024;
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How long a message may take to arrive.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -38,7 +38,7 @@ pub(super) struct Router {
     token: Option<Token>,
     streamable: Streamable,
     legacy: LegacySse,
-    watch: Watch,
+    watch: Dashboard,
     server: SshServer,
     upgrades: Option<Upgrades>,
     started: Instant,
@@ -49,7 +49,7 @@ impl Router {
     pub(super) fn new(
         registry: Arc<SessionRegistry>,
         token: Option<Token>,
-        watch: Watch,
+        watch: Dashboard,
         upgrades: Option<Upgrades>,
         stop: &CancellationToken,
     ) -> Self {
@@ -67,7 +67,7 @@ impl Router {
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, visitor: &Visitor) -> Reply {
+    pub(super) async fn answer(&self, request: Request<Incoming>, visitor: &PeerInfo) -> HttpReply {
         let (mut parts, body) = request.into_parts();
         self.admit_and_answer(&mut parts, body, visitor).await.unwrap_or_else(|refused| *refused)
     }
@@ -76,8 +76,8 @@ impl Router {
         &self,
         parts: &mut Parts,
         body: Incoming,
-        visitor: &Visitor,
-    ) -> Result<Reply, Box<Reply>> {
+        visitor: &PeerInfo,
+    ) -> Result<HttpReply, Box<HttpReply>> {
         if routes::is_link(parts) {
             parts.headers.remove("sec-fetch-site");
         }
@@ -87,7 +87,7 @@ impl Router {
             guard::admit_visitor(&parts.headers, visitor, self.token.as_ref())?;
             return Ok(upgrades.answer(parts, &self.server).await);
         }
-        if Watch::serves(path) {
+        if Dashboard::serves(path) {
             return self.watch.answer(parts, body, visitor, self.token.as_ref()).await;
         }
         if path != MCP_PATH && !PLAIN.contains(&path) {
@@ -119,7 +119,7 @@ impl Router {
         Ok(self.streamable.answer(request, &body).await)
     }
 
-    async fn answer_plainly(&self, path: &str, method: &Method, door: Door) -> Result<Reply, Box<Reply>> {
+    async fn answer_plainly(&self, path: &str, method: &Method, door: Endpoint) -> Result<HttpReply, Box<HttpReply>> {
         let allowed = if path == "/link" { "POST" } else { "GET, HEAD" };
         if !allowed.split(", ").any(|allowed| method == allowed) {
             let what = format!("{path} answers {allowed} alone");
@@ -150,8 +150,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Box<Reply>> {
-    match timeout(ARRIVAL_LIMIT, Limited::new(body, LARGEST_MESSAGE).collect()).await {
+async fn read(body: Incoming) -> Result<Bytes, Box<HttpReply>> {
+    match timeout(ARRIVAL_LIMIT, Limited::new(body, MAX_MESSAGE_BYTES).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let hint = "put large content into a file and send it with ssh_upload";

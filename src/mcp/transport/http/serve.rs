@@ -19,12 +19,12 @@ use super::{
 };
 use crate::{
     mcp::{
-        dashboard::routes::{Keys, Watch},
+        dashboard::routes::{AccessKeys, Dashboard},
         web::{
-            guard::Visitor,
+            guard::PeerInfo,
             listen::{Listener, accepted},
             newcomers::{Newcomer, Newcomers},
-            peer::{self, Connection},
+            peer::{self, PeerConnection},
             token::Token,
         },
     },
@@ -32,10 +32,10 @@ use crate::{
 };
 
 /// How many connections there may be at once. More wait to be taken in.
-const MOST_CONNECTIONS: usize = 768;
+const MAX_CONNECTIONS: usize = 768;
 /// How many of them may be those of strangers, so that these keep nobody else out. Where a token decides who is one,
 /// `newcomers` limits those that have not shown it.
-const MOST_STRANGERS: usize = 32;
+const MAX_STRANGERS: usize = 32;
 /// How long a client may take to send the head of a request, and to send the next one.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// How long a client may not read what it is sent.
@@ -49,7 +49,7 @@ pub async fn serve(
     registry: Arc<SessionRegistry>,
     listeners: Vec<Listener>,
     token: Option<Token>,
-    keys: Arc<Keys>,
+    keys: Arc<AccessKeys>,
     stop: CancellationToken,
 ) {
     run(registry, listeners, token, keys, None, stop).await;
@@ -62,7 +62,7 @@ pub(in crate::mcp::transport) async fn serve_shared(
     listener: Listener,
     proof: Option<HeaderValue>,
     idle: Duration,
-    keys: Arc<Keys>,
+    keys: Arc<AccessKeys>,
     stop: CancellationToken,
 ) {
     run(registry, vec![listener], None, keys, Some(Shared { proof, idle }), stop).await;
@@ -80,7 +80,7 @@ async fn run(
     registry: Arc<SessionRegistry>,
     listeners: Vec<Listener>,
     token: Option<Token>,
-    keys: Arc<Keys>,
+    keys: Arc<AccessKeys>,
     shared: Option<Shared>,
     stop: CancellationToken,
 ) {
@@ -98,19 +98,19 @@ async fn run(
     });
     let leave = LeaveWhenIdle {
         registry: Arc::clone(&registry),
-        is_there: listeners.iter().map(|listener| -> IsThere { Box::new(listener.is_there()) }).collect(),
+        is_there: listeners.iter().map(|listener| -> PeerStillThere { Box::new(listener.is_there()) }).collect(),
         listening: listening.clone(),
         accepting: accepting.clone(),
         connections: connections.clone(),
     };
     let (opened, mut newly_opened) = mpsc::channel(1);
     let page = listeners.iter().find_map(Listener::page);
-    let watch = Watch::new(Arc::clone(&registry), keys, page, opened, closed.child_token());
-    let entrance = Arc::new(Entrance {
+    let watch = Dashboard::new(Arc::clone(&registry), keys, page, opened, closed.child_token());
+    let entrance = Arc::new(Acceptor {
         newcomers: token.as_ref().map(|_| Arc::default()),
         router: Router::new(Arc::clone(&registry), token, watch, upgrades, &closed),
-        connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-        strangers: Semaphore::new(MOST_STRANGERS),
+        connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        strangers: Semaphore::new(MAX_STRANGERS),
         closing: closing.clone(),
     });
     let take_in = {
@@ -138,13 +138,13 @@ async fn run(
     let _ = timeout(LAST_WORDS, async { tokio::join!(connections.wait(), accepting.wait()) }).await;
 }
 
-type IsThere = Box<dyn Fn() -> bool + Send + Sync>;
+type PeerStillThere = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// When a shared daemon is of no use any more.
 struct LeaveWhenIdle {
     registry: Arc<SessionRegistry>,
     /// Whether each listener can still be found.
-    is_there: Vec<IsThere>,
+    is_there: Vec<PeerStillThere>,
     listening: CancellationToken,
     accepting: TaskTracker,
     connections: TaskTracker,
@@ -175,7 +175,7 @@ impl LeaveWhenIdle {
     }
 }
 
-struct Entrance {
+struct Acceptor {
     router: Router,
     /// Where a token decides.
     newcomers: Option<Arc<Newcomers>>,
@@ -184,7 +184,7 @@ struct Entrance {
     closing: CancellationToken,
 }
 
-async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTracker, stop: CancellationToken) {
+async fn accept(listener: Listener, entrance: Arc<Acceptor>, connections: TaskTracker, stop: CancellationToken) {
     let door = listener.door();
     loop {
         let permit = tokio::select! {
@@ -205,54 +205,54 @@ async fn accept(listener: Listener, entrance: Arc<Entrance>, connections: TaskTr
             let _permit = permit;
             let (connection, is_ours) = match caller {
                 // With a token, the token decides.
-                Caller::Tcp(connection) => (Some(connection), newcomer.is_none() && connection.is_ours().await),
-                Caller::Known(is_ours) => (None, is_ours),
+                RequestOrigin::Tcp(connection) => (Some(connection), newcomer.is_none() && connection.is_ours().await),
+                RequestOrigin::Known(is_ours) => (None, is_ours),
             };
-            converse(stream, Visitor { door, is_ours, connection, newcomer }, &entrance).await;
+            converse(stream, PeerInfo { door, is_ours, connection, newcomer }, &entrance).await;
         });
     }
 }
 
 /// Who came in.
 #[derive(Debug, Clone, Copy)]
-enum Caller {
-    Tcp(Connection),
+enum RequestOrigin {
+    Tcp(PeerConnection),
     /// Whether it is this user is known.
     Known(bool),
 }
 
-impl Caller {
+impl RequestOrigin {
     fn address(&self) -> Option<IpAddr> {
         if let Self::Tcp(connection) = self { Some(connection.peer().ip()) } else { None }
     }
 }
 
 /// The next connection; `None` if it has been closed by now.
-async fn take(listener: &Listener) -> Option<(Stream, Caller)> {
+async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
     match listener {
         Listener::Tcp(listener, _) => {
             let (stream, _) = accepted(|| listener.accept()).await;
-            let connection = Connection::of(&stream).ok()?;
+            let connection = PeerConnection::of(&stream).ok()?;
             stream.set_nodelay(true).ok()?;
-            Some((Either::Left(stream), Caller::Tcp(connection)))
+            Some((Either::Left(stream), RequestOrigin::Tcp(connection)))
         }
         #[cfg(unix)]
         Listener::Unix(listener, _) => {
             let (stream, _) = accepted(|| listener.accept()).await;
             let user = stream.peer_cred().ok()?.uid();
-            Some((Either::Right(stream), Caller::Known(peer::is_own_user(user))))
+            Some((Either::Right(stream), RequestOrigin::Known(peer::is_own_user(user))))
         }
         // Its default access control lets nobody write but this user and administrators.
         #[cfg(windows)]
         Listener::Pipe(pipe, _) => {
             let stream = accepted(|| pipe.accept()).await;
-            Some((Either::Right(stream), Caller::Known(true)))
+            Some((Either::Right(stream), RequestOrigin::Known(true)))
         }
     }
 }
 
 /// Answers the requests of one connection, until it ends.
-async fn converse(stream: Stream, visitor: Visitor, entrance: &Arc<Entrance>) {
+async fn converse(stream: Stream, visitor: PeerInfo, entrance: &Arc<Acceptor>) {
     // Where a token decides, everybody is a newcomer until then, and no stranger.
     let stranger = !visitor.is_ours && visitor.newcomer.is_none();
     let _permit = if stranger {

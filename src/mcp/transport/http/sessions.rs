@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How many sessions there may be. One more takes the place of the one that was idle longest.
-const MOST_SESSIONS: usize = 256;
+const MAX_SESSIONS: usize = 256;
 /// How long a session without open streams is kept. A client that comes back later is told to begin anew.
 const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// How soon a client should come back to a stream that broke off.
@@ -37,19 +37,19 @@ pub(super) const COME_BACK: Duration = Duration::from_secs(1);
 /// How long a call goes on when its stream was closed and nobody came back for it.
 const ABANDONED: Duration = Duration::from_secs(5);
 /// How long an answer is kept that came in the meantime.
-const KEPT: Duration = Duration::from_secs(60);
+const ANSWER_KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The sessions, and who uses them.
 #[derive(Clone)]
-pub(super) struct Sessions(Arc<Table>);
+pub(super) struct HttpSessions(Arc<Table>);
 
 struct Table {
     rmcp: LocalSessionManager,
-    used: Mutex<HashMap<SessionId, Use>>,
+    used: Mutex<HashMap<SessionId, SessionUse>>,
 }
 
 /// The use of one session.
-struct Use {
+struct SessionUse {
     last: Instant,
     /// Open streams of any kind.
     streams: usize,
@@ -59,7 +59,7 @@ struct Use {
     missed: HashMap<String, ServerSseMessage>,
 }
 
-impl Sessions {
+impl HttpSessions {
     /// An empty table, tended until `stop` is cancelled.
     pub(super) fn new(stop: CancellationToken) -> Self {
         let mut rmcp = LocalSessionManager::default();
@@ -75,7 +75,7 @@ impl Sessions {
         self.lock().contains_key(id)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Use>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, SessionUse>> {
         self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,15 +107,15 @@ impl Sessions {
         let oldest = {
             let used = self.lock();
             let oldest = used.iter().min_by_key(|(_, used)| (used.streams, used.last)).map(|(id, _)| id.clone());
-            oldest.filter(|_| used.len() >= MOST_SESSIONS)
+            oldest.filter(|_| used.len() >= MAX_SESSIONS)
         };
         if let Some(id) = oldest {
-            tracing::warn!("there are {MOST_SESSIONS} MCP sessions already; the one idle longest is closed");
+            tracing::warn!("there are {MAX_SESSIONS} MCP sessions already; the one idle longest is closed");
             let _ = self.close_session(&id).await;
         }
     }
 
-    fn watch(&self, id: &SessionId, inner: Messages, call: Option<String>) -> Watched {
+    fn watch(&self, id: &SessionId, inner: Messages, call: Option<String>) -> WatchedStream {
         if let Some(used) = self.lock().get_mut(id) {
             used.streams += 1;
             used.last = Instant::now();
@@ -123,7 +123,7 @@ impl Sessions {
                 *readers += 1;
             }
         }
-        Watched { inner, sessions: self.clone(), id: id.clone(), call, asked: None, over: false }
+        WatchedStream { inner, sessions: self.clone(), id: id.clone(), call, asked: None, over: false }
     }
 
     /// Notes that a stream is read no longer. A call whose answer nobody fetches is cancelled.
@@ -157,7 +157,7 @@ impl Sessions {
                 used.calls.remove(&call);
                 used.missed.insert(call.clone(), answer);
             }
-            sleep(KEPT).await;
+            sleep(ANSWER_KEPT_FOR).await;
             self.fetch(&id, &call);
             return;
         }
@@ -185,7 +185,7 @@ impl Sessions {
     }
 }
 
-impl SessionManager for Sessions {
+impl SessionManager for HttpSessions {
     type Error = LocalSessionManagerError;
     type Transport = <LocalSessionManager as SessionManager>::Transport;
 
@@ -194,7 +194,7 @@ impl SessionManager for Sessions {
         let (id, transport) = self.0.rmcp.create_session().await?;
         self.lock().insert(
             id.clone(),
-            Use { last: Instant::now(), streams: 0, calls: HashMap::new(), missed: HashMap::new() },
+            SessionUse { last: Instant::now(), streams: 0, calls: HashMap::new(), missed: HashMap::new() },
         );
         Ok((id, transport))
     }
@@ -274,9 +274,9 @@ fn is_answer(message: &ServerSseMessage) -> bool {
 }
 
 /// A stream that tells when it is read no longer.
-struct Watched {
+struct WatchedStream {
     inner: Messages,
-    sessions: Sessions,
+    sessions: HttpSessions,
     id: SessionId,
     call: Option<String>,
     /// The call to enter into the table as soon as its stream has a number.
@@ -284,7 +284,7 @@ struct Watched {
     over: bool,
 }
 
-impl Stream for Watched {
+impl Stream for WatchedStream {
     type Item = ServerSseMessage;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -309,7 +309,7 @@ impl Stream for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for WatchedStream {
     fn drop(&mut self) {
         let rest = std::mem::replace(&mut self.inner, Box::pin(stream::empty()));
         self.sessions.unwatch(&self.id, self.call.as_deref(), self.over, rest);

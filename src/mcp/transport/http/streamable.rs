@@ -10,24 +10,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     early_headers, no_message,
-    sessions::{COME_BACK, Sessions},
+    sessions::{COME_BACK, HttpSessions},
 };
 use crate::mcp::{
     server::SshServer,
-    web::reply::{Reply, refusal},
+    web::reply::{HttpReply, refusal},
 };
 
 /// Streamable HTTP for this server, all revisions.
 #[derive(Clone)]
 pub(super) struct Streamable {
-    rmcp: StreamableHttpService<SshServer, Sessions>,
-    sessions: Sessions,
+    rmcp: StreamableHttpService<SshServer, HttpSessions>,
+    sessions: HttpSessions,
 }
 
 impl Streamable {
     /// Serves with `server` until `stop` is cancelled.
     pub(super) fn new(server: SshServer, stop: CancellationToken) -> Self {
-        let sessions = Sessions::new(stop.clone());
+        let sessions = HttpSessions::new(stop.clone());
         // Host and Origin are checked by the guard, for all routes alike.
         let config = StreamableHttpServerConfig::default()
             .disable_allowed_hosts()
@@ -38,7 +38,7 @@ impl Streamable {
     }
 
     /// Answers one request, the media type of which has been checked.
-    pub(super) async fn answer(&self, request: Request<Full<Bytes>>, body: &Bytes) -> Reply {
+    pub(super) async fn answer(&self, request: Request<Full<Bytes>>, body: &Bytes) -> HttpReply {
         let method = request.method().clone();
         let session = request.headers().get("mcp-session-id").and_then(|id| id.to_str().ok()).map(SessionId::from);
         if let (&Method::DELETE, Some(id)) = (&method, &session)

@@ -14,7 +14,7 @@ use crate::{
             front_request::{DIRECTORY_HEADER, PROTOCOL, VERSION, VERSION_HEADER},
             stdio,
         },
-        web::reply::{Reply, refusal, reply},
+        web::reply::{HttpReply, refusal, reply},
     },
     session::registry::SessionRegistry,
 };
@@ -35,7 +35,7 @@ pub(super) struct Upgrades {
 impl Upgrades {
     /// Takes a front in. One of a later version has this daemon make room for its own: it takes no more clients in then,
     /// and lives on for those it has and for the jobs that run.
-    pub(super) async fn answer(&self, request: &mut Parts, server: &SshServer) -> Reply {
+    pub(super) async fn answer(&self, request: &mut Parts, server: &SshServer) -> HttpReply {
         let theirs = text(&request.headers, VERSION_HEADER);
         if is_later(theirs, VERSION) {
             self.listening.cancel();

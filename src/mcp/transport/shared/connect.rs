@@ -9,8 +9,8 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    location::{Place, PlaceError},
-    start::{Start, Started},
+    location::{DaemonLocation, PlaceError},
+    start::{DaemonStart, Started},
 };
 #[cfg(unix)]
 use crate::mcp::web::peer::is_own_user;
@@ -37,7 +37,7 @@ pub(super) enum JoinError {
     #[error(transparent)]
     Place(#[from] PlaceError),
     #[error("cannot reach the shared daemon at {}: {source}", place.socket.display())]
-    Unreachable { place: Box<Place>, source: io::Error },
+    Unreachable { place: Box<DaemonLocation>, source: io::Error },
     #[error("what listens at {0} belongs to another user; nothing was sent to it")]
     NotOurs(String),
     #[error("the shared daemon{0} does not answer")]
@@ -61,7 +61,7 @@ impl From<&JoinError> for ToolError {
 }
 
 /// What is at the place of the daemon.
-enum Found {
+enum DaemonProbe {
     Joined(Stream),
     /// One of an earlier version, which takes no more fronts in from now on; its words.
     GaveWay(String),
@@ -73,14 +73,14 @@ enum Found {
 ///
 /// # Errors
 /// There is none, and none can be started, or what is there is not to be trusted.
-pub(super) async fn join(place: &Place, start: &Start) -> Result<Stream, JoinError> {
+pub(super) async fn join(place: &DaemonLocation, start: &DaemonStart) -> Result<Stream, JoinError> {
     place.prepare()?;
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
         match knock(place).await? {
-            Found::Joined(stream) => return Ok(stream),
-            Found::GaveWay(words) => tracing::warn!("{}", words.trim()),
-            Found::Nobody => {}
+            DaemonProbe::Joined(stream) => return Ok(stream),
+            DaemonProbe::GaveWay(words) => tracing::warn!("{}", words.trim()),
+            DaemonProbe::Nobody => {}
         }
         match start.daemon(place).await {
             Started::Ready => {}
@@ -91,37 +91,37 @@ pub(super) async fn join(place: &Place, start: &Start) -> Result<Stream, JoinErr
     Err(JoinError::Late)
 }
 
-async fn knock(place: &Place) -> Result<Found, JoinError> {
+async fn knock(place: &DaemonLocation) -> Result<DaemonProbe, JoinError> {
     let named = place.socket.display().to_string();
     let stream = match connect(place).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Ok(Found::Nobody);
+            return Ok(DaemonProbe::Nobody);
         }
         Err(source) => return Err(JoinError::Unreachable { place: Box::new(place.clone()), source }),
     };
     let who = peer(&stream).ok_or_else(|| JoinError::NotOurs(named.clone()))?;
     let asked = timeout(ANSWER_LIMIT, ask(stream)).await.map_err(|_| JoinError::Silent(who))?;
     // A connection that ends without a word was not taken in any more.
-    let Ok((status, answer)) = asked else { return Ok(Found::Nobody) };
+    let Ok((status, answer)) = asked else { return Ok(DaemonProbe::Nobody) };
     match (status, answer) {
         // Where the kernel says whose it is, nothing needs to be proven.
-        (StatusCode::SWITCHING_PROTOCOLS, Answer::Stream(stream, proof)) if proof == place.proof() => {
-            Ok(Found::Joined(stream))
+        (StatusCode::SWITCHING_PROTOCOLS, DaemonReply::Stream(stream, proof)) if proof == place.proof() => {
+            Ok(DaemonProbe::Joined(stream))
         }
-        (StatusCode::GONE, Answer::Words(words)) => Ok(Found::GaveWay(words)),
+        (StatusCode::GONE, DaemonReply::Words(words)) => Ok(DaemonProbe::GaveWay(words)),
         _ => Err(JoinError::Strange(named)),
     }
 }
 
-enum Answer {
+enum DaemonReply {
     /// The connection, and what only the daemon can know.
     Stream(Stream, Option<HeaderValue>),
     Words(String),
 }
 
 /// Asks to speak MCP in lines.
-async fn ask(stream: Stream) -> Result<(StatusCode, Answer), hyper::Error> {
+async fn ask(stream: Stream) -> Result<(StatusCode, DaemonReply), hyper::Error> {
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = http::Uri::from_static(PATH);
     let headers = request.headers_mut();
@@ -144,21 +144,21 @@ async fn ask(stream: Stream) -> Result<(StatusCode, Answer), hyper::Error> {
         if let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>()
             && parts.read_buf.is_empty()
         {
-            return Ok((status, Answer::Stream(parts.io.into_inner(), proof)));
+            return Ok((status, DaemonReply::Stream(parts.io.into_inner(), proof)));
         }
-        return Ok((status, Answer::Words(String::new())));
+        return Ok((status, DaemonReply::Words(String::new())));
     }
     let body = answer.into_body().collect().await?.to_bytes();
-    Ok((status, Answer::Words(String::from_utf8_lossy(&body).into_owned())))
+    Ok((status, DaemonReply::Words(String::from_utf8_lossy(&body).into_owned())))
 }
 
 #[cfg(unix)]
-async fn connect(place: &Place) -> io::Result<Stream> {
+async fn connect(place: &DaemonLocation) -> io::Result<Stream> {
     Stream::connect(&place.socket).await
 }
 
 #[cfg(windows)]
-async fn connect(place: &Place) -> io::Result<Stream> {
+async fn connect(place: &DaemonLocation) -> io::Result<Stream> {
     crate::mcp::web::pipe::connect(&place.socket).await
 }
 

@@ -10,14 +10,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    location::{Place, PlaceError},
+    location::{DaemonLocation, PlaceError},
     start::{BUSY, READY},
 };
 #[cfg(windows)]
 use crate::mcp::web::pipe;
 use crate::{
     mcp::{
-        dashboard::routes::Keys,
+        dashboard::routes::AccessKeys,
         transport::http::serve::serve_shared,
         web::listen::{ListenError, Listener},
     },
@@ -37,7 +37,7 @@ pub enum DaemonError {
     #[error("cannot lock {}: {source}", place.lock.display())]
     Lock {
         /// Where.
-        place: Box<Place>,
+        place: Box<DaemonLocation>,
         /// Why not.
         source: io::Error,
     },
@@ -56,7 +56,7 @@ pub enum DaemonError {
 /// It cannot serve there; that has been said on stdout, too.
 pub async fn serve(
     registry: Arc<SessionRegistry>,
-    place: &Place,
+    place: &DaemonLocation,
     idle: Duration,
     stop: CancellationToken,
 ) -> Result<(), DaemonError> {
@@ -67,7 +67,7 @@ pub async fn serve(
     };
     match open(place).await {
         Ok(Some(listener)) => {
-            let keys = Arc::new(Keys::new()?);
+            let keys = Arc::new(AccessKeys::new()?);
             say(READY);
             tracing::info!("the shared daemon is ready on {}", listener.address());
             serve_shared(registry, listener, place.proof(), idle, keys, stop).await;
@@ -85,7 +85,7 @@ pub async fn serve(
 }
 
 /// `None`: another process has the lock.
-async fn open(place: &Place) -> Result<Option<Listener>, DaemonError> {
+async fn open(place: &DaemonLocation) -> Result<Option<Listener>, DaemonError> {
     place.prepare()?;
     let lock = lock(place).map_err(|source| DaemonError::Lock { place: Box::new(place.clone()), source })?;
     let Some(lock) = lock else { return Ok(None) };
@@ -98,19 +98,19 @@ async fn open(place: &Place) -> Result<Option<Listener>, DaemonError> {
 }
 
 #[cfg(unix)]
-async fn listen(place: &Place, lock: File) -> Result<Listener, DaemonError> {
+async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
     Ok(crate::mcp::web::listen::open_socket(&place.socket, Some(lock)).await?)
 }
 
 #[cfg(windows)]
-async fn listen(place: &Place, lock: File) -> Result<Listener, DaemonError> {
+async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
     let failed = |source| ListenError::Failed { address: place.socket.display().to_string(), source };
     pipe::prove(&place.lock).map_err(failed)?;
     Ok(Listener::Pipe(pipe::Pipe::open(&place.socket).map_err(failed)?, lock))
 }
 
 /// The lock file stays: removing it would let two processes lock two files of one name.
-fn lock(place: &Place) -> io::Result<Option<File>> {
+fn lock(place: &DaemonLocation) -> io::Result<Option<File>> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -13,7 +13,7 @@ use crate::local::{Folder, home};
 
 /// The files of one shared daemon. Fronts with the same store and the same `ssh_config` meet at the same place.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct DaemonLocation {
     folder: PathBuf,
     /// The socket; on Windows the name of the pipe.
     pub socket: PathBuf,
@@ -48,7 +48,7 @@ pub enum PlaceError {
     TooLong(PathBuf),
 }
 
-impl Place {
+impl DaemonLocation {
     /// The place for this store (`None`: there is none) and this `ssh_config` file (`None`: the person's own): in `$XDG_RUNTIME_DIR`, if that is
     /// a folder of this user, else in the state directory, else, if that makes the path too long for a socket, in the
     /// folder for temporary files. Nothing is made yet.

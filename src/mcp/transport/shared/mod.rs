@@ -12,4 +12,4 @@ mod pending_requests;
 mod start;
 pub mod stdio_proxy;
 
-pub use start::Start;
+pub use start::DaemonStart;

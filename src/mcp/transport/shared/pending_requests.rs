@@ -14,7 +14,7 @@ const INTERNAL_ERROR: i32 = -32603;
 
 /// The requests without an answer, in both directions, and how the conversation began.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct PendingRequests {
     /// How many daemons there were before this one.
     generation: u64,
     /// The client's `initialize`: its id, and the whole line.
@@ -22,13 +22,13 @@ pub(super) struct Ledger {
     /// The client's `notifications/initialized`.
     initialized: Option<Vec<u8>>,
     /// The client's requests.
-    calls: Vec<Call>,
+    calls: Vec<PendingCall>,
     /// The daemon's requests, as the client knows them.
     questions: Vec<Value>,
 }
 
 #[derive(Debug)]
-struct Call {
+struct PendingCall {
     id: Value,
     is_tool: bool,
 }
@@ -52,7 +52,7 @@ pub(super) struct Hello {
     pub(super) second: Option<Vec<u8>>,
 }
 
-impl Ledger {
+impl PendingRequests {
     /// What a new daemon has to be told before this line of the client: `None` for one that begins by itself.
     pub(super) fn hello(&self, line: &[u8]) -> Option<Hello> {
         if is(line, "initialize") {
@@ -72,7 +72,7 @@ impl Ledger {
                     self.hello = Some((id.clone(), line.to_owned()));
                     self.initialized = None;
                 }
-                self.calls.push(Call { id, is_tool: method == "tools/call" });
+                self.calls.push(PendingCall { id, is_tool: method == "tools/call" });
                 Some(line.into())
             }
             (None, Some(method)) => {
@@ -147,7 +147,7 @@ impl Ledger {
     /// The answer to a request that cannot be sent to any daemon; `None` for what expects no answer.
     pub(super) fn refusal(line: &[u8], error: &ToolError) -> Option<Vec<u8>> {
         let Ok(Message { id: Some(id), method: Some(method) }) = serde_json::from_slice(line) else { return None };
-        Some(in_line(&answer(&Call { id, is_tool: method == "tools/call" }, error)))
+        Some(in_line(&answer(&PendingCall { id, is_tool: method == "tools/call" }, error)))
     }
 }
 
@@ -173,7 +173,7 @@ fn with(line: &[u8], pointer: &str, value: Value) -> Option<Vec<u8>> {
 }
 
 /// A failed call of a tool is a result, which the model reads.
-fn answer(call: &Call, error: &ToolError) -> Value {
+fn answer(call: &PendingCall, error: &ToolError) -> Value {
     if call.is_tool {
         json!({"jsonrpc": "2.0", "id": call.id, "result": error.clone().into_result()})
     } else {
@@ -189,14 +189,14 @@ fn in_line(message: &Value) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn lost(ledger: &mut Ledger) -> Vec<Value> {
+    fn lost(ledger: &mut PendingRequests) -> Vec<Value> {
         let lines = ledger.lost(&ToolError::new("it ended", "call again"));
         lines.iter().map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 
     #[test]
     fn what_has_no_answer_when_the_daemon_is_lost_gets_one() {
-        let mut ledger = Ledger::default();
+        let mut ledger = PendingRequests::default();
         for line in [
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
             r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"ssh_exec"}}"#,
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_a_daemon_that_is_gone_reaches_no_other() {
-        let mut ledger = Ledger::default();
+        let mut ledger = PendingRequests::default();
         let question = br#"{"jsonrpc":"2.0","id":0,"method":"elicitation/create","params":{}}"#;
         let yes = |id: u64| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"accept"}}}}"#);
         assert_eq!(ledger.inbound(question).as_ref(), question);
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_conversation_is_begun_again_as_it_began() {
-        let mut ledger = Ledger::default();
+        let mut ledger = PendingRequests::default();
         let call = br#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
         let first = br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
         let second = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_request_that_did_not_get_through_is_taken_back_once() {
-        let mut ledger = Ledger::default();
+        let mut ledger = PendingRequests::default();
         let call = br#"{"jsonrpc":"2.0","id":2,"method":"tools/call"}"#;
         ledger.outbound(call);
         assert!(ledger.take_back(call));

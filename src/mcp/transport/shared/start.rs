@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::location::Place;
+use super::location::DaemonLocation;
 use crate::{child, local::home::home};
 
 /// How long a daemon may take until it says that it is ready.
@@ -28,7 +28,7 @@ pub(super) const BUSY: &str = "busy";
 
 /// How a daemon is started.
 #[derive(Debug, Clone)]
-pub struct Start {
+pub struct DaemonStart {
     /// This program.
     program: PathBuf,
     /// What makes it the daemon.
@@ -46,7 +46,7 @@ pub(super) enum Started {
     Failed(String),
 }
 
-impl Start {
+impl DaemonStart {
     /// This program with these arguments.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Start {
 
     /// Starts a process that starts the daemon and ends: what a terminal, or a client that ends all that it has
     /// started, takes with it, the daemon is no part of.
-    pub(super) async fn daemon(&self, place: &Place) -> Started {
+    pub(super) async fn daemon(&self, place: &DaemonLocation) -> Started {
         let log = open_log(&place.log).map_or_else(|_| Stdio::null(), Stdio::from);
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(log);

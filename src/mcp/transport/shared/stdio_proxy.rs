@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connect::{Stream, join},
-    location::Place,
-    pending_requests::{Hello, Ledger, answers},
-    start::Start,
+    location::DaemonLocation,
+    pending_requests::{Hello, PendingRequests, answers},
+    start::DaemonStart,
 };
 use crate::mcp::{call::tool_error::ToolError, transport::overwriting::Overwriting};
 
@@ -34,27 +34,27 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 
 /// Passes lines between this process's stdin and stdout and the daemon at `place` until stdin ends or `stop` is
 /// cancelled. The daemon is started, if need be, when the client says something. Takes little more than a second to end.
-pub async fn serve(place: Place, start: Start, stop: CancellationToken) {
+pub async fn serve(place: DaemonLocation, start: DaemonStart, stop: CancellationToken) {
     let (stdin, stdout) = stdio_pipes();
-    let client = Arc::new(Client { ledger: Mutex::default(), output: Pipe::new(stdout), gone: stop });
-    let mut front = Front { place, start, client: Arc::clone(&client), link: None };
+    let client = Arc::new(ClientPipe { ledger: Mutex::default(), output: Pipe::new(stdout), gone: stop });
+    let mut front = StdioProxy { place, start, client: Arc::clone(&client), link: None };
     front.run(BufReader::new(Overwriting::new(stdin))).await;
     front.end().await;
 }
 
 /// The client, and what is on its way to and from it.
-struct Client<W> {
+struct ClientPipe<W> {
     /// A plain mutex, held for look-ups and assignments only.
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<PendingRequests>,
     /// Held while a line is written.
     output: Pipe<W>,
     gone: CancellationToken,
 }
 
-struct Front<W> {
-    place: Place,
-    start: Start,
-    client: Arc<Client<W>>,
+struct StdioProxy<W> {
+    place: DaemonLocation,
+    start: DaemonStart,
+    client: Arc<ClientPipe<W>>,
     link: Option<Link>,
 }
 
@@ -65,7 +65,7 @@ struct Link {
     reading: JoinHandle<()>,
 }
 
-impl<W: AsyncWrite + Send + Unpin + 'static> Front<W> {
+impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
     async fn run(&mut self, mut input: BufReader<impl AsyncRead + Unpin>) {
         let gone = self.client.gone.clone();
         let mut gone = pin!(gone.cancelled());
@@ -99,7 +99,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Front<W> {
                     Ok(joined) => self.link = Some(joined),
                     Err(error) => {
                         tracing::error!("{}", error.message);
-                        if let Some(refusal) = Ledger::refusal(line, &error) {
+                        if let Some(refusal) = PendingRequests::refusal(line, &error) {
                             self.client.write(&refusal).await;
                         }
                         return;
@@ -155,7 +155,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Front<W> {
     }
 }
 
-impl<W: AsyncWrite + Send + Unpin> Client<W> {
+impl<W: AsyncWrite + Send + Unpin> ClientPipe<W> {
     /// Passes on what a daemon says, until its end.
     async fn listen(self: Arc<Self>, mut read: BufReader<ReadHalf<Stream>>, lost: ToolError) {
         let mut line = Vec::new();
@@ -180,8 +180,8 @@ impl<W: AsyncWrite + Send + Unpin> Client<W> {
     }
 }
 
-impl<W> Client<W> {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+impl<W> ClientPipe<W> {
+    fn ledger(&self) -> MutexGuard<'_, PendingRequests> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,16 +17,16 @@ use nix::sys::socket::{
 };
 use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
 
-use super::{Connection, canonical, is_own_user};
+use super::{PeerConnection, canonical, is_own_user};
 
 /// How much an answer about one socket may be, in bytes. Without extensions it is a tenth of that.
-const LARGEST_ANSWER: usize = 1024;
+const MAX_ANSWER_BYTES: usize = 1024;
 
 /// Whether the kernel has ever answered through netlink. Where it has, it knows all sockets that there are.
 static ANSWERS: AtomicBool = AtomicBool::new(false);
 
 /// A socket in the kernel's tables.
-struct Entry {
+struct KernelSocket {
     is_established: bool,
     user: u32,
     /// 0: no process holds it.
@@ -34,7 +34,7 @@ struct Entry {
 }
 
 /// Whether a process of this user holds the other end of the connection, and both ends are connected.
-pub(super) async fn is_ours(connection: Connection) -> bool {
+pub(super) async fn is_ours(connection: PeerConnection) -> bool {
     let asked = netlink().and_then(|netlink| judge(connection, |local, remote| ask(&netlink, local, remote)));
     if asked.is_some() || ANSWERS.load(Ordering::Relaxed) {
         return asked.unwrap_or(false);
@@ -45,12 +45,12 @@ pub(super) async fn is_ours(connection: Connection) -> bool {
 }
 
 /// The judgement by what is said of a socket with a local and a remote address; `None` if not even our own is found.
-fn judge(connection: Connection, find: impl Fn(SocketAddr, SocketAddr) -> Option<Entry>) -> Option<bool> {
+fn judge(connection: PeerConnection, find: impl Fn(SocketAddr, SocketAddr) -> Option<KernelSocket>) -> Option<bool> {
     let theirs = find(connection.peer, connection.own);
     // Not before that: what was found is the other end of our own only if that one was there all the time.
     let own = find(connection.own, connection.peer)?;
     let is_connected = own.is_established && own.inode == connection.socket;
-    let is_held = |theirs: Entry| theirs.is_established && theirs.inode != 0 && is_own_user(theirs.user);
+    let is_held = |theirs: KernelSocket| theirs.is_established && theirs.inode != 0 && is_own_user(theirs.user);
     Some(is_connected && theirs.is_some_and(is_held))
 }
 
@@ -61,7 +61,7 @@ fn netlink() -> Option<OwnedFd> {
 }
 
 /// The very socket with these addresses, by `sock_diag(7)`. One for IPv4 is found in both families.
-fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Entry> {
+fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<KernelSocket> {
     let request = InetRequest {
         family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
         protocol: IPPROTO_TCP,
@@ -85,7 +85,7 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Entry
     message.serialize(&mut bytes);
     send(netlink.as_raw_fd(), &bytes, MsgFlags::empty()).ok()?;
 
-    let mut answer = [0; LARGEST_ANSWER];
+    let mut answer = [0; MAX_ANSWER_BYTES];
     let (length, sender) = recvfrom::<NetlinkAddr>(netlink.as_raw_fd(), &mut answer).ok()?;
     // 0 is the kernel.
     sender.filter(|sender| sender.pid() == 0)?;
@@ -96,7 +96,7 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Entry
     let is_asked_for = canonical(SocketAddr::new(id.source_address, id.source_port)) == local
         // A listener is found where nothing is connected.
         && canonical(SocketAddr::new(id.destination_address, id.destination_port)) == remote;
-    is_asked_for.then(|| Entry {
+    is_asked_for.then(|| KernelSocket {
         is_established: found.state == TCP_ESTABLISHED,
         user: found.uid,
         inode: found.inode.into(),
@@ -104,13 +104,13 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Entry
 }
 
 /// The same from the tables of all sockets, `/proc/net/tcp` and `tcp6` (`proc_pid_net(5)`).
-fn listed(local: SocketAddr, remote: SocketAddr) -> Option<Entry> {
+fn listed(local: SocketAddr, remote: SocketAddr) -> Option<KernelSocket> {
     let is_asked_for =
         |row: &TcpNetEntry| canonical(row.local_address) == local && canonical(row.remote_address) == remote;
     let four = || tcp().unwrap_or_default().into_iter().find(is_asked_for);
     // An IPv6 socket may hold an IPv4 connection.
     let six = || tcp6().unwrap_or_default().into_iter().find(is_asked_for);
-    four().or_else(six).map(|row| Entry {
+    four().or_else(six).map(|row| KernelSocket {
         is_established: row.state == TcpState::Established,
         user: row.uid,
         inode: row.inode,
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn our_own_end_has_to_be_there_after_the_look_at_the_other_one_and_both_have_to_be_connected() {
         let (own, peer) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2)));
-        let connection = Connection { own, peer, socket: 7 };
+        let connection = PeerConnection { own, peer, socket: 7 };
         let user = geteuid().as_raw();
         let (theirs, ours) = ((true, user, 8), (true, user, 7));
         for (theirs, ours, judged) in [
@@ -149,7 +149,7 @@ mod tests {
             let find = |local, remote| {
                 asked.borrow_mut().push((local, remote));
                 let found = if local == peer { theirs } else { ours };
-                found.map(|(is_established, user, inode)| Entry { is_established, user, inode })
+                found.map(|(is_established, user, inode)| KernelSocket { is_established, user, inode })
             };
             assert_eq!(judge(connection, find), judged, "{theirs:?} {ours:?}");
             assert_eq!(asked.into_inner(), [(peer, own), (own, peer)]);
@@ -162,8 +162,8 @@ mod tests {
             let Ok(listener) = TcpListener::bind(address).await else { continue };
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (server, _) = listener.accept().await.unwrap();
-            let connection = Connection::of(&server).unwrap();
-            let other = Connection { socket: connection.socket + 1, ..connection };
+            let connection = PeerConnection::of(&server).unwrap();
+            let other = PeerConnection { socket: connection.socket + 1, ..connection };
             let netlink = netlink().unwrap();
             let asked = |local, remote| ask(&netlink, local, remote);
             for judged in [judge(connection, asked), judge(connection, listed)] {

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::Connection;
+use super::PeerConnection;
 use crate::child;
 
 /// How long a list may take.
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 static LATEST: Mutex<Option<(Instant, Arc<str>)>> = Mutex::const_new(None);
 
 /// Whether a process of this user holds the other end of the connection, and both ends are connected.
-pub(super) async fn is_ours(connection: Connection) -> bool {
+pub(super) async fn is_ours(connection: PeerConnection) -> bool {
     let theirs = list().await;
     if !has_theirs(&theirs, connection) {
         return false;
@@ -54,12 +54,12 @@ async fn list() -> Arc<str> {
     list
 }
 
-fn has_theirs(list: &str, connection: Connection) -> bool {
+fn has_theirs(list: &str, connection: PeerConnection) -> bool {
     let name = format!("n{}->{}", connection.peer, connection.own);
     list.lines().any(|line| line == name)
 }
 
-fn has_own(list: &str, connection: Connection, process: u32) -> bool {
+fn has_own(list: &str, connection: PeerConnection, process: u32) -> bool {
     let process = format!("p{process}");
     let end = format!("f{}\nn{}->{}\n", connection.socket, connection.own, connection.peer);
     let (mut current, mut rest) = ("", list);
@@ -86,15 +86,15 @@ mod tests {
     #[test]
     fn a_list_has_the_peers_end_and_that_very_own_one() {
         let (own, peer) = ("127.0.0.1:7722".parse().unwrap(), "127.0.0.1:50112".parse().unwrap());
-        let connection = Connection { own, peer, socket: 9 };
+        let connection = PeerConnection { own, peer, socket: 9 };
         let ours = "p10\nf8\nn127.0.0.1:7722->127.0.0.1:50111\nf9\nn127.0.0.1:7722->127.0.0.1:50112\n";
         let theirs = "p12\nf5\nn127.0.0.1:50112->127.0.0.1:7722\n";
         assert!(!has_theirs(ours, connection) && has_theirs(&format!("{ours}{theirs}"), connection));
         assert!(!has_theirs("n127.0.0.1:50112->127.0.0.1:77221\n", connection));
         assert!(has_own(&format!("{theirs}{ours}"), connection, 10));
         assert!(!has_own(ours, connection, 1) && !has_own(ours, connection, 12));
-        assert!(!has_own(&format!("{ours}{theirs}"), Connection { socket: 5, ..connection }, 12));
-        assert!(!has_own(ours, Connection { socket: 8, ..connection }, 10));
+        assert!(!has_own(&format!("{ours}{theirs}"), PeerConnection { socket: 5, ..connection }, 12));
+        assert!(!has_own(ours, PeerConnection { socket: 8, ..connection }, 10));
         assert!(!has_own("", connection, 10));
     }
 
@@ -108,10 +108,13 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let socket = u64::try_from(server.as_raw_fd()).unwrap();
-        let connection = Connection { socket, ..Connection::of(&server).unwrap() };
+        let connection = PeerConnection { socket, ..PeerConnection::of(&server).unwrap() };
         assert!(is_ours(connection).await);
         let other = u64::try_from(client.as_raw_fd()).unwrap();
-        assert!(!is_ours(Connection { socket: other, ..connection }).await, "another socket than that at this address");
+        assert!(
+            !is_ours(PeerConnection { socket: other, ..connection }).await,
+            "another socket than that at this address"
+        );
         drop(client);
         assert!(!is_ours(connection).await, "the other end is closed");
     }

@@ -23,7 +23,7 @@ pub(in crate::mcp) const KNOWN_HERE: bool = cfg!(unix);
 
 /// A TCP connection of this process, told from any other, also from a later one between the same two addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::mcp) struct Connection {
+pub(in crate::mcp) struct PeerConnection {
     /// Our address, and that of the other end.
     own: SocketAddr,
     peer: SocketAddr,
@@ -31,7 +31,7 @@ pub(in crate::mcp) struct Connection {
     socket: u64,
 }
 
-impl Connection {
+impl PeerConnection {
     /// The one of this stream, which stays open as long as anything is asked about it.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ pub(in crate::mcp) async fn is_told() -> bool {
             // Anybody may connect there.
             let (stream, peer) = listener.accept().await?;
             if peer == client.local_addr()? {
-                return Ok::<_, io::Error>(Connection::of(&stream)?.is_ours().await);
+                return Ok::<_, io::Error>(PeerConnection::of(&stream)?.is_ours().await);
             }
         }
     };
@@ -189,10 +189,10 @@ mod tests {
     async fn a_connection_of_this_process_is_ours_in_both_families_and_ends_being_so() {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
-            let (theirs, ours) = (Connection::of(&server).unwrap(), Connection::of(&client).unwrap());
+            let (theirs, ours) = (PeerConnection::of(&server).unwrap(), PeerConnection::of(&client).unwrap());
             assert!(theirs.is_ours().await && ours.is_ours().await, "{theirs:?}");
             assert!(theirs.is_local());
-            let other_port = Connection { peer: SocketAddr::new(theirs.peer.ip(), 1), ..theirs };
+            let other_port = PeerConnection { peer: SocketAddr::new(theirs.peer.ip(), 1), ..theirs };
             assert!(!other_port.is_ours().await);
             drop(client);
             assert!(!theirs.is_ours().await, "{theirs:?}: closed");
@@ -203,7 +203,7 @@ mod tests {
     async fn whoever_follows_at_the_port_of_a_peer_that_has_left_is_not_that_peer() {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
-            let theirs = Connection::of(&server).unwrap();
+            let theirs = PeerConnection::of(&server).unwrap();
             let port = client.local_addr().unwrap();
             SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
             drop(client);
@@ -211,10 +211,10 @@ mod tests {
             let follower = connecting(port, listener.local_addr().unwrap());
             let (next, _) = listener.accept().await.unwrap();
             assert_eq!(next.peer_addr().unwrap().port(), port.port());
-            let next = Connection::of(&next).unwrap();
+            let next = PeerConnection::of(&next).unwrap();
             assert!(next.is_ours().await, "{next:?}");
             assert!(!theirs.is_ours().await, "{theirs:?}");
-            assert!(Connection::of(&server).is_err(), "it is over");
+            assert!(PeerConnection::of(&server).is_err(), "it is over");
             drop(follower);
         }
     }
@@ -225,7 +225,7 @@ mod tests {
             let (server, client) = accepted(&listener).await;
             SockRef::from(&client).shutdown(std::net::Shutdown::Write).unwrap();
             server.readable().await.unwrap();
-            assert!(!Connection::of(&server).unwrap().is_ours().await);
+            assert!(!PeerConnection::of(&server).unwrap().is_ours().await);
         }
     }
 

@@ -10,20 +10,20 @@ use tokio::time::sleep;
 use crate::{
     session::{
         caller::Caller,
-        detached::{DetachedJob, DetachedState, Following, JobId, Known, News, Watchers},
+        detached::{DetachedJob, DetachedState, Following, JobId, Known, SyncState, Watchers},
         error::{Refusal, SessionError},
-        job::{Finished, Signal, Work},
-        live::{FIRST_PAUSE, LONGEST_PAUSE, LiveSession},
+        job::{FinishedJob, JobRunner, Signal},
+        live::{FIRST_PAUSE, LiveSession, MAX_PAUSE},
     },
     ssh::{
         command::{
-            detached::{DetachedError, LONGEST_WAIT, Mirror, Stopped},
+            detached::{DetachedError, MAX_WAIT, Mirror, StopOutcome},
             exec::CommandResult,
             exit_status::{Ending, ExitStatus},
             output::{CommandOutput, Output},
         },
         pool::Pool,
-        prompt::prompter::Person,
+        prompt::prompter::Prompter,
     },
 };
 
@@ -33,12 +33,12 @@ pub(super) struct Follower {
     following: Following,
     /// The period of the watchers for whom the remote machine was asked last.
     period: u64,
-    work: Work,
+    work: JobRunner,
     mirror: Mirror,
     /// When it was begun, by our clock.
     begun: Instant,
     /// What came of stopping it, if it was told to.
-    stopped: Option<Stopped>,
+    stopped: Option<StopOutcome>,
 }
 
 impl Follower {
@@ -46,7 +46,7 @@ impl Follower {
         session: Arc<LiveSession>,
         id: JobId,
         following: Following,
-        work: Work,
+        work: JobRunner,
         output: &Output,
         since: Duration,
     ) -> Self {
@@ -70,7 +70,7 @@ impl Follower {
                 Ok(Some(end)) => return self.finish(end).await,
                 Ok(None) => {}
                 Err(error) => {
-                    self.tell(News::Trouble { error: Arc::new(error), goes_on: false });
+                    self.tell(SyncState::Trouble { error: Arc::new(error), goes_on: false });
                 }
             }
             wanted = watchers.has_changed().unwrap_or(false) && watchers.borrow_and_update().count > 0;
@@ -78,11 +78,11 @@ impl Follower {
     }
 
     /// Follows the job to its end, or as long as somebody watches.
-    async fn while_watched(&mut self) -> Result<Option<End>, SessionError> {
+    async fn while_watched(&mut self) -> Result<Option<FollowerEnd>, SessionError> {
         let session = Arc::clone(&self.session);
         let mut watchers = self.following.watchers.clone();
         // What is disconnected after this is not connected again.
-        let caller = Caller { cancelled: session.open(), person: Person::default() };
+        let caller = Caller { cancelled: session.open(), person: Prompter::default() };
         // A connection that had died unnoticed is worth no pause and no word.
         let mut pause = Duration::ZERO;
         while watchers.borrow_and_update().count > 0 {
@@ -99,29 +99,29 @@ impl Follower {
             }
             if pause.is_zero() {
                 pause = FIRST_PAUSE;
-                self.tell(News::Old);
+                self.tell(SyncState::Old);
                 continue;
             }
-            self.tell(News::Trouble { error: Arc::new(error), goes_on: true });
+            self.tell(SyncState::Trouble { error: Arc::new(error), goes_on: true });
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = watchers.wait_for(|watchers| watchers.count == 0) => {}
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
         Ok(None)
     }
 
     /// One question to the remote machine, and what follows from the answer.
-    async fn round(&mut self, session: &LiveSession, caller: &Caller) -> Result<Option<End>, SessionError> {
+    async fn round(&mut self, session: &LiveSession, caller: &Caller) -> Result<Option<FollowerEnd>, SessionError> {
         let _running = session.running.token();
         let mut watchers = self.following.watchers.clone();
         let period = watchers.borrow().period;
         self.period = period;
 
         let pool = session.connection(caller).await?;
-        let is_fresh = matches!(self.following.known.borrow().in_period(period), News::Fresh);
-        let patience = if is_fresh { LONGEST_WAIT } else { Duration::ZERO };
+        let is_fresh = matches!(self.following.known.borrow().in_period(period), SyncState::Fresh);
+        let patience = if is_fresh { MAX_WAIT } else { Duration::ZERO };
         let are_others = |watchers: &Watchers| watchers.count == 0 || watchers.period != period;
         let asked = tokio::select! {
             biased;
@@ -135,7 +135,7 @@ impl Follower {
             Err(signal) => return self.signal(session, &pool, signal).await.map(|()| None),
         };
         let job = match asked {
-            Err(DetachedError::Refused(Refusal::Unknown)) => return Ok(Some(End::Gone)),
+            Err(DetachedError::Refused(Refusal::Unknown)) => return Ok(Some(FollowerEnd::Gone)),
             Ok(job) => job,
             Err(error) => return Err(session.failed(&pool, error).await),
         };
@@ -143,18 +143,18 @@ impl Follower {
             return Err(session.failed(&pool, error).await);
         }
         if !self.mirror.has_all_of(&job) {
-            self.tell(News::Behind);
+            self.tell(SyncState::Behind);
             return Ok(None);
         }
         match job.state {
             DetachedState::Running => {
-                self.tell(News::Fresh);
+                self.tell(SyncState::Fresh);
                 Ok(None)
             }
             DetachedState::Elsewhere(host) => {
                 Err(session.detached(DetachedError::Refused(Refusal::Trouble(format!("it runs on {host}, not here")))))
             }
-            _ => Ok(Some(End::Told(job))),
+            _ => Ok(Some(FollowerEnd::Told(job))),
         }
     }
 
@@ -163,24 +163,24 @@ impl Follower {
             Ok(told) => self.stopped = told.or(self.stopped),
             Err(error) => return Err(session.failed(pool, error).await),
         }
-        self.tell(News::Old);
+        self.tell(SyncState::Old);
         Ok(())
     }
 
     /// Says how much is known, for those for whom the remote machine was asked.
-    fn tell(&self, news: News) {
+    fn tell(&self, news: SyncState) {
         self.following.known.send_replace(Known { period: self.period, news });
     }
 
-    async fn finish(self, end: End) {
+    async fn finish(self, end: FollowerEnd) {
         let Self { session, id, following, period, work, mirror, begun, stopped } = self;
         let Following { known, mut told, .. } = following;
         let elapsed = begun.elapsed();
         let output = mirror.finish().await;
         // What could not be kept here stays there.
-        let leaves = matches!(end, End::Told(_)) && output.trouble.is_none();
-        work.finish(Ok(Finished { command: end.result(stopped, elapsed, output), shell: None }));
-        known.send_replace(Known { period, news: News::Fresh });
+        let leaves = matches!(end, FollowerEnd::Told(_)) && output.trouble.is_none();
+        work.finish(Ok(FinishedJob { command: end.result(stopped, elapsed, output), shell: None }));
+        known.send_replace(Known { period, news: SyncState::Fresh });
         drop(known);
 
         // A job that is forgotten before somebody was told of its end stays there, too.
@@ -191,15 +191,15 @@ impl Follower {
 }
 
 /// The end of a job.
-enum End {
+enum FollowerEnd {
     /// As the remote machine tells it.
     Told(DetachedJob),
     /// There is nothing left of it.
     Gone,
 }
 
-impl End {
-    fn result(self, stopped: Option<Stopped>, elapsed: Duration, output: CommandOutput) -> CommandResult {
+impl FollowerEnd {
+    fn result(self, stopped: Option<StopOutcome>, elapsed: Duration, output: CommandOutput) -> CommandResult {
         let mut notice = None;
         let mut stopped = stopped;
         let (mut ending, mut duration) = (Ending::Exited(ExitStatus::Unreported), elapsed);
@@ -217,7 +217,7 @@ impl End {
                         (ending, ended) = (Ending::Exited(ExitStatus::Signal(signal)), at);
                     }
                     DetachedState::TimedOut { gone, ended: at } => {
-                        (ending, ended, stopped) = (Ending::TimedOut, at, Some(Stopped { gone: Some(gone) }));
+                        (ending, ended, stopped) = (Ending::TimedOut, at, Some(StopOutcome { gone: Some(gone) }));
                     }
                     DetachedState::Lost | DetachedState::Running | DetachedState::Elsewhere(_) => {
                         notice =

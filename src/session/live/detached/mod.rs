@@ -16,7 +16,7 @@ use crate::{
         caller::Caller,
         detached::{Detached, DetachedJob, Following, JobId},
         error::SessionError,
-        job::{Given, Job, JobStart, Stdin, Work, random_id},
+        job::{CommandInputs, CommandStdin, Job, JobRunner, JobSpec, random_id},
     },
     ssh::{
         command::{
@@ -24,7 +24,7 @@ use crate::{
             output::Output,
         },
         pool::Pool,
-        prompt::prompter::Person,
+        prompt::prompter::Prompter,
     },
 };
 
@@ -66,7 +66,7 @@ impl LiveSession {
             .await?;
         let output = Output::new(self.surroundings.folder.clone(), Style::Plain, 1);
         let since = started(&found).elapsed().unwrap_or_default();
-        let given = Given::new(None, found.takes_input, None, &[]);
+        let given = CommandInputs::new(None, found.takes_input, None, &[]);
         let (job, work, following) = self.job(id, found.command.clone(), given, since, output)?;
         work.sent.cancel();
         tokio::spawn(Follower::new(Arc::clone(self), id.clone(), following, work, &job.output, since).run());
@@ -89,7 +89,7 @@ impl LiveSession {
     }
 
     async fn remove_detached(&self, id: &JobId) {
-        let caller = Caller { cancelled: self.surroundings.ending.clone(), person: Person::default() };
+        let caller = Caller { cancelled: self.surroundings.ending.clone(), person: Prompter::default() };
         let _running = self.running.token();
         let remove = |pool: Arc<Pool>| {
             let id = id.clone();
@@ -106,17 +106,17 @@ impl LiveSession {
         self: &Arc<Self>,
         id: &JobId,
         command: String,
-        given: Given,
+        given: CommandInputs,
         since: Duration,
         output: Output,
-    ) -> Result<(Arc<Job>, Work, Following), SessionError> {
+    ) -> Result<(Arc<Job>, JobRunner, Following), SessionError> {
         let (detached, requests, following) = Detached::new(id.clone(), self.name().to_owned());
-        let (job, work) = Job::new(JobStart {
+        let (job, work) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: None,
             command,
             terminal: false,
-            takes_input: given.stdin == Stdin::Open,
+            takes_input: given.stdin == CommandStdin::Open,
             output,
             sudo: false,
             given,
@@ -129,7 +129,7 @@ impl LiveSession {
     }
 
     /// Has the command begin. A second attempt is safe: a name begins one job only.
-    async fn begin(&self, id: &JobId, call: &ExecCall, work: &Work) -> Result<(), SessionError> {
+    async fn begin(&self, id: &JobId, call: &ExecCall, work: &JobRunner) -> Result<(), SessionError> {
         let caller = Caller { cancelled: work.stop.clone(), person: call.person.clone() };
         let environment: Vec<_> =
             call.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -155,13 +155,13 @@ impl LiveSession {
     }
 
     /// Does what may be done twice, over another connection if the one there is had died unnoticed.
-    async fn over_connection<T, Work>(
+    async fn over_connection<T, JobRunner>(
         &self,
         caller: &Caller,
-        work: impl Fn(Arc<Pool>) -> Work,
+        work: impl Fn(Arc<Pool>) -> JobRunner,
     ) -> Result<T, SessionError>
     where
-        Work: Future<Output = Result<T, DetachedError>>,
+        JobRunner: Future<Output = Result<T, DetachedError>>,
     {
         let _running = self.running.token();
         let mut tried_again = false;

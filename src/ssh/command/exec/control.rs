@@ -12,10 +12,10 @@ use tokio::{
 };
 
 use crate::{
-    framing::stop::Target,
+    framing::stop::StopTarget,
     password::Password,
     ssh::{
-        command::{exit_status::ExitStatus, limits::Stop, sudo::Answered},
+        command::{exit_status::ExitStatus, limits::StopReason, sudo::SudoOutcome},
         error::SudoRefusal,
         pool::Pool,
     },
@@ -35,7 +35,7 @@ const NO_SUCH_PROGRAM: u32 = 127;
 
 /// The processes of a command on a channel of its own, as far as they are known.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Known {
+pub(super) enum KnownProcesses {
     /// It has not told them yet.
     #[default]
     NotYet,
@@ -43,7 +43,7 @@ pub(super) enum Known {
     Never,
     /// These.
     Told {
-        target: Target<'static>,
+        target: StopTarget<'static>,
         /// Since when the first of them has been there, as far as that is known.
         at: Instant,
         /// When the first of them had ended.
@@ -51,16 +51,16 @@ pub(super) enum Known {
     },
 }
 
-impl Known {
+impl KnownProcesses {
     /// What to stop, and for how long it has lived.
-    fn target(&self) -> Option<Target<'static>> {
+    fn target(&self) -> Option<StopTarget<'static>> {
         let Self::Told { target, at, ended } = self else { return None };
         let lived = ended.unwrap_or_else(Instant::now).saturating_duration_since(*at) + TOGETHER;
         Some(target.clone().having_lived(lived))
     }
 
     /// The same command, which runs in other processes from now on.
-    pub(super) fn change(&mut self, change: impl FnOnce(Option<Target<'static>>) -> Option<Target<'static>>) {
+    pub(super) fn change(&mut self, change: impl FnOnce(Option<StopTarget<'static>>) -> Option<StopTarget<'static>>) {
         let target = if let Self::Told { target, .. } = &self { Some(target.clone()) } else { None };
         *self = match change(target) {
             Some(target) => {
@@ -81,25 +81,25 @@ impl Known {
 }
 
 /// What a running command is stopped by.
-pub(super) struct Reins {
+pub(super) struct CommandControl {
     /// Its processes.
-    pub(super) known: watch::Receiver<Known>,
+    pub(super) known: watch::Receiver<KnownProcesses>,
     /// How it went with sudo, once that is known.
-    pub(super) answered: watch::Receiver<Option<Answered>>,
+    pub(super) answered: watch::Receiver<Option<SudoOutcome>>,
     /// Whether its host is given no password.
     pub(super) lends_no_passwords: bool,
 }
 
-impl Reins {
+impl CommandControl {
     /// How it went with sudo, as far as that is known.
-    pub(super) fn answered(&self) -> Option<Answered> {
+    pub(super) fn answered(&self) -> Option<SudoOutcome> {
         self.answered.borrow().clone()
     }
 
     /// Waits until a sudo should have ended that was told that there is no answer.
     pub(super) async fn outlived_no_answer(&self) {
         let mut answered = self.answered.clone();
-        if answered.wait_for(|answered| *answered == Some(Answered::NoAnswer)).await.is_err() {
+        if answered.wait_for(|answered| *answered == Some(SudoOutcome::NoAnswer)).await.is_err() {
             std::future::pending::<()>().await;
         }
         sleep(ENDS_UNANSWERED).await;
@@ -108,8 +108,8 @@ impl Reins {
     /// Why sudo has not let it through, given how that ended; `None` where it was only stopped or cut off before.
     pub(super) fn refusal(&self, stopped: bool, status: Option<&ExitStatus>) -> Option<SudoRefusal> {
         match (self.answered(), status) {
-            (Some(Answered::NoAnswer), _) if self.lends_no_passwords => Some(SudoRefusal::ChangedHostKey),
-            (Some(Answered::NoAnswer), _) => Some(SudoRefusal::Unanswered),
+            (Some(SudoOutcome::NoAnswer), _) if self.lends_no_passwords => Some(SudoRefusal::ChangedHostKey),
+            (Some(SudoOutcome::NoAnswer), _) => Some(SudoRefusal::Unanswered),
             _ if stopped => None,
             (_, Some(ExitStatus::Code(NO_SUCH_PROGRAM))) => Some(SudoRefusal::Missing),
             (_, status) => status.map(|_| SudoRefusal::Refused),
@@ -117,7 +117,7 @@ impl Reins {
     }
 
     fn password(&self) -> Option<Password> {
-        if let Some(Answered::Through(password)) = self.answered() { password } else { None }
+        if let Some(SudoOutcome::Through(password)) = self.answered() { password } else { None }
     }
 }
 
@@ -125,14 +125,14 @@ impl Pool {
     /// Ends a command's processes: by its process id through a second channel, else by signal requests.
     pub(super) async fn stop_exec(
         self: &Arc<Self>,
-        stop: Stop,
-        reins: &Reins,
+        stop: StopReason,
+        reins: &CommandControl,
         write: &ChannelWriteHalf<Msg>,
     ) -> Option<bool> {
         // A command that has just been sent may not have told its process id yet.
-        let patience = if stop == Stop::Ending { ANNOUNCED_AT_THE_END } else { ANNOUNCED_WITHIN };
+        let patience = if stop == StopReason::Ending { ANNOUNCED_AT_THE_END } else { ANNOUNCED_WITHIN };
         let mut known = reins.known.clone();
-        let known = timeout(patience, known.wait_for(|known| !matches!(known, Known::NotYet))).await;
+        let known = timeout(patience, known.wait_for(|known| !matches!(known, KnownProcesses::NotYet))).await;
         let target = known.ok().and_then(|known| known.ok()?.target());
         if let Some(target) = target
             && let Some(found) = self.stop_processes(&target, reins.password().as_ref(), stop).await
@@ -150,7 +150,7 @@ impl Pool {
     pub(super) async fn signal_exec(
         self: &Arc<Self>,
         name: &'static str,
-        reins: &Reins,
+        reins: &CommandControl,
         write: &ChannelWriteHalf<Msg>,
     ) {
         let target = reins.known.borrow().target();

@@ -17,15 +17,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    control::{Known, Reins},
-    reader::{Announce, Drain, Due},
-    stdin::Feeding,
+    control::{CommandControl, KnownProcesses},
+    reader::{AwaitedReply, ChannelReader, PidSource},
+    stdin::StdinWriter,
 };
 use super::{
     exit_status::{Ending, ExitStatus},
-    limits::{Bounds, Stop},
+    limits::{StopConditions, StopReason},
     output::{CommandOutput, Output},
-    sudo::{Answering, SudoRequest},
+    sudo::{SudoRequest, SudoResponder},
 };
 use crate::{
     framing::{
@@ -38,7 +38,7 @@ use crate::{
     render::{COLUMNS, ROWS},
     ssh::{
         error::{SshError, said},
-        pool::{Need, Place, Pool},
+        pool::{ChannelSlot, Pool, Priority},
         prompt::as_root::AsRoot,
     },
 };
@@ -46,9 +46,9 @@ use crate::{
 /// The terminal of a command that asks for one (RFC 4254 section 6.2).
 const TERMINAL: &str = "xterm-256color";
 /// What is heard of sudo and not answered yet; it says one thing at a time.
-const HEARD: usize = 8;
+const MAX_SUDO_EVENTS: usize = 8;
 /// Replies of the terminal that may wait until the command reads them.
-const REPLIES: usize = 8;
+const MAX_TERMINAL_REPLIES: usize = 8;
 /// How long the channel may stay open after the command was stopped.
 const QUIET_AFTER_STOP: Duration = Duration::from_millis(500);
 
@@ -72,7 +72,7 @@ pub struct ExecRequest<'a> {
     /// Cancelled when the command has been sent, and sudo is through.
     pub sent: CancellationToken,
     /// When and how it is stopped.
-    pub bounds: Bounds,
+    pub bounds: StopConditions,
     /// Where its output goes.
     pub output: Output,
 }
@@ -112,20 +112,20 @@ impl Pool {
         let started = Instant::now();
         // What is lost of that cannot be had again.
         let takes_input = request.input.is_some();
-        let Sent { probe, mark, script, place, read, write, before } = self.send_exec(request).await?;
+        let SentCommand { probe, mark, script, place, read, write, before } = self.send_exec(request).await?;
         let write = Arc::new(write);
-        let (tell_heard, heard) = mpsc::channel(HEARD);
+        let (tell_heard, heard) = mpsc::channel(MAX_SUDO_EVENTS);
         let (tell_answered, answered) = watch::channel(None);
         let tells = probe.shell != LoginShell::Other || request.sudo.is_some();
-        let (tell_known, known) = watch::channel(if tells { Known::NotYet } else { Known::Never });
+        let (tell_known, known) = watch::channel(if tells { KnownProcesses::NotYet } else { KnownProcesses::Never });
         let lends_no_passwords = place.connection().lends_no_passwords();
-        let reins = Reins { known, answered, lends_no_passwords };
+        let reins = CommandControl { known, answered, lends_no_passwords };
         let sudo = request.sudo.clone().map(|sudo| if lends_no_passwords { SudoRequest::default() } else { sudo });
-        let (send_reply, replies) = mpsc::channel(REPLIES);
+        let (send_reply, replies) = mpsc::channel(MAX_TERMINAL_REPLIES);
         let (stop_reading, abandoned) = (CancellationToken::new(), CancellationToken::new());
         let is_sudo = sudo.is_some();
-        let feeding = Feeding {
-            answering: sudo.map(|sudo| Answering::new(sudo, self.peer(), request.as_root(), request.terminal)),
+        let feeding = StdinWriter {
+            answering: sudo.map(|sudo| SudoResponder::new(sudo, self.peer(), request.as_root(), request.terminal)),
             answered: tell_answered,
             sent: request.sent.clone(),
             abandoned: abandoned.clone(),
@@ -144,11 +144,11 @@ impl Pool {
         let feeding = tokio::spawn(feeding.run(heard));
         let ear = || {
             if is_sudo {
-                return Some(Announce::Sudo(SudoListener::new(&mark, request.terminal)));
+                return Some(PidSource::Sudo(SudoListener::new(&mark, request.terminal)));
             }
-            tells.then(|| Announce::Shell(StreamDecoder::new(&mark)))
+            tells.then(|| PidSource::Shell(StreamDecoder::new(&mark)))
         };
-        let drain = Drain {
+        let drain = ChannelReader {
             read,
             output: request.output.writer(),
             ears: [ear(), ear()],
@@ -158,7 +158,10 @@ impl Pool {
             known: tell_known,
             replies: send_reply,
             terminal: request.terminal,
-            due: [request.terminal.then_some(Due::Terminal), Some(Due::Command)].into_iter().flatten().collect(),
+            due: [request.terminal.then_some(AwaitedReply::Terminal), Some(AwaitedReply::Command)]
+                .into_iter()
+                .flatten()
+                .collect(),
             stop: stop_reading.clone(),
         };
         // A task of its own from the first moment on: an unread channel blocks the whole connection.
@@ -171,9 +174,9 @@ impl Pool {
                 biased;
                 done = &mut drained => break Err(done),
                 stop = &mut reached => break Ok(stop),
-                () = reins.outlived_no_answer() => break Ok(Stop::Cancelled),
+                () = reins.outlived_no_answer() => break Ok(StopReason::Cancelled),
                 signal = request.bounds.signals.next() => match signal {
-                    Signal::Stop(rung) => break Ok(Stop::Asked(rung)),
+                    Signal::Stop(rung) => break Ok(StopReason::Asked(rung)),
                     Signal::Once(name) => self.signal_exec(name, &reins, &write).await,
                 }
             }
@@ -237,7 +240,7 @@ impl Pool {
         })
     }
 
-    async fn send_exec(self: &Arc<Self>, request: &ExecRequest<'_>) -> Result<Sent, SshError> {
+    async fn send_exec(self: &Arc<Self>, request: &ExecRequest<'_>) -> Result<SentCommand, SshError> {
         let mark = random_sentinel()?;
         let prepare = async {
             let probe = self.login_shell().await;
@@ -262,7 +265,7 @@ impl Pool {
             Ok::<_, SshError>((probe, script))
         };
         let (probe, script) = request.bounds.before_sending(prepare).await?;
-        let (channel, place) = request.bounds.before_sending(self.open_channel(Need::Work)).await?;
+        let (channel, place) = request.bounds.before_sending(self.open_channel(Priority::Work)).await?;
         let (read, write) = channel.split();
         let before = place.connection().traffic.sent();
         let send = async {
@@ -274,16 +277,16 @@ impl Pool {
         if send.await.is_err() {
             return Err(place.connection().lost());
         }
-        Ok(Sent { probe, mark, script, place, read, write, before })
+        Ok(SentCommand { probe, mark, script, place, read, write, before })
     }
 }
 
 /// A command that was sent.
-struct Sent {
+struct SentCommand {
     probe: ShellProbe,
     mark: Sentinel,
     script: ExecScript,
-    place: Place,
+    place: ChannelSlot,
     read: ChannelReadHalf,
     write: ChannelWriteHalf<Msg>,
     /// How much the connection had sent by then.

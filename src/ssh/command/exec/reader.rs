@@ -9,12 +9,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::control::Known;
+use super::control::KnownProcesses;
 use crate::{
     framing::{
-        decoder::{Progress, StreamDecoder},
+        decoder::{DecodeStep, StreamDecoder},
         stop::Process,
-        sudo::{Heard, SudoListener},
+        sudo::{SudoEvent, SudoListener},
     },
     ssh::{
         command::{
@@ -30,32 +30,32 @@ use crate::{
 const QUIET_AFTER_EXIT: Duration = Duration::from_secs(1);
 
 /// What reads a command's channel.
-pub(super) struct Drain {
+pub(super) struct ChannelReader {
     pub(super) read: ChannelReadHalf,
     pub(super) output: OutputWriter,
     /// What listens on stdout and on stderr until the command has begun: it tells its process id on stderr, which startup
     /// files may have sent to stdout, as a terminal does.
-    pub(super) ears: [Option<Announce>; 2],
+    pub(super) ears: [Option<PidSource>; 2],
     /// Ours, and not shown where a shell that cannot read the command quotes it.
     pub(super) preamble: Vec<u8>,
     /// With what the settings were read, for a command that says so.
     pub(super) ready: Option<StreamDecoder>,
     /// Whoever feeds the command hears of it.
-    pub(super) heard: mpsc::Sender<Heard>,
+    pub(super) heard: mpsc::Sender<SudoEvent>,
     /// Where its processes go.
-    pub(super) known: watch::Sender<Known>,
+    pub(super) known: watch::Sender<KnownProcesses>,
     /// What the terminal answers goes here.
     pub(super) replies: mpsc::Sender<Vec<u8>>,
     /// Whether a terminal was asked for: then there is one stream.
     pub(super) terminal: bool,
     /// What the server has not answered yet; it answers in this order (RFC 4254 section 5.4).
-    pub(super) due: VecDeque<Due>,
+    pub(super) due: VecDeque<AwaitedReply>,
     pub(super) stop: CancellationToken,
 }
 
 /// A request that the server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum AwaitedReply {
     /// For a terminal.
     Terminal,
     /// To run the command.
@@ -63,7 +63,7 @@ pub(super) enum Due {
 }
 
 /// How a command tells its process id.
-pub(super) enum Announce {
+pub(super) enum PidSource {
     /// The login shell tells its own.
     Shell(StreamDecoder),
     /// First sudo's is told, and the shell's when that is through.
@@ -73,7 +73,7 @@ pub(super) enum Announce {
 }
 
 /// What it has found.
-pub(super) struct Drained {
+pub(super) struct ReadEnd {
     pub(super) output: CommandOutput,
     /// `None`: the channel ended without being closed, so the connection is lost.
     pub(super) status: Option<ExitStatus>,
@@ -86,7 +86,7 @@ pub(super) struct Drained {
     pub(super) refusal: Option<String>,
 }
 
-impl Drained {
+impl ReadEnd {
     /// What is to be said of a command whose script did not begin, or for `sure` did not run.
     ///
     /// # Errors
@@ -122,9 +122,9 @@ fn without(mut text: Vec<u8>, part: &[u8]) -> Vec<u8> {
     text
 }
 
-impl Drain {
+impl ChannelReader {
     /// Reads to the end.
-    pub(super) async fn run(mut self) -> Drained {
+    pub(super) async fn run(mut self) -> ReadEnd {
         let (mut status, mut notice, mut closed, mut refused) = (None, None, false, false);
         loop {
             let quiet = async {
@@ -147,11 +147,11 @@ impl Drain {
                 Some(ChannelMsg::ExtendedData { data, .. }) => self.take(&data, true).await,
                 Some(ChannelMsg::Success) => drop(self.due.pop_front()),
                 Some(ChannelMsg::Failure) => match self.due.pop_front() {
-                    Some(Due::Terminal) => {
+                    Some(AwaitedReply::Terminal) => {
                         self.terminal = false;
                         notice = Some("the server gave the command no terminal".to_owned());
                     }
-                    Some(Due::Command) => {
+                    Some(AwaitedReply::Command) => {
                         (refused, closed) = (true, true);
                         break;
                     }
@@ -159,11 +159,11 @@ impl Drain {
                 },
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     status = Some(ExitStatus::Code(exit_status));
-                    self.known.send_modify(Known::end);
+                    self.known.send_modify(KnownProcesses::end);
                 }
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     status = Some(ExitStatus::from_signal(&signal_name));
-                    self.known.send_modify(Known::end);
+                    self.known.send_modify(KnownProcesses::end);
                 }
                 Some(ChannelMsg::Close) => {
                     closed = true;
@@ -173,14 +173,14 @@ impl Drain {
                 None => break,
             }
         }
-        let begun = !matches!(*self.known.borrow(), Known::NotYet);
+        let begun = !matches!(*self.known.borrow(), KnownProcesses::NotYet);
         let mut refusal = None;
         for is_stderr in [false, true] {
             let said = self.close_ear(is_stderr).await;
             refusal = refusal.or(said);
         }
         let status = status.or(closed.then_some(ExitStatus::Unreported));
-        Drained { output: self.output.finish().await, status, notice, begun, refused, refusal }
+        ReadEnd { output: self.output.finish().await, status, notice, begun, refused, refusal }
     }
 
     /// Takes output, and cuts the process id out of the beginning of the stream on which it is told.
@@ -191,32 +191,32 @@ impl Drain {
         let (mut output, mut heard) = (Vec::new(), Vec::new());
         let mut told = false;
         match announce {
-            Announce::Shell(decoder) => {
-                if let Progress::Complete { trailer, mut rest } = decoder.push(bytes, &mut output) {
+            PidSource::Shell(decoder) => {
+                if let DecodeStep::Complete { trailer, mut rest } = decoder.push(bytes, &mut output) {
                     output.append(&mut rest);
                     let process = std::str::from_utf8(&trailer).ok().and_then(Process::parse);
-                    heard.push(Heard::Through(process));
+                    heard.push(SudoEvent::Through(process));
                     told = true;
                 }
             }
-            Announce::Sudo(listener) => {
+            PidSource::Sudo(listener) => {
                 heard = listener.push(bytes, &mut output);
                 told = listener.is_through();
             }
-            Announce::Settings(_) => {}
+            PidSource::Settings(_) => {}
         }
         if !told {
             output = without(output, &self.preamble);
         }
 
         if told {
-            *ear = self.ready.take().map(Announce::Settings);
+            *ear = self.ready.take().map(PidSource::Settings);
         }
-        if let Some(Announce::Settings(decoder)) = ear {
+        if let Some(PidSource::Settings(decoder)) = ear {
             let shown = if told { std::mem::take(&mut output) } else { bytes.to_vec() };
-            if let Progress::Complete { mut rest, .. } = decoder.push(&shown, &mut output) {
+            if let DecodeStep::Complete { mut rest, .. } = decoder.push(&shown, &mut output) {
                 output.append(&mut rest);
-                heard.push(Heard::Ready);
+                heard.push(SudoEvent::Ready);
                 *ear = None;
             }
         }
@@ -239,11 +239,11 @@ impl Drain {
         let ear = if is_stderr { stderr } else { stdout };
         let mut held = Vec::new();
         let said = match ear.take()? {
-            Announce::Shell(mut decoder) | Announce::Settings(mut decoder) => {
+            PidSource::Shell(mut decoder) | PidSource::Settings(mut decoder) => {
                 decoder.finish(&mut held);
                 None
             }
-            Announce::Sudo(listener) => listener.finish(&mut held),
+            PidSource::Sudo(listener) => listener.finish(&mut held),
         };
         self.push(&held, is_stderr).await;
         said

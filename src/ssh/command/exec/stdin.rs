@@ -10,8 +10,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    framing::sudo::Heard,
-    ssh::command::sudo::{Answered, Answering},
+    framing::sudo::SudoEvent,
+    ssh::command::sudo::{SudoOutcome, SudoResponder},
 };
 
 /// How long startup files may take until the command's script begins, where something waits to be sent to it: as long as
@@ -21,10 +21,10 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(20);
 const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What gives a command what it reads: sudo its password first, if it is run by sudo.
-pub(super) struct Feeding {
-    pub(super) answering: Option<Answering>,
+pub(super) struct StdinWriter {
+    pub(super) answering: Option<SudoResponder>,
     /// How it went with sudo.
-    pub(super) answered: watch::Sender<Option<Answered>>,
+    pub(super) answered: watch::Sender<Option<SudoOutcome>>,
     /// To be cancelled when the command has begun, as far as that is known.
     pub(super) sent: CancellationToken,
     /// To be cancelled where it does not begin.
@@ -48,9 +48,9 @@ pub(super) struct Feeding {
     pub(super) terminal: bool,
 }
 
-impl Feeding {
+impl StdinWriter {
     /// Gives all of it, and its end.
-    pub(super) async fn run(mut self, mut heard: mpsc::Receiver<Heard>) {
+    pub(super) async fn run(mut self, mut heard: mpsc::Receiver<SudoEvent>) {
         if self.answering.is_none() {
             self.sent.cancel();
         }
@@ -59,7 +59,7 @@ impl Feeding {
         }
         if let Some(answering) = self.answering.take() {
             let answered = answering.run(&mut heard, &self.write).await;
-            let through = matches!(answered, Answered::Through(_));
+            let through = matches!(answered, SudoOutcome::Through(_));
             self.answered.send_replace(Some(answered));
             if !through {
                 return;
@@ -71,7 +71,7 @@ impl Feeding {
             if self.write.data_bytes(settings).await.is_err() {
                 return;
             }
-            while !matches!(heard.recv().await, Some(Heard::Ready) | None) {}
+            while !matches!(heard.recv().await, Some(SudoEvent::Ready) | None) {}
             self.give(stdin).await;
         } else {
             self.give([settings, stdin].concat()).await;
@@ -80,7 +80,7 @@ impl Feeding {
 
     /// Waits until the script has begun. Where it does not, the end of stdin ends what stands in its place; should it begin
     /// even later, it reads no settings and ends.
-    async fn begins(&self, heard: &mut mpsc::Receiver<Heard>) -> bool {
+    async fn begins(&self, heard: &mut mpsc::Receiver<SudoEvent>) -> bool {
         if let Ok(begun) = timeout(BEGINS_WITHIN, heard.recv()).await {
             return begun.is_some();
         }

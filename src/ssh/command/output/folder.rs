@@ -18,7 +18,7 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Files that are looked at, at most.
-const MOST_FILES: usize = 100_000;
+const MAX_FILES: usize = 100_000;
 
 /// The folder in which whole outputs are kept when nothing else is said: in the user's state directory; `None` where that
 /// is not known. Not in a folder for all users: what is there may be somebody else's.
@@ -132,7 +132,7 @@ fn is_ours(name: &str) -> bool {
 
 /// Our own files in a folder.
 fn ours(folder: &Folder) -> impl Iterator<Item = KeptOutput> {
-    let names = folder.names(MOST_FILES).unwrap_or_default().into_iter();
+    let names = folder.names(MAX_FILES).unwrap_or_default().into_iter();
     names.filter_map(|name| name.into_string().ok()).filter(|name| is_ours(name)).filter_map(|name| {
         let metadata = folder.open(name.as_bytes()).ok()?.metadata().ok()?;
         Some(KeptOutput { name, bytes: metadata.len(), written: metadata.modified().ok()? })

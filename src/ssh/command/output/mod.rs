@@ -25,7 +25,7 @@ const STDOUT_BUDGET: usize = 24 * 1024;
 /// The same for stderr. Together with stdout this stays below what clients pass on to a model uncut.
 const STDERR_BUDGET: usize = 6 * 1024;
 /// The largest file kept of one stream, in bytes; what comes after is counted, not kept.
-const LARGEST_FILE: u64 = 2 * 1024 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// The output of a command while it runs and afterwards, for everybody who looks at it.
 #[derive(Debug, Clone)]
@@ -33,19 +33,19 @@ pub struct Output {
     folder: OutputFolder,
     style: Style,
     /// Held for look-ups and assignments only.
-    streams: Arc<Mutex<Streams>>,
+    streams: Arc<Mutex<OutputStreams>>,
 }
 
 #[derive(Debug)]
-struct Streams {
-    stdout: Stream,
-    stderr: Stream,
+struct OutputStreams {
+    stdout: OutputStream,
+    stderr: OutputStream,
     /// When the command last wrote anything or was given something to read, and whether it last wrote to stderr.
     last: (Instant, bool),
 }
 
 #[derive(Debug)]
-struct Stream {
+struct OutputStream {
     /// Bytes so far.
     total: u64,
     readable: Readable,
@@ -86,7 +86,7 @@ impl CommandOutput {
 
 /// A part of stdout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Portion {
+pub struct StdoutPortion {
     /// The bytes, as a reader sees them.
     pub shown: Captured,
     /// The offset behind the last of them, in bytes of the stream.
@@ -101,7 +101,7 @@ impl Output {
     pub fn new(folder: OutputFolder, style: Style, share: usize) -> Self {
         let stream = |budget: usize| {
             let budget = budget / share.max(1);
-            Stream {
+            OutputStream {
                 budget,
                 total: 0,
                 readable: Readable::new(style),
@@ -113,14 +113,14 @@ impl Output {
             }
         };
         let (stdout, stderr) = (stream(STDOUT_BUDGET), stream(STDERR_BUDGET));
-        let streams = Arc::new(Mutex::new(Streams { stdout, stderr, last: (Instant::now(), false) }));
+        let streams = Arc::new(Mutex::new(OutputStreams { stdout, stderr, last: (Instant::now(), false) }));
         Self { folder, style, streams }
     }
 
     /// The one who writes; there is one at a time.
     #[must_use]
     pub(in crate::ssh) fn writer(&self) -> OutputWriter {
-        OutputWriter { output: self.clone(), stdout: Spill::NotNeeded, stderr: Spill::NotNeeded }
+        OutputWriter { output: self.clone(), stdout: OutputFile::NotNeeded, stderr: OutputFile::NotNeeded }
     }
 
     /// What there is by now.
@@ -140,7 +140,7 @@ impl Output {
     ///
     /// # Errors
     /// The file in which it is kept cannot be read.
-    pub async fn read(&self, offset: u64, more_may_follow: bool) -> io::Result<Portion> {
+    pub async fn read(&self, offset: u64, more_may_follow: bool) -> io::Result<StdoutPortion> {
         let (bytes, file) = {
             let streams = self.lock();
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(streams.stdout.unspilled.len());
@@ -171,7 +171,7 @@ impl Output {
         shown.push(&text);
         let total = self.lock().stdout.total;
         let beginning = whole.iter().copied().take(BEGINNING).collect();
-        Ok(Portion { shown: shown.finish().of(total, beginning), next: offset + whole.len() as u64 })
+        Ok(StdoutPortion { shown: shown.finish().of(total, beginning), next: offset + whole.len() as u64 })
     }
 
     /// The latest line, for a progress message: at most 200 characters.
@@ -217,12 +217,12 @@ impl Output {
         streams.stdout.total.saturating_add(streams.stderr.total)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Streams> {
+    fn lock(&self) -> MutexGuard<'_, OutputStreams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Stream {
+impl OutputStream {
     fn captured(&self) -> Captured {
         let mut shown = self.shown.clone();
         shown.push(&self.readable.unfinished());
@@ -235,8 +235,8 @@ impl Stream {
     }
 }
 
-impl Streams {
-    fn of(&mut self, is_stderr: bool) -> &mut Stream {
+impl OutputStreams {
+    fn of(&mut self, is_stderr: bool) -> &mut OutputStream {
         if is_stderr { &mut self.stderr } else { &mut self.stdout }
     }
 }
@@ -245,12 +245,12 @@ impl Streams {
 #[derive(Debug)]
 pub(in crate::ssh) struct OutputWriter {
     output: Output,
-    stdout: Spill,
-    stderr: Spill,
+    stdout: OutputFile,
+    stderr: OutputFile,
 }
 
 #[derive(Debug)]
-enum Spill {
+enum OutputFile {
     /// Everything still fits in memory.
     NotNeeded,
     Open {
@@ -281,10 +281,10 @@ impl OutputWriter {
     pub(in crate::ssh) async fn finish(mut self) -> CommandOutput {
         for is_stderr in [false, true] {
             let differs = self.output.lock().of(is_stderr).differs();
-            if differs && matches!(self.spill(is_stderr), Spill::NotNeeded) {
+            if differs && matches!(self.spill(is_stderr), OutputFile::NotNeeded) {
                 self.begin_file(is_stderr).await;
             }
-            if let Spill::Open { file, .. } = self.spill(is_stderr)
+            if let OutputFile::Open { file, .. } = self.spill(is_stderr)
                 && let Err(error) = file.flush().await
             {
                 self.stop(is_stderr, &error.to_string());
@@ -297,11 +297,11 @@ impl OutputWriter {
         if bytes.is_empty() {
             return;
         }
-        if matches!(self.spill(is_stderr), Spill::NotNeeded) && !self.has_room_for(is_stderr, bytes.len()) {
+        if matches!(self.spill(is_stderr), OutputFile::NotNeeded) && !self.has_room_for(is_stderr, bytes.len()) {
             self.begin_file(is_stderr).await;
         }
         self.write(is_stderr, bytes).await;
-        let in_memory = matches!(self.spill(is_stderr), Spill::NotNeeded);
+        let in_memory = matches!(self.spill(is_stderr), OutputFile::NotNeeded);
         let mut streams = self.output.lock();
         streams.last = (Instant::now(), is_stderr);
         let stream = streams.of(is_stderr);
@@ -325,7 +325,7 @@ impl OutputWriter {
     async fn begin_file(&mut self, is_stderr: bool) {
         match self.output.folder.create(if is_stderr { "err" } else { "out" }).await {
             Ok((path, file)) => {
-                *self.spill(is_stderr) = Spill::Open { file: fs::File::from_std(file), written: 0 };
+                *self.spill(is_stderr) = OutputFile::Open { file: fs::File::from_std(file), written: 0 };
                 let so_far = self.output.lock().of(is_stderr).unspilled.clone();
                 self.write(is_stderr, &so_far).await;
                 let mut streams = self.output.lock();
@@ -338,9 +338,9 @@ impl OutputWriter {
     }
 
     async fn write(&mut self, is_stderr: bool, bytes: &[u8]) {
-        let Spill::Open { file, written } = self.spill(is_stderr) else { return };
-        let failed = if *written + bytes.len() as u64 > LARGEST_FILE {
-            Some(format!("the file has reached its limit of {LARGEST_FILE} bytes"))
+        let OutputFile::Open { file, written } = self.spill(is_stderr) else { return };
+        let failed = if *written + bytes.len() as u64 > MAX_FILE_BYTES {
+            Some(format!("the file has reached its limit of {MAX_FILE_BYTES} bytes"))
         } else {
             *written += bytes.len() as u64;
             file.write_all(bytes).await.err().map(|error| error.to_string())
@@ -351,12 +351,12 @@ impl OutputWriter {
     }
 
     fn stop(&mut self, is_stderr: bool, reason: &str) {
-        *self.spill(is_stderr) = Spill::Stopped;
+        *self.spill(is_stderr) = OutputFile::Stopped;
         self.output.lock().of(is_stderr).trouble =
             Some(format!("the whole output could not be kept in a file: {reason}"));
     }
 
-    fn spill(&mut self, is_stderr: bool) -> &mut Spill {
+    fn spill(&mut self, is_stderr: bool) -> &mut OutputFile {
         if is_stderr { &mut self.stderr } else { &mut self.stdout }
     }
 }

@@ -9,22 +9,22 @@ use tokio::{
 };
 
 use super::{
-    Event, Reply, ShellRequest, ShellResult, ShellTask, event,
-    stop::{QUIET_AFTER_EXIT, STATE_AFTER_EXIT, Step, TRAILER_AFTER_OUTPUT, TRAILER_AFTER_STOP},
+    Event, ShellReply, ShellRequest, ShellResult, ShellTask, event,
+    stop::{QUIET_AFTER_EXIT, STATE_AFTER_EXIT, StopStep, TRAILER_AFTER_OUTPUT, TRAILER_AFTER_STOP},
 };
 use crate::{
     capture::{Capture, Captured},
     framing::{
-        decoder::{Progress, StreamDecoder, Trailer},
+        decoder::{DecodeStep, StreamDecoder, Trailer},
         job_control_messages::TerminalNoise,
-        script::{self, Known, Stdin},
+        script::{self, FrameStdin, ShellTraits},
         shell_kind::ShellKind,
         stop::Signal,
     },
     ssh::command::{
         exec::{CommandResult, random_sentinel},
         exit_status::{Ending, ExitStatus},
-        limits::{Bounds, Stop},
+        limits::{StopConditions, StopReason},
         output::{CommandOutput, OutputWriter},
     },
 };
@@ -37,7 +37,7 @@ const ENDED_FOR_GOOD: &str = "the shell itself has ended; the next command gets 
      without the variables and functions of this one";
 
 /// A command that is running.
-struct Running {
+struct RunningFrame {
     started: Instant,
     output: OutputWriter,
     /// On a shell that is not bash: waits for the sign that the first line is being run.
@@ -49,7 +49,7 @@ struct Running {
     noise: TerminalNoise,
     /// Whether output came since the last step towards its end.
     goes_on: bool,
-    stop: Option<Stop>,
+    stop: Option<StopReason>,
     process_gone: Option<bool>,
     late: Capture,
     status: Option<ExitStatus>,
@@ -58,7 +58,7 @@ struct Running {
 }
 
 /// How the frame itself ended.
-enum End {
+enum FrameEnd {
     Complete,
     ShellEnded,
     ConnectionLost,
@@ -66,13 +66,13 @@ enum End {
 
 impl ShellTask {
     /// Sends a command and reads to its end.
-    pub(super) async fn frame(&mut self, request: ShellRequest) -> Reply {
+    pub(super) async fn frame(&mut self, request: ShellRequest) -> ShellReply {
         let Ok(sentinel) = random_sentinel() else { return Ok(self.no_random()) };
         let Ok(delimiter) = random_sentinel() else { return Ok(self.no_random()) };
         let go = (self.kind == ShellKind::Posix).then_some(&delimiter);
-        let stdin = request.stdin.as_deref().map_or(Stdin::Null, Stdin::Bytes);
+        let stdin = request.stdin.as_deref().map_or(FrameStdin::Null, FrameStdin::Bytes);
         self.mentioned.note(&request.command);
-        let known = Known { kind: self.kind, streams: self.streams, mentioned: self.mentioned };
+        let known = ShellTraits { kind: self.kind, streams: self.streams, mentioned: self.mentioned };
         let command = script::command(known, &request.command, stdin, self.previous_status, go, &delimiter)?;
         // Who gets a new shell after this command has the state from before it.
         let may_end = self.mentioned.may_end(&request.command);
@@ -87,7 +87,7 @@ impl ShellTask {
             Some(go) => (Some(StreamDecoder::new(go)), Some(trailer)),
         };
         let between = std::mem::replace(&mut self.between, fresh_between()).finish();
-        let mut running = Running {
+        let mut running = RunningFrame {
             started: Instant::now(),
             output: request.output.writer(),
             go: go.zip(after_go),
@@ -111,17 +111,17 @@ impl ShellTask {
         Ok(self.result(running, end, between).await)
     }
 
-    async fn read_frame(&mut self, running: &mut Running, bounds: Bounds) -> End {
+    async fn read_frame(&mut self, running: &mut RunningFrame, bounds: StopConditions) -> FrameEnd {
         let reached = bounds.reached(Duration::ZERO);
         tokio::pin!(reached);
         // Each step runs beside the reading: an unread channel would hold up the one that the step needs.
-        let mut taking: Option<(Step, JoinHandle<Option<bool>>)> = None;
-        let mut last = Step::Stop;
+        let mut taking: Option<(StopStep, JoinHandle<Option<bool>>)> = None;
+        let mut last = StopStep::Stop;
         let mut give_up: Option<Instant> = None;
         let mut stopped: Option<Instant> = None;
         let end = loop {
             if running.trailer.is_some() && running.stderr_done {
-                break End::Complete;
+                break FrameEnd::Complete;
             }
             let free = taking.is_none() && running.stop.is_none();
             let quiet = if self.keeper.is_taking() { STATE_AFTER_EXIT } else { QUIET_AFTER_EXIT };
@@ -130,12 +130,12 @@ impl ShellTask {
                 biased;
                 stop = &mut reached, if running.stop.is_none() => {
                     running.stop = Some(stop);
-                    taking = Some((Step::Stop, self.begin(Step::Stop, stop, running.started)));
+                    taking = Some((StopStep::Stop, self.begin(StopStep::Stop, stop, running.started)));
                 }
                 signal = bounds.signals.next(), if free => match signal {
                     Signal::Stop(rung) => {
-                        running.stop = Some(Stop::Asked(rung));
-                        taking = Some((Step::Stop, self.begin(Step::Stop, Stop::Asked(rung), running.started)));
+                        running.stop = Some(StopReason::Asked(rung));
+                        taking = Some((StopStep::Stop, self.begin(StopStep::Stop, StopReason::Asked(rung), running.started)));
                     }
                     Signal::Once(name) => self.signal(name, running.started),
                 },
@@ -143,11 +143,11 @@ impl ShellTask {
                     let step = running.note(taking.take(), found);
                     stopped.get_or_insert_with(Instant::now);
                     let patience = match (step, last.next(running.stop)) {
-                        (Step::Look, Some(next)) if found == Some(true) => {
-                            taking = Some((next, self.begin(next, running.stop.unwrap_or(Stop::Cancelled), running.started)));
+                        (StopStep::Look, Some(next)) if found == Some(true) => {
+                            taking = Some((next, self.begin(next, running.stop.unwrap_or(StopReason::Cancelled), running.started)));
                             continue;
                         }
-                        (Step::Look, _) => TRAILER_AFTER_STOP,
+                        (StopStep::Look, _) => TRAILER_AFTER_STOP,
                         _ => {
                             last = step;
                             step.patience(running.stop)
@@ -157,29 +157,29 @@ impl ShellTask {
                 }
                 () = until(give_up) => {
                     give_up = None;
-                    let Some(next) = last.next(running.stop) else { break End::ShellEnded };
+                    let Some(next) = last.next(running.stop) else { break FrameEnd::ShellEnded };
                     let may_be_behind = running.goes_on && stopped.is_some_and(|at| at.elapsed() < TRAILER_AFTER_OUTPUT);
-                    let next = if may_be_behind && running.stop != Some(Stop::Ending) { Step::Look } else { next };
-                    taking = Some((next, self.begin(next, running.stop.unwrap_or(Stop::Cancelled), running.started)));
+                    let next = if may_be_behind && running.stop != Some(StopReason::Ending) { StopStep::Look } else { next };
+                    taking = Some((next, self.begin(next, running.stop.unwrap_or(StopReason::Cancelled), running.started)));
                 }
                 message = self.read.wait() => match self.keeper.filter(event(message)) {
                     Event::Stdout(bytes) => self.stdout(running, &bytes).await,
                     Event::Stderr(bytes) => running.stderr(&bytes).await,
                     Event::Status(status) => running.status = Some(status),
-                    Event::Closed => break End::ShellEnded,
-                    Event::Lost => break End::ConnectionLost,
+                    Event::Closed => break FrameEnd::ShellEnded,
+                    Event::Lost => break FrameEnd::ConnectionLost,
                     Event::Other => {}
                 },
-                () = until(quiet) => break End::ShellEnded,
+                () = until(quiet) => break FrameEnd::ShellEnded,
             }
             if running.broken && running.stop.is_none() {
                 // Whatever wrote over the trailer: the shell cannot be trusted to be in step any more.
-                running.stop = Some(Stop::Cancelled);
-                taking = Some((Step::Kill, self.begin(Step::Kill, Stop::Cancelled, running.started)));
+                running.stop = Some(StopReason::Cancelled);
+                taking = Some((StopStep::Kill, self.begin(StopStep::Kill, StopReason::Cancelled, running.started)));
             }
         };
         // The script must be over before another command runs: it would take that for its target.
-        let mut readable = matches!(end, End::Complete);
+        let mut readable = matches!(end, FrameEnd::Complete);
         while taking.is_some() {
             tokio::select! {
                 gone = done(&mut taking) => { running.note(taking.take(), gone); }
@@ -193,10 +193,10 @@ impl ShellTask {
         end
     }
 
-    async fn stdout(&mut self, running: &mut Running, bytes: &[u8]) {
+    async fn stdout(&mut self, running: &mut RunningFrame, bytes: &[u8]) {
         let Some((go, _)) = &mut running.go else { return running.stdout(bytes).await };
         let mut before = Vec::new();
-        if let Progress::Complete { rest, .. } = go.push(bytes, &mut before)
+        if let DecodeStep::Complete { rest, .. } = go.push(bytes, &mut before)
             && let Some((_, trailer)) = running.go.take()
         {
             send(Arc::clone(&self.write), trailer);
@@ -205,7 +205,7 @@ impl ShellTask {
         running.output.push_stdout(&before).await;
     }
 
-    async fn result(&mut self, mut running: Running, end: End, between: Captured) -> ShellResult {
+    async fn result(&mut self, mut running: RunningFrame, end: FrameEnd, between: Captured) -> ShellResult {
         let mut rest = Vec::new();
         if running.trailer.is_none() {
             let held = self.keeper.finish();
@@ -224,19 +224,19 @@ impl ShellTask {
         self.between.push(&running.late.kept());
         let mut notice = None;
         let ending = match (end, running.stop) {
-            (End::ConnectionLost, _) => {
+            (FrameEnd::ConnectionLost, _) => {
                 tokio::task::yield_now().await;
                 Ending::ConnectionLost(self.place.connection().reason())
             }
-            (End::Complete | End::ShellEnded, Some(stop)) => {
+            (FrameEnd::Complete | FrameEnd::ShellEnded, Some(stop)) => {
                 let status = running.trailer.as_ref().map(|trailer| ExitStatus::Code(trailer.status));
                 stop.ending(status.or_else(|| running.status.clone()).map(Ending::Exited))
             }
-            (End::Complete, None) => {
+            (FrameEnd::Complete, None) => {
                 let status = running.trailer.as_ref().map_or(0, |trailer| trailer.status);
                 Ending::Exited(ExitStatus::Code(status))
             }
-            (End::ShellEnded, None) => Ending::Exited(running.status.unwrap_or(ExitStatus::Unreported)),
+            (FrameEnd::ShellEnded, None) => Ending::Exited(running.status.unwrap_or(ExitStatus::Unreported)),
         };
         let crippled = running.trailer.as_ref().is_some_and(|trailer| trailer.crippled);
         let shell_ended = match running.trailer {
@@ -284,12 +284,12 @@ impl ShellTask {
     }
 }
 
-impl Running {
+impl RunningFrame {
     /// Takes down what a step has found out, and returns which one it was.
-    fn note(&mut self, step: Option<(Step, JoinHandle<Option<bool>>)>, gone: Option<bool>) -> Step {
-        let step = step.map_or(Step::Stop, |(step, _)| step);
+    fn note(&mut self, step: Option<(StopStep, JoinHandle<Option<bool>>)>, gone: Option<bool>) -> StopStep {
+        let step = step.map_or(StopStep::Stop, |(step, _)| step);
         self.goes_on = false;
-        if matches!(step, Step::Stop | Step::Kill) {
+        if matches!(step, StopStep::Stop | StopStep::Kill) {
             self.process_gone = gone;
         }
         step
@@ -302,13 +302,13 @@ impl Running {
         }
         let mut output = Vec::new();
         match self.stdout.push(bytes, &mut output) {
-            Progress::More => {}
-            Progress::Complete { trailer, rest } => {
+            DecodeStep::More => {}
+            DecodeStep::Complete { trailer, rest } => {
                 self.trailer = Trailer::parse(&trailer);
                 self.broken |= self.trailer.is_none();
                 self.late.push(&rest);
             }
-            Progress::Broken => self.broken = true,
+            DecodeStep::Broken => self.broken = true,
         }
         self.output.push_stdout(&output).await;
     }
@@ -322,13 +322,13 @@ impl Running {
         let progress = self.stderr.push(bytes, &mut text);
         self.noise.push(&text, &mut output);
         match progress {
-            Progress::More => {}
-            Progress::Complete { rest, .. } => {
+            DecodeStep::More => {}
+            DecodeStep::Complete { rest, .. } => {
                 self.stderr_done = true;
                 self.noise.finish(&mut output);
                 self.late.push(&rest);
             }
-            Progress::Broken => self.broken = true,
+            DecodeStep::Broken => self.broken = true,
         }
         self.output.push_stderr(&output).await;
     }
@@ -346,7 +346,7 @@ fn send(write: Arc<ChannelWriteHalf<Msg>>, text: Vec<u8>) -> JoinHandle<()> {
 }
 
 /// The end of the step that is being taken, if one is.
-async fn done(step: &mut Option<(Step, JoinHandle<Option<bool>>)>) -> Option<bool> {
+async fn done(step: &mut Option<(StopStep, JoinHandle<Option<bool>>)>) -> Option<bool> {
     match step {
         Some((_, task)) => task.await.ok().flatten(),
         None => pending().await,

@@ -19,27 +19,27 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use self::snapshotter::{Keeper, Next};
-pub use self::{snapshotter::Kept, turn::Turn};
+use self::snapshotter::{SnapshotTrigger, Snapshotter};
+pub use self::{snapshotter::KnownState, turn::ShellTurn};
 use super::{
     exec::{CommandResult, random_sentinel},
     exit_status::{Ending, ExitStatus},
-    limits::Bounds,
+    limits::StopConditions,
     output::{CommandOutput, Output},
-    unexpected_output::Words,
+    unexpected_output::UnexpectedOutput,
 };
 use crate::{
     capture::{Capture, Captured},
     framing::{
-        decoder::{Progress, StreamDecoder, Trailer},
+        decoder::{DecodeStep, StreamDecoder, Trailer},
         mentioned::Mentioned,
         script::{self, ScriptError},
-        shell_kind::{ShellKind, Streams},
+        shell_kind::{ShellDescriptors, ShellKind},
         stop::Process,
     },
     ssh::{
         error::SshError,
-        pool::{Need, Place, Pool},
+        pool::{ChannelSlot, Pool, Priority},
     },
 };
 
@@ -55,8 +55,8 @@ const QUEUE: usize = 64;
 /// A handle to a persistent shell.
 #[derive(Debug, Clone)]
 pub struct Shell {
-    requests: mpsc::Sender<Request>,
-    kept: Arc<Mutex<Kept>>,
+    requests: mpsc::Sender<ShellJob>,
+    kept: Arc<Mutex<KnownState>>,
     kind: ShellKind,
 }
 
@@ -68,11 +68,11 @@ pub struct ShellRequest {
     /// What it reads from stdin; `None` is `/dev/null`.
     pub stdin: Option<Vec<u8>>,
     /// When it is stopped.
-    pub bounds: Bounds,
+    pub bounds: StopConditions,
     /// Where its output goes.
     pub output: Output,
     /// What becomes of its turn.
-    pub turn: Turn,
+    pub turn: ShellTurn,
 }
 
 /// What came of it.
@@ -104,12 +104,12 @@ impl ShellResult {
     }
 }
 
-type Reply = Result<ShellResult, ShellRunError>;
+type ShellReply = Result<ShellResult, ShellRunError>;
 
 #[derive(Debug)]
-struct Request {
+struct ShellJob {
     what: ShellRequest,
-    reply: oneshot::Sender<Reply>,
+    reply: oneshot::Sender<ShellReply>,
 }
 
 /// Why a shell did not run a command.
@@ -136,7 +136,7 @@ impl Shell {
     /// See [`ShellRunError`].
     pub async fn run(&self, what: ShellRequest) -> Result<ShellResult, ShellRunError> {
         let (reply, answer) = oneshot::channel();
-        if self.requests.send(Request { what, reply }).await.is_err() {
+        if self.requests.send(ShellJob { what, reply }).await.is_err() {
             return Err(ShellRunError::Gone);
         }
         answer.await.unwrap_or(Err(ShellRunError::Lost))
@@ -160,10 +160,10 @@ impl Pool {
     ///
     /// # Errors
     /// The channel is refused, no shell gets ready in time, or `bounds` were reached.
-    pub async fn start_shell(self: &Arc<Self>, bounds: &Bounds) -> Result<Shell, SshError> {
-        let (channel, place) = bounds.before_sending(self.open_channel(Need::Work)).await?;
+    pub async fn start_shell(self: &Arc<Self>, bounds: &StopConditions) -> Result<Shell, SshError> {
+        let (channel, place) = bounds.before_sending(self.open_channel(Priority::Work)).await?;
         let (connection, (read, write)) = (Arc::clone(place.connection()), channel.split());
-        let mut words = Words::default();
+        let mut words = UnexpectedOutput::default();
         let write = Arc::new(write);
         let started = timeout(START_LIMIT, ShellTask::start(place, read, Arc::clone(&write), &mut words)).await;
         let Ok(task) = started else {
@@ -184,11 +184,11 @@ impl Pool {
 }
 
 struct ShellTask {
-    place: Place,
+    place: ChannelSlot,
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<Msg>>,
     kind: ShellKind,
-    streams: Streams,
+    streams: ShellDescriptors,
     mentioned: Mentioned,
     process: Process,
     /// When it was seen to be ready, so after its start.
@@ -197,7 +197,7 @@ struct ShellTask {
     directory: Vec<u8>,
     jobs: Vec<u32>,
     between: Capture,
-    keeper: Keeper,
+    keeper: Snapshotter,
 }
 
 /// What a message of the channel means for the shell.
@@ -214,10 +214,10 @@ enum Event {
 
 impl ShellTask {
     async fn start(
-        place: Place,
+        place: ChannelSlot,
         mut read: ChannelReadHalf,
         write: Arc<ChannelWriteHalf<Msg>>,
-        words: &mut Words,
+        words: &mut UnexpectedOutput,
     ) -> Result<Self, SshError> {
         let sentinel = random_sentinel()?;
         place.connection().command(&write, script::LAUNCH).await?;
@@ -228,12 +228,12 @@ impl ShellTask {
         while ready.is_none() || !quiet {
             match event(read.wait().await) {
                 Event::Stdout(bytes) => {
-                    if let Progress::Complete { trailer, .. } = stdout.push(&bytes, &mut noise) {
+                    if let DecodeStep::Complete { trailer, .. } = stdout.push(&bytes, &mut noise) {
                         ready = Trailer::parse(&trailer);
                     }
                 }
                 Event::Stderr(bytes) => {
-                    quiet |= matches!(stderr.push(&bytes, &mut noise), Progress::Complete { .. });
+                    quiet |= matches!(stderr.push(&bytes, &mut noise), DecodeStep::Complete { .. });
                 }
                 Event::Closed => {
                     return Err(SshError::ShellStart(words.after(match status {
@@ -260,7 +260,7 @@ impl ShellTask {
             read,
             write,
             kind,
-            streams: Streams::of(kind, number),
+            streams: ShellDescriptors::of(kind, number),
             mentioned: Mentioned::default(),
             process,
             ready: Instant::now(),
@@ -268,15 +268,15 @@ impl ShellTask {
             directory: Vec::new(),
             jobs: Vec::new(),
             between: Capture::new(BETWEEN_BUDGET / 2, BETWEEN_BUDGET / 2),
-            keeper: Keeper::new()?,
+            keeper: Snapshotter::new()?,
         })
     }
 
-    async fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
+    async fn run(mut self, mut waiting: mpsc::Receiver<ShellJob>) {
         loop {
             tokio::select! {
                 request = waiting.recv(), if !self.keeper.is_sending() => {
-                    let Some(Request { what, reply }) = request else { break };
+                    let Some(ShellJob { what, reply }) = request else { break };
                     let result = if what.bounds.are_over() || !what.turn.begin() {
                         Ok(ShellResult::not_run(self.directory.clone()))
                     } else {
@@ -294,7 +294,7 @@ impl ShellTask {
                         break;
                     }
                 }
-                next = self.keeper.next() => if matches!(next, Next::Due) {
+                next = self.keeper.next() => if matches!(next, SnapshotTrigger::Due) {
                     self.keeper.take(self.kind, self.streams, &self.write);
                 },
                 message = self.read.wait() => match self.keeper.filter(event(message)) {
@@ -311,7 +311,7 @@ impl ShellTask {
         // Whoever still waited for a turn may try another shell: nothing of theirs was sent. `try_recv` would miss one who
         // is about to send, and who would then wait without end.
         waiting.close();
-        while let Some(Request { reply, .. }) = waiting.recv().await {
+        while let Some(ShellJob { reply, .. }) = waiting.recv().await {
             let _ = reply.send(Err(ShellRunError::Gone));
         }
         let _ = self.write.close().await;

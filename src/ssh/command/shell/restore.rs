@@ -1,18 +1,18 @@
 //! Gives a new shell the state of one that has ended, or whose connection was lost.
 
 use super::{
-    Shell, ShellRequest, ShellRunError, Turn,
-    snapshotter::{Kept, lock},
+    Shell, ShellRequest, ShellRunError, ShellTurn,
+    snapshotter::{KnownState, lock},
 };
 use crate::{
     framing::script::change_directory,
-    ssh::command::{exit_status::Ending, limits::Bounds, output::Output},
+    ssh::command::{exit_status::Ending, limits::StopConditions, output::Output},
 };
 
 impl Shell {
     /// What was kept of the shell's state.
     #[must_use]
-    pub fn kept(&self) -> Kept {
+    pub fn kept(&self) -> KnownState {
         lock(&self.kept).clone()
     }
 
@@ -23,20 +23,20 @@ impl Shell {
     /// See [`ShellRunError`]; it was given up, and the shell is not to be used.
     pub async fn restore(
         &self,
-        before: &Kept,
+        before: &KnownState,
         directory: &[u8],
-        bounds: Bounds,
+        bounds: StopConditions,
         output: Output,
     ) -> Result<String, ShellRunError> {
         let Some(snapshot) = before.snapshot.as_ref() else { return Err(ShellRunError::Gone) };
         let restore = snapshot.restore(directory);
         let request =
-            ShellRequest { command: restore.command.clone(), stdin: None, bounds, output, turn: Turn::default() };
+            ShellRequest { command: restore.command.clone(), stdin: None, bounds, output, turn: ShellTurn::default() };
         let result = self.run(request).await?;
         if result.shell_ended || !matches!(result.command.ending, Ending::Exited(_)) {
             return Err(ShellRunError::Lost);
         }
-        *lock(&self.kept) = Kept { jobs: Vec::new(), behind: 0, ended: false, ..before.clone() };
+        *lock(&self.kept) = KnownState { jobs: Vec::new(), behind: 0, ended: false, ..before.clone() };
         let printed = result.command.output.stdout.whole().unwrap_or_default();
         let (restored, missing) = restore.report(&printed);
         let jobs = match before.jobs.as_slice() {
@@ -64,9 +64,14 @@ impl Shell {
     }
 
     /// Goes to a directory; `true` if the shell is there now.
-    pub async fn enter(&self, directory: &[u8], bounds: Bounds, output: Output) -> bool {
-        let request =
-            ShellRequest { command: change_directory(directory), stdin: None, bounds, output, turn: Turn::default() };
+    pub async fn enter(&self, directory: &[u8], bounds: StopConditions, output: Output) -> bool {
+        let request = ShellRequest {
+            command: change_directory(directory),
+            stdin: None,
+            bounds,
+            output,
+            turn: ShellTurn::default(),
+        };
         !directory.is_empty() && self.run(request).await.is_ok_and(|result| result.directory == directory)
     }
 }

@@ -15,10 +15,10 @@ use tokio::{
 use super::Event;
 use crate::{
     framing::{
-        shell_kind::{ShellKind, Streams},
+        shell_kind::{ShellDescriptors, ShellKind},
         snapshot::{
             Snapshot,
-            extractor::{Taken, Tap},
+            extractor::{Extracted, SnapshotExtractor},
         },
     },
     ssh::{command::exec::random_sentinel, error::SshError},
@@ -31,11 +31,11 @@ const SLOW: Duration = Duration::from_millis(500);
 /// One that takes longer than this is given up: whoever printed it is gone.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 /// At most so many commands go by before a snapshot that failed or was slow is tried again.
-const MOST_SKIPPED: u32 = 64;
+const MAX_SKIPPED: u32 = 64;
 
 /// What is known of a shell's state, shared with whoever may start the next one.
 #[derive(Debug, Clone, Default)]
-pub struct Kept {
+pub struct KnownState {
     /// The last state that could be kept.
     pub snapshot: Option<Arc<Snapshot>>,
     /// How many commands were begun after that.
@@ -49,9 +49,9 @@ pub struct Kept {
 }
 
 /// The part of a shell's task that takes snapshots while nothing runs.
-pub(super) struct Keeper {
-    kept: Arc<Mutex<Kept>>,
-    tap: Tap,
+pub(super) struct Snapshotter {
+    kept: Arc<Mutex<KnownState>>,
+    tap: SnapshotExtractor,
     due: Option<Instant>,
     /// The request on its way to the shell: nothing else may be written meanwhile.
     sending: Option<JoinHandle<()>>,
@@ -63,12 +63,12 @@ pub(super) struct Keeper {
 }
 
 /// What a keeper waits for.
-pub(super) enum Next {
+pub(super) enum SnapshotTrigger {
     Sent,
     Due,
 }
 
-impl Keeper {
+impl Snapshotter {
     /// One that has kept nothing yet.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Keeper {
     pub(super) fn new() -> Result<Self, SshError> {
         Ok(Self {
             kept: Arc::default(),
-            tap: Tap::new(random_sentinel()?),
+            tap: SnapshotExtractor::new(random_sentinel()?),
             due: None,
             sending: None,
             begun: Instant::now(),
@@ -86,7 +86,7 @@ impl Keeper {
         })
     }
 
-    pub(super) fn kept(&self) -> Arc<Mutex<Kept>> {
+    pub(super) fn kept(&self) -> Arc<Mutex<KnownState>> {
         Arc::clone(&self.kept)
     }
 
@@ -136,11 +136,11 @@ impl Keeper {
     }
 
     /// Waits until there is something to do.
-    pub(super) async fn next(&mut self) -> Next {
+    pub(super) async fn next(&mut self) -> SnapshotTrigger {
         if let Some(sending) = &mut self.sending {
             let _ = sending.await;
             self.sending = None;
-            return Next::Sent;
+            return SnapshotTrigger::Sent;
         }
         loop {
             match self.due {
@@ -151,13 +151,13 @@ impl Keeper {
             let busy = self.tap.is_taking() && self.begun.elapsed() < GIVEN_UP;
             self.due = busy.then(|| Instant::now() + IDLE);
             if !busy {
-                return Next::Due;
+                return SnapshotTrigger::Due;
             }
         }
     }
 
     /// Asks the shell for its state. The answer comes through [`filter`](Self::filter), whenever it does.
-    pub(super) fn take(&mut self, kind: ShellKind, streams: Streams, write: &Arc<ChannelWriteHalf<Msg>>) {
+    pub(super) fn take(&mut self, kind: ShellKind, streams: ShellDescriptors, write: &Arc<ChannelWriteHalf<Msg>>) {
         let request = self.request(kind, streams);
         let write = Arc::clone(write);
         // A task of its own: writing must not keep this one from reading.
@@ -168,37 +168,37 @@ impl Keeper {
 
     /// What to write before a command that may be the shell's last: a request for its state, unless that is known, or too
     /// much to be asked for each time.
-    pub(super) fn catch_up(&mut self, kind: ShellKind, streams: Streams) -> Vec<u8> {
+    pub(super) fn catch_up(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
         let known = self.since == 0 && (self.tap.is_taking() || lock(&self.kept).snapshot.is_some());
         if known || self.skip > 0 { Vec::new() } else { self.request(kind, streams) }
     }
 
-    fn request(&mut self, kind: ShellKind, streams: Streams) -> Vec<u8> {
+    fn request(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
         let Ok(id) = random_sentinel() else { return Vec::new() };
         (self.begun, self.since) = (Instant::now(), 0);
         self.tap.request(kind, streams, id)
     }
 
-    fn note(&mut self, taken: Taken) {
+    fn note(&mut self, taken: Extracted) {
         let mut kept = lock(&self.kept);
         let fine = match taken {
-            Taken::Whole(snapshot) => {
+            Extracted::Whole(snapshot) => {
                 kept.snapshot = Some(Arc::from(snapshot));
                 (kept.behind, kept.too_large) = (self.since, false);
                 self.begun.elapsed() < SLOW
             }
-            Taken::TooLarge => {
+            Extracted::TooLarge => {
                 (kept.snapshot, kept.too_large) = (None, true);
                 false
             }
-            Taken::Spoiled => false,
+            Extracted::Spoiled => false,
         };
         self.failures = if fine { 0 } else { self.failures.saturating_add(1) };
-        self.skip = if fine { 0 } else { 2_u32.saturating_pow(self.failures).min(MOST_SKIPPED) };
+        self.skip = if fine { 0 } else { 2_u32.saturating_pow(self.failures).min(MAX_SKIPPED) };
     }
 }
 
 /// This mutex is held for an assignment only, so one that was poisoned holds nothing half-done.
-pub(super) fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+pub(super) fn lock(kept: &Mutex<KnownState>) -> MutexGuard<'_, KnownState> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,8 +7,8 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use super::ShellTask;
 use crate::{
-    framing::stop::{self, Found, Target},
-    ssh::command::limits::Stop,
+    framing::stop::{self, StopReport, StopTarget},
+    ssh::command::limits::StopReason,
 };
 
 /// How long a stopped command's trailer may take before the shell itself is interrupted, and then ended.
@@ -22,7 +22,7 @@ pub(super) const STATE_AFTER_EXIT: Duration = Duration::from_secs(3);
 
 /// A step, taken if the one before did not bring the command's trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum StopStep {
     /// Its processes are stopped, and the shell is told to give it up.
     Stop,
     /// Output still comes in: whether the shell makes it, or only the trailer is behind it. A shell that is interrupted while
@@ -34,20 +34,20 @@ pub(super) enum Step {
     Kill,
 }
 
-impl Step {
+impl StopStep {
     /// What comes after this one; nothing after the last.
-    pub(super) fn next(self, stop: Option<Stop>) -> Option<Self> {
+    pub(super) fn next(self, stop: Option<StopReason>) -> Option<Self> {
         match self {
-            Self::Stop if stop != Some(Stop::Ending) => Some(Self::Interrupt),
+            Self::Stop if stop != Some(StopReason::Ending) => Some(Self::Interrupt),
             Self::Stop | Self::Look | Self::Interrupt => Some(Self::Kill),
             Self::Kill => None,
         }
     }
 
     /// How long the trailer may take after it.
-    pub(super) fn patience(self, stop: Option<Stop>) -> Duration {
+    pub(super) fn patience(self, stop: Option<StopReason>) -> Duration {
         match self {
-            _ if stop == Some(Stop::Ending) => Duration::ZERO,
+            _ if stop == Some(StopReason::Ending) => Duration::ZERO,
             Self::Kill => QUIET_AFTER_EXIT,
             Self::Stop | Self::Look | Self::Interrupt => TRAILER_AFTER_STOP,
         }
@@ -56,31 +56,33 @@ impl Step {
 
 impl ShellTask {
     /// Begins a step for the command that was `sent` then, in a task of its own. Its answer is, after
-    /// [`Step::Look`], whether the shell is at work; after an interrupt, nothing; else whether the processes are gone.
-    pub(super) fn begin(&self, step: Step, why: Stop, sent: Instant) -> JoinHandle<Option<bool>> {
+    /// [`StopStep::Look`], whether the shell is at work; after an interrupt, nothing; else whether the processes are gone.
+    pub(super) fn begin(&self, step: StopStep, why: StopReason, sent: Instant) -> JoinHandle<Option<bool>> {
         let (pool, process, jobs) = (Arc::clone(self.place.pool()), self.process.clone(), self.jobs.clone());
         let (age, lived, write) = (self.age(sent), self.ready.elapsed(), Arc::clone(&self.write));
         tokio::spawn(async move {
             // Where there is no second channel, a signal request (RFC 4254 section 6.9): what comes of it is not known.
             let (found, signal) = match step {
-                Step::Look => {
+                StopStep::Look => {
                     let answer = pool.ask("exec /bin/sh", stop::look(&process), TRAILER_AFTER_OUTPUT).await.ok()?;
                     return Some(String::from_utf8_lossy(&answer).contains(stop::BUSY));
                 }
-                Step::Interrupt => {
+                StopStep::Interrupt => {
                     let asked = pool.ask("exec /bin/sh", stop::interrupt(&process), TRAILER_AFTER_STOP).await;
-                    (asked.ok().map(|_| Found::Unsure), Sig::INT)
+                    (asked.ok().map(|_| StopReport::Unsure), Sig::INT)
                 }
-                Step::Stop => {
-                    let target = Target::Shell { process, jobs: &jobs, age };
+                StopStep::Stop => {
+                    let target = StopTarget::Shell { process, jobs: &jobs, age };
                     (pool.stop_processes(&target, None, why).await, Sig::INT)
                 }
-                Step::Kill => (pool.stop_processes(&Target::Exec { process, lived }, None, why).await, Sig::KILL),
+                StopStep::Kill => {
+                    (pool.stop_processes(&StopTarget::Exec { process, lived }, None, why).await, Sig::KILL)
+                }
             };
             if found.is_none() {
                 let _ = write.signal(signal).await;
             }
-            found.and_then(Found::gone)
+            found.and_then(StopReport::gone)
         })
     }
 
@@ -89,7 +91,7 @@ impl ShellTask {
         let (pool, process, jobs) = (Arc::clone(self.place.pool()), self.process.clone(), self.jobs.clone());
         let age = self.age(sent);
         tokio::spawn(async move {
-            pool.signal_processes(&Target::Shell { process, jobs: &jobs, age }, None, name).await;
+            pool.signal_processes(&StopTarget::Shell { process, jobs: &jobs, age }, None, name).await;
         });
     }
 

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 /// A turn, shared by whoever waits for it and the shell.
 #[derive(Debug, Clone, Default)]
-pub struct Turn {
+pub struct ShellTurn {
     is_over: Arc<AtomicBool>,
     begun: CancellationToken,
 }
 
-impl Turn {
+impl ShellTurn {
     /// A turn that cancels `begun` when it comes.
     #[must_use]
     pub fn new(begun: CancellationToken) -> Self {

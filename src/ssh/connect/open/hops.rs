@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Opening;
+use super::OpenConnection;
 use crate::ssh::{
     auth::Credentials,
     config::target::{Target, parse_hop},
@@ -11,19 +11,19 @@ use crate::ssh::{
 };
 
 /// Jump hosts may have jump hosts; a longer chain than this goes in a circle.
-const MOST_HOPS: usize = 8;
+const MAX_HOPS: usize = 8;
 
 /// Connects to the last of the comma-separated hops of a `ProxyJump`, through those before it. Each is resolved,
 /// verified and authenticated by its own configuration.
 ///
 /// # Errors
 /// A hop that cannot be meant, or the failure to connect to one, by its name.
-pub(super) async fn connect_hops(hops: &str, opening: &Opening<'_>) -> Result<Arc<Connection>, SshError> {
+pub(super) async fn connect_hops(hops: &str, opening: &OpenConnection<'_>) -> Result<Arc<Connection>, SshError> {
     let in_hop = |source| SshError::Jump { hop: hops.to_owned(), source: Box::new(source) };
-    if opening.depth >= MOST_HOPS {
+    if opening.depth >= MAX_HOPS {
         return Err(SshError::Unsupported {
             option: "ProxyJump",
-            value: format!("{hops} (more than {MOST_HOPS} hops)"),
+            value: format!("{hops} (more than {MAX_HOPS} hops)"),
         });
     }
     let (via, last) = hops.rsplit_once(',').map_or((None, hops), |(before, last)| (Some(before), last));
@@ -36,6 +36,6 @@ pub(super) async fn connect_hops(hops: &str, opening: &Opening<'_>) -> Result<Ar
     let credentials =
         &Credentials { key_path: None, password: None, needs_proof: false, ..opening.credentials.clone() };
     let findings = &opening.findings.of_hop(last);
-    let hop = Opening { target, credentials, depth: opening.depth + 1, via, beside: None, findings, ..*opening };
+    let hop = OpenConnection { target, credentials, depth: opening.depth + 1, via, beside: None, findings, ..*opening };
     Box::pin(hop.run()).await.map_err(in_hop)
 }

@@ -30,17 +30,17 @@ use crate::{
         auth::{self, Credentials, LoggedIn},
         config::{expand::expand_hops, resolve::resolve_noting, target::Target},
         error::{self, SshError},
-        prompt::prompter::Person,
-        trace::{Findings, Stage},
+        prompt::prompter::Prompter,
+        trace::{Stage, StageTrace},
         transport::{
             agent_forward::ForwardedAgent,
             algorithms,
             deadline::Deadline,
             dial::dial,
-            handler::{ClientHandler, Learned},
+            handler::{ClientHandler, ConnectionFacts},
             host_key::{self, HostKeyCheck},
-            metered::{Heard, Overheard, Traffic},
-            tcp::Transport,
+            metered::{FirstBytes, MeteredStream, Traffic},
+            tcp::TcpTransport,
         },
     },
 };
@@ -56,11 +56,11 @@ const AT_A_PAGE: Duration = Duration::from_secs(300);
 const LEAST_REKEY: usize = 16 * 1024;
 
 /// All that is known of a connection before it is opened.
-pub(in crate::ssh) struct Opening<'a> {
+pub(in crate::ssh) struct OpenConnection<'a> {
     pub(in crate::ssh) target: &'a Target,
     pub(in crate::ssh) credentials: &'a Credentials,
     /// Who is asked for what is missing.
-    pub(in crate::ssh) person: &'a Person,
+    pub(in crate::ssh) person: &'a Prompter,
     /// The end of the time for all of it, hops included.
     pub(in crate::ssh) deadline: &'a Deadline,
     /// Of how many hops it is one already: 0 is the destination.
@@ -70,7 +70,7 @@ pub(in crate::ssh) struct Opening<'a> {
     /// A connection to the same machine, which this one has to lead to as well.
     pub(in crate::ssh) beside: Option<&'a Connection>,
     /// Where it is noted how each stage went. Where that is wanted, nothing is changed.
-    pub(in crate::ssh) findings: &'a Findings,
+    pub(in crate::ssh) findings: &'a StageTrace,
 }
 
 impl Connection {
@@ -82,12 +82,14 @@ impl Connection {
     pub async fn open(
         target: &Target,
         credentials: &Credentials,
-        person: &Person,
+        person: &Prompter,
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
         let deadline = &Deadline::after(limit);
-        let findings = &Findings::default();
-        Opening { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings }.run().await
+        let findings = &StageTrace::default();
+        OpenConnection { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings }
+            .run()
+            .await
     }
 
     /// Opens one more to the machine that this one leads to. A name may stand for several machines: process ids and
@@ -99,15 +101,15 @@ impl Connection {
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
         // Nobody is asked: the first log-in has all that is needed.
-        let (person, deadline) = (&Person::default(), &Deadline::after(limit));
-        let (beside, findings) = (Some(self), &Findings::default());
-        Opening { target, credentials, person, deadline, depth: 0, via: None, beside, findings }.run().await
+        let (person, deadline) = (&Prompter::default(), &Deadline::after(limit));
+        let (beside, findings) = (Some(self), &StageTrace::default());
+        OpenConnection { target, credentials, person, deadline, depth: 0, via: None, beside, findings }.run().await
     }
 }
 
 /// A way to the server, and what it leads through.
-struct Reached {
-    stream: Either<ChannelStream<Msg>, Either<CommandStream, Transport>>,
+struct Route {
+    stream: Either<ChannelStream<Msg>, Either<CommandStream, TcpTransport>>,
     hop: Option<Arc<Connection>>,
     proxy: Option<ProxyProcess>,
     address: Option<SocketAddr>,
@@ -115,7 +117,7 @@ struct Reached {
     connecting: Deadline,
 }
 
-impl Opening<'_> {
+impl OpenConnection<'_> {
     /// Opens it.
     ///
     /// # Errors
@@ -138,9 +140,9 @@ impl Opening<'_> {
         let keepalive = Keepalive::of(&config, self.target);
         let ssh = Arc::new(engine_config(&config, &check, keepalive)?);
         findings.passed(|| format!("{} at {} port {}", config.user, config.host_name, config.port));
-        let Reached { stream, hop, proxy, address, connecting } = self.reach(&config).await?;
+        let Route { stream, hop, proxy, address, connecting } = self.reach(&config).await?;
         check.address = address.map(|address| address.ip());
-        let learned = Learned::noting(findings.clone());
+        let learned = ConnectionFacts::noting(findings.clone());
         let (check, learned) = (Arc::new(check), Arc::new(learned));
         let (announce, announced) = oneshot::channel();
         let handler = ClientHandler {
@@ -149,14 +151,14 @@ impl Opening<'_> {
             announced: Some(announce),
             account: format!("{}@{}", config.user, config.host_key_alias.as_ref().unwrap_or(&config.host_name)),
             // `BatchMode`: nobody is asked.
-            person: if config.batch_mode { Person::default() } else { person.clone() },
+            person: if config.batch_mode { Prompter::default() } else { person.clone() },
             deadlines: [connecting.clone(), deadline.clone()],
             refused: 0,
             _over: learned.over.clone().drop_guard(),
         };
-        let heard = findings.are_wanted().then(Heard::default);
+        let heard = findings.are_wanted().then(FirstBytes::default);
         let traffic = Traffic::default();
-        let stream = Overheard::new(stream, heard.clone(), traffic.clone());
+        let stream = MeteredStream::new(stream, heard.clone(), traffic.clone());
         let handshake = client::connect_stream(ssh, stream, handler);
         let shaken = connecting.limit("the SSH handshake", handshake).await.flatten();
         if let Some(heard) = heard {
@@ -226,7 +228,7 @@ impl Opening<'_> {
         handle: &mut client::Handle<ClientHandler>,
         config: &EffectiveConfig,
         credentials: &Credentials,
-        learned: &Learned,
+        learned: &ConnectionFacts,
     ) -> Result<(LoggedIn, Option<String>), SshError> {
         let (deadline, findings) = (self.deadline, self.findings);
         let _over = learned.logged_in.clone().drop_guard();
@@ -250,7 +252,7 @@ impl Opening<'_> {
     }
 
     /// Waits for the log-in. Once the server has named a web page to the person, the time that it takes is the person's.
-    async fn or_at_a_page<T>(&self, login: impl Future<Output = T>, learned: &Learned) -> T {
+    async fn or_at_a_page<T>(&self, login: impl Future<Output = T>, learned: &ConnectionFacts) -> T {
         let mut login = pin!(login);
         let at_the_page = async {
             learned.page.notified().await;
@@ -269,7 +271,7 @@ impl Opening<'_> {
     }
 
     /// Dials, or goes through the jump hosts or the `ProxyCommand` of the configuration.
-    async fn reach(&self, config: &EffectiveConfig) -> Result<Reached, SshError> {
+    async fn reach(&self, config: &EffectiveConfig) -> Result<Route, SshError> {
         let findings = self.findings;
         findings.begin(Stage::Proxy);
         let hops = match (self.via, &config.proxy_jump) {
@@ -296,7 +298,7 @@ impl Opening<'_> {
             address = dialled.peer_address();
             Either::Right(Either::Right(dialled))
         };
-        Ok(Reached { stream, hop, proxy, address, connecting })
+        Ok(Route { stream, hop, proxy, address, connecting })
     }
 }
 

@@ -1,28 +1,28 @@
 //! What the handshake came to, told stage by stage from what was heard of the server.
 
-use super::Opening;
+use super::OpenConnection;
 use crate::{
     openssh::identification::Greeting,
     ssh::{
         error::SshError,
-        trace::{Findings, Stage},
-        transport::handler::Learned,
+        trace::{Stage, StageTrace},
+        transport::handler::ConnectionFacts,
     },
 };
 
 /// Lines before the identification that are told; a server may have any number.
-const MOST_LINES: usize = 5;
+const MAX_LINES: usize = 5;
 /// How much of each, in characters.
-const LONGEST_LINE: usize = 200;
+const MAX_LINE_CHARS: usize = 200;
 
-impl Opening<'_> {
+impl OpenConnection<'_> {
     /// Notes the stages that were reached. The one that failed, if one did, is begun and left for the error.
     pub(super) fn explain_handshake(
         &self,
         heard: &[u8],
         error: Option<&SshError>,
         through_command: bool,
-        learned: &Learned,
+        learned: &ConnectionFacts,
     ) {
         let findings = self.findings;
         if through_command {
@@ -33,8 +33,8 @@ impl Opening<'_> {
         }
         findings.begin(Stage::Identification);
         let Greeting { lines, identification, offers } = Greeting::read(heard);
-        for line in lines.iter().filter(|line| !line.is_empty()).take(MOST_LINES) {
-            findings.detail(|| format!("it says: {}", line.chars().take(LONGEST_LINE).collect::<String>()));
+        for line in lines.iter().filter(|line| !line.is_empty()).take(MAX_LINES) {
+            findings.detail(|| format!("it says: {}", line.chars().take(MAX_LINE_CHARS).collect::<String>()));
         }
         if heard.is_empty() {
             findings.detail(|| "it says nothing".to_owned());
@@ -59,7 +59,7 @@ impl Opening<'_> {
     }
 }
 
-fn explain_host_key(findings: &Findings, learned: &Learned) {
+fn explain_host_key(findings: &StageTrace, learned: &ConnectionFacts) {
     let Some(accepted) = learned.host_key.get() else { return };
     if let Some(notice) = &accepted.notice {
         findings.detail(|| notice.clone());

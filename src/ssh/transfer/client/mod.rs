@@ -29,21 +29,21 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub(super) use self::open_files::Turn;
-use self::open_files::{OpenFiles, Shown};
+pub(super) use self::open_files::OpenFileTurn;
+use self::open_files::{OpenFileEvidence, OpenFiles};
 use crate::{
     sftp::{
         frames::Frames,
         handle::Handle,
-        reply::{Limits, Malformed, Packet, Reply, Version},
-        request::Request,
+        reply::{Malformed, Packet, ServerLimits, SftpReply, Version},
+        request::SftpRequest,
         status::{Status, StatusCode},
     },
-    ssh::{connect::connection::Connection, pool::Place},
+    ssh::{connect::connection::Connection, pool::ChannelSlot},
 };
 
 /// The most that is moved in one request, in bytes: what OpenSSH's server moves in one packet.
-const LARGEST_CHUNK: u32 = 255 * 1024;
+const MAX_CHUNK_BYTES: u32 = 255 * 1024;
 /// The least, also for servers that do not announce their limits: what every server must support.
 const SMALLEST_CHUNK: u32 = 32 * 1024;
 /// What `sftp` has in flight if it is not told otherwise.
@@ -52,7 +52,7 @@ const REQUESTS_OF_SFTP: usize = 64;
 /// then others are answered meanwhile.
 const SILENCE_LIMIT: Duration = Duration::from_secs(300);
 /// The longest request without content that is sent, in bytes: OpenSSH's server ends at packets beyond 256 KiB.
-const LONGEST_REQUEST: usize = 200 * 1024;
+const MAX_REQUEST_BYTES: usize = 200 * 1024;
 /// How long a connection may take to be found ended after its channel has.
 const ENDED_WITHIN: Duration = Duration::from_millis(500);
 /// How long closing may take where the connection does not take anything any more.
@@ -60,14 +60,14 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// An SFTP channel. Dropping it closes the channel, whatever is still in flight.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct SftpClient {
     connection: Arc<Connection>,
     shared: Arc<Shared>,
     queue: UnboundedSender<Bytes>,
     version: Version,
     /// See [`is_openssh`](Self::is_openssh).
     openssh: bool,
-    limits: Limits,
+    limits: ServerLimits,
     /// Whether it renames, once that was asked.
     renames: OnceCell<bool>,
     /// It has not answered a CLOSE in time.
@@ -81,24 +81,24 @@ pub(super) struct Client {
 #[derive(Debug, Default)]
 struct Shared {
     next_id: AtomicU32,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<PendingReplies>,
     /// How many answers have come.
     answered: AtomicU64,
-    shown: Shown,
+    shown: OpenFileEvidence,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct PendingReplies {
     /// Also those whose caller has given up: their answers will come all the same. With each, what it closes.
-    requests: HashMap<u32, (oneshot::Sender<Reply>, Option<Handle>)>,
+    requests: HashMap<u32, (oneshot::Sender<SftpReply>, Option<Handle>)>,
     files: OpenFiles,
     /// Why there will be no more answers.
-    over: Option<Over>,
+    over: Option<ChannelEnd>,
 }
 
 /// Why a channel does not answer any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Over {
+enum ChannelEnd {
     Closed,
     Malformed(Malformed),
 }
@@ -133,16 +133,16 @@ impl RequestError {
     }
 }
 
-impl From<Over> for RequestError {
-    fn from(over: Over) -> Self {
+impl From<ChannelEnd> for RequestError {
+    fn from(over: ChannelEnd) -> Self {
         match over {
-            Over::Closed => Self::Closed,
-            Over::Malformed(malformed) => Self::Malformed(malformed),
+            ChannelEnd::Closed => Self::Closed,
+            ChannelEnd::Malformed(malformed) => Self::Malformed(malformed),
         }
     }
 }
 
-impl Client {
+impl SftpClient {
     /// The connection that it runs over.
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
@@ -196,11 +196,11 @@ impl Client {
     }
 
     /// Sends a request; the future is its answer.
-    async fn ask(&self, request: Request<'_>) -> Result<Reply, RequestError> {
+    async fn ask(&self, request: SftpRequest<'_>) -> Result<SftpReply, RequestError> {
         let id = self.next_id();
         let packet = request.packet(id);
-        let closes = if let Request::Close(handle) = request { Some(handle.clone()) } else { None };
-        if packet.len() > LONGEST_REQUEST { Err(RequestError::TooLong) } else { self.send(id, packet, closes).await }
+        let closes = if let SftpRequest::Close(handle) = request { Some(handle.clone()) } else { None };
+        if packet.len() > MAX_REQUEST_BYTES { Err(RequestError::TooLong) } else { self.send(id, packet, closes).await }
     }
 
     fn next_id(&self) -> u32 {
@@ -208,7 +208,7 @@ impl Client {
     }
 
     /// Sends a packet with an id that is new; the future is its answer.
-    async fn send(&self, id: u32, packet: Bytes, closes: Option<Handle>) -> Result<Reply, RequestError> {
+    async fn send(&self, id: u32, packet: Bytes, closes: Option<Handle>) -> Result<SftpReply, RequestError> {
         let mut answer = match self.shared.expect(id, closes) {
             Ok(answer) => answer,
             Err(over) => return Err(self.gone(over).await),
@@ -228,8 +228,8 @@ impl Client {
 
     /// The error of a channel that is over. A connection that ends takes its channels first: whether it has ended is
     /// certain only a moment later.
-    async fn gone(&self, over: Over) -> RequestError {
-        if over == Over::Closed {
+    async fn gone(&self, over: ChannelEnd) -> RequestError {
+        if over == ChannelEnd::Closed {
             let _ = timeout(ENDED_WITHIN, self.connection.ended()).await;
         }
         over.into()
@@ -237,12 +237,12 @@ impl Client {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, PendingReplies> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the answer to the request of this id will come, and what is closed then.
-    fn expect(&self, id: u32, closes: Option<Handle>) -> Result<oneshot::Receiver<Reply>, Over> {
+    fn expect(&self, id: u32, closes: Option<Handle>) -> Result<oneshot::Receiver<SftpReply>, ChannelEnd> {
         let (give, answer) = oneshot::channel();
         let mut waiting = self.lock();
         if let Some(over) = waiting.over {
@@ -262,7 +262,7 @@ impl Shared {
         if let Some(handle) = closes {
             waiting.files.closed(&handle);
         }
-        if let Reply::Handle(handle) = &reply
+        if let SftpReply::Handle(handle) = &reply
             && !waiting.files.opened(handle)
         {
             self.shown.note_mix_up();
@@ -274,19 +274,19 @@ impl Shared {
     }
 
     /// Ends all waits.
-    fn end(&self, over: Over) {
+    fn end(&self, over: ChannelEnd) {
         let mut waiting = self.lock();
         waiting.over.get_or_insert(over);
         waiting.requests.clear();
     }
 
-    fn over(&self) -> Over {
-        self.lock().over.unwrap_or(Over::Closed)
+    fn over(&self) -> ChannelEnd {
+        self.lock().over.unwrap_or(ChannelEnd::Closed)
     }
 }
 
 fn chunk(limit: u64) -> u32 {
-    u32::try_from(limit).unwrap_or(LARGEST_CHUNK).clamp(SMALLEST_CHUNK, LARGEST_CHUNK)
+    u32::try_from(limit).unwrap_or(MAX_CHUNK_BYTES).clamp(SMALLEST_CHUNK, MAX_CHUNK_BYTES)
 }
 
 /// Reads until the channel is over or nobody wants its answers.
@@ -300,19 +300,19 @@ async fn read(
     let over = loop {
         let message = tokio::select! {
             message = channel.wait() => message,
-            () = open.cancelled() => break Over::Closed,
+            () = open.cancelled() => break ChannelEnd::Closed,
         };
         match message {
             Some(ChannelMsg::Data { data }) => {
                 if let Err(malformed) = deliver_all(&mut frames, data, &shared) {
-                    break Over::Malformed(malformed);
+                    break ChannelEnd::Malformed(malformed);
                 }
             }
-            Some(ChannelMsg::Eof | ChannelMsg::Close) => break Over::Closed,
+            Some(ChannelMsg::Eof | ChannelMsg::Close) => break ChannelEnd::Closed,
             None => {
                 // Its end, which is told a moment later, is what was lost then, not the channel alone.
                 let _ = timeout(CLOSE_LIMIT, connection.ended()).await;
-                break Over::Closed;
+                break ChannelEnd::Closed;
             }
             Some(_) => {}
         }
@@ -335,7 +335,7 @@ async fn write(
     channel: ChannelWriteHalf<Msg>,
     mut queue: UnboundedReceiver<Bytes>,
     open: CancellationToken,
-    place: Place,
+    place: ChannelSlot,
 ) {
     let all = async {
         while let Some(packet) = queue.recv().await {

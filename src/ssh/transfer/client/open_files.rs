@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::{Client, RequestError};
+use super::{RequestError, SftpClient};
 use crate::sftp::handle::Handle;
 
 /// The open files of one channel.
@@ -25,7 +25,7 @@ pub(super) struct OpenFiles {
 
 /// What has shown about a server that is asked for several open files.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct OpenFileEvidence {
     /// How often two open files had the same handle.
     mix_ups: AtomicU64,
     /// How often one was refused while others were open.
@@ -37,7 +37,7 @@ pub(super) struct Shown {
 
 /// The right to have a file open, beside others or alone.
 #[derive(Debug)]
-pub(in crate::ssh::transfer) struct Turn {
+pub(in crate::ssh::transfer) struct OpenFileTurn {
     mix_ups: u64,
     refusals: u64,
     alone: Option<OwnedRwLockWriteGuard<()>>,
@@ -66,7 +66,7 @@ impl OpenFiles {
     }
 }
 
-impl Shown {
+impl OpenFileEvidence {
     pub(super) fn note_mix_up(&self) {
         self.one_at_a_time.store(true, Ordering::Relaxed);
         self.mix_ups.fetch_add(1, Ordering::Relaxed);
@@ -77,9 +77,9 @@ impl Shown {
     }
 }
 
-impl Client {
+impl SftpClient {
     /// Waits until a file may be opened: alone, if that is wanted or has proved necessary.
-    pub(in crate::ssh::transfer) async fn turn(&self, alone: bool) -> Turn {
+    pub(in crate::ssh::transfer) async fn turn(&self, alone: bool) -> OpenFileTurn {
         let shown = &self.shared.shown;
         let turns = Arc::clone(&shown.turns);
         let (alone, beside_others) = if alone || shown.one_at_a_time.load(Ordering::Relaxed) {
@@ -88,12 +88,12 @@ impl Client {
             (None, Some(turns.read_owned().await))
         };
         let refusals = shown.refusals.load(Ordering::Relaxed);
-        Turn { mix_ups: self.mix_ups(), refusals, alone, _beside_others: beside_others }
+        OpenFileTurn { mix_ups: self.mix_ups(), refusals, alone, _beside_others: beside_others }
     }
 
     /// Whether what was done in this turn is to be done again alone: it may concern another file, or it has failed where
     /// that may be due to the others.
-    pub(in crate::ssh::transfer) fn is_in_doubt(&self, turn: &Turn, failed: bool) -> bool {
+    pub(in crate::ssh::transfer) fn is_in_doubt(&self, turn: &OpenFileTurn, failed: bool) -> bool {
         let refused = self.shared.shown.refusals.load(Ordering::Relaxed) > turn.refusals;
         turn.alone.is_none() && (self.mix_ups() > turn.mix_ups || failed && refused)
     }

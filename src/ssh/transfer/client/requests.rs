@@ -5,18 +5,18 @@ use std::{sync::atomic::Ordering, time::Duration};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Client, RequestError};
+use super::{RequestError, SftpClient};
 use crate::sftp::{
     attributes::Attributes,
     content::{Chunk, Content},
     handle::Handle,
-    reply::{Malformed, Name, Reply},
-    request::{Access, LinkOrder, Request},
+    reply::{Malformed, NameReply, SftpReply},
+    request::{Access, LinkOrder, SftpRequest},
     status::{Status, StatusCode},
 };
 
 /// The longest path that a server may spell out, in bytes: Linux' `PATH_MAX`.
-const LONGEST_PATH: usize = 4096;
+const MAX_PATH_BYTES: usize = 4096;
 
 /// How long a server may take to close what was only read: no more than a round trip, unless it does not answer at all.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 /// An answer of another kind than was asked for.
 const OTHER: Malformed = Malformed("it answers something else than was asked");
 
-impl Client {
+impl SftpClient {
     /// Opens a file; `attributes` are for one that is made.
     pub(in crate::ssh::transfer) async fn open_file(
         &self,
@@ -32,12 +32,12 @@ impl Client {
         access: Access,
         attributes: Attributes,
     ) -> Result<Handle, RequestError> {
-        self.handle(Request::Open { path, access, attributes }).await
+        self.handle(SftpRequest::Open { path, access, attributes }).await
     }
 
     /// Closes a file or directory.
     pub(in crate::ssh::transfer) async fn close(&self, handle: &Handle) -> Result<(), RequestError> {
-        self.done(Request::Close(handle)).await
+        self.done(SftpRequest::Close(handle)).await
     }
 
     /// The same for what was only read, about which the answer says nothing. It is waited for only where the handle could be
@@ -52,7 +52,7 @@ impl Client {
         }
         let id = self.next_id();
         if self.shared.expect(id, Some(handle.clone())).is_ok() {
-            let _ = self.queue.send(Request::Close(handle).packet(id));
+            let _ = self.queue.send(SftpRequest::Close(handle).packet(id));
         }
     }
 
@@ -63,12 +63,12 @@ impl Client {
         offset: u64,
         length: u32,
     ) -> Result<Option<Content>, RequestError> {
-        match self.ask(Request::Read { handle, offset, length }).await? {
-            Reply::Content(content) if content.is_empty() || content.len() > length as usize => {
+        match self.ask(SftpRequest::Read { handle, offset, length }).await? {
+            SftpReply::Content(content) if content.is_empty() || content.len() > length as usize => {
                 Err(Malformed("it answers with a wrong number of bytes").into())
             }
-            Reply::Content(content) => Ok(Some(content)),
-            Reply::Status(Status { code: StatusCode::EndOfFile, .. }) => Ok(None),
+            SftpReply::Content(content) => Ok(Some(content)),
+            SftpReply::Status(Status { code: StatusCode::EndOfFile, .. }) => Ok(None),
             other => Err(unexpected(other)),
         }
     }
@@ -86,52 +86,55 @@ impl Client {
 
     /// The attributes of a path; of a link, its own.
     pub(in crate::ssh::transfer) async fn lstat(&self, path: &[u8]) -> Result<Attributes, RequestError> {
-        self.attributes(Request::Lstat(path)).await
+        self.attributes(SftpRequest::Lstat(path)).await
     }
 
     /// The attributes of what a path leads to.
     pub(in crate::ssh::transfer) async fn stat(&self, path: &[u8]) -> Result<Attributes, RequestError> {
-        self.attributes(Request::Stat(path)).await
+        self.attributes(SftpRequest::Stat(path)).await
     }
 
     /// The attributes of an open file.
     pub(in crate::ssh::transfer) async fn fstat(&self, handle: &Handle) -> Result<Attributes, RequestError> {
-        self.attributes(Request::Fstat(handle)).await
+        self.attributes(SftpRequest::Fstat(handle)).await
     }
 
     /// Sets attributes of what a path leads to.
     pub(in crate::ssh::transfer) async fn setstat(&self, path: &[u8], to: Attributes) -> Result<(), RequestError> {
-        self.done(Request::Setstat(path, to)).await
+        self.done(SftpRequest::Setstat(path, to)).await
     }
 
     /// Sets attributes of an open file.
     pub(in crate::ssh::transfer) async fn fsetstat(&self, handle: &Handle, to: Attributes) -> Result<(), RequestError> {
-        self.done(Request::Fsetstat(handle, to)).await
+        self.done(SftpRequest::Fsetstat(handle, to)).await
     }
 
     /// Sets attributes of a path; of a link, its own. [`StatusCode::Unsupported`] where the server does not offer it.
     pub(in crate::ssh::transfer) async fn lsetstat(&self, path: &[u8], to: Attributes) -> Result<(), RequestError> {
         self.extension("lsetstat@openssh.com")?;
-        self.done(Request::Lsetstat(path, to)).await
+        self.done(SftpRequest::Lsetstat(path, to)).await
     }
 
     /// Opens a directory.
     pub(in crate::ssh::transfer) async fn opendir(&self, path: &[u8]) -> Result<Handle, RequestError> {
-        self.handle(Request::Opendir(path)).await
+        self.handle(SftpRequest::Opendir(path)).await
     }
 
     /// Some names of a directory, `.` and `..` perhaps among them; `None` after the last. A server may go on for ever.
-    pub(in crate::ssh::transfer) async fn readdir(&self, handle: &Handle) -> Result<Option<Vec<Name>>, RequestError> {
-        match self.ask(Request::Readdir(handle)).await? {
-            Reply::Names(names) => Ok(Some(names)),
-            Reply::Status(Status { code: StatusCode::EndOfFile, .. }) => Ok(None),
+    pub(in crate::ssh::transfer) async fn readdir(
+        &self,
+        handle: &Handle,
+    ) -> Result<Option<Vec<NameReply>>, RequestError> {
+        match self.ask(SftpRequest::Readdir(handle)).await? {
+            SftpReply::Names(names) => Ok(Some(names)),
+            SftpReply::Status(Status { code: StatusCode::EndOfFile, .. }) => Ok(None),
             other => Err(unexpected(other)),
         }
     }
 
     /// Removes a file or link.
     pub(in crate::ssh::transfer) async fn remove(&self, path: &[u8]) -> Result<(), RequestError> {
-        self.done(Request::Remove(path)).await
+        self.done(SftpRequest::Remove(path)).await
     }
 
     /// Makes a directory.
@@ -140,30 +143,30 @@ impl Client {
         path: &[u8],
         attributes: Attributes,
     ) -> Result<(), RequestError> {
-        self.done(Request::Mkdir(path, attributes)).await
+        self.done(SftpRequest::Mkdir(path, attributes)).await
     }
 
     /// The absolute path without links, as the server spells it.
     pub(in crate::ssh::transfer) async fn realpath(&self, path: &[u8]) -> Result<Bytes, RequestError> {
-        let path = self.path(Request::Realpath(path)).await?;
-        let usable = path.starts_with(b"/") && path.len() <= LONGEST_PATH && !path.contains(&0);
+        let path = self.path(SftpRequest::Realpath(path)).await?;
+        let usable = path.starts_with(b"/") && path.len() <= MAX_PATH_BYTES && !path.contains(&0);
         if usable { Ok(path) } else { Err(Malformed("it gives a path that is none").into()) }
     }
 
     /// Renames where nothing is there yet.
     pub(in crate::ssh::transfer) async fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), RequestError> {
-        self.done(Request::Rename { from, to }).await
+        self.done(SftpRequest::Rename { from, to }).await
     }
 
     /// Renames over whatever is there, in one step. [`StatusCode::Unsupported`] where the server does not offer it.
     pub(in crate::ssh::transfer) async fn posix_rename(&self, from: &[u8], to: &[u8]) -> Result<(), RequestError> {
         self.extension("posix-rename@openssh.com")?;
-        self.done(Request::PosixRename { from, to }).await
+        self.done(SftpRequest::PosixRename { from, to }).await
     }
 
     /// Where a link leads, as it is written in it.
     pub(in crate::ssh::transfer) async fn readlink(&self, path: &[u8]) -> Result<Bytes, RequestError> {
-        self.path(Request::Readlink(path)).await
+        self.path(SftpRequest::Readlink(path)).await
     }
 
     /// Makes a link that leads to `target`.
@@ -179,7 +182,7 @@ impl Client {
     /// Writes an open file to the disk. [`StatusCode::Unsupported`] where the server does not offer it.
     pub(in crate::ssh::transfer) async fn fsync(&self, handle: &Handle) -> Result<(), RequestError> {
         self.extension("fsync@openssh.com")?;
-        self.done(Request::Fsync(handle)).await
+        self.done(SftpRequest::Fsync(handle)).await
     }
 
     fn extension(&self, name: &str) -> Result<(), RequestError> {
@@ -187,14 +190,14 @@ impl Client {
         if self.offers(name) { Ok(()) } else { Err(Status { code: StatusCode::Unsupported, message }.into()) }
     }
 
-    async fn done(&self, request: Request<'_>) -> Result<(), RequestError> {
+    async fn done(&self, request: SftpRequest<'_>) -> Result<(), RequestError> {
         done(self.ask(request).await?)
     }
 
-    async fn handle(&self, request: Request<'_>) -> Result<Handle, RequestError> {
+    async fn handle(&self, request: SftpRequest<'_>) -> Result<Handle, RequestError> {
         let mix_ups = self.mix_ups();
         match self.ask(request).await? {
-            Reply::Handle(handle) => match self.is_sure_since(mix_ups) {
+            SftpReply::Handle(handle) => match self.is_sure_since(mix_ups) {
                 Ok(()) => Ok(handle),
                 Err(error) => {
                     let _ = self.close(&handle).await;
@@ -221,31 +224,31 @@ impl Client {
         self.is_openssh() || *self.renames.get_or_init(|| ask).await
     }
 
-    async fn attributes(&self, request: Request<'_>) -> Result<Attributes, RequestError> {
+    async fn attributes(&self, request: SftpRequest<'_>) -> Result<Attributes, RequestError> {
         match self.ask(request).await? {
-            Reply::Attributes(attributes) => Ok(attributes),
+            SftpReply::Attributes(attributes) => Ok(attributes),
             other => Err(unexpected(other)),
         }
     }
 
-    async fn path(&self, request: Request<'_>) -> Result<Bytes, RequestError> {
+    async fn path(&self, request: SftpRequest<'_>) -> Result<Bytes, RequestError> {
         match self.ask(request).await? {
-            Reply::Names(names) => Ok(names.into_iter().next().ok_or(OTHER)?.name),
+            SftpReply::Names(names) => Ok(names.into_iter().next().ok_or(OTHER)?.name),
             other => Err(unexpected(other)),
         }
     }
 }
 
-fn done(reply: Reply) -> Result<(), RequestError> {
+fn done(reply: SftpReply) -> Result<(), RequestError> {
     match reply {
-        Reply::Status(Status { code: StatusCode::Ok, .. }) => Ok(()),
+        SftpReply::Status(Status { code: StatusCode::Ok, .. }) => Ok(()),
         other => Err(unexpected(other)),
     }
 }
 
-fn unexpected(reply: Reply) -> RequestError {
+fn unexpected(reply: SftpReply) -> RequestError {
     match reply {
-        Reply::Status(status) if status.code != StatusCode::Ok => status.into(),
+        SftpReply::Status(status) if status.code != StatusCode::Ok => status.into(),
         _ => OTHER.into(),
     }
 }

@@ -13,17 +13,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, Limits, RequestError, Shared, read, write};
+use super::{RequestError, ServerLimits, SftpClient, Shared, read, write};
 use crate::{
     sftp::{
         frames::Frames,
-        reply::{Packet, Reply, Version},
-        request::{INIT, Request},
+        reply::{Packet, SftpReply, Version},
+        request::{INIT, SftpRequest},
     },
     ssh::{
-        command::{limits::Bounds, unexpected_output::Words},
+        command::{limits::StopConditions, unexpected_output::UnexpectedOutput},
         error::SshError,
-        pool::{Need, Place, Pool},
+        pool::{ChannelSlot, Pool, Priority},
         transfer::TransferError,
     },
 };
@@ -31,18 +31,21 @@ use crate::{
 /// How long the server may take to say which SFTP it speaks. A startup file that prints text makes it never heard.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long something else that answers is listened to, to be quoted.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+const DRAIN_LIMIT: Duration = Duration::from_millis(300);
 /// How long it may take to hear what a command is answered with.
 const ELSEWHERE: Duration = Duration::from_secs(3);
 /// How long after the end of a channel the end of its connection may be seen that was its cause.
 const ENDS_WITH_IT: Duration = Duration::from_millis(100);
 
-impl Client {
+impl SftpClient {
     /// Starts SFTP on a channel of its own, over whichever connection of the pool has room.
     ///
     /// # Errors
     /// The server has no SFTP, or something else answers; the connection ends, or the transfer has to be stopped by then.
-    pub(in crate::ssh::transfer) async fn open(pool: &Arc<Pool>, bounds: &Bounds) -> Result<Self, TransferError> {
+    pub(in crate::ssh::transfer) async fn open(
+        pool: &Arc<Pool>,
+        bounds: &StopConditions,
+    ) -> Result<Self, TransferError> {
         tokio::select! {
             biased;
             _ = bounds.reached(Duration::ZERO) => Err(TransferError::Cancelled),
@@ -52,8 +55,8 @@ impl Client {
 
     /// The same, however long it takes.
     pub(in crate::ssh::transfer) async fn begin(pool: &Arc<Pool>) -> Result<Self, TransferError> {
-        let (channel, place) = pool.open_channel(Need::Work).await?;
-        let (connection, mut words) = (Arc::clone(place.connection()), Words::default());
+        let (channel, place) = pool.open_channel(Priority::Work).await?;
+        let (connection, mut words) = (Arc::clone(place.connection()), UnexpectedOutput::default());
         let started = tokio::select! {
             biased;
             started = Self::start(channel, place, &mut words) => started,
@@ -77,17 +80,21 @@ impl Client {
     /// One more for the same transfer, where the connection has room for it; `None` where it has not.
     pub(in crate::ssh::transfer) async fn spare(pool: &Arc<Pool>) -> Option<Self> {
         let (channel, place) = pool.spare_channel().await?;
-        Self::start(channel, place, &mut Words::default()).await.ok()
+        Self::start(channel, place, &mut UnexpectedOutput::default()).await.ok()
     }
 
     /// One more for the same transfer over a connection of its own; `None` where there is none to be had.
     pub(in crate::ssh::transfer) async fn apart(pool: &Arc<Pool>) -> Option<Self> {
         let (channel, place) = pool.channel_apart().await?;
-        Self::start(channel, place, &mut Words::default()).await.ok()
+        Self::start(channel, place, &mut UnexpectedOutput::default()).await.ok()
     }
 
     /// What is printed in the place of SFTP goes into `words`.
-    async fn start(channel: Channel<Msg>, place: Place, words: &mut Words) -> Result<Self, TransferError> {
+    async fn start(
+        channel: Channel<Msg>,
+        place: ChannelSlot,
+        words: &mut UnexpectedOutput,
+    ) -> Result<Self, TransferError> {
         let connection = Arc::clone(place.connection());
         let (mut from_server, to_server) = channel.split();
         let (queue, packets) = unbounded_channel();
@@ -103,7 +110,7 @@ impl Client {
             Ok(Ok(version)) => version,
             Ok(Err(_)) if connection.is_closed() => return Err(connection.lost().into()),
             Ok(Err(TransferError::Start(reason))) => {
-                let status = timeout(LAST_WORDS, hear_out(&mut from_server, words)).await.ok().flatten();
+                let status = timeout(DRAIN_LIMIT, hear_out(&mut from_server, words)).await.ok().flatten();
                 let status = status.map(|status| format!(" (exit status {status})")).unwrap_or_default();
                 return Err(TransferError::Start(reason + &status));
             }
@@ -113,7 +120,7 @@ impl Client {
         let mut round_trip = started.elapsed();
         let shared = Arc::new(Shared::default());
         tokio::spawn(read(from_server, frames, Arc::clone(&shared), open, Arc::clone(&connection)));
-        let limits = Limits::default();
+        let limits = ServerLimits::default();
         let (openssh, renames) = (connection.runs_openssh_sftp() && version.is_openssh(), OnceCell::new());
         let mut client = Self {
             connection,
@@ -129,8 +136,8 @@ impl Client {
         };
         if client.offers("limits@openssh.com") {
             let asked = Instant::now();
-            match timeout(START_LIMIT, client.ask(Request::Limits)).await {
-                Ok(Ok(Reply::Extended(answer))) => client.limits = Limits::read(answer).unwrap_or_default(),
+            match timeout(START_LIMIT, client.ask(SftpRequest::Limits)).await {
+                Ok(Ok(SftpReply::Extended(answer))) => client.limits = ServerLimits::read(answer).unwrap_or_default(),
                 Ok(Ok(_) | Err(RequestError::Status(_))) => {}
                 Ok(Err(error)) => return Err(TransferError::Start(error.to_string())),
                 Err(_) => return Err(TransferError::Start(silent())),
@@ -150,7 +157,7 @@ fn silent() -> String {
 async fn hear_version(
     channel: &mut ChannelReadHalf,
     frames: &mut Frames,
-    words: &mut Words,
+    words: &mut UnexpectedOutput,
 ) -> Result<Version, TransferError> {
     loop {
         match channel.wait().await {
@@ -173,7 +180,7 @@ async fn hear_version(
             Ok(Some(Packet::Version(Version { number, .. }))) => {
                 return Err(TransferError::Start(format!("it speaks version {number}, not 3")));
             }
-            Ok(Some(Packet::Reply { reply: Reply::Status(status), .. })) => {
+            Ok(Some(Packet::Reply { reply: SftpReply::Status(status), .. })) => {
                 return Err(TransferError::Start(status.reason()));
             }
             Ok(Some(_)) => return Err(TransferError::Start("it answers what was not asked".to_owned())),
@@ -185,8 +192,8 @@ async fn hear_version(
 
 /// What the account prints for any command. sshd drops what a subsystem prints on stderr, so that nothing is heard there of a
 /// password that has expired.
-async fn hear_elsewhere(pool: &Arc<Pool>, words: &mut Words) -> Result<(), SshError> {
-    let (channel, place) = pool.open_channel(Need::Work).await?;
+async fn hear_elsewhere(pool: &Arc<Pool>, words: &mut UnexpectedOutput) -> Result<(), SshError> {
+    let (channel, place) = pool.open_channel(Priority::Work).await?;
     let (mut read, write) = channel.split();
     place.connection().command(&write, "exit 0").await?;
     hear_out(&mut read, words).await;
@@ -196,7 +203,7 @@ async fn hear_elsewhere(pool: &Arc<Pool>, words: &mut Words) -> Result<(), SshEr
 
 /// Reads the rest of what is printed in its place, and returns the exit status, if one is told. That may come before the last
 /// of the words.
-async fn hear_out(channel: &mut ChannelReadHalf, words: &mut Words) -> Option<u32> {
+async fn hear_out(channel: &mut ChannelReadHalf, words: &mut UnexpectedOutput) -> Option<u32> {
     let mut status = None;
     loop {
         match channel.wait().await {

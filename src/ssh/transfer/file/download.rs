@@ -5,31 +5,31 @@ use std::{io, sync::Arc};
 use tokio::task::spawn_blocking;
 
 use super::{
-    local_temp::{Part, remove_litter},
+    local_temp::{LocalTemp, remove_litter},
     receive::Receiving,
     remote_digest::RemoteDigest,
 };
 use crate::{
-    local::{Folder, Place},
-    policy::Way,
+    local::{Folder, LocalName},
+    policy::TransferDirection,
     sftp::{
-        attributes::{Attributes, Kind},
+        attributes::{Attributes, FileType},
         request::Access,
     },
     ssh::{
         pool::Pool,
         transfer::{
-            Bounds, LONGEST_COMPARED, Progress, TransferRequest,
-            client::Client,
+            MAX_COMPARED_BYTES, StopConditions, TransferCounters, TransferRequest,
+            client::SftpClient,
             error::{TransferError, shown},
-            guard::{Guard, seen::Seen},
+            guard::{Guard, seen::FileFactsBefore},
             local::io_threads::{Sink, Sum},
             paths,
-            request::Complete,
+            request::FileResult,
         },
     },
     tree::{
-        entry::{self, What},
+        entry::{self, EntryKind},
         tally::{Tally, Unkept},
     },
 };
@@ -40,21 +40,21 @@ pub(in crate::ssh::transfer) struct Download {
     wanted: Vec<u8>,
     /// What the server has said of it, until the first attempt.
     found: Option<Attributes>,
-    target: Place,
+    target: LocalName,
     skip_unchanged: bool,
     /// Whether it is all that is fetched: then its length is, and the copy is compared with it even if no link was lost.
     alone: bool,
     /// What of it may be in flight, in bytes.
     room: u64,
-    progress: Progress,
+    progress: TransferCounters,
     /// What is on this machine already.
-    begun: Option<Begun>,
+    begun: Option<DownloadState>,
 }
 
 /// A temporary file on this machine. Dropping it removes it.
 #[derive(Debug)]
-struct Begun {
-    part: Part,
+struct DownloadState {
+    part: LocalTemp,
     sink: Sink,
     sum: Sum,
     /// Bytes from the beginning on that the sink has.
@@ -74,16 +74,16 @@ impl Download {
         guard: &Guard,
         request: &TransferRequest,
     ) -> Result<Self, TransferError> {
-        if found.kind() == Kind::Special {
+        if found.kind() == FileType::Special {
             return Err(TransferError::NotAFile(format!("\"{}\" on the remote host", shown(&wanted))));
         }
         let (typed, name) = (request.local.clone(), paths::file_name(&String::from_utf8_lossy(&wanted))?.to_owned());
-        let watcher = guard.watcher(Way::Write).await;
+        let watcher = guard.watcher(TransferDirection::Write).await;
         let find = spawn_blocking(move || {
             let target = local_target(&typed, &name)?;
             let watch = watcher.begin();
             let question = watch.site_of(&target).and_then(|site| {
-                let seen = Seen::at(&target.folder, &target.name)?;
+                let seen = FileFactsBefore::at(&target.folder, &target.name)?;
                 Ok(watch.question(&site, &target, seen.as_ref(), None))
             });
             let question = question.map_err(|source| TransferError::local("looking at", &target.path, source))?;
@@ -91,7 +91,7 @@ impl Download {
         });
         let failed = |error| TransferError::local("looking at", request.local.as_ref(), io::Error::other(error));
         let (target, question) = find.await.map_err(failed)??;
-        guard.pass(Way::Write, question).await?;
+        guard.pass(TransferDirection::Write, question).await?;
         let beside = target.clone();
         spawn_blocking(move || remove_litter(&beside)).await.map_err(failed)?;
         let progress = request.progress.clone();
@@ -101,7 +101,12 @@ impl Download {
     }
 
     /// One of many files, which goes to this very place and has no more than `room` bytes in flight.
-    pub(in crate::ssh::transfer) fn of_tree(wanted: Vec<u8>, target: Place, room: u64, progress: Progress) -> Self {
+    pub(in crate::ssh::transfer) fn of_tree(
+        wanted: Vec<u8>,
+        target: LocalName,
+        room: u64,
+        progress: TransferCounters,
+    ) -> Self {
         Self { wanted, found: None, target, skip_unchanged: false, alone: false, room, progress, begun: None }
     }
 
@@ -114,8 +119,8 @@ impl Download {
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
-        bounds: &Bounds,
+        client: &Arc<SftpClient>,
+        bounds: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
         let to = self.target.path.display().to_string();
         match client.connection().unless_stopped(bounds, self.carry_out(pool, client)).await? {
@@ -131,8 +136,8 @@ impl Download {
     pub(in crate::ssh::transfer) async fn carry_out(
         &mut self,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
-    ) -> Result<Option<Complete>, TransferError> {
+        client: &Arc<SftpClient>,
+    ) -> Result<Option<FileResult>, TransferError> {
         let attributes = match self.found.take() {
             Some(found) => found,
             None => self.look(client).await?,
@@ -145,7 +150,7 @@ impl Download {
             self.begin_anew();
         }
         let verified = fetched?;
-        let Some(Begun { part, received, attributes, .. }) = self.begun.take() else {
+        let Some(DownloadState { part, received, attributes, .. }) = self.begun.take() else {
             return Err(TransferError::Cancelled);
         };
         let (kept, target) = (kept(&attributes), self.target.clone());
@@ -156,14 +161,14 @@ impl Download {
         self.blocking("writing", put).await?;
         // What does not have the length that it says was read to its end, and compared with nothing.
         let unkept = Unkept { size: u64::from(facts(&attributes).0 != received), ..Unkept::default() };
-        Ok(Some(Complete { bytes: received, verified, unkept }))
+        Ok(Some(FileResult { bytes: received, verified, unkept }))
     }
 
     /// Whether the file that is here has the length and time of the remote one.
     async fn is_copied(&self, remote: &Attributes) -> Result<bool, TransferError> {
         let (target, modified) = (self.target.clone(), remote.modified());
         let found = self.blocking("looking at", move || target.find()).await?;
-        let size = remote.size.map(What::File);
+        let size = remote.size.map(EntryKind::File);
         Ok(found.is_some_and(|(what, here)| Some(what) == size && here.modified == modified))
     }
 
@@ -180,11 +185,12 @@ impl Download {
     async fn fetch(
         &mut self,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
+        client: &Arc<SftpClient>,
         attributes: Attributes,
     ) -> Result<bool, TransferError> {
         // One whose length reads 0 has what it has at each reading.
-        let is_same = |begun: &Begun| facts(&begun.attributes) == facts(&attributes) && facts(&attributes).0 > 0;
+        let is_same =
+            |begun: &DownloadState| facts(&begun.attributes) == facts(&attributes) && facts(&attributes).0 > 0;
         if self.begun.as_ref().is_some_and(|begun| !is_same(begun)) {
             self.begin_anew();
         }
@@ -209,10 +215,10 @@ impl Download {
     }
 
     /// What the remote file is now.
-    async fn look(&self, client: &Client) -> Result<Attributes, TransferError> {
+    async fn look(&self, client: &SftpClient) -> Result<Attributes, TransferError> {
         let attributes = client.stat(&self.wanted).await.map_err(client.failed("reading", &self.wanted))?;
         match attributes.kind() {
-            Kind::File | Kind::Unknown => Ok(attributes),
+            FileType::File | FileType::Unknown => Ok(attributes),
             _ => Err(TransferError::NotAFile(format!("\"{}\" on the remote host", shown(&self.wanted)))),
         }
     }
@@ -226,19 +232,19 @@ impl Download {
     async fn content(
         &mut self,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
+        client: &Arc<SftpClient>,
         attributes: Attributes,
         doubted: bool,
     ) -> Result<bool, TransferError> {
         if self.begun.is_none() {
             let folder = Arc::clone(&self.target.folder);
-            let made = self.blocking("creating a file beside", move || Begun::new(&folder, attributes)).await?;
+            let made = self.blocking("creating a file beside", move || DownloadState::new(&folder, attributes)).await?;
             self.begun = Some(made);
         }
         let (path, size) = (self.wanted.as_slice(), attributes.size.unwrap_or(0));
         let Some(begun) = &mut self.begun else { return Err(TransferError::Cancelled) };
         // Opened on another channel meanwhile: the remote host reads the file once more while it is fetched.
-        let compared = size > 0 && (doubted || self.alone && size <= LONGEST_COMPARED);
+        let compared = size > 0 && (doubted || self.alone && size <= MAX_COMPARED_BYTES);
         let digest = compared.then(|| RemoteDigest::start(pool));
         let digest = async {
             let digest = digest?;
@@ -279,43 +285,43 @@ fn facts(attributes: &Attributes) -> (u64, Option<u32>) {
     (attributes.size.unwrap_or(0), attributes.modified())
 }
 
-impl Begun {
+impl DownloadState {
     fn new(folder: &Arc<Folder>, attributes: Attributes) -> io::Result<Self> {
-        let (part, sum) = (Part::beside(folder, attributes.size.unwrap_or(0))?, Sum::default());
+        let (part, sum) = (LocalTemp::beside(folder, attributes.size.unwrap_or(0))?, Sum::default());
         let sink = Sink::new(part.file.try_clone()?, Arc::clone(folder), sum.clone());
         Ok(Self { part, sink, sum, received: 0, attributes })
     }
 }
 
 /// What of the attributes of a remote file is kept with it.
-pub(in crate::ssh::transfer) fn kept(attributes: &Attributes) -> entry::Attributes {
-    entry::Attributes { mode: attributes.permissions.map(|mode| mode & 0o7777), modified: attributes.modified() }
+pub(in crate::ssh::transfer) fn kept(attributes: &Attributes) -> entry::EntryAttributes {
+    entry::EntryAttributes { mode: attributes.permissions.map(|mode| mode & 0o7777), modified: attributes.modified() }
 }
 
 /// Where a download goes: into the path if it is a directory, through it if it is a link, else to it.
-fn local_target(typed: &str, name: &str) -> Result<Place, TransferError> {
+fn local_target(typed: &str, name: &str) -> Result<LocalName, TransferError> {
     let path = paths::local(typed)?;
     let failed = |source| TransferError::local("creating a file beside", &path, source);
     let no_directory = || TransferError::Path(format!("there is no directory {}", path.display()));
 
-    let place = match Place::of(&path) {
+    let place = match LocalName::of(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && paths::names_directory(typed) => {
             return Err(no_directory());
         }
         place => place.map_err(failed)?,
     };
     let place = match place.find().map_err(failed)? {
-        Some((What::Directory, _)) => {
+        Some((EntryKind::Directory, _)) => {
             let folder = place.folder.enter(&place.name).map_err(failed)?;
-            Place::inside(folder, name.as_bytes(), place.path.join(name)).map_err(failed)?
+            LocalName::inside(folder, name.as_bytes(), place.path.join(name)).map_err(failed)?
         }
         _ if paths::names_directory(typed) => return Err(no_directory()),
         _ => place,
     };
 
     match place.find().map_err(failed)? {
-        Some((What::Directory, _)) => Err(TransferError::Directory(place.path.display().to_string())),
-        Some((What::Special, _)) => Err(TransferError::NotAFile(place.path.display().to_string())),
+        Some((EntryKind::Directory, _)) => Err(TransferError::Directory(place.path.display().to_string())),
+        Some((EntryKind::Special, _)) => Err(TransferError::NotAFile(place.path.display().to_string())),
         _ => Ok(place),
     }
 }

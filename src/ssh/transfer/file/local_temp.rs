@@ -10,9 +10,9 @@ use std::{
 #[cfg(unix)]
 use crate::{local::folder::permitted, ssh::transfer::paths, tree::limits::LIMITS};
 use crate::{
-    local::{Folder, Place},
+    local::{Folder, LocalName},
     ssh::command::exec::random_sentinel,
-    tree::entry::Attributes,
+    tree::entry::EntryAttributes,
 };
 
 /// How long a temporary file must not have been written to before it can be one that was left behind: where files cannot
@@ -22,7 +22,7 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// A temporary file beside its target. Dropping it removes it.
 #[derive(Debug)]
-pub(in crate::ssh::transfer) struct Part {
+pub(in crate::ssh::transfer) struct LocalTemp {
     pub(in crate::ssh::transfer) file: File,
     folder: Arc<Folder>,
     /// Empty once it is in its place.
@@ -32,7 +32,7 @@ pub(in crate::ssh::transfer) struct Part {
 /// Removes what processes of this user that were killed have left beside a place. What cannot be removed stays: it harms
 /// nothing.
 #[cfg(unix)]
-pub(in crate::ssh::transfer) fn remove_litter(place: &Place) {
+pub(in crate::ssh::transfer) fn remove_litter(place: &LocalName) {
     for name in place.folder.names(LIMITS.entries).unwrap_or_default() {
         let name = paths::bytes(&name);
         if is_temporary(&name) && is_abandoned(&place.folder, &name) {
@@ -43,9 +43,9 @@ pub(in crate::ssh::transfer) fn remove_litter(place: &Place) {
 
 /// A file that is written here is locked by its process, which locks elsewhere may not show.
 #[cfg(not(unix))]
-pub(in crate::ssh::transfer) fn remove_litter(_: &Place) {}
+pub(in crate::ssh::transfer) fn remove_litter(_: &LocalName) {}
 
-impl Part {
+impl LocalTemp {
     /// Makes one, under a name that nobody else has, for this user alone, where there is room for so many bytes.
     pub(in crate::ssh::transfer) fn beside(folder: &Arc<Folder>, bytes: u64) -> io::Result<Self> {
         if let Some(room) = folder.room()
@@ -64,7 +64,7 @@ impl Part {
 
     /// Gives it mode and time, and the name of its target, over whatever has that. Modes are taken without the bits that
     /// would let a server plant a program that runs as somebody else, and without those that the umask keeps back.
-    pub(in crate::ssh::transfer) fn put_in_place(mut self, attributes: Attributes, name: &[u8]) -> io::Result<()> {
+    pub(in crate::ssh::transfer) fn put_in_place(mut self, attributes: EntryAttributes, name: &[u8]) -> io::Result<()> {
         #[cfg(unix)]
         {
             let mode = permitted(attributes.mode.unwrap_or(0o666));
@@ -79,7 +79,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for LocalTemp {
     fn drop(&mut self) {
         if !self.name.is_empty() {
             let _ = self.folder.remove(&self.name);

@@ -16,8 +16,8 @@ use crate::{
     ssh::{
         pool::Pool,
         transfer::{
-            FAR, LONG, LONGEST_UNSIZED, Progress,
-            client::Client,
+            FAR, LONG, MAX_UNSIZED_BYTES, TransferCounters,
+            client::SftpClient,
             error::{TransferError, shown},
             in_flight,
             local::io_threads::Sink,
@@ -35,8 +35,8 @@ const PAGES: std::ops::RangeInclusive<u64> = 4 * 1024..=64 * 1024;
 const GATHERED: usize = 16 * 1024;
 
 /// One channel on which the file is open.
-struct Lane {
-    client: Arc<Client>,
+struct DownloadChannel {
+    client: Arc<SftpClient>,
     handle: Handle,
     in_flight: AtomicUsize,
 }
@@ -44,7 +44,7 @@ struct Lane {
 /// A file's content on its way.
 pub(in crate::ssh::transfer) struct Receiving<'a> {
     pub(in crate::ssh::transfer) pool: &'a Arc<Pool>,
-    pub(in crate::ssh::transfer) client: &'a Arc<Client>,
+    pub(in crate::ssh::transfer) client: &'a Arc<SftpClient>,
     /// The remote file.
     pub(in crate::ssh::transfer) path: &'a [u8],
     pub(in crate::ssh::transfer) handle: Handle,
@@ -55,7 +55,7 @@ pub(in crate::ssh::transfer) struct Receiving<'a> {
     pub(in crate::ssh::transfer) sink: &'a mut Sink,
     /// Bytes from the beginning on that the sink has taken; kept up to date.
     pub(in crate::ssh::transfer) received: &'a mut u64,
-    pub(in crate::ssh::transfer) progress: &'a Progress,
+    pub(in crate::ssh::transfer) progress: &'a TransferCounters,
     /// The local file, for errors.
     pub(in crate::ssh::transfer) local: &'a Path,
 }
@@ -70,8 +70,8 @@ impl Receiving<'_> {
         let window = u32::try_from(room).unwrap_or(IN_FLIGHT).min(IN_FLIGHT);
         // What has no size is made as it is read, and must be read in order.
         let most = in_flight(window, client.read_chunk()).min(client.most_requests());
-        let (wanted, most) = if size == 0 { (LONGEST_UNSIZED, 1) } else { (size, most) };
-        let first = Arc::new(Lane { client: Arc::clone(client), handle, in_flight: AtomicUsize::new(0) });
+        let (wanted, most) = if size == 0 { (MAX_UNSIZED_BYTES, 1) } else { (size, most) };
+        let first = Arc::new(DownloadChannel { client: Arc::clone(client), handle, in_flight: AtomicUsize::new(0) });
         let mut lanes = vec![Arc::clone(&first)];
         let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;
         let mut opening: FuturesUnordered<_> = far.then(|| open(pool, path)).into_iter().collect();
@@ -121,16 +121,16 @@ impl Receiving<'_> {
 }
 
 /// One more channel with the file open on it; `None` where there is none to be had.
-async fn open(pool: &Arc<Pool>, path: &[u8]) -> Option<Lane> {
-    let client = Client::apart(pool).await?;
+async fn open(pool: &Arc<Pool>, path: &[u8]) -> Option<DownloadChannel> {
+    let client = SftpClient::apart(pool).await?;
     let handle = client.open_file(path, Access::Read, Attributes::default()).await.ok()?;
-    Some(Lane { client: Arc::new(client), handle, in_flight: AtomicUsize::new(0) })
+    Some(DownloadChannel { client: Arc::new(client), handle, in_flight: AtomicUsize::new(0) })
 }
 
 /// Reads one piece, however many answers it takes. The flag says that it is as long as was asked for; if it is not, the
 /// file has ended.
 async fn read_piece(
-    lane: Arc<Lane>,
+    lane: Arc<DownloadChannel>,
     path: &[u8],
     offset: u64,
     length: u32,

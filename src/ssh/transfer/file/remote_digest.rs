@@ -10,11 +10,11 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    framing::digest::{self, Look, READY},
+    framing::digest::{self, FileFacts, READY},
     sftp::{attributes::Attributes, request::Access},
     ssh::{
         pool::Pool,
-        transfer::{Leftover, client::Client, local::io_threads::Sum},
+        transfer::{RemoteTemp, client::SftpClient, local::io_threads::Sum},
     },
 };
 
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 10_000_000;
 
 /// More than this, in bytes, is no answer of ours.
-const LONGEST_ANSWER: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// A shell on the remote host that is asked one thing. It starts while the file is moved, so that only the answer has to be
 /// waited for, and ends when this is dropped.
@@ -54,8 +54,8 @@ impl RemoteDigest {
             tokio::select! {
                 answer = converse(&mut read, &write, asked) => match answer {
                     Ok(answer) => drop(give.send(answer)),
-                    Err(NoAnswer::Refused) => spare.has_no_shell.store(true, Ordering::Relaxed),
-                    Err(NoAnswer::Other) => {}
+                    Err(NoDigest::Refused) => spare.has_no_shell.store(true, Ordering::Relaxed),
+                    Err(NoDigest::Other) => {}
                 },
                 () = stopped.cancelled() => {}
             }
@@ -66,11 +66,11 @@ impl RemoteDigest {
     }
 
     /// The digest of the first `length` bytes of a file, if the remote host can compute it.
-    pub(in crate::ssh::transfer) async fn of(self, path: &[u8], length: u64) -> Option<Computed> {
+    pub(in crate::ssh::transfer) async fn of(self, path: &[u8], length: u64) -> Option<RemoteSum> {
         let pool = Arc::clone(&self.pool);
         let limit = PATIENCE + Duration::from_secs(length / SLOWEST);
         let sha256 = digest::parse(&self.answer(digest::script(path, length), limit).await?)?;
-        Some(Computed { pool, path: path.to_owned(), sha256 })
+        Some(RemoteSum { pool, path: path.to_owned(), sha256 })
     }
 
     async fn answer(self, script: String, limit: Duration) -> Option<Vec<u8>> {
@@ -81,19 +81,19 @@ impl RemoteDigest {
 
 /// What the remote host has computed.
 #[derive(Debug)]
-pub(in crate::ssh::transfer) struct Computed {
+pub(in crate::ssh::transfer) struct RemoteSum {
     pool: Arc<Pool>,
     path: Vec<u8>,
     sha256: [u8; 32],
 }
 
-impl Computed {
+impl RemoteSum {
     /// Whether both sides have the same content; `None` if they have not. `Some(false)`: it cannot be told, since the remote
     /// host may have read another file. Its shell may not have the root directory that SFTP has, as on NAS systems, and what
     /// the path leads to there is known to be the same file only if that `is_ours` alone.
     pub(in crate::ssh::transfer) async fn compare(
         self,
-        client: &Client,
+        client: &SftpClient,
         local: &Sum,
         length: u64,
         is_ours: bool,
@@ -106,10 +106,10 @@ impl Computed {
     }
 
     /// Whether SFTP and the shell say the same of the file and of the root directory, and see the same beside the file.
-    async fn is_seen_alike(&self, client: &Client) -> bool {
+    async fn is_seen_alike(&self, client: &SftpClient) -> bool {
         let Some([file, root]) = self.look(&self.path).await else { return false };
         let (file_there, root_there) = tokio::join!(client.stat(&self.path), client.stat(b"/"));
-        let alike = |seen: Look, there: Attributes| {
+        let alike = |seen: FileFacts, there: Attributes| {
             there.owner == Some(seen.owner)
                 && there.permissions == Some(seen.mode)
                 && there.modified().map(u64::from) == Some(seen.modified)
@@ -120,8 +120,8 @@ impl Computed {
     }
 
     /// Whether the shell sees a new file in the directory of this one. `true` where none can be made.
-    async fn is_seen_beside(&self, client: &Client) -> bool {
-        let Ok(Leftover { temporary: probe, .. }) = Leftover::beside(&self.path) else { return true };
+    async fn is_seen_beside(&self, client: &SftpClient) -> bool {
+        let Ok(RemoteTemp { temporary: probe, .. }) = RemoteTemp::beside(&self.path) else { return true };
         let Ok(handle) = client.open_file(&probe, Access::Create, Attributes::mode(0o600)).await else { return true };
         client.close_read(&handle).await;
         let seen = self.look(&probe).await.is_some();
@@ -130,14 +130,14 @@ impl Computed {
     }
 
     /// What the shell sees of a path and of the root directory.
-    async fn look(&self, path: &[u8]) -> Option<[Look; 2]> {
+    async fn look(&self, path: &[u8]) -> Option<[FileFacts; 2]> {
         let answer = RemoteDigest::start(&self.pool).answer(digest::looks(path), PATIENCE).await?;
         digest::parse_looks(&answer)
     }
 }
 
 /// Why there is no answer.
-enum NoAnswer {
+enum NoDigest {
     /// No shell begins there at all.
     Refused,
     /// Nobody wants it any more, or it does not come.
@@ -149,17 +149,17 @@ async fn converse(
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
     mut asked: oneshot::Receiver<String>,
-) -> Result<Vec<u8>, NoAnswer> {
-    let lost = |_| NoAnswer::Other;
+) -> Result<Vec<u8>, NoDigest> {
+    let lost = |_| NoDigest::Other;
     write.exec(true, "exec /bin/sh").await.map_err(lost)?;
     // ProFTPD ends the connection when anything is written to a command that it has refused.
-    timeout(BEGINS_WITHIN, granted(read)).await.map_err(|_| NoAnswer::Other)??;
+    timeout(BEGINS_WITHIN, granted(read)).await.map_err(|_| NoDigest::Other)??;
 
     write.data_bytes(digest::BEGIN.as_bytes().to_vec()).await.map_err(lost)?;
     let mut answer = Vec::new();
     let script = loop {
         tokio::select! {
-            script = &mut asked => break script.map_err(|_| NoAnswer::Other)?,
+            script = &mut asked => break script.map_err(|_| NoDigest::Other)?,
             message = read.wait() => take(message, &mut answer)?,
         }
     };
@@ -169,7 +169,7 @@ async fn converse(
         }
         Ok(())
     };
-    timeout(BEGINS_WITHIN, begun).await.map_err(|_| NoAnswer::Other)??;
+    timeout(BEGINS_WITHIN, begun).await.map_err(|_| NoDigest::Other)??;
     write.data_bytes(script.into_bytes()).await.map_err(lost)?;
     write.eof().await.map_err(lost)?;
     loop {
@@ -181,21 +181,21 @@ async fn converse(
 }
 
 /// Waits until the server has granted what was asked for (RFC 4254 section 5.4).
-async fn granted(read: &mut ChannelReadHalf) -> Result<(), NoAnswer> {
+async fn granted(read: &mut ChannelReadHalf) -> Result<(), NoDigest> {
     loop {
         match read.wait().await {
             Some(ChannelMsg::Success) => return Ok(()),
-            Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Err(NoAnswer::Refused),
+            Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Err(NoDigest::Refused),
             Some(_) => {}
         }
     }
 }
 
 /// Takes in what a shell that is to begin, or to go on, has said.
-fn take(message: Option<ChannelMsg>, answer: &mut Vec<u8>) -> Result<(), NoAnswer> {
+fn take(message: Option<ChannelMsg>, answer: &mut Vec<u8>) -> Result<(), NoDigest> {
     match message {
-        Some(ChannelMsg::Data { data }) if answer.len() < LONGEST_ANSWER => answer.extend_from_slice(&data),
-        Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Err(NoAnswer::Refused),
+        Some(ChannelMsg::Data { data }) if answer.len() < MAX_ANSWER_BYTES => answer.extend_from_slice(&data),
+        Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Err(NoDigest::Refused),
         _ => {}
     }
     Ok(())

@@ -6,13 +6,13 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::timeout;
 
 use crate::{
-    sftp::attributes::Kind,
+    sftp::attributes::FileType,
     ssh::{
         command::exec::random_sentinel,
         error::SshError,
         pool::Pool,
         transfer::{
-            client::{Client, RequestError},
+            client::{RequestError, SftpClient},
             error::{TransferError, shown},
             paths,
         },
@@ -27,7 +27,7 @@ const SHOWN_OF_NAME: usize = 64;
 
 /// A remote file that is to take the place of another, or to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
+pub struct RemoteTemp {
     pub(in crate::ssh::transfer) temporary: Vec<u8>,
     pub(in crate::ssh::transfer) target: Vec<u8>,
 }
@@ -41,7 +41,7 @@ pub(in crate::ssh::transfer) enum NotReplaced {
     Aside(RequestError),
 }
 
-impl Leftover {
+impl RemoteTemp {
     /// A name that nobody else has, beside the target.
     pub(in crate::ssh::transfer) fn beside(target: &[u8]) -> Result<Self, SshError> {
         let (folder, name) = paths::split(target);
@@ -64,7 +64,7 @@ impl Leftover {
     /// Renames it over whatever is at the target: in one step where the server can, else the old file steps aside first
     /// and comes back if the new one cannot take its place. May be done again after a lost link. Returns whether nothing is
     /// left beside it.
-    pub(in crate::ssh::transfer) async fn replace(&self, client: &Client) -> Result<bool, NotReplaced> {
+    pub(in crate::ssh::transfer) async fn replace(&self, client: &SftpClient) -> Result<bool, NotReplaced> {
         if client.offers("posix-rename@openssh.com") {
             let renamed = client.posix_rename(&self.temporary, &self.target).await;
             return renamed.map(|()| true).map_err(NotReplaced::Refused);
@@ -72,7 +72,7 @@ impl Leftover {
         let aside = self.aside();
         if let Err(refused) = client.rename(&self.temporary, &self.target).await {
             // Some servers rename what a link leads to.
-            if client.lstat(&self.target).await.is_ok_and(|there| there.kind() == Kind::Link) {
+            if client.lstat(&self.target).await.is_ok_and(|there| there.kind() == FileType::Link) {
                 client.remove(&self.target).await.map_err(|_| NotReplaced::Refused(refused))?;
                 return client.rename(&self.temporary, &self.target).await.map(|()| true).map_err(NotReplaced::Refused);
             }
@@ -91,7 +91,7 @@ impl Leftover {
     }
 
     /// The error of a replacement.
-    pub(in crate::ssh::transfer) fn failed(&self, client: &Client, error: NotReplaced) -> TransferError {
+    pub(in crate::ssh::transfer) fn failed(&self, client: &SftpClient, error: NotReplaced) -> TransferError {
         match error {
             NotReplaced::Aside(error @ RequestError::Status(_)) => TransferError::Aside {
                 path: shown(&self.target),
@@ -103,17 +103,17 @@ impl Leftover {
     }
 
     /// Whether the server renames at all, as far as it says so before anything is there that could be left behind.
-    pub(in crate::ssh::transfer) async fn can_replace(&self, client: &Client) -> bool {
+    pub(in crate::ssh::transfer) async fn can_replace(&self, client: &SftpClient) -> bool {
         client.renames(&self.temporary, &self.aside()).await
     }
 
     /// Removes the old file that stepped aside, if one had to; whether it was there and has gone.
-    pub(in crate::ssh::transfer) async fn remove_aside(&self, client: &Client) -> bool {
+    pub(in crate::ssh::transfer) async fn remove_aside(&self, client: &SftpClient) -> bool {
         !client.offers("posix-rename@openssh.com") && client.remove(&self.aside()).await.is_ok()
     }
 
     /// Removes it, and leaves the target as it was. `false` if the server does not answer any more.
-    pub(in crate::ssh::transfer) async fn remove_over(&self, pool: &Arc<Pool>, client: &Client) -> bool {
+    pub(in crate::ssh::transfer) async fn remove_over(&self, pool: &Arc<Pool>, client: &SftpClient) -> bool {
         if !client.is_over() && self.remove_with(client).await {
             return true;
         }
@@ -123,12 +123,12 @@ impl Leftover {
 
     /// The same over a channel of its own. `false` if there is none to be had.
     async fn remove(&self, pool: &Arc<Pool>) -> bool {
-        let Ok(Ok(client)) = timeout(TIDY_LIMIT, Client::begin(pool)).await else { return false };
+        let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else { return false };
         self.remove_with(&client).await
     }
 
     /// The same with this client.
-    pub(in crate::ssh::transfer) async fn remove_with(&self, client: &Client) -> bool {
+    pub(in crate::ssh::transfer) async fn remove_with(&self, client: &SftpClient) -> bool {
         let all = async {
             self.bring_back(client).await;
             let _ = client.remove(&self.temporary).await;
@@ -140,7 +140,7 @@ impl Leftover {
     }
 
     /// Gives the old file its name again, if it has stepped aside; it goes only where the new one is in its place.
-    async fn bring_back(&self, client: &Client) {
+    async fn bring_back(&self, client: &SftpClient) {
         if client.offers("posix-rename@openssh.com") {
             return;
         }
@@ -157,8 +157,8 @@ impl Leftover {
 }
 
 /// Removes what lost links have left, over a channel of its own; what is left still, where that link is lost, too.
-pub async fn remove_leftovers(leftovers: Vec<Leftover>, pool: &Arc<Pool>) -> Vec<Leftover> {
-    let Ok(Ok(client)) = timeout(TIDY_LIMIT, Client::begin(pool)).await else { return leftovers };
+pub async fn remove_leftovers(leftovers: Vec<RemoteTemp>, pool: &Arc<Pool>) -> Vec<RemoteTemp> {
+    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else { return leftovers };
     let (client, mut removals, mut left) = (&client, FuturesUnordered::new(), Vec::new());
     for leftover in leftovers {
         removals.push(async move { (!leftover.remove_with(client).await).then_some(leftover) });

@@ -10,7 +10,8 @@ use crate::{
     ssh::{
         pool::Pool,
         transfer::{
-            FAR, LONG, Leftover, Progress, client::Client, error::TransferError, in_flight, local::io_threads::Source,
+            FAR, LONG, RemoteTemp, TransferCounters, client::SftpClient, error::TransferError, in_flight,
+            local::io_threads::FileSource,
         },
     },
 };
@@ -20,11 +21,11 @@ const IN_FLIGHT: u32 = 4 * 1024 * 1024;
 /// Channels of one file.
 const CHANNELS: usize = 4;
 /// A file with less to send, in bytes, is sent before another channel is of use.
-const SHORT: u64 = 4 * 1024 * 1024;
+const ONE_CHANNEL_BYTES: u64 = 4 * 1024 * 1024;
 
 /// One channel on which the file is open.
-struct Lane {
-    client: Arc<Client>,
+struct UploadChannel {
+    client: Arc<SftpClient>,
     handle: Handle,
     in_flight: usize,
 }
@@ -32,16 +33,16 @@ struct Lane {
 /// A file's content on its way.
 pub(in crate::ssh::transfer) struct Sending<'a> {
     pub(in crate::ssh::transfer) pool: &'a Arc<Pool>,
-    pub(in crate::ssh::transfer) client: &'a Arc<Client>,
+    pub(in crate::ssh::transfer) client: &'a Arc<SftpClient>,
     /// The temporary file and what it is to become.
-    pub(in crate::ssh::transfer) names: &'a Leftover,
+    pub(in crate::ssh::transfer) names: &'a RemoteTemp,
     pub(in crate::ssh::transfer) handle: &'a Handle,
-    pub(in crate::ssh::transfer) source: Source,
+    pub(in crate::ssh::transfer) source: FileSource,
     /// Bytes from the beginning on that have arrived; kept up to date.
     pub(in crate::ssh::transfer) arrived: &'a mut u64,
     /// How long it is; 0 is not known.
     pub(in crate::ssh::transfer) size: u64,
-    pub(in crate::ssh::transfer) progress: &'a Progress,
+    pub(in crate::ssh::transfer) progress: &'a TransferCounters,
     /// The local file, for errors.
     pub(in crate::ssh::transfer) local: &'a std::path::Path,
 }
@@ -52,10 +53,11 @@ impl Sending<'_> {
     /// # Errors
     /// Those of reading, and of any write.
     pub(in crate::ssh::transfer) async fn run(mut self) -> Result<u64, TransferError> {
-        let mut lanes = vec![Lane { client: Arc::clone(self.client), handle: self.handle.clone(), in_flight: 0 }];
+        let mut lanes =
+            vec![UploadChannel { client: Arc::clone(self.client), handle: self.handle.clone(), in_flight: 0 }];
         let left = self.size.saturating_sub(*self.arrived);
         // What another server keeps of a file that is open several times is not known.
-        let several = self.client.is_openssh() && self.client.round_trip >= FAR && left > SHORT;
+        let several = self.client.is_openssh() && self.client.round_trip >= FAR && left > ONE_CHANNEL_BYTES;
         let further = if several { CHANNELS - 1 } else { 0 };
         let apart = |number| number == 0 && left > LONG;
         let mut opening: FuturesUnordered<_> =
@@ -98,15 +100,15 @@ impl Sending<'_> {
 }
 
 /// One more channel with the file open on it; `None` where there is none to be had.
-async fn open(pool: &Arc<Pool>, path: &[u8], apart: bool) -> Option<Lane> {
-    let client = if apart { Client::apart(pool).await? } else { Client::spare(pool).await? };
+async fn open(pool: &Arc<Pool>, path: &[u8], apart: bool) -> Option<UploadChannel> {
+    let client = if apart { SftpClient::apart(pool).await? } else { SftpClient::spare(pool).await? };
     let handle = client.open_file(path, Access::Write, Attributes::default()).await.ok()?;
-    Some(Lane { client: Arc::new(client), handle, in_flight: 0 })
+    Some(UploadChannel { client: Arc::new(client), handle, in_flight: 0 })
 }
 
 async fn write(
     lane: usize,
-    client: Arc<Client>,
+    client: Arc<SftpClient>,
     handle: Handle,
     offset: u64,
     piece: Chunk,

@@ -11,24 +11,24 @@ use std::{
 use tokio::task::spawn_blocking;
 
 use crate::{
-    local::{Place, folder::mode_of},
-    policy::Way,
-    sftp::attributes::{Attributes, Kind},
+    local::{LocalName, folder::mode_of},
+    policy::TransferDirection,
+    sftp::attributes::{Attributes, FileType},
     ssh::transfer::{
-        Guard, LONGEST_COMPARED, Progress,
+        Guard, MAX_COMPARED_BYTES, TransferCounters,
         error::TransferError,
-        guard::{content_of, seen::Seen},
+        guard::{content_of, seen::FileFactsBefore},
         local::io_threads::Sum,
     },
     tree::{
-        entry::{self, What},
+        entry::{self, EntryKind},
         tally::Unkept,
     },
 };
 
 /// An open file, and what was known of it when it was begun.
 #[derive(Debug)]
-pub(in crate::ssh::transfer) struct Original {
+pub(in crate::ssh::transfer) struct SourceFile {
     pub(in crate::ssh::transfer) path: PathBuf,
     pub(in crate::ssh::transfer) file: Arc<File>,
     /// As it was when it was begun: what is appended later is not sent.
@@ -36,41 +36,46 @@ pub(in crate::ssh::transfer) struct Original {
     pub(in crate::ssh::transfer) sum: Sum,
     /// Whether the copy is compared with it if the link was not lost.
     pub(in crate::ssh::transfer) compared: bool,
-    pub(in crate::ssh::transfer) progress: Progress,
+    pub(in crate::ssh::transfer) progress: TransferCounters,
 }
 
-impl Original {
+impl SourceFile {
     /// Opens one that is all that is sent.
     ///
     /// # Errors
     /// It is no regular file, or cannot be read, or is guarded and the person does not allow it.
     pub(in crate::ssh::transfer) async fn open(
         path: PathBuf,
-        place: Place,
+        place: LocalName,
         guard: &Guard,
-        progress: Progress,
+        progress: TransferCounters,
     ) -> Result<Self, TransferError> {
-        let watcher = guard.watcher(Way::Read).await;
+        let watcher = guard.watcher(TransferDirection::Read).await;
         let look = move || {
             let (file, metadata) = open(&place)?;
             let watch = watcher.begin();
-            let question = watch
-                .site_of(&place)
-                .and_then(|site| Ok(watch.question(&site, &place, Some(&Seen::of(&metadata)), content_of(&file)?)));
+            let question = watch.site_of(&place).and_then(|site| {
+                Ok(watch.question(&site, &place, Some(&FileFactsBefore::of(&metadata)), content_of(&file)?))
+            });
             let question = question.map_err(|source| TransferError::local("reading", &place.path, source))?;
             Ok::<_, TransferError>((file, metadata, question))
         };
         let failed = |error| TransferError::local("reading", &path, io::Error::other(error));
         let (file, metadata, question) = spawn_blocking(look).await.map_err(failed)??;
-        guard.pass(Way::Read, question).await?;
+        guard.pass(TransferDirection::Read, question).await?;
         progress.begin(path.to_string_lossy().as_bytes());
         progress.expect(metadata.len());
-        let compared = metadata.len() <= LONGEST_COMPARED;
+        let compared = metadata.len() <= MAX_COMPARED_BYTES;
         Ok(Self { compared, ..Self::of_tree(path, file, metadata, progress) })
     }
 
     /// One of many, which was opened already.
-    pub(in crate::ssh::transfer) fn of_tree(path: PathBuf, file: File, metadata: Metadata, progress: Progress) -> Self {
+    pub(in crate::ssh::transfer) fn of_tree(
+        path: PathBuf,
+        file: File,
+        metadata: Metadata,
+        progress: TransferCounters,
+    ) -> Self {
         Self { path, file: Arc::new(file), metadata, sum: Sum::default(), compared: false, progress }
     }
 
@@ -82,7 +87,7 @@ impl Original {
     /// Whether what was found at the target has its length and time.
     pub(in crate::ssh::transfer) fn is_copied(&self, found: Option<Attributes>) -> bool {
         found.is_some_and(|found| {
-            found.kind() == Kind::File
+            found.kind() == FileType::File
                 && found.size == Some(self.metadata.len())
                 && found.modified() == self.attributes().modified()
         })
@@ -100,14 +105,14 @@ impl Original {
 }
 
 /// Mode and time of what is on this machine, as SFTP version 3 carries them: seconds in 32 bits.
-pub(in crate::ssh::transfer) fn attributes(metadata: &Metadata) -> entry::Attributes {
+pub(in crate::ssh::transfer) fn attributes(metadata: &Metadata) -> entry::EntryAttributes {
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
-    entry::Attributes { mode: Some(mode_of(metadata)), modified }
+    entry::EntryAttributes { mode: Some(mode_of(metadata)), modified }
 }
 
 /// What is asked of the server so that its copy has them.
-pub(in crate::ssh::transfer) fn to_set(attributes: entry::Attributes) -> Attributes {
+pub(in crate::ssh::transfer) fn to_set(attributes: entry::EntryAttributes) -> Attributes {
     let times = attributes.modified.map(|modified| (modified, modified));
     Attributes { permissions: attributes.mode, times, ..Attributes::default() }
 }
@@ -123,13 +128,13 @@ pub(in crate::ssh::transfer) fn unkept(found: Option<&Attributes>, set: &Attribu
     }
 }
 
-fn open(place: &Place) -> Result<(File, Metadata), TransferError> {
+fn open(place: &LocalName) -> Result<(File, Metadata), TransferError> {
     let path = || place.path.display().to_string();
     let failed = |source| TransferError::local("reading", &place.path, source);
     match place.find().map_err(failed)? {
-        Some((What::Directory, _)) => return Err(TransferError::Directory(path())),
-        Some((What::Special | What::Link, _)) => return Err(TransferError::NotAFile(path())),
-        Some((What::File(_), _)) | None => {}
+        Some((EntryKind::Directory, _)) => return Err(TransferError::Directory(path())),
+        Some((EntryKind::Special | EntryKind::Link, _)) => return Err(TransferError::NotAFile(path())),
+        Some((EntryKind::File(_), _)) | None => {}
     }
     let file = place.open().map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;

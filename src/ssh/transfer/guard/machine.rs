@@ -12,13 +12,13 @@ use super::{seen::id_of, ssh_config};
 use crate::{
     local::home::{home, listed},
     policy::{
-        FileId, Name, Places, Way, Why,
+        FileId, GuardReason, GuardedName, Places, TransferDirection,
         table::{HOME, MOVED, SYSTEM, VARIABLES},
     },
 };
 
 /// How many links are followed to what they lead to, as in Linux.
-const LONGEST_CHAIN: usize = 40;
+const MAX_CHAIN: usize = 40;
 
 /// What this program was told about itself.
 #[derive(Debug, Clone, Default)]
@@ -33,17 +33,17 @@ pub struct Machine {
 
 /// What is guarded now, against one way.
 #[derive(Debug)]
-pub(super) struct Collected {
+pub(super) struct GuardedPlaces {
     pub(super) places: Places,
     /// Guarded directories that are there.
     pub(super) directories: Vec<PathBuf>,
-    way: Way,
+    way: TransferDirection,
 }
 
 impl Machine {
     /// Looks at all of it. What appears below it later is known by its name.
-    pub(super) fn collect(&self, way: Way) -> Collected {
-        let mut all = Collected { places: Places::new(way), directories: Vec::new(), way };
+    pub(super) fn collect(&self, way: TransferDirection) -> GuardedPlaces {
+        let mut all = GuardedPlaces { places: Places::new(way), directories: Vec::new(), way };
         let homes = homes();
         for home in &homes {
             all.home(home);
@@ -61,12 +61,12 @@ impl Machine {
     }
 }
 
-impl Collected {
+impl GuardedPlaces {
     /// Guards a path, whatever of it is there; a `*` in its last name stands for anything. One that is a link is guarded
     /// together with what it leads to.
-    fn guard(&mut self, path: &Path, why: Why) {
+    fn guard(&mut self, path: &Path, why: GuardReason) {
         let mut path = path.to_owned();
-        for _ in 0..LONGEST_CHAIN {
+        for _ in 0..MAX_CHAIN {
             if !path.is_absolute() {
                 return;
             }
@@ -83,10 +83,10 @@ impl Collected {
     }
 
     /// Guards the names below the last directory that is there.
-    fn by_name(&mut self, path: &Path, why: Why) {
+    fn by_name(&mut self, path: &Path, why: GuardReason) {
         let (mut names, mut at) = (Vec::new(), path);
         while let (Some(above), Some(name)) = (at.parent(), at.file_name()) {
-            names.insert(0, Name::one(&name.to_string_lossy()));
+            names.insert(0, GuardedName::one(&name.to_string_lossy()));
             if let Some(id) = id_of(above) {
                 self.places.add(id, names, why);
                 return;
@@ -105,7 +105,7 @@ impl Collected {
             .map(|entry| entry.file_name().to_string_lossy().to_lowercase())
             .collect();
         for (path, why) in rows(self.way) {
-            self.places.add(id.clone(), Name::path(path), why);
+            self.places.add(id.clone(), GuardedName::path(path), why);
             let first = path.split('/').next().unwrap_or(path);
             if !path.contains('*') && there.contains(&first.to_lowercase()) {
                 self.guard(&home.join(path), why);
@@ -117,7 +117,7 @@ impl Collected {
     fn other_home(&mut self, home: &Path) {
         let Some(id) = id_of(home) else { return };
         for (path, why) in rows(self.way) {
-            self.places.add(id.clone(), Name::path(path), why);
+            self.places.add(id.clone(), GuardedName::path(path), why);
         }
     }
 
@@ -139,33 +139,33 @@ impl Collected {
                 }
             }
         }
-        if self.way == Way::Write {
+        if self.way == TransferDirection::Write {
             let programs = env::var_os("PATH").unwrap_or_default();
             for folder in env::split_paths(&programs).filter(|folder| folder.is_absolute()) {
                 if let Some(id) = id_of(&folder) {
-                    self.places.add_files(id, vec![Name::one("*")], Why::Programs);
+                    self.places.add_files(id, vec![GuardedName::one("*")], GuardReason::Programs);
                 }
             }
             if let Ok(program) = env::current_exe() {
-                self.guard(&program, Why::Own);
+                self.guard(&program, GuardReason::Own);
             }
         }
     }
 
     /// A variable that names a whole home, or everything, says nothing.
-    fn guard_unless_home(&mut self, path: &Path, why: Why, homes: &[PathBuf]) {
+    fn guard_unless_home(&mut self, path: &Path, why: GuardReason, homes: &[PathBuf]) {
         let is_home = path.parent().is_none() || homes.iter().any(|home| id_of(home) == id_of(path) && path.exists());
         if !is_home {
             self.guard(path, why);
         }
     }
 
-    fn ssh(&mut self, named: &ssh_config::Named) {
+    fn ssh(&mut self, named: &ssh_config::ConfiguredPaths) {
         for (path, why) in &named.files {
             let is_public = path.extension().is_some_and(|end| end == "pub");
             let guarded = match self.way {
-                Way::Read => *why == Why::KeyFile && !is_public,
-                Way::Write => true,
+                TransferDirection::Read => *why == GuardReason::KeyFile && !is_public,
+                TransferDirection::Write => true,
             };
             if guarded {
                 self.guard(path, *why);
@@ -176,25 +176,25 @@ impl Collected {
     fn own(&mut self, machine: &Machine) {
         for file in &machine.own {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-            self.guard(&file, Why::Own);
+            self.guard(&file, GuardReason::Own);
             // What is written beside it: its lock, one that is not complete, one that was set aside.
             if let (Some(folder), Some(name)) = (file.parent().and_then(id_of), file.file_name()) {
                 let name = name.to_string_lossy();
                 for near in [format!(".{name}.*"), format!("{name}.*")] {
-                    self.places.add(folder.clone(), vec![Name::one(&near)], Why::Own);
+                    self.places.add(folder.clone(), vec![GuardedName::one(&near)], GuardReason::Own);
                 }
             }
         }
-        if self.way == Way::Write {
+        if self.way == TransferDirection::Write {
             let folders = [dirs::runtime_dir(), dirs::state_dir(), dirs::data_local_dir()];
             let folders = folders.into_iter().flatten().map(|folder| folder.join("mcp-ssh-sessions"));
             let output = machine.output.as_ref().and_then(|folder| std::path::absolute(folder).ok());
-            folders.chain(output).for_each(|folder| self.guard(&folder, Why::Own));
+            folders.chain(output).for_each(|folder| self.guard(&folder, GuardReason::Own));
         }
     }
 }
 
-fn rows(way: Way) -> impl Iterator<Item = (&'static str, Why)> {
+fn rows(way: TransferDirection) -> impl Iterator<Item = (&'static str, GuardReason)> {
     let rows = HOME.iter().filter(move |row| row.ways.contains(&way));
     rows.flat_map(|row| row.paths.iter().map(|path| (*path, row.why)))
 }

@@ -12,14 +12,14 @@ use crate::{local::Folder, policy::FileId};
 
 /// What was seen of a file that is there.
 #[derive(Debug, Clone)]
-pub(in crate::ssh::transfer) struct Seen {
+pub(in crate::ssh::transfer) struct FileFactsBefore {
     /// What it is, where the system says so.
     pub(in crate::ssh::transfer) id: Option<FileId>,
     /// It has other names, too.
     pub(in crate::ssh::transfer) has_other_names: bool,
 }
 
-impl Seen {
+impl FileFactsBefore {
     /// Of an open file.
     pub(in crate::ssh::transfer) fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
@@ -36,7 +36,7 @@ impl Seen {
     }
 }
 
-impl Seen {
+impl FileFactsBefore {
     /// Of what a name in an open directory names, if there is something; a link is not followed.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ fn number(value: impl TryInto<u64>) -> u64 {
 /// What a path leads to, if there is something.
 pub(super) fn id_of(path: &Path) -> Option<FileId> {
     #[cfg(unix)]
-    return Seen::of(&std::fs::metadata(path).ok()?).id;
+    return FileFactsBefore::of(&std::fs::metadata(path).ok()?).id;
     #[cfg(not(unix))]
     path.canonicalize().ok().map(folded)
 }
@@ -92,14 +92,14 @@ fn folded(path: PathBuf) -> FileId {
 }
 
 /// The name of each directory on the way to one, from the root of the file system on, and what it is.
-type WayThere = Vec<(Vec<u8>, FileId)>;
+type DirectoryChain = Vec<(Vec<u8>, FileId)>;
 
 /// Its path without links, and each directory on the way there from the root of the file system on. `typed` is the path
 /// by which it was opened, `ids` what it and those above it are, itself first.
 ///
 /// # Errors
 /// It was moved or exchanged meanwhile.
-pub(super) fn way_to(typed: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, WayThere)> {
+pub(super) fn way_to(typed: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, DirectoryChain)> {
     let path = typed.canonicalize()?;
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.as_encoded_bytes().to_vec()),

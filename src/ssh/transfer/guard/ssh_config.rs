@@ -7,25 +7,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{openssh::config_file::Line, policy::Why, ssh::config::expand::local_user};
+use crate::{openssh::config_file::ConfigLine, policy::GuardReason, ssh::config::expand::local_user};
 
 /// How deep files may include each other, as in `ssh`.
-const DEEPEST_INCLUDE: usize = 16;
+const MAX_INCLUDE: usize = 16;
 /// Files that are read at most: more is no configuration of a person.
-const MOST_FILES: usize = 1_000;
+const MAX_FILES: usize = 1_000;
 /// The longest file that is read, in bytes.
-const LONGEST_FILE: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What is guarded on account of the configuration; a `*` in a last name stands for anything.
 #[derive(Debug, Default)]
-pub(super) struct Named {
-    pub(super) files: Vec<(PathBuf, Why)>,
+pub(super) struct ConfiguredPaths {
+    pub(super) files: Vec<(PathBuf, GuardReason)>,
 }
 
 /// Reads the person's files and those of the system, or the one that was named in place of both. What cannot be read or
 /// understood is passed over: `ssh` says so when it is used.
-pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> Named {
-    let mut reader = Reader { homes, named: Named::default(), read: HashSet::new() };
+pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> ConfiguredPaths {
+    let mut reader = GuardedPathReader { homes, named: ConfiguredPaths::default(), read: HashSet::new() };
     match config {
         Some(none) if none.as_os_str() == "none" => {}
         Some(file) => {
@@ -45,31 +45,31 @@ pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> Named {
     reader.named
 }
 
-struct Reader<'a> {
+struct GuardedPathReader<'a> {
     homes: &'a [PathBuf],
-    named: Named,
+    named: ConfiguredPaths,
     read: HashSet<PathBuf>,
 }
 
-impl Reader<'_> {
+impl GuardedPathReader<'_> {
     fn file(&mut self, path: &Path, depth: usize) {
-        self.named.files.push((path.to_owned(), Why::SshConfig));
-        if depth > DEEPEST_INCLUDE || self.read.len() > MOST_FILES || !self.read.insert(path.to_owned()) {
+        self.named.files.push((path.to_owned(), GuardReason::SshConfig));
+        if depth > MAX_INCLUDE || self.read.len() > MAX_FILES || !self.read.insert(path.to_owned()) {
             return;
         }
         // A device or pipe would not end.
-        if !fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= LONGEST_FILE) {
+        if !fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MAX_FILE_BYTES) {
             return;
         }
         let text = fs::read(path).unwrap_or_default();
         let lines =
-            String::from_utf8_lossy(&text).lines().filter_map(|line| Line::read(line).ok()?).collect::<Vec<_>>();
+            String::from_utf8_lossy(&text).lines().filter_map(|line| ConfigLine::read(line).ok()?).collect::<Vec<_>>();
         for line in lines {
             match line {
-                Line::Include(patterns) => patterns.iter().for_each(|pattern| self.include(pattern, path, depth)),
-                Line::Option(keyword, values) => self.option(&keyword, &values),
-                Line::Match(criteria) => self.programs(&criteria),
-                Line::Host(_) => {}
+                ConfigLine::Include(patterns) => patterns.iter().for_each(|pattern| self.include(pattern, path, depth)),
+                ConfigLine::Option(keyword, values) => self.option(&keyword, &values),
+                ConfigLine::Match(criteria) => self.programs(&criteria),
+                ConfigLine::Host(_) => {}
             }
         }
     }
@@ -84,9 +84,9 @@ impl Reader<'_> {
         for pattern in self.expanded(pattern, None) {
             for folder in &folders {
                 let pattern = folder.join(&pattern);
-                self.named.files.push((until_a_pattern(&pattern), Why::SshConfig));
+                self.named.files.push((until_a_pattern(&pattern), GuardReason::SshConfig));
                 let found = glob::glob(&pattern.to_string_lossy()).into_iter().flatten().flatten();
-                for file in found.take(MOST_FILES) {
+                for file in found.take(MAX_FILES) {
                     self.file(&file, depth + 1);
                 }
             }
@@ -95,8 +95,8 @@ impl Reader<'_> {
 
     fn option(&mut self, keyword: &str, values: &[String]) {
         let why = match keyword {
-            "identityfile" | "certificatefile" => Why::KeyFile,
-            "userknownhostsfile" | "globalknownhostsfile" | "revokedhostkeys" => Why::KnownHosts,
+            "identityfile" | "certificatefile" => GuardReason::KeyFile,
+            "userknownhostsfile" | "globalknownhostsfile" | "revokedhostkeys" => GuardReason::KnownHosts,
             "proxycommand"
             | "localcommand"
             | "knownhostscommand"
@@ -110,7 +110,7 @@ impl Reader<'_> {
                 let is_like = path.file_name().is_some_and(|name| name.to_string_lossy().contains('*'));
                 if path.to_string_lossy().contains('*') {
                     let found = glob::glob(&path.to_string_lossy()).into_iter().flatten().flatten();
-                    self.named.files.extend(found.take(MOST_FILES).map(|file| (file, why)));
+                    self.named.files.extend(found.take(MAX_FILES).map(|file| (file, why)));
                 }
                 // A name that is nothing but a token would be any name at all.
                 if !is_like || path.file_name().is_some_and(|name| name != "*") {
@@ -126,7 +126,7 @@ impl Reader<'_> {
             let word = word.trim_matches(['"', '\'']);
             if word.starts_with(['/', '~']) && !word.starts_with("/dev/") {
                 let paths = self.expanded(word, None);
-                self.named.files.extend(paths.into_iter().map(|path| (path, Why::SshConfig)));
+                self.named.files.extend(paths.into_iter().map(|path| (path, GuardReason::SshConfig)));
             }
         }
     }
@@ -210,22 +210,22 @@ mod tests {
         )
         .unwrap();
         let named = read(Some(&at("config")), &[home.path().to_owned()]);
-        let found = |name: &str, why: Why| named.files.contains(&(at(name), why));
+        let found = |name: &str, why: GuardReason| named.files.contains(&(at(name), why));
         for (name, why) in [
-            ("config", Why::SshConfig),
-            (".ssh/conf.d/*", Why::SshConfig),
-            (".ssh/conf.d/one", Why::SshConfig),
-            (".ssh/../again", Why::SshConfig),
-            ("with blank", Why::KeyFile),
-            ("keys/prod", Why::KeyFile),
-            ("*.key", Why::KeyFile),
-            ("known", Why::KnownHosts),
-            ("more", Why::KnownHosts),
-            ("bin/go", Why::SshConfig),
+            ("config", GuardReason::SshConfig),
+            (".ssh/conf.d/*", GuardReason::SshConfig),
+            (".ssh/conf.d/one", GuardReason::SshConfig),
+            (".ssh/../again", GuardReason::SshConfig),
+            ("with blank", GuardReason::KeyFile),
+            ("keys/prod", GuardReason::KeyFile),
+            ("*.key", GuardReason::KeyFile),
+            ("known", GuardReason::KnownHosts),
+            ("more", GuardReason::KnownHosts),
+            ("bin/go", GuardReason::SshConfig),
         ] {
             assert!(found(name, why), "{name}: {:#?}", named.files);
         }
-        assert!(found(&format!("{}-key", local_user()), Why::KeyFile), "{:#?}", named.files);
+        assert!(found(&format!("{}-key", local_user()), GuardReason::KeyFile), "{:#?}", named.files);
         assert!(!named.files.iter().any(|(path, _)| path.ends_with("null") || path.ends_with("none")));
     }
 }

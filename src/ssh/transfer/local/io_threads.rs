@@ -26,9 +26,9 @@ const ROOM_LASTS: u64 = 16 * 1024 * 1024;
 
 /// A file as it is read, piece by piece.
 #[derive(Debug)]
-pub(in crate::ssh::transfer) struct Source(Receiver<io::Result<Chunk>>);
+pub(in crate::ssh::transfer) struct FileSource(Receiver<io::Result<Chunk>>);
 
-impl Source {
+impl FileSource {
     /// Reads from `from` up to `end`, or less if the file ends before, in pieces of `length` bytes. What is read for the
     /// first time goes into `sum`.
     pub(in crate::ssh::transfer) fn new(file: Arc<File>, from: u64, end: u64, length: u32, sum: Sum) -> Self {
@@ -149,10 +149,10 @@ impl Sink {
 
 /// The SHA-256 of a file that is read or written in order, parts of it perhaps more than once. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(in crate::ssh::transfer) struct Sum(Arc<Mutex<State>>);
+pub(in crate::ssh::transfer) struct Sum(Arc<Mutex<SinkState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct SinkState {
     hash: Sha256,
     bytes: u64,
 }
@@ -174,7 +174,7 @@ impl Sum {
         (state.bytes == length).then(|| state.hash.clone().finalize().into())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SinkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -191,7 +191,7 @@ mod tests {
         file
     }
 
-    async fn read(source: &mut Source) -> Vec<Vec<u8>> {
+    async fn read(source: &mut FileSource) -> Vec<Vec<u8>> {
         let mut pieces = Vec::new();
         while let Some(piece) = source.next().await {
             pieces.push(piece.unwrap().content().to_vec());
@@ -214,7 +214,7 @@ mod tests {
             (10, 100, &[]),
             (0, 0, &[]),
         ] {
-            let mut source = Source::new(Arc::clone(&file), from, end, 4, Sum::default());
+            let mut source = FileSource::new(Arc::clone(&file), from, end, 4, Sum::default());
             let expected: Vec<_> = expected.iter().map(|piece| piece.as_bytes().to_vec()).collect();
             assert_eq!(read(&mut source).await, expected, "{from} to {end}");
         }
@@ -225,7 +225,7 @@ mod tests {
         let (content, sum) = (b"0123456789", Sum::default());
         let file = Arc::new(file(content));
         for (from, end) in [(0, 7), (2, 5), (5, 10), (0, 10)] {
-            read(&mut Source::new(Arc::clone(&file), from, end, 4, sum.clone())).await;
+            read(&mut FileSource::new(Arc::clone(&file), from, end, 4, sum.clone())).await;
         }
         assert_eq!(sum.of(10), Some(sha256(content)));
         assert_eq!((sum.of(9), Sum::default().of(0)), (None, Some(sha256(b""))));
@@ -234,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_more_is_read_when_nobody_wants_it() {
         let file = Arc::new(file(&[7; 100]));
-        let source = Source::new(Arc::clone(&file), 0, 100, 1, Sum::default());
+        let source = FileSource::new(Arc::clone(&file), 0, 100, 1, Sum::default());
         drop(source);
         // The thread lets go of the file.
         while Arc::strong_count(&file) > 1 {

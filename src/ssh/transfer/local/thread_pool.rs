@@ -14,19 +14,19 @@ use tokio::{
 };
 
 /// Threads of one transfer, at most: a disk may take its time.
-const MOST: usize = 8;
+const MAX_THREADS: usize = 8;
 /// What waits for a thread before the next one is given something: to wake one costs more than a small file does.
 const ENOUGH: usize = 4;
 
-type Work = Box<dyn FnOnce() + Send>;
+type ThreadTask = Box<dyn FnOnce() + Send>;
 
 /// Threads that do one thing after the other. They end with this.
 #[derive(Debug, Default)]
-pub(in crate::ssh::transfer) struct Threads([OnceLock<Thread>; MOST]);
+pub(in crate::ssh::transfer) struct Threads([OnceLock<Thread>; MAX_THREADS]);
 
 #[derive(Debug)]
 struct Thread {
-    works: UnboundedSender<Work>,
+    works: UnboundedSender<ThreadTask>,
     /// How many were given to it and are not done.
     waiting: Arc<AtomicUsize>,
 }
@@ -57,7 +57,7 @@ impl Threads {
 
 impl Thread {
     fn start() -> Self {
-        let (works, mut given) = unbounded_channel::<Work>();
+        let (works, mut given) = unbounded_channel::<ThreadTask>();
         spawn_blocking(move || {
             while let Some(work) = given.blocking_recv() {
                 work();
@@ -77,9 +77,9 @@ mod tests {
 
     #[tokio::test]
     async fn all_threads_are_used_where_much_waits() {
-        let (threads, all) = (Threads::default(), Arc::new(Barrier::new(MOST)));
+        let (threads, all) = (Threads::default(), Arc::new(Barrier::new(MAX_THREADS)));
         // The first on each thread waits for all the others.
-        let works = (0..ENOUGH * MOST).map(|number| {
+        let works = (0..ENOUGH * MAX_THREADS).map(|number| {
             let all = Arc::clone(&all);
             threads.run(move || number % ENOUGH == 0 && all.wait().is_leader())
         });

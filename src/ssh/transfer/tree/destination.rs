@@ -12,62 +12,62 @@ use std::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    Sieve,
+    EntryFilter,
     remote::{found, in_the_way, join},
 };
 use crate::{
-    local::{Folder, Place},
-    policy::Way,
-    sftp::attributes::{self, Kind},
+    local::{Folder, LocalName},
+    policy::TransferDirection,
+    sftp::attributes::{self, FileType},
     ssh::transfer::{
         Guard, TransferError, TransferRequest,
-        client::Client,
+        client::SftpClient,
         error::shown,
-        guard::{Found, Watcher, seen::Seen},
+        guard::{GuardedFinding, Watcher, seen::FileFactsBefore},
         paths,
     },
     tree::{
-        entry::Attributes,
+        entry::EntryAttributes,
         name::{self, HERE},
     },
 };
 
 /// The directory on the remote host that a tree becomes.
 #[derive(Debug)]
-pub(super) struct RemotePlace {
+pub(super) struct RemoteDestination {
     pub(super) path: Vec<u8>,
     /// The one that it is in is not there either.
     above: Option<Vec<u8>>,
-    attributes: Attributes,
+    attributes: EntryAttributes,
     /// It was there, and only content goes into it: its mode and time are its own.
     pub(super) keeps_attributes: bool,
 }
 
 /// The same on this machine.
 #[derive(Debug)]
-pub(super) struct LocalPlace {
+pub(super) struct LocalDestination {
     pub(super) folder: Arc<Folder>,
     pub(super) path: PathBuf,
     pub(super) keeps_attributes: bool,
     /// What leaves out what is guarded, unless the person wants all of it.
-    pub(super) sieve: Option<Arc<Sieve>>,
+    pub(super) sieve: Option<Arc<EntryFilter>>,
 }
 
 /// Finds the directory for an upload.
 pub(super) async fn remote(
-    client: &Client,
+    client: &SftpClient,
     request: &TransferRequest,
-    attributes: Attributes,
-) -> Result<RemotePlace, TransferError> {
+    attributes: EntryAttributes,
+) -> Result<RemoteDestination, TransferError> {
     let typed = paths::remote(&request.remote)?;
     let end = if typed.trim_end_matches('/').is_empty() { typed.as_str() } else { typed.trim_end_matches('/') };
     let (home, looked) = tokio::join!(client.realpath(b"."), client.stat(typed.as_bytes()));
     let wanted = paths::absolute(end.as_bytes(), home.ok().as_deref());
     let there = found(client, looked).map_err(client.failed("looking at", &wanted))?;
-    if there.is_some_and(|there| !matches!(there.kind(), Kind::Directory | Kind::Unknown)) {
+    if there.is_some_and(|there| !matches!(there.kind(), FileType::Directory | FileType::Unknown)) {
         return Err(TransferError::NotADirectory(format!("\"{}\" on the remote host", shown(&wanted))));
     }
-    let place = |path, above, keeps_attributes| RemotePlace { path, above, attributes, keeps_attributes };
+    let place = |path, above, keeps_attributes| RemoteDestination { path, above, attributes, keeps_attributes };
     Ok(match own_name(&request.local, &['/', MAIN_SEPARATOR]) {
         Some(name) if there.is_some() => place(join(&wanted, &[name.as_bytes()]), None, false),
         Some(name) if request.remote.ends_with('/') => place(join(&wanted, &[name.as_bytes()]), Some(wanted), false),
@@ -75,12 +75,12 @@ pub(super) async fn remote(
     })
 }
 
-impl RemotePlace {
+impl RemoteDestination {
     /// Makes the directory. May be done again after a lost link.
-    pub(super) async fn make(&self, client: &Client) -> Result<(), TransferError> {
+    pub(super) async fn make(&self, client: &SftpClient) -> Result<(), TransferError> {
         if let Some(above) = &self.above
             && let Err(refused) = client.mkdir(above, attributes::Attributes::default()).await
-            && !client.stat(above).await.is_ok_and(|there| there.kind() == Kind::Directory)
+            && !client.stat(above).await.is_ok_and(|there| there.kind() == FileType::Directory)
         {
             return Err(client.failed("making the directory", above)(refused));
         }
@@ -89,13 +89,17 @@ impl RemotePlace {
 }
 
 /// Makes a directory that its owner may write into, whatever its mode is to be, or opens up the one that is there.
-pub(super) async fn make_remote(client: &Client, path: &[u8], attributes: Attributes) -> Result<(), TransferError> {
+pub(super) async fn make_remote(
+    client: &SftpClient,
+    path: &[u8],
+    attributes: EntryAttributes,
+) -> Result<(), TransferError> {
     let mode = attributes.mode.unwrap_or(0o755) | 0o700;
     let Err(refused) = client.mkdir(path, attributes::Attributes::mode(mode)).await else { return Ok(()) };
     let Ok(there) = client.lstat(path).await else {
         return Err(client.failed("making the directory", path)(refused));
     };
-    if there.kind() != Kind::Directory {
+    if there.kind() != FileType::Directory {
         return Err(in_the_way(path));
     }
     let now = there.permissions.unwrap_or(0) & 0o7777;
@@ -111,22 +115,22 @@ pub(super) async fn make_remote(client: &Client, path: &[u8], attributes: Attrib
 pub(super) async fn local(
     guard: &Guard,
     request: &TransferRequest,
-    attributes: Attributes,
-) -> Result<LocalPlace, TransferError> {
-    let goal = Goal {
+    attributes: EntryAttributes,
+) -> Result<LocalDestination, TransferError> {
+    let goal = DownloadTarget {
         path: paths::local(&request.local)?,
         name: own_name(&request.remote, &['/']).map(str::to_owned),
         into: request.local.ends_with(['/', MAIN_SEPARATOR]),
         attributes,
-        watcher: guard.watcher(Way::Write).await,
+        watcher: guard.watcher(TransferDirection::Write).await,
     };
     let wanted = goal.clone();
     let question = blocking(move || wanted.question()).await?;
-    guard.pass(Way::Write, question).await?;
+    guard.pass(TransferDirection::Write, question).await?;
 
     let (place, question) = blocking(move || goal.make()).await?;
     // What it is now that it is open: the same, and so no further question, unless it was exchanged.
-    guard.pass(Way::Write, question).await?;
+    guard.pass(TransferDirection::Write, question).await?;
     Ok(place)
 }
 
@@ -139,17 +143,17 @@ async fn blocking<T: Send + 'static>(
 
 /// Where a download is to go.
 #[derive(Clone)]
-struct Goal {
+struct DownloadTarget {
     path: PathBuf,
     /// The name of the tree, if it has one.
     name: Option<String>,
     /// Into the path, also where nothing is there yet.
     into: bool,
-    attributes: Attributes,
+    attributes: EntryAttributes,
     watcher: Watcher,
 }
 
-impl Goal {
+impl DownloadTarget {
     fn failed(&self, source: std::io::Error) -> TransferError {
         TransferError::local("making the directory", &self.path, source)
     }
@@ -167,10 +171,10 @@ impl Goal {
     }
 
     /// What the person is to be asked before anything is made.
-    fn question(&self) -> Result<Option<Found>, TransferError> {
+    fn question(&self) -> Result<Option<GuardedFinding>, TransferError> {
         let name = self.name.as_deref().map(str::as_bytes);
         let Some(folder) = self.there()? else {
-            let place = Place::of(&self.path).map_err(|error| self.failed(error))?;
+            let place = LocalName::of(&self.path).map_err(|error| self.failed(error))?;
             let watch = self.watcher.begin();
             let above = watch.site_of(&place).map_err(|error| self.failed(error))?;
             let site = above.below(&watch, &place.name, None);
@@ -180,16 +184,16 @@ impl Goal {
         let watch = self.watcher.begin();
         let site = watch.site(&folder, &self.path).map_err(|error| self.failed(error))?;
         let Some(name) = name else { return Ok(site.question()) };
-        let seen = Seen::at(&folder, name).map_err(|error| self.failed(error))?;
+        let seen = FileFactsBefore::at(&folder, name).map_err(|error| self.failed(error))?;
         Ok(site.below(&watch, name, seen.as_ref()).question())
     }
 
     /// Makes it, and says what it has come to be.
-    fn make(self) -> Result<(LocalPlace, Option<Found>), TransferError> {
+    fn make(self) -> Result<(LocalDestination, Option<GuardedFinding>), TransferError> {
         let (folder, there) = if let Some(folder) = self.there()? {
             (folder, true)
         } else {
-            let made = Place::of(&self.path).and_then(|place| {
+            let made = LocalName::of(&self.path).and_then(|place| {
                 place.folder.make(&place.name, 0o777)?;
                 place.folder.enter(&place.name)
             });
@@ -210,8 +214,8 @@ impl Goal {
         let watch = self.watcher.begin();
         let site = watch.site(&folder, &path).map_err(|error| self.failed(error))?;
         let question = site.question();
-        let sieve = Sieve::new(Way::Write, watch, site).map(Arc::new);
-        Ok((LocalPlace { folder: Arc::new(folder), path, keeps_attributes, sieve }, question))
+        let sieve = EntryFilter::new(TransferDirection::Write, watch, site).map(Arc::new);
+        Ok((LocalDestination { folder: Arc::new(folder), path, keeps_attributes, sieve }, question))
     }
 }
 

@@ -7,35 +7,35 @@ use std::{
 };
 
 use super::{
-    Common,
-    destination::LocalPlace,
-    executor::{Moved, Way},
-    local::{self, Listing, Root},
+    TreeContext,
+    destination::LocalDestination,
+    executor::{MovedEntry, TreeDirection},
+    local::{self, LocalListing, Root},
     remote::{self, join},
-    resumable::Kept,
+    resumable::Resumable,
 };
 use crate::{
-    local::{Folder, Place},
+    local::{Folder, LocalName},
     sftp::{attributes::Attributes as Found, content::Content, request::Access},
     ssh::{
         pool::Pool,
         transfer::{
-            Bounds, TransferError, TransferRequest,
-            client::Client,
+            StopConditions, TransferError, TransferRequest,
+            client::SftpClient,
             file::{
                 download::{Download, kept},
-                local_temp::{Part, temporary_name},
+                local_temp::{LocalTemp, temporary_name},
             },
-            guard::{Guard, seen::Seen},
-            request::Complete,
+            guard::{Guard, seen::FileFactsBefore},
+            request::FileResult,
         },
     },
     tree::{
-        entry::{Directory, Entry, Leaf, LeafKind, What},
+        entry::{Directory, DirectoryEntry, EntryKind, Leaf, LeafKind},
         excludes::Excludes,
         limits::LIMITS,
         name::HERE,
-        plan::{Plan, Ticket},
+        plan::{Plan, PlannedItem},
         tally::{Tally, Unkept},
     },
 };
@@ -49,15 +49,15 @@ pub(in crate::ssh::transfer) struct DownTree {
     from: Vec<u8>,
     /// What the server has said of its root.
     found: Found,
-    begun: Option<(LocalPlace, Plan)>,
+    begun: Option<(LocalDestination, Plan)>,
     /// Large files, which go on after a lost link.
-    downloads: Kept<Download>,
+    downloads: Resumable<Download>,
 }
 
 impl DownTree {
     /// Of this directory.
     pub(in crate::ssh::transfer) fn new(from: Vec<u8>, found: Found) -> Self {
-        Self { from, found, begun: None, downloads: Kept::default() }
+        Self { from, found, begun: None, downloads: Resumable::default() }
     }
 
     /// Fetches what has not arrived yet.
@@ -69,8 +69,8 @@ impl DownTree {
         request: &TransferRequest,
         excludes: &Excludes,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
-        bounds: &Bounds,
+        client: &Arc<SftpClient>,
+        bounds: &StopConditions,
         guard: &Guard,
     ) -> Result<(String, Tally, bool), TransferError> {
         let Self { from, found, begun, downloads } = self;
@@ -84,10 +84,10 @@ impl DownTree {
                 empty.insert((place, plan))
             }
         };
-        let common = Common::new(request, pool, client);
+        let common = TreeContext::new(request, pool, client);
         let work = async {
             let root = Arc::new(Root::new(Arc::clone(&place.folder)));
-            let way = Down { common: &common, from, place, root, downloads };
+            let way = DownloadDirection { common: &common, from, place, root, downloads };
             let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
             Ok((place.path.display().to_string(), tally, false))
         };
@@ -101,20 +101,20 @@ impl DownTree {
 }
 
 /// An attempt's way down.
-struct Down<'a> {
-    common: &'a Common,
+struct DownloadDirection<'a> {
+    common: &'a TreeContext,
     from: &'a [u8],
-    place: &'a LocalPlace,
+    place: &'a LocalDestination,
     root: Arc<Root>,
-    downloads: &'a Kept<Download>,
+    downloads: &'a Resumable<Download>,
 }
 
-impl Way for Down<'_> {
+impl TreeDirection for DownloadDirection<'_> {
     fn finishes_in_order(&self) -> bool {
         false
     }
 
-    async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
+    async fn directory(&self, directory: &Arc<Directory>) -> Result<LocalListing, TransferError> {
         let mut is_new = false;
         if directory.depth() > 0 {
             let (wanted, root, path) = (Arc::clone(directory), Arc::clone(&self.root), self.path(directory));
@@ -138,13 +138,13 @@ impl Way for Down<'_> {
         self.sifted(directory, is_new, listing).await
     }
 
-    async fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> Result<Moved, TransferError> {
+    async fn leaf(&self, ticket: PlannedItem, leaf: &Leaf) -> Result<MovedEntry, TransferError> {
         let mut names = leaf.directory.names();
         names.push(&leaf.name);
         let (from, to) = (join(self.from, &names), local::path(&self.place.path, &names));
         let LeafKind::File(size) = leaf.kind else { return self.link(leaf, &from, to).await };
         if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
-            return Ok(Moved::Unchanged);
+            return Ok(MovedEntry::Unchanged);
         }
         let piece = u64::from(self.common.lanes.first().read_chunk());
         // What is no longer than it should be is known to have ended by one byte more that does not come.
@@ -155,7 +155,7 @@ impl Way for Down<'_> {
             None => self.large(ticket, leaf, if size < piece { u64::MAX } else { size }, from, to).await?,
         };
         self.common.progress.end();
-        Ok(Moved::File(complete))
+        Ok(MovedEntry::File(complete))
     }
 
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
@@ -168,19 +168,19 @@ impl Way for Down<'_> {
     }
 }
 
-impl Down<'_> {
+impl DownloadDirection<'_> {
     /// A listing without what is guarded here. In a directory that is new nothing has to be looked for.
     async fn sifted(
         &self,
         directory: &Arc<Directory>,
         is_new: bool,
-        mut listing: Listing,
-    ) -> Result<Listing, TransferError> {
+        mut listing: LocalListing,
+    ) -> Result<LocalListing, TransferError> {
         let Some(sieve) = self.place.sieve.clone() else { return Ok(listing) };
         let (wanted, root) = (Arc::clone(directory), Arc::clone(&self.root));
         let sift = move || {
             let folder = if is_new { None } else { root.below(&wanted.names()).ok() };
-            let look = |entry: &Entry| Seen::at(folder.as_ref()?, &entry.name).ok().flatten();
+            let look = |entry: &DirectoryEntry| FileFactsBefore::at(folder.as_ref()?, &entry.name).ok().flatten();
             sieve.sift(&wanted, &mut listing, look);
             Ok(listing)
         };
@@ -210,12 +210,12 @@ impl Down<'_> {
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &Path) -> Result<bool, TransferError> {
         let found = self.inside(leaf, "looking at", to.to_owned(), |folder, name| folder.find(name)).await?;
         let modified = leaf.attributes.modified;
-        Ok(found.is_some_and(|(what, there)| what == What::File(size) && there.modified == modified))
+        Ok(found.is_some_and(|(what, there)| what == EntryKind::File(size) && there.modified == modified))
     }
 
-    async fn link(&self, leaf: &Leaf, from: &[u8], to: PathBuf) -> Result<Moved, TransferError> {
+    async fn link(&self, leaf: &Leaf, from: &[u8], to: PathBuf) -> Result<MovedEntry, TransferError> {
         if !cfg!(unix) {
-            return Ok(Moved::Special);
+            return Ok(MovedEntry::Special);
         }
         // A hostile server's answer may be long.
         let _memory = self.common.memory(LINK_ANSWER).await;
@@ -224,7 +224,7 @@ impl Down<'_> {
         let (skip, modified) = (self.common.skip_unchanged, leaf.attributes.modified);
         let make = move |folder: Arc<Folder>, name: &[u8]| {
             if skip && folder.read_link(name).is_ok_and(|there| *there == *target) {
-                return Ok(Moved::Unchanged);
+                return Ok(MovedEntry::Unchanged);
             }
             let temporary = temporary_name()?;
             folder.link(&target, &temporary)?;
@@ -235,13 +235,19 @@ impl Down<'_> {
                 let _ = folder.remove(&temporary);
                 return Err(error);
             }
-            Ok(Moved::Link)
+            Ok(MovedEntry::Link)
         };
         self.inside(leaf, "making the link", to, make).await
     }
 
     /// A file of one piece; `None` if it has another length than it should have.
-    async fn small(&self, leaf: &Leaf, size: u64, from: &[u8], to: PathBuf) -> Result<Option<Complete>, TransferError> {
+    async fn small(
+        &self,
+        leaf: &Leaf,
+        size: u64,
+        from: &[u8],
+        to: PathBuf,
+    ) -> Result<Option<FileResult>, TransferError> {
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
         let mut slot = self.common.lanes.slot().await;
@@ -257,24 +263,24 @@ impl Down<'_> {
         }
         let attributes = leaf.attributes;
         let write = move |folder: Arc<Folder>, name: &[u8]| {
-            let mut part = Part::beside(&folder, size)?;
+            let mut part = LocalTemp::beside(&folder, size)?;
             content.pieces().try_for_each(|piece| part.file.write_all(piece))?;
             part.put_in_place(attributes, name)
         };
         self.inside(leaf, "writing", to, write).await?;
         self.common.progress.add(size);
-        Ok(Some(Complete { bytes: size, verified: false, unkept: Unkept::default() }))
+        Ok(Some(FileResult { bytes: size, verified: false, unkept: Unkept::default() }))
     }
 
     /// A file of any length, as a single one goes, with `room` bytes in flight. It is not compared, but after a lost link.
     async fn large(
         &self,
-        ticket: Ticket,
+        ticket: PlannedItem,
         leaf: &Leaf,
         room: u64,
         from: Vec<u8>,
         to: PathBuf,
-    ) -> Result<Complete, TransferError> {
+    ) -> Result<FileResult, TransferError> {
         let _memory = self.common.memory(room).await;
         self.common.progress.begin(&leaf.path());
         let mut begun = self.downloads.take(ticket);
@@ -282,7 +288,7 @@ impl Down<'_> {
             Some(download) => download,
             empty => {
                 let folder = self.inside(leaf, "writing", to.clone(), |folder, _| Ok(folder)).await?;
-                let target = Place { folder, name: leaf.name.clone(), path: to };
+                let target = LocalName { folder, name: leaf.name.clone(), path: to };
                 empty.insert(Download::of_tree(from, target, room, self.common.progress.clone()))
             }
         };
@@ -296,7 +302,7 @@ impl Down<'_> {
                 return fetched?.ok_or(TransferError::Cancelled);
             };
             slot = alone;
-            if let Ok(Some(Complete { bytes, .. })) = fetched {
+            if let Ok(Some(FileResult { bytes, .. })) = fetched {
                 self.common.progress.take_back(bytes);
             }
         }
@@ -304,7 +310,7 @@ impl Down<'_> {
 }
 
 /// The content of a file up to one byte more than it should have.
-async fn read_whole(client: &Client, path: &[u8], size: u64) -> Result<Content, TransferError> {
+async fn read_whole(client: &SftpClient, path: &[u8], size: u64) -> Result<Content, TransferError> {
     let opened = client.open_file(path, Access::Read, Found::default()).await;
     let handle = opened.map_err(client.failed("opening", path))?;
     let read = client.read(&handle, 0, u32::try_from(size + 1).unwrap_or(u32::MAX));

@@ -7,13 +7,13 @@ use futures_util::{
     stream::{FuturesUnordered, StreamExt as _},
 };
 
-use super::local::Listing;
+use super::local::LocalListing;
 use crate::{
-    ssh::transfer::{Progress, TransferError, request::Complete},
+    ssh::transfer::{TransferCounters, TransferError, request::FileResult},
     tree::{
         entry::{Directory, Leaf, LeafKind},
         limits::PlanError,
-        plan::{Plan, Ticket},
+        plan::{Plan, PlannedItem},
     },
 };
 
@@ -26,9 +26,9 @@ const FINISHED_AT_ONCE: usize = 200;
 
 /// What came of a file or link.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Moved {
+pub(super) enum MovedEntry {
     /// A file.
-    File(Complete),
+    File(FileResult),
     /// A link.
     Link,
     /// Both sides are the same already.
@@ -38,24 +38,24 @@ pub(super) enum Moved {
 }
 
 /// One of the two ways.
-pub(super) trait Way {
+pub(super) trait TreeDirection {
     /// Whether directories are finished in the order in which that was begun, so that none has to wait for those in it.
     fn finishes_in_order(&self) -> bool;
 
     /// Makes a directory at the destination, and then lists it at the source.
-    fn directory(&self, directory: &Arc<Directory>) -> impl Future<Output = Result<Listing, TransferError>>;
+    fn directory(&self, directory: &Arc<Directory>) -> impl Future<Output = Result<LocalListing, TransferError>>;
 
     /// Moves a file or link.
-    fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> impl Future<Output = Result<Moved, TransferError>>;
+    fn leaf(&self, ticket: PlannedItem, leaf: &Leaf) -> impl Future<Output = Result<MovedEntry, TransferError>>;
 
     /// Sets the mode and times of a directory at the destination.
     fn finish(&self, directory: &Arc<Directory>) -> impl Future<Output = Result<(), TransferError>>;
 }
 
 /// What one piece of work brought.
-enum Done {
-    Directory(Arc<Directory>, Result<Listing, TransferError>),
-    Leaf(Arc<Leaf>, Result<Moved, TransferError>),
+enum WorkResult {
+    Directory(Arc<Directory>, Result<LocalListing, TransferError>),
+    Leaf(Arc<Leaf>, Result<MovedEntry, TransferError>),
 }
 
 /// Moves a tree, or what of it is still to be moved. What cannot be moved is in the tally; what is there when this ends is
@@ -64,9 +64,9 @@ enum Done {
 /// # Errors
 /// What ends the transfer of everything, not of single entries.
 pub(super) async fn run(
-    way: &impl Way,
+    way: &impl TreeDirection,
     plan: &mut Plan,
-    progress: &Progress,
+    progress: &TransferCounters,
     keeps_root: bool,
 ) -> Result<(), TransferError> {
     plan.begin_again();
@@ -79,7 +79,7 @@ pub(super) async fn run(
     moved
 }
 
-async fn move_all(way: &impl Way, plan: &mut Plan, progress: &Progress) -> Result<(), TransferError> {
+async fn move_all(way: &impl TreeDirection, plan: &mut Plan, progress: &TransferCounters) -> Result<(), TransferError> {
     let (mut directories, mut leaves, mut works) = (0, 0, FuturesUnordered::new());
     loop {
         while directories < DIRECTORIES_AT_ONCE
@@ -88,7 +88,7 @@ async fn move_all(way: &impl Way, plan: &mut Plan, progress: &Progress) -> Resul
             directories += 1;
             works.push(Either::Left(async move {
                 let listed = way.directory(&directory).await;
-                (ticket, Done::Directory(directory, listed))
+                (ticket, WorkResult::Directory(directory, listed))
             }));
         }
         while leaves < LEAVES_AT_ONCE
@@ -97,32 +97,32 @@ async fn move_all(way: &impl Way, plan: &mut Plan, progress: &Progress) -> Resul
             leaves += 1;
             works.push(Either::Right(async move {
                 let moved = way.leaf(ticket, &leaf).await;
-                (ticket, Done::Leaf(leaf, moved))
+                (ticket, WorkResult::Leaf(leaf, moved))
             }));
         }
         let Some((ticket, done)) = works.next().await else { return Ok(()) };
         match done {
-            Done::Directory(directory, listed) => {
+            WorkResult::Directory(directory, listed) => {
                 directories -= 1;
                 let before = plan.bytes;
                 take_listing(plan, &directory, listed)?;
                 progress.expect(plan.bytes - before);
             }
-            Done::Leaf(leaf, moved) => {
+            WorkResult::Leaf(leaf, moved) => {
                 leaves -= 1;
                 let size = if let LeafKind::File(size) = leaf.kind { size } else { 0 };
                 match moved {
-                    Ok(Moved::File(Complete { bytes, unkept, .. })) => {
+                    Ok(MovedEntry::File(FileResult { bytes, unkept, .. })) => {
                         plan.tally.files += 1;
                         plan.tally.bytes += bytes;
                         plan.tally.unkept += unkept;
                     }
-                    Ok(Moved::Link) => plan.tally.links += 1,
-                    Ok(Moved::Unchanged) => {
+                    Ok(MovedEntry::Link) => plan.tally.links += 1,
+                    Ok(MovedEntry::Unchanged) => {
                         plan.tally.unchanged += 1;
                         progress.expect_less(size);
                     }
-                    Ok(Moved::Special) => plan.tally.special += 1,
+                    Ok(MovedEntry::Special) => plan.tally.special += 1,
                     Err(TransferError::Guarded { why, .. }) => {
                         plan.leave_out(leaf.path(), false, why.to_string());
                         progress.expect_less(size);
@@ -141,7 +141,7 @@ async fn move_all(way: &impl Way, plan: &mut Plan, progress: &Progress) -> Resul
 fn take_listing(
     plan: &mut Plan,
     directory: &Arc<Directory>,
-    listed: Result<Listing, TransferError>,
+    listed: Result<LocalListing, TransferError>,
 ) -> Result<(), TransferError> {
     match listed {
         Ok(listing) => {
@@ -169,7 +169,7 @@ fn fail(plan: &mut Plan, path: Vec<u8>, error: TransferError) -> Result<(), Tran
 }
 
 /// A directory before the one that it is in: one after the other, or level by level.
-async fn finish(way: &impl Way, plan: &mut Plan, keeps_root: bool) -> Result<(), TransferError> {
+async fn finish(way: &impl TreeDirection, plan: &mut Plan, keeps_root: bool) -> Result<(), TransferError> {
     let mut directories = plan.to_finish();
     directories.retain(|directory| directory.depth() > 0 || !keeps_root);
     let in_order = way.finishes_in_order();

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::{pending_uploads::HalfMade, remote::join};
+use super::{pending_uploads::PendingUploads, remote::join};
 use crate::{
     sftp::{
-        attributes::Kind,
+        attributes::FileType,
         request::LinkOrder,
         status::{Status, StatusCode},
     },
     ssh::transfer::{
         TransferError,
-        client::{Client, RequestError},
+        client::{RequestError, SftpClient},
         error::shown,
         paths,
     },
@@ -35,7 +35,7 @@ struct Habits {
 
 /// What has become of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Made {
+pub(super) enum LinkResult {
     /// It says what it should.
     AsItIs,
     /// It was given an absolute path in place of a relative one.
@@ -49,11 +49,11 @@ impl Links {
     /// The server's own; it makes no links, or none that lead there. Then there is none.
     pub(super) async fn make(
         &self,
-        client: &Arc<Client>,
-        half_made: &HalfMade,
+        client: &Arc<SftpClient>,
+        half_made: &PendingUploads,
         target: &[u8],
         link: &[u8],
-    ) -> Result<Made, TransferError> {
+    ) -> Result<LinkResult, TransferError> {
         let failed = client.failed("making the link", link);
         let habits = self.habits.get_or_try_init(|| Habits::find_out(client, half_made, link)).await;
         let Habits { order, keeps_relative } = *habits.map_err(&failed)?;
@@ -61,8 +61,8 @@ impl Links {
             let made = client.symlink(order, target, link).await;
             // OpenSSH's server writes down what it is told.
             return match (&made, client.is_openssh()) {
-                (_, true) => made.map(|()| Made::AsItIs).map_err(failed),
-                _ if leads(client, link, target).await => Ok(Made::AsItIs),
+                (_, true) => made.map(|()| LinkResult::AsItIs).map_err(failed),
+                _ if leads(client, link, target).await => Ok(LinkResult::AsItIs),
                 _ => Err(Self::take_back(client, link, made).await),
             };
         }
@@ -70,7 +70,7 @@ impl Links {
         let absolute = from_there(link, target);
         let made = client.symlink(order, &absolute, link).await;
         if leads(client, link, &absolute).await {
-            return Ok(Made::Absolute);
+            return Ok(LinkResult::Absolute);
         }
         Err(Self::take_back(client, link, made).await)
     }
@@ -81,7 +81,7 @@ impl Links {
     }
 
     /// Removes a link that leads somewhere else, unless it was there before.
-    async fn take_back(client: &Client, link: &[u8], made: Result<(), RequestError>) -> TransferError {
+    async fn take_back(client: &SftpClient, link: &[u8], made: Result<(), RequestError>) -> TransferError {
         if let Err(refused) = made {
             return client.failed("making the link", link)(refused);
         }
@@ -93,7 +93,7 @@ impl Links {
 
 /// Whether the link leads where this relative or absolute path leads from there. `ProFTPD` answers with an absolute path also
 /// where it has written down a relative one.
-async fn leads(client: &Client, link: &[u8], target: &[u8]) -> bool {
+async fn leads(client: &SftpClient, link: &[u8], target: &[u8]) -> bool {
     let Ok(said) = client.readlink(link).await else { return false };
     *said == *target || said.starts_with(b"/") && resolved(&said) == resolved(&from_there(link, target))
 }
@@ -117,7 +117,11 @@ fn resolved(path: &[u8]) -> Vec<&[u8]> {
 }
 
 impl Habits {
-    async fn find_out(client: &Arc<Client>, half_made: &HalfMade, beside: &[u8]) -> Result<Self, RequestError> {
+    async fn find_out(
+        client: &Arc<SftpClient>,
+        half_made: &PendingUploads,
+        beside: &[u8],
+    ) -> Result<Self, RequestError> {
         if client.is_openssh() {
             return Ok(Self { order: LinkOrder::TargetFirst, keeps_relative: true });
         }
@@ -132,9 +136,9 @@ impl Habits {
 
     /// Asks for a link between two names that nobody has, both in the directory in which links are to be, and looks which of
     /// them it is; then for a relative one, of which is known by then where it will be. Both lead to nothing.
-    async fn look(client: &Client, first: &[u8], second: &[u8]) -> Result<Self, RequestError> {
+    async fn look(client: &SftpClient, first: &[u8], second: &[u8]) -> Result<Self, RequestError> {
         client.symlink(LinkOrder::TargetFirst, first, second).await?;
-        let is_link = async |path: &[u8]| client.lstat(path).await.is_ok_and(|found| found.kind() == Kind::Link);
+        let is_link = async |path: &[u8]| client.lstat(path).await.is_ok_and(|found| found.kind() == FileType::Link);
         let (order, target, link) = match tokio::join!(is_link(first), is_link(second)) {
             (false, true) => (LinkOrder::TargetFirst, first, second),
             (true, false) => (LinkOrder::LinkFirst, second, first),

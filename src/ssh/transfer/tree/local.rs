@@ -10,10 +10,10 @@ use std::{
 
 use crate::{
     local::Folder,
-    policy::Why,
+    policy::GuardReason,
     ssh::transfer::paths,
     tree::{
-        entry::{Attributes, Directory, Entry},
+        entry::{Directory, DirectoryEntry, EntryAttributes},
         limits::LIMITS,
     },
 };
@@ -34,7 +34,7 @@ impl Root {
     ///
     /// # Errors
     /// The system's own.
-    pub(super) fn attributes(&self) -> io::Result<Attributes> {
+    pub(super) fn attributes(&self) -> io::Result<EntryAttributes> {
         Ok(self.root.find(b".")?.map(|(_, attributes)| attributes).unwrap_or_default())
     }
 
@@ -66,21 +66,21 @@ impl Root {
 
 /// What is in a directory, and what of it cannot be said.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
+pub(super) struct LocalListing {
     /// What can be moved, in any order.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<DirectoryEntry>,
     /// Names of the others, and why.
     pub(super) failures: Vec<(Vec<u8>, String)>,
     /// What is left out because it is guarded: its name, whether it is a directory, and why.
-    pub(super) left_out: Vec<(Vec<u8>, bool, Why)>,
+    pub(super) left_out: Vec<(Vec<u8>, bool, GuardReason)>,
 }
 
 /// Lists a directory.
 ///
 /// # Errors
 /// The system's own. What is wrong with a single entry is in the listing.
-pub(super) fn list(directory: &Folder) -> io::Result<Listing> {
-    let mut listing = Listing::default();
+pub(super) fn list(directory: &Folder) -> io::Result<LocalListing> {
+    let mut listing = LocalListing::default();
     // One more than a tree may have, to be refused for that.
     for name in directory.names(LIMITS.entries + 1)? {
         let Some(name) = bytes(&name) else {
@@ -89,7 +89,7 @@ pub(super) fn list(directory: &Folder) -> io::Result<Listing> {
             continue;
         };
         match directory.find(&name) {
-            Ok(Some((what, attributes))) => listing.entries.push(Entry { name, what, attributes }),
+            Ok(Some((what, attributes))) => listing.entries.push(DirectoryEntry { name, what, attributes }),
             Ok(None) => listing.failures.push((name, io::Error::from(io::ErrorKind::NotFound).to_string())),
             Err(error) => listing.failures.push((name, error.to_string())),
         }
@@ -128,7 +128,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::tree::entry::What;
+    use crate::tree::entry::EntryKind;
 
     #[test]
     fn a_listing_says_what_is_there_and_follows_nothing() {
@@ -148,14 +148,14 @@ mod tests {
         assert_eq!(
             found,
             [
-                (&b"dangling"[..], What::Link),
-                (b"directory", What::Directory),
-                (b"link", What::Link),
-                (b"not \xff text", What::File(5)),
-                (b"socket", What::Special),
+                (&b"dangling"[..], EntryKind::Link),
+                (b"directory", EntryKind::Directory),
+                (b"link", EntryKind::Link),
+                (b"not \xff text", EntryKind::File(5)),
+                (b"socket", EntryKind::Special),
             ]
         );
-        assert_eq!(listing.entries[3].attributes, Attributes { mode: Some(0o640), modified: Some(7) });
+        assert_eq!(listing.entries[3].attributes, EntryAttributes { mode: Some(0o640), modified: Some(7) });
         assert_eq!(root.read_link(b"link").unwrap(), b"directory");
         assert!(["link", "directory", "socket"].iter().all(|name| root.open(name.as_bytes()).is_err()));
         assert_eq!(root.open(b"not \xff text").unwrap().metadata().unwrap().len(), 5);

@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use self::{channels::Lanes, executor::Way, remote::Listed};
-pub(super) use self::{download::DownTree, entry_filter::Sieve, upload::UpTree};
-use super::{Progress, TransferError, TransferRequest, client::Client, local::thread_pool::Threads};
+use self::{channels::ChannelSet, executor::TreeDirection, remote::Listed};
+pub(super) use self::{download::DownTree, entry_filter::EntryFilter, upload::UpTree};
+use super::{TransferCounters, TransferError, TransferRequest, client::SftpClient, local::thread_pool::Threads};
 use crate::{
     ssh::pool::Pool,
     tree::{
@@ -35,10 +35,10 @@ const MEMORY_OF_LARGE: u32 = 16 * 1024;
 const MEMORY: u32 = 8 * 1024;
 
 /// What an attempt has, whichever way it goes.
-struct Common {
+struct TreeContext {
     pool: Arc<Pool>,
-    lanes: Arc<Lanes>,
-    progress: Progress,
+    lanes: Arc<ChannelSet>,
+    progress: TransferCounters,
     skip_unchanged: bool,
     listed: Listed,
     memory: Semaphore,
@@ -48,11 +48,11 @@ struct Common {
     unkept: Mutex<Unkept>,
 }
 
-impl Common {
-    fn new(request: &TransferRequest, pool: &Arc<Pool>, client: &Arc<Client>) -> Self {
+impl TreeContext {
+    fn new(request: &TransferRequest, pool: &Arc<Pool>, client: &Arc<SftpClient>) -> Self {
         Self {
             pool: Arc::clone(pool),
-            lanes: Lanes::new(pool, client),
+            lanes: ChannelSet::new(pool, client),
             progress: request.progress.clone(),
             skip_unchanged: request.skip_unchanged,
             listed: Listed::default(),
@@ -87,7 +87,12 @@ impl Common {
     }
 
     /// Moves what is left to be moved.
-    async fn carry_out(&self, way: &impl Way, plan: &mut Plan, keeps_root: bool) -> Result<Tally, TransferError> {
+    async fn carry_out(
+        &self,
+        way: &impl TreeDirection,
+        plan: &mut Plan,
+        keeps_root: bool,
+    ) -> Result<Tally, TransferError> {
         let done = executor::run(way, plan, &self.progress, keeps_root).await;
         plan.tally.unkept += std::mem::take(&mut *self.unkept.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = match done {

@@ -8,49 +8,49 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::timeout;
 
-use super::resumable::Kept;
+use super::resumable::Resumable;
 use crate::ssh::{
     error::SshError,
     pool::Pool,
     transfer::{
-        Leftover, TransferError,
-        client::Client,
+        RemoteTemp, TransferError,
+        client::SftpClient,
         file::{remote_temp::TIDY_LIMIT, upload::Upload},
     },
 };
 
 #[derive(Debug, Default)]
-pub(super) struct HalfMade {
+pub(super) struct PendingUploads {
     /// Small things by their names, each with the channel over which it was made: what is asked for there later comes later.
     temporaries: Mutex<Temporaries>,
     /// Large files, which go on after a lost link.
-    pub(super) uploads: Kept<Upload>,
+    pub(super) uploads: Resumable<Upload>,
 }
 
-type Temporaries = HashMap<Vec<u8>, (Leftover, Arc<Client>)>;
+type Temporaries = HashMap<Vec<u8>, (RemoteTemp, Arc<SftpClient>)>;
 
-impl HalfMade {
+impl PendingUploads {
     /// A name beside the target.
-    pub(super) fn note(&self, target: &[u8], client: &Arc<Client>) -> Result<Leftover, SshError> {
-        let leftover = Leftover::beside(target)?;
+    pub(super) fn note(&self, target: &[u8], client: &Arc<SftpClient>) -> Result<RemoteTemp, SshError> {
+        let leftover = RemoteTemp::beside(target)?;
         self.lock().insert(leftover.temporary.clone(), (leftover.clone(), Arc::clone(client)));
         Ok(leftover)
     }
 
     /// It is in its place.
-    pub(super) fn forget(&self, leftover: &Leftover) {
+    pub(super) fn forget(&self, leftover: &RemoteTemp) {
         self.lock().remove(&leftover.temporary);
     }
 
     /// Removes one.
-    pub(super) async fn remove(&self, leftover: &Leftover, client: &Client) {
+    pub(super) async fn remove(&self, leftover: &RemoteTemp, client: &SftpClient) {
         if leftover.remove_with(client).await {
             self.forget(leftover);
         }
     }
 
     /// Removes what is small. Each over its own channel, if that is still there.
-    pub(super) async fn remove_small(&self, client: &Client) {
+    pub(super) async fn remove_small(&self, client: &SftpClient) {
         let temporaries = self.lock().clone();
         let mut removals = FuturesUnordered::new();
         for (leftover, over) in temporaries.values() {
@@ -70,7 +70,7 @@ impl HalfMade {
         &self,
         mut error: TransferError,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
+        client: &Arc<SftpClient>,
     ) -> TransferError {
         if error.is_lost() {
             self.uploads.for_each(Upload::note_lost);
@@ -84,7 +84,7 @@ impl HalfMade {
             self.remove_small(client).await;
             // Their server may have ended, while the connection has not.
             if !self.lock().is_empty()
-                && let Ok(another) = Client::begin(pool).await
+                && let Ok(another) = SftpClient::begin(pool).await
             {
                 self.remove_small(&another).await;
             }
@@ -97,7 +97,7 @@ impl HalfMade {
     }
 
     /// All that is left, which is not kept any more.
-    pub(super) fn take_all(&self) -> Vec<Leftover> {
+    pub(super) fn take_all(&self) -> Vec<RemoteTemp> {
         let small = std::mem::take(&mut *self.lock()).into_values().map(|(leftover, _)| leftover);
         let large = self.uploads.take_all();
         small.chain(large.into_iter().filter_map(|mut upload| upload.leftover())).collect()

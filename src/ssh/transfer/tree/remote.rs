@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::local::Listing;
+use super::local::LocalListing;
 use crate::{
-    sftp::{attributes::Kind, handle::Handle, reply::Name, status::StatusCode},
+    sftp::{attributes::FileType, handle::Handle, reply::NameReply, status::StatusCode},
     ssh::transfer::{
         TransferError,
-        client::{Client, RequestError},
+        client::{RequestError, SftpClient},
         error::shown,
         file::download::kept,
     },
     tree::{
-        entry::{Entry, What},
+        entry::{DirectoryEntry, EntryKind},
         limits::{LIMITS, PlanError},
     },
 };
@@ -41,7 +41,7 @@ pub(super) fn in_the_way(path: &[u8]) -> TransferError {
 }
 
 /// `None` where there is nothing.
-pub(super) fn found<T>(client: &Client, answer: Result<T, RequestError>) -> Result<Option<T>, RequestError> {
+pub(super) fn found<T>(client: &SftpClient, answer: Result<T, RequestError>) -> Result<Option<T>, RequestError> {
     match answer {
         Ok(found) => Ok(Some(found)),
         Err(error) if client.may_be_missing(&error) => Ok(None),
@@ -57,7 +57,7 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    fn add(&self, names: &[Name]) -> Result<(), PlanError> {
+    fn add(&self, names: &[NameReply]) -> Result<(), PlanError> {
         let bytes = names.iter().map(|name| name.name.len()).sum();
         if self.names.fetch_add(names.len(), Ordering::Relaxed) > LIMITS.entries {
             return Err(PlanError::Entries(LIMITS.entries));
@@ -73,7 +73,7 @@ impl Listed {
 ///
 /// # Errors
 /// The server's own, and that it goes on for ever.
-pub(super) async fn list(client: &Client, path: &[u8], listed: &Listed) -> Result<Listing, TransferError> {
+pub(super) async fn list(client: &SftpClient, path: &[u8], listed: &Listed) -> Result<LocalListing, TransferError> {
     let failed = client.failed("reading the directory", path);
     let handle = client.opendir(path).await.map_err(&failed)?;
     let names = read_all(client, &handle, listed, &failed).await;
@@ -84,11 +84,11 @@ pub(super) async fn list(client: &Client, path: &[u8], listed: &Listed) -> Resul
 /// From OpenSSH's server with several requests at once, more the longer the directory is: each brings but some of the names.
 /// Their answers are taken in whatever order they come, so that none is kept that is not counted.
 async fn read_all(
-    client: &Client,
+    client: &SftpClient,
     handle: &Handle,
     listed: &Listed,
     failed: impl Fn(RequestError) -> TransferError,
-) -> Result<Vec<Name>, TransferError> {
+) -> Result<Vec<NameReply>, TransferError> {
     // Another server may answer two requests for the next names with the same ones.
     let most = if client.is_openssh() { READ_AHEAD } else { 1 };
     let (mut all, mut at_once, mut reads) = (Vec::new(), most.min(2), FuturesUnordered::new());
@@ -104,19 +104,19 @@ async fn read_all(
         };
         listed.add(&names)?;
         // A name shares the memory of the whole answer with what only `ls` would show.
-        all.extend(names.into_iter().map(|name| Name { name: name.name.to_vec().into(), ..name }));
+        all.extend(names.into_iter().map(|name| NameReply { name: name.name.to_vec().into(), ..name }));
         at_once = (at_once * 2).min(most);
     }
 }
 
 /// What the names name. A server may leave that out of its answer.
-async fn entries(client: &Client, directory: &[u8], names: Vec<Name>) -> Result<Listing, RequestError> {
+async fn entries(client: &SftpClient, directory: &[u8], names: Vec<NameReply>) -> Result<LocalListing, RequestError> {
     let (mut entries, mut failures) = (Vec::with_capacity(names.len()), Vec::new());
-    for Name { name, mut attributes } in names {
+    for NameReply { name, mut attributes } in names {
         if *name == *b"." || *name == *b".." {
             continue;
         }
-        if attributes.kind() == Kind::Unknown && !name.contains(&b'/') {
+        if attributes.kind() == FileType::Unknown && !name.contains(&b'/') {
             match client.lstat(&join(directory, &[&name])).await {
                 Ok(found) => attributes = found,
                 Err(RequestError::Status(status)) if status.code == StatusCode::NoSuchFile => continue,
@@ -128,12 +128,12 @@ async fn entries(client: &Client, directory: &[u8], names: Vec<Name>) -> Result<
             }
         }
         let what = match attributes.kind() {
-            Kind::Directory => What::Directory,
-            Kind::Link => What::Link,
-            Kind::Special => What::Special,
-            Kind::File | Kind::Unknown => What::File(attributes.size.unwrap_or(0)),
+            FileType::Directory => EntryKind::Directory,
+            FileType::Link => EntryKind::Link,
+            FileType::Special => EntryKind::Special,
+            FileType::File | FileType::Unknown => EntryKind::File(attributes.size.unwrap_or(0)),
         };
-        entries.push(Entry { name: name.into(), what, attributes: kept(&attributes) });
+        entries.push(DirectoryEntry { name: name.into(), what, attributes: kept(&attributes) });
     }
-    Ok(Listing { entries, failures, ..Listing::default() })
+    Ok(LocalListing { entries, failures, ..LocalListing::default() })
 }

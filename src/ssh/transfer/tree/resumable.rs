@@ -5,31 +5,31 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::tree::plan::Ticket;
+use crate::tree::plan::PlannedItem;
 
 /// States of large files, by the work that they belong to.
 #[derive(Debug)]
-pub(super) struct Kept<T>(Mutex<HashMap<Ticket, T>>);
+pub(super) struct Resumable<T>(Mutex<HashMap<PlannedItem, T>>);
 
 /// One of them while it is worked on. Dropped with it, it is kept.
-pub(super) struct InHand<'a, T> {
-    kept: &'a Kept<T>,
-    ticket: Ticket,
+pub(super) struct Borrowed<'a, T> {
+    kept: &'a Resumable<T>,
+    ticket: PlannedItem,
     /// To be taken out when it is needed no more.
     pub(super) state: Option<T>,
 }
 
-impl<T> Default for Kept<T> {
+impl<T> Default for Resumable<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Kept<T> {
+impl<T> Resumable<T> {
     /// What was kept for this work, to go on with.
-    pub(super) fn take(&self, ticket: Ticket) -> InHand<'_, T> {
+    pub(super) fn take(&self, ticket: PlannedItem) -> Borrowed<'_, T> {
         let state = self.lock().remove(&ticket);
-        InHand { kept: self, ticket, state }
+        Borrowed { kept: self, ticket, state }
     }
 
     /// All that is kept.
@@ -42,12 +42,12 @@ impl<T> Kept<T> {
         self.lock().values_mut().for_each(&mut change);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ticket, T>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PlannedItem, T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> Drop for InHand<'_, T> {
+impl<T> Drop for Borrowed<'_, T> {
     fn drop(&mut self) {
         if let Some(state) = self.state.take() {
             self.kept.lock().insert(self.ticket, state);

@@ -10,14 +10,14 @@ use crate::{
 };
 
 /// The two options, and what they need to know of the destination.
-pub(super) struct Rules {
+pub(super) struct AddressRules {
     check: bool,
     exempt_loopback: bool,
     host_name: String,
     port: u16,
 }
 
-impl Rules {
+impl AddressRules {
     pub(super) fn new(config: &EffectiveConfig) -> Self {
         Self {
             check: config.check_host_ip,
@@ -41,7 +41,7 @@ impl HostKeyCheck {
     /// # Errors
     /// Another key is known for the address, or this one is revoked there.
     pub(super) fn check_address(&self, key: &HostKey, known: bool) -> Result<Option<String>, HostKeyError> {
-        let Rules { check, host_name, port, .. } = &self.by_address;
+        let AddressRules { check, host_name, port, .. } = &self.by_address;
         let Some(address) = self.address.filter(|address| *check && !address.is_loopback()) else { return Ok(None) };
         let address = address.to_string();
         if address == *host_name {

@@ -51,7 +51,7 @@ pub(in crate::ssh) struct HostKeyCheck {
     ca_signature_algorithms: Vec<String>,
     smallest_rsa: u32,
     /// `CheckHostIP` and `NoHostAuthenticationForLocalhost`.
-    by_address: address::Rules,
+    by_address: address::AddressRules,
     /// The address that was dialled; none through a proxy.
     pub(in crate::ssh) address: Option<IpAddr>,
     /// Whether a key that would be saved is not.
@@ -60,7 +60,7 @@ pub(in crate::ssh) struct HostKeyCheck {
 
 /// How a host key came to be accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::ssh) struct Accepted {
+pub(in crate::ssh) struct AcceptedHostKey {
     /// Such as `ssh-ed25519`.
     pub(in crate::ssh) key_type: String,
     /// `SHA256:…`.
@@ -116,7 +116,7 @@ impl HostKeyCheck {
             revoked: revoked.into_iter().map(read_revoked).collect::<Result<_, _>>()?,
             ca_signature_algorithms: config.ca_signature_algorithms.clone(),
             smallest_rsa: config.required_rsa_size.max(SMALLEST_RSA),
-            by_address: address::Rules::new(config),
+            by_address: address::AddressRules::new(config),
             address: None,
             keeps_nothing: false,
             algorithms,
@@ -144,14 +144,14 @@ impl HostKeyCheck {
         &self,
         shown: &PublicKeyOrCertificate,
         trusted: bool,
-    ) -> Result<Accepted, HostKeyError> {
+    ) -> Result<AcceptedHostKey, HostKeyError> {
         let (key, certificate) = parse(shown)?;
         let fingerprint = fingerprint(key.blob());
-        let accepted = |because| Accepted {
+        let accepted = |because| AcceptedHostKey {
             key_type: key.key_type().to_owned(),
             fingerprint: fingerprint.clone(),
             because,
-            ..Accepted::default()
+            ..AcceptedHostKey::default()
         };
         let revoked = |place| HostKeyError::Revoked {
             host: self.host.as_str().to_owned(),
@@ -189,20 +189,20 @@ impl HostKeyCheck {
     }
 
     /// Judges the key by itself; `fault` says what was wrong with its certificate, if there was one.
-    fn decide_plain(&self, key: &HostKey, fault: &str, trusted: bool) -> Result<Accepted, HostKeyError> {
+    fn decide_plain(&self, key: &HostKey, fault: &str, trusted: bool) -> Result<AcceptedHostKey, HostKeyError> {
         let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
         let shown = fingerprint(key.blob());
         if !self.allows(key) {
             return Err(HostKeyError::Unusable(format!("HostKeyAlgorithms does not allow {key_type}{fault}")));
         }
         match verdict(&self.view(), &self.host, key) {
-            Verdict::Trusted { file, line, without_port } => Ok(Accepted {
+            Verdict::Trusted { file, line, without_port } => Ok(AcceptedHostKey {
                 notice: self.check_address(key, true)?,
                 key_type,
                 fingerprint: shown,
                 because: format!("known by {file}:{line}"),
                 may_update: self.update && !without_port && self.user_files.contains(&file),
-                ..Accepted::default()
+                ..AcceptedHostKey::default()
             }),
             Verdict::Revoked { file, line } => {
                 let place = format!("@revoked in {file}:{line}");
@@ -211,19 +211,25 @@ impl HostKeyCheck {
             Verdict::Unknown => {
                 let policy = match self.policy {
                     StrictHostKeyChecking::Ask if trusted => {
-                        return Ok(Accepted {
+                        return Ok(AcceptedHostKey {
                             notice: Some(self.save(&self.host, None, key)),
                             key_type,
                             fingerprint: shown,
                             because: "which the person trusts".to_owned(),
-                            ..Accepted::default()
+                            ..AcceptedHostKey::default()
                         });
                     }
                     StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No if self.recordable => {
                         let saved = self.check_address(key, false)?;
                         let notice = Some(saved.unwrap_or_else(|| self.save(&self.host, None, key)));
                         let because = "which is new (StrictHostKeyChecking)".to_owned();
-                        return Ok(Accepted { key_type, fingerprint: shown, because, notice, ..Accepted::default() });
+                        return Ok(AcceptedHostKey {
+                            key_type,
+                            fingerprint: shown,
+                            because,
+                            notice,
+                            ..AcceptedHostKey::default()
+                        });
                     }
                     StrictHostKeyChecking::Yes => "yes",
                     StrictHostKeyChecking::Ask => "ask",
@@ -242,7 +248,14 @@ impl HostKeyCheck {
                     );
                     let because = "which has changed (StrictHostKeyChecking no)".to_owned();
                     let (no_passwords, notice, may_update) = (true, Some(notice), false);
-                    return Ok(Accepted { key_type, fingerprint: shown, because, no_passwords, notice, may_update });
+                    return Ok(AcceptedHostKey {
+                        key_type,
+                        fingerprint: shown,
+                        because,
+                        no_passwords,
+                        notice,
+                        may_update,
+                    });
                 }
                 Err(HostKeyError::Changed { host, key_type, fingerprint: shown, file, offending: offending.into() })
             }

@@ -8,7 +8,7 @@ use std::{
 
 use super::HostKeyCheck;
 use crate::{
-    local::{Folder, Place},
+    local::{Folder, LocalName},
     openssh::known_hosts::{HostKey, HostName, KeyUpdate, fingerprint, render_line},
 };
 
@@ -31,11 +31,11 @@ impl HostKeyCheck {
     /// Makes a file agree with what the server has proved, keeping the old one as `FILE.old`. Keys are added to the
     /// first file alone, and a missing file stays missing: as OpenSSH does it.
     pub(super) fn rewrite(&self, path: &str, update: &KeyUpdate) -> io::Result<()> {
-        let place = Place::of(Path::new(path))?;
+        let place = LocalName::of(Path::new(path))?;
         let (locked, before) = open_locked(&place, false)?;
         let shorter = update.without_obsolete(&before, &self.host);
         let first = match self.user_files.first() {
-            Some(first) => is_at(&locked, &Place::of(Path::new(first))?)?,
+            Some(first) => is_at(&locked, &LocalName::of(Path::new(first))?)?,
             None => false,
         };
         let new = if first { update.missing_from(&before, &self.host) } else { Vec::new() };
@@ -94,13 +94,13 @@ fn append(path: &str, lines: &str) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Folder::made(folder)?;
     }
-    let (mut file, before) = open_locked(&Place::of(path)?, true)?;
+    let (mut file, before) = open_locked(&LocalName::of(path)?, true)?;
     let newline = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
     file.write_all(format!("{newline}{lines}").as_bytes())
 }
 
 /// Opens a file for appending, locked against other processes that do the same, with what it holds now.
-fn open_locked(place: &Place, create: bool) -> io::Result<(File, Vec<u8>)> {
+fn open_locked(place: &LocalName, create: bool) -> io::Result<(File, Vec<u8>)> {
     loop {
         let mut file = place.folder.open_to_append(&place.name, create)?;
         place.folder.trust_file(&file)?;
@@ -116,7 +116,7 @@ fn open_locked(place: &Place, create: bool) -> io::Result<(File, Vec<u8>)> {
 
 /// Whether a file is at its place: nobody has put another one there while the lock was waited for.
 #[cfg(unix)]
-fn is_at(file: &File, place: &Place) -> io::Result<bool> {
+fn is_at(file: &File, place: &LocalName) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     let open = file.metadata()?;
     let there = place.folder.identity(&place.name, false)?;
@@ -126,7 +126,7 @@ fn is_at(file: &File, place: &Place) -> io::Result<bool> {
 /// No file takes the place of one that is open.
 #[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-fn is_at(_: &File, _: &Place) -> io::Result<bool> {
+fn is_at(_: &File, _: &LocalName) -> io::Result<bool> {
     Ok(true)
 }
 

@@ -4,16 +4,17 @@ mod state;
 
 use std::{path::PathBuf, sync::Arc};
 
-use self::state::Begun;
-use super::source::Original;
+use self::state::UploadState;
+use super::source::SourceFile;
 use crate::{
-    local::Place,
+    local::LocalName,
     render::in_a_line,
     ssh::{
         error::SshError,
         pool::Pool,
         transfer::{
-            Bounds, Guard, Leftover, TransferRequest, client::Client, error::TransferError, paths, request::Complete,
+            Guard, RemoteTemp, StopConditions, TransferRequest, client::SftpClient, error::TransferError, paths,
+            request::FileResult,
         },
     },
     tree::tally::Tally,
@@ -24,9 +25,9 @@ use crate::{
 pub(in crate::ssh::transfer) struct Upload {
     wanted: String,
     skip_unchanged: bool,
-    local: Original,
+    local: SourceFile,
     /// What is on the remote host already.
-    begun: Option<Begun>,
+    begun: Option<UploadState>,
 }
 
 impl Upload {
@@ -36,12 +37,12 @@ impl Upload {
     /// It is no regular file, or cannot be read, or is guarded, or a path cannot be meant.
     pub(in crate::ssh::transfer) async fn open(
         path: PathBuf,
-        place: Place,
+        place: LocalName,
         guard: &Guard,
         request: &TransferRequest,
     ) -> Result<Self, TransferError> {
         let wanted = paths::remote(&request.remote)?;
-        let local = Original::open(path, place, guard, request.progress.clone()).await?;
+        let local = SourceFile::open(path, place, guard, request.progress.clone()).await?;
         Ok(Self { wanted, skip_unchanged: request.skip_unchanged, local, begun: None })
     }
 
@@ -49,8 +50,8 @@ impl Upload {
     ///
     /// # Errors
     /// The system gives no random number.
-    pub(in crate::ssh::transfer) fn of_tree(local: Original, target: &[u8]) -> Result<Self, SshError> {
-        let begun = Some(Begun::new(Leftover::beside(target)?));
+    pub(in crate::ssh::transfer) fn of_tree(local: SourceFile, target: &[u8]) -> Result<Self, SshError> {
+        let begun = Some(UploadState::new(RemoteTemp::beside(target)?));
         Ok(Self { wanted: String::new(), skip_unchanged: false, local, begun })
     }
 
@@ -63,8 +64,8 @@ impl Upload {
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
-        bounds: &Bounds,
+        client: &Arc<SftpClient>,
+        bounds: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
         match client.connection().unless_stopped(bounds, self.carry_out(pool, client)).await {
             Ok((to, Some(complete))) => {
@@ -85,7 +86,7 @@ impl Upload {
 
     /// The path of a file that is not whole now, which has no other copy there.
     pub(in crate::ssh::transfer) fn broken(&self) -> Option<&[u8]> {
-        self.begun.as_ref().and_then(Begun::broken)
+        self.begun.as_ref().and_then(UploadState::broken)
     }
 
     /// After an error: removes what is not complete, unless another attempt may go on there. Returns the error with what
@@ -94,7 +95,7 @@ impl Upload {
         &mut self,
         error: TransferError,
         pool: &Arc<Pool>,
-        client: &Client,
+        client: &SftpClient,
     ) -> TransferError {
         if error.is_lost() {
             self.note_lost();
@@ -115,16 +116,16 @@ impl Upload {
 
     /// What is left on the remote host of an attempt that ended with its link.
     #[must_use]
-    pub(in crate::ssh::transfer) fn leftover(&mut self) -> Option<Leftover> {
-        self.begun.take().and_then(Begun::into_leftover)
+    pub(in crate::ssh::transfer) fn leftover(&mut self) -> Option<RemoteTemp> {
+        self.begun.take().and_then(UploadState::into_leftover)
     }
 
     /// The path at the destination, and what has arrived there; `None` if it is unchanged.
     pub(in crate::ssh::transfer) async fn carry_out(
         &mut self,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
-    ) -> Result<(String, Option<Complete>), TransferError> {
+        client: &Arc<SftpClient>,
+    ) -> Result<(String, Option<FileResult>), TransferError> {
         let Self { wanted, skip_unchanged, local, begun } = self;
         let begun = match begun {
             Some(begun) => begun,
@@ -134,7 +135,7 @@ impl Upload {
                 if *skip_unchanged && local.is_copied(client.lstat(&target).await.ok()) {
                     return Ok((in_a_line(&target), None));
                 }
-                empty.insert(Begun::new(Leftover::beside(&target)?))
+                empty.insert(UploadState::new(RemoteTemp::beside(&target)?))
             }
         };
         let complete = begun.carry_out(pool, client, local).await?;

@@ -10,17 +10,17 @@ use crate::{
     ssh::{
         pool::Pool,
         transfer::{
-            LONGEST_UNSIZED, Leftover,
-            client::{Client, RequestError},
+            MAX_UNSIZED_BYTES, RemoteTemp,
+            client::{RequestError, SftpClient},
             error::{TransferError, shown},
             file::{
                 remote_digest::RemoteDigest,
                 remote_temp::{NotReplaced, TIDY_LIMIT},
                 send::Sending,
-                source::{Original, unkept},
+                source::{SourceFile, unkept},
             },
-            local::io_threads::{Source, Sum},
-            request::Complete,
+            local::io_threads::{FileSource, Sum},
+            request::FileResult,
         },
     },
     tree::tally::Unkept,
@@ -28,8 +28,8 @@ use crate::{
 
 /// A file on the remote host that is not complete yet.
 #[derive(Debug)]
-pub(super) struct Begun {
-    names: Leftover,
+pub(super) struct UploadState {
+    names: RemoteTemp,
     /// It has the name of its target.
     in_place: bool,
     /// Bytes from its beginning on that have arrived.
@@ -37,17 +37,17 @@ pub(super) struct Begun {
     /// It may be there.
     made: bool,
     /// It is open on this channel.
-    open: Option<(Arc<Client>, Handle)>,
+    open: Option<(Arc<SftpClient>, Handle)>,
     /// The link was lost since it was begun.
     resumed: bool,
     /// All was done but for the renaming, which may have been done as well.
-    complete: Option<Complete>,
+    complete: Option<FileResult>,
     /// What the server has not kept so far.
     unkept: Unkept,
 }
 
-impl Begun {
-    pub(super) fn new(names: Leftover) -> Self {
+impl UploadState {
+    pub(super) fn new(names: RemoteTemp) -> Self {
         let unkept = Unkept::default();
         Self { names, in_place: false, arrived: 0, made: false, open: None, resumed: false, complete: None, unkept }
     }
@@ -70,12 +70,12 @@ impl Begun {
         (self.in_place && self.made).then_some(&self.names.target)
     }
 
-    pub(super) fn into_leftover(self) -> Option<Leftover> {
+    pub(super) fn into_leftover(self) -> Option<RemoteTemp> {
         (!self.in_place).then_some(self.names)
     }
 
     /// Closes and removes what is not complete. `false` if the server does not answer any more.
-    pub(super) async fn remove_over(&mut self, pool: &Arc<Pool>, client: &Client) -> bool {
+    pub(super) async fn remove_over(&mut self, pool: &Arc<Pool>, client: &SftpClient) -> bool {
         self.close().await;
         self.in_place || self.names.remove_over(pool, client).await
     }
@@ -94,9 +94,9 @@ impl Begun {
     pub(super) async fn carry_out(
         &mut self,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
-        local: &mut Original,
-    ) -> Result<Complete, TransferError> {
+        client: &Arc<SftpClient>,
+        local: &mut SourceFile,
+    ) -> Result<FileResult, TransferError> {
         if let Some(complete) = self.complete
             && self.has_replaced(client, local, complete).await?
         {
@@ -141,7 +141,7 @@ impl Begun {
             match self.names.replace(client).await {
                 Ok(tidy) => {
                     let unkept = Unkept { temporary: complete.unkept.temporary + u64::from(!tidy), ..complete.unkept };
-                    return Ok(Complete { unkept, ..complete });
+                    return Ok(FileResult { unkept, ..complete });
                 }
                 Err(NotReplaced::Refused(refused)) if may_be_its_name(client, &refused) => {
                     self.go_in_place(client, local).await;
@@ -152,8 +152,13 @@ impl Begun {
     }
 
     /// Whether the renaming was done whose answer was lost with the link.
-    async fn has_replaced(&self, client: &Client, local: &Original, complete: Complete) -> Result<bool, TransferError> {
-        let Leftover { temporary, target } = &self.names;
+    async fn has_replaced(
+        &self,
+        client: &SftpClient,
+        local: &SourceFile,
+        complete: FileResult,
+    ) -> Result<bool, TransferError> {
+        let RemoteTemp { temporary, target } = &self.names;
         match client.lstat(temporary).await {
             Err(error) if client.may_be_missing(&error) => {}
             found => return found.map(|_| false).map_err(client.failed("looking at", temporary)),
@@ -167,7 +172,7 @@ impl Begun {
     }
 
     /// From now on the target itself is written, as `sftp` does: the server does not rename.
-    async fn go_in_place(&mut self, client: &Client, local: &mut Original) {
+    async fn go_in_place(&mut self, client: &SftpClient, local: &mut SourceFile) {
         let removed = client.remove(&self.names.temporary).await;
         self.unkept.temporary = u64::from(removed.is_err());
         (self.in_place, self.made, self.complete) = (true, false, None);
@@ -175,17 +180,17 @@ impl Begun {
     }
 
     /// From the beginning, in a file of another name: the server may still be busy with the one that there is.
-    async fn begin_another(&mut self, client: &Client, local: &mut Original) -> Result<(), TransferError> {
+    async fn begin_another(&mut self, client: &SftpClient, local: &mut SourceFile) -> Result<(), TransferError> {
         self.close().await;
         let _ = client.remove(&self.names.temporary).await;
-        self.names = Leftover::beside(&self.names.target)?;
+        self.names = RemoteTemp::beside(&self.names.target)?;
         self.made = false;
         self.begin_anew(local);
         Ok(())
     }
 
     /// Makes the file, or opens the one of an earlier attempt where it stood.
-    async fn open(&mut self, client: &Client, local: &mut Original) -> Result<Handle, TransferError> {
+    async fn open(&mut self, client: &SftpClient, local: &mut SourceFile) -> Result<Handle, TransferError> {
         if self.made {
             let path = self.path().to_owned();
             match client.open_file(&path, Access::Resume, Attributes::default()).await {
@@ -208,7 +213,7 @@ impl Begun {
     }
 
     /// Makes the temporary file or, where the server takes none, the target.
-    async fn make(&mut self, client: &Client, attributes: Attributes) -> Result<Handle, TransferError> {
+    async fn make(&mut self, client: &SftpClient, attributes: Attributes) -> Result<Handle, TransferError> {
         if !self.in_place {
             // Before it is certain: its answer may be lost.
             self.made = true;
@@ -241,7 +246,7 @@ impl Begun {
 
     /// Some servers take no hidden names, and some do not know the flag that a file must not be there yet; nobody can have
     /// foreseen this one.
-    async fn make_temporary(&mut self, client: &Client, attributes: Attributes) -> Result<Handle, RequestError> {
+    async fn make_temporary(&mut self, client: &SftpClient, attributes: Attributes) -> Result<Handle, RequestError> {
         match client.open_file(&self.names.temporary, Access::Create, attributes).await {
             Err(refused) if may_be_its_name(client, &refused) => {
                 self.remove_refused(client).await;
@@ -258,7 +263,7 @@ impl Begun {
     }
 
     /// A file that was refused may be there all the same, such as where it was made and then not given its mode.
-    async fn remove_refused(&self, client: &Client) {
+    async fn remove_refused(&self, client: &SftpClient) {
         let _ = client.remove(&self.names.temporary).await;
     }
 
@@ -270,15 +275,16 @@ impl Begun {
     async fn send(
         &mut self,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
+        client: &Arc<SftpClient>,
         handle: &Handle,
-        local: &Original,
-    ) -> Result<Complete, TransferError> {
+        local: &SourceFile,
+    ) -> Result<FileResult, TransferError> {
         let size = local.metadata.len();
         // Meanwhile, so that only the answer has to be waited for.
         let digest = (self.resumed || local.compared).then(|| RemoteDigest::start(pool));
-        let end = if size == 0 { LONGEST_UNSIZED } else { size };
-        let source = Source::new(Arc::clone(&local.file), self.arrived, end, client.write_chunk(), local.sum.clone());
+        let end = if size == 0 { MAX_UNSIZED_BYTES } else { size };
+        let source =
+            FileSource::new(Arc::clone(&local.file), self.arrived, end, client.write_chunk(), local.sum.clone());
         let sending = Sending {
             pool,
             client,
@@ -323,14 +329,14 @@ impl Begun {
             None => Some(false),
         };
         let verified = verified.ok_or_else(|| TransferError::Differs(shown(&self.names.target)))?;
-        Ok(Complete { bytes, verified, unkept })
+        Ok(FileResult { bytes, verified, unkept })
     }
 
     /// Looks how long the file is, gives it mode and times and closes it: a server of OpenSSH's answers the requests for one
     /// file in their order. Returns the length, and what was not kept.
     async fn end_at_once(
         &self,
-        client: &Client,
+        client: &SftpClient,
         handle: &Handle,
         attributes: Attributes,
     ) -> Result<(Option<u64>, Unkept), TransferError> {
@@ -349,7 +355,7 @@ impl Begun {
     /// when the file is closed.
     async fn end_in_steps(
         &mut self,
-        client: &Client,
+        client: &SftpClient,
         handle: &Handle,
         attributes: Attributes,
     ) -> Result<(Option<u64>, Unkept), TransferError> {
@@ -374,7 +380,7 @@ impl Begun {
         Ok((found.and_then(|found| found.size), unkept(found.as_ref(), &attributes)))
     }
 
-    fn begin_anew(&mut self, local: &mut Original) {
+    fn begin_anew(&mut self, local: &mut SourceFile) {
         local.progress.take_back(self.arrived);
         local.sum = Sum::default();
         self.arrived = 0;
@@ -392,7 +398,7 @@ fn unless_refused<T>(answer: Result<T, RequestError>) -> Result<Option<T>, Reque
 
 /// Whether a file may have been refused for its name, or for how it was to be opened or renamed. OpenSSH refuses for neither;
 /// and while others are open, they may be too many.
-fn may_be_its_name(client: &Client, refused: &RequestError) -> bool {
+fn may_be_its_name(client: &SftpClient, refused: &RequestError) -> bool {
     let said = matches!(refused, RequestError::Status(status) if status.code != StatusCode::NoSuchFile);
     said && !client.is_openssh() && !client.has_open_files()
 }

@@ -12,38 +12,38 @@ use futures_util::future::try_join;
 use tokio::task::spawn_blocking;
 
 use super::{
-    Common,
-    destination::{RemotePlace, make_remote},
-    entry_filter::Sieve,
-    executor::{Moved, Way},
-    links::{Links, Made},
-    local::{self, Listing, Root},
-    pending_uploads::HalfMade,
+    TreeContext,
+    destination::{RemoteDestination, make_remote},
+    entry_filter::EntryFilter,
+    executor::{MovedEntry, TreeDirection},
+    links::{LinkResult, Links},
+    local::{self, LocalListing, Root},
+    pending_uploads::PendingUploads,
     remote::join,
 };
 use crate::{
     local::Folder,
-    policy::{self as access, Why},
+    policy::{self as access, GuardReason},
     render::in_a_line,
-    sftp::attributes::{Attributes as Found, Kind},
+    sftp::attributes::{Attributes as Found, FileType},
     ssh::{
         pool::Pool,
         transfer::{
-            Bounds, Leftover, TransferError, TransferRequest,
-            client::{Client, RequestError},
+            RemoteTemp, StopConditions, TransferError, TransferRequest,
+            client::{RequestError, SftpClient},
             file::{
-                source::{Original, to_set, unkept},
+                source::{SourceFile, to_set, unkept},
                 upload::Upload,
             },
-            guard::{Guard, content_of, seen::Seen},
-            request::Complete,
+            guard::{Guard, content_of, seen::FileFactsBefore},
+            request::FileResult,
         },
     },
     tree::{
-        entry::{Directory, Entry, Leaf, LeafKind, What},
+        entry::{Directory, DirectoryEntry, EntryKind, Leaf, LeafKind},
         excludes::Excludes,
         limits::LIMITS,
-        plan::{Plan, Ticket},
+        plan::{Plan, PlannedItem},
         tally::{Tally, Unkept},
     },
 };
@@ -54,9 +54,9 @@ pub(in crate::ssh::transfer) struct UpTree {
     /// Its root, for people.
     path: PathBuf,
     from: Arc<Root>,
-    sieve: Option<Arc<Sieve>>,
-    begun: Option<(RemotePlace, Plan)>,
-    half_made: HalfMade,
+    sieve: Option<Arc<EntryFilter>>,
+    begun: Option<(RemoteDestination, Plan)>,
+    half_made: PendingUploads,
 }
 
 impl UpTree {
@@ -69,18 +69,19 @@ impl UpTree {
         from: Folder,
         guard: &Guard,
     ) -> Result<Self, TransferError> {
-        let (watcher, from, typed) = (guard.watcher(access::Way::Read).await, Arc::new(from), path.clone());
+        let (watcher, from, typed) =
+            (guard.watcher(access::TransferDirection::Read).await, Arc::new(from), path.clone());
         let root = Arc::clone(&from);
         let look = move || {
             let watch = watcher.begin();
             let site = watch.site(&root, &typed)?;
-            Ok::<_, io::Error>((site.question(), Sieve::new(access::Way::Read, watch, site)))
+            Ok::<_, io::Error>((site.question(), EntryFilter::new(access::TransferDirection::Read, watch, site)))
         };
         let looked = spawn_blocking(look).await.unwrap_or_else(|error| Err(io::Error::other(error)));
         let (question, sieve) = looked.map_err(|source| TransferError::local("reading", &path, source))?;
-        guard.pass(access::Way::Read, question).await?;
+        guard.pass(access::TransferDirection::Read, question).await?;
         let (from, sieve) = (Arc::new(Root::new(from)), sieve.map(Arc::new));
-        Ok(Self { path, from, sieve, begun: None, half_made: HalfMade::default() })
+        Ok(Self { path, from, sieve, begun: None, half_made: PendingUploads::default() })
     }
 
     /// Sends what has not arrived yet.
@@ -92,10 +93,10 @@ impl UpTree {
         request: &TransferRequest,
         excludes: &Excludes,
         pool: &Arc<Pool>,
-        client: &Arc<Client>,
-        bounds: &Bounds,
+        client: &Arc<SftpClient>,
+        bounds: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
-        let common = Common::new(request, pool, client);
+        let common = TreeContext::new(request, pool, client);
         let Self { path, from, sieve, begun, half_made } = self;
         let work = async {
             half_made.remove_small(client).await;
@@ -115,18 +116,18 @@ impl UpTree {
     }
 
     /// What is left on the remote host of an attempt that ended with its link.
-    pub(in crate::ssh::transfer) fn leftovers(&mut self) -> Vec<Leftover> {
+    pub(in crate::ssh::transfer) fn leftovers(&mut self) -> Vec<RemoteTemp> {
         self.half_made.take_all()
     }
 }
 
 async fn begin(
-    common: &Common,
+    common: &TreeContext,
     path: &Path,
     from: &Arc<Root>,
     request: &TransferRequest,
     excludes: &Excludes,
-) -> Result<(RemotePlace, Plan), TransferError> {
+) -> Result<(RemoteDestination, Plan), TransferError> {
     let (root, path) = (Arc::clone(from), path.to_owned());
     let look = move || root.attributes().map_err(|source| TransferError::local("reading", &path, source));
     let attributes = common.disk(look).await?;
@@ -136,21 +137,21 @@ async fn begin(
 
 /// An attempt's way up.
 struct Up<'a> {
-    common: &'a Common,
+    common: &'a TreeContext,
     path: &'a Path,
     from: &'a Arc<Root>,
-    sieve: &'a Option<Arc<Sieve>>,
+    sieve: &'a Option<Arc<EntryFilter>>,
     to: &'a [u8],
-    half_made: &'a HalfMade,
+    half_made: &'a PendingUploads,
     links: Links,
 }
 
-impl Way for Up<'_> {
+impl TreeDirection for Up<'_> {
     fn finishes_in_order(&self) -> bool {
         self.common.lanes.first().is_openssh()
     }
 
-    async fn directory(&self, directory: &Arc<Directory>) -> Result<Listing, TransferError> {
+    async fn directory(&self, directory: &Arc<Directory>) -> Result<LocalListing, TransferError> {
         let names = directory.names();
         let (path, to) = (local::path(self.path, &names), join(self.to, &names));
         let (root, wanted, sieve) = (Arc::clone(self.from), Arc::clone(directory), self.sieve.clone());
@@ -159,8 +160,8 @@ impl Way for Up<'_> {
                 let mut listing = local::list(&folder)?;
                 if let Some(sieve) = sieve {
                     // Files are looked at when they are open.
-                    let is_directory = |entry: &Entry| entry.what == What::Directory;
-                    let look = |entry: &Entry| Seen::at(&folder, &entry.name).ok().flatten();
+                    let is_directory = |entry: &DirectoryEntry| entry.what == EntryKind::Directory;
+                    let look = |entry: &DirectoryEntry| FileFactsBefore::at(&folder, &entry.name).ok().flatten();
                     sieve.sift(&wanted, &mut listing, |entry| is_directory(entry).then(|| look(entry)).flatten());
                 }
                 Ok(listing)
@@ -177,13 +178,13 @@ impl Way for Up<'_> {
         Ok(try_join(made, self.common.disk(list)).await?.1)
     }
 
-    async fn leaf(&self, ticket: Ticket, leaf: &Leaf) -> Result<Moved, TransferError> {
+    async fn leaf(&self, ticket: PlannedItem, leaf: &Leaf) -> Result<MovedEntry, TransferError> {
         let mut names = leaf.directory.names();
         names.push(&leaf.name);
         let to = join(self.to, &names);
         let LeafKind::File(size) = leaf.kind else { return self.link(leaf, &to).await };
         if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
-            return Ok(Moved::Unchanged);
+            return Ok(MovedEntry::Unchanged);
         }
         let piece = u64::from(self.common.lanes.first().write_chunk());
         let _memory = self.common.memory(size).await;
@@ -196,7 +197,7 @@ impl Way for Up<'_> {
             None => self.large(ticket, leaf, &to).await?,
         };
         self.common.progress.end();
-        Ok(Moved::File(complete))
+        Ok(MovedEntry::File(complete))
     }
 
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
@@ -236,7 +237,7 @@ impl Up<'_> {
     }
 
     /// Leaves out what is guarded.
-    fn unless(&self, guarded: Option<Why>, leaf: &Leaf) -> Result<(), TransferError> {
+    fn unless(&self, guarded: Option<GuardReason>, leaf: &Leaf) -> Result<(), TransferError> {
         match guarded {
             Some(why) => Err(TransferError::Guarded { path: self.path_of(leaf), why, is_read: true, refused: false }),
             None => Ok(()),
@@ -247,15 +248,15 @@ impl Up<'_> {
         let found = self.common.lanes.any().lstat(to).await;
         Ok(found.is_ok_and(|found| {
             let modified = found.modified();
-            found.kind() == Kind::File && found.size == Some(size) && modified == leaf.attributes.modified
+            found.kind() == FileType::File && found.size == Some(size) && modified == leaf.attributes.modified
         }))
     }
 
-    async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<Moved, TransferError> {
+    async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<MovedEntry, TransferError> {
         let target = self.read(leaf, Folder::read_link).await?;
         let client = &self.common.lanes.any();
         if self.common.skip_unchanged && client.readlink(to).await.is_ok_and(|there| *there == *target) {
-            return Ok(Moved::Unchanged);
+            return Ok(MovedEntry::Unchanged);
         }
         let made = match self.links.make(client, self.half_made, &target, to).await {
             Ok(made) => made,
@@ -265,22 +266,22 @@ impl Up<'_> {
             }
             Err(error) => return Err(error),
         };
-        self.common.note(Unkept { relative: u64::from(made == Made::Absolute), ..Unkept::default() });
+        self.common.note(Unkept { relative: u64::from(made == LinkResult::Absolute), ..Unkept::default() });
         // Where links have no times of their own nothing is lost.
         let _ = client.lsetstat(to, Found { permissions: None, ..to_set(leaf.attributes) }).await;
-        Ok(Moved::Link)
+        Ok(MovedEntry::Link)
     }
 
     /// Makes a link where something else is, but for a directory. Only OpenSSH's server is asked to rename a link: `ProFTPD`
     /// renames what the link leads to.
     async fn replace_by_link(
         &self,
-        client: &Arc<Client>,
+        client: &Arc<SftpClient>,
         target: &[u8],
         to: &[u8],
         refused: TransferError,
-    ) -> Result<Made, TransferError> {
-        if !client.lstat(to).await.is_ok_and(|there| there.kind() != Kind::Directory)
+    ) -> Result<LinkResult, TransferError> {
+        if !client.lstat(to).await.is_ok_and(|there| there.kind() != FileType::Directory)
             && client.readlink(to).await.is_err()
         {
             return Err(refused);
@@ -299,7 +300,7 @@ impl Up<'_> {
     }
 
     /// Gives it the name of its target.
-    async fn put_in_place(&self, temporary: &Leftover, client: &Client) -> Result<Unkept, TransferError> {
+    async fn put_in_place(&self, temporary: &RemoteTemp, client: &SftpClient) -> Result<Unkept, TransferError> {
         let replaced = temporary.replace(client).await;
         let tidy = replaced.map_err(|error| temporary.failed(client, error))?;
         self.half_made.forget(temporary);
@@ -307,7 +308,7 @@ impl Up<'_> {
     }
 
     /// A file of any length, as a single one goes. It is not compared, but after a lost link.
-    async fn large(&self, ticket: Ticket, leaf: &Leaf, to: &[u8]) -> Result<Complete, TransferError> {
+    async fn large(&self, ticket: PlannedItem, leaf: &Leaf, to: &[u8]) -> Result<FileResult, TransferError> {
         let mut begun = self.half_made.uploads.take(ticket);
         let mut slot = self.common.lanes.slot().await;
         loop {
@@ -326,7 +327,7 @@ impl Up<'_> {
                 return sent?.ok_or(TransferError::Cancelled);
             };
             slot = alone;
-            if let Ok(Some(Complete { bytes, .. })) = sent {
+            if let Ok(Some(FileResult { bytes, .. })) = sent {
                 self.common.progress.take_back(bytes);
             }
         }
@@ -343,7 +344,7 @@ impl Up<'_> {
         };
         let (file, metadata, guarded) = self.read(leaf, open).await?;
         self.unless(guarded, leaf)?;
-        let original = Original::of_tree(self.path_of(leaf), file, metadata, self.common.progress.clone());
+        let original = SourceFile::of_tree(self.path_of(leaf), file, metadata, self.common.progress.clone());
         Ok(Upload::of_tree(original, to)?)
     }
 }

@@ -11,18 +11,18 @@ use crate::{
     sftp::{attributes::Attributes as Found, content::Chunk, handle::Handle, request::Access},
     ssh::transfer::{
         TransferError,
-        client::{Client, RequestError},
+        client::{RequestError, SftpClient},
         error::shown,
         file::source::{attributes, to_set},
         guard::content,
-        request::Complete,
+        request::FileResult,
     },
     tree::{entry::Leaf, tally::Unkept},
 };
 
 impl Up<'_> {
     /// A file of one piece; `None` if it has more.
-    pub(super) async fn small(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<Option<Complete>, TransferError> {
+    pub(super) async fn small(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<Option<FileResult>, TransferError> {
         let sieve = self.sieve.clone();
         let read = move |folder: &Folder, name: &[u8]| {
             let read = read_whole(folder.open(name)?, size)?;
@@ -47,13 +47,13 @@ impl Up<'_> {
         let mut unkept = write_whole(client, &handle, content, attributes, to).await?;
         unkept += self.put_in_place(&temporary, client).await?;
         self.common.progress.add(bytes);
-        Ok(Some(Complete { bytes, verified: false, unkept }))
+        Ok(Some(FileResult { bytes, verified: false, unkept }))
     }
 }
 
 /// All at once: OpenSSH's server answers the requests for one file in their order. Returns what was not kept.
 async fn write_whole(
-    client: &Client,
+    client: &SftpClient,
     handle: &Handle,
     content: Chunk,
     attributes: Found,
