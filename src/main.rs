@@ -34,7 +34,7 @@ use mcp_ssh_sessions::{
             token::{AccessTokenError, Token},
         },
     },
-    render::in_a_line,
+    render::escape_line,
     session::registry::{RegistryOptions, SessionRegistry},
     ssh::{command::output::default_output_folder, prompt::askpass::Askpass},
 };
@@ -134,7 +134,7 @@ async fn doctor(options: &Options, host: &str, json: bool) -> Result<ExitCode, B
         Ok(patient) => patient,
         Err(error) => return Ok(fail(&format!("{error} (see --help)"))),
     };
-    let report = patient.examine().await;
+    let report = patient.diagnose().await;
     let text = if json { report.json()? } else { report.text(Colours::of_stdout()) };
     writeln!(io::stdout(), "{text}")?;
     Ok(ExitCode::from(u8::from(!report.connects())))
@@ -225,7 +225,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // The help shows what the environment holds.
-        let lines = text.lines().map(|line| in_a_line(line.as_bytes()) + "\n");
+        let lines = text.lines().map(|line| escape_line(line.as_bytes()) + "\n");
         let _ = io::stdout().write_all(lines.collect::<String>().as_bytes());
         return ExitCode::SUCCESS;
     }
@@ -240,7 +240,7 @@ fn fail(line: &str) -> ExitCode {
 
 /// One line for the person who started the program, whatever the log level.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "mcp-ssh-sessions: {}", in_a_line(line.as_bytes()));
+    let _ = writeln!(io::stderr(), "mcp-ssh-sessions: {}", escape_line(line.as_bytes()));
 }
 
 /// Only our own messages: those of libraries may quote requests, and so passwords.
@@ -265,7 +265,7 @@ struct Line;
 impl io::Write for Line {
     fn write(&mut self, message: &[u8]) -> io::Result<usize> {
         let line = message.strip_suffix(b"\n").unwrap_or(message);
-        io::stderr().write_all((in_a_line(line) + "\n").as_bytes())?;
+        io::stderr().write_all((escape_line(line) + "\n").as_bytes())?;
         Ok(message.len())
     }
 

@@ -6,7 +6,7 @@ use crate::ssh::{
 };
 
 /// What to do about the failure.
-pub(super) fn on(error: &SshError, target: &Target) -> String {
+pub(super) fn advice_for(error: &SshError, target: &Target) -> String {
     let ssh = target.arguments();
     match error {
         SshError::Jump { source, hop } => {
@@ -56,7 +56,7 @@ pub(super) fn on(error: &SshError, target: &Target) -> String {
 fn on_hop(error: &SshError, hop: &str, target: &Target) -> String {
     match error {
         SshError::Authentication { remedy, remaining, .. } => on_log_in(*remedy, remaining, hop),
-        _ => on(error, target),
+        _ => advice_for(error, target),
     }
 }
 

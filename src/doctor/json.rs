@@ -43,7 +43,7 @@ impl DoctorReport {
             verdict: self.verdict(),
             next: self.next(),
             notices: &self.patient.notices,
-            stages: self.findings.iter().map(stage).collect(),
+            stages: self.trace.iter().map(stage).collect(),
         };
         serde_json::to_string_pretty(&report).map(|json| json_for_a_terminal(&json))
     }

@@ -1,4 +1,4 @@
-//! `mcp-ssh-sessions doctor HOST`: why a host does or does not connect. [`ssh::examine`](crate::ssh::diagnose) finds the
+//! `mcp-ssh-sessions doctor HOST`: why a host does or does not connect. [`ssh::diagnose`](crate::ssh::diagnose) finds the
 //! facts; here they are put into words for a person, or into JSON for a program.
 
 mod advice;
@@ -14,7 +14,7 @@ use crate::{
     ssh::{
         auth::Credentials,
         config::target::Target,
-        diagnose::{Diagnosis, examine},
+        diagnose::{Diagnosis, diagnose},
         error::SshError,
         trace::{Finding, StageOutcome},
     },
@@ -33,7 +33,7 @@ pub struct DoctorTarget {
 #[derive(Debug)]
 pub struct DoctorReport {
     patient: DoctorTarget,
-    findings: Vec<Finding>,
+    trace: Vec<Finding>,
     failure: Option<SshError>,
 }
 
@@ -67,10 +67,10 @@ impl DoctorTarget {
     }
 
     /// Connects as `ssh_connect` would, and changes nothing.
-    pub async fn examine(self) -> DoctorReport {
+    pub async fn diagnose(self) -> DoctorReport {
         let credentials = Credentials { key_path: self.key_path.clone(), ..Credentials::default() };
-        let Diagnosis { findings, failure } = examine(&self.target, &credentials, CONNECT_LIMIT).await;
-        DoctorReport { patient: self, findings, failure }
+        let Diagnosis { trace, failure } = diagnose(&self.target, &credentials, CONNECT_LIMIT).await;
+        DoctorReport { patient: self, trace, failure }
     }
 }
 
@@ -85,7 +85,7 @@ impl DoctorReport {
     fn verdict(&self) -> String {
         let host = &self.patient.typed;
         let missing: Vec<&str> = self
-            .findings
+            .trace
             .iter()
             .filter(|finding| finding.outcome == StageOutcome::Failed)
             .map(|finding| text::name(finding.stage))
@@ -99,6 +99,6 @@ impl DoctorReport {
 
     /// What to do about it, if there is anything.
     fn next(&self) -> Option<String> {
-        self.failure.as_ref().map(|error| advice::on(error, &self.patient.target))
+        self.failure.as_ref().map(|error| advice::advice_for(error, &self.patient.target))
     }
 }

@@ -41,7 +41,7 @@ impl DoctorReport {
         for notice in &self.patient.notices {
             let _ = writeln!(text, "{}", shown(notice));
         }
-        for Finding { stage, hop, outcome, summary, details } in &self.findings {
+        for Finding { stage, hop, outcome, summary, details } in &self.trace {
             let hop = hop.as_ref().map(|hop| format!("{} › ", shown(hop))).unwrap_or_default();
             let _ = writeln!(text, "{} {hop}{}: {}", colours.mark(*outcome), name(*stage), shown(summary));
             for detail in details {

@@ -15,7 +15,7 @@ pub struct TerminalNoise {
 impl TerminalNoise {
     /// A filter for the shell with this process id, by which its own words are known.
     #[must_use]
-    pub fn of(pid: u32) -> Self {
+    pub fn for_shell(pid: u32) -> Self {
         Self { beginning: format!("bash: [{pid}: ").into_bytes(), held: Vec::new() }
     }
 
@@ -102,7 +102,7 @@ mod tests {
     const NOISE: &str = "bash: [7: 1 (255)] tcsetattr: Inappropriate ioctl for device\n";
 
     fn filtered(text: &str, cut: usize) -> String {
-        let (mut noise, mut output) = (TerminalNoise::of(7), Vec::new());
+        let (mut noise, mut output) = (TerminalNoise::for_shell(7), Vec::new());
         for portion in text.as_bytes().chunks(cut) {
             noise.push(portion, &mut output);
         }
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn text_is_passed_on_before_its_line_ends() {
-        let (mut noise, mut output) = (TerminalNoise::of(7), Vec::new());
+        let (mut noise, mut output) = (TerminalNoise::for_shell(7), Vec::new());
         noise.push(b"progress 10 %", &mut output);
         assert_eq!(output, b"progress 10 %");
     }

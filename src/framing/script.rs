@@ -82,7 +82,7 @@ pub enum ScriptError {
 }
 
 /// The lines that make a fresh shell ready: streams kept aside, prompts and history off, `exit` made to end a command
-/// instead of the shell, then a trailer that [`started`] reads, whose only job is the number of [`ShellDescriptors::of`].
+/// instead of the shell, then a trailer that [`started`] reads, whose only job is the number of [`ShellDescriptors::from_number`].
 #[must_use]
 pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     let mut lines = format!(

@@ -30,7 +30,7 @@ pub enum ShellDescriptors {
 impl ShellDescriptors {
     /// What the number in the first trailer says.
     #[must_use]
-    pub fn of(kind: ShellKind, number: u32) -> Self {
+    pub fn from_number(kind: ShellKind, number: u32) -> Self {
         match (kind, number) {
             (ShellKind::Bash, prefix) => Self::Above(prefix),
             (ShellKind::Posix, 0) => Self::Digit,

@@ -30,7 +30,7 @@ impl LocalName {
     /// # Errors
     /// There is no such directory, or there are too many links; a link that another user has put into a directory into
     /// which all may write (`/tmp`), as with `protected_symlinks` of `proc_sys_fs(5)`, whether that is switched on or not.
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn resolve(path: &Path) -> io::Result<Self> {
         let (folder, name) = Folder::towards(path)?;
         Self { folder: Arc::new(folder), name, path: path.to_owned() }.behind_links()
     }
@@ -138,15 +138,15 @@ mod tests {
             ("there", "a"),
             ("a/b/..", "a"),
         ] {
-            let place = LocalName::of(&at(path)).unwrap();
+            let place = LocalName::resolve(&at(path)).unwrap();
             let found = place.folder.identity(&place.name, false).unwrap();
-            let meant = LocalName::of(&at(meant)).unwrap();
+            let meant = LocalName::resolve(&at(meant)).unwrap();
             assert_eq!(found, meant.folder.identity(&meant.name, false).unwrap(), "{path}");
             assert_eq!(place.find().unwrap().is_some(), at(path).exists(), "{path}");
         }
-        assert!(LocalName::of(&at("none/x")).is_err() && LocalName::of(&at("a/file/x")).is_err());
+        assert!(LocalName::resolve(&at("none/x")).is_err() && LocalName::resolve(&at("a/file/x")).is_err());
         symlink("round", at("round")).unwrap();
-        assert!(LocalName::of(&at("round")).is_err());
+        assert!(LocalName::resolve(&at("round")).is_err());
     }
 
     #[test]
@@ -162,14 +162,14 @@ mod tests {
             return;
         }
         for path in [&file, &nothing, &folder, &folder.join("file")] {
-            let refused = LocalName::of(path).unwrap_err();
+            let refused = LocalName::resolve(path).unwrap_err();
             assert!(refused.to_string().contains("another user"), "{}: {refused}", path.display());
         }
         assert!(Folder::root(&folder).is_err() && Folder::made(&folder.join("new")).is_err());
         // The owner of a directory could do anything in it.
         assert!(give(shared.path()));
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
-        LocalName::of(&file).unwrap().open().unwrap();
+        LocalName::resolve(&file).unwrap().open().unwrap();
         Folder::root(&folder).unwrap();
     }
 
@@ -181,7 +181,7 @@ mod tests {
         fs::create_dir(at("elsewhere")).unwrap();
         fs::write(at("here/file"), "here").unwrap();
         fs::write(at("elsewhere/file"), "elsewhere").unwrap();
-        let place = LocalName::of(&at("here/file")).unwrap();
+        let place = LocalName::resolve(&at("here/file")).unwrap();
         fs::rename(at("here"), at("moved")).unwrap();
         symlink("elsewhere", at("here")).unwrap();
         place.folder.create(b"new").unwrap();

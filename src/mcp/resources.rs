@@ -9,7 +9,7 @@ use rmcp::{
 use serde_json::json;
 
 use super::tools;
-use crate::{render::in_a_line, session::registry::SessionRegistry};
+use crate::{render::escape_line, session::registry::SessionRegistry};
 
 const SESSIONS: &str = "ssh-sessions://sessions";
 const OUTPUT: &str = "ssh-sessions://output/";
@@ -61,5 +61,5 @@ pub(super) async fn read(registry: &SessionRegistry, uri: &str) -> Result<ReadRe
 }
 
 fn failed(message: &str) -> ErrorData {
-    ErrorData::internal_error(in_a_line(message.as_bytes()), None)
+    ErrorData::internal_error(escape_line(message.as_bytes()), None)
 }

@@ -80,9 +80,9 @@ impl SshServer {
 impl SshServer {
     fn start(&self, tool: String, arguments: Option<JsonObject>, context: &RequestContext<RoleServer>) -> RunningCall {
         let (ask, questions) = mpsc::channel(1);
-        let person = elicit::person(context.client_capabilities().as_ref(), &ask);
+        let prompter = elicit::prompter(context.client_capabilities().as_ref(), &ask);
         let cancelled = CancellationToken::new();
-        let caller = Caller { cancelled: cancelled.clone(), person };
+        let caller = Caller { cancelled: cancelled.clone(), prompter };
         let watched = ProgressSource::default();
         let call = Call {
             registry: Arc::clone(&self.registry),
@@ -110,7 +110,7 @@ impl SshServer {
             };
             if let PromptRequest::Banner(banner) = &asked {
                 running.watched.say(banner);
-                if banner.page.is_none() || banner.over.is_cancelled() {
+                if banner.page.is_none() || banner.login_ended.is_cancelled() {
                     continue;
                 }
             }

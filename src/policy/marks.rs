@@ -10,7 +10,7 @@ pub const LOOKED_AT: usize = 16 * 1024;
 #[must_use]
 pub fn private_key(beginning: &[u8]) -> Option<&'static str> {
     let beginning = beginning.get(..LOOKED_AT).unwrap_or(beginning);
-    at_once(beginning).or_else(|| in_a_line(beginning)).or_else(|| der(beginning))
+    at_once(beginning).or_else(|| escape_line(beginning)).or_else(|| der(beginning))
 }
 
 /// What a file begins with.
@@ -27,7 +27,7 @@ fn at_once(beginning: &[u8]) -> Option<&'static str> {
 }
 
 /// What stands at the beginning of a line.
-fn in_a_line(text: &[u8]) -> Option<&'static str> {
+fn escape_line(text: &[u8]) -> Option<&'static str> {
     let marks = memmem::find_iter(text, "BEGIN ").filter_map(|at| label(text, at));
     let armor = marks.filter(|label| is_private(label)).map(kind).next();
     armor

@@ -35,16 +35,16 @@ const LONGEST_SEQUENCE: usize = 4096;
 /// Whether a character ends a line, makes the rest of it read backwards, or means something to a terminal.
 /// `char::is_control` knows neither Unicode's line separators nor its direction marks.
 #[must_use]
-pub fn breaks_a_line(letter: char) -> bool {
+pub fn is_line_unsafe(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Somebody else's text in a line for a person: what would break the line is written out, as in `\n`.
 #[must_use]
-pub fn in_a_line(text: &[u8]) -> String {
+pub fn escape_line(text: &[u8]) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in String::from_utf8_lossy(text).chars() {
-        if breaks_a_line(letter) {
+        if is_line_unsafe(letter) {
             line.extend(letter.escape_debug());
         } else {
             line.push(letter);
@@ -59,7 +59,7 @@ pub fn in_a_line(text: &[u8]) -> String {
 pub fn json_for_a_terminal(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for letter in json.chars() {
-        if letter != '\n' && breaks_a_line(letter) {
+        if letter != '\n' && is_line_unsafe(letter) {
             let _ = write!(shown, "\\u{:04x}", u32::from(letter));
         } else {
             shown.push(letter);
@@ -154,10 +154,10 @@ impl Readable {
 
     /// Whether anything shown so far, the unfinished line included, differs from the bytes that came.
     #[must_use]
-    pub fn altered(&self) -> bool {
+    pub fn was_rewritten(&self) -> bool {
         match &self.form {
-            RenderForm::Plain(plain) => plain.altered(),
-            RenderForm::Terminal(terminal) => terminal.altered(),
+            RenderForm::Plain(plain) => plain.was_rewritten(),
+            RenderForm::Terminal(terminal) => terminal.was_rewritten(),
         }
     }
 
@@ -239,7 +239,7 @@ fn clean(line: &[u8]) -> String {
     let clean = Screen::last_state(line, true);
     let text = String::from_utf8_lossy(&clean);
     let text = text.trim().chars().map(|letter| if letter == '\t' { ' ' } else { letter });
-    text.filter(|letter| !breaks_a_line(*letter)).collect()
+    text.filter(|letter| !is_line_unsafe(*letter)).collect()
 }
 
 /// The last line in which something stands.

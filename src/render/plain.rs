@@ -16,7 +16,7 @@ pub(super) struct Plain {
     passing: bool,
     /// There was a NUL: what comes is not text.
     binary: bool,
-    altered: bool,
+    was_rewritten: bool,
 }
 
 impl Plain {
@@ -32,7 +32,7 @@ impl Plain {
     }
 
     pub(super) fn finish(&mut self, output: &mut Vec<u8>) {
-        self.altered = self.altered();
+        self.was_rewritten = self.was_rewritten();
         output.append(&mut self.unfinished());
         self.held.clear();
         self.passing = false;
@@ -46,8 +46,8 @@ impl Plain {
         }
     }
 
-    pub(super) fn altered(&self) -> bool {
-        self.altered || memchr(b'\r', &self.held).is_some() || without_sequences(&self.held).is_some()
+    pub(super) fn was_rewritten(&self) -> bool {
+        self.was_rewritten || memchr(b'\r', &self.held).is_some() || without_sequences(&self.held).is_some()
     }
 
     fn push_text(&mut self, mut bytes: &[u8], output: &mut Vec<u8>) {
@@ -87,10 +87,10 @@ impl Plain {
         let end = if self.held.ends_with(b"\r\n") { 2 } else { 1 };
         let (line, end) = self.held.split_at(self.held.len() - end);
         if memchr(b'\r', line).is_some() {
-            self.altered = true;
+            self.was_rewritten = true;
             output.append(&mut Screen::last_state(line, true));
         } else if let Some(mut text) = without_sequences(line) {
-            self.altered = true;
+            self.was_rewritten = true;
             output.append(&mut text);
         } else {
             output.extend_from_slice(line);
@@ -108,14 +108,14 @@ impl Plain {
             let (before, after) = self.held.split_at(at);
             let short = [&Screen::last_state(before, true), after].concat();
             if short.len() <= MAX_HELD_LINE_BYTES / 2 {
-                self.altered = true;
+                self.was_rewritten = true;
                 self.held = short;
                 return;
             }
         }
         self.passing = true;
         if let Some(text) = without_sequences(&self.held) {
-            self.altered = true;
+            self.was_rewritten = true;
             self.held = text;
         }
         output.append(&mut self.held);

@@ -48,7 +48,7 @@ pub(super) struct ScreenRow {
 
 impl ScreenRow {
     /// An empty row that looks like this.
-    pub(super) fn of(rest: Shade) -> Self {
+    pub(super) fn blank(rest: Shade) -> Self {
         Self { rest, ..Self::default() }
     }
 

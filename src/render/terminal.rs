@@ -13,18 +13,18 @@ pub(super) struct Terminal {
     /// A character of which more is to come. The parser (vte 0.15) would keep it, but loses what follows it at times.
     partial: Vec<u8>,
     screen: Screen,
-    altered: bool,
+    was_rewritten: bool,
 }
 
 impl Terminal {
     pub(super) fn new(columns: u16, rows: u16) -> Self {
         let screen = Screen::new(columns.into(), rows.into(), true);
-        Self { parser: Parser::new(), partial: Vec::new(), screen, altered: false }
+        Self { parser: Parser::new(), partial: Vec::new(), screen, was_rewritten: false }
     }
 
     pub(super) fn push(&mut self, mut bytes: &[u8], output: &mut Vec<u8>) {
         let control = |byte: &u8| matches!(byte, 0..=8 | 11..=31 | 127);
-        self.altered = self.altered || bytes.iter().any(control);
+        self.was_rewritten = self.was_rewritten || bytes.iter().any(control);
         while !self.partial.is_empty()
             && let Some((byte, rest)) = bytes.split_first()
         {
@@ -44,7 +44,7 @@ impl Terminal {
         // CAN ends whatever sequence or character was left incomplete.
         self.partial.push(0x18);
         self.parser.advance(&mut self.screen, &std::mem::take(&mut self.partial));
-        self.altered = self.altered();
+        self.was_rewritten = self.was_rewritten();
         output.append(&mut self.screen.pending());
         self.screen = Screen::new(self.screen.width, self.screen.height, true);
     }
@@ -57,8 +57,8 @@ impl Terminal {
         std::mem::take(&mut self.screen.replies)
     }
 
-    pub(super) fn altered(&self) -> bool {
-        self.altered || self.screen.lossy
+    pub(super) fn was_rewritten(&self) -> bool {
+        self.was_rewritten || self.screen.lossy
     }
 }
 

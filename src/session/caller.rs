@@ -10,5 +10,5 @@ pub struct Caller {
     /// Cancelled when the client gives the call up.
     pub cancelled: CancellationToken,
     /// The person at the client.
-    pub person: Prompter,
+    pub prompter: Prompter,
 }

@@ -78,13 +78,13 @@ pub(super) struct Known {
 #[derive(Debug, Clone)]
 pub(super) enum SyncState {
     /// What it knew when somebody asked last.
-    Old,
+    Stale,
     /// More than that: output is being fetched.
-    Behind,
+    CatchingUp,
     /// All there is.
-    Fresh,
+    Current,
     /// Not all, for this reason.
-    Trouble {
+    Failed {
         error: Arc<SessionError>,
         /// Whether it is being tried again.
         goes_on: bool,
@@ -101,7 +101,7 @@ pub struct Subscription<'a> {
 impl Known {
     /// What is known in this period.
     pub(super) fn in_period(&self, period: u64) -> &SyncState {
-        if self.period == period { &self.news } else { &SyncState::Old }
+        if self.period == period { &self.news } else { &SyncState::Stale }
     }
 }
 
@@ -110,7 +110,7 @@ impl Detached {
     pub(super) fn new(id: JobId, session: String) -> (Self, mpsc::Receiver<Request>, Following) {
         let (requests, take_requests) = mpsc::channel(REQUEST_QUEUE);
         let (watchers, see_watchers) = watch::channel(Watchers::default());
-        let (tell, known) = watch::channel(Known { period: 0, news: SyncState::Old });
+        let (tell, known) = watch::channel(Known { period: 0, news: SyncState::Stale });
         let (told, see_told) = watch::channel(false);
         let following = Following { watchers: see_watchers, known: tell, told: see_told };
         (Self { id, session, requests, watchers, known, told }, take_requests, following)
@@ -148,7 +148,7 @@ impl Detached {
 
     /// Has what is left of it on the remote machine removed, once, in the background: its end has been told, and its
     /// output is here.
-    pub fn clear_away(&self) {
+    pub fn remove_remote_files(&self) {
         self.told.send_replace(true);
     }
 
@@ -169,11 +169,11 @@ impl Subscription<'_> {
     /// Why that cannot be had, or not within `patience`.
     pub async fn up_to_date(&self, patience: Duration) -> Result<(), Arc<SessionError>> {
         let is_final = |known: &Known| {
-            matches!(known.in_period(self.period), SyncState::Fresh | SyncState::Trouble { goes_on: false, .. })
+            matches!(known.in_period(self.period), SyncState::Current | SyncState::Failed { goes_on: false, .. })
         };
         let mut known = self.detached.known.clone();
 
-        let is_asked = |known: &Known| is_final(known) || matches!(known.in_period(self.period), SyncState::Behind);
+        let is_asked = |known: &Known| is_final(known) || matches!(known.in_period(self.period), SyncState::CatchingUp);
         match timeout(patience, known.wait_for(is_asked)).await.map(|known| known.is_ok()) {
             // A job may write faster than can be fetched.
             Ok(true) => drop(timeout(CATCHING_UP, known.wait_for(is_final)).await),
@@ -184,9 +184,9 @@ impl Subscription<'_> {
 
         let known = known.borrow();
         match known.in_period(self.period) {
-            SyncState::Fresh | SyncState::Behind => Ok(()),
-            SyncState::Trouble { error, .. } => Err(Arc::clone(error)),
-            SyncState::Old => Err(Arc::new(self.no_answer(patience))),
+            SyncState::Current | SyncState::CatchingUp => Ok(()),
+            SyncState::Failed { error, .. } => Err(Arc::clone(error)),
+            SyncState::Stale => Err(Arc::new(self.no_answer(patience))),
         }
     }
 
@@ -194,7 +194,7 @@ impl Subscription<'_> {
     pub async fn given_up(&self) {
         let mut known = self.detached.known.clone();
         let is_given_up =
-            |known: &Known| matches!(known.in_period(self.period), SyncState::Trouble { goes_on: false, .. });
+            |known: &Known| matches!(known.in_period(self.period), SyncState::Failed { goes_on: false, .. });
         if known.wait_for(is_given_up).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -204,7 +204,7 @@ impl Subscription<'_> {
     #[must_use]
     pub fn trouble(&self) -> Option<Arc<SessionError>> {
         match self.detached.known.borrow().in_period(self.period) {
-            SyncState::Trouble { error, .. } => Some(Arc::clone(error)),
+            SyncState::Failed { error, .. } => Some(Arc::clone(error)),
             _ => None,
         }
     }
@@ -233,11 +233,11 @@ mod tests {
     async fn what_was_known_when_somebody_watched_before_counts_for_nothing() {
         let (detached, _requests, following) = detached();
         let tell = |period, news| following.known.send_replace(Known { period, news });
-        let give_up = || SyncState::Trouble { error: Arc::new(SessionError::Cancelled), goes_on: false };
+        let give_up = || SyncState::Failed { error: Arc::new(SessionError::Cancelled), goes_on: false };
 
         let first = detached.watch();
         let period = following.watchers.borrow().period;
-        tell(period, SyncState::Fresh);
+        tell(period, SyncState::Current);
         assert!(first.up_to_date(Duration::ZERO).await.is_ok());
         let beside = detached.watch();
         assert!(beside.up_to_date(Duration::ZERO).await.is_ok(), "somebody has watched all the time");

@@ -26,13 +26,13 @@ struct TrackedJob {
 
 impl Jobs {
     /// Remembers a command that has just been started, for whoever looks on.
-    pub fn show(&self, job: &Arc<Job>) {
-        self.put(job, false);
+    pub fn track(&self, job: &Arc<Job>) {
+        self.insert(job, false);
     }
 
     /// Keeps a job for later calls.
-    pub fn keep(&self, job: &Arc<Job>) {
-        self.put(job, true);
+    pub fn retain(&self, job: &Arc<Job>) {
+        self.insert(job, true);
     }
 
     /// The job of this name.
@@ -73,15 +73,15 @@ impl Jobs {
 
     /// All commands that run, whatever waits for them, and those that have ended lately.
     #[must_use]
-    pub fn seen(&self) -> Vec<Arc<Job>> {
+    pub fn recent(&self) -> Vec<Arc<Job>> {
         self.lock().iter().map(|entry| Arc::clone(&entry.job)).collect()
     }
 
-    fn put(&self, job: &Arc<Job>, keep: bool) {
+    fn insert(&self, job: &Arc<Job>, retain: bool) {
         let mut entries = self.lock();
         match entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.job, job)) {
-            Some(entry) => entry.kept |= keep,
-            None => entries.push_back(TrackedJob { job: Arc::clone(job), kept: keep }),
+            Some(entry) => entry.kept |= retain,
+            None => entries.push_back(TrackedJob { job: Arc::clone(job), kept: retain }),
         }
         for (kept, most) in [(true, MAX_ENDED), (false, MAX_SEEN)] {
             let is_over = |entry: &TrackedJob| entry.kept == kept && entry.job.ended().is_some();

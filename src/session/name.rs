@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::render::breaks_a_line;
+use crate::render::is_line_unsafe;
 
 /// The longest name, in bytes. A name defaults to the destination as typed, and the longest sensible one,
 /// `ssh://` + 32 bytes of user + `@` + 253 bytes of DNS name + `:65535`, has to fit.
@@ -37,7 +37,7 @@ impl TryFrom<String> for SessionName {
             return Err(SessionNameError::TooLong { bytes: name.len() });
         }
         // Names are shown inside one-line texts.
-        if let Some(character) = name.chars().find(|c| breaks_a_line(*c)) {
+        if let Some(character) = name.chars().find(|c| is_line_unsafe(*c)) {
             return Err(SessionNameError::ControlCharacter { code: character.into() });
         }
         if name.trim() != name {

@@ -45,7 +45,7 @@ pub struct TransferListing<'a> {
 
 impl Transfers {
     /// Shows a transfer for as long as the answer is held.
-    pub fn show(&self, session: &str, direction: Direction, request: &TransferRequest) -> TransferListing<'_> {
+    pub fn track(&self, session: &str, direction: Direction, request: &TransferRequest) -> TransferListing<'_> {
         let transfer = Arc::new(TransferEntry {
             session: session.to_owned(),
             direction,
@@ -91,8 +91,8 @@ mod tests {
     fn a_transfer_is_listed_until_it_is_over() {
         let transfers = Transfers::default();
         let request = TransferRequest::default();
-        let first = transfers.show("box", Direction::Upload, &request);
-        let second = transfers.show("box", Direction::Upload, &request);
+        let first = transfers.track("box", Direction::Upload, &request);
+        let second = transfers.track("box", Direction::Upload, &request);
         assert_eq!(transfers.list().len(), 2);
         drop(first);
         assert!(Arc::ptr_eq(&transfers.list()[0], &second.transfer));

@@ -38,35 +38,36 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Diagnosis {
     /// The stages that were gone through, jump hosts first.
-    pub findings: Vec<Finding>,
+    pub trace: Vec<Finding>,
     /// Why it does not connect.
     pub failure: Option<SshError>,
 }
 
 /// Connects to the target within `limit`, and sees what a session could do there. A channel that the server refuses is a
 /// failure too: nothing could be run.
-pub async fn examine(target: &Target, credentials: &Credentials, limit: Duration) -> Diagnosis {
-    let (findings, person, deadline) = (&StageTrace::wanted(), &Prompter::default(), &Deadline::after(limit));
-    let opening = OpenConnection { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings };
+pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duration) -> Diagnosis {
+    let (trace, prompter, deadline) = (&StageTrace::recording(), &Prompter::default(), &Deadline::after(limit));
+    let opening =
+        OpenConnection { target, credentials, prompter, deadline, depth: 0, via: None, same_host_as: None, trace };
     let failure = match opening.run().await {
         Ok(connection) => {
             let pool = Pool::around(Arc::clone(&connection), target, credentials, limit, false);
-            let tried = try_out(&pool, &connection, findings).await;
+            let tried = try_out(&pool, &connection, trace).await;
             pool.close().await;
             tried.err()
         }
         Err(error) => Some(error),
     };
-    let mut findings = findings.take();
+    let mut trace = trace.take();
     if failure.is_some() {
-        findings.extend(not_reached(&findings));
+        trace.extend(not_reached(&trace));
     }
-    Diagnosis { findings, failure }
+    Diagnosis { trace, failure }
 }
 
 /// The stages behind the one at which the destination failed.
-fn not_reached(findings: &[Finding]) -> Vec<Finding> {
-    let failed = findings.iter().rfind(|finding| finding.hop.is_none()).map_or(Stage::Configuration, |last| last.stage);
+fn not_reached(trace: &[Finding]) -> Vec<Finding> {
+    let failed = trace.iter().rfind(|finding| finding.hop.is_none()).map_or(Stage::Configuration, |last| last.stage);
     let behind = Stage::ALL.into_iter().filter(|stage| match stage {
         // Through something else, or straight: never both.
         Stage::Proxy => false,
@@ -84,68 +85,68 @@ fn not_reached(findings: &[Finding]) -> Vec<Finding> {
         .collect()
 }
 
-async fn try_out(pool: &Arc<Pool>, connection: &Connection, findings: &StageTrace) -> Result<(), SshError> {
-    findings.begin(Stage::Channel);
+async fn try_out(pool: &Arc<Pool>, connection: &Connection, trace: &StageTrace) -> Result<(), SshError> {
+    trace.begin(Stage::Channel);
     match connection.open_channel().await {
         Ok(channel) => {
-            findings.passed(|| "the server opens one".to_owned());
+            trace.pass(|| "the server opens one".to_owned());
             let _ = channel.close().await;
         }
         Err(error) => {
-            findings.failed(&error);
+            trace.fail(&error);
             return Err(error);
         }
     }
-    findings.begin(Stage::LoginShell);
-    login_shell(pool, findings).await;
-    findings.begin(Stage::Bash);
-    persistent_shell(pool, findings).await;
-    findings.begin(Stage::Sftp);
+    trace.begin(Stage::LoginShell);
+    login_shell(pool, trace).await;
+    trace.begin(Stage::Bash);
+    persistent_shell(pool, trace).await;
+    trace.begin(Stage::Sftp);
     match timeout(PROBE_LIMIT, transfer::try_out(pool)).await {
-        Ok(Ok(())) => findings.passed(|| "files can be moved".to_owned()),
-        Ok(Err(TransferError::NoSftp)) => findings.ended(StageOutcome::Failed, "the server has no SFTP".to_owned()),
-        Ok(Err(error)) => findings.ended(StageOutcome::Failed, error.to_string()),
-        Err(_) => findings.ended(StageOutcome::Failed, format!("no answer within {PROBE_LIMIT:?}")),
+        Ok(Ok(())) => trace.pass(|| "files can be moved".to_owned()),
+        Ok(Err(TransferError::NoSftp)) => trace.finish(StageOutcome::Failed, "the server has no SFTP".to_owned()),
+        Ok(Err(error)) => trace.finish(StageOutcome::Failed, error.to_string()),
+        Err(_) => trace.finish(StageOutcome::Failed, format!("no answer within {PROBE_LIMIT:?}")),
     }
-    findings.begin(Stage::Channels);
-    channels(connection, findings).await;
+    trace.begin(Stage::Channels);
+    channels(connection, trace).await;
     Ok(())
 }
 
-async fn login_shell(pool: &Arc<Pool>, findings: &StageTrace) {
+async fn login_shell(pool: &Arc<Pool>, trace: &StageTrace) {
     let answer = match pool.ask(POSIX_PROBE, String::new(), PROBE_LIMIT).await {
         Ok(answer) => answer,
-        Err(error) => return findings.failed(&error),
+        Err(error) => return trace.fail(&error),
     };
     let text = String::from_utf8_lossy(&answer);
     let noise = text.split("mcp-ssh-sessions:").next().unwrap_or_default().len();
     let probe = pool.login_shell().await;
     if probe.shell == LoginShell::Other {
         let said = text.lines().next().unwrap_or_default();
-        findings.detail(|| if said.is_empty() { "it says nothing".to_owned() } else { format!("it says: {said}") });
-        return findings.skipped(|| {
+        trace.detail(|| if said.is_empty() { "it says nothing".to_owned() } else { format!("it says: {said}") });
+        return trace.skip(|| {
             "it is no Unix shell that is known, or one that runs only certain commands: it gets commands as they are"
                 .to_owned()
         });
     }
     if noise > 0 {
-        findings.detail(|| format!("startup files of the account print {noise} bytes before each command"));
+        trace.detail(|| format!("startup files of the account print {noise} bytes before each command"));
     }
-    findings.passed(|| probe.program.unwrap_or_else(|| "a POSIX shell".to_owned()));
+    trace.pass(|| probe.program.unwrap_or_else(|| "a POSIX shell".to_owned()));
 }
 
-async fn persistent_shell(pool: &Arc<Pool>, findings: &StageTrace) {
+async fn persistent_shell(pool: &Arc<Pool>, trace: &StageTrace) {
     match pool.start_shell(&unbounded()).await {
-        Ok(shell) if shell.is_bash() => findings.passed(|| "bash starts and answers".to_owned()),
-        Ok(_) => findings.passed(|| "there is no bash, but sh starts and answers".to_owned()),
-        Err(error) => findings.failed(&error),
+        Ok(shell) if shell.is_bash() => trace.pass(|| "bash starts and answers".to_owned()),
+        Ok(_) => trace.pass(|| "there is no bash, but sh starts and answers".to_owned()),
+        Err(error) => trace.fail(&error),
     }
 }
 
 /// Opens channels that are not used, and closes them.
-async fn channels(connection: &Connection, findings: &StageTrace) {
-    if connection.wants_one_channel() {
-        return findings.skipped(|| "one at a time over a connection, for this kind of server".to_owned());
+async fn channels(connection: &Connection, trace: &StageTrace) {
+    if connection.is_single_channel() {
+        return trace.skip(|| "one at a time over a connection, for this kind of server".to_owned());
     }
     let (mut open, mut doubts) = (Vec::new(), DOUBTS);
     while open.len() < CHANNELS {
@@ -156,14 +157,14 @@ async fn channels(connection: &Connection, findings: &StageTrace) {
                 sleep(PAUSE).await;
             }
             Err(SshError::ChannelRefused(_)) => break,
-            Err(error) => return findings.ended(StageOutcome::Skipped, error.to_string()),
+            Err(error) => return trace.finish(StageOutcome::Skipped, error.to_string()),
         }
     }
     let count = open.len();
     for channel in open {
         let _ = channel.close().await;
     }
-    findings.passed(|| match count {
+    trace.pass(|| match count {
         CHANNELS => format!("{CHANNELS} at once over a connection, or more"),
         _ => format!("{count} at once over a connection (MaxSessions); further connections are opened for more"),
     });

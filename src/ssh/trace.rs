@@ -99,12 +99,12 @@ struct Notes {
 
 impl StageTrace {
     /// Findings that are noted.
-    pub(super) fn wanted() -> Self {
+    pub(super) fn recording() -> Self {
         Self(Some(Notes::default()))
     }
 
     /// Whether anybody wants to know.
-    pub(super) fn are_wanted(&self) -> bool {
+    pub(super) fn is_recording(&self) -> bool {
         self.0.is_some()
     }
 
@@ -133,28 +133,28 @@ impl StageTrace {
     }
 
     /// Notes that the stage went well.
-    pub(super) fn passed(&self, summary: impl FnOnce() -> String) {
-        self.end(StageOutcome::Passed, summary);
+    pub(super) fn pass(&self, summary: impl FnOnce() -> String) {
+        self.record(StageOutcome::Passed, summary);
     }
 
     /// Notes how the stage went, where no error tells it.
-    pub(super) fn ended(&self, outcome: StageOutcome, summary: String) {
-        self.end(outcome, || summary);
+    pub(super) fn finish(&self, outcome: StageOutcome, summary: String) {
+        self.record(outcome, || summary);
     }
 
     /// Notes that the stage could not be gone through, and need not.
-    pub(super) fn skipped(&self, summary: impl FnOnce() -> String) {
-        self.end(StageOutcome::Skipped, summary);
+    pub(super) fn skip(&self, summary: impl FnOnce() -> String) {
+        self.record(StageOutcome::Skipped, summary);
     }
 
     /// Notes that the stage failed. What the error says in several lines is told in the details.
-    pub(super) fn failed(&self, error: &SshError) {
+    pub(super) fn fail(&self, error: &SshError) {
         match error {
             SshError::Resolve { message, .. } => message.lines().for_each(|line| self.detail(|| line.to_owned())),
             SshError::Authentication { attempts, .. } => self.detail_unless_noted(attempts),
             _ => {}
         }
-        self.end(StageOutcome::Failed, || summary(error));
+        self.record(StageOutcome::Failed, || summary(error));
     }
 
     /// All that was noted so far.
@@ -168,7 +168,7 @@ impl StageTrace {
         }
     }
 
-    fn end(&self, outcome: StageOutcome, summary: impl FnOnce() -> String) {
+    fn record(&self, outcome: StageOutcome, summary: impl FnOnce() -> String) {
         if let Some(notes) = &self.0 {
             let (stage, details) = std::mem::take(&mut *lock(&notes.current));
             let (hop, summary) = (notes.hop.clone(), summary());
@@ -204,15 +204,15 @@ mod tests {
 
     #[test]
     fn details_belong_to_the_stage_that_is_begun_and_hops_have_stages_of_their_own() {
-        let findings = StageTrace::wanted();
-        findings.begin(Stage::Proxy);
-        let hop = findings.of_hop("near");
+        let trace = StageTrace::recording();
+        trace.begin(Stage::Proxy);
+        let hop = trace.of_hop("near");
         hop.begin(Stage::Tcp);
         hop.detail(|| "tried".to_owned());
-        hop.failed(&SshError::Cancelled);
-        findings.detail(|| "runs".to_owned());
-        findings.passed(|| "through near".to_owned());
-        let told: Vec<_> = findings
+        hop.fail(&SshError::Cancelled);
+        trace.detail(|| "runs".to_owned());
+        trace.pass(|| "through near".to_owned());
+        let told: Vec<_> = trace
             .take()
             .into_iter()
             .map(|found| (found.stage, found.hop, found.outcome, found.details.join(",")))
@@ -226,10 +226,10 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_to_know_is_not_even_put_into_words() {
-        let findings = StageTrace::default();
-        findings.begin(Stage::Tcp);
-        findings.detail(|| panic!("a detail"));
-        findings.passed(|| panic!("a summary"));
-        assert!(findings.take().is_empty() && !findings.of_hop("h").are_wanted());
+        let trace = StageTrace::default();
+        trace.begin(Stage::Tcp);
+        trace.detail(|| panic!("a detail"));
+        trace.pass(|| panic!("a summary"));
+        assert!(trace.take().is_empty() && !trace.of_hop("h").is_recording());
     }
 }

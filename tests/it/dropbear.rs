@@ -24,7 +24,7 @@ async fn no_command_breaks_the_framing_under_any_login_shell() {
 async fn a_hundred_commands_run_at_the_same_time() {
     let mut bench = open().await;
     channels::a_hundred_at_once(&mut bench).await;
-    // Each over a connection of its own: see `wants_one_channel`.
+    // Each over a connection of its own: see `is_single_channel`.
     assert!((101..=103).contains(&bench.sshd.logins()), "{}", bench.sshd.logins());
 }
 

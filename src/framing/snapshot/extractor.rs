@@ -82,7 +82,7 @@ impl SnapshotExtractor {
     }
 
     /// What came of the last snapshot, once.
-    pub fn taken(&mut self) -> Option<Extracted> {
+    pub fn extracted(&mut self) -> Option<Extracted> {
         self.taking.as_mut()?.ended.take().inspect(|_| self.taking = None)
     }
 
@@ -189,10 +189,10 @@ mod tests {
 
     use super::*;
 
-    fn tap() -> SnapshotExtractor {
-        let mut tap = SnapshotExtractor::new(Sentinel::from_random([1; 16]));
-        tap.request(ShellKind::Bash, ShellDescriptors::Above(23), Sentinel::from_random([2; 16]));
-        tap
+    fn extractor() -> SnapshotExtractor {
+        let mut extractor = SnapshotExtractor::new(Sentinel::from_random([1; 16]));
+        extractor.request(ShellKind::Bash, ShellDescriptors::Above(23), Sentinel::from_random([2; 16]));
+        extractor
     }
 
     fn piece(number: u32, length: &str, text: &str) -> Vec<u8> {
@@ -212,12 +212,12 @@ mod tests {
     }
 
     /// Pushes a stream in portions of `cut` bytes.
-    fn pushed(tap: &mut SnapshotExtractor, stream: &[u8], cut: usize) -> Vec<u8> {
+    fn pushed(extractor: &mut SnapshotExtractor, stream: &[u8], cut: usize) -> Vec<u8> {
         let mut output = Vec::new();
         for portion in stream.chunks(cut) {
-            output.extend(tap.push(portion).unwrap_or_else(|| portion.to_vec()));
+            output.extend(extractor.push(portion).unwrap_or_else(|| portion.to_vec()));
         }
-        output.extend(tap.finish());
+        output.extend(extractor.finish());
         output
     }
 
@@ -226,9 +226,13 @@ mod tests {
         let [first, second, end] = pieces().try_into().unwrap();
         let stream = [&b"a\x1e"[..], &first, b"b\n", &second, b"c", &end, b"\x1e"].concat();
         for cut in [1, 7, 1000] {
-            let mut tap = tap();
-            assert_eq!(pushed(&mut tap, &stream, cut), b"a\x1eb\nc\x1e");
-            assert!(matches!(tap.taken(), Some(Extracted::Whole(_))) && tap.taken().is_none() && !tap.is_taking());
+            let mut extractor = extractor();
+            assert_eq!(pushed(&mut extractor, &stream, cut), b"a\x1eb\nc\x1e");
+            assert!(
+                matches!(extractor.extracted(), Some(Extracted::Whole(_)))
+                    && extractor.extracted().is_none()
+                    && !extractor.is_taking()
+            );
         }
     }
 
@@ -244,15 +248,15 @@ mod tests {
             ([&mixed(90)[..], &second, &end].concat(), "foreign"),
             ([&first[..], &second, &piece(2, "end", "7")].concat(), ""),
         ] {
-            let mut tap = tap();
-            let passed = String::from_utf8(pushed(&mut tap, &stream, 64)).unwrap();
+            let mut extractor = extractor();
+            let passed = String::from_utf8(pushed(&mut extractor, &stream, 64)).unwrap();
             assert!(passed.contains(foreign), "{passed}");
-            let taken = tap.taken();
-            assert!(matches!(taken, Some(Extracted::Spoiled)), "{taken:?} after {passed:?}");
+            let extracted = extractor.extracted();
+            assert!(matches!(extracted, Some(Extracted::Spoiled)), "{extracted:?} after {passed:?}");
         }
-        let mut tap = tap();
-        pushed(&mut tap, &piece(0, "big", "9000000"), 9);
-        assert!(matches!(tap.taken(), Some(Extracted::TooLarge)));
+        let mut extractor = extractor();
+        pushed(&mut extractor, &piece(0, "big", "9000000"), 9);
+        assert!(matches!(extractor.extracted(), Some(Extracted::TooLarge)));
     }
 
     #[test]
@@ -263,19 +267,19 @@ mod tests {
         };
         let given_up = [other(0, "1", "x"), b"out".to_vec(), other(1, "end", "1")].concat();
         for cut in [1, 1000] {
-            let mut tap = tap();
-            assert_eq!(pushed(&mut tap, &[given_up.clone(), pieces().concat()].concat(), cut), b"out");
-            assert!(matches!(tap.taken(), Some(Extracted::Whole(_))));
-            assert_eq!(pushed(&mut tap, &given_up, cut), b"out");
-            assert_eq!(pushed(&mut tap, &other(2, "5", "x"), cut), [&b"03".repeat(16)[..], b":2:5:x"].concat());
+            let mut extractor = extractor();
+            assert_eq!(pushed(&mut extractor, &[given_up.clone(), pieces().concat()].concat(), cut), b"out");
+            assert!(matches!(extractor.extracted(), Some(Extracted::Whole(_))));
+            assert_eq!(pushed(&mut extractor, &given_up, cut), b"out");
+            assert_eq!(pushed(&mut extractor, &other(2, "5", "x"), cut), [&b"03".repeat(16)[..], b":2:5:x"].concat());
         }
     }
 
     #[test]
     fn nothing_of_a_snapshot_is_shown() {
-        let mut tap = tap();
-        tap.push(&pieces()[0]);
-        assert!(!format!("{tap:?}").contains("036"));
+        let mut extractor = extractor();
+        extractor.push(&pieces()[0]);
+        assert!(!format!("{extractor:?}").contains("036"));
     }
 
     proptest! {
@@ -283,7 +287,7 @@ mod tests {
         fn what_is_no_snapshot_passes_unchanged(
             stream in proptest::collection::vec(prop_oneof![Just(0x1eu8), Just(b'0'), Just(b'1'), any::<u8>()], 0..200), cut in 1usize..40,
         ) {
-            prop_assert_eq!(pushed(&mut tap(), &stream, cut), stream);
+            prop_assert_eq!(pushed(&mut extractor(), &stream, cut), stream);
         }
     }
 }

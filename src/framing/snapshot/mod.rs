@@ -1,4 +1,4 @@
-//! The state of a shell, so that another can be given it: how it is asked for ([`tap`]), what it is, how it is given back
+//! The state of a shell, so that another can be given it: how it is asked for ([`extractor`]), what it is, how it is given back
 //! ([`restore`]).
 
 pub mod extractor;

@@ -10,7 +10,7 @@ use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
-    render::in_a_line,
+    render::escape_line,
     ssh::{
         command::output::Output,
         prompt::prompter::Banner,
@@ -57,8 +57,8 @@ impl ProgressSource {
     /// there is any.
     fn latest(&self) -> Option<String> {
         let work = self.lock();
-        if let Some(banner) = work.banner.as_ref().filter(|banner| !banner.over.is_cancelled()) {
-            return Some(in_a_line(format!("{} says: {}", banner.account, banner.words.trim()).as_bytes()));
+        if let Some(banner) = work.banner.as_ref().filter(|banner| !banner.login_ended.is_cancelled()) {
+            return Some(escape_line(format!("{} says: {}", banner.account, banner.words.trim()).as_bytes()));
         }
         let written = work.outputs.iter().filter(|output| output.total() > 0);
         let output = written.min_by_key(|output| output.quiet())?;
@@ -66,9 +66,9 @@ impl ProgressSource {
     }
 
     /// How far the transfer is, if the call is one and it has begun.
-    fn moment(&self) -> Option<TransferProgress> {
-        let moment = self.lock().transfer.as_ref()?.now();
-        Some(moment).filter(|moment| !moment.name.is_empty())
+    fn snapshot(&self) -> Option<TransferProgress> {
+        let snapshot = self.lock().transfer.as_ref()?.now();
+        Some(snapshot).filter(|snapshot| !snapshot.name.is_empty())
     }
 
     fn lock(&self) -> MutexGuard<'_, PendingWork> {
@@ -87,18 +87,18 @@ pub(in crate::mcp) async fn while_running<T>(
     let started = Instant::now();
     let mut interval = interval_at(started + INTERVAL, INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = ProgressReporter { at: started, message: None, bytes: 0, progress: 0.0 };
+    let mut reporter = ProgressReporter { at: started, message: None, bytes: 0, progress: 0.0 };
     loop {
         tokio::select! {
             done = &mut work => return done,
             _ = interval.tick() => {}
         }
-        let sign = match watched.moment() {
-            Some(moment) => told.transfer(&moment),
-            None => told.line(watched.latest(), title, started),
+        let sign = match watched.snapshot() {
+            Some(snapshot) => reporter.transfer(&snapshot),
+            None => reporter.line(watched.latest(), title, started),
         };
         let Some((message, total)) = sign else { continue };
-        let mut progress = ProgressNotificationParam::new(token.clone(), told.progress).with_message(message);
+        let mut progress = ProgressNotificationParam::new(token.clone(), reporter.progress).with_message(message);
         progress.total = total;
         // The caller may be gone; then the work is cancelled otherwise.
         tokio::select! {
@@ -136,28 +136,28 @@ impl ProgressReporter {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
-    fn transfer(&mut self, moment: &TransferProgress) -> ProgressUpdate {
+    fn transfer(&mut self, snapshot: &TransferProgress) -> ProgressUpdate {
         let since = self.at.elapsed();
-        let new = moment.bytes > self.bytes || self.message.as_ref() != Some(&moment.name);
+        let new = snapshot.bytes > self.bytes || self.message.as_ref() != Some(&snapshot.name);
         if !new && since < QUIET_INTERVAL {
             return None;
         }
-        let rate = moment.bytes.saturating_sub(self.bytes) as f64 / since.as_secs_f64();
+        let rate = snapshot.bytes.saturating_sub(self.bytes) as f64 / since.as_secs_f64();
         let total =
-            Some(moment.expected).filter(|total| *total >= moment.bytes && *total > 0).map(|total| total as f64);
+            Some(snapshot.expected).filter(|total| *total >= snapshot.bytes && *total > 0).map(|total| total as f64);
         let all = total.map(|total| format!(" of {}", size(total))).unwrap_or_default();
-        let files = if moment.files > 0 { format!(", {} files", moment.files) } else { String::new() };
+        let files = if snapshot.files > 0 { format!(", {} files", snapshot.files) } else { String::new() };
         let message = format!(
             "{}: {}{all}{files}, {}/s",
-            in_a_line(moment.name.as_bytes()),
-            size(moment.bytes as f64),
+            escape_line(snapshot.name.as_bytes()),
+            size(snapshot.bytes as f64),
             size(rate)
         );
         *self = Self {
             at: Instant::now(),
-            message: Some(moment.name.clone()),
-            bytes: moment.bytes,
-            progress: (moment.bytes as f64).max(self.progress + 1.0),
+            message: Some(snapshot.name.clone()),
+            bytes: snapshot.bytes,
+            progress: (snapshot.bytes as f64).max(self.progress + 1.0),
         };
         Some((message, total))
     }
@@ -183,33 +183,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_transfer_tells_name_bytes_and_rate_and_always_grows() {
-        let mut told = ProgressReporter { at: Instant::now(), message: None, bytes: 0, progress: 0.0 };
+        let mut reporter = ProgressReporter { at: Instant::now(), message: None, bytes: 0, progress: 0.0 };
         tokio::time::advance(Duration::from_millis(500)).await;
-        let (message, total) = told.transfer(&moved(6_000_000, 8_000_000, "a/b")).unwrap();
+        let (message, total) = reporter.transfer(&moved(6_000_000, 8_000_000, "a/b")).unwrap();
         assert_eq!((message.as_str(), total), ("a/b: 6.0 MB of 8.0 MB, 12.0 MB/s", Some(8e6)));
         tokio::time::advance(Duration::from_millis(500)).await;
-        assert_eq!(told.transfer(&moved(6_000_000, 8_000_000, "a/b")), None, "nothing new");
+        assert_eq!(reporter.transfer(&moved(6_000_000, 8_000_000, "a/b")), None, "nothing new");
         tokio::time::advance(QUIET_INTERVAL).await;
-        let before = told.progress;
-        let (message, _) = told.transfer(&moved(6_000_000, 0, "a/b")).unwrap();
-        assert!(message.ends_with("6.0 MB, 0 B/s") && told.progress > before, "{message}");
+        let before = reporter.progress;
+        let (message, _) = reporter.transfer(&moved(6_000_000, 0, "a/b")).unwrap();
+        assert!(message.ends_with("6.0 MB, 0 B/s") && reporter.progress > before, "{message}");
         tokio::time::advance(Duration::from_millis(500)).await;
-        let (message, _) = told.transfer(&TransferProgress { files: 7, ..moved(6_000_500, 0, "c") }).unwrap();
+        let (message, _) = reporter.transfer(&TransferProgress { files: 7, ..moved(6_000_500, 0, "c") }).unwrap();
         assert_eq!(message, "c: 6.0 MB, 7 files, 1.0 kB/s");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_line_is_told_once_a_second_at_most() {
         let started = Instant::now();
-        let mut told = ProgressReporter { at: started, message: None, bytes: 0, progress: 0.0 };
+        let mut reporter = ProgressReporter { at: started, message: None, bytes: 0, progress: 0.0 };
         let mut seen = Vec::new();
         for tick in 1..=6 {
             tokio::time::advance(INTERVAL).await;
-            seen.push(told.line(Some(tick.to_string()), "Title", started).map(|(message, _)| message));
+            seen.push(reporter.line(Some(tick.to_string()), "Title", started).map(|(message, _)| message));
         }
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(seen, [None, some("2"), None, some("4"), None, some("6")]);
         tokio::time::advance(QUIET_INTERVAL).await;
-        assert_eq!(told.line(None, "Title", started).unwrap().0, "Title: running for 13 s");
+        assert_eq!(reporter.line(None, "Title", started).unwrap().0, "Title: running for 13 s");
     }
 }

@@ -4,7 +4,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
     openssh::{banner::page, destination::DestinationError},
-    render::in_a_line,
+    render::escape_line,
     session::{
         causes::with_causes,
         error::{Refusal, SessionError},
@@ -25,7 +25,7 @@ pub(in crate::mcp) struct ToolError {
 
 impl ToolError {
     pub(in crate::mcp) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let [message, hint] = [message.into(), hint.into()].map(|text| in_a_line(text.as_bytes()));
+        let [message, hint] = [message.into(), hint.into()].map(|text| escape_line(text.as_bytes()));
         Self { message, hint }
     }
 
@@ -58,9 +58,9 @@ impl From<&SessionError> for ToolError {
             }
             SessionError::Name(_) => "choose another name".to_owned(),
             SessionError::Store(_) => "see to that file, or start mcp-ssh-sessions with --store FILE".to_owned(),
-            SessionError::Ssh { source, .. } => of_ssh(source),
+            SessionError::Ssh { source, .. } => hint_for_ssh(source),
             SessionError::Transfer { source, .. } => match &**source {
-                TransferError::Ssh(source) => of_ssh(source),
+                TransferError::Ssh(source) => hint_for_ssh(source),
                 source => of_transfer(source).to_owned(),
             },
             SessionError::Detached { source, .. } => of_detached(source).to_owned(),
@@ -77,7 +77,7 @@ impl From<&SessionError> for ToolError {
     }
 }
 
-fn of_ssh(error: &SshError) -> String {
+fn hint_for_ssh(error: &SshError) -> String {
     match error {
         SshError::ResolveRun(_) | SshError::ConfigFile { .. } => {
             "install the OpenSSH client (Debian: apt-get install openssh-client)".into()
@@ -91,10 +91,10 @@ fn of_ssh(error: &SshError) -> String {
         SshError::Greeted { words, source } if matches!(**source, SshError::Timeout { .. }) && page(words).is_some() => {
             "have the person open the page that the server names, if they expect it; then call again".into()
         }
-        SshError::Jump { source, .. } | SshError::Greeted { source, .. } => of_ssh(source),
+        SshError::Jump { source, .. } | SshError::Greeted { source, .. } => hint_for_ssh(source),
         SshError::ClosedAtOnce { .. } => {
             "do not call again before the server's log was looked at: the account may be locked, expired or logged in too \
-             often, or its home or shell missing; `ssh HOST` in a terminal shows what a person is told"
+             often, or its home or shell missing; `ssh HOST` in a terminal shows what a prompter is told"
                 .into()
         }
         SshError::Hop { .. } | SshError::ProxyCommand { .. } => {
@@ -139,7 +139,7 @@ fn of_ssh(error: &SshError) -> String {
                 .into()
         }
         SshError::Sudo { refusal: SudoRefusal::Unanswered, .. } => {
-            "the person is asked where the client can show a page (url elicitation) or SSH_ASKPASS is set; a password that was \
+            "the prompter is asked where the client can show a page (url elicitation) or SSH_ASKPASS is set; a password that was \
              given to ssh_connect is used, too"
                 .into()
         }
@@ -232,7 +232,7 @@ fn of_host_key(error: &HostKeyError) -> String {
             "have the person run `ssh {destination}` once in a terminal, compare the fingerprint and answer yes; then call again"
         ),
         HostKeyError::Changed { host, file, .. } => format!(
-            "have the person find out why; if the host was really reinstalled: `ssh-keygen -R '{host}' -f '{file}'`, then \
+            "have the prompter find out why; if the host was really reinstalled: `ssh-keygen -R '{host}' -f '{file}'`, then \
              `ssh HOST` once"
         ),
         HostKeyError::Revoked { .. } => "do not connect; the person who revoked the key knows why".into(),
@@ -267,11 +267,11 @@ fn of_transfer(error: &TransferError) -> &'static str {
         TransferError::Length { .. } | TransferError::Differs(_) => "call again when nothing writes to the file",
         TransferError::Guarded { refused: true, .. } => "do something else, or ask them how to go on",
         TransferError::Guarded { is_read: true, .. } => {
-            "only the person can send it: in a client that shows forms (elicitation) they are asked; else they copy it \
+            "only the prompter can send it: in a client that shows forms (elicitation) they are asked; else they copy it \
              themselves, such as with scp"
         }
         TransferError::Guarded { .. } => {
-            "download to another place and have the person move it; in a client that shows forms (elicitation) they are \
+            "download to another place and have the prompter move it; in a client that shows forms (elicitation) they are \
              asked"
         }
         TransferError::Cancelled | TransferError::Ssh(_) => "call again if it is still wanted",

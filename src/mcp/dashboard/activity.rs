@@ -63,7 +63,7 @@ pub(in crate::mcp) struct CommandActivity {
     pub(in crate::mcp) prompt: Option<String>,
     /// Whether the person has had it stopped.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(in crate::mcp) unwanted: bool,
+    pub(in crate::mcp) stopped_by_user: bool,
     pub(in crate::mcp) stdout_lines: Vec<String>,
     pub(in crate::mcp) stderr_lines: Vec<String>,
 }
@@ -129,7 +129,7 @@ impl From<&Job> for CommandActivity {
             job: JobResult { command, ..JobResult::from(job) },
             ending,
             prompt: job.prompt(),
-            unwanted: job.is_unwanted(),
+            stopped_by_user: job.was_stopped_by_user(),
             stdout_lines: last_lines(&printed.stdout.text(), LINES),
             stderr_lines: last_lines(&printed.stderr.text(), ERROR_LINES),
         }

@@ -92,7 +92,7 @@ fn section(html: &mut String, id: &str, title: &str, content: String, otherwise:
 
 /// A command that runs, or, folded up, one that has ended.
 fn command(command: &CommandActivity, form: &str) -> String {
-    let CommandActivity { job, ending, prompt, unwanted, stdout_lines, stderr_lines } = command;
+    let CommandActivity { job, ending, prompt, stopped_by_user, stdout_lines, stderr_lines } = command;
     let place = match &job.shell {
         Some(shell) => format!("{} <small>shell {}</small>", escape(&job.session), escape(shell)),
         None => escape(&job.session),
@@ -108,7 +108,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
     let id = escape(&job.job);
     if let Some(ending) = ending {
         let well = if ending == "exit 0" { "good" } else { "bad" };
-        let by_you = if *unwanted { ", by you" } else { "" };
+        let by_you = if *stopped_by_user { ", by you" } else { "" };
         return format!(
             "<details class=\"card\" id=\"job-{id}\"><summary><b>{place}</b> <span class=\"{well}\">{}{by_you}</span> \
              <span class=\"took\">{}</span><code>{}</code></summary><pre class=\"command\">{}</pre>{printed}\
@@ -122,7 +122,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
     let waits = prompt
         .as_ref()
         .map(|prompt| format!("<p class=\"notice\">It seems to wait for input at <code>{}</code></p>", escape(prompt)));
-    let stop = if *unwanted {
+    let stop = if *stopped_by_user {
         "<button disabled>Stopping …</button>".to_owned()
     } else {
         button("/stop", "job", &id, form, "Stop", &format!("Stop the command in {}", escape(&job.session)))

@@ -87,11 +87,11 @@ impl Dashboard {
 
     /// A new link, for whoever has been let in otherwise: its path, or all of it for one who did not come by an address
     /// that browsers can use.
-    pub(in crate::mcp) async fn link(&self, door: Endpoint, has_token: bool) -> HttpReply {
+    pub(in crate::mcp) async fn link(&self, endpoint: Endpoint, has_token: bool) -> HttpReply {
         let Ok(path) = self.keys.link() else {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random number to be had", "try again");
         };
-        if door != Endpoint::Socket {
+        if endpoint != Endpoint::Socket {
             return reply(StatusCode::OK, PLAIN_TEXT, path);
         }
         match self.address.get_or_try_init(|| self.open(has_token)).await {
@@ -115,14 +115,14 @@ impl Dashboard {
         &self,
         request: &Parts,
         body: Incoming,
-        visitor: &PeerInfo,
+        peer: &PeerInfo,
         token: Option<&Token>,
     ) -> Result<HttpReply, Box<HttpReply>> {
         // A browser cannot send the token: with one, the cookie stands for it, and of those on this machine the user still
         // counts, so that neither a link in a list of processes nor a cookie sent to another port helps another user.
         match token {
-            None => guard::admit_visitor(&request.headers, visitor, None)?,
-            Some(_) if visitor.may_be_other_user().await => {
+            None => guard::admit_visitor(&request.headers, peer, None)?,
+            Some(_) if peer.may_be_other_user().await => {
                 let hint = "run a daemon of your own";
                 return Err(Box::new(refusal(StatusCode::FORBIDDEN, "this page belongs to another user", hint)));
             }
@@ -139,7 +139,7 @@ impl Dashboard {
         }
         let admitted = self.keys.admit(&request.headers, port);
         if admitted {
-            visitor.admit();
+            peer.admit();
         }
         if let Some(key) = key_in(request).filter(|_| path == "/") {
             return Ok(self.enter(&key, port, admitted));
@@ -208,8 +208,8 @@ impl Dashboard {
             if let Some(session) = session {
                 return registry.disconnect_unwanted(&session).await;
             }
-            match registry.jobs.seen().into_iter().find(|each| each.id == job) {
-                Some(job) if job.ended().is_none() => job.stop_unwanted().await,
+            match registry.jobs.recent().into_iter().find(|each| each.id == job) {
+                Some(job) if job.ended().is_none() => job.stop_for_user().await,
                 // It has ended, and may be forgotten: just what was wanted.
                 _ => Ok(()),
             }

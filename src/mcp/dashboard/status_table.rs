@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::{mcp::call::report, render::in_a_line};
+use crate::{mcp::call::report, render::escape_line};
 
 /// How much of a command is shown, in characters.
 const MAX_COMMAND_CHARS: usize = 60;
@@ -32,7 +32,7 @@ pub(super) fn of(told: &Value) -> String {
             parts.push("no sessions; an agent makes one with ssh_connect".to_owned());
         }
     }
-    parts.extend(told["notice"].as_str().map(|notice| format!("notice: {}", in_a_line(notice.as_bytes()))));
+    parts.extend(told["notice"].as_str().map(|notice| format!("notice: {}", escape_line(notice.as_bytes()))));
     parts.join("\n\n")
 }
 
@@ -82,7 +82,7 @@ fn took(of: &Value) -> String {
 /// A value in one line, whatever a remote machine may have put into it.
 fn text(value: &Value) -> String {
     match value {
-        Value::String(text) => in_a_line(text.as_bytes()),
+        Value::String(text) => escape_line(text.as_bytes()),
         Value::Null => String::new(),
         other => other.to_string(),
     }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::secret_page::{Page, random_word};
 use crate::{
     mcp::roots,
-    render::in_a_line,
+    render::escape_line,
     ssh::prompt::prompter::{Banner, GuardedPath, PromptRequest, Prompter, Purpose, SecretPrompt, UnknownKey},
 };
 
@@ -34,7 +34,7 @@ const ALLOW: &str = "allow";
 const COMPLETE: &str = "notifications/elicitation/complete";
 
 /// The way to the person at a client with these capabilities.
-pub(in crate::mcp) fn person(
+pub(in crate::mcp) fn prompter(
     client: Option<&ClientCapabilities>,
     questions: &tokio::sync::mpsc::Sender<PromptRequest>,
 ) -> Prompter {
@@ -86,7 +86,7 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
         PromptRequest::Banner(banner) => {
             let (url, elicitation_id) = (banner.page.clone()?, random_word().ok()?);
             let request = FormRequest::Elicit(foreign_page(&banner, url, elicitation_id));
-            Some((request, PendingAnswer::Foreign(banner.over)))
+            Some((request, PendingAnswer::Foreign(banner.login_ended)))
         }
         PromptRequest::HostKey(key, answer) => {
             Some((FormRequest::Elicit(about_key(&key)), PendingAnswer::Choice(TRUST, answer)))
@@ -101,11 +101,11 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
                  {}, not to the model.",
                 what(&question),
                 question.account,
-                question.purpose.taker()
+                question.purpose.recipient()
             );
             let page = Page::open(question, answer).await.ok()?;
             let (url, elicitation_id) = (page.url.clone(), page.id.clone());
-            let message = in_a_line(message.as_bytes());
+            let message = escape_line(message.as_bytes());
             let params = ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id };
             Some((FormRequest::Elicit(params), PendingAnswer::Page(page)))
         }
@@ -215,7 +215,7 @@ fn what(question: &SecretPrompt) -> String {
 
 fn about_path(path: &GuardedPath) -> ElicitRequestParams {
     let GuardedPath { account, path, is_read, why } = path;
-    let [account, path, why] = [account, path, why].map(|text| in_a_line(text.as_bytes()));
+    let [account, path, why] = [account, path, why].map(|text| escape_line(text.as_bytes()));
     let (doing, all, title) = if *is_read {
         (format!("send this to {account}"), "If it is a directory, all that is in it is sent.", "Send it")
     } else {
@@ -236,17 +236,17 @@ fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitR
          comes from the server. Its words: {words}",
         banner.account
     );
-    let message = in_a_line(message.as_bytes());
+    let message = escape_line(message.as_bytes());
     ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id }
 }
 
 fn about_key(key: &UnknownKey) -> ElicitRequestParams {
     let [host, key_type, fingerprint, saved_in] =
-        [&key.host, &key.key_type, &key.fingerprint, &key.saved_in].map(|text| in_a_line(text.as_bytes()));
+        [&key.host, &key.key_type, &key.fingerprint, &key.saved_in].map(|text| escape_line(text.as_bytes()));
     let message = format!(
         "The host {host} is not known yet. It shows this key:\n\n{key_type} {fingerprint}\n\nTrust it only if this is the fingerprint of the \
          host's own key (on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub). It is then saved in {saved_in}, \
-         and ssh trusts it, too."
+         and ssh confirm_host_key it, too."
     );
     choice(message, TRUST, "Trust this host key")
 }

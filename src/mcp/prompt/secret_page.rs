@@ -82,15 +82,15 @@ impl Page {
         let port = listener.local_addr()?.port();
         let (id, secret) = (random_word()?, random_word()?);
         let over = CancellationToken::new();
-        let sheet = Arc::new(SecretPage {
+        let page = Arc::new(SecretPage {
             path: format!("/{secret}"),
             port,
             question,
             answer: Mutex::new(Some(answer)),
             over: over.clone(),
         });
-        let url = format!("http://127.0.0.1:{port}{}", sheet.path);
-        tokio::spawn(serve(listener, sheet));
+        let url = format!("http://127.0.0.1:{port}{}", page.path);
+        tokio::spawn(serve(listener, page));
         Ok(Self { url, id, over: over.clone(), close: over.drop_guard() })
     }
 
@@ -114,28 +114,28 @@ struct SecretPage {
     over: CancellationToken,
 }
 
-async fn serve(listener: TcpListener, sheet: Arc<SecretPage>) {
+async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
     let (looks, newcomers) = (Arc::new(Semaphore::new(MAX_LOOKS)), Arc::new(Newcomers::default()));
     let accepting = async {
         while let Ok(look) = Arc::clone(&looks).acquire_owned().await {
             let (stream, _) = accepted(|| listener.accept()).await;
-            let (newcomers, sheet) = (Arc::clone(&newcomers), Arc::clone(&sheet));
+            let (newcomers, page) = (Arc::clone(&newcomers), Arc::clone(&page));
             tokio::spawn(async move {
                 if may_enter(&stream).await {
                     drop(look);
-                    converse(stream, &newcomers, sheet).await;
+                    converse(stream, &newcomers, page).await;
                 }
             });
         }
     };
     let ending = async {
         tokio::select! {
-            () = sheet.over.cancelled() => {}
-            () = sheet.is_given_up() => {}
+            () = page.over.cancelled() => {}
+            () = page.is_given_up() => {}
             () = sleep(LIFETIME) => {}
         }
-        sheet.waiting().take();
-        sheet.over.cancel();
+        page.waiting().take();
+        page.over.cancel();
         sleep(LINGER).await;
     };
     tokio::select! {
@@ -151,13 +151,13 @@ async fn may_enter(stream: &TcpStream) -> bool {
 }
 
 /// Answers one connection. It has to leave when many others have come since.
-async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, sheet: Arc<SecretPage>) {
+async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, page: Arc<SecretPage>) {
     let newcomer = newcomers.enter(None);
     let leave = newcomer.leave();
-    let over = sheet.over.clone();
+    let over = page.over.clone();
     let answering = service_fn(|request| {
-        let sheet = Arc::clone(&sheet);
-        async move { Ok::<_, Infallible>(sheet.reply(request).await) }
+        let page = Arc::clone(&page);
+        async move { Ok::<_, Infallible>(page.reply(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -225,7 +225,7 @@ impl SecretPage {
             page(StatusCode::OK, "Not answered", "<p>Nothing was sent. You can close this page.</p>")
         } else if waiting.send(answers).is_ok() {
             let thanks =
-                format!("<p>The answer goes to {}. You can close this page.</p>", self.question.purpose.taker());
+                format!("<p>The answer goes to {}. You can close this page.</p>", self.question.purpose.recipient());
             page(StatusCode::OK, "Thank you", &thanks)
         } else {
             too_late()

@@ -35,7 +35,7 @@ impl CallWait {
 /// kept for later calls.
 pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: CallWait) -> Option<JobEnd> {
     call.watched.watch(&job.output);
-    call.registry.jobs.show(job);
+    call.registry.jobs.track(job);
     let _watching = job.detached.as_ref().map(|detached| detached.watch());
     let given_up = &call.caller.cancelled;
     let waited = match wait {
@@ -50,15 +50,15 @@ pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: CallWait) -> Option<
         WaitOutcome::Running => None,
     };
     if end.is_none() {
-        call.registry.jobs.keep(job);
+        call.registry.jobs.retain(job);
     }
     end
 }
 
 /// Clears away what is left of a job elsewhere, once its end is told.
-pub(super) fn told(job: &Job, end: Option<&JobEnd>) {
+pub(super) fn remove_remote_files_once_reported(job: &Job, end: Option<&JobEnd>) {
     if let Some(detached) = job.detached.as_ref().filter(|_| end.is_some()) {
-        detached.clear_away();
+        detached.remove_remote_files();
     }
 }
 
@@ -66,6 +66,6 @@ pub(super) fn told(job: &Job, end: Option<&JobEnd>) {
 pub(super) async fn answer(call: &Call, job: &Arc<Job>, how_long: CallWait) -> Result<CallToolResult, ToolError> {
     let end = wait(call, job, how_long).await;
     let result = CommandReport::of(&call.registry, job, end.as_ref(), end.is_none())?.result();
-    told(job, end.as_ref());
+    remove_remote_files_once_reported(job, end.as_ref());
     Ok(result)
 }

@@ -16,7 +16,7 @@ use crate::{
     },
     openssh::destination::TypedDestination,
     password::Password,
-    render::in_a_line,
+    render::escape_line,
     session::{
         error::SessionError, live::ConnectOptions, name::SessionName, registry::ConnectRequest, saved::SavedSession,
     },
@@ -96,8 +96,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let default_session = if doubtful { call.registry.default_session().await } else { None };
     let result = ConnectResult { session: status.into(), default_session, notices };
     let default = result.default_session.as_ref();
-    let default = default.map(|name| format!("\ncalls without session go to {}", in_a_line(name.as_bytes())));
-    let notices = result.notices.iter().map(|notice| format!("\nnotice: {}", in_a_line(notice.as_bytes())));
+    let default = default.map(|name| format!("\ncalls without session go to {}", escape_line(name.as_bytes())));
+    let notices = result.notices.iter().map(|notice| format!("\nnotice: {}", escape_line(notice.as_bytes())));
     let text = result.session.line() + &default.unwrap_or_default() + &notices.collect::<Vec<_>>().concat();
-    session::both(text, &result)
+    session::text_and_json(text, &result)
 }

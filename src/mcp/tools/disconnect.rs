@@ -42,5 +42,5 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let status = call.registry.disconnect(params.session.as_deref(), params.forget).await?;
     let result = DisconnectResult { session: status.into(), forgotten: params.forget };
     let kept = if params.forget { "forgotten" } else { "kept in the saved sessions" };
-    session::both(format!("{} ({kept})", result.session.line()), &result)
+    session::text_and_json(format!("{} ({kept})", result.session.line()), &result)
 }

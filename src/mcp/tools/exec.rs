@@ -121,7 +121,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     });
     let result = report::of_many(reports.collect());
     for (end, job) in each.iter().flatten() {
-        command::told(job, end.as_ref());
+        command::remove_remote_files_once_reported(job, end.as_ref());
     }
     Ok(result)
 }
@@ -138,7 +138,7 @@ impl ExecParams {
             sudo: self.sudo,
             limit: self.timeout_ms.map(Milliseconds::duration),
             share,
-            person: call.caller.person.clone(),
+            prompter: call.caller.prompter.clone(),
         };
         if self.detach { session.exec_detached(call) } else { session.exec(call) }
     }

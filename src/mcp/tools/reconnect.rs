@@ -71,5 +71,5 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let (status, reconnected) = call.registry.reconnect(session, params.fresh, &call.caller).await?;
     let (connection, words) = ReconnectOutcome::of(reconnected);
     let result = ReconnectResult { session: status.into(), connection };
-    session::both(format!("{}; {words}", result.session.line()), &result)
+    session::text_and_json(format!("{}; {words}", result.session.line()), &result)
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     mcp::call::tool_error::ToolError,
-    render::in_a_line,
+    render::escape_line,
     session::status::{ConnectionState, SessionStatus},
 };
 
@@ -102,12 +102,12 @@ impl SessionResult {
             parts.extend(value.as_ref().map(|value| format!("{what}{value}")));
         }
         parts.extend(self.default.then(|| "default".to_owned()));
-        in_a_line(parts.join(", ").as_bytes())
+        escape_line(parts.join(", ").as_bytes())
     }
 }
 
 /// A result in both forms. Some clients show only the one, some only the other: each is complete.
-pub(super) fn both(text: String, structured: &impl Serialize) -> Result<CallToolResult, ToolError> {
+pub(super) fn text_and_json(text: String, structured: &impl Serialize) -> Result<CallToolResult, ToolError> {
     let structured = serde_json::to_value(structured).map_err(|error| {
         ToolError::new(format!("the result cannot be written as JSON: {error}"), "report this as a bug")
     })?;

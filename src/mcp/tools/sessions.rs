@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     mcp::call::{Call, params::schema, tool_error::ToolError},
-    render::in_a_line,
+    render::escape_line,
     session::registry::SessionListing,
 };
 
@@ -60,6 +60,6 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     if lines.is_empty() {
         lines.push("no sessions; make one with ssh_connect".to_owned());
     }
-    lines.extend(result.notice.as_ref().map(|notice| format!("notice: {}", in_a_line(notice.as_bytes()))));
-    session::both(lines.join("\n"), &result)
+    lines.extend(result.notice.as_ref().map(|notice| format!("notice: {}", escape_line(notice.as_bytes()))));
+    session::text_and_json(lines.join("\n"), &result)
 }

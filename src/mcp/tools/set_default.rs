@@ -36,5 +36,5 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: SetDefaultParams = super::arguments(NAME, &mut call)?;
     let status = call.registry.set_default(&params.session).await?;
     let result = SetDefaultResult { session: status.into() };
-    session::both(result.session.line(), &result)
+    session::text_and_json(result.session.line(), &result)
 }

@@ -54,7 +54,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         command: params.command,
         stdin: params.stdin.map(String::into_bytes),
         limit: params.timeout_ms.map(Milliseconds::duration),
-        person: call.caller.person.clone(),
+        prompter: call.caller.prompter.clone(),
     };
     let job = session.shell(&shell, request)?;
     command::answer(&call, &job, command::CallWait::of(params.wait_ms.map(WaitParam::duration), false)).await

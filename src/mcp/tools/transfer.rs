@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::session;
 use crate::{
     mcp::call::{hints, progress::size, tool_error::ToolError},
-    render::in_a_line,
+    render::escape_line,
     session::error::SessionError,
     ssh::transfer::{TransferRequest, Transferred, counted},
 };
@@ -83,7 +83,7 @@ pub(super) fn result(what: &str, session: Option<&str>, moved: Transferred) -> R
         result.to,
         result.duration_ms
     );
-    session::both(in_a_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()), &result)
+    session::text_and_json(escape_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()), &result)
 }
 
 /// What this machine guards, with the reasons.
@@ -91,7 +91,7 @@ fn left_out(count: usize, first: &[(Vec<u8>, String)]) -> String {
     if count == 0 {
         return String::new();
     }
-    let named = first.iter().map(|(path, why)| format!("\"{}\" ({why})", in_a_line(path)));
+    let named = first.iter().map(|(path, why)| format!("\"{}\" ({why})", escape_line(path)));
     let named = named.collect::<Vec<_>>().join(", ");
     let more = match count - first.len() {
         0 => String::new(),

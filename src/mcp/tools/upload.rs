@@ -53,7 +53,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         skip_unchanged: params.skip_unchanged,
         progress: call.watched.transfer(),
     };
-    let _shown = call.registry.transfers.show(session.saved.name.as_str(), Direction::Upload, &request);
+    let _shown = call.registry.transfers.track(session.saved.name.as_str(), Direction::Upload, &request);
     let asked = request.clone();
     let moved =
         session.upload(request, &call.caller).await.map_err(|error| transfer::explained(&error, &asked, true))?;

@@ -21,7 +21,7 @@ pub(in crate::mcp) enum Endpoint {
 /// What is known of a connection before its first request.
 #[derive(Debug)]
 pub(in crate::mcp) struct PeerInfo {
-    pub(in crate::mcp) door: Endpoint,
+    pub(in crate::mcp) endpoint: Endpoint,
     /// Whether a process of this user is at the other end. Where a token decides, this is not found out for TCP.
     pub(in crate::mcp) is_ours: bool,
     /// The connection, if it is one of TCP.
@@ -52,7 +52,7 @@ impl PeerInfo {
 ///
 /// # Errors
 /// The refusal to send: 403.
-pub(in crate::mcp) fn admit_origin(request: &Parts, door: Endpoint) -> Result<(), Box<HttpReply>> {
+pub(in crate::mcp) fn admit_origin(request: &Parts, endpoint: Endpoint) -> Result<(), Box<HttpReply>> {
     let forbidden = |message: &str| {
         let hint = "use the address that the daemon printed when it started, from a program and not from a web page";
         Err(Box::new(refusal(StatusCode::FORBIDDEN, message, hint)))
@@ -61,15 +61,15 @@ pub(in crate::mcp) fn admit_origin(request: &Parts, door: Endpoint) -> Result<()
         return forbidden("a request needs one valid Host header");
     };
     // A target in absolute form wins over Host (RFC 9112, 3.2.2).
-    if !is_own(&host, door) || request.uri.authority().is_some_and(|target| *target != host) {
+    if !is_own(&host, endpoint) || request.uri.authority().is_some_and(|target| *target != host) {
         return forbidden("this Host is not served here");
     }
     if request.headers.contains_key(header::ORIGIN) {
         let origin = only(&request.headers, &header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok());
         let own = origin.is_some_and(|origin| {
             let bare = origin.path_and_query().is_none_or(|path| path == "/");
-            let own = |authority: &Authority| match door {
-                Endpoint::Loopback(_) => is_own(authority, door),
+            let own = |authority: &Authority| match endpoint {
+                Endpoint::Loopback(_) => is_own(authority, endpoint),
                 Endpoint::Network | Endpoint::Socket => *authority == host,
             };
             origin.scheme_str() == Some("http") && bare && origin.authority().is_some_and(own)
@@ -92,12 +92,12 @@ pub(in crate::mcp) fn admit_origin(request: &Parts, door: Endpoint) -> Result<()
 /// The refusal to send: 401 or 403.
 pub(in crate::mcp) fn admit_visitor(
     headers: &HeaderMap,
-    visitor: &PeerInfo,
+    peer: &PeerInfo,
     token: Option<&Token>,
 ) -> Result<(), Box<HttpReply>> {
     match token {
         Some(token) if token.is_in(headers) => {
-            visitor.admit();
+            peer.admit();
             Ok(())
         }
         Some(_) => {
@@ -106,7 +106,7 @@ pub(in crate::mcp) fn admit_visitor(
             reply.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
             Err(Box::new(reply))
         }
-        None if visitor.is_ours => Ok(()),
+        None if peer.is_ours => Ok(()),
         None => {
             let hint = "run a daemon of your own, or have it started with --token-file and send the token";
             Err(Box::new(refusal(StatusCode::FORBIDDEN, "this daemon belongs to another user", hint)))
@@ -122,11 +122,11 @@ fn only<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str
     }
 }
 
-fn is_own(authority: &Authority, door: Endpoint) -> bool {
+fn is_own(authority: &Authority, endpoint: Endpoint) -> bool {
     if authority.as_str().contains('@') {
         return false;
     }
-    match door {
+    match endpoint {
         Endpoint::Loopback(port) => authority.port_u16().unwrap_or(80) == port && is_loopback(authority.host()),
         Endpoint::Network | Endpoint::Socket => true,
     }
@@ -143,12 +143,12 @@ mod tests {
 
     use super::*;
 
-    fn admitted(door: Endpoint, target: &str, headers: &[(&str, &str)]) -> bool {
+    fn admitted(endpoint: Endpoint, target: &str, headers: &[(&str, &str)]) -> bool {
         let mut request = Request::builder().uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        admit_origin(&request.body(()).unwrap().into_parts().0, door).is_ok()
+        admit_origin(&request.body(()).unwrap().into_parts().0, endpoint).is_ok()
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn without_a_token_only_this_user_gets_in_and_with_one_only_who_knows_it() {
         let token = Token::new("0123456789abcdef".into()).unwrap();
-        let visitor = |is_ours| PeerInfo { door: Endpoint::Loopback(1), is_ours, connection: None, newcomer: None };
+        let peer = |is_ours| PeerInfo { endpoint: Endpoint::Loopback(1), is_ours, connection: None, newcomer: None };
         let mut knows = HeaderMap::new();
         knows.insert(header::AUTHORIZATION, token.header().unwrap());
         for (headers, is_ours, token, status) in [
@@ -226,7 +226,7 @@ mod tests {
             (&knows, true, Some(&token), None),
             (&knows, false, Some(&token), None),
         ] {
-            let refused = admit_visitor(headers, &visitor(is_ours), token).err().map(|reply| reply.status().as_u16());
+            let refused = admit_visitor(headers, &peer(is_ours), token).err().map(|reply| reply.status().as_u16());
             assert_eq!(refused, status);
         }
     }

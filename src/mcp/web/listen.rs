@@ -226,7 +226,7 @@ impl Listener {
         }
     }
 
-    pub(in crate::mcp) fn door(&self) -> Endpoint {
+    pub(in crate::mcp) fn endpoint(&self) -> Endpoint {
         match self {
             Self::Tcp(_, address) if address.ip().to_canonical().is_loopback() => Endpoint::Loopback(address.port()),
             Self::Tcp(..) => Endpoint::Network,

@@ -54,7 +54,7 @@ impl Token {
         let opened = if file.starts_with("/dev/fd") {
             File::open(file)
         } else {
-            LocalName::of(file).and_then(|place| place.open())
+            LocalName::resolve(file).and_then(|place| place.open())
         };
         let opened = opened.map_err(unread)?;
 

@@ -271,7 +271,7 @@ impl Screen {
     /// Has rows as far as the cursor.
     fn reach(&mut self) {
         while self.rows.len() <= self.row {
-            self.rows.push_back(ScreenRow::of(self.fill));
+            self.rows.push_back(ScreenRow::blank(self.fill));
         }
     }
 

@@ -112,9 +112,9 @@ fn whether_something_is_shown_otherwise_than_it_came_is_known() {
     for (style, bytes, expected) in table {
         let mut readable = Readable::new(style);
         readable.push(bytes, &mut Vec::new());
-        assert_eq!(readable.altered(), expected, "{bytes:?}");
+        assert_eq!(readable.was_rewritten(), expected, "{bytes:?}");
         readable.finish(&mut Vec::new());
-        assert_eq!(readable.altered(), expected, "{bytes:?} in the end");
+        assert_eq!(readable.was_rewritten(), expected, "{bytes:?} in the end");
     }
 }
 
@@ -272,7 +272,7 @@ fn text_of_others_stays_in_its_line() {
         ("\u{202e}txt\u{2066}\u{2028}".as_bytes(), "\\u{202e}txt\\u{2066}\\u{2028}"),
         (b"\xff\xfe", "\u{fffd}\u{fffd}"),
     ] {
-        assert_eq!(in_a_line(text), line);
+        assert_eq!(escape_line(text), line);
     }
 }
 

@@ -78,7 +78,7 @@ pub struct Job {
     stop: CancellationToken,
     sent: CancellationToken,
     /// Whether the person has had it stopped, on the page.
-    unwanted: AtomicBool,
+    stopped_by_user: AtomicBool,
     pause: PausableClock,
     end: watch::Receiver<Option<JobEnd>>,
     /// How much stood in complete lines when a caller was last told of a prompt, unless it was given input since.
@@ -188,7 +188,7 @@ impl Job {
             signals: send_signal,
             stop: stop.clone(),
             sent: sent.clone(),
-            unwanted: AtomicBool::new(false),
+            stopped_by_user: AtomicBool::new(false),
             pause: pause.clone(),
             end,
             reported: AtomicU64::new(u64::MAX),
@@ -282,30 +282,30 @@ impl Job {
     }
 
     /// Notes that it ends because the person wants that.
-    pub fn note_unwanted(&self) {
-        self.unwanted.store(true, Ordering::Relaxed);
+    pub fn note_stopped_by_user(&self) {
+        self.stopped_by_user.store(true, Ordering::Relaxed);
     }
 
     /// Whether the person wants it to end.
     #[must_use]
-    pub fn is_unwanted(&self) -> bool {
-        self.unwanted.load(Ordering::Relaxed)
+    pub fn was_stopped_by_user(&self) -> bool {
+        self.stopped_by_user.load(Ordering::Relaxed)
     }
 
     /// Stops it because the person wants that, wherever it lives, and waits for its end.
     ///
     /// # Errors
     /// It lives on a remote machine that cannot be reached.
-    pub async fn stop_unwanted(&self) -> Result<(), SessionError> {
+    pub async fn stop_for_user(&self) -> Result<(), SessionError> {
         if let Some(detached) = &self.detached {
             detached.connect(&Caller::default()).await?;
             let _watching = detached.watch();
-            self.note_unwanted();
+            self.note_stopped_by_user();
             if self.signal(Signal::Stop(FirstSignal::Int)) {
                 self.end().await;
             }
         } else {
-            self.note_unwanted();
+            self.note_stopped_by_user();
             self.stop().await;
         }
         Ok(())
@@ -315,7 +315,7 @@ impl Job {
     ///
     /// # Errors
     /// It takes no input, or no more.
-    pub async fn give(&self, text: &str, caller: &Caller) -> Result<(), InputRefused> {
+    pub async fn send_input(&self, text: &str, caller: &Caller) -> Result<(), InputRefused> {
         let bytes = text.as_bytes();
         let last = bytes.strip_suffix(&[END_OF_INPUT]).filter(|_| !self.terminal);
         let bytes = last.unwrap_or(bytes);

@@ -52,7 +52,7 @@ pub struct ExecCall {
     /// How many commands share one answer.
     pub share: usize,
     /// Who may be asked for a secret.
-    pub person: Prompter,
+    pub prompter: Prompter,
 }
 
 /// A command for [`LiveSession::shell`].
@@ -65,7 +65,7 @@ pub struct ShellCall {
     /// How long it may run.
     pub limit: Option<Duration>,
     /// Who may be asked for a secret.
-    pub person: Prompter,
+    pub prompter: Prompter,
 }
 
 impl ExecCall {
@@ -92,7 +92,7 @@ impl LiveSession {
             given: call.given(call.terminal || (call.takes_input && call.stdin.is_none())),
             since: Duration::ZERO,
             detached: None,
-            output: Output::new(self.surroundings.folder.clone(), style, call.share),
+            output: Output::new(self.session_env.folder.clone(), style, call.share),
         })
         .map_err(|error| self.ssh(error))?;
         let (session, output) = (Arc::clone(self), job.output.clone());
@@ -118,7 +118,7 @@ impl LiveSession {
             given: CommandInputs::new(call.stdin.as_deref(), false, None, &[]),
             since: Duration::ZERO,
             detached: None,
-            output: Output::new(self.surroundings.folder.clone(), Style::Plain, 1),
+            output: Output::new(self.session_env.folder.clone(), Style::Plain, 1),
         })
         .map_err(|error| self.ssh(error))?;
         let (session, name, output) = (Arc::clone(self), name.to_owned(), job.output.clone());
@@ -139,8 +139,8 @@ impl LiveSession {
         output: Output,
     ) -> Result<CommandResult, SessionError> {
         let _running = self.running.token();
-        let person = call.person.clone().pausing(work.pause.clone());
-        let caller = Caller { cancelled: work.stop.clone(), person };
+        let prompter = call.prompter.clone().pausing(work.pause.clone());
+        let caller = Caller { cancelled: work.stop.clone(), prompter };
         let mut request = ExecRequest {
             command: &call.command,
             directory: call.directory.as_deref(),
@@ -150,13 +150,13 @@ impl LiveSession {
             terminal: call.terminal,
             sudo: None,
             sent: work.sent.clone(),
-            bounds: self.bounds(call.limit, &caller, &work.signals),
+            conditions: self.conditions(call.limit, &caller, &work.signals),
             output,
         };
         let mut tried_again = false;
         loop {
             let connection = self.connection(&caller).await?;
-            request.bounds = self.bounds(call.limit, &caller, &work.signals);
+            request.conditions = self.conditions(call.limit, &caller, &work.signals);
             // Who logs in as root needs none.
             request.sudo = (call.sudo && connection.peer().user != "root").then(|| self.sudo_request(&caller));
             match connection.exec(&mut request).await {
@@ -179,7 +179,7 @@ impl LiveSession {
         output: Output,
     ) -> Result<(ShellResult, Option<String>), SessionError> {
         let _running = self.running.token();
-        let caller = Caller { cancelled: work.stop.clone(), person: call.person.pausing(work.pause.clone()) };
+        let caller = Caller { cancelled: work.stop.clone(), prompter: call.prompter.pausing(work.pause.clone()) };
         let slot = {
             let mut shells = lock(&self.shells);
             Arc::clone(shells.entry(name.to_owned()).or_default())
@@ -188,8 +188,8 @@ impl LiveSession {
         let mut tried_again = false;
         loop {
             let connection = self.connection(&caller).await?;
-            let bounds = self.bounds(call.limit, &caller, &work.signals);
-            let (shell, notice) = match self.ready_shell(&slot, &connection, &bounds).await {
+            let conditions = self.conditions(call.limit, &caller, &work.signals);
+            let (shell, notice) = match self.ready_shell(&slot, &connection, &conditions).await {
                 Ok(ready) => ready,
                 Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
                     tried_again = true;
@@ -200,7 +200,7 @@ impl LiveSession {
             let request = ShellRequest {
                 command: call.command.clone().into_bytes(),
                 stdin: call.stdin.clone(),
-                bounds: bounds.clone(),
+                conditions: conditions.clone(),
                 output: output.clone(),
                 turn: turn.clone(),
             };
@@ -210,7 +210,7 @@ impl LiveSession {
                 biased;
                 ran = &mut run => ran,
                 // Whoever waits for a turn that is not wanted any more need not wait for the commands before it.
-                () = bounds.over() => {
+                () = conditions.met() => {
                     if turn.give_up() {
                         return Ok((ShellResult::not_run(Vec::new()), notice));
                     }
@@ -238,7 +238,7 @@ impl LiveSession {
         &self,
         slot: &DialSlot<ShellSlot>,
         connection: &Arc<Pool>,
-        bounds: &StopConditions,
+        conditions: &StopConditions,
     ) -> Result<(Shell, Option<String>), SshError> {
         let mut slot = slot.lock().await;
         if let Some((shell, over)) = &slot.shell
@@ -247,22 +247,23 @@ impl LiveSession {
         {
             return Ok((shell.clone(), None));
         }
-        let mut shell = connection.start_shell(bounds).await?;
+        let mut shell = connection.start_shell(conditions).await?;
         let mut notice = None;
         if slot.ran_before {
             let kept = slot.shell.as_ref().map(|(before, _)| before.kept()).unwrap_or_default();
-            let bounds = StopConditions { limit: Some(RESTORE_LIMIT), signals: Signals::default(), ..bounds.clone() };
-            let output = || Output::new(self.surroundings.folder.clone(), Style::Plain, 1);
-            notice = match shell.restore(&kept, &slot.directory, bounds.clone(), output()).await {
+            let conditions =
+                StopConditions { limit: Some(RESTORE_LIMIT), signals: Signals::default(), ..conditions.clone() };
+            let output = || Output::new(self.session_env.folder.clone(), Style::Plain, 1);
+            notice = match shell.restore(&kept, &slot.directory, conditions.clone(), output()).await {
                 Ok(notice) => Some(notice),
                 Err(_) if connection.is_closed() => return Err(connection.lost()),
-                Err(_) if bounds.are_over() => return Err(SshError::Cancelled),
+                Err(_) if conditions.already_met() => return Err(SshError::Cancelled),
                 Err(failed) => {
                     if kept.snapshot.is_some() {
                         // Half of a state is worse than none.
-                        shell = connection.start_shell(&bounds).await?;
+                        shell = connection.start_shell(&conditions).await?;
                     }
-                    let moved = shell.enter(&slot.directory, bounds, output()).await;
+                    let moved = shell.enter(&slot.directory, conditions, output()).await;
                     Some(new_shell(moved, &kept, &failed))
                 }
             };
@@ -272,14 +273,14 @@ impl LiveSession {
         Ok((shell, notice))
     }
 
-    pub(super) fn bounds(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> StopConditions {
+    pub(super) fn conditions(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> StopConditions {
         StopConditions {
             limit,
-            pause: caller.person.pause().clone(),
+            pause: caller.prompter.pause().clone(),
             signals: signals.clone(),
             cancelled: caller.cancelled.clone(),
             closing: lock(&self.closing).clone(),
-            ending: self.surroundings.ending.clone(),
+            ending: self.session_env.ending.clone(),
         }
     }
 
@@ -288,7 +289,7 @@ impl LiveSession {
         SudoRequest {
             memory: lock(&self.sudo).clone(),
             given,
-            person: caller.person.clone().or_askpass(self.surroundings.askpass.clone()),
+            prompter: caller.prompter.clone().or_askpass(self.session_env.askpass.clone()),
         }
     }
 

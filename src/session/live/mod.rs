@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     openssh::destination::Destination,
-    render::in_a_line,
+    render::escape_line,
     ssh::{
         auth::Credentials,
         command::{output::OutputFolder, shell::Shell, sudo::SudoMemory},
@@ -79,7 +79,7 @@ pub struct LiveSession {
     /// What was given, and what a person has typed for its connections since; held for look-ups and assignments only.
     credentials: Mutex<Credentials>,
     limit: Duration,
-    surroundings: SessionEnv,
+    session_env: SessionEnv,
     /// Cancelled by `ssh_disconnect`: ends running commands.
     closing: Mutex<CancellationToken>,
     /// Counts the calls that are using the connection.
@@ -93,7 +93,7 @@ pub struct LiveSession {
     /// For listing; held for an assignment only.
     last: Mutex<ConnectionInfo>,
     /// What transfers have left on the remote host that ended with the link; removed over the next connection.
-    leftovers: Arc<Mutex<Vec<RemoteTemp>>>,
+    remote_temps: Arc<Mutex<Vec<RemoteTemp>>>,
     /// Guarded paths of this machine that the person has allowed.
     given: GrantedPaths,
 }
@@ -163,7 +163,7 @@ impl LiveSession {
     ///
     /// # Errors
     /// The saved destination or user is not one that may be given to `ssh`.
-    pub fn new(saved: SavedSession, secrets: ConnectOptions, surroundings: SessionEnv) -> Result<Self, SessionError> {
+    pub fn new(saved: SavedSession, secrets: ConnectOptions, session_env: SessionEnv) -> Result<Self, SessionError> {
         let destination = Destination::parse(&saved.host)?;
         if let Some(user) = &saved.user {
             crate::openssh::destination::parse_user(user)?;
@@ -172,7 +172,7 @@ impl LiveSession {
             destination,
             user: saved.user.clone(),
             port: saved.port,
-            config_file: surroundings.config_file.clone(),
+            config_file: session_env.config_file.clone(),
         };
         let credentials = Credentials { key_path: saved.key_path.clone(), ..secrets.credentials };
         Ok(Self {
@@ -180,14 +180,14 @@ impl LiveSession {
             target,
             credentials: Mutex::new(credentials),
             limit: secrets.limit.unwrap_or(CONNECT_LIMIT),
-            closing: Mutex::new(surroundings.ending.child_token()),
-            surroundings,
+            closing: Mutex::new(session_env.ending.child_token()),
+            session_env,
             running: TaskTracker::new(),
             connection: DialSlot::default(),
             sudo: Mutex::default(),
             shells: Mutex::new(HashMap::new()),
             last: Mutex::default(),
-            leftovers: Arc::default(),
+            remote_temps: Arc::default(),
             given: GrantedPaths::default(),
         })
     }
@@ -256,9 +256,9 @@ impl LiveSession {
             alive: alive.is_some(),
             needs_password: self.saved.password_auth || self.used_password(),
             has_password: lock(&self.credentials).have_password()
-                || caller.person.knows_secrets()
-                || self.surroundings.askpass.is_some(),
-            ending: self.surroundings.ending.is_cancelled(),
+                || caller.prompter.can_ask_secrets()
+                || self.session_env.askpass.is_some(),
+            ending: self.session_env.ending.is_cancelled(),
         };
         match (decide(situation), alive) {
             (Reconnect::Reuse, Some(connection)) => Ok(connection),
@@ -276,7 +276,7 @@ impl LiveSession {
                     return Err(self.ssh(error));
                 }
                 let opened = tokio::select! {
-                    opened = self.dial(limit, &caller.person) => opened,
+                    opened = self.dial(limit, &caller.prompter) => opened,
                     () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
                     () = closing.cancelled() => return Err(SessionError::Cancelled),
                 };
@@ -290,10 +290,10 @@ impl LiveSession {
         }
     }
 
-    async fn dial(&self, limit: Duration, person: &Prompter) -> Result<Arc<Pool>, Arc<SshError>> {
-        let person = person.clone().or_askpass(self.surroundings.askpass.clone());
+    async fn dial(&self, limit: Duration, prompter: &Prompter) -> Result<Arc<Pool>, Arc<SshError>> {
+        let prompter = prompter.clone().or_askpass(self.session_env.askpass.clone());
         let credentials = lock(&self.credentials).clone();
-        let opened = Pool::open(&self.target, &credentials, &person, limit).await;
+        let opened = Pool::open(&self.target, &credentials, &prompter, limit).await;
         let mut last = lock(&self.last);
         match opened {
             Ok(connection) => {
@@ -307,13 +307,13 @@ impl LiveSession {
                 let first = last.first.or(Some(peer.connected_at));
                 let (useless, peer) = (last.useless(), Some(peer));
                 *last = ConnectionInfo { first, peer, connection: Some(Arc::clone(&connection)), error: None, useless };
-                self.remove_leftovers(&connection);
+                self.remove_remote_temps(&connection);
                 Ok(connection)
             }
             Err(error) => {
                 let text = error.to_string();
                 tracing::warn!(session = self.name(), error = text.escape_debug().to_string(), "not connected");
-                last.error = Some(in_a_line(text.as_bytes()));
+                last.error = Some(escape_line(text.as_bytes()));
                 Err(Arc::new(error))
             }
         }
@@ -421,7 +421,7 @@ impl LiveSession {
     fn open(&self) -> CancellationToken {
         let mut closing = lock(&self.closing);
         if closing.is_cancelled() {
-            *closing = self.surroundings.ending.child_token();
+            *closing = self.session_env.ending.child_token();
         }
         closing.clone()
     }

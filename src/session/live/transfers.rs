@@ -14,7 +14,7 @@ use crate::{
         command::limits::Signals,
         pool::Pool,
         transfer::{
-            FileTransfer, Guard, TransferCounters, TransferError, TransferRequest, Transferred, remove_leftovers,
+            FileTransfer, Guard, TransferCounters, TransferError, TransferRequest, Transferred, remove_remote_temps,
         },
     },
 };
@@ -51,10 +51,10 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let result = self.attempts(&mut transfer, progress, caller).await;
-        lock(&self.leftovers).extend(transfer.leftovers());
+        lock(&self.remote_temps).extend(transfer.remote_temps());
         let alive = lock(&self.last).connection.clone().filter(|connection| !connection.is_closed());
         if let Some(connection) = alive {
-            self.remove_leftovers(&connection);
+            self.remove_remote_temps(&connection);
         }
         result
     }
@@ -72,8 +72,8 @@ impl LiveSession {
             let error = match self.connection(caller).await {
                 Ok(pool) => {
                     let before = progress.now().bytes;
-                    let bounds = self.bounds(None, caller, &Signals::default());
-                    let error = match transfer.attempt(&pool, &bounds).await {
+                    let conditions = self.conditions(None, caller, &Signals::default());
+                    let error = match transfer.attempt(&pool, &conditions).await {
                         Err(error) if error.is_lost() => error,
                         result => return result.map_err(|error| self.transfer(error)),
                     };
@@ -95,30 +95,30 @@ impl LiveSession {
             tokio::select! {
                 () = sleep(pause) => {}
                 () = caller.cancelled.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
-                () = self.surroundings.ending.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
+                () = self.session_env.ending.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
             }
             pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
         }
     }
 
     /// Removes, in the background, what lost connections have left.
-    pub(super) fn remove_leftovers(&self, pool: &Arc<Pool>) {
-        let found = std::mem::take(&mut *lock(&self.leftovers));
-        let (pool, leftovers) = (Arc::clone(pool), Arc::clone(&self.leftovers));
+    pub(super) fn remove_remote_temps(&self, pool: &Arc<Pool>) {
+        let found = std::mem::take(&mut *lock(&self.remote_temps));
+        let (pool, remote_temps) = (Arc::clone(pool), Arc::clone(&self.remote_temps));
         if found.is_empty() {
             return;
         }
         tokio::spawn(async move {
-            let left = remove_leftovers(found, &pool).await;
-            lock(&leftovers).extend(left);
+            let left = remove_remote_temps(found, &pool).await;
+            lock(&remote_temps).extend(left);
         });
     }
 
     fn guard(&self, caller: &Caller) -> Guard {
         let peer = lock(&self.last).peer.as_ref().map(|peer| format!("{}@{}", peer.user, peer.host_name));
         Guard {
-            machine: Arc::clone(&self.surroundings.machine),
-            person: caller.person.clone(),
+            machine: Arc::clone(&self.session_env.machine),
+            prompter: caller.prompter.clone(),
             account: peer.unwrap_or_else(|| self.saved.host.clone()),
             given: self.given.clone(),
         }

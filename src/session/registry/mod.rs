@@ -58,7 +58,7 @@ pub struct RegistryOptions {
 #[derive(Debug)]
 pub struct SessionRegistry {
     store: Store,
-    surroundings: SessionEnv,
+    session_env: SessionEnv,
     /// A plain mutex, held for look-ups and assignments only, never across an await.
     sessions: Mutex<SessionMap>,
     /// Commands that outlive the calls that started them.
@@ -124,7 +124,7 @@ impl SessionRegistry {
         };
         Arc::new(Self {
             store: Store::new(options.store),
-            surroundings: SessionEnv {
+            session_env: SessionEnv {
                 config_file: options.ssh_config,
                 machine: Arc::new(machine),
                 folder: OutputFolder::new(options.output),
@@ -149,7 +149,7 @@ impl SessionRegistry {
     ) -> Result<(SessionStatus, Vec<String>), SessionError> {
         let name = request.saved.name.clone();
         let limit = request.secrets.limit.unwrap_or(CONNECT_LIMIT);
-        let wanted = Arc::new(LiveSession::new(request.saved, request.secrets, self.surroundings.clone())?);
+        let wanted = Arc::new(LiveSession::new(request.saved, request.secrets, self.session_env.clone())?);
         let mut notices = Vec::new();
         // A new name is taken at once, so that a second call for it shares the connection being made.
         let (session, replaced) = {
@@ -224,7 +224,7 @@ impl SessionRegistry {
             return Ok(Arc::clone(found));
         }
         let saved = loaded.document.get(&name).ok_or_else(|| self.unknown(name.as_str(), known_names()))?;
-        let session = Arc::new(LiveSession::new(saved.clone(), ConnectOptions::default(), self.surroundings.clone())?);
+        let session = Arc::new(LiveSession::new(saved.clone(), ConnectOptions::default(), self.session_env.clone())?);
         let mut sessions = self.lock();
         Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
     }
@@ -266,7 +266,7 @@ impl SessionRegistry {
         let is_default = |name: &SessionName| default == Some(name);
         let mut statuses: BTreeMap<SessionName, SessionStatus> = BTreeMap::new();
         for saved in loaded.iter().flat_map(|loaded| &loaded.document.sessions) {
-            if let Ok(session) = LiveSession::new(saved.clone(), ConnectOptions::default(), self.surroundings.clone()) {
+            if let Ok(session) = LiveSession::new(saved.clone(), ConnectOptions::default(), self.session_env.clone()) {
                 statuses.insert(saved.name.clone(), session.status(is_default(&saved.name)));
             }
         }
@@ -301,7 +301,7 @@ impl SessionRegistry {
 
     /// The outputs that were too long for an answer, of this and other processes, the newest first.
     pub async fn outputs(&self) -> Vec<KeptOutput> {
-        self.surroundings.folder.list().await
+        self.session_env.folder.list().await
     }
 
     /// One of them: all of it, or its first and last half mebibyte.
@@ -309,7 +309,7 @@ impl SessionRegistry {
     /// # Errors
     /// As [`OutputFolder::read`].
     pub async fn read_output(&self, name: &str) -> std::io::Result<Captured> {
-        self.surroundings.folder.read(name, 512 * 1024).await
+        self.session_env.folder.read(name, 512 * 1024).await
     }
 
     /// Makes sure that a session has a connection that answers; with `fresh`, a new one.
@@ -373,7 +373,7 @@ impl SessionRegistry {
     /// Ends everything: stops running commands, closes connections. Takes seconds only where a host is too busy to stop
     /// its commands sooner.
     pub async fn shut_down(&self) {
-        self.surroundings.ending.cancel();
+        self.session_env.ending.cancel();
         let sessions: Vec<_> = std::mem::take(&mut self.lock().live).into_values().collect();
         let closing = sessions.iter().map(|session| session.close(ENDING_PATIENCE));
         futures_util::future::join_all(closing).await;

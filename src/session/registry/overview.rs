@@ -38,7 +38,7 @@ impl SessionRegistry {
         Overview {
             sessions: self.statuses(loaded.as_ref(), default.as_ref()),
             shells,
-            jobs: self.jobs.seen(),
+            jobs: self.jobs.recent(),
             transfers: self.transfers.list(),
             notice: unreadable.or_else(|| self.notice.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         }
@@ -49,8 +49,8 @@ impl SessionRegistry {
     /// # Errors
     /// As [`disconnect`](Self::disconnect).
     pub async fn disconnect_unwanted(&self, name: &str) -> Result<(), SessionError> {
-        for job in self.jobs.seen().iter().filter(|job| job.session == name && job.ended().is_none()) {
-            job.note_unwanted();
+        for job in self.jobs.recent().iter().filter(|job| job.session == name && job.ended().is_none()) {
+            job.note_stopped_by_user();
         }
         self.disconnect(Some(name), false).await.map(drop)
     }

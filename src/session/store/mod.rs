@@ -82,7 +82,7 @@ impl Store {
         let Some(place) = self.place()? else {
             return Ok(LoadedStore { document: StoreDocument::default(), notice: None });
         };
-        if let Ok(loaded) = examine(&place)? {
+        if let Ok(loaded) = try_parse(&place)? {
             return Ok(loaded);
         }
         let _lock = lock(&place, LOCK_PATIENCE)?;
@@ -95,7 +95,7 @@ impl Store {
     /// Why it cannot be read.
     pub fn peek(&self) -> Result<StoreDocument, String> {
         let read =
-            self.place().and_then(|place| place.map(|place| examine(&place).map(|read| (place, read))).transpose());
+            self.place().and_then(|place| place.map(|place| try_parse(&place).map(|read| (place, read))).transpose());
         match read {
             Ok(None) => Ok(StoreDocument::default()),
             Ok(Some((_, Ok(loaded)))) => Ok(loaded.document),
@@ -116,7 +116,7 @@ impl Store {
         let path = self.path.as_deref().ok_or(StoreError::Nowhere)?;
         Folder::made(directory(path))
             .map_err(|source| StoreError::CreateDirectory(directory(path).to_owned(), source))?;
-        let place = LocalName::of(path).map_err(|source| StoreError::Read(path.to_owned(), source))?;
+        let place = LocalName::resolve(path).map_err(|source| StoreError::Read(path.to_owned(), source))?;
         let _lock = lock(&place, LOCK_PATIENCE)?;
         let mut loaded = read_or_set_aside(&place)?;
         change(&mut loaded.document);
@@ -129,7 +129,7 @@ impl Store {
     /// `None` where nothing can be.
     fn place(&self) -> Result<Option<LocalName>, StoreError> {
         let Some(path) = &self.path else { return Ok(None) };
-        match LocalName::of(path) {
+        match LocalName::resolve(path) {
             Ok(place) => Ok(Some(place)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::Read(path.clone(), error)),
@@ -143,7 +143,7 @@ fn directory(path: &Path) -> &Path {
 }
 
 /// Reads the file; the inner error is the reason why it is unreadable.
-fn examine(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, StoreError> {
+fn try_parse(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, StoreError> {
     let path = &place.path;
     let parsed = match StoreDocument::parse(&read(place)?) {
         Ok(parsed) => parsed,
@@ -166,7 +166,7 @@ fn examine(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, Stor
 /// For whoever holds the lock: another process may have put things right meanwhile, or is about to.
 fn read_or_set_aside(place: &LocalName) -> Result<LoadedStore, StoreError> {
     let path = &place.path;
-    let reason = match examine(place)? {
+    let reason = match try_parse(place)? {
         Ok(loaded) => return Ok(loaded),
         Err(reason) => reason,
     };

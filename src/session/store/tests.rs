@@ -81,7 +81,7 @@ fn threads_lose_none_of_each_others_updates() {
 #[test]
 fn a_lock_that_is_not_given_back_is_an_error() {
     let (_directory, _, path) = fresh();
-    let place = LocalName::of(&path).unwrap();
+    let place = LocalName::resolve(&path).unwrap();
     let held = lock(&place, Duration::ZERO).unwrap();
     let refused = lock(&place, Duration::from_millis(20));
     assert!(matches!(refused, Err(StoreError::Locked(_))));

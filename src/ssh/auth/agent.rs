@@ -44,14 +44,14 @@ pub(super) type Agent = AgentClient<AgentTransport>;
 pub(super) async fn ask(
     handle: &Handle<ClientHandler>,
     config: &EffectiveConfig,
-    typed: &str,
+    destination: &str,
 ) -> Result<Option<(Agent, Vec<AgentIdentity>)>, String> {
     let socket = match &config.identity_agent {
         IdentityAgent::None => return Ok(None),
         IdentityAgent::Environment => env::var("SSH_AUTH_SOCK").ok(),
         IdentityAgent::Variable(name) => env::var(name).ok(),
         IdentityAgent::Path(path) => {
-            Some(expand_path("IdentityAgent", path, config, typed).map_err(|error: SshError| error.to_string())?)
+            Some(expand_path("IdentityAgent", path, config, destination).map_err(|error: SshError| error.to_string())?)
         }
     };
     let listing = async {

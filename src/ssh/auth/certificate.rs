@@ -12,7 +12,7 @@ pub(super) fn outdated(certificate: &Certificate) -> Option<String> {
 }
 
 /// Why a server may have refused it.
-pub(super) fn doubt(certificate: &Certificate, user: &str) -> Option<String> {
+pub(super) fn likely_refusal_reason(certificate: &Certificate, user: &str) -> Option<String> {
     let principals = certificate.valid_principals();
     outdated(certificate).or_else(|| {
         let meant = principals.is_empty() || principals.iter().any(|principal| principal == user);

@@ -65,7 +65,7 @@ impl Candidate {
     }
 
     fn offers(&self, other: &Offer) -> bool {
-        self.offer.as_ref().is_some_and(|offer| offer.is(other))
+        self.offer.as_ref().is_some_and(|offer| offer.is_same_key(other))
     }
 
     fn has_key_of(&self, other: Option<&Offer>) -> bool {
@@ -94,18 +94,18 @@ impl Identities {
     pub(super) async fn gather(
         handle: &Handle<ClientHandler>,
         config: &EffectiveConfig,
-        typed: &str,
+        destination: &str,
         credentials: &Credentials,
-        findings: &StageTrace,
+        trace: &StageTrace,
     ) -> Result<Self, SshError> {
         let mut unusable = Vec::new();
         if !config.pubkey_authentication {
             return Ok(Self { agent: None, waiting: VecDeque::new(), unusable, explicit: None });
         }
         signature_algorithm::check(config)?;
-        let (agent, held) = match agent::ask(handle, config, typed).await {
+        let (agent, held) = match agent::ask(handle, config, destination).await {
             Ok(Some((agent, held))) => {
-                findings.detail(|| {
+                trace.detail(|| {
                     format!(
                         "agent: it holds {}",
                         if held.is_empty() { "no keys".to_owned() } else { held.len().to_string() }
@@ -114,7 +114,7 @@ impl Identities {
                 (Some(agent), held)
             }
             Ok(None) => {
-                findings.detail(|| format!("agent: none ({})", agent::missing(config)));
+                trace.detail(|| format!("agent: none ({})", agent::missing(config)));
                 (None, Vec::new())
             }
             Err(reason) => {
@@ -123,14 +123,14 @@ impl Identities {
             }
         };
         let explicit = credentials.key_path.as_deref();
-        let files = configured(config, typed, explicit, findings)?;
+        let files = configured(config, destination, explicit, trace)?;
         if let (Some(path), Some(IdentityLookup { candidate: Err(problem), offer, .. })) = (explicit, files.first()) {
             let in_agent = |offer: &Offer| held.iter().any(|held| Candidate::of_agent(held).offers(offer));
             if !offer.as_ref().is_some_and(in_agent) {
                 return Err(key_file_error(path, problem));
             }
         }
-        let certificates = named_certificates(config, typed, &mut unusable)?;
+        let certificates = named_certificates(config, destination, &mut unusable)?;
         let only_configured = explicit.is_some() || config.identities_only;
         let waiting = in_order(certificates, files, &held, only_configured, &mut unusable);
         Ok(Self { agent, waiting, unusable, explicit: explicit.map(str::to_owned) })
@@ -184,17 +184,17 @@ struct IdentityLookup {
 /// The identity files, each followed by the certificate beside it, unless the configuration names certificates itself.
 fn configured(
     config: &EffectiveConfig,
-    typed: &str,
+    destination: &str,
     explicit: Option<&str>,
-    findings: &StageTrace,
+    trace: &StageTrace,
 ) -> Result<Vec<IdentityLookup>, SshError> {
     let mut found = Vec::new();
     let paths = explicit.map_or_else(|| config.identity_files.clone(), |path| vec![path.to_owned()]);
     for path in paths {
-        let path = expand_path("IdentityFile", &path, config, typed)?;
+        let path = expand_path("IdentityFile", &path, config, destination)?;
         let IdentityFile { offer, private, missing } = IdentityFile::read(&path);
         if missing && explicit.is_none() {
-            findings.detail(|| format!("{path}: there is no such file"));
+            trace.detail(|| format!("{path}: there is no such file"));
             continue;
         }
         let beside = public_file(&format!("{path}-cert.pub")).filter(|offer| match offer {
@@ -215,12 +215,12 @@ fn configured(
 /// The certificates of `CertificateFile`, by their files.
 fn named_certificates(
     config: &EffectiveConfig,
-    typed: &str,
+    destination: &str,
     unusable: &mut Vec<String>,
 ) -> Result<Vec<(String, Offer)>, SshError> {
     let mut certificates = Vec::new();
     for file in &config.certificate_files {
-        let path = expand_path("CertificateFile", file, config, typed)?;
+        let path = expand_path("CertificateFile", file, config, destination)?;
         match public_file(&path) {
             Some(Offer::Certificate(one)) if certificate::is_for_user(&one) => {
                 certificates.push((path, Offer::Certificate(one)));

@@ -140,7 +140,7 @@ pub(super) fn public_file(path: &str) -> Option<Offer> {
 /// The text of a key file, and what the file is.
 fn read_key(path: &Path) -> io::Result<(Zeroizing<String>, Metadata)> {
     let none = || io::Error::other("it is not a private key file");
-    let place = LocalName::of(path)?;
+    let place = LocalName::resolve(path)?;
     if !matches!(place.find()?, Some((EntryKind::File(_), _)) | None) {
         return Err(none());
     }

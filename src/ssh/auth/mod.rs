@@ -102,15 +102,15 @@ pub(super) async fn authenticate(
     config: &EffectiveConfig,
     typed: &str,
     credentials: &Credentials,
-    person: &Prompter,
+    prompter: &Prompter,
     deadline: &Deadline,
-    learned: &ConnectionFacts,
+    facts: &ConnectionFacts,
 ) -> Result<LoggedIn, SshError> {
     let host = config.host_key_alias.as_ref().unwrap_or(&config.host_name);
-    let asker = TypedSecrets {
-        person,
+    let typed_secrets = TypedSecrets {
+        prompter,
         deadline,
-        over: &learned.over,
+        closed: &facts.closed,
         account: format!("{}@{host}", config.user),
         to: format!("{}@{}:{}", config.user, config.host_name, config.port),
         prompts: config.number_of_password_prompts,
@@ -118,18 +118,18 @@ pub(super) async fn authenticate(
         typed: credentials.typed.clone(),
     };
     // What was typed came after what was given, and has worked.
-    let typed_password = asker.remembered(&Purpose::Password);
+    let typed_password = typed_secrets.remembered(&Purpose::Password);
     let mut login = Login {
-        identities: Identities::gather(handle, config, typed, credentials, &learned.findings).await?,
+        identities: Identities::gather(handle, config, typed, credentials, &facts.trace).await?,
         password_was_typed: typed_password.is_some(),
         needs_proof: credentials.needs_proof,
         password: typed_password.or_else(|| credentials.password.clone()),
-        no_passwords: learned.host_key.get().is_some_and(|accepted| accepted.no_passwords),
+        no_passwords: facts.host_key.get().is_some_and(|accepted| accepted.no_passwords),
         handle,
         config,
         passphrase: credentials.passphrase.as_ref(),
-        learned,
-        asker,
+        facts,
+        typed_secrets,
         server_hash: None,
         given_to: Vec::new(),
         questions: [0, 0],
@@ -146,7 +146,7 @@ pub(super) async fn authenticate(
     ended?;
     Ok(LoggedIn {
         methods: login.succeeded.join(","),
-        typed: login.asker.typed,
+        typed: login.typed_secrets.typed,
         notice: (!login.outdated.is_empty()).then(|| login.outdated.join("; ")),
         needs_proof: login.needs_proof,
     })
@@ -161,8 +161,8 @@ struct Login<'a> {
     passphrase: Option<&'a Password>,
     no_passwords: bool,
     needs_proof: bool,
-    learned: &'a ConnectionFacts,
-    asker: TypedSecrets<'a>,
+    facts: &'a ConnectionFacts,
+    typed_secrets: TypedSecrets<'a>,
     identities: Identities,
     /// What the server said of RSA; `None` until it was asked.
     server_hash: Option<signature_algorithm::ServerHash>,
@@ -209,7 +209,7 @@ impl Login<'_> {
             && self.password.is_none()
             && !self.identities.is_empty()
             && !self.identities.hides_a_key()
-            && !self.learned.findings.are_wanted();
+            && !self.facts.trace.is_recording();
         if !known && self.none().await? {
             return Ok(());
         }
@@ -256,8 +256,8 @@ impl Login<'_> {
             .filter(|method| self.password.is_some() && !self.given_to.contains(method) && prefers(method.into()));
         let preferred = self.config.preferred_authentications.iter().filter_map(|name| match name.as_str() {
             "publickey" => Some(PublicKey),
-            "keyboard-interactive" if self.asker.can_ask() => Some(KeyboardInteractive),
-            "password" if self.asker.can_ask() => Some(MethodKind::Password),
+            "keyboard-interactive" if self.typed_secrets.can_ask() => Some(KeyboardInteractive),
+            "password" if self.typed_secrets.can_ask() => Some(MethodKind::Password),
             _ => None,
         });
         let order = given
@@ -295,8 +295,8 @@ impl Login<'_> {
         let tried = format!("{method} {what}").trim_end().to_owned();
         // A server that accepts nothing any more has closed, or russh does it for it.
         if remaining.is_empty() || self.handle.is_closed() {
-            self.learned.over.cancelled().await;
-            let reason = self.learned.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            self.facts.closed.cancelled().await;
+            let reason = self.facts.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
             let nothing_refused = self.attempts.is_empty() && matches!(method, "none" | "publickey");
             self.attempts.push(format!("{tried}: the server closed the connection{reason}"));
             if self.refused_keys > 0 {
@@ -318,7 +318,7 @@ impl Login<'_> {
 
     fn failure(&mut self) -> SshError {
         self.attempts.append(&mut self.identities.unusable);
-        if self.no_passwords && (self.password.is_some() || self.asker.can_ask()) {
+        if self.no_passwords && (self.password.is_some() || self.typed_secrets.can_ask()) {
             self.attempts.push("password: not sent, because the host key has changed".to_owned());
         }
         if !self.succeeded.is_empty() {

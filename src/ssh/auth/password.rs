@@ -43,17 +43,17 @@ impl Login<'_> {
             return Ok(step);
         }
         let mut again = "";
-        while self.questions[0] < self.asker.prompts && self.may_ask(MethodKind::Password) {
+        while self.questions[0] < self.typed_secrets.prompts && self.may_ask(MethodKind::Password) {
             self.questions[0] += 1;
-            let text = format!("{again}{}'s password: ", self.asker.account);
-            let Some(password) = self.asker.ask_one(Purpose::Password, text).await else {
+            let text = format!("{again}{}'s password: ", self.typed_secrets.account);
+            let Some(password) = self.typed_secrets.ask_one(Purpose::Password, text).await else {
                 self.attempts.push("password: asked for, but not given".to_owned());
                 break;
             };
             match self.send_password(&password).await? {
                 MethodOutcome::Failed => again = "Permission denied, please try again.\n",
                 step => {
-                    self.asker.keep(Purpose::Password, password);
+                    self.typed_secrets.keep(Purpose::Password, password);
                     return Ok(step);
                 }
             }
@@ -65,7 +65,7 @@ impl Login<'_> {
     /// that nothing but silence is seen of it.
     async fn send_password(&mut self, password: &Password) -> Result<MethodOutcome, SshError> {
         let sending = self.handle.authenticate_password(&self.config.user, password.reveal());
-        if let Ok(result) = self.asker.deadline.limit("authentication", sending).await {
+        if let Ok(result) = self.typed_secrets.deadline.limit("authentication", sending).await {
             return self.step(result, "password", "").await;
         }
         self.attempts.push(
@@ -80,13 +80,13 @@ impl Login<'_> {
         if source == PasswordSource::Given {
             self.given_to.push(MethodKind::KeyboardInteractive);
             // One that the server has taken already is not what it asks for now, if there is somebody who knows.
-            let used = self.succeeded.contains(&"password") && self.asker.can_ask();
+            let used = self.succeeded.contains(&"password") && self.typed_secrets.can_ask();
             let password = self.password.clone().filter(|_| !used);
             let (step, _) = self.exchange(password).await?;
             self.judge_given(&step);
             return Ok(step);
         }
-        while self.questions[1] < self.asker.prompts && self.may_ask(MethodKind::KeyboardInteractive) {
+        while self.questions[1] < self.typed_secrets.prompts && self.may_ask(MethodKind::KeyboardInteractive) {
             self.questions[1] += 1;
             match self.exchange(None).await? {
                 (MethodOutcome::Failed, true) => {}
@@ -97,14 +97,16 @@ impl Login<'_> {
     }
 
     fn may_ask(&self, method: MethodKind) -> bool {
-        self.offers(method) && self.asker.can_ask()
+        self.offers(method) && self.typed_secrets.can_ask()
     }
 
     /// Keeps a password that was typed for an earlier connection for as long as it works.
     fn judge_given(&mut self, step: &MethodOutcome) {
         match (step, &self.password) {
-            (MethodOutcome::Failed, _) => self.asker.forget(&Purpose::Password),
-            (_, Some(password)) if self.password_was_typed => self.asker.keep(Purpose::Password, password.clone()),
+            (MethodOutcome::Failed, _) => self.typed_secrets.forget(&Purpose::Password),
+            (_, Some(password)) if self.password_was_typed => {
+                self.typed_secrets.keep(Purpose::Password, password.clone())
+            }
             _ => {}
         }
     }
@@ -130,7 +132,7 @@ impl Login<'_> {
             };
             let step = self.step(result, "keyboard-interactive", "").await?;
             if let (MethodOutcome::Done | MethodOutcome::Partial, Some(password)) = (&step, exchange.typed) {
-                self.asker.keep(Purpose::Password, password);
+                self.typed_secrets.keep(Purpose::Password, password);
             }
             return Ok((step, exchange.asked && !exchange.unanswered));
         }
@@ -158,7 +160,7 @@ impl Login<'_> {
         let answers = if asked.len() > MAX_QUESTIONS {
             None
         } else {
-            self.asker.ask(Purpose::KeyboardInteractive(cut(&words)), prompts).await
+            self.typed_secrets.ask(Purpose::KeyboardInteractive(cut(&words)), prompts).await
         };
         let Some(answers) = answers else {
             if !exchange.unanswered {

@@ -54,7 +54,7 @@ impl Login<'_> {
         let offer = match (&candidate.offer, &candidate.by) {
             (Some(offer), _) => offer.clone(),
             (None, SignedBy::Agent(_)) => return Ok(MethodOutcome::Failed),
-            (None, SignedBy::File(file)) => match unlock(file, self.passphrase, &mut self.asker).await {
+            (None, SignedBy::File(file)) => match unlock(file, self.passphrase, &mut self.typed_secrets).await {
                 Ok(key) => Offer::Key(unlocked.insert(key).public_key().clone()),
                 Err(problem) => return self.unusable(&candidate.name, &problem),
             },
@@ -74,7 +74,7 @@ impl Login<'_> {
             by: &candidate.by,
             unlocked,
             passphrase: self.passphrase,
-            asker: &mut self.asker,
+            typed_secrets: &mut self.typed_secrets,
         };
         let user = &self.config.user;
         let result = match &offer {
@@ -97,15 +97,15 @@ impl Login<'_> {
             MethodOutcome::Done | MethodOutcome::Partial => self.accepted.push(description),
         }
         if let (MethodOutcome::Failed, Offer::Certificate(certificate)) = (&step, &offer) {
-            self.doubt(certificate, &candidate.name);
+            self.likely_refusal_reason(certificate, &candidate.name);
         }
         Ok(step)
     }
 
     /// Adds to a refusal what may have led to it.
-    fn doubt(&mut self, certificate: &ssh_key::Certificate, name: &str) {
+    fn likely_refusal_reason(&mut self, certificate: &ssh_key::Certificate, name: &str) {
         if let (Some(doubt), Some(last)) =
-            (certificate::doubt(certificate, &self.config.user), self.attempts.last_mut())
+            (certificate::likely_refusal_reason(certificate, &self.config.user), self.attempts.last_mut())
         {
             *last = format!("{last} ({doubt})");
         }
@@ -148,7 +148,7 @@ struct KeySigner<'a, 'b> {
     by: &'a SignedBy,
     unlocked: Option<PrivateKey>,
     passphrase: Option<&'a Password>,
-    asker: &'a mut TypedSecrets<'b>,
+    typed_secrets: &'a mut TypedSecrets<'b>,
 }
 
 enum SignError {
@@ -181,7 +181,7 @@ impl Signer for KeySigner<'_, '_> {
             SignedBy::File(file) => {
                 let key = match self.unlocked.take() {
                     Some(key) => key,
-                    None => unlock(file, self.passphrase, self.asker).await.map_err(SignError::Problem)?,
+                    None => unlock(file, self.passphrase, self.typed_secrets).await.map_err(SignError::Problem)?,
                 };
                 sign(&key, &offered.public_key(), hash, data)
             }
@@ -211,7 +211,7 @@ fn sign(key: &PrivateKey, offered: &PublicKey, hash: Option<HashAlg>, mut data: 
 async fn unlock(
     file: &Arc<PrivateKeyFile>,
     given: Option<&Password>,
-    asker: &mut TypedSecrets<'_>,
+    typed_secrets: &mut TypedSecrets<'_>,
 ) -> Result<PrivateKey, KeyProblem> {
     let purpose = Purpose::Passphrase(file.path.clone());
     if !file.encrypted {
@@ -219,20 +219,20 @@ async fn unlock(
     }
     let mut problem = KeyProblem::of_passphrase("it is encrypted and no passphrase was given");
     let given = given.filter(|passphrase| !passphrase.reveal().is_empty()).cloned();
-    for known in given.into_iter().chain(asker.remembered(&purpose)) {
+    for known in given.into_iter().chain(typed_secrets.remembered(&purpose)) {
         match file.unlock(Some(known)).await {
             Ok(key) => return Ok(key),
             Err(wrong) => problem = wrong,
         }
     }
     let shown: String = file.path.chars().take(MAX_PATH_CHARS).collect();
-    for _ in 0..asker.prompts {
-        let answer = asker.ask_one(purpose.clone(), format!("Enter passphrase for key '{shown}': ")).await;
+    for _ in 0..typed_secrets.prompts {
+        let answer = typed_secrets.ask_one(purpose.clone(), format!("Enter passphrase for key '{shown}': ")).await;
         // As with OpenSSH, an empty answer means the next key.
         let Some(passphrase) = answer.filter(|passphrase| !passphrase.reveal().is_empty()) else { break };
         match file.unlock(Some(passphrase.clone())).await {
             Ok(key) => {
-                asker.keep(purpose, passphrase);
+                typed_secrets.keep(purpose, passphrase);
                 return Ok(key);
             }
             Err(wrong) => problem = wrong,

@@ -5,19 +5,19 @@ use super::{Login, identities::Candidate};
 impl Login<'_> {
     /// Notes what the server takes, what was shown to it, what became of that, and what was not shown.
     pub(super) fn explain(&self, logged_in: bool) {
-        let findings = &self.learned.findings;
-        if !findings.are_wanted() {
+        let trace = &self.facts.trace;
+        if !trace.is_recording() {
             return;
         }
         let takes: Vec<&str> = self.allowed.iter().flat_map(|set| set.iter().map(Into::into)).collect();
         if !takes.is_empty() {
-            findings.detail(|| format!("the server takes {}", takes.join(", ")));
+            trace.detail(|| format!("the server takes {}", takes.join(", ")));
         }
         for tried in &self.attempts {
-            findings.detail(|| tried.clone());
+            trace.detail(|| tried.clone());
         }
         for key in &self.accepted {
-            findings.detail(|| format!("publickey {key}: accepted"));
+            trace.detail(|| format!("publickey {key}: accepted"));
         }
         let publickey = takes.is_empty() || takes.contains(&"publickey");
         for candidate in self.identities.left() {
@@ -25,7 +25,7 @@ impl Login<'_> {
             if self.accepted.contains(&name) {
                 continue;
             }
-            findings.detail(|| match (logged_in, publickey) {
+            trace.detail(|| match (logged_in, publickey) {
                 (true, _) => format!("publickey {name}: not needed"),
                 (false, true) => format!("publickey {name}: not shown any more"),
                 (false, false) => format!("publickey {name}: not shown, because the server takes no keys"),
@@ -40,7 +40,7 @@ impl Login<'_> {
             ("keyboard-interactive", config.kbd_interactive_authentication, "KbdInteractiveAuthentication"),
         ] {
             if takes.contains(&method) {
-                findings.detail(|| {
+                trace.detail(|| {
                     let off = format!("because of {option} no");
                     let why = if enabled { "because nothing secret is sent to find this out" } else { &off };
                     format!("{method}: not tried, {why}")

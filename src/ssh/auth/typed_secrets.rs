@@ -13,10 +13,10 @@ use crate::{
 
 /// Asks the person, as often as `ssh` would, and knows what was typed.
 pub(super) struct TypedSecrets<'a> {
-    pub(super) person: &'a Prompter,
+    pub(super) prompter: &'a Prompter,
     pub(super) deadline: &'a Deadline,
     /// Cancelled when the connection has ended: then no answer is of use.
-    pub(super) over: &'a CancellationToken,
+    pub(super) closed: &'a CancellationToken,
     /// `user@host` as `ssh` shows it to a person.
     pub(super) account: String,
     /// `user@host:port` that was dialled: a password goes nowhere else.
@@ -31,7 +31,7 @@ pub(super) struct TypedSecrets<'a> {
 impl TypedSecrets<'_> {
     /// Whether there is any sense in asking.
     pub(super) fn can_ask(&self) -> bool {
-        self.person.knows_secrets() && !self.silent
+        self.prompter.can_ask_secrets() && !self.silent
     }
 
     /// The answers, one a prompt. Once there are none, nothing more is asked.
@@ -42,8 +42,8 @@ impl TypedSecrets<'_> {
         let question = SecretPrompt { account: self.account.clone(), purpose, prompts };
         let asking = async {
             tokio::select! {
-                answers = self.person.ask(question) => answers,
-                () = self.over.cancelled() => None,
+                answers = self.prompter.ask(question) => answers,
+                () = self.closed.cancelled() => None,
             }
         };
         let answers = self.deadline.while_asking(asking).await;

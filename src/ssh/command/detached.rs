@@ -226,7 +226,7 @@ impl Pool {
         signal: Signal,
     ) -> Result<Option<StopOutcome>, DetachedError> {
         let name = match signal {
-            Signal::Stop(rung) => rung.name(),
+            Signal::Stop(first_signal) => first_signal.name(),
             Signal::Once(name) => name,
         };
         let mark = random_sentinel()?;
@@ -238,8 +238,8 @@ impl Pool {
         // Its keeper sees to it that it has ended when its process has.
         let target = StopTarget::Exec { process: job.process, lived: Duration::ZERO };
         match signal {
-            Signal::Stop(rung) => {
-                let found = self.stop_processes(&target, None, StopReason::Asked(rung)).await;
+            Signal::Stop(first_signal) => {
+                let found = self.stop_processes(&target, None, StopReason::Asked(first_signal)).await;
                 Ok(Some(StopOutcome { gone: found.and_then(StopReport::gone) }))
             }
             Signal::Once(name) => {
@@ -260,7 +260,7 @@ impl Pool {
     }
 
     async fn detached(self: &Arc<Self>, stdin: Vec<u8>, mark: &Sentinel, limit: Duration) -> Result<Vec<u8>, SshError> {
-        self.put(RemoteScript {
+        self.run_script(RemoteScript {
             command: LAUNCH.to_owned(),
             stdin,
             need: Priority::Work,

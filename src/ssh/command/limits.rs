@@ -98,8 +98,8 @@ impl StopReason {
     }
 
     /// The signal with which it begins.
-    pub(in crate::ssh) fn rung(self) -> FirstSignal {
-        if let Self::Asked(rung) = self { rung } else { FirstSignal::Int }
+    pub(in crate::ssh) fn first_signal(self) -> FirstSignal {
+        if let Self::Asked(first_signal) = self { first_signal } else { FirstSignal::Int }
     }
 
     /// How a command ended that was stopped so, given how it ended as far as its server has told.
@@ -115,12 +115,12 @@ impl StopReason {
 impl StopConditions {
     /// Whether there is no sense in beginning any more.
     #[must_use]
-    pub fn are_over(&self) -> bool {
+    pub fn already_met(&self) -> bool {
         self.ends().iter().any(|token| token.is_cancelled())
     }
 
     /// Waits until there is no sense in beginning any more.
-    pub async fn over(&self) {
+    pub async fn met(&self) {
         let [ending, closing, cancelled, asked] = self.ends();
 
         tokio::select! {
@@ -147,7 +147,7 @@ impl StopConditions {
             biased;
             result = work => result,
             () = self.signals.stop.cancelled() => Err(SshError::Cancelled),
-            stop = self.reached(Duration::ZERO) => Err(match (stop, self.limit) {
+            stop = self.wait(Duration::ZERO) => Err(match (stop, self.limit) {
                 (StopReason::TimedOut, Some(after)) => SshError::NotSent { after },
                 _ => SshError::Cancelled,
             }),
@@ -155,7 +155,7 @@ impl StopConditions {
     }
 
     /// Waits until the command has to be stopped, `spent` of its time being used already.
-    pub(in crate::ssh) async fn reached(&self, spent: Duration) -> StopReason {
+    pub(in crate::ssh) async fn wait(&self, spent: Duration) -> StopReason {
         let limit = async {
             match self.limit {
                 Some(limit) => self.pause.sleep(limit.saturating_sub(spent)).await,

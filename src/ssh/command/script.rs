@@ -34,7 +34,7 @@ impl Pool {
     ///
     /// # Errors
     /// The channel cannot be opened, the answer does not end within the limit, or the connection is lost before.
-    pub(in crate::ssh) async fn put(self: &Arc<Self>, question: RemoteScript) -> Result<Vec<u8>, SshError> {
+    pub(in crate::ssh) async fn run_script(self: &Arc<Self>, question: RemoteScript) -> Result<Vec<u8>, SshError> {
         self.put_and_see(question).await.map(|(answer, _)| answer)
     }
 
@@ -59,7 +59,7 @@ impl Pool {
         let late = || SshError::Timeout { stage: "a script on the remote host", after: limit };
         let deadline = tokio::time::Instant::now() + limit;
         let open = timeout(limit, self.open_channel(need));
-        let (channel, place) = tokio::select! {
+        let (channel, slot) = tokio::select! {
             opened = open => opened.map_err(|_| late())??,
             () = given_up.cancelled() => return Err(SshError::Cancelled),
         };
@@ -67,8 +67,8 @@ impl Pool {
         let write = Arc::new(write);
         let begun = match need {
             // It may look for, or begin, what the environment has a say in.
-            Priority::Work | Priority::Spare => place.connection().command(&write, command).await,
-            Priority::Script => write.exec(true, command).await.map_err(SshError::from),
+            Priority::Work | Priority::Opportunistic => slot.connection().command(&write, command).await,
+            Priority::Control => write.exec(true, command).await.map_err(SshError::from),
         };
         let writer = tokio::spawn({
             let write = Arc::clone(&write);
@@ -96,7 +96,7 @@ impl Pool {
                     _ => {}
                 }
             }
-            Err(place.connection().lost())
+            Err(slot.connection().lost())
         };
         let read = tokio::select! {
             read = reading => read,

@@ -31,7 +31,7 @@ impl Pool {
         stdin: String,
         limit: Duration,
     ) -> Result<Vec<u8>, SshError> {
-        self.put(short(command, stdin, limit)).await
+        self.run_script(short(command, stdin, limit)).await
     }
 
     /// The same without stdin, and whether the command failed.
@@ -59,7 +59,7 @@ impl Pool {
         let Some(password) = password else { return self.ask("exec sudo -n -- /bin/sh", script, limit).await };
         timeout(limit, async {
             let mark = random_sentinel()?;
-            let (channel, _place) = self.open_channel(Priority::Script).await?;
+            let (channel, _place) = self.open_channel(Priority::Control).await?;
             let (mut read, write) = channel.split();
             write.exec(true, root_shell(&mark)).await?;
             let mut listener = SudoListener::of_root_shell(&mark);
@@ -68,8 +68,8 @@ impl Pool {
                 match message {
                     ChannelMsg::Data { data } if answer.len() < MAX_ANSWER_BYTES => answer.extend_from_slice(&data),
                     ChannelMsg::ExtendedData { data, .. } => {
-                        for heard in listener.push(&data, &mut Vec::new()) {
-                            let prompts = matches!(heard, SudoEvent::Prompt { .. });
+                        for events in listener.push(&data, &mut Vec::new()) {
+                            let prompts = matches!(events, SudoEvent::Prompt { .. });
                             let again = prompts && std::mem::replace(&mut asked, true);
                             // All of it fits into any window, so that writing does not wait for reading.
                             if prompts && !again {
@@ -102,7 +102,7 @@ fn short(command: &str, stdin: String, limit: Duration) -> RemoteScript {
     RemoteScript {
         command: command.to_owned(),
         stdin: stdin.into_bytes(),
-        need: Priority::Script,
+        need: Priority::Control,
         end: Vec::new(),
         longest: MAX_ANSWER_BYTES,
         limit,

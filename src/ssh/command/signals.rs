@@ -29,7 +29,7 @@ impl Pool {
         password: Option<&Password>,
         stop: StopReason,
     ) -> Option<StopReport> {
-        let order = Order::new(target, stop.rung(), stop.grace_tenths());
+        let order = Order::new(target, stop.first_signal(), stop.grace_tenths());
         if let StopTarget::Sudo { sudo, lived, .. } = target {
             let script = stop::script(std::slice::from_ref(&order));
             let limit = limit(stop.grace_tenths(), stop == StopReason::Ending);
@@ -40,7 +40,7 @@ impl Pool {
             // Who has started sudo may signal it, and it passes INT and TERM on.
             let order = Order::new(
                 &StopTarget::Exec { process: sudo.clone(), lived: *lived },
-                stop.rung(),
+                stop.first_signal(),
                 stop.grace_tenths(),
             );
             return self.stop_with_others(order, stop).await;
@@ -50,7 +50,7 @@ impl Pool {
 
     async fn stop_with_others(self: &Arc<Self>, order: Order, stop: StopReason) -> Option<StopReport> {
         let (tell, told) = oneshot::channel();
-        if self.stops.put(PendingStop {
+        if self.stops.push(PendingStop {
             order,
             grace_tenths: stop.grace_tenths(),
             in_a_hurry: stop == StopReason::Ending,
@@ -60,7 +60,7 @@ impl Pool {
             // A task of its own: the others count on it, whatever becomes of this caller.
             tokio::spawn(async move {
                 sleep(TOGETHER).await;
-                pool.stop_all(pool.stops.take()).await;
+                pool.stop_all(pool.stops.take_all()).await;
             });
         }
         told.await.ok().flatten()

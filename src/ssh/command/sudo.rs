@@ -42,14 +42,14 @@ pub struct SudoRequest {
     /// agent may use as root: the person has not been asked about that.
     pub given: Option<Password>,
     /// Who knows it otherwise.
-    pub person: Prompter,
+    pub prompter: Prompter,
 }
 
 /// How it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ssh) enum SudoOutcome {
     /// sudo is through, with this password if it wanted one.
-    Through(Option<Password>),
+    Authenticated(Option<Password>),
     /// It has ended before, or lost its channel.
     Ended,
     /// It was told that there is no answer, and ends.
@@ -92,12 +92,12 @@ impl SudoResponder {
     /// Answers until sudo is through or ends.
     pub(in crate::ssh) async fn run(
         mut self,
-        heard: &mut mpsc::Receiver<SudoEvent>,
+        events: &mut mpsc::Receiver<SudoEvent>,
         write: &ChannelWriteHalf<Msg>,
     ) -> SudoOutcome {
         let mut whose = String::new();
         loop {
-            match heard.recv().await {
+            match events.recv().await {
                 None => return SudoOutcome::Ended,
                 Some(SudoEvent::Started(_) | SudoEvent::Ready) => {}
                 Some(SudoEvent::Through(_)) => return self.through(whose),
@@ -117,14 +117,14 @@ impl SudoResponder {
 
     fn through(mut self, whose: String) -> SudoOutcome {
         if self.asks_more {
-            return SudoOutcome::Through(None);
+            return SudoOutcome::Authenticated(None);
         }
         if let (Some(memory), Some(password)) = (&mut self.memory, &self.last)
             && self.questions > 0
         {
             **memory = Some((whose, password.clone()));
         }
-        SudoOutcome::Through(self.last)
+        SudoOutcome::Authenticated(self.last)
     }
 
     async fn password(&mut self, whose: &str, said: bool) -> Option<Password> {
@@ -133,7 +133,7 @@ impl SudoResponder {
         self.asks_more |= more;
         if self.memory.is_none() && !self.asks_more {
             let lock = Arc::clone(&self.request.memory.0).lock_owned();
-            let memory = self.request.person.pause().during(lock).await;
+            let memory = self.request.prompter.pause().during(lock).await;
             if let Some((account, password)) = &*memory
                 && account == whose
                 && self.last.as_ref() != Some(password)
@@ -155,7 +155,7 @@ impl SudoResponder {
             return None;
         }
         self.questions += 1;
-        self.request.person.ask(self.question(whose, more)).await?.pop().filter(fits)
+        self.request.prompter.ask(self.question(whose, more)).await?.pop().filter(fits)
     }
 
     fn question(&self, whose: &str, more: bool) -> SecretPrompt {

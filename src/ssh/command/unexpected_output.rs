@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn words_follow_what_happened_plainly_and_cut() {
-        for (heard, expected) in [
+        for (events, expected) in [
             (&b""[..], "it ended".to_owned()),
             (b" \r\n", "it ended".to_owned()),
             (
@@ -42,7 +42,7 @@ mod tests {
             (&[b'a'; 5000], format!("it ended; the server printed: {}…", "a".repeat(MAX_WORDS_BYTES))),
         ] {
             let mut words = UnexpectedOutput::default();
-            heard.chunks(7).for_each(|part| words.hear(part));
+            events.chunks(7).for_each(|part| words.hear(part));
             assert_eq!(words.after("it ended".to_owned()), expected);
         }
     }

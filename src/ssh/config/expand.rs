@@ -20,9 +20,10 @@ pub(in crate::ssh) fn expand_path(
     option: &'static str,
     value: &str,
     config: &EffectiveConfig,
-    typed: &str,
+    destination: &str,
 ) -> Result<String, SshError> {
-    with_tokens(config, typed, |tokens| expand(value, tokens)).map_err(|source| SshError::Token { option, source })
+    with_tokens(config, destination, |tokens| expand(value, tokens))
+        .map_err(|source| SshError::Token { option, source })
 }
 
 /// Expands the percent tokens of `ProxyCommand`; a shell does the rest.
@@ -33,9 +34,9 @@ pub(in crate::ssh) fn expand_command_option(
     option: &'static str,
     value: &str,
     config: &EffectiveConfig,
-    typed: &str,
+    destination: &str,
 ) -> Result<String, SshError> {
-    with_tokens(config, typed, |tokens| expand_command(value, tokens))
+    with_tokens(config, destination, |tokens| expand_command(value, tokens))
         .map_err(|source| SshError::Token { option, source })
 }
 
@@ -43,12 +44,12 @@ pub(in crate::ssh) fn expand_command_option(
 ///
 /// # Errors
 /// As [`expand_command_option`].
-pub(in crate::ssh) fn expand_hops(hops: &str, config: &EffectiveConfig, typed: &str) -> Result<String, SshError> {
-    with_tokens(config, typed, |tokens| expand_jump(hops, tokens))
+pub(in crate::ssh) fn expand_hops(hops: &str, config: &EffectiveConfig, destination: &str) -> Result<String, SshError> {
+    with_tokens(config, destination, |tokens| expand_jump(hops, tokens))
         .map_err(|source| SshError::Token { option: "ProxyJump", source })
 }
 
-fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&Tokens<'_>) -> T) -> T {
+fn with_tokens<T>(config: &EffectiveConfig, destination: &str, use_them: impl FnOnce(&Tokens<'_>) -> T) -> T {
     let home = home().unwrap_or_default();
     let home = home.to_string_lossy();
     let local_user = local_user();
@@ -60,7 +61,7 @@ fn with_tokens<T>(config: &EffectiveConfig, typed: &str, use_them: impl FnOnce(&
         user_id: local_user_id(),
         local_host: &local_host,
         remote_host: &config.host_name,
-        original_host: host_part(typed),
+        original_host: host_part(destination),
         port: config.port,
         remote_user: &config.user,
         host_key_alias: config.host_key_alias.as_deref(),

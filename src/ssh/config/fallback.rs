@@ -28,14 +28,14 @@ const MAX_INCLUDE: usize = 16;
 /// # Errors
 /// A file that cannot be read, a line that cannot be understood, and a `Match` that only `ssh` can decide.
 pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
-    let typed = target.destination.as_str();
-    let parts = if typed.starts_with("ssh://") {
-        parse_hop(typed).map_err(|source| SshError::Hop { hop: typed.to_owned(), source })?
+    let destination = target.destination.as_str();
+    let parts = if destination.starts_with("ssh://") {
+        parse_hop(destination).map_err(|source| SshError::Hop { hop: destination.to_owned(), source })?
     } else {
-        let (user, host) = typed.rsplit_once('@').map_or((None, typed), |(user, host)| (Some(user), host));
-        let destination = crate::openssh::destination::Destination::parse(host);
-        let destination = destination.map_err(|source| SshError::Hop { hop: typed.to_owned(), source })?;
-        Target { destination, user: user.map(str::to_owned), port: None, config_file: None }
+        let (user, host) = destination.rsplit_once('@').map_or((None, destination), |(user, host)| (Some(user), host));
+        let parsed = crate::openssh::destination::Destination::parse(host);
+        let parsed = parsed.map_err(|source| SshError::Hop { hop: destination.to_owned(), source })?;
+        Target { destination: parsed, user: user.map(str::to_owned), port: None, config_file: None }
     };
     let host = parts.destination.as_str();
     let mut reader = FallbackReader { host, settings: Settings::default(), any_match: false };
@@ -50,8 +50,8 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     }
     let user = target.user.as_deref().or(parts.user.as_deref());
     let text = reader.settings.printed(host, user, target.port.or(parts.port), &local_user());
-    let mut config =
-        EffectiveConfig::parse(&text).map_err(|source| SshError::Config { destination: typed.to_owned(), source })?;
+    let mut config = EffectiveConfig::parse(&text)
+        .map_err(|source| SshError::Config { destination: destination.to_owned(), source })?;
     notices.append(&mut config.notices);
     Ok(EffectiveConfig { notices, ..config })
 }
@@ -161,7 +161,7 @@ mod tests {
         let (file, included) = (folder.path().join("config"), folder.path().join("included"));
         fs::write(&included, "Host other\nServerAliveInterval 0\n").unwrap();
         let include = format!("Include {}", included.display());
-        for (text, typed, expected) in [
+        for (text, destination, expected) in [
             ("ServerAliveInterval 0\n", "box", true),
             ("serveraliveinterval=0\n", "box", true),
             ("Host box\nServerAliveInterval 0\n", "box", true),
@@ -177,9 +177,9 @@ mod tests {
             ("", "box", false),
         ] {
             fs::write(&file, text).unwrap();
-            let destination = Destination::parse(typed).unwrap();
+            let destination = Destination::parse(destination).unwrap();
             let target = Target { destination, user: None, port: None, config_file: Some(file.clone()) };
-            assert_eq!(sets(&target, "serveraliveinterval"), expected, "{text:?} {typed}");
+            assert_eq!(sets(&target, "serveraliveinterval"), expected, "{text:?} {destination}");
         }
     }
 }

@@ -25,32 +25,32 @@ const MAX_RESOLVE_TIME: Duration = Duration::from_secs(10);
 /// # Errors
 /// `ssh` cannot be run, refuses, takes too long, or prints a configuration without host or user.
 pub async fn resolve(target: &Target, limit: Duration) -> Result<EffectiveConfig, SshError> {
-    resolve_noting(target, limit, &StageTrace::default()).await
+    resolve_recording(target, limit, &StageTrace::default()).await
 }
 
 /// The same, and notes which files were read, which options are set there, and which of these have no effect.
 ///
 /// # Errors
 /// As [`resolve`].
-pub(in crate::ssh) async fn resolve_noting(
+pub(in crate::ssh) async fn resolve_recording(
     target: &Target,
     limit: Duration,
-    findings: &StageTrace,
+    trace: &StageTrace,
 ) -> Result<EffectiveConfig, SshError> {
     let limit = limit.min(MAX_RESOLVE_TIME);
-    let output = match ask(target, target.config_file.as_deref(), limit, findings.are_wanted()).await? {
+    let output = match ask(target, target.config_file.as_deref(), limit, trace.is_recording()).await? {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let config = fallback::read(target)?;
-            config.notices.iter().for_each(|notice| findings.detail(|| notice.clone()));
+            config.notices.iter().for_each(|notice| trace.detail(|| notice.clone()));
             return Ok(config);
         }
         Err(error) => return Err(SshError::ResolveRun(error)),
     };
     let destination = target.destination.as_str().to_owned();
     let said = String::from_utf8_lossy(&output.stderr);
-    if findings.are_wanted() {
-        said.lines().filter_map(file_read).for_each(|told| findings.detail(|| told));
+    if trace.is_recording() {
+        said.lines().filter_map(file_read).for_each(|told| trace.detail(|| told));
     }
     if !output.status.success() {
         let message = said.lines().filter(|line| !is_chatter(line)).map(str::trim_end).collect::<Vec<_>>().join("\n");
@@ -58,13 +58,13 @@ pub(in crate::ssh) async fn resolve_noting(
     }
     let printed = String::from_utf8_lossy(&output.stdout);
     let config = EffectiveConfig::parse(&printed).map_err(|source| SshError::Config { destination, source })?;
-    if findings.are_wanted() {
+    if trace.is_recording() {
         let plain = ask(target, Some(Path::new("none")), limit, true).await?;
         let plain = plain.map(|output| output.stdout).unwrap_or_default();
         for option in option_support::set(&printed, &String::from_utf8_lossy(&plain)) {
-            findings.detail(|| option);
+            trace.detail(|| option);
         }
-        config.notices.iter().for_each(|notice| findings.detail(|| notice.clone()));
+        config.notices.iter().for_each(|notice| trace.detail(|| notice.clone()));
     }
     Ok(config)
 }

@@ -28,7 +28,7 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
 /// One authenticated SSH transport to one host. Shared in an [`Arc`]; all methods take `&self`.
 pub struct Connection {
     pub(in crate::ssh) handle: Handle<ClientHandler>,
-    pub(in crate::ssh) learned: Arc<ConnectionFacts>,
+    pub(in crate::ssh) facts: Arc<ConnectionFacts>,
     /// What passes over it.
     pub(in crate::ssh) traffic: Traffic,
     /// The other end of its TCP connection, if it has one of its own.
@@ -80,18 +80,18 @@ impl Connection {
     }
 
     /// Whether the host has shown another key than the one that is known, which the configuration lets pass.
-    pub(in crate::ssh) fn lends_no_passwords(&self) -> bool {
-        self.learned.host_key.get().is_some_and(|accepted| accepted.no_passwords)
+    pub(in crate::ssh) fn withholds_passwords(&self) -> bool {
+        self.facts.host_key.get().is_some_and(|accepted| accepted.no_passwords)
     }
 
     /// Whether anything has come over a channel.
     pub(in crate::ssh) fn has_served(&self) -> bool {
-        self.learned.served.load(Ordering::Relaxed)
+        self.facts.served.load(Ordering::Relaxed)
     }
 
     /// Why the transport ended, if that is known.
     pub(in crate::ssh) fn reason(&self) -> Option<String> {
-        self.learned.reason()
+        self.facts.reason()
     }
 
     /// Whether a channel on which nothing runs yet may be lost when a command on another channel ends.
@@ -99,7 +99,7 @@ impl Connection {
     /// Dropbear closes it then (`sesscheckclose` in its `svr-chansession.c`), and a command that is on its way to such a
     /// channel makes it end the whole connection. Nothing can be done about that but to give each channel a connection
     /// of its own.
-    pub(in crate::ssh) fn wants_one_channel(&self) -> bool {
+    pub(in crate::ssh) fn is_single_channel(&self) -> bool {
         self.is_software(b"SSH-2.0-dropbear")
     }
 
@@ -111,23 +111,23 @@ impl Connection {
 
     /// Whether the server's identification (RFC 4253, section 4.2) begins with this.
     fn is_software(&self, beginning: &[u8]) -> bool {
-        self.learned.software.get().is_some_and(|version| version.starts_with(beginning))
+        self.facts.software.get().is_some_and(|version| version.starts_with(beginning))
     }
 
     /// Whether a channel that is opened now may be lost in this way: one of those that it `had`, all of which have ended, was
     /// not closed by the server, which so has perhaps not seen the end of its command yet.
-    pub(in crate::ssh) fn may_lose_a_channel(&self, had: usize) -> bool {
-        self.wants_one_channel() && self.learned.channels_closed.load(Ordering::Relaxed) < had
+    pub(in crate::ssh) fn may_drop_new_channel(&self, had: usize) -> bool {
+        self.is_single_channel() && self.facts.channels_closed.load(Ordering::Relaxed) < had
     }
 
     /// Whether [`ended`](Self::ended) is over.
     pub(in crate::ssh) fn has_ended(&self) -> bool {
-        self.learned.over.is_cancelled() || self.is_closed()
+        self.facts.closed.is_cancelled() || self.is_closed()
     }
 
     /// Waits for the end of the transport. russh leaves a writer waiting that had used up its channel's window.
     pub(in crate::ssh) async fn ended(&self) {
-        self.learned.over.cancelled().await;
+        self.facts.closed.cancelled().await;
     }
 
     /// Whether the server still answers, within `limit`.
@@ -176,7 +176,7 @@ impl Connection {
         channel: &ChannelWriteHalf<Msg>,
         command: impl Into<Vec<u8>>,
     ) -> Result<(), SshError> {
-        if self.learned.agent.get().is_some() {
+        if self.facts.agent.get().is_some() {
             channel.agent_forward(false).await?;
         }
         for (name, value) in &self.environment {

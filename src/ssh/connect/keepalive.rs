@@ -31,7 +31,7 @@ pub(in crate::ssh) enum Keepalive {
 
 impl Keepalive {
     /// What the configuration comes to. `ssh -G` prints 0 for an option that is not set, too: then the files tell.
-    pub(in crate::ssh) fn of(config: &EffectiveConfig, target: &Target) -> Self {
+    pub(in crate::ssh) fn from_config(config: &EffectiveConfig, target: &Target) -> Self {
         match config.server_alive_interval {
             Some(interval) => Self::Configured(interval),
             None if fallback::sets(target, "serveraliveinterval") => Self::Off,

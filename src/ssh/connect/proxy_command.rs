@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     child,
     openssh::effective_config::EffectiveConfig,
-    render::breaks_a_line,
+    render::is_line_unsafe,
     ssh::{config::expand::expand_command_option, error::SshError, trace::StageTrace},
 };
 
@@ -76,13 +76,13 @@ pub(in crate::ssh) fn start_command(
     template: &str,
     config: &EffectiveConfig,
     typed: &str,
-    findings: &StageTrace,
+    trace: &StageTrace,
 ) -> Result<ProxyCommand, SshError> {
     if config.proxy_use_fdpass {
         return Err(SshError::Unsupported { option: "ProxyUseFdpass", value: "yes".to_owned() });
     }
     let line = expand_command_option("ProxyCommand", template, config, typed)?;
-    findings.detail(|| format!("runs: {line}"));
+    trace.detail(|| format!("runs: {line}"));
     let failed = |source| SshError::ProxyCommand { command: line.clone(), source };
     let mut child = shell(&line)
         .stdin(Stdio::piped())
@@ -103,7 +103,7 @@ pub(in crate::ssh) fn start_command(
                 let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if (kept.len() as u64) < MAX_COMPLAINT_BYTES {
-                    kept.extend(text.chars().filter(|letter| *letter == '\n' || !breaks_a_line(*letter)));
+                    kept.extend(text.chars().filter(|letter| *letter == '\n' || !is_line_unsafe(*letter)));
                 }
             }
         })

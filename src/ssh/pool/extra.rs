@@ -15,18 +15,18 @@ const MAX_APART: usize = 4;
 
 impl Pool {
     /// Opens a channel that work can do without; `None` where there is no room for it at once.
-    pub(in crate::ssh) async fn spare_channel(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
-        let place = self.place(Priority::Spare, Instant::now()).ok()??;
-        self.take(place).await
+    pub(in crate::ssh) async fn opportunistic_channel(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
+        let slot = self.slot(Priority::Opportunistic, Instant::now()).ok()??;
+        self.take(slot).await
     }
 
     /// The same over another connection than the first, dialled for it unless that may need a person or cost a
     /// one-time password.
-    pub(in crate::ssh) async fn channel_apart(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
+    pub(in crate::ssh) async fn channel_on_another_connection(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
         loop {
             let changed = self.changed.notified();
             match self.place_apart() {
-                ExtraChannel::Here(place) => return self.take(place).await,
+                ExtraChannel::Here(slot) => return self.take(slot).await,
                 ExtraChannel::Nowhere => return None,
                 ExtraChannel::Soon => {}
             }
@@ -45,7 +45,7 @@ impl Pool {
             room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
         };
         if let Some(member) = state.members.iter_mut().find(apart) {
-            return ExtraChannel::Here(self.place_on(member));
+            return ExtraChannel::Here(self.slot_on(member));
         }
         let by_key = self.credentials.typed.is_empty() && self.peer().auth_method == "publickey";
         if !by_key
@@ -63,12 +63,12 @@ impl Pool {
         ExtraChannel::Soon
     }
 
-    async fn take(self: &Arc<Self>, place: ChannelSlot) -> Option<(Channel<Msg>, ChannelSlot)> {
-        let connection = Arc::clone(&place.connection);
-        match attempt(place).await? {
-            (place, Ok(channel)) => Some((channel, place)),
-            (place, Err(SshError::ChannelRefused(_))) => {
-                drop(place);
+    async fn take(self: &Arc<Self>, slot: ChannelSlot) -> Option<(Channel<Msg>, ChannelSlot)> {
+        let connection = Arc::clone(&slot.connection);
+        match attempt(slot).await? {
+            (slot, Ok(channel)) => Some((channel, slot)),
+            (slot, Err(SshError::ChannelRefused(_))) => {
+                drop(slot);
                 self.is_at_limit(&connection).await;
                 None
             }

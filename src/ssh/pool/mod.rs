@@ -54,7 +54,7 @@ pub struct Pool {
     credentials: Credentials,
     limit: Duration,
     first: Arc<Connection>,
-    makes_ready: bool,
+    prefetches: bool,
     login_shell: OnceCell<ShellProbe>,
     /// A plain mutex: held for look-ups and assignments only.
     state: Mutex<PoolState>,
@@ -74,12 +74,12 @@ impl Pool {
     pub async fn open(
         target: &Target,
         credentials: &Credentials,
-        person: &Prompter,
+        prompter: &Prompter,
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
-        let first = Connection::open(target, credentials, person, limit).await?;
+        let first = Connection::open(target, credentials, prompter, limit).await?;
         let pool = Self::around(first, target, credentials, limit, true);
-        pool.make_ready();
+        pool.prefetch_channel();
         // Asked now, so that the first command need not wait for the answer.
         let probing = Arc::clone(&pool);
         tokio::spawn(async move { probing.login_shell().await });
@@ -92,7 +92,7 @@ impl Pool {
         target: &Target,
         credentials: &Credentials,
         limit: Duration,
-        makes_ready: bool,
+        prefetches: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             target: target.clone(),
@@ -105,14 +105,14 @@ impl Pool {
             state: Mutex::new(PoolState {
                 members: vec![Member::new(Arc::clone(&first))],
                 refused: None,
-                proven: first.wants_one_channel(),
-                most: usize::from(first.wants_one_channel()),
+                proven: first.is_single_channel(),
+                most: usize::from(first.is_single_channel()),
                 dialling: false,
                 trouble: None,
                 hopeless: false,
                 ready: None,
             }),
-            makes_ready: makes_ready && !first.wants_one_channel(),
+            prefetches: prefetches && !first.is_single_channel(),
             first,
             login_shell: OnceCell::new(),
             changed: Notify::new(),
@@ -209,29 +209,29 @@ impl Pool {
     /// time that connecting may take, or the first connection has ended.
     pub(super) async fn open_channel(
         self: &Arc<Self>,
-        need: Priority,
+        priority: Priority,
     ) -> Result<(Channel<Msg>, ChannelSlot), SshError> {
-        if let Some(ready) = self.take_ready().await {
-            self.make_ready();
+        if let Some(ready) = self.take_prefetched().await {
+            self.prefetch_channel();
             return Ok(ready);
         }
         let asked = Instant::now();
         loop {
             let changed = self.changed.notified();
-            let Some(place) = self.place(need, asked)? else {
+            let Some(slot) = self.slot(priority, asked)? else {
                 if timeout(SLOT_RELEASE_LAG, changed).await.is_err() {
                     self.state().doubt_refusals();
                 }
                 continue;
             };
-            let connection = Arc::clone(&place.connection);
-            match attempt(place).await {
-                Some((place, Ok(channel))) => {
-                    self.make_ready();
-                    return Ok((channel, place));
+            let connection = Arc::clone(&slot.connection);
+            match attempt(slot).await {
+                Some((slot, Ok(channel))) => {
+                    self.prefetch_channel();
+                    return Ok((channel, slot));
                 }
-                Some((place, Err(SshError::ChannelRefused(reason)))) => {
-                    drop(place);
+                Some((slot, Err(SshError::ChannelRefused(reason)))) => {
+                    drop(slot);
                     if !self.is_at_limit(&connection).await {
                         return Err(SshError::ChannelRefused(reason));
                     }
@@ -245,8 +245,8 @@ impl Pool {
     }
 
     /// A place for a channel; `None` where there is none for now.
-    fn place(self: &Arc<Self>, need: Priority, asked: Instant) -> Result<Option<ChannelSlot>, SshError> {
-        if self.closing.is_cancelled() || (need == Priority::Work && self.is_closed()) {
+    fn slot(self: &Arc<Self>, priority: Priority, asked: Instant) -> Result<Option<ChannelSlot>, SshError> {
+        if self.closing.is_cancelled() || (priority == Priority::Work && self.is_closed()) {
             return Err(self.lost());
         }
         let mut state = self.state();
@@ -259,9 +259,9 @@ impl Pool {
             may_dial: !state.dialling && !state.hopeless && !self.is_closed(),
             keeps_one: state.trouble.is_none() || asked.elapsed() < PLACE_KEPT,
         };
-        let patience = if need == Priority::Script { self.limit.min(SCRIPT_PATIENCE) } else { self.limit };
-        match choose(state.members.iter().map(Member::load), need, situation) {
-            Choice::Use(index) => Ok(state.members.get_mut(index).map(|member| self.place_on(member))),
+        let patience = if priority == Priority::Control { self.limit.min(SCRIPT_PATIENCE) } else { self.limit };
+        match choose(state.members.iter().map(Member::load), priority, situation) {
+            Choice::Use(index) => Ok(state.members.get_mut(index).map(|member| self.slot_on(member))),
             Choice::Dial | Choice::Wait if state.trouble.is_some() && asked.elapsed() >= patience => {
                 Err(state.trouble.clone().map_or_else(|| self.lost(), |source| SshError::NoRoom { source }))
             }
@@ -273,7 +273,7 @@ impl Pool {
         }
     }
 
-    fn place_on(self: &Arc<Self>, member: &mut Member) -> ChannelSlot {
+    fn slot_on(self: &Arc<Self>, member: &mut Member) -> ChannelSlot {
         member.opening += 1;
         member.idle_since = None;
         ChannelSlot { pool: Arc::clone(self), connection: Arc::clone(&member.connection), is_open: false }

@@ -13,10 +13,10 @@ pub(in crate::ssh) enum Priority {
     /// A command, a shell, a transfer.
     Work,
     /// What work is quicker with and can do without: only where there is room for more work besides.
-    Spare,
+    Opportunistic,
     /// A script of ours that stops work or asks how to do it. The last free place of a pool is kept for it: work that
     /// takes every place must not be what keeps it from being stopped.
-    Script,
+    Control,
 }
 
 /// What runs over one connection.
@@ -51,22 +51,22 @@ pub(super) enum Choice {
 }
 
 /// Decides. Earlier connections come first, so that the later ones get idle.
-pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, need: Priority, situation: PoolLoad) -> Choice {
+pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, priority: Priority, situation: PoolLoad) -> Choice {
     let PoolLoad { limit, may_dial, keeps_one } = situation;
     let room = |load: Load| match limit {
         _ if load.full => 0,
         Some(limit) => limit.saturating_sub(load.used),
         None => usize::MAX,
     };
-    let kept = match need {
+    let kept = match priority {
         Priority::Work if keeps_one && limit.is_some_and(|limit| limit > 1) => 1,
-        Priority::Spare => 2,
+        Priority::Opportunistic => 2,
         _ => 0,
     };
     let free = loads.clone().map(room).fold(0, usize::saturating_add);
     match loads.clone().position(|load| room(load) > 0) {
         Some(index) if free > kept => Choice::Use(index),
-        _ if may_dial && need != Priority::Spare && loads.count() < MAX_CONNECTIONS => Choice::Dial,
+        _ if may_dial && priority != Priority::Opportunistic && loads.count() < MAX_CONNECTIONS => Choice::Dial,
         _ => Choice::Wait,
     }
 }
@@ -86,7 +86,7 @@ mod tests {
         use Choice::{Dial, Use, Wait};
         use Priority::{Script, Spare, Work};
         let load = |used: i32| Load { used: usize::try_from(used.abs()).unwrap(), full: used < 0 };
-        for (what, loads, limit, need, may_dial, keeps_one, expected) in [
+        for (what, loads, limit, priority, may_dial, keeps_one, expected) in [
             ("nothing is known yet", &[500][..], None, Work, true, true, Use(0)),
             ("room on the first", &[3], Some(10), Work, true, true, Use(0)),
             ("room on both: the earlier one", &[8, 0], Some(10), Work, true, true, Use(0)),
@@ -111,7 +111,7 @@ mod tests {
             ("one fewer", &[10; MAX_CONNECTIONS - 1], Some(10), Work, true, true, Dial),
         ] {
             let loads = loads.iter().map(|used| load(*used));
-            assert_eq!(choose(loads, need, PoolLoad { limit, may_dial, keeps_one }), expected, "{what}");
+            assert_eq!(choose(loads, priority, PoolLoad { limit, may_dial, keeps_one }), expected, "{what}");
         }
     }
 

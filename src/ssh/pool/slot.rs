@@ -96,7 +96,7 @@ impl Member {
 
     pub(super) fn load(&self) -> Load {
         let used = self.open + self.opening;
-        Load { used, full: self.full || (used == 0 && self.connection.may_lose_a_channel(self.had)) }
+        Load { used, full: self.full || (used == 0 && self.connection.may_drop_new_channel(self.had)) }
     }
 }
 
@@ -146,14 +146,14 @@ impl Drop for ChannelSlot {
 }
 
 /// Opens the channel in a task of its own, which closes it where nobody waits for it any more. `None`: the task is gone.
-pub(super) async fn attempt(mut place: ChannelSlot) -> Option<(ChannelSlot, Result<Channel<Msg>, SshError>)> {
+pub(super) async fn attempt(mut slot: ChannelSlot) -> Option<(ChannelSlot, Result<Channel<Msg>, SshError>)> {
     let (give, take) = oneshot::channel();
     tokio::spawn(async move {
-        let opened = place.connection.open_channel().await;
+        let opened = slot.connection.open_channel().await;
         if opened.is_ok() {
-            place.opened();
+            slot.opened();
         }
-        if let Err((_place, Ok(unwanted))) = give.send((place, opened)) {
+        if let Err((_place, Ok(unwanted))) = give.send((slot, opened)) {
             let _ = unwanted.close().await;
         }
     });

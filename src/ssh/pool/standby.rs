@@ -17,8 +17,8 @@ const LATELY: Duration = Duration::from_secs(20);
 impl Pool {
     /// Opens a channel for whatever comes next, where there is room for it on the first connection and none is ready or
     /// being opened.
-    pub(super) fn make_ready(self: &Arc<Self>) {
-        if !self.makes_ready || self.closing.is_cancelled() {
+    pub(super) fn prefetch_channel(self: &Arc<Self>) {
+        if !self.prefetches || self.closing.is_cancelled() {
             return;
         }
         let wanted = {
@@ -30,13 +30,13 @@ impl Pool {
             state.ready = Some(ready);
             wanted
         };
-        tokio::spawn(Arc::clone(self).keep_ready(wanted));
+        tokio::spawn(Arc::clone(self).hold_prefetched(wanted));
     }
 
     /// The channel that is ready, or that is being opened to be. Not where the server has not been heard for a while:
     /// opening one shows whether it is still there, while what is sent over this one may be lost on the way, and could not
     /// be sent again.
-    pub(super) async fn take_ready(&self) -> Option<(Channel<Msg>, ChannelSlot)> {
+    pub(super) async fn take_prefetched(&self) -> Option<(Channel<Msg>, ChannelSlot)> {
         if !self.first.traffic.heard_within(LATELY) {
             return None;
         }
@@ -54,19 +54,22 @@ impl Pool {
         take.await.ok()
     }
 
-    async fn keep_ready(self: Arc<Self>, mut wanted: oneshot::Receiver<oneshot::Sender<(Channel<Msg>, ChannelSlot)>>) {
-        let Some((mut channel, place)) = self.open_ready().await else { return };
-        let taker = tokio::select! {
+    async fn hold_prefetched(
+        self: Arc<Self>,
+        mut wanted: oneshot::Receiver<oneshot::Sender<(Channel<Msg>, ChannelSlot)>>,
+    ) {
+        let Some((mut channel, slot)) = self.open_prefetched().await else { return };
+        let recipient = tokio::select! {
             biased;
             // Nothing is expected on it: the server closes it, or does what it should not.
             _ = channel.wait() => None,
             () = self.closing.cancelled() => None,
-            taker = &mut wanted => taker.ok(),
+            recipient = &mut wanted => recipient.ok(),
             () = sleep(STAYS) => None,
         };
-        let unwanted = match taker {
-            Some(taker) => taker.send((channel, place)).err(),
-            None => Some((channel, place)),
+        let unwanted = match recipient {
+            Some(recipient) => recipient.send((channel, slot)).err(),
+            None => Some((channel, slot)),
         };
         if let Some((channel, _place)) = unwanted {
             // Whoever asks from now on opens one.
@@ -75,13 +78,13 @@ impl Pool {
         }
     }
 
-    async fn open_ready(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
-        let place = self.place_to_make_ready()?;
-        match attempt(place).await? {
-            (place, Ok(channel)) => Some((channel, place)),
-            (place, Err(_)) => {
-                let connection = Arc::clone(place.connection());
-                drop(place);
+    async fn open_prefetched(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
+        let slot = self.slot_to_prefetch()?;
+        match attempt(slot).await? {
+            (slot, Ok(channel)) => Some((channel, slot)),
+            (slot, Err(_)) => {
+                let connection = Arc::clone(slot.connection());
+                drop(slot);
                 self.is_at_limit(&connection).await;
                 None
             }
@@ -89,12 +92,12 @@ impl Pool {
     }
 
     /// Not the last place: that one is for scripts, and whoever comes first takes what is ready.
-    fn place_to_make_ready(self: &Arc<Self>) -> Option<ChannelSlot> {
+    fn slot_to_prefetch(self: &Arc<Self>) -> Option<ChannelSlot> {
         let mut state = self.state();
         let limit = state.limit();
         let member = state.member(&self.first).filter(|member| !member.connection.is_closed())?;
         let load = member.load();
         let room = !load.full && limit.is_none_or(|limit| limit.saturating_sub(load.used) > 1);
-        room.then(|| self.place_on(member))
+        room.then(|| self.slot_on(member))
     }
 }

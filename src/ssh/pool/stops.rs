@@ -23,14 +23,14 @@ pub(in crate::ssh) struct PendingStop {
 
 impl Stops {
     /// Puts one in, and says whether it is the first.
-    pub(in crate::ssh) fn put(&self, one: PendingStop) -> bool {
+    pub(in crate::ssh) fn push(&self, one: PendingStop) -> bool {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.push(one);
         waiting.len() == 1
     }
 
     /// Takes all of them.
-    pub(in crate::ssh) fn take(&self) -> Vec<PendingStop> {
+    pub(in crate::ssh) fn take_all(&self) -> Vec<PendingStop> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::as_root::AsRoot;
 use super::{askpass::Askpass, pausable_clock::PausableClock};
-use crate::{password::Password, render::breaks_a_line};
+use crate::{password::Password, render::is_line_unsafe};
 
 /// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
 const PATIENCE: Duration = Duration::from_secs(115);
@@ -45,7 +45,7 @@ pub enum Purpose {
 impl Purpose {
     /// What the answer goes into.
     #[must_use]
-    pub fn taker(&self) -> &'static str {
+    pub fn recipient(&self) -> &'static str {
         if matches!(self, Self::Sudo(_)) { "sudo on that host" } else { "the SSH log-in" }
     }
 }
@@ -95,7 +95,7 @@ pub struct Banner {
     /// The web page that they name, if the person can be asked to open it.
     pub page: Option<String>,
     /// Cancelled when the log-in has ended.
-    pub over: CancellationToken,
+    pub login_ended: CancellationToken,
 }
 
 /// A question on its way to the person, and where the answer goes; dropped unanswered, there is none.
@@ -175,16 +175,16 @@ impl Prompter {
 
     /// Whether there is anybody to ask for secrets.
     #[must_use]
-    pub fn knows_secrets(&self) -> bool {
+    pub fn can_ask_secrets(&self) -> bool {
         self.secrets.is_some() || self.askpass.is_some()
     }
 
     /// The answers, one a prompt; `None` if nobody answers within two minutes or the person will not.
     pub async fn ask(&self, question: SecretPrompt) -> Option<Vec<Password>> {
-        self.pause.during(self.put(question)).await
+        self.pause.during(self.ask_secret(question)).await
     }
 
-    async fn put(&self, question: SecretPrompt) -> Option<Vec<Password>> {
+    async fn ask_secret(&self, question: SecretPrompt) -> Option<Vec<Password>> {
         let expected = question.prompts.len();
         let answers = match (&self.secrets, &self.askpass) {
             (Some(secrets), _) => {
@@ -199,7 +199,7 @@ impl Prompter {
     }
 
     /// Whether the person trusts this very key; `None` if there is nobody to ask, or no answer.
-    pub async fn trusts(&self, key: UnknownKey) -> Option<bool> {
+    pub async fn confirm_host_key(&self, key: UnknownKey) -> Option<bool> {
         let (give, take) = oneshot::channel();
         self.choices.as_ref()?.send(PromptRequest::HostKey(key, give)).await.ok()?;
         self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
@@ -236,7 +236,7 @@ async fn ask_by_program(askpass: &Askpass, question: &SecretPrompt) -> Option<Ve
 
 /// What a program that asks in a terminal can show.
 fn shown(words: &str) -> String {
-    words.chars().filter(|letter| !breaks_a_line(*letter) || matches!(letter, '\n' | '\t')).collect()
+    words.chars().filter(|letter| !is_line_unsafe(*letter) || matches!(letter, '\n' | '\t')).collect()
 }
 
 #[cfg(test)]

@@ -97,29 +97,33 @@ impl FileTransfer {
     ///
     /// # Errors
     /// [`TransferError`]; where [`TransferError::is_lost`], another attempt goes on where this one stood.
-    pub async fn attempt(&mut self, pool: &Arc<Pool>, bounds: &StopConditions) -> Result<Transferred, TransferError> {
-        let client = Arc::new(SftpClient::open(pool, bounds).await?);
+    pub async fn attempt(
+        &mut self,
+        pool: &Arc<Pool>,
+        conditions: &StopConditions,
+    ) -> Result<Transferred, TransferError> {
+        let client = Arc::new(SftpClient::open(pool, conditions).await?);
         let Self { started, request, guard, excludes, state } = self;
         if let TransferState::Down = state {
             let connection = client.connection();
-            *state = connection.unless_stopped(bounds, begin(&client, guard, request)).await?;
+            *state = connection.unless_stopped(conditions, begin(&client, guard, request)).await?;
         }
         let (to, tally, verified) = match state {
             TransferState::Down => return Err(TransferError::Cancelled),
-            TransferState::UpFile(upload) => upload.attempt(pool, &client, bounds).await?,
-            TransferState::UpTree(tree) => tree.attempt(request, excludes, pool, &client, bounds).await?,
-            TransferState::DownFile(download) => download.attempt(pool, &client, bounds).await?,
-            TransferState::DownTree(tree) => tree.attempt(request, excludes, pool, &client, bounds, guard).await?,
+            TransferState::UpFile(upload) => upload.attempt(pool, &client, conditions).await?,
+            TransferState::UpTree(tree) => tree.attempt(request, excludes, pool, &client, conditions).await?,
+            TransferState::DownFile(download) => download.attempt(pool, &client, conditions).await?,
+            TransferState::DownTree(tree) => tree.attempt(request, excludes, pool, &client, conditions, guard).await?,
         };
         Ok(Transferred { to, tally, verified, duration: started.elapsed() })
     }
 
     /// What is left on the remote host of an attempt that ended with its link.
     #[must_use]
-    pub fn leftovers(&mut self) -> Vec<RemoteTemp> {
+    pub fn remote_temps(&mut self) -> Vec<RemoteTemp> {
         match &mut self.state {
-            TransferState::UpFile(upload) => upload.leftover().into_iter().collect(),
-            TransferState::UpTree(tree) => tree.leftovers(),
+            TransferState::UpFile(upload) => upload.remote_temp().into_iter().collect(),
+            TransferState::UpTree(tree) => tree.remote_temps(),
             TransferState::Down | TransferState::DownFile(_) | TransferState::DownTree(_) => Vec::new(),
         }
     }
@@ -136,7 +140,7 @@ fn find(path: &Path, is_directory: bool) -> io::Result<SourceKind> {
     match Folder::root(path) {
         Ok(folder) => Ok(SourceKind::Directory(folder)),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory && !is_directory => {
-            Ok(SourceKind::Other(LocalName::of(path)?))
+            Ok(SourceKind::Other(LocalName::resolve(path)?))
         }
         Err(error) => Err(error),
     }

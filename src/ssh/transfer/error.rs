@@ -9,7 +9,7 @@ use std::{
 use super::client::{RequestError, SftpClient};
 use crate::{
     policy::GuardReason,
-    render::in_a_line,
+    render::escape_line,
     ssh::error::SshError,
     tree::{
         excludes::ExcludeError,
@@ -180,7 +180,7 @@ impl TransferError {
 
 /// A path for a person: in one line, without its middle where it is long beyond reason.
 pub(super) fn shown(path: &[u8]) -> String {
-    let line = in_a_line(path);
+    let line = escape_line(path);
     let length = line.chars().count();
     if length <= MAX_SHOWN_CHARS {
         return line;

@@ -20,7 +20,7 @@ use self::client::SftpClient;
 pub use self::{
     attempts::{FileTransfer, Transferred},
     error::TransferError,
-    file::remote_temp::{RemoteTemp, remove_leftovers},
+    file::remote_temp::{RemoteTemp, remove_remote_temps},
     guard::{GrantedPaths, Guard, Machine},
     progress::{TransferCounters, TransferProgress},
     request::TransferRequest,
@@ -62,12 +62,12 @@ impl Connection {
     /// Ends early when the caller gives up, the session is disconnected, the program ends or the connection does.
     async fn unless_stopped<T>(
         &self,
-        bounds: &StopConditions,
+        conditions: &StopConditions,
         work: impl Future<Output = Result<T, TransferError>>,
     ) -> Result<T, TransferError> {
         tokio::select! {
             biased;
-            _ = bounds.reached(Duration::ZERO) => Err(TransferError::Cancelled),
+            _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),
             result = work => result,
             () = self.ended() => Err(self.lost().into()),
         }

@@ -28,13 +28,13 @@ pub(in crate::ssh) async fn dial(
     config: &EffectiveConfig,
     only: Option<SocketAddr>,
     deadline: Instant,
-    findings: &StageTrace,
+    trace: &StageTrace,
 ) -> Result<TcpTransport, SshError> {
     let (host, port) = (config.host_name.clone(), config.port);
     let started = Instant::now();
     let deadline = config.connect_timeout.map_or(deadline, |limit| deadline.min(started + limit));
     let timed_out = || SshError::Timeout { stage: "connecting", after: deadline.saturating_duration_since(started) };
-    findings.begin(Stage::Addresses);
+    trace.begin(Stage::Addresses);
     let found: Vec<SocketAddr> = match only {
         Some(address) => vec![address],
         None => timeout_at(deadline, addresses(&host, port))
@@ -49,15 +49,15 @@ pub(in crate::ssh) async fn dial(
                     AddressFamily::Inet6 => address.is_ipv6(),
                 };
                 if !wanted {
-                    findings.detail(|| format!("{}: not of the wanted family (AddressFamily)", address.ip()));
+                    trace.detail(|| format!("{}: not of the wanted family (AddressFamily)", address.ip()));
                 }
                 wanted
             })
             .collect(),
     };
     if !found.is_empty() {
-        findings.passed(|| found.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", "));
-        findings.begin(Stage::Tcp);
+        trace.pass(|| found.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", "));
+        trace.begin(Stage::Tcp);
     }
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address of the wanted family (AddressFamily)");
     for attempt in 0..config.connection_attempts.max(1) {
@@ -71,19 +71,19 @@ pub(in crate::ssh) async fn dial(
             match timeout_at(limit, connect(*address, config)).await {
                 Ok(Ok(stream)) => {
                     for other in found.iter().skip(index + 1) {
-                        findings.detail(|| format!("{other}: not needed"));
+                        trace.detail(|| format!("{other}: not needed"));
                     }
-                    findings.passed(|| format!("{address} accepts"));
+                    trace.pass(|| format!("{address} accepts"));
                     return TcpTransport::new(stream).map_err(|source| SshError::Connect { host, port, source });
                 }
                 Ok(Err(error)) => failure = error,
                 Err(_) if last => {
-                    findings.detail(|| format!("{address}: no answer"));
+                    trace.detail(|| format!("{address}: no answer"));
                     return Err(timed_out());
                 }
                 Err(_) => failure = io::ErrorKind::TimedOut.into(),
             }
-            findings.detail(|| format!("{address}: {failure}"));
+            trace.detail(|| format!("{address}: {failure}"));
         }
     }
     Err(SshError::Connect { host, port, source: failure })

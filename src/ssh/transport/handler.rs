@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(in crate::ssh) struct ConnectionFacts {
     /// Where it is noted how the log-in goes.
-    pub(in crate::ssh) findings: StageTrace,
+    pub(in crate::ssh) trace: StageTrace,
     /// The algorithms that were agreed on.
     pub(in crate::ssh) algorithms: OnceLock<String>,
     /// How the server's host key came to be accepted.
@@ -46,7 +46,7 @@ pub(in crate::ssh) struct ConnectionFacts {
     /// How many channels of ours the server has closed before we did.
     pub(in crate::ssh) channels_closed: AtomicUsize,
     /// Cancelled when the connection has ended, for whatever reason.
-    pub(in crate::ssh) over: CancellationToken,
+    pub(in crate::ssh) closed: CancellationToken,
     /// What the server has said before the log-in. A plain mutex: held for an assignment or a look only.
     banners: Mutex<Vec<String>>,
     /// Told when these words name a web page: then the log-in may wait for the person.
@@ -59,8 +59,8 @@ pub(in crate::ssh) struct ConnectionFacts {
 
 impl ConnectionFacts {
     /// Nothing yet, and where the log-in is to be noted.
-    pub(in crate::ssh) fn noting(findings: StageTrace) -> Self {
-        Self { findings, ..Self::default() }
+    pub(in crate::ssh) fn recording(trace: StageTrace) -> Self {
+        Self { trace, ..Self::default() }
     }
 
     /// What the server has said before the log-in, if anything.
@@ -95,19 +95,19 @@ const MAX_REFUSALS: usize = 1000;
 
 pub(in crate::ssh) struct ClientHandler {
     pub(in crate::ssh) check: Arc<HostKeyCheck>,
-    pub(in crate::ssh) learned: Arc<ConnectionFacts>,
+    pub(in crate::ssh) facts: Arc<ConnectionFacts>,
     /// Takes the host keys that the server says it has.
     pub(in crate::ssh) announced: Option<oneshot::Sender<Vec<PublicKey>>>,
     /// `user@host`, for the person.
     pub(in crate::ssh) account: String,
     /// Who is asked about a key that is not known, and told what the server says.
-    pub(in crate::ssh) person: Prompter,
+    pub(in crate::ssh) prompter: Prompter,
     /// What stands still meanwhile: the time for the connection, and that for everything.
     pub(in crate::ssh) deadlines: [Deadline; 2],
     /// How many channels it was asked for that nobody wants.
     pub(in crate::ssh) refused: usize,
     /// russh drops its handler when the connection ends, and this says so.
-    pub(in crate::ssh) _over: DropGuard,
+    pub(in crate::ssh) _closed: DropGuard,
 }
 
 impl ClientHandler {
@@ -128,7 +128,8 @@ impl ClientHandler {
             return false;
         };
         let (host, key_type, fingerprint) = (host.clone(), key_type.clone(), fingerprint.clone());
-        let answer = self.person.trusts(UnknownKey { host, key_type, fingerprint, saved_in: file.to_owned() });
+        let answer =
+            self.prompter.confirm_host_key(UnknownKey { host, key_type, fingerprint, saved_in: file.to_owned() });
         let [connecting, all] = &self.deadlines;
         all.while_asking(connecting.while_asking(answer)).await == Some(true)
     }
@@ -145,37 +146,37 @@ impl client::Handler for ClientHandler {
             }
             decided => decided?,
         };
-        let _ = self.learned.host_key.set(accepted);
+        let _ = self.facts.host_key.set(accepted);
         Ok(true)
     }
 
     async fn auth_banner(&mut self, words: &str, _: &mut Session) -> Result<(), SshError> {
-        if self.learned.keep_banner(words) && !words.trim().is_empty() {
+        if self.facts.keep_banner(words) && !words.trim().is_empty() {
             let page = banner::page(words).map(str::to_owned);
             if page.is_some() {
-                self.learned.page.notify_one();
+                self.facts.page.notify_one();
             }
             let words = words.chars().take(MAX_WORDS_BYTES).collect();
-            let over = self.learned.logged_in.clone();
-            self.person.tell(Banner { account: self.account.clone(), words, page, over });
+            let over = self.facts.logged_in.clone();
+            self.prompter.tell(Banner { account: self.account.clone(), words, page, login_ended: over });
         }
         Ok(())
     }
 
     async fn data(&mut self, _: ChannelId, _: &[u8], _: &mut Session) -> Result<(), SshError> {
-        self.learned.served.store(true, Ordering::Relaxed);
+        self.facts.served.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     async fn exit_status(&mut self, _: ChannelId, _: u32, _: &mut Session) -> Result<(), SshError> {
-        self.learned.served.store(true, Ordering::Relaxed);
+        self.facts.served.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     async fn kex_done(&mut self, _: Option<&[u8]>, names: &Names, session: &mut Session) -> Result<(), SshError> {
-        self.learned.software.get_or_init(|| session.remote_sshid().to_vec());
-        if self.learned.findings.are_wanted() {
-            self.learned.algorithms.get_or_init(|| algorithms::agreed(names));
+        self.facts.software.get_or_init(|| session.remote_sshid().to_vec());
+        if self.facts.trace.is_recording() {
+            self.facts.algorithms.get_or_init(|| algorithms::agreed(names));
         }
         Ok(())
     }
@@ -189,7 +190,7 @@ impl client::Handler for ClientHandler {
     }
 
     async fn channel_close(&mut self, _: ChannelId, _: &mut Session) -> Result<(), SshError> {
-        self.learned.channels_closed.fetch_add(1, Ordering::Relaxed);
+        self.facts.channels_closed.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -200,7 +201,7 @@ impl client::Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        let Some((agent, place)) = self.learned.agent.get().and_then(|agent| Some((agent.clone(), agent.place()?)))
+        let Some((agent, place)) = self.facts.agent.get().and_then(|agent| Some((agent.clone(), agent.place()?)))
         else {
             return self.refuse();
         };
@@ -285,7 +286,7 @@ impl client::Handler for ClientHandler {
             DisconnectReason::Error(SshError::Lost(Some(cause))) => (cause.clone(), Err(SshError::Lost(Some(cause)))),
             DisconnectReason::Error(error) => (error.to_string(), Err(error)),
         };
-        if let Ok(mut ended) = self.learned.ended.lock() {
+        if let Ok(mut ended) = self.facts.ended.lock() {
             ended.get_or_insert(text);
         }
         result

@@ -38,9 +38,9 @@ impl FirstBytes {
     }
 
     fn add(&self, new: &[u8]) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_KEPT_BYTES.saturating_sub(heard.len());
-        heard.extend_from_slice(new.get(..room).unwrap_or(new));
+        let mut first_bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_KEPT_BYTES.saturating_sub(first_bytes.len());
+        first_bytes.extend_from_slice(new.get(..room).unwrap_or(new));
     }
 }
 
@@ -52,7 +52,7 @@ pub(in crate::ssh) struct Traffic(Arc<TrafficCounts>);
 struct TrafficCounts {
     /// When anything came last, in milliseconds since 1970: by the clock on the wall, because others stand still while
     /// the machine sleeps.
-    heard: AtomicU64,
+    first_bytes: AtomicU64,
     /// Bytes that have come.
     received: AtomicU64,
     /// Bytes that the system has taken to pass on.
@@ -71,7 +71,7 @@ struct TrafficCounts {
 impl Traffic {
     /// Whether the server was heard within this time.
     pub(in crate::ssh) fn heard_within(&self, limit: Duration) -> bool {
-        let at = UNIX_EPOCH + Duration::from_millis(self.0.heard.load(Ordering::Relaxed));
+        let at = UNIX_EPOCH + Duration::from_millis(self.0.first_bytes.load(Ordering::Relaxed));
         at.elapsed().is_ok_and(|elapsed| elapsed <= limit)
     }
 
@@ -121,7 +121,7 @@ impl Traffic {
 
     fn heard_now(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.0.heard.store(u64::try_from(now.as_millis()).unwrap_or_default(), Ordering::Relaxed);
+        self.0.first_bytes.store(u64::try_from(now.as_millis()).unwrap_or_default(), Ordering::Relaxed);
     }
 }
 
@@ -129,7 +129,7 @@ impl Traffic {
 /// left out: russh reads few of them.
 pub(in crate::ssh) struct MeteredStream<S> {
     stream: S,
-    heard: Option<FirstBytes>,
+    first_bytes: Option<FirstBytes>,
     traffic: Traffic,
     /// Until the identification begins.
     preamble: Option<Preamble>,
@@ -138,8 +138,8 @@ pub(in crate::ssh) struct MeteredStream<S> {
 }
 
 impl<S> MeteredStream<S> {
-    pub(in crate::ssh) fn new(stream: S, heard: Option<FirstBytes>, traffic: Traffic) -> Self {
-        Self { stream, heard, traffic, preamble: Some(Preamble::default()), rest: Vec::new() }
+    pub(in crate::ssh) fn new(stream: S, first_bytes: Option<FirstBytes>, traffic: Traffic) -> Self {
+        Self { stream, first_bytes, traffic, preamble: Some(Preamble::default()), rest: Vec::new() }
     }
 }
 
@@ -155,8 +155,8 @@ impl<S: AsyncRead + Unpin> MeteredStream<S> {
                 return Poll::Ready(Ok(()));
             }
             self.traffic.heard_now();
-            if let Some(heard) = &self.heard {
-                heard.add(new);
+            if let Some(first_bytes) = &self.first_bytes {
+                first_bytes.add(new);
             }
             let passed = preamble.push(new);
             *self.traffic.0.words.lock().unwrap_or_else(PoisonError::into_inner) = preamble.words();
@@ -187,8 +187,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
         self.traffic.note(into.filled().len() - before)?;
-        if let Some(heard) = &self.heard {
-            heard.add(into.filled().get(before..).unwrap_or_default());
+        if let Some(first_bytes) = &self.first_bytes {
+            first_bytes.add(into.filled().get(before..).unwrap_or_default());
         }
         Poll::Ready(Ok(()))
     }

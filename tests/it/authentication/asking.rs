@@ -42,7 +42,7 @@ fn with_password(extra: &str) -> World {
 async fn a_password_is_asked_for_after_the_keys_until_it_is_right_and_then_kept() {
     let world = with_password("");
     let script = Script::new(&[&["wrong"], &[""], &["correct horse"]]);
-    let connection = open(&world.config, &nothing(), &script.person).await.unwrap();
+    let connection = open(&world.config, &nothing(), &script.prompter).await.unwrap();
     assert_eq!(connection.peer.auth_method, "password");
     assert_eq!(script.prompts(), [PASSWORD, AGAIN, AGAIN]);
     assert!(script.questions.lock().unwrap().iter().all(|question| {
@@ -69,13 +69,13 @@ async fn a_password_is_asked_for_as_often_as_the_configuration_says() {
     ] {
         let world = with_password(extra);
         let script = Script::new(&[&["a"], &["b"], &["c"], &["correct horse"]]);
-        let error = open(&world.config, &nothing(), &script.person).await.unwrap_err();
+        let error = open(&world.config, &nothing(), &script.prompter).await.unwrap_err();
         assert_eq!(script.prompts(), expected, "{extra}");
         assert_eq!(error.to_string().matches("password: refused").count(), expected.len(), "{error}");
         // A password that was given is no question, and not the person's to be asked again.
         let credentials = Credentials { password: Some(Password::from("wrong".to_owned())), ..nothing() };
         let script = Script::new(&[&["correct horse"]]);
-        let opened = open(&world.config, &credentials, &script.person).await;
+        let opened = open(&world.config, &credentials, &script.prompter).await;
         assert_eq!(opened.is_ok(), !expected.is_empty(), "{extra}");
     }
 }
@@ -90,7 +90,7 @@ async fn whoever_does_not_answer_is_asked_no_more() {
     let world = World::with(settings, "");
     keys::write_private_key(&world.key, &keys::ed25519(), None);
     let script = Script::new(&[&[], &["1"], &["correct horse"]]);
-    let error = open(&world.config, &nothing(), &script.person).await.unwrap_err().to_string();
+    let error = open(&world.config, &nothing(), &script.prompter).await.unwrap_err().to_string();
     assert_eq!(script.prompts(), ["Code: "]);
     assert!(error.contains("keyboard-interactive: the server asks Code: "), "{error}");
 }
@@ -100,7 +100,7 @@ async fn a_passphrase_is_asked_for_only_for_a_key_that_the_server_would_take() {
     let world = with_password("");
     keys::write_private_key(&world.key, &keys::ed25519(), Some("open sesame"));
     let script = Script::new(&[&["correct horse"]]);
-    open(&world.config, &nothing(), &script.person).await.unwrap();
+    open(&world.config, &nothing(), &script.prompter).await.unwrap();
     assert_eq!(script.prompts(), [PASSWORD]);
 
     let world = World::new();
@@ -114,7 +114,7 @@ async fn a_passphrase_is_asked_for_only_for_a_key_that_the_server_would_take() {
         (&[&[]], false, 1),
     ] {
         let script = Script::new(answers);
-        let opened = open(&world.config, &nothing(), &script.person).await;
+        let opened = open(&world.config, &nothing(), &script.prompter).await;
         assert_eq!(script.prompts(), vec![prompt.as_str(); asked], "{answers:?}");
         match opened {
             Ok(connection) => {
@@ -134,7 +134,7 @@ async fn a_passphrase_is_asked_for_only_for_a_key_that_the_server_would_take() {
     // What was given is tried before anybody is asked.
     let credentials = Credentials { passphrase: Some(Password::from("open sesame".to_owned())), ..nothing() };
     let script = Script::new(&[]);
-    open(&world.config, &credentials, &script.person).await.unwrap();
+    open(&world.config, &credentials, &script.prompter).await.unwrap();
     assert_eq!(script.prompts(), [""; 0]);
 }
 
@@ -151,7 +151,7 @@ async fn a_servers_questions_are_passed_on_as_they_are_round_by_round() {
     };
     let world = World::with(settings, "");
     let script = Script::new(&[&["wrong"], &["correct horse"], &["123456", "blue"]]);
-    let connection = open(&world.config, &nothing(), &script.person).await.unwrap();
+    let connection = open(&world.config, &nothing(), &script.prompter).await.unwrap();
     assert_eq!(connection.peer.auth_method, "publickey,keyboard-interactive");
     assert_eq!(script.prompts(), ["Password: ", "Password: ", "Your code: |Your colour: "]);
     let questions = script.questions.lock().unwrap().clone();
@@ -162,7 +162,7 @@ async fn a_servers_questions_are_passed_on_as_they_are_round_by_round() {
     // The password that worked is known by now; what changes each time is asked for again.
     let credentials = Credentials { typed: connection.typed.clone(), ..nothing() };
     let script = Script::new(&[&["123456", "blue"]]);
-    open(&world.config, &credentials, &script.person).await.unwrap();
+    open(&world.config, &credentials, &script.prompter).await.unwrap();
     assert_eq!(script.prompts(), ["Your code: |Your colour: "]);
     // Nobody to ask: the questions are named.
     let error = open(&world.config, &credentials, &Prompter::default()).await.unwrap_err().to_string();
@@ -189,7 +189,7 @@ async fn what_is_typed_for_a_jump_host_goes_to_it_alone_and_is_known_next_time()
     let config = fs::read_to_string(&target.config).unwrap();
     fs::write(&target.config, hop_block + &config).unwrap();
     let script = Script::new(&[&["another"], &["correct horse"]]);
-    let connection = open(&target.config, &nothing(), &script.person).await.unwrap();
+    let connection = open(&target.config, &nothing(), &script.prompter).await.unwrap();
     assert_eq!((script.prompts().len(), hop.sshd.connections()), (2, 1));
     let credentials = Credentials { typed: connection.typed.clone(), ..nothing() };
     open(&target.config, &credentials, &Prompter::default()).await.unwrap();
@@ -201,9 +201,9 @@ async fn what_is_typed_for_a_jump_host_goes_to_it_alone_and_is_known_next_time()
 async fn a_question_ends_with_the_connection() {
     let world = with_password("");
     let (give, mut take) = tokio::sync::mpsc::channel(1);
-    let person = Prompter::new(None, Some(give));
+    let prompter = Prompter::new(None, Some(give));
     let config = world.config.clone();
-    let opening = tokio::spawn(async move { open(&config, &nothing(), &person).await });
+    let opening = tokio::spawn(async move { open(&config, &nothing(), &prompter).await });
     let question = take.recv().await.unwrap();
     world.sshd.drop_connections();
     let error = opening.await.unwrap().unwrap_err();
@@ -229,8 +229,8 @@ async fn the_time_that_a_person_takes_does_not_count() {
         port: None,
         config_file: Some(world.config.clone()),
     };
-    let person = Prompter::new(None, Some(give));
-    mcp_ssh_sessions::ssh::connect::connection::Connection::open(&target, &nothing(), &person, limit).await.unwrap();
+    let prompter = Prompter::new(None, Some(give));
+    mcp_ssh_sessions::ssh::connect::connection::Connection::open(&target, &nothing(), &prompter, limit).await.unwrap();
 }
 
 /// A program that writes what it is asked into the file `asked` and answers.

@@ -105,8 +105,8 @@ async fn why_a_certificate_is_refused_is_told() {
     let certificate_first = format!("IdentityAgent none\nCertificateFile {beside}\nIdentityFile {}", key.display());
     let config = sshd.write_ssh_config("box", &certificate_first);
     let credentials = mcp_ssh_sessions::ssh::auth::Credentials::default();
-    let person = mcp_ssh_sessions::ssh::prompt::prompter::Prompter::default();
-    let connection = super::open(&config, &credentials, &person).await.unwrap();
+    let prompter = mcp_ssh_sessions::ssh::prompt::prompter::Prompter::default();
+    let connection = super::open(&config, &credentials, &prompter).await.unwrap();
     let notice = connection.peer.notices.join("; ");
     assert!(notice.contains("key-cert.pub was refused: it expired on 2021-02-0"), "{notice}");
 }

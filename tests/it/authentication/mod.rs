@@ -38,7 +38,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 
 /// A person who gives these answers, one list a question; after the last one, and for an empty list, there is no answer.
 struct Script {
-    person: Prompter,
+    prompter: Prompter,
     questions: Arc<Mutex<Vec<SecretPrompt>>>,
 }
 
@@ -59,7 +59,7 @@ impl Script {
                 }
             }
         });
-        Self { person: Prompter::new(None, Some(give)), questions }
+        Self { prompter: Prompter::new(None, Some(give)), questions }
     }
 
     /// The prompts of all questions so far, one text a question.
@@ -70,10 +70,10 @@ impl Script {
     }
 }
 
-async fn open(config: &Path, credentials: &Credentials, person: &Prompter) -> Result<Arc<Connection>, SshError> {
+async fn open(config: &Path, credentials: &Credentials, prompter: &Prompter) -> Result<Arc<Connection>, SshError> {
     let destination = Destination::parse("box").unwrap();
     let target = Target { destination, user: None, port: None, config_file: Some(config.to_owned()) };
-    Connection::open(&target, credentials, person, LIMIT).await
+    Connection::open(&target, credentials, prompter, LIMIT).await
 }
 
 /// The methods by which a log-in with nothing but the configuration succeeds.

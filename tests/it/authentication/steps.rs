@@ -33,7 +33,7 @@ async fn a_server_that_wants_two_methods_gets_both() {
         let session = client.call("ssh_connect", json!({"host": "box", "password": "correct horse"})).await.ok();
         assert_eq!(session.structured()["session"]["authMethod"], expected);
         let script = Script::new(&[&["correct horse"]]);
-        let connection = open(&world.config, &Credentials::default(), &script.person).await.unwrap();
+        let connection = open(&world.config, &Credentials::default(), &script.prompter).await.unwrap();
         assert_eq!((connection.peer.auth_method.as_str(), script.prompts().len()), (expected.as_str(), 1));
         // With neither, it is told how far it went and what the server wants next.
         let mut later = world.client().await;

@@ -57,8 +57,8 @@ async fn only_a_server_that_could_answer_is_given_up_when_it_answers_no_more() {
         let config = ssh_config::write(folder.path(), "silent", &host);
         let destination = Destination::parse("box").unwrap();
         let target = Target { destination, user: None, port: None, config_file: Some(config) };
-        let (credentials, person) = (Credentials::default(), Prompter::default());
-        let connection = Connection::open(&target, &credentials, &person, Duration::from_secs(60)).await.unwrap();
+        let (credentials, prompter) = (Credentials::default(), Prompter::default());
+        let connection = Connection::open(&target, &credentials, &prompter, Duration::from_secs(60)).await.unwrap();
         if given_up {
             eventually("the first question is answered", || ANSWERED.load(Ordering::SeqCst)).await;
         }

@@ -12,7 +12,7 @@ use self::blocks::{Block, BlockKind};
 use super::{hints, tool_error::ToolError};
 use crate::{
     capture::Nature,
-    render::in_a_line,
+    render::escape_line,
     session::{
         job::{FinishedJob, Job, JobEnd},
         registry::SessionRegistry,
@@ -113,7 +113,7 @@ impl<'a> CommandReport<'a> {
         kept: bool,
     ) -> Result<Self, ToolError> {
         let state = match end.map(|end| &**end) {
-            Some(Err(_)) if job.is_unwanted() => {
+            Some(Err(_)) if job.was_stopped_by_user() => {
                 return Err(ToolError::new(
                     "the person stopped it before it began",
                     "ask them before you run it again",
@@ -142,7 +142,7 @@ impl<'a> CommandReport<'a> {
             duration: job.duration(),
             state,
             detached: job.detached.is_some(),
-            notice: (end.is_some() && job.is_unwanted()).then(|| UNWANTED.to_owned()).or(hint),
+            notice: (end.is_some() && job.was_stopped_by_user()).then(|| UNWANTED.to_owned()).or(hint),
         })
     }
 
@@ -154,7 +154,7 @@ impl<'a> CommandReport<'a> {
     /// The result of a call: stdout, stderr, what the background printed, then the status line.
     pub(in crate::mcp) fn result(&self) -> CallToolResult {
         let (blocks, outcome) = self.blocks();
-        let (content, kinds) = blocks::parted(blocks);
+        let (content, kinds) = blocks::split(blocks);
         let mut result = CallToolResult::success(content);
         result.meta = Some(meta(OUTCOME_KEY, serde_json::to_value(&outcome).unwrap_or(Value::Null), kinds));
         result
@@ -172,17 +172,17 @@ impl<'a> CommandReport<'a> {
             (BlockKind::Stderr, "[stderr]\n", Some(&self.output.stderr)),
             (BlockKind::Background, "[background, since the last command]\n", between),
         ];
-        let (mut blocks, mut imitations) = (Vec::new(), 0);
+        let (mut blocks, mut spoofed_markers) = (Vec::new(), 0);
         for (kind, heading, printed) in printed {
             let Some(printed) = printed else { continue };
             let text = printed.text();
             if !text.is_empty() {
                 let has_our_mark = printed.omitted() > 0 || matches!(printed.nature(), Nature::Binary(_));
-                imitations += blocks::imitations(&text, has_our_mark);
+                spoofed_markers += blocks::spoofed_markers(&text, has_our_mark);
                 blocks.push(Block { kind, text: format!("{heading}{text}") });
             }
         }
-        blocks.push(Block { kind: BlockKind::Status, text: self.status_line(&outcome, imitations) });
+        blocks.push(Block { kind: BlockKind::Status, text: self.status_line(&outcome, spoofed_markers) });
         (blocks, outcome)
     }
 
@@ -230,11 +230,11 @@ impl<'a> CommandReport<'a> {
             process_gone: command.filter(|command| command.stopped).map(|command| command.process_gone),
             notice: (!notices.is_empty()).then(|| notices.join("; ")),
             shell: self.shell.map(str::to_owned),
-            cwd: shell.map(|shell| in_a_line(&shell.directory)).filter(|directory| !directory.is_empty()),
+            cwd: shell.map(|shell| escape_line(&shell.directory)).filter(|directory| !directory.is_empty()),
         }
     }
 
-    fn status_line(&self, outcome: &CommandOutcome, imitations: usize) -> String {
+    fn status_line(&self, outcome: &CommandOutcome, spoofed_markers: usize) -> String {
         let mut parts = match &self.state {
             CommandState::Ended(finished) => vec![how_it_ended(&finished.command)],
             CommandState::Queued { behind: Some(ahead) } => vec![format!("queued behind job {ahead}, not begun")],
@@ -242,7 +242,7 @@ impl<'a> CommandReport<'a> {
             CommandState::Running { prompt } => {
                 let mut parts = vec!["running".to_owned()];
                 parts.extend(
-                    prompt.as_ref().map(|prompt| format!("waits for input at {:?}", in_a_line(prompt.as_bytes()))),
+                    prompt.as_ref().map(|prompt| format!("waits for input at {:?}", escape_line(prompt.as_bytes()))),
                 );
                 parts
             }
@@ -292,8 +292,8 @@ impl<'a> CommandReport<'a> {
             parts.push("ssh_job waits for it or stops it".to_owned());
         }
         parts.extend(outcome.notice.clone());
-        parts.extend(blocks::warning(imitations));
-        format!("[{}]", in_a_line(parts.join(" · ").as_bytes()))
+        parts.extend(blocks::warning(spoofed_markers));
+        format!("[{}]", escape_line(parts.join(" · ").as_bytes()))
     }
 }
 
@@ -302,7 +302,7 @@ pub(in crate::mcp) fn of_many(each: Vec<(String, Result<CommandReport<'_>, ToolE
     let (mut all, mut outcomes, mut failed) = (Vec::new(), Vec::new(), 0);
     let sessions = each.len();
     for (session, report) in each {
-        all.push(Block { kind: BlockKind::Session, text: format!("[session {}]", in_a_line(session.as_bytes())) });
+        all.push(Block { kind: BlockKind::Session, text: format!("[session {}]", escape_line(session.as_bytes())) });
         match report {
             Ok(report) => {
                 let (blocks, outcome) = report.blocks();
@@ -316,7 +316,7 @@ pub(in crate::mcp) fn of_many(each: Vec<(String, Result<CommandReport<'_>, ToolE
             }
         }
     }
-    let (content, kinds) = blocks::parted(all);
+    let (content, kinds) = blocks::split(all);
     let mut result = if failed == sessions { CallToolResult::error(content) } else { CallToolResult::success(content) };
     result.meta = Some(meta(OUTCOMES_KEY, Value::Array(outcomes), kinds));
     result
@@ -352,7 +352,7 @@ pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
         Ending::Cancelled => return format!("cancelled and was stopped, {gone}"),
         Ending::ConnectionLost(reason) => {
             let reason =
-                reason.as_deref().map(|reason| format!(" ({})", in_a_line(reason.as_bytes()))).unwrap_or_default();
+                reason.as_deref().map(|reason| format!(" ({})", escape_line(reason.as_bytes()))).unwrap_or_default();
             return format!("connection lost{reason}; the command may have run, it was not run again");
         }
     };

@@ -13,9 +13,9 @@ use serde::Serialize;
 use crate::{
     mcp::{
         call::{Call, report, tool_error::ToolError},
-        tools::session::both,
+        tools::session::text_and_json,
     },
-    render::in_a_line,
+    render::escape_line,
     session::{
         causes::with_causes,
         detached::{DetachedJob, DetachedState},
@@ -97,14 +97,14 @@ fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
         let detached = if job.detached { ", detached" } else { "" };
         let JobResult { job, session, command, started_at, .. } = job;
         let line = format!("{job}: {status}, {session}{shell}{detached}, since {started_at}, {duration}: {command}");
-        in_a_line(line.as_bytes())
+        escape_line(line.as_bytes())
     });
     let mut lines: Vec<String> = lines.collect();
     if lines.is_empty() {
         lines.push("no jobs".to_owned());
     }
-    lines.extend(list.notices.iter().map(|notice| in_a_line(notice.as_bytes())));
-    both(lines.join("\n"), list)
+    lines.extend(list.notices.iter().map(|notice| escape_line(notice.as_bytes())));
+    text_and_json(lines.join("\n"), list)
 }
 
 impl From<&Job> for JobResult {
@@ -159,7 +159,7 @@ fn of_there(session: &str, job: &DetachedJob) -> JobResult {
 
 fn first_part(command: &str) -> String {
     let command: String = command.chars().take(LISTED).collect();
-    in_a_line(command.as_bytes())
+    escape_line(command.as_bytes())
 }
 
 fn time(time: SystemTime) -> String {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     Effects,
-    command::{DEFAULT_WAIT, told},
+    command::{DEFAULT_WAIT, remove_remote_files_once_reported},
 };
 use crate::{
     mcp::call::{Call, hints, params::WaitParam, report::CommandReport, tool_error::ToolError},
@@ -87,7 +87,7 @@ async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, 
         for found in join_all(asked).await {
             match found {
                 Ok(job) => {
-                    call.registry.jobs.keep(&job);
+                    call.registry.jobs.retain(&job);
                     return Ok(job);
                 }
                 Err(SessionError::Detached { source: Refusal::Unknown, .. }) => {}
@@ -121,7 +121,7 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
     };
     let before = job.output.total();
     if let Some(input) = &params.input {
-        job.give(input, &call.caller).await.map_err(|refused| refused_input(job, refused))?;
+        job.send_input(input, &call.caller).await.map_err(|refused| refused_input(job, refused))?;
     }
     if let Some(signal) = signal
         && !job.signal(signal)
@@ -172,7 +172,7 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         report.portion = Some(portion);
     }
     let result = report.result();
-    told(job, end.as_ref());
+    remove_remote_files_once_reported(job, end.as_ref());
     Ok(result)
 }
 

@@ -67,36 +67,36 @@ impl Router {
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, visitor: &PeerInfo) -> HttpReply {
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &PeerInfo) -> HttpReply {
         let (mut parts, body) = request.into_parts();
-        self.admit_and_answer(&mut parts, body, visitor).await.unwrap_or_else(|refused| *refused)
+        self.admit_and_answer(&mut parts, body, peer).await.unwrap_or_else(|refused| *refused)
     }
 
     async fn admit_and_answer(
         &self,
         parts: &mut Parts,
         body: Incoming,
-        visitor: &PeerInfo,
+        peer: &PeerInfo,
     ) -> Result<HttpReply, Box<HttpReply>> {
         if routes::is_link(parts) {
             parts.headers.remove("sec-fetch-site");
         }
-        guard::admit_origin(parts, visitor.door)?;
+        guard::admit_origin(parts, peer.endpoint)?;
         let path = parts.uri.path();
         if let Some(upgrades) = self.upgrades.as_ref().filter(|_| path == front_request::PATH) {
-            guard::admit_visitor(&parts.headers, visitor, self.token.as_ref())?;
+            guard::admit_visitor(&parts.headers, peer, self.token.as_ref())?;
             return Ok(upgrades.answer(parts, &self.server).await);
         }
         if Dashboard::serves(path) {
-            return self.watch.answer(parts, body, visitor, self.token.as_ref()).await;
+            return self.watch.answer(parts, body, peer, self.token.as_ref()).await;
         }
         if path != MCP_PATH && !PLAIN.contains(&path) {
             let hint = "MCP is at /mcp, a page for the person at /, the state of the daemon at /health and /status";
             return Err(Box::new(refusal(StatusCode::NOT_FOUND, "there is nothing here", hint)));
         }
-        guard::admit_visitor(&parts.headers, visitor, self.token.as_ref())?;
+        guard::admit_visitor(&parts.headers, peer, self.token.as_ref())?;
         if PLAIN.contains(&path) {
-            return self.answer_plainly(path, &parts.method, visitor.door).await;
+            return self.answer_plainly(path, &parts.method, peer.endpoint).await;
         }
         // Nothing behind this needs it.
         parts.headers.remove(header::AUTHORIZATION);
@@ -119,7 +119,12 @@ impl Router {
         Ok(self.streamable.answer(request, &body).await)
     }
 
-    async fn answer_plainly(&self, path: &str, method: &Method, door: Endpoint) -> Result<HttpReply, Box<HttpReply>> {
+    async fn answer_plainly(
+        &self,
+        path: &str,
+        method: &Method,
+        endpoint: Endpoint,
+    ) -> Result<HttpReply, Box<HttpReply>> {
         let allowed = if path == "/link" { "POST" } else { "GET, HEAD" };
         if !allowed.split(", ").any(|allowed| method == allowed) {
             let what = format!("{path} answers {allowed} alone");
@@ -128,7 +133,7 @@ impl Router {
             return Err(Box::new(refused));
         }
         let mut answer = match path {
-            "/link" => self.watch.link(door, self.token.is_some()).await,
+            "/link" => self.watch.link(endpoint, self.token.is_some()).await,
             "/status" => {
                 let activity = Activity::from(self.registry.overview().await);
                 reply(StatusCode::OK, "application/json", serde_json::to_string(&activity).unwrap_or_default() + "\n")

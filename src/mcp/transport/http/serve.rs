@@ -106,23 +106,23 @@ async fn run(
     let (opened, mut newly_opened) = mpsc::channel(1);
     let page = listeners.iter().find_map(Listener::page);
     let watch = Dashboard::new(Arc::clone(&registry), keys, page, opened, closed.child_token());
-    let entrance = Arc::new(Acceptor {
+    let acceptor = Arc::new(Acceptor {
         newcomers: token.as_ref().map(|_| Arc::default()),
         router: Router::new(Arc::clone(&registry), token, watch, upgrades, &closed),
         connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-        strangers: Semaphore::new(MAX_STRANGERS),
+        unauthenticated: Semaphore::new(MAX_STRANGERS),
         closing: closing.clone(),
     });
-    let take_in = {
+    let accept_from = {
         let (accepting, connections, listening) = (accepting.clone(), connections.clone(), listening.clone());
-        move |listener| accepting.spawn(accept(listener, Arc::clone(&entrance), connections.clone(), listening.clone()))
+        move |listener| accepting.spawn(accept(listener, Arc::clone(&acceptor), connections.clone(), listening.clone()))
     };
     for listener in listeners {
-        take_in(listener);
+        accept_from(listener);
     }
     accepting.spawn(listening.clone().run_until_cancelled_owned(async move {
         while let Some(listener) = newly_opened.recv().await {
-            take_in(listener);
+            accept_from(listener);
         }
     }));
     accepting.close();
@@ -180,15 +180,15 @@ struct Acceptor {
     /// Where a token decides.
     newcomers: Option<Arc<Newcomers>>,
     connections: Arc<Semaphore>,
-    strangers: Semaphore,
+    unauthenticated: Semaphore,
     closing: CancellationToken,
 }
 
-async fn accept(listener: Listener, entrance: Arc<Acceptor>, connections: TaskTracker, stop: CancellationToken) {
-    let door = listener.door();
+async fn accept(listener: Listener, acceptor: Arc<Acceptor>, connections: TaskTracker, stop: CancellationToken) {
+    let endpoint = listener.endpoint();
     loop {
         let permit = tokio::select! {
-            permit = Arc::clone(&entrance.connections).acquire_owned() => permit,
+            permit = Arc::clone(&acceptor.connections).acquire_owned() => permit,
             () = stop.cancelled() => return,
         };
         let accepted = tokio::select! {
@@ -199,8 +199,8 @@ async fn accept(listener: Listener, entrance: Arc<Acceptor>, connections: TaskTr
         // Else it has left already.
         let Some((stream, caller)) = accepted else { continue };
         // At once, so that not even those whose turn has not come are too many.
-        let newcomer = entrance.newcomers.as_ref().map(|newcomers| newcomers.enter(caller.address()));
-        let entrance = Arc::clone(&entrance);
+        let newcomer = acceptor.newcomers.as_ref().map(|newcomers| newcomers.enter(caller.address()));
+        let acceptor = Arc::clone(&acceptor);
         connections.spawn(async move {
             let _permit = permit;
             let (connection, is_ours) = match caller {
@@ -208,7 +208,7 @@ async fn accept(listener: Listener, entrance: Arc<Acceptor>, connections: TaskTr
                 RequestOrigin::Tcp(connection) => (Some(connection), newcomer.is_none() && connection.is_ours().await),
                 RequestOrigin::Known(is_ours) => (None, is_ours),
             };
-            converse(stream, PeerInfo { door, is_ours, connection, newcomer }, &entrance).await;
+            converse(stream, PeerInfo { endpoint, is_ours, connection, newcomer }, &acceptor).await;
         });
     }
 }
@@ -252,22 +252,22 @@ async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
 }
 
 /// Answers the requests of one connection, until it ends.
-async fn converse(stream: Stream, visitor: PeerInfo, entrance: &Arc<Acceptor>) {
+async fn converse(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
     // Where a token decides, everybody is a newcomer until then, and no stranger.
-    let stranger = !visitor.is_ours && visitor.newcomer.is_none();
+    let stranger = !peer.is_ours && peer.newcomer.is_none();
     let _permit = if stranger {
-        let Ok(permit) = entrance.strangers.try_acquire() else { return };
+        let Ok(permit) = acceptor.unauthenticated.try_acquire() else { return };
         Some(permit)
     } else {
         None
     };
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(UNREAD_LIMIT));
-    let leave = visitor.newcomer.as_ref().map(Newcomer::leave).unwrap_or_default();
-    let visitor = Arc::new(visitor);
+    let leave = peer.newcomer.as_ref().map(Newcomer::leave).unwrap_or_default();
+    let peer = Arc::new(peer);
     let answering = service_fn(|request: Request<Incoming>| {
-        let (entrance, visitor) = (Arc::clone(entrance), Arc::clone(&visitor));
-        async move { Ok::<_, Infallible>(entrance.router.answer(request, &visitor).await) }
+        let (acceptor, peer) = (Arc::clone(acceptor), Arc::clone(&peer));
+        async move { Ok::<_, Infallible>(acceptor.router.answer(request, &peer).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).keep_alive(!stranger).max_headers(100);
@@ -276,7 +276,7 @@ async fn converse(stream: Stream, visitor: PeerInfo, entrance: &Arc<Acceptor>) {
     tokio::select! {
         _ = connection.as_mut() => return,
         () = leave.cancelled() => return,
-        () = entrance.closing.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = acceptor.closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }

@@ -1,7 +1,7 @@
 //! One daemon for all terminals that nobody has to start.
 //!
 //! A process with `--shared` is a [`front`]: it passes the lines of MCP between its client and the daemon of this user,
-//! which [`place`] finds and `start` starts. What is on its way is in the front's `ledger`, so that a daemon that ends is
+//! which [`place`] finds and `start` starts. What is on its way is in the front's `pending`, so that a daemon that ends is
 //! replaced by a new one without the client. The [`daemon`] is the one of `http`, on a Unix socket (on Windows a named
 //! pipe) alone: `http::upgrade` makes a connection to it a conversation in lines.
 

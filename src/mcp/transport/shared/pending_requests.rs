@@ -189,14 +189,14 @@ fn in_line(message: &Value) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn lost(ledger: &mut PendingRequests) -> Vec<Value> {
-        let lines = ledger.lost(&ToolError::new("it ended", "call again"));
+    fn lost(pending: &mut PendingRequests) -> Vec<Value> {
+        let lines = pending.lost(&ToolError::new("it ended", "call again"));
         lines.iter().map(|line| serde_json::from_slice(line).unwrap()).collect()
     }
 
     #[test]
     fn what_has_no_answer_when_the_daemon_is_lost_gets_one() {
-        let mut ledger = PendingRequests::default();
+        let mut pending = PendingRequests::default();
         for line in [
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
             r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"ssh_exec"}}"#,
@@ -205,63 +205,63 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}"#,
             "no JSON",
         ] {
-            assert_eq!(ledger.outbound(line.as_bytes()).unwrap(), line.as_bytes());
+            assert_eq!(pending.outbound(line.as_bytes()).unwrap(), line.as_bytes());
         }
         let answer = br#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
-        assert_eq!(ledger.inbound(answer).as_ref(), answer);
-        let lines = lost(&mut ledger);
+        assert_eq!(pending.inbound(answer).as_ref(), answer);
+        let lines = lost(&mut pending);
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!((&lines[0]["id"], &lines[0]["result"]["isError"]), (&json!(2), &json!(true)));
         assert_eq!(lines[0]["result"]["content"][0]["text"], "it ended\nhint: call again");
         assert_eq!((&lines[1]["id"], &lines[1]["error"]["code"]), (&json!("x"), &json!(INTERNAL_ERROR)));
-        assert!(lost(&mut ledger).is_empty());
+        assert!(lost(&mut pending).is_empty());
     }
 
     #[test]
     fn an_answer_to_a_daemon_that_is_gone_reaches_no_other() {
-        let mut ledger = PendingRequests::default();
+        let mut pending = PendingRequests::default();
         let question = br#"{"jsonrpc":"2.0","id":0,"method":"elicitation/create","params":{}}"#;
         let yes = |id: u64| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"accept"}}}}"#);
-        assert_eq!(ledger.inbound(question).as_ref(), question);
-        assert_eq!(lost(&mut ledger)[0]["params"]["requestId"], 0);
-        let moved: Value = serde_json::from_slice(&ledger.inbound(question)).unwrap();
+        assert_eq!(pending.inbound(question).as_ref(), question);
+        assert_eq!(lost(&mut pending)[0]["params"]["requestId"], 0);
+        let moved: Value = serde_json::from_slice(&pending.inbound(question)).unwrap();
         assert_eq!((&moved["id"], &moved["method"]), (&json!(APART), &json!("elicitation/create")));
-        assert!(ledger.outbound(yes(0).as_bytes()).is_none(), "late");
-        let passed = ledger.outbound(yes(APART).as_bytes()).unwrap().into_owned();
+        assert!(pending.outbound(yes(0).as_bytes()).is_none(), "late");
+        let passed = pending.outbound(yes(APART).as_bytes()).unwrap().into_owned();
         let passed: Value = serde_json::from_slice(&passed).unwrap();
         assert_eq!(passed, json!({"jsonrpc": "2.0", "id": 0, "result": {"action": "accept"}}));
-        assert!(ledger.outbound(yes(APART).as_bytes()).is_none(), "twice");
-        ledger.inbound(br#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create"}"#);
-        let over = ledger.inbound(br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
+        assert!(pending.outbound(yes(APART).as_bytes()).is_none(), "twice");
+        pending.inbound(br#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create"}"#);
+        let over = pending.inbound(br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
         let over: Value = serde_json::from_slice(&over).unwrap();
         assert_eq!(over["params"]["requestId"], APART + 1);
-        assert!(lost(&mut ledger).is_empty());
+        assert!(lost(&mut pending).is_empty());
     }
 
     #[test]
     fn a_conversation_is_begun_again_as_it_began() {
-        let mut ledger = PendingRequests::default();
+        let mut pending = PendingRequests::default();
         let call = br#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
         let first = br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
         let second = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        assert!(ledger.hello(call).is_none(), "a revision without hello");
-        ledger.outbound(first);
-        ledger.outbound(second);
-        let hello = ledger.hello(call).unwrap();
+        assert!(pending.hello(call).is_none(), "a revision without hello");
+        pending.outbound(first);
+        pending.outbound(second);
+        let hello = pending.hello(call).unwrap();
         assert_eq!((hello.id, hello.first, hello.second), (json!(1), first.to_vec(), Some(second.to_vec())));
-        assert!(ledger.hello(first).is_none(), "it begins by itself");
-        ledger.outbound(first);
-        assert!(ledger.hello(call).unwrap().second.is_none());
+        assert!(pending.hello(first).is_none(), "it begins by itself");
+        pending.outbound(first);
+        assert!(pending.hello(call).unwrap().second.is_none());
     }
 
     #[test]
     fn a_request_that_did_not_get_through_is_taken_back_once() {
-        let mut ledger = PendingRequests::default();
+        let mut pending = PendingRequests::default();
         let call = br#"{"jsonrpc":"2.0","id":2,"method":"tools/call"}"#;
-        ledger.outbound(call);
-        assert!(ledger.take_back(call));
-        assert!(!ledger.take_back(call), "answered meanwhile");
-        assert!(ledger.take_back(br#"{"jsonrpc":"2.0","method":"notifications/x"}"#));
-        assert!(lost(&mut ledger).is_empty());
+        pending.outbound(call);
+        assert!(pending.take_back(call));
+        assert!(!pending.take_back(call), "answered meanwhile");
+        assert!(pending.take_back(br#"{"jsonrpc":"2.0","method":"notifications/x"}"#));
+        assert!(lost(&mut pending).is_empty());
     }
 }

@@ -36,7 +36,7 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// cancelled. The daemon is started, if need be, when the client says something. Takes little more than a second to end.
 pub async fn serve(place: DaemonLocation, start: DaemonStart, stop: CancellationToken) {
     let (stdin, stdout) = stdio_pipes();
-    let client = Arc::new(ClientPipe { ledger: Mutex::default(), output: Pipe::new(stdout), gone: stop });
+    let client = Arc::new(ClientPipe { pending: Mutex::default(), output: Pipe::new(stdout), gone: stop });
     let mut front = StdioProxy { place, start, client: Arc::clone(&client), link: None };
     front.run(BufReader::new(Overwriting::new(stdin))).await;
     front.end().await;
@@ -45,7 +45,7 @@ pub async fn serve(place: DaemonLocation, start: DaemonStart, stop: Cancellation
 /// The client, and what is on its way to and from it.
 struct ClientPipe<W> {
     /// A plain mutex, held for look-ups and assignments only.
-    ledger: Mutex<PendingRequests>,
+    pending: Mutex<PendingRequests>,
     /// Held while a line is written.
     output: Pipe<W>,
     gone: CancellationToken,
@@ -107,13 +107,13 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
                 }
             }
             let Some(daemon) = &mut self.link else { return };
-            let sent = self.client.ledger().outbound(line).map(std::borrow::Cow::into_owned);
+            let sent = self.client.pending().outbound(line).map(std::borrow::Cow::into_owned);
             let Some(sent) = sent else { return };
             if daemon.write.write_all(&sent).await.is_ok() {
                 return;
             }
             // Without its end the line means nothing to the daemon: it may be sent again.
-            if !self.client.ledger().take_back(line) {
+            if !self.client.pending().take_back(line) {
                 return;
             }
             if let Some(link) = self.link.take() {
@@ -124,7 +124,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
 
     /// Begins the conversation with a daemon, anew if there was one before.
     async fn begin(&self, line: &[u8]) -> Result<Link, ToolError> {
-        let hello = self.client.ledger().hello(line);
+        let hello = self.client.pending().hello(line);
         let stream = join(&self.place, &self.start).await.map_err(|error| ToolError::from(&error))?;
         let (read, mut write) = split(stream);
         let mut read = BufReader::new(read);
@@ -160,13 +160,13 @@ impl<W: AsyncWrite + Send + Unpin> ClientPipe<W> {
     async fn listen(self: Arc<Self>, mut read: BufReader<ReadHalf<Stream>>, lost: ToolError) {
         let mut line = Vec::new();
         while matches!(next(&mut read, &mut line).await, Ok(true)) {
-            let passed = self.ledger().inbound(&line).into_owned();
+            let passed = self.pending().inbound(&line).into_owned();
             self.write(&passed).await;
         }
         if self.gone.is_cancelled() {
             return;
         }
-        let answers = self.ledger().lost(&lost);
+        let answers = self.pending().lost(&lost);
         for line in answers {
             self.write(&line).await;
         }
@@ -181,8 +181,8 @@ impl<W: AsyncWrite + Send + Unpin> ClientPipe<W> {
 }
 
 impl<W> ClientPipe<W> {
-    fn ledger(&self) -> MutexGuard<'_, PendingRequests> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, PendingRequests> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -70,7 +70,7 @@ impl Follower {
                 Ok(Some(end)) => return self.finish(end).await,
                 Ok(None) => {}
                 Err(error) => {
-                    self.tell(SyncState::Trouble { error: Arc::new(error), goes_on: false });
+                    self.tell(SyncState::Failed { error: Arc::new(error), goes_on: false });
                 }
             }
             wanted = watchers.has_changed().unwrap_or(false) && watchers.borrow_and_update().count > 0;
@@ -82,7 +82,7 @@ impl Follower {
         let session = Arc::clone(&self.session);
         let mut watchers = self.following.watchers.clone();
         // What is disconnected after this is not connected again.
-        let caller = Caller { cancelled: session.open(), person: Prompter::default() };
+        let caller = Caller { cancelled: session.open(), prompter: Prompter::default() };
         // A connection that had died unnoticed is worth no pause and no word.
         let mut pause = Duration::ZERO;
         while watchers.borrow_and_update().count > 0 {
@@ -99,10 +99,10 @@ impl Follower {
             }
             if pause.is_zero() {
                 pause = FIRST_PAUSE;
-                self.tell(SyncState::Old);
+                self.tell(SyncState::Stale);
                 continue;
             }
-            self.tell(SyncState::Trouble { error: Arc::new(error), goes_on: true });
+            self.tell(SyncState::Failed { error: Arc::new(error), goes_on: true });
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = watchers.wait_for(|watchers| watchers.count == 0) => {}
@@ -120,7 +120,7 @@ impl Follower {
         self.period = period;
 
         let pool = session.connection(caller).await?;
-        let is_fresh = matches!(self.following.known.borrow().in_period(period), SyncState::Fresh);
+        let is_fresh = matches!(self.following.known.borrow().in_period(period), SyncState::Current);
         let patience = if is_fresh { MAX_WAIT } else { Duration::ZERO };
         let are_others = |watchers: &Watchers| watchers.count == 0 || watchers.period != period;
         let asked = tokio::select! {
@@ -143,12 +143,12 @@ impl Follower {
             return Err(session.failed(&pool, error).await);
         }
         if !self.mirror.has_all_of(&job) {
-            self.tell(SyncState::Behind);
+            self.tell(SyncState::CatchingUp);
             return Ok(None);
         }
         match job.state {
             DetachedState::Running => {
-                self.tell(SyncState::Fresh);
+                self.tell(SyncState::Current);
                 Ok(None)
             }
             DetachedState::Elsewhere(host) => {
@@ -163,7 +163,7 @@ impl Follower {
             Ok(told) => self.stopped = told.or(self.stopped),
             Err(error) => return Err(session.failed(pool, error).await),
         }
-        self.tell(SyncState::Old);
+        self.tell(SyncState::Stale);
         Ok(())
     }
 
@@ -180,7 +180,7 @@ impl Follower {
         // What could not be kept here stays there.
         let leaves = matches!(end, FollowerEnd::Told(_)) && output.trouble.is_none();
         work.finish(Ok(FinishedJob { command: end.result(stopped, elapsed, output), shell: None }));
-        known.send_replace(Known { period, news: SyncState::Fresh });
+        known.send_replace(Known { period, news: SyncState::Current });
         drop(known);
 
         // A job that is forgotten before somebody was told of its end stays there, too.

@@ -36,7 +36,7 @@ impl LiveSession {
     pub fn exec_detached(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
         let id = random_id().map_err(|error| self.ssh(error))?;
         let takes_input = call.stdin.is_none();
-        let output = Output::new(self.surroundings.folder.clone(), Style::Plain, call.share);
+        let output = Output::new(self.session_env.folder.clone(), Style::Plain, call.share);
         let given = call.given(takes_input);
         let (job, work, following) = self.job(&id, call.command.clone(), given, Duration::ZERO, output)?;
         let (session, output) = (Arc::clone(self), job.output.clone());
@@ -64,7 +64,7 @@ impl LiveSession {
                 async move { pool.look_at_detached(&id).await }
             })
             .await?;
-        let output = Output::new(self.surroundings.folder.clone(), Style::Plain, 1);
+        let output = Output::new(self.session_env.folder.clone(), Style::Plain, 1);
         let since = started(&found).elapsed().unwrap_or_default();
         let given = CommandInputs::new(None, found.takes_input, None, &[]);
         let (job, work, following) = self.job(id, found.command.clone(), given, since, output)?;
@@ -89,7 +89,7 @@ impl LiveSession {
     }
 
     async fn remove_detached(&self, id: &JobId) {
-        let caller = Caller { cancelled: self.surroundings.ending.clone(), person: Prompter::default() };
+        let caller = Caller { cancelled: self.session_env.ending.clone(), prompter: Prompter::default() };
         let _running = self.running.token();
         let remove = |pool: Arc<Pool>| {
             let id = id.clone();
@@ -130,7 +130,7 @@ impl LiveSession {
 
     /// Has the command begin. A second attempt is safe: a name begins one job only.
     async fn begin(&self, id: &JobId, call: &ExecCall, work: &JobRunner) -> Result<(), SessionError> {
-        let caller = Caller { cancelled: work.stop.clone(), person: call.person.clone() };
+        let caller = Caller { cancelled: work.stop.clone(), prompter: call.prompter.clone() };
         let environment: Vec<_> =
             call.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let mut request = DetachedRequest {

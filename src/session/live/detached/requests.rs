@@ -21,7 +21,7 @@ pub(super) async fn answer(session: Arc<LiveSession>, id: JobId, mut requests: m
 async fn answer_one(session: Arc<LiveSession>, id: JobId, request: Request) {
     let Request { demand, caller, mut answer } = request;
     let done = tokio::select! {
-        done = carry_out(&session, &id, demand, &caller) => done,
+        done = execute(&session, &id, demand, &caller) => done,
         // Nobody wants it any more.
         () = answer.closed() => return,
     };
@@ -29,7 +29,7 @@ async fn answer_one(session: Arc<LiveSession>, id: JobId, request: Request) {
     let _ = answer.send(done);
 }
 
-async fn carry_out(session: &LiveSession, id: &JobId, demand: Demand, caller: &Caller) -> Result<(), SessionError> {
+async fn execute(session: &LiveSession, id: &JobId, demand: Demand, caller: &Caller) -> Result<(), SessionError> {
     match demand {
         Demand::Connect => session.connection(caller).await.map(drop),
         Demand::Feed { input, close } => session.feed_detached(id, &input, close, caller).await,

@@ -87,7 +87,7 @@ pub(super) struct CommandControl {
     /// How it went with sudo, once that is known.
     pub(super) answered: watch::Receiver<Option<SudoOutcome>>,
     /// Whether its host is given no password.
-    pub(super) lends_no_passwords: bool,
+    pub(super) withholds_passwords: bool,
 }
 
 impl CommandControl {
@@ -108,7 +108,7 @@ impl CommandControl {
     /// Why sudo has not let it through, given how that ended; `None` where it was only stopped or cut off before.
     pub(super) fn refusal(&self, stopped: bool, status: Option<&ExitStatus>) -> Option<SudoRefusal> {
         match (self.answered(), status) {
-            (Some(SudoOutcome::NoAnswer), _) if self.lends_no_passwords => Some(SudoRefusal::ChangedHostKey),
+            (Some(SudoOutcome::NoAnswer), _) if self.withholds_passwords => Some(SudoRefusal::ChangedHostKey),
             (Some(SudoOutcome::NoAnswer), _) => Some(SudoRefusal::Unanswered),
             _ if stopped => None,
             (_, Some(ExitStatus::Code(NO_SUCH_PROGRAM))) => Some(SudoRefusal::Missing),
@@ -117,7 +117,7 @@ impl CommandControl {
     }
 
     fn password(&self) -> Option<Password> {
-        if let Some(SudoOutcome::Through(password)) = self.answered() { password } else { None }
+        if let Some(SudoOutcome::Authenticated(password)) = self.answered() { password } else { None }
     }
 }
 
@@ -126,16 +126,16 @@ impl Pool {
     pub(super) async fn stop_exec(
         self: &Arc<Self>,
         stop: StopReason,
-        reins: &CommandControl,
+        control: &CommandControl,
         write: &ChannelWriteHalf<Msg>,
     ) -> Option<bool> {
         // A command that has just been sent may not have told its process id yet.
         let patience = if stop == StopReason::Ending { ANNOUNCED_AT_THE_END } else { ANNOUNCED_WITHIN };
-        let mut known = reins.known.clone();
+        let mut known = control.known.clone();
         let known = timeout(patience, known.wait_for(|known| !matches!(known, KnownProcesses::NotYet))).await;
         let target = known.ok().and_then(|known| known.ok()?.target());
         if let Some(target) = target
-            && let Some(found) = self.stop_processes(&target, reins.password().as_ref(), stop).await
+            && let Some(found) = self.stop_processes(&target, control.password().as_ref(), stop).await
         {
             return found.gone();
         }
@@ -150,12 +150,12 @@ impl Pool {
     pub(super) async fn signal_exec(
         self: &Arc<Self>,
         name: &'static str,
-        reins: &CommandControl,
+        control: &CommandControl,
         write: &ChannelWriteHalf<Msg>,
     ) {
-        let target = reins.known.borrow().target();
+        let target = control.known.borrow().target();
         match target {
-            Some(target) => self.signal_processes(&target, reins.password().as_ref(), name).await,
+            Some(target) => self.signal_processes(&target, control.password().as_ref(), name).await,
             None => drop(write.signal(Sig::Custom(name.to_owned())).await),
         }
     }

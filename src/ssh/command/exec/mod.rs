@@ -72,7 +72,7 @@ pub struct ExecRequest<'a> {
     /// Cancelled when the command has been sent, and sudo is through.
     pub sent: CancellationToken,
     /// When and how it is stopped.
-    pub bounds: StopConditions,
+    pub conditions: StopConditions,
     /// Where its output goes.
     pub output: Output,
 }
@@ -112,19 +112,19 @@ impl Pool {
         let started = Instant::now();
         // What is lost of that cannot be had again.
         let takes_input = request.input.is_some();
-        let SentCommand { probe, mark, script, place, read, write, before } = self.send_exec(request).await?;
+        let SentCommand { probe, mark, script, slot, read, write, before } = self.send_exec(request).await?;
         let write = Arc::new(write);
-        let (tell_heard, heard) = mpsc::channel(MAX_SUDO_EVENTS);
+        let (tell_heard, events) = mpsc::channel(MAX_SUDO_EVENTS);
         let (tell_answered, answered) = watch::channel(None);
         let tells = probe.shell != LoginShell::Other || request.sudo.is_some();
         let (tell_known, known) = watch::channel(if tells { KnownProcesses::NotYet } else { KnownProcesses::Never });
-        let lends_no_passwords = place.connection().lends_no_passwords();
-        let reins = CommandControl { known, answered, lends_no_passwords };
-        let sudo = request.sudo.clone().map(|sudo| if lends_no_passwords { SudoRequest::default() } else { sudo });
+        let withholds_passwords = slot.connection().withholds_passwords();
+        let control = CommandControl { known, answered, withholds_passwords };
+        let sudo = request.sudo.clone().map(|sudo| if withholds_passwords { SudoRequest::default() } else { sudo });
         let (send_reply, replies) = mpsc::channel(MAX_TERMINAL_REPLIES);
         let (stop_reading, abandoned) = (CancellationToken::new(), CancellationToken::new());
         let is_sudo = sudo.is_some();
-        let feeding = StdinWriter {
+        let stdin_writer = StdinWriter {
             answering: sudo.map(|sudo| SudoResponder::new(sudo, self.peer(), request.as_root(), request.terminal)),
             answered: tell_answered,
             sent: request.sent.clone(),
@@ -141,7 +141,7 @@ impl Pool {
             terminal: request.terminal,
         };
         // Of its own: a command that does not read must not block its own output.
-        let feeding = tokio::spawn(feeding.run(heard));
+        let stdin_writer = tokio::spawn(stdin_writer.run(events));
         let ear = || {
             if is_sudo {
                 return Some(PidSource::Sudo(SudoListener::new(&mark, request.terminal)));
@@ -154,7 +154,7 @@ impl Pool {
             ears: [ear(), ear()],
             preamble: script.preamble,
             ready: script.says_ready.then(|| StreamDecoder::new(&mark)),
-            heard: tell_heard,
+            events: tell_heard,
             known: tell_known,
             replies: send_reply,
             terminal: request.terminal,
@@ -165,57 +165,57 @@ impl Pool {
             stop: stop_reading.clone(),
         };
         // A task of its own from the first moment on: an unread channel blocks the whole connection.
-        let mut drained = tokio::spawn(drain.run());
+        let mut read_end = tokio::spawn(drain.run());
         let mut process_gone = None;
-        let reached = request.bounds.reached(started.elapsed());
+        let reached = request.conditions.wait(started.elapsed());
         tokio::pin!(reached);
         let stopped = loop {
             tokio::select! {
                 biased;
-                done = &mut drained => break Err(done),
+                done = &mut read_end => break Err(done),
                 stop = &mut reached => break Ok(stop),
-                () = reins.outlived_no_answer() => break Ok(StopReason::Cancelled),
-                signal = request.bounds.signals.next() => match signal {
-                    Signal::Stop(rung) => break Ok(StopReason::Asked(rung)),
-                    Signal::Once(name) => self.signal_exec(name, &reins, &write).await,
+                () = control.outlived_no_answer() => break Ok(StopReason::Cancelled),
+                signal = request.conditions.signals.next() => match signal {
+                    Signal::Stop(first_signal) => break Ok(StopReason::Asked(first_signal)),
+                    Signal::Once(name) => self.signal_exec(name, &control, &write).await,
                 }
             }
         };
         let (done, stopped) = match stopped {
             Err(done) => (done, None),
             Ok(stop) => {
-                if request.sudo.is_some() && reins.answered().is_none() {
+                if request.sudo.is_some() && control.answered().is_none() {
                     // The question is of no use any more.
-                    feeding.abort();
+                    stdin_writer.abort();
                 }
-                process_gone = self.stop_exec(stop, &reins, &write).await;
-                let end = timeout(QUIET_AFTER_STOP, &mut drained).await;
+                process_gone = self.stop_exec(stop, &control, &write).await;
+                let end = timeout(QUIET_AFTER_STOP, &mut read_end).await;
                 stop_reading.cancel();
                 let done = match end {
                     Ok(done) => done,
-                    Err(_) => drained.await,
+                    Err(_) => read_end.await,
                 };
                 (done, Some(stop))
             }
         };
         // What the command did not read would wait for a window that never comes.
-        feeding.abort();
+        stdin_writer.abort();
         let _ = write.close().await;
-        let mut drained = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
-        if drained.refused {
+        let mut read_end = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
+        if read_end.refused {
             return Err(SshError::ExecRefused);
         }
-        if stopped.is_none() && drained.status.is_some() && (abandoned.is_cancelled() || !drained.begun) {
-            drained.not_begun(abandoned.is_cancelled())?;
-        } else if stopped.is_none() && drained.is_all_that_is_said(probe.deaf.as_deref()) {
-            drained.not_begun(true)?;
-        } else if let Some(said) = drained.refusal.take() {
-            if let Some(refusal) = reins.refusal(stopped.is_some(), drained.status.as_ref()) {
+        if stopped.is_none() && read_end.status.is_some() && (abandoned.is_cancelled() || !read_end.begun) {
+            read_end.not_begun(abandoned.is_cancelled())?;
+        } else if stopped.is_none() && read_end.is_all_that_is_said(probe.deaf.as_deref()) {
+            read_end.not_begun(true)?;
+        } else if let Some(said) = read_end.refusal.take() {
+            if let Some(refusal) = control.refusal(stopped.is_some(), read_end.status.as_ref()) {
                 return Err(SshError::Sudo { refusal, said });
             }
-            drained.notice = Some("sudo had not begun the command yet".to_owned());
+            read_end.notice = Some("sudo had not begun the command yet".to_owned());
         }
-        let ending = match (stopped, drained.status) {
+        let ending = match (stopped, read_end.status) {
             (Some(stop), status) => {
                 let told = status.filter(|status| *status != ExitStatus::Unreported);
                 stop.ending(told.map(Ending::Exited))
@@ -224,19 +224,19 @@ impl Pool {
             (None, None) => {
                 // russh ends the channels just before it tells why.
                 tokio::task::yield_now().await;
-                if !takes_input && place.connection().traffic.sent() == before {
-                    return Err(place.connection().lost());
+                if !takes_input && slot.connection().traffic.sent() == before {
+                    return Err(slot.connection().lost());
                 }
-                Ending::ConnectionLost(place.connection().reason())
+                Ending::ConnectionLost(slot.connection().reason())
             }
         };
         Ok(CommandResult {
             ending,
             stopped: stopped.is_some(),
             process_gone,
-            output: drained.output,
+            output: read_end.output,
             duration: started.elapsed(),
-            notice: drained.notice,
+            notice: read_end.notice,
         })
     }
 
@@ -264,20 +264,20 @@ impl Pool {
             };
             Ok::<_, SshError>((probe, script))
         };
-        let (probe, script) = request.bounds.before_sending(prepare).await?;
-        let (channel, place) = request.bounds.before_sending(self.open_channel(Priority::Work)).await?;
+        let (probe, script) = request.conditions.before_sending(prepare).await?;
+        let (channel, slot) = request.conditions.before_sending(self.open_channel(Priority::Work)).await?;
         let (read, write) = channel.split();
-        let before = place.connection().traffic.sent();
+        let before = slot.connection().traffic.sent();
         let send = async {
             if request.terminal {
                 write.request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[]).await?;
             }
-            place.connection().command(&write, script.line.clone()).await
+            slot.connection().command(&write, script.line.clone()).await
         };
         if send.await.is_err() {
-            return Err(place.connection().lost());
+            return Err(slot.connection().lost());
         }
-        Ok(SentCommand { probe, mark, script, place, read, write, before })
+        Ok(SentCommand { probe, mark, script, slot, read, write, before })
     }
 }
 
@@ -286,7 +286,7 @@ struct SentCommand {
     probe: ShellProbe,
     mark: Sentinel,
     script: ExecScript,
-    place: ChannelSlot,
+    slot: ChannelSlot,
     read: ChannelReadHalf,
     write: ChannelWriteHalf<Msg>,
     /// How much the connection had sent by then.

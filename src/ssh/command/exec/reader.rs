@@ -41,7 +41,7 @@ pub(super) struct ChannelReader {
     /// With what the settings were read, for a command that says so.
     pub(super) ready: Option<StreamDecoder>,
     /// Whoever feeds the command hears of it.
-    pub(super) heard: mpsc::Sender<SudoEvent>,
+    pub(super) events: mpsc::Sender<SudoEvent>,
     /// Where its processes go.
     pub(super) known: watch::Sender<KnownProcesses>,
     /// What the terminal answers goes here.
@@ -188,19 +188,19 @@ impl ChannelReader {
         let [stdout, stderr] = &mut self.ears;
         let ear = if is_stderr { stderr } else { stdout };
         let Some(announce) = ear else { return self.push(bytes, is_stderr).await };
-        let (mut output, mut heard) = (Vec::new(), Vec::new());
+        let (mut output, mut events) = (Vec::new(), Vec::new());
         let mut told = false;
         match announce {
             PidSource::Shell(decoder) => {
                 if let DecodeStep::Complete { trailer, mut rest } = decoder.push(bytes, &mut output) {
                     output.append(&mut rest);
                     let process = std::str::from_utf8(&trailer).ok().and_then(Process::parse);
-                    heard.push(SudoEvent::Through(process));
+                    events.push(SudoEvent::Through(process));
                     told = true;
                 }
             }
             PidSource::Sudo(listener) => {
-                heard = listener.push(bytes, &mut output);
+                events = listener.push(bytes, &mut output);
                 told = listener.is_through();
             }
             PidSource::Settings(_) => {}
@@ -216,18 +216,18 @@ impl ChannelReader {
             let shown = if told { std::mem::take(&mut output) } else { bytes.to_vec() };
             if let DecodeStep::Complete { mut rest, .. } = decoder.push(&shown, &mut output) {
                 output.append(&mut rest);
-                heard.push(SudoEvent::Ready);
+                events.push(SudoEvent::Ready);
                 *ear = None;
             }
         }
-        if !heard.is_empty() {
+        if !events.is_empty() {
             // It is this stream on which it is told.
             self.close_ear(!is_stderr).await;
         }
-        for heard in heard {
-            self.known.send_modify(|known| known.change(|target| heard.target(target)));
+        for events in events {
+            self.known.send_modify(|known| known.change(|target| events.target(target)));
             // Only a sudo that asks without end leaves no room, and then the answers have ended.
-            let _ = self.heard.try_send(heard);
+            let _ = self.events.try_send(events);
         }
         self.push(&output, is_stderr).await;
     }

@@ -50,16 +50,16 @@ pub(super) struct StdinWriter {
 
 impl StdinWriter {
     /// Gives all of it, and its end.
-    pub(super) async fn run(mut self, mut heard: mpsc::Receiver<SudoEvent>) {
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<SudoEvent>) {
         if self.answering.is_none() {
             self.sent.cancel();
         }
-        if self.holds && !self.begins(&mut heard).await {
+        if self.holds && !self.begins(&mut events).await {
             return;
         }
         if let Some(answering) = self.answering.take() {
-            let answered = answering.run(&mut heard, &self.write).await;
-            let through = matches!(answered, SudoOutcome::Through(_));
+            let answered = answering.run(&mut events, &self.write).await;
+            let through = matches!(answered, SudoOutcome::Authenticated(_));
             self.answered.send_replace(Some(answered));
             if !through {
                 return;
@@ -71,7 +71,7 @@ impl StdinWriter {
             if self.write.data_bytes(settings).await.is_err() {
                 return;
             }
-            while !matches!(heard.recv().await, Some(SudoEvent::Ready) | None) {}
+            while !matches!(events.recv().await, Some(SudoEvent::Ready) | None) {}
             self.give(stdin).await;
         } else {
             self.give([settings, stdin].concat()).await;
@@ -80,8 +80,8 @@ impl StdinWriter {
 
     /// Waits until the script has begun. Where it does not, the end of stdin ends what stands in its place; should it begin
     /// even later, it reads no settings and ends.
-    async fn begins(&self, heard: &mut mpsc::Receiver<SudoEvent>) -> bool {
-        if let Ok(begun) = timeout(BEGINS_WITHIN, heard.recv()).await {
+    async fn begins(&self, events: &mut mpsc::Receiver<SudoEvent>) -> bool {
+        if let Ok(begun) = timeout(BEGINS_WITHIN, events.recv()).await {
             return begun.is_some();
         }
         self.abandoned.cancel();

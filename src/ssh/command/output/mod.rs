@@ -231,12 +231,12 @@ impl OutputStream {
 
     /// Whether a reader of an answer is not shown what came: then all of it is kept.
     fn differs(&self) -> bool {
-        self.readable.altered() || self.captured().nature() != Nature::Text
+        self.readable.was_rewritten() || self.captured().nature() != Nature::Text
     }
 }
 
 impl OutputStreams {
-    fn of(&mut self, is_stderr: bool) -> &mut OutputStream {
+    fn stream_mut(&mut self, is_stderr: bool) -> &mut OutputStream {
         if is_stderr { &mut self.stderr } else { &mut self.stdout }
     }
 }
@@ -280,7 +280,7 @@ impl OutputWriter {
     /// Ends the output; files are complete afterwards.
     pub(in crate::ssh) async fn finish(mut self) -> CommandOutput {
         for is_stderr in [false, true] {
-            let differs = self.output.lock().of(is_stderr).differs();
+            let differs = self.output.lock().stream_mut(is_stderr).differs();
             if differs && matches!(self.spill(is_stderr), OutputFile::NotNeeded) {
                 self.begin_file(is_stderr).await;
             }
@@ -304,7 +304,7 @@ impl OutputWriter {
         let in_memory = matches!(self.spill(is_stderr), OutputFile::NotNeeded);
         let mut streams = self.output.lock();
         streams.last = (Instant::now(), is_stderr);
-        let stream = streams.of(is_stderr);
+        let stream = streams.stream_mut(is_stderr);
         stream.total = stream.total.saturating_add(bytes.len() as u64);
         let missing = BEGINNING - stream.beginning.len();
         stream.beginning.extend(bytes.iter().take(missing));
@@ -318,7 +318,7 @@ impl OutputWriter {
 
     fn has_room_for(&self, is_stderr: bool, more: usize) -> bool {
         let mut streams = self.output.lock();
-        let stream = streams.of(is_stderr);
+        let stream = streams.stream_mut(is_stderr);
         self.output.style == Style::Plain && stream.unspilled.len() + more <= stream.budget
     }
 
@@ -326,10 +326,10 @@ impl OutputWriter {
         match self.output.folder.create(if is_stderr { "err" } else { "out" }).await {
             Ok((path, file)) => {
                 *self.spill(is_stderr) = OutputFile::Open { file: fs::File::from_std(file), written: 0 };
-                let so_far = self.output.lock().of(is_stderr).unspilled.clone();
+                let so_far = self.output.lock().stream_mut(is_stderr).unspilled.clone();
                 self.write(is_stderr, &so_far).await;
                 let mut streams = self.output.lock();
-                let stream = streams.of(is_stderr);
+                let stream = streams.stream_mut(is_stderr);
                 stream.file = Some(path);
                 stream.unspilled = Vec::new();
             }
@@ -352,7 +352,7 @@ impl OutputWriter {
 
     fn stop(&mut self, is_stderr: bool, reason: &str) {
         *self.spill(is_stderr) = OutputFile::Stopped;
-        self.output.lock().of(is_stderr).trouble =
+        self.output.lock().stream_mut(is_stderr).trouble =
             Some(format!("the whole output could not be kept in a file: {reason}"));
     }
 

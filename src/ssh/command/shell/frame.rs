@@ -76,7 +76,7 @@ impl ShellTask {
         let command = script::command(known, &request.command, stdin, self.previous_status, go, &delimiter)?;
         // Who gets a new shell after this command has the state from before it.
         let may_end = self.mentioned.may_end(&request.command);
-        let mut text = if may_end { self.keeper.catch_up(self.kind, self.streams) } else { Vec::new() };
+        let mut text = if may_end { self.snapshotter.catch_up(self.kind, self.streams) } else { Vec::new() };
         text.extend_from_slice(&command);
         let trailer = script::trailer(known, &sentinel);
         let (go, after_go) = match go {
@@ -95,7 +95,7 @@ impl ShellTask {
             stderr: StreamDecoder::new(&sentinel),
             trailer: None,
             stderr_done: false,
-            noise: TerminalNoise::of(self.process.pid()),
+            noise: TerminalNoise::for_shell(self.process.pid()),
             goes_on: false,
             stop: None,
             process_gone: None,
@@ -103,16 +103,16 @@ impl ShellTask {
             status: None,
             broken: false,
         };
-        self.keeper.command_begins();
+        self.snapshotter.command_begins();
         // A task of its own: a script of megabytes must not wait for output that only this task can take.
         let writer = send(Arc::clone(&self.write), text);
-        let end = self.read_frame(&mut running, request.bounds).await;
+        let end = self.read_frame(&mut running, request.conditions).await;
         writer.abort();
         Ok(self.result(running, end, between).await)
     }
 
-    async fn read_frame(&mut self, running: &mut RunningFrame, bounds: StopConditions) -> FrameEnd {
-        let reached = bounds.reached(Duration::ZERO);
+    async fn read_frame(&mut self, running: &mut RunningFrame, conditions: StopConditions) -> FrameEnd {
+        let reached = conditions.wait(Duration::ZERO);
         tokio::pin!(reached);
         // Each step runs beside the reading: an unread channel would hold up the one that the step needs.
         let mut taking: Option<(StopStep, JoinHandle<Option<bool>>)> = None;
@@ -124,7 +124,7 @@ impl ShellTask {
                 break FrameEnd::Complete;
             }
             let free = taking.is_none() && running.stop.is_none();
-            let quiet = if self.keeper.is_taking() { STATE_AFTER_EXIT } else { QUIET_AFTER_EXIT };
+            let quiet = if self.snapshotter.is_taking() { STATE_AFTER_EXIT } else { QUIET_AFTER_EXIT };
             let quiet = running.status.is_some().then(|| Instant::now() + quiet);
             tokio::select! {
                 biased;
@@ -132,10 +132,10 @@ impl ShellTask {
                     running.stop = Some(stop);
                     taking = Some((StopStep::Stop, self.begin(StopStep::Stop, stop, running.started)));
                 }
-                signal = bounds.signals.next(), if free => match signal {
-                    Signal::Stop(rung) => {
-                        running.stop = Some(StopReason::Asked(rung));
-                        taking = Some((StopStep::Stop, self.begin(StopStep::Stop, StopReason::Asked(rung), running.started)));
+                signal = conditions.signals.next(), if free => match signal {
+                    Signal::Stop(first_signal) => {
+                        running.stop = Some(StopReason::Asked(first_signal));
+                        taking = Some((StopStep::Stop, self.begin(StopStep::Stop, StopReason::Asked(first_signal), running.started)));
                     }
                     Signal::Once(name) => self.signal(name, running.started),
                 },
@@ -162,7 +162,7 @@ impl ShellTask {
                     let next = if may_be_behind && running.stop != Some(StopReason::Ending) { StopStep::Look } else { next };
                     taking = Some((next, self.begin(next, running.stop.unwrap_or(StopReason::Cancelled), running.started)));
                 }
-                message = self.read.wait() => match self.keeper.filter(event(message)) {
+                message = self.read.wait() => match self.snapshotter.filter(event(message)) {
                     Event::Stdout(bytes) => self.stdout(running, &bytes).await,
                     Event::Stderr(bytes) => running.stderr(&bytes).await,
                     Event::Status(status) => running.status = Some(status),
@@ -183,7 +183,7 @@ impl ShellTask {
         while taking.is_some() {
             tokio::select! {
                 gone = done(&mut taking) => { running.note(taking.take(), gone); }
-                message = self.read.wait(), if readable => match self.keeper.filter(event(message)) {
+                message = self.read.wait(), if readable => match self.snapshotter.filter(event(message)) {
                     Event::Stdout(bytes) | Event::Stderr(bytes) => running.late.push(&bytes),
                     Event::Closed | Event::Lost => readable = false,
                     Event::Status(_) | Event::Other => {}
@@ -208,7 +208,7 @@ impl ShellTask {
     async fn result(&mut self, mut running: RunningFrame, end: FrameEnd, between: Captured) -> ShellResult {
         let mut rest = Vec::new();
         if running.trailer.is_none() {
-            let held = self.keeper.finish();
+            let held = self.snapshotter.finish();
             self.stdout(&mut running, &held).await;
             running.stdout.finish(&mut rest);
             running.output.push_stdout(&rest).await;
@@ -226,7 +226,7 @@ impl ShellTask {
         let ending = match (end, running.stop) {
             (FrameEnd::ConnectionLost, _) => {
                 tokio::task::yield_now().await;
-                Ending::ConnectionLost(self.place.connection().reason())
+                Ending::ConnectionLost(self.slot.connection().reason())
             }
             (FrameEnd::Complete | FrameEnd::ShellEnded, Some(stop)) => {
                 let status = running.trailer.as_ref().map(|trailer| ExitStatus::Code(trailer.status));
@@ -249,7 +249,7 @@ impl ShellTask {
             None => true,
         };
         if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
-            let ended = if self.keeper.shell_ended() { ENDED } else { ENDED_FOR_GOOD };
+            let ended = if self.snapshotter.shell_ended() { ENDED } else { ENDED_FOR_GOOD };
             notice = Some(if crippled {
                 format!("it took away a builtin or the descriptors that every command needs; {ended}")
             } else {

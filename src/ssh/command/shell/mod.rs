@@ -68,7 +68,7 @@ pub struct ShellRequest {
     /// What it reads from stdin; `None` is `/dev/null`.
     pub stdin: Option<Vec<u8>>,
     /// When it is stopped.
-    pub bounds: StopConditions,
+    pub conditions: StopConditions,
     /// Where its output goes.
     pub output: Output,
     /// What becomes of its turn.
@@ -159,13 +159,13 @@ impl Pool {
     /// Starts a shell, unless the command that it is for has to be stopped by then.
     ///
     /// # Errors
-    /// The channel is refused, no shell gets ready in time, or `bounds` were reached.
-    pub async fn start_shell(self: &Arc<Self>, bounds: &StopConditions) -> Result<Shell, SshError> {
-        let (channel, place) = bounds.before_sending(self.open_channel(Priority::Work)).await?;
-        let (connection, (read, write)) = (Arc::clone(place.connection()), channel.split());
+    /// The channel is refused, no shell gets ready in time, or `conditions` were reached.
+    pub async fn start_shell(self: &Arc<Self>, conditions: &StopConditions) -> Result<Shell, SshError> {
+        let (channel, slot) = conditions.before_sending(self.open_channel(Priority::Work)).await?;
+        let (connection, (read, write)) = (Arc::clone(slot.connection()), channel.split());
         let mut words = UnexpectedOutput::default();
         let write = Arc::new(write);
-        let started = timeout(START_LIMIT, ShellTask::start(place, read, Arc::clone(&write), &mut words)).await;
+        let started = timeout(START_LIMIT, ShellTask::start(slot, read, Arc::clone(&write), &mut words)).await;
         let Ok(task) = started else {
             let _ = write.close().await;
             // The link is asked before it is blamed: a startup file may wait for an answer, or for a network drive.
@@ -177,14 +177,14 @@ impl Pool {
         };
         let task = task?;
         let (requests, waiting) = mpsc::channel(QUEUE);
-        let (kept, kind) = (task.keeper.kept(), task.kind);
+        let (kept, kind) = (task.snapshotter.kept(), task.kind);
         tokio::spawn(task.run(waiting));
         Ok(Shell { requests, kept, kind })
     }
 }
 
 struct ShellTask {
-    place: ChannelSlot,
+    slot: ChannelSlot,
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<Msg>>,
     kind: ShellKind,
@@ -197,7 +197,7 @@ struct ShellTask {
     directory: Vec<u8>,
     jobs: Vec<u32>,
     between: Capture,
-    keeper: Snapshotter,
+    snapshotter: Snapshotter,
 }
 
 /// What a message of the channel means for the shell.
@@ -214,13 +214,13 @@ enum Event {
 
 impl ShellTask {
     async fn start(
-        place: ChannelSlot,
+        slot: ChannelSlot,
         mut read: ChannelReadHalf,
         write: Arc<ChannelWriteHalf<Msg>>,
         words: &mut UnexpectedOutput,
     ) -> Result<Self, SshError> {
         let sentinel = random_sentinel()?;
-        place.connection().command(&write, script::LAUNCH).await?;
+        slot.connection().command(&write, script::LAUNCH).await?;
         write.data_bytes(script::start(&sentinel)).await?;
         let (mut stdout, mut stderr) = (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
         let mut noise = Vec::new();
@@ -242,7 +242,7 @@ impl ShellTask {
                         Some(ExitStatus::Unreported) | None => "it ended at once".to_owned(),
                     })));
                 }
-                Event::Lost => return Err(place.connection().lost()),
+                Event::Lost => return Err(slot.connection().lost()),
                 Event::Status(reported) => status = Some(reported),
                 Event::Other => {}
             }
@@ -256,11 +256,11 @@ impl ShellTask {
         let (kind, process) = script::started(&ready)
             .ok_or_else(|| SshError::ShellStart("it did not say when its process began".to_owned()))?;
         Ok(Self {
-            place,
+            slot,
             read,
             write,
             kind,
-            streams: ShellDescriptors::of(kind, number),
+            streams: ShellDescriptors::from_number(kind, number),
             mentioned: Mentioned::default(),
             process,
             ready: Instant::now(),
@@ -268,16 +268,16 @@ impl ShellTask {
             directory: Vec::new(),
             jobs: Vec::new(),
             between: Capture::new(BETWEEN_BUDGET / 2, BETWEEN_BUDGET / 2),
-            keeper: Snapshotter::new()?,
+            snapshotter: Snapshotter::new()?,
         })
     }
 
     async fn run(mut self, mut waiting: mpsc::Receiver<ShellJob>) {
         loop {
             tokio::select! {
-                request = waiting.recv(), if !self.keeper.is_sending() => {
+                request = waiting.recv(), if !self.snapshotter.is_sending() => {
                     let Some(ShellJob { what, reply }) = request else { break };
-                    let result = if what.bounds.are_over() || !what.turn.begin() {
+                    let result = if what.conditions.already_met() || !what.turn.begin() {
                         Ok(ShellResult::not_run(self.directory.clone()))
                     } else {
                         self.frame(what).await
@@ -287,20 +287,20 @@ impl ShellTask {
                         // Before the answer: whoever gets it must see that this shell is gone.
                         waiting.close();
                     } else {
-                        self.keeper.command_ended(&self.jobs);
+                        self.snapshotter.command_ended(&self.jobs);
                     }
                     let _ = reply.send(result);
                     if ended {
                         break;
                     }
                 }
-                next = self.keeper.next() => if matches!(next, SnapshotTrigger::Due) {
-                    self.keeper.take(self.kind, self.streams, &self.write);
+                next = self.snapshotter.next() => if matches!(next, SnapshotTrigger::Due) {
+                    self.snapshotter.take(self.kind, self.streams, &self.write);
                 },
-                message = self.read.wait() => match self.keeper.filter(event(message)) {
+                message = self.read.wait() => match self.snapshotter.filter(event(message)) {
                     Event::Stdout(bytes) | Event::Stderr(bytes) => self.between.push(&bytes),
                     Event::Closed => {
-                        self.keeper.shell_ended();
+                        self.snapshotter.shell_ended();
                         break;
                     }
                     Event::Lost => break,

@@ -25,13 +25,18 @@ impl Shell {
         &self,
         before: &KnownState,
         directory: &[u8],
-        bounds: StopConditions,
+        conditions: StopConditions,
         output: Output,
     ) -> Result<String, ShellRunError> {
         let Some(snapshot) = before.snapshot.as_ref() else { return Err(ShellRunError::Gone) };
         let restore = snapshot.restore(directory);
-        let request =
-            ShellRequest { command: restore.command.clone(), stdin: None, bounds, output, turn: ShellTurn::default() };
+        let request = ShellRequest {
+            command: restore.command.clone(),
+            stdin: None,
+            conditions,
+            output,
+            turn: ShellTurn::default(),
+        };
         let result = self.run(request).await?;
         if result.shell_ended || !matches!(result.command.ending, Ending::Exited(_)) {
             return Err(ShellRunError::Lost);
@@ -64,11 +69,11 @@ impl Shell {
     }
 
     /// Goes to a directory; `true` if the shell is there now.
-    pub async fn enter(&self, directory: &[u8], bounds: StopConditions, output: Output) -> bool {
+    pub async fn enter(&self, directory: &[u8], conditions: StopConditions, output: Output) -> bool {
         let request = ShellRequest {
             command: change_directory(directory),
             stdin: None,
-            bounds,
+            conditions,
             output,
             turn: ShellTurn::default(),
         };

@@ -51,7 +51,7 @@ pub struct KnownState {
 /// The part of a shell's task that takes snapshots while nothing runs.
 pub(super) struct Snapshotter {
     kept: Arc<Mutex<KnownState>>,
-    tap: SnapshotExtractor,
+    extractor: SnapshotExtractor,
     due: Option<Instant>,
     /// The request on its way to the shell: nothing else may be written meanwhile.
     sending: Option<JoinHandle<()>>,
@@ -76,7 +76,7 @@ impl Snapshotter {
     pub(super) fn new() -> Result<Self, SshError> {
         Ok(Self {
             kept: Arc::default(),
-            tap: SnapshotExtractor::new(random_sentinel()?),
+            extractor: SnapshotExtractor::new(random_sentinel()?),
             due: None,
             sending: None,
             begun: Instant::now(),
@@ -98,16 +98,16 @@ impl Snapshotter {
     /// Cuts what belongs to a snapshot out of stdout.
     pub(super) fn filter(&mut self, event: Event) -> Event {
         let Event::Stdout(bytes) = event else { return event };
-        let Some(rest) = self.tap.push(&bytes) else { return Event::Stdout(bytes) };
-        if let Some(taken) = self.tap.taken() {
-            self.note(taken);
+        let Some(rest) = self.extractor.push(&bytes) else { return Event::Stdout(bytes) };
+        if let Some(extracted) = self.extractor.extracted() {
+            self.note(extracted);
         }
         Event::Stdout(rest.into())
     }
 
     /// What was held back of stdout: there is no more.
     pub(super) fn finish(&mut self) -> Vec<u8> {
-        self.tap.finish()
+        self.extractor.finish()
     }
 
     pub(super) fn command_begins(&mut self) {
@@ -132,7 +132,7 @@ impl Snapshotter {
 
     /// Whether the state is on its way.
     pub(super) fn is_taking(&self) -> bool {
-        self.tap.is_taking()
+        self.extractor.is_taking()
     }
 
     /// Waits until there is something to do.
@@ -148,7 +148,7 @@ impl Snapshotter {
                 None => pending().await,
             }
             // One that is on its way may end first.
-            let busy = self.tap.is_taking() && self.begun.elapsed() < GIVEN_UP;
+            let busy = self.extractor.is_taking() && self.begun.elapsed() < GIVEN_UP;
             self.due = busy.then(|| Instant::now() + IDLE);
             if !busy {
                 return SnapshotTrigger::Due;
@@ -169,19 +169,19 @@ impl Snapshotter {
     /// What to write before a command that may be the shell's last: a request for its state, unless that is known, or too
     /// much to be asked for each time.
     pub(super) fn catch_up(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
-        let known = self.since == 0 && (self.tap.is_taking() || lock(&self.kept).snapshot.is_some());
+        let known = self.since == 0 && (self.extractor.is_taking() || lock(&self.kept).snapshot.is_some());
         if known || self.skip > 0 { Vec::new() } else { self.request(kind, streams) }
     }
 
     fn request(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
         let Ok(id) = random_sentinel() else { return Vec::new() };
         (self.begun, self.since) = (Instant::now(), 0);
-        self.tap.request(kind, streams, id)
+        self.extractor.request(kind, streams, id)
     }
 
-    fn note(&mut self, taken: Extracted) {
+    fn note(&mut self, extracted: Extracted) {
         let mut kept = lock(&self.kept);
-        let fine = match taken {
+        let fine = match extracted {
             Extracted::Whole(snapshot) => {
                 kept.snapshot = Some(Arc::from(snapshot));
                 (kept.behind, kept.too_large) = (self.since, false);

@@ -58,7 +58,7 @@ impl ShellTask {
     /// Begins a step for the command that was `sent` then, in a task of its own. Its answer is, after
     /// [`StopStep::Look`], whether the shell is at work; after an interrupt, nothing; else whether the processes are gone.
     pub(super) fn begin(&self, step: StopStep, why: StopReason, sent: Instant) -> JoinHandle<Option<bool>> {
-        let (pool, process, jobs) = (Arc::clone(self.place.pool()), self.process.clone(), self.jobs.clone());
+        let (pool, process, jobs) = (Arc::clone(self.slot.pool()), self.process.clone(), self.jobs.clone());
         let (age, lived, write) = (self.age(sent), self.ready.elapsed(), Arc::clone(&self.write));
         tokio::spawn(async move {
             // Where there is no second channel, a signal request (RFC 4254 section 6.9): what comes of it is not known.
@@ -88,7 +88,7 @@ impl ShellTask {
 
     /// Sends a signal to the command that was `sent` then.
     pub(super) fn signal(&self, name: &'static str, sent: Instant) {
-        let (pool, process, jobs) = (Arc::clone(self.place.pool()), self.process.clone(), self.jobs.clone());
+        let (pool, process, jobs) = (Arc::clone(self.slot.pool()), self.process.clone(), self.jobs.clone());
         let age = self.age(sent);
         tokio::spawn(async move {
             pool.signal_processes(&StopTarget::Shell { process, jobs: &jobs, age }, None, name).await;

@@ -35,7 +35,8 @@ pub(super) async fn connect_hops(hops: &str, opening: &OpenConnection<'_>) -> Re
     // for whom.
     let credentials =
         &Credentials { key_path: None, password: None, needs_proof: false, ..opening.credentials.clone() };
-    let findings = &opening.findings.of_hop(last);
-    let hop = OpenConnection { target, credentials, depth: opening.depth + 1, via, beside: None, findings, ..*opening };
+    let trace = &opening.trace.of_hop(last);
+    let hop =
+        OpenConnection { target, credentials, depth: opening.depth + 1, via, same_host_as: None, trace, ..*opening };
     Box::pin(hop.run()).await.map_err(in_hop)
 }

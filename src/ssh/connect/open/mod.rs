@@ -28,7 +28,7 @@ use crate::{
     openssh::effective_config::EffectiveConfig,
     ssh::{
         auth::{self, Credentials, LoggedIn},
-        config::{expand::expand_hops, resolve::resolve_noting, target::Target},
+        config::{expand::expand_hops, resolve::resolve_recording, target::Target},
         error::{self, SshError},
         prompt::prompter::Prompter,
         trace::{Stage, StageTrace},
@@ -60,7 +60,7 @@ pub(in crate::ssh) struct OpenConnection<'a> {
     pub(in crate::ssh) target: &'a Target,
     pub(in crate::ssh) credentials: &'a Credentials,
     /// Who is asked for what is missing.
-    pub(in crate::ssh) person: &'a Prompter,
+    pub(in crate::ssh) prompter: &'a Prompter,
     /// The end of the time for all of it, hops included.
     pub(in crate::ssh) deadline: &'a Deadline,
     /// Of how many hops it is one already: 0 is the destination.
@@ -68,9 +68,9 @@ pub(in crate::ssh) struct OpenConnection<'a> {
     /// The hops to go through, whatever the configuration says.
     pub(in crate::ssh) via: Option<&'a str>,
     /// A connection to the same machine, which this one has to lead to as well.
-    pub(in crate::ssh) beside: Option<&'a Connection>,
+    pub(in crate::ssh) same_host_as: Option<&'a Connection>,
     /// Where it is noted how each stage went. Where that is wanted, nothing is changed.
-    pub(in crate::ssh) findings: &'a StageTrace,
+    pub(in crate::ssh) trace: &'a StageTrace,
 }
 
 impl Connection {
@@ -82,12 +82,12 @@ impl Connection {
     pub async fn open(
         target: &Target,
         credentials: &Credentials,
-        person: &Prompter,
+        prompter: &Prompter,
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
         let deadline = &Deadline::after(limit);
-        let findings = &StageTrace::default();
-        OpenConnection { target, credentials, person, deadline, depth: 0, via: None, beside: None, findings }
+        let trace = &StageTrace::default();
+        OpenConnection { target, credentials, prompter, deadline, depth: 0, via: None, same_host_as: None, trace }
             .run()
             .await
     }
@@ -101,9 +101,9 @@ impl Connection {
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
         // Nobody is asked: the first log-in has all that is needed.
-        let (person, deadline) = (&Prompter::default(), &Deadline::after(limit));
-        let (beside, findings) = (Some(self), &StageTrace::default());
-        OpenConnection { target, credentials, person, deadline, depth: 0, via: None, beside, findings }.run().await
+        let (prompter, deadline) = (&Prompter::default(), &Deadline::after(limit));
+        let (same_host_as, trace) = (Some(self), &StageTrace::default());
+        OpenConnection { target, credentials, prompter, deadline, depth: 0, via: None, same_host_as, trace }.run().await
     }
 }
 
@@ -123,54 +123,54 @@ impl OpenConnection<'_> {
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
     pub(in crate::ssh) async fn run(&self) -> Result<Arc<Connection>, SshError> {
-        self.findings.begin(Stage::Configuration);
-        self.connect().await.inspect_err(|error| self.findings.failed(error))
+        self.trace.begin(Stage::Configuration);
+        self.connect().await.inspect_err(|error| self.trace.fail(error))
     }
 
     async fn connect(&self) -> Result<Arc<Connection>, SshError> {
-        let (person, deadline, findings) = (self.person, self.deadline, self.findings);
-        let config = resolve_noting(self.target, deadline.left(), findings).await?;
+        let (prompter, deadline, trace) = (self.prompter, self.deadline, self.trace);
+        let config = resolve_recording(self.target, deadline.left(), trace).await?;
         let typed = self.typed();
         if let Some(message) = &config.refuse_connection {
             return Err(SshError::Resolve { destination: typed.to_owned(), message: message.clone() });
         }
         let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
         let mut check = HostKeyCheck::load(&config, self.target)?;
-        check.keeps_nothing = findings.are_wanted();
-        let keepalive = Keepalive::of(&config, self.target);
+        check.keeps_nothing = trace.is_recording();
+        let keepalive = Keepalive::from_config(&config, self.target);
         let ssh = Arc::new(engine_config(&config, &check, keepalive)?);
-        findings.passed(|| format!("{} at {} port {}", config.user, config.host_name, config.port));
+        trace.pass(|| format!("{} at {} port {}", config.user, config.host_name, config.port));
         let Route { stream, hop, proxy, address, connecting } = self.reach(&config).await?;
         check.address = address.map(|address| address.ip());
-        let learned = ConnectionFacts::noting(findings.clone());
-        let (check, learned) = (Arc::new(check), Arc::new(learned));
+        let facts = ConnectionFacts::recording(trace.clone());
+        let (check, facts) = (Arc::new(check), Arc::new(facts));
         let (announce, announced) = oneshot::channel();
         let handler = ClientHandler {
             check: Arc::clone(&check),
-            learned: Arc::clone(&learned),
+            facts: Arc::clone(&facts),
             announced: Some(announce),
             account: format!("{}@{}", config.user, config.host_key_alias.as_ref().unwrap_or(&config.host_name)),
             // `BatchMode`: nobody is asked.
-            person: if config.batch_mode { Prompter::default() } else { person.clone() },
+            prompter: if config.batch_mode { Prompter::default() } else { prompter.clone() },
             deadlines: [connecting.clone(), deadline.clone()],
             refused: 0,
-            _over: learned.over.clone().drop_guard(),
+            _closed: facts.closed.clone().drop_guard(),
         };
-        let heard = findings.are_wanted().then(FirstBytes::default);
+        let heard = trace.is_recording().then(FirstBytes::default);
         let traffic = Traffic::default();
         let stream = MeteredStream::new(stream, heard.clone(), traffic.clone());
         let handshake = client::connect_stream(ssh, stream, handler);
-        let shaken = connecting.limit("the SSH handshake", handshake).await.flatten();
+        let handshake_result = connecting.limit("the SSH handshake", handshake).await.flatten();
         if let Some(heard) = heard {
-            self.explain_handshake(&heard.so_far(), shaken.as_ref().err(), proxy.is_some(), &learned);
+            self.explain_handshake(&heard.so_far(), handshake_result.as_ref().err(), proxy.is_some(), &facts);
         }
-        let mut handle = match shaken {
+        let mut handle = match handshake_result {
             Ok(handle) => handle,
             Err(error) => return Err(in_handshake(error, &config.host_name, proxy, &traffic.words()).await),
         };
-        let accepted = learned.host_key.get().cloned().unwrap_or_default();
-        findings.begin(Stage::Authentication);
-        if self.beside.is_some_and(|first| first.peer.host_key != accepted.fingerprint) {
+        let accepted = facts.host_key.get().cloned().unwrap_or_default();
+        trace.begin(Stage::Authentication);
+        if self.same_host_as.is_some_and(|first| first.peer.host_key != accepted.fingerprint) {
             let message = "it shows another host key than before, and may be another machine".to_owned();
             return Err(SshError::Handshake { host: config.host_name, message });
         }
@@ -178,9 +178,9 @@ impl OpenConnection<'_> {
         if let Some(hop) = &hop {
             credentials.typed.clone_from(&hop.typed);
         }
-        let (login, banner) = self.log_in(&mut handle, &config, &credentials, &learned).await?;
+        let (login, banner) = self.log_in(&mut handle, &config, &credentials, &facts).await?;
         traffic.logged_in();
-        findings.passed(|| format!("{} as {}", login.methods, config.user));
+        trace.pass(|| format!("{} as {}", login.methods, config.user));
         let of_hop = hop.iter().flat_map(|hop| hop.peer.notices.iter().cloned());
         let of_options = if self.depth == 0 { config.notices } else { Vec::new() };
         let of_server =
@@ -189,7 +189,7 @@ impl OpenConnection<'_> {
         // As OpenSSH does: a machine that may be another one gets neither passwords nor the agent.
         if let (0, false, Some(socket)) = (self.depth, accepted.no_passwords, forwarded_agent) {
             let binding = handle.agent_session_binding().cloned();
-            let _ = learned.agent.set(ForwardedAgent::new(socket, binding));
+            let _ = facts.agent.set(ForwardedAgent::new(socket, binding));
         }
         let environment = config.channels.environment(own_environment(), &SECRET_VARIABLES);
         let peer = Peer {
@@ -203,7 +203,7 @@ impl OpenConnection<'_> {
         };
         let connection = Arc::new(Connection {
             handle,
-            learned,
+            facts,
             traffic,
             address,
             environment,
@@ -216,7 +216,7 @@ impl OpenConnection<'_> {
         if keepalive == Keepalive::Ours {
             tokio::spawn(keepalive::watch(Arc::downgrade(&connection)));
         }
-        if accepted.may_update && !findings.are_wanted() {
+        if accepted.may_update && !trace.is_recording() {
             tokio::spawn(update_host_keys(Arc::downgrade(&connection), check, announced));
         }
         Ok(connection)
@@ -228,23 +228,23 @@ impl OpenConnection<'_> {
         handle: &mut client::Handle<ClientHandler>,
         config: &EffectiveConfig,
         credentials: &Credentials,
-        learned: &ConnectionFacts,
+        facts: &ConnectionFacts,
     ) -> Result<(LoggedIn, Option<String>), SshError> {
-        let (deadline, findings) = (self.deadline, self.findings);
-        let _over = learned.logged_in.clone().drop_guard();
-        let login = auth::authenticate(handle, config, self.typed(), credentials, self.person, deadline, learned);
+        let (deadline, trace) = (self.deadline, self.trace);
+        let _over = facts.logged_in.clone().drop_guard();
+        let login = auth::authenticate(handle, config, self.typed(), credentials, self.prompter, deadline, facts);
 
         // Boxed: it has a state for each method, and every call that connects would carry that around.
-        let login = Box::pin(self.or_at_a_page(login, learned));
+        let login = Box::pin(self.or_at_a_page(login, facts));
         let login = deadline.limit("authentication", login).await.flatten();
-        learned.logged_in.cancel();
+        facts.logged_in.cancel();
 
-        let banner = learned.banner();
+        let banner = facts.banner();
         if let Some(words) = &banner {
-            findings.detail(|| format!("the server says: {}", error::said(words)));
+            trace.detail(|| format!("the server says: {}", error::said(words)));
         }
         match (login, &banner) {
-            (Err(source), Some(words)) if !findings.are_wanted() => {
+            (Err(source), Some(words)) if !trace.is_recording() => {
                 Err(SshError::Greeted { words: error::said(words), source: Box::new(source) })
             }
             (login, _) => Ok((login?, banner)),
@@ -252,11 +252,11 @@ impl OpenConnection<'_> {
     }
 
     /// Waits for the log-in. Once the server has named a web page to the person, the time that it takes is the person's.
-    async fn or_at_a_page<T>(&self, login: impl Future<Output = T>, learned: &ConnectionFacts) -> T {
+    async fn or_at_a_page<T>(&self, login: impl Future<Output = T>, facts: &ConnectionFacts) -> T {
         let mut login = pin!(login);
         let at_the_page = async {
-            learned.page.notified().await;
-            self.deadline.while_asking(self.person.pause().during(sleep(AT_A_PAGE))).await;
+            facts.page.notified().await;
+            self.deadline.while_asking(self.prompter.pause().during(sleep(AT_A_PAGE))).await;
         };
         tokio::select! {
             biased;
@@ -272,8 +272,8 @@ impl OpenConnection<'_> {
 
     /// Dials, or goes through the jump hosts or the `ProxyCommand` of the configuration.
     async fn reach(&self, config: &EffectiveConfig) -> Result<Route, SshError> {
-        let findings = self.findings;
-        findings.begin(Stage::Proxy);
+        let trace = self.trace;
+        trace.begin(Stage::Proxy);
         let hops = match (self.via, &config.proxy_jump) {
             (None, Some(own)) => Some(expand_hops(own, config, self.typed())?),
             (via, _) => via.map(str::to_owned),
@@ -286,15 +286,16 @@ impl OpenConnection<'_> {
         let stream = if let Some(hop) = &hop {
             let forward = hop.forward(&config.host_name, config.port);
             let forwarded = connecting.limit("connecting through the jump host", forward).await??;
-            findings.passed(|| format!("{} reaches {} port {}", hop.peer.host_name, config.host_name, config.port));
+            trace.pass(|| format!("{} reaches {} port {}", hop.peer.host_name, config.host_name, config.port));
             Either::Left(forwarded)
         } else if let Some(command) = &config.proxy_command {
             // Whether it works is known when the server is heard through it.
-            let started = proxy_command::start_command(command, config, self.typed(), findings)?;
+            let started = proxy_command::start_command(command, config, self.typed(), trace)?;
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {
-            let dialled = dial(config, self.beside.and_then(|first| first.address), connecting.at(), findings).await?;
+            let dialled =
+                dial(config, self.same_host_as.and_then(|first| first.address), connecting.at(), trace).await?;
             address = dialled.peer_address();
             Either::Right(Either::Right(dialled))
         };

@@ -22,47 +22,47 @@ impl OpenConnection<'_> {
         heard: &[u8],
         error: Option<&SshError>,
         through_command: bool,
-        learned: &ConnectionFacts,
+        facts: &ConnectionFacts,
     ) {
-        let findings = self.findings;
+        let trace = self.trace;
         if through_command {
             if heard.is_empty() && error.is_some() {
                 return;
             }
-            findings.passed(|| "something answers through the ProxyCommand".to_owned());
+            trace.pass(|| "something answers through the ProxyCommand".to_owned());
         }
-        findings.begin(Stage::Identification);
+        trace.begin(Stage::Identification);
         let Greeting { lines, identification, offers } = Greeting::read(heard);
         for line in lines.iter().filter(|line| !line.is_empty()).take(MAX_LINES) {
-            findings.detail(|| format!("it says: {}", line.chars().take(MAX_LINE_CHARS).collect::<String>()));
+            trace.detail(|| format!("it says: {}", line.chars().take(MAX_LINE_CHARS).collect::<String>()));
         }
         if heard.is_empty() {
-            findings.detail(|| "it says nothing".to_owned());
+            trace.detail(|| "it says nothing".to_owned());
         }
         let speaks = |version: &String| ["SSH-2.0-", "SSH-1.99-"].iter().any(|prefix| version.starts_with(prefix));
         let Some(identification) = identification.filter(speaks) else { return };
-        findings.passed(|| identification);
-        findings.begin(Stage::KeyExchange);
+        trace.pass(|| identification);
+        trace.begin(Stage::KeyExchange);
         if let Some(offers) = offers {
-            findings.detail(|| format!("the server has the key exchanges {}", offers.key_exchange));
-            findings.detail(|| format!("host keys {}", offers.host_key));
-            findings.detail(|| format!("ciphers {}", offers.cipher));
-            findings.detail(|| format!("MACs {}", offers.mac));
+            trace.detail(|| format!("the server has the key exchanges {}", offers.key_exchange));
+            trace.detail(|| format!("host keys {}", offers.host_key));
+            trace.detail(|| format!("ciphers {}", offers.cipher));
+            trace.detail(|| format!("MACs {}", offers.mac));
         }
         if error.is_some_and(|error| !matches!(error, SshError::HostKey(_))) {
             return;
         }
-        let agreed = learned.algorithms.get().cloned();
-        findings.passed(|| agreed.unwrap_or_else(|| "both sides have what is needed".to_owned()));
-        findings.begin(Stage::HostKey);
-        explain_host_key(findings, learned);
+        let agreed = facts.algorithms.get().cloned();
+        trace.pass(|| agreed.unwrap_or_else(|| "both sides have what is needed".to_owned()));
+        trace.begin(Stage::HostKey);
+        explain_host_key(trace, facts);
     }
 }
 
-fn explain_host_key(findings: &StageTrace, learned: &ConnectionFacts) {
-    let Some(accepted) = learned.host_key.get() else { return };
+fn explain_host_key(trace: &StageTrace, facts: &ConnectionFacts) {
+    let Some(accepted) = facts.host_key.get() else { return };
     if let Some(notice) = &accepted.notice {
-        findings.detail(|| notice.clone());
+        trace.detail(|| notice.clone());
     }
-    findings.passed(|| format!("{} {}, {}", accepted.key_type, accepted.fingerprint, accepted.because));
+    trace.pass(|| format!("{} {}, {}", accepted.key_type, accepted.fingerprint, accepted.because));
 }

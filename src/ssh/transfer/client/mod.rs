@@ -335,7 +335,7 @@ async fn write(
     channel: ChannelWriteHalf<Msg>,
     mut queue: UnboundedReceiver<Bytes>,
     open: CancellationToken,
-    place: ChannelSlot,
+    slot: ChannelSlot,
 ) {
     let all = async {
         while let Some(packet) = queue.recv().await {
@@ -349,5 +349,5 @@ async fn write(
         () = open.cancelled() => {}
     }
     let _ = timeout(CLOSE_LIMIT, channel.close()).await;
-    drop(place);
+    drop(slot);
 }

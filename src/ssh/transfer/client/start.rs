@@ -44,22 +44,22 @@ impl SftpClient {
     /// The server has no SFTP, or something else answers; the connection ends, or the transfer has to be stopped by then.
     pub(in crate::ssh::transfer) async fn open(
         pool: &Arc<Pool>,
-        bounds: &StopConditions,
+        conditions: &StopConditions,
     ) -> Result<Self, TransferError> {
         tokio::select! {
             biased;
-            _ = bounds.reached(Duration::ZERO) => Err(TransferError::Cancelled),
+            _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),
             begun = Self::begin(pool) => begun,
         }
     }
 
     /// The same, however long it takes.
     pub(in crate::ssh::transfer) async fn begin(pool: &Arc<Pool>) -> Result<Self, TransferError> {
-        let (channel, place) = pool.open_channel(Priority::Work).await?;
-        let (connection, mut words) = (Arc::clone(place.connection()), UnexpectedOutput::default());
+        let (channel, slot) = pool.open_channel(Priority::Work).await?;
+        let (connection, mut words) = (Arc::clone(slot.connection()), UnexpectedOutput::default());
         let started = tokio::select! {
             biased;
-            started = Self::start(channel, place, &mut words) => started,
+            started = Self::start(channel, slot, &mut words) => started,
             () = connection.ended() => return Err(connection.lost().into()),
         };
         match started {
@@ -79,23 +79,23 @@ impl SftpClient {
 
     /// One more for the same transfer, where the connection has room for it; `None` where it has not.
     pub(in crate::ssh::transfer) async fn spare(pool: &Arc<Pool>) -> Option<Self> {
-        let (channel, place) = pool.spare_channel().await?;
-        Self::start(channel, place, &mut UnexpectedOutput::default()).await.ok()
+        let (channel, slot) = pool.opportunistic_channel().await?;
+        Self::start(channel, slot, &mut UnexpectedOutput::default()).await.ok()
     }
 
     /// One more for the same transfer over a connection of its own; `None` where there is none to be had.
     pub(in crate::ssh::transfer) async fn apart(pool: &Arc<Pool>) -> Option<Self> {
-        let (channel, place) = pool.channel_apart().await?;
-        Self::start(channel, place, &mut UnexpectedOutput::default()).await.ok()
+        let (channel, slot) = pool.channel_on_another_connection().await?;
+        Self::start(channel, slot, &mut UnexpectedOutput::default()).await.ok()
     }
 
     /// What is printed in the place of SFTP goes into `words`.
     async fn start(
         channel: Channel<Msg>,
-        place: ChannelSlot,
+        slot: ChannelSlot,
         words: &mut UnexpectedOutput,
     ) -> Result<Self, TransferError> {
-        let connection = Arc::clone(place.connection());
+        let connection = Arc::clone(slot.connection());
         let (mut from_server, to_server) = channel.split();
         let (queue, packets) = unbounded_channel();
         let open = CancellationToken::new();
@@ -104,7 +104,7 @@ impl SftpClient {
         to_server.request_subsystem(true, "sftp").await.map_err(|_| connection.lost())?;
         // With the request for it, not after its answer, which would be a round trip later.
         let _ = queue.send(Bytes::from_static(INIT));
-        tokio::spawn(write(to_server, packets, open.clone(), place));
+        tokio::spawn(write(to_server, packets, open.clone(), slot));
         let mut frames = Frames::default();
         let version = match timeout(START_LIMIT, hear_version(&mut from_server, &mut frames, words)).await {
             Ok(Ok(version)) => version,
@@ -193,9 +193,9 @@ async fn hear_version(
 /// What the account prints for any command. sshd drops what a subsystem prints on stderr, so that nothing is heard there of a
 /// password that has expired.
 async fn hear_elsewhere(pool: &Arc<Pool>, words: &mut UnexpectedOutput) -> Result<(), SshError> {
-    let (channel, place) = pool.open_channel(Priority::Work).await?;
+    let (channel, slot) = pool.open_channel(Priority::Work).await?;
     let (mut read, write) = channel.split();
-    place.connection().command(&write, "exit 0").await?;
+    slot.connection().command(&write, "exit 0").await?;
     hear_out(&mut read, words).await;
     let _ = write.close().await;
     Ok(())

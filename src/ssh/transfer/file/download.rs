@@ -120,10 +120,10 @@ impl Download {
         &mut self,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
-        bounds: &StopConditions,
+        conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
         let to = self.target.path.display().to_string();
-        match client.connection().unless_stopped(bounds, self.carry_out(pool, client)).await? {
+        match client.connection().unless_stopped(conditions, self.execute(pool, client)).await? {
             Some(complete) => {
                 self.progress.end();
                 Ok((to, complete.tally(), complete.verified))
@@ -133,7 +133,7 @@ impl Download {
     }
 
     /// What has arrived; `None` if it is unchanged.
-    pub(in crate::ssh::transfer) async fn carry_out(
+    pub(in crate::ssh::transfer) async fn execute(
         &mut self,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
@@ -304,7 +304,7 @@ fn local_target(typed: &str, name: &str) -> Result<LocalName, TransferError> {
     let failed = |source| TransferError::local("creating a file beside", &path, source);
     let no_directory = || TransferError::Path(format!("there is no directory {}", path.display()));
 
-    let place = match LocalName::of(&path) {
+    let place = match LocalName::resolve(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && paths::names_directory(typed) => {
             return Err(no_directory());
         }

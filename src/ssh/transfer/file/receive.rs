@@ -72,20 +72,22 @@ impl Receiving<'_> {
         let most = in_flight(window, client.read_chunk()).min(client.most_requests());
         let (wanted, most) = if size == 0 { (MAX_UNSIZED_BYTES, 1) } else { (size, most) };
         let first = Arc::new(DownloadChannel { client: Arc::clone(client), handle, in_flight: AtomicUsize::new(0) });
-        let mut lanes = vec![Arc::clone(&first)];
+        let mut channel_set = vec![Arc::clone(&first)];
         let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;
         let mut opening: FuturesUnordered<_> = far.then(|| open(pool, path)).into_iter().collect();
         let (mut asked, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
         loop {
-            while !ended && asked < wanted && reads.len() < most * lanes.len() {
-                let Some(lane) = lanes.iter().min_by_key(|lane| lane.in_flight.load(Ordering::Relaxed)) else { break };
+            while !ended && asked < wanted && reads.len() < most * channel_set.len() {
+                let Some(lane) = channel_set.iter().min_by_key(|lane| lane.in_flight.load(Ordering::Relaxed)) else {
+                    break;
+                };
                 let length = u32::try_from(wanted - asked).unwrap_or(u32::MAX).min(lane.client.read_chunk());
                 lane.in_flight.fetch_add(1, Ordering::Relaxed);
                 reads.push_back(read_piece(Arc::clone(lane), path, asked, length));
                 asked += u64::from(length);
             }
             tokio::select! {
-                Some(lane) = opening.next() => lanes.extend(lane.map(Arc::new)),
+                Some(lane) = opening.next() => channel_set.extend(lane.map(Arc::new)),
                 Some(piece) = reads.next() => {
                     let (contents, whole) = piece?;
                     // What lies behind the end of the file is not part of it, should a server send it all the same.

@@ -49,7 +49,7 @@ impl RemoteDigest {
             if spare.has_no_shell.load(Ordering::Relaxed) {
                 return;
             }
-            let Some((channel, place)) = spare.spare_channel().await else { return };
+            let Some((channel, place)) = spare.opportunistic_channel().await else { return };
             let (mut read, write) = channel.split();
             tokio::select! {
                 answer = converse(&mut read, &write, asked) => match answer {
@@ -98,7 +98,7 @@ impl RemoteSum {
         length: u64,
         is_ours: bool,
     ) -> Option<bool> {
-        match local.of(length) {
+        match local.up_to(length) {
             Some(sha256) if sha256 == self.sha256 => Some(true),
             Some(_) if is_ours || self.is_seen_alike(client).await => None,
             Some(_) | None => Some(false),

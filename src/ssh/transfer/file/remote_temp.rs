@@ -157,11 +157,11 @@ impl RemoteTemp {
 }
 
 /// Removes what lost links have left, over a channel of its own; what is left still, where that link is lost, too.
-pub async fn remove_leftovers(leftovers: Vec<RemoteTemp>, pool: &Arc<Pool>) -> Vec<RemoteTemp> {
-    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else { return leftovers };
+pub async fn remove_remote_temps(remote_temps: Vec<RemoteTemp>, pool: &Arc<Pool>) -> Vec<RemoteTemp> {
+    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else { return remote_temps };
     let (client, mut removals, mut left) = (&client, FuturesUnordered::new(), Vec::new());
-    for leftover in leftovers {
-        removals.push(async move { (!leftover.remove_with(client).await).then_some(leftover) });
+    for remote_temp in remote_temps {
+        removals.push(async move { (!remote_temp.remove_with(client).await).then_some(remote_temp) });
     }
     while let Some(still) = removals.next().await {
         left.extend(still);

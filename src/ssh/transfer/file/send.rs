@@ -53,7 +53,7 @@ impl Sending<'_> {
     /// # Errors
     /// Those of reading, and of any write.
     pub(in crate::ssh::transfer) async fn run(mut self) -> Result<u64, TransferError> {
-        let mut lanes =
+        let mut channel_set =
             vec![UploadChannel { client: Arc::clone(self.client), handle: self.handle.clone(), in_flight: 0 }];
         let left = self.size.saturating_sub(*self.arrived);
         // What another server keeps of a file that is open several times is not known.
@@ -66,15 +66,15 @@ impl Sending<'_> {
         let (mut offset, mut ended) = (*self.arrived, false);
         let (mut writes, mut underway) = (FuturesUnordered::new(), BTreeSet::new());
         while !(ended && writes.is_empty()) {
-            let least = lanes.iter().enumerate().min_by_key(|(_, lane)| lane.in_flight).map(|(index, _)| index);
-            let free = least.filter(|index| lanes.get(*index).is_some_and(|lane| lane.in_flight < most));
+            let least = channel_set.iter().enumerate().min_by_key(|(_, lane)| lane.in_flight).map(|(index, _)| index);
+            let free = least.filter(|index| channel_set.get(*index).is_some_and(|lane| lane.in_flight < most));
             tokio::select! {
-                Some(lane) = opening.next() => lanes.extend(lane),
+                Some(lane) = opening.next() => channel_set.extend(lane),
                 piece = self.source.next(), if !ended && free.is_some() => match piece {
                     Some(piece) => {
                         let piece = piece.map_err(|source| TransferError::local("reading", self.local, source))?;
                         let length = piece.content().len() as u64;
-                        if let Some((index, lane)) = free.and_then(|index| Some((index, lanes.get_mut(index)?))) {
+                        if let Some((index, lane)) = free.and_then(|index| Some((index, channel_set.get_mut(index)?))) {
                             lane.in_flight += 1;
                             underway.insert(offset);
                             writes.push(write(index, Arc::clone(&lane.client), lane.handle.clone(), offset, piece));
@@ -84,7 +84,7 @@ impl Sending<'_> {
                     None => ended = true,
                 },
                 Some((index, at, written)) = writes.next() => {
-                    if let Some(lane) = lanes.get_mut(index) {
+                    if let Some(lane) = channel_set.get_mut(index) {
                         lane.in_flight -= 1;
                         written.map_err(lane.client.failed("writing", &self.names.target))?;
                     }

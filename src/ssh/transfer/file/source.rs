@@ -55,7 +55,7 @@ impl SourceFile {
             let (file, metadata) = open(&place)?;
             let watch = watcher.begin();
             let question = watch.site_of(&place).and_then(|site| {
-                Ok(watch.question(&site, &place, Some(&FileFactsBefore::of(&metadata)), content_of(&file)?))
+                Ok(watch.question(&site, &place, Some(&FileFactsBefore::from_metadata(&metadata)), content_of(&file)?))
             });
             let question = question.map_err(|source| TransferError::local("reading", &place.path, source))?;
             Ok::<_, TransferError>((file, metadata, question))

@@ -24,7 +24,7 @@ use super::{error::TransferError, local::io_threads, paths};
 use crate::{
     local::{Folder, LocalName},
     policy::{DirectoryFacts, FileId, GuardReason, TransferDirection, marks},
-    render::in_a_line,
+    render::escape_line,
     ssh::prompt::prompter::{GuardedPath, Prompter},
 };
 
@@ -38,7 +38,7 @@ pub struct Guard {
     /// What is guarded.
     pub machine: Arc<Machine>,
     /// Who is asked.
-    pub person: Prompter,
+    pub prompter: Prompter,
     /// The other side, for people.
     pub account: String,
     /// What the person has allowed before.
@@ -87,7 +87,7 @@ pub(super) struct GuardedFinding {
 impl Guard {
     /// What watches over one transfer. The client is asked which folders it works in.
     pub(super) async fn watcher(&self, way: TransferDirection) -> Watcher {
-        Watcher { machine: Arc::clone(&self.machine), folders: self.person.folders().await, way }
+        Watcher { machine: Arc::clone(&self.machine), folders: self.prompter.folders().await, way }
     }
 
     /// Has the person decide, once a path and session.
@@ -107,11 +107,11 @@ impl Guard {
         let (way, path) = key;
         let question = GuardedPath {
             account: self.account.clone(),
-            path: in_a_line(path.as_os_str().as_encoded_bytes()),
+            path: escape_line(path.as_os_str().as_encoded_bytes()),
             is_read: way == TransferDirection::Read,
             why: why.to_string(),
         };
-        match self.person.allows(question).await {
+        match self.prompter.allows(question).await {
             Some(true) => {
                 self.given.lock().insert((way, path));
                 Ok(())
@@ -228,7 +228,7 @@ impl GuardWatch {
                 for entry in fs::read_dir(directory).into_iter().flatten().flatten().take(left) {
                     left -= 1;
                     let Ok(found) = entry.metadata() else { continue };
-                    let seen = FileFactsBefore::of(&found);
+                    let seen = FileFactsBefore::from_metadata(&found);
                     if found.is_dir() {
                         directories.push_back(entry.path());
                     }

@@ -21,7 +21,7 @@ pub(in crate::ssh::transfer) struct FileFactsBefore {
 
 impl FileFactsBefore {
     /// Of an open file.
-    pub(in crate::ssh::transfer) fn of(metadata: &Metadata) -> Self {
+    pub(in crate::ssh::transfer) fn from_metadata(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt as _;
@@ -80,7 +80,7 @@ fn number(value: impl TryInto<u64>) -> u64 {
 /// What a path leads to, if there is something.
 pub(super) fn id_of(path: &Path) -> Option<FileId> {
     #[cfg(unix)]
-    return FileFactsBefore::of(&std::fs::metadata(path).ok()?).id;
+    return FileFactsBefore::from_metadata(&std::fs::metadata(path).ok()?).id;
     #[cfg(not(unix))]
     path.canonicalize().ok().map(folded)
 }

@@ -169,7 +169,7 @@ impl Sum {
     }
 
     /// The digest of the first `length` bytes, if they and no more were added.
-    pub(in crate::ssh::transfer) fn of(&self, length: u64) -> Option<[u8; 32]> {
+    pub(in crate::ssh::transfer) fn up_to(&self, length: u64) -> Option<[u8; 32]> {
         let state = self.lock();
         (state.bytes == length).then(|| state.hash.clone().finalize().into())
     }
@@ -227,8 +227,8 @@ mod tests {
         for (from, end) in [(0, 7), (2, 5), (5, 10), (0, 10)] {
             read(&mut FileSource::new(Arc::clone(&file), from, end, 4, sum.clone())).await;
         }
-        assert_eq!(sum.of(10), Some(sha256(content)));
-        assert_eq!((sum.of(9), Sum::default().of(0)), (None, Some(sha256(b""))));
+        assert_eq!(sum.up_to(10), Some(sha256(content)));
+        assert_eq!((sum.up_to(9), Sum::default().up_to(0)), (None, Some(sha256(b""))));
     }
 
     #[tokio::test]
@@ -257,6 +257,6 @@ mod tests {
         sink.finish().await.unwrap();
         written.seek(SeekFrom::Start(0)).unwrap();
         assert_eq!(io::read_to_string(written).unwrap(), "abcdef");
-        assert_eq!(sum.of(6), Some(sha256(b"abcdef")));
+        assert_eq!(sum.up_to(6), Some(sha256(b"abcdef")));
     }
 }

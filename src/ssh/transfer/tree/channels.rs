@@ -56,14 +56,14 @@ pub(super) struct HandlePermit<'a> {
 #[derive(Debug)]
 struct HandleSlot<'a> {
     lane: SftpChannel,
-    lanes: &'a ChannelSet,
+    channel_set: &'a ChannelSet,
 }
 
 impl ChannelSet {
     /// With the first channel. Over a long way the others are opened at once: they would come late.
     pub(super) fn new(pool: &Arc<Pool>, client: &Arc<SftpClient>) -> Arc<Self> {
         let first = SftpChannel::new(Arc::clone(client));
-        let lanes = Arc::new(Self {
+        let channel_set = Arc::new(Self {
             pool: Arc::clone(pool),
             free: Semaphore::new(first.most),
             first,
@@ -71,9 +71,9 @@ impl ChannelSet {
             has_asked: AtomicBool::new(false),
         });
         if client.round_trip >= FAR {
-            lanes.open_others();
+            channel_set.open_others();
         }
-        lanes
+        channel_set
     }
 
     /// The first channel.
@@ -130,9 +130,9 @@ impl ChannelSet {
 }
 
 impl<'a> HandleSlot<'a> {
-    fn on(lane: SftpChannel, lanes: &'a ChannelSet) -> Self {
+    fn on(lane: SftpChannel, channel_set: &'a ChannelSet) -> Self {
         lane.open.fetch_add(1, Ordering::Relaxed);
-        Self { lane, lanes }
+        Self { lane, channel_set }
     }
 }
 
@@ -160,7 +160,7 @@ impl HandlePermit<'_> {
 impl Drop for HandleSlot<'_> {
     fn drop(&mut self) {
         self.lane.open.fetch_sub(1, Ordering::Relaxed);
-        self.lanes.free.add_permits(1);
+        self.channel_set.free.add_permits(1);
     }
 }
 

@@ -174,7 +174,7 @@ impl DownloadTarget {
     fn question(&self) -> Result<Option<GuardedFinding>, TransferError> {
         let name = self.name.as_deref().map(str::as_bytes);
         let Some(folder) = self.there()? else {
-            let place = LocalName::of(&self.path).map_err(|error| self.failed(error))?;
+            let place = LocalName::resolve(&self.path).map_err(|error| self.failed(error))?;
             let watch = self.watcher.begin();
             let above = watch.site_of(&place).map_err(|error| self.failed(error))?;
             let site = above.below(&watch, &place.name, None);
@@ -193,7 +193,7 @@ impl DownloadTarget {
         let (folder, there) = if let Some(folder) = self.there()? {
             (folder, true)
         } else {
-            let made = LocalName::of(&self.path).and_then(|place| {
+            let made = LocalName::resolve(&self.path).and_then(|place| {
                 place.folder.make(&place.name, 0o777)?;
                 place.folder.enter(&place.name)
             });

@@ -70,7 +70,7 @@ impl DownTree {
         excludes: &Excludes,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
-        bounds: &StopConditions,
+        conditions: &StopConditions,
         guard: &Guard,
     ) -> Result<(String, Tally, bool), TransferError> {
         let Self { from, found, begun, downloads } = self;
@@ -88,10 +88,10 @@ impl DownTree {
         let work = async {
             let root = Arc::new(Root::new(Arc::clone(&place.folder)));
             let way = DownloadDirection { common: &common, from, place, root, downloads };
-            let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
+            let tally = common.execute(&way, plan, place.keeps_attributes).await?;
             Ok((place.path.display().to_string(), tally, false))
         };
-        let done = client.connection().unless_stopped(bounds, work).await;
+        let done = client.connection().unless_stopped(conditions, work).await;
         if done.as_ref().is_err_and(|error| !error.is_lost()) {
             // Temporary files go with them.
             drop(downloads.take_all());
@@ -127,7 +127,7 @@ impl TreeDirection for DownloadDirection<'_> {
             };
             is_new = self.common.disk(make).await?;
         }
-        let (from, mut slot) = (join(self.from, &directory.names()), self.common.lanes.slot().await);
+        let (from, mut slot) = (join(self.from, &directory.names()), self.common.channel_set.slot().await);
         let listing = loop {
             let listed = remote::list(slot.client(), &from, &self.common.listed).await;
             slot = match slot.alone_if_in_doubt(listed.is_err()).await {
@@ -146,7 +146,7 @@ impl TreeDirection for DownloadDirection<'_> {
         if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
             return Ok(MovedEntry::Unchanged);
         }
-        let piece = u64::from(self.common.lanes.first().read_chunk());
+        let piece = u64::from(self.common.channel_set.first().read_chunk());
         // What is no longer than it should be is known to have ended by one byte more that does not come.
         let small = if size < piece { self.small(leaf, size, &from, to.clone()).await? } else { None };
         let complete = match small {
@@ -219,7 +219,7 @@ impl DownloadDirection<'_> {
         }
         // A hostile server's answer may be long.
         let _memory = self.common.memory(LINK_ANSWER).await;
-        let client = self.common.lanes.any();
+        let client = self.common.channel_set.any();
         let target = client.readlink(from).await.map_err(client.failed("reading the link", from))?;
         let (skip, modified) = (self.common.skip_unchanged, leaf.attributes.modified);
         let make = move |folder: Arc<Folder>, name: &[u8]| {
@@ -250,7 +250,7 @@ impl DownloadDirection<'_> {
     ) -> Result<Option<FileResult>, TransferError> {
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
-        let mut slot = self.common.lanes.slot().await;
+        let mut slot = self.common.channel_set.slot().await;
         let content = loop {
             let read = read_whole(slot.client(), from, size).await;
             slot = match slot.alone_if_in_doubt(read.is_err()).await {
@@ -292,9 +292,9 @@ impl DownloadDirection<'_> {
                 empty.insert(Download::of_tree(from, target, room, self.common.progress.clone()))
             }
         };
-        let mut slot = self.common.lanes.slot().await;
+        let mut slot = self.common.channel_set.slot().await;
         loop {
-            let fetched = download.carry_out(&self.common.pool, slot.client()).await;
+            let fetched = download.execute(&self.common.pool, slot.client()).await;
             let Some(alone) = slot.alone_if_in_doubt(fetched.is_err()).await else {
                 if !fetched.as_ref().is_err_and(TransferError::is_lost) {
                     begun.state = None;

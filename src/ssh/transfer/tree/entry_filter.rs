@@ -60,7 +60,7 @@ impl EntryFilter {
         metadata: &Metadata,
         content: impl FnOnce() -> io::Result<Option<GuardReason>>,
     ) -> io::Result<Option<GuardReason>> {
-        self.watch.opened(&FileFactsBefore::of(metadata)).map_or_else(content, |why| Ok(Some(why)))
+        self.watch.opened(&FileFactsBefore::from_metadata(metadata)).map_or_else(content, |why| Ok(Some(why)))
     }
 
     fn guarded(

@@ -50,12 +50,12 @@ impl Links {
     pub(super) async fn make(
         &self,
         client: &Arc<SftpClient>,
-        half_made: &PendingUploads,
+        pending_uploads: &PendingUploads,
         target: &[u8],
         link: &[u8],
     ) -> Result<LinkResult, TransferError> {
         let failed = client.failed("making the link", link);
-        let habits = self.habits.get_or_try_init(|| Habits::find_out(client, half_made, link)).await;
+        let habits = self.habits.get_or_try_init(|| Habits::find_out(client, pending_uploads, link)).await;
         let Habits { order, keeps_relative } = *habits.map_err(&failed)?;
         if keeps_relative || target.starts_with(b"/") {
             let made = client.symlink(order, target, link).await;
@@ -119,18 +119,20 @@ fn resolved(path: &[u8]) -> Vec<&[u8]> {
 impl Habits {
     async fn find_out(
         client: &Arc<SftpClient>,
-        half_made: &PendingUploads,
+        pending_uploads: &PendingUploads,
         beside: &[u8],
     ) -> Result<Self, RequestError> {
         if client.is_openssh() {
             return Ok(Self { order: LinkOrder::TargetFirst, keeps_relative: true });
         }
         let unmade = |_| RequestError::Closed;
-        let (first, second) =
-            (half_made.note(beside, client).map_err(unmade)?, half_made.note(beside, client).map_err(unmade)?);
+        let (first, second) = (
+            pending_uploads.note(beside, client).map_err(unmade)?,
+            pending_uploads.note(beside, client).map_err(unmade)?,
+        );
         let found = Self::look(client, &first.temporary, &second.temporary).await;
-        half_made.remove(&first, client).await;
-        half_made.remove(&second, client).await;
+        pending_uploads.remove(&first, client).await;
+        pending_uploads.remove(&second, client).await;
         found
     }
 

@@ -37,7 +37,7 @@ const MEMORY: u32 = 8 * 1024;
 /// What an attempt has, whichever way it goes.
 struct TreeContext {
     pool: Arc<Pool>,
-    lanes: Arc<ChannelSet>,
+    channel_set: Arc<ChannelSet>,
     progress: TransferCounters,
     skip_unchanged: bool,
     listed: Listed,
@@ -52,7 +52,7 @@ impl TreeContext {
     fn new(request: &TransferRequest, pool: &Arc<Pool>, client: &Arc<SftpClient>) -> Self {
         Self {
             pool: Arc::clone(pool),
-            lanes: ChannelSet::new(pool, client),
+            channel_set: ChannelSet::new(pool, client),
             progress: request.progress.clone(),
             skip_unchanged: request.skip_unchanged,
             listed: Listed::default(),
@@ -87,7 +87,7 @@ impl TreeContext {
     }
 
     /// Moves what is left to be moved.
-    async fn carry_out(
+    async fn execute(
         &self,
         way: &impl TreeDirection,
         plan: &mut Plan,

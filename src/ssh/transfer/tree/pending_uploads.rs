@@ -32,20 +32,20 @@ type Temporaries = HashMap<Vec<u8>, (RemoteTemp, Arc<SftpClient>)>;
 impl PendingUploads {
     /// A name beside the target.
     pub(super) fn note(&self, target: &[u8], client: &Arc<SftpClient>) -> Result<RemoteTemp, SshError> {
-        let leftover = RemoteTemp::beside(target)?;
-        self.lock().insert(leftover.temporary.clone(), (leftover.clone(), Arc::clone(client)));
-        Ok(leftover)
+        let remote_temp = RemoteTemp::beside(target)?;
+        self.lock().insert(remote_temp.temporary.clone(), (remote_temp.clone(), Arc::clone(client)));
+        Ok(remote_temp)
     }
 
     /// It is in its place.
-    pub(super) fn forget(&self, leftover: &RemoteTemp) {
-        self.lock().remove(&leftover.temporary);
+    pub(super) fn forget(&self, remote_temp: &RemoteTemp) {
+        self.lock().remove(&remote_temp.temporary);
     }
 
     /// Removes one.
-    pub(super) async fn remove(&self, leftover: &RemoteTemp, client: &SftpClient) {
-        if leftover.remove_with(client).await {
-            self.forget(leftover);
+    pub(super) async fn remove(&self, remote_temp: &RemoteTemp, client: &SftpClient) {
+        if remote_temp.remove_with(client).await {
+            self.forget(remote_temp);
         }
     }
 
@@ -53,13 +53,13 @@ impl PendingUploads {
     pub(super) async fn remove_small(&self, client: &SftpClient) {
         let temporaries = self.lock().clone();
         let mut removals = FuturesUnordered::new();
-        for (leftover, over) in temporaries.values() {
+        for (remote_temp, over) in temporaries.values() {
             let over = if over.is_over() { client } else { over };
-            removals.push(async move { leftover.remove_with(over).await.then_some(leftover) });
+            removals.push(async move { remote_temp.remove_with(over).await.then_some(remote_temp) });
         }
         while let Some(removed) = removals.next().await {
-            if let Some(leftover) = removed {
-                self.forget(leftover);
+            if let Some(remote_temp) = removed {
+                self.forget(remote_temp);
             }
         }
     }
@@ -98,9 +98,9 @@ impl PendingUploads {
 
     /// All that is left, which is not kept any more.
     pub(super) fn take_all(&self) -> Vec<RemoteTemp> {
-        let small = std::mem::take(&mut *self.lock()).into_values().map(|(leftover, _)| leftover);
+        let small = std::mem::take(&mut *self.lock()).into_values().map(|(remote_temp, _)| remote_temp);
         let large = self.uploads.take_all();
-        small.chain(large.into_iter().filter_map(|mut upload| upload.leftover())).collect()
+        small.chain(large.into_iter().filter_map(|mut upload| upload.remote_temp())).collect()
     }
 
     /// Held for an assignment only, so one that was poisoned holds nothing half-done.

@@ -31,11 +31,11 @@ impl HostKeyCheck {
     /// Makes a file agree with what the server has proved, keeping the old one as `FILE.old`. Keys are added to the
     /// first file alone, and a missing file stays missing: as OpenSSH does it.
     pub(super) fn rewrite(&self, path: &str, update: &KeyUpdate) -> io::Result<()> {
-        let place = LocalName::of(Path::new(path))?;
+        let place = LocalName::resolve(Path::new(path))?;
         let (locked, before) = open_locked(&place, false)?;
         let shorter = update.without_obsolete(&before, &self.host);
         let first = match self.user_files.first() {
-            Some(first) => is_at(&locked, &LocalName::of(Path::new(first))?)?,
+            Some(first) => is_at(&locked, &LocalName::resolve(Path::new(first))?)?,
             None => false,
         };
         let new = if first { update.missing_from(&before, &self.host) } else { Vec::new() };
@@ -94,7 +94,7 @@ fn append(path: &str, lines: &str) -> io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Folder::made(folder)?;
     }
-    let (mut file, before) = open_locked(&LocalName::of(path)?, true)?;
+    let (mut file, before) = open_locked(&LocalName::resolve(path)?, true)?;
     let newline = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
     file.write_all(format!("{newline}{lines}").as_bytes())
 }

@@ -8,7 +8,7 @@ use self::state::UploadState;
 use super::source::SourceFile;
 use crate::{
     local::LocalName,
-    render::in_a_line,
+    render::escape_line,
     ssh::{
         error::SshError,
         pool::Pool,
@@ -60,14 +60,14 @@ impl Upload {
     ///
     /// # Errors
     /// [`TransferError`]; the remote file that was there before is whole. Nothing else is left behind, but after a lost
-    /// link, where the next attempt goes on, or [`leftover`](Self::leftover) is to be removed.
+    /// link, where the next attempt goes on, or [`remote_temp`](Self::leftover) is to be removed.
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
-        bounds: &StopConditions,
+        conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
-        match client.connection().unless_stopped(bounds, self.carry_out(pool, client)).await {
+        match client.connection().unless_stopped(conditions, self.execute(pool, client)).await {
             Ok((to, Some(complete))) => {
                 self.local.progress.end();
                 Ok((to, complete.tally(), complete.verified))
@@ -116,12 +116,12 @@ impl Upload {
 
     /// What is left on the remote host of an attempt that ended with its link.
     #[must_use]
-    pub(in crate::ssh::transfer) fn leftover(&mut self) -> Option<RemoteTemp> {
+    pub(in crate::ssh::transfer) fn remote_temp(&mut self) -> Option<RemoteTemp> {
         self.begun.take().and_then(UploadState::into_leftover)
     }
 
     /// The path at the destination, and what has arrived there; `None` if it is unchanged.
-    pub(in crate::ssh::transfer) async fn carry_out(
+    pub(in crate::ssh::transfer) async fn execute(
         &mut self,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
@@ -133,13 +133,13 @@ impl Upload {
                 let name = paths::bytes(local.path.file_name().unwrap_or(local.path.as_os_str()));
                 let target = paths::target(client, wanted, &name).await?;
                 if *skip_unchanged && local.is_copied(client.lstat(&target).await.ok()) {
-                    return Ok((in_a_line(&target), None));
+                    return Ok((escape_line(&target), None));
                 }
                 empty.insert(UploadState::new(RemoteTemp::beside(&target)?))
             }
         };
-        let complete = begun.carry_out(pool, client, local).await?;
-        let to = in_a_line(begun.target());
+        let complete = begun.execute(pool, client, local).await?;
+        let to = escape_line(begun.target());
         self.begun = None;
         Ok((to, Some(complete)))
     }

@@ -91,7 +91,7 @@ impl UploadState {
     }
 
     /// Sends what has not arrived yet and puts it in its place.
-    pub(super) async fn carry_out(
+    pub(super) async fn execute(
         &mut self,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,

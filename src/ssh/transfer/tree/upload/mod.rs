@@ -24,7 +24,7 @@ use super::{
 use crate::{
     local::Folder,
     policy::{self as access, GuardReason},
-    render::in_a_line,
+    render::escape_line,
     sftp::attributes::{Attributes as Found, FileType},
     ssh::{
         pool::Pool,
@@ -56,7 +56,7 @@ pub(in crate::ssh::transfer) struct UpTree {
     from: Arc<Root>,
     sieve: Option<Arc<EntryFilter>>,
     begun: Option<(RemoteDestination, Plan)>,
-    half_made: PendingUploads,
+    pending_uploads: PendingUploads,
 }
 
 impl UpTree {
@@ -81,7 +81,7 @@ impl UpTree {
         let (question, sieve) = looked.map_err(|source| TransferError::local("reading", &path, source))?;
         guard.pass(access::TransferDirection::Read, question).await?;
         let (from, sieve) = (Arc::new(Root::new(from)), sieve.map(Arc::new));
-        Ok(Self { path, from, sieve, begun: None, half_made: PendingUploads::default() })
+        Ok(Self { path, from, sieve, begun: None, pending_uploads: PendingUploads::default() })
     }
 
     /// Sends what has not arrived yet.
@@ -94,30 +94,31 @@ impl UpTree {
         excludes: &Excludes,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
-        bounds: &StopConditions,
+        conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
         let common = TreeContext::new(request, pool, client);
-        let Self { path, from, sieve, begun, half_made } = self;
+        let Self { path, from, sieve, begun, pending_uploads } = self;
         let work = async {
-            half_made.remove_small(client).await;
+            pending_uploads.remove_small(client).await;
             let (place, plan) = match begun {
                 Some(begun) => begun,
                 empty => empty.insert(begin(&common, path, from, request, excludes).await?),
             };
             place.make(client).await?;
-            let way = Up { common: &common, path, from, sieve, to: &place.path, half_made, links: Links::default() };
-            let tally = common.carry_out(&way, plan, place.keeps_attributes).await?;
-            Ok((in_a_line(&place.path), tally, false))
+            let way =
+                Up { common: &common, path, from, sieve, to: &place.path, pending_uploads, links: Links::default() };
+            let tally = common.execute(&way, plan, place.keeps_attributes).await?;
+            Ok((escape_line(&place.path), tally, false))
         };
-        match client.connection().unless_stopped(bounds, work).await {
-            Err(error) => Err(half_made.tidy_up(error, pool, client).await),
+        match client.connection().unless_stopped(conditions, work).await {
+            Err(error) => Err(pending_uploads.tidy_up(error, pool, client).await),
             done => done,
         }
     }
 
     /// What is left on the remote host of an attempt that ended with its link.
-    pub(in crate::ssh::transfer) fn leftovers(&mut self) -> Vec<RemoteTemp> {
-        self.half_made.take_all()
+    pub(in crate::ssh::transfer) fn remote_temps(&mut self) -> Vec<RemoteTemp> {
+        self.pending_uploads.take_all()
     }
 }
 
@@ -131,7 +132,7 @@ async fn begin(
     let (root, path) = (Arc::clone(from), path.to_owned());
     let look = move || root.attributes().map_err(|source| TransferError::local("reading", &path, source));
     let attributes = common.disk(look).await?;
-    let place = super::destination::remote(common.lanes.first(), request, attributes).await?;
+    let place = super::destination::remote(common.channel_set.first(), request, attributes).await?;
     Ok((place, Plan::new(Directory::root(attributes), excludes.clone(), None, LIMITS)))
 }
 
@@ -142,13 +143,13 @@ struct Up<'a> {
     from: &'a Arc<Root>,
     sieve: &'a Option<Arc<EntryFilter>>,
     to: &'a [u8],
-    half_made: &'a PendingUploads,
+    pending_uploads: &'a PendingUploads,
     links: Links,
 }
 
 impl TreeDirection for Up<'_> {
     fn finishes_in_order(&self) -> bool {
-        self.common.lanes.first().is_openssh()
+        self.common.channel_set.first().is_openssh()
     }
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<LocalListing, TransferError> {
@@ -173,7 +174,7 @@ impl TreeDirection for Up<'_> {
             if directory.depth() == 0 {
                 return Ok(());
             }
-            make_remote(&self.common.lanes.any(), &to, directory.attributes).await
+            make_remote(&self.common.channel_set.any(), &to, directory.attributes).await
         };
         Ok(try_join(made, self.common.disk(list)).await?.1)
     }
@@ -186,11 +187,11 @@ impl TreeDirection for Up<'_> {
         if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
             return Ok(MovedEntry::Unchanged);
         }
-        let piece = u64::from(self.common.lanes.first().write_chunk());
+        let piece = u64::from(self.common.channel_set.first().write_chunk());
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
         // All of it in one breath, where the server takes one thing after the other.
-        let at_once = size <= piece && self.common.lanes.first().is_openssh();
+        let at_once = size <= piece && self.common.channel_set.first().is_openssh();
         let small = if at_once { self.small(leaf, size, &to).await? } else { None };
         let complete = match small {
             Some(complete) => complete,
@@ -203,7 +204,7 @@ impl TreeDirection for Up<'_> {
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
         let to = join(self.to, &directory.names());
         // All over the same channel, where OpenSSH's server does them in their order.
-        let (client, attributes) = (self.common.lanes.first(), to_set(directory.attributes));
+        let (client, attributes) = (self.common.channel_set.first(), to_set(directory.attributes));
         let found = match client.setstat(&to, attributes).await {
             Ok(()) if client.is_openssh() => return Ok(()),
             Ok(()) | Err(RequestError::Status(_)) => client.stat(&to).await.ok(),
@@ -245,7 +246,7 @@ impl Up<'_> {
     }
 
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
-        let found = self.common.lanes.any().lstat(to).await;
+        let found = self.common.channel_set.any().lstat(to).await;
         Ok(found.is_ok_and(|found| {
             let modified = found.modified();
             found.kind() == FileType::File && found.size == Some(size) && modified == leaf.attributes.modified
@@ -254,11 +255,11 @@ impl Up<'_> {
 
     async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<MovedEntry, TransferError> {
         let target = self.read(leaf, Folder::read_link).await?;
-        let client = &self.common.lanes.any();
+        let client = &self.common.channel_set.any();
         if self.common.skip_unchanged && client.readlink(to).await.is_ok_and(|there| *there == *target) {
             return Ok(MovedEntry::Unchanged);
         }
-        let made = match self.links.make(client, self.half_made, &target, to).await {
+        let made = match self.links.make(client, self.pending_uploads, &target, to).await {
             Ok(made) => made,
             // There may be something.
             Err(refused) if refused.of_one_file().is_some() => {
@@ -287,8 +288,8 @@ impl Up<'_> {
             return Err(refused);
         }
         if client.is_openssh() {
-            let temporary = self.half_made.note(to, client)?;
-            let made = self.links.make(client, self.half_made, target, &temporary.temporary).await?;
+            let temporary = self.pending_uploads.note(to, client)?;
+            let made = self.links.make(client, self.pending_uploads, target, &temporary.temporary).await?;
             self.common.note(self.put_in_place(&temporary, client).await?);
             return Ok(made);
         }
@@ -296,27 +297,27 @@ impl Up<'_> {
             return Err(refused);
         }
         client.remove(to).await.map_err(client.failed("replacing", to))?;
-        self.links.make(client, self.half_made, target, to).await
+        self.links.make(client, self.pending_uploads, target, to).await
     }
 
     /// Gives it the name of its target.
     async fn put_in_place(&self, temporary: &RemoteTemp, client: &SftpClient) -> Result<Unkept, TransferError> {
         let replaced = temporary.replace(client).await;
         let tidy = replaced.map_err(|error| temporary.failed(client, error))?;
-        self.half_made.forget(temporary);
+        self.pending_uploads.forget(temporary);
         Ok(Unkept { temporary: u64::from(!tidy), ..Unkept::default() })
     }
 
     /// A file of any length, as a single one goes. It is not compared, but after a lost link.
     async fn large(&self, ticket: PlannedItem, leaf: &Leaf, to: &[u8]) -> Result<FileResult, TransferError> {
-        let mut begun = self.half_made.uploads.take(ticket);
-        let mut slot = self.common.lanes.slot().await;
+        let mut begun = self.pending_uploads.uploads.take(ticket);
+        let mut slot = self.common.channel_set.slot().await;
         loop {
             let upload = match &mut begun.state {
                 Some(upload) => upload,
                 empty => empty.insert(self.upload(leaf, to).await?),
             };
-            let sent = match upload.carry_out(&self.common.pool, slot.client()).await {
+            let sent = match upload.execute(&self.common.pool, slot.client()).await {
                 Ok((_, complete)) => Ok(complete),
                 Err(error) => Err(upload.tidy_up(error, &self.common.pool, slot.client()).await),
             };

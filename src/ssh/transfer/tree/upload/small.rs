@@ -35,9 +35,9 @@ impl Up<'_> {
         let (read, guarded) = self.read(leaf, read).await?;
         self.unless(guarded, leaf)?;
         let Some((content, metadata)) = read else { return Ok(None) };
-        let slot = self.common.lanes.slot().await;
+        let slot = self.common.channel_set.slot().await;
         let client = slot.client();
-        let temporary = self.half_made.note(to, client)?;
+        let temporary = self.pending_uploads.note(to, client)?;
         let attributes = to_set(attributes(&metadata));
         // Where the server sets no modes later, this one stays, as with `sftp`.
         let new = Found::mode(attributes.permissions.unwrap_or(0o644) & 0o777 | 0o600);
