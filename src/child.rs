@@ -27,7 +27,11 @@ mod tests {
     #[test]
     fn a_child_has_none_of_our_secrets_in_its_environment() {
         let command = command("true").into_std();
-        let removed: Vec<_> = command.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        let removed: Vec<_> = command
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(removed, SECRET_VARIABLES);
     }
 }

@@ -21,7 +21,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "MCP_SSH_STORE", global = true)]
     pub store: Option<PathBuf>,
     /// What to log on standard error
-    #[arg(long, value_name = "LEVEL", env = "MCP_SSH_LOG", default_value = "warn", ignore_case = true, global = true)]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "MCP_SSH_LOG",
+        default_value = "warn",
+        ignore_case = true,
+        global = true
+    )]
     pub log: LogLevel,
     /// Share sessions, shells and jobs with all that is started so, over a daemon that comes and goes by itself
     #[arg(long, env = "MCP_SSH_SHARED", value_parser = FalseyValueParser::new(), global = true)]
@@ -111,7 +118,9 @@ impl Options {
     /// The store's path: the one given, else the documented one in the home directory; `None` where that is not known.
     #[must_use]
     pub fn store_path(&self) -> Option<PathBuf> {
-        self.store.clone().or_else(|| Some(home()?.join(".ssh-mcp-sessions.json")))
+        self.store
+            .clone()
+            .or_else(|| Some(home()?.join(".ssh-mcp-sessions.json")))
     }
 }
 
@@ -129,9 +138,17 @@ mod tests {
     #[test]
     fn the_store_is_where_the_documentation_says() {
         let options = Options::parse_from(["mcp-ssh-sessions"]);
-        assert_eq!(options.store_path(), Some(home().unwrap().join(".ssh-mcp-sessions.json")));
+        assert_eq!(
+            options.store_path(),
+            Some(home().unwrap().join(".ssh-mcp-sessions.json"))
+        );
+
         assert_eq!(options.log, LogLevel::Warn);
-        let options = Options::parse_from(["mcp-ssh-sessions", "--store", "/x/y.json", "--log", "DEBUG"]);
-        assert_eq!((options.store_path(), options.log), (Some(PathBuf::from("/x/y.json")), LogLevel::Debug));
+        let options =
+            Options::parse_from(["mcp-ssh-sessions", "--store", "/x/y.json", "--log", "DEBUG"]);
+        assert_eq!(
+            (options.store_path(), options.log),
+            (Some(PathBuf::from("/x/y.json")), LogLevel::Debug)
+        );
     }
 }

@@ -39,7 +39,9 @@ use mcp_ssh_sessions::{
     ssh::{command::output::default_output_folder, prompt::askpass::Askpass},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes what it frees: passwords pass through the buffers of others too, such as the JSON of a request and what goes to a
@@ -55,29 +57,49 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(error) => return refuse(&error),
     };
+
     if options.listen.is_some() && options.http.is_none() && options.command.is_none() {
         return fail("--listen says where to serve HTTP, and needs --http PORT (see --help)");
     }
+
     if options.open && options.http.is_none() && options.command.is_none() {
         return fail("--open opens the page of a daemon, and needs --http PORT (see --help)");
     }
-    if options.shared && options.command.is_none() && (options.http.is_some() || options.socket().is_some()) {
-        return fail("--shared serves standard input and output, and goes without --http and --socket (see --help)");
+
+    if options.shared
+        && options.command.is_none()
+        && (options.http.is_some() || options.socket().is_some())
+    {
+        return fail(
+            "--shared serves standard input and output, and goes without --http and --socket (see --help)",
+        );
     }
+
     log_to_stderr(options.log);
+
     if let Some(Command::SharedDaemon { serve: false, .. }) = options.command {
-        let started =
-            DaemonStart::new(std::env::args_os().skip(1).collect()).and_then(|start| start.with("--serve").detach());
-        return started.map_or_else(|error| fail(&format!("cannot start: {error}")), |()| ExitCode::SUCCESS);
+        let started = DaemonStart::new(std::env::args_os().skip(1).collect())
+            .and_then(|start| start.with("--serve").detach());
+        return started.map_or_else(
+            |error| fail(&format!("cannot start: {error}")),
+            |()| ExitCode::SUCCESS,
+        );
     }
+
     // One thread for everything that waits; what computes or blocks gets threads of its own.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
+
     let ended = runtime.block_on(run(&options));
+
     // A read of stdin that still blocks a thread must not hold the process up.
     runtime.shutdown_background();
+
     match ended {
         Ok(code) => code,
         Err(error) => {
@@ -91,52 +113,95 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     if let Some(Command::Doctor { host, json }) = &options.command {
         return doctor(options, host, *json).await;
     }
+
     if let Some(Command::Status { json }) = options.command {
         let place = daemon_to_ask(options)?;
-        return print_status(options, &place, if json { StatusFormat::Json } else { StatusFormat::Table }).await;
+        return print_status(
+            options,
+            &place,
+            if json {
+                StatusFormat::Json
+            } else {
+                StatusFormat::Table
+            },
+        )
+        .await;
     }
+
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
+
     if let Some(Command::SharedDaemon { idle, .. }) = options.command {
         let place = shared_place(options)?;
         daemon::serve(registry(options), &place, Duration::from_millis(idle), stop).await?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if options.shared {
-        stdio_proxy::serve(shared_place(options)?, DaemonStart::new(arguments_of_daemon(options)?)?, stop).await;
+        stdio_proxy::serve(
+            shared_place(options)?,
+            DaemonStart::new(arguments_of_daemon(options)?)?,
+            stop,
+        )
+        .await;
         return Ok(ExitCode::SUCCESS);
     }
+
     let registry = registry(options);
     let handed_over = HandedOver::take()?;
     if options.http.is_none() && options.socket().is_none() && handed_over.is_empty() {
         stdio::serve(registry, stop).await;
         return Ok(ExitCode::SUCCESS);
     }
+
     let token = token(options)?;
-    let addresses =
-        Addresses { port: options.http, ip: options.listen, socket: options.socket(), has_token: token.is_some() };
+
+    let addresses = Addresses {
+        port: options.http,
+        ip: options.listen,
+        socket: options.socket(),
+        has_token: token.is_some(),
+    };
+
     let listeners = listen::open(&addresses, handed_over).await?;
     let places: Vec<String> = listeners.iter().map(listen::Listener::address).collect();
     say(&format!("ready on {}", places.join(" and ")));
     let keys = Arc::new(AccessKeys::new()?);
+
     if let Some(page) = listeners.iter().find_map(listen::Listener::page) {
         let link = page + &keys.link()?;
-        say(&format!("watch at {link} (works once; for another one: mcp-ssh-sessions status --open)"));
+        say(&format!(
+            "watch at {link} (works once; for another one: mcp-ssh-sessions status --open)"
+        ));
+
         open_if_wanted(options, &link);
     }
+
     serve::serve(registry, listeners, token, keys, stop).await;
+
     Ok(ExitCode::SUCCESS)
 }
 
 /// Explains a host on stdout.
-async fn doctor(options: &Options, host: &str, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
+async fn doctor(
+    options: &Options,
+    host: &str,
+    json: bool,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let patient = match DoctorTarget::find(host, options.ssh_config.clone(), options.store_path()) {
         Ok(patient) => patient,
         Err(error) => return Ok(fail(&format!("{error} (see --help)"))),
     };
+
     let report = patient.diagnose().await;
-    let text = if json { report.json()? } else { report.text(Colours::of_stdout()) };
+    let text = if json {
+        report.json()?
+    } else {
+        report.text(Colours::of_stdout())
+    };
+
     writeln!(io::stdout(), "{text}")?;
+
     Ok(ExitCode::from(u8::from(!report.connects())))
 }
 
@@ -147,6 +212,7 @@ async fn print_status(
     form: StatusFormat,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let token = token(options)?;
+
     let told = if options.open {
         let link = status_client::link(place, token.as_ref()).await?;
         open_if_wanted(options, &link);
@@ -154,7 +220,9 @@ async fn print_status(
     } else {
         status_client::ask(place, token.as_ref(), form).await?
     };
+
     writeln!(io::stdout(), "{told}")?;
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -162,7 +230,9 @@ fn open_if_wanted(options: &Options, link: &str) {
     if options.open
         && let Err(error) = routes::open(link)
     {
-        say(&format!("cannot open a browser ({error}); open the link in one yourself"));
+        say(&format!(
+            "cannot open a browser ({error}); open the link in one yourself"
+        ));
     }
 }
 
@@ -180,20 +250,31 @@ fn registry(options: &Options) -> Arc<SessionRegistry> {
 fn shared_place(options: &Options) -> Result<SharedPlace, PlaceError> {
     let absolute = |file: PathBuf| path::absolute(&file).unwrap_or(file);
     let store = options.store_path().map(absolute);
-    SharedPlace::of(store.as_deref(), options.ssh_config.clone().map(absolute).as_deref())
+    SharedPlace::of(
+        store.as_deref(),
+        options.ssh_config.clone().map(absolute).as_deref(),
+    )
 }
 
 /// What makes this program the daemon of a front with these options. It has a working directory of its own.
 fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
-    let level = options.log.to_possible_value().map(|level| level.get_name().to_owned()).unwrap_or_default();
+    let level = options
+        .log
+        .to_possible_value()
+        .map(|level| level.get_name().to_owned())
+        .unwrap_or_default();
+
     let mut arguments = Vec::new();
     if let Some(store) = options.store_path() {
         arguments.extend(["--store".into(), path::absolute(store)?.into()]);
     }
+
     if let Some(file) = &options.ssh_config {
         arguments.extend(["--ssh-config".into(), path::absolute(file)?.into()]);
     }
+
     arguments.extend(["--log".into(), level.into(), "shared-daemon".into()]);
+
     Ok(arguments)
 }
 
@@ -204,12 +285,19 @@ fn daemon_to_ask(options: &Options) -> Result<StatusEndpoint, PlaceError> {
     if let Some(path) = options.socket() {
         return Ok(StatusEndpoint::Socket(path));
     }
+
     if options.shared {
         return Ok(StatusEndpoint::Socket(shared_place(options)?.socket));
     }
+
     let named = options.http.is_some() || options.listen.is_some();
-    let shared = shared_place(options).ok().filter(|shared| !named && shared.is_served());
-    Ok(shared.map_or(StatusEndpoint::Tcp(address), |shared| StatusEndpoint::Socket(shared.socket)))
+    let shared = shared_place(options)
+        .ok()
+        .filter(|shared| !named && shared.is_served());
+
+    Ok(shared.map_or(StatusEndpoint::Tcp(address), |shared| {
+        StatusEndpoint::Socket(shared.socket)
+    }))
 }
 
 /// The token in the file that was named, else the one in the environment.
@@ -217,19 +305,32 @@ fn token(options: &Options) -> Result<Option<Token>, AccessTokenError> {
     if let Some(file) = &options.token_file {
         return Token::read(file).map(Some);
     }
-    std::env::var("MCP_SSH_TOKEN").ok().map(Token::new).transpose()
+    std::env::var("MCP_SSH_TOKEN")
+        .ok()
+        .map(Token::new)
+        .transpose()
 }
 
 /// Prints help and version on stdout; of a wrong option one line on stderr, with exit status 2.
 fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
         // The help shows what the environment holds.
         let lines = text.lines().map(|line| escape_line(line.as_bytes()) + "\n");
         let _ = io::stdout().write_all(lines.collect::<String>().as_bytes());
         return ExitCode::SUCCESS;
     }
-    let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+
+    let line = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+
     fail(&format!("{line} (see --help)"))
 }
 
@@ -240,7 +341,11 @@ fn fail(line: &str) -> ExitCode {
 
 /// One line for the person who started the program, whatever the log level.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "mcp-ssh-sessions: {}", escape_line(line.as_bytes()));
+    let _ = writeln!(
+        io::stderr(),
+        "mcp-ssh-sessions: {}",
+        escape_line(line.as_bytes())
+    );
 }
 
 /// Only our own messages: those of libraries may quote requests, and so passwords.
@@ -253,8 +358,13 @@ fn log_to_stderr(level: LogLevel) {
         LogLevel::Debug => tracing::Level::DEBUG,
         LogLevel::Trace => tracing::Level::TRACE,
     };
+
     let ours = Targets::new().with_target("mcp_ssh_sessions", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| Line).with_ansi(false).with_filter(ours);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(|| Line)
+        .with_ansi(false)
+        .with_filter(ours);
+
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
@@ -278,10 +388,12 @@ async fn cancel_on_signal(stop: CancellationToken) {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
+
         let wait = async |kind| match signal(kind) {
             Ok(mut signal) => signal.recv().await,
             Err(_) => std::future::pending().await,
         };
+
         tokio::select! {
             _ = wait(SignalKind::terminate()) => {}
             _ = wait(SignalKind::interrupt()) => {}
@@ -289,6 +401,7 @@ async fn cancel_on_signal(stop: CancellationToken) {
             () = npx_has_ended() => {}
         }
     }
+
     #[cfg(not(unix))]
     let _ = tokio::signal::ctrl_c().await;
     stop.cancel();
@@ -300,16 +413,19 @@ async fn cancel_on_signal(stop: CancellationToken) {
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Waits for the end of the npx that started this program, if one did: its shell passes no signal on.
 #[cfg(unix)]
 async fn npx_has_ended() {
     use std::os::unix::process::parent_id;
+
     if std::env::var_os("npm_lifecycle_event").is_none_or(|event| event != "npx") {
         return std::future::pending().await;
     }
+
     let parent = parent_id();
     while parent_id() == parent {
         tokio::time::sleep(Duration::from_secs(1)).await;

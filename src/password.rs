@@ -28,7 +28,9 @@ impl From<String> for Password {
 impl<'de> Deserialize<'de> for Password {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The derived error would quote what is there instead, and a password of digits may come as a number.
-        String::deserialize(deserializer).map(Self::from).map_err(|_| D::Error::custom("expected a string"))
+        String::deserialize(deserializer)
+            .map(Self::from)
+            .map_err(|_| D::Error::custom("expected a string"))
     }
 }
 
@@ -52,7 +54,9 @@ mod tests {
     #[test]
     fn a_password_of_the_wrong_type_is_not_quoted() {
         for json in ["48151623", "[\"hunter2\"]", "{\"hunter2\": 1}"] {
-            let error = serde_json::from_str::<Password>(json).unwrap_err().to_string();
+            let error = serde_json::from_str::<Password>(json)
+                .unwrap_err()
+                .to_string();
             assert!(error.starts_with("expected a string"), "{error}");
         }
     }

@@ -1,5 +1,8 @@
 //! Keeps the arrows of ARCHITECTURE.md: who may use whom, without circles, and who alone may name which library.
-#![expect(clippy::expect_used, reason = "a test may say what it takes for granted")]
+#![expect(
+    clippy::expect_used,
+    reason = "a test may say what it takes for granted"
+)]
 
 #[path = "architecture/imports.rs"]
 mod imports;
@@ -12,12 +15,31 @@ use std::{
 
 /// Each part of the crate, and the parts it may use.
 const ARROWS: [(&str, &[&str]); 16] = [
-    ("main", &["cli", "mcp", "doctor", "session", "ssh", "render"]),
+    (
+        "main",
+        &["cli", "mcp", "doctor", "session", "ssh", "render"],
+    ),
     ("cli", &["local"]),
-    ("mcp", &["local", "session", "ssh", "openssh", "capture", "child", "password", "render"]),
+    (
+        "mcp",
+        &[
+            "local", "session", "ssh", "openssh", "capture", "child", "password", "render",
+        ],
+    ),
     ("doctor", &["session", "ssh", "openssh", "render"]),
-    ("session", &["local", "ssh", "openssh", "framing", "capture", "password", "render"]),
-    ("ssh", &["local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "password", "render"]),
+    (
+        "session",
+        &[
+            "local", "ssh", "openssh", "framing", "capture", "password", "render",
+        ],
+    ),
+    (
+        "ssh",
+        &[
+            "local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child",
+            "password", "render",
+        ],
+    ),
     ("local", &["tree"]),
     ("openssh", &[]),
     ("framing", &[]),
@@ -45,10 +67,20 @@ const HOMES: [(&str, &[&str]); 10] = [
 ];
 
 /// What a pure part does not do: wait, read files or clocks, talk to anything.
-const IMPURE: [&str; 8] =
-    ["async ", "tokio", "std::fs", "std::net", "std::process", "std::env", "Instant::now", "SystemTime::now"];
+const IMPURE: [&str; 8] = [
+    "async ",
+    "tokio",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::env",
+    "Instant::now",
+    "SystemTime::now",
+];
 
-const PURE: [&str; 7] = ["openssh", "framing", "sftp", "tree", "policy", "capture", "render"];
+const PURE: [&str; 7] = [
+    "openssh", "framing", "sftp", "tree", "policy", "capture", "render",
+];
 
 /// Where wire types may be serialised: nothing that can hold a secret is.
 const SECRET_HOLDERS: [&str; 2] = ["src/password.rs", "src/ssh/auth/mod.rs"];
@@ -56,10 +88,22 @@ const SECRET_HOLDERS: [&str; 2] = ["src/password.rs", "src/ssh/auth/mod.rs"];
 #[test]
 fn every_arrow_points_downward() {
     for (part, code) in code_by_part() {
-        let allowed = ARROWS.iter().find(|(name, _)| *name == part).map_or(&[][..], |(_, allowed)| allowed);
-        let (root, own) = if part == "main" { ("mcp_ssh_sessions::", "main") } else { ("crate::", part.as_str()) };
+        let allowed = ARROWS
+            .iter()
+            .find(|(name, _)| *name == part)
+            .map_or(&[][..], |(_, allowed)| allowed);
+
+        let (root, own) = if part == "main" {
+            ("mcp_ssh_sessions::", "main")
+        } else {
+            ("crate::", part.as_str())
+        };
+
         for used in names_after(&code, root) {
-            assert!(used == own || allowed.contains(&used.as_str()), "src/{part} uses {root}{used}");
+            assert!(
+                used == own || allowed.contains(&used.as_str()),
+                "src/{part} uses {root}{used}"
+            );
         }
     }
 }
@@ -69,14 +113,20 @@ fn each_library_is_named_only_where_it_belongs() {
     for (part, code) in code_by_part() {
         for (library, homes) in HOMES {
             let named = code.contains(&format!("{library}::"));
-            assert!(!named || homes.contains(&part.as_str()), "src/{part} names {library}");
+            assert!(
+                !named || homes.contains(&part.as_str()),
+                "src/{part} names {library}"
+            );
         }
     }
 }
 
 #[test]
 fn the_pure_parts_wait_for_nothing_and_touch_nothing() {
-    for (part, code) in code_by_part().into_iter().filter(|(part, _)| PURE.contains(&part.as_str())) {
+    for (part, code) in code_by_part()
+        .into_iter()
+        .filter(|(part, _)| PURE.contains(&part.as_str()))
+    {
         for word in IMPURE {
             assert!(!code.contains(word), "src/{part} says {word:?}");
         }
@@ -87,28 +137,49 @@ fn the_pure_parts_wait_for_nothing_and_touch_nothing() {
 fn nothing_that_can_hold_a_secret_can_be_written_out() {
     for file in SECRET_HOLDERS {
         let code = code_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
-        assert!(!code.contains("Serialize,") && !code.contains("Display for"), "{file}");
+        assert!(
+            !code.contains("Serialize,") && !code.contains("Display for"),
+            "{file}"
+        );
     }
 }
 
 #[test]
 fn every_child_process_is_made_where_its_environment_is_cleared() {
     // `child::command` alone: whatever is started otherwise would get the secrets in our environment.
-    const MAKERS: [&str; 5] = ["Command::new", "Command as ", "nix::unistd::exec", "nix::unistd::fork", "posix_spawn"];
+    const MAKERS: [&str; 5] = [
+        "Command::new",
+        "Command as ",
+        "nix::unistd::exec",
+        "nix::unistd::fork",
+        "posix_spawn",
+    ];
+
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for file in files(&source).into_iter().filter(|file| !file.ends_with("child.rs")) {
+
+    for file in files(&source)
+        .into_iter()
+        .filter(|file| !file.ends_with("child.rs"))
+    {
         let code = code_of(&file);
         for maker in MAKERS {
             assert!(!code.contains(maker), "{} says {maker:?}", file.display());
         }
     }
-    assert!(code_of(&source.join("child.rs")).contains("Command::new"), "the scan looks for what is not there");
+
+    assert!(
+        code_of(&source.join("child.rs")).contains("Command::new"),
+        "the scan looks for what is not there"
+    );
 }
 
 #[test]
 fn every_part_is_in_the_table() {
     for part in code_by_part().keys().filter(|part| *part != "lib") {
-        assert!(ARROWS.iter().any(|(name, _)| name == part), "src/{part} has no row in ARROWS");
+        assert!(
+            ARROWS.iter().any(|(name, _)| name == part),
+            "src/{part} has no row in ARROWS"
+        );
     }
 }
 
@@ -116,12 +187,26 @@ fn every_part_is_in_the_table() {
 fn code_by_part() -> BTreeMap<String, String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut parts: BTreeMap<String, String> = BTreeMap::new();
+
     for file in files(&source) {
         let inside = file.strip_prefix(&source).expect("below src");
-        let part = inside.components().next().expect("a name").as_os_str().to_string_lossy().replace(".rs", "");
+        let part = inside
+            .components()
+            .next()
+            .expect("a name")
+            .as_os_str()
+            .to_string_lossy()
+            .replace(".rs", "");
+
         parts.entry(part).or_default().push_str(&code_of(&file));
     }
-    assert!(parts.len() >= ARROWS.len(), "the scan found only {:?}", parts.keys());
+
+    assert!(
+        parts.len() >= ARROWS.len(),
+        "the scan found only {:?}",
+        parts.keys()
+    );
+
     parts
 }
 
@@ -134,8 +219,19 @@ fn code_of(file: &Path) -> String {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("render").map(|entry| entry.expect("render").path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    let entries = fs::read_dir(folder)
+        .expect("render")
+        .map(|entry| entry.expect("render").path());
+
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 /// The names that follow `root`, also inside `root::{…}`.
@@ -147,12 +243,14 @@ fn names_after(code: &str, root: &str) -> Vec<String> {
             None => names.extend(name(rest)),
         }
     }
+
     names
 }
 
 /// The first name of each entry of a `use` list.
 fn top_level(list: &str) -> Vec<String> {
     let (mut depth, mut names, mut entry) = (0_u32, Vec::new(), String::new());
+
     for letter in list.chars() {
         match letter {
             '{' => depth += 1,
@@ -163,11 +261,17 @@ fn top_level(list: &str) -> Vec<String> {
             _ => {}
         }
     }
+
     names.extend(name(&entry));
+
     names
 }
 
 fn name(text: &str) -> Option<String> {
-    let name: String = text.trim().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+    let name: String = text
+        .trim()
+        .chars()
+        .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+        .collect();
     (!name.is_empty()).then_some(name)
 }

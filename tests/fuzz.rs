@@ -1,5 +1,9 @@
 //! The fuzz targets without a fuzzer: what is in `fuzz/corpus`, and a fixed number of mutations of it, always the same.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may say what it takes for granted")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may say what it takes for granted"
+)]
 
 use std::{fs, path::Path};
 
@@ -64,8 +68,15 @@ fn what_is_said_of_parameters_holds_for_the_corpus_and_for_what_is_like_it() {
 }
 
 fn replay(target: &str, run: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut files: Vec<_> = fs::read_dir(&folder).expect("a corpus").map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .expect("a corpus")
+        .map(|entry| entry.unwrap().path())
+        .collect();
+
     files.sort();
     let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     assert!(!corpus.is_empty(), "{} has nothing in it", folder.display());
@@ -84,7 +95,11 @@ impl Drop for Shown<'_> {
     #[expect(clippy::print_stderr, reason = "the test has failed by now")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the target {} fails with this input: \"{}\"", self.0, self.1.escape_ascii());
+            eprintln!(
+                "the target {} fails with this input: \"{}\"",
+                self.0,
+                self.1.escape_ascii()
+            );
         }
     }
 }
@@ -104,22 +119,30 @@ impl Random {
     fn mutation(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         let some = self.below(corpus.len());
         let mut input = corpus.get(some).cloned().unwrap_or_default();
+
         if self.below(2) == 0 {
             let other = self.below(corpus.len());
             let other = corpus.get(other).map(Vec::as_slice).unwrap_or_default();
             input.truncate(self.below(input.len() + 1));
             input.extend_from_slice(other.get(self.below(other.len() + 1)..).unwrap_or_default());
         }
+
         input.truncate(LONGEST);
+
         for _ in 0..=self.below(4) {
             let (at, byte) = (self.below(input.len()), self.below(256));
             let byte = u8::try_from(byte).unwrap_or_default();
             match self.below(3) {
                 0 => input.insert(at, byte),
                 1 if !input.is_empty() => drop(input.remove(at)),
-                _ => input.iter_mut().skip(at).take(1).for_each(|held| *held = byte),
+                _ => input
+                    .iter_mut()
+                    .skip(at)
+                    .take(1)
+                    .for_each(|held| *held = byte),
             }
         }
+
         input
     }
 }

@@ -20,7 +20,13 @@ impl Capture {
     /// A capture that keeps the first `head` and the last `tail` bytes.
     #[must_use]
     pub fn new(head: usize, tail: usize) -> Self {
-        Self { head: Vec::new(), tail: VecDeque::new(), head_budget: head, tail_budget: tail, total: 0 }
+        Self {
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            head_budget: head,
+            tail_budget: tail,
+            total: 0,
+        }
     }
 
     /// Takes the next bytes of the stream.
@@ -29,7 +35,12 @@ impl Capture {
         let (first, later) = bytes.split_at(bytes.len().min(self.head_budget - self.head.len()));
         self.head.extend_from_slice(first);
         let (_, later) = later.split_at(later.len().saturating_sub(self.tail_budget));
-        self.tail.drain(..(self.tail.len() + later.len()).saturating_sub(self.tail_budget).min(self.tail.len()));
+        self.tail.drain(
+            ..(self.tail.len() + later.len())
+                .saturating_sub(self.tail_budget)
+                .min(self.tail.len()),
+        );
+
         self.tail.extend(later);
     }
 
@@ -76,7 +87,11 @@ impl Captured {
     /// [`BEGINNING`] of them are of use.
     #[must_use]
     pub fn of(self, total: u64, beginning: Vec<u8>) -> Self {
-        Self { total, beginning, ..self }
+        Self {
+            total,
+            beginning,
+            ..self
+        }
     }
 
     /// How many bytes were left out between the first and the last part.
@@ -100,14 +115,21 @@ impl Captured {
         if let Nature::Binary(kind) = self.nature() {
             return self.in_place_of_bytes(kind);
         }
+
         if let Some(whole) = self.whole() {
             return String::from_utf8_lossy(&whole).into_owned();
         }
+
         let head = whole_characters_at_end(&self.head);
         let tail = whole_characters_at_start(&self.tail);
         let cut = self.head.len() - head.len() + self.tail.len() - tail.len();
         let omitted = self.omitted.saturating_add(cut as u64);
-        format!("{}\n[… {omitted} bytes left out …]\n{}", String::from_utf8_lossy(head), String::from_utf8_lossy(tail))
+
+        format!(
+            "{}\n[… {omitted} bytes left out …]\n{}",
+            String::from_utf8_lossy(head),
+            String::from_utf8_lossy(tail)
+        )
     }
 }
 
@@ -123,14 +145,24 @@ fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
             Some(0x80..=0xbf) => continue,
             _ => return bytes,
         };
-        return if width > back { bytes.get(..at).unwrap_or(bytes) } else { bytes };
+
+        return if width > back {
+            bytes.get(..at).unwrap_or(bytes)
+        } else {
+            bytes
+        };
     }
+
     bytes
 }
 
 /// Without the first bytes, if they are the rest of a character whose beginning is missing.
 fn whole_characters_at_start(bytes: &[u8]) -> &[u8] {
-    let rest = bytes.iter().take(3).take_while(|byte| matches!(byte, 0x80..=0xbf)).count();
+    let rest = bytes
+        .iter()
+        .take(3)
+        .take_while(|byte| matches!(byte, 0x80..=0xbf))
+        .count();
     bytes.get(rest..).unwrap_or(bytes)
 }
 
@@ -151,7 +183,10 @@ mod tests {
     #[test]
     fn a_short_stream_is_kept_whole() {
         let whole = captured(4, 4, &[b"ab", b"cdef", b"gh"]);
-        assert_eq!((whole.text().as_str(), whole.total, whole.omitted()), ("abcdefgh", 8, 0));
+        assert_eq!(
+            (whole.text().as_str(), whole.total, whole.omitted()),
+            ("abcdefgh", 8, 0)
+        );
     }
 
     #[test]
@@ -165,7 +200,11 @@ mod tests {
     fn no_character_is_cut_where_something_is_left_out() {
         let cut = captured(2, 2, &["aé→b→é".as_bytes()]);
         assert_eq!(cut.text(), "a\n[… 9 bytes left out …]\né");
-        assert!(!captured(3, 3, &["日本語日本語".as_bytes()]).text().contains('\u{fffd}'));
+        assert!(
+            !captured(3, 3, &["日本語日本語".as_bytes()])
+                .text()
+                .contains('\u{fffd}')
+        );
     }
 
     #[test]

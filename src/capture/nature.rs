@@ -58,13 +58,20 @@ impl Captured {
     pub fn nature(&self) -> Nature {
         let parts = [self.beginning.as_slice(), &self.head, &self.tail];
         let counts = parts.map(ByteCounts::of);
-        let format = FORMATS
-            .iter()
-            .find(|(offset, bytes, _)| self.beginning.get(*offset..).is_some_and(|rest| rest.starts_with(bytes)));
-        let is_of_format = counts.iter().any(|counts| counts.invalid + counts.nul > 0) && self.total > 2;
+        let format = FORMATS.iter().find(|(offset, bytes, _)| {
+            self.beginning
+                .get(*offset..)
+                .is_some_and(|rest| rest.starts_with(bytes))
+        });
+
+        let is_of_format =
+            counts.iter().any(|counts| counts.invalid + counts.nul > 0) && self.total > 2;
         let looks_binary = counts.iter().any(ByteCounts::is_binary);
+
         match format {
-            Some((.., name)) if looks_binary || (is_of_format && !name.starts_with("text")) => Nature::Binary(name),
+            Some((.., name)) if looks_binary || (is_of_format && !name.starts_with("text")) => {
+                Nature::Binary(name)
+            }
             _ if looks_binary => Nature::Binary("data"),
             _ if counts.iter().any(|counts| counts.invalid > 0) => Nature::NotUtf8,
             _ => Nature::Text,
@@ -74,11 +81,29 @@ impl Captured {
     /// Describes a stream that is not text: its lines before the first byte that is not, then the kind of the rest.
     pub(super) fn in_place_of_bytes(&self, kind: &str) -> String {
         let bad = first_bad(&self.head);
-        let lines = self.head.get(..bad).and_then(|text| text.iter().rposition(|byte| *byte == b'\n'));
-        let lines = lines.and_then(|end| self.head.get(..=end)).unwrap_or_default();
-        let from = if lines.is_empty() && !self.beginning.is_empty() { &self.beginning } else { &self.head };
-        let first = from.iter().skip(lines.len()).take(SHOWN).map(|byte| format!(" {byte:02x}"));
+        let lines = self
+            .head
+            .get(..bad)
+            .and_then(|text| text.iter().rposition(|byte| *byte == b'\n'));
+
+        let lines = lines
+            .and_then(|end| self.head.get(..=end))
+            .unwrap_or_default();
+
+        let from = if lines.is_empty() && !self.beginning.is_empty() {
+            &self.beginning
+        } else {
+            &self.head
+        };
+
+        let first = from
+            .iter()
+            .skip(lines.len())
+            .take(SHOWN)
+            .map(|byte| format!(" {byte:02x}"));
+
         let first: String = first.collect();
+
         format!(
             "{}[… binary {kind}, {} bytes in all, not shown; begins{first} …]\n",
             String::from_utf8_lossy(lines),
@@ -89,19 +114,27 @@ impl Captured {
 
 impl ByteCounts {
     fn of(bytes: &[u8]) -> Self {
-        let mut counts = Self { all: bytes.len(), ..Self::default() };
+        let mut counts = Self {
+            all: bytes.len(),
+            ..Self::default()
+        };
+
         for chunk in bytes.utf8_chunks() {
             for letter in chunk.valid().chars() {
                 match letter {
                     '\0' => counts.nul += 1,
                     char::REPLACEMENT_CHARACTER => counts.invalid += letter.len_utf8(),
                     // BEL to CR and ESC are found in text for terminals.
-                    '\u{1}'..='\u{6}' | '\u{e}'..='\u{1a}' | '\u{1c}'..='\u{1f}' | '\u{7f}' => counts.control += 1,
+                    '\u{1}'..='\u{6}' | '\u{e}'..='\u{1a}' | '\u{1c}'..='\u{1f}' | '\u{7f}' => {
+                        counts.control += 1;
+                    }
                     _ => {}
                 }
             }
+
             counts.invalid += chunk.invalid().len();
         }
+
         counts
     }
 
@@ -123,14 +156,21 @@ fn first_bad(bytes: &[u8]) -> usize {
             letter == char::REPLACEMENT_CHARACTER
                 || (letter.is_control() && !matches!(letter, '\u{7}'..='\r' | '\u{1b}'))
         };
-        if let Some((found, _)) = chunk.valid().char_indices().find(|(_, letter)| bad(*letter)) {
+
+        if let Some((found, _)) = chunk
+            .valid()
+            .char_indices()
+            .find(|(_, letter)| bad(*letter))
+        {
             return at + found;
         }
+
         at += chunk.valid().len();
         if !chunk.invalid().is_empty() {
             return at;
         }
     }
+
     at
 }
 
@@ -148,14 +188,25 @@ mod tests {
 
     #[test]
     fn text_is_told_from_what_is_none() {
-        let noise: Vec<u8> = (0..2000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let environ = b"PATH=/usr/bin:/bin\0HOME=/root\0LANG=C.UTF-8\0TERM=xterm-256color\0SHELL=/bin/bash\0".to_vec();
-        let wide: Vec<u8> =
-            "hello, this is wide text over many bytes".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let latin: Vec<u8> = "Gr\u{fc}\u{df}e aus K\u{f6}ln, wie immer sehr herzlich, und noch mehr Text"
-            .chars()
-            .map(|c| c as u8)
+        let noise: Vec<u8> = (0..2000_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();
+
+        let environ =
+            b"PATH=/usr/bin:/bin\0HOME=/root\0LANG=C.UTF-8\0TERM=xterm-256color\0SHELL=/bin/bash\0"
+                .to_vec();
+
+        let wide: Vec<u8> = "hello, this is wide text over many bytes"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+
+        let latin: Vec<u8> =
+            "Gr\u{fc}\u{df}e aus K\u{f6}ln, wie immer sehr herzlich, und noch mehr Text"
+                .chars()
+                .map(|c| c as u8)
+                .collect();
+
         for (bytes, nature) in [
             (b"plain\n".to_vec(), Nature::Text),
             (b"\x1b[31mred\x1b[0m \x07\x08\t\r\n".repeat(9), Nature::Text),
@@ -165,11 +216,26 @@ mod tests {
             (latin, Nature::NotUtf8),
             (noise.clone(), Nature::Binary("data")),
             (wide.clone(), Nature::Binary("data")),
-            ([&b"\xff\xfe"[..], &wide].concat(), Nature::Binary("text in UTF-16")),
-            ([&b"\x7fELF\x02\x01\x01\0\0\0\0"[..], &noise].concat(), Nature::Binary("ELF program")),
-            (b"\x1f\x8b\x08\0\0\0\0\0\0\x03K\xcb\xcf".to_vec(), Nature::Binary("gzip data")),
-            ([&b"HTTP/1.1 200 OK\n\n"[..], &noise].concat(), Nature::Binary("data")),
-            ([&b"line\n".repeat(9000)[..], &noise.repeat(9)].concat(), Nature::Binary("data")),
+            (
+                [&b"\xff\xfe"[..], &wide].concat(),
+                Nature::Binary("text in UTF-16"),
+            ),
+            (
+                [&b"\x7fELF\x02\x01\x01\0\0\0\0"[..], &noise].concat(),
+                Nature::Binary("ELF program"),
+            ),
+            (
+                b"\x1f\x8b\x08\0\0\0\0\0\0\x03K\xcb\xcf".to_vec(),
+                Nature::Binary("gzip data"),
+            ),
+            (
+                [&b"HTTP/1.1 200 OK\n\n"[..], &noise].concat(),
+                Nature::Binary("data"),
+            ),
+            (
+                [&b"line\n".repeat(9000)[..], &noise.repeat(9)].concat(),
+                Nature::Binary("data"),
+            ),
             (b"MZ is how this text begins".to_vec(), Nature::Text),
         ] {
             let shown = captured(&bytes);
@@ -177,8 +243,12 @@ mod tests {
                 shown.nature(),
                 nature,
                 "{:?}",
-                String::from_utf8_lossy(&bytes).chars().take(40).collect::<String>()
+                String::from_utf8_lossy(&bytes)
+                    .chars()
+                    .take(40)
+                    .collect::<String>()
             );
+
             if matches!(nature, Nature::Binary(_)) {
                 assert!(shown.text().len() < 12_500, "{}", shown.text());
             }
@@ -192,9 +262,13 @@ mod tests {
             captured(&[&b"\x1f\x8b"[..], &noise].concat()).text(),
             "[… binary gzip data, 202 bytes in all, not shown; begins 1f 8b 01 ff 02 fe 01 ff 02 fe 01 ff 02 fe 01 ff …]\n"
         );
+
         let text = captured(&[&b"HTTP/1.1 200 OK\nA: b\n\n"[..], &noise].concat()).text();
+
         assert!(
-            text.starts_with("HTTP/1.1 200 OK\nA: b\n\n[… binary data, 222 bytes in all, not shown; begins 01 ff"),
+            text.starts_with(
+                "HTTP/1.1 200 OK\nA: b\n\n[… binary data, 222 bytes in all, not shown; begins 01 ff"
+            ),
             "{text}"
         );
     }

@@ -55,7 +55,9 @@ pub(super) fn advice_for(error: &SshError, target: &Target) -> String {
 /// The same for a jump host, which is reached by its own configuration.
 fn on_hop(error: &SshError, hop: &str, target: &Target) -> String {
     match error {
-        SshError::Authentication { remedy, remaining, .. } => on_log_in(*remedy, remaining, hop),
+        SshError::Authentication {
+            remedy, remaining, ..
+        } => on_log_in(*remedy, remaining, hop),
         _ => advice_for(error, target),
     }
 }
@@ -72,13 +74,17 @@ fn on_host_key(error: &HostKeyError) -> String {
         ),
         HostKeyError::Revoked { .. } => "do not connect; ask whoever revoked the key".to_owned(),
         HostKeyError::Unreadable { .. } => "mend that file or its permissions".to_owned(),
-        HostKeyError::Unusable(_) => "see HostKeyAlgorithms and RequiredRSASize in the SSH configuration".to_owned(),
+        HostKeyError::Unusable(_) => {
+            "see HostKeyAlgorithms and RequiredRSASize in the SSH configuration".to_owned()
+        }
     }
 }
 
 fn on_log_in(remedy: Remedy, remaining: &str, ssh: &str) -> String {
-    let asks =
-        ["password", "keyboard-interactive"].iter().any(|method| remaining.split(',').any(|takes| takes == *method));
+    let asks = ["password", "keyboard-interactive"]
+        .iter()
+        .any(|method| remaining.split(',').any(|takes| takes == *method));
+
     match remedy {
         Remedy::Passphrase => "run `ssh-add` on the key that the server would accept, or give its passphrase to \
                                ssh_connect"

@@ -45,6 +45,7 @@ impl DoctorReport {
             notices: &self.patient.notices,
             stages: self.trace.iter().map(stage).collect(),
         };
+
         serde_json::to_string_pretty(&report).map(|json| json_for_a_terminal(&json))
     }
 }

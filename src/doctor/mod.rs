@@ -43,34 +43,93 @@ impl DoctorTarget {
     ///
     /// # Errors
     /// It is no destination that may be given to `ssh`.
-    pub fn find(typed: &str, config_file: Option<PathBuf>, store: Option<PathBuf>) -> Result<Self, DestinationError> {
+    pub fn find(
+        typed: &str,
+        config_file: Option<PathBuf>,
+        store: Option<PathBuf>,
+    ) -> Result<Self, DestinationError> {
         let (saved, mut notices) = match Store::new(store).peek() {
-            Ok(document) => (document.sessions.into_iter().find(|saved| saved.name.as_str() == typed), Vec::new()),
+            Ok(document) => (
+                document
+                    .sessions
+                    .into_iter()
+                    .find(|saved| saved.name.as_str() == typed),
+                Vec::new(),
+            ),
             Err(reason) => (None, vec![reason]),
         };
+
         let Some(saved) = saved else {
-            let TypedDestination { destination, user, port, key_path } = TypedDestination::parse(typed)?;
-            let target = Target { destination, user, port, config_file };
-            return Ok(Self { typed: typed.to_owned(), target, key_path, notices });
+            let TypedDestination {
+                destination,
+                user,
+                port,
+                key_path,
+            } = TypedDestination::parse(typed)?;
+
+            let target = Target {
+                destination,
+                user,
+                port,
+                config_file,
+            };
+
+            return Ok(Self {
+                typed: typed.to_owned(),
+                target,
+                key_path,
+                notices,
+            });
         };
+
         notices.push(format!("{typed} is a saved session of host {}", saved.host));
-        notices.extend(saved.key_path.iter().map(|path| format!("its only key is {path}")));
+
+        notices.extend(
+            saved
+                .key_path
+                .iter()
+                .map(|path| format!("its only key is {path}")),
+        );
+
         if saved.password_auth {
             notices.push("it logs in with a password, which is never saved".to_owned());
         }
+
         if let Some(user) = &saved.user {
             parse_user(user)?;
         }
+
         let destination = Destination::parse(&saved.host)?;
-        let target = Target { destination, user: saved.user, port: saved.port, config_file };
-        Ok(Self { typed: typed.to_owned(), target, key_path: saved.key_path, notices })
+
+        let target = Target {
+            destination,
+            user: saved.user,
+            port: saved.port,
+            config_file,
+        };
+
+        Ok(Self {
+            typed: typed.to_owned(),
+            target,
+            key_path: saved.key_path,
+            notices,
+        })
     }
 
     /// Connects as `ssh_connect` would, and changes nothing.
     pub async fn diagnose(self) -> DoctorReport {
-        let credentials = Credentials { key_path: self.key_path.clone(), ..Credentials::default() };
-        let Diagnosis { trace, failure } = diagnose(&self.target, &credentials, CONNECT_LIMIT).await;
-        DoctorReport { patient: self, trace, failure }
+        let credentials = Credentials {
+            key_path: self.key_path.clone(),
+            ..Credentials::default()
+        };
+
+        let Diagnosis { trace, failure } =
+            diagnose(&self.target, &credentials, CONNECT_LIMIT).await;
+        DoctorReport {
+            patient: self,
+            trace,
+            failure,
+        }
     }
 }
 
@@ -84,21 +143,28 @@ impl DoctorReport {
     /// All of it in a sentence.
     fn verdict(&self) -> String {
         let host = &self.patient.typed;
+
         let missing: Vec<&str> = self
             .trace
             .iter()
             .filter(|finding| finding.outcome == StageOutcome::Failed)
             .map(|finding| text::name(finding.stage))
             .collect();
+
         match &self.failure {
             Some(_) => format!("{host} does not connect"),
             None if missing.is_empty() => format!("{host} connects"),
-            None => format!("{host} connects, but this does not work there: {}", missing.join(", ")),
+            None => format!(
+                "{host} connects, but this does not work there: {}",
+                missing.join(", ")
+            ),
         }
     }
 
     /// What to do about it, if there is anything.
     fn next(&self) -> Option<String> {
-        self.failure.as_ref().map(|error| advice::advice_for(error, &self.patient.target))
+        self.failure
+            .as_ref()
+            .map(|error| advice::advice_for(error, &self.patient.target))
     }
 }

@@ -20,7 +20,11 @@ impl Colours {
     pub fn of_stdout() -> Self {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
-        if cfg!(unix) && std::io::stdout().is_terminal() && !unwanted && !dumb { Self::On } else { Self::Off }
+        if cfg!(unix) && std::io::stdout().is_terminal() && !unwanted && !dumb {
+            Self::On
+        } else {
+            Self::Off
+        }
     }
 
     fn mark(self, outcome: StageOutcome) -> String {
@@ -29,7 +33,12 @@ impl Colours {
             StageOutcome::Failed => ('✗', 31),
             StageOutcome::Skipped => ('–', 2),
         };
-        if self == Self::On { format!("\x1b[{colour}m{mark}\x1b[0m") } else { mark.to_string() }
+
+        if self == Self::On {
+            format!("\x1b[{colour}m{mark}\x1b[0m")
+        } else {
+            mark.to_string()
+        }
     }
 }
 
@@ -41,18 +50,50 @@ impl DoctorReport {
         for notice in &self.patient.notices {
             let _ = writeln!(text, "{}", shown(notice));
         }
-        for Finding { stage, hop, outcome, summary, details } in &self.trace {
-            let hop = hop.as_ref().map(|hop| format!("{} › ", shown(hop))).unwrap_or_default();
-            let _ = writeln!(text, "{} {hop}{}: {}", colours.mark(*outcome), name(*stage), shown(summary));
+
+        for Finding {
+            stage,
+            hop,
+            outcome,
+            summary,
+            details,
+        } in &self.trace
+        {
+            let hop = hop
+                .as_ref()
+                .map(|hop| format!("{} › ", shown(hop)))
+                .unwrap_or_default();
+
+            let _ = writeln!(
+                text,
+                "{} {hop}{}: {}",
+                colours.mark(*outcome),
+                name(*stage),
+                shown(summary)
+            );
+
             for detail in details {
                 let _ = writeln!(text, "    {}", shown(detail));
             }
         }
-        let outcome = if self.connects() { StageOutcome::Passed } else { StageOutcome::Failed };
-        let _ = write!(text, "\n{} {}", colours.mark(outcome), shown(&self.verdict()));
+
+        let outcome = if self.connects() {
+            StageOutcome::Passed
+        } else {
+            StageOutcome::Failed
+        };
+
+        let _ = write!(
+            text,
+            "\n{} {}",
+            colours.mark(outcome),
+            shown(&self.verdict())
+        );
+
         if let Some(next) = self.next() {
             let _ = write!(text, "\n  next: {}", shown(&next));
         }
+
         text
     }
 }
@@ -88,6 +129,7 @@ fn shown(text: &str) -> String {
             shown.push(letter);
         }
     }
+
     shown
 }
 

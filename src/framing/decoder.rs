@@ -37,13 +37,19 @@ impl StreamDecoder {
     /// A decoder for the frame of this sentinel.
     #[must_use]
     pub fn new(sentinel: &Sentinel) -> Self {
-        Self { opening: sentinel.opening(), closing: sentinel.closing(), held: Vec::new(), in_trailer: false }
+        Self {
+            opening: sentinel.opening(),
+            closing: sentinel.closing(),
+            held: Vec::new(),
+            in_trailer: false,
+        }
     }
 
     /// Takes the next bytes of the stream and appends to `output` those that are output for certain.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> DecodeStep {
         // What was looked through already need not be again, but for what may be the beginning of the mark.
         let mut from = 0;
+
         if self.in_trailer {
             from = (self.held.len() + 1).saturating_sub(self.closing.len());
             self.held.extend_from_slice(bytes);
@@ -52,26 +58,39 @@ impl StreamDecoder {
                 output.extend_from_slice(bytes);
                 return DecodeStep::More;
             }
+
             self.held.extend_from_slice(bytes);
             let Some(at) = find(&self.held, &self.opening) else {
                 let kept = longest_prefix_at_end(&self.held, &self.opening);
                 output.extend(self.held.drain(..self.held.len() - kept));
                 return DecodeStep::More;
             };
+
             output.extend(self.held.drain(..at));
             self.held.drain(..self.opening.len());
             self.in_trailer = true;
         }
-        let closing = self.held.get(from..).and_then(|held| find(held, &self.closing)).map(|at| from + at);
+
+        let closing = self
+            .held
+            .get(from..)
+            .and_then(|held| find(held, &self.closing))
+            .map(|at| from + at);
+
         match closing {
             Some(at) if at <= MAX_TRAILER_BYTES => {
                 let rest = self.held.split_off(at + self.closing.len());
                 self.held.truncate(at);
+
                 // One that was interrupted in its middle has been written again.
                 while let Some(again) = find(&self.held, &self.opening) {
                     self.held.drain(..again + self.opening.len());
                 }
-                DecodeStep::Complete { trailer: std::mem::take(&mut self.held), rest }
+
+                DecodeStep::Complete {
+                    trailer: std::mem::take(&mut self.held),
+                    rest,
+                }
             }
             _ if self.held.len() > MAX_TRAILER_BYTES + self.closing.len() => DecodeStep::Broken,
             _ => DecodeStep::More,
@@ -114,10 +133,20 @@ impl Trailer {
         let crippled = jobs == "!";
         let jobs = if crippled { "" } else { jobs };
         let directory = fields.next()?;
+
         // One with a line end in its name; every other begins with a slash.
         let directory = unquote(directory).unwrap_or_else(|| directory.to_vec());
-        let jobs = jobs.split_whitespace().map(|pid| pid.parse().ok()).collect::<Option<_>>()?;
-        Some(Self { status, jobs, directory, crippled })
+        let jobs = jobs
+            .split_whitespace()
+            .map(|pid| pid.parse().ok())
+            .collect::<Option<_>>()?;
+
+        Some(Self {
+            status,
+            jobs,
+            directory,
+            crippled,
+        })
     }
 }
 
@@ -126,13 +155,19 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let mut from = 0;
-    while let Some(offset) = haystack.get(from..)?.iter().position(|byte| *byte == RECORD_SEPARATOR) {
+    while let Some(offset) = haystack
+        .get(from..)?
+        .iter()
+        .position(|byte| *byte == RECORD_SEPARATOR)
+    {
         let at = from + offset;
         if haystack.get(at..)?.starts_with(needle) {
             return Some(at);
         }
+
         from = at + 1;
     }
+
     None
 }
 
@@ -141,7 +176,11 @@ fn longest_prefix_at_end(bytes: &[u8], needle: &[u8]) -> usize {
     let longest = bytes.len().min(needle.len().saturating_sub(1));
     (1..=longest)
         .rev()
-        .find(|length| bytes.get(bytes.len() - length..).is_some_and(|end| needle.starts_with(end)))
+        .find(|length| {
+            bytes
+                .get(bytes.len() - length..)
+                .is_some_and(|end| needle.starts_with(end))
+        })
         .unwrap_or(0)
 }
 
@@ -157,7 +196,14 @@ mod tests {
 
     fn framed(output: &[u8], trailer: &[u8], rest: &[u8]) -> Vec<u8> {
         let sentinel = sentinel();
-        [output, &sentinel.opening(), trailer, &sentinel.closing(), rest].concat()
+        [
+            output,
+            &sentinel.opening(),
+            trailer,
+            &sentinel.closing(),
+            rest,
+        ]
+        .concat()
     }
 
     /// The trailer, and what came after it.
@@ -168,10 +214,12 @@ mod tests {
         let mut decoder = StreamDecoder::new(&sentinel());
         let (mut output, mut ended, mut at) = (Vec::new(), None::<Ended>, 0);
         let mut cuts = cuts.iter().copied().cycle();
+
         while at < stream.len() {
             let end = (at + cuts.next().unwrap_or(stream.len()).max(1)).min(stream.len());
             let portion = &stream[at..end];
             at = end;
+
             match &mut ended {
                 Some((_, rest)) => rest.extend_from_slice(portion),
                 None => match decoder.push(portion, &mut output) {
@@ -181,16 +229,30 @@ mod tests {
                 },
             }
         }
+
         if ended.is_none() {
             decoder.finish(&mut output);
         }
+
         (output, ended)
     }
 
     #[test]
     fn a_frame_ends_at_its_own_mark_and_nowhere_else() {
-        let forged = [&b"\x1edeadbeefdeadbeefdeadbeefdeadbeef:0::/\x1e"[..], b"x\n"].concat();
-        for output in [&b""[..], b"text\n", b"\x1e", b"no newline", &forged, b"\x00\xff\x1e\x1e5a5a"] {
+        let forged = [
+            &b"\x1edeadbeefdeadbeefdeadbeefdeadbeef:0::/\x1e"[..],
+            b"x\n",
+        ]
+        .concat();
+
+        for output in [
+            &b""[..],
+            b"text\n",
+            b"\x1e",
+            b"no newline",
+            &forged,
+            b"\x00\xff\x1e\x1e5a5a",
+        ] {
             let (seen, ended) = decode(&framed(output, b"0::/", b"later"), &[]);
             assert_eq!(seen, output);
             assert_eq!(ended, Some((b"0::/".to_vec(), b"later".to_vec())));
@@ -214,29 +276,62 @@ mod tests {
         stream.extend(std::iter::repeat_n(b'x', MAX_TRAILER_BYTES + 1));
         stream.extend(sentinel().closing());
         assert_eq!(decoder.push(&stream, &mut Vec::new()), DecodeStep::Broken);
+
         // The same a byte at a time, and one that is just short enough.
         let mut decoder = StreamDecoder::new(&sentinel());
-        assert!(stream.iter().any(|byte| decoder.push(&[*byte], &mut Vec::new()) == DecodeStep::Broken));
+        assert!(
+            stream
+                .iter()
+                .any(|byte| decoder.push(&[*byte], &mut Vec::new()) == DecodeStep::Broken)
+        );
+
         let mut decoder = StreamDecoder::new(&sentinel());
         stream.remove(sentinel().opening().len());
-        assert!(matches!(decoder.push(&stream, &mut Vec::new()), DecodeStep::Complete { .. }));
+        assert!(matches!(
+            decoder.push(&stream, &mut Vec::new()),
+            DecodeStep::Complete { .. }
+        ));
     }
 
     #[test]
     fn a_trailer_that_was_begun_twice_is_the_last_of_the_two() {
         let begun = [&b"out"[..], &sentinel().opening(), b"0:"].concat();
         let (seen, ended) = decode(&[&begun[..], &framed(b"", b"130::/", b"")].concat(), &[7]);
-        assert_eq!((seen, ended), (b"out".to_vec(), Some((b"130::/".to_vec(), Vec::new()))));
+        assert_eq!(
+            (seen, ended),
+            (b"out".to_vec(), Some((b"130::/".to_vec(), Vec::new())))
+        );
     }
 
     #[test]
     fn a_trailer_holds_status_jobs_and_any_directory() {
         let read = |text: &[u8]| Trailer::parse(text).map(|t| (t.status, t.jobs, t.directory));
-        assert_eq!(read(b"0::/var/log"), Some((0, vec![], b"/var/log".to_vec())));
-        assert_eq!(read(b"0::$'/a\\n\\'b'"), Some((0, vec![], b"/a\n'b".to_vec())));
-        assert_eq!(read(b"127:12\n13\n:/a:b\nc"), Some((127, vec![12, 13], b"/a:b\nc".to_vec())));
+        assert_eq!(
+            read(b"0::/var/log"),
+            Some((0, vec![], b"/var/log".to_vec()))
+        );
+
+        assert_eq!(
+            read(b"0::$'/a\\n\\'b'"),
+            Some((0, vec![], b"/a\n'b".to_vec()))
+        );
+
+        assert_eq!(
+            read(b"127:12\n13\n:/a:b\nc"),
+            Some((127, vec![12, 13], b"/a:b\nc".to_vec()))
+        );
+
         let crippled = Trailer::parse(b"3:!:/tmp").unwrap();
-        assert_eq!((crippled.status, crippled.crippled, crippled.directory.as_slice()), (3, true, &b"/tmp"[..]));
+
+        assert_eq!(
+            (
+                crippled.status,
+                crippled.crippled,
+                crippled.directory.as_slice()
+            ),
+            (3, true, &b"/tmp"[..])
+        );
+
         for broken in [&b""[..], b"0", b"0:", b"x::/", b"0:x:/", b"-1::/"] {
             assert_eq!(read(broken), None, "{broken:?}");
         }

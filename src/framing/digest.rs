@@ -69,22 +69,32 @@ done
 /// The digest in what the script printed.
 #[must_use]
 pub fn parse(answer: &[u8]) -> Option<[u8; 32]> {
-    let line = answer.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(MARK))?;
+    let line = answer
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(MARK))?;
     let mut digest = [0; 32];
-    let (pairs, []) = line.trim_ascii_end().as_chunks::<2>() else { return None };
+    let (pairs, []) = line.trim_ascii_end().as_chunks::<2>() else {
+        return None;
+    };
+
     if pairs.len() != digest.len() {
         return None;
     }
+
     for (byte, pair) in digest.iter_mut().zip(pairs) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
+
     Some(digest)
 }
 
 /// The looks at the file and at the root directory in what the script printed.
 #[must_use]
 pub fn parse_looks(answer: &[u8]) -> Option<[FileFacts; 2]> {
-    let mut looks = answer.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(LOOK)).map(parse_look);
+    let mut looks = answer
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.strip_prefix(LOOK))
+        .map(parse_look);
     let both = [looks.next()??, looks.next()??];
     looks.next().is_none().then_some(both)
 }
@@ -94,7 +104,13 @@ fn parse_look(line: &[u8]) -> Option<FileFacts> {
     let mode = u32::from_str_radix(words.next()?, 16).ok()?;
     let (size, modified) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let owner = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(FileFacts { mode, size, modified, owner })
+
+    Some(FileFacts {
+        mode,
+        size,
+        modified,
+        owner,
+    })
 }
 
 #[cfg(test)]
@@ -115,25 +131,50 @@ mod tests {
         let digest = [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef].repeat(4);
         for (answer, expected) in [
             (format!("mcp-ssh-sessions:sha256:{hex}\n"), Some(&digest)),
-            (format!("Welcome\nmcp-ssh-sessions:sha256:{hex}\r\nBye"), Some(&digest)),
+            (
+                format!("Welcome\nmcp-ssh-sessions:sha256:{hex}\r\nBye"),
+                Some(&digest),
+            ),
             (format!("{hex}\n"), None),
             (format!("mcp-ssh-sessions:sha256:{hex}0\n"), None),
-            (format!("mcp-ssh-sessions:sha256:{}\n", hex.trim_start_matches("01")), None),
-            (format!("mcp-ssh-sessions:sha256:{}\n", hex.replace('f', "g")), None),
+            (
+                format!("mcp-ssh-sessions:sha256:{}\n", hex.trim_start_matches("01")),
+                None,
+            ),
+            (
+                format!("mcp-ssh-sessions:sha256:{}\n", hex.replace('f', "g")),
+                None,
+            ),
             (String::new(), None),
         ] {
-            assert_eq!(parse(answer.as_bytes()).as_ref().map(<[u8; 32]>::as_slice), expected.map(Vec::as_slice));
+            assert_eq!(
+                parse(answer.as_bytes()).as_ref().map(<[u8; 32]>::as_slice),
+                expected.map(Vec::as_slice)
+            );
         }
     }
 
     #[test]
     fn only_a_look_at_both_is_one() {
-        let file = FileFacts { mode: 0o100_644, size: 1 << 40, modified: 1_700_000_000, owner: (0, 1000) };
-        let root = FileFacts { mode: 0o040_755, size: 4096, modified: 1, owner: (0, 0) };
+        let file = FileFacts {
+            mode: 0o100_644,
+            size: 1 << 40,
+            modified: 1_700_000_000,
+            owner: (0, 1000),
+        };
+
+        let root = FileFacts {
+            mode: 0o040_755,
+            size: 4096,
+            modified: 1,
+            owner: (0, 0),
+        };
+
         let (one, other) = (
             "mcp-ssh-sessions:look:81a4 1099511627776 1700000000 0 1000\n",
             "mcp-ssh-sessions:look:41ed 4096 1 0 0\r\n",
         );
+
         for (answer, expected) in [
             (format!("Welcome\n{one}{other}"), Some([file, root])),
             (one.to_owned(), None),

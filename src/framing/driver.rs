@@ -140,7 +140,10 @@ __mcp_o='>&@P@1' __mcp_e='>&@P@2'
 
 /// The script that makes a bash ready: the streams, the functions, and what prints a snapshot.
 pub(super) fn start() -> String {
-    let functions = FUNCTIONS.replace("@RECLAIM@", RECLAIM).replace("@WORDS@", WORDS) + &snapshot::function();
+    let functions = FUNCTIONS
+        .replace("@RECLAIM@", RECLAIM)
+        .replace("@WORDS@", WORDS)
+        + &snapshot::function();
     let mut script = b"set -- ".to_vec();
     quote(&mut script, (MOVE.to_owned() + &functions).as_bytes());
     String::from_utf8_lossy(&script).into_owned() + PLACE + "set --\n"

@@ -16,14 +16,23 @@ impl TerminalNoise {
     /// A filter for the shell with this process id, by which its own words are known.
     #[must_use]
     pub fn for_shell(pid: u32) -> Self {
-        Self { beginning: format!("bash: [{pid}: ").into_bytes(), held: Vec::new() }
+        Self {
+            beginning: format!("bash: [{pid}: ").into_bytes(),
+            held: Vec::new(),
+        }
     }
 
     /// Takes the next bytes and appends to `output` those that are not noise.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         self.held.extend_from_slice(bytes);
         let mut from = 0;
-        while let Some(offset) = self.held.iter().skip(from).position(|byte| Some(byte) == self.beginning.first()) {
+
+        while let Some(offset) = self
+            .held
+            .iter()
+            .skip(from)
+            .position(|byte| Some(byte) == self.beginning.first())
+        {
             let at = from + offset;
             match self.judge(self.held.get(at..).unwrap_or_default()) {
                 NoiseVerdict::Other => from = at + 1,
@@ -38,6 +47,7 @@ impl TerminalNoise {
                 }
             }
         }
+
         output.append(&mut self.held);
     }
 
@@ -48,13 +58,20 @@ impl TerminalNoise {
 
     fn judge(&self, text: &[u8]) -> NoiseVerdict {
         let shown = text.get(..MAX_LINE_BYTES).unwrap_or(text);
-        let rest = after(shown, &self.beginning).and_then(after_digits).and_then(|rest| match rest.split_first() {
-            Some((b' ', _)) => after(rest, b" (").and_then(after_digits).and_then(|rest| after(rest, b")")),
-            _ => Ok(rest),
-        });
+        let rest = after(shown, &self.beginning)
+            .and_then(after_digits)
+            .and_then(|rest| match rest.split_first() {
+                Some((b' ', _)) => after(rest, b" (")
+                    .and_then(after_digits)
+                    .and_then(|rest| after(rest, b")")),
+                _ => Ok(rest),
+            });
+
         match rest.and_then(|rest| after(rest, b"] tcsetattr: ")) {
             Ok(rest) => match rest.iter().position(|byte| *byte == b'\n') {
-                Some(end) => NoiseVerdict::Complaint { length: shown.len() - rest.len() + end + 1 },
+                Some(end) => NoiseVerdict::Complaint {
+                    length: shown.len() - rest.len() + end + 1,
+                },
                 None if shown.len() == MAX_LINE_BYTES => NoiseVerdict::Other,
                 None => NoiseVerdict::NotYetKnown,
             },
@@ -119,14 +136,26 @@ mod tests {
         for (text, expected) in [
             (format!("a\n{NOISE}b\n"), "a\nb\n"),
             (format!("no newline{NOISE}{NOISE}"), "no newline"),
-            ("bash: [7: 1] tcsetattr: Inappropriate ioctl for device\n".to_owned(), ""),
+            (
+                "bash: [7: 1] tcsetattr: Inappropriate ioctl for device\n".to_owned(),
+                "",
+            ),
             (
                 "bash: [8: 1 (255)] tcsetattr: another shell's\n".to_owned(),
                 "bash: [8: 1 (255)] tcsetattr: another shell's\n",
             ),
-            ("bash: [7: something else\nx".to_owned(), "bash: [7: something else\nx"),
-            (format!("bash: [7: 1 (bash: [7: 1{NOISE}"), "bash: [7: 1 (bash: [7: 1"),
-            (long("bash: [7: 1 (255)] tcsetattr: "), &long("bash: [7: 1 (255)] tcsetattr: ")),
+            (
+                "bash: [7: something else\nx".to_owned(),
+                "bash: [7: something else\nx",
+            ),
+            (
+                format!("bash: [7: 1 (bash: [7: 1{NOISE}"),
+                "bash: [7: 1 (bash: [7: 1",
+            ),
+            (
+                long("bash: [7: 1 (255)] tcsetattr: "),
+                &long("bash: [7: 1 (255)] tcsetattr: "),
+            ),
             (long("bash: [7: "), &long("bash: [7: ")),
             ("bash: [7: 1".to_owned(), "bash: [7: 1"),
             ("bash: bash: [7".to_owned(), "bash: bash: [7"),

@@ -13,7 +13,9 @@ pub struct Mentioned {
 }
 
 /// Words of commands that end a shell, or take away what it needs.
-const ENDS: [&str; 8] = ["enable", "exec", "exit", "kill", "logout", "pkill", "return", "ulimit"];
+const ENDS: [&str; 8] = [
+    "enable", "exec", "exit", "kill", "logout", "pkill", "return", "ulimit",
+];
 
 impl Mentioned {
     /// Adds what this command mentions.
@@ -24,7 +26,10 @@ impl Mentioned {
             self.options |= flags || word == b"errexit";
             self.traps |= word == b"trap";
             flags = word == b"set"
-                && words.clone().next().is_some_and(|next| [Some(&b'-'), Some(&b'+')].contains(&next.first()));
+                && words
+                    .clone()
+                    .next()
+                    .is_some_and(|next| [Some(&b'-'), Some(&b'+')].contains(&next.first()));
         }
     }
 
@@ -38,7 +43,9 @@ impl Mentioned {
 /// The words, each a run of letters and what options are written with.
 fn words(command: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-+_".contains(byte);
-    command.split(move |byte| !part(byte)).filter(|word| !word.is_empty())
+    command
+        .split(move |byte| !part(byte))
+        .filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -53,32 +60,58 @@ mod tests {
 
     #[test]
     fn options_and_traps_are_found_wherever_they_stand() {
-        for command in
-            ["set -e", "true;set  -euo pipefail", "f() {\n\tset\t+u; }", "set -o errexit", "shopt -so errexit"]
-        {
+        for command in [
+            "set -e",
+            "true;set  -euo pipefail",
+            "f() {\n\tset\t+u; }",
+            "set -o errexit",
+            "shopt -so errexit",
+        ] {
             assert!(mentioned(command).options, "{command}");
         }
-        for command in ["", "unset -v x", "set", "set a b", "reset -x", "setfacl -m x", "echo errexits"] {
+
+        for command in [
+            "",
+            "unset -v x",
+            "set",
+            "set a b",
+            "reset -x",
+            "setfacl -m x",
+            "echo errexits",
+        ] {
             assert_eq!(mentioned(command), Mentioned::default(), "{command}");
         }
+
         assert!(
             mentioned("set -Eeu").errtrace
                 && mentioned("set -o errtrace").errtrace
                 && !mentioned("set -e; E=1").errtrace
         );
+
         assert!(mentioned("trap 'rm x' EXIT").traps && !mentioned("strap").traps);
     }
 
     #[test]
     fn what_may_end_a_shell_is_told_from_what_does_not() {
-        for command in
-            ["exit", "true && exit 3", "exec sh", "/bin/kill -9 $$", "builtin exit", "set -e; false", "(exit)"]
-        {
+        for command in [
+            "exit",
+            "true && exit 3",
+            "exec sh",
+            "/bin/kill -9 $$",
+            "builtin exit",
+            "set -e; false",
+            "(exit)",
+        ] {
             assert!(mentioned(command).may_end(command.as_bytes()), "{command}");
         }
+
         for command in ["echo exits", "cargo test", "cd /tmp && ls"] {
             assert!(!mentioned(command).may_end(command.as_bytes()), "{command}");
         }
-        assert!(mentioned("set -e").may_end(b"cargo test"), "an option stays");
+
+        assert!(
+            mentioned("set -e").may_end(b"cargo test"),
+            "an option stays"
+        );
     }
 }

@@ -3,6 +3,7 @@
 /// Single quotes, in which a POSIX shell leaves every byte but the quote itself alone.
 pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
     line.push(b'\'');
+
     for &byte in text {
         if byte == b'\'' {
             line.extend_from_slice(b"'\\''");
@@ -10,6 +11,7 @@ pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
             line.push(byte);
         }
     }
+
     line.push(b'\'');
 }
 
@@ -18,11 +20,13 @@ pub(super) fn unquote(text: &[u8]) -> Option<Vec<u8>> {
     let inner = text.strip_prefix(b"$'")?.strip_suffix(b"'")?;
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner.iter().copied();
+
     while let Some(byte) = rest.next() {
         if byte != b'\\' {
             bytes.push(byte);
             continue;
         }
+
         bytes.push(match rest.next()? {
             b'a' => 0x07,
             b'b' => 0x08,
@@ -40,6 +44,7 @@ pub(super) fn unquote(text: &[u8]) -> Option<Vec<u8>> {
             _ => return None,
         });
     }
+
     Some(bytes)
 }
 
@@ -51,7 +56,10 @@ mod tests {
 
     #[test]
     fn only_what_printf_writes_is_unquoted() {
-        assert_eq!(unquote(b"$'a\\n\\t\\303\\251\\036\\\\\\'\\E\"'"), Some("a\n\té\u{1e}\\'\u{1b}\"".into()));
+        assert_eq!(
+            unquote(b"$'a\\n\\t\\303\\251\\036\\\\\\'\\E\"'"),
+            Some("a\n\té\u{1e}\\'\u{1b}\"".into())
+        );
         for other in [&b"a"[..], b"$'a", b"$'\\x41'", b"$'\\9'", b"$'a\\'", b"'a'"] {
             assert_eq!(unquote(other), None, "{}", String::from_utf8_lossy(other));
         }

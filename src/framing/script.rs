@@ -36,16 +36,14 @@ const FIRST_LINE: &str = "\\: $((LINENO=0,1/0))";
 
 /// Has an ERR trap end the command where an errexit would end bash: both are due at the same places, the trap first, if it
 /// is set for functions too. A command's own ERR trap is left alone, and an errexit then ends bash.
-const GUARD: &str =
-    "[[ -n $(\\builtin trap -p ERR) ]] || { \\builtin trap '\\__mcp_g \"$?\"' ERR && \\builtin set -E; }\n";
+const GUARD: &str = "[[ -n $(\\builtin trap -p ERR) ]] || { \\builtin trap '\\__mcp_g \"$?\"' ERR && \\builtin set -E; }\n";
 /// Takes that back, unless the command has set one of its own.
 const GUARD_OFF: &str = "[[ $(\\builtin trap -p ERR) != *__mcp_g* ]] || \\builtin trap - ERR\n";
 /// The same for the option, unless a command may have wanted it.
 const ERRTRACE_OFF: &str = "\\builtin set +E || ((1))\n";
 
 /// Runs the command's EXIT trap if its `exit` was called, and else leaves `$?` as it is.
-const EXIT_TRAP: &str =
-    "\\__mcp_b \"${__mcp_x-$?}\" \"${__mcp_x+y}\" || \\eval \"${__mcp_c-\\\\__mcp_v $?}\" && ((1))\n";
+const EXIT_TRAP: &str = "\\__mcp_b \"${__mcp_x-$?}\" \"${__mcp_x+y}\" || \\eval \"${__mcp_c-\\\\__mcp_v $?}\" && ((1))\n";
 
 /// What [`driver`]'s functions want to know of bash's state before they change it.
 const STATE: &str = "\":${BASHOPTS-}:\" \"${POSIXLY_CORRECT+y}\"";
@@ -90,7 +88,9 @@ pub fn start(sentinel: &Sentinel) -> Vec<u8> {
          if [ -n \"$BASH_VERSION\" ]; then eval "
     )
     .into_bytes();
+
     quote(&mut lines, driver::start().as_bytes());
+
     lines.extend_from_slice(
         format!(
             "; {PLACE}fi\nif [ -r /proc/$$/stat ]; then IFS= read -r __mcp_b </proc/$$/stat; else \
@@ -101,6 +101,7 @@ pub fn start(sentinel: &Sentinel) -> Vec<u8> {
         )
         .as_bytes(),
     );
+
     lines
 }
 
@@ -117,7 +118,12 @@ const PLACE: &str = "elif (eval 'exec 239>&2') || (eval 'exec 29>&2'); then __mc
 pub fn started(trailer: &Trailer) -> Option<(ShellKind, Process)> {
     let text = String::from_utf8_lossy(&trailer.directory);
     let (name, born) = text.split_once(':')?;
-    let kind = if name == "bash" { ShellKind::Bash } else { ShellKind::Posix };
+    let kind = if name == "bash" {
+        ShellKind::Bash
+    } else {
+        ShellKind::Posix
+    };
+
     Some((kind, Process::parse(&format!("{} {born}", trailer.status))?))
 }
 
@@ -137,18 +143,34 @@ pub fn command(
     go: Option<&Sentinel>,
     delimiter: &Sentinel,
 ) -> Result<Vec<u8>, ScriptError> {
-    let ShellTraits { kind, streams, mentioned } = known;
+    let ShellTraits {
+        kind,
+        streams,
+        mentioned,
+    } = known;
+
     if command.contains(&0) {
         return Err(ScriptError::NulInCommand);
     }
+
     let mut line = Vec::with_capacity(command.len() + 512);
+
     if let Some(go) = go {
         let out = streams.stdout();
-        line.extend_from_slice(format!("\\command printf '\\036%s:\\036%s;' {0} {0} {out}; ", go.as_str()).as_bytes());
+
+        line.extend_from_slice(
+            format!(
+                "\\command printf '\\036%s:\\036%s;' {0} {0} {out}; ",
+                go.as_str()
+            )
+            .as_bytes(),
+        );
     }
+
     if mentioned.options && kind == ShellKind::Bash {
         line.extend_from_slice(GUARD.as_bytes());
     }
+
     let begin = match kind {
         // Behind `&&` and `||` a status that is not 0 does not end a shell with `set -e`; the command behind them can.
         // The word before the command has bash take the line's number before it reads the command, however long.
@@ -158,9 +180,11 @@ pub fn command(
         }
         ShellKind::Posix => format!("\\command unset __mcp_r; __mcp_s {previous_status}; \\eval "),
     };
+
     line.extend_from_slice(begin.as_bytes());
     quote(&mut line, command);
     let around = streams.of_a_command();
+
     match (streams, stdin) {
         (ShellDescriptors::Above(prefix), FrameStdin::Null | FrameStdin::Bytes(b"")) => {
             line.extend_from_slice(format!(" <&{prefix}0 {around}\n").as_bytes());
@@ -171,21 +195,24 @@ pub fn command(
             line.extend_from_slice(format!(") <&{prefix}3 {around}\n").as_bytes());
         }
         (_, FrameStdin::Null | FrameStdin::Bytes(b"")) => {
-            line.extend_from_slice(format!(" {around} </dev/null\n").as_bytes())
+            line.extend_from_slice(format!(" {around} </dev/null\n").as_bytes());
         }
         (_, FrameStdin::Bytes(bytes)) => {
             if bytes.contains(&0) {
                 return Err(ScriptError::NulInStdin);
             }
+
             let end = delimiter.as_str();
             line.extend_from_slice(format!(" {around} <<'{end}'\n").as_bytes());
             line.extend_from_slice(bytes);
             if !bytes.ends_with(b"\n") {
                 line.push(b'\n');
             }
+
             line.extend_from_slice(format!("{end}\n").as_bytes());
         }
     }
+
     Ok(line)
 }
 
@@ -196,8 +223,14 @@ pub fn command(
 /// [`Trailer::crippled`](super::decoder::Trailer::crippled)), then the end of the shell.
 #[must_use]
 pub fn trailer(known: ShellTraits, sentinel: &Sentinel) -> Vec<u8> {
-    let ShellTraits { kind, streams, mentioned } = known;
+    let ShellTraits {
+        kind,
+        streams,
+        mentioned,
+    } = known;
+
     let nonce = sentinel.as_str();
+
     match kind {
         ShellKind::Bash => format!(
             "{}\\__mcp_t \"${{__mcp_x-$?}}\" {STATE} {nonce} && ((1))\n\\__mcp_t \"$?\" {STATE} {nonce} again && ((1))\n\
@@ -214,15 +247,19 @@ pub fn trailer(known: ShellTraits, sentinel: &Sentinel) -> Vec<u8> {
                 format!("\\unset -f command; {CHILDREN}\\command printf '\\036%s:%s:%s:%s\\036%s;' {nonce} ")
                     .as_bytes(),
             );
+
             line.extend_from_slice(b"\"$?\"");
+
             let rest = format!(
                 " \"${{__mcp_c-$(\\command jobs -p)}}\" \"$PWD\" {nonce} {}; \
                  \\command printf '\\036%s:\\036%s;' {nonce} {nonce} {}; __mcp_r=1",
                 streams.stdout(),
                 streams.stderr()
             );
+
             quote(&mut line, rest.as_bytes());
             line.push(b'\n');
+
             line
         }
     }
@@ -251,6 +288,7 @@ fn printf_escapes(bytes: &[u8]) -> Vec<u8> {
             _ => text.push(byte),
         }
     }
+
     text
 }
 
@@ -263,7 +301,11 @@ mod tests {
     }
 
     fn known(kind: ShellKind, streams: ShellDescriptors) -> ShellTraits {
-        ShellTraits { kind, streams, mentioned: Mentioned::default() }
+        ShellTraits {
+            kind,
+            streams,
+            mentioned: Mentioned::default(),
+        }
     }
 
     #[test]
@@ -273,17 +315,39 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_one_quoted_word_of_an_eval_and_has_the_descriptors_that_its_shell_has_names_for() {
+    fn a_command_is_one_quoted_word_of_an_eval_and_has_the_descriptors_that_its_shell_has_names_for()
+     {
         let line = |kind, streams| {
-            let line = command(known(kind, streams), b"echo 'a'", FrameStdin::Null, 7, None, &sentinel()).unwrap();
+            let line = command(
+                known(kind, streams),
+                b"echo 'a'",
+                FrameStdin::Null,
+                7,
+                None,
+                &sentinel(),
+            )
+            .unwrap();
+
             String::from_utf8(line).unwrap()
         };
+
         let posix = "\\command unset __mcp_r; __mcp_s 7; \\eval 'echo '\\''a'\\''' ";
-        assert_eq!(line(ShellKind::Posix, ShellDescriptors::Digit), format!("{posix}2>&7 7>&- <&1 >&0 </dev/null\n"));
+        assert_eq!(
+            line(ShellKind::Posix, ShellDescriptors::Digit),
+            format!("{posix}2>&7 7>&- <&1 >&0 </dev/null\n")
+        );
+
         let high = line(ShellKind::Posix, ShellDescriptors::High(23));
-        assert_eq!(high, format!("{posix}>&231 2>&232 231>&- 232>&- </dev/null\n"));
+        assert_eq!(
+            high,
+            format!("{posix}>&231 2>&232 231>&- 232>&- </dev/null\n")
+        );
+
         let bash = line(ShellKind::Bash, ShellDescriptors::Above(23));
-        assert!(bash.ends_with(" || \\eval -- 'echo '\\''a'\\''' <&230 >&231 2>&232\n"), "{bash}");
+        assert!(
+            bash.ends_with(" || \\eval -- 'echo '\\''a'\\''' <&230 >&231 2>&232\n"),
+            "{bash}"
+        );
     }
 
     #[test]
@@ -294,10 +358,27 @@ mod tests {
     #[test]
     fn what_a_shell_cannot_hold_is_refused() {
         let refused = |kind, text: &[u8], stdin| {
-            command(known(kind, ShellDescriptors::Digit), text, stdin, 0, None, &sentinel()).unwrap_err()
+            command(
+                known(kind, ShellDescriptors::Digit),
+                text,
+                stdin,
+                0,
+                None,
+                &sentinel(),
+            )
+            .unwrap_err()
         };
-        assert_eq!(refused(ShellKind::Bash, b"a\0b", FrameStdin::Null), ScriptError::NulInCommand);
-        assert_eq!(refused(ShellKind::Posix, b"a", FrameStdin::Bytes(b"\0")), ScriptError::NulInStdin);
+
+        assert_eq!(
+            refused(ShellKind::Bash, b"a\0b", FrameStdin::Null),
+            ScriptError::NulInCommand
+        );
+
+        assert_eq!(
+            refused(ShellKind::Posix, b"a", FrameStdin::Bytes(b"\0")),
+            ScriptError::NulInStdin
+        );
+
         let bash = command(
             known(ShellKind::Bash, ShellDescriptors::Above(2)),
             b"a",
@@ -306,12 +387,17 @@ mod tests {
             None,
             &sentinel(),
         );
+
         assert!(bash.is_ok());
     }
 
     #[test]
     fn the_trailer_of_a_shell_that_throws_input_away_is_one_line() {
-        let text = String::from_utf8(trailer(known(ShellKind::Posix, ShellDescriptors::Digit), &sentinel())).unwrap();
+        let text = String::from_utf8(trailer(
+            known(ShellKind::Posix, ShellDescriptors::Digit),
+            &sentinel(),
+        ))
+        .unwrap();
         assert_eq!(text.matches('\n').count(), 1);
         assert!(text.contains(">&7"));
     }

@@ -49,8 +49,15 @@ mod tests {
     fn a_sentinel_is_thirty_two_digits_between_fixed_marks() {
         let sentinel = Sentinel::from_random([0xab; 16]);
         assert_eq!(sentinel.as_str(), "ab".repeat(16));
-        assert_eq!(sentinel.opening(), [b"\x1e", "ab".repeat(16).as_bytes(), b":"].concat());
-        assert_eq!(sentinel.closing(), [b"\x1e", "ab".repeat(16).as_bytes(), b";"].concat());
+        assert_eq!(
+            sentinel.opening(),
+            [b"\x1e", "ab".repeat(16).as_bytes(), b":"].concat()
+        );
+
+        assert_eq!(
+            sentinel.closing(),
+            [b"\x1e", "ab".repeat(16).as_bytes(), b";"].concat()
+        );
     }
 
     #[test]

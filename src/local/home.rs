@@ -4,13 +4,17 @@ use std::path::PathBuf;
 
 /// The home directory: `$HOME`, else that of the list of users (`passwd(5)`). A relative `$HOME` does not count.
 pub(crate) fn home() -> Option<PathBuf> {
-    dirs::home_dir().filter(|home| home.is_absolute()).or_else(listed)
+    dirs::home_dir()
+        .filter(|home| home.is_absolute())
+        .or_else(listed)
 }
 
 /// The folder for state, such as outputs and logs: `$XDG_STATE_HOME` (XDG Base Directory Specification, by which a
 /// relative one does not count), else the system's own place in the home directory.
 pub(crate) fn state() -> Option<PathBuf> {
-    let usual = dirs::state_dir().or_else(dirs::data_local_dir).filter(|folder| folder.is_absolute());
+    let usual = dirs::state_dir()
+        .or_else(dirs::data_local_dir)
+        .filter(|folder| folder.is_absolute());
     usual.or_else(|| Some(home()?.join(".local/state")))
 }
 

@@ -32,7 +32,12 @@ impl LocalName {
     /// which all may write (`/tmp`), as with `protected_symlinks` of `proc_sys_fs(5)`, whether that is switched on or not.
     pub(crate) fn resolve(path: &Path) -> io::Result<Self> {
         let (folder, name) = Folder::towards(path)?;
-        Self { folder: Arc::new(folder), name, path: path.to_owned() }.behind_links()
+        Self {
+            folder: Arc::new(folder),
+            name,
+            path: path.to_owned(),
+        }
+        .behind_links()
     }
 
     /// The place of a name in a directory that the person named.
@@ -40,7 +45,12 @@ impl LocalName {
     /// # Errors
     /// As [`of`](Self::of).
     pub(crate) fn inside(folder: Folder, name: &[u8], path: PathBuf) -> io::Result<Self> {
-        Self { folder: Arc::new(folder), name: name.to_owned(), path }.behind_links()
+        Self {
+            folder: Arc::new(folder),
+            name: name.to_owned(),
+            path,
+        }
+        .behind_links()
     }
 
     /// What is there.
@@ -65,34 +75,49 @@ impl LocalName {
         let mut shown = std::ffi::OsString::from(before);
         shown.push(self.path.file_name().unwrap_or_default());
         shown.push(after);
-        Self { folder: Arc::clone(&self.folder), name, path: self.path.with_file_name(shown) }
+
+        Self {
+            folder: Arc::clone(&self.folder),
+            name,
+            path: self.path.with_file_name(shown),
+        }
     }
 
     #[cfg(unix)]
     fn behind_links(mut self) -> io::Result<Self> {
         let mut meant = None;
         for _ in 0..=MAX_LINKS {
-            let is_link = self.find()?.is_some_and(|(what, _)| what == EntryKind::Link);
+            let is_link = self
+                .find()?
+                .is_some_and(|(what, _)| what == EntryKind::Link);
+
             if !is_link {
                 // The system has followed the link, too, and what was found by its words must be what that leads to:
                 // links of `/proc` lead elsewhere than they say.
                 return match meant {
-                    Some(meant) if self.folder.identity(&self.name, false)? != meant => {
-                        Err(io::Error::other("it is a link that leads elsewhere than it says"))
-                    }
+                    Some(meant) if self.folder.identity(&self.name, false)? != meant => Err(
+                        io::Error::other("it is a link that leads elsewhere than it says"),
+                    ),
                     _ => Ok(self),
                 };
             }
+
             self.folder.trust(&self.name)?;
             if meant.is_none() {
                 meant = Some(self.folder.identity(&self.name, true)?);
             }
+
             let target = self.folder.read_link(&self.name)?;
             let target = Path::new(OsStr::from_bytes(&target));
             let (folder, name) = self.folder.towards_from(target)?;
             let path = self.path.parent().unwrap_or(Path::new("")).join(target);
-            self = Self { folder: Arc::new(folder), name, path };
+            self = Self {
+                folder: Arc::new(folder),
+                name,
+                path,
+            };
         }
+
         Err(io::Error::other("there are too many links"))
     }
 
@@ -104,8 +129,14 @@ impl LocalName {
             let Ok(target) = path.read_link() else { break };
             path = path.parent().unwrap_or(Path::new("")).join(target);
         }
+
         let (folder, name) = Folder::towards(&path)?;
-        Ok(Self { folder: Arc::new(folder), name, path })
+
+        Ok(Self {
+            folder: Arc::new(folder),
+            name,
+            path,
+        })
     }
 }
 
@@ -122,11 +153,17 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("a/b")).unwrap();
         fs::write(at("a/file"), "content").unwrap();
-        for (link, target) in
-            [("one", "a/file"), ("two", "one"), ("a/b/up", "../../two"), ("new", "a/new"), ("there", "a/b/..")]
-        {
+
+        for (link, target) in [
+            ("one", "a/file"),
+            ("two", "one"),
+            ("a/b/up", "../../two"),
+            ("new", "a/new"),
+            ("there", "a/b/.."),
+        ] {
             symlink(target, at(link)).unwrap();
         }
+
         for (path, meant) in [
             ("one", "a/file"),
             ("two", "a/file"),
@@ -141,10 +178,20 @@ mod tests {
             let place = LocalName::resolve(&at(path)).unwrap();
             let found = place.folder.identity(&place.name, false).unwrap();
             let meant = LocalName::resolve(&at(meant)).unwrap();
-            assert_eq!(found, meant.folder.identity(&meant.name, false).unwrap(), "{path}");
+            assert_eq!(
+                found,
+                meant.folder.identity(&meant.name, false).unwrap(),
+                "{path}"
+            );
+
             assert_eq!(place.find().unwrap().is_some(), at(path).exists(), "{path}");
         }
-        assert!(LocalName::resolve(&at("none/x")).is_err() && LocalName::resolve(&at("a/file/x")).is_err());
+
+        assert!(
+            LocalName::resolve(&at("none/x")).is_err()
+                && LocalName::resolve(&at("a/file/x")).is_err()
+        );
+
         symlink("round", at("round")).unwrap();
         assert!(LocalName::resolve(&at("round")).is_err());
     }
@@ -153,19 +200,31 @@ mod tests {
     fn a_link_of_another_user_is_refused_where_all_may_write_and_only_there() {
         let (shared, own) = (sticky(), tempfile::tempdir().unwrap());
         fs::write(own.path().join("file"), "mine").unwrap();
-        let (file, nothing, folder) =
-            (shared.path().join("file"), shared.path().join("nothing"), shared.path().join("folder"));
+        let (file, nothing, folder) = (
+            shared.path().join("file"),
+            shared.path().join("nothing"),
+            shared.path().join("folder"),
+        );
+
         let is_other = plant(&own.path().join("file"), &file)
             && plant(&own.path().join("none"), &nothing)
             && plant(own.path(), &folder);
+
         if !is_other {
             return;
         }
+
         for path in [&file, &nothing, &folder, &folder.join("file")] {
             let refused = LocalName::resolve(path).unwrap_err();
-            assert!(refused.to_string().contains("another user"), "{}: {refused}", path.display());
+            assert!(
+                refused.to_string().contains("another user"),
+                "{}: {refused}",
+                path.display()
+            );
         }
+
         assert!(Folder::root(&folder).is_err() && Folder::made(&folder.join("new")).is_err());
+
         // The owner of a directory could do anything in it.
         assert!(give(shared.path()));
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
@@ -186,10 +245,17 @@ mod tests {
         symlink("elsewhere", at("here")).unwrap();
         place.folder.create(b"new").unwrap();
         place.folder.rename(b"new", &place.name).unwrap();
-        assert_eq!(fs::read_to_string(at("elsewhere/file")).unwrap(), "elsewhere");
+        assert_eq!(
+            fs::read_to_string(at("elsewhere/file")).unwrap(),
+            "elsewhere"
+        );
+
         assert_eq!(fs::read_to_string(at("moved/file")).unwrap(), "");
         fs::remove_file(at("moved/file")).unwrap();
         symlink("../elsewhere/file", at("moved/file")).unwrap();
-        assert!(place.open().is_err(), "a link that took the place of a file is not followed");
+        assert!(
+            place.open().is_err(),
+            "a link that took the place of a file is not followed"
+        );
     }
 }

@@ -3,8 +3,8 @@
 use rmcp::{
     ErrorData,
     model::{
-        CompleteRequestParams, CompletionInfo, GetPromptRequestParams, GetPromptResult, Prompt, PromptArgument,
-        PromptMessage, Reference, Role,
+        CompleteRequestParams, CompletionInfo, GetPromptRequestParams, GetPromptResult, Prompt,
+        PromptArgument, PromptMessage, Reference, Role,
     },
 };
 
@@ -19,7 +19,8 @@ pub(super) fn list() -> Vec<Prompt> {
         .with_title("Session")
         .with_description("Session name, ssh alias or user@host; the default session if left out")
         .with_required(false);
-    let check = "How a host is: load, memory, disks, failed services, recent errors. Changes nothing.";
+    let check =
+        "How a host is: load, memory, disks, failed services, recent errors. Changes nothing.";
     vec![Prompt::new(CHECK_HOST, Some(check), Some(vec![session])).with_title("Check a host")]
 }
 
@@ -29,15 +30,24 @@ pub(super) fn list() -> Vec<Prompt> {
 /// There is no such prompt.
 pub(super) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, ErrorData> {
     if request.name != CHECK_HOST {
-        return Err(ErrorData::invalid_params(format!("unknown prompt {:?}", request.name), None));
+        return Err(ErrorData::invalid_params(
+            format!("unknown prompt {:?}", request.name),
+            None,
+        ));
     }
-    let given = request.arguments.as_ref().and_then(|arguments| arguments.get(SESSION)?.as_str());
+
+    let given = request
+        .arguments
+        .as_ref()
+        .and_then(|arguments| arguments.get(SESSION)?.as_str());
+
     let host = match given.map(str::trim).filter(|name| !name.is_empty()) {
         Some(name) => format!(
             "the SSH session {name:?} (if ssh_sessions does not list it, connect with ssh_connect to that host first)"
         ),
         None => "the default SSH session".to_owned(),
     };
+
     let text = format!(
         "Check how the machine of {host} is. With ssh_exec and read-only commands alone, look at: uptime and load, memory \
          and swap, disk space and inodes, failed services, the processes that use most CPU and memory, and errors in the \
@@ -45,15 +55,28 @@ pub(super) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, E
          so and go on. Then report in a few lines: what is wrong, how bad it is, what you would do about it; and what is \
          fine in one sentence."
     );
-    Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, text)]))
+
+    Ok(GetPromptResult::new(vec![PromptMessage::new_text(
+        Role::User,
+        text,
+    )]))
 }
 
 /// The names of sessions that go on from what was typed.
-pub(super) async fn complete(request: &CompleteRequestParams, registry: &SessionRegistry) -> CompletionInfo {
+pub(super) async fn complete(
+    request: &CompleteRequestParams,
+    registry: &SessionRegistry,
+) -> CompletionInfo {
     let known = matches!(&request.r#ref, Reference::Prompt(prompt) if prompt.name == CHECK_HOST);
     if !known || request.argument.name != SESSION {
         return CompletionInfo::default();
     }
-    let names = registry.names().await.into_iter().filter(|name| name.starts_with(&request.argument.value));
+
+    let names = registry
+        .names()
+        .await
+        .into_iter()
+        .filter(|name| name.starts_with(&request.argument.value));
+
     CompletionInfo::new(names.take(CompletionInfo::MAX_VALUES).collect()).unwrap_or_default()
 }

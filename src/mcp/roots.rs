@@ -18,7 +18,11 @@ pub(super) fn request() -> ListRootsRequest {
 
 /// What it has answered, as far as these are folders of this machine.
 pub(super) fn folders(answer: &ListRootsResult) -> Vec<PathBuf> {
-    answer.roots.iter().filter_map(|root| path_of(&root.uri)).collect()
+    answer
+        .roots
+        .iter()
+        .filter_map(|root| path_of(&root.uri))
+        .collect()
 }
 
 /// The path of a `file:` URI on this machine (RFC 8089).
@@ -26,8 +30,13 @@ fn path_of(uri: &str) -> Option<PathBuf> {
     let rest = uri.strip_prefix("file://")?;
     let path = rest.strip_prefix("localhost").unwrap_or(rest);
     let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+
     while let Some((first, after)) = rest.split_first() {
-        let escaped = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = after
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+
         if let Some(byte) = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             bytes.push(byte);
             rest = after.get(2..).unwrap_or_default();
@@ -36,8 +45,10 @@ fn path_of(uri: &str) -> Option<PathBuf> {
             rest = after;
         }
     }
+
     #[cfg(unix)]
     let path = PathBuf::from(os_string(bytes));
+
     // file:///C:/…
     #[cfg(not(unix))]
     let path = PathBuf::from(String::from_utf8(bytes).ok()?.trim_start_matches('/'));

@@ -5,10 +5,11 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest, CustomResult,
-        ErrorCode, GetPromptRequestParams, GetPromptResponse, Implementation, InputRequests, InputRequiredResult,
-        JsonObject, ListPromptsResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+        CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
+        CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams, GetPromptResponse,
+        Implementation, InputRequests, InputRequiredResult, JsonObject, ListPromptsResult,
+        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+        ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -67,7 +68,12 @@ impl SshServer {
     #[must_use]
     pub fn new(registry: Arc<SessionRegistry>) -> Self {
         let calls = Arc::new(Semaphore::new(MAX_CALLS));
-        Self { registry, calls, parked: ParkedCalls::default(), directory: None }
+        Self {
+            registry,
+            calls,
+            parked: ParkedCalls::default(),
+            directory: None,
+        }
     }
 
     /// The same for a client whose relative local paths begin in this directory.
@@ -78,12 +84,22 @@ impl SshServer {
 }
 
 impl SshServer {
-    fn start(&self, tool: String, arguments: Option<JsonObject>, context: &RequestContext<RoleServer>) -> RunningCall {
+    fn start(
+        &self,
+        tool: String,
+        arguments: Option<JsonObject>,
+        context: &RequestContext<RoleServer>,
+    ) -> RunningCall {
         let (ask, questions) = mpsc::channel(1);
         let prompter = elicit::prompter(context.client_capabilities().as_ref(), &ask);
         let cancelled = CancellationToken::new();
-        let caller = Caller { cancelled: cancelled.clone(), prompter };
+        let caller = Caller {
+            cancelled: cancelled.clone(),
+            prompter,
+        };
+
         let watched = ProgressSource::default();
+
         let call = Call {
             registry: Arc::clone(&self.registry),
             arguments,
@@ -91,7 +107,13 @@ impl SshServer {
             watched: watched.clone(),
             directory: self.directory.clone(),
         };
-        RunningCall::start(async move { tools::call(&tool, call).await }, questions, cancelled, watched)
+
+        RunningCall::start(
+            async move { tools::call(&tool, call).await },
+            questions,
+            cancelled,
+            watched,
+        )
     }
 
     /// Waits for the end of a call. Where it needs an answer from the person, the client is asked; one of a revision
@@ -104,25 +126,42 @@ impl SshServer {
     ) -> Result<CallToolResponse, ErrorData> {
         loop {
             let asked = match running.next(&context.ct).await {
-                CallStep::Done(Some(result)) => return Ok(result.unwrap_or_else(ToolError::into_result).into()),
-                CallStep::Done(None) => return Err(ErrorData::invalid_params(format!("unknown tool {tool:?}"), None)),
+                CallStep::Done(Some(result)) => {
+                    return Ok(result.unwrap_or_else(ToolError::into_result).into());
+                }
+                CallStep::Done(None) => {
+                    return Err(ErrorData::invalid_params(
+                        format!("unknown tool {tool:?}"),
+                        None,
+                    ));
+                }
                 CallStep::Asks(asked) => asked,
             };
+
             if let PromptRequest::Banner(banner) = &asked {
                 running.watched.say(banner);
                 if banner.page.is_none() || banner.login_ended.is_cancelled() {
                     continue;
                 }
             }
-            if context.protocol_version().is_none_or(|version| version.has_initialize()) {
+
+            if context
+                .protocol_version()
+                .is_none_or(|version| version.has_initialize())
+            {
                 tokio::spawn(elicit::ask(context.peer.clone(), context.id.clone(), asked));
                 continue;
             }
-            let Some((request, waiting)) = elicit::request(asked).await else { continue };
+
+            let Some((request, waiting)) = elicit::request(asked).await else {
+                continue;
+            };
+
             let Some(state) = self.parked.keep(tool, running, waiting) else {
                 let error = ToolError::new("no random number is to be had", "try again");
                 return Ok(error.into_result().into());
             };
+
             let requests = InputRequests::from([(QUESTION.to_owned(), elicit::input(request))]);
             return Ok(InputRequiredResult::new(Some(requests), Some(state)).into());
         }
@@ -134,14 +173,19 @@ const QUESTION: &str = "person";
 
 impl ServerHandler for SshServer {
     fn get_info(&self) -> ServerConfig {
-        let name = Implementation::new("mcp-ssh-sessions", env!("CARGO_PKG_VERSION")).with_title("SSH sessions");
+        let name = Implementation::new("mcp-ssh-sessions", env!("CARGO_PKG_VERSION"))
+            .with_title("SSH sessions");
+
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_prompts()
             .enable_resources()
             .enable_completions()
             .build();
-        ServerConfig::new(capabilities).with_server_info(name).with_instructions(INSTRUCTIONS)
+
+        ServerConfig::new(capabilities)
+            .with_server_info(name)
+            .with_instructions(INSTRUCTIONS)
     }
 
     async fn list_tools(
@@ -162,29 +206,48 @@ impl ServerHandler for SshServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Ok(_running) = self.calls.try_acquire() else {
-            let error = ToolError::new(format!("{MAX_CALLS} calls are running already"), "wait until some have ended");
+            let error = ToolError::new(
+                format!("{MAX_CALLS} calls are running already"),
+                "wait until some have ended",
+            );
             return Ok(error.into_result().into());
         };
+
         let tool = request.name.into_owned();
+
         let running = match &request.request_state {
             None => self.start(tool.clone(), request.arguments, &context),
             Some(state) => {
                 let Some((running, waiting)) = self.parked.take(state, &tool) else {
-                    let error = ToolError::new("the question was not answered in time", "call the tool again");
+                    let error = ToolError::new(
+                        "the question was not answered in time",
+                        "call the tool again",
+                    );
                     return Ok(error.into_result().into());
                 };
-                let response = request.input_responses.as_ref().and_then(|responses| responses.get(QUESTION));
+
+                let response = request
+                    .input_responses
+                    .as_ref()
+                    .and_then(|responses| responses.get(QUESTION));
+
                 elicit::settle_with(waiting, response);
+
                 running
             }
         };
+
         let started = Instant::now();
-        let title = tools::find(&tool).and_then(|tool| tool.title.as_deref()).unwrap_or_default();
+        let title = tools::find(&tool)
+            .and_then(|tool| tool.title.as_deref())
+            .unwrap_or_default();
         let watched = running.watched.clone();
         let work = Box::pin(self.finish(running, &tool, &context));
         let result = progress::while_running(work, &watched, title, &context).await;
+
         // Names and times only: what a call says may be secret.
         tracing::debug!(%tool, answered = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");
+
         result
     }
 
@@ -195,10 +258,16 @@ impl ServerHandler for SshServer {
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         if request.method == "tools/call" {
-            let message = "tools/call takes `name`, which is a text, and `arguments`, which is an object";
+            let message =
+                "tools/call takes `name`, which is a text, and `arguments`, which is an object";
             return Err(ErrorData::invalid_params(message, None));
         }
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None))
+
+        Err(ErrorData::new(
+            ErrorCode::METHOD_NOT_FOUND,
+            request.method,
+            None,
+        ))
     }
 
     async fn list_prompts(
@@ -222,7 +291,9 @@ impl ServerHandler for SshServer {
         request: CompleteRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Ok(CompleteResult::new(prompts::complete(&request, &self.registry).await))
+        Ok(CompleteResult::new(
+            prompts::complete(&request, &self.registry).await,
+        ))
     }
 
     async fn list_resources(
@@ -230,7 +301,9 @@ impl ServerHandler for SshServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(resources::list(&self.registry).await))
+        Ok(ListResourcesResult::with_all_items(
+            resources::list(&self.registry).await,
+        ))
     }
 
     async fn read_resource(
@@ -238,6 +311,8 @@ impl ServerHandler for SshServer {
         request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        resources::read(&self.registry, &request.uri).await.map(Into::into)
+        resources::read(&self.registry, &request.uri)
+            .await
+            .map(Into::into)
     }
 }

@@ -6,22 +6,37 @@ use super::known_hosts::{Case, glob};
 pub(super) fn algorithms(value: &str, default: &str) -> String {
     let names = |list: &str| list.split(',').map(str::to_owned).collect::<Vec<_>>();
     let listed = |patterns: &[String], name: &str| {
-        patterns.iter().any(|pattern| glob(pattern.as_bytes(), name.as_bytes(), Case::Exact))
+        patterns
+            .iter()
+            .any(|pattern| glob(pattern.as_bytes(), name.as_bytes(), Case::Exact))
     };
+
     let default = names(default);
+
     let changed = match value.split_at_checked(1) {
         Some(("+", more)) => {
-            let more = names(more).into_iter().filter(|name| !default.contains(name)).collect();
+            let more = names(more)
+                .into_iter()
+                .filter(|name| !default.contains(name))
+                .collect();
             [default.clone(), more].concat()
         }
-        Some(("-", less)) => default.into_iter().filter(|name| !listed(&names(less), name)).collect(),
+        Some(("-", less)) => default
+            .into_iter()
+            .filter(|name| !listed(&names(less), name))
+            .collect(),
         Some(("^", first)) => {
             let first = names(first);
-            let rest = default.into_iter().filter(|name| !first.contains(name)).collect();
+            let rest = default
+                .into_iter()
+                .filter(|name| !first.contains(name))
+                .collect();
+
             [first, rest].concat()
         }
         _ => names(value),
     };
+
     changed.join(",")
 }
 
@@ -58,11 +73,16 @@ mod tests {
 
     #[test]
     fn a_list_is_changed_as_its_sign_says() {
-        for (value, expected) in
-            [("x,y", "x,y"), ("+c,b,d", "a1,a2,b,c,d"), ("-a*", "b"), ("-b,c", "a1,a2"), ("^b,z", "b,z,a1,a2")]
-        {
+        for (value, expected) in [
+            ("x,y", "x,y"),
+            ("+c,b,d", "a1,a2,b,c,d"),
+            ("-a*", "b"),
+            ("-b,c", "a1,a2"),
+            ("^b,z", "b,z,a1,a2"),
+        ] {
             assert_eq!(algorithms(value, "a1,a2,b"), expected, "{value}");
         }
+
         assert!(default_algorithms("ciphers").is_some() && default_algorithms("port").is_none());
     }
 }

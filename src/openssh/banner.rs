@@ -8,12 +8,22 @@ const MAX_ADDRESS_BYTES: usize = 2048;
 #[must_use]
 pub fn page(text: &str) -> Option<&str> {
     const SCHEME: &str = "https://";
+
     text.match_indices(SCHEME).find_map(|(at, _)| {
         let rest = text.get(at..)?;
         let is_end = |letter: char| !letter.is_ascii_graphic() || "<>\"'`\\^{}|".contains(letter);
-        let address = rest.split(is_end).next()?.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']']);
-        let host = address.strip_prefix(SCHEME)?.split(['/', '?', '#']).next()?;
-        (!host.is_empty() && !host.contains('@') && address.len() <= MAX_ADDRESS_BYTES).then_some(address)
+        let address = rest
+            .split(is_end)
+            .next()?
+            .trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']']);
+
+        let host = address
+            .strip_prefix(SCHEME)?
+            .split(['/', '?', '#'])
+            .next()?;
+
+        (!host.is_empty() && !host.contains('@') && address.len() <= MAX_ADDRESS_BYTES)
+            .then_some(address)
     })
 }
 
@@ -28,9 +38,15 @@ mod tests {
                 "# Tailscale SSH requires an additional check.\r\n# To authenticate, visit: https://login.example.com/a/1f\r\n",
                 Some("https://login.example.com/a/1f"),
             ),
-            ("See <https://a.example/x?y=1#z>.", Some("https://a.example/x?y=1#z")),
+            (
+                "See <https://a.example/x?y=1#z>.",
+                Some("https://a.example/x?y=1#z"),
+            ),
             ("(https://a.example/x), then", Some("https://a.example/x")),
-            ("https://good.example@evil.example/ https://b.example", Some("https://b.example")),
+            (
+                "https://good.example@evil.example/ https://b.example",
+                Some("https://b.example"),
+            ),
             ("http://a.example", None),
             ("https://", None),
             ("https:///path", None),
@@ -40,6 +56,10 @@ mod tests {
         ] {
             assert_eq!(page(text), expected, "{text}");
         }
-        assert_eq!(page(&format!("https://a/{}", "x".repeat(MAX_ADDRESS_BYTES))), None);
+
+        assert_eq!(
+            page(&format!("https://a/{}", "x".repeat(MAX_ADDRESS_BYTES))),
+            None
+        );
     }
 }

@@ -19,7 +19,11 @@ pub struct ChannelOptions {
 
 impl ChannelOptions {
     pub(super) fn read(printed: &Printed<'_>) -> Self {
-        let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let pair = |line: &str| {
+            line.split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        };
+
         Self {
             set_env: printed.whole("setenv").filter_map(pair).collect(),
             send_env: printed.paths("sendenv", &[]),
@@ -39,10 +43,15 @@ impl ChannelOptions {
         withheld: &[&str],
     ) -> Vec<(String, String)> {
         let wanted = |name: &str| {
-            self.send_env.iter().any(|pattern| glob(pattern.as_bytes(), name.as_bytes(), Case::Exact))
+            self.send_env
+                .iter()
+                .any(|pattern| glob(pattern.as_bytes(), name.as_bytes(), Case::Exact))
                 && !withheld.contains(&name)
         };
-        ours.filter(|(name, _)| wanted(name)).chain(self.set_env.iter().cloned()).collect()
+
+        ours.filter(|(name, _)| wanted(name))
+            .chain(self.set_env.iter().cloned())
+            .collect()
     }
 }
 
@@ -56,19 +65,45 @@ mod tests {
 
     #[test]
     fn set_variables_keep_their_blanks_and_their_equal_signs() {
-        let options = read("setenv A=1\nsetenv B= x  y \r\nsetenv C=a=b\nsetenv D=\nsetenv broken\n");
+        let options =
+            read("setenv A=1\nsetenv B= x  y \r\nsetenv C=a=b\nsetenv D=\nsetenv broken\n");
         let expected = [("A", "1"), ("B", " x  y "), ("C", "a=b"), ("D", "")];
-        assert_eq!(options.set_env, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(
+            options.set_env,
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
     }
 
     #[test]
     fn variables_are_sent_by_pattern_and_the_set_ones_come_last() {
-        let options = read("sendenv LANG\nsendenv LC_*\nsendenv X?\nsendenv SECRET*\nsetenv LANG=C\nsetenv SECRET_2=s");
-        let ours = ["LANG", "LC_ALL", "LC_", "lc_time", "X1", "X", "X22", "SECRET_1", "SECRET_2", "HOME"];
-        let ours = ours.into_iter().map(|name| (name.to_owned(), "ours".to_owned()));
+        let options = read(
+            "sendenv LANG\nsendenv LC_*\nsendenv X?\nsendenv SECRET*\nsetenv LANG=C\nsetenv SECRET_2=s",
+        );
+
+        let ours = [
+            "LANG", "LC_ALL", "LC_", "lc_time", "X1", "X", "X22", "SECRET_1", "SECRET_2", "HOME",
+        ];
+
+        let ours = ours
+            .into_iter()
+            .map(|name| (name.to_owned(), "ours".to_owned()));
         let sent = options.environment(ours, &["SECRET_1", "SECRET_2"]);
-        let names: Vec<String> = sent.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(names, ["LANG=ours", "LC_ALL=ours", "LC_=ours", "X1=ours", "LANG=C", "SECRET_2=s"]);
+        let names: Vec<String> = sent
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+
+        assert_eq!(
+            names,
+            [
+                "LANG=ours",
+                "LC_ALL=ours",
+                "LC_=ours",
+                "X1=ours",
+                "LANG=C",
+                "SECRET_2=s"
+            ]
+        );
     }
 
     #[test]
@@ -77,8 +112,14 @@ mod tests {
             ("", IdentityAgent::None),
             ("forwardagent no", IdentityAgent::None),
             ("forwardagent yes", IdentityAgent::Environment),
-            ("forwardagent $OTHER", IdentityAgent::Variable("OTHER".into())),
-            ("forwardagent /run/my agent", IdentityAgent::Path("/run/my agent".into())),
+            (
+                "forwardagent $OTHER",
+                IdentityAgent::Variable("OTHER".into()),
+            ),
+            (
+                "forwardagent /run/my agent",
+                IdentityAgent::Path("/run/my agent".into()),
+            ),
         ] {
             assert_eq!(read(printed).forward_agent, expected, "{printed}");
         }

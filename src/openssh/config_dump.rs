@@ -29,23 +29,31 @@ pub(super) struct Printed<'a>(Vec<(String, &'a str)>);
 impl<'a> Printed<'a> {
     pub(super) fn read(text: &'a str) -> Self {
         let pair = |line: &'a str| {
-            line.split_once(' ').map(|(key, value)| (key.to_ascii_lowercase(), value.trim_end_matches('\r')))
+            line.split_once(' ')
+                .map(|(key, value)| (key.to_ascii_lowercase(), value.trim_end_matches('\r')))
         };
         Self(text.lines().filter_map(pair).collect())
     }
 
     fn all(&self, key: &str) -> impl Iterator<Item = &'a str> {
-        self.whole(key).map(str::trim).filter(|value| !value.is_empty())
+        self.whole(key)
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
     }
 
     /// Every value of a key with the blanks around it.
     pub(super) fn whole(&self, key: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(printed, _)| printed == key).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .filter(move |(printed, _)| printed == key)
+            .map(|(_, value)| *value)
     }
 
     /// Every line, in order.
     pub(super) fn lines(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.trim()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.trim()))
     }
 
     /// The first value printed for `key`; an empty one counts as not printed.
@@ -54,7 +62,9 @@ impl<'a> Printed<'a> {
     }
 
     pub(super) fn required(&self, key: &'static str) -> Result<String, ConfigError> {
-        self.first(key).map(str::to_owned).ok_or(ConfigError::Missing { key })
+        self.first(key)
+            .map(str::to_owned)
+            .ok_or(ConfigError::Missing { key })
     }
 
     pub(super) fn text(&self, key: &str, default: &str) -> String {
@@ -63,19 +73,34 @@ impl<'a> Printed<'a> {
 
     /// The value, unless it is the word by which `ssh` says that nothing is set.
     pub(super) fn unless_none(&self, key: &str) -> Option<String> {
-        self.first(key).filter(|value| *value != "none").map(str::to_owned)
+        self.first(key)
+            .filter(|value| *value != "none")
+            .map(str::to_owned)
     }
 
     /// Every line of a key that may be printed more than once, without `none`.
     pub(super) fn paths(&self, key: &str, default: &[&str]) -> Vec<String> {
         let printed: Vec<&str> = self.all(key).collect();
-        let paths = if printed.is_empty() { default } else { &printed };
-        paths.iter().filter(|path| **path != "none").map(|path| (*path).to_owned()).collect()
+        let paths = if printed.is_empty() {
+            default
+        } else {
+            &printed
+        };
+
+        paths
+            .iter()
+            .filter(|path| **path != "none")
+            .map(|path| (*path).to_owned())
+            .collect()
     }
 
     pub(super) fn list(&self, key: &str, default: &str) -> Vec<String> {
         let value = self.first(key).unwrap_or(default);
-        value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        value
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The value read by `read`, which says `None` for one that is not `expected`.
@@ -89,7 +114,12 @@ impl<'a> Printed<'a> {
         let Some(value) = self.first(key) else {
             return Ok(default);
         };
-        read(value).ok_or_else(|| ConfigError::Invalid { key, value: value.to_owned(), expected })
+
+        read(value).ok_or_else(|| ConfigError::Invalid {
+            key,
+            value: value.to_owned(),
+            expected,
+        })
     }
 
     /// Two numbers on one line, 0 where they are not printed.

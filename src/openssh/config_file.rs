@@ -46,14 +46,21 @@ impl ConfigLine {
         if text.is_empty() || text.starts_with('#') {
             return Ok(None);
         }
+
         let (keyword, rest) = text.split_once([' ', '\t', '=']).unwrap_or((text, ""));
         let keyword = keyword.trim_matches('"').to_ascii_lowercase();
         let rest = rest.trim_start();
         let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
-        let arguments = if value_is_the_rest(&keyword) { vec![rest.to_owned()] } else { words(rest)? };
+        let arguments = if value_is_the_rest(&keyword) {
+            vec![rest.to_owned()]
+        } else {
+            words(rest)?
+        };
+
         if arguments.iter().all(String::is_empty) && keyword != "match" {
             return Err(LineError::Missing(keyword));
         }
+
         Ok(Some(match keyword.as_str() {
             "host" => Self::Host(arguments),
             "match" => Self::Match(arguments),
@@ -68,7 +75,10 @@ impl ConfigLine {
 pub fn host_matches(patterns: &[String], typed: &str) -> bool {
     let matches = |pattern: &str| glob(pattern.as_bytes(), typed.as_bytes(), Case::Exact);
     patterns.iter().any(|pattern| matches(pattern))
-        && !patterns.iter().filter_map(|pattern| pattern.strip_prefix('!')).any(matches)
+        && !patterns
+            .iter()
+            .filter_map(|pattern| pattern.strip_prefix('!'))
+            .any(matches)
 }
 
 /// Options as they are collected: the first value of each wins, but for those that may be given several times.
@@ -90,8 +100,10 @@ impl Settings {
             self.unknown.push(keyword.to_owned());
             return Ok(());
         }
+
         let value = arguments.join(" ");
         let bad = || LineError::Value(keyword.to_owned(), value.clone());
+
         match keyword {
             "sendenv" => {
                 for pattern in arguments {
@@ -108,7 +120,8 @@ impl Settings {
                     self.push(keyword, variable);
                 }
             }
-            "identityfile" | "certificatefile" | "localforward" | "remoteforward" | "dynamicforward" => {
+            "identityfile" | "certificatefile" | "localforward" | "remoteforward"
+            | "dynamicforward" => {
                 self.push(keyword, &value);
             }
             "proxyjump" | "proxycommand" => {
@@ -122,11 +135,16 @@ impl Settings {
                 self.push(keyword, &seconds(&value).ok_or_else(bad)?.to_string());
             }
             "rekeylimit" => {
-                let bytes = arguments.first().and_then(|bytes| self::bytes(bytes)).ok_or_else(bad)?;
+                let bytes = arguments
+                    .first()
+                    .and_then(|bytes| self::bytes(bytes))
+                    .ok_or_else(bad)?;
+
                 let after = match arguments.get(1).map(String::as_str) {
                     None | Some("none") => 0,
                     Some(time) => seconds(time).ok_or_else(bad)?,
                 };
+
                 self.push(keyword, &format!("{bytes} {after}"));
             }
             _ => match default_algorithms(keyword) {
@@ -134,27 +152,51 @@ impl Settings {
                 None => self.push(keyword, &value_word(&value)),
             },
         }
+
         Ok(())
     }
 
     /// The value of an option, if it is set.
     #[must_use]
     pub fn first(&self, keyword: &str) -> Option<&str> {
-        self.values.iter().find(|(name, _)| name == keyword).map(|(_, value)| value.as_str())
+        self.values
+            .iter()
+            .find(|(name, _)| name == keyword)
+            .map(|(_, value)| value.as_str())
     }
 
     /// What `ssh -G` would print for the host `typed`, and for a user and a port that win over the files.
     #[must_use]
-    pub fn printed(mut self, typed: &str, user: Option<&str>, port: Option<u16>, local_user: &str) -> String {
+    pub fn printed(
+        mut self,
+        typed: &str,
+        user: Option<&str>,
+        port: Option<u16>,
+        local_user: &str,
+    ) -> String {
         let pattern = self.first("hostname").unwrap_or("%h");
-        let host = pattern.split("%%").map(|part| part.replace("%h", typed)).collect::<Vec<_>>().join("%");
+        let host = pattern
+            .split("%%")
+            .map(|part| part.replace("%h", typed))
+            .collect::<Vec<_>>()
+            .join("%");
+
         let user = user.or(self.first("user")).unwrap_or(local_user).to_owned();
-        let port = port.map(|port| port.to_string()).or(self.first("port").map(str::to_owned));
-        self.values.retain(|(name, _)| !["hostname", "user", "port"].contains(&name.as_str()));
+        let port = port
+            .map(|port| port.to_string())
+            .or(self.first("port").map(str::to_owned));
+
+        self.values
+            .retain(|(name, _)| !["hostname", "user", "port"].contains(&name.as_str()));
         self.push("hostname", &host.to_ascii_lowercase());
         self.push("user", &user);
         self.push("port", port.as_deref().unwrap_or("22"));
-        self.values.iter().fold(String::new(), |text, (name, value)| text + name + " " + value + "\n")
+
+        self.values
+            .iter()
+            .fold(String::new(), |text, (name, value)| {
+                text + name + " " + value + "\n"
+            })
     }
 
     fn push(&mut self, keyword: &str, value: &str) {
@@ -167,11 +209,16 @@ impl Settings {
 fn words(text: &str) -> Result<Vec<String>, LineError> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut letters = text.chars().peekable();
+
     while let Some(letter) = letters.next() {
         match (letter, quote) {
             ('#', None) if word.is_none() => break,
             (' ' | '\t', None) => words.extend(word.take()),
-            ('\\', _) if letters.peek().is_some_and(|next| escaped(*next, quote.is_some())) => {
+            ('\\', _)
+                if letters
+                    .peek()
+                    .is_some_and(|next| escaped(*next, quote.is_some())) =>
+            {
                 word.get_or_insert_default().extend(letters.next());
             }
             ('"' | '\'', None) => {
@@ -182,8 +229,14 @@ fn words(text: &str) -> Result<Vec<String>, LineError> {
             _ => word.get_or_insert_default().push(letter),
         }
     }
+
     words.extend(word);
-    if quote.is_some() { Err(LineError::Quote) } else { Ok(words) }
+
+    if quote.is_some() {
+        Err(LineError::Quote)
+    } else {
+        Ok(words)
+    }
 }
 
 fn escaped(letter: char, quoted: bool) -> bool {
@@ -206,9 +259,28 @@ fn current_name(keyword: &str) -> &str {
 /// The words that are the same in any case of letters, as `ssh -G` prints them.
 fn value_word(value: &str) -> String {
     let lower = value.to_ascii_lowercase();
-    let words =
-        ["yes", "no", "true", "false", "none", "any", "inet", "inet6", "ask", "accept-new", "off", "auto", "force"];
-    if words.contains(&lower.as_str()) { lower } else { value.to_owned() }
+
+    let words = [
+        "yes",
+        "no",
+        "true",
+        "false",
+        "none",
+        "any",
+        "inet",
+        "inet6",
+        "ask",
+        "accept-new",
+        "off",
+        "auto",
+        "force",
+    ];
+
+    if words.contains(&lower.as_str()) {
+        lower
+    } else {
+        value.to_owned()
+    }
 }
 
 /// TIME FORMATS of `sshd_config(5)`: `90`, `1h30m`.
@@ -227,10 +299,16 @@ fn seconds(text: &str) -> Option<u64> {
             'w' => 604_800,
             _ => return None,
         };
+
         total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(unit)?)?;
         digits.clear();
     }
-    if digits.is_empty() { (!text.is_empty()).then_some(total) } else { total.checked_add(digits.parse().ok()?) }
+
+    if digits.is_empty() {
+        (!text.is_empty()).then_some(total)
+    } else {
+        total.checked_add(digits.parse().ok()?)
+    }
 }
 
 /// The first argument of `RekeyLimit`; 0 is the default.
@@ -238,7 +316,9 @@ fn bytes(text: &str) -> Option<u64> {
     if text == "default" {
         return Some(0);
     }
+
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+
     let shift = match text.strip_prefix(digits)?.to_ascii_lowercase().as_str() {
         "" => 0,
         "k" => 10,
@@ -246,6 +326,7 @@ fn bytes(text: &str) -> Option<u64> {
         "g" => 30,
         _ => return None,
     };
+
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
@@ -254,7 +335,13 @@ mod tests {
     use super::*;
 
     fn option(keyword: &str, arguments: &[&str]) -> ConfigLine {
-        ConfigLine::Option(keyword.to_owned(), arguments.iter().map(|argument| (*argument).to_owned()).collect())
+        ConfigLine::Option(
+            keyword.to_owned(),
+            arguments
+                .iter()
+                .map(|argument| (*argument).to_owned())
+                .collect(),
+        )
     }
 
     #[test]
@@ -265,42 +352,92 @@ mod tests {
             ("Port 22", Some(option("port", &["22"]))),
             ("\tPort\t=\t22 \r", Some(option("port", &["22"]))),
             ("Port=22", Some(option("port", &["22"]))),
-            ("IdentityFile \"~/a b\"", Some(option("identityfile", &["~/a b"]))),
-            ("SetEnv A='x \"y' B=\"\\\"z\" # no", Some(option("setenv", &["A=x \"y", "B=\"z"]))),
+            (
+                "IdentityFile \"~/a b\"",
+                Some(option("identityfile", &["~/a b"])),
+            ),
+            (
+                "SetEnv A='x \"y' B=\"\\\"z\" # no",
+                Some(option("setenv", &["A=x \"y", "B=\"z"])),
+            ),
             ("SendEnv a\\ b c", Some(option("sendenv", &["a b", "c"]))),
-            ("IdentityFile C:\\Users\\ann", Some(option("identityfile", &["C:\\Users\\ann"]))),
-            ("ProxyCommand = nc \"%h\" # x", Some(option("proxycommand", &["nc \"%h\" # x"]))),
-            ("Host a !b", Some(ConfigLine::Host(vec!["a".into(), "!b".into()]))),
+            (
+                "IdentityFile C:\\Users\\ann",
+                Some(option("identityfile", &["C:\\Users\\ann"])),
+            ),
+            (
+                "ProxyCommand = nc \"%h\" # x",
+                Some(option("proxycommand", &["nc \"%h\" # x"])),
+            ),
+            (
+                "Host a !b",
+                Some(ConfigLine::Host(vec!["a".into(), "!b".into()])),
+            ),
             ("match all", Some(ConfigLine::Match(vec!["all".into()]))),
-            ("Include \"a b\" c", Some(ConfigLine::Include(vec!["a b".into(), "c".into()]))),
+            (
+                "Include \"a b\" c",
+                Some(ConfigLine::Include(vec!["a b".into(), "c".into()])),
+            ),
         ] {
             assert_eq!(ConfigLine::read(text), Ok(expected), "{text}");
         }
+
         assert_eq!(ConfigLine::read("User \"x"), Err(LineError::Quote));
-        assert_eq!(ConfigLine::read("User"), Err(LineError::Missing("user".into())));
+        assert_eq!(
+            ConfigLine::read("User"),
+            Err(LineError::Missing("user".into()))
+        );
     }
 
     #[test]
     fn hosts_match_by_pattern_and_a_negated_one_wins() {
-        for (patterns, typed, expected) in
-            [("a", "a", true), ("a", "A", false), ("a* b?", "b1", true), ("* !b", "b", false), ("!b", "a", false)]
-        {
+        for (patterns, typed, expected) in [
+            ("a", "a", true),
+            ("a", "A", false),
+            ("a* b?", "b1", true),
+            ("* !b", "b", false),
+            ("!b", "a", false),
+        ] {
             let patterns: Vec<String> = patterns.split(' ').map(str::to_owned).collect();
-            assert_eq!(host_matches(&patterns, typed), expected, "{patterns:?} {typed}");
+            assert_eq!(
+                host_matches(&patterns, typed),
+                expected,
+                "{patterns:?} {typed}"
+            );
         }
     }
 
     #[test]
     fn times_and_sizes_have_units() {
-        for (text, expected) in
-            [("0", Some(0)), ("90", Some(90)), ("1m30s", Some(90)), ("1h30", Some(3630)), ("1W", Some(604_800))]
-        {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("90", Some(90)),
+            ("1m30s", Some(90)),
+            ("1h30", Some(3630)),
+            ("1W", Some(604_800)),
+        ] {
             assert_eq!(seconds(text), expected, "{text}");
         }
-        for (text, expected) in [("default", Some(0)), ("512", Some(512)), ("1k", Some(1024)), ("4G", Some(4 << 30))] {
+
+        for (text, expected) in [
+            ("default", Some(0)),
+            ("512", Some(512)),
+            ("1k", Some(1024)),
+            ("4G", Some(4 << 30)),
+        ] {
             assert_eq!(bytes(text), expected, "{text}");
         }
-        assert!(["", "soon", "1x", "99999999999999999999"].iter().all(|text| seconds(text).is_none()));
-        assert!(["", "G", "1T", "99999999999999G", "none"].iter().all(|text| bytes(text).is_none()));
+
+        assert!(
+            ["", "soon", "1x", "99999999999999999999"]
+                .iter()
+                .all(|text| seconds(text).is_none())
+        );
+
+        assert!(
+            ["", "G", "1T", "99999999999999G", "none"]
+                .iter()
+                .all(|text| bytes(text).is_none())
+        );
     }
 }

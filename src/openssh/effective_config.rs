@@ -16,7 +16,10 @@ pub use super::{
 /// The part of `ssh -G` this crate acts on, typed. Each field is named after the `ssh_config(5)` option it
 /// holds; an option that was not printed has the default documented there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a yes/no option of ssh_config(5)")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a yes/no option of ssh_config(5)"
+)]
 pub struct EffectiveConfig {
     /// `HostName`: the name or address to dial, lower case, `%h` already expanded.
     pub host_name: String,
@@ -156,16 +159,25 @@ impl EffectiveConfig {
         let (rekey_bytes, rekey_seconds) = printed.two_numbers("rekeylimit")?;
         Ok(Self {
             host_name: printed.required("hostname")?,
-            port: printed.one("port", "a number from 1 to 65535", 22, |v| v.parse().ok().filter(|port| *port != 0))?,
+            port: printed.one("port", "a number from 1 to 65535", 22, |v| {
+                v.parse().ok().filter(|port| *port != 0)
+            })?,
             user: printed.required("user")?,
             host_key_alias: printed.unless_none("hostkeyalias"),
             identity_files: printed.paths("identityfile", &DEFAULT_IDENTITY_FILES),
             identities_only: printed.yes_no("identitiesonly", false)?,
-            identity_agent: printed.first("identityagent").map_or(IdentityAgent::Environment, identity_agent),
+            identity_agent: printed
+                .first("identityagent")
+                .map_or(IdentityAgent::Environment, identity_agent),
             certificate_files: printed.paths("certificatefile", &[]),
-            user_known_hosts_files: printed.text("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"),
-            global_known_hosts_files: printed
-                .text("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"),
+            user_known_hosts_files: printed.text(
+                "userknownhostsfile",
+                "~/.ssh/known_hosts ~/.ssh/known_hosts2",
+            ),
+            global_known_hosts_files: printed.text(
+                "globalknownhostsfile",
+                "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2",
+            ),
             strict_host_key_checking: printed.one(
                 "stricthostkeychecking",
                 "yes, no, ask, accept-new or off",
@@ -175,7 +187,8 @@ impl EffectiveConfig {
             hash_known_hosts: printed.yes_no("hashknownhosts", false)?,
             revoked_host_keys: printed.unless_none("revokedhostkeys"),
             check_host_ip: printed.yes_no("checkhostip", false)?,
-            no_host_authentication_for_localhost: printed.yes_no("nohostauthenticationforlocalhost", false)?,
+            no_host_authentication_for_localhost: printed
+                .yes_no("nohostauthenticationforlocalhost", false)?,
             update_host_keys: matches!(printed.first("updatehostkeys"), Some("yes" | "true")),
             ca_signature_algorithms: printed.list("casignaturealgorithms", DEFAULT_CA_SIGNATURES),
             required_rsa_size: printed.number("requiredrsasize", 1024)?,
@@ -184,10 +197,20 @@ impl EffectiveConfig {
             server_alive_interval: printed.seconds("serveraliveinterval")?,
             server_alive_count_max: printed.number("serveralivecountmax", 3)?,
             tcp_keep_alive: printed.yes_no("tcpkeepalive", true)?,
-            address_family: printed.one("addressfamily", "any, inet or inet6", AddressFamily::Any, address_family)?,
+            address_family: printed.one(
+                "addressfamily",
+                "any, inet or inet6",
+                AddressFamily::Any,
+                address_family,
+            )?,
             bind_address: printed.unless_none("bindaddress"),
             bind_interface: printed.unless_none("bindinterface"),
-            ip_qos: printed.one("ipqos", "the names or numbers of service classes", None, ip_qos::bulk)?,
+            ip_qos: printed.one(
+                "ipqos",
+                "the names or numbers of service classes",
+                None,
+                ip_qos::bulk,
+            )?,
             rekey_bytes: (rekey_bytes > 0).then_some(rekey_bytes),
             rekey_after: (rekey_seconds > 0).then(|| Duration::from_secs(rekey_seconds)),
             proxy_jump: printed.unless_none("proxyjump"),
@@ -200,7 +223,8 @@ impl EffectiveConfig {
             host_key_algorithms: printed.list("hostkeyalgorithms", ""),
             pubkey_accepted_algorithms: printed.list("pubkeyacceptedalgorithms", ""),
             compression: printed.yes_no("compression", false)?,
-            preferred_authentications: printed.list("preferredauthentications", DEFAULT_AUTHENTICATIONS),
+            preferred_authentications: printed
+                .list("preferredauthentications", DEFAULT_AUTHENTICATIONS),
             pubkey_authentication: printed.yes_no("pubkeyauthentication", true)?,
             password_authentication: printed.yes_no("passwordauthentication", true)?,
             kbd_interactive_authentication: printed.yes_no("kbdinteractiveauthentication", true)?,
@@ -215,13 +239,19 @@ impl EffectiveConfig {
     }
 }
 
-const DEFAULT_IDENTITY_FILES: [&str; 5] =
-    ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"];
+const DEFAULT_IDENTITY_FILES: [&str; 5] = [
+    "~/.ssh/id_rsa",
+    "~/.ssh/id_ecdsa",
+    "~/.ssh/id_ecdsa_sk",
+    "~/.ssh/id_ed25519",
+    "~/.ssh/id_ed25519_sk",
+];
 
 const DEFAULT_CA_SIGNATURES: &str = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
     sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256";
 
-const DEFAULT_AUTHENTICATIONS: &str = "gssapi-with-mic,hostbased,publickey,keyboard-interactive,password";
+const DEFAULT_AUTHENTICATIONS: &str =
+    "gssapi-with-mic,hostbased,publickey,keyboard-interactive,password";
 
 /// `ssh -G` prints `true` and `false` for `yes` and `no`.
 fn strict_host_key_checking(value: &str) -> Option<StrictHostKeyChecking> {
@@ -254,19 +284,58 @@ mod tests {
     #[test]
     fn options_that_are_not_printed_have_the_documented_defaults() {
         let config = parse("");
-        assert_eq!((config.host_name.as_str(), config.user.as_str(), config.port), ("h.example", "bob", 22));
+        assert_eq!(
+            (config.host_name.as_str(), config.user.as_str(), config.port),
+            ("h.example", "bob", 22)
+        );
+
         assert_eq!(config.identity_files.first().unwrap(), "~/.ssh/id_rsa");
         assert_eq!(config.identity_agent, IdentityAgent::Environment);
-        assert_eq!(config.user_known_hosts_files, "~/.ssh/known_hosts ~/.ssh/known_hosts2");
+        assert_eq!(
+            config.user_known_hosts_files,
+            "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+        );
+
         assert_eq!(config.strict_host_key_checking, StrictHostKeyChecking::Ask);
-        assert_eq!((config.connect_timeout, config.server_alive_interval), (None, None));
-        assert_eq!((config.connection_attempts, config.server_alive_count_max), (1, 3));
+        assert_eq!(
+            (config.connect_timeout, config.server_alive_interval),
+            (None, None)
+        );
+
+        assert_eq!(
+            (config.connection_attempts, config.server_alive_count_max),
+            (1, 3)
+        );
+
         assert_eq!(config.preferred_authentications.len(), 5);
-        assert!(config.tcp_keep_alive && config.password_authentication && config.pubkey_authentication);
-        assert!(!config.compression && !config.hash_known_hosts && !config.identities_only && !config.update_host_keys);
-        assert_eq!((config.ca_signature_algorithms.len(), config.required_rsa_size), (8, 1024));
-        assert_eq!((config.proxy_jump, config.proxy_command, config.ciphers), (None, None, vec![]));
-        assert!(!config.batch_mode && !config.gssapi_authentication && !config.hostbased_authentication);
+        assert!(
+            config.tcp_keep_alive && config.password_authentication && config.pubkey_authentication
+        );
+
+        assert!(
+            !config.compression
+                && !config.hash_known_hosts
+                && !config.identities_only
+                && !config.update_host_keys
+        );
+
+        assert_eq!(
+            (
+                config.ca_signature_algorithms.len(),
+                config.required_rsa_size
+            ),
+            (8, 1024)
+        );
+
+        assert_eq!(
+            (config.proxy_jump, config.proxy_command, config.ciphers),
+            (None, None, vec![])
+        );
+
+        assert!(
+            !config.batch_mode && !config.gssapi_authentication && !config.hostbased_authentication
+        );
+
         assert_eq!(config.pkcs11_provider, None);
     }
 
@@ -281,30 +350,59 @@ mod tests {
              kbdinteractiveauthentication false\nnumberofpasswordprompts 1\nbatchmode yes\n\
              gssapiauthentication yes\nhostbasedauthentication yes\npkcs11provider /lib/p.so\nsomethingnew x\nnovalue\n",
         );
-        assert_eq!((config.port, config.host_key_alias.as_deref()), (2222, Some("al")));
+
+        assert_eq!(
+            (config.port, config.host_key_alias.as_deref()),
+            (2222, Some("al"))
+        );
+
         assert_eq!(config.identity_files, ["~/my key", "/k2"]);
         assert_eq!(config.certificate_files, ["~/c-cert.pub"]);
         assert_eq!(config.revoked_host_keys.as_deref(), Some("/etc/r"));
         assert_eq!(config.connect_timeout, Some(Duration::from_secs(7)));
         assert_eq!(config.server_alive_interval, Some(Duration::from_secs(5)));
-        assert_eq!((config.connection_attempts, config.server_alive_count_max), (2, 9));
+        assert_eq!(
+            (config.connection_attempts, config.server_alive_count_max),
+            (2, 9)
+        );
+
         assert_eq!(config.bind_address.as_deref(), Some("10.0.0.1"));
         assert_eq!(config.proxy_jump.as_deref(), Some("u@[::1]:22,h2"));
         assert_eq!(
             (config.ciphers, config.preferred_authentications),
             (vec!["a".into(), "b@c".into()], vec!["publickey".into()])
         );
+
         assert!(
-            config.identities_only && config.hash_known_hosts && config.compression && config.pubkey_authentication
+            config.identities_only
+                && config.hash_known_hosts
+                && config.compression
+                && config.pubkey_authentication
         );
-        assert!(!config.tcp_keep_alive && !config.password_authentication && !config.kbd_interactive_authentication);
-        assert_eq!((config.number_of_password_prompts, config.pkcs11_provider.as_deref()), (1, Some("/lib/p.so")));
-        assert!(config.batch_mode && config.gssapi_authentication && config.hostbased_authentication);
+
+        assert!(
+            !config.tcp_keep_alive
+                && !config.password_authentication
+                && !config.kbd_interactive_authentication
+        );
+
+        assert_eq!(
+            (
+                config.number_of_password_prompts,
+                config.pkcs11_provider.as_deref()
+            ),
+            (1, Some("/lib/p.so"))
+        );
+
+        assert!(
+            config.batch_mode && config.gssapi_authentication && config.hostbased_authentication
+        );
     }
 
     #[test]
     fn every_spelling_ssh_prints_is_understood() {
         use StrictHostKeyChecking::{AcceptNew, Ask, No, Yes};
+
         for (value, expected) in [
             ("yes", Yes),
             ("true", Yes),
@@ -314,22 +412,57 @@ mod tests {
             ("false", No),
             ("off", No),
         ] {
-            assert_eq!(parse(&format!("stricthostkeychecking {value}")).strict_host_key_checking, expected, "{value}");
+            assert_eq!(
+                parse(&format!("stricthostkeychecking {value}")).strict_host_key_checking,
+                expected,
+                "{value}"
+            );
         }
-        for (value, expected) in [("true", true), ("yes", true), ("ask", false), ("false", false)] {
-            assert_eq!(parse(&format!("updatehostkeys {value}")).update_host_keys, expected, "{value}");
+
+        for (value, expected) in [
+            ("true", true),
+            ("yes", true),
+            ("ask", false),
+            ("false", false),
+        ] {
+            assert_eq!(
+                parse(&format!("updatehostkeys {value}")).update_host_keys,
+                expected,
+                "{value}"
+            );
         }
+
         for (value, expected) in [
             ("SSH_AUTH_SOCK", IdentityAgent::Environment),
             ("none", IdentityAgent::None),
             ("$MY_AGENT", IdentityAgent::Variable("MY_AGENT".into())),
             ("/run/a b", IdentityAgent::Path("/run/a b".into())),
         ] {
-            assert_eq!(parse(&format!("identityagent {value}")).identity_agent, expected, "{value}");
+            assert_eq!(
+                parse(&format!("identityagent {value}")).identity_agent,
+                expected,
+                "{value}"
+            );
         }
-        assert_eq!(parse("addressfamily inet6").address_family, AddressFamily::Inet6);
-        let none = parse("proxycommand none\nidentityfile none\nconnecttimeout none\nserveraliveinterval 0");
-        assert_eq!((none.proxy_command, none.connect_timeout, none.server_alive_interval), (None, None, None));
+
+        assert_eq!(
+            parse("addressfamily inet6").address_family,
+            AddressFamily::Inet6
+        );
+
+        let none = parse(
+            "proxycommand none\nidentityfile none\nconnecttimeout none\nserveraliveinterval 0",
+        );
+
+        assert_eq!(
+            (
+                none.proxy_command,
+                none.connect_timeout,
+                none.server_alive_interval
+            ),
+            (None, None, None)
+        );
+
         assert!(none.identity_files.is_empty());
     }
 
@@ -343,10 +476,23 @@ mod tests {
             "connecttimeout -1",
             "stricthostkeychecking x",
         ] {
-            let error = EffectiveConfig::parse(&format!("hostname h\nuser u\n{line}")).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("it says `{line}`, but ")), "{error}");
+            let error = EffectiveConfig::parse(&format!("hostname h\nuser u\n{line}"))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with(&format!("it says `{line}`, but ")),
+                "{error}"
+            );
         }
-        assert_eq!(EffectiveConfig::parse("user u\nhostname \n"), Err(ConfigError::Missing { key: "hostname" }));
-        assert_eq!(EffectiveConfig::parse("hostname h\n"), Err(ConfigError::Missing { key: "user" }));
+
+        assert_eq!(
+            EffectiveConfig::parse("user u\nhostname \n"),
+            Err(ConfigError::Missing { key: "hostname" })
+        );
+
+        assert_eq!(
+            EffectiveConfig::parse("hostname h\n"),
+            Err(ConfigError::Missing { key: "user" })
+        );
     }
 }

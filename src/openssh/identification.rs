@@ -39,19 +39,29 @@ impl Greeting {
         let (mut greeting, mut rest) = (Self::default(), bytes);
         while !rest.is_empty() {
             let end = rest.iter().position(|byte| *byte == b'\n');
+
             let (line, after) = match end {
-                Some(end) => (rest.get(..end).unwrap_or_default(), rest.get(end + 1..).unwrap_or_default()),
+                Some(end) => (
+                    rest.get(..end).unwrap_or_default(),
+                    rest.get(end + 1..).unwrap_or_default(),
+                ),
                 None => (rest, &[][..]),
             };
-            let line = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
+
+            let line = String::from_utf8_lossy(line)
+                .trim_end_matches('\r')
+                .to_owned();
+
             if line.starts_with("SSH-") {
                 greeting.identification = Some(line);
                 greeting.offers = offers(after);
                 return greeting;
             }
+
             greeting.lines.push(line);
             rest = after;
         }
+
         greeting
     }
 }
@@ -62,13 +72,22 @@ fn offers(packet: &[u8]) -> Option<Offers> {
     if reader.u8()? != KEXINIT {
         return None;
     }
+
     for _ in 0..COOKIE {
         reader.u8()?;
     }
+
     let mut list = || Some(String::from_utf8_lossy(reader.string()?).into_owned());
+
     // Those of the other direction are never others in practice.
     let (key_exchange, host_key, cipher, _) = (list()?, list()?, list()?, list()?);
-    Some(Offers { key_exchange, host_key, cipher, mac: list()? })
+
+    Some(Offers {
+        key_exchange,
+        host_key,
+        cipher,
+        mac: list()?,
+    })
 }
 
 #[cfg(test)]
@@ -78,18 +97,28 @@ mod tests {
 
     #[test]
     fn a_server_says_who_it_is_and_what_it_has() {
-        let lists: Vec<u8> = ["k1,k2", "h", "c", "c2", "m"].iter().flat_map(|list| string(list.as_bytes())).collect();
+        let lists: Vec<u8> = ["k1,k2", "h", "c", "c2", "m"]
+            .iter()
+            .flat_map(|list| string(list.as_bytes()))
+            .collect();
+
         let packet = [&[0, 0, 0, 99, 4, KEXINIT][..], &[7; COOKIE], &lists].concat();
         let whole = [b"hello\r\n\xff\nSSH-2.0-x y\r\n".as_slice(), &packet].concat();
+
         let offers = Offers {
             key_exchange: "k1,k2".to_owned(),
             host_key: "h".to_owned(),
             cipher: "c".to_owned(),
             mac: "m".to_owned(),
         };
+
         let greeting = Greeting::read(&whole);
         assert_eq!(greeting.lines, ["hello", "\u{fffd}"]);
-        assert_eq!((greeting.identification.as_deref(), greeting.offers), (Some("SSH-2.0-x y"), Some(offers)));
+        assert_eq!(
+            (greeting.identification.as_deref(), greeting.offers),
+            (Some("SSH-2.0-x y"), Some(offers))
+        );
+
         for cut in 0..whole.len() {
             let _ = Greeting::read(&whole[..cut]);
         }
@@ -97,16 +126,28 @@ mod tests {
 
     #[test]
     fn what_is_not_ssh_is_lines_alone() {
-        for (bytes, lines) in
-            [(&b""[..], vec![]), (b"HTTP/1.1 400 Bad Request\r\n\r\n", vec!["HTTP/1.1 400 Bad Request", ""])]
-        {
+        for (bytes, lines) in [
+            (&b""[..], vec![]),
+            (
+                b"HTTP/1.1 400 Bad Request\r\n\r\n",
+                vec!["HTTP/1.1 400 Bad Request", ""],
+            ),
+        ] {
             let greeting = Greeting::read(bytes);
             assert_eq!(
                 (greeting.lines, greeting.identification),
                 (lines.iter().map(ToString::to_string).collect(), None)
             );
         }
-        assert_eq!(Greeting::read(b"SSH-2.0-cut").identification.as_deref(), Some("SSH-2.0-cut"));
-        assert_eq!(Greeting::read(b"SSH-2.0-x\n\0\0\0\x05\x01\x15").offers, None);
+
+        assert_eq!(
+            Greeting::read(b"SSH-2.0-cut").identification.as_deref(),
+            Some("SSH-2.0-cut")
+        );
+
+        assert_eq!(
+            Greeting::read(b"SSH-2.0-x\n\0\0\0\x05\x01\x15").offers,
+            None
+        );
     }
 }

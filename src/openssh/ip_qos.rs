@@ -2,7 +2,10 @@
 
 /// The class for connections that are not interactive, as in the IP header: the second of two, else the only one. The
 /// outer `None` is for a value that `ssh_config(5)` does not allow, the inner one for `none`.
-#[expect(clippy::option_option, reason = "not understood and not wanted are two things")]
+#[expect(
+    clippy::option_option,
+    reason = "not understood and not wanted are two things"
+)]
 pub(super) fn bulk(value: &str) -> Option<Option<u8>> {
     class(value.split_whitespace().next_back()?)
 }
@@ -10,7 +13,12 @@ pub(super) fn bulk(value: &str) -> Option<Option<u8>> {
 #[expect(clippy::option_option, reason = "as above")]
 fn class(name: &str) -> Option<Option<u8>> {
     let name = name.to_ascii_lowercase();
-    let digit = |at: usize| name.as_bytes().get(at).map(|digit| digit.wrapping_sub(b'0'));
+    let digit = |at: usize| {
+        name.as_bytes()
+            .get(at)
+            .map(|digit| digit.wrapping_sub(b'0'))
+    };
+
     Some(Some(match name.as_str() {
         "none" => return Some(None),
         "lowdelay" => 0x10,

@@ -110,7 +110,10 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("RequestTTY", Ignored(&["auto", "no", "false"])),
     ("RequiredRSASize", Honoured),
     ("RevokedHostKeys", Honoured),
-    ("SecurityKeyProvider", Ignored(&["internal", "$SSH_SK_PROVIDER", "none"])),
+    (
+        "SecurityKeyProvider",
+        Ignored(&["internal", "$SSH_SK_PROVIDER", "none"]),
+    ),
     ("SendEnv", Honoured),
     ("ServerAliveCountMax", Honoured),
     ("ServerAliveInterval", Honoured),
@@ -146,16 +149,30 @@ pub fn treatment(keyword: &str) -> Option<Treatment> {
 
 /// Whether the value is the rest of the line as it stands: it is a command, or was never quoted.
 pub(super) fn value_is_the_rest(keyword: &str) -> bool {
-    ["proxycommand", "proxyjump", "localcommand", "remotecommand", "knownhostscommand"].contains(&keyword)
+    [
+        "proxycommand",
+        "proxyjump",
+        "localcommand",
+        "remotecommand",
+        "knownhostscommand",
+    ]
+    .contains(&keyword)
 }
 
 /// Names the options that ask for something this program does not do, if there are any.
 pub(super) fn notice(printed: &Printed<'_>) -> Option<String> {
-    let mut names: Vec<&str> =
-        printed.lines().filter_map(|(keyword, value)| ignored(keyword, value, printed)).collect();
+    let mut names: Vec<&str> = printed
+        .lines()
+        .filter_map(|(keyword, value)| ignored(keyword, value, printed))
+        .collect();
+
     names.dedup();
+
     (!names.is_empty()).then(|| {
-        format!("options of the SSH configuration that are not supported and have no effect: {}", names.join(", "))
+        format!(
+            "options of the SSH configuration that are not supported and have no effect: {}",
+            names.join(", ")
+        )
     })
 }
 
@@ -165,7 +182,10 @@ pub(super) fn notice(printed: &Printed<'_>) -> Option<String> {
 pub fn set(printed: &str, plain: &str) -> Vec<String> {
     let (printed, plain) = (Printed::read(printed), Printed::read(plain));
     let without: Vec<_> = plain.lines().collect();
-    let set = printed.lines().filter(|line| !line.1.is_empty() && !without.contains(line));
+    let set = printed
+        .lines()
+        .filter(|line| !line.1.is_empty() && !without.contains(line));
+
     set.filter_map(|(keyword, value)| match find(keyword)? {
         (name, Honoured) => Some(format!("{name} {value}")),
         _ => None,
@@ -174,11 +194,15 @@ pub fn set(printed: &str, plain: &str) -> Vec<String> {
 }
 
 fn find(keyword: &str) -> Option<(&'static str, Treatment)> {
-    OPTIONS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(keyword))
+    OPTIONS
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(keyword))
 }
 
 fn ignored(keyword: &str, value: &str, printed: &Printed<'_>) -> Option<&'static str> {
-    let (name, Ignored(harmless)) = find(keyword)? else { return None };
+    let (name, Ignored(harmless)) = find(keyword)? else {
+        return None;
+    };
     let effective = name != "LocalCommand" || printed.first("permitlocalcommand") == Some("yes");
     (effective && !value.is_empty() && !harmless.contains(&value)).then_some(name)
 }
@@ -189,20 +213,38 @@ mod tests {
 
     fn named(text: &str) -> String {
         let notice = notice(&Printed::read(text)).unwrap_or_default();
-        notice.split_once("effect: ").map(|(_, names)| names.to_owned()).unwrap_or_default()
+        notice
+            .split_once("effect: ")
+            .map(|(_, names)| names.to_owned())
+            .unwrap_or_default()
     }
 
     #[test]
     fn what_is_configured_and_not_supported_is_named_once() {
         for (printed, expected) in [
-            ("localforward 1 [h]:2\nlocalforward 3 [h]:4\nforwardx11 yes\n", "LocalForward, ForwardX11"),
-            ("forwardx11 no\ntunnel false\nverifyhostkeydns false\nrequesttty auto\nsessiontype default", ""),
-            ("tunnel point-to-point\nverifyhostkeydns ask\nrequesttty force", "Tunnel, VerifyHostKeyDNS, RequestTTY"),
+            (
+                "localforward 1 [h]:2\nlocalforward 3 [h]:4\nforwardx11 yes\n",
+                "LocalForward, ForwardX11",
+            ),
+            (
+                "forwardx11 no\ntunnel false\nverifyhostkeydns false\nrequesttty auto\nsessiontype default",
+                "",
+            ),
+            (
+                "tunnel point-to-point\nverifyhostkeydns ask\nrequesttty force",
+                "Tunnel, VerifyHostKeyDNS, RequestTTY",
+            ),
             ("localcommand x\npermitlocalcommand no", ""),
             ("localcommand x\npermitlocalcommand yes", "LocalCommand"),
             ("checkhostip yes", ""),
-            ("updatehostkeys ask\nsecuritykeyprovider internal", "UpdateHostKeys"),
-            ("gssapiauthentication yes\ncontrolmaster auto\ncontrolpath /c\nproxyjump h\nunheardof 1", ""),
+            (
+                "updatehostkeys ask\nsecuritykeyprovider internal",
+                "UpdateHostKeys",
+            ),
+            (
+                "gssapiauthentication yes\ncontrolmaster auto\ncontrolpath /c\nproxyjump h\nunheardof 1",
+                "",
+            ),
         ] {
             assert_eq!(named(printed), expected, "{printed}");
         }
@@ -213,15 +255,21 @@ mod tests {
         let plain = "hostname h\nport 22\nidentityfile ~/.ssh/id_rsa\nloglevel DEBUG";
         let printed = "hostname 10.0.0.5\nport 22\nidentityfile ~/k\nloglevel QUIET\nlocalforward 1 [h]:2\nbogus 1\n\
                        proxyjump near";
-        assert_eq!(set(printed, plain), ["HostName 10.0.0.5", "IdentityFile ~/k", "ProxyJump near"]);
+        assert_eq!(
+            set(printed, plain),
+            ["HostName 10.0.0.5", "IdentityFile ~/k", "ProxyJump near"]
+        );
     }
 
     #[test]
     fn each_option_is_in_the_table_once_and_found_in_any_case() {
         for (index, (name, _)) in OPTIONS.iter().enumerate() {
-            let first = OPTIONS.iter().position(|(other, _)| other.eq_ignore_ascii_case(name));
+            let first = OPTIONS
+                .iter()
+                .position(|(other, _)| other.eq_ignore_ascii_case(name));
             assert_eq!(first, Some(index), "{name}");
         }
+
         assert_eq!(treatment("stricthostkeychecking"), Some(Honoured));
         assert_eq!(treatment("NoSuchOption"), None);
     }

@@ -10,15 +10,21 @@ pub fn split_paths(value: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     if rest.eq_ignore_ascii_case("none") {
         return paths;
     }
+
     while !rest.is_empty() {
         let (path, after) = prefixes(rest)
             .rev()
             .find(|(path, _)| exists(path))
-            .or_else(|| prefixes(rest).find(|(_, after)| !is_absolute(rest) || is_absolute(after) || after.is_empty()))
+            .or_else(|| {
+                prefixes(rest)
+                    .find(|(_, after)| !is_absolute(rest) || is_absolute(after) || after.is_empty())
+            })
             .unwrap_or((rest, ""));
+
         paths.push(path.to_owned());
         rest = after;
     }
+
     paths
 }
 
@@ -26,12 +32,19 @@ pub fn split_paths(value: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
 /// default paths.
 #[must_use]
 pub fn with_program_data(paths: &str, folder: Option<&str>) -> String {
-    folder.map_or_else(|| paths.to_owned(), |folder| paths.replace("__PROGRAMDATA__", folder))
+    folder.map_or_else(
+        || paths.to_owned(),
+        |folder| paths.replace("__PROGRAMDATA__", folder),
+    )
 }
 
 /// Every way to cut `text` at a blank, shortest first: the words before the cut and what follows it.
 fn prefixes(text: &str) -> impl DoubleEndedIterator<Item = (&str, &str)> {
-    let cuts = text.match_indices(' ').map(|(at, _)| at).collect::<Vec<_>>();
+    let cuts = text
+        .match_indices(' ')
+        .map(|(at, _)| at)
+        .collect::<Vec<_>>();
+
     cuts.into_iter()
         .chain([text.len()])
         .map(|at| text.split_at(at))
@@ -64,7 +77,11 @@ mod tests {
             ("none", vec![]),
             ("", vec![]),
         ] {
-            assert_eq!(split_paths(value, |path| files.contains(&path)), expected, "{value}");
+            assert_eq!(
+                split_paths(value, |path| files.contains(&path)),
+                expected,
+                "{value}"
+            );
         }
     }
 

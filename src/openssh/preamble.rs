@@ -22,10 +22,14 @@ pub struct Preamble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PreambleError {
     /// More lines than `MAX_LINES`.
-    #[error("the server sends more than {MAX_LINES} lines of text and does not say which SSH it speaks")]
+    #[error(
+        "the server sends more than {MAX_LINES} lines of text and does not say which SSH it speaks"
+    )]
     Lines,
     /// A line that does not end.
-    #[error("the server sends a line of more than {MAX_LINE_BYTES} bytes and does not say which SSH it speaks")]
+    #[error(
+        "the server sends a line of more than {MAX_LINE_BYTES} bytes and does not say which SSH it speaks"
+    )]
     Length,
 }
 
@@ -37,16 +41,23 @@ impl Preamble {
     /// [`PreambleError`].
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, PreambleError> {
         while !bytes.is_empty() {
-            let end = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+            let end = bytes
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(bytes.len(), |at| at + 1);
+
             let (part, rest) = bytes.split_at(end);
             self.line.extend_from_slice(part);
+
             if self.line.starts_with(IDENTIFICATION) {
                 let begun = std::mem::take(&mut self.line);
                 return Ok([&begun, rest].concat());
             }
+
             if self.line.len() > MAX_LINE_BYTES {
                 return Err(PreambleError::Length);
             }
+
             if self.line.ends_with(b"\n") {
                 self.keep();
                 self.lines += 1;
@@ -54,8 +65,10 @@ impl Preamble {
                     return Err(PreambleError::Lines);
                 }
             }
+
             bytes = rest;
         }
+
         Ok(Vec::new())
     }
 
@@ -63,13 +76,15 @@ impl Preamble {
     #[must_use]
     pub fn words(&self) -> String {
         let held = [self.kept.as_slice(), &self.line].concat();
-        let text = String::from_utf8_lossy(held.get(..MAX_KEPT_BYTES).unwrap_or(&held)).replace('\r', "");
+        let text =
+            String::from_utf8_lossy(held.get(..MAX_KEPT_BYTES).unwrap_or(&held)).replace('\r', "");
         text.trim().to_owned()
     }
 
     fn keep(&mut self) {
         let room = MAX_KEPT_BYTES.saturating_sub(self.kept.len());
-        self.kept.extend_from_slice(self.line.get(..room).unwrap_or(&self.line));
+        self.kept
+            .extend_from_slice(self.line.get(..room).unwrap_or(&self.line));
         self.line.clear();
     }
 }
@@ -81,6 +96,7 @@ mod tests {
     fn read(sent: &[u8], piece: usize) -> Result<(Vec<u8>, String), PreambleError> {
         let mut preamble = Preamble::default();
         let mut pieces = sent.chunks(piece);
+
         for bytes in pieces.by_ref() {
             let mut passed = preamble.push(bytes)?;
             if !passed.is_empty() {
@@ -88,6 +104,7 @@ mod tests {
                 return Ok((passed, preamble.words()));
             }
         }
+
         Ok((Vec::new(), preamble.words()))
     }
 
@@ -97,7 +114,10 @@ mod tests {
             ("", "SSH-2.0-x\r\n\0binary\nSSH-"),
             ("Welcome\r\n\r\nSSH is spoken here\n", "SSH-2.0-x\r\n"),
             ("SS\nSSH\n", "SSH-1.5-old"),
-            (&format!("{}\n", "y".repeat(MAX_LINE_BYTES - 1)), "SSH-2.0-x\n"),
+            (
+                &format!("{}\n", "y".repeat(MAX_LINE_BYTES - 1)),
+                "SSH-2.0-x\n",
+            ),
             (&"line\n".repeat(MAX_LINES), "SSH-2.0-x\n"),
         ] {
             for piece in [1, 3, 7, 100_000] {
@@ -120,12 +140,25 @@ mod tests {
     #[test]
     fn the_words_of_one_that_is_no_ssh_server_are_kept() {
         for (sent, words) in [
-            ("HTTP/1.1 400 Bad Request\r\nServer: x\r\n", "HTTP/1.1 400 Bad Request\nServer: x"),
+            (
+                "HTTP/1.1 400 Bad Request\r\nServer: x\r\n",
+                "HTTP/1.1 400 Bad Request\nServer: x",
+            ),
             ("Too many users", "Too many users"),
             ("", ""),
         ] {
-            assert_eq!(read(sent.as_bytes(), 5).unwrap(), (Vec::new(), words.to_owned()));
+            assert_eq!(
+                read(sent.as_bytes(), 5).unwrap(),
+                (Vec::new(), words.to_owned())
+            );
         }
-        assert!(read("long line\n".repeat(1000).as_bytes(), 100).unwrap().1.len() <= MAX_KEPT_BYTES);
+
+        assert!(
+            read("long line\n".repeat(1000).as_bytes(), 100)
+                .unwrap()
+                .1
+                .len()
+                <= MAX_KEPT_BYTES
+        );
     }
 }

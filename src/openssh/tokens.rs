@@ -42,10 +42,12 @@ pub fn expand(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError>
     let Some(rest) = template.strip_prefix('~') else {
         return substitute(template, tokens, TokenUse::Path);
     };
+
     if !(rest.is_empty() || rest.starts_with('/')) {
         let user = rest.split('/').next().unwrap_or(rest);
         return Err(TokenError::OtherHome(user.to_owned()));
     }
+
     Ok(tokens.home.trim_end_matches('/').to_owned() + &substitute(rest, tokens, TokenUse::Path)?)
 }
 
@@ -82,7 +84,9 @@ pub enum TokenError {
     #[error("`${{` needs a variable name and a closing `}}`")]
     BrokenVariable,
     /// A name in a command or in a list of hops that would be more there than a name.
-    #[error("`%{token}` stands for {value:?} here, and {character:?} must not get into a command or a list of hops")]
+    #[error(
+        "`%{token}` stands for {value:?} here, and {character:?} must not get into a command or a list of hops"
+    )]
     Unsafe {
         /// The token.
         token: char,
@@ -110,15 +114,23 @@ enum TokenUse {
 fn substitute(template: &str, tokens: &Tokens<'_>, into: TokenUse) -> Result<String, TokenError> {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
+
     while let Some(at) = rest.find(['%', '$']) {
         let (before, found) = rest.split_at(at);
         out.push_str(before);
+
         if let Some(after) = found.strip_prefix('%') {
             let token = after.chars().next().ok_or(TokenError::TrailingPercent)?;
             let value = value(token, tokens).ok_or(TokenError::Unknown(token))?;
+
             if let Some(character) = unsafe_in(into, token, &value) {
-                return Err(TokenError::Unsafe { token, value, character });
+                return Err(TokenError::Unsafe {
+                    token,
+                    value,
+                    character,
+                });
             }
+
             out.push_str(&value);
             rest = after.strip_prefix(token).unwrap_or_default();
         } else if let (TokenUse::Path, Some(after)) = (into, found.strip_prefix("${")) {
@@ -126,13 +138,18 @@ fn substitute(template: &str, tokens: &Tokens<'_>, into: TokenUse) -> Result<Str
             if name.is_empty() {
                 return Err(TokenError::BrokenVariable);
             }
-            out.push_str(&(tokens.env)(name).ok_or_else(|| TokenError::UnsetVariable(name.to_owned()))?);
+
+            out.push_str(
+                &(tokens.env)(name).ok_or_else(|| TokenError::UnsetVariable(name.to_owned()))?,
+            );
+
             rest = after;
         } else {
             out.push('$');
             rest = found.strip_prefix('$').unwrap_or_default();
         }
     }
+
     Ok(out + rest)
 }
 
@@ -151,7 +168,12 @@ fn unsafe_in(into: TokenUse, token: char, value: &str) -> Option<char> {
         ('r' | 'u', TokenUse::Jump) => &[','],
         (_, TokenUse::Jump) => &[',', '@'],
     };
-    unsafe_character.or_else(|| value.chars().find(|character| separators.contains(character)))
+
+    unsafe_character.or_else(|| {
+        value
+            .chars()
+            .find(|character| separators.contains(character))
+    })
 }
 
 fn value(token: char, tokens: &Tokens<'_>) -> Option<String> {
@@ -163,7 +185,10 @@ fn value(token: char, tokens: &Tokens<'_>) -> Option<String> {
         'h' => tokens.remote_host.to_owned(),
         'i' => tokens.user_id.to_string(),
         'j' => tokens.jump.to_owned(),
-        'k' => tokens.host_key_alias.unwrap_or(tokens.original_host).to_owned(),
+        'k' => tokens
+            .host_key_alias
+            .unwrap_or(tokens.original_host)
+            .to_owned(),
         'L' => short_host().to_owned(),
         'l' => tokens.local_host.to_owned(),
         'n' => tokens.original_host.to_owned(),
@@ -177,12 +202,25 @@ fn value(token: char, tokens: &Tokens<'_>) -> Option<String> {
 /// `%C`: SHA-1 of `%l%h%p%r%j` in hexadecimal. Releases that do not know `%j` hash the same bytes when there
 /// is no jump host.
 fn connection_hash(tokens: &Tokens<'_>) -> String {
-    let Tokens { local_host, remote_host, port, remote_user, jump, .. } = tokens;
-    let digest = Sha1::digest(format!("{local_host}{remote_host}{port}{remote_user}{jump}"));
-    digest.iter().fold(String::with_capacity(40), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let Tokens {
+        local_host,
+        remote_host,
+        port,
+        remote_user,
+        jump,
+        ..
+    } = tokens;
+
+    let digest = Sha1::digest(format!(
+        "{local_host}{remote_host}{port}{remote_user}{jump}"
+    ));
+
+    digest
+        .iter()
+        .fold(String::with_capacity(40), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 #[cfg(test)]
@@ -216,11 +254,18 @@ mod tests {
             ("~", "/home/ann"),
             ("~/.ssh/%r_%h_key", "/home/ann/.ssh/bob_ho.st_key"),
             ("a~/x", "a~/x"),
-            ("%d/%i/%u/%l/%L/%n/%p/%k/%%h%j", "/home/ann/1000/ann/vm.example/vm/Ho.St/2222/Ho.St/%h"),
+            (
+                "%d/%i/%u/%l/%L/%n/%p/%k/%%h%j",
+                "/home/ann/1000/ann/vm.example/vm/Ho.St/2222/Ho.St/%h",
+            ),
             ("${KEYS}/é%h", "/k %h ${X}/ého.st"),
             ("$KEYS/$", "$KEYS/$"),
         ] {
-            assert_eq!(expand(template, &tokens()).as_deref(), Ok(expected), "{template}");
+            assert_eq!(
+                expand(template, &tokens()).as_deref(),
+                Ok(expected),
+                "{template}"
+            );
         }
     }
 
@@ -237,7 +282,12 @@ mod tests {
         ] {
             assert_eq!(expand(template, &tokens()), Err(expected), "{template}");
         }
-        assert_eq!(TokenError::BrokenVariable.to_string(), "`${` needs a variable name and a closing `}`");
+
+        assert_eq!(
+            TokenError::BrokenVariable.to_string(),
+            "`${` needs a variable name and a closing `}`"
+        );
+
         assert_eq!(TokenError::Unknown('q').to_string(), "unknown token `%q`");
     }
 
@@ -263,18 +313,44 @@ mod tests {
             ("nc gate 22", "h;id", "`id`", None),
             ("nc %h %p %r", "fe80::1%eth0", "CORP\\bob smith$", None),
         ] {
-            let tokens = Tokens { remote_host, remote_user, ..tokens() };
+            let tokens = Tokens {
+                remote_host,
+                remote_user,
+                ..tokens()
+            };
+
             let expanded = expand_command(template, &tokens);
+
             let refused = match &expanded {
-                Err(TokenError::Unsafe { token, character, .. }) => Some((*token, *character)),
+                Err(TokenError::Unsafe {
+                    token, character, ..
+                }) => Some((*token, *character)),
                 _ => None,
             };
-            assert_eq!(refused, found, "{template} {remote_host} {remote_user}: {expanded:?}");
+
+            assert_eq!(
+                refused, found,
+                "{template} {remote_host} {remote_user}: {expanded:?}"
+            );
         }
-        let named = Tokens { original_host: "a`b", host_key_alias: Some("k|l"), local_host: "l&m", ..tokens() };
+
+        let named = Tokens {
+            original_host: "a`b",
+            host_key_alias: Some("k|l"),
+            local_host: "l&m",
+            ..tokens()
+        };
+
         for token in ["%n", "%k", "%l", "%L"] {
-            assert!(matches!(expand_command(token, &named), Err(TokenError::Unsafe { .. })), "{token}");
+            assert!(
+                matches!(
+                    expand_command(token, &named),
+                    Err(TokenError::Unsafe { .. })
+                ),
+                "{token}"
+            );
         }
+
         assert!(expand("%n%k", &named).is_ok(), "a file may have any name");
     }
 
@@ -287,23 +363,49 @@ mod tests {
             ("box", "bob,evil", false),
             ("box;id", "bob", false),
         ] {
-            let tokens = Tokens { original_host, remote_user, ..tokens() };
-            assert_eq!(expand_jump("%r@near-%n", &tokens).is_ok(), fits, "{original_host} {remote_user}");
+            let tokens = Tokens {
+                original_host,
+                remote_user,
+                ..tokens()
+            };
+
+            assert_eq!(
+                expand_jump("%r@near-%n", &tokens).is_ok(),
+                fits,
+                "{original_host} {remote_user}"
+            );
         }
     }
 
     #[test]
     fn the_connection_hash_is_the_one_ssh_prints() {
         // From `ssh -G -o ControlPath=%C -l bob -p 2222 Ho.St` on a host named `vm`.
-        let direct = Tokens { local_host: "vm", ..tokens() };
-        assert_eq!(expand("%C", &direct).as_deref(), Ok("6ec57a2a8905851ece46a229c44c87fe88421a62"));
-        let jumped = Tokens { jump: "gate", ..direct };
+        let direct = Tokens {
+            local_host: "vm",
+            ..tokens()
+        };
+
+        assert_eq!(
+            expand("%C", &direct).as_deref(),
+            Ok("6ec57a2a8905851ece46a229c44c87fe88421a62")
+        );
+
+        let jumped = Tokens {
+            jump: "gate",
+            ..direct
+        };
+
         assert_ne!(expand("%C", &jumped), expand("%C", &direct));
     }
 
     #[test]
     fn an_alias_a_root_home_and_a_jump_are_used() {
-        let other = Tokens { home: "/", host_key_alias: Some("al"), jump: "u@gate:22", ..tokens() };
+        let other = Tokens {
+            home: "/",
+            host_key_alias: Some("al"),
+            jump: "u@gate:22",
+            ..tokens()
+        };
         assert_eq!(expand("~/%k-%j", &other).as_deref(), Ok("/al-u@gate:22"));
     }
 }

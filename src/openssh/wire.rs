@@ -15,7 +15,10 @@ impl<'a> WireReader<'a> {
 
     /// What was read since this reader was `earlier`.
     pub(super) fn since(&self, earlier: Self) -> &'a [u8] {
-        earlier.0.get(..earlier.0.len().saturating_sub(self.0.len())).unwrap_or_default()
+        earlier
+            .0
+            .get(..earlier.0.len().saturating_sub(self.0.len()))
+            .unwrap_or_default()
     }
 
     pub(super) fn u8(&mut self) -> Option<u8> {
@@ -65,21 +68,42 @@ mod tests {
 
     #[test]
     fn numbers_and_strings_are_read_in_order() {
-        let bytes = [&[7][..], &[0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 2], &string(b"ab"), &string(b"")].concat();
+        let bytes = [
+            &[7][..],
+            &[0, 0, 0, 1],
+            &[0, 0, 0, 0, 0, 0, 0, 2],
+            &string(b"ab"),
+            &string(b""),
+        ]
+        .concat();
+
         let mut reader = WireReader::new(&bytes);
         let start = reader;
-        assert_eq!((reader.u8(), reader.u32(), reader.u64()), (Some(7), Some(1), Some(2)));
+        assert_eq!(
+            (reader.u8(), reader.u32(), reader.u64()),
+            (Some(7), Some(1), Some(2))
+        );
+
         assert_eq!(reader.since(start), &bytes[..13]);
         assert_eq!(reader.strings(), Some(vec![&b"ab"[..], b""]));
-        assert_eq!((reader.string(), reader.string(), reader.string()), (Some(&b"ab"[..]), Some(&b""[..]), None));
+        assert_eq!(
+            (reader.string(), reader.string(), reader.string()),
+            (Some(&b"ab"[..]), Some(&b""[..]), None)
+        );
     }
 
     #[test]
     fn what_is_cut_is_not_read() {
-        for bytes in [&[][..], &[0, 0, 0], &[0, 0, 0, 1], &[0xff, 0xff, 0xff, 0xff, 1]] {
+        for bytes in [
+            &[][..],
+            &[0, 0, 0],
+            &[0, 0, 0, 1],
+            &[0xff, 0xff, 0xff, 0xff, 1],
+        ] {
             assert_eq!(WireReader::new(bytes).string(), None, "{bytes:?}");
             assert_eq!(WireReader::new(bytes).u64(), None, "{bytes:?}");
         }
+
         assert_eq!(WireReader::new(&[0, 0, 0, 0, 0]).strings(), None);
         assert_eq!(WireReader::new(&[]).u8(), None);
     }

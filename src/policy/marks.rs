@@ -10,12 +10,18 @@ pub const LOOKED_AT: usize = 16 * 1024;
 #[must_use]
 pub fn private_key(beginning: &[u8]) -> Option<&'static str> {
     let beginning = beginning.get(..LOOKED_AT).unwrap_or(beginning);
-    at_once(beginning).or_else(|| escape_line(beginning)).or_else(|| der(beginning))
+    at_once(beginning)
+        .or_else(|| escape_line(beginning))
+        .or_else(|| der(beginning))
 }
 
 /// What a file begins with.
 fn at_once(beginning: &[u8]) -> Option<&'static str> {
-    let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning).trim_ascii_start();
+    let text = beginning
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(beginning)
+        .trim_ascii_start();
+
     [
         // PuTTY, of any version.
         (&b"PuTTY-User-Key-File-"[..], "PuTTY"),
@@ -31,31 +37,61 @@ fn escape_line(text: &[u8]) -> Option<&'static str> {
     let marks = memmem::find_iter(text, "BEGIN ").filter_map(|at| label(text, at));
     let armor = marks.filter(|label| is_private(label)).map(kind).next();
     armor
-        .or_else(|| memmem::find_iter(text, "AGE-SECRET-KEY-").any(|at| begins_line(text, at)).then_some("age"))
+        .or_else(|| {
+            memmem::find_iter(text, "AGE-SECRET-KEY-")
+                .any(|at| begins_line(text, at))
+                .then_some("age")
+        })
         .or_else(|| account_key(text).then_some("service account"))
 }
 
 /// The label of the line of dashes in which `BEGIN` is found at this place, if there is one.
 fn label(text: &[u8], at: usize) -> Option<&[u8]> {
     let (before, rest) = (text.get(..at)?, text.get(at + b"BEGIN ".len()..)?);
+
     // Five dashes (RFC 7468), or four and a blank (RFC 4716).
-    let dashes = if before.ends_with(b"-----") { &b"-----"[..] } else { b"---- " };
-    if !begins_line(text, at - before.strip_suffix(dashes).map(|_| dashes.len())?) {
+    let dashes = if before.ends_with(b"-----") {
+        &b"-----"[..]
+    } else {
+        b"---- "
+    };
+
+    if !begins_line(
+        text,
+        at - before.strip_suffix(dashes).map(|_| dashes.len())?,
+    ) {
         return None;
     }
-    let line = rest.split(|byte| matches!(byte, b'\n' | b'\r')).next()?.trim_ascii_end();
-    line.strip_suffix(b"-----").or_else(|| line.strip_suffix(b" ----"))
+
+    let line = rest
+        .split(|byte| matches!(byte, b'\n' | b'\r'))
+        .next()?
+        .trim_ascii_end();
+
+    line.strip_suffix(b"-----")
+        .or_else(|| line.strip_suffix(b" ----"))
 }
 
 fn begins_line(text: &[u8], at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
-    let blank = before.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let blank = before
+        .iter()
+        .rev()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
+
     let before = before.get(..before.len() - blank).unwrap_or_default();
-    before.is_empty() || before.ends_with(b"\n") || before.ends_with(b"\r") || before == b"\xef\xbb\xbf"
+
+    before.is_empty()
+        || before.ends_with(b"\n")
+        || before.ends_with(b"\r")
+        || before == b"\xef\xbb\xbf"
 }
 
 fn is_private(label: &[u8]) -> bool {
-    [&b"PRIVATE KEY"[..], b"SECRET KEY"].iter().any(|words| memmem::find(label, words).is_some())
+    [&b"PRIVATE KEY"[..], b"SECRET KEY"]
+        .iter()
+        .any(|words| memmem::find(label, words).is_some())
 }
 
 fn kind(label: &[u8]) -> &'static str {
@@ -76,7 +112,8 @@ fn account_key(text: &[u8]) -> bool {
     text.trim_ascii_start().starts_with(b"{")
         && memmem::find(text, b"\"private_key\"").is_some_and(|at| {
             let rest = text.get(at..).unwrap_or_default();
-            rest.get(..100).is_some_and(|near| memmem::find(near, b"PRIVATE KEY-----").is_some())
+            rest.get(..100)
+                .is_some_and(|near| memmem::find(near, b"PRIVATE KEY-----").is_some())
         })
 }
 
@@ -87,26 +124,42 @@ fn der(bytes: &[u8]) -> Option<&'static str> {
     if let Some([2, 0x81 | 0x82, ..]) = version(0) {
         return Some("PKCS#1");
     }
-    if [0, 1].into_iter().filter_map(version).filter_map(sequence).any(|inner| inner.starts_with(&[6])) {
+
+    if [0, 1]
+        .into_iter()
+        .filter_map(version)
+        .filter_map(sequence)
+        .any(|inner| inner.starts_with(&[6]))
+    {
         return Some("PKCS#8");
     }
+
     if let Some([4, length, ..]) = version(1)
         && matches!(length, 20..=66)
     {
         return Some("SEC 1");
     }
+
     // Encrypted: the identifiers of PKCS#5 and of PKCS#12 for that.
     let encrypted = |inner: &[u8]| {
-        inner.strip_prefix(&[6][..]).and_then(|rest| rest.get(1..)).is_some_and(|identifier| {
-            identifier.starts_with(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5])
-                || identifier.starts_with(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1])
-        })
+        inner
+            .strip_prefix(&[6][..])
+            .and_then(|rest| rest.get(1..))
+            .is_some_and(|identifier| {
+                identifier.starts_with(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5])
+                    || identifier.starts_with(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1])
+            })
     };
+
     if sequence(content).is_some_and(encrypted) {
         return Some("PKCS#8");
     }
+
     let contents = version(3).and_then(sequence)?;
-    contents.starts_with(&[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7]).then_some("PKCS#12")
+
+    contents
+        .starts_with(&[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7])
+        .then_some("PKCS#12")
 }
 
 /// What comes after the header of a sequence, as far as it is there.
@@ -130,14 +183,26 @@ mod tests {
             ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "OpenSSH"),
             ("\r\n  -----BEGIN RSA PRIVATE KEY-----\r\nMII", "PEM"),
             ("\u{feff}-----BEGIN PRIVATE KEY-----\n", "PEM"),
-            ("Bag Attributes\n    localKeyID: 01\n-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "PEM"),
-            ("-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n", "PEM"),
+            (
+                "Bag Attributes\n    localKeyID: 01\n-----BEGIN ENCRYPTED PRIVATE KEY-----\n",
+                "PEM",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\n",
+                "PEM",
+            ),
             ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQ", "PGP"),
-            ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment", "SSH2"),
+            (
+                "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment",
+                "SSH2",
+            ),
             ("PuTTY-User-Key-File-3: ssh-ed25519\n", "PuTTY"),
             ("PuTTY-User-Key-File-2: ssh-rsa\r\n", "PuTTY"),
             ("SSH PRIVATE KEY FILE FORMAT 1.1\n\0", "SSH 1"),
-            ("# created: 2026-01-01\n# public key: age1x\nAGE-SECRET-KEY-1QQ", "age"),
+            (
+                "# created: 2026-01-01\n# public key: age1x\nAGE-SECRET-KEY-1QQ",
+                "age",
+            ),
             ("AGE-SECRET-KEY-PQ-1QQ", "age"),
             (
                 "{\n \"type\": \"service_account\",\n \"private_key\": \"-----BEGIN PRIVATE KEY-----\\nMII",
@@ -152,13 +217,28 @@ mod tests {
     #[test]
     fn the_binary_forms_are_recognised_too() {
         for (bytes, kind) in [
-            (&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4][..], "PKCS#8"),
-            (&[0x30, 0x82, 4, 0xbe, 2, 1, 0, 0x30, 13, 6, 9, 0x2a], "PKCS#8"),
+            (
+                &[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4][..],
+                "PKCS#8",
+            ),
+            (
+                &[0x30, 0x82, 4, 0xbe, 2, 1, 0, 0x30, 13, 6, 9, 0x2a],
+                "PKCS#8",
+            ),
             (&[0x30, 0x82, 4, 0xa4, 2, 1, 0, 2, 0x82, 1, 1, 0], "PKCS#1"),
             (&[0x30, 0x77, 2, 1, 1, 4, 0x20, 1], "SEC 1"),
-            (&[0x30, 0x81, 0x9b, 0x30, 0x57, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 13], "PKCS#8"),
             (
-                &[0x30, 0x82, 9, 9, 2, 1, 3, 0x30, 0x82, 9, 0, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1],
+                &[
+                    0x30, 0x81, 0x9b, 0x30, 0x57, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5,
+                    13,
+                ],
+                "PKCS#8",
+            ),
+            (
+                &[
+                    0x30, 0x82, 9, 9, 2, 1, 3, 0x30, 0x82, 9, 0, 6, 9, 0x2a, 0x86, 0x48, 0x86,
+                    0xf7, 0x0d, 1, 7, 1,
+                ],
                 "PKCS#12",
             ),
         ] {
@@ -185,15 +265,26 @@ mod tests {
         ] {
             assert_eq!(private_key(text.as_bytes()), None, "{text}");
         }
+
         // A certificate, and a public key.
-        assert_eq!(private_key(&[0x30, 0x82, 3, 0x10, 0x30, 0x82, 1, 0xf8, 0xa0, 3, 2, 1, 2]), None);
-        assert_eq!(private_key(&[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21]), None);
+        assert_eq!(
+            private_key(&[0x30, 0x82, 3, 0x10, 0x30, 0x82, 1, 0xf8, 0xa0, 3, 2, 1, 2]),
+            None
+        );
+
+        assert_eq!(
+            private_key(&[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21]),
+            None
+        );
     }
 
     #[test]
     fn a_long_file_is_looked_at_from_its_beginning_only() {
         let key = "\n-----BEGIN PRIVATE KEY-----\n";
-        assert_eq!(private_key(("x".repeat(LOOKED_AT - 100) + key).as_bytes()), Some("PEM"));
+        assert_eq!(
+            private_key(("x".repeat(LOOKED_AT - 100) + key).as_bytes()),
+            Some("PEM")
+        );
         assert_eq!(private_key(("x".repeat(LOOKED_AT) + key).as_bytes()), None);
     }
 }

@@ -13,14 +13,19 @@ impl GuardedName {
     /// The names of a path with `/` between them; a `*` in a name stands for anything.
     #[must_use]
     pub fn path(path: &str) -> Vec<Self> {
-        path.split('/').filter(|name| !name.is_empty()).map(Self::one).collect()
+        path.split('/')
+            .filter(|name| !name.is_empty())
+            .map(Self::one)
+            .collect()
     }
 
     /// One name or, with a `*` in it, its beginning and its end. What is between two of them is not looked at.
     #[must_use]
     pub fn one(name: &str) -> Self {
         match (name.split_once('*'), name.rsplit_once('*')) {
-            (Some((beginning, _)), Some((_, end))) => Self::Like(lower(beginning), folded(end.as_bytes())),
+            (Some((beginning, _)), Some((_, end))) => {
+                Self::Like(lower(beginning), folded(end.as_bytes()))
+            }
             _ => Self::Is(folded(name.as_bytes())),
         }
     }
@@ -35,9 +40,9 @@ impl GuardedName {
     pub(super) fn matches(&self, folded: &str) -> bool {
         match self {
             Self::Is(name) => name == folded,
-            Self::Like(beginning, end) => {
-                folded.strip_prefix(beginning.as_str()).is_some_and(|rest| rest.ends_with(end.as_str()))
-            }
+            Self::Like(beginning, end) => folded
+                .strip_prefix(beginning.as_str())
+                .is_some_and(|rest| rest.ends_with(end.as_str())),
         }
     }
 }
@@ -48,11 +53,18 @@ impl GuardedName {
 pub(super) fn folded(name: &[u8]) -> String {
     let lower = lower(&String::from_utf8_lossy(name));
     let end = lower.trim_end_matches(['.', ' ']);
-    if end.is_empty() { lower } else { end.to_owned() }
+    if end.is_empty() {
+        lower
+    } else {
+        end.to_owned()
+    }
 }
 
 fn lower(text: &str) -> String {
-    text.chars().filter(|letter| !is_passed_over(*letter)).flat_map(char::to_lowercase).collect()
+    text.chars()
+        .filter(|letter| !is_passed_over(*letter))
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// The letters that HFS+ ignores in names (Apple's Technical Note TN1150, "Unicode Subtleties").
@@ -74,13 +86,27 @@ mod tests {
             (".ssh", ".sshd", false),
             ("...", "...", true),
         ] {
-            assert_eq!(GuardedName::one(one).matches(&folded(other.as_bytes())), same, "{one} {other}");
+            assert_eq!(
+                GuardedName::one(one).matches(&folded(other.as_bytes())),
+                same,
+                "{one} {other}"
+            );
         }
+
         assert!(
-            GuardedName::one(".claude*").matches(".claude.json") && !GuardedName::one(".claude*").matches("claude")
+            GuardedName::one(".claude*").matches(".claude.json")
+                && !GuardedName::one(".claude*").matches("claude")
         );
-        assert!(GuardedName::one("*.conf").matches("a.conf") && !GuardedName::one("*.conf").matches("a.conf.old"));
+
+        assert!(
+            GuardedName::one("*.conf").matches("a.conf")
+                && !GuardedName::one("*.conf").matches("a.conf.old")
+        );
+
         assert!(GuardedName::one("*").matches("anything") && !GuardedName::one("a*a").matches("a"));
-        assert_eq!(GuardedName::path(".config//git/"), [GuardedName::one(".config"), GuardedName::one("git")]);
+        assert_eq!(
+            GuardedName::path(".config//git/"),
+            [GuardedName::one(".config"), GuardedName::one("git")]
+        );
     }
 }

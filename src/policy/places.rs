@@ -60,20 +60,37 @@ impl Places {
     pub fn new(way: TransferDirection) -> Self {
         let rows = ANYWHERE.iter().filter(|row| row.ways.contains(&way));
         let anywhere = rows.flat_map(|row| {
-            row.paths.iter().map(|path| Ahead { names: GuardedName::path(path), why: row.why, files_only: false })
+            row.paths.iter().map(|path| Ahead {
+                names: GuardedName::path(path),
+                why: row.why,
+                files_only: false,
+            })
         });
-        Self { way, by_id: HashMap::new(), anywhere: anywhere.collect() }
+
+        Self {
+            way,
+            by_id: HashMap::new(),
+            anywhere: anywhere.collect(),
+        }
     }
 
     /// Guards what has these names below something that is there, or that very thing where there are none, with all that
     /// is in it.
     pub fn add(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
-        self.by_id.entry(at).or_default().push(Ahead { names, why, files_only: false });
+        self.by_id.entry(at).or_default().push(Ahead {
+            names,
+            why,
+            files_only: false,
+        });
     }
 
     /// Guards the files in a directory with such names, and not what is in directories there.
     pub fn add_files(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
-        self.by_id.entry(at).or_default().push(Ahead { names, why, files_only: true });
+        self.by_id.entry(at).or_default().push(Ahead {
+            names,
+            why,
+            files_only: true,
+        });
     }
 
     /// What is known of a directory, from the root of the file system on: the name of each and what it is.
@@ -90,21 +107,42 @@ impl Places {
 
     /// What is known of a directory in another one. `id` is `None` where it is not there yet.
     #[must_use]
-    pub fn directory(&self, above: &DirectoryFacts, name: &[u8], id: Option<&FileId>) -> DirectoryFacts {
+    pub fn directory(
+        &self,
+        above: &DirectoryFacts,
+        name: &[u8],
+        id: Option<&FileId>,
+    ) -> DirectoryFacts {
         if above.guarded.is_some() {
-            return DirectoryFacts { guarded: above.guarded, ..DirectoryFacts::default() };
+            return DirectoryFacts {
+                guarded: above.guarded,
+                ..DirectoryFacts::default()
+            };
         }
+
         let name = folded(name);
-        let by_name = above.ahead.iter().chain(&self.anywhere).filter_map(|ahead| ahead.after(&name));
-        let by_id = id.and_then(|id| self.by_id.get(id)).into_iter().flatten().cloned();
+        let by_name = above
+            .ahead
+            .iter()
+            .chain(&self.anywhere)
+            .filter_map(|ahead| ahead.after(&name));
+
+        let by_id = id
+            .and_then(|id| self.by_id.get(id))
+            .into_iter()
+            .flatten()
+            .cloned();
+
         let mut spot = DirectoryFacts {
             of_git: above.of_git || name.strip_suffix(".git").is_some(),
             of_process: above.of_process,
             ..DirectoryFacts::default()
         };
+
         if self.way == TransferDirection::Write && above.of_git && name == "hooks" {
             spot.guarded = Some(GuardReason::Versions);
         }
+
         for ahead in by_name.chain(by_id) {
             if !ahead.names.is_empty() {
                 spot.ahead.push(ahead);
@@ -112,37 +150,65 @@ impl Places {
                 spot.guarded.get_or_insert(ahead.why);
             }
         }
+
         spot
     }
 
     /// Why a link in a directory is guarded, if it is: one that leads to what would then be a guarded place is one, too.
     #[must_use]
-    pub fn link(&self, inside: &DirectoryFacts, name: &[u8], id: Option<&FileId>) -> Option<GuardReason> {
+    pub fn link(
+        &self,
+        inside: &DirectoryFacts,
+        name: &[u8],
+        id: Option<&FileId>,
+    ) -> Option<GuardReason> {
         self.file(inside, name, id).or_else(|| {
             let spot = self.directory(inside, name, id);
-            spot.guarded.or_else(|| spot.ahead.first().map(|ahead| ahead.why))
+            spot.guarded
+                .or_else(|| spot.ahead.first().map(|ahead| ahead.why))
         })
     }
 
     /// Why a file in a directory is guarded, if it is. `id` is `None` where it is not there yet.
     #[must_use]
-    pub fn file(&self, inside: &DirectoryFacts, name: &[u8], id: Option<&FileId>) -> Option<GuardReason> {
+    pub fn file(
+        &self,
+        inside: &DirectoryFacts,
+        name: &[u8],
+        id: Option<&FileId>,
+    ) -> Option<GuardReason> {
         if inside.guarded.is_some() {
             return inside.guarded;
         }
+
         let name = folded(name);
-        let by_name = inside.ahead.iter().chain(&self.anywhere).find(|ahead| ahead.ends_with(&name));
-        by_name.map(|ahead| ahead.why).or_else(|| self.by_id(id?)).or_else(|| match self.way {
-            TransferDirection::Write => is_of_git(inside.of_git, &name).then_some(GuardReason::Versions),
-            TransferDirection::Read => (inside.of_process && matches!(name.as_str(), "environ" | "mem" | "kcore"))
+        let by_name = inside
+            .ahead
+            .iter()
+            .chain(&self.anywhere)
+            .find(|ahead| ahead.ends_with(&name));
+
+        by_name
+            .map(|ahead| ahead.why)
+            .or_else(|| self.by_id(id?))
+            .or_else(|| match self.way {
+                TransferDirection::Write => {
+                    is_of_git(inside.of_git, &name).then_some(GuardReason::Versions)
+                }
+                TransferDirection::Read => (inside.of_process
+                    && matches!(name.as_str(), "environ" | "mem" | "kcore"))
                 .then_some(GuardReason::Process),
-        })
+            })
     }
 
     /// Why this very file is guarded, wherever it was found.
     #[must_use]
     pub fn by_id(&self, id: &FileId) -> Option<GuardReason> {
-        self.by_id.get(id)?.iter().find(|ahead| ahead.names.is_empty() && !ahead.files_only).map(|ahead| ahead.why)
+        self.by_id
+            .get(id)?
+            .iter()
+            .find(|ahead| ahead.names.is_empty() && !ahead.files_only)
+            .map(|ahead| ahead.why)
     }
 }
 
@@ -150,7 +216,10 @@ impl Ahead {
     /// What is still ahead after this name, if it is on the way.
     fn after(&self, name: &str) -> Option<Self> {
         let (first, rest) = self.names.split_first()?;
-        first.matches(name).then(|| Self { names: rest.to_vec(), ..*self })
+        first.matches(name).then(|| Self {
+            names: rest.to_vec(),
+            ..*self
+        })
     }
 
     fn ends_with(&self, name: &str) -> bool {
@@ -160,7 +229,12 @@ impl Ahead {
 
 /// Whether a file makes Git run something: the settings of a repository, or the file that says where these are.
 fn is_of_git(inside: bool, name: &str) -> bool {
-    name == ".git" || inside && matches!(name, "config" | "config.worktree" | "commondir" | "gitdir" | "hooks")
+    name == ".git"
+        || inside
+            && matches!(
+                name,
+                "config" | "config.worktree" | "commondir" | "gitdir" | "hooks"
+            )
 }
 
 #[cfg(test)]
@@ -174,6 +248,7 @@ mod tests {
     /// `/`, `/home` and `/home/u`, where 10 is the home and 20 an `.ssh` that lies elsewhere.
     fn places(way: TransferDirection) -> Places {
         let mut places = Places::new(way);
+
         for (path, why) in [
             (".ssh", GuardReason::Ssh),
             (".config/autostart", GuardReason::Autostart),
@@ -181,15 +256,21 @@ mod tests {
         ] {
             places.add(id(10), GuardedName::path(path), why);
         }
+
         places.add(id(20), Vec::new(), GuardReason::Ssh);
         places.add(id(21), Vec::new(), GuardReason::KeyFile);
         places.add_files(id(22), vec![GuardedName::one("*")], GuardReason::Programs);
+
         places
     }
 
     fn way_to(names: &[(&str, u64)]) -> Vec<(Vec<u8>, FileId)> {
         let above = [("", 1), ("home", 2), ("u", 10)];
-        above.iter().chain(names).map(|(name, inode)| (name.as_bytes().to_vec(), id(*inode))).collect()
+        above
+            .iter()
+            .chain(names)
+            .map(|(name, inode)| (name.as_bytes().to_vec(), id(*inode)))
+            .collect()
     }
 
     #[test]
@@ -199,12 +280,37 @@ mod tests {
             (&[][..], "notes", None, None),
             (&[(".ssh", 30)], "config", None, Some(GuardReason::Ssh)),
             (&[(".SSH", 30)], "config", None, Some(GuardReason::Ssh)),
-            (&[("work", 31), ("link", 20)], "config", None, Some(GuardReason::Ssh)),
-            (&[("work", 31), ("link", 20), ("deep", 32)], "x", None, Some(GuardReason::Ssh)),
-            (&[("work", 31)], "hard link", Some(21), Some(GuardReason::KeyFile)),
+            (
+                &[("work", 31), ("link", 20)],
+                "config",
+                None,
+                Some(GuardReason::Ssh),
+            ),
+            (
+                &[("work", 31), ("link", 20), ("deep", 32)],
+                "x",
+                None,
+                Some(GuardReason::Ssh),
+            ),
+            (
+                &[("work", 31)],
+                "hard link",
+                Some(21),
+                Some(GuardReason::KeyFile),
+            ),
             (&[("work", 31)], "other", Some(33), None),
-            (&[(".config", 34)], "autostart", None, Some(GuardReason::Autostart)),
-            (&[(".config", 34), ("autostart", 35)], "x.desktop", None, Some(GuardReason::Autostart)),
+            (
+                &[(".config", 34)],
+                "autostart",
+                None,
+                Some(GuardReason::Autostart),
+            ),
+            (
+                &[(".config", 34), ("autostart", 35)],
+                "x.desktop",
+                None,
+                Some(GuardReason::Autostart),
+            ),
             (&[(".config", 34), ("other", 35)], "autostart", None, None),
             (&[], ".claude.json", None, Some(GuardReason::Agent)),
             (&[("work", 31)], ".claude.json", None, None),
@@ -212,7 +318,11 @@ mod tests {
             (&[("tools", 22), ("data", 36)], "ls", None, None),
         ] {
             let spot = places.spot(&way_to(names));
-            assert_eq!(places.file(&spot, file.as_bytes(), found.map(id).as_ref()), why, "{names:?} {file}");
+            assert_eq!(
+                places.file(&spot, file.as_bytes(), found.map(id).as_ref()),
+                why,
+                "{names:?} {file}"
+            );
         }
     }
 
@@ -220,44 +330,139 @@ mod tests {
     fn a_link_does_not_take_the_place_of_a_directory_on_the_way() {
         let places = places(TransferDirection::Write);
         let home = places.spot(&way_to(&[]));
-        for (name, why) in
-            [(".config", Some(GuardReason::Autostart)), (".ssh", Some(GuardReason::Ssh)), ("notes", None)]
-        {
+
+        for (name, why) in [
+            (".config", Some(GuardReason::Autostart)),
+            (".ssh", Some(GuardReason::Ssh)),
+            ("notes", None),
+        ] {
             assert_eq!(places.link(&home, name.as_bytes(), None), why, "{name}");
         }
+
         assert_eq!(places.file(&home, b".config", None), None);
-        assert_eq!(places.link(&DirectoryFacts::default(), b".git", None), Some(GuardReason::Versions));
+        assert_eq!(
+            places.link(&DirectoryFacts::default(), b".git", None),
+            Some(GuardReason::Versions)
+        );
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     fn some_names_are_guarded_anywhere() {
         for (way, directories, file, why) in [
-            (TransferDirection::Write, &[".git"][..], "config", Some(GuardReason::Versions)),
-            (TransferDirection::Write, &[".GIT"], "Config", Some(GuardReason::Versions)),
-            (TransferDirection::Write, &[".git", "hooks"], "x", Some(GuardReason::Versions)),
-            (TransferDirection::Write, &[".git", "modules", "sub", "hooks"], "x", Some(GuardReason::Versions)),
-            (TransferDirection::Write, &[".git", "modules", "sub"], "config", Some(GuardReason::Versions)),
-            (TransferDirection::Write, &["bare.git"], "config", Some(GuardReason::Versions)),
-            (TransferDirection::Write, &["bare.git", "hooks"], "x", Some(GuardReason::Versions)),
-            (TransferDirection::Write, &[], ".git", Some(GuardReason::Versions)),
+            (
+                TransferDirection::Write,
+                &[".git"][..],
+                "config",
+                Some(GuardReason::Versions),
+            ),
+            (
+                TransferDirection::Write,
+                &[".GIT"],
+                "Config",
+                Some(GuardReason::Versions),
+            ),
+            (
+                TransferDirection::Write,
+                &[".git", "hooks"],
+                "x",
+                Some(GuardReason::Versions),
+            ),
+            (
+                TransferDirection::Write,
+                &[".git", "modules", "sub", "hooks"],
+                "x",
+                Some(GuardReason::Versions),
+            ),
+            (
+                TransferDirection::Write,
+                &[".git", "modules", "sub"],
+                "config",
+                Some(GuardReason::Versions),
+            ),
+            (
+                TransferDirection::Write,
+                &["bare.git"],
+                "config",
+                Some(GuardReason::Versions),
+            ),
+            (
+                TransferDirection::Write,
+                &["bare.git", "hooks"],
+                "x",
+                Some(GuardReason::Versions),
+            ),
+            (
+                TransferDirection::Write,
+                &[],
+                ".git",
+                Some(GuardReason::Versions),
+            ),
             (TransferDirection::Write, &[".git", "objects"], "pack", None),
             (TransferDirection::Write, &["src", "hooks"], "x", None),
             (TransferDirection::Write, &["src"], "config", None),
             (TransferDirection::Read, &[".git"], "config", None),
-            (TransferDirection::Write, &["project"], ".mcp.json", Some(GuardReason::Agent)),
-            (TransferDirection::Write, &["project", ".claude"], "settings.json", Some(GuardReason::Agent)),
-            (TransferDirection::Write, &["project", ".vscode"], "tasks.json", Some(GuardReason::Startup)),
-            (TransferDirection::Write, &["project", ".vscode"], "settings.json", None),
-            (TransferDirection::Write, &["backup", ".ssh"], "authorized_keys", Some(GuardReason::Ssh)),
-            (TransferDirection::Read, &["backup", ".ssh"], "id", Some(GuardReason::Ssh)),
-            (TransferDirection::Read, &["project", ".claude"], "settings.json", None),
-            (TransferDirection::Read, &["home", ".claude"], ".credentials.json", Some(GuardReason::Credentials)),
+            (
+                TransferDirection::Write,
+                &["project"],
+                ".mcp.json",
+                Some(GuardReason::Agent),
+            ),
+            (
+                TransferDirection::Write,
+                &["project", ".claude"],
+                "settings.json",
+                Some(GuardReason::Agent),
+            ),
+            (
+                TransferDirection::Write,
+                &["project", ".vscode"],
+                "tasks.json",
+                Some(GuardReason::Startup),
+            ),
+            (
+                TransferDirection::Write,
+                &["project", ".vscode"],
+                "settings.json",
+                None,
+            ),
+            (
+                TransferDirection::Write,
+                &["backup", ".ssh"],
+                "authorized_keys",
+                Some(GuardReason::Ssh),
+            ),
+            (
+                TransferDirection::Read,
+                &["backup", ".ssh"],
+                "id",
+                Some(GuardReason::Ssh),
+            ),
+            (
+                TransferDirection::Read,
+                &["project", ".claude"],
+                "settings.json",
+                None,
+            ),
+            (
+                TransferDirection::Read,
+                &["home", ".claude"],
+                ".credentials.json",
+                Some(GuardReason::Credentials),
+            ),
             (TransferDirection::Read, &["tasks.json"], ".vscode", None),
         ] {
             let places = Places::new(way);
             let plain = DirectoryFacts::default();
-            let spot = directories.iter().fold(plain, |spot, name| places.directory(&spot, name.as_bytes(), None));
-            assert_eq!(places.file(&spot, file.as_bytes(), None), why, "{way:?} {directories:?} {file}");
+            let spot = directories.iter().fold(plain, |spot, name| {
+                places.directory(&spot, name.as_bytes(), None)
+            });
+
+            assert_eq!(
+                places.file(&spot, file.as_bytes(), None),
+                why,
+                "{way:?} {directories:?} {file}"
+            );
         }
     }
 
@@ -275,6 +480,7 @@ mod tests {
             .iter()
             .map(|(name, inode)| (name.as_bytes().to_vec(), id(*inode)))
             .collect();
+
         for (length, file, why) in [
             (3, "environ", Some(GuardReason::Process)),
             (5, "environ", Some(GuardReason::Process)),
@@ -282,10 +488,23 @@ mod tests {
             (2, "cpuinfo", None),
         ] {
             let places = Places::new(TransferDirection::Read);
-            assert_eq!(places.file(&places.spot(&way[..length]), file.as_bytes(), None), why, "{file}");
+            assert_eq!(
+                places.file(&places.spot(&way[..length]), file.as_bytes(), None),
+                why,
+                "{file}"
+            );
         }
-        let elsewhere = [(Vec::new(), id(1)), (b"work".to_vec(), id(2)), (b"proc".to_vec(), id(3))];
+
+        let elsewhere = [
+            (Vec::new(), id(1)),
+            (b"work".to_vec(), id(2)),
+            (b"proc".to_vec(), id(3)),
+        ];
+
         let places = Places::new(TransferDirection::Read);
-        assert_eq!(places.file(&places.spot(&elsewhere), b"environ", None), None);
+        assert_eq!(
+            places.file(&places.spot(&elsewhere), b"environ", None),
+            None
+        );
     }
 }

@@ -18,7 +18,11 @@ pub struct GuardRule {
 
 const BOTH: &[TransferDirection] = &[Read, Write];
 
-const fn row(why: GuardReason, ways: &'static [TransferDirection], paths: &'static [&'static str]) -> GuardRule {
+const fn row(
+    why: GuardReason,
+    ways: &'static [TransferDirection],
+    paths: &'static [&'static str],
+) -> GuardRule {
     GuardRule { why, ways, paths }
 }
 
@@ -285,7 +289,15 @@ pub const HOME: &[GuardRule] = &[
     row(
         GuardReason::Versions,
         &[Write],
-        &[".gitconfig", ".config/git", ".git-template*", ".hgrc", ".config/hg", ".jjconfig.toml", ".config/jj"],
+        &[
+            ".gitconfig",
+            ".config/git",
+            ".git-template*",
+            ".hgrc",
+            ".config/hg",
+            ".jjconfig.toml",
+            ".config/jj",
+        ],
     ),
     row(
         GuardReason::Autostart,
@@ -343,7 +355,11 @@ pub const HOME: &[GuardRule] = &[
 
 /// Places of the whole machine. Most can be changed by root alone, as which this program may run.
 pub const SYSTEM: &[GuardRule] = &[
-    row(GuardReason::KnownHosts, &[Write], &["/etc/ssh/ssh_known_hosts*"]),
+    row(
+        GuardReason::KnownHosts,
+        &[Write],
+        &["/etc/ssh/ssh_known_hosts*"],
+    ),
     row(GuardReason::SshConfig, &[Write], &["/etc/ssh"]),
     row(
         GuardReason::Accounts,
@@ -360,7 +376,13 @@ pub const SYSTEM: &[GuardRule] = &[
     row(
         GuardReason::Accounts,
         &[Write],
-        &["/etc/passwd*", "/etc/group*", "/etc/pam.d", "/etc/pam.conf", "/etc/doas.conf"],
+        &[
+            "/etc/passwd*",
+            "/etc/group*",
+            "/etc/pam.d",
+            "/etc/pam.conf",
+            "/etc/doas.conf",
+        ],
     ),
     row(
         GuardReason::Startup,
@@ -410,15 +432,27 @@ pub const SYSTEM: &[GuardRule] = &[
     row(
         GuardReason::Credentials,
         &[Read],
-        &["/Library/Keychains", "/etc/docker/config.json", "/etc/NetworkManager/system-connections"],
+        &[
+            "/Library/Keychains",
+            "/etc/docker/config.json",
+            "/etc/NetworkManager/system-connections",
+        ],
     ),
 ];
 
 /// Places in any directory, such as the settings of a project, and homes that are not known as such.
 pub const ANYWHERE: &[GuardRule] = &[
     row(GuardReason::Ssh, BOTH, &[".ssh"]),
-    row(GuardReason::Credentials, BOTH, &[".gnupg", ".netrc", ".git-credentials"]),
-    row(GuardReason::Credentials, &[Read], &[".claude/.credentials.json", ".codex/auth.json"]),
+    row(
+        GuardReason::Credentials,
+        BOTH,
+        &[".gnupg", ".netrc", ".git-credentials"],
+    ),
+    row(
+        GuardReason::Credentials,
+        &[Read],
+        &[".claude/.credentials.json", ".codex/auth.json"],
+    ),
     row(
         GuardReason::Agent,
         &[Write],
@@ -441,12 +475,24 @@ pub const ANYWHERE: &[GuardRule] = &[
 pub const VARIABLES: &[(&str, GuardReason, &[TransferDirection])] = &[
     ("GNUPGHOME", GuardReason::Credentials, BOTH),
     ("KUBECONFIG", GuardReason::Credentials, BOTH),
-    ("AWS_SHARED_CREDENTIALS_FILE", GuardReason::Credentials, BOTH),
+    (
+        "AWS_SHARED_CREDENTIALS_FILE",
+        GuardReason::Credentials,
+        BOTH,
+    ),
     ("AWS_CONFIG_FILE", GuardReason::Credentials, BOTH),
-    ("AWS_WEB_IDENTITY_TOKEN_FILE", GuardReason::Credentials, BOTH),
+    (
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        GuardReason::Credentials,
+        BOTH,
+    ),
     ("AZURE_CONFIG_DIR", GuardReason::Credentials, BOTH),
     ("CLOUDSDK_CONFIG", GuardReason::Credentials, BOTH),
-    ("GOOGLE_APPLICATION_CREDENTIALS", GuardReason::Credentials, BOTH),
+    (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        GuardReason::Credentials,
+        BOTH,
+    ),
     ("DOCKER_CONFIG", GuardReason::Credentials, BOTH),
     ("REGISTRY_AUTH_FILE", GuardReason::Credentials, BOTH),
     ("GH_CONFIG_DIR", GuardReason::Credentials, BOTH),

@@ -59,6 +59,7 @@ impl fmt::Display for GuardReason {
             Self::OtherName => "it is a file of a guarded directory under another name",
             Self::Outside => "it is outside the folders that the client works in",
         };
+
         f.write_str(words)
     }
 }

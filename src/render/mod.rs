@@ -36,7 +36,8 @@ const LONGEST_SEQUENCE: usize = 4096;
 /// `char::is_control` knows neither Unicode's line separators nor its direction marks.
 #[must_use]
 pub fn is_line_unsafe(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    letter.is_control()
+        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Somebody else's text in a line for a person: what would break the line is written out, as in `\n`.
@@ -50,6 +51,7 @@ pub fn escape_line(text: &[u8]) -> String {
             line.push(letter);
         }
     }
+
     line
 }
 
@@ -65,6 +67,7 @@ pub fn json_for_a_terminal(json: &str) -> String {
             shown.push(letter);
         }
     }
+
     shown
 }
 
@@ -107,16 +110,22 @@ impl Readable {
             Style::Plain => RenderForm::Plain(Plain::default()),
             Style::Terminal => RenderForm::Terminal(Box::new(Terminal::new(COLUMNS, ROWS))),
         };
-        Self { form, latest: Vec::new() }
+
+        Self {
+            form,
+            latest: Vec::new(),
+        }
     }
 
     /// Takes the next bytes, and appends what is settled to `output`: complete lines.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         let before = output.len();
+
         match &mut self.form {
             RenderForm::Plain(plain) => plain.push(bytes, output),
             RenderForm::Terminal(terminal) => terminal.push(bytes, output),
         }
+
         let line = last_line(output.get(before..).unwrap_or_default());
         if !line.is_empty() {
             self.latest.clear();
@@ -168,7 +177,10 @@ impl Readable {
         let unfinished = self.unfinished();
         let line = last_line(&unfinished);
         let line = if line.is_empty() { &self.latest } else { line };
-        clean(line.get(..REMEMBERED_BYTES).unwrap_or(line)).chars().take(LONGEST_MESSAGE).collect()
+        clean(line.get(..REMEMBERED_BYTES).unwrap_or(line))
+            .chars()
+            .take(LONGEST_MESSAGE)
+            .collect()
     }
 
     /// The end of the line that is not finished, or of the last of them: at most 200 characters, without control
@@ -189,12 +201,18 @@ pub fn separable(bytes: &[u8]) -> &[u8] {
     let mut end = bytes.len() - terminal::incomplete(bytes);
     let cut = bytes.get(..end).unwrap_or_default();
     end -= usize::from(cut.ends_with(b"\r"));
+
     if let Some(escape) = memchr::memrchr(0x1b, cut)
         && !is_complete_sequence(bytes.get(escape + 1..end).unwrap_or_default())
     {
         end = escape;
     }
-    if bytes.len() - end > LONGEST_SEQUENCE { bytes } else { bytes.get(..end).unwrap_or(bytes) }
+
+    if bytes.len() - end > LONGEST_SEQUENCE {
+        bytes
+    } else {
+        bytes.get(..end).unwrap_or(bytes)
+    }
 }
 
 /// The length of the control sequence that these bytes are behind an ESC (ECMA-48, sections 5.4 and 5.6; ECMA-35, section
@@ -202,8 +220,13 @@ pub fn separable(bytes: &[u8]) -> &[u8] {
 fn sequence(bytes: &[u8]) -> Option<usize> {
     let (first, rest) = bytes.split_first()?;
     let run = |from: usize, range: std::ops::RangeInclusive<u8>| {
-        from + rest.iter().skip(from).take_while(|byte| range.contains(byte)).count()
+        from + rest
+            .iter()
+            .skip(from)
+            .take_while(|byte| range.contains(byte))
+            .count()
     };
+
     match first {
         b'[' => {
             let end = run(run(0, 0x30..=0x3f), 0x20..=0x2f);
@@ -238,12 +261,17 @@ fn is_complete_sequence(bytes: &[u8]) -> bool {
 fn clean(line: &[u8]) -> String {
     let clean = Screen::last_state(line, true);
     let text = String::from_utf8_lossy(&clean);
-    let text = text.trim().chars().map(|letter| if letter == '\t' { ' ' } else { letter });
+    let text = text
+        .trim()
+        .chars()
+        .map(|letter| if letter == '\t' { ' ' } else { letter });
     text.filter(|letter| !is_line_unsafe(*letter)).collect()
 }
 
 /// The last line in which something stands.
 fn last_line(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii_end();
-    memchr::memrchr(b'\n', text).and_then(|end| text.get(end + 1..)).unwrap_or(text)
+    memchr::memrchr(b'\n', text)
+        .and_then(|end| text.get(end + 1..))
+        .unwrap_or(text)
 }

@@ -21,9 +21,15 @@ pub(super) struct Plain {
 
 impl Plain {
     pub(super) fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
-        let text = if self.binary { 0 } else { memchr(0, bytes).unwrap_or(bytes.len()) };
+        let text = if self.binary {
+            0
+        } else {
+            memchr(0, bytes).unwrap_or(bytes.len())
+        };
+
         let (text, binary) = bytes.split_at(text);
         self.push_text(text, output);
+
         if !binary.is_empty() {
             self.binary = true;
             output.append(&mut self.held);
@@ -47,20 +53,26 @@ impl Plain {
     }
 
     pub(super) fn was_rewritten(&self) -> bool {
-        self.was_rewritten || memchr(b'\r', &self.held).is_some() || without_sequences(&self.held).is_some()
+        self.was_rewritten
+            || memchr(b'\r', &self.held).is_some()
+            || without_sequences(&self.held).is_some()
     }
 
     fn push_text(&mut self, mut bytes: &[u8], output: &mut Vec<u8>) {
         while !bytes.is_empty() {
             // Lines without a carriage return or control sequence, however many, are copied at once.
             if self.held.is_empty() && !self.passing {
-                let plain = memchr2(b'\r', 0x1b, bytes).and_then(|at| bytes.get(..at)).unwrap_or(bytes);
+                let plain = memchr2(b'\r', 0x1b, bytes)
+                    .and_then(|at| bytes.get(..at))
+                    .unwrap_or(bytes);
                 let lines = memrchr(b'\n', plain).map_or(0, |end| end + 1);
                 let (lines, rest) = bytes.split_at(lines);
                 output.extend_from_slice(lines);
                 bytes = rest;
             }
-            let (part, rest) = bytes.split_at(memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1));
+
+            let (part, rest) =
+                bytes.split_at(memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1));
             self.push_part(part, output);
             bytes = rest;
         }
@@ -69,15 +81,18 @@ impl Plain {
     /// Takes more of one line, perhaps its end.
     fn push_part(&mut self, mut part: &[u8], output: &mut Vec<u8>) {
         while !part.is_empty() && !self.passing {
-            let (first, rest) = part.split_at(part.len().min(MAX_HELD_LINE_BYTES - self.held.len()));
+            let (first, rest) =
+                part.split_at(part.len().min(MAX_HELD_LINE_BYTES - self.held.len()));
             self.held.extend_from_slice(first);
             part = rest;
+
             if self.held.ends_with(b"\n") {
                 self.settle(output);
             } else if self.held.len() == MAX_HELD_LINE_BYTES {
                 self.shorten(output);
             }
         }
+
         output.extend_from_slice(part);
         self.passing &= !part.ends_with(b"\n");
     }
@@ -86,6 +101,7 @@ impl Plain {
     fn settle(&mut self, output: &mut Vec<u8>) {
         let end = if self.held.ends_with(b"\r\n") { 2 } else { 1 };
         let (line, end) = self.held.split_at(self.held.len() - end);
+
         if memchr(b'\r', line).is_some() {
             self.was_rewritten = true;
             output.append(&mut Screen::last_state(line, true));
@@ -95,6 +111,7 @@ impl Plain {
         } else {
             output.extend_from_slice(line);
         }
+
         output.extend_from_slice(end);
         self.held.clear();
     }
@@ -104,7 +121,12 @@ impl Plain {
     /// A carriage return at the very end may be one half of the line's end, and is left alone.
     fn shorten(&mut self, output: &mut Vec<u8>) {
         let undecided = self.held.len().saturating_sub(1);
-        if let Some(at) = self.held.get(..undecided).and_then(|line| memrchr(b'\r', line)) {
+
+        if let Some(at) = self
+            .held
+            .get(..undecided)
+            .and_then(|line| memrchr(b'\r', line))
+        {
             let (before, after) = self.held.split_at(at);
             let short = [&Screen::last_state(before, true), after].concat();
             if short.len() <= MAX_HELD_LINE_BYTES / 2 {
@@ -113,11 +135,14 @@ impl Plain {
                 return;
             }
         }
+
         self.passing = true;
+
         if let Some(text) = without_sequences(&self.held) {
             self.was_rewritten = true;
             self.held = text;
         }
+
         output.append(&mut self.held);
     }
 }
@@ -126,14 +151,18 @@ impl Plain {
 fn without_sequences(line: &[u8]) -> Option<Vec<u8>> {
     memchr(0x1b, line)?;
     let (mut text, mut rest) = (Vec::with_capacity(line.len()), line);
+
     while let Some(escape) = memchr(0x1b, rest) {
         let (before, from) = rest.split_at(escape);
         text.extend_from_slice(before);
+
         // Where it is none, the character itself is kept.
         let length = sequence(from.get(1..).unwrap_or_default()).map_or(0, |length| length + 1);
         text.extend_from_slice(if length == 0 { b"\x1b" } else { b"" });
         rest = from.get(length.max(1)..).unwrap_or_default();
     }
+
     text.extend_from_slice(rest);
+
     (text.len() < line.len()).then_some(text)
 }

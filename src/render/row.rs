@@ -49,7 +49,10 @@ pub(super) struct ScreenRow {
 impl ScreenRow {
     /// An empty row that looks like this.
     pub(super) fn blank(rest: Shade) -> Self {
-        Self { rest, ..Self::default() }
+        Self {
+            rest,
+            ..Self::default()
+        }
     }
 
     pub(super) fn is_untouched(&self) -> bool {
@@ -65,21 +68,30 @@ impl ScreenRow {
     pub(super) fn renew(mut self) -> Self {
         self.cells.clear();
         self.shades.clear();
-        Self { cells: self.cells, shades: self.shades, ..Self::default() }
+        Self {
+            cells: self.cells,
+            shades: self.shades,
+            ..Self::default()
+        }
     }
 
     /// Writes over what stands in the column.
     pub(super) fn set(&mut self, column: usize, cell: Cell, shade: Shade) {
         self.changed = true;
+
         if column >= self.cells.len() {
             self.resize(column);
             self.cells.push(cell);
             self.shades.push(shade);
             return;
         }
+
         self.split(column);
         self.split(column + 1);
-        if let (Some(old), Some(old_shade)) = (self.cells.get_mut(column), self.shades.get_mut(column)) {
+
+        if let (Some(old), Some(old_shade)) =
+            (self.cells.get_mut(column), self.shades.get_mut(column))
+        {
             (*old, *old_shade) = (cell, shade);
         }
     }
@@ -89,16 +101,29 @@ impl ScreenRow {
         let used = self.cells.len();
         let to_end = to == usize::MAX || (to >= used && shade == self.rest);
         self.changed |= from < used;
+
         if !to_end {
             if to > used {
                 self.resize(to);
             }
+
             self.split(from);
             self.split(to);
-            self.cells.iter_mut().take(to).skip(from).for_each(|cell| *cell = Cell::Blank);
-            self.shades.iter_mut().take(to).skip(from).for_each(|old| *old = shade);
+            self.cells
+                .iter_mut()
+                .take(to)
+                .skip(from)
+                .for_each(|cell| *cell = Cell::Blank);
+
+            self.shades
+                .iter_mut()
+                .take(to)
+                .skip(from)
+                .for_each(|old| *old = shade);
+
             return;
         }
+
         if from < used {
             self.split(from);
             self.cells.truncate(from);
@@ -107,6 +132,7 @@ impl ScreenRow {
         } else if shade != self.rest {
             self.resize(from);
         }
+
         self.rest = shade;
     }
 
@@ -128,8 +154,10 @@ impl ScreenRow {
             self.changed = true;
             self.split(at);
             let count = count.min(width.saturating_sub(at));
-            self.cells.splice(at..at, std::iter::repeat_n(Cell::Blank, count));
-            self.shades.splice(at..at, std::iter::repeat_n(self.rest, count));
+            self.cells
+                .splice(at..at, std::iter::repeat_n(Cell::Blank, count));
+            self.shades
+                .splice(at..at, std::iter::repeat_n(self.rest, count));
             self.cells.truncate(width);
             self.shades.truncate(width);
         }
@@ -164,10 +192,19 @@ impl ScreenRow {
     pub(super) fn text(&self, keep: usize, highlight: Option<&Highlight>, output: &mut Vec<u8>) {
         let marked = highlight.map(|highlight| self.marked(highlight));
         let cells = marked.as_ref().unwrap_or(&self.cells);
-        let behind = cells.iter().skip(keep).rev().take_while(|cell| cell.is_blank()).count();
+
+        let behind = cells
+            .iter()
+            .skip(keep)
+            .rev()
+            .take_while(|cell| cell.is_blank())
+            .count();
+
         for cell in cells.iter().take(cells.len() - behind) {
             match cell {
-                Cell::Letter(letter) => output.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+                Cell::Letter(letter) => {
+                    output.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                }
                 Cell::Byte(byte) => output.push(*byte),
                 Cell::Covered => {}
                 Cell::Blank => output.push(b' '),
@@ -178,6 +215,7 @@ impl ScreenRow {
     /// The columns with marks: in blanks where there are some, so that nothing moves.
     fn marked(&self, highlight: &Highlight) -> Vec<Cell> {
         let mut cells = self.cells.clone();
+
         let mut put = |at: usize, letter: char, into_blank: bool| {
             let cell = Cell::Letter(letter);
             match cells.get_mut(at).filter(|old| into_blank && old.is_blank()) {
@@ -185,6 +223,7 @@ impl ScreenRow {
                 None => cells.insert(at.min(cells.len()), cell),
             }
         };
+
         match highlight {
             Highlight::Row => {
                 let start = self.extent().map_or(0, |text| text.start);
@@ -198,13 +237,19 @@ impl ScreenRow {
             Highlight::Parts(parts) => {
                 for part in parts {
                     put(part.end, ']', true);
-                    match part.start.checked_sub(1).filter(|before| self.cell(*before).is_blank()) {
+
+                    match part
+                        .start
+                        .checked_sub(1)
+                        .filter(|before| self.cell(*before).is_blank())
+                    {
                         Some(before) => put(before, '[', true),
                         None => put(part.start, '[', false),
                     }
                 }
             }
         }
+
         cells
     }
 
@@ -219,8 +264,22 @@ impl ScreenRow {
     /// Where a wide character or a tab lies across the left edge of `column`, makes blanks of all its columns.
     fn split(&mut self, column: usize) {
         let is_covered = |cell: &&Cell| **cell == Cell::Covered;
-        let before = self.cells.iter().take(column).rev().take_while(is_covered).count();
-        let after = self.cells.iter().skip(column).take_while(is_covered).count();
+
+        let before = self
+            .cells
+            .iter()
+            .take(column)
+            .rev()
+            .take_while(is_covered)
+            .count();
+
+        let after = self
+            .cells
+            .iter()
+            .skip(column)
+            .take_while(is_covered)
+            .count();
+
         if after > 0 {
             let start = column.saturating_sub(before + 1);
             for cell in self.cells.iter_mut().take(column + after).skip(start) {

@@ -101,7 +101,11 @@ pub struct Subscription<'a> {
 impl Known {
     /// What is known in this period.
     pub(super) fn in_period(&self, period: u64) -> &SyncState {
-        if self.period == period { &self.news } else { &SyncState::Stale }
+        if self.period == period {
+            &self.news
+        } else {
+            &SyncState::Stale
+        }
     }
 }
 
@@ -110,10 +114,30 @@ impl Detached {
     pub(super) fn new(id: JobId, session: String) -> (Self, mpsc::Receiver<Request>, Following) {
         let (requests, take_requests) = mpsc::channel(REQUEST_QUEUE);
         let (watchers, see_watchers) = watch::channel(Watchers::default());
-        let (tell, known) = watch::channel(Known { period: 0, news: SyncState::Stale });
+        let (tell, known) = watch::channel(Known {
+            period: 0,
+            news: SyncState::Stale,
+        });
+
         let (told, see_told) = watch::channel(false);
-        let following = Following { watchers: see_watchers, known: tell, told: see_told };
-        (Self { id, session, requests, watchers, known, told }, take_requests, following)
+        let following = Following {
+            watchers: see_watchers,
+            known: tell,
+            told: see_told,
+        };
+
+        (
+            Self {
+                id,
+                session,
+                requests,
+                watchers,
+                known,
+                told,
+            },
+            take_requests,
+            following,
+        )
     }
 
     /// Has the remote machine asked from now on, as long as the answer is held.
@@ -124,10 +148,15 @@ impl Detached {
             if watchers.count == 0 {
                 watchers.period += 1;
             }
+
             watchers.count += 1;
             period = watchers.period;
         });
-        Subscription { detached: self, period }
+
+        Subscription {
+            detached: self,
+            period,
+        }
     }
 
     /// Makes sure that the remote machine can be asked.
@@ -142,8 +171,20 @@ impl Detached {
     ///
     /// # Errors
     /// It could not be given it; a part may have arrived.
-    pub async fn feed(&self, input: &[u8], close: bool, caller: &Caller) -> Result<(), SessionError> {
-        self.demand(Demand::Feed { input: input.to_vec(), close }, caller).await
+    pub async fn feed(
+        &self,
+        input: &[u8],
+        close: bool,
+        caller: &Caller,
+    ) -> Result<(), SessionError> {
+        self.demand(
+            Demand::Feed {
+                input: input.to_vec(),
+                close,
+            },
+            caller,
+        )
+        .await
     }
 
     /// Has what is left of it on the remote machine removed, once, in the background: its end has been told, and its
@@ -154,10 +195,18 @@ impl Detached {
 
     async fn demand(&self, demand: Demand, caller: &Caller) -> Result<(), SessionError> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { demand, caller: caller.clone(), answer };
+        let request = Request {
+            demand,
+            caller: caller.clone(),
+            answer,
+        };
 
         // Nobody takes or answers requests once the program is ending.
-        self.requests.send(request).await.map_err(|_| SessionError::Cancelled)?;
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| SessionError::Cancelled)?;
+
         answered.await.unwrap_or(Err(SessionError::Cancelled))
     }
 }
@@ -169,12 +218,22 @@ impl Subscription<'_> {
     /// Why that cannot be had, or not within `patience`.
     pub async fn up_to_date(&self, patience: Duration) -> Result<(), Arc<SessionError>> {
         let is_final = |known: &Known| {
-            matches!(known.in_period(self.period), SyncState::Current | SyncState::Failed { goes_on: false, .. })
+            matches!(
+                known.in_period(self.period),
+                SyncState::Current | SyncState::Failed { goes_on: false, .. }
+            )
         };
+
         let mut known = self.detached.known.clone();
 
-        let is_asked = |known: &Known| is_final(known) || matches!(known.in_period(self.period), SyncState::CatchingUp);
-        match timeout(patience, known.wait_for(is_asked)).await.map(|known| known.is_ok()) {
+        let is_asked = |known: &Known| {
+            is_final(known) || matches!(known.in_period(self.period), SyncState::CatchingUp)
+        };
+
+        match timeout(patience, known.wait_for(is_asked))
+            .await
+            .map(|known| known.is_ok())
+        {
             // A job may write faster than can be fetched.
             Ok(true) => drop(timeout(CATCHING_UP, known.wait_for(is_final)).await),
             // It has ended.
@@ -193,8 +252,13 @@ impl Subscription<'_> {
     /// Waits until the remote machine is not asked any more, for a reason that trying again does not mend.
     pub async fn given_up(&self) {
         let mut known = self.detached.known.clone();
-        let is_given_up =
-            |known: &Known| matches!(known.in_period(self.period), SyncState::Failed { goes_on: false, .. });
+        let is_given_up = |known: &Known| {
+            matches!(
+                known.in_period(self.period),
+                SyncState::Failed { goes_on: false, .. }
+            )
+        };
+
         if known.wait_for(is_given_up).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -210,14 +274,23 @@ impl Subscription<'_> {
     }
 
     fn no_answer(&self, after: Duration) -> SessionError {
-        let source = SshError::Timeout { stage: "asking about the job on the remote machine", after };
-        SessionError::Ssh { session: self.detached.session.clone(), source: Arc::new(source) }
+        let source = SshError::Timeout {
+            stage: "asking about the job on the remote machine",
+            after,
+        };
+
+        SessionError::Ssh {
+            session: self.detached.session.clone(),
+            source: Arc::new(source),
+        }
     }
 }
 
 impl Drop for Subscription<'_> {
     fn drop(&mut self) {
-        self.detached.watchers.send_modify(|watchers| watchers.count -= 1);
+        self.detached
+            .watchers
+            .send_modify(|watchers| watchers.count -= 1);
     }
 }
 
@@ -233,14 +306,21 @@ mod tests {
     async fn what_was_known_when_somebody_watched_before_counts_for_nothing() {
         let (detached, _requests, following) = detached();
         let tell = |period, news| following.known.send_replace(Known { period, news });
-        let give_up = || SyncState::Failed { error: Arc::new(SessionError::Cancelled), goes_on: false };
+        let give_up = || SyncState::Failed {
+            error: Arc::new(SessionError::Cancelled),
+            goes_on: false,
+        };
 
         let first = detached.watch();
         let period = following.watchers.borrow().period;
         tell(period, SyncState::Current);
         assert!(first.up_to_date(Duration::ZERO).await.is_ok());
         let beside = detached.watch();
-        assert!(beside.up_to_date(Duration::ZERO).await.is_ok(), "somebody has watched all the time");
+        assert!(
+            beside.up_to_date(Duration::ZERO).await.is_ok(),
+            "somebody has watched all the time"
+        );
+
         tell(period, give_up());
         assert!(beside.trouble().is_some());
         drop((first, beside));
@@ -251,7 +331,10 @@ mod tests {
         assert!(error.to_string().contains("session \"box\""), "{error}");
         tell(following.watchers.borrow().period, give_up());
         later.given_up().await;
-        assert!(matches!(*later.up_to_date(Duration::ZERO).await.unwrap_err(), SessionError::Cancelled));
+        assert!(matches!(
+            *later.up_to_date(Duration::ZERO).await.unwrap_err(),
+            SessionError::Cancelled
+        ));
     }
 
     #[tokio::test]
@@ -261,6 +344,9 @@ mod tests {
 
         assert!(detached.watch().up_to_date(Duration::MAX).await.is_ok());
         let refused = detached.feed(b"x", false, &Caller::default()).await;
-        assert!(matches!(refused, Err(SessionError::Cancelled)), "{refused:?}");
+        assert!(
+            matches!(refused, Err(SessionError::Cancelled)),
+            "{refused:?}"
+        );
     }
 }

@@ -80,9 +80,15 @@ impl SessionError {
 }
 
 fn known(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!("; there are: {}", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; there are: {}", names.join(", "))
+    }
 }
 
 fn also(notice: Option<&str>) -> String {
-    notice.map(|notice| format!(". {notice}")).unwrap_or_default()
+    notice
+        .map(|notice| format!(". {notice}"))
+        .unwrap_or_default()
 }

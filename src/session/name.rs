@@ -33,16 +33,22 @@ impl TryFrom<String> for SessionName {
         if name.trim().is_empty() {
             return Err(SessionNameError::Empty);
         }
+
         if name.len() > MAX_NAME_BYTES {
             return Err(SessionNameError::TooLong { bytes: name.len() });
         }
+
         // Names are shown inside one-line texts.
         if let Some(character) = name.chars().find(|c| is_line_unsafe(*c)) {
-            return Err(SessionNameError::ControlCharacter { code: character.into() });
+            return Err(SessionNameError::ControlCharacter {
+                code: character.into(),
+            });
         }
+
         if name.trim() != name {
             return Err(SessionNameError::OuterSpace);
         }
+
         Ok(Self(name))
     }
 }
@@ -120,8 +126,16 @@ mod tests {
     fn what_would_confuse_a_reader_is_refused_and_the_reason_said() {
         let too_long = "é".repeat(MAX_NAME_BYTES / 2) + "x";
         for (text, error, message) in [
-            ("", SessionNameError::Empty, "a session name cannot be empty or only white space"),
-            (" \t\n", SessionNameError::Empty, "a session name cannot be empty or only white space"),
+            (
+                "",
+                SessionNameError::Empty,
+                "a session name cannot be empty or only white space",
+            ),
+            (
+                " \t\n",
+                SessionNameError::Empty,
+                "a session name cannot be empty or only white space",
+            ),
             (
                 &*too_long,
                 SessionNameError::TooLong { bytes: 321 },
@@ -147,13 +161,29 @@ mod tests {
                 SessionNameError::ControlCharacter { code: 0x202e },
                 "a session name cannot contain the control character U+202E",
             ),
-            (" a", SessionNameError::OuterSpace, "a session name cannot begin or end with white space"),
-            ("a\u{a0}", SessionNameError::OuterSpace, "a session name cannot begin or end with white space"),
+            (
+                " a",
+                SessionNameError::OuterSpace,
+                "a session name cannot begin or end with white space",
+            ),
+            (
+                "a\u{a0}",
+                SessionNameError::OuterSpace,
+                "a session name cannot begin or end with white space",
+            ),
         ] {
             let refused = SessionName::try_from(text).unwrap_err();
-            assert_eq!((&refused, refused.to_string().as_str()), (&error, message), "{text:?}");
+            assert_eq!(
+                (&refused, refused.to_string().as_str()),
+                (&error, message),
+                "{text:?}"
+            );
+
             let json = serde_json::to_string(text).unwrap();
-            assert!(serde_json::from_str::<SessionName>(&json).is_err(), "{text:?}");
+            assert!(
+                serde_json::from_str::<SessionName>(&json).is_err(),
+                "{text:?}"
+            );
         }
     }
 }

@@ -2,7 +2,10 @@
 
 /// What is known of a session's connection and of the secrets in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "the table has these four columns")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the table has these four columns"
+)]
 pub struct SessionSituation {
     /// There is a connection and it has not ended.
     pub alive: bool,
@@ -33,7 +36,11 @@ pub fn decide(situation: SessionSituation) -> Reconnect {
     match situation {
         SessionSituation { ending: true, .. } => Reconnect::Refuse,
         SessionSituation { alive: true, .. } => Reconnect::Reuse,
-        SessionSituation { needs_password: true, has_password: false, .. } => Reconnect::NeedsPassword,
+        SessionSituation {
+            needs_password: true,
+            has_password: false,
+            ..
+        } => Reconnect::NeedsPassword,
         _ => Reconnect::Redial,
     }
 }
@@ -45,6 +52,7 @@ mod tests {
     #[test]
     fn every_situation_has_its_decision() {
         use Reconnect::{NeedsPassword, Redial, Refuse, Reuse};
+
         for (alive, needs_password, has_password, ending, expected) in [
             (true, false, false, false, Reuse),
             (true, true, false, false, Reuse),
@@ -56,7 +64,15 @@ mod tests {
             (true, false, false, true, Refuse),
             (false, true, false, true, Refuse),
         ] {
-            assert_eq!(decide(SessionSituation { alive, needs_password, has_password, ending }), expected);
+            assert_eq!(
+                decide(SessionSituation {
+                    alive,
+                    needs_password,
+                    has_password,
+                    ending
+                }),
+                expected
+            );
         }
     }
 }

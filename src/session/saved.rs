@@ -84,7 +84,12 @@ pub enum DocumentError {
 
 impl Default for StoreDocument {
     fn default() -> Self {
-        Self { version: STORE_VERSION, default: None, sessions: Vec::new(), extra: Map::new() }
+        Self {
+            version: STORE_VERSION,
+            default: None,
+            sessions: Vec::new(),
+            extra: Map::new(),
+        }
     }
 }
 
@@ -99,22 +104,31 @@ impl StoreDocument {
         if bytes.len() > MAX_STORE_BYTES {
             return Err(DocumentError::TooLarge);
         }
+
         // Some Windows editors begin a file with a byte order mark.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if bytes.trim_ascii().is_empty() {
             return Ok(Parsed::default());
         }
-        let (mut top, sessions) = split(serde_json::from_slice(bytes).map_err(DocumentError::NotJson)?)?;
+
+        let (mut top, sessions) =
+            split(serde_json::from_slice(bytes).map_err(DocumentError::NotJson)?)?;
         let mut sessions = Value::Array(sessions.into_iter().map(with_present_names).collect());
+
         // Before the types are filled in, so that neither a field nor a message can hold a secret.
         let held_secrets = drop_secrets(&mut sessions) | drop_secrets(&mut top);
         if let Value::Object(top) = &mut top {
             top.insert("sessions".to_owned(), sessions);
         }
+
         let mut document: Self =
             serde_json::from_value(top).map_err(|error| DocumentError::Shape(error.to_string()))?;
         document.version = STORE_VERSION;
-        Ok(Parsed { document, held_secrets })
+
+        Ok(Parsed {
+            document,
+            held_secrets,
+        })
     }
 
     /// The session of that name.
@@ -125,7 +139,11 @@ impl StoreDocument {
 
     /// Saves a session in place of the one of its name, or at the end. Unknown fields of the one it replaces stay.
     pub fn put(&mut self, mut session: SavedSession) {
-        if let Some(old) = self.sessions.iter_mut().find(|old| old.name == session.name) {
+        if let Some(old) = self
+            .sessions
+            .iter_mut()
+            .find(|old| old.name == session.name)
+        {
             for (key, value) in std::mem::take(&mut old.extra) {
                 session.extra.entry(key).or_insert(value);
             }
@@ -151,31 +169,48 @@ fn split(value: Value) -> Result<(Value, Vec<Map<String, Value>>), DocumentError
         list @ Value::Array(_) => Map::from_iter([("sessions".to_owned(), list)]),
         _ => return Err(shape("neither an object nor a list")),
     };
+
     let version = top.get("version");
-    if let Some(version) = version.and_then(Value::as_u64).filter(|version| *version > u64::from(STORE_VERSION)) {
+
+    if let Some(version) = version
+        .and_then(Value::as_u64)
+        .filter(|version| *version > u64::from(STORE_VERSION))
+    {
         return Err(DocumentError::Newer { version });
     }
+
     let names_at_top = match top.get("sessions") {
         Some(Value::Array(_)) => false,
         // A session may itself be called `sessions`.
         Some(Value::Object(entry)) => entry.get("host").is_some_and(Value::is_string),
         _ => !version.is_some_and(Value::is_number),
     };
+
     let sessions = if names_at_top {
         Value::Object(std::mem::take(&mut top))
     } else {
-        top.remove("sessions").unwrap_or_else(|| Value::Array(Vec::new()))
+        top.remove("sessions")
+            .unwrap_or_else(|| Value::Array(Vec::new()))
     };
+
     let sessions = match sessions {
         Value::Array(list) => list.into_iter().map(entry).collect::<Result<_, _>>()?,
-        Value::Object(by_name) => by_name.into_iter().map(named_entry).collect::<Result<_, _>>()?,
+        Value::Object(by_name) => by_name
+            .into_iter()
+            .map(named_entry)
+            .collect::<Result<_, _>>()?,
         _ => return Err(shape("`sessions` is neither a list nor an object")),
     };
+
     Ok((Value::Object(top), sessions))
 }
 
 fn entry(value: Value) -> Result<Map<String, Value>, DocumentError> {
-    if let Value::Object(entry) = value { Ok(entry) } else { Err(shape("a session is not an object")) }
+    if let Value::Object(entry) = value {
+        Ok(entry)
+    } else {
+        Err(shape("a session is not an object"))
+    }
 }
 
 fn named_entry((name, value): (String, Value)) -> Result<Map<String, Value>, DocumentError> {
@@ -193,6 +228,7 @@ fn with_present_names(mut entry: Map<String, Value>) -> Value {
             entry.insert(present.to_owned(), value);
         }
     }
+
     Value::Object(entry)
 }
 
@@ -201,15 +237,24 @@ fn drop_secrets(value: &mut Value) -> bool {
     match value {
         Value::Object(fields) => {
             let before = fields.len();
-            fields.retain(|key, value| !(is_secret_name(key) && !value.is_boolean() || is_key(value)));
+            fields.retain(|key, value| {
+                !(is_secret_name(key) && !value.is_boolean() || is_key(value))
+            });
+
             let dropped = fields.len() < before;
-            fields.values_mut().fold(dropped, |dropped, value| drop_secrets(value) | dropped)
+
+            fields
+                .values_mut()
+                .fold(dropped, |dropped, value| drop_secrets(value) | dropped)
         }
         Value::Array(items) => {
             let before = items.len();
             items.retain(|value| !is_key(value));
             let dropped = items.len() < before;
-            items.iter_mut().fold(dropped, |dropped, value| drop_secrets(value) | dropped)
+
+            items
+                .iter_mut()
+                .fold(dropped, |dropped, value| drop_secrets(value) | dropped)
         }
         _ => false,
     }
@@ -217,14 +262,23 @@ fn drop_secrets(value: &mut Value) -> bool {
 
 /// `password`, `keyPassphrase`, `sudo_password`, … but not `passwordAuth` or `privateKeyPath`.
 fn is_secret_name(key: &str) -> bool {
-    let word: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    ["password", "passphrase", "passwd", "privatekey", "secret"].iter().any(|end| word.ends_with(end))
+    let word: String = key
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+
+    ["password", "passphrase", "passwd", "privatekey", "secret"]
+        .iter()
+        .any(|end| word.ends_with(end))
         || matches!(word.as_str(), "pass" | "pwd")
 }
 
 /// A private key itself, as PEM, OpenSSH's own or `PuTTY`'s format write it.
 fn is_key(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.contains("PRIVATE KEY-----") || text.contains("PuTTY-User-Key-File"))
+    value.as_str().is_some_and(|text| {
+        text.contains("PRIVATE KEY-----") || text.contains("PuTTY-User-Key-File")
+    })
 }
 
 fn shape(why: &str) -> DocumentError {
@@ -257,6 +311,7 @@ mod tests {
                 {"name": "db", "host": "db", "passwordAuth": false},
             ],
         });
+
         let parsed = parse(&text.to_string());
         assert!(!parsed.held_secrets);
         let web = parsed.document.get(&name("web")).unwrap();
@@ -264,6 +319,7 @@ mod tests {
             (web.user.as_deref(), web.port, web.key_path.as_deref()),
             (Some("root"), Some(2222), Some("~/.ssh/id"))
         );
+
         assert!(web.password_auth);
         assert_eq!(serde_json::to_value(&parsed.document).unwrap(), text);
     }
@@ -277,6 +333,7 @@ mod tests {
             text = serde_json::to_string(&parse(&text).document).unwrap();
             assert_eq!(parse(&text).document, first);
         }
+
         assert!(text.contains("1.2345678901234568e+20"), "{text}");
     }
 
@@ -291,11 +348,28 @@ mod tests {
             r#"{"masterPassword": "hunter2", "sessions": [{"name": "web", "host": "h", "port": 22, "user": "u", "keyPath": "/k", "color": "red"}]}"#,
             r#"[{"name": "web", "host": "h", "port": 22, "user": "u", "keyPath": "/k", "color": "red", "k": ["-----BEGIN PRIVATE KEY-----hunter2"]}]"#,
         ] {
-            let Parsed { document, held_secrets } = parse(text);
+            let Parsed {
+                document,
+                held_secrets,
+            } = parse(text);
+
             assert!(held_secrets, "{text}");
-            let [session] = document.sessions.as_slice() else { panic!("{text}") };
-            assert_eq!((session.name.as_str(), session.host.as_str(), session.port), ("web", "h", Some(22)), "{text}");
-            assert_eq!((session.user.as_deref(), session.key_path.as_deref()), (Some("u"), Some("/k")), "{text}");
+            let [session] = document.sessions.as_slice() else {
+                panic!("{text}")
+            };
+
+            assert_eq!(
+                (session.name.as_str(), session.host.as_str(), session.port),
+                ("web", "h", Some(22)),
+                "{text}"
+            );
+
+            assert_eq!(
+                (session.user.as_deref(), session.key_path.as_deref()),
+                (Some("u"), Some("/k")),
+                "{text}"
+            );
+
             assert_eq!(session.extra.get("color"), Some(&json!("red")), "{text}");
             let written = serde_json::to_string(&document).unwrap();
             assert!(!written.contains("hunter2"), "{written}");
@@ -305,20 +379,43 @@ mod tests {
     #[test]
     fn any_name_may_be_a_key_in_the_older_shapes() {
         for (text, names) in [
-            (r#"{"sessions": {"host": "h"}, "version": {"host": "v"}}"#, "sessions version"),
-            (r#"{"sessions": {"host": {"host": "h"}, "pwd": {"host": "p"}}}"#, "host pwd"),
+            (
+                r#"{"sessions": {"host": "h"}, "version": {"host": "v"}}"#,
+                "sessions version",
+            ),
+            (
+                r#"{"sessions": {"host": {"host": "h"}, "pwd": {"host": "p"}}}"#,
+                "host pwd",
+            ),
             (r#"{"password": {"host": "p"}}"#, "password"),
             (r#"{"default": "a", "sessions": {"a": {"host": "h"}}}"#, "a"),
         ] {
-            let Parsed { document, held_secrets } = parse(text);
+            let Parsed {
+                document,
+                held_secrets,
+            } = parse(text);
+
             let found: Vec<_> = document.sessions.iter().map(|s| s.name.as_str()).collect();
-            assert_eq!((found.join(" ").as_str(), held_secrets), (names, false), "{text}");
+            assert_eq!(
+                (found.join(" ").as_str(), held_secrets),
+                (names, false),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn nothing_is_an_empty_document() {
-        for text in ["", " \n", "\u{feff}", "\u{feff}{}", "{}", "[]", r#"{"version": 1}"#, r#"{"sessions": {}}"#] {
+        for text in [
+            "",
+            " \n",
+            "\u{feff}",
+            "\u{feff}{}",
+            "{}",
+            "[]",
+            r#"{"version": 1}"#,
+            r#"{"sessions": {}}"#,
+        ] {
             assert_eq!(parse(text), Parsed::default(), "{text:?}");
         }
     }
@@ -329,7 +426,10 @@ mod tests {
             ("{", "not JSON"),
             ("7", "neither an object nor a list"),
             (r#"{"a": 1}"#, "a session is not an object"),
-            (r#"{"version": 1, "sessions": null}"#, "`sessions` is neither"),
+            (
+                r#"{"version": 1, "sessions": null}"#,
+                "`sessions` is neither",
+            ),
             (r#"{"a": {"hots": "h"}}"#, "missing field `host`"),
             (r#"[{"host": "h"}]"#, "missing field `name`"),
             (r#"{"a\n": {"host": "h"}}"#, "control character U+000A"),
@@ -338,6 +438,7 @@ mod tests {
             let error = StoreDocument::parse(text.as_bytes()).unwrap_err();
             assert!(error.to_string().contains(part), "{text}: {error}");
         }
+
         let not_utf8 = StoreDocument::parse(b"[\"\xff\"]");
         assert!(matches!(not_utf8, Err(DocumentError::NotJson(_))));
         let largest = vec![b' '; MAX_STORE_BYTES + 1];
@@ -348,9 +449,15 @@ mod tests {
 
     #[test]
     fn a_newer_document_is_known_by_its_version_alone() {
-        for text in [r#"{"version": 2, "sessions": []}"#, r#"{"version": 2, "hosts": 7}"#] {
+        for text in [
+            r#"{"version": 2, "sessions": []}"#,
+            r#"{"version": 2, "hosts": 7}"#,
+        ] {
             let newer = StoreDocument::parse(text.as_bytes());
-            assert!(matches!(newer, Err(DocumentError::Newer { version: 2 })), "{text}");
+            assert!(
+                matches!(newer, Err(DocumentError::Newer { version: 2 })),
+                "{text}"
+            );
         }
     }
 
@@ -365,6 +472,7 @@ mod tests {
             serde_json::to_value(&document.sessions).unwrap()[0],
             json!({"name": "a", "host": "b", "passwordAuth": false, "tag": 7})
         );
+
         session.name = name("c");
         document.put(session);
         assert_eq!(document.sessions.len(), 3);

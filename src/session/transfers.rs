@@ -45,7 +45,12 @@ pub struct TransferListing<'a> {
 
 impl Transfers {
     /// Shows a transfer for as long as the answer is held.
-    pub fn track(&self, session: &str, direction: Direction, request: &TransferRequest) -> TransferListing<'_> {
+    pub fn track(
+        &self,
+        session: &str,
+        direction: Direction,
+        request: &TransferRequest,
+    ) -> TransferListing<'_> {
         let transfer = Arc::new(TransferEntry {
             session: session.to_owned(),
             direction,
@@ -54,8 +59,12 @@ impl Transfers {
             progress: request.progress.clone(),
             begun: Instant::now(),
         });
+
         self.lock().push(Arc::clone(&transfer));
-        TransferListing { transfers: self, transfer }
+        TransferListing {
+            transfers: self,
+            transfer,
+        }
     }
 
     /// All that are under way.
@@ -79,7 +88,9 @@ impl TransferEntry {
 
 impl Drop for TransferListing<'_> {
     fn drop(&mut self) {
-        self.transfers.lock().retain(|transfer| !Arc::ptr_eq(transfer, &self.transfer));
+        self.transfers
+            .lock()
+            .retain(|transfer| !Arc::ptr_eq(transfer, &self.transfer));
     }
 }
 

@@ -42,7 +42,10 @@ impl Attributes {
     /// Permission bits alone, for a file that is made.
     #[must_use]
     pub fn mode(permissions: u32) -> Self {
-        Self { permissions: Some(permissions), ..Self::default() }
+        Self {
+            permissions: Some(permissions),
+            ..Self::default()
+        }
     }
 
     /// What the file is.
@@ -83,12 +86,23 @@ impl Attributes {
             | flag(self.owner.is_some(), OWNER)
             | flag(self.permissions.is_some(), PERMISSIONS)
             | flag(self.times.is_some(), TIMES);
+
         out.extend_from_slice(&flags.to_be_bytes());
         if let Some(size) = self.size {
             out.extend_from_slice(&size.to_be_bytes());
         }
-        let (owner, times) = (self.owner.map(<[u32; 2]>::from), self.times.map(<[u32; 2]>::from));
-        for number in owner.into_iter().flatten().chain(self.permissions).chain(times.into_iter().flatten()) {
+
+        let (owner, times) = (
+            self.owner.map(<[u32; 2]>::from),
+            self.times.map(<[u32; 2]>::from),
+        );
+
+        for number in owner
+            .into_iter()
+            .flatten()
+            .chain(self.permissions)
+            .chain(times.into_iter().flatten())
+        {
             out.extend_from_slice(&number.to_be_bytes());
         }
     }
@@ -97,18 +111,21 @@ impl Attributes {
         let flags = read_u32(bytes)?;
         let has = |bit| flags & bit != 0;
         let pair = |bytes: &mut Bytes| Ok((read_u32(bytes)?, read_u32(bytes)?));
+
         let attributes = Self {
             size: has(SIZE).then(|| read_u64(bytes)).transpose()?,
             owner: has(OWNER).then(|| pair(bytes)).transpose()?,
             permissions: has(PERMISSIONS).then(|| read_u32(bytes)).transpose()?,
             times: has(TIMES).then(|| pair(bytes)).transpose()?,
         };
+
         if has(EXTENDED) {
             for _ in 0..read_u32(bytes)? {
                 read_string(bytes)?;
                 read_string(bytes)?;
             }
         }
+
         Ok(attributes)
     }
 }

@@ -40,7 +40,9 @@ impl Chunk {
         let content = u32::try_from(bytes.len().saturating_sub(ROOM)).unwrap_or(u32::MAX);
         let handle = handle.as_bytes();
         let mut head = Vec::with_capacity(ROOM);
-        let length = u32::try_from(21 + handle.len()).unwrap_or(u32::MAX).saturating_add(content);
+        let length = u32::try_from(21 + handle.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(content);
         head.extend_from_slice(&length.to_be_bytes());
         head.push(WRITE);
         head.extend_from_slice(&id.to_be_bytes());
@@ -51,6 +53,7 @@ impl Chunk {
         if let Some(room) = bytes.get_mut(start..ROOM) {
             room.copy_from_slice(&head);
         }
+
         Bytes::from(bytes).slice(start..)
     }
 }

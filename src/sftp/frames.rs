@@ -51,26 +51,32 @@ impl Frames {
                 if !(5..=MAX_PACKET_BYTES).contains(&length) {
                     return Err(Malformed("a packet has an impossible length"));
                 }
+
                 *self.length.insert(length as usize)
             }
         };
+
         if self.held < length {
             return Ok(None);
         }
+
         self.length = None;
         let kind = self.take(1).get_u8();
         if kind != DATA {
             return Packet::read(kind, self.take(length - 1)).map(Some);
         }
+
         let head = 1 + 8;
         if length < head {
             return Err(Malformed("a field is cut off"));
         }
+
         let mut fields = self.take(8);
         let (id, content) = (fields.get_u32(), fields.get_u32());
         if content as usize != length - head {
             return Err(Malformed("content has another length than its packet"));
         }
+
         let reply = SftpReply::Content(Content::new(self.take_pieces(length - head)));
         Ok(Some(Packet::Reply { id, reply }))
     }
@@ -99,15 +105,20 @@ impl Frames {
             if self.pieces.is_empty() {
                 self.flush();
             }
-            let Some(first) = self.pieces.front_mut() else { break };
+
+            let Some(first) = self.pieces.front_mut() else {
+                break;
+            };
             let part = first.split_to(missing.min(first.len()));
             if first.is_empty() {
                 self.pieces.pop_front();
             }
+
             missing -= part.len();
             self.held -= part.len();
             taken.push(part);
         }
+
         taken
     }
 }
@@ -131,11 +142,18 @@ mod tests {
 
     /// All packets in `bytes`, which arrive in pieces that end at `cuts`, and how it ends.
     fn read(bytes: &[u8], cuts: &[usize]) -> (Vec<String>, Result<(), Malformed>) {
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([0, bytes.len()]).collect();
+        let mut cuts: Vec<usize> = cuts
+            .iter()
+            .map(|cut| cut % (bytes.len() + 1))
+            .chain([0, bytes.len()])
+            .collect();
+
         cuts.sort_unstable();
         let (mut frames, mut packets) = (Frames::default(), Vec::new());
+
         for piece in cuts.windows(2) {
             frames.push(Bytes::copy_from_slice(&bytes[piece[0]..piece[1]]));
+
             loop {
                 match frames.next_packet() {
                     Ok(Some(packet)) => packets.push(shown(packet)),
@@ -144,13 +162,17 @@ mod tests {
                 }
             }
         }
+
         (packets, Ok(()))
     }
 
     /// Content without its pieces, which depend on how it arrived.
     fn shown(packet: Packet) -> String {
         match packet {
-            Packet::Reply { id, reply: SftpReply::Content(content) } => {
+            Packet::Reply {
+                id,
+                reply: SftpReply::Content(content),
+            } => {
                 let all: Vec<u8> = content.pieces().collect::<Vec<_>>().concat();
                 assert_eq!(all.len(), content.len());
                 format!("{id} {all:?}")
@@ -166,7 +188,10 @@ mod tests {
     }
 
     fn reply(kind: u8, fields: &[&[u8]]) -> Result<SftpReply, Malformed> {
-        match only(&packet(kind, &[&[0, 0, 0, 9][..], &fields.concat()].concat()))? {
+        match only(&packet(
+            kind,
+            &[&[0, 0, 0, 9][..], &fields.concat()].concat(),
+        ))? {
             Packet::Reply { id: 9, reply } => Ok(reply),
             other => panic!("{other:?}"),
         }
@@ -183,54 +208,131 @@ mod tests {
             &string(b"\xff"),
             &string(b""),
         ];
-        let Ok(Packet::Version(version)) = only(&packet(2, &body.concat())) else { panic!() };
-        assert_eq!((version.number, version.offers("a@b"), version.offers("c@d")), (3, true, false));
-        let Ok(Packet::Version(Version { number: 3, .. })) = only(&packet(2, &[0, 0, 0, 3])) else { panic!() };
+
+        let Ok(Packet::Version(version)) = only(&packet(2, &body.concat())) else {
+            panic!()
+        };
+
+        assert_eq!(
+            (version.number, version.offers("a@b"), version.offers("c@d")),
+            (3, true, false)
+        );
+
+        let Ok(Packet::Version(Version { number: 3, .. })) = only(&packet(2, &[0, 0, 0, 3])) else {
+            panic!()
+        };
     }
 
     #[test]
     fn every_answer_has_its_meaning() {
-        let Ok(SftpReply::Status(status)) = reply(101, &[&[0, 0, 0, 2], &string(b"No such file"), &string(b"")]) else {
+        let Ok(SftpReply::Status(status)) = reply(
+            101,
+            &[&[0, 0, 0, 2], &string(b"No such file"), &string(b"")],
+        ) else {
             panic!()
         };
-        assert_eq!((status.code, status.message.as_str()), (StatusCode::NoSuchFile, "No such file"));
-        let Ok(SftpReply::Status(status)) = reply(101, &[&[0, 0, 0, 4]]) else { panic!() };
-        assert_eq!((status.code, status.message.as_str()), (StatusCode::Failure, ""));
-        let Ok(SftpReply::Handle(handle)) = reply(102, &[&string(&[0, 0, 0, 0x80])]) else { panic!() };
+
+        assert_eq!(
+            (status.code, status.message.as_str()),
+            (StatusCode::NoSuchFile, "No such file")
+        );
+
+        let Ok(SftpReply::Status(status)) = reply(101, &[&[0, 0, 0, 4]]) else {
+            panic!()
+        };
+
+        assert_eq!(
+            (status.code, status.message.as_str()),
+            (StatusCode::Failure, "")
+        );
+
+        let Ok(SftpReply::Handle(handle)) = reply(102, &[&string(&[0, 0, 0, 0x80])]) else {
+            panic!()
+        };
         assert_eq!(handle.as_bytes(), [0, 0, 0, 0x80]);
-        let Ok(SftpReply::Content(content)) = reply(103, &[&string(b"content")]) else { panic!() };
-        assert_eq!(content.pieces().collect::<Vec<_>>().concat(), b"content");
-        let attributes = [&[0x80, 0, 0, 5][..], &5_u64.to_be_bytes(), &[0, 0, 0x81, 0xa4]].concat();
-        let extended = [&[0, 0, 0, 1][..], &string(b"what"), &string(b"ever")].concat();
-        let expected = Attributes { size: Some(5), permissions: Some(0o100_644), ..Attributes::default() };
-        let Ok(SftpReply::Names(names)) =
-            reply(104, &[&[0, 0, 0, 1], &string(b"\xff/.."), &string(b"-rw"), &attributes, &extended])
-        else {
+        let Ok(SftpReply::Content(content)) = reply(103, &[&string(b"content")]) else {
             panic!()
         };
-        assert_eq!((&*names[0].name, names[0].attributes), (&b"\xff/.."[..], expected));
-        let Ok(SftpReply::Attributes(read)) = reply(105, &[&attributes, &extended]) else { panic!() };
+        assert_eq!(content.pieces().collect::<Vec<_>>().concat(), b"content");
+
+        let attributes = [
+            &[0x80, 0, 0, 5][..],
+            &5_u64.to_be_bytes(),
+            &[0, 0, 0x81, 0xa4],
+        ]
+        .concat();
+
+        let extended = [&[0, 0, 0, 1][..], &string(b"what"), &string(b"ever")].concat();
+        let expected = Attributes {
+            size: Some(5),
+            permissions: Some(0o100_644),
+            ..Attributes::default()
+        };
+
+        let Ok(SftpReply::Names(names)) = reply(
+            104,
+            &[
+                &[0, 0, 0, 1],
+                &string(b"\xff/.."),
+                &string(b"-rw"),
+                &attributes,
+                &extended,
+            ],
+        ) else {
+            panic!()
+        };
+
+        assert_eq!(
+            (&*names[0].name, names[0].attributes),
+            (&b"\xff/.."[..], expected)
+        );
+
+        let Ok(SftpReply::Attributes(read)) = reply(105, &[&attributes, &extended]) else {
+            panic!()
+        };
         assert_eq!(read, expected);
-        let Ok(SftpReply::Extended(bytes)) = reply(201, &[b"any"]) else { panic!() };
+        let Ok(SftpReply::Extended(bytes)) = reply(201, &[b"any"]) else {
+            panic!()
+        };
         assert_eq!(&*bytes, b"any");
     }
 
     #[test]
     fn what_cannot_be_a_packet_is_refused() {
-        let with_id = |kind, fields: &[&[u8]]| packet(kind, &[&[0, 0, 0, 9][..], &fields.concat()].concat());
+        let with_id =
+            |kind, fields: &[&[u8]]| packet(kind, &[&[0, 0, 0, 9][..], &fields.concat()].concat());
+
         for (what, bytes) in [
             ("text", b"Welcome to this host".to_vec()),
             ("no type", vec![0; 4]),
-            ("one byte more than is accepted", [&(MAX_PACKET_BYTES + 1).to_be_bytes()[..], &[0]].concat()),
+            (
+                "one byte more than is accepted",
+                [&(MAX_PACKET_BYTES + 1).to_be_bytes()[..], &[0]].concat(),
+            ),
             ("an unknown type", with_id(99, &[])),
             ("no code", with_id(101, &[])),
             ("a handle that is cut", with_id(102, &[&[0, 0, 0, 9], b"x"])),
-            ("a handle that is too long", with_id(102, &[&string(&[0; 257])])),
+            (
+                "a handle that is too long",
+                with_id(102, &[&string(&[0; 257])]),
+            ),
             ("content without a length", packet(103, &[0, 0, 0, 9])),
-            ("less content than it says", with_id(103, &[&[0, 0, 0, 9], b"x"])),
-            ("more content than it says", with_id(103, &[&[0, 0, 0, 0], b"x"])),
-            ("fewer names than it says", with_id(104, &[&[0xff; 4], &string(b"a"), &string(b""), &[0; 4]])),
-            ("fewer attributes than it says", with_id(105, &[&[0, 0, 0, 0xf], &[0; 20]])),
+            (
+                "less content than it says",
+                with_id(103, &[&[0, 0, 0, 9], b"x"]),
+            ),
+            (
+                "more content than it says",
+                with_id(103, &[&[0, 0, 0, 0], b"x"]),
+            ),
+            (
+                "fewer names than it says",
+                with_id(104, &[&[0xff; 4], &string(b"a"), &string(b""), &[0; 4]]),
+            ),
+            (
+                "fewer attributes than it says",
+                with_id(105, &[&[0, 0, 0, 0xf], &[0; 20]]),
+            ),
         ] {
             assert!(only(&bytes).is_err(), "{what}");
         }

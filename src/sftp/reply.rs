@@ -75,7 +75,9 @@ impl Version {
     /// Whether it has an extension of OpenSSH's in its first version, the only one that is known here.
     #[must_use]
     pub fn offers(&self, extension: &str) -> bool {
-        self.extensions.iter().any(|(name, version)| name == extension.as_bytes() && &**version == b"1")
+        self.extensions
+            .iter()
+            .any(|(name, version)| name == extension.as_bytes() && &**version == b"1")
     }
 
     /// Whether it announces what OpenSSH's sftp-server announces, in its order, and is not told to refuse any of it that is
@@ -83,8 +85,17 @@ impl Version {
     #[must_use]
     pub fn is_openssh(&self) -> bool {
         let mut known = OPENSSH.iter();
-        let all_known = self.extensions.iter().all(|(name, _)| known.any(|known| name == known.as_bytes()));
-        let has = |wanted: &str| self.extensions.iter().any(|(name, _)| name == wanted.as_bytes());
+        let all_known = self
+            .extensions
+            .iter()
+            .all(|(name, _)| known.any(|known| name == known.as_bytes()));
+
+        let has = |wanted: &str| {
+            self.extensions
+                .iter()
+                .any(|(name, _)| name == wanted.as_bytes())
+        };
+
         all_known && has("posix-rename@openssh.com") && has("fstatvfs@openssh.com")
     }
 }
@@ -124,7 +135,12 @@ impl ServerLimits {
     /// It is cut off.
     pub fn read(mut answer: Bytes) -> Result<Self, Malformed> {
         let mut next = || read_u64(&mut answer);
-        Ok(Self { packet: next()?, read: next()?, write: next()?, handles: next()? })
+        Ok(Self {
+            packet: next()?,
+            read: next()?,
+            write: next()?,
+            handles: next()?,
+        })
     }
 }
 
@@ -137,10 +153,15 @@ impl Packet {
             while !body.is_empty() {
                 extensions.push((read_string(&mut body)?, read_string(&mut body)?));
             }
+
             return Ok(Self::Version(Version { number, extensions }));
         }
+
         let id = read_u32(&mut body)?;
-        Ok(Self::Reply { id, reply: SftpReply::read(kind, body)? })
+        Ok(Self::Reply {
+            id,
+            reply: SftpReply::read(kind, body)?,
+        })
     }
 }
 
@@ -149,16 +170,27 @@ impl SftpReply {
         Ok(match kind {
             STATUS => {
                 let code = read_u32(&mut body)?.into();
+
                 // Servers of the draft's first version give no reason.
-                let message = if body.has_remaining() { read_string(&mut body)? } else { Bytes::new() };
+                let message = if body.has_remaining() {
+                    read_string(&mut body)?
+                } else {
+                    Bytes::new()
+                };
+
                 let message = message.slice(..message.len().min(MAX_MESSAGE_BYTES));
-                Self::Status(Status { code, message: String::from_utf8_lossy(&message).into_owned() })
+
+                Self::Status(Status {
+                    code,
+                    message: String::from_utf8_lossy(&message).into_owned(),
+                })
             }
             HANDLE => {
                 let handle = read_string(&mut body)?;
                 if handle.len() > Handle::LONGEST {
                     return Err(Malformed("a handle is too long"));
                 }
+
                 // A copy: it would keep the memory of the whole packet, for as long as the file is open.
                 Self::Handle(Handle(Bytes::copy_from_slice(&handle)))
             }
@@ -168,8 +200,12 @@ impl SftpReply {
                 for _ in 0..count {
                     let name = read_string(&mut body)?;
                     let _like_ls = read_string(&mut body)?;
-                    names.push(NameReply { name, attributes: Attributes::read(&mut body)? });
+                    names.push(NameReply {
+                        name,
+                        attributes: Attributes::read(&mut body)?,
+                    });
                 }
+
                 Self::Names(names)
             }
             ATTRIBUTES => Self::Attributes(Attributes::read(&mut body)?),

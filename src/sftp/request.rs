@@ -96,8 +96,14 @@ impl LinkOrder {
     #[must_use]
     pub fn request<'a>(self, target: &'a [u8], link: &'a [u8]) -> SftpRequest<'a> {
         match self {
-            Self::TargetFirst => SftpRequest::Symlink { first: target, second: link },
-            Self::LinkFirst => SftpRequest::Symlink { first: link, second: target },
+            Self::TargetFirst => SftpRequest::Symlink {
+                first: target,
+                second: link,
+            },
+            Self::LinkFirst => SftpRequest::Symlink {
+                first: link,
+                second: target,
+            },
         }
     }
 }
@@ -125,6 +131,7 @@ impl Access {
         const CREATE: u32 = 0x8;
         const TRUNCATE: u32 = 0x10;
         const EXCLUSIVE: u32 = 0x20;
+
         // Servers that turn these into the modes of fopen(3), as those on Node.js do, know no others than these sets, and not
         // that for writing alone.
         match self {
@@ -152,6 +159,7 @@ impl SftpRequest<'_> {
         if let Some(place) = out.first_chunk_mut() {
             *place = length.to_be_bytes();
         }
+
         out.into()
     }
 
@@ -174,24 +182,38 @@ impl SftpRequest<'_> {
             Self::Rename { .. } => 18,
             Self::Readlink(_) => 19,
             Self::Symlink { .. } => 20,
-            Self::Lsetstat(..) | Self::PosixRename { .. } | Self::Fsync(_) | Self::Limits => EXTENDED,
+            Self::Lsetstat(..) | Self::PosixRename { .. } | Self::Fsync(_) | Self::Limits => {
+                EXTENDED
+            }
         }
     }
 
     fn put_fields(&self, out: &mut Vec<u8>) {
-        let mut strings = |strings: &[&[u8]]| strings.iter().for_each(|string| put_string(out, string));
+        let mut strings =
+            |strings: &[&[u8]]| strings.iter().for_each(|string| put_string(out, string));
+
         match self {
-            Self::Open { path, access, attributes } => {
+            Self::Open {
+                path,
+                access,
+                attributes,
+            } => {
                 strings(&[path]);
                 out.extend_from_slice(&access.flags().to_be_bytes());
                 attributes.put(out);
             }
-            Self::Read { handle, offset, length } => {
+            Self::Read {
+                handle,
+                offset,
+                length,
+            } => {
                 strings(&[handle.as_bytes()]);
                 out.extend_from_slice(&offset.to_be_bytes());
                 out.extend_from_slice(&length.to_be_bytes());
             }
-            Self::Close(handle) | Self::Fstat(handle) | Self::Readdir(handle) => strings(&[handle.as_bytes()]),
+            Self::Close(handle) | Self::Fstat(handle) | Self::Readdir(handle) => {
+                strings(&[handle.as_bytes()]);
+            }
             Self::Lstat(path)
             | Self::Stat(path)
             | Self::Opendir(path)
@@ -235,25 +257,51 @@ mod tests {
     /// A handle can only come from a server.
     fn handle(bytes: &[u8]) -> Handle {
         let length = u32::try_from(bytes.len()).unwrap();
-        let all = [&(length + 9).to_be_bytes()[..], &[102, 0, 0, 0, 1], &length.to_be_bytes(), bytes].concat();
+
+        let all = [
+            &(length + 9).to_be_bytes()[..],
+            &[102, 0, 0, 0, 1],
+            &length.to_be_bytes(),
+            bytes,
+        ]
+        .concat();
+
         let mut frames = Frames::default();
         frames.push(Wire::from(all));
-        let Ok(Some(Packet::Reply { reply: SftpReply::Handle(handle), .. })) = frames.next_packet() else { panic!() };
+
+        let Ok(Some(Packet::Reply {
+            reply: SftpReply::Handle(handle),
+            ..
+        })) = frames.next_packet()
+        else {
+            panic!()
+        };
+
         handle
     }
 
     /// What another implementation reads, its length checked and taken off.
     fn theirs(packet: &Wire) -> Theirs {
         let mut body = packet.slice(4..);
-        assert_eq!(packet[..4], u32::try_from(body.len()).unwrap().to_be_bytes());
+        assert_eq!(
+            packet[..4],
+            u32::try_from(body.len()).unwrap().to_be_bytes()
+        );
         Theirs::try_from(&mut body).unwrap()
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     fn another_implementation_reads_every_request_as_it_is_meant() {
         let h = &handle(b"h");
-        let all =
-            Attributes { size: Some(1 << 40), owner: Some((1, 2)), permissions: Some(0o644), times: Some((3, 4)) };
+
+        let all = Attributes {
+            size: Some(1 << 40),
+            owner: Some((1, 2)),
+            permissions: Some(0o644),
+            times: Some((3, 4)),
+        };
+
         let expected = FileAttributes {
             size: Some(1 << 40),
             uid: Some(1),
@@ -263,46 +311,100 @@ mod tests {
             mtime: Some(4),
             ..FileAttributes::empty()
         };
-        let open = |flags: OpenFlags| format!("Open(Open {{ id: 7, filename: \"p\", pflags: {flags:?}, ");
-        let (set, none) = (format!("attrs: {expected:?} }})"), format!("attrs: {:?} }})", FileAttributes::empty()));
+
+        let open =
+            |flags: OpenFlags| format!("Open(Open {{ id: 7, filename: \"p\", pflags: {flags:?}, ");
+        let (set, none) = (
+            format!("attrs: {expected:?} }})"),
+            format!("attrs: {:?} }})", FileAttributes::empty()),
+        );
+
         for (request, head, attributes) in [
             (
-                SftpRequest::Open { path: b"p", access: Access::Create, attributes: all },
-                open(OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::EXCLUDE),
+                SftpRequest::Open {
+                    path: b"p",
+                    access: Access::Create,
+                    attributes: all,
+                },
+                open(
+                    OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::EXCLUDE,
+                ),
                 &set,
             ),
             (
-                SftpRequest::Open { path: b"p", access: Access::Write, attributes: Attributes::default() },
+                SftpRequest::Open {
+                    path: b"p",
+                    access: Access::Write,
+                    attributes: Attributes::default(),
+                },
                 open(OpenFlags::WRITE),
                 &none,
             ),
             (
-                SftpRequest::Open { path: b"p", access: Access::Resume, attributes: Attributes::default() },
+                SftpRequest::Open {
+                    path: b"p",
+                    access: Access::Resume,
+                    attributes: Attributes::default(),
+                },
                 open(OpenFlags::READ | OpenFlags::WRITE),
                 &none,
             ),
             (
-                SftpRequest::Open { path: b"p", access: Access::Replace, attributes: all },
+                SftpRequest::Open {
+                    path: b"p",
+                    access: Access::Replace,
+                    attributes: all,
+                },
                 open(OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE),
                 &set,
             ),
             (
-                SftpRequest::Open { path: b"p", access: Access::Read, attributes: Attributes::default() },
+                SftpRequest::Open {
+                    path: b"p",
+                    access: Access::Read,
+                    attributes: Attributes::default(),
+                },
                 open(OpenFlags::READ),
                 &none,
             ),
-            (SftpRequest::Fsetstat(h, all), "FSetStat(FSetStat { id: 7, handle: \"h\", ".to_owned(), &set),
-            (SftpRequest::Setstat(b"p", all), "SetStat(SetStat { id: 7, path: \"p\", ".to_owned(), &set),
-            (SftpRequest::Mkdir(b"p", all), "MkDir(MkDir { id: 7, path: \"p\", ".to_owned(), &set),
+            (
+                SftpRequest::Fsetstat(h, all),
+                "FSetStat(FSetStat { id: 7, handle: \"h\", ".to_owned(),
+                &set,
+            ),
+            (
+                SftpRequest::Setstat(b"p", all),
+                "SetStat(SetStat { id: 7, path: \"p\", ".to_owned(),
+                &set,
+            ),
+            (
+                SftpRequest::Mkdir(b"p", all),
+                "MkDir(MkDir { id: 7, path: \"p\", ".to_owned(),
+                &set,
+            ),
         ] {
-            assert_eq!(format!("{:?}", theirs(&request.packet(7))), format!("{head}{attributes}"));
+            assert_eq!(
+                format!("{:?}", theirs(&request.packet(7))),
+                format!("{head}{attributes}")
+            );
         }
+
         for (request, expected) in [
             (
-                SftpRequest::Read { handle: h, offset: 1 << 33, length: 9 },
+                SftpRequest::Read {
+                    handle: h,
+                    offset: 1 << 33,
+                    length: 9,
+                },
                 "Read(Read { id: 7, handle: \"h\", offset: 8589934592, len: 9 })",
             ),
-            (SftpRequest::Rename { from: b"f", to: b"t" }, "Rename(Rename { id: 7, oldpath: \"f\", newpath: \"t\" })"),
+            (
+                SftpRequest::Rename {
+                    from: b"f",
+                    to: b"t",
+                },
+                "Rename(Rename { id: 7, oldpath: \"f\", newpath: \"t\" })",
+            ),
             // Its names are those of the draft.
             (
                 LinkOrder::LinkFirst.request(b"t", b"l"),
@@ -312,28 +414,72 @@ mod tests {
                 LinkOrder::TargetFirst.request(b"t", b"l"),
                 "Symlink(Symlink { id: 7, linkpath: \"t\", targetpath: \"l\" })",
             ),
-            (SftpRequest::Close(h), "Close(Close { id: 7, handle: \"h\" })"),
-            (SftpRequest::Fstat(h), "Fstat(Fstat { id: 7, handle: \"h\" })"),
-            (SftpRequest::Readdir(h), "ReadDir(ReadDir { id: 7, handle: \"h\" })"),
-            (SftpRequest::Lstat(b"p"), "Lstat(Lstat { id: 7, path: \"p\" })"),
+            (
+                SftpRequest::Close(h),
+                "Close(Close { id: 7, handle: \"h\" })",
+            ),
+            (
+                SftpRequest::Fstat(h),
+                "Fstat(Fstat { id: 7, handle: \"h\" })",
+            ),
+            (
+                SftpRequest::Readdir(h),
+                "ReadDir(ReadDir { id: 7, handle: \"h\" })",
+            ),
+            (
+                SftpRequest::Lstat(b"p"),
+                "Lstat(Lstat { id: 7, path: \"p\" })",
+            ),
             (SftpRequest::Stat(b"p"), "Stat(Stat { id: 7, path: \"p\" })"),
-            (SftpRequest::Opendir(b"p"), "OpenDir(OpenDir { id: 7, path: \"p\" })"),
-            (SftpRequest::Remove(b"p"), "Remove(Remove { id: 7, filename: \"p\" })"),
-            (SftpRequest::Realpath(b"p"), "RealPath(RealPath { id: 7, path: \"p\" })"),
-            (SftpRequest::Readlink(b"p"), "ReadLink(ReadLink { id: 7, path: \"p\" })"),
+            (
+                SftpRequest::Opendir(b"p"),
+                "OpenDir(OpenDir { id: 7, path: \"p\" })",
+            ),
+            (
+                SftpRequest::Remove(b"p"),
+                "Remove(Remove { id: 7, filename: \"p\" })",
+            ),
+            (
+                SftpRequest::Realpath(b"p"),
+                "RealPath(RealPath { id: 7, path: \"p\" })",
+            ),
+            (
+                SftpRequest::Readlink(b"p"),
+                "ReadLink(ReadLink { id: 7, path: \"p\" })",
+            ),
         ] {
             assert_eq!(format!("{:?}", theirs(&request.packet(7))), expected);
         }
+
         for (request, name, length) in [
-            (SftpRequest::PosixRename { from: b"f", to: b"to" }, "posix-rename@openssh.com", 4 + 1 + 4 + 2),
-            (SftpRequest::Lsetstat(b"p", Attributes::mode(0)), "lsetstat@openssh.com", 4 + 1 + 4 + 4),
+            (
+                SftpRequest::PosixRename {
+                    from: b"f",
+                    to: b"to",
+                },
+                "posix-rename@openssh.com",
+                4 + 1 + 4 + 2,
+            ),
+            (
+                SftpRequest::Lsetstat(b"p", Attributes::mode(0)),
+                "lsetstat@openssh.com",
+                4 + 1 + 4 + 4,
+            ),
             (SftpRequest::Fsync(h), "fsync@openssh.com", 4 + 1),
             (SftpRequest::Limits, "limits@openssh.com", 0),
         ] {
-            let Theirs::Extended(extended) = theirs(&request.packet(7)) else { panic!() };
-            assert_eq!((extended.id, extended.request.as_str(), extended.data.len()), (7, name, length));
+            let Theirs::Extended(extended) = theirs(&request.packet(7)) else {
+                panic!()
+            };
+            assert_eq!(
+                (extended.id, extended.request.as_str(), extended.data.len()),
+                (7, name, length)
+            );
         }
-        let Theirs::Init(init) = theirs(&Wire::from_static(INIT)) else { panic!() };
+
+        let Theirs::Init(init) = theirs(&Wire::from_static(INIT)) else {
+            panic!()
+        };
         assert_eq!(init.version, 3);
     }
 

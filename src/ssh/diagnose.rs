@@ -46,34 +46,56 @@ pub struct Diagnosis {
 /// Connects to the target within `limit`, and sees what a session could do there. A channel that the server refuses is a
 /// failure too: nothing could be run.
 pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duration) -> Diagnosis {
-    let (trace, prompter, deadline) = (&StageTrace::recording(), &Prompter::default(), &Deadline::after(limit));
-    let opening =
-        OpenConnection { target, credentials, prompter, deadline, depth: 0, via: None, same_host_as: None, trace };
+    let (trace, prompter, deadline) = (
+        &StageTrace::recording(),
+        &Prompter::default(),
+        &Deadline::after(limit),
+    );
+
+    let opening = OpenConnection {
+        target,
+        credentials,
+        prompter,
+        deadline,
+        depth: 0,
+        via: None,
+        same_host_as: None,
+        trace,
+    };
+
     let failure = match opening.run().await {
         Ok(connection) => {
             let pool = Pool::around(Arc::clone(&connection), target, credentials, limit, false);
             let tried = try_out(&pool, &connection, trace).await;
             pool.close().await;
+
             tried.err()
         }
         Err(error) => Some(error),
     };
+
     let mut trace = trace.take();
     if failure.is_some() {
         trace.extend(not_reached(&trace));
     }
+
     Diagnosis { trace, failure }
 }
 
 /// The stages behind the one at which the destination failed.
 fn not_reached(trace: &[Finding]) -> Vec<Finding> {
-    let failed = trace.iter().rfind(|finding| finding.hop.is_none()).map_or(Stage::Configuration, |last| last.stage);
+    let failed = trace
+        .iter()
+        .rfind(|finding| finding.hop.is_none())
+        .map_or(Stage::Configuration, |last| last.stage);
+
     let behind = Stage::ALL.into_iter().filter(|stage| match stage {
         // Through something else, or straight: never both.
         Stage::Proxy => false,
         Stage::Addresses | Stage::Tcp => failed < *stage && failed != Stage::Proxy,
         _ => failed < *stage,
     });
+
     behind
         .map(|stage| Finding {
             stage,
@@ -85,8 +107,13 @@ fn not_reached(trace: &[Finding]) -> Vec<Finding> {
         .collect()
 }
 
-async fn try_out(pool: &Arc<Pool>, connection: &Connection, trace: &StageTrace) -> Result<(), SshError> {
+async fn try_out(
+    pool: &Arc<Pool>,
+    connection: &Connection,
+    trace: &StageTrace,
+) -> Result<(), SshError> {
     trace.begin(Stage::Channel);
+
     match connection.open_channel().await {
         Ok(channel) => {
             trace.pass(|| "the server opens one".to_owned());
@@ -97,19 +124,28 @@ async fn try_out(pool: &Arc<Pool>, connection: &Connection, trace: &StageTrace) 
             return Err(error);
         }
     }
+
     trace.begin(Stage::LoginShell);
     login_shell(pool, trace).await;
     trace.begin(Stage::Bash);
     persistent_shell(pool, trace).await;
     trace.begin(Stage::Sftp);
+
     match timeout(PROBE_LIMIT, transfer::try_out(pool)).await {
         Ok(Ok(())) => trace.pass(|| "files can be moved".to_owned()),
-        Ok(Err(TransferError::NoSftp)) => trace.finish(StageOutcome::Failed, "the server has no SFTP".to_owned()),
+        Ok(Err(TransferError::NoSftp)) => {
+            trace.finish(StageOutcome::Failed, "the server has no SFTP".to_owned());
+        }
         Ok(Err(error)) => trace.finish(StageOutcome::Failed, error.to_string()),
-        Err(_) => trace.finish(StageOutcome::Failed, format!("no answer within {PROBE_LIMIT:?}")),
+        Err(_) => trace.finish(
+            StageOutcome::Failed,
+            format!("no answer within {PROBE_LIMIT:?}"),
+        ),
     }
+
     trace.begin(Stage::Channels);
     channels(connection, trace).await;
+
     Ok(())
 }
 
@@ -118,20 +154,38 @@ async fn login_shell(pool: &Arc<Pool>, trace: &StageTrace) {
         Ok(answer) => answer,
         Err(error) => return trace.fail(&error),
     };
+
     let text = String::from_utf8_lossy(&answer);
-    let noise = text.split("mcp-ssh-sessions:").next().unwrap_or_default().len();
+    let noise = text
+        .split("mcp-ssh-sessions:")
+        .next()
+        .unwrap_or_default()
+        .len();
+
     let probe = pool.login_shell().await;
+
     if probe.shell == LoginShell::Other {
         let said = text.lines().next().unwrap_or_default();
-        trace.detail(|| if said.is_empty() { "it says nothing".to_owned() } else { format!("it says: {said}") });
+        trace.detail(|| {
+            if said.is_empty() {
+                "it says nothing".to_owned()
+            } else {
+                format!("it says: {said}")
+            }
+        });
+
         return trace.skip(|| {
             "it is no Unix shell that is known, or one that runs only certain commands: it gets commands as they are"
                 .to_owned()
         });
     }
+
     if noise > 0 {
-        trace.detail(|| format!("startup files of the account print {noise} bytes before each command"));
+        trace.detail(|| {
+            format!("startup files of the account print {noise} bytes before each command")
+        });
     }
+
     trace.pass(|| probe.program.unwrap_or_else(|| "a POSIX shell".to_owned()));
 }
 
@@ -146,9 +200,12 @@ async fn persistent_shell(pool: &Arc<Pool>, trace: &StageTrace) {
 /// Opens channels that are not used, and closes them.
 async fn channels(connection: &Connection, trace: &StageTrace) {
     if connection.is_single_channel() {
-        return trace.skip(|| "one at a time over a connection, for this kind of server".to_owned());
+        return trace
+            .skip(|| "one at a time over a connection, for this kind of server".to_owned());
     }
+
     let (mut open, mut doubts) = (Vec::new(), DOUBTS);
+
     while open.len() < CHANNELS {
         match connection.open_channel().await {
             Ok(channel) => open.push(channel),
@@ -160,10 +217,12 @@ async fn channels(connection: &Connection, trace: &StageTrace) {
             Err(error) => return trace.finish(StageOutcome::Skipped, error.to_string()),
         }
     }
+
     let count = open.len();
     for channel in open {
         let _ = channel.close().await;
     }
+
     trace.pass(|| match count {
         CHANNELS => format!("{CHANNELS} at once over a connection, or more"),
         _ => format!("{count} at once over a connection (MaxSessions); further connections are opened for more"),

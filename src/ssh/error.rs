@@ -200,7 +200,9 @@ pub enum SshError {
     #[error("the server refused to open a channel: {0}")]
     ChannelRefused(String),
     /// The server refused one more channel, and no further connection could be opened for it.
-    #[error("the server allows no more channels at once, and no further connection could be opened: {source}")]
+    #[error(
+        "the server allows no more channels at once, and no further connection could be opened: {source}"
+    )]
     NoRoom {
         /// Why not.
         source: Arc<SshError>,
@@ -281,7 +283,9 @@ pub enum SudoRefusal {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HostKeyError {
     /// The host is in none of the `known_hosts` files.
-    #[error("the host key of {host} is not known: {key_type} {fingerprint} (StrictHostKeyChecking {policy})")]
+    #[error(
+        "the host key of {host} is not known: {key_type} {fingerprint} (StrictHostKeyChecking {policy})"
+    )]
     Unknown {
         /// The name looked up: host, or `[host]:port`.
         host: String,
@@ -347,7 +351,10 @@ impl SshError {
             | Self::Forward { .. }
             | Self::Timeout { .. }
             | Self::Handshake { .. }
-            | Self::Authentication { remedy: Remedy::Again, .. }
+            | Self::Authentication {
+                remedy: Remedy::Again,
+                ..
+            }
             | Self::Lost(_) => true,
             Self::Jump { source, .. } | Self::Greeted { source, .. } => source.is_transient(),
             _ => false,
@@ -364,9 +371,10 @@ impl From<russh::Error> for SshError {
                 theirs: said(&theirs.join(",")),
             },
             russh::Error::ChannelOpenFailure(reason) => Self::ChannelRefused(format!("{reason:?}")),
-            russh::Error::Disconnect | russh::Error::HUP | russh::Error::SendError | russh::Error::RecvError => {
-                Self::Lost(None)
-            }
+            russh::Error::Disconnect
+            | russh::Error::HUP
+            | russh::Error::SendError
+            | russh::Error::RecvError => Self::Lost(None),
             other => Self::Lost(Some(said(&other.to_string()))),
         }
     }
@@ -380,11 +388,13 @@ pub(super) fn said(words: &str) -> String {
             shown.push('…');
             break;
         }
+
         match letter {
             '"' | '\'' | '\\' => shown.push(letter),
             _ => shown.extend(letter.escape_debug()),
         }
     }
+
     shown
 }
 
@@ -405,6 +415,7 @@ mod tests {
         ] {
             assert_eq!(said(words), shown);
         }
+
         assert_eq!(said(&"ü".repeat(500)), "ü".repeat(500));
         assert_eq!(said(&"ü".repeat(501)), "ü".repeat(500) + "…");
     }

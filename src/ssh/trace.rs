@@ -150,20 +150,30 @@ impl StageTrace {
     /// Notes that the stage failed. What the error says in several lines is told in the details.
     pub(super) fn fail(&self, error: &SshError) {
         match error {
-            SshError::Resolve { message, .. } => message.lines().for_each(|line| self.detail(|| line.to_owned())),
+            SshError::Resolve { message, .. } => message
+                .lines()
+                .for_each(|line| self.detail(|| line.to_owned())),
             SshError::Authentication { attempts, .. } => self.detail_unless_noted(attempts),
             _ => {}
         }
+
         self.record(StageOutcome::Failed, || summary(error));
     }
 
     /// All that was noted so far.
     pub(super) fn take(&self) -> Vec<Finding> {
-        self.0.as_ref().map(|notes| std::mem::take(&mut *lock(&notes.found))).unwrap_or_default()
+        self.0
+            .as_ref()
+            .map(|notes| std::mem::take(&mut *lock(&notes.found)))
+            .unwrap_or_default()
     }
 
     fn detail_unless_noted(&self, text: &str) {
-        if self.0.as_ref().is_some_and(|notes| lock(&notes.current).1.is_empty()) {
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|notes| lock(&notes.current).1.is_empty())
+        {
             self.detail(|| text.to_owned());
         }
     }
@@ -172,7 +182,13 @@ impl StageTrace {
         if let Some(notes) = &self.0 {
             let (stage, details) = std::mem::take(&mut *lock(&notes.current));
             let (hop, summary) = (notes.hop.clone(), summary());
-            lock(&notes.found).push(Finding { stage, hop, outcome, summary, details });
+            lock(&notes.found).push(Finding {
+                stage,
+                hop,
+                outcome,
+                summary,
+                details,
+            });
         }
     }
 }
@@ -181,14 +197,20 @@ impl StageTrace {
 fn summary(error: &SshError) -> String {
     match error {
         SshError::Resolve { .. } => "ssh refuses it".to_owned(),
-        SshError::Authentication { user, remaining, .. } if remaining.is_empty() => {
+        SshError::Authentication {
+            user, remaining, ..
+        } if remaining.is_empty() => {
             format!("permission denied for {user}")
         }
-        SshError::Authentication { user, remaining, .. } => {
+        SshError::Authentication {
+            user, remaining, ..
+        } => {
             format!("permission denied for {user}; the server would take: {remaining}")
         }
         SshError::Greeted { source, .. } => summary(source),
-        SshError::Jump { hop, source } => format!("through the jump host {hop}: {}", summary(source)),
+        SshError::Jump { hop, source } => {
+            format!("through the jump host {hop}: {}", summary(source))
+        }
         _ => error.to_string(),
     }
 }
@@ -212,15 +234,30 @@ mod tests {
         hop.fail(&SshError::Cancelled);
         trace.detail(|| "runs".to_owned());
         trace.pass(|| "through near".to_owned());
+
         let told: Vec<_> = trace
             .take()
             .into_iter()
-            .map(|found| (found.stage, found.hop, found.outcome, found.details.join(",")))
+            .map(|found| {
+                (
+                    found.stage,
+                    found.hop,
+                    found.outcome,
+                    found.details.join(","),
+                )
+            })
             .collect();
+
         let expected = [
-            (Stage::Tcp, Some("near".to_owned()), StageOutcome::Failed, "tried".to_owned()),
+            (
+                Stage::Tcp,
+                Some("near".to_owned()),
+                StageOutcome::Failed,
+                "tried".to_owned(),
+            ),
             (Stage::Proxy, None, StageOutcome::Passed, "runs".to_owned()),
         ];
+
         assert_eq!(told, expected);
     }
 

@@ -72,13 +72,23 @@ impl Directory {
     /// The root of a tree.
     #[must_use]
     pub fn root(attributes: EntryAttributes) -> Arc<Self> {
-        Arc::new(Self { parent: None, name: Vec::new(), depth: 0, attributes })
+        Arc::new(Self {
+            parent: None,
+            name: Vec::new(),
+            depth: 0,
+            attributes,
+        })
     }
 
     /// A directory in this one.
     #[must_use]
     pub fn inside(self: &Arc<Self>, name: Vec<u8>, attributes: EntryAttributes) -> Arc<Self> {
-        Arc::new(Self { parent: Some(Arc::clone(self)), name, depth: self.depth + 1, attributes })
+        Arc::new(Self {
+            parent: Some(Arc::clone(self)),
+            name,
+            depth: self.depth + 1,
+            attributes,
+        })
     }
 
     /// How many directories are above it in the tree; the root has none.
@@ -129,9 +139,18 @@ mod tests {
     #[test]
     fn a_path_is_the_names_from_the_root_on() {
         let root = Directory::root(EntryAttributes::default());
-        let below =
-            root.inside(b"a".to_vec(), EntryAttributes::default()).inside(b"b".to_vec(), EntryAttributes::default());
-        assert_eq!((root.path().as_slice(), root.path_of(b"x")), (&b""[..], b"x".to_vec()));
-        assert_eq!((below.path(), below.path_of(b"\xff"), below.depth()), (b"a/b".to_vec(), b"a/b/\xff".to_vec(), 2));
+        let below = root
+            .inside(b"a".to_vec(), EntryAttributes::default())
+            .inside(b"b".to_vec(), EntryAttributes::default());
+
+        assert_eq!(
+            (root.path().as_slice(), root.path_of(b"x")),
+            (&b""[..], b"x".to_vec())
+        );
+
+        assert_eq!(
+            (below.path(), below.path_of(b"\xff"), below.depth()),
+            (b"a/b".to_vec(), b"a/b/\xff".to_vec(), 2)
+        );
     }
 }

@@ -26,15 +26,28 @@ impl Excludes {
     pub fn parse(patterns: &[String]) -> Result<Self, ExcludeError> {
         let mut builder = GitignoreBuilder::new("");
         let _ = builder.allow_unclosed_class(false);
+
         for pattern in patterns {
-            let wrong = |problem: String| ExcludeError { pattern: pattern.clone(), problem };
+            let wrong = |problem: String| ExcludeError {
+                pattern: pattern.clone(),
+                problem,
+            };
+
             if let Some(problem) = misleading(pattern) {
                 return Err(wrong(problem.to_owned()));
             }
-            builder.add_line(None, pattern).map_err(|error| wrong(reason(&error)))?;
+
+            builder
+                .add_line(None, pattern)
+                .map_err(|error| wrong(reason(&error)))?;
         }
+
         let gitignore = builder.build();
-        gitignore.map(Self).map_err(|error| ExcludeError { pattern: patterns.join(" "), problem: reason(&error) })
+
+        gitignore.map(Self).map_err(|error| ExcludeError {
+            pattern: patterns.join(" "),
+            problem: reason(&error),
+        })
     }
 
     /// Whether nothing is left out.
@@ -55,13 +68,17 @@ fn misleading(pattern: &str) -> Option<&'static str> {
     if pattern.trim().is_empty() {
         return Some("is empty");
     }
+
     if pattern.contains(['\n', '\r', '\0']) {
         return Some("holds a line break or NUL byte: give each pattern as one entry of the list");
     }
+
     if pattern.starts_with('#') {
         return Some("is a comment: write \\# for a name that begins with #");
     }
+
     let mut escaped = false;
+
     for letter in pattern.chars() {
         if !escaped && matches!(letter, '{' | '}') {
             return Some(
@@ -70,6 +87,7 @@ fn misleading(pattern: &str) -> Option<&'static str> {
         }
         escaped = letter == '\\' && !escaped;
     }
+
     None
 }
 
@@ -99,8 +117,14 @@ mod tests {
     use super::*;
 
     fn covers(patterns: &[&str], path: &[u8]) -> bool {
-        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
-        let (path, directory) = path.strip_suffix(b"/").map_or((path, false), |path| (path, true));
+        let patterns: Vec<String> = patterns
+            .iter()
+            .map(|pattern| (*pattern).to_owned())
+            .collect();
+
+        let (path, directory) = path
+            .strip_suffix(b"/")
+            .map_or((path, false), |path| (path, true));
         Excludes::parse(&patterns).unwrap().cover(path, directory)
     }
 
@@ -142,14 +166,23 @@ mod tests {
             (&["caf\u{e9}"], "caf\u{e9}".as_bytes(), true),
             (&[], b"a", false),
         ] {
-            assert_eq!(covers(patterns, path), covered, "{patterns:?} {}", String::from_utf8_lossy(path));
+            assert_eq!(
+                covers(patterns, path),
+                covered,
+                "{patterns:?} {}",
+                String::from_utf8_lossy(path)
+            );
         }
     }
 
     #[cfg(unix)]
     #[test]
     fn names_that_are_not_text_are_matched_too() {
-        assert!(covers(&["*.log"], b"\xff\xfe.log") && covers(&["a/"], b"\xff/a/") && !covers(&["*.log"], b"\xff"));
+        assert!(
+            covers(&["*.log"], b"\xff\xfe.log")
+                && covers(&["a/"], b"\xff/a/")
+                && !covers(&["*.log"], b"\xff")
+        );
     }
 
     #[test]
@@ -167,7 +200,10 @@ mod tests {
             ("a\0", "NUL"),
         ] {
             let error = Excludes::parse(&["ok".to_owned(), pattern.to_owned()]).unwrap_err();
-            assert!(error.to_string().contains(part) && error.pattern == pattern, "{error}");
+            assert!(
+                error.to_string().contains(part) && error.pattern == pattern,
+                "{error}"
+            );
         }
     }
 }

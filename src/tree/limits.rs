@@ -16,8 +16,13 @@ pub struct TreeLimits {
 }
 
 /// The limits in force. (OpenSSH's sftp goes 64 directories deep.)
-pub const LIMITS: TreeLimits =
-    TreeLimits { entries: 1_000_000, name_bytes: 100_000_000, depth: 256, path: 16_384, failures: 100 };
+pub const LIMITS: TreeLimits = TreeLimits {
+    entries: 1_000_000,
+    name_bytes: 100_000_000,
+    depth: 256,
+    path: 16_384,
+    failures: 100,
+};
 
 /// Why the rest of a tree is not moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

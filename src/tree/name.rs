@@ -51,18 +51,23 @@ pub fn check(name: &[u8], rules: NameRules) -> Result<(), EntryNameError> {
     if name.is_empty() || name == b"." || name == b".." {
         return Err(EntryNameError::NoName);
     }
+
     if name.contains(&0) {
         return Err(EntryNameError::Nul);
     }
+
     if name.contains(&b'/') || (rules == NameRules::Windows && name.contains(&b'\\')) {
         return Err(EntryNameError::Path);
     }
+
     if name.len() > MAX_NAME_BYTES {
         return Err(EntryNameError::TooLong);
     }
+
     if rules == NameRules::Windows && !is_plain_on_windows(name) {
         return Err(EntryNameError::Windows);
     }
+
     Ok(())
 }
 
@@ -71,24 +76,42 @@ pub fn check(name: &[u8], rules: NameRules) -> Result<(), EntryNameError> {
 pub fn folded(name: &[u8], rules: NameRules) -> Vec<u8> {
     match rules {
         NameRules::Unix => name.to_vec(),
-        NameRules::Mac | NameRules::Windows => String::from_utf8_lossy(name).to_lowercase().into_bytes(),
+        NameRules::Mac | NameRules::Windows => {
+            String::from_utf8_lossy(name).to_lowercase().into_bytes()
+        }
     }
 }
 
 /// ("Naming Files, Paths, and Namespaces" in the documentation of Win32.)
 fn is_plain_on_windows(name: &[u8]) -> bool {
-    let Ok(name) = std::str::from_utf8(name) else { return false };
+    let Ok(name) = std::str::from_utf8(name) else {
+        return false;
+    };
     let special = |letter: char| letter < ' ' || "<>:\"|?*".contains(letter);
     if name.contains(special) || name.ends_with(['.', ' ']) {
         return false;
     }
+
     // A device is one with any extension: `nul.txt` is NUL, and so is `nul .txt`.
-    let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ').to_ascii_uppercase();
-    let numbered = ["COM", "LPT"].iter().find_map(|device| stem.strip_prefix(device));
+    let stem = name
+        .split('.')
+        .next()
+        .unwrap_or(name)
+        .trim_end_matches(' ')
+        .to_ascii_uppercase();
+
+    let numbered = ["COM", "LPT"]
+        .iter()
+        .find_map(|device| stem.strip_prefix(device));
+
     let device = numbered.is_some_and(|rest| {
         let mut digits = rest.chars();
-        matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+        matches!(
+            (digits.next(), digits.next()),
+            (Some('0'..='9' | '¹' | '²' | '³'), None)
+        )
     });
+
     !device && !["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str())
 }
 
@@ -118,25 +141,59 @@ mod tests {
 
     #[test]
     fn unix_takes_all_other_bytes() {
-        for name in [&b"..."[..], b".x", b"-rf", b"a\\b", b"\xff\xfe", b"a:b", b"new\nline", b"nul", &[b'n'; 255]] {
+        for name in [
+            &b"..."[..],
+            b".x",
+            b"-rf",
+            b"a\\b",
+            b"\xff\xfe",
+            b"a:b",
+            b"new\nline",
+            b"nul",
+            &[b'n'; 255],
+        ] {
             assert_eq!(check(name, NameRules::Unix), Ok(()), "{name:?}");
         }
     }
 
     #[test]
     fn windows_takes_what_means_itself_there() {
-        for name in ["a", ".hidden", "a b", "com", "com10", "comx", "nulx", "é日本🚀", "lpt.d", "console", "a.nul"]
-        {
+        for name in [
+            "a",
+            ".hidden",
+            "a b",
+            "com",
+            "com10",
+            "comx",
+            "nulx",
+            "é日本🚀",
+            "lpt.d",
+            "console",
+            "a.nul",
+        ] {
             assert_eq!(check(name.as_bytes(), NameRules::Windows), Ok(()), "{name}");
         }
+
         for name in [
-            "a:b", "a<", "a?", "*", "\"", "tab\t", "a.", "a ", "...", "con", "NUL", "nul.txt", "Nul .x.y", "aux.c",
-            "com1", "COM9.log", "lpt0", "com¹", "conin$",
+            "a:b", "a<", "a?", "*", "\"", "tab\t", "a.", "a ", "...", "con", "NUL", "nul.txt",
+            "Nul .x.y", "aux.c", "com1", "COM9.log", "lpt0", "com¹", "conin$",
         ] {
-            assert_eq!(check(name.as_bytes(), NameRules::Windows), Err(EntryNameError::Windows), "{name}");
+            assert_eq!(
+                check(name.as_bytes(), NameRules::Windows),
+                Err(EntryNameError::Windows),
+                "{name}"
+            );
         }
-        assert_eq!(check(b"a\\b", NameRules::Windows), Err(EntryNameError::Path));
-        assert_eq!(check(b"\xff", NameRules::Windows), Err(EntryNameError::Windows));
+
+        assert_eq!(
+            check(b"a\\b", NameRules::Windows),
+            Err(EntryNameError::Path)
+        );
+
+        assert_eq!(
+            check(b"\xff", NameRules::Windows),
+            Err(EntryNameError::Windows)
+        );
     }
 
     proptest! {

@@ -59,7 +59,12 @@ pub struct Plan {
 impl Plan {
     /// The work that begins with this root. Names are held to `rules` if they come from somebody else.
     #[must_use]
-    pub fn new(root: Arc<Directory>, excludes: Excludes, rules: Option<NameRules>, limits: TreeLimits) -> Self {
+    pub fn new(
+        root: Arc<Directory>,
+        excludes: Excludes,
+        rules: Option<NameRules>,
+        limits: TreeLimits,
+    ) -> Self {
         Self {
             excludes,
             rules,
@@ -78,16 +83,22 @@ impl Plan {
 
     /// The directory to make and list next. `None`: there is none, or enough files wait.
     pub fn next_directory(&mut self) -> Option<(PlannedItem, Arc<Directory>)> {
-        let (ticket, directory) =
-            if self.leaves.len() < ENOUGH_LEAVES { self.directories.pop()? } else { return None };
-        self.underway.insert(ticket, PlannedWork::Directory(Arc::clone(&directory)));
+        let (ticket, directory) = if self.leaves.len() < ENOUGH_LEAVES {
+            self.directories.pop()?
+        } else {
+            return None;
+        };
+
+        self.underway
+            .insert(ticket, PlannedWork::Directory(Arc::clone(&directory)));
         Some((ticket, directory))
     }
 
     /// The file or link to move next.
     pub fn next_leaf(&mut self) -> Option<(PlannedItem, Arc<Leaf>)> {
         let (ticket, leaf) = self.leaves.pop_front()?;
-        self.underway.insert(ticket, PlannedWork::Leaf(Arc::clone(&leaf)));
+        self.underway
+            .insert(ticket, PlannedWork::Leaf(Arc::clone(&leaf)));
         Some((ticket, leaf))
     }
 
@@ -109,14 +120,22 @@ impl Plan {
     /// Whether there is no directory any more of which it is not known what is in it.
     #[must_use]
     pub fn is_all_listed(&self) -> bool {
-        self.directories.is_empty() && !self.underway.values().any(|work| matches!(work, PlannedWork::Directory(_)))
+        self.directories.is_empty()
+            && !self
+                .underway
+                .values()
+                .any(|work| matches!(work, PlannedWork::Directory(_)))
     }
 
     /// Takes in what is in a directory.
     ///
     /// # Errors
     /// A tree beyond its limits.
-    pub fn listed(&mut self, directory: &Arc<Directory>, mut entries: Vec<DirectoryEntry>) -> Result<(), PlanError> {
+    pub fn listed(
+        &mut self,
+        directory: &Arc<Directory>,
+        mut entries: Vec<DirectoryEntry>,
+    ) -> Result<(), PlanError> {
         self.listed.push(Arc::clone(directory));
         self.tally.directories += 1;
         self.entries += entries.len();
@@ -124,44 +143,88 @@ impl Plan {
         if self.entries > self.limits.entries {
             return Err(PlanError::Entries(self.limits.entries));
         }
+
         if self.name_bytes > self.limits.name_bytes {
             return Err(PlanError::Names(self.limits.name_bytes));
         }
+
         entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        let (mut taken, first, above) = (HashSet::new(), self.directories.len(), directory.path().len());
+        let (mut taken, first, above) = (
+            HashSet::new(),
+            self.directories.len(),
+            directory.path().len(),
+        );
+
         for entry in entries {
             if entry.name == b"." || entry.name == b".." {
                 continue;
             }
+
             if let Some(rules) = self.rules {
                 let refused = match name::check(&entry.name, rules) {
                     Err(error) => Some(error.to_string()),
                     Ok(()) if taken.insert(name::folded(&entry.name, rules)) => None,
-                    Ok(()) => Some("the directory has another entry that is the same name here".to_owned()),
+                    Ok(()) => Some(
+                        "the directory has another entry that is the same name here".to_owned(),
+                    ),
                 };
+
                 if let Some(reason) = refused {
                     self.fail(directory.path_of(&entry.name), reason)?;
                     continue;
                 }
             }
+
             self.take(directory, above, entry)?;
         }
+
         // Taken from the end: the first in the order of names comes first.
-        self.directories.get_mut(first..).unwrap_or_default().reverse();
+        self.directories
+            .get_mut(first..)
+            .unwrap_or_default()
+            .reverse();
+
         Ok(())
     }
 
     /// `above` is the length of the directory's path: a path for each entry may be much to make.
-    fn take(&mut self, directory: &Arc<Directory>, above: usize, entry: DirectoryEntry) -> Result<(), PlanError> {
+    fn take(
+        &mut self,
+        directory: &Arc<Directory>,
+        above: usize,
+        entry: DirectoryEntry,
+    ) -> Result<(), PlanError> {
         let is_directory = entry.what == EntryKind::Directory;
-        if !self.excludes.is_empty() && self.excludes.cover(&directory.path_of(&entry.name), is_directory) {
+
+        if !self.excludes.is_empty()
+            && self
+                .excludes
+                .cover(&directory.path_of(&entry.name), is_directory)
+        {
             return Ok(());
         }
-        let DirectoryEntry { name, what, attributes } = entry;
+
+        let DirectoryEntry {
+            name,
+            what,
+            attributes,
+        } = entry;
+
         self.last += 1;
         let ticket = self.last;
-        let leaf =
-            |kind| (ticket, Arc::new(Leaf { directory: Arc::clone(directory), name: name.clone(), kind, attributes }));
+
+        let leaf = |kind| {
+            (
+                ticket,
+                Arc::new(Leaf {
+                    directory: Arc::clone(directory),
+                    name: name.clone(),
+                    kind,
+                    attributes,
+                }),
+            )
+        };
+
         match what {
             EntryKind::Directory if directory.depth() >= self.limits.depth => {
                 let reason = format!("it is more than {} directories deep", self.limits.depth);
@@ -171,7 +234,9 @@ impl Plan {
                 let reason = format!("its path is longer than {} bytes", self.limits.path);
                 self.fail(directory.path_of(&name), reason)?;
             }
-            EntryKind::Directory => self.directories.push((ticket, directory.inside(name, attributes))),
+            EntryKind::Directory => self
+                .directories
+                .push((ticket, directory.inside(name, attributes))),
             EntryKind::File(size) => {
                 self.bytes = self.bytes.saturating_add(size);
                 self.leaves.push_back(leaf(LeafKind::File(size)));
@@ -179,6 +244,7 @@ impl Plan {
             EntryKind::Link => self.leaves.push_back(leaf(LeafKind::Link)),
             EntryKind::Special => self.tally.special += 1,
         }
+
         Ok(())
     }
 
@@ -191,7 +257,12 @@ impl Plan {
         if self.tally.failures.len() < NAMED_FAILURES {
             self.tally.failures.push((path, reason));
         }
-        if self.tally.failed >= self.limits.failures { Err(PlanError::Failures(self.tally.failed)) } else { Ok(()) }
+
+        if self.tally.failed >= self.limits.failures {
+            Err(PlanError::Failures(self.tally.failed))
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes an entry that is left out because it is guarded, unless it was to be left out anyway.
@@ -220,10 +291,20 @@ mod tests {
     use super::*;
     use crate::tree::{entry::EntryAttributes, limits::LIMITS};
 
-    const SMALL: TreeLimits = TreeLimits { entries: 8, name_bytes: 100, depth: 2, path: 50, failures: 3 };
+    const SMALL: TreeLimits = TreeLimits {
+        entries: 8,
+        name_bytes: 100,
+        depth: 2,
+        path: 50,
+        failures: 3,
+    };
 
     fn plan(exclude: &[&str], rules: Option<NameRules>) -> (Plan, Arc<Directory>) {
-        let exclude: Vec<String> = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let exclude: Vec<String> = exclude
+            .iter()
+            .map(|pattern| (*pattern).to_owned())
+            .collect();
+
         let root = Directory::root(EntryAttributes::default());
         let mut plan = Plan::new(root, Excludes::parse(&exclude).unwrap(), rules, SMALL);
         let (_, root) = plan.next_directory().unwrap();
@@ -231,38 +312,70 @@ mod tests {
     }
 
     fn entry(name: impl AsRef<[u8]>, what: EntryKind) -> DirectoryEntry {
-        DirectoryEntry { name: name.as_ref().to_vec(), what, attributes: EntryAttributes::default() }
+        DirectoryEntry {
+            name: name.as_ref().to_vec(),
+            what,
+            attributes: EntryAttributes::default(),
+        }
     }
 
     fn leaves(plan: &mut Plan) -> Vec<String> {
-        std::iter::from_fn(|| plan.next_leaf()).map(|(_, leaf)| String::from_utf8(leaf.path()).unwrap()).collect()
+        std::iter::from_fn(|| plan.next_leaf())
+            .map(|(_, leaf)| String::from_utf8(leaf.path()).unwrap())
+            .collect()
     }
 
     fn directories(plan: &mut Plan) -> Vec<String> {
-        let path = |(_, directory): (PlannedItem, Arc<Directory>)| String::from_utf8(directory.path()).unwrap();
-        std::iter::from_fn(|| plan.next_directory()).map(path).collect()
+        let path = |(_, directory): (PlannedItem, Arc<Directory>)| {
+            String::from_utf8(directory.path()).unwrap()
+        };
+        std::iter::from_fn(|| plan.next_directory())
+            .map(path)
+            .collect()
     }
 
     #[test]
     fn nothing_comes_before_its_directory_and_directories_end_after_their_content() {
         let (mut plan, root) = plan(&[], None);
+
         plan.listed(
             &root,
-            vec![entry("b", EntryKind::Directory), entry("x", EntryKind::File(1)), entry("a", EntryKind::Directory)],
+            vec![
+                entry("b", EntryKind::Directory),
+                entry("x", EntryKind::File(1)),
+                entry("a", EntryKind::Directory),
+            ],
         )
         .unwrap();
+
         assert_eq!(leaves(&mut plan), ["x"]);
         let (_, first) = plan.next_directory().unwrap();
         assert_eq!(first.path(), b"a");
-        plan.listed(&first, vec![entry("deep", EntryKind::Directory), entry("y", EntryKind::Link)]).unwrap();
+
+        plan.listed(
+            &first,
+            vec![
+                entry("deep", EntryKind::Directory),
+                entry("y", EntryKind::Link),
+            ],
+        )
+        .unwrap();
+
         assert_eq!(leaves(&mut plan), ["a/y"]);
+
         for expected in ["a/deep", "b"] {
             let (_, next) = plan.next_directory().unwrap();
             assert_eq!(next.path(), expected.as_bytes(), "depth first");
             plan.listed(&next, Vec::new()).unwrap();
         }
+
         assert!(plan.next_directory().is_none());
-        let ends: Vec<_> = plan.to_finish().iter().map(|directory| directory.path()).collect();
+        let ends: Vec<_> = plan
+            .to_finish()
+            .iter()
+            .map(|directory| directory.path())
+            .collect();
+
         assert_eq!(ends, [&b"a/deep"[..], b"a", b"b", b""]);
         assert_eq!(plan.tally.directories, 4);
     }
@@ -271,27 +384,72 @@ mod tests {
     fn what_is_left_out_is_neither_moved_nor_listed_nor_counted() {
         let (mut plan, root) = plan(&["*.o", "/build/"], None);
         let special = entry("pipe", EntryKind::Special);
-        plan.listed(&root, vec![entry("build", EntryKind::Directory), entry("a.o", EntryKind::File(1)), special])
-            .unwrap();
-        assert_eq!((leaves(&mut plan).len(), directories(&mut plan).len()), (0, 0));
-        assert_eq!(plan.tally, Tally { special: 1, directories: 1, ..Tally::default() });
+
+        plan.listed(
+            &root,
+            vec![
+                entry("build", EntryKind::Directory),
+                entry("a.o", EntryKind::File(1)),
+                special,
+            ],
+        )
+        .unwrap();
+
+        assert_eq!(
+            (leaves(&mut plan).len(), directories(&mut plan).len()),
+            (0, 0)
+        );
+
+        assert_eq!(
+            plan.tally,
+            Tally {
+                special: 1,
+                directories: 1,
+                ..Tally::default()
+            }
+        );
     }
 
     #[test]
     fn a_listing_that_lies_makes_failures_and_nothing_else() {
         let (mut plan, root) = plan(&[], Some(NameRules::Unix));
         let names = [&b"."[..], b"..", b"../up", b"ok", b"ok"];
-        plan.listed(&root, names.iter().map(|name| entry(name, EntryKind::File(0))).collect()).unwrap();
-        assert_eq!((leaves(&mut plan), plan.tally.failed), (vec!["ok".to_owned()], 2));
+
+        plan.listed(
+            &root,
+            names
+                .iter()
+                .map(|name| entry(name, EntryKind::File(0)))
+                .collect(),
+        )
+        .unwrap();
+
+        assert_eq!(
+            (leaves(&mut plan), plan.tally.failed),
+            (vec!["ok".to_owned()], 2)
+        );
+
         assert_eq!(plan.tally.failures[0].0, b"../up");
     }
 
     #[test]
     fn names_that_are_one_to_this_system_do_not_replace_each_other() {
-        for (rules, moved) in [(NameRules::Unix, 2), (NameRules::Mac, 1), (NameRules::Windows, 1)] {
+        for (rules, moved) in [
+            (NameRules::Unix, 2),
+            (NameRules::Mac, 1),
+            (NameRules::Windows, 1),
+        ] {
             let (mut plan, root) = plan(&[], Some(rules));
-            plan.listed(&root, vec![entry("Makefile", EntryKind::File(0)), entry("makefile", EntryKind::Directory)])
-                .unwrap();
+
+            plan.listed(
+                &root,
+                vec![
+                    entry("Makefile", EntryKind::File(0)),
+                    entry("makefile", EntryKind::Directory),
+                ],
+            )
+            .unwrap();
+
             let found = leaves(&mut plan).len() + directories(&mut plan).len();
             assert_eq!((found, plan.tally.failed), (moved, 2 - moved), "{rules:?}");
         }
@@ -300,24 +458,40 @@ mod tests {
     #[test]
     fn a_tree_without_end_ends() {
         let (mut wide, root) = plan(&[], None);
-        let many = |count: u8| (0..count).map(|number| entry([number], EntryKind::File(0))).collect();
+        let many = |count: u8| {
+            (0..count)
+                .map(|number| entry([number], EntryKind::File(0)))
+                .collect()
+        };
+
         assert_eq!(wide.listed(&root, many(8)), Ok(()));
         assert_eq!(wide.listed(&root, many(1)), Err(PlanError::Entries(8)));
 
         let (mut named, root) = plan(&[], None);
-        assert_eq!(named.listed(&root, vec![entry([b'n'; 101], EntryKind::File(0))]), Err(PlanError::Names(100)));
+        assert_eq!(
+            named.listed(&root, vec![entry([b'n'; 101], EntryKind::File(0))]),
+            Err(PlanError::Names(100))
+        );
 
         let (mut deep, mut at) = plan(&[], None);
         for _ in 0..2 {
-            deep.listed(&at, vec![entry("d", EntryKind::Directory)]).unwrap();
+            deep.listed(&at, vec![entry("d", EntryKind::Directory)])
+                .unwrap();
             at = deep.next_directory().unwrap().1;
         }
-        deep.listed(&at, vec![entry("d", EntryKind::Directory)]).unwrap();
-        assert_eq!((deep.next_directory().is_none(), deep.tally.failed), (true, 1));
+
+        deep.listed(&at, vec![entry("d", EntryKind::Directory)])
+            .unwrap();
+        assert_eq!(
+            (deep.next_directory().is_none(), deep.tally.failed),
+            (true, 1)
+        );
 
         let (mut long, mut at) = plan(&[], None);
+
         for failed in 0..2 {
-            long.listed(&at, vec![entry([b'd'; 30], EntryKind::Directory)]).unwrap();
+            long.listed(&at, vec![entry([b'd'; 30], EntryKind::Directory)])
+                .unwrap();
             assert_eq!(long.tally.failed, failed);
             at = long.next_directory().map_or(at, |(_, directory)| directory);
         }
@@ -331,8 +505,16 @@ mod tests {
         for number in 0..20 {
             plan.leave_out(vec![b'a', number], false, "keys".to_owned());
         }
-        assert_eq!((plan.tally.left_out, plan.tally.named_left_out.len()), (21, NAMED_FAILURES));
-        assert_eq!(plan.tally.named_left_out[0], (b".ssh".to_vec(), "keys".to_owned()));
+
+        assert_eq!(
+            (plan.tally.left_out, plan.tally.named_left_out.len()),
+            (21, NAMED_FAILURES)
+        );
+
+        assert_eq!(
+            plan.tally.named_left_out[0],
+            (b".ssh".to_vec(), "keys".to_owned())
+        );
     }
 
     #[test]
@@ -341,7 +523,11 @@ mod tests {
         for number in 1..3 {
             assert_eq!(plan.fail(vec![number], "no".to_owned()), Ok(()));
         }
-        assert_eq!(plan.fail(b"last".to_vec(), "no".to_owned()), Err(PlanError::Failures(3)));
+
+        assert_eq!(
+            plan.fail(b"last".to_vec(), "no".to_owned()),
+            Err(PlanError::Failures(3))
+        );
     }
 
     #[test]
@@ -349,9 +535,18 @@ mod tests {
         let root = Directory::root(EntryAttributes::default());
         let mut plan = Plan::new(root, Excludes::parse(&[]).unwrap(), None, SMALL);
         let (ticket, root) = plan.next_directory().unwrap();
-        let entries =
-            vec![entry("a", EntryKind::File(1)), entry("b", EntryKind::File(1)), entry("c", EntryKind::File(1))];
-        plan.listed(&root, [entries, vec![entry("d", EntryKind::Directory)]].concat()).unwrap();
+        let entries = vec![
+            entry("a", EntryKind::File(1)),
+            entry("b", EntryKind::File(1)),
+            entry("c", EntryKind::File(1)),
+        ];
+
+        plan.listed(
+            &root,
+            [entries, vec![entry("d", EntryKind::Directory)]].concat(),
+        )
+        .unwrap();
+
         plan.done(ticket);
         let (first, _) = plan.next_leaf().unwrap();
         let (second, _) = plan.next_leaf().unwrap();
@@ -361,16 +556,28 @@ mod tests {
         plan.begin_again();
         let (again, leaf) = plan.next_leaf().unwrap();
         assert_eq!((again, leaf.path()), (second, b"b".to_vec()));
-        assert_eq!((leaves(&mut plan), directories(&mut plan)), (vec!["c".to_owned()], vec!["d".to_owned()]));
+        assert_eq!(
+            (leaves(&mut plan), directories(&mut plan)),
+            (vec!["c".to_owned()], vec!["d".to_owned()])
+        );
+
         assert!(!plan.is_all_listed());
     }
 
     #[test]
     fn few_directories_are_listed_while_many_files_wait() {
         let root = Directory::root(EntryAttributes::default());
-        let mut plan = Plan::new(Arc::clone(&root), Excludes::parse(&[]).unwrap(), None, LIMITS);
-        let mut entries: Vec<_> =
-            (0..ENOUGH_LEAVES).map(|number| entry(format!("f{number}"), EntryKind::File(0))).collect();
+
+        let mut plan = Plan::new(
+            Arc::clone(&root),
+            Excludes::parse(&[]).unwrap(),
+            None,
+            LIMITS,
+        );
+
+        let mut entries: Vec<_> = (0..ENOUGH_LEAVES)
+            .map(|number| entry(format!("f{number}"), EntryKind::File(0)))
+            .collect();
         entries.push(entry("d", EntryKind::Directory));
         let (_, root) = plan.next_directory().unwrap();
         plan.listed(&root, entries).unwrap();

@@ -63,26 +63,62 @@ impl std::ops::AddAssign for Unkept {
 /// For people: a part of a sentence for each thing, but for the lengths, which are told where it is told what was compared.
 impl fmt::Display for Unkept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { attributes, modes, times, in_place, temporary, relative, size: _ } = *self;
+        let Self {
+            attributes,
+            modes,
+            times,
+            in_place,
+            temporary,
+            relative,
+            size: _,
+        } = *self;
+
         let mut separator = "";
+
         for (count, one, many, what) in [
-            (attributes, "entry", "entries", "without mode and times, which the server does not set"),
-            (modes, "entry", "entries", "without mode, which the server does not set"),
-            (times, "entry", "entries", "without times, which the server does not set"),
-            (in_place, "file", "files", "written in place, as the server renames nothing or takes no temporary files"),
+            (
+                attributes,
+                "entry",
+                "entries",
+                "without mode and times, which the server does not set",
+            ),
+            (
+                modes,
+                "entry",
+                "entries",
+                "without mode, which the server does not set",
+            ),
+            (
+                times,
+                "entry",
+                "entries",
+                "without times, which the server does not set",
+            ),
+            (
+                in_place,
+                "file",
+                "files",
+                "written in place, as the server renames nothing or takes no temporary files",
+            ),
             (
                 temporary,
                 "temporary file (*.part)",
                 "temporary files (*.part)",
                 "left behind, as the server removes nothing",
             ),
-            (relative, "link", "links", "with an absolute path, as the server keeps no relative ones"),
+            (
+                relative,
+                "link",
+                "links",
+                "with an absolute path, as the server keeps no relative ones",
+            ),
         ] {
             if count > 0 {
                 write!(f, "{separator}{} {what}", counted(count, one, many))?;
                 separator = "; ";
             }
         }
+
         Ok(())
     }
 }

@@ -14,7 +14,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[path = "../it/support"]
 #[expect(dead_code, reason = "the demo uses a part of the tests' support")]
-#[expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "written for tests, which may")]
+#[expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "written for tests, which may"
+)]
 mod support {
     pub(crate) mod fake_sshd;
     pub(crate) mod keys;
@@ -33,18 +38,24 @@ async fn main() -> io::Result<()> {
     let folder = folder.canonicalize()?;
     let key = keys::ed25519();
     keys::write_private_key(&folder.join("id_ed25519"), &key, None);
+
     // Not a fixed one: every local user can reach the server, which runs commands.
     let password = format!("{:032x}", u128::from_ne_bytes(keys::random()));
     let code: &str = password.clone().leak();
+
     let sshd = FakeSshd::start(FakeSshdSettings {
         user: USER.to_owned(),
         password: Some(password.clone()),
-        rounds: vec![vec![("Code from your token: ", false, code), ("Where are you? ", true, "at home")]],
+        rounds: vec![vec![
+            ("Code from your token: ", false, code),
+            ("Where are you? ", true, "at home"),
+        ]],
         authorized_keys: vec![key.public_key().clone()],
         home: Some(folder.join("home")),
         login_shell: "/bin/bash".to_owned(),
         ..FakeSshdSettings::default()
     });
+
     let known_hosts = folder.join("known_hosts");
     fs::write(&known_hosts, sshd.known_hosts_line())?;
     let host = |alias, extra: &str| ssh_config::host(alias, extra, sshd.port(), USER, &known_hosts);
@@ -53,19 +64,23 @@ async fn main() -> io::Result<()> {
     let by_password = "PubkeyAuthentication no\nPreferredAuthentications password";
     let by_answers = "PubkeyAuthentication no\nPreferredAuthentications keyboard-interactive";
     let config = folder.join("ssh_config");
+
     // What ssh_config says by default, and what comes first wins.
     let unknown = format!("StrictHostKeyChecking ask\n{by_key}");
     let unknown = ssh_config::host("demo-unknown", &unknown, sshd.port(), USER, &nobodys_hosts);
     let by_words = host("demo-password", by_password) + &host("demo-questions", by_answers);
     fs::write(&config, host("demo", &by_key) + &by_words + &unknown)?;
-    let ready = serde_json::json!({ "port": sshd.port(), "password": password, "sshConfig": config });
+    let ready =
+        serde_json::json!({ "port": sshd.port(), "password": password, "sshConfig": config });
     writeln!(io::stdout(), "{ready}")?;
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
+
     while let Some(order) = orders.next_line().await? {
         if order == "drop" {
             sshd.drop_connections();
             writeln!(io::stdout(), "dropped")?;
         }
     }
+
     Ok(())
 }

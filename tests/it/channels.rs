@@ -25,18 +25,27 @@ async fn limited(max_sessions: usize) -> Bench<OpenSshd> {
 }
 
 async fn limited_with(max_sessions: usize, max_startups: &'static str) -> Bench<OpenSshd> {
-    open_with(|settings| (settings.max_sessions, settings.max_startups) = (max_sessions, max_startups)).await
+    open_with(|settings| {
+        (settings.max_sessions, settings.max_startups) = (max_sessions, max_startups);
+    })
+    .await
 }
 
 impl Bench<OpenSshd> {
     /// Begins `count` commands that never end, and waits until all run.
     async fn occupy(&mut self, count: usize, word: &str) -> Vec<u64> {
         let mut calls = Vec::new();
+
         for _ in 0..count {
-            calls.push(self.begin("ssh_exec", &format!("sleep {word}"), plain()).await);
+            calls.push(
+                self.begin("ssh_exec", &format!("sleep {word}"), plain())
+                    .await,
+            );
         }
+
         let port = self.sshd.port();
         eventually("all run", || running(port, word).len() == count).await;
+
         calls
     }
 
@@ -49,31 +58,63 @@ impl Bench<OpenSshd> {
 async fn a_command_has_its_channel_before_it_is_asked_for() {
     let world = World::new();
     let mut client = world.client().await;
-    client.call("ssh_connect", json!({"host": "box"})).await.ok();
+    client
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
     // However many commands there were.
     for round in 0..3 {
-        client.call("ssh_exec", json!({"command": format!("echo {round}")})).await.ok();
+        client
+            .call("ssh_exec", json!({"command": format!("echo {round}")}))
+            .await
+            .ok();
     }
+
     eventually("one is ready", || world.sshd.channels_ready() == 1).await;
     world.sshd.withhold_channels();
-    let result = client.call("ssh_exec", json!({"command": "echo one round trip", "timeoutMs": 20_000})).await.ok();
+
+    let result = client
+        .call(
+            "ssh_exec",
+            json!({"command": "echo one round trip", "timeoutMs": 20_000}),
+        )
+        .await
+        .ok();
+
     assert_eq!(result.stdout(), "one round trip\n");
 }
 
 /// A hundred commands that wait for each other, and a short one that does not wait behind them.
 pub(crate) async fn a_hundred_at_once<S>(bench: &mut Bench<S>) {
     let mut calls = Vec::new();
+
     for number in 0..100 {
-        let command = format!("touch began{number}; while [ ! -e go ]; do sleep 0.5; done; echo {number}");
-        calls.push(bench.begin("ssh_exec", &command, json!({"cwd": bench.home})).await);
+        let command =
+            format!("touch began{number}; while [ ! -e go ]; do sleep 0.5; done; echo {number}");
+        calls.push(
+            bench
+                .begin("ssh_exec", &command, json!({"cwd": bench.home}))
+                .await,
+        );
     }
+
     let home = bench.home.clone();
-    eventually("all run", || (0..100).all(|number| home.join(format!("began{number}")).exists())).await;
+    eventually("all run", || {
+        (0..100).all(|number| home.join(format!("began{number}")).exists())
+    })
+    .await;
+
     assert_eq!(bench.exec("echo short", plain()).await.stdout(), "short\n");
     fs::write(home.join("go"), "").unwrap();
+
     for (number, call) in calls.into_iter().enumerate() {
-        assert_eq!(bench.mcp.finish(call).await.ok().stdout(), format!("{number}\n"));
+        assert_eq!(
+            bench.mcp.finish(call).await.ok().stdout(),
+            format!("{number}\n")
+        );
     }
+
     let sessions = bench.mcp.call("ssh_sessions", json!({})).await.ok();
     assert_eq!(sessions.structured()["sessions"][0]["state"], "connected");
 }
@@ -88,18 +129,35 @@ async fn a_hundred_commands_run_at_the_same_time() {
 /// Two hundred short commands at once. Dropbear would close a channel whose command has not come yet at the end of each.
 pub(crate) async fn two_hundred_at_once<S>(bench: &mut Bench<S>) {
     let mut calls = Vec::new();
+
     for number in 0..200 {
         calls.push(
-            bench.begin("ssh_exec", &format!("echo {number}; echo {number} >> ran"), json!({"cwd": bench.home})).await,
+            bench
+                .begin(
+                    "ssh_exec",
+                    &format!("echo {number}; echo {number} >> ran"),
+                    json!({"cwd": bench.home}),
+                )
+                .await,
         );
     }
+
     for (number, call) in calls.into_iter().enumerate() {
         let result = bench.mcp.finish(call).await.ok();
-        assert_eq!((result.stdout(), status(&result)), (format!("{number}\n"), "exited"), "{result:?}");
+        assert_eq!(
+            (result.stdout(), status(&result)),
+            (format!("{number}\n"), "exited"),
+            "{result:?}"
+        );
     }
+
     let ran = fs::read_to_string(bench.home.join("ran")).unwrap();
     let different: HashSet<_> = ran.lines().collect();
-    assert_eq!((ran.lines().count(), different.len()), (200, 200), "each ran once");
+    assert_eq!(
+        (ran.lines().count(), different.len()),
+        (200, 200),
+        "each ran once"
+    );
 }
 
 #[tokio::test]
@@ -123,8 +181,17 @@ pub(crate) async fn twenty_shells<S>(bench: &mut Bench<S>) {
         let mut calls = Vec::new();
         for number in 0..20 {
             let command = command.replace("SHELL_NUMBER", &number.to_string());
-            calls.push(bench.begin("ssh_shell", &command, json!({"shell": format!("shell{number}")})).await);
+            calls.push(
+                bench
+                    .begin(
+                        "ssh_shell",
+                        &command,
+                        json!({"shell": format!("shell{number}")}),
+                    )
+                    .await,
+            );
         }
+
         for (number, call) in calls.into_iter().enumerate() {
             let result = bench.mcp.finish(call).await.ok();
             assert_eq!(status(&result), "exited", "{result:?}");
@@ -154,18 +221,25 @@ async fn what_has_to_be_stopped_is_stopped_while_every_channel_is_taken() {
     for max_sessions in [1, 2, 10] {
         let mut bench = limited(max_sessions).await;
         let port = bench.sshd.port();
+
         // The limit is not known yet the first time, and known the second.
         for _ in 0..2 {
             let others = bench.occupy(max_sessions - 1, "7202").await;
-            let result = bench.exec("trap '' INT TERM; sleep 7203", json!({"timeoutMs": 500})).await;
+            let result = bench
+                .exec("trap '' INT TERM; sleep 7203", json!({"timeoutMs": 500}))
+                .await;
             assert_stopped(&result, "timedOut", port, "7203");
             assert_eq!(running(port, "7202").len(), max_sessions - 1);
             for call in others {
                 bench.mcp.cancel(call).await;
             }
+
             eventually("the others are gone", || running(port, "7202").is_empty()).await;
         }
-        let result = bench.shell("trap '' INT; sleep 7204", json!({"timeoutMs": 500})).await;
+
+        let result = bench
+            .shell("trap '' INT; sleep 7204", json!({"timeoutMs": 500}))
+            .await;
         assert_stopped(&result, "timedOut", port, "7204");
     }
 }
@@ -177,9 +251,29 @@ async fn files_are_moved_while_every_channel_is_taken() {
         bench.occupy(max_sessions, "7205").await;
         let (content, local, back) = (random(100_000), bench.local("there"), bench.local("back"));
         fs::write(&local, &content).unwrap();
-        bench.mcp.call("ssh_upload", json!({"localPath": local, "remotePath": bench.remote("file")})).await.ok();
-        bench.mcp.call("ssh_download", json!({"localPath": back, "remotePath": bench.remote("file")})).await.ok();
-        assert!(fs::read(bench.remote("file")).unwrap() == content && fs::read(back).unwrap() == content);
+
+        bench
+            .mcp
+            .call(
+                "ssh_upload",
+                json!({"localPath": local, "remotePath": bench.remote("file")}),
+            )
+            .await
+            .ok();
+
+        bench
+            .mcp
+            .call(
+                "ssh_download",
+                json!({"localPath": back, "remotePath": bench.remote("file")}),
+            )
+            .await
+            .ok();
+
+        assert!(
+            fs::read(bench.remote("file")).unwrap() == content
+                && fs::read(back).unwrap() == content
+        );
     }
 }
 
@@ -188,18 +282,40 @@ async fn a_server_that_refuses_every_channel_is_an_error_at_once() {
     let mut bench = limited(0).await;
     let local = bench.local("file");
     fs::write(&local, "").unwrap();
+
     let mut calls = vec![
-        bench.mcp.begin_call("ssh_shell", json!({"command": "echo"})).await,
-        bench.mcp.begin_call("ssh_upload", json!({"localPath": local, "remotePath": "file"})).await,
+        bench
+            .mcp
+            .begin_call("ssh_shell", json!({"command": "echo"}))
+            .await,
+        bench
+            .mcp
+            .begin_call(
+                "ssh_upload",
+                json!({"localPath": local, "remotePath": "file"}),
+            )
+            .await,
     ];
+
     for _ in 0..20 {
-        calls.push(bench.mcp.begin_call("ssh_exec", json!({"command": "echo"})).await);
+        calls.push(
+            bench
+                .mcp
+                .begin_call("ssh_exec", json!({"command": "echo"}))
+                .await,
+        );
     }
+
     for call in calls {
         let result: ToolResult = bench.mcp.finish(call).await;
-        assert!(result.is_error() && result.text().contains("refused to open a channel"), "{result:?}");
+        assert!(
+            result.is_error() && result.text().contains("refused to open a channel"),
+            "{result:?}"
+        );
+
         assert!(result.text().contains("MaxSessions"), "{result:?}");
     }
+
     assert_eq!(bench.logins(), 1);
 }
 
@@ -209,10 +325,16 @@ async fn disconnecting_closes_every_connection() {
     let calls = bench.occupy(7, "7206").await;
     assert!(bench.logins() >= 4, "{}", bench.logins());
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
+
     for call in calls {
         let result = bench.mcp.finish(call).await.ok();
-        assert_eq!((status(&result), &result.outcome()["processGone"]), ("cancelled", &json!(true)), "{result:?}");
+        assert_eq!(
+            (status(&result), &result.outcome()["processGone"]),
+            ("cancelled", &json!(true)),
+            "{result:?}"
+        );
     }
+
     assert_eq!(running(bench.sshd.port(), "7206"), [0; 0]);
     eventually("no connection is left", || bench.sshd.serving().is_empty()).await;
     assert_eq!(bench.exec("echo again", plain()).await.stdout(), "again\n");
@@ -234,14 +356,23 @@ async fn a_connection_beside_the_first_may_be_lost() {
     bench.occupy(1, "7208").await;
     let first = bench.sshd.serving();
     bench.shell("kept=here", plain()).await;
-    let later = bench.sshd.serving().into_iter().filter(|pid| !first.contains(pid));
+    let later = bench
+        .sshd
+        .serving()
+        .into_iter()
+        .filter(|pid| !first.contains(pid));
+
     let later: Vec<_> = later.map(|pid| pid.to_string()).collect();
     assert!(!later.is_empty());
     processes::signal("KILL", &later);
     eventually("it is gone", || bench.sshd.serving().len() == first.len()).await;
     assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
     let result = bench.shell("echo \"<$kept>\"", plain()).await;
-    assert!(result.stdout() == "<>\n" && result.text().contains("this is a new shell"), "{result:?}");
+    assert!(
+        result.stdout() == "<>\n" && result.text().contains("this is a new shell"),
+        "{result:?}"
+    );
+
     assert_eq!(running(bench.sshd.port(), "7208").len(), 1);
 }
 
@@ -251,17 +382,42 @@ async fn without_a_further_connection_calls_wait_for_a_channel_and_are_stopped_a
     let port = bench.sshd.port();
     fs::write(bench.sshd.dir().join("authorized_keys"), "").unwrap();
     let mut calls = Vec::new();
+
     for number in 0..9 {
-        calls.push(bench.begin("ssh_exec", &format!("sleep 0.2; echo {number}"), plain()).await);
+        calls.push(
+            bench
+                .begin("ssh_exec", &format!("sleep 0.2; echo {number}"), plain())
+                .await,
+        );
     }
+
     for (number, call) in calls.into_iter().enumerate() {
-        assert_eq!(bench.mcp.finish(call).await.ok().stdout(), format!("{number}\n"));
+        assert_eq!(
+            bench.mcp.finish(call).await.ok().stdout(),
+            format!("{number}\n")
+        );
     }
+
     let tried = bench.sshd.log().matches("Connection from").count();
     bench.occupy(1, "7209").await;
-    let stopped = bench.begin("ssh_exec", "trap '' INT TERM; sleep 7210", json!({"timeoutMs": 700})).await;
+
+    let stopped = bench
+        .begin(
+            "ssh_exec",
+            "trap '' INT TERM; sleep 7210",
+            json!({"timeoutMs": 700}),
+        )
+        .await;
+
     let waiting = bench.begin("ssh_exec", "echo waited", plain()).await;
-    assert_stopped(&bench.mcp.finish(stopped).await.ok(), "timedOut", port, "7210");
+
+    assert_stopped(
+        &bench.mcp.finish(stopped).await.ok(),
+        "timedOut",
+        port,
+        "7210",
+    );
+
     assert_eq!(bench.mcp.finish(waiting).await.ok().stdout(), "waited\n");
     let now = bench.sshd.log().matches("Connection from").count();
     assert_eq!(now, tried, "a log-in that was refused is not tried again");
@@ -271,12 +427,20 @@ async fn without_a_further_connection_calls_wait_for_a_channel_and_are_stopped_a
 async fn a_connection_that_max_startups_drops_is_dialled_again() {
     let mut bench = limited_with(1, "1").await;
     bench.occupy(1, "7211").await;
+
     // Somebody who does not log in takes the only place there is for those.
     let mut idler = TcpStream::connect((Ipv4Addr::LOCALHOST, bench.sshd.port())).unwrap();
-    idler.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    idler
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+
     idler.read_exact(&mut [0; 4]).unwrap();
     let call = bench.begin("ssh_exec", "echo in", plain()).await;
-    eventually("the dial is dropped", || bench.sshd.log().contains("past MaxStartups")).await;
+    eventually("the dial is dropped", || {
+        bench.sshd.log().contains("past MaxStartups")
+    })
+    .await;
+
     drop(idler);
     assert_eq!(bench.mcp.finish(call).await.ok().stdout(), "in\n");
 }
@@ -285,18 +449,52 @@ async fn a_connection_that_max_startups_drops_is_dialled_again() {
 async fn nothing_runs_on_another_machine_of_the_same_name() {
     let folder = tempfile::tempdir().unwrap();
     let password = Some("a secret".to_owned());
-    let sshd = FakeSshd::start(FakeSshdSettings { password, max_sessions: 1, ..FakeSshdSettings::default() });
+    let sshd = FakeSshd::start(FakeSshdSettings {
+        password,
+        max_sessions: 1,
+        ..FakeSshdSettings::default()
+    });
+
     let config = sshd.write_ssh_config(folder.path(), "host", "");
     let mut mcp = McpClient::start(&config, folder.path()).await;
-    mcp.call("ssh_connect", json!({"host": "host", "password": "a secret"})).await.ok();
-    let long = mcp.begin_call("ssh_exec", json!({"command": "sleep 7212"})).await;
+
+    mcp.call(
+        "ssh_connect",
+        json!({"host": "host", "password": "a secret"}),
+    )
+    .await
+    .ok();
+
+    let long = mcp
+        .begin_call("ssh_exec", json!({"command": "sleep 7212"}))
+        .await;
     eventually("it runs", || running(sshd.port(), "7212").len() == 1).await;
     let known = sshd.known_hosts_line();
     sshd.replace_host_key();
-    fs::write(folder.path().join("known_hosts"), known + &sshd.known_hosts_line()).unwrap();
-    let waiting = mcp.begin_call("ssh_exec", json!({"command": "echo waited"})).await;
-    eventually("the other machine was met twice", || sshd.connections() >= 3).await;
-    assert!(!sshd.commands().iter().any(|command| command.contains("waited")), "{:?}", sshd.commands());
+    fs::write(
+        folder.path().join("known_hosts"),
+        known + &sshd.known_hosts_line(),
+    )
+    .unwrap();
+
+    let waiting = mcp
+        .begin_call("ssh_exec", json!({"command": "echo waited"}))
+        .await;
+
+    eventually("the other machine was met twice", || {
+        sshd.connections() >= 3
+    })
+    .await;
+
+    assert!(
+        !sshd
+            .commands()
+            .iter()
+            .any(|command| command.contains("waited")),
+        "{:?}",
+        sshd.commands()
+    );
+
     mcp.cancel(long).await;
     assert_eq!(mcp.finish(waiting).await.ok().stdout(), "waited\n");
 }
@@ -309,18 +507,38 @@ async fn further_connections_use_the_password_in_memory() {
         max_sessions: 2,
         ..FakeSshdSettings::default()
     });
+
     let config = sshd.write_ssh_config(folder.path(), "host", "");
     let mut mcp = McpClient::start(&config, folder.path()).await;
-    mcp.call("ssh_connect", json!({"host": "host", "password": "a secret"})).await.ok();
+
+    mcp.call(
+        "ssh_connect",
+        json!({"host": "host", "password": "a secret"}),
+    )
+    .await
+    .ok();
+
     let started = Instant::now();
     let mut calls = Vec::new();
+
     for number in 0..6 {
-        let command =
-            format!("touch {number}; until ls 0 1 2 3 4 5; do sleep 0.1; done >/dev/null 2>&1; echo {number}");
-        calls.push(mcp.begin_call("ssh_exec", json!({"command": command})).await);
+        let command = format!(
+            "touch {number}; until ls 0 1 2 3 4 5; do sleep 0.1; done >/dev/null 2>&1; echo {number}"
+        );
+        calls.push(
+            mcp.begin_call("ssh_exec", json!({"command": command}))
+                .await,
+        );
     }
+
     for (number, call) in calls.into_iter().enumerate() {
-        assert_eq!(mcp.finish(call).await.ok().stdout(), format!("{number}\n"), "{:?}", started.elapsed());
+        assert_eq!(
+            mcp.finish(call).await.ok().stdout(),
+            format!("{number}\n"),
+            "{:?}",
+            started.elapsed()
+        );
     }
+
     assert!(sshd.connections() >= 3, "{}", sshd.connections());
 }

@@ -47,17 +47,27 @@ pub(crate) async fn open_with(change: impl FnOnce(&mut OpenSshdSettings)) -> Ben
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     fs::create_dir(&home).unwrap();
+
     let mut settings = OpenSshdSettings {
         max_sessions: 300,
         sftp: format!("internal-sftp -d {}", home.display()),
         extra_config: format!("SetEnv HOME={}", home.display()),
         ..OpenSshdSettings::default()
     };
+
     change(&mut settings);
     let sshd = OpenSshd::start(&settings);
     let config = sshd.write_ssh_config("host", "");
     let mcp = connected(&config, folder.path()).await;
-    Bench { mcp, port: sshd.port(), sshd, config, home, folder }
+
+    Bench {
+        mcp,
+        port: sshd.port(),
+        sshd,
+        config,
+        home,
+        folder,
+    }
 }
 
 /// Dropbear whose log-ins have a temporary folder as their home and this login shell, and a client connected to it.
@@ -69,7 +79,15 @@ pub(crate) async fn dropbear(login_shell: &Path) -> Bench<Dropbear> {
     let sshd = Dropbear::start(&home, login_shell);
     let config = sshd.write_ssh_config("host");
     let mcp = connected(&config, folder.path()).await;
-    Bench { mcp, port: sshd.port(), sshd, config, home, folder }
+
+    Bench {
+        mcp,
+        port: sshd.port(),
+        sshd,
+        config,
+        home,
+        folder,
+    }
 }
 
 /// A server of another make whose relative paths begin at a temporary folder, and a client connected to it.
@@ -81,13 +99,26 @@ pub(crate) async fn other(make: Make) -> Bench<OtherSshd> {
     let sshd = OtherSshd::start(&make, &home);
     let config = sshd.write_ssh_config("host", "");
     let mcp = connected(&config, folder.path()).await;
-    Bench { mcp, port: sshd.port(), sshd, config, home, folder }
+
+    Bench {
+        mcp,
+        port: sshd.port(),
+        sshd,
+        config,
+        home,
+        folder,
+    }
 }
 
 /// The in-process server with this login shell, and a client connected to it.
 pub(crate) async fn fake(login_shell: &str) -> Bench<FakeSshd> {
     let login_shell = login_shell.to_owned();
-    fake_with(FakeSshdSettings { login_shell, max_sessions: 300, ..FakeSshdSettings::default() }).await
+    fake_with(FakeSshdSettings {
+        login_shell,
+        max_sessions: 300,
+        ..FakeSshdSettings::default()
+    })
+    .await
 }
 
 /// The same with these settings.
@@ -99,10 +130,28 @@ pub(crate) async fn fake_with(settings: FakeSshdSettings) -> Bench<FakeSshd> {
     let path = folder.path().join("id_ed25519");
     keys::write_private_key(&path, &key, None);
     let authorized_keys = vec![key.public_key().clone()];
-    let sshd = FakeSshd::start(FakeSshdSettings { authorized_keys, home: Some(home.clone()), ..settings });
-    let config = sshd.write_ssh_config(folder.path(), "host", &format!("IdentityFile {}", path.display()));
+    let sshd = FakeSshd::start(FakeSshdSettings {
+        authorized_keys,
+        home: Some(home.clone()),
+        ..settings
+    });
+
+    let config = sshd.write_ssh_config(
+        folder.path(),
+        "host",
+        &format!("IdentityFile {}", path.display()),
+    );
+
     let mcp = connected(&config, folder.path()).await;
-    Bench { mcp, port: sshd.port(), sshd, config, home, folder }
+
+    Bench {
+        mcp,
+        port: sshd.port(),
+        sshd,
+        config,
+        home,
+        folder,
+    }
 }
 
 async fn connected(config: &Path, folder: &Path) -> McpClient {
@@ -114,12 +163,18 @@ async fn connected(config: &Path, folder: &Path) -> McpClient {
 impl<S> Bench<S> {
     /// `ssh_exec` of a command, with further parameters.
     pub(crate) async fn exec(&mut self, command: &str, more: Value) -> ToolResult {
-        self.mcp.call("ssh_exec", with_command(command, more)).await.ok()
+        self.mcp
+            .call("ssh_exec", with_command(command, more))
+            .await
+            .ok()
     }
 
     /// `ssh_shell` of a command, with further parameters.
     pub(crate) async fn shell(&mut self, command: &str, more: Value) -> ToolResult {
-        self.mcp.call("ssh_shell", with_command(command, more)).await.ok()
+        self.mcp
+            .call("ssh_shell", with_command(command, more))
+            .await
+            .ok()
     }
 
     /// Begins a call of `tool` with a command.
@@ -162,7 +217,10 @@ pub(crate) fn status(result: &ToolResult) -> &str {
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "after {PATIENCE:?}, still not so: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "after {PATIENCE:?}, still not so: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -171,21 +229,36 @@ pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
 pub(crate) fn running(port: u16, word: &str) -> Vec<u32> {
     let has_word = |pid: &u32| {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        arguments.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+        arguments
+            .split(|byte| *byte == 0)
+            .any(|argument| argument == word.as_bytes())
     };
-    processes::of_connections_to(port).into_iter().filter(has_word).collect()
+
+    processes::of_connections_to(port)
+        .into_iter()
+        .filter(has_word)
+        .collect()
 }
 
 /// Asserts that a stopped command says so, and that none of its processes is left.
 pub(crate) fn assert_stopped(result: &ToolResult, how: &str, port: u16, word: &str) {
     assert_eq!(status(result), how, "{result:?}");
-    assert_eq!((result.outcome()["processGone"].as_bool(), code(result)), (Some(true), None), "{result:?}");
+    assert_eq!(
+        (result.outcome()["processGone"].as_bool(), code(result)),
+        (Some(true), None),
+        "{result:?}"
+    );
     assert_eq!(running(port, word), [0; 0], "{result:?}");
 }
 
 /// The content of the file with the whole output.
 pub(crate) fn whole_output(result: &ToolResult) -> Vec<u8> {
-    fs::read(result.outcome()["outputFile"].as_str().expect("an output file")).unwrap()
+    fs::read(
+        result.outcome()["outputFile"]
+            .as_str()
+            .expect("an output file"),
+    )
+    .unwrap()
 }
 
 /// Random bytes.
@@ -201,7 +274,10 @@ pub(crate) fn counted(to: u32, write: impl Fn(u32) -> String) -> String {
 }
 
 /// Says that a test could not be run here.
-#[expect(clippy::print_stderr, reason = "for the person who reads the tests' output")]
+#[expect(
+    clippy::print_stderr,
+    reason = "for the person who reads the tests' output"
+)]
 pub(crate) fn skipped(reason: &str) {
     eprintln!("skipped: {reason}");
 }

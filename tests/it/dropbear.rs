@@ -16,7 +16,11 @@ async fn open() -> Bench<Dropbear> {
 #[tokio::test]
 async fn no_command_breaks_the_framing_under_any_login_shell() {
     for login_shell in ["bash", "fish", "zsh", "tcsh"] {
-        torture::run(dropbear(&programs::shell(login_shell)).await, torture::Language::Bash).await;
+        torture::run(
+            dropbear(&programs::shell(login_shell)).await,
+            torture::Language::Bash,
+        )
+        .await;
     }
 }
 
@@ -24,8 +28,13 @@ async fn no_command_breaks_the_framing_under_any_login_shell() {
 async fn a_hundred_commands_run_at_the_same_time() {
     let mut bench = open().await;
     channels::a_hundred_at_once(&mut bench).await;
+
     // Each over a connection of its own: see `is_single_channel`.
-    assert!((101..=103).contains(&bench.sshd.logins()), "{}", bench.sshd.logins());
+    assert!(
+        (101..=103).contains(&bench.sshd.logins()),
+        "{}",
+        bench.sshd.logins()
+    );
 }
 
 #[tokio::test]
@@ -65,7 +74,9 @@ async fn commands_are_stopped_when_the_program_is_ended() {
 
 #[tokio::test]
 async fn commands_have_a_terminal() {
-    let Some(bench) = terminal::given(open().await) else { return };
+    let Some(bench) = terminal::given(open().await) else {
+        return;
+    };
     terminal::has_size_type_directory_and_environment(bench).await;
     terminal::prompts::asks_and_is_answered(open().await).await;
     terminal::prompts::takes_keys(open().await).await;
@@ -74,7 +85,9 @@ async fn commands_have_a_terminal() {
 
 #[tokio::test]
 async fn commands_with_a_terminal_are_stopped() {
-    let Some(bench) = terminal::given(open().await) else { return };
+    let Some(bench) = terminal::given(open().await) else {
+        return;
+    };
     terminal::stop::at_the_time_limit(bench).await;
     terminal::stop::when_given_up(open().await).await;
     terminal::stop::by_a_signal(open().await).await;

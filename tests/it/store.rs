@@ -20,12 +20,25 @@ fn read(path: &Path) -> Value {
 
 /// Every file below the folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 fn holds(bytes: &[u8], secret: &str) -> bool {
-    bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+    bytes
+        .windows(secret.len())
+        .any(|window| window == secret.as_bytes())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,32 +46,53 @@ async fn eight_processes_that_save_sessions_at_once_lose_none() {
     let world = World::new();
     let names = |process: usize| (0..5).map(move |number| format!("{process}-{number}"));
     let mut processes = Vec::new();
+
     for process in 0..8 {
         let mut program = Program::start(&world.config, world.folder()).await;
         processes.push(tokio::spawn(async move {
             for name in names(process) {
-                let saved = program.call("ssh_connect", json!({"host": "box", "name": name})).await.ok();
+                let saved = program
+                    .call("ssh_connect", json!({"host": "box", "name": name}))
+                    .await
+                    .ok();
                 assert_eq!(saved.structured().get("notices"), None, "{}", saved.text());
             }
+
             assert_eq!(program.close().await.0.code(), Some(0));
         }));
     }
+
     for process in processes {
         process.await.unwrap();
     }
+
     let store = world.folder().join("sessions.json");
+
     let mut saved: Vec<String> = read(&store)["sessions"]
         .as_array()
         .unwrap()
         .iter()
         .map(|saved| saved["name"].as_str().unwrap().to_owned())
         .collect();
+
     saved.sort();
     assert_eq!(saved, (0..8).flat_map(names).collect::<Vec<_>>());
-    assert_eq!(fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o600);
-    let beside: Vec<_> = fs::read_dir(world.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        fs::metadata(&store).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+
+    let beside: Vec<_> = fs::read_dir(world.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+
     let litter = |name: &&std::ffi::OsString| name.to_str().unwrap().contains("sessions.json");
-    assert_eq!(beside.iter().filter(litter).count(), 2, "the store and its lock: {beside:?}");
+    assert_eq!(
+        beside.iter().filter(litter).count(),
+        2,
+        "the store and its lock: {beside:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,20 +103,38 @@ async fn fields_that_are_not_known_survive_and_secrets_of_others_do_not() {
         "version": 1, "theme": {"dark": true}, "default": "box",
         "sessions": [{"name": "box", "host": "box", "tags": ["a"], "password": "hunter2"}],
     });
+
     fs::write(&store, before.to_string()).unwrap();
     fs::set_permissions(&store, fs::Permissions::from_mode(0o644)).unwrap();
     let mut client = world.client().await;
     let listing = client.call("ssh_sessions", json!({})).await.ok();
     let notice = listing.structured()["notice"].as_str().unwrap().to_owned();
-    assert!(notice.contains("passwords") && listing.text().contains(&notice), "{}", listing.text());
-    client.call("ssh_connect", json!({"host": "box"})).await.ok();
-    client.call("ssh_set_default", json!({"session": "box"})).await.ok();
+    assert!(
+        notice.contains("passwords") && listing.text().contains(&notice),
+        "{}",
+        listing.text()
+    );
+
+    client
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
+    client
+        .call("ssh_set_default", json!({"session": "box"}))
+        .await
+        .ok();
+
     let expected = json!({
         "version": 1, "theme": {"dark": true}, "default": "box",
         "sessions": [{"name": "box", "host": "box", "tags": ["a"], "passwordAuth": false}],
     });
+
     assert_eq!(read(&store), expected);
-    assert_eq!(fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&store).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,13 +145,32 @@ async fn an_unreadable_store_is_set_aside_and_that_is_said() {
     fs::write(&store, "{ torn").unwrap();
     let mut client = world.client().await;
     let listing = client.call("ssh_sessions", json!({})).await.ok();
-    for part in ["could not be read", store.to_str().unwrap(), aside.to_str().unwrap()] {
-        assert!(listing.text().contains(part), "{part:?} is missing in {}", listing.text());
+
+    for part in [
+        "could not be read",
+        store.to_str().unwrap(),
+        aside.to_str().unwrap(),
+    ] {
+        assert!(
+            listing.text().contains(part),
+            "{part:?} is missing in {}",
+            listing.text()
+        );
     }
+
     assert_eq!(fs::read_to_string(&aside).unwrap(), "{ torn");
     fs::write(&store, "not this either").unwrap();
-    let connected = client.call("ssh_connect", json!({"host": "box"})).await.ok();
-    assert!(connected.text().contains("sessions.json.unreadable-2"), "{}", connected.text());
+    let connected = client
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
+    assert!(
+        connected.text().contains("sessions.json.unreadable-2"),
+        "{}",
+        connected.text()
+    );
+
     assert_eq!(read(&store)["sessions"][0]["name"], "box");
 }
 
@@ -108,7 +179,9 @@ async fn a_call_that_uses_a_saved_session_says_why_it_is_not_there_any_more() {
     let world = World::new();
     fs::write(world.folder().join("sessions.json"), "{ torn").unwrap();
     let mut client = world.client().await;
-    let refused = client.call("ssh_exec", json!({"session": "box", "command": "true"})).await;
+    let refused = client
+        .call("ssh_exec", json!({"session": "box", "command": "true"}))
+        .await;
     assert_refused(&refused, &["box", "sessions.json.unreadable-1"]);
 }
 
@@ -119,10 +192,28 @@ async fn the_store_of_a_newer_version_is_left_alone() {
     let newer = r#"{"version": 7, "sessions": "in a new shape"}"#;
     fs::write(&store, newer).unwrap();
     let mut client = world.client().await;
-    assert_refused(&client.call("ssh_sessions", json!({})).await, &["version 7", "newer", "--store"]);
-    let connected = client.call("ssh_connect", json!({"host": "box"})).await.ok();
-    assert!(connected.text().contains("could not be saved") && connected.text().contains("version 7"));
-    assert_eq!(client.call("ssh_exec", json!({"command": "echo works"})).await.stdout(), "works\n");
+    assert_refused(
+        &client.call("ssh_sessions", json!({})).await,
+        &["version 7", "newer", "--store"],
+    );
+
+    let connected = client
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
+    assert!(
+        connected.text().contains("could not be saved") && connected.text().contains("version 7")
+    );
+
+    assert_eq!(
+        client
+            .call("ssh_exec", json!({"command": "echo works"}))
+            .await
+            .stdout(),
+        "works\n"
+    );
+
     assert_eq!(fs::read_to_string(&store).unwrap(), newer);
 }
 
@@ -134,26 +225,70 @@ async fn sessions_work_where_the_store_cannot_be() {
     fs::create_dir(&read_only).unwrap();
     fs::set_permissions(&read_only, fs::Permissions::from_mode(0o500)).unwrap();
     let read_only_counts = fs::write(read_only.join("probe"), "").is_err();
-    let mut stores =
-        vec![world.folder().join("file/store.json"), world.folder().to_owned(), "/dev/null/store.json".into()];
+    let mut stores = vec![
+        world.folder().join("file/store.json"),
+        world.folder().to_owned(),
+        "/dev/null/store.json".into(),
+    ];
+
     if read_only_counts {
         // Not for root, who may write anywhere.
         stores.push(read_only.join("store.json"));
     }
+
     for store in stores {
         let mut program = Program::start_silent(&world.config, world.folder(), &store);
         program.initialize().await;
-        let connected = program.call("ssh_connect", json!({"host": "box"})).await.ok();
-        let notice = connected.structured()["notices"][0].as_str().unwrap_or_default().to_owned();
-        assert!(notice.contains("could not be saved") && connected.text().contains(&notice), "{}", connected.text());
-        assert!(notice.contains(store.parent().unwrap().to_str().unwrap()), "{notice}");
-        assert_eq!(program.call("ssh_exec", json!({"command": "echo works"})).await.stdout(), "works\n");
+        let connected = program
+            .call("ssh_connect", json!({"host": "box"}))
+            .await
+            .ok();
+
+        let notice = connected.structured()["notices"][0]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+
+        assert!(
+            notice.contains("could not be saved") && connected.text().contains(&notice),
+            "{}",
+            connected.text()
+        );
+
+        assert!(
+            notice.contains(store.parent().unwrap().to_str().unwrap()),
+            "{notice}"
+        );
+
         assert_eq!(
-            program.call("ssh_shell", json!({"session": "box", "command": "echo works"})).await.stdout(),
+            program
+                .call("ssh_exec", json!({"command": "echo works"}))
+                .await
+                .stdout(),
             "works\n"
         );
+
+        assert_eq!(
+            program
+                .call(
+                    "ssh_shell",
+                    json!({"session": "box", "command": "echo works"})
+                )
+                .await
+                .stdout(),
+            "works\n"
+        );
+
         program.call("ssh_disconnect", json!({})).await.ok();
-        assert_eq!(program.call("ssh_exec", json!({"command": "echo again"})).await.stdout(), "again\n");
+
+        assert_eq!(
+            program
+                .call("ssh_exec", json!({"command": "echo again"}))
+                .await
+                .stdout(),
+            "again\n"
+        );
+
         assert_eq!(program.close().await.0.code(), Some(0));
     }
 }
@@ -163,11 +298,13 @@ async fn secrets_are_in_no_file_no_result_and_no_log() {
     const PASSWORD: &str = "pa55-correct-horse";
     const PASSPHRASE: &str = "ph4se-open-sesame";
     const WRONG: &str = "wr0ng-battery-staple";
+
     let world = World::with_password(PASSWORD);
     let key = world.folder().join("locked");
     keys::write_private_key(&key, &keys::ed25519(), Some(PASSPHRASE));
     let mut program = Program::start(&world.config, world.folder()).await;
     let mut results = String::new();
+
     for arguments in [
         json!({"host": "box", "password": PASSWORD}),
         json!({"host": "box", "name": "wrong", "password": WRONG}),
@@ -182,19 +319,34 @@ async fn secrets_are_in_no_file_no_result_and_no_log() {
     ] {
         results += &program.call("ssh_connect", arguments).await.0.to_string();
     }
+
     for (tool, arguments) in [
         ("ssh_exec", json!({"session": "box", "command": "env"})),
-        ("ssh_shell", json!({"session": "box", "command": "set; echo trace >&2"})),
-        ("ssh_exec", json!({"session": "box", "command": "yes line | head -c 500000"})),
+        (
+            "ssh_shell",
+            json!({"session": "box", "command": "set; echo trace >&2"}),
+        ),
+        (
+            "ssh_exec",
+            json!({"session": "box", "command": "yes line | head -c 500000"}),
+        ),
         ("ssh_sessions", json!({})),
         ("ssh_reconnect", json!({"session": "box"})),
         ("ssh_disconnect", json!({"session": "box"})),
     ] {
         results += &program.call(tool, arguments).await.ok().0.to_string();
     }
+
     // Not JSON, and a request that nobody knows.
-    program.garbage(&format!("{{\"password\": \"{PASSWORD}\"")).await;
-    results += &program.request("bogus/method", json!({"password": PASSWORD})).await.to_string();
+    program
+        .garbage(&format!("{{\"password\": \"{PASSWORD}\""))
+        .await;
+
+    results += &program
+        .request("bogus/method", json!({"password": PASSWORD}))
+        .await
+        .to_string();
+
     let log = program.log();
     assert_eq!(program.close().await.0.code(), Some(0));
     let looked_at = files(world.folder());
@@ -202,12 +354,24 @@ async fn secrets_are_in_no_file_no_result_and_no_log() {
         looked_at.iter().any(|path| path.ends_with("stderr.log"))
             && looked_at.iter().any(|path| path.ends_with("sessions.json"))
     );
-    assert!(looked_at.iter().any(|path| path.to_str().unwrap().contains("state")), "an output file: {looked_at:?}");
+
+    assert!(
+        looked_at
+            .iter()
+            .any(|path| path.to_str().unwrap().contains("state")),
+        "an output file: {looked_at:?}"
+    );
+
     for secret in [PASSWORD, PASSPHRASE, WRONG] {
         assert!(!holds(results.as_bytes(), secret), "{secret} in a result");
         assert!(!holds(log.as_bytes(), secret), "{secret} on stderr");
+
         for path in &looked_at {
-            assert!(!holds(&fs::read(path).unwrap(), secret), "{secret} in {}", path.display());
+            assert!(
+                !holds(&fs::read(path).unwrap(), secret),
+                "{secret} in {}",
+                path.display()
+            );
         }
     }
 }

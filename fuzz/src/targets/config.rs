@@ -59,15 +59,23 @@ pub fn run(data: &[u8]) {
 }
 
 fn printed(text: &str) {
-    let Ok(config) = EffectiveConfig::parse(text) else { return };
+    let Ok(config) = EffectiveConfig::parse(text) else {
+        return;
+    };
     assert!(config.port != 0 && !config.host_name.is_empty() && !config.user.is_empty());
     assert!(config.notices.iter().all(|notice| !notice.contains('\n')));
     // Nothing that comes later outweighs what was printed, and what is not known changes nothing.
-    let later = "hostname evil.ex\nuser evil\nstricthostkeychecking no\nproxycommand evil\nnotknown x\n";
+    let later =
+        "hostname evil.ex\nuser evil\nstricthostkeychecking no\nproxycommand evil\nnotknown x\n";
     let before = "hostname h\nuser u\nstricthostkeychecking yes\nproxycommand none\nport 22\n";
     let first = EffectiveConfig::parse(&format!("{before}{text}\n{later}"));
-    let Ok(first) = first else { panic!("it was read without these lines") };
-    assert_eq!((first.host_name.as_str(), first.user.as_str(), first.port), ("h", "u", 22));
+    let Ok(first) = first else {
+        panic!("it was read without these lines")
+    };
+    assert_eq!(
+        (first.host_name.as_str(), first.user.as_str(), first.port),
+        ("h", "u", 22)
+    );
     assert_eq!(first.proxy_command, None);
     assert_eq!(first.identity_files, config.identity_files);
     let unknown = EffectiveConfig::parse(&format!("notknown x\n{text}\nnotknown y"));
@@ -90,7 +98,10 @@ fn file(text: &str) {
                 if active {
                     let _ = settings.add(&keyword, &arguments);
                 }
-                assert!(port.is_none() || settings.first("port") == port.as_deref(), "the first value wins");
+                assert!(
+                    port.is_none() || settings.first("port") == port.as_deref(),
+                    "the first value wins"
+                );
             }
         }
     }
@@ -98,7 +109,9 @@ fn file(text: &str) {
     let asked = settings.printed("h.ex", Some("asked"), Some(2222), "local");
     // A line for each value: none can end its own and begin another option's.
     for keyword in ["hostname", "user", "port"] {
-        let lines = asked.lines().filter(|line| line.split(' ').next() == Some(keyword));
+        let lines = asked
+            .lines()
+            .filter(|line| line.split(' ').next() == Some(keyword));
         assert_eq!(lines.count(), 1, "{keyword} in {asked}");
     }
     if let Ok(config) = EffectiveConfig::parse(&asked) {
@@ -125,7 +138,9 @@ fn typed(typed: &str) {
     if let Ok(destination) = Destination::parse(typed) {
         assert_eq!(destination.as_str(), typed);
         let rest = typed.strip_prefix("ssh://").unwrap_or(typed);
-        let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
+        let (user, host) = rest
+            .rsplit_once('@')
+            .map_or((None, rest), |(user, host)| (Some(user), host));
         assert!(!rest.starts_with('-') && !host.starts_with('-') && !host.is_empty());
         assert!(!rest.contains(|letter: char| letter.is_whitespace() || letter.is_control()));
         assert!(!host.contains(['$', '`', ';', '|', '&', '\'', '"', '\\']));

@@ -2,7 +2,7 @@
 
 use crate::framing::{
     decoder::{DecodeStep, StreamDecoder, Trailer},
-    noise::TerminalNoise,
+    job_control_messages::TerminalNoise,
     sentinel::Sentinel,
 };
 
@@ -14,7 +14,10 @@ const NOISE: &[u8] = b"bash: [7: 1 (255)] tcsetattr: Inappropriate ioctl for dev
 #[derive(Debug, PartialEq)]
 enum Decoded {
     Broken,
-    Whole { output: Vec<u8>, ended: Option<(Vec<u8>, Vec<u8>)> },
+    Whole {
+        output: Vec<u8>,
+        ended: Option<(Vec<u8>, Vec<u8>)>,
+    },
 }
 
 /// Takes it apart in portions of these sizes, and says how much was held back at most.
@@ -24,7 +27,10 @@ fn decode(stream: &[u8], cuts: &[u8]) -> (Decoded, usize) {
     let (mut rest, mut cuts) = (stream, cuts.iter().cycle());
     let (mut pushed, mut most_held) = (0, 0);
     while !rest.is_empty() {
-        let length = cuts.next().map_or(rest.len(), |cut| usize::from(*cut) + 1).min(rest.len());
+        let length = cuts
+            .next()
+            .map_or(rest.len(), |cut| usize::from(*cut) + 1)
+            .min(rest.len());
         let (portion, later) = rest.split_at(length);
         rest = later;
         if let Some((_, after)) = &mut ended {
@@ -47,10 +53,13 @@ fn decode(stream: &[u8], cuts: &[u8]) -> (Decoded, usize) {
 }
 
 fn filter(stream: &[u8], cuts: &[u8]) -> Vec<u8> {
-    let (mut noise, mut output) = (TerminalNoise::of(7), Vec::new());
+    let (mut noise, mut output) = (TerminalNoise::for_shell(7), Vec::new());
     let (mut rest, mut cuts) = (stream, cuts.iter().cycle());
     while !rest.is_empty() {
-        let length = cuts.next().map_or(rest.len(), |cut| usize::from(*cut) + 1).min(rest.len());
+        let length = cuts
+            .next()
+            .map_or(rest.len(), |cut| usize::from(*cut) + 1)
+            .min(rest.len());
         let (portion, later) = rest.split_at(length);
         noise.push(portion, &mut output);
         rest = later;
@@ -67,7 +76,10 @@ fn sentinel() -> Sentinel {
 fn expected(stream: &[u8]) -> Decoded {
     let (opening, closing) = (sentinel().opening(), sentinel().closing());
     let Some(begin) = find(stream, &opening) else {
-        return Decoded::Whole { output: stream.to_vec(), ended: None };
+        return Decoded::Whole {
+            output: stream.to_vec(),
+            ended: None,
+        };
     };
     let (output, inside) = (&stream[..begin], &stream[begin + opening.len()..]);
     match find(inside, &closing).filter(|end| *end <= LONGEST_TRAILER) {
@@ -76,11 +88,17 @@ fn expected(stream: &[u8]) -> Decoded {
             while let Some(again) = find(trailer, &opening) {
                 trailer = &trailer[again + opening.len()..];
             }
-            Decoded::Whole { output: output.to_vec(), ended: Some((trailer.to_vec(), rest.to_vec())) }
+            Decoded::Whole {
+                output: output.to_vec(),
+                ended: Some((trailer.to_vec(), rest.to_vec())),
+            }
         }
         None if inside.len() > LONGEST_TRAILER + closing.len() => Decoded::Broken,
         // What was held back comes out at the end of the stream, but for the mark, which is ours.
-        None => Decoded::Whole { output: [output, inside].concat(), ended: None },
+        None => Decoded::Whole {
+            output: [output, inside].concat(),
+            ended: None,
+        },
     }
 }
 
@@ -90,7 +108,9 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// Tries one input.
 pub fn run(data: &[u8]) {
-    let Some((&count, data)) = data.split_first() else { return };
+    let Some((&count, data)) = data.split_first() else {
+        return;
+    };
     let (cuts, data) = data.split_at(usize::from(count % 16).min(data.len()));
     // What no fuzzer would guess as single bytes.
     let mut stream = Vec::new();
@@ -111,14 +131,24 @@ pub fn run(data: &[u8]) {
     for cuts in [&[], cuts] {
         let (seen, most_held) = decode(&stream, cuts);
         assert_eq!(seen, expected);
-        assert!(most_held <= LONGEST_TRAILER + 512, "{most_held} bytes held back");
+        assert!(
+            most_held <= LONGEST_TRAILER + 512,
+            "{most_held} bytes held back"
+        );
     }
-    if let Decoded::Whole { ended: Some((trailer, _)), .. } = &expected
+    if let Decoded::Whole {
+        ended: Some((trailer, _)),
+        ..
+    } = &expected
         && let Some(Trailer { directory, .. }) = Trailer::parse(trailer)
     {
         assert!(trailer.ends_with(&directory) || directory.len() < trailer.len());
     }
     let filtered = filter(&stream, &[]);
     assert_eq!(filtered, filter(&stream, cuts));
-    assert!(find(&stream, NOISE).is_some() || find(&stream, b"] tcsetattr: ").is_some() || filtered == stream);
+    assert!(
+        find(&stream, NOISE).is_some()
+            || find(&stream, b"] tcsetattr: ").is_some()
+            || filtered == stream
+    );
 }

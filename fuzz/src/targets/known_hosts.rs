@@ -5,8 +5,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::openssh::{
     known_hosts::{
-        HostCertificate, HostKey, HostName, KnownHostsFile, Verdict, order_algorithms, plan_update, render_line,
-        verdict,
+        HostCertificate, HostKey, HostName, KnownHostsFile, Verdict, order_algorithms, plan_update,
+        render_line, verdict,
     },
     revoked_keys::RevokedKeys,
 };
@@ -22,7 +22,9 @@ const KEYS: [&str; 3] = [
 pub fn run(data: &[u8]) {
     let _ = HostKey::parse(data);
     let _ = HostCertificate::parse(data);
-    let Some((&choice, data)) = data.split_first() else { return };
+    let Some((&choice, data)) = data.split_first() else {
+        return;
+    };
     let keys = KEYS.map(key);
     let host = host(choice);
     let text = text(data, &host);
@@ -37,7 +39,8 @@ pub fn run(data: &[u8]) {
     matched(data, &host, &keys[0]);
     if let Ok(revoked) = RevokedKeys::parse(&text) {
         let more = [&text[..], b"\n", KEYS[0].as_bytes()].concat();
-        let more = RevokedKeys::parse(&more).map(|revoked| revoked.reason(&keys[0], None).is_some());
+        let more =
+            RevokedKeys::parse(&more).map(|revoked| revoked.reason(&keys[0], None).is_some());
         assert!(more.unwrap_or(true), "a further line revokes its key");
         let _ = revoked.reason(&keys[1], None);
     }
@@ -79,14 +82,28 @@ fn text(data: &[u8], host: &HostName) -> Vec<u8> {
 }
 
 fn files<'a>(first: &'a [u8], second: &'a [u8]) -> [KnownHostsFile<'a>; 2] {
-    [KnownHostsFile { path: "first", text: first }, KnownHostsFile { path: "second", text: second }]
+    [
+        KnownHostsFile {
+            path: "first",
+            text: first,
+        },
+        KnownHostsFile {
+            path: "second",
+            text: second,
+        },
+    ]
 }
 
 /// A verdict without the place that it is about.
 fn class(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Trusted { without_port: false, .. } => "trusted",
-        Verdict::Trusted { without_port: true, .. } => "trusted without port",
+        Verdict::Trusted {
+            without_port: false,
+            ..
+        } => "trusted",
+        Verdict::Trusted {
+            without_port: true, ..
+        } => "trusted without port",
         Verdict::Unknown => "unknown",
         Verdict::Changed { .. } => "changed",
         Verdict::Revoked { .. } => "revoked",
@@ -95,25 +112,43 @@ fn class(verdict: &Verdict) -> &'static str {
 
 fn judged(first: &[u8], second: &[u8], host: &HostName, key: &HostKey) {
     let said = verdict(&files(first, second), host, key);
-    let (Verdict::Trusted { file, line, .. } | Verdict::Changed { file, line, .. } | Verdict::Revoked { file, line }) =
-        &said
+    let (Verdict::Trusted { file, line, .. }
+    | Verdict::Changed { file, line, .. }
+    | Verdict::Revoked { file, line }) = &said
     else {
         return same_in_any_order(first, second, host, key, &said);
     };
     let text = if file == "first" { first } else { second };
-    let alone = text.split(|byte| *byte == b'\n').nth(line - 1).expect("it has this line");
+    let alone = text
+        .split(|byte| *byte == b'\n')
+        .nth(line - 1)
+        .expect("it has this line");
     let of_line = verdict(&files(alone, b""), host, key);
     assert_eq!(class(&of_line), class(&said), "line {line} of the {file}");
-    if let (Verdict::Changed { fingerprint, .. }, Verdict::Changed { fingerprint: of_line, .. }) = (&said, &of_line) {
+    if let (
+        Verdict::Changed { fingerprint, .. },
+        Verdict::Changed {
+            fingerprint: of_line,
+            ..
+        },
+    ) = (&said, &of_line)
+    {
         assert_eq!(fingerprint, of_line);
     }
     same_in_any_order(first, second, host, key, &said);
 }
 
 fn same_in_any_order(first: &[u8], second: &[u8], host: &HostName, key: &HostKey, said: &Verdict) {
-    let backwards = first.split(|byte| *byte == b'\n').rev().collect::<Vec<_>>().join(&b'\n');
+    let backwards = first
+        .split(|byte| *byte == b'\n')
+        .rev()
+        .collect::<Vec<_>>()
+        .join(&b'\n');
     let joined = [second, b"\n", &backwards].concat();
-    for other in [verdict(&files(second, first), host, key), verdict(&files(&joined, b""), host, key)] {
+    for other in [
+        verdict(&files(second, first), host, key),
+        verdict(&files(&joined, b""), host, key),
+    ] {
         assert_eq!(class(&other), class(said));
     }
 }
@@ -125,7 +160,10 @@ fn revoked(first: &[u8], second: &[u8], host: &HostName, key: &HostKey) {
         let before = [line.as_bytes(), first].concat();
         let after = [second, b"\n", line.as_bytes()].concat();
         for files in [files(&before, second), files(first, &after)] {
-            assert!(matches!(verdict(&files, host, key), Verdict::Revoked { .. }));
+            assert!(matches!(
+                verdict(&files, host, key),
+                Verdict::Revoked { .. }
+            ));
         }
     }
 }
@@ -140,21 +178,29 @@ fn rendered(text: &[u8], host: &HostName, key: &HostKey, choice: u8) {
     let (plain, hashed) = (with(None), with(Some([choice; 20])));
     for judged in KEYS.map(self::key) {
         let before = verdict(&files(text, b""), host, &judged);
-        let [plain_said, hashed_said] = [&plain, &hashed].map(|text| verdict(&files(text, b""), host, &judged));
+        let [plain_said, hashed_said] =
+            [&plain, &hashed].map(|text| verdict(&files(text, b""), host, &judged));
         assert_eq!(plain_said, hashed_said);
         if judged == *key && class(&before) != "revoked" {
             assert_eq!(class(&plain_said), "trusted");
         }
     }
     for text_with in [&plain, &hashed] {
-        assert_eq!(verdict(&files(text_with, b""), &other, key), verdict(&files(text, b""), &other, key));
+        assert_eq!(
+            verdict(&files(text_with, b""), &other, key),
+            verdict(&files(text, b""), &other, key)
+        );
     }
 }
 
 /// Once a server's keys were taken over, there is nothing more to do, they are trusted, and for no other host.
 fn updated(text: &[u8], host: &HostName, announced: &[HostKey]) {
-    let Some(update) = plan_update(&files(text, b""), host, announced) else { return };
-    let mut now = update.without_obsolete(text, host).unwrap_or_else(|| text.to_vec());
+    let Some(update) = plan_update(&files(text, b""), host, announced) else {
+        return;
+    };
+    let mut now = update
+        .without_obsolete(text, host)
+        .unwrap_or_else(|| text.to_vec());
     for key in update.missing_from(&now, host) {
         let line = render_line(host, Some([9; 20]), key).expect("a hashed name");
         now = [&now[..], b"\n", line.as_bytes(), b"\n"].concat();
@@ -166,7 +212,8 @@ fn updated(text: &[u8], host: &HostName, announced: &[HostKey]) {
     }
     let other = HostName::new("other.ex", 22);
     for key in KEYS.map(key) {
-        let [before, after] = [text, &now].map(|text| class(&verdict(&files(text, b""), &other, &key)));
+        let [before, after] =
+            [text, &now].map(|text| class(&verdict(&files(text, b""), &other, &key)));
         assert!(after != "trusted" || before == "trusted");
         assert!((after == "revoked") == (before == "revoked"));
     }
@@ -182,10 +229,18 @@ fn ordered(text: &[u8], host: &HostName) {
 
 /// What `*` and `?` stand for, against the plainest way to say it.
 fn matched(data: &[u8], host: &HostName, key: &HostKey) {
-    let hosts = data.split(|byte| matches!(byte, b' ' | b'\t' | b'\n' | 0)).next().unwrap_or_default();
+    let hosts = data
+        .split(|byte| matches!(byte, b' ' | b'\t' | b'\n' | 0))
+        .next()
+        .unwrap_or_default();
     // It takes as long as the number of ways to match.
     let stars = memchr::memchr_iter(b'*', hosts).count();
-    if hosts.is_empty() || hosts.starts_with(b"#") || hosts.starts_with(b"@") || hosts.starts_with(b"|") || stars > 4 {
+    if hosts.is_empty()
+        || hosts.starts_with(b"#")
+        || hosts.starts_with(b"@")
+        || hosts.starts_with(b"|")
+        || stars > 4
+    {
         return;
     }
     let line = [hosts, b" ", KEYS[0].as_bytes()].concat();
@@ -193,13 +248,24 @@ fn matched(data: &[u8], host: &HostName, key: &HostKey) {
         let matching = |pattern: &&[u8]| stands_for(&pattern.to_ascii_lowercase(), name.as_bytes());
         let patterns = || hosts.split(|byte| *byte == b',');
         let negated = patterns().filter_map(|pattern| pattern.strip_prefix(b"!"));
-        patterns().filter(|pattern| !pattern.starts_with(b"!")).any(|pattern| matching(&pattern))
+        patterns()
+            .filter(|pattern| !pattern.starts_with(b"!"))
+            .any(|pattern| matching(&pattern))
             && !negated.into_iter().any(|pattern| matching(&pattern))
     };
-    let host = if host.as_str().starts_with('[') { HostName::new("h.ex", 22) } else { host.clone() };
+    let host = if host.as_str().starts_with('[') {
+        HostName::new("h.ex", 22)
+    } else {
+        host.clone()
+    };
     if hosts.len() < 1000 {
         let trusted = class(&verdict(&files(&line, b""), &host, key)) == "trusted";
-        assert_eq!(trusted, expected(host.as_str()), "{}", String::from_utf8_lossy(hosts));
+        assert_eq!(
+            trusted,
+            expected(host.as_str()),
+            "{}",
+            String::from_utf8_lossy(hosts)
+        );
     }
 }
 

@@ -13,7 +13,8 @@ use mcp_ssh_sessions::{
 use serde_json::{Map, Value, json};
 use tokio::{
     io::{
-        AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, duplex, split,
+        AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf,
+        WriteHalf, duplex, split,
     },
     runtime::Runtime,
 };
@@ -22,10 +23,30 @@ use tokio_util::sync::CancellationToken;
 /// What must not be said again.
 const SECRET: &str = "hunter2-hunter2";
 /// Strings that a fuzzer would not come by.
-const TEXTS: [&str; 12] =
-    ["", "a", "h.ex", "-oProxyCommand=x", "u:p@h", "a\nb", "\u{202e}", "/etc/passwd", "~", "../x", "KILL", SECRET];
+const TEXTS: [&str; 12] = [
+    "",
+    "a",
+    "h.ex",
+    "-oProxyCommand=x",
+    "u:p@h",
+    "a\nb",
+    "\u{202e}",
+    "/etc/passwd",
+    "~",
+    "../x",
+    "KILL",
+    SECRET,
+];
 /// Names of parameters that are not in every schema, or in none.
-const NAMES: [&str; 7] = ["name", "username", "local_path", "timeout_ms", "pasword", "", "__proto__"];
+const NAMES: [&str; 7] = [
+    "name",
+    "username",
+    "local_path",
+    "timeout_ms",
+    "pasword",
+    "",
+    "__proto__",
+];
 
 thread_local! {
     static SERVER: RefCell<Server> = RefCell::new(Server::start());
@@ -33,7 +54,9 @@ thread_local! {
 
 /// Tries one input: which tool, and arguments, either as JSON or as choices.
 pub fn run(data: &[u8]) {
-    let Some((&choice, data)) = data.split_first() else { return };
+    let Some((&choice, data)) = data.split_first() else {
+        return;
+    };
     SERVER.with_borrow_mut(|server| server.call(usize::from(choice), data));
 }
 
@@ -48,7 +71,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let registry = SessionRegistry::new(RegistryOptions {
             // It is not there, so no destination can be resolved, and nothing is connected to.
@@ -60,9 +86,21 @@ impl Server {
         });
         let (ours, theirs) = duplex(1024 * 1024);
         let ((input, output), (read, write)) = (split(theirs), split(ours));
-        runtime.spawn(serve_over(registry, input, output, CancellationToken::new()));
+        runtime.spawn(serve_over(
+            registry,
+            input,
+            output,
+            CancellationToken::new(),
+        ));
         let lines = BufReader::new(read).lines();
-        let mut server = Self { runtime, lines, write, folder, tools: Vec::new(), next: 0 };
+        let mut server = Self {
+            runtime,
+            lines,
+            write,
+            folder,
+            tools: Vec::new(),
+            next: 0,
+        };
         let hello = json!({
             "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "fuzz", "version": "0"},
         });
@@ -70,14 +108,23 @@ impl Server {
         server.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         let (tools, _) = server.request("tools/list", &json!({}));
         let tools = tools["result"]["tools"].as_array().expect("tools");
-        server.tools =
-            tools.iter().map(|tool| (tool["name"].as_str().unwrap().to_owned(), tool["inputSchema"].clone())).collect();
+        server.tools = tools
+            .iter()
+            .map(|tool| {
+                (
+                    tool["name"].as_str().unwrap().to_owned(),
+                    tool["inputSchema"].clone(),
+                )
+            })
+            .collect();
         server
     }
 
     fn send(&mut self, message: &Value) {
         let line = format!("{message}\n");
-        self.runtime.block_on(self.write.write_all(line.as_bytes())).expect("the server reads");
+        self.runtime
+            .block_on(self.write.write_all(line.as_bytes()))
+            .expect("the server reads");
     }
 
     /// The answer, also as it was written.
@@ -86,7 +133,11 @@ impl Server {
         let id = self.next;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
         loop {
-            let line = self.runtime.block_on(self.lines.next_line()).expect("readable").expect("the server lives");
+            let line = self
+                .runtime
+                .block_on(self.lines.next_line())
+                .expect("readable")
+                .expect("the server lives");
             let answer: Value = serde_json::from_str(&line).expect("JSON");
             if answer["id"] == id {
                 return (answer, line);
@@ -101,39 +152,69 @@ impl Server {
             Err(_) => Choices(data).object(&schema),
         };
         // What the tool would do with the person's own `ssh` and files is not tried here.
-        let (answer, said) = self.request("tools/call", &json!({"name": tool, "arguments": arguments}));
+        let (answer, said) =
+            self.request("tools/call", &json!({"name": tool, "arguments": arguments}));
         let Value::Object(arguments) = arguments else {
             assert!(arguments.is_null() || !answer["error"].is_null(), "{said}");
             return;
         };
-        let blocks = answer["result"]["content"].as_array().expect("content").iter();
-        let text = blocks.map(|block| block["text"].as_str().expect("a text")).collect::<Vec<_>>().join("\n");
+        let blocks = answer["result"]["content"]
+            .as_array()
+            .expect("content")
+            .iter();
+        let text = blocks
+            .map(|block| block["text"].as_str().expect("a text"))
+            .collect::<Vec<_>>()
+            .join("\n");
         let refused = answer["result"]["isError"] == true;
         if refused {
             assert!(text.contains("\nhint: "), "no hint: {text}");
         } else {
-            assert!(tool == "ssh_sessions" || tool == "ssh_job", "{tool} did something: {text}");
+            assert!(
+                tool == "ssh_sessions" || tool == "ssh_job",
+                "{tool} did something: {text}"
+            );
         }
-        let misfit = ["unknown parameter", "the parameter", "parameter ", "missing field", "invalid ", "port 0"];
-        let misfit = misfit.iter().any(|start| text.starts_with(&format!("{tool}: {start}")));
+        let misfit = [
+            "unknown parameter",
+            "the parameter",
+            "parameter ",
+            "missing field",
+            "invalid ",
+            "port 0",
+        ];
+        let misfit = misfit
+            .iter()
+            .any(|start| text.starts_with(&format!("{tool}: {start}")));
         match fits(&schema, &arguments) {
-            Some(true) => assert!(!misfit, "{tool} refuses what fits its schema: {text}\n{arguments:?}"),
+            Some(true) => assert!(
+                !misfit,
+                "{tool} refuses what fits its schema: {text}\n{arguments:?}"
+            ),
             Some(false) => {
-                assert!(refused && misfit, "{tool} takes what does not fit its schema: {text}\n{arguments:?}");
+                assert!(
+                    refused && misfit,
+                    "{tool} takes what does not fit its schema: {text}\n{arguments:?}"
+                );
             }
             None => {}
         }
         if only_in_secrets(&arguments) {
             assert!(!said.contains(SECRET), "{said}");
         }
-        assert!(!self.folder.path().join("sessions.json").exists(), "something was saved");
+        assert!(
+            !self.folder.path().join("sessions.json").exists(),
+            "something was saved"
+        );
     }
 }
 
 /// Whether the secret is given where a secret belongs, and nowhere else.
 fn only_in_secrets(arguments: &Map<String, Value>) -> bool {
     let holds = |value: &Value| value.to_string().contains(SECRET);
-    arguments.iter().all(|(name, value)| matches!(name.as_str(), "password" | "passphrase") || !holds(value))
+    arguments
+        .iter()
+        .all(|(name, value)| matches!(name.as_str(), "password" | "passphrase") || !holds(value))
         && !arguments.keys().any(|name| name.contains(SECRET))
 }
 
@@ -141,7 +222,10 @@ fn only_in_secrets(arguments: &Map<String, Value>) -> bool {
 /// names, what is empty, and what came in another type that may be read.
 fn fits(schema: &Value, arguments: &Map<String, Value>) -> Option<bool> {
     let properties = schema["properties"].as_object().expect("properties");
-    if arguments.values().any(|value| value.is_null() || *value == "") {
+    if arguments
+        .values()
+        .any(|value| value.is_null() || *value == "")
+    {
         return None;
     }
     let mut given = BTreeMap::new();
@@ -158,13 +242,24 @@ fn fits(schema: &Value, arguments: &Map<String, Value>) -> Option<bool> {
             return Some(false);
         }
     }
-    let required: HashSet<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: HashSet<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if required.iter().any(|name| !given.contains_key(*name)) {
         return Some(false);
     }
-    let misfits: Vec<_> = given.iter().filter(|(name, value)| !is_of(&properties[*name], value)).collect();
-    if !misfits.is_empty() && misfits.iter().all(|(name, value)| may_be_read(&properties[*name], value)) {
+    let misfits: Vec<_> = given
+        .iter()
+        .filter(|(name, value)| !is_of(&properties[*name], value))
+        .collect();
+    if !misfits.is_empty()
+        && misfits
+            .iter()
+            .all(|(name, value)| may_be_read(&properties[*name], value))
+    {
         return None;
     }
     Some(misfits.is_empty())
@@ -188,10 +283,14 @@ fn is_of(schema: &Value, value: &Value) -> bool {
             number >= schema["minimum"].as_u64().unwrap_or(0)
                 && number <= schema["maximum"].as_u64().unwrap_or(u64::MAX)
         }),
-        Some("array") => value.as_array().is_some_and(|items| items.iter().all(|item| is_of(&schema["items"], item))),
-        Some("object") => value
-            .as_object()
-            .is_some_and(|fields| fields.values().all(|value| is_of(&schema["additionalProperties"], value))),
+        Some("array") => value
+            .as_array()
+            .is_some_and(|items| items.iter().all(|item| is_of(&schema["items"], item))),
+        Some("object") => value.as_object().is_some_and(|fields| {
+            fields
+                .values()
+                .all(|value| is_of(&schema["additionalProperties"], value))
+        }),
         other => panic!("a type that is not known here: {other:?} in {schema}"),
     }
 }
@@ -211,7 +310,9 @@ struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
     fn next(&mut self) -> usize {
-        let Some((&byte, rest)) = self.0.split_first() else { return 0 };
+        let Some((&byte, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         byte.into()
     }
@@ -236,9 +337,22 @@ impl Choices<'_> {
     fn of_type(&mut self, schema: &Value) -> Value {
         match schema["type"].as_str() {
             Some("boolean") => json!(self.next().is_multiple_of(2)),
-            Some("integer") => json!([0, 1, 2, 65_535, 65_536, 86_400_000_u64, 86_400_001, u64::MAX][self.next() % 8]),
+            Some("integer") => json!(
+                [
+                    0,
+                    1,
+                    2,
+                    65_535,
+                    65_536,
+                    86_400_000_u64,
+                    86_400_001,
+                    u64::MAX
+                ][self.next() % 8]
+            ),
             Some("array") => (0..self.next() % 4).map(|_| self.text()).collect(),
-            Some("object") => (0..self.next() % 4).map(|number| (number.to_string(), self.text())).collect(),
+            Some("object") => (0..self.next() % 4)
+                .map(|number| (number.to_string(), self.text()))
+                .collect(),
             _ => self.text(),
         }
     }
@@ -260,8 +374,12 @@ impl Choices<'_> {
             2 => json!(self.next()),
             3 => json!(-1),
             4 => json!(1.5),
-            5 if depth < 3 => (0..self.next() % 4).map(|_| self.value(depth + 1)).collect(),
-            6 if depth < 3 => (0..self.next() % 4).map(|key| (key.to_string(), self.value(depth + 1))).collect(),
+            5 if depth < 3 => (0..self.next() % 4)
+                .map(|_| self.value(depth + 1))
+                .collect(),
+            6 if depth < 3 => (0..self.next() % 4)
+                .map(|key| (key.to_string(), self.value(depth + 1)))
+                .collect(),
             _ => self.text(),
         }
     }

@@ -10,7 +10,10 @@ fn shown(style: Style, stream: &[u8], cuts: &[u8]) -> (Vec<u8>, bool) {
     let (mut readable, mut output) = (Readable::new(style), Vec::new());
     let (mut rest, mut cuts) = (stream, cuts.iter().cycle());
     while !rest.is_empty() {
-        let length = cuts.next().map_or(rest.len(), |cut| usize::from(*cut) + 1).min(rest.len());
+        let length = cuts
+            .next()
+            .map_or(rest.len(), |cut| usize::from(*cut) + 1)
+            .min(rest.len());
         let (portion, later) = rest.split_at(length);
         readable.push(portion, &mut output);
         // A look in between changes nothing.
@@ -18,12 +21,14 @@ fn shown(style: Style, stream: &[u8], cuts: &[u8]) -> (Vec<u8>, bool) {
         rest = later;
     }
     readable.finish(&mut output);
-    (output, readable.altered())
+    (output, readable.was_rewritten())
 }
 
 /// Tries one input.
 pub fn run(data: &[u8]) {
-    let Some((&count, data)) = data.split_first() else { return };
+    let Some((&count, data)) = data.split_first() else {
+        return;
+    };
     let (cuts, stream) = data.split_at(usize::from(count % 16).min(data.len()));
     for style in [Style::Plain, Style::Terminal] {
         let whole = shown(style, stream, &[]);
@@ -31,7 +36,10 @@ pub fn run(data: &[u8]) {
         if style == Style::Plain {
             let drawn_over = memchr::memchr_iter(b'\r', stream).count();
             assert!(whole.0.len() <= stream.len() + drawn_over * MOST_ADDED);
-            assert!(whole.1 || whole.0 == stream, "what is not said to be altered is not");
+            assert!(
+                whole.1 || whole.0 == stream,
+                "what is not said to be altered is not"
+            );
         }
     }
 }

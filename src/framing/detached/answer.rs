@@ -122,7 +122,12 @@ pub fn jobs(answer: &[u8], mark: &Sentinel) -> Result<Vec<DetachedJob>, Refusal>
     if let Some((header, raw)) = entries.first() {
         refused(header, raw)?;
     }
-    Ok(entries.iter().take(MAX_JOBS).filter_map(|(header, raw)| row(header, raw)).collect())
+
+    Ok(entries
+        .iter()
+        .take(MAX_JOBS)
+        .filter_map(|(header, raw)| row(header, raw))
+        .collect())
 }
 
 /// The job of this name.
@@ -131,27 +136,40 @@ pub fn jobs(answer: &[u8], mark: &Sentinel) -> Result<Vec<DetachedJob>, Refusal>
 /// There is no such job, or no answer.
 pub fn job(answer: &[u8], id: &JobId, mark: &Sentinel) -> Result<DetachedJob, Refusal> {
     let (header, raw) = only(answer, mark)?;
-    row(&header, raw).filter(|job| job.id == *id).ok_or(Refusal::Garbled(header))
+    row(&header, raw)
+        .filter(|job| job.id == *id)
+        .ok_or(Refusal::Garbled(header))
 }
 
 /// A portion of output, for a [`read`](super::read) of this `offset` and `count`.
 ///
 /// # Errors
 /// There is no such job, no answer, or the file could not be read.
-pub fn portion<'a>(answer: &'a [u8], offset: u64, count: u64, mark: &Sentinel) -> Result<&'a [u8], Refusal> {
+pub fn portion<'a>(
+    answer: &'a [u8],
+    offset: u64,
+    count: u64,
+    mark: &Sentinel,
+) -> Result<&'a [u8], Refusal> {
     let (header, raw) = only(answer, mark)?;
     let total: u64 = header
         .strip_prefix("bytes ")
         .and_then(|number| number.parse().ok())
         .ok_or_else(|| Refusal::Garbled(header.clone()))?;
+
     let skipped = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
     let bytes = raw.get(skipped..).unwrap_or_default();
     let wanted = count.min(MAX_PORTION_BYTES);
-    let length = bytes.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+    let length = bytes
+        .len()
+        .min(usize::try_from(wanted).unwrap_or(usize::MAX));
     let bytes = bytes.get(..length).unwrap_or_default();
     if (bytes.len() as u64) < total.saturating_sub(offset).min(wanted) {
-        return Err(Refusal::Trouble("the output could not be read whole".to_owned()));
+        return Err(Refusal::Trouble(
+            "the output could not be read whole".to_owned(),
+        ));
     }
+
     Ok(bytes)
 }
 
@@ -161,12 +179,18 @@ pub fn portion<'a>(answer: &'a [u8], offset: u64, count: u64, mark: &Sentinel) -
 /// Why not.
 pub fn done(answer: &[u8], mark: &Sentinel) -> Result<(), Refusal> {
     let (header, _) = only(answer, mark)?;
-    if header == "done" { Ok(()) } else { Err(Refusal::Garbled(header)) }
+    if header == "done" {
+        Ok(())
+    } else {
+        Err(Refusal::Garbled(header))
+    }
 }
 
 fn only<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<(String, &'a [u8]), Refusal> {
     let entries = entries(answer, mark)?;
-    let [(header, raw)] = entries.as_slice() else { return Err(Refusal::Garbled(String::new())) };
+    let [(header, raw)] = entries.as_slice() else {
+        return Err(Refusal::Garbled(String::new()));
+    };
     refused(header, raw)?;
     Ok((header.clone(), raw))
 }
@@ -178,25 +202,35 @@ fn entries<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<Vec<(String, &'a [u8
     let mut rest = answer.get(..end).unwrap_or_default();
     let mut entries = Vec::new();
     let mut begin = find(rest, &opening);
+
     while let Some(at) = begin {
         rest = rest.get(at + opening.len()..).unwrap_or_default();
         begin = find(rest, &opening);
         let entry = begin.and_then(|next| rest.get(..next)).unwrap_or(rest);
         let mut parts = entry.splitn(2, |byte| *byte == b'\n');
-        entries.push((tame(parts.next().unwrap_or_default()), parts.next().unwrap_or_default()));
+        entries.push((
+            tame(parts.next().unwrap_or_default()),
+            parts.next().unwrap_or_default(),
+        ));
     }
+
     Ok(entries)
 }
 
 fn refused(header: &str, raw: &[u8]) -> Result<(), Refusal> {
-    let Some(word) = header.strip_prefix("error ") else { return Ok(()) };
+    let Some(word) = header.strip_prefix("error ") else {
+        return Ok(());
+    };
+
     Err(match word {
         "unknown" => Refusal::Unknown,
         "ended" => Refusal::Ended,
         "running" => Refusal::Running,
         "closed" => Refusal::Closed,
         "unread" => Refusal::Unread,
-        "trouble" if raw.is_empty() => Refusal::Trouble("the job's directory cannot be written to".to_owned()),
+        "trouble" if raw.is_empty() => {
+            Refusal::Trouble("the job's directory cannot be written to".to_owned())
+        }
         "trouble" => Refusal::Trouble(tame(raw)),
         _ => Refusal::Garbled(header.to_owned()),
     })
@@ -204,17 +238,44 @@ fn refused(header: &str, raw: &[u8]) -> Result<(), Refusal> {
 
 fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
     let words: Vec<&str> = header.split(' ').collect();
-    let ["job", id, word, value, pid, born, started, ended, stdout, stderr, input] = words[..] else { return None };
+
+    let [
+        "job",
+        id,
+        word,
+        value,
+        pid,
+        born,
+        started,
+        ended,
+        stdout,
+        stderr,
+        input,
+    ] = words[..]
+    else {
+        return None;
+    };
+
     let ended = ended.parse().ok()?;
+
     Some(DetachedJob {
         id: JobId::parse(id)?,
         command: String::from_utf8_lossy(raw.get(..SHOWN).unwrap_or(raw)).into_owned(),
         started: started.parse().ok()?,
         state: match word {
             "running" => DetachedState::Running,
-            "exited" => DetachedState::Exited { code: value.parse().ok()?, ended },
-            "signaled" => DetachedState::Signaled { signal: value.get(..16).unwrap_or(value).to_owned(), ended },
-            "timedOut" => DetachedState::TimedOut { gone: value == "gone", ended },
+            "exited" => DetachedState::Exited {
+                code: value.parse().ok()?,
+                ended,
+            },
+            "signaled" => DetachedState::Signaled {
+                signal: value.get(..16).unwrap_or(value).to_owned(),
+                ended,
+            },
+            "timedOut" => DetachedState::TimedOut {
+                gone: value == "gone",
+                ended,
+            },
             "lost" => DetachedState::Lost,
             "elsewhere" => DetachedState::Elsewhere(value.to_owned()),
             _ => return None,
@@ -229,12 +290,20 @@ fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
 /// What the remote machine said, short and without control characters.
 fn tame(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(..1000).unwrap_or(bytes));
-    let text: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect();
+    let text: String = text
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(300)
+        .collect();
     text.trim().to_owned()
 }
 
 fn said(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("; it said: {text}") }
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {text}")
+    }
 }
 
 #[cfg(test)]
@@ -248,7 +317,10 @@ mod tests {
     /// An answer of these entries, behind what a startup file prints.
     fn answer(entries: &[&str]) -> Vec<u8> {
         let digits = mark().as_str().to_owned();
-        let entries: Vec<_> = entries.iter().map(|entry| format!("\u{1e}{digits}:{entry}")).collect();
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|entry| format!("\u{1e}{digits}:{entry}"))
+            .collect();
         format!("Welcome!\u{1e}\n{}\u{1e}{digits};", entries.concat()).into_bytes()
     }
 
@@ -259,7 +331,16 @@ mod tests {
     #[test]
     fn a_name_is_eight_lower_case_digits() {
         assert_eq!(JobId::from_random([1, 0xab, 0x23, 0xcd]), id());
-        for text in ["", "01ab23c", "01ab23cde", "01AB23CD", "../../xy", "01ab23c\n", "01ab23c "] {
+
+        for text in [
+            "",
+            "01ab23c",
+            "01ab23cde",
+            "01AB23CD",
+            "../../xy",
+            "01ab23c\n",
+            "01ab23c ",
+        ] {
             assert_eq!(JobId::parse(text), None, "{text:?}");
         }
     }
@@ -270,11 +351,32 @@ mod tests {
         for (words, state) in [
             ("running -", DetachedState::Running),
             ("exited 7", DetachedState::Exited { code: 7, ended: 12 }),
-            ("signaled RTMIN+3", DetachedState::Signaled { signal: "RTMIN+3".into(), ended: 12 }),
-            ("timedOut gone", DetachedState::TimedOut { gone: true, ended: 12 }),
-            ("timedOut alive", DetachedState::TimedOut { gone: false, ended: 12 }),
+            (
+                "signaled RTMIN+3",
+                DetachedState::Signaled {
+                    signal: "RTMIN+3".into(),
+                    ended: 12,
+                },
+            ),
+            (
+                "timedOut gone",
+                DetachedState::TimedOut {
+                    gone: true,
+                    ended: 12,
+                },
+            ),
+            (
+                "timedOut alive",
+                DetachedState::TimedOut {
+                    gone: false,
+                    ended: 12,
+                },
+            ),
             ("lost -", DetachedState::Lost),
-            ("elsewhere other.host", DetachedState::Elsewhere("other.host".into())),
+            (
+                "elsewhere other.host",
+                DetachedState::Elsewhere("other.host".into()),
+            ),
         ] {
             let text = format!("job 01ab23cd {words} 42 77 10 12 5 6 open\necho\n\u{1e} two");
             let job = job(&answer(&[&text]), &id(), &mark()).unwrap();
@@ -282,7 +384,11 @@ mod tests {
                 (job.state, job.process, job.started, job.stdout, job.stderr),
                 (state, process.clone(), 10, 5, 6)
             );
-            assert_eq!((job.command.as_str(), job.takes_input), ("echo\n\u{1e} two", true));
+
+            assert_eq!(
+                (job.command.as_str(), job.takes_input),
+                ("echo\n\u{1e} two", true)
+            );
         }
     }
 
@@ -303,10 +409,24 @@ mod tests {
             "done",
             "",
         ] {
-            assert!(matches!(job(&answer(&[text]), &id(), &mark()), Err(Refusal::Garbled(_))), "{text}");
+            assert!(
+                matches!(
+                    job(&answer(&[text]), &id(), &mark()),
+                    Err(Refusal::Garbled(_))
+                ),
+                "{text}"
+            );
         }
+
         let good = "job 01ab23cd running - 42 77 10 0 5 6 open\n";
-        assert_eq!(jobs(&answer(&["nonsense", good, "job x", good]), &mark()).unwrap().len(), 2);
+
+        assert_eq!(
+            jobs(&answer(&["nonsense", good, "job x", good]), &mark())
+                .unwrap()
+                .len(),
+            2
+        );
+
         assert_eq!(jobs(&answer(&[]), &mark()), Ok(Vec::new()));
     }
 
@@ -318,19 +438,34 @@ mod tests {
             ("error running\n", Refusal::Running),
             ("error closed\n", Refusal::Closed),
             ("error unread\n", Refusal::Unread),
-            ("error trouble\nmkdir: \u{1b}[2Jno\nroom", Refusal::Trouble("mkdir:  [2Jno room".into())),
-            ("error trouble", Refusal::Trouble("the job's directory cannot be written to".into())),
+            (
+                "error trouble\nmkdir: \u{1b}[2Jno\nroom",
+                Refusal::Trouble("mkdir:  [2Jno room".into()),
+            ),
+            (
+                "error trouble",
+                Refusal::Trouble("the job's directory cannot be written to".into()),
+            ),
             ("error other", Refusal::Garbled("error other".into())),
         ] {
             assert_eq!(done(&answer(&[text]), &mark()), Err(refusal.clone()));
             assert_eq!(jobs(&answer(&[text]), &mark()), Err(refusal));
         }
+
         assert_eq!(done(&answer(&["done\n"]), &mark()), Ok(()));
         let whole = answer(&["done\n"]);
+
         for cut in 0..whole.len() {
-            assert!(matches!(done(&whole[..cut], &mark()), Err(Refusal::Garbled(said)) if said.len() < 1000), "{cut}");
+            assert!(
+                matches!(done(&whole[..cut], &mark()), Err(Refusal::Garbled(said)) if said.len() < 1000),
+                "{cut}"
+            );
         }
-        assert!(matches!(done(&answer(&["done", "done"]), &mark()), Err(Refusal::Garbled(_))));
+
+        assert!(matches!(
+            done(&answer(&["done", "done"]), &mark()),
+            Err(Refusal::Garbled(_))
+        ));
     }
 
     #[test]
@@ -338,9 +473,24 @@ mod tests {
         let text = format!("bytes 4996\n{}", "0123456789".repeat(90));
         let blocks = answer(&[&text]);
         assert_eq!(portion(&blocks, 4096 + 3, 4, &mark()), Ok(&b"3456"[..]));
-        assert_eq!(portion(&blocks, 4096 + 3, 4000, &mark()).map(<[u8]>::len), Ok(897));
-        assert!(matches!(portion(&blocks, 0, 1000, &mark()), Err(Refusal::Trouble(_))));
-        assert_eq!(portion(&answer(&["bytes 3\n"]), 9, 9, &mark()), Ok(&b""[..]));
-        assert!(matches!(portion(&answer(&["bytes -3\nabc"]), 0, 9, &mark()), Err(Refusal::Garbled(_))));
+        assert_eq!(
+            portion(&blocks, 4096 + 3, 4000, &mark()).map(<[u8]>::len),
+            Ok(897)
+        );
+
+        assert!(matches!(
+            portion(&blocks, 0, 1000, &mark()),
+            Err(Refusal::Trouble(_))
+        ));
+
+        assert_eq!(
+            portion(&answer(&["bytes 3\n"]), 9, 9, &mark()),
+            Ok(&b""[..])
+        );
+
+        assert!(matches!(
+            portion(&answer(&["bytes -3\nabc"]), 0, 9, &mark()),
+            Err(Refusal::Garbled(_))
+        ));
     }
 }

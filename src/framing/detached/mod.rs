@@ -70,41 +70,70 @@ pub struct DetachedStart<'a> {
 /// # Errors
 /// A command, directory or environment that cannot be written for the login shell.
 pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecScriptError> {
-    let mut script = start.shell.body(start.command, start.directory, start.environment)?;
+    let mut script = start
+        .shell
+        .body(start.command, start.directory, start.environment)?;
+
     let reads = match start.shell {
         LoginShell::Posix => "posix",
         LoginShell::Fish | LoginShell::Csh => "source",
-        LoginShell::Other if script.len() > MAX_ARGUMENT => return Err(ExecScriptError::TooLong(script.len())),
+        LoginShell::Other if script.len() > MAX_ARGUMENT => {
+            return Err(ExecScriptError::TooLong(script.len()));
+        }
         LoginShell::Other => "argument",
     };
+
     script.push(b'\n');
     let (script_bytes, stdin_bytes) = (script.len(), start.stdin.map_or(0, <[u8]>::len));
-    let stdin = if start.stdin.is_some() { "given" } else { "open" };
+    let stdin = if start.stdin.is_some() {
+        "given"
+    } else {
+        "open"
+    };
+
     let again = if start.again { "yes" } else { "no" };
+
     let mut settings = format!(
         "id={} reads={reads} stdin={stdin} script_bytes={script_bytes} stdin_bytes={stdin_bytes} limit={} again={again}",
         start.id.as_str(),
         start.limit
     )
     .into_bytes();
-    let shown = (0..=SHOWN).rev().find_map(|end| start.command.get(..end)).unwrap_or_default();
+
+    let shown = (0..=SHOWN)
+        .rev()
+        .find_map(|end| start.command.get(..end))
+        .unwrap_or_default();
+
     let keeper = concat!(include_str!("born.sh"), include_str!("keeper.sh"));
     let stop = stop::ladder_for_root(GRACE_TENTHS);
     let program = start.program.unwrap_or_default();
-    for (name, text) in [("shown", shown), ("program", program), ("keeper_script", keeper), ("stop_script", &stop)] {
+
+    for (name, text) in [
+        ("shown", shown),
+        ("program", program),
+        ("keeper_script", keeper),
+        ("stop_script", &stop),
+    ] {
         settings.extend_from_slice(format!(" {name}=").as_bytes());
         quote(&mut settings, text.as_bytes());
     }
+
     let mut question = compose(&settings, include_str!("start.sh"), mark);
     question.append(&mut script);
     question.extend_from_slice(start.stdin.unwrap_or_default());
+
     Ok(question)
 }
 
 /// The script that lists the jobs; [`answer::jobs`] reads its answer.
 #[must_use]
 pub fn list(mark: &Sentinel) -> Vec<u8> {
-    compose(format!("id= most={MAX_JOBS}").as_bytes(), include_str!("list.sh"), mark)
+    compose(
+        format!("id= most={MAX_JOBS}").as_bytes(),
+        include_str!("list.sh"),
+        mark,
+    )
 }
 
 /// The script that waits up to `seconds` for a job's end, or until it has written more than `beyond` bytes to stdout or
@@ -112,42 +141,83 @@ pub fn list(mark: &Sentinel) -> Vec<u8> {
 #[must_use]
 pub fn wait(id: &JobId, seconds: u64, beyond: Option<(u64, u64)>, mark: &Sentinel) -> Vec<u8> {
     let (out, err) = beyond.unwrap_or((MAX_NUMBER, MAX_NUMBER));
-    let settings =
-        format!("id={} seconds={seconds} out={} err={}", id.as_str(), out.min(MAX_NUMBER), err.min(MAX_NUMBER));
+    let settings = format!(
+        "id={} seconds={seconds} out={} err={}",
+        id.as_str(),
+        out.min(MAX_NUMBER),
+        err.min(MAX_NUMBER)
+    );
+
     compose(settings.as_bytes(), include_str!("wait.sh"), mark)
 }
 
 /// The script that reads up to `count` bytes (at most [`MAX_PORTION_BYTES`]) of a job's output from `offset` on; [`answer::portion`]
 /// reads its answer.
 #[must_use]
-pub fn read(id: &JobId, stream: OutputStreamName, offset: u64, count: u64, mark: &Sentinel) -> Vec<u8> {
-    let stream = if stream == OutputStreamName::Stdout { "out" } else { "err" };
+pub fn read(
+    id: &JobId,
+    stream: OutputStreamName,
+    offset: u64,
+    count: u64,
+    mark: &Sentinel,
+) -> Vec<u8> {
+    let stream = if stream == OutputStreamName::Stdout {
+        "out"
+    } else {
+        "err"
+    };
+
     let blocks = (offset % BLOCK + count.min(MAX_PORTION_BYTES)).div_ceil(BLOCK);
-    let settings = format!("id={} stream={stream} skip={} count={blocks}", id.as_str(), offset / BLOCK);
+    let settings = format!(
+        "id={} stream={stream} skip={} count={blocks}",
+        id.as_str(),
+        offset / BLOCK
+    );
+
     compose(settings.as_bytes(), include_str!("read.sh"), mark)
 }
 
 /// The script that gives a job something to read, waiting up to `patience_tenths` tenths of a second for it to do so,
 /// and with `close` ends its stdin; [`answer::done`] reads its answer.
 #[must_use]
-pub fn feed(id: &JobId, input: &[u8], close: bool, patience_tenths: u32, mark: &Sentinel) -> Vec<u8> {
+pub fn feed(
+    id: &JobId,
+    input: &[u8],
+    close: bool,
+    patience_tenths: u32,
+    mark: &Sentinel,
+) -> Vec<u8> {
     let close = if close { "yes" } else { "no" };
-    let settings = format!("id={} bytes={} close={close} patience={patience_tenths}", id.as_str(), input.len());
+    let settings = format!(
+        "id={} bytes={} close={close} patience={patience_tenths}",
+        id.as_str(),
+        input.len()
+    );
+
     let mut question = compose(settings.as_bytes(), include_str!("feed.sh"), mark);
     question.extend_from_slice(input);
+
     question
 }
 
 /// The script that notes that a job is about to get a signal of ours; [`answer::job`] reads its answer, which says to what.
 #[must_use]
 pub fn note_signal(id: &JobId, signal: &'static str, mark: &Sentinel) -> Vec<u8> {
-    compose(format!("id={} signal={signal}", id.as_str()).as_bytes(), include_str!("note.sh"), mark)
+    compose(
+        format!("id={} signal={signal}", id.as_str()).as_bytes(),
+        include_str!("note.sh"),
+        mark,
+    )
 }
 
 /// The script that removes a job that has ended; [`answer::done`] reads its answer.
 #[must_use]
 pub fn remove(id: &JobId, mark: &Sentinel) -> Vec<u8> {
-    compose(format!("id={}", id.as_str()).as_bytes(), include_str!("remove.sh"), mark)
+    compose(
+        format!("id={}", id.as_str()).as_bytes(),
+        include_str!("remove.sh"),
+        mark,
+    )
 }
 
 /// What [`LAUNCH`] reads: a line that reads the rest, and what it reads. A script that was cut off is not run.
@@ -158,8 +228,10 @@ fn compose(settings: &[u8], script: &str, mark: &Sentinel) -> Vec<u8> {
          [ $? = 7 ] && eval \"$script\"\nmark={mark} "
     )
     .into_bytes();
+
     text.extend_from_slice(settings);
     let common = concat!(include_str!("born.sh"), include_str!("common.sh"));
     text.extend_from_slice(format!("\n{common}{script}{mark}\n").as_bytes());
+
     text
 }

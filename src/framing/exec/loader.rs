@@ -28,6 +28,7 @@ impl LoginShell {
         let mark = announce.as_str();
         let mut settings = Vec::new();
         let mut csh = String::new();
+
         for (name, value) in environment {
             match self {
                 Self::Posix => self.export_in_a_line(&mut settings, name, value)?,
@@ -35,26 +36,43 @@ impl LoginShell {
                     settings.extend_from_slice(format!("set -gx {name} ").as_bytes());
                     let mut quoted = Vec::new();
                     self.quote(&mut quoted, value)?;
-                    settings.extend_from_slice(String::from_utf8_lossy(&quoted).replace('\n', "'\\n'").as_bytes());
+                    settings.extend_from_slice(
+                        String::from_utf8_lossy(&quoted)
+                            .replace('\n', "'\\n'")
+                            .as_bytes(),
+                    );
+
                     settings.push(b'\n');
                 }
                 Self::Csh => {
                     settings.extend_from_slice(format!("{value}\n").as_bytes());
+
                     for (index, line) in value.split('\n').enumerate() {
                         let line = csh_line(line.len());
+
                         let read = match index {
                             0 => format!("setenv {name} \"{line}\"\n"),
-                            _ => format!("set __mcp = \"{line}\"\nsetenv {name} \"${{{name}:q}}\\\n${{__mcp:q}}\"\n"),
+                            _ => format!(
+                                "set __mcp = \"{line}\"\nsetenv {name} \"${{{name}:q}}\\\n${{__mcp:q}}\"\n"
+                            ),
                         };
+
                         csh.push_str(&read);
                     }
                 }
                 Self::Other => return Err(ExecScriptError::UnknownShell),
             }
         }
-        let end = if self == Self::Fish && terminal { format!("set __mcp {mark}\n") } else { format!("{mark}\n") };
+
+        let end = if self == Self::Fish && terminal {
+            format!("set __mcp {mark}\n")
+        } else {
+            format!("{mark}\n")
+        };
+
         settings.extend_from_slice(end.as_bytes());
         let count = settings.len();
+
         let read = match self {
             Self::Posix => format!(
                 "while IFS= read -r __mcp || exit 1; [ \"x$__mcp\" != x{mark} ]; do eval \"$__mcp\"; done; \
@@ -75,9 +93,15 @@ impl LoginShell {
             ),
             Self::Other => String::new(),
         };
+
         if !terminal {
-            return Ok(SettingsLoader { before: String::new(), after: read, settings });
+            return Ok(SettingsLoader {
+                before: String::new(),
+                after: read,
+                settings,
+            });
         }
+
         // Where the server gave no terminal, nothing is echoed. Where there is one that cannot be silenced, nothing is read.
         let (before, back) = match self {
             Self::Posix => (
@@ -95,27 +119,42 @@ impl LoginShell {
             ),
             Self::Other => ("", ""),
         };
+
         let ready = match self {
             Self::Csh => format!("sh -c 'printf \"\\036%s:{READY}\\036%s;\" {mark} {mark} >&2'\n"),
             Self::Posix => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2; "),
             _ => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2\n"),
         };
-        Ok(SettingsLoader { before: before.to_owned(), after: format!("{read}{back}{ready}"), settings })
+
+        Ok(SettingsLoader {
+            before: before.to_owned(),
+            after: format!("{read}{back}{ready}"),
+            settings,
+        })
     }
 
     /// A value may have several lines, and what reads it takes one.
-    fn export_in_a_line(self, settings: &mut Vec<u8>, name: &str, value: &str) -> Result<(), ExecScriptError> {
+    fn export_in_a_line(
+        self,
+        settings: &mut Vec<u8>,
+        name: &str,
+        value: &str,
+    ) -> Result<(), ExecScriptError> {
         if value.contains('\n') {
             settings.extend_from_slice(b"__mcp_n=$(printf '\\n_') && __mcp_n=${__mcp_n%_}\n");
         }
+
         settings.extend_from_slice(format!("export {name}=").as_bytes());
+
         for (index, line) in value.split('\n').enumerate() {
             if index > 0 {
                 settings.extend_from_slice(b"\"$__mcp_n\"");
             }
             self.quote(settings, line)?;
         }
+
         settings.push(b'\n');
+
         Ok(())
     }
 }
@@ -154,19 +193,28 @@ mod tests {
     /// The shells of this machine, each with the words that run a command in it.
     fn shells() -> Vec<(LoginShell, Vec<String>)> {
         let names = [
-            (LoginShell::Posix, "sh bash dash ksh mksh lksh posh yash zsh busybox"),
+            (
+                LoginShell::Posix,
+                "sh bash dash ksh mksh lksh posh yash zsh busybox",
+            ),
             (LoginShell::Fish, "fish"),
             (LoginShell::Csh, "tcsh"),
         ];
-        let each = names.iter().flat_map(|(family, names)| names.split(' ').map(move |name| (*family, name)));
+
+        let each = names
+            .iter()
+            .flat_map(|(family, names)| names.split(' ').map(move |name| (*family, name)));
+
         let there = each.filter_map(|(family, name)| {
             let path = ["/bin", "/usr/bin"]
                 .map(|folder| format!("{folder}/{name}"))
                 .into_iter()
                 .find(|path| Path::new(path).exists())?;
+
             let applet = (name == "busybox").then(|| "sh".to_owned());
             Some((family, [path].into_iter().chain(applet).collect()))
         });
+
         there.collect()
     }
 
@@ -175,8 +223,13 @@ mod tests {
     }
 
     /// What a command prints on stdout, with these bytes on stdin, and the process that it announces on stderr.
-    fn run(words: &[String], line: &[u8], stdin: &[u8]) -> (String, String, Option<Process>, Process) {
+    fn run(
+        words: &[String],
+        line: &[u8],
+        stdin: &[u8],
+    ) -> (String, String, Option<Process>, Process) {
         let home = tempfile::tempdir().unwrap();
+
         let mut child = Command::new(&words[0])
             .env("HOME", home.path())
             .args(&words[1..])
@@ -186,10 +239,12 @@ mod tests {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+
         let process = Process::now(child.id());
         child.stdin.take().unwrap().write_all(stdin).unwrap();
         let output = child.wait_with_output().unwrap();
         let mut stderr = Vec::new();
+
         let announced = match StreamDecoder::new(&mark()).push(&output.stderr, &mut stderr) {
             DecodeStep::Complete { trailer, rest } => {
                 stderr.extend(rest);
@@ -197,7 +252,9 @@ mod tests {
             }
             DecodeStep::More | DecodeStep::Broken => None,
         };
-        let [stdout, stderr] = [output.stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+
+        let [stdout, stderr] =
+            [output.stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         (stdout, stderr, announced, process)
     }
 
@@ -207,11 +264,22 @@ mod tests {
         for (family, words) in shells() {
             let environment = [("EMPTY", ""), ("V", value), ("W", " a  b ")];
             let command = "sh -c 'printf \"%s|\" \"$EMPTY\" \"$V\" \"$W\"; cat'";
-            let script = family.script(command, Some("/"), &environment, &mark(), Input::Follows).unwrap();
+            let script = family
+                .script(command, Some("/"), &environment, &mark(), Input::Follows)
+                .unwrap();
             let stdin = [script.settings.as_slice(), b"own\nno newline"].concat();
             let (stdout, stderr, announced, process) = run(&words, &script.line, &stdin);
-            assert_eq!((stdout, stderr), (format!("|{value}| a  b |own\nno newline"), String::new()), "{words:?}");
-            assert_eq!(announced.map(|process| process.word()), Some(process.word()), "{words:?}");
+            assert_eq!(
+                (stdout, stderr),
+                (format!("|{value}| a  b |own\nno newline"), String::new()),
+                "{words:?}"
+            );
+
+            assert_eq!(
+                announced.map(|process| process.word()),
+                Some(process.word()),
+                "{words:?}"
+            );
         }
     }
 
@@ -220,14 +288,23 @@ mod tests {
         for (family, words) in shells() {
             let long = format!("echo it-ran; {}", ": ".repeat(9000));
             for command in ["echo it-ran", &long] {
-                let script = family.script(command, None, &[("V", "v")], &mark(), Input::Follows).unwrap();
+                let script = family
+                    .script(command, None, &[("V", "v")], &mark(), Input::Follows)
+                    .unwrap();
                 let settings = &script.settings;
+
                 for cut in [0, 3, settings.len() / 2, settings.len() - 2] {
-                    let (stdout, _, announced, process) = run(&words, &script.line, &settings[..cut]);
+                    let (stdout, _, announced, process) =
+                        run(&words, &script.line, &settings[..cut]);
                     assert!(!stdout.contains("it-ran"), "{words:?} {cut}: {stdout}");
                     assert_eq!(announced.unwrap().word(), process.word(), "{words:?} {cut}");
                 }
-                assert_eq!(run(&words, &script.line, settings).0, "it-ran\n", "{words:?}");
+
+                assert_eq!(
+                    run(&words, &script.line, settings).0,
+                    "it-ran\n",
+                    "{words:?}"
+                );
             }
         }
     }
@@ -236,12 +313,17 @@ mod tests {
     fn a_process_is_told_by_ps_where_there_is_no_proc() {
         for (family, words) in shells() {
             let line = family.announcement(&mark());
-            let line = String::from_utf8(line).unwrap().replace("-r /proc/", "-r /no/such/");
+            let line = String::from_utf8(line)
+                .unwrap()
+                .replace("-r /proc/", "-r /no/such/");
             let (_, stderr, announced, process) = run(&words, line.as_bytes(), b"");
             assert_eq!(stderr, "", "{words:?}");
             let announced = announced.unwrap();
             assert_eq!(announced.pid(), process.pid());
-            assert!(announced.word().contains("/began_"), "{words:?} {announced:?}");
+            assert!(
+                announced.word().contains("/began_"),
+                "{words:?} {announced:?}"
+            );
         }
     }
 }

@@ -67,7 +67,9 @@ pub enum ExecScriptError {
     #[error("{0} holds a NUL byte, which no shell can take")]
     Nul(&'static str),
     /// An environment variable's name is `[A-Za-z_][A-Za-z0-9_]*`.
-    #[error("{0:?} is not a name for an environment variable (letters, digits and _, not beginning with a digit)")]
+    #[error(
+        "{0:?} is not a name for an environment variable (letters, digits and _, not beginning with a digit)"
+    )]
     VariableName(String),
     /// The login shell is of no family that we know.
     #[error("the login shell is not one in which a directory or environment could be set")]
@@ -82,8 +84,8 @@ impl LoginShell {
     #[must_use]
     pub fn by_name(path: &str) -> Self {
         match path.rsplit('/').next().unwrap_or("") {
-            "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "lksh" | "posh" | "yash" | "zsh"
-            | "busybox" => Self::Posix,
+            "sh" | "bash" | "dash" | "ash" | "ksh" | "ksh93" | "mksh" | "lksh" | "posh"
+            | "yash" | "zsh" | "busybox" => Self::Posix,
             "fish" => Self::Fish,
             "csh" | "tcsh" => Self::Csh,
             _ => Self::Other,
@@ -106,7 +108,14 @@ impl LoginShell {
         announce: &Sentinel,
         input: Input,
     ) -> Result<ExecScript, ExecScriptError> {
-        self.script_within(MAX_LINE_BYTES, command, directory, environment, announce, input)
+        self.script_within(
+            MAX_LINE_BYTES,
+            command,
+            directory,
+            environment,
+            announce,
+            input,
+        )
     }
 
     /// The same with the script on stdin, where the shell can read it there, if it has more than `longest` bytes.
@@ -121,11 +130,15 @@ impl LoginShell {
     ) -> Result<ExecScript, ExecScriptError> {
         check(environment)?;
         let mut script = self.body(command, directory, &[])?;
+
         if self == Self::Other {
             if !environment.is_empty() {
                 return Err(ExecScriptError::UnknownShell);
             }
-            return within_an_argument(ExecScript { line: script, ..ExecScript::default() });
+            return within_an_argument(ExecScript {
+                line: script,
+                ..ExecScript::default()
+            });
         }
 
         // On a terminal, which would echo it, no script goes to stdin.
@@ -134,6 +147,7 @@ impl LoginShell {
         let says_ready = reads && input == Input::Terminal;
 
         let (mut line, mut settings) = (Vec::new(), Vec::new());
+
         if reads {
             let loaded = self.load(environment, announce, says_ready)?;
             line.extend_from_slice(loaded.before.as_bytes());
@@ -149,11 +163,20 @@ impl LoginShell {
             settings.append(&mut script);
             settings.extend_from_slice(format!("\n{}\n", announce.as_str()).as_bytes());
         }
+
         line.append(&mut script);
 
-        let before = line.strip_suffix(command.as_bytes()).filter(|_| self == Self::Posix);
+        let before = line
+            .strip_suffix(command.as_bytes())
+            .filter(|_| self == Self::Posix);
         let preamble = before.unwrap_or_default().to_vec();
-        within_an_argument(ExecScript { line, settings, says_ready, preamble })
+
+        within_an_argument(ExecScript {
+            line,
+            settings,
+            says_ready,
+            preamble,
+        })
     }
 
     /// The script alone, without the process id before it.
@@ -172,17 +195,21 @@ impl LoginShell {
             refuse_nul("the directory", directory)?;
             self.change_directory(&mut script, directory)?;
         }
+
         check(environment)?;
         for (name, value) in environment {
             self.set_variable(&mut script, name, value)?;
         }
+
         script.extend_from_slice(command.as_bytes());
+
         Ok(script)
     }
 
     /// Prints the process id and start time. Only where there is no `/proc` that takes another process.
     pub(super) fn announcement(self, announce: &Sentinel) -> Vec<u8> {
         let mark = announce.as_str();
+
         match self {
             // A restricted shell opens no file for writing, not even /dev/null.
             Self::Posix => format!(
@@ -209,43 +236,60 @@ impl LoginShell {
         .into_bytes()
     }
 
-    pub(super) fn change_directory(self, script: &mut Vec<u8>, directory: &str) -> Result<(), ExecScriptError> {
+    pub(super) fn change_directory(
+        self,
+        script: &mut Vec<u8>,
+        directory: &str,
+    ) -> Result<(), ExecScriptError> {
         let (home, rest) = match directory.strip_prefix('~') {
             Some("") => (true, ""),
             Some(rest) if rest.starts_with('/') => (true, rest),
             _ => (false, directory),
         };
+
         let mut place = Vec::new();
         if home {
             place.extend_from_slice(b"\"$HOME\"");
         } else if rest.starts_with('-') {
             place.extend_from_slice(b"./");
         }
+
         self.quote(&mut place, rest)?;
+
         let (before, after) = match self {
             Self::Fish => ("cd ", "; or exit 1\n"),
             // csh goes on with the next line after its own cd has failed, and even after exit; not after exec.
             Self::Csh => ("sh -c 'cd \"$0\"' ", " || exec sh -c 'exit 1'\ncd "),
             Self::Posix | Self::Other => ("cd ", " || exit 1; "),
         };
+
         script.extend_from_slice(&[before.as_bytes(), &place, after.as_bytes()].concat());
+
         if self == Self::Csh {
             script.extend_from_slice(&place);
             script.push(b'\n');
         }
+
         Ok(())
     }
 
-    fn set_variable(self, script: &mut Vec<u8>, name: &str, value: &str) -> Result<(), ExecScriptError> {
+    fn set_variable(
+        self,
+        script: &mut Vec<u8>,
+        name: &str,
+        value: &str,
+    ) -> Result<(), ExecScriptError> {
         let before = match self {
             Self::Posix => format!("export {name}="),
             Self::Fish => format!("set -gx {name} "),
             Self::Csh => format!("setenv {name} "),
             Self::Other => return Err(ExecScriptError::UnknownShell),
         };
+
         script.extend_from_slice(before.as_bytes());
         self.quote(script, value)?;
         script.extend_from_slice(if self == Self::Posix { b"; " } else { b"\n" });
+
         Ok(())
     }
 
@@ -257,11 +301,15 @@ impl LoginShell {
                 script.extend_from_slice(format!("'{escaped}'").as_bytes());
             }
             Self::Csh => {
-                let escaped = text.replace('\'', "'\\''").replace('!', "\\!").replace('\n', "\\\n");
+                let escaped = text
+                    .replace('\'', "'\\''")
+                    .replace('!', "\\!")
+                    .replace('\n', "\\\n");
                 script.extend_from_slice(format!("'{escaped}'").as_bytes());
             }
             Self::Other => return Err(ExecScriptError::UnknownShell),
         }
+
         Ok(())
     }
 }
@@ -288,12 +336,18 @@ fn check(environment: &[(&str, &str)]) -> Result<(), ExecScriptError> {
 }
 
 fn refuse_nul(what: &'static str, text: &str) -> Result<(), ExecScriptError> {
-    if text.contains('\0') { Err(ExecScriptError::Nul(what)) } else { Ok(()) }
+    if text.contains('\0') {
+        Err(ExecScriptError::Nul(what))
+    } else {
+        Ok(())
+    }
 }
 
 fn is_variable_name(name: &str) -> bool {
     let mut characters = name.chars();
-    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+    characters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && characters.all(|later| later.is_ascii_alphanumeric() || later == '_')
 }
 
@@ -304,24 +358,47 @@ mod tests {
     fn script(shell: LoginShell, directory: Option<&str>) -> Result<String, ExecScriptError> {
         let mark = Sentinel::from_random([0; 16]);
         let script = shell.script("echo hi", directory, &[], &mark, Input::Empty)?;
-        assert_eq!((script.settings.as_slice(), script.says_ready), (&b""[..], false));
+        assert_eq!(
+            (script.settings.as_slice(), script.says_ready),
+            (&b""[..], false)
+        );
+
         let announced = String::from_utf8(shell.announcement(&mark)).unwrap();
-        Ok(String::from_utf8(script.line).unwrap().strip_prefix(&announced).unwrap().to_owned())
+
+        Ok(String::from_utf8(script.line)
+            .unwrap()
+            .strip_prefix(&announced)
+            .unwrap()
+            .to_owned())
     }
 
     #[test]
     fn each_family_gets_directory_and_environment_in_its_own_words() {
         for (shell, in_line, body) in [
-            (LoginShell::Posix, "cd '/a b' || exit 1; ", "cd '/a b' || exit 1; export V='it'\\''s'; "),
-            (LoginShell::Fish, "cd '/a b'; or exit 1\n", "cd '/a b'; or exit 1\nset -gx V 'it\\'s'\n"),
+            (
+                LoginShell::Posix,
+                "cd '/a b' || exit 1; ",
+                "cd '/a b' || exit 1; export V='it'\\''s'; ",
+            ),
+            (
+                LoginShell::Fish,
+                "cd '/a b'; or exit 1\n",
+                "cd '/a b'; or exit 1\nset -gx V 'it\\'s'\n",
+            ),
             (
                 LoginShell::Csh,
                 "sh -c 'cd \"$0\"' '/a b' || exec sh -c 'exit 1'\ncd '/a b'\n",
                 "sh -c 'cd \"$0\"' '/a b' || exec sh -c 'exit 1'\ncd '/a b'\nsetenv V 'it'\\''s'\n",
             ),
         ] {
-            assert_eq!(script(shell, Some("/a b")).unwrap(), format!("{in_line}echo hi"));
-            let file = shell.body("echo hi", Some("/a b"), &[("V", "it's")]).unwrap();
+            assert_eq!(
+                script(shell, Some("/a b")).unwrap(),
+                format!("{in_line}echo hi")
+            );
+
+            let file = shell
+                .body("echo hi", Some("/a b"), &[("V", "it's")])
+                .unwrap();
             assert_eq!(String::from_utf8(file).unwrap(), format!("{body}echo hi"));
         }
     }
@@ -333,12 +410,25 @@ mod tests {
             for input in [Input::Empty, Input::Follows, Input::Terminal] {
                 let environment = [("A", "secret"), ("B", "first\nsecret")];
                 for script in [
-                    shell.script("true", Some("/"), &environment, &mark, input).unwrap(),
-                    shell.sudo_script(None, "true", Some("~"), &environment, &mark, input).unwrap(),
+                    shell
+                        .script("true", Some("/"), &environment, &mark, input)
+                        .unwrap(),
+                    shell
+                        .sudo_script(None, "true", Some("~"), &environment, &mark, input)
+                        .unwrap(),
                 ] {
-                    let (line, settings) = (String::from_utf8(script.line), String::from_utf8(script.settings));
+                    let (line, settings) = (
+                        String::from_utf8(script.line),
+                        String::from_utf8(script.settings),
+                    );
+
                     assert!(!line.unwrap().contains("secret"), "{shell:?} {input:?}");
-                    assert_eq!(settings.unwrap().matches("secret").count(), 2, "{shell:?} {input:?}");
+                    assert_eq!(
+                        settings.unwrap().matches("secret").count(),
+                        2,
+                        "{shell:?} {input:?}"
+                    );
+
                     assert_eq!(script.says_ready, input == Input::Terminal);
                 }
             }
@@ -353,14 +443,23 @@ mod tests {
             ("~other", "cd '~other' || exit 1"),
             ("-x", "cd ./'-x' || exit 1"),
         ] {
-            assert!(script(LoginShell::Posix, Some(directory)).unwrap().contains(line), "{directory}");
+            assert!(
+                script(LoginShell::Posix, Some(directory))
+                    .unwrap()
+                    .contains(line),
+                "{directory}"
+            );
         }
     }
 
     #[test]
     fn an_unknown_shell_gets_the_bare_command_or_a_refusal() {
         assert_eq!(script(LoginShell::Other, None).unwrap(), "echo hi");
-        assert_eq!(script(LoginShell::Other, Some("/")), Err(ExecScriptError::UnknownShell));
+        assert_eq!(
+            script(LoginShell::Other, Some("/")),
+            Err(ExecScriptError::UnknownShell)
+        );
+
         let mark = Sentinel::from_random([7; 16]);
         let refused = LoginShell::Other.script("echo hi", None, &[("A", "b")], &mark, Input::Empty);
         assert_eq!(refused, Err(ExecScriptError::UnknownShell));
@@ -369,22 +468,39 @@ mod tests {
     #[test]
     fn names_and_bytes_that_would_change_the_script_are_refused() {
         let mark = Sentinel::from_random([7; 16]);
-        let with = |name, value| LoginShell::Posix.script("true", None, &[(name, value)], &mark, Input::Empty);
+        let with = |name, value| {
+            LoginShell::Posix.script("true", None, &[(name, value)], &mark, Input::Empty)
+        };
+
         for name in ["", "1A", "A=B", "A B", "A;rm", "É"] {
-            assert!(matches!(with(name, "v"), Err(ExecScriptError::VariableName(_))), "{name}");
+            assert!(
+                matches!(with(name, "v"), Err(ExecScriptError::VariableName(_))),
+                "{name}"
+            );
         }
-        assert_eq!(with("A", "\0"), Err(ExecScriptError::Nul("the environment")));
+
+        assert_eq!(
+            with("A", "\0"),
+            Err(ExecScriptError::Nul("the environment"))
+        );
     }
 
     #[test]
     fn a_long_script_goes_to_stdin_where_the_shell_can_read_it() {
         let mark = Sentinel::from_random([7; 16]);
         let long = "x".repeat(MAX_LINE_BYTES);
-        let script = LoginShell::Posix.script(&long, Some("/"), &[], &mark, Input::Empty).unwrap();
+        let script = LoginShell::Posix
+            .script(&long, Some("/"), &[], &mark, Input::Empty)
+            .unwrap();
         assert!(script.line.len() < 1024);
         let mark_line = mark.as_str();
-        assert_eq!(script.settings, format!("{mark_line}\ncd '/' || exit 1; {long}\n{mark_line}\n").into_bytes());
+        assert_eq!(
+            script.settings,
+            format!("{mark_line}\ncd '/' || exit 1; {long}\n{mark_line}\n").into_bytes()
+        );
+
         let longer = "x".repeat(MAX_ARGUMENT + 1);
+
         for shell in [LoginShell::Fish, LoginShell::Csh, LoginShell::Other] {
             let script = shell.script(&long, None, &[], &mark, Input::Empty);
             assert!(matches!(script, Ok(script) if script.settings.is_empty()));

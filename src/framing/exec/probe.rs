@@ -29,11 +29,21 @@ impl ShellProbe {
     pub fn posix(answer: &[u8]) -> Option<Self> {
         let answer = String::from_utf8_lossy(answer);
         let [named, real, runs] = fields(&answer, "42:")?;
-        let is_known = LoginShell::by_name(runs) == LoginShell::Posix && !runs.ends_with("/busybox");
-        let named_so = named.rsplit('/').next().is_some_and(|name| name == "sh" || runs.ends_with(&format!("/{name}")));
+        let is_known =
+            LoginShell::by_name(runs) == LoginShell::Posix && !runs.ends_with("/busybox");
+        let named_so = named
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name == "sh" || runs.ends_with(&format!("/{name}")));
+
         let is_same = runs.is_empty() || real == runs || named_so;
         let program = if is_known && !is_same { runs } else { named };
-        Some(Self { shell: LoginShell::Posix, program: absolute(program), deaf: None })
+
+        Some(Self {
+            shell: LoginShell::Posix,
+            program: absolute(program),
+            deaf: None,
+        })
     }
 
     /// Reads the answer to [`OTHER_PROBE`] of a shell that has not answered the other one but said `first`, given whether one
@@ -41,29 +51,52 @@ impl ShellProbe {
     #[must_use]
     pub fn other(failed: bool, first: &[u8], answer: &[u8]) -> Self {
         let text = String::from_utf8_lossy(answer);
-        for (shell, means, program) in [(LoginShell::Fish, "a\\b:", "fish"), (LoginShell::Csh, "a\\\\b:", "csh")] {
+
+        for (shell, means, program) in [
+            (LoginShell::Fish, "a\\b:", "fish"),
+            (LoginShell::Csh, "a\\\\b:", "csh"),
+        ] {
             if let Some([home, first_of_home, named]) = fields(&text, means)
                 && (first_of_home == home || first_of_home == format!("{home}[1]{home}"))
             {
                 let named = absolute(named).filter(|path| LoginShell::by_name(path) == shell);
-                return Self { shell, program: named.or_else(|| Some(program.to_owned())), deaf: None };
+                return Self {
+                    shell,
+                    program: named.or_else(|| Some(program.to_owned())),
+                    deaf: None,
+                };
             }
         }
+
         let deaf = (!failed && first == answer).then(|| answer.to_vec());
-        Self { shell: LoginShell::Other, program: None, deaf }
+
+        Self {
+            shell: LoginShell::Other,
+            program: None,
+            deaf,
+        }
     }
 
     /// Nothing is known.
     #[must_use]
     pub fn unknown() -> Self {
-        Self { shell: LoginShell::Other, program: None, deaf: None }
+        Self {
+            shell: LoginShell::Other,
+            program: None,
+            deaf: None,
+        }
     }
 }
 
 /// The three fields behind this beginning of an answer.
 fn fields<'a>(answer: &'a str, first: &str) -> Option<[&'a str; 3]> {
     let (_, rest) = answer.split_once(&format!("mcp-ssh-sessions:{first}"))?;
-    rest.split_once(';')?.0.split(':').collect::<Vec<_>>().try_into().ok()
+    rest.split_once(';')?
+        .0
+        .split(':')
+        .collect::<Vec<_>>()
+        .try_into()
+        .ok()
 }
 
 fn absolute(path: &str) -> Option<String> {
@@ -75,23 +108,53 @@ mod tests {
     use super::*;
 
     fn is(shell: LoginShell, program: Option<&str>) -> ShellProbe {
-        ShellProbe { shell, program: program.map(str::to_owned), deaf: None }
+        ShellProbe {
+            shell,
+            program: program.map(str::to_owned),
+            deaf: None,
+        }
     }
 
     #[test]
     fn a_posix_shell_is_the_one_that_answers() {
         for (answer, program) in [
-            ("mcp-ssh-sessions:42:/bin/bash:/usr/bin/bash:/usr/bin/bash;\n", Some("/bin/bash")),
-            ("Welcome!\nmcp-ssh-sessions:42:/bin/bash:/usr/bin/bash:/usr/bin/zsh;bye", Some("/usr/bin/zsh")),
-            ("mcp-ssh-sessions:42:/bin/rbash:/usr/bin/bash:/usr/bin/bash;", Some("/bin/rbash")),
-            ("mcp-ssh-sessions:42:/bin/ash:/bin/busybox:/bin/busybox;", Some("/bin/ash")),
-            ("mcp-ssh-sessions:42:/opt/wrapper/bash:/opt/wrapper/bash:/usr/bin/bash;", Some("/opt/wrapper/bash")),
+            (
+                "mcp-ssh-sessions:42:/bin/bash:/usr/bin/bash:/usr/bin/bash;\n",
+                Some("/bin/bash"),
+            ),
+            (
+                "Welcome!\nmcp-ssh-sessions:42:/bin/bash:/usr/bin/bash:/usr/bin/zsh;bye",
+                Some("/usr/bin/zsh"),
+            ),
+            (
+                "mcp-ssh-sessions:42:/bin/rbash:/usr/bin/bash:/usr/bin/bash;",
+                Some("/bin/rbash"),
+            ),
+            (
+                "mcp-ssh-sessions:42:/bin/ash:/bin/busybox:/bin/busybox;",
+                Some("/bin/ash"),
+            ),
+            (
+                "mcp-ssh-sessions:42:/opt/wrapper/bash:/opt/wrapper/bash:/usr/bin/bash;",
+                Some("/opt/wrapper/bash"),
+            ),
             ("mcp-ssh-sessions:42:/bin/yash::;", Some("/bin/yash")),
             ("mcp-ssh-sessions:42:::;", None),
         ] {
-            assert_eq!(ShellProbe::posix(answer.as_bytes()), Some(is(LoginShell::Posix, program)), "{answer}");
+            assert_eq!(
+                ShellProbe::posix(answer.as_bytes()),
+                Some(is(LoginShell::Posix, program)),
+                "{answer}"
+            );
         }
-        for answer in ["", "noise", POSIX_PROBE, "mcp-ssh-sessions:42:/bin/bash", "mcp-ssh-sessions:/bin/bash;"] {
+
+        for answer in [
+            "",
+            "noise",
+            POSIX_PROBE,
+            "mcp-ssh-sessions:42:/bin/bash",
+            "mcp-ssh-sessions:/bin/bash;",
+        ] {
             assert_eq!(ShellProbe::posix(answer.as_bytes()), None, "{answer}");
         }
     }
@@ -99,20 +162,43 @@ mod tests {
     #[test]
     fn fish_and_csh_are_told_by_what_a_backslash_is() {
         for (answer, expected) in [
-            ("mcp-ssh-sessions:a\\b:/root:/root:/usr/bin/fish;", is(LoginShell::Fish, Some("/usr/bin/fish"))),
-            ("mcp-ssh-sessions:a\\b:/root:/root:/bin/bash;", is(LoginShell::Fish, Some("fish"))),
-            ("mcp-ssh-sessions:a\\\\b:/root:/root[1]/root:/bin/tcsh;", is(LoginShell::Csh, Some("/bin/tcsh"))),
-            ("mcp-ssh-sessions:a\\\\b:/root:/root[1]/root:/bin/bash;", is(LoginShell::Csh, Some("csh"))),
-            ("mcp-ssh-sessions:a\\\\b:/root:/root[1]/root[1]:/bin/pwsh;", is(LoginShell::Other, None)),
+            (
+                "mcp-ssh-sessions:a\\b:/root:/root:/usr/bin/fish;",
+                is(LoginShell::Fish, Some("/usr/bin/fish")),
+            ),
+            (
+                "mcp-ssh-sessions:a\\b:/root:/root:/bin/bash;",
+                is(LoginShell::Fish, Some("fish")),
+            ),
+            (
+                "mcp-ssh-sessions:a\\\\b:/root:/root[1]/root:/bin/tcsh;",
+                is(LoginShell::Csh, Some("/bin/tcsh")),
+            ),
+            (
+                "mcp-ssh-sessions:a\\\\b:/root:/root[1]/root:/bin/bash;",
+                is(LoginShell::Csh, Some("csh")),
+            ),
+            (
+                "mcp-ssh-sessions:a\\\\b:/root:/root[1]/root[1]:/bin/pwsh;",
+                is(LoginShell::Other, None),
+            ),
             (OTHER_PROBE, is(LoginShell::Other, None)),
             ("unknown command", is(LoginShell::Other, None)),
         ] {
-            assert_eq!(ShellProbe::other(false, b"unknown command: IFS", answer.as_bytes()), expected, "{answer}");
+            assert_eq!(
+                ShellProbe::other(false, b"unknown command: IFS", answer.as_bytes()),
+                expected,
+                "{answer}"
+            );
         }
+
         for said in ["", "Welcome!\n"] {
             let probe = ShellProbe::other(false, said.as_bytes(), said.as_bytes());
             assert_eq!(probe.deaf.as_deref(), Some(said.as_bytes()));
-            assert_eq!(ShellProbe::other(true, said.as_bytes(), said.as_bytes()).deaf, None);
+            assert_eq!(
+                ShellProbe::other(true, said.as_bytes(), said.as_bytes()).deaf,
+                None
+            );
         }
     }
 }

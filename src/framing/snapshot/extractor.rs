@@ -57,13 +57,18 @@ impl SnapshotExtractor {
     /// A filter that knows pieces by these marks.
     #[must_use]
     pub fn new(marks: Sentinel) -> Self {
-        Self { decoder: StreamDecoder::new(&marks), marks, taking: None }
+        Self {
+            decoder: StreamDecoder::new(&marks),
+            marks,
+            taking: None,
+        }
     }
 
     /// What to write to the shell to have it print a snapshot; nothing may be running in it. One that is still on its way
     /// is given up.
     pub fn request(&mut self, kind: ShellKind, streams: ShellDescriptors, id: Sentinel) -> Vec<u8> {
         let request = request::request(kind, streams, &self.marks, &id);
+
         self.taking = Some(SnapshotInProgress {
             kind,
             id,
@@ -72,18 +77,25 @@ impl SnapshotExtractor {
             spoiled: false,
             ended: None,
         });
+
         request
     }
 
     /// Whether a snapshot is on its way.
     #[must_use]
     pub fn is_taking(&self) -> bool {
-        self.taking.as_ref().is_some_and(|taking| taking.ended.is_none())
+        self.taking
+            .as_ref()
+            .is_some_and(|taking| taking.ended.is_none())
     }
 
     /// What came of the last snapshot, once.
     pub fn extracted(&mut self) -> Option<Extracted> {
-        self.taking.as_mut()?.ended.take().inspect(|_| self.taking = None)
+        self.taking
+            .as_mut()?
+            .ended
+            .take()
+            .inspect(|_| self.taking = None)
     }
 
     /// Takes the next bytes of stdout and returns those that are not a snapshot's; `None` if that is all of them.
@@ -91,19 +103,26 @@ impl SnapshotExtractor {
         if !self.decoder.is_busy() && !bytes.contains(&0x1e) {
             return None;
         }
+
         let (mut output, mut rest) = (Vec::new(), bytes.to_vec());
+
         loop {
             match self.decoder.push(&rest, &mut output) {
                 DecodeStep::More => break,
-                DecodeStep::Complete { trailer, rest: after } => {
+                DecodeStep::Complete {
+                    trailer,
+                    rest: after,
+                } => {
                     self.decoder = StreamDecoder::new(&self.marks);
                     let ours = match &mut self.taking {
                         Some(taking) => taking.piece(&trailer),
                         None => is_given_up(&trailer),
                     };
+
                     if !ours {
                         output.extend(trailer);
                     }
+
                     rest = after;
                 }
                 DecodeStep::Broken => {
@@ -112,6 +131,7 @@ impl SnapshotExtractor {
                 }
             }
         }
+
         Some(output)
     }
 
@@ -127,12 +147,17 @@ impl SnapshotExtractor {
 impl SnapshotInProgress {
     /// Takes `id:number:length:text`, or `id:number:end:length` at the end; `false` if it is something else.
     fn piece(&mut self, piece: &[u8]) -> bool {
-        let Some([id, number, length, text]) = fields(piece) else { return false };
+        let Some([id, number, length, text]) = fields(piece) else {
+            return false;
+        };
+
         if id != self.id.as_str().as_bytes() {
             return is_given_up(piece);
         }
+
         self.spoiled |= number != self.next.to_string().as_bytes();
         self.next = self.next.wrapping_add(1);
+
         match length {
             b"end" => self.ended = Some(self.end(text)),
             b"big" => self.ended = Some(Extracted::TooLarge),
@@ -148,6 +173,7 @@ impl SnapshotInProgress {
                 return false;
             }
         }
+
         true
     }
 
@@ -156,31 +182,46 @@ impl SnapshotInProgress {
         if self.spoiled || !is_length(length, &text) {
             return Extracted::Spoiled;
         }
+
         let text = match self.kind {
             ShellKind::Bash => unquote(&text).map(Zeroizing::new),
             ShellKind::Posix => Some(text),
         };
+
         let snapshot = text.and_then(|text| Snapshot::parse(self.kind, &self.id, &text));
-        snapshot.map_or(Extracted::Spoiled, |snapshot| Extracted::Whole(Box::new(snapshot)))
+
+        snapshot.map_or(Extracted::Spoiled, |snapshot| {
+            Extracted::Whole(Box::new(snapshot))
+        })
     }
 }
 
 fn fields(piece: &[u8]) -> Option<[&[u8]; 4]> {
     let mut fields = piece.splitn(4, |byte| *byte == b':');
-    Some([fields.next()?, fields.next()?, fields.next()?, fields.next()?])
+    Some([
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    ])
 }
 
 /// Whether this is a piece of a snapshot that was given up for a later one: nobody else knows the marks.
 fn is_given_up(piece: &[u8]) -> bool {
-    let Some([id, _, length, text]) = fields(piece) else { return false };
+    let Some([id, _, length, text]) = fields(piece) else {
+        return false;
+    };
     let is_id = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
     is_id && (is_length(length, text) || [&b"end"[..], b"big"].contains(&length))
 }
 
 /// Whether this is the length of that text, in bytes or, as some shells count, in characters.
 fn is_length(length: &[u8], text: &[u8]) -> bool {
-    let length: Option<usize> = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
-    length == Some(text.len()) || std::str::from_utf8(text).is_ok_and(|text| length == Some(text.chars().count()))
+    let length: Option<usize> = std::str::from_utf8(length)
+        .ok()
+        .and_then(|length| length.parse().ok());
+    length == Some(text.len())
+        || std::str::from_utf8(text).is_ok_and(|text| length == Some(text.chars().count()))
 }
 
 #[cfg(test)]
@@ -191,18 +232,31 @@ mod tests {
 
     fn extractor() -> SnapshotExtractor {
         let mut extractor = SnapshotExtractor::new(Sentinel::from_random([1; 16]));
-        extractor.request(ShellKind::Bash, ShellDescriptors::Above(23), Sentinel::from_random([2; 16]));
+        extractor.request(
+            ShellKind::Bash,
+            ShellDescriptors::Above(23),
+            Sentinel::from_random([2; 16]),
+        );
         extractor
     }
 
     fn piece(number: u32, length: &str, text: &str) -> Vec<u8> {
         let (marks, id) = (Sentinel::from_random([1; 16]), "02".repeat(16));
-        [marks.opening(), format!("{id}:{number}:{length}:{text}").into_bytes(), marks.closing()].concat()
+        [
+            marks.opening(),
+            format!("{id}:{number}:{length}:{text}").into_bytes(),
+            marks.closing(),
+        ]
+        .concat()
     }
 
     /// The pieces of a snapshot of one variable.
     fn pieces() -> Vec<Vec<u8>> {
-        let text = format!("$'\\036{0} u\\n0022\\n\\036{0} v\\ndeclare -- V=\"1\"\\n'", "02".repeat(16));
+        let text = format!(
+            "$'\\036{0} u\\n0022\\n\\036{0} v\\ndeclare -- V=\"1\"\\n'",
+            "02".repeat(16)
+        );
+
         let (first, second) = text.split_at(40);
         vec![
             piece(0, &first.len().to_string(), first),
@@ -240,6 +294,7 @@ mod tests {
     fn a_snapshot_with_something_missing_or_mixed_in_is_thrown_away_and_nothing_else_is_lost() {
         let [first, second, end] = pieces().try_into().unwrap();
         let mixed = |at| [&first[..at], b"foreign", &first[at..]].concat();
+
         for (stream, foreign) in [
             ([&second[..], &end].concat(), ""),
             ([&first[..], &end].concat(), ""),
@@ -252,8 +307,12 @@ mod tests {
             let passed = String::from_utf8(pushed(&mut extractor, &stream, 64)).unwrap();
             assert!(passed.contains(foreign), "{passed}");
             let extracted = extractor.extracted();
-            assert!(matches!(extracted, Some(Extracted::Spoiled)), "{extracted:?} after {passed:?}");
+            assert!(
+                matches!(extracted, Some(Extracted::Spoiled)),
+                "{extracted:?} after {passed:?}"
+            );
         }
+
         let mut extractor = extractor();
         pushed(&mut extractor, &piece(0, "big", "9000000"), 9);
         assert!(matches!(extractor.extracted(), Some(Extracted::TooLarge)));
@@ -263,15 +322,31 @@ mod tests {
     fn pieces_of_a_snapshot_that_was_given_up_are_no_output_before_and_after_the_end_of_the_next() {
         let other = |number, length, text| {
             let piece = piece(number, length, text);
-            String::from_utf8(piece).unwrap().replace(&"02".repeat(16), &"03".repeat(16)).into_bytes()
+            String::from_utf8(piece)
+                .unwrap()
+                .replace(&"02".repeat(16), &"03".repeat(16))
+                .into_bytes()
         };
+
         let given_up = [other(0, "1", "x"), b"out".to_vec(), other(1, "end", "1")].concat();
         for cut in [1, 1000] {
             let mut extractor = extractor();
-            assert_eq!(pushed(&mut extractor, &[given_up.clone(), pieces().concat()].concat(), cut), b"out");
+
+            assert_eq!(
+                pushed(
+                    &mut extractor,
+                    &[given_up.clone(), pieces().concat()].concat(),
+                    cut
+                ),
+                b"out"
+            );
+
             assert!(matches!(extractor.extracted(), Some(Extracted::Whole(_))));
             assert_eq!(pushed(&mut extractor, &given_up, cut), b"out");
-            assert_eq!(pushed(&mut extractor, &other(2, "5", "x"), cut), [&b"03".repeat(16)[..], b":2:5:x"].concat());
+            assert_eq!(
+                pushed(&mut extractor, &other(2, "5", "x"), cut),
+                [&b"03".repeat(16)[..], b":2:5:x"].concat()
+            );
         }
     }
 

@@ -139,15 +139,21 @@ impl Snapshot {
             directories: Vec::new(),
             positional: None,
         };
+
         let bash = kind == ShellKind::Bash;
+
         for (letter, section) in sections(id, text)? {
             match letter {
                 b'o' => snapshot.options = kept(section),
                 b'u' => snapshot.umask = kept(section),
-                b'v' if bash => snapshot.variables = named(section, |line| words(line, b"declare -"))?,
+                b'v' if bash => {
+                    snapshot.variables = named(section, |line| words(line, b"declare -"))?;
+                }
                 b'v' => snapshot.variables = named(section, |line| line.strip_prefix(b""))?,
                 b'x' => snapshot.exported = named(section, |line| line.strip_prefix(b"export "))?,
-                b'r' => snapshot.read_only = named(section, |line| line.strip_prefix(b"readonly "))?,
+                b'r' => {
+                    snapshot.read_only = named(section, |line| line.strip_prefix(b"readonly "))?;
+                }
                 b'a' => snapshot.aliases = aliases(section)?,
                 b't' => {
                     snapshot.traps = traps(section)?;
@@ -160,6 +166,7 @@ impl Snapshot {
                 _ => return None,
             }
         }
+
         snapshot.choose();
         let complete = snapshot.umask.len() > 2 && snapshot.umask.iter().all(u8::is_ascii_digit);
         complete.then_some(snapshot)
@@ -167,23 +174,42 @@ impl Snapshot {
 
     /// Leaves out what does not belong to the shell's own state.
     fn choose(&mut self) {
-        let agent = self.variables.iter().any(|variable| variable.name == "SSH_AGENT_PID");
+        let agent = self
+            .variables
+            .iter()
+            .any(|variable| variable.name == "SSH_AGENT_PID");
+
         let keeps = |variable: &Statement| {
             // Who has started an agent in the shell keeps it; a forwarded one belongs to the connection.
             let agent = agent || variable.name != "SSH_AUTH_SOCK";
-            agent && !NOT_KEPT.contains(&variable.name.as_str()) && !variable.name.starts_with("__mcp_")
+            agent
+                && !NOT_KEPT.contains(&variable.name.as_str())
+                && !variable.name.starts_with("__mcp_")
         };
+
         self.variables.retain(keeps);
         self.exported.retain(keeps);
         self.read_only.retain(keeps);
+
         // `exit` is the driver's too, unless a command has defined it anew.
         let ours = |text: &[u8]| text.windows(7).any(|some| some == b"__mcp_x");
-        self.functions.retain(|function| !function.name.starts_with("__mcp_") && !ours(&function.text));
+        self.functions
+            .retain(|function| !function.name.starts_with("__mcp_") && !ours(&function.text));
+
         // An attribute of a function that is not there would be that of a variable.
-        let functions: BTreeSet<&str> = self.functions.iter().map(|function| function.name.as_str()).collect();
-        self.attributes.retain(|attribute| functions.contains(attribute.name.as_str()));
+        let functions: BTreeSet<&str> = self
+            .functions
+            .iter()
+            .map(|function| function.name.as_str())
+            .collect();
+
+        self.attributes
+            .retain(|attribute| functions.contains(attribute.name.as_str()));
+
         // The one that gives a command up is the driver's, and so is one that calls its functions.
-        self.traps.retain(|trap| !trap.name.ends_with("URG") && !trap.text.windows(6).any(|some| some == b"__mcp_"));
+        self.traps.retain(|trap| {
+            !trap.name.ends_with("URG") && !trap.text.windows(6).any(|some| some == b"__mcp_")
+        });
     }
 }
 
@@ -198,12 +224,14 @@ fn sections<'a>(id: &Sentinel, text: &'a [u8]) -> Option<Vec<(u8, &'a [u8])>> {
     let opening = format!("\u{1e}{} ", id.as_str()).into_bytes();
     let mut found = Vec::new();
     let mut rest = text.strip_prefix(opening.as_slice())?;
+
     loop {
         let end = rest.windows(opening.len()).position(|some| some == opening);
         let section = rest.get(..end.unwrap_or(rest.len()))?;
         let (letter, section) = section.split_first()?;
         let section = section.strip_prefix(b"\n")?;
         found.push((*letter, section.strip_suffix(b"\n").unwrap_or(section)));
+
         match end {
             Some(end) => rest = rest.get(end + opening.len()..)?,
             None => return Some(found),
@@ -213,7 +241,12 @@ fn sections<'a>(id: &Sentinel, text: &'a [u8]) -> Option<Vec<(u8, &'a [u8])>> {
 
 /// Statements that all have a name behind what `after` takes off.
 fn named(section: &[u8], after: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Vec<Statement>> {
-    let statement = |text| Some(Statement { name: name(after(text)?)?.to_owned(), text: kept(text) });
+    let statement = |text| {
+        Some(Statement {
+            name: name(after(text)?)?.to_owned(),
+            text: kept(text),
+        })
+    };
     statements(section)?.into_iter().map(statement).collect()
 }
 
@@ -228,31 +261,57 @@ fn aliases(section: &[u8]) -> Option<Vec<Statement>> {
     let statement = |text: &[u8]| {
         let rest = text.strip_prefix(b"alias ").unwrap_or(text);
         let rest = rest.strip_prefix(b"-- ").unwrap_or(rest);
-        let name = rest.split(|byte| *byte == b'=').next().filter(|name| name.len() < rest.len())?;
-        let plain = name.iter().all(|byte| !b" \t\n'\"\\$`;&|<>()".contains(byte));
-        plain.then(|| Statement { name: String::from_utf8_lossy(name).into_owned(), text: kept(rest) })
+        let name = rest
+            .split(|byte| *byte == b'=')
+            .next()
+            .filter(|name| name.len() < rest.len())?;
+
+        let plain = name
+            .iter()
+            .all(|byte| !b" \t\n'\"\\$`;&|<>()".contains(byte));
+
+        plain.then(|| Statement {
+            name: String::from_utf8_lossy(name).into_owned(),
+            text: kept(rest),
+        })
     };
+
     statements(section)?.into_iter().map(statement).collect()
 }
 
 /// `trap -- '…' NAME`.
 fn traps(section: &[u8]) -> Option<Vec<Statement>> {
     let statement = |text: &[u8]| {
-        let name = text.strip_prefix(b"trap -- ")?.rsplit(|byte| *byte == b' ').next()?;
-        Some(Statement { name: String::from_utf8_lossy(name).into_owned(), text: kept(text) })
+        let name = text
+            .strip_prefix(b"trap -- ")?
+            .rsplit(|byte| *byte == b' ')
+            .next()?;
+
+        Some(Statement {
+            name: String::from_utf8_lossy(name).into_owned(),
+            text: kept(text),
+        })
     };
+
     statements(section)?.into_iter().map(statement).collect()
 }
 
 /// `declare -fx NAME`; those without any attribute are left out.
 fn attributes(section: &[u8]) -> Option<Vec<Statement>> {
     let mut found = Vec::new();
-    for line in section.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in section
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
         let name = words(line, b"declare -f")?;
         if !line.starts_with(b"declare -f ") {
-            found.push(Statement { name: String::from_utf8_lossy(name).into_owned(), text: kept(line) });
+            found.push(Statement {
+                name: String::from_utf8_lossy(name).into_owned(),
+                text: kept(line),
+            });
         }
     }
+
     Some(found)
 }
 
@@ -267,7 +326,10 @@ fn function_statement(section: &[u8]) -> Option<Statement> {
     let line = section.split(|byte| *byte == b'\n').next()?;
     let line = line.strip_prefix(b"function ").unwrap_or(line);
     let name = line.get(..line.windows(2).position(|some| some == b"()")?)?;
-    Some(Statement { name: String::from_utf8_lossy(name).trim().to_owned(), text: kept(section) })
+    Some(Statement {
+        name: String::from_utf8_lossy(name).trim().to_owned(),
+        text: kept(section),
+    })
 }
 
 fn kept(text: &[u8]) -> Text {

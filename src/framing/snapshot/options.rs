@@ -6,8 +6,16 @@ use crate::framing::quoting::quote;
 /// Options that would end the shell or disturb the restoring: they come last, in this order.
 const LAST_OPTIONS: [&str; 5] = ["verbose", "xtrace", "nounset", "posix", "errexit"];
 /// Options that are the driver's business, cannot be set, or make the shell read no further.
-const NO_OPTIONS: [&str; 8] =
-    ["emacs", "login_shell", "noexec", "onecmd", "privileged", "restricted_shell", "vi", "interactive"];
+const NO_OPTIONS: [&str; 8] = [
+    "emacs",
+    "login_shell",
+    "noexec",
+    "onecmd",
+    "privileged",
+    "restricted_shell",
+    "vi",
+    "interactive",
+];
 /// Letters of `$-` that `set` takes in every shell.
 const OPTION_LETTERS: &str = "abCfuvxe";
 
@@ -16,13 +24,30 @@ impl Snapshot {
     pub(super) fn options(&self, bash: bool) -> Vec<u8> {
         let text = String::from_utf8_lossy(&self.options);
         let mut lines = text.lines();
+
         if !bash {
             let on = lines.next().unwrap_or_default();
-            let set = |letter: char| format!("\\set {}{letter}\n", if on.contains(letter) { '-' } else { '+' });
-            return OPTION_LETTERS.chars().map(set).collect::<String>().into_bytes();
+            let set = |letter: char| {
+                format!(
+                    "\\set {}{letter}\n",
+                    if on.contains(letter) { '-' } else { '+' }
+                )
+            };
+
+            return OPTION_LETTERS
+                .chars()
+                .map(set)
+                .collect::<String>()
+                .into_bytes();
         }
-        let (set_on, shopt_on) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+
+        let (set_on, shopt_on) = (
+            lines.next().unwrap_or_default(),
+            lines.next().unwrap_or_default(),
+        );
+
         let mut settings: Vec<(usize, String)> = Vec::new();
+
         for line in lines {
             let mut words = line.split(' ');
             let (Some(command), Some(sign), Some(name), None) =
@@ -30,31 +55,52 @@ impl Snapshot {
             else {
                 continue;
             };
+
             let is_on = |list: &str| list.split(':').any(|on| on == name);
+
             let setting = match command {
                 // What `set +o` says in a subshell is not always so in the shell.
-                "set" => format!("\\builtin set {}o {name}\n", if is_on(set_on) { '-' } else { '+' }),
+                "set" => format!(
+                    "\\builtin set {}o {name}\n",
+                    if is_on(set_on) { '-' } else { '+' }
+                ),
                 "shopt" => {
-                    let on = if shopt_on.is_empty() { sign == "-s" } else { is_on(shopt_on) };
+                    let on = if shopt_on.is_empty() {
+                        sign == "-s"
+                    } else {
+                        is_on(shopt_on)
+                    };
+
                     // Switching one of these off switches off the others too.
                     if name.starts_with("compat") && !on {
                         continue;
                     }
+
                     format!("\\builtin shopt -{} {name}\n", if on { 's' } else { 'u' })
                 }
                 _ => continue,
             };
-            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+
+            let plain = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+
             if plain && !NO_OPTIONS.contains(&name) {
-                let rank = LAST_OPTIONS.iter().position(|last| *last == name).map_or(0, |at| at + 1);
+                let rank = LAST_OPTIONS
+                    .iter()
+                    .position(|last| *last == name)
+                    .map_or(0, |at| at + 1);
                 settings.push((rank, setting));
             }
         }
+
         settings.sort_by_key(|(rank, _)| *rank);
         let settings: String = settings.into_iter().map(|(_, setting)| setting).collect();
+
         // The status of the last of them says nothing.
         let mut step = b"eval ".to_vec();
         quote(&mut step, format!("{settings}((1))").as_bytes());
+
         step
     }
 }

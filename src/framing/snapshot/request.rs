@@ -116,7 +116,12 @@ LC_ALL=C
 "#;
 
 /// What to write to the shell.
-pub(super) fn request(kind: ShellKind, streams: ShellDescriptors, marks: &Sentinel, id: &Sentinel) -> Vec<u8> {
+pub(super) fn request(
+    kind: ShellKind,
+    streams: ShellDescriptors,
+    marks: &Sentinel,
+    id: &Sentinel,
+) -> Vec<u8> {
     let (marks, id, out) = (marks.as_str(), id.as_str(), streams.stdout());
     match kind {
         ShellKind::Bash => {
@@ -133,12 +138,14 @@ pub(super) fn request(kind: ShellKind, streams: ShellDescriptors, marks: &Sentin
                 .replace("@MARKS@", marks)
                 .replace("@ID@", id)
                 .replace("@LONGEST@", &MAX_SNAPSHOT_BYTES.to_string());
+
             // The aliases are taken away before the rest is read.
             let mut line =
                 b"( ( __mcp_v=$(\\command set); __mcp_a=$(\\command alias); \\command unalias -a; \\command eval "
                     .to_vec();
             quote(&mut line, script.as_bytes());
             line.extend_from_slice(format!(" ) {out} </dev/null & )\n").as_bytes());
+
             line
         }
     }
@@ -146,5 +153,7 @@ pub(super) fn request(kind: ShellKind, streams: ShellDescriptors, marks: &Sentin
 
 /// [`FUNCTION`] with its numbers.
 pub(in crate::framing) fn function() -> String {
-    FUNCTION.replace("@LONGEST@", &MAX_SNAPSHOT_BYTES.to_string()).replace("@PIECE@", &PIECE.to_string())
+    FUNCTION
+        .replace("@LONGEST@", &MAX_SNAPSHOT_BYTES.to_string())
+        .replace("@PIECE@", &PIECE.to_string())
 }

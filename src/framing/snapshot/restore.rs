@@ -48,6 +48,7 @@ impl Snapshot {
     #[must_use]
     pub fn restore(&self, directory: &[u8]) -> Restore {
         let bash = self.kind == ShellKind::Bash;
+
         let mut restore = Restore {
             command: Vec::new(),
             steps: Vec::new(),
@@ -55,54 +56,91 @@ impl Snapshot {
             functions_lost: !bash,
             traps_lost: !self.tells_traps,
         };
+
         if !directory.is_empty() {
             let mut change = b"cd -- ".to_vec();
             quote(&mut change, directory);
-            restore.step(RestoredKind::Directory, &String::from_utf8_lossy(directory), &change);
+            restore.step(
+                RestoredKind::Directory,
+                &String::from_utf8_lossy(directory),
+                &change,
+            );
         }
+
         if bash {
             restore.step(RestoredKind::Silent, "", &self.unset_others());
         }
-        let (late, early): (Vec<_>, Vec<_>) =
-            self.variables.iter().partition(|variable| variable.name == "POSIXLY_CORRECT");
+
+        let (late, early): (Vec<_>, Vec<_>) = self
+            .variables
+            .iter()
+            .partition(|variable| variable.name == "POSIXLY_CORRECT");
+
         for variable in early {
             // Bash before 4.4 writes these two bytes, which it uses itself, in a way that it cannot read.
-            let garbled = bash && !self.tells_traps && variable.text.iter().any(|byte| [0x01, 0x7f].contains(byte));
+            let garbled = bash
+                && !self.tells_traps
+                && variable.text.iter().any(|byte| [0x01, 0x7f].contains(byte));
+
             if garbled {
                 restore.step(RestoredKind::Variable, &variable.name, b"((0))");
             } else {
                 restore.statements(RestoredKind::Variable, std::iter::once(variable));
             }
         }
+
         restore.statements(RestoredKind::Silent, self.exported.iter());
         restore.statements(RestoredKind::Silent, self.read_only.iter());
         if let Some(positional) = &self.positional {
             restore.step(RestoredKind::Positional, "", positional);
         }
+
         if bash {
             // Patterns of functions may need it; what it was before comes with the options.
             restore.step(RestoredKind::Silent, "", b"shopt -s extglob");
         }
+
         restore.statements(RestoredKind::Function, self.functions.iter());
         restore.statements(RestoredKind::Silent, self.attributes.iter());
-        restore.step(RestoredKind::Umask, "", &[b"umask ", self.umask.as_slice()].concat());
+        restore.step(
+            RestoredKind::Umask,
+            "",
+            &[b"umask ", self.umask.as_slice()].concat(),
+        );
+
         for directory in &self.directories {
             let mut push = b"pushd -n -- ".to_vec();
             quote(&mut push, directory);
             restore.step(RestoredKind::DirectoryStack, "", &push);
         }
+
         for alias in &self.aliases {
             let word: &[u8] = if bash { b"alias -- " } else { b"alias " };
-            restore.step(RestoredKind::Alias, &alias.name, &[word, alias.text.as_slice()].concat());
+            restore.step(
+                RestoredKind::Alias,
+                &alias.name,
+                &[word, alias.text.as_slice()].concat(),
+            );
         }
+
         restore.step(RestoredKind::Options, "", &self.options(bash));
         restore.statements(RestoredKind::Silent, late.into_iter());
         let word = restore.word;
-        restore.command.extend_from_slice(format!("{word} printf 'end '\n").as_bytes());
-        let rank = |trap: &&Statement| LAST_TRAPS.iter().position(|name| *name == trap.name).map_or(0, |at| at + 1);
+        restore
+            .command
+            .extend_from_slice(format!("{word} printf 'end '\n").as_bytes());
+
+        let rank = |trap: &&Statement| {
+            LAST_TRAPS
+                .iter()
+                .position(|name| *name == trap.name)
+                .map_or(0, |at| at + 1)
+        };
+
         let mut traps: Vec<&Statement> = self.traps.iter().collect();
         traps.sort_by_key(rank);
         restore.statements(RestoredKind::Trap, traps.into_iter());
+
         restore
     }
 
@@ -113,6 +151,7 @@ impl Snapshot {
         for name in kept.chain(NOT_KEPT).chain(KEPT_IF_ABSENT) {
             let _ = write!(names, "{name} ");
         }
+
         format!(
             "eval 'for __mcp_v in $(builtin compgen -e); do case \"{names}\" in *\" $__mcp_v \"*) ;; \
              *) builtin unset \"$__mcp_v\";; esac; done; builtin unset __mcp_v'"
@@ -126,18 +165,31 @@ impl Restore {
     #[must_use]
     pub fn report(&self, printed: &[u8]) -> (String, Option<String>) {
         let printed = String::from_utf8_lossy(printed);
-        let mut failed: Vec<usize> = printed.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let mut failed: Vec<usize> = printed
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+
         if !printed.split_whitespace().any(|word| word == "end") {
             // It was given up on the way; what came before that is not told from what came after.
             failed = (0..self.steps.len()).collect();
         }
-        let count =
-            |what| self.steps.iter().enumerate().filter(|(at, step)| step.what == what && !failed.contains(at)).count();
+
+        let count = |what| {
+            self.steps
+                .iter()
+                .enumerate()
+                .filter(|(at, step)| step.what == what && !failed.contains(at))
+                .count()
+        };
+
         let counted = |what, name: &str| match count(what) {
             0 => None,
             count => Some(format!("{name} ({count})")),
         };
+
         let named = |what, name: &str| (count(what) > 0).then(|| name.to_owned());
+
         let restored: Vec<String> = [
             named(RestoredKind::Directory, "directory"),
             counted(RestoredKind::Variable, "variables"),
@@ -152,22 +204,37 @@ impl Restore {
         .into_iter()
         .flatten()
         .collect();
-        let missing = failed.iter().filter_map(|at| self.steps.get(*at)).filter_map(RestoreStep::told);
+
+        let missing = failed
+            .iter()
+            .filter_map(|at| self.steps.get(*at))
+            .filter_map(RestoreStep::told);
+
         let mut missing: Vec<String> = missing.collect();
         if missing.len() > NAMES_TOLD {
             let more = missing.len() - NAMES_TOLD;
             missing.truncate(NAMES_TOLD);
             missing.push(format!("{more} more"));
         }
+
         missing.extend(self.functions_lost.then(|| "functions".to_owned()));
         missing.extend(self.traps_lost.then(|| "traps".to_owned()));
-        (restored.join(", "), (!missing.is_empty()).then(|| missing.join(", ")))
+
+        (
+            restored.join(", "),
+            (!missing.is_empty()).then(|| missing.join(", ")),
+        )
     }
 
-    fn statements<'a>(&mut self, what: RestoredKind, statements: impl Iterator<Item = &'a Statement>) {
+    fn statements<'a>(
+        &mut self,
+        what: RestoredKind,
+        statements: impl Iterator<Item = &'a Statement>,
+    ) {
         for statement in statements {
             if KEPT_IF_ABSENT.contains(&statement.name.as_str()) {
-                self.command.extend_from_slice(format!("[ \"${{{}+y}}\" ] || ", statement.name).as_bytes());
+                self.command
+                    .extend_from_slice(format!("[ \"${{{}+y}}\" ] || ", statement.name).as_bytes());
             }
             self.step(what, &statement.name, &statement.text);
         }
@@ -178,13 +245,25 @@ impl Restore {
     /// first.
     fn step(&mut self, what: RestoredKind, name: &str, statement: &[u8]) {
         let number = self.steps.len();
-        self.steps.push(RestoreStep { what, name: name.to_owned() });
+        self.steps.push(RestoreStep {
+            what,
+            name: name.to_owned(),
+        });
+
         let direct = matches!(what, RestoredKind::Variable | RestoredKind::Function);
         let word = self.word;
-        self.command.extend_from_slice(format!("{word} eval ").as_bytes());
-        let prefix = if direct { String::new() } else { format!("{word} ") };
+        self.command
+            .extend_from_slice(format!("{word} eval ").as_bytes());
+        let prefix = if direct {
+            String::new()
+        } else {
+            format!("{word} ")
+        };
+
         quote(&mut self.command, &[prefix.as_bytes(), statement].concat());
-        self.command.extend_from_slice(format!(" >/dev/null 2>&1 || {word} printf '{number} '\n").as_bytes());
+        self.command.extend_from_slice(
+            format!(" >/dev/null 2>&1 || {word} printf '{number} '\n").as_bytes(),
+        );
     }
 }
 
@@ -198,6 +277,7 @@ impl RestoreStep {
     /// How a person says it.
     fn told(&self) -> Option<String> {
         let name = self.name.escape_debug();
+
         Some(match self.what {
             RestoredKind::Directory => format!("the directory {name}"),
             RestoredKind::Variable => format!("variable {name}"),
@@ -230,26 +310,37 @@ mod tests {
 
     fn bash(sections: &[(&str, &str)]) -> Option<Snapshot> {
         let always = [
-            ("o", "braceexpand:errexit\nextglob\nset +o errexit\nset +o braceexpand\nshopt -u extglob"),
+            (
+                "o",
+                "braceexpand:errexit\nextglob\nset +o errexit\nset +o braceexpand\nshopt -u extglob",
+            ),
             ("u", "0022"),
         ];
+
         snapshot(ShellKind::Bash, &[&always[..], sections].concat())
     }
 
     fn at(restore: &Restore, text: &str) -> usize {
         let command = String::from_utf8_lossy(&restore.command).into_owned();
-        command.find(text).unwrap_or_else(|| panic!("{text} in {command}"))
+        command
+            .find(text)
+            .unwrap_or_else(|| panic!("{text} in {command}"))
     }
 
     #[test]
     fn what_could_disturb_the_rest_comes_last() {
         let snapshot = bash(&[
-            ("t", "trap -- 'd' DEBUG\ntrap -- 'u' USR1\ntrap -- 'g' SIGURG"),
+            (
+                "t",
+                "trap -- 'd' DEBUG\ntrap -- 'u' USR1\ntrap -- 'g' SIGURG",
+            ),
             ("a", "alias builtin='false'"),
             ("f", "printf () \n{ \n    :\n}"),
             ("v", "declare -- V=\"1\"\ndeclare -- POSIXLY_CORRECT=\"y\""),
         ]);
+
         let restore = snapshot.unwrap().restore(b"/tmp");
+
         let order = [
             "cd -- ",
             "declare -- V",
@@ -261,6 +352,7 @@ mod tests {
             "'u'\\'' USR1",
             "'d'\\'' DEBUG",
         ];
+
         let places: Vec<usize> = order.iter().map(|text| at(&restore, text)).collect();
         assert!(places.is_sorted(), "{places:?}");
         assert!(!String::from_utf8_lossy(&restore.command).contains("URG"));
@@ -286,21 +378,41 @@ mod tests {
         ] {
             assert!(bash(&[section]).is_none(), "{section:?}");
         }
+
         assert!(bash(&[]).is_some());
-        assert!(snapshot(ShellKind::Posix, &[("o", "e"), ("u", "0022"), ("v", "A='1\n2'\ntouch x")]).is_none());
-        assert!(snapshot(ShellKind::Posix, &[("o", "e"), ("v", "A='1'")]).is_none(), "it was cut off");
+
+        assert!(
+            snapshot(
+                ShellKind::Posix,
+                &[("o", "e"), ("u", "0022"), ("v", "A='1\n2'\ntouch x")]
+            )
+            .is_none()
+        );
+
+        assert!(
+            snapshot(ShellKind::Posix, &[("o", "e"), ("v", "A='1'")]).is_none(),
+            "it was cut off"
+        );
     }
 
     #[test]
     fn variables_of_the_connection_and_of_the_shell_itself_stay_behind() {
         let names = |text: &str| -> Vec<String> {
             let snapshot = bash(&[("v", text)]).unwrap();
-            snapshot.variables.iter().map(|variable| variable.name.clone()).collect()
+            snapshot
+                .variables
+                .iter()
+                .map(|variable| variable.name.clone())
+                .collect()
         };
-        let text =
-            "declare -x SSH_CONNECTION=\"1\"\ndeclare -ir PPID=\"1\"\ndeclare -- __mcp_q=\"1\"\ndeclare -x V=\"1\"";
+
+        let text = "declare -x SSH_CONNECTION=\"1\"\ndeclare -ir PPID=\"1\"\ndeclare -- __mcp_q=\"1\"\ndeclare -x V=\"1\"";
         assert_eq!(names(text), ["V"]);
-        assert_eq!(names("declare -x SSH_AUTH_SOCK=\"/a\"\ndeclare -x B"), ["B"]);
+        assert_eq!(
+            names("declare -x SSH_AUTH_SOCK=\"/a\"\ndeclare -x B"),
+            ["B"]
+        );
+
         assert_eq!(
             names("declare -x SSH_AGENT_PID=\"1\"\ndeclare -x SSH_AUTH_SOCK=\"/a\""),
             ["SSH_AGENT_PID", "SSH_AUTH_SOCK"]
@@ -309,9 +421,14 @@ mod tests {
 
     #[test]
     fn the_report_names_what_failed_and_counts_the_rest() {
-        let snapshot =
-            bash(&[("v", "declare -- A=\"1\"\ndeclare -r B=\"1\""), ("f", "f () \n{ \n    :\n}"), ("t", "")]);
+        let snapshot = bash(&[
+            ("v", "declare -- A=\"1\"\ndeclare -r B=\"1\""),
+            ("f", "f () \n{ \n    :\n}"),
+            ("t", ""),
+        ]);
+
         let restore = snapshot.unwrap().restore(b"/gone");
+
         assert_eq!(
             restore.report(b"0 3 end "),
             (
@@ -319,6 +436,7 @@ mod tests {
                 Some("the directory /gone, variable B".to_owned())
             )
         );
+
         assert_eq!(restore.report(b"end ").1, None);
         let (restored, missing) = restore.report(b"");
         assert_eq!(restored, "");

@@ -3,6 +3,7 @@
 /// Cuts text at the line ends that stand outside quotes; `None` if it ends inside quotes.
 pub(super) fn statements(text: &[u8]) -> Option<Vec<&[u8]>> {
     let (mut found, mut begin, mut quote, mut at) = (Vec::new(), 0, Quote::None, 0);
+
     while let Some(&byte) = text.get(at) {
         at += match (quote, byte) {
             (Quote::None | Quote::Double | Quote::Ansi, b'\\') => 2,
@@ -19,14 +20,20 @@ pub(super) fn statements(text: &[u8]) -> Option<Vec<&[u8]>> {
             _ => 1,
         };
     }
+
     found.extend(text.get(begin..));
     found.retain(|statement| !statement.is_empty());
+
     (quote == Quote::None).then_some(found)
 }
 
 /// The name that follows the first words of a statement, before its `=` or its end.
 pub(super) fn name(statement: &[u8]) -> Option<&str> {
-    let end = statement.iter().position(|byte| *byte == b'=').unwrap_or(statement.len());
+    let end = statement
+        .iter()
+        .position(|byte| *byte == b'=')
+        .unwrap_or(statement.len());
+
     let name = std::str::from_utf8(statement.get(..end)?).ok()?;
     let mut letters = name.bytes();
     let first = letters.next()?;
@@ -69,25 +76,52 @@ mod tests {
         for (text, expected) in [
             ("", Some(vec![])),
             ("a='1'\nb='2'", Some(vec!["a='1'", "b='2'"])),
-            ("a='1\n2'\n\nb=\"3\n\\\"4\"\n", Some(vec!["a='1\n2'", "b=\"3\n\\\"4\""])),
-            ("a=$'it\\'s\n'\nb='\\'\nc", Some(vec!["a=$'it\\'s\n'", "b='\\'", "c"])),
-            ("a='it'\"'\"'s\n'\nb='x'\\''\ny'", Some(vec!["a='it'\"'\"'s\n'", "b='x'\\''\ny'"])),
+            (
+                "a='1\n2'\n\nb=\"3\n\\\"4\"\n",
+                Some(vec!["a='1\n2'", "b=\"3\n\\\"4\""]),
+            ),
+            (
+                "a=$'it\\'s\n'\nb='\\'\nc",
+                Some(vec!["a=$'it\\'s\n'", "b='\\'", "c"]),
+            ),
+            (
+                "a='it'\"'\"'s\n'\nb='x'\\''\ny'",
+                Some(vec!["a='it'\"'\"'s\n'", "b='x'\\''\ny'"]),
+            ),
             ("a=\"$'\n\"\nb", Some(vec!["a=\"$'\n\"", "b"])),
-            ("a=([0]=\"x\n\" [1]='y')\nb=\\\nc", Some(vec!["a=([0]=\"x\n\" [1]='y')", "b=\\\nc"])),
+            (
+                "a=([0]=\"x\n\" [1]='y')\nb=\\\nc",
+                Some(vec!["a=([0]=\"x\n\" [1]='y')", "b=\\\nc"]),
+            ),
             ("a='1", None),
             ("a=\"\\\"", None),
         ] {
             let found = statements(text.as_bytes());
-            let found = found.map(|found| found.iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect());
-            assert_eq!(found, expected.map(|e| e.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()), "{text:?}");
+            let found = found.map(|found| {
+                found
+                    .iter()
+                    .map(|s| String::from_utf8_lossy(s).into_owned())
+                    .collect()
+            });
+
+            assert_eq!(
+                found,
+                expected.map(|e| e.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()),
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn a_name_is_what_a_shell_takes_for_one() {
-        for (text, expected) in
-            [("A=1", Some("A")), ("_b9", Some("_b9")), ("9=1", None), ("a b=1", None), ("=", None), ("a;b=1", None)]
-        {
+        for (text, expected) in [
+            ("A=1", Some("A")),
+            ("_b9", Some("_b9")),
+            ("9=1", None),
+            ("a b=1", None),
+            ("=", None),
+            ("a;b=1", None),
+        ] {
             assert_eq!(name(text.as_bytes()), expected, "{text}");
         }
     }

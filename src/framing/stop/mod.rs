@@ -42,7 +42,8 @@ impl StopTarget<'_> {
     /// The process of the command, or its shell's.
     #[must_use]
     pub fn process(&self) -> &Process {
-        let (Self::Exec { process, .. } | Self::Sudo { process, .. } | Self::Shell { process, .. }) = self;
+        let (Self::Exec { process, .. } | Self::Sudo { process, .. } | Self::Shell { process, .. }) =
+            self;
         process
     }
 
@@ -89,8 +90,9 @@ pub enum FirstSignal {
 }
 
 /// The signals that are sent once.
-const ONCE: [&str; 12] =
-    ["HUP", "QUIT", "USR1", "USR2", "STOP", "CONT", "TSTP", "WINCH", "ALRM", "ABRT", "PIPE", "URG"];
+const ONCE: [&str; 12] = [
+    "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT", "TSTP", "WINCH", "ALRM", "ABRT", "PIPE", "URG",
+];
 
 impl Signal {
     /// Reads a signal's name, such as `TERM` or `SIGUSR1`, in any case.
@@ -101,7 +103,10 @@ impl Signal {
             "INT" => Some(Self::Stop(FirstSignal::Int)),
             "TERM" => Some(Self::Stop(FirstSignal::Term)),
             "KILL" => Some(Self::Stop(FirstSignal::Kill)),
-            other => ONCE.iter().find(|known| **known == other).map(|known| Self::Once(known)),
+            other => ONCE
+                .iter()
+                .find(|known| **known == other)
+                .map(|known| Self::Once(known)),
         }
     }
 
@@ -140,7 +145,11 @@ impl Order {
     /// To stop this command, beginning with that signal, and waiting up to so many tenths of a second after each.
     #[must_use]
     pub fn new(target: &StopTarget<'_>, first: FirstSignal, grace_tenths: u32) -> Self {
-        Self(format!("{} '{}' {grace_tenths}", which(target), first.and_above()))
+        Self(format!(
+            "{} '{}' {grace_tenths}",
+            which(target),
+            first.and_above()
+        ))
     }
 }
 
@@ -149,7 +158,12 @@ impl StopReport {
     /// could not find out or did not end.
     #[must_use]
     pub fn read(answer: &str, index: usize) -> Option<Self> {
-        let says = |what: &str| answer.lines().any(|line| line == format!("mcp-ssh-sessions:{index}:{what}"));
+        let says = |what: &str| {
+            answer
+                .lines()
+                .any(|line| line == format!("mcp-ssh-sessions:{index}:{what}"))
+        };
+
         match (says("gone"), says("strays")) {
             (true, false) => Some(Self::Gone),
             (true, true) => Some(Self::Unsure),
@@ -208,13 +222,26 @@ pub(super) fn ladder_for_root(grace_tenths: u32) -> String {
 /// keep, age.
 fn which(target: &StopTarget<'_>) -> String {
     match target {
-        StopTarget::Exec { process, lived } => format!("{0} {1} {0} '' '' 0", process.word(), ticks(*lived)),
-        StopTarget::Sudo { process, sudo, lived } => {
+        StopTarget::Exec { process, lived } => {
+            format!("{0} {1} {0} '' '' 0", process.word(), ticks(*lived))
+        }
+        StopTarget::Sudo {
+            process,
+            sudo,
+            lived,
+        } => {
             let (root, sudo, pid) = (process.word(), sudo.word(), sudo.pid());
             format!("{root} {} '{root} {sudo}' '' {pid} 0", ticks(*lived))
         }
         StopTarget::Shell { process, jobs, age } => {
-            let (root, jobs) = (process.word(), jobs.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
+            let (root, jobs) = (
+                process.word(),
+                jobs.iter()
+                    .map(u32::to_string)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
+
             format!("{root} 0 '' {root} '{jobs}' {}", ticks(*age))
         }
     }
@@ -255,11 +282,23 @@ mod tests {
     use super::*;
 
     fn run(script: &str) -> String {
-        let mut child =
-            Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let mut child = Command::new("sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(script.as_bytes())
+            .unwrap();
+
         let output = child.wait_with_output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -268,54 +307,93 @@ mod tests {
     }
 
     fn exec(pid: u32) -> StopTarget<'static> {
-        StopTarget::Exec { process: Process::now(pid), lived: Duration::ZERO }
+        StopTarget::Exec {
+            process: Process::now(pid),
+            lived: Duration::ZERO,
+        }
     }
 
     fn shell(pid: u32, jobs: &[u32]) -> StopTarget<'_> {
-        StopTarget::Shell { process: Process::now(pid), jobs, age: Duration::ZERO }
+        StopTarget::Shell {
+            process: Process::now(pid),
+            jobs,
+            age: Duration::ZERO,
+        }
     }
 
     /// Runs a command that prints a process id first, as if over a connection of its own.
     fn start(command: &str) -> (Child, u32) {
         static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let mut child = Command::new("sh");
-        child
-            .stdin(Stdio::piped())
-            .args(["-c", command])
-            .env("SSH_CONNECTION", format!("{} {connection} ::1 22", std::process::id()));
-        let mut child = child.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin(Stdio::piped()).args(["-c", command]).env(
+            "SSH_CONNECTION",
+            format!("{} {connection} ::1 22", std::process::id()),
+        );
+
+        let mut child = child
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+
         (child, line.trim().parse().unwrap())
     }
 
     fn lives(pid: u32) -> bool {
         if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-            return stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'));
+            return stat
+                .rsplit_once(") ")
+                .is_some_and(|(_, rest)| !rest.starts_with('Z'));
         }
+
         // Where there is no /proc, there is this.
-        let ps = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output();
+        let ps = Command::new("ps")
+            .args(["-o", "stat=", "-p", &pid.to_string()])
+            .output();
         ps.is_ok_and(|listed| !listed.stdout.is_empty() && !listed.stdout.starts_with(b"Z"))
     }
 
     fn kill(pid: u32) {
-        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-9", &pid.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     #[test]
     fn commands_that_ignore_int_and_term_are_gone_with_their_children_side_by_side() {
-        let commands =
-            ["sleep 97", "sleep 97 | sleep 97", "trap '' INT TERM; sleep 97; sleep 97", "(sleep 97 & sleep 97)"];
+        let commands = [
+            "sleep 97",
+            "sleep 97 | sleep 97",
+            "trap '' INT TERM; sleep 97; sleep 97",
+            "(sleep 97 & sleep 97)",
+        ];
+
         let (mut orders, mut reapers) = (Vec::new(), Vec::new());
         for command in commands {
             let (mut child, pid) = start(&format!("echo $$; {command}"));
             orders.push(Order::new(&exec(pid), FirstSignal::Int, 3));
             reapers.push(std::thread::spawn(move || child.wait().unwrap()));
         }
+
         let answer = run(&script(&orders));
+
         for (index, reaper) in reapers.into_iter().enumerate() {
-            assert_eq!(StopReport::read(&answer, index), Some(StopReport::Gone), "{answer}");
+            assert_eq!(
+                StopReport::read(&answer, index),
+                Some(StopReport::Gone),
+                "{answer}"
+            );
             assert!(!reaper.join().unwrap().success());
         }
     }
@@ -332,7 +410,8 @@ mod tests {
 
     #[test]
     fn what_a_shell_leaves_behind_when_it_ends_of_the_signal_is_stopped_too() {
-        let (mut child, left) = start("trap 'exit 0' URG; (trap '' INT; exec sleep 96) & echo $!; wait");
+        let (mut child, left) =
+            start("trap 'exit 0' URG; (trap '' INT; exec sleep 96) & echo $!; wait");
         assert_eq!(stop(&shell(child.id(), &[])), Some(StopReport::Gone));
         child.wait().unwrap();
         assert!(!lives(left));
@@ -340,17 +419,33 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_has_left_its_parent_is_stopped_where_it_is_known_and_doubted_where_it_may_be_the_command_s() {
+    fn what_has_left_its_parent_is_stopped_where_it_is_known_and_doubted_where_it_may_be_the_command_s()
+     {
         // The shell that starts it has ended when its process id comes.
         let away = "$(sleep 95 >/dev/null & echo $!)";
         let (mut child, pid) = start(&format!("echo {away}; sleep 95"));
-        assert_eq!(stop(&exec(child.id())), Some(StopReport::Gone), "it is in the process group");
+        assert_eq!(
+            stop(&exec(child.id())),
+            Some(StopReport::Gone),
+            "it is in the process group"
+        );
+
         child.wait().unwrap();
         assert!(!lives(pid));
         let (mut child, pid) = start(&format!("trap : URG; echo {away}; sleep 95; sleep 95"));
         assert_eq!(stop(&shell(child.id(), &[])), Some(StopReport::Unsure));
-        let later = StopTarget::Shell { process: Process::now(child.id()), jobs: &[], age: Duration::from_secs(60) };
-        assert_eq!(stop(&later), Some(StopReport::Gone), "it is older than the command");
+        let later = StopTarget::Shell {
+            process: Process::now(child.id()),
+            jobs: &[],
+            age: Duration::from_secs(60),
+        };
+
+        assert_eq!(
+            stop(&later),
+            Some(StopReport::Gone),
+            "it is older than the command"
+        );
+
         assert!(lives(pid));
         kill(pid);
         child.kill().unwrap();
@@ -360,10 +455,16 @@ mod tests {
     #[test]
     fn what_stands_between_a_command_and_its_channel_is_left_to_end_by_itself() {
         // The first shell has sudo's part: it is told nothing, and ends after the command.
-        let (mut sudo, pid) =
-            start("trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5");
+        let (mut sudo, pid) = start(
+            "trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5",
+        );
         let lived = Duration::ZERO;
-        let target = StopTarget::Sudo { process: Process::now(pid), sudo: Process::now(sudo.id()), lived };
+        let target = StopTarget::Sudo {
+            process: Process::now(pid),
+            sudo: Process::now(sudo.id()),
+            lived,
+        };
+
         assert_eq!(stop(&target), Some(StopReport::Gone));
         assert_eq!(sudo.wait().unwrap().code(), Some(5));
     }
@@ -381,7 +482,11 @@ mod tests {
     fn what_may_not_be_signalled_lives() {
         let (mut child, _) = start("echo 0; exec sleep 94");
         let script = script(&[Order::new(&exec(child.id()), FirstSignal::Int, 1)]);
-        assert_eq!(StopReport::read(&run(&format!("kill() {{ false; }}\n{script}")), 0), Some(StopReport::Alive));
+        assert_eq!(
+            StopReport::read(&run(&format!("kill() {{ false; }}\n{script}")), 0),
+            Some(StopReport::Alive)
+        );
+
         // Nothing is said where processes cannot be listed.
         let blind = format!("PATH=/no/such\n{}", script.replace("/proc", "/no/such"));
         assert_eq!(StopReport::read(&run(&blind), 0), None);
@@ -395,17 +500,35 @@ mod tests {
         let process = Process::now(child.id());
         let before = process.predecessor();
         let lived = Duration::from_secs(3600);
+
         let targets = [
-            StopTarget::Exec { process: before.clone(), lived },
-            StopTarget::Sudo { process: before.clone(), sudo: before.clone(), lived },
-            StopTarget::Sudo { process: Process::now(pid).predecessor(), sudo: before.clone(), lived },
-            StopTarget::Shell { process: before.clone(), jobs: &[], age: Duration::ZERO },
+            StopTarget::Exec {
+                process: before.clone(),
+                lived,
+            },
+            StopTarget::Sudo {
+                process: before.clone(),
+                sudo: before.clone(),
+                lived,
+            },
+            StopTarget::Sudo {
+                process: Process::now(pid).predecessor(),
+                sudo: before.clone(),
+                lived,
+            },
+            StopTarget::Shell {
+                process: before.clone(),
+                jobs: &[],
+                age: Duration::ZERO,
+            },
         ];
+
         for target in targets {
             assert_eq!(stop(&target), Some(StopReport::Gone), "{target:?}");
             run(&send(&target, "KILL"));
             assert!(lives(child.id()) && lives(pid), "{target:?}");
         }
+
         run(&interrupt(&before));
         assert!(lives(child.id()));
         run(&interrupt(&process));
@@ -419,15 +542,25 @@ mod tests {
         let begun = std::time::Instant::now();
         let (mut child, pid) = start("sleep 0.1; sleep 92 & echo $!; read line");
         let process = Process::now(child.id());
+
         // Start times are whole ticks, so that two of them may differ by one more than the time between.
         let lived = begun.elapsed() + Duration::from_millis(20);
         child.kill().unwrap();
         child.wait().unwrap();
+
         // It may be another group, of a process of the same id that has ended since.
-        let short = StopTarget::Exec { process: process.clone(), lived: Duration::ZERO };
+        let short = StopTarget::Exec {
+            process: process.clone(),
+            lived: Duration::ZERO,
+        };
+
         assert_eq!(stop(&short), Some(StopReport::Unsure));
         assert!(lives(pid));
-        assert_eq!(stop(&StopTarget::Exec { process, lived }), Some(StopReport::Gone));
+        assert_eq!(
+            stop(&StopTarget::Exec { process, lived }),
+            Some(StopReport::Gone)
+        );
+
         assert!(!lives(pid));
     }
 
@@ -435,9 +568,23 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_process_is_busy_or_waits() {
         for (command, is_busy) in [("while :; do :; done", true), ("read line", false)] {
-            let mut child = Command::new("sh").args(["-c", command]).stdin(Stdio::piped()).spawn().unwrap();
+            let mut child = Command::new("sh")
+                .args(["-c", command])
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap();
+
             let busy = || run(&look(&Process::now(child.id()))).contains(BUSY);
-            assert!(if is_busy { (0..100).any(|_| busy()) } else { !busy() }, "{command}");
+
+            assert!(
+                if is_busy {
+                    (0..100).any(|_| busy())
+                } else {
+                    !busy()
+                },
+                "{command}"
+            );
+
             child.kill().unwrap();
             child.wait().unwrap();
         }

@@ -22,7 +22,11 @@ impl Process {
     pub fn new(pid: u32, born: &str) -> Option<Self> {
         let is_time = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
         let fits = (1..=MAX_START_TIME_BYTES).contains(&born.len()) && born.bytes().all(is_time);
-        (pid > 1 && fits).then(|| Self { pid, born: born.to_owned(), age: Duration::ZERO })
+        (pid > 1 && fits).then(|| Self {
+            pid,
+            born: born.to_owned(),
+            age: Duration::ZERO,
+        })
     }
 
     /// Reads `PID STAT`, where `STAT` is the process's line in `/proc/PID/stat`, or a time as [`new`](Self::new) takes it. What
@@ -30,15 +34,35 @@ impl Process {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (pid, rest) = text.split_once(' ')?;
+
         // A name may hold anything, but is in brackets, of which the last ends it.
         let pid = pid.parse().ok()?;
-        let Some((_, fields)) = rest.rsplit_once(") ") else { return Self::new(pid, rest) };
+        let Some((_, fields)) = rest.rsplit_once(") ") else {
+            return Self::new(pid, rest);
+        };
         let process = Self::new(pid, fields.split(' ').nth(START_FIELD)?)?;
+
         // Seconds, with two digits behind the point, as many as there are ticks.
-        let uptime = fields.split(' ').rev().nth(1).filter(|uptime| uptime.contains('.'));
+        let uptime = fields
+            .split(' ')
+            .rev()
+            .nth(1)
+            .filter(|uptime| uptime.contains('.'));
+
         let now: Option<u64> = uptime.and_then(|uptime| uptime.replace('.', "").parse().ok());
-        let ticks = process.born.parse().ok().zip(now).and_then(|(born, now)| now.checked_sub(born)).unwrap_or(0);
-        Some(Self { age: Duration::from_millis(ticks.saturating_mul(10)), ..process })
+
+        let ticks = process
+            .born
+            .parse()
+            .ok()
+            .zip(now)
+            .and_then(|(born, now)| now.checked_sub(born))
+            .unwrap_or(0);
+
+        Some(Self {
+            age: Duration::from_millis(ticks.saturating_mul(10)),
+            ..process
+        })
     }
 
     /// For how long it had lived when it told this, as far as that is known.
@@ -69,18 +93,30 @@ impl Process {
                 .envs([("LC_ALL", "C"), ("TZ", "UTC")])
                 .output()
                 .unwrap();
+
             format!("began {}", String::from_utf8(listed.stdout).unwrap())
                 .split_whitespace()
                 .collect::<Vec<_>>()
                 .join("_")
         });
+
         Self::parse(&format!("{pid} {}", line.trim_end())).unwrap()
     }
 
     /// Another one, which had the same id before.
     pub(super) fn predecessor(&self) -> Self {
-        let born = self.born.parse().map_or("began_long_ago".to_owned(), |ticks: u64| (ticks - 1).to_string());
-        Self { pid: self.pid, born, age: Duration::ZERO }
+        let born = self
+            .born
+            .parse()
+            .map_or("began_long_ago".to_owned(), |ticks: u64| {
+                (ticks - 1).to_string()
+            });
+
+        Self {
+            pid: self.pid,
+            born,
+            age: Duration::ZERO,
+        }
     }
 }
 
@@ -93,8 +129,14 @@ mod tests {
         let stat = "(a b) 7 (sh) S 1 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 123456 9 10";
         for (text, expected) in [
             (format!("77 77 {stat}").as_str(), Some("77/123456")),
-            (&format!("77 77 ({}", stat.trim_start_matches('(')), Some("77/123456")),
-            ("77 began_Sat_Nov_28_21:29:13_2026", Some("77/began_Sat_Nov_28_21:29:13_2026")),
+            (
+                &format!("77 77 ({}", stat.trim_start_matches('(')),
+                Some("77/123456"),
+            ),
+            (
+                "77 began_Sat_Nov_28_21:29:13_2026",
+                Some("77/began_Sat_Nov_28_21:29:13_2026"),
+            ),
             (&format!("77 77 {stat} 1240.06 99.10"), Some("77/123456")),
             ("77 5", Some("77/5")),
             ("77", None),
@@ -106,12 +148,30 @@ mod tests {
             ("77 $(reboot)", None),
             ("77 a b", None),
             ("77 7 (sh) S 1 2", None),
-            ("77 7 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 `id` 20", None),
-            (&format!("77 {}", "1".repeat(MAX_START_TIME_BYTES + 1)), None),
+            (
+                "77 7 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 `id` 20",
+                None,
+            ),
+            (
+                &format!("77 {}", "1".repeat(MAX_START_TIME_BYTES + 1)),
+                None,
+            ),
         ] {
-            assert_eq!(Process::parse(text).map(|process| process.word()).as_deref(), expected, "{text}");
+            assert_eq!(
+                Process::parse(text)
+                    .map(|process| process.word())
+                    .as_deref(),
+                expected,
+                "{text}"
+            );
         }
-        for (uptime, age) in [(" 1240.06 9.1", 5500), ("", 0), (" 3.00 9.1", 0), (" x.y 9.1", 0)] {
+
+        for (uptime, age) in [
+            (" 1240.06 9.1", 5500),
+            ("", 0),
+            (" 3.00 9.1", 0),
+            (" x.y 9.1", 0),
+        ] {
             let process = Process::parse(&format!("77 77 {stat}{uptime}")).unwrap();
             assert_eq!(process.age(), Duration::from_millis(age), "{uptime}");
         }

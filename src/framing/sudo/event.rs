@@ -38,11 +38,15 @@ impl SudoEvent {
     pub fn target(&self, target: Option<StopTarget<'static>>) -> Option<StopTarget<'static>> {
         let lived = Duration::ZERO;
         match (self, target) {
-            (Self::Started(process), _) | (Self::Through(process), None) => {
-                process.clone().map(|process| StopTarget::Exec { process, lived })
-            }
+            (Self::Started(process), _) | (Self::Through(process), None) => process
+                .clone()
+                .map(|process| StopTarget::Exec { process, lived }),
             (Self::Through(Some(process)), Some(StopTarget::Exec { process: sudo, .. })) => {
-                Some(StopTarget::Sudo { process: process.clone(), sudo, lived })
+                Some(StopTarget::Sudo {
+                    process: process.clone(),
+                    sudo,
+                    lived,
+                })
             }
             (Self::Prompt { .. } | Self::Through(_) | Self::Ready, target) => target,
         }
@@ -90,28 +94,39 @@ impl SudoListener {
     /// The same for [`root_shell`](super::root_shell), which does not say where sudo is started.
     #[must_use]
     pub fn of_root_shell(mark: &Sentinel) -> Self {
-        Self { stage: SudoStage::Sudo, ..Self::new(mark, false) }
+        Self {
+            stage: SudoStage::Sudo,
+            ..Self::new(mark, false)
+        }
     }
 
     /// Takes the next bytes. What is not sudo's is appended to `output`: what startup files print before it, and what the
     /// command prints after it.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Vec<SudoEvent> {
         let (mut heard, mut rest) = (Vec::new(), bytes.to_vec());
+
         while !self.is_through() {
             let mut text = Vec::new();
             let progress = self.decoder.push(&rest, &mut text);
             self.keep(&text, output);
+
             match progress {
                 DecodeStep::More => return heard,
-                DecodeStep::Complete { trailer, rest: after } => {
+                DecodeStep::Complete {
+                    trailer,
+                    rest: after,
+                } => {
                     heard.extend(self.understand(&trailer));
                     rest = after;
                 }
                 DecodeStep::Broken => rest.clear(),
             }
+
             self.decoder = StreamDecoder::new(&self.mark);
         }
+
         output.append(&mut rest);
+
         heard
     }
 
@@ -130,8 +145,13 @@ impl SudoListener {
         self.keep(&held, output);
         let mut talk = String::from_utf8_lossy(&self.talk).into_owned();
         talk.retain(|letter| letter == '\n' || !letter.is_control());
+
         // A sudo may have a prompt of its own around ours (sudo-rs: `[sudo: …] Password: `).
-        let said = talk.split_once('\n').filter(|(prompt, _)| prompt.ends_with(": ")).map_or(&*talk, |(_, said)| said);
+        let said = talk
+            .split_once('\n')
+            .filter(|(prompt, _)| prompt.ends_with(": "))
+            .map_or(&*talk, |(_, said)| said);
+
         (!self.is_through()).then(|| said.trim().to_owned())
     }
 
@@ -139,11 +159,18 @@ impl SudoListener {
         if self.stage == SudoStage::Sudo {
             // A sudo that hides what is typed after it has prompted (sudo-rs) may come too late, and stars (`pwfeedback`)
             // are no words either.
-            let shown = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
-            let text = text.get(if self.is_echo { shown } else { 0 }..).unwrap_or_default();
+            let shown = text
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .unwrap_or(text.len());
+
+            let text = text
+                .get(if self.is_echo { shown } else { 0 }..)
+                .unwrap_or_default();
             self.is_echo &= text.is_empty();
             self.talk.extend_from_slice(text);
-            self.talk.drain(..self.talk.len().saturating_sub(MAX_TALK_BYTES));
+            self.talk
+                .drain(..self.talk.len().saturating_sub(MAX_TALK_BYTES));
         } else {
             output.extend_from_slice(text);
         }
@@ -151,26 +178,42 @@ impl SudoListener {
 
     fn understand(&mut self, trailer: &[u8]) -> Option<SudoEvent> {
         let text = std::str::from_utf8(trailer).ok()?;
+
         if let Some(account) = text.strip_prefix(super::PROMPT) {
             // A sudo that does not know `%p` leaves it as it is; and a host may say what it likes.
-            let account = Some(account).filter(|account| *account != "%p" && is_name(account)).unwrap_or_default();
-            let said = std::mem::take(&mut self.talk).iter().any(|byte| !byte.is_ascii_whitespace());
+            let account = Some(account)
+                .filter(|account| *account != "%p" && is_name(account))
+                .unwrap_or_default();
+
+            let said = std::mem::take(&mut self.talk)
+                .iter()
+                .any(|byte| !byte.is_ascii_whitespace());
             self.is_echo = self.terminal;
-            return (self.stage == SudoStage::Sudo).then(|| SudoEvent::Prompt { account: account.to_owned(), said });
+            return (self.stage == SudoStage::Sudo).then(|| SudoEvent::Prompt {
+                account: account.to_owned(),
+                said,
+            });
         }
+
         let process = Process::parse(text);
+
         let (stage, heard) = match self.stage {
             SudoStage::Startup => (SudoStage::Sudo, SudoEvent::Started(process)),
-            SudoStage::Sudo | SudoStage::Through => (SudoStage::Through, SudoEvent::Through(process)),
+            SudoStage::Sudo | SudoStage::Through => {
+                (SudoStage::Through, SudoEvent::Through(process))
+            }
         };
+
         self.stage = stage;
+
         Some(heard)
     }
 }
 
 /// Whether it can be the name of an account, and not something to mislead a person with.
 fn is_name(text: &str) -> bool {
-    text.len() <= MAX_NAME_BYTES && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+    text.len() <= MAX_NAME_BYTES
+        && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
 }
 
 #[cfg(test)]
@@ -190,8 +233,13 @@ mod tests {
     }
 
     /// What is heard, what is output, and what sudo has said, however the bytes are cut.
-    fn listen(stream: &[u8], cut: usize, terminal: bool) -> (Vec<SudoEvent>, String, Option<String>) {
-        let (mut listener, mut heard, mut output) = (SudoListener::new(&mark(), terminal), Vec::new(), Vec::new());
+    fn listen(
+        stream: &[u8],
+        cut: usize,
+        terminal: bool,
+    ) -> (Vec<SudoEvent>, String, Option<String>) {
+        let (mut listener, mut heard, mut output) =
+            (SudoListener::new(&mark(), terminal), Vec::new(), Vec::new());
         for portion in stream.chunks(cut) {
             heard.extend(listener.push(portion, &mut output));
         }
@@ -209,10 +257,20 @@ mod tests {
             marked("?root"),
             marked("12 6")
         );
+
         for cut in [1, 2, 7, 1000] {
             let (heard, output, talk) = listen(stream.as_bytes(), cut, false);
-            let asked = |account: &str, said| SudoEvent::Prompt { account: account.to_owned(), said };
-            let prompts = [asked("agent", true), asked("root", true), asked("root", false)];
+            let asked = |account: &str, said| SudoEvent::Prompt {
+                account: account.to_owned(),
+                said,
+            };
+
+            let prompts = [
+                asked("agent", true),
+                asked("root", true),
+                asked("root", false),
+            ];
+
             assert_eq!(
                 heard,
                 [
@@ -222,6 +280,7 @@ mod tests {
                 ]
                 .concat()
             );
+
             assert_eq!((output.as_str(), talk), ("rc noise\nwarning\n", None));
         }
     }
@@ -238,32 +297,67 @@ mod tests {
         ] {
             let stream = format!("{}{}", marked("11 5"), marked(&format!("?{said}")));
             let heard = listen(stream.as_bytes(), 1000, false).0;
-            assert_eq!(heard[1], SudoEvent::Prompt { account: account.to_owned(), said: false }, "{said}");
+            assert_eq!(
+                heard[1],
+                SudoEvent::Prompt {
+                    account: account.to_owned(),
+                    said: false
+                },
+                "{said}"
+            );
         }
     }
 
     #[test]
     fn a_sudo_that_ends_leaves_its_words() {
-        let stream = format!("{}{}\r\nsudo: a password is required\r\n", marked("11 5"), marked("?agent"));
+        let stream = format!(
+            "{}{}\r\nsudo: a password is required\r\n",
+            marked("11 5"),
+            marked("?agent")
+        );
+
         for terminal in [false, true] {
             let (heard, output, talk) = listen(stream.as_bytes(), 5, terminal);
             assert_eq!(heard.len(), 2);
-            assert_eq!((output.as_str(), talk.as_deref()), ("", Some("sudo: a password is required")));
+            assert_eq!(
+                (output.as_str(), talk.as_deref()),
+                ("", Some("sudo: a password is required"))
+            );
         }
-        let stream = format!("{}[sudo: {}] Password: \nsudo: no\n", marked("11 5"), marked("?agent"));
-        assert_eq!(listen(stream.as_bytes(), 5, false).2.as_deref(), Some("sudo: no"));
+
+        let stream = format!(
+            "{}[sudo: {}] Password: \nsudo: no\n",
+            marked("11 5"),
+            marked("?agent")
+        );
+
+        assert_eq!(
+            listen(stream.as_bytes(), 5, false).2.as_deref(),
+            Some("sudo: no")
+        );
+
         let (_, output, talk) = listen(b"only noise\x1e", 5, false);
-        assert_eq!((output.as_str(), talk.as_deref()), ("only noise\x1e", Some("")));
+        assert_eq!(
+            (output.as_str(), talk.as_deref()),
+            ("only noise\x1e", Some(""))
+        );
     }
 
     #[test]
     fn what_a_terminal_shows_of_an_answer_is_none_of_sudos_words() {
         let asks = marked("?agent");
-        let stream = format!("{}{asks}secret\r\nSorry.\r\n{asks}***\x08 \x08\r\n{asks}se", marked("11 5"));
+        let stream = format!(
+            "{}{asks}secret\r\nSorry.\r\n{asks}***\x08 \x08\r\n{asks}se",
+            marked("11 5")
+        );
+
         for cut in [1, 2, 7, 1000] {
             let (heard, output, talk) = listen(stream.as_bytes(), cut, true);
-            let said: Vec<_> =
-                heard.iter().map(|heard| matches!(heard, SudoEvent::Prompt { said: true, .. })).collect();
+            let said: Vec<_> = heard
+                .iter()
+                .map(|heard| matches!(heard, SudoEvent::Prompt { said: true, .. }))
+                .collect();
+
             assert_eq!(said, [false, false, true, false]);
             assert_eq!((output.as_str(), talk.as_deref()), ("", Some("")));
         }
@@ -273,7 +367,15 @@ mod tests {
     fn nothing_is_a_prompt_once_the_command_runs() {
         let stream = format!("{}{}{}", marked("11 5"), marked("12 6"), marked("?agent"));
         let (heard, output, _) = listen(stream.as_bytes(), 1000, false);
-        assert_eq!(heard, [SudoEvent::Started(Process::new(11, "5")), SudoEvent::Through(Process::new(12, "6"))]);
+
+        assert_eq!(
+            heard,
+            [
+                SudoEvent::Started(Process::new(11, "5")),
+                SudoEvent::Through(Process::new(12, "6"))
+            ]
+        );
+
         assert_eq!(output, marked("?agent"));
     }
 

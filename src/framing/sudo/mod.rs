@@ -42,16 +42,29 @@ impl LoginShell {
             }
             other => (false, other.map(str::to_owned)),
         };
-        let inside = |longest| self.script_within(longest, command, directory.as_deref(), environment, mark, input);
+
+        let inside = |longest| {
+            self.script_within(
+                longest,
+                command,
+                directory.as_deref(),
+                environment,
+                mark,
+                input,
+            )
+        };
+
         let mut script = inside(MAX_LINE_BYTES)?;
         let mut line = self.with_sudo(program, &script.line, from_home, mark)?;
         if line.len() > MAX_LINE_BYTES {
             script = inside(0)?;
             line = self.with_sudo(program, &script.line, from_home, mark)?;
         }
+
         if line.len() > MAX_ARGUMENT {
             return Err(ExecScriptError::TooLong(line.len()));
         }
+
         Ok(ExecScript { line, ..script })
     }
 
@@ -66,14 +79,18 @@ impl LoginShell {
         if from_home {
             self.change_directory(&mut line, "~")?;
         }
+
         // exec takes the program, and no function or alias of this name.
         line.extend_from_slice(format!("exec sudo -S -p '{}' -- ", prompt(mark)).as_bytes());
+
         match program {
             Some(program) => self.quote(&mut line, program)?,
             None => line.extend_from_slice(b"\"$SHELL\""),
         }
+
         line.extend_from_slice(b" -c ");
         self.quote(&mut line, &String::from_utf8_lossy(inside))?;
+
         Ok(line)
     }
 }
@@ -90,7 +107,12 @@ pub fn root_shell(mark: &Sentinel) -> String {
 /// `%p` is the account whose password sudo wants: the user's, or with `rootpw` or `targetpw` another one's.
 fn prompt(mark: &Sentinel) -> String {
     let (opening, closing) = (mark.opening(), mark.closing());
-    format!("{}{}%p{}", String::from_utf8_lossy(&opening), PROMPT, String::from_utf8_lossy(&closing))
+    format!(
+        "{}{}%p{}",
+        String::from_utf8_lossy(&opening),
+        PROMPT,
+        String::from_utf8_lossy(&closing)
+    )
 }
 
 #[cfg(test)]
@@ -108,7 +130,9 @@ mod tests {
     }
 
     fn line(shell: LoginShell, directory: Option<&str>) -> String {
-        let script = shell.sudo_script(None, "echo it's", directory, &[], &mark(), Input::Empty).unwrap();
+        let script = shell
+            .sudo_script(None, "echo it's", directory, &[], &mark(), Input::Empty)
+            .unwrap();
         assert_eq!(script.settings, b"");
         String::from_utf8(script.line).unwrap()
     }
@@ -123,7 +147,11 @@ mod tests {
         ] {
             let line = line(shell, None);
             let (before, after) = line.split_once(&sudo).unwrap();
-            assert!(before.contains(DIGITS) && before.ends_with(outside), "{before}");
+            assert!(
+                before.contains(DIGITS) && before.ends_with(outside),
+                "{before}"
+            );
+
             assert!(after.contains(DIGITS) && after.ends_with(inside), "{after}");
         }
     }
@@ -132,31 +160,55 @@ mod tests {
     fn home_is_the_home_of_who_logs_in() {
         for (directory, outside, inside) in [
             ("~", "; cd \"$HOME\"'' || exit 1; ", ""),
-            ("~/x", "; cd \"$HOME\"'' || exit 1; ", "cd '\\''./x'\\'' || exit 1; "),
+            (
+                "~/x",
+                "; cd \"$HOME\"'' || exit 1; ",
+                "cd '\\''./x'\\'' || exit 1; ",
+            ),
             ("/x", "; ", "cd '\\''/x'\\'' || exit 1; "),
             ("x", "; ", "cd '\\''x'\\'' || exit 1; "),
         ] {
             let line = line(LoginShell::Posix, Some(directory));
             let (before, after) = line.split_once("exec sudo").unwrap();
-            assert!(before.ends_with(&format!("unset __mcp __mcp_u{outside}")), "{directory}: {before}");
-            assert!(after.ends_with(&format!("unset __mcp __mcp_u; {inside}echo it'\\''s'")), "{directory}: {after}");
+            assert!(
+                before.ends_with(&format!("unset __mcp __mcp_u{outside}")),
+                "{directory}: {before}"
+            );
+
+            assert!(
+                after.ends_with(&format!("unset __mcp __mcp_u; {inside}echo it'\\''s'")),
+                "{directory}: {after}"
+            );
         }
     }
 
     #[test]
     fn a_long_command_goes_to_stdin_and_one_that_only_quoting_makes_long_too() {
-        for command in ["x".repeat(MAX_LINE_BYTES + 1), "'".repeat(MAX_LINE_BYTES / 2)] {
-            let script = LoginShell::Posix.sudo_script(None, &command, None, &[], &mark(), Input::Empty).unwrap();
+        for command in [
+            "x".repeat(MAX_LINE_BYTES + 1),
+            "'".repeat(MAX_LINE_BYTES / 2),
+        ] {
+            let script = LoginShell::Posix
+                .sudo_script(None, &command, None, &[], &mark(), Input::Empty)
+                .unwrap();
             assert!(script.line.len() < 2048);
-            assert_eq!(script.settings, format!("{DIGITS}\n{command}\n{DIGITS}\n").into_bytes());
-            let script = LoginShell::Fish.sudo_script(None, &command, None, &[], &mark(), Input::Empty).unwrap();
+            assert_eq!(
+                script.settings,
+                format!("{DIGITS}\n{command}\n{DIGITS}\n").into_bytes()
+            );
+
+            let script = LoginShell::Fish
+                .sudo_script(None, &command, None, &[], &mark(), Input::Empty)
+                .unwrap();
             assert!(script.settings.is_empty());
         }
+
         let longest = "x".repeat(MAX_ARGUMENT);
         assert!(matches!(
             LoginShell::Fish.sudo_script(None, &longest, None, &[], &mark(), Input::Empty),
             Err(ExecScriptError::TooLong(_))
         ));
+
         assert_eq!(
             LoginShell::Other.sudo_script(None, "id", None, &[], &mark(), Input::Empty),
             Err(ExecScriptError::UnknownShell)

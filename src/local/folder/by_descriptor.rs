@@ -44,7 +44,9 @@ impl AsFd for Folder {
 /// What a file is known by.
 pub(crate) type Identity = (u64, u64);
 
-const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_CLOEXEC);
 
 /// A directory that is only passed through, which its user need not be allowed to list.
 const PASSED: OFlag = SEARCHED.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
@@ -62,7 +64,10 @@ const SEARCHED: OFlag = OFlag::O_SEARCH;
 const SEARCHED: OFlag = OFlag::O_RDONLY;
 
 /// What took the place of a file must not make us wait for its other end, nor become our terminal.
-const FILE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+const FILE: OFlag = OFlag::O_NOFOLLOW
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_CLOEXEC);
 
 impl Folder {
     /// The directory that a person named. Links on the way to it are followed, but for those that another user has put
@@ -78,10 +83,17 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             done => return done,
         }
+
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let above = Self::made(if above.as_os_str().is_empty() { Path::new(".") } else { above })?;
+
+        let above = Self::made(if above.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            above
+        })?;
+
         match mkdirat(&above.0, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => above.enter(name.as_bytes()),
             Err(error) => Err(error.into()),
@@ -95,9 +107,15 @@ impl Folder {
         if found.st_uid != geteuid().as_raw() {
             return refused(format!("{} {BELONGS_TO_ANOTHER}", path.display()));
         }
+
         if Mode::from_bits_truncate(found.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH) {
-            return refused(format!("{} {OPEN_TO_OTHERS} {}", path.display(), path.display()));
+            return refused(format!(
+                "{} {OPEN_TO_OTHERS} {}",
+                path.display(),
+                path.display()
+            ));
         }
+
         Ok(self)
     }
 
@@ -111,11 +129,14 @@ impl Folder {
         if path.as_os_str().is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
+
         let (mut at, mut last) = (Self(self.0.try_clone()?), None::<&OsStr>);
+
         for component in path.components() {
             if let Some(name) = last.take() {
                 at = at.pass(name.as_bytes())?;
             }
+
             match component {
                 Component::RootDir => at = Self(openat(AT_FDCWD, "/", PASSED, Mode::empty())?),
                 Component::ParentDir => at = at.pass(b"..")?,
@@ -123,20 +144,29 @@ impl Folder {
                 Component::CurDir | Component::Prefix(_) => {}
             }
         }
+
         Ok((at, last.unwrap_or(OsStr::new(".")).as_bytes().to_vec()))
     }
 
     /// A directory that the person named. The system follows it if it is a link; not so if that is planted.
     fn pass(&self, name: &[u8]) -> io::Result<Self> {
         let name_here = OsStr::from_bytes(name);
-        match openat(&self.0, name_here, PASSED | OFlag::O_NOFOLLOW, Mode::empty()) {
+        match openat(
+            &self.0,
+            name_here,
+            PASSED | OFlag::O_NOFOLLOW,
+            Mode::empty(),
+        ) {
             Ok(inside) => Ok(Self(inside)),
             // A link is one or the other, by system.
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 self.trust(name)?;
+
                 match openat(&self.0, name_here, PASSED, Mode::empty()) {
                     Ok(inside) => Ok(Self(inside)),
-                    Err(Errno::ENOTDIR) => Err(io::Error::new(io::ErrorKind::NotADirectory, IN_THE_WAY)),
+                    Err(Errno::ENOTDIR) => {
+                        Err(io::Error::new(io::ErrorKind::NotADirectory, IN_THE_WAY))
+                    }
                     Err(error) => Err(error.into()),
                 }
             }
@@ -148,7 +178,11 @@ impl Folder {
     /// and `protected_regular` (`proc_sys_fs(5)`), which not every system has, or has switched on. Such an entry of ours
     /// nobody else can exchange where the directory is sticky.
     pub(crate) fn trust(&self, name: &[u8]) -> io::Result<()> {
-        self.trust_owner(&fstatat(&self.0, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW)?)
+        self.trust_owner(&fstatat(
+            &self.0,
+            OsStr::from_bytes(name),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// The same of a file in it that is open.
@@ -167,7 +201,12 @@ impl Folder {
 
     /// What a name stands for, behind it if it is a link and `follow`; `None` if there is nothing.
     pub(crate) fn identity(&self, name: &[u8], follow: bool) -> io::Result<Option<Identity>> {
-        let flags = if follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
+        let flags = if follow {
+            AtFlags::empty()
+        } else {
+            AtFlags::AT_SYMLINK_NOFOLLOW
+        };
+
         match fstatat(&self.0, OsStr::from_bytes(name), flags) {
             Ok(found) => Ok(Some((number(found.st_dev), number(found.st_ino)))),
             Err(Errno::ENOENT) => Ok(None),
@@ -178,8 +217,12 @@ impl Folder {
     /// The names in it, in any order, up to `most`.
     pub(crate) fn names(&self, most: usize) -> io::Result<Vec<OsString>> {
         let entries = Dir::from_fd(self.listed()?.0)?.into_iter();
-        let names = entries.map(|entry| Ok(OsString::from_vec(entry?.file_name().to_bytes().to_vec())));
-        names.filter(|name| !name.as_ref().is_ok_and(|name| name == "." || name == "..")).take(most).collect()
+        let names =
+            entries.map(|entry| Ok(OsString::from_vec(entry?.file_name().to_bytes().to_vec())));
+        names
+            .filter(|name| !name.as_ref().is_ok_and(|name| name == "." || name == ".."))
+            .take(most)
+            .collect()
     }
 
     /// Itself, opened anew: to be listed, or made to last.
@@ -198,20 +241,30 @@ impl Folder {
 
     /// The directory these names below.
     pub(crate) fn below(&self, names: &[&[u8]]) -> io::Result<Self> {
-        let Some((first, rest)) = names.split_first() else { return Ok(Self(self.0.try_clone()?)) };
+        let Some((first, rest)) = names.split_first() else {
+            return Ok(Self(self.0.try_clone()?));
+        };
         let mut at = self.enter(first)?;
         for name in rest {
             at = at.enter(name)?;
         }
+
         Ok(at)
     }
 
     /// The directory of this name, if it is one.
     pub(crate) fn enter(&self, name: &[u8]) -> io::Result<Self> {
-        match openat(&self.0, OsStr::from_bytes(name), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
+        match openat(
+            &self.0,
+            OsStr::from_bytes(name),
+            DIRECTORY | OFlag::O_NOFOLLOW,
+            Mode::empty(),
+        ) {
             Ok(inside) => Ok(Self(inside)),
             // A link is one or the other, by system.
-            Err(Errno::ENOTDIR | Errno::ELOOP) => Err(io::Error::new(io::ErrorKind::NotADirectory, IN_THE_WAY)),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                Err(io::Error::new(io::ErrorKind::NotADirectory, IN_THE_WAY))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -224,32 +277,53 @@ impl Folder {
             Err(Errno::EEXIST) => false,
             Err(error) => return Err(error.into()),
         };
+
         let there = File::from(self.enter(name)?.0);
         let now = there.metadata()?.permissions().mode() & 0o7777;
-        let meanwhile = if is_new { permitted(mode) | 0o700 } else { now | 0o700 };
+        let meanwhile = if is_new {
+            permitted(mode) | 0o700
+        } else {
+            now | 0o700
+        };
+
         if now != meanwhile {
             // Somebody else's cannot be changed; then what is written into it says why not.
             let _ = there.set_permissions(Permissions::from_mode(meanwhile));
         }
+
         Ok(is_new)
     }
 
     /// What a name names, links not followed; `None` if there is nothing.
     pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<(EntryKind, EntryAttributes)>> {
-        let found = match fstatat(&self.0, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        let found = match fstatat(
+            &self.0,
+            OsStr::from_bytes(name),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        ) {
             Ok(found) => found,
             Err(Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+
         let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+
         let what = match kind {
             SFlag::S_IFREG => EntryKind::File(u64::try_from(found.st_size).unwrap_or(0)),
             SFlag::S_IFDIR => EntryKind::Directory,
             SFlag::S_IFLNK => EntryKind::Link,
             _ => EntryKind::Special,
         };
+
         let mode = Some(bits(found.st_mode) & 0o7777);
-        Ok(Some((what, EntryAttributes { mode, modified: u32::try_from(found.st_mtime).ok() })))
+
+        Ok(Some((
+            what,
+            EntryAttributes {
+                mode,
+                modified: u32::try_from(found.st_mtime).ok(),
+            },
+        )))
     }
 
     /// Opens a regular file for reading, and nothing else: what was one when it was found may not be one any more.
@@ -257,63 +331,120 @@ impl Folder {
         // To open a device can do something.
         match self.find(name)? {
             Some((EntryKind::Directory, _)) => return Err(io::ErrorKind::IsADirectory.into()),
-            Some((EntryKind::Link | EntryKind::Special, _)) => return Err(io::Error::other(NOT_REGULAR)),
+            Some((EntryKind::Link | EntryKind::Special, _)) => {
+                return Err(io::Error::other(NOT_REGULAR));
+            }
             Some((EntryKind::File(_), _)) | None => {}
         }
-        let file = File::from(openat(&self.0, OsStr::from_bytes(name), OFlag::O_RDONLY | FILE, Mode::empty())?);
-        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(NOT_REGULAR)) }
+
+        let file = File::from(openat(
+            &self.0,
+            OsStr::from_bytes(name),
+            OFlag::O_RDONLY | FILE,
+            Mode::empty(),
+        )?);
+
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::other(NOT_REGULAR))
+        }
     }
 
     /// Opens a file for reading, and for writing to its end; `create` makes one where there is nothing, for this user
     /// alone. It may be a device.
     pub(crate) fn open_to_append(&self, name: &[u8], create: bool) -> io::Result<File> {
-        let create = if create { OFlag::O_CREAT } else { OFlag::empty() };
+        let create = if create {
+            OFlag::O_CREAT
+        } else {
+            OFlag::empty()
+        };
+
         let flags = OFlag::O_RDWR | OFlag::O_APPEND | create | FILE;
-        Ok(File::from(openat(&self.0, OsStr::from_bytes(name), flags, Mode::S_IRUSR | Mode::S_IWUSR)?))
+        Ok(File::from(openat(
+            &self.0,
+            OsStr::from_bytes(name),
+            flags,
+            Mode::S_IRUSR | Mode::S_IWUSR,
+        )?))
     }
 
     /// Makes a file where there is nothing, readable to this user alone until its mode is set.
     pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | FILE;
-        Ok(File::from(openat(&self.0, OsStr::from_bytes(name), flags, Mode::S_IRUSR | Mode::S_IWUSR)?))
+        Ok(File::from(openat(
+            &self.0,
+            OsStr::from_bytes(name),
+            flags,
+            Mode::S_IRUSR | Mode::S_IWUSR,
+        )?))
     }
 
     /// Puts one name in the place of another.
     pub(crate) fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
-        Ok(renameat(&self.0, OsStr::from_bytes(from), &self.0, OsStr::from_bytes(to))?)
+        Ok(renameat(
+            &self.0,
+            OsStr::from_bytes(from),
+            &self.0,
+            OsStr::from_bytes(to),
+        )?)
     }
 
     /// Removes a file or link.
     pub(crate) fn remove(&self, name: &[u8]) -> io::Result<()> {
-        Ok(unlinkat(&self.0, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir)?)
+        Ok(unlinkat(
+            &self.0,
+            OsStr::from_bytes(name),
+            UnlinkatFlags::NoRemoveDir,
+        )?)
     }
 
     /// Gives a file one more name, where nothing has that.
     pub(crate) fn hard_link(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
-        Ok(linkat(&self.0, OsStr::from_bytes(from), &self.0, OsStr::from_bytes(to), AtFlags::empty())?)
+        Ok(linkat(
+            &self.0,
+            OsStr::from_bytes(from),
+            &self.0,
+            OsStr::from_bytes(to),
+            AtFlags::empty(),
+        )?)
     }
 
     /// Makes what was done in it last through a power failure. Not all file systems can, and to report that would be to
     /// say that nothing was done.
     pub(crate) fn sync(&self) {
-        let _ = self.listed().and_then(|listed| File::from(listed.0).sync_all());
+        let _ = self
+            .listed()
+            .and_then(|listed| File::from(listed.0).sync_all());
     }
 
     /// Makes a link that says this.
     pub(crate) fn link(&self, target: &[u8], name: &[u8]) -> io::Result<()> {
-        Ok(symlinkat(OsStr::from_bytes(target), &self.0, OsStr::from_bytes(name))?)
+        Ok(symlinkat(
+            OsStr::from_bytes(target),
+            &self.0,
+            OsStr::from_bytes(name),
+        )?)
     }
 
     /// What a link says.
     pub(crate) fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
-        Ok(readlinkat(&self.0, OsStr::from_bytes(name))?.as_bytes().to_vec())
+        Ok(readlinkat(&self.0, OsStr::from_bytes(name))?
+            .as_bytes()
+            .to_vec())
     }
 
     /// Sets when a link was made, in seconds since 1970.
     pub(crate) fn set_link_time(&self, name: &[u8], modified: u32) -> io::Result<()> {
         let modified = TimeSpec::from_duration(Duration::from_secs(modified.into()));
         let name = OsStr::from_bytes(name);
-        Ok(utimensat(&self.0, name, &TimeSpec::UTIME_OMIT, &modified, UtimensatFlags::NoFollowSymlink)?)
+        Ok(utimensat(
+            &self.0,
+            name,
+            &TimeSpec::UTIME_OMIT,
+            &modified,
+            UtimensatFlags::NoFollowSymlink,
+        )?)
     }
 
     /// Sets this directory's own mode and time. The bits that are not permissions are not taken from others, nor those
@@ -323,8 +454,10 @@ impl Folder {
         if let Some(mode) = attributes.mode {
             directory.set_permissions(Permissions::from_mode(permitted(mode)))?;
         }
+
         match attributes.modified {
-            Some(modified) => directory.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified.into())),
+            Some(modified) => directory
+                .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified.into())),
             None => Ok(()),
         }
     }
@@ -334,12 +467,14 @@ impl Folder {
 /// back.
 pub(crate) fn permitted(mode: u32) -> u32 {
     static KEPT_BACK: OnceLock<Mode> = OnceLock::new();
+
     let kept_back = KEPT_BACK.get_or_init(|| {
         // It can only be read by setting it. What is made at this moment is for this user alone.
         let now = umask(Mode::S_IRWXG | Mode::S_IRWXO);
         umask(now);
         now
     });
+
     mode & 0o777 & !bits(kept_back.bits())
 }
 

@@ -37,6 +37,7 @@ impl Folder {
                 return Err(io::Error::new(io::ErrorKind::NotADirectory, IN_THE_WAY));
             }
         }
+
         Ok(Self(at))
     }
 
@@ -44,7 +45,9 @@ impl Folder {
     pub(crate) fn make(&self, name: &[u8], _: u32) -> io::Result<bool> {
         match fs::create_dir(self.path(name)?) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.below(&[name]).map(|_| false),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.below(&[name]).map(|_| false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -56,20 +59,33 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+
         let what = match found.file_type() {
             kind if kind.is_symlink() => EntryKind::Link,
             kind if kind.is_dir() => EntryKind::Directory,
             kind if kind.is_file() => EntryKind::File(found.len()),
             _ => EntryKind::Special,
         };
+
         let modified = found.modified()?.duration_since(UNIX_EPOCH).ok();
         let modified = modified.and_then(|since| u32::try_from(since.as_secs()).ok());
-        Ok(Some((what, EntryAttributes { mode: Some(mode_of(&found)), modified })))
+
+        Ok(Some((
+            what,
+            EntryAttributes {
+                mode: Some(mode_of(&found)),
+                modified,
+            },
+        )))
     }
 
     /// Makes a file where there is nothing.
     pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create_new(true).open(self.path(name)?)
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.path(name)?)
     }
 
     /// Puts one name in the place of another.
@@ -102,9 +118,19 @@ impl Folder {
 
     /// The directory that the last name of a path is in, and that name: `.` where the path ends in none.
     pub(crate) fn towards(path: &Path) -> io::Result<(Self, Vec<u8>)> {
-        let Some(name) = path.file_name() else { return Ok((Self::root(path)?, b".".to_vec())) };
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok((Self::root(above)?, name.to_string_lossy().into_owned().into_bytes()))
+        let Some(name) = path.file_name() else {
+            return Ok((Self::root(path)?, b".".to_vec()));
+        };
+
+        let above = path
+            .parent()
+            .filter(|above| !above.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+
+        Ok((
+            Self::root(above)?,
+            name.to_string_lossy().into_owned().into_bytes(),
+        ))
     }
 
     /// The directory of this name, if it is one.
@@ -114,7 +140,10 @@ impl Folder {
 
     /// The names in it, in any order, up to `most`.
     pub(crate) fn names(&self, most: usize) -> io::Result<Vec<OsString>> {
-        fs::read_dir(&self.0)?.take(most).map(|entry| Ok(entry?.file_name())).collect()
+        fs::read_dir(&self.0)?
+            .take(most)
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
     }
 
     /// Opens a regular file for reading, and nothing else.
@@ -128,7 +157,11 @@ impl Folder {
 
     /// Opens a file for reading, and for writing to its end; `create` makes one where there is nothing.
     pub(crate) fn open_to_append(&self, name: &[u8], create: bool) -> io::Result<File> {
-        OpenOptions::new().read(true).append(true).create(create).open(self.path(name)?)
+        OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(create)
+            .open(self.path(name)?)
     }
 
     /// Gives a file one more name, where nothing has that.

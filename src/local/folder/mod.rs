@@ -106,12 +106,19 @@ mod tests {
             let root = <$folder>::root(outside.path()).unwrap();
             assert!(root.make(b"a", 0o755).unwrap() && !root.make(b"a", 0o755).unwrap());
             let inside = root.below(&[b"a"]).unwrap();
-            inside.create(b"new").unwrap().write_all(b"content").unwrap();
+            inside
+                .create(b"new")
+                .unwrap()
+                .write_all(b"content")
+                .unwrap();
             assert!(inside.create(b"new").is_err(), "never over another");
             inside.rename(b"new", b"old").unwrap();
             assert_eq!(fs::read(outside.path().join("a/old")).unwrap(), b"content");
             let (what, attributes) = inside.find(b"old").unwrap().unwrap();
-            assert_eq!((what, attributes.modified.is_some()), (EntryKind::File(7), true));
+            assert_eq!(
+                (what, attributes.modified.is_some()),
+                (EntryKind::File(7), true)
+            );
             assert_eq!(inside.find(b"none").unwrap(), None);
             inside.remove(b"old").unwrap();
             assert_eq!(inside.find(b"old").unwrap(), None);
@@ -127,7 +134,12 @@ mod tests {
             symlink(outside.path(), inside.path().join("real/link")).unwrap();
             fs::write(inside.path().join("file"), "").unwrap();
             let root = <$folder>::root(inside.path()).unwrap();
-            for names in [&[&b"link"[..]][..], &[b"real", b"link"], &[b"file"], &[b"link", b"x"]] {
+            for names in [
+                &[&b"link"[..]][..],
+                &[b"real", b"link"],
+                &[b"file"],
+                &[b"link", b"x"],
+            ] {
                 assert!(root.below(names).is_err(), "{names:?}");
             }
             for name in [&b"link"[..], b"file"] {
@@ -137,7 +149,11 @@ mod tests {
             assert_eq!(root.find(b"link").unwrap().unwrap().0, EntryKind::Link);
             root.create(b"new").unwrap();
             root.rename(b"new", b"link").unwrap();
-            assert_eq!(root.find(b"link").unwrap().unwrap().0, EntryKind::File(0), "a link is replaced, not followed");
+            assert_eq!(
+                root.find(b"link").unwrap().unwrap().0,
+                EntryKind::File(0),
+                "a link is replaced, not followed"
+            );
             assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
         }};
     }
@@ -155,10 +171,26 @@ mod tests {
         assert!(!root.make(b"closed", 0o700).unwrap());
         let inside = root.below(&[b"closed"]).unwrap();
         inside.create(b"file").unwrap();
-        inside.set(EntryAttributes { mode: Some(0o4555), modified: Some(1_000_000_000) }).unwrap();
+
+        inside
+            .set(EntryAttributes {
+                mode: Some(0o4555),
+                modified: Some(1_000_000_000),
+            })
+            .unwrap();
+
         let metadata = fs::metadata(&closed).unwrap();
-        assert_eq!(metadata.permissions().mode() & 0o7777, 0o555, "and no bits that are not for others to give");
-        assert_eq!(metadata.modified().unwrap(), UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+        assert_eq!(
+            metadata.permissions().mode() & 0o7777,
+            0o555,
+            "and no bits that are not for others to give"
+        );
+
+        assert_eq!(
+            metadata.modified().unwrap(),
+            UNIX_EPOCH + Duration::from_secs(1_000_000_000)
+        );
+
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -169,7 +201,11 @@ mod tests {
         root.link(b"../any\xff/where", b"link").unwrap();
         root.set_link_time(b"link", 1_000_000_000).unwrap();
         assert_eq!(root.read_link(b"link").unwrap(), b"../any\xff/where");
-        let time = fs::symlink_metadata(folder.path().join(Path::new("link"))).unwrap().modified().unwrap();
+        let time = fs::symlink_metadata(folder.path().join(Path::new("link")))
+            .unwrap()
+            .modified()
+            .unwrap();
+
         assert_eq!(time, UNIX_EPOCH + Duration::from_secs(1_000_000_000));
     }
 
@@ -179,11 +215,27 @@ mod tests {
         nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         symlink("/etc/passwd", folder.path().join("link")).unwrap();
         let root = super::Folder::root(folder.path()).unwrap();
+
         for name in [&b"pipe"[..], b"link"] {
-            assert!(root.open(name).unwrap_err().to_string().contains("not a regular file"), "{name:?}");
+            assert!(
+                root.open(name)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("not a regular file"),
+                "{name:?}"
+            );
         }
+
         // Both ends of a pipe, so that neither has to be waited for; and no link.
-        assert!(!root.open_to_append(b"pipe", true).unwrap().metadata().unwrap().is_file());
+        assert!(
+            !root
+                .open_to_append(b"pipe", true)
+                .unwrap()
+                .metadata()
+                .unwrap()
+                .is_file()
+        );
+
         assert!(root.open_to_append(b"link", true).is_err());
     }
 
@@ -193,15 +245,34 @@ mod tests {
         let at = folder.path().join("new/deeper");
         let made = || super::Folder::made(&at).unwrap().if_ours(&at);
         made().unwrap();
+
         for mode in [0o720, 0o702, 0o1777] {
             fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
-            assert!(made().unwrap_err().to_string().contains("chmod go-w"), "{mode:o}");
+            assert!(
+                made().unwrap_err().to_string().contains("chmod go-w"),
+                "{mode:o}"
+            );
         }
+
         fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
+
         if super::others::give(&at) {
-            assert!(made().unwrap_err().to_string().contains("belongs to another user"));
+            assert!(
+                made()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("belongs to another user")
+            );
         }
-        assert_eq!(fs::metadata(folder.path().join("new")).unwrap().permissions().mode() & 0o777, 0o700);
+
+        assert_eq!(
+            fs::metadata(folder.path().join("new"))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o700
+        );
     }
 
     #[test]
@@ -209,6 +280,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let disk = nix::sys::statvfs::statvfs(folder.path()).unwrap();
         let all = disk.blocks() as u64 * disk.fragment_size() as u64;
-        assert!(super::Folder::root(folder.path()).unwrap().room().is_some_and(|room| room < all));
+
+        assert!(
+            super::Folder::root(folder.path())
+                .unwrap()
+                .room()
+                .is_some_and(|room| room < all)
+        );
     }
 }

@@ -30,9 +30,11 @@ impl Call {
     pub(super) fn local(&self, path: String) -> String {
         match &self.directory {
             // A path in `~` is as good as an absolute one; one that is not text stays with whoever wrote the path.
-            Some(directory) if !path.is_empty() && !path.starts_with('~') => {
-                directory.join(&path).into_os_string().into_string().unwrap_or(path)
-            }
+            Some(directory) if !path.is_empty() && !path.starts_with('~') => directory
+                .join(&path)
+                .into_os_string()
+                .into_string()
+                .unwrap_or(path),
             _ => path,
         }
     }

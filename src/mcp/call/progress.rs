@@ -57,9 +57,17 @@ impl ProgressSource {
     /// there is any.
     fn latest(&self) -> Option<String> {
         let work = self.lock();
-        if let Some(banner) = work.banner.as_ref().filter(|banner| !banner.login_ended.is_cancelled()) {
-            return Some(escape_line(format!("{} says: {}", banner.account, banner.words.trim()).as_bytes()));
+
+        if let Some(banner) = work
+            .banner
+            .as_ref()
+            .filter(|banner| !banner.login_ended.is_cancelled())
+        {
+            return Some(escape_line(
+                format!("{} says: {}", banner.account, banner.words.trim()).as_bytes(),
+            ));
         }
+
         let written = work.outputs.iter().filter(|output| output.total() > 0);
         let output = written.min_by_key(|output| output.quiet())?;
         Some(output.latest()).filter(|line| !line.is_empty())
@@ -83,23 +91,39 @@ pub(in crate::mcp) async fn while_running<T>(
     title: &str,
     context: &RequestContext<RoleServer>,
 ) -> T {
-    let Some(token) = context.meta.get_progress_token() else { return work.await };
+    let Some(token) = context.meta.get_progress_token() else {
+        return work.await;
+    };
     let started = Instant::now();
     let mut interval = interval_at(started + INTERVAL, INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut reporter = ProgressReporter { at: started, message: None, bytes: 0, progress: 0.0 };
+
+    let mut reporter = ProgressReporter {
+        at: started,
+        message: None,
+        bytes: 0,
+        progress: 0.0,
+    };
+
     loop {
         tokio::select! {
             done = &mut work => return done,
             _ = interval.tick() => {}
         }
+
         let sign = match watched.snapshot() {
             Some(snapshot) => reporter.transfer(&snapshot),
             None => reporter.line(watched.latest(), title, started),
         };
-        let Some((message, total)) = sign else { continue };
-        let mut progress = ProgressNotificationParam::new(token.clone(), reporter.progress).with_message(message);
+
+        let Some((message, total)) = sign else {
+            continue;
+        };
+
+        let mut progress =
+            ProgressNotificationParam::new(token.clone(), reporter.progress).with_message(message);
         progress.total = total;
+
         // The caller may be gone; then the work is cancelled otherwise.
         tokio::select! {
             done = &mut work => return done,
@@ -123,15 +147,20 @@ type ProgressUpdate = Option<(String, Option<f64>)>;
 impl ProgressReporter {
     fn line(&mut self, line: Option<String>, title: &str, started: Instant) -> ProgressUpdate {
         let since = self.at.elapsed();
+
         // Half an interval early: it would be late by a whole one otherwise.
         let too_soon = since + INTERVAL / 2 < LINE_INTERVAL;
         if too_soon || (line == self.message && since < QUIET_INTERVAL) {
             return None;
         }
+
         self.at = Instant::now();
         self.progress = started.elapsed().as_secs_f64();
-        let message = line.clone().unwrap_or_else(|| format!("{title}: running for {:.0} s", self.progress));
+        let message = line
+            .clone()
+            .unwrap_or_else(|| format!("{title}: running for {:.0} s", self.progress));
         self.message = line;
+
         Some((message, None))
     }
 
@@ -142,23 +171,36 @@ impl ProgressReporter {
         if !new && since < QUIET_INTERVAL {
             return None;
         }
+
         let rate = snapshot.bytes.saturating_sub(self.bytes) as f64 / since.as_secs_f64();
-        let total =
-            Some(snapshot.expected).filter(|total| *total >= snapshot.bytes && *total > 0).map(|total| total as f64);
-        let all = total.map(|total| format!(" of {}", size(total))).unwrap_or_default();
-        let files = if snapshot.files > 0 { format!(", {} files", snapshot.files) } else { String::new() };
+        let total = Some(snapshot.expected)
+            .filter(|total| *total >= snapshot.bytes && *total > 0)
+            .map(|total| total as f64);
+
+        let all = total
+            .map(|total| format!(" of {}", size(total)))
+            .unwrap_or_default();
+
+        let files = if snapshot.files > 0 {
+            format!(", {} files", snapshot.files)
+        } else {
+            String::new()
+        };
+
         let message = format!(
             "{}: {}{all}{files}, {}/s",
             escape_line(snapshot.name.as_bytes()),
             size(snapshot.bytes as f64),
             size(rate)
         );
+
         *self = Self {
             at: Instant::now(),
             message: Some(snapshot.name.clone()),
             bytes: snapshot.bytes,
             progress: (snapshot.bytes as f64).max(self.progress + 1.0),
         };
+
         Some((message, total))
     }
 }
@@ -178,38 +220,88 @@ mod tests {
     use super::*;
 
     fn moved(bytes: u64, expected: u64, name: &str) -> TransferProgress {
-        TransferProgress { bytes, expected, files: 0, name: name.to_owned() }
+        TransferProgress {
+            bytes,
+            expected,
+            files: 0,
+            name: name.to_owned(),
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_transfer_tells_name_bytes_and_rate_and_always_grows() {
-        let mut reporter = ProgressReporter { at: Instant::now(), message: None, bytes: 0, progress: 0.0 };
+        let mut reporter = ProgressReporter {
+            at: Instant::now(),
+            message: None,
+            bytes: 0,
+            progress: 0.0,
+        };
+
         tokio::time::advance(Duration::from_millis(500)).await;
-        let (message, total) = reporter.transfer(&moved(6_000_000, 8_000_000, "a/b")).unwrap();
-        assert_eq!((message.as_str(), total), ("a/b: 6.0 MB of 8.0 MB, 12.0 MB/s", Some(8e6)));
+        let (message, total) = reporter
+            .transfer(&moved(6_000_000, 8_000_000, "a/b"))
+            .unwrap();
+
+        assert_eq!(
+            (message.as_str(), total),
+            ("a/b: 6.0 MB of 8.0 MB, 12.0 MB/s", Some(8e6))
+        );
+
         tokio::time::advance(Duration::from_millis(500)).await;
-        assert_eq!(reporter.transfer(&moved(6_000_000, 8_000_000, "a/b")), None, "nothing new");
+        assert_eq!(
+            reporter.transfer(&moved(6_000_000, 8_000_000, "a/b")),
+            None,
+            "nothing new"
+        );
+
         tokio::time::advance(QUIET_INTERVAL).await;
         let before = reporter.progress;
         let (message, _) = reporter.transfer(&moved(6_000_000, 0, "a/b")).unwrap();
-        assert!(message.ends_with("6.0 MB, 0 B/s") && reporter.progress > before, "{message}");
+        assert!(
+            message.ends_with("6.0 MB, 0 B/s") && reporter.progress > before,
+            "{message}"
+        );
+
         tokio::time::advance(Duration::from_millis(500)).await;
-        let (message, _) = reporter.transfer(&TransferProgress { files: 7, ..moved(6_000_500, 0, "c") }).unwrap();
+
+        let (message, _) = reporter
+            .transfer(&TransferProgress {
+                files: 7,
+                ..moved(6_000_500, 0, "c")
+            })
+            .unwrap();
+
         assert_eq!(message, "c: 6.0 MB, 7 files, 1.0 kB/s");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_line_is_told_once_a_second_at_most() {
         let started = Instant::now();
-        let mut reporter = ProgressReporter { at: started, message: None, bytes: 0, progress: 0.0 };
+
+        let mut reporter = ProgressReporter {
+            at: started,
+            message: None,
+            bytes: 0,
+            progress: 0.0,
+        };
+
         let mut seen = Vec::new();
+
         for tick in 1..=6 {
             tokio::time::advance(INTERVAL).await;
-            seen.push(reporter.line(Some(tick.to_string()), "Title", started).map(|(message, _)| message));
+            seen.push(
+                reporter
+                    .line(Some(tick.to_string()), "Title", started)
+                    .map(|(message, _)| message),
+            );
         }
+
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(seen, [None, some("2"), None, some("4"), None, some("6")]);
         tokio::time::advance(QUIET_INTERVAL).await;
-        assert_eq!(reporter.line(None, "Title", started).unwrap().0, "Title: running for 13 s");
+        assert_eq!(
+            reporter.line(None, "Title", started).unwrap().0,
+            "Title: running for 13 s"
+        );
     }
 }

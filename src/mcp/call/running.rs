@@ -47,7 +47,13 @@ impl RunningCall {
         watched: ProgressSource,
     ) -> Self {
         let end = cancelled.clone().drop_guard();
-        Self { work: tokio::spawn(work), questions, cancelled, watched, _end: end }
+        Self {
+            work: tokio::spawn(work),
+            questions,
+            cancelled,
+            watched,
+            _end: end,
+        }
     }
 
     /// Waits for the end or the next question. When the caller gives up (`given_up`), the work is told to stop.
@@ -84,32 +90,56 @@ struct ParkedCall {
 
 impl ParkedCalls {
     /// Keeps a call for two and a half minutes, and returns the word to come back with.
-    pub(in crate::mcp) fn keep(&self, tool: &str, running: RunningCall, waiting: PendingAnswer) -> Option<String> {
+    pub(in crate::mcp) fn keep(
+        &self,
+        tool: &str,
+        running: RunningCall,
+        waiting: PendingAnswer,
+    ) -> Option<String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
         let state = format!("{:032x}", u128::from_be_bytes(random));
-        let entry = ParkedCall { tool: tool.to_owned(), running, waiting, since: Instant::now() };
+
+        let entry = ParkedCall {
+            tool: tool.to_owned(),
+            running,
+            waiting,
+            since: Instant::now(),
+        };
+
         {
             let mut parked = self.lock();
             if parked.len() >= MAX_PARKED {
-                let oldest = parked.iter().min_by_key(|(_, entry)| entry.since).map(|(state, _)| state.clone());
+                let oldest = parked
+                    .iter()
+                    .min_by_key(|(_, entry)| entry.since)
+                    .map(|(state, _)| state.clone());
                 oldest.and_then(|state| parked.remove(&state));
             }
+
             parked.insert(state.clone(), entry);
         }
+
         let (parked, forgotten) = (self.clone(), state.clone());
         tokio::spawn(async move {
             sleep(PATIENCE).await;
             parked.lock().remove(&forgotten);
         });
+
         Some(state)
     }
 
     /// The call of this tool that waits for this word, once.
-    pub(in crate::mcp) fn take(&self, state: &str, tool: &str) -> Option<(RunningCall, PendingAnswer)> {
+    pub(in crate::mcp) fn take(
+        &self,
+        state: &str,
+        tool: &str,
+    ) -> Option<(RunningCall, PendingAnswer)> {
         let mut parked = self.lock();
         parked.get(state).filter(|entry| entry.tool == tool)?;
-        parked.remove(state).map(|entry| (entry.running, entry.waiting))
+        parked
+            .remove(state)
+            .map(|entry| (entry.running, entry.waiting))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, ParkedCall>> {

@@ -25,7 +25,8 @@ pub(in crate::mcp) struct ToolError {
 
 impl ToolError {
     pub(in crate::mcp) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let [message, hint] = [message.into(), hint.into()].map(|text| escape_line(text.as_bytes()));
+        let [message, hint] =
+            [message.into(), hint.into()].map(|text| escape_line(text.as_bytes()));
         Self { message, hint }
     }
 
@@ -73,6 +74,7 @@ impl From<&SessionError> for ToolError {
             }
             SessionError::Cancelled => "call again if it is still wanted".to_owned(),
         };
+
         Self::new(with_causes(error), hint)
     }
 }
@@ -188,7 +190,10 @@ fn of_log_in(remedy: Remedy, remaining: &str) -> String {
 /// What helps against what a server prints in the place of what was wanted.
 fn of_words(words: &str) -> Option<&'static str> {
     const HINTS: [(&[&str], &str); 7] = [
-        (&["as the user"], "connect again as the user that the server names: ssh_connect with user"),
+        (
+            &["as the user"],
+            "connect again as the user that the server names: ssh_connect with user",
+        ),
         (
             &["password", "expired"],
             "the password has to be changed first: have the person run `ssh HOST` in a terminal, then connect again",
@@ -201,15 +206,25 @@ fn of_words(words: &str) -> Option<&'static str> {
             &["password change required"],
             "the password has to be changed first: have the person run `ssh HOST` in a terminal, then connect again",
         ),
-        (&["sftp", "only"], "the account is for file transfers alone: use ssh_upload and ssh_download"),
-        (&["account", "not available"], "nobody may log in with this account (nologin): connect as another user"),
+        (
+            &["sftp", "only"],
+            "the account is for file transfers alone: use ssh_upload and ssh_download",
+        ),
+        (
+            &["account", "not available"],
+            "nobody may log in with this account (nologin): connect as another user",
+        ),
         (
             &["not ready after"],
             "a startup file of the account waits for something, or asks it: have it do so in terminals alone (`[ -t 0 ]`)",
         ),
     ];
+
     let words = words.to_lowercase();
-    HINTS.iter().find(|(parts, _)| parts.iter().all(|part| words.contains(part))).map(|(_, hint)| *hint)
+    HINTS
+        .iter()
+        .find(|(parts, _)| parts.iter().all(|part| words.contains(part)))
+        .map(|(_, hint)| *hint)
 }
 
 fn of_detached(error: &Refusal) -> &'static str {

@@ -35,7 +35,11 @@ impl AccessKeys {
     /// No random number is to be had.
     pub fn new() -> io::Result<Self> {
         let word = || random_word().map(Password::from);
-        Ok(Self { links: Mutex::default(), cookie: word()?, form: word()? })
+        Ok(Self {
+            links: Mutex::default(),
+            cookie: word()?,
+            form: word()?,
+        })
     }
 
     /// The path of a new link, which can be used once, within an hour.
@@ -49,7 +53,9 @@ impl AccessKeys {
         if links.len() == MAX_LINKS {
             links.pop_front();
         }
+
         links.push_back((Password::from(word), Instant::now()));
+
         Ok(path)
     }
 
@@ -64,14 +70,24 @@ impl AccessKeys {
     /// The cookie that a browser is to send from now on. A browser has the same cookies for all ports of a machine, so the
     /// port is in the name.
     pub(super) fn set_cookie(&self, port: u16) -> String {
-        format!("{}={}; Path=/; HttpOnly; SameSite=Strict", cookie_name(port), self.cookie.reveal())
+        format!(
+            "{}={}; Path=/; HttpOnly; SameSite=Strict",
+            cookie_name(port),
+            self.cookie.reveal()
+        )
     }
 
     /// Whether it sends that.
     pub(super) fn admit(&self, headers: &HeaderMap, port: u16) -> bool {
         let name = cookie_name(port);
-        let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut values = sent.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let sent = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+
+        let mut values = sent
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
         values.any(|(sent, value)| sent == name && same(&self.cookie, value))
     }
 
@@ -92,7 +108,9 @@ impl AccessKeys {
 
 /// The key in the query of a link.
 pub(super) fn key_in(query: &str) -> Option<String> {
-    form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == PARAMETER).map(|(_, key)| key.into_owned())
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == PARAMETER)
+        .map(|(_, key)| key.into_owned())
 }
 
 fn cookie_name(port: u16) -> String {
@@ -122,6 +140,7 @@ mod tests {
                 && !keys.redeem(first.strip_suffix(|_| true).unwrap())
                 && !keys.redeem(&format!("{first}0"))
         );
+
         assert!(!keys.redeem(keys.form().reveal()) && !keys.redeem(keys.cookie.reveal()));
         assert!(keys.redeem(&second) && !keys.redeem(&second));
         assert!(keys.redeem(&first) && !keys.redeem(&first));
@@ -137,12 +156,16 @@ mod tests {
         let (cookie, attributes) = set.split_once("; ").unwrap();
         assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");
         let word = cookie.split_once('=').unwrap().1;
+
         for (sent, admitted) in [
             (vec![cookie.to_owned()], true),
             (vec![format!("a=b; {cookie};c=d")], true),
             (vec!["a=b".to_owned(), cookie.to_owned()], true),
             (vec![format!("mcp-ssh-sessions-7723={word}")], false),
-            (vec![format!("mcp-ssh-sessions-7722={}", keys.form().reveal())], false),
+            (
+                vec![format!("mcp-ssh-sessions-7722={}", keys.form().reveal())],
+                false,
+            ),
             (vec!["mcp-ssh-sessions-7722=".to_owned()], false),
             (vec![word.to_owned()], false),
             (vec![], false),
@@ -151,8 +174,10 @@ mod tests {
             for value in &sent {
                 headers.append(header::COOKIE, value.parse().unwrap());
             }
+
             assert_eq!(keys.admit(&headers, 7722), admitted, "{sent:?}");
         }
+
         assert!(!format!("{keys:?}").contains(word));
     }
 }

@@ -92,9 +92,12 @@ impl From<Overview> for Activity {
     fn from(overview: Overview) -> Self {
         let is_busy = |shell: &ShellStatus| {
             overview.jobs.iter().any(|job| {
-                job.session == shell.session && job.shell.as_ref() == Some(&shell.name) && job.ended().is_none()
+                job.session == shell.session
+                    && job.shell.as_ref() == Some(&shell.name)
+                    && job.ended().is_none()
             })
         };
+
         let shells = overview.shells.iter().map(|shell| ShellActivity {
             state: match shell.state {
                 ShellState::Ready if is_busy(shell) => "busy",
@@ -106,12 +109,25 @@ impl From<Overview> for Activity {
             session: shell.session.clone(),
             shell: shell.name.clone(),
         });
+
         Self {
             version: env!("CARGO_PKG_VERSION"),
             shells: shells.collect(),
-            jobs: overview.jobs.iter().map(|job| CommandActivity::from(&**job)).collect(),
-            transfers: overview.transfers.iter().map(|transfer| TransferStatus::from(&**transfer)).collect(),
-            sessions: overview.sessions.into_iter().map(SessionResult::from).collect(),
+            jobs: overview
+                .jobs
+                .iter()
+                .map(|job| CommandActivity::from(&**job))
+                .collect(),
+            transfers: overview
+                .transfers
+                .iter()
+                .map(|transfer| TransferStatus::from(&**transfer))
+                .collect(),
+            sessions: overview
+                .sessions
+                .into_iter()
+                .map(SessionResult::from)
+                .collect(),
             notice: overview.notice,
         }
     }
@@ -124,9 +140,14 @@ impl From<&Job> for CommandActivity {
             Ok(finished) => report::how_it_ended(&finished.command),
             Err(error) => error.to_string(),
         });
+
         let command = job.command.chars().take(MAX_COMMAND_CHARS).collect();
+
         Self {
-            job: JobResult { command, ..JobResult::from(job) },
+            job: JobResult {
+                command,
+                ..JobResult::from(job)
+            },
             ending,
             prompt: job.prompt(),
             stopped_by_user: job.was_stopped_by_user(),
@@ -188,6 +209,7 @@ mod tests {
         ] {
             assert_eq!(last_lines(text, 3), lines);
         }
+
         let long = last_lines(&"é".repeat(MAX_LINE + 1), 3).concat();
         assert_eq!(long, "é".repeat(MAX_LINE) + "…");
     }

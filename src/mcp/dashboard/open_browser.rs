@@ -21,6 +21,14 @@ const OPENER: &str = if cfg!(target_os = "macos") {
 pub fn open(url: &str) -> io::Result<()> {
     // A browser in the terminal would take over what is not its own.
     let mut command = child::command(OPENER);
-    command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map(drop).map_err(|error| io::Error::new(error.kind(), format!("{OPENER}: {error}")))
+    command
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+
+    command
+        .spawn()
+        .map(drop)
+        .map_err(|error| io::Error::new(error.kind(), format!("{OPENER}: {error}")))
 }

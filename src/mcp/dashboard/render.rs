@@ -33,14 +33,24 @@ pub(super) fn page(activity: &Activity, form: &Password) -> String {
                 </noscript>";
     let header = format!("<header><h1>SSH sessions</h1><p id=\"live\">{note}</p></header>");
     let content = content(activity, form);
-    document("SSH sessions", "", &format!("{header}<main>{content}</main><script>{SCRIPT}</script>"))
+
+    document(
+        "SSH sessions",
+        "",
+        &format!("{header}<main>{content}</main><script>{SCRIPT}</script>"),
+    )
 }
 
 /// A page with a few words, which leads on to `next` at once if there is one.
 pub(super) fn words(title: &str, content: &str, next: Option<&str>) -> String {
     // Begun by this page, so that the browser sends the cookie along: it would not after a link from elsewhere.
-    let refresh = next.map(|next| format!("<meta http-equiv=\"refresh\" content=\"0;url={next}\">"));
-    document(title, &refresh.unwrap_or_default(), &format!("<main class=\"words\"><h1>{title}</h1>{content}</main>"))
+    let refresh =
+        next.map(|next| format!("<meta http-equiv=\"refresh\" content=\"0;url={next}\">"));
+    document(
+        title,
+        &refresh.unwrap_or_default(),
+        &format!("<main class=\"words\"><h1>{title}</h1>{content}</main>"),
+    )
 }
 
 fn document(title: &str, head: &str, body: &str) -> String {
@@ -54,20 +64,51 @@ fn document(title: &str, head: &str, body: &str) -> String {
 
 /// What changes.
 pub(super) fn content(activity: &Activity, form: &Password) -> String {
-    let (running, ended): (Vec<_>, Vec<_>) = activity.jobs.iter().partition(|command| command.ending.is_none());
-    let (saved, open): (Vec<_>, Vec<_>) = activity.sessions.iter().partition(|session| session.is_saved());
+    let (running, ended): (Vec<_>, Vec<_>) = activity
+        .jobs
+        .iter()
+        .partition(|command| command.ending.is_none());
+
+    let (saved, open): (Vec<_>, Vec<_>) = activity
+        .sessions
+        .iter()
+        .partition(|session| session.is_saved());
+
     let form = escape(form.reveal());
     let mut html = String::new();
+
     if let Some(notice) = &activity.notice {
-        let _ = write!(html, "<p id=\"notice\" class=\"notice\">{}</p>", escape(notice));
+        let _ = write!(
+            html,
+            "<p id=\"notice\" class=\"notice\">{}</p>",
+            escape(notice)
+        );
     }
-    let now = running.iter().rev().map(|each| command(each, &form)).collect();
-    section(&mut html, "running", "Running", now, "No command is running.");
+
+    let now = running
+        .iter()
+        .rev()
+        .map(|each| command(each, &form))
+        .collect();
+
+    section(
+        &mut html,
+        "running",
+        "Running",
+        now,
+        "No command is running.",
+    );
+
     let moving: String = activity.transfers.iter().map(transfer).collect();
     if !moving.is_empty() {
         section(&mut html, "transfers", "Transfers", moving, "");
     }
-    let mut sessions: String = open.iter().map(|each| session(each, &activity.shells, &form)).collect();
+
+    let mut sessions: String = open
+        .iter()
+        .map(|each| session(each, &activity.shells, &form))
+        .collect();
+
     if !saved.is_empty() {
         let each: String = saved.iter().map(|session| saved_line(session)).collect();
         let _ = write!(
@@ -77,26 +118,61 @@ pub(super) fn content(activity: &Activity, form: &Password) -> String {
             saved.len()
         );
     }
-    section(&mut html, "sessions", "Sessions", sessions, "None yet: an agent makes one with ssh_connect.");
-    let past: String = ended.iter().rev().map(|each| command(each, &form)).collect();
+
+    section(
+        &mut html,
+        "sessions",
+        "Sessions",
+        sessions,
+        "None yet: an agent makes one with ssh_connect.",
+    );
+
+    let past: String = ended
+        .iter()
+        .rev()
+        .map(|each| command(each, &form))
+        .collect();
+
     if !past.is_empty() {
         section(&mut html, "ended", "Ended lately", past, "");
     }
+
     html
 }
 
 fn section(html: &mut String, id: &str, title: &str, content: String, otherwise: &str) {
-    let content = if content.is_empty() { format!("<p class=\"none\">{otherwise}</p>") } else { content };
-    let _ = write!(html, "<section id=\"{id}\"><h2>{title}</h2>{content}</section>");
+    let content = if content.is_empty() {
+        format!("<p class=\"none\">{otherwise}</p>")
+    } else {
+        content
+    };
+
+    let _ = write!(
+        html,
+        "<section id=\"{id}\"><h2>{title}</h2>{content}</section>"
+    );
 }
 
 /// A command that runs, or, folded up, one that has ended.
 fn command(command: &CommandActivity, form: &str) -> String {
-    let CommandActivity { job, ending, prompt, stopped_by_user, stdout_lines, stderr_lines } = command;
+    let CommandActivity {
+        job,
+        ending,
+        prompt,
+        stopped_by_user,
+        stdout_lines,
+        stderr_lines,
+    } = command;
+
     let place = match &job.shell {
-        Some(shell) => format!("{} <small>shell {}</small>", escape(&job.session), escape(shell)),
+        Some(shell) => format!(
+            "{} <small>shell {}</small>",
+            escape(&job.session),
+            escape(shell)
+        ),
         None => escape(&job.session),
     };
+
     let mut facts = vec![format!("since {}", time(&job.started_at))];
     facts.extend(job.detached.then(|| "detached".to_owned()));
     facts.extend((job.stdout_bytes > 0).then(|| format!("stdout {}", size(job.stdout_bytes))));
@@ -106,9 +182,11 @@ fn command(command: &CommandActivity, form: &str) -> String {
     let took = Duration::from_millis(job.duration_ms);
     let facts = facts.join(" · ");
     let id = escape(&job.job);
+
     if let Some(ending) = ending {
         let well = if ending == "exit 0" { "good" } else { "bad" };
         let by_you = if *stopped_by_user { ", by you" } else { "" };
+
         return format!(
             "<details class=\"card\" id=\"job-{id}\"><summary><b>{place}</b> <span class=\"{well}\">{}{by_you}</span> \
              <span class=\"took\">{}</span><code>{}</code></summary><pre class=\"command\">{}</pre>{printed}\
@@ -119,14 +197,27 @@ fn command(command: &CommandActivity, form: &str) -> String {
             escape(&job.command),
         );
     }
-    let waits = prompt
-        .as_ref()
-        .map(|prompt| format!("<p class=\"notice\">It seems to wait for input at <code>{}</code></p>", escape(prompt)));
+
+    let waits = prompt.as_ref().map(|prompt| {
+        format!(
+            "<p class=\"notice\">It seems to wait for input at <code>{}</code></p>",
+            escape(prompt)
+        )
+    });
+
     let stop = if *stopped_by_user {
         "<button disabled>Stopping …</button>".to_owned()
     } else {
-        button("/stop", "job", &id, form, "Stop", &format!("Stop the command in {}", escape(&job.session)))
+        button(
+            "/stop",
+            "job",
+            &id,
+            form,
+            "Stop",
+            &format!("Stop the command in {}", escape(&job.session)),
+        )
     };
+
     format!(
         "<article class=\"card\" id=\"job-{id}\"><div class=\"top\"><h3>{place} <span class=\"took\">{}</span></h3>{stop}\
          </div><pre class=\"command\">{}</pre>{printed}{}<p class=\"facts\">{facts}</p></article>",
@@ -140,24 +231,59 @@ fn lines(class: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let label = if class == "err" { "standard error, last lines" } else { "output, last lines" };
-    format!("<pre class=\"{class}\" tabindex=\"0\" aria-label=\"{label}\">{}</pre>", escape(&lines.join("\n")))
+
+    let label = if class == "err" {
+        "standard error, last lines"
+    } else {
+        "output, last lines"
+    };
+
+    format!(
+        "<pre class=\"{class}\" tabindex=\"0\" aria-label=\"{label}\">{}</pre>",
+        escape(&lines.join("\n"))
+    )
 }
 
 fn transfer(transfer: &TransferStatus) -> String {
-    let TransferStatus { session, direction, local_path, remote_path, duration_ms, bytes, expected, files, file } =
-        transfer;
+    let TransferStatus {
+        session,
+        direction,
+        local_path,
+        remote_path,
+        duration_ms,
+        bytes,
+        expected,
+        files,
+        file,
+    } = transfer;
+
     let (from, to) = match *direction {
-        "upload" => (escape(local_path), format!("{}:{}", escape(session), escape(remote_path))),
-        _ => (format!("{}:{}", escape(session), escape(remote_path)), escape(local_path)),
+        "upload" => (
+            escape(local_path),
+            format!("{}:{}", escape(session), escape(remote_path)),
+        ),
+        _ => (
+            format!("{}:{}", escape(session), escape(remote_path)),
+            escape(local_path),
+        ),
     };
+
     let known = *expected > 0 && expected >= bytes;
-    let bar = if known { format!(" max=\"{expected}\" value=\"{bytes}\"") } else { String::new() };
+    let bar = if known {
+        format!(" max=\"{expected}\" value=\"{bytes}\"")
+    } else {
+        String::new()
+    };
+
     let mut facts = Vec::new();
     facts.extend(known.then(|| format!("{} of {}", size(*bytes), size(*expected))));
     facts.extend((!known && *bytes > 0).then(|| size(*bytes)));
-    facts.extend((*files > 0).then(|| format!("{files} file{}", if *files == 1 { "" } else { "s" })));
+    facts.extend(
+        (*files > 0).then(|| format!("{files} file{}", if *files == 1 { "" } else { "s" })),
+    );
+
     facts.extend((!file.is_empty()).then(|| escape(file)));
+
     format!(
         "<article class=\"card\"><h3>{session} <small>{direction}</small> <span class=\"took\">{}</span></h3>\
          <p class=\"path\">{from} → {to}</p><progress aria-label=\"{direction}\"{bar}></progress>\
@@ -170,18 +296,47 @@ fn transfer(transfer: &TransferStatus) -> String {
 
 fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> String {
     let name = escape(session.name());
+
     let stop = if session.is_connected() {
-        button("/disconnect", "session", &name, form, "Disconnect", &format!("Disconnect {name}"))
+        button(
+            "/disconnect",
+            "session",
+            &name,
+            form,
+            "Disconnect",
+            &format!("Disconnect {name}"),
+        )
     } else {
         String::new()
     };
+
     let state = session.state();
     let mut facts = vec![escape(&session.address())];
-    facts.extend(session.connected_at.as_ref().map(|at| format!("since {}", time(at))));
-    facts.extend(session.auth_method.as_ref().map(|method| format!("log-in by {}", escape(method))));
+
+    facts.extend(
+        session
+            .connected_at
+            .as_ref()
+            .map(|at| format!("since {}", time(at))),
+    );
+
+    facts.extend(
+        session
+            .auth_method
+            .as_ref()
+            .map(|method| format!("log-in by {}", escape(method))),
+    );
+
     facts.extend(session.default.then(|| "default".to_owned()));
-    let error = session.last_error.as_ref().filter(|_| !session.is_connected());
-    let error = error.map(|error| format!("<p class=\"bad\">{}</p>", escape(error))).unwrap_or_default();
+    let error = session
+        .last_error
+        .as_ref()
+        .filter(|_| !session.is_connected());
+
+    let error = error
+        .map(|error| format!("<p class=\"bad\">{}</p>", escape(error)))
+        .unwrap_or_default();
+
     let mine = shells
         .iter()
         .filter(|shell| shell.session == session.name())
@@ -195,7 +350,13 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
         })
         .collect::<Vec<_>>()
         .concat();
-    let mine = if mine.is_empty() { mine } else { format!("<ul class=\"shells\">{mine}</ul>") };
+
+    let mine = if mine.is_empty() {
+        mine
+    } else {
+        format!("<ul class=\"shells\">{mine}</ul>")
+    };
+
     format!(
         "<article class=\"card\"><div class=\"top\"><h3>{name} <small class=\"{state}\">{state}</small></h3>{stop}</div>\
          <p class=\"facts\">{}</p>{mine}{error}</article>",
@@ -204,7 +365,11 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
 }
 
 fn saved_line(session: &SessionResult) -> String {
-    format!("<li><b>{}</b> {}</li>", escape(session.name()), escape(&session.address()))
+    format!(
+        "<li><b>{}</b> {}</li>",
+        escape(session.name()),
+        escape(&session.address())
+    )
 }
 
 /// A form by itself, which works without the script. What goes in is escaped already.
@@ -241,7 +406,12 @@ fn size(bytes: u64) -> String {
     {
         (amount, unit) = (amount / 1000.0, larger);
     }
-    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{amount:.1} {unit}") }
+
+    if unit == "bytes" {
+        format!("{bytes} bytes")
+    } else {
+        format!("{amount:.1} {unit}")
+    }
 }
 
 #[cfg(test)]
@@ -250,10 +420,21 @@ mod tests {
 
     #[test]
     fn lengths_and_sizes_read_as_people_say_them() {
-        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3_840, "1 h 04 min")] {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "1 min 01 s"),
+            (3_840, "1 h 04 min"),
+        ] {
             assert_eq!(elapsed(Duration::from_secs(seconds)), text);
         }
-        for (bytes, text) in [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (2_000_000_000, "2.0 GB")] {
+
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1_500, "1.5 kB"),
+            (2_000_000_000, "2.0 GB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }
@@ -266,10 +447,26 @@ mod tests {
             remote_path: "/x".into(),
             ..TransferStatus::default()
         };
+
         let html = transfer(&begun);
-        assert!(html.contains("<progress aria-label=\"upload\"></progress>") && html.contains("a&lt;b:/x"), "{html}");
-        let html = transfer(&TransferStatus { bytes: 1_000, expected: 4_000, files: 2, file: "c&d".into(), ..begun });
+        assert!(
+            html.contains("<progress aria-label=\"upload\"></progress>")
+                && html.contains("a&lt;b:/x"),
+            "{html}"
+        );
+
+        let html = transfer(&TransferStatus {
+            bytes: 1_000,
+            expected: 4_000,
+            files: 2,
+            file: "c&d".into(),
+            ..begun
+        });
+
         let bar = "<progress aria-label=\"upload\" max=\"4000\" value=\"1000\"></progress>";
-        assert!(html.contains(bar) && html.contains("1.0 kB of 4.0 kB · 2 files · c&amp;d"), "{html}");
+        assert!(
+            html.contains(bar) && html.contains("1.0 kB of 4.0 kB · 2 files · c&amp;d"),
+            "{html}"
+        );
     }
 }

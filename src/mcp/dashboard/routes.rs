@@ -77,7 +77,13 @@ impl Dashboard {
         opened: mpsc::Sender<Listener>,
         stop: CancellationToken,
     ) -> Self {
-        Self { registry, keys, address: Arc::new(OnceCell::new_with(address)), opened, stop }
+        Self {
+            registry,
+            keys,
+            address: Arc::new(OnceCell::new_with(address)),
+            opened,
+            stop,
+        }
     }
 
     /// Whether a path belongs here.
@@ -89,14 +95,24 @@ impl Dashboard {
     /// that browsers can use.
     pub(in crate::mcp) async fn link(&self, endpoint: Endpoint, has_token: bool) -> HttpReply {
         let Ok(path) = self.keys.link() else {
-            return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random number to be had", "try again");
+            return refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "no random number to be had",
+                "try again",
+            );
         };
+
         if endpoint != Endpoint::Socket {
             return reply(StatusCode::OK, PLAIN_TEXT, path);
         }
+
         match self.address.get_or_try_init(|| self.open(has_token)).await {
             Ok(address) => reply(StatusCode::OK, PLAIN_TEXT, format!("{address}{path}")),
-            Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "see to that, then ask again"),
+            Err(error) => refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &error.to_string(),
+                "see to that, then ask again",
+            ),
         }
     }
 
@@ -124,31 +140,57 @@ impl Dashboard {
             None => guard::admit_visitor(&request.headers, peer, None)?,
             Some(_) if peer.may_be_other_user().await => {
                 let hint = "run a daemon of your own";
-                return Err(Box::new(refusal(StatusCode::FORBIDDEN, "this page belongs to another user", hint)));
+                return Err(Box::new(refusal(
+                    StatusCode::FORBIDDEN,
+                    "this page belongs to another user",
+                    hint,
+                )));
             }
             Some(_) => {}
         }
+
         let (path, port) = (request.uri.path(), port(request));
-        let allowed = if path == "/" || path == EVENTS { Method::GET } else { Method::POST };
+        let allowed = if path == "/" || path == EVENTS {
+            Method::GET
+        } else {
+            Method::POST
+        };
+
         if request.method != allowed {
-            let mut refused =
-                words(StatusCode::METHOD_NOT_ALLOWED, "Not so", "<p>Open <a href=\"/\">the page</a>.</p>");
-            let allowed = HeaderValue::from_static(if allowed == Method::GET { "GET" } else { "POST" });
+            let mut refused = words(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Not so",
+                "<p>Open <a href=\"/\">the page</a>.</p>",
+            );
+
+            let allowed = HeaderValue::from_static(if allowed == Method::GET {
+                "GET"
+            } else {
+                "POST"
+            });
+
             refused.headers_mut().insert(header::ALLOW, allowed);
             return Err(Box::new(refused));
         }
+
         let admitted = self.keys.admit(&request.headers, port);
         if admitted {
             peer.admit();
         }
+
         if let Some(key) = key_in(request).filter(|_| path == "/") {
             return Ok(self.enter(&key, port, admitted));
         }
+
         if !admitted {
             return Err(Box::new(locked("This page needs its link", "", port)));
         }
+
         Ok(match path {
-            "/" => html(StatusCode::OK, super::render::page(&self.activity().await, self.keys.form())),
+            "/" => html(
+                StatusCode::OK,
+                super::render::page(&self.activity().await, self.keys.form()),
+            ),
             EVENTS => self.events(),
             _ => self.act(path, body).await,
         })
@@ -162,11 +204,17 @@ impl Dashboard {
                        it already, go on to <a href=\"/\">the page</a>.</p>";
             return locked("This link does not work any more", why, port);
         }
+
         let content = "<p><a href=\"/\">Go on to the page</a></p>";
-        let mut entered = html(StatusCode::OK, super::render::words("Welcome", content, Some("/")));
+        let mut entered = html(
+            StatusCode::OK,
+            super::render::words("Welcome", content, Some("/")),
+        );
+
         if let Ok(cookie) = HeaderValue::try_from(self.keys.set_cookie(port)) {
             entered.headers_mut().insert(header::SET_COOKIE, cookie);
         }
+
         entered
     }
 
@@ -178,55 +226,96 @@ impl Dashboard {
     fn events(&self) -> HttpReply {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let looking = OpenView { watch: self.clone(), shown: String::new(), said: Instant::now(), looks };
-        let mut answer = Response::new(StreamBody::new(stream::unfold(looking, next)).boxed_unsync());
+
+        let looking = OpenView {
+            watch: self.clone(),
+            shown: String::new(),
+            said: Instant::now(),
+            looks,
+        };
+
+        let mut answer =
+            Response::new(StreamBody::new(stream::unfold(looking, next)).boxed_unsync());
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, no-transform"),
+        );
+
         answer
     }
 
     /// Does what a button says, and leads back to the page.
     async fn act(&self, path: &str, body: Incoming) -> HttpReply {
-        let Ok(Ok(body)) = timeout(ARRIVAL_LIMIT, Limited::new(body, MAX_FORM_BYTES).collect()).await else {
-            return words(StatusCode::BAD_REQUEST, "Not understood", "<p>Go back to <a href=\"/\">the page</a>.</p>");
+        let Ok(Ok(body)) =
+            timeout(ARRIVAL_LIMIT, Limited::new(body, MAX_FORM_BYTES).collect()).await
+        else {
+            return words(
+                StatusCode::BAD_REQUEST,
+                "Not understood",
+                "<p>Go back to <a href=\"/\">the page</a>.</p>",
+            );
         };
+
         let body = body.to_bytes();
+
         let field = |name: &str| {
             let found = form_urlencoded::parse(&body).find(|(each, _)| each == name);
-            found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+            found
+                .map(|(_, value)| value.into_owned())
+                .unwrap_or_default()
         };
+
         if !self.keys.is_form(&field("key")) {
             let why = "<p>This did not come from the page. Nothing was done. Use the button on \
                        <a href=\"/\">the page</a>.</p>";
             return words(StatusCode::FORBIDDEN, "Not allowed", why);
         }
+
         let registry = Arc::clone(&self.registry);
         let (job, session) = (field("job"), (path == DISCONNECT).then(|| field("session")));
+
         // It goes on if the browser does not wait for it.
         let doing = tokio::spawn(async move {
             if let Some(session) = session {
                 return registry.disconnect_unwanted(&session).await;
             }
-            match registry.jobs.recent().into_iter().find(|each| each.id == job) {
+
+            match registry
+                .jobs
+                .recent()
+                .into_iter()
+                .find(|each| each.id == job)
+            {
                 Some(job) if job.ended().is_none() => job.stop_for_user().await,
                 // It has ended, and may be forgotten: just what was wanted.
                 _ => Ok(()),
             }
         });
+
         if let Ok(Ok(Err(error))) = timeout(STOP_WAIT, doing).await {
-            let why = format!("<p>{}</p><p>Go back to <a href=\"/\">the page</a>.</p>", escape(&with_causes(&error)));
+            let why = format!(
+                "<p>{}</p><p>Go back to <a href=\"/\">the page</a>.</p>",
+                escape(&with_causes(&error))
+            );
             return words(StatusCode::BAD_GATEWAY, "It could not be done", &why);
         }
+
         let mut back = html(StatusCode::SEE_OTHER, String::new());
-        back.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
+        back.headers_mut()
+            .insert(header::LOCATION, HeaderValue::from_static("/"));
+
         back
     }
 }
 
 /// The port that the browser believes to talk to. The guard has seen that there is one `Host`.
 fn port(request: &Parts) -> u16 {
-    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = request
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let host = host.and_then(|host| host.parse::<Authority>().ok());
     host.and_then(|host| host.port_u16()).unwrap_or(80)
 }
@@ -246,6 +335,7 @@ fn words(status: StatusCode, title: &str, content: &str) -> HttpReply {
 fn html(status: StatusCode, text: String) -> HttpReply {
     let mut answer = reply(status, "text/html; charset=utf-8", text);
     let headers = answer.headers_mut();
+
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         // A key in the address is for nobody else. `no-referrer` would have browsers send `Origin: null`.
@@ -254,9 +344,11 @@ fn html(status: StatusCode, text: String) -> HttpReply {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+
     if let Ok(policy) = HeaderValue::try_from(super::render::policy()) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
+
     answer
 }
 
@@ -273,9 +365,16 @@ async fn next(mut looking: OpenView) -> Option<(Result<Frame<Bytes>, Infallible>
             _ = looking.looks.tick() => {}
             () = looking.watch.stop.cancelled() => return None,
         }
-        let now = super::render::content(&looking.watch.activity().await, looking.watch.keys.form());
+
+        let now =
+            super::render::content(&looking.watch.activity().await, looking.watch.keys.form());
+
         let text = if now != looking.shown {
-            let text = format!("data: {}\n\n", serde_json::to_string(&now).unwrap_or_default());
+            let text = format!(
+                "data: {}\n\n",
+                serde_json::to_string(&now).unwrap_or_default()
+            );
+
             looking.shown = now;
             text
         } else if looking.said.elapsed() >= KEEP_ALIVE {
@@ -283,6 +382,7 @@ async fn next(mut looking: OpenView) -> Option<(Result<Frame<Bytes>, Infallible>
         } else {
             continue;
         };
+
         looking.said = Instant::now();
         return Some((Ok(Frame::data(text.into())), looking));
     }

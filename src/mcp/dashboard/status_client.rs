@@ -79,12 +79,17 @@ pub enum StatusFormat {
 ///
 /// # Errors
 /// Nobody answers there, or something else does.
-pub async fn ask(place: &StatusEndpoint, token: Option<&Token>, form: StatusFormat) -> Result<String, StatusError> {
+pub async fn ask(
+    place: &StatusEndpoint,
+    token: Option<&Token>,
+    form: StatusFormat,
+) -> Result<String, StatusError> {
     let (named, text) = fetch(place, token, Method::GET, "/status").await?;
     let told: Value = serde_json::from_str(&text).unwrap_or_default();
     if !told.get("sessions").is_some_and(Value::is_array) {
         return Err(StatusError::Strange(named));
     }
+
     Ok(match form {
         StatusFormat::Table => super::status_table::of(&told),
         StatusFormat::Json => json_for_a_terminal(text.trim_end()),
@@ -97,14 +102,17 @@ pub async fn ask(place: &StatusEndpoint, token: Option<&Token>, form: StatusForm
 /// As [`ask`].
 pub async fn link(place: &StatusEndpoint, token: Option<&Token>) -> Result<String, StatusError> {
     let (named, answer) = fetch(place, token, Method::POST, "/link").await?;
+
     // Over a socket it is whole.
     let (begin, link) = match place {
         StatusEndpoint::Tcp(_) => ("/?", named.clone() + &answer),
         StatusEndpoint::Socket(_) => ("http://127.0.0.1:", answer.clone()),
     };
+
     if !answer.starts_with(begin) || !answer.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(StatusError::Strange(named));
     }
+
     Ok(link)
 }
 
@@ -116,28 +124,43 @@ async fn fetch(
     target: &str,
 ) -> Result<(String, String), StatusError> {
     let (named, host) = match place {
-        StatusEndpoint::Tcp(address) => (format!("http://{}", reachable(*address)), reachable(*address).to_string()),
+        StatusEndpoint::Tcp(address) => (
+            format!("http://{}", reachable(*address)),
+            reachable(*address).to_string(),
+        ),
         StatusEndpoint::Socket(path) => (path.display().to_string(), "localhost".to_owned()),
     };
+
     let asking = async {
         match place {
             StatusEndpoint::Tcp(address) => {
                 let connecting = TcpStream::connect(reachable(*address)).await;
                 let stream = connecting.map_err(|_| StatusError::None(named.clone()))?;
+
                 // A token is not for whoever took the port while no daemon of ours ran.
                 if may_stay_other_user(&stream).await {
                     let told = peer::is_told().await;
-                    return Err(if told { StatusError::NotOurs } else { StatusError::Untold }(named.clone()));
+                    return Err(if told {
+                        StatusError::NotOurs
+                    } else {
+                        StatusError::Untold
+                    }(named.clone()));
                 }
+
                 converse(stream, &host, token, method.clone(), target).await
             }
             #[cfg(unix)]
             StatusEndpoint::Socket(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await;
                 let stream = stream.map_err(|_| StatusError::None(named.clone()))?;
-                if !stream.peer_cred().is_ok_and(|peer| peer::is_own_user(peer.uid())) {
+
+                if !stream
+                    .peer_cred()
+                    .is_ok_and(|peer| peer::is_own_user(peer.uid()))
+                {
                     return Err(StatusError::NotOurs(named.clone()));
                 }
+
                 converse(stream, &host, token, method.clone(), target).await
             }
             #[cfg(windows)]
@@ -149,10 +172,19 @@ async fn fetch(
         }
         .ok_or_else(|| StatusError::Strange(named.clone()))
     };
-    let (status, text) = timeout(LIMIT, asking).await.map_err(|_| StatusError::Slow(named.clone()))??;
+
+    let (status, text) = timeout(LIMIT, asking)
+        .await
+        .map_err(|_| StatusError::Slow(named.clone()))??;
+
     if status != StatusCode::OK {
-        return Err(StatusError::Refused { place: named, status, text: text.trim().replace('\n', "; ") });
+        return Err(StatusError::Refused {
+            place: named,
+            status,
+            text: text.trim().replace('\n', "; "),
+        });
     }
+
     Ok((named, text))
 }
 
@@ -161,12 +193,17 @@ async fn fetch(
 async fn may_stay_other_user(stream: &TcpStream) -> bool {
     for _ in 0..20 {
         // Nothing can be sent any more to who has hung up.
-        let Ok(connection) = PeerConnection::of(stream) else { return false };
+        let Ok(connection) = PeerConnection::of(stream) else {
+            return false;
+        };
+
         if !connection.may_be_other_user().await {
             return false;
         }
+
         sleep(Duration::from_millis(50)).await;
     }
+
     true
 }
 
@@ -181,10 +218,15 @@ async fn converse<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut request = Request::builder().method(method).uri(target).header(header::HOST, host);
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header(header::HOST, host);
+
     if let Some(value) = token.and_then(Token::header) {
         request = request.header(header::AUTHORIZATION, value);
     }
+
     let request = request.body(Empty::<Bytes>::new()).ok()?;
     let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let connection = tokio::spawn(connection);
@@ -192,5 +234,6 @@ where
     let status = answer.status();
     let body = answer.into_body().collect().await.ok()?.to_bytes();
     connection.abort();
+
     Some((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -11,20 +11,39 @@ use crate::{mcp::call::report, render::escape_line};
 const MAX_COMMAND_CHARS: usize = 60;
 
 /// A part of what a daemon tells: its key there, the heads of its columns, and their cells.
-type StatusSection = (&'static str, &'static [&'static str], fn(&Value) -> Vec<String>);
+type StatusSection = (
+    &'static str,
+    &'static [&'static str],
+    fn(&Value) -> Vec<String>,
+);
 
 const PARTS: [StatusSection; 4] = [
     ("sessions", &["SESSION", "STATE", "WHERE", "SINCE"], session),
     ("shells", &["SHELL", "SESSION", "STATE", "DIRECTORY"], shell),
-    ("jobs", &["JOB", "SESSION", "STATE", "TIME", "OUTPUT", "COMMAND"], job),
-    ("transfers", &["TRANSFER", "SESSION", "TIME", "MOVED", "FROM", "TO"], transfer),
+    (
+        "jobs",
+        &["JOB", "SESSION", "STATE", "TIME", "OUTPUT", "COMMAND"],
+        job,
+    ),
+    (
+        "transfers",
+        &["TRANSFER", "SESSION", "TIME", "MOVED", "FROM", "TO"],
+        transfer,
+    ),
 ];
 
 /// The parts that have anything in them, one below the other.
 pub(super) fn of(told: &Value) -> String {
     let mut parts: Vec<String> = Vec::new();
+
     for (key, heads, cells) in PARTS {
-        let rows: Vec<Vec<String>> = told[key].as_array().into_iter().flatten().map(cells).collect();
+        let rows: Vec<Vec<String>> = told[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(cells)
+            .collect();
+
         if !rows.is_empty() {
             let heads = heads.iter().map(|head| (*head).to_owned()).collect();
             parts.push(aligned(&[vec![heads], rows].concat()));
@@ -32,34 +51,89 @@ pub(super) fn of(told: &Value) -> String {
             parts.push("no sessions; an agent makes one with ssh_connect".to_owned());
         }
     }
-    parts.extend(told["notice"].as_str().map(|notice| format!("notice: {}", escape_line(notice.as_bytes()))));
+
+    parts.extend(
+        told["notice"]
+            .as_str()
+            .map(|notice| format!("notice: {}", escape_line(notice.as_bytes()))),
+    );
+
     parts.join("\n\n")
 }
 
 fn session(session: &Value) -> Vec<String> {
-    let default = if session["default"] == true { " (default)" } else { "" };
-    let user = if text(&session["user"]).is_empty() { String::new() } else { text(&session["user"]) + "@" };
-    let place = format!("{user}{} port {}", text(&session["hostName"]), text(&session["port"]));
-    let since = if session["connectedAt"].is_string() { &session["connectedAt"] } else { &session["lastError"] };
-    vec![text(&session["name"]) + default, text(&session["state"]), place, text(since)]
+    let default = if session["default"] == true {
+        " (default)"
+    } else {
+        ""
+    };
+
+    let user = if text(&session["user"]).is_empty() {
+        String::new()
+    } else {
+        text(&session["user"]) + "@"
+    };
+
+    let place = format!(
+        "{user}{} port {}",
+        text(&session["hostName"]),
+        text(&session["port"])
+    );
+
+    let since = if session["connectedAt"].is_string() {
+        &session["connectedAt"]
+    } else {
+        &session["lastError"]
+    };
+
+    vec![
+        text(&session["name"]) + default,
+        text(&session["state"]),
+        place,
+        text(since),
+    ]
 }
 
 fn shell(shell: &Value) -> Vec<String> {
-    ["shell", "session", "state", "cwd"].map(|key| text(&shell[key])).into()
+    ["shell", "session", "state", "cwd"]
+        .map(|key| text(&shell[key]))
+        .into()
 }
 
 fn job(job: &Value) -> Vec<String> {
-    let shell = if job["shell"].is_string() { format!(" ({})", text(&job["shell"])) } else { String::new() };
-    let state = if job["ending"].is_string() { &job["ending"] } else { &job["status"] };
-    let output =
-        job["stdoutBytes"].as_u64().unwrap_or_default().saturating_add(job["stderrBytes"].as_u64().unwrap_or(0));
+    let shell = if job["shell"].is_string() {
+        format!(" ({})", text(&job["shell"]))
+    } else {
+        String::new()
+    };
+
+    let state = if job["ending"].is_string() {
+        &job["ending"]
+    } else {
+        &job["status"]
+    };
+
+    let output = job["stdoutBytes"]
+        .as_u64()
+        .unwrap_or_default()
+        .saturating_add(job["stderrBytes"].as_u64().unwrap_or(0));
+
     let command = text(&job["command"]);
     let mut shown: String = command.chars().take(MAX_COMMAND_CHARS).collect();
     if shown.len() < command.len() {
         shown.push('…');
     }
+
     let session = text(&job["session"]) + &shell;
-    vec![text(&job["job"]), session, text(state), took(job), format!("{output} bytes"), shown]
+
+    vec![
+        text(&job["job"]),
+        session,
+        text(state),
+        took(job),
+        format!("{output} bytes"),
+        shown,
+    ]
 }
 
 fn transfer(transfer: &Value) -> Vec<String> {
@@ -67,16 +141,24 @@ fn transfer(transfer: &Value) -> Vec<String> {
     let here = text(&transfer["localPath"]);
     let there = format!("{session}:{}", text(&transfer["remotePath"]));
     let direction = text(&transfer["direction"]);
-    let (from, to) = if direction == "upload" { (here, there) } else { (there, here) };
+    let (from, to) = if direction == "upload" {
+        (here, there)
+    } else {
+        (there, here)
+    };
+
     let moved = match transfer["expected"].as_u64() {
         None | Some(0) => format!("{} bytes", text(&transfer["bytes"])),
         Some(expected) => format!("{} of {expected} bytes", text(&transfer["bytes"])),
     };
+
     vec![direction, session, took(transfer), moved, from, to]
 }
 
 fn took(of: &Value) -> String {
-    report::duration(Duration::from_millis(of["durationMs"].as_u64().unwrap_or_default()))
+    report::duration(Duration::from_millis(
+        of["durationMs"].as_u64().unwrap_or_default(),
+    ))
 }
 
 /// A value in one line, whatever a remote machine may have put into it.
@@ -91,13 +173,25 @@ fn text(value: &Value) -> String {
 /// Each cell as wide as the widest of its column, but for the last one.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
+
     let widths: Vec<usize> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default())
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.width())
+                .max()
+                .unwrap_or_default()
+        })
         .collect();
+
     let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| cell.clone() + &" ".repeat(width - cell.width()));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| cell.clone() + &" ".repeat(width - cell.width()));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
+
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -109,16 +203,20 @@ mod tests {
 
     #[test]
     fn each_part_is_a_table_of_its_own_and_empty_ones_are_left_out() {
-        assert_eq!(of(&json!({"sessions": []})), "no sessions; an agent makes one with ssh_connect");
+        assert_eq!(
+            of(&json!({"sessions": []})),
+            "no sessions; an agent makes one with ssh_connect"
+        );
+
         let session = json!({"name": "box", "state": "connected", "hostName": "10.0.0.1", "port": 22, "user": "me",
             "default": true, "connectedAt": "2026-11-22T08:00:00Z"});
-        let saved =
-            json!({"name": "漢", "state": "saved", "hostName": "b", "port": 2222, "user": "", "default": false});
+        let saved = json!({"name": "漢", "state": "saved", "hostName": "b", "port": 2222, "user": "", "default": false});
         let job = json!({"job": "0123abcd", "session": "box", "shell": "main", "command": "sleep 9\nrm x", "status": "running",
             "durationMs": 1500, "stdoutBytes": 10, "stderrBytes": 2});
         let moved = json!({"session": "box", "direction": "download", "localPath": "a", "remotePath": "/b", "durationMs": 5,
             "bytes": 7, "expected": 10});
         let told = json!({"sessions": [session, saved], "shells": [], "jobs": [job], "transfers": [moved]});
+
         let expected = "\
 SESSION        STATE      WHERE             SINCE
 box (default)  connected  me@10.0.0.1 port 22  2026-11-22T08:00:00Z
@@ -129,10 +227,15 @@ JOB       SESSION     STATE    TIME   OUTPUT    COMMAND
 
 TRANSFER  SESSION  TIME  MOVED           FROM    TO
 download  box      5 ms  7 of 10 bytes  box:/b  a";
+
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(squeezed(&of(&told)), squeezed(expected));
-        let starts: Vec<usize> =
-            of(&told).lines().take(3).map(|line| line.split("  ").next().unwrap_or_default().width()).collect();
+        let starts: Vec<usize> = of(&told)
+            .lines()
+            .take(3)
+            .map(|line| line.split("  ").next().unwrap_or_default().width())
+            .collect();
+
         assert_eq!(starts, [7, 13, 2], "the columns are parted by two spaces");
     }
 }

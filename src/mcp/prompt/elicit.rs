@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use rmcp::{
     Peer, RoleServer,
     model::{
-        BooleanSchema, ClientCapabilities, ClientResult, CustomNotification, ElicitRequest, ElicitRequestParams,
-        ElicitResult, ElicitationAction, ElicitationSchema, InputRequest, PrimitiveSchemaDefinition, RequestId,
-        ServerRequest,
+        BooleanSchema, ClientCapabilities, ClientResult, CustomNotification, ElicitRequest,
+        ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest,
+        PrimitiveSchemaDefinition, RequestId, ServerRequest,
     },
     service::{OriginatingRequestId, PeerRequestOptions},
 };
@@ -23,7 +23,9 @@ use super::secret_page::{Page, random_word};
 use crate::{
     mcp::roots,
     render::escape_line,
-    ssh::prompt::prompter::{Banner, GuardedPath, PromptRequest, Prompter, Purpose, SecretPrompt, UnknownKey},
+    ssh::prompt::prompter::{
+        Banner, GuardedPath, PromptRequest, Prompter, Purpose, SecretPrompt, UnknownKey,
+    },
 };
 
 /// How much of a server's words is shown beside a page of its choice, in characters.
@@ -40,12 +42,15 @@ pub(in crate::mcp) fn prompter(
 ) -> Prompter {
     let elicitation = client.and_then(|client| client.elicitation.as_ref());
     let url = elicitation.is_some_and(|elicitation| elicitation.url.is_some());
+
     // Before there were two modes, the form was the only one and had no name.
     let form = elicitation.is_some_and(|elicitation| elicitation.form.is_some() || !url);
     let channel = |wanted: bool| wanted.then(|| questions.clone());
     let folders = channel(client.is_some_and(roots::are_declared));
 
-    Prompter::new(channel(form), channel(url)).with_folders(folders).told(questions.clone())
+    Prompter::new(channel(form), channel(url))
+        .with_folders(folders)
+        .told(questions.clone())
 }
 
 /// What a client is asked.
@@ -88,13 +93,17 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
             let request = FormRequest::Elicit(foreign_page(&banner, url, elicitation_id));
             Some((request, PendingAnswer::Foreign(banner.login_ended)))
         }
-        PromptRequest::HostKey(key, answer) => {
-            Some((FormRequest::Elicit(about_key(&key)), PendingAnswer::Choice(TRUST, answer)))
+        PromptRequest::HostKey(key, answer) => Some((
+            FormRequest::Elicit(about_key(&key)),
+            PendingAnswer::Choice(TRUST, answer),
+        )),
+        PromptRequest::Guarded(path, answer) => Some((
+            FormRequest::Elicit(about_path(&path)),
+            PendingAnswer::Choice(ALLOW, answer),
+        )),
+        PromptRequest::Folders(answer) => {
+            Some((FormRequest::Roots, PendingAnswer::Folders(answer)))
         }
-        PromptRequest::Guarded(path, answer) => {
-            Some((FormRequest::Elicit(about_path(&path)), PendingAnswer::Choice(ALLOW, answer)))
-        }
-        PromptRequest::Folders(answer) => Some((FormRequest::Roots, PendingAnswer::Folders(answer))),
         PromptRequest::Secrets(question, answer) => {
             let message = format!(
                 "{} for {}: open this page of mcp-ssh-sessions on your machine and type it there. It goes straight into \
@@ -103,10 +112,18 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
                 question.account,
                 question.purpose.recipient()
             );
+
             let page = Page::open(question, answer).await.ok()?;
             let (url, elicitation_id) = (page.url.clone(), page.id.clone());
             let message = escape_line(message.as_bytes());
-            let params = ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id };
+
+            let params = ElicitRequestParams::UrlElicitationParams {
+                meta: None,
+                message,
+                url,
+                elicitation_id,
+            };
+
             Some((FormRequest::Elicit(params), PendingAnswer::Page(page)))
         }
     }
@@ -114,13 +131,20 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
 
 /// Asks a client of a revision that has requests from server to client, as part of this call, and passes the answer on.
 pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: PromptRequest) {
-    let Some((request, mut waiting)) = request(asked).await else { return };
+    let Some((request, mut waiting)) = request(asked).await else {
+        return;
+    };
+
     let id = match &request {
-        FormRequest::Elicit(ElicitRequestParams::UrlElicitationParams { elicitation_id, .. }) => elicitation_id.clone(),
+        FormRequest::Elicit(ElicitRequestParams::UrlElicitationParams {
+            elicitation_id, ..
+        }) => elicitation_id.clone(),
         _ => String::new(),
     };
+
     // Over HTTP it goes into the stream of the call: a client need not have another one open.
     let call = OriginatingRequestId(call);
+
     let request = match request {
         FormRequest::Elicit(params) => {
             let mut request = ElicitRequest::new(params);
@@ -133,8 +157,12 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
             ServerRequest::ListRootsRequest(request)
         }
     };
-    let sent = peer.send_cancellable_request(request, PeerRequestOptions::no_options()).await;
+
+    let sent = peer
+        .send_cancellable_request(request, PeerRequestOptions::no_options())
+        .await;
     let Ok(mut asking) = sent else { return };
+
     let answer = tokio::select! {
         answer = &mut asking.rx => answer,
         () = waiting.is_over() => {
@@ -142,13 +170,18 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
             return;
         }
     };
+
     let answer = match answer {
         Ok(Ok(ClientResult::ElicitResult(answer))) => FormAnswer::Elicited(answer),
-        Ok(Ok(ClientResult::ListRootsResult(answer))) => FormAnswer::Folders(roots::folders(&answer)),
+        Ok(Ok(ClientResult::ListRootsResult(answer))) => {
+            FormAnswer::Folders(roots::folders(&answer))
+        }
         _ => FormAnswer::None,
     };
+
     if let Some(over) = settle(waiting, answer) {
         over.cancelled().await;
+
         // 2025-11-25, elicitation, "Completion Notifications for URL Mode Elicitation".
         let complete = CustomNotification::new(COMPLETE, Some(json!({"elicitationId": id})));
         let _ = peer.send_notification(complete.into()).await;
@@ -167,10 +200,13 @@ pub(in crate::mcp) fn input(request: FormRequest) -> InputRequest {
 pub(in crate::mcp) fn settle_with(waiting: PendingAnswer, response: Option<&Value>) {
     let response = response.cloned().unwrap_or_default();
     let answer = if let PendingAnswer::Folders(_) = &waiting {
-        serde_json::from_value(response).map_or(FormAnswer::None, |answer| FormAnswer::Folders(roots::folders(&answer)))
+        serde_json::from_value(response).map_or(FormAnswer::None, |answer| {
+            FormAnswer::Folders(roots::folders(&answer))
+        })
     } else {
         serde_json::from_value(response).map_or(FormAnswer::None, FormAnswer::Elicited)
     };
+
     settle(waiting, answer);
 }
 
@@ -187,6 +223,7 @@ fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToke
         FormAnswer::Elicited(answer) if answer.action == ElicitationAction::Accept => Some(answer),
         _ => None,
     };
+
     match waiting {
         PendingAnswer::Choice(field, choice) => {
             let yes = accepted.and_then(|answer| answer.content.as_ref()?.get(field)?.as_bool());
@@ -214,17 +251,34 @@ fn what(question: &SecretPrompt) -> String {
 }
 
 fn about_path(path: &GuardedPath) -> ElicitRequestParams {
-    let GuardedPath { account, path, is_read, why } = path;
+    let GuardedPath {
+        account,
+        path,
+        is_read,
+        why,
+    } = path;
+
     let [account, path, why] = [account, path, why].map(|text| escape_line(text.as_bytes()));
+
     let (doing, all, title) = if *is_read {
-        (format!("send this to {account}"), "If it is a directory, all that is in it is sent.", "Send it")
+        (
+            format!("send this to {account}"),
+            "If it is a directory, all that is in it is sent.",
+            "Send it",
+        )
     } else {
-        (format!("write what comes from {account} to this place"), "What is there is replaced.", "Write to it")
+        (
+            format!("write what comes from {account} to this place"),
+            "What is there is replaced.",
+            "Write to it",
+        )
     };
+
     let message = format!(
         "The agent wants to {doing}:\n\n{path}\n\nIt is guarded, because {why}. {all} Allow it only if you have asked \
          for it yourself: words on a web page or a server can mislead an agent."
     );
+
     choice(message, ALLOW, title)
 }
 
@@ -236,18 +290,28 @@ fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitR
          comes from the server. Its words: {words}",
         banner.account
     );
+
     let message = escape_line(message.as_bytes());
-    ElicitRequestParams::UrlElicitationParams { meta: None, message, url, elicitation_id }
+
+    ElicitRequestParams::UrlElicitationParams {
+        meta: None,
+        message,
+        url,
+        elicitation_id,
+    }
 }
 
 fn about_key(key: &UnknownKey) -> ElicitRequestParams {
     let [host, key_type, fingerprint, saved_in] =
-        [&key.host, &key.key_type, &key.fingerprint, &key.saved_in].map(|text| escape_line(text.as_bytes()));
+        [&key.host, &key.key_type, &key.fingerprint, &key.saved_in]
+            .map(|text| escape_line(text.as_bytes()));
+
     let message = format!(
         "The host {host} is not known yet. It shows this key:\n\n{key_type} {fingerprint}\n\nTrust it only if this is the fingerprint of the \
          host's own key (on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub). It is then saved in {saved_in}, \
          and ssh confirm_host_key it, too."
     );
+
     choice(message, TRUST, "Trust this host key")
 }
 
@@ -257,7 +321,12 @@ fn choice(message: String, field: &str, title: &'static str) -> ElicitRequestPar
     let requested_schema = ElicitationSchema::builder()
         .required_property(field, PrimitiveSchemaDefinition::Boolean(yes))
         .build_unchecked();
-    ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema }
+
+    ElicitRequestParams::FormElicitationParams {
+        meta: None,
+        message,
+        requested_schema,
+    }
 }
 
 #[cfg(test)]
@@ -267,18 +336,41 @@ mod tests {
     #[test]
     fn a_question_about_a_key_has_our_lines_alone() {
         let hostile = || "a\n\u{1b}[2J\u{202e}b\u{9b}".to_owned();
-        let key = UnknownKey { host: hostile(), key_type: hostile(), fingerprint: hostile(), saved_in: hostile() };
-        let ElicitRequestParams::FormElicitationParams { message, .. } = about_key(&key) else { panic!("no form") };
+
+        let key = UnknownKey {
+            host: hostile(),
+            key_type: hostile(),
+            fingerprint: hostile(),
+            saved_in: hostile(),
+        };
+
+        let ElicitRequestParams::FormElicitationParams { message, .. } = about_key(&key) else {
+            panic!("no form")
+        };
         assert_eq!(message.lines().count(), 5, "{message}");
-        assert!(!message.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{message:?}");
+        assert!(
+            !message.contains(['\u{1b}', '\u{202e}', '\u{9b}']),
+            "{message:?}"
+        );
 
         for is_read in [true, false] {
-            let path = GuardedPath { account: hostile(), path: hostile(), is_read, why: hostile() };
-            let ElicitRequestParams::FormElicitationParams { message, .. } = about_path(&path) else {
+            let path = GuardedPath {
+                account: hostile(),
+                path: hostile(),
+                is_read,
+                why: hostile(),
+            };
+
+            let ElicitRequestParams::FormElicitationParams { message, .. } = about_path(&path)
+            else {
                 panic!("no form")
             };
+
             assert_eq!(message.lines().count(), 5, "{message}");
-            assert!(!message.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{message:?}");
+            assert!(
+                !message.contains(['\u{1b}', '\u{202e}', '\u{9b}']),
+                "{message:?}"
+            );
         }
     }
 }

@@ -76,12 +76,16 @@ impl Page {
         answer: oneshot::Sender<Vec<Password>>,
     ) -> io::Result<Self> {
         if peer::KNOWN_HERE && !peer::is_told().await {
-            return Err(io::Error::other("this system does not tell whose a connection is"));
+            return Err(io::Error::other(
+                "this system does not tell whose a connection is",
+            ));
         }
+
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (id, secret) = (random_word()?, random_word()?);
         let over = CancellationToken::new();
+
         let page = Arc::new(SecretPage {
             path: format!("/{secret}"),
             port,
@@ -89,9 +93,16 @@ impl Page {
             answer: Mutex::new(Some(answer)),
             over: over.clone(),
         });
+
         let url = format!("http://127.0.0.1:{port}{}", page.path);
         tokio::spawn(serve(listener, page));
-        Ok(Self { url, id, over: over.clone(), close: over.drop_guard() })
+
+        Ok(Self {
+            url,
+            id,
+            over: over.clone(),
+            close: over.drop_guard(),
+        })
     }
 
     /// Waits until it was answered, or nobody waits for an answer any more.
@@ -115,7 +126,11 @@ struct SecretPage {
 }
 
 async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
-    let (looks, newcomers) = (Arc::new(Semaphore::new(MAX_LOOKS)), Arc::new(Newcomers::default()));
+    let (looks, newcomers) = (
+        Arc::new(Semaphore::new(MAX_LOOKS)),
+        Arc::new(Newcomers::default()),
+    );
+
     let accepting = async {
         while let Ok(look) = Arc::clone(&looks).acquire_owned().await {
             let (stream, _) = accepted(|| listener.accept()).await;
@@ -128,16 +143,19 @@ async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
             });
         }
     };
+
     let ending = async {
         tokio::select! {
             () = page.over.cancelled() => {}
             () = page.is_given_up() => {}
             () = sleep(LIFETIME) => {}
         }
+
         page.waiting().take();
         page.over.cancel();
         sleep(LINGER).await;
     };
+
     tokio::select! {
         () = accepting => {}
         () = ending => {}
@@ -146,7 +164,9 @@ async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
 
 /// Where the system does not tell whose a connection is, the address is all that keeps others out.
 async fn may_enter(stream: &TcpStream) -> bool {
-    let Ok(connection) = PeerConnection::of(stream) else { return false };
+    let Ok(connection) = PeerConnection::of(stream) else {
+        return false;
+    };
     !peer::KNOWN_HERE || connection.is_ours().await
 }
 
@@ -159,11 +179,13 @@ async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, page: Arc<Secre
         let page = Arc::clone(&page);
         async move { Ok::<_, Infallible>(page.reply(request).await) }
     });
+
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(15))
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answering);
+
     tokio::select! {
         _ = connection => {}
         () = leave.cancelled() => {}
@@ -180,62 +202,114 @@ impl SecretPage {
 
     /// Waits until nobody waits for the answer.
     async fn is_given_up(&self) {
-        poll_fn(|context| self.waiting().as_mut().map_or(Poll::Ready(()), |answer| answer.poll_closed(context))).await;
+        poll_fn(|context| {
+            self.waiting()
+                .as_mut()
+                .map_or(Poll::Ready(()), |answer| answer.poll_closed(context))
+        })
+        .await;
     }
 
     async fn reply(&self, request: Request<Incoming>) -> PageReply {
         let (mut parts, body) = request.into_parts();
+
         // The link may stand on another site; what is typed may only come from this page.
         if parts.method == Method::GET {
             parts.headers.remove("sec-fetch-site");
         }
+
         if guard::admit_origin(&parts, Endpoint::Loopback(self.port)).is_err() {
-            return page(StatusCode::FORBIDDEN, "Not allowed", "<p>This request comes from somewhere else.</p>");
+            return page(
+                StatusCode::FORBIDDEN,
+                "Not allowed",
+                "<p>This request comes from somewhere else.</p>",
+            );
         }
+
         // No difference in time between the wrong address and no page at all is worth anything: it has 128 bits.
         if parts.uri.path() != self.path {
-            return page(StatusCode::NOT_FOUND, "Nothing here", "<p>There is no such page.</p>");
+            return page(
+                StatusCode::NOT_FOUND,
+                "Nothing here",
+                "<p>There is no such page.</p>",
+            );
         }
+
         match parts.method {
             _ if self.over.is_cancelled() => too_late(),
             Method::GET => page(StatusCode::OK, self.title(), &self.form()),
             Method::POST => self.take(body).await,
-            _ => page(StatusCode::METHOD_NOT_ALLOWED, "Not allowed", "<p>Open this page in a browser.</p>"),
+            _ => page(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Not allowed",
+                "<p>Open this page in a browser.</p>",
+            ),
         }
     }
 
     async fn take(&self, body: Incoming) -> PageReply {
         let Ok(body) = Limited::new(body, MAX_ANSWER_BYTES).collect().await else {
-            return page(StatusCode::PAYLOAD_TOO_LARGE, "Too long", "<p>An answer may have 64 KiB at most.</p>");
+            return page(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Too long",
+                "<p>An answer may have 64 KiB at most.</p>",
+            );
         };
+
         let body = Zeroizing::new(body.to_bytes().to_vec());
         let fields: Vec<(String, Password)> = form_urlencoded::parse(&body)
             .map(|(name, value)| (name.into_owned(), Password::from(value.into_owned())))
             .collect();
         let refused = fields.iter().any(|(name, _)| name == "refuse");
+
         let answers: Vec<Password> = (0..self.question.prompts.len())
-            .filter_map(|index| fields.iter().find(|(name, _)| *name == format!("answer{index}")))
+            .filter_map(|index| {
+                fields
+                    .iter()
+                    .find(|(name, _)| *name == format!("answer{index}"))
+            })
             .map(|(_, answer)| answer.clone())
             .collect();
+
         if !refused && answers.len() != self.question.prompts.len() {
-            return page(StatusCode::BAD_REQUEST, "Not complete", "<p>Go back and answer everything.</p>");
+            return page(
+                StatusCode::BAD_REQUEST,
+                "Not complete",
+                "<p>Go back and answer everything.</p>",
+            );
         }
-        let Some(waiting) = self.waiting().take() else { return too_late() };
+
+        let Some(waiting) = self.waiting().take() else {
+            return too_late();
+        };
+
         let reply = if refused {
-            page(StatusCode::OK, "Not answered", "<p>Nothing was sent. You can close this page.</p>")
+            page(
+                StatusCode::OK,
+                "Not answered",
+                "<p>Nothing was sent. You can close this page.</p>",
+            )
         } else if waiting.send(answers).is_ok() {
-            let thanks =
-                format!("<p>The answer goes to {}. You can close this page.</p>", self.question.purpose.recipient());
+            let thanks = format!(
+                "<p>The answer goes to {}. You can close this page.</p>",
+                self.question.purpose.recipient()
+            );
             page(StatusCode::OK, "Thank you", &thanks)
         } else {
             too_late()
         };
+
         self.over.cancel();
+
         reply
     }
 
     fn title(&self) -> &'static str {
-        if self.is_sudo() { "Run as root" } else { "SSH log-in" }
+        if self.is_sudo() {
+            "Run as root"
+        } else {
+            "SSH log-in"
+        }
     }
 
     fn is_sudo(&self) -> bool {
@@ -244,19 +318,32 @@ impl SecretPage {
 
     fn form(&self) -> String {
         let question = &self.question;
+
         let about = match &question.purpose {
             Purpose::Password => String::new(),
-            Purpose::Passphrase(file) => format!("<p>Passphrase of the key file <code>{}</code></p>", escape(file)),
+            Purpose::Passphrase(file) => format!(
+                "<p>Passphrase of the key file <code>{}</code></p>",
+                escape(file)
+            ),
             // The prompts are the server's words, too, and must not pass for ours.
-            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => "<p>The server asks:</p>".to_owned(),
+            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => {
+                "<p>The server asks:</p>".to_owned()
+            }
             Purpose::KeyboardInteractive(words) => {
-                format!("<p>The server says:</p><blockquote>{}</blockquote><p>It asks:</p>", escape(words))
+                format!(
+                    "<p>The server says:</p><blockquote>{}</blockquote><p>It asks:</p>",
+                    escape(words)
+                )
             }
             Purpose::Sudo(what) => {
-                let details = what
-                    .details
-                    .iter()
-                    .map(|(name, text)| format!("<p>{}:</p><blockquote>{}</blockquote>", escape(name), escape(text)));
+                let details = what.details.iter().map(|(name, text)| {
+                    format!(
+                        "<p>{}:</p><blockquote>{}</blockquote>",
+                        escape(name),
+                        escape(text)
+                    )
+                });
+
                 format!(
                     "<p>The agent wants to run this as root (sudo):</p><blockquote>{}</blockquote>{}",
                     escape(&what.command),
@@ -264,17 +351,24 @@ impl SecretPage {
                 )
             }
         };
+
         let way = match &question.purpose {
             Purpose::Passphrase(_) => "opens the key file with it and sends it nowhere",
             Purpose::Password | Purpose::KeyboardInteractive(_) => "sends it to this host alone",
             Purpose::Sudo(_) => "sends it to sudo on this host alone",
         };
+
         let (button, lasts) = if self.is_sudo() {
-            ("Run as root", ". Until the session is disconnected, the agent can run more as root with it")
+            (
+                "Run as root",
+                ". Until the session is disconnected, the agent can run more as root with it",
+            )
         } else {
             ("Log in", "")
         };
+
         let fields: Vec<String> = question.prompts.iter().enumerate().map(field).collect();
+
         format!(
             "<p>for <strong>{}</strong></p>{about}<form method=\"post\" autocomplete=\"off\">{}\
              <button class=\"main\">{button}</button>\
@@ -289,7 +383,12 @@ impl SecretPage {
 
 fn field((index, prompt): (usize, &Prompt)) -> String {
     // Browsers fill in and keep passwords in spite of `off`, but not what is for one time.
-    let (kind, completion) = if prompt.echo { ("text", "off") } else { ("password", "one-time-code") };
+    let (kind, completion) = if prompt.echo {
+        ("text", "off")
+    } else {
+        ("password", "one-time-code")
+    };
+
     let focus = if index == 0 { " autofocus" } else { "" };
     format!(
         "<label for=\"answer{index}\">{}</label><input id=\"answer{index}\" name=\"answer{index}\" type=\"{kind}\" \
@@ -299,7 +398,11 @@ fn field((index, prompt): (usize, &Prompt)) -> String {
 }
 
 fn too_late() -> PageReply {
-    page(StatusCode::GONE, "Too late", "<p>This was answered already, or nobody waits for it any more.</p>")
+    page(
+        StatusCode::GONE,
+        "Too late",
+        "<p>This was answered already, or nobody waits for it any more.</p>",
+    )
 }
 
 fn page(status: StatusCode, title: &str, content: &str) -> PageReply {
@@ -308,8 +411,10 @@ fn page(status: StatusCode, title: &str, content: &str) -> PageReply {
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\
          <style>{STYLE}</style><h1>{title}</h1>{content}</html>"
     );
+
     let mut reply = Response::new(Full::new(Bytes::from(html)));
     *reply.status_mut() = status;
+
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
@@ -320,8 +425,11 @@ fn page(status: StatusCode, title: &str, content: &str) -> PageReply {
             "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         ),
     ] {
-        reply.headers_mut().insert(name, header::HeaderValue::from_static(value));
+        reply
+            .headers_mut()
+            .insert(name, header::HeaderValue::from_static(value));
     }
+
     reply
 }
 

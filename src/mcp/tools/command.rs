@@ -42,6 +42,7 @@ pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: CallWait) -> Option<
         CallWait::Sent => job.sent(given_up).await,
         CallWait::For(patience) => job.wait(patience, None, given_up).await,
     };
+
     let end = match waited {
         WaitOutcome::Ended(end) => Some(end),
         // What is to outlive this program outlives the call too, once it has begun.
@@ -49,9 +50,11 @@ pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: CallWait) -> Option<
         WaitOutcome::GivenUp => Some(job.stop().await),
         WaitOutcome::Running => None,
     };
+
     if end.is_none() {
         call.registry.jobs.retain(job);
     }
+
     end
 }
 
@@ -63,7 +66,11 @@ pub(super) fn remove_remote_files_once_reported(job: &Job, end: Option<&JobEnd>)
 }
 
 /// Waits, and answers.
-pub(super) async fn answer(call: &Call, job: &Arc<Job>, how_long: CallWait) -> Result<CallToolResult, ToolError> {
+pub(super) async fn answer(
+    call: &Call,
+    job: &Arc<Job>,
+    how_long: CallWait,
+) -> Result<CallToolResult, ToolError> {
     let end = wait(call, job, how_long).await;
     let result = CommandReport::of(&call.registry, job, end.as_ref(), end.is_none())?.result();
     remove_remote_files_once_reported(job, end.as_ref());

@@ -18,7 +18,8 @@ use crate::{
     password::Password,
     render::escape_line,
     session::{
-        error::SessionError, live::ConnectOptions, name::SessionName, registry::ConnectRequest, saved::SavedSession,
+        error::SessionError, live::ConnectOptions, name::SessionName, registry::ConnectRequest,
+        saved::SavedSession,
     },
     ssh::auth::Credentials,
 };
@@ -73,31 +74,76 @@ pub(super) fn tool() -> Tool {
 
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ConnectParams = super::arguments(NAME, &mut call)?;
+
     if params.port == Some(0) {
-        return Err(ToolError::new("ssh_connect: port 0 is no port", "give a port from 1 to 65535, or none"));
+        return Err(ToolError::new(
+            "ssh_connect: port 0 is no port",
+            "give a port from 1 to 65535, or none",
+        ));
     }
+
     let typed = TypedDestination::parse(&params.host).map_err(SessionError::from)?;
     let name = params.name.unwrap_or_else(|| typed.name());
+
     // A parameter is more certain than what stands in the host.
     let saved = SavedSession {
         name: SessionName::try_from(name).map_err(SessionError::from)?,
         host: typed.destination.as_str().to_owned(),
         user: params.user.or(typed.user),
         port: params.port.or(typed.port),
-        key_path: params.key_path.or(typed.key_path).map(|path| call.local(path)),
+        key_path: params
+            .key_path
+            .or(typed.key_path)
+            .map(|path| call.local(path)),
         password_auth: false,
         extra: serde_json::Map::new(),
     };
-    let credentials =
-        Credentials { passphrase: params.passphrase, password: params.password, ..Credentials::default() };
-    let secrets = ConnectOptions { credentials, limit: params.timeout_ms.map(Milliseconds::duration) };
-    let (status, notices) = call.registry.connect(ConnectRequest { saved, secrets }, &call.caller).await?;
+
+    let credentials = Credentials {
+        passphrase: params.passphrase,
+        password: params.password,
+        ..Credentials::default()
+    };
+
+    let secrets = ConnectOptions {
+        credentials,
+        limit: params.timeout_ms.map(Milliseconds::duration),
+    };
+
+    let (status, notices) = call
+        .registry
+        .connect(ConnectRequest { saved, secrets }, &call.caller)
+        .await?;
+
     let doubtful = call.registry.is_one_of_many() || !status.default;
-    let default_session = if doubtful { call.registry.default_session().await } else { None };
-    let result = ConnectResult { session: status.into(), default_session, notices };
+    let default_session = if doubtful {
+        call.registry.default_session().await
+    } else {
+        None
+    };
+
+    let result = ConnectResult {
+        session: status.into(),
+        default_session,
+        notices,
+    };
+
     let default = result.default_session.as_ref();
-    let default = default.map(|name| format!("\ncalls without session go to {}", escape_line(name.as_bytes())));
-    let notices = result.notices.iter().map(|notice| format!("\nnotice: {}", escape_line(notice.as_bytes())));
-    let text = result.session.line() + &default.unwrap_or_default() + &notices.collect::<Vec<_>>().concat();
+
+    let default = default.map(|name| {
+        format!(
+            "\ncalls without session go to {}",
+            escape_line(name.as_bytes())
+        )
+    });
+
+    let notices = result
+        .notices
+        .iter()
+        .map(|notice| format!("\nnotice: {}", escape_line(notice.as_bytes())));
+
+    let text = result.session.line()
+        + &default.unwrap_or_default()
+        + &notices.collect::<Vec<_>>().concat();
     session::text_and_json(text, &result)
 }

@@ -39,8 +39,21 @@ pub(super) fn tool() -> Tool {
 
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: DisconnectParams = super::arguments(NAME, &mut call)?;
-    let status = call.registry.disconnect(params.session.as_deref(), params.forget).await?;
-    let result = DisconnectResult { session: status.into(), forgotten: params.forget };
-    let kept = if params.forget { "forgotten" } else { "kept in the saved sessions" };
+    let status = call
+        .registry
+        .disconnect(params.session.as_deref(), params.forget)
+        .await?;
+
+    let result = DisconnectResult {
+        session: status.into(),
+        forgotten: params.forget,
+    };
+
+    let kept = if params.forget {
+        "forgotten"
+    } else {
+        "kept in the saved sessions"
+    };
+
     session::text_and_json(format!("{} ({kept})", result.session.line()), &result)
 }

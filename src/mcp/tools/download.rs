@@ -46,6 +46,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: DownloadParams = super::arguments(NAME, &mut call)?;
     let local_path = call.local(params.local_path);
     let session = call.registry.lookup(params.session.as_deref()).await?;
+
     let request = TransferRequest {
         local: local_path,
         remote: params.remote_path,
@@ -53,10 +54,22 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         skip_unchanged: params.skip_unchanged,
         progress: call.watched.transfer(),
     };
-    let _shown = call.registry.transfers.track(session.saved.name.as_str(), Direction::Download, &request);
+
+    let _shown =
+        call.registry
+            .transfers
+            .track(session.saved.name.as_str(), Direction::Download, &request);
+
     let asked = request.clone();
-    let moved =
-        session.download(request, &call.caller).await.map_err(|error| transfer::explained(&error, &asked, false))?;
-    let session = call.registry.is_one_of_many().then_some(session.saved.name.as_str());
+    let moved = session
+        .download(request, &call.caller)
+        .await
+        .map_err(|error| transfer::explained(&error, &asked, false))?;
+
+    let session = call
+        .registry
+        .is_one_of_many()
+        .then_some(session.saved.name.as_str());
+
     transfer::result("downloaded", session, moved)
 }

@@ -28,7 +28,10 @@ const MAX_SESSIONS: usize = 100;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "parameters as a caller knows them")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "parameters as a caller knows them"
+)]
 struct ExecParams {
     /// For the user's login shell
     command: String,
@@ -66,51 +69,75 @@ pub(super) fn tool() -> Tool {
         "Run a command over SSH",
         "Run a command on the remote server in a fresh channel, without state. Returns stdout, stderr and the exit \
          status. Several run at once. A command that takes longer than waitMs goes on as a job: see ssh_job.",
-        Effects { read_only: false, destructive: true, idempotent: false, open_world: true },
+        Effects {
+            read_only: false,
+            destructive: true,
+            idempotent: false,
+            open_world: true,
+        },
     )
 }
 
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let mut params: ExecParams = super::arguments(NAME, &mut call)?;
+
     if params.command.trim().is_empty() {
-        return Err(ToolError::new("ssh_exec: the command is empty", "give the command to run, such as \"uptime\""));
+        return Err(ToolError::new(
+            "ssh_exec: the command is empty",
+            "give the command to run, such as \"uptime\"",
+        ));
     }
+
     if params.detach && params.pty {
         return Err(ToolError::new(
             "ssh_exec: a command with a terminal ends with its connection, so it cannot be detached",
             "leave out pty: a detached job is fed with ssh_job all the same; or leave out detach",
         ));
     }
+
     if params.detach && params.sudo {
         return Err(ToolError::new(
             "ssh_exec: a command that this program runs as root cannot be detached: only root could stop it later",
             "leave out detach; or, where sudo wants no password, leave out sudo and put `sudo -n` into the command",
         ));
     }
-    let wait = command::CallWait::of(params.wait_ms.map(WaitParam::duration), params.background || params.detach);
+
+    let wait = command::CallWait::of(
+        params.wait_ms.map(WaitParam::duration),
+        params.background || params.detach,
+    );
+
     let sessions = params.sessions.take();
     let Some(mut sessions) = sessions else {
         let session = call.registry.lookup(params.session.as_deref()).await?;
         let job = params.begin(&session, &call, 1)?;
         return command::answer(&call, &job, wait).await;
     };
+
     if sessions.is_empty() || sessions.len() > MAX_SESSIONS || params.session.is_some() {
-        let message = format!("ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then");
+        let message = format!(
+            "ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then"
+        );
         return Err(ToolError::new(message, "call ssh_sessions for their names"));
     }
+
     let mut seen = std::collections::BTreeSet::new();
     sessions.retain(|name| seen.insert(name.clone()));
+
     let each = sessions.iter().map(async |name| {
         let job = async {
             let session = call.registry.lookup(Some(name)).await?;
             Ok::<_, ToolError>(params.begin(&session, &call, sessions.len())?)
         };
+
         match job.await {
             Ok(job) => Ok((command::wait(&call, &job, wait).await, job)),
             Err(error) => Err(error),
         }
     });
+
     let each = futures_util::future::join_all(each).await;
+
     let reports = sessions.iter().zip(&each).map(|(name, ran)| {
         let report = match ran {
             Ok((end, job)) => CommandReport::of(&call.registry, job, end.as_ref(), end.is_none())
@@ -119,15 +146,22 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         };
         (name.clone(), report)
     });
+
     let result = report::of_many(reports.collect());
     for (end, job) in each.iter().flatten() {
         command::remove_remote_files_once_reported(job, end.as_ref());
     }
+
     Ok(result)
 }
 
 impl ExecParams {
-    fn begin(&self, session: &Arc<LiveSession>, call: &Call, share: usize) -> Result<Arc<Job>, SessionError> {
+    fn begin(
+        &self,
+        session: &Arc<LiveSession>,
+        call: &Call,
+        share: usize,
+    ) -> Result<Arc<Job>, SessionError> {
         let call = ExecCall {
             command: self.command.clone(),
             directory: self.cwd.clone(),
@@ -140,6 +174,11 @@ impl ExecParams {
             share,
             prompter: call.caller.prompter.clone(),
         };
-        if self.detach { session.exec_detached(call) } else { session.exec(call) }
+
+        if self.detach {
+            session.exec_detached(call)
+        } else {
+            session.exec(call)
+        }
     }
 }

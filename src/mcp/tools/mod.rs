@@ -60,7 +60,9 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
     })
 }
 
-pub(super) use self::{job::JobResult, session::SessionResult, sessions::as_json as sessions_as_json};
+pub(super) use self::{
+    job::JobResult, session::SessionResult, sessions::as_json as sessions_as_json,
+};
 
 /// What a call of the tool may do, for clients that ask before they allow it.
 #[derive(Clone, Copy)]
@@ -72,16 +74,26 @@ struct Effects {
     open_world: bool,
 }
 
-fn describe<P: JsonSchema>(name: &'static str, title: &str, description: &'static str, effects: Effects) -> Tool {
+fn describe<P: JsonSchema>(
+    name: &'static str,
+    title: &str,
+    description: &'static str,
+    effects: Effects,
+) -> Tool {
     let annotations = ToolAnnotations::with_title(title)
         .read_only(effects.read_only)
         .destructive(effects.destructive)
         .idempotent(effects.idempotent)
         .open_world(effects.open_world);
-    Tool::new(name, description, params::schema::<P>()).with_title(title).with_annotations(annotations)
+
+    Tool::new(name, description, params::schema::<P>())
+        .with_title(title)
+        .with_annotations(annotations)
 }
 
 fn arguments<P: DeserializeOwned>(name: &str, call: &mut Call) -> Result<P, ToolError> {
-    let schema = find(name).map(|tool| Arc::clone(&tool.input_schema)).unwrap_or_default();
+    let schema = find(name)
+        .map(|tool| Arc::clone(&tool.input_schema))
+        .unwrap_or_default();
     params::parse(name, &schema, call.arguments.take())
 }

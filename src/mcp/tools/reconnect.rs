@@ -43,9 +43,15 @@ enum ReconnectOutcome {
 impl ReconnectOutcome {
     fn of(reconnected: Reconnected) -> (Self, &'static str) {
         match reconnected {
-            Reconnected::Kept => (Self::Kept, "the connection answered and was kept; fresh: true logs in anew"),
+            Reconnected::Kept => (
+                Self::Kept,
+                "the connection answered and was kept; fresh: true logs in anew",
+            ),
             Reconnected::Connected => (Self::Made, "it was not connected before"),
-            Reconnected::Replaced => (Self::Replaced, "the connection before did not answer and was replaced"),
+            Reconnected::Replaced => (
+                Self::Replaced,
+                "the connection before did not answer and was replaced",
+            ),
             Reconnected::Renewed => (
                 Self::Renewed,
                 "logged in anew; what runs goes on over the connection before, and each shell moves with its state at its \
@@ -68,8 +74,16 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ReconnectParams = super::arguments(NAME, &mut call)?;
     let session = params.session.as_deref();
-    let (status, reconnected) = call.registry.reconnect(session, params.fresh, &call.caller).await?;
+    let (status, reconnected) = call
+        .registry
+        .reconnect(session, params.fresh, &call.caller)
+        .await?;
+
     let (connection, words) = ReconnectOutcome::of(reconnected);
-    let result = ReconnectResult { session: status.into(), connection };
+    let result = ReconnectResult {
+        session: status.into(),
+        connection,
+    };
+
     session::text_and_json(format!("{}; {words}", result.session.line()), &result)
 }

@@ -69,7 +69,11 @@ impl SessionResult {
 
     /// Where it leads to, for a person.
     pub(in crate::mcp) fn address(&self) -> String {
-        let user = if self.user.is_empty() { String::new() } else { format!("{}@", self.user) };
+        let user = if self.user.is_empty() {
+            String::new()
+        } else {
+            format!("{}@", self.user)
+        };
         format!("{user}{} port {}", self.host_name, self.port)
     }
 
@@ -91,8 +95,19 @@ impl SessionResult {
 
     /// One line with everything that the structured form says.
     pub(super) fn line(&self) -> String {
-        let alias = if self.host == self.host_name { String::new() } else { format!(" (host {})", self.host) };
-        let mut parts = vec![format!("{}: {}, {}{alias}", self.name, self.state(), self.address())];
+        let alias = if self.host == self.host_name {
+            String::new()
+        } else {
+            format!(" (host {})", self.host)
+        };
+
+        let mut parts = vec![format!(
+            "{}: {}, {}{alias}",
+            self.name,
+            self.state(),
+            self.address()
+        )];
+
         for (what, value) in [
             ("login by ", &self.auth_method),
             ("host key ", &self.host_key),
@@ -101,17 +116,27 @@ impl SessionResult {
         ] {
             parts.extend(value.as_ref().map(|value| format!("{what}{value}")));
         }
+
         parts.extend(self.default.then(|| "default".to_owned()));
+
         escape_line(parts.join(", ").as_bytes())
     }
 }
 
 /// A result in both forms. Some clients show only the one, some only the other: each is complete.
-pub(super) fn text_and_json(text: String, structured: &impl Serialize) -> Result<CallToolResult, ToolError> {
+pub(super) fn text_and_json(
+    text: String,
+    structured: &impl Serialize,
+) -> Result<CallToolResult, ToolError> {
     let structured = serde_json::to_value(structured).map_err(|error| {
-        ToolError::new(format!("the result cannot be written as JSON: {error}"), "report this as a bug")
+        ToolError::new(
+            format!("the result cannot be written as JSON: {error}"),
+            "report this as a bug",
+        )
     })?;
+
     let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
     result.structured_content = Some(structured);
+
     Ok(result)
 }

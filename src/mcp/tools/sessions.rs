@@ -31,7 +31,11 @@ struct SessionsResult {
 impl From<SessionListing> for SessionsResult {
     fn from(listing: SessionListing) -> Self {
         Self {
-            sessions: listing.sessions.into_iter().map(SessionResult::from).collect(),
+            sessions: listing
+                .sessions
+                .into_iter()
+                .map(SessionResult::from)
+                .collect(),
             default: listing.default.map(|name| name.to_string()),
             notice: listing.notice,
         }
@@ -48,7 +52,12 @@ pub(super) fn tool() -> Tool {
         NAME,
         "List SSH sessions",
         "List all SSH sessions: connected, disconnected and saved, and which is the default.",
-        Effects { read_only: true, destructive: false, idempotent: true, open_world: false },
+        Effects {
+            read_only: true,
+            destructive: false,
+            idempotent: true,
+            open_world: false,
+        },
     )
     .with_raw_output_schema(schema::<SessionsResult>())
 }
@@ -60,6 +69,13 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     if lines.is_empty() {
         lines.push("no sessions; make one with ssh_connect".to_owned());
     }
-    lines.extend(result.notice.as_ref().map(|notice| format!("notice: {}", escape_line(notice.as_bytes()))));
+
+    lines.extend(
+        result
+            .notice
+            .as_ref()
+            .map(|notice| format!("notice: {}", escape_line(notice.as_bytes()))),
+    );
+
     session::text_and_json(lines.join("\n"), &result)
 }

@@ -27,7 +27,12 @@ pub(super) fn tool() -> Tool {
         NAME,
         "Set the default SSH session",
         "Set which session is used when no name is given.",
-        Effects { read_only: false, destructive: false, idempotent: true, open_world: false },
+        Effects {
+            read_only: false,
+            destructive: false,
+            idempotent: true,
+            open_world: false,
+        },
     )
     .with_raw_output_schema(schema::<SetDefaultResult>())
 }
@@ -35,6 +40,8 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: SetDefaultParams = super::arguments(NAME, &mut call)?;
     let status = call.registry.set_default(&params.session).await?;
-    let result = SetDefaultResult { session: status.into() };
+    let result = SetDefaultResult {
+        session: status.into(),
+    };
     session::text_and_json(result.session.line(), &result)
 }

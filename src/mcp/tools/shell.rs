@@ -42,7 +42,12 @@ pub(super) fn tool() -> Tool {
         "Run a command in a persistent shell",
         "Run a command in a persistent, non-interactive bash on the remote server: directory, variables, functions and \
          options stay for the next call. Commands on one shell run in order.",
-        Effects { read_only: false, destructive: true, idempotent: false, open_world: true },
+        Effects {
+            read_only: false,
+            destructive: true,
+            idempotent: false,
+            open_world: true,
+        },
     )
 }
 
@@ -50,12 +55,20 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ShellParams = super::arguments(NAME, &mut call)?;
     let session = call.registry.lookup(params.session.as_deref()).await?;
     let shell = params.shell.unwrap_or_else(|| MAIN.to_owned());
+
     let request = ShellCall {
         command: params.command,
         stdin: params.stdin.map(String::into_bytes),
         limit: params.timeout_ms.map(Milliseconds::duration),
         prompter: call.caller.prompter.clone(),
     };
+
     let job = session.shell(&shell, request)?;
-    command::answer(&call, &job, command::CallWait::of(params.wait_ms.map(WaitParam::duration), false)).await
+
+    command::answer(
+        &call,
+        &job,
+        command::CallWait::of(params.wait_ms.map(WaitParam::duration), false),
+    )
+    .await
 }

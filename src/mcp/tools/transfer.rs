@@ -30,7 +30,11 @@ pub(super) struct TransferResult {
 }
 
 /// The error of a transfer, with what to write instead where that shows.
-pub(super) fn explained(error: &SessionError, request: &TransferRequest, is_upload: bool) -> ToolError {
+pub(super) fn explained(
+    error: &SessionError,
+    request: &TransferRequest,
+    is_upload: bool,
+) -> ToolError {
     let hint = hints::of_transfer(error, request, is_upload);
     let mut explained = ToolError::from(error);
     if let Some(hint) = hint {
@@ -40,42 +44,76 @@ pub(super) fn explained(error: &SessionError, request: &TransferRequest, is_uplo
 }
 
 /// What was moved. `session` is named where several are connected.
-pub(super) fn result(what: &str, session: Option<&str>, moved: Transferred) -> Result<CallToolResult, ToolError> {
-    let Transferred { to, tally, verified, duration } = moved;
+pub(super) fn result(
+    what: &str,
+    session: Option<&str>,
+    moved: Transferred,
+) -> Result<CallToolResult, ToolError> {
+    let Transferred {
+        to,
+        tally,
+        verified,
+        duration,
+    } = moved;
+
     let result = TransferResult {
         files: tally.files,
         bytes: tally.bytes,
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         skipped: tally.unchanged + tally.special,
-        left_out: (tally.left_out > 0)
-            .then(|| tally.named_left_out.iter().map(|(path, _)| String::from_utf8_lossy(path).into_owned()).collect()),
+        left_out: (tally.left_out > 0).then(|| {
+            tally
+                .named_left_out
+                .iter()
+                .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
+                .collect()
+        }),
         verified,
         to,
     };
+
     let mut counts = vec![counted(tally.files, "file", "files")];
     if tally.links > 0 {
         counts.push(counted(tally.links, "link", "links"));
     }
+
     if tally.directories > 0 {
         counts.push(counted(tally.directories, "directory", "directories"));
     }
+
     let how = match tally.unkept.size {
         _ if verified => "SHA-256 verified".to_owned(),
         0 => "size verified".to_owned(),
         unsure => {
-            let begin = if unsure < tally.files { "size verified, but not always" } else { "not verified" };
-            format!("{begin}: the server said another length of {}, or none", counted(unsure, "file", "files"))
+            let begin = if unsure < tally.files {
+                "size verified, but not always"
+            } else {
+                "not verified"
+            };
+
+            format!(
+                "{begin}: the server said another length of {}, or none",
+                counted(unsure, "file", "files")
+            )
         }
     };
+
     let skipped = match result.skipped {
         0 => "0 skipped".to_owned(),
-        skipped => format!("{skipped} skipped: {} unchanged, {} special", tally.unchanged, tally.special),
+        skipped => format!(
+            "{skipped} skipped: {} unchanged, {} special",
+            tally.unchanged, tally.special
+        ),
     };
+
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
     let rate = size(result.bytes as f64 / duration.as_secs_f64().max(0.001));
-    let session = session.map(|session| format!("session {session}: ")).unwrap_or_default();
+    let session = session
+        .map(|session| format!("session {session}: "))
+        .unwrap_or_default();
     let unkept = Some(tally.unkept.to_string()).filter(|said| !said.is_empty());
     let unkept = unkept.map(|said| format!("; {said}")).unwrap_or_default();
+
     let text = format!(
         "{session}{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped}){unkept}",
         counts.join(", "),
@@ -83,7 +121,11 @@ pub(super) fn result(what: &str, session: Option<&str>, moved: Transferred) -> R
         result.to,
         result.duration_ms
     );
-    session::text_and_json(escape_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()), &result)
+
+    session::text_and_json(
+        escape_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()),
+        &result,
+    )
 }
 
 /// What this machine guards, with the reasons.
@@ -91,11 +133,17 @@ fn left_out(count: usize, first: &[(Vec<u8>, String)]) -> String {
     if count == 0 {
         return String::new();
     }
-    let named = first.iter().map(|(path, why)| format!("\"{}\" ({why})", escape_line(path)));
+
+    let named = first
+        .iter()
+        .map(|(path, why)| format!("\"{}\" ({why})", escape_line(path)));
     let named = named.collect::<Vec<_>>().join(", ");
     let more = match count - first.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!("; left out, because guarded: {named}{more}. The person is asked about a path that is named by itself")
+
+    format!(
+        "; left out, because guarded: {named}{more}. The person is asked about a path that is named by itself"
+    )
 }

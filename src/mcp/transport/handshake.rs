@@ -16,7 +16,10 @@ pub(super) struct FromHello<T> {
 
 impl<T> FromHello<T> {
     pub(super) fn new(transport: T) -> Self {
-        Self { transport, begun: false }
+        Self {
+            transport,
+            begun: false,
+        }
     }
 }
 
@@ -38,6 +41,7 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHello<T> {
             } else if !self.begun {
                 continue;
             }
+
             return Some(message);
         }
     }
@@ -54,8 +58,11 @@ fn is_hello(request: &ClientRequest) -> bool {
         ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
         other => {
             let meta = other.get_meta();
-            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
-                && meta.protocol_version().is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
+            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28)
+                .is_empty()
+                && meta
+                    .protocol_version()
+                    .is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
         }
     }
 }

@@ -30,11 +30,18 @@ pub(super) struct Overwriting<R> {
 
 impl<R> Overwriting<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, line: 0, longest: 0, total: 0, blanks: 0 }
+        Self {
+            input,
+            line: 0,
+            longest: 0,
+            total: 0,
+            blanks: 0,
+        }
     }
 
     fn note(&mut self, bytes: &[u8]) {
         self.total += bytes.len();
+
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line += part.len();
             self.longest = self.longest.max(self.line);
@@ -42,16 +49,24 @@ impl<R> Overwriting<R> {
                 self.line = 0;
             }
         }
+
         if bytes.ends_with(b"\n") {
             // A longer line would be refused, and said to be.
-            self.blanks = self.longest.max(self.total.min(READ_BUFFER)).min(DEFAULT_MAX_LINE_LENGTH);
+            self.blanks = self
+                .longest
+                .max(self.total.min(READ_BUFFER))
+                .min(DEFAULT_MAX_LINE_LENGTH);
             (self.longest, self.total) = (0, 0);
         }
     }
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Overwriting<R> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.blanks > 0 {
             let length = self.blanks.min(into.remaining());
             let blanks = into.initialize_unfilled_to(length);
@@ -60,13 +75,16 @@ impl<R: AsyncRead + Unpin> AsyncRead for Overwriting<R> {
             if let (0, Some(last)) = (self.blanks, blanks.last_mut()) {
                 *last = b'\n';
             }
+
             into.advance(length);
             return Poll::Ready(Ok(()));
         }
+
         let before = into.filled().len();
         ready!(Pin::new(&mut self.input).poll_read(cx, into))?;
         let new = into.filled().get(before..).unwrap_or_default();
         self.note(new);
+
         Poll::Ready(Ok(()))
     }
 }
@@ -85,14 +103,20 @@ mod tests {
             let said = format!("first\n{}\n", "s".repeat(length));
             let mut input = Overwriting::new(said.as_bytes());
             let (mut buffer, mut heard) = ([0; READ_BUFFER], Vec::new());
+
             loop {
                 let mut into = ReadBuf::new(&mut buffer);
-                poll_fn(|cx| Pin::new(&mut input).poll_read(cx, &mut into)).await.unwrap();
+                poll_fn(|cx| Pin::new(&mut input).poll_read(cx, &mut into))
+                    .await
+                    .unwrap();
+
                 if into.filled().is_empty() {
                     break;
                 }
+
                 heard.extend_from_slice(into.filled());
             }
+
             let heard = String::from_utf8(heard).unwrap();
             assert_eq!(heard.trim_end(), said.trim_end(), "{length}");
             assert!(!buffer.contains(&b's'), "{length}");
@@ -105,6 +129,9 @@ mod tests {
         let mut seen = Vec::new();
         input.read_to_end(&mut seen).await.unwrap();
         let blanks = " ".repeat(11) + "\n";
-        assert_eq!(String::from_utf8(seen).unwrap(), format!("{{\"a\": 1}}\n{{}}\n{blanks}"));
+        assert_eq!(
+            String::from_utf8(seen).unwrap(),
+            format!("{{\"a\": 1}}\n{{}}\n{blanks}")
+        );
     }
 }

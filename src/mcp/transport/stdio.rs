@@ -32,29 +32,44 @@ pub async fn serve(registry: Arc<SessionRegistry>, stop: CancellationToken) {
 }
 
 /// The same over any two streams.
-pub async fn serve_over<R, W>(registry: Arc<SessionRegistry>, input: R, output: W, stop: CancellationToken)
-where
+pub async fn serve_over<R, W>(
+    registry: Arc<SessionRegistry>,
+    input: R,
+    output: W,
+    stop: CancellationToken,
+) where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let ended = CancellationToken::new();
-    let input = UntilEnd { input, ended: ended.clone() };
+    let input = UntilEnd {
+        input,
+        ended: ended.clone(),
+    };
+
     let served = CancellationToken::new();
+
     let mut serving = {
         let (handler, until) = (SshServer::new(Arc::clone(&registry)), served.clone());
         tokio::spawn(async move {
             // Both failures mean that the client went away: before it said hello, or afterwards.
-            let transport = FromHello::new(AsyncRwTransport::new_server(Overwriting::new(input), output));
+            let transport = FromHello::new(AsyncRwTransport::new_server(
+                Overwriting::new(input),
+                output,
+            ));
+
             if let Ok(running) = handler.serve_with_ct(transport, until).await {
                 let _ = running.waiting().await;
             }
         })
     };
+
     let finished = tokio::select! {
         () = ended.cancelled() => false,
         () = stop.cancelled() => false,
         _ = &mut serving => true,
     };
+
     registry.shut_down().await;
     served.cancel();
     if !finished {
@@ -69,8 +84,16 @@ where
 {
     let (input, output) = split(stream);
     let ended = stop.child_token();
-    let input = UntilEnd { input, ended: ended.clone() };
-    let transport = FromHello::new(AsyncRwTransport::new_server(Overwriting::new(input), output));
+    let input = UntilEnd {
+        input,
+        ended: ended.clone(),
+    };
+
+    let transport = FromHello::new(AsyncRwTransport::new_server(
+        Overwriting::new(input),
+        output,
+    ));
+
     if let Ok(running) = server.serve_with_ct(transport, ended).await {
         let _ = running.waiting().await;
     }
@@ -83,10 +106,15 @@ struct UntilEnd<R> {
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for UntilEnd<R> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let polled = Pin::new(&mut self.input).poll_read(cx, into);
-        if matches!(&polled, Poll::Ready(result) if result.is_err() || into.filled().len() == before) {
+        if matches!(&polled, Poll::Ready(result) if result.is_err() || into.filled().len() == before)
+        {
             self.ended.cancel();
         }
         polled

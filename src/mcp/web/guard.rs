@@ -52,37 +52,56 @@ impl PeerInfo {
 ///
 /// # Errors
 /// The refusal to send: 403.
-pub(in crate::mcp) fn admit_origin(request: &Parts, endpoint: Endpoint) -> Result<(), Box<HttpReply>> {
+pub(in crate::mcp) fn admit_origin(
+    request: &Parts,
+    endpoint: Endpoint,
+) -> Result<(), Box<HttpReply>> {
     let forbidden = |message: &str| {
         let hint = "use the address that the daemon printed when it started, from a program and not from a web page";
         Err(Box::new(refusal(StatusCode::FORBIDDEN, message, hint)))
     };
-    let Some(host) = only(&request.headers, &header::HOST).and_then(|host| host.parse::<Authority>().ok()) else {
+
+    let Some(host) =
+        only(&request.headers, &header::HOST).and_then(|host| host.parse::<Authority>().ok())
+    else {
         return forbidden("a request needs one valid Host header");
     };
+
     // A target in absolute form wins over Host (RFC 9112, 3.2.2).
-    if !is_own(&host, endpoint) || request.uri.authority().is_some_and(|target| *target != host) {
+    if !is_own(&host, endpoint)
+        || request
+            .uri
+            .authority()
+            .is_some_and(|target| *target != host)
+    {
         return forbidden("this Host is not served here");
     }
+
     if request.headers.contains_key(header::ORIGIN) {
-        let origin = only(&request.headers, &header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok());
+        let origin =
+            only(&request.headers, &header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok());
+
         let own = origin.is_some_and(|origin| {
             let bare = origin.path_and_query().is_none_or(|path| path == "/");
             let own = |authority: &Authority| match endpoint {
                 Endpoint::Loopback(_) => is_own(authority, endpoint),
                 Endpoint::Network | Endpoint::Socket => *authority == host,
             };
+
             origin.scheme_str() == Some("http") && bare && origin.authority().is_some_and(own)
         });
+
         if !own {
             return forbidden("this Origin is not allowed");
         }
     }
+
     // Browsers send it with what carries no Origin, such as the request for an image.
     let site = request.headers.get("sec-fetch-site");
     if site.is_some_and(|site| site != "same-origin" && site != "none") {
         return forbidden("a request on behalf of another site is not allowed");
     }
+
     Ok(())
 }
 
@@ -103,13 +122,22 @@ pub(in crate::mcp) fn admit_visitor(
         Some(_) => {
             let hint = "send the header `Authorization: Bearer TOKEN` with the token the daemon was started with";
             let mut reply = refusal(StatusCode::UNAUTHORIZED, "a token is needed", hint);
-            reply.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            reply.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                header::HeaderValue::from_static("Bearer"),
+            );
+
             Err(Box::new(reply))
         }
         None if peer.is_ours => Ok(()),
         None => {
-            let hint = "run a daemon of your own, or have it started with --token-file and send the token";
-            Err(Box::new(refusal(StatusCode::FORBIDDEN, "this daemon belongs to another user", hint)))
+            let hint =
+                "run a daemon of your own, or have it started with --token-file and send the token";
+            Err(Box::new(refusal(
+                StatusCode::FORBIDDEN,
+                "this daemon belongs to another user",
+                hint,
+            )))
         }
     }
 }
@@ -126,15 +154,25 @@ fn is_own(authority: &Authority, endpoint: Endpoint) -> bool {
     if authority.as_str().contains('@') {
         return false;
     }
+
     match endpoint {
-        Endpoint::Loopback(port) => authority.port_u16().unwrap_or(80) == port && is_loopback(authority.host()),
+        Endpoint::Loopback(port) => {
+            authority.port_u16().unwrap_or(80) == port && is_loopback(authority.host())
+        }
         Endpoint::Network | Endpoint::Socket => true,
     }
 }
 
 fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -168,13 +206,32 @@ mod tests {
             ("127.0.0.1:7722@evil.example", false),
             ("", false),
         ] {
-            assert_eq!(admitted(Endpoint::Loopback(7722), "/mcp", &[("host", host)]), served, "{host:?}");
+            assert_eq!(
+                admitted(Endpoint::Loopback(7722), "/mcp", &[("host", host)]),
+                served,
+                "{host:?}"
+            );
         }
+
         assert!(!admitted(Endpoint::Loopback(7722), "/mcp", &[]));
-        assert!(!admitted(Endpoint::Loopback(7722), "/mcp", &[("host", "127.0.0.1:7722"), ("host", "evil.example")]));
+        assert!(!admitted(
+            Endpoint::Loopback(7722),
+            "/mcp",
+            &[("host", "127.0.0.1:7722"), ("host", "evil.example")]
+        ));
+
         let host = [("host", "127.0.0.1:7722")];
-        assert!(!admitted(Endpoint::Loopback(7722), "http://evil.example/mcp", &host));
-        assert!(admitted(Endpoint::Loopback(7722), "http://127.0.0.1:7722/mcp", &host));
+        assert!(!admitted(
+            Endpoint::Loopback(7722),
+            "http://evil.example/mcp",
+            &host
+        ));
+
+        assert!(admitted(
+            Endpoint::Loopback(7722),
+            "http://127.0.0.1:7722/mcp",
+            &host
+        ));
     }
 
     #[test]
@@ -196,9 +253,21 @@ mod tests {
             ("chrome-extension://abcdef", false),
         ] {
             let headers = [("host", "127.0.0.1:7722"), ("origin", origin)];
-            assert_eq!(admitted(Endpoint::Loopback(7722), "/mcp", &headers), allowed, "{origin:?}");
+            assert_eq!(
+                admitted(Endpoint::Loopback(7722), "/mcp", &headers),
+                allowed,
+                "{origin:?}"
+            );
         }
-        let network = |origin| admitted(Endpoint::Network, "/mcp", &[("host", "box.lan:7722"), ("origin", origin)]);
+
+        let network = |origin| {
+            admitted(
+                Endpoint::Network,
+                "/mcp",
+                &[("host", "box.lan:7722"), ("origin", origin)],
+            )
+        };
+
         assert!(network("http://box.lan:7722"));
         assert!(!network("http://evil.example"));
         assert!(!network("http://localhost:7722"));
@@ -206,18 +275,35 @@ mod tests {
 
     #[test]
     fn a_browser_that_acts_for_another_site_is_refused() {
-        for (site, allowed) in [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)] {
+        for (site, allowed) in [
+            ("cross-site", false),
+            ("same-site", false),
+            ("same-origin", true),
+            ("none", true),
+        ] {
             let headers = [("host", "127.0.0.1:7722"), ("sec-fetch-site", site)];
-            assert_eq!(admitted(Endpoint::Loopback(7722), "/health", &headers), allowed, "{site}");
+            assert_eq!(
+                admitted(Endpoint::Loopback(7722), "/health", &headers),
+                allowed,
+                "{site}"
+            );
         }
     }
 
     #[test]
     fn without_a_token_only_this_user_gets_in_and_with_one_only_who_knows_it() {
         let token = Token::new("0123456789abcdef".into()).unwrap();
-        let peer = |is_ours| PeerInfo { endpoint: Endpoint::Loopback(1), is_ours, connection: None, newcomer: None };
+
+        let peer = |is_ours| PeerInfo {
+            endpoint: Endpoint::Loopback(1),
+            is_ours,
+            connection: None,
+            newcomer: None,
+        };
+
         let mut knows = HeaderMap::new();
         knows.insert(header::AUTHORIZATION, token.header().unwrap());
+
         for (headers, is_ours, token, status) in [
             (&HeaderMap::new(), true, None, None),
             (&HeaderMap::new(), false, None, Some(403)),
@@ -226,7 +312,9 @@ mod tests {
             (&knows, true, Some(&token), None),
             (&knows, false, Some(&token), None),
         ] {
-            let refused = admit_visitor(headers, &peer(is_ours), token).err().map(|reply| reply.status().as_u16());
+            let refused = admit_visitor(headers, &peer(is_ours), token)
+                .err()
+                .map(|reply| reply.status().as_u16());
             assert_eq!(refused, status);
         }
     }

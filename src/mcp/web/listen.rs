@@ -66,14 +66,18 @@ impl Drop for SocketFile {
 
 #[cfg(unix)]
 fn inode(path: &std::path::Path) -> Option<u64> {
-    std::fs::symlink_metadata(path).ok().map(|file| std::os::unix::fs::MetadataExt::ino(&file))
+    std::fs::symlink_metadata(path)
+        .ok()
+        .map(|file| std::os::unix::fs::MetadataExt::ino(&file))
 }
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Something else listens there.
-    #[error("{0} is taken; perhaps a daemon runs already (see: mcp-ssh-sessions status), else choose another one")]
+    #[error(
+        "{0} is taken; perhaps a daemon runs already (see: mcp-ssh-sessions status), else choose another one"
+    )]
     Taken(String),
     /// Everybody in the network could come in.
     #[error(
@@ -97,7 +101,9 @@ pub enum ListenError {
         source: io::Error,
     },
     /// What was handed over is not a listening stream socket.
-    #[error("socket {0} of those handed over by LISTEN_FDS is no listening TCP or Unix stream socket")]
+    #[error(
+        "socket {0} of those handed over by LISTEN_FDS is no listening TCP or Unix stream socket"
+    )]
     UnfitSocket(usize),
 }
 
@@ -106,22 +112,29 @@ pub enum ListenError {
 ///
 /// # Errors
 /// An address is taken, not allowed without a token, or cannot be opened.
-pub async fn open(addresses: &Addresses, handed_over: HandedOver) -> Result<Vec<Listener>, ListenError> {
+pub async fn open(
+    addresses: &Addresses,
+    handed_over: HandedOver,
+) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = handed_over.0;
+
     if listeners.is_empty() {
         match (addresses.port, addresses.ip) {
             (Some(port), Some(ip)) => listeners.push(bind((ip, port).into()).await?),
             (Some(port), None) => listeners.extend(open_loopback(port).await?),
             (None, _) => {}
         }
+
         #[cfg(unix)]
         if let Some(path) = &addresses.socket {
             listeners.push(open_socket(path, None).await?);
         }
     }
+
     for listener in listeners.iter().filter(|_| !addresses.has_token) {
         listener.check_without_token().await?;
     }
+
     Ok(listeners)
 }
 
@@ -129,23 +142,33 @@ pub async fn open(addresses: &Addresses, handed_over: HandedOver) -> Result<Vec<
 async fn open_loopback(port: u16) -> Result<Vec<Listener>, ListenError> {
     for _ in 0..MAX_FREE_PORTS {
         let four = bind((Ipv4Addr::LOCALHOST, port).into()).await?;
-        let Listener::Tcp(_, address) = &four else { continue };
+        let Listener::Tcp(_, address) = &four else {
+            continue;
+        };
+
         match TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await {
             Ok(six) => return Ok(vec![four, tcp(six)?]),
             // What is free here is not free there.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && port == 0 => {}
             // Without IPv6 there is no such address, and nobody else can have it.
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable || is_without_family(&error) => {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrNotAvailable || is_without_family(&error) =>
+            {
                 return Ok(vec![four]);
             }
             Err(source) => return Err(failed(format!("[::1]:{}", address.port()), source)),
         }
     }
-    Err(ListenError::Taken("every port that was tried on [::1]".to_owned()))
+
+    Err(ListenError::Taken(
+        "every port that was tried on [::1]".to_owned(),
+    ))
 }
 
 async fn bind(address: SocketAddr) -> Result<Listener, ListenError> {
-    tcp(TcpListener::bind(address).await.map_err(|source| failed(address.to_string(), source))?)
+    tcp(TcpListener::bind(address)
+        .await
+        .map_err(|source| failed(address.to_string(), source))?)
 }
 
 /// Whether the system has no IPv6 at all.
@@ -158,13 +181,18 @@ fn is_without_family(error: &io::Error) -> bool {
 }
 
 /// The next connection, however many cannot be taken in before it.
-pub(in crate::mcp) async fn accepted<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
+pub(in crate::mcp) async fn accepted<T, F: Future<Output = io::Result<T>>>(
+    accept: impl Fn() -> F,
+) -> T {
     loop {
         match accept().await {
             Ok(accepted) => return accepted,
             // Who has left already costs nobody else anything.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
-            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) => {}
             // Too many open files: at once it would fail again.
             Err(error) => {
                 tracing::debug!(%error, "a connection was not taken in");
@@ -199,16 +227,28 @@ impl Listener {
             #[cfg(windows)]
             Self::Pipe(..) => true,
         };
-        if is_told { Ok(()) } else { Err(ListenError::TokenNeededHere) }
+
+        if is_told {
+            Ok(())
+        } else {
+            Err(ListenError::TokenNeededHere)
+        }
     }
 
     /// Tells whether clients still find it: somebody may remove the file of a socket.
     pub(in crate::mcp) fn is_there(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         #[cfg(unix)]
-        let made = if let Self::Unix(_, file) = self { file.inode.map(|made| (file.path.clone(), made)) } else { None };
+        let made = if let Self::Unix(_, file) = self {
+            file.inode.map(|made| (file.path.clone(), made))
+        } else {
+            None
+        };
+
         move || {
             #[cfg(unix)]
-            return made.as_ref().is_none_or(|(path, made)| inode(path) == Some(*made));
+            return made
+                .as_ref()
+                .is_none_or(|(path, made)| inode(path) == Some(*made));
             #[cfg(not(unix))]
             true
         }
@@ -228,7 +268,9 @@ impl Listener {
 
     pub(in crate::mcp) fn endpoint(&self) -> Endpoint {
         match self {
-            Self::Tcp(_, address) if address.ip().to_canonical().is_loopback() => Endpoint::Loopback(address.port()),
+            Self::Tcp(_, address) if address.ip().to_canonical().is_loopback() => {
+                Endpoint::Loopback(address.port())
+            }
             Self::Tcp(..) => Endpoint::Network,
             #[cfg(unix)]
             Self::Unix(..) => Endpoint::Socket,
@@ -242,14 +284,23 @@ impl Listener {
 ///
 /// # Errors
 /// There is none, or the system does not tell whose a connection is.
-pub(in crate::mcp) async fn open_for_page(has_token: bool) -> Result<(Listener, String), ListenError> {
+pub(in crate::mcp) async fn open_for_page(
+    has_token: bool,
+) -> Result<(Listener, String), ListenError> {
     if !has_token && !peer::is_told().await {
         return Err(ListenError::TokenNeededHere);
     }
+
     let failed = |source| failed("a port on loopback".to_owned(), source);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok((Listener::Tcp(listener, address), format!("http://{address}")))
+
+    Ok((
+        Listener::Tcp(listener, address),
+        format!("http://{address}"),
+    ))
 }
 
 /// The address at which this machine reaches what listens at that one, which may stand for all there are.
@@ -281,14 +332,19 @@ impl HandedOver {
         #[cfg(unix)]
         {
             // Of another process, or of a shell in which they were set by hand, these file descriptors may be anything.
-            let process = std::env::var("LISTEN_PID").ok().and_then(|process| process.parse().ok());
+            let process = std::env::var("LISTEN_PID")
+                .ok()
+                .and_then(|process| process.parse().ok());
+
             if process != Some(std::process::id()) {
                 return Ok(Self::default());
             }
+
             let mut handed_over = listenfd::ListenFd::from_env();
             let listeners = (0..handed_over.len()).map(|index| taken(&mut handed_over, index));
             Ok(Self(listeners.collect::<Result<_, _>>()?))
         }
+
         #[cfg(not(unix))]
         Ok(Self::default())
     }
@@ -301,15 +357,35 @@ fn taken(handed_over: &mut listenfd::ListenFd, index: usize) -> Result<Listener,
         listener.set_nonblocking(true).map_err(|_| unfit())?;
         return tcp(TcpListener::from_std(listener).map_err(|_| unfit())?);
     }
-    let listener = handed_over.take_unix_listener(index).ok().flatten().ok_or_else(unfit)?;
-    let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(PathBuf::from));
+
+    let listener = handed_over
+        .take_unix_listener(index)
+        .ok()
+        .flatten()
+        .ok_or_else(unfit)?;
+
+    let path = listener
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_pathname().map(PathBuf::from));
+
     listener.set_nonblocking(true).map_err(|_| unfit())?;
     let listener = UnixListener::from_std(listener).map_err(|_| unfit())?;
-    Ok(Listener::Unix(listener, SocketFile { path: path.unwrap_or_default(), inode: None, _lock: None }))
+
+    Ok(Listener::Unix(
+        listener,
+        SocketFile {
+            path: path.unwrap_or_default(),
+            inode: None,
+            _lock: None,
+        },
+    ))
 }
 
 fn tcp(listener: TcpListener) -> Result<Listener, ListenError> {
-    let address = listener.local_addr().map_err(|source| failed("TCP".to_owned(), source))?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| failed("TCP".to_owned(), source))?;
     Ok(Listener::Tcp(listener, address))
 }
 
@@ -324,11 +400,14 @@ pub(in crate::mcp) async fn open_socket(
     lock: Option<std::fs::File>,
 ) -> Result<Listener, ListenError> {
     use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+
     let named = || format!("the Unix socket {}", path.display());
+
     if let Ok(there) = std::fs::symlink_metadata(path) {
         if !there.file_type().is_socket() {
             return Err(ListenError::NotASocket(path.to_owned()));
         }
+
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(|source| failed(named(), source))?;
@@ -336,10 +415,18 @@ pub(in crate::mcp) async fn open_socket(
             _ => return Err(ListenError::Taken(named())),
         }
     }
+
     let listener = UnixListener::bind(path).map_err(|source| failed(named(), source))?;
-    let file = SocketFile { path: path.to_owned(), inode: inode(path), _lock: lock };
+    let file = SocketFile {
+        path: path.to_owned(),
+        inode: inode(path),
+        _lock: lock,
+    };
+
     // Whoever comes before this is asked for the user id all the same.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|source| failed(named(), source))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|source| failed(named(), source))?;
+
     Ok(Listener::Unix(listener, file))
 }
 
@@ -365,12 +452,21 @@ mod tests {
         #[cfg(not(unix))]
         let exhausted = || io::Error::from(ErrorKind::OutOfMemory);
         let left = || io::Error::from(ErrorKind::ConnectionAborted);
-        for (error, paused) in [(&exhausted as &dyn Fn() -> io::Error, 3 * PAUSE), (&left, Duration::ZERO)] {
+
+        for (error, paused) in [
+            (&exhausted as &dyn Fn() -> io::Error, 3 * PAUSE),
+            (&left, Duration::ZERO),
+        ] {
             let (begun, tries) = (Instant::now(), Cell::new(0));
             let taken = accepted(async || {
                 tries.set(tries.get() + 1);
-                if tries.get() < 4 { Err(error()) } else { Ok(tries.get()) }
+                if tries.get() < 4 {
+                    Err(error())
+                } else {
+                    Ok(tries.get())
+                }
             });
+
             assert_eq!((taken.await, begun.elapsed()), (4, paused));
         }
     }

@@ -44,12 +44,22 @@ impl Newcomers {
         } else {
             (waiting.len() >= MAX_NEWCOMERS).then_some(0)
         };
+
         if let Some(oldest) = leaves.and_then(|index| waiting.remove(index)) {
             oldest.leave.cancel();
         }
-        waiting.push_back(WaitingNewcomer { from, leave: Arc::clone(&leave) });
+
+        waiting.push_back(WaitingNewcomer {
+            from,
+            leave: Arc::clone(&leave),
+        });
+
         drop(waiting);
-        Newcomer { all: Arc::clone(self), leave }
+
+        Newcomer {
+            all: Arc::clone(self),
+            leave,
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<WaitingNewcomer>> {
@@ -60,7 +70,9 @@ impl Newcomers {
 impl Newcomer {
     /// It has shown that it may be here: it counts no more, and does not have to leave.
     pub(in crate::mcp) fn stay(&self) {
-        self.all.waiting().retain(|each| !Arc::ptr_eq(&each.leave, &self.leave));
+        self.all
+            .waiting()
+            .retain(|each| !Arc::ptr_eq(&each.leave, &self.leave));
     }
 
     /// What is cancelled when it has to leave.
@@ -100,7 +112,9 @@ mod tests {
     fn the_oldest_of_an_address_that_has_too_many_leaves_first() {
         let all = Arc::new(Newcomers::default());
         let other = all.enter(Some(from("192.0.2.1")));
-        let many: Vec<Newcomer> = (0..MAX_OF_ONE_ADDRESS + 3).map(|_| all.enter(Some(from("127.0.0.1")))).collect();
+        let many: Vec<Newcomer> = (0..MAX_OF_ONE_ADDRESS + 3)
+            .map(|_| all.enter(Some(from("127.0.0.1"))))
+            .collect();
         assert_eq!(have_to_leave(&many), [0, 1, 2]);
         assert!(!other.leave().is_cancelled());
     }
@@ -108,12 +122,14 @@ mod tests {
     #[test]
     fn of_many_addresses_the_oldest_leaves_and_networks_of_ipv6_are_one() {
         let all = Arc::new(Newcomers::default());
-        let many: Vec<Newcomer> =
-            (0..=MAX_NEWCOMERS).map(|number| all.enter(Some(from(&format!("192.0.2.{}", number % 250))))).collect();
+        let many: Vec<Newcomer> = (0..=MAX_NEWCOMERS)
+            .map(|number| all.enter(Some(from(&format!("192.0.2.{}", number % 250)))))
+            .collect();
         assert_eq!(have_to_leave(&many), [0]);
         drop(many);
-        let many: Vec<Newcomer> =
-            (0..=MAX_OF_ONE_ADDRESS).map(|number| all.enter(Some(from(&format!("2001:db8::{number:x}"))))).collect();
+        let many: Vec<Newcomer> = (0..=MAX_OF_ONE_ADDRESS)
+            .map(|number| all.enter(Some(from(&format!("2001:db8::{number:x}")))))
+            .collect();
         assert_eq!(have_to_leave(&many), [0]);
         let sockets: Vec<Newcomer> = (0..=MAX_OF_ONE_ADDRESS).map(|_| all.enter(None)).collect();
         assert_eq!(have_to_leave(&sockets), [0]);

@@ -28,8 +28,16 @@ pub struct Pipe {
 impl Pipe {
     /// The first instance of this name.
     pub(in crate::mcp) fn open(name: &Path) -> io::Result<Self> {
-        let next = Mutex::new(ServerOptions::new().first_pipe_instance(true).create(name)?);
-        Ok(Self { name: name.to_owned(), next })
+        let next = Mutex::new(
+            ServerOptions::new()
+                .first_pipe_instance(true)
+                .create(name)?,
+        );
+
+        Ok(Self {
+            name: name.to_owned(),
+            next,
+        })
     }
 
     /// Waits for a client.
@@ -45,10 +53,13 @@ impl Pipe {
 pub(in crate::mcp) async fn connect(name: &Path) -> io::Result<NamedPipeClient> {
     for _ in 0..100 {
         match ClientOptions::new().open(name) {
-            Err(error) if error.raw_os_error() == Some(PIPE_BUSY) => sleep(Duration::from_millis(10)).await,
+            Err(error) if error.raw_os_error() == Some(PIPE_BUSY) => {
+                sleep(Duration::from_millis(10)).await
+            }
             opened => return opened,
         }
     }
+
     Err(io::Error::from_raw_os_error(PIPE_BUSY))
 }
 
@@ -57,7 +68,10 @@ pub(in crate::mcp) async fn connect(name: &Path) -> io::Result<NamedPipeClient> 
 pub(in crate::mcp) fn prove(lock: &Path) -> io::Result<()> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
-    fs::write(beside(lock), format!("{:032x}", u128::from_be_bytes(random)))
+    fs::write(
+        beside(lock),
+        format!("{:032x}", u128::from_be_bytes(random)),
+    )
 }
 
 /// The daemon's secret.

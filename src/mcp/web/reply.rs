@@ -13,14 +13,25 @@ pub(in crate::mcp) type HttpReply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 pub(in crate::mcp) const EVENT_STREAM: &str = "text/event-stream";
 
 /// A reply with this body.
-pub(in crate::mcp) fn reply(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> HttpReply {
+pub(in crate::mcp) fn reply(
+    status: StatusCode,
+    media_type: &'static str,
+    body: impl Into<Bytes>,
+) -> HttpReply {
     let mut reply = Response::new(Full::new(body.into()).boxed_unsync());
     *reply.status_mut() = status;
-    reply.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
+    reply.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(media_type),
+    );
     reply
 }
 
 /// A refusal in words: what is wrong, and what to do.
 pub(in crate::mcp) fn refusal(status: StatusCode, message: &str, hint: &str) -> HttpReply {
-    reply(status, "text/plain; charset=utf-8", format!("{message}\nhint: {hint}\n"))
+    reply(
+        status,
+        "text/plain; charset=utf-8",
+        format!("{message}\nhint: {hint}\n"),
+    )
 }

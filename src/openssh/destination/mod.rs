@@ -29,21 +29,28 @@ impl Destination {
     /// empty, begins with `-`, or holds whitespace, control characters or the shell characters `ssh` refuses.
     pub fn parse(typed: &str) -> Result<Self, DestinationError> {
         let rest = typed.strip_prefix("ssh://").unwrap_or(typed);
+
         // `ssh` splits at the last `@`: user names may hold one (`me@corp.example@host`).
         let host = match rest.rsplit_once('@') {
             Some((user, host)) => {
                 if user.contains(':') {
                     return Err(DestinationError::Password);
                 }
+
                 parse_user(user)?;
                 host
             }
             None => rest,
         };
+
         check(host, DestinationPart::Host, REFUSED_IN_HOST)?;
+
         if typed.len() > MAX_BYTES {
-            return Err(DestinationError::TooLong { part: DestinationPart::Host });
+            return Err(DestinationError::TooLong {
+                part: DestinationPart::Host,
+            });
         }
+
         Ok(Self(typed.to_owned()))
     }
 
@@ -66,9 +73,14 @@ impl fmt::Display for Destination {
 /// [`DestinationError`] for the reasons of [`Destination::parse`].
 pub fn parse_user(user: &str) -> Result<&str, DestinationError> {
     check(user, DestinationPart::User, REFUSED_IN_USER)?;
+
     if user.ends_with('\\') {
-        return Err(DestinationError::Refused { part: DestinationPart::User, character: '\\' });
+        return Err(DestinationError::Refused {
+            part: DestinationPart::User,
+            character: '\\',
+        });
     }
+
     Ok(user)
 }
 
@@ -79,13 +91,16 @@ pub fn host_part(typed: &str) -> &str {
         Some(rest) => (rest.trim_end_matches('/'), true),
         None => (typed, false),
     };
+
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     if !is_address {
         return host;
     }
+
     if let Some((inside, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return inside;
     }
+
     host.rsplit_once(':').map_or(host, |(host, _)| host)
 }
 
@@ -93,7 +108,10 @@ pub fn host_part(typed: &str) -> &str {
 #[must_use]
 pub fn unsafe_in_host(host: &str) -> Option<char> {
     let bad = |c: &char| c.is_control() || c.is_whitespace() || REFUSED_IN_HOST.contains(*c);
-    host.chars().next().filter(|first| *first == '-').or_else(|| host.chars().find(bad))
+    host.chars()
+        .next()
+        .filter(|first| *first == '-')
+        .or_else(|| host.chars().find(bad))
 }
 
 /// The same of a user name (`valid_ruser`), in which a blank may stand, but no option after it.
@@ -105,8 +123,10 @@ pub fn unsafe_in_user(user: &str) -> Option<char> {
         if option || character.is_control() || REFUSED_IN_USER.contains(character) {
             return Some(character);
         }
+
         before = character;
     }
+
     (before == '\\').then_some(before)
 }
 
@@ -172,12 +192,15 @@ fn check(text: &str, part: DestinationPart, refused: &str) -> Result<(), Destina
     if text.is_empty() {
         return Err(DestinationError::Empty { part });
     }
+
     if text.len() > MAX_BYTES {
         return Err(DestinationError::TooLong { part });
     }
+
     if text.starts_with('-') {
         return Err(DestinationError::LeadingDash { part });
     }
+
     let bad = |c: &char| c.is_control() || c.is_whitespace() || refused.contains(*c);
     match text.chars().find(bad) {
         Some(character) => Err(DestinationError::Refused { part, character }),
@@ -207,7 +230,10 @@ mod tests {
             &"x".repeat(MAX_BYTES),
         ] {
             let parsed = Destination::parse(typed).unwrap();
-            assert_eq!((parsed.as_str(), parsed.to_string().as_str()), (typed, typed));
+            assert_eq!(
+                (parsed.as_str(), parsed.to_string().as_str()),
+                (typed, typed)
+            );
         }
     }
 
@@ -215,6 +241,7 @@ mod tests {
     fn refused_destinations_name_the_part_and_the_reason() {
         use DestinationError::{Empty, LeadingDash, Password, Refused, TooLong};
         use DestinationPart::{Host, User};
+
         for (typed, expected) in [
             ("", Empty { part: Host }),
             ("u@", Empty { part: Host }),
@@ -225,20 +252,83 @@ mod tests {
             ("ssh://-h", LeadingDash { part: Host }),
             ("-u@h", LeadingDash { part: User }),
             ("ssh://-u@h", LeadingDash { part: User }),
-            ("a b", Refused { part: Host, character: ' ' }),
-            ("h\n", Refused { part: Host, character: '\n' }),
-            ("h\u{2003}x", Refused { part: Host, character: '\u{2003}' }),
-            ("h\0", Refused { part: Host, character: '\0' }),
-            ("h\u{9b}", Refused { part: Host, character: '\u{9b}' }),
-            ("h$(id)", Refused { part: Host, character: '$' }),
-            ("h;id", Refused { part: Host, character: ';' }),
-            ("u\tx@h", Refused { part: User, character: '\t' }),
-            ("u`id`@h", Refused { part: User, character: '`' }),
+            (
+                "a b",
+                Refused {
+                    part: Host,
+                    character: ' ',
+                },
+            ),
+            (
+                "h\n",
+                Refused {
+                    part: Host,
+                    character: '\n',
+                },
+            ),
+            (
+                "h\u{2003}x",
+                Refused {
+                    part: Host,
+                    character: '\u{2003}',
+                },
+            ),
+            (
+                "h\0",
+                Refused {
+                    part: Host,
+                    character: '\0',
+                },
+            ),
+            (
+                "h\u{9b}",
+                Refused {
+                    part: Host,
+                    character: '\u{9b}',
+                },
+            ),
+            (
+                "h$(id)",
+                Refused {
+                    part: Host,
+                    character: '$',
+                },
+            ),
+            (
+                "h;id",
+                Refused {
+                    part: Host,
+                    character: ';',
+                },
+            ),
+            (
+                "u\tx@h",
+                Refused {
+                    part: User,
+                    character: '\t',
+                },
+            ),
+            (
+                "u`id`@h",
+                Refused {
+                    part: User,
+                    character: '`',
+                },
+            ),
             ("u:secret@h", Password),
             ("ssh://u:secret@h", Password),
-            ("u\\@h", Refused { part: User, character: '\\' }),
+            (
+                "u\\@h",
+                Refused {
+                    part: User,
+                    character: '\\',
+                },
+            ),
             (&"x".repeat(MAX_BYTES + 1), TooLong { part: Host }),
-            (&format!("u@{}", "x".repeat(MAX_BYTES)), TooLong { part: Host }),
+            (
+                &format!("u@{}", "x".repeat(MAX_BYTES)),
+                TooLong { part: Host },
+            ),
         ] {
             assert_eq!(Destination::parse(typed), Err(expected), "{typed:?}");
         }
@@ -265,7 +355,14 @@ mod tests {
     #[test]
     fn messages_say_what_is_wrong() {
         let message = |typed| Destination::parse(typed).unwrap_err().to_string();
-        assert_eq!(message("-x"), "the host begins with `-`, which ssh would read as an option");
-        assert_eq!(message("a\u{1b}b@h"), "the user name holds the character '\\u{1b}', which is not allowed there");
+        assert_eq!(
+            message("-x"),
+            "the host begins with `-`, which ssh would read as an option"
+        );
+
+        assert_eq!(
+            message("a\u{1b}b@h"),
+            "the user name holds the character '\\u{1b}', which is not allowed there"
+        );
     }
 }

@@ -14,19 +14,37 @@ use super::{
 /// `ssh -G` does not say whether a list was set. One in an order of OpenSSH's own, as `-` and `+` leave it too, counts as
 /// not set.
 #[must_use]
-pub fn order_algorithms(configured: &[String], files: &[KnownHostsFile<'_>], host: &HostName) -> Vec<String> {
-    let configured = if configured.is_empty() { in_order(&KINDS) } else { configured.to_vec() };
-    let lines: Vec<MatchingLine> = all_lines(files, host.as_str()).map(|(_, line)| line).collect();
+pub fn order_algorithms(
+    configured: &[String],
+    files: &[KnownHostsFile<'_>],
+    host: &HostName,
+) -> Vec<String> {
+    let configured = if configured.is_empty() {
+        in_order(&KINDS)
+    } else {
+        configured.to_vec()
+    };
+
+    let lines: Vec<MatchingLine> = all_lines(files, host.as_str())
+        .map(|(_, line)| line)
+        .collect();
     let known = |algorithm: &String| is_known(&lines, plain_key_type(algorithm));
     if !in_default_order(&configured) || configured.first().is_some_and(known) {
         return configured;
     }
-    let has_authority = lines.iter().any(|line| line.marker == Marker::CertAuthority);
+
+    let has_authority = lines
+        .iter()
+        .any(|line| line.marker == Marker::CertAuthority);
+
     let preferred = |algorithm: &String| {
-        has_authority && algorithm.ends_with(CERTIFICATE_SUFFIX) || is_known(&lines, plain_key_type(algorithm))
+        has_authority && algorithm.ends_with(CERTIFICATE_SUFFIX)
+            || is_known(&lines, plain_key_type(algorithm))
     };
+
     let (mut first, last): (Vec<String>, Vec<String>) = configured.into_iter().partition(preferred);
     first.extend(last);
+
     first
 }
 
@@ -57,18 +75,26 @@ const EARLIER_KINDS: [&str; 8] = [
 
 /// The list of OpenSSH where `HostKeyAlgorithms` is not set: certificates before keys.
 fn in_order(kinds: &[&str]) -> Vec<String> {
-    let certificate = |kind: &&str| kind.trim_end_matches("@openssh.com").to_owned() + CERTIFICATE_SUFFIX;
-    kinds.iter().map(certificate).chain(kinds.iter().map(ToString::to_string)).collect()
+    let certificate =
+        |kind: &&str| kind.trim_end_matches("@openssh.com").to_owned() + CERTIFICATE_SUFFIX;
+    kinds
+        .iter()
+        .map(certificate)
+        .chain(kinds.iter().map(ToString::to_string))
+        .collect()
 }
 
 /// Whether a plain key of this type is listed. A type whose first key is revoked counts as unlisted, as in `ssh`.
 fn is_known(lines: &[MatchingLine], key_type: Option<&str>) -> bool {
-    let plain =
-        |line: &&MatchingLine| line.marker == Marker::Plain && !line.certified && Some(line.key.key_type()) == key_type;
-    lines
-        .iter()
-        .find(plain)
-        .is_some_and(|first| !lines.iter().any(|line| line.marker == Marker::Revoked && line.key == first.key))
+    let plain = |line: &&MatchingLine| {
+        line.marker == Marker::Plain && !line.certified && Some(line.key.key_type()) == key_type
+    };
+
+    lines.iter().find(plain).is_some_and(|first| {
+        !lines
+            .iter()
+            .any(|line| line.marker == Marker::Revoked && line.key == first.key)
+    })
 }
 
 /// What is in no list of OpenSSH's may follow (`+`) but not begin (`^`).
@@ -76,7 +102,10 @@ fn in_default_order(algorithms: &[String]) -> bool {
     [&KINDS[..], &EARLIER_KINDS].into_iter().any(|kinds| {
         let order = in_order(kinds);
         let place = |algorithm: &String| order.iter().position(|known| known == algorithm);
-        algorithms.first().is_some_and(|first| order.contains(first)) && algorithms.iter().filter_map(place).is_sorted()
+        algorithms
+            .first()
+            .is_some_and(|first| order.contains(first))
+            && algorithms.iter().filter_map(place).is_sorted()
     })
 }
 
@@ -84,7 +113,8 @@ fn in_default_order(algorithms: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
+    const ED: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
     const EC: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEWnAdgUI5xeVstDYKxRrye+cckk1i73w1e8xLDyNUSDUPd8ny44mLSUePI49xwZUJgen8i0N17XnQ/zzvZw2jY=";
 
     /// Ordered for `[h.ex]:2222`, in short: `ed-cert ec-cert rsa-cert ed ec rsa`.
@@ -97,8 +127,14 @@ mod tests {
                 "rsa" => "rsa-sha2-512",
                 _ => "ssh-rsa",
             };
-            if short == plain { name.to_owned() } else { format!("{name}-cert-v01@openssh.com") }
+
+            if short == plain {
+                name.to_owned()
+            } else {
+                format!("{name}-cert-v01@openssh.com")
+            }
         };
+
         let short = |name: &String| {
             let plain = name.trim_end_matches("-cert-v01@openssh.com");
             let short = match plain {
@@ -107,10 +143,16 @@ mod tests {
                 "rsa-sha2-512" => "rsa",
                 _ => "old",
             };
+
             format!("{short}{}", if plain == name { "" } else { "-cert" })
         };
+
         let configured: Vec<String> = configured.split(' ').map(long).collect();
-        let files = [KnownHostsFile { path: "user", text: text.as_bytes() }];
+        let files = [KnownHostsFile {
+            path: "user",
+            text: text.as_bytes(),
+        }];
+
         let ordered = order_algorithms(&configured, &files, &HostName::new("h.ex", 2222));
         ordered.iter().map(short).collect::<Vec<_>>().join(" ")
     }
@@ -125,8 +167,14 @@ mod tests {
             (format!("{ec}{ed}"), all),
             (ec.clone(), "ec-cert ec ed-cert rsa-cert ed rsa"),
             (format!("@cert-authority [h.ex]:* {ED}"), all),
-            (format!("{ec}@cert-authority * {ED}"), "ed-cert ec-cert rsa-cert ec ed rsa"),
-            (format!("{ec}@cert-authority x {ED}"), "ec-cert ec ed-cert rsa-cert ed rsa"),
+            (
+                format!("{ec}@cert-authority * {ED}"),
+                "ed-cert ec-cert rsa-cert ec ed rsa",
+            ),
+            (
+                format!("{ec}@cert-authority x {ED}"),
+                "ec-cert ec ed-cert rsa-cert ed rsa",
+            ),
             (format!("{ec}@revoked * {EC}"), all),
             (format!("@revoked * {EC}"), all),
             // The bare name is another server's, perhaps.
@@ -142,10 +190,16 @@ mod tests {
         for (configured, expected) in [
             ("rsa ed ec", "rsa ed ec"),
             ("rsa ed-cert ec-cert ed ec", "rsa ed-cert ec-cert ed ec"),
-            ("ed-cert rsa-cert ed ec rsa old", "ec ed-cert rsa-cert ed rsa old"),
+            (
+                "ed-cert rsa-cert ed ec rsa old",
+                "ec ed-cert rsa-cert ed rsa old",
+            ),
             ("old ed-cert ed ec rsa", "old ed-cert ed ec rsa"),
             // OpenSSH 8.4.
-            ("ec-cert ed-cert old-cert ec ed rsa old", "ec-cert ed-cert old-cert ec ed rsa old"),
+            (
+                "ec-cert ed-cert old-cert ec ed rsa old",
+                "ec-cert ed-cert old-cert ec ed rsa old",
+            ),
             ("ed rsa", "ed rsa"),
         ] {
             assert_eq!(ordered(configured, &ec), expected);
@@ -156,7 +210,10 @@ mod tests {
     fn the_order_of_earlier_releases_is_no_persons_own() {
         let ed = format!("[h.ex]:2222 {ED}");
         let before = "ec-cert ed-cert rsa-cert old-cert ec ed rsa old";
-        assert_eq!(ordered(before, &ed), "ed-cert ed ec-cert rsa-cert old-cert ec rsa old");
+        assert_eq!(
+            ordered(before, &ed),
+            "ed-cert ed ec-cert rsa-cert old-cert ec rsa old"
+        );
     }
 
     #[test]

@@ -32,16 +32,24 @@ impl HostCertificate {
     #[must_use]
     pub fn parse(blob: &[u8]) -> Option<Self> {
         let mut reader = WireReader::new(blob);
-        let name = str::from_utf8(reader.string()?).ok().filter(|name| name.ends_with(CERTIFICATE_SUFFIX))?;
+        let name = str::from_utf8(reader.string()?)
+            .ok()
+            .filter(|name| name.ends_with(CERTIFICATE_SUFFIX))?;
         let _nonce = reader.string()?;
         let key = HostKey::of_fields(plain_key_type(name)?, &mut reader)?;
         let (serial, kind, key_id) = (reader.u64()?, reader.u32()?, reader.string()?.to_vec());
-        let principals = WireReader::new(reader.string()?).strings()?.into_iter().map(<[u8]>::to_vec).collect();
+        let principals = WireReader::new(reader.string()?)
+            .strings()?
+            .into_iter()
+            .map(<[u8]>::to_vec)
+            .collect();
+
         let valid = (reader.u64()?, reader.u64()?);
         let has_critical_options = !reader.string()?.is_empty();
         let (_extensions, _reserved) = (reader.string()?, reader.string()?);
         let authority = HostKey::parse(reader.string()?)?;
         let signature_algorithm = WireReader::new(reader.string()?).string()?.to_vec();
+
         reader.is_empty().then_some(Self {
             key,
             authority,
@@ -61,10 +69,16 @@ impl HostCertificate {
     /// A certificate without principals vouches for no host, and its principals may be patterns: the rule since
     /// OpenSSH 10.3. Earlier ones took the first for any host and the second literally.
     #[must_use]
-    pub fn fault(&self, name: &str, now: u64, signature_algorithms: &[String]) -> Option<&'static str> {
+    pub fn fault(
+        &self,
+        name: &str,
+        now: u64,
+        signature_algorithms: &[String],
+    ) -> Option<&'static str> {
         let (after, before) = self.valid;
         let names_host = |principal: &Vec<u8>| glob(principal, name.as_bytes(), Case::Exact);
         let allowed = |algorithm: &String| algorithm.as_bytes() == self.signature_algorithm;
+
         if self.kind != 2 {
             Some("it is not a host certificate")
         } else if now < after {
@@ -122,7 +136,12 @@ pub(in super::super) mod tests {
 
     /// A certificate for `ed25519(1)`, signed (so to speak) by `ed25519(2)`.
     pub(in super::super::super) fn encoded(parts: &Parts<'_>) -> Vec<u8> {
-        let principals: Vec<u8> = parts.principals.iter().flat_map(|name| string(name.as_bytes())).collect();
+        let principals: Vec<u8> = parts
+            .principals
+            .iter()
+            .flat_map(|name| string(name.as_bytes()))
+            .collect();
+
         [
             &string(b"ssh-ed25519-cert-v01@openssh.com")[..],
             &string(b"nonce"),
@@ -144,18 +163,34 @@ pub(in super::super) mod tests {
 
     fn fault(parts: &Parts<'_>, name: &str, now: u64) -> Option<&'static str> {
         let allowed = ["ssh-ed25519".to_owned(), "rsa-sha2-256".to_owned()];
-        HostCertificate::parse(&encoded(parts)).unwrap().fault(name, now, &allowed)
+        HostCertificate::parse(&encoded(parts))
+            .unwrap()
+            .fault(name, now, &allowed)
     }
 
     #[test]
     fn a_certificate_is_read_whole_or_not_at_all() {
-        let whole = encoded(&Parts { serial: 7, key_id: "web", ..Parts::default() });
+        let whole = encoded(&Parts {
+            serial: 7,
+            key_id: "web",
+            ..Parts::default()
+        });
+
         let certificate = HostCertificate::parse(&whole).unwrap();
-        assert_eq!((certificate.key, certificate.authority), (ed25519(1), ed25519(2)));
-        assert_eq!((certificate.serial, certificate.key_id), (7, b"web".to_vec()));
+        assert_eq!(
+            (certificate.key, certificate.authority),
+            (ed25519(1), ed25519(2))
+        );
+
+        assert_eq!(
+            (certificate.serial, certificate.key_id),
+            (7, b"web".to_vec())
+        );
+
         for length in 0..whole.len() {
             assert_eq!(HostCertificate::parse(&whole[..length]), None, "{length}");
         }
+
         assert_eq!(HostCertificate::parse(&[whole, vec![0]].concat()), None);
         assert_eq!(HostCertificate::parse(ed25519(1).blob()), None);
     }
@@ -187,18 +222,41 @@ pub(in super::super) mod tests {
             (&[""], "h.ex", false),
             (&[], "h.ex", false),
         ] {
-            let parts = Parts { principals, ..Parts::default() };
-            assert_eq!(fault(&parts, name, 15).is_none(), vouches, "{principals:?} {name}");
+            let parts = Parts {
+                principals,
+                ..Parts::default()
+            };
+
+            assert_eq!(
+                fault(&parts, name, 15).is_none(),
+                vouches,
+                "{principals:?} {name}"
+            );
         }
     }
 
     #[test]
     fn a_users_certificate_critical_options_and_old_signatures_are_not_accepted() {
         for (parts, expected) in [
-            (Parts { kind: 1, ..Parts::default() }, "it is not a host certificate"),
-            (Parts { critical: b"x", ..Parts::default() }, "it contains unsupported critical options"),
             (
-                Parts { algorithm: "ssh-rsa", ..Parts::default() },
+                Parts {
+                    kind: 1,
+                    ..Parts::default()
+                },
+                "it is not a host certificate",
+            ),
+            (
+                Parts {
+                    critical: b"x",
+                    ..Parts::default()
+                },
+                "it contains unsupported critical options",
+            ),
+            (
+                Parts {
+                    algorithm: "ssh-rsa",
+                    ..Parts::default()
+                },
                 "it is signed with an algorithm that CASignatureAlgorithms does not allow",
             ),
         ] {

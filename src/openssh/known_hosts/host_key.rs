@@ -30,17 +30,25 @@ impl HostKey {
     pub(super) fn of_fields(key_type: &'static str, reader: &mut WireReader<'_>) -> Option<Self> {
         let start = *reader;
         let first = reader.string()?;
+
         let (more, complete) = match key_type {
             "ssh-ed25519" => (0, first.len() == 32),
             "sk-ssh-ed25519@openssh.com" => (1, first.len() == 32),
             "ssh-rsa" => (1, true),
             "ssh-dss" => (3, true),
             "sk-ecdsa-sha2-nistp256@openssh.com" => (2, first == b"nistp256"),
-            ecdsa => (1, ecdsa.strip_prefix("ecdsa-sha2-").is_some_and(|curve| curve.as_bytes() == first)),
+            ecdsa => (
+                1,
+                ecdsa
+                    .strip_prefix("ecdsa-sha2-")
+                    .is_some_and(|curve| curve.as_bytes() == first),
+            ),
         };
+
         for _ in 0..more {
             reader.string()?;
         }
+
         let blob = [&string(key_type.as_bytes()), reader.since(start)].concat();
         complete.then_some(Self { key_type, blob })
     }
@@ -75,7 +83,11 @@ impl HostKey {
     pub fn rsa_bits(&self) -> Option<u32> {
         let mut reader = WireReader::new(&self.blob);
         let (name, _exponent, modulus) = (reader.string()?, reader.string()?, reader.string()?);
-        let start = modulus.iter().position(|byte| *byte != 0).unwrap_or(modulus.len());
+        let start = modulus
+            .iter()
+            .position(|byte| *byte != 0)
+            .unwrap_or(modulus.len());
+
         let (_, modulus) = modulus.split_at(start);
         let unused = modulus.first().map_or(0, |byte| byte.leading_zeros());
         let bytes = u32::try_from(modulus.len()).ok()?;
@@ -88,11 +100,19 @@ impl HostKey {
 #[must_use]
 pub fn plain_key_type(algorithm: &str) -> Option<&'static str> {
     let plain = match algorithm.strip_suffix(CERTIFICATE_SUFFIX) {
-        Some(security_key) if security_key.starts_with("sk-") => format!("{security_key}@openssh.com"),
+        Some(security_key) if security_key.starts_with("sk-") => {
+            format!("{security_key}@openssh.com")
+        }
         Some(plain) => plain.to_owned(),
         None => algorithm.to_owned(),
     };
-    let plain = if matches!(plain.as_str(), "rsa-sha2-256" | "rsa-sha2-512") { "ssh-rsa" } else { plain.as_str() };
+
+    let plain = if matches!(plain.as_str(), "rsa-sha2-256" | "rsa-sha2-512") {
+        "ssh-rsa"
+    } else {
+        plain.as_str()
+    };
+
     KEY_TYPES.into_iter().find(|known| *known == plain)
 }
 
@@ -141,13 +161,26 @@ mod tests {
             (&[b"ecdsa-sha2-nistp384", b"nistp384", b"point"], true),
             (&[b"ecdsa-sha2-nistp384", b"nistp256", b"point"], false),
             (&[b"sk-ssh-ed25519@openssh.com", &[1; 32], b"ssh:"], true),
-            (&[b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", b"point", b"ssh:"], true),
+            (
+                &[
+                    b"sk-ecdsa-sha2-nistp256@openssh.com",
+                    b"nistp256",
+                    b"point",
+                    b"ssh:",
+                ],
+                true,
+            ),
             (&[b"ssh-foo", b"x"], false),
             (&[], false),
         ];
+
         for (fields, accepted) in cases {
             let parsed = HostKey::parse(&blob(fields));
-            assert_eq!(parsed.as_ref().map(|key| key.key_type().as_bytes()), accepted.then(|| fields[0]), "{fields:?}");
+            assert_eq!(
+                parsed.as_ref().map(|key| key.key_type().as_bytes()),
+                accepted.then(|| fields[0]),
+                "{fields:?}"
+            );
         }
     }
 
@@ -162,13 +195,22 @@ mod tests {
 
     #[test]
     fn the_size_of_an_rsa_key_is_that_of_its_modulus() {
-        for (modulus, bits) in
-            [(&[0, 0x80, 0][..], Some(16)), (&[0x01, 0xff], Some(9)), (&[0x7f], Some(7)), (&[], Some(0))]
-        {
+        for (modulus, bits) in [
+            (&[0, 0x80, 0][..], Some(16)),
+            (&[0x01, 0xff], Some(9)),
+            (&[0x7f], Some(7)),
+            (&[], Some(0)),
+        ] {
             let key = HostKey::parse(&blob(&[b"ssh-rsa", &[1, 0, 1], modulus])).unwrap();
             assert_eq!(key.rsa_bits(), bits, "{modulus:?}");
         }
-        assert_eq!(HostKey::parse(&blob(&[b"ssh-dss", b"p", b"q", b"g", b"y"])).unwrap().rsa_bits(), None);
+
+        assert_eq!(
+            HostKey::parse(&blob(&[b"ssh-dss", b"p", b"q", b"g", b"y"]))
+                .unwrap()
+                .rsa_bits(),
+            None
+        );
     }
 
     #[test]
@@ -176,12 +218,21 @@ mod tests {
         for (algorithm, plain) in [
             ("ssh-ed25519", Some("ssh-ed25519")),
             ("ssh-ed25519-cert-v01@openssh.com", Some("ssh-ed25519")),
-            ("ecdsa-sha2-nistp521-cert-v01@openssh.com", Some("ecdsa-sha2-nistp521")),
+            (
+                "ecdsa-sha2-nistp521-cert-v01@openssh.com",
+                Some("ecdsa-sha2-nistp521"),
+            ),
             ("rsa-sha2-256", Some("ssh-rsa")),
             ("rsa-sha2-512-cert-v01@openssh.com", Some("ssh-rsa")),
             ("ssh-rsa-cert-v01@openssh.com", Some("ssh-rsa")),
-            ("sk-ssh-ed25519@openssh.com", Some("sk-ssh-ed25519@openssh.com")),
-            ("sk-ecdsa-sha2-nistp256-cert-v01@openssh.com", Some("sk-ecdsa-sha2-nistp256@openssh.com")),
+            (
+                "sk-ssh-ed25519@openssh.com",
+                Some("sk-ssh-ed25519@openssh.com"),
+            ),
+            (
+                "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
+                Some("sk-ecdsa-sha2-nistp256@openssh.com"),
+            ),
             ("ssh-foo", None),
         ] {
             assert_eq!(plain_key_type(algorithm), plain, "{algorithm}");
@@ -190,7 +241,12 @@ mod tests {
 
     #[test]
     fn the_fingerprint_is_the_one_ssh_keygen_prints() {
-        let blob = STANDARD.decode("AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b").unwrap();
-        assert_eq!(fingerprint(&blob), "SHA256:kQPXrkYSBKy7dbEhMOd1YHzAMFIqZMahHaSUSBHKtjI");
+        let blob = STANDARD
+            .decode("AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b")
+            .unwrap();
+        assert_eq!(
+            fingerprint(&blob),
+            "SHA256:kQPXrkYSBKy7dbEhMOd1YHzAMFIqZMahHaSUSBHKtjI"
+        );
     }
 }

@@ -18,9 +18,15 @@ impl HostName {
     pub fn new(host: &str, port: u16) -> Self {
         let host = host.to_ascii_lowercase();
         if port == 22 {
-            Self { name: host, without_port: None }
+            Self {
+                name: host,
+                without_port: None,
+            }
         } else {
-            Self { name: format!("[{host}]:{port}"), without_port: Some(host) }
+            Self {
+                name: format!("[{host}]:{port}"),
+                without_port: Some(host),
+            }
         }
     }
 
@@ -46,7 +52,9 @@ impl HostName {
 pub(super) fn stands_for(hosts: &[u8], name: &str) -> bool {
     if hosts.starts_with(b"|") {
         // Compared as text, so that `|1|salt|hash,more` matches nothing, as in `ssh`.
-        salt_of(hosts).and_then(|salt| hashed(name, salt)).is_some_and(|expected| expected.as_bytes() == hosts)
+        salt_of(hosts)
+            .and_then(|salt| hashed(name, salt))
+            .is_some_and(|expected| expected.as_bytes() == hosts)
     } else {
         listed(hosts, name)
     }
@@ -56,14 +64,21 @@ pub(super) fn stands_for(hosts: &[u8], name: &str) -> bool {
 pub(super) fn hashed(name: &str, salt: [u8; 20]) -> Option<String> {
     let mut mac = Hmac::<Sha1>::new_from_slice(&salt).ok()?;
     mac.update(name.as_bytes());
-    Some(format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(mac.finalize().into_bytes())))
+    Some(format!(
+        "|1|{}|{}",
+        STANDARD.encode(salt),
+        STANDARD.encode(mac.finalize().into_bytes())
+    ))
 }
 
 /// `ssh` matches nothing on a line with a pattern of this many bytes or more (its buffer is 1024 with the NUL).
 const PATTERN_LIMIT: usize = 1023;
 
 fn salt_of(hosts: &[u8]) -> Option<[u8; 20]> {
-    let salt = hosts.strip_prefix(b"|1|")?.split(|byte| *byte == b'|').next()?;
+    let salt = hosts
+        .strip_prefix(b"|1|")?
+        .split(|byte| *byte == b'|')
+        .next()?;
     STANDARD.decode(salt).ok()?.try_into().ok()
 }
 
@@ -74,9 +89,11 @@ fn listed(hosts: &[u8], name: &str) -> bool {
             Some(pattern) => (true, pattern),
             None => (false, pattern),
         };
+
         if pattern.len() >= PATTERN_LIMIT {
             return false;
         }
+
         if glob(pattern, name.as_bytes(), Case::Folded) {
             if negated {
                 return false;
@@ -84,6 +101,7 @@ fn listed(hosts: &[u8], name: &str) -> bool {
             found = true;
         }
     }
+
     found
 }
 
@@ -100,6 +118,7 @@ pub(in crate::openssh) fn glob(pattern: &[u8], text: &[u8], case: Case) -> bool 
     let same = |a: u8, b: u8| a == b || case == Case::Folded && a.eq_ignore_ascii_case(&b);
     let (mut p, mut t) = (0, 0);
     let mut star = None;
+
     loop {
         match (pattern.get(p), text.get(t)) {
             (Some(b'*'), _) => {
@@ -165,7 +184,11 @@ mod tests {
             ("[h.ex]:*", "[h.ex]:2222", true),
             ("h*", "h*", true),
         ] {
-            assert_eq!(stands_for(hosts.as_bytes(), name), expected, "{hosts} {name}");
+            assert_eq!(
+                stands_for(hosts.as_bytes(), name),
+                expected,
+                "{hosts} {name}"
+            );
         }
     }
 
@@ -173,8 +196,15 @@ mod tests {
     fn a_pattern_too_long_for_ssh_spoils_its_line() {
         for (length, expected) in [(1022, true), (1023, false)] {
             let long = "x".repeat(length);
-            assert_eq!(stands_for(format!("{long},h.ex").as_bytes(), "h.ex"), expected);
-            assert_eq!(stands_for(format!("h.ex,{long}").as_bytes(), "h.ex"), expected);
+            assert_eq!(
+                stands_for(format!("{long},h.ex").as_bytes(), "h.ex"),
+                expected
+            );
+
+            assert_eq!(
+                stands_for(format!("h.ex,{long}").as_bytes(), "h.ex"),
+                expected
+            );
         }
     }
 
@@ -201,7 +231,11 @@ mod tests {
             ("|1|".to_owned(), "h.ex", false),
             ("|".to_owned(), "|", false),
         ] {
-            assert_eq!(stands_for(hosts.as_bytes(), name), expected, "{hosts} {name}");
+            assert_eq!(
+                stands_for(hosts.as_bytes(), name),
+                expected,
+                "{hosts} {name}"
+            );
         }
     }
 

@@ -33,12 +33,22 @@ pub(super) enum Marker {
 }
 
 /// The lines of `text` that stand for `name`. Comments, blank lines and broken lines are skipped.
-pub(super) fn lines_for<'a>(text: &'a [u8], name: &'a str) -> impl Iterator<Item = MatchingLine> + 'a {
-    text.split(|byte| *byte == b'\n').zip(1..).filter_map(move |(line, number)| {
-        let (marker, hosts, rest) = fields(line)?;
-        let (key, certified) = stands_for(hosts, name).then(|| read_key(rest))??;
-        Some(MatchingLine { number, marker, key, certified })
-    })
+pub(super) fn lines_for<'a>(
+    text: &'a [u8],
+    name: &'a str,
+) -> impl Iterator<Item = MatchingLine> + 'a {
+    text.split(|byte| *byte == b'\n')
+        .zip(1..)
+        .filter_map(move |(line, number)| {
+            let (marker, hosts, rest) = fields(line)?;
+            let (key, certified) = stands_for(hosts, name).then(|| read_key(rest))??;
+            Some(MatchingLine {
+                number,
+                marker,
+                key,
+                certified,
+            })
+        })
 }
 
 /// The marker of a line, its host field, and what follows; `None` for comments, blank lines and unknown markers.
@@ -46,6 +56,7 @@ pub(super) fn fields(line: &[u8]) -> Option<(Marker, &[u8], &[u8])> {
     // `ssh` reads lines as C strings: what follows a NUL is not there.
     let line = line.split(|byte| *byte == 0).next()?;
     let (first, rest) = next_field(line);
+
     // After a marker `ssh` accepts a tab only if no blank follows anywhere on the line. Taking either keeps a
     // revocation in force that `ssh` would drop.
     let (marker, (hosts, rest)) = match first {
@@ -53,6 +64,7 @@ pub(super) fn fields(line: &[u8]) -> Option<(Marker, &[u8], &[u8])> {
         b"@revoked" => (Marker::Revoked, next_field(rest)),
         _ => (Marker::Plain, (first, rest)),
     };
+
     let comment = marker == Marker::Plain && hosts.starts_with(b"#");
     let unknown_or_second_marker = hosts.starts_with(b"@");
     (!comment && !unknown_or_second_marker && !hosts.is_empty()).then_some((marker, hosts, rest))
@@ -67,22 +79,31 @@ pub(in super::super) fn read_key(text: &[u8]) -> Option<(HostKey, bool)> {
     let key = HostKey::parse(&blob);
     let certified = key.is_none();
     let key = key.or_else(|| HostCertificate::parse(&blob).map(|certificate| certificate.key))?;
+
     // The type on the line must be the one inside the key; RSA may also go by its signature algorithms.
-    let named = plain_key_type(name) == Some(key.key_type()) && name.ends_with(CERTIFICATE_SUFFIX) == certified;
+    let named = plain_key_type(name) == Some(key.key_type())
+        && name.ends_with(CERTIFICATE_SUFFIX) == certified;
     named.then_some((key, certified))
 }
 
 /// Fields are separated by any number of blanks and tabs, which may also begin the line.
 fn next_field(text: &[u8]) -> (&[u8], &[u8]) {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
+    let start = text
+        .iter()
+        .position(|byte| !blank(byte))
+        .unwrap_or(text.len());
     let (_, text) = text.split_at(start);
     text.split_at(text.iter().position(blank).unwrap_or(text.len()))
 }
 
 /// Strict base64, except that `ssh` drops white space inside: without a comment, a CRLF line ends its key in CR.
 fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
-    let kept: Vec<u8> = encoded.iter().copied().filter(|byte| !matches!(byte, b'\r' | 0x0b | 0x0c)).collect();
+    let kept: Vec<u8> = encoded
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b'\r' | 0x0b | 0x0c))
+        .collect();
     STANDARD.decode(kept).ok()
 }
 
@@ -94,21 +115,30 @@ mod tests {
     const RSA: &str = "AAAAB3NzaC1yc2EAAAADAQABAAABgQC1q/2JS0EaGn5DNKW+Jw8QZ8dGEBOyYF8RYPWjayhMvGHggs0hi/sjV5tpxp7AatRSOT+ZN0sfGox2ccILIYGL9q33n7+ChEQXfraVIOPWHmQH95InPbERX0OfrDAOznNk8uSzTY3kU8Nc3zNA2G6190qlRZur2TCT5LI2jaW59a4iE6fhoMgsECa7+HN6GdIYqzZYuQ5e7Y26pBjj5iAhtUVXpOzRCNSNd6QZzZNqoXwnUnKs9tKFxu2Bkz1O7+iNJNI4G5OLa+cIyCf8dRdoJGBHR2WsMVKS++v5cgfCH0p5mXbl4geyimpeWJVk5T4lSU2q1UPaqRbpGcCS8NWEjCgPjyhqVNeCyBQG0QR/KB08QvpBsYALbcun4TVKGo21wS/ZHAhbkyfM1C2NFZhKmDAeOpBHIHFxyzb9LL/4rsxN6J4cJzXKEyXNJOS9lXIWGeKELlKgPQ//xTaOSEmxqxTZa7SecqoCFsAr/PxorU1P4m/0FBn9S1wnXxbTgSk=";
 
     fn read(line: &str) -> Option<Marker> {
-        lines_for(line.as_bytes(), "h.ex").next().map(|line| line.marker)
+        lines_for(line.as_bytes(), "h.ex")
+            .next()
+            .map(|line| line.marker)
     }
 
     #[test]
     fn lines_are_read_as_ssh_reads_them() {
         use Marker::{CertAuthority, Plain, Revoked};
+
         for (line, expected) in [
             (format!("h.ex ssh-ed25519 {KEY}"), Some(Plain)),
-            (format!(" \t h.ex \t ssh-ed25519 \t{KEY}  some comment # x"), Some(Plain)),
+            (
+                format!(" \t h.ex \t ssh-ed25519 \t{KEY}  some comment # x"),
+                Some(Plain),
+            ),
             (format!("h.ex ssh-ed25519 {KEY}\r"), Some(Plain)),
             (format!("h.ex ssh-ed25519 {KEY} me@home\r"), Some(Plain)),
             (format!("h.ex ssh-ed25519 {KEY}\0junk"), Some(Plain)),
             (format!("h.ex ssh-rsa {RSA}"), Some(Plain)),
             (format!("h.ex rsa-sha2-512 {RSA}"), Some(Plain)),
-            (format!("@cert-authority h.ex ssh-ed25519 {KEY}"), Some(CertAuthority)),
+            (
+                format!("@cert-authority h.ex ssh-ed25519 {KEY}"),
+                Some(CertAuthority),
+            ),
             (format!("@revoked   h.ex ssh-ed25519 {KEY}"), Some(Revoked)),
             (format!("@revoked\th.ex\tssh-ed25519\t{KEY}"), Some(Revoked)),
             (format!("@revoked\th.ex ssh-ed25519 {KEY}"), Some(Revoked)),
@@ -152,7 +182,9 @@ mod tests {
     #[test]
     fn line_numbers_count_every_line() {
         let text = format!("# c\r\n\n\u{fffd}\nh.ex ssh-ed25519 {KEY}\nh.ex\nh.ex ssh-rsa {RSA}");
-        let numbers: Vec<usize> = lines_for(text.as_bytes(), "h.ex").map(|line| line.number).collect();
+        let numbers: Vec<usize> = lines_for(text.as_bytes(), "h.ex")
+            .map(|line| line.number)
+            .collect();
         assert_eq!(numbers, [4, 6]);
     }
 }

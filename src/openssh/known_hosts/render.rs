@@ -19,12 +19,18 @@ pub fn render_line(host: &HostName, salt: Option<[u8; 20]>, key: &HostKey) -> Op
         Some(salt) => hashed(host.as_str(), salt)?,
         None => literal(host.as_str())?.to_owned(),
     };
-    Some(format!("{name} {} {}", key.key_type(), STANDARD.encode(key.blob())))
+
+    Some(format!(
+        "{name} {} {}",
+        key.key_type(),
+        STANDARD.encode(key.blob())
+    ))
 }
 
 fn literal(name: &str) -> Option<&str> {
     let special = |c: char| matches!(c, '*' | '?' | ',') || c.is_whitespace() || c.is_control();
-    let plain = !name.is_empty() && !name.starts_with(['!', '#', '@', '|']) && !name.contains(special);
+    let plain =
+        !name.is_empty() && !name.starts_with(['!', '#', '@', '|']) && !name.contains(special);
     (plain && stands_for(name.as_bytes(), name)).then_some(name)
 }
 
@@ -42,10 +48,18 @@ mod tests {
     #[test]
     fn lines_are_the_ones_ssh_writes() {
         let key = HostKey::parse(
-            &STANDARD.decode("AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b").unwrap(),
+            &STANDARD
+                .decode("AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b")
+                .unwrap(),
         )
         .unwrap();
-        let salt: [u8; 20] = STANDARD.decode("YNaH82wlTleueiYEl2r9NAQoEf8=").unwrap().try_into().unwrap();
+
+        let salt: [u8; 20] = STANDARD
+            .decode("YNaH82wlTleueiYEl2r9NAQoEf8=")
+            .unwrap()
+            .try_into()
+            .unwrap();
+
         for (host, salt, expected) in [
             (
                 HostName::new("H.ex", 22),
@@ -71,7 +85,9 @@ mod tests {
     fn a_name_that_would_stand_for_other_hosts_is_written_hashed_or_not_at_all() {
         let key = ed25519([7; 32]);
         let long = "h".repeat(1023);
-        for name in ["*", "h?", "a,b", "!h", "#h", "@h", "|h", "a b", "a\nb", "", &long] {
+        for name in [
+            "*", "h?", "a,b", "!h", "#h", "@h", "|h", "a b", "a\nb", "", &long,
+        ] {
             let host = HostName::new(name, 22);
             assert_eq!(render_line(&host, None, &key), None, "{name:?}");
             let line = render_line(&host, Some([1; 20]), &key).unwrap();
@@ -84,7 +100,11 @@ mod tests {
     }
 
     fn trusted(line: usize) -> Verdict {
-        Verdict::Trusted { file: "kh".into(), line, without_port: false }
+        Verdict::Trusted {
+            file: "kh".into(),
+            line,
+            without_port: false,
+        }
     }
 
     proptest! {

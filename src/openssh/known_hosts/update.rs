@@ -20,9 +20,18 @@ pub struct KeyUpdate {
 /// `ssh` leaves the files alone: the host stands in a pattern, in a list of more than two names or on a marked line, one
 /// of the keys is listed under another name too, or a key is announced twice or none at all.
 #[must_use]
-pub fn plan_update(files: &[KnownHostsFile<'_>], host: &HostName, announced: &[HostKey]) -> Option<KeyUpdate> {
+pub fn plan_update(
+    files: &[KnownHostsFile<'_>],
+    host: &HostName,
+    announced: &[HostKey],
+) -> Option<KeyUpdate> {
     let (mut known, mut obsolete, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
-    for (marker, hosts, key) in files.iter().flat_map(|file| file.text.split(|byte| *byte == b'\n')).filter_map(entry) {
+
+    for (marker, hosts, key) in files
+        .iter()
+        .flat_map(|file| file.text.split(|byte| *byte == b'\n'))
+        .filter_map(entry)
+    {
         if !stands_for(hosts, host.as_str()) {
             elsewhere.push(key);
         } else if marker != Marker::Plain || is_complex(hosts) {
@@ -33,11 +42,28 @@ pub fn plan_update(files: &[KnownHostsFile<'_>], host: &HostName, announced: &[H
             obsolete.push(key);
         }
     }
-    let twice = announced.iter().enumerate().any(|(at, key)| announced.iter().skip(at + 1).any(|other| other == key));
-    let shared = elsewhere.iter().any(|key| announced.contains(key) || obsolete.contains(key));
-    let new: Vec<HostKey> = announced.iter().filter(|key| !known.contains(key)).cloned().collect();
+
+    let twice = announced
+        .iter()
+        .enumerate()
+        .any(|(at, key)| announced.iter().skip(at + 1).any(|other| other == key));
+
+    let shared = elsewhere
+        .iter()
+        .any(|key| announced.contains(key) || obsolete.contains(key));
+
+    let new: Vec<HostKey> = announced
+        .iter()
+        .filter(|key| !known.contains(key))
+        .cloned()
+        .collect();
+
     let changes = !new.is_empty() || !obsolete.is_empty();
-    (changes && !twice && !shared && !announced.is_empty()).then(|| KeyUpdate { new, announced: announced.to_vec() })
+
+    (changes && !twice && !shared && !announced.is_empty()).then(|| KeyUpdate {
+        new,
+        announced: announced.to_vec(),
+    })
 }
 
 impl KeyUpdate {
@@ -58,11 +84,20 @@ impl KeyUpdate {
     pub fn without_obsolete(&self, text: &[u8], host: &HostName) -> Option<Vec<u8>> {
         let obsolete = |line: &&[u8]| {
             entry(line).is_some_and(|(marker, hosts, key)| {
-                marker == Marker::Plain && stands_for(hosts, host.as_str()) && !self.announced.contains(&key)
+                marker == Marker::Plain
+                    && stands_for(hosts, host.as_str())
+                    && !self.announced.contains(&key)
             })
         };
+
         let lines = || text.split_inclusive(|byte| *byte == b'\n');
-        lines().any(|line| obsolete(&line)).then(|| lines().filter(|line| !obsolete(line)).flatten().copied().collect())
+        lines().any(|line| obsolete(&line)).then(|| {
+            lines()
+                .filter(|line| !obsolete(line))
+                .flatten()
+                .copied()
+                .collect()
+        })
     }
 }
 
@@ -74,7 +109,8 @@ fn entry(line: &[u8]) -> Option<(Marker, &[u8], HostKey)> {
 
 /// Whether `ssh` itself would not have written this host field.
 fn is_complex(hosts: &[u8]) -> bool {
-    hosts.iter().any(|byte| matches!(byte, b'*' | b'?')) || hosts.split(|byte| *byte == b',').count() > 2
+    hosts.iter().any(|byte| matches!(byte, b'*' | b'?'))
+        || hosts.split(|byte| *byte == b',').count() > 2
 }
 
 #[cfg(test)]
@@ -86,7 +122,10 @@ mod tests {
     use crate::openssh::known_hosts::certificate::tests::ed25519;
 
     fn line(hosts: &str, byte: u8) -> String {
-        format!("{hosts} ssh-ed25519 {}\n", STANDARD.encode(ed25519(byte).blob()))
+        format!(
+            "{hosts} ssh-ed25519 {}\n",
+            STANDARD.encode(ed25519(byte).blob())
+        )
     }
 
     fn host() -> HostName {
@@ -94,14 +133,33 @@ mod tests {
     }
 
     fn plan(files: &[&str], announced: &[u8]) -> Option<KeyUpdate> {
-        let files: Vec<_> = files.iter().map(|text| KnownHostsFile { path: "kh", text: text.as_bytes() }).collect();
-        plan_update(&files, &host(), &announced.iter().map(|byte| ed25519(*byte)).collect::<Vec<_>>())
+        let files: Vec<_> = files
+            .iter()
+            .map(|text| KnownHostsFile {
+                path: "kh",
+                text: text.as_bytes(),
+            })
+            .collect();
+
+        plan_update(
+            &files,
+            &host(),
+            &announced
+                .iter()
+                .map(|byte| ed25519(*byte))
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn new_keys_are_added_and_keys_that_are_gone_are_removed() {
-        let text =
-            line("h.ex", 1) + "# kept\n" + &line("x", 9) + &line("h.ex,10.0.0.1", 2) + "broken\n" + &line("h.ex", 3);
+        let text = line("h.ex", 1)
+            + "# kept\n"
+            + &line("x", 9)
+            + &line("h.ex,10.0.0.1", 2)
+            + "broken\n"
+            + &line("h.ex", 3);
+
         let update = plan(&[&text], &[1, 3, 4]).unwrap();
         assert_eq!(update.new, [ed25519(4)]);
         let left = update.without_obsolete(text.as_bytes(), &host()).unwrap();
@@ -109,13 +167,24 @@ mod tests {
             String::from_utf8(left).unwrap(),
             line("h.ex", 1) + "# kept\n" + &line("x", 9) + "broken\n" + &line("h.ex", 3)
         );
+
         let update = plan(&[&text], &[1, 2, 3, 4]).unwrap();
+
         assert_eq!(
-            (update.new.as_slice(), update.without_obsolete(text.as_bytes(), &host())),
+            (
+                update.new.as_slice(),
+                update.without_obsolete(text.as_bytes(), &host())
+            ),
             (&[ed25519(4)][..], None)
         );
+
         assert_eq!(update.missing_from(text.as_bytes(), &host()), [&ed25519(4)]);
-        assert!(update.missing_from((text.clone() + &line("h.ex", 4)).as_bytes(), &host()).is_empty());
+        assert!(
+            update
+                .missing_from((text.clone() + &line("h.ex", 4)).as_bytes(), &host())
+                .is_empty()
+        );
+
         assert_eq!(plan(&[&text], &[1, 3]).unwrap().new, []);
     }
 
@@ -127,16 +196,23 @@ mod tests {
             (vec![line("h.ex", 1) + &line("*.ex", 1)], vec![1, 2]),
             (vec![line("h.ex,a,b", 1)], vec![1, 2]),
             (vec![line("h.ex", 1), line("@revoked h.ex", 3)], vec![1, 2]),
-            (vec![line("h.ex", 1) + &line("@cert-authority h.ex", 3)], vec![1, 2]),
+            (
+                vec![line("h.ex", 1) + &line("@cert-authority h.ex", 3)],
+                vec![1, 2],
+            ),
             (vec![line("h.ex", 1) + &line("other", 2)], vec![1, 2]),
             (vec![line("h.ex", 1) + &line("other", 1)], vec![1, 2]),
-            (vec![line("h.ex", 1) + &line("h.ex", 3) + &line("other", 3)], vec![1]),
+            (
+                vec![line("h.ex", 1) + &line("h.ex", 3) + &line("other", 3)],
+                vec![1],
+            ),
             (vec![line("h.ex", 1)], vec![1, 2, 2]),
             (vec![line("h.ex", 1)], vec![]),
         ] {
             let files: Vec<&str> = files.iter().map(String::as_str).collect();
             assert_eq!(plan(&files, &announced), None, "{files:?}");
         }
+
         assert!(plan(&[&line("h.ex,b", 1), &line("@revoked x", 5)], &[1, 2]).is_some());
     }
 }

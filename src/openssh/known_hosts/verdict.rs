@@ -83,7 +83,11 @@ pub fn verdict(files: &[KnownHostsFile<'_>], host: &HostName, key: &HostKey) -> 
         // The bare name can be another server behind another port, so its other keys say nothing. `ssh` only
         // warns of a key revoked under the bare name and goes on as if it were new; here it stays revoked.
         (Verdict::Unknown, Some(bare)) => match judge(files, bare, key) {
-            Verdict::Trusted { file, line, .. } => Verdict::Trusted { file, line, without_port: true },
+            Verdict::Trusted { file, line, .. } => Verdict::Trusted {
+                file,
+                line,
+                without_port: true,
+            },
             Verdict::Changed { .. } => Verdict::Unknown,
             other => other,
         },
@@ -93,14 +97,25 @@ pub fn verdict(files: &[KnownHostsFile<'_>], host: &HostName, key: &HostKey) -> 
 
 /// Judges the authority behind a certificate by all files together, user files first, and looks for the bare `host`
 /// when it is not listed for `[host]:port`.
-pub fn authority(files: &[KnownHostsFile<'_>], host: &HostName, certificate: &HostCertificate) -> Authority {
-    match (judge_authority(files, host.as_str(), certificate), host.without_port()) {
+pub fn authority(
+    files: &[KnownHostsFile<'_>],
+    host: &HostName,
+    certificate: &HostCertificate,
+) -> Authority {
+    match (
+        judge_authority(files, host.as_str(), certificate),
+        host.without_port(),
+    ) {
         (Authority::Unlisted, Some(bare)) => judge_authority(files, bare, certificate),
         (authority, _) => authority,
     }
 }
 
-fn judge_authority(files: &[KnownHostsFile<'_>], name: &str, certificate: &HostCertificate) -> Authority {
+fn judge_authority(
+    files: &[KnownHostsFile<'_>],
+    name: &str,
+    certificate: &HostCertificate,
+) -> Authority {
     let mut listed = Authority::Unlisted;
     for (file, line) in all_lines(files, name) {
         let signed = line.key == certificate.authority;
@@ -109,33 +124,51 @@ fn judge_authority(files: &[KnownHostsFile<'_>], name: &str, certificate: &HostC
             let (file, line) = place();
             return Authority::Revoked { file, line };
         }
+
         if line.marker == Marker::CertAuthority && signed && listed == Authority::Unlisted {
             let (file, line) = place();
             listed = Authority::Listed { file, line };
         }
     }
+
     listed
 }
 
 fn judge(files: &[KnownHostsFile<'_>], name: &str, key: &HostKey) -> Verdict {
     let mut trusted = None;
     let mut other = None;
+
     for (file, line) in all_lines(files, name) {
         let same_key = line.key == *key;
         let (file, number) = (file.to_owned(), line.number);
         match line.marker {
             Marker::Revoked if same_key => return Verdict::Revoked { file, line: number },
             Marker::Plain if same_key && !line.certified => {
-                trusted.get_or_insert(Verdict::Trusted { file, line: number, without_port: false });
+                trusted.get_or_insert(Verdict::Trusted {
+                    file,
+                    line: number,
+                    without_port: false,
+                });
             }
             Marker::Plain => {
-                let key_type = format!("{}{}", line.key.short_type(), if line.certified { "-CERT" } else { "" });
+                let key_type = format!(
+                    "{}{}",
+                    line.key.short_type(),
+                    if line.certified { "-CERT" } else { "" }
+                );
+
                 let fingerprint = fingerprint(line.key.blob());
-                other = Some(Verdict::Changed { file, line: number, key_type, fingerprint });
+                other = Some(Verdict::Changed {
+                    file,
+                    line: number,
+                    key_type,
+                    fingerprint,
+                });
             }
             Marker::Revoked | Marker::CertAuthority => {}
         }
     }
+
     trusted.or(other).unwrap_or(Verdict::Unknown)
 }
 
@@ -144,7 +177,9 @@ pub(super) fn all_lines<'a>(
     files: &'a [KnownHostsFile<'a>],
     name: &'a str,
 ) -> impl Iterator<Item = (&'a str, MatchingLine)> {
-    files.iter().flat_map(move |file| lines_for(file.text, name).map(move |line| (file.path, line)))
+    files
+        .iter()
+        .flat_map(move |file| lines_for(file.text, name).map(move |line| (file.path, line)))
 }
 
 #[cfg(test)]
@@ -156,8 +191,10 @@ mod tests {
     use super::*;
     use crate::openssh::known_hosts::certificate::tests::{Parts, ed25519, encoded};
 
-    const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
-    const OTHER_ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";
+    const ED: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
+    const OTHER_ED: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";
     const EC: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEWnAdgUI5xeVstDYKxRrye+cckk1i73w1e8xLDyNUSDUPd8ny44mLSUePI49xwZUJgen8i0N17XnQ/zzvZw2jY=";
 
     fn key(line: &str) -> HostKey {
@@ -167,15 +204,34 @@ mod tests {
     /// The verdict on `ED`, in short: `trusted user:1`.
     fn judged(user: &str, global: &str, host: &HostName) -> String {
         let files = [
-            KnownHostsFile { path: "user", text: user.as_bytes() },
-            KnownHostsFile { path: "global", text: global.as_bytes() },
+            KnownHostsFile {
+                path: "user",
+                text: user.as_bytes(),
+            },
+            KnownHostsFile {
+                path: "global",
+                text: global.as_bytes(),
+            },
         ];
+
         match verdict(&files, host, &key(ED)) {
-            Verdict::Trusted { file, line, without_port } => {
-                format!("trusted {file}:{line}{}", if without_port { " without port" } else { "" })
+            Verdict::Trusted {
+                file,
+                line,
+                without_port,
+            } => {
+                format!(
+                    "trusted {file}:{line}{}",
+                    if without_port { " without port" } else { "" }
+                )
             }
             Verdict::Unknown => "unknown".to_owned(),
-            Verdict::Changed { file, line, key_type, fingerprint: printed } => {
+            Verdict::Changed {
+                file,
+                line,
+                key_type,
+                fingerprint: printed,
+            } => {
                 let listed = if key_type == "ED25519" { OTHER_ED } else { EC };
                 assert_eq!(printed, fingerprint(key(listed).blob()));
                 format!("changed {file}:{line} {key_type}")
@@ -190,24 +246,80 @@ mod tests {
             (format!("h.ex {ED}"), String::new(), "trusted user:1"),
             (String::new(), format!("#\nh.ex {ED}"), "trusted global:2"),
             (format!("x {ED}"), String::new(), "unknown"),
-            (format!("h.ex {OTHER_ED}\nh.ex {ED}\nh.ex {ED}"), String::new(), "trusted user:2"),
-            (format!("h.ex {ED}"), format!("h.ex {OTHER_ED}"), "trusted user:1"),
-            (format!("h.ex {OTHER_ED}"), String::new(), "changed user:1 ED25519"),
+            (
+                format!("h.ex {OTHER_ED}\nh.ex {ED}\nh.ex {ED}"),
+                String::new(),
+                "trusted user:2",
+            ),
+            (
+                format!("h.ex {ED}"),
+                format!("h.ex {OTHER_ED}"),
+                "trusted user:1",
+            ),
+            (
+                format!("h.ex {OTHER_ED}"),
+                String::new(),
+                "changed user:1 ED25519",
+            ),
             (format!("h.ex {EC}"), String::new(), "changed user:1 ECDSA"),
-            (format!("h.ex {OTHER_ED}\nh.ex {EC}"), String::new(), "changed user:2 ECDSA"),
-            (format!("h.ex {EC}"), format!("h.ex {OTHER_ED}"), "changed global:1 ED25519"),
-            (format!("h.ex ssh-ed25519 @@@\nh.ex {ED}"), String::new(), "trusted user:2"),
-            (format!("@cert-authority h.ex {ED}"), String::new(), "unknown"),
-            (format!("@cert-authority h.ex {OTHER_ED}"), String::new(), "unknown"),
-            (format!("h.ex {ED}\n@revoked * {ED}"), String::new(), "revoked user:2"),
-            (format!("h.ex {ED}"), format!("@revoked h.ex {ED}"), "revoked global:1"),
+            (
+                format!("h.ex {OTHER_ED}\nh.ex {EC}"),
+                String::new(),
+                "changed user:2 ECDSA",
+            ),
+            (
+                format!("h.ex {EC}"),
+                format!("h.ex {OTHER_ED}"),
+                "changed global:1 ED25519",
+            ),
+            (
+                format!("h.ex ssh-ed25519 @@@\nh.ex {ED}"),
+                String::new(),
+                "trusted user:2",
+            ),
+            (
+                format!("@cert-authority h.ex {ED}"),
+                String::new(),
+                "unknown",
+            ),
+            (
+                format!("@cert-authority h.ex {OTHER_ED}"),
+                String::new(),
+                "unknown",
+            ),
+            (
+                format!("h.ex {ED}\n@revoked * {ED}"),
+                String::new(),
+                "revoked user:2",
+            ),
+            (
+                format!("h.ex {ED}"),
+                format!("@revoked h.ex {ED}"),
+                "revoked global:1",
+            ),
             (format!("@revoked * {ED}"), String::new(), "revoked user:1"),
-            (format!("@revoked other {ED}\nh.ex {ED}"), String::new(), "trusted user:2"),
-            (format!("@revoked h.ex {OTHER_ED}\nh.ex {ED}"), String::new(), "trusted user:2"),
-            (format!("@revoked h.ex {OTHER_ED}"), String::new(), "unknown"),
+            (
+                format!("@revoked other {ED}\nh.ex {ED}"),
+                String::new(),
+                "trusted user:2",
+            ),
+            (
+                format!("@revoked h.ex {OTHER_ED}\nh.ex {ED}"),
+                String::new(),
+                "trusted user:2",
+            ),
+            (
+                format!("@revoked h.ex {OTHER_ED}"),
+                String::new(),
+                "unknown",
+            ),
             (format!("[h.ex]:22 {ED}"), String::new(), "unknown"),
         ] {
-            assert_eq!(judged(&user, &global, &HostName::new("H.ex", 22)), expected, "{user}\n--\n{global}");
+            assert_eq!(
+                judged(&user, &global, &HostName::new("H.ex", 22)),
+                expected,
+                "{user}\n--\n{global}"
+            );
         }
     }
 
@@ -217,46 +329,92 @@ mod tests {
             (format!("[h.ex]:2222 {ED}"), "trusted user:1"),
             (format!("h.ex {ED}"), "trusted user:1 without port"),
             (format!("h.ex {OTHER_ED}"), "unknown"),
-            (format!("[h.ex]:2222 {OTHER_ED}\nh.ex {ED}"), "changed user:1 ED25519"),
-            (format!("[h.ex]:2222 {EC}\nh.ex {ED}"), "changed user:1 ECDSA"),
-            (format!("@cert-authority [h.ex]:2222 {OTHER_ED}\nh.ex {ED}"), "trusted user:2 without port"),
-            (format!("@revoked h.ex {ED}\n[h.ex]:2222 {ED}"), "trusted user:2"),
+            (
+                format!("[h.ex]:2222 {OTHER_ED}\nh.ex {ED}"),
+                "changed user:1 ED25519",
+            ),
+            (
+                format!("[h.ex]:2222 {EC}\nh.ex {ED}"),
+                "changed user:1 ECDSA",
+            ),
+            (
+                format!("@cert-authority [h.ex]:2222 {OTHER_ED}\nh.ex {ED}"),
+                "trusted user:2 without port",
+            ),
+            (
+                format!("@revoked h.ex {ED}\n[h.ex]:2222 {ED}"),
+                "trusted user:2",
+            ),
             (format!("@revoked h.ex {ED}\nh.ex {ED}"), "revoked user:1"),
             (format!("[h.ex]:2223 {ED}"), "unknown"),
         ] {
-            assert_eq!(judged(&user, "", &HostName::new("h.ex", 2222)), expected, "{user}");
+            assert_eq!(
+                judged(&user, "", &HostName::new("h.ex", 2222)),
+                expected,
+                "{user}"
+            );
         }
-        assert_eq!(judged(&format!("h.ex {ED}"), "", &HostName::alias("al")), "unknown");
-        assert_eq!(judged(&format!("al {ED}"), "", &HostName::alias("AL")), "trusted user:1");
+
+        assert_eq!(
+            judged(&format!("h.ex {ED}"), "", &HostName::alias("al")),
+            "unknown"
+        );
+
+        assert_eq!(
+            judged(&format!("al {ED}"), "", &HostName::alias("AL")),
+            "trusted user:1"
+        );
     }
 
     #[test]
     fn an_authority_is_looked_up_and_its_revocation_or_that_of_the_key_wins() {
         let certificate = HostCertificate::parse(&encoded(&Parts::default())).unwrap();
+
         let line = |marker: &str, hosts: &str, key: &HostKey| {
-            format!("{marker} {hosts} ssh-ed25519 {}\n", STANDARD.encode(key.blob()))
+            format!(
+                "{marker} {hosts} ssh-ed25519 {}\n",
+                STANDARD.encode(key.blob())
+            )
         };
+
         let (key, signer, other) = (ed25519(1), ed25519(2), ed25519(3));
         let listed = line("@cert-authority", "h.ex", &signer);
+
         for (text, expected) in [
             (listed.clone(), "listed 1"),
-            (line("@cert-authority", "*", &other) + &line("@cert-authority", "*.ex", &signer) + &listed, "listed 2"),
+            (
+                line("@cert-authority", "*", &other)
+                    + &line("@cert-authority", "*.ex", &signer)
+                    + &listed,
+                "listed 2",
+            ),
             (line("@cert-authority", "x", &signer), "unlisted"),
             (line("@cert-authority", "h.ex", &key), "unlisted"),
             (line("", "h.ex", &signer), "unlisted"),
             (line("", "h.ex", &key), "unlisted"),
-            (listed.clone() + &line("@revoked", "*", &signer), "revoked 2"),
+            (
+                listed.clone() + &line("@revoked", "*", &signer),
+                "revoked 2",
+            ),
             (listed.clone() + &line("@revoked", "*", &key), "revoked 2"),
             (line("@revoked", "h.ex", &key), "revoked 1"),
-            (listed.clone() + &line("@revoked", "x", &signer) + &line("@revoked", "*", &other), "listed 1"),
+            (
+                listed.clone() + &line("@revoked", "x", &signer) + &line("@revoked", "*", &other),
+                "listed 1",
+            ),
         ] {
             for port in [22, 2222] {
-                let files = [KnownHostsFile { path: "user", text: text.as_bytes() }];
+                let files = [KnownHostsFile {
+                    path: "user",
+                    text: text.as_bytes(),
+                }];
+
                 let found = match authority(&files, &HostName::new("h.ex", port), &certificate) {
                     Authority::Listed { line, .. } => format!("listed {line}"),
                     Authority::Unlisted => "unlisted".to_owned(),
                     Authority::Revoked { line, .. } => format!("revoked {line}"),
                 };
+
                 assert_eq!(found, expected, "{port} {text}");
             }
         }
@@ -266,12 +424,26 @@ mod tests {
     fn a_certificate_on_a_line_is_no_plain_key_but_revokes_and_counts_as_another() {
         let certificate = STANDARD.encode(encoded(&Parts::default()));
         let name = "ssh-ed25519-cert-v01@openssh.com";
+
         for (marker, changed) in [("", true), ("@revoked", false)] {
             let text = format!("{marker} h.ex {name} {certificate}");
-            let files = [KnownHostsFile { path: "user", text: text.as_bytes() }];
+            let files = [KnownHostsFile {
+                path: "user",
+                text: text.as_bytes(),
+            }];
+
             let found = verdict(&files, &HostName::new("h.ex", 22), &ed25519(1));
-            assert_eq!(matches!(found, Verdict::Changed { .. }), changed, "{found:?}");
-            assert_eq!(matches!(found, Verdict::Revoked { .. }), !changed, "{found:?}");
+            assert_eq!(
+                matches!(found, Verdict::Changed { .. }),
+                changed,
+                "{found:?}"
+            );
+
+            assert_eq!(
+                matches!(found, Verdict::Revoked { .. }),
+                !changed,
+                "{found:?}"
+            );
         }
     }
 

@@ -37,7 +37,9 @@ impl RevokedKeys {
             let list = RevocationList::parse(list).map_err(RevokedKeysError::List)?;
             return Ok(Self(FileForm::List(Box::new(list))));
         }
+
         let mut keys = Vec::new();
+
         for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
             let line = line.trim_ascii_start();
             if !line.is_empty() && !line.starts_with(b"#") {
@@ -45,6 +47,7 @@ impl RevokedKeys {
                 keys.push((number, key));
             }
         }
+
         Ok(Self(FileForm::Lines(keys)))
     }
 
@@ -55,7 +58,9 @@ impl RevokedKeys {
         let authority = certificate.map(|certificate| &certificate.authority);
         match &self.0 {
             FileForm::Lines(keys) => {
-                let (line, _) = keys.iter().find(|(_, revoked)| revoked == key || Some(revoked) == authority)?;
+                let (line, _) = keys
+                    .iter()
+                    .find(|(_, revoked)| revoked == key || Some(revoked) == authority)?;
                 Some(format!("in line {line}"))
             }
             FileForm::List(list) => list.reason(key, certificate).map(str::to_owned),
@@ -68,10 +73,13 @@ mod tests {
     use super::*;
     use crate::openssh::known_hosts::certificate_tests::{Parts, ed25519, encoded};
 
-    const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
-    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";
+    const ED: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";
     /// `ed25519(2)`, which signs the certificates of the tests.
-    const AUTHORITY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC";
+    const AUTHORITY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC";
 
     fn key(line: &str) -> HostKey {
         read_key(line.as_bytes()).unwrap().0
@@ -83,7 +91,10 @@ mod tests {
             (String::new(), Ok(None)),
             (format!("# {ED}\n\n"), Ok(None)),
             (OTHER.to_owned(), Ok(None)),
-            (format!("# old\r\n{OTHER}\r\n \t{ED} comment\r\n"), Ok(Some("in line 3".to_owned()))),
+            (
+                format!("# old\r\n{OTHER}\r\n \t{ED} comment\r\n"),
+                Ok(Some("in line 3".to_owned())),
+            ),
             (ED.to_owned(), Ok(Some("in line 1".to_owned()))),
             (format!("host {ED}"), Err(RevokedKeysError::Line(1))),
             (format!("{ED}\nx\n"), Err(RevokedKeysError::Line(2))),
@@ -99,7 +110,11 @@ mod tests {
         assert_eq!(key(AUTHORITY), ed25519(2));
         let certificate = HostCertificate::parse(&encoded(&Parts::default())).unwrap();
         let keys = RevokedKeys::parse(AUTHORITY.as_bytes()).unwrap();
-        assert_eq!(keys.reason(&ed25519(1), Some(&certificate)).as_deref(), Some("in line 1"));
+        assert_eq!(
+            keys.reason(&ed25519(1), Some(&certificate)).as_deref(),
+            Some("in line 1")
+        );
+
         assert_eq!(keys.reason(&ed25519(1), None), None);
     }
 }

@@ -44,9 +44,16 @@ impl RevocationList {
         if reader.u32().ok_or(CUT)? != FORMAT {
             return Err("is of an unknown version");
         }
-        let _version_date_flags = (reader.u64().ok_or(CUT)?, reader.u64().ok_or(CUT)?, reader.u64().ok_or(CUT)?);
+
+        let _version_date_flags = (
+            reader.u64().ok_or(CUT)?,
+            reader.u64().ok_or(CUT)?,
+            reader.u64().ok_or(CUT)?,
+        );
+
         let _reserved_comment = (reader.string().ok_or(CUT)?, reader.string().ok_or(CUT)?);
         let mut list = Self::default();
+
         while !reader.is_empty() {
             let (kind, section) = (reader.u8().ok_or(CUT)?, reader.string().ok_or(CUT)?);
             match kind {
@@ -59,19 +66,30 @@ impl RevocationList {
                 _ => return Err(UNKNOWN),
             }
         }
+
         Ok(list)
     }
 
     /// Why a key may not be accepted, as the end of the sentence "the key is …".
-    pub(super) fn reason(&self, key: &HostKey, certificate: Option<&HostCertificate>) -> Option<&'static str> {
+    pub(super) fn reason(
+        &self,
+        key: &HostKey,
+        certificate: Option<&HostCertificate>,
+    ) -> Option<&'static str> {
         if self.has(key) {
             return Some("in its list of keys");
         }
+
         let certificate = certificate?;
-        if self.certificates.iter().any(|revoked| revoked.covers(certificate)) {
+        if self
+            .certificates
+            .iter()
+            .any(|revoked| revoked.covers(certificate))
+        {
             Some("in its list of certificates")
         } else {
-            self.has(&certificate.authority).then_some("signed by an authority in its list of keys")
+            self.has(&certificate.authority)
+                .then_some("signed by an authority in its list of keys")
         }
     }
 
@@ -89,11 +107,14 @@ impl Certificates {
         let (authority, _reserved) = (reader.string().ok_or(CUT)?, reader.string().ok_or(CUT)?);
         let mut certificates = Self::default();
         if !authority.is_empty() {
-            certificates.authority = Some(HostKey::parse(authority).ok_or("names an authority of an unknown type")?);
+            certificates.authority =
+                Some(HostKey::parse(authority).ok_or("names an authority of an unknown type")?);
         }
+
         while !reader.is_empty() {
             let (kind, data) = (reader.u8().ok_or(CUT)?, reader.string().ok_or(CUT)?);
             let mut fields = WireReader::new(data);
+
             match kind {
                 0x20 => {
                     while !fields.is_empty() {
@@ -102,10 +123,15 @@ impl Certificates {
                     }
                 }
                 0x21 => {
-                    certificates.serials.push((fields.u64().ok_or(CUT)?, fields.u64().ok_or(CUT)?));
+                    certificates
+                        .serials
+                        .push((fields.u64().ok_or(CUT)?, fields.u64().ok_or(CUT)?));
                 }
                 0x22 => {
-                    certificates.bitmaps.push((fields.u64().ok_or(CUT)?, fields.string().ok_or(CUT)?.to_vec()));
+                    certificates.bitmaps.push((
+                        fields.u64().ok_or(CUT)?,
+                        fields.string().ok_or(CUT)?.to_vec(),
+                    ));
                 }
                 0x23 => {
                     certificates.key_ids.extend(blobs(data, None)?);
@@ -117,45 +143,65 @@ impl Certificates {
                 }
                 _ => return Err(UNKNOWN),
             }
+
             if !fields.is_empty() {
                 return Err(CUT);
             }
         }
+
         Ok(certificates)
     }
 
     /// A certificate without a serial number can be revoked by its key id alone.
     fn covers(&self, certificate: &HostCertificate) -> bool {
         let serial = certificate.serial;
-        let of_authority = self.authority.as_ref().is_none_or(|authority| *authority == certificate.authority);
+        let of_authority = self
+            .authority
+            .as_ref()
+            .is_none_or(|authority| *authority == certificate.authority);
+
         let by_number = || {
-            self.serials.iter().any(|(first, last)| (*first..=*last).contains(&serial))
-                || self
-                    .bitmaps
-                    .iter()
-                    .any(|(first, bits)| serial.checked_sub(*first).is_some_and(|index| is_set(bits, index)))
+            self.serials
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&serial))
+                || self.bitmaps.iter().any(|(first, bits)| {
+                    serial
+                        .checked_sub(*first)
+                        .is_some_and(|index| is_set(bits, index))
+                })
         };
+
         of_authority && (self.key_ids.contains(&certificate.key_id) || serial != 0 && by_number())
     }
 }
 
 /// Whether bit `index` of a big-endian number is set, bit 0 being the last of the last byte.
 fn is_set(number: &[u8], index: u64) -> bool {
-    let byte = usize::try_from(index / 8).ok().and_then(|from_end| number.iter().rev().nth(from_end));
+    let byte = usize::try_from(index / 8)
+        .ok()
+        .and_then(|from_end| number.iter().rev().nth(from_end));
     byte.is_some_and(|byte| byte >> (index % 8) & 1 == 1)
 }
 
 fn blobs(section: &[u8], length: Option<usize>) -> Result<Vec<Vec<u8>>, &'static str> {
     let blobs = WireReader::new(section).strings().ok_or(CUT)?;
     let fits = |blob: &&[u8]| length.is_none_or(|length| blob.len() == length);
-    if blobs.iter().all(fits) { Ok(blobs.into_iter().map(<[u8]>::to_vec).collect()) } else { Err(CUT) }
+    if blobs.iter().all(fits) {
+        Ok(blobs.into_iter().map(<[u8]>::to_vec).collect())
+    } else {
+        Err(CUT)
+    }
 }
 
 /// No extension is defined yet; one that is critical must be understood.
 fn extension(data: &[u8]) -> Result<(), &'static str> {
     let mut reader = WireReader::new(data);
-    let (_name, critical, _content) =
-        (reader.string().ok_or(CUT)?, reader.u8().ok_or(CUT)?, reader.string().ok_or(CUT)?);
+    let (_name, critical, _content) = (
+        reader.string().ok_or(CUT)?,
+        reader.u8().ok_or(CUT)?,
+        reader.string().ok_or(CUT)?,
+    );
+
     if critical != 0 {
         Err("has a critical extension, which is not supported")
     } else if reader.is_empty() {
@@ -172,35 +218,68 @@ mod tests {
     use crate::openssh::wire::string;
 
     fn list(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
-        let header = [&FORMAT.to_be_bytes()[..], &[0; 24], &string(b""), &string(b"comment")].concat();
-        sections.iter().fold(header, |list, (kind, data)| [&list[..], &[*kind], &string(data)].concat())
+        let header = [
+            &FORMAT.to_be_bytes()[..],
+            &[0; 24],
+            &string(b""),
+            &string(b"comment"),
+        ]
+        .concat();
+
+        sections.iter().fold(header, |list, (kind, data)| {
+            [&list[..], &[*kind], &string(data)].concat()
+        })
     }
 
     fn certificates(authority: &[u8], kind: u8, data: &[u8]) -> (u8, Vec<u8>) {
-        (1, [&string(authority)[..], &string(b""), &[kind], &string(data)].concat())
+        (
+            1,
+            [&string(authority)[..], &string(b""), &[kind], &string(data)].concat(),
+        )
     }
 
     fn numbers(numbers: &[u64]) -> Vec<u8> {
-        numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+        numbers
+            .iter()
+            .flat_map(|number| number.to_be_bytes())
+            .collect()
     }
 
     /// Why the certificate number 300 of `ed25519(2)` for `ed25519(1)`, called `web`, is revoked.
     fn reason(section: (u8, Vec<u8>)) -> Option<&'static str> {
-        let parts = Parts { serial: 300, key_id: "web", ..Parts::default() };
+        let parts = Parts {
+            serial: 300,
+            key_id: "web",
+            ..Parts::default()
+        };
+
         let certificate = HostCertificate::parse(&encoded(&parts)).unwrap();
-        RevocationList::parse(&list(&[section])).unwrap().reason(&ed25519(1), Some(&certificate))
+        RevocationList::parse(&list(&[section]))
+            .unwrap()
+            .reason(&ed25519(1), Some(&certificate))
     }
 
     #[test]
     fn keys_are_revoked_by_themselves_and_by_their_hashes() {
         let (key, authority, other) = (ed25519(1), ed25519(2), ed25519(3));
         for (kind, of) in [
-            (2, (|key: &HostKey| string(key.blob())) as fn(&HostKey) -> Vec<u8>),
+            (
+                2,
+                (|key: &HostKey| string(key.blob())) as fn(&HostKey) -> Vec<u8>,
+            ),
             (3, |key| string(&Sha1::digest(key.blob()))),
             (5, |key| string(&Sha256::digest(key.blob()))),
         ] {
-            assert_eq!(reason((kind, [of(&other), of(&key)].concat())), Some("in its list of keys"));
-            assert_eq!(reason((kind, of(&authority))), Some("signed by an authority in its list of keys"));
+            assert_eq!(
+                reason((kind, [of(&other), of(&key)].concat())),
+                Some("in its list of keys")
+            );
+
+            assert_eq!(
+                reason((kind, of(&authority))),
+                Some("signed by an authority in its list of keys")
+            );
+
             assert_eq!(reason((kind, of(&other))), None);
         }
     }
@@ -208,7 +287,9 @@ mod tests {
     #[test]
     fn certificates_are_revoked_by_number_and_by_name() {
         let (own, other) = (ed25519(2), ed25519(3));
-        let bitmap = |first: u64, bits: &[u8]| [first.to_be_bytes().to_vec(), string(bits)].concat();
+        let bitmap =
+            |first: u64, bits: &[u8]| [first.to_be_bytes().to_vec(), string(bits)].concat();
+
         for (kind, data, revoked) in [
             (0x20, numbers(&[1, 300]), true),
             (0x20, numbers(&[299, 301]), false),
@@ -222,24 +303,51 @@ mod tests {
             (0x22, bitmap(1, &[0xff]), false),
             (0x23, [string(b"db"), string(b"web")].concat(), true),
             (0x23, string(b"webs"), false),
-            (0x39, [&string(b"name")[..], &[0], &string(b"x")].concat(), false),
+            (
+                0x39,
+                [&string(b"name")[..], &[0], &string(b"x")].concat(),
+                false,
+            ),
         ] {
             let expected = revoked.then_some("in its list of certificates");
-            assert_eq!(reason(certificates(own.blob(), kind, &data)), expected, "{kind:x} {data:?}");
-            assert_eq!(reason(certificates(b"", kind, &data)), expected, "{kind:x} {data:?}");
-            assert_eq!(reason(certificates(other.blob(), kind, &data)), None, "{kind:x} {data:?}");
+            assert_eq!(
+                reason(certificates(own.blob(), kind, &data)),
+                expected,
+                "{kind:x} {data:?}"
+            );
+
+            assert_eq!(
+                reason(certificates(b"", kind, &data)),
+                expected,
+                "{kind:x} {data:?}"
+            );
+
+            assert_eq!(
+                reason(certificates(other.blob(), kind, &data)),
+                None,
+                "{kind:x} {data:?}"
+            );
         }
     }
 
     #[test]
     fn a_certificate_without_a_number_is_revoked_by_name_alone() {
-        let certificate = HostCertificate::parse(&encoded(&Parts { key_id: "web", ..Parts::default() })).unwrap();
+        let certificate = HostCertificate::parse(&encoded(&Parts {
+            key_id: "web",
+            ..Parts::default()
+        }))
+        .unwrap();
+
         for (section, revoked) in [
             (certificates(b"", 0x21, &numbers(&[0, u64::MAX])), false),
             (certificates(b"", 0x23, &string(b"web")), true),
         ] {
             let list = RevocationList::parse(&list(&[section])).unwrap();
-            assert_eq!(list.reason(&ed25519(1), Some(&certificate)).is_some(), revoked);
+            assert_eq!(
+                list.reason(&ed25519(1), Some(&certificate)).is_some(),
+                revoked
+            );
+
             assert_eq!(list.reason(&ed25519(1), None), None);
         }
     }
@@ -247,24 +355,48 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_an_error() {
         let critical = [&string(b"name")[..], &[1], &string(b"x")].concat();
+
         for (section, expected) in [
             ((4, vec![]), "is signed, which is not supported"),
             ((6, vec![]), UNKNOWN),
-            ((255, critical.clone()), "has a critical extension, which is not supported"),
-            (certificates(b"", 0x39, &critical), "has a critical extension, which is not supported"),
+            (
+                (255, critical.clone()),
+                "has a critical extension, which is not supported",
+            ),
+            (
+                certificates(b"", 0x39, &critical),
+                "has a critical extension, which is not supported",
+            ),
             (certificates(b"", 0x24, b""), UNKNOWN),
             (certificates(b"", 0x21, &numbers(&[1])), CUT),
             (certificates(b"", 0x21, &numbers(&[1, 2, 3])), CUT),
-            (certificates(b"no key", 0x20, b""), "names an authority of an unknown type"),
+            (
+                certificates(b"no key", 0x20, b""),
+                "names an authority of an unknown type",
+            ),
             ((3, string(&[0; 32])), CUT),
             ((5, string(&[0; 20])), CUT),
         ] {
-            assert_eq!(RevocationList::parse(&list(std::slice::from_ref(&section))), Err(expected), "{section:?}");
+            assert_eq!(
+                RevocationList::parse(&list(std::slice::from_ref(&section))),
+                Err(expected),
+                "{section:?}"
+            );
         }
-        assert_eq!(RevocationList::parse(&[&[0, 0, 0, 2][..], &[0; 32]].concat()), Err("is of an unknown version"));
+
+        assert_eq!(
+            RevocationList::parse(&[&[0, 0, 0, 2][..], &[0; 32]].concat()),
+            Err("is of an unknown version")
+        );
+
         let whole = list(&[(2, string(b"x"))]);
+
         for length in (0..whole.len()).filter(|length| *length != list(&[]).len()) {
-            assert_eq!(RevocationList::parse(&whole[..length]), Err(CUT), "{length}");
+            assert_eq!(
+                RevocationList::parse(&whole[..length]),
+                Err(CUT),
+                "{length}"
+            );
         }
     }
 }

@@ -24,7 +24,10 @@ const MAX_ADDED: usize = 512;
 ///
 /// A line is passed on as soon as a new one begins below it, and again only if it is changed afterwards.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "modes of a terminal, each by itself")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "modes of a terminal, each by itself"
+)]
 pub(super) struct Screen {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -92,6 +95,7 @@ impl Screen {
     pub(super) fn last_state(line: &[u8], complete: bool) -> Vec<u8> {
         let (mut parser, mut screen): (Parser, _) = (Parser::new(), Self::new(WIDEST, 1, false));
         let most = line.len() + MAX_ADDED;
+
         for part in line.utf8_chunks() {
             for piece in part.valid().split_inclusive(char::is_control) {
                 parser.advance(&mut screen, piece.as_bytes());
@@ -99,21 +103,31 @@ impl Screen {
                     return line.to_vec();
                 }
             }
+
             for byte in part.invalid() {
                 screen.put(Cell::Byte(*byte), 1);
             }
         }
+
         if complete {
             screen.column = 0;
         }
+
         let pending = screen.pending();
         screen.settled.extend_from_slice(&pending);
-        if screen.settled.len() > most { line.to_vec() } else { screen.settled }
+
+        if screen.settled.len() > most {
+            line.to_vec()
+        } else {
+            screen.settled
+        }
     }
 
     /// What was not passed on of the rows, with LF between the lines.
     pub(super) fn pending(&self) -> Vec<u8> {
-        let lines = self.lines(0, self.rows.len()).filter_map(|(first, last)| self.news(first, last, false));
+        let lines = self
+            .lines(0, self.rows.len())
+            .filter_map(|(first, last)| self.news(first, last, false));
         lines.collect::<Vec<_>>().join(&b'\n')
     }
 
@@ -122,9 +136,17 @@ impl Screen {
         let mut next = start;
         std::iter::from_fn(move || {
             let first = next;
-            let more = self.rows.iter().skip(first).take_while(|row| row.wrapped).count();
+
+            let more = self
+                .rows
+                .iter()
+                .skip(first)
+                .take_while(|row| row.wrapped)
+                .count();
+
             let last = (first + more).min(self.rows.len() - 1);
             next = last + 1;
+
             (first < end).then_some((first, last))
         })
     }
@@ -136,7 +158,9 @@ impl Screen {
         if !goes_on && !rows().any(|(_, row)| row.changed) {
             return None;
         }
+
         let mut text = Vec::new();
+
         for (at, row) in rows() {
             let keep = if row.wrapped {
                 self.width
@@ -145,27 +169,57 @@ impl Screen {
             } else {
                 0
             };
-            let highlight = if first == last { self.highlight(at, passing) } else { None };
+
+            let highlight = if first == last {
+                self.highlight(at, passing)
+            } else {
+                None
+            };
+
             row.text(keep, highlight.as_ref(), &mut text);
         }
+
         let shown = self.rows.get(first).and_then(|row| row.shown.as_ref());
         let ended = self.rows.get(last).is_some_and(|row| row.ended);
+
         // That something was erased is no news.
-        let known = if text.is_empty() { shown.is_some() || !ended } else { shown == Some(&text) };
+        let known = if text.is_empty() {
+            shown.is_some() || !ended
+        } else {
+            shown == Some(&text)
+        };
+
         (goes_on || !known).then_some(text)
     }
 
     /// Passes on what is new in the lines that begin in the first `end` rows. `passing`: a new line begins below them.
     fn settle(&mut self, end: usize, passing: bool) {
-        let changed = self.rows.iter().position(|row| row.changed).filter(|_| !self.open).unwrap_or_default();
-        let above = self.rows.iter().take(changed).rev().take_while(|row| row.wrapped).count();
+        let changed = self
+            .rows
+            .iter()
+            .position(|row| row.changed)
+            .filter(|_| !self.open)
+            .unwrap_or_default();
+
+        let above = self
+            .rows
+            .iter()
+            .take(changed)
+            .rev()
+            .take_while(|row| row.wrapped)
+            .count();
+
         let lines: Vec<_> = self.lines(changed - above, end).collect();
+
         for (first, last) in lines {
             let text = self.news(first, last, passing);
             for row in self.rows.iter_mut().take(last + 1).skip(first) {
                 row.changed = false;
             }
-            let (Some(text), Some(row)) = (text, self.rows.get_mut(first)) else { continue };
+
+            let (Some(text), Some(row)) = (text, self.rows.get_mut(first)) else {
+                continue;
+            };
             self.settled.extend_from_slice(&text);
             self.settled.push(b'\n');
             row.shown = Some(text);
@@ -191,16 +245,20 @@ impl Screen {
             if let Some(row) = self.current() {
                 row.wrapped = true;
             }
+
             self.down(false);
             self.column = 0;
         }
+
         let (column, shade) = (self.column, self.pen.shade());
+
         if let Some(row) = self.current() {
             row.set(column, cell, shade);
             for covered in 1..columns {
                 row.set(column + covered, Cell::Covered, shade);
             }
         }
+
         self.column += columns;
     }
 
@@ -217,7 +275,9 @@ impl Screen {
 
     fn line_feed(&mut self) {
         let below = self.row + 1;
-        let untouched = below <= self.margins.1 && self.rows.iter().skip(below).all(ScreenRow::is_untouched);
+        let untouched =
+            below <= self.margins.1 && self.rows.iter().skip(below).all(ScreenRow::is_untouched);
+
         if let Some(row) = self.current() {
             row.changed |= row.shown.is_none();
             if !std::mem::replace(&mut row.ended, true) && untouched {
@@ -225,6 +285,7 @@ impl Screen {
                 self.rows.truncate(below);
             }
         }
+
         if self.down(true) {
             // Where a line is new, nothing stands to its left: a program without a terminal's settings means a line end.
             self.column = 0;
@@ -237,32 +298,53 @@ impl Screen {
             self.scroll(complete);
             return true;
         }
+
         if self.row + 1 >= self.height {
             return false;
         }
+
         self.row += 1;
         let new = self.row >= self.rows.len();
         self.reach();
+
         // Of a screen that a program has for itself, the next line may be drawn before this one.
         if new && complete && !self.alternate {
             self.settle(self.row, true);
         }
+
         new
     }
 
     /// Takes the topmost row out of the region that scrolls, and puts an empty one below.
     fn scroll(&mut self, complete: bool) {
         let (top, bottom) = self.margins;
-        let above = self.rows.iter().take(self.row).rev().take_while(|row| row.wrapped).count();
+
+        let above = self
+            .rows
+            .iter()
+            .take(self.row)
+            .rev()
+            .take_while(|row| row.wrapped)
+            .count();
+
         let start = self.row - above;
+
         if !complete && start == 0 && top == 0 {
             if let Some(row) = self.rows.front() {
                 row.text(self.width, None, &mut self.settled);
             }
             self.open = true;
         } else {
-            self.settle(if complete || start <= top { self.row + 1 } else { start }, true);
+            self.settle(
+                if complete || start <= top {
+                    self.row + 1
+                } else {
+                    start
+                },
+                true,
+            );
         }
+
         if let Some(row) = self.rows.remove(top) {
             self.rows.insert(bottom.min(self.rows.len()), row.renew());
         }
@@ -287,7 +369,9 @@ impl Screen {
         if from > bottom || to > bottom {
             return;
         }
+
         self.settle(self.rows.len(), false);
+
         for _ in 0..count.min(self.height) {
             while self.rows.len() <= from.max(to) {
                 self.rows.push_back(ScreenRow::default());
@@ -316,6 +400,7 @@ impl Screen {
                 for row in self.rows.iter_mut().skip(self.row + 1) {
                     row.erase(0, usize::MAX, shade);
                 }
+
                 self.fill = shade;
             }
             1 => {
@@ -334,6 +419,7 @@ impl Screen {
         if part == 2 || (part == 0 && column == 0) {
             self.part_from_above();
         }
+
         if let Some(row) = self.current() {
             match part {
                 0 => row.erase(column, usize::MAX, shade),
@@ -346,7 +432,11 @@ impl Screen {
 
     /// Whatever comes to stand in the current row does not continue the one above.
     fn part_from_above(&mut self) {
-        if let Some(above) = self.row.checked_sub(1).and_then(|above| self.rows.get_mut(above)) {
+        if let Some(above) = self
+            .row
+            .checked_sub(1)
+            .and_then(|above| self.rows.get_mut(above))
+        {
             above.wrapped = false;
         } else if self.open {
             self.open = false;

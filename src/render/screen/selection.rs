@@ -36,7 +36,11 @@ pub(super) struct Pen {
 
 impl Pen {
     pub(super) fn shade(self) -> Shade {
-        if self.reverse { REVERSE | self.foreground } else { self.background }
+        if self.reverse {
+            REVERSE | self.foreground
+        } else {
+            self.background
+        }
     }
 
     /// What an erased column looks like: `bce` of terminfo(5).
@@ -48,7 +52,10 @@ impl Pen {
     pub(super) fn select(&mut self, parameters: &Params) {
         let mut all = parameters.iter();
         while let Some(parameter) = all.next() {
-            let Some(&code) = parameter.first() else { continue };
+            let Some(&code) = parameter.first() else {
+                continue;
+            };
+
             match code {
                 0 => *self = Self::default(),
                 7 => self.reverse = true,
@@ -61,10 +68,18 @@ impl Pen {
                 49 => self.background = 0,
                 38 | 48 | 58 => {
                     let mut values: Vec<u16> = parameter.iter().skip(1).copied().collect();
+
                     if values.is_empty() {
-                        let mut next = || all.next().and_then(|values| values.first()).copied().unwrap_or_default();
+                        let mut next = || {
+                            all.next()
+                                .and_then(|values| values.first())
+                                .copied()
+                                .unwrap_or_default()
+                        };
+
                         let kind = next();
                         values.push(kind);
+
                         values.extend(
                             (0..match kind {
                                 5 => 1,
@@ -74,7 +89,10 @@ impl Pen {
                                 .map(|_| next()),
                         );
                     }
-                    let sum = values.iter().fold(0, |sum: u16, value| sum.wrapping_mul(31).wrapping_add(*value));
+
+                    let sum = values.iter().fold(0, |sum: u16, value| {
+                        sum.wrapping_mul(31).wrapping_add(*value)
+                    });
                     let other = colour(OTHERS + sum % MAX_OTHER_COLOURS);
                     match code {
                         38 => self.foreground = other,
@@ -96,14 +114,17 @@ impl Screen {
     /// What is highlighted in a row. `passing`: a new line has begun below it, and the program may not have drawn more.
     pub(super) fn highlight(&self, at: usize, passing: bool) -> Option<Highlight> {
         let row = self.rows.get(at).filter(|row| self.marks && !row.wrapped)?;
+
         // Where the cursor waits behind a line that stands alone, that is a prompt.
         if !self.addressed && !passing && at == self.row {
             return None;
         }
+
         let is_drawn = self.alternate || (self.addressed && !passing);
         if is_drawn && at + 1 == self.height {
             return None;
         }
+
         let text = row.extent()?;
 
         let first = at.saturating_sub(AROUND);
@@ -111,41 +132,62 @@ impl Screen {
             .filter(|other| *other != at)
             .map(|other| (other.abs_diff(at) == 1, self.rows.get(other)))
             .collect();
+
         let stands_out = |column: usize| {
             let shade = row.shade(column);
             if !is_drawn {
                 return shade & REVERSE != 0;
             }
-            let same = |row: Option<&ScreenRow>| row.map_or(self.fill, |row| row.shade(column)) == shade;
+
+            let same =
+                |row: Option<&ScreenRow>| row.map_or(self.fill, |row| row.shade(column)) == shade;
             let beside = around.iter().any(|(is_next, row)| *is_next && same(*row));
+
             // The row next to the selected one has another neighbour that is like most.
             let alike = around.iter().filter(|(_, row)| same(*row)).count();
             !beside && alike * 2 <= around.len()
         };
+
         let mut parts: Vec<Range<usize>> = Vec::new();
+
         for column in (0..self.width).filter(|column| stands_out(*column)) {
             match parts.last_mut() {
                 Some(part) if part.end == column => part.end += 1,
                 _ => parts.push(column..column + 1),
             }
         }
+
         let is_bar = |part: &Range<usize>| {
             let whole = part.start == 0 && part.end + 1 >= self.width;
             whole && (at == 0 || at + BOTTOM_ROWS >= self.height)
         };
+
         parts.retain(|part| !is_bar(part));
-        let parts: Vec<Range<usize>> = parts.into_iter().filter_map(|part| row.within(part)).collect();
+        let parts: Vec<Range<usize>> = parts
+            .into_iter()
+            .filter_map(|part| row.within(part))
+            .collect();
+
         let is_in_a_box = (0..row.len()).any(|column| row.cell(column).is_line());
         if parts == [text] && !is_in_a_box {
             return Some(Highlight::Row);
         }
 
         let is_apart = |part: &Range<usize>| {
-            let before = part.start.checked_sub(1).is_none_or(|before| is_edge(row.cell(before)));
+            let before = part
+                .start
+                .checked_sub(1)
+                .is_none_or(|before| is_edge(row.cell(before)));
             before && is_edge(row.cell(part.end))
         };
+
         let is_selection = (1..=MAX_PARTS).contains(&parts.len()) && (is_drawn || self.addressed);
-        let parts = if is_selection { parts.into_iter().rev().filter(is_apart).collect() } else { Vec::new() };
+        let parts = if is_selection {
+            parts.into_iter().rev().filter(is_apart).collect()
+        } else {
+            Vec::new()
+        };
+
         (!parts.is_empty()).then_some(Highlight::Parts(parts))
     }
 }

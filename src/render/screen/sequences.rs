@@ -17,11 +17,16 @@ impl Screen {
     fn reply(&mut self, question: char, parameter: u16) {
         let reply = match (question, parameter) {
             ('n', 5) => "\x1b[0n".to_owned(),
-            ('n', 6) => format!("\x1b[{};{}R", self.row + 1, self.column.min(self.width - 1) + 1),
+            ('n', 6) => format!(
+                "\x1b[{};{}R",
+                self.row + 1,
+                self.column.min(self.width - 1) + 1
+            ),
             // A VT100 with the advanced video option, as xterm says it by default.
             ('c', 0) => "\x1b[?1;2c".to_owned(),
             _ => return,
         };
+
         if self.replies.len() + reply.len() <= MAX_REPLIES_BYTES {
             self.replies.extend_from_slice(reply.as_bytes());
         }
@@ -33,10 +38,17 @@ impl Perform for Screen {
         if letter == '\x7f' || std::mem::take(&mut self.shifted) {
             return;
         }
+
         self.lossy |= letter == char::REPLACEMENT_CHARACTER;
-        let at = u32::from(letter).checked_sub(u32::from('`')).and_then(|at| usize::try_from(at).ok());
-        let letter = at.and_then(|at| self.letters.chars().nth(at)).unwrap_or(letter);
+        let at = u32::from(letter)
+            .checked_sub(u32::from('`'))
+            .and_then(|at| usize::try_from(at).ok());
+
+        let letter = at
+            .and_then(|at| self.letters.chars().nth(at))
+            .unwrap_or(letter);
         self.last_letter = letter;
+
         // A combining character is given a column of its own: it is worth more than the exact place of what follows.
         self.put(Cell::Letter(letter), letter.width().unwrap_or(1).max(1));
     }
@@ -76,23 +88,40 @@ impl Perform for Screen {
     }
 
     fn csi_dispatch(&mut self, parameters: &Params, intermediates: &[u8], _: bool, action: char) {
-        let parameter = |at: usize| parameters.iter().nth(at).and_then(|values| values.first()).copied().unwrap_or(0);
+        let parameter = |at: usize| {
+            parameters
+                .iter()
+                .nth(at)
+                .and_then(|values| values.first())
+                .copied()
+                .unwrap_or(0)
+        };
+
         let first = parameter(0);
+
         // Most take no 0: it means their default, 1.
         let (count, second) = (usize::from(first.max(1)), usize::from(parameter(1).max(1)));
+
         if !intermediates.is_empty() {
-            let screens = parameters.iter().flatten().any(|mode| matches!(mode, 47 | 1047 | 1049));
+            let screens = parameters
+                .iter()
+                .flatten()
+                .any(|mode| matches!(mode, 47 | 1047 | 1049));
+
             if intermediates == b"?" && matches!(action, 'h' | 'l') && screens {
                 // To the other screen, or back from it.
                 self.clear();
                 self.go(0, 0);
                 (self.alternate, self.addressed) = (action == 'h', false);
             }
+
             return;
         }
+
         let (row, column, width) = (self.row, self.column, self.width);
         let erased = self.pen.erased();
         self.addressed |= matches!(action, 'A' | 'H' | 'f' | 'd');
+
         match action {
             'm' if self.marks => self.pen.select(parameters),
             'A' => self.go(row.saturating_sub(count), column),
@@ -120,7 +149,12 @@ impl Perform for Screen {
                 }
             }
             'r' => {
-                let bottom = if parameter(1) == 0 { self.height } else { second.min(self.height) } - 1;
+                let bottom = if parameter(1) == 0 {
+                    self.height
+                } else {
+                    second.min(self.height)
+                } - 1;
+
                 if count - 1 < bottom {
                     self.margins = (count - 1, bottom);
                     self.go(0, 0);

@@ -8,12 +8,16 @@ use super::*;
 fn shown(style: Style, stream: &[u8], cuts: &[usize]) -> Vec<u8> {
     let (mut readable, mut output, mut rest) = (Readable::new(style), Vec::new(), stream);
     let mut cuts = cuts.iter().copied().cycle();
+
     while !rest.is_empty() {
-        let (portion, later) = rest.split_at(cuts.next().unwrap_or(rest.len()).clamp(1, rest.len()));
+        let (portion, later) =
+            rest.split_at(cuts.next().unwrap_or(rest.len()).clamp(1, rest.len()));
         readable.push(portion, &mut output);
         rest = later;
     }
+
     readable.finish(&mut output);
+
     output
 }
 
@@ -21,7 +25,11 @@ fn check(style: Style, table: &[(&str, &str)]) {
     for (stream, expected) in table {
         for cuts in [&[][..], &[1], &[2, 3]] {
             let output = shown(style, stream.as_bytes(), cuts);
-            assert_eq!(String::from_utf8_lossy(&output), **expected, "{stream:?} in portions of {cuts:?}");
+            assert_eq!(
+                String::from_utf8_lossy(&output),
+                **expected,
+                "{stream:?} in portions of {cuts:?}"
+            );
         }
     }
 }
@@ -35,7 +43,10 @@ fn a_line_for_a_pipe_is_exact_unless_it_was_drawn_over() {
             ("dos\r\nlines\r\n", "dos\r\nlines\r\n"),
             ("a \x08\x07\t \n", "a \x08\x07\t \n"),
             ("\x1b[31mred\x1b[0m \x08\x07\t \n", "red \x08\x07\t \n"),
-            ("\x1b[1;38;5;7;48:2::1:2:3mx\x1b[K\x1b(B\x1b]8;;http://x\x1b\\link\x1b]8;;\x07\x1bM\n", "xlink\n"),
+            (
+                "\x1b[1;38;5;7;48:2::1:2:3mx\x1b[K\x1b(B\x1b]8;;http://x\x1b\\link\x1b]8;;\x07\x1bM\n",
+                "xlink\n",
+            ),
             ("\x1b[01;34mdir\x1b[0m", "dir"),
             ("no end \x1b[31", "no end \x1b[31"),
             ("\x1b[3\n1mx\x1b]0;t\n", "\x1b[3\n1mx\x1b]0;t\n"),
@@ -51,7 +62,10 @@ fn a_line_for_a_pipe_is_exact_unless_it_was_drawn_over() {
             ("\rName? ", "Name? "),
             ("x\r          \r", ""),
             // git, to a pipe, where TERM is not dumb; npm's spinner.
-            ("remote: Counting:  50%\x1b[K\rremote: Counting: 100%, done.\x1b[K\n", "remote: Counting: 100%, done.\n"),
+            (
+                "remote: Counting:  50%\x1b[K\rremote: Counting: 100%, done.\x1b[K\n",
+                "remote: Counting: 100%, done.\n",
+            ),
             ("⠙ install\r\x1b[2K⠹ install\r\x1b[2Kadded 3\n", "added 3\n"),
         ],
     );
@@ -59,10 +73,17 @@ fn a_line_for_a_pipe_is_exact_unless_it_was_drawn_over() {
 
 #[test]
 fn a_line_that_a_few_bytes_would_make_huge_is_shown_as_it_came() {
-    for line in ["\r\x1b[60000Gx\n".to_owned(), format!("\r{}\n", "\x1b[65536Gxx\x0c".repeat(1000))] {
+    for line in [
+        "\r\x1b[60000Gx\n".to_owned(),
+        format!("\r{}\n", "\x1b[65536Gxx\x0c".repeat(1000)),
+    ] {
         assert_eq!(shown(Style::Plain, line.as_bytes(), &[]), line.as_bytes());
     }
-    check(Style::Plain, &[("a\r\x1b[80Gok\n", &format!("a{}ok\n", " ".repeat(78)))]);
+
+    check(
+        Style::Plain,
+        &[("a\r\x1b[80Gok\n", &format!("a{}ok\n", " ".repeat(78)))],
+    );
 }
 
 #[test]
@@ -73,6 +94,7 @@ fn bytes_that_are_no_text_are_kept_for_a_pipe() {
         (b"\x7fELF\0a\rb\nc\rd\n", b"\x7fELF\0a\rb\nc\rd\n"),
         (b"1\r2\nx\ry\0z\rw", b"2\nx\ry\0z\rw"),
     ];
+
     for (stream, expected) in table {
         for cuts in [&[][..], &[1], &[2]] {
             assert_eq!(shown(Style::Plain, stream, cuts), expected, "{stream:?}");
@@ -85,8 +107,15 @@ fn a_line_too_long_to_be_held_is_exact_and_one_drawn_over_for_hours_is_not() {
     let long = [&b"x".repeat(100_000)[..], b"\ry\nz\n"].concat();
     assert_eq!(shown(Style::Plain, &long, &[4096]), long);
     let long = [&b"a\r"[..], &b"x".repeat(100_000), b"\r\ny\rz\n"].concat();
-    assert_eq!(shown(Style::Plain, &long, &[4096]), [&long[..100_004], b"z\n"].concat());
-    let bar: String = (0..50_000).fold(String::new(), |bar, step| bar + &format!("\r{step:>9} of 49999"));
+    assert_eq!(
+        shown(Style::Plain, &long, &[4096]),
+        [&long[..100_004], b"z\n"].concat()
+    );
+
+    let bar: String = (0..50_000).fold(String::new(), |bar, step| {
+        bar + &format!("\r{step:>9} of 49999")
+    });
+
     for style in [Style::Plain, Style::Terminal] {
         for cuts in [&[][..], &[1000], &[7]] {
             assert_eq!(shown(style, bar.as_bytes(), cuts), b"    49999 of 49999");
@@ -109,6 +138,7 @@ fn whether_something_is_shown_otherwise_than_it_came_is_known() {
         (Style::Terminal, b"\xff", true),
         (Style::Terminal, b"\x7f", true),
     ];
+
     for (style, bytes, expected) in table {
         let mut readable = Readable::new(style);
         readable.push(bytes, &mut Vec::new());
@@ -123,13 +153,39 @@ fn complete_lines_are_passed_on_at_once_and_the_unfinished_one_can_be_seen() {
     for style in [Style::Plain, Style::Terminal] {
         let (mut readable, mut output) = (Readable::new(style), Vec::new());
         readable.push(b"first\nName? ", &mut output);
-        assert_eq!((output.as_slice(), readable.unfinished().as_slice()), (&b"first\n"[..], &b"Name? "[..]));
-        assert_eq!((readable.latest().as_str(), readable.prompt().as_str()), ("Name?", "Name?"));
+        assert_eq!(
+            (output.as_slice(), readable.unfinished().as_slice()),
+            (&b"first\n"[..], &b"Name? "[..])
+        );
+
+        assert_eq!(
+            (readable.latest().as_str(), readable.prompt().as_str()),
+            ("Name?", "Name?")
+        );
+
         readable.push(b"x\n", &mut output);
-        assert_eq!((output.as_slice(), readable.unfinished().as_slice()), (&b"first\nName? x\n"[..], &b""[..]));
-        assert_eq!((readable.latest().as_str(), readable.prompt().as_str()), ("Name? x", ""));
-        readable.push(format!("{}\x1b[1m [Y/n]\x1b[0m ", "long ".repeat(900)).as_bytes(), &mut output);
-        assert_eq!((readable.prompt().len(), readable.prompt().ends_with("long  [Y/n]")), (200, true));
+        assert_eq!(
+            (output.as_slice(), readable.unfinished().as_slice()),
+            (&b"first\nName? x\n"[..], &b""[..])
+        );
+
+        assert_eq!(
+            (readable.latest().as_str(), readable.prompt().as_str()),
+            ("Name? x", "")
+        );
+
+        readable.push(
+            format!("{}\x1b[1m [Y/n]\x1b[0m ", "long ".repeat(900)).as_bytes(),
+            &mut output,
+        );
+
+        assert_eq!(
+            (
+                readable.prompt().len(),
+                readable.prompt().ends_with("long  [Y/n]")
+            ),
+            (200, true)
+        );
     }
 }
 
@@ -153,6 +209,7 @@ fn a_part_that_is_shown_by_itself_ends_within_nothing() {
         (&endless, &endless),
         (b"", b""),
     ];
+
     for (bytes, expected) in table {
         assert_eq!(separable(bytes), expected, "{bytes:?}");
     }
@@ -166,11 +223,13 @@ fn the_latest_line_is_short_and_has_no_control_characters() {
         ("10%\r\x1b[K20%", "20%"),
         ("\n\n", ""),
     ];
+
     for (stream, expected) in table {
         let mut readable = Readable::new(Style::Plain);
         readable.push(stream.as_bytes(), &mut Vec::new());
         assert_eq!(readable.latest(), expected, "{stream:?}");
     }
+
     let mut readable = Readable::new(Style::Terminal);
     readable.push("ü".repeat(5000).as_bytes(), &mut Vec::new());
     assert_eq!(readable.latest(), "ü".repeat(200));
@@ -219,11 +278,13 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         b"\x1b(0",
         b"\x1b[99b",
     ];
+
     let piece = prop_oneof![
         8 => proptest::sample::select(pieces).prop_map(<[u8]>::to_vec),
         1 => any::<u8>().prop_map(|byte| vec![byte]),
         1 => Just(vec![b'x'; 130]),
     ];
+
     proptest::collection::vec(piece, 0..120).prop_map(|pieces| pieces.concat())
 }
 
@@ -266,10 +327,16 @@ proptest! {
 #[test]
 fn text_of_others_stays_in_its_line() {
     for (text, line) in [
-        (&b"caf\xc3\xa9 \"a\\b\" \xf0\x9f\x9a\x80"[..], "café \"a\\b\" 🚀"),
+        (
+            &b"caf\xc3\xa9 \"a\\b\" \xf0\x9f\x9a\x80"[..],
+            "café \"a\\b\" 🚀",
+        ),
         (b"a\r\n\tb\0", "a\\r\\n\\tb\\0"),
         (b"\x1b[2J\x7f\xc2\x9b", "\\u{1b}[2J\\u{7f}\\u{9b}"),
-        ("\u{202e}txt\u{2066}\u{2028}".as_bytes(), "\\u{202e}txt\\u{2066}\\u{2028}"),
+        (
+            "\u{202e}txt\u{2066}\u{2028}".as_bytes(),
+            "\\u{202e}txt\\u{2066}\\u{2028}",
+        ),
         (b"\xff\xfe", "\u{fffd}\u{fffd}"),
     ] {
         assert_eq!(escape_line(text), line);
@@ -279,9 +346,18 @@ fn text_of_others_stays_in_its_line() {
 #[test]
 fn json_for_a_terminal_is_the_same_json() {
     for (json, shown) in [
-        ("{\n  \"caf\u{e9}\": \"\u{1f680}\\n\"\n}", "{\n  \"caf\u{e9}\": \"\u{1f680}\\n\"\n}"),
-        ("\"a\\u001b[2J\u{7f}\u{9b}\"", "\"a\\u001b[2J\\u007f\\u009b\""),
-        ("\"\u{202e}txt\u{2066}\u{2028}\"", "\"\\u202etxt\\u2066\\u2028\""),
+        (
+            "{\n  \"caf\u{e9}\": \"\u{1f680}\\n\"\n}",
+            "{\n  \"caf\u{e9}\": \"\u{1f680}\\n\"\n}",
+        ),
+        (
+            "\"a\\u001b[2J\u{7f}\u{9b}\"",
+            "\"a\\u001b[2J\\u007f\\u009b\"",
+        ),
+        (
+            "\"\u{202e}txt\u{2066}\u{2028}\"",
+            "\"\\u202etxt\\u2066\\u2028\"",
+        ),
     ] {
         assert_eq!(json_for_a_terminal(json), shown);
     }

@@ -24,11 +24,23 @@ fn a_terminal_shows_what_stands_on_a_line_in_the_end() {
             ("日本\x08\x08\x1b[K語\r\n", "日語\n"),
             ("日本\rx\r\n", "x 本\n"),
             ("beep\x07\x00\x0e\x0f\x7f!\r\n", "beep!\n"),
-            ("\x1b[1;31mred\x1b[0;38;5;196m!\x1b[m \x1b[38:2::1:2:3mx\r\n", "red! x\n"),
-            ("\x1b]0;user@host: ~\x07$ \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "$ link"),
-            ("\x1bP+q544e\x1b\\a\x1b_hidden\x1b\\b\x1b^x\x1b\\c\x1bXy\x1b\\d", "abcd"),
+            (
+                "\x1b[1;31mred\x1b[0;38;5;196m!\x1b[m \x1b[38:2::1:2:3mx\r\n",
+                "red! x\n",
+            ),
+            (
+                "\x1b]0;user@host: ~\x07$ \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\",
+                "$ link",
+            ),
+            (
+                "\x1bP+q544e\x1b\\a\x1b_hidden\x1b\\b\x1b^x\x1b\\c\x1bXy\x1b\\d",
+                "abcd",
+            ),
             ("\x1b(0lqqk\x1b(B ok\x1b)0\x1b=\x1b>\x1b#8", "┌──┐ ok"),
-            ("\x1bOA^[OB\x1b[?2004h\x1b[?25l\x1b[6n\x1b[>c\x1b[4 q", "^[OB"),
+            (
+                "\x1bOA^[OB\x1b[?2004h\x1b[?25l\x1b[6n\x1b[>c\x1b[4 q",
+                "^[OB",
+            ),
             ("\x1b[31", ""),
             ("ok\x1b]0;never ended", "ok"),
             (
@@ -44,6 +56,7 @@ fn a_long_line_stays_one_line_although_the_terminal_wraps_it() {
     let (x, wide) = ("x".repeat(120), "字".repeat(61));
     let digits = |tens| "0123456789".repeat(tens);
     let endless = digits(1000);
+
     check(
         Style::Terminal,
         &[
@@ -51,17 +64,26 @@ fn a_long_line_stays_one_line_although_the_terminal_wraps_it() {
             (&format!("{x}y\r\nz"), &format!("{x}y\nz")),
             (&format!("{x}\rab"), &format!("ab{}", "x".repeat(118))),
             (&format!("{x}yyy\rab"), &format!("{x}aby")),
-            (&format!("{x}yyy\x1b[A\rab\r\n"), &format!("ab{}yyy", "x".repeat(118))),
+            (
+                &format!("{x}yyy\x1b[A\rab\r\n"),
+                &format!("ab{}yyy", "x".repeat(118)),
+            ),
             (&format!("{x}yyy\x1b[2K\x1b[A\r\x1b[Kab"), "ab"),
             // readline goes to the next row with a space and a carriage return.
             (&format!("{x} \rmore\r\n"), &format!("{x}more\n")),
             // zsh's mark for a line without an end.
             (&format!("%{} \r \r$ ", " ".repeat(118)), "$ "),
-            (&format!("abc%{} \r \r\r\x1b[J$ ", " ".repeat(118)), "abc%\n$ "),
+            (
+                &format!("abc%{} \r \r\r\x1b[J$ ", " ".repeat(118)),
+                "abc%\n$ ",
+            ),
             (&format!("{wide}\r\n"), &format!("{wide}\n")),
             (&format!("a\r\n{endless}\r\nb"), &format!("a\n{endless}\nb")),
             (&format!("{endless}\x1b[2J\rb"), &format!("{endless}\nb")),
-            (&format!("{endless}\x1b[H\x1b[Kb"), &format!("{}\nb\n{}", digits(528), digits(460))),
+            (
+                &format!("{endless}\x1b[H\x1b[Kb"),
+                &format!("{}\nb\n{}", digits(528), digits(460)),
+            ),
         ],
     );
 }
@@ -91,9 +113,15 @@ fn progress_bars_are_shown_in_their_last_state() {
                 "   ━━━━ 1.2/1.2 MB eta 0:00:00\ndone\n",
             ),
             // One that is drawn in the first rows, as those of JavaScript programs are
-            ("⠋ a\r\n⠋ b\x1b[1A\r\x1b[J⠙ a\r\n⠙ b\x1b[1A\r\x1b[J✔ a\r\n✔ b\r\n", "⠋ a\n✔ a\n✔ b\n"),
+            (
+                "⠋ a\r\n⠋ b\x1b[1A\r\x1b[J⠙ a\r\n⠙ b\x1b[1A\r\x1b[J✔ a\r\n✔ b\r\n",
+                "⠋ a\n✔ a\n✔ b\n",
+            ),
             // tqdm
-            ("\r  0%|          | 0/2\r 50%|█████     | 1/2\r100%|██████████| 2/2\r\n", "100%|██████████| 2/2\n"),
+            (
+                "\r  0%|          | 0/2\r 50%|█████     | 1/2\r100%|██████████| 2/2\r\n",
+                "100%|██████████| 2/2\n",
+            ),
             // apt: a bar in the last row, below the region that scrolls
             (
                 "Get:1\r\n\r\n\x1b7\x1b[0;39r\x1b8\x1b[1AUnpacking\r\n\x1b7\x1b[40;0f\x1b[42m\x1b[30mProgress: [ 50%]\x1b[49m\x1b[39m [##..] \x1b8Setting up\r\n\r\n\x1b7\x1b[0;40r\x1b8\x1b[1A\x1b[J",
@@ -123,11 +151,20 @@ fn what_was_typed_at_a_prompt_is_shown_as_it_was_in_the_end() {
                 "\x1b[?2004h$ ech\x08\x08\x08\x1b[1@x\x08\x1b[Kecho hi\r\n\x1b[?2004l\rhi\r\n\x1b[?2004h$ ",
                 "$ echo hi\nhi\n$ ",
             ),
-            ("$ ls -la\x08\x08\x08\x08\x08\x08\x1b[Kcat x\r\n", "$ cat x\n"),
+            (
+                "$ ls -la\x08\x08\x08\x08\x08\x08\x1b[Kcat x\r\n",
+                "$ cat x\n",
+            ),
             // python: colours and redrawn input
-            (">>> pri\r\x1b[4C\x1b[Kprint(1)\r\n1\r\n>>> ", ">>> print(1)\n1\n>>> "),
+            (
+                ">>> pri\r\x1b[4C\x1b[Kprint(1)\r\n1\r\n>>> ",
+                ">>> print(1)\n1\n>>> ",
+            ),
             ("Password: \r\nSorry\r\n", "Password:\nSorry\n"),
-            ("\x1b[0m\x1b[01;34mbin\x1b[0m  \x1b[01;32mrun\x1b[0m\r\n", "bin  run\n"),
+            (
+                "\x1b[0m\x1b[01;34mbin\x1b[0m  \x1b[01;32mrun\x1b[0m\r\n",
+                "bin  run\n",
+            ),
         ],
     );
 }
@@ -153,7 +190,10 @@ fn programs_that_use_the_whole_screen_leave_something_legible() {
             // backwards in a pager: a line comes in at the top
             ("\x1b[Hb\r\nc\x1b[H\x1bMa\x1b[40;1H:", "b\nc\na\n:"),
             // watch: the same rows with new content
-            ("\x1b[?1049h\x1b[HEvery 2s\x1b[3;1H10:00\x1b[3;4H1\x1b[3;5H2\x1b[?1049l", "Every 2s\n10:12\n"),
+            (
+                "\x1b[?1049h\x1b[HEvery 2s\x1b[3;1H10:00\x1b[3;4H1\x1b[3;5H2\x1b[?1049l",
+                "Every 2s\n10:12\n",
+            ),
             ("a\x1bcb", "a\nb"),
         ],
     );
@@ -162,28 +202,60 @@ fn programs_that_use_the_whole_screen_leave_something_legible() {
 #[test]
 fn the_selected_row_of_a_menu_is_told_from_the_others() {
     let lines = |selected: usize| -> String {
-        let item =
-            |at| if at == selected { format!("\x1b[7m item {at} \x1b[0m\r\n") } else { format!(" item {at} \r\n") };
+        let item = |at| {
+            if at == selected {
+                format!("\x1b[7m item {at} \x1b[0m\r\n")
+            } else {
+                format!(" item {at} \r\n")
+            }
+        };
+
         (0..3).map(item).collect()
     };
+
     let placed = |selected: usize, on: &str, off: &str| -> String {
-        let item = |at| format!("\x1b[{};5H{}item {at} {off}", at + 3, if at == selected { on } else { "" });
-        format!("\x1b[?1049h\x1b[H\x1b[2JPick one\x1b[2;1H{}\x1b[H", (0..3).map(item).collect::<String>())
+        let item = |at| {
+            format!(
+                "\x1b[{};5H{}item {at} {off}",
+                at + 3,
+                if at == selected { on } else { "" }
+            )
+        };
+
+        format!(
+            "\x1b[?1049h\x1b[H\x1b[2JPick one\x1b[2;1H{}\x1b[H",
+            (0..3).map(item).collect::<String>()
+        )
     };
+
     for at in 0..3 {
         let marked = |before: &str, other: &str| -> String {
-            let rows = (0..3).map(|n| format!("{}item {n}\n", if n == at { before } else { other }));
+            let rows =
+                (0..3).map(|n| format!("{}item {n}\n", if n == at { before } else { other }));
             rows.collect::<Vec<_>>().concat()
         };
+
         // Written line by line, and drawn again.
         check(Style::Terminal, &[(&lines(at), &marked(">  ", " "))]);
-        check(Style::Terminal, &[(&format!("\x1b[H\x1b[J{}", lines(at)), &marked(">  ", " "))]);
+        check(
+            Style::Terminal,
+            &[(&format!("\x1b[H\x1b[J{}", lines(at)), &marked(">  ", " "))],
+        );
+
         // Drawn with the cursor sent about: in reverse video, and by its background.
-        for (on, off) in [("\x1b[7m", "\x1b[27m"), ("\x1b[30;46m", "\x1b[m"), ("\x1b[48;5;236m", "\x1b[49m")] {
+        for (on, off) in [
+            ("\x1b[7m", "\x1b[27m"),
+            ("\x1b[30;46m", "\x1b[m"),
+            ("\x1b[48;5;236m", "\x1b[49m"),
+        ] {
             let expected = format!("Pick one\n{}", marked("  > ", "    "));
-            check(Style::Terminal, &[(&placed(at, on, off), expected.trim_end_matches('\n'))]);
+            check(
+                Style::Terminal,
+                &[(&placed(at, on, off), expected.trim_end_matches('\n'))],
+            );
         }
     }
+
     check(
         Style::Terminal,
         &[
@@ -200,19 +272,31 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
                 ),
                 "title\ntext\nstatus",
             ),
-            ("\x1b[?1049hone\r\ntwo\x1b[40;1H\x1b[7mfile (END)\x1b[m", "one\ntwo\nfile (END)"),
+            (
+                "\x1b[?1049hone\r\ntwo\x1b[40;1H\x1b[7mfile (END)\x1b[m",
+                "one\ntwo\nfile (END)",
+            ),
             (
                 "\x1b[?1049hx\x1b[38;1H\x1b[7m^G\x1b[m Help \x1b[7m^O\x1b[m Write \x1b[7m^X\x1b[m Exit",
                 "x\n^G Help ^O Write ^X Exit",
             ),
             // What a pager has found, and what is written in reverse video or in colour without a menu.
             ("\x1b[?1049hfoo\x1b[7mbar\x1b[mbaz\r\nx", "foobarbaz\nx"),
-            ("\x1b[7m PASS \x1b[0m a.test\r\n\x1b[41m FAIL \x1b[0m\r\n", " PASS  a.test\n FAIL\n"),
+            (
+                "\x1b[7m PASS \x1b[0m a.test\r\n\x1b[41m FAIL \x1b[0m\r\n",
+                " PASS  a.test\n FAIL\n",
+            ),
             ("\x1b[7mName?\x1b[0m ", "Name? "),
             ("\x1b[7m--More--(50%)\x1b[27m", "--More--(50%)"),
-            ("\x1b[38;5;7mnot\x1b[0m \x1b[38;2;7;7;7mreverse\x1b[0m\r\n", "not reverse\n"),
+            (
+                "\x1b[38;5;7mnot\x1b[0m \x1b[38;2;7;7;7mreverse\x1b[0m\r\n",
+                "not reverse\n",
+            ),
             // The selection moves: both rows are shown again.
-            ("\x1b[7ma\x1b[m\r\nb\r\n\x1b[2Aa\r\n\x1b[7mb\x1b[m\r\n", "> a\nb\na\n> b"),
+            (
+                "\x1b[7ma\x1b[m\r\nb\r\n\x1b[2Aa\r\n\x1b[7mb\x1b[m\r\n",
+                "> a\nb\na\n> b",
+            ),
         ],
     );
 }
@@ -220,16 +304,25 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
 #[test]
 fn a_terminal_answers_where_its_cursor_is_and_what_it_is() {
     let mut readable = Readable::new(Style::Terminal);
+
     for (asked, replies) in [
         ("text", ""),
         ("\x1b[6", ""),
         ("n", "\x1b[1;5R"),
         ("\r\nab\x1b[6n\x1b[5n", "\x1b[2;3R\x1b[0n"),
-        ("\x1b[c\x1b[0c\x1b[>c\x1b[?6n\x1b[7n", "\x1b[?1;2c\x1b[?1;2c"),
+        (
+            "\x1b[c\x1b[0c\x1b[>c\x1b[?6n\x1b[7n",
+            "\x1b[?1;2c\x1b[?1;2c",
+        ),
     ] {
         readable.push(asked.as_bytes(), &mut Vec::new());
-        assert_eq!(String::from_utf8(readable.replies()).unwrap(), replies, "{asked:?}");
+        assert_eq!(
+            String::from_utf8(readable.replies()).unwrap(),
+            replies,
+            "{asked:?}"
+        );
     }
+
     readable.push(&b"\x1b[6n".repeat(10_000), &mut Vec::new());
     assert!((1..=1024).contains(&readable.replies().len()));
     let mut plain = Readable::new(Style::Plain);
@@ -241,21 +334,33 @@ fn a_terminal_answers_where_its_cursor_is_and_what_it_is() {
 fn hostile_sequences_take_no_memory() {
     let mut terminal = Readable::new(Style::Terminal);
     let mut output = Vec::new();
-    terminal.push(b"\x1b[65535;65535Hx\x1b[65535b\x1b[65535L\x1b[65535@\x1b[65535T", &mut output);
+    terminal.push(
+        b"\x1b[65535;65535Hx\x1b[65535b\x1b[65535L\x1b[65535@\x1b[65535T",
+        &mut output,
+    );
+
     for _ in 0..1000 {
         terminal.push(&b"9;".repeat(1000), &mut output);
     }
+
     terminal.push(b"\x1b]0;", &mut output);
     for _ in 0..1000 {
         terminal.push(&b"title ".repeat(500), &mut output);
     }
+
     terminal.push(b"\x1b\\\x1b[", &mut output);
     for _ in 0..1000 {
         terminal.push(&b"1;:".repeat(1000), &mut output);
     }
+
     terminal.push(b"mend", &mut output);
     terminal.finish(&mut output);
-    assert!(output.ends_with(b"end") && output.len() < 3_000_000, "{}", output.len());
+    assert!(
+        output.ends_with(b"end") && output.len() < 3_000_000,
+        "{}",
+        output.len()
+    );
+
     let spread = b"\x1b[65535Cx\x1b[65535@".repeat(2000);
     assert!(shown(Style::Plain, &[b"a\r", &spread[..]].concat(), &[]).len() < 200_000);
 }

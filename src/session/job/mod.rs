@@ -166,12 +166,23 @@ impl Job {
     /// # Errors
     /// The system gives no random number for its name.
     pub fn new(start: JobSpec) -> Result<(Arc<Self>, JobRunner), SshError> {
-        let id = if let Some(detached) = &start.detached { detached.id.clone() } else { random_id()? };
+        let id = if let Some(detached) = &start.detached {
+            detached.id.clone()
+        } else {
+            random_id()?
+        };
+
         let (now, clock) = (Instant::now(), SystemTime::now());
         let (send_input, take_input) = mpsc::channel(INPUT_QUEUE);
         let (send_signal, signals) = Signals::new();
-        let (stop, sent, pause) = (CancellationToken::new(), CancellationToken::new(), PausableClock::default());
+        let (stop, sent, pause) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            PausableClock::default(),
+        );
+
         let (send_end, end) = watch::channel(None);
+
         let job = Self {
             id: id.as_str().to_owned(),
             session: start.session,
@@ -193,8 +204,20 @@ impl Job {
             end,
             reported: AtomicU64::new(u64::MAX),
         };
+
         let input = start.takes_input.then_some(take_input);
-        Ok((Arc::new(job), JobRunner { input, signals, stop, sent, pause, end: send_end }))
+
+        Ok((
+            Arc::new(job),
+            JobRunner {
+                input,
+                signals,
+                stop,
+                sent,
+                pause,
+                end: send_end,
+            },
+        ))
     }
 
     /// How it ended, if it has.
@@ -215,7 +238,8 @@ impl Job {
     /// The line at which it waits for input, as it seems.
     #[must_use]
     pub fn prompt(&self) -> Option<String> {
-        let waits = self.output.quiet() >= QUIET && self.lock_input().is_some() && self.ended().is_none();
+        let waits =
+            self.output.quiet() >= QUIET && self.lock_input().is_some() && self.ended().is_none();
         self.output.prompt().filter(|_| waits)
     }
 
@@ -240,9 +264,15 @@ impl Job {
     /// seems to wait for input. With `answered`, also until it has written more than that many bytes and is quiet again.
     ///
     /// A line that no one answers, and after which no other is begun, is no prompt: a caller is told of it once.
-    pub async fn wait(&self, patience: Duration, answered: Option<u64>, given_up: &CancellationToken) -> WaitOutcome {
+    pub async fn wait(
+        &self,
+        patience: Duration,
+        answered: Option<u64>,
+        given_up: &CancellationToken,
+    ) -> WaitOutcome {
         let patience = async { tokio::join!(self.pause.sleep(patience), self.sudo_begins()) };
         tokio::pin!(patience);
+
         loop {
             let open = self.lock_input().is_some();
             tokio::select! {
@@ -259,9 +289,11 @@ impl Job {
                 }
             }
         }
+
         if self.prompt().is_some() {
             self.reported.store(self.output.lines(), Ordering::Relaxed);
         }
+
         WaitOutcome::Running
     }
 
@@ -308,6 +340,7 @@ impl Job {
             self.note_stopped_by_user();
             self.stop().await;
         }
+
         Ok(())
     }
 
@@ -317,25 +350,39 @@ impl Job {
     /// It takes no input, or no more.
     pub async fn send_input(&self, text: &str, caller: &Caller) -> Result<(), InputRefused> {
         let bytes = text.as_bytes();
-        let last = bytes.strip_suffix(&[END_OF_INPUT]).filter(|_| !self.terminal);
+        let last = bytes
+            .strip_suffix(&[END_OF_INPUT])
+            .filter(|_| !self.terminal);
         let bytes = last.unwrap_or(bytes);
         let is_open = self.lock_input().is_some() && self.ended().is_none();
+
         if let Some(detached) = self.detached.as_ref().filter(|_| is_open) {
-            detached.feed(bytes, last.is_some(), caller).await.map_err(InputRefused::Remote)?;
+            detached
+                .feed(bytes, last.is_some(), caller)
+                .await
+                .map_err(InputRefused::Remote)?;
         }
+
         let mut input = self.lock_input();
-        let open = input.as_ref().filter(|_| is_open).ok_or(InputRefused::Closed)?;
+        let open = input
+            .as_ref()
+            .filter(|_| is_open)
+            .ok_or(InputRefused::Closed)?;
+
         self.reported.store(u64::MAX, Ordering::Relaxed);
         self.output.fed();
+
         if !bytes.is_empty() && self.detached.is_none() {
             open.try_send(bytes.to_vec()).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => InputRefused::Full,
                 mpsc::error::TrySendError::Closed(_) => InputRefused::Closed,
             })?;
         }
+
         if last.is_some() {
             *input = None;
         }
+
         Ok(())
     }
 

@@ -60,14 +60,29 @@ pub enum CommandStdin {
 impl CommandInputs {
     /// The surroundings of a command with this stdin, which stays open for more if `is_open`.
     #[must_use]
-    pub fn new(stdin: Option<&[u8]>, is_open: bool, directory: Option<&str>, environment: &[(String, String)]) -> Self {
+    pub fn new(
+        stdin: Option<&[u8]>,
+        is_open: bool,
+        directory: Option<&str>,
+        environment: &[(String, String)],
+    ) -> Self {
         let stdin = match stdin.filter(|stdin| !stdin.is_empty()) {
-            Some(text) => CommandStdin::Text { ends_line: text.ends_with(b"\n") },
+            Some(text) => CommandStdin::Text {
+                ends_line: text.ends_with(b"\n"),
+            },
             None if is_open => CommandStdin::Open,
             None => CommandStdin::Empty,
         };
-        let references = environment.iter().filter_map(|(name, value)| Some((name.clone(), reference(value)?)));
-        Self { stdin, directory: directory.map(str::to_owned), references: references.collect() }
+
+        let references = environment
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), reference(value)?)));
+
+        Self {
+            stdin,
+            directory: directory.map(str::to_owned),
+            references: references.collect(),
+        }
     }
 }
 
@@ -81,8 +96,16 @@ fn reference(value: &str) -> Option<String> {
             .chars()
             .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
             .collect();
+
         let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-        is_name.then(|| if braced.is_some() { format!("${{{name}}}") } else { format!("${name}") })
+
+        is_name.then(|| {
+            if braced.is_some() {
+                format!("${{{name}}}")
+            } else {
+                format!("${name}")
+            }
+        })
     })
 }
 
@@ -102,12 +125,24 @@ mod tests {
         ] {
             assert_eq!(reference(value).as_deref(), found, "{value}");
         }
-        let environment = [("TOKEN".to_owned(), "hunter2".to_owned()), ("A".to_owned(), "$B-hunter2".to_owned())];
+
+        let environment = [
+            ("TOKEN".to_owned(), "hunter2".to_owned()),
+            ("A".to_owned(), "$B-hunter2".to_owned()),
+        ];
+
         let given = CommandInputs::new(Some(b"x"), false, Some("/d"), &environment);
         assert_eq!(given.references, [("A".to_owned(), "$B".to_owned())]);
         assert!(!format!("{given:?}").contains("hunter2"));
         assert_eq!(given.stdin, CommandStdin::Text { ends_line: false });
-        assert_eq!(CommandInputs::new(Some(b""), true, None, &[]).stdin, CommandStdin::Open);
-        assert_eq!(CommandInputs::new(None, false, None, &[]).stdin, CommandStdin::Empty);
+        assert_eq!(
+            CommandInputs::new(Some(b""), true, None, &[]).stdin,
+            CommandStdin::Open
+        );
+
+        assert_eq!(
+            CommandInputs::new(None, false, None, &[]).stdin,
+            CommandStdin::Empty
+        );
     }
 }

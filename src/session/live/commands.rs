@@ -71,7 +71,12 @@ pub struct ShellCall {
 impl ExecCall {
     /// What it is given besides its text; its stdin stays open for more if `is_open`.
     pub(super) fn given(&self, is_open: bool) -> CommandInputs {
-        CommandInputs::new(self.stdin.as_deref(), is_open, self.directory.as_deref(), &self.environment)
+        CommandInputs::new(
+            self.stdin.as_deref(),
+            is_open,
+            self.directory.as_deref(),
+            &self.environment,
+        )
     }
 }
 
@@ -81,7 +86,12 @@ impl LiveSession {
     /// # Errors
     /// The system gives no random number.
     pub fn exec(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
-        let style = if call.terminal { Style::Terminal } else { Style::Plain };
+        let style = if call.terminal {
+            Style::Terminal
+        } else {
+            Style::Plain
+        };
+
         let (job, mut work) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: None,
@@ -95,11 +105,17 @@ impl LiveSession {
             output: Output::new(self.session_env.folder.clone(), style, call.share),
         })
         .map_err(|error| self.ssh(error))?;
+
         let (session, output) = (Arc::clone(self), job.output.clone());
+
         tokio::spawn(async move {
             let end = session.run_exec(&call, &mut work, output).await;
-            work.finish(end.map(|command| FinishedJob { command, shell: None }));
+            work.finish(end.map(|command| FinishedJob {
+                command,
+                shell: None,
+            }));
         });
+
         Ok(job)
     }
 
@@ -121,14 +137,21 @@ impl LiveSession {
             output: Output::new(self.session_env.folder.clone(), Style::Plain, 1),
         })
         .map_err(|error| self.ssh(error))?;
+
         let (session, name, output) = (Arc::clone(self), name.to_owned(), job.output.clone());
+
         tokio::spawn(async move {
             let end = session.run_in_shell(&name, call, &work, output).await;
             work.finish(end.map(|(result, notice)| FinishedJob {
                 command: result.command,
-                shell: Some(ShellEnd { directory: result.directory, between: result.between, notice }),
+                shell: Some(ShellEnd {
+                    directory: result.directory,
+                    between: result.between,
+                    notice,
+                }),
             }));
         });
+
         Ok(job)
     }
 
@@ -140,11 +163,19 @@ impl LiveSession {
     ) -> Result<CommandResult, SessionError> {
         let _running = self.running.token();
         let prompter = call.prompter.clone().pausing(work.pause.clone());
-        let caller = Caller { cancelled: work.stop.clone(), prompter };
+        let caller = Caller {
+            cancelled: work.stop.clone(),
+            prompter,
+        };
+
         let mut request = ExecRequest {
             command: &call.command,
             directory: call.directory.as_deref(),
-            environment: call.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            environment: call
+                .environment
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect(),
             stdin: call.stdin.clone().unwrap_or_default(),
             input: work.input.take(),
             terminal: call.terminal,
@@ -153,19 +184,26 @@ impl LiveSession {
             conditions: self.conditions(call.limit, &caller, &work.signals),
             output,
         };
+
         let mut tried_again = false;
+
         loop {
             let connection = self.connection(&caller).await?;
             request.conditions = self.conditions(call.limit, &caller, &work.signals);
+
             // Who logs in as root needs none.
-            request.sudo = (call.sudo && connection.peer().user != "root").then(|| self.sudo_request(&caller));
+            request.sudo =
+                (call.sudo && connection.peer().user != "root").then(|| self.sudo_request(&caller));
+
             match connection.exec(&mut request).await {
                 Ok(result) => {
                     self.note_end(&result.ending);
                     return Ok(result);
                 }
                 // Nothing was sent yet: the connection had died unnoticed.
-                Err(error) if !tried_again && self.drop_dead(&connection, &error).await => tried_again = true,
+                Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
+                    tried_again = true;
+                }
                 Err(error) => return Err(self.ssh(error)),
             }
         }
@@ -179,16 +217,23 @@ impl LiveSession {
         output: Output,
     ) -> Result<(ShellResult, Option<String>), SessionError> {
         let _running = self.running.token();
-        let caller = Caller { cancelled: work.stop.clone(), prompter: call.prompter.pausing(work.pause.clone()) };
+        let caller = Caller {
+            cancelled: work.stop.clone(),
+            prompter: call.prompter.pausing(work.pause.clone()),
+        };
+
         let slot = {
             let mut shells = lock(&self.shells);
             Arc::clone(shells.entry(name.to_owned()).or_default())
         };
+
         let turn = ShellTurn::new(work.sent.clone());
         let mut tried_again = false;
+
         loop {
             let connection = self.connection(&caller).await?;
             let conditions = self.conditions(call.limit, &caller, &work.signals);
+
             let (shell, notice) = match self.ready_shell(&slot, &connection, &conditions).await {
                 Ok(ready) => ready,
                 Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
@@ -197,6 +242,7 @@ impl LiveSession {
                 }
                 Err(error) => return Err(self.ssh(error)),
             };
+
             let request = ShellRequest {
                 command: call.command.clone().into_bytes(),
                 stdin: call.stdin.clone(),
@@ -204,8 +250,10 @@ impl LiveSession {
                 output: output.clone(),
                 turn: turn.clone(),
             };
+
             let run = shell.run(request);
             tokio::pin!(run);
+
             let ran = tokio::select! {
                 biased;
                 ran = &mut run => ran,
@@ -217,18 +265,22 @@ impl LiveSession {
                     run.await
                 }
             };
+
             match ran {
                 Ok(result) => {
                     let mut slot = slot.lock().await;
                     if !result.directory.is_empty() {
                         slot.directory.clone_from(&result.directory);
                     }
+
                     self.note_end(&result.command.ending);
                     return Ok((result, notice));
                 }
                 Err(ShellRunError::Gone) if !tried_again => tried_again = true,
                 Err(ShellRunError::Script(error)) => return Err(self.ssh(SshError::from(error))),
-                Err(ShellRunError::Gone | ShellRunError::Lost) => return Err(self.ssh(connection.lost())),
+                Err(ShellRunError::Gone | ShellRunError::Lost) => {
+                    return Err(self.ssh(connection.lost()));
+                }
             }
         }
     }
@@ -241,20 +293,36 @@ impl LiveSession {
         conditions: &StopConditions,
     ) -> Result<(Shell, Option<String>), SshError> {
         let mut slot = slot.lock().await;
+
         if let Some((shell, over)) = &slot.shell
             && !shell.is_gone()
             && over.as_ptr() == Arc::as_ptr(connection)
         {
             return Ok((shell.clone(), None));
         }
+
         let mut shell = connection.start_shell(conditions).await?;
         let mut notice = None;
+
         if slot.ran_before {
-            let kept = slot.shell.as_ref().map(|(before, _)| before.kept()).unwrap_or_default();
-            let conditions =
-                StopConditions { limit: Some(RESTORE_LIMIT), signals: Signals::default(), ..conditions.clone() };
+            let kept = slot
+                .shell
+                .as_ref()
+                .map(|(before, _)| before.kept())
+                .unwrap_or_default();
+
+            let conditions = StopConditions {
+                limit: Some(RESTORE_LIMIT),
+                signals: Signals::default(),
+                ..conditions.clone()
+            };
+
             let output = || Output::new(self.session_env.folder.clone(), Style::Plain, 1);
-            notice = match shell.restore(&kept, &slot.directory, conditions.clone(), output()).await {
+
+            notice = match shell
+                .restore(&kept, &slot.directory, conditions.clone(), output())
+                .await
+            {
                 Ok(notice) => Some(notice),
                 Err(_) if connection.is_closed() => return Err(connection.lost()),
                 Err(_) if conditions.already_met() => return Err(SshError::Cancelled),
@@ -263,17 +331,25 @@ impl LiveSession {
                         // Half of a state is worse than none.
                         shell = connection.start_shell(&conditions).await?;
                     }
+
                     let moved = shell.enter(&slot.directory, conditions, output()).await;
                     Some(new_shell(moved, &kept, &failed))
                 }
             };
         }
+
         slot.ran_before = true;
         slot.shell = Some((shell.clone(), Arc::downgrade(connection)));
+
         Ok((shell, notice))
     }
 
-    pub(super) fn conditions(&self, limit: Option<Duration>, caller: &Caller, signals: &Signals) -> StopConditions {
+    pub(super) fn conditions(
+        &self,
+        limit: Option<Duration>,
+        caller: &Caller,
+        signals: &Signals,
+    ) -> StopConditions {
         StopConditions {
             limit,
             pause: caller.prompter.pause().clone(),
@@ -285,18 +361,30 @@ impl LiveSession {
     }
 
     fn sudo_request(&self, caller: &Caller) -> SudoRequest {
-        let given = self.used_password().then(|| lock(&self.credentials).given_password().cloned()).flatten();
+        let given = self
+            .used_password()
+            .then(|| lock(&self.credentials).given_password().cloned())
+            .flatten();
+
         SudoRequest {
             memory: lock(&self.sudo).clone(),
             given,
-            prompter: caller.prompter.clone().or_askpass(self.session_env.askpass.clone()),
+            prompter: caller
+                .prompter
+                .clone()
+                .or_askpass(self.session_env.askpass.clone()),
         }
     }
 
     fn note_end(&self, ending: &Ending) {
         if let Ending::ConnectionLost(reason) = ending {
             let text = SshError::Lost(reason.clone()).to_string();
-            tracing::warn!(session = self.name(), reason = text.escape_debug().to_string(), "cut off in a command");
+            tracing::warn!(
+                session = self.name(),
+                reason = text.escape_debug().to_string(),
+                "cut off in a command"
+            );
+
             lock(&self.last).error = Some(text);
         }
     }
@@ -310,5 +398,8 @@ fn new_shell(moved: bool, kept: &KnownState, failed: &ShellRunError) -> String {
         _ if kept.snapshot.is_some() => "; they could not be restored in time",
         _ => "",
     };
-    format!("this is a new shell{place}; variables, functions and background jobs of the one before are gone{why}")
+
+    format!(
+        "this is a new shell{place}; variables, functions and background jobs of the one before are gone{why}"
+    )
 }

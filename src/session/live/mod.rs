@@ -163,18 +163,28 @@ impl LiveSession {
     ///
     /// # Errors
     /// The saved destination or user is not one that may be given to `ssh`.
-    pub fn new(saved: SavedSession, secrets: ConnectOptions, session_env: SessionEnv) -> Result<Self, SessionError> {
+    pub fn new(
+        saved: SavedSession,
+        secrets: ConnectOptions,
+        session_env: SessionEnv,
+    ) -> Result<Self, SessionError> {
         let destination = Destination::parse(&saved.host)?;
         if let Some(user) = &saved.user {
             crate::openssh::destination::parse_user(user)?;
         }
+
         let target = Target {
             destination,
             user: saved.user.clone(),
             port: saved.port,
             config_file: session_env.config_file.clone(),
         };
-        let credentials = Credentials { key_path: saved.key_path.clone(), ..secrets.credentials };
+
+        let credentials = Credentials {
+            key_path: saved.key_path.clone(),
+            ..secrets.credentials
+        };
+
         Ok(Self {
             saved,
             target,
@@ -208,7 +218,9 @@ impl LiveSession {
     pub fn used_password(&self) -> bool {
         let last = lock(&self.last);
         let took = |method: &str| {
-            last.peer.as_ref().is_some_and(|peer| peer.auth_method.split(',').any(|used| used == method))
+            last.peer
+                .as_ref()
+                .is_some_and(|peer| peer.auth_method.split(',').any(|used| used == method))
         };
         took("password") || took("keyboard-interactive")
     }
@@ -231,7 +243,11 @@ impl LiveSession {
     ///
     /// # Errors
     /// As [`connection`](Self::connection).
-    pub async fn connection_within(&self, limit: Duration, caller: &Caller) -> Result<Arc<Pool>, SessionError> {
+    pub async fn connection_within(
+        &self,
+        limit: Duration,
+        caller: &Caller,
+    ) -> Result<Arc<Pool>, SessionError> {
         self.connection_but(None, limit, caller).await
     }
 
@@ -249,9 +265,18 @@ impl LiveSession {
             () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
             () = closing.cancelled() => return Err(SessionError::Cancelled),
         };
-        let alive = slot.connection.as_ref().filter(|connection| !connection.is_closed()).cloned();
-        let kept = alive.clone().filter(|alive| old.is_some_and(|old| Arc::ptr_eq(alive, old)));
+
+        let alive = slot
+            .connection
+            .as_ref()
+            .filter(|connection| !connection.is_closed())
+            .cloned();
+
+        let kept = alive
+            .clone()
+            .filter(|alive| old.is_some_and(|old| Arc::ptr_eq(alive, old)));
         let alive = alive.filter(|_| kept.is_none());
+
         let situation = SessionSituation {
             alive: alive.is_some(),
             needs_password: self.saved.password_auth || self.used_password(),
@@ -260,9 +285,12 @@ impl LiveSession {
                 || self.session_env.askpass.is_some(),
             ending: self.session_env.ending.is_cancelled(),
         };
+
         match (decide(situation), alive) {
             (Reconnect::Reuse, Some(connection)) => Ok(connection),
-            (Reconnect::NeedsPassword, _) => Err(SessionError::NeedsPassword(self.name().to_owned())),
+            (Reconnect::NeedsPassword, _) => {
+                Err(SessionError::NeedsPassword(self.name().to_owned()))
+            }
             (Reconnect::Refuse, _) => Err(SessionError::Cancelled),
             (Reconnect::Redial | Reconnect::Reuse, _) => {
                 if let Some((at, error)) = &slot.failed
@@ -270,31 +298,41 @@ impl LiveSession {
                 {
                     return Err(self.ssh(Arc::clone(error)));
                 }
+
                 if slot.at.is_some_and(|at| at.elapsed() < LEFT_IN_PEACE)
                     && let Some(error) = self.closed_at_once(MAX_USELESS)
                 {
                     return Err(self.ssh(error));
                 }
+
                 let opened = tokio::select! {
                     opened = self.dial(limit, &caller.prompter) => opened,
                     () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
                     () = closing.cancelled() => return Err(SessionError::Cancelled),
                 };
+
                 *slot = DialState {
                     connection: opened.as_ref().ok().cloned().or(kept),
-                    failed: opened.as_ref().err().map(|error| (Instant::now(), Arc::clone(error))),
+                    failed: opened
+                        .as_ref()
+                        .err()
+                        .map(|error| (Instant::now(), Arc::clone(error))),
                     at: Some(Instant::now()),
                 };
+
                 opened.map_err(|error| self.ssh(error))
             }
         }
     }
 
     async fn dial(&self, limit: Duration, prompter: &Prompter) -> Result<Arc<Pool>, Arc<SshError>> {
-        let prompter = prompter.clone().or_askpass(self.session_env.askpass.clone());
+        let prompter = prompter
+            .clone()
+            .or_askpass(self.session_env.askpass.clone());
         let credentials = lock(&self.credentials).clone();
         let opened = Pool::open(&self.target, &credentials, &prompter, limit).await;
         let mut last = lock(&self.last);
+
         match opened {
             Ok(connection) => {
                 {
@@ -302,18 +340,41 @@ impl LiveSession {
                     credentials.typed.clone_from(&connection.first().typed);
                     credentials.needs_proof = connection.first().needs_proof;
                 }
+
                 let peer = connection.peer().clone();
-                tracing::info!(session = self.name(), host = peer.host_name, port = peer.port, "connected");
+
+                tracing::info!(
+                    session = self.name(),
+                    host = peer.host_name,
+                    port = peer.port,
+                    "connected"
+                );
+
                 let first = last.first.or(Some(peer.connected_at));
                 let (useless, peer) = (last.useless(), Some(peer));
-                *last = ConnectionInfo { first, peer, connection: Some(Arc::clone(&connection)), error: None, useless };
+
+                *last = ConnectionInfo {
+                    first,
+                    peer,
+                    connection: Some(Arc::clone(&connection)),
+                    error: None,
+                    useless,
+                };
+
                 self.remove_remote_temps(&connection);
+
                 Ok(connection)
             }
             Err(error) => {
                 let text = error.to_string();
-                tracing::warn!(session = self.name(), error = text.escape_debug().to_string(), "not connected");
+                tracing::warn!(
+                    session = self.name(),
+                    error = text.escape_debug().to_string(),
+                    "not connected"
+                );
+
                 last.error = Some(escape_line(text.as_bytes()));
+
                 Err(Arc::new(error))
             }
         }
@@ -332,6 +393,7 @@ impl LiveSession {
             connection.close().await;
             tracing::info!(session = self.name(), "disconnected");
         }
+
         // After the dial that may have been under way, which keeps what was typed for it.
         lock(&self.credentials).forget();
         lock(&self.last).connection = None;
@@ -342,12 +404,24 @@ impl LiveSession {
     ///
     /// # Errors
     /// As [`connection`](Self::connection); the old connection stays as it was.
-    pub async fn reconnect(&self, fresh: bool, caller: &Caller) -> Result<Reconnected, SessionError> {
-        let old = self.connection.lock().await.connection.clone().filter(|connection| !connection.is_closed());
+    pub async fn reconnect(
+        &self,
+        fresh: bool,
+        caller: &Caller,
+    ) -> Result<Reconnected, SessionError> {
+        let old = self
+            .connection
+            .lock()
+            .await
+            .connection
+            .clone()
+            .filter(|connection| !connection.is_closed());
+
         let Some(old) = old else {
             self.connection(caller).await?;
             return Ok(Reconnected::Connected);
         };
+
         if fresh {
             // A changed password is another one for sudo, too.
             *lock(&self.sudo) = SudoMemory::default();
@@ -355,11 +429,14 @@ impl LiveSession {
             old.retire();
             return Ok(Reconnected::Renewed);
         }
+
         if old.answers(ANSWER_LIMIT).await {
             return Ok(Reconnected::Kept);
         }
+
         self.drop_connection(&old).await;
         self.connection(caller).await?;
+
         Ok(Reconnected::Replaced)
     }
 
@@ -367,15 +444,26 @@ impl LiveSession {
     #[must_use]
     pub fn status(&self, default: bool) -> SessionStatus {
         let last = lock(&self.last);
-        let connection = last.connection.as_ref().filter(|connection| !connection.is_closed());
+        let connection = last
+            .connection
+            .as_ref()
+            .filter(|connection| !connection.is_closed());
+
         let peer = last.peer.as_ref();
-        let ended = last.connection.as_ref().filter(|connection| connection.is_closed());
+        let ended = last
+            .connection
+            .as_ref()
+            .filter(|connection| connection.is_closed());
+
         SessionStatus {
             name: self.name().to_owned(),
             host: self.saved.host.clone(),
             host_name: peer.map_or_else(|| self.saved.host.clone(), |peer| peer.host_name.clone()),
             port: peer.map(|peer| peer.port).or(self.saved.port).unwrap_or(22),
-            user: peer.map(|peer| peer.user.clone()).or_else(|| self.saved.user.clone()).unwrap_or_default(),
+            user: peer
+                .map(|peer| peer.user.clone())
+                .or_else(|| self.saved.user.clone())
+                .unwrap_or_default(),
             state: match (connection, peer) {
                 (Some(_), _) => ConnectionState::Connected,
                 (None, Some(_)) => ConnectionState::Disconnected,
@@ -385,7 +473,10 @@ impl LiveSession {
             auth_method: peer.map(|peer| peer.auth_method.clone()),
             host_key: peer.map(|peer| peer.host_key.clone()),
             connected_at: connection.map(|connection| connected_at(connection.peer())),
-            last_error: last.error.clone().or_else(|| ended.map(|connection| connection.lost().to_string())),
+            last_error: last
+                .error
+                .clone()
+                .or_else(|| ended.map(|connection| connection.lost().to_string())),
         }
     }
 
@@ -396,13 +487,31 @@ impl LiveSession {
         let each = shells.iter().map(|(name, slot)| {
             let (state, directory) = match slot.try_lock() {
                 Ok(slot) => {
-                    let alive = slot.shell.as_ref().is_some_and(|(shell, _)| !shell.is_gone());
-                    (if alive { ShellState::Ready } else { ShellState::Gone }, slot.directory.clone())
+                    let alive = slot
+                        .shell
+                        .as_ref()
+                        .is_some_and(|(shell, _)| !shell.is_gone());
+
+                    (
+                        if alive {
+                            ShellState::Ready
+                        } else {
+                            ShellState::Gone
+                        },
+                        slot.directory.clone(),
+                    )
                 }
                 Err(_) => (ShellState::Starting, Vec::new()),
             };
-            ShellStatus { session: self.name().to_owned(), name: name.clone(), state, directory }
+
+            ShellStatus {
+                session: self.name().to_owned(),
+                name: name.clone(),
+                state,
+                directory,
+            }
         });
+
         each.collect()
     }
 
@@ -410,7 +519,10 @@ impl LiveSession {
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
         let last = lock(&self.last);
-        last.peer.as_ref().map(|peer| peer.notices.clone()).unwrap_or_default()
+        last.peer
+            .as_ref()
+            .map(|peer| peer.notices.clone())
+            .unwrap_or_default()
     }
 
     fn name(&self) -> &str {
@@ -434,15 +546,21 @@ impl LiveSession {
             SshError::Timeout { .. } => true,
             _ => return false,
         };
+
         if dead {
             self.drop_connection(connection).await;
         }
+
         true
     }
 
     async fn drop_connection(&self, connection: &Arc<Pool>) {
         let mut slot = self.connection.lock().await;
-        if slot.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
+        if slot
+            .connection
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, connection))
+        {
             slot.connection = None;
         }
     }
@@ -450,7 +568,10 @@ impl LiveSession {
     /// The error to report if the last so many connections were closed before anything came over them.
     fn closed_at_once(&self, times: u32) -> Option<SshError> {
         let last = lock(&self.last);
-        let reason = last.connection.as_ref().and_then(|connection| connection.reason());
+        let reason = last
+            .connection
+            .as_ref()
+            .and_then(|connection| connection.reason());
         (last.useless() >= times).then_some(SshError::ClosedAtOnce { reason })
     }
 
@@ -461,9 +582,13 @@ impl LiveSession {
         {
             source = Arc::new(clearer);
         }
+
         match *source {
             SshError::Cancelled => SessionError::Cancelled,
-            _ => SessionError::Ssh { session: self.name().to_owned(), source },
+            _ => SessionError::Ssh {
+                session: self.name().to_owned(),
+                source,
+            },
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::{
         command::limits::Signals,
         pool::Pool,
         transfer::{
-            FileTransfer, Guard, TransferCounters, TransferError, TransferRequest, Transferred, remove_remote_temps,
+            FileTransfer, Guard, TransferCounters, TransferError, TransferRequest, Transferred,
+            remove_remote_temps,
         },
     },
 };
@@ -27,9 +28,15 @@ impl LiveSession {
     ///
     /// # Errors
     /// See [`TransferError`].
-    pub async fn upload(&self, request: TransferRequest, caller: &Caller) -> Result<Transferred, SessionError> {
+    pub async fn upload(
+        &self,
+        request: TransferRequest,
+        caller: &Caller,
+    ) -> Result<Transferred, SessionError> {
         let progress = request.progress.clone();
-        let transfer = FileTransfer::up(request, self.guard(caller)).await.map_err(|error| self.transfer(error))?;
+        let transfer = FileTransfer::up(request, self.guard(caller))
+            .await
+            .map_err(|error| self.transfer(error))?;
         self.over_any_link(transfer, &progress, caller).await
     }
 
@@ -37,9 +44,14 @@ impl LiveSession {
     ///
     /// # Errors
     /// See [`TransferError`].
-    pub async fn download(&self, request: TransferRequest, caller: &Caller) -> Result<Transferred, SessionError> {
+    pub async fn download(
+        &self,
+        request: TransferRequest,
+        caller: &Caller,
+    ) -> Result<Transferred, SessionError> {
         let progress = request.progress.clone();
-        let transfer = FileTransfer::down(request, self.guard(caller)).map_err(|error| self.transfer(error))?;
+        let transfer = FileTransfer::down(request, self.guard(caller))
+            .map_err(|error| self.transfer(error))?;
         self.over_any_link(transfer, &progress, caller).await
     }
 
@@ -52,10 +64,15 @@ impl LiveSession {
     ) -> Result<Transferred, SessionError> {
         let result = self.attempts(&mut transfer, progress, caller).await;
         lock(&self.remote_temps).extend(transfer.remote_temps());
-        let alive = lock(&self.last).connection.clone().filter(|connection| !connection.is_closed());
+        let alive = lock(&self.last)
+            .connection
+            .clone()
+            .filter(|connection| !connection.is_closed());
+
         if let Some(connection) = alive {
             self.remove_remote_temps(&connection);
         }
+
         result
     }
 
@@ -77,26 +94,36 @@ impl LiveSession {
                         Err(error) if error.is_lost() => error,
                         result => return result.map_err(|error| self.transfer(error)),
                     };
+
                     if progress.now().bytes > before {
                         (lost, pause) = (None, Duration::ZERO);
                     }
+
                     if let TransferError::Ssh(error) = &error {
                         self.drop_dead(&pool, error).await;
                     }
+
                     self.transfer(error)
                 }
                 Err(error) if lost.is_some() && error.may_pass() => error,
                 Err(error) => return Err(error),
             };
+
             if lost.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Err(error);
             }
-            tracing::info!(session = self.name(), "a transfer goes on over a new connection");
+
+            tracing::info!(
+                session = self.name(),
+                "a transfer goes on over a new connection"
+            );
+
             tokio::select! {
                 () = sleep(pause) => {}
                 () = caller.cancelled.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
                 () = self.session_env.ending.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
             }
+
             pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
         }
     }
@@ -108,6 +135,7 @@ impl LiveSession {
         if found.is_empty() {
             return;
         }
+
         tokio::spawn(async move {
             let left = remove_remote_temps(found, &pool).await;
             lock(&remote_temps).extend(left);
@@ -115,7 +143,11 @@ impl LiveSession {
     }
 
     fn guard(&self, caller: &Caller) -> Guard {
-        let peer = lock(&self.last).peer.as_ref().map(|peer| format!("{}@{}", peer.user, peer.host_name));
+        let peer = lock(&self.last)
+            .peer
+            .as_ref()
+            .map(|peer| format!("{}@{}", peer.user, peer.host_name));
+
         Guard {
             machine: Arc::clone(&self.session_env.machine),
             prompter: caller.prompter.clone(),
@@ -125,6 +157,9 @@ impl LiveSession {
     }
 
     fn transfer(&self, source: TransferError) -> SessionError {
-        SessionError::Transfer { session: self.name().to_owned(), source: Box::new(source) }
+        SessionError::Transfer {
+            session: self.name().to_owned(),
+            source: Box::new(source),
+        }
     }
 }

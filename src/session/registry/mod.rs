@@ -87,7 +87,10 @@ impl SessionMap {
     /// The first that was connected, be it by the call that used it.
     fn first(&self) -> Option<SessionName> {
         self.first.clone().or_else(|| {
-            let connected = self.live.iter().filter_map(|(name, session)| Some((session.first_connected_at()?, name)));
+            let connected = self
+                .live
+                .iter()
+                .filter_map(|(name, session)| Some((session.first_connected_at()?, name)));
             connected.min().map(|(_, name)| name.clone())
         })
     }
@@ -119,9 +122,14 @@ impl SessionRegistry {
     pub fn new(options: RegistryOptions) -> Arc<Self> {
         let machine = Machine {
             ssh_config: options.ssh_config.clone(),
-            own: options.own.into_iter().chain(options.store.clone()).collect(),
+            own: options
+                .own
+                .into_iter()
+                .chain(options.store.clone())
+                .collect(),
             output: options.output.clone(),
         };
+
         Arc::new(Self {
             store: Store::new(options.store),
             session_env: SessionEnv {
@@ -149,13 +157,21 @@ impl SessionRegistry {
     ) -> Result<(SessionStatus, Vec<String>), SessionError> {
         let name = request.saved.name.clone();
         let limit = request.secrets.limit.unwrap_or(CONNECT_LIMIT);
-        let wanted = Arc::new(LiveSession::new(request.saved, request.secrets, self.session_env.clone())?);
+        let wanted = Arc::new(LiveSession::new(
+            request.saved,
+            request.secrets,
+            self.session_env.clone(),
+        )?);
+
         let mut notices = Vec::new();
+
         // A new name is taken at once, so that a second call for it shares the connection being made.
         let (session, replaced) = {
             let mut sessions = self.lock();
+
             // Before one of them is replaced, which does not move it.
             sessions.first = sessions.first();
+
             match sessions.live.get(&name).cloned() {
                 Some(same) if same.is_same(&wanted) => (same, None),
                 Some(other) => (wanted, Some(other)),
@@ -165,22 +181,24 @@ impl SessionRegistry {
                 }
             }
         };
+
         if let Err(error) = session.connection_within(limit, caller).await {
             let mut sessions = self.lock();
-            if sessions
-                .live
-                .get(&name)
-                .is_some_and(|held| Arc::ptr_eq(held, &session) && held.first_connected_at().is_none())
-            {
+            if sessions.live.get(&name).is_some_and(|held| {
+                Arc::ptr_eq(held, &session) && held.first_connected_at().is_none()
+            }) {
                 sessions.live.remove(&name);
             }
+
             return Err(error);
         }
+
         {
             let mut sessions = self.lock();
             sessions.live.insert(name.clone(), Arc::clone(&session));
             sessions.first = sessions.first();
         }
+
         if let Some(replaced) = replaced {
             if replaced.status(false).state == ConnectionState::Connected {
                 let before = "had another destination or other credentials before; that connection was closed";
@@ -188,12 +206,21 @@ impl SessionRegistry {
             }
             replaced.close(DISCONNECT_PATIENCE).await;
         }
+
         notices.extend(session.notices());
-        let saved = SavedSession { password_auth: session.used_password(), ..session.saved.clone() };
+        let saved = SavedSession {
+            password_auth: session.used_password(),
+            ..session.saved.clone()
+        };
+
         match self.update(move |document| document.put(saved)).await {
             Ok(()) => notices.extend(self.take_notice()),
-            Err(error) => notices.push(format!("it is connected, but could not be saved: {}", with_causes(&error))),
+            Err(error) => notices.push(format!(
+                "it is connected, but could not be saved: {}",
+                with_causes(&error)
+            )),
         }
+
         let default = self.default_name(None).as_ref() == Some(&name);
         Ok((session.status(default), notices))
     }
@@ -206,25 +233,53 @@ impl SessionRegistry {
         if let Some(found) = self.find_live(name) {
             return Ok(found);
         }
+
         let loaded = self.load().await?;
+
         let known_names = || {
             let mut names: Vec<String> = self.lock().live.keys().map(ToString::to_string).collect();
-            names.extend(loaded.document.sessions.iter().map(|saved| saved.name.to_string()));
+
+            names.extend(
+                loaded
+                    .document
+                    .sessions
+                    .iter()
+                    .map(|saved| saved.name.to_string()),
+            );
+
             names.sort();
             names.dedup();
+
             names
         };
+
         let name = match name {
-            Some(name) => SessionName::try_from(name).map_err(|_| self.unknown(name, known_names()))?,
+            Some(name) => {
+                SessionName::try_from(name).map_err(|_| self.unknown(name, known_names()))?
+            }
             None => self
                 .default_name(Some(&loaded))
-                .ok_or_else(|| SessionError::NoDefault { known_names: known_names(), notice: self.take_notice() })?,
+                .ok_or_else(|| SessionError::NoDefault {
+                    known_names: known_names(),
+                    notice: self.take_notice(),
+                })?,
         };
+
         if let Some(found) = self.lock().live.get(&name) {
             return Ok(Arc::clone(found));
         }
-        let saved = loaded.document.get(&name).ok_or_else(|| self.unknown(name.as_str(), known_names()))?;
-        let session = Arc::new(LiveSession::new(saved.clone(), ConnectOptions::default(), self.session_env.clone())?);
+
+        let saved = loaded
+            .document
+            .get(&name)
+            .ok_or_else(|| self.unknown(name.as_str(), known_names()))?;
+
+        let session = Arc::new(LiveSession::new(
+            saved.clone(),
+            ConnectOptions::default(),
+            self.session_env.clone(),
+        )?);
+
         let mut sessions = self.lock();
         Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
     }
@@ -238,13 +293,26 @@ impl SessionRegistry {
         if name.is_some() {
             return Ok(vec![self.lookup(name).await?]);
         }
-        let is_connected = |session: &&Arc<LiveSession>| session.status(false).state == ConnectionState::Connected;
-        let mut sessions: Vec<_> = self.lock().live.values().filter(is_connected).cloned().collect();
+
+        let is_connected =
+            |session: &&Arc<LiveSession>| session.status(false).state == ConnectionState::Connected;
+
+        let mut sessions: Vec<_> = self
+            .lock()
+            .live
+            .values()
+            .filter(is_connected)
+            .cloned()
+            .collect();
+
         if let Ok(default) = self.lookup(None).await
-            && !sessions.iter().any(|session| Arc::ptr_eq(session, &default))
+            && !sessions
+                .iter()
+                .any(|session| Arc::ptr_eq(session, &default))
         {
             sessions.push(default);
         }
+
         Ok(sessions)
     }
 
@@ -262,17 +330,28 @@ impl SessionRegistry {
         })
     }
 
-    fn statuses(&self, loaded: Option<&LoadedStore>, default: Option<&SessionName>) -> Vec<SessionStatus> {
+    fn statuses(
+        &self,
+        loaded: Option<&LoadedStore>,
+        default: Option<&SessionName>,
+    ) -> Vec<SessionStatus> {
         let is_default = |name: &SessionName| default == Some(name);
         let mut statuses: BTreeMap<SessionName, SessionStatus> = BTreeMap::new();
+
         for saved in loaded.iter().flat_map(|loaded| &loaded.document.sessions) {
-            if let Ok(session) = LiveSession::new(saved.clone(), ConnectOptions::default(), self.session_env.clone()) {
+            if let Ok(session) = LiveSession::new(
+                saved.clone(),
+                ConnectOptions::default(),
+                self.session_env.clone(),
+            ) {
                 statuses.insert(saved.name.clone(), session.status(is_default(&saved.name)));
             }
         }
+
         for (name, session) in &self.lock().live {
             statuses.insert(name.clone(), session.status(is_default(name)));
         }
+
         statuses.into_values().collect()
     }
 
@@ -280,7 +359,11 @@ impl SessionRegistry {
     #[must_use]
     pub fn connected(&self) -> usize {
         let sessions = self.lock();
-        sessions.live.values().filter(|session| session.status(false).state == ConnectionState::Connected).count()
+        sessions
+            .live
+            .values()
+            .filter(|session| session.status(false).state == ConnectionState::Connected)
+            .count()
     }
 
     /// Whether several sessions are connected in this process, so that an answer has to say which one it comes from.
@@ -292,10 +375,18 @@ impl SessionRegistry {
     /// The names of all sessions, in order.
     pub async fn names(&self) -> Vec<String> {
         let loaded = self.load().await.ok();
-        let saved =
-            loaded.iter().flat_map(|loaded| loaded.document.sessions.iter().map(|saved| saved.name.to_string()));
+
+        let saved = loaded.iter().flat_map(|loaded| {
+            loaded
+                .document
+                .sessions
+                .iter()
+                .map(|saved| saved.name.to_string())
+        });
+
         let mut names: BTreeSet<String> = saved.collect();
         names.extend(self.lock().live.keys().map(ToString::to_string));
+
         names.into_iter().collect()
     }
 
@@ -331,17 +422,23 @@ impl SessionRegistry {
     /// The name of the session that calls without one use.
     pub async fn default_session(&self) -> Option<String> {
         let loaded = self.load().await.ok();
-        self.default_name(loaded.as_ref()).map(|name| name.to_string())
+        self.default_name(loaded.as_ref())
+            .map(|name| name.to_string())
     }
 
     /// Closes a session's connection; with `forget`, the session is no longer saved either.
     ///
     /// # Errors
     /// There is no such session, or it cannot be removed from the store.
-    pub async fn disconnect(&self, name: Option<&str>, forget: bool) -> Result<SessionStatus, SessionError> {
+    pub async fn disconnect(
+        &self,
+        name: Option<&str>,
+        forget: bool,
+    ) -> Result<SessionStatus, SessionError> {
         let session = self.lookup(name).await?;
         let default = self.is_default(&session).await;
         session.close(DISCONNECT_PATIENCE).await;
+
         if forget {
             let name = session.saved.name.clone();
             let removed = name.clone();
@@ -349,11 +446,13 @@ impl SessionRegistry {
                 document.remove(&removed);
             })
             .await?;
+
             let mut sessions = self.lock();
             sessions.live.remove(&name);
             sessions.chosen.take_if(|held| *held == name);
             sessions.first.take_if(|held| *held == name);
         }
+
         Ok(session.status(default && !forget))
     }
 
@@ -366,7 +465,8 @@ impl SessionRegistry {
         let session = self.lookup(Some(name)).await?;
         let name = session.saved.name.clone();
         self.lock().chosen = Some(name.clone());
-        self.update_if_there(move |document| document.default = Some(name)).await?;
+        self.update_if_there(move |document| document.default = Some(name))
+            .await?;
         Ok(session.status(true))
     }
 
@@ -374,8 +474,13 @@ impl SessionRegistry {
     /// its commands sooner.
     pub async fn shut_down(&self) {
         self.session_env.ending.cancel();
-        let sessions: Vec<_> = std::mem::take(&mut self.lock().live).into_values().collect();
-        let closing = sessions.iter().map(|session| session.close(ENDING_PATIENCE));
+        let sessions: Vec<_> = std::mem::take(&mut self.lock().live)
+            .into_values()
+            .collect();
+
+        let closing = sessions
+            .iter()
+            .map(|session| session.close(ENDING_PATIENCE));
         futures_util::future::join_all(closing).await;
     }
 
@@ -387,7 +492,11 @@ impl SessionRegistry {
     fn find_live(&self, name: Option<&str>) -> Option<Arc<LiveSession>> {
         let sessions = self.lock();
         if let Some(name) = name {
-            sessions.live.iter().find(|(held, _)| held.as_str() == name).map(|(_, session)| Arc::clone(session))
+            sessions
+                .live
+                .iter()
+                .find(|(held, _)| held.as_str() == name)
+                .map(|(_, session)| Arc::clone(session))
         } else {
             sessions.live.get(&sessions.default_here()?).cloned()
         }
@@ -399,22 +508,35 @@ impl SessionRegistry {
         let sessions = self.lock();
         let here = sessions.default_here();
         let document = loaded.map(|loaded| &loaded.document);
-        let saved =
-            || document.and_then(|document| document.default.clone().filter(|name| document.get(name).is_some()));
+
+        let saved = || {
+            document.and_then(|document| {
+                document
+                    .default
+                    .clone()
+                    .filter(|name| document.get(name).is_some())
+            })
+        };
+
         let only = || {
-            let mut names = sessions
-                .live
-                .keys()
-                .chain(document.iter().flat_map(|document| document.sessions.iter().map(|saved| &saved.name)));
+            let mut names = sessions.live.keys().chain(
+                document
+                    .iter()
+                    .flat_map(|document| document.sessions.iter().map(|saved| &saved.name)),
+            );
+
             let first = names.next()?;
             names.all(|name| name == first).then(|| first.clone())
         };
+
         here.or_else(saved).or_else(only)
     }
 
     async fn load(&self) -> Result<LoadedStore, StoreError> {
         let store = self.store.clone();
-        off_thread(move || store.load()).await.map(|loaded| self.remember(loaded))
+        off_thread(move || store.load())
+            .await
+            .map(|loaded| self.remember(loaded))
     }
 
     async fn update(
@@ -447,11 +569,18 @@ impl SessionRegistry {
     }
 
     fn take_notice(&self) -> Option<String> {
-        self.notice.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.notice
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     fn unknown(&self, name: &str, known_names: Vec<String>) -> SessionError {
-        SessionError::Unknown { name: name.to_owned(), known_names, notice: self.take_notice() }
+        SessionError::Unknown {
+            name: name.to_owned(),
+            known_names,
+            notice: self.take_notice(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, SessionMap> {
@@ -465,6 +594,9 @@ async fn off_thread<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     match spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(StoreError::Read(PathBuf::new(), std::io::Error::other(error))),
+        Err(error) => Err(StoreError::Read(
+            PathBuf::new(),
+            std::io::Error::other(error),
+        )),
     }
 }

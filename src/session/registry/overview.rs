@@ -33,14 +33,27 @@ impl SessionRegistry {
         let unreadable = loaded.as_ref().err().map(|error| with_causes(error));
         let loaded = loaded.ok();
         let default = self.default_name(loaded.as_ref());
-        let mut shells: Vec<ShellStatus> = self.lock().live.values().flat_map(|session| session.shells()).collect();
+
+        let mut shells: Vec<ShellStatus> = self
+            .lock()
+            .live
+            .values()
+            .flat_map(|session| session.shells())
+            .collect();
+
         shells.sort_by(|one, other| (&one.session, &one.name).cmp(&(&other.session, &other.name)));
+
         Overview {
             sessions: self.statuses(loaded.as_ref(), default.as_ref()),
             shells,
             jobs: self.jobs.recent(),
             transfers: self.transfers.list(),
-            notice: unreadable.or_else(|| self.notice.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            notice: unreadable.or_else(|| {
+                self.notice
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone()
+            }),
         }
     }
 
@@ -49,9 +62,15 @@ impl SessionRegistry {
     /// # Errors
     /// As [`disconnect`](Self::disconnect).
     pub async fn disconnect_unwanted(&self, name: &str) -> Result<(), SessionError> {
-        for job in self.jobs.recent().iter().filter(|job| job.session == name && job.ended().is_none()) {
+        for job in self
+            .jobs
+            .recent()
+            .iter()
+            .filter(|job| job.session == name && job.ended().is_none())
+        {
             job.note_stopped_by_user();
         }
+
         self.disconnect(Some(name), false).await.map(drop)
     }
 }

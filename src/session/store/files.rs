@@ -43,23 +43,32 @@ pub(super) fn set_aside(place: &LocalName) -> io::Result<PathBuf> {
 pub(super) fn write(place: &LocalName, document: &StoreDocument) -> io::Result<()> {
     let mut json = serde_json::to_vec_pretty(document)?;
     json.push(b'\n');
+
     // What cannot be read again, being too large or nested too deep, is not written.
     StoreDocument::parse(&json).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
     remove_litter(place);
 
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let temporary = place.beside(".", &format!(".{:06x}{TEMPORARY}", u32::from_be_bytes(random) >> 8));
+    let temporary = place.beside(
+        ".",
+        &format!(".{:06x}{TEMPORARY}", u32::from_be_bytes(random) >> 8),
+    );
+
     let folder = &place.folder;
     let mut file = folder.create(&temporary.name)?;
     let written = file.write_all(&json).and_then(|()| file.sync_all());
+
     // Windows would not rename an open file.
     drop(file);
+
     if let Err(error) = written.and_then(|()| folder.rename(&temporary.name, &place.name)) {
         let _ = folder.remove(&temporary.name);
         return Err(error);
     }
+
     folder.sync();
+
     Ok(())
 }
 
@@ -68,8 +77,13 @@ fn remove_litter(place: &LocalName) {
     let prefix = place.beside(".", ".").name;
     for name in place.folder.names(usize::MAX).unwrap_or_default() {
         let name = name.as_encoded_bytes();
-        let random = name.strip_prefix(&*prefix).and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
-        if random.is_some_and(|random| random.len() == 6 && random.iter().all(u8::is_ascii_alphanumeric)) {
+        let random = name
+            .strip_prefix(&*prefix)
+            .and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
+
+        if random
+            .is_some_and(|random| random.len() == 6 && random.iter().all(u8::is_ascii_alphanumeric))
+        {
             // What cannot be removed harms nothing.
             let _ = place.folder.remove(name);
         }
@@ -80,9 +94,14 @@ fn remove_litter(place: &LocalName) {
 pub(super) fn lock(place: &LocalName, patience: Duration) -> Result<File, StoreError> {
     let beside = place.beside(".", ".lock");
     let failed = |source| StoreError::Lock(beside.path.clone(), source);
-    let file = place.folder.open_to_append(&beside.name, true).map_err(failed)?;
+    let file = place
+        .folder
+        .open_to_append(&beside.name, true)
+        .map_err(failed)?;
+
     place.folder.trust_file(&file).map_err(failed)?;
     let deadline = Instant::now() + patience;
+
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),

@@ -80,12 +80,18 @@ impl Store {
     /// [`StoreError::Locked`], [`StoreError::Lock`] and [`StoreError::SetAside`].
     pub fn load(&self) -> Result<LoadedStore, StoreError> {
         let Some(place) = self.place()? else {
-            return Ok(LoadedStore { document: StoreDocument::default(), notice: None });
+            return Ok(LoadedStore {
+                document: StoreDocument::default(),
+                notice: None,
+            });
         };
+
         if let Ok(loaded) = try_parse(&place)? {
             return Ok(loaded);
         }
+
         let _lock = lock(&place, LOCK_PATIENCE)?;
+
         read_or_set_aside(&place)
     }
 
@@ -94,14 +100,19 @@ impl Store {
     /// # Errors
     /// Why it cannot be read.
     pub fn peek(&self) -> Result<StoreDocument, String> {
-        let read =
-            self.place().and_then(|place| place.map(|place| try_parse(&place).map(|read| (place, read))).transpose());
+        let read = self.place().and_then(|place| {
+            place
+                .map(|place| try_parse(&place).map(|read| (place, read)))
+                .transpose()
+        });
+
         match read {
             Ok(None) => Ok(StoreDocument::default()),
             Ok(Some((_, Ok(loaded)))) => Ok(loaded.document),
-            Ok(Some((place, Err(reason)))) => {
-                Err(format!("the session store {} cannot be read: {reason}", place.path.display()))
-            }
+            Ok(Some((place, Err(reason)))) => Err(format!(
+                "the session store {} cannot be read: {reason}",
+                place.path.display()
+            )),
             Err(error) => Err(with_causes(&error)),
         }
     }
@@ -112,15 +123,20 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`]; the file is then as it was, or set aside if it was unreadable.
-    pub fn update(&self, change: impl FnOnce(&mut StoreDocument)) -> Result<LoadedStore, StoreError> {
+    pub fn update(
+        &self,
+        change: impl FnOnce(&mut StoreDocument),
+    ) -> Result<LoadedStore, StoreError> {
         let path = self.path.as_deref().ok_or(StoreError::Nowhere)?;
         Folder::made(directory(path))
             .map_err(|source| StoreError::CreateDirectory(directory(path).to_owned(), source))?;
-        let place = LocalName::resolve(path).map_err(|source| StoreError::Read(path.to_owned(), source))?;
+        let place =
+            LocalName::resolve(path).map_err(|source| StoreError::Read(path.to_owned(), source))?;
         let _lock = lock(&place, LOCK_PATIENCE)?;
         let mut loaded = read_or_set_aside(&place)?;
         change(&mut loaded.document);
         write(&place, &loaded.document).map_err(|source| StoreError::Write(place.path, source))?;
+
         Ok(loaded)
     }
 
@@ -128,7 +144,10 @@ impl Store {
     /// rename onto the link would replace it. The lock lies beside this file too, so that two links to it share one lock.
     /// `None` where nothing can be.
     fn place(&self) -> Result<Option<LocalName>, StoreError> {
-        let Some(path) = &self.path else { return Ok(None) };
+        let Some(path) = &self.path else {
+            return Ok(None);
+        };
+
         match LocalName::resolve(path) {
             Ok(place) => Ok(Some(place)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -139,12 +158,15 @@ impl Store {
 
 /// The directory that a path is in, also where it names none.
 fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// Reads the file; the inner error is the reason why it is unreadable.
 fn try_parse(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, StoreError> {
     let path = &place.path;
+
     let parsed = match StoreDocument::parse(&read(place)?) {
         Ok(parsed) => parsed,
         Err(DocumentError::Newer { version }) => {
@@ -152,6 +174,7 @@ fn try_parse(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, St
         }
         Err(reason) => return Ok(Err(reason)),
     };
+
     let notice = parsed.held_secrets.then(|| {
         format!(
             "The session store {} holds passwords, passphrases or keys. \
@@ -159,6 +182,7 @@ fn try_parse(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, St
             path.display()
         )
     });
+
     let document = parsed.document;
     Ok(Ok(LoadedStore { document, notice }))
 }
@@ -170,14 +194,17 @@ fn read_or_set_aside(place: &LocalName) -> Result<LoadedStore, StoreError> {
         Ok(loaded) => return Ok(loaded),
         Err(reason) => reason,
     };
+
     let aside = set_aside(place).map_err(|source| StoreError::SetAside(path.clone(), source))?;
     let document = StoreDocument::default();
+
     let notice = Some(format!(
         "The session store {} could not be read ({reason}). \
          It was kept as {}, and no saved sessions were loaded.",
         path.display(),
         aside.display()
     ));
+
     Ok(LoadedStore { document, notice })
 }
 
@@ -189,13 +216,17 @@ fn read(place: &LocalName) -> Result<Vec<u8>, StoreError> {
         Some((EntryKind::File(_), _)) => {}
         Some(_) => return Err(StoreError::NotAFile(place.path.clone())),
     }
+
     let read = || {
         let file = place.open()?;
         place.folder.trust_file(&file)?;
         let mut bytes = Vec::new();
-        file.take(MAX_STORE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        file.take(MAX_STORE_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)?;
+
         Ok::<_, io::Error>(bytes)
     };
+
     match read() {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         read => read.map_err(unread),

@@ -26,7 +26,9 @@ fn fresh() -> (tempfile::TempDir, Store, PathBuf) {
 
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -48,30 +50,42 @@ fn what_one_writes_another_reads_with_unknown_fields_and_without_old_secrets() {
     fs::write(&path, old.to_string()).unwrap();
     assert!(store.load().unwrap().notice.unwrap().contains("passwords"));
     let written = store.update(|document| document.put(session("b"))).unwrap();
-    assert_eq!(Store::new(Some(path.clone())).load().unwrap(), loaded(written.document));
+    assert_eq!(
+        Store::new(Some(path.clone())).load().unwrap(),
+        loaded(written.document)
+    );
+
     let on_disk: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let expected = json!({"version": 1, "theme": 1, "sessions": [
         {"name": "a", "host": "a", "passwordAuth": false, "color": 7},
         {"name": "b", "host": "h", "passwordAuth": false},
     ]});
+
     assert_eq!(on_disk, expected);
-    assert_eq!(names_in(directory.path()), ["..store.json.lock", ".store.json"]);
+    assert_eq!(
+        names_in(directory.path()),
+        ["..store.json.lock", ".store.json"]
+    );
 }
 
 #[test]
 fn threads_lose_none_of_each_others_updates() {
     let (_directory, store, _) = fresh();
     let names = |thread| (0..25).map(move |update| format!("{thread}-{update:02}"));
+
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let store = store.clone();
             scope.spawn(move || {
                 for name in names(thread) {
-                    store.update(|document| document.put(session(&name))).unwrap();
+                    store
+                        .update(|document| document.put(session(&name)))
+                        .unwrap();
                 }
             });
         }
     });
+
     let sessions = store.load().unwrap().document.sessions;
     let mut saved: Vec<_> = sessions.into_iter().map(|s| s.name.to_string()).collect();
     saved.sort();
@@ -93,20 +107,31 @@ fn a_lock_that_is_not_given_back_is_an_error() {
 fn unreadable_files_are_set_aside_one_after_the_other() {
     let (directory, store, path) = fresh();
     let too_large = vec![b' '; MAX_STORE_BYTES + 1];
-    for (number, bytes) in [(1, b"{".as_slice()), (2, b"\xff"), (3, b"[7]"), (4, &too_large)] {
-        let aside = directory.path().join(format!(".store.json.unreadable-{number}"));
+
+    for (number, bytes) in [
+        (1, b"{".as_slice()),
+        (2, b"\xff"),
+        (3, b"[7]"),
+        (4, &too_large),
+    ] {
+        let aside = directory
+            .path()
+            .join(format!(".store.json.unreadable-{number}"));
         fs::write(&path, bytes).unwrap();
+
         if number % 2 == 0 {
             let notice = store.load().unwrap().notice.unwrap();
             assert!(notice.contains(aside.to_str().unwrap()), "{notice}");
             assert!(!path.exists());
             assert_eq!(store.load().unwrap().notice, None);
         }
+
         let document = store.update(|document| document.put(session("a"))).unwrap();
         assert_eq!(document.document.sessions, [session("a")]);
         assert_eq!(document.notice.is_some(), number % 2 == 1);
         assert!(fs::read(aside).unwrap() == bytes);
     }
+
     assert_eq!(names_in(directory.path()).len(), 6);
 }
 
@@ -125,26 +150,49 @@ fn a_store_that_cannot_be_is_an_error_naming_the_place() {
     let (directory, in_place, file) = fresh();
     in_place.update(|_| ()).unwrap();
     let below_a_file = Store::new(Some(file.join("deeper/store.json")));
-    for (error, place) in
-        [(below_a_file.load().unwrap_err(), "deeper/store.json"), (below_a_file.update(|_| ()).unwrap_err(), "deeper")]
-    {
+
+    for (error, place) in [
+        (below_a_file.load().unwrap_err(), "deeper/store.json"),
+        (below_a_file.update(|_| ()).unwrap_err(), "deeper"),
+    ] {
         let place = file.join(place).display().to_string();
         assert!(error.to_string().contains(&place), "{error}");
         assert!(std::error::Error::source(&error).is_some(), "{error}");
     }
+
     let is_a_directory = Store::new(Some(directory.path().to_owned()));
-    assert!(matches!(is_a_directory.load(), Err(StoreError::NotAFile(_))));
+    assert!(matches!(
+        is_a_directory.load(),
+        Err(StoreError::NotAFile(_))
+    ));
 }
 
 #[test]
 fn a_store_that_would_be_nested_too_deep_to_be_read_again_is_not_written() {
     let (directory, store, path) = fresh();
+
     // The older shape is one level less deep than the present one.
-    let deep = format!(r#"{{"a": {{"host": "h", "x": {}{}}}}}"#, "[".repeat(125), "]".repeat(125));
+    let deep = format!(
+        r#"{{"a": {{"host": "h", "x": {}{}}}}}"#,
+        "[".repeat(125),
+        "]".repeat(125)
+    );
+
     fs::write(&path, &deep).unwrap();
     assert_eq!(store.load().unwrap().document.sessions.len(), 1);
-    assert!(matches!(store.update(|document| document.put(session("b"))), Err(StoreError::Write(..))));
-    assert_eq!((fs::read_to_string(&path).unwrap(), store.load().unwrap().notice), (deep, None));
+    assert!(matches!(
+        store.update(|document| document.put(session("b"))),
+        Err(StoreError::Write(..))
+    ));
+
+    assert_eq!(
+        (
+            fs::read_to_string(&path).unwrap(),
+            store.load().unwrap().notice
+        ),
+        (deep, None)
+    );
+
     drop(directory);
 }
 
@@ -154,7 +202,8 @@ fn a_store_too_large_to_be_read_again_is_not_written() {
     store.update(|document| document.put(session("a"))).unwrap();
     let state = || (fs::read(&path).unwrap(), names_in(directory.path()));
     let (before, huge) = (state(), json!({"huge": "x".repeat(MAX_STORE_BYTES)}));
-    let refused = store.update(|document| document.extra.extend(huge.as_object().cloned().unwrap()));
+    let refused =
+        store.update(|document| document.extra.extend(huge.as_object().cloned().unwrap()));
     assert!(matches!(refused, Err(StoreError::Write(..))));
     assert_eq!(state(), before);
 }
@@ -163,6 +212,7 @@ fn a_store_too_large_to_be_read_again_is_not_written() {
 #[test]
 fn the_store_is_private_whatever_was_there_before() {
     use std::os::unix::fs::PermissionsExt;
+
     let directory = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     let path = directory.path().join("new/deeper/store.json");
@@ -180,20 +230,30 @@ fn the_store_is_private_whatever_was_there_before() {
 #[test]
 fn links_stay_links_and_share_the_lock_of_what_they_lead_to() {
     use std::os::unix::fs::symlink;
+
     let (directory, store, link) = fresh();
     let dotfiles = directory.path().join("dotfiles");
     fs::create_dir(&dotfiles).unwrap();
     symlink("dotfiles/middle", &link).unwrap();
     symlink("store.json", dotfiles.join("middle")).unwrap();
+
     for broken in [None, Some("{")] {
         if let Some(text) = broken {
             fs::write(dotfiles.join("store.json"), text).unwrap();
         }
+
         store.update(|document| document.put(session("a"))).unwrap();
         assert!(link.is_symlink() && dotfiles.join("middle").is_symlink());
         assert_eq!(store.load().unwrap().document.sessions.len(), 1);
     }
-    let names = [".store.json.lock", "middle", "store.json", "store.json.unreadable-1"];
+
+    let names = [
+        ".store.json.lock",
+        "middle",
+        "store.json",
+        "store.json.unreadable-1",
+    ];
+
     assert_eq!(names_in(&dotfiles), names);
     fs::remove_file(dotfiles.join("store.json")).unwrap();
     symlink("middle", dotfiles.join("store.json")).unwrap();
@@ -208,25 +268,40 @@ fn what_another_user_has_put_where_all_may_write_is_no_store_and_no_lock() {
     let victim = own.path().join("store.json");
     fs::write(&victim, r#"{"sessions": [{"name": "a", "host": "h"}]}"#).unwrap();
     let before = fs::read(&victim).unwrap();
+
     for planted in [".store.json", "..store.json.lock"] {
         for is_link in [true, false] {
             let shared = sticky();
-            let (at, store) = (shared.path().join(planted), Store::new(Some(shared.path().join(".store.json"))));
+            let (at, store) = (
+                shared.path().join(planted),
+                Store::new(Some(shared.path().join(".store.json"))),
+            );
+
             let is_other = if is_link {
                 plant(&victim, &at)
             } else {
                 fs::write(&at, &before).unwrap();
                 give(&at)
             };
+
             if !is_other {
                 return;
             }
+
             let refused = store.update(|document| document.put(session("b")));
-            assert!(matches!(refused, Err(StoreError::Read(..) | StoreError::Lock(..))), "{planted} {is_link}");
+            assert!(
+                matches!(refused, Err(StoreError::Read(..) | StoreError::Lock(..))),
+                "{planted} {is_link}"
+            );
+
             if planted == ".store.json" {
                 assert!(store.load().is_err() && store.peek().is_err(), "{is_link}");
             }
-            assert_eq!((fs::read(&victim).unwrap(), names_in(own.path())), (before.clone(), vec!["store.json".into()]));
+
+            assert_eq!(
+                (fs::read(&victim).unwrap(), names_in(own.path())),
+                (before.clone(), vec!["store.json".into()])
+            );
         }
     }
 }
@@ -236,7 +311,10 @@ fn without_a_path_the_store_is_empty_and_stays_so() {
     let store = Store::new(None);
     assert_eq!(store.load().unwrap(), loaded(StoreDocument::default()));
     assert_eq!(store.peek(), Ok(StoreDocument::default()));
-    assert!(matches!(store.update(|document| document.put(session("a"))), Err(StoreError::Nowhere)));
+    assert!(matches!(
+        store.update(|document| document.put(session("a"))),
+        Err(StoreError::Nowhere)
+    ));
 }
 
 /// Bytes that are often nearly a store, sometimes one.

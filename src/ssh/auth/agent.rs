@@ -50,23 +50,34 @@ pub(super) async fn ask(
         IdentityAgent::None => return Ok(None),
         IdentityAgent::Environment => env::var("SSH_AUTH_SOCK").ok(),
         IdentityAgent::Variable(name) => env::var(name).ok(),
-        IdentityAgent::Path(path) => {
-            Some(expand_path("IdentityAgent", path, config, destination).map_err(|error: SshError| error.to_string())?)
-        }
+        IdentityAgent::Path(path) => Some(
+            expand_path("IdentityAgent", path, config, destination)
+                .map_err(|error: SshError| error.to_string())?,
+        ),
     };
+
     let listing = async {
-        let Some(stream) = connect(socket.filter(|path| !path.is_empty())).await? else { return Ok(None) };
+        let Some(stream) = connect(socket.filter(|path| !path.is_empty())).await? else {
+            return Ok(None);
+        };
         let mut agent = Agent::connect(stream);
+
         // Without this an agent keeps back keys that are meant for certain hosts (`ssh-add -h`); others refuse it.
         if let Some(binding) = handle.agent_session_binding() {
             let _ = agent.bind_session(binding, false).await;
         }
+
         let mut stream: AgentTransport = agent.into_inner();
-        let answer = request_identities(&mut stream).await.map_err(|error| error.to_string())?;
+        let answer = request_identities(&mut stream)
+            .await
+            .map_err(|error| error.to_string())?;
         let held = identities(&answer).ok_or("its answer makes no sense")?;
         Ok(Some((Agent::connect(stream), held)))
     };
-    timeout(LIMIT, listing).await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
+
+    timeout(LIMIT, listing)
+        .await
+        .unwrap_or_else(|_| Err("it does not answer".to_owned()))
 }
 
 /// Why there is no agent.
@@ -74,14 +85,20 @@ pub(super) fn missing(config: &EffectiveConfig) -> String {
     match &config.identity_agent {
         IdentityAgent::None => "IdentityAgent none".to_owned(),
         IdentityAgent::Variable(name) => format!("{name} is not set"),
-        IdentityAgent::Environment | IdentityAgent::Path(_) => "SSH_AUTH_SOCK is not set".to_owned(),
+        IdentityAgent::Environment | IdentityAgent::Path(_) => {
+            "SSH_AUTH_SOCK is not set".to_owned()
+        }
     }
 }
 
 #[cfg(unix)]
 async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, String> {
-    let Some(socket) = socket else { return Ok(None) };
-    let stream = tokio::net::UnixStream::connect(&socket).await.map_err(|error| format!("{socket}: {error}"))?;
+    let Some(socket) = socket else {
+        return Ok(None);
+    };
+    let stream = tokio::net::UnixStream::connect(&socket)
+        .await
+        .map_err(|error| format!("{socket}: {error}"))?;
     Ok(Some(Box::new(stream)))
 }
 
@@ -91,11 +108,17 @@ async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, Strin
 async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, String> {
     let is_pipe = |path: &String| path.replace('/', r"\").starts_with(r"\\.\pipe\");
     let configured = socket.filter(is_pipe);
-    let pipe = configured.clone().unwrap_or_else(|| r"\\.\pipe\openssh-ssh-agent".to_owned());
+    let pipe = configured
+        .clone()
+        .unwrap_or_else(|| r"\\.\pipe\openssh-ssh-agent".to_owned());
+
     match (AgentClient::connect_named_pipe(&pipe).await, configured) {
         (Ok(agent), _) => Ok(Some(agent.into_inner())),
         (Err(error), Some(pipe)) => Err(format!("{pipe}: {error}")),
-        (Err(_), None) => Ok(AgentClient::connect_pageant().await.ok().map(AgentClient::into_inner)),
+        (Err(_), None) => Ok(AgentClient::connect_pageant()
+            .await
+            .ok()
+            .map(AgentClient::into_inner)),
     }
 }
 
@@ -106,8 +129,10 @@ async fn request_identities(stream: &mut AgentTransport) -> std::io::Result<Vec<
     if length > MAX_ANSWER_BYTES {
         return Err(std::io::Error::other("its answer is too long"));
     }
+
     let mut answer = vec![0; length];
     stream.read_exact(&mut answer).await?;
+
     Ok(answer)
 }
 
@@ -118,27 +143,44 @@ fn identities(answer: &[u8]) -> Option<Vec<AgentIdentity>> {
     if *kind != IDENTITIES_ANSWER {
         return Some(Vec::new());
     }
+
     let count = u32::from_be_bytes(*rest.split_off(..4)?.first_chunk()?);
     let mut string = || {
         let length = u32::from_be_bytes(*rest.split_off(..4)?.first_chunk()?);
         rest.split_off(..usize::try_from(length).ok()?)
     };
+
     let mut identities = Vec::new();
+
     for _ in 0..count {
         let (blob, comment) = (string()?, string()?);
-        identities.extend(identity(blob, String::from_utf8_lossy(comment).into_owned()));
+        identities.extend(identity(
+            blob,
+            String::from_utf8_lossy(comment).into_owned(),
+        ));
     }
+
     Some(identities)
 }
 
 fn identity(blob: &[u8], comment: String) -> Option<AgentIdentity> {
     const MARK: &[u8] = b"-cert-v01@";
-    match blob.windows(MARK.len()).filter(|window| *window == MARK).count() {
-        0 => PublicKey::from_bytes(blob).ok().map(|key| AgentIdentity::PublicKey { key, comment }),
+
+    match blob
+        .windows(MARK.len())
+        .filter(|window| *window == MARK)
+        .count()
+    {
+        0 => PublicKey::from_bytes(blob)
+            .ok()
+            .map(|key| AgentIdentity::PublicKey { key, comment }),
         // The key of a certificate's authority may be a certificate to the decoder, and so on without end.
-        1..=4 => {
-            Certificate::from_bytes(blob).ok().map(|certificate| AgentIdentity::Certificate { certificate, comment })
-        }
+        1..=4 => Certificate::from_bytes(blob)
+            .ok()
+            .map(|certificate| AgentIdentity::Certificate {
+                certificate,
+                comment,
+            }),
         _ => None,
     }
 }
@@ -155,17 +197,34 @@ mod tests {
     fn an_identity_that_makes_no_sense_is_passed_over_and_the_others_are_kept() {
         let key = [string(b"ssh-ed25519"), string(&[7; 32])].concat();
         let broken = [string(b"ssh-ed25519"), string(&[7; 3])].concat();
-        let nested = [string(b"ssh-ed25519-cert-v01@openssh.com"), b"-cert-v01@".repeat(9)].concat();
+        let nested = [
+            string(b"ssh-ed25519-cert-v01@openssh.com"),
+            b"-cert-v01@".repeat(9),
+        ]
+        .concat();
+
         let mut answer = vec![IDENTITIES_ANSWER, 0, 0, 0, 4];
-        for (blob, comment) in [(&broken, &b"broken"[..]), (&nested, b"nested"), (&key, b"caf\xe9"), (&key, b"second")]
-        {
+
+        for (blob, comment) in [
+            (&broken, &b"broken"[..]),
+            (&nested, b"nested"),
+            (&key, b"caf\xe9"),
+            (&key, b"second"),
+        ] {
             answer.extend([string(blob), string(comment)].concat());
         }
-        let comments: Vec<String> = identities(&answer).unwrap().iter().map(|held| held.comment().to_owned()).collect();
+
+        let comments: Vec<String> = identities(&answer)
+            .unwrap()
+            .iter()
+            .map(|held| held.comment().to_owned())
+            .collect();
+
         assert_eq!(comments, ["caf\u{fffd}", "second"]);
         for cut in [0, 3, 20, answer.len() - 1] {
             assert!(identities(&answer[..cut]).is_none(), "{cut}");
         }
+
         assert!(identities(&[5]).unwrap().is_empty());
     }
 }

@@ -7,7 +7,9 @@ use russh::keys::{Certificate, ssh_key::certificate::CertType};
 
 /// Why it is valid for nobody now; `None` if it is.
 pub(super) fn outdated(certificate: &Certificate) -> Option<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     outdated_at(certificate.valid_after(), certificate.valid_before(), now)
 }
 
@@ -36,7 +38,9 @@ fn outdated_at(after: u64, before: u64, now: u64) -> Option<String> {
 }
 
 fn date(seconds: u64) -> String {
-    let moment = i64::try_from(seconds).ok().and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
+    let moment = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
     moment.map_or_else(
         || "a day beyond all calendars".to_owned(),
         |moment| moment.format("%Y-%m-%d %H:%M UTC").to_string(),
@@ -54,8 +58,18 @@ mod tests {
             (100, 200, 100, None),
             (100, 200, 199, None),
             (100, 200, 200, Some("it expired on 1970-01-01 00:03 UTC")),
-            (100, 200, 99, Some("it is not valid before 1970-01-01 00:01 UTC")),
-            (u64::MAX - 1, u64::MAX, 5, Some("it is not valid before a day beyond all calendars")),
+            (
+                100,
+                200,
+                99,
+                Some("it is not valid before 1970-01-01 00:01 UTC"),
+            ),
+            (
+                u64::MAX - 1,
+                u64::MAX,
+                5,
+                Some("it is not valid before a day beyond all calendars"),
+            ),
         ] {
             assert_eq!(outdated_at(after, before, now).as_deref(), expected);
         }

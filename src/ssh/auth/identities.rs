@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     openssh::effective_config::EffectiveConfig,
-    ssh::{config::expand::expand_path, error::SshError, trace::StageTrace, transport::handler::ClientHandler},
+    ssh::{
+        config::expand::expand_path, error::SshError, trace::StageTrace,
+        transport::handler::ClientHandler,
+    },
 };
 
 /// Who makes the signature.
@@ -53,19 +56,33 @@ pub(super) struct Identities {
 
 impl Candidate {
     fn new(offer: Option<Offer>, by: SignedBy, name: String) -> Self {
-        Self { offer, by, name, tried: false }
+        Self {
+            offer,
+            by,
+            name,
+            tried: false,
+        }
     }
 
     fn of_agent(held: &AgentIdentity) -> Self {
         let offer = match held {
             AgentIdentity::PublicKey { key, .. } => Offer::Key(key.clone()),
-            AgentIdentity::Certificate { certificate, .. } => Offer::Certificate(Box::new(certificate.clone())),
+            AgentIdentity::Certificate { certificate, .. } => {
+                Offer::Certificate(Box::new(certificate.clone()))
+            }
         };
-        Self::new(Some(offer), SignedBy::Agent(Box::new(held.clone())), held.comment().to_owned())
+
+        Self::new(
+            Some(offer),
+            SignedBy::Agent(Box::new(held.clone())),
+            held.comment().to_owned(),
+        )
     }
 
     fn offers(&self, other: &Offer) -> bool {
-        self.offer.as_ref().is_some_and(|offer| offer.is_same_key(other))
+        self.offer
+            .as_ref()
+            .is_some_and(|offer| offer.is_same_key(other))
     }
 
     fn has_key_of(&self, other: Option<&Offer>) -> bool {
@@ -77,9 +94,13 @@ impl Candidate {
     pub(super) fn description(&self, offer: &Offer) -> String {
         let algorithm = signature_algorithm::name(&offer.algorithm(), offer.is_certificate());
         let name = self.name.escape_debug();
+
         match self.by {
             SignedBy::Agent(_) => {
-                format!("{algorithm} {} (agent, {name})", offer.key_data().fingerprint(HashAlg::Sha256))
+                format!(
+                    "{algorithm} {} (agent, {name})",
+                    offer.key_data().fingerprint(HashAlg::Sha256)
+                )
             }
             SignedBy::File(_) => format!("{algorithm} {name}"),
         }
@@ -99,18 +120,31 @@ impl Identities {
         trace: &StageTrace,
     ) -> Result<Self, SshError> {
         let mut unusable = Vec::new();
+
         if !config.pubkey_authentication {
-            return Ok(Self { agent: None, waiting: VecDeque::new(), unusable, explicit: None });
+            return Ok(Self {
+                agent: None,
+                waiting: VecDeque::new(),
+                unusable,
+                explicit: None,
+            });
         }
+
         signature_algorithm::check(config)?;
+
         let (agent, held) = match agent::ask(handle, config, destination).await {
             Ok(Some((agent, held))) => {
                 trace.detail(|| {
                     format!(
                         "agent: it holds {}",
-                        if held.is_empty() { "no keys".to_owned() } else { held.len().to_string() }
+                        if held.is_empty() {
+                            "no keys".to_owned()
+                        } else {
+                            held.len().to_string()
+                        }
                     )
                 });
+
                 (Some(agent), held)
             }
             Ok(None) => {
@@ -122,18 +156,38 @@ impl Identities {
                 (None, Vec::new())
             }
         };
+
         let explicit = credentials.key_path.as_deref();
         let files = configured(config, destination, explicit, trace)?;
-        if let (Some(path), Some(IdentityLookup { candidate: Err(problem), offer, .. })) = (explicit, files.first()) {
-            let in_agent = |offer: &Offer| held.iter().any(|held| Candidate::of_agent(held).offers(offer));
+
+        if let (
+            Some(path),
+            Some(IdentityLookup {
+                candidate: Err(problem),
+                offer,
+                ..
+            }),
+        ) = (explicit, files.first())
+        {
+            let in_agent = |offer: &Offer| {
+                held.iter()
+                    .any(|held| Candidate::of_agent(held).offers(offer))
+            };
             if !offer.as_ref().is_some_and(in_agent) {
                 return Err(key_file_error(path, problem));
             }
         }
+
         let certificates = named_certificates(config, destination, &mut unusable)?;
         let only_configured = explicit.is_some() || config.identities_only;
         let waiting = in_order(certificates, files, &held, only_configured, &mut unusable);
-        Ok(Self { agent, waiting, unusable, explicit: explicit.map(str::to_owned) })
+
+        Ok(Self {
+            agent,
+            waiting,
+            unusable,
+            explicit: explicit.map(str::to_owned),
+        })
     }
 
     /// Those that have not been offered, in their order.
@@ -148,7 +202,8 @@ impl Identities {
     /// Whether one of the keys cannot be shown to the server before it is decrypted.
     pub(super) fn hides_a_key(&self) -> bool {
         self.waiting.iter().any(|candidate| {
-            candidate.offer.is_none() && matches!(&candidate.by, SignedBy::File(file) if file.encrypted)
+            candidate.offer.is_none()
+                && matches!(&candidate.by, SignedBy::File(file) if file.encrypted)
         })
     }
 
@@ -157,8 +212,13 @@ impl Identities {
         if self.waiting.front()?.tried {
             return None;
         }
+
         let candidate = self.waiting.pop_front()?;
-        self.waiting.push_back(Candidate { tried: true, ..candidate.clone() });
+        self.waiting.push_back(Candidate {
+            tried: true,
+            ..candidate.clone()
+        });
+
         Some(candidate)
     }
 
@@ -171,7 +231,11 @@ impl Identities {
 }
 
 pub(super) fn key_file_error(path: &str, problem: &KeyProblem) -> SshError {
-    SshError::KeyFile { path: path.into(), reason: problem.reason.clone(), passphrase: problem.passphrase }
+    SshError::KeyFile {
+        path: path.into(),
+        reason: problem.reason.clone(),
+        passphrase: problem.passphrase,
+    }
 }
 
 /// What an `IdentityFile` led to: something to offer, or at least its public half, which the agent may complete.
@@ -189,26 +253,45 @@ fn configured(
     trace: &StageTrace,
 ) -> Result<Vec<IdentityLookup>, SshError> {
     let mut found = Vec::new();
-    let paths = explicit.map_or_else(|| config.identity_files.clone(), |path| vec![path.to_owned()]);
+    let paths = explicit.map_or_else(
+        || config.identity_files.clone(),
+        |path| vec![path.to_owned()],
+    );
+
     for path in paths {
         let path = expand_path("IdentityFile", &path, config, destination)?;
-        let IdentityFile { offer, private, missing } = IdentityFile::read(&path);
+        let IdentityFile {
+            offer,
+            private,
+            missing,
+        } = IdentityFile::read(&path);
+
         if missing && explicit.is_none() {
             trace.detail(|| format!("{path}: there is no such file"));
             continue;
         }
+
         let beside = public_file(&format!("{path}-cert.pub")).filter(|offer| match offer {
             Offer::Certificate(one) => certificate::is_for_user(one),
             Offer::Key(_) => false,
         });
+
         let of = |offer: Option<Offer>| IdentityLookup {
             path: path.clone(),
-            candidate: private.clone().map(|file| Candidate::new(offer.clone(), SignedBy::File(file), path.clone())),
+            candidate: private
+                .clone()
+                .map(|file| Candidate::new(offer.clone(), SignedBy::File(file), path.clone())),
             offer,
         };
+
         found.push(of(offer));
-        found.extend(beside.filter(|_| config.certificate_files.is_empty()).map(|offer| of(Some(offer))));
+        found.extend(
+            beside
+                .filter(|_| config.certificate_files.is_empty())
+                .map(|offer| of(Some(offer))),
+        );
     }
+
     Ok(found)
 }
 
@@ -225,10 +308,13 @@ fn named_certificates(
             Some(Offer::Certificate(one)) if certificate::is_for_user(&one) => {
                 certificates.push((path, Offer::Certificate(one)));
             }
-            Some(Offer::Certificate(_)) => unusable.push(format!("{path}: it is a certificate for a host")),
+            Some(Offer::Certificate(_)) => {
+                unusable.push(format!("{path}: it is a certificate for a host"));
+            }
             _ => unusable.push(format!("{path}: there is no certificate in it")),
         }
     }
+
     Ok(certificates)
 }
 
@@ -242,35 +328,73 @@ fn in_order(
 ) -> VecDeque<Candidate> {
     let held: Vec<Candidate> = held.iter().map(Candidate::of_agent).collect();
     let (mut of_both, mut of_agent) = (Vec::new(), Vec::new());
+
     for candidate in &held {
-        let is_configured = files.iter().any(|file| file.offer.as_ref().is_some_and(|offer| candidate.offers(offer)));
-        let is_named = certificates.iter().any(|(_, offer)| candidate.offers(offer));
+        let is_configured = files.iter().any(|file| {
+            file.offer
+                .as_ref()
+                .is_some_and(|offer| candidate.offers(offer))
+        });
+
+        let is_named = certificates
+            .iter()
+            .any(|(_, offer)| candidate.offers(offer));
+
         if is_configured {
             of_both.push(candidate.clone());
         } else if !only_configured && !is_named {
             of_agent.push(candidate.clone());
         }
     }
+
     let mut of_files = Vec::new();
-    for IdentityLookup { path, offer, candidate } in files {
-        if offer.as_ref().is_some_and(|offer| of_both.iter().any(|other| other.offers(offer))) {
+
+    for IdentityLookup {
+        path,
+        offer,
+        candidate,
+    } in files
+    {
+        if offer
+            .as_ref()
+            .is_some_and(|offer| of_both.iter().any(|other| other.offers(offer)))
+        {
             continue;
         }
+
         match candidate {
             Ok(candidate) => of_files.push(candidate),
             Err(problem) => unusable.push(format!("{path}: {}", problem.reason)),
         }
     }
-    let mut rest: Vec<Candidate> = of_both.into_iter().chain(of_agent).chain(of_files).collect();
+
+    let mut rest: Vec<Candidate> = of_both
+        .into_iter()
+        .chain(of_agent)
+        .chain(of_files)
+        .collect();
+
     // The agent, which needs no passphrase, signs for the certificate beside a key that it holds.
-    let of_agent: Vec<Candidate> =
-        rest.iter().filter(|other| matches!(other.by, SignedBy::Agent(_))).cloned().collect();
-    for candidate in rest.iter_mut().filter(|candidate| matches!(candidate.by, SignedBy::File(_))) {
-        if let Some(signer) = of_agent.iter().find(|other| other.has_key_of(candidate.offer.as_ref())) {
+    let of_agent: Vec<Candidate> = rest
+        .iter()
+        .filter(|other| matches!(other.by, SignedBy::Agent(_)))
+        .cloned()
+        .collect();
+
+    for candidate in rest
+        .iter_mut()
+        .filter(|candidate| matches!(candidate.by, SignedBy::File(_)))
+    {
+        if let Some(signer) = of_agent
+            .iter()
+            .find(|other| other.has_key_of(candidate.offer.as_ref()))
+        {
             candidate.by = signer.by.clone();
         }
     }
+
     let mut order = VecDeque::new();
+
     for (path, offer) in certificates {
         // A certificate has no private key of its own: that of the same key signs, or the agent, if it has both.
         match rest
@@ -279,9 +403,13 @@ fn in_order(
             .or_else(|| held.iter().find(|other| other.offers(&offer)))
         {
             Some(signer) => order.push_back(Candidate::new(Some(offer), signer.by.clone(), path)),
-            None => unusable.push(format!("{path}: neither the agent nor an IdentityFile has its private key")),
+            None => unusable.push(format!(
+                "{path}: neither the agent nor an IdentityFile has its private key"
+            )),
         }
     }
+
     order.extend(rest);
+
     order
 }

@@ -46,11 +46,17 @@ pub(super) struct KeyProblem {
 
 impl KeyProblem {
     pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), passphrase: false }
+        Self {
+            reason: reason.into(),
+            passphrase: false,
+        }
     }
 
     pub(super) fn of_passphrase(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), passphrase: true }
+        Self {
+            reason: reason.into(),
+            passphrase: true,
+        }
     }
 }
 
@@ -63,33 +69,70 @@ impl IdentityFile {
             Err(error) => {
                 let offer = public_file(&format!("{path}.pub"));
                 let missing = error.kind() == io::ErrorKind::NotFound;
-                let reason = if missing { "there is no such file".to_owned() } else { error.to_string() };
-                return Self { missing: missing && offer.is_none(), offer, private: Err(KeyProblem::new(reason)) };
+                let reason = if missing {
+                    "there is no such file".to_owned()
+                } else {
+                    error.to_string()
+                };
+
+                return Self {
+                    missing: missing && offer.is_none(),
+                    offer,
+                    private: Err(KeyProblem::new(reason)),
+                };
             }
         };
+
         // Before the permissions, which a public key leaves open rightly.
         if let Some(offer) = parse_offer(&text) {
             let private = Err(KeyProblem::new("it is a public key; name the private one"));
-            return Self { offer: Some(offer), private, missing: false };
+            return Self {
+                offer: Some(offer),
+                private,
+                missing: false,
+            };
         }
+
         let openssh = PrivateKey::from_openssh(text.as_bytes()).ok();
         let offer = public_file(&format!("{path}.pub")).or_else(|| {
-            openssh.as_ref().map(|key| Offer::Key(PublicKey::new(key.public_key().key_data().clone(), "")))
+            openssh
+                .as_ref()
+                .map(|key| Offer::Key(PublicKey::new(key.public_key().key_data().clone(), "")))
         });
+
         let encrypted = match &openssh {
             Some(key) => key.is_encrypted(),
             None => is_encrypted(&text),
         };
-        let security_key = openssh.as_ref().is_some_and(|key| key.algorithm().as_str().starts_with("sk-"));
+
+        let security_key = openssh
+            .as_ref()
+            .is_some_and(|key| key.algorithm().as_str().starts_with("sk-"));
+
         let private = refuse_open_permissions(&metadata)
-            .and_then(|()| match text.contains("PRIVATE KEY-----") || is_putty(&text) {
-                true if security_key => Err("it is a security key: add it to ssh-agent with ssh-add".to_owned()),
-                true => Ok(()),
-                false => Err("it is not a private key".to_owned()),
+            .and_then(
+                |()| match text.contains("PRIVATE KEY-----") || is_putty(&text) {
+                    true if security_key => {
+                        Err("it is a security key: add it to ssh-agent with ssh-add".to_owned())
+                    }
+                    true => Ok(()),
+                    false => Err("it is not a private key".to_owned()),
+                },
+            )
+            .map(|()| {
+                Arc::new(PrivateKeyFile {
+                    path: path.to_owned(),
+                    encrypted,
+                    text,
+                })
             })
-            .map(|()| Arc::new(PrivateKeyFile { path: path.to_owned(), encrypted, text }))
             .map_err(KeyProblem::new);
-        Self { offer, private, missing: false }
+
+        Self {
+            offer,
+            private,
+            missing: false,
+        }
     }
 }
 
@@ -98,10 +141,16 @@ impl PrivateKeyFile {
     ///
     /// # Errors
     /// The passphrase is wrong, or the file broken.
-    pub(super) async fn unlock(self: &Arc<Self>, passphrase: Option<Password>) -> Result<PrivateKey, KeyProblem> {
+    pub(super) async fn unlock(
+        self: &Arc<Self>,
+        passphrase: Option<Password>,
+    ) -> Result<PrivateKey, KeyProblem> {
         let file = Arc::clone(self);
-        let decoding = spawn_blocking(move || file.decode(passphrase.as_ref().map(Password::reveal)));
-        decoding.await.unwrap_or_else(|error| Err(KeyProblem::new(error.to_string())))
+        let decoding =
+            spawn_blocking(move || file.decode(passphrase.as_ref().map(Password::reveal)));
+        decoding
+            .await
+            .unwrap_or_else(|error| Err(KeyProblem::new(error.to_string())))
     }
 
     fn decode(&self, passphrase: Option<&str>) -> Result<PrivateKey, KeyProblem> {
@@ -109,27 +158,50 @@ impl PrivateKeyFile {
             let broken = |error| KeyProblem::new(format!("it is not a private key ({error})"));
             return decode_secret_key(&self.text, None).map_err(broken);
         }
+
         let Some(passphrase) = passphrase else {
-            return Err(KeyProblem::of_passphrase("it is encrypted and no passphrase was given"));
+            return Err(KeyProblem::of_passphrase(
+                "it is encrypted and no passphrase was given",
+            ));
         };
-        let wrong = || KeyProblem::of_passphrase("wrong passphrase, or a form of encryption that is not supported");
+
+        let wrong = || {
+            KeyProblem::of_passphrase(
+                "wrong passphrase, or a form of encryption that is not supported",
+            )
+        };
+
         if legacy_pem::is_legacy(&self.text) {
             let plain = legacy_pem::decrypt(&self.text, passphrase).ok_or_else(wrong)?;
             return decode_secret_key(&plain, None).map_err(|_| wrong());
         }
+
         decode_secret_key(&self.text, Some(passphrase)).map_err(|_| wrong())
     }
 }
 
 /// What is offered for the text of a public key file: a key or a certificate.
 pub(super) fn parse_offer(text: &str) -> Option<Offer> {
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with('#'))?;
+
     let kind = line.split_whitespace().next()?;
     if kind.ends_with("-cert-v01@openssh.com") {
-        return Certificate::from_openssh(line).ok().map(|certificate| Offer::Certificate(Box::new(certificate)));
+        return Certificate::from_openssh(line)
+            .ok()
+            .map(|certificate| Offer::Certificate(Box::new(certificate)));
     }
-    let is_kind = ["ssh-", "ecdsa-", "sk-"].iter().any(|prefix| kind.starts_with(prefix));
-    is_kind.then(|| PublicKey::from_openssh(line).ok()).flatten().map(Offer::Key)
+
+    let is_kind = ["ssh-", "ecdsa-", "sk-"]
+        .iter()
+        .any(|prefix| kind.starts_with(prefix));
+
+    is_kind
+        .then(|| PublicKey::from_openssh(line).ok())
+        .flatten()
+        .map(Offer::Key)
 }
 
 /// What is offered for a public key file, if it is one.
@@ -144,13 +216,16 @@ fn read_key(path: &Path) -> io::Result<(Zeroizing<String>, Metadata)> {
     if !matches!(place.find()?, Some((EntryKind::File(_), _)) | None) {
         return Err(none());
     }
+
     let mut file = place.open()?;
     let metadata = file.metadata()?;
     if metadata.len() > MAX_KEY_FILE_BYTES {
         return Err(none());
     }
+
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text)?;
+
     Ok((text, metadata))
 }
 
@@ -159,7 +234,10 @@ fn read_key(path: &Path) -> io::Result<(Zeroizing<String>, Metadata)> {
 fn is_encrypted(text: &str) -> bool {
     text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
         || legacy_pem::is_legacy(text)
-        || (is_putty(text) && !text.lines().any(|line| line.trim_end() == "Encryption: none"))
+        || (is_putty(text)
+            && !text
+                .lines()
+                .any(|line| line.trim_end() == "Encryption: none"))
 }
 
 fn is_putty(text: &str) -> bool {
@@ -171,7 +249,9 @@ fn is_putty(text: &str) -> bool {
 fn refuse_open_permissions(metadata: &Metadata) -> Result<(), String> {
     let mode = mode_of(metadata) & 0o777;
     if mode & 0o077 != 0 {
-        return Err(format!("its permissions {mode:04o} are too open; run chmod 600 on it"));
+        return Err(format!(
+            "its permissions {mode:04o} are too open; run chmod 600 on it"
+        ));
     }
     Ok(())
 }

@@ -12,8 +12,16 @@ pub(super) fn is_legacy(text: &str) -> bool {
 
 /// The same key in PEM without encryption; `None` if the passphrase is wrong or the cipher is neither AES nor triple DES.
 pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>> {
-    let kind = text.lines().find_map(|line| line.strip_prefix("-----BEGIN ")?.strip_suffix("-----"))?;
-    let (name, iv) = text.lines().find_map(|line| line.strip_prefix("DEK-Info:"))?.trim().split_once(',')?;
+    let kind = text
+        .lines()
+        .find_map(|line| line.strip_prefix("-----BEGIN ")?.strip_suffix("-----"))?;
+
+    let (name, iv) = text
+        .lines()
+        .find_map(|line| line.strip_prefix("DEK-Info:"))?
+        .trim()
+        .split_once(',')?;
+
     let (cipher, key_length, block) = match name {
         "AES-128-CBC" => (Cipher::Aes128Cbc, 16, 16),
         "AES-192-CBC" => (Cipher::Aes192Cbc, 24, 16),
@@ -21,18 +29,36 @@ pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>>
         "DES-EDE3-CBC" => (Cipher::TdesCbc, 24, 8),
         _ => return None,
     };
+
     let iv = bytes_of_hex(iv.trim())?;
+
     let body: Zeroizing<String> = Zeroizing::new(
-        text.lines().filter(|line| !line.contains(':') && !line.starts_with('-')).map(str::trim).collect(),
+        text.lines()
+            .filter(|line| !line.contains(':') && !line.starts_with('-'))
+            .map(str::trim)
+            .collect(),
     );
+
     let mut der = Zeroizing::new(BASE64_STANDARD.decode(body.as_bytes()).ok()?);
     let key = derive(passphrase, iv.get(..8)?);
-    cipher.decrypt(key.get(..key_length)?, &iv, &mut der, None).ok()?;
+    cipher
+        .decrypt(key.get(..key_length)?, &iv, &mut der, None)
+        .ok()?;
+
     let padding = usize::from(*der.last()?);
     let length = der.len().checked_sub(padding)?;
-    let padded = (1..=block).contains(&padding) && der.get(length..)?.iter().all(|byte| usize::from(*byte) == padding);
+    let padded = (1..=block).contains(&padding)
+        && der
+            .get(length..)?
+            .iter()
+            .all(|byte| usize::from(*byte) == padding);
+
     let plain = Zeroizing::new(BASE64_STANDARD.encode(der.get(..length).filter(|_| padded)?));
-    Some(Zeroizing::new(format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", *plain)))
+
+    Some(Zeroizing::new(format!(
+        "-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n",
+        *plain
+    )))
 }
 
 /// `EVP_BytesToKey` of OpenSSL with MD5 and one round, which is what this format has: two digests are enough for AES-256.
@@ -42,13 +68,22 @@ fn derive(passphrase: &str, salt: &[u8]) -> Zeroizing<Vec<u8>> {
         for part in [before, passphrase.as_bytes(), salt] {
             context.consume(part);
         }
+
         context.finalize().0
     };
+
     let first = digest(&[]);
     Zeroizing::new([first, digest(&first)].concat())
 }
 
 fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
-    digits.chunks_exact(2).map(|pair| u8::try_from(pair.iter().fold(0, |sum, digit| sum * 16 + digit)).ok()).collect()
+    let digits: Vec<u32> = text
+        .chars()
+        .map(|digit| digit.to_digit(16))
+        .collect::<Option<_>>()?;
+
+    digits
+        .chunks_exact(2)
+        .map(|pair| u8::try_from(pair.iter().fold(0, |sum, digit| sum * 16 + digit)).ok())
+        .collect()
 }

@@ -66,7 +66,9 @@ impl Credentials {
     /// The password that was given, unless it did not do and a person has typed another.
     #[must_use]
     pub fn given_password(&self) -> Option<&Password> {
-        self.password.as_ref().filter(|_| !self.has_typed_password())
+        self.password
+            .as_ref()
+            .filter(|_| !self.has_typed_password())
     }
 
     /// Forgets all that is secret, given or typed.
@@ -76,7 +78,9 @@ impl Credentials {
     }
 
     fn has_typed_password(&self) -> bool {
-        self.typed.iter().any(|typed| typed.purpose == Purpose::Password)
+        self.typed
+            .iter()
+            .any(|typed| typed.purpose == Purpose::Password)
     }
 }
 
@@ -107,6 +111,7 @@ pub(super) async fn authenticate(
     facts: &ConnectionFacts,
 ) -> Result<LoggedIn, SshError> {
     let host = config.host_key_alias.as_ref().unwrap_or(&config.host_name);
+
     let typed_secrets = TypedSecrets {
         prompter,
         deadline,
@@ -117,14 +122,19 @@ pub(super) async fn authenticate(
         silent: config.batch_mode,
         typed: credentials.typed.clone(),
     };
+
     // What was typed came after what was given, and has worked.
     let typed_password = typed_secrets.remembered(&Purpose::Password);
+
     let mut login = Login {
         identities: Identities::gather(handle, config, typed, credentials, &facts.trace).await?,
         password_was_typed: typed_password.is_some(),
         needs_proof: credentials.needs_proof,
         password: typed_password.or_else(|| credentials.password.clone()),
-        no_passwords: facts.host_key.get().is_some_and(|accepted| accepted.no_passwords),
+        no_passwords: facts
+            .host_key
+            .get()
+            .is_some_and(|accepted| accepted.no_passwords),
         handle,
         config,
         passphrase: credentials.passphrase.as_ref(),
@@ -141,9 +151,11 @@ pub(super) async fn authenticate(
         allowed: None,
         remedy: Remedy::Credentials,
     };
+
     let ended = login.run().await;
     login.explain(ended.is_ok());
     ended?;
+
     Ok(LoggedIn {
         methods: login.succeeded.join(","),
         typed: login.typed_secrets.typed,
@@ -210,34 +222,45 @@ impl Login<'_> {
             && !self.identities.is_empty()
             && !self.identities.hides_a_key()
             && !self.facts.trace.is_recording();
+
         if !known && self.none().await? {
             return Ok(());
         }
+
         'again: while self.succeeded.len() <= MAX_STEPS {
             for (method, source) in self.order() {
                 if method != MethodKind::PublicKey && self.allowed.is_none() && self.none().await? {
                     return Ok(());
                 }
+
                 if !self.offers(method) {
                     continue;
                 }
+
                 let step = match method {
                     MethodKind::PublicKey => self.public_key().await?,
                     MethodKind::KeyboardInteractive => self.keyboard_interactive(source).await?,
                     _ => self.password(source).await?,
                 };
+
                 match step {
                     MethodOutcome::Failed => continue,
-                    MethodOutcome::Done | MethodOutcome::Partial => self.succeeded.push((&method).into()),
+                    MethodOutcome::Done | MethodOutcome::Partial => {
+                        self.succeeded.push((&method).into());
+                    }
                 }
+
                 if matches!(step, MethodOutcome::Done) {
                     return Ok(());
                 }
+
                 self.identities.start_over();
                 continue 'again;
             }
+
             break;
         }
+
         Err(self.failure())
     }
 
@@ -245,21 +268,37 @@ impl Login<'_> {
     /// enabled and can be done.
     fn order(&self) -> Vec<(MethodKind, PasswordSource)> {
         use MethodKind::{KeyboardInteractive, PublicKey};
-        let prefers = |name: &str| self.config.preferred_authentications.iter().any(|preferred| preferred == name);
+
+        let prefers = |name: &str| {
+            self.config
+                .preferred_authentications
+                .iter()
+                .any(|preferred| preferred == name)
+        };
+
         let enabled = |method: &MethodKind| match method {
             PublicKey => self.config.pubkey_authentication,
             KeyboardInteractive => self.config.kbd_interactive_authentication && !self.no_passwords,
             _ => self.config.password_authentication && !self.no_passwords,
         };
+
         let given = [MethodKind::Password, KeyboardInteractive]
             .into_iter()
-            .filter(|method| self.password.is_some() && !self.given_to.contains(method) && prefers(method.into()));
-        let preferred = self.config.preferred_authentications.iter().filter_map(|name| match name.as_str() {
-            "publickey" => Some(PublicKey),
-            "keyboard-interactive" if self.typed_secrets.can_ask() => Some(KeyboardInteractive),
-            "password" if self.typed_secrets.can_ask() => Some(MethodKind::Password),
-            _ => None,
-        });
+            .filter(|method| {
+                self.password.is_some() && !self.given_to.contains(method) && prefers(method.into())
+            });
+
+        let preferred = self
+            .config
+            .preferred_authentications
+            .iter()
+            .filter_map(|name| match name.as_str() {
+                "publickey" => Some(PublicKey),
+                "keyboard-interactive" if self.typed_secrets.can_ask() => Some(KeyboardInteractive),
+                "password" if self.typed_secrets.can_ask() => Some(MethodKind::Password),
+                _ => None,
+            });
+
         let order = given
             .map(|method| (method, PasswordSource::Given))
             .chain(preferred.map(|method| (method, PasswordSource::Asked)));
@@ -278,7 +317,9 @@ impl Login<'_> {
     }
 
     fn offers(&self, method: MethodKind) -> bool {
-        self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&method))
+        self.allowed
+            .as_ref()
+            .is_none_or(|allowed| allowed.contains(&method))
     }
 
     async fn step(
@@ -289,54 +330,91 @@ impl Login<'_> {
     ) -> Result<MethodOutcome, SshError> {
         let (remaining, partial) = match result {
             Ok(AuthResult::Success) => return Ok(MethodOutcome::Done),
-            Ok(AuthResult::Failure { remaining_methods, partial_success }) => (remaining_methods, partial_success),
+            Ok(AuthResult::Failure {
+                remaining_methods,
+                partial_success,
+            }) => (remaining_methods, partial_success),
             Err(_) => (MethodSet::empty(), false),
         };
+
         let tried = format!("{method} {what}").trim_end().to_owned();
+
         // A server that accepts nothing any more has closed, or russh does it for it.
         if remaining.is_empty() || self.handle.is_closed() {
             self.facts.closed.cancelled().await;
-            let reason = self.facts.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            let nothing_refused = self.attempts.is_empty() && matches!(method, "none" | "publickey");
-            self.attempts.push(format!("{tried}: the server closed the connection{reason}"));
+            let reason = self
+                .facts
+                .reason()
+                .map(|reason| format!(" ({reason})"))
+                .unwrap_or_default();
+
+            let nothing_refused =
+                self.attempts.is_empty() && matches!(method, "none" | "publickey");
+            self.attempts
+                .push(format!("{tried}: the server closed the connection{reason}"));
+
             if self.refused_keys > 0 {
                 self.remedy = Remedy::FewerKeys;
             } else if nothing_refused {
                 self.remedy = Remedy::Again;
             }
+
             return Err(self.failure());
         }
+
         self.allowed = Some(remaining);
         if partial {
             return Ok(MethodOutcome::Partial);
         }
+
         if method != "none" {
             self.attempts.push(format!("{tried}: refused"));
         }
+
         Ok(MethodOutcome::Failed)
     }
 
     fn failure(&mut self) -> SshError {
         self.attempts.append(&mut self.identities.unusable);
+
         if self.no_passwords && (self.password.is_some() || self.typed_secrets.can_ask()) {
-            self.attempts.push("password: not sent, because the host key has changed".to_owned());
+            self.attempts
+                .push("password: not sent, because the host key has changed".to_owned());
         }
+
         if !self.succeeded.is_empty() {
-            self.attempts.insert(0, format!("{}: accepted, but the server wants more", self.succeeded.join(",")));
+            self.attempts.insert(
+                0,
+                format!(
+                    "{}: accepted, but the server wants more",
+                    self.succeeded.join(",")
+                ),
+            );
         }
+
         // What `none` was answered with counts, as for `ssh`.
         if self.refused_keys == 0 && self.accepted.is_empty() && !self.identities.is_empty() {
             let taken = self.offers(MethodKind::PublicKey);
-            self.attempts
-                .extend((!taken).then(|| "publickey: not tried, because the server does not take it".to_owned()));
+            self.attempts.extend(
+                (!taken).then(|| {
+                    "publickey: not tried, because the server does not take it".to_owned()
+                }),
+            );
         }
+
         self.attempts.extend(self.unsupported());
         let attempts = if self.attempts.is_empty() {
             "no key and no password to try".to_owned()
         } else {
             self.attempts.join("; ")
         };
-        let remaining: Vec<&str> = self.allowed.iter().flat_map(|set| set.iter().map(Into::into)).collect();
+
+        let remaining: Vec<&str> = self
+            .allowed
+            .iter()
+            .flat_map(|set| set.iter().map(Into::into))
+            .collect();
+
         SshError::Authentication {
             user: self.config.user.clone(),
             host: self.config.host_name.clone(),
@@ -350,17 +428,35 @@ impl Login<'_> {
     fn unsupported(&self) -> Vec<String> {
         let config = self.config;
         let mut unsupported = Vec::new();
+
         for (configured, method, name) in [
-            (config.gssapi_authentication, MethodKind::GssapiWithMic, "gssapi-with-mic"),
-            (config.hostbased_authentication, MethodKind::HostBased, "hostbased"),
+            (
+                config.gssapi_authentication,
+                MethodKind::GssapiWithMic,
+                "gssapi-with-mic",
+            ),
+            (
+                config.hostbased_authentication,
+                MethodKind::HostBased,
+                "hostbased",
+            ),
         ] {
-            if configured && self.allowed.as_ref().is_some_and(|allowed| allowed.contains(&method)) {
+            if configured
+                && self
+                    .allowed
+                    .as_ref()
+                    .is_some_and(|allowed| allowed.contains(&method))
+            {
                 unsupported.push(format!("{name}: not supported"));
             }
         }
+
         if let Some(provider) = &config.pkcs11_provider {
-            unsupported.push(format!("PKCS11Provider {provider}: not supported; load it with `ssh-add -s {provider}`"));
+            unsupported.push(format!(
+                "PKCS11Provider {provider}: not supported; load it with `ssh-add -s {provider}`"
+            ));
         }
+
         unsupported
     }
 }

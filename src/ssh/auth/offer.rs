@@ -29,7 +29,9 @@ impl Offer {
     pub(super) fn is_same_key(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Key(one), Self::Key(other)) => one.key_data() == other.key_data(),
-            (Self::Certificate(one), Self::Certificate(other)) => one.to_bytes().ok() == other.to_bytes().ok(),
+            (Self::Certificate(one), Self::Certificate(other)) => {
+                one.to_bytes().ok() == other.to_bytes().ok()
+            }
             _ => false,
         }
     }

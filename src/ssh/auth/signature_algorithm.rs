@@ -8,16 +8,26 @@ use crate::{openssh::effective_config::EffectiveConfig, ssh::error::SshError};
 pub(super) type ServerHash = Option<Option<HashAlg>>;
 
 const RSA: [Algorithm; 3] = [
-    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha512),
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha256),
+    },
     Algorithm::Rsa { hash: None },
 ];
 
 const OTHERS: [Algorithm; 6] = [
     Algorithm::Ed25519,
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP256,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP384,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP521,
+    },
     Algorithm::SkEd25519,
     Algorithm::SkEcdsaSha2NistP256,
 ];
@@ -27,12 +37,17 @@ const OTHERS: [Algorithm; 6] = [
 /// # Errors
 /// [`SshError::UnsupportedAlgorithms`] with both lists.
 pub(super) fn check(config: &EffectiveConfig) -> Result<(), SshError> {
-    let supported: Vec<String> =
-        OTHERS.iter().chain(&RSA).flat_map(|algorithm| [name(algorithm, false), name(algorithm, true)]).collect();
+    let supported: Vec<String> = OTHERS
+        .iter()
+        .chain(&RSA)
+        .flat_map(|algorithm| [name(algorithm, false), name(algorithm, true)])
+        .collect();
+
     let configured = &config.pubkey_accepted_algorithms;
     if configured.is_empty() || configured.iter().any(|name| supported.contains(name)) {
         return Ok(());
     }
+
     Err(SshError::UnsupportedAlgorithms {
         option: "PubkeyAcceptedAlgorithms",
         configured: configured.join(","),
@@ -49,21 +64,28 @@ pub(super) fn signature_algorithm(
     server: ServerHash,
 ) -> Option<Algorithm> {
     let [sha512, sha256, sha1] = &RSA;
+
     let candidates = match (key, server) {
         (Algorithm::Rsa { .. }, None | Some(Some(HashAlg::Sha512))) => vec![sha512, sha256],
         (Algorithm::Rsa { .. }, Some(Some(_))) => vec![sha256],
         (Algorithm::Rsa { .. }, Some(None)) => vec![sha1],
         (other, _) => vec![other],
     };
+
     let allowed = &config.pubkey_accepted_algorithms;
+
     let place = |algorithm: &Algorithm| {
         if allowed.is_empty() {
             return Some(0);
         }
+
         let name = name(algorithm, certificate);
         allowed.iter().position(|other| *other == name)
     };
-    let usable = candidates.into_iter().filter(|algorithm| place(algorithm).is_some());
+
+    let usable = candidates
+        .into_iter()
+        .filter(|algorithm| place(algorithm).is_some());
     usable.min_by_key(|algorithm| place(algorithm)).cloned()
 }
 
@@ -87,7 +109,11 @@ pub(super) fn hash_of(algorithm: &Algorithm) -> Option<HashAlg> {
 
 /// What `ssh` calls the algorithm.
 pub(super) fn name(algorithm: &Algorithm, certificate: bool) -> String {
-    if certificate { algorithm.to_certificate_type() } else { algorithm.as_str().to_owned() }
+    if certificate {
+        algorithm.to_certificate_type()
+    } else {
+        algorithm.as_str().to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -95,19 +121,38 @@ mod tests {
     use super::*;
 
     fn config(accepted: &str) -> EffectiveConfig {
-        let line = if accepted.is_empty() { String::new() } else { format!("pubkeyacceptedalgorithms {accepted}") };
+        let line = if accepted.is_empty() {
+            String::new()
+        } else {
+            format!("pubkeyacceptedalgorithms {accepted}")
+        };
         EffectiveConfig::parse(&format!("hostname h\nuser u\n{line}")).unwrap()
     }
 
     #[test]
     fn rsa_keys_sign_with_the_first_configured_hash_that_the_server_takes() {
-        let (rsa, sha512, sha256) = (Algorithm::Rsa { hash: None }, Some(HashAlg::Sha512), Some(HashAlg::Sha256));
+        let (rsa, sha512, sha256) = (
+            Algorithm::Rsa { hash: None },
+            Some(HashAlg::Sha512),
+            Some(HashAlg::Sha256),
+        );
+
         let certificates = "rsa-sha2-256-cert-v01@openssh.com";
         for (accepted, certificate, server, expected) in [
             ("", false, None, Some(sha512)),
             ("", true, Some(sha256), Some(sha256)),
-            ("rsa-sha2-512,rsa-sha2-256", false, Some(sha512), Some(sha512)),
-            ("rsa-sha2-256,rsa-sha2-512", false, Some(sha512), Some(sha256)),
+            (
+                "rsa-sha2-512,rsa-sha2-256",
+                false,
+                Some(sha512),
+                Some(sha512),
+            ),
+            (
+                "rsa-sha2-256,rsa-sha2-512",
+                false,
+                Some(sha512),
+                Some(sha256),
+            ),
             ("rsa-sha2-512", false, Some(sha256), None),
             ("rsa-sha2-512", false, Some(None), None),
             ("ssh-rsa", false, Some(None), Some(None)),
@@ -116,7 +161,11 @@ mod tests {
             (certificates, true, Some(sha512), Some(sha256)),
         ] {
             let algorithm = signature_algorithm(&rsa, certificate, &config(accepted), server);
-            assert_eq!(algorithm.as_ref().map(hash_of), expected, "{accepted} {server:?}");
+            assert_eq!(
+                algorithm.as_ref().map(hash_of),
+                expected,
+                "{accepted} {server:?}"
+            );
         }
     }
 
@@ -129,17 +178,33 @@ mod tests {
             ("ssh-ed25519-cert-v01@openssh.com", true, true),
             ("ecdsa-sha2-nistp256", false, false),
         ] {
-            let algorithm = signature_algorithm(&Algorithm::Ed25519, certificate, &config(accepted), None);
-            assert_eq!(algorithm, allowed.then_some(Algorithm::Ed25519), "{accepted}");
+            let algorithm =
+                signature_algorithm(&Algorithm::Ed25519, certificate, &config(accepted), None);
+            assert_eq!(
+                algorithm,
+                allowed.then_some(Algorithm::Ed25519),
+                "{accepted}"
+            );
         }
     }
 
     #[test]
     fn a_list_without_anything_supported_is_refused_with_both_lists() {
-        assert!(check(&config("")).is_ok() && check(&config("x,ssh-ed25519-cert-v01@openssh.com")).is_ok());
-        let error = check(&config("ssh-dss,ssh-xmss@openssh.com")).unwrap_err().to_string();
-        for part in ["PubkeyAcceptedAlgorithms", "ssh-dss,ssh-xmss@openssh.com", "rsa-sha2-512", "ssh-ed25519-cert-v01"]
-        {
+        assert!(
+            check(&config("")).is_ok()
+                && check(&config("x,ssh-ed25519-cert-v01@openssh.com")).is_ok()
+        );
+
+        let error = check(&config("ssh-dss,ssh-xmss@openssh.com"))
+            .unwrap_err()
+            .to_string();
+
+        for part in [
+            "PubkeyAcceptedAlgorithms",
+            "ssh-dss,ssh-xmss@openssh.com",
+            "rsa-sha2-512",
+            "ssh-ed25519-cert-v01",
+        ] {
             assert!(error.contains(part), "{error}");
         }
     }

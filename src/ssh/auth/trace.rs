@@ -9,40 +9,69 @@ impl Login<'_> {
         if !trace.is_recording() {
             return;
         }
-        let takes: Vec<&str> = self.allowed.iter().flat_map(|set| set.iter().map(Into::into)).collect();
+
+        let takes: Vec<&str> = self
+            .allowed
+            .iter()
+            .flat_map(|set| set.iter().map(Into::into))
+            .collect();
+
         if !takes.is_empty() {
             trace.detail(|| format!("the server takes {}", takes.join(", ")));
         }
+
         for tried in &self.attempts {
             trace.detail(|| tried.clone());
         }
+
         for key in &self.accepted {
             trace.detail(|| format!("publickey {key}: accepted"));
         }
+
         let publickey = takes.is_empty() || takes.contains(&"publickey");
+
         for candidate in self.identities.left() {
             let name = described(candidate);
             if self.accepted.contains(&name) {
                 continue;
             }
+
             trace.detail(|| match (logged_in, publickey) {
                 (true, _) => format!("publickey {name}: not needed"),
                 (false, true) => format!("publickey {name}: not shown any more"),
-                (false, false) => format!("publickey {name}: not shown, because the server takes no keys"),
+                (false, false) => {
+                    format!("publickey {name}: not shown, because the server takes no keys")
+                }
             });
         }
+
         if logged_in {
             return;
         }
+
         let config = self.config;
+
         for (method, enabled, option) in [
-            ("password", config.password_authentication, "PasswordAuthentication"),
-            ("keyboard-interactive", config.kbd_interactive_authentication, "KbdInteractiveAuthentication"),
+            (
+                "password",
+                config.password_authentication,
+                "PasswordAuthentication",
+            ),
+            (
+                "keyboard-interactive",
+                config.kbd_interactive_authentication,
+                "KbdInteractiveAuthentication",
+            ),
         ] {
             if takes.contains(&method) {
                 trace.detail(|| {
                     let off = format!("because of {option} no");
-                    let why = if enabled { "because nothing secret is sent to find this out" } else { &off };
+                    let why = if enabled {
+                        "because nothing secret is sent to find this out"
+                    } else {
+                        &off
+                    };
+
                     format!("{method}: not tried, {why}")
                 });
             }

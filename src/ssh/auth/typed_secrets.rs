@@ -35,36 +35,57 @@ impl TypedSecrets<'_> {
     }
 
     /// The answers, one a prompt. Once there are none, nothing more is asked.
-    pub(super) async fn ask(&mut self, purpose: Purpose, prompts: Vec<Prompt>) -> Option<Vec<Password>> {
+    pub(super) async fn ask(
+        &mut self,
+        purpose: Purpose,
+        prompts: Vec<Prompt>,
+    ) -> Option<Vec<Password>> {
         if !self.can_ask() {
             return None;
         }
-        let question = SecretPrompt { account: self.account.clone(), purpose, prompts };
+
+        let question = SecretPrompt {
+            account: self.account.clone(),
+            purpose,
+            prompts,
+        };
+
         let asking = async {
             tokio::select! {
                 answers = self.prompter.ask(question) => answers,
                 () = self.closed.cancelled() => None,
             }
         };
+
         let answers = self.deadline.while_asking(asking).await;
         self.silent = answers.is_none();
+
         answers
     }
 
     /// The same for one secret.
     pub(super) async fn ask_one(&mut self, purpose: Purpose, text: String) -> Option<Password> {
-        self.ask(purpose, vec![Prompt { text, echo: false }]).await?.pop()
+        self.ask(purpose, vec![Prompt { text, echo: false }])
+            .await?
+            .pop()
     }
 
     /// What was typed for this purpose.
     pub(super) fn remembered(&self, purpose: &Purpose) -> Option<Password> {
-        self.typed.iter().find(|typed| self.is_for(typed, purpose)).map(|typed| typed.answer.clone())
+        self.typed
+            .iter()
+            .find(|typed| self.is_for(typed, purpose))
+            .map(|typed| typed.answer.clone())
     }
 
     /// Keeps what was typed and has worked.
     pub(super) fn keep(&mut self, purpose: Purpose, answer: Password) {
         self.forget(&purpose);
-        self.typed.push(TypedSecret { to: self.to.clone(), purpose, answer });
+        self.typed.push(TypedSecret {
+            to: self.to.clone(),
+            purpose,
+            answer,
+        });
     }
 
     /// Forgets what has not worked.
@@ -76,6 +97,7 @@ impl TypedSecrets<'_> {
 
     /// A passphrase opens its file wherever the key is used.
     fn is_for(&self, typed: &TypedSecret, purpose: &Purpose) -> bool {
-        typed.purpose == *purpose && (typed.to == self.to || matches!(purpose, Purpose::Passphrase(_)))
+        typed.purpose == *purpose
+            && (typed.to == self.to || matches!(purpose, Purpose::Passphrase(_)))
     }
 }

@@ -88,7 +88,11 @@ impl Mirror {
     /// One that has nothing yet, for an output that nobody else writes.
     #[must_use]
     pub fn new(output: &Output) -> Self {
-        Self { writer: output.writer(), stdout: 0, stderr: 0 }
+        Self {
+            writer: output.writer(),
+            stdout: 0,
+            stderr: 0,
+        }
     }
 
     /// Whether it has all that there was.
@@ -109,15 +113,44 @@ impl Pool {
     /// # Errors
     /// [`Refusal`]: it does not run and has left nothing behind. A lost connection leaves open whether it runs; to try
     /// again is safe, since a name begins no second job.
-    pub async fn start_detached(self: &Arc<Self>, request: DetachedRequest<'_>) -> Result<(), DetachedError> {
+    pub async fn start_detached(
+        self: &Arc<Self>,
+        request: DetachedRequest<'_>,
+    ) -> Result<(), DetachedError> {
         let probe = self.login_shell().await;
         let (shell, program) = (probe.shell, probe.program.as_deref());
-        let DetachedRequest { id, command, directory, environment, stdin, again, .. } = request;
-        let limit =
-            request.limit.map_or(0, |limit| u64::try_from(limit.as_millis().div_ceil(1000)).unwrap_or(u64::MAX));
+
+        let DetachedRequest {
+            id,
+            command,
+            directory,
+            environment,
+            stdin,
+            again,
+            ..
+        } = request;
+
+        let limit = request.limit.map_or(0, |limit| {
+            u64::try_from(limit.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+        });
         let mark = random_sentinel()?;
-        let start = DetachedStart { id, shell, program, command, directory, environment, stdin, limit, again };
-        let answer = self.detached(detached::start(start, &mark)?, &mark, LIMIT).await?;
+
+        let start = DetachedStart {
+            id,
+            shell,
+            program,
+            command,
+            directory,
+            environment,
+            stdin,
+            limit,
+            again,
+        };
+
+        let answer = self
+            .detached(detached::start(start, &mark)?, &mark, LIMIT)
+            .await?;
+
         answer::done(&answer, &mark).map_err(|refusal| match refusal {
             Refusal::Garbled(said) if shell == LoginShell::Other => Refusal::Trouble(format!(
                 "the login shell does not run /bin/sh, which a command that outlives the connection needs; it said: {said}"
@@ -141,7 +174,10 @@ impl Pool {
     ///
     /// # Errors
     /// On the way, no such job, or no answer.
-    pub async fn look_at_detached(self: &Arc<Self>, id: &JobId) -> Result<DetachedJob, DetachedError> {
+    pub async fn look_at_detached(
+        self: &Arc<Self>,
+        id: &JobId,
+    ) -> Result<DetachedJob, DetachedError> {
         self.wait(id, Duration::ZERO, None).await
     }
 
@@ -156,7 +192,12 @@ impl Pool {
         patience: Duration,
         mirror: &Mirror,
     ) -> Result<DetachedJob, DetachedError> {
-        self.wait(id, patience.min(MAX_WAIT), Some((mirror.stdout, mirror.stderr))).await
+        self.wait(
+            id,
+            patience.min(MAX_WAIT),
+            Some((mirror.stdout, mirror.stderr)),
+        )
+        .await
     }
 
     async fn wait(
@@ -175,19 +216,29 @@ impl Pool {
     ///
     /// # Errors
     /// On the way, no such job, no answer, or its files cannot be read. The mirror has what was fetched before.
-    pub async fn fetch_detached(self: &Arc<Self>, job: &DetachedJob, mirror: &mut Mirror) -> Result<(), DetachedError> {
+    pub async fn fetch_detached(
+        self: &Arc<Self>,
+        job: &DetachedJob,
+        mirror: &mut Mirror,
+    ) -> Result<(), DetachedError> {
         if job.stdout > mirror.stdout {
             let count = job.stdout - mirror.stdout;
-            let bytes = self.read_detached(&job.id, OutputStreamName::Stdout, mirror.stdout, count).await?;
+            let bytes = self
+                .read_detached(&job.id, OutputStreamName::Stdout, mirror.stdout, count)
+                .await?;
             mirror.writer.push_stdout(&bytes).await;
             mirror.stdout += bytes.len() as u64;
         }
+
         if job.stderr > mirror.stderr {
             let count = job.stderr - mirror.stderr;
-            let bytes = self.read_detached(&job.id, OutputStreamName::Stderr, mirror.stderr, count).await?;
+            let bytes = self
+                .read_detached(&job.id, OutputStreamName::Stderr, mirror.stderr, count)
+                .await?;
             mirror.writer.push_stderr(&bytes).await;
             mirror.stderr += bytes.len() as u64;
         }
+
         Ok(())
     }
 
@@ -199,9 +250,18 @@ impl Pool {
         count: u64,
     ) -> Result<Vec<u8>, DetachedError> {
         let mark = random_sentinel()?;
-        let answer = self.detached(detached::read(id, stream, offset, count, &mark), &mark, LIMIT).await?;
+        let answer = self
+            .detached(
+                detached::read(id, stream, offset, count, &mark),
+                &mark,
+                LIMIT,
+            )
+            .await?;
+
         match answer::portion(&answer, offset, count, &mark)? {
-            [] => Err(Refusal::Trouble("the job's output is shorter than it was".to_owned()).into()),
+            [] => {
+                Err(Refusal::Trouble("the job's output is shorter than it was".to_owned()).into())
+            }
             bytes => Ok(bytes.to_vec()),
         }
     }
@@ -210,9 +270,21 @@ impl Pool {
     ///
     /// # Errors
     /// On the way, no such job, it takes no input, or it does not read within five seconds.
-    pub async fn feed_detached(self: &Arc<Self>, id: &JobId, input: &[u8], close: bool) -> Result<(), DetachedError> {
+    pub async fn feed_detached(
+        self: &Arc<Self>,
+        id: &JobId,
+        input: &[u8],
+        close: bool,
+    ) -> Result<(), DetachedError> {
         let mark = random_sentinel()?;
-        let answer = self.detached(detached::feed(id, input, close, FED_WITHIN, &mark), &mark, LIMIT).await?;
+        let answer = self
+            .detached(
+                detached::feed(id, input, close, FED_WITHIN, &mark),
+                &mark,
+                LIMIT,
+            )
+            .await?;
+
         Ok(answer::done(&answer, &mark)?)
     }
 
@@ -229,18 +301,30 @@ impl Pool {
             Signal::Stop(first_signal) => first_signal.name(),
             Signal::Once(name) => name,
         };
+
         let mark = random_sentinel()?;
-        let answer = self.detached(detached::note_signal(id, name, &mark), &mark, LIMIT).await?;
+        let answer = self
+            .detached(detached::note_signal(id, name, &mark), &mark, LIMIT)
+            .await?;
         let job = answer::job(&answer, id, &mark)?;
         if job.state != DetachedState::Running {
             return Ok(None);
         }
+
         // Its keeper sees to it that it has ended when its process has.
-        let target = StopTarget::Exec { process: job.process, lived: Duration::ZERO };
+        let target = StopTarget::Exec {
+            process: job.process,
+            lived: Duration::ZERO,
+        };
+
         match signal {
             Signal::Stop(first_signal) => {
-                let found = self.stop_processes(&target, None, StopReason::Asked(first_signal)).await;
-                Ok(Some(StopOutcome { gone: found.and_then(StopReport::gone) }))
+                let found = self
+                    .stop_processes(&target, None, StopReason::Asked(first_signal))
+                    .await;
+                Ok(Some(StopOutcome {
+                    gone: found.and_then(StopReport::gone),
+                }))
             }
             Signal::Once(name) => {
                 self.signal_processes(&target, None, name).await;
@@ -255,11 +339,18 @@ impl Pool {
     /// On the way, no such job, it still runs, or the directory cannot be removed.
     pub async fn remove_detached(self: &Arc<Self>, id: &JobId) -> Result<(), DetachedError> {
         let mark = random_sentinel()?;
-        let answer = self.detached(detached::remove(id, &mark), &mark, LIMIT).await?;
+        let answer = self
+            .detached(detached::remove(id, &mark), &mark, LIMIT)
+            .await?;
         Ok(answer::done(&answer, &mark)?)
     }
 
-    async fn detached(self: &Arc<Self>, stdin: Vec<u8>, mark: &Sentinel, limit: Duration) -> Result<Vec<u8>, SshError> {
+    async fn detached(
+        self: &Arc<Self>,
+        stdin: Vec<u8>,
+        mark: &Sentinel,
+        limit: Duration,
+    ) -> Result<Vec<u8>, SshError> {
         self.run_script(RemoteScript {
             command: LAUNCH.to_owned(),
             stdin,

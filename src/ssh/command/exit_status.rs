@@ -41,8 +41,16 @@ impl ExitStatus {
             Sig::SEGV => "SEGV",
             Sig::TERM => "TERM",
             Sig::USR1 => "USR1",
-            Sig::Custom(name) => return Self::Signal(name.chars().filter(char::is_ascii_graphic).take(32).collect()),
+            Sig::Custom(name) => {
+                return Self::Signal(
+                    name.chars()
+                        .filter(char::is_ascii_graphic)
+                        .take(32)
+                        .collect(),
+                );
+            }
         };
+
         Self::Signal(name.to_owned())
     }
 }
@@ -53,9 +61,19 @@ mod tests {
 
     #[test]
     fn a_signal_keeps_its_name_and_a_hostile_name_is_tamed() {
-        assert_eq!(ExitStatus::from_signal(&Sig::TERM), ExitStatus::Signal("TERM".into()));
+        assert_eq!(
+            ExitStatus::from_signal(&Sig::TERM),
+            ExitStatus::Signal("TERM".into())
+        );
+
         let hostile = Sig::Custom("US\u{1b}[2JR2\n".repeat(99));
-        let ExitStatus::Signal(name) = ExitStatus::from_signal(&hostile) else { panic!("not a signal") };
-        assert!(name.len() <= 32 && !name.contains(['\u{1b}', '\n']), "{name:?}");
+        let ExitStatus::Signal(name) = ExitStatus::from_signal(&hostile) else {
+            panic!("not a signal")
+        };
+
+        assert!(
+            name.len() <= 32 && !name.contains(['\u{1b}', '\n']),
+            "{name:?}"
+        );
     }
 }

@@ -62,7 +62,16 @@ impl Signals {
     pub fn new() -> (SignalSender, Self) {
         let (send, receive) = mpsc::channel(QUEUE);
         let stop = CancellationToken::new();
-        (SignalSender { queue: send, stop: stop.clone() }, Self { queue: Some(Arc::new(Mutex::new(receive))), stop })
+        (
+            SignalSender {
+                queue: send,
+                stop: stop.clone(),
+            },
+            Self {
+                queue: Some(Arc::new(Mutex::new(receive))),
+                stop,
+            },
+        )
     }
 
     /// The next one, if there ever is one.
@@ -99,7 +108,11 @@ impl StopReason {
 
     /// The signal with which it begins.
     pub(in crate::ssh) fn first_signal(self) -> FirstSignal {
-        if let Self::Asked(first_signal) = self { first_signal } else { FirstSignal::Int }
+        if let Self::Asked(first_signal) = self {
+            first_signal
+        } else {
+            FirstSignal::Int
+        }
     }
 
     /// How a command ended that was stopped so, given how it ended as far as its server has told.
@@ -132,7 +145,12 @@ impl StopConditions {
     }
 
     fn ends(&self) -> [&CancellationToken; 4] {
-        [&self.ending, &self.closing, &self.cancelled, &self.signals.stop]
+        [
+            &self.ending,
+            &self.closing,
+            &self.cancelled,
+            &self.signals.stop,
+        ]
     }
 
     /// Does what comes before a command is sent, unless it has to be stopped by then.
@@ -162,6 +180,7 @@ impl StopConditions {
                 None => std::future::pending().await,
             }
         };
+
         tokio::select! {
             biased;
             () = self.ending.cancelled() => StopReason::Ending,

@@ -34,7 +34,10 @@ impl Pool {
     ///
     /// # Errors
     /// The channel cannot be opened, the answer does not end within the limit, or the connection is lost before.
-    pub(in crate::ssh) async fn run_script(self: &Arc<Self>, question: RemoteScript) -> Result<Vec<u8>, SshError> {
+    pub(in crate::ssh) async fn run_script(
+        self: &Arc<Self>,
+        question: RemoteScript,
+    ) -> Result<Vec<u8>, SshError> {
         self.put_and_see(question).await.map(|(answer, _)| answer)
     }
 
@@ -47,7 +50,9 @@ impl Pool {
         let _guard = given_up.clone().drop_guard();
         let pool = Arc::clone(self);
         let asking = tokio::spawn(async move { pool.converse(question, &given_up).await });
-        asking.await.map_err(|error| SshError::Lost(Some(error.to_string())))?
+        asking
+            .await
+            .map_err(|error| SshError::Lost(Some(error.to_string())))?
     }
 
     async fn converse(
@@ -55,21 +60,38 @@ impl Pool {
         question: RemoteScript,
         given_up: &CancellationToken,
     ) -> Result<(Vec<u8>, bool), SshError> {
-        let RemoteScript { command, stdin, need, end, longest, limit } = question;
-        let late = || SshError::Timeout { stage: "a script on the remote host", after: limit };
+        let RemoteScript {
+            command,
+            stdin,
+            need,
+            end,
+            longest,
+            limit,
+        } = question;
+
+        let late = || SshError::Timeout {
+            stage: "a script on the remote host",
+            after: limit,
+        };
+
         let deadline = tokio::time::Instant::now() + limit;
         let open = timeout(limit, self.open_channel(need));
         let (channel, slot) = tokio::select! {
             opened = open => opened.map_err(|_| late())??,
             () = given_up.cancelled() => return Err(SshError::Cancelled),
         };
+
         let (mut read, write) = channel.split();
         let write = Arc::new(write);
+
         let begun = match need {
             // It may look for, or begin, what the environment has a say in.
-            Priority::Work | Priority::Opportunistic => slot.connection().command(&write, command).await,
+            Priority::Work | Priority::Opportunistic => {
+                slot.connection().command(&write, command).await
+            }
             Priority::Control => write.exec(true, command).await.map_err(SshError::from),
         };
+
         let writer = tokio::spawn({
             let write = Arc::clone(&write);
             async move {
@@ -78,7 +100,9 @@ impl Pool {
                 }
             }
         });
+
         let (mut answer, mut failed) = (Vec::new(), false);
+
         let reading = async {
             while let Some(message) = read.wait().await {
                 match message {
@@ -96,16 +120,20 @@ impl Pool {
                     _ => {}
                 }
             }
+
             Err(slot.connection().lost())
         };
+
         let read = tokio::select! {
             read = reading => read,
             () = given_up.cancelled() => Err(SshError::Cancelled),
             () = tokio::time::sleep_until(deadline) => Err(late()),
         };
+
         writer.abort();
         let _ = write.close().await;
         begun?;
+
         read.map(|()| (answer, failed))
     }
 }

@@ -56,7 +56,10 @@ impl Pool {
         limit: Duration,
         hurry: bool,
     ) -> Result<Vec<u8>, SshError> {
-        let Some(password) = password else { return self.ask("exec sudo -n -- /bin/sh", script, limit).await };
+        let Some(password) = password else {
+            return self.ask("exec sudo -n -- /bin/sh", script, limit).await;
+        };
+
         timeout(limit, async {
             let mark = random_sentinel()?;
             let (channel, _place) = self.open_channel(Priority::Control).await?;
@@ -64,23 +67,29 @@ impl Pool {
             write.exec(true, root_shell(&mark)).await?;
             let mut listener = SudoListener::of_root_shell(&mark);
             let (mut answer, mut script, mut asked) = (Vec::new(), Some(script), false);
+
             while let Some(message) = read.wait().await {
                 match message {
-                    ChannelMsg::Data { data } if answer.len() < MAX_ANSWER_BYTES => answer.extend_from_slice(&data),
+                    ChannelMsg::Data { data } if answer.len() < MAX_ANSWER_BYTES => {
+                        answer.extend_from_slice(&data);
+                    }
                     ChannelMsg::ExtendedData { data, .. } => {
                         for events in listener.push(&data, &mut Vec::new()) {
                             let prompts = matches!(events, SudoEvent::Prompt { .. });
                             let again = prompts && std::mem::replace(&mut asked, true);
+
                             // All of it fits into any window, so that writing does not wait for reading.
                             if prompts && !again {
                                 write.data_bytes(sudo::line(password)).await?;
                             }
+
                             if !again
                                 && (!prompts || hurry)
                                 && let Some(script) = script.take()
                             {
                                 write.data_bytes(script.into_bytes()).await?;
                             }
+
                             if again || script.is_none() {
                                 write.eof().await?;
                             }
@@ -90,11 +99,16 @@ impl Pool {
                     _ => {}
                 }
             }
+
             let _ = write.close().await;
+
             Ok(answer)
         })
         .await
-        .map_err(|_| SshError::Timeout { stage: STAGE, after: limit })?
+        .map_err(|_| SshError::Timeout {
+            stage: STAGE,
+            after: limit,
+        })?
     }
 }
 

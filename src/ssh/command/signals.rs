@@ -33,22 +33,35 @@ impl Pool {
         if let StopTarget::Sudo { sudo, lived, .. } = target {
             let script = stop::script(std::slice::from_ref(&order));
             let limit = limit(stop.grace_tenths(), stop == StopReason::Ending);
-            let answer = self.ask_as_root(password, script, limit, stop == StopReason::Ending).await;
+            let answer = self
+                .ask_as_root(password, script, limit, stop == StopReason::Ending)
+                .await;
+
             if let Some(found) = read(answer.ok().as_deref(), 0) {
                 return Some(found);
             }
+
             // Who has started sudo may signal it, and it passes INT and TERM on.
             let order = Order::new(
-                &StopTarget::Exec { process: sudo.clone(), lived: *lived },
+                &StopTarget::Exec {
+                    process: sudo.clone(),
+                    lived: *lived,
+                },
                 stop.first_signal(),
                 stop.grace_tenths(),
             );
+
             return self.stop_with_others(order, stop).await;
         }
+
         self.stop_with_others(order, stop).await
     }
 
-    async fn stop_with_others(self: &Arc<Self>, order: Order, stop: StopReason) -> Option<StopReport> {
+    async fn stop_with_others(
+        self: &Arc<Self>,
+        order: Order,
+        stop: StopReason,
+    ) -> Option<StopReport> {
         let (tell, told) = oneshot::channel();
         if self.stops.push(PendingStop {
             order,
@@ -63,6 +76,7 @@ impl Pool {
                 pool.stop_all(pool.stops.take_all()).await;
             });
         }
+
         told.await.ok().flatten()
     }
 
@@ -70,7 +84,11 @@ impl Pool {
         let grace = all.iter().map(|one| one.grace_tenths).max().unwrap_or(0);
         let limit = limit(grace, all.iter().all(|one| one.in_a_hurry));
         let orders: Vec<_> = all.iter().map(|one| one.order.clone()).collect();
-        let answer = self.ask("exec /bin/sh", stop::script(&orders), limit).await.ok();
+        let answer = self
+            .ask("exec /bin/sh", stop::script(&orders), limit)
+            .await
+            .ok();
+
         for (index, PendingStop { tell, .. }) in all.into_iter().enumerate() {
             let _ = tell.send(read(answer.as_deref(), index));
         }
@@ -86,7 +104,9 @@ impl Pool {
         let script = stop::send(target, name);
         let _: Result<_, SshError> = match target {
             StopTarget::Sudo { .. } => self.ask_as_root(password, script, SENT_WITHIN, false).await,
-            StopTarget::Exec { .. } | StopTarget::Shell { .. } => self.ask("exec /bin/sh", script, SENT_WITHIN).await,
+            StopTarget::Exec { .. } | StopTarget::Shell { .. } => {
+                self.ask("exec /bin/sh", script, SENT_WITHIN).await
+            }
         };
     }
 }

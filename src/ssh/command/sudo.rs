@@ -74,7 +74,12 @@ pub(in crate::ssh) struct SudoResponder {
 
 impl SudoResponder {
     /// For this command.
-    pub(in crate::ssh) fn new(sudo: SudoRequest, peer: &Peer, what: AsRoot, terminal: bool) -> Self {
+    pub(in crate::ssh) fn new(
+        sudo: SudoRequest,
+        peer: &Peer,
+        what: AsRoot,
+        terminal: bool,
+    ) -> Self {
         Self {
             request: sudo,
             user: peer.user.clone(),
@@ -103,11 +108,17 @@ impl SudoResponder {
                 Some(SudoEvent::Through(_)) => return self.through(whose),
                 Some(SudoEvent::Prompt { account, said }) => {
                     whose = account;
+
                     // A failure shows in the end of the channel.
                     let Some(password) = self.password(&whose, said).await else {
-                        let _ = if self.terminal { write.data_bytes(END_OF_INPUT).await } else { write.eof().await };
+                        let _ = if self.terminal {
+                            write.data_bytes(END_OF_INPUT).await
+                        } else {
+                            write.eof().await
+                        };
                         return SudoOutcome::NoAnswer;
                     };
+
                     let _ = write.data_bytes(line(&password)).await;
                     self.last = Some(password);
                 }
@@ -119,11 +130,13 @@ impl SudoResponder {
         if self.asks_more {
             return SudoOutcome::Authenticated(None);
         }
+
         if let (Some(memory), Some(password)) = (&mut self.memory, &self.last)
             && self.questions > 0
         {
             **memory = Some((whose, password.clone()));
         }
+
         SudoOutcome::Authenticated(self.last)
     }
 
@@ -131,40 +144,61 @@ impl SudoResponder {
         // After a wrong answer sudo says so; without a word it asks for something else.
         let more = self.last.is_some() && !said;
         self.asks_more |= more;
+
         if self.memory.is_none() && !self.asks_more {
             let lock = Arc::clone(&self.request.memory.0).lock_owned();
             let memory = self.request.prompter.pause().during(lock).await;
+
             if let Some((account, password)) = &*memory
                 && account == whose
                 && self.last.as_ref() != Some(password)
             {
                 return Some(password.clone());
             }
+
             self.memory = Some(memory);
         }
+
         if let Some(memory) = &mut self.memory {
-            memory.take_if(|(account, password)| account == whose && self.last.as_ref() == Some(password));
+            memory.take_if(|(account, password)| {
+                account == whose && self.last.as_ref() == Some(password)
+            });
         }
+
         if whose == self.user && !self.given_used && !more {
             self.given_used = true;
             if let Some(given) = self.request.given.clone().filter(fits) {
                 return Some(given);
             }
         }
+
         if self.questions == MAX_QUESTIONS {
             return None;
         }
+
         self.questions += 1;
-        self.request.prompter.ask(self.question(whose, more)).await?.pop().filter(fits)
+
+        self.request
+            .prompter
+            .ask(self.question(whose, more))
+            .await?
+            .pop()
+            .filter(fits)
     }
 
     fn question(&self, whose: &str, more: bool) -> SecretPrompt {
-        let again = if self.last.is_some() { "Sorry, try again.\n" } else { "" };
+        let again = if self.last.is_some() {
+            "Sorry, try again.\n"
+        } else {
+            ""
+        };
+
         let text = match whose {
             _ if more => "sudo asks for something more, such as a one-time code: ".to_owned(),
             "" => format!("{again}[sudo] password: "),
             _ => format!("{again}[sudo] password for {whose}: "),
         };
+
         SecretPrompt {
             account: format!("{}@{}", self.user, self.host),
             purpose: Purpose::Sudo(Box::new(self.what.clone())),

@@ -22,7 +22,11 @@ impl UnexpectedOutput {
     pub(in crate::ssh) fn after(&self, what: String) -> String {
         let words = String::from_utf8_lossy(&self.0);
         let words = words.trim();
-        if words.is_empty() { what } else { format!("{what}; the server printed: {}", said(words)) }
+        if words.is_empty() {
+            what
+        } else {
+            format!("{what}; the server printed: {}", said(words))
+        }
     }
 }
 
@@ -39,7 +43,13 @@ mod tests {
                 b"Please login as \"ubuntu\".\n\x1b[2J",
                 "it ended; the server printed: Please login as \"ubuntu\".\\n\\u{1b}[2J".to_owned(),
             ),
-            (&[b'a'; 5000], format!("it ended; the server printed: {}…", "a".repeat(MAX_WORDS_BYTES))),
+            (
+                &[b'a'; 5000],
+                format!(
+                    "it ended; the server printed: {}…",
+                    "a".repeat(MAX_WORDS_BYTES)
+                ),
+            ),
         ] {
             let mut words = UnexpectedOutput::default();
             events.chunks(7).for_each(|part| words.hear(part));

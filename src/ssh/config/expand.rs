@@ -44,17 +44,30 @@ pub(in crate::ssh) fn expand_command_option(
 ///
 /// # Errors
 /// As [`expand_command_option`].
-pub(in crate::ssh) fn expand_hops(hops: &str, config: &EffectiveConfig, destination: &str) -> Result<String, SshError> {
-    with_tokens(config, destination, |tokens| expand_jump(hops, tokens))
-        .map_err(|source| SshError::Token { option: "ProxyJump", source })
+pub(in crate::ssh) fn expand_hops(
+    hops: &str,
+    config: &EffectiveConfig,
+    destination: &str,
+) -> Result<String, SshError> {
+    with_tokens(config, destination, |tokens| expand_jump(hops, tokens)).map_err(|source| {
+        SshError::Token {
+            option: "ProxyJump",
+            source,
+        }
+    })
 }
 
-fn with_tokens<T>(config: &EffectiveConfig, destination: &str, use_them: impl FnOnce(&Tokens<'_>) -> T) -> T {
+fn with_tokens<T>(
+    config: &EffectiveConfig,
+    destination: &str,
+    use_them: impl FnOnce(&Tokens<'_>) -> T,
+) -> T {
     let home = home().unwrap_or_default();
     let home = home.to_string_lossy();
     let local_user = local_user();
     let local_host = local_host_name();
     let lookup = |name: &str| env::var(name).ok();
+
     use_them(&Tokens {
         home: &home,
         local_user: &local_user,
@@ -74,7 +87,10 @@ fn with_tokens<T>(config: &EffectiveConfig, destination: &str, use_them: impl Fn
 #[cfg(unix)]
 pub(in crate::ssh) fn local_user() -> String {
     use nix::unistd::{Uid, User};
-    let listed = User::from_uid(Uid::current()).ok().flatten().map(|user| user.name);
+    let listed = User::from_uid(Uid::current())
+        .ok()
+        .flatten()
+        .map(|user| user.name);
     listed.or_else(|| env::var("USER").ok()).unwrap_or_default()
 }
 

@@ -29,38 +29,74 @@ const MAX_INCLUDE: usize = 16;
 /// A file that cannot be read, a line that cannot be understood, and a `Match` that only `ssh` can decide.
 pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     let destination = target.destination.as_str();
+
     let parts = if destination.starts_with("ssh://") {
-        parse_hop(destination).map_err(|source| SshError::Hop { hop: destination.to_owned(), source })?
+        parse_hop(destination).map_err(|source| SshError::Hop {
+            hop: destination.to_owned(),
+            source,
+        })?
     } else {
-        let (user, host) = destination.rsplit_once('@').map_or((None, destination), |(user, host)| (Some(user), host));
+        let (user, host) = destination
+            .rsplit_once('@')
+            .map_or((None, destination), |(user, host)| (Some(user), host));
         let parsed = crate::openssh::destination::Destination::parse(host);
-        let parsed = parsed.map_err(|source| SshError::Hop { hop: destination.to_owned(), source })?;
-        Target { destination: parsed, user: user.map(str::to_owned), port: None, config_file: None }
+        let parsed = parsed.map_err(|source| SshError::Hop {
+            hop: destination.to_owned(),
+            source,
+        })?;
+
+        Target {
+            destination: parsed,
+            user: user.map(str::to_owned),
+            port: None,
+            config_file: None,
+        }
     };
+
     let host = parts.destination.as_str();
-    let mut reader = FallbackReader { host, settings: Settings::default(), any_match: false };
+    let mut reader = FallbackReader {
+        host,
+        settings: Settings::default(),
+        any_match: false,
+    };
+
     reader.files(target)?;
     let mut notices = vec![
         "there is no `ssh` program: the SSH configuration was read without it, as far as that goes (no Match but \
          `Match all`, no CanonicalizeHostname, no checks of who may write to it)"
             .to_owned(),
     ];
+
     if !reader.settings.unknown.is_empty() {
-        notices.push(format!("unknown options in the SSH configuration: {}", reader.settings.unknown.join(", ")));
+        notices.push(format!(
+            "unknown options in the SSH configuration: {}",
+            reader.settings.unknown.join(", ")
+        ));
     }
+
     let user = target.user.as_deref().or(parts.user.as_deref());
-    let text = reader.settings.printed(host, user, target.port.or(parts.port), &local_user());
-    let mut config = EffectiveConfig::parse(&text)
-        .map_err(|source| SshError::Config { destination: destination.to_owned(), source })?;
+    let text = reader
+        .settings
+        .printed(host, user, target.port.or(parts.port), &local_user());
+
+    let mut config = EffectiveConfig::parse(&text).map_err(|source| SshError::Config {
+        destination: destination.to_owned(),
+        source,
+    })?;
+
     notices.append(&mut config.notices);
+
     Ok(EffectiveConfig { notices, ..config })
 }
 
 /// Whether the files set this option, lower case, for the target. A `Match` counts as one that applies, and a file that
 /// cannot be read as one that sets nothing.
 pub(in crate::ssh) fn sets(target: &Target, keyword: &str) -> bool {
-    let mut reader =
-        FallbackReader { host: host_part(target.destination.as_str()), settings: Settings::default(), any_match: true };
+    let mut reader = FallbackReader {
+        host: host_part(target.destination.as_str()),
+        settings: Settings::default(),
+        any_match: true,
+    };
     let _ = reader.files(target);
     reader.settings.first(keyword).is_some()
 }
@@ -88,39 +124,67 @@ impl FallbackReader<'_> {
     }
 
     fn file_if_there(&mut self, path: &Path, folder: &Path) -> Result<(), SshError> {
-        if path.exists() { self.file(path, folder, true, 0) } else { Ok(()) }
+        if path.exists() {
+            self.file(path, folder, true, 0)
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads a file of which the lines before its first `Host` apply if `applies`. `folder` is where relative paths of
     /// `Include` begin.
-    fn file(&mut self, path: &Path, folder: &Path, applies: bool, depth: usize) -> Result<(), SshError> {
-        let in_file = |number: usize, message: String| SshError::ConfigFile { file: path.to_owned(), number, message };
+    fn file(
+        &mut self,
+        path: &Path,
+        folder: &Path,
+        applies: bool,
+        depth: usize,
+    ) -> Result<(), SshError> {
+        let in_file = |number: usize, message: String| SshError::ConfigFile {
+            file: path.to_owned(),
+            number,
+            message,
+        };
+
         let text = fs::read(path).map_err(|error| in_file(0, error.to_string()))?;
         let mut active = applies;
+
         for (index, line) in String::from_utf8_lossy(&text).lines().enumerate() {
             let wrong = |message: String| in_file(index + 1, message);
             match ConfigLine::read(line).map_err(|error| wrong(error.to_string()))? {
-                Some(ConfigLine::Host(patterns)) => active = applies && host_matches(&patterns, self.host),
-                Some(ConfigLine::Match(criteria)) if self.any_match || criteria == ["all"] => active = applies,
+                Some(ConfigLine::Host(patterns)) => {
+                    active = applies && host_matches(&patterns, self.host);
+                }
+                Some(ConfigLine::Match(criteria)) if self.any_match || criteria == ["all"] => {
+                    active = applies;
+                }
                 Some(ConfigLine::Match(criteria)) if applies => {
-                    return Err(wrong(format!("only ssh itself can decide `Match {}`", criteria.join(" "))));
+                    return Err(wrong(format!(
+                        "only ssh itself can decide `Match {}`",
+                        criteria.join(" ")
+                    )));
                 }
                 Some(ConfigLine::Include(_)) if depth + 1 >= MAX_INCLUDE => {
                     return Err(wrong("too many files include each other".to_owned()));
                 }
                 Some(ConfigLine::Include(paths)) => {
                     for pattern in paths {
-                        for included in included(&pattern, folder).map_err(|error| wrong(error.to_string()))? {
+                        for included in
+                            included(&pattern, folder).map_err(|error| wrong(error.to_string()))?
+                        {
                             self.file(&included, folder, active, depth + 1)?;
                         }
                     }
                 }
                 Some(ConfigLine::Option(keyword, arguments)) if active => {
-                    self.settings.add(&keyword, &arguments).map_err(|error| wrong(error.to_string()))?;
+                    self.settings
+                        .add(&keyword, &arguments)
+                        .map_err(|error| wrong(error.to_string()))?;
                 }
                 None | Some(ConfigLine::Match(_) | ConfigLine::Option(..)) => {}
             }
         }
+
         Ok(())
     }
 }
@@ -131,6 +195,7 @@ fn included(pattern: &str, folder: &Path) -> io::Result<Vec<PathBuf>> {
         Some(rest) => home_or_root().join(rest),
         None => folder.join(pattern),
     };
+
     let found = glob::glob(&path.to_string_lossy()).map_err(io::Error::other)?;
     found
         .map(|path| path.map_err(io::Error::from))
@@ -161,6 +226,7 @@ mod tests {
         let (file, included) = (folder.path().join("config"), folder.path().join("included"));
         fs::write(&included, "Host other\nServerAliveInterval 0\n").unwrap();
         let include = format!("Include {}", included.display());
+
         for (text, destination, expected) in [
             ("ServerAliveInterval 0\n", "box", true),
             ("serveraliveinterval=0\n", "box", true),
@@ -170,16 +236,29 @@ mod tests {
             ("Host box\nServerAliveInterval 0\n", "other", false),
             ("Host * !box\nServerAliveInterval 0\n", "box", false),
             ("Match exec \"true\"\nServerAliveInterval 0\n", "box", true),
-            ("# ServerAliveInterval 0\nServerAliveCountMax 5\n", "box", false),
+            (
+                "# ServerAliveInterval 0\nServerAliveCountMax 5\n",
+                "box",
+                false,
+            ),
             (&include, "other", true),
             (&include, "box", false),
             ("nonsense \"\nServerAliveInterval 0\n", "box", false),
             ("", "box", false),
         ] {
             fs::write(&file, text).unwrap();
-            let destination = Destination::parse(destination).unwrap();
-            let target = Target { destination, user: None, port: None, config_file: Some(file.clone()) };
-            assert_eq!(sets(&target, "serveraliveinterval"), expected, "{text:?} {destination}");
+            let target = Target {
+                destination: Destination::parse(destination).unwrap(),
+                user: None,
+                port: None,
+                config_file: Some(file.clone()),
+            };
+
+            assert_eq!(
+                sets(&target, "serveraliveinterval"),
+                expected,
+                "{text:?} {destination}"
+            );
         }
     }
 }

@@ -38,41 +38,79 @@ pub(in crate::ssh) async fn resolve_recording(
     trace: &StageTrace,
 ) -> Result<EffectiveConfig, SshError> {
     let limit = limit.min(MAX_RESOLVE_TIME);
-    let output = match ask(target, target.config_file.as_deref(), limit, trace.is_recording()).await? {
+
+    let output = match ask(
+        target,
+        target.config_file.as_deref(),
+        limit,
+        trace.is_recording(),
+    )
+    .await?
+    {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let config = fallback::read(target)?;
-            config.notices.iter().for_each(|notice| trace.detail(|| notice.clone()));
+            config
+                .notices
+                .iter()
+                .for_each(|notice| trace.detail(|| notice.clone()));
+
             return Ok(config);
         }
         Err(error) => return Err(SshError::ResolveRun(error)),
     };
+
     let destination = target.destination.as_str().to_owned();
     let said = String::from_utf8_lossy(&output.stderr);
     if trace.is_recording() {
-        said.lines().filter_map(file_read).for_each(|told| trace.detail(|| told));
+        said.lines()
+            .filter_map(file_read)
+            .for_each(|told| trace.detail(|| told));
     }
+
     if !output.status.success() {
-        let message = said.lines().filter(|line| !is_chatter(line)).map(str::trim_end).collect::<Vec<_>>().join("\n");
-        return Err(SshError::Resolve { destination, message: message.trim().to_owned() });
+        let message = said
+            .lines()
+            .filter(|line| !is_chatter(line))
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n");
+
+        return Err(SshError::Resolve {
+            destination,
+            message: message.trim().to_owned(),
+        });
     }
+
     let printed = String::from_utf8_lossy(&output.stdout);
-    let config = EffectiveConfig::parse(&printed).map_err(|source| SshError::Config { destination, source })?;
+    let config = EffectiveConfig::parse(&printed).map_err(|source| SshError::Config {
+        destination,
+        source,
+    })?;
+
     if trace.is_recording() {
         let plain = ask(target, Some(Path::new("none")), limit, true).await?;
         let plain = plain.map(|output| output.stdout).unwrap_or_default();
         for option in option_support::set(&printed, &String::from_utf8_lossy(&plain)) {
             trace.detail(|| option);
         }
-        config.notices.iter().for_each(|notice| trace.detail(|| notice.clone()));
+
+        config
+            .notices
+            .iter()
+            .for_each(|notice| trace.detail(|| notice.clone()));
     }
+
     Ok(config)
 }
 
 /// The file that a line of `ssh -v` says was read, or the line of it that applies.
 fn file_read(line: &str) -> Option<String> {
     let said = line.strip_prefix("debug1: ")?.trim_end();
-    match (said.strip_prefix("Reading configuration data "), said.split_once(": Applying options for ")) {
+    match (
+        said.strip_prefix("Reading configuration data "),
+        said.split_once(": Applying options for "),
+    ) {
         (Some(file), _) => Some(format!("reads {file}")),
         (None, Some((place, host))) => Some(format!("{place} applies (Host {host})")),
         (None, None) => None,
@@ -81,7 +119,9 @@ fn file_read(line: &str) -> Option<String> {
 
 /// What `ssh -v` says besides.
 fn is_chatter(line: &str) -> bool {
-    line.starts_with("debug") || line.starts_with("OpenSSH_") || line.starts_with("Pseudo-terminal will not")
+    line.starts_with("debug")
+        || line.starts_with("OpenSSH_")
+        || line.starts_with("Pseudo-terminal will not")
 }
 
 /// Runs `ssh -G`; with `-v` it tells what it reads. The inner error is that of starting it.
@@ -96,14 +136,24 @@ async fn ask(
     if let Some(file) = config_file {
         command.arg("-F").arg(file);
     }
+
     if let Some(user) = &target.user {
         command.args(["-l", user]);
     }
+
     if let Some(port) = target.port {
         command.args(["-p", &port.to_string()]);
     }
-    command.args(["--", target.destination.as_str()]).stdin(Stdio::null()).kill_on_drop(true);
+
+    command
+        .args(["--", target.destination.as_str()])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+
     timeout(limit, command.output())
         .await
-        .map_err(|_| SshError::Timeout { stage: "reading the SSH configuration with `ssh -G`", after: limit })
+        .map_err(|_| SshError::Timeout {
+            stage: "reading the SSH configuration with `ssh -G`",
+            after: limit,
+        })
 }

@@ -21,8 +21,13 @@ impl Target {
     /// What a person gives to `ssh` in a shell to reach the same.
     #[must_use]
     pub fn arguments(&self) -> String {
-        let file =
-            self.config_file.iter().map(|file| format!("-F '{}' ", file.display().to_string().replace('\'', r"'\''")));
+        let file = self.config_file.iter().map(|file| {
+            format!(
+                "-F '{}' ",
+                file.display().to_string().replace('\'', r"'\''")
+            )
+        });
+
         let port = self.port.iter().map(|port| format!("-p {port} "));
         let user = self.user.iter().map(|user| format!("-l '{user}' "));
         file.chain(port).chain(user).collect::<String>() + self.destination.as_str()
@@ -31,8 +36,15 @@ impl Target {
 
 /// Reads `[user@]host[:port]` or `ssh://[user@]host[:port]`, with IPv6 addresses in brackets.
 pub(in crate::ssh) fn parse_hop(hop: &str) -> Result<Target, DestinationError> {
-    let rest = hop.trim().trim_start_matches("ssh://").trim_end_matches('/');
-    let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
+    let rest = hop
+        .trim()
+        .trim_start_matches("ssh://")
+        .trim_end_matches('/');
+
+    let (user, host) = rest
+        .rsplit_once('@')
+        .map_or((None, rest), |(user, host)| (Some(user), host));
+
     let (host, port) = match host.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => match port.parse() {
             Ok(port) => (name, Some(port)),
@@ -40,9 +52,18 @@ pub(in crate::ssh) fn parse_hop(hop: &str) -> Result<Target, DestinationError> {
         },
         _ => (host, None),
     };
+
     let destination = Destination::parse(host.trim_start_matches('[').trim_end_matches(']'))?;
-    let user = user.map(|user| crate::openssh::destination::parse_user(user).map(str::to_owned)).transpose()?;
-    Ok(Target { destination, user, port, config_file: None })
+    let user = user
+        .map(|user| crate::openssh::destination::parse_user(user).map(str::to_owned))
+        .transpose()?;
+
+    Ok(Target {
+        destination,
+        user,
+        port,
+        config_file: None,
+    })
 }
 
 #[cfg(test)]
@@ -62,8 +83,21 @@ mod tests {
             ("::1", "::1", None, None),
         ] {
             let target = parse_hop(hop).unwrap();
-            assert_eq!((target.destination.as_str(), target.user.as_deref(), target.port), (host, user, port), "{hop}");
+            assert_eq!(
+                (
+                    target.destination.as_str(),
+                    target.user.as_deref(),
+                    target.port
+                ),
+                (host, user, port),
+                "{hop}"
+            );
         }
-        assert!(parse_hop("-oProxyCommand=x").is_err() && parse_hop("").is_err() && parse_hop("u@").is_err());
+
+        assert!(
+            parse_hop("-oProxyCommand=x").is_err()
+                && parse_hop("").is_err()
+                && parse_hop("u@").is_err()
+        );
     }
 }

@@ -81,7 +81,10 @@ impl Connection {
 
     /// Whether the host has shown another key than the one that is known, which the configuration lets pass.
     pub(in crate::ssh) fn withholds_passwords(&self) -> bool {
-        self.facts.host_key.get().is_some_and(|accepted| accepted.no_passwords)
+        self.facts
+            .host_key
+            .get()
+            .is_some_and(|accepted| accepted.no_passwords)
     }
 
     /// Whether anything has come over a channel.
@@ -111,7 +114,10 @@ impl Connection {
 
     /// Whether the server's identification (RFC 4253, section 4.2) begins with this.
     fn is_software(&self, beginning: &[u8]) -> bool {
-        self.facts.software.get().is_some_and(|version| version.starts_with(beginning))
+        self.facts
+            .software
+            .get()
+            .is_some_and(|version| version.starts_with(beginning))
     }
 
     /// Whether a channel that is opened now may be lost in this way: one of those that it `had`, all of which have ended, was
@@ -145,12 +151,22 @@ impl Connection {
     }
 
     /// A stream to a host behind this one (RFC 4254 section 7.2).
-    pub(in crate::ssh) async fn forward(&self, host: &str, port: u16) -> Result<ChannelStream<Msg>, SshError> {
-        match self.handle.channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0).await {
+    pub(in crate::ssh) async fn forward(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<ChannelStream<Msg>, SshError> {
+        match self
+            .handle
+            .channel_open_direct_tcpip(host, port.into(), "127.0.0.1", 0)
+            .await
+        {
             Ok(channel) => Ok(channel.into_stream()),
-            Err(russh::Error::ChannelOpenFailure(reason)) => {
-                Err(SshError::Forward { host: host.to_owned(), port, message: format!("{reason:?}") })
-            }
+            Err(russh::Error::ChannelOpenFailure(reason)) => Err(SshError::Forward {
+                host: host.to_owned(),
+                port,
+                message: format!("{reason:?}"),
+            }),
             Err(_) => Err(self.lost()),
         }
     }
@@ -164,7 +180,10 @@ impl Connection {
             Ok(Err(error @ russh::Error::ChannelOpenFailure(_))) => Err(error.into()),
             Ok(Err(_)) if self.is_closed() => Err(self.lost()),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(SshError::Timeout { stage: "opening a channel", after: CHANNEL_LIMIT }),
+            Err(_) => Err(SshError::Timeout {
+                stage: "opening a channel",
+                after: CHANNEL_LIMIT,
+            }),
         }
     }
 
@@ -188,6 +207,8 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }

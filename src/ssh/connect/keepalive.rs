@@ -56,6 +56,7 @@ pub(in crate::ssh) async fn watch(connection: Weak<Connection>) {
     let (mut can_answer, mut unanswered) = (false, 0);
     while let Some(held) = alive(&connection) {
         let before = held.traffic.received();
+
         match timeout(INTERVAL, held.handle.send_ping()).await {
             Ok(Ok(())) => (can_answer, unanswered) = (true, 0),
             Ok(Err(_)) => return,
@@ -63,9 +64,13 @@ pub(in crate::ssh) async fn watch(connection: Weak<Connection>) {
             Err(_) if held.traffic.received() != before => unanswered = 0,
             Err(_) => unanswered += 1,
         }
+
         if can_answer && unanswered >= MAX_UNANSWERED {
-            return held.traffic.give_up("the server has not answered for a minute");
+            return held
+                .traffic
+                .give_up("the server has not answered for a minute");
         }
+
         drop(held);
         if unanswered == 0 {
             silence(&connection).await;

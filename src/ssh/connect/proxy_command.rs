@@ -49,7 +49,12 @@ impl ProxyProcess {
         if let Some(listening) = self.listening.take() {
             let _ = timeout(COMPLAINT_LIMIT, listening).await;
         }
-        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).trim().to_owned()
+
+        self.complaint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .trim()
+            .to_owned()
     }
 }
 
@@ -61,6 +66,7 @@ impl Drop for ProxyProcess {
             sys::signal::{Signal, killpg},
             unistd::Pid,
         };
+
         // Without an id it has ended, and another process may have its number.
         if let Some(group) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
             let _ = killpg(Pid::from_raw(group), Signal::SIGHUP);
@@ -79,11 +85,19 @@ pub(in crate::ssh) fn start_command(
     trace: &StageTrace,
 ) -> Result<ProxyCommand, SshError> {
     if config.proxy_use_fdpass {
-        return Err(SshError::Unsupported { option: "ProxyUseFdpass", value: "yes".to_owned() });
+        return Err(SshError::Unsupported {
+            option: "ProxyUseFdpass",
+            value: "yes".to_owned(),
+        });
     }
+
     let line = expand_command_option("ProxyCommand", template, config, typed)?;
     trace.detail(|| format!("runs: {line}"));
-    let failed = |source| SshError::ProxyCommand { command: line.clone(), source };
+    let failed = |source| SshError::ProxyCommand {
+        command: line.clone(),
+        source,
+    };
+
     let mut child = shell(&line)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -91,10 +105,12 @@ pub(in crate::ssh) fn start_command(
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)?;
+
     let no_pipe = || std::io::Error::other("it has no pipe");
     let stdin = child.stdin.take().ok_or_else(no_pipe).map_err(failed)?;
     let stdout = child.stdout.take().ok_or_else(no_pipe).map_err(failed)?;
     let complaint = Arc::new(Mutex::new(String::new()));
+
     let listening = child.stderr.take().map(|mut stderr| {
         let kept = Arc::clone(&complaint);
         tokio::spawn(async move {
@@ -103,21 +119,36 @@ pub(in crate::ssh) fn start_command(
                 let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if (kept.len() as u64) < MAX_COMPLAINT_BYTES {
-                    kept.extend(text.chars().filter(|letter| *letter == '\n' || !is_line_unsafe(*letter)));
+                    kept.extend(
+                        text.chars()
+                            .filter(|letter| *letter == '\n' || !is_line_unsafe(*letter)),
+                    );
                 }
             }
         })
     });
-    Ok(ProxyCommand { stream: join(stdout, stdin), process: ProxyProcess { child, complaint, listening } })
+
+    Ok(ProxyCommand {
+        stream: join(stdout, stdin),
+        process: ProxyProcess {
+            child,
+            complaint,
+            listening,
+        },
+    })
 }
 
 #[cfg(not(windows))]
 fn shell(line: &str) -> Command {
-    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let shell = std::env::var_os("SHELL")
+        .filter(|shell| !shell.is_empty())
+        .unwrap_or_else(|| "/bin/sh".into());
     let mut command = child::command(shell);
     command.args(["-c", &format!("exec {line}")]);
+
     // A group of its own, so that all of it can be ended, and so that Ctrl-C in a terminal ends us and not the connection.
     command.process_group(0);
+
     command
 }
 

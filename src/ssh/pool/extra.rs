@@ -15,21 +15,27 @@ const MAX_APART: usize = 4;
 
 impl Pool {
     /// Opens a channel that work can do without; `None` where there is no room for it at once.
-    pub(in crate::ssh) async fn opportunistic_channel(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
+    pub(in crate::ssh) async fn opportunistic_channel(
+        self: &Arc<Self>,
+    ) -> Option<(Channel<Msg>, ChannelSlot)> {
         let slot = self.slot(Priority::Opportunistic, Instant::now()).ok()??;
         self.take(slot).await
     }
 
     /// The same over another connection than the first, dialled for it unless that may need a person or cost a
     /// one-time password.
-    pub(in crate::ssh) async fn channel_on_another_connection(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
+    pub(in crate::ssh) async fn channel_on_another_connection(
+        self: &Arc<Self>,
+    ) -> Option<(Channel<Msg>, ChannelSlot)> {
         loop {
             let changed = self.changed.notified();
+
             match self.place_apart() {
                 ExtraChannel::Here(slot) => return self.take(slot).await,
                 ExtraChannel::Nowhere => return None,
                 ExtraChannel::Soon => {}
             }
+
             tokio::select! {
                 () = changed => {}
                 () = self.closing.cancelled() => return None,
@@ -44,10 +50,13 @@ impl Pool {
             let room = !member.load().full && limit.is_none_or(|limit| member.load().used < limit);
             room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
         };
+
         if let Some(member) = state.members.iter_mut().find(apart) {
             return ExtraChannel::Here(self.slot_on(member));
         }
+
         let by_key = self.credentials.typed.is_empty() && self.peer().auth_method == "publickey";
+
         if !by_key
             || state.members.len() >= MAX_APART
             || state.hopeless
@@ -57,9 +66,11 @@ impl Pool {
         {
             return ExtraChannel::Nowhere;
         }
+
         if !state.dialling {
             self.start_dialling(&mut state);
         }
+
         ExtraChannel::Soon
     }
 

@@ -168,7 +168,8 @@ impl Pool {
         self.closing.cancel();
         let members = std::mem::take(&mut self.state().members);
         self.changed.notify_waiters();
-        futures_util::future::join_all(members.iter().map(|member| member.connection.close())).await;
+        futures_util::future::join_all(members.iter().map(|member| member.connection.close()))
+            .await;
     }
 
     /// Lets go of what is kept ready for a next command, because there will be none: the connection ends with what still
@@ -181,8 +182,13 @@ impl Pool {
     pub(super) async fn login_shell(self: &Arc<Self>) -> ShellProbe {
         let probe = async {
             let probe = self.probe_shell().await;
-            if probe.deaf.is_some() { Err(probe) } else { Ok(probe) }
+            if probe.deaf.is_some() {
+                Err(probe)
+            } else {
+                Ok(probe)
+            }
         };
+
         match self.login_shell.get_or_try_init(|| probe).await {
             Ok(probe) => probe.clone(),
             Err(probe) => probe,
@@ -191,11 +197,17 @@ impl Pool {
 
     async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
         let ask = |probe| self.ask_and_see(probe, PROBE_LIMIT);
-        let Ok((first, first_failed)) = ask(POSIX_PROBE).await else { return ShellProbe::unknown() };
+        let Ok((first, first_failed)) = ask(POSIX_PROBE).await else {
+            return ShellProbe::unknown();
+        };
+
         if let Some(posix) = ShellProbe::posix(&first) {
             return posix;
         }
-        let Ok((second, second_failed)) = ask(OTHER_PROBE).await else { return ShellProbe::unknown() };
+
+        let Ok((second, second_failed)) = ask(OTHER_PROBE).await else {
+            return ShellProbe::unknown();
+        };
         ShellProbe::other(first_failed || second_failed, &first, &second)
     }
 
@@ -215,16 +227,20 @@ impl Pool {
             self.prefetch_channel();
             return Ok(ready);
         }
+
         let asked = Instant::now();
         loop {
             let changed = self.changed.notified();
+
             let Some(slot) = self.slot(priority, asked)? else {
                 if timeout(SLOT_RELEASE_LAG, changed).await.is_err() {
                     self.state().doubt_refusals();
                 }
                 continue;
             };
+
             let connection = Arc::clone(&slot.connection);
+
             match attempt(slot).await {
                 Some((slot, Ok(channel))) => {
                     self.prefetch_channel();
@@ -236,7 +252,9 @@ impl Pool {
                         return Err(SshError::ChannelRefused(reason));
                     }
                 }
-                Some((_, Err(error))) if Arc::ptr_eq(&connection, &self.first) => return Err(error),
+                Some((_, Err(error))) if Arc::ptr_eq(&connection, &self.first) => {
+                    return Err(error);
+                }
                 // Nothing was sent over it yet, and it will not do.
                 Some((_, Err(_))) => self.discard(&connection),
                 None => return Err(connection.lost()),
@@ -245,25 +263,48 @@ impl Pool {
     }
 
     /// A place for a channel; `None` where there is none for now.
-    fn slot(self: &Arc<Self>, priority: Priority, asked: Instant) -> Result<Option<ChannelSlot>, SshError> {
+    fn slot(
+        self: &Arc<Self>,
+        priority: Priority,
+        asked: Instant,
+    ) -> Result<Option<ChannelSlot>, SshError> {
         if self.closing.is_cancelled() || (priority == Priority::Work && self.is_closed()) {
             return Err(self.lost());
         }
+
         let mut state = self.state();
-        state.members.retain(|member| !member.connection.is_closed());
+        state
+            .members
+            .retain(|member| !member.connection.is_closed());
+
         if state.members.is_empty() {
             return Err(self.lost());
         }
+
         let situation = PoolLoad {
             limit: state.limit(),
             may_dial: !state.dialling && !state.hopeless && !self.is_closed(),
             keeps_one: state.trouble.is_none() || asked.elapsed() < PLACE_KEPT,
         };
-        let patience = if priority == Priority::Control { self.limit.min(SCRIPT_PATIENCE) } else { self.limit };
+
+        let patience = if priority == Priority::Control {
+            self.limit.min(SCRIPT_PATIENCE)
+        } else {
+            self.limit
+        };
+
         match choose(state.members.iter().map(Member::load), priority, situation) {
-            Choice::Use(index) => Ok(state.members.get_mut(index).map(|member| self.slot_on(member))),
-            Choice::Dial | Choice::Wait if state.trouble.is_some() && asked.elapsed() >= patience => {
-                Err(state.trouble.clone().map_or_else(|| self.lost(), |source| SshError::NoRoom { source }))
+            Choice::Use(index) => Ok(state
+                .members
+                .get_mut(index)
+                .map(|member| self.slot_on(member))),
+            Choice::Dial | Choice::Wait
+                if state.trouble.is_some() && asked.elapsed() >= patience =>
+            {
+                Err(state
+                    .trouble
+                    .clone()
+                    .map_or_else(|| self.lost(), |source| SshError::NoRoom { source }))
             }
             Choice::Dial => {
                 self.start_dialling(&mut state);
@@ -276,7 +317,11 @@ impl Pool {
     fn slot_on(self: &Arc<Self>, member: &mut Member) -> ChannelSlot {
         member.opening += 1;
         member.idle_since = None;
-        ChannelSlot { pool: Arc::clone(self), connection: Arc::clone(&member.connection), is_open: false }
+        ChannelSlot {
+            pool: Arc::clone(self),
+            connection: Arc::clone(&member.connection),
+            is_open: false,
+        }
     }
 
     fn start_dialling(self: &Arc<Self>, state: &mut PoolState) {
@@ -295,17 +340,23 @@ impl Pool {
     async fn is_at_limit(&self, connection: &Arc<Connection>) -> bool {
         loop {
             let changed = self.changed.notified();
+
             {
                 let mut state = self.state();
-                let Some(member) = state.member(connection) else { return true };
+                let Some(member) = state.member(connection) else {
+                    return true;
+                };
+
                 if member.had > 0 {
                     state.note_refusal(connection, Instant::now());
                     return true;
                 }
+
                 if member.opening == 0 {
                     return false;
                 }
             }
+
             changed.await;
         }
     }
@@ -316,35 +367,54 @@ impl Pool {
         let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let left = self.limit.saturating_sub(started.elapsed());
-            let dialled = self.first.open_another(&self.target, &self.credentials, left).await;
+            let dialled = self
+                .first
+                .open_another(&self.target, &self.credentials, left)
+                .await;
+
             let again = {
                 let mut state = self.state();
                 match dialled {
                     _ if self.closing.is_cancelled() => return,
                     Ok(connection) => {
-                        tokio::spawn(close_when_idle(Arc::downgrade(self), Arc::downgrade(&connection)));
+                        tokio::spawn(close_when_idle(
+                            Arc::downgrade(self),
+                            Arc::downgrade(&connection),
+                        ));
+
                         state.members.push(Member::new(connection));
                         (state.trouble, state.dialling) = (None, false);
                         let (host, connections) = (&self.peer().host_name, state.members.len());
                         tracing::info!(host, connections, "one more connection, for more channels");
+
                         false
                     }
                     Err(error) => {
                         let in_time = started.elapsed() + pause < self.limit;
                         let again = in_time && error.is_transient() && !self.is_closed();
                         let text = error.to_string().escape_debug().to_string();
-                        tracing::warn!(host = self.peer().host_name, again, error = text, "no further connection");
+
+                        tracing::warn!(
+                            host = self.peer().host_name,
+                            again,
+                            error = text,
+                            "no further connection"
+                        );
+
                         state.hopeless = !error.is_transient();
                         state.trouble = Some(Arc::new(error));
                         state.dialling = again;
+
                         again
                     }
                 }
             };
+
             self.changed.notify_waiters();
             if !again {
                 return;
             }
+
             sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
         }
@@ -365,19 +435,29 @@ async fn close_when_idle(pool: Weak<Pool>, connection: Weak<Connection>) {
     let mut idle_since = None;
     while let Some(next) = look_again(idle_since, Instant::now()) {
         sleep_until(next.into()).await;
-        let (Some(pool), Some(connection)) = (pool.upgrade(), connection.upgrade()) else { return };
+        let (Some(pool), Some(connection)) = (pool.upgrade(), connection.upgrade()) else {
+            return;
+        };
+
         let goes = {
             let mut state = pool.state();
-            let Some(member) = state.member(&connection) else { return };
+            let Some(member) = state.member(&connection) else {
+                return;
+            };
             idle_since = member.idle_since;
             let goes = look_again(idle_since, Instant::now()).is_none();
             if goes {
                 state.remove(&connection);
             }
+
             goes
         };
+
         if goes {
-            tracing::info!(host = pool.peer().host_name, "a connection was idle and is closed");
+            tracing::info!(
+                host = pool.peer().host_name,
+                "a connection was idle and is closed"
+            );
             return connection.close().await;
         }
     }

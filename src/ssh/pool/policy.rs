@@ -51,22 +51,36 @@ pub(super) enum Choice {
 }
 
 /// Decides. Earlier connections come first, so that the later ones get idle.
-pub(super) fn choose(loads: impl Iterator<Item = Load> + Clone, priority: Priority, situation: PoolLoad) -> Choice {
-    let PoolLoad { limit, may_dial, keeps_one } = situation;
+pub(super) fn choose(
+    loads: impl Iterator<Item = Load> + Clone,
+    priority: Priority,
+    situation: PoolLoad,
+) -> Choice {
+    let PoolLoad {
+        limit,
+        may_dial,
+        keeps_one,
+    } = situation;
+
     let room = |load: Load| match limit {
         _ if load.full => 0,
         Some(limit) => limit.saturating_sub(load.used),
         None => usize::MAX,
     };
+
     let kept = match priority {
         Priority::Work if keeps_one && limit.is_some_and(|limit| limit > 1) => 1,
         Priority::Opportunistic => 2,
         _ => 0,
     };
+
     let free = loads.clone().map(room).fold(0, usize::saturating_add);
+
     match loads.clone().position(|load| room(load) > 0) {
         Some(index) if free > kept => Choice::Use(index),
-        _ if may_dial && priority != Priority::Opportunistic && loads.count() < MAX_CONNECTIONS => Choice::Dial,
+        _ if may_dial && priority != Priority::Opportunistic && loads.count() < MAX_CONNECTIONS => {
+            Choice::Dial
+        }
         _ => Choice::Wait,
     }
 }
@@ -82,36 +96,230 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     fn every_situation_has_its_choice() {
         use Choice::{Dial, Use, Wait};
-        use Priority::{Script, Spare, Work};
-        let load = |used: i32| Load { used: usize::try_from(used.abs()).unwrap(), full: used < 0 };
+        use Priority::{Control, Opportunistic, Work};
+
+        let load = |used: i32| Load {
+            used: usize::try_from(used.abs()).unwrap(),
+            full: used < 0,
+        };
+
         for (what, loads, limit, priority, may_dial, keeps_one, expected) in [
-            ("nothing is known yet", &[500][..], None, Work, true, true, Use(0)),
-            ("room on the first", &[3], Some(10), Work, true, true, Use(0)),
-            ("room on both: the earlier one", &[8, 0], Some(10), Work, true, true, Use(0)),
-            ("the first is at its limit", &[10, 3], Some(10), Work, true, true, Use(1)),
-            ("over it, by what has ended there meanwhile", &[12, 3], Some(10), Work, true, true, Use(1)),
-            ("the first has refused", &[-4, 3], Some(10), Work, true, true, Use(1)),
-            ("refused before a limit is known", &[-4], None, Work, true, true, Dial),
-            ("all at their limit", &[10, 10], Some(10), Work, true, true, Dial),
-            ("all at their limit while one is dialled", &[10, 10], Some(10), Work, false, true, Wait),
-            ("the last place is kept", &[10, 9], Some(10), Work, true, true, Dial),
-            ("the last place is kept while one is dialled", &[10, 9], Some(10), Work, false, true, Wait),
-            ("the last place is for scripts", &[10, 9], Some(10), Script, true, true, Use(1)),
-            ("no place is kept", &[10, 9], Some(10), Work, false, false, Use(1)),
-            ("one channel each: there is none to keep", &[0], Some(1), Work, true, true, Use(0)),
-            ("one channel each, taken", &[1], Some(1), Work, true, true, Dial),
-            ("nothing is known, so it is tried", &[5], None, Spare, true, true, Use(0)),
-            ("room for more work besides", &[7], Some(10), Spare, true, true, Use(0)),
-            ("room on the second connection", &[10, 6], Some(10), Spare, true, true, Use(1)),
-            ("only two places left", &[8], Some(10), Spare, true, true, Wait),
-            ("no place for a script", &[10], Some(10), Script, true, true, Dial),
-            ("as many connections as may be", &[10; MAX_CONNECTIONS], Some(10), Work, true, true, Wait),
-            ("one fewer", &[10; MAX_CONNECTIONS - 1], Some(10), Work, true, true, Dial),
+            (
+                "nothing is known yet",
+                &[500][..],
+                None,
+                Work,
+                true,
+                true,
+                Use(0),
+            ),
+            (
+                "room on the first",
+                &[3],
+                Some(10),
+                Work,
+                true,
+                true,
+                Use(0),
+            ),
+            (
+                "room on both: the earlier one",
+                &[8, 0],
+                Some(10),
+                Work,
+                true,
+                true,
+                Use(0),
+            ),
+            (
+                "the first is at its limit",
+                &[10, 3],
+                Some(10),
+                Work,
+                true,
+                true,
+                Use(1),
+            ),
+            (
+                "over it, by what has ended there meanwhile",
+                &[12, 3],
+                Some(10),
+                Work,
+                true,
+                true,
+                Use(1),
+            ),
+            (
+                "the first has refused",
+                &[-4, 3],
+                Some(10),
+                Work,
+                true,
+                true,
+                Use(1),
+            ),
+            (
+                "refused before a limit is known",
+                &[-4],
+                None,
+                Work,
+                true,
+                true,
+                Dial,
+            ),
+            (
+                "all at their limit",
+                &[10, 10],
+                Some(10),
+                Work,
+                true,
+                true,
+                Dial,
+            ),
+            (
+                "all at their limit while one is dialled",
+                &[10, 10],
+                Some(10),
+                Work,
+                false,
+                true,
+                Wait,
+            ),
+            (
+                "the last place is kept",
+                &[10, 9],
+                Some(10),
+                Work,
+                true,
+                true,
+                Dial,
+            ),
+            (
+                "the last place is kept while one is dialled",
+                &[10, 9],
+                Some(10),
+                Work,
+                false,
+                true,
+                Wait,
+            ),
+            (
+                "the last place is for scripts",
+                &[10, 9],
+                Some(10),
+                Control,
+                true,
+                true,
+                Use(1),
+            ),
+            (
+                "no place is kept",
+                &[10, 9],
+                Some(10),
+                Work,
+                false,
+                false,
+                Use(1),
+            ),
+            (
+                "one channel each: there is none to keep",
+                &[0],
+                Some(1),
+                Work,
+                true,
+                true,
+                Use(0),
+            ),
+            (
+                "one channel each, taken",
+                &[1],
+                Some(1),
+                Work,
+                true,
+                true,
+                Dial,
+            ),
+            (
+                "nothing is known, so it is tried",
+                &[5],
+                None,
+                Opportunistic,
+                true,
+                true,
+                Use(0),
+            ),
+            (
+                "room for more work besides",
+                &[7],
+                Some(10),
+                Opportunistic,
+                true,
+                true,
+                Use(0),
+            ),
+            (
+                "room on the second connection",
+                &[10, 6],
+                Some(10),
+                Opportunistic,
+                true,
+                true,
+                Use(1),
+            ),
+            (
+                "only two places left",
+                &[8],
+                Some(10),
+                Opportunistic,
+                true,
+                true,
+                Wait,
+            ),
+            (
+                "no place for a script",
+                &[10],
+                Some(10),
+                Control,
+                true,
+                true,
+                Dial,
+            ),
+            (
+                "as many connections as may be",
+                &[10; MAX_CONNECTIONS],
+                Some(10),
+                Work,
+                true,
+                true,
+                Wait,
+            ),
+            (
+                "one fewer",
+                &[10; MAX_CONNECTIONS - 1],
+                Some(10),
+                Work,
+                true,
+                true,
+                Dial,
+            ),
         ] {
             let loads = loads.iter().map(|used| load(*used));
-            assert_eq!(choose(loads, priority, PoolLoad { limit, may_dial, keeps_one }), expected, "{what}");
+            assert_eq!(
+                choose(
+                    loads,
+                    priority,
+                    PoolLoad {
+                        limit,
+                        may_dial,
+                        keeps_one
+                    }
+                ),
+                expected,
+                "{what}"
+            );
         }
     }
 
@@ -126,7 +334,11 @@ mod tests {
             ("idle for long enough", Some(100), 160, None),
             ("and longer", Some(100), 500, None),
         ] {
-            assert_eq!(look_again(idle_since.map(at), at(now)), expected.map(at), "{what}");
+            assert_eq!(
+                look_again(idle_since.map(at), at(now)),
+                expected.map(at),
+                "{what}"
+            );
         }
     }
 }

@@ -60,11 +60,14 @@ pub(in crate::ssh) struct ChannelSlot {
 
 impl PoolState {
     pub(super) fn member(&mut self, connection: &Arc<Connection>) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| Arc::ptr_eq(&member.connection, connection))
+        self.members
+            .iter_mut()
+            .find(|member| Arc::ptr_eq(&member.connection, connection))
     }
 
     pub(super) fn remove(&mut self, connection: &Arc<Connection>) {
-        self.members.retain(|member| !Arc::ptr_eq(&member.connection, connection));
+        self.members
+            .retain(|member| !Arc::ptr_eq(&member.connection, connection));
     }
 
     /// How many channels a connection of this server may have, as far as refusals have shown it.
@@ -76,9 +79,12 @@ impl PoolState {
     pub(super) fn note_refusal(&mut self, connection: &Arc<Connection>, now: Instant) {
         if let Some(member) = self.member(connection) {
             member.full = true;
-            let settled = member.closed_at.is_none_or(|at| now.duration_since(at) >= SLOT_RELEASE_LAG);
+            let settled = member
+                .closed_at
+                .is_none_or(|at| now.duration_since(at) >= SLOT_RELEASE_LAG);
             self.proven |= settled;
         }
+
         self.refused = Some(now);
     }
 
@@ -91,12 +97,23 @@ impl PoolState {
 
 impl Member {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, open: 0, opening: 0, had: 0, full: false, idle_since: Some(Instant::now()), closed_at: None }
+        Self {
+            connection,
+            open: 0,
+            opening: 0,
+            had: 0,
+            full: false,
+            idle_since: Some(Instant::now()),
+            closed_at: None,
+        }
     }
 
     pub(super) fn load(&self) -> Load {
         let used = self.open + self.opening;
-        Load { used, full: self.full || (used == 0 && self.connection.may_drop_new_channel(self.had)) }
+        Load {
+            used,
+            full: self.full || (used == 0 && self.connection.may_drop_new_channel(self.had)),
+        }
     }
 }
 
@@ -127,35 +144,48 @@ impl ChannelSlot {
 impl Drop for ChannelSlot {
     fn drop(&mut self) {
         let mut state = self.pool.state();
+
         if let Some(member) = state.member(&self.connection) {
-            *(if self.is_open { &mut member.open } else { &mut member.opening }) -= 1;
+            *(if self.is_open {
+                &mut member.open
+            } else {
+                &mut member.opening
+            }) -= 1;
+
             let now = Instant::now();
             if self.is_open {
                 member.closed_at = Some(now);
             }
+
             if member.load().used == 0 {
                 member.idle_since = Some(now);
             }
         }
+
         if self.is_open {
             state.doubt_refusals();
         }
+
         drop(state);
         self.pool.changed.notify_waiters();
     }
 }
 
 /// Opens the channel in a task of its own, which closes it where nobody waits for it any more. `None`: the task is gone.
-pub(super) async fn attempt(mut slot: ChannelSlot) -> Option<(ChannelSlot, Result<Channel<Msg>, SshError>)> {
+pub(super) async fn attempt(
+    mut slot: ChannelSlot,
+) -> Option<(ChannelSlot, Result<Channel<Msg>, SshError>)> {
     let (give, take) = oneshot::channel();
     tokio::spawn(async move {
         let opened = slot.connection.open_channel().await;
         if opened.is_ok() {
             slot.opened();
         }
+
         if let Err((_place, Ok(unwanted))) = give.send((slot, opened)) {
             let _ = unwanted.close().await;
         }
     });
+
     take.await.ok()
 }

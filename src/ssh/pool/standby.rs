@@ -21,15 +21,19 @@ impl Pool {
         if !self.prefetches || self.closing.is_cancelled() {
             return;
         }
+
         let wanted = {
             let mut state = self.state();
             if state.ready.as_ref().is_some_and(|ready| !ready.is_closed()) {
                 return;
             }
+
             let (ready, wanted) = oneshot::channel();
             state.ready = Some(ready);
+
             wanted
         };
+
         tokio::spawn(Arc::clone(self).hold_prefetched(wanted));
     }
 
@@ -40,17 +44,21 @@ impl Pool {
         if !self.first.traffic.heard_within(LATELY) {
             return None;
         }
+
         // An end of the connection that the kernel knows of comes first: the runtime looks at its sockets meanwhile, and
         // the connection's task at what came.
         for _ in 0..2 {
             yield_now().await;
         }
+
         if self.is_closed() {
             return None;
         }
+
         let ready = self.state().ready.take()?;
         let (give, take) = oneshot::channel();
         ready.send(give).ok()?;
+
         take.await.ok()
     }
 
@@ -58,7 +66,10 @@ impl Pool {
         self: Arc<Self>,
         mut wanted: oneshot::Receiver<oneshot::Sender<(Channel<Msg>, ChannelSlot)>>,
     ) {
-        let Some((mut channel, slot)) = self.open_prefetched().await else { return };
+        let Some((mut channel, slot)) = self.open_prefetched().await else {
+            return;
+        };
+
         let recipient = tokio::select! {
             biased;
             // Nothing is expected on it: the server closes it, or does what it should not.
@@ -67,10 +78,12 @@ impl Pool {
             recipient = &mut wanted => recipient.ok(),
             () = sleep(STAYS) => None,
         };
+
         let unwanted = match recipient {
             Some(recipient) => recipient.send((channel, slot)).err(),
             None => Some((channel, slot)),
         };
+
         if let Some((channel, _place)) = unwanted {
             // Whoever asks from now on opens one.
             drop(wanted);
@@ -86,6 +99,7 @@ impl Pool {
                 let connection = Arc::clone(slot.connection());
                 drop(slot);
                 self.is_at_limit(&connection).await;
+
                 None
             }
         }
@@ -95,7 +109,9 @@ impl Pool {
     fn slot_to_prefetch(self: &Arc<Self>) -> Option<ChannelSlot> {
         let mut state = self.state();
         let limit = state.limit();
-        let member = state.member(&self.first).filter(|member| !member.connection.is_closed())?;
+        let member = state
+            .member(&self.first)
+            .filter(|member| !member.connection.is_closed())?;
         let load = member.load();
         let room = !load.full && limit.is_none_or(|limit| limit.saturating_sub(load.used) > 1);
         room.then(|| self.slot_on(member))

@@ -32,21 +32,35 @@ impl AsRoot {
         if let Some(directory) = directory {
             details.push(("In the directory".to_owned(), spelled_out(directory)));
         }
+
         for (name, value) in environment.iter().take(MAX_VARIABLES) {
-            details.push(("With the variable".to_owned(), spelled_out(&format!("{name}={value}"))));
+            details.push((
+                "With the variable".to_owned(),
+                spelled_out(&format!("{name}={value}")),
+            ));
         }
+
         if let Some(more @ 1..) = environment.len().checked_sub(MAX_VARIABLES) {
             details.push(("With more variables".to_owned(), more.to_string()));
         }
+
         if !stdin.is_empty() {
             let text = String::from_utf8_lossy(stdin);
-            details.push((format!("It reads {} bytes from stdin", stdin.len()), spelled_out(&text)));
+            details.push((
+                format!("It reads {} bytes from stdin", stdin.len()),
+                spelled_out(&text),
+            ));
         }
+
         if reads_on {
             let more = "what the agent types while it runs".to_owned();
             details.push(("It may read more".to_owned(), more));
         }
-        Self { command: cut(command.chars(), MAX_COMMAND_CHARS), details }
+
+        Self {
+            command: cut(command.chars(), MAX_COMMAND_CHARS),
+            details,
+        }
     }
 }
 
@@ -57,7 +71,13 @@ impl fmt::Display for AsRoot {
         for (what, text) in &self.details {
             write!(f, "\n{what}: {text}")?;
         }
-        let separator = if self.details.is_empty() { ": " } else { "\nThe command: " };
+
+        let separator = if self.details.is_empty() {
+            ": "
+        } else {
+            "\nThe command: "
+        };
+
         write!(f, "{separator}{}", self.command)
     }
 }
@@ -66,8 +86,13 @@ impl fmt::Display for AsRoot {
 fn spelled_out(text: &str) -> String {
     let letters = text.chars().flat_map(|letter| {
         let plain = matches!(letter, '"' | '\'');
-        (!plain).then(|| letter.escape_debug()).into_iter().flatten().chain(plain.then_some(letter))
+        (!plain)
+            .then(|| letter.escape_debug())
+            .into_iter()
+            .flatten()
+            .chain(plain.then_some(letter))
     });
+
     cut(letters, MAX_REST_CHARS)
 }
 
@@ -76,5 +101,9 @@ fn cut(letters: impl Iterator<Item = char>, longest: usize) -> String {
     let mut letters = letters;
     let shown: String = letters.by_ref().take(longest).collect();
     let more = letters.count();
-    if more == 0 { shown } else { format!("{shown}… ({more} more characters follow)") }
+    if more == 0 {
+        shown
+    } else {
+        format!("{shown}… ({more} more characters follow)")
+    }
 }

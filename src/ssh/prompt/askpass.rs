@@ -24,8 +24,13 @@ impl Askpass {
 
     fn chosen(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
         let program = variable("SSH_ASKPASS")?;
-        let require = variable("SSH_ASKPASS_REQUIRE").unwrap_or_default().to_ascii_lowercase();
-        let has_display = variable("DISPLAY").or_else(|| variable("WAYLAND_DISPLAY")).is_some();
+        let require = variable("SSH_ASKPASS_REQUIRE")
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+
+        let has_display = variable("DISPLAY")
+            .or_else(|| variable("WAYLAND_DISPLAY"))
+            .is_some();
         (require == "force" || (require != "never" && has_display)).then_some(Self(program))
     }
 
@@ -38,9 +43,18 @@ impl Askpass {
     /// The first line that the program prints; `None` if it cannot be run, fails, or prints no text.
     pub(super) async fn answer(&self, prompt: &str) -> Option<Password> {
         let mut command = child::command(&self.0);
-        command.arg(prompt).env_remove("SSH_ASKPASS_PROMPT").kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .arg(prompt)
+            .env_remove("SSH_ASKPASS_PROMPT")
+            .kill_on_drop(true);
+
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+
         let mut child = command.spawn().ok()?;
+
         // Room for all of it from the start: a buffer that grows would leave copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_ANSWER_BYTES + 1));
         let mut stdout = child.stdout.take()?.take(MAX_ANSWER_BYTES as u64);
@@ -49,6 +63,7 @@ impl Askpass {
         if !child.wait().await.ok()?.success() {
             return None;
         }
+
         let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
         Some(Password::from(std::str::from_utf8(line).ok()?.to_owned()))
     }
@@ -64,17 +79,51 @@ mod tests {
             (&[("SSH_ASKPASS", "p"), ("DISPLAY", ":0")][..], true),
             (&[("SSH_ASKPASS", "p"), ("WAYLAND_DISPLAY", "w")], true),
             (&[("SSH_ASKPASS", "p")], false),
-            (&[("SSH_ASKPASS", "p"), ("SSH_ASKPASS_REQUIRE", "force")], true),
-            (&[("SSH_ASKPASS", "p"), ("SSH_ASKPASS_REQUIRE", "FORCE")], true),
-            (&[("SSH_ASKPASS", "p"), ("SSH_ASKPASS_REQUIRE", "prefer")], false),
-            (&[("SSH_ASKPASS", "p"), ("SSH_ASKPASS_REQUIRE", "prefer"), ("DISPLAY", ":0")], true),
-            (&[("SSH_ASKPASS", "p"), ("SSH_ASKPASS_REQUIRE", "never"), ("DISPLAY", ":0")], false),
-            (&[("SSH_ASKPASS_REQUIRE", "force"), ("DISPLAY", ":0")], false),
+            (
+                &[("SSH_ASKPASS", "p"), ("SSH_ASKPASS_REQUIRE", "force")],
+                true,
+            ),
+            (
+                &[("SSH_ASKPASS", "p"), ("SSH_ASKPASS_REQUIRE", "FORCE")],
+                true,
+            ),
+            (
+                &[("SSH_ASKPASS", "p"), ("SSH_ASKPASS_REQUIRE", "prefer")],
+                false,
+            ),
+            (
+                &[
+                    ("SSH_ASKPASS", "p"),
+                    ("SSH_ASKPASS_REQUIRE", "prefer"),
+                    ("DISPLAY", ":0"),
+                ],
+                true,
+            ),
+            (
+                &[
+                    ("SSH_ASKPASS", "p"),
+                    ("SSH_ASKPASS_REQUIRE", "never"),
+                    ("DISPLAY", ":0"),
+                ],
+                false,
+            ),
+            (
+                &[("SSH_ASKPASS_REQUIRE", "force"), ("DISPLAY", ":0")],
+                false,
+            ),
         ] {
             let lookup = |name: &str| {
-                variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
+                variables
+                    .iter()
+                    .find(|(variable, _)| *variable == name)
+                    .map(|(_, value)| OsString::from(value))
             };
-            assert_eq!(Askpass::chosen(lookup), used.then(|| Askpass::program("p")), "{variables:?}");
+
+            assert_eq!(
+                Askpass::chosen(lookup),
+                used.then(|| Askpass::program("p")),
+                "{variables:?}"
+            );
         }
     }
 }

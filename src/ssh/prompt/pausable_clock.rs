@@ -22,13 +22,16 @@ impl PausableClock {
     pub async fn during<T>(&self, asking: impl Future<Output = T>) -> T {
         /// Counts down also where the question is given up.
         struct Open<'a>(&'a watch::Sender<usize>);
+
         impl Drop for Open<'_> {
             fn drop(&mut self) {
                 self.0.send_modify(|open| *open -= 1);
             }
         }
+
         self.0.send_modify(|open| *open += 1);
         let _open = Open(&self.0);
+
         asking.await
     }
 
@@ -54,17 +57,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_clock_stands_still_while_any_question_is_open() {
         let seconds = Duration::from_secs;
-        for (questions, whole) in [(&[][..], 10), (&[(3, 100)], 110), (&[(2, 5), (3, 2)], 15), (&[(20, 5)], 10)] {
+        for (questions, whole) in [
+            (&[][..], 10),
+            (&[(3, 100)], 110),
+            (&[(2, 5), (3, 2)], 15),
+            (&[(20, 5)], 10),
+        ] {
             let (pause, started) = (PausableClock::default(), Instant::now());
             let asking = questions.iter().map(async |(at, takes)| {
                 sleep(seconds(*at)).await;
                 pause.during(sleep(seconds(*takes))).await;
             });
+
             tokio::select! {
                 biased;
                 () = pause.sleep(seconds(10)) => {}
                 () = async { futures_util::future::join_all(asking).await; std::future::pending::<()>().await } => {}
             }
+
             assert_eq!(started.elapsed(), seconds(whole), "{questions:?}");
         }
     }

@@ -46,7 +46,11 @@ impl Purpose {
     /// What the answer goes into.
     #[must_use]
     pub fn recipient(&self) -> &'static str {
-        if matches!(self, Self::Sudo(_)) { "sudo on that host" } else { "the SSH log-in" }
+        if matches!(self, Self::Sudo(_)) {
+            "sudo on that host"
+        } else {
+            "the SSH log-in"
+        }
     }
 }
 
@@ -130,8 +134,15 @@ pub struct Prompter {
 impl Prompter {
     /// A person who is asked for a yes or no, and for secrets, through these channels.
     #[must_use]
-    pub fn new(choices: Option<mpsc::Sender<PromptRequest>>, secrets: Option<mpsc::Sender<PromptRequest>>) -> Self {
-        Self { choices, secrets, ..Self::default() }
+    pub fn new(
+        choices: Option<mpsc::Sender<PromptRequest>>,
+        secrets: Option<mpsc::Sender<PromptRequest>>,
+    ) -> Self {
+        Self {
+            choices,
+            secrets,
+            ..Self::default()
+        }
     }
 
     /// The same person at a client that can say which folders it works in.
@@ -143,12 +154,17 @@ impl Prompter {
     /// The same person, who is told through this channel what servers say.
     #[must_use]
     pub fn told(self, told: mpsc::Sender<PromptRequest>) -> Self {
-        Self { told: Some(told), ..self }
+        Self {
+            told: Some(told),
+            ..self
+        }
     }
 
     /// Tells the person what a server says; its page is for those alone who can be asked to open one.
     pub(in crate::ssh) fn tell(&self, banner: Banner) {
-        let Some(told) = self.told.clone() else { return };
+        let Some(told) = self.told.clone() else {
+            return;
+        };
         let page = banner.page.filter(|_| self.secrets.is_some());
         let banner = Banner { page, ..banner };
         // The log-in does not wait for whoever passes it on.
@@ -186,36 +202,56 @@ impl Prompter {
 
     async fn ask_secret(&self, question: SecretPrompt) -> Option<Vec<Password>> {
         let expected = question.prompts.len();
+
         let answers = match (&self.secrets, &self.askpass) {
             (Some(secrets), _) => {
                 let (give, take) = oneshot::channel();
-                secrets.send(PromptRequest::Secrets(question, give)).await.ok()?;
+                secrets
+                    .send(PromptRequest::Secrets(question, give))
+                    .await
+                    .ok()?;
+
                 timeout(PATIENCE, take).await.ok()?.ok()?
             }
-            (None, Some(askpass)) => timeout(PATIENCE, ask_by_program(askpass, &question)).await.ok()??,
+            (None, Some(askpass)) => timeout(PATIENCE, ask_by_program(askpass, &question))
+                .await
+                .ok()??,
             (None, None) => return None,
         };
+
         (answers.len() == expected).then_some(answers)
     }
 
     /// Whether the person trusts this very key; `None` if there is nobody to ask, or no answer.
     pub async fn confirm_host_key(&self, key: UnknownKey) -> Option<bool> {
         let (give, take) = oneshot::channel();
-        self.choices.as_ref()?.send(PromptRequest::HostKey(key, give)).await.ok()?;
+        self.choices
+            .as_ref()?
+            .send(PromptRequest::HostKey(key, give))
+            .await
+            .ok()?;
         self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
     }
 
     /// Whether a guarded path may be read or written; `None` if there is nobody to ask, or no answer.
     pub async fn allows(&self, path: GuardedPath) -> Option<bool> {
         let (give, take) = oneshot::channel();
-        self.choices.as_ref()?.send(PromptRequest::Guarded(path, give)).await.ok()?;
+        self.choices
+            .as_ref()?
+            .send(PromptRequest::Guarded(path, give))
+            .await
+            .ok()?;
         self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
     }
 
     /// The folders that the client works in; `None` if it does not say.
     pub async fn folders(&self) -> Option<Vec<PathBuf>> {
         let (give, take) = oneshot::channel();
-        self.client.as_ref()?.send(PromptRequest::Folders(give)).await.ok()?;
+        self.client
+            .as_ref()?
+            .send(PromptRequest::Folders(give))
+            .await
+            .ok()?;
         timeout(CLIENT_PATIENCE, take).await.ok()?.ok()
     }
 }
@@ -231,12 +267,16 @@ async fn ask_by_program(askpass: &Askpass, question: &SecretPrompt) -> Option<Ve
         };
         answers.push(askpass.answer(&shown(&words)).await?);
     }
+
     Some(answers)
 }
 
 /// What a program that asks in a terminal can show.
 fn shown(words: &str) -> String {
-    words.chars().filter(|letter| !is_line_unsafe(*letter) || matches!(letter, '\n' | '\t')).collect()
+    words
+        .chars()
+        .filter(|letter| !is_line_unsafe(*letter) || matches!(letter, '\n' | '\t'))
+        .collect()
 }
 
 #[cfg(test)]

@@ -73,13 +73,23 @@ impl FileTransfer {
         let (finding, is_directory) = (path.clone(), paths::names_directory(&request.local));
         let found = spawn_blocking(move || find(&finding, is_directory)).await;
         let found = found.unwrap_or_else(|error| Err(io::Error::other(error)));
+
         let state = match found.map_err(|source| TransferError::local("reading", &path, source))? {
-            SourceKind::Directory(folder) => TransferState::UpTree(Box::new(UpTree::open(path, folder, &guard).await?)),
+            SourceKind::Directory(folder) => {
+                TransferState::UpTree(Box::new(UpTree::open(path, folder, &guard).await?))
+            }
             SourceKind::Other(place) => {
                 TransferState::UpFile(Box::new(Upload::open(path, place, &guard, &request).await?))
             }
         };
-        Ok(Self { started, request, guard, excludes, state })
+
+        Ok(Self {
+            started,
+            request,
+            guard,
+            excludes,
+            state,
+        })
     }
 
     /// From it.
@@ -90,7 +100,14 @@ impl FileTransfer {
         let excludes = Excludes::parse(&request.exclude)?;
         paths::local(&request.local)?;
         paths::remote(&request.remote)?;
-        Ok(Self { started: Instant::now(), request, guard, excludes, state: TransferState::Down })
+
+        Ok(Self {
+            started: Instant::now(),
+            request,
+            guard,
+            excludes,
+            state: TransferState::Down,
+        })
     }
 
     /// Does what is left to do over these connections.
@@ -103,19 +120,44 @@ impl FileTransfer {
         conditions: &StopConditions,
     ) -> Result<Transferred, TransferError> {
         let client = Arc::new(SftpClient::open(pool, conditions).await?);
-        let Self { started, request, guard, excludes, state } = self;
+
+        let Self {
+            started,
+            request,
+            guard,
+            excludes,
+            state,
+        } = self;
+
         if let TransferState::Down = state {
             let connection = client.connection();
-            *state = connection.unless_stopped(conditions, begin(&client, guard, request)).await?;
+            *state = connection
+                .unless_stopped(conditions, begin(&client, guard, request))
+                .await?;
         }
+
         let (to, tally, verified) = match state {
             TransferState::Down => return Err(TransferError::Cancelled),
             TransferState::UpFile(upload) => upload.attempt(pool, &client, conditions).await?,
-            TransferState::UpTree(tree) => tree.attempt(request, excludes, pool, &client, conditions).await?,
-            TransferState::DownFile(download) => download.attempt(pool, &client, conditions).await?,
-            TransferState::DownTree(tree) => tree.attempt(request, excludes, pool, &client, conditions, guard).await?,
+            TransferState::UpTree(tree) => {
+                tree.attempt(request, excludes, pool, &client, conditions)
+                    .await?
+            }
+            TransferState::DownFile(download) => {
+                download.attempt(pool, &client, conditions).await?
+            }
+            TransferState::DownTree(tree) => {
+                tree.attempt(request, excludes, pool, &client, conditions, guard)
+                    .await?
+            }
         };
-        Ok(Transferred { to, tally, verified, duration: started.elapsed() })
+
+        Ok(Transferred {
+            to,
+            tally,
+            verified,
+            duration: started.elapsed(),
+        })
     }
 
     /// What is left on the remote host of an attempt that ended with its link.
@@ -124,7 +166,9 @@ impl FileTransfer {
         match &mut self.state {
             TransferState::UpFile(upload) => upload.remote_temp().into_iter().collect(),
             TransferState::UpTree(tree) => tree.remote_temps(),
-            TransferState::Down | TransferState::DownFile(_) | TransferState::DownTree(_) => Vec::new(),
+            TransferState::Down | TransferState::DownFile(_) | TransferState::DownTree(_) => {
+                Vec::new()
+            }
         }
     }
 }
@@ -147,9 +191,17 @@ fn find(path: &Path, is_directory: bool) -> io::Result<SourceKind> {
 }
 
 /// Looks at what is to be fetched.
-async fn begin(client: &SftpClient, guard: &Guard, request: &TransferRequest) -> Result<TransferState, TransferError> {
+async fn begin(
+    client: &SftpClient,
+    guard: &Guard,
+    request: &TransferRequest,
+) -> Result<TransferState, TransferError> {
     let path = paths::remote(&request.remote)?.into_bytes();
-    let found = client.stat(&path).await.map_err(client.failed("reading", &path))?;
+    let found = client
+        .stat(&path)
+        .await
+        .map_err(client.failed("reading", &path))?;
+
     Ok(match found.kind() {
         FileType::Directory => TransferState::DownTree(Box::new(DownTree::new(path, found))),
         _ => TransferState::DownFile(Box::new(Download::new(path, found, guard, request).await?)),

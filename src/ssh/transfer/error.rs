@@ -66,7 +66,9 @@ pub enum TransferError {
     #[error("{0}")]
     Path(String),
     /// The file changed while it was read, or arrived with another length.
-    #[error("{path} has {found} bytes where {expected} were expected; it changed during the transfer")]
+    #[error(
+        "{path} has {found} bytes where {expected} were expected; it changed during the transfer"
+    )]
     Length {
         /// The file that was looked at.
         path: String,
@@ -76,7 +78,9 @@ pub enum TransferError {
         expected: u64,
     },
     /// Both sides have the same length and not the same content.
-    #[error("the copy of {0} differs from it (SHA-256); it changed during the transfer, or a disk is not sound")]
+    #[error(
+        "the copy of {0} differs from it (SHA-256); it changed during the transfer, or a disk is not sound"
+    )]
     Differs(String),
     /// What is to be left out of a tree.
     #[error(transparent)]
@@ -117,7 +121,9 @@ pub enum TransferError {
         refused: bool,
     },
     /// It failed while the file was written under its own name, because the server takes it in no other way.
-    #[error("{source}; \"{path}\" was being written in place, as the server renames nothing, and is not complete")]
+    #[error(
+        "{source}; \"{path}\" was being written in place, as the server renames nothing, and is not complete"
+    )]
     InPlace {
         /// What failed.
         source: Box<TransferError>,
@@ -151,12 +157,15 @@ impl TransferError {
         match self {
             Self::Local { doing, source, .. } => Some(format!("{doing} it: {source}")),
             Self::Remote { doing, message, .. } => Some(format!("{doing} it: {message}")),
-            Self::Length { found, expected, .. } => {
-                Some(format!("it has {found} bytes where {expected} were expected; it changed during the transfer"))
-            }
-            Self::InPlace { source, .. } => {
-                Some(format!("{}; it was being written in place and is not complete", source.of_one_file()?))
-            }
+            Self::Length {
+                found, expected, ..
+            } => Some(format!(
+                "it has {found} bytes where {expected} were expected; it changed during the transfer"
+            )),
+            Self::InPlace { source, .. } => Some(format!(
+                "{}; it was being written in place and is not complete",
+                source.of_one_file()?
+            )),
             Self::Aside { .. }
             | Self::Directory(_)
             | Self::NotADirectory(_)
@@ -169,12 +178,19 @@ impl TransferError {
 
     /// The same while the file at this path was written under its own name.
     pub(super) fn in_place(self, path: &[u8]) -> Self {
-        Self::InPlace { source: Box::new(self), path: shown(path) }
+        Self::InPlace {
+            source: Box::new(self),
+            path: shown(path),
+        }
     }
 
     /// A failure on this machine.
     pub(super) fn local(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Local { doing, path: path.to_owned(), source }
+        Self::Local {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -185,24 +201,43 @@ pub(super) fn shown(path: &[u8]) -> String {
     if length <= MAX_SHOWN_CHARS {
         return line;
     }
+
     let half = MAX_SHOWN_CHARS / 2;
-    line.chars().take(half).chain(['…']).chain(line.chars().skip(length - half)).collect()
+
+    line.chars()
+        .take(half)
+        .chain(['…'])
+        .chain(line.chars().skip(length - half))
+        .collect()
 }
 
 impl SftpClient {
     /// The error of a request: of the connection if that is gone, else what the server said about this path.
-    pub(super) fn failed(&self, doing: &'static str, path: &[u8]) -> impl Fn(RequestError) -> TransferError {
+    pub(super) fn failed(
+        &self,
+        doing: &'static str,
+        path: &[u8],
+    ) -> impl Fn(RequestError) -> TransferError {
         move |error| {
             if self.connection().has_ended() {
                 return self.connection().lost().into();
             }
+
             let (path, message) = (shown(path), error.to_string());
             match error {
                 RequestError::Status(_) | RequestError::TooLong | RequestError::MixedUp => {
-                    TransferError::Remote { doing, path, message }
+                    TransferError::Remote {
+                        doing,
+                        path,
+                        message,
+                    }
                 }
                 RequestError::Malformed(_) | RequestError::Closed | RequestError::Silent => {
-                    TransferError::Ended { doing, path, message }
+                    TransferError::Ended {
+                        doing,
+                        path,
+                        message,
+                    }
                 }
             }
         }
@@ -211,31 +246,52 @@ impl SftpClient {
 
 fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
     let mut moved = counted(tally.files, "file", "files");
+
     if tally.unkept.size > 0 {
         let unsure = counted(tally.unkept.size, "file", "files");
-        let _ = write!(moved, "; the server said another length of {unsure}, or none");
+        let _ = write!(
+            moved,
+            "; the server said another length of {unsure}, or none"
+        );
     }
+
     let unkept = tally.unkept.to_string();
     if !unkept.is_empty() {
         let _ = write!(moved, "; {unkept}");
     }
+
     let mut text = match ended {
         Some(ended) => format!("{ended}; moved: {moved}"),
-        None => format!("{} could not be moved; the rest is there ({moved})", entries(tally.failed)),
+        None => format!(
+            "{} could not be moved; the rest is there ({moved})",
+            entries(tally.failed)
+        ),
     };
+
     for (path, reason) in &tally.failures {
         let _ = write!(text, "\n\"{}\": {reason}", shown(path));
     }
+
     for (path, reason) in &tally.named_left_out {
-        let _ = write!(text, "\n\"{}\": left out, because it is guarded: {reason}", shown(path));
+        let _ = write!(
+            text,
+            "\n\"{}\": left out, because it is guarded: {reason}",
+            shown(path)
+        );
     }
+
     let unnamed = tally.failed - tally.failures.len();
     if unnamed > 0 {
         let _ = write!(text, "\nand {} more", entries(unnamed));
     }
+
     text
 }
 
 fn entries(count: usize) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+    if count == 1 {
+        "1 entry".to_owned()
+    } else {
+        format!("{count} entries")
+    }
 }

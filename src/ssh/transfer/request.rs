@@ -29,6 +29,11 @@ pub(super) struct FileResult {
 impl FileResult {
     /// The tally of it alone.
     pub(super) fn tally(self) -> Tally {
-        Tally { files: 1, bytes: self.bytes, unkept: self.unkept, ..Tally::default() }
+        Tally {
+            files: 1,
+            bytes: self.bytes,
+            unkept: self.unkept,
+            ..Tally::default()
+        }
     }
 }

@@ -39,7 +39,10 @@ impl ForwardedAgent {
     ///
     /// # Errors
     /// A path that cannot be expanded.
-    pub(in crate::ssh) fn socket(config: &EffectiveConfig, typed: &str) -> Result<Option<String>, SshError> {
+    pub(in crate::ssh) fn socket(
+        config: &EffectiveConfig,
+        typed: &str,
+    ) -> Result<Option<String>, SshError> {
         let socket = match &config.channels.forward_agent {
             IdentityAgent::None => None,
             IdentityAgent::Environment => std::env::var("SSH_AUTH_SOCK").ok().or_else(usual_agent),
@@ -50,7 +53,11 @@ impl ForwardedAgent {
     }
 
     pub(in crate::ssh) fn new(socket: String, binding: Option<AgentSessionBinding>) -> Self {
-        Self { socket, binding, places: Arc::new(Semaphore::new(MAX_AT_ONCE)) }
+        Self {
+            socket,
+            binding,
+            places: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+        }
     }
 
     /// A place for one more channel to it, for as long as that is open.
@@ -63,13 +70,18 @@ impl ForwardedAgent {
         let Ok(Ok(mut agent)) = timeout(AGENT_LIMIT, connect(&self.socket)).await else {
             return reply.reject(ChannelOpenFailure::ConnectFailed).await;
         };
+
         if let Some(binding) = &self.binding {
             // An agent that does not know this has no such limits either.
             let mut client = AgentClient::connect(&mut agent);
-            if timeout(AGENT_LIMIT, client.bind_session(binding, true)).await.is_err() {
+            if timeout(AGENT_LIMIT, client.bind_session(binding, true))
+                .await
+                .is_err()
+            {
                 return reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         }
+
         reply.accept().await;
         let _ = copy_bidirectional(&mut channel.into_stream(), &mut agent).await;
     }
@@ -81,11 +93,15 @@ fn usual_agent() -> Option<String> {
 }
 
 #[cfg(unix)]
-async fn connect(socket: &str) -> std::io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+async fn connect(
+    socket: &str,
+) -> std::io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
     tokio::net::UnixStream::connect(socket).await
 }
 
 #[cfg(windows)]
-async fn connect(socket: &str) -> std::io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
+async fn connect(
+    socket: &str,
+) -> std::io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
     tokio::net::windows::named_pipe::ClientOptions::new().open(socket)
 }

@@ -21,7 +21,11 @@ const CIPHERS: [cipher::Name; 6] = [
 ];
 
 /// What is used only where the configuration names it, for devices that have nothing better.
-const OLD_CIPHERS: [cipher::Name; 3] = [cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC];
+const OLD_CIPHERS: [cipher::Name; 3] = [
+    cipher::AES_256_CBC,
+    cipher::AES_192_CBC,
+    cipher::AES_128_CBC,
+];
 
 /// The algorithms to offer, the host key algorithms in the order of `host_key_algorithms`.
 ///
@@ -34,26 +38,61 @@ pub(in crate::ssh) fn preferred(
     config: &EffectiveConfig,
     host_key_algorithms: &[String],
 ) -> Result<Preferred, SshError> {
-    let old = OLD_CIPHERS.into_iter().filter(|name| config.ciphers.iter().any(|named| named == name.as_ref()));
-    let ciphers: Vec<_> =
-        CIPHERS.into_iter().filter(|name| allows(&config.ciphers, name.as_ref())).chain(old).collect();
+    let old = OLD_CIPHERS
+        .into_iter()
+        .filter(|name| config.ciphers.iter().any(|named| named == name.as_ref()));
+
+    let ciphers: Vec<_> = CIPHERS
+        .into_iter()
+        .filter(|name| allows(&config.ciphers, name.as_ref()))
+        .chain(old)
+        .collect();
+
     let mut kexes: Vec<_> = if config.kex_algorithms.is_empty() {
         Preferred::DEFAULT.kex.to_vec()
     } else {
         named(&config.kex_algorithms, &usable(kex::ALL_KEX_ALGORITHMS))
     };
+
     let macs: Vec<_> = if config.macs.is_empty() {
         Preferred::DEFAULT.mac.to_vec()
     } else {
         named(&config.macs, &usable(mac::ALL_MAC_ALGORITHMS))
     };
-    let supported = || host_key_algorithms.iter().filter_map(|name| host_key_algorithm(name));
-    let certificates: Vec<_> = supported().map_while(|(key, certified)| certified.then_some(key)).collect();
-    let keys: Vec<_> = supported().filter_map(|(key, certified)| (!certified).then_some(key)).collect();
+
+    let supported = || {
+        host_key_algorithms
+            .iter()
+            .filter_map(|name| host_key_algorithm(name))
+    };
+
+    let certificates: Vec<_> = supported()
+        .map_while(|(key, certified)| certified.then_some(key))
+        .collect();
+
+    let keys: Vec<_> = supported()
+        .filter_map(|(key, certified)| (!certified).then_some(key))
+        .collect();
+
     for (option, left, configured, supported) in [
-        ("Ciphers", ciphers.len(), &config.ciphers, join(&[CIPHERS.as_slice(), &OLD_CIPHERS].concat())),
-        ("KexAlgorithms", kexes.len(), &config.kex_algorithms, join(&usable(kex::ALL_KEX_ALGORITHMS))),
-        ("MACs", macs.len(), &config.macs, join(&usable(mac::ALL_MAC_ALGORITHMS))),
+        (
+            "Ciphers",
+            ciphers.len(),
+            &config.ciphers,
+            join(&[CIPHERS.as_slice(), &OLD_CIPHERS].concat()),
+        ),
+        (
+            "KexAlgorithms",
+            kexes.len(),
+            &config.kex_algorithms,
+            join(&usable(kex::ALL_KEX_ALGORITHMS)),
+        ),
+        (
+            "MACs",
+            macs.len(),
+            &config.macs,
+            join(&usable(mac::ALL_MAC_ALGORITHMS)),
+        ),
         (
             "HostKeyAlgorithms",
             certificates.len() + keys.len(),
@@ -62,15 +101,29 @@ pub(in crate::ssh) fn preferred(
         ),
     ] {
         if left == 0 {
-            return Err(SshError::UnsupportedAlgorithms { option, configured: configured.join(","), supported });
+            return Err(SshError::UnsupportedAlgorithms {
+                option,
+                configured: configured.join(","),
+                supported,
+            });
         }
     }
-    kexes.extend([kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT]);
+
+    kexes.extend([
+        kex::EXTENSION_SUPPORT_AS_CLIENT,
+        kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
+    ]);
+
     let compression: &[compression::Name] = if config.compression {
-        &[compression::ZLIB_LEGACY, compression::ZLIB, compression::NONE]
+        &[
+            compression::ZLIB_LEGACY,
+            compression::ZLIB,
+            compression::NONE,
+        ]
     } else {
         &[compression::NONE]
     };
+
     Ok(Preferred {
         kex: Cow::Owned(kexes),
         key: Cow::Owned(keys),
@@ -85,15 +138,27 @@ pub(in crate::ssh) fn preferred(
 pub(in crate::ssh) fn agreed(names: &Names) -> String {
     let cipher: &str = names.cipher.as_ref();
     let own = cipher.contains("gcm") || cipher.contains("poly1305");
-    let mac = if own { String::new() } else { format!(", MAC {}", names.server_mac.as_ref()) };
-    format!("{}, host key by {}, cipher {cipher}{mac}", names.kex.as_ref(), names.key.as_str())
+    let mac = if own {
+        String::new()
+    } else {
+        format!(", MAC {}", names.server_mac.as_ref())
+    };
+
+    format!(
+        "{}, host key by {}, cipher {cipher}{mac}",
+        names.kex.as_ref(),
+        names.key.as_str()
+    )
 }
 
 /// What signs the key exchange under this name, and whether a certificate comes with it.
 fn host_key_algorithm(name: &str) -> Option<(Algorithm, bool)> {
     let plain = name.strip_suffix(CERTIFICATE_SUFFIX);
     let algorithm = Algorithm::new(plain.unwrap_or(name)).ok()?;
-    let supported = matches!(algorithm, Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. });
+    let supported = matches!(
+        algorithm,
+        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. }
+    );
     supported.then_some((algorithm, plain.is_some()))
 }
 
@@ -103,20 +168,33 @@ fn allows(configured: &[String], name: &str) -> bool {
 
 /// Those of `all` that the configuration names, in its order.
 fn named<N: AsRef<str> + Copy>(configured: &[String], all: &[N]) -> Vec<N> {
-    configured.iter().filter_map(|name| all.iter().copied().find(|known| known.as_ref() == name)).collect()
+    configured
+        .iter()
+        .filter_map(|name| all.iter().copied().find(|known| known.as_ref() == name))
+        .collect()
 }
 
 /// All that the engine has, without the `none` of tests.
 fn usable<N: AsRef<str> + Copy>(all: &[&N]) -> Vec<N> {
-    all.iter().map(|name| **name).filter(|name| !["none", "clear"].contains(&name.as_ref())).collect()
+    all.iter()
+        .map(|name| **name)
+        .filter(|name| !["none", "clear"].contains(&name.as_ref()))
+        .collect()
 }
 
 fn join<N: AsRef<str>>(names: &[N]) -> String {
-    names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",")
+    names
+        .iter()
+        .map(AsRef::as_ref)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn join_keys(keys: &[Algorithm]) -> String {
-    keys.iter().map(Algorithm::as_str).collect::<Vec<_>>().join(",")
+    keys.iter()
+        .map(Algorithm::as_str)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 #[cfg(test)]
@@ -133,10 +211,19 @@ mod tests {
 
     #[test]
     fn ciphers_keep_to_the_configuration_and_go_by_speed() {
-        let preferred =
-            preferred(&config("ciphers chacha20-poly1305@openssh.com,umac,aes128-gcm@openssh.com"), &any()).unwrap();
-        assert_eq!(join(&preferred.cipher), "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com");
-        let old = self::preferred(&config("ciphers 3des-cbc,aes128-cbc,aes128-ctr"), &any()).unwrap();
+        let preferred = preferred(
+            &config("ciphers chacha20-poly1305@openssh.com,umac,aes128-gcm@openssh.com"),
+            &any(),
+        )
+        .unwrap();
+
+        assert_eq!(
+            join(&preferred.cipher),
+            "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
+        );
+
+        let old =
+            self::preferred(&config("ciphers 3des-cbc,aes128-cbc,aes128-ctr"), &any()).unwrap();
         assert_eq!(join(&old.cipher), "aes128-ctr,aes128-cbc");
         assert!(!join(&self::preferred(&config(""), &any()).unwrap().cipher).contains("cbc"));
     }
@@ -144,9 +231,12 @@ mod tests {
     #[test]
     fn key_exchange_keeps_the_configured_order_and_always_offers_strict_kex() {
         let preferred = preferred(
-            &config("kexalgorithms sntrup761x25519-sha512,diffie-hellman-group14-sha256,curve25519-sha256"),
+            &config(
+                "kexalgorithms sntrup761x25519-sha512,diffie-hellman-group14-sha256,curve25519-sha256",
+            ),
             &any(),
         );
+
         assert_eq!(
             join(&preferred.unwrap().kex),
             "diffie-hellman-group14-sha256,curve25519-sha256,ext-info-c,kex-strict-c-v00@openssh.com"
@@ -167,12 +257,24 @@ mod tests {
                 "ecdsa-sha2-nistp384-cert-v01@openssh.com",
                 "rsa-sha2-512,ssh-rsa",
             ),
-            ("rsa-sha2-512-cert-v01@openssh.com", "rsa-sha2-512-cert-v01@openssh.com", ""),
+            (
+                "rsa-sha2-512-cert-v01@openssh.com",
+                "rsa-sha2-512-cert-v01@openssh.com",
+                "",
+            ),
         ] {
             let order: Vec<String> = order.split(',').map(str::to_owned).collect();
             let preferred = preferred(&config(""), &order).unwrap();
-            let asked: Vec<_> = preferred.host_key_certificates.iter().map(Algorithm::to_certificate_type).collect();
-            assert_eq!((asked.join(","), join_keys(&preferred.key)), (certificates.to_owned(), keys.to_owned()));
+            let asked: Vec<_> = preferred
+                .host_key_certificates
+                .iter()
+                .map(Algorithm::to_certificate_type)
+                .collect();
+
+            assert_eq!(
+                (asked.join(","), join_keys(&preferred.key)),
+                (certificates.to_owned(), keys.to_owned())
+            );
         }
     }
 
@@ -185,7 +287,10 @@ mod tests {
             ("kexalgorithms none", "none", "ecdh-sha2-nistp256"),
         ] {
             let error = preferred(&config(lines), &any()).unwrap_err().to_string();
-            assert!(error.contains(configured) && error.contains(supported), "{error}");
+            assert!(
+                error.contains(configured) && error.contains(supported),
+                "{error}"
+            );
         }
     }
 }

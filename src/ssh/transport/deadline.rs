@@ -24,13 +24,22 @@ pub(in crate::ssh) struct Deadline {
 impl Deadline {
     /// From now on.
     pub(in crate::ssh) fn after(limit: Duration) -> Self {
-        Self { limit, end: watch::Sender::new(Instant::now() + limit) }
+        Self {
+            limit,
+            end: watch::Sender::new(Instant::now() + limit),
+        }
     }
 
     /// The end of a part of the time, if that comes earlier. It moves on by itself, not with this one.
     pub(in crate::ssh) fn within(&self, limit: Option<Duration>) -> Self {
         let limit = limit.filter(|limit| Instant::now() + *limit < self.at());
-        limit.map_or_else(|| Self { limit: self.limit, end: watch::Sender::new(self.at()) }, Self::after)
+        limit.map_or_else(
+            || Self {
+                limit: self.limit,
+                end: watch::Sender::new(self.at()),
+            },
+            Self::after,
+        )
     }
 
     /// Where it is now, for stages in which nobody is asked.
@@ -73,13 +82,23 @@ impl Deadline {
             end: Instant,
             started: Instant,
         }
+
         impl Drop for Asking<'_> {
             fn drop(&mut self) {
-                self.deadline.end.send_replace(self.end + self.started.elapsed());
+                self.deadline
+                    .end
+                    .send_replace(self.end + self.started.elapsed());
             }
         }
-        let _asking = Asking { deadline: self, end: self.at(), started: Instant::now() };
+
+        let _asking = Asking {
+            deadline: self,
+            end: self.at(),
+            started: Instant::now(),
+        };
+
         self.end.send_replace(self.at() + WHILE_ASKING);
+
         asking.await
     }
 }
@@ -93,18 +112,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn work_that_takes_too_long_is_given_up_but_the_time_of_a_person_does_not_count() {
         let seconds = Duration::from_secs;
-        for (before, asking, after, in_time) in
-            [(1, 0, 1, true), (6, 0, 6, false), (4, 100, 4, true), (1, 5, 20, false)]
-        {
+        for (before, asking, after, in_time) in [
+            (1, 0, 1, true),
+            (6, 0, 6, false),
+            (4, 100, 4, true),
+            (1, 5, 20, false),
+        ] {
             let deadline = Deadline::after(seconds(10));
             let work = async {
                 sleep(seconds(before)).await;
                 deadline.while_asking(sleep(seconds(asking))).await;
                 sleep(seconds(after)).await;
             };
+
             let started = Instant::now();
-            assert_eq!(deadline.limit("testing", work).await.is_ok(), in_time, "{before} {asking} {after}");
-            assert_eq!(started.elapsed(), seconds(if in_time { before + asking + after } else { 10 + asking }));
+            assert_eq!(
+                deadline.limit("testing", work).await.is_ok(),
+                in_time,
+                "{before} {asking} {after}"
+            );
+
+            assert_eq!(
+                started.elapsed(),
+                seconds(if in_time {
+                    before + asking + after
+                } else {
+                    10 + asking
+                })
+            );
         }
     }
 

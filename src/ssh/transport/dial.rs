@@ -32,15 +32,26 @@ pub(in crate::ssh) async fn dial(
 ) -> Result<TcpTransport, SshError> {
     let (host, port) = (config.host_name.clone(), config.port);
     let started = Instant::now();
-    let deadline = config.connect_timeout.map_or(deadline, |limit| deadline.min(started + limit));
-    let timed_out = || SshError::Timeout { stage: "connecting", after: deadline.saturating_duration_since(started) };
+    let deadline = config
+        .connect_timeout
+        .map_or(deadline, |limit| deadline.min(started + limit));
+
+    let timed_out = || SshError::Timeout {
+        stage: "connecting",
+        after: deadline.saturating_duration_since(started),
+    };
+
     trace.begin(Stage::Addresses);
+
     let found: Vec<SocketAddr> = match only {
         Some(address) => vec![address],
         None => timeout_at(deadline, addresses(&host, port))
             .await
             .map_err(|_| timed_out())?
-            .map_err(|source| SshError::Lookup { host: host.clone(), source })?
+            .map_err(|source| SshError::Lookup {
+                host: host.clone(),
+                source,
+            })?
             .into_iter()
             .filter(|address| {
                 let wanted = match config.address_family {
@@ -48,33 +59,63 @@ pub(in crate::ssh) async fn dial(
                     AddressFamily::Inet => address.is_ipv4(),
                     AddressFamily::Inet6 => address.is_ipv6(),
                 };
+
                 if !wanted {
-                    trace.detail(|| format!("{}: not of the wanted family (AddressFamily)", address.ip()));
+                    trace.detail(|| {
+                        format!("{}: not of the wanted family (AddressFamily)", address.ip())
+                    });
                 }
+
                 wanted
             })
             .collect(),
     };
+
     if !found.is_empty() {
-        trace.pass(|| found.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", "));
+        trace.pass(|| {
+            found
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        });
+
         trace.begin(Stage::Tcp);
     }
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address of the wanted family (AddressFamily)");
+
+    let mut failure = io::Error::new(
+        io::ErrorKind::NotFound,
+        "no address of the wanted family (AddressFamily)",
+    );
+
     for attempt in 0..config.connection_attempts.max(1) {
         if attempt > 0 {
             // ConnectionAttempts, ssh_config(5): one try a second.
-            timeout_at(deadline, tokio::time::sleep(Duration::from_secs(1))).await.map_err(|_| timed_out())?;
+            timeout_at(deadline, tokio::time::sleep(Duration::from_secs(1)))
+                .await
+                .map_err(|_| timed_out())?;
         }
+
         for (index, address) in found.iter().enumerate() {
             let last = index + 1 == found.len();
-            let limit = if last { deadline } else { deadline.min(Instant::now() + NEXT_ADDRESS_AFTER) };
+            let limit = if last {
+                deadline
+            } else {
+                deadline.min(Instant::now() + NEXT_ADDRESS_AFTER)
+            };
+
             match timeout_at(limit, connect(*address, config)).await {
                 Ok(Ok(stream)) => {
                     for other in found.iter().skip(index + 1) {
                         trace.detail(|| format!("{other}: not needed"));
                     }
+
                     trace.pass(|| format!("{address} accepts"));
-                    return TcpTransport::new(stream).map_err(|source| SshError::Connect { host, port, source });
+                    return TcpTransport::new(stream).map_err(|source| SshError::Connect {
+                        host,
+                        port,
+                        source,
+                    });
                 }
                 Ok(Err(error)) => failure = error,
                 Err(_) if last => {
@@ -83,10 +124,16 @@ pub(in crate::ssh) async fn dial(
                 }
                 Err(_) => failure = io::ErrorKind::TimedOut.into(),
             }
+
             trace.detail(|| format!("{address}: {failure}"));
         }
     }
-    Err(SshError::Connect { host, port, source: failure })
+
+    Err(SshError::Connect {
+        host,
+        port,
+        source: failure,
+    })
 }
 
 async fn connect(address: SocketAddr, config: &EffectiveConfig) -> io::Result<TcpStream> {
@@ -95,12 +142,23 @@ async fn connect(address: SocketAddr, config: &EffectiveConfig) -> io::Result<Tc
 
 /// A socket with the options of the configuration.
 async fn socket(address: SocketAddr, config: &EffectiveConfig) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+
     socket.set_keepalive(config.tcp_keep_alive)?;
+
     if let Some(class) = config.ip_qos {
         // As in `ssh`, a system that does not let packets be marked is no reason not to connect.
-        let _ = if address.is_ipv4() { socket.set_tos_v4(class.into()) } else { mark_v6(&socket, class.into()) };
+        let _ = if address.is_ipv4() {
+            socket.set_tos_v4(class.into())
+        } else {
+            mark_v6(&socket, class.into())
+        };
     }
+
     if let Some(local) = &config.bind_address {
         let local = timeout(NEXT_ADDRESS_AFTER, lookup_host((local.as_str(), 0)))
             .await?
@@ -108,10 +166,12 @@ async fn socket(address: SocketAddr, config: &EffectiveConfig) -> io::Result<Tcp
             .ok_or_else(|| not_available("BindAddress has no such address"))?;
         socket.bind(local)?;
     } else if let Some(interface) = &config.bind_interface {
-        let local = interface_address(interface, address.is_ipv4())?
-            .ok_or_else(|| not_available(format!("BindInterface: {interface} has no such address")))?;
+        let local = interface_address(interface, address.is_ipv4())?.ok_or_else(|| {
+            not_available(format!("BindInterface: {interface} has no such address"))
+        })?;
         socket.bind(local)?;
     }
+
     Ok(socket)
 }
 
@@ -135,15 +195,23 @@ fn interface_address(interface: &str, v4: bool) -> io::Result<Option<SocketAddr>
     use std::net::IpAddr;
 
     use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
-    let up =
-        getifaddrs()?.filter(|entry| entry.interface_name == interface && entry.flags.contains(InterfaceFlags::IFF_UP));
+
+    let up = getifaddrs()?.filter(|entry| {
+        entry.interface_name == interface && entry.flags.contains(InterfaceFlags::IFF_UP)
+    });
+
     let addresses = up.filter_map(|entry| entry.address).filter_map(|address| {
         if v4 {
-            address.as_sockaddr_in().map(|address| SocketAddr::from((address.ip(), 0)))
+            address
+                .as_sockaddr_in()
+                .map(|address| SocketAddr::from((address.ip(), 0)))
         } else {
-            address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into()))
+            address
+                .as_sockaddr_in6()
+                .map(|address| SocketAddr::V6((*address).into()))
         }
     });
+
     Ok(addresses.min_by_key(|address| match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
@@ -152,7 +220,10 @@ fn interface_address(interface: &str, v4: bool) -> io::Result<Option<SocketAddr>
 
 #[cfg(not(unix))]
 fn interface_address(_interface: &str, _v4: bool) -> io::Result<Option<SocketAddr>> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "BindInterface is not supported on this system"))
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "BindInterface is not supported on this system",
+    ))
 }
 
 #[cfg(test)]
@@ -173,22 +244,39 @@ mod tests {
             ("ipqos none none", true, 0),
         ] {
             let socket = socket(address, &config(lines)).await.unwrap();
-            assert_eq!((socket.keepalive().unwrap(), socket.tos_v4().unwrap()), (keepalive, class), "{lines}");
+            assert_eq!(
+                (socket.keepalive().unwrap(), socket.tos_v4().unwrap()),
+                (keepalive, class),
+                "{lines}"
+            );
         }
     }
 
     #[cfg(unix)]
     #[tokio::test]
     async fn the_local_address_is_the_one_that_is_configured() {
-        let loopback = if cfg!(target_os = "linux") { "lo" } else { "lo0" };
+        let loopback = if cfg!(target_os = "linux") {
+            "lo"
+        } else {
+            "lo0"
+        };
+
         let address = "127.0.0.1:1".parse().unwrap();
         for (lines, expected) in [
             ("bindaddress 127.0.0.1".to_owned(), Ok("127.0.0.1")),
             (format!("bindinterface {loopback}"), Ok("127.0.0.1")),
-            ("bindinterface no-such-interface".to_owned(), Err("no-such-interface has no such address")),
-            ("bindaddress ::1".to_owned(), Err("BindAddress has no such address")),
+            (
+                "bindinterface no-such-interface".to_owned(),
+                Err("no-such-interface has no such address"),
+            ),
+            (
+                "bindaddress ::1".to_owned(),
+                Err("BindAddress has no such address"),
+            ),
         ] {
-            let bound = socket(address, &config(&lines)).await.and_then(|socket| socket.local_addr());
+            let bound = socket(address, &config(&lines))
+                .await
+                .and_then(|socket| socket.local_addr());
             match expected {
                 Ok(ip) => assert_eq!(bound.unwrap().ip().to_string(), ip, "{lines}"),
                 Err(part) => assert!(bound.unwrap_err().to_string().contains(part), "{lines}"),
@@ -198,12 +286,21 @@ mod tests {
 
     #[tokio::test]
     async fn no_address_of_the_wanted_family_is_said() {
-        let config = EffectiveConfig::parse("hostname 127.0.0.1\nport 1\nuser u\naddressfamily inet6").unwrap();
-        let error = dial(&config, None, Instant::now() + NEXT_ADDRESS_AFTER, &StageTrace::default())
-            .await
-            .err()
-            .unwrap()
-            .to_string();
+        let config =
+            EffectiveConfig::parse("hostname 127.0.0.1\nport 1\nuser u\naddressfamily inet6")
+                .unwrap();
+
+        let error = dial(
+            &config,
+            None,
+            Instant::now() + NEXT_ADDRESS_AFTER,
+            &StageTrace::default(),
+        )
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+
         assert!(error.contains("AddressFamily"), "{error}");
     }
 }

@@ -60,7 +60,10 @@ pub(in crate::ssh) struct ConnectionFacts {
 impl ConnectionFacts {
     /// Nothing yet, and where the log-in is to be noted.
     pub(in crate::ssh) fn recording(trace: StageTrace) -> Self {
-        Self { trace, ..Self::default() }
+        Self {
+            trace,
+            ..Self::default()
+        }
     }
 
     /// What the server has said before the log-in, if anything.
@@ -72,11 +75,16 @@ impl ConnectionFacts {
 
     /// Keeps what the server says, as far as it is shown. `false`: it has said enough.
     fn keep_banner(&self, words: &str) -> bool {
-        let Ok(mut banners) = self.banners.lock() else { return false };
+        let Ok(mut banners) = self.banners.lock() else {
+            return false;
+        };
+
         if banners.len() >= MAX_BANNERS {
             return false;
         }
+
         banners.push(words.chars().take(MAX_WORDS_BYTES).collect());
+
         true
     }
 
@@ -115,21 +123,37 @@ impl ClientHandler {
     fn refuse(&mut self) -> Result<(), SshError> {
         self.refused += 1;
         if self.refused > MAX_REFUSALS {
-            return Err(SshError::Lost(Some("the server wants channels without end".to_owned())));
+            return Err(SshError::Lost(Some(
+                "the server wants channels without end".to_owned(),
+            )));
         }
         Ok(())
     }
 
     /// Asks the person, if there is one and `ssh` would ask.
     async fn is_trusted(&self, unknown: &HostKeyError) -> bool {
-        let (Some(file), HostKeyError::Unknown { host, key_type, fingerprint, .. }) =
-            (self.check.asks_to_save_in(), unknown)
+        let (
+            Some(file),
+            HostKeyError::Unknown {
+                host,
+                key_type,
+                fingerprint,
+                ..
+            },
+        ) = (self.check.asks_to_save_in(), unknown)
         else {
             return false;
         };
+
         let (host, key_type, fingerprint) = (host.clone(), key_type.clone(), fingerprint.clone());
-        let answer =
-            self.prompter.confirm_host_key(UnknownKey { host, key_type, fingerprint, saved_in: file.to_owned() });
+
+        let answer = self.prompter.confirm_host_key(UnknownKey {
+            host,
+            key_type,
+            fingerprint,
+            saved_in: file.to_owned(),
+        });
+
         let [connecting, all] = &self.deadlines;
         all.while_asking(connecting.while_asking(answer)).await == Some(true)
     }
@@ -146,6 +170,7 @@ impl client::Handler for ClientHandler {
             }
             decided => decided?,
         };
+
         let _ = self.facts.host_key.set(accepted);
         Ok(true)
     }
@@ -156,10 +181,18 @@ impl client::Handler for ClientHandler {
             if page.is_some() {
                 self.facts.page.notify_one();
             }
+
             let words = words.chars().take(MAX_WORDS_BYTES).collect();
             let over = self.facts.logged_in.clone();
-            self.prompter.tell(Banner { account: self.account.clone(), words, page, login_ended: over });
+
+            self.prompter.tell(Banner {
+                account: self.account.clone(),
+                words,
+                page,
+                login_ended: over,
+            });
         }
+
         Ok(())
     }
 
@@ -173,15 +206,30 @@ impl client::Handler for ClientHandler {
         Ok(())
     }
 
-    async fn kex_done(&mut self, _: Option<&[u8]>, names: &Names, session: &mut Session) -> Result<(), SshError> {
-        self.facts.software.get_or_init(|| session.remote_sshid().to_vec());
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        session: &mut Session,
+    ) -> Result<(), SshError> {
+        self.facts
+            .software
+            .get_or_init(|| session.remote_sshid().to_vec());
+
         if self.facts.trace.is_recording() {
-            self.facts.algorithms.get_or_init(|| algorithms::agreed(names));
+            self.facts
+                .algorithms
+                .get_or_init(|| algorithms::agreed(names));
         }
+
         Ok(())
     }
 
-    async fn openssh_ext_host_keys_announced(&mut self, keys: Vec<PublicKey>, _: &mut Session) -> Result<(), SshError> {
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        keys: Vec<PublicKey>,
+        _: &mut Session,
+    ) -> Result<(), SshError> {
         // The first announcement alone counts. To wait here for the proofs would keep them from being read.
         if let Some(take) = self.announced.take() {
             let _ = take.send(keys);
@@ -201,14 +249,20 @@ impl client::Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        let Some((agent, place)) = self.facts.agent.get().and_then(|agent| Some((agent.clone(), agent.place()?)))
+        let Some((agent, place)) = self
+            .facts
+            .agent
+            .get()
+            .and_then(|agent| Some((agent.clone(), agent.place()?)))
         else {
             return self.refuse();
         };
+
         tokio::spawn(async move {
             agent.serve(channel, reply).await;
             drop(place);
         });
+
         Ok(())
     }
 
@@ -282,13 +336,19 @@ impl client::Handler for ClientHandler {
 
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
         let (text, result) = match reason {
-            DisconnectReason::ReceivedDisconnect(told) => (format!("the server said: {}", said(&told.message)), Ok(())),
-            DisconnectReason::Error(SshError::Lost(Some(cause))) => (cause.clone(), Err(SshError::Lost(Some(cause)))),
+            DisconnectReason::ReceivedDisconnect(told) => {
+                (format!("the server said: {}", said(&told.message)), Ok(()))
+            }
+            DisconnectReason::Error(SshError::Lost(Some(cause))) => {
+                (cause.clone(), Err(SshError::Lost(Some(cause))))
+            }
             DisconnectReason::Error(error) => (error.to_string(), Err(error)),
         };
+
         if let Ok(mut ended) = self.facts.ended.lock() {
             ended.get_or_insert(text);
         }
+
         result
     }
 }

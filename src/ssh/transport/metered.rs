@@ -34,7 +34,10 @@ pub(in crate::ssh) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 impl FirstBytes {
     /// What was heard so far.
     pub(in crate::ssh) fn so_far(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn add(&self, new: &[u8]) {
@@ -87,7 +90,11 @@ impl Traffic {
 
     /// What the server said before its identification, or instead.
     pub(in crate::ssh) fn words(&self) -> String {
-        self.0.words.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends the connection, with this reason.
@@ -99,7 +106,9 @@ impl Traffic {
     /// An error once the connection is given up.
     fn is_wanted(&self, cx: &Context<'_>) -> io::Result<()> {
         self.0.task.register(cx.waker());
-        self.0.given_up.get().map_or(Ok(()), |why| Err(io::Error::new(io::ErrorKind::TimedOut, *why)))
+        self.0.given_up.get().map_or(Ok(()), |why| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, *why))
+        })
     }
 
     /// From now on the server may send as much as it likes.
@@ -111,17 +120,26 @@ impl Traffic {
     fn note(&self, bytes: usize) -> io::Result<()> {
         self.heard_now();
         self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
+
         if !self.0.logged_in.load(Ordering::Relaxed)
             && self.0.early.fetch_add(bytes as u64, Ordering::Relaxed) > BEFORE_LOGIN
         {
-            return Err(io::Error::other("the server sends without end and lets nobody in"));
+            return Err(io::Error::other(
+                "the server sends without end and lets nobody in",
+            ));
         }
+
         Ok(())
     }
 
     fn heard_now(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.0.first_bytes.store(u64::try_from(now.as_millis()).unwrap_or_default(), Ordering::Relaxed);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.0.first_bytes.store(
+            u64::try_from(now.as_millis()).unwrap_or_default(),
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -138,8 +156,18 @@ pub(in crate::ssh) struct MeteredStream<S> {
 }
 
 impl<S> MeteredStream<S> {
-    pub(in crate::ssh) fn new(stream: S, first_bytes: Option<FirstBytes>, traffic: Traffic) -> Self {
-        Self { stream, first_bytes, traffic, preamble: Some(Preamble::default()), rest: Vec::new() }
+    pub(in crate::ssh) fn new(
+        stream: S,
+        first_bytes: Option<FirstBytes>,
+        traffic: Traffic,
+    ) -> Self {
+        Self {
+            stream,
+            first_bytes,
+            traffic,
+            preamble: Some(Preamble::default()),
+            rest: Vec::new(),
+        }
     }
 }
 
@@ -154,51 +182,76 @@ impl<S: AsyncRead + Unpin> MeteredStream<S> {
             if new.is_empty() {
                 return Poll::Ready(Ok(()));
             }
+
             self.traffic.heard_now();
             if let Some(first_bytes) = &self.first_bytes {
                 first_bytes.add(new);
             }
+
             let passed = preamble.push(new);
-            *self.traffic.0.words.lock().unwrap_or_else(PoisonError::into_inner) = preamble.words();
+
+            *self
+                .traffic
+                .0
+                .words
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = preamble.words();
+
             self.rest = passed.map_err(io::Error::other)?;
             if !self.rest.is_empty() {
                 self.preamble = None;
             }
         }
+
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.traffic.is_wanted(cx)?;
         if self.preamble.is_some() {
             ready!(self.poll_preamble(cx))?;
         }
+
         if !self.rest.is_empty() {
             let length = self.rest.len().min(into.remaining());
             into.put_slice(self.rest.drain(..length).as_slice());
             return Poll::Ready(Ok(()));
         }
+
         if self.preamble.is_some() {
             // The end, before there was an identification.
             return Poll::Ready(Ok(()));
         }
+
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
         self.traffic.note(into.filled().len() - before)?;
         if let Some(first_bytes) = &self.first_bytes {
             first_bytes.add(into.filled().get(before..).unwrap_or_default());
         }
+
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.traffic.is_wanted(cx)?;
         let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.traffic.0.sent.fetch_add(sent as u64, Ordering::Relaxed);
+        self.traffic
+            .0
+            .sent
+            .fetch_add(sent as u64, Ordering::Relaxed);
         Poll::Ready(Ok(sent))
     }
 

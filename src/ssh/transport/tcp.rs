@@ -39,7 +39,13 @@ impl TcpTransport {
     pub(in crate::ssh) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let buffer = vec![0; READ_BUFFER].into_boxed_slice();
-        Ok(Self { stream, buffer, start: 0, end: 0, quick: QUICK_ACKNOWLEDGEMENTS })
+        Ok(Self {
+            stream,
+            buffer,
+            start: 0,
+            end: 0,
+            quick: QUICK_ACKNOWLEDGEMENTS,
+        })
     }
 
     /// The address of the other end, while there is one.
@@ -56,24 +62,39 @@ fn is_over(stream: &TcpStream) -> bool {
 }
 
 impl AsyncRead for TcpTransport {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, buffer, start, end, quick } = &mut *self;
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self {
+            stream,
+            buffer,
+            start,
+            end,
+            quick,
+        } = &mut *self;
+
         if start == end {
             if into.remaining() >= buffer.len() {
                 return Pin::new(stream).poll_read(cx, into);
             }
+
             if *end == buffer.len() && *end < MAX_READ_BUFFER {
                 *buffer = vec![0; *end * 2].into_boxed_slice();
             }
+
             let mut fresh = ReadBuf::new(buffer);
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut fresh))?;
             (*start, *end) = (0, fresh.filled().len());
+
             if *quick > 0 {
                 *quick -= 1;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
                 let _ = stream.set_quickack(true);
             }
         }
+
         // The runtime counts what a socket gives, not what a buffer does: a flood of small packets would keep its thread from
         // all others.
         ready!(pin!(consume_budget()).poll(cx));
@@ -81,14 +102,22 @@ impl AsyncRead for TcpTransport {
         let taken = available.len().min(into.remaining());
         into.put_slice(available.get(..taken).unwrap_or_default());
         *start += taken;
+
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for TcpTransport {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if is_over(&self.stream) {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, "the server has closed it")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "the server has closed it",
+            )));
         }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

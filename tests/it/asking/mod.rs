@@ -18,8 +18,12 @@ pub(crate) async fn client_with(capabilities: Value, config: &Path, folder: &Pat
         "protocolVersion": "2025-11-25", "capabilities": capabilities,
         "clientInfo": {"name": "test", "version": "0"},
     });
+
     client.request("initialize", hello).await;
-    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    client
+        .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .await;
+
     client
 }
 
@@ -37,7 +41,9 @@ pub(crate) fn stateless(capabilities: &Value, mut params: Value) -> Value {
 pub(crate) async fn answer_question(client: &mut McpClient, result: Value) -> Value {
     let question = client.message().await.expect("the server asks");
     assert_eq!(question["method"], "elicitation/create", "{question}");
-    client.send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": result})).await;
+    client
+        .send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": result}))
+        .await;
     question["params"].clone()
 }
 
@@ -65,5 +71,7 @@ pub(crate) async fn result(client: &mut McpClient, call: u64) -> ToolResult {
 
 /// Answers a question.
 pub(crate) async fn reply(client: &mut McpClient, id: &Value, result: Value) {
-    client.send(&json!({"jsonrpc": "2.0", "id": id, "result": result})).await;
+    client
+        .send(&json!({"jsonrpc": "2.0", "id": id, "result": result}))
+        .await;
 }

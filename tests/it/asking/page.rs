@@ -27,12 +27,34 @@ impl Page {
     /// What the parameters of a question say.
     pub(crate) fn of(params: &Value) -> Self {
         assert_eq!(params["mode"], "url", "{params}");
-        let text = |name: &str| params[name].as_str().unwrap_or_else(|| panic!("{name}: {params}")).to_owned();
+
+        let text = |name: &str| {
+            params[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("{name}: {params}"))
+                .to_owned()
+        };
+
         let url = text("url");
-        let (port, word) = url.strip_prefix("http://127.0.0.1:").unwrap().split_once('/').unwrap();
-        assert!(word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()), "{url}");
+        let (port, word) = url
+            .strip_prefix("http://127.0.0.1:")
+            .unwrap()
+            .split_once('/')
+            .unwrap();
+
+        assert!(
+            word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{url}"
+        );
+
         let (place, path) = (Place::Tcp(port.parse().unwrap()), format!("/{word}"));
-        Self { place, path, message: text("message"), id: text("elicitationId") }
+
+        Self {
+            place,
+            path,
+            message: text("message"),
+            id: text("elicitationId"),
+        }
     }
 
     /// The page of the next question, and the id to answer it by.
@@ -42,16 +64,29 @@ impl Page {
     }
 
     /// A request as a browser makes it, with other headers where they are named.
-    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Option<Answer> {
         let host = self.place.host();
         let origin = format!("http://{host}");
         let mut all = vec![("Host", host.as_str())];
+
         if method == "POST" {
             let form = "application/x-www-form-urlencoded";
-            all.extend([("Origin", origin.as_str()), ("Sec-Fetch-Site", "same-origin"), ("Content-Type", form)]);
+            all.extend([
+                ("Origin", origin.as_str()),
+                ("Sec-Fetch-Site", "same-origin"),
+                ("Content-Type", form),
+            ]);
         }
+
         all.retain(|(name, _)| headers.iter().all(|(other, _)| other != name));
         all.extend(headers);
+
         ask(&self.place, request(method, path, &all, body)).await
     }
 
@@ -62,14 +97,19 @@ impl Page {
 
     /// The person types this and clicks.
     pub(crate) async fn post(&self, fields: &[(&str, &str)]) -> Answer {
-        let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let body: String = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
         self.send("POST", &self.path, &[], &body).await.unwrap()
     }
 
     /// The same where it is the only field, and right.
     pub(crate) async fn type_in(&self, secret: &str) {
         let answer = self.post(&[("answer0", secret)]).await;
-        assert!(answer.status == 200 && answer.body.contains("Thank you"), "{answer:?}");
+        assert!(
+            answer.status == 200 && answer.body.contains("Thank you"),
+            "{answer:?}"
+        );
     }
 
     /// Fails unless it has closed, or does so soon; until then it takes no answer.
@@ -82,7 +122,9 @@ impl Page {
 /// A client that was just asked for the password `correct horse`, and its call.
 async fn asked(world: &World) -> (McpClient, u64, Page) {
     let mut client = super::secrets::client_of(world).await;
-    let call = client.begin_call("ssh_connect", json!({"host": "box"})).await;
+    let call = client
+        .begin_call("ssh_connect", json!({"host": "box"}))
+        .await;
     let (id, page) = Page::next(&mut client).await;
     reply(&mut client, &id, json!({"action": "accept"})).await;
     (client, call, page)
@@ -93,9 +135,14 @@ async fn only_the_page_itself_can_answer_and_whoever_else_tries_changes_nothing(
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
     let (port, path) = (page.place.port(), page.path.clone());
-    let (foreign, wrong_port) = (format!("evil.example:{port}"), format!("http://127.0.0.1:{}", port ^ 1));
+    let (foreign, wrong_port) = (
+        format!("evil.example:{port}"),
+        format!("http://127.0.0.1:{}", port ^ 1),
+    );
+
     let right = "answer0=correct+horse";
     let rebound = [("Host", foreign.as_str())];
+
     for (method, path, headers, status) in [
         ("GET", "/", &[][..], 404),
         ("GET", "/favicon.ico", &[], 404),
@@ -117,19 +164,37 @@ async fn only_the_page_itself_can_answer_and_whoever_else_tries_changes_nothing(
     ] {
         let body = if method == "POST" { right } else { "" };
         let answer = page.send(method, path, headers, body).await.unwrap();
-        assert_eq!(answer.status, status, "{method} {path} {headers:?}: {answer:?}");
+        assert_eq!(
+            answer.status, status,
+            "{method} {path} {headers:?}: {answer:?}"
+        );
+
         assert_eq!(answer.body.contains("<form"), status == 200, "{answer:?}");
     }
-    for (body, status) in
-        [("", 400), ("answer1=x", 400), ("Answer0=x", 400), (&*format!("answer0={}", "x".repeat(64 * 1024)), 413)]
-    {
+
+    for (body, status) in [
+        ("", 400),
+        ("answer1=x", 400),
+        ("Answer0=x", 400),
+        (&*format!("answer0={}", "x".repeat(64 * 1024)), 413),
+    ] {
         let answer = page.send("POST", &page.path, &[], body).await.unwrap();
         assert_eq!(answer.status, status, "{} bytes: {answer:?}", body.len());
     }
+
     page.type_in("correct horse").await;
     assert!(!result(&mut client, call).await.is_error());
+
     // Nothing that was sent before went to the server.
-    assert_eq!(world.sshd.attempts().iter().filter(|method| **method == "password").count(), 1);
+    assert_eq!(
+        world
+            .sshd
+            .attempts()
+            .iter()
+            .filter(|method| **method == "password")
+            .count(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -137,7 +202,12 @@ async fn every_answer_of_the_page_keeps_it_out_of_caches_frames_and_other_pages(
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
     let wrong = page.send("GET", "/", &[], "").await.unwrap();
-    for answer in [page.get().await, wrong, page.post(&[("answer0", "correct horse")]).await] {
+
+    for answer in [
+        page.get().await,
+        wrong,
+        page.post(&[("answer0", "correct horse")]).await,
+    ] {
         for (name, value) in [
             ("content-type", "text/html; charset=utf-8"),
             ("cache-control", "no-store"),
@@ -147,14 +217,33 @@ async fn every_answer_of_the_page_keeps_it_out_of_caches_frames_and_other_pages(
         ] {
             assert_eq!(answer.header(name), Some(value), "{answer:?}");
         }
+
         let policy = answer.header("content-security-policy").unwrap();
-        for part in ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
-            assert!(policy.split("; ").any(|each| each == part), "{part}: {policy}");
+
+        for part in [
+            "default-src 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        ] {
+            assert!(
+                policy.split("; ").any(|each| each == part),
+                "{part}: {policy}"
+            );
         }
+
         let outside = ["<script", "http://", "https://", "src=", "href=", "correct"];
-        assert!(outside.iter().all(|part| !answer.body.contains(part)), "{answer:?}");
-        assert!(answer.header("set-cookie").is_none() && answer.header("access-control-allow-origin").is_none());
+        assert!(
+            outside.iter().all(|part| !answer.body.contains(part)),
+            "{answer:?}"
+        );
+
+        assert!(
+            answer.header("set-cookie").is_none()
+                && answer.header("access-control-allow-origin").is_none()
+        );
     }
+
     assert!(!result(&mut client, call).await.is_error());
 }
 
@@ -163,11 +252,17 @@ async fn browsers_are_told_that_what_is_typed_is_for_one_time() {
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
     let form = page.get().await.body;
-    let fields: Vec<&str> = form.split("<input ").skip(1).map(|field| field.split('>').next().unwrap()).collect();
+    let fields: Vec<&str> = form
+        .split("<input ")
+        .skip(1)
+        .map(|field| field.split('>').next().unwrap())
+        .collect();
+
     assert_eq!(fields.len(), 1, "{form}");
     for part in ["type=\"password\"", "autocomplete=\"one-time-code\""] {
         assert!(fields[0].contains(part), "{part}: {form}");
     }
+
     page.type_in("correct horse").await;
     assert!(!result(&mut client, call).await.is_error());
 }
@@ -176,17 +271,34 @@ async fn browsers_are_told_that_what_is_typed_is_for_one_time() {
 async fn who_comes_late_is_told_so_and_then_the_page_is_gone() {
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
+
     // Both are there when the first answers, as after a double click.
     let mut second = Wire::connect(&page.place).await;
     let (host, body) = (page.place.host(), "answer0=other");
     page.type_in("correct horse").await;
-    second.send(request("POST", &page.path, &[("Host", &host)], body)).await;
+    second
+        .send(request("POST", &page.path, &[("Host", &host)], body))
+        .await;
+
     if let Some(late) = second.answer().await {
-        assert!(late.status == 410 && late.body.contains("Too late"), "{late:?}");
+        assert!(
+            late.status == 410 && late.body.contains("Too late"),
+            "{late:?}"
+        );
     }
+
     assert!(!result(&mut client, call).await.is_error());
     page.assert_gone().await;
-    assert_eq!(world.sshd.attempts().iter().filter(|method| **method == "password").count(), 1);
+
+    assert_eq!(
+        world
+            .sshd
+            .attempts()
+            .iter()
+            .filter(|method| **method == "password")
+            .count(),
+        1
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -196,23 +308,51 @@ async fn another_user_of_the_machine_neither_sees_the_page_nor_answers_it() {
 
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
+
     for (method, body) in [("GET", ""), ("POST", "answer0=correct+horse")] {
-        let text = request(method, &page.path, &[("Host", &page.place.host()), ("Connection", "close")], body);
+        let text = request(
+            method,
+            &page.path,
+            &[("Host", &page.place.host()), ("Connection", "close")],
+            body,
+        );
+
         let port = page.place.port();
+
         let heard = crate::http::users::as_other(move || {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+            stream
+                .set_read_timeout(Some(std::time::Duration::from_secs(30)))
+                .unwrap();
+
             let _ = stream.write_all(text.as_bytes());
             let mut heard = Vec::new();
             let ended = stream.read_to_end(&mut heard);
-            assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+            assert!(
+                ended.is_ok()
+                    || ended
+                        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+            );
+
             heard
         });
+
         assert!(heard.unwrap_or_default().is_empty());
     }
-    assert_eq!(world.sshd.attempts().iter().filter(|method| **method == "password").count(), 0);
+
+    assert_eq!(
+        world
+            .sshd
+            .attempts()
+            .iter()
+            .filter(|method| **method == "password")
+            .count(),
+        0
+    );
+
     // Nor do many of its connections keep this user out.
     let port = page.place.port();
+
     let held = crate::http::users::as_other(move || {
         let connect = |_| {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -221,9 +361,14 @@ async fn another_user_of_the_machine_neither_sees_the_page_nor_answers_it() {
         };
         (0..300).map(connect).collect::<Vec<_>>()
     });
+
     assert_eq!(page.get().await.status, 200);
     drop(held);
     let refused = page.post(&[("answer0", "x"), ("refuse", "1")]).await;
-    assert!(refused.status == 200 && refused.body.contains("Not answered"), "{refused:?}");
+    assert!(
+        refused.status == 200 && refused.body.contains("Not answered"),
+        "{refused:?}"
+    );
+
     assert_refused(&result(&mut client, call).await, &["permission denied"]);
 }

@@ -30,24 +30,39 @@ fn copies(pid: u32, secret: &str) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let mut found = 0;
+
     for line in maps.lines().filter(|line| line.contains(" rw")) {
         let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
         let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
         let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+
         // Some parts of it are the kernel's own.
         if memory.read_exact_at(&mut bytes, from).is_ok() {
             found += memchr::memmem::find_iter(&bytes, secret).count();
         }
     }
+
     found
 }
 
 async fn use_and_disconnect(program: &mut Program) {
     let pid = program.pid();
-    assert!(copies(pid, PART) > 0, "a session keeps it to connect again, and so it can be found");
-    let ran = program.call("ssh_exec", json!({"command": "echo in"})).await.ok();
+    assert!(
+        copies(pid, PART) > 0,
+        "a session keeps it to connect again, and so it can be found"
+    );
+
+    let ran = program
+        .call("ssh_exec", json!({"command": "echo in"}))
+        .await
+        .ok();
+
     assert_eq!(ran.stdout(), "in\n");
-    program.call("ssh_shell", json!({"command": "echo in"})).await.ok();
+    program
+        .call("ssh_shell", json!({"command": "echo in"}))
+        .await
+        .ok();
+
     program.call("ssh_disconnect", json!({})).await.ok();
     assert_eq!(copies(pid, PART), 0, "copies of it are left");
 }
@@ -59,9 +74,15 @@ async fn a_password_that_was_given_is_nowhere_in_memory_after_the_session_is_dis
     let call = json!({"host": "box", "password": *SECRET});
     program.call("ssh_connect", call.clone()).await.ok();
     use_and_disconnect(&mut program).await;
+
     // It is gone for the program as well.
     let refused = program.call("ssh_exec", json!({"command": "true"})).await;
-    assert!(refused.is_error() && refused.text().contains("password"), "{}", refused.text());
+    assert!(
+        refused.is_error() && refused.text().contains("password"),
+        "{}",
+        refused.text()
+    );
+
     let again = program.call("ssh_connect", call).await.ok();
     assert!(!again.text().contains("notice"), "{}", again.text());
 }
@@ -72,7 +93,11 @@ async fn a_passphrase_that_was_given_is_nowhere_in_memory_after_the_session_is_d
     let key = russh::keys::load_secret_key(&world.key, None).unwrap();
     keys::write_private_key(&world.key, &key, Some(&SECRET));
     let mut program = Program::start(&world.config, world.folder()).await;
-    program.call("ssh_connect", json!({"host": "box", "passphrase": *SECRET})).await.ok();
+    program
+        .call("ssh_connect", json!({"host": "box", "passphrase": *SECRET}))
+        .await
+        .ok();
+
     use_and_disconnect(&mut program).await;
 }
 
@@ -85,31 +110,52 @@ async fn what_a_person_has_typed_is_nowhere_in_memory_after_the_session_is_disco
         } else {
             settings.password = Some(PART.to_owned());
         }
+
         let world = World::with(settings, "");
         keys::write_private_key(&world.key, &keys::ed25519(), None);
         let askpass = world.folder().join("askpass");
         fs::write(&askpass, format!("#!/bin/sh\necho '{PART}'\n")).unwrap();
         fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
-        let environment = [("SSH_ASKPASS", askpass.as_os_str()), ("SSH_ASKPASS_REQUIRE", OsStr::new("force"))];
-        let mut program = Program::start_with(Some(&world.config), world.folder(), &environment).await;
-        program.call("ssh_connect", json!({"host": "box"})).await.ok();
+        let environment = [
+            ("SSH_ASKPASS", askpass.as_os_str()),
+            ("SSH_ASKPASS_REQUIRE", OsStr::new("force")),
+        ];
+
+        let mut program =
+            Program::start_with(Some(&world.config), world.folder(), &environment).await;
+        program
+            .call("ssh_connect", json!({"host": "box"}))
+            .await
+            .ok();
+
         use_and_disconnect(&mut program).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_for_sudo_is_nowhere_in_memory_after_the_session_is_disconnected() {
-    let Some(host) = SudoHost::start(&SudoHostSettings::default()) else { return };
+    let Some(host) = SudoHost::start(&SudoHostSettings::default()) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
+
     // Apart from the program, which knows it only from what this prints.
     let (askpass, answer) = (folder.path().join("askpass"), folder.path().join("answer"));
     fs::write(&answer, PASSWORD).unwrap();
     fs::write(&askpass, format!("#!/bin/sh\ncat '{}'\n", answer.display())).unwrap();
     fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
-    let environment = [("SSH_ASKPASS", askpass.as_os_str()), ("SSH_ASKPASS_REQUIRE", OsStr::new("force"))];
+    let environment = [
+        ("SSH_ASKPASS", askpass.as_os_str()),
+        ("SSH_ASKPASS_REQUIRE", OsStr::new("force")),
+    ];
+
     let config = host.sshd.write_ssh_config("host", "");
     let mut program = Program::start_with(Some(&config), folder.path(), &environment).await;
-    program.call("ssh_connect", json!({"host": "host"})).await.ok();
+    program
+        .call("ssh_connect", json!({"host": "host"}))
+        .await
+        .ok();
+
     for call in [
         json!({"command": "id -u", "sudo": true}),
         json!({"command": "cat", "sudo": true, "stdin": "x"}),
@@ -117,7 +163,12 @@ async fn a_password_for_sudo_is_nowhere_in_memory_after_the_session_is_disconnec
     ] {
         program.call("ssh_exec", call).await.ok();
     }
-    assert!(copies(program.pid(), TELLTALE) > 0, "it is kept until the session is disconnected");
+
+    assert!(
+        copies(program.pid(), TELLTALE) > 0,
+        "it is kept until the session is disconnected"
+    );
+
     program.call("ssh_disconnect", json!({})).await.ok();
     assert_eq!(copies(program.pid(), TELLTALE), 0, "copies of it are left");
 }

@@ -51,6 +51,7 @@ async fn serve(mut stream: UnixStream, key: PrivateKey) {
         let mut request = vec![0; length as usize];
         stream.read_exact(&mut request).await.unwrap();
         let mut rest = &request[1..];
+
         let answer = match request[0] {
             11 => [&[12, 0, 0, 0, 1][..], &string(&public_blob(&key)), &string(b"token")].concat(),
             13 => {
@@ -59,6 +60,7 @@ async fn serve(mut stream: UnixStream, key: PrivateKey) {
             }
             _ => vec![5],
         };
+
         stream.write_all(&string(&answer)).await.unwrap();
     }
 }
@@ -86,6 +88,7 @@ async fn a_security_key_signs_through_the_agent() {
     ssh.arg("-F").arg(&config).args(["-o", "BatchMode=yes", "box", "true"]).stdin(Stdio::null());
     assert!(ssh.output().await.unwrap().status.success());
     assert_eq!(methods(&config).await.as_deref(), Ok("publickey"));
+
     // By the public half alone, where nothing else of the agent may be used.
     let half = sshd.dir().join("half.pub");
     fs::write(&half, &public).unwrap();

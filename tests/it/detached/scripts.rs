@@ -43,7 +43,9 @@ fn program(name: &str) -> Option<PathBuf> {
 /// A machine for each shell that may be `/bin/sh`.
 pub(super) fn machines() -> Vec<Machine> {
     let shells = ["dash", "bash", "busybox"].into_iter().filter_map(program);
-    shells.map(|shell| Machine::new(&shell, "/bin/sh")).collect()
+    shells
+        .map(|shell| Machine::new(&shell, "/bin/sh"))
+        .collect()
 }
 
 impl Machine {
@@ -52,7 +54,12 @@ impl Machine {
         fs::create_dir(folder.path().join("home dir")).unwrap();
         symlink(sh, folder.path().join("sh")).unwrap();
         let path = std::env::var("PATH").unwrap();
-        Self { folder, shell: login_shell.to_owned(), path }
+
+        Self {
+            folder,
+            shell: login_shell.to_owned(),
+            path,
+        }
     }
 
     /// What its `/bin/sh` is.
@@ -77,17 +84,38 @@ impl Machine {
         let sh = self.folder.path().join("sh").display().to_string();
         let question = replace(question, b"/bin/sh", sh.as_bytes());
         let mut command = Command::new(&self.shell);
-        command.args(["-c", &LAUNCH.replace("/bin/sh", &sh)]).process_group(0).current_dir(self.home());
-        command.env_clear().env("HOME", self.home()).env("SHELL", &self.shell).env("PATH", &self.path);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command
+            .args(["-c", &LAUNCH.replace("/bin/sh", &sh)])
+            .process_group(0)
+            .current_dir(self.home());
+
+        command
+            .env_clear()
+            .env("HOME", self.home())
+            .env("SHELL", &self.shell)
+            .env("PATH", &self.path);
+
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+
         let mut stdin = child.stdin.take().unwrap();
         let writer = std::thread::spawn(move || drop(stdin.write_all(&question)));
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
+
         // bash says that when a file is not text.
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let said: Vec<_> = said.lines().filter(|line| !line.ends_with("ignored null byte in input")).collect();
+        let said: Vec<_> = said
+            .lines()
+            .filter(|line| !line.ends_with("ignored null byte in input"))
+            .collect();
+
         assert_eq!(said, [""; 0], "{}", String::from_utf8_lossy(&output.stdout));
+
         output.stdout
     }
 
@@ -97,8 +125,16 @@ impl Machine {
         id
     }
 
-    pub(super) fn try_start(&self, id: &JobId, command: &str, stdin: Option<&[u8]>) -> Result<(), Refusal> {
-        self.begin(DetachedStart { stdin, ..self.with(id, command) })
+    pub(super) fn try_start(
+        &self,
+        id: &JobId,
+        command: &str,
+        stdin: Option<&[u8]>,
+    ) -> Result<(), Refusal> {
+        self.begin(DetachedStart {
+            stdin,
+            ..self.with(id, command)
+        })
     }
 
     pub(super) fn with<'a>(&self, id: &'a JobId, command: &'a str) -> DetachedStart<'a> {
@@ -122,9 +158,18 @@ impl Machine {
         answer::done(&self.ask(&detached::start(start, &mark).unwrap()), &mark)
     }
 
-    pub(super) fn wait(&self, id: &JobId, seconds: u64, beyond: Option<(u64, u64)>) -> Result<DetachedJob, Refusal> {
+    pub(super) fn wait(
+        &self,
+        id: &JobId,
+        seconds: u64,
+        beyond: Option<(u64, u64)>,
+    ) -> Result<DetachedJob, Refusal> {
         let mark = mark();
-        answer::job(&self.ask(&detached::wait(id, seconds, beyond, &mark)), id, &mark)
+        answer::job(
+            &self.ask(&detached::wait(id, seconds, beyond, &mark)),
+            id,
+            &mark,
+        )
     }
 
     pub(super) fn end(&self, id: &JobId) -> DetachedState {
@@ -153,21 +198,42 @@ impl Machine {
     }
 
     fn stdout(&self, id: &JobId) -> String {
-        String::from_utf8(self.read(id, OutputStreamName::Stdout, 0, 1_000_000).unwrap()).unwrap()
+        String::from_utf8(
+            self.read(id, OutputStreamName::Stdout, 0, 1_000_000)
+                .unwrap(),
+        )
+        .unwrap()
     }
 
-    pub(super) fn feed(&self, id: &JobId, input: &[u8], close: bool, patience_tenths: u32) -> Result<(), Refusal> {
+    pub(super) fn feed(
+        &self,
+        id: &JobId,
+        input: &[u8],
+        close: bool,
+        patience_tenths: u32,
+    ) -> Result<(), Refusal> {
         let mark = mark();
-        answer::done(&self.ask(&detached::feed(id, input, close, patience_tenths, &mark)), &mark)
+        answer::done(
+            &self.ask(&detached::feed(id, input, close, patience_tenths, &mark)),
+            &mark,
+        )
     }
 
     fn note(&self, id: &JobId, signal: &'static str) -> DetachedJob {
         self.try_note(id, signal).unwrap()
     }
 
-    pub(super) fn try_note(&self, id: &JobId, signal: &'static str) -> Result<DetachedJob, Refusal> {
+    pub(super) fn try_note(
+        &self,
+        id: &JobId,
+        signal: &'static str,
+    ) -> Result<DetachedJob, Refusal> {
         let mark = mark();
-        answer::job(&self.ask(&detached::note_signal(id, signal, &mark)), id, &mark)
+        answer::job(
+            &self.ask(&detached::note_signal(id, signal, &mark)),
+            id,
+            &mark,
+        )
     }
 
     pub(super) fn remove(&self, id: &JobId) -> Result<(), Refusal> {
@@ -180,8 +246,11 @@ impl Machine {
         let home = format!("HOME={}", self.home().display());
         let lives_here = |pid: &u32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes())
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == home.as_bytes())
         };
+
         fs::read_dir("/proc")
             .unwrap()
             .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
@@ -216,6 +285,7 @@ fn mark() -> Sentinel {
 fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
+
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix(from) {
             out.extend_from_slice(to);
@@ -225,15 +295,24 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
             rest = &rest[1..];
         }
     }
+
     out
 }
 
 fn exited(state: &DetachedState) -> Option<u32> {
-    if let DetachedState::Exited { code, .. } = state { Some(*code) } else { None }
+    if let DetachedState::Exited { code, .. } = state {
+        Some(*code)
+    } else {
+        None
+    }
 }
 
 fn signal_of(state: &DetachedState) -> &str {
-    if let DetachedState::Signaled { signal, .. } = state { signal } else { "none" }
+    if let DetachedState::Signaled { signal, .. } = state {
+        signal
+    } else {
+        "none"
+    }
 }
 
 #[test]
@@ -241,44 +320,92 @@ fn a_command_runs_as_it_is_and_says_how_it_ended() {
     for machine in machines() {
         let id = machine.start("echo \"out $V\"; echo err >&2; pwd; exit 3", Some(b""));
         assert_eq!(exited(&machine.end(&id)), Some(3));
-        assert_eq!(machine.stdout(&id), format!("out a 'b'\n{}\n", machine.home().display()));
-        assert_eq!(machine.read(&id, OutputStreamName::Stderr, 0, 100).unwrap(), b"err\n");
+        assert_eq!(
+            machine.stdout(&id),
+            format!("out a 'b'\n{}\n", machine.home().display())
+        );
+
+        assert_eq!(
+            machine.read(&id, OutputStreamName::Stderr, 0, 100).unwrap(),
+            b"err\n"
+        );
+
         let row = machine.list().pop().unwrap();
         assert_eq!((&row.id, row.stderr, row.takes_input), (&id, 4, false));
-        assert!(row.command.starts_with("echo \"out") && row.started > 1_600_000_000, "{row:?}");
+        assert!(
+            row.command.starts_with("echo \"out") && row.started > 1_600_000_000,
+            "{row:?}"
+        );
+
         machine.remove(&id).unwrap();
-        assert_eq!((machine.list(), fs::read_dir(machine.jobs()).unwrap().count()), (Vec::new(), 0));
+
+        assert_eq!(
+            (
+                machine.list(),
+                fs::read_dir(machine.jobs()).unwrap().count()
+            ),
+            (Vec::new(), 0)
+        );
+
         machine.assert_no_process_is_left("after the end");
     }
 }
 
 #[test]
 fn every_login_shell_runs_it() {
-    for shell in ["bash", "dash", "zsh", "fish", "tcsh", "csh"].into_iter().filter_map(program) {
+    for shell in ["bash", "dash", "zsh", "fish", "tcsh", "csh"]
+        .into_iter()
+        .filter_map(program)
+    {
         let machine = Machine::new(Path::new("/bin/sh"), shell.to_str().unwrap());
         let long = format!("echo {}\n", "x".repeat(300)).repeat(1000);
-        let id = machine.start(&format!("{long}echo it\\'s done; cat; exit 4"), Some(b"in\0put\xff"));
+        let id = machine.start(
+            &format!("{long}echo it\\'s done; cat; exit 4"),
+            Some(b"in\0put\xff"),
+        );
+
         assert_eq!(exited(&machine.end(&id)), Some(4), "{}", shell.display());
-        let printed = machine.read(&id, OutputStreamName::Stdout, 300_000, 10_000).unwrap();
-        assert!(printed.ends_with(b"it's done\nin\0put\xff"), "{}: {printed:?}", shell.display());
+        let printed = machine
+            .read(&id, OutputStreamName::Stdout, 300_000, 10_000)
+            .unwrap();
+
+        assert!(
+            printed.ends_with(b"it's done\nin\0put\xff"),
+            "{}: {printed:?}",
+            shell.display()
+        );
     }
 }
 
 #[test]
 fn what_the_command_begins_with_is_what_an_ordinary_one_has() {
     for machine in machines() {
-        let look =
-            "umask; ls /proc/self/fd | wc -l; grep SigIgn /proc/self/status; env | grep -v -e ^_= -e ^SHLVL= | sort";
+        let look = "umask; ls /proc/self/fd | wc -l; grep SigIgn /proc/self/status; env | grep -v -e ^_= -e ^SHLVL= | sort";
         let id = machine.start(&format!("{look}; ps -o sid= -p $$"), None);
         machine.end(&id);
         let mut ordinary = Command::new(&machine.shell);
-        ordinary.args(["-c", &format!("export V=\"a 'b'\"; {look}")]).current_dir(machine.home()).env_clear();
-        ordinary.env("HOME", machine.home()).env("SHELL", &machine.shell).env("PATH", &machine.path);
+        ordinary
+            .args(["-c", &format!("export V=\"a 'b'\"; {look}")])
+            .current_dir(machine.home())
+            .env_clear();
+
+        ordinary
+            .env("HOME", machine.home())
+            .env("SHELL", &machine.shell)
+            .env("PATH", &machine.path);
+
         let expected = String::from_utf8(ordinary.output().unwrap().stdout).unwrap();
         let stdout = machine.stdout(&id);
-        assert!(stdout.starts_with(&expected), "{stdout}\ninstead of\n{expected}");
+        assert!(
+            stdout.starts_with(&expected),
+            "{stdout}\ninstead of\n{expected}"
+        );
+
         let row = machine.list().pop().unwrap();
-        assert_eq!(stdout.lines().last().unwrap().trim(), row.process.pid().to_string());
+        assert_eq!(
+            stdout.lines().last().unwrap().trim(),
+            row.process.pid().to_string()
+        );
     }
 }
 
@@ -294,13 +421,23 @@ fn a_signal_is_told_from_an_exit_status_that_looks_like_one() {
         ] {
             let id = machine.start(&format!("{command}; exit"), None);
             let end = machine.end(&id);
-            assert_eq!((signal_of(&end), exited(&end)), (signal, code), "{command} {:?}", machine.name());
+            assert_eq!(
+                (signal_of(&end), exited(&end)),
+                (signal, code),
+                "{command} {:?}",
+                machine.name()
+            );
         }
+
         let id = machine.start("while :; do sleep 0.1; done", None);
         let pid = machine.note(&id, "INT").process.pid();
         assert!(processes::signal("INT", &[format!("-{pid}")]));
         assert_eq!(signal_of(&machine.end(&id)), "INT");
-        let id = machine.start("trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done", None);
+        let id = machine.start(
+            "trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done",
+            None,
+        );
+
         machine.wait(&id, 60, Some((0, 0))).unwrap();
         let pid = machine.note(&id, "INT").process.pid();
         assert!(processes::signal("INT", &[format!("-{pid}")]));
@@ -312,7 +449,11 @@ fn a_signal_is_told_from_an_exit_status_that_looks_like_one() {
 #[test]
 fn stdin_stays_open_until_it_is_closed() {
     for machine in machines() {
-        let id = machine.start("while read -r line; do echo \"<$line>\"; done; echo end", None);
+        let id = machine.start(
+            "while read -r line; do echo \"<$line>\"; done; echo end",
+            None,
+        );
+
         assert!(machine.list().pop().unwrap().takes_input);
         machine.feed(&id, b"one\ntwo\n", false, 100).unwrap();
         let row = machine.wait(&id, 60, Some((11, 0))).unwrap();
@@ -324,7 +465,11 @@ fn stdin_stays_open_until_it_is_closed() {
         machine.assert_no_process_is_left("after its stdin");
 
         let id = machine.start("exec sleep 600", None);
-        assert_eq!(machine.feed(&id, &random(200_000), false, 3), Err(Refusal::Unread));
+        assert_eq!(
+            machine.feed(&id, &random(200_000), false, 3),
+            Err(Refusal::Unread)
+        );
+
         machine.feed(&id, b"", true, 3).unwrap();
         assert_eq!(machine.feed(&id, b"x", false, 3), Err(Refusal::Closed));
         let id = machine.start("exec sleep 600", Some(b"given"));
@@ -338,18 +483,33 @@ fn output_is_read_byte_for_byte_from_any_offset() {
         let bytes = random(300_001);
         let id = machine.start("cat; cat /no/such", Some(&bytes));
         assert_eq!(exited(&machine.end(&id)), Some(1));
-        for (offset, count) in
-            [(0, 400_000), (0, 1), (4095, 2), (4096, 4096), (5000, 100_000), (300_000, 9), (300_001, 9)]
-        {
+
+        for (offset, count) in [
+            (0, 400_000),
+            (0, 1),
+            (4095, 2),
+            (4096, 4096),
+            (5000, 100_000),
+            (300_000, 9),
+            (300_001, 9),
+        ] {
             let end = usize::try_from(offset + count).unwrap().min(bytes.len());
             let expected = &bytes[usize::try_from(offset).unwrap()..end];
             assert_eq!(
-                machine.read(&id, OutputStreamName::Stdout, offset, count).unwrap(),
+                machine
+                    .read(&id, OutputStreamName::Stdout, offset, count)
+                    .unwrap(),
                 expected,
                 "{offset} {count}"
             );
         }
-        assert_eq!(machine.read(&id, OutputStreamName::Stdout, 999_999, 10).unwrap(), b"");
+
+        assert_eq!(
+            machine
+                .read(&id, OutputStreamName::Stdout, 999_999, 10)
+                .unwrap(),
+            b""
+        );
     }
 }
 
@@ -358,13 +518,24 @@ fn only_what_has_ended_is_removed() {
     for machine in machines() {
         let id = machine.start("sleep 600", None);
         assert_eq!(machine.remove(&id), Err(Refusal::Running));
-        assert_eq!(machine.wait(&id, 0, None).unwrap().state, DetachedState::Running);
-        assert_eq!(machine.remove(&new_id()), Err(Refusal::Unknown));
         assert_eq!(
-            machine.try_start(&id, "true", None).map_err(|error| error.to_string().contains("exist")),
+            machine.wait(&id, 0, None).unwrap().state,
+            DetachedState::Running
+        );
+
+        assert_eq!(machine.remove(&new_id()), Err(Refusal::Unknown));
+
+        assert_eq!(
+            machine
+                .try_start(&id, "true", None)
+                .map_err(|error| error.to_string().contains("exist")),
             Err(true)
         );
-        assert_eq!(machine.wait(&id, 0, None).unwrap().state, DetachedState::Running);
+
+        assert_eq!(
+            machine.wait(&id, 0, None).unwrap().state,
+            DetachedState::Running
+        );
     }
 }
 
@@ -380,10 +551,24 @@ fn a_job_whose_processes_are_gone_is_lost_and_a_later_process_of_its_id_is_not_i
         let process = machine.directory(&id).join("process");
         let text = fs::read_to_string(&process).unwrap();
         let ours = std::process::id().to_string();
-        fs::write(&process, text.replace(&row.process.pid().to_string(), &ours)).unwrap();
+        fs::write(
+            &process,
+            text.replace(&row.process.pid().to_string(), &ours),
+        )
+        .unwrap();
+
         assert_eq!(machine.end(&id), DetachedState::Lost);
-        fs::write(&process, text.replace(text.split(' ').next_back().unwrap().trim(), "other-host")).unwrap();
-        assert_eq!(machine.end(&id), DetachedState::Elsewhere("other-host".to_owned()));
+        fs::write(
+            &process,
+            text.replace(text.split(' ').next_back().unwrap().trim(), "other-host"),
+        )
+        .unwrap();
+
+        assert_eq!(
+            machine.end(&id),
+            DetachedState::Elsewhere("other-host".to_owned())
+        );
+
         fs::write(&process, text).unwrap();
         machine.remove(&id).unwrap();
     }
@@ -394,10 +579,18 @@ fn the_command_outlives_its_keeper() {
     for machine in machines() {
         let id = machine.start("read -r line; echo \"$line\"; read -r line", None);
         let keeper = fs::read_to_string(machine.directory(&id).join("process")).unwrap();
-        assert!(processes::signal("KILL", &[keeper.split(' ').nth(2).unwrap().to_owned()]));
+        assert!(processes::signal(
+            "KILL",
+            &[keeper.split(' ').nth(2).unwrap().to_owned()]
+        ));
+
         machine.feed(&id, b"still here\n", false, 100).unwrap();
         let row = machine.wait(&id, 60, Some((10, 0))).unwrap();
-        assert_eq!((row.state, machine.stdout(&id).as_str()), (DetachedState::Running, "still here\n"));
+        assert_eq!(
+            (row.state, machine.stdout(&id).as_str()),
+            (DetachedState::Running, "still here\n")
+        );
+
         machine.feed(&id, b"", true, 100).unwrap();
         assert_eq!(machine.end(&id), DetachedState::Lost);
         machine.remove(&id).unwrap();
@@ -413,14 +606,45 @@ fn what_ended_more_than_a_week_ago_is_swept_and_nothing_else() {
         for id in &ended {
             assert_eq!(exited(&machine.end(id)), Some(0));
         }
-        for (id, age) in [(&ended[0], "8 days ago"), (&ended[1], "6 days ago"), (&running, "30 days ago")] {
+
+        for (id, age) in [
+            (&ended[0], "8 days ago"),
+            (&ended[1], "6 days ago"),
+            (&running, "30 days ago"),
+        ] {
             let status = machine.directory(id).join("status");
-            assert!(Command::new("touch").args(["-d", age]).arg(status).status().unwrap().success());
+            assert!(
+                Command::new("touch")
+                    .args(["-d", age])
+                    .arg(status)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
+
         let left: Vec<_> = machine.list().into_iter().map(|job| job.id).collect();
-        assert_eq!((left.len(), left.contains(&ended[0]), left.contains(&running)), (3, false, true));
+
+        assert_eq!(
+            (
+                left.len(),
+                left.contains(&ended[0]),
+                left.contains(&running)
+            ),
+            (3, false, true)
+        );
+
         let status = machine.directory(&ended[1]).join("status");
-        assert!(Command::new("touch").args(["-d", "8 days ago"]).arg(status).status().unwrap().success());
+
+        assert!(
+            Command::new("touch")
+                .args(["-d", "8 days ago"])
+                .arg(status)
+                .status()
+                .unwrap()
+                .success()
+        );
+
         machine.start("sleep 600", None);
         assert!(!machine.directory(&ended[1]).exists());
     }
@@ -432,20 +656,34 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
         let id = new_id();
         fs::write(machine.home().join(".local"), "a file").unwrap();
         let error = machine.try_start(&id, "true", None).unwrap_err();
-        assert!(matches!(&error, Refusal::Trouble(said) if said.contains("mkdir")), "{error:?}");
+        assert!(
+            matches!(&error, Refusal::Trouble(said) if said.contains("mkdir")),
+            "{error:?}"
+        );
+
         fs::remove_file(machine.home().join(".local")).unwrap();
 
-        let start = DetachedStart { stdin: Some(b"all of this"), ..machine.with(&id, "echo never") };
+        let start = DetachedStart {
+            stdin: Some(b"all of this"),
+            ..machine.with(&id, "echo never")
+        };
+
         let mark = mark();
         let whole = detached::start(start, &mark).unwrap();
+
         for cut in [whole.len() - 1, whole.len() - 15] {
             let error = answer::done(&machine.ask(&whole[..cut]), &mark).unwrap_err();
-            assert!(matches!(&error, Refusal::Trouble(said) if said.contains("whole")), "{error:?}");
+            assert!(
+                matches!(&error, Refusal::Trouble(said) if said.contains("whole")),
+                "{error:?}"
+            );
         }
+
         for cut in (0..whole.len() - 30).step_by(500) {
             let error = answer::done(&machine.ask(&whole[..cut]), &mark).unwrap_err();
             assert!(matches!(&error, Refusal::Garbled(_)), "{error:?}");
         }
+
         assert_eq!(fs::read_dir(machine.jobs()).unwrap().count(), 0);
     }
 }
@@ -456,8 +694,15 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn on(machine: &Machine, kilobytes: u32) -> Option<Self> {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={kilobytes}k"), "none"]).arg(machine.home());
-        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        mount
+            .args(["-t", "tmpfs", "-o", &format!("size={kilobytes}k"), "none"])
+            .arg(machine.home());
+
+        let mounted = mount
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+
         mounted.then(|| Self(machine.home()))
     }
 }
@@ -477,16 +722,23 @@ fn a_full_disk_refuses_a_start_and_keeps_the_status_of_what_filled_it() {
                 return skipped("only root can mount a small disk");
             };
             let id = new_id();
+
             match machine.try_start(&id, "cat /dev/zero; echo $?; exit 9", None) {
                 Ok(()) => assert_eq!(exited(&machine.end(&id)), Some(9), "{kilobytes}"),
                 Err(Refusal::Trouble(_)) => {
                     refused += 1;
-                    assert_eq!(fs::read_dir(machine.jobs()).map_or(0, Iterator::count), 0, "{kilobytes}");
+                    assert_eq!(
+                        fs::read_dir(machine.jobs()).map_or(0, Iterator::count),
+                        0,
+                        "{kilobytes}"
+                    );
                 }
                 Err(other) => panic!("{kilobytes}: {other}"),
             }
+
             machine.assert_no_process_is_left("a full disk");
         }
+
         assert!((2..13).contains(&refused), "{refused}");
     }
 }
@@ -496,13 +748,21 @@ fn without_setsid_and_mkfifo_it_works_with_less() {
     for mut machine in machines() {
         let bin = machine.folder.path().join("bin");
         fs::create_dir(&bin).unwrap();
-        for name in ["cat", "dd", "ls", "find", "rm", "mv", "mkdir", "sleep", "date", "uname", "tr", "ps"] {
+
+        for name in [
+            "cat", "dd", "ls", "find", "rm", "mv", "mkdir", "sleep", "date", "uname", "tr", "ps",
+        ] {
             symlink(program(name).unwrap(), bin.join(name)).unwrap();
         }
+
         machine.path = bin.display().to_string();
         let id = machine.start("cat; sleep 600", None);
         let row = machine.wait(&id, 0, None).unwrap();
-        assert_eq!((row.state, row.takes_input), (DetachedState::Running, false));
+        assert_eq!(
+            (row.state, row.takes_input),
+            (DetachedState::Running, false)
+        );
+
         machine.note(&id, "TERM");
         assert!(processes::signal("TERM", &[row.process.pid().to_string()]));
         assert_eq!(signal_of(&machine.end(&id)), "TERM");
@@ -514,12 +774,31 @@ fn a_time_limit_stops_the_whole_command_there() {
     for machine in machines() {
         let id = new_id();
         let command = "trap '' INT TERM; (sleep 600 & sleep 600)";
-        machine.begin(DetachedStart { limit: 1, ..machine.with(&id, command) }).unwrap();
+
+        machine
+            .begin(DetachedStart {
+                limit: 1,
+                ..machine.with(&id, command)
+            })
+            .unwrap();
+
         let end = machine.end(&id);
-        assert!(matches!(end, DetachedState::TimedOut { gone: true, .. }), "{end:?} {:?}", machine.name());
+        assert!(
+            matches!(end, DetachedState::TimedOut { gone: true, .. }),
+            "{end:?} {:?}",
+            machine.name()
+        );
+
         machine.assert_no_process_is_left("its time was over");
         let id = new_id();
-        machine.begin(DetachedStart { limit: 600, ..machine.with(&id, "exit 2") }).unwrap();
+
+        machine
+            .begin(DetachedStart {
+                limit: 600,
+                ..machine.with(&id, "exit 2")
+            })
+            .unwrap();
+
         assert_eq!(exited(&machine.end(&id)), Some(2));
         machine.assert_no_process_is_left("it was in time");
     }
@@ -529,16 +808,29 @@ fn a_time_limit_stops_the_whole_command_there() {
 fn a_name_begins_one_job_however_often_it_is_sent() {
     for machine in machines() {
         let id = new_id();
-        let start = DetachedStart { again: true, ..machine.with(&id, "echo once >>count; sleep 600") };
+        let start = DetachedStart {
+            again: true,
+            ..machine.with(&id, "echo once >>count; sleep 600")
+        };
+
         for _ in 0..3 {
             machine.begin(start).unwrap();
         }
+
         let count = machine.home().join("count");
         let deadline = Instant::now() + Duration::from_secs(30);
-        while fs::read_to_string(&count).unwrap_or_default().is_empty() && Instant::now() < deadline {
+        while fs::read_to_string(&count).unwrap_or_default().is_empty() && Instant::now() < deadline
+        {
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!((fs::read_to_string(&count).unwrap().as_str(), machine.list().len()), ("once\n", 1));
+
+        assert_eq!(
+            (
+                fs::read_to_string(&count).unwrap().as_str(),
+                machine.list().len()
+            ),
+            ("once\n", 1)
+        );
     }
 }
 
@@ -562,10 +854,20 @@ fn hostile_files_do_no_harm() {
         assert_eq!(exited(&machine.end(&id)), Some(0));
         let directory = machine.directory(&id);
         let witness = machine.home().join("witness");
-        let code = format!("$(touch '{0}') `touch '{0}'`; touch '{0}' #", witness.display());
+        let code = format!(
+            "$(touch '{0}') `touch '{0}'`; touch '{0}' #",
+            witness.display()
+        );
+
         for name in ["status", "process", "command", "holder", "asked"] {
-            for text in [&code, "* * *", "exited 999999999999999999999999 1", "1 2 3 4 5 6", "\u{1e}\u{1e};\n\0\0", ""]
-            {
+            for text in [
+                &code,
+                "* * *",
+                "exited 999999999999999999999999 1",
+                "1 2 3 4 5 6",
+                "\u{1e}\u{1e};\n\0\0",
+                "",
+            ] {
                 let kept = fs::read(directory.join(name)).unwrap_or_default();
                 fs::write(directory.join(name), text).unwrap();
                 machine.list();
@@ -573,10 +875,19 @@ fn hostile_files_do_no_harm() {
                 fs::write(directory.join(name), kept).unwrap();
             }
         }
+
         for name in ["status", "process", "out"] {
             let path = directory.join(name);
             fs::rename(&path, directory.join("aside")).unwrap();
-            assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+
+            assert!(
+                Command::new("mkfifo")
+                    .arg(&path)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+
             machine.list();
             assert!(machine.read(&id, OutputStreamName::Stdout, 0, 10).is_err() || name != "out");
             fs::remove_file(&path).unwrap();
@@ -585,6 +896,7 @@ fn hostile_files_do_no_harm() {
             fs::remove_file(&path).unwrap();
             fs::rename(directory.join("aside"), &path).unwrap();
         }
+
         symlink("/etc", machine.jobs().join("00000000")).unwrap();
         assert_eq!(machine.list().len(), 1);
         assert!(!witness.exists());

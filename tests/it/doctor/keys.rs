@@ -12,13 +12,18 @@ use crate::support::{
 
 /// A configuration whose only keys are these.
 fn with_keys(sshd: &OpenSshd, options: &str, keys: &[&Path]) -> std::path::PathBuf {
-    let lines: Vec<String> = keys.iter().map(|key| format!("IdentityFile {}\n", key.display())).collect();
+    let lines: Vec<String> = keys
+        .iter()
+        .map(|key| format!("IdentityFile {}\n", key.display()))
+        .collect();
+
     let files = lines.concat();
     let config = sshd.write_ssh_config("box", &format!("{options}\n{files}"));
     let own = format!("IdentityFile {}\n", sshd.private_key_path().display());
     let text = fs::read_to_string(&config).unwrap();
     let (before, after) = text.rsplit_once(&own).unwrap();
     fs::write(&config, format!("{before}{after}")).unwrap();
+
     config
 }
 
@@ -31,10 +36,21 @@ async fn of_each_key_it_is_told_why_it_does_not_let_in() {
     for key in [&stranger, &open] {
         keys::write_private_key(key, &keys::ed25519(), None);
     }
+
     fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     keys::write_private_key(&encrypted, &keys::ed25519(), Some("correct horse"));
-    fs::copy(encrypted.with_extension("pub"), sshd.dir().join("authorized_keys")).unwrap();
-    let config = with_keys(&sshd, "IdentityAgent none", &[&missing, &stranger, &open, &encrypted]);
+    fs::copy(
+        encrypted.with_extension("pub"),
+        sshd.dir().join("authorized_keys"),
+    )
+    .unwrap();
+
+    let config = with_keys(
+        &sshd,
+        "IdentityAgent none",
+        &[&missing, &stranger, &open, &encrypted],
+    );
+
     doctor(&config, &[folder.path()]).await.says(
         false,
         &[
@@ -51,8 +67,10 @@ async fn of_each_key_it_is_told_why_it_does_not_let_in() {
             "next: run `ssh-add` on the key that the server would accept",
         ],
     );
+
     // Nothing but strangers.
     let config = with_keys(&sshd, "IdentityAgent /nowhere/socket", &[&stranger]);
+
     doctor(&config, &[folder.path()]).await.says(
         false,
         &[
@@ -62,8 +80,12 @@ async fn of_each_key_it_is_told_why_it_does_not_let_in() {
             "next: have one of your keys put",
         ],
     );
+
     let log = sshd.log();
-    assert!(!log.contains("Failed password") && !log.contains("Accepted publickey"), "{log}");
+    assert!(
+        !log.contains("Failed password") && !log.contains("Accepted publickey"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -74,6 +96,7 @@ async fn the_keys_of_the_agent_come_first_and_those_behind_the_right_one_are_not
     for key in [&stranger, &last] {
         keys::write_private_key(key, &keys::ed25519(), None);
     }
+
     let socket = folder.path().join("agent");
     let agent = SshAgent::start(&socket).await;
     agent.add(&stranger, &[]);
@@ -82,6 +105,7 @@ async fn the_keys_of_the_agent_come_first_and_those_behind_the_right_one_are_not
         &format!("IdentityAgent {}\nIdentitiesOnly no", socket.display()),
         &[&sshd.private_key_path(), &last],
     );
+
     doctor(&config, &[&stranger, &last]).await.says(
         true,
         &[
@@ -101,15 +125,55 @@ async fn a_certificate_that_has_expired_is_named() {
     for path in [&authority, &key] {
         keys::ssh_keygen(path, "ed25519", "");
     }
-    let extra_config = format!("TrustedUserCAKeys {}", authority.with_extension("pub").display());
-    let sshd = OpenSshd::start(&OpenSshdSettings { extra_config, ..OpenSshdSettings::default() });
+
+    let extra_config = format!(
+        "TrustedUserCAKeys {}",
+        authority.with_extension("pub").display()
+    );
+
+    let sshd = OpenSshd::start(&OpenSshdSettings {
+        extra_config,
+        ..OpenSshdSettings::default()
+    });
+
     fs::write(sshd.dir().join("authorized_keys"), "").unwrap();
     let mut sign = Command::new("ssh-keygen");
-    sign.args(["-q", "-I", "me", "-n", sshd.user(), "-V", "20200101:20210203", "-s"]).arg(&authority);
-    assert!(sign.arg(key.with_extension("pub")).status().unwrap().success());
-    let told = doctor(&with_keys(&sshd, "IdentityAgent none", &[&key]), &[folder.path()]).await;
-    told.says(false, &["✗ log-in", "ssh-ed25519-cert-v01@openssh.com", "next: "]);
-    assert!(told.text.contains("refused (it expired on 2021-02-0"), "{}", told.text);
+
+    sign.args([
+        "-q",
+        "-I",
+        "me",
+        "-n",
+        sshd.user(),
+        "-V",
+        "20200101:20210203",
+        "-s",
+    ])
+    .arg(&authority);
+
+    assert!(
+        sign.arg(key.with_extension("pub"))
+            .status()
+            .unwrap()
+            .success()
+    );
+
+    let told = doctor(
+        &with_keys(&sshd, "IdentityAgent none", &[&key]),
+        &[folder.path()],
+    )
+    .await;
+
+    told.says(
+        false,
+        &["✗ log-in", "ssh-ed25519-cert-v01@openssh.com", "next: "],
+    );
+
+    assert!(
+        told.text.contains("refused (it expired on 2021-02-0"),
+        "{}",
+        told.text
+    );
 }
 
 #[tokio::test]
@@ -120,7 +184,13 @@ async fn no_password_is_sent_and_nobody_is_asked() {
         rounds: vec![vec![("Password: ", false, "secret")]],
         ..FakeSshdSettings::default()
     });
-    let config = sshd.write_ssh_config(folder.path(), "box", "IdentityFile none\nIdentityAgent none");
+
+    let config = sshd.write_ssh_config(
+        folder.path(),
+        "box",
+        "IdentityFile none\nIdentityAgent none",
+    );
+
     doctor(&config, &[folder.path()]).await.says(
         false,
         &[
@@ -130,8 +200,22 @@ async fn no_password_is_sent_and_nobody_is_asked() {
             "next: connect with a password",
         ],
     );
-    assert!(sshd.attempts().iter().all(|method| *method == "none"), "{:?}", sshd.attempts());
+
+    assert!(
+        sshd.attempts().iter().all(|method| *method == "none"),
+        "{:?}",
+        sshd.attempts()
+    );
+
     // Switched off here, too.
-    let config = sshd.write_ssh_config(folder.path(), "box", "IdentityFile none\nPasswordAuthentication no");
-    doctor(&config, &[folder.path()]).await.says(false, &["password: not tried, because of PasswordAuthentication no"]);
+    let config = sshd.write_ssh_config(
+        folder.path(),
+        "box",
+        "IdentityFile none\nPasswordAuthentication no",
+    );
+
+    doctor(&config, &[folder.path()]).await.says(
+        false,
+        &["password: not tried, because of PasswordAuthentication no"],
+    );
 }

@@ -26,11 +26,19 @@ impl Told {
         let text = &self.text;
         assert_eq!(self.code, Some(i32::from(!connects)), "{text}");
         let mut lines = text.lines();
+
         for part in parts {
-            assert!(lines.any(|line| line.contains(part)), "no {part:?}, or not there, in:\n{text}");
+            assert!(
+                lines.any(|line| line.contains(part)),
+                "no {part:?}, or not there, in:\n{text}"
+            );
         }
+
         // What is not fit for a terminal: a pipe gets no colours, and no server gets through with its own.
-        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'), "{text:?}");
+        assert!(
+            !text.contains(|letter: char| letter.is_control() && letter != '\n'),
+            "{text:?}"
+        );
     }
 }
 
@@ -41,7 +49,12 @@ async fn doctor(config: &Path, watched: &[&Path]) -> Told {
 }
 
 /// The same with other arguments, in a home that is prepared.
-async fn doctor_of(config: &Path, watched: &[&Path], arguments: &[&str], prepare: impl Fn(&Path)) -> Told {
+async fn doctor_of(
+    config: &Path,
+    watched: &[&Path],
+    arguments: &[&str],
+    prepare: impl Fn(&Path),
+) -> Told {
     let home = tempfile::tempdir().unwrap();
     prepare(home.path());
     let all = [watched, &[home.path()]].concat();
@@ -49,6 +62,7 @@ async fn doctor_of(config: &Path, watched: &[&Path], arguments: &[&str], prepare
     let mut command = daemon::command(config, home.path());
     let (code, text, _) = daemon::output(command.arg("doctor").args(arguments)).await;
     assert_eq!(before, contents(&all), "something was changed");
+
     Told { code, text }
 }
 
@@ -56,12 +70,18 @@ async fn doctor_of(config: &Path, watched: &[&Path], arguments: &[&str], prepare
 fn contents(places: &[&Path]) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut left: Vec<PathBuf> = places.iter().map(|path| path.to_path_buf()).collect();
+
     while let Some(path) = left.pop() {
         if path.is_dir() {
-            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            left.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
         } else if let Ok(bytes) = fs::read(&path) {
             files.insert(path, bytes);
         }
     }
+
     files
 }

@@ -15,18 +15,47 @@ use crate::support::{
 async fn programs_get_the_same_as_json() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     for (options, connects) in [("", true), ("UserKnownHostsFile /dev/null", false)] {
-        let told = doctor_of(&sshd.write_ssh_config("box", options), &[], &["box", "--json"], |_| {}).await;
+        let told = doctor_of(
+            &sshd.write_ssh_config("box", options),
+            &[],
+            &["box", "--json"],
+            |_| {},
+        )
+        .await;
+
         let report: Value = serde_json::from_str(&told.text).unwrap();
         assert_eq!(told.code, Some(i32::from(!connects)));
-        assert_eq!((&report["host"], &report["connects"]), (&json!("box"), &json!(connects)));
+        assert_eq!(
+            (&report["host"], &report["connects"]),
+            (&json!("box"), &json!(connects))
+        );
+
         assert_eq!(report["next"].is_null(), connects, "{report}");
         let stages = report["stages"].as_array().unwrap();
-        let host_key = stages.iter().find(|stage| stage["stage"] == "hostKey").unwrap();
+        let host_key = stages
+            .iter()
+            .find(|stage| stage["stage"] == "hostKey")
+            .unwrap();
+
         let expected = if connects { "passed" } else { "failed" };
         assert_eq!(host_key["outcome"], expected, "{report}");
-        assert!(host_key["summary"].as_str().unwrap().contains("SHA256:"), "{report}");
-        assert!(stages.iter().all(|stage| stage["summary"].is_string() && stage["details"].is_array()), "{report}");
-        assert_eq!(stages.iter().any(|stage| stage["outcome"] == "skipped"), !connects, "{report}");
+        assert!(
+            host_key["summary"].as_str().unwrap().contains("SHA256:"),
+            "{report}"
+        );
+
+        assert!(
+            stages
+                .iter()
+                .all(|stage| stage["summary"].is_string() && stage["details"].is_array()),
+            "{report}"
+        );
+
+        assert_eq!(
+            stages.iter().any(|stage| stage["outcome"] == "skipped"),
+            !connects,
+            "{report}"
+        );
     }
 }
 
@@ -38,48 +67,82 @@ async fn a_saved_session_is_explained_with_its_options_and_a_broken_store_stays_
     let saved = json!({"version": 1, "sessions": [
         {"name": "work", "host": "box", "keyPath": key, "passwordAuth": false}
     ]});
-    let store = |text: String| move |home: &Path| fs::write(home.join("sessions.json"), &text).unwrap();
-    doctor_of(&config, &[], &["work"], store(saved.to_string())).await.says(
-        false,
-        &[
-            "work is a saved session of host box",
-            "no-such-key",
-            "✓ host key",
-            "✗ log-in: the key file ",
-            "work does not connect",
-        ],
-    );
+
+    let store =
+        |text: String| move |home: &Path| fs::write(home.join("sessions.json"), &text).unwrap();
+
+    doctor_of(&config, &[], &["work"], store(saved.to_string()))
+        .await
+        .says(
+            false,
+            &[
+                "work is a saved session of host box",
+                "no-such-key",
+                "✓ host key",
+                "✗ log-in: the key file ",
+                "work does not connect",
+            ],
+        );
+
     let told = doctor_of(&config, &[], &["box"], store("{ broken".to_owned())).await;
     told.says(true, &["sessions.json cannot be read", "✓ box connects"]);
 }
 
 #[tokio::test]
 async fn what_does_not_work_on_a_host_that_connects_is_told() {
-    let sshd = OpenSshd::start(&OpenSshdSettings { sftp: "/nowhere/sftp".to_owned(), ..OpenSshdSettings::default() });
+    let sshd = OpenSshd::start(&OpenSshdSettings {
+        sftp: "/nowhere/sftp".to_owned(),
+        ..OpenSshdSettings::default()
+    });
+
     let config = sshd.write_ssh_config("box", "");
-    doctor(&config, &[]).await.says(true, &["✓ ssh_shell", "✗ files (SFTP)", "✓ box connects, but this does not work"]);
+
+    doctor(&config, &[]).await.says(
+        true,
+        &[
+            "✓ ssh_shell",
+            "✗ files (SFTP)",
+            "✓ box connects, but this does not work",
+        ],
+    );
 
     let folder = tempfile::tempdir().unwrap();
     let (key, path) = (keys::ed25519(), folder.path().join("key"));
     keys::write_private_key(&path, &key, None);
-    for (max_sessions, connects, part) in
-        [(0, false, "✗ channel: the server refused"), (2, true, " at once over a connection (MaxSessions)")]
-    {
+
+    for (max_sessions, connects, part) in [
+        (0, false, "✗ channel: the server refused"),
+        (2, true, " at once over a connection (MaxSessions)"),
+    ] {
         let sshd = FakeSshd::start(FakeSshdSettings {
             max_sessions,
             authorized_keys: vec![key.public_key().clone()],
             ..FakeSshdSettings::default()
         });
+
         let options = format!("IdentityAgent none\nIdentityFile {}", path.display());
         let config = sshd.write_ssh_config(folder.path(), "box", &options);
-        doctor(&config, &[folder.path()]).await.says(connects, &["✓ log-in", part]);
+        doctor(&config, &[folder.path()])
+            .await
+            .says(connects, &["✓ log-in", part]);
     }
 }
 
 #[tokio::test]
 async fn wrong_usage_is_a_line_and_status_2() {
-    for arguments in [&[][..], &["-oProxyCommand=x"], &["a b"], &["host", "more"], &["host", "--bogus"], &["u:p@h"]] {
+    for arguments in [
+        &[][..],
+        &["-oProxyCommand=x"],
+        &["a b"],
+        &["host", "more"],
+        &["host", "--bogus"],
+        &["u:p@h"],
+    ] {
         let told = doctor_of(Path::new("/dev/null"), &[], arguments, |_| {}).await;
-        assert_eq!((told.code, told.text.as_str()), (Some(2), ""), "{arguments:?}");
+        assert_eq!(
+            (told.code, told.text.as_str()),
+            (Some(2), ""),
+            "{arguments:?}"
+        );
     }
 }

@@ -10,11 +10,16 @@ use crate::support::{
 
 #[tokio::test]
 async fn a_host_that_works_is_told_from_the_configuration_to_its_channels() {
-    let sshd = OpenSshd::start(&OpenSshdSettings { max_sessions: 4, ..OpenSshdSettings::default() });
+    let sshd = OpenSshd::start(&OpenSshdSettings {
+        max_sessions: 4,
+        ..OpenSshdSettings::default()
+    });
+
     let config = sshd.write_ssh_config("box", "ServerAliveInterval 7\nLocalForward 1 h:2");
     let known_hosts = sshd.known_hosts_path();
     let told = doctor(&config, &[&known_hosts]).await;
     let port = sshd.port().to_string();
+
     told.says(
         true,
         &[
@@ -39,51 +44,101 @@ async fn a_host_that_works_is_told_from_the_configuration_to_its_channels() {
             "✓ box connects",
         ],
     );
-    assert!(told.text.contains(&format!(", known by {}:1", known_hosts.display())), "{}", told.text);
-    assert!(!told.text.contains("next:") && !told.text.contains('✗'), "{}", told.text);
+
+    assert!(
+        told.text
+            .contains(&format!(", known by {}:1", known_hosts.display())),
+        "{}",
+        told.text
+    );
+
+    assert!(
+        !told.text.contains("next:") && !told.text.contains('✗'),
+        "{}",
+        told.text
+    );
 }
 
 #[tokio::test]
 async fn a_host_key_that_is_not_trusted_is_told_with_the_way_on_and_saved_nowhere() {
     // The second key is one that UpdateHostKeys would add.
     let host_key_types = vec!["ed25519", "ecdsa"];
-    let sshd = OpenSshd::start(&OpenSshdSettings { host_key_types, ..OpenSshdSettings::default() });
-    let (port, known_hosts) = (sshd.port(), fs::read_to_string(sshd.known_hosts_path()).unwrap());
+    let sshd = OpenSshd::start(&OpenSshdSettings {
+        host_key_types,
+        ..OpenSshdSettings::default()
+    });
+
+    let (port, known_hosts) = (
+        sshd.port(),
+        fs::read_to_string(sshd.known_hosts_path()).unwrap(),
+    );
+
     let right = format!("{}\n", known_hosts.lines().next().unwrap());
     let other = known_hosts_line(port, ed25519().public_key());
+
     for (options, known, connects, parts) in [
         (
             "StrictHostKeyChecking ask",
             String::new(),
             false,
-            ["✗ host key: the host key of [127.0.0.1]:PORT is not known: ssh-ed25519 SHA256:", "next: run `ssh -F '"],
+            [
+                "✗ host key: the host key of [127.0.0.1]:PORT is not known: ssh-ed25519 SHA256:",
+                "next: run `ssh -F '",
+            ],
         ),
         (
             "",
             other.clone(),
             false,
-            ["✗ host key: THE HOST KEY OF [127.0.0.1]:PORT HAS CHANGED", "next: find out why; only if"],
+            [
+                "✗ host key: THE HOST KEY OF [127.0.0.1]:PORT HAS CHANGED",
+                "next: find out why; only if",
+            ],
         ),
-        ("", format!("@revoked {right}"), false, ["is REVOKED: @revoked in FILE:1", "next: do not connect"]),
+        (
+            "",
+            format!("@revoked {right}"),
+            false,
+            ["is REVOKED: @revoked in FILE:1", "next: do not connect"],
+        ),
         (
             "StrictHostKeyChecking accept-new",
             "# none\n".to_owned(),
             true,
-            ["which is new (StrictHostKeyChecking)", "is new and would be accepted and saved in FILE"],
+            [
+                "which is new (StrictHostKeyChecking)",
+                "is new and would be accepted and saved in FILE",
+            ],
         ),
         (
             "StrictHostKeyChecking no",
             other,
             true,
-            ["which has changed (StrictHostKeyChecking no)", "the host key has changed (offending"],
+            [
+                "which has changed (StrictHostKeyChecking no)",
+                "the host key has changed (offending",
+            ],
         ),
-        ("UpdateHostKeys yes", right.clone(), true, [", known by FILE:1", "✓ box connects"]),
+        (
+            "UpdateHostKeys yes",
+            right.clone(),
+            true,
+            [", known by FILE:1", "✓ box connects"],
+        ),
     ] {
         let file = sshd.dir().join("known");
         fs::write(&file, known).unwrap();
-        let config = sshd.write_ssh_config("box", &format!("{options}\nUserKnownHostsFile {}", file.display()));
+        let config = sshd.write_ssh_config(
+            "box",
+            &format!("{options}\nUserKnownHostsFile {}", file.display()),
+        );
+
         let told = doctor(&config, &[&file]).await;
-        let filled = |part: &str| part.replace("PORT", &port.to_string()).replace("FILE", &file.display().to_string());
+        let filled = |part: &str| {
+            part.replace("PORT", &port.to_string())
+                .replace("FILE", &file.display().to_string())
+        };
+
         let [first, second] = parts.map(filled);
         told.says(connects, &["✓ key exchange", &first, &second]);
         let not_reached = told.text.contains("– log-in: not reached");
@@ -94,7 +149,11 @@ async fn a_host_key_that_is_not_trusted_is_told_with_the_way_on_and_saved_nowher
 #[tokio::test]
 async fn algorithms_that_only_one_side_has_are_named() {
     let extra_config = "KexAlgorithms curve25519-sha256".to_owned();
-    let sshd = OpenSshd::start(&OpenSshdSettings { extra_config, ..OpenSshdSettings::default() });
+    let sshd = OpenSshd::start(&OpenSshdSettings {
+        extra_config,
+        ..OpenSshdSettings::default()
+    });
+
     for (options, parts) in [
         (
             "KexAlgorithms ecdh-sha2-nistp256",
@@ -106,13 +165,23 @@ async fn algorithms_that_only_one_side_has_are_named() {
         ),
         (
             "Ciphers 3des-cbc",
-            &["✗ configuration: Ciphers in the SSH configuration names none", "– server: not reached"],
+            &[
+                "✗ configuration: Ciphers in the SSH configuration names none",
+                "– server: not reached",
+            ],
         ),
     ] {
         let told = doctor(&sshd.write_ssh_config("box", options), &[]).await;
         told.says(
             false,
-            &[parts, &["✗ box does not connect", "next: allow an algorithm that both sides have"]].concat(),
+            &[
+                parts,
+                &[
+                    "✗ box does not connect",
+                    "next: allow an algorithm that both sides have",
+                ],
+            ]
+            .concat(),
         );
     }
 }
@@ -122,17 +191,43 @@ async fn a_configuration_that_ssh_refuses_is_told_in_its_words() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("ssh_config");
     for (text, parts) in [
-        ("Host box\nMatch bogus\n", &["✗ configuration: ssh refuses it", "reads ", "line 2: Bad Match condition"][..]),
+        (
+            "Host box\nMatch bogus\n",
+            &[
+                "✗ configuration: ssh refuses it",
+                "reads ",
+                "line 2: Bad Match condition",
+            ][..],
+        ),
         (
             "Host box\nNoSuchOption yes\n",
-            &["✗ configuration: ssh refuses it", "Bad configuration option: nosuchoption"],
+            &[
+                "✗ configuration: ssh refuses it",
+                "Bad configuration option: nosuchoption",
+            ],
         ),
         ("Host box\nPort 0\n", &["✗ configuration: "]),
-        ("Host box\nRevokedHostKeys /nowhere/list\n", &["✗ configuration: /nowhere/list cannot be read"]),
+        (
+            "Host box\nRevokedHostKeys /nowhere/list\n",
+            &["✗ configuration: /nowhere/list cannot be read"],
+        ),
     ] {
         fs::write(&config, text).unwrap();
         let told = doctor(&config, &[folder.path()]).await;
-        told.says(false, &[parts, &["– addresses: not reached", "– log-in: not reached", "next: mend"]].concat());
+
+        told.says(
+            false,
+            &[
+                parts,
+                &[
+                    "– addresses: not reached",
+                    "– log-in: not reached",
+                    "next: mend",
+                ],
+            ]
+            .concat(),
+        );
+
         assert!(!told.text.contains("debug1"), "{}", told.text);
     }
 }

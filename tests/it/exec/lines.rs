@@ -33,9 +33,19 @@ async fn each_line_of_a_command_has_its_own_number() {
             for first in ["echo $? $LINENO\n", &long] {
                 let command = format!("{first}\nno-such-program\nexit 4");
                 let result = bench.exec(&command, more.clone()).await;
-                let said = (result.stdout() + &result.stderr()).replace("eval: ", "").replace("(eval)", "zsh");
-                assert!(said.contains(says) && code(&result) == Some(4), "{shell} {more}: {result:?}");
-                assert!(first == long || said.starts_with("0 1") || shell == "dash", "{shell} {more}: {result:?}");
+                let said = (result.stdout() + &result.stderr())
+                    .replace("eval: ", "")
+                    .replace("(eval)", "zsh");
+
+                assert!(
+                    said.contains(says) && code(&result) == Some(4),
+                    "{shell} {more}: {result:?}"
+                );
+
+                assert!(
+                    first == long || said.starts_with("0 1") || shell == "dash",
+                    "{shell} {more}: {result:?}"
+                );
             }
         }
     }
@@ -52,8 +62,13 @@ async fn a_command_that_cannot_be_read_fails_with_the_shells_own_words() {
                 let result = bench.mcp.call("ssh_exec", more.clone()).await;
                 let said = result.text();
                 let failed = code(&result).is_some_and(|code| code != 0);
-                assert!(failed || said.contains("the command was not run"), "{shell} {more}: {result:?}");
+                assert!(
+                    failed || said.contains("the command was not run"),
+                    "{shell} {more}: {result:?}"
+                );
+
                 let words = said.to_lowercase();
+
                 let why = [
                     "syntax",
                     "parse",
@@ -64,7 +79,12 @@ async fn a_command_that_cannot_be_read_fails_with_the_shells_own_words() {
                     "no closing",
                     "end of mismatched",
                 ];
-                assert!(why.iter().any(|why| words.contains(why)), "{shell} {more}: {said}");
+
+                assert!(
+                    why.iter().any(|why| words.contains(why)),
+                    "{shell} {more}: {said}"
+                );
+
                 assert!(!said.contains("__mcp"), "{shell} {more}: {said}");
             }
         }

@@ -18,15 +18,34 @@ use crate::{
 
 /// Startup files of bash, for every command over SSH, after which the shell is another one or none.
 fn ended_or_replaced() -> Vec<String> {
-    let replaced = ["zsh", "fish", "tcsh", "dash"].map(|shell| format!("exec {}", programs::shell(shell).display()));
-    let ended =
-        ["[ -z \"$PS1\" ] && exit", "exit 0", "echo Welcome; exec zsh", "exec true", "exec cat", "[ -t 0 ] || exec sh"];
-    replaced.into_iter().chain(ended.map(str::to_owned)).collect()
+    let replaced = ["zsh", "fish", "tcsh", "dash"]
+        .map(|shell| format!("exec {}", programs::shell(shell).display()));
+
+    let ended = [
+        "[ -z \"$PS1\" ] && exit",
+        "exit 0",
+        "echo Welcome; exec zsh",
+        "exec true",
+        "exec cat",
+        "[ -t 0 ] || exec sh",
+    ];
+
+    replaced
+        .into_iter()
+        .chain(ended.map(str::to_owned))
+        .collect()
 }
 
-fn assert_not_run(bench: &Bench<FakeSshd>, refused: &crate::support::mcp_client::ToolResult, what: &str) {
+fn assert_not_run(
+    bench: &Bench<FakeSshd>,
+    refused: &crate::support::mcp_client::ToolResult,
+    what: &str,
+) {
     let text = refused.text();
-    assert!(refused.is_error() && text.contains("the command was not run: a startup file"), "{what}: {text}");
+    assert!(
+        refused.is_error() && text.contains("the command was not run: a startup file"),
+        "{what}: {text}"
+    );
     assert!(text.contains("\nhint: "), "{what}: {text}");
     assert!(!bench.remote("ran").exists(), "{what}");
 }
@@ -36,28 +55,48 @@ async fn a_command_whose_shell_is_ended_or_replaced_by_a_startup_file_is_an_erro
     for startup in ended_or_replaced() {
         let mut bench = fake("/bin/bash").await;
         fs::write(bench.remote(".bashrc"), format!("{startup}\n")).unwrap();
+
         // The shell was asked who it is while it had no startup file, or is now.
         for _ in 0..2 {
-            let refused = bench.mcp.call("ssh_exec", json!({"command": "echo hello > ran; exit 3"})).await;
+            let refused = bench
+                .mcp
+                .call("ssh_exec", json!({"command": "echo hello > ran; exit 3"}))
+                .await;
+
             assert_not_run(&bench, &refused, &startup);
             let config = bench.config.clone();
             let folder = tempfile::tempdir().unwrap();
             bench.mcp = crate::support::mcp_client::McpClient::start(&config, folder.path()).await;
-            bench.mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
+            bench
+                .mcp
+                .call("ssh_connect", json!({"host": "host"}))
+                .await
+                .ok();
         }
+
         fs::remove_file(bench.remote(".bashrc")).unwrap();
-        assert_eq!(code(&bench.exec("exit 3", plain()).await), Some(3), "{startup}");
+        assert_eq!(
+            code(&bench.exec("exit 3", plain()).await),
+            Some(3),
+            "{startup}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_command_would_have_read_is_run_by_no_other_shell_and_read_by_no_startup_file() {
     let long = format!("echo > ran\n{}", ": \n".repeat(4000));
-    for startup in ["exec zsh", "exec fish", "exec sh -s", "read -r line; eval \"$line\""] {
+    for startup in [
+        "exec zsh",
+        "exec fish",
+        "exec sh -s",
+        "read -r line; eval \"$line\"",
+    ] {
         let mut bench = fake("/bin/bash").await;
         bench.exec("true", plain()).await;
         fs::write(bench.remote(".bashrc"), format!("{startup}\n")).unwrap();
         let mut calls = Vec::new();
+
         for more in [
             json!({"command": "cat", "stdin": "echo > ran\n"}),
             json!({"command": "cat", "stdin": "echo > ran\n", "background": true}),
@@ -66,12 +105,17 @@ async fn what_a_command_would_have_read_is_run_by_no_other_shell_and_read_by_no_
         ] {
             calls.push(bench.mcp.begin_call("ssh_exec", more).await);
         }
+
         for call in calls {
             let mut ended = bench.mcp.finish(call).await;
             if !ended.is_error() {
                 let job = ended.outcome()["job"].clone();
-                ended = bench.mcp.call("ssh_job", json!({"job": job, "waitMs": 60_000})).await;
+                ended = bench
+                    .mcp
+                    .call("ssh_job", json!({"job": job, "waitMs": 60_000}))
+                    .await;
             }
+
             assert_not_run(&bench, &ended, startup);
         }
     }
@@ -79,12 +123,31 @@ async fn what_a_command_would_have_read_is_run_by_no_other_shell_and_read_by_no_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_startup_file_delays_what_is_read_and_loses_nothing_of_it() {
-    for startup in ["sleep 1", "echo noise; sleep 0.5; echo more >&2", "read -r -t 1 line", "exec 2>&1"] {
+    for startup in [
+        "sleep 1",
+        "echo noise; sleep 0.5; echo more >&2",
+        "read -r -t 1 line",
+        "exec 2>&1",
+    ] {
         let mut bench = fake("/bin/bash").await;
         fs::write(bench.remote(".bashrc"), format!("{startup}\n")).unwrap();
-        let result = bench.exec("cat; printf %s \"$V\"", json!({"stdin": "a\nb\n", "env": {"V": "v"}})).await;
-        assert!(result.stdout().ends_with("a\nb\nv") && code(&result) == Some(0), "{startup}: {result:?}");
-        assert!(!result.stdout().contains('\u{1e}') && !result.stderr().contains('\u{1e}'), "{startup}: {result:?}");
+
+        let result = bench
+            .exec(
+                "cat; printf %s \"$V\"",
+                json!({"stdin": "a\nb\n", "env": {"V": "v"}}),
+            )
+            .await;
+
+        assert!(
+            result.stdout().ends_with("a\nb\nv") && code(&result) == Some(0),
+            "{startup}: {result:?}"
+        );
+
+        assert!(
+            !result.stdout().contains('\u{1e}') && !result.stderr().contains('\u{1e}'),
+            "{startup}: {result:?}"
+        );
     }
 }
 
@@ -93,30 +156,66 @@ async fn our_marks_do_not_show_where_stderr_arrives_on_stdout_and_a_limit_works_
     let mut bench = fake("/bin/bash").await;
     fs::write(bench.remote(".bashrc"), "exec 2>&1\n").unwrap();
     let result = bench.exec("echo out; echo err >&2", plain()).await;
-    assert_eq!((result.stdout().as_str(), result.stderr().as_str()), ("out\nerr\n", ""), "{result:?}");
+    assert_eq!(
+        (result.stdout().as_str(), result.stderr().as_str()),
+        ("out\nerr\n", ""),
+        "{result:?}"
+    );
+
     let result = bench.exec("sleep 7901", json!({"timeoutMs": 500})).await;
     crate::commands::assert_stopped(&result, "timedOut", bench.port, "7901");
     assert_eq!(result.stdout(), "");
+
     // A server that has no terminal keeps both streams apart.
     let mut bench = fake("/bin/bash").await;
-    let result = bench.exec("echo out; echo err >&2", json!({"pty": true})).await;
-    assert_eq!((result.stdout().as_str(), result.stderr().as_str()), ("out\n", "err\n"), "{result:?}");
-    let Some(mut bench) = with_password(SudoHostSettings { shell: "/bin/bash", ..SudoHostSettings::default() }).await
+    let result = bench
+        .exec("echo out; echo err >&2", json!({"pty": true}))
+        .await;
+
+    assert_eq!(
+        (result.stdout().as_str(), result.stderr().as_str()),
+        ("out\n", "err\n"),
+        "{result:?}"
+    );
+
+    let Some(mut bench) = with_password(SudoHostSettings {
+        shell: "/bin/bash",
+        ..SudoHostSettings::default()
+    })
+    .await
     else {
         return;
     };
+
     fs::write(bench.remote(".bashrc"), "exec 2>&1\n").unwrap();
-    let result = crate::sudo::root(&mut bench, "echo out; cat", json!({"stdin": "mine", "env": {"V": "v"}})).await.ok();
-    assert_eq!((result.stdout().as_str(), result.stderr().as_str()), ("out\nmine", ""), "{result:?}");
+
+    let result = crate::sudo::root(
+        &mut bench,
+        "echo out; cat",
+        json!({"stdin": "mine", "env": {"V": "v"}}),
+    )
+    .await
+    .ok();
+
+    assert_eq!(
+        (result.stdout().as_str(), result.stderr().as_str()),
+        ("out\nmine", ""),
+        "{result:?}"
+    );
 }
 
 /// The shell that runs the commands is this one, whatever `SHELL` says.
 async fn with_shell_variable(shell: &Path, says: &str) -> Bench<FakeSshd> {
     let folder = tempfile::tempdir().unwrap().keep();
     let wrapper = folder.join("wrapper");
-    let script = format!("#!/bin/sh\nSHELL={says}; export SHELL\nexec {} \"$@\"\n", shell.display());
+    let script = format!(
+        "#!/bin/sh\nSHELL={says}; export SHELL\nexec {} \"$@\"\n",
+        shell.display()
+    );
+
     fs::write(&wrapper, script).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+
     fake(wrapper.to_str().unwrap()).await
 }
 
@@ -135,8 +234,16 @@ async fn the_shell_that_answers_is_asked_and_not_a_variable() {
     ] {
         let mut bench = with_shell_variable(&programs::shell(name), says).await;
         let more = json!({"cwd": "/usr", "env": {"V": "a 'b'\nc"}, "stdin": "in"});
-        let result = bench.exec("sh -c 'pwd; echo \"$V\"; cat; exit 5'", more).await;
-        assert_eq!((result.stdout().as_str(), code(&result)), ("/usr\na 'b'\nc\nin", Some(5)), "{name}: {result:?}");
+        let result = bench
+            .exec("sh -c 'pwd; echo \"$V\"; cat; exit 5'", more)
+            .await;
+
+        assert_eq!(
+            (result.stdout().as_str(), code(&result)),
+            ("/usr\na 'b'\nc\nin", Some(5)),
+            "{name}: {result:?}"
+        );
+
         let result = bench.exec("sleep 7902", json!({"timeoutMs": 500})).await;
         crate::commands::assert_stopped(&result, "timedOut", bench.port, "7902");
     }
@@ -149,13 +256,28 @@ async fn a_shell_of_no_known_family_is_stopped_at_its_limit_without_a_process_id
     bench.exec("nop", plain()).await;
     let result = bench.exec("sleep 7903", json!({"timeoutMs": 3000})).await;
     assert_eq!(status(&result), "timedOut", "{result:?}");
-    assert!(result.outcome()["durationMs"].as_u64().unwrap() < 12_000, "{result:?}");
-    assert_eq!(bench.exec("put a | each {|x| echo $x }", plain()).await.stdout(), "a\n");
+    assert!(
+        result.outcome()["durationMs"].as_u64().unwrap() < 12_000,
+        "{result:?}"
+    );
+
+    assert_eq!(
+        bench
+            .exec("put a | each {|x| echo $x }", plain())
+            .await
+            .stdout(),
+        "a\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_to_run_commands_is_said_at_once() {
-    let mut bench = fake_with(FakeSshdSettings { refuses_commands: true, ..FakeSshdSettings::default() }).await;
+    let mut bench = fake_with(FakeSshdSettings {
+        refuses_commands: true,
+        ..FakeSshdSettings::default()
+    })
+    .await;
+
     for more in [plain(), json!({"stdin": "x"}), json!({"pty": true})] {
         let mut more: Value = more;
         more["command"] = "true".into();
@@ -165,9 +287,11 @@ async fn a_server_that_refuses_to_run_commands_is_said_at_once() {
             "{more}: {refused:?}"
         );
     }
-    for (tool, more) in
-        [("ssh_shell", json!({"command": "true"})), ("ssh_exec", json!({"command": "true", "detach": true}))]
-    {
+
+    for (tool, more) in [
+        ("ssh_shell", json!({"command": "true"})),
+        ("ssh_exec", json!({"command": "true", "detach": true})),
+    ] {
         assert!(bench.mcp.call(tool, more).await.is_error());
     }
 }

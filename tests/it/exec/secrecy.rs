@@ -14,20 +14,35 @@ const LOOK: &str = "sh -c 'tr \"\\\\0\" \" \" < /proc/$PPID/cmdline; for each in
 
 /// The real sshd, with an account that has this login shell.
 async fn with_login_shell(shell: &str) -> Option<Bench<SudoHost>> {
-    with_password(SudoHostSettings { shell: shell.to_owned().leak(), ..SudoHostSettings::default() }).await
+    with_password(SudoHostSettings {
+        shell: shell.to_owned().leak(),
+        ..SudoHostSettings::default()
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_are_in_no_argument_under_any_login_shell_with_and_without_a_terminal() {
     for shell in login_shells() {
-        let Some(mut bench) = with_login_shell(&shell).await else { return };
+        let Some(mut bench) = with_login_shell(&shell).await else {
+            return;
+        };
+
         for pty in [false, true] {
             let value = format!("a-secret of {}", shell.replace('/', "-"));
             let more = json!({"env": {"V": value, "W": "it's\nmore"}, "pty": pty});
             let result = bench.exec(LOOK, more).await;
             let found = result.stdout();
-            assert_eq!((found.matches(&value).count(), code(&result)), (1, Some(0)), "{shell} {pty}: {result:?}");
-            assert!(found.contains(&format!("<{value}>")), "{shell} {pty}: {result:?}");
+            assert_eq!(
+                (found.matches(&value).count(), code(&result)),
+                (1, Some(0)),
+                "{shell} {pty}: {result:?}"
+            );
+
+            assert!(
+                found.contains(&format!("<{value}>")),
+                "{shell} {pty}: {result:?}"
+            );
         }
     }
 }
@@ -37,40 +52,76 @@ async fn a_terminal_shows_nothing_of_them_and_is_as_it_was() {
     let odd = "it's \"q\" $HOME `id` !x \\ \u{3} \u{4} \u{16} \r \t é日🚀";
     for value in [odd, &"long ".repeat(2000)] {
         for shell in login_shells() {
-            let Some(mut bench) = with_login_shell(&shell).await else { return };
+            let Some(mut bench) = with_login_shell(&shell).await else {
+                return;
+            };
             let plain = bench.exec("stty -a", json!({"pty": true})).await.stdout();
-            assert!(plain.contains(" echo ") && plain.contains(" icanon "), "{plain}");
-            let with = bench.exec("stty -a", json!({"pty": true, "env": {"V": value}})).await.stdout();
+            assert!(
+                plain.contains(" echo ") && plain.contains(" icanon "),
+                "{plain}"
+            );
+
+            let with = bench
+                .exec("stty -a", json!({"pty": true, "env": {"V": value}}))
+                .await
+                .stdout();
+
             assert_eq!(with, plain, "{shell}");
+
             // What is typed at once comes to the command, after the terminal is as it was: U+0004 ends it.
             let more = json!({"pty": true, "env": {"V": value}, "stdin": "typed\n\u{4}", "timeoutMs": 60_000});
-            let result = bench.exec("sh -c 'cat > typed; printf %s \"$V\" > value'", more).await;
+            let result = bench
+                .exec("sh -c 'cat > typed; printf %s \"$V\" > value'", more)
+                .await;
             assert_eq!(code(&result), Some(0), "{shell}: {result:?}");
-            assert_eq!(std::fs::read_to_string(bench.remote("typed")).unwrap(), "typed\n", "{shell}");
-            assert_eq!(std::fs::read_to_string(bench.remote("value")).unwrap(), value, "{shell}");
+            assert_eq!(
+                std::fs::read_to_string(bench.remote("typed")).unwrap(),
+                "typed\n",
+                "{shell}"
+            );
+
+            assert_eq!(
+                std::fs::read_to_string(bench.remote("value")).unwrap(),
+                value,
+                "{shell}"
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sudo_logs_none_of_them() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
+
     for pty in [false, true] {
         let more = json!({"env": {"V": "a-secret"}, "pty": pty});
         let result = root(&mut bench, LOOK, more).await.ok();
         assert_eq!(result.stdout().matches("a-secret").count(), 1, "{result:?}");
         assert!(result.stdout().contains("<a-secret>"), "{result:?}");
     }
+
     root(&mut bench, "true", plain()).await.ok();
     let log = bench.sshd.log();
-    assert!(log.matches("COMMAND=").count() >= 3 && !log.contains("a-secret"), "{log}");
+    assert!(
+        log.matches("COMMAND=").count() >= 3 && !log.contains("a-secret"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_terminals_runs_the_command_with_its_variables_all_the_same() {
     for shell in login_shells() {
         let mut bench = fake(&shell).await;
-        let result = bench.exec("sh -c 'echo $V'", json!({"env": {"V": "v"}, "pty": true})).await;
-        assert_eq!((result.stdout().as_str(), code(&result)), ("v\n", Some(0)), "{shell}: {result:?}");
+        let result = bench
+            .exec("sh -c 'echo $V'", json!({"env": {"V": "v"}, "pty": true}))
+            .await;
+
+        assert_eq!(
+            (result.stdout().as_str(), code(&result)),
+            ("v\n", Some(0)),
+            "{shell}: {result:?}"
+        );
     }
 }

@@ -28,12 +28,26 @@ async fn a_time_limit_ends_the_command_and_all_its_processes() {
     let mut bench = open().await;
     for command in ENDLESS {
         let started = Instant::now();
-        let result = bench.exec(&format!("echo begun; {command}"), json!({"timeoutMs": 400})).await;
+        let result = bench
+            .exec(&format!("echo begun; {command}"), json!({"timeoutMs": 400}))
+            .await;
         assert_stopped(&result, "timedOut", bench.sshd.port(), "7100");
         assert_eq!(result.stdout(), "begun\n", "{command}");
-        assert!(result.status_line().starts_with("[timed out and was stopped, its processes are gone"), "{result:?}");
-        assert!(started.elapsed().as_secs() < 20, "{command}: {:?}", started.elapsed());
+
+        assert!(
+            result
+                .status_line()
+                .starts_with("[timed out and was stopped, its processes are gone"),
+            "{result:?}"
+        );
+
+        assert!(
+            started.elapsed().as_secs() < 20,
+            "{command}: {:?}",
+            started.elapsed()
+        );
     }
+
     assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
 }
 
@@ -49,12 +63,14 @@ async fn a_command_that_floods_is_stopped_too() {
 async fn a_call_that_is_given_up_ends_its_command() {
     let mut bench = open().await;
     let port = bench.sshd.port();
+
     for command in ENDLESS {
         let call = bench.begin("ssh_exec", command, plain()).await;
         eventually("the command runs", || !running(port, "7100").is_empty()).await;
         bench.mcp.cancel(call).await;
         eventually("the command is gone", || running(port, "7100").is_empty()).await;
     }
+
     assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
 }
 
@@ -65,11 +81,35 @@ async fn a_command_whose_login_shell_is_slow_to_start_is_stopped_all_the_same() 
     fs::write(&shell, "#!/bin/sh\nsleep 1\nexec /bin/sh \"$@\"\n").unwrap();
     fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
     let login_shell = shell.to_str().unwrap().to_owned();
-    let world = World::with(FakeSshdSettings { login_shell, honour_signals: false, ..FakeSshdSettings::default() }, "");
+
+    let world = World::with(
+        FakeSshdSettings {
+            login_shell,
+            honour_signals: false,
+            ..FakeSshdSettings::default()
+        },
+        "",
+    );
+
     let mut client = world.client().await;
-    client.call("ssh_connect", json!({"host": "box"})).await.ok();
-    client.call("ssh_exec", json!({"command": "true"})).await.ok();
-    let result = client.call("ssh_exec", json!({"command": "sleep 7111", "timeoutMs": 200})).await.ok();
+    client
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
+    client
+        .call("ssh_exec", json!({"command": "true"}))
+        .await
+        .ok();
+
+    let result = client
+        .call(
+            "ssh_exec",
+            json!({"command": "sleep 7111", "timeoutMs": 200}),
+        )
+        .await
+        .ok();
+
     assert_stopped(&result, "timedOut", world.sshd.port(), "7111");
 }
 
@@ -77,6 +117,7 @@ async fn a_command_whose_login_shell_is_slow_to_start_is_stopped_all_the_same() 
 async fn stopping_one_command_leaves_every_other_alone() {
     let mut bench = open().await;
     let port = bench.sshd.port();
+
     for command in [
         "setsid sleep 7102 >/dev/null 2>&1 </dev/null &",
         "nohup sleep 7102 >/dev/null 2>&1 </dev/null &",
@@ -84,17 +125,31 @@ async fn stopping_one_command_leaves_every_other_alone() {
     ] {
         bench.exec(command, plain()).await;
     }
+
     let beside = bench.begin("ssh_exec", "sleep 7103", plain()).await;
     bench.shell("sleep 7102 &", plain()).await;
-    let in_shell = bench.begin("ssh_shell", "sleep 7103", json!({"shell": "other"})).await;
-    eventually("all run", || running(port, "7102").len() == 4 && running(port, "7103").len() == 2).await;
+    let in_shell = bench
+        .begin("ssh_shell", "sleep 7103", json!({"shell": "other"}))
+        .await;
 
-    let result = bench.exec("trap '' INT TERM; sleep 7104", json!({"timeoutMs": 300})).await;
+    eventually("all run", || {
+        running(port, "7102").len() == 4 && running(port, "7103").len() == 2
+    })
+    .await;
+
+    let result = bench
+        .exec("trap '' INT TERM; sleep 7104", json!({"timeoutMs": 300}))
+        .await;
     assert_stopped(&result, "timedOut", port, "7104");
-    assert_eq!((running(port, "7102").len(), running(port, "7103").len()), (4, 2));
+    assert_eq!(
+        (running(port, "7102").len(), running(port, "7103").len()),
+        (4, 2)
+    );
+
     for call in [beside, in_shell] {
         bench.mcp.cancel(call).await;
     }
+
     eventually("both are gone", || running(port, "7103").is_empty()).await;
     assert_eq!(running(port, "7102").len(), 4);
 }
@@ -103,10 +158,19 @@ async fn stopping_one_command_leaves_every_other_alone() {
 async fn disconnecting_stops_what_runs() {
     let mut bench = open().await;
     let port = bench.sshd.port();
-    let exec = bench.begin("ssh_exec", "trap '' INT TERM HUP; sleep 7105; sleep 7105", plain()).await;
+
+    let exec = bench
+        .begin(
+            "ssh_exec",
+            "trap '' INT TERM HUP; sleep 7105; sleep 7105",
+            plain(),
+        )
+        .await;
+
     let shell = bench.begin("ssh_shell", "sleep 7105", plain()).await;
     eventually("both run", || running(port, "7105").len() == 2).await;
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
+
     for call in [exec, shell] {
         let result = bench.mcp.finish(call).await.ok();
         assert_stopped(&result, "cancelled", port, "7105");
@@ -117,7 +181,15 @@ async fn disconnecting_stops_what_runs() {
 async fn the_end_of_the_client_stops_what_runs() {
     let mut bench = open().await;
     let port = bench.sshd.port();
-    bench.begin("ssh_exec", "trap '' INT TERM HUP; sleep 7106; sleep 7106", plain()).await;
+
+    bench
+        .begin(
+            "ssh_exec",
+            "trap '' INT TERM HUP; sleep 7106; sleep 7106",
+            plain(),
+        )
+        .await;
+
     bench.begin("ssh_shell", "sleep 7106", plain()).await;
     eventually("both run", || running(port, "7106").len() == 2).await;
     let took = bench.mcp.close().await;
@@ -128,8 +200,15 @@ async fn the_end_of_the_client_stops_what_runs() {
 #[tokio::test]
 async fn a_limit_that_is_not_reached_changes_nothing() {
     let mut bench = open().await;
-    let result = bench.exec("sleep 0.2; echo done", json!({"timeoutMs": 60_000})).await;
-    assert_eq!((status(&result), result.stdout().as_str()), ("exited", "done\n"));
+    let result = bench
+        .exec("sleep 0.2; echo done", json!({"timeoutMs": 60_000}))
+        .await;
+
+    assert_eq!(
+        (status(&result), result.stdout().as_str()),
+        ("exited", "done\n")
+    );
+
     assert!(result.outcome().get("processGone").is_none());
 }
 

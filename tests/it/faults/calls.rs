@@ -25,9 +25,16 @@ const LENGTH: usize = 300_000;
 
 /// A tool, with arguments for a command that counts its runs in `file`.
 fn command(tool: &'static str, file: &Path) -> (&'static str, Value) {
-    let command = format!("echo ran >> '{}'; head -c {PRINTED} /dev/zero | tr '\\0' x", file.display());
+    let command = format!(
+        "echo ran >> '{}'; head -c {PRINTED} /dev/zero | tr '\\0' x",
+        file.display()
+    );
+
     match tool {
-        "job" => ("ssh_exec", json!({"command": command, "detach": true, "waitMs": 60_000})),
+        "job" => (
+            "ssh_exec",
+            json!({"command": command, "detach": true, "waitMs": 60_000}),
+        ),
         tool => (tool, json!({"command": command})),
     }
 }
@@ -44,9 +51,21 @@ async fn commands(tool: &'static str) {
     let result = line.call(called, arguments).await.ok();
     assert!(is_complete(&result), "{}", result.text());
     let good = [Way::Up, Way::Down].map(|way| line.link.passed_so_far(way) - before[way as usize]);
-    let rows: Vec<_> = places(good, &SHARES, &MANNERS).into_iter().enumerate().collect();
-    let files: Vec<_> = rows.iter().map(|(number, _)| rig.home.join(format!("runs{number}"))).collect();
-    each(rows, async |(number, place)| breaks_during(&rig, tool, files[number].clone(), place).await).await;
+    let rows: Vec<_> = places(good, &SHARES, &MANNERS)
+        .into_iter()
+        .enumerate()
+        .collect();
+
+    let files: Vec<_> = rows
+        .iter()
+        .map(|(number, _)| rig.home.join(format!("runs{number}")))
+        .collect();
+
+    each(rows, async |(number, place)| {
+        breaks_during(&rig, tool, files[number].clone(), place).await;
+    })
+    .await;
+
     for file in files {
         assert!(runs(&file) <= 1, "{} ran more than once", file.display());
     }
@@ -57,18 +76,40 @@ async fn breaks_during(rig: &Rig, tool: &'static str, file: PathBuf, place: Plac
     let (called, arguments) = command(tool, &file);
     line.link.break_after(place.way, place.after, place.how);
     let result = line.call(called, arguments).await;
+
     if result.is_error() {
         assert_helpful(&result);
     } else if status(&result) == "exited" {
-        assert!(is_complete(&result) && runs(&file) == 1, "{place:?}: {}", result.text());
+        assert!(
+            is_complete(&result) && runs(&file) == 1,
+            "{place:?}: {}",
+            result.text()
+        );
     } else {
-        assert_eq!(status(&result), "connectionLost", "{place:?}: {}", result.text());
-        assert!(result.status_line().contains("may have run"), "{place:?}: {}", result.text());
+        assert_eq!(
+            status(&result),
+            "connectionLost",
+            "{place:?}: {}",
+            result.text()
+        );
+
+        assert!(
+            result.status_line().contains("may have run"),
+            "{place:?}: {}",
+            result.text()
+        );
+
         return line.works(called).await;
     }
+
     if tool == "job" {
-        assert!(!result.is_error() && status(&result) == "exited", "{place:?}: {}", result.text());
+        assert!(
+            !result.is_error() && status(&result) == "exited",
+            "{place:?}: {}",
+            result.text()
+        );
     }
+
     line.works_once_told(called).await;
 }
 
@@ -92,13 +133,31 @@ async fn transfer(line: &mut Line, rig: &Rig, tool: &str, name: &str) -> (ToolRe
     fs::create_dir(&remote).unwrap();
     fs::create_dir(&local).unwrap();
     let (remote, local) = (remote.join("file"), local.join("file"));
-    let (from, to) = if tool == "ssh_upload" { (&local, &remote) } else { (&remote, &local) };
+    let (from, to) = if tool == "ssh_upload" {
+        (&local, &remote)
+    } else {
+        (&remote, &local)
+    };
+
     let content = random(LENGTH);
     fs::write(from, &content).unwrap();
     fs::write(to, "old").unwrap();
-    let result = line.call(tool, json!({"remotePath": remote, "localPath": local})).await;
+    let result = line
+        .call(tool, json!({"remotePath": remote, "localPath": local}))
+        .await;
     let arrived = fs::read(to).unwrap();
-    assert!(arrived == if result.is_error() { b"old".to_vec() } else { content }, "{}", result.text());
+
+    assert!(
+        arrived
+            == if result.is_error() {
+                b"old".to_vec()
+            } else {
+                content
+            },
+        "{}",
+        result.text()
+    );
+
     (result, to.clone())
 }
 
@@ -108,7 +167,11 @@ async fn transfers(tool: &'static str) {
     let before = line.passed();
     transfer(&mut line, &rig, tool, "good").await.0.ok();
     let good = [Way::Up, Way::Down].map(|way| line.link.passed_so_far(way) - before[way as usize]);
-    let rows: Vec<_> = places(good, &SHARES, &MANNERS).into_iter().enumerate().collect();
+    let rows: Vec<_> = places(good, &SHARES, &MANNERS)
+        .into_iter()
+        .enumerate()
+        .collect();
+
     each(rows, async |(number, place)| {
         let mut line = rig.connected().await;
         line.link.break_after(place.way, place.after, place.how);
@@ -136,12 +199,18 @@ async fn one_byte_at_a_time_everything_works() {
     let mut line = rig.line_with("").await;
     line.link.drip();
     line.call("ssh_connect", json!({"host": "host"})).await.ok();
+
     for tool in ["ssh_exec", "ssh_shell", "job"] {
         let file = rig.home.join(tool);
         let (called, arguments) = command(tool, &file);
         let result = line.call(called, arguments).await.ok();
-        assert!(is_complete(&result) && runs(&file) == 1, "{tool}: {}", result.text());
+        assert!(
+            is_complete(&result) && runs(&file) == 1,
+            "{tool}: {}",
+            result.text()
+        );
     }
+
     for tool in ["ssh_upload", "ssh_download"] {
         transfer(&mut line, &rig, tool, tool).await.0.ok();
     }
@@ -155,19 +224,37 @@ async fn an_end_that_is_held_back_while_data_flows_loses_none_of_it() {
         let mut line = rig.connected().await;
         line.link.hold_ends(true);
         let file = rig.home.join(format!("lost{lost}"));
-        let command = format!("echo ran >> '{}'; head -c {PRINTED} /dev/zero; sleep 600", file.display());
-        let call = line.mcp.begin_call("ssh_exec", json!({"command": command})).await;
+        let command = format!(
+            "echo ran >> '{}'; head -c {PRINTED} /dev/zero; sleep 600",
+            file.display()
+        );
+
+        let call = line
+            .mcp
+            .begin_call("ssh_exec", json!({"command": command}))
+            .await;
+
         let before = line.passed();
         eventually("it has printed", || {
             runs(&file) == 1 && line.link.passed_so_far(Way::Down) > before[1] + PRINTED as u64
         })
         .await;
+
         rig.sshd.kill_connections();
         if !lost {
             line.link.hold_ends(false);
         }
-        let result = tokio::time::timeout(super::HANGS, line.mcp.finish(call)).await.expect("it ends").ok();
-        assert_eq!((status(&result), &result.outcome()["stdoutBytes"]), ("connectionLost", &json!(PRINTED)));
+
+        let result = tokio::time::timeout(super::HANGS, line.mcp.finish(call))
+            .await
+            .expect("it ends")
+            .ok();
+
+        assert_eq!(
+            (status(&result), &result.outcome()["stdoutBytes"]),
+            ("connectionLost", &json!(PRINTED))
+        );
+
         line.works("ssh_exec").await;
         assert_eq!(runs(&file), 1);
     }

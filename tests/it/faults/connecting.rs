@@ -13,7 +13,10 @@ const MANNERS: [Break; 4] = [Break::End, Break::Reset, Break::Stall, Break::Half
 async fn a_link_that_breaks_at_any_stage_of_connecting_is_an_error_and_the_next_call_connects() {
     let rig = Rig::new();
     let good = rig.connected().await.passed();
-    each(places(good, &SHARES, &MANNERS), async |place| breaks_while_connecting(&rig, place, good).await).await;
+    each(places(good, &SHARES, &MANNERS), async |place| {
+        breaks_while_connecting(&rig, place, good).await;
+    })
+    .await;
 }
 
 async fn breaks_while_connecting(rig: &Rig, place: Place, good: [u64; 2]) {
@@ -21,13 +24,28 @@ async fn breaks_while_connecting(rig: &Rig, place: Place, good: [u64; 2]) {
     line.link.break_after(place.way, place.after, place.how);
     let arguments = json!({"host": "host", "timeoutMs": 4000});
     let connected = line.call("ssh_connect", arguments).await;
-    assert!(!connected.is_error() || line.link.has_broken(), "{place:?}: {}", connected.text());
+    assert!(
+        !connected.is_error() || line.link.has_broken(),
+        "{place:?}: {}",
+        connected.text()
+    );
+
     if connected.is_error() {
         assert_helpful(&connected);
-        assert!(place.how == Break::Stall || connected.text().contains("try again"), "{place:?}: {}", connected.text());
+        assert!(
+            place.how == Break::Stall || connected.text().contains("try again"),
+            "{place:?}: {}",
+            connected.text()
+        );
+
         line.call("ssh_connect", json!({"host": "host"})).await.ok();
     } else {
-        assert!(place.after > good[place.way as usize] / 2, "{place:?}: {}", connected.text());
+        assert!(
+            place.after > good[place.way as usize] / 2,
+            "{place:?}: {}",
+            connected.text()
+        );
     }
+
     line.works("ssh_exec").await;
 }

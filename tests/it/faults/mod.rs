@@ -52,7 +52,10 @@ struct Line {
 
 impl Rig {
     fn new() -> Self {
-        Self::with(OpenSshdSettings { max_startups: "200", ..OpenSshdSettings::default() })
+        Self::with(OpenSshdSettings {
+            max_startups: "200",
+            ..OpenSshdSettings::default()
+        })
     }
 
     fn with(settings: OpenSshdSettings) -> Self {
@@ -61,8 +64,18 @@ impl Rig {
         fs::create_dir(&home).unwrap();
         let extra_config = format!("SetEnv HOME={}\n{}", home.display(), settings.extra_config);
         let sftp = format!("internal-sftp -d {}", home.display());
-        let sshd = OpenSshd::start(&OpenSshdSettings { sftp, extra_config, ..settings });
-        Self { sshd, home, folder, lines: AtomicUsize::new(0) }
+        let sshd = OpenSshd::start(&OpenSshdSettings {
+            sftp,
+            extra_config,
+            ..settings
+        });
+
+        Self {
+            sshd,
+            home,
+            folder,
+            lines: AtomicUsize::new(0),
+        }
     }
 
     async fn line(&self) -> Line {
@@ -73,13 +86,26 @@ impl Rig {
         let link = Link::to(self.sshd.port(), Duration::ZERO, &[]).await;
         let number = self.lines.fetch_add(1, Ordering::SeqCst);
         let alias = format!("line{number}");
-        let through = format!("Port {}\nHostKeyAlias [127.0.0.1]:{}\n{options}", link.port(), self.sshd.port());
+        let through = format!(
+            "Port {}\nHostKeyAlias [127.0.0.1]:{}\n{options}",
+            link.port(),
+            self.sshd.port()
+        );
+
         let config = self.sshd.write_ssh_config(&alias, &through);
-        let blocks = fs::read_to_string(&config).unwrap().replacen(&alias, "host", 1);
+        let blocks = fs::read_to_string(&config)
+            .unwrap()
+            .replacen(&alias, "host", 1);
         fs::write(&config, blocks).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mcp = McpClient::start(&config, folder.path()).await;
-        Line { mcp, link, config, folder }
+
+        Line {
+            mcp,
+            link,
+            config,
+            folder,
+        }
     }
 
     async fn connected(&self) -> Line {
@@ -108,11 +134,17 @@ impl Line {
     async fn works_once_told(&mut self, tool: &str) {
         self.link.keep_whole();
         let next = self.call(tool, json!({"command": "echo next"})).await.ok();
+
         if next.outcome()["status"] == "connectionLost" {
-            assert!(next.status_line().contains("may have run"), "{}", next.text());
+            assert!(
+                next.status_line().contains("may have run"),
+                "{}",
+                next.text()
+            );
         } else {
             assert_eq!(next.stdout(), "next\n", "{}", next.text());
         }
+
         self.works(tool).await;
     }
 
@@ -135,20 +167,33 @@ fn places(good: [u64; 2], shares: &[u64], manners: &[Break]) -> Vec<Place> {
     let mut places = Vec::new();
     for how in manners {
         for (way, bytes) in [Way::Up, Way::Down].into_iter().zip(good) {
-            places.extend(shares.iter().map(|share| Place { way, after: bytes * share / 100, how: *how }));
+            places.extend(shares.iter().map(|share| Place {
+                way,
+                after: bytes * share / 100,
+                how: *how,
+            }));
         }
     }
+
     places
 }
 
 /// Tries all rows, several at a time.
 async fn each<Row, Tried: Future<Output = ()>>(rows: Vec<Row>, try_row: impl Fn(Row) -> Tried) {
-    stream::iter(rows).map(try_row).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    stream::iter(rows)
+        .map(try_row)
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<()>>()
+        .await;
 }
 
 /// An error that says what to do.
 fn assert_helpful(refused: &ToolResult) {
-    assert!(refused.is_error() && refused.text().contains("hint: "), "{}", refused.text());
+    assert!(
+        refused.is_error() && refused.text().contains("hint: "),
+        "{}",
+        refused.text()
+    );
 }
 
 /// How often a command has noted itself in a file.

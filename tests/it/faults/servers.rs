@@ -42,11 +42,13 @@ fn restart(rig: &Rig, line: &Line, running: &OpenSshd) -> OpenSshd {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_killed_and_has_the_same_key_is_used_again_and_with_another_key_refused() {
+async fn a_server_that_was_killed_and_has_the_same_key_is_used_again_and_with_another_key_refused()
+{
     let rig = Rig::new();
     let mut line = rig.connected().await;
     let file = rig.home.join("runs");
     let mut second = None;
+
     for (number, tool) in ["ssh_exec", "ssh_shell"].into_iter().enumerate() {
         let command = format!("echo {tool} >> '{}'; sleep 7600", file.display());
         let call = line.mcp.begin_call(tool, json!({"command": command})).await;
@@ -56,13 +58,18 @@ async fn a_server_that_was_killed_and_has_the_same_key_is_used_again_and_with_an
         assert_eq!(cut.outcome()["status"], "connectionLost", "{}", cut.text());
         line.works(tool).await;
     }
+
     let second = second.unwrap();
     second.kill_connections();
+
     // It runs on, for the time when the right one is back.
     let other = with_key(&rig, false);
     line.link.lead_to(other.port());
+
     for tool in ["ssh_exec", "ssh_shell"] {
-        let refused = line.call(tool, json!({"command": "echo never >> never"})).await;
+        let refused = line
+            .call(tool, json!({"command": "echo never >> never"}))
+            .await;
         assert_helpful(&refused);
         assert!(
             refused.text().contains("HAS CHANGED") && refused.text().contains("ssh-keygen -R"),
@@ -70,57 +77,96 @@ async fn a_server_that_was_killed_and_has_the_same_key_is_used_again_and_with_an
             refused.text()
         );
     }
+
     assert!(!rig.home.join("never").exists());
-    assert_eq!(fs::read_to_string(&file).unwrap(), "ssh_exec\nssh_shell\n", "each ran once");
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        "ssh_exec\nssh_shell\n",
+        "each ran once"
+    );
+
     line.link.lead_to(second.port());
     line.works("ssh_exec").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_drops_who_comes_while_others_log_in_is_an_error_that_says_so() {
-    let rig = Rig::with(OpenSshdSettings { max_startups: "1", ..OpenSshdSettings::default() });
+    let rig = Rig::with(OpenSshdSettings {
+        max_startups: "1",
+        ..OpenSshdSettings::default()
+    });
+
     let mut line = rig.line().await;
+
     // Somebody who does not log in takes the only place there is for those.
     let idler = loop {
         let mut idler = TcpStream::connect((Ipv4Addr::LOCALHOST, rig.sshd.port())).unwrap();
-        idler.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        idler
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+
         let mut greeting = [0; 4];
+
         // Who was there before may not have been forgotten yet.
         if idler.read_exact(&mut greeting).is_ok() && greeting == *b"SSH-" {
             break idler;
         }
     };
+
     let refused = line.call("ssh_connect", json!({"host": "host"})).await;
     assert_helpful(&refused);
     assert!(refused.text().contains("MaxStartups"), "{}", refused.text());
     drop(idler);
     let log = || rig.sshd.log();
     assert!(log().contains("past MaxStartups"), "{}", log());
+
     // sshd notices the idler's end in its own time.
     let mut connected = line.call("ssh_connect", json!({"host": "host"})).await;
+
     for _ in 0..20 {
         if !connected.is_error() {
             break;
         }
+
         tokio::time::sleep(Duration::from_millis(200)).await;
         connected = line.call("ssh_connect", json!({"host": "host"})).await;
     }
+
     line.works("ssh_exec").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_in_that_takes_longer_than_the_grace_time_is_an_error_and_the_next_one_works() {
     let extra_config = "LoginGraceTime 2".to_owned();
-    let rig = Rig::with(OpenSshdSettings { extra_config, ..OpenSshdSettings::default() });
+    let rig = Rig::with(OpenSshdSettings {
+        extra_config,
+        ..OpenSshdSettings::default()
+    });
+
     let good = rig.connected().await.passed();
+
     for share in [0, 50] {
         let mut line = rig.line().await;
+
         // Our packets get lost, and the server's end arrives.
-        line.link.break_after(Way::Up, good[0] * share / 100, Break::Hole);
-        let refused = line.call("ssh_connect", json!({"host": "host", "timeoutMs": 30_000})).await;
+        line.link
+            .break_after(Way::Up, good[0] * share / 100, Break::Hole);
+        let refused = line
+            .call("ssh_connect", json!({"host": "host", "timeoutMs": 30_000}))
+            .await;
         assert_helpful(&refused);
-        assert!(refused.text().contains("LoginGraceTime"), "{}", refused.text());
-        assert!(!refused.text().contains("30s"), "the server ended it: {}", refused.text());
+        assert!(
+            refused.text().contains("LoginGraceTime"),
+            "{}",
+            refused.text()
+        );
+
+        assert!(
+            !refused.text().contains("30s"),
+            "the server ended it: {}",
+            refused.text()
+        );
+
         line.call("ssh_connect", json!({"host": "host"})).await.ok();
         line.works("ssh_exec").await;
     }

@@ -21,8 +21,7 @@ use crate::{
 };
 
 /// What a stolen key would be.
-pub(crate) const KEY: &str =
-    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+pub(crate) const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
 
 /// A person's home with what is in one, the program at home there, and a server with another home.
 pub(crate) struct AtHome {
@@ -36,6 +35,7 @@ impl AtHome {
     pub(crate) async fn new() -> Self {
         let bench = open().await;
         let home = bench.local("person");
+
         for (path, content) in [
             (".ssh/config", "Host nothing\n"),
             (".ssh/id_ed25519", KEY),
@@ -57,6 +57,7 @@ impl AtHome {
         ] {
             write(&home.join(path), content);
         }
+
         symlink(".dotfiles/bashrc", home.join(".bashrc")).unwrap();
         symlink(".ssh", home.join("linked")).unwrap();
         symlink("../.ssh/id_ed25519", home.join("project/linked key")).unwrap();
@@ -66,27 +67,58 @@ impl AtHome {
 
         // The configuration in use, with another file that it takes in.
         let mut config = fs::read_to_string(&bench.config).unwrap();
-        config.insert_str(0, &format!("Include {}/*.conf\n", bench.local("more").display()));
+        config.insert_str(
+            0,
+            &format!("Include {}/*.conf\n", bench.local("more").display()),
+        );
+
         fs::write(&bench.config, config).unwrap();
         fs::create_dir(bench.local("more")).unwrap();
         symlink(&bench.config, bench.local("linked config")).unwrap();
-        write(&bench.local("token"), "a token of more than sixteen letters");
+        write(
+            &bench.local("token"),
+            "a token of more than sixteen letters",
+        );
 
         let tools = home.join("tools").into_os_string();
-        let path = [tools.as_os_str(), OsStr::new(":/usr/bin:/bin")].into_iter().collect::<std::ffi::OsString>();
+        let path = [tools.as_os_str(), OsStr::new(":/usr/bin:/bin")]
+            .into_iter()
+            .collect::<std::ffi::OsString>();
         let token = bench.local("token").into_os_string();
-        let environment = [("PATH", path.as_os_str()), ("MCP_SSH_TOKEN_FILE", token.as_os_str())];
+        let environment = [
+            ("PATH", path.as_os_str()),
+            ("MCP_SSH_TOKEN_FILE", token.as_os_str()),
+        ];
+
         let mut program = Program::start_with(Some(&bench.config), &home, &environment).await;
-        program.call("ssh_connect", json!({"host": "host"})).await.ok();
-        Self { program, bench, home }
+        program
+            .call("ssh_connect", json!({"host": "host"}))
+            .await
+            .ok();
+
+        Self {
+            program,
+            bench,
+            home,
+        }
     }
 
     pub(crate) async fn upload(&mut self, local: &str) -> ToolResult {
-        self.program.call("ssh_upload", json!({"localPath": local, "remotePath": "arrived"})).await
+        self.program
+            .call(
+                "ssh_upload",
+                json!({"localPath": local, "remotePath": "arrived"}),
+            )
+            .await
     }
 
     pub(crate) async fn download(&mut self, remote: &str, local: &str) -> ToolResult {
-        self.program.call("ssh_download", json!({"remotePath": remote, "localPath": local})).await
+        self.program
+            .call(
+                "ssh_download",
+                json!({"remotePath": remote, "localPath": local}),
+            )
+            .await
     }
 }
 

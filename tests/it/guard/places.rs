@@ -41,7 +41,10 @@ const SENT: &[Row] = &[
     ("~/.ssh-mcp-sessions.json", Some("own data")),
     ("/etc/shadow", Some("who may log in")),
     ("/proc/self/environ", Some("environment of a process")),
-    ("/proc/self/task/../environ", Some("environment of a process")),
+    (
+        "/proc/self/task/../environ",
+        Some("environment of a process"),
+    ),
     ("~/project/readme", None),
     ("~/project/.npmrc", None),
     ("~/project/.git/config", None),
@@ -94,50 +97,74 @@ const WRITTEN: &[Row] = &[
 ];
 
 fn path(row: &str, at: &AtHome) -> String {
-    row.replace('~', &at.home.display().to_string()).replace('@', &at.bench.folder.path().display().to_string())
+    row.replace('~', &at.home.display().to_string())
+        .replace('@', &at.bench.folder.path().display().to_string())
 }
 
 #[tokio::test]
 async fn each_path_is_sent_or_refused() {
     let mut at = AtHome::new().await;
+
     for (row, why) in SENT {
         let path = path(row, &at);
+
         // Not every system has these.
         if !Path::new(&path).exists() && (row.starts_with("/etc") || row.starts_with("/proc")) {
             continue;
         }
+
         let result = at.upload(&path).await;
         match why {
             Some(why) => assert_guarded(&result, why),
             None => assert!(!result.is_error(), "{row}: {}", result.text()),
         }
+
         let arrived = at.bench.remote("arrived");
         assert_eq!(arrived.exists(), why.is_none(), "{row}");
         let _ = fs::remove_file(arrived);
     }
+
     // What a command has printed is the agent's already.
-    let printed = at.program.call("ssh_exec", json!({"command": "seq 100000"})).await.ok();
+    let printed = at
+        .program
+        .call("ssh_exec", json!({"command": "seq 100000"}))
+        .await
+        .ok();
+
     let file = printed.outcome()["outputFile"].as_str().unwrap().to_owned();
     at.upload(&file).await.ok();
+
     // Here the home of the list of users is another than that of the environment.
     let listed = nix_home();
+
     if listed.join(".ssh").is_dir() {
-        assert_guarded(&at.upload(&listed.join(".ssh").display().to_string()).await, KEYS);
+        assert_guarded(
+            &at.upload(&listed.join(".ssh").display().to_string()).await,
+            KEYS,
+        );
     }
 }
 
 #[tokio::test]
 async fn each_path_is_written_to_or_refused() {
     let mut at = AtHome::new().await;
+
     for (row, why) in WRITTEN {
         let path = path(row, &at);
         let before = fs::read(&path).ok();
-        if Path::new(&path).parent().is_none_or(|folder| !folder.is_dir()) && path.starts_with("/etc") {
+
+        if Path::new(&path)
+            .parent()
+            .is_none_or(|folder| !folder.is_dir())
+            && path.starts_with("/etc")
+        {
             continue;
         }
+
         let _ = fs::create_dir_all(Path::new(&path).parent().unwrap());
         let result = at.download("payload", &path).await;
         let now = fs::read(&path).ok();
+
         match why {
             Some(why) => {
                 assert_guarded(&result, why);
@@ -146,15 +173,24 @@ async fn each_path_is_written_to_or_refused() {
             None => assert!(!result.is_error(), "{row}: {}", result.text()),
         }
     }
+
     assert!(!at.home.join("tools/payload").exists() && !at.home.join(".ssh/payload").exists());
     assert!(at.home.join("project/payload").exists());
+
     // OpenSSH looks into the home of the list of users, whatever the environment says.
     let listed = nix_home().join(".bashrc");
     let before = fs::read(&listed).ok();
-    assert_guarded(&at.download("payload", &listed.display().to_string()).await, STARTUP);
+    assert_guarded(
+        &at.download("payload", &listed.display().to_string()).await,
+        STARTUP,
+    );
+
     assert_eq!(fs::read(&listed).ok(), before);
 }
 
 fn nix_home() -> std::path::PathBuf {
-    nix::unistd::User::from_uid(nix::unistd::Uid::effective()).unwrap().unwrap().dir
+    nix::unistd::User::from_uid(nix::unistd::Uid::effective())
+        .unwrap()
+        .unwrap()
+        .dir
 }

@@ -39,6 +39,7 @@ async fn compare(rows: &'static [Row]) {
     names.dedup();
     let servers = Arc::new(Servers::start(&names));
     let turns = Arc::new(Semaphore::new(AT_ONCE));
+
     let judging: Vec<_> = rows
         .iter()
         .enumerate()
@@ -47,16 +48,26 @@ async fn compare(rows: &'static [Row]) {
             tokio::spawn(async move {
                 let _turn = turns.acquire_owned().await.unwrap();
                 judge(row, &servers).await.err().map(|difference| {
-                    format!("row {number}: {} {:?}\n{}\n{difference}", row.server, row.config, row.user)
+                    format!(
+                        "row {number}: {} {:?}\n{}\n{difference}",
+                        row.server, row.config, row.user
+                    )
                 })
             })
         })
         .collect();
+
     let mut differences = Vec::new();
     for judged in judging {
         differences.extend(judged.await.unwrap());
     }
-    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n----\n"));
+
+    assert!(
+        differences.is_empty(),
+        "{} differences:\n{}",
+        differences.len(),
+        differences.join("\n----\n")
+    );
 }
 
 /// What one side decided, with its words, and what it left in the file `user`.
@@ -68,35 +79,72 @@ pub(super) struct Judged {
 
 async fn judge(row: &Row, servers: &Arc<Servers>) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
-    let (theirs, ours) =
-        (Case::write(row, servers, folder.path(), "ssh"), Case::write(row, servers, folder.path(), "we"));
+    let (theirs, ours) = (
+        Case::write(row, servers, folder.path(), "ssh"),
+        Case::write(row, servers, folder.path(), "we"),
+    );
+
     let (theirs, ours) = (theirs.by_ssh().await, ours.by_us().await);
     let by_ssh = row.ssh.or_else(|| is_new().then_some(row.ours));
-    let said = format!("ssh: {:?}: {}\nwe: {:?}: {}", theirs.decision, theirs.words, ours.decision, ours.words);
-    if ours.decision != Some(row.ours) || by_ssh.is_some_and(|expected| theirs.decision != Some(expected)) {
-        return Err(format!("expected {:?} of ssh and {:?} of us\n{said}", by_ssh, row.ours));
+    let said = format!(
+        "ssh: {:?}: {}\nwe: {:?}: {}",
+        theirs.decision, theirs.words, ours.decision, ours.words
+    );
+
+    if ours.decision != Some(row.ours)
+        || by_ssh.is_some_and(|expected| theirs.decision != Some(expected))
+    {
+        return Err(format!(
+            "expected {:?} of ssh and {:?} of us\n{said}",
+            by_ssh, row.ours
+        ));
     }
+
     if by_ssh == Some(row.ours) && !alike(theirs.file.as_deref(), ours.file.as_deref()) {
-        return Err(format!("{said}\nssh left {:?}\nwe left {:?}", theirs.file, ours.file));
+        return Err(format!(
+            "{said}\nssh left {:?}\nwe left {:?}",
+            theirs.file, ours.file
+        ));
     }
+
     // "Offending ECDSA key in FILE:LINE": the same key in the same place.
     let offending = |judged: &Judged| {
         let (_, place) = judged.words.split_once("Offending ")?;
         let (what, place) = place.split_once(" key in ")?;
-        Some((what.to_owned(), place.split_whitespace().next()?.rsplit('/').next()?.to_owned()))
+        Some((
+            what.to_owned(),
+            place
+                .split_whitespace()
+                .next()?
+                .rsplit('/')
+                .next()?
+                .to_owned(),
+        ))
     };
-    if row.ours == Decision::Changed && (offending(&theirs).is_none() || offending(&theirs) != offending(&ours)) {
+
+    if row.ours == Decision::Changed
+        && (offending(&theirs).is_none() || offending(&theirs) != offending(&ours))
+    {
         return Err(format!("another offending key\n{said}"));
     }
+
     Ok(())
 }
 
 /// Whether `ssh` is OpenSSH 10.3 or newer.
 fn is_new() -> bool {
-    let output = std::process::Command::new("ssh").arg("-V").output().unwrap();
+    let output = std::process::Command::new("ssh")
+        .arg("-V")
+        .output()
+        .unwrap();
+
     let text = String::from_utf8_lossy(&output.stderr);
-    let version = text.strip_prefix("OpenSSH_").and_then(|text| text.split(['p', ',', ' ']).next()?.split_once('.'));
-    let numbers = version.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let version = text
+        .strip_prefix("OpenSSH_")
+        .and_then(|text| text.split(['p', ',', ' ']).next()?.split_once('.'));
+
+    let numbers =
+        version.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     numbers.unwrap_or_else(|| panic!("not OpenSSH: {text}")) >= (10_u32, 3_u32)
 }
 
@@ -109,6 +157,7 @@ fn alike(theirs: Option<&str>, ours: Option<&str>) -> bool {
         };
         text.lines().map(hidden).collect()
     };
+
     theirs.map(shape) == ours.map(shape)
 }
 
@@ -123,9 +172,15 @@ impl Case {
         let sshd = servers.get(row.server);
         let folder = folder.join(side);
         fs::create_dir(&folder).unwrap();
+
         if row.user != "-" {
-            fs::write(folder.join("user"), servers.fill(row.user, sshd.port()) + "\n").unwrap();
+            fs::write(
+                folder.join("user"),
+                servers.fill(row.user, sshd.port()) + "\n",
+            )
+            .unwrap();
         }
+
         let (name, text) = row.other;
         let text = servers.fill(text, sshd.port());
         match name {
@@ -133,6 +188,7 @@ impl Case {
             "krl" => servers.revocation_list(&folder.join(name), &text),
             _ => fs::write(folder.join(name), text).unwrap(),
         }
+
         let config = format!(
             "Host box\n{}\nHostName 127.0.0.1\nPort {}\nUser {}\nIdentitiesOnly yes\nIdentityAgent none\n\
              IdentityFile {}\nUserKnownHostsFile {{DIR}}/user\nGlobalKnownHostsFile {{DIR}}/global\n\
@@ -142,16 +198,31 @@ impl Case {
             sshd.user(),
             sshd.private_key_path().display(),
         );
+
         let path = folder.join("config");
         fs::write(&path, config.replace("{DIR}", folder.to_str().unwrap())).unwrap();
-        Self { config: path, folder }
+
+        Self {
+            config: path,
+            folder,
+        }
     }
 
     async fn by_ssh(&self) -> Judged {
         let mut command = tokio::process::Command::new("ssh");
-        command.args(["-o", "BatchMode=yes", "-F"]).arg(&self.config).args(["box", "true"]);
-        let output = command.stdin(std::process::Stdio::null()).output().await.unwrap();
+        command
+            .args(["-o", "BatchMode=yes", "-F"])
+            .arg(&self.config)
+            .args(["box", "true"]);
+
+        let output = command
+            .stdin(std::process::Stdio::null())
+            .output()
+            .await
+            .unwrap();
+
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
+
         let decision = decision_of(
             output.status.success(),
             &words,
@@ -166,6 +237,7 @@ impl Case {
                 ("Host key verification failed", Decision::Unknown),
             ],
         );
+
         self.judged(decision, words)
     }
 
@@ -173,6 +245,7 @@ impl Case {
         let mut client = McpClient::start(&self.config, &self.folder).await;
         let answer = client.call("ssh_connect", json!({"host": "box"})).await;
         let words = answer.text();
+
         let decision = decision_of(
             !answer.is_error(),
             &words,
@@ -187,16 +260,25 @@ impl Case {
                 ("is not known", Decision::Unknown),
             ],
         );
+
         self.judged(decision, words)
     }
 
     fn judged(&self, decision: Option<Decision>, words: String) -> Judged {
-        Judged { decision, words, file: fs::read_to_string(self.folder.join("user")).ok() }
+        Judged {
+            decision,
+            words,
+            file: fs::read_to_string(self.folder.join("user")).ok(),
+        }
     }
 }
 
 fn decision_of(connected: bool, words: &str, signs: &[(&str, Decision)]) -> Option<Decision> {
-    let sign = signs.iter().find(|(sign, _)| words.contains(sign)).map(|(_, decision)| *decision);
+    let sign = signs
+        .iter()
+        .find(|(sign, _)| words.contains(sign))
+        .map(|(_, decision)| *decision);
+
     match (connected, sign) {
         (true, None) => Some(Decision::Accepted),
         (true, Some(Decision::Changed | Decision::Revoked)) => Some(Decision::WentOn),

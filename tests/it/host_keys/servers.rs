@@ -16,17 +16,63 @@ use crate::support::{
 
 /// Certificate servers: a name, the authority, the type of the key that is certified, and options for `ssh-keygen -s`.
 const CERTIFIED: [(&str, &str, &str, &[&str]); 12] = [
-    ("good", "ca", "ed25519", &["-h", "-n", "127.0.0.1", "-z", "300"]),
+    (
+        "good",
+        "ca",
+        "ed25519",
+        &["-h", "-n", "127.0.0.1", "-z", "300"],
+    ),
     ("good-ecdsa", "ca", "ecdsa", &["-h", "-n", "127.0.0.1"]),
-    ("by-ecdsa", "ca-ecdsa", "ed25519", &["-h", "-n", "127.0.0.1"]),
-    ("by-rsa", "ca-rsa", "ed25519", &["-h", "-n", "127.0.0.1", "-t", "rsa-sha2-256"]),
-    ("by-rsa-sha1", "ca-rsa", "ed25519", &["-h", "-n", "127.0.0.1", "-t", "ssh-rsa"]),
-    ("expired", "ca", "ed25519", &["-h", "-n", "127.0.0.1", "-V", "20200101:20200102"]),
-    ("early", "ca", "ed25519", &["-h", "-n", "127.0.0.1", "-V", "20900101:20900102"]),
-    ("other-name", "ca", "ed25519", &["-h", "-n", "other.example,Third.example"]),
+    (
+        "by-ecdsa",
+        "ca-ecdsa",
+        "ed25519",
+        &["-h", "-n", "127.0.0.1"],
+    ),
+    (
+        "by-rsa",
+        "ca-rsa",
+        "ed25519",
+        &["-h", "-n", "127.0.0.1", "-t", "rsa-sha2-256"],
+    ),
+    (
+        "by-rsa-sha1",
+        "ca-rsa",
+        "ed25519",
+        &["-h", "-n", "127.0.0.1", "-t", "ssh-rsa"],
+    ),
+    (
+        "expired",
+        "ca",
+        "ed25519",
+        &["-h", "-n", "127.0.0.1", "-V", "20200101:20200102"],
+    ),
+    (
+        "early",
+        "ca",
+        "ed25519",
+        &["-h", "-n", "127.0.0.1", "-V", "20900101:20900102"],
+    ),
+    (
+        "other-name",
+        "ca",
+        "ed25519",
+        &["-h", "-n", "other.example,Third.example"],
+    ),
     ("no-name", "ca", "ed25519", &["-h"]),
     ("wildcard", "ca", "ed25519", &["-h", "-n", "127.0.*"]),
-    ("critical", "ca", "ed25519", &["-h", "-n", "127.0.0.1", "-O", "critical:fast@example.com=yes"]),
+    (
+        "critical",
+        "ca",
+        "ed25519",
+        &[
+            "-h",
+            "-n",
+            "127.0.0.1",
+            "-O",
+            "critical:fast@example.com=yes",
+        ],
+    ),
     ("users", "ca", "ed25519", &["-n", "127.0.0.1"]),
 ];
 
@@ -56,35 +102,60 @@ impl Servers {
         for (name, kind) in KEYS {
             keys::ssh_keygen(&folder.path().join(name), kind, "");
         }
-        let mut servers = Self { folder, running: Vec::new() };
+
+        let mut servers = Self {
+            folder,
+            running: Vec::new(),
+        };
+
         for name in names {
             let sshd = servers.start_one(name);
             servers.running.push(((*name).to_owned(), sshd));
         }
+
         servers
     }
 
     fn start_one(&self, name: &str) -> OpenSshd {
         let mut settings = OpenSshdSettings {
             host_key_types: vec![],
-            host_keys: ["ed25519", "ecdsa", "rsa"].map(|key| self.path(key)).to_vec(),
+            host_keys: ["ed25519", "ecdsa", "rsa"]
+                .map(|key| self.path(key))
+                .to_vec(),
             ..OpenSshdSettings::default()
         };
-        if let Some((_, authority, key, options)) = CERTIFIED.iter().find(|(certified, ..)| *certified == name) {
+
+        if let Some((_, authority, key, options)) =
+            CERTIFIED.iter().find(|(certified, ..)| *certified == name)
+        {
             let public = self.path(&format!("{name}.pub"));
             fs::copy(self.path(&format!("{key}.pub")), &public).unwrap();
             let mut command = Command::new("ssh-keygen");
-            command.args(["-q", "-I", "web", "-s"]).arg(self.path(authority)).args(*options).arg(&public);
+            command
+                .args(["-q", "-I", "web", "-s"])
+                .arg(self.path(authority))
+                .args(*options)
+                .arg(&public);
+
             let output = command.output().unwrap();
             assert!(output.status.success(), "{name}: {output:?}");
-            settings.extra_config = format!("HostCertificate {}", self.path(&format!("{name}-cert.pub")).display());
+            settings.extra_config = format!(
+                "HostCertificate {}",
+                self.path(&format!("{name}-cert.pub")).display()
+            );
         }
+
         OpenSshd::start(&settings)
     }
 
     /// The server of this name.
     pub(super) fn get(&self, name: &str) -> &OpenSshd {
-        &self.running.iter().find(|(running, _)| running == name).unwrap_or_else(|| panic!("no server {name}")).1
+        &self
+            .running
+            .iter()
+            .find(|(running, _)| running == name)
+            .unwrap_or_else(|| panic!("no server {name}"))
+            .1
     }
 
     /// Replaces `{CERT}` by the certificate of the server `good`, `{H}` by the host field of the server on this port,
@@ -103,19 +174,31 @@ impl Servers {
             ("CA-EC", "ca-ecdsa"),
             ("CA-RSA", "ca-rsa"),
         ];
+
         let hashed = |port: u16| {
-            let key = HostKey::parse(&BASE64_STANDARD.decode(self.base64("ed25519")).unwrap()).unwrap();
+            let key =
+                HostKey::parse(&BASE64_STANDARD.decode(self.base64("ed25519")).unwrap()).unwrap();
             let line = render_line(&HostName::new("127.0.0.1", port), Some([9; 20]), &key).unwrap();
             line.split_once(' ').unwrap().0.to_owned()
         };
-        let mut text = text.replace("{H}", &format!("[127.0.0.1]:{port}")).replace("{P}", &port.to_string());
-        text = text.replace("{HASHED}", &hashed(port)).replace("{HASHED-OTHER}", &hashed(port ^ 1));
+
+        let mut text = text
+            .replace("{H}", &format!("[127.0.0.1]:{port}"))
+            .replace("{P}", &port.to_string());
+
+        text = text
+            .replace("{HASHED}", &hashed(port))
+            .replace("{HASHED-OTHER}", &hashed(port ^ 1));
+
         for (word, key) in words {
             let (whole, encoded) = (format!("{{{word}}}"), format!("{{{word}64}}"));
             if text.contains(&whole) || text.contains(&encoded) {
-                text = text.replace(&encoded, &self.base64(key)).replace(&whole, &self.public(key));
+                text = text
+                    .replace(&encoded, &self.base64(key))
+                    .replace(&whole, &self.public(key));
             }
         }
+
         text
     }
 
@@ -124,7 +207,16 @@ impl Servers {
         let file = path.with_extension("specification");
         fs::write(&file, specification).unwrap();
         let mut command = Command::new("ssh-keygen");
-        command.arg("-q").arg("-k").arg("-f").arg(path).arg("-s").arg(self.path("ca.pub")).arg(file);
+
+        command
+            .arg("-q")
+            .arg("-k")
+            .arg("-f")
+            .arg(path)
+            .arg("-s")
+            .arg(self.path("ca.pub"))
+            .arg(file);
+
         let output = command.output().unwrap();
         assert!(output.status.success(), "{specification}: {output:?}");
     }

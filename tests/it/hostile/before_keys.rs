@@ -18,8 +18,12 @@ fn words() -> Vec<Row> {
     vec![
         row("silence", "took longer than", Peer::be_silent),
         row("closed at once", FAILED, |_| Ok(())),
-        row("text without end", FAILED, |peer| peer.raw_without_end(b"Welcome to this server\r\n")),
-        row("text without lines", FAILED, |peer| peer.raw_without_end(b"Welcome ")),
+        row("text without end", FAILED, |peer| {
+            peer.raw_without_end(b"Welcome to this server\r\n")
+        }),
+        row("text without lines", FAILED, |peer| {
+            peer.raw_without_end(b"Welcome ")
+        }),
         row("empty lines", FAILED, |peer| peer.raw_without_end(b"\n")),
         row("zeros", FAILED, |peer| peer.raw_without_end(&[0; 1000])),
         row("an endless identification", FAILED, |peer| {
@@ -42,10 +46,14 @@ fn words() -> Vec<Row> {
 
 fn packets() -> Vec<Row> {
     vec![
-        row("silence after the identification", "took longer than", |peer| {
-            peer.identify()?;
-            peer.be_silent()
-        }),
+        row(
+            "silence after the identification",
+            "took longer than",
+            |peer| {
+                peer.identify()?;
+                peer.be_silent()
+            },
+        ),
         row("closed after the identification", FAILED, Peer::identify),
         row("a packet without bytes", FAILED, |peer| {
             peer.identify()?;
@@ -80,17 +88,23 @@ fn packets() -> Vec<Row> {
         }),
         row("other algorithms", "no common", |peer| {
             peer.identify()?;
-            peer.send(&lists(&std::array::from_fn::<_, 10, _>(|_| text(&"\u{1b}[2Jname,".repeat(500)))))?;
+            peer.send(&lists(&std::array::from_fn::<_, 10, _>(|_| {
+                text(&"\u{1b}[2Jname,".repeat(500))
+            })))?;
             peer.be_silent()
         }),
         row("200 kB of names", FAILED, |peer| {
             peer.identify()?;
-            peer.send(&lists(&std::array::from_fn::<_, 10, _>(|_| text(&"\u{1b}[2Jname,".repeat(2_000)))))?;
+            peer.send(&lists(&std::array::from_fn::<_, 10, _>(|_| {
+                text(&"\u{1b}[2Jname,".repeat(2_000))
+            })))?;
             peer.be_silent()
         }),
         row("names that are no text", FAILED, |peer| {
             peer.identify()?;
-            peer.send(&lists(&std::array::from_fn::<_, 10, _>(|_| string(&[0xff; 100]))))?;
+            peer.send(&lists(&std::array::from_fn::<_, 10, _>(|_| {
+                string(&[0xff; 100])
+            })))?;
             peer.be_silent()
         }),
         row("names of nothing", "", |peer| {
@@ -133,7 +147,14 @@ fn further_packets() -> Vec<Row> {
         }),
         row("goodbye with escapes", FAILED, |peer| {
             peer.identify()?;
-            peer.send(&message(1, &[&[0, 0, 0, 2], &text(&"\u{1b}[2J\u{202e}bye\u{7}".repeat(15_000)), &text("")]))?;
+            peer.send(&message(
+                1,
+                &[
+                    &[0, 0, 0, 2],
+                    &text(&"\u{1b}[2J\u{202e}bye\u{7}".repeat(15_000)),
+                    &text(""),
+                ],
+            ))?;
             peer.be_silent()
         }),
         row("silence instead of a point", "took longer than", |peer| {
@@ -159,27 +180,37 @@ fn replies() -> Vec<Row> {
         row("a reply with a length of 4 GiB", FAILED, |peer| {
             peer.identify()?;
             let lists = peer.begin_kex()?;
-            peer.finish_kex(&lists, |[_, point, signature]| [vec![0xff; 4], point, signature])
+            peer.finish_kex(&lists, |[_, point, signature]| {
+                [vec![0xff; 4], point, signature]
+            })
         }),
         row("a reply with more behind it", FAILED, |peer| {
             peer.identify()?;
             let lists = peer.begin_kex()?;
-            peer.finish_kex(&lists, |[key, point, signature]| [key, point, [signature, vec![1; 9]].concat()])
+            peer.finish_kex(&lists, |[key, point, signature]| {
+                [key, point, [signature, vec![1; 9]].concat()]
+            })
         }),
         row("the point of zeros", FAILED, |peer| {
             peer.identify()?;
             let lists = peer.begin_kex()?;
-            peer.finish_kex(&lists, |[key, _, signature]| [key, string(&[0; 32]), signature])
+            peer.finish_kex(&lists, |[key, _, signature]| {
+                [key, string(&[0; 32]), signature]
+            })
         }),
         row("a short point", FAILED, |peer| {
             peer.identify()?;
             let lists = peer.begin_kex()?;
-            peer.finish_kex(&lists, |[key, _, signature]| [key, string(&[9; 31]), signature])
+            peer.finish_kex(&lists, |[key, _, signature]| {
+                [key, string(&[9; 31]), signature]
+            })
         }),
         row("a point of 100 kB", FAILED, |peer| {
             peer.identify()?;
             let lists = peer.begin_kex()?;
-            peer.finish_kex(&lists, |[key, _, signature]| [key, string(&[9; 100_000]), signature])
+            peer.finish_kex(&lists, |[key, _, signature]| {
+                [key, string(&[9; 100_000]), signature]
+            })
         }),
         row("another signature", FAILED, |peer| {
             peer.identify()?;

@@ -18,7 +18,16 @@ fn request(channel: u32, name: &str, rest: &[u8]) -> Vec<u8> {
 
 /// The server's wish for a channel of this type.
 fn open(kind: &str, rest: &[u8]) -> Vec<u8> {
-    message(90, &[&text(kind), &7_u32.to_be_bytes(), &[0, 16, 0, 0], &[0, 0, 128, 0], rest])
+    message(
+        90,
+        &[
+            &text(kind),
+            &7_u32.to_be_bytes(),
+            &[0, 16, 0, 0],
+            &[0, 0, 128, 0],
+            rest,
+        ],
+    )
 }
 
 fn beginnings() -> Vec<Row> {
@@ -31,14 +40,20 @@ fn beginnings() -> Vec<Row> {
             peer.up_to_command()?;
             peer.be_silent()
         }),
-        row("closed instead of a command", LET_IN, |peer| peer.up_to_command().map(drop)),
+        row("closed instead of a command", LET_IN, |peer| {
+            peer.up_to_command().map(drop)
+        }),
         row("channels that nobody wanted are granted", LET_IN, |peer| {
             peer.up_to_command()?;
             peer.flood(&about(91, 4_000, &[0; 12]))
         }),
         row("one channel is granted without end", LET_IN, |peer| {
             let channel = peer.up_to_command()?;
-            peer.flood(&about(91, channel, &[0, 0, 0, 1, 0, 16, 0, 0, 0, 0, 128, 0]))
+            peer.flood(&about(
+                91,
+                channel,
+                &[0, 0, 0, 1, 0, 16, 0, 0, 0, 0, 128, 0],
+            ))
         }),
         row("a channel without room", LET_IN, |peer| {
             peer.let_in()?;
@@ -97,7 +112,11 @@ fn output() -> Vec<Row> {
         row("other streams of output than there are", LET_IN, |peer| {
             let channel = peer.up_to_command()?;
             peer.discard();
-            peer.flood(&about(95, channel, &[&[0, 0, 0, 99][..], &string(&vec![b'x'; 30_000])].concat()))
+            peer.flood(&about(
+                95,
+                channel,
+                &[&[0, 0, 0, 99][..], &string(&vec![b'x'; 30_000])].concat(),
+            ))
         }),
         row("output after the end", LET_IN, |peer| {
             let channel = peer.up_to_command()?;
@@ -130,7 +149,11 @@ fn requests() -> Vec<Row> {
             let mut channel = peer.up_to_command()?;
             loop {
                 let huge = text(&"\u{1b}[2J\u{202e}".repeat(10_000));
-                peer.send(&request(channel, "exit-signal", &[&huge[..], &[1], &huge, &huge].concat()))?;
+                peer.send(&request(
+                    channel,
+                    "exit-signal",
+                    &[&huge[..], &[1], &huge, &huge].concat(),
+                ))?;
                 peer.send(&about(97, channel, &[]))?;
                 channel = peer.next_command()?;
             }
@@ -139,7 +162,11 @@ fn requests() -> Vec<Row> {
             let channel = peer.up_to_command()?;
             peer.discard();
             let huge = text(&"\u{1b}[2J\u{202e}".repeat(10_000));
-            peer.flood(&request(channel, "exit-signal", &[&huge[..], &[1], &huge, &huge].concat()))
+            peer.flood(&request(
+                channel,
+                "exit-signal",
+                &[&huge[..], &[1], &huge, &huge].concat(),
+            ))
         }),
         row("an exit status that is cut", LET_IN, |peer| {
             let channel = peer.up_to_command()?;
@@ -149,7 +176,11 @@ fn requests() -> Vec<Row> {
         row("requests of a name without end", LET_IN, |peer| {
             let channel = peer.up_to_command()?;
             peer.discard();
-            peer.flood(&about(98, channel, &[text(&"\u{1b}[2Jname".repeat(100)), vec![1]].concat()))
+            peer.flood(&about(
+                98,
+                channel,
+                &[text(&"\u{1b}[2Jname".repeat(100)), vec![1]].concat(),
+            ))
         }),
         row("channels towards the client without end", LET_IN, |peer| {
             peer.up_to_command()?;
@@ -165,7 +196,10 @@ fn requests() -> Vec<Row> {
         row("screens without end", LET_IN, |peer| {
             peer.up_to_command()?;
             peer.discard();
-            peer.flood(&open("x11", &[text("\u{1b}[2J"), vec![0, 0, 0, 22]].concat()))
+            peer.flood(&open(
+                "x11",
+                &[text("\u{1b}[2J"), vec![0, 0, 0, 22]].concat(),
+            ))
         }),
         row("wishes for the agent without end", LET_IN, |peer| {
             peer.up_to_command()?;
@@ -182,10 +216,14 @@ fn requests() -> Vec<Row> {
             peer.discard();
             peer.flood(&message(80, &[&text("x"), &[1]]))
         }),
-        row("global requests whose answers it does not read", LET_IN, |peer| {
-            peer.up_to_command()?;
-            peer.flood(&message(80, &[&text("keepalive@openssh.com"), &[1]]))
-        }),
+        row(
+            "global requests whose answers it does not read",
+            LET_IN,
+            |peer| {
+                peer.up_to_command()?;
+                peer.flood(&message(80, &[&text("keepalive@openssh.com"), &[1]]))
+            },
+        ),
         row("answers to what nobody has asked", LET_IN, |peer| {
             peer.up_to_command()?;
             peer.discard();
@@ -200,7 +238,10 @@ fn messages() -> Vec<Row> {
             peer.up_to_command()?;
             peer.discard();
             let key = string(&[text("ssh-ed25519"), string(&[9; 32])].concat());
-            peer.flood(&message(80, &[&text("hostkeys-00@openssh.com"), &[0], &key.repeat(3_000)]))
+            peer.flood(&message(
+                80,
+                &[&text("hostkeys-00@openssh.com"), &[0], &key.repeat(3_000)],
+            ))
         }),
         row("what was not understood, without end", LET_IN, |peer| {
             peer.up_to_command()?;
@@ -236,26 +277,41 @@ fn messages() -> Vec<Row> {
         }),
         row("goodbye with escapes", LET_IN, |peer| {
             peer.up_to_command()?;
-            peer.send(&message(1, &[&[0, 0, 0, 2], &text(&"\u{1b}[2J\u{202e}bye\u{7}".repeat(15_000)), &text("")]))?;
+            peer.send(&message(
+                1,
+                &[
+                    &[0, 0, 0, 2],
+                    &text(&"\u{1b}[2J\u{202e}bye\u{7}".repeat(15_000)),
+                    &text(""),
+                ],
+            ))?;
             peer.be_silent()
         }),
         Row {
             options: "RekeyLimit 16K",
-            ..row("new keys are wanted, and channels come without end", LET_IN, |peer| {
-                let channel = peer.up_to_command()?;
-                peer.discard();
-                peer.flood_for(&about(94, channel, &string(&vec![b'x'; 30_000])), 2)?;
-                peer.flood(&open("session", &[]))
-            })
+            ..row(
+                "new keys are wanted, and channels come without end",
+                LET_IN,
+                |peer| {
+                    let channel = peer.up_to_command()?;
+                    peer.discard();
+                    peer.flood_for(&about(94, channel, &string(&vec![b'x'; 30_000])), 2)?;
+                    peer.flood(&open("session", &[]))
+                },
+            )
         },
         Row {
             options: "RekeyLimit 16K",
-            ..row("new keys are wanted, and requests come without end", LET_IN, |peer| {
-                let channel = peer.up_to_command()?;
-                peer.discard();
-                peer.flood_for(&about(94, channel, &string(&vec![b'x'; 30_000])), 2)?;
-                peer.flood(&message(80, &[&text("x"), &[1]]))
-            })
+            ..row(
+                "new keys are wanted, and requests come without end",
+                LET_IN,
+                |peer| {
+                    let channel = peer.up_to_command()?;
+                    peer.discard();
+                    peer.flood_for(&about(94, channel, &string(&vec![b'x'; 30_000])), 2)?;
+                    peer.flood(&message(80, &[&text("x"), &[1]]))
+                },
+            )
         },
     ]
 }

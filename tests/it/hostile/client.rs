@@ -28,24 +28,49 @@ type Row = (&'static str, Vec<u8>, Duration, Option<usize>);
 
 fn rows() -> Vec<Row> {
     let at_once = Duration::ZERO;
-    let ping = |id: usize| format!("{{\"jsonrpc\": \"2.0\", \"id\": {id}, \"method\": \"ping\"}}\n");
-    let list = |id: usize| format!("{{\"jsonrpc\": \"2.0\", \"id\": {id}, \"method\": \"tools/list\"}}\n");
+    let ping =
+        |id: usize| format!("{{\"jsonrpc\": \"2.0\", \"id\": {id}, \"method\": \"ping\"}}\n");
+    let list =
+        |id: usize| format!("{{\"jsonrpc\": \"2.0\", \"id\": {id}, \"method\": \"tools/list\"}}\n");
     let notification = |method: &str, params: &str| {
         format!("{{\"jsonrpc\": \"2.0\", \"method\": \"{method}\", \"params\": {params}}}\n")
     };
-    let long =
-        [b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"".to_vec(), vec![b'x'; HUGE], b"\"}".to_vec()].concat();
+
+    let long = [
+        b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"".to_vec(),
+        vec![b'x'; HUGE],
+        b"\"}".to_vec(),
+    ]
+    .concat();
+
     vec![
         ("a request of 100 MB", long, at_once, Some(0)),
         ("garbage of 100 MB", vec![b'x'; HUGE], at_once, Some(0)),
         ("10 MB of zeros", vec![0; HUGE / 10], at_once, Some(0)),
-        ("10 MB that are no text", vec![0xff; HUGE / 10], at_once, Some(0)),
-        ("a depth of a million", vec![b'['; 1_000_000], at_once, Some(0)),
-        ("objects in one another", b"{\"a\":".repeat(100_000), at_once, Some(0)),
+        (
+            "10 MB that are no text",
+            vec![0xff; HUGE / 10],
+            at_once,
+            Some(0),
+        ),
+        (
+            "a depth of a million",
+            vec![b'['; 1_000_000],
+            at_once,
+            Some(0),
+        ),
+        (
+            "objects in one another",
+            b"{\"a\":".repeat(100_000),
+            at_once,
+            Some(0),
+        ),
         ("lines of nothing", vec![b'\n'; HUGE / 10], at_once, Some(0)),
         (
             "cancels of what is not there",
-            notification("notifications/cancelled", "{\"requestId\": 7}").repeat(10_000).into(),
+            notification("notifications/cancelled", "{\"requestId\": 7}")
+                .repeat(10_000)
+                .into(),
             at_once,
             Some(0),
         ),
@@ -55,27 +80,50 @@ fn rows() -> Vec<Row> {
             at_once,
             None,
         ),
-        ("one id for all", ping(5).repeat(1_000).into(), at_once, None),
-        ("10,000 requests at once", (0..10_000).map(ping).collect::<String>().into(), at_once, Some(10_000)),
-        ("1,000 long answers that are not read", (0..1_000).map(list).collect::<String>().into(), DEAF, Some(1_000)),
+        (
+            "one id for all",
+            ping(5).repeat(1_000).into(),
+            at_once,
+            None,
+        ),
+        (
+            "10,000 requests at once",
+            (0..10_000).map(ping).collect::<String>().into(),
+            at_once,
+            Some(10_000),
+        ),
+        (
+            "1,000 long answers that are not read",
+            (0..1_000).map(list).collect::<String>().into(),
+            DEAF,
+            Some(1_000),
+        ),
     ]
 }
 
 /// Sends all rows to a program; `processes` are those whose memory counts.
-#[expect(clippy::print_stdout, reason = "what each row has cost, for who wants to know")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what each row has cost, for who wants to know"
+)]
 async fn send_all(mut program: Program, processes: &[u32]) {
     let before: Vec<u64> = processes.iter().map(|pid| peak(*pid)).collect();
     for (name, bytes, rest, answers) in rows() {
         let started = Instant::now();
         let came = program.survives(&bytes, rest).await;
         let took = started.elapsed().as_millis();
-        assert!(answers.is_none_or(|answers| answers == came), "{name}: {came} messages");
+        assert!(
+            answers.is_none_or(|answers| answers == came),
+            "{name}: {came} messages"
+        );
+
         for (pid, before) in processes.iter().zip(&before) {
             let growth = peak(*pid).saturating_sub(*before);
             println!("{growth:>7} KiB {took:>5} ms  {name}");
             assert!(growth < GROWTH, "{name}: it has grown by {growth} KiB");
         }
     }
+
     assert_eq!(program.close().await.0.code(), Some(0));
 }
 
@@ -85,9 +133,13 @@ async fn a_client_on_a_pipe_that_breaks_the_protocol_is_served_all_the_same() {
     let program = Program::start(&world.config, world.folder()).await;
     let pid = program.pid();
     send_all(program, &[pid]).await;
+
     // One that goes away in the middle of a line.
     let mut program = Program::start(&world.config, world.folder()).await;
-    program.raw(b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"meth").await;
+    program
+        .raw(b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"meth")
+        .await;
+
     assert_eq!(program.close().await.0.code(), Some(0));
 }
 
@@ -99,7 +151,10 @@ async fn the_same_client_before_a_shared_daemon_harms_neither_end() {
     let processes = [program.pid(), shared.only_daemon()];
     send_all(program, &processes).await;
     let mut honest = shared.front().await;
-    honest.call("ssh_connect", json!({"host": "box"})).await.ok();
+    honest
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,15 +163,20 @@ async fn the_daemon_takes_no_bodies_of_100_mb() {
     let daemon = Daemon::start(&world.config, world.folder(), &[]).await;
     let before = peak(daemon.pid());
     let host = daemon.place.host();
+
     for body in ["x".repeat(HUGE), "[".repeat(HUGE / 10)] {
         let headers = [
             ("Host", host.as_str()),
             ("Accept", "application/json, text/event-stream"),
             ("Content-Type", "application/json"),
         ];
-        let answer = ask(&daemon.place, &request("POST", "/mcp", &headers, &body)).await.expect("an answer");
+
+        let answer = ask(&daemon.place, &request("POST", "/mcp", &headers, &body))
+            .await
+            .expect("an answer");
         assert!((400..500).contains(&answer.status), "{}", answer.status);
     }
+
     let growth = peak(daemon.pid()).saturating_sub(before);
     assert!(growth < GROWTH, "it has grown by {growth} KiB");
 }

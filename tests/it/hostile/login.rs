@@ -5,11 +5,23 @@ use crate::support::hostile_sshd::{Peer, Script, message, string, text};
 
 /// A round of keyboard-interactive questions (RFC 4256, section 3.2) that names this many.
 fn questions(number: u32, prompts: &[u8]) -> Vec<u8> {
-    message(60, &[&text("name"), &text("\u{1b}[2Jinstruction"), &text(""), &number.to_be_bytes(), prompts])
+    message(
+        60,
+        &[
+            &text("name"),
+            &text("\u{1b}[2Jinstruction"),
+            &text(""),
+            &number.to_be_bytes(),
+            prompts,
+        ],
+    )
 }
 
 fn with_password(name: &'static str, says: &'static str, script: Script) -> Row {
-    Row { password: Some("secret"), ..row(name, says, script) }
+    Row {
+        password: Some("secret"),
+        ..row(name, says, script)
+    }
 }
 
 fn before_any_answer() -> Vec<Row> {
@@ -18,15 +30,26 @@ fn before_any_answer() -> Vec<Row> {
             peer.handshake()?;
             peer.be_silent()
         }),
-        row("closed after the keys", "closed the connection", Peer::handshake),
+        row(
+            "closed after the keys",
+            "closed the connection",
+            Peer::handshake,
+        ),
         row("silence about the log-in", "took longer than", |peer| {
             peer.up_to_login()?;
             peer.be_silent()
         }),
-        row("closed at the log-in", "closed the connection", Peer::up_to_login),
+        row(
+            "closed at the log-in",
+            "closed the connection",
+            Peer::up_to_login,
+        ),
         row("the text of a banner without end", "", |peer| {
             peer.up_to_login()?;
-            peer.flood(&message(53, &[&text(&"\u{1b}[2Jbanner\r\n".repeat(2_000)), &text("")]))
+            peer.flood(&message(
+                53,
+                &[&text(&"\u{1b}[2Jbanner\r\n".repeat(2_000)), &text("")],
+            ))
         }),
         row("banners without end", "", |peer| {
             peer.up_to_login()?;
@@ -48,7 +71,14 @@ fn before_any_answer() -> Vec<Row> {
         row("algorithms of signatures without end", "", |peer| {
             peer.handshake()?;
             let names = "rsa-sha2-512,\u{1b}[2J,ssh-\u{202e}".repeat(5_000);
-            peer.send(&message(7, &[&1_u32.to_be_bytes(), &text("server-sig-algs"), &text(&names)]))?;
+            peer.send(&message(
+                7,
+                &[
+                    &1_u32.to_be_bytes(),
+                    &text("server-sig-algs"),
+                    &text(&names),
+                ],
+            ))?;
             peer.wait_for(5)?;
             peer.send(&message(6, &[&text("ssh-userauth")]))?;
             loop {
@@ -72,26 +102,43 @@ fn refusals() -> Vec<Row> {
     vec![
         row("refusals without end", "", |peer| {
             peer.up_to_login()?;
-            peer.flood(&message(51, &[&text("password,publickey,keyboard-interactive"), &[0]]))
+            peer.flood(&message(
+                51,
+                &[&text("password,publickey,keyboard-interactive"), &[0]],
+            ))
         }),
         Row {
             askpass: true,
-            ..row("refusals without end while the person is asked", "password: refused", |peer| {
-                peer.insist_on("password")?;
-                peer.flood(&message(51, &[&text("password"), &[0]]))
-            })
+            ..row(
+                "refusals without end while the person is asked",
+                "password: refused",
+                |peer| {
+                    peer.insist_on("password")?;
+                    peer.flood(&message(51, &[&text("password"), &[0]]))
+                },
+            )
         },
         row("refusals of names without end", "", |peer| {
             peer.up_to_login()?;
-            peer.flood(&message(51, &[&text(&"\u{1b}[2Jmethod,".repeat(10_000)), &[0]]))
+            peer.flood(&message(
+                51,
+                &[&text(&"\u{1b}[2Jmethod,".repeat(10_000)), &[0]],
+            ))
         }),
-        with_password("partial success without end", "the server wants more", |peer| {
-            peer.up_to_login()?;
-            loop {
-                peer.send(&message(51, &[&text("publickey,password,keyboard-interactive"), &[1]]))?;
-                peer.wait_for(50)?;
-            }
-        }),
+        with_password(
+            "partial success without end",
+            "the server wants more",
+            |peer| {
+                peer.up_to_login()?;
+                loop {
+                    peer.send(&message(
+                        51,
+                        &[&text("publickey,password,keyboard-interactive"), &[1]],
+                    ))?;
+                    peer.wait_for(50)?;
+                }
+            },
+        ),
         row("a yes to another key", "", |peer| {
             peer.up_to_login()?;
             peer.flood(&message(60, &[&text("ssh-rsa"), &string(&[9; 3_000])]))
@@ -107,13 +154,17 @@ fn refusals() -> Vec<Row> {
                 peer.wait_for(61)?;
             }
         }),
-        with_password("rounds without end and without questions", "does not stop asking", |peer| {
-            peer.insist_on("keyboard-interactive")?;
-            loop {
-                peer.send(&questions(0, &[]))?;
-                peer.wait_for(61)?;
-            }
-        }),
+        with_password(
+            "rounds without end and without questions",
+            "does not stop asking",
+            |peer| {
+                peer.insist_on("keyboard-interactive")?;
+                loop {
+                    peer.send(&questions(0, &[]))?;
+                    peer.wait_for(61)?;
+                }
+            },
+        ),
     ]
 }
 
@@ -151,7 +202,14 @@ fn questions_and_packets() -> Vec<Row> {
         }),
         row("goodbye with escapes", "", |peer| {
             peer.up_to_login()?;
-            peer.send(&message(1, &[&[0, 0, 0, 2], &text(&"\u{1b}[2J\u{202e}bye\u{7}".repeat(15_000)), &text("")]))?;
+            peer.send(&message(
+                1,
+                &[
+                    &[0, 0, 0, 2],
+                    &text(&"\u{1b}[2J\u{202e}bye\u{7}".repeat(15_000)),
+                    &text(""),
+                ],
+            ))?;
             peer.be_silent()
         }),
         row("a packet that was changed on the way", "", |peer| {

@@ -61,17 +61,33 @@ struct Row {
 }
 
 fn row(name: &'static str, says: &'static str, script: Script) -> Row {
-    Row { name, says, script, options: "", password: None, askpass: false }
+    Row {
+        name,
+        says,
+        script,
+        options: "",
+        password: None,
+        askpass: false,
+    }
 }
 
 /// Tries all rows: each with a process of its own, which also has a session with an honest server.
-#[expect(clippy::print_stdout, reason = "what each row has cost, for who wants to know")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what each row has cost, for who wants to know"
+)]
 async fn try_all(rows: Vec<Row>) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
     keys::write_private_key(&key, &keys::ed25519(), None);
-    let rows: Vec<_> = rows.into_iter().map(|row| (HostileSshd::start(row.script), row)).enumerate().collect();
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| (HostileSshd::start(row.script), row))
+        .enumerate()
+        .collect();
+
     let mut blocks = String::new();
+
     for (number, (sshd, row)) in &rows {
         write!(
             blocks,
@@ -83,22 +99,37 @@ async fn try_all(rows: Vec<Row>) {
         )
         .unwrap();
     }
+
     let world = World::with(FakeSshdSettings::default(), &blocks);
     let mut known = fs::read_to_string(world.folder().join("known_hosts")).unwrap();
     known.extend(rows.iter().map(|(_, (sshd, _))| sshd.known_hosts_line()));
     fs::write(world.folder().join("known_hosts"), known).unwrap();
     let config = &world.config;
+
     let tried = stream::iter(&rows).map(|(number, (_, row))| async move {
         let folder = tempfile::tempdir().unwrap();
         let mut victim = Victim::start(config, folder.path(), row).await;
         let tried = victim.meets(&format!("evil{number}"), row).await;
         let (calls, growth) = (victim.longest_call, victim.growth());
         println!("{growth:>7} KiB {:>5} ms  {}", calls.as_millis(), row.name);
-        let bounded = if growth < GROWTH { Ok(()) } else { Err(format!("it has grown by {growth} KiB")) };
-        tried.and(bounded).map_err(|complaint| format!("{}: {complaint}", row.name)).err()
+        let bounded = if growth < GROWTH {
+            Ok(())
+        } else {
+            Err(format!("it has grown by {growth} KiB"))
+        };
+
+        tried
+            .and(bounded)
+            .map_err(|complaint| format!("{}: {complaint}", row.name))
+            .err()
     });
-    let complaints: Vec<String> =
-        tried.buffer_unordered(AT_ONCE).filter_map(async |complaint| complaint).collect().await;
+
+    let complaints: Vec<String> = tried
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |complaint| complaint)
+        .collect()
+        .await;
+
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
@@ -123,14 +154,31 @@ impl Victim {
         let askpass = folder.join("askpass");
         fs::write(&askpass, "#!/bin/sh\nsleep 3\necho secret\n").unwrap();
         fs::set_permissions(&askpass, Permissions::from_mode(0o700)).unwrap();
-        let environment = [("SSH_ASKPASS", askpass.as_os_str()), ("SSH_ASKPASS_REQUIRE", "force".as_ref())];
+        let environment = [
+            ("SSH_ASKPASS", askpass.as_os_str()),
+            ("SSH_ASKPASS_REQUIRE", "force".as_ref()),
+        ];
+
         let environment = if row.askpass { &environment[..] } else { &[] };
         let program = Program::start_with(Some(config), folder, environment).await;
         let proc = PathBuf::from(format!("/proc/{}", program.pid()));
-        let mut victim = Self { program, proc, peak: 0, longest_call: Duration::ZERO };
-        victim.call("ssh_connect", json!({"host": "box"})).await.unwrap().ok();
+
+        let mut victim = Self {
+            program,
+            proc,
+            peak: 0,
+            longest_call: Duration::ZERO,
+        };
+
+        victim
+            .call("ssh_connect", json!({"host": "box"}))
+            .await
+            .unwrap()
+            .ok();
+
         victim.works("before").await.unwrap();
         victim.peak = victim.growth();
+
         victim
     }
 
@@ -141,18 +189,29 @@ impl Victim {
         if let Some(password) = row.password {
             connect["password"] = json!(password);
         }
+
         let mut said = self.call("ssh_connect", connect).await?.text();
         self.works("ssh_connect").await?;
+
         for tool in ["ssh_exec", "ssh_shell"] {
             let command = json!({"session": host, "command": "echo \"$HOME\"", "timeoutMs": SHORT});
             said += "\n";
             said += &self.call(tool, command).await?.text();
             self.works(tool).await?;
         }
-        ensure(said.contains(row.says), || format!("{:?} is missing in {said:?}", row.says))?;
-        ensure(!said.contains(['\u{1b}', '\u{7}', '\u{202e}']), || format!("controls: {said:?}"))?;
-        self.call("ssh_disconnect", json!({"session": host})).await?;
+
+        ensure(said.contains(row.says), || {
+            format!("{:?} is missing in {said:?}", row.says)
+        })?;
+
+        ensure(!said.contains(['\u{1b}', '\u{7}', '\u{202e}']), || {
+            format!("controls: {said:?}")
+        })?;
+
+        self.call("ssh_disconnect", json!({"session": host}))
+            .await?;
         self.works("ssh_disconnect").await?;
+
         self.rests().await
     }
 
@@ -160,18 +219,31 @@ impl Victim {
     async fn call(&mut self, tool: &str, arguments: Value) -> Verdict<ToolResult> {
         let started = Instant::now();
         let call = self.program.call(tool, arguments);
-        let answer = tokio::time::timeout(HANGS, call).await.map_err(|_| format!("{tool} hangs"))?;
+        let answer = tokio::time::timeout(HANGS, call)
+            .await
+            .map_err(|_| format!("{tool} hangs"))?;
         self.longest_call = self.longest_call.max(started.elapsed());
         let text = answer.0.to_string();
         let start: String = text.chars().take(300).collect();
-        ensure(text.len() < LONGEST_ANSWER, || format!("{tool} answers with {} bytes: {start}", text.len()))?;
+        ensure(text.len() < LONGEST_ANSWER, || {
+            format!("{tool} answers with {} bytes: {start}", text.len())
+        })?;
+
         Ok(answer)
     }
 
     /// The honest session works.
     async fn works(&mut self, after: &str) -> Verdict {
-        let answer = self.call("ssh_exec", json!({"session": "box", "command": "echo honest"})).await?;
-        ensure(answer.stdout() == "honest\n", || format!("after {after}: {}", answer.text()))
+        let answer = self
+            .call(
+                "ssh_exec",
+                json!({"session": "box", "command": "echo honest"}),
+            )
+            .await?;
+
+        ensure(answer.stdout() == "honest\n", || {
+            format!("after {after}: {}", answer.text())
+        })
     }
 
     /// It comes to rest: there is a third of a second in which it computes for less than a tenth of it.
@@ -183,7 +255,10 @@ impl Victim {
             if self.ticks() - before <= 3 {
                 return Ok(());
             }
-            ensure(started.elapsed() < HANGS, || "it does not come to rest".to_owned())?;
+
+            ensure(started.elapsed() < HANGS, || {
+                "it does not come to rest".to_owned()
+            })?;
         }
     }
 
@@ -191,7 +266,11 @@ impl Victim {
     fn ticks(&self) -> u64 {
         let stat = fs::read_to_string(self.proc.join("stat")).unwrap_or_default();
         let fields = stat.rsplit_once(") ").unwrap_or_default().1.split(' ');
-        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+        fields
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum()
     }
 
     /// By how much its memory was ever more than at first, in KiB. Nothing where there is no /proc.
@@ -204,5 +283,6 @@ impl Victim {
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()).map_or(0, |number| number.parse().unwrap())
+    line.and_then(|line| line.split_whitespace().next())
+        .map_or(0, |number| number.parse().unwrap())
 }

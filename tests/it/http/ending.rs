@@ -26,13 +26,24 @@ async fn each_ending_signal_stops_what_runs_and_closes_all_connections() {
         let mut bench = open(&[]).await;
         let mut clients = Vec::new();
         let mut running = Vec::new();
+
         for (number, dialect) in Dialect::KINDS.into_iter().enumerate() {
             let mut client = bench.connected(dialect).await;
             let marker = format!("740{number}");
-            running.push(client.begin_call("ssh_exec", json!({"command": format!("sleep {marker}; true")})).await);
+
+            running.push(
+                client
+                    .begin_call(
+                        "ssh_exec",
+                        json!({"command": format!("sleep {marker}; true")}),
+                    )
+                    .await,
+            );
+
             eventually("the command runs", || bench.runs(&marker)).await;
             clients.push(client);
         }
+
         let mut idle = bench.client(Dialect::Session("2025-11-25")).await;
         let mut stream = idle.send("GET", &[("Accept", "text/event-stream")]).await;
         assert_eq!(stream.head().await.unwrap().status, 200);
@@ -40,16 +51,26 @@ async fn each_ending_signal_stops_what_runs_and_closes_all_connections() {
         let (status, took) = bench.daemon.end(signal).await;
         assert_eq!(status.code(), Some(0), "SIG{signal}");
         assert!(took < SECONDS, "SIG{signal}: {took:?}");
-        eventually("no command is left", || (0..3).all(|number| !bench.runs(&format!("740{number}")))).await;
-        eventually("no log-in is left", || processes::of_connections_to(bench.sshd.port()).is_empty()).await;
+        eventually("no command is left", || {
+            (0..3).all(|number| !bench.runs(&format!("740{number}")))
+        })
+        .await;
+
+        eventually("no log-in is left", || {
+            processes::of_connections_to(bench.sshd.port()).is_empty()
+        })
+        .await;
+
         // Those who waited for an answer learn of the end, whether with an answer or without.
         stream.end().await;
+
         for (client, mut pending) in clients.iter_mut().zip(running) {
             match &mut pending.wire {
                 Some(wire) => wire.end().await,
                 None => client.end().await,
             }
         }
+
         idle.session = None;
     }
 }
@@ -68,14 +89,23 @@ async fn a_daemon_that_shall_outlive_its_terminal_does() {
     let folder = tempfile::tempdir().unwrap();
     let program = daemon::command(Path::new("/dev/null"), folder.path());
     let mut command = Command::new("sh");
-    command.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]).arg(program.as_std().get_program());
-    command.args(program.as_std().get_args()).args(["--http", "0"]).env("HOME", folder.path());
+    command
+        .args(["-c", r#"trap "" HUP; exec "$@""#, "sh"])
+        .arg(program.as_std().get_program());
+
+    command
+        .args(program.as_std().get_args())
+        .args(["--http", "0"])
+        .env("HOME", folder.path());
+
     let mut daemon = Daemon::run(&mut command, folder.path()).await;
     daemon.signal("HUP");
+
     // A signal that was delivered before a connection was made has been seen when that is answered.
     for _ in 0..3 {
         assert_eq!(health(&daemon.place).await["status"], "ok");
     }
+
     let (status, took) = daemon.end("TERM").await;
     assert!(status.success() && took < SECONDS, "{status} {took:?}");
 }
@@ -87,9 +117,15 @@ async fn a_taken_port_is_one_line_and_status_1() {
     let port = listener.local_addr().unwrap().port().to_string();
     let mut command = daemon::command(Path::new("/dev/null"), folder.path());
     let (status, stdout, stderr) = daemon::output(command.args(["--http", &port])).await;
-    assert_eq!((status, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+    assert_eq!(
+        (status, stdout.as_str(), stderr.lines().count()),
+        (Some(1), "", 1),
+        "{stderr}"
+    );
+
     assert!(
-        stderr.starts_with("mcp-ssh-sessions: ") && stderr.contains(&format!("127.0.0.1:{port} is taken")),
+        stderr.starts_with("mcp-ssh-sessions: ")
+            && stderr.contains(&format!("127.0.0.1:{port} is taken")),
         "{stderr}"
     );
 }
@@ -106,7 +142,12 @@ async fn a_wrong_address_is_one_line_and_status_2() {
     ] {
         let mut command = daemon::command(Path::new("/dev/null"), folder.path());
         let (status, stdout, stderr) = daemon::output(command.args(&arguments)).await;
-        assert_eq!((status, stdout.as_str(), stderr.lines().count()), (Some(2), "", 1), "{arguments:?}: {stderr}");
+        assert_eq!(
+            (status, stdout.as_str(), stderr.lines().count()),
+            (Some(2), "", 1),
+            "{arguments:?}: {stderr}"
+        );
+
         assert!(stderr.contains(part), "{arguments:?}: {stderr}");
     }
 }
@@ -119,7 +160,11 @@ async fn it_can_be_started_again_at_once_and_its_clients_come_back() {
     let mut daemon = Daemon::start(&config, folder.path(), &[]).await;
     let port = daemon.place.port().to_string();
     let mut session = HttpClient::connect(&daemon.place, Dialect::Session("2025-11-25")).await;
-    session.call("ssh_connect", json!({"host": "box"})).await.ok();
+    session
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
     let _legacy = HttpClient::connect(&daemon.place, Dialect::Legacy).await;
     daemon.end("TERM").await;
 
@@ -127,10 +172,29 @@ async fn it_can_be_started_again_at_once_and_its_clients_come_back() {
     let daemon = Daemon::run(command.args(["--http", &port]), folder.path()).await;
     assert_eq!(daemon.place, Place::Tcp(port.parse().unwrap()));
     let mut back = HttpClient::come_back(&daemon.place).await;
-    let said = back.call("ssh_exec", json!({"command": "echo back"})).await.ok();
-    assert_eq!(said.stdout(), "back\n", "the saved session connects by itself");
+    let said = back
+        .call("ssh_exec", json!({"command": "echo back"}))
+        .await
+        .ok();
+
+    assert_eq!(
+        said.stdout(),
+        "back\n",
+        "the saved session connects by itself"
+    );
+
     // Others are told to begin anew.
-    assert_eq!(session.notify("notifications/initialized", json!({})).await.status, 404);
+    assert_eq!(
+        session
+            .notify("notifications/initialized", json!({}))
+            .await
+            .status,
+        404
+    );
+
     let mut stateless = HttpClient::connect(&daemon.place, Dialect::Stateless).await;
-    stateless.call("ssh_exec", json!({"command": "true"})).await.ok();
+    stateless
+        .call("ssh_exec", json!({"command": "true"}))
+        .await
+        .ok();
 }

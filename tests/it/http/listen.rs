@@ -17,7 +17,10 @@ use crate::{
 /// The addresses that a daemon says it is ready on.
 fn addresses(daemon: &Daemon) -> Vec<String> {
     let log = daemon.log();
-    let line = log.lines().find_map(|line| line.strip_prefix("mcp-ssh-sessions: ready on ")).expect("it is ready");
+    let line = log
+        .lines()
+        .find_map(|line| line.strip_prefix("mcp-ssh-sessions: ready on "))
+        .expect("it is ready");
     line.split(" and ").map(str::to_owned).collect()
 }
 
@@ -34,24 +37,36 @@ fn has_ipv6() -> bool {
 fn in_namespace(kind: &str, script: &str, folder: &Path, arguments: &[&str]) -> Command {
     let program = daemon::command(Path::new("/dev/null"), folder);
     let mut command = Command::new("unshare");
-    command.args([kind, "sh", "-c", script, "sh"]).arg(program.as_std().get_program());
+    command
+        .args([kind, "sh", "-c", script, "sh"])
+        .arg(program.as_std().get_program());
+
     command.args(program.as_std().get_args()).args(arguments);
+
     for (name, value) in program.as_std().get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
+
     command
 }
 
 /// Whether this user may make such a namespace.
 async fn may_unshare(kind: &str) -> bool {
-    let tried = Command::new("unshare").args([kind, "true"]).stderr(Stdio::null()).status();
+    let tried = Command::new("unshare")
+        .args([kind, "true"])
+        .stderr(Stdio::null())
+        .status();
+
     let may = soon(tried).await.is_ok_and(|status| status.success());
     if !may {
-        skipped(&format!("unshare {kind} is not possible here; run the tests as root, outside of a container"));
+        skipped(&format!(
+            "unshare {kind} is not possible here; run the tests as root, outside of a container"
+        ));
     }
+
     may
 }
 
@@ -60,6 +75,7 @@ async fn both_loopback_addresses_are_served_at_one_port_and_only_one_if_it_is_na
     if !has_ipv6() {
         return;
     }
+
     let folder = tempfile::tempdir().unwrap();
     for (arguments, hosts) in [
         (vec![], vec!["127.0.0.1", "[::1]"]),
@@ -68,12 +84,18 @@ async fn both_loopback_addresses_are_served_at_one_port_and_only_one_if_it_is_na
     ] {
         let daemon = Daemon::start(Path::new("/dev/null"), folder.path(), &arguments).await;
         let port = daemon.place.port();
-        let expected: Vec<String> = hosts.iter().map(|host| format!("http://{host}:{port}/mcp")).collect();
+        let expected: Vec<String> = hosts
+            .iter()
+            .map(|host| format!("http://{host}:{port}/mcp"))
+            .collect();
+
         assert_eq!(addresses(&daemon), expected);
+
         for host in ["127.0.0.1", "[::1]"] {
             let served = TcpStream::connect(format!("{host}:{port}")).await.is_ok();
             assert_eq!(served, hosts.contains(&host), "{arguments:?} {host}");
         }
+
         for listen in hosts {
             let listen = listen.trim_matches(['[', ']']);
             let arguments = ["--http", &port.to_string(), "--listen", listen];
@@ -88,17 +110,32 @@ async fn a_port_that_somebody_else_has_on_the_other_loopback_address_is_not_used
     if !has_ipv6() {
         return;
     }
+
     let take = || TcpListener::bind("[::1]:0").unwrap();
     let impostor = as_other(take).unwrap_or_else(take);
     let port = impostor.local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
     let mut command = daemon::command(Path::new("/dev/null"), folder.path());
     let (code, stdout, stderr) = daemon::output(command.args(["--http", &port])).await;
-    assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
-    assert!(stderr.contains(&format!("[::1]:{port} is taken")), "{stderr}");
+    assert_eq!(
+        (code, stdout.as_str(), stderr.lines().count()),
+        (Some(1), "", 1),
+        "{stderr}"
+    );
+
+    assert!(
+        stderr.contains(&format!("[::1]:{port} is taken")),
+        "{stderr}"
+    );
+
     // Who names an address has that one.
     let mut command = daemon::command(Path::new("/dev/null"), folder.path());
-    let daemon = Daemon::run(command.args(["--http", &port, "--listen", "127.0.0.1"]), folder.path()).await;
+    let daemon = Daemon::run(
+        command.args(["--http", &port, "--listen", "127.0.0.1"]),
+        folder.path(),
+    )
+    .await;
+
     assert_eq!(health(&daemon.place).await["status"], "ok");
 }
 
@@ -107,11 +144,16 @@ async fn a_machine_without_ipv6_serves_the_other_address() {
     if !geteuid().is_root() || !may_unshare("--net").await {
         return;
     }
+
     let folder = tempfile::tempdir().unwrap();
-    let script = "ip link set lo up; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; exec \"$@\"";
+    let script =
+        "ip link set lo up; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; exec \"$@\"";
     let mut command = in_namespace("--net", script, folder.path(), &["--http", "0"]);
     let daemon = Daemon::run(&mut command, folder.path()).await;
-    assert_eq!(addresses(&daemon), [format!("http://127.0.0.1:{}/mcp", daemon.place.port())]);
+    assert_eq!(
+        addresses(&daemon),
+        [format!("http://127.0.0.1:{}/mcp", daemon.place.port())]
+    );
 }
 
 #[tokio::test]
@@ -119,18 +161,35 @@ async fn a_user_who_is_shown_like_all_unknown_ones_needs_a_token() {
     if !may_unshare("--user").await {
         return;
     }
+
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("mcp.sock");
+
     for arguments in [["--http", "0"], ["--socket", socket.to_str().unwrap()]] {
         // Without a map, this user is the overflow user there, as all others are.
         let mut command = in_namespace("--user", "exec \"$@\"", folder.path(), &arguments);
         let (code, stdout, stderr) = daemon::output(&mut command).await;
-        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{arguments:?}: {stderr}");
+        assert_eq!(
+            (code, stdout.as_str(), stderr.lines().count()),
+            (Some(1), "", 1),
+            "{arguments:?}: {stderr}"
+        );
+
         assert!(stderr.contains("--token-file"), "{arguments:?}: {stderr}");
     }
+
     let mut command = in_namespace("--user", "exec \"$@\"", folder.path(), &["--http", "0"]);
-    let daemon = Daemon::run(command.env("MCP_SSH_TOKEN", "correct-horse-battery-staple"), folder.path()).await;
-    assert!(TcpStream::connect(("127.0.0.1", daemon.place.port())).await.is_ok());
+    let daemon = Daemon::run(
+        command.env("MCP_SSH_TOKEN", "correct-horse-battery-staple"),
+        folder.path(),
+    )
+    .await;
+
+    assert!(
+        TcpStream::connect(("127.0.0.1", daemon.place.port()))
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -138,7 +197,13 @@ async fn sockets_that_were_handed_to_another_process_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    for variables in ["LISTEN_FDS=1", "LISTEN_FDS=1 LISTEN_PID=", "LISTEN_FDS=1 LISTEN_PID=1", "LISTEN_PID=$$"] {
+
+    for variables in [
+        "LISTEN_FDS=1",
+        "LISTEN_FDS=1 LISTEN_PID=",
+        "LISTEN_FDS=1 LISTEN_PID=1",
+        "LISTEN_PID=$$",
+    ] {
         let handed_over = OwnedFd::from(listener.try_clone().unwrap());
         let mut command = with_socket(folder.path(), variables, &["--http", "0"], handed_over);
         let daemon = Daemon::run(&mut command, folder.path()).await;

@@ -40,10 +40,19 @@ pub(crate) struct Bench {
 /// With more arguments for the daemon.
 async fn open(arguments: &[&str]) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let sshd = OpenSshd::start(&OpenSshdSettings { max_sessions: 300, ..OpenSshdSettings::default() });
+    let sshd = OpenSshd::start(&OpenSshdSettings {
+        max_sessions: 300,
+        ..OpenSshdSettings::default()
+    });
+
     let config = sshd.write_ssh_config("box", "");
     let daemon = Daemon::start(&config, folder.path(), arguments).await;
-    Bench { daemon, sshd, folder }
+
+    Bench {
+        daemon,
+        sshd,
+        folder,
+    }
 }
 
 impl Bench {
@@ -55,7 +64,10 @@ impl Bench {
     /// A client whose daemon is connected to `box`.
     async fn connected(&self, dialect: Dialect) -> HttpClient {
         let mut client = self.client(dialect).await;
-        client.call("ssh_connect", json!({"host": "box"})).await.ok();
+        client
+            .call("ssh_connect", json!({"host": "box"}))
+            .await
+            .ok();
         client
     }
 
@@ -70,13 +82,27 @@ async fn bare(arguments: &[&str]) -> (Daemon, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("ssh_config");
     fs::write(&config, "").unwrap();
-    (Daemon::start(&config, folder.path(), arguments).await, folder)
+    (
+        Daemon::start(&config, folder.path(), arguments).await,
+        folder,
+    )
 }
 
 /// What `GET /health` answers.
 async fn health(place: &Place) -> Value {
-    let answer = ask(place, wire::request("GET", "/health", &[("Host", &place.host())], "")).await.unwrap();
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{answer:?}");
+    let answer = ask(
+        place,
+        wire::request("GET", "/health", &[("Host", &place.host())], ""),
+    )
+    .await
+    .unwrap();
+
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json")),
+        "{answer:?}"
+    );
+
     serde_json::from_str(&answer.body).unwrap()
 }
 
@@ -86,18 +112,46 @@ async fn every_revision_with_sessions_is_spoken_over_streamable_http() {
     for version in WITH_SESSIONS {
         let mut client = bench.connected(Dialect::Session(version)).await;
         let tools = client.request("tools/list", json!({})).await;
-        assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 10, "{version}");
-        let said = client.call("ssh_exec", json!({"command": "echo said"})).await.ok();
+        assert_eq!(
+            tools["result"]["tools"].as_array().unwrap().len(),
+            10,
+            "{version}"
+        );
+
+        let said = client
+            .call("ssh_exec", json!({"command": "echo said"}))
+            .await
+            .ok();
+
         assert_eq!(said.stdout(), "said\n", "{version}");
 
         let ended = client.send("DELETE", &[]).await.answer().await.unwrap();
         assert_eq!((ended.status, ended.body.as_str()), (204, ""), "{version}");
         let events = [("Accept", "text/event-stream")];
+
         for (what, status) in [
-            ("POST", client.notify("notifications/initialized", json!({})).await.status),
-            ("GET", client.send("GET", &events).await.answer().await.unwrap().status),
+            (
+                "POST",
+                client
+                    .notify("notifications/initialized", json!({}))
+                    .await
+                    .status,
+            ),
+            (
+                "GET",
+                client
+                    .send("GET", &events)
+                    .await
+                    .answer()
+                    .await
+                    .unwrap()
+                    .status,
+            ),
         ] {
-            assert_eq!(status, 404, "{what} after the end of a session of {version}");
+            assert_eq!(
+                status, 404,
+                "{what} after the end of a session of {version}"
+            );
         }
     }
 }
@@ -107,16 +161,49 @@ async fn the_revision_without_sessions_is_spoken_over_streamable_http() {
     let bench = open(&[]).await;
     let mut client = bench.client(Dialect::Stateless).await;
     let found = client.request("server/discover", json!({})).await["result"].clone();
-    assert_eq!(found["supportedVersions"].as_array().unwrap().len(), WITH_SESSIONS.len() + 1);
-    assert_eq!(found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "mcp-ssh-sessions");
+    assert_eq!(
+        found["supportedVersions"].as_array().unwrap().len(),
+        WITH_SESSIONS.len() + 1
+    );
+
+    assert_eq!(
+        found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"],
+        "mcp-ssh-sessions"
+    );
+
     let tools = client.request("tools/list", json!({})).await["result"].clone();
-    assert_eq!((tools["tools"].as_array().unwrap().len(), &tools["resultType"]), (10, &json!("complete")));
-    client.call("ssh_connect", json!({"host": "box"})).await.ok();
-    let said = client.call("ssh_exec", json!({"command": "echo said"})).await.ok();
-    assert_eq!((said.stdout().as_str(), &said.0["resultType"]), ("said\n", &json!("complete")));
+
+    assert_eq!(
+        (
+            tools["tools"].as_array().unwrap().len(),
+            &tools["resultType"]
+        ),
+        (10, &json!("complete"))
+    );
+
+    client
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
+    let said = client
+        .call("ssh_exec", json!({"command": "echo said"}))
+        .await
+        .ok();
+
+    assert_eq!(
+        (said.stdout().as_str(), &said.0["resultType"]),
+        ("said\n", &json!("complete"))
+    );
+
     // There is no session, so there is nothing to open or to end.
     for method in ["GET", "DELETE"] {
-        let refused = client.send(method, &[("Accept", "text/event-stream")]).await.answer().await.unwrap();
+        let refused = client
+            .send(method, &[("Accept", "text/event-stream")])
+            .await
+            .answer()
+            .await
+            .unwrap();
         assert_eq!(refused.status, 405, "{method}");
     }
 }
@@ -124,15 +211,31 @@ async fn the_revision_without_sessions_is_spoken_over_streamable_http() {
 #[tokio::test]
 async fn http_with_sse_is_spoken_at_the_same_address() {
     let bench = open(&[]).await;
+
     // The client checks the `endpoint` event, the 202 of each POST, and that answers come on the stream.
     let mut client = bench.connected(Dialect::Legacy).await;
     let tools = client.request("tools/list", json!({})).await;
     assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 10);
+
     // Two at once: the quick one is not held up by the slow one.
     let gate = bench.folder.path().join("gate");
-    let wait = format!("until test -e {}; do sleep 0.02; done; echo slow", gate.display());
-    let slow = client.begin_call("ssh_exec", json!({"command": wait})).await;
-    assert_eq!(client.call("ssh_exec", json!({"command": "echo quick"})).await.stdout(), "quick\n");
+    let wait = format!(
+        "until test -e {}; do sleep 0.02; done; echo slow",
+        gate.display()
+    );
+
+    let slow = client
+        .begin_call("ssh_exec", json!({"command": wait}))
+        .await;
+
+    assert_eq!(
+        client
+            .call("ssh_exec", json!({"command": "echo quick"}))
+            .await
+            .stdout(),
+        "quick\n"
+    );
+
     fs::write(gate, "").unwrap();
     assert_eq!(client.finish(slow).await.stdout(), "slow\n");
 }
@@ -141,15 +244,30 @@ async fn http_with_sse_is_spoken_at_the_same_address() {
 async fn a_client_that_only_looks_around_gets_no_event_stream() {
     let (daemon, _folder) = bare(&[]).await;
     let host = daemon.place.host();
-    for headers in
-        [vec![("Accept", "*/*"), ("MCP-Protocol-Version", "2024-11-05")], vec![("Accept", "text/html")], vec![]]
-    {
+
+    for headers in [
+        vec![("Accept", "*/*"), ("MCP-Protocol-Version", "2024-11-05")],
+        vec![("Accept", "text/html")],
+        vec![],
+    ] {
         let headers = [vec![("Host", host.as_str())], headers].concat();
-        let answer = ask(&daemon.place, wire::request("GET", "/mcp", &headers, "")).await.unwrap();
+        let answer = ask(&daemon.place, wire::request("GET", "/mcp", &headers, ""))
+            .await
+            .unwrap();
         assert_eq!(answer.status, 406, "{headers:?}: {answer:?}");
     }
-    for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp", "/register"] {
-        let answer = ask(&daemon.place, wire::request("GET", path, &[("Host", &host)], "")).await.unwrap();
+
+    for path in [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-authorization-server/mcp",
+        "/register",
+    ] {
+        let answer = ask(
+            &daemon.place,
+            wire::request("GET", path, &[("Host", &host)], ""),
+        )
+        .await
+        .unwrap();
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
     }
 }
@@ -158,19 +276,46 @@ async fn a_client_that_only_looks_around_gets_no_event_stream() {
 async fn all_clients_share_sessions_shells_and_the_default() {
     let bench = open(&[]).await;
     let [session, stateless, legacy] = Dialect::KINDS;
-    let mut clients = [bench.connected(session).await, bench.client(stateless).await, bench.client(legacy).await];
+    let mut clients = [
+        bench.connected(session).await,
+        bench.client(stateless).await,
+        bench.client(legacy).await,
+    ];
+
     for (number, client) in clients.iter_mut().enumerate() {
         // The default session, and the shell as the client before left it.
-        let before = if number == 0 { "no".to_owned() } else { format!("/tmp client {}", number - 1) };
+        let before = if number == 0 {
+            "no".to_owned()
+        } else {
+            format!("/tmp client {}", number - 1)
+        };
+
         let command = format!("echo \"${{client:-no}}\"; cd /tmp; client=\"$PWD client {number}\"");
-        let result = client.call("ssh_shell", json!({"command": command})).await.ok();
+        let result = client
+            .call("ssh_shell", json!({"command": command}))
+            .await
+            .ok();
+
         assert_eq!(result.stdout(), format!("{before}\n"));
         assert_eq!(result.outcome()["cwd"], "/tmp");
     }
+
     // A second session, made the default by one client and named by no other.
-    clients[1].call("ssh_connect", json!({"host": "box", "name": "second"})).await.ok();
-    clients[2].call("ssh_set_default", json!({"session": "second"})).await.ok();
-    let result = clients[0].call("ssh_exec", json!({"command": "true"})).await.ok();
+    clients[1]
+        .call("ssh_connect", json!({"host": "box", "name": "second"}))
+        .await
+        .ok();
+
+    clients[2]
+        .call("ssh_set_default", json!({"session": "second"}))
+        .await
+        .ok();
+
+    let result = clients[0]
+        .call("ssh_exec", json!({"command": "true"}))
+        .await
+        .ok();
+
     assert_eq!(result.outcome()["session"], "second");
     assert_eq!(health(&bench.daemon.place).await["sessions"], 2);
     let connections = bench.sshd.log().matches("Accepted publickey").count();
@@ -181,9 +326,22 @@ async fn all_clients_share_sessions_shells_and_the_default() {
 async fn health_tells_status_version_sessions_and_uptime_and_nothing_else() {
     let bench = open(&[]).await;
     let at_first = health(&bench.daemon.place).await;
-    assert_eq!((&at_first["status"], &at_first["sessions"]), (&json!("ok"), &json!(0)));
+    assert_eq!(
+        (&at_first["status"], &at_first["sessions"]),
+        (&json!("ok"), &json!(0))
+    );
+
     assert_eq!(at_first["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!((at_first["uptime"].is_u64(), at_first.as_object().unwrap().len()), (true, 4), "{at_first}");
+
+    assert_eq!(
+        (
+            at_first["uptime"].is_u64(),
+            at_first.as_object().unwrap().len()
+        ),
+        (true, 4),
+        "{at_first}"
+    );
+
     bench.connected(Dialect::Stateless).await;
     assert_eq!(health(&bench.daemon.place).await["sessions"], 1);
 }
@@ -192,21 +350,35 @@ async fn health_tells_status_version_sessions_and_uptime_and_nothing_else() {
 async fn of_many_clients_on_all_transports_each_gets_the_answers_to_its_own_commands() {
     let bench = open(&[]).await;
     bench.connected(Dialect::Stateless).await;
+
     let clients = (0..20).map(|client| {
         let (place, dialect) = (bench.daemon.place.clone(), Dialect::KINDS[client % 3]);
         tokio::spawn(async move {
             let mut mcp = HttpClient::connect(&place, dialect).await;
             for number in 0..10 {
-                let command = format!("echo {client}.{number}; echo {number}.{client} >&2; exit {number}");
+                let command =
+                    format!("echo {client}.{number}; echo {number}.{client} >&2; exit {number}");
                 let result = mcp.call("ssh_exec", json!({"command": command})).await.ok();
-                let answer = (result.stdout(), result.stderr(), result.outcome()["exitCode"].clone());
-                let expected = (format!("{client}.{number}\n"), format!("{number}.{client}\n"), json!(number));
+                let answer = (
+                    result.stdout(),
+                    result.stderr(),
+                    result.outcome()["exitCode"].clone(),
+                );
+
+                let expected = (
+                    format!("{client}.{number}\n"),
+                    format!("{number}.{client}\n"),
+                    json!(number),
+                );
+
                 assert_eq!(answer, expected, "{dialect:?}");
             }
         })
     });
+
     for client in clients.collect::<Vec<_>>() {
         client.await.unwrap();
     }
+
     assert_eq!(health(&bench.daemon.place).await["sessions"], 1);
 }

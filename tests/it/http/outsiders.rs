@@ -27,7 +27,11 @@ const SECRET: &str = "correct-horse-battery-staple";
 async fn with_token(arguments: &[&str]) -> (Daemon, String, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = daemon::command(Path::new("/dev/null"), folder.path());
-    command.args(["--http", "0"]).args(arguments).env("MCP_SSH_TOKEN", SECRET);
+    command
+        .args(["--http", "0"])
+        .args(arguments)
+        .env("MCP_SSH_TOKEN", SECRET);
+
     let daemon = Daemon::run(&mut command, folder.path()).await;
     eventually("there is a link", || daemon.log().contains("/?key=")).await;
     let log = daemon.log();
@@ -49,31 +53,45 @@ async fn the_link_of_a_daemon_for_other_machines_is_of_no_use_to_another_user_of
         if listen == "::" && TcpListener::bind("[::]:0").is_err() {
             continue;
         }
+
         let (daemon, link, _folder) = with_token(&["--listen", listen]).await;
         let place = &daemon.place;
         let mut addresses: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
         if listen != "127.0.0.1" {
             addresses.extend(address_in_network());
         }
+
         if listen == "::" {
             addresses.push(Ipv6Addr::LOCALHOST.into());
         }
+
         let headers = [("Host", &*place.host()), ("Connection", "close")];
         let text = request("GET", &link, &headers, "");
+
         for ip in addresses {
             let (address, text) = (SocketAddr::new(ip, place.port()), text.clone());
+
             let heard = as_other(move || {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.write_all(text.as_bytes()).unwrap();
                 let mut heard = String::new();
                 stream.read_to_string(&mut heard).unwrap();
+
                 heard
             });
+
             let Some(heard) = heard else { return };
-            assert!(heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user"), "{listen} {ip}: {heard}");
+            assert!(
+                heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user"),
+                "{listen} {ip}: {heard}"
+            );
         }
+
         let own = ask(place, &text).await.unwrap();
-        assert!(own.status == 200 && own.body.contains("Welcome"), "{listen}: {own:?}");
+        assert!(
+            own.status == 200 && own.body.contains("Welcome"),
+            "{listen}: {own:?}"
+        );
     }
 }
 
@@ -84,43 +102,82 @@ async fn the_link_is_of_no_use_to_another_user_over_a_socket_that_was_opened_to_
     let socket = folder.path().join("mcp.sock");
     let (_daemon, link, _home) = with_token(&["--socket", socket.to_str().unwrap()]).await;
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
-    let text = request("GET", &link, &[("Host", "localhost"), ("Connection", "close")], "");
+
+    let text = request(
+        "GET",
+        &link,
+        &[("Host", "localhost"), ("Connection", "close")],
+        "",
+    );
+
     let (path, sent) = (socket.clone(), text.clone());
+
     let heard = as_other(move || {
         let mut stream = UnixStream::connect(path).unwrap();
         stream.write_all(sent.as_bytes()).unwrap();
         let mut heard = String::new();
         stream.read_to_string(&mut heard).unwrap();
+
         heard
     });
-    assert!(heard.is_none_or(|heard| heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user")));
-    assert_eq!(ask(&Place::Socket(socket), &text).await.unwrap().status, 200);
+
+    assert!(
+        heard.is_none_or(
+            |heard| heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user")
+        )
+    );
+
+    assert_eq!(
+        ask(&Place::Socket(socket), &text).await.unwrap().status,
+        200
+    );
 }
 
 #[tokio::test]
 async fn half_sent_heads_do_not_keep_out_who_knows_the_token() {
     // As many as there may be connections at all.
     const MANY: usize = 768;
+
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )
+    .unwrap();
+
     let (daemon, _, _folder) = with_token(&[]).await;
     let port = daemon.place.port();
+
     let begin_many = move || {
         let begin = |_| {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             let _ = stream.write_all(b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ");
             stream.set_nonblocking(true).unwrap();
+
             stream
         };
         (0..MANY).map(begin).collect::<Vec<TcpStream>>()
     };
+
     let held = as_other(begin_many).unwrap_or_else(begin_many);
     let token = format!("Bearer {SECRET}");
     let headers = [("Host", &*daemon.place.host()), ("Authorization", &token)];
-    let answer = ask(&daemon.place, request("GET", "/health", &headers, "")).await.unwrap();
+    let answer = ask(&daemon.place, request("GET", "/health", &headers, ""))
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
+
     // They have made room, and have not just been slow for too long.
-    let is_held = |stream: &&TcpStream| stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    let is_held = |stream: &&TcpStream| {
+        stream
+            .peek(&mut [0])
+            .is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+
     let still = held.iter().filter(is_held).count();
     assert!(still < MANY / 2, "{still} of them are still there");
 }
@@ -131,8 +188,14 @@ async fn who_has_shown_the_token_stays_while_many_others_come() {
     let place = daemon.place.clone();
     let mut client = HttpClient::connect_with(&place, Dialect::Legacy, Some(SECRET)).await;
     let port = place.port();
-    let begin_many = move || (0..300).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect::<Vec<_>>();
+    let begin_many = move || {
+        (0..300)
+            .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+            .collect::<Vec<_>>()
+    };
+
     let held = as_other(begin_many).unwrap_or_else(begin_many);
+
     // Over the stream of events that was opened before.
     client.call("ssh_sessions", json!({})).await.ok();
     drop(held);

@@ -15,59 +15,132 @@ async fn statuses(place: &Place, text: &[u8], half_close: bool) -> Vec<u16> {
     if half_close {
         wire.half_close().await;
     }
+
     let mut statuses = Vec::new();
     while let Some(answer) = wire.answer().await {
         statuses.push(answer.status);
     }
+
     statuses
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn what_two_readers_could_read_differently_is_refused_and_hides_no_second_request() {
     let (daemon, _folder) = bare(&[]).await;
     let place = &daemon.place;
     let host = place.host();
-    let post = |headers: &str, body: &str| format!("POST /health HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n\r\n{body}");
+    let post = |headers: &str, body: &str| {
+        format!("POST /health HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n\r\n{body}")
+    };
     let length = HIDDEN.len();
-    let last = request("GET", "/health", &[("Host", &host), ("Connection", "close")], "");
+
+    let last = request(
+        "GET",
+        "/health",
+        &[("Host", &host), ("Connection", "close")],
+        "",
+    );
+
     for (what, text) in [
         (
             "both lengths, the end first",
-            post("Content-Length: 4\r\nTransfer-Encoding: chunked", &format!("0\r\n\r\n{HIDDEN}")),
+            post(
+                "Content-Length: 4\r\nTransfer-Encoding: chunked",
+                &format!("0\r\n\r\n{HIDDEN}"),
+            ),
         ),
         (
             "both lengths, the hidden one within",
             post(
-                &format!("Transfer-Encoding: chunked\r\nContent-Length: {}", length + 5),
+                &format!(
+                    "Transfer-Encoding: chunked\r\nContent-Length: {}",
+                    length + 5
+                ),
                 &format!("0\r\n\r\n{HIDDEN}"),
             ),
         ),
-        ("two lengths", post(&format!("Content-Length: 0\r\nContent-Length: {length}"), HIDDEN)),
-        ("two lengths, the other way round", post(&format!("Content-Length: {length}\r\nContent-Length: 0"), HIDDEN)),
-        ("two lengths in one", post(&format!("Content-Length: 0, {length}"), HIDDEN)),
+        (
+            "two lengths",
+            post(
+                &format!("Content-Length: 0\r\nContent-Length: {length}"),
+                HIDDEN,
+            ),
+        ),
+        (
+            "two lengths, the other way round",
+            post(
+                &format!("Content-Length: {length}\r\nContent-Length: 0"),
+                HIDDEN,
+            ),
+        ),
+        (
+            "two lengths in one",
+            post(&format!("Content-Length: 0, {length}"), HIDDEN),
+        ),
         ("a signed length", post("Content-Length: +0", HIDDEN)),
         ("a negative length", post("Content-Length: -1", HIDDEN)),
         ("a length in base 16", post("Content-Length: 0x0", HIDDEN)),
-        ("a length that overflows", post("Content-Length: 18446744073709551616", HIDDEN)),
-        ("an encoding that is none", post("Transfer-Encoding: chunke", HIDDEN)),
-        ("chunked, but not last", post("Transfer-Encoding: chunked, identity", &format!("0\r\n\r\n{HIDDEN}"))),
-        ("a blank before the colon", post("Content-Length : 0", HIDDEN)),
-        ("a folded header", post("X-A: b\r\n Content-Length: 0", HIDDEN)),
+        (
+            "a length that overflows",
+            post("Content-Length: 18446744073709551616", HIDDEN),
+        ),
+        (
+            "an encoding that is none",
+            post("Transfer-Encoding: chunke", HIDDEN),
+        ),
+        (
+            "chunked, but not last",
+            post(
+                "Transfer-Encoding: chunked, identity",
+                &format!("0\r\n\r\n{HIDDEN}"),
+            ),
+        ),
+        (
+            "a blank before the colon",
+            post("Content-Length : 0", HIDDEN),
+        ),
+        (
+            "a folded header",
+            post("X-A: b\r\n Content-Length: 0", HIDDEN),
+        ),
         ("a NUL in a header", post("X-A: b\0c", HIDDEN)),
-        ("a CR in a header", post("X-A: b\rContent-Length: 0", HIDDEN)),
+        (
+            "a CR in a header",
+            post("X-A: b\rContent-Length: 0", HIDDEN),
+        ),
         ("a header without a name", post(": b", HIDDEN)),
         ("a header without a colon", post("nonsense", HIDDEN)),
-        ("a chunk whose size is none", post("Transfer-Encoding: chunked", &format!("zz\r\n{HIDDEN}"))),
-        ("a negative chunk", post("Transfer-Encoding: chunked", &format!("-1\r\n{HIDDEN}"))),
-        ("a chunk whose size overflows", post("Transfer-Encoding: chunked", &format!("10000000000000000\r\n{HIDDEN}"))),
+        (
+            "a chunk whose size is none",
+            post("Transfer-Encoding: chunked", &format!("zz\r\n{HIDDEN}")),
+        ),
+        (
+            "a negative chunk",
+            post("Transfer-Encoding: chunked", &format!("-1\r\n{HIDDEN}")),
+        ),
+        (
+            "a chunk whose size overflows",
+            post(
+                "Transfer-Encoding: chunked",
+                &format!("10000000000000000\r\n{HIDDEN}"),
+            ),
+        ),
         (
             "a chunk that is longer than it says",
-            post("Transfer-Encoding: chunked", &format!("1\r\nab\r\n0\r\n\r\n{HIDDEN}")),
+            post(
+                "Transfer-Encoding: chunked",
+                &format!("1\r\nab\r\n0\r\n\r\n{HIDDEN}"),
+            ),
         ),
     ] {
         // Were the hidden one taken for a request, it would be answered with 403, and the last one with 200.
         let statuses = statuses(place, format!("{text}{last}").as_bytes(), false).await;
-        assert!(matches!(statuses[..], [] | [400 | 405]), "{what}: {statuses:?}");
+        assert!(
+            matches!(statuses[..], [] | [400 | 405]),
+            "{what}: {statuses:?}"
+        );
+
         assert_eq!(health(place).await["status"], "ok", "after {what}");
     }
 }
@@ -79,8 +152,18 @@ async fn requests_sent_at_once_are_answered_one_by_one() {
     let host = place.host();
     let good = request("GET", "/health", &[("Host", &host)], "");
     let evil = request("GET", "/health", &[("Host", "evil.example")], "");
-    let last = request("GET", "/health", &[("Host", &host), ("Connection", "close")], "");
-    assert_eq!(statuses(place, format!("{good}{evil}{good}{last}").as_bytes(), false).await, [200, 403, 200, 200]);
+
+    let last = request(
+        "GET",
+        "/health",
+        &[("Host", &host), ("Connection", "close")],
+        "",
+    );
+
+    assert_eq!(
+        statuses(place, format!("{good}{evil}{good}{last}").as_bytes(), false).await,
+        [200, 403, 200, 200]
+    );
 }
 
 #[tokio::test]
@@ -88,6 +171,7 @@ async fn what_is_no_http_is_answered_with_400_or_not_at_all() {
     let (daemon, _folder) = bare(&[]).await;
     let place = &daemon.place;
     let binary: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+
     for (what, bytes) in [
         ("nothing", &b""[..]),
         ("an empty line", b"\r\n"),
@@ -98,7 +182,10 @@ async fn what_is_no_http_is_answered_with_400_or_not_at_all() {
         ("TLS", b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03"),
         ("SSH", b"SSH-2.0-OpenSSH_9.9\r\n"),
         ("JSON-RPC", br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#),
-        ("a target with a blank", b"GET /hea lth HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (
+            "a target with a blank",
+            b"GET /hea lth HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ),
         ("half a head", b"GET /health HTTP/1.1\r\nHost: "),
         ("any byte", &binary),
     ] {
@@ -113,25 +200,41 @@ async fn a_client_that_never_ends_its_request_is_dropped_and_holds_nobody_up() {
     let (daemon, _folder) = bare(&[]).await;
     let place = &daemon.place;
     let started = Instant::now();
-    let (mut silent, mut slow, mut idle) =
-        (Wire::connect(place).await, Wire::connect(place).await, Wire::connect(place).await);
-    idle.send(request("GET", "/health", &[("Host", &place.host())], "")).await;
+    let (mut silent, mut slow, mut idle) = (
+        Wire::connect(place).await,
+        Wire::connect(place).await,
+        Wire::connect(place).await,
+    );
+
+    idle.send(request("GET", "/health", &[("Host", &place.host())], ""))
+        .await;
     assert_eq!(idle.answer().await.unwrap().status, 200);
     silent.send("GET /health HTTP/1.1\r\n").await;
+
     // A byte now and then does not count as a head.
     let dripping = tokio::spawn(async move {
-        for byte in b"GET /health HTTP/1.1\r\nX-Slow: ".iter().chain(std::iter::repeat(&b'y')) {
+        for byte in b"GET /health HTTP/1.1\r\nX-Slow: "
+            .iter()
+            .chain(std::iter::repeat(&b'y'))
+        {
             let sent = tokio::time::timeout(Duration::from_millis(300), slow.end());
             if sent.await.is_ok() {
                 return;
             }
+
             slow.send([*byte]).await;
         }
     });
+
     assert_eq!(health(place).await["status"], "ok");
     silent.end().await;
     idle.end().await;
     dripping.await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(50), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(50),
+        "{:?}",
+        started.elapsed()
+    );
+
     assert_eq!(health(place).await["status"], "ok");
 }

@@ -39,17 +39,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Does it as another user, in a thread of its own; `None` if this user may not become another.
 pub(crate) fn as_other<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     if !geteuid().is_root() {
-        skipped("only root can become another user; run the tests as root to see other users refused");
+        skipped(
+            "only root can become another user; run the tests as root to see other users refused",
+        );
         return None;
     }
+
     let worker = thread::spawn(move || {
         let group = rustix::process::Gid::from_raw(OTHER);
         set_thread_groups(&[group]).unwrap();
         set_thread_gid(group).unwrap();
         set_thread_uid(rustix::process::Uid::from_raw(OTHER)).unwrap();
         assert_eq!(geteuid().as_raw(), OTHER);
+
         work()
     });
+
     Some(worker.join().unwrap())
 }
 
@@ -63,39 +68,51 @@ enum Manner {
     ComesLate,
 }
 
-const MANNERS: [Manner; 4] = [Manner::Waits, Manner::HalfCloses, Manner::Leaves, Manner::ComesLate];
+const MANNERS: [Manner; 4] = [
+    Manner::Waits,
+    Manner::HalfCloses,
+    Manner::Leaves,
+    Manner::ComesLate,
+];
 
 /// What the daemon answers to these bytes; empty when it hangs up.
 fn answer(place: &Place, text: &str, manner: Manner) -> String {
     let mut answer = Vec::new();
+
     if manner == Manner::ComesLate {
         // Longer than it takes to look, and no condition that could be polled for.
         thread::sleep(Duration::from_millis(50));
     }
+
     match place {
         Place::Tcp(port) => {
             let mut stream = TcpStream::connect(("127.0.0.1", *port)).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let _ = stream.write_all(text.as_bytes());
+
             match manner {
                 Manner::Leaves => return String::new(),
                 Manner::HalfCloses => drop(stream.shutdown(Shutdown::Write)),
                 Manner::Waits | Manner::ComesLate => {}
             }
+
             let _ = stream.read_to_end(&mut answer);
         }
         Place::Socket(path) => {
             let mut stream = UnixStream::connect(path).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let _ = stream.write_all(text.as_bytes());
+
             match manner {
                 Manner::Leaves => return String::new(),
                 Manner::HalfCloses => drop(stream.shutdown(Shutdown::Write)),
                 Manner::Waits | Manner::ComesLate => {}
             }
+
             let _ = stream.read_to_end(&mut answer);
         }
     }
+
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -106,8 +123,11 @@ fn calling(place: &Place, name: &str) -> String {
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
         "io.modelcontextprotocol/clientCapabilities": {},
     });
+
     let params = json!({"name": "ssh_set_default", "arguments": {"session": name}, "_meta": meta});
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
+    let body =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
+
     let headers = [
         ("Host", &*place.host()),
         ("Accept", "application/json, text/event-stream"),
@@ -117,6 +137,7 @@ fn calling(place: &Place, name: &str) -> String {
         ("Mcp-Name", "ssh_set_default"),
         ("Connection", "close"),
     ];
+
     request("POST", "/mcp", &headers, &body)
 }
 
@@ -127,6 +148,7 @@ async fn reachable() -> (Daemon, Vec<Place>, tempfile::TempDir) {
     let socket = folder.path().join("mcp.sock");
     let path = socket.to_str().unwrap();
     let daemon = Daemon::start(Path::new("/dev/null"), folder.path(), &["--socket", path]).await;
+
     // As if its owner had opened it: the kernel's word on who is there still counts.
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
     let places = vec![daemon.place.clone(), Place::Socket(socket)];
@@ -139,7 +161,12 @@ async fn another_user_is_refused_on_every_route_however_it_comes_and_goes() {
     for place in &places {
         let host = place.host();
         let headers = [("Host", host.as_str()), ("Connection", "close")];
-        let events = [("Host", host.as_str()), ("Connection", "close"), ("Accept", "text/event-stream")];
+        let events = [
+            ("Host", host.as_str()),
+            ("Connection", "close"),
+            ("Accept", "text/event-stream"),
+        ];
+
         for text in [
             request("GET", "/health", &headers, ""),
             request("GET", "/status", &headers, ""),
@@ -153,17 +180,27 @@ async fn another_user_is_refused_on_every_route_however_it_comes_and_goes() {
         ] {
             for manner in MANNERS {
                 let (place, text) = (place.clone(), text.clone());
-                let Some(refused) = as_other(move || answer(&place, &text, manner)) else { continue };
+                let Some(refused) = as_other(move || answer(&place, &text, manner)) else {
+                    continue;
+                };
                 let refused = refused.split("\r\n").next().unwrap().to_owned();
+
                 // Who ends its side is gone for all that the daemon knows, and may be told nothing.
-                let left = matches!(manner, Manner::Leaves | Manner::HalfCloses) && refused.is_empty();
-                assert!(left || refused == "HTTP/1.1 403 Forbidden", "{manner:?}: {refused}");
+                let left =
+                    matches!(manner, Manner::Leaves | Manner::HalfCloses) && refused.is_empty();
+                assert!(
+                    left || refused == "HTTP/1.1 403 Forbidden",
+                    "{manner:?}: {refused}"
+                );
             }
+
             assert_eq!(health(place).await["status"], "ok");
         }
+
         // The very call that was refused to others is served to this user.
         assert!(answer(place, &calling(place, "own"), Manner::Waits).starts_with("HTTP/1.1 200 "));
     }
+
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 
@@ -171,54 +208,85 @@ async fn another_user_is_refused_on_every_route_however_it_comes_and_goes() {
 async fn many_strangers_keep_nobody_out_and_most_are_dropped_without_a_word() {
     /// How many are told that they are refused, at once.
     const ANSWERED: usize = 32;
+
     let (_daemon, places, _folder) = reachable().await;
     let [tcp, socket] = [places[0].clone(), places[1].clone()];
-    let Place::Socket(path) = socket.clone() else { panic!("a socket") };
+    let Place::Socket(path) = socket.clone() else {
+        panic!("a socket")
+    };
     let port = tcp.port();
+
     let held = as_other(move || {
         let connect = |_| {
             let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            [Socket::from(tcp), Socket::from(UnixStream::connect(&path).unwrap())]
+            [
+                Socket::from(tcp),
+                Socket::from(UnixStream::connect(&path).unwrap()),
+            ]
         };
+
         let mut held: Vec<Socket> = (0..100).flat_map(connect).collect();
+
         for stranger in &mut held {
-            let _ = stranger.write_all(format!("GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n").as_bytes());
+            let _ = stranger.write_all(
+                format!("GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n").as_bytes(),
+            );
             stranger.set_nonblocking(true).unwrap();
         }
+
         held
     });
+
     for place in [&tcp, &socket] {
         assert_eq!(health(place).await["status"], "ok");
         let mut client = HttpClient::connect(place, Dialect::Legacy).await;
         client.call("ssh_sessions", json!({})).await.ok();
     }
+
     let Some(mut held) = held else { return };
 
     let is_open = |stranger: &&Socket| {
-        stranger.peek(&mut [MaybeUninit::uninit()]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        stranger
+            .peek(&mut [MaybeUninit::uninit()])
+            .is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     };
-    eventually("most are dropped", || held.iter().filter(is_open).count() <= ANSWERED).await;
+
+    eventually("most are dropped", || {
+        held.iter().filter(is_open).count() <= ANSWERED
+    })
+    .await;
+
     // The others have not just been slow for too long: they are answered once their requests are whole.
     let mut answered = 0;
+
     for stranger in &mut held {
         stranger.set_nonblocking(false).unwrap();
         stranger.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut answer = Vec::new();
-        let _ = stranger.write_all(b"\r\n").and_then(|()| stranger.read_to_end(&mut answer));
+        let _ = stranger
+            .write_all(b"\r\n")
+            .and_then(|()| stranger.read_to_end(&mut answer));
         answered += usize::from(answer.starts_with(b"HTTP/1.1 403 "));
     }
-    assert!((1..=ANSWERED).contains(&answered), "{answered} were answered");
+
+    assert!(
+        (1..=ANSWERED).contains(&answered),
+        "{answered} were answered"
+    );
 }
 
 #[tokio::test]
 async fn a_socket_that_nobody_opened_cannot_be_connected_to_by_another_user() {
     let (_daemon, places, _folder) = reachable().await;
-    let Place::Socket(path) = places[1].clone() else { panic!("a socket") };
+    let Place::Socket(path) = places[1].clone() else {
+        panic!("a socket")
+    };
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let of_other = path.clone();
     if let Some(connected) = as_other(move || UnixStream::connect(of_other).map(drop)) {
         assert_eq!(connected.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
+
     assert!(UnixStream::connect(&path).is_ok());
 }
 
@@ -230,6 +298,7 @@ async fn status_sends_nothing_to_what_is_not_of_its_own_user() {
     fs::write(&token, "correct-horse-battery-staple").unwrap();
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let token = token.to_str().unwrap();
+
     // The second address stands for all, and leads to the first.
     for listen in ["127.0.0.1", "0.0.0.0"] {
         // Somebody else has taken the port.
@@ -237,18 +306,32 @@ async fn status_sends_nothing_to_what_is_not_of_its_own_user() {
         let is_other = listener.is_some();
         let listener = listener.unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap());
         let port = listener.local_addr().unwrap().port().to_string();
+
         let hear = move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let mut heard = [0; 4096];
             stream.read(&mut heard).unwrap_or_default()
         };
+
         // A connection belongs to whoever takes it in.
-        let asked = thread::spawn(move || if is_other { as_other(hear).unwrap() } else { hear() });
+        let asked = thread::spawn(move || {
+            if is_other {
+                as_other(hear).unwrap()
+            } else {
+                hear()
+            }
+        });
+
         let arguments = ["--http", &port, "--listen", listen, "--token-file", token];
         let (code, stdout, stderr) = daemon::status(folder.path(), &arguments).await;
         let heard = asked.join().unwrap();
-        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+        assert_eq!(
+            (code, stdout.as_str(), stderr.lines().count()),
+            (Some(1), "", 1),
+            "{stderr}"
+        );
+
         if is_other {
             assert!(stderr.contains("another user"), "{stderr}");
             assert_eq!(heard, 0, "bytes were sent to a stranger");
@@ -263,19 +346,31 @@ async fn status_run_by_another_user_gets_nothing_from_the_daemon() {
     if !geteuid().is_root() {
         skipped("only root can become another user");
     }
+
     let (daemon, _, folder) = reachable().await;
+
     // Where the other user may run it.
     let program = folder.path().join("mcp-ssh-sessions");
     fs::copy(daemon::program(), &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(&program);
-    command.args(["status", "--http", &daemon.place.port().to_string()]).current_dir("/").stdin(Stdio::null());
+    command
+        .args(["status", "--http", &daemon.place.port().to_string()])
+        .current_dir("/")
+        .stdin(Stdio::null());
+
     if geteuid().is_root() {
         command.uid(OTHER).gid(OTHER);
     }
+
     let (code, stdout, stderr) = daemon::output(&mut command).await;
+
     if geteuid().is_root() {
-        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+        assert_eq!(
+            (code, stdout.as_str(), stderr.lines().count()),
+            (Some(1), "", 1),
+            "{stderr}"
+        );
         assert!(stderr.contains("another user"), "{stderr}");
     } else {
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
@@ -286,8 +381,14 @@ async fn status_run_by_another_user_gets_nothing_from_the_daemon() {
 fn connected(from: u16, port: u16) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, from)).into()).unwrap();
-    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, from)).into())
+        .unwrap();
+
+    socket
+        .connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
+        .unwrap();
+
     socket
 }
 
@@ -296,31 +397,72 @@ async fn a_call_of_another_user_who_has_left_is_not_taken_for_one_of_who_follows
     let bench = open(&[]).await;
     let place = bench.daemon.place.clone();
     let mut client = bench.connected(Dialect::Stateless).await;
-    client.call("ssh_connect", json!({"host": "box", "name": "second"})).await.ok();
-    client.call("ssh_set_default", json!({"session": "box"})).await.ok();
+    client
+        .call("ssh_connect", json!({"host": "box", "name": "second"}))
+        .await
+        .ok();
+
+    client
+        .call("ssh_set_default", json!({"session": "box"}))
+        .await
+        .ok();
+
     // The daemon takes nobody in until both have come.
     let stat = format!("/proc/{}/stat", bench.daemon.pid());
-    let stopped = || fs::read_to_string(&stat).unwrap().rsplit(')').next().unwrap().starts_with(" T");
+
+    let stopped = || {
+        fs::read_to_string(&stat)
+            .unwrap()
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .starts_with(" T")
+    };
+
     bench.daemon.signal("STOP");
     eventually("it stands still", stopped).await;
     let (port, text) = (place.port(), calling(&place, "second"));
+
     let left = as_other(move || {
         let mut stranger = connected(0, port);
         stranger.write_all(text.as_bytes()).unwrap();
+
         // Its end is reset; what it sent is delivered all the same.
         stranger.set_linger(Some(Duration::ZERO)).unwrap();
+
         stranger.local_addr().unwrap().as_socket().unwrap().port()
     });
+
     let Some(from) = left else { return };
     let mut follower = connected(from, port);
     bench.daemon.signal("CONT");
+
     // It came later, and is served.
     let headers = [("Host", &*place.host()), ("Connection", "close")];
-    follower.write_all(request("GET", "/health", &headers, "").as_bytes()).unwrap();
+    follower
+        .write_all(request("GET", "/health", &headers, "").as_bytes())
+        .unwrap();
+
     let mut answer = String::new();
     follower.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let sessions = client.call("ssh_sessions", json!({})).await.ok().structured()["sessions"].clone();
-    let default = sessions.as_array().unwrap().iter().find(|session| session["default"] == true).unwrap();
-    assert_eq!(default["name"], "box", "the call of another user was run: {sessions}");
+
+    let sessions = client
+        .call("ssh_sessions", json!({}))
+        .await
+        .ok()
+        .structured()["sessions"]
+        .clone();
+
+    let default = sessions
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|session| session["default"] == true)
+        .unwrap();
+
+    assert_eq!(
+        default["name"], "box",
+        "the call of another user was run: {sessions}"
+    );
 }

@@ -26,13 +26,25 @@ async fn link(daemon: &Daemon) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let log = daemon.log();
-        let url = log.lines().find_map(|line| line.strip_prefix("mcp-ssh-sessions: watch at ")?.split(' ').next());
+        let url = log.lines().find_map(|line| {
+            line.strip_prefix("mcp-ssh-sessions: watch at ")?
+                .split(' ')
+                .next()
+        });
+
         if let Some(url) = url {
-            let path = url.strip_prefix(&format!("http://{}", daemon.place.host())).expect("its own address");
+            let path = url
+                .strip_prefix(&format!("http://{}", daemon.place.host()))
+                .expect("its own address");
             let key = path.strip_prefix("/?key=").expect("a key");
-            assert!(key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "128 random bits: {key}");
+            assert!(
+                key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "128 random bits: {key}"
+            );
+
             return path.to_owned();
         }
+
         assert!(Instant::now() < deadline, "no link: {log}");
         sleep(Duration::from_millis(5)).await;
     }
@@ -47,7 +59,11 @@ async fn get(place: &Place, path: &str, headers: &[(&str, &str)]) -> Answer {
 
 /// What a browser sends back of an answer's `Set-Cookie`.
 fn cookie(answer: &Answer) -> String {
-    let (cookie, attributes) = answer.header("set-cookie").expect("a cookie").split_once("; ").unwrap();
+    let (cookie, attributes) = answer
+        .header("set-cookie")
+        .expect("a cookie")
+        .split_once("; ")
+        .unwrap();
     assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");
     cookie.to_owned()
 }
@@ -55,7 +71,10 @@ fn cookie(answer: &Answer) -> String {
 impl Browser {
     async fn open(daemon: &Daemon) -> Self {
         let entered = get(&daemon.place, &link(daemon).await, &[]).await;
-        Self { place: daemon.place.clone(), cookie: cookie(&entered) }
+        Self {
+            place: daemon.place.clone(),
+            cookie: cookie(&entered),
+        }
     }
 
     async fn page(&self) -> Answer {
@@ -72,6 +91,7 @@ impl Browser {
             if parts.iter().all(|part| page.contains(part)) {
                 return page;
             }
+
             assert!(Instant::now() < deadline, "not there: {parts:?} in {page}");
             sleep(Duration::from_millis(20)).await;
         }
@@ -80,81 +100,186 @@ impl Browser {
     /// The fields of the form that has this action.
     async fn fields(&self, action: &str) -> Vec<(String, String)> {
         let page = self.page().await.body;
-        let form = page.split_once(&format!("action=\"{action}\">")).expect("a form").1;
-        let inputs = form.split("</form>").next().unwrap().split("<input type=\"hidden\" name=\"").skip(1);
+        let form = page
+            .split_once(&format!("action=\"{action}\">"))
+            .expect("a form")
+            .1;
+
+        let inputs = form
+            .split("</form>")
+            .next()
+            .unwrap()
+            .split("<input type=\"hidden\" name=\"")
+            .skip(1);
+
         let field = |input: &str| {
             let (name, rest) = input.split_once("\" value=\"").unwrap();
             (name.to_owned(), rest.split('"').next().unwrap().to_owned())
         };
+
         inputs.map(field).collect()
     }
 
     /// Sends a form as a browser does, with other headers where they are named.
-    async fn post(&self, path: &str, fields: &[(String, String)], headers: &[(&str, &str)]) -> Answer {
-        let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    async fn post(
+        &self,
+        path: &str,
+        fields: &[(String, String)],
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let body: String = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
         let (host, origin) = (self.place.host(), format!("http://{}", self.place.host()));
-        let mut all = vec![("Host", host.as_str()), ("Origin", &origin), ("Sec-Fetch-Site", "same-origin")];
-        all.extend([("Content-Type", "application/x-www-form-urlencoded"), ("Cookie", self.cookie.as_str())]);
+        let mut all = vec![
+            ("Host", host.as_str()),
+            ("Origin", &origin),
+            ("Sec-Fetch-Site", "same-origin"),
+        ];
+
+        all.extend([
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Cookie", self.cookie.as_str()),
+        ]);
+
         all.retain(|(name, _)| headers.iter().all(|(other, _)| other != name));
         all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
-        ask(&self.place, request("POST", path, &all, &body)).await.unwrap()
+
+        ask(&self.place, request("POST", path, &all, &body))
+            .await
+            .unwrap()
     }
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn a_link_lets_one_browser_in_and_who_has_none_is_told_how_to_get_one() {
     let (daemon, folder) = bare(&[]).await;
     let place = &daemon.place;
     let link = link(&daemon).await;
     let how = format!("mcp-ssh-sessions status --http {} --open", place.port());
     let wrong = format!("/?key={:032x}", 1);
-    for path in ["/", "/?", "/?key", "/events", &wrong, link.strip_suffix(|_| true).unwrap()] {
+
+    for path in [
+        "/",
+        "/?",
+        "/?key",
+        "/events",
+        &wrong,
+        link.strip_suffix(|_| true).unwrap(),
+    ] {
         let refused = get(place, path, &[]).await;
-        assert_eq!((refused.status, refused.header("set-cookie")), (403, None), "{path}: {refused:?}");
+        assert_eq!(
+            (refused.status, refused.header("set-cookie")),
+            (403, None),
+            "{path}: {refused:?}"
+        );
+
         assert!(refused.body.contains(&how), "{path}: {refused:?}");
     }
+
     // A link may stand on another site; nothing else may. Who only asks about it has not used it.
     let elsewhere = ("Sec-Fetch-Site", "cross-site");
     assert_eq!(get(place, "/", &[elsewhere]).await.status, 403);
-    let head = ask(place, request("HEAD", &link, &[("Host", &place.host())], "")).await.unwrap();
+
+    let head = ask(
+        place,
+        request("HEAD", &link, &[("Host", &place.host())], ""),
+    )
+    .await
+    .unwrap();
+
     assert_eq!(head.status, 405);
-    assert_eq!(get(place, &link, &[("Origin", "http://evil.example")]).await.status, 403);
-    assert_eq!(get(place, &link, &[("Host", "evil.example")]).await.status, 403, "two of them");
+
+    assert_eq!(
+        get(place, &link, &[("Origin", "http://evil.example")])
+            .await
+            .status,
+        403
+    );
+
+    assert_eq!(
+        get(place, &link, &[("Host", "evil.example")]).await.status,
+        403,
+        "two of them"
+    );
+
     let entered = get(place, &link, &[elsewhere]).await;
+
     assert!(
-        entered.status == 200 && entered.body.contains("http-equiv=\"refresh\" content=\"0;url=/\""),
+        entered.status == 200
+            && entered
+                .body
+                .contains("http-equiv=\"refresh\" content=\"0;url=/\""),
         "{entered:?}"
     );
+
     let cookie = cookie(&entered);
     let used = get(place, &link, &[]).await;
-    assert!(used.status == 403 && used.body.contains("works once") && used.body.contains(&how), "{used:?}");
+    assert!(
+        used.status == 403 && used.body.contains("works once") && used.body.contains(&how),
+        "{used:?}"
+    );
+
     // The browser that has used it may come by it again.
     assert_eq!(get(place, &link, &[("Cookie", &cookie)]).await.status, 200);
     let other_port = cookie.replacen(&place.port().to_string(), "1", 1);
-    for (sent, status) in
-        [(cookie.as_str(), 200), (cookie.strip_suffix(|_| true).unwrap(), 403), (other_port.as_str(), 403), ("", 403)]
-    {
+
+    for (sent, status) in [
+        (cookie.as_str(), 200),
+        (cookie.strip_suffix(|_| true).unwrap(), 403),
+        (other_port.as_str(), 403),
+        ("", 403),
+    ] {
         for path in ["/", "/events"] {
             let mut wire = Wire::connect(place).await;
-            wire.send(request("GET", path, &[("Host", &place.host()), ("Cookie", sent)], "")).await;
+            wire.send(request(
+                "GET",
+                path,
+                &[("Host", &place.host()), ("Cookie", sent)],
+                "",
+            ))
+            .await;
+
             assert_eq!(wire.head().await.unwrap().status, status, "{path} {sent:?}");
         }
     }
+
     // Another link, opened in the person's browser: a program of this name.
     let (bin, opened) = (folder.path().join("bin"), folder.path().join("opened"));
-    let program = bin.join(if cfg!(target_os = "macos") { "open" } else { "xdg-open" });
+    let program = bin.join(if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    });
+
     fs::create_dir(&bin).unwrap();
-    fs::write(&program, format!("#!/bin/sh\nprintf %s \"$1\" > '{0}.new' && mv '{0}.new' '{0}'\n", opened.display()))
-        .unwrap();
+
+    fs::write(
+        &program,
+        format!(
+            "#!/bin/sh\nprintf %s \"$1\" > '{0}.new' && mv '{0}.new' '{0}'\n",
+            opened.display()
+        ),
+    )
+    .unwrap();
+
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = tokio::process::Command::new(daemon::program());
     command.args(["status", "--open", "--http", &place.port().to_string()]);
-    command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", folder.path());
+    command
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+        .env("HOME", folder.path());
+
     let (code, stdout, stderr) = daemon::output(&mut command).await;
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     eventually("it is opened", || opened.exists()).await;
     assert_eq!(fs::read_to_string(opened).unwrap(), stdout.trim_end());
-    let path = stdout.trim_end().strip_prefix(&format!("http://{}", place.host())).unwrap();
+    let path = stdout
+        .trim_end()
+        .strip_prefix(&format!("http://{}", place.host()))
+        .unwrap();
+
     assert_eq!(get(place, path, &[]).await.status, 200);
 }
 
@@ -164,7 +289,12 @@ async fn every_answer_of_the_page_keeps_it_out_of_caches_frames_and_other_pages(
     let browser = Browser::open(&daemon).await;
     let fields = [("key".to_owned(), "wrong".to_owned())];
     let locked = get(&daemon.place, "/", &[]).await;
-    for answer in [browser.page().await, locked, browser.post("/stop", &fields, &[]).await] {
+
+    for answer in [
+        browser.page().await,
+        locked,
+        browser.post("/stop", &fields, &[]).await,
+    ] {
         for (name, value) in [
             ("content-type", "text/html; charset=utf-8"),
             ("cache-control", "no-store"),
@@ -173,21 +303,51 @@ async fn every_answer_of_the_page_keeps_it_out_of_caches_frames_and_other_pages(
         ] {
             assert_eq!(answer.header(name), Some(value), "{answer:?}");
         }
+
         let policy = answer.header("content-security-policy").unwrap();
-        for part in ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
-            assert!(policy.split("; ").any(|each| each == part), "{part}: {policy}");
+
+        for part in [
+            "default-src 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        ] {
+            assert!(
+                policy.split("; ").any(|each| each == part),
+                "{part}: {policy}"
+            );
         }
-        assert!(!policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'), "{policy}");
-        assert!(!answer.body.contains("http://") && !answer.body.contains("https://"), "{answer:?}");
-        assert!(!answer.body.contains(browser.cookie.split_once('=').unwrap().1), "{answer:?}");
+
+        assert!(
+            !policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'),
+            "{policy}"
+        );
+
+        assert!(
+            !answer.body.contains("http://") && !answer.body.contains("https://"),
+            "{answer:?}"
+        );
+
+        assert!(
+            !answer
+                .body
+                .contains(browser.cookie.split_once('=').unwrap().1),
+            "{answer:?}"
+        );
+
         assert!(answer.header("access-control-allow-origin").is_none());
     }
+
     let page = browser.page().await.body;
-    assert!(page.contains("No command is running.") && page.contains("<noscript>"), "{page}");
+    assert!(
+        page.contains("No command is running.") && page.contains("<noscript>"),
+        "{page}"
+    );
 }
 
 /// A command that says hostile things and goes on, as a call that waits for it.
-const HOSTILE: &str = "printf 'first\\n<script>alert(1)</script>\\033[31m\\n'; echo oops >&2; exec sleep 31415";
+const HOSTILE: &str =
+    "printf 'first\\n<script>alert(1)</script>\\033[31m\\n'; echo oops >&2; exec sleep 31415";
 
 async fn hostile(bench: &Bench) -> tokio::task::JoinHandle<crate::support::mcp_client::ToolResult> {
     let mut client = bench.connected(Dialect::Stateless).await;
@@ -200,17 +360,43 @@ async fn a_command_is_shown_with_its_lines_while_its_call_waits_and_the_button_e
     let call = hostile(&bench).await;
     let browser = Browser::open(&bench.daemon).await;
     let escaped = "first\n&lt;script&gt;alert(1)&lt;/script&gt;</pre>";
-    let page = browser.shows(&[escaped, ">oops</pre>", "exec sleep 31415</pre>", ">box", ">connected<"]).await;
+
+    let page = browser
+        .shows(&[
+            escaped,
+            ">oops</pre>",
+            "exec sleep 31415</pre>",
+            ">box",
+            ">connected<",
+        ])
+        .await;
+
     assert_eq!(page.matches("<script").count(), 1, "its own alone: {page}");
     eventually("it runs", || bench.runs("31415")).await;
     let fields = browser.fields("/stop").await;
     let back = browser.post("/stop", &fields, &[]).await;
-    assert_eq!((back.status, back.header("location")), (303, Some("/")), "{back:?}");
+    assert_eq!(
+        (back.status, back.header("location")),
+        (303, Some("/")),
+        "{back:?}"
+    );
+
     eventually("it is gone", || !bench.runs("31415")).await;
     let result = call.await.unwrap().ok();
-    assert!(result.text().contains("the person stopped it"), "{result:?}");
+    assert!(
+        result.text().contains("the person stopped it"),
+        "{result:?}"
+    );
+
     assert_eq!(result.outcome()["status"], "cancelled", "{result:?}");
-    browser.shows(&["Ended lately", "cancelled and was stopped, its processes are gone, by you"]).await;
+
+    browser
+        .shows(&[
+            "Ended lately",
+            "cancelled and was stopped, its processes are gone, by you",
+        ])
+        .await;
+
     // Once more: it has ended, which is what was wanted.
     assert_eq!(browser.post("/stop", &fields, &[]).await.status, 303);
 }
@@ -221,11 +407,22 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
     let call = hostile(&bench).await;
     let browser = Browser::open(&bench.daemon).await;
     browser.shows(&["oops"]).await;
-    let (stop, close) = (browser.fields("/stop").await, browser.fields("/disconnect").await);
-    let without = |name: &str| stop.iter().filter(|(each, _)| each != name).cloned().collect::<Vec<_>>();
+    let (stop, close) = (
+        browser.fields("/stop").await,
+        browser.fields("/disconnect").await,
+    );
+
+    let without = |name: &str| {
+        stop.iter()
+            .filter(|(each, _)| each != name)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+
     let with_key = |key: String| [without("key"), vec![("key".to_owned(), key)]].concat();
     let cookie_word = browser.cookie.split_once('=').unwrap().1.to_owned();
     let long = [stop.clone(), vec![("more".to_owned(), "x".repeat(5_000))]].concat();
+
     for (fields, headers, status) in [
         (&stop, vec![("Cookie", "")], 403),
         (&stop, vec![("Cookie", "mcp-ssh-sessions-1=1")], 403),
@@ -243,15 +440,29 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
         (&long, vec![], 400),
     ] {
         for path in ["/stop", "/disconnect"] {
-            let fields = [fields.clone(), close.iter().filter(|(name, _)| name != "key").cloned().collect()].concat();
+            let fields = [
+                fields.clone(),
+                close
+                    .iter()
+                    .filter(|(name, _)| name != "key")
+                    .cloned()
+                    .collect(),
+            ]
+            .concat();
+
             let refused = browser.post(path, &fields, &headers).await;
-            assert_eq!(refused.status, status, "{path} {fields:?} {headers:?}: {refused:?}");
+            assert_eq!(
+                refused.status, status,
+                "{path} {fields:?} {headers:?}: {refused:?}"
+            );
         }
     }
+
     for path in ["/stop", "/disconnect"] {
         let answer = get(&browser.place, path, &[("Cookie", &browser.cookie)]).await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
     }
+
     browser.shows(&["oops", ">connected<"]).await;
     assert!(bench.runs("31415"), "nothing was stopped");
     assert_eq!(browser.post("/stop", &stop, &[]).await.status, 303);
@@ -265,14 +476,36 @@ async fn a_session_is_disconnected_with_what_runs_in_it_and_the_next_call_connec
     let browser = Browser::open(&bench.daemon).await;
     browser.shows(&["oops"]).await;
     let mut client = bench.client(Dialect::Stateless).await;
-    client.call("ssh_shell", json!({"command": "cd /tmp", "shell": "<b>"})).await.ok();
-    browser.shows(&["<b>&lt;b&gt;</b> <small class=\"ready\">ready</small> <code>/tmp</code>"]).await;
+    client
+        .call("ssh_shell", json!({"command": "cd /tmp", "shell": "<b>"}))
+        .await
+        .ok();
+
+    browser
+        .shows(&["<b>&lt;b&gt;</b> <small class=\"ready\">ready</small> <code>/tmp</code>"])
+        .await;
+
     let fields = browser.fields("/disconnect").await;
     assert_eq!(browser.post("/disconnect", &fields, &[]).await.status, 303);
-    browser.shows(&[">disconnected<", "No command is running."]).await;
+    browser
+        .shows(&[">disconnected<", "No command is running."])
+        .await;
+
     eventually("it is gone", || !bench.runs("31415")).await;
-    assert!(call.await.unwrap().ok().text().contains("the person stopped it"));
-    client.call("ssh_exec", json!({"command": "true"})).await.ok();
+
+    assert!(
+        call.await
+            .unwrap()
+            .ok()
+            .text()
+            .contains("the person stopped it")
+    );
+
+    client
+        .call("ssh_exec", json!({"command": "true"}))
+        .await
+        .ok();
+
     browser.shows(&[">connected<"]).await;
 }
 
@@ -281,23 +514,35 @@ async fn changes_come_as_events_and_end_with_the_daemon() {
     let mut bench = open(&[]).await;
     let browser = Browser::open(&bench.daemon).await;
     let mut wire = Wire::connect(&browser.place).await;
-    let headers = [("Host", &*browser.place.host()), ("Cookie", &browser.cookie)];
+    let headers = [
+        ("Host", &*browser.place.host()),
+        ("Cookie", &browser.cookie),
+    ];
+
     wire.send(request("GET", "/events", &headers, "")).await;
     let head = wire.head().await.unwrap();
-    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
+    assert_eq!(
+        (head.status, head.header("content-type")),
+        (200, Some("text/event-stream")),
+        "{head:?}"
+    );
+
     let first = wire.event().await.unwrap();
     assert!(first.data.contains("No command is running."), "{first:?}");
     let call = hostile(&bench).await;
+
     loop {
         let event = wire.event().await.expect("a change");
         if event.comment {
             continue;
         }
+
         let html: String = serde_json::from_str(&event.data).unwrap();
         if html.contains("oops") {
             break;
         }
     }
+
     bench.daemon.end("TERM").await;
     wire.end().await;
     call.abort();
@@ -314,24 +559,52 @@ async fn with_a_token_the_link_stands_for_it_on_the_page_and_nowhere_else() {
     let browser = Browser::open(&daemon).await;
     browser.page().await;
     let cookie = [("Cookie", browser.cookie.as_str())];
+
     for path in ["/status", "/health", "/mcp"] {
-        assert_eq!(get(&daemon.place, path, &cookie).await.status, 401, "{path}");
+        assert_eq!(
+            get(&daemon.place, path, &cookie).await.status,
+            401,
+            "{path}"
+        );
     }
-    let asked = ask(&daemon.place, request("POST", "/link", &[("Host", &daemon.place.host()), cookie[0]], "")).await;
+
+    let asked = ask(
+        &daemon.place,
+        request(
+            "POST",
+            "/link",
+            &[("Host", &daemon.place.host()), cookie[0]],
+            "",
+        ),
+    )
+    .await;
+
     assert_eq!(asked.unwrap().status, 401);
+
     #[cfg(target_os = "linux")]
     {
         // A cookie that went to another port of this machine is of no use to whoever listens there.
-        let headers = [("Host", &*daemon.place.host()), cookie[0], ("Connection", "close")];
+        let headers = [
+            ("Host", &*daemon.place.host()),
+            cookie[0],
+            ("Connection", "close"),
+        ];
+
         let (text, port) = (request("GET", "/", &headers, ""), daemon.place.port());
+
         let heard = super::users::as_other(move || {
             use std::io::{Read as _, Write as _};
+
             let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream.write_all(text.as_bytes()).unwrap();
             let mut heard = String::new();
             stream.read_to_string(&mut heard).unwrap();
+
             heard
         });
-        assert!(heard.is_none_or(|heard| heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user")));
+
+        assert!(heard.is_none_or(
+            |heard| heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user")
+        ));
     }
 }

@@ -38,7 +38,10 @@ fn with_meta(mut params: Value) -> Value {
 }
 
 async fn tools(client: &mut McpClient) -> Vec<Value> {
-    client.request("tools/list", json!({})).await["result"]["tools"].as_array().unwrap().clone()
+    client.request("tools/list", json!({})).await["result"]["tools"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 #[tokio::test]
@@ -50,10 +53,29 @@ async fn every_revision_with_initialize_is_spoken() {
         assert_eq!(result["protocolVersion"], version);
         assert_eq!(result["serverInfo"]["name"], "mcp-ssh-sessions");
         assert_eq!(result["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(result["capabilities"], declared(), "{version}: only what there is");
-        assert!(result["instructions"].as_str().unwrap().contains("ssh_connect"));
-        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
-        assert_eq!(client.request("ping", json!({})).await["result"], json!({}), "{version}");
+        assert_eq!(
+            result["capabilities"],
+            declared(),
+            "{version}: only what there is"
+        );
+
+        assert!(
+            result["instructions"]
+                .as_str()
+                .unwrap()
+                .contains("ssh_connect")
+        );
+
+        client
+            .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .await;
+
+        assert_eq!(
+            client.request("ping", json!({})).await["result"],
+            json!({}),
+            "{version}"
+        );
+
         assert_eq!(tools(&mut client).await.len(), 10, "{version}");
         let listing = client.call("ssh_sessions", json!({})).await.ok();
         assert_eq!(listing.structured(), &json!({"sessions": []}), "{version}");
@@ -77,20 +99,53 @@ async fn a_revision_that_is_not_known_is_answered_with_the_newest_that_has_initi
 async fn the_revision_without_initialize_is_spoken() {
     let folder = tempfile::tempdir().unwrap();
     let mut client = McpClient::start_silent(Path::new(NO_CONFIG), folder.path());
-    let found = client.request("server/discover", with_meta(json!({}))).await["result"].clone();
+    let found = client
+        .request("server/discover", with_meta(json!({})))
+        .await["result"]
+        .clone();
+
     let mut versions = WITH_INITIALIZE.to_vec();
     versions.push(WITHOUT_INITIALIZE);
     assert_eq!(found["supportedVersions"], json!(versions));
-    assert_eq!((&found["resultType"], &found["capabilities"]), (&json!("complete"), &declared()));
-    assert_eq!(found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "mcp-ssh-sessions");
-    assert!(found["instructions"].as_str().unwrap().contains("ssh_connect"));
+    assert_eq!(
+        (&found["resultType"], &found["capabilities"]),
+        (&json!("complete"), &declared())
+    );
+
+    assert_eq!(
+        found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"],
+        "mcp-ssh-sessions"
+    );
+
+    assert!(
+        found["instructions"]
+            .as_str()
+            .unwrap()
+            .contains("ssh_connect")
+    );
 
     let listed = client.request("tools/list", with_meta(json!({}))).await["result"].clone();
-    assert_eq!((listed["tools"].as_array().unwrap().len(), &listed["resultType"]), (10, &json!("complete")));
-    assert!(listed["ttlMs"].is_u64() && listed["cacheScope"].is_string(), "{listed}");
+
+    assert_eq!(
+        (
+            listed["tools"].as_array().unwrap().len(),
+            &listed["resultType"]
+        ),
+        (10, &json!("complete"))
+    );
+
+    assert!(
+        listed["ttlMs"].is_u64() && listed["cacheScope"].is_string(),
+        "{listed}"
+    );
+
     let call = with_meta(json!({"name": "ssh_sessions", "arguments": {}}));
     let result = client.request("tools/call", call).await["result"].clone();
-    assert_eq!((&result["resultType"], &result["structuredContent"]), (&json!("complete"), &json!({"sessions": []})));
+    assert_eq!(
+        (&result["resultType"], &result["structuredContent"]),
+        (&json!("complete"), &json!({"sessions": []}))
+    );
+
     let call = with_meta(json!({"name": "ssh_exec", "arguments": {"command": "true"}}));
     let result = client.request("tools/call", call).await["result"].clone();
     assert!(ToolResult(result).is_error(), "no session");
@@ -98,14 +153,26 @@ async fn the_revision_without_initialize_is_spoken() {
     // What is not as it must be is refused, and the next request is served.
     let mut unknown = with_meta(json!({}));
     unknown["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2099-12-31");
+
     for (method, params, part) in [
         ("tools/list", json!({}), "_meta"),
         ("tools/list", unknown, "Unsupported protocol version"),
         ("ping", with_meta(json!({})), "ping"),
-        ("resources/subscribe", with_meta(json!({"uri": "a"})), "resources/subscribe"),
+        (
+            "resources/subscribe",
+            with_meta(json!({"uri": "a"})),
+            "resources/subscribe",
+        ),
     ] {
         let answer = client.request(method, params).await;
-        assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains(part)), "{method}: {answer}");
+
+        assert!(
+            answer["error"]["message"]
+                .as_str()
+                .is_some_and(|text| text.contains(part)),
+            "{method}: {answer}"
+        );
+
         let listed = client.request("tools/list", with_meta(json!({}))).await;
         assert!(listed["result"].is_object(), "after {method}: {listed}");
     }
@@ -115,13 +182,20 @@ async fn the_revision_without_initialize_is_spoken() {
 async fn a_client_that_looks_before_it_says_hello_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let mut client = McpClient::start_silent(Path::new(NO_CONFIG), folder.path());
+
     // As clients do that know both: discover, give up on it, initialize.
     let probe = client.begin("server/discover", with_meta(json!({}))).await;
     client.cancel(probe).await;
     client.answer(probe).await;
-    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"})).await;
+    client
+        .send(&json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}))
+        .await;
+
     assert!(client.request("tools/list", json!({})).await["error"].is_object());
-    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    client
+        .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .await;
+
     assert_eq!(client.initialize().await["protocolVersion"], "2025-11-25");
     assert_eq!(tools(&mut client).await.len(), 10);
 }
@@ -134,6 +208,7 @@ async fn the_catalogue_is_small_and_says_honestly_what_each_tool_does() {
     let list = answer["result"]["tools"].to_string();
     assert!(list.len() < 12_000, "{} bytes", list.len());
     let tools = tools(&mut client).await;
+
     // Name, read-only, destructive, idempotent, open world; then whether it answers in structured form.
     let expected = [
         ("ssh_connect", [false, false, true, true], true),
@@ -147,19 +222,42 @@ async fn the_catalogue_is_small_and_says_honestly_what_each_tool_does() {
         ("ssh_disconnect", [false, false, true, false], true),
         ("ssh_set_default", [false, false, true, false], true),
     ];
+
     assert_eq!(tools.len(), expected.len());
+
     for (tool, (name, hints, structured)) in tools.iter().zip(expected) {
         assert_eq!(tool["name"], name);
         let annotations = &tool["annotations"];
-        let said = ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"]
-            .map(|hint| annotations[hint] == true);
+
+        let said = [
+            "readOnlyHint",
+            "destructiveHint",
+            "idempotentHint",
+            "openWorldHint",
+        ]
+        .map(|hint| annotations[hint] == true);
+
         assert_eq!(said, hints, "{name}");
-        assert_eq!(annotations.as_object().unwrap().len(), 5, "{name}: no hint is left out");
+        assert_eq!(
+            annotations.as_object().unwrap().len(),
+            5,
+            "{name}: no hint is left out"
+        );
+
         assert!(
-            tool["title"].as_str().is_some_and(|title| !title.is_empty() && annotations["title"] == title),
+            tool["title"]
+                .as_str()
+                .is_some_and(|title| !title.is_empty() && annotations["title"] == title),
             "{name}"
         );
-        assert!(tool["description"].as_str().is_some_and(|text| (20..400).contains(&text.len())), "{name}");
+
+        assert!(
+            tool["description"]
+                .as_str()
+                .is_some_and(|text| (20..400).contains(&text.len())),
+            "{name}"
+        );
+
         assert_eq!(tool["inputSchema"]["type"], "object", "{name}");
         assert_eq!(tool.get("outputSchema").is_some(), structured, "{name}");
     }
@@ -180,13 +278,28 @@ async fn the_instructions_are_as_reviewed_and_begin_with_what_this_is() {
     let mut client = McpClient::start_silent(Path::new(NO_CONFIG), folder.path());
     let hello = client.initialize().await;
     let instructions = hello["instructions"].as_str().unwrap();
+
     // Some clients show 250 characters, some 2 kB.
     let beginning: String = instructions.chars().take(250).collect();
-    for word in
-        ["SSH", "sessions", "remote", "server", "command", "ssh_connect", "ssh_shell", "ssh_exec", "files", "SFTP"]
-    {
-        assert!(beginning.contains(word), "{word:?} is missing in: {beginning}");
+
+    for word in [
+        "SSH",
+        "sessions",
+        "remote",
+        "server",
+        "command",
+        "ssh_connect",
+        "ssh_shell",
+        "ssh_exec",
+        "files",
+        "SFTP",
+    ] {
+        assert!(
+            beginning.contains(word),
+            "{word:?} is missing in: {beginning}"
+        );
     }
+
     assert!(instructions.len() < 2048, "{} bytes", instructions.len());
     insta::assert_snapshot!("instructions", instructions);
 }

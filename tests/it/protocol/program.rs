@@ -46,65 +46,108 @@ impl Program {
     /// The same without the hello, with the store somewhere else.
     pub(crate) fn start_silent(ssh_config: &Path, folder: &Path, store: &Path) -> Self {
         let mut command = command(folder);
-        command.arg("--ssh-config").arg(ssh_config).arg("--store").arg(store);
+        command
+            .arg("--ssh-config")
+            .arg(ssh_config)
+            .arg("--store")
+            .arg(store);
         Self::spawn(command, folder)
     }
 
     /// Starts the program with more environment variables, and says hello; without an `ssh_config` it finds its own.
-    pub(crate) async fn start_with(ssh_config: Option<&Path>, folder: &Path, environment: &[(&str, &OsStr)]) -> Self {
+    pub(crate) async fn start_with(
+        ssh_config: Option<&Path>,
+        folder: &Path,
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
         let mut command = command(folder);
         command.envs(environment.iter().copied());
         if let Some(file) = ssh_config {
             command.arg("--ssh-config").arg(file);
         }
+
         let mut program = Self::spawn(command, folder);
         program.initialize().await;
+
         program
     }
 
     /// Runs this command, with its stderr in `folder`.
     pub(crate) fn spawn(mut command: Command, folder: &Path) -> Self {
-        let log = File::options().create(true).append(true).open(folder.join("stderr.log")).expect("a writable folder");
-        command.args(["--log", "trace"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("stderr.log"))
+            .expect("a writable folder");
+
+        command
+            .args(["--log", "trace"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true);
+
         let mut child = command.spawn().expect("the program is built");
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        Self { child, stdin, stdout, next_id: 0, folder: folder.to_owned() }
+
+        Self {
+            child,
+            stdin,
+            stdout,
+            next_id: 0,
+            folder: folder.to_owned(),
+        }
     }
 
     /// `initialize` and `notifications/initialized`.
     pub(crate) async fn initialize(&mut self) {
         let client = json!({"name": "test", "version": "0"});
-        let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+        let hello =
+            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
         let answer = self.request("initialize", hello).await;
         assert!(answer["result"].is_object(), "{answer}");
-        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .await;
     }
 
     /// Sends a request and waits for its answer; anything else on stdout fails the test.
     pub(crate) async fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.begin(method, params).await;
         let answer = self.message().await;
-        assert_eq!((&answer["jsonrpc"], &answer["id"]), (&json!("2.0"), &json!(id)), "{answer}");
+        assert_eq!(
+            (&answer["jsonrpc"], &answer["id"]),
+            (&json!("2.0"), &json!(id)),
+            "{answer}"
+        );
+
         answer
     }
 
     /// The next message on stdout, where nothing else may be.
     pub(crate) async fn message(&mut self) -> Value {
-        let line = timeout(PATIENCE, self.stdout.next_line()).await.expect("an answer in time").expect("readable");
+        let line = timeout(PATIENCE, self.stdout.next_line())
+            .await
+            .expect("an answer in time")
+            .expect("readable");
         serde_json::from_str(&line.expect("the program is alive")).expect("JSON alone on stdout")
     }
 
     /// Sends a request without waiting for its answer; returns its id.
     pub(crate) async fn begin(&mut self, method: &str, params: Value) -> u64 {
         self.next_id += 1;
-        self.send(&json!({"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params})).await;
+        self.send(
+            &json!({"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params}),
+        )
+        .await;
         self.next_id
     }
 
     /// A call of a tool and its result.
     pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> ToolResult {
-        let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments})).await;
+        let answer = self
+            .request("tools/call", json!({"name": tool, "arguments": arguments}))
+            .await;
         assert!(answer["error"].is_null(), "a JSON-RPC error: {answer}");
         ToolResult(answer["result"].clone())
     }
@@ -112,12 +155,20 @@ impl Program {
     /// Sends a line as it is.
     pub(crate) async fn garbage(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
-        stdin.write_all(format!("{line}\n").as_bytes()).await.expect("the program reads");
+        stdin
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .expect("the program reads");
     }
 
     /// Sends bytes as they are.
     pub(crate) async fn raw(&mut self, bytes: &[u8]) {
-        self.stdin.as_mut().expect("stdin is open").write_all(bytes).await.expect("the program reads");
+        self.stdin
+            .as_mut()
+            .expect("stdin is open")
+            .write_all(bytes)
+            .await
+            .expect("the program reads");
     }
 
     /// Sends bytes and then a ping, and reads meanwhile, but only after `rest`; returns how many messages came before the
@@ -129,18 +180,26 @@ impl Program {
             let ping = b"\n{\"jsonrpc\": \"2.0\", \"id\": \"last\", \"method\": \"ping\"}\n";
             stdin.write_all(ping).await.expect("the program reads");
         };
+
         let read = async {
             tokio::time::sleep(rest).await;
+
             for messages in 0.. {
-                let line =
-                    timeout(PATIENCE, self.stdout.next_line()).await.expect("an answer in time").expect("readable");
-                let message: Value = serde_json::from_str(&line.expect("it is alive")).expect("JSON alone on stdout");
+                let line = timeout(PATIENCE, self.stdout.next_line())
+                    .await
+                    .expect("an answer in time")
+                    .expect("readable");
+
+                let message: Value = serde_json::from_str(&line.expect("it is alive"))
+                    .expect("JSON alone on stdout");
                 if message["id"] == "last" {
                     return messages;
                 }
             }
+
             0
         };
+
         tokio::join!(write, read).1
     }
 
@@ -162,7 +221,10 @@ impl Program {
 
     /// Sends it a signal and waits for its end; returns how long that took.
     pub(crate) async fn signal(mut self, signal: &str) -> Duration {
-        assert!(processes::signal(signal, &[self.child.id().expect("it runs").to_string()]));
+        assert!(processes::signal(
+            signal,
+            &[self.child.id().expect("it runs").to_string()]
+        ));
         let (status, took) = self.end().await;
         assert_eq!(status.code(), Some(0), "SIG{signal}");
         took
@@ -170,43 +232,84 @@ impl Program {
 
     async fn end(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("an end in time").expect("a child of ours");
+        let status = timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("an end in time")
+            .expect("a child of ours");
         (status, started.elapsed())
     }
 
     /// Sends a message.
     pub(crate) async fn send(&mut self, message: &Value) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
-        stdin.write_all(format!("{message}\n").as_bytes()).await.expect("the program reads");
+        stdin
+            .write_all(format!("{message}\n").as_bytes())
+            .await
+            .expect("the program reads");
     }
 }
 
 /// The built program, at home in `folder`.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-ssh-sessions"));
-    command.env("HOME", folder).env("XDG_STATE_HOME", folder.join("state"));
-    for name in ["MCP_SSH_CONFIG", "MCP_SSH_STORE", "MCP_SSH_LOG", "MCP_SSH_SHARED", "SSH_AUTH_SOCK"] {
+    command
+        .env("HOME", folder)
+        .env("XDG_STATE_HOME", folder.join("state"));
+
+    for name in [
+        "MCP_SSH_CONFIG",
+        "MCP_SSH_STORE",
+        "MCP_SSH_LOG",
+        "MCP_SSH_SHARED",
+        "SSH_AUTH_SOCK",
+    ] {
         command.env_remove(name);
     }
+
     command
 }
 
 /// Runs the program to its end without input.
 async fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let output = command(folder.path()).args(arguments).stdin(Stdio::null()).output();
-    let Output { status, stdout, stderr } = timeout(PATIENCE, output).await.unwrap().unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    let output = command(folder.path())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = timeout(PATIENCE, output).await.unwrap().unwrap();
+
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
 }
 
 #[tokio::test]
 async fn help_and_version_go_to_stdout() {
     let (status, stdout, stderr) = run(&["--version"]).await;
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
-    assert_eq!(stdout, concat!("mcp-ssh-sessions ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        stdout,
+        concat!("mcp-ssh-sessions ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+
     let (status, stdout, stderr) = run(&["--help"]).await;
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
-    for option in ["--ssh-config", "--store", "--log", "MCP_SSH_CONFIG", "MCP_SSH_STORE", "MCP_SSH_LOG"] {
+
+    for option in [
+        "--ssh-config",
+        "--store",
+        "--log",
+        "MCP_SSH_CONFIG",
+        "MCP_SSH_STORE",
+        "MCP_SSH_LOG",
+    ] {
         assert!(stdout.contains(option), "{option} is missing: {stdout}");
     }
 }
@@ -221,8 +324,16 @@ async fn a_wrong_option_gets_one_line_and_status_2() {
         (vec!["--log", "warn", "--log", "warn"], "--log"),
     ] {
         let (status, stdout, stderr) = run(&arguments).await;
-        assert_eq!((status, stdout.as_str(), stderr.lines().count()), (Some(2), "", 1), "{arguments:?}: {stderr}");
-        assert!(stderr.starts_with("mcp-ssh-sessions: ") && stderr.contains(part), "{arguments:?}: {stderr}");
+        assert_eq!(
+            (status, stdout.as_str(), stderr.lines().count()),
+            (Some(2), "", 1),
+            "{arguments:?}: {stderr}"
+        );
+
+        assert!(
+            stderr.starts_with("mcp-ssh-sessions: ") && stderr.contains(part),
+            "{arguments:?}: {stderr}"
+        );
     }
 }
 
@@ -230,7 +341,10 @@ async fn a_wrong_option_gets_one_line_and_status_2() {
 async fn stdin_that_ends_before_hello_ends_the_program_with_success() {
     // Several times: what ends first, the reading or the serving, is a matter of luck.
     for _ in 0..10 {
-        assert_eq!(run(&["--log", "warn"]).await, (Some(0), String::new(), String::new()));
+        assert_eq!(
+            run(&["--log", "warn"]).await,
+            (Some(0), String::new(), String::new())
+        );
     }
 }
 
@@ -248,13 +362,26 @@ async fn each_ending_signal_stops_the_remote_command_and_ends_the_program() {
     let world = World::new();
     for (number, signal) in ["TERM", "INT", "HUP"].into_iter().enumerate() {
         let mut program = Program::start(&world.config, world.folder()).await;
-        program.call("ssh_connect", json!({"host": "box"})).await.ok();
-        let marker = format!("3{number}.5");
         program
-            .begin("tools/call", json!({"name": "ssh_exec", "arguments": {"command": format!("sleep {marker}")}}))
+            .call("ssh_connect", json!({"host": "box"}))
+            .await
+            .ok();
+
+        let marker = format!("3{number}.5");
+
+        program
+            .begin(
+                "tools/call",
+                json!({"name": "ssh_exec", "arguments": {"command": format!("sleep {marker}")}}),
+            )
             .await;
+
         eventually("the command runs", || world.runs(&["sleep", &marker])).await;
-        assert!(processes::signal(signal, &[program.child.id().unwrap().to_string()]));
+        assert!(processes::signal(
+            signal,
+            &[program.child.id().unwrap().to_string()]
+        ));
+
         let (status, took) = program.end().await;
         assert_eq!(status.code(), Some(0), "SIG{signal}");
         assert!(took < SECONDS, "SIG{signal}: {took:?}");
@@ -267,9 +394,20 @@ async fn stdin_that_ends_while_a_command_runs_ends_the_program_and_the_remote_co
     let world = World::new();
     for (tool, marker) in [("ssh_exec", "30.25"), ("ssh_shell", "30.75")] {
         let mut program = Program::start(&world.config, world.folder()).await;
-        program.call("ssh_connect", json!({"host": "box"})).await.ok();
+        program
+            .call("ssh_connect", json!({"host": "box"}))
+            .await
+            .ok();
+
         let command = format!("sleep {marker} & sleep {marker}; echo after");
-        program.begin("tools/call", json!({"name": tool, "arguments": {"command": command}})).await;
+
+        program
+            .begin(
+                "tools/call",
+                json!({"name": tool, "arguments": {"command": command}}),
+            )
+            .await;
+
         eventually("the command runs", || world.runs(&["sleep", marker])).await;
         let (status, took) = program.close().await;
         assert_eq!(status.code(), Some(0), "{tool}");
@@ -282,10 +420,28 @@ async fn stdin_that_ends_while_a_command_runs_ends_the_program_and_the_remote_co
 async fn stdout_carries_json_rpc_alone_whatever_is_logged() {
     let world = World::new();
     let mut program = Program::start(&world.config, world.folder()).await;
+
     // `request` parses every line.
-    program.call("ssh_connect", json!({"host": "box"})).await.ok();
-    assert!(program.call("ssh_connect", json!({"host": "nowhere.invalid"})).await.is_error());
-    assert_eq!(program.call("ssh_exec", json!({"command": "echo out; echo err >&2"})).await.stdout(), "out\n");
+    program
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
+    assert!(
+        program
+            .call("ssh_connect", json!({"host": "nowhere.invalid"}))
+            .await
+            .is_error()
+    );
+
+    assert_eq!(
+        program
+            .call("ssh_exec", json!({"command": "echo out; echo err >&2"}))
+            .await
+            .stdout(),
+        "out\n"
+    );
+
     assert!(program.request("bogus", json!({})).await["error"].is_object());
     assert_eq!(program.close().await.0.code(), Some(0));
 }
@@ -295,12 +451,35 @@ async fn each_option_has_an_environment_twin() {
     let world = World::new();
     let store = world.folder().join("elsewhere/store.json");
     let mut command = command(world.folder());
-    command.env("MCP_SSH_CONFIG", &world.config).env("MCP_SSH_STORE", &store).env("MCP_SSH_LOG", "off");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    command
+        .env("MCP_SSH_CONFIG", &world.config)
+        .env("MCP_SSH_STORE", &store)
+        .env("MCP_SSH_LOG", "off");
+
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+
     let mut child = command.spawn().unwrap();
-    let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()).lines());
-    let mut program = Program { child, stdin, stdout, next_id: 0, folder: world.folder().to_owned() };
+    let (stdin, stdout) = (
+        child.stdin.take(),
+        BufReader::new(child.stdout.take().unwrap()).lines(),
+    );
+
+    let mut program = Program {
+        child,
+        stdin,
+        stdout,
+        next_id: 0,
+        folder: world.folder().to_owned(),
+    };
+
     program.initialize().await;
-    program.call("ssh_connect", json!({"host": "box"})).await.ok();
+    program
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
     assert!(fs::read_to_string(store).unwrap().contains("\"box\""));
 }

@@ -6,7 +6,13 @@ use super::{World, assert_refused, connect};
 use crate::support::fake_sshd::FakeSshdSettings;
 
 fn closing() -> World {
-    World::with(FakeSshdSettings { closes: Some("Too many logins for 'agent'."), ..FakeSshdSettings::default() }, "")
+    World::with(
+        FakeSshdSettings {
+            closes: Some("Too many logins for 'agent'."),
+            ..FakeSshdSettings::default()
+        },
+        "",
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,21 +20,41 @@ async fn it_is_one_clear_error_with_the_servers_words_and_takes_few_log_ins() {
     for (tool, arguments) in [
         ("ssh_exec", json!({"command": "true"})),
         ("ssh_shell", json!({"command": "true"})),
-        ("ssh_download", json!({"remotePath": "/etc/passwd", "localPath": "x"})),
-        ("ssh_upload", json!({"remotePath": "x", "localPath": "/etc/passwd"})),
+        (
+            "ssh_download",
+            json!({"remotePath": "/etc/passwd", "localPath": "x"}),
+        ),
+        (
+            "ssh_upload",
+            json!({"remotePath": "x", "localPath": "/etc/passwd"}),
+        ),
     ] {
         let world = closing();
         let mut client = world.client().await;
         client.call("ssh_connect", json!({"host": "box"})).await;
         let refused = client.call(tool, arguments.clone()).await;
-        let parts =
-            ["closes the connection right after each log-in", "Too many logins for 'agent'", "do not call again"];
+        let parts = [
+            "closes the connection right after each log-in",
+            "Too many logins for 'agent'",
+            "do not call again",
+        ];
+
         assert_refused(&refused, &parts);
-        assert!(!refused.text().contains("reconnects by itself"), "{tool}: {}", refused.text());
+        assert!(
+            !refused.text().contains("reconnects by itself"),
+            "{tool}: {}",
+            refused.text()
+        );
+
         for _ in 0..3 {
             assert_refused(&client.call(tool, arguments.clone()).await, &parts);
         }
-        assert!(world.sshd.connections() <= 4, "{tool}: {} log-ins", world.sshd.connections());
+
+        assert!(
+            world.sshd.connections() <= 4,
+            "{tool}: {} log-ins",
+            world.sshd.connections()
+        );
     }
 }
 
@@ -37,8 +63,13 @@ async fn links_that_were_of_use_may_be_lost_as_often_as_they_like() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;
+
     for count in 0..6 {
-        let answer = client.call("ssh_exec", json!({"command": format!("echo {count}")})).await.ok();
+        let answer = client
+            .call("ssh_exec", json!({"command": format!("echo {count}")}))
+            .await
+            .ok();
+
         assert_eq!(answer.stdout(), format!("{count}\n"));
         world.sshd.drop_connections();
     }

@@ -17,7 +17,8 @@ fn fingerprint(key: &PublicKey) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_host_key_is_refused_with_file_and_line_also_when_a_session_reconnects_by_itself() {
+async fn a_changed_host_key_is_refused_with_file_and_line_also_when_a_session_reconnects_by_itself()
+{
     let world = World::new();
     let lines = format!("# a comment\n\n{}", world.sshd.known_hosts_line());
     fs::write(known_hosts(&world), &lines).unwrap();
@@ -25,44 +26,94 @@ async fn a_changed_host_key_is_refused_with_file_and_line_also_when_a_session_re
     connect(&mut client, json!({"host": "box"})).await;
     let shown = fingerprint(&world.sshd.replace_host_key());
     world.sshd.drop_connections();
-    let (host, file) = (format!("[127.0.0.1]:{}", world.sshd.port()), known_hosts(&world).display().to_string());
+    let (host, file) = (
+        format!("[127.0.0.1]:{}", world.sshd.port()),
+        known_hosts(&world).display().to_string(),
+    );
+
     let place = format!("Offending ED25519 key in {file}:3");
     let mend = format!("ssh-keygen -R '{host}' -f '{file}'");
     let parts = ["HAS CHANGED", &host, "ssh-ed25519", &shown, &place, &mend];
+
     for (tool, arguments) in [
         ("ssh_exec", json!({"command": "echo secret"})),
         ("ssh_shell", json!({"command": "echo secret"})),
-        ("ssh_upload", json!({"localPath": "/etc/passwd", "remotePath": "copy"})),
+        (
+            "ssh_upload",
+            json!({"localPath": "/etc/passwd", "remotePath": "copy"}),
+        ),
         ("ssh_reconnect", json!({})),
         ("ssh_connect", json!({"host": "box"})),
         ("ssh_connect", json!({"host": "box", "name": "new"})),
     ] {
         assert_refused(&client.call(tool, arguments).await, &parts);
     }
-    assert_eq!((world.received("secret"), fs::read_to_string(known_hosts(&world)).unwrap()), (0, lines));
+
+    assert_eq!(
+        (
+            world.received("secret"),
+            fs::read_to_string(known_hosts(&world)).unwrap()
+        ),
+        (0, lines)
+    );
+
     let listing = client.call("ssh_sessions", json!({})).await.ok();
     assert!(listing.text().contains("HAS CHANGED"), "{}", listing.text());
+
     // The person has removed the old key and accepted the new one.
     fs::write(known_hosts(&world), world.sshd.known_hosts_line()).unwrap();
-    assert_eq!(client.call("ssh_exec", json!({"command": "echo ok"})).await.stdout(), "ok\n");
+
+    assert_eq!(
+        client
+            .call("ssh_exec", json!({"command": "echo ok"}))
+            .await
+            .stdout(),
+        "ok\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_host_key_is_refused_with_its_fingerprint_and_a_way_to_accept_it() {
     for policy in ["yes", "ask"] {
-        let world = World::with(FakeSshdSettings::default(), &format!("StrictHostKeyChecking {policy}"));
+        let world = World::with(
+            FakeSshdSettings::default(),
+            &format!("StrictHostKeyChecking {policy}"),
+        );
+
         let shown = fingerprint(&world.sshd.host_public_key());
-        let other_port = keys::known_hosts_line(world.sshd.port().wrapping_add(1), &world.sshd.host_public_key());
+        let other_port = keys::known_hosts_line(
+            world.sshd.port().wrapping_add(1),
+            &world.sshd.host_public_key(),
+        );
+
         let mut client = world.client().await;
+
         for lines in [Some(""), Some(other_port.as_str()), None] {
             match lines {
                 Some(lines) => fs::write(known_hosts(&world), lines).unwrap(),
                 None => fs::remove_file(known_hosts(&world)).unwrap(),
             }
+
             let refused = client.call("ssh_connect", json!({"host": "box"})).await;
             let host = format!("[127.0.0.1]:{}", world.sshd.port());
-            assert_refused(&refused, &["not known", &host, "ssh-ed25519", &shown, policy, "box` once in a terminal"]);
-            assert_eq!(fs::read_to_string(known_hosts(&world)).ok().as_deref(), lines, "nothing is saved unasked");
+
+            assert_refused(
+                &refused,
+                &[
+                    "not known",
+                    &host,
+                    "ssh-ed25519",
+                    &shown,
+                    policy,
+                    "box` once in a terminal",
+                ],
+            );
+
+            assert_eq!(
+                fs::read_to_string(known_hosts(&world)).ok().as_deref(),
+                lines,
+                "nothing is saved unasked"
+            );
         }
     }
 }
@@ -73,21 +124,35 @@ async fn the_way_to_accept_an_unknown_key_leads_to_the_same_server() {
     fs::write(known_hosts(&world), "").unwrap();
     let mut client = world.client().await;
     let port = world.sshd.port();
+
     for (arguments, destination) in [
         (json!({"host": "box"}), "box".to_owned()),
-        (json!({"host": "127.0.0.1", "port": port, "user": "agent"}), format!("-p {port} -l 'agent' 127.0.0.1")),
+        (
+            json!({"host": "127.0.0.1", "port": port, "user": "agent"}),
+            format!("-p {port} -l 'agent' 127.0.0.1"),
+        ),
     ] {
         let refused = client.call("ssh_connect", arguments).await;
         let command = format!("ssh -F '{}' {destination}", world.config.display());
         assert_refused(&refused, &[&format!("`{command}`")]);
+
         // A person who follows the hint is asked about that very key.
         let ssh = format!(
             "{command} -oStrictHostKeyChecking=accept-new -oBatchMode=yes -oIdentityFile={} true",
             world.key.display()
         );
-        let ssh = std::process::Command::new("sh").args(["-c", &ssh]).output().unwrap();
+
+        let ssh = std::process::Command::new("sh")
+            .args(["-c", &ssh])
+            .output()
+            .unwrap();
+
         assert!(ssh.status.success(), "{ssh:?}");
-        assert_eq!(fs::read_to_string(known_hosts(&world)).unwrap(), world.sshd.known_hosts_line());
+        assert_eq!(
+            fs::read_to_string(known_hosts(&world)).unwrap(),
+            world.sshd.known_hosts_line()
+        );
+
         fs::write(known_hosts(&world), "").unwrap();
     }
 }
@@ -97,6 +162,7 @@ async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
     let world = World::new();
     let line = world.sshd.known_hosts_line();
     let mut client = world.client().await;
+
     for lines in [
         format!("@revoked {line}"),
         format!("{line}@revoked\t{line}"),
@@ -104,20 +170,43 @@ async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
     ] {
         fs::write(known_hosts(&world), &lines).unwrap();
         let refused = client.call("ssh_connect", json!({"host": "box"})).await;
-        let number = lines.lines().position(|line| line.starts_with("@revoked")).unwrap() + 1;
+        let number = lines
+            .lines()
+            .position(|line| line.starts_with("@revoked"))
+            .unwrap()
+            + 1;
+
         let place = format!("{}:{number}", known_hosts(&world).display());
         assert_refused(&refused, &["@revoked in", &place, "do not connect"]);
     }
+
     let file = world.folder().join("revoked_keys");
-    let world = World::with(FakeSshdSettings::default(), &format!("RevokedHostKeys {}", file.display()));
+    let world = World::with(
+        FakeSshdSettings::default(),
+        &format!("RevokedHostKeys {}", file.display()),
+    );
+
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     let mut client = world.client().await;
-    assert_refused(&client.call("ssh_connect", json!({"host": "box"})).await, &["revoked_keys", "cannot be read"]);
-    fs::write(&file, format!("# revoked\n{}\n", world.sshd.host_public_key().to_openssh().unwrap())).unwrap();
+    assert_refused(
+        &client.call("ssh_connect", json!({"host": "box"})).await,
+        &["revoked_keys", "cannot be read"],
+    );
+
+    fs::write(
+        &file,
+        format!(
+            "# revoked\n{}\n",
+            world.sshd.host_public_key().to_openssh().unwrap()
+        ),
+    )
+    .unwrap();
+
     assert_refused(
         &client.call("ssh_connect", json!({"host": "box"})).await,
         &["REVOKED", "in line 2 of", "revoked_keys", "do not connect"],
     );
+
     fs::write(&file, "").unwrap();
     connect(&mut client, json!({"host": "box"})).await;
 }
@@ -125,22 +214,39 @@ async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_accept_new_a_key_is_saved_once_and_trusted_but_a_changed_one_is_refused() {
     for extra in ["", "HashKnownHosts yes"] {
-        let world = World::with(FakeSshdSettings::default(), &format!("StrictHostKeyChecking accept-new\n{extra}"));
+        let world = World::with(
+            FakeSshdSettings::default(),
+            &format!("StrictHostKeyChecking accept-new\n{extra}"),
+        );
+
         let file = known_hosts(&world);
         fs::write(&file, "# no newline at the end").unwrap();
         let mut client = world.client().await;
         let first = connect(&mut client, json!({"host": "box"})).await;
-        let notice = first.structured()["notices"][0].as_str().unwrap().to_owned();
+        let notice = first.structured()["notices"][0]
+            .as_str()
+            .unwrap()
+            .to_owned();
+
         let shown = fingerprint(&world.sshd.host_public_key());
-        assert!(notice.contains(&shown) && notice.contains(file.to_str().unwrap()), "{notice}");
+        assert!(
+            notice.contains(&shown) && notice.contains(file.to_str().unwrap()),
+            "{notice}"
+        );
+
         assert!(first.text().contains(&notice));
         let saved = fs::read_to_string(&file).unwrap();
+
         if extra.is_empty() {
-            assert_eq!(saved, format!("# no newline at the end\n{}", world.sshd.known_hosts_line()));
+            assert_eq!(
+                saved,
+                format!("# no newline at the end\n{}", world.sshd.known_hosts_line())
+            );
         } else {
             assert!(saved.starts_with("# no newline at the end\n|1|"), "{saved}");
             assert_eq!(saved.lines().count(), 2);
         }
+
         // It is trusted from now on, by us and by ssh itself.
         client.call("ssh_disconnect", json!({})).await.ok();
         let again = connect(&mut client, json!({"host": "box"})).await;
@@ -151,19 +257,27 @@ async fn with_accept_new_a_key_is_saved_once_and_trusted_but_a_changed_one_is_re
             .arg(&world.config)
             .args(["box", "echo trusted"])
             .output();
+
         assert_eq!(ssh.unwrap().stdout, b"trusted\n");
 
         world.sshd.replace_host_key();
         client.call("ssh_disconnect", json!({})).await.ok();
-        assert_refused(&client.call("ssh_exec", json!({"command": "true"})).await, &["HAS CHANGED", "known_hosts:2 "]);
+        assert_refused(
+            &client.call("ssh_exec", json!({"command": "true"})).await,
+            &["HAS CHANGED", "known_hosts:2 "],
+        );
+
         assert_eq!(fs::read_to_string(&file).unwrap(), saved);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_cannot_be_saved_is_accepted_for_now_and_that_is_said() {
-    let world =
-        World::with(FakeSshdSettings::default(), "StrictHostKeyChecking accept-new\nUserKnownHostsFile /dev/null/x");
+    let world = World::with(
+        FakeSshdSettings::default(),
+        "StrictHostKeyChecking accept-new\nUserKnownHostsFile /dev/null/x",
+    );
+
     let mut client = world.client().await;
     let first = connect(&mut client, json!({"host": "box"})).await;
     let notice = first.structured()["notices"][0].as_str().unwrap();
@@ -173,11 +287,21 @@ async fn a_key_that_cannot_be_saved_is_accepted_for_now_and_that_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_checking_a_changed_key_gets_no_password() {
     let password = Some("hunter2".to_owned());
-    let world = World::with(FakeSshdSettings { password, ..FakeSshdSettings::default() }, "StrictHostKeyChecking no");
+
+    let world = World::with(
+        FakeSshdSettings {
+            password,
+            ..FakeSshdSettings::default()
+        },
+        "StrictHostKeyChecking no",
+    );
+
     world.sshd.replace_host_key();
     keys::write_private_key(&world.key, &keys::ed25519(), None);
     let mut client = world.client().await;
-    let refused = client.call("ssh_connect", json!({"host": "box", "password": "hunter2"})).await;
+    let refused = client
+        .call("ssh_connect", json!({"host": "box", "password": "hunter2"}))
+        .await;
     assert_refused(&refused, &["password", "host key has changed"]);
     assert!(!refused.text().contains("hunter2"));
 }

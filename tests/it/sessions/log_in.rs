@@ -10,49 +10,113 @@ use crate::support::{fake_sshd::FakeSshdSettings, keys, ssh_agent::SshAgent};
 /// A server that wants `key`, which is not the one of the configuration.
 fn world_of(key: &russh::keys::PrivateKey, extra: &str) -> World {
     let authorized_keys = vec![key.public_key().clone()];
-    let world = World::with(FakeSshdSettings { authorized_keys, ..FakeSshdSettings::default() }, extra);
+
+    let world = World::with(
+        FakeSshdSettings {
+            authorized_keys,
+            ..FakeSshdSettings::default()
+        },
+        extra,
+    );
+
     keys::write_private_key(&world.key, &keys::ed25519(), None);
+
     world
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_session_reconnects_until_it_is_disconnected_and_asks_for_the_password_afterwards() {
+async fn a_password_session_reconnects_until_it_is_disconnected_and_asks_for_the_password_afterwards()
+ {
     let world = World::with_password("correct horse");
     let mut client = world.client().await;
-    let session = connect(&mut client, json!({"host": "box", "password": "correct horse"})).await;
+    let session = connect(
+        &mut client,
+        json!({"host": "box", "password": "correct horse"}),
+    )
+    .await;
+
     assert_eq!(session.structured()["session"]["authMethod"], "password");
     assert_eq!(world.store()["sessions"][0]["passwordAuth"], true);
     world.sshd.drop_connections();
-    assert_eq!(client.call("ssh_exec", json!({"command": "echo again"})).await.stdout(), "again\n");
+
+    assert_eq!(
+        client
+            .call("ssh_exec", json!({"command": "echo again"}))
+            .await
+            .stdout(),
+        "again\n"
+    );
+
     // Connecting without naming the password is the same session while it is in memory.
     connect(&mut client, json!({"host": "box"})).await;
+
     // Which it is until the session is disconnected.
     client.call("ssh_disconnect", json!({})).await.ok();
+
     for (tool, arguments) in [
         ("ssh_shell", json!({"command": "true"})),
         ("ssh_connect", json!({"host": "box"})),
         ("ssh_reconnect", json!({})),
     ] {
-        assert_refused(&client.call(tool, arguments).await, &["\"box\"", "password", "ssh_connect"]);
+        assert_refused(
+            &client.call(tool, arguments).await,
+            &["\"box\"", "password", "ssh_connect"],
+        );
     }
-    let again = connect(&mut client, json!({"host": "box", "password": "correct horse"})).await;
+
+    let again = connect(
+        &mut client,
+        json!({"host": "box", "password": "correct horse"}),
+    )
+    .await;
+
     assert_eq!(again.structured().get("notices"), None, "{}", again.text());
-    assert_eq!(client.call("ssh_shell", json!({"command": "echo shell"})).await.stdout(), "shell\n");
+
+    assert_eq!(
+        client
+            .call("ssh_shell", json!({"command": "echo shell"}))
+            .await
+            .stdout(),
+        "shell\n"
+    );
+
     client.close().await;
 
     let mut later = world.client().await;
     let before = world.sshd.connections();
+
     for (tool, arguments) in [
         ("ssh_connect", json!({"host": "box"})),
         ("ssh_exec", json!({"command": "true"})),
         ("ssh_shell", json!({"command": "true"})),
         ("ssh_reconnect", json!({"session": "box"})),
     ] {
-        assert_refused(&later.call(tool, arguments).await, &["\"box\"", "password", "ssh_connect"]);
+        assert_refused(
+            &later.call(tool, arguments).await,
+            &["\"box\"", "password", "ssh_connect"],
+        );
     }
-    let again = connect(&mut later, json!({"host": "box", "password": "correct horse"})).await;
-    assert_eq!(again.structured().get("notices"), None, "what was asked for needs no notice");
-    assert_eq!(later.call("ssh_exec", json!({"command": "echo back"})).await.stdout(), "back\n");
+
+    let again = connect(
+        &mut later,
+        json!({"host": "box", "password": "correct horse"}),
+    )
+    .await;
+
+    assert_eq!(
+        again.structured().get("notices"),
+        None,
+        "what was asked for needs no notice"
+    );
+
+    assert_eq!(
+        later
+            .call("ssh_exec", json!({"command": "echo back"}))
+            .await
+            .stdout(),
+        "back\n"
+    );
+
     assert!(world.sshd.connections() <= before + 2);
 }
 
@@ -60,6 +124,7 @@ async fn a_password_session_reconnects_until_it_is_disconnected_and_asks_for_the
 async fn wrong_credentials_are_refused_naming_each_method_and_what_the_server_accepts() {
     let world = World::with_password("correct horse");
     let mut client = world.client().await;
+
     for (arguments, parts) in [
         (
             json!({"host": "box", "password": "battery staple"}),
@@ -67,7 +132,14 @@ async fn wrong_credentials_are_refused_naming_each_method_and_what_the_server_ac
         ),
         (
             json!({"host": "box"}),
-            vec!["permission denied", "publickey", "id_ed25519", "refused", "server accepts", "password"],
+            vec![
+                "permission denied",
+                "publickey",
+                "id_ed25519",
+                "refused",
+                "server accepts",
+                "password",
+            ],
         ),
         (
             json!({"host": "box", "user": "nobody", "password": "correct horse"}),
@@ -76,14 +148,29 @@ async fn wrong_credentials_are_refused_naming_each_method_and_what_the_server_ac
     ] {
         let refused = client.call("ssh_connect", arguments.clone()).await;
         assert_refused(&refused, &parts);
+
         for secret in ["battery staple", "correct horse"] {
-            assert!(!refused.0.to_string().contains(secret), "{arguments}: {}", refused.text());
+            assert!(
+                !refused.0.to_string().contains(secret),
+                "{arguments}: {}",
+                refused.text()
+            );
         }
     }
-    assert_eq!(client.call("ssh_sessions", json!({})).await.structured()["sessions"], json!([]));
+
+    assert_eq!(
+        client.call("ssh_sessions", json!({})).await.structured()["sessions"],
+        json!([])
+    );
+
     assert!(!world.folder().join("sessions.json").exists());
+
     // A password that turned out wrong does not stand in the way of the right one.
-    connect(&mut client, json!({"host": "box", "password": "correct horse"})).await;
+    connect(
+        &mut client,
+        json!({"host": "box", "password": "correct horse"}),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,26 +179,54 @@ async fn an_encrypted_key_needs_its_passphrase_which_is_used_again_in_this_proce
     let world = world_of(&key, "");
     let path = key_file(&world, "locked", &key, Some("open sesame"));
     let mut client = world.client().await;
+
     for (passphrase, parts) in [
         (None, ["locked", "encrypted and no passphrase", "ssh-add"]),
-        (Some("close sesame"), ["locked", "wrong passphrase", "right passphrase"]),
+        (
+            Some("close sesame"),
+            ["locked", "wrong passphrase", "right passphrase"],
+        ),
         (Some(""), ["locked", "passphrase", "ssh-add"]),
     ] {
-        let refused =
-            client.call("ssh_connect", json!({"host": "box", "keyPath": path, "passphrase": passphrase})).await;
+        let refused = client
+            .call(
+                "ssh_connect",
+                json!({"host": "box", "keyPath": path, "passphrase": passphrase}),
+            )
+            .await;
+
         assert_refused(&refused, &parts);
         assert!(!refused.text().contains("close sesame"));
     }
-    connect(&mut client, json!({"host": "box", "keyPath": path, "passphrase": "open sesame"})).await;
+
+    connect(
+        &mut client,
+        json!({"host": "box", "keyPath": path, "passphrase": "open sesame"}),
+    )
+    .await;
+
     world.sshd.drop_connections();
-    assert_eq!(client.call("ssh_exec", json!({"command": "echo again"})).await.stdout(), "again\n");
+
+    assert_eq!(
+        client
+            .call("ssh_exec", json!({"command": "echo again"}))
+            .await
+            .stdout(),
+        "again\n"
+    );
+
     client.close().await;
     let mut later = world.client().await;
     assert_refused(
         &later.call("ssh_exec", json!({"command": "true"})).await,
         &["locked", "no passphrase", "ssh_connect"],
     );
-    connect(&mut later, json!({"host": "box", "keyPath": path, "passphrase": "open sesame"})).await;
+
+    connect(
+        &mut later,
+        json!({"host": "box", "keyPath": path, "passphrase": "open sesame"}),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,12 +234,22 @@ async fn an_encrypted_key_of_the_configuration_is_named_if_the_server_would_take
     let key = keys::ed25519();
     let world = world_of(&key, "");
     let mut client = world.client().await;
-    for (key, part) in [(&key, "encrypted and no passphrase was given"), (&keys::ed25519(), "refused")] {
+
+    for (key, part) in [
+        (&key, "encrypted and no passphrase was given"),
+        (&keys::ed25519(), "refused"),
+    ] {
         keys::write_private_key(&world.key, key, Some("open sesame"));
         let refused = client.call("ssh_connect", json!({"host": "box"})).await;
         let path = world.key.to_str().unwrap();
         assert_refused(&refused, &["permission denied", path, part]);
-        assert_eq!(refused.text().contains("ssh-add"), part != "refused", "{}", refused.text());
+
+        assert_eq!(
+            refused.text().contains("ssh-add"),
+            part != "refused",
+            "{}",
+            refused.text()
+        );
     }
 }
 
@@ -141,11 +266,13 @@ async fn each_way_in_which_a_key_path_can_be_wrong_is_told() {
     for name in ["text", "empty", "binary"] {
         fs::set_permissions(file(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
+
     let open = key_file(&world, "open", &keys::ed25519(), None);
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
     let public = format!("{}.pub", world.key.display());
     fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).unwrap();
     let stranger = key_file(&world, "stranger", &keys::ed25519(), None);
+
     for (path, part) in [
         (file("missing"), "there is no such file"),
         ("~/no such key".to_owned(), "there is no such file"),
@@ -157,13 +284,18 @@ async fn each_way_in_which_a_key_path_can_be_wrong_is_told() {
         (file("binary"), ""),
         (stranger, "permission denied"),
     ] {
-        let refused = client.call("ssh_connect", json!({"host": "box", "keyPath": path})).await;
+        let refused = client
+            .call("ssh_connect", json!({"host": "box", "keyPath": path}))
+            .await;
         assert_refused(&refused, &[part, &path.replace('~', "")]);
     }
+
     // A public key that everybody may read is a public key first of all.
     let public = format!("{}.pub", world.key.display());
     fs::set_permissions(&public, fs::Permissions::from_mode(0o644)).unwrap();
-    let refused = client.call("ssh_connect", json!({"host": "box", "keyPath": public})).await;
+    let refused = client
+        .call("ssh_connect", json!({"host": "box", "keyPath": public}))
+        .await;
     assert_refused(&refused, &["it is a public key"]);
     connect(&mut client, json!({"host": "box", "keyPath": world.key})).await;
 }
@@ -178,25 +310,46 @@ async fn keys_of_the_agent_are_used_without_their_files() {
     keys::ssh_keygen(&rsa, "rsa", "");
     let ed25519 = sockets.path().join("ed25519");
     keys::write_private_key(&ed25519, &keys::ed25519(), None);
+
     for path in [ecdsa, rsa, ed25519] {
         let agent = SshAgent::start(&socket).await;
         let public = russh::keys::load_public_key(path.with_extension("pub")).unwrap();
         let extra = format!("IdentityAgent {}\nIdentitiesOnly no", socket.display());
-        let settings = FakeSshdSettings { authorized_keys: vec![public], ..FakeSshdSettings::default() };
+        let settings = FakeSshdSettings {
+            authorized_keys: vec![public],
+            ..FakeSshdSettings::default()
+        };
+
         let world = World::with(settings, &extra);
         fs::remove_file(&world.key).unwrap();
         fs::remove_file(world.key.with_extension("pub")).unwrap();
         let mut client = world.client().await;
-        assert_refused(&client.call("ssh_connect", json!({"host": "box"})).await, &["permission denied"]);
+        assert_refused(
+            &client.call("ssh_connect", json!({"host": "box"})).await,
+            &["permission denied"],
+        );
+
         agent.add(&path, &[]);
         fs::remove_file(&path).unwrap();
         let session = connect(&mut client, json!({"host": "box"})).await;
         assert_eq!(session.structured()["session"]["authMethod"], "publickey");
-        assert_eq!(client.call("ssh_exec", json!({"command": "echo in"})).await.stdout(), "in\n");
+
+        assert_eq!(
+            client
+                .call("ssh_exec", json!({"command": "echo in"}))
+                .await
+                .stdout(),
+            "in\n"
+        );
+
         // An agent that is gone is told, and what works without it goes on working.
         drop(agent);
         world.sshd.drop_connections();
-        assert_refused(&client.call("ssh_exec", json!({"command": "true"})).await, &["permission denied", "agent"]);
+        assert_refused(
+            &client.call("ssh_exec", json!({"command": "true"})).await,
+            &["permission denied", "agent"],
+        );
+
         let _ = fs::remove_file(&socket);
     }
 }
@@ -212,7 +365,11 @@ async fn with_identities_only_the_agents_other_keys_are_not_offered() {
     agent.add(Path::new(&path), &[]);
     fs::remove_file(&path).unwrap();
     let mut client = world.client().await;
-    assert_refused(&client.call("ssh_connect", json!({"host": "box"})).await, &["permission denied"]);
+    assert_refused(
+        &client.call("ssh_connect", json!({"host": "box"})).await,
+        &["permission denied"],
+    );
+
     // Its public half beside the path that is named is enough.
     connect(&mut client, json!({"host": "box", "keyPath": path})).await;
 }

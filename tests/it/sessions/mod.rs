@@ -30,7 +30,10 @@ use crate::support::{
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "not within 20 s: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -52,8 +55,17 @@ impl World {
     /// A server that lets in by password alone.
     pub(crate) fn with_password(password: &str) -> Self {
         let password = Some(password.to_owned());
-        let world = Self::with(FakeSshdSettings { password, ..FakeSshdSettings::default() }, "");
+
+        let world = Self::with(
+            FakeSshdSettings {
+                password,
+                ..FakeSshdSettings::default()
+            },
+            "",
+        );
+
         keys::write_private_key(&world.key, &keys::ed25519(), None);
+
         world
     }
 
@@ -64,10 +76,15 @@ impl World {
         keys::write_private_key(&key, &secret, None);
         let mut authorized_keys = settings.authorized_keys.clone();
         authorized_keys.push(secret.public_key().clone());
-        let sshd = FakeSshd::start(FakeSshdSettings { authorized_keys, ..settings });
+        let sshd = FakeSshd::start(FakeSshdSettings {
+            authorized_keys,
+            ..settings
+        });
+
         let known_hosts = folder.path().join("known_hosts");
         fs::write(&known_hosts, sshd.known_hosts_line()).unwrap();
         let (user, port) = ("agent", sshd.port());
+
         let blocks = format!(
             "{extra}\nHost box other third\nHostName 127.0.0.1\nPort {port}\nUser {user}\nIdentityFile {}\nHost *\n\
              IdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile \"{}\"\nGlobalKnownHostsFile /dev/null\n\
@@ -75,8 +92,15 @@ impl World {
             key.display(),
             known_hosts.display()
         );
+
         let config = ssh_config::write(folder.path(), "box", &blocks);
-        Self { sshd, config, key, folder }
+
+        Self {
+            sshd,
+            config,
+            key,
+            folder,
+        }
     }
 
     /// Where the store, the keys and the configuration are.
@@ -96,14 +120,22 @@ impl World {
 
     /// Whether a process with these arguments runs on the server.
     pub(crate) fn runs(&self, arguments: &[&str]) -> bool {
-        let wanted: Vec<u8> = arguments.iter().flat_map(|argument| [argument.as_bytes(), b"\0"].concat()).collect();
+        let wanted: Vec<u8> = arguments
+            .iter()
+            .flat_map(|argument| [argument.as_bytes(), b"\0"].concat())
+            .collect();
         let pids = processes::of_connections_to(self.sshd.port());
-        pids.iter().any(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted))
+        pids.iter()
+            .any(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted))
     }
 
     /// How many commands with this text the server has received.
     pub(crate) fn received(&self, text: &str) -> usize {
-        self.sshd.commands().iter().filter(|command| command.contains(text)).count()
+        self.sshd
+            .commands()
+            .iter()
+            .filter(|command| command.contains(text))
+            .count()
     }
 }
 
@@ -135,12 +167,27 @@ async fn list(client: &mut McpClient) -> Vec<Entry> {
     let listing = client.call("ssh_sessions", json!({})).await.ok();
     let sessions = listing.structured()["sessions"].as_array().unwrap();
     let text = |session: &Value, field: &str| session[field].as_str().unwrap().to_owned();
-    sessions.iter().map(|session| (text(session, "name"), text(session, "state"), session["default"] == true)).collect()
+
+    sessions
+        .iter()
+        .map(|session| {
+            (
+                text(session, "name"),
+                text(session, "state"),
+                session["default"] == true,
+            )
+        })
+        .collect()
 }
 
 /// The names of the sessions that are listed as the default.
 async fn listed_default(client: &mut McpClient) -> Vec<String> {
-    list(client).await.into_iter().filter(|(_, _, default)| *default).map(|(name, ..)| name).collect()
+    list(client)
+        .await
+        .into_iter()
+        .filter(|(_, _, default)| *default)
+        .map(|(name, ..)| name)
+        .collect()
 }
 
 pub(crate) async fn connect(client: &mut McpClient, arguments: Value) -> ToolResult {
@@ -150,7 +197,11 @@ pub(crate) async fn connect(client: &mut McpClient, arguments: Value) -> ToolRes
 /// The session that a call without one uses.
 async fn default_of(client: &mut McpClient) -> String {
     let result = client.call("ssh_exec", json!({"command": "true"})).await;
-    if result.is_error() { result.text() } else { result.outcome()["session"].as_str().unwrap().to_owned() }
+    if result.is_error() {
+        result.text()
+    } else {
+        result.outcome()["session"].as_str().unwrap().to_owned()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,13 +210,24 @@ async fn a_session_is_connected_by_alias_or_by_its_parts() {
     let mut client = world.client().await;
     let (port, key) = (world.sshd.port(), &world.key);
     let address = format!("ssh://agent@127.0.0.1:{port}");
-    let fingerprint = world.sshd.host_public_key().fingerprint(HashAlg::Sha256).to_string();
+    let fingerprint = world
+        .sshd
+        .host_public_key()
+        .fingerprint(HashAlg::Sha256)
+        .to_string();
+
     for (arguments, name) in [
         (json!({"host": "box"}), "box"),
         (json!({"host": "agent@other", "name": "second"}), "second"),
         (json!({"host": address, "keyPath": key}), address.as_str()),
-        (json!({"host": "127.0.0.1", "user": "agent", "port": port, "keyPath": key, "name": "by parts"}), "by parts"),
-        (json!({"host": "127.0.0.1", "username": "agent", "port": port, "key_path": key}), "127.0.0.1"),
+        (
+            json!({"host": "127.0.0.1", "user": "agent", "port": port, "keyPath": key, "name": "by parts"}),
+            "by parts",
+        ),
+        (
+            json!({"host": "127.0.0.1", "username": "agent", "port": port, "key_path": key}),
+            "127.0.0.1",
+        ),
     ] {
         let result = connect(&mut client, arguments.clone()).await;
         let session = result.structured()["session"].clone();
@@ -174,10 +236,24 @@ async fn a_session_is_connected_by_alias_or_by_its_parts() {
             "state": "connected", "default": name == "box", "authMethod": "publickey", "hostKey": fingerprint,
             "connectedAt": session["connectedAt"],
         });
+
         assert_eq!(session, expected);
         let since = session["connectedAt"].as_str().unwrap().to_owned();
-        for part in [name, "connected", "agent@127.0.0.1", &port.to_string(), "publickey", &fingerprint, &since] {
-            assert!(result.text().contains(part), "{part:?} is missing in {}", result.text());
+
+        for part in [
+            name,
+            "connected",
+            "agent@127.0.0.1",
+            &port.to_string(),
+            "publickey",
+            &fingerprint,
+            &since,
+        ] {
+            assert!(
+                result.text().contains(part),
+                "{part:?} is missing in {}",
+                result.text()
+            );
         }
     }
 }
@@ -186,20 +262,43 @@ async fn a_session_is_connected_by_alias_or_by_its_parts() {
 async fn the_first_connected_session_is_the_default_until_another_is_chosen() {
     let world = World::new();
     let mut client = world.client().await;
+
     for (host, default) in [("other", true), ("box", false), ("third", false)] {
-        assert_eq!(connect(&mut client, json!({"host": host})).await.structured()["session"]["default"], default);
+        assert_eq!(
+            connect(&mut client, json!({"host": host}))
+                .await
+                .structured()["session"]["default"],
+            default
+        );
     }
+
     assert_eq!(default_of(&mut client).await, "other");
-    let chosen = client.call("ssh_set_default", json!({"session": "box"})).await.ok();
+    let chosen = client
+        .call("ssh_set_default", json!({"session": "box"}))
+        .await
+        .ok();
+
     assert_eq!(chosen.structured()["session"]["default"], true);
     assert_eq!(default_of(&mut client).await, "box");
     let states = [("box", true), ("other", false), ("third", false)];
-    assert_eq!(list(&mut client).await, states.map(|(name, default)| entry(name, "connected", default)));
-    assert_eq!(client.call("ssh_sessions", json!({})).await.structured()["default"], "box");
+    assert_eq!(
+        list(&mut client).await,
+        states.map(|(name, default)| entry(name, "connected", default))
+    );
+
+    assert_eq!(
+        client.call("ssh_sessions", json!({})).await.structured()["default"],
+        "box"
+    );
+
     // A session that is closed stays what it was; one that is forgotten leaves its place to the one before.
     client.call("ssh_disconnect", json!({})).await.ok();
     assert_eq!(default_of(&mut client).await, "box");
-    client.call("ssh_disconnect", json!({"forget": true})).await.ok();
+    client
+        .call("ssh_disconnect", json!({"forget": true}))
+        .await
+        .ok();
+
     assert_eq!(default_of(&mut client).await, "other");
 }
 
@@ -210,7 +309,15 @@ async fn when_the_first_connected_session_is_forgotten_the_next_one_is_the_defau
     for host in ["third", "other", "box"] {
         connect(&mut client, json!({"host": host})).await;
     }
-    client.call("ssh_disconnect", json!({"session": "third", "forget": true})).await.ok();
+
+    client
+        .call(
+            "ssh_disconnect",
+            json!({"session": "third", "forget": true}),
+        )
+        .await
+        .ok();
+
     assert_eq!(default_of(&mut client).await, "other");
 }
 
@@ -221,7 +328,12 @@ async fn a_choice_is_saved_but_what_is_connected_in_a_later_process_wins_over_it
     for host in ["box", "other", "third"] {
         connect(&mut client, json!({"host": host})).await;
     }
-    client.call("ssh_set_default", json!({"session": "other"})).await.ok();
+
+    client
+        .call("ssh_set_default", json!({"session": "other"}))
+        .await
+        .ok();
+
     client.close().await;
     assert_eq!(world.store()["default"], "other");
 
@@ -241,9 +353,14 @@ async fn a_saved_session_that_is_used_by_name_is_connected_and_so_the_default() 
     for host in ["box", "other"] {
         connect(&mut client, json!({"host": host})).await;
     }
+
     client.close().await;
     let mut later = world.client().await;
-    later.call("ssh_exec", json!({"session": "other", "command": "true"})).await.ok();
+    later
+        .call("ssh_exec", json!({"session": "other", "command": "true"}))
+        .await
+        .ok();
+
     assert_eq!(default_of(&mut later).await, "other");
     assert_eq!(listed_default(&mut later).await, ["other"]);
 }
@@ -255,14 +372,24 @@ async fn the_default_is_the_same_after_its_link_was_lost_and_made_again() {
     for host in ["box", "other"] {
         connect(&mut client, json!({"host": host})).await;
     }
+
     client.close().await;
     let mut later = world.client().await;
+
     for _ in 0..2 {
         for host in ["other", "box"] {
-            later.call("ssh_exec", json!({"session": host, "command": "true"})).await.ok();
+            later
+                .call("ssh_exec", json!({"session": host, "command": "true"}))
+                .await
+                .ok();
         }
+
         world.sshd.drop_connections();
-        later.call("ssh_reconnect", json!({"session": "other"})).await.ok();
+        later
+            .call("ssh_reconnect", json!({"session": "other"}))
+            .await
+            .ok();
+
         assert_eq!(default_of(&mut later).await, "other");
     }
 }
@@ -273,29 +400,52 @@ async fn without_a_default_the_error_names_the_sessions_there_are() {
     let mut client = world.client().await;
     let refused = client.call("ssh_exec", json!({"command": "true"})).await;
     assert_refused(&refused, &["no default session", "ssh_connect"]);
+
     for host in ["box", "other"] {
         connect(&mut client, json!({"host": host})).await;
         client.close().await;
         client = world.client().await;
+
         if host == "box" {
-            assert_eq!(default_of(&mut client).await, "box", "the only one there is");
+            assert_eq!(
+                default_of(&mut client).await,
+                "box",
+                "the only one there is"
+            );
         }
     }
+
     let refused = client.call("ssh_exec", json!({"command": "true"})).await;
-    assert_refused(&refused, &["no default session", "box, other", "ssh_set_default"]);
-    for tool in
-        ["ssh_exec", "ssh_shell", "ssh_upload", "ssh_download", "ssh_reconnect", "ssh_disconnect", "ssh_set_default"]
-    {
+    assert_refused(
+        &refused,
+        &["no default session", "box, other", "ssh_set_default"],
+    );
+
+    for tool in [
+        "ssh_exec",
+        "ssh_shell",
+        "ssh_upload",
+        "ssh_download",
+        "ssh_reconnect",
+        "ssh_disconnect",
+        "ssh_set_default",
+    ] {
         let mut arguments = json!({"session": "nobody"});
+
         match tool {
             "ssh_exec" | "ssh_shell" => arguments["command"] = json!("true"),
             "ssh_upload" | "ssh_download" => {
-                (arguments["localPath"], arguments["remotePath"]) = (json!("/nothing"), json!("/nothing"));
+                (arguments["localPath"], arguments["remotePath"]) =
+                    (json!("/nothing"), json!("/nothing"));
             }
             _ => {}
         }
+
         let refused = client.call(tool, arguments).await;
-        assert_refused(&refused, &["no session \"nobody\"", "box, other", "ssh_sessions"]);
+        assert_refused(
+            &refused,
+            &["no session \"nobody\"", "box, other", "ssh_sessions"],
+        );
     }
 }
 
@@ -303,54 +453,148 @@ async fn without_a_default_the_error_names_the_sessions_there_are() {
 async fn sessions_are_listed_as_connected_disconnected_or_saved_and_forgotten_ones_not_at_all() {
     let world = World::new();
     let mut client = world.client().await;
-    assert_eq!(client.call("ssh_sessions", json!({})).await.ok().structured(), &json!({"sessions": []}));
+
+    assert_eq!(
+        client
+            .call("ssh_sessions", json!({}))
+            .await
+            .ok()
+            .structured(),
+        &json!({"sessions": []})
+    );
+
     for host in ["box", "other"] {
         connect(&mut client, json!({"host": host})).await;
     }
+
     client.close().await;
 
     let mut client = world.client().await;
-    assert_eq!(list(&mut client).await, [entry("box", "saved", false), entry("other", "saved", false)]);
-    client.call("ssh_reconnect", json!({"session": "box"})).await.ok();
-    assert_eq!(list(&mut client).await, [entry("box", "connected", true), entry("other", "saved", false)]);
-    let closed = client.call("ssh_disconnect", json!({"session": "box"})).await.ok();
+    assert_eq!(
+        list(&mut client).await,
+        [entry("box", "saved", false), entry("other", "saved", false)]
+    );
+
+    client
+        .call("ssh_reconnect", json!({"session": "box"}))
+        .await
+        .ok();
+
+    assert_eq!(
+        list(&mut client).await,
+        [
+            entry("box", "connected", true),
+            entry("other", "saved", false)
+        ]
+    );
+
+    let closed = client
+        .call("ssh_disconnect", json!({"session": "box"}))
+        .await
+        .ok();
+
     assert_eq!(closed.structured()["session"]["state"], "disconnected");
     assert_eq!(closed.structured()["forgotten"], false);
-    assert_eq!(list(&mut client).await, [entry("box", "disconnected", true), entry("other", "saved", false)]);
-    let text = client.call("ssh_sessions", json!({})).await.text();
-    assert!(text.contains("box: disconnected") && text.contains("other: saved"), "{text}");
 
-    let forgotten = client.call("ssh_disconnect", json!({"session": "box", "forget": true})).await.ok();
+    assert_eq!(
+        list(&mut client).await,
+        [
+            entry("box", "disconnected", true),
+            entry("other", "saved", false)
+        ]
+    );
+
+    let text = client.call("ssh_sessions", json!({})).await.text();
+    assert!(
+        text.contains("box: disconnected") && text.contains("other: saved"),
+        "{text}"
+    );
+
+    let forgotten = client
+        .call("ssh_disconnect", json!({"session": "box", "forget": true}))
+        .await
+        .ok();
+
     assert_eq!(forgotten.structured()["forgotten"], true);
     assert_eq!(list(&mut client).await, [entry("other", "saved", true)]);
-    client.call("ssh_disconnect", json!({"session": "other", "forget": true})).await.ok();
+
+    client
+        .call(
+            "ssh_disconnect",
+            json!({"session": "other", "forget": true}),
+        )
+        .await
+        .ok();
+
     assert_eq!(list(&mut client).await, []);
     assert_eq!(world.store()["sessions"], json!([]));
-    assert_refused(&client.call("ssh_reconnect", json!({"session": "box"})).await, &["no session \"box\""]);
+
+    assert_refused(
+        &client
+            .call("ssh_reconnect", json!({"session": "box"}))
+            .await,
+        &["no session \"box\""],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_connected_again_keeps_its_connection_for_the_same_destination_and_says_that_another_replaced_it() {
+async fn a_name_connected_again_keeps_its_connection_for_the_same_destination_and_says_that_another_replaced_it()
+ {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box", "name": "work"})).await;
-    client.call("ssh_shell", json!({"command": "kept=yes"})).await.ok();
+    client
+        .call("ssh_shell", json!({"command": "kept=yes"}))
+        .await
+        .ok();
+
     let again = connect(&mut client, json!({"host": "box", "name": "work"})).await;
-    assert_eq!((world.sshd.connections(), again.structured().get("notices")), (1, None));
-    assert_eq!(client.call("ssh_shell", json!({"command": "echo $kept"})).await.stdout(), "yes\n");
+    assert_eq!(
+        (world.sshd.connections(), again.structured().get("notices")),
+        (1, None)
+    );
+
+    assert_eq!(
+        client
+            .call("ssh_shell", json!({"command": "echo $kept"}))
+            .await
+            .stdout(),
+        "yes\n"
+    );
 
     let other = World::new();
     let (host, port) = ("127.0.0.1", other.sshd.port());
-    fs::write(world.folder().join("known_hosts"), other.sshd.known_hosts_line()).unwrap();
-    let arguments = json!({"host": host, "user": "agent", "port": port, "keyPath": other.key, "name": "work"});
+    fs::write(
+        world.folder().join("known_hosts"),
+        other.sshd.known_hosts_line(),
+    )
+    .unwrap();
+
+    let arguments =
+        json!({"host": host, "user": "agent", "port": port, "keyPath": other.key, "name": "work"});
     let replaced = connect(&mut client, arguments).await;
-    let notice = replaced.structured()["notices"][0].as_str().unwrap().to_owned();
-    assert!(notice.contains("work") && notice.contains("another destination"), "{notice}");
+    let notice = replaced.structured()["notices"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    assert!(
+        notice.contains("work") && notice.contains("another destination"),
+        "{notice}"
+    );
+
     assert!(replaced.text().contains(&notice), "{}", replaced.text());
+
     assert_eq!(
-        client.call("ssh_exec", json!({"command": "echo $SSH_CONNECTION"})).await.stdout().split(' ').nth(3),
+        client
+            .call("ssh_exec", json!({"command": "echo $SSH_CONNECTION"}))
+            .await
+            .stdout()
+            .split(' ')
+            .nth(3),
         Some(format!("{port}\n").as_str())
     );
+
     assert_eq!((world.sshd.connections(), other.sshd.connections()), (1, 1));
     assert_eq!(world.store()["sessions"].as_array().unwrap().len(), 1);
     assert_eq!(world.store()["sessions"][0]["port"], port);
@@ -361,12 +605,40 @@ async fn a_failed_attempt_leaves_the_session_of_that_name_as_it_was() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box", "name": "work"})).await;
-    let refused = client.call("ssh_connect", json!({"host": "nowhere.invalid", "name": "work"})).await;
+
+    let refused = client
+        .call(
+            "ssh_connect",
+            json!({"host": "nowhere.invalid", "name": "work"}),
+        )
+        .await;
+
     assert_refused(&refused, &["nowhere.invalid"]);
-    assert_refused(&client.call("ssh_connect", json!({"host": "nowhere.invalid"})).await, &[]);
+
+    assert_refused(
+        &client
+            .call("ssh_connect", json!({"host": "nowhere.invalid"}))
+            .await,
+        &[],
+    );
+
     assert_eq!(list(&mut client).await, [entry("work", "connected", true)]);
-    assert_eq!(client.call("ssh_exec", json!({"command": "echo ok"})).await.stdout(), "ok\n");
-    assert_eq!((world.sshd.connections(), &world.store()["sessions"][0]["host"]), (1, &json!("box")));
+
+    assert_eq!(
+        client
+            .call("ssh_exec", json!({"command": "echo ok"}))
+            .await
+            .stdout(),
+        "ok\n"
+    );
+
+    assert_eq!(
+        (
+            world.sshd.connections(),
+            &world.store()["sessions"][0]["host"]
+        ),
+        (1, &json!("box"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,12 +646,29 @@ async fn closing_a_session_stops_its_commands_and_the_next_call_connects_again()
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;
-    let running = client.begin_call("ssh_exec", json!({"command": "sleep 40.5"})).await;
+    let running = client
+        .begin_call("ssh_exec", json!({"command": "sleep 40.5"}))
+        .await;
     eventually("the command runs", || world.runs(&["sleep", "40.5"])).await;
     client.call("ssh_disconnect", json!({})).await.ok();
     let stopped = client.finish(running).await;
-    assert_eq!(stopped.outcome()["status"], "cancelled", "{}", stopped.text());
+
+    assert_eq!(
+        stopped.outcome()["status"],
+        "cancelled",
+        "{}",
+        stopped.text()
+    );
+
     eventually("the command is gone", || !world.runs(&["sleep", "40.5"])).await;
-    assert_eq!(client.call("ssh_exec", json!({"command": "echo back"})).await.stdout(), "back\n");
+
+    assert_eq!(
+        client
+            .call("ssh_exec", json!({"command": "echo back"}))
+            .await
+            .stdout(),
+        "back\n"
+    );
+
     assert_eq!(world.sshd.connections(), 2);
 }

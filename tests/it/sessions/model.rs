@@ -50,9 +50,25 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Some steps, half of them in a process that finds two sessions in the store.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let before = [Step::Connect { name: "a", host: "box" }, Step::Connect { name: "b", host: "other" }, Step::Restart];
-    (any::<bool>(), proptest::collection::vec(step(), 1..14))
-        .prop_map(move |(saved, steps)| if saved { [&before[..], &steps].concat() } else { steps })
+    let before = [
+        Step::Connect {
+            name: "a",
+            host: "box",
+        },
+        Step::Connect {
+            name: "b",
+            host: "other",
+        },
+        Step::Restart,
+    ];
+
+    (any::<bool>(), proptest::collection::vec(step(), 1..14)).prop_map(move |(saved, steps)| {
+        if saved {
+            [&before[..], &steps].concat()
+        } else {
+            steps
+        }
+    })
 }
 
 /// What is expected of the registry.
@@ -71,17 +87,32 @@ struct Model {
 
 impl Model {
     fn host(&self, name: &str) -> Option<&'static str> {
-        self.saved.iter().find(|(saved, _)| *saved == name).map(|(_, host)| *host)
+        self.saved
+            .iter()
+            .find(|(saved, _)| *saved == name)
+            .map(|(_, host)| *host)
     }
 
     fn meant(&self) -> Option<&'static str> {
-        let only = || if let [(only, _)] = self.saved[..] { Some(only) } else { None };
-        self.chosen.or(self.first.first().copied()).or(self.saved_default).or_else(only)
+        let only = || {
+            if let [(only, _)] = self.saved[..] {
+                Some(only)
+            } else {
+                None
+            }
+        };
+
+        self.chosen
+            .or(self.first.first().copied())
+            .or(self.saved_default)
+            .or_else(only)
     }
 
     /// The session that is meant, if there is one.
     fn find(&self, session: Option<&'static str>) -> Option<&'static str> {
-        session.or_else(|| self.meant()).filter(|name| self.host(name).is_some())
+        session
+            .or_else(|| self.meant())
+            .filter(|name| self.host(name).is_some())
     }
 
     /// Connects it unless it is; says whether it is.
@@ -89,13 +120,16 @@ impl Model {
         if self.connected.get(name) == Some(&true) {
             return true;
         }
+
         if self.unreachable {
             return false;
         }
+
         self.connected.insert(name, true);
         if !self.first.contains(&name) {
             self.first.push(name);
         }
+
         true
     }
 
@@ -107,13 +141,16 @@ impl Model {
                 if !same && self.unreachable {
                     return None;
                 }
+
                 if !self.connect(name) {
                     return None;
                 }
+
                 match self.saved.iter_mut().find(|(saved, _)| *saved == name) {
                     Some(saved) => saved.1 = host,
                     None => self.saved.push((name, host)),
                 }
+
                 Some(name)
             }
             Step::Call(session) | Step::Reconnect(session) => {
@@ -122,7 +159,10 @@ impl Model {
             }
             Step::Disconnect { session, forget } => {
                 let name = self.find(session)?;
-                self.connected.entry(name).and_modify(|connected| *connected = false);
+                self.connected
+                    .entry(name)
+                    .and_modify(|connected| *connected = false);
+
                 if forget {
                     self.connected.remove(name);
                     self.saved.retain(|(saved, _)| *saved != name);
@@ -130,6 +170,7 @@ impl Model {
                     self.chosen.take_if(|chosen| *chosen == name);
                     self.saved_default.take_if(|default| *default == name);
                 }
+
                 Some(name)
             }
             Step::SetDefault(name) => {
@@ -138,7 +179,9 @@ impl Model {
                 Some(name)
             }
             Step::Drop => {
-                self.connected.values_mut().for_each(|connected| *connected = false);
+                self.connected
+                    .values_mut()
+                    .for_each(|connected| *connected = false);
                 None
             }
             Step::Reachable(reachable) => {
@@ -158,15 +201,22 @@ impl Model {
             Some(false) => "disconnected",
             None => "saved",
         };
-        let mut listing: Vec<_> =
-            self.saved.iter().map(|(name, _)| entry(name, state(name), self.meant() == Some(name))).collect();
+
+        let mut listing: Vec<_> = self
+            .saved
+            .iter()
+            .map(|(name, _)| entry(name, state(name), self.meant() == Some(name)))
+            .collect();
+
         listing.sort();
+
         listing
     }
 
     fn store(&self) -> Value {
         let session = |(name, host): &(&str, &str)| json!({"name": name, "host": host, "passwordAuth": false});
-        let mut store = json!({"version": 1, "sessions": self.saved.iter().map(session).collect::<Vec<_>>()});
+        let mut store =
+            json!({"version": 1, "sessions": self.saved.iter().map(session).collect::<Vec<_>>()});
         if let Some(default) = self.saved_default {
             store["default"] = json!(default);
         }
@@ -176,8 +226,10 @@ impl Model {
 
 /// Takes the step; says which session it worked on, or that it failed.
 async fn take(step: &Step, number: usize, client: &mut McpClient, world: &World) -> Option<String> {
-    let named = |session: Option<&str>| session.map_or_else(|| json!({}), |name| json!({"session": name}));
+    let named =
+        |session: Option<&str>| session.map_or_else(|| json!({}), |name| json!({"session": name}));
     let mark = format!("step-{number}");
+
     let (tool, arguments) = match step {
         Step::Connect { name, host } => ("ssh_connect", json!({"host": host, "name": name})),
         Step::Call(session) => {
@@ -194,9 +246,15 @@ async fn take(step: &Step, number: usize, client: &mut McpClient, world: &World)
         Step::SetDefault(name) => ("ssh_set_default", json!({"session": name})),
         Step::Drop => {
             world.sshd.drop_connections();
-            while list(client).await.iter().any(|(_, state, _)| state == "connected") {
+
+            while list(client)
+                .await
+                .iter()
+                .any(|(_, state, _)| state == "connected")
+            {
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
+
             return None;
         }
         Step::Reachable(reachable) => {
@@ -209,21 +267,40 @@ async fn take(step: &Step, number: usize, client: &mut McpClient, world: &World)
             return None;
         }
     };
+
     let result = client.call(tool, arguments).await;
+
     if result.is_error() {
-        assert_eq!(world.received(&mark), 0, "what failed was not run: {}", result.text());
+        assert_eq!(
+            world.received(&mark),
+            0,
+            "what failed was not run: {}",
+            result.text()
+        );
         return None;
     }
+
     if let Step::Call(_) = step {
-        assert_eq!((result.stdout(), world.received(&mark)), (format!("{mark}\n"), 1), "{}", result.text());
+        assert_eq!(
+            (result.stdout(), world.received(&mark)),
+            (format!("{mark}\n"), 1),
+            "{}",
+            result.text()
+        );
         return result.outcome()["session"].as_str().map(str::to_owned);
     }
-    result.structured()["session"]["name"].as_str().map(str::to_owned)
+
+    result.structured()["session"]["name"]
+        .as_str()
+        .map(str::to_owned)
 }
 
 /// How many sequences are tried; more where `PROPTEST_CASES` says so.
 fn sequences() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12)
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(12)
 }
 
 proptest! {

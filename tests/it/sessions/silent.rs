@@ -8,7 +8,10 @@ use std::{
 
 use mcp_ssh_sessions::{
     openssh::destination::Destination,
-    ssh::{auth::Credentials, config::target::Target, connect::connection::Connection, prompt::prompter::Prompter},
+    ssh::{
+        auth::Credentials, config::target::Target, connect::connection::Connection,
+        prompt::prompter::Prompter,
+    },
 };
 
 use super::eventually;
@@ -31,10 +34,12 @@ fn answers_once(peer: &mut Peer) -> io::Result<()> {
     peer.let_in()?;
     peer.wait_for(80)?;
     peer.send(&message(82, &[]))?;
+
     // The answer to a question of its own comes after that was read.
     peer.send(&message(80, &[&text("unknown@example.com"), &[1]]))?;
     peer.wait_for(82)?;
     ANSWERED.store(true, Ordering::SeqCst);
+
     peer.be_silent()
 }
 
@@ -56,11 +61,25 @@ async fn only_a_server_that_could_answer_is_given_up_when_it_answers_no_more() {
         let host = ssh_config::host("box", &lines, sshd.port(), "agent", &known_hosts);
         let config = ssh_config::write(folder.path(), "silent", &host);
         let destination = Destination::parse("box").unwrap();
-        let target = Target { destination, user: None, port: None, config_file: Some(config) };
+
+        let target = Target {
+            destination,
+            user: None,
+            port: None,
+            config_file: Some(config),
+        };
+
         let (credentials, prompter) = (Credentials::default(), Prompter::default());
-        let connection = Connection::open(&target, &credentials, &prompter, Duration::from_secs(60)).await.unwrap();
+        let connection =
+            Connection::open(&target, &credentials, &prompter, Duration::from_secs(60))
+                .await
+                .unwrap();
+
         if given_up {
-            eventually("the first question is answered", || ANSWERED.load(Ordering::SeqCst)).await;
+            eventually("the first question is answered", || {
+                ANSWERED.load(Ordering::SeqCst)
+            })
+            .await;
         }
 
         // Ten minutes, in no time.
@@ -68,8 +87,16 @@ async fn only_a_server_that_could_answer_is_given_up_when_it_answers_no_more() {
         tokio::time::sleep(Duration::from_secs(600)).await;
         tokio::time::resume();
         assert_eq!(connection.is_closed(), given_up, "{options}");
+
         if given_up {
-            assert!(connection.lost().to_string().contains("has not answered for a minute"), "{}", connection.lost());
+            assert!(
+                connection
+                    .lost()
+                    .to_string()
+                    .contains("has not answered for a minute"),
+                "{}",
+                connection.lost()
+            );
         }
     }
 }

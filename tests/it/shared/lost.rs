@@ -15,27 +15,65 @@ async fn a_daemon_that_is_killed_is_a_clear_answer_to_each_call_and_the_next_cal
     for _ in 0..4 {
         fronts.push(shared.front().await);
     }
-    fronts[0].call("ssh_connect", json!({"host": "box"})).await.ok();
+
+    fronts[0]
+        .call("ssh_connect", json!({"host": "box"}))
+        .await
+        .ok();
+
     let mut calls = Vec::new();
+
     for (number, front) in fronts.iter_mut().enumerate() {
         let marker = format!("5{number}.25");
         let arguments = json!({"command": format!("sleep {marker}")});
-        calls.push(front.begin("tools/call", json!({"name": "ssh_exec", "arguments": arguments})).await);
-        eventually("the command runs", || shared.world.runs(&["sleep", &marker])).await;
+
+        calls.push(
+            front
+                .begin(
+                    "tools/call",
+                    json!({"name": "ssh_exec", "arguments": arguments}),
+                )
+                .await,
+        );
+
+        eventually("the command runs", || {
+            shared.world.runs(&["sleep", &marker])
+        })
+        .await;
     }
+
     let killed = shared.only_daemon();
     shared.kill().await;
+
     for (front, call) in fronts.iter_mut().zip(calls) {
         let answer = front.message().await;
         assert_eq!(answer["id"], call);
         let result = ToolResult(answer["result"].clone());
-        assert_refused(&result, &["the shared daemon ended", "look what a command has done", ".log"]);
+
+        assert_refused(
+            &result,
+            &[
+                "the shared daemon ended",
+                "look what a command has done",
+                ".log",
+            ],
+        );
     }
+
     assert!(shared.daemons().is_empty(), "nobody needs one");
+
     for front in &mut fronts {
-        assert_eq!(front.call("ssh_exec", json!({"command": "echo works"})).await.stdout(), "works\n");
+        assert_eq!(
+            front
+                .call("ssh_exec", json!({"command": "echo works"}))
+                .await
+                .stdout(),
+            "works\n"
+        );
     }
+
     assert_ne!(shared.only_daemon(), killed);
+
     // Each command was sent once.
     for marker in ["50.25", "51.25", "52.25", "53.25"] {
         assert_eq!(shared.world.received(marker), 1, "{marker}");
@@ -48,12 +86,33 @@ async fn a_daemon_that_is_told_to_end_stops_what_runs_and_the_next_call_works() 
     let mut front = shared.front().await;
     front.call("ssh_connect", json!({"host": "box"})).await.ok();
     let arguments = json!({"command": "sleep 54.25"});
-    let call = front.begin("tools/call", json!({"name": "ssh_exec", "arguments": arguments})).await;
-    eventually("the command runs", || shared.world.runs(&["sleep", "54.25"])).await;
+
+    let call = front
+        .begin(
+            "tools/call",
+            json!({"name": "ssh_exec", "arguments": arguments}),
+        )
+        .await;
+
+    eventually("the command runs", || {
+        shared.world.runs(&["sleep", "54.25"])
+    })
+    .await;
+
     shared.signal("TERM");
     assert_eq!(front.message().await["id"], call);
-    eventually("it is gone", || shared.daemons().is_empty() && !shared.world.runs(&["sleep", "54.25"])).await;
-    assert_eq!(front.call("ssh_exec", json!({"command": "echo works"})).await.stdout(), "works\n");
+    eventually("it is gone", || {
+        shared.daemons().is_empty() && !shared.world.runs(&["sleep", "54.25"])
+    })
+    .await;
+
+    assert_eq!(
+        front
+            .call("ssh_exec", json!({"command": "echo works"}))
+            .await
+            .stdout(),
+        "works\n"
+    );
 }
 
 #[tokio::test]
@@ -64,14 +123,22 @@ async fn a_question_of_a_daemon_that_is_gone_is_withdrawn_and_its_answer_reaches
         "protocolVersion": "2025-11-25", "capabilities": {"elicitation": {"form": {}}},
         "clientInfo": {"name": "test", "version": "0"},
     });
+
     front.request("initialize", hello).await;
-    front.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    front
+        .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .await;
+
     let connect = json!({"name": "ssh_connect", "arguments": {"host": "box"}});
     let first = front.begin("tools/call", connect.clone()).await;
     let question = front.message().await;
     shared.kill().await;
     let over = front.message().await;
-    assert_eq!((&over["method"], &over["params"]["requestId"]), (&json!("notifications/cancelled"), &question["id"]));
+    assert_eq!(
+        (&over["method"], &over["params"]["requestId"]),
+        (&json!("notifications/cancelled"), &question["id"])
+    );
+
     let answer = front.message().await;
     assert_eq!(answer["id"], first);
     assert!(failure(&answer).contains("the shared daemon ended"));
@@ -81,6 +148,7 @@ async fn a_question_of_a_daemon_that_is_gone_is_withdrawn_and_its_answer_reaches
     assert_eq!(again["method"], "elicitation/create", "{again}");
     assert_ne!(again["id"], question["id"]);
     let say = |id: &serde_json::Value, trust: bool| json!({"jsonrpc": "2.0", "id": id, "result": {"action": "accept", "content": {"trust": trust}}});
+
     // A yes that comes late, and then the answer to what was asked.
     front.send(&say(&question["id"], true)).await;
     front.send(&say(&again["id"], false)).await;

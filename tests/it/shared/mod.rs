@@ -54,8 +54,13 @@ impl Shared {
 
     /// The file with this ending there.
     fn file(&self, ending: &str) -> PathBuf {
-        let entries = fs::read_dir(self.place()).unwrap().map(|entry| entry.unwrap().path());
-        entries.into_iter().find(|path| path.extension().is_some_and(|found| found == ending)).unwrap()
+        let entries = fs::read_dir(self.place())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|found| found == ending))
+            .unwrap()
     }
 
     /// The program with `--shared`.
@@ -68,7 +73,10 @@ impl Shared {
     /// The program in the same surroundings.
     fn plain(&self) -> Command {
         let mut command = command(self.folder());
-        command.env("XDG_RUNTIME_DIR", self.folder().join("run")).arg("--ssh-config").arg(&self.world.config);
+        command
+            .env("XDG_RUNTIME_DIR", self.folder().join("run"))
+            .arg("--ssh-config")
+            .arg(&self.world.config);
         command
     }
 
@@ -87,12 +95,22 @@ impl Shared {
     /// A daemon started by hand, which ends after this idle time, and what it says.
     async fn daemon(&self, idle: &str) -> (tokio::process::Child, String) {
         use tokio::io::AsyncBufReadExt as _;
+
         let mut command = self.plain();
         command.args(["shared-daemon", "--serve", "--idle", idle]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
-        tokio::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+        tokio::io::BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .await
+            .unwrap();
+
         (child, line.trim().to_owned())
     }
 
@@ -104,7 +122,11 @@ impl Shared {
             let words: Vec<_> = line.split(|byte| *byte == 0).collect();
             words.contains(&&b"--serve"[..]) && words.contains(&config)
         };
-        processes::all().into_iter().filter(|pid| has(*pid)).collect()
+
+        processes::all()
+            .into_iter()
+            .filter(|pid| has(*pid))
+            .collect()
     }
 
     /// The one that runs.
@@ -136,7 +158,9 @@ impl Drop for Shared {
 
 /// The text of an error, be it that of a request or that of a tool.
 fn failure(answer: &Value) -> String {
-    let text = answer.pointer("/error/message").or_else(|| answer.pointer("/result/content/0/text"));
+    let text = answer
+        .pointer("/error/message")
+        .or_else(|| answer.pointer("/result/content/0/text"));
     let failed = answer["error"].is_object() || answer["result"]["isError"] == true;
     assert!(failed, "no error: {answer}");
     text.and_then(Value::as_str).unwrap().to_owned()

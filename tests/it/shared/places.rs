@@ -39,13 +39,26 @@ async fn the_files_are_for_this_user_alone_and_web_pages_stay_out() {
     for ending in ["sock", "lock", "log"] {
         assert_eq!(mode(&shared.file(ending)), 0o600, "{ending}");
     }
+
     let place = Place::Socket(shared.file("sock"));
+
     for (path, headers, status) in [
         ("/shared", vec![("Host", "localhost")], 426),
-        ("/shared", vec![("Host", "localhost"), ("Origin", "http://evil.example")], 403),
+        (
+            "/shared",
+            vec![("Host", "localhost"), ("Origin", "http://evil.example")],
+            403,
+        ),
         ("/health", vec![("Host", "localhost")], 200),
     ] {
-        assert_eq!(ask(&place, request("GET", path, &headers, "")).await.unwrap().status, status, "{path} {headers:?}");
+        assert_eq!(
+            ask(&place, request("GET", path, &headers, ""))
+                .await
+                .unwrap()
+                .status,
+            status,
+            "{path} {headers:?}"
+        );
     }
 }
 
@@ -70,11 +83,17 @@ async fn of_daemons_started_at_once_one_serves_and_the_others_say_so() {
     let mut said: Vec<_> = started.iter().map(|(_, said)| said.as_str()).collect();
     said.sort_unstable();
     assert_eq!(said, ["busy", "busy", "busy", "busy", "busy", "ready"]);
+
     for (mut daemon, said) in started {
         if said == "busy" {
             assert_eq!(daemon.wait().await.unwrap().code(), Some(0));
         } else {
-            shared.front().await.call("ssh_sessions", json!({})).await.ok();
+            shared
+                .front()
+                .await
+                .call("ssh_sessions", json!({}))
+                .await
+                .ok();
             assert!(daemon.try_wait().unwrap().is_none());
         }
     }
@@ -83,6 +102,7 @@ async fn of_daemons_started_at_once_one_serves_and_the_others_say_so() {
 #[tokio::test]
 async fn a_daemon_whose_socket_was_removed_makes_room_for_another_and_keeps_its_clients() {
     let shared = Shared::new();
+
     // It looks as often as its idle time asks for.
     let (mut daemon, _) = shared.daemon("8000").await;
     let mut old = shared.front().await;
@@ -93,7 +113,11 @@ async fn a_daemon_whose_socket_was_removed_makes_room_for_another_and_keeps_its_
     new.call("ssh_sessions", json!({})).await.ok();
     old.close().await;
     assert_eq!(daemon.wait().await.unwrap().code(), Some(0));
-    assert!(shared.file("sock").exists(), "the other's socket is left alone");
+    assert!(
+        shared.file("sock").exists(),
+        "the other's socket is left alone"
+    );
+
     new.call("ssh_sessions", json!({})).await.ok();
 }
 
@@ -105,18 +129,33 @@ async fn what_was_planted_is_refused_and_left_as_it_is() {
     fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o700)).unwrap();
     let mut front = shared.silent();
     symlink(&elsewhere, &folder).unwrap();
-    assert!(refused(&mut front).await.contains("is not a folder of ours"));
+    assert!(
+        refused(&mut front)
+            .await
+            .contains("is not a folder of ours")
+    );
+
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
     fs::remove_file(&folder).unwrap();
     fs::write(&folder, "a file").unwrap();
-    assert!(refused(&mut front).await.contains("is not a folder of ours"));
+    assert!(
+        refused(&mut front)
+            .await
+            .contains("is not a folder of ours")
+    );
+
     fs::remove_file(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
+
     for mode in [0o755, 0o770, 0o701] {
         fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
         let said = refused(&mut front).await;
-        assert!(said.contains("chmod 700") && said.contains("\nhint: "), "{mode:o}: {said}");
+        assert!(
+            said.contains("chmod 700") && said.contains("\nhint: "),
+            "{mode:o}: {said}"
+        );
     }
+
     assert!(shared.daemons().is_empty());
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
     front.initialize().await;
@@ -137,6 +176,7 @@ async fn another_users_folder_or_daemon_is_told_nothing() {
     let (socket, theirs) = (shared.file("sock"), tempfile::tempdir().unwrap());
     fs::set_permissions(theirs.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let at = theirs.path().join("sock");
+
     // Theirs is made where they may, and then moved to where ours would be.
     let Some(listener) = as_other({
         let at = at.clone();
@@ -144,6 +184,7 @@ async fn another_users_folder_or_daemon_is_told_nothing() {
     }) else {
         return;
     };
+
     fs::rename(&at, &socket).unwrap();
     let said = failure(&front.request("tools/list", json!({})).await);
     assert!(said.contains("belongs to another user"), "{said}");
@@ -154,7 +195,10 @@ async fn another_users_folder_or_daemon_is_told_nothing() {
     assert_eq!(heard, "");
     std::os::unix::fs::chown(shared.place(), Some(65534), None).unwrap();
     let said = failure(&front.request("tools/list", json!({})).await);
-    assert!(said.contains("belongs to another user; set XDG_RUNTIME_DIR"), "{said}");
+    assert!(
+        said.contains("belongs to another user; set XDG_RUNTIME_DIR"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -164,13 +208,24 @@ async fn a_path_that_is_too_long_is_not_taken_and_where_no_path_will_do_that_is_
     let temporary = shared.folder().join("t");
     fs::create_dir_all(&lengthy).unwrap();
     fs::create_dir(&temporary).unwrap();
+
     let places = [
-        (&lengthy, shared.folder().join("state"), &temporary, "state/mcp-ssh-sessions/shared"),
+        (
+            &lengthy,
+            shared.folder().join("state"),
+            &temporary,
+            "state/mcp-ssh-sessions/shared",
+        ),
         (&lengthy, lengthy.clone(), &temporary, "t/mcp-ssh-sessions-"),
     ];
+
     for (run, state, temporary, expected) in places {
         let mut command = shared.command();
-        command.env("XDG_RUNTIME_DIR", run).env("XDG_STATE_HOME", state).env("TMPDIR", temporary);
+        command
+            .env("XDG_RUNTIME_DIR", run)
+            .env("XDG_STATE_HOME", state)
+            .env("TMPDIR", temporary);
+
         let mut front = Program::spawn(command, shared.folder());
         front.initialize().await;
         let daemon = shared.only_daemon();
@@ -178,41 +233,69 @@ async fn a_path_that_is_too_long_is_not_taken_and_where_no_path_will_do_that_is_
         assert!(log.to_str().unwrap().contains(expected), "{log:?}");
         shared.kill().await;
     }
+
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-ssh-sessions"));
-    command.args(["--shared", "--log", "off"]).stdin(Stdio::null());
+    command
+        .args(["--shared", "--log", "off"])
+        .stdin(Stdio::null());
+
     command.env("HOME", shared.folder());
     for name in ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TMPDIR"] {
         command.env(name, &lengthy);
     }
+
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
-    assert!(said.contains("too long for a socket; set XDG_RUNTIME_DIR"), "{said}");
+    assert_eq!(
+        (output.status.code(), said.lines().count()),
+        (Some(1), 1),
+        "{said}"
+    );
+
+    assert!(
+        said.contains("too long for a socket; set XDG_RUNTIME_DIR"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn a_full_disk_is_said_and_the_same_terminal_goes_on_once_there_is_room() {
     let shared = Shared::new();
     let run = shared.folder().join("run");
+
     // Room for the folder and the log alone.
     let mount = |options: &str| {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&run).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&run)
+            .output();
         mounted.is_ok_and(|output| output.status.success())
     };
+
     if !mount("size=64k,nr_inodes=3,mode=700") {
         return skipped("may not mount a small disk");
     }
+
     let _disk = Mounted(&run);
     let mut front = shared.silent();
     let said = refused(&mut front).await;
-    assert!(said.contains("No space left") && said.contains("cannot be started"), "{said}");
+    assert!(
+        said.contains("No space left") && said.contains("cannot be started"),
+        "{said}"
+    );
+
     assert!(mount("remount,nr_inodes=100"));
     front.initialize().await;
     front.call("ssh_connect", json!({"host": "box"})).await.ok();
     shared.kill().await;
+
     // Without room for a byte it serves all the same.
     let _ = fs::write(run.join("filler"), vec![0; 100_000]);
-    let works = front.call("ssh_exec", json!({"command": "echo works"})).await.ok();
+    let works = front
+        .call("ssh_exec", json!({"command": "echo works"}))
+        .await
+        .ok();
+
     assert_eq!(works.stdout(), "works\n", "{}", works.text());
     shared.kill().await;
 }
@@ -234,7 +317,11 @@ async fn a_daemon_that_does_not_answer_is_said_and_never_joined_by_a_second() {
     let mut front = shared.silent();
     let started = Instant::now();
     let said = refused(&mut front).await;
-    assert!(said.contains(&format!("(process {daemon}) does not answer")), "{said}");
+    assert!(
+        said.contains(&format!("(process {daemon}) does not answer")),
+        "{said}"
+    );
+
     assert!(started.elapsed() < Duration::from_secs(50));
     shared.signal("CONT");
     front.initialize().await;

@@ -32,24 +32,57 @@ async fn an_older_daemon_gives_way_and_ends_when_its_clients_and_jobs_have() {
     let (mut daemon, _) = shared.daemon("20000").await;
     let mut old = shared.front().await;
     old.call("ssh_connect", json!({"host": "box"})).await.ok();
-    old.call("ssh_shell", json!({"command": "kept=here"})).await.ok();
-    let job = old.call("ssh_exec", json!({"command": "sleep 61.25", "background": true})).await.ok().text();
+    old.call("ssh_shell", json!({"command": "kept=here"}))
+        .await
+        .ok();
+
+    let job = old
+        .call(
+            "ssh_exec",
+            json!({"command": "sleep 61.25", "background": true}),
+        )
+        .await
+        .ok()
+        .text();
+
     let socket = shared.file("sock");
-    let answer = ask(&Place::Socket(socket.clone()), knock("99.0.0")).await.unwrap();
+    let answer = ask(&Place::Socket(socket.clone()), knock("99.0.0"))
+        .await
+        .unwrap();
     assert_eq!(answer.status, 410);
     for part in ["gives way to version 99.0.0", "(1)", "running jobs (1)"] {
         assert!(answer.body.contains(part), "{part}: {}", answer.body);
     }
+
     assert!(!socket.exists());
+
     // The new one has its own sessions; what was there goes on undisturbed.
     let mut new = shared.front().await;
     assert_eq!(shared.daemons().len(), 2);
-    assert_eq!(new.call("ssh_sessions", json!({})).await.ok().structured()["sessions"][0]["state"], "saved");
-    assert_eq!(old.call("ssh_shell", json!({"command": "echo $kept"})).await.stdout(), "here\n");
+    assert_eq!(
+        new.call("ssh_sessions", json!({})).await.ok().structured()["sessions"][0]["state"],
+        "saved"
+    );
+
+    assert_eq!(
+        old.call("ssh_shell", json!({"command": "echo $kept"}))
+            .await
+            .stdout(),
+        "here\n"
+    );
+
     assert!(shared.world.runs(&["sleep", "61.25"]), "{job}");
     let listed = old.call("ssh_job", json!({})).await.ok().text();
-    let id = listed.split(|c: char| !c.is_ascii_hexdigit()).find(|word| word.len() == 8).unwrap().to_owned();
-    old.call("ssh_job", json!({"job": id, "signal": "KILL"})).await.ok();
+    let id = listed
+        .split(|c: char| !c.is_ascii_hexdigit())
+        .find(|word| word.len() == 8)
+        .unwrap()
+        .to_owned();
+
+    old.call("ssh_job", json!({"job": id, "signal": "KILL"}))
+        .await
+        .ok();
+
     assert!(daemon.try_wait().unwrap().is_none());
     old.close().await;
     assert_eq!(daemon.wait().await.unwrap().code(), Some(0));
@@ -62,18 +95,26 @@ async fn a_daemon_serves_fronts_of_its_own_version_and_of_earlier_ones() {
     let shared = Shared::new();
     let _front = shared.front().await;
     let place = Place::Socket(shared.file("sock"));
+
     for version in [env!("CARGO_PKG_VERSION"), "0.0.1", "no version"] {
         let mut wire = Wire::connect(&place).await;
         wire.send(knock(version)).await;
         let answer = wire.head().await.unwrap();
-        assert_eq!((answer.status, answer.header("upgrade")), (101, Some("mcp-ssh-sessions")), "{version}");
+        assert_eq!(
+            (answer.status, answer.header("upgrade")),
+            (101, Some("mcp-ssh-sessions")),
+            "{version}"
+        );
     }
+
     shared.only_daemon();
 }
 
 #[tokio::test]
-async fn a_front_starts_its_own_daemon_where_an_older_one_gave_way_and_nothing_where_something_else_answers() {
+async fn a_front_starts_its_own_daemon_where_an_older_one_gave_way_and_nothing_where_something_else_answers()
+ {
     let shared = Shared::new();
+
     // To learn the name.
     let mut front = shared.front().await;
     shared.kill().await;
@@ -97,6 +138,7 @@ fn answering(socket: &std::path::Path, words: Vec<u8>) -> thread::JoinHandle<()>
     let listener = UnixListener::bind(socket).unwrap();
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).unwrap();
     let socket = socket.to_owned();
+
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 4096]);

@@ -5,6 +5,7 @@ use crate::commands::{open, plain};
 #[tokio::test]
 async fn the_first_line_of_a_command_is_line_1_every_time() {
     let mut bench = open().await;
+
     for (command, stdout, stderr) in [
         ("echo $LINENO\n\necho $LINENO", "1\n3\n", ""),
         ("echo $LINENO # and again", "1\n", ""),
@@ -23,8 +24,18 @@ async fn the_first_line_of_a_command_is_line_1_every_time() {
     ] {
         let result = bench.shell(command, plain()).await;
         assert_eq!(result.stdout(), stdout, "{command:?}: {result:?}");
-        assert!(result.stderr().contains(stderr) && (stderr.is_empty() == result.stderr().is_empty()), "{result:?}");
+        assert!(
+            result.stderr().contains(stderr) && (stderr.is_empty() == result.stderr().is_empty()),
+            "{result:?}"
+        );
     }
-    let result = bench.shell("cat\necho $LINENO", serde_json::json!({"stdin": "a\n\n\n", "shell": "other"})).await;
+
+    let result = bench
+        .shell(
+            "cat\necho $LINENO",
+            serde_json::json!({"stdin": "a\n\n\n", "shell": "other"}),
+        )
+        .await;
+
     assert_eq!(result.stdout(), "a\n\n\n2\n");
 }

@@ -48,8 +48,14 @@ async fn a_shell_that_is_not_bash_and_has_ended_is_followed_by_a_new_one_in_the_
         for command in ["exit 3", "exec true", "kill -9 $$", "set -e; false"] {
             bench.shell("cd /usr/lib", plain()).await;
             let result = bench.shell(command, json!({"timeoutMs": 20_000})).await;
-            assert!(result.status_line().contains("the shell itself has ended"), "{sh} {command}: {result:?}");
-            let next = bench.shell("pwd; echo \"${BASH_VERSION-none}\"", plain()).await;
+            assert!(
+                result.status_line().contains("the shell itself has ended"),
+                "{sh} {command}: {result:?}"
+            );
+
+            let next = bench
+                .shell("pwd; echo \"${BASH_VERSION-none}\"", plain())
+                .await;
             assert_eq!(next.stdout(), "/usr/lib\nnone\n", "{sh} {command}");
             assert_eq!(next.outcome()["cwd"], "/usr/lib", "{sh} {command}");
         }
@@ -65,17 +71,41 @@ async fn a_shell_that_is_not_bash_takes_stdin_and_long_scripts() {
 
 async fn stdin_and_long_scripts(mut bench: Bench<OpenSshd>) {
     // A here-document is all there is, and its last line has an end.
-    for (stdin, end) in [("", ""), ("\n", ""), ("text", "\n"), ("it's \\n %s $x `id`\r\né日\n\n", ""), ("-n\n", "")] {
+    for (stdin, end) in [
+        ("", ""),
+        ("\n", ""),
+        ("text", "\n"),
+        ("it's \\n %s $x `id`\r\né日\n\n", ""),
+        ("-n\n", ""),
+    ] {
         let result = bench.shell("cat", json!({"stdin": stdin})).await;
-        assert_eq!((result.stdout(), result.stderr()), (format!("{stdin}{end}"), String::new()), "{stdin:?}");
+        assert_eq!(
+            (result.stdout(), result.stderr()),
+            (format!("{stdin}{end}"), String::new()),
+            "{stdin:?}"
+        );
     }
-    let refused = bench.mcp.call("ssh_shell", json!({"command": "cat", "stdin": "a\0b"})).await;
-    assert!(refused.is_error() && refused.text().contains("NUL"), "{refused:?}");
+
+    let refused = bench
+        .mcp
+        .call("ssh_shell", json!({"command": "cat", "stdin": "a\0b"}))
+        .await;
+
+    assert!(
+        refused.is_error() && refused.text().contains("NUL"),
+        "{refused:?}"
+    );
+
     let long = format!("x='{}'; echo ${{#x}}", "y".repeat(3_000_000));
     assert_eq!(bench.shell(&long, plain()).await.stdout(), "3000000\n");
-    let result = bench.shell("yes | head -c 3000000; yes | head -c 3000000 >&2", plain()).await;
+    let result = bench
+        .shell("yes | head -c 3000000; yes | head -c 3000000 >&2", plain())
+        .await;
     assert_eq!(result.outcome()["stdoutBytes"], 3_000_000);
-    assert_eq!(bench.shell("echo in step", plain()).await.stdout(), "in step\n");
+    assert_eq!(
+        bench.shell("echo in step", plain()).await.stdout(),
+        "in step\n"
+    );
 }
 
 #[tokio::test]
@@ -83,6 +113,7 @@ async fn a_time_limit_works_in_a_shell_that_is_not_bash() {
     for sh in OTHERS {
         let (mut bench, _programs) = without_bash(sh).await;
         bench.shell("cd /usr/lib; sleep 7601 & true", plain()).await;
+
         for command in [
             "sleep 7600; echo no",
             "sleep 7600 | cat; echo no",
@@ -92,7 +123,12 @@ async fn a_time_limit_works_in_a_shell_that_is_not_bash() {
             let result = bench.shell(command, json!({"timeoutMs": 400})).await;
             assert_stopped(&result, "timedOut", bench.port, "7600");
             assert_eq!(result.stdout(), "", "{sh} {command}");
-            assert_eq!(bench.shell("pwd", plain()).await.stdout(), "/usr/lib\n", "{sh} {command}");
+            assert_eq!(
+                bench.shell("pwd", plain()).await.stdout(),
+                "/usr/lib\n",
+                "{sh} {command}"
+            );
+
             assert_eq!(running(bench.port, "7601").len(), 1, "{sh} {command}");
         }
     }
@@ -106,20 +142,35 @@ async fn a_restricted_shell_gets_a_clear_error_and_exec_still_works() {
     symlink(programs::shell("bash"), &rbash).unwrap();
     let mut bench = fake(&rbash.display().to_string()).await;
     let result = bench.mcp.call("ssh_shell", json!({"command": "pwd"})).await;
+
     assert!(
-        result.is_error() && result.text().contains("restricted") && result.text().contains("ssh_exec"),
+        result.is_error()
+            && result.text().contains("restricted")
+            && result.text().contains("ssh_exec"),
         "{result:?}"
     );
+
     assert_eq!(bench.exec("echo works", plain()).await.stdout(), "works\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_without_a_shell_gets_a_clear_error() {
     let folder = tempfile::tempdir().unwrap();
-    let nologin = login_shell(folder.path(), "echo 'This account is currently not available.'; exit 1");
+    let nologin = login_shell(
+        folder.path(),
+        "echo 'This account is currently not available.'; exit 1",
+    );
+
     let mut bench = fake(&nologin).await;
     let result = bench.mcp.call("ssh_shell", json!({"command": "pwd"})).await;
-    assert!(result.is_error() && result.text().contains("ended at once"), "{result:?}");
+    assert!(
+        result.is_error() && result.text().contains("ended at once"),
+        "{result:?}"
+    );
+
     let result = bench.exec("pwd", plain()).await;
-    assert_eq!((code(&result), result.stdout().as_str()), (Some(1), "This account is currently not available.\n"));
+    assert_eq!(
+        (code(&result), result.stdout().as_str()),
+        (Some(1), "This account is currently not available.\n")
+    );
 }

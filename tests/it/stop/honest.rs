@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    commands::{Bench, assert_stopped, code, eventually, fake, fake_with, open, plain, running, status},
+    commands::{
+        Bench, assert_stopped, code, eventually, fake, fake_with, open, plain, running, status,
+    },
     support::{
         fake_sshd::{FakeSshd, FakeSshdSettings},
         mcp_client::ToolResult,
@@ -22,19 +24,30 @@ const NOT_KNOWN: &str = "whether its processes are gone is not known";
 async fn running_scripts_with(way: &str) -> (Bench<FakeSshd>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let shell = folder.path().join("sh");
-    fs::write(&shell, format!("#!/bin/sh\ncase $2 in 'exec /bin/sh') {way};; *) exec /bin/sh \"$@\";; esac\n"))
-        .unwrap();
+    fs::write(
+        &shell,
+        format!("#!/bin/sh\ncase $2 in 'exec /bin/sh') {way};; *) exec /bin/sh \"$@\";; esac\n"),
+    )
+    .unwrap();
+
     fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
+
     (fake(shell.to_str().unwrap()).await, folder)
 }
 
 /// A server with one channel, to which no second connection can be made.
 async fn alone(honour_signals: bool) -> Bench<FakeSshd> {
     loop {
-        let mut bench =
-            fake_with(FakeSshdSettings { max_sessions: 1, honour_signals, ..FakeSshdSettings::default() }).await;
+        let mut bench = fake_with(FakeSshdSettings {
+            max_sessions: 1,
+            honour_signals,
+            ..FakeSshdSettings::default()
+        })
+        .await;
+
         bench.exec("true", plain()).await;
         bench.sshd.refuse_connections(true).await;
+
         // A second one may have been made while the first had its only channel in use.
         if bench.sshd.connections() == 1 {
             return bench;
@@ -43,7 +56,11 @@ async fn alone(honour_signals: bool) -> Bench<FakeSshd> {
 }
 
 fn assert_says(result: &ToolResult, gone: &Value, words: &str) {
-    assert_eq!((status(result), code(result)), ("timedOut", None), "{result:?}");
+    assert_eq!(
+        (status(result), code(result)),
+        ("timedOut", None),
+        "{result:?}"
+    );
     assert_eq!(&result.outcome()["processGone"], gone, "{result:?}");
     assert!(result.status_line().contains(words), "{result:?}");
 }
@@ -62,12 +79,19 @@ async fn what_may_not_be_signalled_is_said_to_live() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_known_where_processes_cannot_be_listed() {
-    let (mut bench, _shell) = running_scripts_with("sed s,/proc,/nowhere,g | PATH=/nowhere /bin/sh").await;
+    let (mut bench, _shell) =
+        running_scripts_with("sed s,/proc,/nowhere,g | PATH=/nowhere /bin/sh").await;
+
     for (tool, word) in [("ssh_exec", "7603"), ("ssh_shell", "7604")] {
-        let call = bench.begin(tool, &format!("sleep {word}"), json!({"timeoutMs": 400})).await;
+        let call = bench
+            .begin(tool, &format!("sleep {word}"), json!({"timeoutMs": 400}))
+            .await;
         let result = bench.mcp.finish(call).await.ok();
         assert_says(&result, &Value::Null, NOT_KNOWN);
-        eventually("the signal requests have worked", || running(bench.port, word).is_empty()).await;
+        eventually("the signal requests have worked", || {
+            running(bench.port, word).is_empty()
+        })
+        .await;
     }
 }
 
@@ -87,8 +111,11 @@ async fn signal_requests_are_what_is_left_where_there_is_no_second_channel() {
         assert_says(&result, &Value::Null, NOT_KNOWN);
         eventually("it is gone", || running(bench.port, "7606").is_empty()).await;
     }
+
     bench.shell("V=kept", plain()).await;
-    let result = bench.shell("sleep 7607; echo no", json!({"timeoutMs": 400})).await;
+    let result = bench
+        .shell("sleep 7607; echo no", json!({"timeoutMs": 400}))
+        .await;
     assert_says(&result, &Value::Null, NOT_KNOWN);
     assert_eq!(running(bench.port, "7607"), [0; 0]);
     assert_eq!(bench.shell("echo $V", plain()).await.stdout(), "kept\n");
@@ -104,19 +131,41 @@ pub(crate) async fn what_got_away<S>(mut bench: Bench<S>, own_session: bool) {
         ("ssh_exec", daemon, false),
         ("ssh_shell", daemon, false),
     ] {
-        let call = bench.begin(tool, &format!("{away}; sleep 7609"), json!({"timeoutMs": 1500})).await;
+        let call = bench
+            .begin(
+                tool,
+                &format!("{away}; sleep 7609"),
+                json!({"timeoutMs": 1500}),
+            )
+            .await;
+
         let result = bench.mcp.finish(call).await.ok();
+
         if stopped {
             assert_stopped(&result, "timedOut", bench.port, "7608");
         } else {
             assert_says(&result, &Value::Null, NOT_KNOWN);
+
             // Nothing that may be another command's is touched, and it is no matter of the next command.
             assert_eq!(running(bench.port, "7608").len(), 1, "{tool}: {away}");
-            let call = bench.begin(tool, "sleep 7609", json!({"timeoutMs": 500})).await;
-            assert_stopped(&bench.mcp.finish(call).await.ok(), "timedOut", bench.port, "7609");
+            let call = bench
+                .begin(tool, "sleep 7609", json!({"timeoutMs": 500}))
+                .await;
+
+            assert_stopped(
+                &bench.mcp.finish(call).await.ok(),
+                "timedOut",
+                bench.port,
+                "7609",
+            );
         }
+
         assert_eq!(running(bench.port, "7609"), [0; 0], "{tool}: {away}");
-        let left: Vec<_> = running(bench.port, "7608").iter().map(u32::to_string).collect();
+        let left: Vec<_> = running(bench.port, "7608")
+            .iter()
+            .map(u32::to_string)
+            .collect();
+
         processes::signal("KILL", &left);
         eventually("it is gone", || running(bench.port, "7608").is_empty()).await;
     }

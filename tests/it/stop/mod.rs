@@ -16,21 +16,45 @@ use crate::{
 /// Commands that do not end by themselves. `{W}` is a number by which their `sleep`s are found.
 const ENDLESS: [(&str, &str); 16] = [
     ("one process", "sleep {W}; echo no"),
-    ("children of children", "sh -c 'sh -c \"sleep {W}; true\"; true'; true"),
+    (
+        "children of children",
+        "sh -c 'sh -c \"sleep {W}; true\"; true'; true",
+    ),
     ("a pipeline", "sleep {W} | cat | cat; echo no"),
     ("a subshell", "(sleep {W} & sleep {W} & wait); echo no"),
     ("command substitution", "x=$(sleep {W}); echo no"),
     ("a loop", "while :; do sleep {W}; done; echo no"),
     ("nohup", "nohup sleep {W}; echo no"),
-    ("nohup in the background", "nohup sleep {W} >/dev/null 2>&1 & wait; echo no"),
+    (
+        "nohup in the background",
+        "nohup sleep {W} >/dev/null 2>&1 & wait; echo no",
+    ),
     ("setsid", "setsid sleep {W} & wait; echo no"),
-    ("setsid of a shell", "setsid sh -c 'sleep {W}; true' | cat; echo no"),
-    ("a process group of its own", "bash -c 'set -m; sleep {W} & wait'; echo no"),
-    ("INT and TERM are ignored", "(trap '' INT TERM HUP; sleep {W}; sleep {W}); echo no"),
-    ("INT is ignored behind a pipe", "sh -c 'trap \"\" INT; sleep {W}; sleep {W}' | cat; echo no"),
-    ("a stopped process", "sleep {W} & sleep 0.2; kill -STOP $!; wait; echo no"),
+    (
+        "setsid of a shell",
+        "setsid sh -c 'sleep {W}; true' | cat; echo no",
+    ),
+    (
+        "a process group of its own",
+        "bash -c 'set -m; sleep {W} & wait'; echo no",
+    ),
+    (
+        "INT and TERM are ignored",
+        "(trap '' INT TERM HUP; sleep {W}; sleep {W}); echo no",
+    ),
+    (
+        "INT is ignored behind a pipe",
+        "sh -c 'trap \"\" INT; sleep {W}; sleep {W}' | cat; echo no",
+    ),
+    (
+        "a stopped process",
+        "sleep {W} & sleep 0.2; kill -STOP $!; wait; echo no",
+    ),
     ("a zombie", "sh -c 'sleep 0 & exec sleep {W}'; echo no"),
-    ("replaced by exec", "sh -c 'exec sh -c \"sleep {W}; exec sleep {W}\"'; echo no"),
+    (
+        "replaced by exec",
+        "sh -c 'exec sh -c \"sleep {W}; exec sleep {W}\"'; echo no",
+    ),
 ];
 
 /// The tools that run commands. Each command of a shell has a shell of its own.
@@ -47,23 +71,31 @@ fn calls(more: &Value) -> Vec<(&'static str, Value, String)> {
             if tool == "ssh_shell" {
                 arguments["shell"] = name.into();
             }
+
             calls.push((tool, arguments, word));
         }
     }
+
     calls
 }
 
 /// Waits until each call's processes are there.
 async fn all_run(port: u16, calls: &[(&str, Value, String)]) {
     for (tool, arguments, word) in calls {
-        eventually(&format!("{tool} runs {arguments}"), || !running(port, word).is_empty()).await;
+        eventually(&format!("{tool} runs {arguments}"), || {
+            !running(port, word).is_empty()
+        })
+        .await;
     }
 }
 
 /// Waits until none is left.
 async fn all_gone(port: u16, calls: &[(&str, Value, String)]) {
     for (tool, arguments, word) in calls {
-        eventually(&format!("{tool} has ended {arguments}"), || running(port, word).is_empty()).await;
+        eventually(&format!("{tool} has ended {arguments}"), || {
+            running(port, word).is_empty()
+        })
+        .await;
     }
 }
 
@@ -71,18 +103,31 @@ impl<S> Bench<S> {
     /// Begins all of them, in shells with state to keep, and waits until all run.
     async fn endless(&mut self, more: &Value) -> Vec<(u64, Value, String)> {
         let mut states = Vec::new();
+
         for (name, _) in ENDLESS {
-            states.push(self.begin("ssh_shell", "cd /usr/lib; V=kept", json!({"shell": name})).await);
+            states.push(
+                self.begin("ssh_shell", "cd /usr/lib; V=kept", json!({"shell": name}))
+                    .await,
+            );
         }
+
         for state in states {
             self.mcp.finish(state).await.ok();
         }
+
         let calls = calls(more);
         let mut begun = Vec::new();
+
         for (tool, arguments, word) in &calls {
-            begun.push((self.mcp.begin_call(tool, arguments.clone()).await, arguments.clone(), word.clone()));
+            begun.push((
+                self.mcp.begin_call(tool, arguments.clone()).await,
+                arguments.clone(),
+                word.clone(),
+            ));
         }
+
         all_run(self.port, &calls).await;
+
         begun
     }
 
@@ -90,20 +135,43 @@ impl<S> Bench<S> {
     async fn assert_all_stopped(&mut self, begun: Vec<(u64, Value, String)>, how: &str) {
         for (call, arguments, word) in begun {
             let result = self.mcp.finish(call).await.ok();
-            assert_eq!((status(&result), code(&result)), (how, None), "{arguments}: {result:?}");
-            assert_eq!(result.outcome()["processGone"], true, "{arguments}: {result:?}");
+            assert_eq!(
+                (status(&result), code(&result)),
+                (how, None),
+                "{arguments}: {result:?}"
+            );
+
+            assert_eq!(
+                result.outcome()["processGone"],
+                true,
+                "{arguments}: {result:?}"
+            );
+
             assert_eq!(running(self.port, &word), [0; 0], "{arguments}: {result:?}");
-            assert!(result.stdout().starts_with("begun\n"), "{arguments}: {result:?}");
+            assert!(
+                result.stdout().starts_with("begun\n"),
+                "{arguments}: {result:?}"
+            );
         }
     }
 
     /// Every shell is the one it was, and in step.
     async fn assert_shells_live(&mut self) {
         for (name, _) in ENDLESS {
-            let result = self.shell("echo $V $PWD; echo e >&2", json!({"shell": name})).await;
+            let result = self
+                .shell("echo $V $PWD; echo e >&2", json!({"shell": name}))
+                .await;
             let seen = (result.stdout(), result.stderr());
-            assert_eq!(seen, ("kept /usr/lib\n".to_owned(), "e\n".to_owned()), "{name}: {result:?}");
-            assert!(result.outcome().get("notice").is_none(), "{name}: {result:?}");
+            assert_eq!(
+                seen,
+                ("kept /usr/lib\n".to_owned(), "e\n".to_owned()),
+                "{name}: {result:?}"
+            );
+
+            assert!(
+                result.outcome().get("notice").is_none(),
+                "{name}: {result:?}"
+            );
         }
     }
 }
@@ -130,7 +198,10 @@ pub(crate) async fn when_disconnected<S>(mut bench: Bench<S>) {
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     bench.assert_all_stopped(begun, "cancelled").await;
     let port = bench.port;
-    eventually("the shells have ended", || running(port, "--norc").is_empty()).await;
+    eventually("the shells have ended", || {
+        running(port, "--norc").is_empty()
+    })
+    .await;
 }
 
 /// By the end of the client's stdin.
@@ -146,11 +217,18 @@ pub(crate) async fn when_the_client_goes_away<S>(mut bench: Bench<S>) {
 pub(crate) async fn when_the_program_is_ended<S>(bench: Bench<S>) {
     for signal in ["TERM", "INT"] {
         let mut program = Program::start(&bench.config, bench.folder.path()).await;
-        program.call("ssh_connect", json!({"host": "host"})).await.ok();
+        program
+            .call("ssh_connect", json!({"host": "host"}))
+            .await
+            .ok();
+
         let calls = calls(&plain());
         for (tool, arguments, _) in &calls {
-            program.begin("tools/call", json!({"name": tool, "arguments": arguments})).await;
+            program
+                .begin("tools/call", json!({"name": tool, "arguments": arguments}))
+                .await;
         }
+
         all_run(bench.port, &calls).await;
         let took = program.signal(signal).await;
         assert!(took < Duration::from_secs(12), "SIG{signal}: {took:?}");

@@ -34,7 +34,12 @@ async fn page(mcp: &mut McpClient) -> Page {
 }
 
 /// `ssh_exec` as root, in which the person answers each question with one of these.
-async fn answered(bench: &mut Bench<SudoHost>, command: &str, more: Value, answers: &[&str]) -> ToolResult {
+async fn answered(
+    bench: &mut Bench<SudoHost>,
+    command: &str,
+    more: Value,
+    answers: &[&str],
+) -> ToolResult {
     let call = bench.begin("ssh_exec", command, as_root(more)).await;
     for answer in answers {
         page(&mut bench.mcp).await.type_in(answer).await;
@@ -44,99 +49,245 @@ async fn answered(bench: &mut Bench<SudoHost>, command: &str, more: Value, answe
 
 #[tokio::test]
 async fn the_person_sees_what_is_to_run_and_is_asked_once_a_session() {
-    let Some(mut bench) = asked().await else { return };
+    let Some(mut bench) = asked().await else {
+        return;
+    };
     let more = json!({"stdin": "mine", "cwd": "/usr", "env": {"A_B": "<i>\u{1b}"}});
-    let call = bench.begin("ssh_exec", "echo '<b>' >&2; cat", as_root(more)).await;
+    let call = bench
+        .begin("ssh_exec", "echo '<b>' >&2; cat", as_root(more))
+        .await;
     let page = page(&mut bench.mcp).await;
     let account = format!("{USER}@127.0.0.1");
-    assert!(page.message.starts_with(&format!("Password to act as root (sudo) for {account}: ")), "{}", page.message);
-    assert!(page.message.contains("sudo on that host") && !page.message.contains("log-in"), "{}", page.message);
+
+    assert!(
+        page.message
+            .starts_with(&format!("Password to act as root (sudo) for {account}: ")),
+        "{}",
+        page.message
+    );
+
+    assert!(
+        page.message.contains("sudo on that host") && !page.message.contains("log-in"),
+        "{}",
+        page.message
+    );
+
     let shown = page.get().await.body;
     let label = format!("[sudo] password for {USER}: ");
     let command = "<blockquote>echo &#39;&lt;b&gt;&#39; &gt;&amp;2; cat</blockquote>";
     let directory = "<p>In the directory:</p><blockquote>/usr</blockquote>";
     let variable = "<p>With the variable:</p><blockquote>A_B=&lt;i&gt;\\u{1b}</blockquote>";
     let stdin = "<p>It reads 4 bytes from stdin:</p><blockquote>mine</blockquote>";
-    for part in ["<title>Run as root</title>", &account, command, directory, variable, stdin, &label] {
+
+    for part in [
+        "<title>Run as root</title>",
+        &account,
+        command,
+        directory,
+        variable,
+        stdin,
+        &label,
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+
     page.type_in(PASSWORD).await;
     let first = result(&mut bench.mcp, call).await.ok();
-    assert_eq!((first.stdout().as_str(), first.stderr().as_str()), ("mine", "<b>\n"));
+    assert_eq!(
+        (first.stdout().as_str(), first.stderr().as_str()),
+        ("mine", "<b>\n")
+    );
+
     // Known by now, for every command of this session and over every connection of it.
-    assert_eq!(answered(&mut bench, "id -u", plain(), &[]).await.ok().stdout(), "0\n");
+    assert_eq!(
+        answered(&mut bench, "id -u", plain(), &[])
+            .await
+            .ok()
+            .stdout(),
+        "0\n"
+    );
+
     bench.sshd.sshd.kill_connections();
     let anew = answered(&mut bench, "id -u", plain(), &[]).await.ok();
     assert_eq!(anew.stdout(), "0\n", "{}", anew.text());
+
     // Until the session is disconnected.
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
-    assert_eq!(answered(&mut bench, "id -u", plain(), &[PASSWORD]).await.ok().stdout(), "0\n");
+
+    assert_eq!(
+        answered(&mut bench, "id -u", plain(), &[PASSWORD])
+            .await
+            .ok()
+            .stdout(),
+        "0\n"
+    );
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_asked_for_again_as_often_as_sudo_does() {
-    let Some(mut bench) = asked().await else { return };
+    let Some(mut bench) = asked().await else {
+        return;
+    };
+
     for wrong in [&["wrong"][..], &["wrong", "false"]] {
-        let call = bench.begin("ssh_exec", "cat", as_root(json!({"stdin": "mine"}))).await;
+        let call = bench
+            .begin("ssh_exec", "cat", as_root(json!({"stdin": "mine"})))
+            .await;
+
         for (time, answer) in wrong.iter().chain(&[PASSWORD]).enumerate() {
             let page = page(&mut bench.mcp).await;
-            assert_eq!(page.get().await.body.contains("Sorry, try again."), time > 0, "{time}");
+            assert_eq!(
+                page.get().await.body.contains("Sorry, try again."),
+                time > 0,
+                "{time}"
+            );
+
             page.type_in(answer).await;
         }
+
         let result = result(&mut bench.mcp, call).await.ok();
-        assert_eq!((result.stdout().as_str(), result.stderr().as_str(), code(&result)), ("mine", "", Some(0)));
+
+        assert_eq!(
+            (
+                result.stdout().as_str(),
+                result.stderr().as_str(),
+                code(&result)
+            ),
+            ("mine", "", Some(0))
+        );
+
         bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     }
-    let refused = answered(&mut bench, "echo ran > ran", plain(), &["wrong", "false", "no"]).await;
+
+    let refused = answered(
+        &mut bench,
+        "echo ran > ran",
+        plain(),
+        &["wrong", "false", "no"],
+    )
+    .await;
+
     assert_not_run(&refused, &["3 incorrect password attempts"]);
     for other in ["wrong", "false", "lecture", "Sorry"] {
         assert!(!refused.text().contains(other), "{}", refused.text());
     }
+
     assert!(!bench.remote("ran").exists());
 }
 
 #[tokio::test]
 async fn a_password_that_does_not_work_any_more_is_asked_for_and_not_repeated() {
-    let Some(mut bench) = asked().await else { return };
-    answered(&mut bench, "true", plain(), &[PASSWORD]).await.ok();
+    let Some(mut bench) = asked().await else {
+        return;
+    };
+
+    answered(&mut bench, "true", plain(), &[PASSWORD])
+        .await
+        .ok();
+
     bench.sshd.change_password();
     let call = bench.begin("ssh_exec", "id -u", as_root(plain())).await;
     let page = page(&mut bench.mcp).await;
     assert!(page.get().await.body.contains("Sorry, try again."));
     page.type_in("changed").await;
     assert_eq!(result(&mut bench.mcp, call).await.ok().stdout(), "0\n");
-    assert_eq!(answered(&mut bench, "id -u", plain(), &[]).await.ok().stdout(), "0\n");
+
+    assert_eq!(
+        answered(&mut bench, "id -u", plain(), &[])
+            .await
+            .ok()
+            .stdout(),
+        "0\n"
+    );
 }
 
 #[tokio::test]
 async fn a_host_whose_key_has_changed_is_given_no_password() {
-    let settings = SudoHostSettings { extra_config: BY_PASSWORD, ..SudoHostSettings::default() };
-    let Some(sshd) = SudoHost::start(&settings) else { return };
+    let settings = SudoHostSettings {
+        extra_config: BY_PASSWORD,
+        ..SudoHostSettings::default()
+    };
+
+    let Some(sshd) = SudoHost::start(&settings) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let known = folder.path().join("known_hosts");
-    fs::write(&known, keys::known_hosts_line(sshd.sshd.port(), keys::ed25519().public_key())).unwrap();
-    let lax = format!("StrictHostKeyChecking no\nUserKnownHostsFile {}", known.display());
+    fs::write(
+        &known,
+        keys::known_hosts_line(sshd.sshd.port(), keys::ed25519().public_key()),
+    )
+    .unwrap();
+
+    let lax = format!(
+        "StrictHostKeyChecking no\nUserKnownHostsFile {}",
+        known.display()
+    );
+
     let config = sshd.sshd.write_ssh_config("host", &lax);
     let mcp = client_with(pages(), &config, folder.path()).await;
-    let mut bench = Bench { mcp, port: sshd.sshd.port(), config, home: sshd.home(), sshd, folder };
-    bench.mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
-    assert_not_run(&answered(&mut bench, "id", plain(), &[]).await, &["whose key has changed", "known_hosts"]);
+
+    let mut bench = Bench {
+        mcp,
+        port: sshd.sshd.port(),
+        config,
+        home: sshd.home(),
+        sshd,
+        folder,
+    };
+
+    bench
+        .mcp
+        .call("ssh_connect", json!({"host": "host"}))
+        .await
+        .ok();
+
+    assert_not_run(
+        &answered(&mut bench, "id", plain(), &[]).await,
+        &["whose key has changed", "known_hosts"],
+    );
+
     bench.sshd.allow("ALL=(ALL) NOPASSWD: ALL", "");
-    assert_eq!(answered(&mut bench, "id -u", plain(), &[]).await.ok().stdout(), "0\n");
+
+    assert_eq!(
+        answered(&mut bench, "id -u", plain(), &[])
+            .await
+            .ok()
+            .stdout(),
+        "0\n"
+    );
 }
 
 #[tokio::test]
 async fn nothing_runs_where_nobody_answers() {
-    let Some(mut bench) = asked().await else { return };
+    let Some(mut bench) = asked().await else {
+        return;
+    };
+
     for answer in [json!({"action": "decline"}), json!({"action": "cancel"})] {
-        let call = bench.begin("ssh_exec", "echo ran > ran", as_root(plain())).await;
+        let call = bench
+            .begin("ssh_exec", "echo ran > ran", as_root(plain()))
+            .await;
         let (id, page) = Page::next(&mut bench.mcp).await;
         reply(&mut bench.mcp, &id, answer).await;
-        assert_not_run(&result(&mut bench.mcp, call).await, &["wants a password that nobody gave", "SSH_ASKPASS"]);
+        assert_not_run(
+            &result(&mut bench.mcp, call).await,
+            &["wants a password that nobody gave", "SSH_ASKPASS"],
+        );
+
         page.assert_gone().await;
     }
-    let Some(mut bench) = with_key(SudoHostSettings::default(), plain()).await else { return };
-    for more in [plain(), json!({"pty": true}), json!({"background": true}), json!({"waitMs": 0})] {
+
+    let Some(mut bench) = with_key(SudoHostSettings::default(), plain()).await else {
+        return;
+    };
+
+    for more in [
+        plain(),
+        json!({"pty": true}),
+        json!({"background": true}),
+        json!({"waitMs": 0}),
+    ] {
         let result = root(&mut bench, "echo ran > ran", more.clone()).await;
         assert_not_run(&result, &["wants a password that nobody gave"]);
         eventually("sudo has ended", || bench.sshd.running("sudo").is_empty()).await;
@@ -146,55 +297,123 @@ async fn nothing_runs_where_nobody_answers() {
 
 #[tokio::test]
 async fn a_password_that_was_typed_to_log_in_is_not_one_for_root() {
-    let settings = SudoHostSettings { extra_config: BY_PASSWORD, ..SudoHostSettings::default() };
-    let Some(sshd) = SudoHost::start(&settings) else { return };
+    let settings = SudoHostSettings {
+        extra_config: BY_PASSWORD,
+        ..SudoHostSettings::default()
+    };
+
+    let Some(sshd) = SudoHost::start(&settings) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
-    let config = sshd.sshd.write_ssh_config("host", "PubkeyAuthentication no");
+    let config = sshd
+        .sshd
+        .write_ssh_config("host", "PubkeyAuthentication no");
     let mut mcp = client_with(pages(), &config, folder.path()).await;
     let call = mcp.begin_call("ssh_connect", json!({"host": "host"})).await;
     page(&mut mcp).await.type_in(PASSWORD).await;
     result(&mut mcp, call).await.ok();
-    let mut bench = Bench { mcp, port: sshd.sshd.port(), config, home: sshd.home(), sshd, folder };
-    assert_eq!(answered(&mut bench, "id -u", plain(), &[PASSWORD]).await.ok().stdout(), "0\n");
+
+    let mut bench = Bench {
+        mcp,
+        port: sshd.sshd.port(),
+        config,
+        home: sshd.home(),
+        sshd,
+        folder,
+    };
+
+    assert_eq!(
+        answered(&mut bench, "id -u", plain(), &[PASSWORD])
+            .await
+            .ok()
+            .stdout(),
+        "0\n"
+    );
+
     drop(bench);
+
     // Nor is one that was given and not used.
     let given = json!({"password": PASSWORD});
-    let Some(mut bench) = open(SudoHostSettings::default(), pages(), given).await else { return };
-    assert_eq!(answered(&mut bench, "id -u", plain(), &[PASSWORD]).await.ok().stdout(), "0\n");
+    let Some(mut bench) = open(SudoHostSettings::default(), pages(), given).await else {
+        return;
+    };
+
+    assert_eq!(
+        answered(&mut bench, "id -u", plain(), &[PASSWORD])
+            .await
+            .ok()
+            .stdout(),
+        "0\n"
+    );
 }
 
 #[tokio::test]
 async fn a_password_that_was_given_goes_only_where_the_accounts_is_asked_for() {
-    let settings = SudoHostSettings { extra_config: BY_PASSWORD, ..SudoHostSettings::default() };
-    let Some(mut bench) = open(settings, pages(), json!({"password": PASSWORD})).await else { return };
-    assert_eq!(answered(&mut bench, "id -u", plain(), &[]).await.ok().stdout(), "0\n");
+    let settings = SudoHostSettings {
+        extra_config: BY_PASSWORD,
+        ..SudoHostSettings::default()
+    };
+
+    let Some(mut bench) = open(settings, pages(), json!({"password": PASSWORD})).await else {
+        return;
+    };
+
+    assert_eq!(
+        answered(&mut bench, "id -u", plain(), &[])
+            .await
+            .ok()
+            .stdout(),
+        "0\n"
+    );
+
     bench.sshd.allow("ALL=(ALL) ALL", "Defaults rootpw");
     let call = bench.begin("ssh_exec", "id -u", as_root(plain())).await;
+
     for _ in 0..3 {
         let page = page(&mut bench.mcp).await;
         assert!(page.get().await.body.contains("[sudo] password for root: "));
         page.type_in("wrong").await;
     }
-    assert_not_run(&result(&mut bench.mcp, call).await, &["3 incorrect password attempts"]);
+
+    assert_not_run(
+        &result(&mut bench.mcp, call).await,
+        &["3 incorrect password attempts"],
+    );
 }
 
 #[tokio::test]
 async fn the_time_of_a_person_is_not_the_commands() {
-    let Some(mut bench) = asked().await else { return };
-    for limit in
-        [json!({"timeoutMs": 1500}), json!({"waitMs": 0}), json!({"background": true}), json!({"waitMs": 1500})]
-    {
-        let call = bench.begin("ssh_exec", "id -u; sleep 600", as_root(limit.clone())).await;
+    let Some(mut bench) = asked().await else {
+        return;
+    };
+
+    for limit in [
+        json!({"timeoutMs": 1500}),
+        json!({"waitMs": 0}),
+        json!({"background": true}),
+        json!({"waitMs": 1500}),
+    ] {
+        let call = bench
+            .begin("ssh_exec", "id -u; sleep 600", as_root(limit.clone()))
+            .await;
         let page = page(&mut bench.mcp).await;
+
         // Longer than any of these limits, and nothing that could be polled for.
         tokio::time::sleep(Duration::from_secs(3)).await;
         page.type_in(PASSWORD).await;
         let result = result(&mut bench.mcp, call).await.ok();
-        let expected = if limit["timeoutMs"].is_null() { "running" } else { "timedOut" };
+        let expected = if limit["timeoutMs"].is_null() {
+            "running"
+        } else {
+            "timedOut"
+        };
+
         assert_eq!(status(&result), expected, "{limit}: {result:?}");
         if expected == "timedOut" {
             assert_eq!(result.stdout(), "0\n");
         }
+
         bench.mcp.call("ssh_disconnect", json!({})).await.ok();
         assert_eq!(bench.sshd.running("600"), [0; 0]);
     }
@@ -202,15 +421,20 @@ async fn the_time_of_a_person_is_not_the_commands() {
 
 #[tokio::test]
 async fn many_at_once_ask_once() {
-    let Some(mut bench) = asked().await else { return };
+    let Some(mut bench) = asked().await else {
+        return;
+    };
     let mut calls = Vec::new();
     for _ in 0..5 {
         calls.push(bench.begin("ssh_exec", "id -u", as_root(plain())).await);
     }
+
     page(&mut bench.mcp).await.type_in(PASSWORD).await;
+
     while !calls.is_empty() {
         let message = bench.mcp.message().await.unwrap();
         assert_ne!(message["method"], "elicitation/create", "{message}");
+
         if message["result"].is_object() {
             calls.retain(|call| message["id"] != *call);
             assert_eq!(ToolResult(message["result"].clone()).ok().stdout(), "0\n");
@@ -220,45 +444,74 @@ async fn many_at_once_ask_once() {
 
 #[tokio::test]
 async fn a_second_factor_is_another_question_and_is_not_kept() {
-    let Some(mut bench) = asked().await else { return };
+    let Some(mut bench) = asked().await else {
+        return;
+    };
     bench.sshd.ask_more();
+
     for _ in 0..2 {
-        let call = bench.begin("ssh_exec", "id -u; cat", as_root(json!({"stdin": "mine"}))).await;
-        for words in ["[sudo] password for ", "something more, such as a one-time code"] {
+        let call = bench
+            .begin("ssh_exec", "id -u; cat", as_root(json!({"stdin": "mine"})))
+            .await;
+
+        for words in [
+            "[sudo] password for ",
+            "something more, such as a one-time code",
+        ] {
             let page = page(&mut bench.mcp).await;
             let shown = page.get().await.body;
-            assert!(shown.contains(words) && !shown.contains("Sorry"), "{words}: {shown}");
+            assert!(
+                shown.contains(words) && !shown.contains("Sorry"),
+                "{words}: {shown}"
+            );
+
             page.type_in(PASSWORD).await;
         }
+
         assert_eq!(result(&mut bench.mcp, call).await.ok().stdout(), "0\nmine");
     }
 }
 
 #[tokio::test]
 async fn each_of_many_sessions_asks_for_itself() {
-    let Some(mut bench) = asked().await else { return };
-    let call = bench.mcp.begin_call("ssh_connect", json!({"host": "host", "name": "other"})).await;
+    let Some(mut bench) = asked().await else {
+        return;
+    };
+
+    let call = bench
+        .mcp
+        .begin_call("ssh_connect", json!({"host": "host", "name": "other"}))
+        .await;
+
     result(&mut bench.mcp, call).await.ok();
     let both = json!({"sessions": ["host", "other"]});
-    let ran = answered(&mut bench, "id -u", both.clone(), &[PASSWORD, PASSWORD]).await.ok();
+    let ran = answered(&mut bench, "id -u", both.clone(), &[PASSWORD, PASSWORD])
+        .await
+        .ok();
     assert_eq!(ran.text().matches("0\n").count(), 2, "{}", ran.text());
     answered(&mut bench, "id -u", both, &[]).await.ok();
 }
 
 #[tokio::test]
 async fn a_client_without_server_requests_comes_back_with_the_answer() {
-    let Some(sshd) = SudoHost::start(&SudoHostSettings::default()) else { return };
+    let Some(sshd) = SudoHost::start(&SudoHostSettings::default()) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let config = sshd.sshd.write_ssh_config("host", "");
     let mut mcp = McpClient::start_silent(&config, folder.path());
-    let mut called =
-        async |params: Value| mcp.request("tools/call", stateless(&pages(), params)).await["result"].clone();
+    let mut called = async |params: Value| {
+        mcp.request("tools/call", stateless(&pages(), params)).await["result"].clone()
+    };
     called(json!({"name": "ssh_connect", "arguments": {"host": "host"}})).await;
     let arguments = as_root(json!({"command": "id -u", "waitMs": 0}));
     let mut call = json!({"name": "ssh_exec", "arguments": arguments});
     let asks = called(call.clone()).await;
     assert_eq!(asks["resultType"], "input_required", "{asks}");
-    Page::of(&asks["inputRequests"]["person"]["params"]).type_in(PASSWORD).await;
+    Page::of(&asks["inputRequests"]["person"]["params"])
+        .type_in(PASSWORD)
+        .await;
+
     call["inputResponses"] = json!({"person": {"action": "accept"}});
     call["requestState"] = asks["requestState"].clone();
     let job = ToolResult(called(call).await).ok().outcome()["job"].clone();
@@ -268,34 +521,59 @@ async fn a_client_without_server_requests_comes_back_with_the_answer() {
 
 #[tokio::test]
 async fn askpass_is_asked_where_the_client_cannot_be() {
-    let Some(sshd) = SudoHost::start(&SudoHostSettings::default()) else { return };
+    let Some(sshd) = SudoHost::start(&SudoHostSettings::default()) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let (program, asked) = (folder.path().join("askpass"), folder.path().join("asked"));
     let answer = folder.path().join("answer");
     fs::write(&answer, PASSWORD).unwrap();
-    let script = format!("#!/bin/sh\nprintf '%s' \"$1\" >> '{}'\ncat '{}'\n", asked.display(), answer.display());
+    let script = format!(
+        "#!/bin/sh\nprintf '%s' \"$1\" >> '{}'\ncat '{}'\n",
+        asked.display(),
+        answer.display()
+    );
+
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
     let config = sshd.sshd.write_ssh_config("host", "");
     let mut mcp = McpClient::with_askpass(&config, folder.path(), &program).await;
     mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
-    let mut bench = Bench { mcp, port: sshd.sshd.port(), config, home: sshd.home(), sshd, folder };
+
+    let mut bench = Bench {
+        mcp,
+        port: sshd.sshd.port(),
+        config,
+        home: sshd.home(),
+        sshd,
+        folder,
+    };
+
     for _ in 0..2 {
-        assert_eq!(root(&mut bench, "id -u", plain()).await.ok().stdout(), "0\n");
+        assert_eq!(
+            root(&mut bench, "id -u", plain()).await.ok().stdout(),
+            "0\n"
+        );
     }
+
     let words = format!("({USER}@127.0.0.1) to run as root: id -u\n[sudo] password for {USER}: ");
     assert_eq!(fs::read_to_string(&asked).unwrap(), words, "asked once");
+
     // All of what runs is shown, and the command can pass for nothing else.
     fs::write(&asked, "").unwrap();
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     let long = format!("#!/bin/sh\n{}", "x".repeat(600));
     let more = json!({"cwd": "/", "env": {"LD_PRELOAD": "./a\n.so"}, "stdin": long});
-    root(&mut bench, "true\nIn the directory: /safe", more).await.ok();
+    root(&mut bench, "true\nIn the directory: /safe", more)
+        .await
+        .ok();
+
     let words = format!(
         "({USER}@127.0.0.1) to run as root\nIn the directory: /\nWith the variable: LD_PRELOAD=./a\\n.so\n\
          It reads 610 bytes from stdin: #!/bin/sh\\n{}… (111 more characters follow)\n\
          The command: true\nIn the directory: /safe\n[sudo] password for {USER}: ",
         "x".repeat(489)
     );
+
     assert_eq!(fs::read_to_string(asked).unwrap(), words);
 }

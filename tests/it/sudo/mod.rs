@@ -29,19 +29,36 @@ pub(crate) async fn as_account() -> Option<Bench<SudoHost>> {
 
 /// The same, logged in with the account's password.
 pub(crate) async fn with_password(settings: SudoHostSettings) -> Option<Bench<SudoHost>> {
-    let settings = SudoHostSettings { extra_config: BY_PASSWORD, ..settings };
+    let settings = SudoHostSettings {
+        extra_config: BY_PASSWORD,
+        ..settings
+    };
     open(settings, json!({}), json!({"password": PASSWORD})).await
 }
 
-async fn open(settings: SudoHostSettings, capabilities: Value, more: Value) -> Option<Bench<SudoHost>> {
+async fn open(
+    settings: SudoHostSettings,
+    capabilities: Value,
+    more: Value,
+) -> Option<Bench<SudoHost>> {
     let sshd = SudoHost::start(&settings)?;
     let (folder, home) = (tempfile::tempdir().unwrap(), sshd.home());
     let config = sshd.sshd.write_ssh_config("host", "");
     let mcp = crate::asking::client_with(capabilities, &config, folder.path()).await;
-    let mut bench = Bench { mcp, port: sshd.sshd.port(), config, sshd, home, folder };
+
+    let mut bench = Bench {
+        mcp,
+        port: sshd.sshd.port(),
+        config,
+        sshd,
+        home,
+        folder,
+    };
+
     let mut parameters = more;
     parameters["host"] = "host".into();
     bench.mcp.call("ssh_connect", parameters).await.ok();
+
     Some(bench)
 }
 
@@ -60,52 +77,103 @@ fn as_root(mut more: Value) -> Value {
 /// A command that could not be run: says why, and what helps.
 fn assert_not_run(result: &ToolResult, parts: &[&str]) {
     assert!(result.is_error(), "{result:?}");
-    for part in parts.iter().chain(&["sudo", "the command was not run", "\nhint: "]) {
+    for part in parts
+        .iter()
+        .chain(&["sudo", "the command was not run", "\nhint: "])
+    {
         assert!(result.text().contains(part), "{part}: {}", result.text());
     }
 }
 
 #[tokio::test]
 async fn a_command_means_what_it_means_without_sudo_but_runs_as_root() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
     let home = bench.home.display().to_string();
     std::fs::create_dir(bench.remote("a b")).unwrap();
+
     for (command, more, stdout, exit) in [
         ("id -u", plain(), "0\n".to_owned(), 0),
-        ("echo \"it's\" '!' $((1+1)) \\\\; exit 7", plain(), "it's ! 2 \\\n".into(), 7),
+        (
+            "echo \"it's\" '!' $((1+1)) \\\\; exit 7",
+            plain(),
+            "it's ! 2 \\\n".into(),
+            7,
+        ),
         ("pwd", plain(), format!("{home}\n"), 0),
         ("pwd", json!({"cwd": "~"}), format!("{home}\n"), 0),
         ("pwd", json!({"cwd": "~/a b"}), format!("{home}/a b\n"), 0),
         ("pwd", json!({"cwd": "a b"}), format!("{home}/a b\n"), 0),
         ("pwd", json!({"cwd": "/"}), "/\n".into(), 0),
         ("pwd", json!({"cwd": "/no such"}), String::new(), 1),
-        ("echo \"$V\"", json!({"env": {"V": "it's\n $HOME"}}), "it's\n $HOME\n".into(), 0),
-        ("echo $SUDO_USER $USER ${SSH_CONNECTION-none}", plain(), format!("{USER} root none\n"), 0),
-        ("cat", json!({"stdin": "line\nno newline"}), "line\nno newline".into(), 0),
+        (
+            "echo \"$V\"",
+            json!({"env": {"V": "it's\n $HOME"}}),
+            "it's\n $HOME\n".into(),
+            0,
+        ),
+        (
+            "echo $SUDO_USER $USER ${SSH_CONNECTION-none}",
+            plain(),
+            format!("{USER} root none\n"),
+            0,
+        ),
+        (
+            "cat",
+            json!({"stdin": "line\nno newline"}),
+            "line\nno newline".into(),
+            0,
+        ),
         ("cat; echo end", plain(), "end\n".into(), 0),
         ("kill -TERM $$", plain(), String::new(), -1),
     ] {
         let result = root(&mut bench, command, more.clone()).await;
         assert!(!result.is_error(), "{command}: {}", result.text());
-        assert_eq!((result.stdout(), code(&result).unwrap_or(-1)), (stdout, exit), "{command} {more}: {result:?}");
+        assert_eq!(
+            (result.stdout(), code(&result).unwrap_or(-1)),
+            (stdout, exit),
+            "{command} {more}: {result:?}"
+        );
+
         let quiet = more["cwd"] != "/no such";
         assert_eq!(result.stderr().is_empty(), quiet, "{result:?}");
     }
+
     let both = root(&mut bench, "echo out; echo err >&2", plain()).await;
-    assert_eq!((both.stdout().as_str(), both.stderr().as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (both.stdout().as_str(), both.stderr().as_str()),
+        ("out\n", "err\n")
+    );
 }
 
 #[tokio::test]
 async fn stdin_and_commands_of_any_length_arrive_byte_for_byte() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
-    let stdin: String = (0..300_000u32).map(|n| char::from_u32(n % 0x3000).unwrap_or('\n')).collect();
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
+
+    let stdin: String = (0..300_000u32)
+        .map(|n| char::from_u32(n % 0x3000).unwrap_or('\n'))
+        .collect();
     let result = root(&mut bench, "cat", json!({"stdin": stdin})).await.ok();
-    assert!(whole_output(&result) == stdin.as_bytes(), "{} bytes", result.outcome()["stdoutBytes"]);
+    assert!(
+        whole_output(&result) == stdin.as_bytes(),
+        "{} bytes",
+        result.outcome()["stdoutBytes"]
+    );
+
     for length in [5_000, 9_000, 300_000] {
         let command = format!("cat; echo {}", "''x".repeat(length));
-        let result = root(&mut bench, &command, json!({"stdin": "stdin\n"})).await.ok();
+        let result = root(&mut bench, &command, json!({"stdin": "stdin\n"}))
+            .await
+            .ok();
         let total = result.outcome()["stdoutBytes"].as_u64();
-        assert_eq!((code(&result), total), (Some(0), Some(6 + length as u64 + 1)), "{length}: {result:?}");
+        assert_eq!(
+            (code(&result), total),
+            (Some(0), Some(6 + length as u64 + 1)),
+            "{length}: {result:?}"
+        );
     }
 }
 
@@ -122,73 +190,157 @@ async fn every_login_shell_runs_it() {
             crate::commands::skipped(&format!("{shell} is not installed"));
             continue;
         }
-        let settings = SudoHostSettings { shell, ..SudoHostSettings::default() };
-        let Some(mut bench) = with_password(settings).await else { return };
+
+        let settings = SudoHostSettings {
+            shell,
+            ..SudoHostSettings::default()
+        };
+
+        let Some(mut bench) = with_password(settings).await else {
+            return;
+        };
         let command = format!("id -u; pwd; {print}; printenv V; cat; echo '!'");
         let more = json!({"cwd": "~", "env": {"V": "a'b! c"}, "stdin": "stdin"});
         let result = root(&mut bench, &command, more).await.ok();
         let home = bench.home.display();
-        assert_eq!(result.stdout(), format!("0\n{home}\n{shell}\na'b! c\nstdin!\n"), "{shell}: {result:?}");
+        assert_eq!(
+            result.stdout(),
+            format!("0\n{home}\n{shell}\na'b! c\nstdin!\n"),
+            "{shell}: {result:?}"
+        );
+
         assert_eq!((result.stderr(), code(&result)), (String::new(), Some(0)));
     }
 }
 
 #[tokio::test]
 async fn a_sudo_that_wants_no_password_is_given_none() {
-    let nopasswd = SudoHostSettings { rule: "ALL=(ALL) NOPASSWD: ALL", ..SudoHostSettings::default() };
-    let Some(mut bench) = with_password(nopasswd).await else { return };
+    let nopasswd = SudoHostSettings {
+        rule: "ALL=(ALL) NOPASSWD: ALL",
+        ..SudoHostSettings::default()
+    };
+
+    let Some(mut bench) = with_password(nopasswd).await else {
+        return;
+    };
     let shows_stdin = json!({"stdin": "mine"});
-    assert_eq!(root(&mut bench, "cat", shows_stdin.clone()).await.ok().stdout(), "mine");
+
+    assert_eq!(
+        root(&mut bench, "cat", shows_stdin.clone())
+            .await
+            .ok()
+            .stdout(),
+        "mine"
+    );
+
     // And one that has seen it a moment ago: it remembers by terminal or process, unless it is told not to.
-    bench.sshd.allow("ALL=(ALL) ALL", "Defaults timestamp_type=global");
+    bench
+        .sshd
+        .allow("ALL=(ALL) ALL", "Defaults timestamp_type=global");
+
     for _ in 0..2 {
-        assert_eq!(root(&mut bench, "cat", shows_stdin.clone()).await.ok().stdout(), "mine");
+        assert_eq!(
+            root(&mut bench, "cat", shows_stdin.clone())
+                .await
+                .ok()
+                .stdout(),
+            "mine"
+        );
     }
+
     let cached = bench.exec("sudo -n id -u", plain()).await.ok();
     assert_eq!(cached.stdout(), "0\n", "it was cached: {cached:?}");
 }
 
 #[tokio::test]
 async fn a_terminal_is_one_stream_without_prompt_and_password() {
-    for defaults in ["", "Defaults use_pty", "Defaults !use_pty", "Defaults requiretty", "Defaults pwfeedback"] {
-        let settings = SudoHostSettings { defaults, ..SudoHostSettings::default() };
-        let Some(mut bench) = with_password(settings).await else { return };
-        let command = "tty | cut -c 1-8; id -u; echo err >&2; stty -a | grep -c -e ' echo '; exit 3";
+    for defaults in [
+        "",
+        "Defaults use_pty",
+        "Defaults !use_pty",
+        "Defaults requiretty",
+        "Defaults pwfeedback",
+    ] {
+        let settings = SudoHostSettings {
+            defaults,
+            ..SudoHostSettings::default()
+        };
+
+        let Some(mut bench) = with_password(settings).await else {
+            return;
+        };
+
+        let command =
+            "tty | cut -c 1-8; id -u; echo err >&2; stty -a | grep -c -e ' echo '; exit 3";
         let result = root(&mut bench, command, json!({"pty": true})).await.ok();
         let printed = result.stdout().replace('\r', "");
-        assert_eq!((printed.as_str(), code(&result)), ("/dev/pts\n0\nerr\n1\n", Some(3)), "{defaults}: {result:?}");
+        assert_eq!(
+            (printed.as_str(), code(&result)),
+            ("/dev/pts\n0\nerr\n1\n", Some(3)),
+            "{defaults}: {result:?}"
+        );
+
         if defaults.contains("requiretty") {
-            assert_not_run(&root(&mut bench, "id", plain()).await, &["must have a tty", "pty"]);
+            assert_not_run(
+                &root(&mut bench, "id", plain()).await,
+                &["must have a tty", "pty"],
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn what_sudo_refuses_is_not_run_and_said_in_its_own_words() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
+
     for (rule, defaults, words) in [
         ("", "", "not in the sudoers file"),
         ("ALL=(ALL) /usr/bin/id", "", "not allowed to execute"),
         ("ALL=(nobody) ALL", "", "not allowed"),
-        ("ALL=(ALL) ALL", "Defaults rootpw", "wants a password that nobody gave"),
+        (
+            "ALL=(ALL) ALL",
+            "Defaults rootpw",
+            "wants a password that nobody gave",
+        ),
     ] {
         bench.sshd.allow(rule, defaults);
         let result = root(&mut bench, "echo ran > ran", plain()).await;
         assert_not_run(&result, &[words]);
         assert!(!bench.remote("ran").exists());
-        assert!(!result.text().contains('\u{1e}') && !result.text().contains("lecture"), "{}", result.text());
+        assert!(
+            !result.text().contains('\u{1e}') && !result.text().contains("lecture"),
+            "{}",
+            result.text()
+        );
     }
+
     // The session is none the worse.
-    assert_eq!(bench.exec("echo still", plain()).await.ok().stdout(), "still\n");
+    assert_eq!(
+        bench.exec("echo still", plain()).await.ok().stdout(),
+        "still\n"
+    );
 }
 
 #[tokio::test]
 async fn where_there_is_no_sudo_that_is_what_is_said() {
     for shell in ["/bin/sh", "/bin/bash"] {
         let extra_config = "PasswordAuthentication yes\nSetEnv PATH=/nowhere";
-        let settings = SudoHostSettings { shell, extra_config, ..SudoHostSettings::default() };
-        let Some(mut bench) = open(settings, json!({}), json!({"password": PASSWORD})).await else { return };
-        assert_not_run(&root(&mut bench, "echo ran", plain()).await, &["not found", "install sudo"]);
+        let settings = SudoHostSettings {
+            shell,
+            extra_config,
+            ..SudoHostSettings::default()
+        };
+
+        let Some(mut bench) = open(settings, json!({}), json!({"password": PASSWORD})).await else {
+            return;
+        };
+
+        assert_not_run(
+            &root(&mut bench, "echo ran", plain()).await,
+            &["not found", "install sudo"],
+        );
     }
 }
 
@@ -197,19 +349,35 @@ async fn who_is_root_needs_no_sudo() {
     if !rustix::process::geteuid().is_root() {
         return crate::commands::skipped("only root logs in as root here");
     }
+
     let mut bench = crate::commands::open_with(|settings| {
         settings.extra_config = format!("{}\nSetEnv PATH=/nowhere", settings.extra_config);
     })
     .await;
-    let result = bench.exec("echo $UID; exit 4", json!({"sudo": true})).await.ok();
+
+    let result = bench
+        .exec("echo $UID; exit 4", json!({"sudo": true}))
+        .await
+        .ok();
+
     assert_eq!(code(&result), Some(4), "{result:?}");
     assert_eq!(status(&result), "exited");
 }
 
 #[tokio::test]
 async fn a_job_of_root_is_waited_for_fed_and_signalled_like_any_other() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
-    let started = root(&mut bench, "id -u; read line; echo got $line; cat", json!({"background": true})).await.ok();
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
+
+    let started = root(
+        &mut bench,
+        "id -u; read line; echo got $line; cat",
+        json!({"background": true}),
+    )
+    .await
+    .ok();
+
     assert_eq!(status(&started), "running");
     let job = started.outcome()["job"].as_str().unwrap().to_owned();
     let mut call = async |more: Value| {
@@ -217,9 +385,19 @@ async fn a_job_of_root_is_waited_for_fed_and_signalled_like_any_other() {
         more["job"] = job.clone().into();
         bench.mcp.call("ssh_job", more).await.ok()
     };
+
     let fed = call(json!({"input": "one\n", "waitMs": 5000})).await;
     assert_eq!(fed.stdout(), "0\ngot one\n", "{fed:?}");
     let ended = call(json!({"input": "two\u{4}"})).await;
-    let ended = if status(&ended) == "running" { call(json!({})).await } else { ended };
-    assert_eq!((ended.stdout().as_str(), code(&ended)), ("0\ngot one\ntwo", Some(0)), "{ended:?}");
+    let ended = if status(&ended) == "running" {
+        call(json!({})).await
+    } else {
+        ended
+    };
+
+    assert_eq!(
+        (ended.stdout().as_str(), code(&ended)),
+        ("0\ngot one\ntwo", Some(0)),
+        "{ended:?}"
+    );
 }

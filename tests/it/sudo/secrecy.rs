@@ -19,19 +19,25 @@ use crate::{
 };
 
 fn holds(bytes: &[u8]) -> bool {
-    bytes.windows(TELLTALE.len()).any(|window| window == TELLTALE.as_bytes())
+    bytes
+        .windows(TELLTALE.len())
+        .any(|window| window == TELLTALE.as_bytes())
 }
 
 /// The files of a folder, and of those below it, that hold the password.
 fn files_that_hold_it(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+    for path in fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
         if path.is_dir() {
             found.extend(files_that_hold_it(&path));
         } else if fs::read(&path).is_ok_and(|bytes| holds(&bytes)) {
             found.push(path);
         }
     }
+
     found
 }
 
@@ -46,15 +52,20 @@ fn watch(stop: &AtomicBool) -> (u32, Option<String>) {
                 }
             }
         }
+
         looks += 1;
     }
+
     (looks, None)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_password_is_in_no_argument_environment_log_file_or_answer() {
-    let Some(host) = SudoHost::start(&SudoHostSettings::default()) else { return };
+    let Some(host) = SudoHost::start(&SudoHostSettings::default()) else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
+
     // Apart from the folder that must not hold it.
     let secret = tempfile::tempdir().unwrap();
     let (askpass, answer) = (secret.path().join("askpass"), secret.path().join("answer"));
@@ -68,10 +79,19 @@ async fn the_password_is_in_no_argument_environment_log_file_or_answer() {
     });
 
     let config = host.sshd.write_ssh_config("host", "");
-    let environment = [("SSH_ASKPASS", askpass.as_os_str()), ("SSH_ASKPASS_REQUIRE", OsStr::new("force"))];
+    let environment = [
+        ("SSH_ASKPASS", askpass.as_os_str()),
+        ("SSH_ASKPASS_REQUIRE", OsStr::new("force")),
+    ];
+
     let mut program = Program::start_with(Some(&config), folder.path(), &environment).await;
-    program.call("ssh_connect", json!({"host": "host"})).await.ok();
+    program
+        .call("ssh_connect", json!({"host": "host"}))
+        .await
+        .ok();
+
     let mut answers = Vec::new();
+
     for parameters in [
         json!({"command": "id -u; tr '\\0' ' ' < /proc/$PPID/cmdline; cat /proc/$PPID/environ", "stdin": "x"}),
         json!({"command": "env; cat", "pty": true, "timeoutMs": 2000}),
@@ -80,15 +100,29 @@ async fn the_password_is_in_no_argument_environment_log_file_or_answer() {
     ] {
         answers.push(program.call("ssh_exec", as_root(parameters)).await.ok());
     }
-    assert!(answers[0].stdout().starts_with("0\nsudo -S "), "{:?}", answers[0]);
+
+    assert!(
+        answers[0].stdout().starts_with("0\nsudo -S "),
+        "{:?}",
+        answers[0]
+    );
+
     // An error does not tell it either: where the right one does not help, or it is a wrong one.
     host.allow("", "");
-    answers.push(program.call("ssh_exec", as_root(json!({"command": "id"}))).await);
+    answers.push(
+        program
+            .call("ssh_exec", as_root(json!({"command": "id"})))
+            .await,
+    );
+
     host.allow("ALL=(ALL) ALL", "");
     fs::write(&answer, format!("{TELLTALE} wrong")).unwrap();
     program.call("ssh_disconnect", json!({})).await.ok();
+
     for pty in [false, true] {
-        let refused = program.call("ssh_exec", as_root(json!({"command": "id", "pty": pty}))).await;
+        let refused = program
+            .call("ssh_exec", as_root(json!({"command": "id", "pty": pty})))
+            .await;
         assert!(refused.text().contains("3 incorrect"), "{refused:?}");
         answers.push(refused);
     }
@@ -99,6 +133,7 @@ async fn the_password_is_in_no_argument_environment_log_file_or_answer() {
     for answer in answers {
         assert!(!holds(answer.0.to_string().as_bytes()), "{answer:?}");
     }
+
     let log = fs::read_to_string(folder.path().join("stderr.log")).unwrap();
     assert!(log.matches("tool=ssh_exec").count() >= 7, "{log}");
     assert_eq!(files_that_hold_it(folder.path()), Vec::<PathBuf>::new());

@@ -30,7 +30,11 @@ fn stubborn(word: &str) -> [String; 5] {
 
 fn assert_stopped(bench: &Bench<SudoHost>, result: &ToolResult, how: &str, word: &str) {
     assert_eq!(status(result), how, "{result:?}");
-    assert_eq!((result.outcome()["processGone"].as_bool(), code(result)), (Some(true), None), "{result:?}");
+    assert_eq!(
+        (result.outcome()["processGone"].as_bool(), code(result)),
+        (Some(true), None),
+        "{result:?}"
+    );
     assert_eq!(bench.sshd.running(word), [0; 0], "{result:?}");
 }
 
@@ -38,36 +42,72 @@ fn assert_stopped(bench: &Bench<SudoHost>, result: &ToolResult, how: &str, word:
 async fn a_command_of_root_is_gone_at_its_limit_with_all_its_processes() {
     for (rule, defaults, more, commands) in [
         ("ALL=(ALL) ALL", "", plain(), 0..5),
-        ("ALL=(ALL) ALL", "Defaults use_pty", json!({"pty": true}), 1..3),
-        ("ALL=(ALL) ALL", "Defaults !use_pty", json!({"pty": true}), 1..3),
+        (
+            "ALL=(ALL) ALL",
+            "Defaults use_pty",
+            json!({"pty": true}),
+            1..3,
+        ),
+        (
+            "ALL=(ALL) ALL",
+            "Defaults !use_pty",
+            json!({"pty": true}),
+            1..3,
+        ),
         ("ALL=(ALL) NOPASSWD: ALL", "", plain(), 1..2),
     ] {
-        let settings = SudoHostSettings { rule, defaults, ..SudoHostSettings::default() };
-        let Some(mut bench) = with_password(settings).await else { return };
+        let settings = SudoHostSettings {
+            rule,
+            defaults,
+            ..SudoHostSettings::default()
+        };
+
+        let Some(mut bench) = with_password(settings).await else {
+            return;
+        };
+
         // All at once: each takes the whole ladder of signals.
         let mut calls = Vec::new();
+
         for which in commands {
             let word = format!("71.{which}");
             let command = format!("echo on; {}", stubborn(&word)[which]);
             let mut parameters = as_root(more.clone());
             parameters["timeoutMs"] = 3000.into();
-            calls.push((bench.begin("ssh_exec", &command, parameters).await, command, word));
+            calls.push((
+                bench.begin("ssh_exec", &command, parameters).await,
+                command,
+                word,
+            ));
         }
+
         for (call, command, word) in calls {
             let result = bench.mcp.finish(call).await.ok();
-            assert_eq!(result.stdout().replace('\r', ""), "on\n", "{command}: {result:?}");
+            assert_eq!(
+                result.stdout().replace('\r', ""),
+                "on\n",
+                "{command}: {result:?}"
+            );
+
             assert_stopped(&bench, &result, "timedOut", &word);
         }
+
         assert_eq!(bench.sshd.running("sudo"), [0; 0]);
     }
 }
 
 #[tokio::test]
 async fn a_command_of_root_is_gone_when_the_call_is_given_up_or_the_session_ends() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
+
     for disconnect in [false, true] {
-        let call = bench.begin("ssh_exec", &stubborn("72.5")[1], as_root(plain())).await;
+        let call = bench
+            .begin("ssh_exec", &stubborn("72.5")[1], as_root(plain()))
+            .await;
         eventually("it runs", || !bench.sshd.running("72.5").is_empty()).await;
+
         if disconnect {
             bench.mcp.call("ssh_disconnect", json!({})).await.ok();
             let result = bench.mcp.finish(call).await.ok();
@@ -82,26 +122,41 @@ async fn a_command_of_root_is_gone_when_the_call_is_given_up_or_the_session_ends
 
 #[tokio::test]
 async fn a_command_of_root_does_not_outlive_the_program() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
+
     for command in [0, 1] {
-        bench.begin("ssh_exec", &stubborn("76.5")[command], as_root(plain())).await;
+        bench
+            .begin("ssh_exec", &stubborn("76.5")[command], as_root(plain()))
+            .await;
+
         eventually("it runs", || !bench.sshd.running("76.5").is_empty()).await;
         let config = bench.sshd.sshd.write_ssh_config("host", "");
         let next = crate::asking::client_with(plain(), &config, bench.folder.path()).await;
         let took = std::mem::replace(&mut bench.mcp, next).close().await;
         assert!(took < SECONDS, "{took:?}");
         eventually("it is stopped", || bench.sshd.running("76.5").is_empty()).await;
-        bench.mcp.call("ssh_connect", json!({"host": "host", "password": PASSWORD})).await.ok();
+        bench
+            .mcp
+            .call("ssh_connect", json!({"host": "host", "password": PASSWORD}))
+            .await
+            .ok();
     }
 }
 
 #[tokio::test]
 async fn signals_reach_a_job_of_root() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
     let command = "trap 'echo usr1' USR1; trap '' INT; echo on; while :; do sleep 0.1; done";
     for signal in ["TERM", "INT", "KILL"] {
-        let started = root(&mut bench, command, json!({"background": true})).await.ok();
+        let started = root(&mut bench, command, json!({"background": true}))
+            .await
+            .ok();
         let job = started.outcome()["job"].clone();
+
         for (send, seen) in [(None, "on\n"), (Some("USR1"), "on\nusr1\n")] {
             let mut look = json!({"job": job, "waitMs": 100, "signal": send});
             loop {
@@ -109,27 +164,56 @@ async fn signals_reach_a_job_of_root() {
                 if seen_so_far == seen {
                     break;
                 }
+
                 assert!(seen.starts_with(&seen_so_far), "{seen_so_far}");
                 look["signal"] = Value::Null;
             }
         }
-        let stopped = bench.mcp.call("ssh_job", json!({"job": job, "signal": signal})).await.ok();
-        assert_eq!(stopped.outcome()["processGone"], true, "{signal}: {stopped:?}");
-        assert!(["signaled", "exited"].contains(&status(&stopped)), "{signal}: {stopped:?}");
+
+        let stopped = bench
+            .mcp
+            .call("ssh_job", json!({"job": job, "signal": signal}))
+            .await
+            .ok();
+
+        assert_eq!(
+            stopped.outcome()["processGone"],
+            true,
+            "{signal}: {stopped:?}"
+        );
+
+        assert!(
+            ["signaled", "exited"].contains(&status(&stopped)),
+            "{signal}: {stopped:?}"
+        );
+
         assert_eq!(bench.sshd.running("sudo"), [0; 0]);
     }
 }
 
 #[tokio::test]
 async fn where_nobody_becomes_root_again_what_is_left_is_told() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else { return };
-    for (command, gone) in [("exec sleep 74.5", true), ("trap '' INT TERM; sleep 74.5; sleep 74.5", false)] {
-        let call = bench.begin("ssh_exec", command, as_root(json!({"timeoutMs": 3000}))).await;
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
+
+    for (command, gone) in [
+        ("exec sleep 74.5", true),
+        ("trap '' INT TERM; sleep 74.5; sleep 74.5", false),
+    ] {
+        let call = bench
+            .begin("ssh_exec", command, as_root(json!({"timeoutMs": 3000})))
+            .await;
         eventually("it runs", || !bench.sshd.running("74.5").is_empty()).await;
         bench.sshd.allow("", "");
         let result = bench.mcp.finish(call).await.ok();
         assert_eq!(status(&result), "timedOut");
-        assert_eq!(result.outcome()["processGone"], Value::Bool(gone), "{result:?}");
+        assert_eq!(
+            result.outcome()["processGone"],
+            Value::Bool(gone),
+            "{result:?}"
+        );
+
         assert_eq!(bench.sshd.running("74.5").is_empty(), gone, "{result:?}");
         bench.sshd.allow("ALL=(ALL) ALL", "");
     }
@@ -138,11 +222,21 @@ async fn where_nobody_becomes_root_again_what_is_left_is_told() {
 #[tokio::test]
 async fn a_sudo_that_asks_is_gone_with_its_question() {
     let pages = json!({"elicitation": {"url": {}}});
-    for (more, cancel) in [(plain(), true), (json!({"pty": true}), true), (plain(), false)] {
-        let Some(mut bench) = with_key(SudoHostSettings::default(), pages.clone()).await else { return };
-        let call = bench.begin("ssh_exec", "echo ran > ran", as_root(more)).await;
+    for (more, cancel) in [
+        (plain(), true),
+        (json!({"pty": true}), true),
+        (plain(), false),
+    ] {
+        let Some(mut bench) = with_key(SudoHostSettings::default(), pages.clone()).await else {
+            return;
+        };
+
+        let call = bench
+            .begin("ssh_exec", "echo ran > ran", as_root(more))
+            .await;
         let (_, page) = Page::next(&mut bench.mcp).await;
         assert!(!bench.sshd.running("sudo").is_empty());
+
         if cancel {
             bench.mcp.cancel(call).await;
         } else {
@@ -152,6 +246,7 @@ async fn a_sudo_that_asks_is_gone_with_its_question() {
             assert_eq!(result.outcome()["processGone"], true, "{result:?}");
             assert!(result.status_line().contains("had not begun"), "{result:?}");
         }
+
         page.assert_gone().await;
         eventually("sudo is gone", || bench.sshd.running("sudo").is_empty()).await;
         assert!(!bench.remote("ran").exists());

@@ -27,22 +27,41 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one on any free port, with more arguments, and waits until it says that it is ready.
     pub(crate) async fn start(ssh_config: &Path, folder: &Path, arguments: &[&str]) -> Self {
-        Self::run(command(ssh_config, folder).args(["--http", "0"]).args(arguments), folder).await
+        Self::run(
+            command(ssh_config, folder)
+                .args(["--http", "0"])
+                .args(arguments),
+            folder,
+        )
+        .await
     }
 
     /// Runs a command that is a daemon in the end. The first address that it names is its place.
     pub(crate) async fn run(command: &mut Command, folder: &Path) -> Self {
         let log = folder.join("daemon.log");
         let stderr = File::create(&log).expect("a writable folder");
-        let mut child = command.stdout(Stdio::null()).stderr(stderr).kill_on_drop(true).spawn().expect("it is built");
+
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it is built");
+
         let started = Instant::now();
+
         loop {
             let text = fs::read_to_string(&log).expect("readable");
             if let Some(place) = text.lines().find_map(ready) {
                 return Self { child, place, log };
             }
+
             let ended = child.try_wait().expect("a child of ours");
-            assert!(ended.is_none() && started.elapsed() < START_LIMIT, "not ready: {ended:?} {text}");
+            assert!(
+                ended.is_none() && started.elapsed() < START_LIMIT,
+                "not ready: {ended:?} {text}"
+            );
+
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -58,7 +77,10 @@ impl Daemon {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
-        assert!(processes::signal(name, &[self.pid().to_string()]), "SIG{name}");
+        assert!(
+            processes::signal(name, &[self.pid().to_string()]),
+            "SIG{name}"
+        );
     }
 
     /// Sends it a signal that ends it; returns how it ended, and how long that took.
@@ -73,9 +95,15 @@ impl Daemon {
 /// The program with its store, its state and its home in `folder`, and nothing from the environment of the tests.
 pub(crate) fn command(ssh_config: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program());
-    command.arg("--ssh-config").arg(ssh_config).arg("--store").arg(folder.join("sessions.json"));
+    command
+        .arg("--ssh-config")
+        .arg(ssh_config)
+        .arg("--store")
+        .arg(folder.join("sessions.json"));
+
     command.args(["--log", "trace"]);
     alone(&mut command, folder);
+
     command
 }
 
@@ -92,9 +120,15 @@ pub(crate) async fn status(folder: &Path, arguments: &[&str]) -> (Option<i32>, S
 
 /// Runs a command to its end: exit code, stdout and stderr.
 pub(crate) async fn output(command: &mut Command) -> (Option<i32>, String, String) {
-    let output = soon(command.stdin(Stdio::null()).kill_on_drop(true).output()).await.expect("it is built");
+    let output = soon(command.stdin(Stdio::null()).kill_on_drop(true).output())
+        .await
+        .expect("it is built");
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 fn alone<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
@@ -104,14 +138,23 @@ fn alone<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
             command.env_remove(&*name);
         }
     }
-    command.env_remove("SSH_AUTH_SOCK").env("HOME", folder).env("XDG_STATE_HOME", folder.join("state"))
+
+    command
+        .env_remove("SSH_AUTH_SOCK")
+        .env("HOME", folder)
+        .env("XDG_STATE_HOME", folder.join("state"))
 }
 
 fn ready(line: &str) -> Option<Place> {
-    let address = line.strip_prefix("mcp-ssh-sessions: ready on ")?.split(" and ").next()?;
+    let address = line
+        .strip_prefix("mcp-ssh-sessions: ready on ")?
+        .split(" and ")
+        .next()?;
+
     if let Some(path) = address.strip_prefix("the Unix socket ") {
         return Some(Place::Socket(path.into()));
     }
+
     let port = address.strip_suffix("/mcp")?.rsplit_once(':')?.1;
     Some(Place::Tcp(port.parse().ok()?))
 }

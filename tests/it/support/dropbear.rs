@@ -29,38 +29,83 @@ pub(crate) struct Dropbear {
 impl Dropbear {
     /// Starts it on a free port, for a user with this home and this login shell (one of `/etc/shells`).
     pub(crate) fn start(home: &Path, login_shell: &Path) -> Self {
-        let dropbear = program("dropbear").expect("dropbear is missing: install it (Debian: dropbear-bin)");
+        let dropbear =
+            program("dropbear").expect("dropbear is missing: install it (Debian: dropbear-bin)");
+
         assert!(
-            output("sh", &["-c", &format!("LD_PRELOAD={NSS_WRAPPER} true 2>&1")]).is_empty(),
+            output(
+                "sh",
+                &["-c", &format!("LD_PRELOAD={NSS_WRAPPER} true 2>&1")]
+            )
+            .is_empty(),
             "{NSS_WRAPPER} is missing: install it (Debian: libnss-wrapper)"
         );
+
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = |name: &str| folder.path().join(name);
         let [user, uid, gid] = ["-un", "-u", "-g"].map(|option| output("id", &[option]));
-        let passwd = format!("{user}:x:{uid}:{gid}::{}:{}\n", home.display(), login_shell.display());
+        let passwd = format!(
+            "{user}:x:{uid}:{gid}::{}:{}\n",
+            home.display(),
+            login_shell.display()
+        );
+
         fs::write(file("passwd"), passwd).expect("a writable folder");
         fs::write(file("group"), format!("{user}:x:{gid}:\n")).expect("a writable folder");
         keys::write_private_key(&file("id_ed25519"), &keys::ed25519(), None);
         authorize(home, &file("id_ed25519.pub"));
-        let host_key =
-            output("dropbearkey", &["-t", "ed25519", "-f", file("host_key").to_str().expect("a plain path")]);
-        let host_key = host_key.lines().find_map(|line| PublicKey::from_openssh(line).ok());
+
+        let host_key = output(
+            "dropbearkey",
+            &[
+                "-t",
+                "ed25519",
+                "-f",
+                file("host_key").to_str().expect("a plain path"),
+            ],
+        );
+
+        let host_key = host_key
+            .lines()
+            .find_map(|line| PublicKey::from_openssh(line).ok());
         let log = file("log");
+
         let listening = Listening::start(&log, |port| {
             let mut command = Command::new(&dropbear);
             command.env("LD_PRELOAD", NSS_WRAPPER);
-            command.env("NSS_WRAPPER_PASSWD", file("passwd")).env("NSS_WRAPPER_GROUP", file("group"));
+            command
+                .env("NSS_WRAPPER_PASSWD", file("passwd"))
+                .env("NSS_WRAPPER_GROUP", file("group"));
+
             command.args(["-F", "-E", "-m", "-s", "-p", &format!("127.0.0.1:{port}")]);
-            command.arg("-r").arg(file("host_key")).arg("-P").arg(file("pid"));
+            command
+                .arg("-r")
+                .arg(file("host_key"))
+                .arg("-P")
+                .arg(file("pid"));
+
             command
         });
+
         let Some(listening) = listening else {
-            panic!("dropbear does not start: {}", fs::read_to_string(log).unwrap_or_default())
+            panic!(
+                "dropbear does not start: {}",
+                fs::read_to_string(log).unwrap_or_default()
+            )
         };
-        let known_hosts =
-            keys::known_hosts_line(listening.port(), &host_key.expect("dropbearkey prints the public key"));
+
+        let known_hosts = keys::known_hosts_line(
+            listening.port(),
+            &host_key.expect("dropbearkey prints the public key"),
+        );
+
         fs::write(file("known_hosts"), known_hosts).expect("a writable folder");
-        Self { listening, user, folder }
+
+        Self {
+            listening,
+            user,
+            folder,
+        }
     }
 
     /// The port it listens on.
@@ -78,7 +123,15 @@ impl Dropbear {
     pub(crate) fn write_ssh_config(&self, alias: &str) -> PathBuf {
         let folder = self.folder.path();
         let extra = format!("IdentityFile {}", folder.join("id_ed25519").display());
-        let host = ssh_config::host(alias, &extra, self.port(), &self.user, &folder.join("known_hosts"));
+
+        let host = ssh_config::host(
+            alias,
+            &extra,
+            self.port(),
+            &self.user,
+            &folder.join("known_hosts"),
+        );
+
         ssh_config::write(folder, alias, &host)
     }
 }

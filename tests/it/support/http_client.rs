@@ -23,7 +23,8 @@ pub(crate) enum Dialect {
 
 impl Dialect {
     /// One of each kind.
-    pub(crate) const KINDS: [Self; 3] = [Self::Session("2025-11-25"), Self::Stateless, Self::Legacy];
+    pub(crate) const KINDS: [Self; 3] =
+        [Self::Session("2025-11-25"), Self::Stateless, Self::Legacy];
 }
 
 /// A client.
@@ -59,7 +60,12 @@ impl HttpClient {
     }
 
     /// The same with capabilities.
-    pub(crate) async fn connect_as(place: &Place, dialect: Dialect, token: Option<&str>, capabilities: Value) -> Self {
+    pub(crate) async fn connect_as(
+        place: &Place,
+        dialect: Dialect,
+        token: Option<&str>,
+        capabilities: Value,
+    ) -> Self {
         let mut client = Self {
             place: place.clone(),
             dialect,
@@ -70,6 +76,7 @@ impl HttpClient {
             others: Vec::new(),
             next_id: 0,
         };
+
         let version = match dialect {
             Dialect::Stateless => return client,
             Dialect::Session(version) => version,
@@ -78,28 +85,45 @@ impl HttpClient {
                 "2024-11-05"
             }
         };
+
         let hello = json!({
             "protocolVersion": version, "capabilities": client.capabilities, "clientInfo": {"name": "test", "version": "0"},
         });
         let mut pending = client.begin("initialize", hello).await;
+
         if let Some(wire) = &mut pending.wire {
             let head = wire.head().await.expect("an answer");
-            assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
+            assert_eq!(
+                (head.status, head.header("content-type")),
+                (200, Some("text/event-stream")),
+                "{head:?}"
+            );
+
             client.session = head.header("mcp-session-id").map(str::to_owned);
             assert!(client.session.is_some(), "{head:?}");
-            let answer = wire.message(pending.id, &mut client.others).await.expect("an answer");
+            let answer = wire
+                .message(pending.id, &mut client.others)
+                .await
+                .expect("an answer");
+
             assert_eq!(answer["result"]["protocolVersion"], version, "{answer}");
         } else {
-            assert_eq!(client.answer(pending).await["result"]["protocolVersion"], version);
+            assert_eq!(
+                client.answer(pending).await["result"]["protocolVersion"],
+                version
+            );
         }
+
         let accepted = client.notify("notifications/initialized", json!({})).await;
         assert_eq!(accepted.status, 202, "{accepted:?}");
+
         client
     }
 
     /// A client of HTTP+SSE that knows its daemon from before a restart, and says no hello again.
     pub(crate) async fn come_back(place: &Place) -> Self {
         let place = place.clone();
+
         let mut client = Self {
             place,
             dialect: Dialect::Legacy,
@@ -110,7 +134,13 @@ impl HttpClient {
             others: Vec::new(),
             next_id: 100,
         };
-        client.events = Some(client.open_events(&[("MCP-Protocol-Version", "2024-11-05")]).await);
+
+        client.events = Some(
+            client
+                .open_events(&[("MCP-Protocol-Version", "2024-11-05")])
+                .await,
+        );
+
         client
     }
 
@@ -129,15 +159,19 @@ impl HttpClient {
         self.next_id += 1;
         let id = self.next_id;
         let mut more = Vec::new();
+
         if self.dialect == Dialect::Stateless {
             params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(STATELESS);
-            params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!({"name": "test", "version": "0"});
-            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
+            params["_meta"]["io.modelcontextprotocol/clientInfo"] =
+                json!({"name": "test", "version": "0"});
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+                self.capabilities.clone();
             more.push(("Mcp-Method", method.to_owned()));
             if let Some(name) = params["name"].as_str() {
                 more.push(("Mcp-Name", name.to_owned()));
             }
         }
+
         let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let mut wire = self.post(&message, &more).await;
         if self.events.is_some() {
@@ -145,29 +179,50 @@ impl HttpClient {
             assert_eq!((accepted.status, accepted.body.as_str()), (202, "Accepted"));
             return Pending { id, wire: None };
         }
-        Pending { id, wire: Some(wire) }
+
+        Pending {
+            id,
+            wire: Some(wire),
+        }
     }
 
     /// Begins the call of a tool.
     pub(crate) async fn begin_call(&mut self, tool: &str, arguments: Value) -> Pending {
-        self.begin("tools/call", json!({"name": tool, "arguments": arguments})).await
+        self.begin("tools/call", json!({"name": tool, "arguments": arguments}))
+            .await
     }
 
     /// The answer to a request, whether it came as JSON or in an event stream.
     pub(crate) async fn answer(&mut self, pending: Pending) -> Value {
         let Some(mut wire) = pending.wire else {
-            if let Some(at) = self.others.iter().position(|message| message["id"] == pending.id) {
+            if let Some(at) = self
+                .others
+                .iter()
+                .position(|message| message["id"] == pending.id)
+            {
                 return self.others.swap_remove(at);
             }
+
             let (events, _) = self.events.as_mut().expect("an event stream");
-            return events.message(pending.id, &mut self.others).await.expect("an answer");
+            return events
+                .message(pending.id, &mut self.others)
+                .await
+                .expect("an answer");
         };
+
         let head = wire.head().await.expect("an answer");
+
         if head.header("content-type") == Some("text/event-stream") {
-            return wire.message(pending.id, &mut self.others).await.expect("an answer");
+            return wire
+                .message(pending.id, &mut self.others)
+                .await
+                .expect("an answer");
         }
+
         let body = wire.chunk().await.unwrap_or_default();
-        serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{head:?}: {}", String::from_utf8_lossy(&body)))
+
+        serde_json::from_slice(&body)
+            .unwrap_or_else(|_| panic!("{head:?}: {}", String::from_utf8_lossy(&body)))
     }
 
     /// The next message in the event stream of a call whose head was read, or of HTTP+SSE.
@@ -185,7 +240,11 @@ impl HttpClient {
     /// Answers a request of the server.
     pub(crate) async fn respond(&self, id: &Value, result: Value) -> Answer {
         let message = json!({"jsonrpc": "2.0", "id": id, "result": result});
-        self.post(&message, &[]).await.answer().await.expect("an answer")
+        self.post(&message, &[])
+            .await
+            .answer()
+            .await
+            .expect("an answer")
     }
 
     /// A request and its answer.
@@ -210,25 +269,50 @@ impl HttpClient {
     /// Sends a notification.
     pub(crate) async fn notify(&self, method: &str, params: Value) -> Answer {
         let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
-        self.post(&message, &[]).await.answer().await.expect("an answer")
+        self.post(&message, &[])
+            .await
+            .answer()
+            .await
+            .expect("an answer")
     }
 
     /// Sends a request without a body, with the headers of this client's session.
     pub(crate) async fn send(&self, method: &str, more: &[(&str, &str)]) -> Wire {
         let headers = self.headers(more);
         let mut wire = Wire::connect(&self.place).await;
-        wire.send(wire::request(method, "/mcp", &borrowed(&headers), "")).await;
+        wire.send(wire::request(method, "/mcp", &borrowed(&headers), ""))
+            .await;
         wire
     }
 
     async fn post(&self, message: &Value, more: &[(&str, String)]) -> Wire {
-        let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let more: Vec<_> = more
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+
         let mut headers = self.headers(&more);
         headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
-        headers.push(("Accept".to_owned(), "application/json, text/event-stream".to_owned()));
-        let target = self.events.as_ref().map_or("/mcp", |(_, endpoint)| endpoint);
+        headers.push((
+            "Accept".to_owned(),
+            "application/json, text/event-stream".to_owned(),
+        ));
+
+        let target = self
+            .events
+            .as_ref()
+            .map_or("/mcp", |(_, endpoint)| endpoint);
+
         let mut wire = Wire::connect(&self.place).await;
-        wire.send(wire::request("POST", target, &borrowed(&headers), &message.to_string())).await;
+
+        wire.send(wire::request(
+            "POST",
+            target,
+            &borrowed(&headers),
+            &message.to_string(),
+        ))
+        .await;
+
         wire
     }
 
@@ -237,18 +321,27 @@ impl HttpClient {
         if let Some(token) = &self.token {
             headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
         }
+
         if let Some(session) = &self.session {
             headers.push(("Mcp-Session-Id".to_owned(), session.clone()));
         }
+
         match self.dialect {
             // Before it is agreed on, and before there was the header, it is not sent.
             Dialect::Session(version) if self.session.is_some() && version >= "2025-06-18" => {
                 headers.push(("MCP-Protocol-Version".to_owned(), version.to_owned()));
             }
-            Dialect::Stateless => headers.push(("MCP-Protocol-Version".to_owned(), STATELESS.to_owned())),
+            Dialect::Stateless => {
+                headers.push(("MCP-Protocol-Version".to_owned(), STATELESS.to_owned()));
+            }
             _ => {}
         }
-        headers.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+
+        headers.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+
         headers
     }
 
@@ -257,15 +350,31 @@ impl HttpClient {
         headers.extend(more);
         let mut wire = self.send("GET", &headers).await;
         let head = wire.head().await.expect("an answer");
-        assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
+        assert_eq!(
+            (head.status, head.header("content-type")),
+            (200, Some("text/event-stream")),
+            "{head:?}"
+        );
+
         let first = wire.event().await.expect("an event");
         assert_eq!(first.name, "endpoint");
-        let id = first.data.strip_prefix("/mcp?sessionId=").expect("a relative address");
-        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "128 random bits: {id}");
+        let id = first
+            .data
+            .strip_prefix("/mcp?sessionId=")
+            .expect("a relative address");
+
+        assert!(
+            id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "128 random bits: {id}"
+        );
+
         (wire, first.data)
     }
 }
 
 fn borrowed(headers: &[(String, String)]) -> Vec<(&str, &str)> {
-    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
 }

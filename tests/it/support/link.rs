@@ -76,7 +76,10 @@ impl Link {
     /// A link to `port` on which every byte takes `delay`. The first connections are cut after these numbers of bytes,
     /// those that follow never.
     pub(crate) async fn to(port: u16, delay: Duration, cuts: &[u64]) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
+
         let state = Arc::new(State {
             to: AtomicU16::new(port),
             delay,
@@ -90,9 +93,19 @@ impl Link {
             drips: AtomicBool::new(false),
             ends_held: watch::Sender::new(false),
         });
-        let port = listener.local_addr().expect("a bound listener has an address").port();
+
+        let port = listener
+            .local_addr()
+            .expect("a bound listener has an address")
+            .port();
+
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
-        Self { port, state, accepting }
+
+        Self {
+            port,
+            state,
+            accepting,
+        }
     }
 
     /// Where a client connects to.
@@ -122,7 +135,11 @@ impl Link {
 
     /// Breaks a connection, exactly after `bytes` more bytes have gone this way.
     pub(crate) fn break_after(&self, way: Way, bytes: u64, how: Break) {
-        *self.state.trip.lock().expect("no panic") = Some(Trip { way, left: bytes, how });
+        *self.state.trip.lock().expect("no panic") = Some(Trip {
+            way,
+            left: bytes,
+            how,
+        });
     }
 
     /// Whether the break that was ordered has happened.
@@ -180,20 +197,51 @@ async fn serve(client: TcpStream, state: Arc<State>) {
     let let_through = state.held.subscribe().wait_for(|held| !held).await.is_ok();
     state.waiting.fetch_sub(1, Ordering::SeqCst);
     let to = state.to.load(Ordering::SeqCst);
-    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { return };
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else {
+        return;
+    };
+
     if !let_through || client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
         return;
     }
-    let left = state.cuts.lock().expect("no panic").pop_front().unwrap_or(u64::MAX);
-    let (left, cut, broken) = (AtomicU64::new(left), Notify::new(), watch::Sender::new(None));
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let mut up =
-        Direction { way: Way::Up, to: to_server, state: &state, left: &left, cut: &cut, broken: &broken, hole: false };
-    let mut down = Direction { way: Way::Down, to: to_client, ..up };
+
+    let left = state
+        .cuts
+        .lock()
+        .expect("no panic")
+        .pop_front()
+        .unwrap_or(u64::MAX);
+
+    let (left, cut, broken) = (
+        AtomicU64::new(left),
+        Notify::new(),
+        watch::Sender::new(None),
+    );
+
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
+
+    let mut up = Direction {
+        way: Way::Up,
+        to: to_server,
+        state: &state,
+        left: &left,
+        cut: &cut,
+        broken: &broken,
+        hole: false,
+    };
+
+    let mut down = Direction {
+        way: Way::Down,
+        to: to_client,
+        ..up
+    };
+
     tokio::select! {
         _ = async { tokio::join!(up.pass(from_client), down.pass(from_server)) } => {}
         () = cut.notified() => {}
     }
+
     if *broken.borrow() == Some(Break::Reset) {
         for end in [up.to, down.to] {
             let _ = end.as_ref().set_zero_linger();
@@ -217,57 +265,84 @@ impl Direction<'_> {
     async fn pass(&mut self, mut from: OwnedReadHalf) {
         let (give, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(UNDERWAY);
         let delay = self.state.delay;
+
         let read = async move {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(length @ 1..) = from.read(&mut buffer).await {
                 let arrives = Instant::now() + delay;
-                if give.send((arrives, buffer[..length].to_vec())).await.is_err() {
+                if give
+                    .send((arrives, buffer[..length].to_vec()))
+                    .await
+                    .is_err()
+                {
                     break;
                 }
             }
+
             // The half that is read goes with the connection: dropping it would change nothing that an end sees.
             from
         };
+
         let write = async {
             let mut broken = self.broken.subscribe();
+
             loop {
                 let piece = tokio::select! {
                     biased;
                     _ = broken.wait_for(Option::is_some) => break,
                     piece = pieces.recv() => piece,
                 };
+
                 let Some((arrives, piece)) = piece else { break };
                 tokio::time::sleep_until(arrives.into()).await;
                 if !self.write(&piece).await {
                     break;
                 }
             }
+
             self.end().await;
+
             // What still comes goes nowhere.
             while pieces.recv().await.is_some() {}
         };
+
         tokio::join!(read, write);
     }
 
     /// `false` when nothing more is to be passed on.
     async fn write(&mut self, piece: &[u8]) -> bool {
         let length = piece.len() as u64;
-        let before =
-            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(length)));
+        let before = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                Some(left.saturating_sub(length))
+            });
+
         if before.is_ok_and(|before| before <= length) {
             self.cut.notify_one();
             return false;
         }
+
         let passed = self.state.passed.fetch_add(length, Ordering::SeqCst);
-        if self.state.stall_at.subscribe().wait_for(|stall_at| passed < *stall_at).await.is_err() {
+
+        if self
+            .state
+            .stall_at
+            .subscribe()
+            .wait_for(|stall_at| passed < *stall_at)
+            .await
+            .is_err()
+        {
             return false;
         }
+
         let (piece, breaks) = self.up_to_the_break(piece);
         self.state.counted[self.way as usize].fetch_add(piece.len() as u64, Ordering::SeqCst);
         let mut size = piece.len().max(1);
         if self.state.drips.load(Ordering::SeqCst) {
             size = 1;
         }
+
         for part in piece.chunks(size) {
             if self.to.write_all(part).await.is_err() {
                 return false;
@@ -276,6 +351,7 @@ impl Direction<'_> {
                 tokio::task::yield_now().await;
             }
         }
+
         match breaks {
             None => true,
             Some(Break::HalfEnd) => false,
@@ -292,27 +368,42 @@ impl Direction<'_> {
 
     fn up_to_the_break<'a>(&self, piece: &'a [u8]) -> (&'a [u8], Option<Break>) {
         let mut trip = self.state.trip.lock().expect("no panic");
-        let Some(ordered) = trip.as_mut().filter(|trip| trip.way == self.way) else { return (piece, None) };
+        let Some(ordered) = trip.as_mut().filter(|trip| trip.way == self.way) else {
+            return (piece, None);
+        };
         let length = piece.len() as u64;
         if ordered.left > length {
             ordered.left -= length;
             return (piece, None);
         }
+
         let (left, how) = (ordered.left, ordered.how);
         *trip = None;
-        (&piece[..usize::try_from(left).expect("no longer than the piece")], Some(how))
+
+        (
+            &piece[..usize::try_from(left).expect("no longer than the piece")],
+            Some(how),
+        )
     }
 
     async fn end(&mut self) {
         if self.hole {
             return;
         }
+
         match *self.broken.borrow() {
             Some(Break::Reset) => return self.cut.notify_one(),
             Some(Break::Stall) => return,
             _ => {}
         }
-        let _ = self.state.ends_held.subscribe().wait_for(|held| !held).await;
+
+        let _ = self
+            .state
+            .ends_held
+            .subscribe()
+            .wait_for(|held| !held)
+            .await;
+
         let _ = self.to.shutdown().await;
     }
 }

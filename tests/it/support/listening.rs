@@ -26,18 +26,29 @@ impl Listening {
         // Another process may take the port between its choice and the server's start.
         for _ in 0..5 {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            let port = listener.local_addr().expect("a bound listener has an address").port();
+            let port = listener
+                .local_addr()
+                .expect("a bound listener has an address")
+                .port();
+
             drop(listener);
             let log = File::create(log).expect("a writable folder");
             let mut command = on(port);
-            command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+            command
+                .process_group(0)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log);
+
             let mut daemon = command.spawn().expect("the server is executable");
             if answers(&mut daemon, port) {
                 return Some(Self { daemon, port });
             }
+
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+
         None
     }
 
@@ -67,12 +78,17 @@ impl Drop for Listening {
 pub(super) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths("/usr/sbin").chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join(name)).find(|program| program.is_absolute() && program.is_file())
+    folders
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_absolute() && program.is_file())
 }
 
 /// What a program prints, without white space around it.
 pub(super) fn output(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().expect("the program exists");
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .expect("the program exists");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -87,5 +103,6 @@ fn answers(daemon: &mut Child, port: u16) -> bool {
         }
         std::thread::sleep(POLL);
     }
+
     false
 }

@@ -10,7 +10,8 @@ use mcp_ssh_sessions::{
 use serde_json::{Value, json};
 use tokio::{
     io::{
-        AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, duplex, split,
+        AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf,
+        WriteHalf, duplex, split,
     },
     task::JoinHandle,
     time::timeout,
@@ -47,6 +48,7 @@ impl McpClient {
             own: Vec::new(),
             askpass: Some(Askpass::program(askpass)),
         }));
+
         client.initialize().await;
         client
     }
@@ -60,6 +62,7 @@ impl McpClient {
             own: Vec::new(),
             askpass: None,
         });
+
         Self::over(registry)
     }
 
@@ -67,9 +70,23 @@ impl McpClient {
     pub(crate) fn over(registry: Arc<SessionRegistry>) -> Self {
         let (ours, theirs) = duplex(1024 * 1024);
         let (input, output) = split(theirs);
-        let serving = tokio::spawn(serve_over(registry, input, output, CancellationToken::new()));
+
+        let serving = tokio::spawn(serve_over(
+            registry,
+            input,
+            output,
+            CancellationToken::new(),
+        ));
+
         let (read, write) = split(ours);
-        Self { lines: BufReader::new(read).lines(), write: Some(write), next_id: 0, early: Vec::new(), serving }
+
+        Self {
+            lines: BufReader::new(read).lines(),
+            write: Some(write),
+            next_id: 0,
+            early: Vec::new(),
+            serving,
+        }
     }
 
     /// `initialize` and `notifications/initialized`; returns the result.
@@ -78,7 +95,8 @@ impl McpClient {
             "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"},
         });
         let answer = self.request("initialize", hello).await;
-        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .await;
         answer["result"].clone()
     }
 
@@ -89,20 +107,27 @@ impl McpClient {
 
     /// Sends bytes as they are.
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
-        self.write.as_mut().expect("stdin is open").write_all(bytes).await.expect("the server reads");
+        self.write
+            .as_mut()
+            .expect("stdin is open")
+            .write_all(bytes)
+            .await
+            .expect("the server reads");
     }
 
     /// Sends a request without waiting for its answer; returns its id.
     pub(crate) async fn begin(&mut self, method: &str, params: Value) -> u64 {
         self.next_id += 1;
         let id = self.next_id;
-        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+            .await;
         id
     }
 
     /// Begins the call of a tool; [`finish`](Self::finish) waits for it.
     pub(crate) async fn begin_call(&mut self, tool: &str, arguments: Value) -> u64 {
-        self.begin("tools/call", json!({"name": tool, "arguments": arguments})).await
+        self.begin("tools/call", json!({"name": tool, "arguments": arguments}))
+            .await
     }
 
     /// The answer to a request.
@@ -110,18 +135,27 @@ impl McpClient {
         if let Some(at) = self.early.iter().position(|message| message["id"] == id) {
             return self.early.swap_remove(at);
         }
+
         loop {
-            let message = self.message().await.expect("the server answers before it ends");
+            let message = self
+                .message()
+                .await
+                .expect("the server answers before it ends");
+
             if message["id"] == id {
                 return message;
             }
+
             self.early.push(message);
         }
     }
 
     /// The next message of any kind; `None` when the server has ended.
     pub(crate) async fn message(&mut self) -> Option<Value> {
-        let line = timeout(PATIENCE, self.lines.next_line()).await.expect("an answer in time").expect("readable")?;
+        let line = timeout(PATIENCE, self.lines.next_line())
+            .await
+            .expect("an answer in time")
+            .expect("readable")?;
         Some(serde_json::from_str(&line).expect("stdout carries JSON-RPC alone"))
     }
 
@@ -147,7 +181,10 @@ impl McpClient {
     /// Tells the server that the client gave a call up.
     pub(crate) async fn cancel(&mut self, id: u64) {
         let params = json!({"requestId": id, "reason": "test"});
-        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})).await;
+        self.send(
+            &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}),
+        )
+        .await;
     }
 
     /// Closes the server's stdin and waits for its end; returns how long that took.
@@ -156,7 +193,12 @@ impl McpClient {
         if let Some(mut write) = self.write.take() {
             write.shutdown().await.expect("closable");
         }
-        timeout(PATIENCE, &mut self.serving).await.expect("an end in time").expect("no panic");
+
+        timeout(PATIENCE, &mut self.serving)
+            .await
+            .expect("an end in time")
+            .expect("no panic");
+
         started.elapsed()
     }
 }
@@ -180,7 +222,10 @@ impl ToolResult {
     /// All text blocks.
     pub(crate) fn blocks(&self) -> Vec<String> {
         let blocks = self.0["content"].as_array().expect("content");
-        blocks.iter().map(|block| block["text"].as_str().expect("a text block").to_owned()).collect()
+        blocks
+            .iter()
+            .map(|block| block["text"].as_str().expect("a text block").to_owned())
+            .collect()
     }
 
     /// All text, as a model reads it.
@@ -197,13 +242,20 @@ impl ToolResult {
     pub(crate) fn stdout(&self) -> String {
         let mut blocks = self.blocks();
         blocks.pop();
-        blocks.into_iter().next().filter(|block| !block.starts_with("[stderr]\n")).unwrap_or_default()
+        blocks
+            .into_iter()
+            .next()
+            .filter(|block| !block.starts_with("[stderr]\n"))
+            .unwrap_or_default()
     }
 
     /// What a command printed on stderr.
     pub(crate) fn stderr(&self) -> String {
         let blocks = self.blocks();
-        blocks.iter().find_map(|block| block.strip_prefix("[stderr]\n").map(str::to_owned)).unwrap_or_default()
+        blocks
+            .iter()
+            .find_map(|block| block.strip_prefix("[stderr]\n").map(str::to_owned))
+            .unwrap_or_default()
     }
 
     /// The typed outcome of a command.

@@ -59,43 +59,86 @@ pub(crate) struct OpenSshd {
 impl OpenSshd {
     /// Starts sshd on a free port and waits until it answers.
     pub(crate) fn start(settings: &OpenSshdSettings) -> Self {
-        let program = program("sshd").expect("sshd is missing: install the OpenSSH server (Debian: openssh-server)");
+        let program = program("sshd")
+            .expect("sshd is missing: install the OpenSSH server (Debian: openssh-server)");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let own = output("id", &["-un"]);
         if own == "root" {
             // Where sshd's unprivileged half is locked in; distributions create it when their own sshd starts.
             let _ = fs::create_dir_all("/run/sshd");
         }
+
         let client_key = keys::ed25519();
         keys::write_private_key(&folder.path().join("id_ed25519"), &client_key, None);
-        fs::copy(folder.path().join("id_ed25519.pub"), folder.path().join("authorized_keys")).expect("a public key");
+        fs::copy(
+            folder.path().join("id_ed25519.pub"),
+            folder.path().join("authorized_keys"),
+        )
+        .expect("a public key");
+
         if settings.user.is_some() {
             // sshd reads the keys as the user who logs in.
-            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).expect("our own folder");
-            fs::set_permissions(folder.path().join("authorized_keys"), fs::Permissions::from_mode(0o644))
-                .expect("our own file");
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))
+                .expect("our own folder");
+            fs::set_permissions(
+                folder.path().join("authorized_keys"),
+                fs::Permissions::from_mode(0o644),
+            )
+            .expect("our own file");
         }
+
         let user = settings.user.map_or(own, str::to_owned);
         let host_keys: Vec<_> = settings
             .host_key_types
             .iter()
             .map(|kind| keys::ssh_keygen(&host_key(folder.path(), kind), kind, ""))
             .collect();
+
         let log = folder.path().join("log");
+
         let listening = Listening::start(&log, |port| {
             let config = folder.path().join("sshd_config");
-            fs::write(&config, sshd_config(&program, folder.path(), port, settings)).expect("a writable folder");
-            let words: Vec<_> = settings.before.iter().map(AsRef::as_ref).chain([program.as_os_str()]).collect();
+            fs::write(
+                &config,
+                sshd_config(&program, folder.path(), port, settings),
+            )
+            .expect("a writable folder");
+
+            let words: Vec<_> = settings
+                .before
+                .iter()
+                .map(AsRef::as_ref)
+                .chain([program.as_os_str()])
+                .collect();
+
             let mut command = Command::new(words[0]);
-            command.args(&words[1..]).args(["-D", "-e", "-f"]).arg(&config);
+            command
+                .args(&words[1..])
+                .args(["-D", "-e", "-f"])
+                .arg(&config);
+
             command
         });
+
         let Some(listening) = listening else {
-            panic!("sshd does not start: {}", fs::read_to_string(log).unwrap_or_default())
+            panic!(
+                "sshd does not start: {}",
+                fs::read_to_string(log).unwrap_or_default()
+            )
         };
-        let known_hosts: String = host_keys.iter().map(|key| keys::known_hosts_line(listening.port(), key)).collect();
+
+        let known_hosts: String = host_keys
+            .iter()
+            .map(|key| keys::known_hosts_line(listening.port(), key))
+            .collect();
+
         fs::write(folder.path().join("known_hosts"), known_hosts).expect("a writable folder");
-        Self { listening, user, folder }
+
+        Self {
+            listening,
+            user,
+            folder,
+        }
     }
 
     /// The port it listens on.
@@ -135,8 +178,19 @@ impl OpenSshd {
 
     /// Writes an `ssh_config` with which `ssh -F PATH alias` logs in; `extra` lines come first, so that they win.
     pub(crate) fn write_ssh_config(&self, alias: &str, extra: &str) -> PathBuf {
-        let extra = format!("{extra}\nIdentityFile {}", self.private_key_path().display());
-        let host = ssh_config::host(alias, &extra, self.port(), &self.user, &self.known_hosts_path());
+        let extra = format!(
+            "{extra}\nIdentityFile {}",
+            self.private_key_path().display()
+        );
+
+        let host = ssh_config::host(
+            alias,
+            &extra,
+            self.port(),
+            &self.user,
+            &self.known_hosts_path(),
+        );
+
         ssh_config::write(self.dir(), alias, &host)
     }
 
@@ -152,7 +206,12 @@ impl OpenSshd {
         let cut = processes::connections(self.port());
         processes::signal("KILL", &pids);
         let deadline = Instant::now() + Duration::from_secs(5);
-        let lives = || processes::connections(self.port()).iter().any(|connection| cut.contains(connection));
+        let lives = || {
+            processes::connections(self.port())
+                .iter()
+                .any(|connection| cut.contains(connection))
+        };
+
         while lives() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
@@ -160,8 +219,22 @@ impl OpenSshd {
 }
 
 fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSettings) -> String {
-    let OpenSshdSettings { host_key_types, host_keys, max_sessions, max_startups, sftp, extra_config, .. } = settings;
-    let host_keys: Vec<_> = host_key_types.iter().map(|kind| host_key(folder, kind)).chain(host_keys.clone()).collect();
+    let OpenSshdSettings {
+        host_key_types,
+        host_keys,
+        max_sessions,
+        max_startups,
+        sftp,
+        extra_config,
+        ..
+    } = settings;
+
+    let host_keys: Vec<_> = host_key_types
+        .iter()
+        .map(|kind| host_key(folder, kind))
+        .chain(host_keys.clone())
+        .collect();
+
     let mut config = format!(
         "{extra_config}\nListenAddress 127.0.0.1\nPort {port}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nPrintMotd no\nLogLevel VERBOSE\n\
@@ -169,16 +242,24 @@ fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSett
         folder.join("authorized_keys").display(),
         folder.display()
     );
+
     for key in &host_keys {
         let _ = writeln!(config, "HostKey {}", key.display());
     }
+
     // Since 9.8 sshd locks out an address that fails too often; an older one does not know the option.
     let mut check = Command::new(program);
     check.args(["-t", "-f", "/dev/null", "-o", "PerSourcePenalties=no"]);
-    check.args(host_keys.iter().map(|key| format!("-oHostKey={}", key.display())));
+    check.args(
+        host_keys
+            .iter()
+            .map(|key| format!("-oHostKey={}", key.display())),
+    );
+
     if check.output().is_ok_and(|output| output.status.success()) {
         config.push_str("PerSourcePenalties no\n");
     }
+
     config
 }
 

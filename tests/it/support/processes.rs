@@ -27,9 +27,10 @@ pub(crate) fn of_connections_to(port: u16) -> Vec<u32> {
         .into_iter()
         .filter(|pid| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment
-                .split(|byte| *byte == 0)
-                .any(|variable| variable.starts_with(b"SSH_CONNECTION=") && variable.ends_with(server_end.as_bytes()))
+            environment.split(|byte| *byte == 0).any(|variable| {
+                variable.starts_with(b"SSH_CONNECTION=")
+                    && variable.ends_with(server_end.as_bytes())
+            })
         })
         .collect()
 }
@@ -40,8 +41,17 @@ pub(crate) fn sharing_mounts(other: u32) -> Vec<u32> {
     let Some(same) = mounts(other) else {
         return Vec::new();
     };
-    assert_ne!(mounts(std::process::id()).as_ref(), Some(&same), "these are the mounts of everybody");
-    all().into_iter().filter(|pid| mounts(*pid).as_ref() == Some(&same)).collect()
+
+    assert_ne!(
+        mounts(std::process::id()).as_ref(),
+        Some(&same),
+        "these are the mounts of everybody"
+    );
+
+    all()
+        .into_iter()
+        .filter(|pid| mounts(*pid).as_ref() == Some(&same))
+        .collect()
 }
 
 /// The children of `parent`, their children, and so on, that run a program whose name starts with `name`.
@@ -49,11 +59,23 @@ pub(crate) fn descendants(parent: u32, name: &str) -> Vec<u32> {
     let listing: Vec<(u32, u32, String)> = all().into_iter().filter_map(parent_and_name).collect();
     let mut found = vec![parent];
     let mut next = 0;
+
     while let Some(ancestor) = found.get(next).copied() {
-        found.extend(listing.iter().filter(|(_, parent, _)| *parent == ancestor).map(|(pid, ..)| *pid));
+        found.extend(
+            listing
+                .iter()
+                .filter(|(_, parent, _)| *parent == ancestor)
+                .map(|(pid, ..)| *pid),
+        );
         next += 1;
     }
-    let named = |pid: &u32| listing.iter().any(|(id, _, program)| id == pid && program.starts_with(name));
+
+    let named = |pid: &u32| {
+        listing
+            .iter()
+            .any(|(id, _, program)| id == pid && program.starts_with(name))
+    };
+
     found.into_iter().skip(1).filter(named).collect()
 }
 
@@ -61,14 +83,17 @@ pub(crate) fn descendants(parent: u32, name: &str) -> Vec<u32> {
 /// carry out the end of one a moment after its process is gone. Empty where there is no /proc.
 pub(crate) fn connections(port: u16) -> Vec<String> {
     const ESTABLISHED: &str = "01";
+
     let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
     let ours = format!(":{port:04X}");
+
     let connection = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
         let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
         let is_ours = state == ESTABLISHED && (local.ends_with(&ours) || remote.ends_with(&ours));
         is_ours.then(|| format!("{local} {remote}"))
     };
+
     table.lines().filter_map(connection).collect()
 }
 
@@ -77,7 +102,8 @@ pub(crate) fn is_over(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // Its first thread may be over while others still have its files open.
     let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-    stat.rsplit_once(") ").is_none_or(|(_, tail)| tail.starts_with(['Z', 'X']) && threads <= 1)
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, tail)| tail.starts_with(['Z', 'X']) && threads <= 1)
 }
 
 /// All processes. Empty where there is no /proc.
@@ -85,7 +111,10 @@ pub(crate) fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// From `/proc/PID/stat` (proc(5)): `pid (name) state ppid …`, where the name may hold blanks and brackets.

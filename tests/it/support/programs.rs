@@ -10,16 +10,21 @@ use tempfile::TempDir;
 pub(crate) fn shell(name: &str) -> PathBuf {
     // shells(5): the paths that a server takes for login shells.
     let listed = fs::read_to_string("/etc/shells").unwrap_or_default();
-    let usual = ["/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(|folder| Path::new(folder).join(name));
+    let usual = ["/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"]
+        .map(|folder| Path::new(folder).join(name));
     let mut places = listed.lines().map(PathBuf::from).chain(usual);
-    let found = places.find(|path| path.file_name().is_some_and(|file| file == name) && path.is_file());
-    found.unwrap_or_else(|| panic!("{name} is missing: install it (Debian: apt-get install {name})"))
+    let found =
+        places.find(|path| path.file_name().is_some_and(|file| file == name) && path.is_file());
+
+    found
+        .unwrap_or_else(|| panic!("{name} is missing: install it (Debian: apt-get install {name})"))
 }
 
 /// A folder of this machine's programs without bash, in which `sh` is this shell.
 pub(crate) fn without_bash(sh: &str) -> TempDir {
     let programs = tempfile::tempdir().unwrap();
     symlink(shell(sh), programs.path().join("sh")).unwrap();
+
     for place in ["/usr/bin", "/bin"] {
         for entry in fs::read_dir(place).unwrap().flatten() {
             let name = entry.file_name();
@@ -29,5 +34,6 @@ pub(crate) fn without_bash(sh: &str) -> TempDir {
             }
         }
     }
+
     programs
 }

@@ -19,11 +19,9 @@ pub(crate) const PASSWORD: &str = " it's \"a\" \\n $PATH !1 %p s3kr1t-W0rd €";
 /// A part of it that occurs nowhere else.
 pub(crate) const TELLTALE: &str = "s3kr1t-W0rd";
 /// The password as crypt(5) keeps it.
-const HASH: &str =
-    "$6$mcpsshsessions$o093o/WnXqsmA4JjMXwgHpxYWM.m8U2F.RfJtdlWCaajVgWEpC3JmFxtSQ2tfZgpB04UlG9y6mek05DE6YIT7.";
+const HASH: &str = "$6$mcpsshsessions$o093o/WnXqsmA4JjMXwgHpxYWM.m8U2F.RfJtdlWCaajVgWEpC3JmFxtSQ2tfZgpB04UlG9y6mek05DE6YIT7.";
 /// `changed` in the same form.
-const CHANGED: &str =
-    "$6$mcpsshsessions$eC3L0FRvXLrHaanH8/8cAIS15.9q6RXvfekxpUAVDUbxgVtk0Jh2zcx1NaEkxsiyUKRuagOXt0zuo7P45d0Og1";
+const CHANGED: &str = "$6$mcpsshsessions$eC3L0FRvXLrHaanH8/8cAIS15.9q6RXvfekxpUAVDUbxgVtk0Jh2zcx1NaEkxsiyUKRuagOXt0zuo7P45d0Og1";
 /// Its user and group id.
 const ID: u32 = 64_321;
 
@@ -53,7 +51,12 @@ pub(crate) struct SudoHostSettings {
 
 impl Default for SudoHostSettings {
     fn default() -> Self {
-        Self { rule: "ALL=(ALL:ALL) ALL", defaults: "", shell: "/bin/sh", extra_config: "" }
+        Self {
+            rule: "ALL=(ALL:ALL) ALL",
+            defaults: "",
+            shell: "/bin/sh",
+            extra_config: "",
+        }
     }
 }
 
@@ -67,20 +70,32 @@ impl SudoHost {
     /// Starts it; `None`, aloud, where this user cannot.
     pub(crate) fn start(settings: &SudoHostSettings) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            skipped("only root can give an sshd accounts of its own; run the tests as root to see sudo used");
+            skipped(
+                "only root can give an sshd accounts of its own; run the tests as root to see sudo used",
+            );
             return None;
         }
+
         let mut unshare = Command::new("unshare");
-        let able = unshare.args(["-m", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        let able = unshare
+            .args(["-m", "true"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         if !able || status.contains("NoNewPrivs:\t1") {
             skipped("root may not mount here, or sudo not become root");
             return None;
         }
+
         assert!(
-            ["/usr/bin/sudo", "/usr/local/bin/sudo"].iter().any(|path| Path::new(path).exists()),
+            ["/usr/bin/sudo", "/usr/local/bin/sudo"]
+                .iter()
+                .any(|path| Path::new(path).exists()),
             "sudo is missing: install it (Debian: sudo)"
         );
+
         let etc = tempfile::tempdir().expect("a temporary folder");
         let home = etc.path().join("home");
         fs::create_dir(&home).expect("a writable folder");
@@ -89,7 +104,16 @@ impl SudoHost {
         fs::set_permissions(etc.path(), fs::Permissions::from_mode(0o711)).expect("root may");
         write_accounts(etc.path(), settings.shell);
         write_sudoers(etc.path(), settings.rule, settings.defaults);
-        let before = ["unshare", "-m", "sh", "-c", IN_ITS_PLACE, &etc.path().display().to_string()];
+
+        let before = [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            IN_ITS_PLACE,
+            &etc.path().display().to_string(),
+        ];
+
         let sshd = OpenSshd::start(&OpenSshdSettings {
             before: before.map(str::to_owned).to_vec(),
             user: Some(USER),
@@ -97,6 +121,7 @@ impl SudoHost {
             extra_config: format!("{}\nSetEnv HOME={}", settings.extra_config, home.display()),
             ..OpenSshdSettings::default()
         });
+
         Some(Self { sshd, etc })
     }
 
@@ -123,16 +148,28 @@ impl SudoHost {
     fn rewrite_shadow(&self, old: &str, new: &str) {
         let shadow = self.etc.path().join("shadow");
         let text = fs::read_to_string(&shadow).expect("our own file");
+
         let lines: Vec<_> = text
             .lines()
-            .map(|line| if line.starts_with(USER) { line.replace(old, new) } else { line.to_owned() })
+            .map(|line| {
+                if line.starts_with(USER) {
+                    line.replace(old, new)
+                } else {
+                    line.to_owned()
+                }
+            })
             .collect();
+
         fs::write(shadow, lines.join("\n") + "\n").expect("our own file");
     }
 
     /// From now on sudo asks for something more, and is content with anything.
     pub(crate) fn ask_more(&self) {
-        fs::write(self.etc.path().join("pam"), format!("{ASKS}auth optional pam_ftp.so\n{PAM}")).expect("our own file");
+        fs::write(
+            self.etc.path().join("pam"),
+            format!("{ASKS}auth optional pam_ftp.so\n{PAM}"),
+        )
+        .expect("our own file");
     }
 
     /// The account's home.
@@ -149,7 +186,9 @@ impl SudoHost {
     pub(crate) fn running(&self, word: &str) -> Vec<u32> {
         let has_word = |pid: &u32| {
             let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            arguments.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+            arguments
+                .split(|byte| *byte == 0)
+                .any(|argument| argument == word.as_bytes())
         };
         self.processes().into_iter().filter(has_word).collect()
     }
@@ -163,7 +202,11 @@ impl SudoHost {
 impl Drop for SudoHost {
     fn drop(&mut self) {
         let own = self.sshd.pid();
-        let all = self.processes().into_iter().filter(|pid| *pid != own).map(|pid| pid.to_string());
+        let all = self
+            .processes()
+            .into_iter()
+            .filter(|pid| *pid != own)
+            .map(|pid| pid.to_string());
         processes::signal("KILL", &all.collect::<Vec<_>>());
     }
 }
@@ -171,14 +214,21 @@ impl Drop for SudoHost {
 fn write_accounts(etc: &Path, shell: &str) {
     let home = etc.join("home");
     let here = |file: &str| fs::read_to_string(Path::new("/etc").join(file)).unwrap_or_default();
+
     // root's own startup files are not the test's.
     let here_passwd = here("passwd");
-    let accounts: Vec<_> = here_passwd.lines().filter(|line| !line.starts_with("root:")).collect();
+    let accounts: Vec<_> = here_passwd
+        .lines()
+        .filter(|line| !line.starts_with("root:"))
+        .collect();
+
     let accounts = accounts.join(
         "
 ",
     );
+
     let root = etc.join("root");
+
     let lines = [
         (
             "passwd",
@@ -189,25 +239,36 @@ fn write_accounts(etc: &Path, shell: &str) {
             ),
         ),
         ("group", format!("{}{USER}:x:{ID}:\n", here("group"))),
-        ("shadow", format!("{}{USER}:{HASH}:19000:0:99999:7:::\n", here("shadow"))),
+        (
+            "shadow",
+            format!("{}{USER}:{HASH}:19000:0:99999:7:::\n", here("shadow")),
+        ),
         ("pam", format!("{ASKS}{PAM}")),
     ];
+
     for (file, content) in lines {
         fs::write(etc.join(file), content).expect("a writable folder");
     }
+
     fs::set_permissions(etc.join("shadow"), fs::Permissions::from_mode(0o600)).expect("root may");
 }
 
 /// In place: another file of the same name would not be the one that is mounted.
 fn write_sudoers(etc: &Path, rule: &str, defaults: &str) {
     let own = etc.display();
-    let rule = if rule.is_empty() { String::new() } else { format!("{USER} {rule}\n") };
+    let rule = if rule.is_empty() {
+        String::new()
+    } else {
+        format!("{USER} {rule}\n")
+    };
+
     let sudoers = format!(
         "Defaults env_reset, !fqdn, !mail_badpass, !mail_no_user, !syslog, logfile={own}/log\n\
          Defaults timestampdir={own}/timestamps, lecture_status_dir={own}, lecture=always\n\
          Defaults secure_path=\"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"\n\
          {defaults}\nroot ALL=(ALL:ALL) ALL\n{rule}"
     );
+
     fs::write(etc.join("sudoers"), sudoers).expect("a writable folder");
     fs::set_permissions(etc.join("sudoers"), fs::Permissions::from_mode(0o440)).expect("root may");
 }

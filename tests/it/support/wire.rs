@@ -51,9 +51,11 @@ pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body
     for (name, value) in headers {
         text.extend([*name, ": ", *value, "\r\n"]);
     }
+
     if !body.is_empty() {
         let _ = write!(text, "Content-Length: {}\r\n", body.len());
     }
+
     text + "\r\n" + body
 }
 
@@ -68,7 +70,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// The value of a header, named in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(each, _)| each == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(each, _)| each == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -76,8 +81,13 @@ impl Answer {
 pub(crate) async fn ask(place: &Place, request: impl AsRef<[u8]>) -> Option<Answer> {
     let mut wire = Wire::connect(place).await;
     wire.send(&request).await;
+
     // What is said of the body of an answer to HEAD is not there to read.
-    if request.as_ref().starts_with(b"HEAD") { wire.head().await } else { wire.answer().await }
+    if request.as_ref().starts_with(b"HEAD") {
+        wire.head().await
+    } else {
+        wire.answer().await
+    }
 }
 
 /// What is left of a body.
@@ -107,11 +117,17 @@ pub(crate) struct Event {
 impl Wire {
     pub(crate) async fn connect(place: &Place) -> Self {
         let stream = match place {
-            Place::Tcp(port) => TcpStream::connect(("127.0.0.1", *port)).await.map(Either::Left),
+            Place::Tcp(port) => TcpStream::connect(("127.0.0.1", *port))
+                .await
+                .map(Either::Left),
             Place::Socket(path) => UnixStream::connect(path).await.map(Either::Right),
         };
+
         let stream = BufReader::new(stream.unwrap_or_else(|error| panic!("{place:?}: {error}")));
-        Self { stream, left: Left::Nothing }
+        Self {
+            stream,
+            left: Left::Nothing,
+        }
     }
 
     /// Sends bytes. A server that has heard enough may have hung up: what it said first is there to read.
@@ -138,20 +154,38 @@ impl Wire {
     /// The status and headers of the next answer; `None` if the connection ends without them.
     pub(crate) async fn head(&mut self) -> Option<Answer> {
         let first = self.line().await?;
-        let status = first.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)).expect("a status line");
-        let mut answer = Answer { status: status.parse().expect("a number"), headers: Vec::new(), body: String::new() };
+        let status = first
+            .strip_prefix("HTTP/1.")
+            .and_then(|rest| rest.split(' ').nth(1))
+            .expect("a status line");
+
+        let mut answer = Answer {
+            status: status.parse().expect("a number"),
+            headers: Vec::new(),
+            body: String::new(),
+        };
+
         loop {
             let line = self.line().await.expect("a whole head");
-            let Some((name, value)) = line.split_once(':') else { break };
-            answer.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            let Some((name, value)) = line.split_once(':') else {
+                break;
+            };
+
+            answer
+                .headers
+                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
+
         self.left = if answer.header("transfer-encoding") == Some("chunked") {
             Left::Chunks
         } else {
             answer
                 .header("content-length")
-                .map_or(Left::Nothing, |length| Left::Bytes(length.parse().expect("a number")))
+                .map_or(Left::Nothing, |length| {
+                    Left::Bytes(length.parse().expect("a number"))
+                })
         };
+
         Some(answer)
     }
 
@@ -164,13 +198,16 @@ impl Wire {
                 self.bytes(length).await
             }
             Left::Chunks => {
-                let length = usize::from_str_radix(self.line().await?.as_str(), 16).expect("the size of a chunk");
+                let length = usize::from_str_radix(self.line().await?.as_str(), 16)
+                    .expect("the size of a chunk");
                 let bytes = self.bytes(length).await;
                 self.line().await;
+
                 if length == 0 {
                     self.left = Left::Nothing;
                     return None;
                 }
+
                 bytes
             }
         }
@@ -182,7 +219,12 @@ impl Wire {
         while !text.ends_with("\n\n") {
             text.push_str(&String::from_utf8(self.chunk().await?).expect("text"));
         }
-        let mut event = Event { comment: text.starts_with(':'), ..Event::default() };
+
+        let mut event = Event {
+            comment: text.starts_with(':'),
+            ..Event::default()
+        };
+
         for line in text.lines() {
             match line.split_once(':') {
                 Some(("event", value)) => value.trim().clone_into(&mut event.name),
@@ -191,6 +233,7 @@ impl Wire {
                 _ => {}
             }
         }
+
         Some(event)
     }
 
@@ -201,10 +244,12 @@ impl Wire {
             if event.data.is_empty() {
                 continue;
             }
+
             let message: Value = serde_json::from_str(&event.data).expect("JSON");
             if message["id"] == id {
                 return Some(message);
             }
+
             others.push(message);
         }
     }

@@ -10,7 +10,9 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{Bench, assert_stopped, code, open, open_with, plain, skipped, status, whole_output},
+    commands::{
+        Bench, assert_stopped, code, open, open_with, plain, skipped, status, whole_output,
+    },
     support::{mcp_client::ToolResult, open_sshd::OpenSshd},
 };
 
@@ -24,11 +26,15 @@ async fn terminals() -> Option<Bench<OpenSshd>> {
 pub(crate) fn given<S>(bench: Bench<S>) -> Option<Bench<S>> {
     let root = fs::metadata(bench.folder.path()).unwrap().uid() == 0;
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let without_group = mounts.lines().any(|mount| mount.contains(" /dev/pts devpts ") && !mount.contains("gid="));
+    let without_group = mounts
+        .lines()
+        .any(|mount| mount.contains(" /dev/pts devpts ") && !mount.contains("gid="));
+
     if !root && without_group {
         skipped("no server of this user can give terminals here");
         return None;
     }
+
     Some(bench)
 }
 
@@ -72,47 +78,113 @@ pub(crate) async fn has_size_type_directory_and_environment<S>(mut bench: Bench<
                    echo error >&2; exit 3";
     let parameters = json!({"pty": true, "cwd": "/", "env": {"GREETING": "hello  there"}});
     let result = bench.exec(command, parameters).await;
-    assert_eq!(result.stdout(), "40 120\nxterm-256color\nterminal\n/\nhello  there\nerror\n");
-    assert_eq!((result.stderr().as_str(), status(&result), code(&result)), ("", "exited", Some(3)));
-    let result = bench.exec("test -t 0 || test -t 1 || test -t 2 || echo none", plain()).await;
+    assert_eq!(
+        result.stdout(),
+        "40 120\nxterm-256color\nterminal\n/\nhello  there\nerror\n"
+    );
+
+    assert_eq!(
+        (result.stderr().as_str(), status(&result), code(&result)),
+        ("", "exited", Some(3))
+    );
+
+    let result = bench
+        .exec("test -t 0 || test -t 1 || test -t 2 || echo none", plain())
+        .await;
     assert_eq!(result.stdout(), "none\n");
 }
 
 #[tokio::test]
 async fn what_it_prints_is_cleaned_for_the_reader_and_whole_in_a_file() {
-    let Some(mut bench) = terminals().await else { return };
-    let command = r"printf '\033[1;31mred\033[0m \033]0;title\007text\n10%%\r100%%\nabc\bX\n'; kill -TERM $$";
+    let Some(mut bench) = terminals().await else {
+        return;
+    };
+
+    let command =
+        r"printf '\033[1;31mred\033[0m \033]0;title\007text\n10%%\r100%%\nabc\bX\n'; kill -TERM $$";
     let result = bench.exec(command, pty()).await;
     assert_eq!(result.stdout(), "red text\n100%\nabX\n");
-    assert_eq!((status(&result), result.outcome()["signal"].as_str()), ("signaled", Some("TERM")));
+    assert_eq!(
+        (status(&result), result.outcome()["signal"].as_str()),
+        ("signaled", Some("TERM"))
+    );
+
     let raw = b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07text\r\n10%\r100%\r\nabc\x08X\r\n";
     assert_eq!(whole_output(&result), raw);
-    assert_eq!(result.outcome()["stdoutBytes"].as_u64(), Some(raw.len() as u64));
-    assert!(result.status_line().contains("stdout as it came in "), "{result:?}");
-    let many = bench.exec("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done", pty()).await;
-    assert!(many.stdout().starts_with("line 1\nline 2\n") && many.stdout().ends_with("line 19999\nline 20000\n"));
+    assert_eq!(
+        result.outcome()["stdoutBytes"].as_u64(),
+        Some(raw.len() as u64)
+    );
+
+    assert!(
+        result.status_line().contains("stdout as it came in "),
+        "{result:?}"
+    );
+
+    let many = bench
+        .exec(
+            "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done",
+            pty(),
+        )
+        .await;
+
+    assert!(
+        many.stdout().starts_with("line 1\nline 2\n")
+            && many.stdout().ends_with("line 19999\nline 20000\n")
+    );
+
     assert!(whole_output(&many).ends_with(b"line 19999\r\nline 20000\r\n"));
 }
 
 #[tokio::test]
 async fn input_that_is_known_before_is_typed_and_a_script_of_many_lines_runs() {
-    let Some(mut bench) = terminals().await else { return };
-    let result = bench.exec("read a\nread b\necho \"[$a|$b]\"", json!({"pty": true, "stdin": "one\ntwo\n"})).await;
+    let Some(mut bench) = terminals().await else {
+        return;
+    };
+
+    let result = bench
+        .exec(
+            "read a\nread b\necho \"[$a|$b]\"",
+            json!({"pty": true, "stdin": "one\ntwo\n"}),
+        )
+        .await;
+
     assert!(result.stdout().ends_with("[one|two]\n"), "{result:?}");
     let long = format!("true {}\necho end", "x".repeat(60_000));
     assert_eq!(bench.exec(&long, pty()).await.stdout(), "end\n");
     let too_long = json!({"command": "x".repeat(200_000), "pty": true});
     let refused = bench.mcp.call("ssh_exec", too_long).await;
-    assert!(refused.is_error() && refused.text().contains("takes at most"), "{}", refused.text());
+    assert!(
+        refused.is_error() && refused.text().contains("takes at most"),
+        "{}",
+        refused.text()
+    );
 }
 
 #[tokio::test]
 async fn where_the_server_gives_no_terminal_the_command_runs_and_that_is_said() {
     let mut bench = open_with(|settings| settings.extra_config.push_str("\nPermitTTY no")).await;
-    let result = bench.exec("test -t 0 || echo none; echo error >&2", pty()).await;
-    assert_eq!((result.stdout().as_str(), result.stderr().as_str()), ("none\n", "error\n"));
+    let result = bench
+        .exec("test -t 0 || echo none; echo error >&2", pty())
+        .await;
+
+    assert_eq!(
+        (result.stdout().as_str(), result.stderr().as_str()),
+        ("none\n", "error\n")
+    );
+
     assert_eq!((status(&result), code(&result)), ("exited", Some(0)));
-    assert!(result.outcome()["notice"].as_str().unwrap().contains("no terminal"), "{result:?}");
-    let result = bench.exec("sleep 7410", json!({"pty": true, "timeoutMs": 300})).await;
+
+    assert!(
+        result.outcome()["notice"]
+            .as_str()
+            .unwrap()
+            .contains("no terminal"),
+        "{result:?}"
+    );
+
+    let result = bench
+        .exec("sleep 7410", json!({"pty": true, "timeoutMs": 300}))
+        .await;
     assert_stopped(&result, "timedOut", bench.sshd.port(), "7410");
 }

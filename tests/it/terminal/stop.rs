@@ -25,7 +25,13 @@ async fn a_time_limit_ends_it() {
 
 pub(crate) async fn at_the_time_limit<S>(mut bench: Bench<S>) {
     for command in ENDLESS {
-        let result = bench.exec(&format!("echo begun; {command}"), json!({"pty": true, "timeoutMs": 500})).await;
+        let result = bench
+            .exec(
+                &format!("echo begun; {command}"),
+                json!({"pty": true, "timeoutMs": 500}),
+            )
+            .await;
+
         assert_stopped(&result, "timedOut", bench.port, "7430");
         assert!(result.stdout().starts_with("begun\n"), "{result:?}");
     }
@@ -61,7 +67,12 @@ pub(crate) async fn by_a_signal<S>(mut bench: Bench<S>) {
         let job = job(&bench.exec(command, json!({"pty": true, "waitMs": 0})).await);
         eventually("the command runs", || !running(port, "7430").is_empty()).await;
         let result = bench.job(&job, json!({"signal": "INT"})).await;
-        assert_eq!(result.outcome()["processGone"], true, "{command}: {result:?}");
+        assert_eq!(
+            result.outcome()["processGone"],
+            true,
+            "{command}: {result:?}"
+        );
+
         assert_eq!(running(port, "7430"), [0; 0], "{command}");
     }
 }
@@ -78,10 +89,18 @@ pub(crate) async fn at_the_end<S>(mut bench: Bench<S>) {
     for command in ENDLESS {
         bench.exec(command, json!({"pty": true, "waitMs": 0})).await;
     }
-    eventually("the commands run", || running(port, "7430").len() >= ENDLESS.len()).await;
+
+    eventually("the commands run", || {
+        running(port, "7430").len() >= ENDLESS.len()
+    })
+    .await;
+
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     eventually("the commands are gone", || running(port, "7430").is_empty()).await;
-    bench.exec(ENDLESS[0], json!({"pty": true, "waitMs": 0})).await;
+    bench
+        .exec(ENDLESS[0], json!({"pty": true, "waitMs": 0}))
+        .await;
+
     eventually("the command runs", || !running(port, "7430").is_empty()).await;
     bench.mcp.close().await;
     eventually("the command is gone", || running(port, "7430").is_empty()).await;

@@ -37,10 +37,12 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
     for pipe in [bench.local("pipe"), bench.remote("pipe")] {
         assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
     }
+
     let _socket = UnixListener::bind(bench.local("socket")).unwrap();
     let _remote_socket = UnixListener::bind(bench.remote("socket")).unwrap();
     let home = bench.home.display().to_string();
     let before = names(&bench.home);
+
     for (local, remote, reason) in [
         ("no-such", "x", "No such file"),
         ("socket", "x", "is not a regular file"),
@@ -55,13 +57,23 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
         ("file", "", "empty"),
         ("file", "a\0b", "NUL"),
     ] {
-        let target =
-            if remote.starts_with('/') || remote.is_empty() { remote.to_owned() } else { format!("{home}/{remote}") };
+        let target = if remote.starts_with('/') || remote.is_empty() {
+            remote.to_owned()
+        } else {
+            format!("{home}/{remote}")
+        };
+
         let result = bench.try_upload(&bench.local(local), &target).await;
-        assert!(result.is_error() && result.text().contains(reason), "{local} to {remote}: {}", result.text());
+        assert!(
+            result.is_error() && result.text().contains(reason),
+            "{local} to {remote}: {}",
+            result.text()
+        );
+
         assert!(result.text().contains("hint: "));
         assert_eq!(names(&bench.home), before, "{local} to {remote}");
     }
+
     for (remote, local, reason) in [
         ("no-such", "x", "no such file or directory"),
         ("socket", "x", "is not a regular file"),
@@ -75,13 +87,26 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
         ("pipe", "x", "is not a regular file"),
         ("", "x", "empty"),
     ] {
-        let source =
-            if remote.starts_with('/') || remote.is_empty() { remote.to_owned() } else { format!("{home}/{remote}") };
+        let source = if remote.starts_with('/') || remote.is_empty() {
+            remote.to_owned()
+        } else {
+            format!("{home}/{remote}")
+        };
+
         let before = names(bench.folder.path());
-        let result = bench.try_download(&source, &bench.folder.path().join(local)).await;
-        assert!(result.is_error() && result.text().contains(reason), "{remote} to {local}: {}", result.text());
+        let result = bench
+            .try_download(&source, &bench.folder.path().join(local))
+            .await;
+
+        assert!(
+            result.is_error() && result.text().contains(reason),
+            "{remote} to {local}: {}",
+            result.text()
+        );
+
         assert_eq!(names(bench.folder.path()), before, "{remote} to {local}");
     }
+
     assert_eq!(fs::read(bench.remote("file")).unwrap(), b"x");
 }
 
@@ -95,18 +120,27 @@ async fn a_transfer_that_is_given_up_leaves_the_old_file_and_no_litter() {
     let (there, here) = (bench.home.clone(), bench.local("here"));
     let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
     let call = bench.mcp.begin_call("ssh_upload", upload).await;
-    eventually("the upload is under way", || part(&there).is_some_and(|(_, length)| length > 0)).await;
+    eventually("the upload is under way", || {
+        part(&there).is_some_and(|(_, length)| length > 0)
+    })
+    .await;
+
     bench.mcp.cancel(call).await;
     eventually("nothing is left of it", || names(&there) == ["target"]).await;
 
     let download = json!({"remotePath": bench.local("long"), "localPath": here.join("target")});
     let call = bench.mcp.begin_call("ssh_download", download).await;
-    eventually("the download is under way", || part(&here).is_some_and(|(_, length)| length > 0)).await;
+    eventually("the download is under way", || {
+        part(&here).is_some_and(|(_, length)| length > 0)
+    })
+    .await;
+
     bench.mcp.cancel(call).await;
     eventually("nothing is left of it", || names(&here) == ["target"]).await;
     for folder in [there, here] {
         assert_eq!(fs::read(folder.join("target")).unwrap(), b"old");
     }
+
     assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
 }
 
@@ -117,16 +151,27 @@ async fn disconnecting_ends_a_transfer_without_litter() {
     let there = bench.home.clone();
     let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
     let call = bench.mcp.begin_call("ssh_upload", upload).await;
-    eventually("the upload is under way", || part(&there).is_some_and(|(_, length)| length > 0)).await;
+    eventually("the upload is under way", || {
+        part(&there).is_some_and(|(_, length)| length > 0)
+    })
+    .await;
+
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     let result = bench.mcp.finish(call).await;
-    assert!(result.is_error() && result.text().contains("cancelled"), "{}", result.text());
+    assert!(
+        result.is_error() && result.text().contains("cancelled"),
+        "{}",
+        result.text()
+    );
+
     assert_eq!(names(&there), [""; 0]);
 }
 
 #[tokio::test]
 async fn an_sftp_server_that_dies_ends_the_transfer_alone() {
-    let Some(program) = sftp_server() else { return skipped("no sftp-server program") };
+    let Some(program) = sftp_server() else {
+        return skipped("no sftp-server program");
+    };
     let mut bench = open_with(|settings| settings.sftp.clone_from(&program)).await;
     let port = bench.sshd.port();
     long_file(&bench.local("long"));
@@ -135,14 +180,26 @@ async fn an_sftp_server_that_dies_ends_the_transfer_alone() {
     let upload = json!({"localPath": bench.local("long"), "remotePath": target});
     let call = bench.mcp.begin_call("ssh_upload", upload).await;
     let home = bench.home.clone();
-    eventually("the upload is under way", || part(&home).is_some_and(|(_, length)| length > 0)).await;
+    eventually("the upload is under way", || {
+        part(&home).is_some_and(|(_, length)| length > 0)
+    })
+    .await;
+
     let server = running(port, &program).first().unwrap().to_string();
     assert!(processes::signal("KILL", &[server]));
     let result = bench.mcp.finish(call).await;
     assert!(result.is_error(), "{}", result.text());
-    assert_eq!((names(&bench.home), fs::read(&target).unwrap()), (vec!["target".to_owned()], b"old".to_vec()));
+    assert_eq!(
+        (names(&bench.home), fs::read(&target).unwrap()),
+        (vec!["target".to_owned()], b"old".to_vec())
+    );
+
     assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
-    assert_eq!(bench.sshd.log().matches("Accepted publickey").count(), 1, "the connection is the same");
+    assert_eq!(
+        bench.sshd.log().matches("Accepted publickey").count(),
+        1,
+        "the connection is the same"
+    );
 }
 
 #[tokio::test]
@@ -151,22 +208,36 @@ async fn a_folder_that_may_not_be_written_is_said() {
         skipped("root may write everywhere");
         return;
     }
+
     let mut bench = open().await;
     for folder in [bench.remote("closed"), bench.local("closed")] {
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("target"), "old").unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
     }
+
     fs::write(bench.local("file"), "new").unwrap();
     fs::write(bench.remote("file"), "new").unwrap();
-    let up = bench.try_upload(&bench.local("file"), "~/closed/target").await;
-    let down = bench.try_download("~/file", &bench.local("closed/target")).await;
+    let up = bench
+        .try_upload(&bench.local("file"), "~/closed/target")
+        .await;
+
+    let down = bench
+        .try_download("~/file", &bench.local("closed/target"))
+        .await;
+
     for (result, folder) in [(up, bench.remote("closed")), (down, bench.local("closed"))] {
-        assert!(result.is_error() && result.text().to_lowercase().contains("permission denied"), "{}", result.text());
+        assert!(
+            result.is_error() && result.text().to_lowercase().contains("permission denied"),
+            "{}",
+            result.text()
+        );
+
         assert_eq!(
             (names(&folder), fs::read(folder.join("target")).unwrap()),
             (vec!["target".to_owned()], b"old".to_vec())
         );
+
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
@@ -183,11 +254,17 @@ impl SmallDisk {
     fn of_megabytes(size: u32, at: &Path) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let size = format!("size={size}m");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(at)
+            .output();
+
         if mount.is_ok_and(|output| output.status.success()) {
             return Some(Self(at.to_owned()));
         }
+
         skipped("may not mount a small disk");
+
         None
     }
 }
@@ -202,19 +279,38 @@ impl Drop for SmallDisk {
 async fn a_full_disk_on_either_side_leaves_the_old_file_and_no_litter() {
     let mut bench = open().await;
     let disk = bench.local("disk");
-    let Some(_disk) = SmallDisk::mount(&disk) else { return };
+    let Some(_disk) = SmallDisk::mount(&disk) else {
+        return;
+    };
     fs::write(disk.join("target"), "old").unwrap();
     fs::write(bench.local("large"), random(5_000_000)).unwrap();
     let target = disk.join("target");
-    let up = bench.try_upload(&bench.local("large"), target.to_str().unwrap()).await;
-    let down = bench.try_download(bench.local("large").to_str().unwrap(), &target).await;
+    let up = bench
+        .try_upload(&bench.local("large"), target.to_str().unwrap())
+        .await;
+
+    let down = bench
+        .try_download(bench.local("large").to_str().unwrap(), &target)
+        .await;
     assert!(down.text().contains("No space left"), "{}", down.text());
+
     for result in [up, down] {
-        assert!(result.is_error() && result.text().contains("free space"), "{}", result.text());
+        assert!(
+            result.is_error() && result.text().contains("free space"),
+            "{}",
+            result.text()
+        );
     }
-    assert_eq!((names(&disk), fs::read(&target).unwrap()), (vec!["target".to_owned()], b"old".to_vec()));
+
+    assert_eq!(
+        (names(&disk), fs::read(&target).unwrap()),
+        (vec!["target".to_owned()], b"old".to_vec())
+    );
+
     // A command's output that finds no room is bounded and counted all the same.
-    let output = bench.exec(&format!("cat {}", bench.local("large").display()), plain()).await;
+    let output = bench
+        .exec(&format!("cat {}", bench.local("large").display()), plain())
+        .await;
     assert_eq!(output.outcome()["stdoutBytes"], 5_000_000);
 }
 
@@ -222,10 +318,22 @@ async fn a_full_disk_on_either_side_leaves_the_old_file_and_no_litter() {
 async fn a_file_without_a_size_ends_before_the_disk_is_full() {
     let mut bench = open().await;
     let disk = bench.local("disk");
+
     // A hundredth is kept free. The file is the map of a process's memory: hundreds of gigabytes, of which 0 are said.
-    let Some(_disk) = SmallDisk::of_megabytes(40, &disk) else { return };
-    let result = bench.try_download("/proc/self/pagemap", &disk.join("target")).await;
-    assert!(result.is_error() && result.text().contains("No space left on the disk"), "{}", result.text());
+    let Some(_disk) = SmallDisk::of_megabytes(40, &disk) else {
+        return;
+    };
+
+    let result = bench
+        .try_download("/proc/self/pagemap", &disk.join("target"))
+        .await;
+
+    assert!(
+        result.is_error() && result.text().contains("No space left on the disk"),
+        "{}",
+        result.text()
+    );
+
     assert_eq!(names(&disk), Vec::<String>::new());
 }
 
@@ -244,14 +352,24 @@ async fn a_quota_on_the_remote_host_leaves_the_old_file_and_no_litter() {
     if sftp_server().is_none() {
         return skipped("no sftp-server program");
     }
+
     for (quota, said) in QUOTAS.into_iter().zip(["free space", "on the remote host"]) {
         let mut bench = open_limited(quota).await;
         let target = bench.remote("target").display().to_string();
         fs::write(&target, "old").unwrap();
         fs::write(bench.local("large"), random(5_000_000)).unwrap();
         let result = bench.try_upload(&bench.local("large"), &target).await;
-        assert!(result.is_error() && result.text().contains(said), "{}", result.text());
-        assert_eq!((names(&bench.home), fs::read(&target).unwrap()), (vec!["target".to_owned()], b"old".to_vec()));
+        assert!(
+            result.is_error() && result.text().contains(said),
+            "{}",
+            result.text()
+        );
+
+        assert_eq!(
+            (names(&bench.home), fs::read(&target).unwrap()),
+            (vec!["target".to_owned()], b"old".to_vec())
+        );
+
         fs::write(bench.local("small"), "new").unwrap();
         bench.try_upload(&bench.local("small"), &target).await.ok();
     }
@@ -261,11 +379,20 @@ async fn a_quota_on_the_remote_host_leaves_the_old_file_and_no_litter() {
 async fn what_a_server_refuses_beyond_content_is_said_and_leaves_no_litter() {
     for (denied, said) in [
         ("rename,posix-rename", Some("1 file written in place")),
-        ("rename,posix-rename,setstat,fsetstat", Some("1 entry without times")),
-        ("rename,posix-rename,remove", Some("1 file written in place")),
+        (
+            "rename,posix-rename,setstat,fsetstat",
+            Some("1 entry without times"),
+        ),
+        (
+            "rename,posix-rename,remove",
+            Some("1 file written in place"),
+        ),
         ("rename", Some("SHA-256 verified")),
         ("fsetstat", Some("1 entry without mode and times")),
-        ("posix-rename,fsetstat,setstat", Some("1 entry without times")),
+        (
+            "posix-rename,fsetstat,setstat",
+            Some("1 entry without times"),
+        ),
         ("write", None),
     ] {
         let sftp = format!("internal-sftp -P {denied}");
@@ -274,10 +401,26 @@ async fn what_a_server_refuses_beyond_content_is_said_and_leaves_no_litter() {
         fs::write(&target, "old").unwrap();
         fs::write(bench.local("file"), "new").unwrap();
         let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000);
-        fs::File::open(bench.local("file")).unwrap().set_modified(long_ago).unwrap();
+        fs::File::open(bench.local("file"))
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+
         let result = bench.try_upload(&bench.local("file"), &target).await;
-        assert_eq!(result.is_error(), said.is_none(), "{denied}: {}", result.text());
-        assert!(result.text().contains(said.unwrap_or("permission denied")), "{denied}: {}", result.text());
+
+        assert_eq!(
+            result.is_error(),
+            said.is_none(),
+            "{denied}: {}",
+            result.text()
+        );
+
+        assert!(
+            result.text().contains(said.unwrap_or("permission denied")),
+            "{denied}: {}",
+            result.text()
+        );
+
         let content = if said.is_some() { "new" } else { "old" };
         assert_eq!(fs::read_to_string(&target).unwrap(), content, "{denied}");
         assert_eq!(names(&bench.home), ["target"], "{denied}");
@@ -287,16 +430,23 @@ async fn what_a_server_refuses_beyond_content_is_said_and_leaves_no_litter() {
 #[tokio::test]
 async fn a_server_that_is_for_sftp_alone_moves_files_which_are_compared_by_size() {
     let mut bench = open_with(|settings| {
-        settings.extra_config = format!("ForceCommand {}\n{}", settings.sftp, settings.extra_config);
+        settings.extra_config =
+            format!("ForceCommand {}\n{}", settings.sftp, settings.extra_config);
     })
     .await;
+
     fs::write(bench.local("file"), "content").unwrap();
     let up = bench.try_upload(&bench.local("file"), "target").await.ok();
-    let down = bench.try_download("target", &bench.local("back")).await.ok();
+    let down = bench
+        .try_download("target", &bench.local("back"))
+        .await
+        .ok();
+
     for result in [up, down] {
         assert_eq!(result.structured()["verified"], false);
         assert!(result.text().contains("size verified"), "{}", result.text());
     }
+
     assert_eq!(
         (names(&bench.home), fs::read(bench.local("back")).unwrap()),
         (vec!["target".into()], b"content".into())
@@ -308,9 +458,19 @@ async fn a_server_without_sftp_is_said() {
     let mut bench = open_with(|settings| settings.sftp = "/bin/false".to_owned()).await;
     fs::write(bench.local("file"), "x").unwrap();
     let result = bench.try_upload(&bench.local("file"), "x").await;
-    assert!(result.is_error() && result.text().contains("SFTP"), "{}", result.text());
+    assert!(
+        result.is_error() && result.text().contains("SFTP"),
+        "{}",
+        result.text()
+    );
+
     let result = bench.try_download("x", &bench.local("back")).await;
-    assert!(result.is_error() && result.text().contains("SFTP"), "{}", result.text());
+    assert!(
+        result.is_error() && result.text().contains("SFTP"),
+        "{}",
+        result.text()
+    );
+
     assert!(!bench.local("back").exists());
     assert_eq!(bench.exec("echo alive", plain()).await.stdout(), "alive\n");
 }
@@ -321,8 +481,18 @@ async fn a_startup_file_that_prints_text_is_suspected_and_nothing_hangs() {
     let mut bench = open_with(|settings| settings.sftp = noise).await;
     let started = std::time::Instant::now();
     let result = bench.try_download("x", &bench.local("back")).await;
-    assert!(result.is_error() && result.text().contains("startup file"), "{}", result.text());
-    assert!(started.elapsed().as_secs() < 50, "{:?}: {}", started.elapsed(), result.text());
+    assert!(
+        result.is_error() && result.text().contains("startup file"),
+        "{}",
+        result.text()
+    );
+
+    assert!(
+        started.elapsed().as_secs() < 50,
+        "{:?}: {}",
+        started.elapsed(),
+        result.text()
+    );
 }
 
 #[tokio::test]
@@ -333,12 +503,14 @@ async fn a_file_that_the_server_cannot_replace_atomically_is_replaced_all_the_sa
     let content = random(700_000);
     fs::write(bench.local("file"), &content).unwrap();
     let target = bench.remote("target").display().to_string();
+
     for _ in 0..2 {
         bench.try_upload(&bench.local("file"), &target).await.ok();
         assert!(fs::read(&target).unwrap() == content);
         assert_eq!(names(&bench.home), ["target"]);
         fs::write(&target, "old").unwrap();
     }
+
     bench.try_download(&target, &bench.local("back")).await.ok();
     assert_eq!(fs::read(bench.local("back")).unwrap(), b"old");
 }

@@ -14,7 +14,11 @@ const LENGTH: usize = 70_000_000;
 #[tokio::test]
 async fn a_long_way_is_filled_over_several_channels_as_far_as_the_server_grants_them() {
     for (max_sessions, several) in [(10, true), (1, false)] {
-        let settings = OpenSshdSettings { max_sessions, ..OpenSshdSettings::default() };
+        let settings = OpenSshdSettings {
+            max_sessions,
+            ..OpenSshdSettings::default()
+        };
+
         let (mut bench, _link) = behind(DELAY, &[], settings).await;
         let content = random(LENGTH);
         fs::write(bench.local("file"), &content).unwrap();
@@ -22,13 +26,27 @@ async fn a_long_way_is_filled_over_several_channels_as_far_as_the_server_grants_
         bench.try_upload(&bench.local("file"), "target").await.ok();
         assert!(fs::read(bench.remote("target")).unwrap() == content);
         let after_upload = channels(&bench.sshd.log());
-        bench.try_download("target", &bench.local("back")).await.ok();
+        bench
+            .try_download("target", &bench.local("back"))
+            .await
+            .ok();
+
         assert!(fs::read(bench.local("back")).unwrap() == content);
         let after_download = channels(&bench.sshd.log());
+
         if several {
-            assert!(after_upload > 2 && after_download > after_upload + 1, "{}", bench.sshd.log());
-            assert!(bench.sshd.log().matches("Accepted publickey").count() > 1, "a second connection");
+            assert!(
+                after_upload > 2 && after_download > after_upload + 1,
+                "{}",
+                bench.sshd.log()
+            );
+
+            assert!(
+                bench.sshd.log().matches("Accepted publickey").count() > 1,
+                "a second connection"
+            );
         }
+
         assert_eq!(names(&bench.home), ["target"]);
     }
 }

@@ -25,7 +25,11 @@ const CUT: u64 = 40_000_000;
 const IN_FLIGHT: u64 = 20_000_000;
 
 /// A real sshd behind a link that is cut after these numbers of bytes, and a client connected over it.
-pub(super) async fn behind(delay: Duration, cuts: &[u64], settings: OpenSshdSettings) -> (Bench<OpenSshd>, Link) {
+pub(super) async fn behind(
+    delay: Duration,
+    cuts: &[u64],
+    settings: OpenSshdSettings,
+) -> (Bench<OpenSshd>, Link) {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     fs::create_dir(&home).unwrap();
@@ -34,12 +38,29 @@ pub(super) async fn behind(delay: Duration, cuts: &[u64], settings: OpenSshdSett
         extra_config: format!("SetEnv HOME={}\n{}", home.display(), settings.extra_config),
         ..settings
     });
+
     let link = Link::to(sshd.port(), delay, cuts).await;
-    let through = format!("Port {}\nHostKeyAlias [127.0.0.1]:{}", link.port(), sshd.port());
+    let through = format!(
+        "Port {}\nHostKeyAlias [127.0.0.1]:{}",
+        link.port(),
+        sshd.port()
+    );
+
     let config = sshd.write_ssh_config("host", &through);
     let mut mcp = McpClient::start(&config, folder.path()).await;
     mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
-    (Bench { mcp, port: sshd.port(), sshd, config, home, folder }, link)
+
+    (
+        Bench {
+            mcp,
+            port: sshd.port(),
+            sshd,
+            config,
+            home,
+            folder,
+        },
+        link,
+    )
 }
 
 async fn cut(cuts: &[u64]) -> (Bench<OpenSshd>, Link) {
@@ -58,10 +79,22 @@ async fn an_upload_goes_on_where_it_stood_and_is_compared() {
     fs::write(bench.remote("target"), "old").unwrap();
     let result = bench.try_upload(&bench.local("file"), "target").await.ok();
     assert!(fs::read(bench.remote("target")).unwrap() == content);
-    assert_eq!((&result.structured()["verified"], &result.structured()["bytes"]), (&json!(true), &json!(LENGTH)));
+
+    assert_eq!(
+        (
+            &result.structured()["verified"],
+            &result.structured()["bytes"]
+        ),
+        (&json!(true), &json!(LENGTH))
+    );
+
     assert_eq!(names(&bench.home), ["target"]);
     assert!(log_ins(&bench) >= 3, "{}", bench.sshd.log());
-    assert!(link.passed() < LENGTH as u64 + 2 * IN_FLIGHT, "{} bytes have passed", link.passed());
+    assert!(
+        link.passed() < LENGTH as u64 + 2 * IN_FLIGHT,
+        "{} bytes have passed",
+        link.passed()
+    );
 }
 
 #[tokio::test]
@@ -71,12 +104,28 @@ async fn a_download_goes_on_where_it_stood_and_is_compared() {
     fs::write(bench.remote("file"), &content).unwrap();
     fs::create_dir(bench.local("here")).unwrap();
     fs::write(bench.local("here/target"), "old").unwrap();
-    let result = bench.try_download("file", &bench.local("here/target")).await.ok();
+    let result = bench
+        .try_download("file", &bench.local("here/target"))
+        .await
+        .ok();
+
     assert!(fs::read(bench.local("here/target")).unwrap() == content);
-    assert_eq!((&result.structured()["verified"], &result.structured()["bytes"]), (&json!(true), &json!(LENGTH)));
+
+    assert_eq!(
+        (
+            &result.structured()["verified"],
+            &result.structured()["bytes"]
+        ),
+        (&json!(true), &json!(LENGTH))
+    );
+
     assert_eq!(names(&bench.local("here")), ["target"]);
     assert!(log_ins(&bench) >= 3, "{}", bench.sshd.log());
-    assert!(link.passed() < LENGTH as u64 + 2 * IN_FLIGHT, "{} bytes have passed", link.passed());
+    assert!(
+        link.passed() < LENGTH as u64 + 2 * IN_FLIGHT,
+        "{} bytes have passed",
+        link.passed()
+    );
 }
 
 #[tokio::test]
@@ -86,24 +135,56 @@ async fn a_server_process_that_is_killed_ends_neither_direction() {
     for (from, to) in [("local", "remote"), ("remote", "local")] {
         fs::create_dir_all(bench.local("local")).unwrap();
         fs::create_dir_all(bench.remote("remote")).unwrap();
-        let at = |side: &str| if side == "local" { bench.local("local") } else { bench.remote("remote") };
+
+        let at = |side: &str| {
+            if side == "local" {
+                bench.local("local")
+            } else {
+                bench.remote("remote")
+            }
+        };
+
         let (source, folder) = (at(from).join("source"), at(to));
         let mut file = fs::File::create(&source).unwrap();
         file.set_len(length).unwrap();
         file.seek(SeekFrom::Start(length / 2)).unwrap();
         file.write_all(&random(1_000_000)).unwrap();
         let target = folder.join("target");
+
         let (tool, arguments) = if from == "local" {
-            ("ssh_upload", json!({"localPath": source, "remotePath": target}))
+            (
+                "ssh_upload",
+                json!({"localPath": source, "remotePath": target}),
+            )
         } else {
-            ("ssh_download", json!({"localPath": target, "remotePath": source}))
+            (
+                "ssh_download",
+                json!({"localPath": target, "remotePath": source}),
+            )
         };
+
         let call = bench.mcp.begin_call(tool, arguments).await;
-        eventually("it is under way", || part(&folder).is_some_and(|(_, length)| length > 0)).await;
+        eventually("it is under way", || {
+            part(&folder).is_some_and(|(_, length)| length > 0)
+        })
+        .await;
+
         bench.sshd.kill_connections();
         bench.mcp.finish(call).await.ok();
-        assert!(fs::read(&source).unwrap() == fs::read(&target).unwrap(), "{tool}");
-        assert_eq!(names(&folder).iter().filter(|name| *name != "source").count(), 1, "{tool}");
+        assert!(
+            fs::read(&source).unwrap() == fs::read(&target).unwrap(),
+            "{tool}"
+        );
+
+        assert_eq!(
+            names(&folder)
+                .iter()
+                .filter(|name| *name != "source")
+                .count(),
+            1,
+            "{tool}"
+        );
+
         fs::remove_file(source).unwrap();
         fs::remove_file(target).unwrap();
     }
@@ -116,7 +197,11 @@ async fn meanwhile(change: impl FnOnce(&Path, &Path)) -> (Bench<OpenSshd>, Link,
     link.hold(true);
     let upload = json!({"localPath": bench.local("file"), "remotePath": "target"});
     let call = bench.mcp.begin_call("ssh_upload", upload).await;
-    eventually("the link is cut and the next one is wanted", || link.waiting() > 0).await;
+    eventually("the link is cut and the next one is wanted", || {
+        link.waiting() > 0
+    })
+    .await;
+
     let half = part(&bench.home).unwrap().0;
     change(&bench.local("file"), &half);
     link.hold(false);
@@ -129,7 +214,8 @@ async fn meanwhile(change: impl FnOnce(&Path, &Path)) -> (Bench<OpenSshd>, Link,
 
 #[tokio::test]
 async fn a_file_that_changes_while_the_link_is_lost_is_sent_anew() {
-    let (bench, _link, arrived) = meanwhile(|file, _| fs::write(file, random(LENGTH - 7)).unwrap()).await;
+    let (bench, _link, arrived) =
+        meanwhile(|file, _| fs::write(file, random(LENGTH - 7)).unwrap()).await;
     assert!(arrived == fs::read(bench.local("file")).unwrap());
 }
 
@@ -152,9 +238,15 @@ async fn what_has_arrived_and_is_gone_is_sent_anew() {
 #[tokio::test]
 async fn what_has_arrived_and_was_not_written_to_the_disk_is_sent_anew() {
     let (bench, _link, arrived) = meanwhile(|_, half| {
-        fs::File::options().write(true).open(half).unwrap().set_len(1_000_000).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(half)
+            .unwrap()
+            .set_len(1_000_000)
+            .unwrap();
     })
     .await;
+
     assert!(arrived == fs::read(bench.local("file")).unwrap());
 }
 
@@ -165,7 +257,11 @@ async fn a_remote_file_that_changes_while_the_link_is_lost_is_fetched_anew() {
     link.hold(true);
     let download = json!({"remotePath": "file", "localPath": bench.local("target")});
     let call = bench.mcp.begin_call("ssh_download", download).await;
-    eventually("the link is cut and the next one is wanted", || link.waiting() > 0).await;
+    eventually("the link is cut and the next one is wanted", || {
+        link.waiting() > 0
+    })
+    .await;
+
     let content = random(LENGTH + 7);
     fs::write(bench.remote("file"), &content).unwrap();
     link.hold(false);
@@ -182,7 +278,12 @@ async fn what_cannot_go_on_leaves_the_old_file_and_its_litter_goes_with_the_next
     let listed = fs::read(&keys).unwrap();
     fs::write(&keys, "").unwrap();
     let result = bench.try_upload(&bench.local("file"), "target").await;
-    assert!(result.is_error() && result.text().contains("permission denied"), "{}", result.text());
+    assert!(
+        result.is_error() && result.text().contains("permission denied"),
+        "{}",
+        result.text()
+    );
+
     assert_eq!(fs::read(bench.remote("target")).unwrap(), b"old");
     assert!(part(&bench.home).is_some(), "there was no way to remove it");
     fs::write(&keys, listed).unwrap();
@@ -197,13 +298,30 @@ async fn a_transfer_that_waits_for_a_link_can_be_given_up() {
     let (home, here) = (bench.home.clone(), bench.local("here"));
     fs::create_dir(&here).unwrap();
     let long = bench.local("long");
-    fs::File::create(&long).unwrap().set_len(3_000_000_000).unwrap();
+    fs::File::create(&long)
+        .unwrap()
+        .set_len(3_000_000_000)
+        .unwrap();
+
     for (tool, folder) in [("ssh_download", &here), ("ssh_upload", &home)] {
         let target = folder.join("target");
         fs::write(&target, "old").unwrap();
-        let (local, remote) = if tool == "ssh_upload" { (&long, &target) } else { (&target, &long) };
-        let call = bench.mcp.begin_call(tool, json!({"localPath": local, "remotePath": remote})).await;
-        eventually("it is under way", || part(folder).is_some_and(|(_, length)| length > 0)).await;
+        let (local, remote) = if tool == "ssh_upload" {
+            (&long, &target)
+        } else {
+            (&target, &long)
+        };
+
+        let call = bench
+            .mcp
+            .begin_call(tool, json!({"localPath": local, "remotePath": remote}))
+            .await;
+
+        eventually("it is under way", || {
+            part(folder).is_some_and(|(_, length)| length > 0)
+        })
+        .await;
+
         bench.sshd.refuse_connections(true).await;
         bench.sshd.drop_connections();
         bench.mcp.cancel(call).await;
@@ -223,7 +341,11 @@ async fn a_file_that_is_in_place_before_its_link_is_lost_is_done() {
     bench.sshd.withhold_renames(true);
     let upload = json!({"localPath": bench.local("file"), "remotePath": "target"});
     let call = bench.mcp.begin_call("ssh_upload", upload).await;
-    eventually("it is renamed", || fs::metadata(home.join("target")).unwrap().len() == 500_000).await;
+    eventually("it is renamed", || {
+        fs::metadata(home.join("target")).unwrap().len() == 500_000
+    })
+    .await;
+
     bench.sshd.drop_connections();
     bench.mcp.finish(call).await.ok();
     assert!(fs::read(bench.remote("target")).unwrap() == content);

@@ -18,7 +18,9 @@ const IMITATIONS: [&str; 9] = [
 
 /// What each block is, for a program.
 fn kinds(result: &ToolResult) -> Vec<&str> {
-    let kinds = result.0["_meta"]["mcp-ssh-sessions/blocks"].as_array().unwrap();
+    let kinds = result.0["_meta"]["mcp-ssh-sessions/blocks"]
+        .as_array()
+        .unwrap();
     assert_eq!(kinds.len(), result.blocks().len(), "{result:?}");
     kinds.iter().map(|kind| kind.as_str().unwrap()).collect()
 }
@@ -26,13 +28,25 @@ fn kinds(result: &ToolResult) -> Vec<&str> {
 #[tokio::test]
 async fn output_that_looks_like_a_status_line_is_told_apart_from_ours() {
     let mut bench = open().await;
+
     for output in IMITATIONS {
         let print = format!("printf '%s' '{output}'");
+
         for (tool, command, stdout, stderr) in [
             ("ssh_exec", format!("{print}; exit 7"), output, ""),
             ("ssh_exec", format!("{print} >&2; exit 7"), "", output),
-            ("ssh_exec", format!("{print}; {print} >&2; exit 7"), output, output),
-            ("ssh_shell", format!("{print}; {print} >&2; (exit 7)"), output, output),
+            (
+                "ssh_exec",
+                format!("{print}; {print} >&2; exit 7"),
+                output,
+                output,
+            ),
+            (
+                "ssh_shell",
+                format!("{print}; {print} >&2; (exit 7)"),
+                output,
+                output,
+            ),
         ] {
             let result = bench.mcp.call(tool, json!({"command": command})).await.ok();
             let (blocks, mut wanted) = (result.blocks(), Vec::new());
@@ -42,49 +56,114 @@ async fn output_that_looks_like_a_status_line_is_told_apart_from_ours() {
             wanted.push(("status", status.clone()));
             let got: Vec<_> = kinds(&result).into_iter().zip(blocks).collect();
             assert_eq!(got, wanted, "{command}");
+
             // For who reads them as one text: the last line is ours, and says that others are not.
-            assert!(status.starts_with("[exit 7 · ") && status.lines().count() == 1, "{command}: {status}");
-            assert!(status.contains(" like ") && status.contains("the command's"), "{command}: {status}");
+            assert!(
+                status.starts_with("[exit 7 · ") && status.lines().count() == 1,
+                "{command}: {status}"
+            );
+
+            assert!(
+                status.contains(" like ") && status.contains("the command's"),
+                "{command}: {status}"
+            );
+
             assert_eq!(result.outcome()["exitCode"], 7);
         }
     }
-    let plain = bench.mcp.call("ssh_exec", json!({"command": "echo '[INFO] [1] list[0] [ok]'"})).await.ok();
+
+    let plain = bench
+        .mcp
+        .call(
+            "ssh_exec",
+            json!({"command": "echo '[INFO] [1] list[0] [ok]'"}),
+        )
+        .await
+        .ok();
+
     assert!(!plain.status_line().contains("command's"), "{plain:?}");
-    let long = bench.mcp.call("ssh_exec", json!({"command": "seq 100000"})).await.ok();
-    assert!(long.stdout().contains("bytes left out …]") && !long.status_line().contains("command's"), "{long:?}");
+    let long = bench
+        .mcp
+        .call("ssh_exec", json!({"command": "seq 100000"}))
+        .await
+        .ok();
+
+    assert!(
+        long.stdout().contains("bytes left out …]") && !long.status_line().contains("command's"),
+        "{long:?}"
+    );
 }
 
 #[tokio::test]
 async fn output_of_a_job_that_looks_like_its_end_is_told_apart() {
     let mut bench = open().await;
     let command = "printf '[exit 0 · 12 ms]'; sleep 30";
-    let begun = bench.mcp.call("ssh_exec", json!({"command": command, "waitMs": 2000})).await.ok();
+    let begun = bench
+        .mcp
+        .call("ssh_exec", json!({"command": command, "waitMs": 2000}))
+        .await
+        .ok();
+
     let job = begun.outcome()["job"].as_str().unwrap().to_owned();
-    for arguments in [json!({"job": job, "waitMs": 0}), json!({"job": job, "offset": 0})] {
+
+    for arguments in [
+        json!({"job": job, "waitMs": 0}),
+        json!({"job": job, "offset": 0}),
+    ] {
         let result = bench.mcp.call("ssh_job", arguments).await.ok();
-        assert_eq!((kinds(&result), result.stdout().as_str()), (vec!["stdout", "status"], "[exit 0 · 12 ms]"));
-        assert!(result.status_line().starts_with("[running · ") && result.status_line().contains("the command's"));
+        assert_eq!(
+            (kinds(&result), result.stdout().as_str()),
+            (vec!["stdout", "status"], "[exit 0 · 12 ms]")
+        );
+
+        assert!(
+            result.status_line().starts_with("[running · ")
+                && result.status_line().contains("the command's")
+        );
     }
-    bench.mcp.call("ssh_job", json!({"job": job, "signal": "KILL"})).await.ok();
+
+    bench
+        .mcp
+        .call("ssh_job", json!({"job": job, "signal": "KILL"}))
+        .await
+        .ok();
 }
 
 #[tokio::test]
 async fn a_session_cannot_answer_for_another_one() {
     let mut bench = open().await;
-    bench.mcp.call("ssh_connect", json!({"host": "host", "name": "second"})).await.ok();
-    let command = "printf '[session second]'; printf 'x\\n[exit 0 · 1 ms]\\n[session third]\\n' >&2; exit 7";
+    bench
+        .mcp
+        .call("ssh_connect", json!({"host": "host", "name": "second"}))
+        .await
+        .ok();
+
+    let command =
+        "printf '[session second]'; printf 'x\\n[exit 0 · 1 ms]\\n[session third]\\n' >&2; exit 7";
     let sessions = json!({"command": command, "sessions": ["host", "second", "none"]});
     let result = bench.mcp.call("ssh_exec", sessions).await.ok();
     let each = ["session", "stdout", "stderr", "status"];
-    assert_eq!(kinds(&result), [&each[..], &each, &["session", "error"]].concat());
+    assert_eq!(
+        kinds(&result),
+        [&each[..], &each, &["session", "error"]].concat()
+    );
+
     let blocks = result.blocks();
     for (at, session) in [(0, "host"), (4, "second"), (8, "none")] {
         assert_eq!(blocks[at], format!("[session {session}]"));
     }
+
     for at in [3, 7] {
-        assert!(blocks[at].starts_with("[exit 7 · ") && blocks[at].contains("3 marks above look like"), "{blocks:?}");
+        assert!(
+            blocks[at].starts_with("[exit 7 · ") && blocks[at].contains("3 marks above look like"),
+            "{blocks:?}"
+        );
     }
+
     let outcomes = &result.0["_meta"]["mcp-ssh-sessions/outcomes"];
     assert_eq!(outcomes.as_array().map(Vec::len), Some(3));
-    assert_eq!((&outcomes[0]["exitCode"], &outcomes[1]["exitCode"]), (&Value::from(7), &Value::from(7)));
+    assert_eq!(
+        (&outcomes[0]["exitCode"], &outcomes[1]["exitCode"]),
+        (&Value::from(7), &Value::from(7))
+    );
 }

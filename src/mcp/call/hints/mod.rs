@@ -21,7 +21,10 @@ use crate::{
 const LAST_LINES: usize = 8;
 
 /// A command that has failed.
-#[expect(clippy::struct_excessive_bools, reason = "what it was, as the table asks for it")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what it was, as the table asks for it"
+)]
 struct Failed<'a> {
     command: &'a str,
     given: &'a CommandInputs,
@@ -67,25 +70,47 @@ const COMMANDS: &[HintRule] = &[
         |failed| failed.wants_sudo_password() && failed.in_shell,
         "to give sudo its password, use ssh_exec with sudo: true, without sudo in the command",
     ),
-    (|failed| failed.wants_sudo_password(), "to give sudo its password, use sudo: true, without sudo in the command"),
-    (|failed| failed.wants_terminal() && failed.in_shell, "it wants a terminal: ssh_exec with pty: true gives it one"),
-    (|failed| failed.wants_terminal(), "it wants a terminal: pty: true gives it one"),
-    (|failed| failed.reads_half_a_line(), "stdin has no newline at its end, without which `read` fails"),
+    (
+        |failed| failed.wants_sudo_password(),
+        "to give sudo its password, use sudo: true, without sudo in the command",
+    ),
+    (
+        |failed| failed.wants_terminal() && failed.in_shell,
+        "it wants a terminal: ssh_exec with pty: true gives it one",
+    ),
+    (
+        |failed| failed.wants_terminal(),
+        "it wants a terminal: pty: true gives it one",
+    ),
+    (
+        |failed| failed.reads_half_a_line(),
+        "stdin has no newline at its end, without which `read` fails",
+    ),
 ];
 
 /// What a command that has ended could be given, if that would have helped.
 pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<String> {
-    let Ending::Exited(ExitStatus::Code(code)) = result.ending else { return None };
+    let Ending::Exited(ExitStatus::Code(code)) = result.ending else {
+        return None;
+    };
+
     if result.stopped {
         return None;
     }
+
     if code == 0 {
         let unattended = job.given.stdin == CommandStdin::Empty && !job.terminal;
         let silent = result.output.stdout.total == 0 && result.output.stderr.total == 0;
         return interactive::note(&job.command, silent).filter(|_| unattended);
     }
 
-    let text = if job.terminal { &result.output.stdout } else { &result.output.stderr }.text();
+    let text = if job.terminal {
+        &result.output.stdout
+    } else {
+        &result.output.stderr
+    }
+    .text();
+
     let failed = Failed {
         command: &job.command,
         given: &job.given,
@@ -96,11 +121,19 @@ pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<St
         code,
         said: last_lines(&text),
     };
-    COMMANDS.iter().find(|(applies, _)| applies(&failed)).map(|(_, hint)| (*hint).to_owned())
+
+    COMMANDS
+        .iter()
+        .find(|(applies, _)| applies(&failed))
+        .map(|(_, hint)| (*hint).to_owned())
 }
 
 /// What input for a job may lack that has changed nothing: `unfinished` is the line that the job waits at now.
-pub(in crate::mcp) fn of_input(input: &str, has_answered: bool, unfinished: &str) -> Option<&'static str> {
+pub(in crate::mcp) fn of_input(
+    input: &str,
+    has_answered: bool,
+    unfinished: &str,
+) -> Option<&'static str> {
     let is_text = input.chars().last().is_some_and(|last| !last.is_control());
     // On a terminal, what is typed comes back as it is.
     let only_echoed = unfinished.ends_with(input.trim_start());
@@ -115,20 +148,40 @@ pub(in crate::mcp) fn of_transfer(
     request: &TransferRequest,
     is_upload: bool,
 ) -> Option<&'static str> {
-    let SessionError::Transfer { source, .. } = error else { return None };
+    let SessionError::Transfer { source, .. } = error else {
+        return None;
+    };
+
     let (is_remote, is_missing, is_forbidden) = match &**source {
-        TransferError::Remote { message, .. } => {
-            (true, message.starts_with("no such file"), message.starts_with("permission denied"))
-        }
+        TransferError::Remote { message, .. } => (
+            true,
+            message.starts_with("no such file"),
+            message.starts_with("permission denied"),
+        ),
         TransferError::Local { source, .. } => {
             let kind = source.kind();
-            (false, kind == std::io::ErrorKind::NotFound, kind == std::io::ErrorKind::PermissionDenied)
+            (
+                false,
+                kind == std::io::ErrorKind::NotFound,
+                kind == std::io::ErrorKind::PermissionDenied,
+            )
         }
-        TransferError::Path(reason) => (reason.ends_with("on the remote host"), reason.contains("no directory"), false),
+        TransferError::Path(reason) => (
+            reason.ends_with("on the remote host"),
+            reason.contains("no directory"),
+            false,
+        ),
         _ => return None,
     };
-    let path = if is_remote { &request.remote } else { &request.local };
+
+    let path = if is_remote {
+        &request.remote
+    } else {
+        &request.local
+    };
+
     let is_target = is_remote == is_upload;
+
     match (is_missing, is_forbidden) {
         (true, _) if path.contains('$') => {
             Some("paths are taken as they are: write ~/ for the home directory, no variable")
@@ -136,12 +189,16 @@ pub(in crate::mcp) fn of_transfer(
         (true, _) if path.contains(['*', '?', '[']) => Some(
             "paths are taken as they are, without patterns: name a directory, and leave out what is not wanted with exclude",
         ),
-        (true, _) if is_target && is_remote => Some("make its directory first, with ssh_exec and `mkdir -p`"),
+        (true, _) if is_target && is_remote => {
+            Some("make its directory first, with ssh_exec and `mkdir -p`")
+        }
         (true, _) if is_target => Some("make its directory on this machine first"),
         (_, true) if is_target && is_remote => Some(
             "what belongs to root is written by ssh_exec with sudo: true, the content as stdin and `tee PATH >/dev/null`",
         ),
-        (_, true) if is_remote => Some("what only root may read is read by ssh_exec with sudo: true and `cat PATH`"),
+        (_, true) if is_remote => {
+            Some("what only root may read is read by ssh_exec with sudo: true and `cat PATH`")
+        }
         _ => None,
     }
 }
@@ -149,25 +206,30 @@ pub(in crate::mcp) fn of_transfer(
 impl Failed<'_> {
     /// The shell, or a program that starts others, found no program of a name without a path.
     fn is_missing_program(&self) -> bool {
-        self.code == 127 && self.said.lines().any(|line| missing_program(line).is_some())
+        self.code == 127
+            && self
+                .said
+                .lines()
+                .any(|line| missing_program(line).is_some())
     }
 
     fn refers_to(&self, variable: &str) -> bool {
-        self.given
-            .references
-            .iter()
-            .any(|(name, reference)| name == variable && reference.trim_matches(['$', '{', '}']) == variable)
+        self.given.references.iter().any(|(name, reference)| {
+            name == variable && reference.trim_matches(['$', '{', '}']) == variable
+        })
     }
 
     fn has_unexpanded_value(&self) -> bool {
-        self.given.references.iter().any(|(_, reference)| self.said.contains(reference.as_str()))
+        self.given
+            .references
+            .iter()
+            .any(|(_, reference)| self.said.contains(reference.as_str()))
     }
 
     fn has_literal_directory(&self) -> bool {
-        self.given
-            .directory
-            .as_ref()
-            .is_some_and(|directory| directory.contains(['$', '*', '?', '[']) && self.said.contains(directory.as_str()))
+        self.given.directory.as_ref().is_some_and(|directory| {
+            directory.contains(['$', '*', '?', '[']) && self.said.contains(directory.as_str())
+        })
     }
 
     fn wants_sudo_password(&self) -> bool {
@@ -178,9 +240,12 @@ impl Failed<'_> {
             "no tty present and no askpass program",
             "interactive authentication is required",
         ];
+
         !self.sudo
             && !self.detached
-            && self.says(|line| line.starts_with("sudo") && SAYS.iter().any(|says| line.contains(says)))
+            && self.says(|line| {
+                line.starts_with("sudo") && SAYS.iter().any(|says| line.contains(says))
+            })
     }
 
     fn wants_terminal(&self) -> bool {
@@ -203,6 +268,7 @@ impl Failed<'_> {
             "/dev/tty: no such device or address",
             "can't open /dev/tty",
         ];
+
         // Warnings of startup files and of ssh, with which a command goes on.
         const WARNINGS: [&str; 6] = [
             "mesg:",
@@ -212,15 +278,24 @@ impl Failed<'_> {
             "pseudo-terminal will not be allocated",
             "unable to use a tty",
         ];
+
         let is_warning = |line: &str| WARNINGS.iter().any(|warning| line.contains(warning));
+
         !self.terminal
             && !self.detached
             && self.says(|line| !is_warning(line) && SAYS.iter().any(|says| line.contains(says)))
     }
 
     fn reads_half_a_line(&self) -> bool {
-        let reads = self.command.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == "read");
-        self.given.stdin == CommandStdin::Text { ends_line: false } && self.code == 1 && self.said.is_empty() && reads
+        let reads = self
+            .command
+            .split(|letter: char| !letter.is_alphanumeric())
+            .any(|word| word == "read");
+
+        self.given.stdin == CommandStdin::Text { ends_line: false }
+            && self.code == 1
+            && self.said.is_empty()
+            && reads
     }
 
     fn says(&self, what: impl Fn(&str) -> bool) -> bool {
@@ -231,27 +306,47 @@ impl Failed<'_> {
 /// The name in a line that says that there is no such program, as the shells and those that start others write it.
 fn missing_program(line: &str) -> Option<&str> {
     let line = line.trim();
-    let name = if let Some((_, name)) =
-        line.split_once("nknown command: ").or_else(|| line.split_once("command not found: "))
+
+    let name = if let Some((_, name)) = line
+        .split_once("nknown command: ")
+        .or_else(|| line.split_once("command not found: "))
     {
         name
     } else if let Some(before) = line.strip_suffix(": No such file or directory") {
         // Programs that start others.
         let starts = ["failed to run command ", "env: "];
-        starts.iter().find_map(|start| before.split_once(start)).map(|(_, name)| name)?
+        starts
+            .iter()
+            .find_map(|start| before.split_once(start))
+            .map(|(_, name)| name)?
     } else {
-        let line = line.strip_suffix(" [No such file or directory]").unwrap_or(line);
-        let ends = [": command not found", ": inaccessible or not found", ": not found"];
+        let line = line
+            .strip_suffix(" [No such file or directory]")
+            .unwrap_or(line);
+
+        let ends = [
+            ": command not found",
+            ": inaccessible or not found",
+            ": not found",
+        ];
+
         let before = ends.iter().find_map(|end| line.strip_suffix(end))?;
         before.rsplit_once(": ").map_or(before, |(_, name)| name)
     };
+
     let name = name.trim_matches(['\'', '"', '`', '‘', '’']);
     let is_name = !name.is_empty() && !name.contains(['/', '\\', '$', ' ', '\r']);
     is_name.then_some(name)
 }
 
 fn last_lines(text: &str) -> String {
-    let mut lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(LAST_LINES).collect();
+    let mut lines: Vec<&str> = text
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(LAST_LINES)
+        .collect();
+
     lines.reverse();
     lines.join("\n")
 }
@@ -262,6 +357,7 @@ mod tests {
 
     fn hint(code: u32, said: &str, change: impl FnOnce(&mut Failed<'_>)) -> &'static str {
         let given = CommandInputs::default();
+
         let mut failed = Failed {
             command: "c",
             given: &given,
@@ -272,8 +368,13 @@ mod tests {
             code,
             said: last_lines(said),
         };
+
         change(&mut failed);
-        COMMANDS.iter().find(|(applies, _)| applies(&failed)).map_or("", |(_, hint)| hint)
+
+        COMMANDS
+            .iter()
+            .find(|(applies, _)| applies(&failed))
+            .map_or("", |(_, hint)| hint)
     }
 
     #[test]
@@ -284,14 +385,23 @@ mod tests {
             ("-bash: node: command not found", Some("node")),
             ("sh: 1: node: not found", Some("node")),
             ("ksh: node: not found", Some("node")),
-            ("ksh[1]: node: not found [No such file or directory]", Some("node")),
+            (
+                "ksh[1]: node: not found [No such file or directory]",
+                Some("node"),
+            ),
             ("mksh: node: inaccessible or not found", Some("node")),
             ("zsh:1: command not found: node", Some("node")),
             ("fish: Unknown command: node", Some("node")),
             ("node: Command not found.", None),
             ("env: 'node': No such file or directory", Some("node")),
-            ("/usr/bin/env: ‘node’: No such file or directory", Some("node")),
-            ("timeout: failed to run command ‘node’: No such file or directory", Some("node")),
+            (
+                "/usr/bin/env: ‘node’: No such file or directory",
+                Some("node"),
+            ),
+            (
+                "timeout: failed to run command ‘node’: No such file or directory",
+                Some("node"),
+            ),
             ("bash: line 1: ./run.sh: No such file or directory", None),
             ("bash: line 1: /opt/x: not found", None),
             ("ls: cannot access 'x': No such file or directory", None),
@@ -303,8 +413,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     fn the_failure_shows_its_cure() {
         let bash = "bash: line 1: node: command not found\n";
+
         for (code, said, part) in [
             (127, bash, "bash -lc"),
             (1, bash, ""),
@@ -315,19 +427,43 @@ mod tests {
                 "sudo: a terminal is required to read the password; either …\nsudo: a password is required",
                 "use sudo: true",
             ),
-            (1, "sudo: no tty present and no askpass program specified", "use sudo: true"),
-            (1, "sudo: interactive authentication is required", "use sudo: true"),
+            (
+                1,
+                "sudo: no tty present and no askpass program specified",
+                "use sudo: true",
+            ),
+            (
+                1,
+                "sudo: interactive authentication is required",
+                "use sudo: true",
+            ),
             (1, "a password is required", ""),
-            (1, "sudo: sorry, you must have a tty to run sudo", "pty: true"),
+            (
+                1,
+                "sudo: sorry, you must have a tty to run sudo",
+                "pty: true",
+            ),
             (1, "the input device is not a TTY", "pty: true"),
             (1, "open terminal failed: not a terminal", "pty: true"),
             (1, "Must be connected to a terminal.", "pty: true"),
             (1, "su: must be run from a terminal", "pty: true"),
             (1, "top: failed tty get", "pty: true"),
             (1, "TERM environment variable not set.", "pty: true"),
-            (2, "gpg: signing failed: Inappropriate ioctl for device", "pty: true"),
-            (1, "mesg: ttyname failed: Inappropriate ioctl for device\nreal trouble", ""),
-            (1, "stty: 'standard input': Inappropriate ioctl for device", ""),
+            (
+                2,
+                "gpg: signing failed: Inappropriate ioctl for device",
+                "pty: true",
+            ),
+            (
+                1,
+                "mesg: ttyname failed: Inappropriate ioctl for device\nreal trouble",
+                "",
+            ),
+            (
+                1,
+                "stty: 'standard input': Inappropriate ioctl for device",
+                "",
+            ),
             (
                 255,
                 "Pseudo-terminal will not be allocated because stdin is not a terminal.\nHost key verification failed.",
@@ -340,18 +476,31 @@ mod tests {
             ),
         ] {
             let hint = hint(code, said, |_| {});
-            assert!(if part.is_empty() { hint.is_empty() } else { hint.contains(part) }, "{code} {said}: {hint}");
+            assert!(
+                if part.is_empty() {
+                    hint.is_empty()
+                } else {
+                    hint.contains(part)
+                },
+                "{code} {said}: {hint}"
+            );
         }
+
         assert!(hint(127, bash, |failed| failed.in_shell = true).contains(". ~/.profile"));
         assert!(hint(127, bash, |failed| failed.command = "a\r\nb").contains("CRLF"));
         assert_eq!(hint(1, "", |failed| failed.command = "a\r\nb"), "");
         assert_eq!(hint(1, "not a tty", |failed| failed.terminal = true), "");
+
         let given = CommandInputs::new(
             None,
             false,
             Some("$HOME/x"),
-            &[("PATH".into(), "$PATH:/x".into()), ("A".into(), "${B}".into())],
+            &[
+                ("PATH".into(), "$PATH:/x".into()),
+                ("A".into(), "${B}".into()),
+            ],
         );
+
         let with = |code, said: &str| {
             let failed = Failed {
                 given: &given,
@@ -363,13 +512,19 @@ mod tests {
                 code,
                 said: said.to_owned(),
             };
-            COMMANDS.iter().find(|(applies, _)| applies(&failed)).map_or("", |(_, hint)| *hint)
+
+            COMMANDS
+                .iter()
+                .find(|(applies, _)| applies(&failed))
+                .map_or("", |(_, hint)| *hint)
         };
+
         assert!(with(127, bash).contains("PATH lost"));
         assert!(with(1, "ls: ${B}/y: No such file").contains("values of env"));
         assert!(with(1, "cd: $HOME/x: No such file or directory").contains("cwd is taken"));
         assert_eq!(with(1, "other"), "");
         let given = CommandInputs::new(Some(b"yes"), false, None, &[]);
+
         let failed = Failed {
             given: &given,
             command: "read x && echo $x",
@@ -380,6 +535,7 @@ mod tests {
             code: 1,
             said: String::new(),
         };
+
         assert!(failed.reads_half_a_line());
     }
 
@@ -394,7 +550,11 @@ mod tests {
             ("\u{1b}[A", false, "", false),
             ("q", true, "", false),
         ] {
-            assert_eq!(of_input(input, answered, unfinished).is_some(), said, "{input:?}");
+            assert_eq!(
+                of_input(input, answered, unfinished).is_some(),
+                said,
+                "{input:?}"
+            );
         }
     }
 }

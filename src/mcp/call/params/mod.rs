@@ -32,7 +32,9 @@ impl<'de> Deserialize<'de> for Milliseconds {
         if (1..=MAX_TIMEOUT_MS).contains(&milliseconds) {
             return Ok(Self(milliseconds));
         }
-        Err(serde::de::Error::custom(format!("{milliseconds} is not between 1 and {MAX_TIMEOUT_MS} milliseconds")))
+        Err(serde::de::Error::custom(format!(
+            "{milliseconds} is not between 1 and {MAX_TIMEOUT_MS} milliseconds"
+        )))
     }
 }
 
@@ -53,7 +55,9 @@ impl<'de> Deserialize<'de> for WaitParam {
         if milliseconds <= MAX_TIMEOUT_MS {
             return Ok(Self(milliseconds));
         }
-        Err(serde::de::Error::custom(format!("{milliseconds} is more than {MAX_TIMEOUT_MS} milliseconds")))
+        Err(serde::de::Error::custom(format!(
+            "{milliseconds} is more than {MAX_TIMEOUT_MS} milliseconds"
+        )))
     }
 }
 
@@ -69,29 +73,65 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
     schema: &JsonObject,
     arguments: Option<JsonObject>,
 ) -> Result<T, ToolError> {
-    let known: Vec<&String> =
-        schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|all| all.keys()).collect();
+    let known: Vec<&String> = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(|all| all.keys())
+        .collect();
+
     let is_known = |name: &str| known.iter().any(|known| *known == name);
+
     let listed = || {
-        let names = known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        if names.is_empty() { format!("{tool} takes no parameters") } else { format!("{tool} takes: {names}") }
+        let names = known
+            .iter()
+            .map(|name| name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+
+        if names.is_empty() {
+            format!("{tool} takes no parameters")
+        } else {
+            format!("{tool} takes: {names}")
+        }
     };
 
     let mut evened = JsonObject::new();
+
     for (typed, value) in arguments.unwrap_or_default() {
         let name = names::canonical(tool, &typed, is_known);
+
         if !is_known(&name) {
-            return Err(ToolError::new(format!("{tool}: unknown parameter {typed:?}"), listed()));
+            return Err(ToolError::new(
+                format!("{tool}: unknown parameter {typed:?}"),
+                listed(),
+            ));
         }
-        let Some(value) = values::read(&name, value, schema) else { continue };
+
+        let Some(value) = values::read(&name, value, schema) else {
+            continue;
+        };
+
         if evened.insert(name.clone(), value).is_some() {
-            return Err(ToolError::new(format!("{tool}: the parameter {name:?} is given twice"), listed()));
+            return Err(ToolError::new(
+                format!("{tool}: the parameter {name:?} is given twice"),
+                listed(),
+            ));
         }
     }
 
     serde_path_to_error::deserialize(Value::Object(evened)).map_err(|error| {
-        let (path, problem) = (error.path().to_string(), in_words(&error.into_inner().to_string()));
-        let place = if path == "." { String::new() } else { format!("parameter {path}: ") };
+        let (path, problem) = (
+            error.path().to_string(),
+            in_words(&error.into_inner().to_string()),
+        );
+
+        let place = if path == "." {
+            String::new()
+        } else {
+            format!("parameter {path}: ")
+        };
+
         ToolError::new(format!("{tool}: {place}{problem}"), listed())
     })
 }
@@ -102,22 +142,32 @@ fn in_words(problem: &str) -> String {
         .replace("expected u16", "expected a number from 0 to 65535")
         .replace("expected u64", "expected a number, 0 or more")
         .replace("expected a sequence", "expected a list, such as [\"a\"]")
-        .replace("expected a map", "expected an object, such as {\"A\": \"b\"}")
+        .replace(
+            "expected a map",
+            "expected an object, such as {\"A\": \"b\"}",
+        )
 }
 
 /// The JSON schema of a type, as short as it can be: this text is read by every model, in every conversation.
 pub(in crate::mcp) fn schema<T: JsonSchema>() -> Arc<JsonObject> {
-    let generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator();
     let mut schema = generator.into_root_schema_for::<T>().to_value();
     tidy(&mut schema);
     let mut schema = match schema {
         Value::Object(schema) => schema,
         _ => JsonObject::new(),
     };
+
     for noise in ["$schema", "title", "description"] {
         schema.remove(noise);
     }
-    schema.entry("properties").or_insert_with(|| Value::Object(JsonObject::new()));
+
+    schema
+        .entry("properties")
+        .or_insert_with(|| Value::Object(JsonObject::new()));
+
     Arc::new(schema)
 }
 
@@ -132,9 +182,14 @@ fn tidy(schema: &mut Value) {
                     object.insert("type".to_owned(), only);
                 }
             }
-            if object.get("default").is_some_and(|default| default.is_null() || *default == false) {
+
+            if object
+                .get("default")
+                .is_some_and(|default| default.is_null() || *default == false)
+            {
                 object.remove("default");
             }
+
             if object
                 .get("format")
                 .and_then(Value::as_str)
@@ -142,6 +197,7 @@ fn tidy(schema: &mut Value) {
             {
                 object.remove("format");
             }
+
             object.values_mut().for_each(tidy);
         }
         Value::Array(values) => values.iter_mut().for_each(tidy),
@@ -164,7 +220,9 @@ mod tests {
     }
 
     fn read(arguments: Value) -> Result<Example, ToolError> {
-        let Value::Object(arguments) = arguments else { panic!("not an object") };
+        let Value::Object(arguments) = arguments else {
+            panic!("not an object")
+        };
         parse("ssh_example", &schema::<Example>(), Some(arguments))
     }
 
@@ -177,17 +235,33 @@ mod tests {
             json!({"localPath": "a", "session": "", "name": "s", "timeoutMs": 5.0}),
         ] {
             let read = read(arguments).unwrap();
-            assert_eq!((read.local_path.as_str(), read.session.as_deref()), ("a", Some("s")));
-            assert_eq!(read.timeout_ms.unwrap().duration(), Duration::from_millis(5));
+            assert_eq!(
+                (read.local_path.as_str(), read.session.as_deref()),
+                ("a", Some("s"))
+            );
+
+            assert_eq!(
+                read.timeout_ms.unwrap().duration(),
+                Duration::from_millis(5)
+            );
         }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (arguments, message) in [
-            (json!({"localPath": "a", "colour": 1}), "ssh_example: unknown parameter \"colour\""),
-            (json!({"localPath": "a", "local_path": "b"}), "ssh_example: the parameter \"localPath\" is given twice"),
-            (json!({"localPath": 7}), "ssh_example: parameter localPath: invalid type: integer `7`, expected a string"),
+            (
+                json!({"localPath": "a", "colour": 1}),
+                "ssh_example: unknown parameter \"colour\"",
+            ),
+            (
+                json!({"localPath": "a", "local_path": "b"}),
+                "ssh_example: the parameter \"localPath\" is given twice",
+            ),
+            (
+                json!({"localPath": 7}),
+                "ssh_example: parameter localPath: invalid type: integer `7`, expected a string",
+            ),
             (json!({}), "ssh_example: missing field `localPath`"),
             (
                 json!({"localPath": "a", "timeoutMs": 0}),
@@ -200,7 +274,10 @@ mod tests {
         ] {
             let error = read(arguments).unwrap_err();
             assert_eq!(error.message, message);
-            assert_eq!(error.hint, "ssh_example takes: localPath, session, timeoutMs");
+            assert_eq!(
+                error.hint,
+                "ssh_example takes: localPath, session, timeoutMs"
+            );
         }
     }
 

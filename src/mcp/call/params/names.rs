@@ -3,25 +3,74 @@
 /// Other names, in camel case, and what they may stand for: the first that the tool has. A time without a unit
 /// (`timeout`) and a key without a form (`privateKey`) are not here: what they mean is not certain.
 const OTHERS: &[(&[&str], &[&str])] = &[
-    (&["username", "userName", "remoteUser", "loginUser"], &["user"]),
-    (&["name", "sessionName", "sessionId", "connectionName", "connectionId"], &["session", "name"]),
+    (
+        &["username", "userName", "remoteUser", "loginUser"],
+        &["user"],
+    ),
+    (
+        &[
+            "name",
+            "sessionName",
+            "sessionId",
+            "connectionName",
+            "connectionId",
+        ],
+        &["session", "name"],
+    ),
     (&["session"], &["name"]),
-    (&["hostname", "hostName", "server", "address", "ipAddress", "destination"], &["host"]),
+    (
+        &[
+            "hostname",
+            "hostName",
+            "server",
+            "address",
+            "ipAddress",
+            "destination",
+        ],
+        &["host"],
+    ),
     (&["portNumber"], &["port"]),
     (
-        &["privateKeyPath", "privateKeyFile", "identityFile", "identityPath", "keyFile", "sshKeyPath", "sshKey"],
+        &[
+            "privateKeyPath",
+            "privateKeyFile",
+            "identityFile",
+            "identityPath",
+            "keyFile",
+            "sshKeyPath",
+            "sshKey",
+        ],
         &["keyPath"],
     ),
     (&["keyPassphrase", "privateKeyPassphrase"], &["passphrase"]),
     (&["cmd", "commandLine", "script"], &["command"]),
-    (&["workingDirectory", "workingDir", "workDir", "workdir", "directory", "dir"], &["cwd"]),
-    (&["environment", "envVars", "environmentVariables"], &["env"]),
+    (
+        &[
+            "workingDirectory",
+            "workingDir",
+            "workDir",
+            "workdir",
+            "directory",
+            "dir",
+        ],
+        &["cwd"],
+    ),
+    (
+        &["environment", "envVars", "environmentVariables"],
+        &["env"],
+    ),
     (&["input"], &["stdin"]),
     (&["stdin"], &["input"]),
-    (&["tty", "usePty", "allocatePty", "requestPty", "terminal"], &["pty"]),
+    (
+        &["tty", "usePty", "allocatePty", "requestPty", "terminal"],
+        &["pty"],
+    ),
     (&["useSudo", "asRoot", "runAsRoot"], &["sudo"]),
     (&["runInBackground", "isBackground"], &["background"]),
-    (&["timeoutMillis", "timeoutMilliseconds", "timeoutInMs"], &["timeoutMs"]),
+    (
+        &["timeoutMillis", "timeoutMilliseconds", "timeoutInMs"],
+        &["timeoutMs"],
+    ),
     (&["waitMillis", "waitMilliseconds"], &["waitMs"]),
     (&["jobId", "id"], &["job"]),
     (&["local", "localFile"], &["localPath"]),
@@ -31,7 +80,14 @@ const OTHERS: &[(&[&str], &[&str])] = &[
 
 /// The same for the two ends of a transfer, whose direction the tool decides.
 const FROM: &[&str] = &["source", "sourcePath", "src", "from"];
-const TO: &[&str] = &["target", "targetPath", "dest", "destination", "destinationPath", "to"];
+const TO: &[&str] = &[
+    "target",
+    "targetPath",
+    "dest",
+    "destination",
+    "destinationPath",
+    "to",
+];
 
 /// The tool's own name for a parameter, which may be typed in other ways; as it was typed where there is none.
 pub(super) fn canonical(tool: &str, typed: &str, is_known: impl Fn(&str) -> bool) -> String {
@@ -45,13 +101,25 @@ pub(super) fn canonical(tool: &str, typed: &str, is_known: impl Fn(&str) -> bool
         "ssh_download" => ["remotePath", "localPath"],
         _ => ["", ""],
     };
-    let end = [FROM, TO].iter().zip(ends).find(|(names, end)| names.contains(&name.as_str()) && is_known(end));
+
+    let end = [FROM, TO]
+        .iter()
+        .zip(ends)
+        .find(|(names, end)| names.contains(&name.as_str()) && is_known(end));
+
     if let Some((_, end)) = end {
         return end.to_owned();
     }
 
-    let meant = OTHERS.iter().filter(|(others, _)| others.contains(&name.as_str())).flat_map(|(_, meant)| *meant);
-    meant.copied().find(|meant| is_known(meant)).map_or(name, str::to_owned)
+    let meant = OTHERS
+        .iter()
+        .filter(|(others, _)| others.contains(&name.as_str()))
+        .flat_map(|(_, meant)| *meant);
+
+    meant
+        .copied()
+        .find(|meant| is_known(meant))
+        .map_or(name, str::to_owned)
 }
 
 /// `local_path` and `local-path` as `localPath`.
@@ -63,6 +131,7 @@ fn camel_case(name: &str) -> String {
         camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
         camel.push_str(letters.as_str());
     }
+
     camel
 }
 
@@ -72,9 +141,20 @@ mod tests {
 
     #[test]
     fn another_name_stands_for_the_parameter_that_the_tool_has() {
-        let exec = ["command", "session", "cwd", "env", "stdin", "pty", "sudo", "timeoutMs"];
+        let exec = [
+            "command",
+            "session",
+            "cwd",
+            "env",
+            "stdin",
+            "pty",
+            "sudo",
+            "timeoutMs",
+        ];
+
         let connect = ["host", "name", "user", "keyPath", "passphrase"];
         let files = ["localPath", "remotePath", "session"];
+
         for (tool, known, typed, meant) in [
             ("ssh_exec", &exec[..], "cmd", "command"),
             ("ssh_exec", &exec, "working_directory", "cwd"),
@@ -99,7 +179,11 @@ mod tests {
             ("ssh_download", &files, "local_file", "localPath"),
             ("ssh_sessions", &[], "name", "name"),
         ] {
-            assert_eq!(canonical(tool, typed, |name| known.contains(&name)), meant, "{tool} {typed}");
+            assert_eq!(
+                canonical(tool, typed, |name| known.contains(&name)),
+                meant,
+                "{tool} {typed}"
+            );
         }
     }
 }

@@ -19,18 +19,27 @@ const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 /// What has no certain meaning stays as it is, and is refused later.
 pub(super) fn read(name: &str, value: Value, schema: &JsonObject) -> Option<Value> {
     let list = |key: &str| schema.get(key).and_then(Value::as_array);
-    let is_required = list("required").is_some_and(|names| names.iter().any(|required| required == name));
+    let is_required =
+        list("required").is_some_and(|names| names.iter().any(|required| required == name));
     let is_empty = match &value {
         Value::Null => true,
         Value::String(text) => text.is_empty() && !EMPTY_MEANS_SOMETHING.contains(&name),
         _ => false,
     };
+
     if is_empty && !is_required {
         return None;
     }
 
-    let property = schema.get("properties").and_then(|properties| properties.get(name));
-    let kind = property.and_then(|property| property.get("type")).and_then(Value::as_str).unwrap_or_default();
+    let property = schema
+        .get("properties")
+        .and_then(|properties| properties.get(name));
+
+    let kind = property
+        .and_then(|property| property.get("type"))
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+
     Some(match kind {
         "integer" => integer(&value).unwrap_or(value),
         "boolean" => boolean(&value).unwrap_or(value),
@@ -48,11 +57,18 @@ fn integer(value: &Value) -> Option<Value> {
         Value::String(text) => text.trim().parse().ok()?,
         _ => return None,
     };
+
     if number.is_u64() || number.is_i64() {
         return Some(Value::Number(number));
     }
-    let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER)?;
-    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and within the range")]
+
+    let whole = number
+        .as_f64()
+        .filter(|number| number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it is whole, and within the range"
+    )]
     let whole = whole as i64;
     Some(whole.into())
 }
@@ -72,7 +88,10 @@ fn parsed(value: &Value) -> Option<Value> {
 
 /// An object of texts, some of which may have come as numbers or truth values.
 fn texts(object: Value) -> Value {
-    let Value::Object(mut fields) = object else { return object };
+    let Value::Object(mut fields) = object else {
+        return object;
+    };
+
     for field in fields.values_mut() {
         match field {
             Value::Number(number) => *field = Value::String(number.to_string()),
@@ -80,6 +99,7 @@ fn texts(object: Value) -> Value {
             _ => {}
         }
     }
+
     Value::Object(fields)
 }
 
@@ -107,6 +127,7 @@ mod tests {
             },
             "required": ["command"],
         });
+
         super::read(name, value, schema.as_object().unwrap())
     }
 
@@ -130,7 +151,11 @@ mod tests {
             ("sessions", json!("a,b"), json!("a,b")),
             ("sessions", json!([]), json!([])),
             ("env", json!("{\"A\": \"b\"}"), json!({"A": "b"})),
-            ("env", json!({"PORT": 8080, "DEBUG": true, "X": "y"}), json!({"PORT": "8080", "DEBUG": "true", "X": "y"})),
+            (
+                "env",
+                json!({"PORT": 8080, "DEBUG": true, "X": "y"}),
+                json!({"PORT": "8080", "DEBUG": "true", "X": "y"}),
+            ),
             ("env", json!("A=b"), json!("A=b")),
             ("env", json!({"A": null}), json!({"A": null})),
             ("session", json!(7), json!("7")),
@@ -145,14 +170,31 @@ mod tests {
 
     #[test]
     fn nothing_means_not_given_unless_the_parameter_is_required_or_may_be_empty() {
-        for name in ["session", "timeoutMs", "pty", "sessions", "env", "cwd", "password"] {
-            assert_eq!((read(name, json!("")), read(name, json!(null))), (None, None), "{name}");
+        for name in [
+            "session",
+            "timeoutMs",
+            "pty",
+            "sessions",
+            "env",
+            "cwd",
+            "password",
+        ] {
+            assert_eq!(
+                (read(name, json!("")), read(name, json!(null))),
+                (None, None),
+                "{name}"
+            );
         }
-        for (name, value) in
-            [("command", json!("")), ("command", json!(null)), ("stdin", json!("")), ("cwd", json!(" "))]
-        {
+
+        for (name, value) in [
+            ("command", json!("")),
+            ("command", json!(null)),
+            ("stdin", json!("")),
+            ("cwd", json!(" ")),
+        ] {
             assert_eq!(read(name, value.clone()), Some(value), "{name}");
         }
+
         assert_eq!(read("stdin", json!(null)), None);
     }
 }

@@ -63,7 +63,13 @@ pub(super) struct Block {
 /// The content of a result, and what goes with it into `_meta` under [`KEY`].
 pub(super) fn split(blocks: Vec<Block>) -> (Vec<ContentBlock>, Value) {
     let kinds = blocks.iter().map(|block| block.kind.name()).collect();
-    (blocks.into_iter().map(|block| ContentBlock::text(block.text)).collect(), kinds)
+    (
+        blocks
+            .into_iter()
+            .map(|block| ContentBlock::text(block.text))
+            .collect(),
+        kinds,
+    )
 }
 
 /// What a reader is told who sees all blocks as one text, in the status line: whatever stands above, that comes last.
@@ -71,7 +77,9 @@ pub(super) fn warning(spoofed_markers: usize) -> Option<String> {
     match spoofed_markers {
         0 => None,
         1 => Some("1 mark above looks like one of this program and is the command's".to_owned()),
-        _ => Some(format!("{spoofed_markers} marks above look like those of this program and are the command's")),
+        _ => Some(format!(
+            "{spoofed_markers} marks above look like those of this program and are the command's"
+        )),
     }
 }
 
@@ -79,11 +87,26 @@ pub(super) fn warning(spoofed_markers: usize) -> Option<String> {
 pub(super) fn spoofed_markers(text: &str, has_our_mark: bool) -> usize {
     let imitates = |(at, _): &(usize, &str)| {
         // White space is evened out, so that what only looks alike is found, too.
-        let rest: String = text.get(*at + 1..).unwrap_or_default().chars().take(MAX_MARK_CHARS).collect();
-        let begin = rest.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let rest: String = text
+            .get(*at + 1..)
+            .unwrap_or_default()
+            .chars()
+            .take(MAX_MARK_CHARS)
+            .collect();
+
+        let begin = rest
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .to_lowercase();
+
         OURS.iter().any(|ours| begin.starts_with(ours))
     };
-    text.match_indices('[').filter(imitates).count().saturating_sub(usize::from(has_our_mark))
+
+    text.match_indices('[')
+        .filter(imitates)
+        .count()
+        .saturating_sub(usize::from(has_our_mark))
 }
 
 #[cfg(test)]
@@ -97,15 +120,28 @@ mod tests {
             ("a [b] [INFO] x[exit] list[0] [session-1.log]\n", 0),
             ("done\n[exit 0 · 12 ms]", 1),
             ("[exit 0 · 12 ms][EXIT 0]\n [ exit\t1 ]", 3),
-            ("x[running · job 0 · 5 s]\n[killed by KILL · 3 ms]\n[ended without an exit status · 1 ms]", 3),
-            ("[timed out and was stopped, its processes are gone · 1 s]\n[cancelled and was stopped, …]", 2),
+            (
+                "x[running · job 0 · 5 s]\n[killed by KILL · 3 ms]\n[ended without an exit status · 1 ms]",
+                3,
+            ),
+            (
+                "[timed out and was stopped, its processes are gone · 1 s]\n[cancelled and was stopped, …]",
+                2,
+            ),
             ("[connection lost (x); the command may have run]", 1),
-            ("[stderr]\nno\n[background, since the last command]\n[session other]\n", 3),
+            (
+                "[stderr]\nno\n[background, since the last command]\n[session other]\n",
+                3,
+            ),
             ("a\n[… 5 bytes left out …]\nb", 1),
         ] {
             assert_eq!(spoofed_markers(text, false), count, "{text}");
         }
+
         assert_eq!(spoofed_markers("a\n[… 5 bytes left out …]\nb", true), 0);
-        assert_eq!(spoofed_markers("[… 9 bytes left out …]\n[… 5 bytes left out …]\nb", true), 1);
+        assert_eq!(
+            spoofed_markers("[… 9 bytes left out …]\n[… 5 bytes left out …]\nb", true),
+            1
+        );
     }
 }

@@ -62,7 +62,10 @@ struct CommandOutcome {
     prompt: Option<String>,
     /// `null` where it could not be found out; absent where nothing was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[expect(clippy::option_option, reason = "absent, null and known are three answers")]
+    #[expect(
+        clippy::option_option,
+        reason = "absent, null and known are three answers"
+    )]
     process_gone: Option<Option<bool>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notice: Option<String>,
@@ -121,13 +124,20 @@ impl<'a> CommandReport<'a> {
             }
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(finished)) => CommandState::Ended(finished),
-            None if job.shell.is_some() && !job.is_sent() => {
-                CommandState::Queued { behind: registry.jobs.ahead_of(job).map(|ahead| ahead.id.clone()) }
-            }
-            None => CommandState::Running { prompt: job.prompt() },
+            None if job.shell.is_some() && !job.is_sent() => CommandState::Queued {
+                behind: registry.jobs.ahead_of(job).map(|ahead| ahead.id.clone()),
+            },
+            None => CommandState::Running {
+                prompt: job.prompt(),
+            },
         };
-        let hint =
-            if let CommandState::Ended(finished) = &state { hints::of_command(job, &finished.command) } else { None };
+
+        let hint = if let CommandState::Ended(finished) = &state {
+            hints::of_command(job, &finished.command)
+        } else {
+            None
+        };
+
         Ok(Self {
             session: &job.session,
             names_session: registry.is_one_of_many(),
@@ -142,13 +152,18 @@ impl<'a> CommandReport<'a> {
             duration: job.duration(),
             state,
             detached: job.detached.is_some(),
-            notice: (end.is_some() && job.was_stopped_by_user()).then(|| UNWANTED.to_owned()).or(hint),
+            notice: (end.is_some() && job.was_stopped_by_user())
+                .then(|| UNWANTED.to_owned())
+                .or(hint),
         })
     }
 
     /// The same for an answer that names the session by itself.
     pub(in crate::mcp) fn under_its_session(self) -> Self {
-        Self { names_session: false, ..self }
+        Self {
+            names_session: false,
+            ..self
+        }
     }
 
     /// The result of a call: stdout, stderr, what the background printed, then the status line.
@@ -156,33 +171,60 @@ impl<'a> CommandReport<'a> {
         let (blocks, outcome) = self.blocks();
         let (content, kinds) = blocks::split(blocks);
         let mut result = CallToolResult::success(content);
-        result.meta = Some(meta(OUTCOME_KEY, serde_json::to_value(&outcome).unwrap_or(Value::Null), kinds));
+        result.meta = Some(meta(
+            OUTCOME_KEY,
+            serde_json::to_value(&outcome).unwrap_or(Value::Null),
+            kinds,
+        ));
+
         result
     }
 
     fn blocks(&self) -> (Vec<Block>, CommandOutcome) {
         let outcome = self.outcome();
-        let stdout = self.portion.as_ref().map_or(&self.output.stdout, |portion| &portion.shown);
+        let stdout = self
+            .portion
+            .as_ref()
+            .map_or(&self.output.stdout, |portion| &portion.shown);
+
         let between = match &self.state {
-            CommandState::Ended(FinishedJob { shell: Some(shell), .. }) => Some(&shell.between),
+            CommandState::Ended(FinishedJob {
+                shell: Some(shell), ..
+            }) => Some(&shell.between),
             _ => None,
         };
+
         let printed = [
             (BlockKind::Stdout, "", Some(stdout)),
             (BlockKind::Stderr, "[stderr]\n", Some(&self.output.stderr)),
-            (BlockKind::Background, "[background, since the last command]\n", between),
+            (
+                BlockKind::Background,
+                "[background, since the last command]\n",
+                between,
+            ),
         ];
+
         let (mut blocks, mut spoofed_markers) = (Vec::new(), 0);
+
         for (kind, heading, printed) in printed {
             let Some(printed) = printed else { continue };
             let text = printed.text();
             if !text.is_empty() {
-                let has_our_mark = printed.omitted() > 0 || matches!(printed.nature(), Nature::Binary(_));
+                let has_our_mark =
+                    printed.omitted() > 0 || matches!(printed.nature(), Nature::Binary(_));
                 spoofed_markers += blocks::spoofed_markers(&text, has_our_mark);
-                blocks.push(Block { kind, text: format!("{heading}{text}") });
+                blocks.push(Block {
+                    kind,
+                    text: format!("{heading}{text}"),
+                });
             }
         }
-        blocks.push(Block { kind: BlockKind::Status, text: self.status_line(&outcome, spoofed_markers) });
+
+        blocks.push(Block {
+            kind: BlockKind::Status,
+            text: self.status_line(&outcome, spoofed_markers),
+        });
+
         (blocks, outcome)
     }
 
@@ -192,27 +234,43 @@ impl<'a> CommandReport<'a> {
             CommandState::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
             CommandState::Running { .. } | CommandState::Queued { .. } => (None, None),
         };
+
         let notices = [
             shell.and_then(|shell| shell.notice.clone()),
             command.and_then(|command| command.notice.clone()),
             output.trouble.clone(),
             self.notice.clone(),
         ];
+
         let notices: Vec<String> = notices.into_iter().flatten().collect();
         let exited = command.and_then(|command| match &command.ending {
             Ending::Exited(status) => Some(status),
             _ => None,
         });
-        let prompt = if let CommandState::Running { prompt } = &self.state { prompt.clone() } else { None };
+
+        let prompt = if let CommandState::Running { prompt } = &self.state {
+            prompt.clone()
+        } else {
+            None
+        };
+
         CommandOutcome {
             session: self.session.to_owned(),
             status: command.map_or("running", |command| status(&command.ending)),
-            exit_code: exited.and_then(|status| if let ExitStatus::Code(code) = status { Some(*code) } else { None }),
-            signal: exited.and_then(
-                |status| {
-                    if let ExitStatus::Signal(signal) = status { Some(signal.clone()) } else { None }
-                },
-            ),
+            exit_code: exited.and_then(|status| {
+                if let ExitStatus::Code(code) = status {
+                    Some(*code)
+                } else {
+                    None
+                }
+            }),
+            signal: exited.and_then(|status| {
+                if let ExitStatus::Signal(signal) = status {
+                    Some(signal.clone())
+                } else {
+                    None
+                }
+            }),
             stdout_bytes: output.stdout.total,
             stderr_bytes: output.stderr.total,
             truncated: output.truncated(),
@@ -224,35 +282,65 @@ impl<'a> CommandReport<'a> {
             next_offset: self.portion.as_ref().map(|portion| portion.next),
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             job: self.job.map(str::to_owned),
-            queued_behind: if let CommandState::Queued { behind } = &self.state { behind.clone() } else { None },
+            queued_behind: if let CommandState::Queued { behind } = &self.state {
+                behind.clone()
+            } else {
+                None
+            },
             awaiting_input: prompt.is_some().then_some(true),
             prompt,
-            process_gone: command.filter(|command| command.stopped).map(|command| command.process_gone),
+            process_gone: command
+                .filter(|command| command.stopped)
+                .map(|command| command.process_gone),
             notice: (!notices.is_empty()).then(|| notices.join("; ")),
             shell: self.shell.map(str::to_owned),
-            cwd: shell.map(|shell| escape_line(&shell.directory)).filter(|directory| !directory.is_empty()),
+            cwd: shell
+                .map(|shell| escape_line(&shell.directory))
+                .filter(|directory| !directory.is_empty()),
         }
     }
 
     fn status_line(&self, outcome: &CommandOutcome, spoofed_markers: usize) -> String {
         let mut parts = match &self.state {
             CommandState::Ended(finished) => vec![how_it_ended(&finished.command)],
-            CommandState::Queued { behind: Some(ahead) } => vec![format!("queued behind job {ahead}, not begun")],
-            CommandState::Queued { behind: None } => vec!["queued, not begun: its shell is not ready yet".to_owned()],
+            CommandState::Queued {
+                behind: Some(ahead),
+            } => vec![format!("queued behind job {ahead}, not begun")],
+            CommandState::Queued { behind: None } => {
+                vec!["queued, not begun: its shell is not ready yet".to_owned()]
+            }
             CommandState::Running { prompt } => {
                 let mut parts = vec!["running".to_owned()];
-                parts.extend(
-                    prompt.as_ref().map(|prompt| format!("waits for input at {:?}", escape_line(prompt.as_bytes()))),
-                );
+                parts.extend(prompt.as_ref().map(|prompt| {
+                    format!("waits for input at {:?}", escape_line(prompt.as_bytes()))
+                }));
+
                 parts
             }
         };
-        parts.extend(self.names_session.then(|| format!("session {}", self.session)));
+
+        parts.extend(
+            self.names_session
+                .then(|| format!("session {}", self.session)),
+        );
+
         parts.extend(self.job.map(|job| format!("job {job}")));
         parts.extend(self.detached.then(|| "detached".to_owned()));
         parts.push(duration(self.duration));
-        parts.extend(outcome.cwd.as_ref().map(|directory| format!("cwd {directory}")));
-        let kept = if self.output.trouble.is_some() { "what could be kept of it" } else { "all of it" };
+
+        parts.extend(
+            outcome
+                .cwd
+                .as_ref()
+                .map(|directory| format!("cwd {directory}")),
+        );
+
+        let kept = if self.output.trouble.is_some() {
+            "what could be kept of it"
+        } else {
+            "all of it"
+        };
+
         for (name, stream, file) in [
             ("stdout", &self.output.stdout, &self.output.stdout_file),
             ("stderr", &self.output.stderr, &self.output.stderr_file),
@@ -263,8 +351,11 @@ impl<'a> CommandReport<'a> {
                 Nature::NotUtf8 => format!("{name} is not UTF-8,"),
                 Nature::Binary(_) => format!("{name} is binary,"),
             };
+
             if stream.omitted() > 0 {
-                let place = place.map(|place| format!(", {kept} in {place}")).unwrap_or_default();
+                let place = place
+                    .map(|place| format!(", {kept} in {place}"))
+                    .unwrap_or_default();
                 parts.push(format!("{name} {} bytes{place}", stream.total));
             } else if let Some(place) = place {
                 parts.push(format!("{name} as it came in {place}"));
@@ -272,37 +363,55 @@ impl<'a> CommandReport<'a> {
                 parts.push(name.trim_end_matches(',').to_owned());
             }
         }
+
         if let Some(portion) = &self.portion {
-            let more = if portion.next < portion.shown.total { "more" } else { "what comes next" };
+            let more = if portion.next < portion.shown.total {
+                "more"
+            } else {
+                "what comes next"
+            };
             parts.push(format!("{more} from offset {}", portion.next));
         }
+
         if let (CommandState::Running { .. }, Some(_)) = (&self.state, self.job) {
             // What a later call can go on from, so that it need not be read twice.
             if self.portion.is_none() && self.output.stdout.total > 0 {
-                parts.push(format!("what comes next from offset {}", self.output.stdout.total));
+                parts.push(format!(
+                    "what comes next from offset {}",
+                    self.output.stdout.total
+                ));
             }
+
             parts.push("ssh_job waits for it, reads, feeds or stops it".to_owned());
         }
+
         if let (CommandState::Queued { behind }, Some(_)) = (&self.state, self.job) {
-            parts.extend(
-                behind
-                    .as_ref()
-                    .map(|ahead| format!("to go on now: another shell, ssh_exec, or stop job {ahead} with ssh_job")),
-            );
+            parts.extend(behind.as_ref().map(|ahead| {
+                format!("to go on now: another shell, ssh_exec, or stop job {ahead} with ssh_job")
+            }));
             parts.push("ssh_job waits for it or stops it".to_owned());
         }
+
         parts.extend(outcome.notice.clone());
         parts.extend(blocks::warning(spoofed_markers));
+
         format!("[{}]", escape_line(parts.join(" · ").as_bytes()))
     }
 }
 
 /// The result of a call that ran a command in many sessions: for each its name, then its texts or its error.
-pub(in crate::mcp) fn of_many(each: Vec<(String, Result<CommandReport<'_>, ToolError>)>) -> CallToolResult {
+pub(in crate::mcp) fn of_many(
+    each: Vec<(String, Result<CommandReport<'_>, ToolError>)>,
+) -> CallToolResult {
     let (mut all, mut outcomes, mut failed) = (Vec::new(), Vec::new(), 0);
     let sessions = each.len();
+
     for (session, report) in each {
-        all.push(Block { kind: BlockKind::Session, text: format!("[session {}]", escape_line(session.as_bytes())) });
+        all.push(Block {
+            kind: BlockKind::Session,
+            text: format!("[session {}]", escape_line(session.as_bytes())),
+        });
+
         match report {
             Ok(report) => {
                 let (blocks, outcome) = report.blocks();
@@ -311,19 +420,33 @@ pub(in crate::mcp) fn of_many(each: Vec<(String, Result<CommandReport<'_>, ToolE
             }
             Err(error) => {
                 failed += 1;
-                outcomes.push(json!({"session": session, "error": error.message, "hint": error.hint}));
-                all.push(Block { kind: BlockKind::Error, text: error.text() });
+                outcomes
+                    .push(json!({"session": session, "error": error.message, "hint": error.hint}));
+                all.push(Block {
+                    kind: BlockKind::Error,
+                    text: error.text(),
+                });
             }
         }
     }
+
     let (content, kinds) = blocks::split(all);
-    let mut result = if failed == sessions { CallToolResult::error(content) } else { CallToolResult::success(content) };
+    let mut result = if failed == sessions {
+        CallToolResult::error(content)
+    } else {
+        CallToolResult::success(content)
+    };
+
     result.meta = Some(meta(OUTCOMES_KEY, Value::Array(outcomes), kinds));
+
     result
 }
 
 fn meta(key: &str, outcome: Value, kinds: Value) -> MetaObject {
-    MetaObject(JsonObject::from_iter([(key.to_owned(), outcome), (blocks::KEY.to_owned(), kinds)]))
+    MetaObject(JsonObject::from_iter([
+        (key.to_owned(), outcome),
+        (blocks::KEY.to_owned(), kinds),
+    ]))
 }
 
 /// The word for how a command ended.
@@ -344,6 +467,7 @@ pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
         Some(false) => "SOME OF ITS PROCESSES ARE STILL RUNNING",
         None => "whether its processes are gone is not known",
     };
+
     let told = match &command.ending {
         Ending::Exited(ExitStatus::Code(code)) => format!("exit {code}"),
         Ending::Exited(ExitStatus::Signal(signal)) => format!("killed by {signal}"),
@@ -351,12 +475,21 @@ pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
         Ending::TimedOut => return format!("timed out and was stopped, {gone}"),
         Ending::Cancelled => return format!("cancelled and was stopped, {gone}"),
         Ending::ConnectionLost(reason) => {
-            let reason =
-                reason.as_deref().map(|reason| format!(" ({})", escape_line(reason.as_bytes()))).unwrap_or_default();
-            return format!("connection lost{reason}; the command may have run, it was not run again");
+            let reason = reason
+                .as_deref()
+                .map(|reason| format!(" ({})", escape_line(reason.as_bytes())))
+                .unwrap_or_default();
+            return format!(
+                "connection lost{reason}; the command may have run, it was not run again"
+            );
         }
     };
-    if command.stopped { format!("{told}, was stopped, {gone}") } else { told }
+
+    if command.stopped {
+        format!("{told}, was stopped, {gone}")
+    } else {
+        told
+    }
 }
 
 /// A length of time as people say it.
@@ -365,7 +498,11 @@ pub(in crate::mcp) fn duration(duration: Duration) -> String {
     match milliseconds {
         0..1_000 => format!("{milliseconds} ms"),
         1_000..60_000 => format!("{:.1} s", duration.as_secs_f64()),
-        _ => format!("{} min {} s", milliseconds / 60_000, milliseconds / 1_000 % 60),
+        _ => format!(
+            "{} min {} s",
+            milliseconds / 60_000,
+            milliseconds / 1_000 % 60
+        ),
     }
 }
 
@@ -383,9 +520,20 @@ mod tests {
         capture.finish()
     }
 
-    fn ended(ending: Ending, stdout: &str, stderr: &str, directory: Option<&[u8]>) -> CallToolResult {
-        let output = CommandOutput { stdout: captured(stdout), stderr: captured(stderr), ..CommandOutput::default() };
+    fn ended(
+        ending: Ending,
+        stdout: &str,
+        stderr: &str,
+        directory: Option<&[u8]>,
+    ) -> CallToolResult {
+        let output = CommandOutput {
+            stdout: captured(stdout),
+            stderr: captured(stderr),
+            ..CommandOutput::default()
+        };
+
         let duration = Duration::from_millis(12);
+
         let command = CommandResult {
             ending,
             stopped: false,
@@ -394,12 +542,15 @@ mod tests {
             duration,
             notice: None,
         };
+
         let shell = directory.map(|directory| ShellEnd {
             directory: directory.to_vec(),
             between: Captured::default(),
             notice: None,
         });
+
         let finished = FinishedJob { command, shell };
+
         CommandReport {
             session: "s",
             names_session: false,
@@ -417,14 +568,22 @@ mod tests {
 
     fn texts(result: &CallToolResult) -> Vec<String> {
         let content = serde_json::to_value(&result.content).unwrap();
-        content.as_array().unwrap().iter().map(|block| block["text"].as_str().unwrap().to_owned()).collect()
+        content
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|block| block["text"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]
     fn the_blocks_come_in_order_and_empty_ones_are_left_out() {
         let done = |code| Ending::Exited(ExitStatus::Code(code));
         assert_eq!(texts(&ended(done(0), "", "", None)), ["[exit 0 · 12 ms]"]);
-        assert_eq!(texts(&ended(done(1), "out", "bad\n", None)), ["out", "[stderr]\nbad\n", "[exit 1 · 12 ms]"]);
+        assert_eq!(
+            texts(&ended(done(1), "out", "bad\n", None)),
+            ["out", "[stderr]\nbad\n", "[exit 1 · 12 ms]"]
+        );
     }
 
     #[test]
@@ -437,8 +596,18 @@ mod tests {
     #[test]
     fn an_exit_code_is_a_number_or_null_and_never_minus_one() {
         for (ending, status, code, signal) in [
-            (Ending::Exited(ExitStatus::Code(255)), "exited", Some(255), None),
-            (Ending::Exited(ExitStatus::Signal("KILL".into())), "signaled", None, Some("KILL")),
+            (
+                Ending::Exited(ExitStatus::Code(255)),
+                "exited",
+                Some(255),
+                None,
+            ),
+            (
+                Ending::Exited(ExitStatus::Signal("KILL".into())),
+                "signaled",
+                None,
+                Some("KILL"),
+            ),
             (Ending::Exited(ExitStatus::Unreported), "exited", None, None),
             (Ending::TimedOut, "timedOut", None, None),
             (Ending::Cancelled, "cancelled", None, None),
@@ -449,13 +618,25 @@ mod tests {
             assert_eq!(outcome["status"], status);
             assert_eq!(outcome["exitCode"].as_u64(), code);
             assert_eq!(outcome["signal"].as_str(), signal);
-            assert_eq!((outcome["stdoutBytes"].as_u64(), outcome["truncated"].as_bool()), (Some(2), Some(false)));
+
+            assert_eq!(
+                (
+                    outcome["stdoutBytes"].as_u64(),
+                    outcome["truncated"].as_bool()
+                ),
+                (Some(2), Some(false))
+            );
         }
     }
 
     #[test]
     fn durations_read_as_people_say_them() {
-        for (milliseconds, text) in [(0, "0 ms"), (999, "999 ms"), (1_500, "1.5 s"), (125_000, "2 min 5 s")] {
+        for (milliseconds, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_500, "1.5 s"),
+            (125_000, "2 min 5 s"),
+        ] {
             assert_eq!(duration(Duration::from_millis(milliseconds)), text);
         }
     }

@@ -61,49 +61,100 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
         Err(SessionError::Unknown { .. }) if !here.is_empty() => Vec::new(),
         sessions => sessions?,
     };
-    let there = join_all(sessions.iter().map(|session| session.list_detached(&call.caller))).await;
+
+    let there = join_all(
+        sessions
+            .iter()
+            .map(|session| session.list_detached(&call.caller)),
+    )
+    .await;
+
     let (mut remote, mut notices): (Vec<(String, DetachedJob)>, Vec<String>) = Default::default();
+
     if session.is_none() && sessions.is_empty() && !call.registry.names().await.is_empty() {
-        notices.push("to list detached jobs, name a session: none is connected, and none is the default".to_owned());
+        notices.push(
+            "to list detached jobs, name a session: none is connected, and none is the default"
+                .to_owned(),
+        );
     }
+
     for (session, jobs) in sessions.iter().zip(there) {
         match jobs {
-            Ok(jobs) => remote.extend(jobs.into_iter().map(|job| (session.saved.name.to_string(), job))),
-            Err(error) => notices.push(format!("detached jobs are not listed: {}", with_causes(&error))),
+            Ok(jobs) => remote.extend(
+                jobs.into_iter()
+                    .map(|job| (session.saved.name.to_string(), job)),
+            ),
+            Err(error) => notices.push(format!(
+                "detached jobs are not listed: {}",
+                with_causes(&error)
+            )),
         }
     }
+
     // Several sessions may lead to one machine.
     let mut seen = BTreeSet::new();
     remote.retain(|(_, job)| seen.insert(job.id.as_str().to_owned()));
     let mut jobs: Vec<JobResult> = Vec::new();
+
     for job in &here {
-        let there = remote.iter().position(|(_, there)| job.detached.is_some() && there.id.as_str() == job.id);
+        let there = remote
+            .iter()
+            .position(|(_, there)| job.detached.is_some() && there.id.as_str() == job.id);
         let there = there.map(|index| remote.swap_remove(index).1);
+
         // What this process has not looked at for a while is better known there.
         jobs.push(match there.filter(|_| job.ended().is_none()) {
             Some(there) => of_there(&job.session, &there),
             None => JobResult::from(&**job),
         });
     }
+
     jobs.extend(remote.iter().map(|(session, job)| of_there(session, job)));
     jobs.sort_by(|one, other| one.started_at.cmp(&other.started_at));
+
     answer(&JobList { jobs, notices })
 }
 
 fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
     let lines = list.jobs.iter().map(|job| {
-        let shell = job.shell.as_ref().map(|shell| format!(" (shell {shell})")).unwrap_or_default();
-        let (status, duration) = (job.status, report::duration(Duration::from_millis(job.duration_ms)));
+        let shell = job
+            .shell
+            .as_ref()
+            .map(|shell| format!(" (shell {shell})"))
+            .unwrap_or_default();
+
+        let (status, duration) = (
+            job.status,
+            report::duration(Duration::from_millis(job.duration_ms)),
+        );
+
         let detached = if job.detached { ", detached" } else { "" };
-        let JobResult { job, session, command, started_at, .. } = job;
-        let line = format!("{job}: {status}, {session}{shell}{detached}, since {started_at}, {duration}: {command}");
+
+        let JobResult {
+            job,
+            session,
+            command,
+            started_at,
+            ..
+        } = job;
+
+        let line = format!(
+            "{job}: {status}, {session}{shell}{detached}, since {started_at}, {duration}: {command}"
+        );
         escape_line(line.as_bytes())
     });
+
     let mut lines: Vec<String> = lines.collect();
     if lines.is_empty() {
         lines.push("no jobs".to_owned());
     }
-    lines.extend(list.notices.iter().map(|notice| escape_line(notice.as_bytes())));
+
+    lines.extend(
+        list.notices
+            .iter()
+            .map(|notice| escape_line(notice.as_bytes())),
+    );
+
     text_and_json(lines.join("\n"), list)
 }
 
@@ -139,10 +190,12 @@ fn of_there(session: &str, job: &DetachedJob) -> JobResult {
         DetachedState::Lost => ("lost", Some(job.started)),
         DetachedState::Elsewhere(_) => ("elsewhere", None),
     };
+
     let duration = match ended {
         Some(ended) => Duration::from_secs(ended.saturating_sub(job.started)),
         None => started(job).elapsed().unwrap_or_default(),
     };
+
     JobResult {
         job: job.id.as_str().to_owned(),
         session: session.to_owned(),

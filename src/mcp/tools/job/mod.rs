@@ -58,78 +58,125 @@ pub(super) fn tool() -> Tool {
         "Look after a running command",
         "Wait for a job (a running command), read its output, give it input, or signal it. Without job: \
          list the jobs, also detached ones from before.",
-        Effects { read_only: false, destructive: true, idempotent: false, open_world: true },
+        Effects {
+            read_only: false,
+            destructive: true,
+            idempotent: false,
+            open_world: true,
+        },
     )
 }
 
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: JobParams = super::arguments(NAME, &mut call)?;
+
     let Some(id) = &params.job else {
         if params.input.is_some() || params.signal.is_some() || params.offset.is_some() {
-            return Err(ToolError::new("ssh_job: which job?", "give the parameter job; ssh_job alone lists them"));
+            return Err(ToolError::new(
+                "ssh_job: which job?",
+                "give the parameter job; ssh_job alone lists them",
+            ));
         }
         return list::call(&call, params.session.as_deref()).await;
     };
-    let job = call.registry.jobs.find(id).filter(|job| params.session.as_ref().is_none_or(|name| *name == job.session));
+
+    let job = call.registry.jobs.find(id).filter(|job| {
+        params
+            .session
+            .as_ref()
+            .is_none_or(|name| *name == job.session)
+    });
+
     let job = match job {
         Some(job) => job,
         None => find(&call, id, params.session.as_deref()).await?,
     };
+
     act(&call, &params, &job).await
 }
 
 /// Looks for a job on the remote machines: one that another process has started, perhaps one that is no more.
 async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, ToolError> {
     let mut trouble = String::new();
+
     if let Some(id) = JobId::parse(id) {
         let sessions = call.registry.to_ask(session).await?;
-        let asked = sessions.iter().map(|session| session.find_detached(&id, &call.caller));
+        let asked = sessions
+            .iter()
+            .map(|session| session.find_detached(&id, &call.caller));
+
         for found in join_all(asked).await {
             match found {
                 Ok(job) => {
                     call.registry.jobs.retain(&job);
                     return Ok(job);
                 }
-                Err(SessionError::Detached { source: Refusal::Unknown, .. }) => {}
+                Err(SessionError::Detached {
+                    source: Refusal::Unknown,
+                    ..
+                }) => {}
                 Err(error) => trouble = format!("{trouble}; {}", with_causes(&error)),
             }
         }
     }
+
     let hint = if session.is_some() {
         "call ssh_job without job for the list"
     } else {
         "call ssh_job without job for the list; name its session if it is a detached job on another machine"
     };
-    Err(ToolError::new(format!("there is no job {id:?}{trouble}"), hint))
+
+    Err(ToolError::new(
+        format!("there is no job {id:?}{trouble}"),
+        hint,
+    ))
 }
 
 async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallToolResult, ToolError> {
     call.watched.watch(&job.output);
     let signal = params.signal.as_deref().map(signal::read).transpose()?;
+
     let watching = match &job.detached {
         Some(detached) if job.ended().is_none() => {
             // Only a call can ask the person for a password, so it connects before the job's follower does.
             detached.connect(&call.caller).await?;
             let watching = detached.watch();
+
             watching
-                .up_to_date(params.wait_ms.map_or(DEFAULT_WAIT, WaitParam::duration).max(LOOK_WITHIN))
+                .up_to_date(
+                    params
+                        .wait_ms
+                        .map_or(DEFAULT_WAIT, WaitParam::duration)
+                        .max(LOOK_WITHIN),
+                )
                 .await
                 .map_err(|error| ToolError::from(&*error))?;
+
             Some(watching)
         }
         _ => None,
     };
+
     let before = job.output.total();
+
     if let Some(input) = &params.input {
-        job.send_input(input, &call.caller).await.map_err(|refused| refused_input(job, refused))?;
+        job.send_input(input, &call.caller)
+            .await
+            .map_err(|refused| refused_input(job, refused))?;
     }
+
     if let Some(signal) = signal
         && !job.signal(signal)
         && job.ended().is_none()
     {
-        return Err(ToolError::new("the job does not take the signal: others wait already", "wait, then try again"));
+        return Err(ToolError::new(
+            "the job does not take the signal: others wait already",
+            "wait, then try again",
+        ));
     }
+
     let stops = matches!(signal, Some(Signal::Stop(_)));
+
     let patience = match params.wait_ms {
         Some(wait) => wait.duration(),
         None if stops => DEFAULT_WAIT,
@@ -138,41 +185,66 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         None if params.offset.is_some() => Duration::ZERO,
         None => DEFAULT_WAIT,
     };
+
     let answered = ((params.input.is_some() || signal.is_some()) && !stops).then_some(before);
+
     let given_up = async {
         match &watching {
             Some(watching) => watching.given_up().await,
             None => std::future::pending().await,
         }
     };
+
     let waited = tokio::select! {
         biased;
         waited = job.wait(patience, answered, &call.caller.cancelled) => waited,
         () = given_up => WaitOutcome::GivenUp,
     };
+
     let end = match waited {
         WaitOutcome::Ended(end) => Some(end),
         // The wait is given up, not the job.
         WaitOutcome::Running | WaitOutcome::GivenUp => None,
     };
+
     let mut report = CommandReport::of(&call.registry, job, end.as_ref(), true)?;
+
     if let (Some(input), None) = (&params.input, &end) {
         let has_answered = job.output.total() > before;
-        let hint = hints::of_input(input, has_answered, &job.output.prompt().unwrap_or_default());
+        let hint = hints::of_input(
+            input,
+            has_answered,
+            &job.output.prompt().unwrap_or_default(),
+        );
+
         report.notice = hint.map(str::to_owned);
     }
-    let trouble = watching.as_ref().filter(|_| end.is_none()).and_then(Subscription::trouble);
+
+    let trouble = watching
+        .as_ref()
+        .filter(|_| end.is_none())
+        .and_then(Subscription::trouble);
+
     if let Some(error) = trouble {
-        report.notice = Some(format!("it lives on, but cannot be asked about now: {}", with_causes(&*error)));
+        report.notice = Some(format!(
+            "it lives on, but cannot be asked about now: {}",
+            with_causes(&*error)
+        ));
     }
+
     if let Some(offset) = params.offset {
         let portion = job.read(offset).await.map_err(|error| {
-            ToolError::new(format!("the output of job {} cannot be read: {error}", job.id), "read it without offset")
+            ToolError::new(
+                format!("the output of job {} cannot be read: {error}", job.id),
+                "read it without offset",
+            )
         })?;
         report.portion = Some(portion);
     }
+
     let result = report.result();
     remove_remote_files_once_reported(job, end.as_ref());
+
     Ok(result)
 }
 
@@ -183,9 +255,10 @@ fn refused_input(job: &Job, refused: InputRefused) -> ToolError {
             format!("job {} does not read its input", job.id),
             "wait until it does, or stop it with the parameter signal",
         ),
-        InputRefused::Closed if job.ended().is_some() => {
-            ToolError::new(format!("job {} has ended", job.id), "read its output with ssh_job, without input")
-        }
+        InputRefused::Closed if job.ended().is_some() => ToolError::new(
+            format!("job {} has ended", job.id),
+            "read its output with ssh_job, without input",
+        ),
         InputRefused::Closed => ToolError::new(
             format!("the stdin of job {} is closed", job.id),
             "start the command with ssh_exec and pty or background, and without stdin, to feed it later",

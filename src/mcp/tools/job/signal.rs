@@ -19,10 +19,18 @@ const OTHERS: [(&str, &[&str]); 8] = [
 /// # Errors
 /// It is none that can be sent.
 pub(super) fn read(typed: &str) -> Result<Signal, ToolError> {
-    let word = typed.trim_matches(' ').to_ascii_uppercase().replace(['+', '_'], "-");
+    let word = typed
+        .trim_matches(' ')
+        .to_ascii_uppercase()
+        .replace(['+', '_'], "-");
+
     let word = word.strip_prefix("KILL -").unwrap_or(&word);
     let word = word.strip_prefix('-').unwrap_or(word);
-    let other = OTHERS.iter().find(|(_, others)| others.contains(&word)).map(|(name, _)| *name);
+    let other = OTHERS
+        .iter()
+        .find(|(_, others)| others.contains(&word))
+        .map(|(name, _)| *name);
+
     Signal::parse(other.unwrap_or(word)).ok_or_else(|| {
         let hint = if matches!(word, "CTRL-D" | "^D" | "C-D" | "\u{4}") {
             "the end of input is no signal: send the input \\u0004".to_owned()
@@ -41,6 +49,7 @@ mod tests {
     #[test]
     fn signals_are_understood_as_people_name_them() {
         use Signal::{Once, Stop};
+
         for (typed, signal) in [
             ("INT", Stop(Int)),
             ("SIGINT", Stop(Int)),
@@ -62,7 +71,13 @@ mod tests {
         ] {
             assert_eq!(read(typed), Ok(signal), "{typed:?}");
         }
-        for (typed, part) in [("BOOM", "signals: INT"), ("10", "signals: INT"), ("0", "signals"), ("ctrl-d", "u0004")] {
+
+        for (typed, part) in [
+            ("BOOM", "signals: INT"),
+            ("10", "signals: INT"),
+            ("0", "signals"),
+            ("ctrl-d", "u0004"),
+        ] {
             assert!(read(typed).unwrap_err().hint.contains(part), "{typed}");
         }
     }

@@ -25,10 +25,19 @@ pub(super) async fn in_time(reply: impl Future<Output = HttpReply> + Send + 'sta
     if let Ok(reply) = timeout(PATIENCE, &mut reply).await {
         return reply;
     }
+
     let frames = stream::unfold(HandlerReply::Awaited(reply), next);
     let mut early = Response::new(StreamBody::new(frames).boxed_unsync());
-    early.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(EVENT_STREAM));
-    early.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
+    early.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(EVENT_STREAM),
+    );
+
+    early.headers_mut().insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-cache"),
+    );
+
     early
 }
 
@@ -42,17 +51,29 @@ async fn next(answer: HandlerReply) -> Option<(Result<Frame<Bytes>, Infallible>,
     let body = match answer {
         HandlerReply::Awaited(mut reply) => match timeout(PATIENCE, &mut reply).await {
             Err(_) => return Some((Ok(comment()), HandlerReply::Awaited(reply))),
-            Ok(reply) if reply.status() == StatusCode::OK && is_event_stream(reply.headers()) => reply.into_body(),
+            Ok(reply) if reply.status() == StatusCode::OK && is_event_stream(reply.headers()) => {
+                reply.into_body()
+            }
             // An error in JSON, on one line: the one event of this stream.
             Ok(reply) => {
-                let whole = reply.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-                let text = String::from_utf8_lossy(&whole.unwrap_or_default()).replace(['\r', '\n'], " ");
-                return Some((Ok(Frame::data(format!("data: {text}\n\n").into())), HandlerReply::Over));
+                let whole = reply
+                    .into_body()
+                    .collect()
+                    .await
+                    .map(http_body_util::Collected::to_bytes);
+
+                let text =
+                    String::from_utf8_lossy(&whole.unwrap_or_default()).replace(['\r', '\n'], " ");
+                return Some((
+                    Ok(Frame::data(format!("data: {text}\n\n").into())),
+                    HandlerReply::Over,
+                ));
             }
         },
         HandlerReply::Begun(body) => body,
         HandlerReply::Over => return None,
     };
+
     let mut body = body;
     let frame = body.frame().await?;
     Some((frame, HandlerReply::Begun(body)))
@@ -64,7 +85,9 @@ fn comment() -> Frame<Bytes> {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     media_type.is_some_and(|media_type| media_type.starts_with(EVENT_STREAM))
 }
 
@@ -73,11 +96,17 @@ mod tests {
     use super::*;
     use crate::mcp::web::reply::reply;
 
-    async fn after(seconds: u64, media_type: &'static str, status: StatusCode, body: &'static str) -> (u16, String) {
+    async fn after(
+        seconds: u64,
+        media_type: &'static str,
+        status: StatusCode,
+        body: &'static str,
+    ) -> (u16, String) {
         let late = async move {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             reply(status, media_type, body)
         };
+
         let answer = in_time(late).await;
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -93,8 +122,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_reply_begins_early_and_shows_signs_of_life() {
         let events = after(35, EVENT_STREAM, StatusCode::OK, "data: {}\n\n").await;
-        assert_eq!(events, (200, ": still running\n\n: still running\n\ndata: {}\n\n".to_owned()));
-        let error = after(12, "application/json", StatusCode::BAD_REQUEST, "{\"error\":\n1}").await;
+
+        assert_eq!(
+            events,
+            (
+                200,
+                ": still running\n\n: still running\n\ndata: {}\n\n".to_owned()
+            )
+        );
+
+        let error = after(
+            12,
+            "application/json",
+            StatusCode::BAD_REQUEST,
+            "{\"error\":\n1}",
+        )
+        .await;
+
         assert_eq!(error, (200, "data: {\"error\": 1}\n\n".to_owned()));
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn answer(registry: &SessionRegistry, uptime: Duration) -> HttpReply 
         sessions: registry.connected(),
         uptime: uptime.as_secs(),
     };
+
     let body = serde_json::to_string(&health).unwrap_or_default() + "\n";
     reply(StatusCode::OK, "application/json", body)
 }

@@ -11,7 +11,8 @@ use tokio_util::either::Either;
 pub(super) type Stream = Either<tokio::net::TcpStream, tokio::net::UnixStream>;
 /// What a client is connected over.
 #[cfg(not(unix))]
-pub(super) type Stream = Either<tokio::net::TcpStream, tokio::net::windows::named_pipe::NamedPipeServer>;
+pub(super) type Stream =
+    Either<tokio::net::TcpStream, tokio::net::windows::named_pipe::NamedPipeServer>;
 
 /// What hyper reads from and writes to.
 pub(super) type Io = TokioIo<Pin<Box<TimeoutStream<Stream>>>>;

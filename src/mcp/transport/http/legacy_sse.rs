@@ -55,7 +55,11 @@ pub(super) struct LegacySse {
 
 impl LegacySse {
     pub(super) fn new(server: SshServer, stop: CancellationToken) -> Self {
-        Self { server, streams: Arc::default(), stop }
+        Self {
+            server,
+            streams: Arc::default(),
+            stop,
+        }
     }
 
     /// Whether a request belongs here and not to Streamable HTTP: a GET for an event stream without the headers of the
@@ -65,9 +69,14 @@ impl LegacySse {
         if headers.contains_key("mcp-session-id") {
             return false;
         }
+
         match request.method {
             Method::POST => stream_id(request).is_some(),
-            Method::GET => accepts_events(headers) && !headers.contains_key("last-event-id") && !is_stateless(headers),
+            Method::GET => {
+                accepts_events(headers)
+                    && !headers.contains_key("last-event-id")
+                    && !is_stateless(headers)
+            }
             _ => false,
         }
     }
@@ -77,54 +86,109 @@ impl LegacySse {
     /// A client that comes back after the daemon was restarted knows its revision already and says no hello again.
     pub(super) fn open(&self, headers: &HeaderMap) -> HttpReply {
         let mut random = [0; 16];
+
         if getrandom::fill(&mut random).is_err() {
-            return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no random number to be had", "try again");
+            return refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "no random number to be had",
+                "try again",
+            );
         }
+
         let id = format!("{:032x}", u128::from_be_bytes(random));
         let (incoming, to_server) = mpsc::channel(QUEUE);
         let (from_server, outgoing) = mpsc::channel(QUEUE);
         let stop = self.stop.child_token();
-        let transport = Events { incoming: to_server, outgoing: from_server };
-        let entry = SseStream { id: id.clone(), streams: self.clone() };
+        let transport = Events {
+            incoming: to_server,
+            outgoing: from_server,
+        };
+
+        let entry = SseStream {
+            id: id.clone(),
+            streams: self.clone(),
+        };
+
         self.lock().insert(id.clone(), incoming);
-        let (server, comes_back, until) =
-            (self.server.clone(), headers.contains_key("mcp-protocol-version"), stop.clone());
+        let (server, comes_back, until) = (
+            self.server.clone(),
+            headers.contains_key("mcp-protocol-version"),
+            stop.clone(),
+        );
+
         tokio::spawn(async move {
             let _entry = entry;
+
             if comes_back {
-                let _ = serve_directly_with_ct(server, transport, None, until).waiting().await;
-            } else if let Ok(running) = Box::pin(server.serve_with_ct(FromHello::new(transport), until)).await {
+                let _ = serve_directly_with_ct(server, transport, None, until)
+                    .waiting()
+                    .await;
+            } else if let Ok(running) =
+                Box::pin(server.serve_with_ct(FromHello::new(transport), until)).await
+            {
                 let _ = running.waiting().await;
             }
         });
+
         let mut keep_alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
         // Relative, so that the client stays at the origin which it knows.
         let first = format!("event: endpoint\ndata: {MCP_PATH}?{SESSION_PARAMETER}{id}\n\n");
-        let writing = Writing { first: Some(first), outgoing, keep_alive, _stop: stop.drop_guard() };
-        let mut answer = Response::new(StreamBody::new(stream::unfold(writing, next)).boxed_unsync());
+
+        let writing = Writing {
+            first: Some(first),
+            outgoing,
+            keep_alive,
+            _stop: stop.drop_guard(),
+        };
+
+        let mut answer =
+            Response::new(StreamBody::new(stream::unfold(writing, next)).boxed_unsync());
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(EVENT_STREAM));
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, no-transform"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static(EVENT_STREAM),
+        );
+
+        headers.insert(
+            header::CACHE_CONTROL,
+            header::HeaderValue::from_static("no-cache, no-transform"),
+        );
+
         answer
     }
 
     /// Takes a message for the stream that the address names; its media type has been checked.
     pub(super) async fn post(&self, request: &Parts, body: &[u8]) -> HttpReply {
         let stream = stream_id(request).and_then(|id| self.lock().get(id).cloned());
+
         let Some(stream) = stream else {
-            return refusal(StatusCode::NOT_FOUND, "there is no such event stream", "open a new one: GET /mcp");
+            return refusal(
+                StatusCode::NOT_FOUND,
+                "there is no such event stream",
+                "open a new one: GET /mcp",
+            );
         };
+
         let Ok(message) = serde_json::from_slice(body) else {
             return no_message(body);
         };
+
         match timeout(UNREAD_LIMIT, stream.send(message)).await {
             Ok(Ok(())) => reply(StatusCode::ACCEPTED, "text/plain", "Accepted"),
-            _ => refusal(StatusCode::NOT_FOUND, "this event stream is closed", "open a new one: GET /mcp"),
+            _ => refusal(
+                StatusCode::NOT_FOUND,
+                "this event stream is closed",
+                "open a new one: GET /mcp",
+            ),
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<RxJsonRpcMessage<RoleServer>>>> {
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<RxJsonRpcMessage<RoleServer>>>>
+    {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -142,21 +206,36 @@ impl Drop for SseStream {
 }
 
 fn stream_id(request: &Parts) -> Option<&str> {
-    request.uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix(SESSION_PARAMETER))
+    request
+        .uri
+        .query()?
+        .split('&')
+        .find_map(|parameter| parameter.strip_prefix(SESSION_PARAMETER))
 }
 
 /// `*/*` is no wish for an event stream: clients also look around.
 fn accepts_events(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted
-        .flat_map(|value| value.split(','))
-        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM))
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        range
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case(EVENT_STREAM)
+    })
 }
 
 /// Whether the request is of a revision that has no streams to open.
 fn is_stateless(headers: &HeaderMap) -> bool {
     // Revisions are dates: as text they are in order.
-    let version = headers.get("mcp-protocol-version").and_then(|value| value.to_str().ok());
+    let version = headers
+        .get("mcp-protocol-version")
+        .and_then(|value| value.to_str().ok());
     version.is_some_and(|version| version >= ProtocolVersion::V_2026_07_28.as_str())
 }
 
@@ -213,6 +292,7 @@ async fn next(mut writing: Writing) -> Option<(Result<Frame<Bytes>, Infallible>,
             _ = writing.keep_alive.tick() => ": keep-alive\n\n".to_owned(),
         }
     };
+
     Some((Ok(Frame::data(text.into())), writing))
 }
 
@@ -227,16 +307,41 @@ mod tests {
         let events = ("accept", "text/event-stream");
         for (method, target, headers, ours) in [
             ("GET", "/mcp", vec![events], true),
-            ("GET", "/mcp", vec![("accept", "Text/Event-Stream;q=0.9, */*")], true),
-            ("GET", "/mcp", vec![events, ("mcp-protocol-version", "2025-11-25")], true),
-            ("GET", "/mcp", vec![events, ("mcp-protocol-version", "2026-07-28")], false),
+            (
+                "GET",
+                "/mcp",
+                vec![("accept", "Text/Event-Stream;q=0.9, */*")],
+                true,
+            ),
+            (
+                "GET",
+                "/mcp",
+                vec![events, ("mcp-protocol-version", "2025-11-25")],
+                true,
+            ),
+            (
+                "GET",
+                "/mcp",
+                vec![events, ("mcp-protocol-version", "2026-07-28")],
+                false,
+            ),
             ("GET", "/mcp", vec![events, ("mcp-session-id", "a")], false),
             ("GET", "/mcp", vec![events, ("last-event-id", "1/0")], false),
-            ("GET", "/mcp", vec![("accept", "*/*"), ("mcp-protocol-version", "2024-11-05")], false),
+            (
+                "GET",
+                "/mcp",
+                vec![("accept", "*/*"), ("mcp-protocol-version", "2024-11-05")],
+                false,
+            ),
             ("GET", "/mcp", vec![], false),
             ("POST", "/mcp?sessionId=ab", vec![], true),
             ("POST", "/mcp?x=1&sessionId=ab", vec![], true),
-            ("POST", "/mcp?sessionId=ab", vec![("mcp-session-id", "a")], false),
+            (
+                "POST",
+                "/mcp?sessionId=ab",
+                vec![("mcp-session-id", "a")],
+                false,
+            ),
             ("POST", "/mcp", vec![], false),
             ("DELETE", "/mcp?sessionId=ab", vec![], false),
         ] {
@@ -244,8 +349,13 @@ mod tests {
             for (name, value) in &headers {
                 request = request.header(*name, *value);
             }
+
             let request = request.body(()).unwrap().into_parts().0;
-            assert_eq!(LegacySse::claims(&request), ours, "{method} {target} {headers:?}");
+            assert_eq!(
+                LegacySse::claims(&request),
+                ours,
+                "{method} {target} {headers:?}"
+            );
         }
     }
 }

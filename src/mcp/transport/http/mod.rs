@@ -25,6 +25,11 @@ fn no_message(body: &[u8]) -> HttpReply {
         Ok(_) => (-32600, "this is not one JSON-RPC message; send one a POST"),
         Err(_) => (-32700, "this is not JSON"),
     };
+
     let error = serde_json::json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message}});
-    reply(StatusCode::BAD_REQUEST, "application/json", error.to_string())
+    reply(
+        StatusCode::BAD_REQUEST,
+        "application/json",
+        error.to_string(),
+    )
 }

@@ -69,7 +69,9 @@ impl Router {
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &PeerInfo) -> HttpReply {
         let (mut parts, body) = request.into_parts();
-        self.admit_and_answer(&mut parts, body, peer).await.unwrap_or_else(|refused| *refused)
+        self.admit_and_answer(&mut parts, body, peer)
+            .await
+            .unwrap_or_else(|refused| *refused)
     }
 
     async fn admit_and_answer(
@@ -81,30 +83,57 @@ impl Router {
         if routes::is_link(parts) {
             parts.headers.remove("sec-fetch-site");
         }
+
         guard::admit_origin(parts, peer.endpoint)?;
         let path = parts.uri.path();
-        if let Some(upgrades) = self.upgrades.as_ref().filter(|_| path == front_request::PATH) {
+
+        if let Some(upgrades) = self
+            .upgrades
+            .as_ref()
+            .filter(|_| path == front_request::PATH)
+        {
             guard::admit_visitor(&parts.headers, peer, self.token.as_ref())?;
             return Ok(upgrades.answer(parts, &self.server).await);
         }
+
         if Dashboard::serves(path) {
-            return self.watch.answer(parts, body, peer, self.token.as_ref()).await;
+            return self
+                .watch
+                .answer(parts, body, peer, self.token.as_ref())
+                .await;
         }
+
         if path != MCP_PATH && !PLAIN.contains(&path) {
             let hint = "MCP is at /mcp, a page for the person at /, the state of the daemon at /health and /status";
-            return Err(Box::new(refusal(StatusCode::NOT_FOUND, "there is nothing here", hint)));
+            return Err(Box::new(refusal(
+                StatusCode::NOT_FOUND,
+                "there is nothing here",
+                hint,
+            )));
         }
+
         guard::admit_visitor(&parts.headers, peer, self.token.as_ref())?;
+
         if PLAIN.contains(&path) {
-            return self.answer_plainly(path, &parts.method, peer.endpoint).await;
+            return self
+                .answer_plainly(path, &parts.method, peer.endpoint)
+                .await;
         }
+
         // Nothing behind this needs it.
         parts.headers.remove(header::AUTHORIZATION);
+
         if parts.method == Method::POST && !is_json(&parts.headers) {
             let hint = "send Content-Type: application/json";
-            return Err(Box::new(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a message must be JSON", hint)));
+            return Err(Box::new(refusal(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "a message must be JSON",
+                hint,
+            )));
         }
+
         let body = read(body).await?;
+
         if LegacySse::claims(parts) {
             return Ok(if parts.method == Method::GET {
                 self.legacy.open(&parts.headers)
@@ -112,10 +141,12 @@ impl Router {
                 self.legacy.post(parts, &body).await
             });
         }
+
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = std::mem::take(&mut parts.headers);
+
         Ok(self.streamable.answer(request, &body).await)
     }
 
@@ -126,21 +157,35 @@ impl Router {
         endpoint: Endpoint,
     ) -> Result<HttpReply, Box<HttpReply>> {
         let allowed = if path == "/link" { "POST" } else { "GET, HEAD" };
+
         if !allowed.split(", ").any(|allowed| method == allowed) {
             let what = format!("{path} answers {allowed} alone");
             let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, &what, "ask with that");
-            refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+            refused
+                .headers_mut()
+                .insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+
             return Err(Box::new(refused));
         }
+
         let mut answer = match path {
             "/link" => self.watch.link(endpoint, self.token.is_some()).await,
             "/status" => {
                 let activity = Activity::from(self.registry.overview().await);
-                reply(StatusCode::OK, "application/json", serde_json::to_string(&activity).unwrap_or_default() + "\n")
+                reply(
+                    StatusCode::OK,
+                    "application/json",
+                    serde_json::to_string(&activity).unwrap_or_default() + "\n",
+                )
             }
             _ => health::answer(&self.registry, self.started.elapsed()),
         };
-        answer.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+
+        answer.headers_mut().insert(
+            header::CACHE_CONTROL,
+            header::HeaderValue::from_static("no-store"),
+        );
+
         Ok(answer)
     }
 }
@@ -150,21 +195,43 @@ const PLAIN: [&str; 3] = ["/health", "/status", "/link"];
 
 /// Web pages may send other media types without being asked, so these are none of ours.
 fn is_json(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+
+    let media_type = media_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+
     media_type.eq_ignore_ascii_case("application/json")
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Box<HttpReply>> {
-    match timeout(ARRIVAL_LIMIT, Limited::new(body, MAX_MESSAGE_BYTES).collect()).await {
+    match timeout(
+        ARRIVAL_LIMIT,
+        Limited::new(body, MAX_MESSAGE_BYTES).collect(),
+    )
+    .await
+    {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let hint = "put large content into a file and send it with ssh_upload";
-            Err(Box::new(refusal(StatusCode::PAYLOAD_TOO_LARGE, "a message may have 4 MiB at most", hint)))
+            Err(Box::new(refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "a message may have 4 MiB at most",
+                hint,
+            )))
         }
-        Ok(Err(_)) => {
-            Err(Box::new(refusal(StatusCode::BAD_REQUEST, "the message did not arrive whole", "send it again")))
-        }
-        Err(_) => Err(Box::new(refusal(StatusCode::REQUEST_TIMEOUT, "the message took too long", "send it again"))),
+        Ok(Err(_)) => Err(Box::new(refusal(
+            StatusCode::BAD_REQUEST,
+            "the message did not arrive whole",
+            "send it again",
+        ))),
+        Err(_) => Err(Box::new(refusal(
+            StatusCode::REQUEST_TIMEOUT,
+            "the message took too long",
+            "send it again",
+        ))),
     }
 }

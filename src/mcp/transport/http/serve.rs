@@ -65,7 +65,15 @@ pub(in crate::mcp::transport) async fn serve_shared(
     keys: Arc<AccessKeys>,
     stop: CancellationToken,
 ) {
-    run(registry, vec![listener], None, keys, Some(Shared { proof, idle }), stop).await;
+    run(
+        registry,
+        vec![listener],
+        None,
+        keys,
+        Some(Shared { proof, idle }),
+        stop,
+    )
+    .await;
 }
 
 /// What only the shared daemon does.
@@ -88,6 +96,7 @@ async fn run(
     let (connections, accepting) = (TaskTracker::new(), TaskTracker::new());
     let listening = stop.child_token();
     let idle = shared.as_ref().map(|shared| shared.idle);
+
     let upgrades = shared.map(|shared| Upgrades {
         registry: Arc::clone(&registry),
         listening: listening.clone(),
@@ -96,16 +105,29 @@ async fn run(
         closing: closing.clone(),
         proof: shared.proof,
     });
+
     let leave = LeaveWhenIdle {
         registry: Arc::clone(&registry),
-        is_there: listeners.iter().map(|listener| -> PeerStillThere { Box::new(listener.is_there()) }).collect(),
+        is_there: listeners
+            .iter()
+            .map(|listener| -> PeerStillThere { Box::new(listener.is_there()) })
+            .collect(),
         listening: listening.clone(),
         accepting: accepting.clone(),
         connections: connections.clone(),
     };
+
     let (opened, mut newly_opened) = mpsc::channel(1);
     let page = listeners.iter().find_map(Listener::page);
-    let watch = Dashboard::new(Arc::clone(&registry), keys, page, opened, closed.child_token());
+
+    let watch = Dashboard::new(
+        Arc::clone(&registry),
+        keys,
+        page,
+        opened,
+        closed.child_token(),
+    );
+
     let acceptor = Arc::new(Acceptor {
         newcomers: token.as_ref().map(|_| Arc::default()),
         router: Router::new(Arc::clone(&registry), token, watch, upgrades, &closed),
@@ -113,29 +135,46 @@ async fn run(
         unauthenticated: Semaphore::new(MAX_STRANGERS),
         closing: closing.clone(),
     });
+
     let accept_from = {
-        let (accepting, connections, listening) = (accepting.clone(), connections.clone(), listening.clone());
-        move |listener| accepting.spawn(accept(listener, Arc::clone(&acceptor), connections.clone(), listening.clone()))
+        let (accepting, connections, listening) =
+            (accepting.clone(), connections.clone(), listening.clone());
+
+        move |listener| {
+            accepting.spawn(accept(
+                listener,
+                Arc::clone(&acceptor),
+                connections.clone(),
+                listening.clone(),
+            ))
+        }
     };
+
     for listener in listeners {
         accept_from(listener);
     }
+
     accepting.spawn(listening.clone().run_until_cancelled_owned(async move {
         while let Some(listener) = newly_opened.recv().await {
             accept_from(listener);
         }
     }));
+
     accepting.close();
     tokio::select! {
         () = stop.cancelled() => {}
         () = leave.after(idle.unwrap_or(Duration::MAX)), if idle.is_some() => {}
     }
+
     registry.shut_down().await;
     closing.cancel();
     connections.close();
     let _ = timeout(LAST_WORDS, connections.wait()).await;
     closed.cancel();
-    let _ = timeout(LAST_WORDS, async { tokio::join!(connections.wait(), accepting.wait()) }).await;
+    let _ = timeout(LAST_WORDS, async {
+        tokio::join!(connections.wait(), accepting.wait())
+    })
+    .await;
 }
 
 type PeerStillThere = Box<dyn Fn() -> bool + Send + Sync>;
@@ -159,17 +198,20 @@ impl LeaveWhenIdle {
         loop {
             let busy = !self.connections.is_empty() || self.registry.jobs.running() > 0;
             let lost = !self.is_there.iter().all(|is_there| is_there());
+
             if !self.listening.is_cancelled() && (lost || (!busy && since.elapsed() >= limit)) {
                 // Whoever came in until now stays.
                 self.listening.cancel();
                 self.accepting.wait().await;
                 continue;
             }
+
             if busy {
                 since = Instant::now();
             } else if self.listening.is_cancelled() {
                 return;
             }
+
             sleep(look).await;
         }
     }
@@ -184,31 +226,62 @@ struct Acceptor {
     closing: CancellationToken,
 }
 
-async fn accept(listener: Listener, acceptor: Arc<Acceptor>, connections: TaskTracker, stop: CancellationToken) {
+async fn accept(
+    listener: Listener,
+    acceptor: Arc<Acceptor>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+) {
     let endpoint = listener.endpoint();
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&acceptor.connections).acquire_owned() => permit,
             () = stop.cancelled() => return,
         };
+
         let accepted = tokio::select! {
             accepted = take(&listener) => accepted,
             () = stop.cancelled() => return,
         };
+
         let Ok(permit) = permit else { return };
+
         // Else it has left already.
-        let Some((stream, caller)) = accepted else { continue };
+        let Some((stream, caller)) = accepted else {
+            continue;
+        };
+
         // At once, so that not even those whose turn has not come are too many.
-        let newcomer = acceptor.newcomers.as_ref().map(|newcomers| newcomers.enter(caller.address()));
+        let newcomer = acceptor
+            .newcomers
+            .as_ref()
+            .map(|newcomers| newcomers.enter(caller.address()));
+
         let acceptor = Arc::clone(&acceptor);
+
         connections.spawn(async move {
             let _permit = permit;
+
             let (connection, is_ours) = match caller {
                 // With a token, the token decides.
-                RequestOrigin::Tcp(connection) => (Some(connection), newcomer.is_none() && connection.is_ours().await),
+                RequestOrigin::Tcp(connection) => (
+                    Some(connection),
+                    newcomer.is_none() && connection.is_ours().await,
+                ),
                 RequestOrigin::Known(is_ours) => (None, is_ours),
             };
-            converse(stream, PeerInfo { endpoint, is_ours, connection, newcomer }, &acceptor).await;
+
+            converse(
+                stream,
+                PeerInfo {
+                    endpoint,
+                    is_ours,
+                    connection,
+                    newcomer,
+                },
+                &acceptor,
+            )
+            .await;
         });
     }
 }
@@ -223,7 +296,11 @@ enum RequestOrigin {
 
 impl RequestOrigin {
     fn address(&self) -> Option<IpAddr> {
-        if let Self::Tcp(connection) = self { Some(connection.peer().ip()) } else { None }
+        if let Self::Tcp(connection) = self {
+            Some(connection.peer().ip())
+        } else {
+            None
+        }
     }
 }
 
@@ -234,13 +311,17 @@ async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
             let (stream, _) = accepted(|| listener.accept()).await;
             let connection = PeerConnection::of(&stream).ok()?;
             stream.set_nodelay(true).ok()?;
+
             Some((Either::Left(stream), RequestOrigin::Tcp(connection)))
         }
         #[cfg(unix)]
         Listener::Unix(listener, _) => {
             let (stream, _) = accepted(|| listener.accept()).await;
             let user = stream.peer_cred().ok()?.uid();
-            Some((Either::Right(stream), RequestOrigin::Known(peer::is_own_user(user))))
+            Some((
+                Either::Right(stream),
+                RequestOrigin::Known(peer::is_own_user(user)),
+            ))
         }
         // Its default access control lets nobody write but this user and administrators.
         #[cfg(windows)]
@@ -255,22 +336,36 @@ async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
 async fn converse(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
     // Where a token decides, everybody is a newcomer until then, and no stranger.
     let stranger = !peer.is_ours && peer.newcomer.is_none();
+
     let _permit = if stranger {
-        let Ok(permit) = acceptor.unauthenticated.try_acquire() else { return };
+        let Ok(permit) = acceptor.unauthenticated.try_acquire() else {
+            return;
+        };
         Some(permit)
     } else {
         None
     };
+
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(UNREAD_LIMIT));
-    let leave = peer.newcomer.as_ref().map(Newcomer::leave).unwrap_or_default();
+    let leave = peer
+        .newcomer
+        .as_ref()
+        .map(Newcomer::leave)
+        .unwrap_or_default();
+
     let peer = Arc::new(peer);
     let answering = service_fn(|request: Request<Incoming>| {
         let (acceptor, peer) = (Arc::clone(acceptor), Arc::clone(&peer));
         async move { Ok::<_, Infallible>(acceptor.router.answer(request, &peer).await) }
     });
+
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).keep_alive(!stranger).max_headers(100);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .keep_alive(!stranger)
+        .max_headers(100);
+
     let io: Io = TokioIo::new(Box::pin(stream));
     let mut connection = pin!(http.serve_connection(io, answering).with_upgrades());
     tokio::select! {
@@ -278,5 +373,6 @@ async fn converse(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
         () = leave.cancelled() => return,
         () = acceptor.closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
+
     let _ = connection.await;
 }

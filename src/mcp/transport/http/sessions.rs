@@ -14,8 +14,8 @@ use std::{
 use futures_util::{Stream, StreamExt as _, stream};
 use rmcp::{
     model::{
-        CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientNotification, RequestId,
-        ServerJsonRpcMessage,
+        CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage,
+        ClientNotification, RequestId, ServerJsonRpcMessage,
     },
     transport::{
         common::server_side_http::ServerSseMessage,
@@ -65,8 +65,13 @@ impl HttpSessions {
         let mut rmcp = LocalSessionManager::default();
         rmcp.session_config.keep_alive = None;
         rmcp.session_config.sse_retry = Some(COME_BACK);
-        let sessions = Self(Arc::new(Table { rmcp, used: Mutex::default() }));
+        let sessions = Self(Arc::new(Table {
+            rmcp,
+            used: Mutex::default(),
+        }));
+
         tokio::spawn(sessions.clone().forget_idle(stop));
+
         sessions
     }
 
@@ -91,11 +96,15 @@ impl HttpSessions {
                 () = stop.cancelled() => return,
                 () = sleep(IDLE_LIMIT / 60) => {}
             }
+
             let idle: Vec<SessionId> = {
                 let used = self.lock();
-                let idle = used.iter().filter(|(_, used)| used.streams == 0 && used.last.elapsed() > IDLE_LIMIT);
+                let idle = used
+                    .iter()
+                    .filter(|(_, used)| used.streams == 0 && used.last.elapsed() > IDLE_LIMIT);
                 idle.map(|(id, _)| id.clone()).collect()
             };
+
             for id in idle {
                 let _ = self.close_session(&id).await;
             }
@@ -106,11 +115,18 @@ impl HttpSessions {
     async fn make_room(&self) {
         let oldest = {
             let used = self.lock();
-            let oldest = used.iter().min_by_key(|(_, used)| (used.streams, used.last)).map(|(id, _)| id.clone());
+            let oldest = used
+                .iter()
+                .min_by_key(|(_, used)| (used.streams, used.last))
+                .map(|(id, _)| id.clone());
+
             oldest.filter(|_| used.len() >= MAX_SESSIONS)
         };
+
         if let Some(id) = oldest {
-            tracing::warn!("there are {MAX_SESSIONS} MCP sessions already; the one idle longest is closed");
+            tracing::warn!(
+                "there are {MAX_SESSIONS} MCP sessions already; the one idle longest is closed"
+            );
             let _ = self.close_session(&id).await;
         }
     }
@@ -123,7 +139,15 @@ impl HttpSessions {
                 *readers += 1;
             }
         }
-        WatchedStream { inner, sessions: self.clone(), id: id.clone(), call, asked: None, over: false }
+
+        WatchedStream {
+            inner,
+            sessions: self.clone(),
+            id: id.clone(),
+            call,
+            asked: None,
+            over: false,
+        }
     }
 
     /// Notes that a stream is read no longer. A call whose answer nobody fetches is cancelled.
@@ -133,6 +157,7 @@ impl HttpSessions {
         used.streams = used.streams.saturating_sub(1);
         used.last = Instant::now();
         let Some(call) = call else { return };
+
         if over {
             used.calls.remove(call);
         } else if let Some((readers, _)) = used.calls.get_mut(call) {
@@ -152,29 +177,39 @@ impl HttpSessions {
             // Somebody came back and reads on.
             std::future::pending().await
         };
+
         if let Ok(answer) = timeout(ABANDONED, answer).await {
             if let Some(used) = self.lock().get_mut(&id) {
                 used.calls.remove(&call);
                 used.missed.insert(call.clone(), answer);
             }
+
             sleep(ANSWER_KEPT_FOR).await;
             self.fetch(&id, &call);
             return;
         }
+
         let request = {
             let mut used = self.lock();
-            let Some(used) = used.get_mut(&id) else { return };
+            let Some(used) = used.get_mut(&id) else {
+                return;
+            };
+
             match used.calls.get(&call) {
                 Some((0, _)) => used.calls.remove(&call).map(|(_, request)| request),
                 _ => None,
             }
         };
+
         if let Some(request) = request {
             let cancelled = CancelledNotification::new(CancelledNotificationParam::new(
                 Some(request),
                 Some("the answer's stream was closed".to_owned()),
             ));
-            let message = ClientJsonRpcMessage::notification(ClientNotification::CancelledNotification(cancelled));
+
+            let message = ClientJsonRpcMessage::notification(
+                ClientNotification::CancelledNotification(cancelled),
+            );
             let _ = self.0.rmcp.accept_message(&id, message).await;
         }
     }
@@ -192,10 +227,17 @@ impl SessionManager for HttpSessions {
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
         self.make_room().await;
         let (id, transport) = self.0.rmcp.create_session().await?;
+
         self.lock().insert(
             id.clone(),
-            SessionUse { last: Instant::now(), streams: 0, calls: HashMap::new(), missed: HashMap::new() },
+            SessionUse {
+                last: Instant::now(),
+                streams: 0,
+                calls: HashMap::new(),
+                missed: HashMap::new(),
+            },
         );
+
         Ok((id, transport))
     }
 
@@ -225,13 +267,19 @@ impl SessionManager for HttpSessions {
             ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
             _ => None,
         };
+
         let stream = self.0.rmcp.create_stream(id, message).await?;
         let mut watched = self.watch(id, Box::pin(stream), None);
         watched.asked = request;
+
         Ok(watched)
     }
 
-    async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<(), Self::Error> {
+    async fn accept_message(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<(), Self::Error> {
         self.touch(id);
         self.0.rmcp.accept_message(id, message).await
     }
@@ -257,6 +305,7 @@ impl SessionManager for HttpSessions {
                 Box::pin(stream::iter([missed.ok_or(error)?]))
             }
         };
+
         Ok(self.watch(id, stream, call))
     }
 }
@@ -270,7 +319,10 @@ type Messages = Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>>;
 
 /// Whether this is the last message of a call.
 fn is_answer(message: &ServerSseMessage) -> bool {
-    matches!(message.message.as_deref(), Some(ServerJsonRpcMessage::Response(_) | ServerJsonRpcMessage::Error(_)))
+    matches!(
+        message.message.as_deref(),
+        Some(ServerJsonRpcMessage::Response(_) | ServerJsonRpcMessage::Error(_))
+    )
 }
 
 /// A stream that tells when it is read no longer.
@@ -294,6 +346,7 @@ impl Stream for WatchedStream {
             Poll::Ready(Some(message)) => {
                 // It ends the call, whether or not the reader waits for the end of the stream.
                 self.over |= is_answer(message);
+
                 if let Some(number) = message.event_id.as_deref().and_then(stream_number)
                     && let Some(request) = self.asked.take()
                 {
@@ -305,6 +358,7 @@ impl Stream for WatchedStream {
             }
             Poll::Pending => {}
         }
+
         polled
     }
 }
@@ -312,6 +366,7 @@ impl Stream for WatchedStream {
 impl Drop for WatchedStream {
     fn drop(&mut self) {
         let rest = std::mem::replace(&mut self.inner, Box::pin(stream::empty()));
-        self.sessions.unwatch(&self.id, self.call.as_deref(), self.over, rest);
+        self.sessions
+            .unwatch(&self.id, self.call.as_deref(), self.over, rest);
     }
 }

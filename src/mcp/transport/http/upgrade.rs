@@ -37,6 +37,7 @@ impl Upgrades {
     /// and lives on for those it has and for the jobs that run.
     pub(super) async fn answer(&self, request: &mut Parts, server: &SshServer) -> HttpReply {
         let theirs = text(&request.headers, VERSION_HEADER);
+
         if is_later(theirs, VERSION) {
             self.listening.cancel();
             self.accepting.wait().await;
@@ -44,18 +45,33 @@ impl Upgrades {
                 "the shared daemon of version {VERSION} (process {}) gives way to version {theirs}",
                 std::process::id()
             );
+
             // Without the connection over which this was asked.
-            let (clients, jobs) = (self.connections.len().saturating_sub(1), self.registry.jobs.running());
-            let hint = format!("it lives on for its other clients ({clients}) and running jobs ({jobs}), then it ends");
+            let (clients, jobs) = (
+                self.connections.len().saturating_sub(1),
+                self.registry.jobs.running(),
+            );
+
+            let hint = format!(
+                "it lives on for its other clients ({clients}) and running jobs ({jobs}), then it ends"
+            );
             return refusal(StatusCode::GONE, &message, &hint);
         }
+
         let wanted = text(&request.headers, header::UPGRADE.as_str()) == PROTOCOL;
+
         let Some(upgrade) = request.extensions.remove::<OnUpgrade>().filter(|_| wanted) else {
             let hint = "start mcp-ssh-sessions --shared";
-            return refusal(StatusCode::UPGRADE_REQUIRED, "this is for the program's own use", hint);
+            return refusal(
+                StatusCode::UPGRADE_REQUIRED,
+                "this is for the program's own use",
+                hint,
+            );
         };
+
         let server = server.clone().in_directory(directory(&request.headers));
         let closing = self.closing.clone();
+
         self.connections.spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             // A front says nothing until it has the answer.
@@ -63,11 +79,13 @@ impl Upgrades {
                 && parts.read_buf.is_empty()
             {
                 let mut stream = parts.io.into_inner();
+
                 // Its client may sleep for as long as it likes.
                 stream.as_mut().set_write_timeout_pinned(None);
                 stdio::converse(server, stream, &closing).await;
             }
         });
+
         let mut answer = reply(StatusCode::SWITCHING_PROTOCOLS, "text/plain", "");
         let headers = answer.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -76,12 +94,16 @@ impl Upgrades {
         if let Some(proof) = &self.proof {
             headers.insert(PROTOCOL, proof.clone());
         }
+
         answer
     }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 #[cfg(unix)]
@@ -101,9 +123,14 @@ fn directory(headers: &HeaderMap) -> Option<PathBuf> {
 fn is_later(version: &str, than: &str) -> bool {
     let numbers = |version: &str| -> Option<Vec<u64>> {
         let core = version.split(['-', '+']).next()?;
-        let numbers: Vec<u64> = core.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        let numbers: Vec<u64> = core
+            .split('.')
+            .map(|number| number.parse().ok())
+            .collect::<Option<_>>()?;
+
         (numbers.len() == 3).then_some(numbers)
     };
+
     matches!((numbers(version), numbers(than)), (Some(version), Some(than)) if version > than)
 }
 

@@ -37,7 +37,10 @@ pub(super) enum JoinError {
     #[error(transparent)]
     Place(#[from] PlaceError),
     #[error("cannot reach the shared daemon at {}: {source}", place.socket.display())]
-    Unreachable { place: Box<DaemonLocation>, source: io::Error },
+    Unreachable {
+        place: Box<DaemonLocation>,
+        source: io::Error,
+    },
     #[error("what listens at {0} belongs to another user; nothing was sent to it")]
     NotOurs(String),
     #[error("the shared daemon{0} does not answer")]
@@ -53,7 +56,9 @@ pub(super) enum JoinError {
 impl From<&JoinError> for ToolError {
     fn from(error: &JoinError) -> Self {
         let hint = match error {
-            JoinError::Silent(_) => "end that process, then call again; without --shared this works without it",
+            JoinError::Silent(_) => {
+                "end that process, then call again; without --shared this works without it"
+            }
             _ => "see to that, then call again; without --shared this works without a daemon",
         };
         Self::new(error.to_string(), hint)
@@ -76,37 +81,60 @@ enum DaemonProbe {
 pub(super) async fn join(place: &DaemonLocation, start: &DaemonStart) -> Result<Stream, JoinError> {
     place.prepare()?;
     let deadline = Instant::now() + LIMIT;
+
     while Instant::now() < deadline {
         match knock(place).await? {
             DaemonProbe::Joined(stream) => return Ok(stream),
             DaemonProbe::GaveWay(words) => tracing::warn!("{}", words.trim()),
             DaemonProbe::Nobody => {}
         }
+
         match start.daemon(place).await {
             Started::Ready => {}
             Started::Busy => sleep(LOOK).await,
             Started::Failed(words) => return Err(JoinError::Start(words)),
         }
     }
+
     Err(JoinError::Late)
 }
 
 async fn knock(place: &DaemonLocation) -> Result<DaemonProbe, JoinError> {
     let named = place.socket.display().to_string();
+
     let stream = match connect(place).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
             return Ok(DaemonProbe::Nobody);
         }
-        Err(source) => return Err(JoinError::Unreachable { place: Box::new(place.clone()), source }),
+        Err(source) => {
+            return Err(JoinError::Unreachable {
+                place: Box::new(place.clone()),
+                source,
+            });
+        }
     };
+
     let who = peer(&stream).ok_or_else(|| JoinError::NotOurs(named.clone()))?;
-    let asked = timeout(ANSWER_LIMIT, ask(stream)).await.map_err(|_| JoinError::Silent(who))?;
+    let asked = timeout(ANSWER_LIMIT, ask(stream))
+        .await
+        .map_err(|_| JoinError::Silent(who))?;
+
     // A connection that ends without a word was not taken in any more.
-    let Ok((status, answer)) = asked else { return Ok(DaemonProbe::Nobody) };
+    let Ok((status, answer)) = asked else {
+        return Ok(DaemonProbe::Nobody);
+    };
+
     match (status, answer) {
         // Where the kernel says whose it is, nothing needs to be proven.
-        (StatusCode::SWITCHING_PROTOCOLS, DaemonReply::Stream(stream, proof)) if proof == place.proof() => {
+        (StatusCode::SWITCHING_PROTOCOLS, DaemonReply::Stream(stream, proof))
+            if proof == place.proof() =>
+        {
             Ok(DaemonProbe::Joined(stream))
         }
         (StatusCode::GONE, DaemonReply::Words(words)) => Ok(DaemonProbe::GaveWay(words)),
@@ -129,15 +157,18 @@ async fn ask(stream: Stream) -> Result<(StatusCode, DaemonReply), hyper::Error> 
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
     headers.insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
+
     // One that no header can carry is not told.
     let directory = std::env::current_dir().unwrap_or_default();
     if let Ok(directory) = HeaderValue::from_bytes(directory.as_os_str().as_encoded_bytes()) {
         headers.insert(DIRECTORY_HEADER, directory);
     }
+
     let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());
     let mut answer = send.send_request(request).await?;
     let status = answer.status();
+
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let proof = answer.headers().get(PROTOCOL).cloned();
         let upgraded = hyper::upgrade::on(&mut answer).await?;
@@ -146,10 +177,16 @@ async fn ask(stream: Stream) -> Result<(StatusCode, DaemonReply), hyper::Error> 
         {
             return Ok((status, DaemonReply::Stream(parts.io.into_inner(), proof)));
         }
+
         return Ok((status, DaemonReply::Words(String::new())));
     }
+
     let body = answer.into_body().collect().await?.to_bytes();
-    Ok((status, DaemonReply::Words(String::from_utf8_lossy(&body).into_owned())))
+
+    Ok((
+        status,
+        DaemonReply::Words(String::from_utf8_lossy(&body).into_owned()),
+    ))
 }
 
 #[cfg(unix)]
@@ -165,8 +202,16 @@ async fn connect(place: &DaemonLocation) -> io::Result<Stream> {
 /// Who is at the other end, in words; `None`: another user.
 #[cfg(unix)]
 fn peer(stream: &Stream) -> Option<String> {
-    let peer = stream.peer_cred().ok().filter(|peer| is_own_user(peer.uid()))?;
-    Some(peer.pid().map(|pid| format!(" (process {pid})")).unwrap_or_default())
+    let peer = stream
+        .peer_cred()
+        .ok()
+        .filter(|peer| is_own_user(peer.uid()))?;
+
+    Some(
+        peer.pid()
+            .map(|pid| format!(" (process {pid})"))
+            .unwrap_or_default(),
+    )
 }
 
 /// Nobody says whose a pipe is; the daemon proves itself in its answer.

@@ -65,12 +65,14 @@ pub async fn serve(
         // Whoever started it may be gone.
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     };
+
     match open(place).await {
         Ok(Some(listener)) => {
             let keys = Arc::new(AccessKeys::new()?);
             say(READY);
             tracing::info!("the shared daemon is ready on {}", listener.address());
             serve_shared(registry, listener, place.proof(), idle, keys, stop).await;
+
             Ok(())
         }
         Ok(None) => {
@@ -87,13 +89,19 @@ pub async fn serve(
 /// `None`: another process has the lock.
 async fn open(place: &DaemonLocation) -> Result<Option<Listener>, DaemonError> {
     place.prepare()?;
-    let lock = lock(place).map_err(|source| DaemonError::Lock { place: Box::new(place.clone()), source })?;
+    let lock = lock(place).map_err(|source| DaemonError::Lock {
+        place: Box::new(place.clone()),
+        source,
+    })?;
+
     let Some(lock) = lock else { return Ok(None) };
+
     if fs::metadata(&place.log).is_ok_and(|log| log.len() > LONG_LOG)
         && let Ok(log) = fs::OpenOptions::new().write(true).open(&place.log)
     {
         let _ = log.set_len(0);
     }
+
     listen(place, lock).await.map(Some)
 }
 
@@ -104,9 +112,16 @@ async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonEr
 
 #[cfg(windows)]
 async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
-    let failed = |source| ListenError::Failed { address: place.socket.display().to_string(), source };
+    let failed = |source| ListenError::Failed {
+        address: place.socket.display().to_string(),
+        source,
+    };
+
     pipe::prove(&place.lock).map_err(failed)?;
-    Ok(Listener::Pipe(pipe::Pipe::open(&place.socket).map_err(failed)?, lock))
+    Ok(Listener::Pipe(
+        pipe::Pipe::open(&place.socket).map_err(failed)?,
+        lock,
+    ))
 }
 
 /// The lock file stays: removing it would let two processes lock two files of one name.
@@ -116,6 +131,7 @@ fn lock(place: &DaemonLocation) -> io::Result<Option<File>> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(&place.lock)?;
+
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),

@@ -62,15 +62,29 @@ impl DaemonLocation {
             home::state().map(|folder| folder.join("mcp-ssh-sessions").join("shared")),
             Some(temporary()),
         ];
+
         let mut too_long = PathBuf::new();
+
         for folder in candidates.into_iter().flatten() {
             let file = |ending: &str| folder.join(format!("{name}.{ending}"));
-            let socket = if cfg!(windows) { format!(r"\\.\pipe\mcp-ssh-sessions-{name}").into() } else { file("sock") };
+            let socket = if cfg!(windows) {
+                format!(r"\\.\pipe\mcp-ssh-sessions-{name}").into()
+            } else {
+                file("sock")
+            };
+
             if fits(&socket) {
-                return Ok(Self { lock: file("lock"), log: file("log"), socket, folder });
+                return Ok(Self {
+                    lock: file("lock"),
+                    log: file("log"),
+                    socket,
+                    folder,
+                });
             }
+
             too_long = socket;
         }
+
         Err(PlaceError::TooLong(too_long))
     }
 
@@ -79,30 +93,42 @@ impl DaemonLocation {
     /// # Errors
     /// It cannot be made, or what is there is not for this user alone.
     pub fn prepare(&self) -> Result<(), PlaceError> {
-        let unusable = |source| PlaceError::Unusable { folder: self.folder.clone(), source };
+        let unusable = |source| PlaceError::Unusable {
+            folder: self.folder.clone(),
+            source,
+        };
+
         if let Some(above) = self.folder.parent() {
             Folder::made(above).map_err(unusable)?;
         }
+
         match private_folder().create(&self.folder) {
             // Something is there: what it is, is looked at next.
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unusable(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(unusable(error));
+            }
             _ => {}
         }
+
         let there = std::fs::symlink_metadata(&self.folder).map_err(unusable)?;
         if !there.is_dir() {
             return Err(PlaceError::NotAFolder(self.folder.clone()));
         }
+
         // On Windows it is in the person's profile directory, and so theirs alone.
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
             if there.uid() != nix::unistd::geteuid().as_raw() {
                 return Err(PlaceError::NotOurs(self.folder.clone()));
             }
+
             if there.permissions().mode() & 0o077 != 0 {
                 return Err(PlaceError::Open(self.folder.clone()));
             }
         }
+
         Ok(())
     }
 
@@ -116,7 +142,10 @@ impl DaemonLocation {
     }
 
     /// What its daemon proves itself with where the system does not tell whose it is; `None` where it does.
-    #[cfg_attr(not(windows), expect(clippy::unused_self, reason = "elsewhere the kernel tells"))]
+    #[cfg_attr(
+        not(windows),
+        expect(clippy::unused_self, reason = "elsewhere the kernel tells")
+    )]
     pub(super) fn proof(&self) -> Option<http::HeaderValue> {
         #[cfg(windows)]
         return crate::mcp::web::pipe::proof(&self.lock);
@@ -135,12 +164,21 @@ fn private_folder() -> DirBuilder {
 /// Sixteen hexadecimal digits: the same for the same files.
 fn name(store: Option<&Path>, ssh_config: Option<&Path>) -> String {
     let mut digest = Sha256::new();
+
     for path in [store, ssh_config] {
-        let bytes = path.map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default();
+        let bytes = path
+            .map(|path| path.as_os_str().as_encoded_bytes())
+            .unwrap_or_default();
         digest.update(bytes.len().to_be_bytes());
         digest.update(bytes);
     }
-    let first = digest.finalize().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+
+    let first = digest
+        .finalize()
+        .iter()
+        .take(8)
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+
     format!("{first:016x}")
 }
 
@@ -188,13 +226,29 @@ mod tests {
     #[test]
     fn those_who_say_the_same_meet_and_others_do_not() {
         let (a, b) = (Some(Path::new("/a")), Some(Path::new("/b")));
-        let names =
-            [name(a, None), name(b, None), name(a, b), name(b, a), name(a, Some(Path::new(""))), name(None, None)];
+
+        let names = [
+            name(a, None),
+            name(b, None),
+            name(a, b),
+            name(b, a),
+            name(a, Some(Path::new(""))),
+            name(None, None),
+        ];
+
         assert_eq!(name(a, b), names[2]);
+
         for (index, one) in names.iter().enumerate() {
             assert_eq!(one.len(), 16);
+
             // No file and an empty name are one: the latter is none.
-            assert!(names.iter().skip(index + 1).all(|other| one != other || index == 0), "{names:?}");
+            assert!(
+                names
+                    .iter()
+                    .skip(index + 1)
+                    .all(|other| one != other || index == 0),
+                "{names:?}"
+            );
         }
     }
 }

@@ -53,9 +53,15 @@ impl DaemonStart {
     /// The system does not tell where the program is.
     pub fn new(arguments: Vec<OsString>) -> io::Result<Self> {
         let program = env::current_exe()?;
+
         // An update has replaced it: Linux still has the one that runs (proc(5)).
         let running = Path::new("/proc/self/exe");
-        let program = if !program.exists() && running.exists() { running.to_owned() } else { program };
+        let program = if !program.exists() && running.exists() {
+            running.to_owned()
+        } else {
+            program
+        };
+
         Ok(Self { program, arguments })
     }
 
@@ -72,20 +78,31 @@ impl DaemonStart {
         let log = open_log(&place.log).map_or_else(|_| Stdio::null(), Stdio::from);
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(log);
-        let failed = |error: io::Error| Started::Failed(format!("cannot start {}: {error}", self.program.display()));
+        let failed = |error: io::Error| {
+            Started::Failed(format!("cannot start {}: {error}", self.program.display()))
+        };
+
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => return failed(error),
         };
-        let Some(stdout) = child.stdout.take() else { return Started::Failed("it has no stdout".to_owned()) };
+
+        let Some(stdout) = child.stdout.take() else {
+            return Started::Failed("it has no stdout".to_owned());
+        };
         let mut line = String::new();
         let said = timeout(READY_LIMIT, BufReader::new(stdout).read_line(&mut line)).await;
         tokio::spawn(async move { child.wait().await });
+
         match (said, line.trim()) {
-            (Err(_), _) => Started::Failed(format!("it is not ready after {} s", READY_LIMIT.as_secs())),
+            (Err(_), _) => {
+                Started::Failed(format!("it is not ready after {} s", READY_LIMIT.as_secs()))
+            }
             (Ok(_), READY) => Started::Ready,
             (Ok(_), BUSY) => Started::Busy,
-            (Ok(_), "") => Started::Failed(format!("it ended at once; see {}", place.log.display())),
+            (Ok(_), "") => {
+                Started::Failed(format!("it ended at once; see {}", place.log.display()))
+            }
             (Ok(_), words) => Started::Failed(words.to_owned()),
         }
     }
@@ -101,29 +118,46 @@ impl DaemonStart {
             // It fails for one that has a session already, which is as good.
             let _ = nix::unistd::setsid();
         }
-        self.command().into_std().stdout(Stdio::inherit()).stderr(Stdio::inherit()).spawn().map(drop)
+
+        self.command()
+            .into_std()
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map(drop)
     }
 
     fn command(&self) -> Command {
         let mut command = child::command(&self.program);
         command.args(&self.arguments).stdin(Stdio::null());
+
         // What is for a front alone: where it serves, sockets handed over to it, that npx started it.
         for name in ["SHARED", "HTTP", "LISTEN", "SOCKET", "TOKEN_FILE"] {
             command.env_remove(format!("MCP_SSH_{name}"));
         }
-        for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "npm_lifecycle_event"] {
+
+        for name in [
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "LISTEN_FDNAMES",
+            "npm_lifecycle_event",
+        ] {
             command.env_remove(name);
         }
+
         // It must keep nobody from removing a folder.
         if let Some(home) = home().filter(|home| home.is_dir()) {
             command.current_dir(home);
         }
+
         #[cfg(windows)]
         {
             const DETACHED_PROCESS: u32 = 0x0000_0008;
             const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+
             command.creation_flags(DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
         }
+
         command
     }
 }

@@ -10,8 +10,8 @@ use std::{
 use rmcp::transport::{async_rw::DEFAULT_MAX_LINE_LENGTH, stdio_pipes};
 use tokio::{
     io::{
-        AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
-        ReadHalf, WriteHalf, split,
+        AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite,
+        AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf, split,
     },
     sync::Mutex as Pipe,
     task::JoinHandle,
@@ -36,8 +36,19 @@ const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// cancelled. The daemon is started, if need be, when the client says something. Takes little more than a second to end.
 pub async fn serve(place: DaemonLocation, start: DaemonStart, stop: CancellationToken) {
     let (stdin, stdout) = stdio_pipes();
-    let client = Arc::new(ClientPipe { pending: Mutex::default(), output: Pipe::new(stdout), gone: stop });
-    let mut front = StdioProxy { place, start, client: Arc::clone(&client), link: None };
+    let client = Arc::new(ClientPipe {
+        pending: Mutex::default(),
+        output: Pipe::new(stdout),
+        gone: stop,
+    });
+
+    let mut front = StdioProxy {
+        place,
+        start,
+        client: Arc::clone(&client),
+        link: None,
+    };
+
     front.run(BufReader::new(Overwriting::new(stdin))).await;
     front.end().await;
 }
@@ -70,20 +81,25 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
         let gone = self.client.gone.clone();
         let mut gone = pin!(gone.cancelled());
         let mut line = Vec::new();
+
         loop {
             let read = tokio::select! {
                 read = whole_line(&mut input, &mut line) => read,
                 () = &mut gone => return,
             };
+
             if !matches!(read, Ok(length) if length > 0) {
                 return;
             }
+
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
+
             if line.last() != Some(&b'\n') {
                 line.push(b'\n');
             }
+
             tokio::select! {
                 () = self.deliver(&line) => {}
                 () = &mut gone => return,
@@ -94,7 +110,11 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
     /// Sends a line of the client. A daemon that is gone is replaced; one that goes before it has the whole line, once.
     async fn deliver(&mut self, line: &[u8]) {
         for _ in 0..2 {
-            if self.link.as_ref().is_none_or(|link| link.reading.is_finished()) {
+            if self
+                .link
+                .as_ref()
+                .is_none_or(|link| link.reading.is_finished())
+            {
                 match self.begin(line).await {
                     Ok(joined) => self.link = Some(joined),
                     Err(error) => {
@@ -102,20 +122,29 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
                         if let Some(refusal) = PendingRequests::refusal(line, &error) {
                             self.client.write(&refusal).await;
                         }
+
                         return;
                     }
                 }
             }
+
             let Some(daemon) = &mut self.link else { return };
-            let sent = self.client.pending().outbound(line).map(std::borrow::Cow::into_owned);
+            let sent = self
+                .client
+                .pending()
+                .outbound(line)
+                .map(std::borrow::Cow::into_owned);
+
             let Some(sent) = sent else { return };
             if daemon.write.write_all(&sent).await.is_ok() {
                 return;
             }
+
             // Without its end the line means nothing to the daemon: it may be sent again.
             if !self.client.pending().take_back(line) {
                 return;
             }
+
             if let Some(link) = self.link.take() {
                 let _ = link.reading.await;
             }
@@ -125,15 +154,22 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
     /// Begins the conversation with a daemon, anew if there was one before.
     async fn begin(&self, line: &[u8]) -> Result<Link, ToolError> {
         let hello = self.client.pending().hello(line);
-        let stream = join(&self.place, &self.start).await.map_err(|error| ToolError::from(&error))?;
+        let stream = join(&self.place, &self.start)
+            .await
+            .map_err(|error| ToolError::from(&error))?;
         let (read, mut write) = split(stream);
         let mut read = BufReader::new(read);
+
         if let Some(hello) = hello {
             let said = timeout(HELLO_LIMIT, say(&hello, &mut read, &mut write)).await;
             if !matches!(said, Ok(Ok(()))) {
-                return Err(ToolError::new("the shared daemon does not go on with this conversation", "call again"));
+                return Err(ToolError::new(
+                    "the shared daemon does not go on with this conversation",
+                    "call again",
+                ));
             }
         }
+
         let lost = ToolError::new(
             "the shared daemon ended while this call ran; its connections, shells and jobs went with it",
             format!(
@@ -142,6 +178,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
                 self.place.log.display()
             ),
         );
+
         let reading = tokio::spawn(Arc::clone(&self.client).listen(read, lost));
         Ok(Link { write, reading })
     }
@@ -163,9 +200,11 @@ impl<W: AsyncWrite + Send + Unpin> ClientPipe<W> {
             let passed = self.pending().inbound(&line).into_owned();
             self.write(&passed).await;
         }
+
         if self.gone.is_cancelled() {
             return;
         }
+
         let answers = self.pending().lost(&lost);
         for line in answers {
             self.write(&line).await;
@@ -187,9 +226,14 @@ impl<W> ClientPipe<W> {
 }
 
 /// Says what the client has said to an earlier daemon; the answer is one that the client has had.
-async fn say(hello: &Hello, read: &mut BufReader<ReadHalf<Stream>>, write: &mut WriteHalf<Stream>) -> io::Result<()> {
+async fn say(
+    hello: &Hello,
+    read: &mut BufReader<ReadHalf<Stream>>,
+    write: &mut WriteHalf<Stream>,
+) -> io::Result<()> {
     write.write_all(&hello.first).await?;
     let mut line = Vec::new();
+
     while next(read, &mut line).await? {
         if answers(&line, &hello.id) {
             return match &hello.second {
@@ -198,23 +242,33 @@ async fn say(hello: &Hello, read: &mut BufReader<ReadHalf<Stream>>, write: &mut 
             };
         }
     }
+
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
 /// The next line of a client, with its end, and its length; 0 is the end of them all. A line that is longer than the daemon
 /// would take is left out, as there: without an end it would fill the memory.
-async fn whole_line(input: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> io::Result<usize> {
+async fn whole_line(
+    input: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
+) -> io::Result<usize> {
     let mut skipping = false;
     loop {
         line.clear();
-        let length = input.take(DEFAULT_MAX_LINE_LENGTH as u64).read_until(b'\n', line).await?;
+        let length = input
+            .take(DEFAULT_MAX_LINE_LENGTH as u64)
+            .read_until(b'\n', line)
+            .await?;
+
         let ends = length < DEFAULT_MAX_LINE_LENGTH || line.last() == Some(&b'\n');
         if ends && (!skipping || length == 0) {
             return Ok(length);
         }
+
         if !ends && !skipping {
             tracing::error!("a message of more than {DEFAULT_MAX_LINE_LENGTH} bytes is left out");
         }
+
         skipping = !ends;
     }
 }

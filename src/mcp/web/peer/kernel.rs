@@ -35,29 +35,43 @@ struct KernelSocket {
 
 /// Whether a process of this user holds the other end of the connection, and both ends are connected.
 pub(super) async fn is_ours(connection: PeerConnection) -> bool {
-    let asked = netlink().and_then(|netlink| judge(connection, |local, remote| ask(&netlink, local, remote)));
+    let asked = netlink()
+        .and_then(|netlink| judge(connection, |local, remote| ask(&netlink, local, remote)));
     if asked.is_some() || ANSWERS.load(Ordering::Relaxed) {
         return asked.unwrap_or(false);
     }
+
     // A sandbox without netlink. Reading whole tables takes milliseconds.
     let listed = tokio::task::spawn_blocking(move || judge(connection, listed)).await;
     listed.ok().flatten().unwrap_or(false)
 }
 
 /// The judgement by what is said of a socket with a local and a remote address; `None` if not even our own is found.
-fn judge(connection: PeerConnection, find: impl Fn(SocketAddr, SocketAddr) -> Option<KernelSocket>) -> Option<bool> {
+fn judge(
+    connection: PeerConnection,
+    find: impl Fn(SocketAddr, SocketAddr) -> Option<KernelSocket>,
+) -> Option<bool> {
     let theirs = find(connection.peer, connection.own);
+
     // Not before that: what was found is the other end of our own only if that one was there all the time.
     let own = find(connection.own, connection.peer)?;
     let is_connected = own.is_established && own.inode == connection.socket;
-    let is_held = |theirs: KernelSocket| theirs.is_established && theirs.inode != 0 && is_own_user(theirs.user);
+    let is_held = |theirs: KernelSocket| {
+        theirs.is_established && theirs.inode != 0 && is_own_user(theirs.user)
+    };
     Some(is_connected && theirs.is_some_and(is_held))
 }
 
 /// A way to ask the kernel, which answers at once.
 fn netlink() -> Option<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag).ok()
+    socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        flags,
+        SockProtocol::NetlinkSockDiag,
+    )
+    .ok()
 }
 
 /// The very socket with these addresses, by `sock_diag(7)`. One for IPv4 is found in both families.
@@ -77,6 +91,7 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Kerne
             cookie: [0xff; 8],
         },
     };
+
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST;
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
@@ -87,15 +102,19 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Kerne
 
     let mut answer = [0; MAX_ANSWER_BYTES];
     let (length, sender) = recvfrom::<NetlinkAddr>(netlink.as_raw_fd(), &mut answer).ok()?;
+
     // 0 is the kernel.
     sender.filter(|sender| sender.pid() == 0)?;
     let answer = NetlinkMessage::<SockDiagMessage>::deserialize(answer.get(..length)?).ok()?;
-    let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) = answer.payload else { return None };
+    let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) = answer.payload else {
+        return None;
+    };
     ANSWERS.store(true, Ordering::Relaxed);
     let (found, id) = (&found.header, &found.header.socket_id);
     let is_asked_for = canonical(SocketAddr::new(id.source_address, id.source_port)) == local
         // A listener is found where nothing is connected.
         && canonical(SocketAddr::new(id.destination_address, id.destination_port)) == remote;
+
     is_asked_for.then(|| KernelSocket {
         is_established: found.state == TCP_ESTABLISHED,
         user: found.uid,
@@ -105,11 +124,14 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Kerne
 
 /// The same from the tables of all sockets, `/proc/net/tcp` and `tcp6` (`proc_pid_net(5)`).
 fn listed(local: SocketAddr, remote: SocketAddr) -> Option<KernelSocket> {
-    let is_asked_for =
-        |row: &TcpNetEntry| canonical(row.local_address) == local && canonical(row.remote_address) == remote;
+    let is_asked_for = |row: &TcpNetEntry| {
+        canonical(row.local_address) == local && canonical(row.remote_address) == remote
+    };
     let four = || tcp().unwrap_or_default().into_iter().find(is_asked_for);
+
     // An IPv6 socket may hold an IPv4 connection.
     let six = || tcp6().unwrap_or_default().into_iter().find(is_asked_for);
+
     four().or_else(six).map(|row| KernelSocket {
         is_established: row.state == TcpState::Established,
         user: row.uid,
@@ -128,10 +150,20 @@ mod tests {
 
     #[test]
     fn our_own_end_has_to_be_there_after_the_look_at_the_other_one_and_both_have_to_be_connected() {
-        let (own, peer) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2)));
-        let connection = PeerConnection { own, peer, socket: 7 };
+        let (own, peer) = (
+            SocketAddr::from(([127, 0, 0, 1], 1)),
+            SocketAddr::from(([127, 0, 0, 1], 2)),
+        );
+
+        let connection = PeerConnection {
+            own,
+            peer,
+            socket: 7,
+        };
+
         let user = geteuid().as_raw();
         let (theirs, ours) = ((true, user, 8), (true, user, 7));
+
         for (theirs, ours, judged) in [
             (Some(theirs), Some(ours), Some(true)),
             // It is about to connect, or has closed its side.
@@ -146,11 +178,17 @@ mod tests {
             (Some(theirs), None, None),
         ] {
             let asked = RefCell::new(Vec::new());
+
             let find = |local, remote| {
                 asked.borrow_mut().push((local, remote));
                 let found = if local == peer { theirs } else { ours };
-                found.map(|(is_established, user, inode)| KernelSocket { is_established, user, inode })
+                found.map(|(is_established, user, inode)| KernelSocket {
+                    is_established,
+                    user,
+                    inode,
+                })
             };
+
             assert_eq!(judge(connection, find), judged, "{theirs:?} {ours:?}");
             assert_eq!(asked.into_inner(), [(peer, own), (own, peer)]);
         }
@@ -159,23 +197,39 @@ mod tests {
     #[tokio::test]
     async fn netlink_and_the_tables_of_proc_say_the_same() {
         for address in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
-            let Ok(listener) = TcpListener::bind(address).await else { continue };
-            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let Ok(listener) = TcpListener::bind(address).await else {
+                continue;
+            };
+
+            let client = TcpStream::connect(listener.local_addr().unwrap())
+                .await
+                .unwrap();
             let (server, _) = listener.accept().await.unwrap();
             let connection = PeerConnection::of(&server).unwrap();
-            let other = PeerConnection { socket: connection.socket + 1, ..connection };
+            let other = PeerConnection {
+                socket: connection.socket + 1,
+                ..connection
+            };
+
             let netlink = netlink().unwrap();
             let asked = |local, remote| ask(&netlink, local, remote);
             for judged in [judge(connection, asked), judge(connection, listed)] {
                 assert_eq!(judged, Some(true), "{address}");
             }
+
             for judged in [judge(other, asked), judge(other, listed)] {
-                assert_eq!(judged, Some(false), "{address}: another socket than the one at this address");
+                assert_eq!(
+                    judged,
+                    Some(false),
+                    "{address}: another socket than the one at this address"
+                );
             }
+
             drop(client);
             for judged in [judge(connection, asked), judge(connection, listed)] {
                 assert_eq!(judged, Some(false), "{address}: the other end is closed");
             }
+
             drop(server);
             for judged in [judge(connection, asked), judge(connection, listed)] {
                 assert_eq!(judged, None, "{address}: our own end is gone");

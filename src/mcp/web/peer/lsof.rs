@@ -40,17 +40,36 @@ async fn list() -> Arc<str> {
     if let Some((_, list)) = latest.as_ref().filter(|(begun, _)| *begun > asked) {
         return Arc::clone(list);
     }
+
     let begun = Instant::now();
-    let program = if Path::new("/usr/sbin/lsof").exists() { "/usr/sbin/lsof" } else { "lsof" };
+    let program = if Path::new("/usr/sbin/lsof").exists() {
+        "/usr/sbin/lsof"
+    } else {
+        "lsof"
+    };
+
     let user = geteuid().as_raw().to_string();
+
     let listing = child::command(program)
-        .args(["-nPw", "-a", "-u", &user, "-iTCP", "-sTCP:ESTABLISHED", "-Fpfn"])
+        .args([
+            "-nPw",
+            "-a",
+            "-u",
+            &user,
+            "-iTCP",
+            "-sTCP:ESTABLISHED",
+            "-Fpfn",
+        ])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
+
     let listed = timeout(LIMIT, listing).await.ok().and_then(Result::ok);
-    let list: Arc<str> = listed.map(|output| String::from_utf8_lossy(&output.stdout).into()).unwrap_or_default();
+    let list: Arc<str> = listed
+        .map(|output| String::from_utf8_lossy(&output.stdout).into())
+        .unwrap_or_default();
     *latest = Some((begun, Arc::clone(&list)));
+
     list
 }
 
@@ -61,17 +80,25 @@ fn has_theirs(list: &str, connection: PeerConnection) -> bool {
 
 fn has_own(list: &str, connection: PeerConnection, process: u32) -> bool {
     let process = format!("p{process}");
-    let end = format!("f{}\nn{}->{}\n", connection.socket, connection.own, connection.peer);
+    let end = format!(
+        "f{}\nn{}->{}\n",
+        connection.socket, connection.own, connection.peer
+    );
+
     let (mut current, mut rest) = ("", list);
+
     while let Some((line, after)) = rest.split_once('\n') {
         if line.starts_with('p') {
             current = line;
         }
+
         if current == process && rest.starts_with(&end) {
             return true;
         }
+
         rest = after;
     }
+
     false
 }
 
@@ -85,16 +112,50 @@ mod tests {
 
     #[test]
     fn a_list_has_the_peers_end_and_that_very_own_one() {
-        let (own, peer) = ("127.0.0.1:7722".parse().unwrap(), "127.0.0.1:50112".parse().unwrap());
-        let connection = PeerConnection { own, peer, socket: 9 };
-        let ours = "p10\nf8\nn127.0.0.1:7722->127.0.0.1:50111\nf9\nn127.0.0.1:7722->127.0.0.1:50112\n";
+        let (own, peer) = (
+            "127.0.0.1:7722".parse().unwrap(),
+            "127.0.0.1:50112".parse().unwrap(),
+        );
+
+        let connection = PeerConnection {
+            own,
+            peer,
+            socket: 9,
+        };
+
+        let ours =
+            "p10\nf8\nn127.0.0.1:7722->127.0.0.1:50111\nf9\nn127.0.0.1:7722->127.0.0.1:50112\n";
         let theirs = "p12\nf5\nn127.0.0.1:50112->127.0.0.1:7722\n";
-        assert!(!has_theirs(ours, connection) && has_theirs(&format!("{ours}{theirs}"), connection));
-        assert!(!has_theirs("n127.0.0.1:50112->127.0.0.1:77221\n", connection));
+        assert!(
+            !has_theirs(ours, connection) && has_theirs(&format!("{ours}{theirs}"), connection)
+        );
+
+        assert!(!has_theirs(
+            "n127.0.0.1:50112->127.0.0.1:77221\n",
+            connection
+        ));
+
         assert!(has_own(&format!("{theirs}{ours}"), connection, 10));
         assert!(!has_own(ours, connection, 1) && !has_own(ours, connection, 12));
-        assert!(!has_own(&format!("{ours}{theirs}"), PeerConnection { socket: 5, ..connection }, 12));
-        assert!(!has_own(ours, PeerConnection { socket: 8, ..connection }, 10));
+
+        assert!(!has_own(
+            &format!("{ours}{theirs}"),
+            PeerConnection {
+                socket: 5,
+                ..connection
+            },
+            12
+        ));
+
+        assert!(!has_own(
+            ours,
+            PeerConnection {
+                socket: 8,
+                ..connection
+            },
+            10
+        ));
+
         assert!(!has_own("", connection, 10));
     }
 
@@ -104,17 +165,30 @@ mod tests {
         if process::Command::new("lsof").arg("-v").output().is_err() {
             return;
         }
+
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let socket = u64::try_from(server.as_raw_fd()).unwrap();
-        let connection = PeerConnection { socket, ..PeerConnection::of(&server).unwrap() };
+        let connection = PeerConnection {
+            socket,
+            ..PeerConnection::of(&server).unwrap()
+        };
+
         assert!(is_ours(connection).await);
         let other = u64::try_from(client.as_raw_fd()).unwrap();
+
         assert!(
-            !is_ours(PeerConnection { socket: other, ..connection }).await,
+            !is_ours(PeerConnection {
+                socket: other,
+                ..connection
+            })
+            .await,
             "another socket than that at this address"
         );
+
         drop(client);
         assert!(!is_ours(connection).await, "the other end is closed");
     }

@@ -37,8 +37,16 @@ impl PeerConnection {
     /// # Errors
     /// It is not connected any more.
     pub(in crate::mcp) fn of(stream: &TcpStream) -> io::Result<Self> {
-        let (own, peer) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
-        Ok(Self { own, peer, socket: identity(stream)? })
+        let (own, peer) = (
+            canonical(stream.local_addr()?),
+            canonical(stream.peer_addr()?),
+        );
+
+        Ok(Self {
+            own,
+            peer,
+            socket: identity(stream)?,
+        })
     }
 
     /// The address of the other end.
@@ -93,6 +101,7 @@ pub(in crate::mcp) async fn is_told() -> bool {
             }
         }
     };
+
     asked.await.unwrap_or(false)
 }
 
@@ -111,20 +120,38 @@ static IS_UNMISTAKABLE: LazyLock<bool> = LazyLock::new(|| {
         return true;
     }
     let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-    let overflow = read("/proc/sys/kernel/overflowuid").trim().parse().unwrap_or(65534);
+    let overflow = read("/proc/sys/kernel/overflowuid")
+        .trim()
+        .parse()
+        .unwrap_or(65534);
     // Outside of user namespaces every number stands for itself.
-    let is_outside = || read("/proc/self/uid_map").split_whitespace().eq(["0", "0", "4294967295"]);
+    let is_outside = || {
+        read("/proc/self/uid_map")
+            .split_whitespace()
+            .eq(["0", "0", "4294967295"])
+    };
     geteuid().as_raw() != overflow || is_outside()
 });
 
 /// Where that cannot be found out, any address may be.
 #[cfg(unix)]
 fn is_address_of_this_machine(ip: IpAddr) -> bool {
-    let Ok(mut interfaces) = getifaddrs() else { return true };
+    let Ok(mut interfaces) = getifaddrs() else {
+        return true;
+    };
+
     interfaces.any(|interface| {
         interface.address.is_some_and(|address| {
-            let four = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
-            let six = || address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip()));
+            let four = address
+                .as_sockaddr_in()
+                .map(|address| IpAddr::from(address.ip()));
+
+            let six = || {
+                address
+                    .as_sockaddr_in6()
+                    .map(|address| IpAddr::from(address.ip()))
+            };
+
             four.or_else(six) == Some(ip)
         })
     })
@@ -171,7 +198,9 @@ mod tests {
     }
 
     async fn accepted(listener: &TcpListener) -> (TcpStream, TcpStream) {
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         (listener.accept().await.unwrap().0, client)
     }
 
@@ -189,10 +218,18 @@ mod tests {
     async fn a_connection_of_this_process_is_ours_in_both_families_and_ends_being_so() {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
-            let (theirs, ours) = (PeerConnection::of(&server).unwrap(), PeerConnection::of(&client).unwrap());
+            let (theirs, ours) = (
+                PeerConnection::of(&server).unwrap(),
+                PeerConnection::of(&client).unwrap(),
+            );
+
             assert!(theirs.is_ours().await && ours.is_ours().await, "{theirs:?}");
             assert!(theirs.is_local());
-            let other_port = PeerConnection { peer: SocketAddr::new(theirs.peer.ip(), 1), ..theirs };
+            let other_port = PeerConnection {
+                peer: SocketAddr::new(theirs.peer.ip(), 1),
+                ..theirs
+            };
+
             assert!(!other_port.is_ours().await);
             drop(client);
             assert!(!theirs.is_ours().await, "{theirs:?}: closed");
@@ -205,8 +242,12 @@ mod tests {
             let (server, client) = accepted(&listener).await;
             let theirs = PeerConnection::of(&server).unwrap();
             let port = client.local_addr().unwrap();
-            SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+            SockRef::from(&client)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+
             drop(client);
+
             // The same two addresses, the same user, and both ends connected.
             let follower = connecting(port, listener.local_addr().unwrap());
             let (next, _) = listener.accept().await.unwrap();
@@ -223,7 +264,10 @@ mod tests {
     async fn a_peer_that_has_closed_its_side_holds_nothing() {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
-            SockRef::from(&client).shutdown(std::net::Shutdown::Write).unwrap();
+            SockRef::from(&client)
+                .shutdown(std::net::Shutdown::Write)
+                .unwrap();
+
             server.readable().await.unwrap();
             assert!(!PeerConnection::of(&server).unwrap().is_ours().await);
         }
@@ -238,8 +282,16 @@ mod tests {
 
     #[test]
     fn addresses_of_this_machine_are_known() {
-        for (ip, is_own) in [("127.0.0.1", true), ("192.0.2.1", false), ("2001:db8::1", false)] {
-            assert_eq!(is_address_of_this_machine(ip.parse().unwrap()), is_own, "{ip}");
+        for (ip, is_own) in [
+            ("127.0.0.1", true),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(
+                is_address_of_this_machine(ip.parse().unwrap()),
+                is_own,
+                "{ip}"
+            );
         }
     }
 }

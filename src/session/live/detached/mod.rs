@@ -38,17 +38,22 @@ impl LiveSession {
         let takes_input = call.stdin.is_none();
         let output = Output::new(self.session_env.folder.clone(), Style::Plain, call.share);
         let given = call.given(takes_input);
-        let (job, work, following) = self.job(&id, call.command.clone(), given, Duration::ZERO, output)?;
+        let (job, work, following) =
+            self.job(&id, call.command.clone(), given, Duration::ZERO, output)?;
         let (session, output) = (Arc::clone(self), job.output.clone());
+
         tokio::spawn(async move {
             match session.begin(&id, &call, &work).await {
                 Ok(()) => {
                     work.sent.cancel();
-                    Follower::new(session, id, following, work, &output, Duration::ZERO).run().await;
+                    Follower::new(session, id, following, work, &output, Duration::ZERO)
+                        .run()
+                        .await;
                 }
                 Err(error) => work.finish(Err(error)),
             }
         });
+
         Ok(job)
     }
 
@@ -57,19 +62,36 @@ impl LiveSession {
     /// # Errors
     /// On the way; [`Refusal::Unknown`](crate::session::error::Refusal::Unknown) in
     /// [`SessionError::Detached`]: there is none.
-    pub async fn find_detached(self: &Arc<Self>, id: &JobId, caller: &Caller) -> Result<Arc<Job>, SessionError> {
+    pub async fn find_detached(
+        self: &Arc<Self>,
+        id: &JobId,
+        caller: &Caller,
+    ) -> Result<Arc<Job>, SessionError> {
         let found = self
             .over_connection(caller, |pool| {
                 let id = id.clone();
                 async move { pool.look_at_detached(&id).await }
             })
             .await?;
+
         let output = Output::new(self.session_env.folder.clone(), Style::Plain, 1);
         let since = started(&found).elapsed().unwrap_or_default();
         let given = CommandInputs::new(None, found.takes_input, None, &[]);
         let (job, work, following) = self.job(id, found.command.clone(), given, since, output)?;
         work.sent.cancel();
-        tokio::spawn(Follower::new(Arc::clone(self), id.clone(), following, work, &job.output, since).run());
+
+        tokio::spawn(
+            Follower::new(
+                Arc::clone(self),
+                id.clone(),
+                following,
+                work,
+                &job.output,
+                since,
+            )
+            .run(),
+        );
+
         Ok(job)
     }
 
@@ -78,26 +100,45 @@ impl LiveSession {
     /// # Errors
     /// On the way, or no answer.
     pub async fn list_detached(&self, caller: &Caller) -> Result<Vec<DetachedJob>, SessionError> {
-        self.over_connection(caller, |pool| async move { pool.list_detached().await }).await
+        self.over_connection(caller, |pool| async move { pool.list_detached().await })
+            .await
     }
 
-    async fn feed_detached(&self, id: &JobId, input: &[u8], close: bool, caller: &Caller) -> Result<(), SessionError> {
+    async fn feed_detached(
+        &self,
+        id: &JobId,
+        input: &[u8],
+        close: bool,
+        caller: &Caller,
+    ) -> Result<(), SessionError> {
         let _running = self.running.token();
         // Once: what was lost on the way may have arrived.
         let pool = self.connection(caller).await?;
-        pool.feed_detached(id, input, close).await.map_err(|error| self.detached(error))
+        pool.feed_detached(id, input, close)
+            .await
+            .map_err(|error| self.detached(error))
     }
 
     async fn remove_detached(&self, id: &JobId) {
-        let caller = Caller { cancelled: self.session_env.ending.clone(), prompter: Prompter::default() };
+        let caller = Caller {
+            cancelled: self.session_env.ending.clone(),
+            prompter: Prompter::default(),
+        };
+
         let _running = self.running.token();
         let remove = |pool: Arc<Pool>| {
             let id = id.clone();
             async move { pool.remove_detached(&id).await }
         };
+
         if let Err(error) = self.over_connection(&caller, remove).await {
             let error = error.to_string().escape_debug().to_string();
-            tracing::warn!(session = self.name(), job = id.as_str(), error, "not removed on the remote machine");
+            tracing::warn!(
+                session = self.name(),
+                job = id.as_str(),
+                error,
+                "not removed on the remote machine"
+            );
         }
     }
 
@@ -111,6 +152,7 @@ impl LiveSession {
         output: Output,
     ) -> Result<(Arc<Job>, JobRunner, Following), SessionError> {
         let (detached, requests, following) = Detached::new(id.clone(), self.name().to_owned());
+
         let (job, work) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: None,
@@ -124,15 +166,30 @@ impl LiveSession {
             detached: Some(detached),
         })
         .map_err(|error| self.ssh(error))?;
+
         tokio::spawn(requests::answer(Arc::clone(self), id.clone(), requests));
+
         Ok((job, work, following))
     }
 
     /// Has the command begin. A second attempt is safe: a name begins one job only.
-    async fn begin(&self, id: &JobId, call: &ExecCall, work: &JobRunner) -> Result<(), SessionError> {
-        let caller = Caller { cancelled: work.stop.clone(), prompter: call.prompter.clone() };
-        let environment: Vec<_> =
-            call.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    async fn begin(
+        &self,
+        id: &JobId,
+        call: &ExecCall,
+        work: &JobRunner,
+    ) -> Result<(), SessionError> {
+        let caller = Caller {
+            cancelled: work.stop.clone(),
+            prompter: call.prompter.clone(),
+        };
+
+        let environment: Vec<_> = call
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+
         let mut request = DetachedRequest {
             id,
             command: &call.command,
@@ -142,11 +199,15 @@ impl LiveSession {
             limit: call.limit,
             again: false,
         };
+
         let _running = self.running.token();
+
         loop {
             let pool = self.connection(&caller).await?;
             match pool.start_detached(request).await {
-                Err(DetachedError::Ssh(error)) if !request.again && self.drop_dead(&pool, &error).await => {
+                Err(DetachedError::Ssh(error))
+                    if !request.again && self.drop_dead(&pool, &error).await =>
+                {
                     request.again = true;
                 }
                 begun => return begun.map_err(|error| self.detached(error)),
@@ -171,8 +232,11 @@ impl LiveSession {
                 done = work(Arc::clone(&pool)) => done,
                 () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
             };
+
             match done {
-                Err(DetachedError::Ssh(error)) if !tried_again && self.drop_dead(&pool, &error).await => {
+                Err(DetachedError::Ssh(error))
+                    if !tried_again && self.drop_dead(&pool, &error).await =>
+                {
                     tried_again = true;
                 }
                 done => return done.map_err(|error| self.detached(error)),
@@ -191,7 +255,10 @@ impl LiveSession {
     fn detached(&self, error: DetachedError) -> SessionError {
         match error {
             DetachedError::Ssh(error) => self.ssh(error),
-            DetachedError::Refused(source) => SessionError::Detached { session: self.name().to_owned(), source },
+            DetachedError::Refused(source) => SessionError::Detached {
+                session: self.name().to_owned(),
+                source,
+            },
         }
     }
 }

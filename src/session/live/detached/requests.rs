@@ -12,24 +12,39 @@ use crate::session::{
 };
 
 /// Answers requests, each in a task of its own, until nobody can make any more.
-pub(super) async fn answer(session: Arc<LiveSession>, id: JobId, mut requests: mpsc::Receiver<Request>) {
+pub(super) async fn answer(
+    session: Arc<LiveSession>,
+    id: JobId,
+    mut requests: mpsc::Receiver<Request>,
+) {
     while let Some(request) = requests.recv().await {
         tokio::spawn(answer_one(Arc::clone(&session), id.clone(), request));
     }
 }
 
 async fn answer_one(session: Arc<LiveSession>, id: JobId, request: Request) {
-    let Request { demand, caller, mut answer } = request;
+    let Request {
+        demand,
+        caller,
+        mut answer,
+    } = request;
+
     let done = tokio::select! {
         done = execute(&session, &id, demand, &caller) => done,
         // Nobody wants it any more.
         () = answer.closed() => return,
     };
+
     // The call may be gone by now.
     let _ = answer.send(done);
 }
 
-async fn execute(session: &LiveSession, id: &JobId, demand: Demand, caller: &Caller) -> Result<(), SessionError> {
+async fn execute(
+    session: &LiveSession,
+    id: &JobId,
+    demand: Demand,
+    caller: &Caller,
+) -> Result<(), SessionError> {
     match demand {
         Demand::Connect => session.connection(caller).await.map(drop),
         Demand::Feed { input, close } => session.feed_detached(id, &input, close, caller).await,

@@ -54,19 +54,38 @@ pub(super) enum KnownProcesses {
 impl KnownProcesses {
     /// What to stop, and for how long it has lived.
     fn target(&self) -> Option<StopTarget<'static>> {
-        let Self::Told { target, at, ended } = self else { return None };
-        let lived = ended.unwrap_or_else(Instant::now).saturating_duration_since(*at) + TOGETHER;
+        let Self::Told { target, at, ended } = self else {
+            return None;
+        };
+
+        let lived = ended
+            .unwrap_or_else(Instant::now)
+            .saturating_duration_since(*at)
+            + TOGETHER;
+
         Some(target.clone().having_lived(lived))
     }
 
     /// The same command, which runs in other processes from now on.
-    pub(super) fn change(&mut self, change: impl FnOnce(Option<StopTarget<'static>>) -> Option<StopTarget<'static>>) {
-        let target = if let Self::Told { target, .. } = &self { Some(target.clone()) } else { None };
+    pub(super) fn change(
+        &mut self,
+        change: impl FnOnce(Option<StopTarget<'static>>) -> Option<StopTarget<'static>>,
+    ) {
+        let target = if let Self::Told { target, .. } = &self {
+            Some(target.clone())
+        } else {
+            None
+        };
+
         *self = match change(target) {
             Some(target) => {
                 let now = Instant::now();
                 let at = now.checked_sub(target.process().age()).unwrap_or(now);
-                Self::Told { target, at, ended: None }
+                Self::Told {
+                    target,
+                    at,
+                    ended: None,
+                }
             }
             None => Self::Never,
         };
@@ -99,16 +118,27 @@ impl CommandControl {
     /// Waits until a sudo should have ended that was told that there is no answer.
     pub(super) async fn outlived_no_answer(&self) {
         let mut answered = self.answered.clone();
-        if answered.wait_for(|answered| *answered == Some(SudoOutcome::NoAnswer)).await.is_err() {
+        if answered
+            .wait_for(|answered| *answered == Some(SudoOutcome::NoAnswer))
+            .await
+            .is_err()
+        {
             std::future::pending::<()>().await;
         }
+
         sleep(ENDS_UNANSWERED).await;
     }
 
     /// Why sudo has not let it through, given how that ended; `None` where it was only stopped or cut off before.
-    pub(super) fn refusal(&self, stopped: bool, status: Option<&ExitStatus>) -> Option<SudoRefusal> {
+    pub(super) fn refusal(
+        &self,
+        stopped: bool,
+        status: Option<&ExitStatus>,
+    ) -> Option<SudoRefusal> {
         match (self.answered(), status) {
-            (Some(SudoOutcome::NoAnswer), _) if self.withholds_passwords => Some(SudoRefusal::ChangedHostKey),
+            (Some(SudoOutcome::NoAnswer), _) if self.withholds_passwords => {
+                Some(SudoRefusal::ChangedHostKey)
+            }
             (Some(SudoOutcome::NoAnswer), _) => Some(SudoRefusal::Unanswered),
             _ if stopped => None,
             (_, Some(ExitStatus::Code(NO_SUCH_PROGRAM))) => Some(SudoRefusal::Missing),
@@ -117,7 +147,11 @@ impl CommandControl {
     }
 
     fn password(&self) -> Option<Password> {
-        if let Some(SudoOutcome::Authenticated(password)) = self.answered() { password } else { None }
+        if let Some(SudoOutcome::Authenticated(password)) = self.answered() {
+            password
+        } else {
+            None
+        }
     }
 }
 
@@ -130,19 +164,34 @@ impl Pool {
         write: &ChannelWriteHalf<Msg>,
     ) -> Option<bool> {
         // A command that has just been sent may not have told its process id yet.
-        let patience = if stop == StopReason::Ending { ANNOUNCED_AT_THE_END } else { ANNOUNCED_WITHIN };
+        let patience = if stop == StopReason::Ending {
+            ANNOUNCED_AT_THE_END
+        } else {
+            ANNOUNCED_WITHIN
+        };
+
         let mut known = control.known.clone();
-        let known = timeout(patience, known.wait_for(|known| !matches!(known, KnownProcesses::NotYet))).await;
+        let known = timeout(
+            patience,
+            known.wait_for(|known| !matches!(known, KnownProcesses::NotYet)),
+        )
+        .await;
+
         let target = known.ok().and_then(|known| known.ok()?.target());
+
         if let Some(target) = target
-            && let Some(found) = self.stop_processes(&target, control.password().as_ref(), stop).await
+            && let Some(found) = self
+                .stop_processes(&target, control.password().as_ref(), stop)
+                .await
         {
             return found.gone();
         }
+
         for signal in [Sig::INT, Sig::TERM, Sig::KILL] {
             let _ = write.signal(signal).await;
             sleep(Duration::from_millis(u64::from(stop.grace_tenths()) * 30)).await;
         }
+
         None
     }
 
@@ -155,7 +204,10 @@ impl Pool {
     ) {
         let target = control.known.borrow().target();
         match target {
-            Some(target) => self.signal_processes(&target, control.password().as_ref(), name).await,
+            Some(target) => {
+                self.signal_processes(&target, control.password().as_ref(), name)
+                    .await;
+            }
             None => drop(write.signal(Sig::Custom(name.to_owned())).await),
         }
     }

@@ -80,7 +80,13 @@ pub struct ExecRequest<'a> {
 impl ExecRequest<'_> {
     /// What a person is shown who is asked to have it run as root.
     fn as_root(&self) -> AsRoot {
-        AsRoot::new(self.command, self.directory, &self.environment, &self.stdin, self.input.is_some())
+        AsRoot::new(
+            self.command,
+            self.directory,
+            &self.environment,
+            &self.stdin,
+            self.input.is_some(),
+        )
     }
 }
 
@@ -107,25 +113,62 @@ impl Pool {
     /// # Errors
     /// Only what happened before the command had left or sudo was through. From then on, also a lost connection is a
     /// result: the command may have run and must not be sent again.
-    #[expect(clippy::too_many_lines, reason = "the parts of a command are put together here, once")]
-    pub async fn exec(self: &Arc<Self>, request: &mut ExecRequest<'_>) -> Result<CommandResult, SshError> {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the parts of a command are put together here, once"
+    )]
+    pub async fn exec(
+        self: &Arc<Self>,
+        request: &mut ExecRequest<'_>,
+    ) -> Result<CommandResult, SshError> {
         let started = Instant::now();
+
         // What is lost of that cannot be had again.
         let takes_input = request.input.is_some();
-        let SentCommand { probe, mark, script, slot, read, write, before } = self.send_exec(request).await?;
+
+        let SentCommand {
+            probe,
+            mark,
+            script,
+            slot,
+            read,
+            write,
+            before,
+        } = self.send_exec(request).await?;
+
         let write = Arc::new(write);
         let (tell_heard, events) = mpsc::channel(MAX_SUDO_EVENTS);
         let (tell_answered, answered) = watch::channel(None);
         let tells = probe.shell != LoginShell::Other || request.sudo.is_some();
-        let (tell_known, known) = watch::channel(if tells { KnownProcesses::NotYet } else { KnownProcesses::Never });
+        let (tell_known, known) = watch::channel(if tells {
+            KnownProcesses::NotYet
+        } else {
+            KnownProcesses::Never
+        });
+
         let withholds_passwords = slot.connection().withholds_passwords();
-        let control = CommandControl { known, answered, withholds_passwords };
-        let sudo = request.sudo.clone().map(|sudo| if withholds_passwords { SudoRequest::default() } else { sudo });
+        let control = CommandControl {
+            known,
+            answered,
+            withholds_passwords,
+        };
+
+        let sudo = request.sudo.clone().map(|sudo| {
+            if withholds_passwords {
+                SudoRequest::default()
+            } else {
+                sudo
+            }
+        });
+
         let (send_reply, replies) = mpsc::channel(MAX_TERMINAL_REPLIES);
         let (stop_reading, abandoned) = (CancellationToken::new(), CancellationToken::new());
         let is_sudo = sudo.is_some();
+
         let stdin_writer = StdinWriter {
-            answering: sudo.map(|sudo| SudoResponder::new(sudo, self.peer(), request.as_root(), request.terminal)),
+            answering: sudo.map(|sudo| {
+                SudoResponder::new(sudo, self.peer(), request.as_root(), request.terminal)
+            }),
             answered: tell_answered,
             sent: request.sent.clone(),
             abandoned: abandoned.clone(),
@@ -140,14 +183,17 @@ impl Pool {
             replies,
             terminal: request.terminal,
         };
+
         // Of its own: a command that does not read must not block its own output.
         let stdin_writer = tokio::spawn(stdin_writer.run(events));
+
         let ear = || {
             if is_sudo {
                 return Some(PidSource::Sudo(SudoListener::new(&mark, request.terminal)));
             }
             tells.then(|| PidSource::Shell(StreamDecoder::new(&mark)))
         };
+
         let drain = ChannelReader {
             read,
             output: request.output.writer(),
@@ -158,17 +204,22 @@ impl Pool {
             known: tell_known,
             replies: send_reply,
             terminal: request.terminal,
-            due: [request.terminal.then_some(AwaitedReply::Terminal), Some(AwaitedReply::Command)]
-                .into_iter()
-                .flatten()
-                .collect(),
+            due: [
+                request.terminal.then_some(AwaitedReply::Terminal),
+                Some(AwaitedReply::Command),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             stop: stop_reading.clone(),
         };
+
         // A task of its own from the first moment on: an unread channel blocks the whole connection.
         let mut read_end = tokio::spawn(drain.run());
         let mut process_gone = None;
         let reached = request.conditions.wait(started.elapsed());
         tokio::pin!(reached);
+
         let stopped = loop {
             tokio::select! {
                 biased;
@@ -181,6 +232,7 @@ impl Pool {
                 }
             }
         };
+
         let (done, stopped) = match stopped {
             Err(done) => (done, None),
             Ok(stop) => {
@@ -188,6 +240,7 @@ impl Pool {
                     // The question is of no use any more.
                     stdin_writer.abort();
                 }
+
                 process_gone = self.stop_exec(stop, &control, &write).await;
                 let end = timeout(QUIET_AFTER_STOP, &mut read_end).await;
                 stop_reading.cancel();
@@ -195,9 +248,11 @@ impl Pool {
                     Ok(done) => done,
                     Err(_) => read_end.await,
                 };
+
                 (done, Some(stop))
             }
         };
+
         // What the command did not read would wait for a window that never comes.
         stdin_writer.abort();
         let _ = write.close().await;
@@ -205,7 +260,11 @@ impl Pool {
         if read_end.refused {
             return Err(SshError::ExecRefused);
         }
-        if stopped.is_none() && read_end.status.is_some() && (abandoned.is_cancelled() || !read_end.begun) {
+
+        if stopped.is_none()
+            && read_end.status.is_some()
+            && (abandoned.is_cancelled() || !read_end.begun)
+        {
             read_end.not_begun(abandoned.is_cancelled())?;
         } else if stopped.is_none() && read_end.is_all_that_is_said(probe.deaf.as_deref()) {
             read_end.not_begun(true)?;
@@ -215,6 +274,7 @@ impl Pool {
             }
             read_end.notice = Some("sudo had not begun the command yet".to_owned());
         }
+
         let ending = match (stopped, read_end.status) {
             (Some(stop), status) => {
                 let told = status.filter(|status| *status != ExitStatus::Unreported);
@@ -227,9 +287,11 @@ impl Pool {
                 if !takes_input && slot.connection().traffic.sent() == before {
                     return Err(slot.connection().lost());
                 }
+
                 Ending::ConnectionLost(slot.connection().reason())
             }
         };
+
         Ok(CommandResult {
             ending,
             stopped: stopped.is_some(),
@@ -240,44 +302,78 @@ impl Pool {
         })
     }
 
-    async fn send_exec(self: &Arc<Self>, request: &ExecRequest<'_>) -> Result<SentCommand, SshError> {
+    async fn send_exec(
+        self: &Arc<Self>,
+        request: &ExecRequest<'_>,
+    ) -> Result<SentCommand, SshError> {
         let mark = random_sentinel()?;
+
         let prepare = async {
             let probe = self.login_shell().await;
             let shell = probe.shell;
+
             if let Some(said_alike) = &probe.deaf
                 && (!request.stdin.is_empty() || request.input.is_some())
             {
-                return Err(SshError::NotBegun { said: said(String::from_utf8_lossy(said_alike).trim()) });
+                return Err(SshError::NotBegun {
+                    said: said(String::from_utf8_lossy(said_alike).trim()),
+                });
             }
-            let (command, directory, environment) = (request.command, request.directory, &request.environment);
+
+            let (command, directory, environment) =
+                (request.command, request.directory, &request.environment);
             let input = match () {
                 () if request.terminal => Input::Terminal,
                 () if request.stdin.is_empty() && request.input.is_none() => Input::Empty,
                 () => Input::Follows,
             };
+
             let script = match request.sudo {
-                Some(_) => {
-                    shell.sudo_script(probe.program.as_deref(), command, directory, environment, &mark, input)?
-                }
+                Some(_) => shell.sudo_script(
+                    probe.program.as_deref(),
+                    command,
+                    directory,
+                    environment,
+                    &mark,
+                    input,
+                )?,
                 None => shell.script(command, directory, environment, &mark, input)?,
             };
+
             Ok::<_, SshError>((probe, script))
         };
+
         let (probe, script) = request.conditions.before_sending(prepare).await?;
-        let (channel, slot) = request.conditions.before_sending(self.open_channel(Priority::Work)).await?;
+        let (channel, slot) = request
+            .conditions
+            .before_sending(self.open_channel(Priority::Work))
+            .await?;
+
         let (read, write) = channel.split();
         let before = slot.connection().traffic.sent();
+
         let send = async {
             if request.terminal {
-                write.request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[]).await?;
+                write
+                    .request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[])
+                    .await?;
             }
             slot.connection().command(&write, script.line.clone()).await
         };
+
         if send.await.is_err() {
             return Err(slot.connection().lost());
         }
-        Ok(SentCommand { probe, mark, script, slot, read, write, before })
+
+        Ok(SentCommand {
+            probe,
+            mark,
+            script,
+            slot,
+            read,
+            write,
+            before,
+        })
     }
 }
 

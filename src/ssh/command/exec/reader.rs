@@ -100,14 +100,22 @@ impl ReadEnd {
             self.notice = Some("the login shell ended before the command began".to_owned());
             return Ok(());
         }
-        Err(SshError::NotBegun { said: said(words.trim()) })
+
+        Err(SshError::NotBegun {
+            said: said(words.trim()),
+        })
     }
 
     /// Whether it printed just what is printed for any command, and did not fail.
     pub(super) fn is_all_that_is_said(&self, alike: Option<&[u8]>) -> bool {
-        let succeeded = matches!(self.status, Some(ExitStatus::Code(0) | ExitStatus::Unreported));
+        let succeeded = matches!(
+            self.status,
+            Some(ExitStatus::Code(0) | ExitStatus::Unreported)
+        );
+
         let stdout = self.output.stdout.text();
-        let same = alike.is_some_and(|alike| String::from_utf8_lossy(alike).trim() == stdout.trim());
+        let same =
+            alike.is_some_and(|alike| String::from_utf8_lossy(alike).trim() == stdout.trim());
         succeeded && same && self.output.stderr.total == 0
     }
 }
@@ -126,6 +134,7 @@ impl ChannelReader {
     /// Reads to the end.
     pub(super) async fn run(mut self) -> ReadEnd {
         let (mut status, mut notice, mut closed, mut refused) = (None, None, false, false);
+
         loop {
             let quiet = async {
                 match status {
@@ -133,6 +142,7 @@ impl ChannelReader {
                     None => std::future::pending().await,
                 }
             };
+
             let message = tokio::select! {
                 biased;
                 message = self.read.wait() => message,
@@ -142,6 +152,7 @@ impl ChannelReader {
                     break;
                 }
             };
+
             match message {
                 Some(ChannelMsg::Data { data }) => self.take(&data, false).await,
                 Some(ChannelMsg::ExtendedData { data, .. }) => self.take(&data, true).await,
@@ -173,26 +184,40 @@ impl ChannelReader {
                 None => break,
             }
         }
+
         let begun = !matches!(*self.known.borrow(), KnownProcesses::NotYet);
         let mut refusal = None;
         for is_stderr in [false, true] {
             let said = self.close_ear(is_stderr).await;
             refusal = refusal.or(said);
         }
+
         let status = status.or(closed.then_some(ExitStatus::Unreported));
-        ReadEnd { output: self.output.finish().await, status, notice, begun, refused, refusal }
+
+        ReadEnd {
+            output: self.output.finish().await,
+            status,
+            notice,
+            begun,
+            refused,
+            refusal,
+        }
     }
 
     /// Takes output, and cuts the process id out of the beginning of the stream on which it is told.
     async fn take(&mut self, bytes: &[u8], is_stderr: bool) {
         let [stdout, stderr] = &mut self.ears;
         let ear = if is_stderr { stderr } else { stdout };
-        let Some(announce) = ear else { return self.push(bytes, is_stderr).await };
+        let Some(announce) = ear else {
+            return self.push(bytes, is_stderr).await;
+        };
         let (mut output, mut events) = (Vec::new(), Vec::new());
         let mut told = false;
+
         match announce {
             PidSource::Shell(decoder) => {
-                if let DecodeStep::Complete { trailer, mut rest } = decoder.push(bytes, &mut output) {
+                if let DecodeStep::Complete { trailer, mut rest } = decoder.push(bytes, &mut output)
+                {
                     output.append(&mut rest);
                     let process = std::str::from_utf8(&trailer).ok().and_then(Process::parse);
                     events.push(SudoEvent::Through(process));
@@ -205,6 +230,7 @@ impl ChannelReader {
             }
             PidSource::Settings(_) => {}
         }
+
         if !told {
             output = without(output, &self.preamble);
         }
@@ -212,23 +238,33 @@ impl ChannelReader {
         if told {
             *ear = self.ready.take().map(PidSource::Settings);
         }
+
         if let Some(PidSource::Settings(decoder)) = ear {
-            let shown = if told { std::mem::take(&mut output) } else { bytes.to_vec() };
+            let shown = if told {
+                std::mem::take(&mut output)
+            } else {
+                bytes.to_vec()
+            };
+
             if let DecodeStep::Complete { mut rest, .. } = decoder.push(&shown, &mut output) {
                 output.append(&mut rest);
                 events.push(SudoEvent::Ready);
                 *ear = None;
             }
         }
+
         if !events.is_empty() {
             // It is this stream on which it is told.
             self.close_ear(!is_stderr).await;
         }
+
         for events in events {
-            self.known.send_modify(|known| known.change(|target| events.target(target)));
+            self.known
+                .send_modify(|known| known.change(|target| events.target(target)));
             // Only a sudo that asks without end leaves no room, and then the answers have ended.
             let _ = self.events.try_send(events);
         }
+
         self.push(&output, is_stderr).await;
     }
 
@@ -238,6 +274,7 @@ impl ChannelReader {
         let [stdout, stderr] = &mut self.ears;
         let ear = if is_stderr { stderr } else { stdout };
         let mut held = Vec::new();
+
         let said = match ear.take()? {
             PidSource::Shell(mut decoder) | PidSource::Settings(mut decoder) => {
                 decoder.finish(&mut held);
@@ -245,7 +282,9 @@ impl ChannelReader {
             }
             PidSource::Sudo(listener) => listener.finish(&mut held),
         };
+
         self.push(&held, is_stderr).await;
+
         said
     }
 
@@ -253,6 +292,7 @@ impl ChannelReader {
         if is_stderr {
             return self.output.push_stderr(bytes).await;
         }
+
         self.output.push_stdout(bytes).await;
         let replies = self.output.replies();
         if self.terminal && !replies.is_empty() {

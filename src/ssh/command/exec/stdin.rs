@@ -54,9 +54,11 @@ impl StdinWriter {
         if self.answering.is_none() {
             self.sent.cancel();
         }
+
         if self.holds && !self.begins(&mut events).await {
             return;
         }
+
         if let Some(answering) = self.answering.take() {
             let answered = answering.run(&mut events, &self.write).await;
             let through = matches!(answered, SudoOutcome::Authenticated(_));
@@ -64,13 +66,20 @@ impl StdinWriter {
             if !through {
                 return;
             }
+
             self.sent.cancel();
         }
-        let (settings, stdin) = (std::mem::take(&mut self.settings), std::mem::take(&mut self.stdin));
+
+        let (settings, stdin) = (
+            std::mem::take(&mut self.settings),
+            std::mem::take(&mut self.stdin),
+        );
+
         if self.says_ready {
             if self.write.data_bytes(settings).await.is_err() {
                 return;
             }
+
             while !matches!(events.recv().await, Some(SudoEvent::Ready) | None) {}
             self.give(stdin).await;
         } else {
@@ -84,11 +93,14 @@ impl StdinWriter {
         if let Ok(begun) = timeout(BEGINS_WITHIN, events.recv()).await {
             return begun.is_some();
         }
+
         self.abandoned.cancel();
         if !self.terminal && self.write.eof().await.is_ok() {
             sleep(ENDS_WITHIN).await;
         }
+
         self.given_up.cancel();
+
         false
     }
 
@@ -96,6 +108,7 @@ impl StdinWriter {
         if !stdin.is_empty() && self.write.data_bytes(stdin).await.is_err() {
             return;
         }
+
         if let Some(mut input) = self.input.take() {
             while let Some(bytes) = tokio::select! {
                 bytes = input.recv() => bytes,
@@ -106,6 +119,7 @@ impl StdinWriter {
                 }
             }
         }
+
         // The end of a terminal's input is a character (`VEOF`, termios(3)), not the end of the channel's.
         if !self.terminal {
             let _ = self.write.eof().await;

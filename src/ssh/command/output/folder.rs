@@ -66,6 +66,7 @@ impl OutputFolder {
                 }
             }
         };
+
         self.off_thread(read).await
     }
 
@@ -78,7 +79,8 @@ impl OutputFolder {
             return Err(io::ErrorKind::NotFound.into());
         }
         let name = name.to_owned();
-        self.off_thread(move |path| Folder::root(&path)?.if_ours(&path)?.open(name.as_bytes())).await
+        self.off_thread(move |path| Folder::root(&path)?.if_ours(&path)?.open(name.as_bytes()))
+            .await
     }
 
     /// A new file in it, which ends in `.out` or `.err`; those older than a week are removed.
@@ -92,6 +94,7 @@ impl OutputFolder {
             let file = folder.create(name.as_bytes())?;
             Ok((path.join(name), file))
         };
+
         self.off_thread(create).await
     }
 
@@ -101,8 +104,14 @@ impl OutputFolder {
         work: impl FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let nowhere = "there is no home directory to keep it in; set HOME or XDG_STATE_HOME";
-        let path = self.0.clone().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, nowhere))?;
-        spawn_blocking(move || work(path)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        let path = self
+            .0
+            .clone()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, nowhere))?;
+
+        spawn_blocking(move || work(path))
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 }
 
@@ -126,23 +135,37 @@ impl KeptOutput {
 }
 
 fn is_ours(name: &str) -> bool {
-    let digits = name.strip_suffix(".out").or_else(|| name.strip_suffix(".err"));
-    digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    let digits = name
+        .strip_suffix(".out")
+        .or_else(|| name.strip_suffix(".err"));
+    digits.is_some_and(|digits| {
+        digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 /// Our own files in a folder.
 fn ours(folder: &Folder) -> impl Iterator<Item = KeptOutput> {
     let names = folder.names(MAX_FILES).unwrap_or_default().into_iter();
-    names.filter_map(|name| name.into_string().ok()).filter(|name| is_ours(name)).filter_map(|name| {
-        let metadata = folder.open(name.as_bytes()).ok()?.metadata().ok()?;
-        Some(KeptOutput { name, bytes: metadata.len(), written: metadata.modified().ok()? })
-    })
+    names
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| is_ours(name))
+        .filter_map(|name| {
+            let metadata = folder.open(name.as_bytes()).ok()?.metadata().ok()?;
+            Some(KeptOutput {
+                name,
+                bytes: metadata.len(),
+                written: metadata.modified().ok()?,
+            })
+        })
 }
 
 /// Removes our own files that are older than [`KEPT_FOR`]. What cannot be removed stays: it harms nothing.
 fn remove_old(folder: &Folder) {
     for KeptOutput { name, written, .. } in ours(folder) {
-        if SystemTime::now().duration_since(written).is_ok_and(|age| age > KEPT_FOR) {
+        if SystemTime::now()
+            .duration_since(written)
+            .is_ok_and(|age| age > KEPT_FOR)
+        {
             let _ = folder.remove(name.as_bytes());
         }
     }

@@ -79,7 +79,9 @@ impl CommandOutput {
     /// Whether some of the output is missing from what the result holds.
     #[must_use]
     pub fn truncated(&self) -> bool {
-        let is_missing = |stream: &Captured| stream.omitted() > 0 || matches!(stream.nature(), Nature::Binary(_));
+        let is_missing = |stream: &Captured| {
+            stream.omitted() > 0 || matches!(stream.nature(), Nature::Binary(_))
+        };
         is_missing(&self.stdout) || is_missing(&self.stderr)
     }
 }
@@ -112,15 +114,29 @@ impl Output {
                 trouble: None,
             }
         };
+
         let (stdout, stderr) = (stream(STDOUT_BUDGET), stream(STDERR_BUDGET));
-        let streams = Arc::new(Mutex::new(OutputStreams { stdout, stderr, last: (Instant::now(), false) }));
-        Self { folder, style, streams }
+        let streams = Arc::new(Mutex::new(OutputStreams {
+            stdout,
+            stderr,
+            last: (Instant::now(), false),
+        }));
+
+        Self {
+            folder,
+            style,
+            streams,
+        }
     }
 
     /// The one who writes; there is one at a time.
     #[must_use]
     pub(in crate::ssh) fn writer(&self) -> OutputWriter {
-        OutputWriter { output: self.clone(), stdout: OutputFile::NotNeeded, stderr: OutputFile::NotNeeded }
+        OutputWriter {
+            output: self.clone(),
+            stdout: OutputFile::NotNeeded,
+            stderr: OutputFile::NotNeeded,
+        }
     }
 
     /// What there is by now.
@@ -132,7 +148,11 @@ impl Output {
             stderr: streams.stderr.captured(),
             stdout_file: streams.stdout.file.clone(),
             stderr_file: streams.stderr.file.clone(),
-            trouble: streams.stdout.trouble.clone().or_else(|| streams.stderr.trouble.clone()),
+            trouble: streams
+                .stdout
+                .trouble
+                .clone()
+                .or_else(|| streams.stderr.trouble.clone()),
         }
     }
 
@@ -143,27 +163,43 @@ impl Output {
     pub async fn read(&self, offset: u64, more_may_follow: bool) -> io::Result<StdoutPortion> {
         let (bytes, file) = {
             let streams = self.lock();
-            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(streams.stdout.unspilled.len());
+            let from = usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .min(streams.stdout.unspilled.len());
             let bytes = streams.stdout.unspilled.get(from..).unwrap_or_default();
-            (bytes.iter().copied().take(STDOUT_BUDGET).collect(), streams.stdout.file.clone())
+
+            (
+                bytes.iter().copied().take(STDOUT_BUDGET).collect(),
+                streams.stdout.file.clone(),
+            )
         };
+
         let bytes: Vec<u8> = match file {
             None => bytes,
             Some(path) => {
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let name = path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or_default();
+
                 let mut file = fs::File::from_std(self.folder.open(name).await?);
                 file.seek(io::SeekFrom::Start(offset)).await?;
                 let mut bytes = Vec::new();
-                file.take(STDOUT_BUDGET as u64).read_to_end(&mut bytes).await?;
+                file.take(STDOUT_BUDGET as u64)
+                    .read_to_end(&mut bytes)
+                    .await?;
+
                 bytes
             }
         };
+
         // The next part is shown by itself: this one ends with a line if much follows, else with anything that is whole.
         let whole = match memchr::memrchr(b'\n', &bytes) {
             Some(end) if bytes.len() == STDOUT_BUDGET => bytes.get(..=end).unwrap_or(&bytes),
             _ if bytes.len() < STDOUT_BUDGET && !more_may_follow => &bytes,
             _ => separable(&bytes),
         };
+
         let (mut readable, mut text) = (Readable::new(self.style), Vec::new());
         readable.push(whole, &mut text);
         readable.finish(&mut text);
@@ -171,24 +207,40 @@ impl Output {
         shown.push(&text);
         let total = self.lock().stdout.total;
         let beginning = whole.iter().copied().take(BEGINNING).collect();
-        Ok(StdoutPortion { shown: shown.finish().of(total, beginning), next: offset + whole.len() as u64 })
+
+        Ok(StdoutPortion {
+            shown: shown.finish().of(total, beginning),
+            next: offset + whole.len() as u64,
+        })
     }
 
     /// The latest line, for a progress message: at most 200 characters.
     #[must_use]
     pub fn latest(&self) -> String {
         let streams = self.lock();
-        let (first, second) =
-            if streams.last.1 { (&streams.stderr, &streams.stdout) } else { (&streams.stdout, &streams.stderr) };
+        let (first, second) = if streams.last.1 {
+            (&streams.stderr, &streams.stdout)
+        } else {
+            (&streams.stdout, &streams.stderr)
+        };
+
         let latest = first.readable.latest();
-        if latest.is_empty() { second.readable.latest() } else { latest }
+        if latest.is_empty() {
+            second.readable.latest()
+        } else {
+            latest
+        }
     }
 
     /// The end of the unfinished line at the end of what was written last, if there is one: at most 200 characters.
     #[must_use]
     pub fn prompt(&self) -> Option<String> {
         let streams = self.lock();
-        let stream = if streams.last.1 { &streams.stderr } else { &streams.stdout };
+        let stream = if streams.last.1 {
+            &streams.stderr
+        } else {
+            &streams.stdout
+        };
         Some(stream.readable.prompt()).filter(|prompt| !prompt.is_empty())
     }
 
@@ -207,7 +259,11 @@ impl Output {
     #[must_use]
     pub fn lines(&self) -> u64 {
         let streams = self.lock();
-        streams.stdout.shown.total().saturating_add(streams.stderr.shown.total())
+        streams
+            .stdout
+            .shown
+            .total()
+            .saturating_add(streams.stderr.shown.total())
     }
 
     /// Bytes on both streams so far.
@@ -237,7 +293,11 @@ impl OutputStream {
 
 impl OutputStreams {
     fn stream_mut(&mut self, is_stderr: bool) -> &mut OutputStream {
-        if is_stderr { &mut self.stderr } else { &mut self.stdout }
+        if is_stderr {
+            &mut self.stderr
+        } else {
+            &mut self.stdout
+        }
     }
 }
 
@@ -284,12 +344,14 @@ impl OutputWriter {
             if differs && matches!(self.spill(is_stderr), OutputFile::NotNeeded) {
                 self.begin_file(is_stderr).await;
             }
+
             if let OutputFile::Open { file, .. } = self.spill(is_stderr)
                 && let Err(error) = file.flush().await
             {
                 self.stop(is_stderr, &error.to_string());
             }
         }
+
         self.output.so_far()
     }
 
@@ -297,9 +359,13 @@ impl OutputWriter {
         if bytes.is_empty() {
             return;
         }
-        if matches!(self.spill(is_stderr), OutputFile::NotNeeded) && !self.has_room_for(is_stderr, bytes.len()) {
+
+        if matches!(self.spill(is_stderr), OutputFile::NotNeeded)
+            && !self.has_room_for(is_stderr, bytes.len())
+        {
             self.begin_file(is_stderr).await;
         }
+
         self.write(is_stderr, bytes).await;
         let in_memory = matches!(self.spill(is_stderr), OutputFile::NotNeeded);
         let mut streams = self.output.lock();
@@ -311,6 +377,7 @@ impl OutputWriter {
         if in_memory {
             stream.unspilled.extend_from_slice(bytes);
         }
+
         let mut settled = Vec::new();
         stream.readable.push(bytes, &mut settled);
         stream.shown.push(&settled);
@@ -323,9 +390,18 @@ impl OutputWriter {
     }
 
     async fn begin_file(&mut self, is_stderr: bool) {
-        match self.output.folder.create(if is_stderr { "err" } else { "out" }).await {
+        match self
+            .output
+            .folder
+            .create(if is_stderr { "err" } else { "out" })
+            .await
+        {
             Ok((path, file)) => {
-                *self.spill(is_stderr) = OutputFile::Open { file: fs::File::from_std(file), written: 0 };
+                *self.spill(is_stderr) = OutputFile::Open {
+                    file: fs::File::from_std(file),
+                    written: 0,
+                };
+
                 let so_far = self.output.lock().stream_mut(is_stderr).unspilled.clone();
                 self.write(is_stderr, &so_far).await;
                 let mut streams = self.output.lock();
@@ -338,13 +414,22 @@ impl OutputWriter {
     }
 
     async fn write(&mut self, is_stderr: bool, bytes: &[u8]) {
-        let OutputFile::Open { file, written } = self.spill(is_stderr) else { return };
+        let OutputFile::Open { file, written } = self.spill(is_stderr) else {
+            return;
+        };
+
         let failed = if *written + bytes.len() as u64 > MAX_FILE_BYTES {
-            Some(format!("the file has reached its limit of {MAX_FILE_BYTES} bytes"))
+            Some(format!(
+                "the file has reached its limit of {MAX_FILE_BYTES} bytes"
+            ))
         } else {
             *written += bytes.len() as u64;
-            file.write_all(bytes).await.err().map(|error| error.to_string())
+            file.write_all(bytes)
+                .await
+                .err()
+                .map(|error| error.to_string())
         };
+
         if let Some(reason) = failed {
             self.stop(is_stderr, &reason);
         }
@@ -352,12 +437,17 @@ impl OutputWriter {
 
     fn stop(&mut self, is_stderr: bool, reason: &str) {
         *self.spill(is_stderr) = OutputFile::Stopped;
-        self.output.lock().stream_mut(is_stderr).trouble =
-            Some(format!("the whole output could not be kept in a file: {reason}"));
+        self.output.lock().stream_mut(is_stderr).trouble = Some(format!(
+            "the whole output could not be kept in a file: {reason}"
+        ));
     }
 
     fn spill(&mut self, is_stderr: bool) -> &mut OutputFile {
-        if is_stderr { &mut self.stderr } else { &mut self.stdout }
+        if is_stderr {
+            &mut self.stderr
+        } else {
+            &mut self.stdout
+        }
     }
 }
 
@@ -377,28 +467,47 @@ mod tests {
         let mut output = writer(&folder.path().join("new"));
         output.push_stdout(&vec![b'x'; STDOUT_BUDGET]).await;
         let seen = output.finish().await;
-        assert!(!seen.truncated() && seen.stdout_file.is_none() && !folder.path().join("new").exists());
+        assert!(
+            !seen.truncated() && seen.stdout_file.is_none() && !folder.path().join("new").exists()
+        );
     }
 
     #[tokio::test]
     async fn long_output_is_whole_in_a_private_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut output = writer(&folder.path().join("new"));
-        let whole: Vec<u8> = (0..100_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        let whole: Vec<u8> = (0..100_000u32)
+            .flat_map(|n| format!("{n}\n").into_bytes())
+            .collect();
+
         for portion in whole.chunks(1000) {
             output.push_stdout(portion).await;
         }
+
         output.push_stderr(b"short").await;
         let seen = output.finish().await;
         assert_eq!(seen.stdout.total, whole.len() as u64);
         assert!(seen.truncated() && seen.trouble.is_none() && seen.stderr_file.is_none());
         let path = seen.stdout_file.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole);
+
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-            assert_eq!(std::fs::metadata(folder.path().join("new")).unwrap().permissions().mode() & 0o777, 0o700);
+
+            assert_eq!(
+                std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+
+            assert_eq!(
+                std::fs::metadata(folder.path().join("new"))
+                    .unwrap()
+                    .permissions()
+                    .mode()
+                    & 0o777,
+                0o700
+            );
         }
     }
 
@@ -416,11 +525,16 @@ mod tests {
     #[tokio::test]
     async fn a_folder_of_another_user_is_not_used_and_no_link_in_one_is_followed() {
         use crate::local::folder::others::give;
+
         let folder = tempfile::tempdir().unwrap();
         let kept = OutputFolder::new(Some(folder.path().to_owned()));
         let (file, link) = (folder.path().join("victim"), "0123456789abcdef.out");
         std::fs::write(&file, "mine").unwrap();
-        std::fs::File::open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        std::fs::File::open(&file)
+            .unwrap()
+            .set_modified(std::time::UNIX_EPOCH)
+            .unwrap();
+
         std::os::unix::fs::symlink(&file, folder.path().join(link)).unwrap();
         let mut output = writer(folder.path());
         output.push_stdout(&vec![b'x'; 100_000]).await;
@@ -431,10 +545,14 @@ mod tests {
         if !give(folder.path()) {
             return;
         }
+
         let mut output = writer(folder.path());
         output.push_stdout(&vec![b'x'; 100_000]).await;
         let seen = output.finish().await;
-        assert!(seen.stdout_file.is_none() && seen.trouble.unwrap().contains("belongs to another user"));
+        assert!(
+            seen.stdout_file.is_none() && seen.trouble.unwrap().contains("belongs to another user")
+        );
+
         assert!(kept.list().await.is_empty());
     }
 
@@ -445,18 +563,29 @@ mod tests {
         let output = writer.output.clone();
         writer.push_stdout("first\nsécond".as_bytes()).await;
         let portion = output.read(6, true).await.unwrap();
-        assert_eq!((portion.shown.text().as_str(), portion.shown.total, portion.next), ("sécond", 13, 13));
+
+        assert_eq!(
+            (
+                portion.shown.text().as_str(),
+                portion.shown.total,
+                portion.next
+            ),
+            ("sécond", 13, 13)
+        );
+
         assert_eq!(output.read(99, true).await.unwrap().shown.text(), "");
         let long = "é".repeat(40_000);
         writer.push_stdout(long.as_bytes()).await;
         writer.finish().await;
         let (mut offset, mut read) = (13, String::new());
+
         while offset < 80_013 {
             let portion = output.read(offset, true).await.unwrap();
             assert!(portion.next > offset && portion.shown.omitted() == 0);
             offset = portion.next;
             read.push_str(&portion.shown.text());
         }
+
         assert!(read == long, "no character was cut");
     }
 
@@ -469,7 +598,10 @@ mod tests {
         assert_eq!(output.read(0, true).await.unwrap().next, 3);
         writer.finish().await;
         let portion = output.read(0, false).await.unwrap();
-        assert_eq!((portion.shown.text().as_str(), portion.next), ("abc\u{fffd}", 4));
+        assert_eq!(
+            (portion.shown.text().as_str(), portion.next),
+            ("abc\u{fffd}", 4)
+        );
     }
 
     #[tokio::test]
@@ -481,7 +613,11 @@ mod tests {
         writer.push_stdout(b"hello\n").await;
         assert_eq!((output.prompt(), output.latest().as_str()), (None, "hello"));
         writer.push_stderr(b"Name? ").await;
-        assert_eq!((output.prompt().as_deref(), output.latest().as_str()), (Some("Name?"), "Name?"));
+        assert_eq!(
+            (output.prompt().as_deref(), output.latest().as_str()),
+            (Some("Name?"), "Name?")
+        );
+
         assert_eq!(output.so_far().stderr.text(), "Name? ");
     }
 }

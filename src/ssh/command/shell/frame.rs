@@ -10,7 +10,9 @@ use tokio::{
 
 use super::{
     Event, ShellReply, ShellRequest, ShellResult, ShellTask, event,
-    stop::{QUIET_AFTER_EXIT, STATE_AFTER_EXIT, StopStep, TRAILER_AFTER_OUTPUT, TRAILER_AFTER_STOP},
+    stop::{
+        QUIET_AFTER_EXIT, STATE_AFTER_EXIT, StopStep, TRAILER_AFTER_OUTPUT, TRAILER_AFTER_STOP,
+    },
 };
 use crate::{
     capture::{Capture, Captured},
@@ -30,8 +32,7 @@ use crate::{
 };
 
 /// What the caller is told when a shell ends whose state was kept.
-const ENDED: &str =
-    "the shell itself has ended; the next command gets a new one, in the state from before this command";
+const ENDED: &str = "the shell itself has ended; the next command gets a new one, in the state from before this command";
 /// The same where it was not.
 const ENDED_FOR_GOOD: &str = "the shell itself has ended; the next command gets a new one, in the same directory but \
      without the variables and functions of this one";
@@ -67,18 +68,46 @@ enum FrameEnd {
 impl ShellTask {
     /// Sends a command and reads to its end.
     pub(super) async fn frame(&mut self, request: ShellRequest) -> ShellReply {
-        let Ok(sentinel) = random_sentinel() else { return Ok(self.no_random()) };
-        let Ok(delimiter) = random_sentinel() else { return Ok(self.no_random()) };
+        let Ok(sentinel) = random_sentinel() else {
+            return Ok(self.no_random());
+        };
+
+        let Ok(delimiter) = random_sentinel() else {
+            return Ok(self.no_random());
+        };
         let go = (self.kind == ShellKind::Posix).then_some(&delimiter);
-        let stdin = request.stdin.as_deref().map_or(FrameStdin::Null, FrameStdin::Bytes);
+        let stdin = request
+            .stdin
+            .as_deref()
+            .map_or(FrameStdin::Null, FrameStdin::Bytes);
+
         self.mentioned.note(&request.command);
-        let known = ShellTraits { kind: self.kind, streams: self.streams, mentioned: self.mentioned };
-        let command = script::command(known, &request.command, stdin, self.previous_status, go, &delimiter)?;
+        let known = ShellTraits {
+            kind: self.kind,
+            streams: self.streams,
+            mentioned: self.mentioned,
+        };
+
+        let command = script::command(
+            known,
+            &request.command,
+            stdin,
+            self.previous_status,
+            go,
+            &delimiter,
+        )?;
+
         // Who gets a new shell after this command has the state from before it.
         let may_end = self.mentioned.may_end(&request.command);
-        let mut text = if may_end { self.snapshotter.catch_up(self.kind, self.streams) } else { Vec::new() };
+        let mut text = if may_end {
+            self.snapshotter.catch_up(self.kind, self.streams)
+        } else {
+            Vec::new()
+        };
+
         text.extend_from_slice(&command);
         let trailer = script::trailer(known, &sentinel);
+
         let (go, after_go) = match go {
             None => {
                 text.extend_from_slice(&trailer);
@@ -86,7 +115,9 @@ impl ShellTask {
             }
             Some(go) => (Some(StreamDecoder::new(go)), Some(trailer)),
         };
+
         let between = std::mem::replace(&mut self.between, fresh_between()).finish();
+
         let mut running = RunningFrame {
             started: Instant::now(),
             output: request.output.writer(),
@@ -103,29 +134,45 @@ impl ShellTask {
             status: None,
             broken: false,
         };
+
         self.snapshotter.command_begins();
+
         // A task of its own: a script of megabytes must not wait for output that only this task can take.
         let writer = send(Arc::clone(&self.write), text);
         let end = self.read_frame(&mut running, request.conditions).await;
         writer.abort();
+
         Ok(self.result(running, end, between).await)
     }
 
-    async fn read_frame(&mut self, running: &mut RunningFrame, conditions: StopConditions) -> FrameEnd {
+    async fn read_frame(
+        &mut self,
+        running: &mut RunningFrame,
+        conditions: StopConditions,
+    ) -> FrameEnd {
         let reached = conditions.wait(Duration::ZERO);
         tokio::pin!(reached);
+
         // Each step runs beside the reading: an unread channel would hold up the one that the step needs.
         let mut taking: Option<(StopStep, JoinHandle<Option<bool>>)> = None;
         let mut last = StopStep::Stop;
         let mut give_up: Option<Instant> = None;
         let mut stopped: Option<Instant> = None;
+
         let end = loop {
             if running.trailer.is_some() && running.stderr_done {
                 break FrameEnd::Complete;
             }
+
             let free = taking.is_none() && running.stop.is_none();
-            let quiet = if self.snapshotter.is_taking() { STATE_AFTER_EXIT } else { QUIET_AFTER_EXIT };
+            let quiet = if self.snapshotter.is_taking() {
+                STATE_AFTER_EXIT
+            } else {
+                QUIET_AFTER_EXIT
+            };
+
             let quiet = running.status.is_some().then(|| Instant::now() + quiet);
+
             tokio::select! {
                 biased;
                 stop = &mut reached, if running.stop.is_none() => {
@@ -172,14 +219,20 @@ impl ShellTask {
                 },
                 () = until(quiet) => break FrameEnd::ShellEnded,
             }
+
             if running.broken && running.stop.is_none() {
                 // Whatever wrote over the trailer: the shell cannot be trusted to be in step any more.
                 running.stop = Some(StopReason::Cancelled);
-                taking = Some((StopStep::Kill, self.begin(StopStep::Kill, StopReason::Cancelled, running.started)));
+                taking = Some((
+                    StopStep::Kill,
+                    self.begin(StopStep::Kill, StopReason::Cancelled, running.started),
+                ));
             }
         };
+
         // The script must be over before another command runs: it would take that for its target.
         let mut readable = matches!(end, FrameEnd::Complete);
+
         while taking.is_some() {
             tokio::select! {
                 gone = done(&mut taking) => { running.note(taking.take(), gone); }
@@ -190,30 +243,43 @@ impl ShellTask {
                 },
             }
         }
+
         end
     }
 
     async fn stdout(&mut self, running: &mut RunningFrame, bytes: &[u8]) {
-        let Some((go, _)) = &mut running.go else { return running.stdout(bytes).await };
+        let Some((go, _)) = &mut running.go else {
+            return running.stdout(bytes).await;
+        };
         let mut before = Vec::new();
+
         if let DecodeStep::Complete { rest, .. } = go.push(bytes, &mut before)
             && let Some((_, trailer)) = running.go.take()
         {
             send(Arc::clone(&self.write), trailer);
             running.stdout(&rest).await;
         }
+
         running.output.push_stdout(&before).await;
     }
 
-    async fn result(&mut self, mut running: RunningFrame, end: FrameEnd, between: Captured) -> ShellResult {
+    async fn result(
+        &mut self,
+        mut running: RunningFrame,
+        end: FrameEnd,
+        between: Captured,
+    ) -> ShellResult {
         let mut rest = Vec::new();
+
         if running.trailer.is_none() {
             let held = self.snapshotter.finish();
             self.stdout(&mut running, &held).await;
             running.stdout.finish(&mut rest);
             running.output.push_stdout(&rest).await;
         }
+
         rest.clear();
+
         if !running.stderr_done {
             let mut text = Vec::new();
             running.stderr.finish(&mut text);
@@ -221,41 +287,68 @@ impl ShellTask {
             running.noise.finish(&mut rest);
             running.output.push_stderr(&rest).await;
         }
+
         self.between.push(&running.late.kept());
         let mut notice = None;
+
         let ending = match (end, running.stop) {
             (FrameEnd::ConnectionLost, _) => {
                 tokio::task::yield_now().await;
                 Ending::ConnectionLost(self.slot.connection().reason())
             }
             (FrameEnd::Complete | FrameEnd::ShellEnded, Some(stop)) => {
-                let status = running.trailer.as_ref().map(|trailer| ExitStatus::Code(trailer.status));
-                stop.ending(status.or_else(|| running.status.clone()).map(Ending::Exited))
+                let status = running
+                    .trailer
+                    .as_ref()
+                    .map(|trailer| ExitStatus::Code(trailer.status));
+
+                stop.ending(
+                    status
+                        .or_else(|| running.status.clone())
+                        .map(Ending::Exited),
+                )
             }
             (FrameEnd::Complete, None) => {
                 let status = running.trailer.as_ref().map_or(0, |trailer| trailer.status);
                 Ending::Exited(ExitStatus::Code(status))
             }
-            (FrameEnd::ShellEnded, None) => Ending::Exited(running.status.unwrap_or(ExitStatus::Unreported)),
+            (FrameEnd::ShellEnded, None) => {
+                Ending::Exited(running.status.unwrap_or(ExitStatus::Unreported))
+            }
         };
-        let crippled = running.trailer.as_ref().is_some_and(|trailer| trailer.crippled);
+
+        let crippled = running
+            .trailer
+            .as_ref()
+            .is_some_and(|trailer| trailer.crippled);
+
         let shell_ended = match running.trailer {
             Some(trailer) => {
                 self.previous_status = u8::try_from(trailer.status).unwrap_or(u8::MAX);
                 self.directory = trailer.directory;
                 self.jobs = trailer.jobs;
+
                 trailer.crippled
             }
             None => true,
         };
+
         if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
-            let ended = if self.snapshotter.shell_ended() { ENDED } else { ENDED_FOR_GOOD };
+            let ended = if self.snapshotter.shell_ended() {
+                ENDED
+            } else {
+                ENDED_FOR_GOOD
+            };
+
             notice = Some(if crippled {
-                format!("it took away a builtin or the descriptors that every command needs; {ended}")
+                format!(
+                    "it took away a builtin or the descriptors that every command needs; {ended}"
+                )
             } else {
                 ended.to_owned()
             });
         }
+
         let command = CommandResult {
             ending,
             stopped: running.stop.is_some(),
@@ -264,7 +357,13 @@ impl ShellTask {
             duration: running.started.elapsed(),
             notice,
         };
-        ShellResult { command, directory: self.directory.clone(), between, shell_ended }
+
+        ShellResult {
+            command,
+            directory: self.directory.clone(),
+            between,
+            shell_ended,
+        }
     }
 
     fn no_random(&self) -> ShellResult {
@@ -286,7 +385,11 @@ impl ShellTask {
 
 impl RunningFrame {
     /// Takes down what a step has found out, and returns which one it was.
-    fn note(&mut self, step: Option<(StopStep, JoinHandle<Option<bool>>)>, gone: Option<bool>) -> StopStep {
+    fn note(
+        &mut self,
+        step: Option<(StopStep, JoinHandle<Option<bool>>)>,
+        gone: Option<bool>,
+    ) -> StopStep {
         let step = step.map_or(StopStep::Stop, |(step, _)| step);
         self.goes_on = false;
         if matches!(step, StopStep::Stop | StopStep::Kill) {
@@ -300,7 +403,9 @@ impl RunningFrame {
         if self.trailer.is_some() {
             return self.late.push(bytes);
         }
+
         let mut output = Vec::new();
+
         match self.stdout.push(bytes, &mut output) {
             DecodeStep::More => {}
             DecodeStep::Complete { trailer, rest } => {
@@ -310,6 +415,7 @@ impl RunningFrame {
             }
             DecodeStep::Broken => self.broken = true,
         }
+
         self.output.push_stdout(&output).await;
     }
 
@@ -318,9 +424,11 @@ impl RunningFrame {
         if self.stderr_done {
             return self.late.push(bytes);
         }
+
         let (mut text, mut output) = (Vec::new(), Vec::new());
         let progress = self.stderr.push(bytes, &mut text);
         self.noise.push(&text, &mut output);
+
         match progress {
             DecodeStep::More => {}
             DecodeStep::Complete { rest, .. } => {
@@ -330,6 +438,7 @@ impl RunningFrame {
             }
             DecodeStep::Broken => self.broken = true,
         }
+
         self.output.push_stderr(&output).await;
     }
 }

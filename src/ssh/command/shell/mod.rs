@@ -98,9 +98,17 @@ impl ShellResult {
             process_gone: Some(true),
             output: CommandOutput::default(),
             duration: Duration::ZERO,
-            notice: Some("the command was cancelled while it waited for its turn; it was not run".to_owned()),
+            notice: Some(
+                "the command was cancelled while it waited for its turn; it was not run".to_owned(),
+            ),
         };
-        Self { command, directory, between: Captured::default(), shell_ended: false }
+
+        Self {
+            command,
+            directory,
+            between: Captured::default(),
+            shell_ended: false,
+        }
     }
 }
 
@@ -160,26 +168,49 @@ impl Pool {
     ///
     /// # Errors
     /// The channel is refused, no shell gets ready in time, or `conditions` were reached.
-    pub async fn start_shell(self: &Arc<Self>, conditions: &StopConditions) -> Result<Shell, SshError> {
-        let (channel, slot) = conditions.before_sending(self.open_channel(Priority::Work)).await?;
+    pub async fn start_shell(
+        self: &Arc<Self>,
+        conditions: &StopConditions,
+    ) -> Result<Shell, SshError> {
+        let (channel, slot) = conditions
+            .before_sending(self.open_channel(Priority::Work))
+            .await?;
         let (connection, (read, write)) = (Arc::clone(slot.connection()), channel.split());
         let mut words = UnexpectedOutput::default();
         let write = Arc::new(write);
-        let started = timeout(START_LIMIT, ShellTask::start(slot, read, Arc::clone(&write), &mut words)).await;
+        let started = timeout(
+            START_LIMIT,
+            ShellTask::start(slot, read, Arc::clone(&write), &mut words),
+        )
+        .await;
+
         let Ok(task) = started else {
             let _ = write.close().await;
+
             // The link is asked before it is blamed: a startup file may wait for an answer, or for a network drive.
             return Err(if connection.answers(ALIVE_LIMIT).await {
-                SshError::ShellStart(words.after(format!("it was not ready after {} s", START_LIMIT.as_secs())))
+                SshError::ShellStart(words.after(format!(
+                    "it was not ready after {} s",
+                    START_LIMIT.as_secs()
+                )))
             } else {
-                SshError::Timeout { stage: "starting a shell", after: START_LIMIT }
+                SshError::Timeout {
+                    stage: "starting a shell",
+                    after: START_LIMIT,
+                }
             });
         };
+
         let task = task?;
         let (requests, waiting) = mpsc::channel(QUEUE);
         let (kept, kind) = (task.snapshotter.kept(), task.kind);
         tokio::spawn(task.run(waiting));
-        Ok(Shell { requests, kept, kind })
+
+        Ok(Shell {
+            requests,
+            kept,
+            kind,
+        })
     }
 }
 
@@ -222,9 +253,11 @@ impl ShellTask {
         let sentinel = random_sentinel()?;
         slot.connection().command(&write, script::LAUNCH).await?;
         write.data_bytes(script::start(&sentinel)).await?;
-        let (mut stdout, mut stderr) = (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
+        let (mut stdout, mut stderr) =
+            (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
         let mut noise = Vec::new();
         let (mut ready, mut quiet, mut status) = (None, false, None);
+
         while ready.is_none() || !quiet {
             match event(read.wait().await) {
                 Event::Stdout(bytes) => {
@@ -237,8 +270,12 @@ impl ShellTask {
                 }
                 Event::Closed => {
                     return Err(SshError::ShellStart(words.after(match status {
-                        Some(ExitStatus::Code(code)) => format!("it ended at once with status {code}"),
-                        Some(ExitStatus::Signal(name)) => format!("it was killed by {name} at once"),
+                        Some(ExitStatus::Code(code)) => {
+                            format!("it ended at once with status {code}")
+                        }
+                        Some(ExitStatus::Signal(name)) => {
+                            format!("it was killed by {name} at once")
+                        }
                         Some(ExitStatus::Unreported) | None => "it ended at once".to_owned(),
                     })));
                 }
@@ -246,15 +283,25 @@ impl ShellTask {
                 Event::Status(reported) => status = Some(reported),
                 Event::Other => {}
             }
+
             words.hear(&noise);
             noise.clear();
         }
-        let Some(ready) = ready else { return Err(SshError::ShellStart("it did not answer".to_owned())) };
-        let Some(&number) = ready.jobs.first() else {
-            return Err(SshError::ShellStart("it did not say where its streams are".to_owned()));
+
+        let Some(ready) = ready else {
+            return Err(SshError::ShellStart("it did not answer".to_owned()));
         };
-        let (kind, process) = script::started(&ready)
-            .ok_or_else(|| SshError::ShellStart("it did not say when its process began".to_owned()))?;
+
+        let Some(&number) = ready.jobs.first() else {
+            return Err(SshError::ShellStart(
+                "it did not say where its streams are".to_owned(),
+            ));
+        };
+
+        let (kind, process) = script::started(&ready).ok_or_else(|| {
+            SshError::ShellStart("it did not say when its process began".to_owned())
+        })?;
+
         Ok(Self {
             slot,
             read,
@@ -308,12 +355,14 @@ impl ShellTask {
                 }
             }
         }
+
         // Whoever still waited for a turn may try another shell: nothing of theirs was sent. `try_recv` would miss one who
         // is about to send, and who would then wait without end.
         waiting.close();
         while let Some(ShellJob { reply, .. }) = waiting.recv().await {
             let _ = reply.send(Err(ShellRunError::Gone));
         }
+
         let _ = self.write.close().await;
     }
 }
@@ -322,8 +371,12 @@ fn event(message: Option<ChannelMsg>) -> Event {
     match message {
         Some(ChannelMsg::Data { data }) => Event::Stdout(data),
         Some(ChannelMsg::ExtendedData { data, .. }) => Event::Stderr(data),
-        Some(ChannelMsg::ExitStatus { exit_status }) => Event::Status(ExitStatus::Code(exit_status)),
-        Some(ChannelMsg::ExitSignal { signal_name, .. }) => Event::Status(ExitStatus::from_signal(&signal_name)),
+        Some(ChannelMsg::ExitStatus { exit_status }) => {
+            Event::Status(ExitStatus::Code(exit_status))
+        }
+        Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+            Event::Status(ExitStatus::from_signal(&signal_name))
+        }
         // The server refuses to run a shell.
         Some(ChannelMsg::Close | ChannelMsg::Failure) => Event::Closed,
         Some(_) => Event::Other,

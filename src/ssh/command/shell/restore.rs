@@ -28,8 +28,11 @@ impl Shell {
         conditions: StopConditions,
         output: Output,
     ) -> Result<String, ShellRunError> {
-        let Some(snapshot) = before.snapshot.as_ref() else { return Err(ShellRunError::Gone) };
+        let Some(snapshot) = before.snapshot.as_ref() else {
+            return Err(ShellRunError::Gone);
+        };
         let restore = snapshot.restore(directory);
+
         let request = ShellRequest {
             command: restore.command.clone(),
             stdin: None,
@@ -37,13 +40,22 @@ impl Shell {
             output,
             turn: ShellTurn::default(),
         };
+
         let result = self.run(request).await?;
         if result.shell_ended || !matches!(result.command.ending, Ending::Exited(_)) {
             return Err(ShellRunError::Lost);
         }
-        *lock(&self.kept) = KnownState { jobs: Vec::new(), behind: 0, ended: false, ..before.clone() };
+
+        *lock(&self.kept) = KnownState {
+            jobs: Vec::new(),
+            behind: 0,
+            ended: false,
+            ..before.clone()
+        };
+
         let printed = result.command.output.stdout.whole().unwrap_or_default();
         let (restored, missing) = restore.report(&printed);
+
         let jobs = match before.jobs.as_slice() {
             [] => "background jobs".to_owned(),
             jobs => {
@@ -54,22 +66,35 @@ impl Shell {
                 format!("background jobs (process {})", jobs.join(", "))
             }
         };
+
         let behind = match before.behind {
             0 => String::new(),
             1 => ", what the last command changed".to_owned(),
             commands => format!(", what the last {commands} commands changed"),
         };
-        let missing = missing.map(|missing| format!("; not restored: {missing}")).unwrap_or_default();
+
+        let missing = missing
+            .map(|missing| format!("; not restored: {missing}"))
+            .unwrap_or_default();
+
         let what = if before.ended {
             "the shell had ended and this is a new shell"
         } else {
             "this is a new shell over a new connection"
         };
-        Ok(format!("{what}; restored: {restored}{missing}; lost: {jobs}, open files{behind}"))
+
+        Ok(format!(
+            "{what}; restored: {restored}{missing}; lost: {jobs}, open files{behind}"
+        ))
     }
 
     /// Goes to a directory; `true` if the shell is there now.
-    pub async fn enter(&self, directory: &[u8], conditions: StopConditions, output: Output) -> bool {
+    pub async fn enter(
+        &self,
+        directory: &[u8],
+        conditions: StopConditions,
+        output: Output,
+    ) -> bool {
         let request = ShellRequest {
             command: change_directory(directory),
             stdin: None,
@@ -77,6 +102,11 @@ impl Shell {
             output,
             turn: ShellTurn::default(),
         };
-        !directory.is_empty() && self.run(request).await.is_ok_and(|result| result.directory == directory)
+
+        !directory.is_empty()
+            && self
+                .run(request)
+                .await
+                .is_ok_and(|result| result.directory == directory)
     }
 }

@@ -97,11 +97,18 @@ impl Snapshotter {
 
     /// Cuts what belongs to a snapshot out of stdout.
     pub(super) fn filter(&mut self, event: Event) -> Event {
-        let Event::Stdout(bytes) = event else { return event };
-        let Some(rest) = self.extractor.push(&bytes) else { return Event::Stdout(bytes) };
+        let Event::Stdout(bytes) = event else {
+            return event;
+        };
+
+        let Some(rest) = self.extractor.push(&bytes) else {
+            return Event::Stdout(bytes);
+        };
+
         if let Some(extracted) = self.extractor.extracted() {
             self.note(extracted);
         }
+
         Event::Stdout(rest.into())
     }
 
@@ -142,11 +149,13 @@ impl Snapshotter {
             self.sending = None;
             return SnapshotTrigger::Sent;
         }
+
         loop {
             match self.due {
                 Some(due) => sleep_until(due).await,
                 None => pending().await,
             }
+
             // One that is on its way may end first.
             let busy = self.extractor.is_taking() && self.begun.elapsed() < GIVEN_UP;
             self.due = busy.then(|| Instant::now() + IDLE);
@@ -157,7 +166,12 @@ impl Snapshotter {
     }
 
     /// Asks the shell for its state. The answer comes through [`filter`](Self::filter), whenever it does.
-    pub(super) fn take(&mut self, kind: ShellKind, streams: ShellDescriptors, write: &Arc<ChannelWriteHalf<Msg>>) {
+    pub(super) fn take(
+        &mut self,
+        kind: ShellKind,
+        streams: ShellDescriptors,
+        write: &Arc<ChannelWriteHalf<Msg>>,
+    ) {
         let request = self.request(kind, streams);
         let write = Arc::clone(write);
         // A task of its own: writing must not keep this one from reading.
@@ -169,18 +183,26 @@ impl Snapshotter {
     /// What to write before a command that may be the shell's last: a request for its state, unless that is known, or too
     /// much to be asked for each time.
     pub(super) fn catch_up(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
-        let known = self.since == 0 && (self.extractor.is_taking() || lock(&self.kept).snapshot.is_some());
-        if known || self.skip > 0 { Vec::new() } else { self.request(kind, streams) }
+        let known =
+            self.since == 0 && (self.extractor.is_taking() || lock(&self.kept).snapshot.is_some());
+        if known || self.skip > 0 {
+            Vec::new()
+        } else {
+            self.request(kind, streams)
+        }
     }
 
     fn request(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
-        let Ok(id) = random_sentinel() else { return Vec::new() };
+        let Ok(id) = random_sentinel() else {
+            return Vec::new();
+        };
         (self.begun, self.since) = (Instant::now(), 0);
         self.extractor.request(kind, streams, id)
     }
 
     fn note(&mut self, extracted: Extracted) {
         let mut kept = lock(&self.kept);
+
         let fine = match extracted {
             Extracted::Whole(snapshot) => {
                 kept.snapshot = Some(Arc::from(snapshot));
@@ -193,8 +215,18 @@ impl Snapshotter {
             }
             Extracted::Spoiled => false,
         };
-        self.failures = if fine { 0 } else { self.failures.saturating_add(1) };
-        self.skip = if fine { 0 } else { 2_u32.saturating_pow(self.failures).min(MAX_SKIPPED) };
+
+        self.failures = if fine {
+            0
+        } else {
+            self.failures.saturating_add(1)
+        };
+
+        self.skip = if fine {
+            0
+        } else {
+            2_u32.saturating_pow(self.failures).min(MAX_SKIPPED)
+        };
     }
 }
 

@@ -57,41 +57,88 @@ impl StopStep {
 impl ShellTask {
     /// Begins a step for the command that was `sent` then, in a task of its own. Its answer is, after
     /// [`StopStep::Look`], whether the shell is at work; after an interrupt, nothing; else whether the processes are gone.
-    pub(super) fn begin(&self, step: StopStep, why: StopReason, sent: Instant) -> JoinHandle<Option<bool>> {
-        let (pool, process, jobs) = (Arc::clone(self.slot.pool()), self.process.clone(), self.jobs.clone());
-        let (age, lived, write) = (self.age(sent), self.ready.elapsed(), Arc::clone(&self.write));
+    pub(super) fn begin(
+        &self,
+        step: StopStep,
+        why: StopReason,
+        sent: Instant,
+    ) -> JoinHandle<Option<bool>> {
+        let (pool, process, jobs) = (
+            Arc::clone(self.slot.pool()),
+            self.process.clone(),
+            self.jobs.clone(),
+        );
+
+        let (age, lived, write) = (
+            self.age(sent),
+            self.ready.elapsed(),
+            Arc::clone(&self.write),
+        );
+
         tokio::spawn(async move {
             // Where there is no second channel, a signal request (RFC 4254 section 6.9): what comes of it is not known.
             let (found, signal) = match step {
                 StopStep::Look => {
-                    let answer = pool.ask("exec /bin/sh", stop::look(&process), TRAILER_AFTER_OUTPUT).await.ok()?;
+                    let answer = pool
+                        .ask("exec /bin/sh", stop::look(&process), TRAILER_AFTER_OUTPUT)
+                        .await
+                        .ok()?;
                     return Some(String::from_utf8_lossy(&answer).contains(stop::BUSY));
                 }
                 StopStep::Interrupt => {
-                    let asked = pool.ask("exec /bin/sh", stop::interrupt(&process), TRAILER_AFTER_STOP).await;
+                    let asked = pool
+                        .ask(
+                            "exec /bin/sh",
+                            stop::interrupt(&process),
+                            TRAILER_AFTER_STOP,
+                        )
+                        .await;
+
                     (asked.ok().map(|_| StopReport::Unsure), Sig::INT)
                 }
                 StopStep::Stop => {
-                    let target = StopTarget::Shell { process, jobs: &jobs, age };
+                    let target = StopTarget::Shell {
+                        process,
+                        jobs: &jobs,
+                        age,
+                    };
                     (pool.stop_processes(&target, None, why).await, Sig::INT)
                 }
-                StopStep::Kill => {
-                    (pool.stop_processes(&StopTarget::Exec { process, lived }, None, why).await, Sig::KILL)
-                }
+                StopStep::Kill => (
+                    pool.stop_processes(&StopTarget::Exec { process, lived }, None, why)
+                        .await,
+                    Sig::KILL,
+                ),
             };
+
             if found.is_none() {
                 let _ = write.signal(signal).await;
             }
+
             found.and_then(StopReport::gone)
         })
     }
 
     /// Sends a signal to the command that was `sent` then.
     pub(super) fn signal(&self, name: &'static str, sent: Instant) {
-        let (pool, process, jobs) = (Arc::clone(self.slot.pool()), self.process.clone(), self.jobs.clone());
+        let (pool, process, jobs) = (
+            Arc::clone(self.slot.pool()),
+            self.process.clone(),
+            self.jobs.clone(),
+        );
+
         let age = self.age(sent);
         tokio::spawn(async move {
-            pool.signal_processes(&StopTarget::Shell { process, jobs: &jobs, age }, None, name).await;
+            pool.signal_processes(
+                &StopTarget::Shell {
+                    process,
+                    jobs: &jobs,
+                    age,
+                },
+                None,
+                name,
+            )
+            .await;
         });
     }
 

@@ -18,7 +18,10 @@ impl ShellTurn {
     /// A turn that cancels `begun` when it comes.
     #[must_use]
     pub fn new(begun: CancellationToken) -> Self {
-        Self { is_over: Arc::default(), begun }
+        Self {
+            is_over: Arc::default(),
+            begun,
+        }
     }
 
     /// Takes the turn; `false` if it was given up.

@@ -25,33 +25,57 @@ impl OpenConnection<'_> {
         facts: &ConnectionFacts,
     ) {
         let trace = self.trace;
+
         if through_command {
             if heard.is_empty() && error.is_some() {
                 return;
             }
             trace.pass(|| "something answers through the ProxyCommand".to_owned());
         }
+
         trace.begin(Stage::Identification);
-        let Greeting { lines, identification, offers } = Greeting::read(heard);
+        let Greeting {
+            lines,
+            identification,
+            offers,
+        } = Greeting::read(heard);
+
         for line in lines.iter().filter(|line| !line.is_empty()).take(MAX_LINES) {
-            trace.detail(|| format!("it says: {}", line.chars().take(MAX_LINE_CHARS).collect::<String>()));
+            trace.detail(|| {
+                format!(
+                    "it says: {}",
+                    line.chars().take(MAX_LINE_CHARS).collect::<String>()
+                )
+            });
         }
+
         if heard.is_empty() {
             trace.detail(|| "it says nothing".to_owned());
         }
-        let speaks = |version: &String| ["SSH-2.0-", "SSH-1.99-"].iter().any(|prefix| version.starts_with(prefix));
-        let Some(identification) = identification.filter(speaks) else { return };
+
+        let speaks = |version: &String| {
+            ["SSH-2.0-", "SSH-1.99-"]
+                .iter()
+                .any(|prefix| version.starts_with(prefix))
+        };
+
+        let Some(identification) = identification.filter(speaks) else {
+            return;
+        };
         trace.pass(|| identification);
         trace.begin(Stage::KeyExchange);
+
         if let Some(offers) = offers {
             trace.detail(|| format!("the server has the key exchanges {}", offers.key_exchange));
             trace.detail(|| format!("host keys {}", offers.host_key));
             trace.detail(|| format!("ciphers {}", offers.cipher));
             trace.detail(|| format!("MACs {}", offers.mac));
         }
+
         if error.is_some_and(|error| !matches!(error, SshError::HostKey(_))) {
             return;
         }
+
         let agreed = facts.algorithms.get().cloned();
         trace.pass(|| agreed.unwrap_or_else(|| "both sides have what is needed".to_owned()));
         trace.begin(Stage::HostKey);
@@ -60,9 +84,18 @@ impl OpenConnection<'_> {
 }
 
 fn explain_host_key(trace: &StageTrace, facts: &ConnectionFacts) {
-    let Some(accepted) = facts.host_key.get() else { return };
+    let Some(accepted) = facts.host_key.get() else {
+        return;
+    };
+
     if let Some(notice) = &accepted.notice {
         trace.detail(|| notice.clone());
     }
-    trace.pass(|| format!("{} {}, {}", accepted.key_type, accepted.fingerprint, accepted.because));
+
+    trace.pass(|| {
+        format!(
+            "{} {}, {}",
+            accepted.key_type, accepted.fingerprint, accepted.because
+        )
+    });
 }

@@ -129,7 +129,11 @@ pub(super) enum RequestError {
 impl RequestError {
     /// The status code, if the server gave one.
     pub(super) fn code(&self) -> Option<StatusCode> {
-        if let Self::Status(status) = self { Some(status.code) } else { None }
+        if let Self::Status(status) = self {
+            Some(status.code)
+        } else {
+            None
+        }
     }
 }
 
@@ -166,7 +170,11 @@ impl SftpClient {
     /// How many requests for one file may be in flight: others than OpenSSH's server have as many as `sftp` sends (its
     /// option `-R`).
     pub(super) fn most_requests(&self) -> usize {
-        if self.openssh { usize::MAX } else { REQUESTS_OF_SFTP }
+        if self.openssh {
+            usize::MAX
+        } else {
+            REQUESTS_OF_SFTP
+        }
     }
 
     /// Whether the channel has ended.
@@ -199,8 +207,17 @@ impl SftpClient {
     async fn ask(&self, request: SftpRequest<'_>) -> Result<SftpReply, RequestError> {
         let id = self.next_id();
         let packet = request.packet(id);
-        let closes = if let SftpRequest::Close(handle) = request { Some(handle.clone()) } else { None };
-        if packet.len() > MAX_REQUEST_BYTES { Err(RequestError::TooLong) } else { self.send(id, packet, closes).await }
+        let closes = if let SftpRequest::Close(handle) = request {
+            Some(handle.clone())
+        } else {
+            None
+        };
+
+        if packet.len() > MAX_REQUEST_BYTES {
+            Err(RequestError::TooLong)
+        } else {
+            self.send(id, packet, closes).await
+        }
     }
 
     fn next_id(&self) -> u32 {
@@ -208,19 +225,28 @@ impl SftpClient {
     }
 
     /// Sends a packet with an id that is new; the future is its answer.
-    async fn send(&self, id: u32, packet: Bytes, closes: Option<Handle>) -> Result<SftpReply, RequestError> {
+    async fn send(
+        &self,
+        id: u32,
+        packet: Bytes,
+        closes: Option<Handle>,
+    ) -> Result<SftpReply, RequestError> {
         let mut answer = match self.shared.expect(id, closes) {
             Ok(answer) => answer,
             Err(over) => return Err(self.gone(over).await),
         };
+
         // Fails only where the channel is over, which ends the wait below.
         let _ = self.queue.send(packet);
+
         loop {
             let before = self.shared.answered.load(Ordering::Relaxed);
             match timeout(SILENCE_LIMIT, &mut answer).await {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(_)) => return Err(self.gone(self.shared.over()).await),
-                Err(_) if before == self.shared.answered.load(Ordering::Relaxed) => return Err(RequestError::Silent),
+                Err(_) if before == self.shared.answered.load(Ordering::Relaxed) => {
+                    return Err(RequestError::Silent);
+                }
                 Err(_) => {}
             }
         }
@@ -242,7 +268,11 @@ impl Shared {
     }
 
     /// Where the answer to the request of this id will come, and what is closed then.
-    fn expect(&self, id: u32, closes: Option<Handle>) -> Result<oneshot::Receiver<SftpReply>, ChannelEnd> {
+    fn expect(
+        &self,
+        id: u32,
+        closes: Option<Handle>,
+    ) -> Result<oneshot::Receiver<SftpReply>, ChannelEnd> {
         let (give, answer) = oneshot::channel();
         let mut waiting = self.lock();
         if let Some(over) = waiting.over {
@@ -255,21 +285,30 @@ impl Shared {
     /// Hands a packet to whom it belongs. One that nobody waits for, also the second answer to a request, shows that
     /// nothing this server says can be relied on.
     fn deliver(&self, packet: Packet) -> Result<(), Malformed> {
-        let Packet::Reply { id, reply } = packet else { return Err(Malformed("it begins anew")) };
+        let Packet::Reply { id, reply } = packet else {
+            return Err(Malformed("it begins anew"));
+        };
         let mut waiting = self.lock();
-        let (give, closes) = waiting.requests.remove(&id).ok_or(Malformed("it answers what was not asked"))?;
+        let (give, closes) = waiting
+            .requests
+            .remove(&id)
+            .ok_or(Malformed("it answers what was not asked"))?;
+
         // Here, before anybody acts on an answer that came later.
         if let Some(handle) = closes {
             waiting.files.closed(&handle);
         }
+
         if let SftpReply::Handle(handle) = &reply
             && !waiting.files.opened(handle)
         {
             self.shown.note_mix_up();
         }
+
         drop(waiting);
         self.answered.fetch_add(1, Ordering::Relaxed);
         let _ = give.send(reply);
+
         Ok(())
     }
 
@@ -286,7 +325,9 @@ impl Shared {
 }
 
 fn chunk(limit: u64) -> u32 {
-    u32::try_from(limit).unwrap_or(MAX_CHUNK_BYTES).clamp(SMALLEST_CHUNK, MAX_CHUNK_BYTES)
+    u32::try_from(limit)
+        .unwrap_or(MAX_CHUNK_BYTES)
+        .clamp(SMALLEST_CHUNK, MAX_CHUNK_BYTES)
 }
 
 /// Reads until the channel is over or nobody wants its answers.
@@ -302,6 +343,7 @@ async fn read(
             message = channel.wait() => message,
             () = open.cancelled() => break ChannelEnd::Closed,
         };
+
         match message {
             Some(ChannelMsg::Data { data }) => {
                 if let Err(malformed) = deliver_all(&mut frames, data, &shared) {
@@ -317,7 +359,9 @@ async fn read(
             Some(_) => {}
         }
     };
+
     shared.end(over);
+
     // Also after nonsense: it is the channel's end that closes it on our side.
     open.cancel();
 }
@@ -344,10 +388,12 @@ async fn write(
             }
         }
     };
+
     tokio::select! {
         () = all => {}
         () = open.cancelled() => {}
     }
+
     let _ = timeout(CLOSE_LIMIT, channel.close()).await;
     drop(slot);
 }

@@ -87,8 +87,15 @@ impl SftpClient {
         } else {
             (None, Some(turns.read_owned().await))
         };
+
         let refusals = shown.refusals.load(Ordering::Relaxed);
-        OpenFileTurn { mix_ups: self.mix_ups(), refusals, alone, _beside_others: beside_others }
+
+        OpenFileTurn {
+            mix_ups: self.mix_ups(),
+            refusals,
+            alone,
+            _beside_others: beside_others,
+        }
     }
 
     /// Whether what was done in this turn is to be done again alone: it may concern another file, or it has failed where
@@ -105,7 +112,10 @@ impl SftpClient {
 
     /// From now on one file is open at a time.
     pub(in crate::ssh::transfer) fn keep_to_one_file(&self) {
-        self.shared.shown.one_at_a_time.store(true, Ordering::Relaxed);
+        self.shared
+            .shown
+            .one_at_a_time
+            .store(true, Ordering::Relaxed);
     }
 
     /// How often the server has given two open files the same handle, to compare it with later.
@@ -118,6 +128,10 @@ impl SftpClient {
     /// # Errors
     /// [`RequestError::MixedUp`]
     pub(in crate::ssh::transfer) fn is_sure_since(&self, mix_ups: u64) -> Result<(), RequestError> {
-        if self.mix_ups() == mix_ups { Ok(()) } else { Err(RequestError::MixedUp) }
+        if self.mix_ups() == mix_ups {
+            Ok(())
+        } else {
+            Err(RequestError::MixedUp)
+        }
     }
 }

@@ -32,11 +32,19 @@ impl SftpClient {
         access: Access,
         attributes: Attributes,
     ) -> Result<Handle, RequestError> {
-        self.handle(SftpRequest::Open { path, access, attributes }).await
+        self.handle(SftpRequest::Open {
+            path,
+            access,
+            attributes,
+        })
+        .await
     }
 
     /// Closes a file or directory.
-    pub(in crate::ssh::transfer) async fn close(&self, handle: &Handle) -> Result<(), RequestError> {
+    pub(in crate::ssh::transfer) async fn close(
+        &self,
+        handle: &Handle,
+    ) -> Result<(), RequestError> {
         self.done(SftpRequest::Close(handle)).await
     }
 
@@ -50,6 +58,7 @@ impl SftpClient {
             }
             return;
         }
+
         let id = self.next_id();
         if self.shared.expect(id, Some(handle.clone())).is_ok() {
             let _ = self.queue.send(SftpRequest::Close(handle).packet(id));
@@ -63,12 +72,24 @@ impl SftpClient {
         offset: u64,
         length: u32,
     ) -> Result<Option<Content>, RequestError> {
-        match self.ask(SftpRequest::Read { handle, offset, length }).await? {
-            SftpReply::Content(content) if content.is_empty() || content.len() > length as usize => {
+        match self
+            .ask(SftpRequest::Read {
+                handle,
+                offset,
+                length,
+            })
+            .await?
+        {
+            SftpReply::Content(content)
+                if content.is_empty() || content.len() > length as usize =>
+            {
                 Err(Malformed("it answers with a wrong number of bytes").into())
             }
             SftpReply::Content(content) => Ok(Some(content)),
-            SftpReply::Status(Status { code: StatusCode::EndOfFile, .. }) => Ok(None),
+            SftpReply::Status(Status {
+                code: StatusCode::EndOfFile,
+                ..
+            }) => Ok(None),
             other => Err(unexpected(other)),
         }
     }
@@ -81,42 +102,69 @@ impl SftpClient {
         chunk: Chunk,
     ) -> Result<(), RequestError> {
         let id = self.next_id();
-        done(self.send(id, chunk.write_to(id, handle, offset), None).await?)
+        done(
+            self.send(id, chunk.write_to(id, handle, offset), None)
+                .await?,
+        )
     }
 
     /// The attributes of a path; of a link, its own.
-    pub(in crate::ssh::transfer) async fn lstat(&self, path: &[u8]) -> Result<Attributes, RequestError> {
+    pub(in crate::ssh::transfer) async fn lstat(
+        &self,
+        path: &[u8],
+    ) -> Result<Attributes, RequestError> {
         self.attributes(SftpRequest::Lstat(path)).await
     }
 
     /// The attributes of what a path leads to.
-    pub(in crate::ssh::transfer) async fn stat(&self, path: &[u8]) -> Result<Attributes, RequestError> {
+    pub(in crate::ssh::transfer) async fn stat(
+        &self,
+        path: &[u8],
+    ) -> Result<Attributes, RequestError> {
         self.attributes(SftpRequest::Stat(path)).await
     }
 
     /// The attributes of an open file.
-    pub(in crate::ssh::transfer) async fn fstat(&self, handle: &Handle) -> Result<Attributes, RequestError> {
+    pub(in crate::ssh::transfer) async fn fstat(
+        &self,
+        handle: &Handle,
+    ) -> Result<Attributes, RequestError> {
         self.attributes(SftpRequest::Fstat(handle)).await
     }
 
     /// Sets attributes of what a path leads to.
-    pub(in crate::ssh::transfer) async fn setstat(&self, path: &[u8], to: Attributes) -> Result<(), RequestError> {
+    pub(in crate::ssh::transfer) async fn setstat(
+        &self,
+        path: &[u8],
+        to: Attributes,
+    ) -> Result<(), RequestError> {
         self.done(SftpRequest::Setstat(path, to)).await
     }
 
     /// Sets attributes of an open file.
-    pub(in crate::ssh::transfer) async fn fsetstat(&self, handle: &Handle, to: Attributes) -> Result<(), RequestError> {
+    pub(in crate::ssh::transfer) async fn fsetstat(
+        &self,
+        handle: &Handle,
+        to: Attributes,
+    ) -> Result<(), RequestError> {
         self.done(SftpRequest::Fsetstat(handle, to)).await
     }
 
     /// Sets attributes of a path; of a link, its own. [`StatusCode::Unsupported`] where the server does not offer it.
-    pub(in crate::ssh::transfer) async fn lsetstat(&self, path: &[u8], to: Attributes) -> Result<(), RequestError> {
+    pub(in crate::ssh::transfer) async fn lsetstat(
+        &self,
+        path: &[u8],
+        to: Attributes,
+    ) -> Result<(), RequestError> {
         self.extension("lsetstat@openssh.com")?;
         self.done(SftpRequest::Lsetstat(path, to)).await
     }
 
     /// Opens a directory.
-    pub(in crate::ssh::transfer) async fn opendir(&self, path: &[u8]) -> Result<Handle, RequestError> {
+    pub(in crate::ssh::transfer) async fn opendir(
+        &self,
+        path: &[u8],
+    ) -> Result<Handle, RequestError> {
         self.handle(SftpRequest::Opendir(path)).await
     }
 
@@ -127,7 +175,10 @@ impl SftpClient {
     ) -> Result<Option<Vec<NameReply>>, RequestError> {
         match self.ask(SftpRequest::Readdir(handle)).await? {
             SftpReply::Names(names) => Ok(Some(names)),
-            SftpReply::Status(Status { code: StatusCode::EndOfFile, .. }) => Ok(None),
+            SftpReply::Status(Status {
+                code: StatusCode::EndOfFile,
+                ..
+            }) => Ok(None),
             other => Err(unexpected(other)),
         }
     }
@@ -147,25 +198,43 @@ impl SftpClient {
     }
 
     /// The absolute path without links, as the server spells it.
-    pub(in crate::ssh::transfer) async fn realpath(&self, path: &[u8]) -> Result<Bytes, RequestError> {
+    pub(in crate::ssh::transfer) async fn realpath(
+        &self,
+        path: &[u8],
+    ) -> Result<Bytes, RequestError> {
         let path = self.path(SftpRequest::Realpath(path)).await?;
         let usable = path.starts_with(b"/") && path.len() <= MAX_PATH_BYTES && !path.contains(&0);
-        if usable { Ok(path) } else { Err(Malformed("it gives a path that is none").into()) }
+        if usable {
+            Ok(path)
+        } else {
+            Err(Malformed("it gives a path that is none").into())
+        }
     }
 
     /// Renames where nothing is there yet.
-    pub(in crate::ssh::transfer) async fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), RequestError> {
+    pub(in crate::ssh::transfer) async fn rename(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<(), RequestError> {
         self.done(SftpRequest::Rename { from, to }).await
     }
 
     /// Renames over whatever is there, in one step. [`StatusCode::Unsupported`] where the server does not offer it.
-    pub(in crate::ssh::transfer) async fn posix_rename(&self, from: &[u8], to: &[u8]) -> Result<(), RequestError> {
+    pub(in crate::ssh::transfer) async fn posix_rename(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<(), RequestError> {
         self.extension("posix-rename@openssh.com")?;
         self.done(SftpRequest::PosixRename { from, to }).await
     }
 
     /// Where a link leads, as it is written in it.
-    pub(in crate::ssh::transfer) async fn readlink(&self, path: &[u8]) -> Result<Bytes, RequestError> {
+    pub(in crate::ssh::transfer) async fn readlink(
+        &self,
+        path: &[u8],
+    ) -> Result<Bytes, RequestError> {
         self.path(SftpRequest::Readlink(path)).await
     }
 
@@ -180,14 +249,25 @@ impl SftpClient {
     }
 
     /// Writes an open file to the disk. [`StatusCode::Unsupported`] where the server does not offer it.
-    pub(in crate::ssh::transfer) async fn fsync(&self, handle: &Handle) -> Result<(), RequestError> {
+    pub(in crate::ssh::transfer) async fn fsync(
+        &self,
+        handle: &Handle,
+    ) -> Result<(), RequestError> {
         self.extension("fsync@openssh.com")?;
         self.done(SftpRequest::Fsync(handle)).await
     }
 
     fn extension(&self, name: &str) -> Result<(), RequestError> {
         let message = format!("the server does not offer {name}");
-        if self.offers(name) { Ok(()) } else { Err(Status { code: StatusCode::Unsupported, message }.into()) }
+        if self.offers(name) {
+            Ok(())
+        } else {
+            Err(Status {
+                code: StatusCode::Unsupported,
+                message,
+            }
+            .into())
+        }
     }
 
     async fn done(&self, request: SftpRequest<'_>) -> Result<(), RequestError> {
@@ -217,10 +297,20 @@ impl SftpClient {
     pub(in crate::ssh::transfer) async fn renames(&self, missing: &[u8], to: &[u8]) -> bool {
         let ask = async {
             let posix = self.offers("posix-rename@openssh.com");
-            let asked = if posix { self.posix_rename(missing, to).await } else { self.rename(missing, to).await };
+            let asked = if posix {
+                self.posix_rename(missing, to).await
+            } else {
+                self.rename(missing, to).await
+            };
+
             let code = asked.err().and_then(|error| error.code());
-            !matches!(code, Some(StatusCode::PermissionDenied | StatusCode::Unsupported))
+
+            !matches!(
+                code,
+                Some(StatusCode::PermissionDenied | StatusCode::Unsupported)
+            )
         };
+
         self.is_openssh() || *self.renames.get_or_init(|| ask).await
     }
 
@@ -241,7 +331,10 @@ impl SftpClient {
 
 fn done(reply: SftpReply) -> Result<(), RequestError> {
     match reply {
-        SftpReply::Status(Status { code: StatusCode::Ok, .. }) => Ok(()),
+        SftpReply::Status(Status {
+            code: StatusCode::Ok,
+            ..
+        }) => Ok(()),
         other => Err(unexpected(other)),
     }
 }

@@ -62,9 +62,12 @@ impl SftpClient {
             started = Self::start(channel, slot, &mut words) => started,
             () = connection.ended() => return Err(connection.lost().into()),
         };
+
         match started {
             // russh ends the channels just before the connection.
-            Err(TransferError::Start(_)) if timeout(ENDS_WITH_IT, connection.ended()).await.is_ok() => {
+            Err(TransferError::Start(_))
+                if timeout(ENDS_WITH_IT, connection.ended()).await.is_ok() =>
+            {
                 Err(connection.lost().into())
             }
             Err(TransferError::Start(reason)) => {
@@ -80,13 +83,17 @@ impl SftpClient {
     /// One more for the same transfer, where the connection has room for it; `None` where it has not.
     pub(in crate::ssh::transfer) async fn spare(pool: &Arc<Pool>) -> Option<Self> {
         let (channel, slot) = pool.opportunistic_channel().await?;
-        Self::start(channel, slot, &mut UnexpectedOutput::default()).await.ok()
+        Self::start(channel, slot, &mut UnexpectedOutput::default())
+            .await
+            .ok()
     }
 
     /// One more for the same transfer over a connection of its own; `None` where there is none to be had.
     pub(in crate::ssh::transfer) async fn apart(pool: &Arc<Pool>) -> Option<Self> {
         let (channel, slot) = pool.channel_on_another_connection().await?;
-        Self::start(channel, slot, &mut UnexpectedOutput::default()).await.ok()
+        Self::start(channel, slot, &mut UnexpectedOutput::default())
+            .await
+            .ok()
     }
 
     /// What is printed in the place of SFTP goes into `words`.
@@ -101,27 +108,56 @@ impl SftpClient {
         let open = CancellationToken::new();
         let guard = open.clone().drop_guard();
         let started = Instant::now();
-        to_server.request_subsystem(true, "sftp").await.map_err(|_| connection.lost())?;
+        to_server
+            .request_subsystem(true, "sftp")
+            .await
+            .map_err(|_| connection.lost())?;
+
         // With the request for it, not after its answer, which would be a round trip later.
         let _ = queue.send(Bytes::from_static(INIT));
         tokio::spawn(write(to_server, packets, open.clone(), slot));
         let mut frames = Frames::default();
-        let version = match timeout(START_LIMIT, hear_version(&mut from_server, &mut frames, words)).await {
+
+        let version = match timeout(
+            START_LIMIT,
+            hear_version(&mut from_server, &mut frames, words),
+        )
+        .await
+        {
             Ok(Ok(version)) => version,
             Ok(Err(_)) if connection.is_closed() => return Err(connection.lost().into()),
             Ok(Err(TransferError::Start(reason))) => {
-                let status = timeout(DRAIN_LIMIT, hear_out(&mut from_server, words)).await.ok().flatten();
-                let status = status.map(|status| format!(" (exit status {status})")).unwrap_or_default();
+                let status = timeout(DRAIN_LIMIT, hear_out(&mut from_server, words))
+                    .await
+                    .ok()
+                    .flatten();
+
+                let status = status
+                    .map(|status| format!(" (exit status {status})"))
+                    .unwrap_or_default();
                 return Err(TransferError::Start(reason + &status));
             }
             Ok(Err(error)) => return Err(error),
             Err(_) => return Err(TransferError::Start(silent())),
         };
+
         let mut round_trip = started.elapsed();
         let shared = Arc::new(Shared::default());
-        tokio::spawn(read(from_server, frames, Arc::clone(&shared), open, Arc::clone(&connection)));
+
+        tokio::spawn(read(
+            from_server,
+            frames,
+            Arc::clone(&shared),
+            open,
+            Arc::clone(&connection),
+        ));
+
         let limits = ServerLimits::default();
-        let (openssh, renames) = (connection.runs_openssh_sftp() && version.is_openssh(), OnceCell::new());
+        let (openssh, renames) = (
+            connection.runs_openssh_sftp() && version.is_openssh(),
+            OnceCell::new(),
+        );
+
         let mut client = Self {
             connection,
             shared,
@@ -134,17 +170,24 @@ impl SftpClient {
             round_trip,
             _open: guard,
         };
+
         if client.offers("limits@openssh.com") {
             let asked = Instant::now();
+
             match timeout(START_LIMIT, client.ask(SftpRequest::Limits)).await {
-                Ok(Ok(SftpReply::Extended(answer))) => client.limits = ServerLimits::read(answer).unwrap_or_default(),
+                Ok(Ok(SftpReply::Extended(answer))) => {
+                    client.limits = ServerLimits::read(answer).unwrap_or_default();
+                }
                 Ok(Ok(_) | Err(RequestError::Status(_))) => {}
                 Ok(Err(error)) => return Err(TransferError::Start(error.to_string())),
                 Err(_) => return Err(TransferError::Start(silent())),
             }
+
             round_trip = asked.elapsed();
         }
+
         client.round_trip = round_trip;
+
         Ok(client)
     }
 }
@@ -175,15 +218,25 @@ async fn hear_version(
             }
             Some(_) => continue,
         }
+
         match frames.next_packet() {
             Ok(Some(Packet::Version(version))) if version.number == 3 => return Ok(version),
             Ok(Some(Packet::Version(Version { number, .. }))) => {
-                return Err(TransferError::Start(format!("it speaks version {number}, not 3")));
+                return Err(TransferError::Start(format!(
+                    "it speaks version {number}, not 3"
+                )));
             }
-            Ok(Some(Packet::Reply { reply: SftpReply::Status(status), .. })) => {
+            Ok(Some(Packet::Reply {
+                reply: SftpReply::Status(status),
+                ..
+            })) => {
                 return Err(TransferError::Start(status.reason()));
             }
-            Ok(Some(_)) => return Err(TransferError::Start("it answers what was not asked".to_owned())),
+            Ok(Some(_)) => {
+                return Err(TransferError::Start(
+                    "it answers what was not asked".to_owned(),
+                ));
+            }
             Ok(None) => {}
             Err(malformed) => return Err(TransferError::Start(malformed.to_string())),
         }
@@ -207,7 +260,9 @@ async fn hear_out(channel: &mut ChannelReadHalf, words: &mut UnexpectedOutput) -
     let mut status = None;
     loop {
         match channel.wait().await {
-            Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => words.hear(&data),
+            Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => {
+                words.hear(&data);
+            }
             Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status),
             Some(ChannelMsg::Close) | None => return status,
             Some(_) => {}

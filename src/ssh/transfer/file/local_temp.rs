@@ -51,30 +51,48 @@ impl LocalTemp {
         if let Some(room) = folder.room()
             && room < bytes
         {
-            let why = format!("No space left: it is said to have {bytes} bytes, and there is room for {room}");
+            let why = format!(
+                "No space left: it is said to have {bytes} bytes, and there is room for {room}"
+            );
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
         }
+
         let name = temporary_name()?;
         let file = folder.create(&name)?;
+
         // By this others know that it is being written; not every file system can.
         #[cfg(unix)]
         let _ = file.try_lock();
-        Ok(Self { file, folder: Arc::clone(folder), name })
+
+        Ok(Self {
+            file,
+            folder: Arc::clone(folder),
+            name,
+        })
     }
 
     /// Gives it mode and time, and the name of its target, over whatever has that. Modes are taken without the bits that
     /// would let a server plant a program that runs as somebody else, and without those that the umask keeps back.
-    pub(in crate::ssh::transfer) fn put_in_place(mut self, attributes: EntryAttributes, name: &[u8]) -> io::Result<()> {
+    pub(in crate::ssh::transfer) fn put_in_place(
+        mut self,
+        attributes: EntryAttributes,
+        name: &[u8],
+    ) -> io::Result<()> {
         #[cfg(unix)]
         {
             let mode = permitted(attributes.mode.unwrap_or(0o666));
-            self.file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+            self.file
+                .set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
         }
+
         if let Some(modified) = attributes.modified {
-            self.file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified.into()))?;
+            self.file
+                .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified.into()))?;
         }
+
         self.folder.rename(&self.name, name)?;
         self.name.clear();
+
         Ok(())
     }
 }
@@ -95,16 +113,27 @@ pub(in crate::ssh::transfer) fn temporary_name() -> io::Result<Vec<u8>> {
 
 #[cfg(unix)]
 fn is_temporary(name: &[u8]) -> bool {
-    let random = name.strip_prefix(b".mcp-ssh-sessions.").and_then(|rest| rest.strip_suffix(b".part"));
+    let random = name
+        .strip_prefix(b".mcp-ssh-sessions.")
+        .and_then(|rest| rest.strip_suffix(b".part"));
     random.is_some_and(|random| random.len() == 32 && random.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Whether it is a file of this user that nobody writes, nor is about to lock.
 #[cfg(unix)]
 fn is_abandoned(folder: &Folder, name: &[u8]) -> bool {
-    let Ok(file) = folder.open(name) else { return false };
-    let Ok(found) = file.metadata() else { return false };
+    let Ok(file) = folder.open(name) else {
+        return false;
+    };
+
+    let Ok(found) = file.metadata() else {
+        return false;
+    };
     let ours = std::os::unix::fs::MetadataExt::uid(&found) == nix::unistd::geteuid().as_raw();
-    let age = found.modified().ok().and_then(|modified| modified.elapsed().ok());
+    let age = found
+        .modified()
+        .ok()
+        .and_then(|modified| modified.elapsed().ok());
+
     ours && age.is_some_and(|age| age > ABANDONED_AFTER) && file.try_lock().is_ok()
 }

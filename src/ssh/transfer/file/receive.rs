@@ -66,26 +66,57 @@ impl Receiving<'_> {
     /// # Errors
     /// Those of any read, and of writing; a file that is shorter than it was.
     pub(in crate::ssh::transfer) async fn run(self) -> Result<(), TransferError> {
-        let Self { pool, client, path, handle, size, room, sink, received, progress, local } = self;
+        let Self {
+            pool,
+            client,
+            path,
+            handle,
+            size,
+            room,
+            sink,
+            received,
+            progress,
+            local,
+        } = self;
+
         let window = u32::try_from(room).unwrap_or(IN_FLIGHT).min(IN_FLIGHT);
+
         // What has no size is made as it is read, and must be read in order.
         let most = in_flight(window, client.read_chunk()).min(client.most_requests());
-        let (wanted, most) = if size == 0 { (MAX_UNSIZED_BYTES, 1) } else { (size, most) };
-        let first = Arc::new(DownloadChannel { client: Arc::clone(client), handle, in_flight: AtomicUsize::new(0) });
+        let (wanted, most) = if size == 0 {
+            (MAX_UNSIZED_BYTES, 1)
+        } else {
+            (size, most)
+        };
+
+        let first = Arc::new(DownloadChannel {
+            client: Arc::clone(client),
+            handle,
+            in_flight: AtomicUsize::new(0),
+        });
+
         let mut channel_set = vec![Arc::clone(&first)];
         let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;
         let mut opening: FuturesUnordered<_> = far.then(|| open(pool, path)).into_iter().collect();
         let (mut asked, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
+
         loop {
             while !ended && asked < wanted && reads.len() < most * channel_set.len() {
-                let Some(lane) = channel_set.iter().min_by_key(|lane| lane.in_flight.load(Ordering::Relaxed)) else {
+                let Some(lane) = channel_set
+                    .iter()
+                    .min_by_key(|lane| lane.in_flight.load(Ordering::Relaxed))
+                else {
                     break;
                 };
-                let length = u32::try_from(wanted - asked).unwrap_or(u32::MAX).min(lane.client.read_chunk());
+
+                let length = u32::try_from(wanted - asked)
+                    .unwrap_or(u32::MAX)
+                    .min(lane.client.read_chunk());
                 lane.in_flight.fetch_add(1, Ordering::Relaxed);
                 reads.push_back(read_piece(Arc::clone(lane), path, asked, length));
                 asked += u64::from(length);
             }
+
             tokio::select! {
                 Some(lane) = opening.next() => channel_set.extend(lane.map(Arc::new)),
                 Some(piece) = reads.next() => {
@@ -102,31 +133,57 @@ impl Receiving<'_> {
                 }
                 else => break,
             }
+
             if reads.is_empty() && (ended || asked >= wanted) {
                 break;
             }
         }
+
         if size == 0 && !ended {
-            return Err(TransferError::NotAFile(format!("\"{}\", which has no end,", shown(path))));
+            return Err(TransferError::NotAFile(format!(
+                "\"{}\", which has no end,",
+                shown(path)
+            )));
         }
+
         if size == 0 || *received == size {
             return Ok(());
         }
+
         // A file whose size is that of a page and not of its content, as in `/sys`, still says the same.
-        let now = client.fstat(&first.handle).await.map_err(client.failed("reading", path))?.size;
+        let now = client
+            .fstat(&first.handle)
+            .await
+            .map_err(client.failed("reading", path))?
+            .size;
+
         if PAGES.contains(&size) && size.is_power_of_two() && now == Some(size) {
             return Ok(());
         }
+
         let path = format!("\"{}\"", shown(path));
-        Err(TransferError::Length { path, found: *received, expected: size })
+
+        Err(TransferError::Length {
+            path,
+            found: *received,
+            expected: size,
+        })
     }
 }
 
 /// One more channel with the file open on it; `None` where there is none to be had.
 async fn open(pool: &Arc<Pool>, path: &[u8]) -> Option<DownloadChannel> {
     let client = SftpClient::apart(pool).await?;
-    let handle = client.open_file(path, Access::Read, Attributes::default()).await.ok()?;
-    Some(DownloadChannel { client: Arc::new(client), handle, in_flight: AtomicUsize::new(0) })
+    let handle = client
+        .open_file(path, Access::Read, Attributes::default())
+        .await
+        .ok()?;
+
+    Some(DownloadChannel {
+        client: Arc::new(client),
+        handle,
+        in_flight: AtomicUsize::new(0),
+    })
 }
 
 /// Reads one piece, however many answers it takes. The flag says that it is as long as was asked for; if it is not, the
@@ -138,22 +195,37 @@ async fn read_piece(
     length: u32,
 ) -> Result<(Vec<Content>, bool), TransferError> {
     let (mut contents, mut gathered, mut have) = (Vec::new(), Vec::new(), 0);
+
     while have < length {
-        let answer = lane.client.read(&lane.handle, offset + u64::from(have), length - have).await;
-        let Some(content) = answer.map_err(lane.client.failed("reading", path))? else { break };
+        let answer = lane
+            .client
+            .read(&lane.handle, offset + u64::from(have), length - have)
+            .await;
+
+        let Some(content) = answer.map_err(lane.client.failed("reading", path))? else {
+            break;
+        };
         have += u32::try_from(content.len()).unwrap_or(u32::MAX);
+
         if content.len() < GATHERED && have < length {
-            content.pieces().for_each(|piece| gathered.extend_from_slice(piece));
+            content
+                .pieces()
+                .for_each(|piece| gathered.extend_from_slice(piece));
             continue;
         }
+
         if !gathered.is_empty() {
             contents.push(Content::from(std::mem::take(&mut gathered)));
         }
+
         contents.push(content);
     }
+
     if !gathered.is_empty() {
         contents.push(Content::from(gathered));
     }
+
     lane.in_flight.fetch_sub(1, Ordering::Relaxed);
+
     Ok((contents, have == length))
 }

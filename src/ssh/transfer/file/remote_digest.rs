@@ -45,12 +45,17 @@ impl RemoteDigest {
         let (spare, stop) = (Arc::clone(pool), CancellationToken::new());
         let ((ask, asked), (give, answer)) = (oneshot::channel(), oneshot::channel());
         let stopped = stop.clone();
+
         tokio::spawn(async move {
             if spare.has_no_shell.load(Ordering::Relaxed) {
                 return;
             }
-            let Some((channel, place)) = spare.opportunistic_channel().await else { return };
+
+            let Some((channel, place)) = spare.opportunistic_channel().await else {
+                return;
+            };
             let (mut read, write) = channel.split();
+
             tokio::select! {
                 answer = converse(&mut read, &write, asked) => match answer {
                     Ok(answer) => drop(give.send(answer)),
@@ -59,10 +64,17 @@ impl RemoteDigest {
                 },
                 () = stopped.cancelled() => {}
             }
+
             let _ = write.close().await;
             drop(place);
         });
-        Self { pool: Arc::clone(pool), ask, answer, _stop: stop.drop_guard() }
+
+        Self {
+            pool: Arc::clone(pool),
+            ask,
+            answer,
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// The digest of the first `length` bytes of a file, if the remote host can compute it.
@@ -70,7 +82,12 @@ impl RemoteDigest {
         let pool = Arc::clone(&self.pool);
         let limit = PATIENCE + Duration::from_secs(length / SLOWEST);
         let sha256 = digest::parse(&self.answer(digest::script(path, length), limit).await?)?;
-        Some(RemoteSum { pool, path: path.to_owned(), sha256 })
+
+        Some(RemoteSum {
+            pool,
+            path: path.to_owned(),
+            sha256,
+        })
     }
 
     async fn answer(self, script: String, limit: Duration) -> Option<Vec<u8>> {
@@ -107,31 +124,50 @@ impl RemoteSum {
 
     /// Whether SFTP and the shell say the same of the file and of the root directory, and see the same beside the file.
     async fn is_seen_alike(&self, client: &SftpClient) -> bool {
-        let Some([file, root]) = self.look(&self.path).await else { return false };
+        let Some([file, root]) = self.look(&self.path).await else {
+            return false;
+        };
         let (file_there, root_there) = tokio::join!(client.stat(&self.path), client.stat(b"/"));
         let alike = |seen: FileFacts, there: Attributes| {
             there.owner == Some(seen.owner)
                 && there.permissions == Some(seen.mode)
                 && there.modified().map(u64::from) == Some(seen.modified)
         };
-        let same = file_there.is_ok_and(|there| there.size == Some(file.size) && alike(file, there))
+
+        let same = file_there
+            .is_ok_and(|there| there.size == Some(file.size) && alike(file, there))
             && root_there.is_ok_and(|there| alike(root, there));
         same && self.is_seen_beside(client).await
     }
 
     /// Whether the shell sees a new file in the directory of this one. `true` where none can be made.
     async fn is_seen_beside(&self, client: &SftpClient) -> bool {
-        let Ok(RemoteTemp { temporary: probe, .. }) = RemoteTemp::beside(&self.path) else { return true };
-        let Ok(handle) = client.open_file(&probe, Access::Create, Attributes::mode(0o600)).await else { return true };
+        let Ok(RemoteTemp {
+            temporary: probe, ..
+        }) = RemoteTemp::beside(&self.path)
+        else {
+            return true;
+        };
+
+        let Ok(handle) = client
+            .open_file(&probe, Access::Create, Attributes::mode(0o600))
+            .await
+        else {
+            return true;
+        };
+
         client.close_read(&handle).await;
         let seen = self.look(&probe).await.is_some();
         let _ = client.remove(&probe).await;
+
         seen
     }
 
     /// What the shell sees of a path and of the root directory.
     async fn look(&self, path: &[u8]) -> Option<[FileFacts; 2]> {
-        let answer = RemoteDigest::start(&self.pool).answer(digest::looks(path), PATIENCE).await?;
+        let answer = RemoteDigest::start(&self.pool)
+            .answer(digest::looks(path), PATIENCE)
+            .await?;
         digest::parse_looks(&answer)
     }
 }
@@ -152,26 +188,40 @@ async fn converse(
 ) -> Result<Vec<u8>, NoDigest> {
     let lost = |_| NoDigest::Other;
     write.exec(true, "exec /bin/sh").await.map_err(lost)?;
-    // ProFTPD ends the connection when anything is written to a command that it has refused.
-    timeout(BEGINS_WITHIN, granted(read)).await.map_err(|_| NoDigest::Other)??;
 
-    write.data_bytes(digest::BEGIN.as_bytes().to_vec()).await.map_err(lost)?;
+    // ProFTPD ends the connection when anything is written to a command that it has refused.
+    timeout(BEGINS_WITHIN, granted(read))
+        .await
+        .map_err(|_| NoDigest::Other)??;
+
+    write
+        .data_bytes(digest::BEGIN.as_bytes().to_vec())
+        .await
+        .map_err(lost)?;
+
     let mut answer = Vec::new();
+
     let script = loop {
         tokio::select! {
             script = &mut asked => break script.map_err(|_| NoDigest::Other)?,
             message = read.wait() => take(message, &mut answer)?,
         }
     };
+
     let begun = async {
         while !answer.windows(READY.len()).any(|part| part == READY) {
             take(read.wait().await, &mut answer)?;
         }
         Ok(())
     };
-    timeout(BEGINS_WITHIN, begun).await.map_err(|_| NoDigest::Other)??;
+
+    timeout(BEGINS_WITHIN, begun)
+        .await
+        .map_err(|_| NoDigest::Other)??;
+
     write.data_bytes(script.into_bytes()).await.map_err(lost)?;
     write.eof().await.map_err(lost)?;
+
     loop {
         match read.wait().await {
             None | Some(ChannelMsg::Close) => return Ok(answer),
@@ -194,9 +244,12 @@ async fn granted(read: &mut ChannelReadHalf) -> Result<(), NoDigest> {
 /// Takes in what a shell that is to begin, or to go on, has said.
 fn take(message: Option<ChannelMsg>, answer: &mut Vec<u8>) -> Result<(), NoDigest> {
     match message {
-        Some(ChannelMsg::Data { data }) if answer.len() < MAX_ANSWER_BYTES => answer.extend_from_slice(&data),
+        Some(ChannelMsg::Data { data }) if answer.len() < MAX_ANSWER_BYTES => {
+            answer.extend_from_slice(&data);
+        }
         Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Err(NoDigest::Refused),
         _ => {}
     }
+
     Ok(())
 }

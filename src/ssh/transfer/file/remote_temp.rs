@@ -45,14 +45,29 @@ impl RemoteTemp {
     /// A name that nobody else has, beside the target.
     pub(in crate::ssh::transfer) fn beside(target: &[u8]) -> Result<Self, SshError> {
         let (folder, name) = paths::split(target);
+
         // Text, whatever the name is: not every file system takes other bytes.
         let mut shown = String::from_utf8_lossy(name).into_owned();
         while shown.len() > SHOWN_OF_NAME {
             shown.pop();
         }
+
         let random = random_sentinel()?;
-        let temporary = [folder, b".", shown.as_bytes(), b".", random.as_str().as_bytes(), b".part"].concat();
-        Ok(Self { temporary, target: target.to_owned() })
+
+        let temporary = [
+            folder,
+            b".",
+            shown.as_bytes(),
+            b".",
+            random.as_str().as_bytes(),
+            b".part",
+        ]
+        .concat();
+
+        Ok(Self {
+            temporary,
+            target: target.to_owned(),
+        })
     }
 
     /// The same under a name that is not hidden; not every server takes one that is.
@@ -64,41 +79,73 @@ impl RemoteTemp {
     /// Renames it over whatever is at the target: in one step where the server can, else the old file steps aside first
     /// and comes back if the new one cannot take its place. May be done again after a lost link. Returns whether nothing is
     /// left beside it.
-    pub(in crate::ssh::transfer) async fn replace(&self, client: &SftpClient) -> Result<bool, NotReplaced> {
+    pub(in crate::ssh::transfer) async fn replace(
+        &self,
+        client: &SftpClient,
+    ) -> Result<bool, NotReplaced> {
         if client.offers("posix-rename@openssh.com") {
             let renamed = client.posix_rename(&self.temporary, &self.target).await;
             return renamed.map(|()| true).map_err(NotReplaced::Refused);
         }
+
         let aside = self.aside();
+
         if let Err(refused) = client.rename(&self.temporary, &self.target).await {
             // Some servers rename what a link leads to.
-            if client.lstat(&self.target).await.is_ok_and(|there| there.kind() == FileType::Link) {
-                client.remove(&self.target).await.map_err(|_| NotReplaced::Refused(refused))?;
-                return client.rename(&self.temporary, &self.target).await.map(|()| true).map_err(NotReplaced::Refused);
+            if client
+                .lstat(&self.target)
+                .await
+                .is_ok_and(|there| there.kind() == FileType::Link)
+            {
+                client
+                    .remove(&self.target)
+                    .await
+                    .map_err(|_| NotReplaced::Refused(refused))?;
+
+                return client
+                    .rename(&self.temporary, &self.target)
+                    .await
+                    .map(|()| true)
+                    .map_err(NotReplaced::Refused);
             }
+
             if client.rename(&self.target, &aside).await.is_err() {
                 return Err(NotReplaced::Refused(refused));
             }
+
             if let Err(error) = client.rename(&self.temporary, &self.target).await {
                 let back = client.rename(&aside, &self.target).await;
-                return Err(if back.is_ok() { NotReplaced::Refused(error) } else { NotReplaced::Aside(error) });
+                return Err(if back.is_ok() {
+                    NotReplaced::Refused(error)
+                } else {
+                    NotReplaced::Aside(error)
+                });
             }
+
             return Ok(self.remove_aside(client).await);
         }
+
         // That of an earlier attempt, if the link was lost since then.
         self.remove_aside(client).await;
+
         Ok(true)
     }
 
     /// The error of a replacement.
-    pub(in crate::ssh::transfer) fn failed(&self, client: &SftpClient, error: NotReplaced) -> TransferError {
+    pub(in crate::ssh::transfer) fn failed(
+        &self,
+        client: &SftpClient,
+        error: NotReplaced,
+    ) -> TransferError {
         match error {
             NotReplaced::Aside(error @ RequestError::Status(_)) => TransferError::Aside {
                 path: shown(&self.target),
                 message: error.to_string(),
                 aside: shown(&self.aside()),
             },
-            NotReplaced::Refused(error) | NotReplaced::Aside(error) => client.failed("replacing", &self.target)(error),
+            NotReplaced::Refused(error) | NotReplaced::Aside(error) => {
+                client.failed("replacing", &self.target)(error)
+            }
         }
     }
 
@@ -113,7 +160,11 @@ impl RemoteTemp {
     }
 
     /// Removes it, and leaves the target as it was. `false` if the server does not answer any more.
-    pub(in crate::ssh::transfer) async fn remove_over(&self, pool: &Arc<Pool>, client: &SftpClient) -> bool {
+    pub(in crate::ssh::transfer) async fn remove_over(
+        &self,
+        pool: &Arc<Pool>,
+        client: &SftpClient,
+    ) -> bool {
         if !client.is_over() && self.remove_with(client).await {
             return true;
         }
@@ -123,7 +174,9 @@ impl RemoteTemp {
 
     /// The same over a channel of its own. `false` if there is none to be had.
     async fn remove(&self, pool: &Arc<Pool>) -> bool {
-        let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else { return false };
+        let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else {
+            return false;
+        };
         self.remove_with(&client).await
     }
 
@@ -133,6 +186,7 @@ impl RemoteTemp {
             self.bring_back(client).await;
             let _ = client.remove(&self.temporary).await;
         };
+
         tokio::select! {
             removed = timeout(TIDY_LIMIT, all) => removed.is_ok() && !client.is_over(),
             () = client.connection().ended() => false,
@@ -144,6 +198,7 @@ impl RemoteTemp {
         if client.offers("posix-rename@openssh.com") {
             return;
         }
+
         // Refused where the target is there.
         let back = client.rename(&self.aside(), &self.target).await;
         if back.is_err() && client.lstat(&self.target).await.is_ok() {
@@ -157,14 +212,22 @@ impl RemoteTemp {
 }
 
 /// Removes what lost links have left, over a channel of its own; what is left still, where that link is lost, too.
-pub async fn remove_remote_temps(remote_temps: Vec<RemoteTemp>, pool: &Arc<Pool>) -> Vec<RemoteTemp> {
-    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else { return remote_temps };
+pub async fn remove_remote_temps(
+    remote_temps: Vec<RemoteTemp>,
+    pool: &Arc<Pool>,
+) -> Vec<RemoteTemp> {
+    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else {
+        return remote_temps;
+    };
     let (client, mut removals, mut left) = (&client, FuturesUnordered::new(), Vec::new());
     for remote_temp in remote_temps {
-        removals.push(async move { (!remote_temp.remove_with(client).await).then_some(remote_temp) });
+        removals
+            .push(async move { (!remote_temp.remove_with(client).await).then_some(remote_temp) });
     }
+
     while let Some(still) = removals.next().await {
         left.extend(still);
     }
+
     left
 }

@@ -10,8 +10,8 @@ use crate::{
     ssh::{
         pool::Pool,
         transfer::{
-            FAR, LONG, RemoteTemp, TransferCounters, client::SftpClient, error::TransferError, in_flight,
-            local::io_threads::FileSource,
+            FAR, LONG, RemoteTemp, TransferCounters, client::SftpClient, error::TransferError,
+            in_flight, local::io_threads::FileSource,
         },
     },
 };
@@ -53,21 +53,39 @@ impl Sending<'_> {
     /// # Errors
     /// Those of reading, and of any write.
     pub(in crate::ssh::transfer) async fn run(mut self) -> Result<u64, TransferError> {
-        let mut channel_set =
-            vec![UploadChannel { client: Arc::clone(self.client), handle: self.handle.clone(), in_flight: 0 }];
+        let mut channel_set = vec![UploadChannel {
+            client: Arc::clone(self.client),
+            handle: self.handle.clone(),
+            in_flight: 0,
+        }];
+
         let left = self.size.saturating_sub(*self.arrived);
+
         // What another server keeps of a file that is open several times is not known.
-        let several = self.client.is_openssh() && self.client.round_trip >= FAR && left > ONE_CHANNEL_BYTES;
+        let several =
+            self.client.is_openssh() && self.client.round_trip >= FAR && left > ONE_CHANNEL_BYTES;
         let further = if several { CHANNELS - 1 } else { 0 };
         let apart = |number| number == 0 && left > LONG;
-        let mut opening: FuturesUnordered<_> =
-            (0..further).map(|number| open(self.pool, &self.names.temporary, apart(number))).collect();
+        let mut opening: FuturesUnordered<_> = (0..further)
+            .map(|number| open(self.pool, &self.names.temporary, apart(number)))
+            .collect();
         let most = in_flight(IN_FLIGHT, self.client.write_chunk()).min(self.client.most_requests());
         let (mut offset, mut ended) = (*self.arrived, false);
         let (mut writes, mut underway) = (FuturesUnordered::new(), BTreeSet::new());
+
         while !(ended && writes.is_empty()) {
-            let least = channel_set.iter().enumerate().min_by_key(|(_, lane)| lane.in_flight).map(|(index, _)| index);
-            let free = least.filter(|index| channel_set.get(*index).is_some_and(|lane| lane.in_flight < most));
+            let least = channel_set
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, lane)| lane.in_flight)
+                .map(|(index, _)| index);
+
+            let free = least.filter(|index| {
+                channel_set
+                    .get(*index)
+                    .is_some_and(|lane| lane.in_flight < most)
+            });
+
             tokio::select! {
                 Some(lane) = opening.next() => channel_set.extend(lane),
                 piece = self.source.next(), if !ended && free.is_some() => match piece {
@@ -95,15 +113,29 @@ impl Sending<'_> {
                 }
             }
         }
+
         Ok(offset)
     }
 }
 
 /// One more channel with the file open on it; `None` where there is none to be had.
 async fn open(pool: &Arc<Pool>, path: &[u8], apart: bool) -> Option<UploadChannel> {
-    let client = if apart { SftpClient::apart(pool).await? } else { SftpClient::spare(pool).await? };
-    let handle = client.open_file(path, Access::Write, Attributes::default()).await.ok()?;
-    Some(UploadChannel { client: Arc::new(client), handle, in_flight: 0 })
+    let client = if apart {
+        SftpClient::apart(pool).await?
+    } else {
+        SftpClient::spare(pool).await?
+    };
+
+    let handle = client
+        .open_file(path, Access::Write, Attributes::default())
+        .await
+        .ok()?;
+
+    Some(UploadChannel {
+        client: Arc::new(client),
+        handle,
+        in_flight: 0,
+    })
 }
 
 async fn write(
@@ -112,7 +144,11 @@ async fn write(
     handle: Handle,
     offset: u64,
     piece: Chunk,
-) -> (usize, u64, Result<(), crate::ssh::transfer::client::RequestError>) {
+) -> (
+    usize,
+    u64,
+    Result<(), crate::ssh::transfer::client::RequestError>,
+) {
     let written = client.write(&handle, offset, piece).await;
     (lane, offset, written)
 }

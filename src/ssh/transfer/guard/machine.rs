@@ -43,20 +43,31 @@ pub(super) struct GuardedPlaces {
 impl Machine {
     /// Looks at all of it. What appears below it later is known by its name.
     pub(super) fn collect(&self, way: TransferDirection) -> GuardedPlaces {
-        let mut all = GuardedPlaces { places: Places::new(way), directories: Vec::new(), way };
+        let mut all = GuardedPlaces {
+            places: Places::new(way),
+            directories: Vec::new(),
+            way,
+        };
+
         let homes = homes();
         for home in &homes {
             all.home(home);
         }
+
         for home in other_homes() {
             all.other_home(&home);
         }
+
         for row in SYSTEM.iter().filter(|row| row.ways.contains(&way)) {
-            row.paths.iter().for_each(|path| all.guard(Path::new(path), row.why));
+            row.paths
+                .iter()
+                .for_each(|path| all.guard(Path::new(path), row.why));
         }
+
         all.variables(&homes);
         all.ssh(&ssh_config::read(self.ssh_config.as_deref(), &homes));
         all.own(self);
+
         all
     }
 }
@@ -70,12 +81,14 @@ impl GuardedPlaces {
             if !path.is_absolute() {
                 return;
             }
+
             if let Some(id) = id_of(&path) {
                 self.places.add(id, Vec::new(), why);
                 if path.is_dir() {
                     self.directories.push(path.clone());
                 }
             }
+
             self.by_name(&path, why);
             let Ok(target) = path.read_link() else { return };
             path = path.parent().unwrap_or(Path::new("/")).join(target);
@@ -87,16 +100,19 @@ impl GuardedPlaces {
         let (mut names, mut at) = (Vec::new(), path);
         while let (Some(above), Some(name)) = (at.parent(), at.file_name()) {
             names.insert(0, GuardedName::one(&name.to_string_lossy()));
+
             if let Some(id) = id_of(above) {
                 self.places.add(id, names, why);
                 return;
             }
+
             at = above;
         }
     }
 
     fn home(&mut self, home: &Path) {
         let Some(id) = id_of(home) else { return };
+
         // Most of what could be there is not, and need not be looked for.
         let there: HashSet<String> = fs::read_dir(home)
             .into_iter()
@@ -104,6 +120,7 @@ impl GuardedPlaces {
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().to_lowercase())
             .collect();
+
         for (path, why) in rows(self.way) {
             self.places.add(id.clone(), GuardedName::path(path), why);
             let first = path.split('/').next().unwrap_or(path);
@@ -125,27 +142,44 @@ impl GuardedPlaces {
         for (variable, why, ways) in VARIABLES {
             if ways.contains(&self.way) {
                 let value = env::var_os(variable).unwrap_or_default();
-                env::split_paths(&value).for_each(|path| self.guard_unless_home(&path, *why, homes));
+                env::split_paths(&value)
+                    .for_each(|path| self.guard_unless_home(&path, *why, homes));
             }
         }
+
         for (variable, usual) in MOVED {
-            let Some(folder) = env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute()) else {
+            let Some(folder) = env::var_os(variable)
+                .map(PathBuf::from)
+                .filter(|folder| folder.is_absolute())
+            else {
                 continue;
             };
+
             for (path, why) in rows(self.way) {
-                let rest = if usual.is_empty() { Some(path) } else { path.strip_prefix(usual) };
-                if let Some(rest) = rest.map(|rest| rest.trim_start_matches('/')).filter(|rest| !rest.is_empty()) {
+                let rest = if usual.is_empty() {
+                    Some(path)
+                } else {
+                    path.strip_prefix(usual)
+                };
+
+                if let Some(rest) = rest
+                    .map(|rest| rest.trim_start_matches('/'))
+                    .filter(|rest| !rest.is_empty())
+                {
                     self.guard(&folder.join(rest), why);
                 }
             }
         }
+
         if self.way == TransferDirection::Write {
             let programs = env::var_os("PATH").unwrap_or_default();
             for folder in env::split_paths(&programs).filter(|folder| folder.is_absolute()) {
                 if let Some(id) = id_of(&folder) {
-                    self.places.add_files(id, vec![GuardedName::one("*")], GuardReason::Programs);
+                    self.places
+                        .add_files(id, vec![GuardedName::one("*")], GuardReason::Programs);
                 }
             }
+
             if let Ok(program) = env::current_exe() {
                 self.guard(&program, GuardReason::Own);
             }
@@ -154,7 +188,10 @@ impl GuardedPlaces {
 
     /// A variable that names a whole home, or everything, says nothing.
     fn guard_unless_home(&mut self, path: &Path, why: GuardReason, homes: &[PathBuf]) {
-        let is_home = path.parent().is_none() || homes.iter().any(|home| id_of(home) == id_of(path) && path.exists());
+        let is_home = path.parent().is_none()
+            || homes
+                .iter()
+                .any(|home| id_of(home) == id_of(path) && path.exists());
         if !is_home {
             self.guard(path, why);
         }
@@ -167,6 +204,7 @@ impl GuardedPlaces {
                 TransferDirection::Read => *why == GuardReason::KeyFile && !is_public,
                 TransferDirection::Write => true,
             };
+
             if guarded {
                 self.guard(path, *why);
             }
@@ -177,19 +215,41 @@ impl GuardedPlaces {
         for file in &machine.own {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
             self.guard(&file, GuardReason::Own);
+
             // What is written beside it: its lock, one that is not complete, one that was set aside.
             if let (Some(folder), Some(name)) = (file.parent().and_then(id_of), file.file_name()) {
                 let name = name.to_string_lossy();
+
                 for near in [format!(".{name}.*"), format!("{name}.*")] {
-                    self.places.add(folder.clone(), vec![GuardedName::one(&near)], GuardReason::Own);
+                    self.places.add(
+                        folder.clone(),
+                        vec![GuardedName::one(&near)],
+                        GuardReason::Own,
+                    );
                 }
             }
         }
+
         if self.way == TransferDirection::Write {
-            let folders = [dirs::runtime_dir(), dirs::state_dir(), dirs::data_local_dir()];
-            let folders = folders.into_iter().flatten().map(|folder| folder.join("mcp-ssh-sessions"));
-            let output = machine.output.as_ref().and_then(|folder| std::path::absolute(folder).ok());
-            folders.chain(output).for_each(|folder| self.guard(&folder, GuardReason::Own));
+            let folders = [
+                dirs::runtime_dir(),
+                dirs::state_dir(),
+                dirs::data_local_dir(),
+            ];
+
+            let folders = folders
+                .into_iter()
+                .flatten()
+                .map(|folder| folder.join("mcp-ssh-sessions"));
+
+            let output = machine
+                .output
+                .as_ref()
+                .and_then(|folder| std::path::absolute(folder).ok());
+
+            folders
+                .chain(output)
+                .for_each(|folder| self.guard(&folder, GuardReason::Own));
         }
     }
 }
@@ -217,13 +277,16 @@ fn other_homes() -> Vec<PathBuf> {
             return Vec::new();
         }
     };
+
     let home = |line: &str| {
         let mut fields = line.split(':').skip(2);
         let number: u32 = fields.next()?.parse().ok()?;
         let home = PathBuf::from(fields.nth(2)?);
+
         // Below are the accounts of services (login.defs(5), `UID_MIN`; 500 on macOS).
         ((number == 0 || number >= 500) && home.parent().is_some()).then_some(home)
     };
+
     text.lines().filter_map(home).collect()
 }
 

@@ -87,7 +87,11 @@ pub(super) struct GuardedFinding {
 impl Guard {
     /// What watches over one transfer. The client is asked which folders it works in.
     pub(super) async fn watcher(&self, way: TransferDirection) -> Watcher {
-        Watcher { machine: Arc::clone(&self.machine), folders: self.prompter.folders().await, way }
+        Watcher {
+            machine: Arc::clone(&self.machine),
+            folders: self.prompter.folders().await,
+            way,
+        }
     }
 
     /// Has the person decide, once a path and session.
@@ -99,18 +103,23 @@ impl Guard {
         way: TransferDirection,
         found: Option<GuardedFinding>,
     ) -> Result<(), TransferError> {
-        let Some(GuardedFinding { path, why }) = found else { return Ok(()) };
+        let Some(GuardedFinding { path, why }) = found else {
+            return Ok(());
+        };
         let key = (way, path);
         if self.given.lock().contains(&key) {
             return Ok(());
         }
+
         let (way, path) = key;
+
         let question = GuardedPath {
             account: self.account.clone(),
             path: escape_line(path.as_os_str().as_encoded_bytes()),
             is_read: way == TransferDirection::Read,
             why: why.to_string(),
         };
+
         match self.prompter.allows(question).await {
             Some(true) => {
                 self.given.lock().insert((way, path));
@@ -139,7 +148,12 @@ impl Watcher {
         if let (Some(roots), TransferDirection::Read) = (&mut roots, self.way) {
             roots.extend(self.machine.output.as_deref().and_then(id_of));
         }
-        GuardWatch { all: self.machine.collect(self.way), roots, linked: OnceLock::new() }
+
+        GuardWatch {
+            all: self.machine.collect(self.way),
+            roots,
+            linked: OnceLock::new(),
+        }
     }
 }
 
@@ -149,7 +163,11 @@ impl GuardWatch {
     /// # Errors
     /// It cannot be said where it is.
     pub(super) fn site_of(&self, place: &LocalName) -> io::Result<OpenDirectory> {
-        let above = place.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let above = place
+            .path
+            .parent()
+            .filter(|above| !above.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         self.site(&place.folder, above)
     }
 
@@ -165,9 +183,18 @@ impl GuardWatch {
             let _ = directory;
             seen::ids_above_path(typed)?
         };
+
         let (path, way) = way_to(typed, ids)?;
-        let outside = self.roots.as_ref().is_some_and(|roots| !way.iter().any(|(_, id)| roots.contains(id)));
-        Ok(OpenDirectory { path, spot: self.all.places.spot(&way), outside })
+        let outside = self
+            .roots
+            .as_ref()
+            .is_some_and(|roots| !way.iter().any(|(_, id)| roots.contains(id)));
+
+        Ok(OpenDirectory {
+            path,
+            spot: self.all.places.spot(&way),
+            outside,
+        })
     }
 
     /// Why a file in an open directory is a question, there or not, if it is one; `content` is what its content says.
@@ -179,9 +206,15 @@ impl GuardWatch {
         content: Option<GuardReason>,
     ) -> Option<GuardedFinding> {
         let name = &place.name;
-        let why =
-            self.file(&site.spot, name, seen).or(content).or_else(|| site.outside.then_some(GuardReason::Outside))?;
-        Some(GuardedFinding { path: site.path.join(paths::os_name(name)), why })
+        let why = self
+            .file(&site.spot, name, seen)
+            .or(content)
+            .or_else(|| site.outside.then_some(GuardReason::Outside))?;
+
+        Some(GuardedFinding {
+            path: site.path.join(paths::os_name(name)),
+            why,
+        })
     }
 
     /// Why a file in a directory is guarded, if it is.
@@ -192,7 +225,10 @@ impl GuardWatch {
         seen: Option<&FileFactsBefore>,
     ) -> Option<GuardReason> {
         let id = seen.and_then(|seen| seen.id.as_ref());
-        self.all.places.file(inside, name, id).or_else(|| self.other_name(seen?))
+        self.all
+            .places
+            .file(inside, name, id)
+            .or_else(|| self.other_name(seen?))
     }
 
     /// Why a link in a directory may not be made, if it may not.
@@ -202,12 +238,17 @@ impl GuardWatch {
         name: &[u8],
         seen: Option<&FileFactsBefore>,
     ) -> Option<GuardReason> {
-        self.all.places.link(inside, name, seen.and_then(|seen| seen.id.as_ref()))
+        self.all
+            .places
+            .link(inside, name, seen.and_then(|seen| seen.id.as_ref()))
     }
 
     /// Why this very file is guarded, wherever it was opened.
     pub(super) fn opened(&self, seen: &FileFactsBefore) -> Option<GuardReason> {
-        seen.id.as_ref().and_then(|id| self.all.places.by_id(id)).or_else(|| self.other_name(seen))
+        seen.id
+            .as_ref()
+            .and_then(|id| self.all.places.by_id(id))
+            .or_else(|| self.other_name(seen))
     }
 
     fn other_name(&self, seen: &FileFactsBefore) -> Option<GuardReason> {
@@ -216,25 +257,42 @@ impl GuardWatch {
     }
 
     /// What is known of a directory in another one.
-    pub(super) fn below(&self, above: &DirectoryFacts, name: &[u8], seen: Option<&FileFactsBefore>) -> DirectoryFacts {
-        self.all.places.directory(above, name, seen.and_then(|seen| seen.id.as_ref()))
+    pub(super) fn below(
+        &self,
+        above: &DirectoryFacts,
+        name: &[u8],
+        seen: Option<&FileFactsBefore>,
+    ) -> DirectoryFacts {
+        self.all
+            .places
+            .directory(above, name, seen.and_then(|seen| seen.id.as_ref()))
     }
 
     fn linked(&self) -> &HashSet<FileId> {
         self.linked.get_or_init(|| {
             let (mut linked, mut left) = (HashSet::new(), MAX_FILES);
             let mut directories: VecDeque<_> = self.all.directories.iter().cloned().collect();
+
             while let Some(directory) = directories.pop_front() {
-                for entry in fs::read_dir(directory).into_iter().flatten().flatten().take(left) {
+                for entry in fs::read_dir(directory)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .take(left)
+                {
                     left -= 1;
-                    let Ok(found) = entry.metadata() else { continue };
+                    let Ok(found) = entry.metadata() else {
+                        continue;
+                    };
                     let seen = FileFactsBefore::from_metadata(&found);
                     if found.is_dir() {
                         directories.push_back(entry.path());
                     }
+
                     linked.extend(seen.id.filter(|_| seen.has_other_names));
                 }
             }
+
             linked
         })
     }
@@ -243,14 +301,30 @@ impl GuardWatch {
 impl OpenDirectory {
     /// Why this directory with all that is in it is a question, if it is one.
     pub(super) fn question(&self) -> Option<GuardedFinding> {
-        let why = self.spot.guarded().or_else(|| self.outside.then_some(GuardReason::Outside))?;
-        Some(GuardedFinding { path: self.path.clone(), why })
+        let why = self
+            .spot
+            .guarded()
+            .or_else(|| self.outside.then_some(GuardReason::Outside))?;
+
+        Some(GuardedFinding {
+            path: self.path.clone(),
+            why,
+        })
     }
 
     /// A directory in this one, there or not.
-    pub(super) fn below(&self, watch: &GuardWatch, name: &[u8], seen: Option<&FileFactsBefore>) -> Self {
+    pub(super) fn below(
+        &self,
+        watch: &GuardWatch,
+        name: &[u8],
+        seen: Option<&FileFactsBefore>,
+    ) -> Self {
         let spot = watch.below(&self.spot, name, seen);
-        Self { path: self.path.join(paths::os_name(name)), spot, outside: self.outside }
+        Self {
+            path: self.path.join(paths::os_name(name)),
+            spot,
+            outside: self.outside,
+        }
     }
 }
 
@@ -271,5 +345,6 @@ pub(super) fn content_of(file: &File) -> io::Result<Option<GuardReason>> {
             read => length += read,
         }
     }
+
     Ok(content(beginning.get(..length).unwrap_or_default()))
 }

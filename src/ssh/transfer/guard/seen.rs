@@ -25,13 +25,25 @@ impl FileFactsBefore {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt as _;
-            let id = FileId::Inode { device: metadata.dev(), inode: metadata.ino() };
-            Self { id: Some(id), has_other_names: metadata.is_file() && metadata.nlink() > 1 }
+
+            let id = FileId::Inode {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+            };
+
+            Self {
+                id: Some(id),
+                has_other_names: metadata.is_file() && metadata.nlink() > 1,
+            }
         }
+
         #[cfg(not(unix))]
         {
             let _ = metadata;
-            Self { id: None, has_other_names: false }
+            Self {
+                id: None,
+                has_other_names: false,
+            }
         }
     }
 }
@@ -42,16 +54,28 @@ impl FileFactsBefore {
     /// # Errors
     /// The system's own.
     #[cfg(unix)]
-    pub(in crate::ssh::transfer) fn at(directory: &Folder, name: &[u8]) -> io::Result<Option<Self>> {
+    pub(in crate::ssh::transfer) fn at(
+        directory: &Folder,
+        name: &[u8],
+    ) -> io::Result<Option<Self>> {
         use nix::{
             errno::Errno,
             fcntl::AtFlags,
             sys::stat::{SFlag, fstatat},
         };
-        match fstatat(directory, paths::os_name(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
+
+        match fstatat(
+            directory,
+            paths::os_name(name),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        ) {
             Ok(found) => {
-                let is_file = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
-                Ok(Some(Self { has_other_names: is_file && found.st_nlink > 1, id: Some(inode(&found)) }))
+                let is_file =
+                    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
+                Ok(Some(Self {
+                    has_other_names: is_file && found.st_nlink > 1,
+                    id: Some(inode(&found)),
+                }))
             }
             Err(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error.into()),
@@ -69,7 +93,10 @@ impl FileFactsBefore {
 /// The fields differ in their types by system.
 #[cfg(unix)]
 fn inode(found: &nix::sys::stat::FileStat) -> FileId {
-    FileId::Inode { device: number(found.st_dev), inode: number(found.st_ino) }
+    FileId::Inode {
+        device: number(found.st_dev),
+        inode: number(found.st_ino),
+    }
 }
 
 #[cfg(unix)]
@@ -88,7 +115,11 @@ pub(super) fn id_of(path: &Path) -> Option<FileId> {
 /// A path without regard to case.
 #[cfg(not(unix))]
 fn folded(path: PathBuf) -> FileId {
-    FileId::Path(path.to_str().map(|text| text.to_lowercase().into()).unwrap_or(path))
+    FileId::Path(
+        path.to_str()
+            .map(|text| text.to_lowercase().into())
+            .unwrap_or(path),
+    )
 }
 
 /// The name of each directory on the way to one, from the root of the file system on, and what it is.
@@ -106,10 +137,12 @@ pub(super) fn way_to(typed: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, Dir
         Component::RootDir => Some(Vec::new()),
         _ => None,
     });
+
     let names: Vec<_> = names.collect();
     if names.len() != ids.len() || ids.first() != id_of(&path).as_ref() {
         return Err(io::Error::other("it was moved while it was looked at"));
     }
+
     Ok((path, names.into_iter().zip(ids.into_iter().rev()).collect()))
 }
 
@@ -120,10 +153,13 @@ pub(super) fn way_to(typed: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, Dir
 #[cfg(unix)]
 pub(super) fn ids_above(directory: impl std::os::fd::AsFd) -> io::Result<Vec<FileId>> {
     use nix::{fcntl::AtFlags, sys::stat::fstatat};
+
     /// More than a path can have (`PATH_MAX` of limits.h).
     const DEEPEST: usize = 2048;
+
     let root = id_of(Path::new("/"));
     let (mut ids, mut at) = (Vec::new(), ".".to_owned());
+
     while ids.len() < DEEPEST {
         let found = inode(&fstatat(&directory, at.as_str(), AtFlags::empty())?);
         let is_root = Some(&found) == root.as_ref();
@@ -131,8 +167,10 @@ pub(super) fn ids_above(directory: impl std::os::fd::AsFd) -> io::Result<Vec<Fil
         if is_root {
             return Ok(ids);
         }
+
         at.push_str("/..");
     }
+
     Err(io::Error::other("it is too deep to say where it is"))
 }
 
@@ -143,6 +181,8 @@ pub(super) fn ids_above(directory: impl std::os::fd::AsFd) -> io::Result<Vec<Fil
 #[cfg(not(unix))]
 pub(super) fn ids_above_path(path: &Path) -> io::Result<Vec<FileId>> {
     let path = path.canonicalize()?;
-    let names = path.ancestors().filter(|above| above.file_name().is_some() || above.has_root());
+    let names = path
+        .ancestors()
+        .filter(|above| above.file_name().is_some() || above.has_root());
     Ok(names.map(|above| folded(above.to_owned())).collect())
 }

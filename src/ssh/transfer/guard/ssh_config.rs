@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{openssh::config_file::ConfigLine, policy::GuardReason, ssh::config::expand::local_user};
+use crate::{
+    openssh::config_file::ConfigLine, policy::GuardReason, ssh::config::expand::local_user,
+};
 
 /// How deep files may include each other, as in `ssh`.
 const MAX_INCLUDE: usize = 16;
@@ -25,7 +27,12 @@ pub(super) struct ConfiguredPaths {
 /// Reads the person's files and those of the system, or the one that was named in place of both. What cannot be read or
 /// understood is passed over: `ssh` says so when it is used.
 pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> ConfiguredPaths {
-    let mut reader = GuardedPathReader { homes, named: ConfiguredPaths::default(), read: HashSet::new() };
+    let mut reader = GuardedPathReader {
+        homes,
+        named: ConfiguredPaths::default(),
+        read: HashSet::new(),
+    };
+
     match config {
         Some(none) if none.as_os_str() == "none" => {}
         Some(file) => {
@@ -36,12 +43,14 @@ pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> ConfiguredPaths 
             for home in homes {
                 reader.file(&home.join(".ssh/config"), 0);
             }
+
             reader.file(Path::new("/etc/ssh/ssh_config"), 0);
             if let Some(folder) = env::var_os("ProgramData").filter(|_| cfg!(windows)) {
                 reader.file(&PathBuf::from(folder).join("ssh/ssh_config"), 0);
             }
         }
     }
+
     reader.named
 }
 
@@ -53,20 +62,31 @@ struct GuardedPathReader<'a> {
 
 impl GuardedPathReader<'_> {
     fn file(&mut self, path: &Path, depth: usize) {
-        self.named.files.push((path.to_owned(), GuardReason::SshConfig));
-        if depth > MAX_INCLUDE || self.read.len() > MAX_FILES || !self.read.insert(path.to_owned()) {
+        self.named
+            .files
+            .push((path.to_owned(), GuardReason::SshConfig));
+
+        if depth > MAX_INCLUDE || self.read.len() > MAX_FILES || !self.read.insert(path.to_owned())
+        {
             return;
         }
+
         // A device or pipe would not end.
         if !fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MAX_FILE_BYTES) {
             return;
         }
+
         let text = fs::read(path).unwrap_or_default();
-        let lines =
-            String::from_utf8_lossy(&text).lines().filter_map(|line| ConfigLine::read(line).ok()?).collect::<Vec<_>>();
+        let lines = String::from_utf8_lossy(&text)
+            .lines()
+            .filter_map(|line| ConfigLine::read(line).ok()?)
+            .collect::<Vec<_>>();
+
         for line in lines {
             match line {
-                ConfigLine::Include(patterns) => patterns.iter().for_each(|pattern| self.include(pattern, path, depth)),
+                ConfigLine::Include(patterns) => patterns
+                    .iter()
+                    .for_each(|pattern| self.include(pattern, path, depth)),
                 ConfigLine::Option(keyword, values) => self.option(&keyword, &values),
                 ConfigLine::Match(criteria) => self.programs(&criteria),
                 ConfigLine::Host(_) => {}
@@ -76,16 +96,27 @@ impl GuardedPathReader<'_> {
 
     /// All that an `Include` stands for: what is there, and what would be read if it came to be there.
     fn include(&mut self, pattern: &str, of: &Path, depth: usize) {
-        let system = of.starts_with("/etc/ssh").then(|| PathBuf::from("/etc/ssh"));
+        let system = of
+            .starts_with("/etc/ssh")
+            .then(|| PathBuf::from("/etc/ssh"));
+
         let folders: Vec<PathBuf> = match system {
             Some(folder) => vec![folder],
             None => self.homes.iter().map(|home| home.join(".ssh")).collect(),
         };
+
         for pattern in self.expanded(pattern, None) {
             for folder in &folders {
                 let pattern = folder.join(&pattern);
-                self.named.files.push((until_a_pattern(&pattern), GuardReason::SshConfig));
-                let found = glob::glob(&pattern.to_string_lossy()).into_iter().flatten().flatten();
+                self.named
+                    .files
+                    .push((until_a_pattern(&pattern), GuardReason::SshConfig));
+
+                let found = glob::glob(&pattern.to_string_lossy())
+                    .into_iter()
+                    .flatten()
+                    .flatten();
+
                 for file in found.take(MAX_FILES) {
                     self.file(&file, depth + 1);
                 }
@@ -96,7 +127,9 @@ impl GuardedPathReader<'_> {
     fn option(&mut self, keyword: &str, values: &[String]) {
         let why = match keyword {
             "identityfile" | "certificatefile" => GuardReason::KeyFile,
-            "userknownhostsfile" | "globalknownhostsfile" | "revokedhostkeys" => GuardReason::KnownHosts,
+            "userknownhostsfile" | "globalknownhostsfile" | "revokedhostkeys" => {
+                GuardReason::KnownHosts
+            }
             "proxycommand"
             | "localcommand"
             | "knownhostscommand"
@@ -105,13 +138,23 @@ impl GuardedPathReader<'_> {
             | "xauthlocation" => return self.programs(values),
             _ => return,
         };
+
         for value in values {
             for path in self.expanded(value, Some('*')) {
-                let is_like = path.file_name().is_some_and(|name| name.to_string_lossy().contains('*'));
+                let is_like = path
+                    .file_name()
+                    .is_some_and(|name| name.to_string_lossy().contains('*'));
+
                 if path.to_string_lossy().contains('*') {
-                    let found = glob::glob(&path.to_string_lossy()).into_iter().flatten().flatten();
-                    self.named.files.extend(found.take(MAX_FILES).map(|file| (file, why)));
+                    let found = glob::glob(&path.to_string_lossy())
+                        .into_iter()
+                        .flatten()
+                        .flatten();
+                    self.named
+                        .files
+                        .extend(found.take(MAX_FILES).map(|file| (file, why)));
                 }
+
                 // A name that is nothing but a token would be any name at all.
                 if !is_like || path.file_name().is_some_and(|name| name != "*") {
                     self.named.files.push((until_a_pattern(&path), why));
@@ -122,11 +165,16 @@ impl GuardedPathReader<'_> {
 
     /// The words of commands that are paths, such as that of the program or of a script.
     fn programs(&mut self, commands: &[String]) {
-        for word in commands.iter().flat_map(|command| command.split_whitespace()) {
+        for word in commands
+            .iter()
+            .flat_map(|command| command.split_whitespace())
+        {
             let word = word.trim_matches(['"', '\'']);
             if word.starts_with(['/', '~']) && !word.starts_with("/dev/") {
                 let paths = self.expanded(word, None);
-                self.named.files.extend(paths.into_iter().map(|path| (path, GuardReason::SshConfig)));
+                self.named
+                    .files
+                    .extend(paths.into_iter().map(|path| (path, GuardReason::SshConfig)));
             }
         }
     }
@@ -137,14 +185,20 @@ impl GuardedPathReader<'_> {
         if value == "none" || value == "/dev/null" {
             return Vec::new();
         }
+
         let expand = |home: &PathBuf| {
             let home = home.to_string_lossy();
+
             let value = match value.strip_prefix('~') {
-                Some(rest) if rest.is_empty() || rest.starts_with('/') => home.clone().into_owned() + rest,
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                    home.clone().into_owned() + rest
+                }
                 _ => value.to_owned(),
             };
+
             let value = with_variables(&value)?;
             let (mut path, mut letters) = (String::new(), value.chars());
+
             while let Some(letter) = letters.next() {
                 match any {
                     Some(any) if letter == '%' => match letters.next()? {
@@ -156,8 +210,10 @@ impl GuardedPathReader<'_> {
                     _ => path.push(letter),
                 }
             }
+
             Some(PathBuf::from(path))
         };
+
         self.homes.iter().filter_map(expand).collect()
     }
 }
@@ -182,11 +238,17 @@ fn until_a_pattern(path: &Path) -> PathBuf {
             out.push(component);
             continue;
         };
+
         let beginning = name.get(..at).unwrap_or_default();
-        let end = name.rfind(['*', '?', ']']).and_then(|at| name.get(at + 1..)).unwrap_or_default();
+        let end = name
+            .rfind(['*', '?', ']'])
+            .and_then(|at| name.get(at + 1..))
+            .unwrap_or_default();
+
         out.push(format!("{beginning}*{end}"));
         break;
     }
+
     out
 }
 
@@ -201,7 +263,12 @@ mod tests {
         fs::create_dir_all(at(".ssh/conf.d")).unwrap();
         fs::create_dir(at("keys")).unwrap();
         fs::write(at("keys/prod"), "").unwrap();
-        fs::write(at(".ssh/conf.d/one"), "Include ../again\nHost a\nIdentityFile ~/one key\n").unwrap();
+        fs::write(
+            at(".ssh/conf.d/one"),
+            "Include ../again\nHost a\nIdentityFile ~/one key\n",
+        )
+        .unwrap();
+
         fs::write(
             at("config"),
             "Include conf.d/*\nHost b\n  IdentityFile \"~/with blank\"\n  identityfile=%d/%u-key\nMatch host c\n\
@@ -209,8 +276,10 @@ mod tests {
              ProxyCommand exec ~/bin/go %h\nIdentityFile none\nnonsense\nUser \"x\nMatch exec \"~/bin/test %h\"\n",
         )
         .unwrap();
+
         let named = read(Some(&at("config")), &[home.path().to_owned()]);
         let found = |name: &str, why: GuardReason| named.files.contains(&(at(name), why));
+
         for (name, why) in [
             ("config", GuardReason::SshConfig),
             (".ssh/conf.d/*", GuardReason::SshConfig),
@@ -225,7 +294,18 @@ mod tests {
         ] {
             assert!(found(name, why), "{name}: {:#?}", named.files);
         }
-        assert!(found(&format!("{}-key", local_user()), GuardReason::KeyFile), "{:#?}", named.files);
-        assert!(!named.files.iter().any(|(path, _)| path.ends_with("null") || path.ends_with("none")));
+
+        assert!(
+            found(&format!("{}-key", local_user()), GuardReason::KeyFile),
+            "{:#?}",
+            named.files
+        );
+
+        assert!(
+            !named
+                .files
+                .iter()
+                .any(|(path, _)| path.ends_with("null") || path.ends_with("none"))
+        );
     }
 }

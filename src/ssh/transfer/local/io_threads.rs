@@ -31,24 +31,38 @@ pub(in crate::ssh::transfer) struct FileSource(Receiver<io::Result<Chunk>>);
 impl FileSource {
     /// Reads from `from` up to `end`, or less if the file ends before, in pieces of `length` bytes. What is read for the
     /// first time goes into `sum`.
-    pub(in crate::ssh::transfer) fn new(file: Arc<File>, from: u64, end: u64, length: u32, sum: Sum) -> Self {
+    pub(in crate::ssh::transfer) fn new(
+        file: Arc<File>,
+        from: u64,
+        end: u64,
+        length: u32,
+        sum: Sum,
+    ) -> Self {
         let (give, pieces) = channel(AHEAD);
         spawn_blocking(move || {
             let mut offset = from;
             while offset < end {
-                let length = usize::try_from(end - offset).unwrap_or(usize::MAX).min(length as usize);
+                let length = usize::try_from(end - offset)
+                    .unwrap_or(usize::MAX)
+                    .min(length as usize);
                 let piece = read_piece(&file, offset, length);
                 let read = piece.as_ref().map_or(0, |piece| piece.content().len());
                 if let Ok(piece) = &piece {
                     sum.add(offset, piece.content());
                 }
+
                 // Read to the end, or nobody wants more.
-                if (read == 0 && piece.is_ok()) || give.blocking_send(piece).is_err() || read < length {
+                if (read == 0 && piece.is_ok())
+                    || give.blocking_send(piece).is_err()
+                    || read < length
+                {
                     return;
                 }
+
                 offset += read as u64;
             }
         });
+
         Self(pieces)
     }
 
@@ -64,8 +78,12 @@ fn read_piece(file: &File, offset: u64, length: usize) -> io::Result<Chunk> {
     let head = buffer.len();
     buffer.resize(head + length, 0);
     let mut filled = 0;
+
     while filled < length {
-        let Some(room) = buffer.get_mut(head + filled..) else { break };
+        let Some(room) = buffer.get_mut(head + filled..) else {
+            break;
+        };
+
         match read_at(file, room, offset + filled as u64) {
             Ok(0) => break,
             Ok(more) => filled += more,
@@ -73,17 +91,27 @@ fn read_piece(file: &File, offset: u64, length: usize) -> io::Result<Chunk> {
             Err(error) => return Err(error),
         }
     }
+
     buffer.truncate(head + filled);
+
     Ok(piece)
 }
 
 #[cfg(unix)]
-pub(in crate::ssh::transfer) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(in crate::ssh::transfer) fn read_at(
+    file: &File,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
 }
 
 #[cfg(windows)]
-pub(in crate::ssh::transfer) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(in crate::ssh::transfer) fn read_at(
+    file: &File,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
@@ -104,10 +132,16 @@ impl Sink {
             let (mut offset, mut room) = (0, 0_u64);
             while let Some(contents) = taken.blocking_recv() {
                 if room == 0 {
-                    room = folder.room().map_or(ROOM_LASTS, |room| room.min(ROOM_LASTS));
+                    room = folder
+                        .room()
+                        .map_or(ROOM_LASTS, |room| room.min(ROOM_LASTS));
                 }
+
                 if room == 0 {
-                    return Err(io::Error::new(io::ErrorKind::StorageFull, "No space left on the disk"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::StorageFull,
+                        "No space left on the disk",
+                    ));
                 }
 
                 for piece in contents.iter().flat_map(Content::pieces) {
@@ -118,16 +152,24 @@ impl Sink {
                     room = room.saturating_sub(length);
                 }
             }
+
             Ok(())
         });
-        Self { pieces: Some(pieces), writing: Some(writing) }
+
+        Self {
+            pieces: Some(pieces),
+            writing: Some(writing),
+        }
     }
 
     /// Takes the bytes that follow. Dropped before it is done, it has not taken them.
     ///
     /// # Errors
     /// Those of writing what came before; nothing more can be written then.
-    pub(in crate::ssh::transfer) async fn write(&mut self, contents: Vec<Content>) -> io::Result<()> {
+    pub(in crate::ssh::transfer) async fn write(
+        &mut self,
+        contents: Vec<Content>,
+    ) -> io::Result<()> {
         match &self.pieces {
             Some(pieces) if pieces.send(contents).await.is_ok() => Ok(()),
             _ => self.finish().await,
@@ -140,9 +182,15 @@ impl Sink {
     /// Those of writing.
     pub(in crate::ssh::transfer) async fn finish(&mut self) -> io::Result<()> {
         self.pieces = None;
-        let Some(writing) = &mut self.writing else { return Ok(()) };
-        let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let Some(writing) = &mut self.writing else {
+            return Ok(());
+        };
+
+        let written = writing
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
         self.writing = None;
+
         written
     }
 }
@@ -215,7 +263,11 @@ mod tests {
             (0, 0, &[]),
         ] {
             let mut source = FileSource::new(Arc::clone(&file), from, end, 4, Sum::default());
-            let expected: Vec<_> = expected.iter().map(|piece| piece.as_bytes().to_vec()).collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|piece| piece.as_bytes().to_vec())
+                .collect();
+
             assert_eq!(read(&mut source).await, expected, "{from} to {end}");
         }
     }
@@ -224,11 +276,23 @@ mod tests {
     async fn the_sum_is_that_of_the_file_also_if_parts_are_read_again() {
         let (content, sum) = (b"0123456789", Sum::default());
         let file = Arc::new(file(content));
+
         for (from, end) in [(0, 7), (2, 5), (5, 10), (0, 10)] {
-            read(&mut FileSource::new(Arc::clone(&file), from, end, 4, sum.clone())).await;
+            read(&mut FileSource::new(
+                Arc::clone(&file),
+                from,
+                end,
+                4,
+                sum.clone(),
+            ))
+            .await;
         }
+
         assert_eq!(sum.up_to(10), Some(sha256(content)));
-        assert_eq!((sum.up_to(9), Sum::default().up_to(0)), (None, Some(sha256(b""))));
+        assert_eq!(
+            (sum.up_to(9), Sum::default().up_to(0)),
+            (None, Some(sha256(b"")))
+        );
     }
 
     #[tokio::test]
@@ -244,7 +308,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_disk_that_takes_nothing_more_is_said_at_the_next_piece_or_at_the_end() {
-        let Ok(full) = File::options().write(true).open("/dev/full") else { return };
+        let Ok(full) = File::options().write(true).open("/dev/full") else {
+            return;
+        };
         let folder = Arc::new(Folder::root(&std::env::temp_dir()).unwrap());
         let mut sink = Sink::new(full, Arc::clone(&folder), Sum::default());
         while sink.write(vec![Content::from(b"x".to_vec())]).await.is_ok() {}
@@ -252,8 +318,11 @@ mod tests {
         let sum = Sum::default();
         let mut sink = Sink::new(written.try_clone().unwrap(), folder, sum.clone());
         for piece in ["a", "bc", "def"] {
-            sink.write(vec![Content::from(piece.as_bytes().to_vec())]).await.unwrap();
+            sink.write(vec![Content::from(piece.as_bytes().to_vec())])
+                .await
+                .unwrap();
         }
+
         sink.finish().await.unwrap();
         written.seek(SeekFrom::Start(0)).unwrap();
         assert_eq!(io::read_to_string(written).unwrap(), "abcdef");

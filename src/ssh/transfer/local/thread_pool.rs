@@ -38,19 +38,30 @@ impl Threads {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         let waits = |thread: &OnceLock<Thread>| {
-            thread.get().map_or(0, |thread| thread.waiting.load(Ordering::Relaxed)).saturating_sub(ENOUGH - 1)
+            thread
+                .get()
+                .map_or(0, |thread| thread.waiting.load(Ordering::Relaxed))
+                .saturating_sub(ENOUGH - 1)
         };
+
         // Of those with little to do the first.
-        let Thread { works, waiting } = self.0.iter().min_by_key(|thread| waits(thread))?.get_or_init(Thread::start);
+        let Thread { works, waiting } = self
+            .0
+            .iter()
+            .min_by_key(|thread| waits(thread))?
+            .get_or_init(Thread::start);
+
         let (give, done) = oneshot::channel();
         waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Arc::clone(waiting);
+
         let _ = works.send(Box::new(move || {
             if !give.is_closed() {
                 let _ = give.send(work());
             }
             waiting.fetch_sub(1, Ordering::Relaxed);
         }));
+
         done.await.ok()
     }
 }
@@ -63,7 +74,11 @@ impl Thread {
                 work();
             }
         });
-        Self { works, waiting: Arc::default() }
+
+        Self {
+            works,
+            waiting: Arc::default(),
+        }
     }
 }
 
@@ -78,17 +93,32 @@ mod tests {
     #[tokio::test]
     async fn all_threads_are_used_where_much_waits() {
         let (threads, all) = (Threads::default(), Arc::new(Barrier::new(MAX_THREADS)));
+
         // The first on each thread waits for all the others.
         let works = (0..ENOUGH * MAX_THREADS).map(|number| {
             let all = Arc::clone(&all);
             threads.run(move || number % ENOUGH == 0 && all.wait().is_leader())
         });
-        assert_eq!(join_all(works).await.into_iter().flatten().filter(|leads| *leads).count(), 1);
+
+        assert_eq!(
+            join_all(works)
+                .await
+                .into_iter()
+                .flatten()
+                .filter(|leads| *leads)
+                .count(),
+            1
+        );
     }
 
     #[tokio::test]
     async fn what_nobody_waits_for_is_not_done() {
-        let (threads, begun, go_on) = (Threads::default(), Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (threads, begun, go_on) = (
+            Threads::default(),
+            Arc::new(Barrier::new(2)),
+            Arc::new(Barrier::new(2)),
+        );
+
         let done = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&done);
         let (has_begun, goes_on) = (Arc::clone(&begun), Arc::clone(&go_on));

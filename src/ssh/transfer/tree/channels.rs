@@ -63,6 +63,7 @@ impl ChannelSet {
     /// With the first channel. Over a long way the others are opened at once: they would come late.
     pub(super) fn new(pool: &Arc<Pool>, client: &Arc<SftpClient>) -> Arc<Self> {
         let first = SftpChannel::new(Arc::clone(client));
+
         let channel_set = Arc::new(Self {
             pool: Arc::clone(pool),
             free: Semaphore::new(first.most),
@@ -70,9 +71,11 @@ impl ChannelSet {
             others: Mutex::default(),
             has_asked: AtomicBool::new(false),
         });
+
         if client.round_trip >= FAR {
             channel_set.open_others();
         }
+
         channel_set
     }
 
@@ -91,13 +94,20 @@ impl ChannelSet {
         if self.free.available_permits() == 0 {
             self.open_others();
         }
+
         // Never closed, so never refused. Given back by the slot.
         if let Ok(free) = self.free.acquire().await {
             free.forget();
         }
+
         let place = HandleSlot::on(self.least(&self.others()).clone(), self);
         let turn = place.lane.client.turn(false).await;
-        HandlePermit { turn, place, again: false }
+
+        HandlePermit {
+            turn,
+            place,
+            again: false,
+        }
     }
 
     /// Opens them where the server is known to keep them apart. `ProFTPD` puts the pieces of two requests together that come
@@ -112,7 +122,9 @@ impl ChannelSet {
 
     /// The server may not grant another: then those that there are will do.
     async fn open_another(self: Arc<Self>) {
-        let Some(client) = SftpClient::spare(&self.pool).await else { return };
+        let Some(client) = SftpClient::spare(&self.pool).await else {
+            return;
+        };
         let lane = SftpChannel::new(Arc::new(client));
         let more = lane.most;
         self.others().push(lane);
@@ -121,7 +133,8 @@ impl ChannelSet {
 
     fn least<'a>(&'a self, others: &'a [SftpChannel]) -> &'a SftpChannel {
         let all = std::iter::once(&self.first).chain(others);
-        all.max_by_key(|lane| lane.most.saturating_sub(lane.open.load(Ordering::Relaxed))).unwrap_or(&self.first)
+        all.max_by_key(|lane| lane.most.saturating_sub(lane.open.load(Ordering::Relaxed)))
+            .unwrap_or(&self.first)
     }
 
     fn others(&self) -> MutexGuard<'_, Vec<SftpChannel>> {
@@ -146,13 +159,20 @@ impl HandlePermit<'_> {
     pub(super) async fn alone_if_in_doubt(self, failed: bool) -> Option<Self> {
         let Self { turn, place, again } = self;
         let client = Arc::clone(&place.lane.client);
+
         if client.is_in_doubt(&turn, failed) {
             drop(turn);
-            return Some(Self { turn: client.turn(true).await, place, again: true });
+            return Some(Self {
+                turn: client.turn(true).await,
+                place,
+                again: true,
+            });
         }
+
         if again && !failed {
             client.keep_to_one_file();
         }
+
         None
     }
 }
@@ -168,9 +188,16 @@ impl SftpChannel {
     fn new(client: Arc<SftpClient>) -> Self {
         let most = match client.most_handles() {
             // Half of them: a process has other files open too.
-            Some(most) => usize::try_from(most / 2).unwrap_or(MANY_HANDLES).clamp(1, MANY_HANDLES),
+            Some(most) => usize::try_from(most / 2)
+                .unwrap_or(MANY_HANDLES)
+                .clamp(1, MANY_HANDLES),
             None => DEFAULT_HANDLES,
         };
-        Self { client, most, open: Arc::default() }
+
+        Self {
+            client,
+            most,
+            open: Arc::default(),
+        }
     }
 }

@@ -60,17 +60,35 @@ pub(super) async fn remote(
     attributes: EntryAttributes,
 ) -> Result<RemoteDestination, TransferError> {
     let typed = paths::remote(&request.remote)?;
-    let end = if typed.trim_end_matches('/').is_empty() { typed.as_str() } else { typed.trim_end_matches('/') };
+    let end = if typed.trim_end_matches('/').is_empty() {
+        typed.as_str()
+    } else {
+        typed.trim_end_matches('/')
+    };
+
     let (home, looked) = tokio::join!(client.realpath(b"."), client.stat(typed.as_bytes()));
     let wanted = paths::absolute(end.as_bytes(), home.ok().as_deref());
     let there = found(client, looked).map_err(client.failed("looking at", &wanted))?;
+
     if there.is_some_and(|there| !matches!(there.kind(), FileType::Directory | FileType::Unknown)) {
-        return Err(TransferError::NotADirectory(format!("\"{}\" on the remote host", shown(&wanted))));
+        return Err(TransferError::NotADirectory(format!(
+            "\"{}\" on the remote host",
+            shown(&wanted)
+        )));
     }
-    let place = |path, above, keeps_attributes| RemoteDestination { path, above, attributes, keeps_attributes };
+
+    let place = |path, above, keeps_attributes| RemoteDestination {
+        path,
+        above,
+        attributes,
+        keeps_attributes,
+    };
+
     Ok(match own_name(&request.local, &['/', MAIN_SEPARATOR]) {
         Some(name) if there.is_some() => place(join(&wanted, &[name.as_bytes()]), None, false),
-        Some(name) if request.remote.ends_with('/') => place(join(&wanted, &[name.as_bytes()]), Some(wanted), false),
+        Some(name) if request.remote.ends_with('/') => {
+            place(join(&wanted, &[name.as_bytes()]), Some(wanted), false)
+        }
         name => place(wanted, None, name.is_none() && there.is_some()),
     })
 }
@@ -80,11 +98,19 @@ impl RemoteDestination {
     pub(super) async fn make(&self, client: &SftpClient) -> Result<(), TransferError> {
         if let Some(above) = &self.above
             && let Err(refused) = client.mkdir(above, attributes::Attributes::default()).await
-            && !client.stat(above).await.is_ok_and(|there| there.kind() == FileType::Directory)
+            && !client
+                .stat(above)
+                .await
+                .is_ok_and(|there| there.kind() == FileType::Directory)
         {
             return Err(client.failed("making the directory", above)(refused));
         }
-        if self.keeps_attributes { Ok(()) } else { make_remote(client, &self.path, self.attributes).await }
+
+        if self.keeps_attributes {
+            Ok(())
+        } else {
+            make_remote(client, &self.path, self.attributes).await
+        }
     }
 }
 
@@ -95,18 +121,27 @@ pub(super) async fn make_remote(
     attributes: EntryAttributes,
 ) -> Result<(), TransferError> {
     let mode = attributes.mode.unwrap_or(0o755) | 0o700;
-    let Err(refused) = client.mkdir(path, attributes::Attributes::mode(mode)).await else { return Ok(()) };
+    let Err(refused) = client.mkdir(path, attributes::Attributes::mode(mode)).await else {
+        return Ok(());
+    };
+
     let Ok(there) = client.lstat(path).await else {
         return Err(client.failed("making the directory", path)(refused));
     };
+
     if there.kind() != FileType::Directory {
         return Err(in_the_way(path));
     }
+
     let now = there.permissions.unwrap_or(0) & 0o7777;
+
     if now & 0o700 != 0o700 {
         // Somebody else's cannot be changed; then what is written into it says why not.
-        let _ = client.setstat(path, attributes::Attributes::mode(now | 0o700)).await;
+        let _ = client
+            .setstat(path, attributes::Attributes::mode(now | 0o700))
+            .await;
     }
+
     Ok(())
 }
 
@@ -124,21 +159,33 @@ pub(super) async fn local(
         attributes,
         watcher: guard.watcher(TransferDirection::Write).await,
     };
+
     let wanted = goal.clone();
     let question = blocking(move || wanted.question()).await?;
     guard.pass(TransferDirection::Write, question).await?;
 
     let (place, question) = blocking(move || goal.make()).await?;
+
     // What it is now that it is open: the same, and so no further question, unless it was exchanged.
     guard.pass(TransferDirection::Write, question).await?;
+
     Ok(place)
 }
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
 ) -> Result<T, TransferError> {
-    let failed = |error| TransferError::local("making the directory", "".as_ref(), std::io::Error::other(error));
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(failed(error)))
+    let failed = |error| {
+        TransferError::local(
+            "making the directory",
+            "".as_ref(),
+            std::io::Error::other(error),
+        )
+    };
+
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(failed(error)))
 }
 
 /// Where a download is to go.
@@ -162,9 +209,9 @@ impl DownloadTarget {
     fn there(&self) -> Result<Option<Folder>, TransferError> {
         match Folder::root(&self.path) {
             Ok(folder) => Ok(Some(folder)),
-            Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                Err(TransferError::NotADirectory(self.path.display().to_string()))
-            }
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Err(
+                TransferError::NotADirectory(self.path.display().to_string()),
+            ),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.failed(error)),
         }
@@ -173,17 +220,27 @@ impl DownloadTarget {
     /// What the person is to be asked before anything is made.
     fn question(&self) -> Result<Option<GuardedFinding>, TransferError> {
         let name = self.name.as_deref().map(str::as_bytes);
+
         let Some(folder) = self.there()? else {
             let place = LocalName::resolve(&self.path).map_err(|error| self.failed(error))?;
             let watch = self.watcher.begin();
             let above = watch.site_of(&place).map_err(|error| self.failed(error))?;
             let site = above.below(&watch, &place.name, None);
             let name = name.filter(|_| self.into);
-            return Ok(name.map_or_else(|| site.question(), |name| site.below(&watch, name, None).question()));
+            return Ok(name.map_or_else(
+                || site.question(),
+                |name| site.below(&watch, name, None).question(),
+            ));
         };
+
         let watch = self.watcher.begin();
-        let site = watch.site(&folder, &self.path).map_err(|error| self.failed(error))?;
-        let Some(name) = name else { return Ok(site.question()) };
+        let site = watch
+            .site(&folder, &self.path)
+            .map_err(|error| self.failed(error))?;
+
+        let Some(name) = name else {
+            return Ok(site.question());
+        };
         let seen = FileFactsBefore::at(&folder, name).map_err(|error| self.failed(error))?;
         Ok(site.below(&watch, name, seen.as_ref()).question())
     }
@@ -199,23 +256,42 @@ impl DownloadTarget {
             });
             (made.map_err(|error| self.failed(error))?, false)
         };
+
         let (folder, path, keeps_attributes) = match &self.name {
             Some(name) if there || self.into => {
-                name::check(name.as_bytes(), HERE)
-                    .map_err(|error| TransferError::Path(format!("{name:?} cannot be a name here: {error}")))?;
+                name::check(name.as_bytes(), HERE).map_err(|error| {
+                    TransferError::Path(format!("{name:?} cannot be a name here: {error}"))
+                })?;
+
                 let mode = self.attributes.mode.unwrap_or(0o755);
-                let inside = folder.make(name.as_bytes(), mode).and_then(|_| folder.below(&[name.as_bytes()]));
+                let inside = folder
+                    .make(name.as_bytes(), mode)
+                    .and_then(|_| folder.below(&[name.as_bytes()]));
                 let path = self.path.join(name);
-                let inside = inside.map_err(|source| TransferError::local("making the directory", &path, source))?;
+                let inside = inside.map_err(|source| {
+                    TransferError::local("making the directory", &path, source)
+                })?;
                 (inside, path, false)
             }
             name => (folder, self.path.clone(), there && name.is_none()),
         };
+
         let watch = self.watcher.begin();
-        let site = watch.site(&folder, &path).map_err(|error| self.failed(error))?;
+        let site = watch
+            .site(&folder, &path)
+            .map_err(|error| self.failed(error))?;
         let question = site.question();
         let sieve = EntryFilter::new(TransferDirection::Write, watch, site).map(Arc::new);
-        Ok((LocalDestination { folder: Arc::new(folder), path, keeps_attributes, sieve }, question))
+
+        Ok((
+            LocalDestination {
+                folder: Arc::new(folder),
+                path,
+                keeps_attributes,
+                sieve,
+            },
+            question,
+        ))
     }
 }
 
@@ -223,7 +299,11 @@ impl DownloadTarget {
 fn own_name<'a>(typed: &'a str, separators: &[char]) -> Option<&'a str> {
     let typed = typed.trim_end_matches(separators);
     let last = typed.rsplit(separators).next().unwrap_or(typed);
-    if matches!(last, "" | "." | "..") || typed == "~" { None } else { Some(last) }
+    if matches!(last, "" | "." | "..") || typed == "~" {
+        None
+    } else {
+        Some(last)
+    }
 }
 
 #[cfg(test)]
@@ -250,6 +330,7 @@ mod tests {
         ] {
             assert_eq!(own_name(typed, &['/']), name, "{typed}");
         }
+
         assert_eq!(own_name("C:\\dir\\tree\\", &['/', '\\']), Some("tree"));
     }
 }

@@ -57,7 +57,12 @@ pub(in crate::ssh::transfer) struct DownTree {
 impl DownTree {
     /// Of this directory.
     pub(in crate::ssh::transfer) fn new(from: Vec<u8>, found: Found) -> Self {
-        Self { from, found, begun: None, downloads: Resumable::default() }
+        Self {
+            from,
+            found,
+            begun: None,
+            downloads: Resumable::default(),
+        }
     }
 
     /// Fetches what has not arrived yet.
@@ -73,29 +78,54 @@ impl DownTree {
         conditions: &StopConditions,
         guard: &Guard,
     ) -> Result<(String, Tally, bool), TransferError> {
-        let Self { from, found, begun, downloads } = self;
+        let Self {
+            from,
+            found,
+            begun,
+            downloads,
+        } = self;
+
         let (place, plan) = match begun {
             Some(begun) => begun,
             // Not to be cut off: once the directory is there, it would be another that it goes to.
             empty => {
                 let attributes = kept(found);
                 let place = super::destination::local(guard, request, attributes).await?;
-                let plan = Plan::new(Directory::root(attributes), excludes.clone(), Some(HERE), LIMITS);
+
+                let plan = Plan::new(
+                    Directory::root(attributes),
+                    excludes.clone(),
+                    Some(HERE),
+                    LIMITS,
+                );
+
                 empty.insert((place, plan))
             }
         };
+
         let common = TreeContext::new(request, pool, client);
+
         let work = async {
             let root = Arc::new(Root::new(Arc::clone(&place.folder)));
-            let way = DownloadDirection { common: &common, from, place, root, downloads };
+
+            let way = DownloadDirection {
+                common: &common,
+                from,
+                place,
+                root,
+                downloads,
+            };
+
             let tally = common.execute(&way, plan, place.keeps_attributes).await?;
             Ok((place.path.display().to_string(), tally, false))
         };
+
         let done = client.connection().unless_stopped(conditions, work).await;
         if done.as_ref().is_err_and(|error| !error.is_lost()) {
             // Temporary files go with them.
             drop(downloads.take_all());
         }
+
         done
     }
 }
@@ -116,18 +146,34 @@ impl TreeDirection for DownloadDirection<'_> {
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<LocalListing, TransferError> {
         let mut is_new = false;
+
         if directory.depth() > 0 {
-            let (wanted, root, path) = (Arc::clone(directory), Arc::clone(&self.root), self.path(directory));
+            let (wanted, root, path) = (
+                Arc::clone(directory),
+                Arc::clone(&self.root),
+                self.path(directory),
+            );
+
             let make = move || {
                 let names = wanted.names();
-                let Some((name, above)) = names.split_last() else { return Ok(false) };
-                let made =
-                    root.below(above).and_then(|above| above.make(name, wanted.attributes.mode.unwrap_or(0o755)));
+                let Some((name, above)) = names.split_last() else {
+                    return Ok(false);
+                };
+
+                let made = root
+                    .below(above)
+                    .and_then(|above| above.make(name, wanted.attributes.mode.unwrap_or(0o755)));
                 made.map_err(|source| TransferError::local("making the directory", &path, source))
             };
+
             is_new = self.common.disk(make).await?;
         }
-        let (from, mut slot) = (join(self.from, &directory.names()), self.common.channel_set.slot().await);
+
+        let (from, mut slot) = (
+            join(self.from, &directory.names()),
+            self.common.channel_set.slot().await,
+        );
+
         let listing = loop {
             let listed = remote::list(slot.client(), &from, &self.common.listed).await;
             slot = match slot.alone_if_in_doubt(listed.is_err()).await {
@@ -135,35 +181,69 @@ impl TreeDirection for DownloadDirection<'_> {
                 None => break listed?,
             };
         };
+
         self.sifted(directory, is_new, listing).await
     }
 
     async fn leaf(&self, ticket: PlannedItem, leaf: &Leaf) -> Result<MovedEntry, TransferError> {
         let mut names = leaf.directory.names();
         names.push(&leaf.name);
-        let (from, to) = (join(self.from, &names), local::path(&self.place.path, &names));
-        let LeafKind::File(size) = leaf.kind else { return self.link(leaf, &from, to).await };
+        let (from, to) = (
+            join(self.from, &names),
+            local::path(&self.place.path, &names),
+        );
+
+        let LeafKind::File(size) = leaf.kind else {
+            return self.link(leaf, &from, to).await;
+        };
+
         if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
             return Ok(MovedEntry::Unchanged);
         }
+
         let piece = u64::from(self.common.channel_set.first().read_chunk());
+
         // What is no longer than it should be is known to have ended by one byte more that does not come.
-        let small = if size < piece { self.small(leaf, size, &from, to.clone()).await? } else { None };
+        let small = if size < piece {
+            self.small(leaf, size, &from, to.clone()).await?
+        } else {
+            None
+        };
+
         let complete = match small {
             Some(complete) => complete,
             // One that is not as long as it was said to be may have any length.
-            None => self.large(ticket, leaf, if size < piece { u64::MAX } else { size }, from, to).await?,
+            None => {
+                self.large(
+                    ticket,
+                    leaf,
+                    if size < piece { u64::MAX } else { size },
+                    from,
+                    to,
+                )
+                .await?
+            }
         };
+
         self.common.progress.end();
+
         Ok(MovedEntry::File(complete))
     }
 
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
-        let (directory, root, path) = (Arc::clone(directory), Arc::clone(&self.root), self.path(directory));
+        let (directory, root, path) = (
+            Arc::clone(directory),
+            Arc::clone(&self.root),
+            self.path(directory),
+        );
+
         let set = move || {
-            let set = root.below(&directory.names()).and_then(|folder| folder.set(directory.attributes));
+            let set = root
+                .below(&directory.names())
+                .and_then(|folder| folder.set(directory.attributes));
             set.map_err(|source| TransferError::local("setting mode and times of", &path, source))
         };
+
         self.common.disk(set).await
     }
 }
@@ -176,14 +256,29 @@ impl DownloadDirection<'_> {
         is_new: bool,
         mut listing: LocalListing,
     ) -> Result<LocalListing, TransferError> {
-        let Some(sieve) = self.place.sieve.clone() else { return Ok(listing) };
+        let Some(sieve) = self.place.sieve.clone() else {
+            return Ok(listing);
+        };
         let (wanted, root) = (Arc::clone(directory), Arc::clone(&self.root));
+
         let sift = move || {
-            let folder = if is_new { None } else { root.below(&wanted.names()).ok() };
-            let look = |entry: &DirectoryEntry| FileFactsBefore::at(folder.as_ref()?, &entry.name).ok().flatten();
+            let folder = if is_new {
+                None
+            } else {
+                root.below(&wanted.names()).ok()
+            };
+
+            let look = |entry: &DirectoryEntry| {
+                FileFactsBefore::at(folder.as_ref()?, &entry.name)
+                    .ok()
+                    .flatten()
+            };
+
             sieve.sift(&wanted, &mut listing, look);
+
             Ok(listing)
         };
+
         self.common.disk(sift).await
     }
 
@@ -201,42 +296,67 @@ impl DownloadDirection<'_> {
     ) -> Result<T, TransferError> {
         let (root, leaf) = (Arc::clone(&self.root), leaf.clone());
         let done = move || {
-            let done = root.folder_of(&leaf.directory).and_then(|folder| work(folder, &leaf.name));
+            let done = root
+                .folder_of(&leaf.directory)
+                .and_then(|folder| work(folder, &leaf.name));
             done.map_err(|source| TransferError::local(doing, &to, source))
         };
+
         self.common.disk(done).await
     }
 
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &Path) -> Result<bool, TransferError> {
-        let found = self.inside(leaf, "looking at", to.to_owned(), |folder, name| folder.find(name)).await?;
+        let found = self
+            .inside(leaf, "looking at", to.to_owned(), |folder, name| {
+                folder.find(name)
+            })
+            .await?;
+
         let modified = leaf.attributes.modified;
-        Ok(found.is_some_and(|(what, there)| what == EntryKind::File(size) && there.modified == modified))
+        Ok(found.is_some_and(|(what, there)| {
+            what == EntryKind::File(size) && there.modified == modified
+        }))
     }
 
-    async fn link(&self, leaf: &Leaf, from: &[u8], to: PathBuf) -> Result<MovedEntry, TransferError> {
+    async fn link(
+        &self,
+        leaf: &Leaf,
+        from: &[u8],
+        to: PathBuf,
+    ) -> Result<MovedEntry, TransferError> {
         if !cfg!(unix) {
             return Ok(MovedEntry::Special);
         }
+
         // A hostile server's answer may be long.
         let _memory = self.common.memory(LINK_ANSWER).await;
         let client = self.common.channel_set.any();
-        let target = client.readlink(from).await.map_err(client.failed("reading the link", from))?;
+        let target = client
+            .readlink(from)
+            .await
+            .map_err(client.failed("reading the link", from))?;
+
         let (skip, modified) = (self.common.skip_unchanged, leaf.attributes.modified);
+
         let make = move |folder: Arc<Folder>, name: &[u8]| {
             if skip && folder.read_link(name).is_ok_and(|there| *there == *target) {
                 return Ok(MovedEntry::Unchanged);
             }
+
             let temporary = temporary_name()?;
             folder.link(&target, &temporary)?;
             if let Some(modified) = modified {
                 let _ = folder.set_link_time(&temporary, modified);
             }
+
             if let Err(error) = folder.rename(&temporary, name) {
                 let _ = folder.remove(&temporary);
                 return Err(error);
             }
+
             Ok(MovedEntry::Link)
         };
+
         self.inside(leaf, "making the link", to, make).await
     }
 
@@ -251,6 +371,7 @@ impl DownloadDirection<'_> {
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
         let mut slot = self.common.channel_set.slot().await;
+
         let content = loop {
             let read = read_whole(slot.client(), from, size).await;
             slot = match slot.alone_if_in_doubt(read.is_err()).await {
@@ -258,18 +379,30 @@ impl DownloadDirection<'_> {
                 None => break read?,
             };
         };
+
         if content.len() as u64 != size {
             return Ok(None);
         }
+
         let attributes = leaf.attributes;
+
         let write = move |folder: Arc<Folder>, name: &[u8]| {
             let mut part = LocalTemp::beside(&folder, size)?;
-            content.pieces().try_for_each(|piece| part.file.write_all(piece))?;
+            content
+                .pieces()
+                .try_for_each(|piece| part.file.write_all(piece))?;
+
             part.put_in_place(attributes, name)
         };
+
         self.inside(leaf, "writing", to, write).await?;
         self.common.progress.add(size);
-        Ok(Some(FileResult { bytes: size, verified: false, unkept: Unkept::default() }))
+
+        Ok(Some(FileResult {
+            bytes: size,
+            verified: false,
+            unkept: Unkept::default(),
+        }))
     }
 
     /// A file of any length, as a single one goes, with `room` bytes in flight. It is not compared, but after a lost link.
@@ -284,23 +417,41 @@ impl DownloadDirection<'_> {
         let _memory = self.common.memory(room).await;
         self.common.progress.begin(&leaf.path());
         let mut begun = self.downloads.take(ticket);
+
         let download = match &mut begun.state {
             Some(download) => download,
             empty => {
-                let folder = self.inside(leaf, "writing", to.clone(), |folder, _| Ok(folder)).await?;
-                let target = LocalName { folder, name: leaf.name.clone(), path: to };
-                empty.insert(Download::of_tree(from, target, room, self.common.progress.clone()))
+                let folder = self
+                    .inside(leaf, "writing", to.clone(), |folder, _| Ok(folder))
+                    .await?;
+
+                let target = LocalName {
+                    folder,
+                    name: leaf.name.clone(),
+                    path: to,
+                };
+
+                empty.insert(Download::of_tree(
+                    from,
+                    target,
+                    room,
+                    self.common.progress.clone(),
+                ))
             }
         };
+
         let mut slot = self.common.channel_set.slot().await;
+
         loop {
             let fetched = download.execute(&self.common.pool, slot.client()).await;
+
             let Some(alone) = slot.alone_if_in_doubt(fetched.is_err()).await else {
                 if !fetched.as_ref().is_err_and(TransferError::is_lost) {
                     begun.state = None;
                 }
                 return fetched?.ok_or(TransferError::Cancelled);
             };
+
             slot = alone;
             if let Ok(Some(FileResult { bytes, .. })) = fetched {
                 self.common.progress.take_back(bytes);
@@ -314,6 +465,7 @@ async fn read_whole(client: &SftpClient, path: &[u8], size: u64) -> Result<Conte
     let opened = client.open_file(path, Access::Read, Found::default()).await;
     let handle = opened.map_err(client.failed("opening", path))?;
     let read = client.read(&handle, 0, u32::try_from(size + 1).unwrap_or(u32::MAX));
+
     // Both at once where the server answers the requests for one file in their order.
     let read = if client.is_openssh() {
         tokio::join!(read, client.close(&handle)).0
@@ -322,5 +474,8 @@ async fn read_whole(client: &SftpClient, path: &[u8], size: u64) -> Result<Conte
         client.close_read(&handle).await;
         read
     };
-    Ok(read.map_err(client.failed("reading", path))?.unwrap_or_default())
+
+    Ok(read
+        .map_err(client.failed("reading", path))?
+        .unwrap_or_default())
 }

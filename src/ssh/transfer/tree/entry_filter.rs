@@ -32,7 +32,12 @@ impl EntryFilter {
         watch: GuardWatch,
         site: OpenDirectory,
     ) -> Option<Self> {
-        site.spot.guarded().is_none().then(|| Self { way, watch, root: site.spot, known: Mutex::default() })
+        site.spot.guarded().is_none().then(|| Self {
+            way,
+            watch,
+            root: site.spot,
+            known: Mutex::default(),
+        })
     }
 
     /// Takes what is guarded out of the listing of a directory. `look` says what an entry is on this machine.
@@ -45,7 +50,11 @@ impl EntryFilter {
         let inside = self.spot(directory);
         for entry in std::mem::take(&mut listing.entries) {
             match self.guarded(directory, &inside, &entry, look(&entry).as_ref()) {
-                Some(why) => listing.left_out.push((entry.name, entry.what == EntryKind::Directory, why)),
+                Some(why) => {
+                    listing
+                        .left_out
+                        .push((entry.name, entry.what == EntryKind::Directory, why));
+                }
                 None => listing.entries.push(entry),
             }
         }
@@ -60,7 +69,9 @@ impl EntryFilter {
         metadata: &Metadata,
         content: impl FnOnce() -> io::Result<Option<GuardReason>>,
     ) -> io::Result<Option<GuardReason>> {
-        self.watch.opened(&FileFactsBefore::from_metadata(metadata)).map_or_else(content, |why| Ok(Some(why)))
+        self.watch
+            .opened(&FileFactsBefore::from_metadata(metadata))
+            .map_or_else(content, |why| Ok(Some(why)))
     }
 
     fn guarded(
@@ -74,14 +85,18 @@ impl EntryFilter {
             (EntryKind::Directory, _) => {
                 let spot = self.watch.below(inside, &entry.name, seen);
                 if spot.guarded().is_none() && !spot.is_plain() {
-                    self.lock().insert(directory.path_of(&entry.name), spot.clone());
+                    self.lock()
+                        .insert(directory.path_of(&entry.name), spot.clone());
                 }
+
                 spot.guarded()
             }
             (EntryKind::File(_), _) => self.watch.file(inside, &entry.name, seen),
             // What a link says is no secret. What it leads to is not sent.
             (EntryKind::Link, TransferDirection::Read) | (EntryKind::Special, _) => None,
-            (EntryKind::Link, TransferDirection::Write) => self.watch.link(inside, &entry.name, seen),
+            (EntryKind::Link, TransferDirection::Write) => {
+                self.watch.link(inside, &entry.name, seen)
+            }
         }
     }
 
@@ -89,6 +104,7 @@ impl EntryFilter {
         if directory.depth() == 0 {
             return self.root.clone();
         }
+
         let known = self.lock();
         if known.is_empty() {
             DirectoryFacts::default()

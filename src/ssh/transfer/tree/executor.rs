@@ -43,13 +43,21 @@ pub(super) trait TreeDirection {
     fn finishes_in_order(&self) -> bool;
 
     /// Makes a directory at the destination, and then lists it at the source.
-    fn directory(&self, directory: &Arc<Directory>) -> impl Future<Output = Result<LocalListing, TransferError>>;
+    fn directory(
+        &self,
+        directory: &Arc<Directory>,
+    ) -> impl Future<Output = Result<LocalListing, TransferError>>;
 
     /// Moves a file or link.
-    fn leaf(&self, ticket: PlannedItem, leaf: &Leaf) -> impl Future<Output = Result<MovedEntry, TransferError>>;
+    fn leaf(
+        &self,
+        ticket: PlannedItem,
+        leaf: &Leaf,
+    ) -> impl Future<Output = Result<MovedEntry, TransferError>>;
 
     /// Sets the mode and times of a directory at the destination.
-    fn finish(&self, directory: &Arc<Directory>) -> impl Future<Output = Result<(), TransferError>>;
+    fn finish(&self, directory: &Arc<Directory>)
+    -> impl Future<Output = Result<(), TransferError>>;
 }
 
 /// What one piece of work brought.
@@ -75,11 +83,17 @@ pub(super) async fn run(
         Ok(()) | Err(TransferError::Tree(_)) => {}
         Err(_) => return moved,
     }
+
     finish(way, plan, keeps_root).await?;
+
     moved
 }
 
-async fn move_all(way: &impl TreeDirection, plan: &mut Plan, progress: &TransferCounters) -> Result<(), TransferError> {
+async fn move_all(
+    way: &impl TreeDirection,
+    plan: &mut Plan,
+    progress: &TransferCounters,
+) -> Result<(), TransferError> {
     let (mut directories, mut leaves, mut works) = (0, 0, FuturesUnordered::new());
     loop {
         while directories < DIRECTORIES_AT_ONCE
@@ -91,6 +105,7 @@ async fn move_all(way: &impl TreeDirection, plan: &mut Plan, progress: &Transfer
                 (ticket, WorkResult::Directory(directory, listed))
             }));
         }
+
         while leaves < LEAVES_AT_ONCE
             && let Some((ticket, leaf)) = plan.next_leaf()
         {
@@ -100,7 +115,11 @@ async fn move_all(way: &impl TreeDirection, plan: &mut Plan, progress: &Transfer
                 (ticket, WorkResult::Leaf(leaf, moved))
             }));
         }
-        let Some((ticket, done)) = works.next().await else { return Ok(()) };
+
+        let Some((ticket, done)) = works.next().await else {
+            return Ok(());
+        };
+
         match done {
             WorkResult::Directory(directory, listed) => {
                 directories -= 1;
@@ -110,7 +129,12 @@ async fn move_all(way: &impl TreeDirection, plan: &mut Plan, progress: &Transfer
             }
             WorkResult::Leaf(leaf, moved) => {
                 leaves -= 1;
-                let size = if let LeafKind::File(size) = leaf.kind { size } else { 0 };
+                let size = if let LeafKind::File(size) = leaf.kind {
+                    size
+                } else {
+                    0
+                };
+
                 match moved {
                     Ok(MovedEntry::File(FileResult { bytes, unkept, .. })) => {
                         plan.tally.files += 1;
@@ -134,6 +158,7 @@ async fn move_all(way: &impl TreeDirection, plan: &mut Plan, progress: &Transfer
                 }
             }
         }
+
         plan.done(ticket);
     }
 }
@@ -149,9 +174,11 @@ fn take_listing(
             for (name, reason) in listing.failures {
                 plan.fail(directory.path_of(&name), reason)?;
             }
+
             for (name, is_directory, why) in listing.left_out {
                 plan.leave_out(directory.path_of(&name), is_directory, why.to_string());
             }
+
             Ok(())
         }
         // Without its root there is no tree.
@@ -169,17 +196,26 @@ fn fail(plan: &mut Plan, path: Vec<u8>, error: TransferError) -> Result<(), Tran
 }
 
 /// A directory before the one that it is in: one after the other, or level by level.
-async fn finish(way: &impl TreeDirection, plan: &mut Plan, keeps_root: bool) -> Result<(), TransferError> {
+async fn finish(
+    way: &impl TreeDirection,
+    plan: &mut Plan,
+    keeps_root: bool,
+) -> Result<(), TransferError> {
     let mut directories = plan.to_finish();
     directories.retain(|directory| directory.depth() > 0 || !keeps_root);
     let in_order = way.finishes_in_order();
+
     for level in directories.chunk_by(|one, other| in_order || one.depth() == other.depth()) {
         let (mut level, mut works) = (level.iter(), FuturesUnordered::new());
         loop {
             for directory in level.by_ref().take(FINISHED_AT_ONCE - works.len()) {
                 works.push(async move { (directory, way.finish(directory).await) });
             }
-            let Some((directory, set)) = works.next().await else { break };
+
+            let Some((directory, set)) = works.next().await else {
+                break;
+            };
+
             if let Err(error) = set
                 && let Err(error) = fail(plan, directory.path(), error)
                 && !matches!(error, TransferError::Tree(PlanError::Failures(_)))
@@ -188,5 +224,6 @@ async fn finish(way: &impl TreeDirection, plan: &mut Plan, keeps_root: bool) -> 
             }
         }
     }
+
     Ok(())
 }

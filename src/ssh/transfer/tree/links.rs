@@ -55,8 +55,16 @@ impl Links {
         link: &[u8],
     ) -> Result<LinkResult, TransferError> {
         let failed = client.failed("making the link", link);
-        let habits = self.habits.get_or_try_init(|| Habits::find_out(client, pending_uploads, link)).await;
-        let Habits { order, keeps_relative } = *habits.map_err(&failed)?;
+        let habits = self
+            .habits
+            .get_or_try_init(|| Habits::find_out(client, pending_uploads, link))
+            .await;
+
+        let Habits {
+            order,
+            keeps_relative,
+        } = *habits.map_err(&failed)?;
+
         if keeps_relative || target.starts_with(b"/") {
             let made = client.symlink(order, target, link).await;
             // OpenSSH's server writes down what it is told.
@@ -72,6 +80,7 @@ impl Links {
         if leads(client, link, &absolute).await {
             return Ok(LinkResult::Absolute);
         }
+
         Err(Self::take_back(client, link, made).await)
     }
 
@@ -81,26 +90,43 @@ impl Links {
     }
 
     /// Removes a link that leads somewhere else, unless it was there before.
-    async fn take_back(client: &SftpClient, link: &[u8], made: Result<(), RequestError>) -> TransferError {
+    async fn take_back(
+        client: &SftpClient,
+        link: &[u8],
+        made: Result<(), RequestError>,
+    ) -> TransferError {
         if let Err(refused) = made {
             return client.failed("making the link", link)(refused);
         }
+
         let _ = client.remove(link).await;
         let message = "the server changes where links lead".to_owned();
-        TransferError::Remote { doing: "making the link", path: shown(link), message }
+
+        TransferError::Remote {
+            doing: "making the link",
+            path: shown(link),
+            message,
+        }
     }
 }
 
 /// Whether the link leads where this relative or absolute path leads from there. `ProFTPD` answers with an absolute path also
 /// where it has written down a relative one.
 async fn leads(client: &SftpClient, link: &[u8], target: &[u8]) -> bool {
-    let Ok(said) = client.readlink(link).await else { return false };
-    *said == *target || said.starts_with(b"/") && resolved(&said) == resolved(&from_there(link, target))
+    let Ok(said) = client.readlink(link).await else {
+        return false;
+    };
+    *said == *target
+        || said.starts_with(b"/") && resolved(&said) == resolved(&from_there(link, target))
 }
 
 /// A relative path from the directory of a link on, or an absolute one.
 fn from_there(link: &[u8], target: &[u8]) -> Vec<u8> {
-    if target.starts_with(b"/") { target.to_vec() } else { join(paths::split(link).0, &[target]) }
+    if target.starts_with(b"/") {
+        target.to_vec()
+    } else {
+        join(paths::split(link).0, &[target])
+    }
 }
 
 /// The names of an absolute path, without those that `..` takes back.
@@ -113,6 +139,7 @@ fn resolved(path: &[u8]) -> Vec<&[u8]> {
             name => names.push(name),
         }
     }
+
     names
 }
 
@@ -123,41 +150,70 @@ impl Habits {
         beside: &[u8],
     ) -> Result<Self, RequestError> {
         if client.is_openssh() {
-            return Ok(Self { order: LinkOrder::TargetFirst, keeps_relative: true });
+            return Ok(Self {
+                order: LinkOrder::TargetFirst,
+                keeps_relative: true,
+            });
         }
+
         let unmade = |_| RequestError::Closed;
         let (first, second) = (
             pending_uploads.note(beside, client).map_err(unmade)?,
             pending_uploads.note(beside, client).map_err(unmade)?,
         );
+
         let found = Self::look(client, &first.temporary, &second.temporary).await;
         pending_uploads.remove(&first, client).await;
         pending_uploads.remove(&second, client).await;
+
         found
     }
 
     /// Asks for a link between two names that nobody has, both in the directory in which links are to be, and looks which of
     /// them it is; then for a relative one, of which is known by then where it will be. Both lead to nothing.
     async fn look(client: &SftpClient, first: &[u8], second: &[u8]) -> Result<Self, RequestError> {
-        client.symlink(LinkOrder::TargetFirst, first, second).await?;
-        let is_link = async |path: &[u8]| client.lstat(path).await.is_ok_and(|found| found.kind() == FileType::Link);
+        client
+            .symlink(LinkOrder::TargetFirst, first, second)
+            .await?;
+
+        let is_link = async |path: &[u8]| {
+            client
+                .lstat(path)
+                .await
+                .is_ok_and(|found| found.kind() == FileType::Link)
+        };
+
         let (order, target, link) = match tokio::join!(is_link(first), is_link(second)) {
             (false, true) => (LinkOrder::TargetFirst, first, second),
             (true, false) => (LinkOrder::LinkFirst, second, first),
             _ => {
                 let message = "the server says that it makes links, and makes none".to_owned();
-                return Err(Status { code: StatusCode::Failure, message }.into());
+                return Err(Status {
+                    code: StatusCode::Failure,
+                    message,
+                }
+                .into());
             }
         };
+
         client.remove(link).await?;
         let (_, relative) = paths::split(target);
         let made = client.symlink(order, relative, link).await.is_ok();
+
         // What is written down shows in the length of the link; `ProFTPD` tells that of one that leads to nothing alone.
         let length = client.lstat(link).await.ok().and_then(|found| found.size);
-        let as_it_is = client.readlink(link).await.is_ok_and(|said| *said == *relative);
+        let as_it_is = client
+            .readlink(link)
+            .await
+            .is_ok_and(|said| *said == *relative);
+
         let alike = length == Some(relative.len() as u64) && leads(client, link, relative).await;
         let keeps_relative = made && (as_it_is || alike);
-        Ok(Self { order, keeps_relative })
+
+        Ok(Self {
+            order,
+            keeps_relative,
+        })
     }
 }
 
@@ -174,7 +230,11 @@ mod tests {
             ("/a/b", "/a/c", false),
             ("/", "/a", false),
         ] {
-            assert_eq!(resolved(one.as_bytes()) == resolved(other.as_bytes()), same, "{one} {other}");
+            assert_eq!(
+                resolved(one.as_bytes()) == resolved(other.as_bytes()),
+                same,
+                "{one} {other}"
+            );
         }
     }
 }

@@ -27,7 +27,10 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn new(root: Arc<Folder>) -> Self {
-        Self { root, last: Mutex::default() }
+        Self {
+            root,
+            last: Mutex::default(),
+        }
     }
 
     /// Mode and time of the root itself.
@@ -35,7 +38,11 @@ impl Root {
     /// # Errors
     /// The system's own.
     pub(super) fn attributes(&self) -> io::Result<EntryAttributes> {
-        Ok(self.root.find(b".")?.map(|(_, attributes)| attributes).unwrap_or_default())
+        Ok(self
+            .root
+            .find(b".")?
+            .map(|(_, attributes)| attributes)
+            .unwrap_or_default())
     }
 
     /// The directory these names below, one name at a time.
@@ -58,8 +65,10 @@ impl Root {
         {
             return Ok(Arc::clone(folder));
         }
+
         let folder = Arc::new(self.root.below(&directory.names())?);
         *last = Some((Arc::clone(directory), Arc::clone(&folder)));
+
         Ok(folder)
     }
 }
@@ -81,19 +90,31 @@ pub(super) struct LocalListing {
 /// The system's own. What is wrong with a single entry is in the listing.
 pub(super) fn list(directory: &Folder) -> io::Result<LocalListing> {
     let mut listing = LocalListing::default();
+
     // One more than a tree may have, to be refused for that.
     for name in directory.names(LIMITS.entries + 1)? {
         let Some(name) = bytes(&name) else {
             let name = name.to_string_lossy().into_owned().into_bytes();
-            listing.failures.push((name, "its name is not Unicode".to_owned()));
+            listing
+                .failures
+                .push((name, "its name is not Unicode".to_owned()));
+
             continue;
         };
+
         match directory.find(&name) {
-            Ok(Some((what, attributes))) => listing.entries.push(DirectoryEntry { name, what, attributes }),
-            Ok(None) => listing.failures.push((name, io::Error::from(io::ErrorKind::NotFound).to_string())),
+            Ok(Some((what, attributes))) => listing.entries.push(DirectoryEntry {
+                name,
+                what,
+                attributes,
+            }),
+            Ok(None) => listing
+                .failures
+                .push((name, io::Error::from(io::ErrorKind::NotFound).to_string())),
             Err(error) => listing.failures.push((name, error.to_string())),
         }
     }
+
     Ok(listing)
 }
 
@@ -105,7 +126,10 @@ pub(super) fn path(root: &Path, names: &[&[u8]]) -> PathBuf {
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere not every name is bytes")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "elsewhere not every name is bytes"
+)]
 fn bytes(name: &OsStr) -> Option<Vec<u8>> {
     Some(std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec())
 }
@@ -137,14 +161,26 @@ mod tests {
         fs::create_dir(at(b"directory")).unwrap();
         fs::write(at(b"not \xff text"), "12345").unwrap();
         fs::set_permissions(at(b"not \xff text"), fs::Permissions::from_mode(0o640)).unwrap();
-        File::open(at(b"not \xff text")).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(7)).unwrap();
+        File::open(at(b"not \xff text"))
+            .unwrap()
+            .set_modified(UNIX_EPOCH + Duration::from_secs(7))
+            .unwrap();
+
         symlink("nowhere", at(b"dangling")).unwrap();
         symlink("directory", at(b"link")).unwrap();
         let _socket = UnixListener::bind(at(b"socket")).unwrap();
         let root = Folder::root(folder.path()).unwrap();
         let mut listing = list(&root).unwrap();
-        listing.entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        let found: Vec<_> = listing.entries.iter().map(|entry| (entry.name.as_slice(), entry.what)).collect();
+        listing
+            .entries
+            .sort_unstable_by(|one, other| one.name.cmp(&other.name));
+
+        let found: Vec<_> = listing
+            .entries
+            .iter()
+            .map(|entry| (entry.name.as_slice(), entry.what))
+            .collect();
+
         assert_eq!(
             found,
             [
@@ -155,9 +191,29 @@ mod tests {
                 (b"socket", EntryKind::Special),
             ]
         );
-        assert_eq!(listing.entries[3].attributes, EntryAttributes { mode: Some(0o640), modified: Some(7) });
+
+        assert_eq!(
+            listing.entries[3].attributes,
+            EntryAttributes {
+                mode: Some(0o640),
+                modified: Some(7)
+            }
+        );
+
         assert_eq!(root.read_link(b"link").unwrap(), b"directory");
-        assert!(["link", "directory", "socket"].iter().all(|name| root.open(name.as_bytes()).is_err()));
-        assert_eq!(root.open(b"not \xff text").unwrap().metadata().unwrap().len(), 5);
+        assert!(
+            ["link", "directory", "socket"]
+                .iter()
+                .all(|name| root.open(name.as_bytes()).is_err())
+        );
+
+        assert_eq!(
+            root.open(b"not \xff text")
+                .unwrap()
+                .metadata()
+                .unwrap()
+                .len(),
+            5
+        );
     }
 }

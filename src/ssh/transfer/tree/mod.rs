@@ -18,7 +18,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{channels::ChannelSet, executor::TreeDirection, remote::Listed};
 pub(super) use self::{download::DownTree, entry_filter::EntryFilter, upload::UpTree};
-use super::{TransferCounters, TransferError, TransferRequest, client::SftpClient, local::thread_pool::Threads};
+use super::{
+    TransferCounters, TransferError, TransferRequest, client::SftpClient,
+    local::thread_pool::Threads,
+};
 use crate::{
     ssh::pool::Pool,
     tree::{
@@ -70,9 +73,14 @@ impl TreeContext {
 
     /// Waits until so much content may be in flight. Whoever holds some does not ask for more.
     async fn memory(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let (memory, most) =
-            if bytes > LARGE { (&self.memory_of_large, MEMORY_OF_LARGE) } else { (&self.memory, MEMORY) };
+        let (memory, most) = if bytes > LARGE {
+            (&self.memory_of_large, MEMORY_OF_LARGE)
+        } else {
+            (&self.memory, MEMORY)
+        };
+
         let kib = u32::try_from(bytes / 1024 + 1).map_or(most, |kib| kib.min(most));
+
         // Never closed, so never refused.
         memory.acquire_many(kib).await.ok()
     }
@@ -82,8 +90,18 @@ impl TreeContext {
         &self,
         work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
     ) -> Result<T, TransferError> {
-        let failed = || TransferError::local("seeing to", "".as_ref(), std::io::Error::other("its thread has ended"));
-        self.threads.run(work).await.unwrap_or_else(|| Err(failed()))
+        let failed = || {
+            TransferError::local(
+                "seeing to",
+                "".as_ref(),
+                std::io::Error::other("its thread has ended"),
+            )
+        };
+
+        self.threads
+            .run(work)
+            .await
+            .unwrap_or_else(|| Err(failed()))
     }
 
     /// Moves what is left to be moved.
@@ -94,16 +112,23 @@ impl TreeContext {
         keeps_root: bool,
     ) -> Result<Tally, TransferError> {
         let done = executor::run(way, plan, &self.progress, keeps_root).await;
-        plan.tally.unkept += std::mem::take(&mut *self.unkept.lock().unwrap_or_else(PoisonError::into_inner));
+        plan.tally.unkept +=
+            std::mem::take(&mut *self.unkept.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = match done {
             Ok(()) => None,
             Err(TransferError::Tree(ended)) => Some(ended),
             Err(error) => return Err(error),
         };
+
         let tally = plan.tally.clone();
+
         if tally.failed > 0 || ended.is_some() {
-            return Err(TransferError::Incomplete { tally: Box::new(tally), ended });
+            return Err(TransferError::Incomplete {
+                tally: Box::new(tally),
+                ended,
+            });
         }
+
         Ok(tally)
     }
 }

@@ -31,9 +31,16 @@ type Temporaries = HashMap<Vec<u8>, (RemoteTemp, Arc<SftpClient>)>;
 
 impl PendingUploads {
     /// A name beside the target.
-    pub(super) fn note(&self, target: &[u8], client: &Arc<SftpClient>) -> Result<RemoteTemp, SshError> {
+    pub(super) fn note(
+        &self,
+        target: &[u8],
+        client: &Arc<SftpClient>,
+    ) -> Result<RemoteTemp, SshError> {
         let remote_temp = RemoteTemp::beside(target)?;
-        self.lock().insert(remote_temp.temporary.clone(), (remote_temp.clone(), Arc::clone(client)));
+        self.lock().insert(
+            remote_temp.temporary.clone(),
+            (remote_temp.clone(), Arc::clone(client)),
+        );
         Ok(remote_temp)
     }
 
@@ -55,8 +62,10 @@ impl PendingUploads {
         let mut removals = FuturesUnordered::new();
         for (remote_temp, over) in temporaries.values() {
             let over = if over.is_over() { client } else { over };
-            removals.push(async move { remote_temp.remove_with(over).await.then_some(remote_temp) });
+            removals
+                .push(async move { remote_temp.remove_with(over).await.then_some(remote_temp) });
         }
+
         while let Some(removed) = removals.next().await {
             if let Some(remote_temp) = removed {
                 self.forget(remote_temp);
@@ -76,35 +85,51 @@ impl PendingUploads {
             self.uploads.for_each(Upload::note_lost);
             return error;
         }
+
         let uploads = self.uploads.take_all();
         if let Some(path) = uploads.iter().find_map(Upload::broken) {
             error = error.in_place(path);
         }
+
         let all = async {
             self.remove_small(client).await;
+
             // Their server may have ended, while the connection has not.
             if !self.lock().is_empty()
                 && let Ok(another) = SftpClient::begin(pool).await
             {
                 self.remove_small(&another).await;
             }
+
             for mut upload in uploads {
                 upload.tidy_up(TransferError::Cancelled, pool, client).await;
             }
         };
+
         let _ = timeout(TIDY_LIMIT, all).await;
+
         error
     }
 
     /// All that is left, which is not kept any more.
     pub(super) fn take_all(&self) -> Vec<RemoteTemp> {
-        let small = std::mem::take(&mut *self.lock()).into_values().map(|(remote_temp, _)| remote_temp);
+        let small = std::mem::take(&mut *self.lock())
+            .into_values()
+            .map(|(remote_temp, _)| remote_temp);
         let large = self.uploads.take_all();
-        small.chain(large.into_iter().filter_map(|mut upload| upload.remote_temp())).collect()
+        small
+            .chain(
+                large
+                    .into_iter()
+                    .filter_map(|mut upload| upload.remote_temp()),
+            )
+            .collect()
     }
 
     /// Held for an assignment only, so one that was poisoned holds nothing half-done.
     fn lock(&self) -> MutexGuard<'_, Temporaries> {
-        self.temporaries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.temporaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

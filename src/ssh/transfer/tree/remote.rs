@@ -31,17 +31,25 @@ pub(super) fn join(root: &[u8], names: &[&[u8]]) -> Vec<u8> {
         }
         path.extend_from_slice(name);
     }
+
     path
 }
 
 /// Something else has the name that a directory needs.
 pub(super) fn in_the_way(path: &[u8]) -> TransferError {
     let message = "there is a link or a file where a directory has to be".to_owned();
-    TransferError::Remote { doing: "making the directory", path: shown(path), message }
+    TransferError::Remote {
+        doing: "making the directory",
+        path: shown(path),
+        message,
+    }
 }
 
 /// `None` where there is nothing.
-pub(super) fn found<T>(client: &SftpClient, answer: Result<T, RequestError>) -> Result<Option<T>, RequestError> {
+pub(super) fn found<T>(
+    client: &SftpClient,
+    answer: Result<T, RequestError>,
+) -> Result<Option<T>, RequestError> {
     match answer {
         Ok(found) => Ok(Some(found)),
         Err(error) if client.may_be_missing(&error) => Ok(None),
@@ -62,9 +70,11 @@ impl Listed {
         if self.names.fetch_add(names.len(), Ordering::Relaxed) > LIMITS.entries {
             return Err(PlanError::Entries(LIMITS.entries));
         }
+
         if self.bytes.fetch_add(bytes, Ordering::Relaxed) > LIMITS.name_bytes {
             return Err(PlanError::Names(LIMITS.name_bytes));
         }
+
         Ok(())
     }
 }
@@ -73,7 +83,11 @@ impl Listed {
 ///
 /// # Errors
 /// The server's own, and that it goes on for ever.
-pub(super) async fn list(client: &SftpClient, path: &[u8], listed: &Listed) -> Result<LocalListing, TransferError> {
+pub(super) async fn list(
+    client: &SftpClient,
+    path: &[u8],
+    listed: &Listed,
+) -> Result<LocalListing, TransferError> {
     let failed = client.failed("reading the directory", path);
     let handle = client.opendir(path).await.map_err(&failed)?;
     let names = read_all(client, &handle, listed, &failed).await;
@@ -93,33 +107,55 @@ async fn read_all(
     let most = if client.is_openssh() { READ_AHEAD } else { 1 };
     let (mut all, mut at_once, mut reads) = (Vec::new(), most.min(2), FuturesUnordered::new());
     let mut ended = false;
+
     loop {
         while !ended && reads.len() < at_once {
             reads.push(client.readdir(handle));
         }
-        let Some(answer) = reads.next().await else { return Ok(all) };
+
+        let Some(answer) = reads.next().await else {
+            return Ok(all);
+        };
+
         let Some(names) = answer.map_err(&failed)?.filter(|names| !names.is_empty()) else {
             ended = true;
             continue;
         };
+
         listed.add(&names)?;
+
         // A name shares the memory of the whole answer with what only `ls` would show.
-        all.extend(names.into_iter().map(|name| NameReply { name: name.name.to_vec().into(), ..name }));
+        all.extend(names.into_iter().map(|name| NameReply {
+            name: name.name.to_vec().into(),
+            ..name
+        }));
+
         at_once = (at_once * 2).min(most);
     }
 }
 
 /// What the names name. A server may leave that out of its answer.
-async fn entries(client: &SftpClient, directory: &[u8], names: Vec<NameReply>) -> Result<LocalListing, RequestError> {
+async fn entries(
+    client: &SftpClient,
+    directory: &[u8],
+    names: Vec<NameReply>,
+) -> Result<LocalListing, RequestError> {
     let (mut entries, mut failures) = (Vec::with_capacity(names.len()), Vec::new());
-    for NameReply { name, mut attributes } in names {
+    for NameReply {
+        name,
+        mut attributes,
+    } in names
+    {
         if *name == *b"." || *name == *b".." {
             continue;
         }
+
         if attributes.kind() == FileType::Unknown && !name.contains(&b'/') {
             match client.lstat(&join(directory, &[&name])).await {
                 Ok(found) => attributes = found,
-                Err(RequestError::Status(status)) if status.code == StatusCode::NoSuchFile => continue,
+                Err(RequestError::Status(status)) if status.code == StatusCode::NoSuchFile => {
+                    continue;
+                }
                 Err(RequestError::Status(status)) => {
                     failures.push((name.to_vec(), format!("looking at it: {status}")));
                     continue;
@@ -127,13 +163,24 @@ async fn entries(client: &SftpClient, directory: &[u8], names: Vec<NameReply>) -
                 Err(error) => return Err(error),
             }
         }
+
         let what = match attributes.kind() {
             FileType::Directory => EntryKind::Directory,
             FileType::Link => EntryKind::Link,
             FileType::Special => EntryKind::Special,
             FileType::File | FileType::Unknown => EntryKind::File(attributes.size.unwrap_or(0)),
         };
-        entries.push(DirectoryEntry { name: name.into(), what, attributes: kept(&attributes) });
+
+        entries.push(DirectoryEntry {
+            name: name.into(),
+            what,
+            attributes: kept(&attributes),
+        });
     }
-    Ok(LocalListing { entries, failures, ..LocalListing::default() })
+
+    Ok(LocalListing {
+        entries,
+        failures,
+        ..LocalListing::default()
+    })
 }

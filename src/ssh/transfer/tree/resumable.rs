@@ -29,7 +29,11 @@ impl<T> Resumable<T> {
     /// What was kept for this work, to go on with.
     pub(super) fn take(&self, ticket: PlannedItem) -> Borrowed<'_, T> {
         let state = self.lock().remove(&ticket);
-        Borrowed { kept: self, ticket, state }
+        Borrowed {
+            kept: self,
+            ticket,
+            state,
+        }
     }
 
     /// All that is kept.

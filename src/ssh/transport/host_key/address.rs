@@ -21,7 +21,8 @@ impl AddressRules {
     pub(super) fn new(config: &EffectiveConfig) -> Self {
         Self {
             check: config.check_host_ip,
-            exempt_loopback: config.no_host_authentication_for_localhost && config.host_key_alias.is_none(),
+            exempt_loopback: config.no_host_authentication_for_localhost
+                && config.host_key_alias.is_none(),
             host_name: config.host_name.clone(),
             port: config.port,
         }
@@ -40,30 +41,77 @@ impl HostKeyCheck {
     ///
     /// # Errors
     /// Another key is known for the address, or this one is revoked there.
-    pub(super) fn check_address(&self, key: &HostKey, known: bool) -> Result<Option<String>, HostKeyError> {
-        let AddressRules { check, host_name, port, .. } = &self.by_address;
-        let Some(address) = self.address.filter(|address| *check && !address.is_loopback()) else { return Ok(None) };
+    pub(super) fn check_address(
+        &self,
+        key: &HostKey,
+        known: bool,
+    ) -> Result<Option<String>, HostKeyError> {
+        let AddressRules {
+            check,
+            host_name,
+            port,
+            ..
+        } = &self.by_address;
+
+        let Some(address) = self
+            .address
+            .filter(|address| *check && !address.is_loopback())
+        else {
+            return Ok(None);
+        };
+
         let address = address.to_string();
         if address == *host_name {
             return Ok(None);
         }
+
         let name = HostName::new(&address, *port);
-        let (host, key_type, shown) = (name.as_str().to_owned(), key.key_type().to_owned(), fingerprint(key.blob()));
+        let (host, key_type, shown) = (
+            name.as_str().to_owned(),
+            key.key_type().to_owned(),
+            fingerprint(key.blob()),
+        );
+
         match verdict(&self.view(), &name, key) {
             Verdict::Trusted { .. } => Ok(None),
             Verdict::Unknown if known => Ok(self.recordable.then(|| self.save(&name, None, key))),
             Verdict::Unknown => Ok(Some(self.save(&self.host, Some(&name), key))),
             Verdict::Revoked { file, line } => {
                 let place = format!("@revoked in {file}:{line}");
-                Err(HostKeyError::Revoked { host, key_type, fingerprint: shown, place })
+                Err(HostKeyError::Revoked {
+                    host,
+                    key_type,
+                    fingerprint: shown,
+                    place,
+                })
             }
             Verdict::Changed { file, line, .. } if self.policy == StrictHostKeyChecking::No => {
-                let saved = if known { String::new() } else { self.save(&self.host, None, key) + "; " };
-                Ok(Some(format!("{saved}another key is known for the address {host} ({file}:{line})")))
+                let saved = if known {
+                    String::new()
+                } else {
+                    self.save(&self.host, None, key) + "; "
+                };
+
+                Ok(Some(format!(
+                    "{saved}another key is known for the address {host} ({file}:{line})"
+                )))
             }
-            Verdict::Changed { file, line, key_type: listed, fingerprint } => {
-                let offending = format!("{listed} key for the address in {file}:{line} ({fingerprint})");
-                Err(HostKeyError::Changed { host, key_type, fingerprint: shown, file, offending: offending.into() })
+            Verdict::Changed {
+                file,
+                line,
+                key_type: listed,
+                fingerprint,
+            } => {
+                let offending =
+                    format!("{listed} key for the address in {file}:{line} ({fingerprint})");
+
+                Err(HostKeyError::Changed {
+                    host,
+                    key_type,
+                    fingerprint: shown,
+                    file,
+                    offending: offending.into(),
+                })
             }
         }
     }
@@ -79,8 +127,10 @@ mod tests {
     use crate::openssh::destination::Destination;
     use crate::ssh::config::target::Target;
 
-    const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
-    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";
+    const ED: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";
 
     /// The decision on `ED`, shown by `h.ex` at `address`, in short, and what is in the file then.
     fn decide(options: &str, known_hosts: &str, address: Option<&str>) -> (String, String) {
@@ -91,14 +141,31 @@ mod tests {
             "hostname h.ex\nuser u\nport 2222\nuserknownhostsfile {}\nglobalknownhostsfile none\n{options}",
             file.display()
         );
-        let target =
-            Target { destination: Destination::parse("h.ex").unwrap(), user: None, port: None, config_file: None };
-        let mut check = HostKeyCheck::load(&EffectiveConfig::parse(&config).unwrap(), &target).unwrap();
+
+        let target = Target {
+            destination: Destination::parse("h.ex").unwrap(),
+            user: None,
+            port: None,
+            config_file: None,
+        };
+
+        let mut check =
+            HostKeyCheck::load(&EffectiveConfig::parse(&config).unwrap(), &target).unwrap();
         check.address = address.map(|address| address.parse::<IpAddr>().unwrap());
         let shown = PublicKeyOrCertificate::from(PublicKey::from_openssh(ED).unwrap());
+
         let decision = match check.decide(&shown, false) {
-            Ok(accepted) => format!("accepted{}", if accepted.notice.is_some() { " with notice" } else { "" }),
-            Err(HostKeyError::Changed { host, offending, .. }) => {
+            Ok(accepted) => format!(
+                "accepted{}",
+                if accepted.notice.is_some() {
+                    " with notice"
+                } else {
+                    ""
+                }
+            ),
+            Err(HostKeyError::Changed {
+                host, offending, ..
+            }) => {
                 let (_, line) = offending.split_once("kh:").unwrap();
                 format!("changed {host} {}", line.split(' ').next().unwrap())
             }
@@ -106,6 +173,7 @@ mod tests {
             Err(HostKeyError::Unknown { host, .. }) => format!("unknown {host}"),
             Err(error) => error.to_string(),
         };
+
         (decision, fs::read_to_string(&file).unwrap())
     }
 
@@ -113,27 +181,83 @@ mod tests {
     fn check_host_ip_wants_the_same_key_under_the_address_and_saves_it_there() {
         let (host, address) = ("[h.ex]:2222", "[10.0.0.1]:2222");
         let known = format!("{host} {ED}\n");
+
         for (policy, text, decision, added) in [
-            ("yes", known.clone(), "accepted with notice", format!("{address} {ED}\n")),
-            ("yes", format!("{host},{address} {ED}\n"), "accepted", String::new()),
-            ("accept-new", String::new(), "accepted with notice", format!("{host},{address} {ED}\n")),
+            (
+                "yes",
+                known.clone(),
+                "accepted with notice",
+                format!("{address} {ED}\n"),
+            ),
+            (
+                "yes",
+                format!("{host},{address} {ED}\n"),
+                "accepted",
+                String::new(),
+            ),
+            (
+                "accept-new",
+                String::new(),
+                "accepted with notice",
+                format!("{host},{address} {ED}\n"),
+            ),
             ("yes", String::new(), "unknown [h.ex]:2222", String::new()),
-            ("yes", format!("{known}{address} {OTHER}\n"), "changed [10.0.0.1]:2222 2", String::new()),
-            ("accept-new", format!("{address} {OTHER}\n"), "changed [10.0.0.1]:2222 1", String::new()),
-            ("no", format!("{known}{address} {OTHER}\n"), "accepted with notice", String::new()),
-            ("no", format!("{address} {OTHER}\n"), "accepted with notice", known.clone()),
-            ("no", format!("{known}@revoked {address} {ED}\n"), "revoked [10.0.0.1]:2222", String::new()),
-            ("yes", format!("{host} {OTHER}\n"), "changed [h.ex]:2222 1", String::new()),
+            (
+                "yes",
+                format!("{known}{address} {OTHER}\n"),
+                "changed [10.0.0.1]:2222 2",
+                String::new(),
+            ),
+            (
+                "accept-new",
+                format!("{address} {OTHER}\n"),
+                "changed [10.0.0.1]:2222 1",
+                String::new(),
+            ),
+            (
+                "no",
+                format!("{known}{address} {OTHER}\n"),
+                "accepted with notice",
+                String::new(),
+            ),
+            (
+                "no",
+                format!("{address} {OTHER}\n"),
+                "accepted with notice",
+                known.clone(),
+            ),
+            (
+                "no",
+                format!("{known}@revoked {address} {ED}\n"),
+                "revoked [10.0.0.1]:2222",
+                String::new(),
+            ),
+            (
+                "yes",
+                format!("{host} {OTHER}\n"),
+                "changed [h.ex]:2222 1",
+                String::new(),
+            ),
         ] {
             let options = format!("checkhostip yes\nstricthostkeychecking {policy}\n");
             let expected = (decision.to_owned(), format!("{text}{added}"));
-            assert_eq!(decide(&options, &text, Some("10.0.0.1")), expected, "{policy} {text}");
+            assert_eq!(
+                decide(&options, &text, Some("10.0.0.1")),
+                expected,
+                "{policy} {text}"
+            );
         }
-        for (options, address) in
-            [("checkhostip no", Some("10.0.0.1")), ("checkhostip yes", Some("127.0.0.1")), ("checkhostip yes", None)]
-        {
+
+        for (options, address) in [
+            ("checkhostip no", Some("10.0.0.1")),
+            ("checkhostip yes", Some("127.0.0.1")),
+            ("checkhostip yes", None),
+        ] {
             let text = format!("{known}[10.0.0.1]:2222 {OTHER}\n");
-            assert_eq!(decide(options, &text, address), ("accepted".to_owned(), text));
+            assert_eq!(
+                decide(options, &text, address),
+                ("accepted".to_owned(), text)
+            );
         }
     }
 
@@ -141,8 +265,16 @@ mod tests {
     fn hidden_names_of_host_and_address_stand_on_lines_of_their_own() {
         let options = "checkhostip yes\nstricthostkeychecking accept-new\nhashknownhosts yes";
         let (decision, text) = decide(options, "", Some("10.0.0.1"));
-        assert_eq!((decision.as_str(), text.lines().count()), ("accepted with notice", 2), "{text}");
-        assert_eq!(decide(options, &text, Some("10.0.0.1")), ("accepted".to_owned(), text));
+        assert_eq!(
+            (decision.as_str(), text.lines().count()),
+            ("accepted with notice", 2),
+            "{text}"
+        );
+
+        assert_eq!(
+            decide(options, &text, Some("10.0.0.1")),
+            ("accepted".to_owned(), text)
+        );
     }
 
     #[test]
@@ -153,10 +285,18 @@ mod tests {
             (option.to_owned(), Some("::1"), "accepted"),
             (option.to_owned(), Some("10.0.0.1"), "unknown [h.ex]:2222"),
             (option.to_owned(), None, "unknown [h.ex]:2222"),
-            (format!("{option}\nhostkeyalias al"), Some("127.0.0.1"), "unknown al"),
+            (
+                format!("{option}\nhostkeyalias al"),
+                Some("127.0.0.1"),
+                "unknown al",
+            ),
             (String::new(), Some("127.0.0.1"), "unknown [h.ex]:2222"),
         ] {
-            assert_eq!(decide(&options, "", address), (expected.to_owned(), String::new()), "{options} {address:?}");
+            assert_eq!(
+                decide(&options, "", address),
+                (expected.to_owned(), String::new()),
+                "{options} {address:?}"
+            );
         }
     }
 }

@@ -18,10 +18,12 @@ use russh::keys::{HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
 
 use crate::{
     openssh::{
-        effective_config::{EffectiveConfig, StrictHostKeyChecking, split_paths, with_program_data},
+        effective_config::{
+            EffectiveConfig, StrictHostKeyChecking, split_paths, with_program_data,
+        },
         known_hosts::{
-            Authority, CERTIFICATE_SUFFIX, HostCertificate, HostKey, HostName, KnownHostsFile, Verdict, authority,
-            fingerprint, order_algorithms, plain_key_type, verdict,
+            Authority, CERTIFICATE_SUFFIX, HostCertificate, HostKey, HostName, KnownHostsFile,
+            Verdict, authority, fingerprint, order_algorithms, plain_key_type, verdict,
         },
         revoked_keys::RevokedKeys,
     },
@@ -32,7 +34,10 @@ use crate::{
 };
 
 /// Everything that decides about the key of one host, read before it is contacted.
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub(in crate::ssh) struct HostKeyCheck {
     host: HostName,
     /// What a certificate must name: the host without its port, or `HostKeyAlias`.
@@ -86,14 +91,28 @@ impl HostKeyCheck {
     ///
     /// # Errors
     /// A file that exists and cannot be read, and a `RevokedHostKeys` file that is missing or not understood.
-    pub(in crate::ssh) fn load(config: &EffectiveConfig, target: &Target) -> Result<Self, SshError> {
+    pub(in crate::ssh) fn load(
+        config: &EffectiveConfig,
+        target: &Target,
+    ) -> Result<Self, SshError> {
         let typed = target.destination.as_str();
         let host = match &config.host_key_alias {
             Some(alias) => HostName::alias(alias),
             None => HostName::new(&config.host_name, config.port),
         };
-        let user = expand_all("UserKnownHostsFile", &config.user_known_hosts_files, config, typed)?;
-        let global = with_program_data(&config.global_known_hosts_files, env::var("ProgramData").ok().as_deref());
+
+        let user = expand_all(
+            "UserKnownHostsFile",
+            &config.user_known_hosts_files,
+            config,
+            typed,
+        )?;
+
+        let global = with_program_data(
+            &config.global_known_hosts_files,
+            env::var("ProgramData").ok().as_deref(),
+        );
+
         let global = expand_all("GlobalKnownHostsFile", &global, config, typed)?;
         let mut files = Vec::new();
         for path in user.iter().cloned().chain(global) {
@@ -101,19 +120,36 @@ impl HostKeyCheck {
                 files.push((path, text));
             }
         }
-        let revoked =
-            expand_all("RevokedHostKeys", config.revoked_host_keys.as_deref().unwrap_or_default(), config, typed)?;
-        let view: Vec<_> = files.iter().map(|(path, text)| KnownHostsFile { path, text }).collect();
+
+        let revoked = expand_all(
+            "RevokedHostKeys",
+            config.revoked_host_keys.as_deref().unwrap_or_default(),
+            config,
+            typed,
+        )?;
+
+        let view: Vec<_> = files
+            .iter()
+            .map(|(path, text)| KnownHostsFile { path, text })
+            .collect();
+
         let algorithms = order_algorithms(&config.host_key_algorithms, &view, &host);
+
         Ok(Self {
-            principal: config.host_key_alias.clone().unwrap_or_else(|| config.host_name.clone()),
+            principal: config
+                .host_key_alias
+                .clone()
+                .unwrap_or_else(|| config.host_name.clone()),
             destination: target.arguments(),
             recordable: !user.is_empty() && !config.host_name.contains(UNRECORDED),
             user_files: user,
             policy: config.strict_host_key_checking,
             hash_names: config.hash_known_hosts,
             update: config.update_host_keys,
-            revoked: revoked.into_iter().map(read_revoked).collect::<Result<_, _>>()?,
+            revoked: revoked
+                .into_iter()
+                .map(read_revoked)
+                .collect::<Result<_, _>>()?,
             ca_signature_algorithms: config.ca_signature_algorithms.clone(),
             smallest_rsa: config.required_rsa_size.max(SMALLEST_RSA),
             by_address: address::AddressRules::new(config),
@@ -147,56 +183,145 @@ impl HostKeyCheck {
     ) -> Result<AcceptedHostKey, HostKeyError> {
         let (key, certificate) = parse(shown)?;
         let fingerprint = fingerprint(key.blob());
+
         let accepted = |because| AcceptedHostKey {
             key_type: key.key_type().to_owned(),
             fingerprint: fingerprint.clone(),
             because,
             ..AcceptedHostKey::default()
         };
+
         let revoked = |place| HostKeyError::Revoked {
             host: self.host.as_str().to_owned(),
             key_type: key.key_type().to_owned(),
             fingerprint: fingerprint.clone(),
             place,
         };
+
         if let Some(bits) = key.rsa_bits().filter(|bits| *bits < self.smallest_rsa) {
             let smallest = self.smallest_rsa;
-            return Err(HostKeyError::Unusable(format!("an RSA key of {bits} bits; the least is {smallest}")));
+            return Err(HostKeyError::Unusable(format!(
+                "an RSA key of {bits} bits; the least is {smallest}"
+            )));
         }
+
         for (file, keys) in &self.revoked {
             if let Some(reason) = keys.reason(&key, certificate.as_ref()) {
                 return Err(revoked(format!("{reason} of {file} (RevokedHostKeys)")));
             }
         }
+
         if self.is_exempt() {
-            return Ok(accepted("which is not checked (NoHostAuthenticationForLocalhost)".to_owned()));
+            return Ok(accepted(
+                "which is not checked (NoHostAuthenticationForLocalhost)".to_owned(),
+            ));
         }
-        let Some(certificate) = certificate else { return self.decide_plain(&key, "", trusted) };
+
+        let Some(certificate) = certificate else {
+            return self.decide_plain(&key, "", trusted);
+        };
+
         let fault = match authority(&self.view(), &self.host, &certificate) {
-            Authority::Revoked { file, line } => return Err(revoked(format!("@revoked in {file}:{line}"))),
+            Authority::Revoked { file, line } => {
+                return Err(revoked(format!("@revoked in {file}:{line}")));
+            }
             Authority::Listed { file, line } => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let now = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| since.as_secs());
                 let fault = certificate.fault(&self.principal, now, &self.ca_signature_algorithms);
                 let Some(fault) = fault else {
-                    return Ok(accepted(format!("whose certificate is by the authority in {file}:{line}")));
+                    return Ok(accepted(format!(
+                        "whose certificate is by the authority in {file}:{line}"
+                    )));
                 };
+
                 format!("{fault} (its authority is in {file}:{line})")
             }
-            Authority::Unlisted => "no @cert-authority line lists its authority for this host".to_owned(),
+            Authority::Unlisted => {
+                "no @cert-authority line lists its authority for this host".to_owned()
+            }
         };
+
         // As OpenSSH does: without its certificate the key is one like any other.
-        self.decide_plain(&key, &format!("; its certificate was not accepted: {fault}"), trusted)
+        self.decide_plain(
+            &key,
+            &format!("; its certificate was not accepted: {fault}"),
+            trusted,
+        )
+    }
+
+    /// Judges a key that no file knows, as `StrictHostKeyChecking` says.
+    fn decide_unknown(
+        &self,
+        key: &HostKey,
+        shown: String,
+        fault: &str,
+        trusted: bool,
+    ) -> Result<AcceptedHostKey, HostKeyError> {
+        let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
+        let policy = match self.policy {
+            StrictHostKeyChecking::Ask if trusted => {
+                return Ok(AcceptedHostKey {
+                    notice: Some(self.save(&self.host, None, key)),
+                    key_type,
+                    fingerprint: shown,
+                    because: "which the person trusts".to_owned(),
+                    ..AcceptedHostKey::default()
+                });
+            }
+            StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No if self.recordable => {
+                let saved = self.check_address(key, false)?;
+                let notice = Some(saved.unwrap_or_else(|| self.save(&self.host, None, key)));
+                let because = "which is new (StrictHostKeyChecking)".to_owned();
+
+                return Ok(AcceptedHostKey {
+                    key_type,
+                    fingerprint: shown,
+                    because,
+                    notice,
+                    ..AcceptedHostKey::default()
+                });
+            }
+            StrictHostKeyChecking::Yes => "yes",
+            StrictHostKeyChecking::Ask => "ask",
+            StrictHostKeyChecking::AcceptNew => "accept-new, but it cannot be recorded",
+            StrictHostKeyChecking::No => "no, but it cannot be recorded",
+        };
+
+        let (destination, policy) = (self.destination.clone(), format!("{policy}{fault}").into());
+
+        Err(HostKeyError::Unknown {
+            host,
+            destination,
+            key_type,
+            fingerprint: shown,
+            policy,
+        })
     }
 
     /// Judges the key by itself; `fault` says what was wrong with its certificate, if there was one.
-    fn decide_plain(&self, key: &HostKey, fault: &str, trusted: bool) -> Result<AcceptedHostKey, HostKeyError> {
+    fn decide_plain(
+        &self,
+        key: &HostKey,
+        fault: &str,
+        trusted: bool,
+    ) -> Result<AcceptedHostKey, HostKeyError> {
         let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
         let shown = fingerprint(key.blob());
+
         if !self.allows(key) {
-            return Err(HostKeyError::Unusable(format!("HostKeyAlgorithms does not allow {key_type}{fault}")));
+            return Err(HostKeyError::Unusable(format!(
+                "HostKeyAlgorithms does not allow {key_type}{fault}"
+            )));
         }
+
         match verdict(&self.view(), &self.host, key) {
-            Verdict::Trusted { file, line, without_port } => Ok(AcceptedHostKey {
+            Verdict::Trusted {
+                file,
+                line,
+                without_port,
+            } => Ok(AcceptedHostKey {
                 notice: self.check_address(key, true)?,
                 key_type,
                 fingerprint: shown,
@@ -206,48 +331,31 @@ impl HostKeyCheck {
             }),
             Verdict::Revoked { file, line } => {
                 let place = format!("@revoked in {file}:{line}");
-                Err(HostKeyError::Revoked { host, key_type, fingerprint: shown, place })
+                Err(HostKeyError::Revoked {
+                    host,
+                    key_type,
+                    fingerprint: shown,
+                    place,
+                })
             }
-            Verdict::Unknown => {
-                let policy = match self.policy {
-                    StrictHostKeyChecking::Ask if trusted => {
-                        return Ok(AcceptedHostKey {
-                            notice: Some(self.save(&self.host, None, key)),
-                            key_type,
-                            fingerprint: shown,
-                            because: "which the person trusts".to_owned(),
-                            ..AcceptedHostKey::default()
-                        });
-                    }
-                    StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No if self.recordable => {
-                        let saved = self.check_address(key, false)?;
-                        let notice = Some(saved.unwrap_or_else(|| self.save(&self.host, None, key)));
-                        let because = "which is new (StrictHostKeyChecking)".to_owned();
-                        return Ok(AcceptedHostKey {
-                            key_type,
-                            fingerprint: shown,
-                            because,
-                            notice,
-                            ..AcceptedHostKey::default()
-                        });
-                    }
-                    StrictHostKeyChecking::Yes => "yes",
-                    StrictHostKeyChecking::Ask => "ask",
-                    StrictHostKeyChecking::AcceptNew => "accept-new, but it cannot be recorded",
-                    StrictHostKeyChecking::No => "no, but it cannot be recorded",
-                };
-                let (destination, policy) = (self.destination.clone(), format!("{policy}{fault}").into());
-                Err(HostKeyError::Unknown { host, destination, key_type, fingerprint: shown, policy })
-            }
-            Verdict::Changed { file, line, key_type: listed, fingerprint } => {
+            Verdict::Unknown => self.decide_unknown(key, shown, fault, trusted),
+            Verdict::Changed {
+                file,
+                line,
+                key_type: listed,
+                fingerprint,
+            } => {
                 let offending = format!("{listed} key in {file}:{line} ({fingerprint}){fault}");
+
                 if self.policy == StrictHostKeyChecking::No {
                     let notice = format!(
                         "the host key has changed (offending {offending}); StrictHostKeyChecking is no, so the \
                          connection goes on, without passwords"
                     );
+
                     let because = "which has changed (StrictHostKeyChecking no)".to_owned();
                     let (no_passwords, notice, may_update) = (true, Some(notice), false);
+
                     return Ok(AcceptedHostKey {
                         key_type,
                         fingerprint: shown,
@@ -257,24 +365,38 @@ impl HostKeyCheck {
                         may_update,
                     });
                 }
-                Err(HostKeyError::Changed { host, key_type, fingerprint: shown, file, offending: offending.into() })
+
+                Err(HostKeyError::Changed {
+                    host,
+                    key_type,
+                    fingerprint: shown,
+                    file,
+                    offending: offending.into(),
+                })
             }
         }
     }
 
     /// Whether `HostKeyAlgorithms` allows a plain key of this type.
     fn allows(&self, key: &HostKey) -> bool {
-        let plain = |name: &String| !name.ends_with(CERTIFICATE_SUFFIX) && plain_key_type(name) == Some(key.key_type());
+        let plain = |name: &String| {
+            !name.ends_with(CERTIFICATE_SUFFIX) && plain_key_type(name) == Some(key.key_type())
+        };
         self.algorithms.iter().any(plain)
     }
 
     fn view(&self) -> Vec<KnownHostsFile<'_>> {
-        self.files.iter().map(|(path, text)| KnownHostsFile { path, text }).collect()
+        self.files
+            .iter()
+            .map(|(path, text)| KnownHostsFile { path, text })
+            .collect()
     }
 }
 
 /// The key that a server showed, and its certificate once that is known to be whole and signed by whom it says.
-fn parse(shown: &PublicKeyOrCertificate) -> Result<(HostKey, Option<HostCertificate>), HostKeyError> {
+fn parse(
+    shown: &PublicKeyOrCertificate,
+) -> Result<(HostKey, Option<HostCertificate>), HostKeyError> {
     let broken = || HostKeyError::Unusable("it is broken or of an unknown type".to_owned());
     match shown {
         PublicKeyOrCertificate::PublicKey { key, .. } => {
@@ -286,7 +408,10 @@ fn parse(shown: &PublicKeyOrCertificate) -> Result<(HostKey, Option<HostCertific
             let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
             certificate
                 .validate_at(certificate.valid_after(), [&signer])
-                .map_err(|_| HostKeyError::Unusable("its certificate has no good signature".to_owned()))?;
+                .map_err(|_| {
+                    HostKeyError::Unusable("its certificate has no good signature".to_owned())
+                })?;
+
             let blob = certificate.to_bytes().map_err(|_| broken())?;
             let certificate = HostCertificate::parse(&blob).ok_or_else(broken)?;
             Ok((certificate.key.clone(), Some(certificate)))
@@ -302,15 +427,29 @@ fn expand_all(
     typed: &str,
 ) -> Result<Vec<String>, SshError> {
     let paths = split_paths(printed, |path| Path::new(path).exists());
-    paths.iter().filter(|path| *path != "none").map(|path| expand_path(option, path, config, typed)).collect()
+    paths
+        .iter()
+        .filter(|path| *path != "none")
+        .map(|path| expand_path(option, path, config, typed))
+        .collect()
 }
 
 /// `None` for a file that does not exist.
 fn read(path: &str) -> Result<Option<Vec<u8>>, HostKeyError> {
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(HostKeyError::Unreadable { file: path.to_owned(), message: error.to_string() }),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(HostKeyError::Unreadable {
+            file: path.to_owned(),
+            message: error.to_string(),
+        }),
     }
 }
 
@@ -319,6 +458,9 @@ fn read_revoked(path: String) -> Result<(String, RevokedKeys), HostKeyError> {
     let bytes = fs::read(&path).map_err(|error| error.to_string());
     match bytes.and_then(|bytes| RevokedKeys::parse(&bytes).map_err(|error| error.to_string())) {
         Ok(keys) => Ok((path, keys)),
-        Err(message) => Err(HostKeyError::Unreadable { file: path, message }),
+        Err(message) => Err(HostKeyError::Unreadable {
+            file: path,
+            message,
+        }),
     }
 }

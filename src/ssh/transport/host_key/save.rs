@@ -15,14 +15,28 @@ use crate::{
 impl HostKeyCheck {
     /// Appends the key to the first user file, for a host and perhaps its address, and says so; a file that cannot be
     /// written is said too, as in OpenSSH.
-    pub(super) fn save(&self, host: &HostName, address: Option<&HostName>, key: &HostKey) -> String {
+    pub(super) fn save(
+        &self,
+        host: &HostName,
+        address: Option<&HostName>,
+        key: &HostKey,
+    ) -> String {
         let (name, fingerprint) = (host.as_str(), fingerprint(key.blob()));
         let new = format!("the host key {fingerprint} of {name} was new and has been accepted");
-        let Some(path) = self.user_files.first() else { return format!("{new}; there is no file to save it in") };
+        let Some(path) = self.user_files.first() else {
+            return format!("{new}; there is no file to save it in");
+        };
+
         if self.keeps_nothing {
-            return format!("the host key {fingerprint} of {name} is new and would be accepted and saved in {path}");
+            return format!(
+                "the host key {fingerprint} of {name} is new and would be accepted and saved in {path}"
+            );
         }
-        match self.lines(host, address, key).and_then(|lines| append(path, &lines)) {
+
+        match self
+            .lines(host, address, key)
+            .and_then(|lines| append(path, &lines))
+        {
             Ok(()) => format!("{new} and saved in {path}"),
             Err(error) => format!("{new}, but {path} could not be written: {error}"),
         }
@@ -38,36 +52,59 @@ impl HostKeyCheck {
             Some(first) => is_at(&locked, &LocalName::resolve(Path::new(first))?)?,
             None => false,
         };
-        let new = if first { update.missing_from(&before, &self.host) } else { Vec::new() };
+
+        let new = if first {
+            update.missing_from(&before, &self.host)
+        } else {
+            Vec::new()
+        };
+
         if shorter.is_none() && new.is_empty() {
             return Ok(());
         }
+
         let mut text = shorter.unwrap_or(before);
         if !text.is_empty() && !text.ends_with(b"\n") {
             text.push(b'\n');
         }
+
         for key in new {
             text.extend_from_slice(self.line(&self.host, key)?.as_bytes());
         }
-        let (folder, old, new) =
-            (&place.folder, place.beside("", ".old"), place.beside(".", &format!(".{}", random()?)));
+
+        let (folder, old, new) = (
+            &place.folder,
+            place.beside("", ".old"),
+            place.beside(".", &format!(".{}", random()?)),
+        );
+
         let _ = folder.remove(&old.name);
         folder.hard_link(&place.name, &old.name)?;
         let written = folder.create(&new.name)?.write_all(&text);
+
         if cfg!(windows) {
             // Windows replaces no file that is open.
             drop(locked);
         }
+
         let replaced = written.and_then(|()| folder.rename(&new.name, &place.name));
         if replaced.is_err() {
             let _ = folder.remove(&new.name);
         }
+
         replaced
     }
 
-    fn lines(&self, host: &HostName, address: Option<&HostName>, key: &HostKey) -> io::Result<String> {
+    fn lines(
+        &self,
+        host: &HostName,
+        address: Option<&HostName>,
+        key: &HostKey,
+    ) -> io::Result<String> {
         let line = self.line(host, key)?;
-        let Some(address) = address else { return Ok(line) };
+        let Some(address) = address else {
+            return Ok(line);
+        };
         let second = self.line(address, key)?;
         match line.split_once(' ') {
             Some((name, _)) if !self.hash_names => Ok(format!("{name},{second}")),
@@ -84,6 +121,7 @@ impl HostKeyCheck {
         } else {
             None
         };
+
         let line = render_line(host, salt, key).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(line + "\n")
     }
@@ -91,11 +129,21 @@ impl HostKeyCheck {
 
 fn append(path: &str, lines: &str) -> io::Result<()> {
     let path = Path::new(path);
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         Folder::made(folder)?;
     }
+
     let (mut file, before) = open_locked(&LocalName::resolve(path)?, true)?;
-    let newline = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
+    let newline = if before.is_empty() || before.ends_with(b"\n") {
+        ""
+    } else {
+        "\n"
+    };
+
     file.write_all(format!("{newline}{lines}").as_bytes())
 }
 
@@ -105,6 +153,7 @@ fn open_locked(place: &LocalName, create: bool) -> io::Result<(File, Vec<u8>)> {
         let mut file = place.folder.open_to_append(&place.name, create)?;
         place.folder.trust_file(&file)?;
         file.lock()?;
+
         if is_at(&file, place)? {
             // Through the same handle: on Windows the lock holds off all others, of this process too.
             let mut text = Vec::new();
@@ -151,14 +200,25 @@ mod tests {
     use crate::ssh::config::target::Target;
 
     fn key(byte: u8) -> HostKey {
-        HostKey::parse(&[b"\0\0\0\x0bssh-ed25519\0\0\0\x20".as_slice(), &[byte; 32]].concat()).unwrap()
+        HostKey::parse(&[b"\0\0\0\x0bssh-ed25519\0\0\0\x20".as_slice(), &[byte; 32]].concat())
+            .unwrap()
     }
 
     fn check(host: &str, file: &Path) -> HostKeyCheck {
-        let config =
-            format!("hostname {host}\nuser u\nuserknownhostsfile {}\nglobalknownhostsfile none", file.display());
+        let config = format!(
+            "hostname {host}\nuser u\nuserknownhostsfile {}\nglobalknownhostsfile none",
+            file.display()
+        );
+
         let destination = Destination::parse(host).unwrap();
-        let target = Target { destination, user: None, port: None, config_file: None };
+
+        let target = Target {
+            destination,
+            user: None,
+            port: None,
+            config_file: None,
+        };
+
         HostKeyCheck::load(&EffectiveConfig::parse(&config).unwrap(), &target).unwrap()
     }
 
@@ -167,65 +227,137 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join(".ssh/known_hosts");
         let check = check("h.ex", &file);
+
         for byte in [1, 2] {
             let said = check.save(&check.host, None, &key(byte));
-            assert!(said.ends_with(&format!("saved in {}", file.display())), "{said}");
+            assert!(
+                said.ends_with(&format!("saved in {}", file.display())),
+                "{said}"
+            );
         }
+
         assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 2);
+
         for (path, mode) in [(file.parent().unwrap(), 0o700), (file.as_path(), 0o600)] {
-            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+            assert_eq!(
+                fs::metadata(path).unwrap().permissions().mode() & 0o777,
+                mode,
+                "{}",
+                path.display()
+            );
         }
     }
 
     #[test]
     fn nothing_is_written_through_what_another_user_has_planted() {
         use crate::local::folder::others::{give, plant, sticky};
+
         let (shared, own) = (sticky(), tempfile::tempdir().unwrap());
         let (file, victim) = (shared.path().join("known_hosts"), own.path().join("victim"));
         fs::write(&victim, "mine\n").unwrap();
         if !plant(&victim, &file) {
             return;
         }
+
         let check = check("h.ex", &file);
-        let plan =
-            |before: &[u8]| plan_update(&[KnownHostsFile { path: "", text: before }], &check.host, &[key(2)]).unwrap();
+
+        let plan = |before: &[u8]| {
+            plan_update(
+                &[KnownHostsFile {
+                    path: "",
+                    text: before,
+                }],
+                &check.host,
+                &[key(2)],
+            )
+            .unwrap()
+        };
+
         let text = check.line(&check.host, &key(1)).unwrap();
         let said = check.save(&check.host, None, &key(1));
         assert!(said.contains("another user"), "{said}");
-        assert!(check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).is_err());
+        assert!(
+            check
+                .rewrite(file.to_str().unwrap(), &plan(text.as_bytes()))
+                .is_err()
+        );
+
         fs::remove_file(&file).unwrap();
         fs::write(&file, &text).unwrap();
         assert!(give(&file));
-        assert!(check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).is_err(), "nor is theirs believed");
+
+        assert!(
+            check
+                .rewrite(file.to_str().unwrap(), &plan(text.as_bytes()))
+                .is_err(),
+            "nor is theirs believed"
+        );
+
         // The name under which the old one is kept is free, or becomes so.
         fs::remove_file(&file).unwrap();
         fs::write(&file, &text).unwrap();
         plant(&victim, &shared.path().join("known_hosts.old"));
-        check.rewrite(file.to_str().unwrap(), &plan(text.as_bytes())).unwrap();
-        assert_eq!(fs::read_to_string(shared.path().join("known_hosts.old")).unwrap(), text);
+        check
+            .rewrite(file.to_str().unwrap(), &plan(text.as_bytes()))
+            .unwrap();
+
+        assert_eq!(
+            fs::read_to_string(shared.path().join("known_hosts.old")).unwrap(),
+            text
+        );
+
         assert_eq!(fs::read_to_string(&victim).unwrap(), "mine\n");
     }
 
     #[test]
     fn a_link_of_the_person_stays_one_and_what_it_leads_to_is_rewritten() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("dotfiles"), folder.path().join("known_hosts"));
+        let (file, link) = (
+            folder.path().join("dotfiles"),
+            folder.path().join("known_hosts"),
+        );
+
         std::os::unix::fs::symlink("dotfiles", &link).unwrap();
         let check = check("h.ex", &link);
         check.save(&check.host, None, &key(1));
         let before = fs::read(&file).unwrap();
-        let plan = plan_update(&[KnownHostsFile { path: "", text: &before }], &check.host, &[key(2)]).unwrap();
+
+        let plan = plan_update(
+            &[KnownHostsFile {
+                path: "",
+                text: &before,
+            }],
+            &check.host,
+            &[key(2)],
+        )
+        .unwrap();
+
         check.rewrite(link.to_str().unwrap(), &plan).unwrap();
         assert!(link.is_symlink() && fs::read(&file).unwrap() != before);
-        assert_eq!(fs::read(folder.path().join("dotfiles.old")).unwrap(), before);
+        assert_eq!(
+            fs::read(folder.path().join("dotfiles.old")).unwrap(),
+            before
+        );
     }
 
     #[test]
     fn many_writers_lose_no_line_of_each_other() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("known_hosts");
-        let text = |host: &str, byte| check(host, &file).line(&HostName::new(host, 22), &key(byte)).unwrap();
-        fs::write(&file, (0..8).map(|byte| text(&format!("old{byte}.ex"), byte)).collect::<String>()).unwrap();
+        let text = |host: &str, byte| {
+            check(host, &file)
+                .line(&HostName::new(host, 22), &key(byte))
+                .unwrap()
+        };
+
+        fs::write(
+            &file,
+            (0..8)
+                .map(|byte| text(&format!("old{byte}.ex"), byte))
+                .collect::<String>(),
+        )
+        .unwrap();
+
         thread::scope(|scope| {
             for byte in 0..8_u8 {
                 let file = &file;
@@ -233,20 +365,36 @@ mod tests {
                     let check = check(&format!("new{byte}.ex"), file);
                     check.save(&check.host, None, &key(byte + 100));
                 });
+
                 scope.spawn(move || {
                     let check = check(&format!("old{byte}.ex"), file);
                     let before = fs::read(file).unwrap();
-                    let view = [KnownHostsFile { path: "", text: &before }];
+                    let view = [KnownHostsFile {
+                        path: "",
+                        text: &before,
+                    }];
+
                     let plan = plan_update(&view, &check.host, &[key(byte + 200)]).unwrap();
                     check.rewrite(file.to_str().unwrap(), &plan).unwrap();
                 });
             }
         });
-        let mut found: Vec<String> =
-            fs::read_to_string(&file).unwrap().lines().map(|line| format!("{line}\n")).collect();
-        let mut expected: Vec<String> = (0..8_u8)
-            .flat_map(|byte| [text(&format!("new{byte}.ex"), byte + 100), text(&format!("old{byte}.ex"), byte + 200)])
+
+        let mut found: Vec<String> = fs::read_to_string(&file)
+            .unwrap()
+            .lines()
+            .map(|line| format!("{line}\n"))
             .collect();
+
+        let mut expected: Vec<String> = (0..8_u8)
+            .flat_map(|byte| {
+                [
+                    text(&format!("new{byte}.ex"), byte + 100),
+                    text(&format!("old{byte}.ex"), byte + 200),
+                ]
+            })
+            .collect();
+
         found.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found, expected);

@@ -18,9 +18,12 @@ pub(in crate::ssh) async fn update(
     announced: Vec<PublicKey>,
 ) {
     let host = check.host.as_str();
+
     match try_update(check, handle, announced).await {
         Ok(false) => {}
-        Ok(true) => tracing::info!("known_hosts now has the keys that {host} announced (UpdateHostKeys)"),
+        Ok(true) => {
+            tracing::info!("known_hosts now has the keys that {host} announced (UpdateHostKeys)");
+        }
         Err(error) => tracing::warn!("UpdateHostKeys for {host}: {error}"),
     }
 }
@@ -32,23 +35,48 @@ async fn try_update(
 ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
     let announced: Vec<(HostKey, PublicKey)> = announced
         .into_iter()
-        .filter_map(|key| Some((HostKey::parse(&key.public_key_bytes()).filter(|key| check.allows(key))?, key)))
+        .filter_map(|key| {
+            Some((
+                HostKey::parse(&key.public_key_bytes()).filter(|key| check.allows(key))?,
+                key,
+            ))
+        })
         .collect();
+
     let keys: Vec<HostKey> = announced.iter().map(|(key, _)| key.clone()).collect();
     let mut files = Vec::new();
     for path in &check.user_files {
         files.extend(read(path)?.map(|text| (path.clone(), text)));
     }
-    let view: Vec<_> = files.iter().map(|(path, text)| KnownHostsFile { path, text }).collect();
-    let Some(plan) = plan_update(&view, &check.host, &keys) else { return Ok(false) };
-    let new: Vec<PublicKey> =
-        announced.into_iter().filter(|(key, _)| plan.new.contains(key)).map(|(_, key)| key).collect();
+
+    let view: Vec<_> = files
+        .iter()
+        .map(|(path, text)| KnownHostsFile { path, text })
+        .collect();
+
+    let Some(plan) = plan_update(&view, &check.host, &keys) else {
+        return Ok(false);
+    };
+
+    let new: Vec<PublicKey> = announced
+        .into_iter()
+        .filter(|(key, _)| plan.new.contains(key))
+        .map(|(_, key)| key)
+        .collect();
+
     if !new.is_empty() {
         handle.hostkeys_prove(new).await?;
     }
+
     let check = Arc::clone(check);
-    let written = move || files.iter().try_for_each(|(path, _)| check.rewrite(path, &plan));
+    let written = move || {
+        files
+            .iter()
+            .try_for_each(|(path, _)| check.rewrite(path, &plan))
+    };
+
     let written: io::Result<()> = tokio::task::spawn_blocking(written).await?;
     written?;
+
     Ok(true)
 }

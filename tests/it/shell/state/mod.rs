@@ -19,10 +19,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// Ends the connections, but not the shells: they end by themselves.
 async fn lose(bench: &mut Bench<OpenSshd>) {
     bench.sshd.kill_connections();
-    eventually("the connections have ended", || bench.sshd.serving().is_empty()).await;
+    eventually("the connections have ended", || {
+        bench.sshd.serving().is_empty()
+    })
+    .await;
+
     // A command that is sent before that is known is cut off.
     let known_within = Instant::now() + LONGEST_PAUSE;
-    while bench.mcp.call("ssh_sessions", json!({})).await.structured()["sessions"][0]["state"] == "connected" {
+
+    while bench.mcp.call("ssh_sessions", json!({})).await.structured()["sessions"][0]["state"]
+        == "connected"
+    {
         assert!(Instant::now() < known_within, "the loss is not noticed");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -36,12 +43,14 @@ async fn over_a_loss(bench: &mut Bench<OpenSshd>, before: &[&str], after: &str) 
         for command in before {
             bench.shell(command, plain()).await;
         }
+
         tokio::time::sleep(pause).await;
         lose(bench).await;
         let result = bench.shell(after, plain()).await;
         if in_time(&result) || pause > LONGEST_PAUSE {
             return result;
         }
+
         bench.mcp.call("ssh_disconnect", json!({})).await.ok();
         pause *= 2;
     }

@@ -10,10 +10,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use russh::server::{
-    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
-    run_stream,
+    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response, Session,
+    VerifiedPublicKey, run_stream,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Disconnect, Error, Pty, Sig, SshId};
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Disconnect, Error, Pty, Sig, SshId,
+};
 use russh_sftp::server as sftp_server;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -34,6 +36,7 @@ const SFTP_BUFFER: usize = 512 << 10;
 pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: SocketAddr) {
     let _ = stream.set_nodelay(true);
     let log_in = LogIn::new(server);
+
     let config = Config {
         server_id: SshId::Standard(server.settings.software.into()),
         methods: log_in.methods(),
@@ -43,6 +46,7 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
         inactivity_timeout: None,
         ..Config::default()
     };
+
     let connection = Connection {
         server: Arc::clone(server),
         client,
@@ -50,12 +54,14 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
         channels: HashMap::new(),
         log_in,
     };
+
     let (near, far) = tokio::io::duplex(wire::QUEUED_OUTPUT);
     let session = async {
         if let Ok(session) = run_stream(Arc::new(config), near, connection).await {
             let _ = session.await;
         }
     };
+
     tokio::join!(session, wire::proxy(stream, far, server.stalled.clone()));
 }
 
@@ -88,33 +94,69 @@ impl Connection {
         let (input, receive_input) = mpsc::unbounded_channel();
         let (closed, await_closed) = oneshot::channel();
         let id = channel.id();
+
         // The reading half goes: it would hold up the whole connection when its queue is full.
         let (_, output) = channel.split();
-        let idle = IdleChannel { output, input: receive_input, closed: await_closed, place };
-        let open = OpenChannel { input, _closed: closed, idle: Some(idle), process_group: None };
+
+        let idle = IdleChannel {
+            output,
+            input: receive_input,
+            closed: await_closed,
+            place,
+        };
+
+        let open = OpenChannel {
+            input,
+            _closed: closed,
+            idle: Some(idle),
+            process_group: None,
+        };
+
         self.channels.insert(id, open);
     }
 
     /// The end of a channel that nothing serves yet, to serve it.
     fn claim(&mut self, channel: ChannelId, session: &Session) -> Option<ChannelEnd> {
-        let IdleChannel { output, input, closed, place } = self.channels.get_mut(&channel)?.idle.take()?;
-        Some(ChannelEnd { session: session.handle(), output, input, closed, place })
+        let IdleChannel {
+            output,
+            input,
+            closed,
+            place,
+        } = self.channels.get_mut(&channel)?.idle.take()?;
+
+        Some(ChannelEnd {
+            session: session.handle(),
+            output,
+            input,
+            closed,
+            place,
+        })
     }
 
     /// Starts a process for the channel, in a process group of its own.
-    fn run(&mut self, channel: ChannelId, arguments: &[&OsStr], session: &mut Session) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        channel: ChannelId,
+        arguments: &[&OsStr],
+        session: &mut Session,
+    ) -> Result<(), Error> {
         let Some(end) = self.claim(channel, session) else {
             return session.channel_failure(channel);
         };
+
         let Some((child, group)) = self.spawn(arguments) else {
             return session.channel_failure(channel);
         };
+
         if let Some(open) = self.channels.get_mut(&channel) {
             open.process_group = Some(group);
         }
+
         let server = Arc::clone(&self.server);
+
         tokio::spawn(async move {
             relay::process(end, child).await;
+
             // A group that outlives its leader is killed with the server; the number of a dead one may be used again.
             let target = [format!("-{group}")];
             let alive = tokio::task::spawn_blocking(move || processes::signal("0", &target)).await;
@@ -124,20 +166,31 @@ impl Connection {
                 groups.remove(&group);
             }
         });
+
         session.channel_success(channel)
     }
 
     fn spawn(&self, arguments: &[&OsStr]) -> Option<(Child, u32)> {
-        let Server { settings, home, port, .. } = &*self.server;
+        let Server {
+            settings,
+            home,
+            port,
+            ..
+        } = &*self.server;
+
         let (ip, client) = (self.client.ip(), self.client.port());
         let mut command = Command::new(&settings.login_shell);
+
         command
             .env_clear()
             .env("HOME", home)
             .env("USER", &settings.user)
             .env("LOGNAME", &settings.user)
             .env("SHELL", &settings.login_shell)
-            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()))
+            .env(
+                "PATH",
+                std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
+            )
             .env("SSH_CLIENT", format!("{ip} {client} {port}"))
             .env("SSH_CONNECTION", format!("{ip} {client} 127.0.0.1 {port}"))
             .current_dir(home)
@@ -145,17 +198,20 @@ impl Connection {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         if arguments.is_empty() {
             // A dash before its name tells a shell that it is a log-in shell.
             let name = settings.login_shell.rsplit('/').next().unwrap_or_default();
             command.arg0(format!("-{name}"));
         }
+
         command.args(arguments);
         let mut groups = lock(&self.server.process_groups);
         let groups = groups.as_mut()?;
         let child = command.spawn().ok()?;
         let group = child.id()?;
         groups.insert(group);
+
         Some((child, group))
     }
 }
@@ -166,10 +222,28 @@ async fn open_every_kind(server: Arc<Server>, session: Handle) {
     for (kind, opened) in [
         ("auth-agent@openssh.com", session.channel_open_agent().await),
         ("x11", session.channel_open_x11(ours, port).await),
-        ("forwarded-tcpip", session.channel_open_forwarded_tcpip(ours, port, ours, port).await),
-        ("forwarded-streamlocal@openssh.com", session.channel_open_forwarded_streamlocal("/tmp/socket").await),
-        ("direct-tcpip", session.channel_open_direct_tcpip(ours, port, ours, port).await),
-        ("direct-streamlocal@openssh.com", session.channel_open_direct_streamlocal("/tmp/socket").await),
+        (
+            "forwarded-tcpip",
+            session
+                .channel_open_forwarded_tcpip(ours, port, ours, port)
+                .await,
+        ),
+        (
+            "forwarded-streamlocal@openssh.com",
+            session
+                .channel_open_forwarded_streamlocal("/tmp/socket")
+                .await,
+        ),
+        (
+            "direct-tcpip",
+            session
+                .channel_open_direct_tcpip(ours, port, ours, port)
+                .await,
+        ),
+        (
+            "direct-streamlocal@openssh.com",
+            session.channel_open_direct_streamlocal("/tmp/socket").await,
+        ),
         ("session", session.channel_open_session().await),
     ] {
         lock(&server.opened).push((kind, opened.is_ok()));
@@ -191,11 +265,19 @@ impl Handler for Connection {
         Ok(self.log_in.password(user, password).await)
     }
 
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Error> {
         Ok(self.log_in.offer(user, offer.public_key))
     }
 
-    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, Error> {
         Ok(self.log_in.key(user, key.public_key))
     }
 
@@ -231,6 +313,7 @@ impl Handler for Connection {
             // sshd's answer when MaxSessions is reached.
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
         }
+
         Ok(())
     }
 
@@ -249,6 +332,7 @@ impl Handler for Connection {
         let Some(end) = self.claim(id, session) else {
             return Ok(());
         };
+
         tokio::spawn(async move {
             match TcpStream::connect(target).await {
                 Ok(stream) => {
@@ -258,45 +342,87 @@ impl Handler for Connection {
                 Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
             }
         });
+
         Ok(())
     }
 
-    async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Error> {
         lock(&self.server.commands).push(String::from_utf8_lossy(command).into_owned());
         if self.server.settings.refuses_commands {
             return session.channel_failure(channel);
         }
+
         if self.server.settings.opens_channels {
             tokio::spawn(open_every_kind(Arc::clone(&self.server), session.handle()));
         }
-        self.run(channel, &[OsStr::new("-c"), OsStr::from_bytes(command)], session)
+
+        self.run(
+            channel,
+            &[OsStr::new("-c"), OsStr::from_bytes(command)],
+            session,
+        )
     }
 
-    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Error> {
+    async fn shell_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<(), Error> {
         self.run(channel, &[], session)
     }
 
-    async fn subsystem_request(&mut self, channel: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Error> {
         if name != "sftp" {
             return session.channel_failure(channel);
         }
+
         let Some(end) = self.claim(channel, session) else {
             return session.channel_failure(channel);
         };
         let (near, far) = tokio::io::duplex(SFTP_BUFFER);
-        let files = sftp::Files::new(self.server.home.clone(), Arc::clone(&self.server.withholds_renames));
+        let files = sftp::Files::new(
+            self.server.home.clone(),
+            Arc::clone(&self.server.withholds_renames),
+        );
+
         let fault = self.server.settings.fault.as_ref().map(|make| make());
+
         tokio::spawn(async move {
             sftp_server::run_with_config(far, files, sftp::config()).await;
-            let Some(fault) = fault else { return relay::stream(end, near, Some(0)).await };
+            let Some(fault) = fault else {
+                return relay::stream(end, near, Some(0)).await;
+            };
             let (client, passed) = tokio::io::duplex(SFTP_BUFFER);
-            tokio::join!(relay::stream(end, client, Some(0)), tampered::pass(passed, near, fault));
+            tokio::join!(
+                relay::stream(end, client, Some(0)),
+                tampered::pass(passed, near, fault)
+            );
         });
+
         session.channel_success(channel)
     }
 
-    async fn signal(&mut self, channel: ChannelId, signal: Sig, _session: &mut Session) -> Result<(), Error> {
-        let group = self.channels.get(&channel).and_then(|open| open.process_group);
+    async fn signal(
+        &mut self,
+        channel: ChannelId,
+        signal: Sig,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
+        let group = self
+            .channels
+            .get(&channel)
+            .and_then(|open| open.process_group);
+
         if let Some(group) = group.filter(|_| self.server.settings.honour_signals) {
             let name = match signal {
                 Sig::Custom(name) => name,
@@ -304,6 +430,7 @@ impl Handler for Connection {
             };
             processes::signal(&name, &[format!("-{group}")]);
         }
+
         Ok(())
     }
 
@@ -331,21 +458,34 @@ impl Handler for Connection {
         session.channel_failure(channel)
     }
 
-    async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut Session) -> Result<(), Error> {
+    async fn data(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        _session: &mut Session,
+    ) -> Result<(), Error> {
         if let Some(open) = self.channels.get(&channel) {
             let _ = open.input.send(Input::Data(data.to_vec()));
         }
         Ok(())
     }
 
-    async fn channel_eof(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Error> {
+    async fn channel_eof(
+        &mut self,
+        channel: ChannelId,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
         if let Some(open) = self.channels.get(&channel) {
             let _ = open.input.send(Input::Eof);
         }
         Ok(())
     }
 
-    async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Error> {
+    async fn channel_close(
+        &mut self,
+        channel: ChannelId,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
         self.channels.remove(&channel);
         Ok(())
     }

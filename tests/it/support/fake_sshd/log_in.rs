@@ -19,7 +19,11 @@ pub(super) struct LogIn {
 
 impl LogIn {
     pub(super) fn new(server: &Arc<Server>) -> Self {
-        Self { server: Arc::clone(server), steps_done: 0, round: 0 }
+        Self {
+            server: Arc::clone(server),
+            steps_done: 0,
+            round: 0,
+        }
     }
 
     /// What may come next.
@@ -30,15 +34,19 @@ impl LogIn {
             methods.push(*next);
             return methods;
         }
+
         if !settings.authorized_keys.is_empty() || settings.password.is_none() {
             methods.push(MethodKind::PublicKey);
         }
+
         if settings.password.is_some() {
             methods.push(MethodKind::Password);
         }
+
         if !settings.rounds.is_empty() {
             methods.push(MethodKind::KeyboardInteractive);
         }
+
         methods
     }
 
@@ -49,9 +57,11 @@ impl LogIn {
             told.notified().await;
             return Auth::Accept;
         }
+
         if settings.no_proof {
             return Auth::Accept;
         }
+
         self.answer(MethodKind::None, false)
     }
 
@@ -78,27 +88,43 @@ impl LogIn {
         self.answer(MethodKind::PublicKey, self.authorized(user, key))
     }
 
-    pub(super) fn keyboard_interactive(&mut self, user: &str, response: Option<Response<'_>>) -> Auth {
+    pub(super) fn keyboard_interactive(
+        &mut self,
+        user: &str,
+        response: Option<Response<'_>>,
+    ) -> Auth {
         let server = Arc::clone(&self.server);
         let rounds = &server.settings.rounds;
+
         if let Some(answers) = response {
             let answers: Vec<_> = answers.collect();
-            let expected = rounds.get(self.round).into_iter().flatten().map(|(_, _, answer)| answer.as_bytes());
+            let expected = rounds
+                .get(self.round)
+                .into_iter()
+                .flatten()
+                .map(|(_, _, answer)| answer.as_bytes());
+
             if user != server.settings.user || !answers.iter().map(AsRef::as_ref).eq(expected) {
                 return self.answer(MethodKind::KeyboardInteractive, false);
             }
+
             self.round += 1;
         } else {
             self.note("keyboard-interactive");
             self.round = 0;
         }
+
         let Some(round) = rounds.get(self.round) else {
             return self.answer(MethodKind::KeyboardInteractive, !rounds.is_empty());
         };
+
         Auth::Partial {
             name: "Two steps".into(),
             instructions: "Have your token ready.".into(),
-            prompts: round.iter().map(|(prompt, echo, _)| ((*prompt).into(), *echo)).collect(),
+            prompts: round
+                .iter()
+                .map(|(prompt, echo, _)| ((*prompt).into(), *echo))
+                .collect(),
         }
     }
 
@@ -108,15 +134,24 @@ impl LogIn {
         if right {
             self.steps_done += 1;
         }
+
         if right && self.steps_done >= self.server.settings.steps.len() {
             return Auth::Accept;
         }
-        Auth::Reject { proceed_with_methods: Some(self.methods()), partial_success: right }
+
+        Auth::Reject {
+            proceed_with_methods: Some(self.methods()),
+            partial_success: right,
+        }
     }
 
     fn authorized(&self, user: &str, key: &PublicKey) -> bool {
         let settings = &self.server.settings;
-        user == settings.user && settings.authorized_keys.iter().any(|known| known.key_data() == key.key_data())
+        user == settings.user
+            && settings
+                .authorized_keys
+                .iter()
+                .any(|known| known.key_data() == key.key_data())
     }
 
     fn note(&self, method: &'static str) {

@@ -33,7 +33,10 @@ use self::tampered::Fault;
 use super::{keys, processes, ssh_config};
 
 /// What a `FakeSshd` is and whom it lets in.
-#[expect(clippy::struct_excessive_bools, reason = "each is a way of its own in which servers differ")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a way of its own in which servers differ"
+)]
 pub(crate) struct FakeSshdSettings {
     /// What it calls itself (RFC 4253, section 4.2).
     pub(crate) software: &'static str,
@@ -113,13 +116,28 @@ pub(crate) struct FakeSshd {
 impl FakeSshd {
     /// Starts the server on a free port. Must be called inside a tokio runtime.
     pub(crate) fn start(settings: FakeSshdSettings) -> Self {
-        let own_home = settings.home.is_none().then(|| tempfile::tempdir().expect("a temporary folder"));
-        let home = settings.home.clone().or_else(|| own_home.as_ref().map(|folder| folder.path().to_owned()));
+        let own_home = settings
+            .home
+            .is_none()
+            .then(|| tempfile::tempdir().expect("a temporary folder"));
+
+        let home = settings
+            .home
+            .clone()
+            .or_else(|| own_home.as_ref().map(|folder| folder.path().to_owned()));
+
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        listener.set_nonblocking(true).expect("a listener can be non-blocking");
+        listener
+            .set_nonblocking(true)
+            .expect("a listener can be non-blocking");
+
         let (stalled, watch_stalled) = watch::channel(false);
+
         let server = Arc::new(Server {
-            port: listener.local_addr().expect("a bound listener has an address").port(),
+            port: listener
+                .local_addr()
+                .expect("a bound listener has an address")
+                .port(),
             host_key: Mutex::new(settings.host_key.clone()),
             home: home.unwrap_or_default(),
             settings,
@@ -135,9 +153,16 @@ impl FakeSshd {
             withholds_channels: AtomicBool::new(false),
             withheld: Mutex::default(),
         });
+
         let listener = TcpListener::from_std(listener).expect("a runtime with I/O");
         let listening = Mutex::new(Some(tokio::spawn(Arc::clone(&server).accept(listener))));
-        Self { server, listening, stalled, _own_home: own_home }
+
+        Self {
+            server,
+            listening,
+            stalled,
+            _own_home: own_home,
+        }
     }
 
     /// The port it listens on.
@@ -197,7 +222,10 @@ impl FakeSshd {
 
     /// Session channels that were granted and have not been asked to run anything.
     pub(crate) fn channels_ready(&self) -> usize {
-        self.server.granted.load(Ordering::SeqCst).saturating_sub(self.commands().len())
+        self.server
+            .granted
+            .load(Ordering::SeqCst)
+            .saturating_sub(self.commands().len())
     }
 
     /// From now on whoever opens a session channel waits for the answer.
@@ -209,13 +237,24 @@ impl FakeSshd {
     /// runtime of one thread it happens at the caller's next await.
     pub(crate) fn drop_connections(&self) {
         let cut = processes::connections(self.port());
-        let connections: Vec<_> = lock(&self.server.live).drain().map(|(_, connection)| connection).collect();
+        let connections: Vec<_> = lock(&self.server.live)
+            .drain()
+            .map(|(_, connection)| connection)
+            .collect();
+
         for connection in &connections {
             connection.abort();
         }
-        let other_threads = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() != CurrentThread);
+
+        let other_threads =
+            Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() != CurrentThread);
         let deadline = Instant::now() + Duration::from_secs(5);
-        let lives = || processes::connections(self.port()).iter().any(|connection| cut.contains(connection));
+        let lives = || {
+            processes::connections(self.port())
+                .iter()
+                .any(|connection| cut.contains(connection))
+        };
+
         while other_threads
             && (!connections.iter().all(AbortHandle::is_finished) || lives())
             && Instant::now() < deadline
@@ -236,7 +275,9 @@ impl FakeSshd {
 
     /// From now on (`true`) what is renamed over SFTP is renamed and never answered, as if the link were lost just then.
     pub(crate) fn withhold_renames(&self, withhold: bool) {
-        self.server.withholds_renames.store(withhold, Ordering::SeqCst);
+        self.server
+            .withholds_renames
+            .store(withhold, Ordering::SeqCst);
     }
 
     /// Gives new connections a new Ed25519 host key, and returns its public half.
@@ -252,16 +293,21 @@ impl FakeSshd {
             task.abort();
             let _ = task.await;
         }
+
         if !refuse {
             let deadline = Instant::now() + Duration::from_secs(20);
             let listener = loop {
                 match TcpListener::bind(self.address()).await {
                     Ok(listener) => break listener,
                     // A process that was being started has a copy of the old listener until its program runs.
-                    Err(error) => assert!(Instant::now() < deadline, "the port is not free: {error}"),
+                    Err(error) => {
+                        assert!(Instant::now() < deadline, "the port is not free: {error}");
+                    }
                 }
+
                 tokio::time::sleep(Duration::from_millis(5)).await;
             };
+
             *lock(&self.listening) = Some(tokio::spawn(Arc::clone(&self.server).accept(listener)));
         }
     }
@@ -272,6 +318,7 @@ impl Drop for FakeSshd {
         if let Some(task) = lock(&self.listening).take() {
             task.abort();
         }
+
         self.drop_connections();
         let groups = lock(&self.server.process_groups).take().unwrap_or_default();
         let groups = groups.iter().map(|group| format!("-{group}"));
@@ -306,12 +353,14 @@ impl Server {
         while let Ok((stream, client)) = listener.accept().await {
             let number = self.accepted.fetch_add(1, Ordering::SeqCst);
             let server = Arc::clone(&self);
+
             // Locked across the start, so that a connection that ends at once finds its own entry to remove.
             let mut live = lock(&self.live);
             let connection = tokio::spawn(async move {
                 connection::serve(&server, stream, client).await;
                 lock(&server.live).remove(&number);
             });
+
             live.insert(number, connection.abort_handle());
         }
     }

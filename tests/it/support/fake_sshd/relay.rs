@@ -38,29 +38,42 @@ pub(super) async fn process(mut end: ChannelEnd, mut child: Child) {
         return;
     };
     let (session, output) = (&end.session, &end.output);
+
     let relayed = async {
-        tokio::join!(send(stdout, output, None), send(stderr, output, Some(STDERR)));
+        tokio::join!(
+            send(stdout, output, None),
+            send(stderr, output, Some(STDERR))
+        );
         let _ = session.eof(output.id()).await;
     };
+
     let exited = async {
         if let Ok(status) = child.wait().await {
             report(status, end.session.clone(), output.id()).await;
         }
     };
+
     tokio::select! {
         ((), ()) = async { tokio::join!(relayed, exited) } => (),
         () = feed(&mut end.input, stdin) => (),
         _ = &mut end.closed => (),
     }
+
     close(end).await;
+
     // Reaped here, however long it goes on.
     let _ = child.wait().await;
 }
 
 /// Serves the channel with a stream; `exit_status` is sent once it has ended.
-pub(super) async fn stream(mut end: ChannelEnd, stream: impl AsyncRead + AsyncWrite, exit_status: Option<u32>) {
+pub(super) async fn stream(
+    mut end: ChannelEnd,
+    stream: impl AsyncRead + AsyncWrite,
+    exit_status: Option<u32>,
+) {
     let (read, write) = tokio::io::split(stream);
     let (session, output) = (&end.session, &end.output);
+
     let relayed = async {
         send(read, output, None).await;
         let _ = session.eof(output.id()).await;
@@ -68,12 +81,14 @@ pub(super) async fn stream(mut end: ChannelEnd, stream: impl AsyncRead + AsyncWr
             let _ = session.exit_status_request(output.id(), status).await;
         }
     };
+
     tokio::pin!(write);
     tokio::select! {
         () = relayed => (),
         () = feed(&mut end.input, write) => (),
         _ = &mut end.closed => (),
     }
+
     close(end).await;
 }
 
@@ -88,13 +103,16 @@ async fn feed(input: &mut UnboundedReceiver<Input>, to: impl AsyncWrite + Unpin)
     let mut to = Some(to);
     while let Some(message) = input.recv().await {
         let open = match (&mut to, message) {
-            (Some(to), Input::Data(bytes)) => to.write_all(&bytes).await.is_ok() && to.flush().await.is_ok(),
+            (Some(to), Input::Data(bytes)) => {
+                to.write_all(&bytes).await.is_ok() && to.flush().await.is_ok()
+            }
             (Some(to), Input::Eof) => {
                 let _ = to.shutdown().await;
                 false
             }
             (None, _) => false,
         };
+
         if !open {
             to = None;
         }
@@ -112,9 +130,21 @@ async fn report(status: ExitStatus, session: Handle, channel: russh::ChannelId) 
     let _ = match status.signal() {
         Some(signal) => {
             let name = signal_name(signal);
-            session.exit_signal_request(channel, name, status.core_dumped(), String::new(), String::new()).await
+            session
+                .exit_signal_request(
+                    channel,
+                    name,
+                    status.core_dumped(),
+                    String::new(),
+                    String::new(),
+                )
+                .await
         }
-        None => session.exit_status_request(channel, status.code().unwrap_or_default().cast_unsigned()).await,
+        None => {
+            session
+                .exit_status_request(channel, status.code().unwrap_or_default().cast_unsigned())
+                .await
+        }
     };
 }
 

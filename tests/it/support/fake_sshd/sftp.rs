@@ -4,15 +4,17 @@
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, FileTimes, Metadata, OpenOptions, Permissions};
 use std::io::{Error, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use russh_sftp::protocol::{
-    Attrs, Data, ExtendedReply, File as Entry, FileAttributes, Handle, Name, OpenFlags, Packet, Status, StatusCode,
-    Version,
+    Attrs, Data, ExtendedReply, File as Entry, FileAttributes, Handle, Name, OpenFlags, Packet,
+    Status, StatusCode, Version,
 };
 use russh_sftp::server::{Config, Handler};
 
@@ -30,7 +32,9 @@ const LIMITS: &str = "limits@openssh.com";
 
 /// The packets it accepts.
 pub(super) fn config() -> Config {
-    Config { max_client_packet_len: MAX_PACKET }
+    Config {
+        max_client_packet_len: MAX_PACKET,
+    }
 }
 
 /// One SFTP session.
@@ -50,7 +54,12 @@ enum Open {
 impl Files {
     /// A session whose relative paths start at `home`.
     pub(super) fn new(home: PathBuf, withholds_renames: Arc<AtomicBool>) -> Self {
-        Self { home, withholds_renames, handles: HashMap::new(), next_handle: 0 }
+        Self {
+            home,
+            withholds_renames,
+            handles: HashMap::new(),
+            next_handle: 0,
+        }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -82,9 +91,15 @@ impl Handler for Files {
         StatusCode::OpUnsupported
     }
 
-    async fn init(&mut self, _version: u32, _extensions: HashMap<String, String>) -> Result<Version, StatusCode> {
+    async fn init(
+        &mut self,
+        _version: u32,
+        _extensions: HashMap<String, String>,
+    ) -> Result<Version, StatusCode> {
         let mut version = Version::new();
-        version.extensions = [POSIX_RENAME, FSYNC, LIMITS].map(|name| (name.to_owned(), "1".to_owned())).into();
+        version.extensions = [POSIX_RENAME, FSYNC, LIMITS]
+            .map(|name| (name.to_owned(), "1".to_owned()))
+            .into();
         Ok(version)
     }
 
@@ -95,8 +110,13 @@ impl Handler for Files {
         flags: OpenFlags,
         attributes: FileAttributes,
     ) -> Result<Handle, StatusCode> {
-        let (create, exclusive) = (flags.contains(OpenFlags::CREATE), flags.contains(OpenFlags::EXCLUDE));
+        let (create, exclusive) = (
+            flags.contains(OpenFlags::CREATE),
+            flags.contains(OpenFlags::EXCLUDE),
+        );
+
         let append = flags.contains(OpenFlags::APPEND);
+
         let file = OpenOptions::new()
             .read(flags.contains(OpenFlags::READ))
             .write(append || flags.contains(OpenFlags::WRITE))
@@ -106,25 +126,56 @@ impl Handler for Files {
             .mode(attributes.permissions.map_or(0o666, |mode| mode & 0o7777))
             .open(self.path(&path))
             .map_err(status)?;
+
         self.keep(id, Open::File { file, append })
     }
 
     async fn close(&mut self, id: u32, handle: String) -> Result<Status, StatusCode> {
-        self.handles.remove(&handle).map(|_| ok(id)).ok_or(StatusCode::Failure)
+        self.handles
+            .remove(&handle)
+            .map(|_| ok(id))
+            .ok_or(StatusCode::Failure)
     }
 
-    async fn read(&mut self, id: u32, handle: String, offset: u64, length: u32) -> Result<Data, StatusCode> {
+    async fn read(
+        &mut self,
+        id: u32,
+        handle: String,
+        offset: u64,
+        length: u32,
+    ) -> Result<Data, StatusCode> {
         let mut data = vec![0; length.min(MAX_DATA) as usize];
-        let read = self.file(&handle)?.read_at(&mut data, offset).map_err(status)?;
+        let read = self
+            .file(&handle)?
+            .read_at(&mut data, offset)
+            .map_err(status)?;
+
         data.truncate(read);
-        if data.is_empty() { Err(StatusCode::Eof) } else { Ok(Data { id, data }) }
+
+        if data.is_empty() {
+            Err(StatusCode::Eof)
+        } else {
+            Ok(Data { id, data })
+        }
     }
 
-    async fn write(&mut self, id: u32, handle: String, offset: u64, data: Vec<u8>) -> Result<Status, StatusCode> {
+    async fn write(
+        &mut self,
+        id: u32,
+        handle: String,
+        offset: u64,
+        data: Vec<u8>,
+    ) -> Result<Status, StatusCode> {
         let Some(Open::File { file, append }) = self.handles.get(&handle) else {
             return Err(StatusCode::Failure);
         };
-        let offset = if *append { file.metadata().map_err(status)?.len() } else { offset };
+
+        let offset = if *append {
+            file.metadata().map_err(status)?.len()
+        } else {
+            offset
+        };
+
         done(id, file.write_all_at(&data, offset))
     }
 
@@ -140,37 +191,63 @@ impl Handler for Files {
         attributes_reply(id, self.file(&handle)?.metadata())
     }
 
-    async fn setstat(&mut self, id: u32, path: String, attributes: FileAttributes) -> Result<Status, StatusCode> {
+    async fn setstat(
+        &mut self,
+        id: u32,
+        path: String,
+        attributes: FileAttributes,
+    ) -> Result<Status, StatusCode> {
         let path = self.path(&path);
+
         if let Some(size) = attributes.size {
-            OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(size)).map_err(status)?;
+            OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.set_len(size))
+                .map_err(status)?;
         }
+
         if let Some(times) = times(&attributes) {
-            File::open(&path).and_then(|file| file.set_times(times)).map_err(status)?;
+            File::open(&path)
+                .and_then(|file| file.set_times(times))
+                .map_err(status)?;
         }
+
         if let Some(mode) = attributes.permissions {
             fs::set_permissions(&path, Permissions::from_mode(mode & 0o7777)).map_err(status)?;
         }
+
         if attributes.uid.is_some() {
             std::os::unix::fs::chown(&path, attributes.uid, attributes.gid).map_err(status)?;
         }
+
         Ok(ok(id))
     }
 
-    async fn fsetstat(&mut self, id: u32, handle: String, attributes: FileAttributes) -> Result<Status, StatusCode> {
+    async fn fsetstat(
+        &mut self,
+        id: u32,
+        handle: String,
+        attributes: FileAttributes,
+    ) -> Result<Status, StatusCode> {
         let file = self.file(&handle)?;
         if let Some(size) = attributes.size {
             file.set_len(size).map_err(status)?;
         }
+
         if let Some(times) = times(&attributes) {
             file.set_times(times).map_err(status)?;
         }
+
         if let Some(mode) = attributes.permissions {
-            file.set_permissions(Permissions::from_mode(mode & 0o7777)).map_err(status)?;
+            file.set_permissions(Permissions::from_mode(mode & 0o7777))
+                .map_err(status)?;
         }
+
         if attributes.uid.is_some() {
             std::os::unix::fs::fchown(file, attributes.uid, attributes.gid).map_err(status)?;
         }
+
         Ok(ok(id))
     }
 
@@ -180,10 +257,12 @@ impl Handler for Files {
         for entry in fs::read_dir(&folder).map_err(status)? {
             names.push(entry.map_err(status)?.file_name());
         }
+
         let entries = names.into_iter().filter_map(|name| {
             let metadata = fs::symlink_metadata(folder.join(&name)).ok()?;
             Some(Entry::new(name.to_string_lossy(), attributes(&metadata)))
         });
+
         self.keep(id, Open::Folder(entries.collect::<Vec<_>>().into_iter()))
     }
 
@@ -192,14 +271,23 @@ impl Handler for Files {
             return Err(StatusCode::Failure);
         };
         let files: Vec<Entry> = entries.take(NAMES_AT_ONCE).collect();
-        if files.is_empty() { Err(StatusCode::Eof) } else { Ok(Name { id, files }) }
+        if files.is_empty() {
+            Err(StatusCode::Eof)
+        } else {
+            Ok(Name { id, files })
+        }
     }
 
     async fn remove(&mut self, id: u32, path: String) -> Result<Status, StatusCode> {
         done(id, fs::remove_file(self.path(&path)))
     }
 
-    async fn mkdir(&mut self, id: u32, path: String, attributes: FileAttributes) -> Result<Status, StatusCode> {
+    async fn mkdir(
+        &mut self,
+        id: u32,
+        path: String,
+        attributes: FileAttributes,
+    ) -> Result<Status, StatusCode> {
         let mode = attributes.permissions.map_or(0o777, |mode| mode & 0o7777);
         done(id, DirBuilder::new().mode(mode).create(self.path(&path)))
     }
@@ -229,11 +317,21 @@ impl Handler for Files {
     }
 
     /// OpenSSH has the target first and the link second, the reverse of the draft (its PROTOCOL file, section 4.1).
-    async fn symlink(&mut self, id: u32, target: String, link: String) -> Result<Status, StatusCode> {
+    async fn symlink(
+        &mut self,
+        id: u32,
+        target: String,
+        link: String,
+    ) -> Result<Status, StatusCode> {
         done(id, std::os::unix::fs::symlink(target, self.path(&link)))
     }
 
-    async fn extended(&mut self, id: u32, request: String, data: Vec<u8>) -> Result<Packet, StatusCode> {
+    async fn extended(
+        &mut self,
+        id: u32,
+        request: String,
+        data: Vec<u8>,
+    ) -> Result<Packet, StatusCode> {
         let mut fields = data.as_slice();
         let mut field = || text(&mut fields).ok_or(StatusCode::BadMessage);
         match request.as_str() {
@@ -243,11 +341,18 @@ impl Handler for Files {
                 if renamed.is_ok() && self.withholds_renames.load(Ordering::SeqCst) {
                     std::future::pending::<()>().await;
                 }
+
                 renamed
             }
             FSYNC => done(id, self.file(&field()?)?.sync_all()).map(Packet::Status),
             LIMITS => {
-                let limits = [MAX_PACKET.into(), MAX_DATA.into(), MAX_DATA.into(), MAX_HANDLES as u64];
+                let limits = [
+                    MAX_PACKET.into(),
+                    MAX_DATA.into(),
+                    MAX_DATA.into(),
+                    MAX_HANDLES as u64,
+                ];
+
                 let data = limits.into_iter().flat_map(u64::to_be_bytes).collect();
                 Ok(Packet::ExtendedReply(ExtendedReply { id, data }))
             }
@@ -257,7 +362,10 @@ impl Handler for Files {
 }
 
 /// sftp-server's `errno_to_portable`.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err takes"
+)]
 fn status(error: Error) -> StatusCode {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => StatusCode::NoSuchFile,
@@ -268,7 +376,12 @@ fn status(error: Error) -> StatusCode {
 }
 
 fn ok(id: u32) -> Status {
-    Status { id, status_code: StatusCode::Ok, error_message: "Success".to_owned(), language_tag: String::new() }
+    Status {
+        id,
+        status_code: StatusCode::Ok,
+        error_message: "Success".to_owned(),
+        language_tag: String::new(),
+    }
 }
 
 fn done(id: u32, result: Result<(), Error>) -> Result<Status, StatusCode> {
@@ -276,15 +389,25 @@ fn done(id: u32, result: Result<(), Error>) -> Result<Status, StatusCode> {
 }
 
 fn name(id: u32, path: &Path) -> Name {
-    Name { id, files: vec![Entry::dummy(path.to_string_lossy())] }
+    Name {
+        id,
+        files: vec![Entry::dummy(path.to_string_lossy())],
+    }
 }
 
 fn attributes_reply(id: u32, metadata: Result<Metadata, Error>) -> Result<Attrs, StatusCode> {
-    Ok(Attrs { id, attrs: attributes(&metadata.map_err(status)?) })
+    Ok(Attrs {
+        id,
+        attrs: attributes(&metadata.map_err(status)?),
+    })
 }
 
 /// Not russh-sftp's conversion, which spoils the type of sockets and devices.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "version 3 has times of 32 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "version 3 has times of 32 bits"
+)]
 fn attributes(metadata: &Metadata) -> FileAttributes {
     FileAttributes {
         size: Some(metadata.size()),
@@ -299,7 +422,11 @@ fn attributes(metadata: &Metadata) -> FileAttributes {
 
 fn times(attributes: &FileAttributes) -> Option<FileTimes> {
     let time = |seconds: u32| -> SystemTime { UNIX_EPOCH + Duration::from_secs(seconds.into()) };
-    Some(FileTimes::new().set_accessed(time(attributes.atime?)).set_modified(time(attributes.mtime?)))
+    Some(
+        FileTimes::new()
+            .set_accessed(time(attributes.atime?))
+            .set_modified(time(attributes.mtime?)),
+    )
 }
 
 /// As realpath(3), but the last component need not exist.

@@ -22,7 +22,10 @@ impl Asked {
     /// The string at the beginning: a path, a handle, or the name of an extension.
     pub(crate) fn string(&self) -> &[u8] {
         let length = self.number(0, 4);
-        usize::try_from(length).ok().and_then(|length| self.body.get(4..)?.get(..length)).unwrap_or_default()
+        usize::try_from(length)
+            .ok()
+            .and_then(|length| self.body.get(4..)?.get(..length))
+            .unwrap_or_default()
     }
 
     /// From which byte on is read or written.
@@ -37,18 +40,29 @@ impl Asked {
 
     fn number(&self, at: usize, bytes: usize) -> u64 {
         let field = self.body.get(at..at + bytes).unwrap_or_default();
-        field.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        field
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
 /// Passes requests on to the honest server, one after the other, until either side or the fault ends it.
-pub(super) async fn pass(mut client: DuplexStream, mut honest: DuplexStream, mut fault: Fault) -> Option<()> {
+pub(super) async fn pass(
+    mut client: DuplexStream,
+    mut honest: DuplexStream,
+    mut fault: Fault,
+) -> Option<()> {
     loop {
         let request = packet(&mut client).await?;
         honest.write_all(&request).await.ok()?;
         let answer = packet(&mut honest).await?;
         let (head, body) = request.split_at_checked(9)?;
-        let asked = Asked { kind: head[4], id: u32::from_be_bytes(*head.last_chunk()?), body: body.to_vec() };
+        let asked = Asked {
+            kind: head[4],
+            id: u32::from_be_bytes(*head.last_chunk()?),
+            body: body.to_vec(),
+        };
+
         client.write_all(&fault(&asked, answer)?).await.ok()?;
     }
 }

@@ -16,20 +16,28 @@ pub(super) async fn proxy(tcp: TcpStream, russh: DuplexStream, stalled: watch::R
     let (russh_read, russh_write) = tokio::io::split(russh);
     let outbound = copy(russh_read, tcp_write, stalled.clone());
     tokio::pin!(outbound);
+
     tokio::select! {
         () = &mut outbound => (),
         () = copy(tcp_read, russh_write, stalled) => outbound.await,
     }
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut stalled: watch::Receiver<bool>) {
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut stalled: watch::Receiver<bool>,
+) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         // After the read, so that the bytes of a read that was already waiting are held back as well.
         // An error means that the server was dropped, which aborts this task.
-        if stalled.wait_for(|stalled| !stalled).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+        if stalled.wait_for(|stalled| !stalled).await.is_err()
+            || to.write_all(&buffer[..length]).await.is_err()
+        {
             break;
         }
     }
+
     let _ = to.shutdown().await;
 }

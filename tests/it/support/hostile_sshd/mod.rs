@@ -36,16 +36,35 @@ impl HostileSshd {
     /// Starts it on a free port.
     pub(crate) fn start(script: Script) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("a bound listener has an address").port();
-        let key = Arc::new(Ed25519KeyPair::from_seed_unchecked(&keys::random::<32>()).expect("32 bytes"));
-        let (over, live) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<Vec<TcpStream>>>::default());
-        let server = Self { port, key: Arc::clone(&key), over: Arc::clone(&over), live: Arc::clone(&live) };
+        let port = listener
+            .local_addr()
+            .expect("a bound listener has an address")
+            .port();
+
+        let key =
+            Arc::new(Ed25519KeyPair::from_seed_unchecked(&keys::random::<32>()).expect("32 bytes"));
+        let (over, live) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::<Mutex<Vec<TcpStream>>>::default(),
+        );
+
+        let server = Self {
+            port,
+            key: Arc::clone(&key),
+            over: Arc::clone(&over),
+            live: Arc::clone(&live),
+        };
+
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if over.load(Ordering::SeqCst) {
                     break;
                 }
-                live.lock().unwrap().push(stream.try_clone().expect("a handle"));
+
+                live.lock()
+                    .unwrap()
+                    .push(stream.try_clone().expect("a handle"));
+
                 let mut peer = Peer::new(stream, Arc::clone(&key));
                 thread::spawn(move || {
                     let _ = script(&mut peer);
@@ -53,6 +72,7 @@ impl HostileSshd {
                 });
             }
         });
+
         server
     }
 
@@ -64,7 +84,10 @@ impl HostileSshd {
     /// The `known_hosts` line of its key, with a line end.
     pub(crate) fn known_hosts_line(&self) -> String {
         let bytes = self.key.public_key().as_ref().try_into().expect("32 bytes");
-        keys::known_hosts_line(self.port, &PublicKey::new(Ed25519PublicKey(bytes).into(), ""))
+        keys::known_hosts_line(
+            self.port,
+            &PublicKey::new(Ed25519PublicKey(bytes).into(), ""),
+        )
     }
 }
 

@@ -33,7 +33,11 @@ pub(crate) fn message(number: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 /// A string as RFC 4251 writes it: its length, then its bytes.
 pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
-    [&u32::try_from(bytes.len()).expect("short").to_be_bytes(), bytes].concat()
+    [
+        &u32::try_from(bytes.len()).expect("short").to_be_bytes(),
+        bytes,
+    ]
+    .concat()
 }
 
 /// The same of text.
@@ -43,9 +47,18 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
 
 /// A number without sign as RFC 4251 writes an `mpint`.
 fn mpint(bytes: &[u8]) -> Vec<u8> {
-    let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    let start = bytes
+        .iter()
+        .position(|byte| *byte != 0)
+        .unwrap_or(bytes.len());
+
     let bytes = &bytes[start..];
-    let sign: &[u8] = if bytes.first().is_some_and(|byte| byte & 0x80 != 0) { &[0] } else { &[] };
+    let sign: &[u8] = if bytes.first().is_some_and(|byte| byte & 0x80 != 0) {
+        &[0]
+    } else {
+        &[]
+    };
+
     string(&[sign, bytes].concat())
 }
 
@@ -58,7 +71,8 @@ struct Direction {
 impl Direction {
     fn next(&mut self) -> Nonce {
         let nonce = Nonce::assume_unique_for_key(self.nonce);
-        let counter = u64::from_be_bytes(self.nonce[4..].try_into().expect("8 bytes")).wrapping_add(1);
+        let counter =
+            u64::from_be_bytes(self.nonce[4..].try_into().expect("8 bytes")).wrapping_add(1);
         self.nonce[4..].copy_from_slice(&counter.to_be_bytes());
         nonce
     }
@@ -76,7 +90,14 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(super) fn new(stream: TcpStream, key: Arc<Ed25519KeyPair>) -> Self {
-        Self { stream, key, sends: None, receives: None, client_version: Vec::new(), session: Vec::new() }
+        Self {
+            stream,
+            key,
+            sends: None,
+            receives: None,
+            client_version: Vec::new(),
+            session: Vec::new(),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -117,6 +138,7 @@ impl Peer {
                 batch.clear();
             }
         }
+
         self.stream.write_all(&batch)
     }
 
@@ -133,21 +155,34 @@ impl Peer {
     }
 
     fn packet(&mut self, payload: &[u8]) -> Vec<u8> {
-        let (block, head) = if self.sends.is_some() { (16, 0) } else { (8, 4) };
+        let (block, head) = if self.sends.is_some() {
+            (16, 0)
+        } else {
+            (8, 4)
+        };
+
         let unpadded = head + 1 + payload.len();
         let mut padding = block - unpadded % block;
         if padding < 4 {
             padding += block;
         }
-        let length = u32::try_from(1 + payload.len() + padding).expect("short").to_be_bytes();
+
+        let length = u32::try_from(1 + payload.len() + padding)
+            .expect("short")
+            .to_be_bytes();
         let mut body = Vec::with_capacity(length.len() + payload.len() + 64);
         body.push(u8::try_from(padding).expect("short"));
         body.extend_from_slice(payload);
         body.resize(body.len() + padding, 0);
+
         if let Some(direction) = &mut self.sends {
             let nonce = direction.next();
-            direction.key.seal_in_place_append_tag(nonce, Aad::from(length), &mut body).expect("sealable");
+            direction
+                .key
+                .seal_in_place_append_tag(nonce, Aad::from(length), &mut body)
+                .expect("sealable");
         }
+
         [&length, body.as_slice()].concat()
     }
 
@@ -155,13 +190,23 @@ impl Peer {
     pub(crate) fn receive(&mut self) -> io::Result<Vec<u8>> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
-        let tag = if self.receives.is_some() { AES_256_GCM.tag_len() } else { 0 };
+        let tag = if self.receives.is_some() {
+            AES_256_GCM.tag_len()
+        } else {
+            0
+        };
+
         let mut body = vec![0; u32::from_be_bytes(length) as usize + tag];
         self.stream.read_exact(&mut body)?;
+
         if let Some(direction) = &mut self.receives {
             let nonce = direction.next();
-            direction.key.open_in_place(nonce, Aad::from(length), &mut body).map_err(broken)?;
+            direction
+                .key
+                .open_in_place(nonce, Aad::from(length), &mut body)
+                .map_err(broken)?;
         }
+
         Ok(body[1..body.len() - tag - usize::from(body[0])].to_vec())
     }
 
@@ -183,16 +228,36 @@ impl Peer {
             self.stream.read_exact(&mut byte)?;
             self.client_version.extend(byte);
         }
-        self.client_version.truncate(self.client_version.trim_ascii_end().len());
+
+        self.client_version
+            .truncate(self.client_version.trim_ascii_end().len());
+
         Ok(())
     }
 
     /// The lists of algorithms of this server.
     pub(crate) fn kexinit() -> Vec<u8> {
         let lists = ["curve25519-sha256", "ssh-ed25519"];
-        let twice = ["aes256-gcm@openssh.com", "hmac-sha2-256", "none,zlib@openssh.com", ""];
-        let lists = lists.into_iter().chain(twice.into_iter().flat_map(|name| [name, name]));
-        message(20, &[&[7; 16], lists.flat_map(text).collect::<Vec<u8>>().as_slice(), &[0; 5]])
+
+        let twice = [
+            "aes256-gcm@openssh.com",
+            "hmac-sha2-256",
+            "none,zlib@openssh.com",
+            "",
+        ];
+
+        let lists = lists
+            .into_iter()
+            .chain(twice.into_iter().flat_map(|name| [name, name]));
+
+        message(
+            20,
+            &[
+                &[7; 16],
+                lists.flat_map(text).collect::<Vec<u8>>().as_slice(),
+                &[0; 5],
+            ],
+        )
     }
 
     /// Sends this server's lists; returns them and the client's.
@@ -220,27 +285,51 @@ impl Peer {
         let random = SystemRandom::new();
         let secret = EphemeralPrivateKey::generate(&X25519, &random).map_err(broken)?;
         let point = secret.compute_public_key().map_err(broken)?;
-        let shared = agree_ephemeral(secret, &UnparsedPublicKey::new(&X25519, client_point), mpint);
+        let shared = agree_ephemeral(
+            secret,
+            &UnparsedPublicKey::new(&X25519, client_point),
+            mpint,
+        );
+
         let shared = shared.map_err(broken)?;
         let host_key = [text("ssh-ed25519"), string(self.key.public_key().as_ref())].concat();
-        let strings = [&self.client_version, VERSION.as_bytes(), theirs, ours, &host_key, client_point, point.as_ref()];
+
+        let strings = [
+            &self.client_version,
+            VERSION.as_bytes(),
+            theirs,
+            ours,
+            &host_key,
+            client_point,
+            point.as_ref(),
+        ];
+
         let hashed = [strings.map(string).concat(), shared.clone()].concat();
         let hash = Sha256::digest(hashed).to_vec();
         let signature = [text("ssh-ed25519"), string(self.key.sign(&hash).as_ref())].concat();
-        let reply = change([string(&host_key), string(point.as_ref()), string(&signature)]);
+        let reply = change([
+            string(&host_key),
+            string(point.as_ref()),
+            string(&signature),
+        ]);
+
         self.send(&message(31, &[&reply.concat()]))?;
         self.send(&[21])?;
         self.wait_for(21)?;
         if self.session.is_empty() {
             self.session.clone_from(&hash);
         }
-        let derive = |letter: u8| Sha256::digest([&shared, &hash, &[letter][..], &self.session].concat());
+
+        let derive =
+            |letter: u8| Sha256::digest([&shared, &hash, &[letter][..], &self.session].concat());
         let direction = |nonce: u8, key: u8| Direction {
             key: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &derive(key)).expect("32 bytes")),
             nonce: derive(nonce)[..12].try_into().expect("12 bytes"),
         };
+
         self.receives = Some(direction(b'A', b'C'));
         self.sends = Some(direction(b'B', b'D'));
+
         Ok(())
     }
 
@@ -268,10 +357,15 @@ impl Peer {
     /// Refuses every way to log in but these, until the client asks for one of them.
     pub(crate) fn insist_on(&mut self, methods: &str) -> io::Result<()> {
         self.up_to_login()?;
+
         loop {
             self.send(&message(51, &[&text(methods), &[0]]))?;
             let request = self.wait_for(50)?;
-            if methods.split(',').any(|method| request.windows(method.len()).any(|part| part == method.as_bytes())) {
+            if methods.split(',').any(|method| {
+                request
+                    .windows(method.len())
+                    .any(|part| part == method.as_bytes())
+            }) {
                 return Ok(());
             }
         }
@@ -291,7 +385,9 @@ impl Peer {
             match message[0] {
                 90 => self.grant(&message)?,
                 98 if message.windows(8).any(|part| part == b"\0\0\0\x04exec") => {
-                    return Ok(u32::from_be_bytes(message[1..5].try_into().expect("4 bytes")));
+                    return Ok(u32::from_be_bytes(
+                        message[1..5].try_into().expect("4 bytes"),
+                    ));
                 }
                 _ => {}
             }
@@ -302,6 +398,14 @@ impl Peer {
     pub(crate) fn grant(&mut self, open: &[u8]) -> io::Result<()> {
         let kind = u32::from_be_bytes(open[1..5].try_into().expect("4 bytes")) as usize;
         let number = &open[5 + kind..9 + kind];
-        self.send(&message(91, &[number, number, &(1_u32 << 21).to_be_bytes(), &32768_u32.to_be_bytes()]))
+        self.send(&message(
+            91,
+            &[
+                number,
+                number,
+                &(1_u32 << 21).to_be_bytes(),
+                &32768_u32.to_be_bytes(),
+            ],
+        ))
     }
 }

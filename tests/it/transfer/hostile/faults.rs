@@ -53,7 +53,11 @@ fn size(length: usize) -> [u8; 4] {
 }
 
 pub(super) fn status(id: u32, code: u32, message: &[u8]) -> Vec<u8> {
-    reply(101, id, &[&code.to_be_bytes(), &string(message), &string(b"")])
+    reply(
+        101,
+        id,
+        &[&code.to_be_bytes(), &string(message), &string(b"")],
+    )
 }
 
 pub(super) fn handle(id: u32, bytes: &[u8]) -> Vec<u8> {
@@ -66,30 +70,64 @@ pub(super) fn data(id: u32, bytes: &[u8]) -> Vec<u8> {
 
 pub(super) fn names(id: u32, entries: &[Entry]) -> Vec<u8> {
     let listed = entries.iter().flat_map(|(name, mode, length)| {
-        let attributes = [&5_u32.to_be_bytes()[..], &length.to_be_bytes(), &mode.to_be_bytes()].concat();
+        let attributes = [
+            &5_u32.to_be_bytes()[..],
+            &length.to_be_bytes(),
+            &mode.to_be_bytes(),
+        ]
+        .concat();
         [string(name), string(b""), attributes].concat()
     });
-    reply(104, id, &[&size(entries.len()), &listed.collect::<Vec<_>>()])
+
+    reply(
+        104,
+        id,
+        &[&size(entries.len()), &listed.collect::<Vec<_>>()],
+    )
 }
 
 /// Attributes with size and mode.
 pub(super) fn attributes(id: u32, mode: u32, length: u64) -> Vec<u8> {
-    reply(105, id, &[&5_u32.to_be_bytes(), &length.to_be_bytes(), &mode.to_be_bytes()])
+    reply(
+        105,
+        id,
+        &[
+            &5_u32.to_be_bytes(),
+            &length.to_be_bytes(),
+            &mode.to_be_bytes(),
+        ],
+    )
 }
 
 /// The first packet of a server that has one extension.
 pub(super) fn version(number: u32, extension: &str) -> Vec<u8> {
-    packet(2, &[&number.to_be_bytes(), &string(extension.as_bytes()), &string(b"1")])
+    packet(
+        2,
+        &[
+            &number.to_be_bytes(),
+            &string(extension.as_bytes()),
+            &string(b"1"),
+        ],
+    )
 }
 
 /// The same, announced as OpenSSH's sftp-server does (`process_init` of sftp-server.c).
 pub(super) fn posing_as_openssh(mut fault: Fault) -> Fault {
-    let names = ["posix-rename@openssh.com", "fstatvfs@openssh.com", "fsync@openssh.com", "limits@openssh.com"];
+    let names = [
+        "posix-rename@openssh.com",
+        "fstatvfs@openssh.com",
+        "fsync@openssh.com",
+        "limits@openssh.com",
+    ];
+
     Box::new(move |asked, honest| {
         if asked.kind != INIT {
             return fault(asked, honest);
         }
-        let extensions = names.map(|name| [string(name.as_bytes()), string(b"1")].concat()).concat();
+
+        let extensions = names
+            .map(|name| [string(name.as_bytes()), string(b"1")].concat())
+            .concat();
         fault(asked, packet(2, &[&3_u32.to_be_bytes(), &extensions]))
     })
 }
@@ -110,6 +148,7 @@ pub(super) fn answering(
         if asked.kind != kind {
             return Some(honest);
         }
+
         before += 1;
         change(before - 1, asked, honest)
     })
@@ -122,7 +161,11 @@ pub(super) fn always(kind: u8, answer: impl Fn(u32) -> Vec<u8> + Send + 'static)
 
 /// Several faults at once.
 pub(super) fn all(mut faults: Vec<Fault>) -> Fault {
-    Box::new(move |asked, honest| faults.iter_mut().try_fold(honest, |answer, fault| fault(asked, answer)))
+    Box::new(move |asked, honest| {
+        faults
+            .iter_mut()
+            .try_fold(honest, |answer, fault| fault(asked, answer))
+    })
 }
 
 /// The answers to one kind of request, held back until there are so many and then sent the last one first. What comes
@@ -134,6 +177,7 @@ pub(super) fn reversed(kind: u8, at_once: usize, of: usize) -> Fault {
         if held.len() < at_once && before < of / at_once * at_once {
             return Some(Vec::new());
         }
+
         Some(held.drain(..).rev().flatten().collect())
     })
 }
@@ -175,20 +219,28 @@ pub(super) fn invented(
             STAT | LSTAT | FSTAT => attributes(id, FILE, EVIL.len() as u64),
             OPENDIR => {
                 opened += 1;
-                open.insert(opened.to_be_bytes().to_vec(), (below(asked.string()).to_vec(), 0));
+                open.insert(
+                    opened.to_be_bytes().to_vec(),
+                    (below(asked.string()).to_vec(), 0),
+                );
+
                 handle(id, &opened.to_be_bytes())
             }
             READDIR => {
                 let (path, before) = open.get_mut(asked.string()).unwrap();
                 *before += 1;
-                list(path, *before - 1).map_or_else(|| status(id, EOF, b""), |entries| names(id, &entries))
+                list(path, *before - 1)
+                    .map_or_else(|| status(id, EOF, b""), |entries| names(id, &entries))
             }
             CLOSE => {
                 open.remove(asked.string());
                 status(id, 0, b"")
             }
             OPEN => handle(id, b"file"),
-            READ if asked.offset() == 0 => data(id, &EVIL[..EVIL.len().min(usize::try_from(asked.length()).unwrap())]),
+            READ if asked.offset() == 0 => data(
+                id,
+                &EVIL[..EVIL.len().min(usize::try_from(asked.length()).unwrap())],
+            ),
             READ => status(id, EOF, b""),
             READLINK => names(id, &[(target.clone(), 0, 0)]),
             _ => honest,
@@ -203,9 +255,19 @@ pub(super) fn listing(entries: &[(&[u8], u32)]) -> Fault {
 
 /// The same, whose links lead to `target`.
 pub(super) fn linking(target: impl AsRef<[u8]>, entries: &[(&[u8], u32)]) -> Fault {
-    let entries: Vec<Entry> = entries.iter().map(|(name, mode)| (name.to_vec(), *mode, EVIL.len() as u64)).collect();
+    let entries: Vec<Entry> = entries
+        .iter()
+        .map(|(name, mode)| (name.to_vec(), *mode, EVIL.len() as u64))
+        .collect();
+
     invented(target.as_ref().to_vec(), move |path, before| {
-        (before == 0).then(|| if path.is_empty() { entries.clone() } else { vec![(b"inner".to_vec(), FILE, 4)] })
+        (before == 0).then(|| {
+            if path.is_empty() {
+                entries.clone()
+            } else {
+                vec![(b"inner".to_vec(), FILE, 4)]
+            }
+        })
     })
 }
 

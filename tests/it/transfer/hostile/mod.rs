@@ -98,20 +98,42 @@ struct Scene {
 
 async fn hold(rows: Vec<Row>) {
     // Each as a task, so that all that are broken are named.
-    let ends = stream::iter(rows).map(async |row| (row.name, tokio::spawn(holds(row)).await.is_err()));
-    let broken = ends.buffer_unordered(AT_ONCE).filter_map(async |(name, is_broken)| is_broken.then_some(name));
+    let ends =
+        stream::iter(rows).map(async |row| (row.name, tokio::spawn(holds(row)).await.is_err()));
+    let broken = ends
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |(name, is_broken)| is_broken.then_some(name));
     assert_eq!(broken.collect::<Vec<_>>().await, [""; 0]);
 }
 
 async fn holds(row: Row) {
-    let Row { name, call, ends, growth, .. } = row;
+    let Row {
+        name,
+        call,
+        ends,
+        growth,
+        ..
+    } = row;
+
     let mut scene = Scene::set(row.fault, row.poses_as_openssh).await;
     let (before, memory) = (scene.untouched(), scene.memory());
+
     if call == Call::DownloadTreeAgain {
-        drop(timeout(DEADLINE, scene.call(call)).await.expect("the first one ends"));
+        drop(
+            timeout(DEADLINE, scene.call(call))
+                .await
+                .expect("the first one ends"),
+        );
     }
-    let limit = if let Ends::Never = ends { LONG_ENOUGH } else { DEADLINE };
+
+    let limit = if let Ends::Never = ends {
+        LONG_ENOUGH
+    } else {
+        DEADLINE
+    };
+
     let ended = timeout(limit, scene.call(call)).await.ok();
+
     if let Some((is_error, text)) = &ended {
         let (expected, part) = match ends {
             Ends::Same => (false, ""),
@@ -119,27 +141,59 @@ async fn holds(row: Row) {
             Ends::Badly(part) => (true, part),
             Ends::Never => panic!("{name}: it has ended: {text}"),
         };
-        assert!(*is_error == expected && text.contains(part), "{name}: {text}");
-        assert!(text.len() < LONGEST_TEXT, "{name}: {} bytes of text: {text:.500}", text.len());
+
+        assert!(
+            *is_error == expected && text.contains(part),
+            "{name}: {text}"
+        );
+
+        assert!(
+            text.len() < LONGEST_TEXT,
+            "{name}: {} bytes of text: {text:.500}",
+            text.len()
+        );
+
         harmless(name, text);
     } else {
-        assert!(matches!(ends, Ends::Never), "{name}: it has not ended after {limit:?}");
+        assert!(
+            matches!(ends, Ends::Never),
+            "{name}: it has not ended after {limit:?}"
+        );
     }
+
     for message in &scene.client.others {
         let told = message["params"]["message"].as_str().unwrap_or_default();
         harmless(name, told);
-        assert!(told.len() < 1_000, "{name}: {} bytes of progress: {told:.500}", told.len());
+        assert!(
+            told.len() < 1_000,
+            "{name}: {} bytes of progress: {told:.500}",
+            told.len()
+        );
     }
+
     let grown = scene.memory().saturating_sub(memory);
     assert!(grown <= growth, "{name}: {grown} MB more than before");
     let work = scene.folder.path().join("work");
     let home = scene.folder.path().join("home");
-    eventually("nothing half-made is left", || litter(&work).is_empty() && litter(&home).is_empty()).await;
+    eventually("nothing half-made is left", || {
+        litter(&work).is_empty() && litter(&home).is_empty()
+    })
+    .await;
+
     assert_eq!(scene.untouched(), before, "{name}");
+
     match (ends, call) {
-        (Ends::Same, Call::DownloadFile) => assert!(same(&home.join("file"), &work.join("inside/target")), "{name}"),
-        (Ends::Same, Call::UploadFile) => assert!(same(&work.join("source/file"), &home.join("target")), "{name}"),
-        (Ends::Same, Call::UploadTree) => assert!(same(&work.join("source/tree"), &home.join("to")), "{name}"),
+        (Ends::Same, Call::DownloadFile) => assert!(
+            same(&home.join("file"), &work.join("inside/target")),
+            "{name}"
+        ),
+        (Ends::Same, Call::UploadFile) => assert!(
+            same(&work.join("source/file"), &home.join("target")),
+            "{name}"
+        ),
+        (Ends::Same, Call::UploadTree) => {
+            assert!(same(&work.join("source/tree"), &home.join("to")), "{name}");
+        }
         (Ends::Same, _) => assert!(same(&home.join("tree"), &work.join("inside/to")), "{name}"),
         (Ends::Badly(_) | Ends::Never, _) => {
             for target in [work.join("inside/target"), home.join("target")] {
@@ -148,7 +202,12 @@ async fn holds(row: Row) {
         }
         (Ends::Well(_), _) => {}
     }
-    let alive = scene.client.call("ssh_exec", json!({"command": "echo alive"})).await;
+
+    let alive = scene
+        .client
+        .call("ssh_exec", json!({"command": "echo alive"}))
+        .await;
+
     assert_eq!(alive.stdout(), "alive\n", "{name}");
 }
 
@@ -157,6 +216,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let content = random(1_000_000);
+
         for side in ["home", "work/source"] {
             fs::create_dir_all(at(side).join("tree/sub")).unwrap();
             fs::write(at(side).join("file"), &content).unwrap();
@@ -165,31 +225,59 @@ impl Scene {
             fs::write(at(side).join("tree/sub/short"), "another").unwrap();
             std::os::unix::fs::symlink("short", at(side).join("tree/link")).unwrap();
         }
+
         for path in ["work/outside/victim", "work/inside/target", "home/target"] {
             fs::create_dir_all(at(path).parent().unwrap()).unwrap();
             fs::write(at(path), "old").unwrap();
         }
+
         let (outside, channels) = (at("work/outside"), AtomicUsize::new(0));
+
         let make = move || {
             let channel = channels.fetch_add(1, Ordering::SeqCst);
-            let fault = fault(&Place { outside: outside.clone(), content: content.clone(), channel });
-            if poses_as_openssh { faults::posing_as_openssh(fault) } else { fault }
+            let fault = fault(&Place {
+                outside: outside.clone(),
+                content: content.clone(),
+                channel,
+            });
+
+            if poses_as_openssh {
+                faults::posing_as_openssh(fault)
+            } else {
+                fault
+            }
         };
+
         let key = keys::ed25519();
         keys::write_private_key(&at("id_ed25519"), &key, None);
+
         let sshd = FakeSshd::start(FakeSshdSettings {
             authorized_keys: vec![key.public_key().clone()],
             home: Some(at("home")),
             fault: Some(Box::new(make)),
-            software: if poses_as_openssh { "SSH-2.0-OpenSSH_9.9" } else { FakeSshdSettings::default().software },
+            software: if poses_as_openssh {
+                "SSH-2.0-OpenSSH_9.9"
+            } else {
+                FakeSshdSettings::default().software
+            },
             ..FakeSshdSettings::default()
         });
+
         let identity = format!("IdentityFile {}", at("id_ed25519").display());
         let config = sshd.write_ssh_config(folder.path(), "host", &identity);
         let daemon = Daemon::start(&config, folder.path(), &[]).await;
         let mut client = HttpClient::connect(&daemon.place, Dialect::Stateless).await;
-        client.call("ssh_connect", json!({"host": "host"})).await.ok();
-        Self { folder, _sshd: sshd, daemon, client }
+        client
+            .call("ssh_connect", json!({"host": "host"}))
+            .await
+            .ok();
+
+        Self {
+            folder,
+            _sshd: sshd,
+            daemon,
+            client,
+        }
     }
 
     /// Whether it failed, and what it says. Dropped, it is given up.
@@ -200,6 +288,7 @@ impl Scene {
             Call::UploadFile => ("ssh_upload", "source/file", "target"),
             Call::UploadTree => ("ssh_upload", "source/tree", "to"),
         };
+
         let local = self.folder.path().join("work").join(local);
         let arguments = json!({"localPath": local, "remotePath": remote});
         let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": "p"}});
@@ -217,9 +306,12 @@ impl Scene {
 
     /// The most memory that the program has had, in MB; 0 where that cannot be told.
     fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.pid())).unwrap_or_default();
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.daemon.pid())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1000)
+        line.map_or(0, |line| {
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1000
+        })
     }
 }
 
@@ -240,19 +332,27 @@ fn snapshot(root: &Path, except: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path == except {
                 continue;
             }
+
             let content = if kind.is_symlink() {
-                fs::read_link(entry.path()).unwrap().as_os_str().as_bytes().to_vec()
+                fs::read_link(entry.path())
+                    .unwrap()
+                    .as_os_str()
+                    .as_bytes()
+                    .to_vec()
             } else if kind.is_dir() {
                 visit(root, &path, except, found);
                 Vec::new()
             } else {
                 fs::read(entry.path()).unwrap()
             };
+
             found.insert(path, content);
         }
     }
+
     let mut found = BTreeMap::new();
     visit(root, Path::new(""), except, &mut found);
+
     found
 }
 
@@ -268,13 +368,15 @@ fn litter(root: &Path) -> Vec<PathBuf> {
             }
         }
     }
+
     found
 }
 
 /// Nothing that a terminal obeys, and nothing that makes text read otherwise than it is.
 fn harmless(name: &str, text: &str) {
     let bad = |letter: char| {
-        letter.is_control() && letter != '\n' || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        letter.is_control() && letter != '\n'
+            || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     assert!(!text.contains(bad), "{name}: {text:?}");
 }

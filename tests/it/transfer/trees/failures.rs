@@ -28,7 +28,11 @@ use crate::{
 fn ends(bench: &Bench<OpenSshd>, tool: &str) -> (PathBuf, PathBuf) {
     let (here, there) = (bench.folder.path().join("here"), bench.home.clone());
     fs::create_dir_all(&here).unwrap();
-    if tool == "ssh_upload" { (here.join("tree"), there.join("to")) } else { (there.join("tree"), here.join("to")) }
+    if tool == "ssh_upload" {
+        (here.join("tree"), there.join("to"))
+    } else {
+        (there.join("tree"), here.join("to"))
+    }
 }
 
 /// Half-made things anywhere below, also while they come and go.
@@ -38,7 +42,13 @@ fn litter(root: &Path) -> Vec<PathBuf> {
         Ok(kind) if kind.is_dir() => litter(&entry.path()),
         _ => vec![entry.path()],
     });
-    below.filter(|path| path.extension().is_some_and(|end| end == "part" || end == "old")).collect()
+
+    below
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|end| end == "part" || end == "old")
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -50,6 +60,7 @@ async fn what_cannot_be_replaced_is_named_and_the_rest_is_there() {
         for name in ["a", "b", "c"] {
             fs::write(from.join(name), "new").unwrap();
         }
+
         symlink("a", from.join("link")).unwrap();
         fs::create_dir_all(from.join("blocked/inside")).unwrap();
         fs::create_dir_all(to.join("b")).unwrap();
@@ -57,21 +68,35 @@ async fn what_cannot_be_replaced_is_named_and_the_rest_is_there() {
         fs::write(to.join("blocked"), "old").unwrap();
         let result = bench.tree(tool, &from.join("."), &to, json!({})).await;
         let text = result.text();
-        assert!(result.is_error() && text.contains("3 entries could not be moved"), "{text}");
+        assert!(
+            result.is_error() && text.contains("3 entries could not be moved"),
+            "{text}"
+        );
+
         for named in ["\"b\": ", "\"link\": ", "\"blocked\": ", "skipUnchanged"] {
             assert!(text.contains(named), "{named} in {text}");
         }
+
         for arrived in ["a", "c", "sub/file"] {
             assert_eq!(fs::read(to.join(arrived)).unwrap(), b"new");
         }
+
         assert_eq!(fs::read(to.join("blocked")).unwrap(), b"old");
         assert!(litter(&to).is_empty());
+
         // Once it is out of the way, the rest follows.
         fs::remove_dir(to.join("b")).unwrap();
         fs::remove_dir(to.join("link")).unwrap();
         fs::remove_file(to.join("blocked")).unwrap();
-        let again = bench.tree(tool, &from.join("."), &to, json!({"skipUnchanged": true})).await.ok();
-        assert_eq!((&again.structured()["files"], &again.structured()["skipped"]), (&json!(1), &json!(3)));
+        let again = bench
+            .tree(tool, &from.join("."), &to, json!({"skipUnchanged": true}))
+            .await
+            .ok();
+
+        assert_eq!(
+            (&again.structured()["files"], &again.structured()["skipped"]),
+            (&json!(1), &json!(3))
+        );
     }
 }
 
@@ -80,6 +105,7 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_there() {
     if am_root() {
         return skipped("root may read everything");
     }
+
     for tool in BOTH {
         let mut bench = open().await;
         let (from, to) = ends(&bench, tool);
@@ -91,8 +117,16 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_there() {
         let result = bench.tree(tool, &from, &to, json!({})).await;
         set_mode(&from.join("closed"), 0o755);
         let text = result.text().to_lowercase();
-        assert!(result.is_error() && text.contains("2 entries") && text.contains("permission denied"), "{text}");
-        assert!(text.contains("\"secret\"") && text.contains("\"closed\""), "{text}");
+        assert!(
+            result.is_error() && text.contains("2 entries") && text.contains("permission denied"),
+            "{text}"
+        );
+
+        assert!(
+            text.contains("\"secret\"") && text.contains("\"closed\""),
+            "{text}"
+        );
+
         assert_eq!(fs::read(to.join("sub/file")).unwrap(), b"x");
         let _ = fs::remove_dir_all(&to);
     }
@@ -109,17 +143,32 @@ async fn no_link_in_the_way_is_followed() {
         simple(&from, "new");
         fs::write(from.join("file"), "new").unwrap();
         fs::create_dir(&to).unwrap();
+
         // Planted, by an earlier transfer or by anybody.
         symlink(&outside, to.join("sub")).unwrap();
         symlink(outside.join("victim"), to.join("file")).unwrap();
         symlink(&outside, to.join("tree")).unwrap();
         let result = bench.tree(tool, &from.join("."), &to, json!({})).await;
-        assert!(result.is_error() && result.text().contains("\"sub\": "), "{}", result.text());
+        assert!(
+            result.is_error() && result.text().contains("\"sub\": "),
+            "{}",
+            result.text()
+        );
+
         assert_eq!(fs::read(to.join("file")).unwrap(), b"new");
-        assert!(fs::symlink_metadata(to.join("file")).unwrap().is_file(), "the link is replaced");
+        assert!(
+            fs::symlink_metadata(to.join("file")).unwrap().is_file(),
+            "the link is replaced"
+        );
+
         // The name under which the tree would go into the target is no less dangerous.
         let result = bench.tree(tool, &from, &to, json!({})).await;
-        assert!(result.is_error() && result.text().contains("link"), "{}", result.text());
+        assert!(
+            result.is_error() && result.text().contains("link"),
+            "{}",
+            result.text()
+        );
+
         let left = (names(&outside), fs::read(outside.join("victim")).unwrap());
         assert_eq!(left, (vec!["victim".to_owned()], b"old".to_vec()));
     }
@@ -130,12 +179,22 @@ async fn a_tree_of_failures_is_given_up() {
     let mut bench = open().await;
     let (from, to) = ends(&bench, "ssh_upload");
     fs::create_dir(&from).unwrap();
+
     for number in 0..500 {
         fs::write(from.join(number.to_string()), "").unwrap();
         fs::create_dir_all(to.join(number.to_string())).unwrap();
     }
-    let result = bench.tree("ssh_upload", &from.join("."), &to, json!({})).await;
-    assert!(result.is_error() && result.text().contains("the rest was not tried"), "{}", result.text());
+
+    let result = bench
+        .tree("ssh_upload", &from.join("."), &to, json!({}))
+        .await;
+
+    assert!(
+        result.is_error() && result.text().contains("the rest was not tried"),
+        "{}",
+        result.text()
+    );
+
     assert!(result.text().len() < 3_000, "{}", result.text());
     assert!(litter(&to).is_empty());
 }
@@ -153,10 +212,16 @@ fn too_large(from: &Path, to: &Path) {
 /// What has room has arrived, the rest is old, and nothing else is there.
 fn assert_no_room(result: &ToolResult, to: &Path) {
     assert!(result.is_error(), "{}", result.text());
+
     for name in ["large", "medium", "z"] {
         let there = fs::read(to.join(name)).unwrap();
-        assert!(there == b"old" || name == "z" && there == [b'z'; 10], "{name}: {}", result.text());
+        assert!(
+            there == b"old" || name == "z" && there == [b'z'; 10],
+            "{name}: {}",
+            result.text()
+        );
     }
+
     assert!(litter(to).is_empty(), "{:?} {}", litter(to), result.text());
 }
 
@@ -165,7 +230,9 @@ async fn a_tree_that_finds_no_room_leaves_old_files_and_no_litter() {
     for tool in BOTH {
         let mut bench = open().await;
         let (from, to) = (bench.local("tree"), bench.local("disk"));
-        let Some(_disk) = SmallDisk::mount(&to) else { return };
+        let Some(_disk) = SmallDisk::mount(&to) else {
+            return;
+        };
         too_large(&from, &to);
         let result = bench.tree(tool, &from.join("."), &to, json!({})).await;
         assert_no_room(&result, &to);
@@ -178,11 +245,14 @@ async fn a_tree_beyond_a_quota_leaves_old_files_and_no_litter() {
     if sftp_server().is_none() {
         return skipped("no sftp-server program");
     }
+
     for quota in QUOTAS {
         let mut bench = open_limited(quota).await;
         let (from, to) = ends(&bench, "ssh_upload");
         too_large(&from, &to);
-        let result = bench.tree("ssh_upload", &from.join("."), &to, json!({})).await;
+        let result = bench
+            .tree("ssh_upload", &from.join("."), &to, json!({}))
+            .await;
         assert_no_room(&result, &to);
     }
 }
@@ -190,20 +260,36 @@ async fn a_tree_beyond_a_quota_leaves_old_files_and_no_litter() {
 #[tokio::test]
 async fn what_is_left_of_a_tree_when_its_link_is_lost_for_good_goes_with_the_next_connection() {
     for tool in BOTH {
-        let (mut bench, _link) = behind(Duration::ZERO, &[30_000_000], OpenSshdSettings::default()).await;
+        let (mut bench, _link) =
+            behind(Duration::ZERO, &[30_000_000], OpenSshdSettings::default()).await;
         let (from, to) = ends(&bench, tool);
         mixed(&from);
         let keys = bench.sshd.dir().join("authorized_keys");
         let listed = fs::read(&keys).unwrap();
         fs::write(&keys, "").unwrap();
         let result = bench.tree(tool, &from, &to, json!({})).await;
-        assert!(result.is_error() && result.text().contains("permission denied"), "{}", result.text());
-        assert_eq!(litter(&to).is_empty(), tool == "ssh_download", "there was no way to remove it over there");
+        assert!(
+            result.is_error() && result.text().contains("permission denied"),
+            "{}",
+            result.text()
+        );
+
+        assert_eq!(
+            litter(&to).is_empty(),
+            tool == "ssh_download",
+            "there was no way to remove it over there"
+        );
+
         fs::write(&keys, listed).unwrap();
         bench.exec("echo alive", plain()).await;
         eventually("the litter is gone", || litter(&to).is_empty()).await;
+
         // What has arrived is whole.
-        bench.tree(tool, &from.join("."), &to, json!({"skipUnchanged": true})).await.ok();
+        bench
+            .tree(tool, &from.join("."), &to, json!({"skipUnchanged": true}))
+            .await
+            .ok();
+
         for name in ["small", "medium", "large"] {
             assert_same(&from.join(name), &to.join(name));
         }
@@ -214,8 +300,12 @@ async fn what_is_left_of_a_tree_when_its_link_is_lost_for_good_goes_with_the_nex
 fn long_tree(root: &Path) {
     fs::create_dir_all(root.join("a")).unwrap();
     fs::write(root.join("a/small"), "small").unwrap();
+
     for number in 0..20 {
-        fs::File::create(root.join(format!("z{number}"))).unwrap().set_len(1_000_000_000).unwrap();
+        fs::File::create(root.join(format!("z{number}")))
+            .unwrap()
+            .set_len(1_000_000_000)
+            .unwrap();
     }
 }
 
@@ -225,13 +315,25 @@ async fn a_tree_that_is_given_up_keeps_what_is_complete_and_leaves_no_litter() {
         let mut bench = open().await;
         let (from, to) = ends(&bench, tool);
         long_tree(&from);
-        let (local, remote) = if tool == "ssh_upload" { (&from, &to) } else { (&to, &from) };
-        let call = bench.mcp.begin_call(tool, json!({"localPath": local, "remotePath": remote})).await;
+        let (local, remote) = if tool == "ssh_upload" {
+            (&from, &to)
+        } else {
+            (&to, &from)
+        };
+
+        let call = bench
+            .mcp
+            .begin_call(tool, json!({"localPath": local, "remotePath": remote}))
+            .await;
+
         eventually("it is under way", || {
             to.join("a/small").exists()
-                && litter(&to).iter().any(|part| fs::metadata(part).is_ok_and(|file| file.len() > 0))
+                && litter(&to)
+                    .iter()
+                    .any(|part| fs::metadata(part).is_ok_and(|file| file.len() > 0))
         })
         .await;
+
         bench.mcp.cancel(call).await;
         eventually("nothing half-made is left", || litter(&to).is_empty()).await;
         assert_eq!(fs::read(to.join("a/small")).unwrap(), b"small");
@@ -247,13 +349,18 @@ async fn a_server_that_grants_one_channel_gets_a_tree_over_it() {
     for number in 0..500 {
         fs::write(from.join(number.to_string()), number.to_string()).unwrap();
     }
+
     bench.tree("ssh_upload", &from, &to, json!({})).await.ok();
     assert_eq!(names(&to).len(), 500);
 }
 
 /// Files of every length that is treated differently.
 fn mixed(root: &Path) {
-    for (directory, count, length) in [("small", 300, 3_000), ("medium", 20, 700_000), ("large", 1, 100_000_000)] {
+    for (directory, count, length) in [
+        ("small", 300, 3_000),
+        ("medium", 20, 700_000),
+        ("large", 1, 100_000_000),
+    ] {
         fs::create_dir_all(root.join(directory)).unwrap();
         for number in 0..count {
             fs::write(root.join(format!("{directory}/{number}")), random(length)).unwrap();
@@ -271,26 +378,46 @@ async fn a_tree_goes_on_after_a_lost_link() {
         let result = bench.tree(tool, &from, &to, json!({})).await.ok();
         assert_same(&from, &to);
         assert_eq!(result.structured()["files"], 321, "{}", result.text());
-        assert!(bench.sshd.log().matches("Accepted publickey").count() > cuts.len(), "{}", bench.sshd.log());
-        eventually("nothing half-made is left", || litter(&bench.home).is_empty()).await;
+        assert!(
+            bench.sshd.log().matches("Accepted publickey").count() > cuts.len(),
+            "{}",
+            bench.sshd.log()
+        );
+
+        eventually("nothing half-made is left", || {
+            litter(&bench.home).is_empty()
+        })
+        .await;
+
         // What may be sent more than once for each cut: less than the long file has of itself by then.
-        assert!(link.passed() < 115_000_000 + 3 * 20_000_000, "{} bytes have passed", link.passed());
+        assert!(
+            link.passed() < 115_000_000 + 3 * 20_000_000,
+            "{} bytes have passed",
+            link.passed()
+        );
     }
 }
 
 #[tokio::test]
 async fn progress_tells_file_bytes_and_rate() {
-    let (mut bench, _link) = behind(Duration::from_millis(20), &[], OpenSshdSettings::default()).await;
+    let (mut bench, _link) =
+        behind(Duration::from_millis(20), &[], OpenSshdSettings::default()).await;
     let (from, to) = ends(&bench, "ssh_upload");
     fs::create_dir(&from).unwrap();
+
     // Long enough to be told of, whatever the machine.
-    fs::File::create(from.join("long")).unwrap().set_len(2_000_000_000).unwrap();
+    fs::File::create(from.join("long"))
+        .unwrap()
+        .set_len(2_000_000_000)
+        .unwrap();
+
     let params = json!({
         "name": "ssh_upload", "arguments": {"localPath": from, "remotePath": to}, "_meta": {"progressToken": "p"},
     });
     let started = Instant::now();
     let call = bench.mcp.begin("tools/call", params).await;
     let (mut told, mut seen) = (Vec::new(), 0.0);
+
     while told.len() < 3 {
         let message = bench.mcp.message().await.unwrap();
         if message["method"] == "notifications/progress" {
@@ -300,10 +427,20 @@ async fn progress_tells_file_bytes_and_rate() {
             told.push(params["message"].as_str().unwrap_or_default().to_owned());
         }
     }
+
     let most = 2.0 * started.elapsed().as_secs_f64() + 1.0;
-    assert!(f64::from(u32::try_from(told.len()).unwrap()) <= most, "{:?}: {told:?}", started.elapsed());
+    assert!(
+        f64::from(u32::try_from(told.len()).unwrap()) <= most,
+        "{:?}: {told:?}",
+        started.elapsed()
+    );
+
     let last = told.pop().unwrap();
-    assert!(last.starts_with("long: ") && last.contains(" of 2.00 GB, ") && last.ends_with("/s"), "{last}");
+    assert!(
+        last.starts_with("long: ") && last.contains(" of 2.00 GB, ") && last.ends_with("/s"),
+        "{last}"
+    );
+
     bench.mcp.cancel(call).await;
     eventually("nothing half-made is left", || litter(&to).is_empty()).await;
 }

@@ -20,10 +20,16 @@ use crate::transfer::{names, set_mode};
 fn kept(root: &Path) -> BTreeMap<PathBuf, Option<(i64, Vec<u8>)>> {
     let kept = |item| match item {
         Item::Directory { .. } => Some(None),
-        Item::File { modified, content, .. } => Some(Some((modified, content))),
+        Item::File {
+            modified, content, ..
+        } => Some(Some((modified, content))),
         Item::Link { .. } => None,
     };
-    inventory(root).into_iter().filter_map(|(path, item)| Some((path, kept(item)?))).collect()
+
+    inventory(root)
+        .into_iter()
+        .filter_map(|(path, item)| Some((path, kept(item)?)))
+        .collect()
 }
 
 /// How many entries have another mode than rclone says of all.
@@ -38,47 +44,114 @@ fn with_mode(root: &Path) -> usize {
 
 async fn all_arrives(cache: &'static str) {
     let mut bench = other(Make::Rclone(cache)).await;
-    let (source, there, down) = (bench.local("source"), bench.remote("up"), bench.local("down"));
+    let (source, there, down) = (
+        bench.local("source"),
+        bench.remote("up"),
+        bench.local("down"),
+    );
+
     fs::create_dir(&source).unwrap();
     plant(&source, true);
     let files = kept(&source).values().flatten().count();
 
-    let sent = bench.tree("ssh_upload", &source, Path::new("/up"), json!({})).await;
+    let sent = bench
+        .tree("ssh_upload", &source, Path::new("/up"), json!({}))
+        .await;
     let text = sent.text();
+
     // What it cannot keep is named.
-    let without =
-        format!("({files} files; {} entries without mode, which the server does not set)", with_mode(&source));
+    let without = format!(
+        "({files} files; {} entries without mode, which the server does not set)",
+        with_mode(&source)
+    );
+
     assert!(sent.is_error() && text.contains(&without), "{text}");
     assert!(text.contains("6 entries could not be moved"), "{text}");
+
     for link in ["link", "to-directory", "deep/dangling", "out", "up"] {
-        assert!(text.contains(&format!("\"{link}\": making the link")), "{text}");
+        assert!(
+            text.contains(&format!("\"{link}\": making the link")),
+            "{text}"
+        );
     }
+
     // Also before it has come out of the cache.
-    let fetched = bench.tree("ssh_download", Path::new("/up"), &down, json!({})).await.ok();
-    assert!(fetched.text().contains("size verified, 0 skipped"), "{}", fetched.text());
+    let fetched = bench
+        .tree("ssh_download", Path::new("/up"), &down, json!({}))
+        .await
+        .ok();
+
+    assert!(
+        fetched.text().contains("size verified, 0 skipped"),
+        "{}",
+        fetched.text()
+    );
+
     assert!(kept(&down) == kept(&source));
     eventually("all is there", || kept(&there) == kept(&source)).await;
 
     // Over what is there, of which only what has changed goes again.
     fs::write(source.join("deep/one"), "changed").unwrap();
     age(&source.join("deep/one"), 1_600_000_000);
-    let again = bench.tree("ssh_upload", &source.join("."), Path::new("/up"), json!({"skipUnchanged": true})).await;
-    assert!(again.text().contains("the rest is there (1 file;"), "{}", again.text());
+
+    let again = bench
+        .tree(
+            "ssh_upload",
+            &source.join("."),
+            Path::new("/up"),
+            json!({"skipUnchanged": true}),
+        )
+        .await;
+
+    assert!(
+        again.text().contains("the rest is there (1 file;"),
+        "{}",
+        again.text()
+    );
+
     eventually("the change is there", || kept(&there) == kept(&source)).await;
 
-    let (large, back, target) = (bench.local("large"), bench.local("back"), bench.remote("target"));
+    let (large, back, target) = (
+        bench.local("large"),
+        bench.local("back"),
+        bench.remote("target"),
+    );
+
     for (length, mode) in [(0, 0o644), (70_000, 0o604), (3_000_000, 0o644)] {
         fs::write(&large, random(length)).unwrap();
         age(&large, 1_300_000_000);
         set_mode(&large, mode);
         let sent = bench.try_upload(&large, "/target").await.ok();
-        assert!(sent.text().contains("size verified, 0 skipped"), "{}", sent.text());
-        assert_eq!(sent.text().contains("; 1 entry without mode, which"), mode != 0o644, "{}", sent.text());
+        assert!(
+            sent.text().contains("size verified, 0 skipped"),
+            "{}",
+            sent.text()
+        );
+
+        assert_eq!(
+            sent.text().contains("; 1 entry without mode, which"),
+            mode != 0o644,
+            "{}",
+            sent.text()
+        );
+
         bench.try_download("/target", &back).await.ok();
-        assert!(fs::read(&back).unwrap() == fs::read(&large).unwrap(), "{length} bytes");
-        eventually("the file is there", || fs::read(&target).ok() == fs::read(&large).ok()).await;
-        eventually("it has its time", || fs::metadata(&target).unwrap().mtime() == 1_300_000_000).await;
+        assert!(
+            fs::read(&back).unwrap() == fs::read(&large).unwrap(),
+            "{length} bytes"
+        );
+
+        eventually("the file is there", || {
+            fs::read(&target).ok() == fs::read(&large).ok()
+        })
+        .await;
+
+        eventually("it has its time", || {
+            fs::metadata(&target).unwrap().mtime() == 1_300_000_000
+        })
+        .await;
     }
+
     assert_eq!(names(&bench.home), ["target", "up"]);
     open_up(&source);
 }
@@ -97,19 +170,34 @@ async fn all_arrives_over_rclone_which_writes_later() {
 async fn what_is_given_up_is_closed_before_it_is_removed() {
     for cache in ["off", "writes"] {
         let (mut bench, link) = behind(Make::Rclone(cache), &[]).await;
+
         // So short that rclone without a cache makes it when it is closed.
         fs::write(bench.local("file"), random(90_000)).unwrap();
+
         // The channel is open by then, and not all of the file has passed.
         link.stall_at(link.passed() + 60_000);
         let file = bench.local("file");
-        let call = bench.mcp.begin_call("ssh_upload", json!({"localPath": file, "remotePath": "/target"})).await;
+
+        let call = bench
+            .mcp
+            .begin_call(
+                "ssh_upload",
+                json!({"localPath": file, "remotePath": "/target"}),
+            )
+            .await;
+
         eventually("a part is on its way", || link.is_stalled()).await;
         bench.mcp.cancel(call).await;
         link.stall_at(u64::MAX);
 
         // What is still open is closed with its connection.
         bench.mcp.call("ssh_disconnect", json!({})).await.ok();
-        bench.mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
+        bench
+            .mcp
+            .call("ssh_connect", json!({"host": "host"}))
+            .await
+            .ok();
+
         bench.try_upload(&file, "/other").await.ok();
         eventually("the other file is there", || bench.remote("other").exists()).await;
         assert_eq!(names(&bench.home), ["other"], "{cache}");
@@ -123,23 +211,52 @@ async fn behind(make: Make, cuts: &[u64]) -> (Bench<OtherSshd>, Link) {
     fs::create_dir(&home).unwrap();
     let sshd = OtherSshd::start(&make, &home);
     let link = Link::to(sshd.port(), Duration::ZERO, cuts).await;
-    let through = format!("Port {}\nHostKeyAlias [127.0.0.1]:{}", link.port(), sshd.port());
+    let through = format!(
+        "Port {}\nHostKeyAlias [127.0.0.1]:{}",
+        link.port(),
+        sshd.port()
+    );
+
     let config = sshd.write_ssh_config("host", &through);
     let mut mcp = McpClient::start(&config, folder.path()).await;
     mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
-    (Bench { mcp, port: sshd.port(), sshd, config, home, folder }, link)
+
+    (
+        Bench {
+            mcp,
+            port: sshd.port(),
+            sshd,
+            config,
+            home,
+            folder,
+        },
+        link,
+    )
 }
 
 #[tokio::test]
 async fn an_upload_begins_anew_where_the_server_does_not_go_on_with_it() {
-    for make in [Make::Rclone("off"), Make::Rclone("writes"), Make::Asyncssh(&["fsetstat"])] {
+    for make in [
+        Make::Rclone("off"),
+        Make::Rclone("writes"),
+        Make::Asyncssh(&["fsetstat"]),
+    ] {
         let (mut bench, link) = behind(make, &[4_000_000]).await;
         let content = random(10_000_000);
         fs::write(bench.local("file"), &content).unwrap();
         bench.try_upload(&bench.local("file"), "target").await.ok();
-        eventually("the file is there", || fs::read(bench.remote("target")).is_ok_and(|there| there == content)).await;
+        eventually("the file is there", || {
+            fs::read(bench.remote("target")).is_ok_and(|there| there == content)
+        })
+        .await;
+
         assert_eq!(names(&bench.home), ["target"]);
+
         // The link was lost, and what had arrived came again.
-        assert!(link.passed() > 12_000_000, "{} bytes have passed", link.passed());
+        assert!(
+            link.passed() > 12_000_000,
+            "{} bytes have passed",
+            link.passed()
+        );
     }
 }

@@ -13,8 +13,8 @@ use crate::{
         error::SshError,
         pool::Pool,
         transfer::{
-            Guard, RemoteTemp, StopConditions, TransferRequest, client::SftpClient, error::TransferError, paths,
-            request::FileResult,
+            Guard, RemoteTemp, StopConditions, TransferRequest, client::SftpClient,
+            error::TransferError, paths, request::FileResult,
         },
     },
     tree::tally::Tally,
@@ -43,16 +43,29 @@ impl Upload {
     ) -> Result<Self, TransferError> {
         let wanted = paths::remote(&request.remote)?;
         let local = SourceFile::open(path, place, guard, request.progress.clone()).await?;
-        Ok(Self { wanted, skip_unchanged: request.skip_unchanged, local, begun: None })
+        Ok(Self {
+            wanted,
+            skip_unchanged: request.skip_unchanged,
+            local,
+            begun: None,
+        })
     }
 
     /// One of many files, which goes to this very path.
     ///
     /// # Errors
     /// The system gives no random number.
-    pub(in crate::ssh::transfer) fn of_tree(local: SourceFile, target: &[u8]) -> Result<Self, SshError> {
+    pub(in crate::ssh::transfer) fn of_tree(
+        local: SourceFile,
+        target: &[u8],
+    ) -> Result<Self, SshError> {
         let begun = Some(UploadState::new(RemoteTemp::beside(target)?));
-        Ok(Self { wanted: String::new(), skip_unchanged: false, local, begun })
+        Ok(Self {
+            wanted: String::new(),
+            skip_unchanged: false,
+            local,
+            begun,
+        })
     }
 
     /// Sends what has not arrived yet to a temporary file beside the target, and renames that into place, with the local
@@ -67,12 +80,23 @@ impl Upload {
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
-        match client.connection().unless_stopped(conditions, self.execute(pool, client)).await {
+        match client
+            .connection()
+            .unless_stopped(conditions, self.execute(pool, client))
+            .await
+        {
             Ok((to, Some(complete))) => {
                 self.local.progress.end();
                 Ok((to, complete.tally(), complete.verified))
             }
-            Ok((to, None)) => Ok((to, Tally { unchanged: 1, ..Tally::default() }, false)),
+            Ok((to, None)) => Ok((
+                to,
+                Tally {
+                    unchanged: 1,
+                    ..Tally::default()
+                },
+                false,
+            )),
             Err(error) => Err(self.tidy_up(error, pool, client).await),
         }
     }
@@ -101,16 +125,19 @@ impl Upload {
             self.note_lost();
             return error;
         }
+
         let error = match self.broken() {
             Some(path) => error.in_place(path),
             None => error,
         };
+
         if let Some(begun) = &mut self.begun
             && begun.remove_over(pool, client).await
         {
             self.local.progress.take_back(begun.arrived());
             self.begun = None;
         }
+
         error
     }
 
@@ -126,7 +153,13 @@ impl Upload {
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
     ) -> Result<(String, Option<FileResult>), TransferError> {
-        let Self { wanted, skip_unchanged, local, begun } = self;
+        let Self {
+            wanted,
+            skip_unchanged,
+            local,
+            begun,
+        } = self;
+
         let begun = match begun {
             Some(begun) => begun,
             empty => {
@@ -135,12 +168,15 @@ impl Upload {
                 if *skip_unchanged && local.is_copied(client.lstat(&target).await.ok()) {
                     return Ok((escape_line(&target), None));
                 }
+
                 empty.insert(UploadState::new(RemoteTemp::beside(&target)?))
             }
         };
+
         let complete = begun.execute(pool, client, local).await?;
         let to = escape_line(begun.target());
         self.begun = None;
+
         Ok((to, Some(complete)))
     }
 }

@@ -49,7 +49,16 @@ pub(super) struct UploadState {
 impl UploadState {
     pub(super) fn new(names: RemoteTemp) -> Self {
         let unkept = Unkept::default();
-        Self { names, in_place: false, arrived: 0, made: false, open: None, resumed: false, complete: None, unkept }
+        Self {
+            names,
+            in_place: false,
+            arrived: 0,
+            made: false,
+            open: None,
+            resumed: false,
+            complete: None,
+            unkept,
+        }
     }
 
     pub(super) fn target(&self) -> &[u8] {
@@ -102,12 +111,14 @@ impl UploadState {
         {
             return Ok(complete);
         }
+
         // Before there is a temporary file, which might then stay.
         if !self.made && !self.names.can_replace(client).await {
             self.in_place = true;
         }
 
         let mut doubted = true;
+
         loop {
             let mix_ups = client.mix_ups();
             let goes_on = self.made && !self.in_place;
@@ -116,6 +127,7 @@ impl UploadState {
                 self.open = Some((Arc::clone(client), handle.clone()));
                 self.send(pool, client, &handle, local).await
             };
+
             let complete = match sent.await {
                 Ok(complete) => complete,
                 // Such as what was there when the link was lost, and lost there as well: from the beginning, and once.
@@ -132,15 +144,23 @@ impl UploadState {
                 }
                 Err(error) => return Err(error),
             };
-            client.is_sure_since(mix_ups).map_err(client.failed("writing", &self.names.target))?;
+
+            client
+                .is_sure_since(mix_ups)
+                .map_err(client.failed("writing", &self.names.target))?;
+
             if self.in_place {
                 return Ok(complete);
             }
 
             self.complete = Some(complete);
+
             match self.names.replace(client).await {
                 Ok(tidy) => {
-                    let unkept = Unkept { temporary: complete.unkept.temporary + u64::from(!tidy), ..complete.unkept };
+                    let unkept = Unkept {
+                        temporary: complete.unkept.temporary + u64::from(!tidy),
+                        ..complete.unkept
+                    };
                     return Ok(FileResult { unkept, ..complete });
                 }
                 Err(NotReplaced::Refused(refused)) if may_be_its_name(client, &refused) => {
@@ -159,15 +179,27 @@ impl UploadState {
         complete: FileResult,
     ) -> Result<bool, TransferError> {
         let RemoteTemp { temporary, target } = &self.names;
+
         match client.lstat(temporary).await {
             Err(error) if client.may_be_missing(&error) => {}
-            found => return found.map(|_| false).map_err(client.failed("looking at", temporary)),
+            found => {
+                return found
+                    .map(|_| false)
+                    .map_err(client.failed("looking at", temporary));
+            }
         }
-        let found = client.stat(target).await.map_err(client.failed("looking at", target))?;
-        let has = found.size == Some(complete.bytes) && found.modified() == local.attributes().modified();
+
+        let found = client
+            .stat(target)
+            .await
+            .map_err(client.failed("looking at", target))?;
+
+        let has =
+            found.size == Some(complete.bytes) && found.modified() == local.attributes().modified();
         if has {
             self.names.remove_aside(client).await;
         }
+
         Ok(has)
     }
 
@@ -180,7 +212,11 @@ impl UploadState {
     }
 
     /// From the beginning, in a file of another name: the server may still be busy with the one that there is.
-    async fn begin_another(&mut self, client: &SftpClient, local: &mut SourceFile) -> Result<(), TransferError> {
+    async fn begin_another(
+        &mut self,
+        client: &SftpClient,
+        local: &mut SourceFile,
+    ) -> Result<(), TransferError> {
         self.close().await;
         let _ = client.remove(&self.names.temporary).await;
         self.names = RemoteTemp::beside(&self.names.target)?;
@@ -190,73 +226,128 @@ impl UploadState {
     }
 
     /// Makes the file, or opens the one of an earlier attempt where it stood.
-    async fn open(&mut self, client: &SftpClient, local: &mut SourceFile) -> Result<Handle, TransferError> {
+    async fn open(
+        &mut self,
+        client: &SftpClient,
+        local: &mut SourceFile,
+    ) -> Result<Handle, TransferError> {
         if self.made {
             let path = self.path().to_owned();
-            match client.open_file(&path, Access::Resume, Attributes::default()).await {
+            match client
+                .open_file(&path, Access::Resume, Attributes::default())
+                .await
+            {
                 Err(error) if client.may_be_missing(&error) => self.begin_anew(local),
                 again => {
                     let handle = again.map_err(client.failed("opening", &path))?;
-                    let found = client.fstat(&handle).await.map_err(client.failed("looking at", &path))?;
+                    let found = client
+                        .fstat(&handle)
+                        .await
+                        .map_err(client.failed("looking at", &path))?;
+
                     if local.has_changed()? || found.size.is_none_or(|size| size < self.arrived) {
                         self.begin_anew(local);
                     }
-                    let size = Attributes { size: Some(self.arrived), ..Attributes::default() };
-                    client.fsetstat(&handle, size).await.map_err(client.failed("cutting", &path))?;
+
+                    let size = Attributes {
+                        size: Some(self.arrived),
+                        ..Attributes::default()
+                    };
+
+                    client
+                        .fsetstat(&handle, size)
+                        .await
+                        .map_err(client.failed("cutting", &path))?;
+
                     return Ok(handle);
                 }
             }
         }
+
         // Where the server sets no modes later, this one stays, as with `sftp`.
         let mode = local.attributes().permissions.unwrap_or(0o644) & 0o777 | 0o600;
         self.make(client, Attributes::mode(mode)).await
     }
 
     /// Makes the temporary file or, where the server takes none, the target.
-    async fn make(&mut self, client: &SftpClient, attributes: Attributes) -> Result<Handle, TransferError> {
+    async fn make(
+        &mut self,
+        client: &SftpClient,
+        attributes: Attributes,
+    ) -> Result<Handle, TransferError> {
         if !self.in_place {
             // Before it is certain: its answer may be lost.
             self.made = true;
+
             let refused = match self.make_temporary(client, attributes).await {
                 Err(refused) if may_be_its_name(client, &refused) => refused,
-                made => return made.map_err(client.failed("creating a file beside", &self.names.target)),
+                made => {
+                    return made
+                        .map_err(client.failed("creating a file beside", &self.names.target));
+                }
             };
 
             self.remove_refused(client).await;
+
             // A disk that is full would refuse it too, and then the old content is all that there is.
-            let is_final = matches!(refused.code(), Some(StatusCode::PermissionDenied | StatusCode::Unsupported));
+            let is_final = matches!(
+                refused.code(),
+                Some(StatusCode::PermissionDenied | StatusCode::Unsupported)
+            );
+
             self.made = false;
+
             if !is_final && client.lstat(&self.names.target).await.is_ok() {
-                return Err(client.failed("creating a file beside", &self.names.target)(refused));
+                return Err(client.failed("creating a file beside", &self.names.target)(
+                    refused,
+                ));
             }
         }
 
         let target = self.names.target.clone();
+
         if client.lstat(&target).await.is_ok() {
             // Its old content goes only if something may take its place.
-            let may_write = client.open_file(&target, Access::Write, Attributes::default()).await;
+            let may_write = client
+                .open_file(&target, Access::Write, Attributes::default())
+                .await;
             let handle = may_write.map_err(client.failed("writing into", &target))?;
             client.close_read(&handle).await;
         }
+
         (self.in_place, self.made) = (true, true);
         let made = client.open_file(&target, Access::Replace, attributes).await;
         self.made = !matches!(made, Err(RequestError::Status(_)));
+
         made.map_err(client.failed("creating", &target))
     }
 
     /// Some servers take no hidden names, and some do not know the flag that a file must not be there yet; nobody can have
     /// foreseen this one.
-    async fn make_temporary(&mut self, client: &SftpClient, attributes: Attributes) -> Result<Handle, RequestError> {
-        match client.open_file(&self.names.temporary, Access::Create, attributes).await {
+    async fn make_temporary(
+        &mut self,
+        client: &SftpClient,
+        attributes: Attributes,
+    ) -> Result<Handle, RequestError> {
+        match client
+            .open_file(&self.names.temporary, Access::Create, attributes)
+            .await
+        {
             Err(refused) if may_be_its_name(client, &refused) => {
                 self.remove_refused(client).await;
                 self.names.show();
             }
             made => return made,
         }
-        match client.open_file(&self.names.temporary, Access::Create, attributes).await {
+
+        match client
+            .open_file(&self.names.temporary, Access::Create, attributes)
+            .await
+        {
             Err(refused) if may_be_its_name(client, &refused) => {
-                client.open_file(&self.names.temporary, Access::Replace, attributes).await
+                client
+                    .open_file(&self.names.temporary, Access::Replace, attributes)
+                    .await
             }
             made => made,
         }
@@ -268,7 +359,11 @@ impl UploadState {
     }
 
     fn path(&self) -> &[u8] {
-        if self.in_place { &self.names.target } else { &self.names.temporary }
+        if self.in_place {
+            &self.names.target
+        } else {
+            &self.names.temporary
+        }
     }
 
     /// Sends what has not arrived yet and makes sure of the whole.
@@ -280,11 +375,19 @@ impl UploadState {
         local: &SourceFile,
     ) -> Result<FileResult, TransferError> {
         let size = local.metadata.len();
+
         // Meanwhile, so that only the answer has to be waited for.
         let digest = (self.resumed || local.compared).then(|| RemoteDigest::start(pool));
         let end = if size == 0 { MAX_UNSIZED_BYTES } else { size };
-        let source =
-            FileSource::new(Arc::clone(&local.file), self.arrived, end, client.write_chunk(), local.sum.clone());
+
+        let source = FileSource::new(
+            Arc::clone(&local.file),
+            self.arrived,
+            end,
+            client.write_chunk(),
+            local.sum.clone(),
+        );
+
         let sending = Sending {
             pool,
             client,
@@ -296,10 +399,16 @@ impl UploadState {
             progress: &local.progress,
             local: &local.path,
         };
+
         let bytes = sending.run().await?;
+
         if bytes < size && local.file.metadata().is_ok_and(|now| now.len() != size) {
             let path = local.path.display().to_string();
-            return Err(TransferError::Length { path, found: bytes, expected: size });
+            return Err(TransferError::Length {
+                path,
+                found: bytes,
+                expected: size,
+            });
         }
 
         let (found, mut unkept) = if client.is_openssh() {
@@ -307,14 +416,21 @@ impl UploadState {
             self.open = None;
             self.end_at_once(client, handle, local.attributes()).await?
         } else {
-            self.end_in_steps(client, handle, local.attributes()).await?
+            self.end_in_steps(client, handle, local.attributes())
+                .await?
         };
+
         if let Some(found) = found
             && found != bytes
         {
             let path = shown(&self.names.target);
-            return Err(TransferError::Length { path, found, expected: bytes });
+            return Err(TransferError::Length {
+                path,
+                found,
+                expected: bytes,
+            });
         }
+
         unkept += self.unkept;
         unkept.size = u64::from(found.is_none());
         unkept.in_place = u64::from(self.in_place);
@@ -324,12 +440,23 @@ impl UploadState {
             Some(digest) => digest.of(self.path(), bytes).await,
             None => None,
         };
+
         let verified = match computed {
-            Some(computed) => computed.compare(client, &local.sum, bytes, !self.in_place).await,
+            Some(computed) => {
+                computed
+                    .compare(client, &local.sum, bytes, !self.in_place)
+                    .await
+            }
             None => Some(false),
         };
+
         let verified = verified.ok_or_else(|| TransferError::Differs(shown(&self.names.target)))?;
-        Ok(FileResult { bytes, verified, unkept })
+
+        Ok(FileResult {
+            bytes,
+            verified,
+            unkept,
+        })
     }
 
     /// Looks how long the file is, gives it mode and times and closes it: a server of OpenSSH's answers the requests for one
@@ -341,14 +468,36 @@ impl UploadState {
         attributes: Attributes,
     ) -> Result<(Option<u64>, Unkept), TransferError> {
         let target = &self.names.target;
-        let fsync = async { if client.offers("fsync@openssh.com") { client.fsync(handle).await } else { Ok(()) } };
-        let (found, set, synced, closed) =
-            tokio::join!(client.fstat(handle), client.fsetstat(handle, attributes), fsync, client.close(handle));
+
+        let fsync = async {
+            if client.offers("fsync@openssh.com") {
+                client.fsync(handle).await
+            } else {
+                Ok(())
+            }
+        };
+
+        let (found, set, synced, closed) = tokio::join!(
+            client.fstat(handle),
+            client.fsetstat(handle, attributes),
+            fsync,
+            client.close(handle)
+        );
+
         let found = found.map_err(client.failed("checking", target))?.size;
-        let kept = unless_refused(set).map_err(client.failed("setting mode and times of", target))?.is_some();
+        let kept = unless_refused(set)
+            .map_err(client.failed("setting mode and times of", target))?
+            .is_some();
         synced.map_err(client.failed("writing to disk", target))?;
         closed.map_err(client.failed("closing", target))?;
-        Ok((found, Unkept { attributes: u64::from(!kept), ..Unkept::default() }))
+
+        Ok((
+            found,
+            Unkept {
+                attributes: u64::from(!kept),
+                ..Unkept::default()
+            },
+        ))
     }
 
     /// The same where each step has to be over before the next one: another server may write, or set the time of writing,
@@ -366,18 +515,31 @@ impl UploadState {
                 _ => synced.map_err(client.failed("writing to disk", &self.names.target))?,
             }
         }
+
         self.open = None;
         let (path, target) = (self.path(), &self.names.target);
-        client.close(handle).await.map_err(client.failed("closing", target))?;
+        client
+            .close(handle)
+            .await
+            .map_err(client.failed("closing", target))?;
+
         let set = unless_refused(client.setstat(path, attributes).await);
         set.map_err(client.failed("setting mode and times of", target))?;
+
         let found = match client.stat(path).await {
             // What waits for its name must be there still; a drop box may take away what has it.
-            Err(error) if error.code() == Some(StatusCode::NoSuchFile) && !self.in_place => Err(error),
+            Err(error) if error.code() == Some(StatusCode::NoSuchFile) && !self.in_place => {
+                Err(error)
+            }
             found => unless_refused(found),
         };
+
         let found = found.map_err(client.failed("checking", target))?;
-        Ok((found.and_then(|found| found.size), unkept(found.as_ref(), &attributes)))
+
+        Ok((
+            found.and_then(|found| found.size),
+            unkept(found.as_ref(), &attributes),
+        ))
     }
 
     fn begin_anew(&mut self, local: &mut SourceFile) {
@@ -399,6 +561,7 @@ fn unless_refused<T>(answer: Result<T, RequestError>) -> Result<Option<T>, Reque
 /// Whether a file may have been refused for its name, or for how it was to be opened or renamed. OpenSSH refuses for neither;
 /// and while others are open, they may be too many.
 fn may_be_its_name(client: &SftpClient, refused: &RequestError) -> bool {
-    let said = matches!(refused, RequestError::Status(status) if status.code != StatusCode::NoSuchFile);
+    let said =
+        matches!(refused, RequestError::Status(status) if status.code != StatusCode::NoSuchFile);
     said && !client.is_openssh() && !client.has_open_files()
 }

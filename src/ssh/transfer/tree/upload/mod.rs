@@ -69,19 +69,42 @@ impl UpTree {
         from: Folder,
         guard: &Guard,
     ) -> Result<Self, TransferError> {
-        let (watcher, from, typed) =
-            (guard.watcher(access::TransferDirection::Read).await, Arc::new(from), path.clone());
+        let (watcher, from, typed) = (
+            guard.watcher(access::TransferDirection::Read).await,
+            Arc::new(from),
+            path.clone(),
+        );
+
         let root = Arc::clone(&from);
+
         let look = move || {
             let watch = watcher.begin();
             let site = watch.site(&root, &typed)?;
-            Ok::<_, io::Error>((site.question(), EntryFilter::new(access::TransferDirection::Read, watch, site)))
+            Ok::<_, io::Error>((
+                site.question(),
+                EntryFilter::new(access::TransferDirection::Read, watch, site),
+            ))
         };
-        let looked = spawn_blocking(look).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let (question, sieve) = looked.map_err(|source| TransferError::local("reading", &path, source))?;
-        guard.pass(access::TransferDirection::Read, question).await?;
+
+        let looked = spawn_blocking(look)
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
+
+        let (question, sieve) =
+            looked.map_err(|source| TransferError::local("reading", &path, source))?;
+        guard
+            .pass(access::TransferDirection::Read, question)
+            .await?;
+
         let (from, sieve) = (Arc::new(Root::new(from)), sieve.map(Arc::new));
-        Ok(Self { path, from, sieve, begun: None, pending_uploads: PendingUploads::default() })
+
+        Ok(Self {
+            path,
+            from,
+            sieve,
+            begun: None,
+            pending_uploads: PendingUploads::default(),
+        })
     }
 
     /// Sends what has not arrived yet.
@@ -97,19 +120,38 @@ impl UpTree {
         conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
         let common = TreeContext::new(request, pool, client);
-        let Self { path, from, sieve, begun, pending_uploads } = self;
+
+        let Self {
+            path,
+            from,
+            sieve,
+            begun,
+            pending_uploads,
+        } = self;
+
         let work = async {
             pending_uploads.remove_small(client).await;
             let (place, plan) = match begun {
                 Some(begun) => begun,
                 empty => empty.insert(begin(&common, path, from, request, excludes).await?),
             };
+
             place.make(client).await?;
-            let way =
-                Up { common: &common, path, from, sieve, to: &place.path, pending_uploads, links: Links::default() };
+
+            let way = Up {
+                common: &common,
+                path,
+                from,
+                sieve,
+                to: &place.path,
+                pending_uploads,
+                links: Links::default(),
+            };
+
             let tally = common.execute(&way, plan, place.keeps_attributes).await?;
             Ok((escape_line(&place.path), tally, false))
         };
+
         match client.connection().unless_stopped(conditions, work).await {
             Err(error) => Err(pending_uploads.tidy_up(error, pool, client).await),
             done => done,
@@ -130,10 +172,18 @@ async fn begin(
     excludes: &Excludes,
 ) -> Result<(RemoteDestination, Plan), TransferError> {
     let (root, path) = (Arc::clone(from), path.to_owned());
-    let look = move || root.attributes().map_err(|source| TransferError::local("reading", &path, source));
+    let look = move || {
+        root.attributes()
+            .map_err(|source| TransferError::local("reading", &path, source))
+    };
+
     let attributes = common.disk(look).await?;
     let place = super::destination::remote(common.channel_set.first(), request, attributes).await?;
-    Ok((place, Plan::new(Directory::root(attributes), excludes.clone(), None, LIMITS)))
+
+    Ok((
+        place,
+        Plan::new(Directory::root(attributes), excludes.clone(), None, LIMITS),
+    ))
 }
 
 /// An attempt's way up.
@@ -155,20 +205,33 @@ impl TreeDirection for Up<'_> {
     async fn directory(&self, directory: &Arc<Directory>) -> Result<LocalListing, TransferError> {
         let names = directory.names();
         let (path, to) = (local::path(self.path, &names), join(self.to, &names));
-        let (root, wanted, sieve) = (Arc::clone(self.from), Arc::clone(directory), self.sieve.clone());
+        let (root, wanted, sieve) = (
+            Arc::clone(self.from),
+            Arc::clone(directory),
+            self.sieve.clone(),
+        );
+
         let list = move || {
             let listed = root.below(&wanted.names()).and_then(|folder| {
                 let mut listing = local::list(&folder)?;
                 if let Some(sieve) = sieve {
                     // Files are looked at when they are open.
                     let is_directory = |entry: &DirectoryEntry| entry.what == EntryKind::Directory;
-                    let look = |entry: &DirectoryEntry| FileFactsBefore::at(&folder, &entry.name).ok().flatten();
-                    sieve.sift(&wanted, &mut listing, |entry| is_directory(entry).then(|| look(entry)).flatten());
+                    let look = |entry: &DirectoryEntry| {
+                        FileFactsBefore::at(&folder, &entry.name).ok().flatten()
+                    };
+
+                    sieve.sift(&wanted, &mut listing, |entry| {
+                        is_directory(entry).then(|| look(entry)).flatten()
+                    });
                 }
+
                 Ok(listing)
             });
+
             listed.map_err(|source| TransferError::local("reading", &path, source))
         };
+
         let made = async {
             // The root is there by now.
             if directory.depth() == 0 {
@@ -176,6 +239,7 @@ impl TreeDirection for Up<'_> {
             }
             make_remote(&self.common.channel_set.any(), &to, directory.attributes).await
         };
+
         Ok(try_join(made, self.common.disk(list)).await?.1)
     }
 
@@ -183,34 +247,53 @@ impl TreeDirection for Up<'_> {
         let mut names = leaf.directory.names();
         names.push(&leaf.name);
         let to = join(self.to, &names);
-        let LeafKind::File(size) = leaf.kind else { return self.link(leaf, &to).await };
+        let LeafKind::File(size) = leaf.kind else {
+            return self.link(leaf, &to).await;
+        };
+
         if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
             return Ok(MovedEntry::Unchanged);
         }
+
         let piece = u64::from(self.common.channel_set.first().write_chunk());
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
+
         // All of it in one breath, where the server takes one thing after the other.
         let at_once = size <= piece && self.common.channel_set.first().is_openssh();
-        let small = if at_once { self.small(leaf, size, &to).await? } else { None };
+        let small = if at_once {
+            self.small(leaf, size, &to).await?
+        } else {
+            None
+        };
+
         let complete = match small {
             Some(complete) => complete,
             None => self.large(ticket, leaf, &to).await?,
         };
+
         self.common.progress.end();
+
         Ok(MovedEntry::File(complete))
     }
 
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
         let to = join(self.to, &directory.names());
+
         // All over the same channel, where OpenSSH's server does them in their order.
-        let (client, attributes) = (self.common.channel_set.first(), to_set(directory.attributes));
+        let (client, attributes) = (
+            self.common.channel_set.first(),
+            to_set(directory.attributes),
+        );
+
         let found = match client.setstat(&to, attributes).await {
             Ok(()) if client.is_openssh() => return Ok(()),
             Ok(()) | Err(RequestError::Status(_)) => client.stat(&to).await.ok(),
             Err(error) => return Err(client.failed("setting mode and times of", &to)(error)),
         };
+
         self.common.note(unkept(found.as_ref(), &attributes));
+
         Ok(())
     }
 }
@@ -231,16 +314,24 @@ impl Up<'_> {
     ) -> Result<T, TransferError> {
         let (root, path, leaf) = (Arc::clone(self.from), self.path_of(leaf), leaf.clone());
         let read = move || {
-            let read = root.folder_of(&leaf.directory).and_then(|folder| work(&folder, &leaf.name));
+            let read = root
+                .folder_of(&leaf.directory)
+                .and_then(|folder| work(&folder, &leaf.name));
             read.map_err(|source| TransferError::local("reading", &path, source))
         };
+
         self.common.disk(read).await
     }
 
     /// Leaves out what is guarded.
     fn unless(&self, guarded: Option<GuardReason>, leaf: &Leaf) -> Result<(), TransferError> {
         match guarded {
-            Some(why) => Err(TransferError::Guarded { path: self.path_of(leaf), why, is_read: true, refused: false }),
+            Some(why) => Err(TransferError::Guarded {
+                path: self.path_of(leaf),
+                why,
+                is_read: true,
+                refused: false,
+            }),
             None => Ok(()),
         }
     }
@@ -249,17 +340,30 @@ impl Up<'_> {
         let found = self.common.channel_set.any().lstat(to).await;
         Ok(found.is_ok_and(|found| {
             let modified = found.modified();
-            found.kind() == FileType::File && found.size == Some(size) && modified == leaf.attributes.modified
+            found.kind() == FileType::File
+                && found.size == Some(size)
+                && modified == leaf.attributes.modified
         }))
     }
 
     async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<MovedEntry, TransferError> {
         let target = self.read(leaf, Folder::read_link).await?;
         let client = &self.common.channel_set.any();
-        if self.common.skip_unchanged && client.readlink(to).await.is_ok_and(|there| *there == *target) {
+
+        if self.common.skip_unchanged
+            && client
+                .readlink(to)
+                .await
+                .is_ok_and(|there| *there == *target)
+        {
             return Ok(MovedEntry::Unchanged);
         }
-        let made = match self.links.make(client, self.pending_uploads, &target, to).await {
+
+        let made = match self
+            .links
+            .make(client, self.pending_uploads, &target, to)
+            .await
+        {
             Ok(made) => made,
             // There may be something.
             Err(refused) if refused.of_one_file().is_some() => {
@@ -267,9 +371,23 @@ impl Up<'_> {
             }
             Err(error) => return Err(error),
         };
-        self.common.note(Unkept { relative: u64::from(made == LinkResult::Absolute), ..Unkept::default() });
+
+        self.common.note(Unkept {
+            relative: u64::from(made == LinkResult::Absolute),
+            ..Unkept::default()
+        });
+
         // Where links have no times of their own nothing is lost.
-        let _ = client.lsetstat(to, Found { permissions: None, ..to_set(leaf.attributes) }).await;
+        let _ = client
+            .lsetstat(
+                to,
+                Found {
+                    permissions: None,
+                    ..to_set(leaf.attributes)
+                },
+            )
+            .await;
+
         Ok(MovedEntry::Link)
     }
 
@@ -282,34 +400,63 @@ impl Up<'_> {
         to: &[u8],
         refused: TransferError,
     ) -> Result<LinkResult, TransferError> {
-        if !client.lstat(to).await.is_ok_and(|there| there.kind() != FileType::Directory)
+        if !client
+            .lstat(to)
+            .await
+            .is_ok_and(|there| there.kind() != FileType::Directory)
             && client.readlink(to).await.is_err()
         {
             return Err(refused);
         }
+
         if client.is_openssh() {
             let temporary = self.pending_uploads.note(to, client)?;
-            let made = self.links.make(client, self.pending_uploads, target, &temporary.temporary).await?;
-            self.common.note(self.put_in_place(&temporary, client).await?);
+            let made = self
+                .links
+                .make(client, self.pending_uploads, target, &temporary.temporary)
+                .await?;
+
+            self.common
+                .note(self.put_in_place(&temporary, client).await?);
             return Ok(made);
         }
+
         if !self.links.are_made() {
             return Err(refused);
         }
-        client.remove(to).await.map_err(client.failed("replacing", to))?;
-        self.links.make(client, self.pending_uploads, target, to).await
+
+        client
+            .remove(to)
+            .await
+            .map_err(client.failed("replacing", to))?;
+
+        self.links
+            .make(client, self.pending_uploads, target, to)
+            .await
     }
 
     /// Gives it the name of its target.
-    async fn put_in_place(&self, temporary: &RemoteTemp, client: &SftpClient) -> Result<Unkept, TransferError> {
+    async fn put_in_place(
+        &self,
+        temporary: &RemoteTemp,
+        client: &SftpClient,
+    ) -> Result<Unkept, TransferError> {
         let replaced = temporary.replace(client).await;
         let tidy = replaced.map_err(|error| temporary.failed(client, error))?;
         self.pending_uploads.forget(temporary);
-        Ok(Unkept { temporary: u64::from(!tidy), ..Unkept::default() })
+        Ok(Unkept {
+            temporary: u64::from(!tidy),
+            ..Unkept::default()
+        })
     }
 
     /// A file of any length, as a single one goes. It is not compared, but after a lost link.
-    async fn large(&self, ticket: PlannedItem, leaf: &Leaf, to: &[u8]) -> Result<FileResult, TransferError> {
+    async fn large(
+        &self,
+        ticket: PlannedItem,
+        leaf: &Leaf,
+        to: &[u8],
+    ) -> Result<FileResult, TransferError> {
         let mut begun = self.pending_uploads.uploads.take(ticket);
         let mut slot = self.common.channel_set.slot().await;
         loop {
@@ -317,13 +464,18 @@ impl Up<'_> {
                 Some(upload) => upload,
                 empty => empty.insert(self.upload(leaf, to).await?),
             };
+
             let sent = match upload.execute(&self.common.pool, slot.client()).await {
                 Ok((_, complete)) => Ok(complete),
-                Err(error) => Err(upload.tidy_up(error, &self.common.pool, slot.client()).await),
+                Err(error) => Err(upload
+                    .tidy_up(error, &self.common.pool, slot.client())
+                    .await),
             };
+
             if !sent.as_ref().is_err_and(TransferError::is_lost) {
                 begun.state = None;
             }
+
             let Some(alone) = slot.alone_if_in_doubt(sent.is_err()).await else {
                 return sent?.ok_or(TransferError::Cancelled);
             };
@@ -337,15 +489,26 @@ impl Up<'_> {
     /// Opens the file, and looks whether it may be sent.
     async fn upload(&self, leaf: &Leaf, to: &[u8]) -> Result<Upload, TransferError> {
         let sieve = self.sieve.clone();
+
         let open = move |folder: &Folder, name: &[u8]| {
             let file = folder.open(name)?;
             let metadata = file.metadata()?;
-            let guarded = sieve.map(|sieve| sieve.opened(&metadata, || content_of(&file))).transpose()?;
+            let guarded = sieve
+                .map(|sieve| sieve.opened(&metadata, || content_of(&file)))
+                .transpose()?;
             Ok((file, metadata, guarded.flatten()))
         };
+
         let (file, metadata, guarded) = self.read(leaf, open).await?;
         self.unless(guarded, leaf)?;
-        let original = SourceFile::of_tree(self.path_of(leaf), file, metadata, self.common.progress.clone());
+
+        let original = SourceFile::of_tree(
+            self.path_of(leaf),
+            file,
+            metadata,
+            self.common.progress.clone(),
+        );
+
         Ok(Upload::of_tree(original, to)?)
     }
 }
