@@ -3,7 +3,7 @@
 _list:
     @just --list --unsorted
 
-# what continuous integration runs
+# what continuous integration runs; from an empty target folder about half an hour on two cores
 check:
     npm run check
 
@@ -15,9 +15,17 @@ demo:
 build:
     npm run build
 
-# all tests, or those whose name contains FILTER
+# all tests (about a quarter of an hour), or those whose name contains FILTER: just test exec::lines
 test *FILTER:
     cargo test --locked {{FILTER}}
+
+# the tests that start no server: unit tests, the arrows between the folders, the fuzz targets (seconds, once built)
+quick:
+    cargo test --locked --lib --test architecture --test fuzz
+
+# the documentation of the code, private items included (about a minute)
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
 
 # format and lints
 lint:
