@@ -62,6 +62,15 @@ impl Machine {
         }
     }
 
+    /// Whether its `/bin/sh` can run this program.
+    fn finds(&self, program: &str) -> bool {
+        let mut shell = Command::new(self.folder.path().join("sh"));
+        shell
+            .args(["-c", &format!("command -v {program}")])
+            .env("PATH", &self.path);
+        shell.output().unwrap().status.success()
+    }
+
     /// What its `/bin/sh` is.
     fn name(&self) -> PathBuf {
         fs::read_link(self.folder.path().join("sh")).unwrap()
@@ -756,6 +765,13 @@ fn without_setsid_and_mkfifo_it_works_with_less() {
         }
 
         machine.path = bin.display().to_string();
+
+        // Some builds of busybox, such as Debian's busybox-static, run their own setsid whatever PATH says.
+        if machine.finds("setsid") {
+            skipped("this busybox always has setsid");
+            continue;
+        }
+
         let id = machine.start("cat; sleep 600", None);
         let row = machine.wait(&id, 0, None).unwrap();
         assert_eq!(
