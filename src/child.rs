@@ -1,16 +1,17 @@
-//! The programs that this one starts.
+//! Child processes of this program.
 
 use std::ffi::OsStr;
 
 use tokio::process::Command;
 
-/// The variables of our environment that are meant for this process alone: the bearer token of the daemon.
+/// Environment variables for this process only: the bearer token of the daemon.
 pub const SECRET_VARIABLES: [&str; 1] = ["MCP_SSH_TOKEN"];
 
-/// A program to start. It inherits the environment without [`SECRET_VARIABLES`].
+/// Prepares a child process, which inherits the environment without [`SECRET_VARIABLES`].
 ///
-/// Every child process is made here (`tests/architecture.rs` sees to that): what a `ProxyCommand`, a `Match exec`, an
-/// askpass program or a browser gets, all that these start get too.
+/// Every child process is created here, as `tests/architecture.rs` checks. A `ProxyCommand`, a
+/// `Match exec`, an askpass program or a browser would pass the variables on to everything it
+/// starts.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! What the user typed.
+//! Command line: options, subcommands and environment variables.
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -106,7 +106,8 @@ pub enum LogLevel {
 }
 
 impl Options {
-    /// The path of the Unix socket, on systems that have these.
+    /// Returns the path of the Unix socket; `None` on systems without Unix sockets or if no path is
+    /// given.
     #[must_use]
     pub fn socket(&self) -> Option<PathBuf> {
         #[cfg(unix)]
@@ -115,7 +116,8 @@ impl Options {
         None
     }
 
-    /// The store's path: the one given, else the documented one in the home directory; `None` where that is not known.
+    /// Returns the path of the store: the given path, or else the documented path in the home
+    /// directory. Returns `None` if the home directory is not known.
     #[must_use]
     pub fn store_path(&self) -> Option<PathBuf> {
         self.store

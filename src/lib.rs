@@ -1,8 +1,9 @@
 //! Persistent SSH sessions as MCP tools.
 //!
-//! [`mcp`] is the only folder that knows MCP and JSON, [`ssh`] the only one that knows SSH. Between them stands
-//! [`session`], the product's noun; [`doctor`] explains to a person what [`ssh`] does. [`openssh`], [`framing`],
-//! [`sftp`], [`tree`], [`policy`], [`capture`] and [`render`] are pure: bytes and state in, facts out.
+//! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
+//! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
+//! the user how [`ssh`] reaches a host, or why it does not. [`openssh`], [`framing`], [`sftp`],
+//! [`tree`], [`policy`], [`capture`] and [`render`] are pure: these do no I/O and read no clock.
 
 pub mod capture;
 pub mod child;

@@ -1,4 +1,4 @@
-//! Parses the arguments, logs to stderr, serves, and returns the exit status.
+//! Entry point: parses the arguments, logs to stderr, serves, and returns the exit status.
 
 use std::{
     alloc::System,
@@ -44,12 +44,12 @@ use tracing_subscriber::{
 };
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes what it frees: passwords pass through the buffers of others too, such as the JSON of a request and what goes to a
-/// server.
+/// Allocator of the program, which wipes freed memory. Passwords also pass through buffers of
+/// libraries, such as the JSON of a request or data for a server.
 #[global_allocator]
 static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
-/// The port of the documentation's examples.
+/// Port of the examples in the documentation.
 const DOCUMENTED_PORT: u16 = 7722;
 
 fn main() -> ExitCode {
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
 
+    // With stdio these options would have no effect, so they are more likely a mistake than a wish.
     if options.listen.is_some() && options.http.is_none() && options.command.is_none() {
         return fail("--listen says where to serve HTTP, and needs --http PORT (see --help)");
     }
@@ -77,6 +78,8 @@ fn main() -> ExitCode {
 
     log_to_stderr(options.log);
 
+    // The first of two processes: it leaves the terminal, starts the second with `--serve`, and
+    // ends.
     if let Some(Command::SharedDaemon { serve: false, .. }) = options.command {
         let started = DaemonStart::new(std::env::args_os().skip(1).collect())
             .and_then(|start| start.with("--serve").detach());
@@ -86,7 +89,7 @@ fn main() -> ExitCode {
         );
     }
 
-    // One thread for everything that waits; what computes or blocks gets threads of its own.
+    // One thread runs everything that waits. Work that computes or blocks gets threads of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -97,7 +100,7 @@ fn main() -> ExitCode {
 
     let ended = runtime.block_on(run(&options));
 
-    // A read of stdin that still blocks a thread must not hold the process up.
+    // A read of stdin may still block a thread, and must not keep the process alive.
     runtime.shutdown_background();
 
     match ended {
@@ -109,6 +112,10 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs the subcommand or server of the options, until the end or a signal.
+///
+/// # Errors
+/// The options cannot be followed, for instance because an address is taken.
 async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
     if let Some(Command::Doctor { host, json }) = &options.command {
         return doctor(options, host, *json).await;
@@ -128,15 +135,20 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         .await;
     }
 
+    // From here on the process serves, so a signal has to stop commands on the hosts before the
+    // end.
     let stop = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stop.clone()));
 
+    // The daemon of --shared ends by itself, since no user has started it by hand.
     if let Some(Command::SharedDaemon { idle, .. }) = options.command {
         let place = shared_place(options)?;
         daemon::serve(registry(options), &place, Duration::from_millis(idle), stop).await?;
         return Ok(ExitCode::SUCCESS);
     }
 
+    // This process only passes lines on. The sessions live in the daemon, which other terminals use
+    // as well.
     if options.shared {
         stdio_proxy::serve(
             shared_place(options)?,
@@ -147,6 +159,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         return Ok(ExitCode::SUCCESS);
     }
 
+    // Sockets of a service manager make this process a daemon, even without --http or --socket.
     let registry = registry(options);
     let handed_over = HandedOver::take()?;
     if options.http.is_none() && options.socket().is_none() && handed_over.is_empty() {
@@ -154,6 +167,8 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         return Ok(ExitCode::SUCCESS);
     }
 
+    // Read before anything listens: a daemon whose token file is missing must not serve without a
+    // token.
     let token = token(options)?;
 
     let addresses = Addresses {
@@ -168,6 +183,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     say(&format!("ready on {}", places.join(" and ")));
     let keys = Arc::new(AccessKeys::new()?);
 
+    // A Unix socket has no page for a browser. `status --open` opens a port for the page on demand.
     if let Some(page) = listeners.iter().find_map(listen::Listener::page) {
         let link = page + &keys.link()?;
         say(&format!(
@@ -182,7 +198,10 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Explains a host on stdout.
+/// Explains on stdout whether a host connects. The exit status is 1 if it does not.
+///
+/// # Errors
+/// The report cannot be written.
 async fn doctor(
     options: &Options,
     host: &str,
@@ -205,7 +224,11 @@ async fn doctor(
     Ok(ExitCode::from(u8::from(!report.connects())))
 }
 
-/// Prints what goes on in the daemon there; with `--open` opens its page, and prints the link to that.
+/// Prints the activity of a daemon. With `--open`, opens the page of the daemon and prints the link
+/// instead.
+///
+/// # Errors
+/// The daemon does not answer, or the token cannot be read.
 async fn print_status(
     options: &Options,
     place: &StatusEndpoint,
@@ -213,6 +236,7 @@ async fn print_status(
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let token = token(options)?;
 
+    // The link is printed as well, in case no browser opens.
     let told = if options.open {
         let link = status_client::link(place, token.as_ref()).await?;
         open_if_wanted(options, &link);
@@ -226,6 +250,7 @@ async fn print_status(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Opens a link in the user's browser if `--open` was given. A failure is only reported.
 fn open_if_wanted(options: &Options, link: &str) {
     if options.open
         && let Err(error) = routes::open(link)
@@ -236,6 +261,7 @@ fn open_if_wanted(options: &Options, link: &str) {
     }
 }
 
+/// Creates the session registry for these options.
 fn registry(options: &Options) -> Arc<SessionRegistry> {
     SessionRegistry::new(RegistryOptions {
         ssh_config: options.ssh_config.clone(),
@@ -246,8 +272,13 @@ fn registry(options: &Options) -> Arc<SessionRegistry> {
     })
 }
 
-/// Where the shared daemon for the store and the configuration of these options is.
+/// Returns the location of the shared daemon for the store and the configuration of these options.
+///
+/// # Errors
+/// Every possible path of the daemon's socket is too long.
 fn shared_place(options: &Options) -> Result<SharedPlace, PlaceError> {
+    // Terminals have different working directories, but the same files have to lead to the same
+    // daemon.
     let absolute = |file: PathBuf| path::absolute(&file).unwrap_or(file);
     let store = options.store_path().map(absolute);
     SharedPlace::of(
@@ -256,7 +287,10 @@ fn shared_place(options: &Options) -> Result<SharedPlace, PlaceError> {
     )
 }
 
-/// What makes this program the daemon of a front with these options. It has a working directory of its own.
+/// Returns the arguments with which this program becomes the shared daemon for these options.
+///
+/// # Errors
+/// A path cannot be made absolute.
 fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
     let level = options
         .log
@@ -264,6 +298,7 @@ fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
         .map(|level| level.get_name().to_owned())
         .unwrap_or_default();
 
+    // Paths are absolute, because the daemon has a working directory of its own.
     let mut arguments = Vec::new();
     if let Some(store) = options.store_path() {
         arguments.extend(["--store".into(), path::absolute(store)?.into()]);
@@ -278,7 +313,11 @@ fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
     Ok(arguments)
 }
 
-/// The daemon that `status` asks: the one whose address is given, else the shared one, if it runs, else the documented.
+/// Returns the daemon for `status`: at the given address, else the shared daemon if running, else
+/// at the documented port.
+///
+/// # Errors
+/// Every possible path of the shared daemon's socket is too long.
 fn daemon_to_ask(options: &Options) -> Result<StatusEndpoint, PlaceError> {
     let ip = options.listen.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let address = SocketAddr::new(ip, options.http.unwrap_or(DOCUMENTED_PORT));
@@ -290,6 +329,7 @@ fn daemon_to_ask(options: &Options) -> Result<StatusEndpoint, PlaceError> {
         return Ok(StatusEndpoint::Socket(shared_place(options)?.socket));
     }
 
+    // An address on the command line wins over a shared daemon that runs.
     let named = options.http.is_some() || options.listen.is_some();
     let shared = shared_place(options)
         .ok()
@@ -300,7 +340,11 @@ fn daemon_to_ask(options: &Options) -> Result<StatusEndpoint, PlaceError> {
     }))
 }
 
-/// The token in the file that was named, else the one in the environment.
+/// Returns the token from the given file, or else from the environment. `None` means that no token
+/// is set.
+///
+/// # Errors
+/// The file cannot be read, or the token is not valid.
 fn token(options: &Options) -> Result<Option<Token>, AccessTokenError> {
     if let Some(file) = &options.token_file {
         return Token::read(file).map(Some);
@@ -311,7 +355,8 @@ fn token(options: &Options) -> Result<Option<Token>, AccessTokenError> {
         .transpose()
 }
 
-/// Prints help and version on stdout; of a wrong option one line on stderr, with exit status 2.
+/// Prints help and version on stdout. For a wrong option, prints a line on stderr and returns exit
+/// status 2.
 fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
 
@@ -319,7 +364,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        // The help shows what the environment holds.
+        // The help shows values of environment variables, which may contain control characters.
         let lines = text.lines().map(|line| escape_line(line.as_bytes()) + "\n");
         let _ = io::stdout().write_all(lines.collect::<String>().as_bytes());
         return ExitCode::SUCCESS;
@@ -334,12 +379,13 @@ fn refuse(error: &clap::Error) -> ExitCode {
     fail(&format!("{line} (see --help)"))
 }
 
+/// Prints a line on stderr and returns exit status 2.
 fn fail(line: &str) -> ExitCode {
     say(line);
     ExitCode::from(2)
 }
 
-/// One line for the person who started the program, whatever the log level.
+/// Prints a line on stderr for the user who started the program, at every log level.
 fn say(line: &str) {
     let _ = writeln!(
         io::stderr(),
@@ -348,7 +394,8 @@ fn say(line: &str) {
     );
 }
 
-/// Only our own messages: those of libraries may quote requests, and so passwords.
+/// Starts the log on stderr at this level. Only messages of this crate are logged: those of
+/// libraries may quote requests, and so passwords.
 fn log_to_stderr(level: LogLevel) {
     let level = match level {
         LogLevel::Off => return,
@@ -368,8 +415,10 @@ fn log_to_stderr(level: LogLevel) {
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
-/// Stderr, to which each message is written in one line: what others have put into it moves no cursor, turns no text
-/// around, and makes no line that looks like one of ours.
+/// Writer of the log, which escapes each message to a single line on stderr.
+///
+/// Text from elsewhere therefore moves no cursor, reverses no text, and cannot look like a line of
+/// this program.
 struct Line;
 
 impl io::Write for Line {
@@ -384,11 +433,13 @@ impl io::Write for Line {
     }
 }
 
+/// Waits for a signal to end, or for the end of npx, then cancels `stop`.
 async fn cancel_on_signal(stop: CancellationToken) {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
 
+        // Without a handler for one signal, the others must still work.
         let wait = async |kind| match signal(kind) {
             Ok(mut signal) => signal.recv().await,
             Err(_) => std::future::pending().await,
@@ -407,8 +458,8 @@ async fn cancel_on_signal(stop: CancellationToken) {
     stop.cancel();
 }
 
-/// Whether whoever started this process, such as nohup(1), told it to outlive the terminal. Known on Linux alone
-/// (`SigIgn` of proc(5): a mask, the lowest bit of which is SIGHUP).
+/// Returns true if the parent, such as nohup(1), had SIGHUP ignored. Only Linux tells: the lowest
+/// bit of the mask `SigIgn` in `/proc/self/status` is SIGHUP (proc(5)).
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -417,15 +468,20 @@ fn hangup_is_ignored() -> bool {
         .is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Waits for the end of the npx that started this program, if one did: its shell passes no signal on.
+/// Waits for the end of the parent, if the parent is npx. Never returns otherwise.
+///
+/// The shell of npx passes no signals on, so a signal to npx would not reach this process.
 #[cfg(unix)]
 async fn npx_has_ended() {
     use std::os::unix::process::parent_id;
 
+    // npm sets this variable for every script that it runs, and npx sets the value `npx`.
     if std::env::var_os("npm_lifecycle_event").is_none_or(|event| event != "npx") {
         return std::future::pending().await;
     }
 
+    // An orphan gets another parent. Not every system has a signal for that, so the parent is
+    // polled.
     let parent = parent_id();
     while parent_id() == parent {
         tokio::time::sleep(Duration::from_secs(1)).await;

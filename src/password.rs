@@ -1,18 +1,19 @@
-//! A secret in memory: wiped when dropped, shown nowhere.
+//! Secrets in memory: wiped on drop, never shown.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use zeroize::Zeroizing;
 
-/// A password or passphrase.
+/// Password or passphrase, wiped from memory on drop.
 ///
-/// It can be read from a request, but has neither `Serialize` nor `Display`, and its `Debug` shows nothing.
+/// The type can be read from a request, but implements neither `Serialize` nor `Display`. Its
+/// `Debug` output does not contain the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// The secret itself, for the one call that sends or uses it.
+    /// Returns the secret. Meant for the call that sends or uses the secret, not for copies.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -27,7 +28,8 @@ impl From<String> for Password {
 
 impl<'de> Deserialize<'de> for Password {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The derived error would quote what is there instead, and a password of digits may come as a number.
+        // The derived error would quote the wrong value, and a client may send a password of digits
+        // as a number.
         String::deserialize(deserializer)
             .map(Self::from)
             .map_err(|_| D::Error::custom("expected a string"))

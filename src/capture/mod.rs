@@ -1,4 +1,4 @@
-//! Bounded output: the first and the last part of a stream, and the count of everything.
+//! Bounded capture of a stream: its first and last part, and its total length.
 
 mod nature;
 
@@ -6,7 +6,10 @@ use std::collections::VecDeque;
 
 pub use self::nature::{BEGINNING, Nature};
 
-/// Takes a stream of any length and keeps at most `head + tail` bytes of it.
+/// Buffer for the beginning and end of a stream, at most `head + tail` bytes.
+///
+/// Memory use is bounded however long the stream is. [`finish`](Self::finish) turns the capture
+/// into a [`Captured`].
 #[derive(Debug, Clone)]
 pub struct Capture {
     head: Vec<u8>,
@@ -17,7 +20,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// A capture that keeps the first `head` and the last `tail` bytes.
+    /// Creates a capture for the first `head` and the last `tail` bytes.
     #[must_use]
     pub fn new(head: usize, tail: usize) -> Self {
         Self {
@@ -29,11 +32,12 @@ impl Capture {
         }
     }
 
-    /// Takes the next bytes of the stream.
+    /// Appends the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.total = self.total.saturating_add(bytes.len() as u64);
         let (first, later) = bytes.split_at(bytes.len().min(self.head_budget - self.head.len()));
         self.head.extend_from_slice(first);
+        // Bytes that would leave the tail at once are not copied into it.
         let (_, later) = later.split_at(later.len().saturating_sub(self.tail_budget));
         self.tail.drain(
             ..(self.tail.len() + later.len())
@@ -44,19 +48,19 @@ impl Capture {
         self.tail.extend(later);
     }
 
-    /// The length of the whole stream so far, in bytes.
+    /// Returns the length of the stream so far, in bytes.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// All that was kept so far, which is everything as long as nothing was left out.
+    /// Returns all kept bytes. These are the whole stream if nothing was left out.
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {
         self.head.iter().chain(&self.tail).copied().collect()
     }
 
-    /// Ends the capture.
+    /// Ends the capture and returns the kept parts.
     #[must_use]
     pub fn finish(self) -> Captured {
         let kept = (self.head.len() + self.tail.len()) as u64;
@@ -70,21 +74,22 @@ impl Capture {
     }
 }
 
-/// What was kept of a stream that has ended.
+/// Kept parts of an ended stream, made by [`Capture::finish`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Captured {
-    /// The length of the whole stream, in bytes.
+    /// Length of the whole stream, in bytes.
     pub total: u64,
     omitted: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
-    /// The first bytes, as they came.
+    /// First bytes of the original stream.
     beginning: Vec<u8>,
 }
 
 impl Captured {
-    /// What is shown of a stream that had `total` bytes before it was made readable, and began with these: at most
-    /// [`BEGINNING`] of them are of use.
+    /// Adds facts about the original stream, before rendering: the length and the first bytes.
+    ///
+    /// At most [`BEGINNING`] of the first bytes are used.
     #[must_use]
     pub fn of(self, total: u64, beginning: Vec<u8>) -> Self {
         Self {
@@ -94,22 +99,22 @@ impl Captured {
         }
     }
 
-    /// How many bytes were left out between the first and the last part.
+    /// Returns the number of bytes left out between the first and the last part.
     #[must_use]
     pub fn omitted(&self) -> u64 {
         self.omitted
     }
 
-    /// The stream as it was, if nothing was left out.
+    /// Returns the whole stream, or `None` if bytes were left out.
     #[must_use]
     pub fn whole(&self) -> Option<Vec<u8>> {
         (self.omitted() == 0).then(|| [self.head.as_slice(), self.tail.as_slice()].concat())
     }
 
-    /// The text for a reader: the stream as it was, or its two parts around a line that counts what is missing.
+    /// Returns the stream as text: the whole, or both parts around a count of the missing bytes.
     ///
-    /// Bytes that are not UTF-8 become U+FFFD; where something was left out, no character is cut in two. Of what is no
-    /// text there is only a line that says what it is.
+    /// Bytes that are not UTF-8 become U+FFFD. No character is cut in two where bytes were left
+    /// out. Binary data is replaced by a line that names its kind.
     #[must_use]
     pub fn text(&self) -> String {
         if let Nature::Binary(kind) = self.nature() {
@@ -120,8 +125,10 @@ impl Captured {
             return String::from_utf8_lossy(&whole).into_owned();
         }
 
+        // Half a character would show as U+FFFD, as if the command had printed bad UTF-8.
         let head = whole_characters_at_end(&self.head);
         let tail = whole_characters_at_start(&self.tail);
+        // Bytes of incomplete characters are not shown either, so they count as left out.
         let cut = self.head.len() - head.len() + self.tail.len() - tail.len();
         let omitted = self.omitted.saturating_add(cut as u64);
 
@@ -133,9 +140,10 @@ impl Captured {
     }
 }
 
-/// Without the last character, if the rest of it is missing.
+/// Returns the bytes without an incomplete last character.
 #[must_use]
 fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
+    // A character in UTF-8 has at most four bytes, so three steps back find its first byte.
     for back in 1..=bytes.len().min(3) {
         let at = bytes.len() - back;
         let width = match bytes.get(at) {
@@ -156,7 +164,7 @@ fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Without the first bytes, if they are the rest of a character whose beginning is missing.
+/// Returns the bytes without the rest of a character whose beginning is missing.
 fn whole_characters_at_start(bytes: &[u8]) -> &[u8] {
     let rest = bytes
         .iter()

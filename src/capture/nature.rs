@@ -1,26 +1,27 @@
-//! Whether output is text, and what it is if not.
+//! Detection of text and binary data.
 
 use super::Captured;
 
-/// What a stream consists of.
+/// Kind of content of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nature {
     /// Text in UTF-8.
     Text,
-    /// Text, but not all of it in UTF-8: what is not becomes U+FFFD.
+    /// Text with bytes which are not UTF-8. Those bytes are shown as U+FFFD.
     NotUtf8,
-    /// No text: what it is, as far as its first bytes tell.
+    /// Binary data, with the name of the format as far as the first bytes tell.
     Binary(&'static str),
 }
 
-/// Bytes from the beginning of a stream that are looked at as they came.
+/// Number of bytes kept from the beginning of the original stream to detect formats.
 pub const BEGINNING: usize = 512;
-/// The first bytes that a reader is shown.
+/// Number of first bytes shown for binary data.
 const SHOWN: usize = 16;
-/// Less is not judged by its bytes, unless they are those that a known format begins with.
+/// Minimum number of bytes to judge content by statistics. Shorter content is only compared with
+/// known formats.
 const LEAST: usize = 64;
 
-/// What files of some formats begin with: the offset, the bytes, and the name.
+/// Signatures of file formats: offset, bytes and name.
 const FORMATS: [(usize, &[u8], &str); 18] = [
     (0, b"\x7fELF", "ELF program"),
     (0, b"\x1f\x8b", "gzip data"),
@@ -42,21 +43,22 @@ const FORMATS: [(usize, &[u8], &str); 18] = [
     (0, b"\xfe\xff", "text in UTF-16"),
 ];
 
-/// How many bytes of a part are what.
+/// Counts of bytes by kind in a part of a stream.
 #[derive(Debug, Default)]
 struct ByteCounts {
     all: usize,
     nul: usize,
     control: usize,
-    /// Not UTF-8, or U+FFFD in its place.
+    /// Bytes of invalid UTF-8, or of U+FFFD in place of invalid bytes.
     invalid: usize,
 }
 
 impl Captured {
-    /// What the stream consists of, judged by its beginning and end.
+    /// Returns the kind of content, judged by the beginning and end of the stream.
     #[must_use]
     pub fn nature(&self) -> Nature {
         let parts = [self.beginning.as_slice(), &self.head, &self.tail];
+        // Each part by itself: a long text must not outweigh binary data at the other end.
         let counts = parts.map(ByteCounts::of);
         let format = FORMATS.iter().find(|(offset, bytes, _)| {
             self.beginning
@@ -64,6 +66,7 @@ impl Captured {
                 .is_some_and(|rest| rest.starts_with(bytes))
         });
 
+        // A text may begin like a format ("MZ"), so at least one byte must not be text.
         let is_of_format =
             counts.iter().any(|counts| counts.invalid + counts.nul > 0) && self.total > 2;
         let looks_binary = counts.iter().any(ByteCounts::is_binary);
@@ -72,15 +75,17 @@ impl Captured {
             Some((.., name)) if looks_binary || (is_of_format && !name.starts_with("text")) => {
                 Nature::Binary(name)
             }
+            // Formats come first, because their name says more than "data".
             _ if looks_binary => Nature::Binary("data"),
             _ if counts.iter().any(|counts| counts.invalid > 0) => Nature::NotUtf8,
             _ => Nature::Text,
         }
     }
 
-    /// Describes a stream that is not text: its lines before the first byte that is not, then the kind of the rest.
+    /// Describes binary data: preceding lines of text, then the kind and first bytes of the data.
     pub(super) fn in_place_of_bytes(&self, kind: &str) -> String {
         let bad = first_bad(&self.head);
+        // Text before the data, such as the header of an HTTP response, explains the data.
         let lines = self
             .head
             .get(..bad)
@@ -90,6 +95,7 @@ impl Captured {
             .and_then(|end| self.head.get(..=end))
             .unwrap_or_default();
 
+        // Without text before it, the data begins the stream, whose first bytes are kept unchanged.
         let from = if lines.is_empty() && !self.beginning.is_empty() {
             &self.beginning
         } else {
@@ -113,6 +119,7 @@ impl Captured {
 }
 
 impl ByteCounts {
+    /// Counts the bytes of a part by kind.
     fn of(bytes: &[u8]) -> Self {
         let mut counts = Self {
             all: bytes.len(),
@@ -124,7 +131,7 @@ impl ByteCounts {
                 match letter {
                     '\0' => counts.nul += 1,
                     char::REPLACEMENT_CHARACTER => counts.invalid += letter.len_utf8(),
-                    // BEL to CR and ESC are found in text for terminals.
+                    // BEL to CR and ESC occur in text for terminals.
                     '\u{1}'..='\u{6}' | '\u{e}'..='\u{1a}' | '\u{1c}'..='\u{1f}' | '\u{7f}' => {
                         counts.control += 1;
                     }
@@ -138,8 +145,10 @@ impl ByteCounts {
         counts
     }
 
+    /// Returns true if too many bytes are not text. Fewer than [`LEAST`] bytes are never binary.
     fn is_binary(&self) -> bool {
-        // Names with NUL between them are text still (find -print0, /proc/PID/environ), as is another encoding.
+        // Names separated by NUL are still text (find -print0, /proc/PID/environ), as is another
+        // encoding.
         let unreadable = self.control + self.nul;
         self.all >= LEAST
             && ((self.invalid > 0 && unreadable * 50 > self.all)
@@ -148,10 +157,11 @@ impl ByteCounts {
     }
 }
 
-/// The position of the first byte that does not belong to text; the length if all of them do.
+/// Returns the position of the first byte not belonging to text, or the length if there is none.
 fn first_bad(bytes: &[u8]) -> usize {
     let mut at = 0;
     for chunk in bytes.utf8_chunks() {
+        // The terminal renderer writes U+FFFD for bytes that are not UTF-8.
         let bad = |letter: char| {
             letter == char::REPLACEMENT_CHARACTER
                 || (letter.is_control() && !matches!(letter, '\u{7}'..='\r' | '\u{1b}'))

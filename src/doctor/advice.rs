@@ -1,17 +1,18 @@
-//! The next step of the person whose host does not connect.
+//! Advice for users whose host does not connect.
 
 use crate::ssh::{
     config::target::Target,
     error::{HostKeyError, Remedy, SshError},
 };
 
-/// What to do about the failure.
+/// Returns the next step for a user, given the error of a connection attempt.
 pub(super) fn advice_for(error: &SshError, target: &Target) -> String {
     let ssh = target.arguments();
     match error {
         SshError::Jump { source, hop } => {
             format!("it is the jump host {hop} that fails: {}", on_hop(source, hop, target))
         }
+        // Without `ssh`, only a file that needs no `ssh` to decide its `Match` lines can be read.
         SshError::ResolveRun(_) | SshError::ConfigFile { .. } => "install the OpenSSH client".to_owned(),
         SshError::Resolve { .. } | SshError::Config { .. } | SshError::Token { .. } | SshError::Unsupported { .. } => {
             format!("mend the SSH configuration; `ssh -G {ssh}` shows what it comes to")
@@ -26,9 +27,11 @@ pub(super) fn advice_for(error: &SshError, target: &Target) -> String {
         SshError::Connect { .. } => {
             "check host and port, that an SSH server runs there, and that no firewall is in the way".to_owned()
         }
+        // A timeout does not tell which part of the way drops packets.
         SshError::Timeout { .. } => {
             "see whether the host is up, and whether a firewall or a VPN is in the way; try again".to_owned()
         }
+        // OpenSSH closes connections above these limits before the handshake.
         SshError::Handshake { .. } => {
             "check that host and port are those of an SSH server, and that it takes more connections (MaxStartups, \
              PerSourcePenalties)"
@@ -41,6 +44,7 @@ pub(super) fn advice_for(error: &SshError, target: &Target) -> String {
         }
         SshError::HostKey(error) => on_host_key(error),
         SshError::Authentication { remedy, remaining, .. } => on_log_in(*remedy, remaining, &ssh),
+        // `ssh-add` asks for the passphrase itself, so no other program sees it.
         SshError::KeyFile { path, passphrase: true, .. } => {
             format!("run `ssh-add {}`, or give its passphrase to ssh_connect", path.display())
         }
@@ -52,7 +56,7 @@ pub(super) fn advice_for(error: &SshError, target: &Target) -> String {
     }
 }
 
-/// The same for a jump host, which is reached by its own configuration.
+/// Returns the next step for a failure at a jump host.
 fn on_hop(error: &SshError, hop: &str, target: &Target) -> String {
     match error {
         SshError::Authentication {
@@ -62,12 +66,16 @@ fn on_hop(error: &SshError, hop: &str, target: &Target) -> String {
     }
 }
 
+/// Returns the next step for a refused host key.
 fn on_host_key(error: &HostKeyError) -> String {
     match error {
+        // `doctor` asks nobody, so it cannot decide whether the key is to be trusted.
         HostKeyError::Unknown { destination, .. } => format!(
             "run `ssh {destination}` once in a terminal, compare the fingerprint with one from whoever runs the host, and \
              answer yes"
         ),
+        // A changed key may be an attack, so the reason comes before the command that removes the
+        // old key.
         HostKeyError::Changed { host, file, .. } => format!(
             "find out why; only if the host was really reinstalled: `ssh-keygen -R '{host}' -f '{file}'`, then connect once \
              with ssh"
@@ -80,7 +88,10 @@ fn on_host_key(error: &HostKeyError) -> String {
     }
 }
 
+/// Returns the next step for a failed log-in, depending on the methods which the server still
+/// offers.
 fn on_log_in(remedy: Remedy, remaining: &str, ssh: &str) -> String {
+    // A password helps only if the server would still take one.
     let asks = ["password", "keyboard-interactive"]
         .iter()
         .any(|method| remaining.split(',').any(|takes| takes == *method));

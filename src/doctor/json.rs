@@ -1,4 +1,4 @@
-//! The report for programs.
+//! The report as JSON, for programs.
 
 use serde::Serialize;
 
@@ -8,6 +8,7 @@ use crate::{
     ssh::trace::{Finding, Stage, StageOutcome},
 };
 
+/// JSON form of a report. Field names are part of the interface to programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonReport<'a> {
@@ -19,11 +20,12 @@ struct JsonReport<'a> {
     stages: Vec<JsonStage<'a>>,
 }
 
+/// JSON form of a finding.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonStage<'a> {
     stage: &'static str,
-    /// The jump host that it is about.
+    /// Jump host of this stage; absent for the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     jump_host: Option<&'a str>,
     outcome: &'static str,
@@ -32,10 +34,10 @@ struct JsonStage<'a> {
 }
 
 impl DoctorReport {
-    /// One JSON object on several lines.
+    /// Formats the report as a JSON object on several lines, safe to print on a terminal.
     ///
     /// # Errors
-    /// None that is known: the report is text.
+    /// No failure is known: the report consists of text.
     pub fn json(&self) -> Result<String, serde_json::Error> {
         let report = JsonReport {
             host: &self.patient.typed,
@@ -50,8 +52,10 @@ impl DoctorReport {
     }
 }
 
+/// Converts a finding.
 fn stage(finding: &Finding) -> JsonStage<'_> {
     JsonStage {
+        // These names are read by programs; those for people are in `text::name` and may change.
         stage: match finding.stage {
             Stage::Configuration => "configuration",
             Stage::Proxy => "proxy",

@@ -1,5 +1,7 @@
-//! `mcp-ssh-sessions doctor HOST`: why a host does or does not connect. [`ssh::diagnose`](crate::ssh::diagnose) finds the
-//! facts; here they are put into words for a person, or into JSON for a program.
+//! The command `mcp-ssh-sessions doctor HOST`, which explains why a host does or does not connect.
+//!
+//! [`ssh::diagnose`](crate::ssh::diagnose) finds the facts. This module puts them into words for
+//! users, or into JSON for programs.
 
 mod advice;
 mod json;
@@ -20,7 +22,7 @@ use crate::{
     },
 };
 
-/// The host to be explained.
+/// Host to diagnose: a saved session or a typed destination, with options and notices.
 #[derive(Debug)]
 pub struct DoctorTarget {
     typed: String,
@@ -29,7 +31,9 @@ pub struct DoctorTarget {
     notices: Vec<String>,
 }
 
-/// What was found out about it.
+/// Report of a diagnosis: the findings at each stage, and the failure if any.
+///
+/// Created by [`DoctorTarget::diagnose`].
 #[derive(Debug)]
 pub struct DoctorReport {
     patient: DoctorTarget,
@@ -38,16 +42,18 @@ pub struct DoctorReport {
 }
 
 impl DoctorTarget {
-    /// What `typed` stands for: a saved session of that name with its options, else a destination. The store is read and
-    /// not touched.
+    /// Finds the saved session of this name, or else parses `typed` as a destination.
+    ///
+    /// The store is only read. An unreadable store becomes a notice of the report.
     ///
     /// # Errors
-    /// It is no destination that may be given to `ssh`.
+    /// The destination or user must not be passed to `ssh`.
     pub fn find(
         typed: &str,
         config_file: Option<PathBuf>,
         store: Option<PathBuf>,
     ) -> Result<Self, DestinationError> {
+        // A host can be diagnosed without the store, so an unreadable one is only a notice.
         let (saved, mut notices) = match Store::new(store).peek() {
             Ok(document) => (
                 document
@@ -82,6 +88,7 @@ impl DoctorTarget {
             });
         };
 
+        // A session may have the name of another host, so the report says which host was meant.
         notices.push(format!("{typed} is a saved session of host {}", saved.host));
 
         notices.extend(
@@ -91,10 +98,12 @@ impl DoctorTarget {
                 .map(|path| format!("its only key is {path}")),
         );
 
+        // No password is at hand here, so the diagnosis cannot log in with one.
         if saved.password_auth {
             notices.push("it logs in with a password, which is never saved".to_owned());
         }
 
+        // The store can be edited by hand, so its values are checked like typed ones.
         if let Some(user) = &saved.user {
             parse_user(user)?;
         }
@@ -116,7 +125,7 @@ impl DoctorTarget {
         })
     }
 
-    /// Connects as `ssh_connect` would, and changes nothing.
+    /// Connects as `ssh_connect` would, without changing anything, and reports each stage.
     pub async fn diagnose(self) -> DoctorReport {
         let credentials = Credentials {
             key_path: self.key_path.clone(),
@@ -134,16 +143,17 @@ impl DoctorTarget {
 }
 
 impl DoctorReport {
-    /// Whether `ssh_connect` would connect it.
+    /// Returns true if `ssh_connect` would connect to the host.
     #[must_use]
     pub fn connects(&self) -> bool {
         self.failure.is_none()
     }
 
-    /// All of it in a sentence.
+    /// Returns the result as a sentence.
     fn verdict(&self) -> String {
         let host = &self.patient.typed;
 
+        // A later stage can fail although the host connects, such as SFTP or `ssh_shell`.
         let missing: Vec<&str> = self
             .trace
             .iter()
@@ -161,7 +171,7 @@ impl DoctorReport {
         }
     }
 
-    /// What to do about it, if there is anything.
+    /// Returns the next step for the user, or `None` if the host connects.
     fn next(&self) -> Option<String> {
         self.failure
             .as_ref()

@@ -1,21 +1,22 @@
-//! The report for people: a line a stage, what led to it below, the verdict last.
+//! The report as text, for users: one line per stage, details below each, the verdict last.
 
 use std::{env, fmt::Write as _, io::IsTerminal as _};
 
 use super::DoctorReport;
 use crate::ssh::trace::{Finding, Stage, StageOutcome};
 
-/// Whether marks have colours.
+/// Use of colours for the marks of stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colours {
-    /// They have.
+    /// Colours as ANSI escape sequences.
     On,
-    /// Plain text.
+    /// Marks without colours.
     Off,
 }
 
 impl Colours {
-    /// On where stdout is a terminal that shows colours, and the person wants them (`NO_COLOR`, `TERM=dumb`).
+    /// Returns `On` if stdout is a Unix terminal and the user has not refused colours (`NO_COLOR`,
+    /// `TERM=dumb`).
     #[must_use]
     pub fn of_stdout() -> Self {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -27,6 +28,7 @@ impl Colours {
         }
     }
 
+    /// Returns the mark of an outcome.
     fn mark(self, outcome: StageOutcome) -> String {
         let (mark, colour) = match outcome {
             StageOutcome::Passed => ('✓', 32),
@@ -43,10 +45,13 @@ impl Colours {
 }
 
 impl DoctorReport {
-    /// The lines, without the last end of line. Nothing that a server says can move the cursor or hide.
+    /// Formats the report, without a final end of line.
+    ///
+    /// Text from a server cannot move the cursor or hide other text.
     #[must_use]
     pub fn text(&self, colours: Colours) -> String {
         let mut text = String::new();
+        // Notices may quote the store, so they are escaped like words of a server.
         for notice in &self.patient.notices {
             let _ = writeln!(text, "{}", shown(notice));
         }
@@ -98,7 +103,7 @@ impl DoctorReport {
     }
 }
 
-/// What a person calls the stage.
+/// Returns the name of a stage for users.
 pub(super) fn name(stage: Stage) -> &'static str {
     match stage {
         Stage::Configuration => "configuration",
@@ -117,10 +122,12 @@ pub(super) fn name(stage: Stage) -> &'static str {
     }
 }
 
-/// One line, in which what is not to be seen is spelled out: control characters, and those that turn text around.
+/// Escapes control characters, invisible characters and marks for reversed text.
 fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
+        // Zero-width characters are included, because they could hide a difference between two
+        // names.
         let hides = letter.is_control()
             || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if hides {

@@ -2,13 +2,14 @@
 
 use super::{quoting::unquote, sentinel::Sentinel};
 
-/// A trailer longer than this is not ours: a working directory has at most a few kilobytes, in bytes.
+/// Longest trailer, in bytes. A working directory has at most a few kilobytes, so a longer trailer
+/// is not ours.
 const MAX_TRAILER_BYTES: usize = 256 * 1024;
 
-/// The decoder for one of a frame's two streams.
+/// Decoder for a stream of a frame.
 ///
-/// Bytes go in with [`push`](Self::push) in any portions. Output comes out as soon as it cannot be part of the mark any
-/// more, so a gigabyte of it passes through without being kept.
+/// Bytes go in with [`push`](Self::push) in portions of any size. Output comes out as soon as it
+/// cannot be part of the mark any more, so a gigabyte of output passes through without being kept.
 #[derive(Debug)]
 pub struct StreamDecoder {
     opening: Vec<u8>,
@@ -17,24 +18,24 @@ pub struct StreamDecoder {
     in_trailer: bool,
 }
 
-/// What [`StreamDecoder::push`] found.
+/// Result of [`StreamDecoder::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum DecodeStep {
     /// The frame goes on.
     More,
     /// The frame has ended.
     Complete {
-        /// What stood between the opening and the closing mark.
+        /// Text between the opening and the closing mark.
         trailer: Vec<u8>,
-        /// What came after it: output between frames, of processes in the background.
+        /// Bytes after the closing mark: output between frames, of processes in the background.
         rest: Vec<u8>,
     },
-    /// What followed the opening mark cannot be a trailer; the stream is out of step.
+    /// The text after the opening mark cannot be a trailer, so the stream is out of step.
     Broken,
 }
 
 impl StreamDecoder {
-    /// A decoder for the frame of this sentinel.
+    /// Creates a decoder for the frame of this sentinel.
     #[must_use]
     pub fn new(sentinel: &Sentinel) -> Self {
         Self {
@@ -45,15 +46,18 @@ impl StreamDecoder {
         }
     }
 
-    /// Takes the next bytes of the stream and appends to `output` those that are output for certain.
+    /// Takes the next bytes of the stream, and appends everything certain to be output to `output`.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> DecodeStep {
-        // What was looked through already need not be again, but for what may be the beginning of the mark.
+        // Bytes that were searched before are not searched again, except a possible beginning of
+        // the mark.
         let mut from = 0;
 
         if self.in_trailer {
             from = (self.held.len() + 1).saturating_sub(self.closing.len());
             self.held.extend_from_slice(bytes);
         } else {
+            // The usual case: without a record separator nothing has to be held back or copied
+            // twice.
             if self.held.is_empty() && !bytes.contains(&RECORD_SEPARATOR) {
                 output.extend_from_slice(bytes);
                 return DecodeStep::More;
@@ -82,7 +86,8 @@ impl StreamDecoder {
                 let rest = self.held.split_off(at + self.closing.len());
                 self.held.truncate(at);
 
-                // One that was interrupted in its middle has been written again.
+                // A trailer that was interrupted in its middle has been written again. The last one
+                // counts.
                 while let Some(again) = find(&self.held, &self.opening) {
                     self.held.drain(..again + self.opening.len());
                 }
@@ -97,36 +102,39 @@ impl StreamDecoder {
         }
     }
 
-    /// Whether it holds bytes back, or is inside a trailer.
+    /// Returns true if bytes are held back, or a trailer has begun.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.in_trailer || !self.held.is_empty()
     }
 
-    /// Gives up what was held back: the stream has ended, so it was output after all.
+    /// Appends the bytes held back. The stream has ended, so they were output after all.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         output.append(&mut self.held);
     }
 }
 
-/// What the trailer on stdout says.
+/// Content of the trailer on stdout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trailer {
-    /// The first field: the command's exit status (for the first frame of a shell, its process id).
+    /// Exit status of the command. In the first frame of a shell, this is the shell's process id.
     pub status: u32,
     /// Process ids of the shell's background jobs.
     pub jobs: Vec<u32>,
-    /// The working directory (for the first frame, what [`started`](super::script::started) reads).
+    /// Working directory. In the first frame, this is the text for
+    /// [`started`](super::script::started).
     pub directory: Vec<u8>,
-    /// The shell has lost a builtin that every frame needs, and this trailer was written without: no other can follow.
-    /// `jobs` is empty then, whether there are any or not.
+    /// True if the shell has lost a builtin needed by every frame. This trailer was written without
+    /// it, and no other can follow. `jobs` is then empty in any case.
     pub crippled: bool,
 }
 
 impl Trailer {
-    /// Reads `status:jobs:directory`, with `!` for the jobs of a crippled shell; `None` where it is something else.
+    /// Reads `status:jobs:directory`, with `!` for the jobs of a crippled shell. `None` for any
+    /// other text.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
+        // The directory comes last, because it may hold colons.
         let mut fields = text.splitn(3, |byte| *byte == b':');
         let status = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
         let jobs = std::str::from_utf8(fields.next()?).ok()?;
@@ -134,7 +142,7 @@ impl Trailer {
         let jobs = if crippled { "" } else { jobs };
         let directory = fields.next()?;
 
-        // One with a line end in its name; every other begins with a slash.
+        // A quoted directory is one with a line end in its name. Every other begins with a slash.
         let directory = unquote(directory).unwrap_or_else(|| directory.to_vec());
         let jobs = jobs
             .split_whitespace()
@@ -150,9 +158,10 @@ impl Trailer {
     }
 }
 
-/// The byte that every mark begins with: ASCII RS, which text rarely holds.
+/// First byte of every mark: ASCII RS, which is rare in text.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
+/// Returns the position of `needle`, which begins with a record separator.
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     let mut from = 0;
     while let Some(offset) = haystack
@@ -171,7 +180,7 @@ pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     None
 }
 
-/// The length of the longest end of `bytes` with which `needle` begins.
+/// Returns the length of the longest end of `bytes` with which `needle` begins.
 fn longest_prefix_at_end(bytes: &[u8], needle: &[u8]) -> usize {
     let longest = bytes.len().min(needle.len().saturating_sub(1));
     (1..=longest)

@@ -1,39 +1,43 @@
-//! Scripts that compute the SHA-256 of a file, and look at it, with whatever the remote host has for that.
+//! Scripts that compute the SHA-256 of a file, and look at it, with the programs of the remote
+//! host.
 
 use std::fmt::Write as _;
 
-/// What stands before the digest: a startup file may print as well.
+/// Words before the digest, because a startup file may print as well.
 const MARK: &[u8] = b"mcp-ssh-sessions:sha256:";
-/// What stands before a look.
+/// Words before the facts of a file.
 const LOOK: &[u8] = b"mcp-ssh-sessions:look:";
 
-/// What is sent to a shell at once, to hear that there is one.
+/// Line sent to a shell at once, to find out if there is a shell.
 pub const BEGIN: &str = "echo mcp-ssh-sessions:ready\n";
-/// What it prints then.
+/// Answer to [`BEGIN`].
 pub const READY: &[u8] = b"mcp-ssh-sessions:ready";
 
-/// What the shell's side sees of a file.
+/// Facts of a file, as reported by a program on the remote host. A caller compares them with the
+/// facts that SFTP reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileFacts {
-    /// `st_mode` of stat(2).
+    /// Type and permissions: `st_mode` of stat(2).
     pub mode: u32,
-    /// Its length, in bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// When it was modified, in seconds since 1970.
+    /// Time of the last modification, in seconds since 1970.
     pub modified: u64,
-    /// User and group id.
+    /// User id and group id.
     pub owner: (u32, u32),
 }
 
-/// A script for `/bin/sh`, to be read from stdin, for the first `length` bytes of a file. It prints nothing if there are
-/// fewer, or no program that can do it. openssl is the fastest by far where there is hardware for it.
+/// Writes a script for `/bin/sh`, read from stdin, for the digest of the first `length` bytes of a
+/// file. The script prints nothing if the file is shorter or no program can compute the digest.
+/// openssl comes first, because it is the fastest by far where the hardware helps.
 #[must_use]
 pub fn script(path: &[u8], length: u64) -> String {
     format!("{}length={length}\n{COMPUTE}", with_path(path))
 }
 
-/// A script for `/bin/sh` that looks at a file and at the root directory, links followed: as GNU and busybox, or as the BSDs
-/// and macOS have it.
+/// Writes a script for `/bin/sh`, for printing the facts of a file and of the root directory. Links
+/// are followed. The first `stat` is that of GNU and busybox, the second that of the BSDs and
+/// macOS.
 #[must_use]
 pub fn looks(path: &[u8]) -> String {
     format!(
@@ -43,12 +47,14 @@ pub fn looks(path: &[u8]) -> String {
     )
 }
 
+/// Writes the line for setting `path`. Every byte is an octal escape, so no name can become a
+/// command.
 fn with_path(path: &[u8]) -> String {
     let mut quoted = String::new();
     for byte in path {
         let _ = write!(quoted, "\\{byte:03o}");
     }
-    // `$(…)` would take newlines off the end.
+    // `$(…)` would take newlines off the end of the name.
     format!("path=$(printf '{quoted}.'); path=${{path%.}}; ")
 }
 
@@ -66,13 +72,14 @@ for sum in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'sha256 -q' 'busy
 done
 "#;
 
-/// The digest in what the script printed.
+/// Reads the digest in the output of [`script`]; `None` if there is none.
 #[must_use]
 pub fn parse(answer: &[u8]) -> Option<[u8; 32]> {
     let line = answer
         .split(|byte| *byte == b'\n')
         .find_map(|line| line.strip_prefix(MARK))?;
     let mut digest = [0; 32];
+    // A line of another length is no digest, whoever printed it.
     let (pairs, []) = line.trim_ascii_end().as_chunks::<2>() else {
         return None;
     };
@@ -88,7 +95,8 @@ pub fn parse(answer: &[u8]) -> Option<[u8; 32]> {
     Some(digest)
 }
 
-/// The looks at the file and at the root directory in what the script printed.
+/// Reads the facts of the file and of the root directory in the output of [`looks`]. `None` unless
+/// there are exactly two.
 #[must_use]
 pub fn parse_looks(answer: &[u8]) -> Option<[FileFacts; 2]> {
     let mut looks = answer
@@ -99,6 +107,7 @@ pub fn parse_looks(answer: &[u8]) -> Option<[FileFacts; 2]> {
     looks.next().is_none().then_some(both)
 }
 
+/// Reads a line of facts.
 fn parse_look(line: &[u8]) -> Option<FileFacts> {
     let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
     let mode = u32::from_str_radix(words.next()?, 16).ok()?;

@@ -1,30 +1,39 @@
-//! What the driver defines in a bash when it starts: the functions that begin and end each command.
+//! The driver: the functions that begin and end each command in bash. A shell gets them when it
+//! starts.
 //!
-//! They are read before any command has run, so no alias is in them, and they are read-only. They keep what they need in
-//! their arguments: a command can make any variable read-only, and a plain assignment to one gives up the whole line.
-//! An assignment in arithmetic only fails.
+//! They are read before any command has run, so no alias is in them, and they are read-only. They
+//! keep what they need in their arguments: a command can make any variable read-only, and a plain
+//! assignment to a read-only variable gives up the whole line. An assignment in arithmetic only
+//! fails.
 
 use super::{quoting::quote, snapshot};
 
-/// The functions, as a script for bash 3.2 and later.
+/// Functions of the driver, as a script for bash 3.2 and later.
 ///
-/// - `exit` ends a command instead of the shell (not in bash's POSIX mode, where `exit` cannot be a function). Bash 3.2
-///   has no `BASHPID`.
-/// - `__mcp_b STATUS EXITED` returns `STATUS`; but if `EXITED` is not empty and there is an EXIT trap, 1, and leaves in
-///   `__mcp_c` what runs it once, with `STATUS` in `$?`, which is `__mcp_v`'s business.
-/// - `__mcp_g STATUS` is the ERR trap of a command under `set -e`: it ends the command, where bash would end itself.
-/// - `__mcp_s STATUS OPTIONS MODE` begins a command: takes back our words, and leaves `STATUS` in `$?`.
-/// - `__mcp_t STATUS OPTIONS MODE NONCE [again]` ends it: prints the trailer. Its status is 0 only if that was done. With
-///   `again`, `STATUS` is what the first attempt returned: nothing is done where it succeeded. All of a trailer is
-///   written at once, and has therefore no line end in it: what a process in the background writes cannot come between.
-///   If the next command's redirections would fail, because there are too few descriptors, it is the last trailer: a
-///   subshell writes it, which needs none.
-///   The children of the shell are those that the system lists, because `jobs` does not know what was disowned.
-/// - `__mcp_e STATUS NONCE` and `__mcp_f STATUS NONCE` print a trailer for stdout and stderr if `STATUS` says that none was
-///   printed, by means of an expansion that fails: its message needs no builtin. The words before it are bash's.
+/// - `exit` ends a command instead of the shell (not in bash's POSIX mode, where `exit` cannot be a
+///   function). Bash 3.2 has no `BASHPID`.
+/// - `__mcp_v STATUS` returns `STATUS`.
+/// - `__mcp_b STATUS EXITED` returns `STATUS`. But if `EXITED` is not empty and there is an EXIT
+///   trap, it returns 1, and leaves in `__mcp_c` the command that runs the trap once, with `STATUS`
+///   in `$?`.
+/// - `__mcp_g STATUS` is the ERR trap of a command under `set -e`. It ends the command where bash
+///   would end itself.
+/// - `__mcp_s STATUS OPTIONS MODE` begins a command: it takes back our words, and leaves `STATUS`
+///   in `$?`.
+/// - `__mcp_t STATUS OPTIONS MODE NONCE [again]` ends a command by printing the trailer. It returns
+///   0 only if that was done. With `again`, `STATUS` is the result of the first attempt, and
+///   nothing is done if that succeeded. A trailer is written at once and has no line end in it, so
+///   that the output of a process in the background cannot come between. If there are too few
+///   descriptors for the next command's redirections, this is the last trailer; a subshell writes
+///   it, which needs none. The children of the shell are those that the system lists, because
+///   `jobs` does not know disowned ones.
+/// - `__mcp_e STATUS NONCE` and `__mcp_f STATUS NONCE` print a trailer on stdout and stderr if
+///   `STATUS` says that none was printed. They use an expansion that fails, because its message
+///   needs no builtin. The words before it are bash's.
 /// - `__mcp_z STATUS` ends the shell if `STATUS` says that no trailer was printed.
 ///
-/// `OPTIONS` is `:$BASHOPTS:` (bash before 4.1 has none), `MODE` is not empty if `POSIXLY_CORRECT` is set.
+/// `OPTIONS` is `:$BASHOPTS:` (bash before 4.1 has none). `MODE` is not empty if `POSIXLY_CORRECT`
+/// is set.
 pub(super) const FUNCTIONS: &str = r#"
 exit() {
   (builtin exit "$@") && ((1))
@@ -96,12 +105,12 @@ set +o history
 set +H
 "#;
 
-/// Takes back the words that the driver needs, should a command have defined functions of these names or switched the
-/// builtins off.
+/// Commands for taking back the words of the driver, in case a command has defined functions of
+/// these names or disabled the builtins.
 ///
-/// The assignment switches bash to its POSIX mode, in which the special builtin `unset` cannot be a function. Afterwards
-/// the mode is as it was, and so are the options that the mode switches on. `jobs`, `printf` and the like need no
-/// `unset -f`: they are called through `builtin`.
+/// The assignment switches bash to its POSIX mode, in which the special builtin `unset` cannot be a
+/// function. Afterwards the mode is as before, and so are the options that the mode switches on.
+/// `jobs`, `printf` and the like need no `unset -f`: they are called through `builtin`.
 const RECLAIM: &str = r"((${POSIXLY_CORRECT+0}${POSIXLY_CORRECT-POSIXLY_CORRECT=1}))
   \unset -f unset eval builtin command
   \builtin enable @WORDS@ || \command enable @WORDS@ || \enable @WORDS@
@@ -109,25 +118,28 @@ const RECLAIM: &str = r"((${POSIXLY_CORRECT+0}${POSIXLY_CORRECT-POSIXLY_CORRECT=
   [[ $2 = :: || $2 = *:expand_aliases:* ]] || builtin shopt -u expand_aliases
   [[ $2 = *:inherit_errexit:* ]] || builtin shopt -u inherit_errexit";
 
-/// The builtins that the driver calls.
+/// Builtins called by the driver.
 const WORDS: &str = "builtin command enable eval exit jobs kill printf read return set shopt unset";
 
-/// Has the first parameter, which is [`MOVE`] and the functions, put the streams where [`Streams::Above`](super::shell_kind::ShellDescriptors::Above) says, and chooses the
-/// numbers.
+/// Script for choosing the descriptors and moving the streams there. Its first parameter is
+/// [`MOVE`] with the functions, and
+/// [`ShellDescriptors::Above`](super::shell_kind::ShellDescriptors::Above) describes the result.
 ///
-/// 230 to 239 are below what every system lets a process open (256 on macOS, 1024 on Linux), and clear of 255, which bash
-/// uses itself, of 200, which the manual page of flock has, and of what `{name}` in a redirection takes, from 10 up. Where
-/// no more than 255 may be opened, it is 20 to 29.
+/// 230 to 239 are below the number of files that every system lets a process open (256 on macOS,
+/// 1024 on Linux). They avoid 255, which bash uses itself, 200, which is in the manual page of
+/// flock, and the numbers from 10 up, which `{name}` in a redirection takes. Where no more than 255
+/// files may be open, the numbers are 20 to 29.
 ///
-/// What bash sets aside for a redirection is closed in every program that is run, and so is a copy of that: the only way to
-/// have such a descriptor. It is set aside in the first free place above the descriptor that is copied, which is 4.
+/// A descriptor that bash sets aside for a redirection is closed in every program that is run, and
+/// so is a copy of it. There is no other way to have such a descriptor. It is set aside in the
+/// first free place above the descriptor that is copied, which is 4.
 const PLACE: &str = r#"
 __mcp_p=23
 [[ $(ulimit -Sn) = unlimited || $(ulimit -Sn) -ge 256 ]] || ulimit -Sn 256 || __mcp_p=2
 eval "${1//@P@/$__mcp_p}"
 "#;
 
-/// Moves the streams there.
+/// Redirections for moving the streams to the chosen descriptors.
 const MOVE: &str = r"
 exec @P@0>&- @P@1>&- @P@2>&- @P@3>&- @P@4>&1 @P@5>&- @P@6>&-
 { exec @P@1>&@P@5; } >&@P@4
@@ -138,7 +150,8 @@ exec @P@4>&-
 __mcp_o='>&@P@1' __mcp_e='>&@P@2'
 ";
 
-/// The script that makes a bash ready: the streams, the functions, and what prints a snapshot.
+/// Writes the script for making a bash ready: streams, functions, and the function for printing a
+/// snapshot.
 pub(super) fn start() -> String {
     let functions = FUNCTIONS
         .replace("@RECLAIM@", RECLAIM)

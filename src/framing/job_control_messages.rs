@@ -1,19 +1,22 @@
-//! Cuts out what an interactive bash without a terminal complains about whenever a child was killed by a signal:
-//! `bash: [PID: LEVEL (FD)] tcsetattr: Inappropriate ioctl for device`, in bash 3.2 without the `(FD)`. It stands in the
-//! command's stderr and is not the command's.
+//! Removes bash's complaint about a missing terminal from a command's stderr. An interactive bash
+//! without a terminal prints it whenever a child was killed by a signal: `bash: [PID: LEVEL (FD)]
+//! tcsetattr: Inappropriate ioctl for device`, in bash 3.2 without the `(FD)`.
 
-/// A longer line is not that complaint, in bytes.
+/// Longest possible complaint, in bytes.
 const MAX_LINE_BYTES: usize = 256;
 
-/// The filter for the stderr of one shell. Bytes come out as soon as they cannot belong to a complaint.
+/// Filter for the stderr of a shell's command. Bytes come out as soon as they cannot belong to a
+/// complaint.
 #[derive(Debug)]
 pub struct TerminalNoise {
+    /// First bytes of a complaint of this shell.
     beginning: Vec<u8>,
+    /// Bytes held back, because a complaint may begin with these.
     held: Vec<u8>,
 }
 
 impl TerminalNoise {
-    /// A filter for the shell with this process id, by which its own words are known.
+    /// Creates a filter for the shell with this process id, which stands in the complaint.
     #[must_use]
     pub fn for_shell(pid: u32) -> Self {
         Self {
@@ -22,7 +25,7 @@ impl TerminalNoise {
         }
     }
 
-    /// Takes the next bytes and appends to `output` those that are not noise.
+    /// Takes the next bytes, and appends everything outside of complaints to `output`.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         self.held.extend_from_slice(bytes);
         let mut from = 0;
@@ -51,12 +54,14 @@ impl TerminalNoise {
         output.append(&mut self.held);
     }
 
-    /// Gives up what was held back: there is no more.
+    /// Appends the bytes held back, when no more will come.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         output.append(&mut self.held);
     }
 
+    /// Decides if the text begins with a complaint.
     fn judge(&self, text: &[u8]) -> NoiseVerdict {
+        // Only so much is looked at, so that a line without end is not held back for ever.
         let shown = text.get(..MAX_LINE_BYTES).unwrap_or(text);
         let rest = after(shown, &self.beginning)
             .and_then(after_digits)
@@ -81,18 +86,19 @@ impl TerminalNoise {
     }
 }
 
-/// What a piece of text is that may be a complaint.
+/// Verdict on a text, which may be a complaint.
 enum NoiseVerdict {
-    /// So many bytes of it are.
+    /// The text begins with a complaint of so many bytes.
     Complaint {
         length: usize,
     },
+    /// The text is no complaint.
     Other,
-    /// The bytes that will show it have not come yet.
+    /// More bytes are needed for a verdict.
     NotYetKnown,
 }
 
-/// What follows these words.
+/// Returns the text after these words, or a verdict if the words do not follow.
 fn after<'a>(text: &'a [u8], words: &[u8]) -> Result<&'a [u8], NoiseVerdict> {
     text.strip_prefix(words).ok_or(if words.starts_with(text) {
         NoiseVerdict::NotYetKnown
@@ -101,7 +107,7 @@ fn after<'a>(text: &'a [u8], words: &[u8]) -> Result<&'a [u8], NoiseVerdict> {
     })
 }
 
-/// What follows a number.
+/// Returns the text after a number, or a verdict if no number follows.
 fn after_digits(text: &[u8]) -> Result<&[u8], NoiseVerdict> {
     match text.iter().position(|byte| !byte.is_ascii_digit()) {
         Some(0) => Err(NoiseVerdict::Other),

@@ -1,25 +1,27 @@
-//! What commands mention that may end the shell, or their own call, before its time. A frame has more to do then, which
-//! would cost every other one a millisecond.
+//! Words of commands that may end the shell, or their own call, too early. A frame has more to do
+//! after such words. That would cost every other frame a millisecond.
 
-/// What the commands of one shell have mentioned so far.
+/// Features mentioned so far by the commands of a shell. Features are only ever added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mentioned {
-    /// An option of `set`, or `errexit` by name: commands may run under `set -e`.
+    /// True after an option of `set`, or `errexit` by name: commands may run under `set -e`.
     pub options: bool,
-    /// `set -E`, or `errtrace` by name.
+    /// True after `set -E`, or `errtrace` by name.
     pub errtrace: bool,
-    /// Traps.
+    /// True after `trap`.
     pub traps: bool,
 }
 
-/// Words of commands that end a shell, or take away what it needs.
+/// Words of commands which end a shell, or take away something essential.
 const ENDS: [&str; 8] = [
     "enable", "exec", "exit", "kill", "logout", "pkill", "return", "ulimit",
 ];
 
 impl Mentioned {
-    /// Adds what this command mentions.
+    /// Adds the features mentioned by this command.
     pub fn note(&mut self, command: &[u8]) {
+        // Words are looked at without a shell's grammar: a word inside quotes or a comment costs a
+        // little time, and nothing else.
         let (mut flags, mut words) = (false, words(command));
         while let Some(word) = words.next() {
             self.errtrace |= word == b"errtrace" || (flags && word.contains(&b'E'));
@@ -33,14 +35,14 @@ impl Mentioned {
         }
     }
 
-    /// Whether the shell may not survive this command, which has been noted.
+    /// Returns true if the shell may not survive this command, which must have been noted before.
     #[must_use]
     pub fn may_end(self, command: &[u8]) -> bool {
         self.options || words(command).any(|word| ENDS.iter().any(|end| word == end.as_bytes()))
     }
 }
 
-/// The words, each a run of letters and what options are written with.
+/// Splits a command into words of letters, digits and the characters of options.
 fn words(command: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-+_".contains(byte);
     command

@@ -1,10 +1,12 @@
-//! Our protocol inside the remote shell: how a command is written and how what it prints is cut out again. Pure: bytes
-//! in, facts out.
+//! Our protocol inside the remote shell: how a command is written, and how its output is separated
+//! from ours. Pure functions on bytes.
 //!
-//! A frame is one command on the persistent shell. [`script`] writes it, [`decoder`] finds its end in stdout and stderr,
-//! and both know it by a [`sentinel::Sentinel`] that no program on the other side can guess. [`exec`] writes the script
-//! of a command on a channel of its own, [`sudo`] the same as root, [`stop`] the script that ends a running command,
-//! [`detached`] those for commands that live on the remote machine, and [`digest`] the one that compares a file.
+//! A frame is one command on the persistent shell. [`script`] writes it, [`decoder`] finds its end
+//! in stdout and stderr, and both know it by a [`sentinel::Sentinel`] that no program on the other
+//! side can guess. [`exec`] writes the script of a command on a channel of its own, and [`sudo`]
+//! the script of a command as root. [`stop`] writes the script that ends a running command,
+//! [`detached`] those for commands that live on the remote machine, and [`digest`] the one that
+//! compares a file.
 
 pub mod decoder;
 pub mod detached;

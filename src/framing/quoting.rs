@@ -1,6 +1,8 @@
-//! Quoting for POSIX shells, and reading what bash's `printf %q` writes: `$'…'` (ANSI-C quoting) where there is a line end.
+//! Quoting for POSIX shells, and reading bash's `printf %q`: `$'…'` (ANSI-C quoting) where there is
+//! a line end.
 
-/// Single quotes, in which a POSIX shell leaves every byte but the quote itself alone.
+/// Appends the text in single quotes, in which a POSIX shell leaves every byte but the quote itself
+/// alone.
 pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
     line.push(b'\'');
 
@@ -15,7 +17,7 @@ pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
     line.push(b'\'');
 }
 
-/// The bytes that `$'…'` means, as bash's `printf %q` writes it; `None` for anything else.
+/// Returns the bytes meant by `$'…'`, as written by bash's `printf %q`; `None` for any other text.
 pub(super) fn unquote(text: &[u8]) -> Option<Vec<u8>> {
     let inner = text.strip_prefix(b"$'")?.strip_suffix(b"'")?;
     let mut bytes = Vec::with_capacity(inner.len());
@@ -36,6 +38,7 @@ pub(super) fn unquote(text: &[u8]) -> Option<Vec<u8>> {
             b'r' => b'\r',
             b't' => b'\t',
             b'v' => 0x0b,
+            // bash writes three octal digits for a byte, so the first is at most 3.
             first @ b'0'..=b'3' => {
                 let digits = [first, rest.next()?, rest.next()?];
                 u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()?

@@ -1,8 +1,8 @@
-//! What is written to the shell: how it is started, and the script around one command.
+//! Scripts written to the shell: the start, and the lines around each command.
 //!
-//! The shell reads its script from the channel and runs each command through `eval` with the command's own stdin, so
-//! that nothing a command does can eat the script. Between two commands the driver's stderr is `/dev/null`, and the
-//! channel's streams are kept where [`ShellDescriptors`] says.
+//! The shell reads its script from the channel. It runs each command through `eval` with the
+//! command's own stdin, so that no command can read the script. Between two commands the driver's
+//! stderr is `/dev/null`, and the channel's streams are kept where [`ShellDescriptors`] says.
 
 use super::{
     decoder::Trailer,
@@ -15,72 +15,77 @@ use super::{
     stop::Process,
 };
 
-/// The command that starts the shell on an exec channel: bash where there is one, else `sh`.
+/// Command for starting the shell on an exec channel: bash if installed, else `sh`.
 ///
-/// One line with a single pair of single quotes and neither `!` nor a backslash, so that sh, bash, zsh, fish and csh as
-/// login shells all read it the same. `-i` without a terminal gives no prompt, no startup files and no job control,
-/// but lets SIGINT and a failed expansion abort a command without ending the shell.
+/// It is one line with a single pair of single quotes and neither `!` nor a backslash. So sh, bash,
+/// zsh, fish and csh as login shells all read it the same. `-i` without a terminal gives no prompt,
+/// no startup files and no job control. It lets SIGINT and a failed expansion abort a command
+/// without ending the shell.
 pub const LAUNCH: &str = "exec /bin/sh -c 'if command -v bash >/dev/null 2>&1; then \
      exec bash --noprofile --norc --noediting -i; else exec sh -i; fi'";
 
-/// Makes a shell that is not bash give up its command on SIGURG: a trap runs as soon as a child has ended, in whatever
-/// way, whereas bash, for which [`driver`] has the same, heeds a SIGINT of its own only if the last child died of one too.
-/// Where the trap is taken away, SIGURG does nothing. Between two commands, when `__mcp_r` is set, there is nothing to give
-/// up.
+/// Trap by which a shell other than bash gives up a command on SIGURG. A trap runs as soon as a
+/// child has ended in any way. bash has the same trap in [`driver`], because it heeds a SIGINT of
+/// its own only if the last child died of SIGINT too. If a command removes the trap, SIGURG does
+/// nothing. Between two commands, when `__mcp_r` is set, there is nothing to give up.
 const GIVE_UP: &str = "\\command [ -n \"${__mcp_r-}\" ] || \\command kill -INT \"$$\"";
 
-/// Makes the next line of bash's script its first: the command's own first line, in `LINENO`, in what `caller` says and in
-/// warnings. An assignment lasts only if the command that makes it is given up, and arithmetic that fails gives it up, also under
-/// `set -e`.
+/// Line after which the next line of bash's script has the number 1. It is the command's first line
+/// in `LINENO`, in the output of `caller` and in warnings. An assignment to `LINENO` lasts only if
+/// its command is given up, and failing arithmetic gives it up, also under `set -e`.
 const FIRST_LINE: &str = "\\: $((LINENO=0,1/0))";
 
-/// Has an ERR trap end the command where an errexit would end bash: both are due at the same places, the trap first, if it
-/// is set for functions too. A command's own ERR trap is left alone, and an errexit then ends bash.
+/// Line for setting an ERR trap, which ends the command where an errexit would end bash. Both are
+/// due at the same places, the trap first, if it is set for functions too. A command's own ERR trap
+/// is left alone, and an errexit then ends bash.
 const GUARD: &str = "[[ -n $(\\builtin trap -p ERR) ]] || { \\builtin trap '\\__mcp_g \"$?\"' ERR && \\builtin set -E; }\n";
-/// Takes that back, unless the command has set one of its own.
+/// Line for removing the trap of [`GUARD`], unless the command has set another.
 const GUARD_OFF: &str = "[[ $(\\builtin trap -p ERR) != *__mcp_g* ]] || \\builtin trap - ERR\n";
-/// The same for the option, unless a command may have wanted it.
+/// Line for removing the option of [`GUARD`], unless a command may have wanted the option.
 const ERRTRACE_OFF: &str = "\\builtin set +E || ((1))\n";
 
-/// Runs the command's EXIT trap if its `exit` was called, and else leaves `$?` as it is.
+/// Line for running the command's EXIT trap after a call of `exit`. Otherwise the line leaves `$?`
+/// unchanged.
 const EXIT_TRAP: &str = "\\__mcp_b \"${__mcp_x-$?}\" \"${__mcp_x+y}\" || \\eval \"${__mcp_c-\\\\__mcp_v $?}\" && ((1))\n";
 
-/// What [`driver`]'s functions want to know of bash's state before they change it.
+/// State of bash which the functions of [`driver`] need before any change.
 const STATE: &str = "\":${BASHOPTS-}:\" \"${POSIXLY_CORRECT+y}\"";
 
-/// What is known of the shell for which a frame is written.
+/// Known traits of the shell for a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShellTraits {
-    /// Its language.
+    /// Kind of the shell.
     pub kind: ShellKind,
-    /// Where it keeps the channel's streams.
+    /// Descriptors where the shell keeps the channel's streams.
     pub streams: ShellDescriptors,
-    /// What its commands, this one among them, have mentioned.
+    /// Features mentioned by the shell's commands, including the present command.
     pub mentioned: Mentioned,
 }
 
-/// What a command reads from its standard input.
+/// Standard input of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameStdin<'a> {
     /// `/dev/null`.
     Null,
-    /// These bytes, then end of file. A shell that is not bash ends the last line where it has no end.
+    /// These bytes, then end of file. A shell other than bash adds a line end if the last line
+    /// lacks it.
     Bytes(&'a [u8]),
 }
 
-/// Why a command cannot be written as a script.
+/// Reason why a command cannot be written as a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
-    /// Neither a shell's command nor a shell's variable can hold a NUL byte.
+    /// The command holds a NUL byte, which neither a shell's command nor a variable can hold.
     #[error("a NUL byte cannot be part of a shell command")]
     NulInCommand,
-    /// The same for the stdin of a shell that is not bash, which reads it from a here-document.
+    /// The stdin holds a NUL byte, which the here-document of a shell other than bash cannot hold.
     #[error("a NUL byte cannot be part of stdin for this shell, which is not bash")]
     NulInStdin,
 }
 
-/// The lines that make a fresh shell ready: streams kept aside, prompts and history off, `exit` made to end a command
-/// instead of the shell, then a trailer that [`started`] reads, whose only job is the number of [`ShellDescriptors::from_number`].
+/// Writes the lines for making a fresh shell ready. They keep the streams aside, switch off prompts
+/// and history, and make `exit` end a command instead of the shell. Then they print a trailer for
+/// [`started`], whose only job is the number for [`ShellDescriptors::from_number`].
 #[must_use]
 pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     let mut lines = format!(
@@ -105,15 +110,16 @@ pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     lines
 }
 
-/// How a shell that is not bash finds a place for its streams. A number of several digits is tried in a subshell, which
-/// ends where it is taken for the name of a program, or is too high. Most shells print their prompts on stderr, but
-/// busybox on stdout.
+/// Branch of the start script for a shell other than bash, which looks for a place for the streams.
+/// A number of several digits is tried in a subshell, which ends if the number is taken for the
+/// name of a program or is too high. Most shells print their prompts on stderr, but busybox prints
+/// on stdout.
 const PLACE: &str = "elif (eval 'exec 239>&2') || (eval 'exec 29>&2'); then __mcp_p=23; (eval 'exec 239>&2') || __mcp_p=2; \
     eval \"exec ${__mcp_p}1>&1 ${__mcp_p}2>&2 >/dev/null 2>&1\"; __mcp_o=\">&${__mcp_p}1\" __mcp_e=\">&${__mcp_p}2\"; \
     else exec 7>&2 2>/dev/null; __mcp_p=0 __mcp_o= __mcp_e='>&7'; ";
 
-/// Reads the trailer after [`start`]: its status is the shell's process id, its directory what shell it is and when it
-/// began. `None` where it does not say when.
+/// Reads the trailer after [`start`]: the status is the shell's process id, and the directory names
+/// the kind of shell and the start time. `None` if there is no start time.
 #[must_use]
 pub fn started(trailer: &Trailer) -> Option<(ShellKind, Process)> {
     let text = String::from_utf8_lossy(&trailer.directory);
@@ -127,14 +133,14 @@ pub fn started(trailer: &Trailer) -> Option<(ShellKind, Process)> {
     Some((kind, Process::parse(&format!("{} {born}", trailer.status))?))
 }
 
-/// The first line (or lines) of a frame: the command itself, run by `eval`.
+/// Writes the first lines of a frame: the command itself, run by `eval`.
 ///
-/// `previous_status` is what `$?` shall be when the command starts (0–255). With `go`, that sentinel's empty trailer
-/// is printed on stdout first: the sign that the line is being run. What was mentioned decides whether an
-/// errexit is made to end the command and not bash.
+/// `previous_status` is the `$?` at the beginning of the command (0–255). With `go`, an empty
+/// trailer of that sentinel is printed on stdout first, as a sign that the line is being run. The
+/// features mentioned decide if an errexit is made to end the command instead of bash.
 ///
 /// # Errors
-/// A NUL byte in the command, or in the stdin of a shell that is not bash.
+/// Fails for a NUL byte in the command, or in the stdin of a shell other than bash.
 pub fn command(
     known: ShellTraits,
     command: &[u8],
@@ -172,8 +178,9 @@ pub fn command(
     }
 
     let begin = match kind {
-        // Behind `&&` and `||` a status that is not 0 does not end a shell with `set -e`; the command behind them can.
-        // The word before the command has bash take the line's number before it reads the command, however long.
+        // After `&&` and `||` a status that is not 0 does not end a shell with `set -e`, but the
+        // command itself can. The word before the command makes bash take the line's number before
+        // it reads the command, however long.
         ShellKind::Bash => {
             let then = if previous_status == 0 { "&&" } else { "||" };
             format!("{FIRST_LINE}\n\\__mcp_s {previous_status} {STATE} {then} \\eval -- ")
@@ -185,6 +192,8 @@ pub fn command(
     quote(&mut line, command);
     let around = streams.of_a_command();
 
+    // bash reads stdin from a process substitution, which can pass NUL bytes. The here-document of
+    // other shells cannot.
     match (streams, stdin) {
         (ShellDescriptors::Above(prefix), FrameStdin::Null | FrameStdin::Bytes(b"")) => {
             line.extend_from_slice(format!(" <&{prefix}0 {around}\n").as_bytes());
@@ -216,11 +225,13 @@ pub fn command(
     Ok(line)
 }
 
-/// The last lines of a frame: status, background jobs and directory on stdout, the bare mark on stderr.
+/// Writes the last lines of a frame: status, background jobs and directory on stdout, the bare mark
+/// on stderr.
 ///
-/// They stand apart from the command, so that one that was aborted by SIGINT still reports. In bash four more lines
-/// follow, for when the first could not: the same again, then a trailer that needs no builtin (see
-/// [`Trailer::crippled`](super::decoder::Trailer::crippled)), then the end of the shell.
+/// They stand apart from the command, so that an aborted command still reports. In bash more lines
+/// follow, for the case that the first could not print. They try the same again, then print a
+/// trailer that needs no builtin (see [`Trailer::crippled`](super::decoder::Trailer::crippled)),
+/// then end the shell.
 #[must_use]
 pub fn trailer(known: ShellTraits, sentinel: &Sentinel) -> Vec<u8> {
     let ShellTraits {
@@ -241,6 +252,8 @@ pub fn trailer(known: ShellTraits, sentinel: &Sentinel) -> Vec<u8> {
         )
         .into_bytes(),
         ShellKind::Posix => {
+            // `command` may be a function by now, so it is taken back first. The `eval` makes all
+            // of it a single line.
             let mut line = b"\\eval ".to_vec();
             quote(
                 &mut line,
@@ -265,12 +278,12 @@ pub fn trailer(known: ShellTraits, sentinel: &Sentinel) -> Vec<u8> {
     }
 }
 
-/// Reads the shell's children into `__mcp_c`, where the system lists them: `jobs` does not know those that were disowned.
-/// (Behind `||` nothing is lost under `set -e`.)
+/// Words for reading the shell's children into `__mcp_c`, if the system lists children. `jobs` does
+/// not know disowned ones. After `||` nothing is lost under `set -e`.
 const CHILDREN: &str = "\\command unset __mcp_c || \\command :; \
      \\command read -r __mcp_c </proc/$$/task/$$/children || \\command :; ";
 
-/// `cd` to where the last shell of this name was, for one that had to be started anew.
+/// Writes the `cd` to the last directory of an earlier shell.
 #[must_use]
 pub fn change_directory(directory: &[u8]) -> Vec<u8> {
     let mut line = b"cd -- ".to_vec();
@@ -278,7 +291,7 @@ pub fn change_directory(directory: &[u8]) -> Vec<u8> {
     line
 }
 
-/// What `printf %b` turns back into these bytes, NUL among them.
+/// Returns the text for `printf %b` to turn back into these bytes, NUL included.
 fn printf_escapes(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() + 16);
     for &byte in bytes {

@@ -2,32 +2,32 @@
 
 use std::fmt;
 
-/// A 128-bit random name for one frame, as 32 hexadecimal digits.
-///
-/// A program that writes text which looks like the end of a frame would have to guess it.
+/// Random 128-bit name of a frame, as 32 hexadecimal digits. A program that imitates the end of a
+/// frame would have to guess the name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sentinel(String);
 
 impl Sentinel {
-    /// Makes a sentinel of 16 random bytes. The caller brings them, so that this module reads no entropy.
+    /// Makes a sentinel of 16 random bytes. The caller brings the bytes, so that this module reads
+    /// no entropy.
     #[must_use]
     pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
 
-    /// The 32 digits, as they stand in the script.
+    /// Returns the 32 digits, as written in the script.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The bytes that open the trailer on each stream: `RS digits :`.
+    /// Returns the opening mark of the trailer on each stream: `RS digits :`.
     #[must_use]
     pub fn opening(&self) -> Vec<u8> {
         format!("\u{1e}{}:", self.0).into_bytes()
     }
 
-    /// The bytes that close the trailer on each stream: `RS digits ;`.
+    /// Returns the closing mark of the trailer on each stream: `RS digits ;`.
     #[must_use]
     pub fn closing(&self) -> Vec<u8> {
         format!("\u{1e}{};", self.0).into_bytes()
@@ -35,7 +35,7 @@ impl Sentinel {
 }
 
 impl fmt::Debug for Sentinel {
-    /// Shows nothing of the digits: a log line must not help to forge a frame.
+    /// Hides the digits: a log line must not help to forge a frame.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sentinel(..)")
     }

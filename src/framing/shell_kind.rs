@@ -1,34 +1,40 @@
-//! Which shell a frame is written for, and where that keeps the channel's streams.
+//! The kind of shell that a frame is written for, and the descriptors where the shell keeps the
+//! channel's streams.
 
-/// What the shell turned out to be, from the first frame's trailer.
+/// Kind of a shell, as read from the first frame's trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShellKind {
     /// GNU bash.
     Bash,
-    /// Any other POSIX shell. After an error it throws away input that it has already read, so a frame's second line is
-    /// sent only when the first has begun.
+    /// Any other POSIX shell. After an error it throws away input that it has already read. So the
+    /// second line of a frame is sent only when the first has begun.
     Posix,
 }
 
-/// Where a shell keeps the channel's streams between two commands, so that a command can use the descriptors that people
-/// and programs use.
+/// Descriptors where a shell keeps the channel's streams between two commands. A command is then
+/// free to use the descriptors that people and programs use.
 ///
-/// What the redirections of a command's `eval` name is given back when it ends, so none of it is the command's own to
-/// keep: 0, 1 and 2, and what is named here. What the shell sets aside meanwhile is in no command's way: dash and ksh name
-/// no descriptor above 9, busybox moves it, and bash sets it aside above the descriptor that it copies.
+/// The descriptors named in the redirections of a command's `eval` are given back when it ends, so
+/// a command cannot keep changes to them: these are 0, 1, 2 and the ones named here. The
+/// descriptors that the shell sets aside meanwhile are in no command's way. dash and ksh name no
+/// descriptor above 9, busybox moves it, and bash sets it aside above the descriptor that it
+/// copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShellDescriptors {
-    /// bash: this number with a 0 behind it is `/dev/null`, with a 1 stdout, with a 2 stderr, with a 3 a command's stdin
-    /// while that runs. All but the last are closed in every program that is run.
+    /// bash, with the leading digits of the numbers. With 0 appended it is `/dev/null`, with 1
+    /// stdout, with 2 stderr, and with 3 a command's stdin while the command runs. All but the last
+    /// are closed in every program that is run.
     Above(u32),
-    /// Another shell that takes numbers of several digits: this one with a 1 behind it is stdout, with a 2 stderr.
+    /// Another shell which takes numbers of several digits. With 1 appended the number is stdout,
+    /// with 2 stderr.
     High(u32),
-    /// A shell that takes one digit, as dash and ksh: 1 is stdout, and 7, which is the rarest in scripts, stderr.
+    /// A shell which takes a single digit, such as dash or ksh. stdout is 1, and stderr is 7, the
+    /// rarest number in scripts.
     Digit,
 }
 
 impl ShellDescriptors {
-    /// What the number in the first trailer says.
+    /// Reads the number in the first trailer.
     #[must_use]
     pub fn from_number(kind: ShellKind, number: u32) -> Self {
         match (kind, number) {
@@ -38,7 +44,7 @@ impl ShellDescriptors {
         }
     }
 
-    /// The redirection that leads to the channel's stdout.
+    /// Returns the redirection to the channel's stdout.
     pub(super) fn stdout(self) -> String {
         match self {
             Self::Above(prefix) | Self::High(prefix) => format!(">&{prefix}1"),
@@ -46,7 +52,7 @@ impl ShellDescriptors {
         }
     }
 
-    /// The same for stderr.
+    /// Returns the redirection to the channel's stderr.
     pub(super) fn stderr(self) -> String {
         match self {
             Self::Above(prefix) | Self::High(prefix) => format!(">&{prefix}2"),
@@ -54,7 +60,7 @@ impl ShellDescriptors {
         }
     }
 
-    /// The redirections of a command but for its stdin, which follows.
+    /// Returns the redirections of a command without stdin, which the caller appends.
     pub(super) fn of_a_command(self) -> String {
         match self {
             // Copies, in this order, so that bash sets aside what was there above them.

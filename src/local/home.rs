@@ -1,16 +1,20 @@
-//! Where the person's own files are. Never a relative path: that would be a folder of whoever owns the working directory.
+//! Locations of the user's own files. Never relative paths: those would lead to a folder of whoever
+//! owns the working directory.
 
 use std::path::PathBuf;
 
-/// The home directory: `$HOME`, else that of the list of users (`passwd(5)`). A relative `$HOME` does not count.
+/// Returns the home directory: `$HOME`, else the entry in the list of users (`passwd(5)`). A
+/// relative `$HOME` is ignored.
 pub(crate) fn home() -> Option<PathBuf> {
     dirs::home_dir()
         .filter(|home| home.is_absolute())
         .or_else(listed)
 }
 
-/// The folder for state, such as outputs and logs: `$XDG_STATE_HOME` (XDG Base Directory Specification, by which a
-/// relative one does not count), else the system's own place in the home directory.
+/// Returns the folder for state, such as outputs and logs.
+///
+/// This is `$XDG_STATE_HOME` (XDG Base Directory Specification), else the system's usual folder in
+/// the home directory. A relative `$XDG_STATE_HOME` is ignored, as the specification says.
 pub(crate) fn state() -> Option<PathBuf> {
     let usual = dirs::state_dir()
         .or_else(dirs::data_local_dir)
@@ -18,7 +22,8 @@ pub(crate) fn state() -> Option<PathBuf> {
     usual.or_else(|| Some(home()?.join(".local/state")))
 }
 
-/// The home directory of the list of users (`passwd(5)`), where OpenSSH looks whatever `$HOME` says.
+/// Returns the home directory from the list of users (`passwd(5)`), which OpenSSH uses regardless
+/// of `$HOME`.
 #[cfg(unix)]
 pub(crate) fn listed() -> Option<PathBuf> {
     use nix::unistd::{Uid, User};
@@ -26,7 +31,7 @@ pub(crate) fn listed() -> Option<PathBuf> {
     Some(user.dir).filter(|home| home.is_absolute())
 }
 
-/// There is no such list.
+/// Returns `None`: this system has no such list.
 #[cfg(not(unix))]
 pub(crate) fn listed() -> Option<PathBuf> {
     None

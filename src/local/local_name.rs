@@ -1,4 +1,5 @@
-//! What a path that the person named stands for, found once: what is read, written or replaced afterwards is that.
+//! Resolution of user-given paths. A path is resolved once, and all later operations work on the
+//! result.
 
 #[cfg(unix)]
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
@@ -12,24 +13,30 @@ use std::{
 use super::Folder;
 use crate::tree::entry::{EntryAttributes, EntryKind};
 
-/// How many links are followed, as many as Linux follows (`path_resolution(7)`).
+/// Maximum number of links to follow, as many as Linux follows (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// A name in a directory. It was no link when it was found, and is never followed as one afterwards.
+/// A name in an open directory.
+///
+/// Created by resolving a path, following links. The name was no link when resolved, and is never
+/// followed as a link afterwards. Nothing need exist under the name.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalName {
+    /// Directory which contains the name.
     pub(crate) folder: Arc<Folder>,
+    /// Name in the directory.
     pub(crate) name: Vec<u8>,
-    /// The same, for people.
+    /// Path for messages to users.
     pub(crate) path: PathBuf,
 }
 
 impl LocalName {
-    /// The place that a path stands for, there or not: behind the link, if it is one.
+    /// Resolves a path to the directory and name of the target, which need not exist.
     ///
     /// # Errors
-    /// There is no such directory, or there are too many links; a link that another user has put into a directory into
-    /// which all may write (`/tmp`), as with `protected_symlinks` of `proc_sys_fs(5)`, whether that is switched on or not.
+    /// The directory does not exist, or there are too many links. A link is refused if another user
+    /// put it into a directory that all may write to (`/tmp`). That is the rule of
+    /// `protected_symlinks` in `proc_sys_fs(5)`, applied even where switched off.
     pub(crate) fn resolve(path: &Path) -> io::Result<Self> {
         let (folder, name) = Folder::towards(path)?;
         Self {
@@ -40,10 +47,10 @@ impl LocalName {
         .behind_links()
     }
 
-    /// The place of a name in a directory that the person named.
+    /// Resolves a name in a directory given by the user.
     ///
     /// # Errors
-    /// As [`of`](Self::of).
+    /// The same as for [`resolve`](Self::resolve).
     pub(crate) fn inside(folder: Folder, name: &[u8], path: PathBuf) -> io::Result<Self> {
         Self {
             folder: Arc::new(folder),
@@ -53,23 +60,23 @@ impl LocalName {
         .behind_links()
     }
 
-    /// What is there.
+    /// Returns the kind and attributes of the entry, or `None` if nothing exists.
     ///
     /// # Errors
-    /// The system's own.
+    /// Any error of the system.
     pub(crate) fn find(&self) -> io::Result<Option<(EntryKind, EntryAttributes)>> {
         self.folder.find(&self.name)
     }
 
-    /// Opens a regular file for reading, as [`Folder::open`].
+    /// Opens a regular file for reading, like [`Folder::open`].
     ///
     /// # Errors
-    /// It is something else, or the system's own.
+    /// The entry is not a regular file, or the system reports an error.
     pub(crate) fn open(&self) -> io::Result<File> {
         self.folder.open(&self.name)
     }
 
-    /// The same place with another name.
+    /// Returns a name in the same directory, made by adding text before and after.
     pub(crate) fn beside(&self, before: &str, after: &str) -> Self {
         let name = [before.as_bytes(), &self.name, after.as_bytes()].concat();
         let mut shown = std::ffi::OsString::from(before);
@@ -83,6 +90,7 @@ impl LocalName {
         }
     }
 
+    /// Follows links until the name is not a link, checking each link on the way.
     #[cfg(unix)]
     fn behind_links(mut self) -> io::Result<Self> {
         let mut meant = None;
@@ -92,8 +100,8 @@ impl LocalName {
                 .is_some_and(|(what, _)| what == EntryKind::Link);
 
             if !is_link {
-                // The system has followed the link, too, and what was found by its words must be what that leads to:
-                // links of `/proc` lead elsewhere than they say.
+                // The system has followed the link as well, and must have reached the same file.
+                // Links of `/proc` lead elsewhere than their text says.
                 return match meant {
                     Some(meant) if self.folder.identity(&self.name, false)? != meant => Err(
                         io::Error::other("it is a link that leads elsewhere than it says"),
@@ -102,13 +110,16 @@ impl LocalName {
                 };
             }
 
+            // In a shared directory, a link of another user could lead to any file of this user.
             self.folder.trust(&self.name)?;
+            // Only the first link: the system follows all further links from there itself.
             if meant.is_none() {
                 meant = Some(self.folder.identity(&self.name, true)?);
             }
 
             let target = self.folder.read_link(&self.name)?;
             let target = Path::new(OsStr::from_bytes(&target));
+            // A relative target begins at the directory of the link.
             let (folder, name) = self.folder.towards_from(target)?;
             let path = self.path.parent().unwrap_or(Path::new("")).join(target);
             self = Self {
@@ -121,7 +132,8 @@ impl LocalName {
         Err(io::Error::other("there are too many links"))
     }
 
-    /// Not `canonicalize`, which writes paths here as few programs read them (`\\?\C:\…`).
+    /// Follows links by path. `canonicalize` would return paths which few programs read
+    /// (`\\?\C:\…`).
     #[cfg(not(unix))]
     fn behind_links(self) -> io::Result<Self> {
         let mut path = self.path;

@@ -1,7 +1,8 @@
-//! Files of this machine: where the person's own are, and how others are kept from having us read or write elsewhere.
+//! Access to files of this machine, safe against redirection by other users.
 //!
-//! A path that the person named is walked once, to a [`LocalName`]: an open directory and a name in it. From then on all is
-//! done relative to that directory ([`Folder`]), so that nothing that is exchanged meanwhile leads anywhere else.
+//! A path given by the user is walked once, to a [`LocalName`]: an open directory and a name in it.
+//! All later operations are relative to that directory ([`Folder`]), so nothing exchanged meanwhile
+//! can lead elsewhere.
 
 pub(crate) mod folder;
 pub(crate) mod home;

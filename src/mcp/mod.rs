@@ -1,8 +1,9 @@
-//! The only folder that knows MCP and JSON.
+//! The only folder that knows MCP.
 //!
-//! [`transport`] carries messages and [`server`] answers them. `tools` has one file for each tool: its parameters, its
-//! result and what it does with the session registry. `call` holds what every tool call needs, `prompt` asks the person,
-//! [`dashboard`] is the person's page, and [`web`] is what every page over HTTP stands on.
+//! [`transport`] carries messages, and [`server`] answers these. `tools` has a file for each tool,
+//! with its parameters, its result and its use of the session registry. `call` holds the parts that
+//! every tool call needs, and `prompt` asks the user. [`dashboard`] is the page for the user.
+//! [`web`] is the base of every page over HTTP.
 
 mod call;
 pub mod dashboard;

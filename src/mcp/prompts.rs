@@ -1,4 +1,4 @@
-//! What a person can ask for in one word: clients show prompts as commands.
+//! Prompts of MCP, which clients show to the user as commands.
 
 use rmcp::{
     ErrorData,
@@ -10,10 +10,12 @@ use rmcp::{
 
 use crate::session::registry::SessionRegistry;
 
+/// Name of the prompt for the health of a host.
 const CHECK_HOST: &str = "check-host";
+/// Name of the argument with the session.
 const SESSION: &str = "session";
 
-/// The prompts.
+/// Returns all prompts.
 pub(super) fn list() -> Vec<Prompt> {
     let session = PromptArgument::new(SESSION)
         .with_title("Session")
@@ -24,7 +26,7 @@ pub(super) fn list() -> Vec<Prompt> {
     vec![Prompt::new(CHECK_HOST, Some(check), Some(vec![session])).with_title("Check a host")]
 }
 
-/// The text of a prompt.
+/// Returns the text of a prompt, with the session of the arguments.
 ///
 /// # Errors
 /// There is no such prompt.
@@ -41,6 +43,7 @@ pub(super) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, E
         .as_ref()
         .and_then(|arguments| arguments.get(SESSION)?.as_str());
 
+    // An empty argument counts as none, because a client may send one if the user types nothing.
     let host = match given.map(str::trim).filter(|name| !name.is_empty()) {
         Some(name) => format!(
             "the SSH session {name:?} (if ssh_sessions does not list it, connect with ssh_connect to that host first)"
@@ -48,6 +51,7 @@ pub(super) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, E
         None => "the default SSH session".to_owned(),
     };
 
+    // The text forbids changes, because the user has asked a question and not for a repair.
     let text = format!(
         "Check how the machine of {host} is. With ssh_exec and read-only commands alone, look at: uptime and load, memory \
          and swap, disk space and inodes, failed services, the processes that use most CPU and memory, and errors in the \
@@ -62,7 +66,7 @@ pub(super) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, E
     )]))
 }
 
-/// The names of sessions that go on from what was typed.
+/// Returns the names of sessions beginning with the typed text.
 pub(super) async fn complete(
     request: &CompleteRequestParams,
     registry: &SessionRegistry,

@@ -1,4 +1,5 @@
-//! What a client can read without a tool: the sessions, and the whole outputs that were too long for an answer.
+//! Resources of MCP, which a client reads without a tool: the list of sessions, and outputs that
+//! were too long for an answer.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -11,13 +12,15 @@ use serde_json::json;
 use super::tools;
 use crate::{render::escape_line, session::registry::SessionRegistry};
 
+/// Address of the list of sessions.
 const SESSIONS: &str = "ssh-sessions://sessions";
+/// Beginning of the address of an output; the name of the output follows.
 const OUTPUT: &str = "ssh-sessions://output/";
 
-/// How many outputs are listed, the newest.
+/// Limit on the number of listed outputs. The newest are listed.
 const MAX_OUTPUTS: usize = 100;
 
-/// All resources: the list of sessions, then the kept outputs, the newest first.
+/// Returns all resources: the list of sessions, then the kept outputs, the newest first.
 pub(super) async fn list(registry: &SessionRegistry) -> Vec<Resource> {
     let sessions = Resource::new(SESSIONS, "sessions")
         .with_title("SSH sessions")
@@ -49,10 +52,11 @@ pub(super) async fn list(registry: &SessionRegistry) -> Vec<Resource> {
     std::iter::once(sessions).chain(outputs).collect()
 }
 
-/// The content of a resource. Of an output longer than a mebibyte, its first and last half mebibyte.
+/// Returns the content of a resource. Of an output longer than one mebibyte, returns the first and
+/// the last half mebibyte.
 ///
 /// # Errors
-/// There is no such resource, or it cannot be read.
+/// There is no such resource, or the content cannot be read.
 pub(super) async fn read(
     registry: &SessionRegistry,
     uri: &str,
@@ -74,6 +78,8 @@ pub(super) async fn read(
 
         let name = uri.strip_prefix(OUTPUT).ok_or_else(unknown)?;
 
+        // Outputs are removed after a week, so a client may still know the address of a missing
+        // one.
         let output = registry
             .read_output(name)
             .await
@@ -82,6 +88,8 @@ pub(super) async fn read(
                 _ => failed(&format!("the output cannot be read: {error}")),
             })?;
 
+        // A whole output goes out byte for byte, in base64 if it is not UTF-8. A shortened one
+        // needs the line that counts the missing bytes.
         match output.whole().map(String::from_utf8) {
             Some(Err(binary)) => ResourceContents::blob(STANDARD.encode(binary.as_bytes()), uri)
                 .with_mime_type("application/octet-stream"),
@@ -93,6 +101,7 @@ pub(super) async fn read(
     Ok(ReadResourceResult::new(vec![contents]))
 }
 
+/// Returns an internal error with this message, escaped to a single line.
 fn failed(message: &str) -> ErrorData {
     ErrorData::internal_error(escape_line(message.as_bytes()), None)
 }

@@ -1,22 +1,25 @@
-//! The folders that a client works in (MCP roots). Deprecated (SEP-2577), in use all the same: a client that declares it is
-//! asked, by a request or, in revision 2026-07-28, by a result that asks for input.
+//! Folders in which a client works (MCP roots). Deprecated by SEP-2577, but still in use.
+//!
+//! A client that declares the capability is asked by a request, or in revision 2026-07-28 by a
+//! result that asks for input.
 #![expect(deprecated, reason = "as long as clients declare it")]
 
 use std::path::PathBuf;
 
 use rmcp::model::{ClientCapabilities, ListRootsRequest, ListRootsResult};
 
-/// Whether a client can be asked.
+/// Returns true if the client can be asked for folders.
 pub(super) fn are_declared(client: &ClientCapabilities) -> bool {
     client.roots.is_some()
 }
 
-/// What it is asked.
+/// Returns the request for the client's folders.
 pub(super) fn request() -> ListRootsRequest {
     ListRootsRequest::default()
 }
 
-/// What it has answered, as far as these are folders of this machine.
+/// Returns the folders in the answer of a client. Leaves out addresses that are not paths of this
+/// machine.
 pub(super) fn folders(answer: &ListRootsResult) -> Vec<PathBuf> {
     answer
         .roots
@@ -25,13 +28,17 @@ pub(super) fn folders(answer: &ListRootsResult) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The path of a `file:` URI on this machine (RFC 8089).
+/// Returns the path of a `file:` URI on this machine (RFC 8089). Returns `None` for other schemes,
+/// other hosts and relative paths.
 fn path_of(uri: &str) -> Option<PathBuf> {
+    // RFC 8089 allows `localhost` for this machine. Any other host leaves a path that is not
+    // absolute.
     let rest = uri.strip_prefix("file://")?;
     let path = rest.strip_prefix("localhost").unwrap_or(rest);
     let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
 
     while let Some((first, after)) = rest.split_first() {
+        // An invalid escape is taken literally: a client may have left a `%` unencoded.
         let escaped = after
             .get(..2)
             .filter(|_| *first == b'%')
@@ -46,15 +53,17 @@ fn path_of(uri: &str) -> Option<PathBuf> {
         }
     }
 
+    // Paths on Unix are bytes, and need not be UTF-8.
     #[cfg(unix)]
     let path = PathBuf::from(os_string(bytes));
 
-    // file:///C:/…
+    // On Windows, the path of `file:///C:/…` begins after the slash.
     #[cfg(not(unix))]
     let path = PathBuf::from(String::from_utf8(bytes).ok()?.trim_start_matches('/'));
     path.is_absolute().then_some(path)
 }
 
+/// Converts bytes to a string of the system, without loss.
 #[cfg(unix)]
 fn os_string(bytes: Vec<u8>) -> std::ffi::OsString {
     std::os::unix::ffi::OsStringExt::from_vec(bytes)

@@ -1,4 +1,5 @@
-//! The MCP server: a registry handle and the tool catalogue, without state of its own.
+//! MCP server: a handle of the session registry and the tool catalogue. Sessions, jobs and outputs
+//! all belong to the registry.
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -31,7 +32,7 @@ use crate::{
     ssh::prompt::prompter::PromptRequest,
 };
 
-/// What a client tells its model about this server. The first 250 characters are all that some show.
+/// Introduction to this server, for the model. Some clients show only the first 250 characters.
 const INSTRUCTIONS: &str = "\
 SSH sessions for remote servers: connect once with ssh_connect, then run shell commands (ssh_shell keeps directory and \
 variables, ssh_exec is stateless) and move files over SFTP (ssh_upload, ssh_download). Sessions reconnect by themselves.
@@ -50,21 +51,26 @@ itself could not be carried out, and says what to do next.
 local file with all of it.
 - After `connection lost` the command may have run: check before you run it again.";
 
-/// How many calls may run at once, of all clients together.
+/// Limit on the number of simultaneous calls, of all clients together.
 const MAX_CALLS: usize = 1024;
 
-/// Answers the requests of clients. Clones answer as one.
+/// Handler of the requests of clients. Clones share the registry, the limit on calls and the parked
+/// calls, so a client may reach any clone.
 #[derive(Debug, Clone)]
 pub struct SshServer {
+    /// Registry of all sessions.
     registry: Arc<SessionRegistry>,
+    /// Permits for running calls.
     calls: Arc<Semaphore>,
+    /// Calls waiting for an answer of the user (MCP 2026-07-28).
     parked: ParkedCalls,
-    /// Where relative local paths begin, if not in the working directory of this process.
+    /// Directory in which relative local paths begin; `None` for the working directory of this
+    /// process.
     directory: Option<PathBuf>,
 }
 
 impl SshServer {
-    /// A server for the sessions of this registry.
+    /// Creates a server for the sessions of this registry.
     #[must_use]
     pub fn new(registry: Arc<SessionRegistry>) -> Self {
         let calls = Arc::new(Semaphore::new(MAX_CALLS));
@@ -76,7 +82,7 @@ impl SshServer {
         }
     }
 
-    /// The same for a client whose relative local paths begin in this directory.
+    /// Returns the server for a client whose relative local paths begin in this directory.
     #[must_use]
     pub fn in_directory(self, directory: Option<PathBuf>) -> Self {
         Self { directory, ..self }
@@ -84,12 +90,14 @@ impl SshServer {
 }
 
 impl SshServer {
+    /// Starts a call of a tool in a separate task.
     fn start(
         &self,
         tool: String,
         arguments: Option<JsonObject>,
         context: &RequestContext<RoleServer>,
     ) -> RunningCall {
+        // A capacity of one is enough, because further questions can wait in their senders.
         let (ask, questions) = mpsc::channel(1);
         let prompter = elicit::prompter(context.client_capabilities().as_ref(), &ask);
         let cancelled = CancellationToken::new();
@@ -116,8 +124,12 @@ impl SshServer {
         )
     }
 
-    /// Waits for the end of a call. Where it needs an answer from the person, the client is asked; one of a revision
-    /// that cannot be asked is sent away to come back with the answer.
+    /// Waits for the end of a call, and passes questions to the client. If the client's revision
+    /// has no requests from the server, the result asks for input instead. The call is then parked
+    /// until the client returns.
+    ///
+    /// # Errors
+    /// There is no tool of this name.
     async fn finish(
         &self,
         mut running: RunningCall,
@@ -125,6 +137,8 @@ impl SshServer {
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         loop {
+            // MCP wants a protocol error for an unknown tool. Any other failure is a result, so
+            // that the model reads it.
             let asked = match running.next(&context.ct).await {
                 CallStep::Done(Some(result)) => {
                     return Ok(result.unwrap_or_else(ToolError::into_result).into());
@@ -138,6 +152,8 @@ impl SshServer {
                 CallStep::Asks(asked) => asked,
             };
 
+            // Every banner is shown in the progress. Only a banner with a page becomes a question,
+            // and only during the log-in.
             if let PromptRequest::Banner(banner) = &asked {
                 running.watched.say(banner);
                 if banner.page.is_none() || banner.login_ended.is_cancelled() {
@@ -153,6 +169,8 @@ impl SshServer {
                 continue;
             }
 
+            // From revision 2026-07-28 on, a server cannot send requests. If no page can be served,
+            // the question is dropped and the call goes on without an answer.
             let Some((request, waiting)) = elicit::request(asked).await else {
                 continue;
             };
@@ -168,7 +186,7 @@ impl SshServer {
     }
 }
 
-/// What the question to the person is called in a result that asks for input.
+/// Key of the question in an input-required result.
 const QUESTION: &str = "person";
 
 impl ServerHandler for SshServer {
@@ -205,6 +223,7 @@ impl ServerHandler for SshServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        // Each call holds memory and a task, so the limit holds for all clients together.
         let Ok(_running) = self.calls.try_acquire() else {
             let error = ToolError::new(
                 format!("{MAX_CALLS} calls are running already"),
@@ -215,6 +234,8 @@ impl ServerHandler for SshServer {
 
         let tool = request.name.into_owned();
 
+        // A call with a state takes up a parked call. Its arguments are ignored, since the parked
+        // call has them.
         let running = match &request.request_state {
             None => self.start(tool.clone(), request.arguments, &context),
             Some(state) => {
@@ -245,18 +266,20 @@ impl ServerHandler for SshServer {
         let work = Box::pin(self.finish(running, &tool, &context));
         let result = progress::while_running(work, &watched, title, &context).await;
 
-        // Names and times only: what a call says may be secret.
+        // Names and times only, because the arguments and results of a call may contain secrets.
         tracing::debug!(%tool, answered = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");
 
         result
     }
 
-    // rmcp takes a method that it knows, with parameters that do not fit, for one that it does not know.
+    // rmcp treats a known method with wrong parameters as an unknown method, and passes it on to
+    // this function.
     async fn on_custom_request(
         &self,
         request: CustomRequest,
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
+        // Without this case, the client would read that the server has no tools.
         if request.method == "tools/call" {
             let message =
                 "tools/call takes `name`, which is a text, and `arguments`, which is an object";

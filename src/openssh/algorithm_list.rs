@@ -1,9 +1,11 @@
-//! Lists of algorithms as a person writes them: `+`, `-` and `^` refer to the defaults.
+//! Algorithm lists as written in `ssh_config`: a leading `+`, `-` or `^` changes the default list.
 
 use super::known_hosts::{Case, glob};
 
-/// A list of algorithms: all of it, or what is added to the default, taken away from it, or put before it.
+/// Applies an algorithm option to the default list. `+` appends names, `-` removes patterns, and
+/// `^` moves names to the front; any other value replaces the list.
 pub(super) fn algorithms(value: &str, default: &str) -> String {
+    // As in `ssh`, only `-` takes patterns. `+` and `^` take literal names.
     let names = |list: &str| list.split(',').map(str::to_owned).collect::<Vec<_>>();
     let listed = |patterns: &[String], name: &str| {
         patterns
@@ -13,6 +15,8 @@ pub(super) fn algorithms(value: &str, default: &str) -> String {
 
     let default = names(default);
 
+    // A name that the default already has is not listed twice: its first place decides the
+    // preference.
     let changed = match value.split_at_checked(1) {
         Some(("+", more)) => {
             let more = names(more)
@@ -34,14 +38,17 @@ pub(super) fn algorithms(value: &str, default: &str) -> String {
 
             [first, rest].concat()
         }
+        // A list without a sign replaces the default as a whole.
         _ => names(value),
     };
 
     changed.join(",")
 }
 
-/// The defaults of OpenSSH 10, to which `+`, `-` and `^` refer.
+/// Returns the default list of OpenSSH 10 for an algorithm option in lower case. `None` for any
+/// other option.
 pub(super) fn default_algorithms(keyword: &str) -> Option<&'static str> {
+    // These lists serve machines without `ssh`; elsewhere `ssh -G` prints the effective lists.
     Some(match keyword {
         "ciphers" => {
             "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr"

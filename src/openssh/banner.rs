@@ -1,15 +1,18 @@
-//! What a server says before it lets anybody in (RFC 4252, section 5.4).
+//! Log-in banner of a server, sent before the authentication (RFC 4252, section 5.4).
 
-/// The longest address that is looked at, in bytes; browsers take more.
+/// Limit for the length of a web address, in bytes. Browsers accept longer addresses.
 const MAX_ADDRESS_BYTES: usize = 2048;
 
-/// The first web page that the text names, if it has one that can be shown to a person: `https`, plain letters, and no
-/// user name in front of the host, with which one host can pass for another.
+/// Returns the first web address in a banner which is safe to show to the user. Only `https`
+/// addresses of ASCII letters without a user name count: `https://good.example@evil.example` leads
+/// to the second host.
 #[must_use]
 pub fn page(text: &str) -> Option<&str> {
     const SCHEME: &str = "https://";
 
     text.match_indices(SCHEME).find_map(|(at, _)| {
+        // Letters of other alphabets and direction marks can make one host look like another, so
+        // the address ends there. So does a closing quote or bracket of the text around it.
         let rest = text.get(at..)?;
         let is_end = |letter: char| !letter.is_ascii_graphic() || "<>\"'`\\^{}|".contains(letter);
         let address = rest
@@ -17,6 +20,7 @@ pub fn page(text: &str) -> Option<&str> {
             .next()?
             .trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']']);
 
+        // An `@` in the host would hide the real host behind a user name.
         let host = address
             .strip_prefix(SCHEME)?
             .split(['/', '?', '#'])

@@ -1,4 +1,4 @@
-//! What the configuration puts on every channel that runs a command: `SetEnv`, `SendEnv` and `ForwardAgent`.
+//! Options applied to every channel which runs a command: `SetEnv`, `SendEnv` and `ForwardAgent`.
 
 use super::{
     config_dump::Printed,
@@ -6,24 +6,28 @@ use super::{
     known_hosts::{Case, glob},
 };
 
-/// The options of `ssh_config(5)` that become requests on a session channel (RFC 4254 section 6.4).
+/// Options of `ssh_config(5)` which become requests on every session channel for a command (RFC
+/// 4254, section 6.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelOptions {
-    /// `SetEnv`, in order: names and values.
+    /// `SetEnv`: names and values, in order.
     pub set_env: Vec<(String, String)>,
     /// `SendEnv`: patterns with `*` and `?` for the names of local variables.
     pub send_env: Vec<String>,
-    /// `ForwardAgent`: the agent that remote programs may use; [`IdentityAgent::None`] forwards none.
+    /// `ForwardAgent`: the agent which remote programs may use. [`IdentityAgent::None`] forwards no
+    /// agent.
     pub forward_agent: IdentityAgent,
 }
 
 impl ChannelOptions {
+    /// Reads the options from the output of `ssh -G`.
     pub(super) fn read(printed: &Printed<'_>) -> Self {
         let pair = |line: &str| {
             line.split_once('=')
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
         };
 
+        // `SetEnv` is read with its blanks, which belong to the value.
         Self {
             set_env: printed.whole("setenv").filter_map(pair).collect(),
             send_env: printed.paths("sendenv", &[]),
@@ -35,13 +39,15 @@ impl ChannelOptions {
         }
     }
 
-    /// The variables to send, those of `SetEnv` last, as `ssh` does: a server takes the last of one name. Variables in
-    /// `withheld` are sent only if `SetEnv` has them.
+    /// Returns the variables to send, in order. Those of `SetEnv` come last, as in `ssh`, because a
+    /// server keeps the last value of a name. Local variables in `withheld` are never sent, but
+    /// `SetEnv` may still set them.
     pub fn environment(
         &self,
         ours: impl Iterator<Item = (String, String)>,
         withheld: &[&str],
     ) -> Vec<(String, String)> {
+        // Names of variables are compared with their case, as in `ssh`.
         let wanted = |name: &str| {
             self.send_env
                 .iter()
@@ -49,6 +55,7 @@ impl ChannelOptions {
                 && !withheld.contains(&name)
         };
 
+        // `SendEnv` must not override `SetEnv`, so its variables come first.
         ours.filter(|(name, _)| wanted(name))
             .chain(self.set_env.iter().cloned())
             .collect()

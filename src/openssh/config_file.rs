@@ -1,7 +1,9 @@
-//! `ssh_config` files, for machines without `ssh`: what its lines say, and what they come to for one host.
+//! `ssh_config` files for machines without `ssh`: parses the lines and collects the settings for
+//! one host.
 //!
-//! The result is the text that `ssh -G` would print, so that there is one reader of it. What needs more than text (`Match`
-//! but for `Match all`, canonical host names) is not evaluated here.
+//! The result is the text which `ssh -G` would print, so that both ways share one parser. Features
+//! that need more than text are not evaluated here: every `Match` except `Match all`, and canonical
+//! host names.
 
 use super::{
     algorithm_list::{algorithms, default_algorithms},
@@ -9,54 +11,57 @@ use super::{
     option_support::{treatment, value_is_the_rest},
 };
 
-/// One line of a file.
+/// A line of an `ssh_config` file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigLine {
-    /// `Host`, with its patterns.
+    /// `Host` with the patterns.
     Host(Vec<String>),
-    /// `Match`, with its criteria.
+    /// `Match` with the criteria.
     Match(Vec<String>),
-    /// `Include`, with its paths.
+    /// `Include` with the paths.
     Include(Vec<String>),
-    /// Any other option, lower case, with its arguments.
+    /// Any other option: the name in lower case, and the arguments.
     Option(String, Vec<String>),
 }
 
-/// Why a line cannot be read.
+/// Reason for which a line cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    /// A quotation mark without its partner.
+    /// A quotation mark is not closed.
     #[error("a quotation mark is not closed")]
     Quote,
-    /// An option without a value.
+    /// An option has no value.
     #[error("{0} has no value")]
     Missing(String),
-    /// A value that the option does not take.
+    /// An option does not accept the value.
     #[error("{0} does not take {1:?}")]
     Value(String, String),
 }
 
 impl ConfigLine {
-    /// Reads one line; `None` for an empty one and a comment.
+    /// Parses a line. Returns `None` for empty lines and comments.
     ///
     /// # Errors
-    /// [`LineError::Quote`] and [`LineError::Missing`].
+    /// Returns [`LineError::Quote`] or [`LineError::Missing`].
     pub fn read(text: &str) -> Result<Option<Self>, LineError> {
         let text = text.trim();
         if text.is_empty() || text.starts_with('#') {
             return Ok(None);
         }
 
+        // `ssh_config(5)` allows blanks, or blanks around a single `=`, between keyword and value.
         let (keyword, rest) = text.split_once([' ', '\t', '=']).unwrap_or((text, ""));
         let keyword = keyword.trim_matches('"').to_ascii_lowercase();
         let rest = rest.trim_start();
         let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
+        // Quotes in a command belong to the shell that runs the command.
         let arguments = if value_is_the_rest(&keyword) {
             vec![rest.to_owned()]
         } else {
             words(rest)?
         };
 
+        // The caller refuses an empty `Match` like every other `Match` which only `ssh` can decide.
         if arguments.iter().all(String::is_empty) && keyword != "match" {
             return Err(LineError::Missing(keyword));
         }
@@ -70,7 +75,8 @@ impl ConfigLine {
     }
 }
 
-/// Whether the patterns of a `Host` line stand for the host as it was typed.
+/// Returns true if the patterns of a `Host` line match the host as typed. A matching pattern with
+/// `!` excludes the host.
 #[must_use]
 pub fn host_matches(patterns: &[String], typed: &str) -> bool {
     let matches = |pattern: &str| glob(pattern.as_bytes(), typed.as_bytes(), Case::Exact);
@@ -81,21 +87,25 @@ pub fn host_matches(patterns: &[String], typed: &str) -> bool {
             .any(matches)
 }
 
-/// Options as they are collected: the first value of each wins, but for those that may be given several times.
+/// Options for a single host, collected from the matching blocks in the order of the files. The
+/// first value of an option wins, except for options which may be repeated.
 #[derive(Debug, Default)]
 pub struct Settings {
     values: Vec<(String, String)>,
-    /// Keywords that no release of OpenSSH known here has.
+    /// Keywords unknown to every supported release of OpenSSH.
     pub unknown: Vec<String>,
 }
 
 impl Settings {
-    /// Takes an option of a block that applies to the host.
+    /// Adds an option from a block which applies to the host.
     ///
     /// # Errors
-    /// A value that `ssh -G` would not print as it stands and that cannot be translated.
+    /// Returns [`LineError::Value`] for a value which `ssh -G` prints in another form, if the
+    /// conversion fails.
     pub fn add(&mut self, keyword: &str, arguments: &[String]) -> Result<(), LineError> {
         let keyword = current_name(keyword);
+        // `ssh` stops at an unknown keyword. Here the keyword may be newer than this program, so
+        // the caller only warns.
         if treatment(keyword).is_none() {
             self.unknown.push(keyword.to_owned());
             return Ok(());
@@ -104,8 +114,11 @@ impl Settings {
         let value = arguments.join(" ");
         let bad = || LineError::Value(keyword.to_owned(), value.clone());
 
+        // The order of the arms matters: options that may be repeated come before the test for an
+        // earlier value.
         match keyword {
             "sendenv" => {
+                // `-PATTERN` removes variables named by earlier lines (`ssh_config(5)`, `SendEnv`).
                 for pattern in arguments {
                     match pattern.strip_prefix('-') {
                         Some(drop) => self.values.retain(|(name, held)| {
@@ -116,6 +129,7 @@ impl Settings {
                 }
             }
             "setenv" if self.first(keyword).is_none() => {
+                // One line may set several variables, but only the first `SetEnv` line counts.
                 for variable in arguments {
                     self.push(keyword, variable);
                 }
@@ -125,16 +139,18 @@ impl Settings {
                 self.push(keyword, &value);
             }
             "proxyjump" | "proxycommand" => {
-                // They compete: whichever comes first.
+                // The two options exclude each other: the first of either kind wins.
                 if self.first("proxyjump").is_none() && self.first("proxycommand").is_none() {
                     self.push(keyword, &value);
                 }
             }
             _ if self.first(keyword).is_some() => {}
             "connecttimeout" | "serveraliveinterval" if value != "none" => {
+                // `ssh -G` prints every time in seconds.
                 self.push(keyword, &seconds(&value).ok_or_else(bad)?.to_string());
             }
             "rekeylimit" => {
+                // `ssh -G` prints two numbers, with 0 for the default of either.
                 let bytes = arguments
                     .first()
                     .and_then(|bytes| self::bytes(bytes))
@@ -156,7 +172,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The value of an option, if it is set.
+    /// Returns the first value of an option, or `None` if the option is not set.
     #[must_use]
     pub fn first(&self, keyword: &str) -> Option<&str> {
         self.values
@@ -165,7 +181,8 @@ impl Settings {
             .map(|(_, value)| value.as_str())
     }
 
-    /// What `ssh -G` would print for the host `typed`, and for a user and a port that win over the files.
+    /// Renders the settings like the output of `ssh -G` for the host `typed`. `user` and `port`
+    /// come from the command line and win over the files.
     #[must_use]
     pub fn printed(
         mut self,
@@ -174,6 +191,7 @@ impl Settings {
         port: Option<u16>,
         local_user: &str,
     ) -> String {
+        // `HostName` knows only `%h` and `%%`. Splitting first keeps the `h` of `%%h` literal.
         let pattern = self.first("hostname").unwrap_or("%h");
         let host = pattern
             .split("%%")
@@ -181,11 +199,13 @@ impl Settings {
             .collect::<Vec<_>>()
             .join("%");
 
+        // The command line wins over the files, as in `ssh`; the local user is the last resort.
         let user = user.or(self.first("user")).unwrap_or(local_user).to_owned();
         let port = port
             .map(|port| port.to_string())
             .or(self.first("port").map(str::to_owned));
 
+        // The values just computed replace the collected ones, and there must be one line of each.
         self.values
             .retain(|(name, _)| !["hostname", "user", "port"].contains(&name.as_str()));
         self.push("hostname", &host.to_ascii_lowercase());
@@ -204,13 +224,15 @@ impl Settings {
     }
 }
 
-/// Splits at blanks, respecting both kinds of quotation marks and the backslash before them; a word that begins with `#`
-/// ends the line.
+/// Splits a line into words at blanks, respecting quotation marks and backslashes. A word which
+/// begins with `#` ends the line.
 fn words(text: &str) -> Result<Vec<String>, LineError> {
+    // A word is `None` until it begins, because `""` is a word too.
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut letters = text.chars().peekable();
 
     while let Some(letter) = letters.next() {
+        // Backslashes are checked before quotes: an escaped quote neither opens nor closes.
         match (letter, quote) {
             ('#', None) if word.is_none() => break,
             (' ' | '\t', None) => words.extend(word.take()),
@@ -239,12 +261,14 @@ fn words(text: &str) -> Result<Vec<String>, LineError> {
     }
 }
 
+/// Returns true for a character which a backslash escapes. Inside quotes, a blank needs no escape.
 fn escaped(letter: char, quoted: bool) -> bool {
     matches!(letter, '"' | '\'' | '\\') || (letter == ' ' && !quoted)
 }
 
-/// Options that had other names.
+/// Returns the present name of an option which was renamed.
 fn current_name(keyword: &str) -> &str {
+    // Only old configurations use these names; `ssh -G` always prints the new ones.
     match keyword {
         "pubkeyacceptedkeytypes" => "pubkeyacceptedalgorithms",
         "hostbasedkeytypes" => "hostbasedacceptedalgorithms",
@@ -256,8 +280,10 @@ fn current_name(keyword: &str) -> &str {
     }
 }
 
-/// The words that are the same in any case of letters, as `ssh -G` prints them.
+/// Converts a keyword value to lower case, as `ssh -G` prints such values. Any other value is
+/// unchanged.
 fn value_word(value: &str) -> String {
+    // Other values may be paths or names, in which case is significant.
     let lower = value.to_ascii_lowercase();
 
     let words = [
@@ -283,8 +309,10 @@ fn value_word(value: &str) -> String {
     }
 }
 
-/// TIME FORMATS of `sshd_config(5)`: `90`, `1h30m`.
+/// Parses a time such as `90` or `1h30m` (`sshd_config(5)`, TIME FORMATS). Returns the number of
+/// seconds.
 fn seconds(text: &str) -> Option<u64> {
+    // A unit ends each number. Sums are checked, because a file may hold any number.
     let (mut total, mut digits) = (0_u64, String::new());
     for letter in text.chars() {
         let unit = match letter.to_ascii_lowercase() {
@@ -304,6 +332,7 @@ fn seconds(text: &str) -> Option<u64> {
         digits.clear();
     }
 
+    // A last number without a unit counts seconds.
     if digits.is_empty() {
         (!text.is_empty()).then_some(total)
     } else {
@@ -311,12 +340,13 @@ fn seconds(text: &str) -> Option<u64> {
     }
 }
 
-/// The first argument of `RekeyLimit`; 0 is the default.
+/// Parses the first argument of `RekeyLimit` into a number of bytes; 0 stands for the default.
 fn bytes(text: &str) -> Option<u64> {
     if text == "default" {
         return Some(0);
     }
 
+    // The suffixes are powers of 1024 (`ssh_config(5)`, `RekeyLimit`).
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
 
     let shift = match text.strip_prefix(digits)?.to_ascii_lowercase().as_str() {

@@ -1,4 +1,5 @@
-//! The settings `ssh` would use for one destination, read from the text `ssh -G DESTINATION` prints.
+//! Settings which `ssh` would use for one destination, parsed from the output of
+//! `ssh -G DESTINATION`.
 
 use std::time::Duration;
 
@@ -13,149 +14,167 @@ pub use super::{
     path_list::{split_paths, with_program_data},
 };
 
-/// The part of `ssh -G` this crate acts on, typed. Each field is named after the `ssh_config(5)` option it
-/// holds; an option that was not printed has the default documented there.
+/// Settings of `ssh -G` on which this crate acts, with types. Each field is named after an option
+/// of `ssh_config(5)`; an option which was not printed has the default documented there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a yes/no option of ssh_config(5)"
 )]
 pub struct EffectiveConfig {
-    /// `HostName`: the name or address to dial, lower case, `%h` already expanded.
+    /// `HostName`: name or address to connect to, in lower case and with `%h` expanded.
     pub host_name: String,
-    /// `Port`, 1 to 65535.
+    /// `Port`: remote port, 1 to 65535.
     pub port: u16,
-    /// `User`: the remote user name.
+    /// `User`: remote user name.
     pub user: String,
-    /// `HostKeyAlias`: the name to look up in `known_hosts` instead of the host name.
+    /// `HostKeyAlias`: name to look up in `known_hosts` instead of the host name. `None` if not
+    /// set.
     pub host_key_alias: Option<String>,
-    /// `IdentityFile`, in order, tokens not expanded. Empty after `IdentityFile none`.
+    /// `IdentityFile`: private key files in order, with tokens not expanded. Empty after
+    /// `IdentityFile none`.
     pub identity_files: Vec<String>,
-    /// `IdentitiesOnly`.
+    /// `IdentitiesOnly`: true if only the configured keys may be tried, not every key of the agent.
     pub identities_only: bool,
-    /// `IdentityAgent`.
+    /// `IdentityAgent`: the agent from which keys are used.
     pub identity_agent: IdentityAgent,
-    /// `CertificateFile`, in order, tokens not expanded.
+    /// `CertificateFile`: certificates of the user in order, with tokens not expanded.
     pub certificate_files: Vec<String>,
-    /// `UserKnownHostsFile` as printed, `~` and tokens already expanded; [`split_paths`] takes it apart.
+    /// `UserKnownHostsFile` as printed, with `~` and tokens expanded. [`split_paths`] separates the
+    /// paths.
     pub user_known_hosts_files: String,
-    /// `GlobalKnownHostsFile` as printed; [`with_program_data`] completes it and [`split_paths`] takes it apart.
+    /// `GlobalKnownHostsFile` as printed. [`with_program_data`] completes the text and
+    /// [`split_paths`] separates the paths.
     pub global_known_hosts_files: String,
-    /// `StrictHostKeyChecking`.
+    /// `StrictHostKeyChecking`: treatment of a host key which is not known yet.
     pub strict_host_key_checking: StrictHostKeyChecking,
-    /// `HashKnownHosts`: whether new `known_hosts` lines hide the host name.
+    /// `HashKnownHosts`: true if new `known_hosts` lines hide the host name.
     pub hash_known_hosts: bool,
-    /// `RevokedHostKeys` as printed: files of revoked keys, tokens not expanded; [`split_paths`] takes it apart.
+    /// `RevokedHostKeys` as printed, with tokens not expanded. [`split_paths`] separates the paths.
+    /// `None` if not set.
     pub revoked_host_keys: Option<String>,
-    /// `CheckHostIP`: whether the key must also be the one known for the address.
+    /// `CheckHostIP`: true if the key must also be the key known for the address.
     pub check_host_ip: bool,
-    /// `NoHostAuthenticationForLocalhost`: whether any key will do on a loopback address.
+    /// `NoHostAuthenticationForLocalhost`: true if a loopback address may present any key.
     pub no_host_authentication_for_localhost: bool,
-    /// `UpdateHostKeys`; `ask` counts as no, as for an `ssh` that has nobody to ask.
+    /// `UpdateHostKeys`: true if keys announced by the server are saved. `ask` counts as no, as for
+    /// an `ssh` without a terminal.
     pub update_host_keys: bool,
-    /// `CASignatureAlgorithms`: how an authority may have signed a host's certificate.
+    /// `CASignatureAlgorithms`: algorithms with which an authority may sign host certificates.
     pub ca_signature_algorithms: Vec<String>,
-    /// `RequiredRSASize`: the least length of an RSA key, in bits, of the host and of the user.
+    /// `RequiredRSASize`: minimum length of an RSA key in bits, for hosts and users.
     pub required_rsa_size: u32,
-    /// `ConnectTimeout`; `None` is the timeout of the system.
+    /// `ConnectTimeout`: time limit of a connection attempt. `None` leaves the limit to the system.
     pub connect_timeout: Option<Duration>,
-    /// `ConnectionAttempts`, one second apart.
+    /// `ConnectionAttempts`: number of attempts, with a second between two attempts.
     pub connection_attempts: u32,
-    /// `ServerAliveInterval`; `None` (printed as 0) sends no keepalives.
+    /// `ServerAliveInterval`: time without data after which a keepalive is sent. `None` (printed as
+    /// 0) sends no keepalives.
     pub server_alive_interval: Option<Duration>,
-    /// `ServerAliveCountMax`: unanswered keepalives before the connection counts as lost.
+    /// `ServerAliveCountMax`: number of unanswered keepalives after which the connection counts as
+    /// lost.
     pub server_alive_count_max: u32,
-    /// `TCPKeepAlive`.
+    /// `TCPKeepAlive`: true if the system probes an idle TCP connection.
     pub tcp_keep_alive: bool,
-    /// `AddressFamily`.
+    /// `AddressFamily`: addresses of a host which may be dialled.
     pub address_family: AddressFamily,
-    /// `BindAddress`: local address to dial from.
+    /// `BindAddress`: local address to dial from. `None` leaves the choice to the system.
     pub bind_address: Option<String>,
-    /// `BindInterface`: the network interface whose address to dial from.
+    /// `BindInterface`: network interface whose address to dial from. `None` leaves the choice to
+    /// the system.
     pub bind_interface: Option<String>,
-    /// `IPQoS` for what is not interactive, as in the IP header; `None` leaves it to the system.
+    /// `IPQoS` for connections which are not interactive, as a byte of the IP header. `None` leaves
+    /// the byte to the system.
     pub ip_qos: Option<u8>,
-    /// `RekeyLimit`: after how many bytes the keys are renewed; `None` leaves it to the implementation.
+    /// `RekeyLimit`: number of bytes after which keys are renewed. `None` leaves the number to the
+    /// implementation.
     pub rekey_bytes: Option<u64>,
-    /// `RekeyLimit`: after what time they are renewed; `None` leaves it to the implementation.
+    /// `RekeyLimit`: time after which keys are renewed. `None` leaves the time to the
+    /// implementation.
     pub rekey_after: Option<Duration>,
-    /// `ProxyJump` as printed: comma-separated hops, each a destination with its own configuration.
+    /// `ProxyJump` as printed: comma-separated hops, each a destination with a separate
+    /// configuration. `None` if not set.
     pub proxy_jump: Option<String>,
-    /// `ProxyCommand`, tokens not expanded.
+    /// `ProxyCommand`: shell command which connects to the host, with tokens not expanded. `None`
+    /// if not set.
     pub proxy_command: Option<String>,
-    /// `ProxyUseFdpass`: the `ProxyCommand` hands a connected socket back.
+    /// `ProxyUseFdpass`: true if the `ProxyCommand` passes back a connected socket.
     pub proxy_use_fdpass: bool,
-    /// `RefuseConnection`: why `ssh` must not connect to this host.
+    /// `RefuseConnection`: reason why `ssh` must not connect to this host. `None` if not set.
     pub refuse_connection: Option<String>,
-    /// `Ciphers`, best first. This and the other algorithm lists are empty where `ssh -G` did not print them,
-    /// which leaves the choice to the implementation.
+    /// `Ciphers`, best first. All lists of algorithms are empty if `ssh -G` did not print the
+    /// option, which leaves the choice to the implementation.
     pub ciphers: Vec<String>,
     /// `KexAlgorithms`, best first.
     pub kex_algorithms: Vec<String>,
     /// `MACs`, best first.
     pub macs: Vec<String>,
-    /// `HostKeyAlgorithms`, best first, certificates included.
+    /// `HostKeyAlgorithms`, best first, including certificates.
     pub host_key_algorithms: Vec<String>,
     /// `PubkeyAcceptedAlgorithms`, best first.
     pub pubkey_accepted_algorithms: Vec<String>,
-    /// `Compression`.
+    /// `Compression`: true if the transport is compressed.
     pub compression: bool,
-    /// `PreferredAuthentications`, in the order to try.
+    /// `PreferredAuthentications`: methods in the order to try.
     pub preferred_authentications: Vec<String>,
-    /// `PubkeyAuthentication`; `unbound` and `host-bound` count as yes.
+    /// `PubkeyAuthentication`: true if public keys may be used. `unbound` and `host-bound` count as
+    /// yes.
     pub pubkey_authentication: bool,
-    /// `PasswordAuthentication`.
+    /// `PasswordAuthentication`: true if the method `password` may be used.
     pub password_authentication: bool,
-    /// `KbdInteractiveAuthentication`.
+    /// `KbdInteractiveAuthentication`: true if the method `keyboard-interactive` may be used.
     pub kbd_interactive_authentication: bool,
-    /// `NumberOfPasswordPrompts`.
+    /// `NumberOfPasswordPrompts`: limit for the password questions of a log-in.
     pub number_of_password_prompts: u32,
-    /// `BatchMode`: the person is asked nothing.
+    /// `BatchMode`: true if the user must not be asked anything.
     pub batch_mode: bool,
-    /// `GSSAPIAuthentication`.
+    /// `GSSAPIAuthentication`: true if the method `gssapi-with-mic` is wanted.
     pub gssapi_authentication: bool,
-    /// `HostbasedAuthentication`.
+    /// `HostbasedAuthentication`: true if the method `hostbased` is wanted.
     pub hostbased_authentication: bool,
-    /// `PKCS11Provider`: a library that has keys.
+    /// `PKCS11Provider`: library which provides keys. `None` if not set.
     pub pkcs11_provider: Option<String>,
     /// `SetEnv`, `SendEnv` and `ForwardAgent`.
     pub channels: ChannelOptions,
-    /// What the person should know about the configuration, a sentence each: options that are not honoured.
+    /// Notices for the user about options which are not honoured, as whole sentences.
     pub notices: Vec<String>,
 }
 
-/// `StrictHostKeyChecking`: what to do about a host key nobody has accepted yet.
+/// `StrictHostKeyChecking`: treatment of a host key which nobody has accepted yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StrictHostKeyChecking {
-    /// Refuse unknown and changed keys.
+    /// Refuses unknown and changed keys.
     Yes,
-    /// Ask about unknown keys, refuse changed ones.
+    /// Asks about unknown keys and refuses changed keys.
     Ask,
-    /// Accept and save unknown keys, refuse changed ones.
+    /// Accepts and saves unknown keys and refuses changed keys.
     AcceptNew,
-    /// `no` or `off`: accept and save unknown keys, let connections to changed keys go on with restrictions.
+    /// `no` or `off`: accepts and saves unknown keys. Connections to changed keys continue with
+    /// restrictions.
     No,
 }
 
-/// `AddressFamily`: which addresses of a name may be dialled.
+/// `AddressFamily`: addresses of a name which may be dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressFamily {
-    /// Both families.
+    /// IPv4 and IPv6.
     Any,
-    /// IPv4 alone.
+    /// IPv4 only.
     Inet,
-    /// IPv6 alone.
+    /// IPv6 only.
     Inet6,
 }
 
 impl EffectiveConfig {
-    /// Reads the standard output of `ssh -G`: one `key value` per line. Unknown keys are skipped, so that the
-    /// output of newer releases is understood.
+    /// Parses the standard output of `ssh -G`, with a key and a value on each line. Unknown keys
+    /// are skipped, so that the output of newer releases is understood.
     ///
     /// # Errors
-    /// [`ConfigError`] naming the key whose value is missing (`hostname`, `user`) or out of range.
+    /// Returns [`ConfigError`] naming an option which is missing (`hostname`, `user`) or has an
+    /// invalid value.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let printed = Printed::read(text);
+        // `ssh -G` prints both limits on one line: bytes, then seconds, and 0 for the default.
         let (rekey_bytes, rekey_seconds) = printed.two_numbers("rekeylimit")?;
         Ok(Self {
             host_name: printed.required("hostname")?,
@@ -164,12 +183,15 @@ impl EffectiveConfig {
             })?,
             user: printed.required("user")?,
             host_key_alias: printed.unless_none("hostkeyalias"),
+            // An explicit `none` is printed and leaves the list empty; a missing line means the
+            // defaults.
             identity_files: printed.paths("identityfile", &DEFAULT_IDENTITY_FILES),
             identities_only: printed.yes_no("identitiesonly", false)?,
             identity_agent: printed
                 .first("identityagent")
                 .map_or(IdentityAgent::Environment, identity_agent),
             certificate_files: printed.paths("certificatefile", &[]),
+            // The paths stay in one text: only the caller can look which of them exist.
             user_known_hosts_files: printed.text(
                 "userknownhostsfile",
                 "~/.ssh/known_hosts ~/.ssh/known_hosts2",
@@ -186,11 +208,14 @@ impl EffectiveConfig {
             )?,
             hash_known_hosts: printed.yes_no("hashknownhosts", false)?,
             revoked_host_keys: printed.unless_none("revokedhostkeys"),
+            // The default was yes before OpenSSH 8.5; those releases print the option.
             check_host_ip: printed.yes_no("checkhostip", false)?,
             no_host_authentication_for_localhost: printed
                 .yes_no("nohostauthenticationforlocalhost", false)?,
+            // `ask` counts as no: nobody is at a terminal when the server announces its keys.
             update_host_keys: matches!(printed.first("updatehostkeys"), Some("yes" | "true")),
             ca_signature_algorithms: printed.list("casignaturealgorithms", DEFAULT_CA_SIGNATURES),
+            // Releases before 9.1 do not know the option.
             required_rsa_size: printed.number("requiredrsasize", 1024)?,
             connect_timeout: printed.seconds("connecttimeout")?,
             connection_attempts: printed.number("connectionattempts", 1)?,
@@ -211,12 +236,14 @@ impl EffectiveConfig {
                 None,
                 ip_qos::bulk,
             )?,
+            // Both zeros stand for the default of the implementation.
             rekey_bytes: (rekey_bytes > 0).then_some(rekey_bytes),
             rekey_after: (rekey_seconds > 0).then(|| Duration::from_secs(rekey_seconds)),
             proxy_jump: printed.unless_none("proxyjump"),
             proxy_command: printed.unless_none("proxycommand"),
             proxy_use_fdpass: printed.yes_no("proxyusefdpass", false)?,
             refuse_connection: printed.unless_none("refuseconnection"),
+            // An empty list leaves the choice to the SSH library, which knows what it implements.
             ciphers: printed.list("ciphers", ""),
             kex_algorithms: printed.list("kexalgorithms", ""),
             macs: printed.list("macs", ""),
@@ -234,11 +261,14 @@ impl EffectiveConfig {
             hostbased_authentication: printed.yes_no("hostbasedauthentication", false)?,
             pkcs11_provider: printed.unless_none("pkcs11provider"),
             channels: ChannelOptions::read(&printed),
+            // Options without effect are named once for the user instead of being ignored in
+            // silence.
             notices: option_support::notice(&printed).into_iter().collect(),
         })
     }
 }
 
+/// Default of `IdentityFile`.
 const DEFAULT_IDENTITY_FILES: [&str; 5] = [
     "~/.ssh/id_rsa",
     "~/.ssh/id_ecdsa",
@@ -247,13 +277,16 @@ const DEFAULT_IDENTITY_FILES: [&str; 5] = [
     "~/.ssh/id_ed25519_sk",
 ];
 
+/// Default of `CASignatureAlgorithms`.
 const DEFAULT_CA_SIGNATURES: &str = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
     sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256";
 
+/// Default of `PreferredAuthentications`.
 const DEFAULT_AUTHENTICATIONS: &str =
     "gssapi-with-mic,hostbased,publickey,keyboard-interactive,password";
 
-/// `ssh -G` prints `true` and `false` for `yes` and `no`.
+/// Parses `StrictHostKeyChecking`, for which `ssh -G` prints `true` and `false` instead of `yes`
+/// and `no`.
 fn strict_host_key_checking(value: &str) -> Option<StrictHostKeyChecking> {
     Some(match value {
         "yes" | "true" => StrictHostKeyChecking::Yes,
@@ -264,6 +297,7 @@ fn strict_host_key_checking(value: &str) -> Option<StrictHostKeyChecking> {
     })
 }
 
+/// Parses `AddressFamily`.
 fn address_family(value: &str) -> Option<AddressFamily> {
     Some(match value {
         "any" => AddressFamily::Any,

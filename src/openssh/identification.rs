@@ -1,43 +1,45 @@
-//! What a server sends before anything is encrypted: lines of its own, its identification (RFC 4253, section 4.2), and
-//! the algorithms that it has (section 7.1).
+//! Unencrypted beginning of a server's data: lines of text, the identification (RFC 4253, section
+//! 4.2), and the offered algorithms (section 7.1).
 
 use super::wire::WireReader;
 
 /// `SSH_MSG_KEXINIT`.
 const KEXINIT: u8 = 20;
-/// The random bytes before its lists.
+/// Number of random bytes before the lists of a `SSH_MSG_KEXINIT`.
 const COOKIE: usize = 16;
 
-/// The beginning of what a server said.
+/// First words of a server, complete or cut off. `doctor` explains a failed handshake with this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Greeting {
-    /// The lines before the identification, or all there are if there is none. They may hold anything.
+    /// Lines before the identification, or all lines if the identification is missing. The text is
+    /// untrusted.
     pub lines: Vec<String>,
-    /// Such as `SSH-2.0-OpenSSH_9.9`.
+    /// Identification such as `SSH-2.0-OpenSSH_9.9`, or `None` if not received.
     pub identification: Option<String>,
-    /// What it is ready to use.
+    /// Algorithms offered by the server, or `None` if not received.
     pub offers: Option<Offers>,
 }
 
-/// The algorithms of a server, comma-separated, best first.
+/// Algorithms which a server offers, as comma-separated lists, best first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offers {
-    /// How keys are exchanged.
+    /// Methods of key exchange.
     pub key_exchange: String,
-    /// By which keys the host proves itself.
+    /// Host key algorithms, with which the server authenticates.
     pub host_key: String,
-    /// How it encrypts.
+    /// Ciphers from the client to the server.
     pub cipher: String,
-    /// How it protects what it has encrypted.
+    /// Message authentication codes from the client to the server.
     pub mac: String,
 }
 
 impl Greeting {
-    /// Reads as much of it as is there.
+    /// Parses the beginning of a server's data, which may end anywhere.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let (mut greeting, mut rest) = (Self::default(), bytes);
         while !rest.is_empty() {
+            // The last line may be cut off, and is worth showing all the same.
             let end = rest.iter().position(|byte| *byte == b'\n');
 
             let (line, after) = match end {
@@ -52,6 +54,7 @@ impl Greeting {
                 .trim_end_matches('\r')
                 .to_owned();
 
+            // The packet of algorithms follows at once; nothing after the identification is text.
             if line.starts_with("SSH-") {
                 greeting.identification = Some(line);
                 greeting.offers = offers(after);
@@ -66,7 +69,9 @@ impl Greeting {
     }
 }
 
+/// Parses the lists of a `SSH_MSG_KEXINIT` packet.
 fn offers(packet: &[u8]) -> Option<Offers> {
+    // The packet is not encrypted yet: length, length of the padding, then the type.
     let mut reader = WireReader::new(packet);
     let (_length, _padding) = (reader.u32()?, reader.u8()?);
     if reader.u8()? != KEXINIT {
@@ -79,7 +84,7 @@ fn offers(packet: &[u8]) -> Option<Offers> {
 
     let mut list = || Some(String::from_utf8_lossy(reader.string()?).into_owned());
 
-    // Those of the other direction are never others in practice.
+    // The lists for the other direction (server to client) are the same in practice.
     let (key_exchange, host_key, cipher, _) = (list()?, list()?, list()?, list()?);
 
     Some(Offers {

@@ -1,19 +1,19 @@
-//! `IdentityAgent` and `ForwardAgent`: where the authentication agent listens.
+//! Location of the authentication agent, for `IdentityAgent` and `ForwardAgent`.
 
-/// `IdentityAgent`: where the authentication agent listens.
+/// Location of the authentication agent, as set by `IdentityAgent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentityAgent {
-    /// Not set, or `SSH_AUTH_SOCK`: the socket named by that environment variable.
+    /// Socket named by the environment variable `SSH_AUTH_SOCK`, which is the default.
     Environment,
-    /// `none`: no agent may be used.
+    /// No agent may be used (`none`).
     None,
-    /// `$NAME`: the socket named by the environment variable `NAME`.
+    /// Socket named by the environment variable in `$NAME`.
     Variable(String),
-    /// The path of the socket.
+    /// Path of the socket.
     Path(String),
 }
 
-/// Reads the value of the option.
+/// Parses the value of the option.
 pub(super) fn identity_agent(value: &str) -> IdentityAgent {
     match value {
         "SSH_AUTH_SOCK" => IdentityAgent::Environment,

@@ -1,7 +1,8 @@
-//! `IPQoS`: how packets are marked for routers.
+//! `IPQoS`, which marks packets for routers.
 
-/// The class for connections that are not interactive, as in the IP header: the second of two, else the only one. The
-/// outer `None` is for a value that `ssh_config(5)` does not allow, the inner one for `none`.
+/// Returns the class for connections which are not interactive, as a byte of the IP header. The
+/// value names one class for all connections, or two, of which the second applies here. The outer
+/// `None` stands for an invalid value, and the inner `None` for `none`.
 #[expect(
     clippy::option_option,
     reason = "not understood and not wanted are two things"
@@ -10,8 +11,10 @@ pub(super) fn bulk(value: &str) -> Option<Option<u8>> {
     class(value.split_whitespace().next_back()?)
 }
 
+/// Parses the name or number of a class.
 #[expect(clippy::option_option, reason = "as above")]
 fn class(name: &str) -> Option<Option<u8>> {
+    // Other characters than digits wrap to numbers outside the ranges below.
     let name = name.to_ascii_lowercase();
     let digit = |at: usize| {
         name.as_bytes()
@@ -19,6 +22,8 @@ fn class(name: &str) -> Option<Option<u8>> {
             .map(|digit| digit.wrapping_sub(b'0'))
     };
 
+    // The first three names are service types of RFC 791; the others are code points of RFC 2474,
+    // shifted past the two bits for congestion.
     Some(Some(match name.as_str() {
         "none" => return Some(None),
         "lowdelay" => 0x10,
@@ -26,7 +31,8 @@ fn class(name: &str) -> Option<Option<u8>> {
         "reliability" | "le" => 0x04,
         "ef" => 0xb8,
         "va" => 0xb0,
-        // RFC 2597 and RFC 2474: the class in the upper three bits, the drop precedence in the next two.
+        // RFC 2597 and RFC 2474: the class is in the upper three bits, the drop precedence in the
+        // next two.
         _ if name.len() == 4 && name.starts_with("af") => match (digit(2)?, digit(3)?) {
             (class @ 1..=4, drop @ 1..=3) => class << 5 | drop << 3,
             _ => return None,

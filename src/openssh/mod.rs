@@ -1,8 +1,8 @@
-//! The formats OpenSSH owns, read and written the way OpenSSH reads and writes them.
+//! File formats and command output of OpenSSH, read and written as OpenSSH does.
 //!
-//! Pure: text and bytes in, facts out. Nothing here opens a file, asks the environment, runs a program or
-//! reads a clock; the caller brings the text of `ssh -G`, the bytes of the `known_hosts` files and the lookups.
-//! Where a manual page and the behaviour of `ssh` differ, `ssh` is followed.
+//! The module is pure. Nothing here opens a file, reads the environment or a clock, or runs a
+//! program; the caller provides the text of `ssh -G` and the bytes of the `known_hosts` files. If a
+//! manual page and the behaviour of `ssh` differ, the code follows `ssh`.
 
 pub mod banner;
 pub mod channel_options;

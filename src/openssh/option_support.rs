@@ -1,27 +1,31 @@
-//! Every option of `ssh_config(5)` and what becomes of it here, so that none is ignored in silence.
+//! Support for each option of `ssh_config(5)`, so that no option is ignored in silence.
 
 use super::config_dump::Printed;
 
-/// What becomes of an option.
+/// Support for an option of `ssh_config(5)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
-    /// It takes effect, here or inside `ssh -G`.
+    /// The option takes effect, either here or inside `ssh -G`.
     Honoured,
-    /// It asks for nothing that this program does: it is about terminals, about forwardings (which are named by an
-    /// option of their own), about the log of `ssh`, or about a method of logging in that was then not needed.
+    /// The option asks for nothing in this program. It is about terminals, about details of
+    /// forwardings (which other options request), about the log of `ssh`, or about a log-in method
+    /// that was not needed in the end.
     NotNeeded,
-    /// It does not take effect. The values ask for nothing: the defaults of every release, as `ssh -G` prints them.
+    /// The option has no effect here. The listed values ask for nothing and cause no notice: they
+    /// are the defaults of all releases, as printed by `ssh -G`.
     Ignored(&'static [&'static str]),
 }
 
 use Treatment::{Honoured, Ignored, NotNeeded};
 
+/// Support for an option which may only be switched off.
 const OFF: Treatment = Ignored(&["no", "false", "none"]);
+/// Support for an option which may only be unset.
 const UNSET: Treatment = Ignored(&["none"]);
 
-/// The options by their names in `ssh_config(5)`, to OpenSSH 10.
+/// Options by their names in `ssh_config(5)`, up to OpenSSH 10.
 const OPTIONS: [(&str, Treatment); 111] = [
-    // A passphrase that was given here stays in this process.
+    // A passphrase which was entered here stays in this process.
     ("AddKeysToAgent", NotNeeded),
     ("AddressFamily", Honoured),
     ("BatchMode", Honoured),
@@ -57,7 +61,8 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("ForwardX11Trusted", NotNeeded),
     ("GatewayPorts", NotNeeded),
     ("GlobalKnownHostsFile", Honoured),
-    // On in the configuration that distributions ship: whoever needs it learns from the failed log-in.
+    // Distributions switch this on in the configuration they ship. Whoever needs the method learns
+    // so from the failed log-in.
     ("GSSAPIAuthentication", NotNeeded),
     ("GSSAPIClientIdentity", UNSET),
     ("GSSAPIDelegateCredentials", OFF),
@@ -137,17 +142,19 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("VisualHostKey", NotNeeded),
     ("WarnWeakCrypto", NotNeeded),
     ("XAuthLocation", NotNeeded),
-    // Of macOS: the passphrases of keys are in its keychain.
+    // An option of macOS: the system's keychain holds the passphrases of keys.
     ("UseKeychain", NotNeeded),
 ];
 
-/// What becomes of the option `keyword`, in any case of letters; `None` if `ssh_config(5)` has none of that name.
+/// Returns the support for an option, with case ignored. `None` if `ssh_config(5)` has no such
+/// option.
 #[must_use]
 pub fn treatment(keyword: &str) -> Option<Treatment> {
     find(keyword).map(|(_, treatment)| treatment)
 }
 
-/// Whether the value is the rest of the line as it stands: it is a command, or was never quoted.
+/// Returns true if the value is the rest of the line, without parsing of quotes: the option takes a
+/// command, or was never quoted.
 pub(super) fn value_is_the_rest(keyword: &str) -> bool {
     [
         "proxycommand",
@@ -159,13 +166,14 @@ pub(super) fn value_is_the_rest(keyword: &str) -> bool {
     .contains(&keyword)
 }
 
-/// Names the options that ask for something this program does not do, if there are any.
+/// Returns a notice which names all options without effect. `None` if there are no such options.
 pub(super) fn notice(printed: &Printed<'_>) -> Option<String> {
     let mut names: Vec<&str> = printed
         .lines()
         .filter_map(|(keyword, value)| ignored(keyword, value, printed))
         .collect();
 
+    // Repeated options, such as several forwardings, are printed on adjacent lines.
     names.dedup();
 
     (!names.is_empty()).then(|| {
@@ -176,10 +184,12 @@ pub(super) fn notice(printed: &Printed<'_>) -> Option<String> {
     })
 }
 
-/// The options that take effect and that a configuration sets: `printed` is what `ssh -G` says with it, `plain` what it
-/// says without. Each as a line of `ssh_config(5)`.
+/// Returns the options which a configuration sets and which take effect, each as a line of
+/// `ssh_config(5)`. `printed` is the output of `ssh -G` with the configuration, and `plain` the
+/// output without.
 #[must_use]
 pub fn set(printed: &str, plain: &str) -> Vec<String> {
+    // `ssh -G` prints defaults too. A line that is also printed without the configuration is one.
     let (printed, plain) = (Printed::read(printed), Printed::read(plain));
     let without: Vec<_> = plain.lines().collect();
     let set = printed
@@ -193,12 +203,15 @@ pub fn set(printed: &str, plain: &str) -> Vec<String> {
     .collect()
 }
 
+/// Returns the name and support of an option.
 fn find(keyword: &str) -> Option<(&'static str, Treatment)> {
     OPTIONS
         .into_iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(keyword))
 }
 
+/// Returns the name of an option whose value asks for something unsupported. `None` if the option
+/// takes effect or asks for nothing.
 fn ignored(keyword: &str, value: &str, printed: &Printed<'_>) -> Option<&'static str> {
     let (name, Ignored(harmless)) = find(keyword)? else {
         return None;

@@ -1,8 +1,9 @@
-//! Lists of paths that `ssh -G` prints unquoted on one line.
+//! Lists of paths, which `ssh -G` prints unquoted on a single line.
 
-/// Splits the value of `UserKnownHostsFile` or `GlobalKnownHostsFile`. `ssh -G` prints the paths unquoted, so
-/// that blanks inside a path look like blanks between paths: the longest text that `exists` says is a file
-/// wins, and what does not exist yet ends where the next word looks like the start of a path. `none` is empty.
+/// Splits the value of `UserKnownHostsFile` or `GlobalKnownHostsFile`. `ssh -G` prints the paths
+/// unquoted, so blanks inside a path look like blanks between paths. The longest text which
+/// `exists` accepts is a path. A path that does not exist ends where the next word looks like the
+/// beginning of a path. `none` is an empty list.
 #[must_use]
 pub fn split_paths(value: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut paths = Vec::new();
@@ -12,6 +13,8 @@ pub fn split_paths(value: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     }
 
     while !rest.is_empty() {
+        // A file that exists settles the question, and the longest candidate wins: otherwise `/a b`
+        // would be cut at its blank whenever `/a` exists too.
         let (path, after) = prefixes(rest)
             .rev()
             .find(|(path, _)| exists(path))
@@ -28,8 +31,8 @@ pub fn split_paths(value: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     paths
 }
 
-/// Puts `folder`, the value of `%ProgramData%`, where `ssh -G` of OpenSSH for Windows leaves `__PROGRAMDATA__` in its
-/// default paths.
+/// Replaces the placeholder `__PROGRAMDATA__` in default paths by `folder`, the value of
+/// `%ProgramData%`. `ssh -G` of OpenSSH for Windows leaves the placeholder unexpanded.
 #[must_use]
 pub fn with_program_data(paths: &str, folder: Option<&str>) -> String {
     folder.map_or_else(
@@ -38,7 +41,8 @@ pub fn with_program_data(paths: &str, folder: Option<&str>) -> String {
     )
 }
 
-/// Every way to cut `text` at a blank, shortest first: the words before the cut and what follows it.
+/// Returns every way to cut a text at a blank, shortest first. Each item holds the text before and
+/// after the cut.
 fn prefixes(text: &str) -> impl DoubleEndedIterator<Item = (&str, &str)> {
     let cuts = text
         .match_indices(' ')
@@ -51,6 +55,7 @@ fn prefixes(text: &str) -> impl DoubleEndedIterator<Item = (&str, &str)> {
         .map(|(path, after)| (path.trim_end_matches(' '), after.trim_start_matches(' ')))
 }
 
+/// Returns true if a word looks like the beginning of an absolute path on Unix or Windows.
 fn is_absolute(path: &str) -> bool {
     path.starts_with(['/', '\\', '~']) || path.chars().nth(1) == Some(':')
 }

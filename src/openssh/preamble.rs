@@ -1,16 +1,17 @@
-//! What a server may send before it says which SSH it speaks: lines of text (RFC 4253, section 4.2), as many as OpenSSH
-//! reads.
+//! Lines of text which a server may send before its identification (RFC 4253, section 4.2). The
+//! limits are those of OpenSSH.
 
-/// The most lines (`SSH_MAX_PRE_BANNER_LINES` of OpenSSH's `kex.c`).
+/// Limit for the number of lines (`SSH_MAX_PRE_BANNER_LINES` of OpenSSH's `kex.c`).
 const MAX_LINES: usize = 1024;
-/// The longest of them, in bytes (`SSH_MAX_BANNER_LEN`).
+/// Limit for the length of a line, in bytes (`SSH_MAX_BANNER_LEN`).
 const MAX_LINE_BYTES: usize = 8192;
-/// How much of them is kept, to be quoted where nothing else comes, in bytes.
+/// Number of bytes kept from the lines, for the message if no identification follows.
 const MAX_KEPT_BYTES: usize = 2048;
-/// How the identification begins.
+/// Beginning of the identification.
 const IDENTIFICATION: &[u8] = b"SSH-";
 
-/// Takes the lines before the identification out of what a server sends.
+/// Removes the lines before the identification from the data of a server. A value serves a single
+/// connection and has done its work once the identification begins.
 #[derive(Debug, Default)]
 pub struct Preamble {
     line: Vec<u8>,
@@ -18,15 +19,15 @@ pub struct Preamble {
     kept: Vec<u8>,
 }
 
-/// Why what comes cannot be an SSH server's.
+/// Reason for which the data cannot come from an SSH server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PreambleError {
-    /// More lines than `MAX_LINES`.
+    /// The server sent more than `MAX_LINES` lines.
     #[error(
         "the server sends more than {MAX_LINES} lines of text and does not say which SSH it speaks"
     )]
     Lines,
-    /// A line that does not end.
+    /// A line is longer than `MAX_LINE_BYTES`.
     #[error(
         "the server sends a line of more than {MAX_LINE_BYTES} bytes and does not say which SSH it speaks"
     )]
@@ -34,11 +35,12 @@ pub enum PreambleError {
 }
 
 impl Preamble {
-    /// Takes the next bytes. The result is the identification as far as it is there, with all that follows; it is empty
-    /// until it begins. After that nothing more is to be taken.
+    /// Consumes the next bytes. Returns nothing until the identification begins, and then the
+    /// received part of the identification with everything after. The caller must not call again
+    /// after that.
     ///
     /// # Errors
-    /// [`PreambleError`].
+    /// Returns [`PreambleError`] if the server exceeds a limit.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, PreambleError> {
         while !bytes.is_empty() {
             let end = bytes
@@ -46,6 +48,7 @@ impl Preamble {
                 .position(|byte| *byte == b'\n')
                 .map_or(bytes.len(), |at| at + 1);
 
+            // The identification may arrive in pieces, so a line is judged as a whole.
             let (part, rest) = bytes.split_at(end);
             self.line.extend_from_slice(part);
 
@@ -54,6 +57,7 @@ impl Preamble {
                 return Ok([&begun, rest].concat());
             }
 
+            // Checked while the line grows: a line without end must not fill the memory.
             if self.line.len() > MAX_LINE_BYTES {
                 return Err(PreambleError::Length);
             }
@@ -72,7 +76,7 @@ impl Preamble {
         Ok(Vec::new())
     }
 
-    /// The beginning of what the lines said.
+    /// Returns the beginning of the lines as text, for an error message.
     #[must_use]
     pub fn words(&self) -> String {
         let held = [self.kept.as_slice(), &self.line].concat();
@@ -81,6 +85,7 @@ impl Preamble {
         text.trim().to_owned()
     }
 
+    /// Keeps the beginning of the finished line and makes room for the next line.
     fn keep(&mut self) {
         let room = MAX_KEPT_BYTES.saturating_sub(self.kept.len());
         self.kept

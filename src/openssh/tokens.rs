@@ -1,4 +1,5 @@
-//! The expansions of `ssh_config(5)` that `ssh -G` leaves to us: `~`, `${ENV}` and percent tokens.
+//! Expansions of `ssh_config(5)` which `ssh -G` leaves to the caller: `~`, `${ENV}` and percent
+//! tokens.
 
 use std::fmt::Write as _;
 
@@ -6,115 +7,123 @@ use sha1::{Digest, Sha1};
 
 use super::destination::{unsafe_in_host, unsafe_in_user};
 
-/// What the tokens of `ssh_config(5)`, section TOKENS, stand for.
+/// Values of the tokens of `ssh_config(5)`, section TOKENS.
 #[derive(Clone, Copy)]
 pub struct Tokens<'a> {
-    /// `%d` and a leading `~`: the local user's home directory.
+    /// `%d` and a leading `~`: home directory of the local user.
     pub home: &'a str,
-    /// `%u`: the local user name.
+    /// `%u`: name of the local user.
     pub local_user: &'a str,
-    /// `%i`: the local user id.
+    /// `%i`: id of the local user.
     pub user_id: u32,
-    /// `%l`: the local host name with its domain; `%L` is the part before the first dot.
+    /// `%l`: local host name with the domain. `%L` is the part before the first dot.
     pub local_host: &'a str,
-    /// `%h`: the remote host name after the configuration was applied (`hostname` of `ssh -G`).
+    /// `%h`: remote host name after the configuration was applied (`hostname` of `ssh -G`).
     pub remote_host: &'a str,
-    /// `%n`: the host as it was typed.
+    /// `%n`: host as typed.
     pub original_host: &'a str,
-    /// `%p`: the remote port.
+    /// `%p`: remote port.
     pub port: u16,
-    /// `%r`: the remote user name.
+    /// `%r`: name of the remote user.
     pub remote_user: &'a str,
-    /// `%k`: the `HostKeyAlias`; without one, `%k` is [`original_host`](Self::original_host).
+    /// `%k`: `HostKeyAlias`. If `None`, `%k` is [`original_host`](Self::original_host).
     pub host_key_alias: Option<&'a str>,
-    /// `%j`: the raw `ProxyJump` value, empty without one.
+    /// `%j`: value of `ProxyJump`, empty if not set.
     pub jump: &'a str,
-    /// `${NAME}`: looks up an environment variable.
+    /// `${NAME}`: function which looks up an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// Expands a path option (`IdentityFile`, `CertificateFile`, `IdentityAgent`): a leading `~`, `${NAME}` and
-/// percent tokens. A value is inserted as it is and never expanded again; a `$` without `{` is literal.
+/// Expands a path option (`IdentityFile`, `CertificateFile`, `IdentityAgent`): a leading `~`,
+/// `${NAME}` and percent tokens. Values are inserted unchanged and never expanded again. A `$`
+/// without `{` is literal.
 ///
 /// # Errors
-/// [`TokenError`] naming the token, variable or user that cannot be expanded.
+/// Returns [`TokenError`] naming the token, variable or user which cannot be expanded.
 pub fn expand(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
     let Some(rest) = template.strip_prefix('~') else {
         return substitute(template, tokens, TokenUse::Path);
     };
 
+    // Another user's home would need a look-up, which the pure part of the program cannot do.
     if !(rest.is_empty() || rest.starts_with('/')) {
         let user = rest.split('/').next().unwrap_or(rest);
         return Err(TokenError::OtherHome(user.to_owned()));
     }
 
+    // Only the rest is searched for tokens: a home directory may hold a percent sign.
     Ok(tokens.home.trim_end_matches('/').to_owned() + &substitute(rest, tokens, TokenUse::Path)?)
 }
 
-/// Expands the percent tokens of a command option (`ProxyCommand`) and leaves `~` and `$` to the shell that runs it.
+/// Expands the percent tokens of a command option (`ProxyCommand`). `~` and `$` are left to the
+/// shell which runs the command.
 ///
 /// # Errors
-/// [`TokenError`] for an unknown or cut-off percent token, and for a host or user name that `ssh` would not hand to a
-/// shell: it may come from a canonical name that the DNS gave, or from a file that others write.
+/// Returns [`TokenError`] for an unknown or cut-off token, and for a host or user name that `ssh`
+/// would not pass to a shell. Such a name may come from the DNS (as a canonical name) or from a
+/// file that others write.
 pub fn expand_command(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
     substitute(template, tokens, TokenUse::Command)
 }
 
-/// Expands the percent tokens of `ProxyJump`, in which a name must not become two hops or a user of its own either.
+/// Expands the percent tokens of `ProxyJump`. A name must not become two hops, or bring a user name
+/// of its own.
 ///
 /// # Errors
-/// As [`expand_command`].
+/// Returns the errors of [`expand_command`], and [`TokenError::Unsafe`] for a separator of hops.
 pub fn expand_jump(template: &str, tokens: &Tokens<'_>) -> Result<String, TokenError> {
     substitute(template, tokens, TokenUse::Jump)
 }
 
-/// Why a value of the configuration cannot be expanded.
+/// Reason for which a value of the configuration cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// `%x` with an `x` that has no meaning here.
+    /// The token `%x` has no meaning here.
     #[error("unknown token `%{0}`")]
     Unknown(char),
     /// The value ends in a single `%`.
     #[error("a `%` at the end stands for nothing; write `%%` for a percent sign")]
     TrailingPercent,
-    /// `${NAME}` with a variable that is not set.
+    /// The variable in `${NAME}` is not set.
     #[error("environment variable `{0}` is not set")]
     UnsetVariable(String),
-    /// `${` without `}`, or with nothing between.
+    /// A `${` has no `}`, or no name follows.
     #[error("`${{` needs a variable name and a closing `}}`")]
     BrokenVariable,
-    /// A name in a command or in a list of hops that would be more there than a name.
+    /// A name holds a character with a meaning in a command or a list of hops.
     #[error(
         "`%{token}` stands for {value:?} here, and {character:?} must not get into a command or a list of hops"
     )]
     Unsafe {
-        /// The token.
+        /// Token whose value is refused.
         token: char,
-        /// What it stands for.
+        /// Value of the token.
         value: String,
-        /// What is wrong with that.
+        /// Refused character.
         character: char,
     },
-    /// `~name`: only the local user's own home is known.
+    /// The path begins with `~name`, but only the home of the local user is known.
     #[error("the home directory of `{0}` is not known; write the path out")]
     OtherHome(String),
 }
 
-/// Where the values go.
+/// Use of an expanded text, which decides which characters are safe.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TokenUse {
-    /// A file name of this machine.
+    /// Path of a local file.
     Path,
-    /// A line for a shell.
+    /// Command line for a shell.
     Command,
-    /// A list of hops.
+    /// List of hops for `ProxyJump`.
     Jump,
 }
 
+/// Replaces all tokens and variables of a template.
 fn substitute(template: &str, tokens: &Tokens<'_>, into: TokenUse) -> Result<String, TokenError> {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
 
+    // The search continues after each inserted value, so no value is expanded again.
     while let Some(at) = rest.find(['%', '$']) {
         let (before, found) = rest.split_at(at);
         out.push_str(before);
@@ -123,6 +132,7 @@ fn substitute(template: &str, tokens: &Tokens<'_>, into: TokenUse) -> Result<Str
             let token = after.chars().next().ok_or(TokenError::TrailingPercent)?;
             let value = value(token, tokens).ok_or(TokenError::Unknown(token))?;
 
+            // Only inserted values are checked. The template is the user's own text.
             if let Some(character) = unsafe_in(into, token, &value) {
                 return Err(TokenError::Unsafe {
                     token,
@@ -134,6 +144,7 @@ fn substitute(template: &str, tokens: &Tokens<'_>, into: TokenUse) -> Result<Str
             out.push_str(&value);
             rest = after.strip_prefix(token).unwrap_or_default();
         } else if let (TokenUse::Path, Some(after)) = (into, found.strip_prefix("${")) {
+            // `${NAME}` belongs to paths only. In a command, the shell expands variables.
             let (name, after) = after.split_once('}').ok_or(TokenError::BrokenVariable)?;
             if name.is_empty() {
                 return Err(TokenError::BrokenVariable);
@@ -145,6 +156,7 @@ fn substitute(template: &str, tokens: &Tokens<'_>, into: TokenUse) -> Result<Str
 
             rest = after;
         } else {
+            // A `$` without `{` is literal in a path, and in a command it belongs to the shell.
             out.push('$');
             rest = found.strip_prefix('$').unwrap_or_default();
         }
@@ -153,9 +165,10 @@ fn substitute(template: &str, tokens: &Tokens<'_>, into: TokenUse) -> Result<Str
     Ok(out + rest)
 }
 
-/// The first character of a name for which it must not be inserted. `%l` and `%L` are checked as the host is: a network may
-/// have given this machine its name.
+/// Returns the first character for which a value must not be inserted. `%l` and `%L` are checked
+/// like a remote host name, because a network may have named this machine.
 fn unsafe_in(into: TokenUse, token: char, value: &str) -> Option<char> {
+    // Numbers, hashes and this machine's own paths are not under the control of others.
     let unsafe_character = match token {
         _ if into == TokenUse::Path => return None,
         'h' | 'k' | 'L' | 'l' | 'n' => unsafe_in_host(value),
@@ -163,6 +176,8 @@ fn unsafe_in(into: TokenUse, token: char, value: &str) -> Option<char> {
         _ => return None,
     };
 
+    // A comma ends a hop. An `@` in a host would make the text before it a user name, but user
+    // names themselves may hold an `@`.
     let separators: &[char] = match (token, into) {
         (_, TokenUse::Path | TokenUse::Command) => &[],
         ('r' | 'u', TokenUse::Jump) => &[','],
@@ -176,7 +191,10 @@ fn unsafe_in(into: TokenUse, token: char, value: &str) -> Option<char> {
     })
 }
 
+/// Returns the value of a token, or `None` if the token is unknown.
 fn value(token: char, tokens: &Tokens<'_>) -> Option<String> {
+    // Tokens of `KnownHostsCommand` and `LocalCommand` (`%f`, `%H`, `%I`, `%K`, `%t`, `%T`) are
+    // unknown here, because neither option is supported.
     let short_host = || tokens.local_host.split('.').next().unwrap_or_default();
     Some(match token {
         '%' => "%".to_owned(),
@@ -199,8 +217,8 @@ fn value(token: char, tokens: &Tokens<'_>) -> Option<String> {
     })
 }
 
-/// `%C`: SHA-1 of `%l%h%p%r%j` in hexadecimal. Releases that do not know `%j` hash the same bytes when there
-/// is no jump host.
+/// Returns the value of `%C`: SHA-1 of `%l%h%p%r%j` in hexadecimal. Releases without `%j` hash the
+/// same bytes if there is no jump host.
 fn connection_hash(tokens: &Tokens<'_>) -> String {
     let Tokens {
         local_host,
@@ -211,6 +229,8 @@ fn connection_hash(tokens: &Tokens<'_>) -> String {
         ..
     } = tokens;
 
+    // The digest occurs in file names of the user's configuration, so it has to agree with `ssh`.
+    // SHA-1 protects nothing here.
     let digest = Sha1::digest(format!(
         "{local_host}{remote_host}{port}{remote_user}{jump}"
     ));

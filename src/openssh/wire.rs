@@ -1,19 +1,22 @@
-//! The encodings of RFC 4251, section 5, read from the front of a byte string.
+//! Reader for the encodings of RFC 4251, section 5.
 
-/// What is left to read. Every method gives `None`, and is not to be called again, when too little is left.
+/// Reader over the bytes which are left. A method returns `None` if too few bytes are left; the
+/// reader must not be used after that.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WireReader<'a>(&'a [u8]);
 
 impl<'a> WireReader<'a> {
+    /// Creates a reader over all of the bytes.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
+    /// Returns true if no bytes are left.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What was read since this reader was `earlier`.
+    /// Returns the bytes read since this reader was in the state `earlier`.
     pub(super) fn since(&self, earlier: Self) -> &'a [u8] {
         earlier
             .0
@@ -21,24 +24,28 @@ impl<'a> WireReader<'a> {
             .unwrap_or_default()
     }
 
+    /// Reads a byte.
     pub(super) fn u8(&mut self) -> Option<u8> {
         let (byte, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*byte)
     }
 
+    /// Reads a `uint32`.
     pub(super) fn u32(&mut self) -> Option<u32> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u32::from_be_bytes(*bytes))
     }
 
+    /// Reads a `uint64`.
     pub(super) fn u64(&mut self) -> Option<u64> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u64::from_be_bytes(*bytes))
     }
 
+    /// Reads a `string`, which may also be a name list or an `mpint`.
     pub(super) fn string(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u32()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
@@ -46,7 +53,7 @@ impl<'a> WireReader<'a> {
         Some(bytes)
     }
 
-    /// All strings up to the end, where there may be none.
+    /// Reads all strings up to the end. The result may be empty.
     pub(super) fn strings(mut self) -> Option<Vec<&'a [u8]>> {
         let mut strings = Vec::new();
         while !self.is_empty() {
@@ -56,7 +63,7 @@ impl<'a> WireReader<'a> {
     }
 }
 
-/// `bytes` as a string of RFC 4251.
+/// Encodes bytes as a `string`.
 pub(super) fn string(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&length.to_be_bytes(), bytes].concat()

@@ -1,12 +1,13 @@
-//! Private keys, recognised by the beginning of their content.
+//! Recognises private keys by the beginning of their content.
 
 use memchr::memmem;
 
-/// How much of a file is looked at, in bytes: text may come before a key in the PEM form (RFC 7468, section 2), such as the
-/// certificates in a bundle.
+/// Number of bytes at the beginning of a file which are searched for a private key. Other text may
+/// precede a key in the PEM form (RFC 7468, section 2), such as the certificates of a bundle.
 pub const LOOKED_AT: usize = 16 * 1024;
 
-/// Whose key it is that begins with these bytes, if it is a private one.
+/// Returns the format of the private key at the beginning of a file, such as `OpenSSH` or `PKCS#8`.
+/// Only the first [`LOOKED_AT`] bytes count; `None` if they hold no private key.
 #[must_use]
 pub fn private_key(beginning: &[u8]) -> Option<&'static str> {
     let beginning = beginning.get(..LOOKED_AT).unwrap_or(beginning);
@@ -15,8 +16,9 @@ pub fn private_key(beginning: &[u8]) -> Option<&'static str> {
         .or_else(|| der(beginning))
 }
 
-/// What a file begins with.
+/// Recognises formats whose mark is the very beginning of the file.
 fn at_once(beginning: &[u8]) -> Option<&'static str> {
+    // Editors on Windows write a byte order mark, and a pasted key may follow blank lines.
     let text = beginning
         .strip_prefix(b"\xef\xbb\xbf")
         .unwrap_or(beginning)
@@ -32,8 +34,9 @@ fn at_once(beginning: &[u8]) -> Option<&'static str> {
     .find_map(|(mark, kind)| text.starts_with(mark).then_some(kind))
 }
 
-/// What stands at the beginning of a line.
+/// Recognises formats whose mark begins any line: PEM-like armour, age and service accounts.
 fn escape_line(text: &[u8]) -> Option<&'static str> {
+    // Armour counts only with a private label: a bundle may begin with certificates.
     let marks = memmem::find_iter(text, "BEGIN ").filter_map(|at| label(text, at));
     let armor = marks.filter(|label| is_private(label)).map(kind).next();
     armor
@@ -45,7 +48,8 @@ fn escape_line(text: &[u8]) -> Option<&'static str> {
         .or_else(|| account_key(text).then_some("service account"))
 }
 
-/// The label of the line of dashes in which `BEGIN` is found at this place, if there is one.
+/// Returns the label of the armour line which holds `BEGIN ` at byte `at`. `None` if the line is
+/// not armour.
 fn label(text: &[u8], at: usize) -> Option<&[u8]> {
     let (before, rest) = (text.get(..at)?, text.get(at + b"BEGIN ".len()..)?);
 
@@ -56,6 +60,7 @@ fn label(text: &[u8], at: usize) -> Option<&[u8]> {
         b"---- "
     };
 
+    // A mark inside a line belongs to text or source code about keys.
     if !begins_line(
         text,
         at - before.strip_suffix(dashes).map(|_| dashes.len())?,
@@ -72,8 +77,11 @@ fn label(text: &[u8], at: usize) -> Option<&[u8]> {
         .or_else(|| line.strip_suffix(b" ----"))
 }
 
+/// Returns true if only blanks, or a byte order mark, precede byte `at` on the line.
 fn begins_line(text: &[u8], at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
+    // Lax readers ignore blanks before the dashes (RFC 7468, section 3), so an indented key is a
+    // key.
     let blank = before
         .iter()
         .rev()
@@ -88,13 +96,17 @@ fn begins_line(text: &[u8], at: usize) -> bool {
         || before == b"\xef\xbb\xbf"
 }
 
+/// Returns true if an armour label names a private key (`SECRET KEY` is the word of some formats).
 fn is_private(label: &[u8]) -> bool {
     [&b"PRIVATE KEY"[..], b"SECRET KEY"]
         .iter()
         .any(|words| memmem::find(label, words).is_some())
 }
 
+/// Returns the family of an armour label, for the message to the user.
 fn kind(label: &[u8]) -> &'static str {
+    // All other labels count as PEM, because the algorithm in front of the key varies (`RSA`, `EC`,
+    // `ENCRYPTED`).
     let has = |word: &str| memmem::find(label, word.as_bytes()).is_some();
     if has("OPENSSH") {
         "OpenSSH"
@@ -107,8 +119,9 @@ fn kind(label: &[u8]) -> &'static str {
     }
 }
 
-/// A key in the JSON of a cloud account.
+/// Returns true for the JSON file of a cloud service account which holds a PEM private key.
 fn account_key(text: &[u8]) -> bool {
+    // The name of the field is not enough: its value may be null or a placeholder.
     text.trim_ascii_start().starts_with(b"{")
         && memmem::find(text, b"\"private_key\"").is_some_and(|at| {
             let rest = text.get(at..).unwrap_or_default();
@@ -117,14 +130,18 @@ fn account_key(text: &[u8]) -> bool {
         })
 }
 
-/// PKCS#1, SEC 1, PKCS#8 (RFC 5208 and 5958) and PKCS#12 in DER: what follows the header of the outermost sequence.
+/// Recognises DER files by the first fields of the outermost sequence: PKCS#1, SEC 1, PKCS#8 (RFC
+/// 5208 and 5958) and PKCS#12.
 fn der(bytes: &[u8]) -> Option<&'static str> {
+    // All of these formats begin with a version, except encrypted PKCS#8. PKCS#1 has version 0 and
+    // goes on with a modulus of more than 127 bytes.
     let content = sequence(bytes)?;
     let version = |number: u8| content.strip_prefix(&[2, 1, number][..]);
     if let Some([2, 0x81 | 0x82, ..]) = version(0) {
         return Some("PKCS#1");
     }
 
+    // PKCS#8 goes on with the object identifier of the algorithm.
     if [0, 1]
         .into_iter()
         .filter_map(version)
@@ -134,13 +151,14 @@ fn der(bytes: &[u8]) -> Option<&'static str> {
         return Some("PKCS#8");
     }
 
+    // The key of SEC 1 is an octet string of the curve's size: up to 66 bytes for P-521.
     if let Some([4, length, ..]) = version(1)
         && matches!(length, 20..=66)
     {
         return Some("SEC 1");
     }
 
-    // Encrypted: the identifiers of PKCS#5 and of PKCS#12 for that.
+    // Encrypted PKCS#8 has no version; it begins with an identifier of PKCS#5 or PKCS#12.
     let encrypted = |inner: &[u8]| {
         inner
             .strip_prefix(&[6][..])
@@ -155,6 +173,7 @@ fn der(bytes: &[u8]) -> Option<&'static str> {
         return Some("PKCS#8");
     }
 
+    // The content of PKCS#12 has a type of PKCS#7.
     let contents = version(3).and_then(sequence)?;
 
     contents
@@ -162,11 +181,12 @@ fn der(bytes: &[u8]) -> Option<&'static str> {
         .then_some("PKCS#12")
 }
 
-/// What comes after the header of a sequence, as far as it is there.
+/// Returns the content of a DER sequence, which may be cut off. `None` if the bytes do not begin
+/// with a sequence.
 fn sequence(bytes: &[u8]) -> Option<&[u8]> {
     let (length, rest) = bytes.strip_prefix(&[0x30][..])?.split_first()?;
     match length {
-        // Of no length that is known beforehand (BER).
+        // 0x80 stands for an indefinite length (BER).
         0x80 | ..0x80 => Some(rest),
         0x81..=0x84 => rest.get(usize::from(length & 0x7f)..),
         _ => None,

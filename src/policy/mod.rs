@@ -1,10 +1,12 @@
-//! What this machine trusts, and so what a transfer neither sends nor replaces without the person: a pure decision about
-//! facts that others have collected.
+//! Decides which local files a transfer neither sends nor replaces without the user's consent. The
+//! decision is pure: the caller collects the facts.
 //!
-//! Transfers run outside the sandbox of the client, and their local paths come from an agent that may have been misled. A
-//! private key that is sent is lost; an `ssh_config` or a shell's start-up file that is replaced runs commands here.
+//! Transfers run outside the sandbox of the client, and an agent that may have been misled chooses
+//! their local paths. A private key that is sent is lost. A replaced `ssh_config` or shell start-up
+//! file runs commands on this machine.
 //!
-//! [`table`] names the places, [`places`] recognises them, [`marks`] recognises a private key by its content.
+//! [`table`] names the guarded places, [`places`] recognises them, and [`marks`] recognises a
+//! private key by its content.
 
 pub mod marks;
 mod names;
@@ -20,25 +22,25 @@ pub use self::{
     why::GuardReason,
 };
 
-/// What a transfer does with files of this machine.
+/// Direction of a transfer, as seen from the files of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransferDirection {
-    /// It reads them: an upload.
+    /// An upload, which reads local files.
     Read,
-    /// It makes and replaces them: a download.
+    /// A download, which creates and replaces local files.
     Write,
 }
 
-/// What tells a file or directory of this machine from all others, whatever names it has.
+/// Identity of a local file or directory, which is the same under all names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FileId {
-    /// On Unix (`st_dev` and `st_ino` of stat(2)).
+    /// Identity on Unix (`st_dev` and `st_ino` of stat(2)).
     Inode {
-        /// The file system.
+        /// Number of the file system.
         device: u64,
-        /// The file in it.
+        /// Number of the file within the file system.
         inode: u64,
     },
-    /// Elsewhere its path, links resolved.
+    /// Path with all links resolved, on other systems.
     Path(PathBuf),
 }

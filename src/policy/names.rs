@@ -1,16 +1,18 @@
-//! Names as all the file systems see them on which they may be one.
+//! Names of guarded places, compared so that two spellings of one file count as equal on every file
+//! system.
 
-/// A name on the way to a guarded place.
+/// Pattern for a name in the path of a guarded place. Comparisons ignore case and everything else
+/// that [`folded`] removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GuardedName {
-    /// This one.
+    /// Exactly this name, folded.
     Is(String),
-    /// Any that begins and ends so.
+    /// Any name with this beginning and this end, both folded.
     Like(String, String),
 }
 
 impl GuardedName {
-    /// The names of a path with `/` between them; a `*` in a name stands for anything.
+    /// Parses a path with `/` between the names. A `*` in a name stands for any text.
     #[must_use]
     pub fn path(path: &str) -> Vec<Self> {
         path.split('/')
@@ -19,9 +21,11 @@ impl GuardedName {
             .collect()
     }
 
-    /// One name or, with a `*` in it, its beginning and its end. What is between two of them is not looked at.
+    /// Parses a single name. With a `*`, only the text before the first `*` and after the last
+    /// counts.
     #[must_use]
     pub fn one(name: &str) -> Self {
+        // Only the end of a name loses dots and blanks: more letters follow the beginning.
         match (name.split_once('*'), name.rsplit_once('*')) {
             (Some((beginning, _)), Some((_, end))) => {
                 Self::Like(lower(beginning), folded(end.as_bytes()))
@@ -30,13 +34,13 @@ impl GuardedName {
         }
     }
 
-    /// This very name, whatever letters it has.
+    /// Makes a pattern for a literal name, in which `*` has no special meaning.
     #[must_use]
     pub fn exactly(name: &[u8]) -> Self {
         Self::Is(folded(name))
     }
 
-    /// Whether it stands for a name that [`folded`] has returned.
+    /// Returns true if the pattern covers a name which [`folded`] has returned.
     pub(super) fn matches(&self, folded: &str) -> bool {
         match self {
             Self::Is(name) => name == folded,
@@ -47,10 +51,11 @@ impl GuardedName {
     }
 }
 
-/// What two names have in common that are one to some file system: without regard to case, without the letters that HFS+
-/// passes over, without the dots and blanks at the end that Windows drops. On a file system that tells them apart, a name
-/// that only looks like a guarded one is guarded, too.
+/// Returns the common form of all names which some file system treats as equal. Case is ignored, as
+/// are the letters that HFS+ ignores and the dots and blanks that Windows drops from the end. On a
+/// stricter file system this guards a few names too many.
 pub(super) fn folded(name: &[u8]) -> String {
+    // A name of dots only (`.` and `..`) has to keep them.
     let lower = lower(&String::from_utf8_lossy(name));
     let end = lower.trim_end_matches(['.', ' ']);
     if end.is_empty() {
@@ -60,6 +65,7 @@ pub(super) fn folded(name: &[u8]) -> String {
     }
 }
 
+/// Converts to lower case and removes the letters which HFS+ ignores.
 fn lower(text: &str) -> String {
     text.chars()
         .filter(|letter| !is_passed_over(*letter))
@@ -67,7 +73,8 @@ fn lower(text: &str) -> String {
         .collect()
 }
 
-/// The letters that HFS+ ignores in names (Apple's Technical Note TN1150, "Unicode Subtleties").
+/// Returns true for the letters which HFS+ ignores in names (Apple's Technical Note TN1150,
+/// "Unicode Subtleties").
 fn is_passed_over(letter: char) -> bool {
     matches!(letter, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }

@@ -1,7 +1,8 @@
-//! Recognises a guarded place by what it is, not by how it was spelled.
+//! Recognises guarded places by identity, however their paths are spelled.
 //!
-//! Every directory and file that is there is known by its [`FileId`], so links, `..`, hard links, mounts and names in
-//! another case lead to the same place. What is not there yet is known by its names below something that is.
+//! Every existing directory and file is known by its [`FileId`], so links, `..`, hard links, mounts
+//! and names in another case lead to the same place. A place that does not exist yet is known by
+//! its names below an existing directory.
 
 use std::collections::HashMap;
 
@@ -11,43 +12,50 @@ use super::{
     table::ANYWHERE,
 };
 
-/// All that is guarded against one way.
+/// Set of the places guarded in a given direction of transfer. The rules for any directory are
+/// always present, and the caller adds the places of this machine. After that, the set only answers
+/// questions.
 #[derive(Debug, Clone)]
 pub struct Places {
     way: TransferDirection,
     by_id: HashMap<FileId, Vec<Ahead>>,
-    /// In any directory.
+    /// Rules which apply below any directory.
     anywhere: Vec<Ahead>,
 }
 
-/// A place that comes after these names; after none it is this very thing.
+/// A guarded place below some directory, reached by these names. Without names, the place is the
+/// directory or file itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ahead {
     names: Vec<GuardedName>,
     why: GuardReason,
-    /// Whether only files are guarded there, not what is in its directories.
+    /// True if only the files of the place are guarded, but not the content of subdirectories.
     files_only: bool,
 }
 
-/// What is known of a directory.
+/// Facts about a local directory, from which [`Places`] judges the entries of the directory.
+/// [`Places::spot`] makes the facts for a path and [`Places::directory`] the facts for a
+/// subdirectory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DirectoryFacts {
     guarded: Option<GuardReason>,
     ahead: Vec<Ahead>,
-    /// Inside of what Git keeps of a repository.
+    /// True for a directory inside the data of a Git repository.
     of_git: bool,
-    /// It is `/proc`, or a directory of one of its processes.
+    /// True for `/proc` and everything below.
     of_process: bool,
 }
 
 impl DirectoryFacts {
-    /// Why all that is in this directory is guarded, if it is.
+    /// Returns the reason for guarding the directory and the whole content. `None` if the content
+    /// is judged entry by entry.
     #[must_use]
     pub fn guarded(&self) -> Option<GuardReason> {
         self.guarded
     }
 
-    /// Whether there is nothing to know about it.
+    /// Returns true if nothing is known about the directory, so only the rules for any directory
+    /// apply.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
@@ -55,9 +63,11 @@ impl DirectoryFacts {
 }
 
 impl Places {
-    /// Those that have no fixed place, to which others are [added](Self::add).
+    /// Creates a set with only the rules for any directory. The places of this machine are
+    /// [added](Self::add) later.
     #[must_use]
     pub fn new(way: TransferDirection) -> Self {
+        // These rules need no identity: they hold below whatever directory is found.
         let rows = ANYWHERE.iter().filter(|row| row.ways.contains(&way));
         let anywhere = rows.flat_map(|row| {
             row.paths.iter().map(|path| Ahead {
@@ -74,8 +84,8 @@ impl Places {
         }
     }
 
-    /// Guards what has these names below something that is there, or that very thing where there are none, with all that
-    /// is in it.
+    /// Guards a place below `at`, including the whole content of a directory. `names` lead from
+    /// `at` to the place; without names, `at` itself is guarded.
     pub fn add(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
         self.by_id.entry(at).or_default().push(Ahead {
             names,
@@ -84,7 +94,8 @@ impl Places {
         });
     }
 
-    /// Guards the files in a directory with such names, and not what is in directories there.
+    /// Guards the files below `at` which the names lead to, but not the content of directories
+    /// there.
     pub fn add_files(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
         self.by_id.entry(at).or_default().push(Ahead {
             names,
@@ -93,9 +104,11 @@ impl Places {
         });
     }
 
-    /// What is known of a directory, from the root of the file system on: the name of each and what it is.
+    /// Returns the facts about a directory. `way_there` holds the name and identity of every
+    /// directory from the root of the file system down to this directory.
     #[must_use]
     pub fn spot(&self, way_there: &[(Vec<u8>, FileId)]) -> DirectoryFacts {
+        // Only `/proc` itself counts: a directory named `proc` elsewhere holds ordinary files.
         let mut spot = DirectoryFacts::default();
         for (depth, (name, id)) in way_there.iter().enumerate() {
             let is_proc = depth == 1 && name == b"proc";
@@ -105,7 +118,8 @@ impl Places {
         spot
     }
 
-    /// What is known of a directory in another one. `id` is `None` where it is not there yet.
+    /// Returns the facts about a subdirectory of `above`. `id` is `None` if the subdirectory does
+    /// not exist yet.
     #[must_use]
     pub fn directory(
         &self,
@@ -113,6 +127,7 @@ impl Places {
         name: &[u8],
         id: Option<&FileId>,
     ) -> DirectoryFacts {
+        // Nothing below needs a look of its own: the whole content is guarded for the same reason.
         if above.guarded.is_some() {
             return DirectoryFacts {
                 guarded: above.guarded,
@@ -120,6 +135,7 @@ impl Places {
             };
         }
 
+        // Names also cover a directory that does not exist yet.
         let name = folded(name);
         let by_name = above
             .ahead
@@ -127,12 +143,15 @@ impl Places {
             .chain(&self.anywhere)
             .filter_map(|ahead| ahead.after(&name));
 
+        // The identity finds the place when a link, a mount or another spelling leads to it.
         let by_id = id
             .and_then(|id| self.by_id.get(id))
             .into_iter()
             .flatten()
             .cloned();
 
+        // `.git` of a work tree and a bare `name.git` have the same layout, so both count. Git runs
+        // the programs in `hooks`.
         let mut spot = DirectoryFacts {
             of_git: above.of_git || name.strip_suffix(".git").is_some(),
             of_process: above.of_process,
@@ -143,6 +162,7 @@ impl Places {
             spot.guarded = Some(GuardReason::Versions);
         }
 
+        // A rule with names left waits for the levels below. The first rule without names decides.
         for ahead in by_name.chain(by_id) {
             if !ahead.names.is_empty() {
                 spot.ahead.push(ahead);
@@ -154,7 +174,9 @@ impl Places {
         spot
     }
 
-    /// Why a link in a directory is guarded, if it is: one that leads to what would then be a guarded place is one, too.
+    /// Returns the reason why a link in the directory `inside` may not be created. A link is also
+    /// guarded if its name lies on the way to a guarded place, because the link would then redirect
+    /// the whole place.
     #[must_use]
     pub fn link(
         &self,
@@ -169,7 +191,8 @@ impl Places {
         })
     }
 
-    /// Why a file in a directory is guarded, if it is. `id` is `None` where it is not there yet.
+    /// Returns the reason why a file in the directory `inside` is guarded. `id` is `None` if the
+    /// file does not exist yet.
     #[must_use]
     pub fn file(
         &self,
@@ -181,6 +204,7 @@ impl Places {
             return inside.guarded;
         }
 
+        // The name decides first, because the file may not exist yet.
         let name = folded(name);
         let by_name = inside
             .ahead
@@ -188,6 +212,8 @@ impl Places {
             .chain(&self.anywhere)
             .find(|ahead| ahead.ends_with(&name));
 
+        // The identity catches hard links and renamed files. `/proc` shows the environment and
+        // memory of processes as files, which hold secrets to read and nothing to replace.
         by_name
             .map(|ahead| ahead.why)
             .or_else(|| self.by_id(id?))
@@ -201,7 +227,7 @@ impl Places {
             })
     }
 
-    /// Why this very file is guarded, wherever it was found.
+    /// Returns the reason why a file is guarded under any name.
     #[must_use]
     pub fn by_id(&self, id: &FileId) -> Option<GuardReason> {
         self.by_id
@@ -213,7 +239,8 @@ impl Places {
 }
 
 impl Ahead {
-    /// What is still ahead after this name, if it is on the way.
+    /// Returns the part of the rule which remains after a directory of this name. `None` if the
+    /// rule does not lead through that directory.
     fn after(&self, name: &str) -> Option<Self> {
         let (first, rest) = self.names.split_first()?;
         first.matches(name).then(|| Self {
@@ -222,12 +249,14 @@ impl Ahead {
         })
     }
 
+    /// Returns true if the rule names exactly this entry and nothing below.
     fn ends_with(&self, name: &str) -> bool {
         matches!(self.names.as_slice(), [only] if only.matches(name))
     }
 }
 
-/// Whether a file makes Git run something: the settings of a repository, or the file that says where these are.
+/// Returns true for files which make Git run programs: the settings of a repository, and files
+/// which say where the repository is.
 fn is_of_git(inside: bool, name: &str) -> bool {
     name == ".git"
         || inside

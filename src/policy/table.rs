@@ -1,21 +1,23 @@
-//! The places that are guarded, by what they are for.
+//! Tables of the guarded places, grouped by purpose.
 
 use super::{
     GuardReason, TransferDirection,
     TransferDirection::{Read, Write},
 };
 
-/// Some places that are guarded for one reason.
+/// Places which are guarded for the same reason.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardRule {
-    /// Why.
+    /// Reason to show to the user and the agent.
     pub why: GuardReason,
-    /// Against what.
+    /// Directions in which the places are guarded.
     pub ways: &'static [TransferDirection],
-    /// Paths with `/` between their names. A directory stands for all that is in it; a `*` in a name, for anything.
+    /// Paths with `/` between their names. A directory stands for its whole content; a `*` in a
+    /// name stands for any text.
     pub paths: &'static [&'static str],
 }
 
+/// Directions of a place which is neither sent nor replaced.
 const BOTH: &[TransferDirection] = &[Read, Write];
 
 const fn row(
@@ -26,11 +28,11 @@ const fn row(
     GuardRule { why, ways, paths }
 }
 
-/// Places in the home of each user, of every system that this program runs on.
+/// Places in the home directory of every user, for all systems on which this program runs.
 pub const HOME: &[GuardRule] = &[
     row(GuardReason::Ssh, BOTH, &[".ssh"]),
-    // Many of these name programs as well, which are then run: `credential_process` of AWS, `exec` of kubeconfig,
-    // `pinentry-program` of GnuPG, `credsStore` of Docker.
+    // Many of these files also name programs that are then run: `credential_process` of AWS, `exec`
+    // of kubeconfig, `pinentry-program` of GnuPG, `credsStore` of Docker.
     row(
         GuardReason::Credentials,
         BOTH,
@@ -111,7 +113,7 @@ pub const HOME: &[GuardRule] = &[
             "AppData/Local/Google/Chrome",
         ],
     ),
-    // What agents log in with.
+    // Files with which agents log in.
     row(
         GuardReason::Credentials,
         &[Read],
@@ -223,7 +225,7 @@ pub const HOME: &[GuardRule] = &[
             ".local/share/fish",
             "Documents/PowerShell",
             "Documents/WindowsPowerShell",
-            // Programs of which the settings are code, or name programs.
+            // Programs whose settings are code or name programs.
             ".screenrc",
             ".tmux*",
             ".config/tmux",
@@ -280,7 +282,7 @@ pub const HOME: &[GuardRule] = &[
             ".config/ghostty",
             "Library/Application Support/Code/User",
             "AppData/Roaming/Code/User",
-            // Python runs `usercustomize` and `*.pth` in here.
+            // Python runs `usercustomize` and `*.pth` files in these directories.
             ".local/lib",
             "Library/Python",
             "AppData/Roaming/Python",
@@ -353,7 +355,8 @@ pub const HOME: &[GuardRule] = &[
     ),
 ];
 
-/// Places of the whole machine. Most can be changed by root alone, as which this program may run.
+/// Places of the whole machine, as absolute paths. Only root can change most of them, but this
+/// program may run as root.
 pub const SYSTEM: &[GuardRule] = &[
     row(
         GuardReason::KnownHosts,
@@ -440,7 +443,8 @@ pub const SYSTEM: &[GuardRule] = &[
     ),
 ];
 
-/// Places in any directory, such as the settings of a project, and homes that are not known as such.
+/// Places below any directory, such as the settings of a project. They also cover home directories
+/// which are not known to be homes.
 pub const ANYWHERE: &[GuardRule] = &[
     row(GuardReason::Ssh, BOTH, &[".ssh"]),
     row(
@@ -470,8 +474,8 @@ pub const ANYWHERE: &[GuardRule] = &[
     row(GuardReason::Versions, &[Write], &[".hg/hgrc"]),
 ];
 
-/// Variables of the environment that name a guarded place: a file or a directory, or several with the separator of
-/// `PATH` between them.
+/// Environment variables which name guarded places. A value is one path, or several in the form of
+/// `PATH`.
 pub const VARIABLES: &[(&str, GuardReason, &[TransferDirection])] = &[
     ("GNUPGHOME", GuardReason::Credentials, BOTH),
     ("KUBECONFIG", GuardReason::Credentials, BOTH),
@@ -513,7 +517,8 @@ pub const VARIABLES: &[(&str, GuardReason, &[TransferDirection])] = &[
     ("SSH_ASKPASS", GuardReason::Startup, &[Write]),
 ];
 
-/// Variables that name a directory in whose place another one, in the home, is guarded.
+/// Environment variables which move a directory of the home, each with the usual path of the
+/// directory below the home. An empty path stands for the home itself.
 pub const MOVED: &[(&str, &str)] = &[
     ("XDG_CONFIG_HOME", ".config"),
     ("XDG_DATA_HOME", ".local/share"),

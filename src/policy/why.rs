@@ -1,46 +1,48 @@
-//! Why something is guarded, in words for the person and for the agent.
+//! Reasons for guarding a place, in words for the user and the agent.
 
 use std::fmt;
 
-/// Why a place or a file is guarded.
+/// Reason for which a place or a file is guarded. The `Display` form completes a sentence after
+/// "because".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GuardReason {
-    /// `~/.ssh`.
+    /// The directory `~/.ssh`.
     Ssh,
-    /// A key or certificate that `ssh_config` names.
+    /// A key or certificate file named by `ssh_config`.
     KeyFile,
-    /// The content of a private key, of this kind.
+    /// A file whose content is a private key of the named format.
     PrivateKey(&'static str),
-    /// Where passwords and tokens are kept.
+    /// A store of passwords or tokens.
     Credentials,
-    /// What this program keeps for itself.
+    /// Data of this program.
     Own,
-    /// An `ssh_config` file, or one that it includes.
+    /// An `ssh_config` file, or a file included by `ssh_config`.
     SshConfig,
-    /// Known or revoked host keys.
+    /// A file of known or revoked host keys.
     KnownHosts,
-    /// What a shell or another program runs when it starts.
+    /// A file which a shell or another program runs or obeys when starting.
     Startup,
-    /// Settings of Git or another version control, which name programs, and hooks.
+    /// Settings or hooks of Git or another version control system, which can name programs.
     Versions,
-    /// Settings and instructions of an agent or its tools.
+    /// Settings and instructions of AI agents and agent tools.
     Agent,
-    /// What the system runs at log-in, at start or at a time.
+    /// A file which the system runs at log-in, at boot or on a schedule.
     Autostart,
-    /// Programs that are found by their name alone.
+    /// A directory in which programs are found by name, such as an entry of `PATH`.
     Programs,
-    /// Who may log in, and as whom.
+    /// A file which decides who may log in, and with which rights.
     Accounts,
-    /// What a process keeps in its memory.
+    /// Memory or environment of a running process.
     Process,
-    /// Another name of a file that is guarded under its first one.
+    /// A hard link to a file of a guarded directory.
     OtherName,
-    /// Outside the folders that the client works in.
+    /// A place outside the folders (roots) which the client has named.
     Outside,
 }
 
 impl fmt::Display for GuardReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Each text continues "it is guarded, because …" in the error of a transfer.
         let words = match self {
             Self::Ssh => "SSH keeps its keys and settings there",
             Self::KeyFile => "ssh_config names it as a key or certificate",

@@ -1,15 +1,15 @@
-//! Which part of a row is highlighted.
+//! Highlighting of rows.
 
 use std::ops::Range;
 
-/// What a column looks like behind its character: 0 is as nothing was said. Reverse video has the upper half.
+/// Background of a column, as a small number: 0 is the default. Reverse video uses the upper half.
 pub(super) type Shade = u8;
 
-/// What is highlighted in a row.
+/// Highlighted part of a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Highlight {
-    /// All that stands in it.
+    /// The whole text of the row.
     Row,
-    /// These columns, from the right to the left.
+    /// Ranges of columns, from right to left.
     Parts(Vec<Range<usize>>),
 }

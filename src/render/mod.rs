@@ -1,7 +1,7 @@
-//! What a reader sees of a command's output: bytes in, text out, nothing read or waited for.
+//! Conversion of command output to the text that readers see. Pure: bytes in, text out.
 //!
-//! A progress bar draws over itself, and a program on a terminal draws with control sequences. Who reads the output
-//! afterwards wants neither: only what stood there in the end.
+//! A progress bar draws over itself, and a program on a terminal draws with control sequences.
+//! Readers of the finished output want only the final state of each line.
 
 mod highlight;
 mod plain;
@@ -17,30 +17,35 @@ use plain::Plain;
 use screen::Screen;
 use terminal::Terminal;
 
-/// The columns of the terminal that [`Style::Terminal`] takes the bytes for.
+/// Width of the terminal for [`Style::Terminal`], in columns.
 pub const COLUMNS: u16 = 120;
 
-/// The rows of that terminal.
+/// Height of the terminal for [`Style::Terminal`], in rows.
 pub const ROWS: u16 = 40;
 
-/// The most characters of a line that [`Readable::latest`] and [`Readable::prompt`] give.
+/// Maximum length of the line returned by [`Readable::latest`] and [`Readable::prompt`], in
+/// characters.
 const LONGEST_MESSAGE: usize = 200;
 
-/// The most bytes of a line that are remembered for [`Readable::latest`]: some of them may be control sequences.
+/// Maximum number of bytes of a line remembered for [`Readable::latest`]. Some of them may be
+/// control sequences.
 const REMEMBERED_BYTES: usize = 2048;
 
-/// The most bytes that a control sequence is waited for to end, which a title or a clipboard may be in.
+/// Maximum length of a control sequence to wait for, in bytes. Titles and clipboard contents are
+/// such sequences.
 const LONGEST_SEQUENCE: usize = 4096;
 
-/// Whether a character ends a line, makes the rest of it read backwards, or means something to a terminal.
-/// `char::is_control` knows neither Unicode's line separators nor its direction marks.
+/// Returns true if a character ends a line, reverses later text, or controls a terminal.
+///
+/// `char::is_control` covers neither Unicode's line separators nor its direction marks.
 #[must_use]
 pub fn is_line_unsafe(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Somebody else's text in a line for a person: what would break the line is written out, as in `\n`.
+/// Escapes foreign text for use in a line. Characters which would break the line are written out,
+/// as in `\n`.
 #[must_use]
 pub fn escape_line(text: &[u8]) -> String {
     let mut line = String::with_capacity(text.len());
@@ -55,8 +60,10 @@ pub fn escape_line(text: &[u8]) -> String {
     line
 }
 
-/// JSON for a terminal: what serde leaves as it is and a terminal obeys is written out, as in `\u009b`. Programs read the
-/// same in it, since such characters are in its texts alone; but for the ends of its lines, which stay.
+/// Escapes characters in JSON which serde leaves alone and terminals obey, as in `\u009b`.
+///
+/// Programs read the same values, because such characters occur only in strings. Line ends between
+/// values stay.
 #[must_use]
 pub fn json_for_a_terminal(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
@@ -71,31 +78,38 @@ pub fn json_for_a_terminal(json: &str) -> String {
     shown
 }
 
-/// For what the bytes were written.
+/// Kind of destination for which a program wrote output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// For a pipe or a file. The bytes stay as they are, but for control sequences, such as colours, and for lines with a
-    /// carriage return that does not belong to their end: these are shown in their last state. Output with NUL in it is binary, and
-    /// exact from there on; so is the rest of a line whose last state is longer than 32 KiB, and a line whose last state
-    /// is over 512 bytes longer than itself.
+    /// A pipe or a file. Bytes stay as they are, with these exceptions.
+    ///
+    /// Control sequences such as colours are removed. A line with a carriage return before its end
+    /// is shown in its last state. Output with a NUL is binary and exact from there on. A line
+    /// stays as it came if its last state is more than 512 bytes longer than the line. The rest of
+    /// a line stays as it came once its last state exceeds 32 KiB.
     Plain,
-    /// For a terminal of [`COLUMNS`] × [`ROWS`]. Control sequences are carried out as far as they concern text, lines
-    /// end in LF alone, and characters that are not UTF-8 become U+FFFD. A row that is drawn over after it was passed
-    /// on is passed on again, once, in the state in which the next new line or the end of the output finds it. A row that
-    /// stands out by reverse video or its background, as the selected one of a menu does, has `>` before it; a part of a
-    /// row that does has brackets around it.
+    /// A terminal of [`COLUMNS`] × [`ROWS`]. Control sequences are carried out as far as they
+    /// concern text.
+    ///
+    /// Lines end in LF only, and characters that are not UTF-8 become U+FFFD. A row that is redrawn
+    /// after it was passed on is passed on once more, in the state at the next new line or the end.
+    /// A row highlighted by reverse video or background gets `>` before it, and a highlighted part
+    /// gets brackets.
     Terminal,
 }
 
-/// Turns output as it arrives into what a reader sees. However the bytes are cut, the outcome is the same; what is
-/// held back is at most 64 KiB of the last line, or one screen.
+/// Converter of output into readable text, fed with bytes on arrival.
+///
+/// The result does not depend on how the bytes are cut. At most 64 KiB of the last line, or one
+/// screen, is held back.
 #[derive(Debug)]
 pub struct Readable {
     form: RenderForm,
-    /// The beginning of the latest line passed on that was not empty.
+    /// Beginning of the latest passed-on line with text.
     latest: Vec<u8>,
 }
 
+/// Converter for each [`Style`].
 #[derive(Debug)]
 enum RenderForm {
     Plain(Plain),
@@ -103,7 +117,7 @@ enum RenderForm {
 }
 
 impl Readable {
-    /// The beginning of an output.
+    /// Creates a converter for a new output.
     #[must_use]
     pub fn new(style: Style) -> Self {
         let form = match style {
@@ -117,7 +131,7 @@ impl Readable {
         }
     }
 
-    /// Takes the next bytes, and appends what is settled to `output`: complete lines.
+    /// Converts the next bytes and appends complete lines to `output`.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         let before = output.len();
 
@@ -127,13 +141,14 @@ impl Readable {
         }
 
         let line = last_line(output.get(before..).unwrap_or_default());
+        // Only a beginning is remembered, because a line may be as long as the output.
         if !line.is_empty() {
             self.latest.clear();
             self.latest.extend(line.iter().take(REMEMBERED_BYTES));
         }
     }
 
-    /// Appends the line that was not finished to `output`. What would come later begins anew.
+    /// Appends the unfinished line to `output`, and starts anew for later bytes.
     pub fn finish(&mut self, output: &mut Vec<u8>) {
         match &mut self.form {
             RenderForm::Plain(plain) => plain.finish(output),
@@ -141,8 +156,9 @@ impl Readable {
         }
     }
 
-    /// The line that is not finished, as it would be shown now. There are several, with LF between them, when a
-    /// program drew on several rows of its terminal.
+    /// Returns the unfinished line in its current state.
+    ///
+    /// A program that drew on several rows of its terminal has several such lines, separated by LF.
     #[must_use]
     pub fn unfinished(&self) -> Vec<u8> {
         match &self.form {
@@ -151,8 +167,9 @@ impl Readable {
         }
     }
 
-    /// What a terminal would send to the program by now because it was asked, such as where the cursor is. Never more
-    /// than 1 KiB, and nothing that came in the output.
+    /// Returns the replies of the terminal to queries of the program, such as the cursor position.
+    ///
+    /// Replies have at most 1 KiB, and never repeat text from the output.
     #[must_use]
     pub fn replies(&mut self) -> Vec<u8> {
         match &mut self.form {
@@ -161,7 +178,7 @@ impl Readable {
         }
     }
 
-    /// Whether anything shown so far, the unfinished line included, differs from the bytes that came.
+    /// Returns true if the text so far, the unfinished line included, differs from the bytes.
     #[must_use]
     pub fn was_rewritten(&self) -> bool {
         match &self.form {
@@ -170,8 +187,9 @@ impl Readable {
         }
     }
 
-    /// The latest line that is not empty, the unfinished one before any other: at most 200 characters, without control
-    /// characters.
+    /// Returns the latest line with text, preferring the unfinished line.
+    ///
+    /// The text has at most 200 characters and no control characters.
     #[must_use]
     pub fn latest(&self) -> String {
         let unfinished = self.unfinished();
@@ -183,23 +201,28 @@ impl Readable {
             .collect()
     }
 
-    /// The end of the line that is not finished, or of the last of them: at most 200 characters, without control
-    /// characters. Empty if there is none.
+    /// Returns the end of the unfinished line, or of the last such line. Empty if there is none.
+    ///
+    /// The text has at most 200 characters and no control characters.
     #[must_use]
     pub fn prompt(&self) -> String {
         let unfinished = self.unfinished();
         let line = clean(last_line(&unfinished));
+        // A prompt stands at the end of its line, so the beginning is cut.
         let before = line.chars().count().saturating_sub(LONGEST_MESSAGE);
         line.chars().skip(before).collect()
     }
 }
 
-/// The beginning of `bytes` that can be shown apart from what may follow: it ends within no character, line end or
-/// control sequence. One that goes on for more than 4 KiB is none, and cut in two.
+/// Returns the longest beginning of `bytes` which can be shown separately from later bytes.
+///
+/// The cut is never inside a character, line end or control sequence. A sequence longer than 4 KiB
+/// does not count as such, and may be cut.
 #[must_use]
 pub fn separable(bytes: &[u8]) -> &[u8] {
     let mut end = bytes.len() - terminal::incomplete(bytes);
     let cut = bytes.get(..end).unwrap_or_default();
+    // The LF of a line end may be the next byte.
     end -= usize::from(cut.ends_with(b"\r"));
 
     if let Some(escape) = memchr::memrchr(0x1b, cut)
@@ -215,8 +238,10 @@ pub fn separable(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// The length of the control sequence that these bytes are behind an ESC (ECMA-48, sections 5.4 and 5.6; ECMA-35, section
-/// 13.2); `None` where they are none, or not all of one.
+/// Returns the length of the control sequence after an ESC (ECMA-48, sections 5.4 and 5.6; ECMA-35,
+/// section 13.2).
+///
+/// `None` if the bytes are not a complete control sequence.
 fn sequence(bytes: &[u8]) -> Option<usize> {
     let (first, rest) = bytes.split_first()?;
     let run = |from: usize, range: std::ops::RangeInclusive<u8>| {
@@ -232,6 +257,7 @@ fn sequence(bytes: &[u8]) -> Option<usize> {
             let end = run(run(0, 0x30..=0x3f), 0x20..=0x2f);
             matches!(rest.get(end)?, 0x40..=0x7e).then_some(end + 2)
         }
+        // xterm and others also end these sequences with BEL, where ECMA-48 demands ST.
         b']' | b'P' | b'X' | b'^' | b'_' => {
             let end = memchr::memchr2(0x07, 0x1b, rest)?;
             let bell = rest.get(end) == Some(&0x07);
@@ -246,7 +272,8 @@ fn sequence(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether these bytes hold all that belongs to the ESC before them (ECMA-48 section 5.4 and 5.6).
+/// Returns true if the bytes complete the control sequence of a preceding ESC (ECMA-48 sections 5.4
+/// and 5.6).
 fn is_complete_sequence(bytes: &[u8]) -> bool {
     match bytes.split_first() {
         None => false,
@@ -257,7 +284,7 @@ fn is_complete_sequence(bytes: &[u8]) -> bool {
     }
 }
 
-/// The text of a line, without control sequences and characters.
+/// Returns the text of a line without control sequences and control characters.
 fn clean(line: &[u8]) -> String {
     let clean = Screen::last_state(line, true);
     let text = String::from_utf8_lossy(&clean);
@@ -268,7 +295,7 @@ fn clean(line: &[u8]) -> String {
     text.filter(|letter| !is_line_unsafe(*letter)).collect()
 }
 
-/// The last line in which something stands.
+/// Returns the last line with text.
 fn last_line(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii_end();
     memchr::memrchr(b'\n', text)

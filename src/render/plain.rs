@@ -1,25 +1,26 @@
-//! Output for a pipe or a file: exact, but for lines that were drawn over.
+//! Conversion of output for a pipe or a file: exact, except for lines drawn over.
 
 use memchr::{memchr, memchr2, memrchr};
 
 use super::{screen::Screen, sequence};
 
-/// The most bytes of an unfinished line that are held.
+/// Maximum number of bytes of an unfinished line to hold back.
 const MAX_HELD_LINE_BYTES: usize = 64 * 1024;
 
-/// See [`Style::Plain`](super::Style::Plain).
+/// Converter for [`Style::Plain`](super::Style::Plain).
 #[derive(Debug, Default)]
 pub(super) struct Plain {
-    /// The line so far; of one that was drawn over many times only its last state and what came after that.
+    /// Unfinished line. A line drawn over many times is kept as its last state and the bytes since.
     held: Vec<u8>,
-    /// The line was too long to be held: the rest of it is passed on.
+    /// True if the line was too long to hold back, and the rest is passed on.
     passing: bool,
-    /// There was a NUL: what comes is not text.
+    /// True after a NUL: the rest of the output is binary.
     binary: bool,
     was_rewritten: bool,
 }
 
 impl Plain {
+    /// Converts the next bytes and appends complete lines to `output`.
     pub(super) fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         let text = if self.binary {
             0
@@ -32,11 +33,13 @@ impl Plain {
 
         if !binary.is_empty() {
             self.binary = true;
+            // The line may belong to the binary data, so it is passed on unchanged.
             output.append(&mut self.held);
             output.extend_from_slice(binary);
         }
     }
 
+    /// Appends the unfinished line to `output` and starts a new line.
     pub(super) fn finish(&mut self, output: &mut Vec<u8>) {
         self.was_rewritten = self.was_rewritten();
         output.append(&mut self.unfinished());
@@ -44,6 +47,7 @@ impl Plain {
         self.passing = false;
     }
 
+    /// Returns the current state of the unfinished line.
     pub(super) fn unfinished(&self) -> Vec<u8> {
         if memchr(b'\r', &self.held).is_some() {
             Screen::last_state(&self.held, false)
@@ -52,15 +56,18 @@ impl Plain {
         }
     }
 
+    /// Returns true if the converted text differs from the bytes.
     pub(super) fn was_rewritten(&self) -> bool {
         self.was_rewritten
             || memchr(b'\r', &self.held).is_some()
             || without_sequences(&self.held).is_some()
     }
 
+    /// Converts bytes without a NUL.
     fn push_text(&mut self, mut bytes: &[u8], output: &mut Vec<u8>) {
         while !bytes.is_empty() {
-            // Lines without a carriage return or control sequence, however many, are copied at once.
+            // Most output has no carriage return or control sequence, and is copied without a look
+            // at single lines.
             if self.held.is_empty() && !self.passing {
                 let plain = memchr2(b'\r', 0x1b, bytes)
                     .and_then(|at| bytes.get(..at))
@@ -78,7 +85,7 @@ impl Plain {
         }
     }
 
-    /// Takes more of one line, perhaps its end.
+    /// Appends bytes of a single line, possibly including the line end.
     fn push_part(&mut self, mut part: &[u8], output: &mut Vec<u8>) {
         while !part.is_empty() && !self.passing {
             let (first, rest) =
@@ -97,8 +104,9 @@ impl Plain {
         self.passing &= !part.ends_with(b"\n");
     }
 
-    /// Passes a complete line on.
+    /// Appends the held line, which is complete, to `output`.
     fn settle(&mut self, output: &mut Vec<u8>) {
+        // The CR of a line end is not a carriage return within the line.
         let end = if self.held.ends_with(b"\r\n") { 2 } else { 1 };
         let (line, end) = self.held.split_at(self.held.len() - end);
 
@@ -116,9 +124,10 @@ impl Plain {
         self.held.clear();
     }
 
-    /// Makes room: of a line that was drawn over, its state at the last carriage return is enough; any other is passed on.
+    /// Makes room in the held line.
     ///
-    /// A carriage return at the very end may be one half of the line's end, and is left alone.
+    /// Of a line drawn over, only the state at the last carriage return is kept. Any other line is
+    /// passed on. A carriage return at the very end may be half of a line end, and is left alone.
     fn shorten(&mut self, output: &mut Vec<u8>) {
         let undecided = self.held.len().saturating_sub(1);
 
@@ -129,6 +138,7 @@ impl Plain {
         {
             let (before, after) = self.held.split_at(at);
             let short = [&Screen::last_state(before, true), after].concat();
+            // A state that fills more than half would soon have to be shortened again.
             if short.len() <= MAX_HELD_LINE_BYTES / 2 {
                 self.was_rewritten = true;
                 self.held = short;
@@ -147,7 +157,8 @@ impl Plain {
     }
 }
 
-/// A line without the control sequences in it, such as colours; `None` if there are none. One that has no end stays.
+/// Returns a line without control sequences, or `None` if there are none. An incomplete sequence
+/// stays.
 fn without_sequences(line: &[u8]) -> Option<Vec<u8>> {
     memchr(0x1b, line)?;
     let (mut text, mut rest) = (Vec::with_capacity(line.len()), line);
@@ -156,7 +167,7 @@ fn without_sequences(line: &[u8]) -> Option<Vec<u8>> {
         let (before, from) = rest.split_at(escape);
         text.extend_from_slice(before);
 
-        // Where it is none, the character itself is kept.
+        // An ESC without a valid sequence is kept.
         let length = sequence(from.get(1..).unwrap_or_default()).map_or(0, |length| length + 1);
         text.extend_from_slice(if length == 0 { b"\x1b" } else { b"" });
         rest = from.get(length.max(1)..).unwrap_or_default();

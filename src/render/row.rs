@@ -1,53 +1,57 @@
-//! One row of a terminal.
+//! Rows of a terminal screen.
 
 use std::ops::Range;
 
 use super::highlight::{Highlight, Shade};
 
-/// What stands in a column.
+/// Content of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cell {
     /// A character.
     Letter(char),
-    /// A byte that is no part of a character.
+    /// A byte which is part of no character.
     Byte(u8),
-    /// A column that belongs to the wide character or the tab before it.
+    /// A further column of the wide character or tab to the left.
     Covered,
-    /// Nothing was written here, or it was erased.
+    /// An empty or erased column.
     Blank,
 }
 
 impl Cell {
+    /// Returns true if the column looks empty.
     pub(super) fn is_blank(self) -> bool {
         matches!(self, Self::Blank | Self::Letter(' '))
     }
 
-    /// Whether it is a piece of a line that is drawn around something.
+    /// Returns true for box-drawing characters.
     pub(super) fn is_line(self) -> bool {
         matches!(self, Self::Letter('\u{2500}'..='\u{257f}'))
     }
 }
 
-/// The columns of a row, from the left, as far as anything stands in them.
+/// Row of a screen: the written columns from the left, with flags for passing the row on.
+///
+/// A [`Cell::Covered`] column always follows the character or tab which covers it.
 #[derive(Debug, Default)]
 pub(super) struct ScreenRow {
     cells: Vec<Cell>,
-    /// What the same columns look like behind their characters.
+    /// Shades of the same columns.
     shades: Vec<Shade>,
-    /// What the columns look like in which nothing stands.
+    /// Shade of the columns to the right.
     rest: Shade,
-    /// The text goes on in the next row: the line was too long for one.
+    /// True if the line was too long and continues in the next row.
     pub(super) wrapped: bool,
-    /// Something may stand here that was not passed on.
+    /// True if the row may contain text which was not passed on yet.
     pub(super) changed: bool,
-    /// A line feed came here: this is a line, even if it is empty.
+    /// True if a line feed ended the row, which makes even an empty row a line.
     pub(super) ended: bool,
-    /// The whole line that begins here, as it was passed on.
+    /// Whole line beginning in this row, as last passed on. `None` if the line was not passed on
+    /// yet.
     pub(super) shown: Option<Vec<u8>>,
 }
 
 impl ScreenRow {
-    /// An empty row that looks like this.
+    /// Creates an empty row with this shade.
     pub(super) fn blank(rest: Shade) -> Self {
         Self {
             rest,
@@ -55,16 +59,17 @@ impl ScreenRow {
         }
     }
 
+    /// Returns true if nothing was ever written to the row.
     pub(super) fn is_untouched(&self) -> bool {
         self.cells.is_empty() && !self.ended && !self.changed && self.shown.is_none()
     }
 
-    /// How many columns are in use.
+    /// Returns the number of columns in use.
     pub(super) fn len(&self) -> usize {
         self.cells.len()
     }
 
-    /// Empties the row for another line, and keeps its memory.
+    /// Empties the row for a new line, and reuses the buffers.
     pub(super) fn renew(mut self) -> Self {
         self.cells.clear();
         self.shades.clear();
@@ -75,7 +80,7 @@ impl ScreenRow {
         }
     }
 
-    /// Writes over what stands in the column.
+    /// Writes a column, replacing the old content.
     pub(super) fn set(&mut self, column: usize, cell: Cell, shade: Shade) {
         self.changed = true;
 
@@ -86,6 +91,7 @@ impl ScreenRow {
             return;
         }
 
+        // A wide character or tab cannot remain in half of its columns.
         self.split(column);
         self.split(column + 1);
 
@@ -96,12 +102,13 @@ impl ScreenRow {
         }
     }
 
-    /// Erases the columns from `from` to before `to`, or to the end of the row where that is `usize::MAX`.
+    /// Erases the columns from `from` to before `to`; `usize::MAX` means the end of the row.
     pub(super) fn erase(&mut self, from: usize, to: usize, shade: Shade) {
         let used = self.cells.len();
         let to_end = to == usize::MAX || (to >= used && shade == self.rest);
         self.changed |= from < used;
 
+        // Columns to the right stay, so these must exist as blanks with their own shade.
         if !to_end {
             if to > used {
                 self.resize(to);
@@ -136,7 +143,7 @@ impl ScreenRow {
         self.rest = shade;
     }
 
-    /// Takes columns out; what stands behind them moves up.
+    /// Deletes columns; text to the right moves left.
     pub(super) fn delete(&mut self, from: usize, count: usize) {
         let to = from.saturating_add(count).min(self.cells.len());
         if from < to {
@@ -148,7 +155,7 @@ impl ScreenRow {
         }
     }
 
-    /// Puts empty columns in; what stands behind them moves away, and out of a row of `width`.
+    /// Inserts blank columns; text to the right moves right, and out of a row of `width` columns.
     pub(super) fn insert(&mut self, at: usize, count: usize, width: usize) {
         if at < self.cells.len() {
             self.changed = true;
@@ -163,22 +170,23 @@ impl ScreenRow {
         }
     }
 
-    /// What a column looks like behind its character.
+    /// Returns the shade of a column.
     pub(super) fn shade(&self, column: usize) -> Shade {
         self.shades.get(column).copied().unwrap_or(self.rest)
     }
 
-    /// What stands in a column.
+    /// Returns the content of a column.
     pub(super) fn cell(&self, column: usize) -> Cell {
         self.cells.get(column).copied().unwrap_or(Cell::Blank)
     }
 
-    /// The columns from the first to the last in which there is text, if there is any: not lines that are drawn.
+    /// Returns the range from the first to the last column with text, or `None` if the row has no
+    /// text. Drawn lines do not count as text.
     pub(super) fn extent(&self) -> Option<Range<usize>> {
         self.within(0..self.cells.len())
     }
 
-    /// The same of a part of the row.
+    /// Returns the range of columns with text within a part of the row.
     pub(super) fn within(&self, part: Range<usize>) -> Option<Range<usize>> {
         let seen = |column: &usize| {
             let cell = self.cell(*column);
@@ -188,11 +196,14 @@ impl ScreenRow {
         Some(columns.find(seen)?..back.find(seen)? + 1)
     }
 
-    /// Appends the text to `output`, with marks around what is highlighted. Spaces at its end are left out as far as `keep`.
+    /// Appends the text of the row to `output`, with marks around highlighted parts.
+    ///
+    /// Trailing spaces are left out, except in the first `keep` columns.
     pub(super) fn text(&self, keep: usize, highlight: Option<&Highlight>, output: &mut Vec<u8>) {
         let marked = highlight.map(|highlight| self.marked(highlight));
         let cells = marked.as_ref().unwrap_or(&self.cells);
 
+        // Trailing blanks are mostly what a program erased by writing spaces.
         let behind = cells
             .iter()
             .skip(keep)
@@ -212,7 +223,8 @@ impl ScreenRow {
         }
     }
 
-    /// The columns with marks: in blanks where there are some, so that nothing moves.
+    /// Returns the columns with marks. Marks replace blanks where possible, so that the text keeps
+    /// its place.
     fn marked(&self, highlight: &Highlight) -> Vec<Cell> {
         let mut cells = self.cells.clone();
 
@@ -235,6 +247,8 @@ impl ScreenRow {
                 }
             }
             Highlight::Parts(parts) => {
+                // From right to left, so that an inserted mark does not move the parts still to
+                // come.
                 for part in parts {
                     put(part.end, ']', true);
 
@@ -253,7 +267,7 @@ impl ScreenRow {
         cells
     }
 
-    /// Has so many columns in use, if there were fewer.
+    /// Extends the columns in use to at least `columns`.
     fn resize(&mut self, columns: usize) {
         if columns > self.cells.len() {
             self.cells.resize(columns, Cell::Blank);
@@ -261,7 +275,7 @@ impl ScreenRow {
         }
     }
 
-    /// Where a wide character or a tab lies across the left edge of `column`, makes blanks of all its columns.
+    /// Replaces a wide character or tab across the left edge of `column` by blanks.
     fn split(&mut self, column: usize) {
         let is_covered = |cell: &&Cell| **cell == Cell::Covered;
 

@@ -1,4 +1,4 @@
-//! Output for a terminal.
+//! Conversion of output for a terminal.
 
 use std::fmt;
 
@@ -6,17 +6,20 @@ use vte::Parser;
 
 use super::screen::Screen;
 
-/// See [`Style::Terminal`](super::Style::Terminal).
+/// Converter for [`Style::Terminal`](super::Style::Terminal).
 pub(super) struct Terminal {
-    /// Bounded: of what a sequence carries, the parser keeps 32 numbers and 1 KiB of text.
+    /// Parser of control sequences. Bounded: of a sequence, the parser keeps 32 numbers and 1 KiB
+    /// of text.
     parser: Parser,
-    /// A character of which more is to come. The parser (vte 0.15) would keep it, but loses what follows it at times.
+    /// Incomplete character. The parser (vte 0.15) would keep it, but at times loses the bytes
+    /// after it.
     partial: Vec<u8>,
     screen: Screen,
     was_rewritten: bool,
 }
 
 impl Terminal {
+    /// Creates a converter with an empty screen.
     pub(super) fn new(columns: u16, rows: u16) -> Self {
         let screen = Screen::new(columns.into(), rows.into(), true);
         Self {
@@ -27,10 +30,12 @@ impl Terminal {
         }
     }
 
+    /// Converts the next bytes and appends complete lines to `output`.
     pub(super) fn push(&mut self, mut bytes: &[u8], output: &mut Vec<u8>) {
         let control = |byte: &u8| matches!(byte, 0..=8 | 11..=31 | 127);
         self.was_rewritten = self.was_rewritten || bytes.iter().any(control);
 
+        // The parser gets only complete characters, as it may lose bytes after an incomplete one.
         while !self.partial.is_empty()
             && let Some((byte, rest)) = bytes.split_first()
         {
@@ -49,6 +54,7 @@ impl Terminal {
         output.append(&mut self.screen.settled);
     }
 
+    /// Appends the rest of the screen to `output` and starts with an empty screen.
     pub(super) fn finish(&mut self, output: &mut Vec<u8>) {
         // CAN ends whatever sequence or character was left incomplete.
         self.partial.push(0x18);
@@ -59,14 +65,17 @@ impl Terminal {
         self.screen = Screen::new(self.screen.width, self.screen.height, true);
     }
 
+    /// Returns the lines on the screen which were not passed on yet.
     pub(super) fn unfinished(&self) -> Vec<u8> {
         self.screen.pending()
     }
 
+    /// Returns and clears the replies to queries of the program.
     pub(super) fn replies(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.screen.replies)
     }
 
+    /// Returns true if the converted text differs from the bytes.
     pub(super) fn was_rewritten(&self) -> bool {
         self.was_rewritten || self.screen.lossy
     }
@@ -81,7 +90,7 @@ impl fmt::Debug for Terminal {
     }
 }
 
-/// The length of the character at the end of `bytes` of which more is to come.
+/// Returns the length of an incomplete character at the end of `bytes`.
 pub(super) fn incomplete(bytes: &[u8]) -> usize {
     let continued = bytes
         .iter()

@@ -1,14 +1,16 @@
-//! Who makes a call.
+//! The caller of a session operation.
 
 use tokio_util::sync::CancellationToken;
 
 use crate::ssh::prompt::prompter::Prompter;
 
-/// How a call is given up, and who can be asked on its way.
+/// Context of a tool call: the cancellation token, and the way to ask the user.
+///
+/// The tool creates a `Caller` for each call. The default is never cancelled and can ask nobody.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// Cancelled when the client gives the call up.
+    /// Token, cancelled when the client gives up the call.
     pub cancelled: CancellationToken,
-    /// The person at the client.
+    /// Way to ask the user at the client for secrets and decisions.
     pub prompter: Prompter,
 }

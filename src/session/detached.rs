@@ -1,6 +1,8 @@
-//! What this process keeps of a command that lives on the remote machine: it is asked about while somebody wants to know.
+//! Local handle of a detached job, a command that outlives its connection on the remote machine.
 //!
-//! A task of the session follows the command and owns what it knows (`Following`); [`Detached`] asks it and reads that.
+//! The remote machine is queried only while a call watches the job. A task of the session follows
+//! the job and owns `Following`. Tool calls use [`Detached`], which sends requests to the session
+//! and reads the state published by the task.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,84 +16,97 @@ use crate::ssh::error::SshError;
 
 pub use crate::framing::detached::answer::{DetachedJob, DetachedState, JobId};
 
-/// How long what a job has written so far may take to be fetched before a call goes on without all of it.
+/// Time limit for fetching the output a job has written so far. After that, a call continues with
+/// the part that has arrived.
 const CATCHING_UP: Duration = Duration::from_secs(10);
-/// Requests that may wait until the task takes them, each of which it hands on at once.
+/// Capacity of the request queue of a job. The task starts each request at once, so the queue stays
+/// short.
 const REQUEST_QUEUE: usize = 8;
 
-/// A command on the remote machine.
+/// Handle of a detached job, shared by all calls of this process.
+///
+/// Created by the session when a job is started or found. The job lives on the remote machine and
+/// outlives the handle.
 #[derive(Debug)]
 pub struct Detached {
-    /// Its name there and here.
+    /// Name of the job, the same here and on the remote machine.
     pub id: JobId,
-    /// The session's name.
+    /// Name of the session.
     session: String,
     requests: mpsc::Sender<Request>,
     watchers: watch::Sender<Watchers>,
     known: watch::Receiver<Known>,
-    /// `true` once a call has told its end.
+    /// True once a call has reported the end of the job.
     told: watch::Sender<bool>,
 }
 
-/// The other end of a [`Detached`], for the task that follows the command. Dropped, it says that there is no more to know.
+/// Counterpart of a [`Detached`], owned by the task following the job. Dropping it means that
+/// nothing more will become known.
 #[derive(Debug)]
 pub(super) struct Following {
     pub(super) watchers: watch::Receiver<Watchers>,
     pub(super) known: watch::Sender<Known>,
-    /// `true` once a call has told its end.
+    /// True once a call has reported the end of the job.
     pub(super) told: watch::Receiver<bool>,
 }
 
-/// Something to be done on the remote machine for a call.
+/// Request of a call about a detached job.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) demand: Demand,
     pub(super) caller: Caller,
-    /// Closed when the call is gone.
+    /// Channel for the result; closed when the call is gone.
     pub(super) answer: oneshot::Sender<Result<(), SessionError>>,
 }
 
+/// Action requested by a [`Request`].
 #[derive(Debug)]
 pub(super) enum Demand {
-    /// Connect to it, if need be.
+    /// Connect to the remote machine if there is no connection.
     Connect,
-    /// Give the command something to read, and with `close` end its stdin.
+    /// Write to the stdin of the command; with `close`, end stdin afterwards.
     Feed { input: Vec<u8>, close: bool },
 }
 
-/// The calls that want to know about a command.
+/// Calls currently watching a job.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Watchers {
     pub(super) count: usize,
-    /// Counts the periods in which there was somebody at any time: what was known in an earlier one may be out of date.
+    /// Number of the current watch period.
+    ///
+    /// A period begins when the number of watchers rises from zero. State from an earlier period
+    /// may be out of date.
     pub(super) period: u64,
 }
 
-/// How much this process knew in a period.
+/// Sync state of a job, tagged with the watch period in which the state was observed.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) period: u64,
     pub(super) news: SyncState,
 }
 
-/// How much this process knows.
+/// Degree to which local knowledge of a job matches the remote machine.
 #[derive(Debug, Clone)]
 pub(super) enum SyncState {
-    /// What it knew when somebody asked last.
+    /// Nothing was learned in this period yet.
     Stale,
-    /// More than that: output is being fetched.
+    /// The remote machine has answered, and output is still being fetched.
     CatchingUp,
-    /// All there is.
+    /// Everything the remote machine knows is known here.
     Current,
-    /// Not all, for this reason.
+    /// The remote machine could not be queried.
     Failed {
         error: Arc<SessionError>,
-        /// Whether it is being tried again.
+        /// True if the query will be tried again.
         goes_on: bool,
     },
 }
 
-/// Somebody who wants to know about a detached command, until this is dropped.
+/// Registration of a watcher of a detached job.
+///
+/// Created by [`Detached::watch`]. The remote machine is queried as long as at least one
+/// subscription of the job exists; dropping the subscription ends the registration.
 #[derive(Debug)]
 pub struct Subscription<'a> {
     detached: &'a Detached,
@@ -99,7 +114,7 @@ pub struct Subscription<'a> {
 }
 
 impl Known {
-    /// What is known in this period.
+    /// Returns the sync state in `period`: `Stale` if nothing was learned in the period yet.
     pub(super) fn in_period(&self, period: u64) -> &SyncState {
         if self.period == period {
             &self.news
@@ -110,7 +125,8 @@ impl Known {
 }
 
 impl Detached {
-    /// A command of this name in the session of that name, what calls ask of it, and its other end.
+    /// Creates the handle of a job, the queue of requests and the counterpart for the following
+    /// task.
     pub(super) fn new(id: JobId, session: String) -> (Self, mpsc::Receiver<Request>, Following) {
         let (requests, take_requests) = mpsc::channel(REQUEST_QUEUE);
         let (watchers, see_watchers) = watch::channel(Watchers::default());
@@ -140,11 +156,12 @@ impl Detached {
         )
     }
 
-    /// Has the remote machine asked from now on, as long as the answer is held.
+    /// Starts watching the job until the returned subscription is dropped.
     #[must_use]
     pub fn watch(&self) -> Subscription<'_> {
         let mut period = 0;
         self.watchers.send_modify(|watchers| {
+            // Nobody watched before, so the published state may be old.
             if watchers.count == 0 {
                 watchers.period += 1;
             }
@@ -159,18 +176,18 @@ impl Detached {
         }
     }
 
-    /// Makes sure that the remote machine can be asked.
+    /// Connects to the remote machine if there is no connection.
     ///
     /// # Errors
-    /// It cannot be connected to.
+    /// The connection could not be made.
     pub async fn connect(&self, caller: &Caller) -> Result<(), SessionError> {
         self.demand(Demand::Connect, caller).await
     }
 
-    /// Gives it something to read, and with `close` ends its stdin.
+    /// Writes `input` to the stdin of the job; with `close`, ends stdin afterwards.
     ///
     /// # Errors
-    /// It could not be given it; a part may have arrived.
+    /// The input could not be delivered; a part of the input may have arrived.
     pub async fn feed(
         &self,
         input: &[u8],
@@ -187,8 +204,10 @@ impl Detached {
         .await
     }
 
-    /// Has what is left of it on the remote machine removed, once, in the background: its end has been told, and its
-    /// output is here.
+    /// Has the job's files on the remote machine removed in the background.
+    ///
+    /// To be called once the end of the job was reported and the output is here. Only the first
+    /// call has an effect.
     pub fn remove_remote_files(&self) {
         self.told.send_replace(true);
     }
@@ -201,7 +220,7 @@ impl Detached {
             answer,
         };
 
-        // Nobody takes or answers requests once the program is ending.
+        // No task takes or answers requests once the program is ending.
         self.requests
             .send(request)
             .await
@@ -212,10 +231,13 @@ impl Detached {
 }
 
 impl Subscription<'_> {
-    /// Waits until all is known that the remote machine knows, over another connection if need be.
+    /// Waits until everything the remote machine knows about the job is known here.
+    ///
+    /// The following task makes a new connection if the old one is lost. After the first answer, at
+    /// most ten seconds more are spent on output that is still being fetched.
     ///
     /// # Errors
-    /// Why that cannot be had, or not within `patience`.
+    /// The remote machine could not be queried, or did not answer within `patience`.
     pub async fn up_to_date(&self, patience: Duration) -> Result<(), Arc<SessionError>> {
         let is_final = |known: &Known| {
             matches!(
@@ -234,9 +256,9 @@ impl Subscription<'_> {
             .await
             .map(|known| known.is_ok())
         {
-            // A job may write faster than can be fetched.
+            // A job may write faster than its output can be fetched, so this wait is bounded.
             Ok(true) => drop(timeout(CATCHING_UP, known.wait_for(is_final)).await),
-            // It has ended.
+            // The task is gone: the job has ended or was forgotten, and no more can become known.
             Ok(false) => return Ok(()),
             Err(_) => {}
         }
@@ -249,7 +271,9 @@ impl Subscription<'_> {
         }
     }
 
-    /// Waits until the remote machine is not asked any more, for a reason that trying again does not mend.
+    /// Waits until querying the remote machine has failed for good.
+    ///
+    /// Never returns if the job ends first.
     pub async fn given_up(&self) {
         let mut known = self.detached.known.clone();
         let is_given_up = |known: &Known| {
@@ -259,12 +283,14 @@ impl Subscription<'_> {
             )
         };
 
+        // An error means that the following task is gone. The job's end is reported through the
+        // job.
         if known.wait_for(is_given_up).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Why not all is known.
+    /// Returns the error of the latest query in this period, or `None` if the query did not fail.
     #[must_use]
     pub fn trouble(&self) -> Option<Arc<SessionError>> {
         match self.detached.known.borrow().in_period(self.period) {

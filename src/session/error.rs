@@ -1,4 +1,4 @@
-//! What can go wrong with a session, apart from SSH itself.
+//! Errors of the session layer.
 
 use std::sync::Arc;
 
@@ -10,70 +10,75 @@ use crate::{
     ssh::{error::SshError, transfer::TransferError},
 };
 
-/// A failure of the session layer.
+/// Failure of an operation on a session.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The host parameter.
+    /// The host parameter is not a valid destination.
     #[error(transparent)]
     Destination(#[from] DestinationError),
-    /// The name parameter.
+    /// The name parameter is not a valid session name.
     #[error(transparent)]
     Name(#[from] SessionNameError),
-    /// The store of saved sessions.
+    /// The store of saved sessions could not be read or changed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// SSH; `session` is its name. Shared, because all who waited for one dial get its error.
+    /// An SSH operation of the session failed.
+    ///
+    /// The source is shared because all callers that waited for one dial get the same error.
     #[error("session {session:?}: {source}")]
     Ssh {
-        /// The session's name.
+        /// Name of the session.
         session: String,
-        /// What failed.
+        /// Error of the SSH layer.
         source: Arc<SshError>,
     },
-    /// A file was not moved.
+    /// A file transfer of the session failed.
     #[error("session {session:?}: {source}")]
     Transfer {
-        /// The session's name.
+        /// Name of the session.
         session: String,
-        /// What failed.
+        /// Error of the transfer.
         source: Box<TransferError>,
     },
-    /// The scripts of a command that lives on the remote machine.
+    /// The scripts on the remote machine refused a request about a detached job.
     #[error("session {session:?}: {source}")]
     Detached {
-        /// The session's name.
+        /// Name of the session.
         session: String,
-        /// What they said.
+        /// Reason reported by the scripts.
         source: Refusal,
     },
-    /// There is no session of this name.
+    /// No session has the given name.
     #[error("there is no session {name:?}{}{}", known(known_names), also(notice.as_deref()))]
     Unknown {
-        /// The name asked for.
+        /// Name given by the caller.
         name: String,
-        /// The names there are.
+        /// Names of all existing sessions.
         known_names: Vec<String>,
-        /// What happened to the store that might have known it.
+        /// Notice about a store which was set aside and might have held the session. `None` if
+        /// there is none.
         notice: Option<String>,
     },
-    /// No name was given and there is no default.
+    /// The caller gave no name, and there is no default session.
     #[error("no session was named and there is no default session{}{}", known(known_names), also(notice.as_deref()))]
     NoDefault {
-        /// The names there are.
+        /// Names of all existing sessions.
         known_names: Vec<String>,
-        /// What happened to the store that might have known one.
+        /// Notice about a store which was set aside and might have held a default. `None` if there
+        /// is none.
         notice: Option<String>,
     },
-    /// The password is not in memory any more.
+    /// The session of this name needs a password to log in, and the password is no longer in
+    /// memory.
     #[error("session {0:?} needs its password again: passwords are never saved")]
     NeedsPassword(String),
-    /// The call or the program is ending.
+    /// The call was cancelled, the session was disconnected, or the program is ending.
     #[error("the call was cancelled before anything was sent")]
     Cancelled,
 }
 
 impl SessionError {
-    /// Whether the same may work a moment later, over another connection.
+    /// Returns true if the same operation may succeed a moment later over another connection.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::Ssh { source, .. } if source.is_transient())
     }

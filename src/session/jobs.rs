@@ -1,5 +1,7 @@
-//! The commands of a process that were started lately, and among them the jobs: those that outlive the calls that started
-//! them.
+//! Registry of the commands this process started lately.
+//!
+//! Every command is tracked for the status page. Those that outlive their call are retained as
+//! jobs, which later calls can look up.
 
 use std::{
     collections::VecDeque,
@@ -8,34 +10,38 @@ use std::{
 
 use super::job::Job;
 
-/// How many jobs that have ended are remembered.
+/// Maximum number of ended jobs to remember.
 const MAX_ENDED: usize = 50;
-/// The same of commands that ended before their calls did, for whoever looks on.
+/// Maximum number of ended commands to remember besides jobs. Only the status page shows them.
 const MAX_SEEN: usize = 20;
 
-/// The commands, in the order of their start.
+/// Recent commands of a process, in the order of their start.
+///
+/// Running commands are never dropped. Of the ended ones, the latest 50 jobs and 20 other commands
+/// are remembered.
 #[derive(Debug, Default)]
 pub struct Jobs(Mutex<VecDeque<TrackedJob>>);
 
+/// Entry of the registry.
 #[derive(Debug)]
 struct TrackedJob {
     job: Arc<Job>,
-    /// Whether later calls can ask for it.
+    /// True if later calls can look up the command.
     kept: bool,
 }
 
 impl Jobs {
-    /// Remembers a command that has just been started, for whoever looks on.
+    /// Adds a newly started command, for the status page.
     pub fn track(&self, job: &Arc<Job>) {
         self.insert(job, false);
     }
 
-    /// Keeps a job for later calls.
+    /// Makes a command available to later calls, and adds the command if missing.
     pub fn retain(&self, job: &Arc<Job>) {
         self.insert(job, true);
     }
 
-    /// The job of this name.
+    /// Returns the retained job with this id, or `None` if there is none.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<Arc<Job>> {
         self.lock()
@@ -44,7 +50,7 @@ impl Jobs {
             .map(|entry| Arc::clone(&entry.job))
     }
 
-    /// All jobs, of all sessions or of one.
+    /// Returns all retained jobs, or only the jobs of `session`, in the order of start.
     #[must_use]
     pub fn list(&self, session: Option<&str>) -> Vec<Arc<Job>> {
         let entries = self.lock();
@@ -58,8 +64,10 @@ impl Jobs {
             .collect()
     }
 
-    /// The command that runs in the shell in which this one waits for its turn. Later calls can ask for it, so that it can be
-    /// stopped.
+    /// Returns the running command of the shell for which `job` is waiting.
+    ///
+    /// The returned command is retained, so that a later call can stop it. `None` means that
+    /// nothing else runs in this shell.
     #[must_use]
     pub fn ahead_of(&self, job: &Job) -> Option<Arc<Job>> {
         let mut entries = self.lock();
@@ -67,6 +75,7 @@ impl Jobs {
         let ahead = entries.iter_mut().find(|entry| {
             let other = &entry.job;
             other.shell.is_some()
+                // Shells of two sessions may have the same name.
                 && (&other.session, &other.shell) == (&job.session, &job.shell)
                 && other.is_sent()
                 && other.ended().is_none()
@@ -77,7 +86,7 @@ impl Jobs {
         Some(Arc::clone(&ahead.job))
     }
 
-    /// How many run that end with this process.
+    /// Returns the number of running commands, without detached jobs, which outlive this process.
     #[must_use]
     pub fn running(&self) -> usize {
         self.lock()
@@ -87,7 +96,7 @@ impl Jobs {
             .count()
     }
 
-    /// All commands that run, whatever waits for them, and those that have ended lately.
+    /// Returns all running and lately ended commands, in the order of start.
     #[must_use]
     pub fn recent(&self) -> Vec<Arc<Job>> {
         self.lock()
@@ -102,6 +111,7 @@ impl Jobs {
             .iter_mut()
             .find(|entry| Arc::ptr_eq(&entry.job, job))
         {
+            // A retained job stays retained when tracking follows.
             Some(entry) => entry.kept |= retain,
             None => entries.push_back(TrackedJob {
                 job: Arc::clone(job),
@@ -109,6 +119,8 @@ impl Jobs {
             }),
         }
 
+        // Two separate limits: short commands must not push out jobs whose result nobody has read
+        // yet.
         for (kept, most) in [(true, MAX_ENDED), (false, MAX_SEEN)] {
             let is_over = |entry: &TrackedJob| entry.kept == kept && entry.job.ended().is_some();
             let mut surplus = entries

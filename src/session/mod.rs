@@ -1,7 +1,8 @@
-//! The product's noun: named sessions.
+//! Named sessions, the product's central concept.
 //!
-//! [`registry`] finds one, [`live`] is one with its connection and shells, [`saved`] is what the [`store`] keeps of it,
-//! [`reconnect`] decides what a call does to a session that is not connected.
+//! [`registry`] holds all sessions of a process and finds one by name. [`live`] is one session with
+//! its connection and shells. [`saved`] is the part of a session that the [`store`] keeps.
+//! [`reconnect`] decides whether a call reuses or opens a connection.
 
 pub mod caller;
 pub mod causes;

@@ -1,4 +1,4 @@
-//! What a session is called.
+//! Names of sessions.
 
 use std::fmt;
 
@@ -6,20 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::render::is_line_unsafe;
 
-/// The longest name, in bytes. A name defaults to the destination as typed, and the longest sensible one,
-/// `ssh://` + 32 bytes of user + `@` + 253 bytes of DNS name + `:65535`, has to fit.
+/// Maximum length of a name, in bytes.
+///
+/// A name defaults to the destination as typed. The longest sensible destination has to fit:
+/// `ssh://`, 32 bytes of user, `@`, 253 bytes of DNS name and `:65535`.
 pub const MAX_NAME_BYTES: usize = 320;
 
-/// The name of a session: 1 to [`MAX_NAME_BYTES`] bytes of one printable line, without white space at either end.
+/// Name of a session: 1 to [`MAX_NAME_BYTES`] bytes of one printable line, without white space at
+/// either end.
 ///
-/// Anything people type as a destination (`user@host`, `ssh://u@h:22`, `[::1]:2222`) and any words (`my server`)
-/// will do. Names are compared byte for byte.
+/// Valid names include anything people type as a destination (`user@host`, `ssh://u@h:22`,
+/// `[::1]:2222`) and any words (`my server`). Names are compared byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SessionName(String);
 
 impl SessionName {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -38,7 +41,7 @@ impl TryFrom<String> for SessionName {
             return Err(SessionNameError::TooLong { bytes: name.len() });
         }
 
-        // Names are shown inside one-line texts.
+        // Names are shown inside one-line texts, which must not be broken or reversed.
         if let Some(character) = name.chars().find(|c| is_line_unsafe(*c)) {
             return Err(SessionNameError::ControlCharacter {
                 code: character.into(),
@@ -73,25 +76,27 @@ impl fmt::Display for SessionName {
     }
 }
 
-/// Why a text cannot be the name of a session. The text itself is not repeated: it may be huge or unprintable.
+/// Reason why a text is not a valid session name.
+///
+/// The text itself is not repeated because the text may be huge or unprintable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionNameError {
-    /// Nothing in it, or white space alone.
+    /// The text is empty or only white space.
     #[error("a session name cannot be empty or only white space")]
     Empty,
-    /// Longer than [`MAX_NAME_BYTES`].
+    /// The text is longer than [`MAX_NAME_BYTES`].
     #[error("a session name has at most {MAX_NAME_BYTES} bytes; this one has {bytes}")]
     TooLong {
-        /// The length that was given, in bytes.
+        /// Length of the text, in bytes.
         bytes: usize,
     },
-    /// A control character, a line separator, or one that reverses the direction of the text after it.
+    /// The text contains a control character, a line separator, or a mark for reversed text.
     #[error("a session name cannot contain the control character U+{code:04X}")]
     ControlCharacter {
-        /// The first such character's code point.
+        /// Code point of the first such character.
         code: u32,
     },
-    /// White space at an end, which would make two names that look alike.
+    /// The text begins or ends with white space, which would make two names look alike.
     #[error("a session name cannot begin or end with white space")]
     OuterSpace,
 }

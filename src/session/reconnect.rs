@@ -1,39 +1,40 @@
-//! What to do when a call needs a connection. Pure: a table over what is known of the session.
+//! The decision to reuse, open or refuse a connection. Pure: a table over the state of a session.
 
-/// What is known of a session's connection and of the secrets in memory.
+/// State of a session on which the decision depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "the table has these four columns"
 )]
 pub struct SessionSituation {
-    /// There is a connection and it has not ended.
+    /// True if the session has a connection which has not ended.
     pub alive: bool,
-    /// The log-in needed a password that the caller gave.
+    /// True if the log-in needed a password from the caller.
     pub needs_password: bool,
-    /// That password is still in memory.
+    /// True if the password is still in memory or can be asked for.
     pub has_password: bool,
-    /// The program is ending.
+    /// True if the program is ending.
     pub ending: bool,
 }
 
-/// The decision.
+/// Action to take when a call needs a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconnect {
-    /// Use the connection that is there.
+    /// Use the existing connection.
     Reuse,
-    /// Connect with what is known.
+    /// Open a connection with the known settings and secrets.
     Redial,
-    /// Only the person can connect it again, with the password.
+    /// Fail, because only the user can connect this session again, with the password.
     NeedsPassword,
-    /// No connection may be opened any more.
+    /// Fail, because the program opens no more connections.
     Refuse,
 }
 
-/// Decides.
+/// Decides whether a call reuses the connection, dials or fails.
 #[must_use]
 pub fn decide(situation: SessionSituation) -> Reconnect {
     match situation {
+        // First: no command may begin once the program stops those that run.
         SessionSituation { ending: true, .. } => Reconnect::Refuse,
         SessionSituation { alive: true, .. } => Reconnect::Reuse,
         SessionSituation {

@@ -1,83 +1,86 @@
-//! What is kept of a session between runs: where it leads and how, never what proves who one is.
+//! Saved settings of sessions: destination and options, never secrets.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::name::SessionName;
 
-/// The version of the document that this program writes.
+/// Version of the documents written by this program.
 pub const STORE_VERSION: u32 = 1;
 
-/// The largest document, in bytes (16 MiB): some 50,000 sessions, and a bound on what a wrong `--store` makes us read.
+/// Maximum size of a document, in bytes (16 MiB).
+///
+/// This is enough for some 50,000 sessions, and bounds the memory used for a wrong `--store`.
 pub const MAX_STORE_BYTES: usize = 16 * 1024 * 1024;
 
-/// A session as the store keeps it: destination and options, never a password, passphrase or key.
+/// Saved settings of a session: destination and options, never a password, passphrase or key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SavedSession {
-    /// What the session is called; unique in a document.
+    /// Name of the session, unique in a document.
     pub name: SessionName,
-    /// The destination as it was typed; `ssh -G` gives it its meaning anew at each dial.
+    /// Destination as typed. `ssh -G` resolves the destination again at each dial.
     pub host: String,
-    /// The user that was asked for, where one was.
+    /// Remote user; `None` if no user was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The port that was asked for, where one was.
+    /// TCP port; `None` if no port was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The identity file that was asked for, where one was: its path, not what it holds.
+    /// Path of the identity file; `None` if no file was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_path: Option<String>,
-    /// Whether the last successful authentication needed a password from the caller: a later process, which does not
-    /// have it, then knows to ask for `ssh_connect`.
+    /// True if the last successful log-in needed a password from the caller. A later process
+    /// without the password then asks for `ssh_connect`.
     #[serde(default)]
     pub password_auth: bool,
-    /// Fields that this version does not know; they survive a rewrite.
+    /// Unknown fields, preserved when the document is written again.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// All that a store's file holds.
+/// Content of the store's file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoreDocument {
-    /// The shape's version, [`STORE_VERSION`] in every document that was read or made here.
+    /// Version of the format: [`STORE_VERSION`] in every document read or made here.
     #[serde(default = "store_version")]
     pub version: u32,
-    /// The session that a call without one works on.
+    /// Default session; `None` if none was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<SessionName>,
-    /// The sessions, in the order in which they were first saved.
+    /// Sessions, in the order of their first saving.
     pub sessions: Vec<SavedSession>,
-    /// Fields that this version does not know; they survive a rewrite.
+    /// Unknown fields, preserved when the document is written again.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// A document that was read.
+/// Result of parsing a document.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Parsed {
-    /// What the text says.
+    /// Parsed document, without secrets.
     pub document: StoreDocument,
-    /// Whether the text held passwords, passphrases or keys. They are not in `document`.
+    /// True if the text held passwords, passphrases or keys. The document does not contain them.
     pub held_secrets: bool,
 }
 
-/// Why a text is not a document.
+/// Reason why a text is not a valid document.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// A later version of this program wrote it; what it says is not ours to guess or to replace.
+    /// The document was written by a newer version of this program, and must be neither interpreted
+    /// nor replaced.
     #[error("its version is {version}, the newest known here is {STORE_VERSION}")]
     Newer {
-        /// The version that it states.
+        /// Version stated in the document.
         version: u64,
     },
-    /// Longer than [`MAX_STORE_BYTES`].
+    /// The text is longer than [`MAX_STORE_BYTES`].
     #[error("it is larger than {} MiB", MAX_STORE_BYTES / (1024 * 1024))]
     TooLarge,
-    /// Not JSON, or not UTF-8.
+    /// The text is not JSON or not UTF-8.
     #[error("it is not JSON: {0}")]
     NotJson(serde_json::Error),
-    /// JSON, but not sessions in any known shape.
+    /// The text is JSON but does not hold sessions in any known format.
     #[error("it does not hold saved sessions: {0}")]
     Shape(String),
 }
@@ -94,13 +97,17 @@ impl Default for StoreDocument {
 }
 
 impl StoreDocument {
-    /// Reads a document. An empty text is an empty document. Beside the present shape these are understood, with
-    /// `username` for `user` and `privateKeyPath` for `keyPath`: `{"sessions": {NAME: {…}}}`, `{NAME: {"host": …}}` and
-    /// `[{"name": NAME, …}]`. Secrets that the text holds are left out.
+    /// Parses a document; an empty text is an empty document.
+    ///
+    /// Besides the current format, these older formats are accepted: `{"sessions": {NAME: {…}}}`,
+    /// `{NAME: {"host": …}}` and `[{"name": NAME, …}]`. They may use `username` for `user` and
+    /// `privateKeyPath` for `keyPath`. Secrets in the text are dropped.
     ///
     /// # Errors
-    /// [`DocumentError::Newer`] for a later version, whatever else is in it; the others for what cannot be read.
+    /// Returns [`DocumentError::Newer`] for a later version, whatever else the text holds. The
+    /// other variants mean that the text cannot be read.
     pub fn parse(bytes: &[u8]) -> Result<Parsed, DocumentError> {
+        // The caller reads one byte more than is allowed, so a larger file is noticed here.
         if bytes.len() > MAX_STORE_BYTES {
             return Err(DocumentError::TooLarge);
         }
@@ -123,6 +130,7 @@ impl StoreDocument {
 
         let mut document: Self =
             serde_json::from_value(top).map_err(|error| DocumentError::Shape(error.to_string()))?;
+        // Whatever older format was read, the document is written in the current one.
         document.version = STORE_VERSION;
 
         Ok(Parsed {
@@ -131,13 +139,15 @@ impl StoreDocument {
         })
     }
 
-    /// The session of that name.
+    /// Returns the session with this name.
     #[must_use]
     pub fn get(&self, name: &SessionName) -> Option<&SavedSession> {
         self.sessions.iter().find(|session| session.name == *name)
     }
 
-    /// Saves a session in place of the one of its name, or at the end. Unknown fields of the one it replaces stay.
+    /// Adds a session, or replaces the session of the same name.
+    ///
+    /// Unknown fields of the replaced session are preserved.
     pub fn put(&mut self, mut session: SavedSession) {
         if let Some(old) = self
             .sessions
@@ -153,7 +163,8 @@ impl StoreDocument {
         }
     }
 
-    /// Forgets the session of that name, also as the default; says whether there was one.
+    /// Removes the session with this name, also as the default. Returns true if the session
+    /// existed.
     pub fn remove(&mut self, name: &SessionName) -> bool {
         self.default.take_if(|default| default == name);
         let before = self.sessions.len();
@@ -162,7 +173,8 @@ impl StoreDocument {
     }
 }
 
-/// Tells the shapes apart: the document without its sessions, and the sessions, each with its name inside.
+/// Detects the format, and separates the sessions from the rest of the document. Each session then
+/// contains its name.
 fn split(value: Value) -> Result<(Value, Vec<Map<String, Value>>), DocumentError> {
     let mut top = match value {
         Value::Object(top) => top,
@@ -172,6 +184,7 @@ fn split(value: Value) -> Result<(Value, Vec<Map<String, Value>>), DocumentError
 
     let version = top.get("version");
 
+    // Checked first, because a newer version may have changed the rest.
     if let Some(version) = version
         .and_then(Value::as_u64)
         .filter(|version| *version > u64::from(STORE_VERSION))
@@ -181,7 +194,7 @@ fn split(value: Value) -> Result<(Value, Vec<Map<String, Value>>), DocumentError
 
     let names_at_top = match top.get("sessions") {
         Some(Value::Array(_)) => false,
-        // A session may itself be called `sessions`.
+        // With the names at the top, a session may itself be called `sessions`.
         Some(Value::Object(entry)) => entry.get("host").is_some_and(Value::is_string),
         _ => !version.is_some_and(Value::is_number),
     };
@@ -219,7 +232,7 @@ fn named_entry((name, value): (String, Value)) -> Result<Map<String, Value>, Doc
     Ok(entry)
 }
 
-/// Gives older spellings of our fields their present names, unless the present one is there as well.
+/// Renames fields from older formats, unless the current field exists as well.
 fn with_present_names(mut entry: Map<String, Value>) -> Value {
     for (old, present) in [("username", "user"), ("privateKeyPath", "keyPath")] {
         if !entry.contains_key(present)
@@ -232,11 +245,12 @@ fn with_present_names(mut entry: Map<String, Value>) -> Value {
     Value::Object(entry)
 }
 
-/// Removes what is or may be a secret at any depth; says whether there was any.
+/// Removes every possible secret, at any depth. Returns true if anything was removed.
 fn drop_secrets(value: &mut Value) -> bool {
     match value {
         Value::Object(fields) => {
             let before = fields.len();
+            // A boolean such as `"password": true` is a setting and reveals no secret.
             fields.retain(|key, value| {
                 !(is_secret_name(key) && !value.is_boolean() || is_key(value))
             });
@@ -260,7 +274,8 @@ fn drop_secrets(value: &mut Value) -> bool {
     }
 }
 
-/// `password`, `keyPassphrase`, `sudo_password`, … but not `passwordAuth` or `privateKeyPath`.
+/// Returns true for names such as `password`, `keyPassphrase` and `sudo_password`, but not
+/// `passwordAuth` or `privateKeyPath`.
 fn is_secret_name(key: &str) -> bool {
     let word: String = key
         .chars()
@@ -274,7 +289,7 @@ fn is_secret_name(key: &str) -> bool {
         || matches!(word.as_str(), "pass" | "pwd")
 }
 
-/// A private key itself, as PEM, OpenSSH's own or `PuTTY`'s format write it.
+/// Returns true if the value is a private key in PEM, OpenSSH's or `PuTTY`'s format.
 fn is_key(value: &Value) -> bool {
     value.as_str().is_some_and(|text| {
         text.contains("PRIVATE KEY-----") || text.contains("PuTTY-User-Key-File")

@@ -1,72 +1,74 @@
-//! What a person sees of a session.
+//! Status of sessions and shells, as shown to users.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::ssh::connect::connection::Peer;
 
-/// Whether a session has a connection.
+/// State of a session's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionState {
-    /// It has.
+    /// The session has a connection.
     Connected,
-    /// It had one in this process.
+    /// The session was connected in this process and no longer is.
     Disconnected,
-    /// It is only saved; the next call that needs it connects it.
+    /// The session was not connected in this process yet. The next call that needs a connection
+    /// opens it.
     Saved,
 }
 
-/// A session at one moment.
+/// Snapshot of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionStatus {
-    /// Its name.
+    /// Name of the session.
     pub name: String,
-    /// The destination as it was typed.
+    /// Destination as typed by the user.
     pub host: String,
-    /// `HostName` after the configuration was applied; the destination until it was resolved.
+    /// `HostName` after the configuration was applied; the destination until then.
     pub host_name: String,
-    /// The TCP port; 22 until it was resolved.
+    /// TCP port of the server; 22 until the destination was resolved, unless a port was given.
     pub port: u16,
-    /// The remote user; empty until it was resolved.
+    /// Remote user; empty until the destination was resolved, unless a user was given.
     pub user: String,
-    /// Whether it is connected.
+    /// State of the connection.
     pub state: ConnectionState,
-    /// Whether calls without a name use it.
+    /// True if calls without a session name use this session.
     pub default: bool,
-    /// The authentication methods that it took.
+    /// Authentication methods of the log-in, separated by commas; `None` if never connected.
     pub auth_method: Option<String>,
-    /// The fingerprint of the host key, `SHA256:…`.
+    /// Fingerprint of the host key, `SHA256:…`; `None` if never connected.
     pub host_key: Option<String>,
-    /// When the connection was made, RFC 3339 in UTC.
+    /// Time at which the current connection was made, RFC 3339 in UTC; `None` if not connected.
     pub connected_at: Option<String>,
-    /// Why the last connection failed or ended.
+    /// Reason why the last connection failed or ended; `None` if there is no such reason.
     pub last_error: Option<String>,
 }
 
-/// A shell at one moment.
+/// Snapshot of a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShellStatus {
-    /// The session's name.
+    /// Name of the session.
     pub session: String,
-    /// Its own.
+    /// Name of the shell.
     pub name: String,
-    /// Whether it can take a command.
+    /// State of the shell.
     pub state: ShellState,
-    /// Its directory, as it spells it, after its last command.
+    /// Working directory after the last command, as the shell spells the path.
     pub directory: Vec<u8>,
 }
 
-/// Whether a shell can take a command.
+/// Readiness of a shell for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShellState {
-    /// It can.
+    /// The shell runs, and takes commands.
     Ready,
-    /// Not yet.
+    /// The shell is being started.
     Starting,
-    /// It has ended, or its connection was lost; the next command gets a new one, in its directory.
+    /// The shell has ended or lost the connection. The next command starts a new shell in the same
+    /// directory.
     Gone,
 }
 
-/// The time of a connection as people and programs read it.
+/// Formats the time at which a connection was made, in RFC 3339.
 #[must_use]
 pub(super) fn connected_at(peer: &Peer) -> String {
     DateTime::<Utc>::from(peer.connected_at).to_rfc3339_opts(SecondsFormat::Secs, true)

@@ -1,4 +1,4 @@
-//! The transfers of a process that are under way, for whoever looks on.
+//! Registry of the file transfers in progress, for the status page.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,36 +7,36 @@ use std::{
 
 use crate::ssh::transfer::{TransferCounters, TransferRequest};
 
-/// The transfers, in the order of their start.
+/// Transfers in progress in this process, in the order of their start.
 #[derive(Debug, Default)]
 pub struct Transfers(Mutex<Vec<Arc<TransferEntry>>>);
 
-/// One transfer.
+/// Description and progress of a transfer.
 #[derive(Debug)]
 pub struct TransferEntry {
-    /// The session's name.
+    /// Name of the session.
     pub session: String,
-    /// Which way.
+    /// Direction of the transfer.
     pub direction: Direction,
-    /// The path on this machine, as it was given.
+    /// Path on this machine, as given by the caller.
     pub local: String,
-    /// The path on the remote machine, as it was given.
+    /// Path on the remote machine, as given by the caller.
     pub remote: String,
-    /// How far it is.
+    /// Counters updated while the transfer proceeds.
     pub progress: TransferCounters,
     begun: Instant,
 }
 
-/// Which way a transfer goes.
+/// Direction of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// To the remote machine.
+    /// From this machine to the remote machine.
     Upload,
-    /// From it.
+    /// From the remote machine to this machine.
     Download,
 }
 
-/// A transfer's place in the list, until this is dropped.
+/// Guard for the entry of a transfer; dropping the guard removes the entry.
 #[derive(Debug)]
 pub struct TransferListing<'a> {
     transfers: &'a Transfers,
@@ -44,7 +44,7 @@ pub struct TransferListing<'a> {
 }
 
 impl Transfers {
-    /// Shows a transfer for as long as the answer is held.
+    /// Adds a transfer to the registry until the returned guard is dropped.
     pub fn track(
         &self,
         session: &str,
@@ -67,7 +67,7 @@ impl Transfers {
         }
     }
 
-    /// All that are under way.
+    /// Returns all transfers in progress.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<TransferEntry>> {
         self.lock().clone()
@@ -79,7 +79,7 @@ impl Transfers {
 }
 
 impl TransferEntry {
-    /// For how long it has been under way.
+    /// Returns the time since the transfer began.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.begun.elapsed()

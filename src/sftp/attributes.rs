@@ -1,4 +1,4 @@
-//! What is known of a file, or to be set (section 5 of the draft).
+//! File attributes as SFTP encodes them (section 5 of the draft).
 
 use bytes::Bytes;
 
@@ -10,20 +10,21 @@ const PERMISSIONS: u32 = 0x4;
 const TIMES: u32 = 0x8;
 const EXTENDED: u32 = 0x8000_0000;
 
-/// Attributes of a file. What is `None` is not known, or not to be set.
+/// Attributes of a file, as reported by the server or to be set by a request. `None` means unknown
+/// in a reply, and unchanged in a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Its length, in bytes.
+    /// Length of the file, in bytes.
     pub size: Option<u64>,
-    /// User and group id.
+    /// User id and group id.
     pub owner: Option<(u32, u32)>,
-    /// `st_mode` of stat(2): the type and the permission bits.
+    /// Type and permission bits (`st_mode` of stat(2)).
     pub permissions: Option<u32>,
-    /// Last access and last modification, in seconds since 1970.
+    /// Times of the last access and the last modification, in seconds since 1970.
     pub times: Option<(u32, u32)>,
 }
 
-/// The type of a file, `S_IFMT` of its mode.
+/// Type of a file, from `S_IFMT` of the mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileType {
     /// A regular file.
@@ -34,12 +35,12 @@ pub enum FileType {
     Link,
     /// A device, socket or pipe.
     Special,
-    /// The server does not say.
+    /// The server has not reported the type.
     Unknown,
 }
 
 impl Attributes {
-    /// Permission bits alone, for a file that is made.
+    /// Creates attributes with permission bits only, for a new file.
     #[must_use]
     pub fn mode(permissions: u32) -> Self {
         Self {
@@ -48,10 +49,10 @@ impl Attributes {
         }
     }
 
-    /// What the file is.
+    /// Returns the type of the file.
     #[must_use]
     pub fn kind(&self) -> FileType {
-        // The whole field, not single bits: those of a socket include those of a directory.
+        // The whole field has to be compared: the bits of a socket include the bits of a directory.
         match self.permissions.unwrap_or(0) & 0o170_000 {
             0o100_000 => FileType::File,
             0o040_000 => FileType::Directory,
@@ -61,26 +62,29 @@ impl Attributes {
         }
     }
 
-    /// Last modification, in seconds since 1970.
+    /// Returns the time of the last modification, in seconds since 1970.
     #[must_use]
     pub fn modified(&self) -> Option<u32> {
         self.times.map(|(_, modified)| modified)
     }
 
-    /// Whether it has the mode that was to be set, as far as both are known.
+    /// Returns true unless the mode is known to differ from the mode in `set`. Only permission bits
+    /// are compared.
     #[must_use]
     pub fn has_mode(&self, set: &Self) -> bool {
         let bits = |of: &Self| of.permissions.map(|mode| mode & 0o7777);
         same(bits(self), bits(set))
     }
 
-    /// Whether it has the time of modification that was to be set, as far as both are known.
+    /// Returns true unless the modification time is known to differ from the time in `set`.
     #[must_use]
     pub fn has_time(&self, set: &Self) -> bool {
         same(self.modified(), set.modified())
     }
 
+    /// Appends the encoded attributes to a request.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
+        // The flags come first: they say which fields follow.
         let flag = |present: bool, bit: u32| if present { bit } else { 0 };
         let flags = flag(self.size.is_some(), SIZE)
             | flag(self.owner.is_some(), OWNER)
@@ -92,6 +96,7 @@ impl Attributes {
             out.extend_from_slice(&size.to_be_bytes());
         }
 
+        // The order of the fields is fixed by the draft, whichever of them are present.
         let (owner, times) = (
             self.owner.map(<[u32; 2]>::from),
             self.times.map(<[u32; 2]>::from),
@@ -107,7 +112,9 @@ impl Attributes {
         }
     }
 
+    /// Takes encoded attributes off the front of a reply.
     pub(super) fn read(bytes: &mut Bytes) -> Result<Self, Malformed> {
+        // A field without its flag is absent, so the fields can only be read one after another.
         let flags = read_u32(bytes)?;
         let has = |bit| flags & bit != 0;
         let pair = |bytes: &mut Bytes| Ok((read_u32(bytes)?, read_u32(bytes)?));
@@ -119,6 +126,7 @@ impl Attributes {
             times: has(TIMES).then(|| pair(bytes)).transpose()?,
         };
 
+        // Extended pairs have no meaning here, but the next name of a listing begins after them.
         if has(EXTENDED) {
             for _ in 0..read_u32(bytes)? {
                 read_string(bytes)?;
@@ -130,6 +138,7 @@ impl Attributes {
     }
 }
 
+/// Returns true if both values are equal or either value is unknown.
 fn same(one: Option<u32>, other: Option<u32>) -> bool {
     one.is_none() || other.is_none() || one == other
 }

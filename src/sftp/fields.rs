@@ -1,8 +1,8 @@
-//! The encodings of RFC 4251 section 5, as SFTP uses them.
+//! Encodings of RFC 4251, section 5, as SFTP uses them.
 
 use bytes::{Buf as _, Bytes};
 
-/// What arrived is not SFTP.
+/// Error for bytes which are not valid SFTP. The text says what is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server's answer is not SFTP: {0}")]
 pub struct Malformed(pub &'static str);
@@ -17,7 +17,7 @@ pub(super) fn read_u64(bytes: &mut Bytes) -> Result<u64, Malformed> {
     bytes.try_get_u64().map_err(|_| CUT)
 }
 
-/// Takes one string off the front; it shares the packet's memory.
+/// Takes a string off the front. The result shares the memory of the packet.
 pub(super) fn read_string(bytes: &mut Bytes) -> Result<Bytes, Malformed> {
     let length = read_u32(bytes)? as usize;
     if length > bytes.len() {
@@ -26,7 +26,8 @@ pub(super) fn read_string(bytes: &mut Bytes) -> Result<Bytes, Malformed> {
     Ok(bytes.split_to(length))
 }
 
-/// Appends a string. One that no packet can hold is the caller's to refuse: no server reads a packet of that length.
+/// Appends a string. The caller has to refuse a string which no packet can hold; servers reject
+/// packets of such a length.
 pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes());

@@ -1,4 +1,4 @@
-//! Cuts what arrives into packets.
+//! Splits the bytes of an SFTP channel into packets.
 
 use std::collections::VecDeque;
 
@@ -9,27 +9,31 @@ use super::{
     reply::{DATA, Malformed, Packet, SftpReply},
 };
 
-/// The longest packet that is accepted, in bytes: twice what OpenSSH sends or accepts.
+/// Limit for the length of a packet, in bytes: twice the longest packet of OpenSSH.
 const MAX_PACKET_BYTES: u32 = 512 * 1024;
-/// Shorter pieces than this, in bytes, are gathered: a server that sends single bytes must not cost a piece for each.
+/// Length in bytes below which pieces are gathered in a common buffer. Otherwise a server could
+/// send single bytes and cost one allocation for each.
 const GATHERED: usize = 1024;
 
-/// What has arrived and is not a whole packet yet.
+/// Bytes received but not yet returned as a packet. The channel's reader pushes data and takes
+/// packets until none is complete.
 #[derive(Debug, Default)]
 pub struct Frames {
     pieces: VecDeque<Bytes>,
-    /// Short pieces, behind the others.
+    /// Short pieces, in order after `pieces`.
     gathered: BytesMut,
-    /// All that is held, in bytes.
+    /// Number of bytes held in total.
     held: usize,
-    /// The length of the packet that has begun, itself taken off already.
+    /// Length of the packet which has begun, or `None` before the length field is complete. The
+    /// length field itself has been removed.
     length: Option<usize>,
 }
 
 impl Frames {
-    /// Takes what has arrived.
+    /// Appends received data.
     pub fn push(&mut self, piece: Bytes) {
         self.held += piece.len();
+        // The gathered bytes came earlier, so they move to the queue before a long piece does.
         if piece.len() < GATHERED {
             self.gathered.extend_from_slice(&piece);
         } else {
@@ -38,15 +42,19 @@ impl Frames {
         }
     }
 
-    /// The next packet; `None` until it is there as a whole. To be called until then after each push.
+    /// Returns the next packet, or `None` until the whole packet has arrived. The caller repeats
+    /// the call after each push until the result is `None`.
     ///
     /// # Errors
-    /// What arrives is not SFTP; nothing that follows is either.
+    /// Returns [`Malformed`] if the bytes are not SFTP. Nothing after such bytes can be read
+    /// either.
     pub fn next_packet(&mut self) -> Result<Option<Packet>, Malformed> {
         let length = match self.length {
             Some(length) => length,
             None if self.held < 4 => return Ok(None),
             None => {
+                // The length is checked before the packet is awaited: a hostile length must not
+                // hold memory.
                 let length = self.take(4).get_u32();
                 if !(5..=MAX_PACKET_BYTES).contains(&length) {
                     return Err(Malformed("a packet has an impossible length"));
@@ -61,11 +69,14 @@ impl Frames {
         }
 
         self.length = None;
+        // Only file content is long enough to be worth keeping in pieces.
         let kind = self.take(1).get_u8();
         if kind != DATA {
             return Packet::read(kind, self.take(length - 1)).map(Some);
         }
 
+        // The server states the length of the content twice. If the two differ, the bytes after the
+        // content would be taken for the next packet.
         let head = 1 + 8;
         if length < head {
             return Err(Malformed("a field is cut off"));
@@ -81,13 +92,14 @@ impl Frames {
         Ok(Some(Packet::Reply { id, reply }))
     }
 
+    /// Moves the gathered bytes to the end of the queue.
     fn flush(&mut self) {
         if !self.gathered.is_empty() {
             self.pieces.push_back(self.gathered.split().freeze());
         }
     }
 
-    /// The next `length` bytes, which are there, in one piece.
+    /// Takes `length` bytes as a single piece. The bytes must have arrived.
     fn take(&mut self, length: usize) -> Bytes {
         let mut pieces = self.take_pieces(length);
         match (pieces.len(), pieces.pop()) {
@@ -99,13 +111,17 @@ impl Frames {
         }
     }
 
+    /// Takes `length` bytes without copying, in the pieces in which the bytes arrived.
     fn take_pieces(&mut self, length: usize) -> Vec<Bytes> {
         let (mut taken, mut missing) = (Vec::new(), length);
         while missing > 0 {
+            // Gathered bytes are the last ones, so the queue has to be empty first.
             if self.pieces.is_empty() {
                 self.flush();
             }
 
+            // Callers ask only for bytes that have arrived; without any, the loop must end all the
+            // same.
             let Some(first) = self.pieces.front_mut() else {
                 break;
             };

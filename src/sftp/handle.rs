@@ -1,16 +1,17 @@
-//! What a server calls an open file.
+//! Handles of open files and directories.
 
 use bytes::Bytes;
 
-/// What the server calls an open file or directory: any bytes.
+/// Handle of an open file or directory. The server chooses the bytes; they have no meaning for a
+/// client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Handle(pub(super) Bytes);
 
 impl Handle {
-    /// The longest that the draft allows (section 6.2), in bytes.
+    /// Limit for the length of a handle in bytes (section 6.2 of the draft).
     pub const LONGEST: usize = 256;
 
-    /// The bytes, for a request.
+    /// Returns the bytes for a request.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -1,8 +1,9 @@
-//! SFTP version 3 (draft-ietf-secsh-filexfer-02) with the extensions of OpenSSH's `PROTOCOL` file that a client needs.
-//! Pure: requests to bytes, bytes to replies. Names, paths and handles are bytes, never text.
+//! SFTP version 3 (draft-ietf-secsh-filexfer-02) with the extensions of OpenSSH's `PROTOCOL` file
+//! that a client needs. The module is pure: it turns requests into bytes and bytes into replies.
+//! Names, paths and handles are bytes, never text.
 //!
-//! [`request`] writes a packet, [`content`] one that carries a file's content without copying it, [`frames`] cuts what
-//! arrives into packets, whose meaning is a [`reply`].
+//! [`request`] encodes requests, and [`content`] encodes writes without copying the file's content.
+//! [`frames`] splits the received bytes into packets, which [`reply`] decodes.
 
 pub mod attributes;
 pub mod content;

@@ -1,4 +1,4 @@
-//! What a server answers (sections 4, 7 and 8 of the draft).
+//! Packets of a server (sections 4, 7 and 8 of the draft).
 
 use bytes::{Buf as _, Bytes};
 
@@ -19,60 +19,60 @@ const NAMES: u8 = 104;
 const ATTRIBUTES: u8 = 105;
 const EXTENDED: u8 = 201;
 
-/// The longest reason that is kept, in bytes.
+/// Limit for the length of a server's error message, in bytes. The rest is dropped.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// A packet of the server's.
+/// A packet sent by the server.
 #[derive(Debug, Clone)]
 pub enum Packet {
-    /// The first: what it speaks.
+    /// First packet of a connection: the protocol version and the extensions of the server.
     Version(Version),
-    /// All others: the answer to the request of this id.
+    /// Reply to a request.
     Reply {
-        /// The request's.
+        /// Id of the request.
         id: u32,
-        /// The answer.
+        /// Content of the reply.
         reply: SftpReply,
     },
 }
 
-/// An answer.
+/// Content of a reply, by type of packet.
 #[derive(Debug, Clone)]
 pub enum SftpReply {
-    /// Done, or why not.
+    /// Success or an error, for requests without another reply.
     Status(Status),
-    /// What was opened.
+    /// Handle of an opened file or directory.
     Handle(Handle),
-    /// What was read of a file.
+    /// Bytes read from a file.
     Content(Content),
-    /// Names in a directory, or one path.
+    /// Names in a directory, or a single path.
     Names(Vec<NameReply>),
-    /// What was asked for.
+    /// Attributes of a file.
     Attributes(Attributes),
-    /// The answer to an extended request.
+    /// Undecoded reply to an extended request.
     Extended(Bytes),
 }
 
-/// A name with what the server knows of it.
+/// A name in a reply, with the attributes reported by the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameReply {
-    /// Any bytes: a name in a directory, or a path.
+    /// Name in a directory, or a path. Any bytes may occur.
     pub name: Bytes,
-    /// Its attributes, perhaps none.
+    /// Attributes of the file, each of which may be absent.
     pub attributes: Attributes,
 }
 
-/// What a server speaks.
+/// Protocol version and extensions of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The protocol's version.
+    /// Number of the protocol version.
     pub number: u32,
-    /// Names and data of its extensions.
+    /// Names and data of the extensions.
     extensions: Vec<(Bytes, Bytes)>,
 }
 
 impl Version {
-    /// Whether it has an extension of OpenSSH's in its first version, the only one that is known here.
+    /// Returns true if the server has version 1 of an extension, the only version known here.
     #[must_use]
     pub fn offers(&self, extension: &str) -> bool {
         self.extensions
@@ -80,10 +80,14 @@ impl Version {
             .any(|(name, version)| name == extension.as_bytes() && &**version == b"1")
     }
 
-    /// Whether it announces what OpenSSH's sftp-server announces, in its order, and is not told to refuse any of it that is
-    /// older than that option. Others offer some of the same, but not so.
+    /// Returns true if the server announces only extensions of OpenSSH's sftp-server, in the same
+    /// order. Other servers offer some of the same extensions, but in another order or among
+    /// others. An sftp-server that was started with an option to refuse old extensions does not
+    /// count.
     #[must_use]
     pub fn is_openssh(&self) -> bool {
+        // One iterator serves all names, so they have to occur in OpenSSH's order. Older versions
+        // announce only the first names, which are required.
         let mut known = OPENSSH.iter();
         let all_known = self
             .extensions
@@ -100,7 +104,8 @@ impl Version {
     }
 }
 
-/// What OpenSSH's sftp-server announces (`process_init` of sftp-server.c), older versions the first of it.
+/// Extensions of OpenSSH's sftp-server (`process_init` of sftp-server.c). Older versions announce
+/// the first few of the list.
 const OPENSSH: [&str; 11] = [
     "posix-rename@openssh.com",
     "statvfs@openssh.com",
@@ -115,24 +120,24 @@ const OPENSSH: [&str; 11] = [
     "users-groups-by-id@openssh.com",
 ];
 
-/// How much one request may move, in bytes; what is 0 is not limited, or not known (`limits@openssh.com`).
+/// Limits of a server for a request (`limits@openssh.com`). The value 0 means unlimited or unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// The longest packet.
+    /// Length of a packet, in bytes.
     pub packet: u64,
-    /// The most that a read brings.
+    /// Length of a read, in bytes.
     pub read: u64,
-    /// The most that a write takes.
+    /// Length of a write, in bytes.
     pub write: u64,
-    /// How many files may be open at once.
+    /// Number of files open at the same time.
     pub handles: u64,
 }
 
 impl ServerLimits {
-    /// Reads the answer to [`Request::Limits`](super::request::SftpRequest::Limits).
+    /// Decodes the reply to [`SftpRequest::Limits`](super::request::SftpRequest::Limits).
     ///
     /// # Errors
-    /// It is cut off.
+    /// Returns [`Malformed`] if the reply is cut off.
     pub fn read(mut answer: Bytes) -> Result<Self, Malformed> {
         let mut next = || read_u64(&mut answer);
         Ok(Self {
@@ -145,8 +150,10 @@ impl ServerLimits {
 }
 
 impl Packet {
-    /// Reads a packet of this type, except one with content.
+    /// Decodes a packet of type `kind`, except file content, which
+    /// [`Frames`](super::frames::Frames) reads itself.
     pub(super) fn read(kind: u8, mut body: Bytes) -> Result<Self, Malformed> {
+        // The version packet carries no request id.
         if kind == VERSION {
             let number = read_u32(&mut body)?;
             let mut extensions = Vec::new();
@@ -166,18 +173,21 @@ impl Packet {
 }
 
 impl SftpReply {
+    /// Decodes the body of a reply after the request id.
     fn read(kind: u8, mut body: Bytes) -> Result<Self, Malformed> {
         Ok(match kind {
             STATUS => {
                 let code = read_u32(&mut body)?.into();
 
-                // Servers of the draft's first version give no reason.
+                // Servers of the draft's first version send no message.
                 let message = if body.has_remaining() {
                     read_string(&mut body)?
                 } else {
                     Bytes::new()
                 };
 
+                // Errors are kept and quoted, and a hostile server could fill a packet with the
+                // message.
                 let message = message.slice(..message.len().min(MAX_MESSAGE_BYTES));
 
                 Self::Status(Status {
@@ -191,11 +201,12 @@ impl SftpReply {
                     return Err(Malformed("a handle is too long"));
                 }
 
-                // A copy: it would keep the memory of the whole packet, for as long as the file is open.
+                // The handle is copied: a slice would keep the whole packet in memory while the
+                // file is open.
                 Self::Handle(Handle(Bytes::copy_from_slice(&handle)))
             }
             NAMES => {
-                // The count is the server's word: what is there is read, and no room is made for what is not.
+                // The count is not trusted: allocating for it would let the server reserve memory.
                 let (count, mut names) = (read_u32(&mut body)?, Vec::new());
                 for _ in 0..count {
                     let name = read_string(&mut body)?;

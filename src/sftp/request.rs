@@ -1,100 +1,103 @@
-//! What a client asks for (section 6 of the draft; OpenSSH's `PROTOCOL`, section 4).
+//! Requests of a client (section 6 of the draft; OpenSSH's `PROTOCOL`, section 4).
 
 use bytes::Bytes;
 
 use super::{attributes::Attributes, fields::put_string, handle::Handle};
 
-/// `SSH_FXP_EXTENDED`
+/// `SSH_FXP_EXTENDED`.
 const EXTENDED: u8 = 200;
 
-/// One request. Content is written by a [`Chunk`](super::content::Chunk).
+/// A request, except writes, which are encoded by [`Chunk`](super::content::Chunk).
 #[derive(Debug, Clone, Copy)]
 pub enum SftpRequest<'a> {
     /// Opens a file.
     Open {
-        /// Which.
+        /// Path of the file.
         path: &'a [u8],
-        /// What for.
+        /// Purpose, which selects the flags.
         access: Access,
-        /// What a new file gets.
+        /// Attributes of a new file.
         attributes: Attributes,
     },
     /// Closes a file or directory.
     Close(&'a Handle),
-    /// Reads from a file. A server may answer with less.
+    /// Reads from a file. The server may return fewer bytes.
     Read {
         /// The open file.
         handle: &'a Handle,
-        /// From this byte on.
+        /// First byte to read.
         offset: u64,
-        /// How many bytes.
+        /// Number of bytes to read.
         length: u32,
     },
-    /// The attributes of a path; of a link, its own.
+    /// Asks for the attributes of a path, without following a link.
     Lstat(&'a [u8]),
-    /// The attributes of what a path leads to.
+    /// Asks for the attributes of a path, following links.
     Stat(&'a [u8]),
-    /// The attributes of an open file.
+    /// Asks for the attributes of an open file.
     Fstat(&'a Handle),
-    /// Sets attributes of what a path leads to.
+    /// Sets attributes of a path, following links.
     Setstat(&'a [u8], Attributes),
     /// Sets attributes of an open file.
     Fsetstat(&'a Handle, Attributes),
-    /// Sets attributes of a path; of a link, its own (`lsetstat@openssh.com`).
+    /// Sets attributes of a path, without following a link (`lsetstat@openssh.com`).
     Lsetstat(&'a [u8], Attributes),
     /// Opens a directory.
     Opendir(&'a [u8]),
-    /// Reads some names of a directory.
+    /// Reads some of the names in an open directory. The end is a status.
     Readdir(&'a Handle),
     /// Removes a file or link.
     Remove(&'a [u8]),
     /// Makes a directory.
     Mkdir(&'a [u8], Attributes),
-    /// The absolute path without links.
+    /// Asks for the absolute form of a path, with links resolved.
     Realpath(&'a [u8]),
-    /// Renames where nothing is there yet.
+    /// Renames a file if the new path does not exist yet.
     Rename {
-        /// From here.
+        /// Present path.
         from: &'a [u8],
-        /// To here.
+        /// New path.
         to: &'a [u8],
     },
-    /// Renames over whatever is there, in one step (`posix-rename@openssh.com`).
+    /// Renames a file and atomically replaces whatever has the new path
+    /// (`posix-rename@openssh.com`).
     PosixRename {
-        /// From here.
+        /// Present path.
         from: &'a [u8],
-        /// To here.
+        /// New path.
         to: &'a [u8],
     },
-    /// Where a link leads, as it is written in it.
+    /// Asks for the target of a link, as stored in the link.
     Readlink(&'a [u8]),
-    /// Makes a link. Which of the two paths is the link, and which is where it leads, is not the same for all servers:
-    /// see [`LinkOrder`].
+    /// Creates a symbolic link. Servers disagree about the order of the two paths: see
+    /// [`LinkOrder`].
     Symlink {
-        /// The path that comes first.
+        /// First path of the packet.
         first: &'a [u8],
-        /// The other.
+        /// Second path of the packet.
         second: &'a [u8],
     },
-    /// Writes an open file to the disk (`fsync@openssh.com`).
+    /// Flushes an open file to the disk (`fsync@openssh.com`).
     Fsync(&'a Handle),
-    /// Asks how much a request may move (`limits@openssh.com`).
+    /// Asks for the limits of a request (`limits@openssh.com`).
     Limits,
 }
 
-/// The order in which a server takes the paths of [`SftpRequest::Symlink`].
+/// Order in which a server expects the paths of [`SftpRequest::Symlink`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkOrder {
-    /// Where the link leads, then where it is: OpenSSH's order (`PROTOCOL`, section 4.1).
+    /// The target, then the link: the order of OpenSSH (`PROTOCOL`, section 4.1).
     TargetFirst,
-    /// The reverse, which is that of the draft (section 6.10).
+    /// The link, then the target: the order of the draft (section 6.10).
     LinkFirst,
 }
 
 impl LinkOrder {
-    /// The request for a link in this order.
+    /// Returns the request for a link with the paths in this order.
     #[must_use]
     pub fn request<'a>(self, target: &'a [u8], link: &'a [u8]) -> SftpRequest<'a> {
+        // OpenSSH implemented the reverse of the draft by mistake and keeps the order for its
+        // clients.
         match self {
             Self::TargetFirst => SftpRequest::Symlink {
                 first: target,
@@ -108,23 +111,23 @@ impl LinkOrder {
     }
 }
 
-/// What a file is opened for.
+/// Purpose for which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// To read it.
+    /// Reading.
     Read,
-    /// To write into it, as it is.
+    /// Writing into an existing file, whose content stays.
     Write,
-    /// To go on with it, as it is.
+    /// Continuing an interrupted upload: writing into an existing file, which can also be read.
     Resume,
-    /// To write into it; it must not be there yet.
+    /// Writing into a new file. Opening fails if the path exists.
     Create,
-    /// To write into it; what is in it goes, and it is made if it is not there.
+    /// Writing into an empty file, which is created or truncated.
     Replace,
 }
 
 impl Access {
-    /// `SSH_FXF_…`
+    /// Returns the `SSH_FXF_…` flags.
     fn flags(self) -> u32 {
         const READ: u32 = 0x1;
         const WRITE: u32 = 0x2;
@@ -132,8 +135,8 @@ impl Access {
         const TRUNCATE: u32 = 0x10;
         const EXCLUSIVE: u32 = 0x20;
 
-        // Servers that turn these into the modes of fopen(3), as those on Node.js do, know no others than these sets, and not
-        // that for writing alone.
+        // Some servers, such as those on Node.js, translate the flags into a mode of fopen(3). They
+        // know only these sets, and not even `WRITE` without other flags.
         match self {
             Self::Read => READ,
             Self::Write => WRITE,
@@ -144,17 +147,18 @@ impl Access {
     }
 }
 
-/// The packet with which a client begins: it speaks version 3.
+/// First packet of a client, which asks for version 3.
 pub const INIT: &[u8] = &[0, 0, 0, 5, 1, 0, 0, 0, 3];
 
 impl SftpRequest<'_> {
-    /// The packet, its length included.
+    /// Encodes the whole packet, including the length.
     #[must_use]
     pub fn packet(&self, id: u32) -> Bytes {
         let mut out = vec![0; 4];
         out.push(self.kind());
         out.extend_from_slice(&id.to_be_bytes());
         self.put_fields(&mut out);
+        // The fallback is never sent: callers refuse strings which no packet can hold.
         let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
         if let Some(place) = out.first_chunk_mut() {
             *place = length.to_be_bytes();
@@ -163,8 +167,10 @@ impl SftpRequest<'_> {
         out.into()
     }
 
-    /// `SSH_FXP_…`
+    /// Returns the `SSH_FXP_…` type of the packet.
     fn kind(&self) -> u8 {
+        // `SSH_FXP_WRITE` (6) is missing: `Chunk` encodes writes. All extensions share a type, and
+        // their name follows as the first field.
         match self {
             Self::Open { .. } => 3,
             Self::Close(_) => 4,
@@ -188,6 +194,8 @@ impl SftpRequest<'_> {
         }
     }
 
+    /// Appends the fields after the request id. An extended request begins with the name of its
+    /// extension.
     fn put_fields(&self, out: &mut Vec<u8>) {
         let mut strings =
             |strings: &[&[u8]]| strings.iter().for_each(|string| put_string(out, string));
@@ -220,6 +228,7 @@ impl SftpRequest<'_> {
             | Self::Remove(path)
             | Self::Realpath(path)
             | Self::Readlink(path) => strings(&[path]),
+            // Attributes are never optional here. Empty attributes are encoded as flags of zero.
             Self::Setstat(path, attributes) | Self::Mkdir(path, attributes) => {
                 strings(&[path]);
                 attributes.put(out);
@@ -234,6 +243,7 @@ impl SftpRequest<'_> {
             }
             Self::Rename { from, to } => strings(&[from, to]),
             Self::PosixRename { from, to } => strings(&[b"posix-rename@openssh.com", from, to]),
+            // `LinkOrder` has already put the paths into the order of the server.
             Self::Symlink { first, second } => strings(&[first, second]),
             Self::Fsync(handle) => strings(&[b"fsync@openssh.com", handle.as_bytes()]),
             Self::Limits => strings(&[b"limits@openssh.com"]),

@@ -1,45 +1,47 @@
-//! How a server says that a request is done, or why not (section 7 of the draft).
+//! Status replies of a server (section 7 of the draft).
 
-/// The longest that a server's own words are, in characters.
+/// Limit for the length of a server's own words in a message, in characters.
 const MAX_REASON_CHARS: usize = 300;
 
-/// What a server answers to a request that has no other answer.
+/// Status of a request: success or an error. As an error, it prints the [`reason`](Status::reason).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.reason())]
 pub struct Status {
-    /// The outcome.
+    /// Status code.
     pub code: StatusCode,
-    /// The server's own words; empty where it has none. Not to be trusted.
+    /// Message of the server, empty if there is none. The text is untrusted and may hold control
+    /// characters.
     pub message: String,
 }
 
-/// `SSH_FX_…`
+/// Status codes of SFTP (`SSH_FX_…`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusCode {
-    /// Done.
+    /// The request succeeded.
     Ok,
-    /// There is nothing more to read.
+    /// Nothing more is left to read.
     EndOfFile,
-    /// There is no such file.
+    /// The file does not exist.
     NoSuchFile,
-    /// The server may not do it, or does not want to.
+    /// The server refuses the request, or the account has no permission.
     PermissionDenied,
-    /// Anything else.
+    /// Any other failure.
     Failure,
-    /// The request is not SFTP, or not meant.
+    /// The request is malformed.
     BadMessage,
-    /// A pseudo-error of clients: there is no connection.
+    /// A code which only clients use: there is no connection.
     NoConnection,
-    /// A pseudo-error of clients: the connection was lost.
+    /// A code which only clients use: the connection was lost.
     ConnectionLost,
-    /// The server does not know this request.
+    /// The server does not support the request.
     Unsupported,
-    /// A code that version 3 does not have.
+    /// A code unknown to version 3.
     Other(u32),
 }
 
 impl From<u32> for StatusCode {
     fn from(code: u32) -> Self {
+        // Later versions define further codes, which a server may send all the same.
         match code {
             0 => Self::Ok,
             1 => Self::EndOfFile,
@@ -56,7 +58,8 @@ impl From<u32> for StatusCode {
 }
 
 impl Status {
-    /// What a person reads: in plain words where the code has a meaning, else what the server said, made harmless.
+    /// Returns the error in words for a reader. Common codes have plain words; otherwise the
+    /// message of the server is quoted with control characters escaped.
     #[must_use]
     pub fn reason(&self) -> String {
         match self.code {

@@ -1,8 +1,8 @@
-//! Finds out why a host does or does not connect: connects as a session does, notes every stage, tries what a session
-//! needs, and leaves all as it was.
+//! Finds out why a host does or does not connect. The diagnosis connects as a session does, records
+//! every stage, tries the operations of a session, and leaves everything unchanged.
 //!
-//! What a key can prove is proved: the log-in is a real one, because only that shows whether the account lets anybody in.
-//! No password is sent, nobody is asked, and what runs on the host prints a line or nothing.
+//! The log-in is a real log-in, because nothing else shows whether the account lets anybody in. No
+//! password is sent, nobody is asked, and the probes on the host print at most a line.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,26 +25,27 @@ use crate::{
     },
 };
 
-/// How long one probe on the host may take.
+/// Time limit of a single probe on the host.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// How many channels are tried at once: the default of `MaxSessions` (`sshd_config(5)`).
+/// Number of channels tried at once, equal to the default of `MaxSessions` (`sshd_config(5)`).
 const CHANNELS: usize = 10;
-/// The channels of the probes may count on the server for a moment after they were closed: so many times, so far apart, a
-/// refusal is not believed.
+/// Number of refusals which are retried. The server may still count the closed channels of earlier
+/// probes for a moment.
 const DOUBTS: u32 = 5;
+/// Pause before a refused channel is retried.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What was found out.
+/// Result of [`diagnose`].
 #[derive(Debug)]
 pub struct Diagnosis {
-    /// The stages that were gone through, jump hosts first.
+    /// Findings of all stages, jump hosts first.
     pub trace: Vec<Finding>,
-    /// Why it does not connect.
+    /// Error which prevents a connection; `None` if a session can connect.
     pub failure: Option<SshError>,
 }
 
-/// Connects to the target within `limit`, and sees what a session could do there. A channel that the server refuses is a
-/// failure too: nothing could be run.
+/// Connects to the target within `limit`, and tries the operations of a session. A refused session
+/// channel counts as a failure too, because nothing could run.
 pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duration) -> Diagnosis {
     let (trace, prompter, deadline) = (
         &StageTrace::recording(),
@@ -63,6 +64,8 @@ pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duratio
         trace,
     };
 
+    // No failure of the remaining probes is fatal: a session works without bash, SFTP or more
+    // channels.
     let failure = match opening.run().await {
         Ok(connection) => {
             let pool = Pool::around(Arc::clone(&connection), target, credentials, limit, false);
@@ -82,15 +85,17 @@ pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duratio
     Diagnosis { trace, failure }
 }
 
-/// The stages behind the one at which the destination failed.
+/// Returns skipped findings for the stages after the failed stage of the destination.
 fn not_reached(trace: &[Finding]) -> Vec<Finding> {
+    // The findings of jump hosts come first and do not say how far the destination got.
     let failed = trace
         .iter()
         .rfind(|finding| finding.hop.is_none())
         .map_or(Stage::Configuration, |last| last.stage);
 
     let behind = Stage::ALL.into_iter().filter(|stage| match stage {
-        // Through something else, or straight: never both.
+        // A host is reached either through a proxy or over TCP, so only the chosen way was not
+        // reached.
         Stage::Proxy => false,
         Stage::Addresses | Stage::Tcp => failed < *stage && failed != Stage::Proxy,
         _ => failed < *stage,
@@ -107,6 +112,10 @@ fn not_reached(trace: &[Finding]) -> Vec<Finding> {
         .collect()
 }
 
+/// Probes each operation of a session as a separate stage.
+///
+/// # Errors
+/// The server opens no session channel.
 async fn try_out(
     pool: &Arc<Pool>,
     connection: &Connection,
@@ -125,6 +134,7 @@ async fn try_out(
         }
     }
 
+    // From here on a failure is only recorded, because a session can do without the rest.
     trace.begin(Stage::LoginShell);
     login_shell(pool, trace).await;
     trace.begin(Stage::Bash);
@@ -149,6 +159,7 @@ async fn try_out(
     Ok(())
 }
 
+/// Probes the login shell, and records the program and the output of startup files.
 async fn login_shell(pool: &Arc<Pool>, trace: &StageTrace) {
     let answer = match pool.ask(POSIX_PROBE, String::new(), PROBE_LIMIT).await {
         Ok(answer) => answer,
@@ -156,6 +167,7 @@ async fn login_shell(pool: &Arc<Pool>, trace: &StageTrace) {
     };
 
     let text = String::from_utf8_lossy(&answer);
+    // Output before the mark comes from startup files, which run before each command.
     let noise = text
         .split("mcp-ssh-sessions:")
         .next()
@@ -189,6 +201,7 @@ async fn login_shell(pool: &Arc<Pool>, trace: &StageTrace) {
     trace.pass(|| probe.program.unwrap_or_else(|| "a POSIX shell".to_owned()));
 }
 
+/// Starts the persistent shell of a session, and records the kind of shell.
 async fn persistent_shell(pool: &Arc<Pool>, trace: &StageTrace) {
     match pool.start_shell(&unbounded()).await {
         Ok(shell) if shell.is_bash() => trace.pass(|| "bash starts and answers".to_owned()),
@@ -197,13 +210,15 @@ async fn persistent_shell(pool: &Arc<Pool>, trace: &StageTrace) {
     }
 }
 
-/// Opens channels that are not used, and closes them.
+/// Counts the channels which are open at once, up to `CHANNELS`. All are closed unused.
 async fn channels(connection: &Connection, trace: &StageTrace) {
+    // A session gives each channel a connection of its own here, so the count is of no use.
     if connection.is_single_channel() {
         return trace
             .skip(|| "one at a time over a connection, for this kind of server".to_owned());
     }
 
+    // A closed channel may count against `MaxSessions` for a moment, so refusals are retried first.
     let (mut open, mut doubts) = (Vec::new(), DOUBTS);
 
     while open.len() < CHANNELS {
@@ -229,7 +244,7 @@ async fn channels(connection: &Connection, trace: &StageTrace) {
     });
 }
 
-/// Nobody stops a probe but its limit.
+/// Returns conditions under which only the time limit stops a probe.
 fn unbounded() -> StopConditions {
     let never = CancellationToken::new();
     StopConditions {

@@ -1,158 +1,161 @@
-//! What can go wrong between a destination and a running command, by stage.
+//! Errors between a destination and a running command, by stage.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 pub use crate::framing::exec::ExecScriptError;
 use crate::openssh::{effective_config::ConfigError, tokens::TokenError};
 
-/// How much of a server's own words is shown, in bytes.
+/// Limit of the server's own words in an error, in bytes.
 pub(super) const MAX_WORDS_BYTES: usize = 1000;
 
-/// A failure of the SSH layer. The variant is the stage; the source is the cause.
+/// Failure of the SSH layer. The variant names the stage which failed, and the source is the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {
     /// The `ssh` program, which reads the configuration, could not be run.
     #[error("could not run `ssh -G` to read the SSH configuration: {0}")]
     ResolveRun(#[source] io::Error),
-    /// `ssh -G` said no; its own words.
+    /// `ssh -G` refused the destination, or the configuration forbids the connection
+    /// (`RefuseConnection`).
     #[error("ssh refused the destination {destination:?}: {message}")]
     Resolve {
-        /// What was to be resolved.
+        /// Destination as the user typed it.
         destination: String,
-        /// What ssh printed on stderr.
+        /// Text which `ssh` printed on stderr, or the text of `RefuseConnection`.
         message: String,
     },
-    /// A value that cannot be right.
+    /// The configuration has a value which cannot be right.
     #[error("the SSH configuration for {destination:?} is broken: {source}")]
     Config {
-        /// What was resolved.
+        /// Destination as the user typed it.
         destination: String,
-        /// What is wrong in it.
+        /// Cause, with the option in question.
         source: ConfigError,
     },
-    /// A file of the configuration that cannot be read without `ssh`, which is not there.
+    /// A configuration file cannot be read without the `ssh` program, which is missing.
     #[error(
         "there is no `ssh` program to read the SSH configuration, and without it {}{} cannot be read: {message}",
         file.display(), if *number > 0 { format!(" line {number}") } else { String::new() }
     )]
     ConfigFile {
-        /// The file.
+        /// Path of the configuration file.
         file: PathBuf,
-        /// The line, from 1; 0 is the whole file.
+        /// Line number, counted from 1; 0 stands for the whole file.
         number: usize,
-        /// What is wrong.
+        /// Description of the problem.
         message: String,
     },
-    /// A percent token, `~` or `${VARIABLE}` that cannot be expanded.
+    /// An option has a percent token, `~` or `${VARIABLE}` which cannot be expanded.
     #[error("the SSH configuration option {option} cannot be expanded: {source}")]
     Token {
-        /// The `ssh_config` keyword.
+        /// Keyword of the option in `ssh_config`.
         option: &'static str,
-        /// What is wrong in its value.
+        /// Cause: the token or variable without a usable value.
         source: TokenError,
     },
-    /// An option that says how to reach the host, and that is not supported: to ignore it would reach another host.
+    /// An option which decides how the host is reached is not supported. Ignoring such an option
+    /// could reach another host.
     #[error("the SSH configuration sets {option} to {value:?}, which is not supported yet")]
     Unsupported {
-        /// The `ssh_config` keyword.
+        /// Keyword of the option in `ssh_config`.
         option: &'static str,
-        /// Its value.
+        /// Value of the option.
         value: String,
     },
-    /// A hop of `ProxyJump` that cannot be meant.
+    /// A hop of `ProxyJump`, or the destination, cannot be parsed.
     #[error("the ProxyJump hop {hop:?} cannot be used: {source}")]
     Hop {
-        /// The hop as the configuration has it.
+        /// Hop as the configuration has it.
         hop: String,
-        /// What is wrong with it.
+        /// Cause: the part of the hop which cannot be used.
         source: crate::openssh::destination::DestinationError,
     },
-    /// A jump host could not be connected to.
+    /// Connecting to a jump host failed.
     #[error("through the jump host {hop}: {source}")]
     Jump {
-        /// The hops up to the one that failed.
+        /// Hops up to the failed hop, comma-separated.
         hop: String,
-        /// What failed there.
+        /// Error of the connection to the hop.
         source: Box<SshError>,
     },
-    /// The jump host could not reach the host behind it.
+    /// The jump host could not connect to the next host.
     #[error("the jump host could not connect to {host} port {port}: {message}")]
     Forward {
-        /// The host name.
+        /// Name of the next host.
         host: String,
-        /// The TCP port.
+        /// TCP port of the next host.
         port: u16,
-        /// What the jump host said.
+        /// Reason given by the jump host.
         message: String,
     },
     /// A `ProxyCommand` could not be started.
     #[error("the ProxyCommand {command:?} could not be run: {source}")]
     ProxyCommand {
-        /// The command, expanded.
+        /// Command line after expansion.
         command: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The host name has no address.
     #[error("could not resolve the host name {host:?}: {source}")]
     Lookup {
-        /// The host name as the configuration gives it.
+        /// Host name after the configuration was applied.
         host: String,
-        /// What the resolver said.
+        /// Error of the resolver.
         source: io::Error,
     },
     /// No address of the host accepted a TCP connection.
     #[error("could not connect to {host} port {port}: {source}")]
     Connect {
-        /// The host name.
+        /// Host name after the configuration was applied.
         host: String,
-        /// The TCP port.
+        /// TCP port of the host.
         port: u16,
-        /// What the last address answered.
+        /// Error of the last address tried.
         source: io::Error,
     },
-    /// A stage took longer than it may.
+    /// A stage exceeded its time limit.
     #[error("{stage} took longer than {:?}", rounded(*after))]
     Timeout {
-        /// What was being done.
+        /// Name of the stage, as used in a sentence.
         stage: &'static str,
-        /// The limit.
+        /// Time limit of the stage.
         after: Duration,
     },
-    /// A command's own time limit was reached before it could be sent; it was not run.
+    /// The time limit of a command ran out before the command could be sent. The command did not
+    /// run.
     #[error("the server did not take the command within its {after:?}; it was not run")]
     NotSent {
-        /// The limit.
+        /// Time limit of the command.
         after: Duration,
     },
     /// Client and server have no algorithm in common.
     #[error("no common {kind} algorithm; configured here: {ours}; offered by the server: {theirs}")]
     NoCommonAlgorithm {
-        /// Key exchange, host key, cipher, MAC or compression.
+        /// Kind of algorithm: key exchange, host key, cipher, MAC or compression.
         kind: String,
-        /// What we could have used.
+        /// Algorithms offered by this program, comma-separated.
         ours: String,
-        /// What the server has.
+        /// Algorithms offered by the server, comma-separated.
         theirs: String,
     },
-    /// The configuration allows only algorithms that this program does not have.
+    /// The configuration allows only algorithms which this program does not have.
     #[error(
         "{option} in the SSH configuration names none that is supported; configured: {configured}; supported: {supported}"
     )]
     UnsupportedAlgorithms {
-        /// The `ssh_config` keyword.
+        /// Keyword of the option in `ssh_config`.
         option: &'static str,
-        /// Its value.
+        /// Value of the option.
         configured: String,
-        /// What there is.
+        /// Algorithms supported by this program, comma-separated.
         supported: String,
     },
     /// The SSH handshake failed for another reason.
     #[error("the SSH handshake with {host} failed: {message}")]
     Handshake {
-        /// The host name.
+        /// Host name after the configuration was applied.
         host: String,
-        /// The cause.
+        /// Description of the cause.
         message: String,
     },
     /// The host key was not accepted.
@@ -161,53 +164,54 @@ pub enum SshError {
     /// No authentication method succeeded.
     #[error("{user}@{host}: permission denied ({attempts})")]
     Authentication {
-        /// The remote user.
+        /// Remote user.
         user: String,
-        /// The host name.
+        /// Host name after the configuration was applied.
         host: String,
-        /// Each method tried and why it failed.
+        /// Methods tried, each with the reason for the failure.
         attempts: String,
-        /// What the server would still accept, comma-separated; empty if it said nothing.
+        /// Methods which the server would still accept, comma-separated; empty if the server named
+        /// none.
         remaining: String,
-        /// What is likely to help.
+        /// Measure which is likely to help.
         remedy: Remedy,
     },
-    /// A log-in that failed, after words of the server about it.
+    /// A log-in failed after the server had sent a banner.
     #[error("{source}; the server said before: {words}")]
     Greeted {
-        /// What the server said.
+        /// Words of the banner.
         words: String,
-        /// What failed.
+        /// Error of the log-in.
         source: Box<SshError>,
     },
-    /// The server has closed several connections right after their log-ins.
+    /// The server has closed several connections right after the log-in.
     #[error("the server closes the connection right after each log-in{}", reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     ClosedAtOnce {
-        /// What the server or the network said.
+        /// Reason given by the server or the network; `None` without a reason.
         reason: Option<String>,
     },
-    /// A key file that was named explicitly cannot be used.
+    /// A key file which the caller named explicitly cannot be used.
     #[error("the key file {path} cannot be used: {reason}")]
     KeyFile {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// Why.
+        /// Description of the problem.
         reason: String,
-        /// The passphrase is missing or wrong.
+        /// True if the passphrase is missing or wrong.
         passphrase: bool,
     },
-    /// The server refused to open a channel.
+    /// The server refused to open a channel, for this reason.
     #[error("the server refused to open a channel: {0}")]
     ChannelRefused(String),
-    /// The server refused one more channel, and no further connection could be opened for it.
+    /// The server refused a further channel, and no further connection could be opened either.
     #[error(
         "the server allows no more channels at once, and no further connection could be opened: {source}"
     )]
     NoRoom {
-        /// Why not.
+        /// Error of the further connection.
         source: Arc<SshError>,
     },
-    /// The connection ended.
+    /// The connection ended, for this reason; `None` if the reason is unknown.
     #[error("the connection was lost{}", .0.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Lost(Option<String>),
     /// The command cannot be written for the remote shell.
@@ -219,27 +223,27 @@ pub enum SshError {
     /// The server refused the request to run a command.
     #[error("the server does not run commands for this account; the command was not run")]
     ExecRefused,
-    /// The login shell ended without having come to the command.
+    /// The login shell ended before reaching the command.
     #[error(
         "the command was not run: a startup file of the account ended or replaced the shell, or waits for input{}{said}",
         if said.is_empty() { "" } else { ", or the shell could not read the command; the host said: " }
     )]
     NotBegun {
-        /// What was printed instead.
+        /// Text printed in place of the command's output.
         said: String,
     },
-    /// sudo did not let the command run.
+    /// sudo did not run the command.
     #[error("{refusal}; the command was not run{}{said}", if said.is_empty() { "" } else { ": " })]
     Sudo {
-        /// Why not.
+        /// Reason for the refusal.
         refusal: SudoRefusal,
-        /// sudo's own words.
+        /// Text printed by sudo.
         said: String,
     },
     /// No persistent shell could be started.
     #[error("no shell could be started on the remote host: {0}")]
     ShellStart(String),
-    /// No random bytes could be had from the system.
+    /// The operating system returned no random bytes.
     #[error("the system gave no random bytes: {0}")]
     Random(String),
     /// The call was cancelled.
@@ -247,39 +251,41 @@ pub enum SshError {
     Cancelled,
 }
 
-/// What may help where authentication failed.
+/// Measure which may help after a failed authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// Other credentials.
+    /// Give other credentials.
     Credentials,
-    /// The passphrase of a key file that the server would have accepted.
+    /// Give the passphrase of a key file whose key the server would have accepted.
     Passphrase,
-    /// Fewer keys: the server closed the connection after too many wrong ones (`MaxAuthTries` of `sshd_config(5)`).
+    /// Offer fewer keys: the server closed the connection after too many refused keys
+    /// (`MaxAuthTries`, `sshd_config(5)`).
     FewerKeys,
-    /// A new password in place of one that seems to have expired.
+    /// Set a new password, since the current password seems to have expired.
     NewPassword,
-    /// The same again: the connection was lost before the server had refused anything.
+    /// Try again: the connection was lost before the server had refused anything.
     Again,
 }
 
-/// Why sudo did not let a command run.
+/// Reason why sudo did not run a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SudoRefusal {
-    /// It wanted a password.
+    /// sudo wanted a password, and nobody gave a password.
     #[error("sudo wants a password that nobody gave")]
     Unanswered,
-    /// The same on a host whose key has changed: it is lent no password.
+    /// sudo wanted a password, but the host key has changed, and such a host gets no password.
     #[error("sudo wants a password, and none is given to a host whose key has changed")]
     ChangedHostKey,
-    /// The shell's status says that there is no such program.
+    /// There is no sudo program, according to the shell's exit status.
     #[error("sudo cannot be run")]
     Missing,
-    /// Its own words say why.
+    /// sudo refused for a reason in its own words.
     #[error("sudo did not let it through")]
     Refused,
 }
 
-/// Why a host key was not accepted. `known_hosts` is where OpenSSH would look too.
+/// Reason why a host key was not accepted. The decision follows the `known_hosts` files which
+/// OpenSSH would read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HostKeyError {
     /// The host is in none of the `known_hosts` files.
@@ -287,62 +293,66 @@ pub enum HostKeyError {
         "the host key of {host} is not known: {key_type} {fingerprint} (StrictHostKeyChecking {policy})"
     )]
     Unknown {
-        /// The name looked up: host, or `[host]:port`.
+        /// Name looked up: `host`, or `[host]:port`.
         host: String,
-        /// What was typed, which is what the person has to give to `ssh`.
+        /// Destination as the user typed it, ready to be given to `ssh`.
         destination: String,
-        /// Such as `ssh-ed25519`.
+        /// Type of the key, such as `ssh-ed25519`.
         key_type: String,
-        /// `SHA256:…`.
+        /// Fingerprint of the key, `SHA256:…`.
         fingerprint: String,
-        /// `yes` or `ask`, and why a certificate that came with the key was not enough.
+        /// Value of `StrictHostKeyChecking`, and why a certificate sent with the key was not
+        /// accepted.
         policy: Box<str>,
     },
-    /// The host is known by other keys.
+    /// The `known_hosts` files list other keys for the host.
     #[error(
         "THE HOST KEY OF {host} HAS CHANGED: it now shows {key_type} {fingerprint}. Offending {offending}. Someone may be \
          intercepting the connection, or the host was reinstalled"
     )]
     Changed {
-        /// The name looked up.
+        /// Name looked up: `host`, or `[host]:port`.
         host: String,
-        /// The type of the key shown.
+        /// Type of the key shown by the server.
         key_type: String,
-        /// Its fingerprint.
+        /// Fingerprint of the key shown by the server.
         fingerprint: String,
-        /// The `known_hosts` file with the other key.
+        /// Path of the `known_hosts` file which lists another key.
         file: String,
-        /// `TYPE key in FILE:LINE (FINGERPRINT)`, and why a certificate that came with the key was not enough.
+        /// Listed key as `TYPE key in FILE:LINE (FINGERPRINT)`, and why a certificate sent with the
+        /// key was not accepted.
         offending: Box<str>,
     },
-    /// The key, or the authority that signed its certificate, is revoked.
+    /// The key is revoked, or the certificate's authority is.
     #[error("the host key {key_type} {fingerprint} of {host} is REVOKED: {place}")]
     Revoked {
-        /// The name looked up.
+        /// Name looked up: `host`, or `[host]:port`.
         host: String,
-        /// The type of the key shown.
+        /// Type of the key shown by the server.
         key_type: String,
-        /// Its fingerprint.
+        /// Fingerprint of the key shown by the server.
         fingerprint: String,
-        /// What revokes it: `@revoked in FILE:LINE`, or where in a file of `RevokedHostKeys`.
+        /// Location of the revocation: `@revoked in FILE:LINE`, or an entry of a `RevokedHostKeys`
+        /// file.
         place: String,
     },
-    /// A file of known or revoked keys cannot be read: whether the key is revoked or changed cannot be known.
+    /// A file of known or revoked keys cannot be read, so a revoked or changed key could go
+    /// unnoticed.
     #[error("{file} cannot be read: {message}")]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// What the system said.
+        /// Error of the operating system, or of the file's format.
         message: String,
     },
-    /// The server's key is broken or of a kind that the configuration does not allow.
+    /// The server's key is broken or of a kind which the configuration does not allow.
     #[error("the server showed a host key that cannot be used: {0}")]
     Unusable(String),
 }
 
 impl SshError {
-    /// Whether the same dial may succeed a moment later. sshd closes what is more than `MaxStartups` before it says who
-    /// it is.
+    /// Returns true if the same attempt may succeed a moment later. sshd, for instance, closes
+    /// connections beyond `MaxStartups` before sending its identification.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -371,6 +381,7 @@ impl From<russh::Error> for SshError {
                 theirs: said(&theirs.join(",")),
             },
             russh::Error::ChannelOpenFailure(reason) => Self::ChannelRefused(format!("{reason:?}")),
+            // These errors give no reason for the end of the connection.
             russh::Error::Disconnect
             | russh::Error::HUP
             | russh::Error::SendError
@@ -380,7 +391,8 @@ impl From<russh::Error> for SshError {
     }
 }
 
-/// What a server has said, as it may stand in an error: what is no plain letter spelled out, and cut.
+/// Returns a server's words in a form which is safe in an error. Characters are escaped as in Rust,
+/// except for quotes and backslashes, and the text is cut after `MAX_WORDS_BYTES`.
 pub(super) fn said(words: &str) -> String {
     let mut shown = String::new();
     for letter in words.chars() {
@@ -389,6 +401,8 @@ pub(super) fn said(words: &str) -> String {
             break;
         }
 
+        // Quotes and backslashes are harmless, and escaping them would only make the words harder
+        // to read.
         match letter {
             '"' | '\'' | '\\' => shown.push(letter),
             _ => shown.extend(letter.escape_debug()),
@@ -398,7 +412,7 @@ pub(super) fn said(words: &str) -> String {
     shown
 }
 
-/// To the millisecond: what was given is less by the moments that went before.
+/// Rounds to milliseconds. A limit that was passed on has lost the moments before this stage.
 fn rounded(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from((duration.as_micros() + 500) / 1000).unwrap_or(u64::MAX))
 }

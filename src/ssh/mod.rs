@@ -1,10 +1,11 @@
-//! The only folder that names russh: resolving, dialling, checking host keys, authenticating, and what runs over the
-//! connection then.
+//! SSH client of this program, and the only folder that names russh: resolving destinations,
+//! connecting, checking host keys, logging in, and everything that runs over a connection.
 //!
-//! A call goes through the rooms in this order: [`config`] resolves a destination, `transport` reaches the server and checks
-//! its host key, [`auth`] logs in, [`connect`] puts these together into a connection, and [`pool`] gives channels over one
-//! or more connections. [`command`] and [`transfer`] work over such channels. [`prompt`] asks the person where that is
-//! needed, and [`diagnose`] explains a connection to `doctor`.
+//! A call goes through the modules in this order. [`config`] resolves a destination, `transport`
+//! reaches the server and checks its host key, and [`auth`] logs in. [`connect`] combines these
+//! into a connection, and [`pool`] opens channels over one or more connections. [`command`] and
+//! [`transfer`] use such channels. [`prompt`] asks the user where necessary, and [`diagnose`]
+//! explains a connection for `doctor`.
 
 pub mod auth;
 pub mod command;

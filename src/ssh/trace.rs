@@ -1,47 +1,48 @@
-//! What is found out on the way to a connection, stage by stage, for a person who wants to know why a host does or does
-//! not connect. The code that connects notes it as it goes, so that what is told is what happens.
+//! Records the stages on the way to a connection, for a user who wants to know why a host does or
+//! does not connect. The connecting code itself records each stage, so the trace shows the real
+//! events.
 //!
-//! Where findings are wanted nothing is changed: no host key is saved, nothing typed is asked for, and no `known_hosts`
-//! file is brought up to date.
+//! With a recording trace nothing is changed: no host key is saved, no secret is asked for, and no
+//! `known_hosts` file is updated.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ssh::error::SshError;
 
-/// A part of the way to a command on the host, in the order of the way.
+/// Stage on the way to a command on the host. The order of the variants is the order of the stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Stage {
-    /// What the configuration says of the destination.
+    /// Reading the configuration for the destination.
     #[default]
     Configuration,
-    /// The jump host, or the `ProxyCommand`.
+    /// Connecting to the jump host, or starting the `ProxyCommand`.
     Proxy,
-    /// The addresses of the name.
+    /// Looking up the addresses of the host name.
     Addresses,
-    /// The TCP connection.
+    /// Opening the TCP connection.
     Tcp,
-    /// What the server says it is (RFC 4253, section 4.2).
+    /// Receiving the server's identification (RFC 4253, section 4.2).
     Identification,
-    /// The algorithms (RFC 4253, section 7).
+    /// Agreeing on algorithms and keys (RFC 4253, section 7).
     KeyExchange,
-    /// Whether the host key is to be trusted.
+    /// Checking the host key.
     HostKey,
-    /// The log-in (RFC 4252).
+    /// Logging in (RFC 4252).
     Authentication,
-    /// A session channel (RFC 4254, section 6.1).
+    /// Opening a session channel (RFC 4254, section 6.1).
     Channel,
-    /// The shell that runs the commands of this user.
+    /// Probing the login shell, which runs the commands of this account.
     LoginShell,
-    /// The persistent shell of `ssh_shell`.
+    /// Starting the persistent shell of `ssh_shell`.
     Bash,
-    /// The subsystem that moves files.
+    /// Opening the SFTP subsystem, which transfers files.
     Sftp,
-    /// How many channels a connection may have.
+    /// Counting the channels which a connection may have.
     Channels,
 }
 
 impl Stage {
-    /// All of them, in order.
+    /// All stages, in order.
     pub const ALL: [Self; 13] = [
         Self::Configuration,
         Self::Proxy,
@@ -59,56 +60,62 @@ impl Stage {
     ];
 }
 
-/// How a stage went.
+/// Outcome of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StageOutcome {
-    /// As it should.
+    /// The stage succeeded.
     Passed,
-    /// It ends here, or something that is needed is missing.
+    /// The attempt ended at this stage, or something which a session needs is missing.
     Failed,
-    /// It was not gone through, or could not be told.
+    /// The stage was not run, or gave no clear answer.
     Skipped,
 }
 
-/// What was found out at one stage.
+/// Record of a completed stage, made by the connecting code or by the probes of `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Where.
+    /// Stage to which the finding belongs.
     pub stage: Stage,
-    /// The jump host that it is about, as the configuration names it; `None` for the destination.
+    /// Jump host as the configuration names it; `None` for the destination.
     pub hop: Option<String>,
-    /// How it went.
+    /// Outcome of the stage.
     pub outcome: StageOutcome,
-    /// That in a line. It may hold a server's words, as may the details: neither is fit for a terminal as it is.
+    /// Outcome in words, on a single line. Like the details, the text may hold a server's words and
+    /// must be escaped for a terminal.
     pub summary: String,
-    /// What led to it, a line each.
+    /// Observations which led to the outcome, a line each.
     pub details: Vec<String>,
 }
 
-/// Where findings are noted; the default notes nothing and costs nothing.
+/// Recorder of findings, shared by all code which connects. The default records nothing and
+/// evaluates no text. Clones share their findings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StageTrace(Option<Notes>);
 
+/// Findings of a recording trace.
 #[derive(Debug, Clone, Default)]
 struct Notes {
+    /// Jump host to which new findings belong; `None` for the destination.
     hop: Option<String>,
-    /// Plain mutexes: held for an assignment only.
+    /// Completed stages. A plain mutex, because the lock is held for an assignment only.
     found: Arc<Mutex<Vec<Finding>>>,
+    /// Stage begun last, with the details so far.
     current: Arc<Mutex<(Stage, Vec<String>)>>,
 }
 
 impl StageTrace {
-    /// Findings that are noted.
+    /// Creates a trace which records findings.
     pub(super) fn recording() -> Self {
         Self(Some(Notes::default()))
     }
 
-    /// Whether anybody wants to know.
+    /// Returns true if findings are recorded.
     pub(super) fn is_recording(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The same notes, about this jump host.
+    /// Returns a trace for a jump host. Its findings join the findings of this trace, but its
+    /// current stage is separate.
     pub(super) fn of_hop(&self, hop: &str) -> Self {
         Self(self.0.as_ref().map(|notes| Notes {
             hop: Some(hop.to_owned()),
@@ -117,14 +124,14 @@ impl StageTrace {
         }))
     }
 
-    /// Begins a stage, to which the next details belong.
+    /// Begins a stage, to which the following details belong.
     pub(super) fn begin(&self, stage: Stage) {
         if let Some(notes) = &self.0 {
             *lock(&notes.current) = (stage, Vec::new());
         }
     }
 
-    /// Notes what leads to the outcome of the stage.
+    /// Records an observation about the current stage.
     pub(super) fn detail(&self, text: impl FnOnce() -> String) {
         if let Some(notes) = &self.0 {
             let text = text();
@@ -132,23 +139,24 @@ impl StageTrace {
         }
     }
 
-    /// Notes that the stage went well.
+    /// Records the current stage as passed.
     pub(super) fn pass(&self, summary: impl FnOnce() -> String) {
         self.record(StageOutcome::Passed, summary);
     }
 
-    /// Notes how the stage went, where no error tells it.
+    /// Records the outcome of the current stage, for stages without an [`SshError`].
     pub(super) fn finish(&self, outcome: StageOutcome, summary: String) {
         self.record(outcome, || summary);
     }
 
-    /// Notes that the stage could not be gone through, and need not.
+    /// Records the current stage as skipped.
     pub(super) fn skip(&self, summary: impl FnOnce() -> String) {
         self.record(StageOutcome::Skipped, summary);
     }
 
-    /// Notes that the stage failed. What the error says in several lines is told in the details.
+    /// Records the current stage as failed. Errors of several lines become details.
     pub(super) fn fail(&self, error: &SshError) {
+        // A summary is a single line, so texts of several lines become details.
         match error {
             SshError::Resolve { message, .. } => message
                 .lines()
@@ -160,7 +168,7 @@ impl StageTrace {
         self.record(StageOutcome::Failed, || summary(error));
     }
 
-    /// All that was noted so far.
+    /// Removes and returns all findings so far.
     pub(super) fn take(&self) -> Vec<Finding> {
         self.0
             .as_ref()
@@ -168,6 +176,7 @@ impl StageTrace {
             .unwrap_or_default()
     }
 
+    /// Adds a detail if the current stage has none yet.
     fn detail_unless_noted(&self, text: &str) {
         if self
             .0
@@ -178,6 +187,7 @@ impl StageTrace {
         }
     }
 
+    /// Completes the current stage with an outcome.
     fn record(&self, outcome: StageOutcome, summary: impl FnOnce() -> String) {
         if let Some(notes) = &self.0 {
             let (stage, details) = std::mem::take(&mut *lock(&notes.current));
@@ -193,7 +203,7 @@ impl StageTrace {
     }
 }
 
-/// An error in a line: what the details tell is left out.
+/// Describes an error in a single line, without the parts which the details repeat.
 fn summary(error: &SshError) -> String {
     match error {
         SshError::Resolve { .. } => "ssh refuses it".to_owned(),
@@ -215,7 +225,7 @@ fn summary(error: &SshError) -> String {
     }
 }
 
-/// What poisoned one of these has failed already; the notes are whole.
+/// Locks a mutex, poisoned or not: no assignment leaves the notes incomplete.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

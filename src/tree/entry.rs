@@ -1,24 +1,24 @@
-//! What is in a tree. Names are bytes, as file systems and SFTP have them.
+//! Entries of a directory tree. Names are bytes, as in file systems and SFTP.
 
 use std::sync::Arc;
 
-/// One name in the listing of a directory.
+/// An entry in the listing of a directory, as reported by the file system or the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
-    /// The name alone.
+    /// Name of the entry, without a path.
     pub name: Vec<u8>,
-    /// What it names, links not followed.
+    /// Type of the entry, without following links.
     pub what: EntryKind,
-    /// Its mode and time.
+    /// Mode and modification time.
     pub attributes: EntryAttributes,
 }
 
-/// What a name names.
+/// Type of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A directory.
     Directory,
-    /// A regular file of so many bytes.
+    /// A regular file, with the length in bytes.
     File(u64),
     /// A symbolic link.
     Link,
@@ -26,50 +26,52 @@ pub enum EntryKind {
     Special,
 }
 
-/// What is kept of an entry besides its content.
+/// Metadata of an entry which a transfer preserves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EntryAttributes {
-    /// The permission bits (`07777`), if they are known.
+    /// Permission bits (`07777`), or `None` if unknown.
     pub mode: Option<u32>,
-    /// When it was last written to, in seconds since 1970, as version 3 of SFTP carries it.
+    /// Time of the last modification in seconds since 1970, as in SFTP version 3. `None` if
+    /// unknown.
     pub modified: Option<u32>,
 }
 
-/// A directory of a tree.
+/// A directory of a tree. Each directory refers to its parent, so that a path exists only while
+/// somebody needs it.
 #[derive(Debug)]
 pub struct Directory {
-    /// The one that it is in; `None` for the root.
+    /// Directory above, or `None` for the root.
     parent: Option<Arc<Directory>>,
     name: Vec<u8>,
     depth: usize,
-    /// Its mode and time.
+    /// Mode and modification time.
     pub attributes: EntryAttributes,
 }
 
-/// What a tree has besides directories: a file or a link.
+/// An entry of a tree which is moved as a whole: a file or a link.
 #[derive(Debug, Clone)]
 pub struct Leaf {
-    /// Where it is.
+    /// Directory which holds the entry.
     pub directory: Arc<Directory>,
-    /// The name alone.
+    /// Name of the entry, without a path.
     pub name: Vec<u8>,
-    /// Which of the two.
+    /// Type of the entry.
     pub kind: LeafKind,
-    /// Its mode and time.
+    /// Mode and modification time.
     pub attributes: EntryAttributes,
 }
 
-/// What a leaf is.
+/// Type of a [`Leaf`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeafKind {
-    /// A regular file of so many bytes.
+    /// A regular file, with the length in bytes.
     File(u64),
     /// A symbolic link.
     Link,
 }
 
 impl Directory {
-    /// The root of a tree.
+    /// Creates the root of a tree.
     #[must_use]
     pub fn root(attributes: EntryAttributes) -> Arc<Self> {
         Arc::new(Self {
@@ -80,7 +82,7 @@ impl Directory {
         })
     }
 
-    /// A directory in this one.
+    /// Creates a directory inside this directory.
     #[must_use]
     pub fn inside(self: &Arc<Self>, name: Vec<u8>, attributes: EntryAttributes) -> Arc<Self> {
         Arc::new(Self {
@@ -91,13 +93,13 @@ impl Directory {
         })
     }
 
-    /// How many directories are above it in the tree; the root has none.
+    /// Returns the number of directories above in the tree; 0 for the root.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// The names from the root down to this one; none for the root.
+    /// Returns the names from below the root down to this directory. The root has no names.
     #[must_use]
     pub fn names(&self) -> Vec<&[u8]> {
         let (mut names, mut at) = (Vec::with_capacity(self.depth), self);
@@ -109,7 +111,7 @@ impl Directory {
         names
     }
 
-    /// The path of a name in this directory, from the root of the tree on.
+    /// Returns the path of an entry of this directory, relative to the root of the tree.
     #[must_use]
     pub fn path_of(&self, name: &[u8]) -> Vec<u8> {
         let mut names = self.names();
@@ -117,7 +119,8 @@ impl Directory {
         names.join(&b'/')
     }
 
-    /// The path of this directory, from the root of the tree on; empty for the root.
+    /// Returns the path of this directory, relative to the root of the tree. The path of the root
+    /// is empty.
     #[must_use]
     pub fn path(&self) -> Vec<u8> {
         self.names().join(&b'/')
@@ -125,7 +128,7 @@ impl Directory {
 }
 
 impl Leaf {
-    /// Its path, from the root of the tree on.
+    /// Returns the path of the entry, relative to the root of the tree.
     #[must_use]
     pub fn path(&self) -> Vec<u8> {
         self.directory.path_of(&self.name)

@@ -1,29 +1,32 @@
-//! What is left out of a tree: patterns in the syntax of `gitignore(5)`, relative to the root of the tree.
+//! Patterns for entries to leave out of a tree, in the syntax of `gitignore(5)`, relative to the
+//! root of the tree.
 
 use std::{borrow::Cow, path::Path};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-/// The patterns of one transfer.
+/// Exclude patterns of a transfer. Later patterns override earlier ones.
 #[derive(Debug, Clone)]
 pub struct Excludes(Gitignore);
 
-/// A pattern that does not mean what it seems to.
+/// Error for a pattern which is malformed, or has another meaning than the author expects.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the pattern {pattern:?} of exclude {problem}")]
 pub struct ExcludeError {
-    /// As it was given.
+    /// Pattern as given.
     pub pattern: String,
-    /// What is wrong with it.
+    /// Problem, as the end of a sentence about the pattern.
     pub problem: String,
 }
 
 impl Excludes {
-    /// Reads patterns; a later one outweighs those before it.
+    /// Parses exclude patterns. Later patterns override earlier patterns.
     ///
     /// # Errors
-    /// A pattern that is malformed, or that would silently leave out nothing.
+    /// Returns [`ExcludeError`] for a malformed pattern, and for a pattern that would silently
+    /// exclude nothing.
     pub fn parse(patterns: &[String]) -> Result<Self, ExcludeError> {
+        // `[a` would match literally by default, so a typing error would exclude nothing.
         let mut builder = GitignoreBuilder::new("");
         let _ = builder.allow_unclosed_class(false);
 
@@ -33,6 +36,7 @@ impl Excludes {
                 problem,
             };
 
+            // These patterns are valid for `gitignore(5)` and have to be refused before the parser.
             if let Some(problem) = misleading(pattern) {
                 return Err(wrong(problem.to_owned()));
             }
@@ -42,6 +46,7 @@ impl Excludes {
                 .map_err(|error| wrong(reason(&error)))?;
         }
 
+        // Some faults show only when all patterns are compiled together, so all of them are named.
         let gitignore = builder.build();
 
         gitignore.map(Self).map_err(|error| ExcludeError {
@@ -50,33 +55,38 @@ impl Excludes {
         })
     }
 
-    /// Whether nothing is left out.
+    /// Returns true if there are no patterns.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this path from the root on is left out. What is below a directory that is left out is not asked for.
+    /// Returns true if the patterns exclude a path, relative to the root. The caller never asks
+    /// about paths below an excluded directory.
     #[must_use]
     pub fn cover(&self, path: &[u8], is_directory: bool) -> bool {
         self.0.matched(as_path(path), is_directory).is_ignore()
     }
 }
 
-/// What `gitignore(5)` would take for something else than whoever writes it into a list.
+/// Returns the problem of a pattern which `gitignore(5)` reads differently from the author of a
+/// list.
 fn misleading(pattern: &str) -> Option<&'static str> {
     if pattern.trim().is_empty() {
         return Some("is empty");
     }
 
+    // The parser takes a single pattern, so the lines of a pasted `.gitignore` would become one.
     if pattern.contains(['\n', '\r', '\0']) {
         return Some("holds a line break or NUL byte: give each pattern as one entry of the list");
     }
 
+    // A comment excludes nothing, but an entry of a list is hardly meant as a comment.
     if pattern.starts_with('#') {
         return Some("is a comment: write \\# for a name that begins with #");
     }
 
+    // Git takes braces literally and the matcher here expands them: the author may expect either.
     let mut escaped = false;
 
     for letter in pattern.chars() {
@@ -91,6 +101,7 @@ fn misleading(pattern: &str) -> Option<&'static str> {
     None
 }
 
+/// Returns the parser's error as the end of a sentence about the pattern.
 fn reason(error: &ignore::Error) -> String {
     match error {
         ignore::Error::Glob { err, .. } => format!("is malformed: {err}"),

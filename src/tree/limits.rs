@@ -1,21 +1,21 @@
-//! What bounds a tree: a server may go on for ever.
+//! Limits of a tree, because a hostile server can present a tree without end.
 
-/// What a tree may be, so that one without end does not take time and memory without end.
+/// Limits for the size of a tree, which bound the time and memory of a transfer.
 #[derive(Debug, Clone, Copy)]
 pub struct TreeLimits {
-    /// Entries in all.
+    /// Number of entries in total.
     pub entries: usize,
-    /// Bytes of all names.
+    /// Length of all names together, in bytes.
     pub name_bytes: usize,
-    /// Directories inside one another.
+    /// Depth of nested directories.
     pub depth: usize,
-    /// Bytes of a directory's path, from the root on.
+    /// Length of a directory's path relative to the root, in bytes.
     pub path: usize,
-    /// Entries that may fail before the rest is not tried any more.
+    /// Number of failed entries after which the rest is not tried.
     pub failures: usize,
 }
 
-/// The limits in force. (OpenSSH's sftp goes 64 directories deep.)
+/// Limits of every transfer. For comparison, OpenSSH's sftp stops 64 directories deep.
 pub const LIMITS: TreeLimits = TreeLimits {
     entries: 1_000_000,
     name_bytes: 100_000_000,
@@ -24,16 +24,16 @@ pub const LIMITS: TreeLimits = TreeLimits {
     failures: 100,
 };
 
-/// Why the rest of a tree is not moved.
+/// Reason for which a tree is not moved to the end. The value is the limit or count reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// It has no end, or none that is near.
+    /// The tree has too many entries.
     #[error("the tree has more than {0} entries")]
     Entries(usize),
-    /// Its names alone fill the memory.
+    /// The names of the tree are too long in total.
     #[error("the names of the tree have more than {0} bytes")]
     Names(usize),
-    /// Every further one would fail too.
+    /// Too many entries have failed, so the rest would probably fail too.
     #[error("{0} entries could not be moved, so the rest was not tried")]
     Failures(usize),
 }

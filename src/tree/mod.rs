@@ -1,4 +1,5 @@
-//! What of a directory tree is moved, and in which order. Pure: listings in, work out.
+//! Plans the transfer of a directory tree: which entries are moved, and in which order. The module
+//! is pure: listings go in, and work comes out.
 
 pub mod entry;
 pub mod excludes;

@@ -1,17 +1,19 @@
-//! Names that somebody else gives: which of them can name a file here, in the directory they are said to be in.
+//! Checks names that a remote host has given. A safe name stays a file of its own directory on this
+//! system.
 
-/// The systems that differ in what a name may be.
+/// Rules of an operating system for file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameRules {
-    /// Everything but `/` and NUL.
+    /// All bytes except `/` and NUL.
     Unix,
-    /// The same, but `a` and `A` are one name.
+    /// All bytes except `/` and NUL, without distinction of case.
     Mac,
-    /// Neither what separates, nor what Win32 reads as a device, a stream or another name. `a` and `A` are one name.
+    /// Names without separators and without a special meaning for Win32 (devices, streams), without
+    /// distinction of case.
     Windows,
 }
 
-/// The rules of the system that this program runs on.
+/// Rules of the operating system on which this program runs.
 pub const HERE: NameRules = if cfg!(windows) {
     NameRules::Windows
 } else if cfg!(target_vendor = "apple") {
@@ -20,38 +22,41 @@ pub const HERE: NameRules = if cfg!(windows) {
     NameRules::Unix
 };
 
-/// The longest name, in bytes: 255 characters of UTF-16 are what NTFS takes, and other systems take less.
+/// Limit for the length of a name in bytes. NTFS takes 255 UTF-16 units, which are up to three
+/// bytes each; other systems take less.
 const MAX_NAME_BYTES: usize = 255 * 3;
 
-/// Why a name cannot be used.
+/// Reason for which a name is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryNameError {
-    /// Nothing, `.` or `..`.
+    /// The name is empty, `.` or `..`.
     #[error("this names no file of its directory")]
     NoName,
-    /// `/`, on Windows `\` too.
+    /// The name holds `/`, or `\` on Windows.
     #[error("a name that is a path leads elsewhere")]
     Path,
-    /// A NUL byte.
+    /// The name holds a NUL byte.
     #[error("a name cannot hold a NUL byte")]
     Nul,
-    /// More than any system takes.
+    /// The name is longer than on any system.
     #[error("the name is too long")]
     TooLong,
-    /// Windows reads something else in it, or nothing.
+    /// Windows gives the name another meaning or none.
     #[error("Windows has no such name")]
     Windows,
 }
 
-/// Refuses a name that would lead out of its directory, or that this system would read as another.
+/// Refuses a name which leads out of the directory, or has another meaning on this system.
 ///
 /// # Errors
-/// Says why.
+/// Returns [`EntryNameError`] with the reason.
 pub fn check(name: &[u8], rules: NameRules) -> Result<(), EntryNameError> {
+    // The order decides the message only; a name with any of these faults is refused.
     if name.is_empty() || name == b"." || name == b".." {
         return Err(EntryNameError::NoName);
     }
 
+    // The system would end the name at the NUL, so another file would be written.
     if name.contains(&0) {
         return Err(EntryNameError::Nul);
     }
@@ -60,6 +65,7 @@ pub fn check(name: &[u8], rules: NameRules) -> Result<(), EntryNameError> {
         return Err(EntryNameError::Path);
     }
 
+    // The limit is coarse on purpose: the system itself refuses what is a little too long.
     if name.len() > MAX_NAME_BYTES {
         return Err(EntryNameError::TooLong);
     }
@@ -71,7 +77,7 @@ pub fn check(name: &[u8], rules: NameRules) -> Result<(), EntryNameError> {
     Ok(())
 }
 
-/// What two names have in common that are one to the system.
+/// Returns a form which is equal for two names of the same file under these rules.
 #[must_use]
 pub fn folded(name: &[u8], rules: NameRules) -> Vec<u8> {
     match rules {
@@ -82,17 +88,20 @@ pub fn folded(name: &[u8], rules: NameRules) -> Vec<u8> {
     }
 }
 
-/// ("Naming Files, Paths, and Namespaces" in the documentation of Win32.)
+/// Returns true for names without a special meaning ("Naming Files, Paths, and Namespaces" in the
+/// documentation of Win32).
 fn is_plain_on_windows(name: &[u8]) -> bool {
+    // Names on Windows are Unicode, so a name in another encoding cannot be kept as it is.
     let Ok(name) = std::str::from_utf8(name) else {
         return false;
     };
+    // Windows drops dots and blanks from the end, so the name would be another file's.
     let special = |letter: char| letter < ' ' || "<>:\"|?*".contains(letter);
     if name.contains(special) || name.ends_with(['.', ' ']) {
         return false;
     }
 
-    // A device is one with any extension: `nul.txt` is NUL, and so is `nul .txt`.
+    // A device keeps its meaning with any extension: `nul.txt` is NUL, and so is `nul .txt`.
     let stem = name
         .split('.')
         .next()
@@ -104,6 +113,7 @@ fn is_plain_on_windows(name: &[u8]) -> bool {
         .iter()
         .find_map(|device| stem.strip_prefix(device));
 
+    // Windows also takes the superscript digits of Latin-1 for the number of a port.
     let device = numbered.is_some_and(|rest| {
         let mut digits = rest.chars();
         matches!(

@@ -1,7 +1,9 @@
-//! The work that a tree is: what to list next, what to move next, and what came of it all.
+//! The work of moving a tree: the next directory to list, the next file to move, and the results so
+//! far.
 //!
-//! Directories are taken depth first, and only while few files wait, so that what is kept in memory does not grow with
-//! the tree. Nothing is handed out before the directory that it is in was listed, which is after it was made.
+//! Directories are listed depth first, and only while few files wait, so that the memory in use
+//! does not grow with the tree. An entry is handed out only after its directory was created and
+//! listed.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -16,48 +18,54 @@ use super::{
     tally::Tally,
 };
 
-/// Files that wait while a further directory is listed, at most. A single directory may have more.
+/// Number of waiting files at which no further directory is listed. A single directory may exceed
+/// the number.
 const ENOUGH_LEAVES: usize = 10_000;
 
-/// Failures, and entries that are left out, that are named; further ones are counted.
+/// Number of failures, and of entries left out, whose paths are kept. Further ones are only
+/// counted.
 const NAMED_FAILURES: usize = 10;
 
-/// A piece of work, also when it is handed out again.
+/// Id of a piece of work, which stays the same when the work is handed out again.
 pub type PlannedItem = u64;
 
-/// What is to be done.
+/// A piece of work.
 #[derive(Debug, Clone)]
 pub enum PlannedWork {
-    /// A directory is to be made and listed.
+    /// A directory to create and list.
     Directory(Arc<Directory>),
-    /// A file or link is to be moved.
+    /// A file or link to move.
     Leaf(Arc<Leaf>),
 }
 
-/// The state of one transfer of a tree.
+/// State of the transfer of a tree. The executor takes work with
+/// [`next_directory`](Self::next_directory) and [`next_leaf`](Self::next_leaf), and reports
+/// listings, failures and ends. A plan survives a lost connection: see
+/// [`begin_again`](Self::begin_again).
 #[derive(Debug)]
 pub struct Plan {
     excludes: Excludes,
-    /// The rules for names that are not trusted.
+    /// Rules for names given by a server, or `None` if the names come from this machine.
     rules: Option<NameRules>,
     limits: TreeLimits,
     directories: Vec<(PlannedItem, Arc<Directory>)>,
     leaves: VecDeque<(PlannedItem, Arc<Leaf>)>,
-    /// What was handed out and is not done.
+    /// Work which was handed out and has not ended.
     underway: BTreeMap<PlannedItem, PlannedWork>,
     last: PlannedItem,
-    /// Those that were listed, parents before children.
+    /// Directories whose content is known, parents before children.
     listed: Vec<Arc<Directory>>,
     entries: usize,
     name_bytes: usize,
-    /// Bytes of all files that were listed.
+    /// Length of all files listed so far, in bytes.
     pub bytes: u64,
-    /// What came of it so far.
+    /// Results so far.
     pub tally: Tally,
 }
 
 impl Plan {
-    /// The work that begins with this root. Names are held to `rules` if they come from somebody else.
+    /// Creates a plan whose only work is the root. `rules` apply to names given by a server; `None`
+    /// trusts the names.
     #[must_use]
     pub fn new(
         root: Arc<Directory>,
@@ -65,6 +73,7 @@ impl Plan {
         rules: Option<NameRules>,
         limits: TreeLimits,
     ) -> Self {
+        // The root is work like any other directory: it has to be created and listed.
         Self {
             excludes,
             rules,
@@ -81,7 +90,8 @@ impl Plan {
         }
     }
 
-    /// The directory to make and list next. `None`: there is none, or enough files wait.
+    /// Takes the next directory to create and list. Returns `None` if no directory waits, or if
+    /// enough files wait.
     pub fn next_directory(&mut self) -> Option<(PlannedItem, Arc<Directory>)> {
         let (ticket, directory) = if self.leaves.len() < ENOUGH_LEAVES {
             self.directories.pop()?
@@ -94,7 +104,7 @@ impl Plan {
         Some((ticket, directory))
     }
 
-    /// The file or link to move next.
+    /// Takes the next file or link to move, or `None` if none waits.
     pub fn next_leaf(&mut self) -> Option<(PlannedItem, Arc<Leaf>)> {
         let (ticket, leaf) = self.leaves.pop_front()?;
         self.underway
@@ -102,13 +112,14 @@ impl Plan {
         Some((ticket, leaf))
     }
 
-    /// A piece of work is done, or has failed.
+    /// Marks a piece of work as ended, successfully or not.
     pub fn done(&mut self, ticket: PlannedItem) {
         self.underway.remove(&ticket);
     }
 
-    /// Takes back what was handed out and is not done, to be handed out again.
+    /// Takes back all unfinished work, for the next attempt after a lost connection.
     pub fn begin_again(&mut self) {
+        // The oldest work goes back to the front, so that the next attempt takes it first.
         for (ticket, work) in std::mem::take(&mut self.underway).into_iter().rev() {
             match work {
                 PlannedWork::Directory(directory) => self.directories.push((ticket, directory)),
@@ -117,7 +128,7 @@ impl Plan {
         }
     }
 
-    /// Whether there is no directory any more of which it is not known what is in it.
+    /// Returns true if every known directory has been listed, so [`bytes`](Self::bytes) is final.
     #[must_use]
     pub fn is_all_listed(&self) -> bool {
         self.directories.is_empty()
@@ -127,15 +138,17 @@ impl Plan {
                 .any(|work| matches!(work, PlannedWork::Directory(_)))
     }
 
-    /// Takes in what is in a directory.
+    /// Adds the content of a listed directory to the work.
     ///
     /// # Errors
-    /// A tree beyond its limits.
+    /// Returns [`PlanError`] if the tree exceeds the limits.
     pub fn listed(
         &mut self,
         directory: &Arc<Directory>,
         mut entries: Vec<DirectoryEntry>,
     ) -> Result<(), PlanError> {
+        // Totals are checked before the entries are kept: a server may list directories without
+        // end.
         self.listed.push(Arc::clone(directory));
         self.tally.directories += 1;
         self.entries += entries.len();
@@ -148,18 +161,22 @@ impl Plan {
             return Err(PlanError::Names(self.limits.name_bytes));
         }
 
+        // Sorting makes the order of the transfer, and the entry that wins a name, repeatable.
         entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        // `first` marks where the subdirectories of this directory will begin in the stack.
         let (mut taken, first, above) = (
             HashSet::new(),
             self.directories.len(),
             directory.path().len(),
         );
 
+        // SFTP servers list `.` and `..` too. They are skipped, while other bad names are failures.
         for entry in entries {
             if entry.name == b"." || entry.name == b".." {
                 continue;
             }
 
+            // Two names may be one file here (`a` and `A`): the second would replace the first.
             if let Some(rules) = self.rules {
                 let refused = match name::check(&entry.name, rules) {
                     Err(error) => Some(error.to_string()),
@@ -178,7 +195,7 @@ impl Plan {
             self.take(directory, above, entry)?;
         }
 
-        // Taken from the end: the first in the order of names comes first.
+        // Directories are taken from the end, so the first in the order of names has to be last.
         self.directories
             .get_mut(first..)
             .unwrap_or_default()
@@ -187,7 +204,8 @@ impl Plan {
         Ok(())
     }
 
-    /// `above` is the length of the directory's path: a path for each entry may be much to make.
+    /// Adds an entry of a listed directory. `above` is the length of the directory's path in bytes,
+    /// computed once because a directory may have very many entries.
     fn take(
         &mut self,
         directory: &Arc<Directory>,
@@ -196,6 +214,7 @@ impl Plan {
     ) -> Result<(), PlanError> {
         let is_directory = entry.what == EntryKind::Directory;
 
+        // A path is built only for patterns: doing so for each entry of a huge directory is slow.
         if !self.excludes.is_empty()
             && self
                 .excludes
@@ -210,9 +229,12 @@ impl Plan {
             attributes,
         } = entry;
 
+        // The root has ticket 0, so the count goes up before use.
         self.last += 1;
         let ticket = self.last;
 
+        // A leaf refers to its directory instead of holding a path: a million paths take much
+        // memory.
         let leaf = |kind| {
             (
                 ticket,
@@ -225,11 +247,13 @@ impl Plan {
             )
         };
 
+        // Directories below the limit are failures, so that the result names what is missing.
         match what {
             EntryKind::Directory if directory.depth() >= self.limits.depth => {
                 let reason = format!("it is more than {} directories deep", self.limits.depth);
                 self.fail(directory.path_of(&name), reason)?;
             }
+            // The depth does not bound the path, because each name may be long.
             EntryKind::Directory if above + 1 + name.len() > self.limits.path => {
                 let reason = format!("its path is longer than {} bytes", self.limits.path);
                 self.fail(directory.path_of(&name), reason)?;
@@ -238,6 +262,7 @@ impl Plan {
                 .directories
                 .push((ticket, directory.inside(name, attributes))),
             EntryKind::File(size) => {
+                // Sizes are the server's word and may add up to more than any disk holds.
                 self.bytes = self.bytes.saturating_add(size);
                 self.leaves.push_back(leaf(LeafKind::File(size)));
             }
@@ -248,11 +273,12 @@ impl Plan {
         Ok(())
     }
 
-    /// Notes an entry that could not be moved.
+    /// Counts an entry which could not be moved, and keeps the first few paths with their reasons.
     ///
     /// # Errors
-    /// Too many by now.
+    /// Returns [`PlanError::Failures`] once too many entries have failed.
     pub fn fail(&mut self, path: Vec<u8>, reason: String) -> Result<(), PlanError> {
+        // Failures may be many and their paths long, so only the first few are kept.
         self.tally.failed += 1;
         if self.tally.failures.len() < NAMED_FAILURES {
             self.tally.failures.push((path, reason));
@@ -265,7 +291,8 @@ impl Plan {
         }
     }
 
-    /// Notes an entry that is left out because it is guarded, unless it was to be left out anyway.
+    /// Counts a guarded entry, which is left out. An entry that the patterns exclude anyway does
+    /// not count.
     pub fn leave_out(&mut self, path: Vec<u8>, is_directory: bool, reason: String) {
         if self.excludes.cover(&path, is_directory) {
             return;
@@ -276,8 +303,8 @@ impl Plan {
         }
     }
 
-    /// The directories whose mode and times are to be set when all else is done, the deepest first: in one that may not
-    /// be entered nothing can be set any more.
+    /// Returns the directories whose mode and times are set after everything else, the deepest
+    /// first. The order matters because a directory's new mode may forbid changes inside.
     #[must_use]
     pub fn to_finish(&self) -> Vec<Arc<Directory>> {
         let mut listed = self.listed.clone();

@@ -1,50 +1,53 @@
-//! What came of the transfer of a tree.
+//! Results of the transfer of a tree.
 
 use std::fmt;
 
-/// What came of a tree.
+/// Counts of a tree's entries by result. A failed or omitted directory counts as one entry with its
+/// whole content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Files that were moved.
+    /// Number of files moved.
     pub files: u64,
-    /// Bytes of their content.
+    /// Length of the moved files together, in bytes.
     pub bytes: u64,
-    /// Links that were made.
+    /// Number of links created.
     pub links: u64,
-    /// Directories that were made or were there already.
+    /// Number of directories which now exist, whether created or found.
     pub directories: u64,
-    /// Files and links that were left as they are, because both sides are the same.
+    /// Number of files and links skipped because both sides are equal.
     pub unchanged: u64,
-    /// Devices, sockets and pipes.
+    /// Number of devices, sockets and pipes, which are never moved.
     pub special: u64,
-    /// Entries that were left out because this machine trusts them, directories with all that is in them.
+    /// Number of guarded entries of this machine, which were left out.
     pub left_out: usize,
-    /// Paths of the first of them, and why.
+    /// Paths of the first entries left out, with the reasons.
     pub named_left_out: Vec<(Vec<u8>, String)>,
-    /// Files, links and directories that are there, while the server has not kept something about them.
+    /// Numbers of entries which exist now but lack a property on the server.
     pub unkept: Unkept,
-    /// Entries that could not be moved, directories with all that is in them.
+    /// Number of entries which could not be moved.
     pub failed: usize,
-    /// Paths of the first of them, and why.
+    /// Paths of the first failed entries, with the reasons.
     pub failures: Vec<(Vec<u8>, String)>,
 }
 
-/// How many entries lack something besides their content, because of what the remote host does not do.
+/// Numbers of entries which lack a property besides their content, because the remote host does not
+/// support the property.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unkept {
-    /// Mode and times.
+    /// Entries without mode and times.
     pub attributes: u64,
-    /// The mode alone.
+    /// Entries without mode, but with times.
     pub modes: u64,
-    /// The times alone.
+    /// Entries without times, but with mode.
     pub times: u64,
-    /// A length that can be compared: the server had said another one than the file has, or none.
+    /// Files whose length could not be verified. The server had reported another length than the
+    /// content has, or none.
     pub size: u64,
-    /// The step in which the new file takes the place of the old one: it was written under its own name.
+    /// Files written under their final name, instead of replacing the old file atomically.
     pub in_place: u64,
-    /// The removal of a temporary file, which is still there.
+    /// Temporary files which the server did not remove.
     pub temporary: u64,
-    /// The relative path of a link: it was made absolute.
+    /// Links whose relative target was made absolute.
     pub relative: u64,
 }
 
@@ -60,9 +63,11 @@ impl std::ops::AddAssign for Unkept {
     }
 }
 
-/// For people: a part of a sentence for each thing, but for the lengths, which are told where it is told what was compared.
+/// Prints a part of a sentence for each property. Lengths are left out; they are reported where the
+/// comparison is.
 impl fmt::Display for Unkept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No `..`: a new property must not be forgotten here.
         let Self {
             attributes,
             modes,
@@ -73,6 +78,7 @@ impl fmt::Display for Unkept {
             size: _,
         } = *self;
 
+        // Zeros are left out, so that a complete transfer prints an empty text.
         let mut separator = "";
 
         for (count, one, many, what) in [
@@ -123,7 +129,7 @@ impl fmt::Display for Unkept {
     }
 }
 
-/// A number with its noun.
+/// Returns a number with the noun in the right form, such as `1 file` or `2 files`.
 #[must_use]
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })

@@ -1,122 +1,127 @@
-//! What the scripts of detached jobs answer. The remote machine may say anything: every word is parsed, and none trusted.
+//! Answers of the scripts for detached jobs. The remote machine may say anything, so every word is
+//! parsed and none is trusted.
 
 use super::{BLOCK, MAX_JOBS, MAX_PORTION_BYTES, SHOWN};
 use crate::framing::{decoder::find, sentinel::Sentinel, stop::Process};
 
-/// The name of a detached job: eight lower-case hexadecimal digits, which are its directory's name too.
+/// Name of a detached job: eight lower-case hexadecimal digits, which are also the name of the
+/// job's directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobId(String);
 
-/// A detached job, as the remote machine tells it.
+/// Detached job, as reported by the remote machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DetachedJob {
-    /// Its name.
+    /// Name of the job.
     pub id: JobId,
-    /// How its command begins, up to 200 bytes.
+    /// Beginning of the command, up to 200 bytes.
     pub command: String,
-    /// When it was started, in seconds since 1970 by the remote clock.
+    /// Start time in seconds since 1970, by the remote clock.
     pub started: u64,
-    /// What it is doing.
+    /// State of the job.
     pub state: DetachedState,
-    /// The process of its command.
+    /// Process of the job's command.
     pub process: Process,
-    /// Bytes that it has written to stdout.
+    /// Number of bytes on stdout so far.
     pub stdout: u64,
-    /// Bytes that it has written to stderr.
+    /// Number of bytes on stderr so far.
     pub stderr: u64,
-    /// Whether it can be given input.
+    /// True if the job's stdin is open.
     pub takes_input: bool,
 }
 
-/// What a detached job is doing, or how it ended.
+/// State of a detached job, running or ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DetachedState {
-    /// It runs.
+    /// The job is running.
     Running,
-    /// It exited.
+    /// The command exited.
     Exited {
-        /// With this status.
+        /// Exit status.
         code: u32,
-        /// In seconds since 1970.
+        /// End of the job, in seconds since 1970.
         ended: u64,
     },
-    /// A signal ended it.
+    /// A signal ended the command.
     Signaled {
-        /// Its name without `SIG`.
+        /// Name of the signal without `SIG`.
         signal: String,
-        /// In seconds since 1970.
+        /// End of the job, in seconds since 1970.
         ended: u64,
     },
-    /// Its time was over and it was stopped.
+    /// The job ran past the time limit and was stopped.
     TimedOut {
-        /// Whether its processes are gone.
+        /// True if the job's processes are gone.
         gone: bool,
-        /// In seconds since 1970.
+        /// End of the job, in seconds since 1970.
         ended: u64,
     },
-    /// Its processes are gone and nobody was left to say how it ended, as after a reboot.
+    /// The job's processes are gone and nobody was left to report the end, as after a reboot.
     Lost,
-    /// It was started on another machine that has the same home directory, and has not ended; no more is known here.
+    /// The job was started on another machine with the same home directory, and has not ended. No
+    /// more is known here.
     Elsewhere(String),
 }
 
-/// Why a script did not do what it was to do.
+/// Reason why a script did not do the work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// There is no such job.
     #[error("there is no such job on the remote machine")]
     Unknown,
-    /// It has ended.
+    /// The job has ended.
     #[error("the job has ended")]
     Ended,
-    /// It still runs, or may.
+    /// The job is running, or may be.
     #[error("the job still runs")]
     Running,
-    /// Its stdin is not open, or not any more.
+    /// The job's stdin was never open, or is closed.
     #[error("the job's stdin is closed")]
     Closed,
-    /// It did not read in time.
+    /// The job did not read the input in time.
     #[error("the job does not read its input; a part of it may have arrived")]
     Unread,
-    /// Something on the remote machine; its own words.
+    /// An operation failed on the remote machine, with this message.
     #[error("the remote machine could not do it: {0}")]
     Trouble(String),
-    /// What came back is no answer of our scripts.
+    /// The answer does not come from our scripts, or is incomplete.
     #[error("the remote machine gave no answer that can be understood{}", said(.0))]
     Garbled(String),
 }
 
 impl JobId {
-    /// Makes a name of four random bytes. The caller brings them, so that this module reads no entropy.
+    /// Makes a name of four random bytes. The caller brings the bytes, so that this module reads no
+    /// entropy.
     #[must_use]
     pub fn from_random(bytes: [u8; 4]) -> Self {
         Self(format!("{:08x}", u32::from_be_bytes(bytes)))
     }
 
-    /// Reads a name; `None` where it cannot be one.
+    /// Reads a name; `None` for a text of another form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         (text.len() == 8 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
     }
 
-    /// The eight digits.
+    /// Returns the eight digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether an answer is complete: nothing of ours comes after that.
+/// Returns true if the answer is complete. Nothing of ours comes after that.
 #[must_use]
 pub fn is_complete(answer: &[u8], mark: &Sentinel) -> bool {
     answer.ends_with(&mark.closing())
 }
 
-/// All jobs. What is no job's row, since someone has been at the job's files, is left out.
+/// Reads the list of all jobs. A row that cannot be read is left out, because somebody may have
+/// changed the job's files.
 ///
 /// # Errors
-/// There is no answer.
+/// Fails if there is no answer.
 pub fn jobs(answer: &[u8], mark: &Sentinel) -> Result<Vec<DetachedJob>, Refusal> {
     let entries = entries(answer, mark)?;
     if let Some((header, raw)) = entries.first() {
@@ -130,10 +135,10 @@ pub fn jobs(answer: &[u8], mark: &Sentinel) -> Result<Vec<DetachedJob>, Refusal>
         .collect())
 }
 
-/// The job of this name.
+/// Reads the row of the job with this name.
 ///
 /// # Errors
-/// There is no such job, or no answer.
+/// Fails if there is no such job or no answer.
 pub fn job(answer: &[u8], id: &JobId, mark: &Sentinel) -> Result<DetachedJob, Refusal> {
     let (header, raw) = only(answer, mark)?;
     row(&header, raw)
@@ -141,10 +146,10 @@ pub fn job(answer: &[u8], id: &JobId, mark: &Sentinel) -> Result<DetachedJob, Re
         .ok_or(Refusal::Garbled(header))
 }
 
-/// A portion of output, for a [`read`](super::read) of this `offset` and `count`.
+/// Reads a portion of output: the answer to a [`read`](super::read) with this `offset` and `count`.
 ///
 /// # Errors
-/// There is no such job, no answer, or the file could not be read.
+/// Fails if there is no such job or no answer, or if the file could not be read.
 pub fn portion<'a>(
     answer: &'a [u8],
     offset: u64,
@@ -157,6 +162,7 @@ pub fn portion<'a>(
         .and_then(|number| number.parse().ok())
         .ok_or_else(|| Refusal::Garbled(header.clone()))?;
 
+    // `dd` reads whole blocks, so a portion begins with bytes before the offset.
     let skipped = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
     let bytes = raw.get(skipped..).unwrap_or_default();
     let wanted = count.min(MAX_PORTION_BYTES);
@@ -164,6 +170,7 @@ pub fn portion<'a>(
         .len()
         .min(usize::try_from(wanted).unwrap_or(usize::MAX));
     let bytes = bytes.get(..length).unwrap_or_default();
+    // The script reports the size before it reads: fewer bytes mean that reading failed.
     if (bytes.len() as u64) < total.saturating_sub(offset).min(wanted) {
         return Err(Refusal::Trouble(
             "the output could not be read whole".to_owned(),
@@ -173,10 +180,10 @@ pub fn portion<'a>(
     Ok(bytes)
 }
 
-/// Whether what was asked for was done.
+/// Checks for the answer of a script which has done the work.
 ///
 /// # Errors
-/// Why not.
+/// Returns the reason if the work was not done.
 pub fn done(answer: &[u8], mark: &Sentinel) -> Result<(), Refusal> {
     let (header, _) = only(answer, mark)?;
     if header == "done" {
@@ -186,6 +193,7 @@ pub fn done(answer: &[u8], mark: &Sentinel) -> Result<(), Refusal> {
     }
 }
 
+/// Reads an answer with a single entry, which is not an error.
 fn only<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<(String, &'a [u8]), Refusal> {
     let entries = entries(answer, mark)?;
     let [(header, raw)] = entries.as_slice() else {
@@ -195,7 +203,8 @@ fn only<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<(String, &'a [u8]), Ref
     Ok((header.clone(), raw))
 }
 
-/// The entries of an answer: a line each, and what follows it. What startup files print stands before them.
+/// Splits an answer into entries, each a line with the bytes after the line. Output of startup
+/// files before the entries is left out.
 fn entries<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<Vec<(String, &'a [u8])>, Refusal> {
     let (opening, closing) = (mark.opening(), mark.closing());
     let end = find(answer, &closing).ok_or_else(|| Refusal::Garbled(tame(answer)))?;
@@ -203,6 +212,7 @@ fn entries<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<Vec<(String, &'a [u8
     let mut entries = Vec::new();
     let mut begin = find(rest, &opening);
 
+    // A mark ends an entry, so a job's output cannot: it would have to guess the mark.
     while let Some(at) = begin {
         rest = rest.get(at + opening.len()..).unwrap_or_default();
         begin = find(rest, &opening);
@@ -217,6 +227,7 @@ fn entries<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<Vec<(String, &'a [u8
     Ok(entries)
 }
 
+/// Returns an error for an entry which reports an error.
 fn refused(header: &str, raw: &[u8]) -> Result<(), Refusal> {
     let Some(word) = header.strip_prefix("error ") else {
         return Ok(());
@@ -236,6 +247,7 @@ fn refused(header: &str, raw: &[u8]) -> Result<(), Refusal> {
     })
 }
 
+/// Reads the row of a job; `None` if any word has another form.
 fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
     let words: Vec<&str> = header.split(' ').collect();
 
@@ -287,7 +299,7 @@ fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
     })
 }
 
-/// What the remote machine said, short and without control characters.
+/// Returns the text of the remote machine, short and without control characters.
 fn tame(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(..1000).unwrap_or(bytes));
     let text: String = text
@@ -298,6 +310,7 @@ fn tame(bytes: &[u8]) -> String {
     text.trim().to_owned()
 }
 
+/// Returns the text as an addition to an error message.
 fn said(text: &str) -> String {
     if text.is_empty() {
         String::new()

@@ -1,9 +1,11 @@
-//! Commands that live on the remote machine: the scripts that start one, look after it and clear it away, and what they
-//! answer.
+//! Commands that live on the remote machine: the scripts that start them, look after them and clear
+//! them away, with the answers.
 //!
-//! Each has a directory of its own, `${XDG_STATE_HOME:-~/.local/state}/mcp-ssh-sessions/jobs/ID`, for its owner alone. A
-//! *keeper* (`detached/keeper.sh`) in a session of its own runs the command in another one and writes down how it ended.
-//! All it takes there is a POSIX shell and its usual company; `setsid` makes it better where there is one.
+//! Each job has a directory of its own,
+//! `${XDG_STATE_HOME:-~/.local/state}/mcp-ssh-sessions/jobs/ID`, which only its owner may use. A
+//! *keeper* (`detached/keeper.sh`) in a session of its own runs the command in another session and
+//! writes down how it ended. This needs only a POSIX shell and the usual programs; `setsid` is used
+//! if there is one.
 
 pub mod answer;
 
@@ -15,60 +17,63 @@ use super::{
     stop,
 };
 
-/// The command line under which every script here is run; the script comes through stdin, and its own stdin after it.
+/// Command line for running every script of this module. The script comes through stdin, followed
+/// by its own stdin.
 ///
 /// It reads the same in every login shell, for the reasons of [`LAUNCH`](super::script::LAUNCH).
 pub const LAUNCH: &str = "exec /bin/sh -c 'IFS= read -r line; eval \"$line\"'";
 
-/// The most bytes of a job's output in one answer.
+/// Most bytes of a job's output in an answer.
 pub const MAX_PORTION_BYTES: u64 = 4 * 1024 * 1024;
-/// The most jobs in one list.
+/// Most jobs in a list.
 const MAX_JOBS: usize = 500;
-/// How much of a command a list shows, in bytes.
+/// Length of the part of a command shown in a list, in bytes.
 const SHOWN: usize = 200;
-/// What a portion begins at a multiple of, in bytes: the block size of its `dd`.
+/// Block size of a portion's `dd`, in bytes. A portion begins at a multiple of it.
 const BLOCK: u64 = 4096;
-/// How long each signal may take to work where a job's time is over, in tenths of a second.
+/// Time for each signal to take effect after a job's time limit, in tenths of a second.
 const GRACE_TENTHS: u32 = 10;
-/// More digits than this has are no number to the scripts.
+/// Largest number accepted by the scripts. A text with more digits counts as no number.
 const MAX_NUMBER: u64 = 99_999_999_999_999_999;
 
-/// One of a job's two streams of output.
+/// Output stream of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputStreamName {
-    /// Its standard output.
+    /// Standard output.
     Stdout,
-    /// Its standard error.
+    /// Standard error.
     Stderr,
 }
 
-/// What a job is started with.
+/// Settings of a job to be started.
 #[derive(Debug, Clone, Copy)]
 pub struct DetachedStart<'a> {
-    /// Its name, not used before.
+    /// Name of the job, not used before.
     pub id: &'a JobId,
-    /// The family of the shell that runs it.
+    /// Family of the shell to run the command.
     pub shell: LoginShell,
-    /// That shell; `None` is what `SHELL` says.
+    /// Program of the shell; `None` is `$SHELL`.
     pub program: Option<&'a str>,
-    /// The command.
+    /// Command line.
     pub command: &'a str,
-    /// The directory to run it in; `None` is the home directory.
+    /// Working directory; `None` is the home directory.
     pub directory: Option<&'a str>,
-    /// Environment variables to add.
+    /// Environment variables to add, as pairs of name and value.
     pub environment: &'a [(&'a str, &'a str)],
-    /// All that it reads from stdin; `None` keeps stdin open for what it is fed later.
+    /// Complete stdin of the command; `None` keeps stdin open for later input.
     pub stdin: Option<&'a [u8]>,
-    /// After how many seconds it is stopped; 0 is never.
+    /// Time limit in seconds; 0 is no limit.
     pub limit: u64,
-    /// Whether it may have begun by an earlier attempt, which then stands: no name is used twice.
+    /// True if an earlier attempt may have begun the job. That attempt then stands, because no name
+    /// is used twice.
     pub again: bool,
 }
 
-/// The script that starts a job, and what goes with it. Its answer is read by [`answer::done`].
+/// Writes the script for starting a job, followed by the job's input. [`answer::done`] reads the
+/// answer.
 ///
 /// # Errors
-/// A command, directory or environment that cannot be written for the login shell.
+/// Fails if the command, directory or environment cannot be written for the login shell.
 pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecScriptError> {
     let mut script = start
         .shell
@@ -83,6 +88,8 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
         LoginShell::Other => "argument",
     };
 
+    // The lengths tell `start.sh` where script and stdin end, because both follow on the same
+    // stream.
     script.push(b'\n');
     let (script_bytes, stdin_bytes) = (script.len(), start.stdin.map_or(0, <[u8]>::len));
     let stdin = if start.stdin.is_some() {
@@ -100,6 +107,7 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
     )
     .into_bytes();
 
+    // Cut at a character's end, because the list is read as text.
     let shown = (0..=SHOWN)
         .rev()
         .find_map(|end| start.command.get(..end))
@@ -109,6 +117,7 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
     let stop = stop::ladder_for_root(GRACE_TENTHS);
     let program = start.program.unwrap_or_default();
 
+    // Everything that somebody has written is quoted: these lines are run by the shell.
     for (name, text) in [
         ("shown", shown),
         ("program", program),
@@ -126,7 +135,7 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
     Ok(question)
 }
 
-/// The script that lists the jobs; [`answer::jobs`] reads its answer.
+/// Writes the script for listing the jobs. [`answer::jobs`] reads the answer.
 #[must_use]
 pub fn list(mark: &Sentinel) -> Vec<u8> {
     compose(
@@ -136,8 +145,9 @@ pub fn list(mark: &Sentinel) -> Vec<u8> {
     )
 }
 
-/// The script that waits up to `seconds` for a job's end, or until it has written more than `beyond` bytes to stdout or
-/// stderr; [`answer::job`] reads its answer. Meanwhile it prints empty lines, so that it ends with its channel.
+/// Writes the script for waiting up to `seconds` for a job's end, or until the job has written more
+/// than `beyond` bytes to stdout or stderr. [`answer::job`] reads the answer. The script prints
+/// empty lines meanwhile, so that it ends with its channel.
 #[must_use]
 pub fn wait(id: &JobId, seconds: u64, beyond: Option<(u64, u64)>, mark: &Sentinel) -> Vec<u8> {
     let (out, err) = beyond.unwrap_or((MAX_NUMBER, MAX_NUMBER));
@@ -151,8 +161,8 @@ pub fn wait(id: &JobId, seconds: u64, beyond: Option<(u64, u64)>, mark: &Sentine
     compose(settings.as_bytes(), include_str!("wait.sh"), mark)
 }
 
-/// The script that reads up to `count` bytes (at most [`MAX_PORTION_BYTES`]) of a job's output from `offset` on; [`answer::portion`]
-/// reads its answer.
+/// Writes the script for reading up to `count` bytes of a job's output from `offset` on, at most
+/// [`MAX_PORTION_BYTES`]. [`answer::portion`] reads the answer.
 #[must_use]
 pub fn read(
     id: &JobId,
@@ -167,6 +177,7 @@ pub fn read(
         "err"
     };
 
+    // `dd` reads whole blocks at a multiple of the block size, so the portion is widened to blocks.
     let blocks = (offset % BLOCK + count.min(MAX_PORTION_BYTES)).div_ceil(BLOCK);
     let settings = format!(
         "id={} stream={stream} skip={} count={blocks}",
@@ -177,8 +188,8 @@ pub fn read(
     compose(settings.as_bytes(), include_str!("read.sh"), mark)
 }
 
-/// The script that gives a job something to read, waiting up to `patience_tenths` tenths of a second for it to do so,
-/// and with `close` ends its stdin; [`answer::done`] reads its answer.
+/// Writes the script for sending input to a job, and with `close` ending the job's stdin. The job
+/// may take `patience_tenths` tenths of a second to read. [`answer::done`] reads the answer.
 #[must_use]
 pub fn feed(
     id: &JobId,
@@ -200,7 +211,8 @@ pub fn feed(
     question
 }
 
-/// The script that notes that a job is about to get a signal of ours; [`answer::job`] reads its answer, which says to what.
+/// Writes the script for noting a signal about to be sent to a job. [`answer::job`] reads the
+/// answer, which names the process to signal.
 #[must_use]
 pub fn note_signal(id: &JobId, signal: &'static str, mark: &Sentinel) -> Vec<u8> {
     compose(
@@ -210,7 +222,7 @@ pub fn note_signal(id: &JobId, signal: &'static str, mark: &Sentinel) -> Vec<u8>
     )
 }
 
-/// The script that removes a job that has ended; [`answer::done`] reads its answer.
+/// Writes the script for removing an ended job. [`answer::done`] reads the answer.
 #[must_use]
 pub fn remove(id: &JobId, mark: &Sentinel) -> Vec<u8> {
     compose(
@@ -220,9 +232,12 @@ pub fn remove(id: &JobId, mark: &Sentinel) -> Vec<u8> {
     )
 }
 
-/// What [`LAUNCH`] reads: a line that reads the rest, and what it reads. A script that was cut off is not run.
+/// Writes the input of [`LAUNCH`]: a line for reading the rest, and the rest. A script that was cut
+/// off is not run.
 fn compose(settings: &[u8], script: &str, mark: &Sentinel) -> Vec<u8> {
     let mark = mark.as_str();
+    // The mark at the end tells a whole script from one cut off with the connection, half of which
+    // must not run.
     let mut text = format!(
         "script=$(while IFS= read -r line; do [ \"x$line\" = x{mark} ] && exit 7; printf '%s\\n' \"$line\"; done); \
          [ $? = 7 ] && eval \"$script\"\nmark={mark} "

@@ -1,24 +1,25 @@
-//! What reads a command's environment, and its script if that is long, from stdin.
+//! Reading a command's environment from stdin, and the script too if it is long.
 
 use super::{ExecScriptError, LoginShell, READY};
 use crate::framing::sentinel::Sentinel;
 
-/// What is around the announcement, and what is read.
+/// Script parts for reading the settings, with the settings themselves.
 pub(super) struct SettingsLoader {
-    /// Comes before the announcement.
+    /// Script part before the announcement of the process id.
     pub(super) before: String,
-    /// Comes after it. The shell ends where stdin does too early.
+    /// Script part after the announcement. The shell ends if stdin ends too early.
     pub(super) after: String,
-    /// What is read.
+    /// Settings to send on stdin.
     pub(super) settings: Vec<u8>,
 }
 
-/// Ends csh, which would go on with the next line after its own `exit`.
+/// Command to end csh, which would go on with the next line after `exit`.
 const END_CSH: &str = "exec sh -c 'exit 1'";
 
 impl LoginShell {
-    /// What sets the environment from stdin, and takes not a byte more than that. On a terminal nothing is echoed or
-    /// looked at meanwhile, and afterwards a mark says that the terminal is what it was.
+    /// Writes the script for setting the environment from stdin, which reads not a byte more. On a
+    /// terminal nothing is echoed or interpreted meanwhile, and a mark afterwards says that the
+    /// terminal is as before.
     pub(super) fn load(
         self,
         environment: &[(&str, &str)],
@@ -29,6 +30,8 @@ impl LoginShell {
         let mut settings = Vec::new();
         let mut csh = String::new();
 
+        // The values travel as statements of the shell that reads them, quoted so that no value can
+        // become a command.
         for (name, value) in environment {
             match self {
                 Self::Posix => self.export_in_a_line(&mut settings, name, value)?,
@@ -45,6 +48,8 @@ impl LoginShell {
                     settings.push(b'\n');
                 }
                 Self::Csh => {
+                    // csh gets raw lines instead of statements: `dd` reads each by its length,
+                    // which is part of the script.
                     settings.extend_from_slice(format!("{value}\n").as_bytes());
 
                     for (index, line) in value.split('\n').enumerate() {
@@ -64,6 +69,8 @@ impl LoginShell {
             }
         }
 
+        // The end mark tells a complete input from one that was cut off, after which the command
+        // must not run.
         let end = if self == Self::Fish && terminal {
             format!("set __mcp {mark}\n")
         } else {
@@ -73,6 +80,8 @@ impl LoginShell {
         settings.extend_from_slice(end.as_bytes());
         let count = settings.len();
 
+        // Each shell reads line by line, or by an exact count, because the rest of stdin belongs to
+        // the command.
         let read = match self {
             Self::Posix => format!(
                 "while IFS= read -r __mcp || exit 1; [ \"x$__mcp\" != x{mark} ]; do eval \"$__mcp\"; done; \
@@ -102,7 +111,8 @@ impl LoginShell {
             });
         }
 
-        // Where the server gave no terminal, nothing is echoed. Where there is one that cannot be silenced, nothing is read.
+        // Without a terminal from the server, nothing is echoed. A terminal that cannot be silenced
+        // gets no settings.
         let (before, back) = match self {
             Self::Posix => (
                 "__mcp_t=; if [ -t 0 ]; then __mcp_t=$(stty -g) && stty raw -echo || exit 1; fi; ",
@@ -120,6 +130,8 @@ impl LoginShell {
             Self::Other => ("", ""),
         };
 
+        // Printed after the terminal is restored, so that input sent on this mark is echoed as
+        // usual.
         let ready = match self {
             Self::Csh => format!("sh -c 'printf \"\\036%s:{READY}\\036%s;\" {mark} {mark} >&2'\n"),
             Self::Posix => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2; "),
@@ -133,13 +145,15 @@ impl LoginShell {
         })
     }
 
-    /// A value may have several lines, and what reads it takes one.
+    /// Writes an assignment in a single line, because each line is read and run by itself.
     fn export_in_a_line(
         self,
         settings: &mut Vec<u8>,
         name: &str,
         value: &str,
     ) -> Result<(), ExecScriptError> {
+        // The newline comes from a variable. A command substitution strips newlines at its end, so
+        // `_` protects this one.
         if value.contains('\n') {
             settings.extend_from_slice(b"__mcp_n=$(printf '\\n_') && __mcp_n=${__mcp_n%_}\n");
         }
@@ -159,15 +173,18 @@ impl LoginShell {
     }
 }
 
-/// Reads a line of so many bytes in csh, whose own `$<` takes more than a line where it meets bytes that are no text.
+/// Writes a command substitution for reading a line of `bytes` bytes in csh. csh's own `$<` takes
+/// more than a line if it meets bytes that are no text.
 fn csh_line(bytes: usize) -> String {
     format!("`sh -c 'exec dd bs=1 count={} 2>/dev/null'`", bytes + 1)
 }
 
-/// Reads a script from stdin, up to the mark, and runs it if it is whole.
+/// Writes the line for reading a script from stdin, up to the mark, and running the script if
+/// complete.
 pub(super) fn script(announce: &Sentinel) -> String {
     let mark = announce.as_str();
-    // `read` takes not a byte more than its line from a pipe: the rest is the command's own stdin.
+    // `read` takes not a byte more than its line from a pipe, so the command's own stdin is left
+    // alone.
     format!(
         "__mcp=$(while IFS= read -r __mcp; do [ \"x$__mcp\" = x{mark} ] && exit 0; printf '%s\\n' \"$__mcp\"; done; exit 1) || \
          exit 1; eval \"unset __mcp; $__mcp\""
@@ -190,7 +207,7 @@ mod tests {
         stop::Process,
     };
 
-    /// The shells of this machine, each with the words that run a command in it.
+    /// Lists the shells of this machine, each with the words for running a command.
     fn shells() -> Vec<(LoginShell, Vec<String>)> {
         let names = [
             (
@@ -222,7 +239,8 @@ mod tests {
         Sentinel::from_random([7; 16])
     }
 
-    /// What a command prints on stdout, with these bytes on stdin, and the process that it announces on stderr.
+    /// Runs a command with these bytes on stdin. Returns stdout, stderr, the announced process and
+    /// the real one.
     fn run(
         words: &[String],
         line: &[u8],

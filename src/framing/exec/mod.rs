@@ -1,9 +1,11 @@
-//! What is written for a command on a channel of its own: its process id first, then directory and environment, then
-//! the command as it is, all in the language of the user's login shell, which is what runs it (RFC 4254 section 6.5).
+//! The script around a command on a channel of its own. It prints the process id first, then sets
+//! directory and environment, then runs the command as it is. All is written in the language of the
+//! user's login shell, which runs it (RFC 4254 section 6.5).
 //!
-//! The command line is an argument of a process, which every user of the remote host can see. So the environment's values
-//! come through stdin, as lines that the script reads before the command begins. They are sent only when the process id
-//! has come: before that, startup files or another shell in the place of this one would read them.
+//! The command line is an argument of a process, which every user of the remote host can see. So
+//! the environment's values come through stdin, as lines that the script reads before the command
+//! begins. They are sent only when the process id has come: before that, startup files or another
+//! program in place of this shell would read them.
 
 mod loader;
 mod probe;
@@ -11,76 +13,79 @@ mod probe;
 pub use self::probe::{OTHER_PROBE, POSIX_PROBE, ShellProbe};
 use super::{quoting::quote, sentinel::Sentinel};
 
-/// The family of the user's login shell, as far as it matters for a few lines of script.
+/// Family of the user's login shell, as far as needed for a few lines of script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginShell {
-    /// sh, bash, dash, ash, ksh, mksh, posh, yash, zsh.
+    /// sh, bash, dash, ash, ksh, mksh, posh, yash or zsh.
     Posix,
     /// fish.
     Fish,
-    /// csh and tcsh.
+    /// csh or tcsh.
     Csh,
-    /// Anything else, such as elvish, a device's command line or cmd.exe: gets the command and nothing more.
+    /// Any other shell, such as elvish, a device's command line or cmd.exe. Such a shell gets the
+    /// command and nothing more.
     Other,
 }
 
-/// A longer script, in bytes, is not sent as the command line: OpenSSH's server ends the connection at a packet of 256
-/// KiB, Linux takes no argument of 128 KiB, and Dropbear no command of 9000 bytes.
+/// Longest script sent as the command line, in bytes. OpenSSH's server ends the connection at a
+/// packet of 256 KiB, Linux takes no argument of 128 KiB, and Dropbear no command of 9000 bytes.
 pub(super) const MAX_LINE_BYTES: usize = 8 * 1024;
-/// The same for a shell that we cannot make read the rest from stdin: what Linux takes as one argument.
+/// Longest command line of any kind, in bytes: as much as Linux takes as a single argument. It is
+/// the limit for shells that cannot be made to read a script from stdin.
 pub(super) const MAX_ARGUMENT: usize = 128 * 1024 - 1;
 
-/// What a command gets on stdin.
+/// Kind of stdin for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// Nothing: it ends at once.
+    /// No input: stdin ends at once.
     Empty,
-    /// Something, now or later.
+    /// Some input, now or later.
     Follows,
     /// A terminal, which echoes what is typed.
     Terminal,
 }
 
-/// What is sent for a command.
+/// Script of a command, in the parts to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecScript {
-    /// The command line of the exec request.
+    /// Command line of the exec request.
     pub line: Vec<u8>,
-    /// What its script reads from stdin before the command begins: the environment, and a script that is too long for the
-    /// line. The command does not begin without. It is to be sent when the process id has come, and before the command's own
-    /// stdin.
+    /// Lines for the script to read from stdin before the command begins: the environment, and a
+    /// script too long for the line. They must be sent after the process id has come and before the
+    /// command's own stdin. Without them the command does not begin.
     pub settings: Vec<u8>,
-    /// Whether a second mark, [`READY`] in it, says that the settings were read, and the terminal is what it was.
+    /// True if a second mark, holding [`READY`], reports the end of the settings, with the terminal
+    /// as before.
     pub says_ready: bool,
-    /// What stands before the command in its first line, so that lines are numbered as they are in the command. A shell
-    /// that cannot read the line may quote it whole.
+    /// Part of the first line before the command. The command begins in the first line so that its
+    /// line numbers are right. A shell that cannot read the line may quote all of it.
     pub preamble: Vec<u8>,
 }
 
-/// What the mark holds that says that the settings were read.
+/// Content of the mark after the settings have been read.
 pub const READY: &str = "ready";
 
-/// What cannot be written for a login shell.
+/// Reason why a command cannot be written for a login shell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExecScriptError {
-    /// A NUL byte ends a string on the other side.
+    /// A text holds a NUL byte, which ends a string on the other side.
     #[error("{0} holds a NUL byte, which no shell can take")]
     Nul(&'static str),
-    /// An environment variable's name is `[A-Za-z_][A-Za-z0-9_]*`.
+    /// The name of an environment variable is not `[A-Za-z_][A-Za-z0-9_]*`.
     #[error(
         "{0:?} is not a name for an environment variable (letters, digits and _, not beginning with a digit)"
     )]
     VariableName(String),
-    /// The login shell is of no family that we know.
+    /// The family of the login shell is not known.
     #[error("the login shell is not one in which a directory or environment could be set")]
     UnknownShell,
-    /// More than the remote host takes as one argument.
+    /// The command is longer than the remote host takes as a single argument.
     #[error("the command has {0} bytes; this login shell takes at most {MAX_ARGUMENT}")]
     TooLong(usize),
 }
 
 impl LoginShell {
-    /// The family of the shell of this path, by its name.
+    /// Returns the family of the shell at this path, by the name.
     #[must_use]
     pub fn by_name(path: &str) -> Self {
         match path.rsplit('/').next().unwrap_or("") {
@@ -92,14 +97,15 @@ impl LoginShell {
         }
     }
 
-    /// The script for `command`, run in `directory` (`~` means home) with `environment` added.
+    /// Writes the script for `command`, run in `directory` (`~` is the home directory) with
+    /// `environment` added.
     ///
-    /// Its first act is to print the shell's process id and start time, as [`Process::parse`](super::stop::Process::parse)
-    /// reads them, between the marks of `announce`, on stderr.
+    /// The script first prints the shell's process id and start time on stderr, between the marks
+    /// of `announce`. [`Process::parse`](super::stop::Process::parse) reads both.
     ///
     /// # Errors
-    /// A NUL byte, a bad variable name, a directory or environment for a shell we know nothing about, or a command that
-    /// is too long.
+    /// Fails for a NUL byte, for a bad variable name, for a directory or environment in an unknown
+    /// shell, or for a command that is too long.
     pub fn script(
         self,
         command: &str,
@@ -118,7 +124,8 @@ impl LoginShell {
         )
     }
 
-    /// The same with the script on stdin, where the shell can read it there, if it has more than `longest` bytes.
+    /// Writes the script with a limit of `longest` bytes for the command line. A longer script goes
+    /// to stdin, where the shell can read it there.
     pub(super) fn script_within(
         self,
         longest: usize,
@@ -131,6 +138,8 @@ impl LoginShell {
         check(environment)?;
         let mut script = self.body(command, directory, &[])?;
 
+        // An unknown shell may take a variable assignment for anything, so it gets the bare
+        // command.
         if self == Self::Other {
             if !environment.is_empty() {
                 return Err(ExecScriptError::UnknownShell);
@@ -143,6 +152,8 @@ impl LoginShell {
 
         // On a terminal, which would echo it, no script goes to stdin.
         let is_long = self == Self::Posix && input != Input::Terminal && script.len() > longest;
+        // Input that follows needs settings too, even if they are only the end mark: stdin is held
+        // back until the script has announced itself.
         let reads = is_long || !environment.is_empty() || input == Input::Follows;
         let says_ready = reads && input == Input::Terminal;
 
@@ -164,6 +175,8 @@ impl LoginShell {
             settings.extend_from_slice(format!("\n{}\n", announce.as_str()).as_bytes());
         }
 
+        // The command stays the last part of the first line, so that the shell reports errors with
+        // the command's own line numbers.
         line.append(&mut script);
 
         let before = line
@@ -179,10 +192,10 @@ impl LoginShell {
         })
     }
 
-    /// The script alone, without the process id before it.
+    /// Writes the script alone, without the announcement of the process id.
     ///
     /// # Errors
-    /// As [`script`](Self::script), but for the length.
+    /// Fails as [`script`](Self::script) does, but not for the length.
     pub fn body(
         self,
         command: &str,
@@ -206,7 +219,8 @@ impl LoginShell {
         Ok(script)
     }
 
-    /// Prints the process id and start time. Only where there is no `/proc` that takes another process.
+    /// Writes the commands for printing the process id and start time. They start another process
+    /// only where there is no `/proc`.
     pub(super) fn announcement(self, announce: &Sentinel) -> Vec<u8> {
         let mark = announce.as_str();
 
@@ -236,6 +250,7 @@ impl LoginShell {
         .into_bytes()
     }
 
+    /// Appends a change of the directory, which ends the script on failure.
     pub(super) fn change_directory(
         self,
         script: &mut Vec<u8>,
@@ -247,6 +262,7 @@ impl LoginShell {
             _ => (false, directory),
         };
 
+        // A name that begins with `-` would be read as an option.
         let mut place = Vec::new();
         if home {
             place.extend_from_slice(b"\"$HOME\"");
@@ -258,7 +274,8 @@ impl LoginShell {
 
         let (before, after) = match self {
             Self::Fish => ("cd ", "; or exit 1\n"),
-            // csh goes on with the next line after its own cd has failed, and even after exit; not after exec.
+            // csh goes on with the next line after its own cd has failed, and even after exit; not
+            // after exec.
             Self::Csh => ("sh -c 'cd \"$0\"' ", " || exec sh -c 'exit 1'\ncd "),
             Self::Posix | Self::Other => ("cd ", " || exit 1; "),
         };
@@ -273,6 +290,7 @@ impl LoginShell {
         Ok(())
     }
 
+    /// Appends the assignment of an environment variable.
     fn set_variable(
         self,
         script: &mut Vec<u8>,
@@ -293,9 +311,12 @@ impl LoginShell {
         Ok(())
     }
 
+    /// Appends the text as a quoted word.
     pub(super) fn quote(self, script: &mut Vec<u8>, text: &str) -> Result<(), ExecScriptError> {
         match self {
             Self::Posix => quote(script, text.as_bytes()),
+            // fish knows both escapes inside single quotes; csh expands `!` and ends at a newline
+            // even there.
             Self::Fish => {
                 let escaped = text.replace('\\', "\\\\").replace('\'', "\\'");
                 script.extend_from_slice(format!("'{escaped}'").as_bytes());
@@ -314,10 +335,10 @@ impl LoginShell {
     }
 }
 
-/// Prints when a process began; its id follows.
+/// Command for printing the start time of a process, whose id follows.
 pub(super) const LSTART: &str = "LC_ALL=C TZ=UTC ps -o lstart= -p";
 
-/// What has no settings has to be a line that the remote host takes.
+/// Refuses a command line longer than the remote host takes.
 fn within_an_argument(script: ExecScript) -> Result<ExecScript, ExecScriptError> {
     if script.line.len() > MAX_ARGUMENT {
         return Err(ExecScriptError::TooLong(script.line.len()));
@@ -325,6 +346,7 @@ fn within_an_argument(script: ExecScript) -> Result<ExecScript, ExecScriptError>
     Ok(script)
 }
 
+/// Refuses values with a NUL byte and bad variable names.
 fn check(environment: &[(&str, &str)]) -> Result<(), ExecScriptError> {
     for (name, value) in environment {
         refuse_nul("the environment", value)?;
@@ -335,6 +357,7 @@ fn check(environment: &[(&str, &str)]) -> Result<(), ExecScriptError> {
     Ok(())
 }
 
+/// Refuses a text with a NUL byte. `what` names the text in the error.
 fn refuse_nul(what: &'static str, text: &str) -> Result<(), ExecScriptError> {
     if text.contains('\0') {
         Err(ExecScriptError::Nul(what))
@@ -343,6 +366,7 @@ fn refuse_nul(what: &'static str, text: &str) -> Result<(), ExecScriptError> {
     }
 }
 
+/// Returns true for a name accepted by every shell.
 fn is_variable_name(name: &str) -> bool {
     let mut characters = name.chars();
     characters

@@ -1,33 +1,39 @@
-//! Which shell runs the commands of an account, found out by what it does: `SHELL` may name another.
+//! Finds out which shell runs the commands of an account, by testing it. `SHELL` may name another.
 
 use super::LoginShell;
 
-/// Answered by every POSIX shell, and by no other. It does what our scripts do.
+/// Probe answered by every POSIX shell, and by no other shell. It uses the same features as our
+/// scripts.
 pub const POSIX_PROBE: &str = "IFS= read -r __mcp </dev/null || printf 'mcp-ssh-sessions:%s:%s:%s:%s;' \"$((40+2))\" \
      \"${SHELL-}\" \"$(readlink -f \"${SHELL-}\")\" \"$(readlink /proc/$$/exe)\"";
 
-/// Answered differently by fish and csh, which differ in what a backslash is in quotes, and by others not so that an index
-/// would be looked at. csh has no index for a variable of the environment, and its own name for the home directory.
+/// Probe to tell fish from csh, which read a backslash in quotes differently. The index tells them
+/// from other shells, which would not look at it. csh has no index for an environment variable, and
+/// a name of its own for the home directory.
 pub const OTHER_PROBE: &str =
     "printf 'mcp-ssh-sessions:%s:%s:%s:%s;' 'a\\\\b' \"$HOME\" \"$HOME[1]$home[1]\" \"$SHELL\"";
 
-/// What the probes have shown.
+/// Result of the probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShellProbe {
-    /// The family.
+    /// Family of the login shell.
     pub shell: LoginShell,
-    /// The program, if it could be told: what has to run a command where the login shell does not.
+    /// Path or name of the shell program, for running a command where the login shell does not;
+    /// `None` if unknown.
     pub program: Option<String>,
-    /// What was printed if it was the same for both probes, although they are different commands, and neither failed:
-    /// commands are not run, it seems.
+    /// Output of both probes if the same for both, although these are different commands and
+    /// neither failed. Such a host does not seem to run commands.
     pub deaf: Option<Vec<u8>>,
 }
 
 impl ShellProbe {
-    /// Reads the answer to [`POSIX_PROBE`], which startup files may have surrounded with other output.
+    /// Reads the answer to [`POSIX_PROBE`], which startup files may have surrounded with other
+    /// output. `None` if the shell did not answer as a POSIX shell.
     #[must_use]
     pub fn posix(answer: &[u8]) -> Option<Self> {
         let answer = String::from_utf8_lossy(answer);
+        // `SHELL` may be left over from another shell, so the running program decides if the two
+        // differ. A program called `busybox` is no shell by that name.
         let [named, real, runs] = fields(&answer, "42:")?;
         let is_known =
             LoginShell::by_name(runs) == LoginShell::Posix && !runs.ends_with("/busybox");
@@ -46,8 +52,8 @@ impl ShellProbe {
         })
     }
 
-    /// Reads the answer to [`OTHER_PROBE`] of a shell that has not answered the other one but said `first`, given whether one
-    /// of them failed.
+    /// Reads the answer to [`OTHER_PROBE`]. `first` is the answer to [`POSIX_PROBE`], and `failed`
+    /// says that a probe failed.
     #[must_use]
     pub fn other(failed: bool, first: &[u8], answer: &[u8]) -> Self {
         let text = String::from_utf8_lossy(answer);
@@ -68,6 +74,7 @@ impl ShellProbe {
             }
         }
 
+        // Two commands that differ cannot have the same output, unless nobody runs them.
         let deaf = (!failed && first == answer).then(|| answer.to_vec());
 
         Self {
@@ -77,7 +84,7 @@ impl ShellProbe {
         }
     }
 
-    /// Nothing is known.
+    /// Creates a result in which nothing is known.
     #[must_use]
     pub fn unknown() -> Self {
         Self {
@@ -88,7 +95,7 @@ impl ShellProbe {
     }
 }
 
-/// The three fields behind this beginning of an answer.
+/// Returns the three fields after this beginning of an answer.
 fn fields<'a>(answer: &'a str, first: &str) -> Option<[&'a str; 3]> {
     let (_, rest) = answer.split_once(&format!("mcp-ssh-sessions:{first}"))?;
     rest.split_once(';')?
@@ -99,6 +106,7 @@ fn fields<'a>(answer: &'a str, first: &str) -> Option<[&'a str; 3]> {
         .ok()
 }
 
+/// Returns an absolute path, and `None` for any other.
 fn absolute(path: &str) -> Option<String> {
     path.starts_with('/').then(|| path.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Cuts what a snapshot prints out of a shell's stdout, wherever in it that stands, and puts it together.
+//! Separates the output of a snapshot from a shell's stdout, and puts the snapshot together.
 
 use zeroize::Zeroizing;
 
@@ -10,10 +10,11 @@ use crate::framing::{
     shell_kind::{ShellDescriptors, ShellKind},
 };
 
-/// The filter for the stdout of one shell, from its start to its end.
+/// Filter for the stdout of a shell, from start to end.
 ///
-/// A snapshot comes in pieces of less than a kilobyte, each between marks and written at once, so that what others write
-/// to the same stream stands between the pieces and not in them. It passes on unchanged.
+/// A snapshot comes in pieces of less than a kilobyte, each between marks and written at once. So
+/// other output on the same stream stands between the pieces and not in them, and it passes on
+/// unchanged.
 #[derive(Debug)]
 pub struct SnapshotExtractor {
     marks: Sentinel,
@@ -21,10 +22,10 @@ pub struct SnapshotExtractor {
     taking: Option<SnapshotInProgress>,
 }
 
-/// What came of a snapshot.
+/// Result of taking a snapshot.
 #[derive(Debug)]
 pub enum Extracted {
-    /// Here it is.
+    /// The snapshot is complete.
     Whole(Box<Snapshot>),
     /// The state is longer than [`MAX_SNAPSHOT_BYTES`].
     TooLarge,
@@ -32,18 +33,24 @@ pub enum Extracted {
     Spoiled,
 }
 
-/// A snapshot on its way.
+/// Snapshot of which some pieces are still to come.
 #[derive(Debug)]
 struct SnapshotInProgress {
+    /// Kind of the shell.
     kind: ShellKind,
+    /// Name of the snapshot, which is in each piece.
     id: Sentinel,
+    /// Text of the pieces so far.
     text: SnapshotPieces,
+    /// Number of the next piece.
     next: u32,
+    /// True if a piece was missing or damaged.
     spoiled: bool,
+    /// Result, once the last piece has come.
     ended: Option<Extracted>,
 }
 
-/// The pieces so far; they are wiped, because they hold the values of variables.
+/// Pieces so far. They are wiped, because they hold the values of variables.
 #[derive(Default)]
 struct SnapshotPieces(Zeroizing<Vec<u8>>);
 
@@ -54,7 +61,7 @@ impl std::fmt::Debug for SnapshotPieces {
 }
 
 impl SnapshotExtractor {
-    /// A filter that knows pieces by these marks.
+    /// Creates a filter for pieces between these marks.
     #[must_use]
     pub fn new(marks: Sentinel) -> Self {
         Self {
@@ -64,8 +71,8 @@ impl SnapshotExtractor {
         }
     }
 
-    /// What to write to the shell to have it print a snapshot; nothing may be running in it. One that is still on its way
-    /// is given up.
+    /// Returns the request for a snapshot, to be written to the shell. Nothing may be running in
+    /// the shell. A snapshot on its way is given up.
     pub fn request(&mut self, kind: ShellKind, streams: ShellDescriptors, id: Sentinel) -> Vec<u8> {
         let request = request::request(kind, streams, &self.marks, &id);
 
@@ -81,7 +88,7 @@ impl SnapshotExtractor {
         request
     }
 
-    /// Whether a snapshot is on its way.
+    /// Returns true while pieces of a snapshot are still to come.
     #[must_use]
     pub fn is_taking(&self) -> bool {
         self.taking
@@ -89,7 +96,7 @@ impl SnapshotExtractor {
             .is_some_and(|taking| taking.ended.is_none())
     }
 
-    /// What came of the last snapshot, once.
+    /// Returns the result of the last snapshot, only once.
     pub fn extracted(&mut self) -> Option<Extracted> {
         self.taking
             .as_mut()?
@@ -98,12 +105,14 @@ impl SnapshotExtractor {
             .inspect(|_| self.taking = None)
     }
 
-    /// Takes the next bytes of stdout and returns those that are not a snapshot's; `None` if that is all of them.
+    /// Takes the next bytes of stdout, and returns the bytes outside of snapshots. `None` if those
+    /// are all of them.
     pub fn push(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if !self.decoder.is_busy() && !bytes.contains(&0x1e) {
             return None;
         }
 
+        // A portion can hold the end of one piece and the beginning of the next.
         let (mut output, mut rest) = (Vec::new(), bytes.to_vec());
 
         loop {
@@ -119,6 +128,7 @@ impl SnapshotExtractor {
                         None => is_given_up(&trailer),
                     };
 
+                    // A mark with other content is not from our script: it passes on as output.
                     if !ours {
                         output.extend(trailer);
                     }
@@ -135,7 +145,7 @@ impl SnapshotExtractor {
         Some(output)
     }
 
-    /// Gives up what was held back: the shell has ended.
+    /// Returns the bytes held back. The shell has ended.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut output = Vec::new();
         self.decoder.finish(&mut output);
@@ -145,7 +155,8 @@ impl SnapshotExtractor {
 }
 
 impl SnapshotInProgress {
-    /// Takes `id:number:length:text`, or `id:number:end:length` at the end; `false` if it is something else.
+    /// Takes `id:number:length:text`, or `id:number:end:length` at the end. Returns false for any
+    /// other text.
     fn piece(&mut self, piece: &[u8]) -> bool {
         let Some([id, number, length, text]) = fields(piece) else {
             return false;
@@ -155,6 +166,7 @@ impl SnapshotInProgress {
             return is_given_up(piece);
         }
 
+        // Pieces are numbered, so a missing one shows even where the lengths agree by chance.
         self.spoiled |= number != self.next.to_string().as_bytes();
         self.next = self.next.wrapping_add(1);
 
@@ -177,8 +189,11 @@ impl SnapshotInProgress {
         true
     }
 
+    /// Checks the length of the whole text, and parses the snapshot.
     fn end(&mut self, length: &[u8]) -> Extracted {
         let text = std::mem::take(&mut self.text).0;
+        // A snapshot that is not complete must not be restored: it is a script, and half a script
+        // does something else.
         if self.spoiled || !is_length(length, &text) {
             return Extracted::Spoiled;
         }
@@ -196,6 +211,7 @@ impl SnapshotInProgress {
     }
 }
 
+/// Splits a piece into four fields.
 fn fields(piece: &[u8]) -> Option<[&[u8]; 4]> {
     let mut fields = piece.splitn(4, |byte| *byte == b':');
     Some([
@@ -206,7 +222,8 @@ fn fields(piece: &[u8]) -> Option<[&[u8]; 4]> {
     ])
 }
 
-/// Whether this is a piece of a snapshot that was given up for a later one: nobody else knows the marks.
+/// Returns true for a piece of a snapshot given up for a later snapshot. Nobody else knows the
+/// marks.
 fn is_given_up(piece: &[u8]) -> bool {
     let Some([id, _, length, text]) = fields(piece) else {
         return false;
@@ -215,7 +232,8 @@ fn is_given_up(piece: &[u8]) -> bool {
     is_id && (is_length(length, text) || [&b"end"[..], b"big"].contains(&length))
 }
 
-/// Whether this is the length of that text, in bytes or, as some shells count, in characters.
+/// Returns true if `length` is the length of the text, in bytes or, as some shells count, in
+/// characters.
 fn is_length(length: &[u8], text: &[u8]) -> bool {
     let length: Option<usize> = std::str::from_utf8(length)
         .ok()

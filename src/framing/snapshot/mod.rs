@@ -1,5 +1,5 @@
-//! The state of a shell, so that another can be given it: how it is asked for ([`extractor`]), what it is, how it is given back
-//! ([`restore`]).
+//! The state of a shell, for giving it to another shell: taking it ([`extractor`]), what it holds,
+//! and giving it back ([`restore`]).
 
 pub mod extractor;
 mod options;
@@ -15,43 +15,55 @@ pub(super) use self::request::function;
 use self::statements::{name, statements};
 use super::{sentinel::Sentinel, shell_kind::ShellKind};
 
-/// The longest state that is kept, in bytes.
+/// Longest state to keep, in bytes.
 pub const MAX_SNAPSHOT_BYTES: usize = 1024 * 1024;
 
-/// What was kept of a shell: statements in its own words, each with the name it is about.
+/// State of a shell: statements in the shell's own words, each with the name of the thing restored.
+/// A snapshot is made from the output of the shell and given to the next shell of the same kind.
 ///
-/// It is wiped when dropped and shown nowhere: variables hold tokens and passwords.
+/// It is wiped when dropped and shown nowhere, because variables hold tokens and passwords.
 pub struct Snapshot {
+    /// Kind of the shell.
     kind: ShellKind,
-    /// Lines of `set +o` and `shopt -p`, behind the values of `$SHELLOPTS` and `$BASHOPTS`; for other shells `$-`.
+    /// Lines of `set +o` and `shopt -p`, after the values of `$SHELLOPTS` and `$BASHOPTS`. For
+    /// other shells `$-`.
     options: Text,
+    /// Mask in octal digits, as printed by `umask`.
     umask: Text,
+    /// Assignments of the variables.
     variables: Vec<Statement>,
-    /// Names that are exported and read-only, for shells that tell them apart from the values.
+    /// Exported names, for shells which print names and values separately.
     exported: Vec<Statement>,
+    /// Read-only names, for the same shells.
     read_only: Vec<Statement>,
+    /// Definitions of the aliases.
     aliases: Vec<Statement>,
+    /// Commands of the traps.
     traps: Vec<Statement>,
-    /// Whether the shell could tell its traps.
+    /// True if the shell could report traps.
     tells_traps: bool,
+    /// Definitions of the functions.
     functions: Vec<Statement>,
     /// Attributes of functions, such as being exported.
     attributes: Vec<Statement>,
-    /// Directories of the stack without the first, the last one first.
+    /// Directories of the stack without the first, in reverse order.
     directories: Vec<Text>,
+    /// Positional parameters as a `set` command; `None` if there are none.
     positional: Option<Text>,
 }
 
-/// Text of a snapshot.
+/// Text of a snapshot, wiped when dropped.
 type Text = Zeroizing<Vec<u8>>;
 
-/// One statement.
+/// Statement for restoring a single thing.
 struct Statement {
+    /// Name of the thing.
     name: String,
+    /// Text of the statement.
     text: Text,
 }
 
-/// Variables that are not given to another shell: what bash itself sets, and what belongs to the connection.
+/// Variables not given to another shell. bash sets them itself, or they belong to the connection.
 const NOT_KEPT: [&str; 62] = [
     "BASH",
     "BASHOPTS",
@@ -117,12 +129,13 @@ const NOT_KEPT: [&str; 62] = [
     "_",
 ];
 
-/// Variables of the connection or of the log-in that are kept only where the new one brings none.
+/// Variables of the connection or of the log-in. They are restored only if the new connection
+/// brings none.
 const KEPT_IF_ABSENT: [&str; 3] = ["DBUS_SESSION_BUS_ADDRESS", "KRB5CCNAME", "XDG_RUNTIME_DIR"];
 
 impl Snapshot {
-    /// Reads what a shell has printed; `None` where it is not of the form that was asked for, so that nothing else is
-    /// ever run.
+    /// Reads the output of a shell. `None` if it does not have the form that was asked for, so that
+    /// nothing else is ever run.
     fn parse(kind: ShellKind, id: &Sentinel, text: &[u8]) -> Option<Self> {
         let mut snapshot = Self {
             kind,
@@ -142,6 +155,7 @@ impl Snapshot {
 
         let bash = kind == ShellKind::Bash;
 
+        // Each section is checked for its form, because its text is run later in another shell.
         for (letter, section) in sections(id, text)? {
             match letter {
                 b'o' => snapshot.options = kept(section),
@@ -167,12 +181,13 @@ impl Snapshot {
             }
         }
 
+        // Both scripts print the umask, so a text without one is not whole.
         snapshot.choose();
         let complete = snapshot.umask.len() > 2 && snapshot.umask.iter().all(u8::is_ascii_digit);
         complete.then_some(snapshot)
     }
 
-    /// Leaves out what does not belong to the shell's own state.
+    /// Removes the statements which do not belong to the shell's own state.
     fn choose(&mut self) {
         let agent = self
             .variables
@@ -180,7 +195,7 @@ impl Snapshot {
             .any(|variable| variable.name == "SSH_AGENT_PID");
 
         let keeps = |variable: &Statement| {
-            // Who has started an agent in the shell keeps it; a forwarded one belongs to the connection.
+            // An agent started in the shell is kept. A forwarded agent belongs to the connection.
             let agent = agent || variable.name != "SSH_AUTH_SOCK";
             agent
                 && !NOT_KEPT.contains(&variable.name.as_str())
@@ -191,12 +206,12 @@ impl Snapshot {
         self.exported.retain(keeps);
         self.read_only.retain(keeps);
 
-        // `exit` is the driver's too, unless a command has defined it anew.
+        // `exit` is the driver's function too, unless a command has defined it anew.
         let ours = |text: &[u8]| text.windows(7).any(|some| some == b"__mcp_x");
         self.functions
             .retain(|function| !function.name.starts_with("__mcp_") && !ours(&function.text));
 
-        // An attribute of a function that is not there would be that of a variable.
+        // Without its function, such a statement would set the attribute of a variable.
         let functions: BTreeSet<&str> = self
             .functions
             .iter()
@@ -206,7 +221,7 @@ impl Snapshot {
         self.attributes
             .retain(|attribute| functions.contains(attribute.name.as_str()));
 
-        // The one that gives a command up is the driver's, and so is one that calls its functions.
+        // The trap that gives up a command is the driver's, and so is one that calls its functions.
         self.traps.retain(|trap| {
             !trap.name.ends_with("URG") && !trap.text.windows(6).any(|some| some == b"__mcp_")
         });
@@ -219,7 +234,7 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// The sections and their letters.
+/// Splits the text into sections, each with a letter. `None` if the text has another form.
 fn sections<'a>(id: &Sentinel, text: &'a [u8]) -> Option<Vec<(u8, &'a [u8])>> {
     let opening = format!("\u{1e}{} ", id.as_str()).into_bytes();
     let mut found = Vec::new();
@@ -239,7 +254,7 @@ fn sections<'a>(id: &Sentinel, text: &'a [u8]) -> Option<Vec<(u8, &'a [u8])>> {
     }
 }
 
-/// Statements that all have a name behind what `after` takes off.
+/// Reads statements, each with a name after the part removed by `after`.
 fn named(section: &[u8], after: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Vec<Statement>> {
     let statement = |text| {
         Some(Statement {
@@ -250,13 +265,14 @@ fn named(section: &[u8], after: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Vec<S
     statements(section)?.into_iter().map(statement).collect()
 }
 
-/// What follows the first word that begins so, and a blank.
+/// Returns the text after the first word and a blank, if the word begins with `beginning`.
 fn words<'a>(line: &'a [u8], beginning: &[u8]) -> Option<&'a [u8]> {
     let rest = line.strip_prefix(beginning)?;
     rest.get(rest.iter().position(|byte| *byte == b' ')? + 1..)
 }
 
-/// `alias NAME='…'`, or without the first word. The name is whatever stands before the `=`.
+/// Reads `alias NAME='…'`, or the same without the first word. The name is whatever stands before
+/// the `=`.
 fn aliases(section: &[u8]) -> Option<Vec<Statement>> {
     let statement = |text: &[u8]| {
         let rest = text.strip_prefix(b"alias ").unwrap_or(text);
@@ -266,6 +282,7 @@ fn aliases(section: &[u8]) -> Option<Vec<Statement>> {
             .next()
             .filter(|name| name.len() < rest.len())?;
 
+        // The name is written into a script without quotes.
         let plain = name
             .iter()
             .all(|byte| !b" \t\n'\"\\$`;&|<>()".contains(byte));
@@ -279,7 +296,7 @@ fn aliases(section: &[u8]) -> Option<Vec<Statement>> {
     statements(section)?.into_iter().map(statement).collect()
 }
 
-/// `trap -- '…' NAME`.
+/// Reads `trap -- '…' NAME`.
 fn traps(section: &[u8]) -> Option<Vec<Statement>> {
     let statement = |text: &[u8]| {
         let name = text
@@ -296,7 +313,7 @@ fn traps(section: &[u8]) -> Option<Vec<Statement>> {
     statements(section)?.into_iter().map(statement).collect()
 }
 
-/// `declare -fx NAME`; those without any attribute are left out.
+/// Reads `declare -fx NAME`. Functions without any attribute are left out.
 fn attributes(section: &[u8]) -> Option<Vec<Statement>> {
     let mut found = Vec::new();
     for line in section
@@ -315,13 +332,13 @@ fn attributes(section: &[u8]) -> Option<Vec<Statement>> {
     Some(found)
 }
 
-/// `set -- …`, one statement.
+/// Reads `set -- …`, which must be a single statement.
 fn positional(section: &[u8]) -> Option<Text> {
     let one = statements(section)?.len() == 1 && section.starts_with(b"set --");
     one.then(|| kept(section))
 }
 
-/// `NAME () …`, with the word `function` before it where that is needed.
+/// Reads `NAME () …`, with the word `function` in front if needed.
 fn function_statement(section: &[u8]) -> Option<Statement> {
     let line = section.split(|byte| *byte == b'\n').next()?;
     let line = line.strip_prefix(b"function ").unwrap_or(line);
@@ -332,6 +349,7 @@ fn function_statement(section: &[u8]) -> Option<Statement> {
     })
 }
 
+/// Copies the text into memory which is wiped when dropped.
 fn kept(text: &[u8]) -> Text {
     Zeroizing::new(text.to_vec())
 }

@@ -1,11 +1,11 @@
-//! The options of a shell, as the statements that set them.
+//! The options of a shell, as statements that set them.
 
 use super::Snapshot;
 use crate::framing::quoting::quote;
 
-/// Options that would end the shell or disturb the restoring: they come last, in this order.
+/// Options which would end the shell or disturb the restoring. They come last, in this order.
 const LAST_OPTIONS: [&str; 5] = ["verbose", "xtrace", "nounset", "posix", "errexit"];
-/// Options that are the driver's business, cannot be set, or make the shell read no further.
+/// Options which belong to the driver, cannot be set, or make the shell read no further.
 const NO_OPTIONS: [&str; 8] = [
     "emacs",
     "login_shell",
@@ -16,15 +16,16 @@ const NO_OPTIONS: [&str; 8] = [
     "vi",
     "interactive",
 ];
-/// Letters of `$-` that `set` takes in every shell.
+/// Letters of `$-` which `set` takes in every shell.
 const OPTION_LETTERS: &str = "abCfuvxe";
 
 impl Snapshot {
-    /// All options in one step: one that fails does not keep the next from being set.
+    /// Writes a step for setting all options. If setting one fails, the next is set all the same.
     pub(super) fn options(&self, bash: bool) -> Vec<u8> {
         let text = String::from_utf8_lossy(&self.options);
         let mut lines = text.lines();
 
+        // Other shells report the letters of `$-` only, so only those letters are set.
         if !bash {
             let on = lines.next().unwrap_or_default();
             let set = |letter: char| {
@@ -59,7 +60,8 @@ impl Snapshot {
             let is_on = |list: &str| list.split(':').any(|on| on == name);
 
             let setting = match command {
-                // What `set +o` says in a subshell is not always so in the shell.
+                // The output of `set +o` in a subshell is not always true for the shell.
+                // `$SHELLOPTS` is.
                 "set" => format!(
                     "\\builtin set {}o {name}\n",
                     if is_on(set_on) { '-' } else { '+' }
@@ -81,6 +83,7 @@ impl Snapshot {
                 _ => continue,
             };
 
+            // The name goes into a script without quotes, so it must be plain.
             let plain = name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
@@ -97,7 +100,7 @@ impl Snapshot {
         settings.sort_by_key(|(rank, _)| *rank);
         let settings: String = settings.into_iter().map(|(_, setting)| setting).collect();
 
-        // The status of the last of them says nothing.
+        // The status of the last setting says nothing about the others.
         let mut step = b"eval ".to_vec();
         quote(&mut step, format!("{settings}((1))").as_bytes());
 

@@ -1,8 +1,9 @@
-//! What is written to a shell to have it print its state.
+//! The request for a snapshot, as it is written to the shell.
 //!
-//! It is printed by a process of its own, which belongs to nobody: the shell waits only until that has been split off, so
-//! a command that comes meanwhile is run at once, and neither `$!` nor `jobs` nor `wait` knows of it. What it changes in
-//! order to print is changed there and not in the shell.
+//! The state is printed by a process of its own, which belongs to nobody. The shell waits only
+//! until that process has been split off, so a command that comes meanwhile is run at once. Neither
+//! `$!` nor `jobs` nor `wait` knows of the process. Whatever it changes in order to print is
+//! changed there and not in the shell.
 
 use super::MAX_SNAPSHOT_BYTES;
 use crate::framing::{
@@ -11,15 +12,18 @@ use crate::framing::{
     shell_kind::{ShellDescriptors, ShellKind},
 };
 
-/// Bytes of state in one piece. With its marks a piece is shorter than what any system writes to a pipe at once (POSIX:
-/// 512 bytes at least, Linux and macOS: 4096; and C libraries write after 1024).
+/// Size of a piece of state, in bytes. With its marks a piece is shorter than what any system
+/// writes to a pipe at once (POSIX: 512 bytes at least, Linux and macOS: 4096; and C libraries
+/// write after 1024).
 const PIECE: usize = 800;
 
-/// The function that bash defines when it starts: `__mcp_w MARKS ID $SHELLOPTS $BASHOPTS "$(trap -p)" "$@"`.
+/// Function defined at the start of bash: `__mcp_w MARKS ID $SHELLOPTS $BASHOPTS "$(trap -p)"
+/// "$@"`.
 ///
-/// The text is collected first, in sections that begin with RS, the snapshot's id and a letter. `printf %q` then makes it
-/// one line of ASCII, because bash writes after each line end. Bash before 4.4 does not tell its traps in a subshell,
-/// and bash 3 tells all its functions with its variables.
+/// The text is collected first, in sections that begin with RS, the snapshot's id and a letter.
+/// `printf %q` then makes it one line of ASCII, because bash writes after each line end. Bash
+/// before 4.4 does not report its traps in a subshell, and bash 3 prints all its functions with its
+/// variables.
 pub(in crate::framing) const FUNCTION: &str = r#"
 __mcp_w() {
   builtin trap - DEBUG RETURN ERR
@@ -86,8 +90,8 @@ __mcp_w() {
 readonly -f __mcp_w
 "#;
 
-/// The same for other shells, as a script. They have no way to cut a string, so each line is a piece; lines have no end of
-/// their own there.
+/// Script for printing the state of a shell other than bash. Such a shell has no way to cut a
+/// string, so each line is a piece. Lines have no end of their own there.
 const SCRIPT: &str = r#"
 __mcp_m=@MARKS@ __mcp_d=@ID@ __mcp_o=$-
 set +x; set +v; set +e; set +u; set +C; set +a; set +f
@@ -115,7 +119,7 @@ LC_ALL=C
 }
 "#;
 
-/// What to write to the shell.
+/// Writes the request for a snapshot of this shell.
 pub(super) fn request(
     kind: ShellKind,
     streams: ShellDescriptors,
@@ -125,8 +129,9 @@ pub(super) fn request(
     let (marks, id, out) = (marks.as_str(), id.as_str(), streams.stdout());
     match kind {
         ShellKind::Bash => {
-            // What could trace the values into a file is switched off before they are touched. In the function some
-            // traps would not be told.
+            // Tracing could write the values into a file, so it is switched off before they are
+            // touched. The traps are read here, because inside the function some would not be
+            // listed.
             format!(
                 "( ( __mcp_o=$SHELLOPTS; \\builtin set +x +v; \\__mcp_w {marks} {id} \"$__mcp_o\" \"${{BASHOPTS-}}\" \
                  \"$(\\builtin trap -p)\" \"$@\" ) {out} </dev/null & )\n"
@@ -151,7 +156,7 @@ pub(super) fn request(
     }
 }
 
-/// [`FUNCTION`] with its numbers.
+/// Returns [`FUNCTION`] with the numbers filled in.
 pub(in crate::framing) fn function() -> String {
     FUNCTION
         .replace("@LONGEST@", &MAX_SNAPSHOT_BYTES.to_string())

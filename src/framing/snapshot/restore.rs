@@ -1,31 +1,37 @@
-//! The script that gives a new shell the state of another, and what came of it.
+//! The script that gives a new shell the state of another, and the report on what was restored.
 
 use std::fmt::{self, Write as _};
 
 use super::{KEPT_IF_ABSENT, NOT_KEPT, Snapshot, Statement};
 use crate::framing::{quoting::quote, shell_kind::ShellKind};
 
-/// How many names of things that could not be restored are told.
+/// Most names of unrestored things in the report.
 const NAMES_TOLD: usize = 8;
 
-/// A snapshot on its way into a new shell. It is shown nowhere, like the snapshot itself.
+/// Script to give a new shell the state of another, with the data for reading the output. It is
+/// shown nowhere, like the snapshot itself.
 pub struct Restore {
-    /// The command for the new shell. It prints what [`report`](Self::report) reads.
+    /// Command for the new shell. [`report`](Self::report) reads its output.
     pub command: Vec<u8>,
+    /// Steps of the command; the output names failed steps by their index.
     steps: Vec<RestoreStep>,
-    /// What makes sure of a builtin.
+    /// Word before a builtin, so as not to call a function instead.
     word: &'static str,
+    /// True if the functions could not be taken over.
     functions_lost: bool,
+    /// True if the traps could not be taken over.
     traps_lost: bool,
 }
 
-/// One thing that is restored by itself, so that its failure costs nothing else.
+/// Single thing to restore. Each is restored by itself, so that its failure costs nothing else.
 struct RestoreStep {
+    /// Kind of thing.
     what: RestoredKind,
+    /// Name of the thing; empty for kinds without names.
     name: String,
 }
 
-/// What it is, in the order in which it is told.
+/// Kind of thing to restore, in the order of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RestoredKind {
     Directory,
@@ -37,14 +43,15 @@ enum RestoredKind {
     Trap,
     Positional,
     DirectoryStack,
-    /// Done on the way, and not worth a word.
+    /// A step left out of the report.
     Silent,
 }
 
-/// Traps that would run during what follows.
+/// Traps which would run during later steps, and are therefore set last.
 const LAST_TRAPS: [&str; 3] = ["RETURN", "ERR", "DEBUG"];
 impl Snapshot {
-    /// The script for a shell of the same kind; `directory` is where the other was at last.
+    /// Writes the script for a shell of the same kind. `directory` is the last directory of the old
+    /// shell.
     #[must_use]
     pub fn restore(&self, directory: &[u8]) -> Restore {
         let bash = self.kind == ShellKind::Bash;
@@ -77,7 +84,8 @@ impl Snapshot {
             .partition(|variable| variable.name == "POSIXLY_CORRECT");
 
         for variable in early {
-            // Bash before 4.4 writes these two bytes, which it uses itself, in a way that it cannot read.
+            // Bash before 4.4 uses these two bytes itself, and writes them in a way that it cannot
+            // read.
             let garbled = bash
                 && !self.tells_traps
                 && variable.text.iter().any(|byte| [0x01, 0x7f].contains(byte));
@@ -89,6 +97,7 @@ impl Snapshot {
             }
         }
 
+        // Attributes follow the values, because a read-only variable cannot be assigned any more.
         restore.statements(RestoredKind::Silent, self.exported.iter());
         restore.statements(RestoredKind::Silent, self.read_only.iter());
         if let Some(positional) = &self.positional {
@@ -96,7 +105,7 @@ impl Snapshot {
         }
 
         if bash {
-            // Patterns of functions may need it; what it was before comes with the options.
+            // The patterns in functions may need it. The options restore the earlier value.
             restore.step(RestoredKind::Silent, "", b"shopt -s extglob");
         }
 
@@ -123,8 +132,11 @@ impl Snapshot {
             );
         }
 
+        // Options come late: one like `errexit` or `nounset` would disturb the steps before.
         restore.step(RestoredKind::Options, "", &self.options(bash));
         restore.statements(RestoredKind::Silent, late.into_iter());
+        // Only traps follow this mark: they are set last, because they would run during the other
+        // steps.
         let word = restore.word;
         restore
             .command
@@ -144,7 +156,7 @@ impl Snapshot {
         restore
     }
 
-    /// Takes out of the environment what the other shell did not have.
+    /// Writes a statement for removing environment variables which the old shell did not have.
     fn unset_others(&self) -> Vec<u8> {
         let mut names = String::from(" SSH_AUTH_SOCK ");
         let kept = self.variables.iter().map(|variable| variable.name.as_str());
@@ -161,7 +173,7 @@ impl Snapshot {
 }
 
 impl Restore {
-    /// What is to be told, given what the command printed: first what was restored, then what was not.
+    /// Reports on the output of the command: first the restored things, then the missing things.
     #[must_use]
     pub fn report(&self, printed: &[u8]) -> (String, Option<String>) {
         let printed = String::from_utf8_lossy(printed);
@@ -171,7 +183,8 @@ impl Restore {
             .collect();
 
         if !printed.split_whitespace().any(|word| word == "end") {
-            // It was given up on the way; what came before that is not told from what came after.
+            // The command was aborted. The output does not tell the steps before the end from those
+            // after it.
             failed = (0..self.steps.len()).collect();
         }
 
@@ -210,6 +223,8 @@ impl Restore {
             .filter_map(|at| self.steps.get(*at))
             .filter_map(RestoreStep::told);
 
+        // The notice is read by an agent: a few names are enough, and the number says how many more
+        // there are.
         let mut missing: Vec<String> = missing.collect();
         if missing.len() > NAMES_TOLD {
             let more = missing.len() - NAMES_TOLD;
@@ -226,12 +241,14 @@ impl Restore {
         )
     }
 
+    /// Adds statements as steps of the same kind.
     fn statements<'a>(
         &mut self,
         what: RestoredKind,
         statements: impl Iterator<Item = &'a Statement>,
     ) {
         for statement in statements {
+            // Such a variable of the new connection is valid, and the old one may not be any more.
             if KEPT_IF_ABSENT.contains(&statement.name.as_str()) {
                 self.command
                     .extend_from_slice(format!("[ \"${{{}+y}}\" ] || ", statement.name).as_bytes());
@@ -240,9 +257,9 @@ impl Restore {
         }
     }
 
-    /// Adds a statement: run by itself, it prints its number if it fails. The shell's own words, not what may have been
-    /// restored before under their names, and no aliases; but `declare` takes a list only as the first word, and comes
-    /// first.
+    /// Adds a statement, which prints the number of the step on failure. The shell's own words are
+    /// called, and not functions or aliases that were restored before under their names. `declare`
+    /// takes a list only as the first word, and comes first.
     fn step(&mut self, what: RestoredKind, name: &str, statement: &[u8]) {
         let number = self.steps.len();
         self.steps.push(RestoreStep {
@@ -274,7 +291,7 @@ impl fmt::Debug for Restore {
 }
 
 impl RestoreStep {
-    /// How a person says it.
+    /// Returns the name of the step for the report; `None` for a silent step.
     fn told(&self) -> Option<String> {
         let name = self.name.escape_debug();
 

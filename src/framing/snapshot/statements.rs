@@ -1,9 +1,10 @@
-//! Reads what a shell prints so that it can be read again: statements with quoted words.
+//! Reads statements with quoted words, as a shell prints them for reading them again.
 
-/// Cuts text at the line ends that stand outside quotes; `None` if it ends inside quotes.
+/// Cuts text at the line ends outside of quotes. `None` if the text ends inside quotes.
 pub(super) fn statements(text: &[u8]) -> Option<Vec<&[u8]>> {
     let (mut found, mut begin, mut quote, mut at) = (Vec::new(), 0, Quote::None, 0);
 
+    // The kinds of quotes differ in the meaning of a backslash, so the kind is tracked.
     while let Some(&byte) = text.get(at) {
         at += match (quote, byte) {
             (Quote::None | Quote::Double | Quote::Ansi, b'\\') => 2,
@@ -27,7 +28,8 @@ pub(super) fn statements(text: &[u8]) -> Option<Vec<&[u8]>> {
     (quote == Quote::None).then_some(found)
 }
 
-/// The name that follows the first words of a statement, before its `=` or its end.
+/// Returns the name at the beginning of an assignment, before the `=` or the end. `None` if it is
+/// not a variable's name.
 pub(super) fn name(statement: &[u8]) -> Option<&str> {
     let end = statement
         .iter()
@@ -41,18 +43,18 @@ pub(super) fn name(statement: &[u8]) -> Option<&str> {
     (word(first) && !first.is_ascii_digit() && letters.all(word)).then_some(name)
 }
 
-/// What a byte stands in.
+/// Kind of quotes around a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quote {
     None,
     Single,
     Double,
-    /// `$'…'`
+    /// `$'…'`, in which a backslash escapes a quote.
     Ansi,
 }
 
 impl Quote {
-    /// After this quotation mark.
+    /// Returns the kind of quotes after this quotation mark.
     fn after(self, mark: u8, behind_dollar: bool) -> Self {
         match (self, mark) {
             (Self::None, b'\'') if behind_dollar => Self::Ansi,

@@ -1,4 +1,5 @@
-//! The script that ends running commands, and only those: SIGINT, SIGTERM, SIGKILL in turn, then a look at what is left.
+//! The script that ends running commands, and only those. It sends SIGINT, SIGTERM and SIGKILL in
+//! turn, and then looks at what is left.
 
 mod process;
 
@@ -6,40 +7,42 @@ use std::{fmt::Write as _, time::Duration};
 
 pub use self::process::Process;
 
-/// Which processes belong to the command.
+/// Processes belonging to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopTarget<'a> {
-    /// A command on a channel of its own: this process, its descendants, its process group and its session.
+    /// A command on a channel of the command's own: a process with all descendants, process group
+    /// and session.
     Exec {
-        /// The login shell that runs the command, which leads its process group.
+        /// Login shell of the command. It leads its process group.
         process: Process,
-        /// For how long it is known to have lived.
+        /// Time for which the process is known to have lived.
         lived: Duration,
     },
-    /// A command that sudo runs: this process, its descendants, and the process groups of both. sudo is left alone: it
-    /// passes on what it is sent, and ends when the command does.
+    /// A command run by sudo: a process with all descendants, and the process groups of both. sudo
+    /// itself is left alone, because it passes signals on and ends when the command does.
     Sudo {
-        /// The shell that runs the command.
+        /// Shell of the command, started by sudo.
         process: Process,
-        /// sudo, which leads its process group.
+        /// sudo, which leads a process group.
         sudo: Process,
-        /// For how long the shell is known to have lived.
+        /// Time for which the shell is known to have lived.
         lived: Duration,
     },
-    /// The foreground command of a persistent shell: the shell's descendants, except its earlier background jobs and
-    /// theirs. The shell itself gets SIGURG alone, which makes it give up the command.
+    /// The foreground command of a persistent shell: the shell's descendants, except earlier
+    /// background jobs and their descendants. The shell itself only gets SIGURG, which makes it
+    /// give up the command.
     Shell {
-        /// The shell.
+        /// Persistent shell of the command.
         process: Process,
-        /// The process ids of jobs that were in the background before the command.
+        /// Process ids of the background jobs from before the command.
         jobs: &'a [u32],
-        /// For how long the shell had been running when it got the command, at least.
+        /// Least time for which the shell had been running when the command came.
         age: Duration,
     },
 }
 
 impl StopTarget<'_> {
-    /// The process of the command, or its shell's.
+    /// Returns the process of the command, or of the shell around the command.
     #[must_use]
     pub fn process(&self) -> &Process {
         let (Self::Exec { process, .. } | Self::Sudo { process, .. } | Self::Shell { process, .. }) =
@@ -47,7 +50,7 @@ impl StopTarget<'_> {
         process
     }
 
-    /// The same, known to have lived for so long; no difference for a shell.
+    /// Sets the time for which the process is known to have lived. Changes nothing for a shell.
     #[must_use]
     pub fn having_lived(mut self, time: Duration) -> Self {
         match &mut self {
@@ -58,27 +61,28 @@ impl StopTarget<'_> {
     }
 }
 
-/// What a script has found out.
+/// Findings of a stop script about a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReport {
     /// No process of the command is left.
     Gone,
-    /// Some are.
+    /// Some processes of the command are left.
     Alive,
-    /// None is left of those that are known to be the command's, but some have left their parents meanwhile that may be.
+    /// No known process of the command is left. But some processes have left their parents
+    /// meanwhile, which may belong to the command.
     Unsure,
 }
 
-/// A signal for a command.
+/// Signal for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// One that stops it; where it does not, the harder ones follow.
+    /// A signal to stop the command. If it has no effect, the harder signals follow.
     Stop(FirstSignal),
-    /// Any other, sent once; its name as kill(1) takes it, without `SIG`.
+    /// Any other signal, sent once. The name is that of kill(1), without `SIG`.
     Once(&'static str),
 }
 
-/// Where the ladder of signals that stop a command begins.
+/// First signal of the ladder for stopping a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstSignal {
     /// SIGINT, then SIGTERM, then SIGKILL.
@@ -89,13 +93,14 @@ pub enum FirstSignal {
     Kill,
 }
 
-/// The signals that are sent once.
+/// Signals to send once.
 const ONCE: [&str; 12] = [
     "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT", "TSTP", "WINCH", "ALRM", "ABRT", "PIPE", "URG",
 ];
 
 impl Signal {
-    /// Reads a signal's name, such as `TERM` or `SIGUSR1`, in any case.
+    /// Reads a signal's name, such as `TERM` or `SIGUSR1`, in upper or lower case. `None` for a
+    /// name that is not supported.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let name = name.trim().to_ascii_uppercase();
@@ -110,7 +115,7 @@ impl Signal {
         }
     }
 
-    /// Every name that [`parse`](Self::parse) reads.
+    /// Lists every name known to [`parse`](Self::parse).
     #[must_use]
     pub fn names() -> String {
         format!("INT, TERM, KILL, {}", ONCE.join(", "))
@@ -118,7 +123,7 @@ impl Signal {
 }
 
 impl FirstSignal {
-    /// Its signal's name.
+    /// Returns the name of the signal, without `SIG`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -128,6 +133,7 @@ impl FirstSignal {
         }
     }
 
+    /// Returns the names from this signal to the end of the ladder.
     fn and_above(self) -> &'static str {
         match self {
             Self::Int => "INT TERM KILL",
@@ -137,12 +143,13 @@ impl FirstSignal {
     }
 }
 
-/// A command that a script is to stop: the arguments of the script's functions, but for the first.
+/// Command for a stop script to stop: the arguments of the script's functions after the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order(String);
 
 impl Order {
-    /// To stop this command, beginning with that signal, and waiting up to so many tenths of a second after each.
+    /// Describes a command to stop. The script begins with the signal `first`, and waits up to
+    /// `grace_tenths` tenths of a second after each signal.
     #[must_use]
     pub fn new(target: &StopTarget<'_>, first: FirstSignal, grace_tenths: u32) -> Self {
         Self(format!(
@@ -154,8 +161,8 @@ impl Order {
 }
 
 impl StopReport {
-    /// Reads what a [`script`] says of the command of the order at `index`; `None` where it says nothing, because it
-    /// could not find out or did not end.
+    /// Reads the findings of a [`script`] about the command of the order at `index`. `None` if
+    /// there are none, because the script could not find out or did not end.
     #[must_use]
     pub fn read(answer: &str, index: usize) -> Option<Self> {
         let says = |what: &str| {
@@ -171,7 +178,7 @@ impl StopReport {
         }
     }
 
-    /// Whether the processes are gone, if that is known.
+    /// Returns true if the processes are gone, false if not, and `None` if unknown.
     #[must_use]
     pub fn gone(self) -> Option<bool> {
         match self {
@@ -182,14 +189,18 @@ impl StopReport {
     }
 }
 
-/// The unit of process start times in `/proc` (proc(5)), per second: the same on every machine that is used today.
+/// Units of a process start time in `/proc` per second (proc(5)). The number is the same on every
+/// machine in use today.
 const TICKS: u32 = 100;
 
-/// A script for `/bin/sh`, to be read from stdin, which stops commands side by side.
+/// Writes a script for `/bin/sh`, read from stdin, which stops commands side by side.
 ///
-/// Processes are read from `/proc` where there is one (minimal images have no `ps`), else from `ps`.
+/// Processes are read from `/proc` where there is one (minimal images have no `ps`), else from
+/// `ps`.
 #[must_use]
 pub fn script(orders: &[Order]) -> String {
+    // `know` comes before the first signal and `doubt` after the last: a process that leaves its
+    // parent on the way is found by what was known before.
     let (mut know, mut stop, mut doubt) = (String::new(), String::new(), String::new());
     for (index, Order(words)) in orders.iter().enumerate() {
         let _ = writeln!(know, "know {index} {words}");
@@ -199,27 +210,28 @@ pub fn script(orders: &[Order]) -> String {
     format!("{FIND}{STOP}{FIND_ORPHANS}rows\n{know}{stop}wait\nrows\n{doubt}")
 }
 
-/// A script that sends a signal to all processes of a command, once.
+/// Writes a script for sending a signal once to all processes of a command.
 #[must_use]
 pub fn send(target: &StopTarget<'_>, signal: &str) -> String {
     format!("{FIND}of 0 {}\nrows\nleft\nhit {signal}\n", which(target))
 }
 
-/// A script that interrupts this process alone.
+/// Writes a script for interrupting only this process.
 #[must_use]
 pub fn interrupt(process: &Process) -> String {
     format!("{FIND}processes={}\nhit INT\n", process.word())
 }
 
-/// The ladder from SIGINT on, for a process that the script that reads this knows as `root`, its id and start time with a
-/// slash between them. It ends with `:gone` or `:alive`, and then perhaps `:strays`.
+/// Writes the ladder from SIGINT on for the process in the variable `root` of the surrounding
+/// script. `root` is process id and start time with a slash between. The output ends with `:gone`
+/// or `:alive`, and then perhaps `:strays`.
 pub(super) fn ladder_for_root(grace_tenths: u32) -> String {
     let ladder = FirstSignal::Int.and_above();
     format!("{FIND}{STOP}stop 0 \"$root\" 0 \"$root\" '' '' 0 '{ladder}' {grace_tenths}\n")
 }
 
-/// The arguments of the script's functions after the key: root, how long it lived, whose groups, whom to spare, what to
-/// keep, age.
+/// Returns the arguments of the script's functions after the key. They are the root, its lifetime,
+/// the leaders of the groups, the shell to spare, the processes to keep, and the age.
 fn which(target: &StopTarget<'_>) -> String {
     match target {
         StopTarget::Exec { process, lived } => {
@@ -247,15 +259,17 @@ fn which(target: &StopTarget<'_>) -> String {
     }
 }
 
+/// Converts a time into the units of a process start time.
 fn ticks(time: Duration) -> u128 {
     time.as_millis() / u128::from(1000 / TICKS)
 }
 
-/// What [`look`] prints of a process that computes.
+/// Line printed by [`look`] about a process which computes.
 pub const BUSY: &str = "mcp-ssh-sessions:busy";
 
-/// A script that says whether a process computes, which a shell does not while it waits for its next line or until it can
-/// write: whether its processor time grows by two ticks or more within half a second.
+/// Writes a script for finding out if a process computes. A shell does not compute while it waits
+/// for its next line or until it can write. A process computes if its processor time grows by two
+/// ticks or more within half a second.
 #[must_use]
 pub fn look(process: &Process) -> String {
     let pid = process.pid();

@@ -1,23 +1,30 @@
-//! Processes of the remote machine, which a number alone does not name: it is given to another when the first has ended.
+//! Processes of the remote machine. A number alone does not name a process, because the system
+//! gives it to another when the first has ended.
 
 use std::time::Duration;
 
-/// More words than this are no start time, in bytes.
+/// Longest start time, in bytes; a longer text counts as something else.
 const MAX_START_TIME_BYTES: usize = 64;
-/// Where a process's start time stands in `/proc/PID/stat` (proc(5), field 22), counted behind the name in brackets.
+/// Index of the start time in `/proc/PID/stat` (proc(5), field 22), counted after the name in
+/// brackets.
 const START_FIELD: usize = 19;
 
-/// A process, by its id and the time at which it began.
+/// Process of the remote machine, named by id and start time. Two processes are the same only if
+/// both agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
+    /// Process id, greater than 1.
     pid: u32,
+    /// Start time, in the words of the scripts.
     born: String,
+    /// Age of the process at the time of the report; zero if unknown.
     age: Duration,
 }
 
 impl Process {
-    /// Takes a process id and a start time as the scripts report it: clock ticks since boot, or `began` and the words of
-    /// `ps -o lstart=` joined with `_`. Returns `None` for anything else, because both are written into scripts.
+    /// Takes a process id and a start time as reported by the scripts: clock ticks since boot, or
+    /// `began` and the words of `ps -o lstart=` joined with `_`. Returns `None` for anything else,
+    /// because both are written into scripts.
     #[must_use]
     pub fn new(pid: u32, born: &str) -> Option<Self> {
         let is_time = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
@@ -29,20 +36,20 @@ impl Process {
         })
     }
 
-    /// Reads `PID STAT`, where `STAT` is the process's line in `/proc/PID/stat`, or a time as [`new`](Self::new) takes it. What
-    /// `/proc/uptime` says may follow the line.
+    /// Reads `PID STAT`, where `STAT` is the process's line in `/proc/PID/stat`, or a time as in
+    /// [`new`](Self::new). The content of `/proc/uptime` may follow the line.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (pid, rest) = text.split_once(' ')?;
 
-        // A name may hold anything, but is in brackets, of which the last ends it.
+        // A process name may hold anything, but it is in brackets, and the last bracket ends it.
         let pid = pid.parse().ok()?;
         let Some((_, fields)) = rest.rsplit_once(") ") else {
             return Self::new(pid, rest);
         };
         let process = Self::new(pid, fields.split(' ').nth(START_FIELD)?)?;
 
-        // Seconds, with two digits behind the point, as many as there are ticks.
+        // Seconds with two digits after the point: without the point, the number counts ticks.
         let uptime = fields
             .split(' ')
             .rev()
@@ -51,6 +58,7 @@ impl Process {
 
         let now: Option<u64> = uptime.and_then(|uptime| uptime.replace('.', "").parse().ok());
 
+        // A start time later than the uptime makes no sense, so the age then counts as unknown.
         let ticks = process
             .born
             .parse()
@@ -65,19 +73,19 @@ impl Process {
         })
     }
 
-    /// For how long it had lived when it told this, as far as that is known.
+    /// Returns the age of the process at the time of the report; zero if unknown.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.age
     }
 
-    /// Its id.
+    /// Returns the process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Both, as one word of a script.
+    /// Returns id and start time as a word of a script.
     pub(in crate::framing) fn word(&self) -> String {
         format!("{}/{}", self.pid, self.born)
     }

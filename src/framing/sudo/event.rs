@@ -1,4 +1,4 @@
-//! What is heard of sudo.
+//! Events in the output of a command that sudo runs, up to the beginning of the command.
 
 use std::time::Duration;
 
@@ -8,32 +8,36 @@ use crate::framing::{
     stop::{Process, StopTarget},
 };
 
-/// What is kept of sudo's own words, in bytes: the last of them, which say why it ended.
+/// Most bytes kept of sudo's own messages. The last bytes are kept, because they say why sudo
+/// ended.
 const MAX_TALK_BYTES: usize = 2 * 1024;
 
-/// What a name of an account may have, in bytes: Linux allows 32, and a domain may come with it.
+/// Longest name of an account, in bytes. Linux allows 32, and a domain may come with the name.
 const MAX_NAME_BYTES: usize = 128;
 
-/// What was heard of a command before it begins. One that is not run by sudo is through from the start.
+/// Event before a command begins. A command without sudo has [`Through`](Self::Through) as its
+/// first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SudoEvent {
-    /// sudo is being started in this process; `None` where it did not say when that began.
+    /// sudo is being started in this process; `None` if the start time was not reported.
     Started(Option<Process>),
-    /// It wants a password.
+    /// sudo wants a password.
     Prompt {
-        /// The account whose password it is; empty where that is not known.
+        /// Account whose password is wanted; empty if unknown.
         account: String,
-        /// Whether it has said anything since it asked before, such as that the answer was wrong.
+        /// True if sudo has printed anything since the last prompt, for instance about a wrong
+        /// answer.
         said: bool,
     },
-    /// It is through: this process, a shell, runs the command.
+    /// sudo has started this process, the shell of the command. `None` if the start time was not
+    /// reported.
     Through(Option<Process>),
-    /// That shell has read its settings, and its terminal is as it was.
+    /// The shell has read the settings, and the terminal is as before.
     Ready,
 }
 
 impl SudoEvent {
-    /// What is to be stopped from now on, when it was `target` before.
+    /// Returns the processes to stop after this event. `target` is the target before the event.
     #[must_use]
     pub fn target(&self, target: Option<StopTarget<'static>>) -> Option<StopTarget<'static>> {
         let lived = Duration::ZERO;
@@ -53,32 +57,37 @@ impl SudoEvent {
     }
 }
 
-/// Listens to stderr (with a terminal: to all output) until sudo is through.
+/// Listener on stderr, or on all output of a terminal, until sudo has started the command. Gives
+/// out the events in order, and separates sudo's messages from other output.
 #[derive(Debug)]
 pub struct SudoListener {
+    /// Mark of the command's script.
     mark: Sentinel,
+    /// Decoder for the next mark.
     decoder: StreamDecoder,
+    /// Owner of the present output.
     stage: SudoStage,
-    /// What sudo has said since it last asked.
+    /// Messages of sudo since the last prompt.
     talk: Vec<u8>,
+    /// True if the command has a terminal.
     terminal: bool,
-    /// What a terminal shows of what is typed, up to the end of the line.
+    /// True while the terminal may echo the answer, up to the end of the line.
     is_echo: bool,
 }
 
-/// Whose the output is.
+/// Owner of the output, in the order of the stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SudoStage {
-    /// Of the login shell's startup files.
+    /// Startup files of the login shell.
     Startup,
-    /// sudo's.
+    /// sudo.
     Sudo,
-    /// The command's.
+    /// The command.
     Through,
 }
 
 impl SudoListener {
-    /// For the script that was written with this mark, for a channel with or without a terminal.
+    /// Creates a listener for the script with this mark, on a channel with or without a terminal.
     #[must_use]
     pub fn new(mark: &Sentinel, terminal: bool) -> Self {
         Self {
@@ -91,7 +100,8 @@ impl SudoListener {
         }
     }
 
-    /// The same for [`root_shell`](super::root_shell), which does not say where sudo is started.
+    /// Creates a listener for [`root_shell`](super::root_shell), which does not announce the start
+    /// of sudo.
     #[must_use]
     pub fn of_root_shell(mark: &Sentinel) -> Self {
         Self {
@@ -100,11 +110,12 @@ impl SudoListener {
         }
     }
 
-    /// Takes the next bytes. What is not sudo's is appended to `output`: what startup files print before it, and what the
-    /// command prints after it.
+    /// Takes the next bytes, and returns the events found. Output of startup files and of the
+    /// command is appended to `output`.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Vec<SudoEvent> {
         let (mut heard, mut rest) = (Vec::new(), bytes.to_vec());
 
+        // A portion can hold several marks, such as the announcement and a prompt.
         while !self.is_through() {
             let mut text = Vec::new();
             let progress = self.decoder.push(&rest, &mut text);
@@ -130,14 +141,14 @@ impl SudoListener {
         heard
     }
 
-    /// Whether the command has begun.
+    /// Returns true if the command has begun.
     #[must_use]
     pub fn is_through(&self) -> bool {
         self.stage == SudoStage::Through
     }
 
-    /// After the end: what sudo has said since it last asked, if it did not get through. What was held back of other
-    /// output is appended to `output`.
+    /// Returns sudo's messages since the last prompt, if sudo did not start the command. Other
+    /// output that was held back is appended to `output`.
     #[must_use]
     pub fn finish(mut self, output: &mut Vec<u8>) -> Option<String> {
         let mut held = Vec::new();
@@ -146,7 +157,7 @@ impl SudoListener {
         let mut talk = String::from_utf8_lossy(&self.talk).into_owned();
         talk.retain(|letter| letter == '\n' || !letter.is_control());
 
-        // A sudo may have a prompt of its own around ours (sudo-rs: `[sudo: …] Password: `).
+        // A sudo may print a prompt of its own around ours (sudo-rs: `[sudo: …] Password: `).
         let said = talk
             .split_once('\n')
             .filter(|(prompt, _)| prompt.ends_with(": "))
@@ -155,10 +166,11 @@ impl SudoListener {
         (!self.is_through()).then(|| said.trim().to_owned())
     }
 
+    /// Keeps sudo's messages, and appends other output to `output`.
     fn keep(&mut self, text: &[u8], output: &mut Vec<u8>) {
         if self.stage == SudoStage::Sudo {
-            // A sudo that hides what is typed after it has prompted (sudo-rs) may come too late, and stars (`pwfeedback`)
-            // are no words either.
+            // A sudo that hides typed characters only after the prompt (sudo-rs) may be too late,
+            // and stars (`pwfeedback`) are no message either.
             let shown = text
                 .iter()
                 .position(|byte| *byte == b'\n')
@@ -176,11 +188,13 @@ impl SudoListener {
         }
     }
 
+    /// Reads the content of a mark: a prompt or a process id.
     fn understand(&mut self, trailer: &[u8]) -> Option<SudoEvent> {
         let text = std::str::from_utf8(trailer).ok()?;
 
         if let Some(account) = text.strip_prefix(super::PROMPT) {
-            // A sudo that does not know `%p` leaves it as it is; and a host may say what it likes.
+            // A sudo that does not know `%p` leaves it as it is. The name comes from the host, and
+            // is shown to the user.
             let account = Some(account)
                 .filter(|account| *account != "%p" && is_name(account))
                 .unwrap_or_default();
@@ -197,6 +211,7 @@ impl SudoListener {
 
         let process = Process::parse(text);
 
+        // Process ids come in a fixed order: sudo's own first, then the root shell's.
         let (stage, heard) = match self.stage {
             SudoStage::Startup => (SudoStage::Sudo, SudoEvent::Started(process)),
             SudoStage::Sudo | SudoStage::Through => {
@@ -210,7 +225,7 @@ impl SudoListener {
     }
 }
 
-/// Whether it can be the name of an account, and not something to mislead a person with.
+/// Returns true for a possible name of an account, which cannot mislead the user.
 fn is_name(text: &str) -> bool {
     text.len() <= MAX_NAME_BYTES
         && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())

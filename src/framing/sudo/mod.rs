@@ -1,8 +1,9 @@
-//! Commands as root, through `sudo(8)`: what is written for it, and what is heard of it until the command begins.
+//! Commands as root, through `sudo(8)`: the script, and the events until the command begins.
 //!
-//! sudo reads a password from stdin (`-S`), and from the same stdin the command then reads what is its own. So nothing is
-//! sent unasked: sudo's prompt (`-p`) is a mark that asks for a password, and the process id that the command's shell
-//! prints first says that sudo is through. A sudo that wants no password never gets one, which the command would read.
+//! sudo reads a password from stdin (`-S`), and the command then reads its own input from the same
+//! stdin. So nothing is sent unasked. sudo's prompt (`-p`) is a mark that asks for a password, and
+//! the process id that the command's shell prints first says that sudo has started the command. A
+//! sudo that wants no password never gets one, because the command would read it.
 
 mod event;
 
@@ -12,19 +13,21 @@ use super::{
     sentinel::Sentinel,
 };
 
-/// What a prompt's mark holds before the name of the account whose password is wanted.
+/// Character in a prompt's mark before the name of the account whose password is wanted.
 const PROMPT: char = '?';
 
 impl LoginShell {
-    /// The script for `command` as root, run by the same shell as [`script`](Self::script) would run it, with the same
-    /// directory (`~` is the home of who logs in, not of root) and with `environment` added to what sudo leaves. `program` is
-    /// that shell; without it, what `SHELL` says.
+    /// Writes the script for `command` as root, run by the same shell as in
+    /// [`script`](Self::script). The directory is the same too (`~` is the home of the log-in's
+    /// user, not of root), and `environment` is added to what sudo leaves. `program` is the shell;
+    /// without it, `$SHELL` is.
     ///
-    /// Two process ids are printed on stderr: sudo's, and once that is through, the shell's that runs the command, which
-    /// reads [`ExecScript::settings`]. sudo's arguments, which it logs, hold nothing of the environment.
+    /// Two process ids are printed on stderr: sudo's, and then that of the shell that runs the
+    /// command. The shell reads [`ExecScript::settings`]. sudo logs its arguments, so they hold
+    /// nothing of the environment.
     ///
     /// # Errors
-    /// As [`script`](Self::script); and every command for a shell of no family that we know.
+    /// Fails as [`script`](Self::script) does, and for every command if the login shell is unknown.
     pub fn sudo_script(
         self,
         program: Option<&str>,
@@ -34,7 +37,8 @@ impl LoginShell {
         mark: &Sentinel,
         input: Input,
     ) -> Result<ExecScript, ExecScriptError> {
-        // sudo stays where it is started, and root's home is another: home is left to the shell outside.
+        // sudo stays in the directory where it is started, and root has another home. So the shell
+        // outside changes to the home directory.
         let (from_home, directory) = match directory {
             Some("~") => (true, None),
             Some(directory) if directory.starts_with("~/") => {
@@ -54,6 +58,8 @@ impl LoginShell {
             )
         };
 
+        // Quoting for the outer shell makes the script longer, perhaps too long for a line. Then
+        // the script goes to stdin.
         let mut script = inside(MAX_LINE_BYTES)?;
         let mut line = self.with_sudo(program, &script.line, from_home, mark)?;
         if line.len() > MAX_LINE_BYTES {
@@ -68,6 +74,7 @@ impl LoginShell {
         Ok(ExecScript { line, ..script })
     }
 
+    /// Writes the command line for running the script `inside` through sudo.
     fn with_sudo(
         self,
         program: Option<&str>,
@@ -95,7 +102,7 @@ impl LoginShell {
     }
 }
 
-/// The command line that runs a script of ours from stdin as root, in any login shell.
+/// Writes the command line for running a script from stdin as root, in any login shell.
 #[must_use]
 pub fn root_shell(mark: &Sentinel) -> String {
     let (prompt, mark) = (prompt(mark), mark.as_str());
@@ -104,7 +111,8 @@ pub fn root_shell(mark: &Sentinel) -> String {
     )
 }
 
-/// `%p` is the account whose password sudo wants: the user's, or with `rootpw` or `targetpw` another one's.
+/// Writes the prompt for sudo. `%p` stands for the account whose password sudo wants: the user's,
+/// or with `rootpw` or `targetpw` another account's.
 fn prompt(mark: &Sentinel) -> String {
     let (opening, closing) = (mark.opening(), mark.closing());
     format!(

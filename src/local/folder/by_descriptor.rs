@@ -1,4 +1,4 @@
-//! On Unix: relative to open directories.
+//! Folders on Unix: every operation is relative to an open directory.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -31,7 +31,10 @@ use nix::{
 use super::{BELONGS_TO_ANOTHER, IN_THE_WAY, NOT_REGULAR, OPEN_TO_OTHERS, PLANTED, RESERVE};
 use crate::tree::entry::{EntryAttributes, EntryKind};
 
-/// A directory of this machine.
+/// An open directory of this machine.
+///
+/// All operations take single names in the directory and follow no links, unless stated otherwise.
+/// The handle keeps leading to the same directory when the path to the directory changes.
 #[derive(Debug)]
 pub(crate) struct Folder(OwnedFd);
 
@@ -41,14 +44,15 @@ impl AsFd for Folder {
     }
 }
 
-/// What a file is known by.
+/// Identity of a file: device and inode.
 pub(crate) type Identity = (u64, u64);
 
+/// Flags to open a directory for listing.
 const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_CLOEXEC);
 
-/// A directory that is only passed through, which its user need not be allowed to list.
+/// Flags to open a directory only for passing through, which works without permission to list.
 const PASSED: OFlag = SEARCHED.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const SEARCHED: OFlag = OFlag::O_PATH;
@@ -63,21 +67,24 @@ const SEARCHED: OFlag = OFlag::O_SEARCH;
 )))]
 const SEARCHED: OFlag = OFlag::O_RDONLY;
 
-/// What took the place of a file must not make us wait for its other end, nor become our terminal.
+/// Flags to open a file. Whatever took the place of the file can neither block us nor become our
+/// terminal.
 const FILE: OFlag = OFlag::O_NOFOLLOW
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_NOCTTY)
     .union(OFlag::O_CLOEXEC);
 
 impl Folder {
-    /// The directory that a person named. Links on the way to it are followed, but for those that another user has put
-    /// into a directory into which all may write.
+    /// Opens a directory given by the user.
+    ///
+    /// Links on the way are followed, except those planted by another user in a directory that all
+    /// may write to.
     pub(crate) fn root(path: &Path) -> io::Result<Self> {
         let (above, name) = Self::towards(path)?;
         above.pass(&name)?.listed()
     }
 
-    /// The same; directories that are missing are made, for this user alone.
+    /// Opens a directory given by the user, creating missing directories (0700).
     pub(crate) fn made(path: &Path) -> io::Result<Self> {
         match Self::root(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -88,20 +95,23 @@ impl Folder {
             return Err(io::ErrorKind::NotFound.into());
         };
 
+        // An empty parent is the working directory.
         let above = Self::made(if above.as_os_str().is_empty() {
             Path::new(".")
         } else {
             above
         })?;
 
+        // Another process may create the directory at the same moment.
         match mkdirat(&above.0, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => above.enter(name.as_bytes()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Itself, if it is this user's and nobody else may write into it.
+    /// Returns the folder if this user owns the directory and nobody else may write there.
     pub(crate) fn if_ours(self, path: &Path) -> io::Result<Self> {
+        // Checked on the open directory, so that nothing can be exchanged between check and use.
         let found = fstat(&self.0)?;
         let refused = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         if found.st_uid != geteuid().as_raw() {
@@ -119,12 +129,14 @@ impl Folder {
         Ok(self)
     }
 
-    /// The directory that the last name of a path is in, and that name: `.` where the path ends in none.
+    /// Opens the directory of the last name of a path, and returns the name as well: `.` if the
+    /// path ends in none.
     pub(crate) fn towards(path: &Path) -> io::Result<(Self, Vec<u8>)> {
         Self(openat(AT_FDCWD, ".", PASSED, Mode::empty())?).towards_from(path)
     }
 
-    /// The same for a path that begins here, if it is relative.
+    /// Opens the directory of the last name of a path, resolving a relative path from this
+    /// directory.
     pub(crate) fn towards_from(&self, path: &Path) -> io::Result<(Self, Vec<u8>)> {
         if path.as_os_str().is_empty() {
             return Err(io::ErrorKind::NotFound.into());
@@ -133,12 +145,14 @@ impl Folder {
         let (mut at, mut last) = (Self(self.0.try_clone()?), None::<&OsStr>);
 
         for component in path.components() {
+            // Only a name before another name is passed through; the last name need not exist.
             if let Some(name) = last.take() {
                 at = at.pass(name.as_bytes())?;
             }
 
             match component {
                 Component::RootDir => at = Self(openat(AT_FDCWD, "/", PASSED, Mode::empty())?),
+                // Left to the system: after a link, `..` is not the name before the link.
                 Component::ParentDir => at = at.pass(b"..")?,
                 Component::Normal(name) => last = Some(name),
                 Component::CurDir | Component::Prefix(_) => {}
@@ -148,8 +162,10 @@ impl Folder {
         Ok((at, last.unwrap_or(OsStr::new(".")).as_bytes().to_vec()))
     }
 
-    /// A directory that the person named. The system follows it if it is a link; not so if that is planted.
+    /// Opens a directory on the user's path, following a link unless another user has planted the
+    /// link.
     fn pass(&self, name: &[u8]) -> io::Result<Self> {
+        // Without following links at first: only a link needs a check of its owner.
         let name_here = OsStr::from_bytes(name);
         match openat(
             &self.0,
@@ -158,10 +174,11 @@ impl Folder {
             Mode::empty(),
         ) {
             Ok(inside) => Ok(Self(inside)),
-            // A link is one or the other, by system.
+            // Systems differ in the error for a link.
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 self.trust(name)?;
 
+                // The link was checked, so the system may follow it, to wherever it leads.
                 match openat(&self.0, name_here, PASSED, Mode::empty()) {
                     Ok(inside) => Ok(Self(inside)),
                     Err(Errno::ENOTDIR) => {
@@ -174,9 +191,11 @@ impl Folder {
         }
     }
 
-    /// Refuses what another user has put into this directory, if all may write into it: the rule of `protected_symlinks`
-    /// and `protected_regular` (`proc_sys_fs(5)`), which not every system has, or has switched on. Such an entry of ours
-    /// nobody else can exchange where the directory is sticky.
+    /// Refuses an entry planted by another user in a directory open to all.
+    ///
+    /// This is the rule of `protected_symlinks` and `protected_regular` (`proc_sys_fs(5)`), which
+    /// some systems lack or have switched off. In a sticky directory, nobody else can exchange an
+    /// entry of this user.
     pub(crate) fn trust(&self, name: &[u8]) -> io::Result<()> {
         self.trust_owner(&fstatat(
             &self.0,
@@ -185,21 +204,25 @@ impl Folder {
         )?)
     }
 
-    /// The same of a file in it that is open.
+    /// Refuses an open file of this directory if [`trust`](Self::trust) would refuse the name.
     pub(crate) fn trust_file(&self, file: &File) -> io::Result<()> {
         self.trust_owner(&fstat(file)?)
     }
 
+    /// Refuses an entry of another user in a directory open to all, except an entry of the
+    /// directory's owner.
     fn trust_owner(&self, found: &FileStat) -> io::Result<()> {
         let here = fstat(&self.0)?;
         let all_write = Mode::from_bits_truncate(here.st_mode).contains(Mode::S_IWOTH);
+        // The owner of the directory can replace any entry anyway, so their entries are accepted.
         if all_write && found.st_uid != geteuid().as_raw() && found.st_uid != here.st_uid {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, PLANTED));
         }
         Ok(())
     }
 
-    /// What a name stands for, behind it if it is a link and `follow`; `None` if there is nothing.
+    /// Returns the identity of an entry, or `None` if nothing exists. With `follow`, links are
+    /// followed.
     pub(crate) fn identity(&self, name: &[u8], follow: bool) -> io::Result<Option<Identity>> {
         let flags = if follow {
             AtFlags::empty()
@@ -214,7 +237,7 @@ impl Folder {
         }
     }
 
-    /// The names in it, in any order, up to `most`.
+    /// Returns up to `most` names in the directory, in any order.
     pub(crate) fn names(&self, most: usize) -> io::Result<Vec<OsString>> {
         let entries = Dir::from_fd(self.listed()?.0)?.into_iter();
         let names =
@@ -225,13 +248,13 @@ impl Folder {
             .collect()
     }
 
-    /// Itself, opened anew: to be listed, or made to last.
+    /// Opens the directory again with permission to list or sync.
     fn listed(&self) -> io::Result<Self> {
         Ok(Self(openat(&self.0, ".", DIRECTORY, Mode::empty())?))
     }
 
-    /// How many bytes a file here may take: what is free for this user, less a reserve. `None` where the file system does
-    /// not say.
+    /// Returns the number of bytes available for a new file: free space less a reserve. `None` if
+    /// the file system does not say.
     pub(crate) fn room(&self) -> Option<u64> {
         let disk = fstatvfs(&self.0).ok()?;
         let bytes = |blocks| number(blocks).saturating_mul(number(disk.fragment_size()));
@@ -239,7 +262,7 @@ impl Folder {
         (all > 0).then(|| bytes(disk.blocks_available()).saturating_sub(RESERVE.min(all / 100)))
     }
 
-    /// The directory these names below.
+    /// Opens a directory below, following `names` step by step.
     pub(crate) fn below(&self, names: &[&[u8]]) -> io::Result<Self> {
         let Some((first, rest)) = names.split_first() else {
             return Ok(Self(self.0.try_clone()?));
@@ -252,7 +275,7 @@ impl Folder {
         Ok(at)
     }
 
-    /// The directory of this name, if it is one.
+    /// Opens the directory of this name. A link is an error.
     pub(crate) fn enter(&self, name: &[u8]) -> io::Result<Self> {
         match openat(
             &self.0,
@@ -261,7 +284,7 @@ impl Folder {
             Mode::empty(),
         ) {
             Ok(inside) => Ok(Self(inside)),
-            // A link is one or the other, by system.
+            // Systems differ in the error for a link.
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 Err(io::Error::new(io::ErrorKind::NotADirectory, IN_THE_WAY))
             }
@@ -269,8 +292,10 @@ impl Folder {
         }
     }
 
-    /// Makes a directory that its owner may write into, whatever its mode is to be; one that is there is opened up for
-    /// the time being. `true` if there was none.
+    /// Creates a directory with write permission for the owner, whatever `mode` says. Returns true
+    /// if the directory is new.
+    ///
+    /// An existing directory is made writable until [`set`](Self::set) gives the final mode.
     pub(crate) fn make(&self, name: &[u8], mode: u32) -> io::Result<bool> {
         let is_new = match mkdirat(&self.0, OsStr::from_bytes(name), Mode::S_IRWXU) {
             Ok(()) => true,
@@ -287,14 +312,15 @@ impl Folder {
         };
 
         if now != meanwhile {
-            // Somebody else's cannot be changed; then what is written into it says why not.
+            // The mode of a foreign directory cannot be changed; writing to it then reports why
+            // not.
             let _ = there.set_permissions(Permissions::from_mode(meanwhile));
         }
 
         Ok(is_new)
     }
 
-    /// What a name names, links not followed; `None` if there is nothing.
+    /// Returns the kind and attributes of an entry, or `None` if nothing exists.
     pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<(EntryKind, EntryAttributes)>> {
         let found = match fstatat(
             &self.0,
@@ -308,6 +334,7 @@ impl Folder {
 
         let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
 
+        // Devices, pipes and sockets are never transferred, so they share one kind.
         let what = match kind {
             SFlag::S_IFREG => EntryKind::File(u64::try_from(found.st_size).unwrap_or(0)),
             SFlag::S_IFDIR => EntryKind::Directory,
@@ -326,9 +353,10 @@ impl Folder {
         )))
     }
 
-    /// Opens a regular file for reading, and nothing else: what was one when it was found may not be one any more.
+    /// Opens a regular file for reading. Anything else is an error, also if exchanged after a
+    /// check.
     pub(crate) fn open(&self, name: &[u8]) -> io::Result<File> {
-        // To open a device can do something.
+        // Checked before opening as well, because opening a device can have effects.
         match self.find(name)? {
             Some((EntryKind::Directory, _)) => return Err(io::ErrorKind::IsADirectory.into()),
             Some((EntryKind::Link | EntryKind::Special, _)) => {
@@ -344,6 +372,7 @@ impl Folder {
             Mode::empty(),
         )?);
 
+        // The entry may have been exchanged since `find` looked at it.
         if file.metadata()?.is_file() {
             Ok(file)
         } else {
@@ -351,8 +380,9 @@ impl Folder {
         }
     }
 
-    /// Opens a file for reading, and for writing to its end; `create` makes one where there is nothing, for this user
-    /// alone. It may be a device.
+    /// Opens a file for reading and appending. With `create`, a missing file is created (0600).
+    ///
+    /// The result may be a device.
     pub(crate) fn open_to_append(&self, name: &[u8], create: bool) -> io::Result<File> {
         let create = if create {
             OFlag::O_CREAT
@@ -360,6 +390,7 @@ impl Folder {
             OFlag::empty()
         };
 
+        // A pipe opened for both directions does not wait for its other end.
         let flags = OFlag::O_RDWR | OFlag::O_APPEND | create | FILE;
         Ok(File::from(openat(
             &self.0,
@@ -369,7 +400,7 @@ impl Folder {
         )?))
     }
 
-    /// Makes a file where there is nothing, readable to this user alone until its mode is set.
+    /// Creates a file (0600) for reading and writing. An existing entry is an error.
     pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | FILE;
         Ok(File::from(openat(
@@ -380,7 +411,7 @@ impl Folder {
         )?))
     }
 
-    /// Puts one name in the place of another.
+    /// Renames an entry, replacing the target.
     pub(crate) fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         Ok(renameat(
             &self.0,
@@ -399,7 +430,7 @@ impl Folder {
         )?)
     }
 
-    /// Gives a file one more name, where nothing has that.
+    /// Creates a hard link. An existing target is an error.
     pub(crate) fn hard_link(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         Ok(linkat(
             &self.0,
@@ -410,15 +441,17 @@ impl Folder {
         )?)
     }
 
-    /// Makes what was done in it last through a power failure. Not all file systems can, and to report that would be to
-    /// say that nothing was done.
+    /// Makes changes of names in this directory survive a power failure.
+    ///
+    /// Errors are ignored: some file systems lack this, and an error would suggest that nothing was
+    /// changed.
     pub(crate) fn sync(&self) {
         let _ = self
             .listed()
             .and_then(|listed| File::from(listed.0).sync_all());
     }
 
-    /// Makes a link that says this.
+    /// Creates a symbolic link with this target.
     pub(crate) fn link(&self, target: &[u8], name: &[u8]) -> io::Result<()> {
         Ok(symlinkat(
             OsStr::from_bytes(target),
@@ -427,14 +460,14 @@ impl Folder {
         )?)
     }
 
-    /// What a link says.
+    /// Returns the target of a symbolic link.
     pub(crate) fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         Ok(readlinkat(&self.0, OsStr::from_bytes(name))?
             .as_bytes()
             .to_vec())
     }
 
-    /// Sets when a link was made, in seconds since 1970.
+    /// Sets the modification time of a symbolic link, in seconds since 1970.
     pub(crate) fn set_link_time(&self, name: &[u8], modified: u32) -> io::Result<()> {
         let modified = TimeSpec::from_duration(Duration::from_secs(modified.into()));
         let name = OsStr::from_bytes(name);
@@ -447,8 +480,9 @@ impl Folder {
         )?)
     }
 
-    /// Sets this directory's own mode and time. The bits that are not permissions are not taken from others, nor those
-    /// that the umask keeps back.
+    /// Sets the mode and time of this directory.
+    ///
+    /// Of the mode, only permissions are set, and only those which the umask allows.
     pub(crate) fn set(&self, attributes: EntryAttributes) -> io::Result<()> {
         let directory = File::from(self.0.try_clone()?);
         if let Some(mode) = attributes.mode {
@@ -463,13 +497,14 @@ impl Folder {
     }
 }
 
-/// What of a mode that somebody else has named is given: permissions alone, and not those that the person's umask keeps
-/// back.
+/// Returns the permissions to apply from a foreign mode: no other bits, and nothing withheld by the
+/// user's umask.
 pub(crate) fn permitted(mode: u32) -> u32 {
     static KEPT_BACK: OnceLock<Mode> = OnceLock::new();
 
     let kept_back = KEPT_BACK.get_or_init(|| {
-        // It can only be read by setting it. What is made at this moment is for this user alone.
+        // The umask can be read only by setting it. Files created at this moment get permissions
+        // for this user only.
         let now = umask(Mode::S_IRWXG | Mode::S_IRWXO);
         umask(now);
         now
@@ -478,12 +513,12 @@ pub(crate) fn permitted(mode: u32) -> u32 {
     mode & 0o777 & !bits(kept_back.bits())
 }
 
-/// A number as wide as the system likes.
+/// Converts a number whose width depends on the system.
 fn number(number: impl TryInto<u64>) -> u64 {
     number.try_into().unwrap_or(u64::MAX)
 }
 
-/// A mode as wide as the system likes.
+/// Converts a mode whose width depends on the system.
 fn bits(mode: impl Into<u32>) -> u32 {
     mode.into()
 }

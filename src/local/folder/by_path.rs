@@ -1,5 +1,6 @@
-//! Elsewhere: by path, each component looked at before it is used. Links are not made here, modes and the times of
-//! directories not kept.
+//! Folders on systems other than Unix: by path, with each component checked before use.
+//!
+//! Links are not created here. Modes, and times of directories, are not kept.
 
 #[cfg(not(unix))]
 use std::ffi::OsString;
@@ -15,12 +16,12 @@ use super::NOT_REGULAR;
 use super::{IN_THE_WAY, mode_of};
 use crate::tree::entry::{EntryAttributes, EntryKind};
 
-/// A directory that is written into.
+/// A directory, identified by path.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// The directory that a person named: links on the way to it are followed.
+    /// Returns the folder of a directory given by the user. Links on the way are followed.
     pub(crate) fn root(path: &Path) -> io::Result<Self> {
         if !fs::metadata(path)?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotADirectory, IN_THE_WAY));
@@ -28,7 +29,7 @@ impl Folder {
         Ok(Self(path.to_owned()))
     }
 
-    /// The directory these names below.
+    /// Returns the folder of a directory below, checking each name for links.
     pub(crate) fn below(&self, names: &[&[u8]]) -> io::Result<Self> {
         let mut at = self.0.clone();
         for name in names {
@@ -41,7 +42,7 @@ impl Folder {
         Ok(Self(at))
     }
 
-    /// Makes a directory. `true` if there was none.
+    /// Creates a directory. Returns true if the directory is new.
     pub(crate) fn make(&self, name: &[u8], _: u32) -> io::Result<bool> {
         match fs::create_dir(self.path(name)?) {
             Ok(()) => Ok(true),
@@ -52,7 +53,7 @@ impl Folder {
         }
     }
 
-    /// What a name names, links not followed; `None` if there is nothing.
+    /// Returns the kind and attributes of an entry, or `None` if nothing exists.
     pub(crate) fn find(&self, name: &[u8]) -> io::Result<Option<(EntryKind, EntryAttributes)>> {
         let found = match fs::symlink_metadata(self.path(name)?) {
             Ok(found) => found,
@@ -79,7 +80,7 @@ impl Folder {
         )))
     }
 
-    /// Makes a file where there is nothing.
+    /// Creates a file. An existing entry is an error.
     pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
         OpenOptions::new()
             .read(true)
@@ -88,7 +89,7 @@ impl Folder {
             .open(self.path(name)?)
     }
 
-    /// Puts one name in the place of another.
+    /// Renames an entry, replacing the target.
     pub(crate) fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         fs::rename(self.path(from)?, self.path(to)?)
     }
@@ -98,6 +99,7 @@ impl Folder {
         fs::remove_file(self.path(name)?)
     }
 
+    /// Returns the path of a name in the directory.
     fn path(&self, name: &[u8]) -> io::Result<PathBuf> {
         Ok(self.0.join(text(name)?))
     }
@@ -105,18 +107,19 @@ impl Folder {
 
 #[cfg(not(unix))]
 impl Folder {
-    /// As [`root`](Self::root); directories that are missing are made.
+    /// Returns the folder of a directory given by the user, creating missing directories.
     pub(crate) fn made(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         Self::root(path)
     }
 
-    /// Itself: it is in the person's profile directory, and so theirs alone.
+    /// Returns the folder unchanged: a directory in the user's profile is theirs only.
     pub(crate) fn if_ours(self, _: &Path) -> io::Result<Self> {
         Ok(self)
     }
 
-    /// The directory that the last name of a path is in, and that name: `.` where the path ends in none.
+    /// Returns the folder of the last name of a path, and the name as well: `.` if the path ends in
+    /// none.
     pub(crate) fn towards(path: &Path) -> io::Result<(Self, Vec<u8>)> {
         let Some(name) = path.file_name() else {
             return Ok((Self::root(path)?, b".".to_vec()));
@@ -133,12 +136,12 @@ impl Folder {
         ))
     }
 
-    /// The directory of this name, if it is one.
+    /// Returns the folder of the directory with this name. A link is an error.
     pub(crate) fn enter(&self, name: &[u8]) -> io::Result<Self> {
         self.below(&[name])
     }
 
-    /// The names in it, in any order, up to `most`.
+    /// Returns up to `most` names in the directory, in any order.
     pub(crate) fn names(&self, most: usize) -> io::Result<Vec<OsString>> {
         fs::read_dir(&self.0)?
             .take(most)
@@ -146,7 +149,7 @@ impl Folder {
             .collect()
     }
 
-    /// Opens a regular file for reading, and nothing else.
+    /// Opens a regular file for reading. Anything else is an error.
     pub(crate) fn open(&self, name: &[u8]) -> io::Result<File> {
         match self.find(name)? {
             Some((EntryKind::Directory, _)) => Err(io::ErrorKind::IsADirectory.into()),
@@ -155,7 +158,7 @@ impl Folder {
         }
     }
 
-    /// Opens a file for reading, and for writing to its end; `create` makes one where there is nothing.
+    /// Opens a file for reading and appending. With `create`, a missing file is created.
     pub(crate) fn open_to_append(&self, name: &[u8], create: bool) -> io::Result<File> {
         OpenOptions::new()
             .read(true)
@@ -164,7 +167,7 @@ impl Folder {
             .open(self.path(name)?)
     }
 
-    /// Gives a file one more name, where nothing has that.
+    /// Creates a hard link. An existing target is an error.
     pub(crate) fn hard_link(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         fs::hard_link(self.path(from)?, self.path(to)?)
     }
@@ -173,40 +176,41 @@ impl Folder {
 #[cfg(not(unix))]
 #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Unix")]
 impl Folder {
-    /// Links are for those systems where anybody may make them.
+    /// Fails: symbolic links are supported only on systems where any user may create links.
     pub(crate) fn link(&self, _: &[u8], _: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// As [`link`](Self::link).
+    /// Fails, like [`link`](Self::link).
     pub(crate) fn read_link(&self, _: &[u8]) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// As [`link`](Self::link).
+    /// Fails, like [`link`](Self::link).
     pub(crate) fn set_link_time(&self, _: &[u8], _: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// All that is in the person's profile directory is theirs.
+    /// Accepts every file: files in the user's profile are theirs only.
     pub(crate) fn trust_file(&self, _: &File) -> io::Result<()> {
         Ok(())
     }
 
-    /// Directories cannot be opened as files here, nor need to be.
+    /// Does nothing: directories cannot be opened as files here, and need no sync.
     pub(crate) fn sync(&self) {}
 
-    /// It is not asked for.
+    /// Returns `None`: the free space is not queried here.
     pub(crate) fn room(&self) -> Option<u64> {
         None
     }
 
-    /// Nothing to set.
+    /// Does nothing: there are no modes here, and times of directories are not kept.
     pub(crate) fn set(&self, _: EntryAttributes) -> io::Result<()> {
         Ok(())
     }
 }
 
+/// Converts a name to text, which paths need here.
 fn text(name: &[u8]) -> io::Result<&str> {
     std::str::from_utf8(name).map_err(|_| io::ErrorKind::InvalidFilename.into())
 }

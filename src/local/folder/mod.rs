@@ -1,8 +1,8 @@
-//! A directory of this machine, and what is done with the names in it.
+//! Directories of this machine and operations on the names in them.
 //!
-//! Below a directory that the person named no link is ever followed, whether it was there before, is planted meanwhile, or
-//! came with a tree. On Unix each step from there on is relative to an open directory (`openat(2)`); elsewhere each
-//! component is looked at before it is used.
+//! Below a directory given by the user, no link is ever followed, whoever placed the link. On Unix,
+//! each step is relative to an open directory (`openat(2)`). On other systems, each component is
+//! checked before use.
 
 #[cfg(unix)]
 mod by_descriptor;
@@ -16,28 +16,33 @@ pub(crate) use self::by_descriptor::{Folder, permitted};
 #[cfg(not(unix))]
 pub(crate) use self::by_path::Folder;
 
-/// What is said where a directory is needed and something else has its name.
+/// Error message for something else in place of a directory.
 const IN_THE_WAY: &str = "there is a link or a file where a directory has to be";
-/// What is said of a device, socket, pipe or link where a file is needed.
+/// Error message for a device, socket, pipe or link in place of a file.
 const NOT_REGULAR: &str = "it is not a regular file";
+/// Error message for an entry of another user in a directory open to all.
 #[cfg(unix)]
 const PLANTED: &str = "another user has put it into a directory into which all may write";
+/// Error message for a directory of another user, to be put after the path.
 #[cfg(unix)]
 const BELONGS_TO_ANOTHER: &str = "belongs to another user";
+/// Error message for a directory open to others, with the path before and after.
 #[cfg(unix)]
 const OPEN_TO_OTHERS: &str = "may be written into by other users; run: chmod go-w";
 
-/// What is left free on a disk, in bytes, if a hundredth of it is not less: without any room other programs fail.
+/// Number of bytes to leave free on a disk, or a hundredth of the disk if less. On a full disk
+/// other programs fail.
 #[cfg(unix)]
 const RESERVE: u64 = 64 * 1024 * 1024;
 
-/// The permission bits of what was looked at.
+/// Returns the permission bits from metadata.
 #[cfg(unix)]
 pub(crate) fn mode_of(metadata: &Metadata) -> u32 {
     std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
 }
 
-/// Windows knows no more than "read-only", which means nothing for a directory.
+/// Returns permission bits from metadata. Windows knows only "read-only", which means nothing for a
+/// directory.
 #[cfg(not(unix))]
 pub(crate) fn mode_of(metadata: &Metadata) -> u32 {
     match (metadata.is_dir(), metadata.permissions().readonly()) {
@@ -47,7 +52,7 @@ pub(crate) fn mode_of(metadata: &Metadata) -> u32 {
     }
 }
 
-/// What other users do, for tests.
+/// Actions of other users, for tests.
 #[cfg(test)]
 #[cfg(unix)]
 pub(crate) mod others {
@@ -57,22 +62,23 @@ pub(crate) mod others {
         path::Path,
     };
 
-    /// Nobody, on most systems; on all of them somebody else.
+    /// User id of another user, on most systems `nobody`.
     const OTHER: u32 = 65534;
 
-    /// A directory into which all may write and where only owners remove, as `/tmp` is.
+    /// Creates a directory like `/tmp`: all may write, and only owners may remove.
     pub(crate) fn sticky() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
         folder
     }
 
-    /// Gives what is at a path to another user. Only root can: others see no more than that nothing breaks.
+    /// Gives an entry to another user. Returns false unless run by root; such a test then only
+    /// shows that nothing breaks.
     pub(crate) fn give(path: &Path) -> bool {
         lchown(path, Some(OTHER), Some(OTHER)).is_ok()
     }
 
-    /// A link of another user.
+    /// Creates a link owned by another user.
     pub(crate) fn plant(target: &Path, link: &Path) -> bool {
         symlink(target, link).unwrap();
         give(link)
@@ -91,7 +97,7 @@ mod tests {
 
     use crate::tree::entry::{EntryAttributes, EntryKind};
 
-    /// The same for both ways to do it.
+    /// Runs each test with both implementations of a folder.
     macro_rules! both {
         ($($name:ident),*) => {
             mod with_descriptors { $(#[test] fn $name() { super::$name!(crate::local::folder::by_descriptor::Folder); })* }

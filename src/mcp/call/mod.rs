@@ -1,4 +1,4 @@
-//! One tool call ([`Call`]): its parameters, its progress, its report, its error and hint.
+//! One tool call ([`Call`]): parameters, progress, report, errors and hints.
 
 pub(super) mod hints;
 pub(super) mod params;
@@ -14,22 +14,30 @@ use rmcp::model::JsonObject;
 use self::progress::ProgressSource;
 use crate::session::{caller::Caller, registry::SessionRegistry};
 
-/// One call of a tool.
+/// Call of a tool, from the arguments of the client to the answer. The server makes a value for
+/// each call, and the tool consumes it.
 pub(super) struct Call {
+    /// Registry of all sessions, shared by all calls.
     pub(super) registry: Arc<SessionRegistry>,
+    /// Arguments of the client; `None` if the client sent none, or after the tool has read the
+    /// arguments.
     pub(super) arguments: Option<JsonObject>,
+    /// Cancellation of the call, and the way to ask the user.
     pub(super) caller: Caller,
-    /// What is told of it while it runs.
+    /// Outputs and transfers whose progress the client is shown while the call runs.
     pub(super) watched: ProgressSource,
-    /// Where relative local paths begin, if not in the working directory of this process.
+    /// Directory in which relative local paths begin; `None` for the working directory of this
+    /// process.
     pub(super) directory: Option<PathBuf>,
 }
 
 impl Call {
-    /// A local path of the client's, as this process has to spell it.
+    /// Returns a local path of the client, joined to the directory of the client if the path is
+    /// relative.
     pub(super) fn local(&self, path: String) -> String {
         match &self.directory {
-            // A path in `~` is as good as an absolute one; one that is not text stays with whoever wrote the path.
+            // `~` is expanded later, like an absolute path. A path that would not stay UTF-8 is
+            // left as the client wrote it.
             Some(directory) if !path.is_empty() && !path.starts_with('~') => directory
                 .join(&path)
                 .into_os_string()

@@ -1,4 +1,5 @@
-//! Signs of life from calls that take long: the latest line of what their commands print, or how far a transfer is.
+//! Progress notifications for calls that take long: the latest line of output, or the progress of a
+//! transfer.
 
 use std::{
     pin::Pin,
@@ -18,46 +19,54 @@ use crate::{
     },
 };
 
-/// How often a transfer is looked at, and so told of at most.
+/// Interval at which the work is looked at, and the shortest time between two notifications about a
+/// transfer.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// How often a line of output is told at most.
+/// Shortest time between two notifications about output.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often at least. Clients give a call up after minutes without any, and wait less than one minute for the first.
+/// Longest time between two notifications. Clients give a call up after minutes without any, and
+/// some wait less than a minute for the first.
 const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a call waits for.
+/// Work whose progress a call reports: outputs of commands, or a transfer. Clones share the same
+/// work; the tool fills one clone and [`while_running`] reads another.
 #[derive(Debug, Clone, Default)]
 pub(in crate::mcp) struct ProgressSource(Arc<Mutex<PendingWork>>);
 
+/// Work of a call, for progress notifications to the client.
 #[derive(Debug, Default)]
 struct PendingWork {
+    /// Outputs of the commands for which the call waits.
     outputs: Vec<Output>,
+    /// Counters of the transfer; `None` if the call runs commands.
     transfer: Option<TransferCounters>,
-    /// What a server says while the call waits to be let in.
+    /// Latest banner of a server while the log-in goes on (RFC 4252, section 5.4).
     banner: Option<Banner>,
 }
 
 impl ProgressSource {
-    /// Adds a command's output.
+    /// Adds the output of a command.
     pub(in crate::mcp) fn watch(&self, output: &Output) {
         self.lock().outputs.push(output.clone());
     }
 
-    /// Takes what a server says, to be told until the log-in has ended.
+    /// Shows the banner of a server until the log-in has ended.
     pub(in crate::mcp) fn say(&self, banner: &Banner) {
         self.lock().banner = Some(banner.clone());
     }
 
-    /// The counter of the transfer that the call is.
+    /// Returns the counters of the call's transfer. Created on the first call.
     pub(in crate::mcp) fn transfer(&self) -> TransferCounters {
         self.lock().transfer.get_or_insert_default().clone()
     }
 
-    /// What a server says before it lets the call in, else the latest line of the output that was written to last, if
-    /// there is any.
+    /// Returns the line to show: the banner of a server during the log-in, or the latest line of
+    /// the newest output. Returns `None` if there is no such line.
     fn latest(&self) -> Option<String> {
         let work = self.lock();
 
+        // A banner may ask the user to act before the log-in times out, so it goes before any
+        // output.
         if let Some(banner) = work
             .banner
             .as_ref()
@@ -68,32 +77,41 @@ impl ProgressSource {
             ));
         }
 
+        // Of several commands, the one that wrote last has something new to show.
         let written = work.outputs.iter().filter(|output| output.total() > 0);
         let output = written.min_by_key(|output| output.quiet())?;
         Some(output.latest()).filter(|line| !line.is_empty())
     }
 
-    /// How far the transfer is, if the call is one and it has begun.
+    /// Returns the progress of the transfer. Returns `None` if the call has no transfer or the
+    /// first file has not begun.
     fn snapshot(&self) -> Option<TransferProgress> {
         let snapshot = self.lock().transfer.as_ref()?.now();
         Some(snapshot).filter(|snapshot| !snapshot.name.is_empty())
     }
 
+    /// Locks the shared work.
     fn lock(&self) -> MutexGuard<'_, PendingWork> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Does the work, and meanwhile tells the caller, if it asked for progress, that it still goes on.
+/// Runs the work of a call, and sends progress notifications meanwhile. Sends none unless the
+/// client asked for progress with a token.
+///
+/// `title` is the title of the tool, for a call without any output.
 pub(in crate::mcp) async fn while_running<T>(
     mut work: Pin<Box<impl Future<Output = T>>>,
     watched: &ProgressSource,
     title: &str,
     context: &RequestContext<RoleServer>,
 ) -> T {
+    // MCP allows progress notifications only for a request that carries a progress token.
     let Some(token) = context.meta.get_progress_token() else {
         return work.await;
     };
+    // After a delay, the next tick comes a whole interval later: a burst of notifications would
+    // tell nothing new.
     let started = Instant::now();
     let mut interval = interval_at(started + INTERVAL, INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,6 +129,7 @@ pub(in crate::mcp) async fn while_running<T>(
             _ = interval.tick() => {}
         }
 
+        // A call is either a transfer or runs commands, never both.
         let sign = match watched.snapshot() {
             Some(snapshot) => reporter.transfer(&snapshot),
             None => reporter.line(watched.latest(), title, started),
@@ -124,7 +143,8 @@ pub(in crate::mcp) async fn while_running<T>(
             ProgressNotificationParam::new(token.clone(), reporter.progress).with_message(message);
         progress.total = total;
 
-        // The caller may be gone; then the work is cancelled otherwise.
+        // A client that does not read would block the notification, and must not hold up the result
+        // of the call.
         tokio::select! {
             done = &mut work => return done,
             _ = context.peer.notify_progress(progress) => {}
@@ -132,28 +152,35 @@ pub(in crate::mcp) async fn while_running<T>(
     }
 }
 
-/// What the caller was told last.
+/// State of the last notification to the client. Decides whether and what to send next.
 struct ProgressReporter {
+    /// Time of the last notification.
     at: Instant,
+    /// Line of output or name of the file in the last notification.
     message: Option<String>,
+    /// Bytes moved according to the last notification.
     bytes: u64,
-    /// Must grow with every notification.
+    /// Value of the last notification. MCP wants this value to grow with every notification.
     progress: f64,
 }
 
-/// A message, and how much there is in all.
+/// Message and total amount of a notification; `None` if there is nothing to send.
 type ProgressUpdate = Option<(String, Option<f64>)>;
 
 impl ProgressReporter {
+    /// Returns the next notification for a command. `line` is the latest line of output; `None` if
+    /// there is none.
     fn line(&mut self, line: Option<String>, title: &str, started: Instant) -> ProgressUpdate {
         let since = self.at.elapsed();
 
-        // Half an interval early: it would be late by a whole one otherwise.
+        // Half an interval early counts as due. Otherwise a tick that comes a little early would
+        // put the line off by a whole interval.
         let too_soon = since + INTERVAL / 2 < LINE_INTERVAL;
         if too_soon || (line == self.message && since < QUIET_INTERVAL) {
             return None;
         }
 
+        // The time grows even if nothing is printed, as MCP demands of progress.
         self.at = Instant::now();
         self.progress = started.elapsed().as_secs_f64();
         let message = line
@@ -164,6 +191,7 @@ impl ProgressReporter {
         Some((message, None))
     }
 
+    /// Returns the next notification for a transfer with this progress.
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
     fn transfer(&mut self, snapshot: &TransferProgress) -> ProgressUpdate {
         let since = self.at.elapsed();
@@ -172,6 +200,7 @@ impl ProgressReporter {
             return None;
         }
 
+        // An announced size below the bytes already moved is wrong, so no total is shown then.
         let rate = snapshot.bytes.saturating_sub(self.bytes) as f64 / since.as_secs_f64();
         let total = Some(snapshot.expected)
             .filter(|total| *total >= snapshot.bytes && *total > 0)
@@ -194,6 +223,8 @@ impl ProgressReporter {
             size(rate)
         );
 
+        // Bytes may shrink after a lost link, when some are sent again. The progress still has to
+        // grow.
         *self = Self {
             at: Instant::now(),
             message: Some(snapshot.name.clone()),
@@ -205,7 +236,7 @@ impl ProgressReporter {
     }
 }
 
-/// Bytes, for a person.
+/// Formats a number of bytes for a human reader, as in `6.0 MB`.
 pub(in crate::mcp) fn size(bytes: f64) -> String {
     match bytes {
         ..1e3 => format!("{bytes:.0} B"),

@@ -1,4 +1,4 @@
-//! A call that runs, and the questions to the person that come up on its way.
+//! Running calls, and calls parked until the client returns with the user's answer.
 
 use std::{
     collections::HashMap,
@@ -17,29 +17,34 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{progress::ProgressSource, tool_error::ToolError};
 use crate::{mcp::prompt::elicit::PendingAnswer, ssh::prompt::prompter::PromptRequest};
 
-/// What a tool answers; `None` if there is no such tool.
+/// Answer of a tool; `None` if there is no such tool.
 pub(in crate::mcp) type ToolAnswer = Option<Result<CallToolResult, ToolError>>;
 
-/// A call at work. Dropped, it is cancelled.
+/// Running call with a separate task. Dropping the value cancels the call.
 pub(in crate::mcp) struct RunningCall {
+    /// Task of the tool.
     work: JoinHandle<ToolAnswer>,
+    /// Questions of the call to the user or the client.
     questions: mpsc::Receiver<PromptRequest>,
+    /// Token with which the tool is cancelled.
     cancelled: CancellationToken,
-    /// The outputs that it waits for.
+    /// Work whose progress the client is shown.
     pub(in crate::mcp) watched: ProgressSource,
+    /// Cancels the tool on drop.
     _end: DropGuard,
 }
 
-/// What comes next of a call.
+/// Next event of a running call.
 pub(in crate::mcp) enum CallStep {
-    /// It has ended.
+    /// The call has ended.
     Done(ToolAnswer),
-    /// It needs an answer from the person to go on.
+    /// The call needs an answer from the user or the client to go on.
     Asks(PromptRequest),
 }
 
 impl RunningCall {
-    /// Starts the work. Its questions come through `questions`, and it stops when `cancelled` is.
+    /// Starts the work in a task. The questions of the work come through `questions`, and
+    /// `cancelled` stops the work.
     pub(in crate::mcp) fn start(
         work: impl Future<Output = ToolAnswer> + Send + 'static,
         questions: mpsc::Receiver<PromptRequest>,
@@ -56,8 +61,11 @@ impl RunningCall {
         }
     }
 
-    /// Waits for the end or the next question. When the caller gives up (`given_up`), the work is told to stop.
+    /// Waits for the end or the next question. Once `given_up` is cancelled, the work is cancelled
+    /// too, and its end is still awaited.
     pub(in crate::mcp) async fn next(&mut self, given_up: &CancellationToken) -> CallStep {
+        // The end is awaited even after a cancellation: a command has to be stopped on its host
+        // first.
         loop {
             tokio::select! {
                 done = &mut self.work => {
@@ -71,31 +79,44 @@ impl RunningCall {
     }
 }
 
-/// How long a client may take to come back with an answer.
+/// Time in which a client has to return with an answer. Longer than the time that a user has for a
+/// question.
 const PATIENCE: Duration = Duration::from_secs(150);
-/// How many calls may wait for one.
+/// Limit on the number of parked calls. Each holds a running task, so clients must not pile these
+/// up.
 const MAX_PARKED: usize = 64;
 
-/// Calls whose client has to come back with the person's answer, since its revision has no requests from server to
-/// client (2026-07-28).
+/// Calls waiting for the client to return with the user's answer. Used with the revision 2026-07-28
+/// of MCP, which has no requests from server to client.
+///
+/// Clones share the same calls. A call is parked for 150 seconds at most, and the oldest makes room
+/// for the 65th.
 #[derive(Clone, Default)]
 pub(in crate::mcp) struct ParkedCalls(Arc<Mutex<HashMap<String, ParkedCall>>>);
 
+/// Parked call and the question for which the call waits.
 struct ParkedCall {
+    /// Name of the tool, which the client has to call again.
     tool: String,
+    /// Parked call, whose task goes on.
     running: RunningCall,
+    /// Destination of the client's answer.
     waiting: PendingAnswer,
+    /// Time of parking.
     since: Instant,
 }
 
 impl ParkedCalls {
-    /// Keeps a call for two and a half minutes, and returns the word to come back with.
+    /// Parks a call for 150 seconds, and returns the state with which the client has to return.
+    /// Returns `None` if the system gives no random number.
     pub(in crate::mcp) fn keep(
         &self,
         tool: &str,
         running: RunningCall,
         waiting: PendingAnswer,
     ) -> Option<String> {
+        // The state is a secret: a client that guesses another client's state could answer in its
+        // place.
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
         let state = format!("{:032x}", u128::from_be_bytes(random));
@@ -108,6 +129,8 @@ impl ParkedCalls {
         };
 
         {
+            // A client that never returns must not keep out the questions of others, so the oldest
+            // call makes room.
             let mut parked = self.lock();
             if parked.len() >= MAX_PARKED {
                 let oldest = parked
@@ -120,6 +143,7 @@ impl ParkedCalls {
             parked.insert(state.clone(), entry);
         }
 
+        // Dropping a forgotten call cancels it: nobody will take its answer.
         let (parked, forgotten) = (self.clone(), state.clone());
         tokio::spawn(async move {
             sleep(PATIENCE).await;
@@ -129,12 +153,14 @@ impl ParkedCalls {
         Some(state)
     }
 
-    /// The call of this tool that waits for this word, once.
+    /// Returns the parked call of this tool and `state`, and forgets the state. A state can be used
+    /// once.
     pub(in crate::mcp) fn take(
         &self,
         state: &str,
         tool: &str,
     ) -> Option<(RunningCall, PendingAnswer)> {
+        // Checked before removal, so that a wrong tool name does not use the state up.
         let mut parked = self.lock();
         parked.get(state).filter(|entry| entry.tool == tool)?;
         parked

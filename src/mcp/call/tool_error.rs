@@ -1,4 +1,4 @@
-//! A tool call that could not be carried out: what failed, and what to do next.
+//! Errors of tool calls that could not be carried out: the failure, and a hint at the next step.
 
 use rmcp::model::{CallToolResult, ContentBlock};
 
@@ -15,25 +15,33 @@ use crate::{
     },
 };
 
-/// A message and a hint, each in one line, whatever names are in it. It becomes a failed tool result, which the model reads,
-/// never a JSON-RPC error, which it may not.
+/// Failure of a tool call, as a message and a hint. Each is escaped to a single line, whatever
+/// names it contains.
+///
+/// The error becomes a failed tool result, which the model reads. A JSON-RPC error might never
+/// reach the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::mcp) struct ToolError {
+    /// Description of the failure.
     pub(in crate::mcp) message: String,
+    /// Advice for the model about the next step.
     pub(in crate::mcp) hint: String,
 }
 
 impl ToolError {
+    /// Creates an error. Escapes both texts, which may quote servers and file names.
     pub(in crate::mcp) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         let [message, hint] =
             [message.into(), hint.into()].map(|text| escape_line(text.as_bytes()));
         Self { message, hint }
     }
 
+    /// Returns the error as a failed tool result.
     pub(in crate::mcp) fn into_result(self) -> CallToolResult {
         CallToolResult::error(vec![ContentBlock::text(self.text())])
     }
 
+    /// Returns the message and the hint as two lines.
     pub(in crate::mcp) fn text(&self) -> String {
         format!("{}\nhint: {}", self.message, self.hint)
     }
@@ -47,6 +55,7 @@ impl From<SessionError> for ToolError {
 
 impl From<&SessionError> for ToolError {
     fn from(error: &SessionError) -> Self {
+        // Every error has a hint, because the model decides by the answer whether to try again.
         let hint = match error {
             SessionError::Destination(DestinationError::Option(_)) => {
                 "put the option into ~/.ssh/config for this host; -p, -l and -i are understood".to_owned()
@@ -69,34 +78,44 @@ impl From<&SessionError> for ToolError {
             SessionError::NoDefault { .. } => {
                 "name one with the parameter session, call ssh_set_default, or make one with ssh_connect".to_owned()
             }
+            // Passwords are never saved, so a session of an earlier process has to be given its
+            // password again.
             SessionError::NeedsPassword(name) => {
                 format!("call ssh_connect with name {name:?}, the same host and the password")
             }
             SessionError::Cancelled => "call again if it is still wanted".to_owned(),
         };
 
+        // The causes name the failed stage and the words of the system or the server.
         Self::new(with_causes(error), hint)
     }
 }
 
+/// Returns the advice for a failure of the SSH layer, in the order of the stages of a connection.
 fn hint_for_ssh(error: &SshError) -> String {
     match error {
+        // Without `ssh -G`, only a part of the ssh_config language can be read.
         SshError::ResolveRun(_) | SshError::ConfigFile { .. } => {
             "install the OpenSSH client (Debian: apt-get install openssh-client)".into()
         }
         SshError::Resolve { .. } | SshError::Config { .. } | SshError::Token { .. } => {
             "run `ssh -G HOST` in a terminal and mend ~/.ssh/config".into()
         }
+        // Ignoring an option of this kind would lead to another host, so the session is refused
+        // instead.
         SshError::Unsupported { .. } => {
             "name a host that can be reached directly, or drop the option for this host".into()
         }
+        // Some servers hold a log-in until the user has opened a page. Trying again at once would
+        // not help.
         SshError::Greeted { words, source } if matches!(**source, SshError::Timeout { .. }) && page(words).is_some() => {
             "have the person open the page that the server names, if they expect it; then call again".into()
         }
         SshError::Jump { source, .. } | SshError::Greeted { source, .. } => hint_for_ssh(source),
+        // More log-ins may lock the account, so the hint advises against another call.
         SshError::ClosedAtOnce { .. } => {
             "do not call again before the server's log was looked at: the account may be locked, expired or logged in too \
-             often, or its home or shell missing; `ssh HOST` in a terminal shows what a prompter is told"
+             often, or its home or shell missing; `ssh HOST` in a terminal shows what a person is told"
                 .into()
         }
         SshError::Hop { .. } | SshError::ProxyCommand { .. } => {
@@ -105,11 +124,14 @@ fn hint_for_ssh(error: &SshError) -> String {
         SshError::Forward { .. } => "check that the host can be reached from the jump host".into(),
         SshError::Lookup { .. } => "check the spelling of host, or the HostName in ~/.ssh/config".into(),
         SshError::Connect { .. } => "check host and port, and that an SSH server is running there".into(),
+        // The command was not run, so a second call cannot run it twice.
         SshError::NotSent { .. } => "the link may be dead: call ssh_reconnect, or give more time with timeoutMs".into(),
         SshError::Timeout { .. } => "check that the host can be reached, or give more time with timeoutMs".into(),
         SshError::NoCommonAlgorithm { .. } | SshError::UnsupportedAlgorithms { .. } => {
             "allow an algorithm for this host in ~/.ssh/config that both sides have".into()
         }
+        // An overloaded sshd drops connections before the log-in, which looks like a server of
+        // another protocol.
         SshError::Handshake { .. } => {
             "check that host and port are those of an SSH server; if they are, the link was cut or the server is busy \
              (MaxStartups, LoginGraceTime): try again"
@@ -121,6 +143,8 @@ fn hint_for_ssh(error: &SshError) -> String {
             "give the right passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into()
         }
         SshError::KeyFile { .. } => "keyPath must name a private key file".into(),
+        // `MaxSessions 0` or a restricted account: no connection can have a channel, so waiting
+        // does not help.
         SshError::ChannelRefused(_) => {
             "the server lets this account run nothing (MaxSessions in its sshd_config); ask whoever runs it".into()
         }
@@ -135,16 +159,19 @@ fn hint_for_ssh(error: &SshError) -> String {
         }
         SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
         SshError::ExecRefused => "it may be for files alone: use ssh_upload and ssh_download".into(),
+        // ssh_upload runs no shell, so it can replace a start-up file that breaks every shell.
         SshError::NotBegun { .. } => {
             "mend the command if a syntax error is named; else have ~/.bashrc, ~/.zshenv or the like leave shells without a \
              terminal alone, such as with `[ -t 0 ] || return` at its beginning; ssh_upload can replace the file"
                 .into()
         }
         SshError::Sudo { refusal: SudoRefusal::Unanswered, .. } => {
-            "the prompter is asked where the client can show a page (url elicitation) or SSH_ASKPASS is set; a password that was \
+            "the person is asked where the client can show a page (url elicitation) or SSH_ASKPASS is set; a password that was \
              given to ssh_connect is used, too"
                 .into()
         }
+        // A host with a changed key gets no password, because another machine may have taken its
+        // place.
         SshError::Sudo { refusal: SudoRefusal::ChangedHostKey, .. } => {
             "find out why the key has changed, and mend known_hosts; then connect again".into()
         }
@@ -161,7 +188,8 @@ fn hint_for_ssh(error: &SshError) -> String {
     }
 }
 
-/// What helps where no method of logging in was accepted. `remaining` are those that the server would still take.
+/// Returns the advice after a log-in in which no method was accepted. `remaining` lists the methods
+/// that the server would still take, comma-separated.
 fn of_log_in(remedy: Remedy, remaining: &str) -> String {
     match remedy {
         Remedy::Passphrase => "give the passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into(),
@@ -175,6 +203,8 @@ fn of_log_in(remedy: Remedy, remaining: &str) -> String {
              give ssh_connect a longer timeoutMs"
                 .into()
         }
+        // A lost link says nothing about the credentials, so other credentials would be the wrong
+        // advice.
         Remedy::Again => {
             "the connection ended during the log-in, before anything was refused: try again; if it ends each time, the \
              server's log says why"
@@ -187,8 +217,11 @@ fn of_log_in(remedy: Remedy, remaining: &str) -> String {
     }
 }
 
-/// What helps against what a server prints in the place of what was wanted.
+/// Returns the advice for words of a server in place of the expected protocol. Returns `None` if
+/// the words are not known.
 fn of_words(words: &str) -> Option<&'static str> {
+    // Words of cloud images, of expired passwords, and of nologin. A row applies if the server said
+    // all its parts.
     const HINTS: [(&[&str], &str); 7] = [
         (
             &["as the user"],
@@ -227,6 +260,7 @@ fn of_words(words: &str) -> Option<&'static str> {
         .map(|(_, hint)| *hint)
 }
 
+/// Returns the advice after a request about a detached job was refused on the remote host.
 fn of_detached(error: &Refusal) -> &'static str {
     match error {
         Refusal::Unknown => "call ssh_job without job for the list",
@@ -241,13 +275,15 @@ fn of_detached(error: &Refusal) -> &'static str {
     }
 }
 
+/// Returns the advice after a host key was not accepted. The user has to decide about the key,
+/// never the model.
 fn of_host_key(error: &HostKeyError) -> String {
     match error {
         HostKeyError::Unknown { destination, .. } => format!(
             "have the person run `ssh {destination}` once in a terminal, compare the fingerprint and answer yes; then call again"
         ),
         HostKeyError::Changed { host, file, .. } => format!(
-            "have the prompter find out why; if the host was really reinstalled: `ssh-keygen -R '{host}' -f '{file}'`, then \
+            "have the person find out why; if the host was really reinstalled: `ssh-keygen -R '{host}' -f '{file}'`, then \
              `ssh HOST` once"
         ),
         HostKeyError::Revoked { .. } => "do not connect; the person who revoked the key knows why".into(),
@@ -258,6 +294,7 @@ fn of_host_key(error: &HostKeyError) -> String {
     }
 }
 
+/// Returns the advice after a failed transfer.
 fn of_transfer(error: &TransferError) -> &'static str {
     match error {
         TransferError::NoSftp => "enable `Subsystem sftp` on the server, or move the content with ssh_exec and stdin",
@@ -266,12 +303,15 @@ fn of_transfer(error: &TransferError) -> &'static str {
         ),
         TransferError::Local { .. } => "check localPath, its permissions and the free space; no file was changed",
         TransferError::Remote { .. } => "check remotePath, its permissions and the free space; no file was changed",
+        // The server cannot rename files, so the failed upload has already overwritten the old
+        // file.
         TransferError::InPlace { .. } => {
             "call again: the file on the remote host is not whole until an upload succeeds"
         }
         TransferError::Aside { .. } => "see to the directory's permissions, rename the old file back, then call again",
         TransferError::Directory(_) | TransferError::NotADirectory(_) => "give another target, or remove what is there",
         TransferError::Exclude(_) => "patterns are those of gitignore, relative to the directory that is copied",
+        // Entries that arrived need not be sent again.
         TransferError::Incomplete { .. } => {
             "see to those entries, then call again; with skipUnchanged: true only what is missing is copied"
         }
@@ -280,13 +320,15 @@ fn of_transfer(error: &TransferError) -> &'static str {
         TransferError::NotAFile(_) => "name a regular file; ssh_exec with cat reads other things",
         TransferError::Path(_) => "write the path of the file itself",
         TransferError::Length { .. } | TransferError::Differs(_) => "call again when nothing writes to the file",
+        // The user has said no. A hint at another way to move the same file would work around that
+        // decision.
         TransferError::Guarded { refused: true, .. } => "do something else, or ask them how to go on",
         TransferError::Guarded { is_read: true, .. } => {
-            "only the prompter can send it: in a client that shows forms (elicitation) they are asked; else they copy it \
+            "only the person can send it: in a client that shows forms (elicitation) they are asked; else they copy it \
              themselves, such as with scp"
         }
         TransferError::Guarded { .. } => {
-            "download to another place and have the prompter move it; in a client that shows forms (elicitation) they are \
+            "download to another place and have the person move it; in a client that shows forms (elicitation) they are \
              asked"
         }
         TransferError::Cancelled | TransferError::Ssh(_) => "call again if it is still wanted",

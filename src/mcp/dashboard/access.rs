@@ -1,4 +1,4 @@
-//! Who may look at the page: whoever was given a link, once, and has the cookie that it was exchanged for.
+//! Access to the page: a link that works once, exchanged for a cookie.
 
 use std::{
     collections::VecDeque,
@@ -12,27 +12,31 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{mcp::prompt::secret_page::random_word, password::Password};
 
-/// How long a link can be used.
+/// Time for which a link can be used.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// How many links may wait to be used; the oldest goes.
+/// Limit of unused links. A further link replaces the oldest.
 const MAX_LINKS: usize = 16;
 
-/// The parameter of a link.
+/// Query parameter with the key of a link.
 const PARAMETER: &str = "key";
 
-/// The keys of a daemon, made when it starts and gone when it ends.
+/// Secrets which admit browsers to the page of a daemon. They are created when the daemon starts
+/// and die with it.
 #[derive(Debug)]
 pub struct AccessKeys {
+    /// Keys of the unused links with the time of creation, the oldest first.
     links: Mutex<VecDeque<(Password, Instant)>>,
+    /// Value of the cookie.
     cookie: Password,
+    /// Key in the forms of the page.
     form: Password,
 }
 
 impl AccessKeys {
-    /// New ones.
+    /// Creates new secrets.
     ///
     /// # Errors
-    /// No random number is to be had.
+    /// The system provides no random numbers.
     pub fn new() -> io::Result<Self> {
         let word = || random_word().map(Password::from);
         Ok(Self {
@@ -42,13 +46,14 @@ impl AccessKeys {
         })
     }
 
-    /// The path of a new link, which can be used once, within an hour.
+    /// Creates a link, which can be used once within an hour, and returns its path.
     ///
     /// # Errors
-    /// No random number is to be had.
+    /// The system provides no random numbers.
     pub fn link(&self) -> io::Result<String> {
         let word = random_word()?;
         let path = format!("/?{PARAMETER}={word}");
+        // Links may be asked for without ever being used, so the oldest makes room.
         let mut links = self.links();
         if links.len() == MAX_LINKS {
             links.pop_front();
@@ -59,7 +64,7 @@ impl AccessKeys {
         Ok(path)
     }
 
-    /// Takes the link of this key; `false` if there is none any more.
+    /// Uses up the link with this key. Returns `false` if there is no such link any more.
     pub(super) fn redeem(&self, key: &str) -> bool {
         let mut links = self.links();
         links.retain(|(_, made)| made.elapsed() < LIFETIME);
@@ -67,8 +72,8 @@ impl AccessKeys {
         found.is_some_and(|index| links.remove(index).is_some())
     }
 
-    /// The cookie that a browser is to send from now on. A browser has the same cookies for all ports of a machine, so the
-    /// port is in the name.
+    /// Returns the value of the `Set-Cookie` header for a browser. Browsers share cookies between
+    /// all ports of a machine, so the name of the cookie contains the port.
     pub(super) fn set_cookie(&self, port: u16) -> String {
         format!(
             "{}={}; Path=/; HttpOnly; SameSite=Strict",
@@ -77,7 +82,7 @@ impl AccessKeys {
         )
     }
 
-    /// Whether it sends that.
+    /// Returns true if a request carries the cookie of this daemon and port.
     pub(super) fn admit(&self, headers: &HeaderMap, port: u16) -> bool {
         let name = cookie_name(port);
         let sent = headers
@@ -85,18 +90,19 @@ impl AccessKeys {
             .iter()
             .filter_map(|value| value.to_str().ok());
 
+        // A browser sends the cookies of all ports of this machine in one header.
         let mut values = sent
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='));
         values.any(|(sent, value)| sent == name && same(&self.cookie, value))
     }
 
-    /// What a form of the page holds, and that of no other site can.
+    /// Returns the key for the forms of the page, which no other site can know.
     pub(super) fn form(&self) -> &Password {
         &self.form
     }
 
-    /// Whether a form holds it.
+    /// Returns true if `key` is the key in the forms of the page.
     pub(super) fn is_form(&self, key: &str) -> bool {
         same(&self.form, key)
     }
@@ -106,18 +112,19 @@ impl AccessKeys {
     }
 }
 
-/// The key in the query of a link.
+/// Returns the key in the query of a link.
 pub(super) fn key_in(query: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == PARAMETER)
         .map(|(_, key)| key.into_owned())
 }
 
+/// Returns the name of the cookie for this port.
 fn cookie_name(port: u16) -> String {
     format!("mcp-ssh-sessions-{port}")
 }
 
-/// Takes as long for a wrong one as for the right one.
+/// Compares a secret with a guess, in the same time for right and wrong guesses.
 fn same(word: &Password, other: &str) -> bool {
     bool::from(word.reveal().as_bytes().ct_eq(other.as_bytes()))
 }

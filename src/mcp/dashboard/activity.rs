@@ -1,4 +1,4 @@
-//! What goes on, as programs read it (`GET /status`) and as the page shows it.
+//! The activity of a daemon, as programs read it (`GET /status`) and as the page shows it.
 
 use std::time::Duration;
 
@@ -17,79 +17,87 @@ use crate::{
     },
 };
 
-/// How much of a command is told, in characters.
+/// Limit of the text of a command, in characters.
 const MAX_COMMAND_CHARS: usize = 4_000;
-/// How many of its last lines on stdout and on stderr, and how much of each, in characters.
+/// Number of last lines shown of stdout.
 const LINES: usize = 12;
+/// Number of last lines shown of stderr.
 const ERROR_LINES: usize = 6;
+/// Length limit of each of these lines, in characters.
 const MAX_LINE: usize = 400;
 
-/// What goes on in a daemon.
+/// Snapshot of the activity of a daemon, in the form of the JSON of `GET /status`.
 #[derive(Debug, Serialize)]
 pub(in crate::mcp) struct Activity {
-    /// The daemon's.
+    /// Version of the daemon.
     pub(in crate::mcp) version: &'static str,
+    /// All known sessions, connected or not.
     pub(in crate::mcp) sessions: Vec<SessionResult>,
+    /// Shells of all sessions.
     pub(in crate::mcp) shells: Vec<ShellActivity>,
-    /// Commands that run or have ended lately, in the order of their start.
+    /// Commands which run or have ended lately, in the order of their start.
     pub(in crate::mcp) jobs: Vec<CommandActivity>,
+    /// Transfers which are running.
     pub(in crate::mcp) transfers: Vec<TransferStatus>,
+    /// Notice for the user about the store. `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) notice: Option<String>,
 }
 
-/// A shell.
+/// Shell of a session.
 #[derive(Debug, Serialize)]
 pub(in crate::mcp) struct ShellActivity {
     pub(in crate::mcp) session: String,
     pub(in crate::mcp) shell: String,
-    /// `ready`, `busy`, `starting` or `gone`.
+    /// State of the shell: `ready`, `busy`, `starting` or `gone`.
     pub(in crate::mcp) state: &'static str,
-    /// Empty where it is not known.
+    /// Working directory. Empty if unknown.
     pub(in crate::mcp) cwd: String,
 }
 
-/// A command: as `ssh_job` lists it, and its last lines.
+/// Command as `ssh_job` lists commands, with the last lines of output.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::mcp) struct CommandActivity {
     #[serde(flatten)]
     pub(in crate::mcp) job: JobResult,
-    /// How it ended, in words.
+    /// Ending of the command, in words. `None` while the command is running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) ending: Option<String>,
-    /// The line at which it seems to wait for input.
+    /// Line at which the command seems to wait for input. `None` if the command does not seem to
+    /// wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) prompt: Option<String>,
-    /// Whether the person has had it stopped.
+    /// True if the user stopped the command on the page.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::mcp) stopped_by_user: bool,
     pub(in crate::mcp) stdout_lines: Vec<String>,
     pub(in crate::mcp) stderr_lines: Vec<String>,
 }
 
-/// A transfer under way.
+/// Transfer which is running.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::mcp) struct TransferStatus {
     pub(in crate::mcp) session: String,
-    /// `upload` or `download`.
+    /// Direction of the transfer: `upload` or `download`.
     pub(in crate::mcp) direction: &'static str,
     pub(in crate::mcp) local_path: String,
     pub(in crate::mcp) remote_path: String,
     pub(in crate::mcp) duration_ms: u64,
-    /// Bytes of content that have arrived.
+    /// Number of content bytes which have arrived.
     pub(in crate::mcp) bytes: u64,
-    /// Bytes of content in all, as far as they are known; 0: not at all.
+    /// Number of content bytes in total, as far as known. 0 if unknown.
     pub(in crate::mcp) expected: u64,
-    /// Files that are complete.
+    /// Number of complete files.
     pub(in crate::mcp) files: u64,
-    /// The file that was begun last.
+    /// Name of the file which was begun last.
     pub(in crate::mcp) file: String,
 }
 
 impl From<Overview> for Activity {
     fn from(overview: Overview) -> Self {
+        // A shell runs its commands one after the other, so an open command keeps it busy.
         let is_busy = |shell: &ShellStatus| {
             overview.jobs.iter().any(|job| {
                 job.session == shell.session
@@ -141,6 +149,7 @@ impl From<&Job> for CommandActivity {
             Err(error) => error.to_string(),
         });
 
+        // A command may be a long script, and every look sends it again.
         let command = job.command.chars().take(MAX_COMMAND_CHARS).collect();
 
         Self {
@@ -181,13 +190,14 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The last lines of a text, each cut to a length that can be shown.
+/// Returns the last lines of a text, each cut to `MAX_LINE` characters.
 fn last_lines(text: &str, count: usize) -> Vec<String> {
     let mut lines: Vec<String> = text.lines().rev().take(count).map(shortened).collect();
     lines.reverse();
     lines
 }
 
+/// Cuts a line to `MAX_LINE` characters.
 fn shortened(line: &str) -> String {
     match line.char_indices().nth(MAX_LINE) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),

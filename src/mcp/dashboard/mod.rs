@@ -1,4 +1,4 @@
-//! The page for the person, and `status`.
+//! The page for the user, and the command `status`.
 
 mod access;
 pub(super) mod activity;

@@ -1,10 +1,10 @@
-//! The person's browser.
+//! Opens the user's browser.
 
 use std::{io, process::Stdio};
 
 use crate::child;
 
-/// What opens an address in the browser that the person has chosen.
+/// Program which opens an address in the browser of the user's choice.
 const OPENER: &str = if cfg!(target_os = "macos") {
     "open"
 } else if cfg!(windows) {
@@ -13,13 +13,14 @@ const OPENER: &str = if cfg!(target_os = "macos") {
     "xdg-open"
 };
 
-/// Opens an address, in the context of a tokio runtime, which looks after the child. Other users may see it in the list of
-/// processes: a link works once, and on loopback for processes of this user alone.
+/// Opens an address in the browser, in the context of a tokio runtime, which reaps the child. Other
+/// users may see the address in the list of processes. But a link works once, and on loopback only
+/// for processes of this user.
 ///
 /// # Errors
-/// The system has no program for that.
+/// The system has no program for opening an address.
 pub fn open(url: &str) -> io::Result<()> {
-    // A browser in the terminal would take over what is not its own.
+    // A browser for terminals must not take over the streams of this process.
     let mut command = child::command(OPENER);
     command
         .arg(url)

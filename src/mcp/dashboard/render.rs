@@ -1,4 +1,5 @@
-//! The page as HTML. All of it is made here, at first and for every change, so all that others wrote is escaped here.
+//! Renders the page as HTML, at first and for every change. So all text that others wrote is
+//! escaped here.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -13,10 +14,11 @@ use crate::{
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// So that browsers ask for none.
+/// Empty icon, so that browsers do not request another icon.
 const ICON: &str = "<link rel=\"icon\" href=\"data:,\">";
 
-/// What the page may do: run its own script and style, and talk to its own daemon.
+/// Returns the content security policy of the page: only the page's own script and style, and
+/// requests to its own daemon.
 pub(super) fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     format!(
@@ -27,13 +29,14 @@ pub(super) fn policy() -> String {
     )
 }
 
-/// The page.
+/// Renders the whole page.
 pub(super) fn page(activity: &Activity, form: &Password) -> String {
     let note = "<noscript>Without JavaScript this page shows one moment: reload it to see the next. Its buttons work.\
                 </noscript>";
     let header = format!("<header><h1>SSH sessions</h1><p id=\"live\">{note}</p></header>");
     let content = content(activity, form);
 
+    // The script comes last, when the elements that it changes exist.
     document(
         "SSH sessions",
         "",
@@ -41,9 +44,10 @@ pub(super) fn page(activity: &Activity, form: &Password) -> String {
     )
 }
 
-/// A page with a few words, which leads on to `next` at once if there is one.
+/// Renders a page with a few words. With `next`, the page leads on to that address at once.
 pub(super) fn words(title: &str, content: &str, next: Option<&str>) -> String {
-    // Begun by this page, so that the browser sends the cookie along: it would not after a link from elsewhere.
+    // The page itself starts the next request, so that the browser sends the `SameSite=Strict`
+    // cookie. After a link from another site the browser would not.
     let refresh =
         next.map(|next| format!("<meta http-equiv=\"refresh\" content=\"0;url={next}\">"));
     document(
@@ -53,6 +57,7 @@ pub(super) fn words(title: &str, content: &str, next: Option<&str>) -> String {
     )
 }
 
+/// Wraps a title and a body in a complete document.
 fn document(title: &str, head: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -62,7 +67,7 @@ fn document(title: &str, head: &str, body: &str) -> String {
     )
 }
 
-/// What changes.
+/// Renders the part of the page which changes.
 pub(super) fn content(activity: &Activity, form: &Password) -> String {
     let (running, ended): (Vec<_>, Vec<_>) = activity
         .jobs
@@ -99,6 +104,7 @@ pub(super) fn content(activity: &Activity, form: &Password) -> String {
         "No command is running.",
     );
 
+    // Transfers are rare, so the section does not appear without one.
     let moving: String = activity.transfers.iter().map(transfer).collect();
     if !moving.is_empty() {
         section(&mut html, "transfers", "Transfers", moving, "");
@@ -109,6 +115,7 @@ pub(super) fn content(activity: &Activity, form: &Password) -> String {
         .map(|each| session(each, &activity.shells, &form))
         .collect();
 
+    // Saved sessions are of no interest until they connect, so they are folded up.
     if !saved.is_empty() {
         let each: String = saved.iter().map(|session| saved_line(session)).collect();
         let _ = write!(
@@ -140,6 +147,7 @@ pub(super) fn content(activity: &Activity, form: &Password) -> String {
     html
 }
 
+/// Appends a section. Without content, `otherwise` stands in its place.
 fn section(html: &mut String, id: &str, title: &str, content: String, otherwise: &str) {
     let content = if content.is_empty() {
         format!("<p class=\"none\">{otherwise}</p>")
@@ -153,7 +161,7 @@ fn section(html: &mut String, id: &str, title: &str, content: String, otherwise:
     );
 }
 
-/// A command that runs, or, folded up, one that has ended.
+/// Renders a command: open while running, folded up after the end.
 fn command(command: &CommandActivity, form: &str) -> String {
     let CommandActivity {
         job,
@@ -181,9 +189,12 @@ fn command(command: &CommandActivity, form: &str) -> String {
     let printed = lines("out", stdout_lines) + &lines("err", stderr_lines);
     let took = Duration::from_millis(job.duration_ms);
     let facts = facts.join(" · ");
+    // The script of the page finds elements again by their id, so that a folded-out command stays
+    // so.
     let id = escape(&job.job);
 
     if let Some(ending) = ending {
+        // The words of `report::how_it_ended` for a command that succeeded.
         let well = if ending == "exit 0" { "good" } else { "bad" };
         let by_you = if *stopped_by_user { ", by you" } else { "" };
 
@@ -205,6 +216,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
         )
     });
 
+    // A second click would do nothing: the command is being stopped already.
     let stop = if *stopped_by_user {
         "<button disabled>Stopping …</button>".to_owned()
     } else {
@@ -227,6 +239,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
     )
 }
 
+/// Renders the last lines of an output. Returns an empty text without lines.
 fn lines(class: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
@@ -238,12 +251,14 @@ fn lines(class: &str, lines: &[String]) -> String {
         "output, last lines"
     };
 
+    // `tabindex` lets the keyboard reach an area that scrolls.
     format!(
         "<pre class=\"{class}\" tabindex=\"0\" aria-label=\"{label}\">{}</pre>",
         escape(&lines.join("\n"))
     )
 }
 
+/// Renders a transfer with a progress bar.
 fn transfer(transfer: &TransferStatus) -> String {
     let TransferStatus {
         session,
@@ -257,6 +272,7 @@ fn transfer(transfer: &TransferStatus) -> String {
         file,
     } = transfer;
 
+    // Remote paths are written as for scp(1), SESSION:PATH.
     let (from, to) = match *direction {
         "upload" => (
             escape(local_path),
@@ -268,6 +284,7 @@ fn transfer(transfer: &TransferStatus) -> String {
         ),
     };
 
+    // Files may have grown since they were counted, which makes the total useless.
     let known = *expected > 0 && expected >= bytes;
     let bar = if known {
         format!(" max=\"{expected}\" value=\"{bytes}\"")
@@ -294,6 +311,7 @@ fn transfer(transfer: &TransferStatus) -> String {
     )
 }
 
+/// Renders a session, including the shells.
 fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> String {
     let name = escape(session.name());
 
@@ -328,6 +346,7 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
     );
 
     facts.extend(session.default.then(|| "default".to_owned()));
+    // Once a session is connected, the error of an earlier attempt is out of date.
     let error = session
         .last_error
         .as_ref()
@@ -364,6 +383,7 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
     )
 }
 
+/// Renders a saved session as an item of a list.
 fn saved_line(session: &SessionResult) -> String {
     format!(
         "<li><b>{}</b> {}</li>",
@@ -372,7 +392,8 @@ fn saved_line(session: &SessionResult) -> String {
     )
 }
 
-/// A form by itself, which works without the script. What goes in is escaped already.
+/// Renders a button as a form, which works without the script. The arguments have to be escaped
+/// already.
 fn button(action: &str, field: &str, value: &str, form: &str, text: &str, label: &str) -> String {
     format!(
         "<form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"key\" value=\"{form}\">\
@@ -380,14 +401,14 @@ fn button(action: &str, field: &str, value: &str, form: &str, text: &str, label:
     )
 }
 
-/// A moment, which the script writes in the person's own time.
+/// Renders a moment, which the script of the page shows in the user's time zone.
 fn time(moment: &str) -> String {
     let moment = escape(moment);
     let shown = moment.replace('T', " ").replace('Z', " UTC");
     format!("<time datetime=\"{moment}\">{shown}</time>")
 }
 
-/// How long something has been going on, in whole seconds, so that it does not change more often.
+/// Formats a duration in whole seconds, so that the page changes at most once a second.
 fn elapsed(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -397,6 +418,7 @@ fn elapsed(duration: Duration) -> String {
     }
 }
 
+/// Formats a number of bytes with a decimal unit.
 #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
 fn size(bytes: u64) -> String {
     let (mut amount, mut units) = (bytes as f64, ["kB", "MB", "GB", "TB"].into_iter());

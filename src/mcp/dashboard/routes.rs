@@ -1,7 +1,8 @@
-//! The page that shows a person what the agents do, and puts an end to it: `GET /`.
+//! The routes of the page (`GET /`), which shows the user the work of the agents and can stop it.
 //!
-//! `keys` says who may look, `render` makes HTML of what goes on, and `watch.js` takes the changes over that come as
-//! server-sent events. Without the script the page shows one moment, and its buttons are plain forms.
+//! `access` decides who may look, and `render` turns the activity into HTML. `page.js` applies the
+//! changes, which arrive as server-sent events. Without the script the page shows one moment, and
+//! its buttons are plain forms.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -30,46 +31,57 @@ use crate::{
     session::{causes::with_causes, registry::SessionRegistry},
 };
 
-/// How often is looked whether anything has changed.
+/// Interval between looks at the activity.
 const LOOK: Duration = Duration::from_millis(400);
-/// How often a quiet stream shows that it lives.
+/// Interval between signs of life on a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long a command may take to end before the answer to the button comes without that.
+/// Time limit for a command to end before the button is answered without the end.
 const STOP_WAIT: Duration = Duration::from_secs(2);
-/// The largest form, in bytes, and how long it may take to arrive.
+/// Size limit of a form, in bytes.
 const MAX_FORM_BYTES: usize = 4 * 1024;
+/// Time limit for a form to arrive.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+/// Paths which belong to the page.
 const PATHS: [&str; 4] = ["/", EVENTS, STOP, DISCONNECT];
+/// Path of the event stream with the changes of the page.
 const EVENTS: &str = "/events";
+/// Path of the button which stops a command.
 const STOP: &str = "/stop";
+/// Path of the button which disconnects a session.
 const DISCONNECT: &str = "/disconnect";
 
-/// Shows what goes on.
+/// Page which shows the activity of a daemon and stops commands. Clones share the daemon and its
+/// access keys.
 #[derive(Clone)]
 pub(in crate::mcp) struct Dashboard {
     registry: Arc<SessionRegistry>,
     keys: Arc<AccessKeys>,
-    /// The address at which browsers find it.
+    /// Origin at which browsers find the page. Empty until somebody asks, if the daemon only
+    /// listens on a socket.
     address: Arc<OnceCell<String>>,
-    /// Takes what is opened for browsers.
+    /// Channel for listeners which are opened for browsers.
     opened: mpsc::Sender<Listener>,
+    /// Token which is cancelled when the event streams have to end.
     stop: CancellationToken,
 }
 
-/// Whether this is a link that may stand anywhere, also on another site: its key is what lets in.
+/// Returns true for a link with a key. Such a link may stand on any site, because the key admits
+/// the browser.
 pub(in crate::mcp) fn is_link(request: &Parts) -> bool {
     request.method == Method::GET && request.uri.path() == "/" && key_in(request).is_some()
 }
 
+/// Returns the key in the address of a request.
 fn key_in(request: &Parts) -> Option<String> {
     request.uri.query().and_then(super::access::key_in)
 }
 
 impl Dashboard {
-    /// Shows this registry until `stop` is cancelled: at this address, else at one that goes to `opened` once somebody
-    /// wants to look.
+    /// Creates the page for `registry`, which is served until `stop` is cancelled. Browsers find
+    /// the page at `address`. With `None`, a listener is opened and sent to `opened` when somebody
+    /// asks for a link.
     pub(in crate::mcp) fn new(
         registry: Arc<SessionRegistry>,
         keys: Arc<AccessKeys>,
@@ -86,13 +98,13 @@ impl Dashboard {
         }
     }
 
-    /// Whether a path belongs here.
+    /// Returns true if the page serves this path.
     pub(in crate::mcp) fn serves(path: &str) -> bool {
         PATHS.contains(&path)
     }
 
-    /// A new link, for whoever has been let in otherwise: its path, or all of it for one who did not come by an address
-    /// that browsers can use.
+    /// Answers an admitted peer with a new link. The answer is the path of the link, or the whole
+    /// link for a peer on a socket.
     pub(in crate::mcp) async fn link(&self, endpoint: Endpoint, has_token: bool) -> HttpReply {
         let Ok(path) = self.keys.link() else {
             return refusal(
@@ -102,6 +114,7 @@ impl Dashboard {
             );
         };
 
+        // A peer on TCP knows the rest of the link: browsers use the same address.
         if endpoint != Endpoint::Socket {
             return reply(StatusCode::OK, PLAIN_TEXT, path);
         }
@@ -116,14 +129,18 @@ impl Dashboard {
         }
     }
 
+    /// Opens a port on loopback for browsers and returns the origin.
+    ///
+    /// # Errors
+    /// No port can be opened, or the system does not tell whose a connection is.
     async fn open(&self, has_token: bool) -> Result<String, ListenError> {
         let (listener, address) = listen::open_for_page(has_token).await?;
-        // Nobody takes it when the daemon ends.
+        // Sending fails only when the daemon ends.
         let _ = self.opened.send(listener).await;
         Ok(address)
     }
 
-    /// Answers a request whose `Host` and origin have been admitted.
+    /// Answers a request whose `Host` and `Origin` have been admitted.
     ///
     /// # Errors
     /// The refusal to send.
@@ -134,8 +151,9 @@ impl Dashboard {
         peer: &PeerInfo,
         token: Option<&Token>,
     ) -> Result<HttpReply, Box<HttpReply>> {
-        // A browser cannot send the token: with one, the cookie stands for it, and of those on this machine the user still
-        // counts, so that neither a link in a list of processes nor a cookie sent to another port helps another user.
+        // A browser cannot send the token, so the cookie replaces it. On this machine the user
+        // still counts: neither a link in a list of processes nor a cookie sent to another port
+        // helps another user.
         match token {
             None => guard::admit_visitor(&request.headers, peer, None)?,
             Some(_) if peer.may_be_other_user().await => {
@@ -156,6 +174,7 @@ impl Dashboard {
             Method::POST
         };
 
+        // A refusal with 405 has to name the allowed method (RFC 9110, section 15.5.6).
         if request.method != allowed {
             let mut refused = words(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -173,11 +192,13 @@ impl Dashboard {
             return Err(Box::new(refused));
         }
 
+        // The cookie proves as much as the token, so the connection may stay.
         let admitted = self.keys.admit(&request.headers, port);
         if admitted {
             peer.admit();
         }
 
+        // The link is used up even if the browser has the cookie already.
         if let Some(key) = key_in(request).filter(|_| path == "/") {
             return Ok(self.enter(&key, port, admitted));
         }
@@ -196,7 +217,8 @@ impl Dashboard {
         })
     }
 
-    /// Exchanges the key of a link for the cookie.
+    /// Exchanges the key of a link for the cookie. A browser which has the cookie already may come
+    /// with a used link.
     fn enter(&self, key: &str, port: u16, admitted: bool) -> HttpReply {
         let redeemed = self.keys.redeem(key);
         if !admitted && !redeemed {
@@ -205,6 +227,7 @@ impl Dashboard {
             return locked("This link does not work any more", why, port);
         }
 
+        // A redirect would not do: after a link from another site, browsers hold the cookie back.
         let content = "<p><a href=\"/\">Go on to the page</a></p>";
         let mut entered = html(
             StatusCode::OK,
@@ -218,12 +241,14 @@ impl Dashboard {
         entered
     }
 
+    /// Looks at the activity of the daemon.
     async fn activity(&self) -> Activity {
         self.registry.overview().await.into()
     }
 
-    /// What changes, as it changes.
+    /// Answers with an event stream, which sends the changing part of the page at every change.
     fn events(&self) -> HttpReply {
+        // `Delay` avoids a burst of overdue looks after a time without reading.
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -246,8 +271,9 @@ impl Dashboard {
         answer
     }
 
-    /// Does what a button says, and leads back to the page.
+    /// Does the work of a button and leads the browser back to the page.
     async fn act(&self, path: &str, body: Incoming) -> HttpReply {
+        // Forms of the page are small: anything larger or slower comes from elsewhere.
         let Ok(Ok(body)) =
             timeout(ARRIVAL_LIMIT, Limited::new(body, MAX_FORM_BYTES).collect()).await
         else {
@@ -267,6 +293,7 @@ impl Dashboard {
                 .unwrap_or_default()
         };
 
+        // The cookie is not enough: browsers also send it for forms on other ports of this machine.
         if !self.keys.is_form(&field("key")) {
             let why = "<p>This did not come from the page. Nothing was done. Use the button on \
                        <a href=\"/\">the page</a>.</p>";
@@ -276,7 +303,7 @@ impl Dashboard {
         let registry = Arc::clone(&self.registry);
         let (job, session) = (field("job"), (path == DISCONNECT).then(|| field("session")));
 
-        // It goes on if the browser does not wait for it.
+        // In a task, the work goes on if the browser does not wait.
         let doing = tokio::spawn(async move {
             if let Some(session) = session {
                 return registry.disconnect_unwanted(&session).await;
@@ -289,11 +316,12 @@ impl Dashboard {
                 .find(|each| each.id == job)
             {
                 Some(job) if job.ended().is_none() => job.stop_for_user().await,
-                // It has ended, and may be forgotten: just what was wanted.
+                // A command that has ended, and may be forgotten, is just what the user wanted.
                 _ => Ok(()),
             }
         });
 
+        // A command that takes longer to end is no error: the page shows its end later.
         if let Ok(Ok(Err(error))) = timeout(STOP_WAIT, doing).await {
             let why = format!(
                 "<p>{}</p><p>Go back to <a href=\"/\">the page</a>.</p>",
@@ -302,6 +330,7 @@ impl Dashboard {
             return words(StatusCode::BAD_GATEWAY, "It could not be done", &why);
         }
 
+        // After 303 the browser fetches the page, and a reload does not repeat the button.
         let mut back = html(StatusCode::SEE_OTHER, String::new());
         back.headers_mut()
             .insert(header::LOCATION, HeaderValue::from_static("/"));
@@ -310,7 +339,8 @@ impl Dashboard {
     }
 }
 
-/// The port that the browser believes to talk to. The guard has seen that there is one `Host`.
+/// Returns the port which the browser believes to talk to, 80 if none is named. The guard has
+/// checked that there is exactly one `Host`.
 fn port(request: &Parts) -> u16 {
     let host = request
         .headers
@@ -320,6 +350,7 @@ fn port(request: &Parts) -> u16 {
     host.and_then(|host| host.port_u16()).unwrap_or(80)
 }
 
+/// Returns the refusal for a browser without access, which explains how to get a link.
 fn locked(title: &str, why: &str, port: u16) -> HttpReply {
     let how = format!(
         "{why}<p>The daemon prints a link when it starts. For another one, run this on its machine:</p>\
@@ -328,17 +359,20 @@ fn locked(title: &str, why: &str, port: u16) -> HttpReply {
     words(StatusCode::FORBIDDEN, title, &how)
 }
 
+/// Returns a page with a few words.
 fn words(status: StatusCode, title: &str, content: &str) -> HttpReply {
     html(status, super::render::words(title, content, None))
 }
 
+/// Returns a reply in HTML, with security headers.
 fn html(status: StatusCode, text: String) -> HttpReply {
     let mut answer = reply(status, "text/html; charset=utf-8", text);
     let headers = answer.headers_mut();
 
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
-        // A key in the address is for nobody else. `no-referrer` would have browsers send `Origin: null`.
+        // The key in an address must not reach other sites. With `no-referrer`, browsers would send
+        // `Origin: null`.
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
@@ -352,13 +386,19 @@ fn html(status: StatusCode, text: String) -> HttpReply {
     answer
 }
 
+/// Event stream of an open page.
 struct OpenView {
     watch: Dashboard,
+    /// HTML which was sent last.
     shown: String,
+    /// Time of the last event or sign of life.
     said: Instant,
+    /// Times of the looks at the activity.
     looks: Interval,
 }
 
+/// Waits for a change of the page or the time for a sign of life. Returns the event and the state
+/// after the event.
 async fn next(mut looking: OpenView) -> Option<(Result<Frame<Bytes>, Infallible>, OpenView)> {
     loop {
         tokio::select! {
@@ -369,6 +409,7 @@ async fn next(mut looking: OpenView) -> Option<(Result<Frame<Bytes>, Infallible>
         let now =
             super::render::content(&looking.watch.activity().await, looking.watch.keys.form());
 
+        // JSON keeps the HTML on one line, since a line feed would end the data.
         let text = if now != looking.shown {
             let text = format!(
                 "data: {}\n\n",

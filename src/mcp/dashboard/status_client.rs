@@ -1,4 +1,4 @@
-//! Asks a running daemon what goes on in it.
+//! Asks a running daemon about its activity.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -22,69 +22,70 @@ use crate::{
     render::json_for_a_terminal,
 };
 
-/// How long a daemon may take to answer.
+/// Time limit for the answer of a daemon.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Where a daemon is.
+/// Address of a daemon.
 #[derive(Debug)]
 pub enum StatusEndpoint {
-    /// At a TCP address.
+    /// TCP address.
     Tcp(SocketAddr),
-    /// At a Unix socket, or a named pipe.
+    /// Path of a Unix socket, or name of a named pipe.
     Socket(PathBuf),
 }
 
-/// Why there is no answer.
+/// Reason why a daemon gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    /// Nothing listens there.
+    /// Nothing listens at the address.
     #[error("no daemon answers at {0}; start one with: mcp-ssh-sessions --http PORT (or --shared)")]
     None(String),
-    /// What listens there is not this user's; nothing was sent to it.
+    /// Another user listens at the address. Nothing was sent.
     #[error("what listens at {0} belongs to another user; nothing was sent to it")]
     NotOurs(String),
-    /// This system does not tell whose it is; nothing was sent to it.
+    /// The system does not tell who listens at the address. Nothing was sent.
     #[error(
         "this system does not tell whose daemon listens at {0}, so nothing was sent to it; ask at a --socket of your own"
     )]
     Untold(String),
-    /// It took too long.
+    /// The answer took too long.
     #[error("the daemon at {0} did not answer in 10 s")]
     Slow(String),
-    /// It answers something else.
+    /// The daemon refused the request.
     #[error("{place} answers {status}: {text}")]
     Refused {
-        /// Where.
+        /// Name of the address.
         place: String,
-        /// The HTTP status.
+        /// HTTP status.
         status: StatusCode,
-        /// What it says.
+        /// Text of the answer.
         text: String,
     },
-    /// It is no daemon of ours.
+    /// The listener is not a daemon of this program.
     #[error("what answers at {0} is not mcp-ssh-sessions")]
     Strange(String),
 }
 
-/// In which form it is told.
+/// Format of the activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusFormat {
-    /// For people.
+    /// Tables for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
-/// The sessions, shells, commands and transfers of the daemon there.
+/// Asks the daemon at `place` for all sessions, shells, commands and transfers.
 ///
 /// # Errors
-/// Nobody answers there, or something else does.
+/// No daemon of this user answers there, or the daemon refuses.
 pub async fn ask(
     place: &StatusEndpoint,
     token: Option<&Token>,
     form: StatusFormat,
 ) -> Result<String, StatusError> {
     let (named, text) = fetch(place, token, Method::GET, "/status").await?;
+    // Another program at this address may answer with 200, too.
     let told: Value = serde_json::from_str(&text).unwrap_or_default();
     if !told.get("sessions").is_some_and(Value::is_array) {
         return Err(StatusError::Strange(named));
@@ -96,19 +97,20 @@ pub async fn ask(
     })
 }
 
-/// A new link to the page of the daemon there, for one use.
+/// Asks the daemon at `place` for a new link to the page, which works once.
 ///
 /// # Errors
-/// As [`ask`].
+/// No daemon of this user answers there, or the daemon refuses.
 pub async fn link(place: &StatusEndpoint, token: Option<&Token>) -> Result<String, StatusError> {
     let (named, answer) = fetch(place, token, Method::POST, "/link").await?;
 
-    // Over a socket it is whole.
+    // Over TCP the daemon answers with the path, over a socket with the whole link.
     let (begin, link) = match place {
         StatusEndpoint::Tcp(_) => ("/?", named.clone() + &answer),
         StatusEndpoint::Socket(_) => ("http://127.0.0.1:", answer.clone()),
     };
 
+    // The link is printed and opened in a browser, so it may contain nothing else.
     if !answer.starts_with(begin) || !answer.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(StatusError::Strange(named));
     }
@@ -116,13 +118,18 @@ pub async fn link(place: &StatusEndpoint, token: Option<&Token>) -> Result<Strin
     Ok(link)
 }
 
-/// What the daemon there answers, and the name of the place.
+/// Sends a request to the daemon at `place`. Returns the name of the address and the text of the
+/// answer.
+///
+/// # Errors
+/// No daemon answers there, another user listens, or the daemon refuses.
 async fn fetch(
     place: &StatusEndpoint,
     token: Option<&Token>,
     method: Method,
     target: &str,
 ) -> Result<(String, String), StatusError> {
+    // The guard of the daemon requires a Host; on a socket, any name will do.
     let (named, host) = match place {
         StatusEndpoint::Tcp(address) => (
             format!("http://{}", reachable(*address)),
@@ -137,7 +144,8 @@ async fn fetch(
                 let connecting = TcpStream::connect(reachable(*address)).await;
                 let stream = connecting.map_err(|_| StatusError::None(named.clone()))?;
 
-                // A token is not for whoever took the port while no daemon of ours ran.
+                // The token must not reach a user who took the port while no daemon of ours was
+                // running.
                 if may_stay_other_user(&stream).await {
                     let told = peer::is_told().await;
                     return Err(if told {
@@ -154,6 +162,7 @@ async fn fetch(
                 let stream = tokio::net::UnixStream::connect(path).await;
                 let stream = stream.map_err(|_| StatusError::None(named.clone()))?;
 
+                // Nothing is sent before the kernel has named the user at the other end.
                 if !stream
                     .peer_cred()
                     .is_ok_and(|peer| peer::is_own_user(peer.uid()))
@@ -188,11 +197,11 @@ async fn fetch(
     Ok((named, text))
 }
 
-/// Whether another user of this machine may be at the other end. A connection that a busy daemon has not taken in yet is
-/// held by nobody, so this looks for a second.
+/// Returns true if another user of this machine may be at the other end. Nobody holds a connection
+/// which a busy daemon has not accepted yet, so the look is repeated for a second.
 async fn may_stay_other_user(stream: &TcpStream) -> bool {
     for _ in 0..20 {
-        // Nothing can be sent any more to who has hung up.
+        // A peer that has hung up can receive nothing any more.
         let Ok(connection) = PeerConnection::of(stream) else {
             return false;
         };
@@ -207,7 +216,7 @@ async fn may_stay_other_user(stream: &TcpStream) -> bool {
     true
 }
 
-/// Sends one request: `None` if the answer is not HTTP.
+/// Sends a request over `stream`. Returns `None` if the answer is not HTTP.
 async fn converse<S>(
     stream: S,
     host: &str,
@@ -233,6 +242,7 @@ where
     let answer = send.send_request(request).await.ok()?;
     let status = answer.status();
     let body = answer.into_body().collect().await.ok()?.to_bytes();
+    // The daemon would keep the connection open for another request.
     connection.abort();
 
     Some((status, String::from_utf8_lossy(&body).into_owned()))

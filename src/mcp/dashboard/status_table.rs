@@ -1,4 +1,4 @@
-//! What goes on, as a table for people.
+//! The activity of a daemon, as tables for people.
 
 use std::time::Duration;
 
@@ -7,16 +7,17 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::{mcp::call::report, render::escape_line};
 
-/// How much of a command is shown, in characters.
+/// Limit of the text of a command, in characters.
 const MAX_COMMAND_CHARS: usize = 60;
 
-/// A part of what a daemon tells: its key there, the heads of its columns, and their cells.
+/// Section of the output: key in the JSON, column heads, and the function for the cells of a row.
 type StatusSection = (
     &'static str,
     &'static [&'static str],
     fn(&Value) -> Vec<String>,
 );
 
+/// Sections in the order in which they are shown.
 const PARTS: [StatusSection; 4] = [
     ("sessions", &["SESSION", "STATE", "WHERE", "SINCE"], session),
     ("shells", &["SHELL", "SESSION", "STATE", "DIRECTORY"], shell),
@@ -32,7 +33,8 @@ const PARTS: [StatusSection; 4] = [
     ),
 ];
 
-/// The parts that have anything in them, one below the other.
+/// Formats an activity as tables, with a blank line between them. Empty sections are left out,
+/// except for the sessions.
 pub(super) fn of(told: &Value) -> String {
     let mut parts: Vec<String> = Vec::new();
 
@@ -44,6 +46,7 @@ pub(super) fn of(told: &Value) -> String {
             .map(cells)
             .collect();
 
+        // Only the sessions have a text when empty, which is all that a new user sees.
         if !rows.is_empty() {
             let heads = heads.iter().map(|head| (*head).to_owned()).collect();
             parts.push(aligned(&[vec![heads], rows].concat()));
@@ -61,6 +64,7 @@ pub(super) fn of(told: &Value) -> String {
     parts.join("\n\n")
 }
 
+/// Returns the cells of a session.
 fn session(session: &Value) -> Vec<String> {
     let default = if session["default"] == true {
         " (default)"
@@ -80,6 +84,7 @@ fn session(session: &Value) -> Vec<String> {
         text(&session["port"])
     );
 
+    // The last error matters only while the session is not connected.
     let since = if session["connectedAt"].is_string() {
         &session["connectedAt"]
     } else {
@@ -94,12 +99,14 @@ fn session(session: &Value) -> Vec<String> {
     ]
 }
 
+/// Returns the cells of a shell.
 fn shell(shell: &Value) -> Vec<String> {
     ["shell", "session", "state", "cwd"]
         .map(|key| text(&shell[key]))
         .into()
 }
 
+/// Returns the cells of a command.
 fn job(job: &Value) -> Vec<String> {
     let shell = if job["shell"].is_string() {
         format!(" ({})", text(&job["shell"]))
@@ -107,6 +114,7 @@ fn job(job: &Value) -> Vec<String> {
         String::new()
     };
 
+    // The ending says more than the status, but exists only after the end.
     let state = if job["ending"].is_string() {
         &job["ending"]
     } else {
@@ -136,6 +144,7 @@ fn job(job: &Value) -> Vec<String> {
     ]
 }
 
+/// Returns the cells of a transfer.
 fn transfer(transfer: &Value) -> Vec<String> {
     let session = text(&transfer["session"]);
     let here = text(&transfer["localPath"]);
@@ -147,6 +156,7 @@ fn transfer(transfer: &Value) -> Vec<String> {
         (there, here)
     };
 
+    // The daemon sends 0 for a total that it does not know.
     let moved = match transfer["expected"].as_u64() {
         None | Some(0) => format!("{} bytes", text(&transfer["bytes"])),
         Some(expected) => format!("{} of {expected} bytes", text(&transfer["bytes"])),
@@ -155,13 +165,14 @@ fn transfer(transfer: &Value) -> Vec<String> {
     vec![direction, session, took(transfer), moved, from, to]
 }
 
+/// Returns the duration of a command or transfer, in words.
 fn took(of: &Value) -> String {
     report::duration(Duration::from_millis(
         of["durationMs"].as_u64().unwrap_or_default(),
     ))
 }
 
-/// A value in one line, whatever a remote machine may have put into it.
+/// Formats a value as a single line, with the control characters of remote machines escaped.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => escape_line(text.as_bytes()),
@@ -170,10 +181,12 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Each cell as wide as the widest of its column, but for the last one.
+/// Aligns the cells in columns, each as wide as its widest cell. Nothing is added after the last
+/// cell of a line.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
 
+    // The width on the screen counts, since some characters take two columns.
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
             rows.iter()

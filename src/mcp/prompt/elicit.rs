@@ -1,8 +1,8 @@
-//! Questions put to the person at the client (MCP elicitation): a form about a host key or a guarded path, a page for a
-//! secret. And what the client itself is asked: which folders it works in (MCP roots).
+//! Questions to the user through the client (MCP elicitation): forms about host keys and guarded
+//! paths, and pages for secrets. The client itself is asked for its folders (MCP roots).
 //!
-//! A secret never goes through a form, and so never through the client or its model: the person types it into a page
-//! that this process serves, and only the page's address goes to the client.
+//! A secret never goes through a form, and so never through the client or its model. The user types
+//! a secret into a page of this process, and the client gets only the address of the page.
 
 use std::path::PathBuf;
 
@@ -28,14 +28,18 @@ use crate::{
     },
 };
 
-/// How much of a server's words is shown beside a page of its choice, in characters.
+/// Limit on the words of a server in a question about the server's page, in characters.
 const MAX_WORDS_CHARS: usize = 300;
 
+/// Field of the form about a host key.
 const TRUST: &str = "trust";
+/// Field of the form about a guarded path.
 const ALLOW: &str = "allow";
+/// Notification about the end of a page (MCP 2025-11-25).
 const COMPLETE: &str = "notifications/elicitation/complete";
 
-/// The way to the person at a client with these capabilities.
+/// Returns the way to ask the user of a client with these capabilities. Questions are sent through
+/// `questions`; kinds of questions that the client does not support are left out.
 pub(in crate::mcp) fn prompter(
     client: Option<&ClientCapabilities>,
     questions: &tokio::sync::mpsc::Sender<PromptRequest>,
@@ -43,7 +47,7 @@ pub(in crate::mcp) fn prompter(
     let elicitation = client.and_then(|client| client.elicitation.as_ref());
     let url = elicitation.is_some_and(|elicitation| elicitation.url.is_some());
 
-    // Before there were two modes, the form was the only one and had no name.
+    // Before there were two modes, the form was the only mode and had no name.
     let form = elicitation.is_some_and(|elicitation| elicitation.form.is_some() || !url);
     let channel = |wanted: bool| wanted.then(|| questions.clone());
     let folders = channel(client.is_some_and(roots::are_declared));
@@ -53,28 +57,30 @@ pub(in crate::mcp) fn prompter(
         .told(questions.clone())
 }
 
-/// What a client is asked.
+/// Request to a client.
 pub(in crate::mcp) enum FormRequest {
-    /// Something that the person answers.
+    /// Question for the user.
     Elicit(ElicitRequestParams),
-    /// Which folders it works in.
+    /// Request for the folders of the client.
     Roots,
 }
 
-/// What a question waits for once its client knows of it.
+/// Destination of an answer, kept while the client has the question.
 pub(in crate::mcp) enum PendingAnswer {
-    /// The answer to a form, which is in this field.
+    /// Yes or no, in this field of the answer to a form.
     Choice(&'static str, oneshot::Sender<bool>),
-    /// The folders that the client works in.
+    /// Folders of the client.
     Folders(oneshot::Sender<Vec<PathBuf>>),
-    /// A page; the client's answer says only whether the person will look at it.
+    /// Page of this process for a secret. The answer of the client says only whether the user will
+    /// look at the page.
     Page(Page),
-    /// A page of somebody else, which is of use until this is cancelled.
+    /// Page of a server, of use until this token is cancelled at the end of the log-in.
     Foreign(CancellationToken),
 }
 
 impl PendingAnswer {
-    /// Waits until an answer of the client would be of no use any more.
+    /// Waits until an answer of the client would be useless, because the question was dropped or
+    /// answered elsewhere.
     async fn is_over(&mut self) {
         match self {
             Self::Choice(_, answer) => answer.closed().await,
@@ -85,9 +91,13 @@ impl PendingAnswer {
     }
 }
 
-/// The question as the client is to put it. `None` if no page can be served, and so no answer given, or if nothing is asked.
+/// Converts a question to a request for the client. Returns `None` if there is nothing to ask, or
+/// if no page can be served.
+///
+/// For a secret, starts the page. The page closes when the returned answer is dropped.
 pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest, PendingAnswer)> {
     match asked {
+        // A banner without a page is only shown, in the progress of the call.
         PromptRequest::Banner(banner) => {
             let (url, elicitation_id) = (banner.page.clone()?, random_word().ok()?);
             let request = FormRequest::Elicit(foreign_page(&banner, url, elicitation_id));
@@ -113,6 +123,7 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
                 question.purpose.recipient()
             );
 
+            // The page is open before the client gets its address.
             let page = Page::open(question, answer).await.ok()?;
             let (url, elicitation_id) = (page.url.clone(), page.id.clone());
             let message = escape_line(message.as_bytes());
@@ -129,12 +140,16 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
     }
 }
 
-/// Asks a client of a revision that has requests from server to client, as part of this call, and passes the answer on.
+/// Sends a question to the client as part of this call, and passes on the answer. Only for
+/// revisions of MCP with requests from server to client.
+///
+/// If nobody needs the answer any more, the request is cancelled.
 pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: PromptRequest) {
     let Some((request, mut waiting)) = request(asked).await else {
         return;
     };
 
+    // Only a question with a page has an identifier, for the notification that the page is closed.
     let id = match &request {
         FormRequest::Elicit(ElicitRequestParams::UrlElicitationParams {
             elicitation_id, ..
@@ -142,7 +157,8 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
         _ => String::new(),
     };
 
-    // Over HTTP it goes into the stream of the call: a client need not have another one open.
+    // Over HTTP, the question goes into the stream of the call, because a client need not have
+    // another stream open.
     let call = OriginatingRequestId(call);
 
     let request = match request {
@@ -163,6 +179,8 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
         .await;
     let Ok(mut asking) = sent else { return };
 
+    // Another source may answer first, or the call may end. The client should then remove the
+    // question.
     let answer = tokio::select! {
         answer = &mut asking.rx => answer,
         () = waiting.is_over() => {
@@ -171,6 +189,7 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
         }
     };
 
+    // A client that fails to ask counts as a user who does not answer.
     let answer = match answer {
         Ok(Ok(ClientResult::ElicitResult(answer))) => FormAnswer::Elicited(answer),
         Ok(Ok(ClientResult::ListRootsResult(answer))) => {
@@ -179,6 +198,7 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
         _ => FormAnswer::None,
     };
 
+    // The page outlives the answer of the client, which learns of the end only from a notification.
     if let Some(over) = settle(waiting, answer) {
         over.cancelled().await;
 
@@ -188,7 +208,7 @@ pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: 
     }
 }
 
-/// The same question as part of a result that asks for input (2026-07-28).
+/// Converts a request to the form for an input-required result (MCP 2026-07-28).
 pub(in crate::mcp) fn input(request: FormRequest) -> InputRequest {
     match request {
         FormRequest::Elicit(params) => InputRequest::Elicitation(ElicitRequest::new(params)),
@@ -196,7 +216,8 @@ pub(in crate::mcp) fn input(request: FormRequest) -> InputRequest {
     }
 }
 
-/// Passes on what a client came back with.
+/// Passes on the answer with which a client has returned (MCP 2026-07-28). An answer that cannot be
+/// read counts as none.
 pub(in crate::mcp) fn settle_with(waiting: PendingAnswer, response: Option<&Value>) {
     let response = response.cloned().unwrap_or_default();
     let answer = if let PendingAnswer::Folders(_) = &waiting {
@@ -210,15 +231,19 @@ pub(in crate::mcp) fn settle_with(waiting: PendingAnswer, response: Option<&Valu
     settle(waiting, answer);
 }
 
-/// What a client has answered.
+/// Answer of a client.
 enum FormAnswer {
+    /// Answer to a question for the user.
     Elicited(ElicitResult),
+    /// Folders of the client.
     Folders(Vec<PathBuf>),
     None,
 }
 
-/// What ends when the page does, if the person looks at one.
+/// Passes an answer on to whoever asked. If the user will look at a page, returns the token that is
+/// cancelled when the page closes.
 fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToken> {
+    // Declined and cancelled questions are the same here: the user has not said yes.
     let accepted = match &answer {
         FormAnswer::Elicited(answer) if answer.action == ElicitationAction::Accept => Some(answer),
         _ => None,
@@ -226,6 +251,7 @@ fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToke
 
     match waiting {
         PendingAnswer::Choice(field, choice) => {
+            // Anything but an explicit yes means no.
             let yes = accepted.and_then(|answer| answer.content.as_ref()?.get(field)?.as_bool());
             let _ = choice.send(yes == Some(true));
             None
@@ -241,6 +267,7 @@ fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToke
     }
 }
 
+/// Returns the first words of the message about a secret.
 fn what(question: &SecretPrompt) -> String {
     match &question.purpose {
         Purpose::Password => "Password".to_owned(),
@@ -250,6 +277,7 @@ fn what(question: &SecretPrompt) -> String {
     }
 }
 
+/// Returns the form about a guarded path.
 fn about_path(path: &GuardedPath) -> ElicitRequestParams {
     let GuardedPath {
         account,
@@ -258,6 +286,7 @@ fn about_path(path: &GuardedPath) -> ElicitRequestParams {
         why,
     } = path;
 
+    // An agent may choose a path with line breaks, which must not add words to the question.
     let [account, path, why] = [account, path, why].map(|text| escape_line(text.as_bytes()));
 
     let (doing, all, title) = if *is_read {
@@ -282,7 +311,8 @@ fn about_path(path: &GuardedPath) -> ElicitRequestParams {
     choice(message, ALLOW, title)
 }
 
-/// A page that a server has named: everything about it is the server's word.
+/// Returns the question about a server's page. Marks both the address and the words as the
+/// server's.
 fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitRequestParams {
     let words: String = banner.words.chars().take(MAX_WORDS_CHARS).collect();
     let message = format!(
@@ -301,7 +331,9 @@ fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitR
     }
 }
 
+/// Returns the form about an unknown host key.
 fn about_key(key: &UnknownKey) -> ElicitRequestParams {
+    // Names and key types may come from the server, and must not add words to the question.
     let [host, key_type, fingerprint, saved_in] =
         [&key.host, &key.key_type, &key.fingerprint, &key.saved_in]
             .map(|text| escape_line(text.as_bytes()));
@@ -309,13 +341,13 @@ fn about_key(key: &UnknownKey) -> ElicitRequestParams {
     let message = format!(
         "The host {host} is not known yet. It shows this key:\n\n{key_type} {fingerprint}\n\nTrust it only if this is the fingerprint of the \
          host's own key (on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub). It is then saved in {saved_in}, \
-         and ssh confirm_host_key it, too."
+         and ssh trusts it, too."
     );
 
     choice(message, TRUST, "Trust this host key")
 }
 
-/// A form with a yes and a no.
+/// Returns a form with a yes and a no. The default is no.
 fn choice(message: String, field: &str, title: &'static str) -> ElicitRequestParams {
     let yes = BooleanSchema::new().title(title).with_default(false);
     let requested_schema = ElicitationSchema::builder()

@@ -1,4 +1,4 @@
-//! Questions to the person: forms of the client and the page for secrets.
+//! Questions to the user: forms of the client, and the page for secrets.
 
 pub(super) mod elicit;
 pub(super) mod secret_page;

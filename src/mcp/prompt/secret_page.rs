@@ -1,4 +1,5 @@
-//! The page on which a person types a secret: on loopback, at an address nobody can guess, for one answer.
+//! Page on which the user types a secret: on loopback, at an address of 128 random bits, for one
+//! answer.
 
 use std::{
     convert::Infallible,
@@ -37,13 +38,16 @@ use crate::{
     ssh::prompt::prompter::{Prompt, Purpose, SecretPrompt},
 };
 
-/// How long the page is there.
+/// Time for which the page is open. Servers close a connection without a log-in after two minutes
+/// (`LoginGraceTime`).
 const LIFETIME: Duration = Duration::from_secs(115);
-/// How long it then still tells late comers that it is over, such as the second half of a double click.
+/// Time for which a closed page still says "too late". The second half of a double click comes in
+/// this time.
 const LINGER: Duration = Duration::from_millis(500);
-/// For how many connections may be found out at once whose they are; more wait to be taken in.
+/// Number of connections whose user is being found out at the same time. Others wait to be
+/// accepted.
 const MAX_LOOKS: usize = 64;
-/// The largest answer, in bytes.
+/// Largest answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:10vh auto;padding:0 1rem;color:#1a1a1a;\
@@ -55,26 +59,32 @@ blockquote{margin:1rem 0;padding:.25rem 1rem;border-left:4px solid #bbb;white-sp
 .note{color:#555;font-size:.875rem}@media(prefers-color-scheme:dark){body{background:#1b1b1b;color:#eee}\
 input{background:#262626}button{background:#333}.note{color:#aaa}}";
 
-/// An open page. Dropped, it closes.
+/// Open page for a question. Dropping the value closes the page, unless
+/// [`stay_open`](Self::stay_open) was called.
 pub(in crate::mcp) struct Page {
-    /// Its address.
+    /// Address of the page.
     pub(in crate::mcp) url: String,
-    /// What names this question to the client.
+    /// Identifier of the question for the client, unrelated to the address.
     pub(in crate::mcp) id: String,
+    /// Cancelled when the page closes.
     over: CancellationToken,
+    /// Closes the page on drop.
     close: DropGuard,
 }
 
 impl Page {
-    /// Serves a page that asks this question, and gives the answers.
+    /// Serves a page with this question. The answers are sent through `answer`, in the order of the
+    /// prompts.
     ///
     /// # Errors
-    /// No loopback port or random number is available, or the system refuses to tell which user a connection belongs to (a
-    /// sandbox may forbid the question).
+    /// No loopback port or random number is available, or the system does not tell the user of a
+    /// connection. A sandbox may forbid to ask for that.
     pub(in crate::mcp) async fn open(
         question: SecretPrompt,
         answer: oneshot::Sender<Vec<Password>>,
     ) -> io::Result<Self> {
+        // Without the check, any user of the machine who learns the address could answer. Such a
+        // system gets no page.
         if peer::KNOWN_HERE && !peer::is_told().await {
             return Err(io::Error::other(
                 "this system does not tell whose a connection is",
@@ -105,32 +115,41 @@ impl Page {
         })
     }
 
-    /// Waits until it was answered, or nobody waits for an answer any more.
+    /// Waits until the question was answered, or the answer is not needed any more.
     pub(in crate::mcp) async fn is_over(&self) {
         self.over.cancelled().await;
     }
 
-    /// The person will look at it: it stays until it [is over](Self::is_over).
+    /// Keeps the page open without this value until the page [is over](Self::is_over), because the
+    /// user will look at the page. Returns the token that is cancelled then.
     pub(in crate::mcp) fn stay_open(self) -> CancellationToken {
         self.close.disarm()
     }
 }
 
+/// State of a page, shared by all connections.
 struct SecretPage {
+    /// Path of the page, with 128 random bits.
     path: String,
+    /// Port of the listener, which `Host` and `Origin` have to name.
     port: u16,
+    /// Question of the page.
     question: SecretPrompt,
-    /// Taken by the first answer.
+    /// Sender of the answer; `None` after the first answer or once the page is closed.
     answer: Mutex<Option<oneshot::Sender<Vec<Password>>>>,
+    /// Cancelled when the page closes.
     over: CancellationToken,
 }
 
+/// Serves the page until the first answer, until the answer is not needed, or for [`LIFETIME`].
 async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
     let (looks, newcomers) = (
         Arc::new(Semaphore::new(MAX_LOOKS)),
         Arc::new(Newcomers::default()),
     );
 
+    // The permit is taken before the connection. Under a flood of connections, the rest waits in
+    // the kernel.
     let accepting = async {
         while let Ok(look) = Arc::clone(&looks).acquire_owned().await {
             let (stream, _) = accepted(|| listener.accept()).await;
@@ -151,6 +170,8 @@ async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
             () = sleep(LIFETIME) => {}
         }
 
+        // The answer is taken away first, so that no late request can answer while the page
+        // lingers.
         page.waiting().take();
         page.over.cancel();
         sleep(LINGER).await;
@@ -162,7 +183,8 @@ async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
     }
 }
 
-/// Where the system does not tell whose a connection is, the address is all that keeps others out.
+/// Returns true if the connection belongs to this user. On systems that do not tell the user of a
+/// connection, the address of the page is the only protection.
 async fn may_enter(stream: &TcpStream) -> bool {
     let Ok(connection) = PeerConnection::of(stream) else {
         return false;
@@ -170,7 +192,7 @@ async fn may_enter(stream: &TcpStream) -> bool {
     !peer::KNOWN_HERE || connection.is_ours().await
 }
 
-/// Answers one connection. It has to leave when many others have come since.
+/// Answers a connection. The connection is closed early if too many newer ones are open.
 async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, page: Arc<SecretPage>) {
     let newcomer = newcomers.enter(None);
     let leave = newcomer.leave();
@@ -180,6 +202,8 @@ async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, page: Arc<Secre
         async move { Ok::<_, Infallible>(page.reply(request).await) }
     });
 
+    // A client that sends nothing must not hold a connection. Without keep-alive, each request
+    // needs a new connection.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(15))
@@ -193,14 +217,16 @@ async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, page: Arc<Secre
     }
 }
 
+/// Reply of the page.
 type PageReply = Response<Full<Bytes>>;
 
 impl SecretPage {
+    /// Locks the sender of the answer.
     fn waiting(&self) -> MutexGuard<'_, Option<oneshot::Sender<Vec<Password>>>> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody waits for the answer.
+    /// Waits until the receiver of the answer is gone.
     async fn is_given_up(&self) {
         poll_fn(|context| {
             self.waiting()
@@ -210,10 +236,12 @@ impl SecretPage {
         .await;
     }
 
+    /// Returns the reply to a request. Checks the origin first, then the path.
     async fn reply(&self, request: Request<Incoming>) -> PageReply {
         let (mut parts, body) = request.into_parts();
 
-        // The link may stand on another site; what is typed may only come from this page.
+        // The client may show the link on another site. Only a posted answer has to come from the
+        // page itself.
         if parts.method == Method::GET {
             parts.headers.remove("sec-fetch-site");
         }
@@ -226,7 +254,7 @@ impl SecretPage {
             );
         }
 
-        // No difference in time between the wrong address and no page at all is worth anything: it has 128 bits.
+        // The comparison need not take constant time, because nobody can guess 128 random bits.
         if parts.uri.path() != self.path {
             return page(
                 StatusCode::NOT_FOUND,
@@ -235,6 +263,8 @@ impl SecretPage {
             );
         }
 
+        // A closed page says so for every method: a late answer must not look as if it had been
+        // taken.
         match parts.method {
             _ if self.over.is_cancelled() => too_late(),
             Method::GET => page(StatusCode::OK, self.title(), &self.form()),
@@ -247,6 +277,8 @@ impl SecretPage {
         }
     }
 
+    /// Passes the posted answer on and returns the reply. Only the first complete answer or refusal
+    /// counts.
     async fn take(&self, body: Incoming) -> PageReply {
         let Ok(body) = Limited::new(body, MAX_ANSWER_BYTES).collect().await else {
             return page(
@@ -256,12 +288,15 @@ impl SecretPage {
             );
         };
 
+        // The body holds secrets, so this copy is wiped.
         let body = Zeroizing::new(body.to_bytes().to_vec());
         let fields: Vec<(String, Password)> = form_urlencoded::parse(&body)
             .map(|(name, value)| (name.into_owned(), Password::from(value.into_owned())))
             .collect();
         let refused = fields.iter().any(|(name, _)| name == "refuse");
 
+        // In the order of the prompts. A prompt may be answered with an empty text, but not be
+        // missing.
         let answers: Vec<Password> = (0..self.question.prompts.len())
             .filter_map(|index| {
                 fields
@@ -279,6 +314,7 @@ impl SecretPage {
             );
         }
 
+        // Taken at the last moment, so that an incomplete answer can be corrected.
         let Some(waiting) = self.waiting().take() else {
             return too_late();
         };
@@ -299,11 +335,14 @@ impl SecretPage {
             too_late()
         };
 
+        // A refusal ends the page, too: the dropped sender tells the caller that there is no
+        // answer.
         self.over.cancel();
 
         reply
     }
 
+    /// Returns the title of the page.
     fn title(&self) -> &'static str {
         if self.is_sudo() {
             "Run as root"
@@ -312,13 +351,17 @@ impl SecretPage {
         }
     }
 
+    /// Returns true if the secret is for sudo.
     fn is_sudo(&self) -> bool {
         matches!(self.question.purpose, Purpose::Sudo(_))
     }
 
+    /// Returns the HTML of the question. Everything that comes from a server or an agent is
+    /// escaped, and marked as theirs.
     fn form(&self) -> String {
         let question = &self.question;
 
+        // The user has to see what the secret is for, in particular what would run as root.
         let about = match &question.purpose {
             Purpose::Password => String::new(),
             Purpose::Passphrase(file) => format!(
@@ -358,6 +401,8 @@ impl SecretPage {
             Purpose::Sudo(_) => "sends it to sudo on this host alone",
         };
 
+        // The password stays in memory until the session ends, so one answer permits later commands
+        // as well.
         let (button, lasts) = if self.is_sudo() {
             (
                 "Run as root",
@@ -381,8 +426,9 @@ impl SecretPage {
     }
 }
 
+/// Returns the HTML of a prompt and the input field.
 fn field((index, prompt): (usize, &Prompt)) -> String {
-    // Browsers fill in and keep passwords in spite of `off`, but not what is for one time.
+    // Browsers fill in and store passwords in spite of `off`. They do neither with a one-time code.
     let (kind, completion) = if prompt.echo {
         ("text", "off")
     } else {
@@ -397,6 +443,7 @@ fn field((index, prompt): (usize, &Prompt)) -> String {
     )
 }
 
+/// Returns the reply of a closed page.
 fn too_late() -> PageReply {
     page(
         StatusCode::GONE,
@@ -405,6 +452,7 @@ fn too_late() -> PageReply {
     )
 }
 
+/// Returns a whole page with headers against caching, framing and foreign content.
 fn page(status: StatusCode, title: &str, content: &str) -> PageReply {
     let html = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
@@ -415,6 +463,7 @@ fn page(status: StatusCode, title: &str, content: &str) -> PageReply {
     let mut reply = Response::new(Full::new(Bytes::from(html)));
     *reply.status_mut() = status;
 
+    // No script and no foreign content runs on the page, even if an escape were missing somewhere.
     for (name, value) in [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
@@ -433,7 +482,10 @@ fn page(status: StatusCode, title: &str, content: &str) -> PageReply {
     reply
 }
 
-/// 128 random bits, in hexadecimal.
+/// Returns 128 random bits in hexadecimal.
+///
+/// # Errors
+/// The system gives no random number.
 pub(in crate::mcp) fn random_word() -> io::Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;

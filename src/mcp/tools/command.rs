@@ -1,4 +1,4 @@
-//! What the tools that run commands share: waiting for one, and answering.
+//! Waiting and answering, shared by the tools that run commands.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,19 +9,23 @@ use crate::{
     session::job::{Job, JobEnd, WaitOutcome},
 };
 
-/// How long a call waits when it does not say: some clients give up after a minute.
+/// Time limit of a wait if the call gives no `waitMs`. Some clients give up after a minute, so this
+/// limit stays below a minute.
 pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(45);
 
-/// How long a call waits for the command that it has started.
+/// Limit on the time for which a call waits for a command. The wait ends earlier if the command
+/// ends or the client gives the call up.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum CallWait {
-    /// Until it has been sent.
+    /// Until the command is on the way to the host.
     Sent,
-    /// This long.
+    /// For this time at most.
     For(Duration),
 }
 
 impl CallWait {
+    /// Returns the limit for the parameters `waitMs` and `background`. An explicit `waitMs` also
+    /// applies to a background command.
     pub(super) fn of(wait: Option<Duration>, background: bool) -> Self {
         match wait {
             Some(wait) => Self::For(wait),
@@ -31,9 +35,13 @@ impl CallWait {
     }
 }
 
-/// Waits for a job that this call has started, and stops it if the caller gives up. `None`: it is still running, and
-/// kept for later calls.
+/// Waits for a job of this call, and stops the job if the client gives the call up. Returns `None`
+/// if the job still runs; the registry then keeps the job for later calls.
+///
+/// A detached job is stopped only before the command was sent.
 pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: CallWait) -> Option<JobEnd> {
+    // Registered before the wait, so that progress messages and the dashboard show the command from
+    // its start.
     call.watched.watch(&job.output);
     call.registry.jobs.track(job);
     let _watching = job.detached.as_ref().map(|detached| detached.watch());
@@ -43,14 +51,16 @@ pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: CallWait) -> Option<
         CallWait::For(patience) => job.wait(patience, None, given_up).await,
     };
 
+    // A detached job has to survive this program, so it survives its call as well. It is stopped
+    // only if it has not been sent yet.
     let end = match waited {
         WaitOutcome::Ended(end) => Some(end),
-        // What is to outlive this program outlives the call too, once it has begun.
         WaitOutcome::GivenUp if job.detached.is_some() => job.stop_unless_sent().await,
         WaitOutcome::GivenUp => Some(job.stop().await),
         WaitOutcome::Running => None,
     };
 
+    // A job without an end has to be found by later calls of ssh_job.
     if end.is_none() {
         call.registry.jobs.retain(job);
     }
@@ -58,14 +68,18 @@ pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: CallWait) -> Option<
     end
 }
 
-/// Clears away what is left of a job elsewhere, once its end is told.
+/// Removes the files of a detached job from the remote host once the end of the job is in the
+/// answer. Does nothing for other jobs, and nothing while the job runs.
 pub(super) fn remove_remote_files_once_reported(job: &Job, end: Option<&JobEnd>) {
     if let Some(detached) = job.detached.as_ref().filter(|_| end.is_some()) {
         detached.remove_remote_files();
     }
 }
 
-/// Waits, and answers.
+/// Waits for a job as [`wait`] does, and returns the answer of the call.
+///
+/// # Errors
+/// The command was not run.
 pub(super) async fn answer(
     call: &Call,
     job: &Arc<Job>,

@@ -1,4 +1,4 @@
-//! `ssh_connect`
+//! The tool `ssh_connect`.
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
@@ -52,7 +52,8 @@ struct ConnectParams {
 #[serde(rename_all = "camelCase")]
 struct ConnectResult {
     session: SessionResult,
-    // Which session calls without `session` go to, where there may be doubt. Not in the schema, which every model reads.
+    // Default session, given only where the caller may be in doubt. A comment and not a doc
+    // comment, because every model reads the schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     default_session: Option<String>,
@@ -72,9 +73,15 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<ConnectResult>())
 }
 
+/// Connects a session, and saves everything except the secrets.
+///
+/// # Errors
+/// The arguments are wrong, or the host cannot be connected to.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ConnectParams = super::arguments(NAME, &mut call)?;
 
+    // The schema says `minimum: 1`, but nothing has checked the arguments against the schema so
+    // far.
     if params.port == Some(0) {
         return Err(ToolError::new(
             "ssh_connect: port 0 is no port",
@@ -82,10 +89,11 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         ));
     }
 
+    // Agents write destinations as for `ssh`, with user, port or key file in the host.
     let typed = TypedDestination::parse(&params.host).map_err(SessionError::from)?;
     let name = params.name.unwrap_or_else(|| typed.name());
 
-    // A parameter is more certain than what stands in the host.
+    // A parameter of its own is more explicit than a part of the host, so the parameter wins.
     let saved = SavedSession {
         name: SessionName::try_from(name).map_err(SessionError::from)?,
         host: typed.destination.as_str().to_owned(),
@@ -99,6 +107,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         extra: serde_json::Map::new(),
     };
 
+    // Secrets stay apart from the saved session: the store must never contain them.
     let credentials = Credentials {
         passphrase: params.passphrase,
         password: params.password,
@@ -115,6 +124,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         .connect(ConnectRequest { saved, secrets }, &call.caller)
         .await?;
 
+    // An agent that has just connected may expect the new session to be the default. The answer
+    // names the default unless this is the only connected session and is the default itself.
     let doubtful = call.registry.is_one_of_many() || !status.default;
     let default_session = if doubtful {
         call.registry.default_session().await
@@ -137,6 +148,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         )
     });
 
+    // Notices may contain text from elsewhere, which must not start a line of its own.
     let notices = result
         .notices
         .iter()

@@ -1,4 +1,4 @@
-//! `ssh_disconnect`
+//! The tool `ssh_disconnect`.
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
@@ -37,6 +37,10 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<DisconnectResult>())
 }
 
+/// Disconnects a session, and deletes the saved session if the call says so.
+///
+/// # Errors
+/// There is no such session, or the store cannot be changed.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: DisconnectParams = super::arguments(NAME, &mut call)?;
     let status = call
@@ -49,6 +53,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         forgotten: params.forget,
     };
 
+    // The line says which one happened, because a saved session connects again by itself on its
+    // next use.
     let kept = if params.forget {
         "forgotten"
     } else {

@@ -1,4 +1,4 @@
-//! `ssh_exec`
+//! The tool `ssh_exec`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
 
 pub(super) const NAME: &str = "ssh_exec";
 
-/// How many sessions one call may name.
+/// Limit on the sessions of a call.
 const MAX_SESSIONS: usize = 100;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -78,9 +78,16 @@ pub(super) fn tool() -> Tool {
     )
 }
 
+/// Runs a command in a session, or at the same time in several.
+///
+/// # Errors
+/// The arguments are wrong, or the command was not run. With several sessions, each error becomes a
+/// part of the answer instead.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let mut params: ExecParams = super::arguments(NAME, &mut call)?;
 
+    // A login shell would run an empty command without an error, and hide the mistake of the
+    // caller.
     if params.command.trim().is_empty() {
         return Err(ToolError::new(
             "ssh_exec: the command is empty",
@@ -88,6 +95,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         ));
     }
 
+    // The terminal belongs to the SSH channel, so the command would end with the connection.
     if params.detach && params.pty {
         return Err(ToolError::new(
             "ssh_exec: a command with a terminal ends with its connection, so it cannot be detached",
@@ -95,6 +103,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         ));
     }
 
+    // Only root can signal a process of root. A later call may have no password for sudo.
     if params.detach && params.sudo {
         return Err(ToolError::new(
             "ssh_exec: a command that this program runs as root cannot be detached: only root could stop it later",
@@ -102,6 +111,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         ));
     }
 
+    // A detached job is meant to be left running, so it counts as a background command.
     let wait = command::CallWait::of(
         params.wait_ms.map(WaitParam::duration),
         params.background || params.detach,
@@ -114,6 +124,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         return command::answer(&call, &job, wait).await;
     };
 
+    // `session` next to `sessions` would leave open whether that session is meant, too.
     if sessions.is_empty() || sessions.len() > MAX_SESSIONS || params.session.is_some() {
         let message = format!(
             "ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then"
@@ -121,15 +132,19 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         return Err(ToolError::new(message, "call ssh_sessions for their names"));
     }
 
+    // Each session runs the command once, even if the caller names a session twice.
     let mut seen = std::collections::BTreeSet::new();
     sessions.retain(|name| seen.insert(name.clone()));
 
+    // A session that fails must not hide the results of the others, so its error becomes a part of
+    // the answer.
     let each = sessions.iter().map(async |name| {
         let job = async {
             let session = call.registry.lookup(Some(name)).await?;
             Ok::<_, ToolError>(params.begin(&session, &call, sessions.len())?)
         };
 
+        // Each job waits by itself: one after the other, the waits would add up.
         match job.await {
             Ok(job) => Ok((command::wait(&call, &job, wait).await, job)),
             Err(error) => Err(error),
@@ -138,6 +153,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
 
     let each = futures_util::future::join_all(each).await;
 
+    // Answers with a block for each session name the session there, not in the status line.
     let reports = sessions.iter().zip(&each).map(|(name, ran)| {
         let report = match ran {
             Ok((end, job)) => CommandReport::of(&call.registry, job, end.as_ref(), end.is_none())
@@ -147,6 +163,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         (name.clone(), report)
     });
 
+    // Last, because a call that breaks off earlier must leave the jobs on their hosts for a later
+    // call.
     let result = report::of_many(reports.collect());
     for (end, job) in each.iter().flatten() {
         command::remove_remote_files_once_reported(job, end.as_ref());
@@ -156,12 +174,18 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
 }
 
 impl ExecParams {
+    /// Starts the command in a session. The output limit is divided by `share`, the number of
+    /// commands in the same answer.
+    ///
+    /// # Errors
+    /// The command could not be started, for instance because the system gives no random number.
     fn begin(
         &self,
         session: &Arc<LiveSession>,
         call: &Call,
         share: usize,
     ) -> Result<Arc<Job>, SessionError> {
+        // `background` leaves stdin open, because ssh_job can feed the command later.
         let call = ExecCall {
             command: self.command.clone(),
             directory: self.cwd.clone(),

@@ -1,4 +1,5 @@
-//! The tools, one file each: name and description, parameters, result, and a body that asks the session registry.
+//! The tools, one file each: name and description, parameters, result, and a function `call` that
+//! asks the session registry.
 
 mod command;
 mod connect;
@@ -22,7 +23,8 @@ use serde::de::DeserializeOwned;
 
 use super::call::{Call, params, tool_error::ToolError};
 
-/// Every tool, in the order in which a newcomer needs them. Made when it is first needed, not for every call.
+/// All tools, in the order of their use by a new user. The list is built on first use and not for
+/// every call.
 pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     vec![
         connect::tool(),
@@ -38,12 +40,12 @@ pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     ]
 });
 
-/// The tool of this name.
+/// Returns the tool of this name.
 pub(super) fn find(name: &str) -> Option<&'static Tool> {
     CATALOGUE.iter().find(|tool| tool.name == name)
 }
 
-/// Carries a call out; `None` if there is no such tool.
+/// Runs a call of the tool `name`. Returns `None` if there is no such tool.
 pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult, ToolError>> {
     Some(match name {
         connect::NAME => connect::call(call).await,
@@ -64,16 +66,22 @@ pub(super) use self::{
     job::JobResult, session::SessionResult, sessions::as_json as sessions_as_json,
 };
 
-/// What a call of the tool may do, for clients that ask before they allow it.
+/// Effects of a tool, as in the annotations of MCP. Clients use these to decide whether to ask the
+/// user first.
 #[derive(Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "the four hints of MCP")]
 struct Effects {
+    /// True if the tool changes nothing.
     read_only: bool,
+    /// True if the tool may overwrite or delete something.
     destructive: bool,
+    /// True if a second call with the same arguments has no further effect.
     idempotent: bool,
+    /// True if the tool talks to other machines.
     open_world: bool,
 }
 
+/// Builds the catalogue entry of a tool whose parameters are `P`.
 fn describe<P: JsonSchema>(
     name: &'static str,
     title: &str,
@@ -91,6 +99,10 @@ fn describe<P: JsonSchema>(
         .with_annotations(annotations)
 }
 
+/// Reads the arguments of a call into the parameter type `P` of the tool `name`.
+///
+/// # Errors
+/// An argument is unknown, missing or of the wrong type.
 fn arguments<P: DeserializeOwned>(name: &str, call: &mut Call) -> Result<P, ToolError> {
     let schema = find(name)
         .map(|tool| Arc::clone(&tool.input_schema))

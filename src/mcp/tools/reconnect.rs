@@ -1,4 +1,4 @@
-//! `ssh_reconnect`
+//! The tool `ssh_reconnect`.
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
@@ -26,21 +26,27 @@ struct ReconnectParams {
 #[derive(Debug, Serialize, JsonSchema)]
 struct ReconnectResult {
     session: SessionResult,
-    // Not in the schema, which every model reads.
+    // Absent from the schema, which every model reads in every conversation.
     #[schemars(skip)]
     connection: ReconnectOutcome,
 }
 
+/// Outcome of `ssh_reconnect` for the connection of the session, for programs.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum ReconnectOutcome {
+    /// The connection answered and stays.
     Kept,
+    /// The session had no connection before.
     Made,
+    /// The old connection did not answer and was replaced.
     Replaced,
+    /// The session logged in again at the request of the caller.
     Renewed,
 }
 
 impl ReconnectOutcome {
+    /// Returns the outcome for programs and the same in words for the model.
     fn of(reconnected: Reconnected) -> (Self, &'static str) {
         match reconnected {
             Reconnected::Kept => (
@@ -71,6 +77,11 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<ReconnectResult>())
 }
 
+/// Connects a session whose connection is missing or does not answer. With `fresh`, logs in again
+/// in any case.
+///
+/// # Errors
+/// There is no such session, or the host cannot be connected to.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ReconnectParams = super::arguments(NAME, &mut call)?;
     let session = params.session.as_deref();

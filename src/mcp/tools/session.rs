@@ -1,4 +1,4 @@
-//! What several tools say about a session.
+//! Results that describe a session, shared by several tools.
 
 use rmcp::model::{CallToolResult, ContentBlock};
 use schemars::JsonSchema;
@@ -10,7 +10,8 @@ use crate::{
     session::status::{ConnectionState, SessionStatus},
 };
 
-// A session, as programs read it. Not a doc comment: that would stand in every schema.
+// A session, as programs read it. A comment and not a doc comment, because a doc comment would
+// become part of every schema.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::mcp) struct SessionResult {
@@ -63,11 +64,13 @@ impl From<SessionStatus> for SessionResult {
 }
 
 impl SessionResult {
+    /// Returns the name of the session.
     pub(in crate::mcp) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it leads to, for a person.
+    /// Returns the account, host and port of the session in words, such as `root@example.org port
+    /// 22`. The account is left out if the user name is empty.
     pub(in crate::mcp) fn address(&self) -> String {
         let user = if self.user.is_empty() {
             String::new()
@@ -77,6 +80,7 @@ impl SessionResult {
         format!("{user}{} port {}", self.host_name, self.port)
     }
 
+    /// Returns the state of the connection in the spelling of the JSON form.
     pub(in crate::mcp) fn state(&self) -> &'static str {
         match self.state {
             StateResult::Connected => "connected",
@@ -85,16 +89,20 @@ impl SessionResult {
         }
     }
 
+    /// Returns true if the session has a connection.
     pub(in crate::mcp) fn is_connected(&self) -> bool {
         matches!(self.state, StateResult::Connected)
     }
 
+    /// Returns true if this process has not connected the session yet.
     pub(in crate::mcp) fn is_saved(&self) -> bool {
         matches!(self.state, StateResult::Saved)
     }
 
-    /// One line with everything that the structured form says.
+    /// Returns a line with everything in the structured form.
     pub(super) fn line(&self) -> String {
+        // An alias or pattern of ssh_config hides the real host, so the line names both where they
+        // differ.
         let alias = if self.host == self.host_name {
             String::new()
         } else {
@@ -119,11 +127,16 @@ impl SessionResult {
 
         parts.extend(self.default.then(|| "default".to_owned()));
 
+        // The last error may quote a server, whose words must not break the line.
         escape_line(parts.join(", ").as_bytes())
     }
 }
 
-/// A result in both forms. Some clients show only the one, some only the other: each is complete.
+/// Returns a successful result with a text and a structured form. Some clients show only one of the
+/// two, so each form is complete.
+///
+/// # Errors
+/// The structured form cannot be written as JSON.
 pub(super) fn text_and_json(
     text: String,
     structured: &impl Serialize,

@@ -1,4 +1,4 @@
-//! `ssh_sessions`
+//! The tool `ssh_sessions`.
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
@@ -42,7 +42,8 @@ impl From<SessionListing> for SessionsResult {
     }
 }
 
-/// The tool's structured result, as text.
+/// Returns the structured result of `ssh_sessions` as JSON text, for the resource of the same
+/// content.
 pub(in crate::mcp) fn as_json(listing: SessionListing) -> String {
     serde_json::to_string(&SessionsResult::from(listing)).unwrap_or_default()
 }
@@ -62,7 +63,12 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<SessionsResult>())
 }
 
+/// Lists all sessions of this process and of the store.
+///
+/// # Errors
+/// The store cannot be read.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
+    // Parsed although nothing is expected, so that an unknown parameter is an error here, too.
     let SessionsParams {} = super::arguments(NAME, &mut call)?;
     let result = SessionsResult::from(call.registry.list().await?);
     let mut lines: Vec<String> = result.sessions.iter().map(SessionResult::line).collect();
@@ -70,6 +76,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         lines.push("no sessions; make one with ssh_connect".to_owned());
     }
 
+    // The notice tells of a store that was set aside, which would look like lost sessions
+    // otherwise.
     lines.extend(
         result
             .notice

@@ -1,4 +1,4 @@
-//! `ssh_set_default`
+//! The tool `ssh_set_default`.
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
@@ -37,8 +37,13 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<SetDefaultResult>())
 }
 
+/// Sets the default session.
+///
+/// # Errors
+/// There is no such session.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: SetDefaultParams = super::arguments(NAME, &mut call)?;
+    // The registry keeps the choice: since MCP 2026-07-28 requests are stateless.
     let status = call.registry.set_default(&params.session).await?;
     let result = SetDefaultResult {
         session: status.into(),

@@ -1,4 +1,4 @@
-//! `ssh_shell`
+//! The tool `ssh_shell`.
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) const NAME: &str = "ssh_shell";
 
-/// The shell that is meant when none is named.
+/// Name of the shell for calls without the parameter `shell`.
 const MAIN: &str = "main";
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -51,6 +51,10 @@ pub(super) fn tool() -> Tool {
     )
 }
 
+/// Runs a command in a persistent shell.
+///
+/// # Errors
+/// The arguments are wrong, or the command was not run.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ShellParams = super::arguments(NAME, &mut call)?;
     let session = call.registry.lookup(params.session.as_deref()).await?;
@@ -63,6 +67,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         prompter: call.caller.prompter.clone(),
     };
 
+    // Commands on one shell run in order, so the job may wait in a queue at first.
     let job = session.shell(&shell, request)?;
 
     command::answer(

@@ -1,4 +1,4 @@
-//! What upload and download have in common.
+//! Answers and errors that uploads and downloads share.
 
 use rmcp::model::CallToolResult;
 use schemars::JsonSchema;
@@ -29,7 +29,8 @@ pub(super) struct TransferResult {
     to: String,
 }
 
-/// The error of a transfer, with what to write instead where that shows.
+/// Returns the error of a transfer. If the form of the path shows the mistake, the hint says which
+/// path to write instead.
 pub(super) fn explained(
     error: &SessionError,
     request: &TransferRequest,
@@ -43,7 +44,11 @@ pub(super) fn explained(
     explained
 }
 
-/// What was moved. `session` is named where several are connected.
+/// Returns the answer of a finished transfer. `what` is the verb, and `session` is the name of the
+/// session if several are connected.
+///
+/// # Errors
+/// The result cannot be written as JSON.
 pub(super) fn result(
     what: &str,
     session: Option<&str>,
@@ -56,6 +61,7 @@ pub(super) fn result(
         duration,
     } = moved;
 
+    // Names may be any bytes, but JSON needs UTF-8.
     let result = TransferResult {
         files: tally.files,
         bytes: tally.bytes,
@@ -72,6 +78,8 @@ pub(super) fn result(
         to,
     };
 
+    // A single file needs no counts of links and directories, so these appear only if there are
+    // any.
     let mut counts = vec![counted(tally.files, "file", "files")];
     if tally.links > 0 {
         counts.push(counted(tally.links, "link", "links"));
@@ -81,6 +89,7 @@ pub(super) fn result(
         counts.push(counted(tally.directories, "directory", "directories"));
     }
 
+    // The answer claims no more than was compared: some servers report no length, or a wrong one.
     let how = match tally.unkept.size {
         _ if verified => "SHA-256 verified".to_owned(),
         0 => "size verified".to_owned(),
@@ -106,6 +115,7 @@ pub(super) fn result(
         ),
     };
 
+    // A transfer of less than a millisecond would divide by zero.
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
     let rate = size(result.bytes as f64 / duration.as_secs_f64().max(0.001));
     let session = session
@@ -122,18 +132,23 @@ pub(super) fn result(
         result.duration_ms
     );
 
+    // Paths come from either machine and must not break the line.
     session::text_and_json(
         escape_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()),
         &result,
     )
 }
 
-/// What this machine guards, with the reasons.
+/// Returns the part of the answer about guarded entries of a tree, with the reasons. Empty if
+/// nothing was left out.
+///
+/// `first` holds the first of `count` entries.
 fn left_out(count: usize, first: &[(Vec<u8>, String)]) -> String {
     if count == 0 {
         return String::new();
     }
 
+    // Only the first entries are known by name, since a tree may hold any number of guarded ones.
     let named = first
         .iter()
         .map(|(path, why)| format!("\"{}\" ({why})", escape_line(path)));

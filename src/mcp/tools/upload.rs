@@ -1,4 +1,4 @@
-//! `ssh_upload`
+//! The tool `ssh_upload`.
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
@@ -42,8 +42,14 @@ pub(super) fn tool() -> Tool {
     .with_raw_output_schema(schema::<TransferResult>())
 }
 
+/// Copies a local file or directory to the remote host.
+///
+/// # Errors
+/// The arguments are wrong, or not everything could be copied.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: UploadParams = super::arguments(NAME, &mut call)?;
+    // The daemon has another working directory than the client, so a relative path is resolved
+    // first.
     let local_path = call.local(params.local_path);
     let session = call.registry.lookup(params.session.as_deref()).await?;
 
@@ -55,17 +61,21 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         progress: call.watched.transfer(),
     };
 
+    // The dashboard lists the transfer until this guard is dropped, however the call ends.
     let _shown =
         call.registry
             .transfers
             .track(session.saved.name.as_str(), Direction::Upload, &request);
 
+    // The transfer consumes the request, but a hint about a failed path needs the paths as they
+    // were typed.
     let asked = request.clone();
     let moved = session
         .upload(request, &call.caller)
         .await
         .map_err(|error| transfer::explained(&error, &asked, true))?;
 
+    // With a single connected session its name would be noise in the answer.
     let session = call
         .registry
         .is_one_of_many()

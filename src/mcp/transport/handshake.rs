@@ -1,4 +1,4 @@
-//! How a conversation begins.
+//! The beginning of a conversation between a client and the server.
 
 use rmcp::{
     RoleServer,
@@ -7,14 +7,17 @@ use rmcp::{
     transport::Transport,
 };
 
-/// Leaves out notifications and answers until a client has said hello. rmcp ends the server for one, but a client that
-/// gives up on `server/discover` cancels it first and says hello then.
+/// Transport which drops notifications and answers until the client has sent a hello. rmcp would
+/// end the server on such an early message. A client that gives up on `server/discover` cancels
+/// that request first and says hello afterwards.
 pub(super) struct FromHello<T> {
     transport: T,
+    /// True once the client has sent a hello.
     begun: bool,
 }
 
 impl<T> FromHello<T> {
+    /// Wraps the transport of a client that has not said hello.
     pub(super) fn new(transport: T) -> Self {
         Self {
             transport,
@@ -35,6 +38,7 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHello<T> {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
+            // Requests always pass: before the hello, rmcp answers them, if only with an error.
             let message = self.transport.receive().await?;
             if let JsonRpcMessage::Request(request) = &message {
                 self.begun |= is_hello(&request.request);
@@ -51,12 +55,15 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHello<T> {
     }
 }
 
-/// Whether rmcp begins to serve with this request: `initialize`, or one that carries all it needs (2026-07-28).
+/// Returns true for a hello, the request on which rmcp begins to serve. This is `initialize`, or a
+/// request of revision 2026-07-28 with complete metadata.
 fn is_hello(request: &ClientRequest) -> bool {
     match request {
         ClientRequest::InitializeRequest(_) => true,
         ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
         other => {
+            // A request of 2026-07-28 carries in `_meta` what `initialize` negotiates in earlier
+            // revisions.
             let meta = other.get_meta();
             meta.missing_required_keys(&ProtocolVersion::V_2026_07_28)
                 .is_empty()

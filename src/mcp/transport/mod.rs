@@ -1,4 +1,4 @@
-//! How messages come and go.
+//! Transports over which messages of MCP come and go.
 
 mod front_request;
 mod handshake;

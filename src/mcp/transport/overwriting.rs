@@ -1,4 +1,5 @@
-//! What a client has said does not stay in memory: a line may hold a password, and whoever reads lines keeps the buffers.
+//! Removes the client's messages from memory. A line may hold a password, and readers of lines keep
+//! their buffers.
 
 use std::{
     io,
@@ -9,22 +10,23 @@ use std::{
 use rmcp::transport::async_rw::DEFAULT_MAX_LINE_LENGTH;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// The size of the buffer through which lines are read, in bytes: that of tokio's `BufReader`.
+/// Size in bytes of the buffer through which lines are read: the default of tokio's `BufReader`.
 const READ_BUFFER: usize = 8 * 1024;
 
-/// An input of lines that gives, whenever a line has come to its end and before it waits for more, a line of blanks.
+/// Reader which returns a line of blanks whenever the input has been read up to the end of a line.
 ///
-/// That line means nothing to a reader of JSON, and is as long as the longest of the lines before it. So it takes their
-/// place in the buffers of the reader, which cannot be reached otherwise.
+/// The line of blanks is at least as long as the longest line before it. So it overwrites the
+/// client's lines in the buffers of the reader, which cannot be reached otherwise. A reader of JSON
+/// ignores a blank line.
 pub(super) struct Overwriting<R> {
     input: R,
-    /// How much of the line that has no end yet has come, in bytes.
+    /// Number of bytes read so far of the line without an end.
     line: usize,
-    /// The longest line since the last blanks.
+    /// Length in bytes of the longest line since the last blanks.
     longest: usize,
-    /// All that has come since the last blanks.
+    /// Number of bytes read since the last blanks.
     total: usize,
-    /// How much of the line of blanks is still to be given.
+    /// Number of blanks still to be returned.
     blanks: usize,
 }
 
@@ -39,6 +41,7 @@ impl<R> Overwriting<R> {
         }
     }
 
+    /// Counts the bytes just read, and schedules a line of blanks after the end of a line.
     fn note(&mut self, bytes: &[u8]) {
         self.total += bytes.len();
 
@@ -50,8 +53,9 @@ impl<R> Overwriting<R> {
             }
         }
 
+        // Several short lines share the read buffer, so the blanks must cover all of its used part.
         if bytes.ends_with(b"\n") {
-            // A longer line would be refused, and said to be.
+            // The reader refuses a longer line and reports it in the log.
             self.blanks = self
                 .longest
                 .max(self.total.min(READ_BUFFER))
@@ -67,6 +71,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Overwriting<R> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Blanks come before the next read: while the reader waits, its buffers hold no secret.
         if self.blanks > 0 {
             let length = self.blanks.min(into.remaining());
             let blanks = into.initialize_unfilled_to(length);

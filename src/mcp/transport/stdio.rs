@@ -21,17 +21,19 @@ use tokio_util::sync::CancellationToken;
 use super::{handshake::FromHello, overwriting::Overwriting};
 use crate::{mcp::server::SshServer, session::registry::SessionRegistry};
 
-/// How long answers to calls that were stopped may take to be written once the client is gone.
+/// Time limit for writing the answers to stopped calls after the client is gone.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// Serves one client over this process's stdin and stdout until stdin ends or `stop` is cancelled, then stops what runs
-/// and closes all connections. Takes less than a second to end.
+/// Serves a single client over this process's stdin and stdout until stdin ends or `stop` is
+/// cancelled. Then stops all commands and closes all SSH connections, which takes less than a
+/// second.
 pub async fn serve(registry: Arc<SessionRegistry>, stop: CancellationToken) {
     let (stdin, stdout) = stdio_pipes();
     serve_over(registry, stdin, stdout, stop).await;
 }
 
-/// The same over any two streams.
+/// Serves a single client over any two streams until `input` ends or `stop` is cancelled. Then
+/// stops all commands and closes all SSH connections.
 pub async fn serve_over<R, W>(
     registry: Arc<SessionRegistry>,
     input: R,
@@ -52,7 +54,7 @@ pub async fn serve_over<R, W>(
     let mut serving = {
         let (handler, until) = (SshServer::new(Arc::clone(&registry)), served.clone());
         tokio::spawn(async move {
-            // Both failures mean that the client went away: before it said hello, or afterwards.
+            // Both failures mean that the client went away, before its hello or afterwards.
             let transport = FromHello::new(AsyncRwTransport::new_server(
                 Overwriting::new(input),
                 output,
@@ -70,6 +72,7 @@ pub async fn serve_over<R, W>(
         _ = &mut serving => true,
     };
 
+    // Commands are stopped before the server, so that their calls can still be answered.
     registry.shut_down().await;
     served.cancel();
     if !finished {
@@ -77,11 +80,13 @@ pub async fn serve_over<R, W>(
     }
 }
 
-/// Serves one client of several over a stream, until it ends or `stop` is cancelled; what runs for it is stopped then.
+/// Serves a client of the shared daemon over a stream until the stream ends or `stop` is cancelled.
+/// The client's running calls are stopped then. Sessions stay, as other clients may use them.
 pub(super) async fn converse<S>(server: SshServer, stream: S, stop: &CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
+    // A child token, because the end of this client must not end the other clients.
     let (input, output) = split(stream);
     let ended = stop.child_token();
     let input = UntilEnd {
@@ -99,7 +104,8 @@ where
     }
 }
 
-/// Tells when the input has ended. rmcp waits for running calls then; here the end of input is what ends them.
+/// Reader which cancels `ended` at the end of the input. rmcp would wait for running calls then;
+/// here the end of the input stops them.
 struct UntilEnd<R> {
     input: R,
     ended: CancellationToken,

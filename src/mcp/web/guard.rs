@@ -1,4 +1,5 @@
-//! Who may ask: not a web page, and nobody who is neither this user nor knows the token.
+//! Access checks for HTTP requests. Web pages are refused. Other peers need the token or, without a
+//! token, have to be processes of this user.
 
 use std::net::IpAddr;
 
@@ -7,31 +8,34 @@ use http::{HeaderMap, StatusCode, Uri, header, request::Parts, uri::Authority};
 use super::{newcomers::Newcomer, peer::PeerConnection, token::Token};
 use crate::mcp::web::reply::{HttpReply, refusal};
 
-/// Through which door a connection came in.
+/// Kind of address at which a connection arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::mcp) enum Endpoint {
-    /// A loopback address with this port.
+    /// Loopback address with this port.
     Loopback(u16),
-    /// An address that other machines reach; the token is what counts.
+    /// Address which other machines can reach, so that only the token decides.
     Network,
-    /// A Unix socket, which no web page reaches.
+    /// Unix socket or named pipe, which no web page reaches.
     Socket,
 }
 
-/// What is known of a connection before its first request.
+/// Facts about a connection which are known before the first request.
 #[derive(Debug)]
 pub(in crate::mcp) struct PeerInfo {
+    /// Kind of address at which the connection arrived.
     pub(in crate::mcp) endpoint: Endpoint,
-    /// Whether a process of this user is at the other end. Where a token decides, this is not found out for TCP.
+    /// True if a process of this user is at the other end. With a token this is not found out for
+    /// TCP, and false.
     pub(in crate::mcp) is_ours: bool,
-    /// The connection, if it is one of TCP.
+    /// Connection, for TCP. `None` for a Unix socket or a pipe.
     pub(in crate::mcp) connection: Option<PeerConnection>,
-    /// Where a token decides: its place among those that have not shown it.
+    /// Place among the connections that have not shown the token. `None` without a token.
     pub(in crate::mcp) newcomer: Option<Newcomer>,
 }
 
 impl PeerInfo {
-    /// Whether another user of this machine may be at the other end, at whichever of our addresses it came in.
+    /// Returns true if another user of this machine may be at the other end, whichever address of
+    /// the machine the connection uses.
     pub(in crate::mcp) async fn may_be_other_user(&self) -> bool {
         match self.connection {
             Some(connection) => connection.may_be_other_user().await,
@@ -39,7 +43,7 @@ impl PeerInfo {
         }
     }
 
-    /// Notes that it has shown that it may be here.
+    /// Admits the peer for good, so the connection is not a newcomer any more.
     pub(in crate::mcp) fn admit(&self) {
         if let Some(newcomer) = &self.newcomer {
             newcomer.stay();
@@ -47,8 +51,8 @@ impl PeerInfo {
     }
 }
 
-/// Keeps web pages out: their browser names them in `Origin`, and a name that was pointed at this machine (DNS
-/// rebinding) stands in `Host`.
+/// Refuses requests of web pages. A browser names the page in `Origin`. A foreign name which was
+/// pointed at this machine (DNS rebinding) stands in `Host`.
 ///
 /// # Errors
 /// The refusal to send: 403.
@@ -61,13 +65,14 @@ pub(in crate::mcp) fn admit_origin(
         Err(Box::new(refusal(StatusCode::FORBIDDEN, message, hint)))
     };
 
+    // More than one Host is invalid (RFC 9112, section 3.2).
     let Some(host) =
         only(&request.headers, &header::HOST).and_then(|host| host.parse::<Authority>().ok())
     else {
         return forbidden("a request needs one valid Host header");
     };
 
-    // A target in absolute form wins over Host (RFC 9112, 3.2.2).
+    // A target in absolute form takes precedence over Host (RFC 9112, section 3.2.2).
     if !is_own(&host, endpoint)
         || request
             .uri
@@ -77,11 +82,13 @@ pub(in crate::mcp) fn admit_origin(
         return forbidden("this Host is not served here");
     }
 
+    // Browsers send Origin with forms, also from the daemon's own page.
     if request.headers.contains_key(header::ORIGIN) {
         let origin =
             only(&request.headers, &header::ORIGIN).and_then(|origin| origin.parse::<Uri>().ok());
 
         let own = origin.is_some_and(|origin| {
+            // On a network the daemon does not know its own names, so Origin has to match Host.
             let bare = origin.path_and_query().is_none_or(|path| path == "/");
             let own = |authority: &Authority| match endpoint {
                 Endpoint::Loopback(_) => is_own(authority, endpoint),
@@ -96,7 +103,7 @@ pub(in crate::mcp) fn admit_origin(
         }
     }
 
-    // Browsers send it with what carries no Origin, such as the request for an image.
+    // Browsers send this header also without Origin, for example when they load an image.
     let site = request.headers.get("sec-fetch-site");
     if site.is_some_and(|site| site != "same-origin" && site != "none") {
         return forbidden("a request on behalf of another site is not allowed");
@@ -105,7 +112,7 @@ pub(in crate::mcp) fn admit_origin(
     Ok(())
 }
 
-/// Lets in who knows the token; where there is none, the processes of this user.
+/// Admits clients with the token or, without a token, processes of this user.
 ///
 /// # Errors
 /// The refusal to send: 401 or 403.
@@ -121,6 +128,7 @@ pub(in crate::mcp) fn admit_visitor(
         }
         Some(_) => {
             let hint = "send the header `Authorization: Bearer TOKEN` with the token the daemon was started with";
+            // A refusal with 401 has to name the scheme (RFC 9110, section 15.5.2).
             let mut reply = refusal(StatusCode::UNAUTHORIZED, "a token is needed", hint);
             reply.headers_mut().insert(
                 header::WWW_AUTHENTICATE,
@@ -142,6 +150,7 @@ pub(in crate::mcp) fn admit_visitor(
     }
 }
 
+/// Returns the value of a header which occurs exactly once, else `None`.
 fn only<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -150,7 +159,9 @@ fn only<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str
     }
 }
 
+/// Returns true if an authority names this daemon.
 fn is_own(authority: &Authority, endpoint: Endpoint) -> bool {
+    // A user name in front of the host could make a foreign host look like ours.
     if authority.as_str().contains('@') {
         return false;
     }
@@ -163,6 +174,7 @@ fn is_own(authority: &Authority, endpoint: Endpoint) -> bool {
     }
 }
 
+/// Returns true for `localhost` and loopback addresses.
 fn is_loopback(host: &str) -> bool {
     let bare = host
         .strip_prefix('[')

@@ -1,13 +1,15 @@
 //! Text in HTML.
 
-/// Text as HTML shows it. Control characters, which a hostile server may send, are shown as their pictures (U+2400 …);
-/// what turns the direction of text around, and other controls, as U+FFFD.
+/// Escapes text for HTML. Control characters, which a hostile server may send, become their
+/// pictures (U+2400 …). Other controls, and marks that turn the direction of text around, become
+/// U+FFFD.
 pub(in crate::mcp) fn escape(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
 
     while let Some(letter) = letters.next() {
         match letter {
+            // A carriage return in an ordinary end of line needs no picture.
             '\r' if letters.peek() == Some(&'\n') => {}
             '&' => html.push_str("&amp;"),
             '<' => html.push_str("&lt;"),
@@ -19,6 +21,7 @@ pub(in crate::mcp) fn escape(text: &str) -> String {
                 html.push(char::from_u32(0x2400 + u32::from(letter)).unwrap_or('\u{fffd}'));
             }
             '\u{7f}' => html.push('\u{2421}'),
+            // Text that runs in the other direction could pass for other text.
             '\u{61c}'
             | '\u{200e}'
             | '\u{200f}'

@@ -1,4 +1,4 @@
-//! The addresses that are served.
+//! The addresses at which the daemon listens.
 
 use std::{
     io,
@@ -13,45 +13,48 @@ use tokio::{net::TcpListener, time::sleep};
 
 use super::{MCP_PATH, guard::Endpoint, peer};
 
-/// How long nothing is taken in after the system could not give a connection, for want of files or memory.
+/// Pause after the system had no files or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How many free ports are tried until one is free on both loopback addresses.
+/// Limit of attempts to find a port which is free on both loopback addresses.
 const MAX_FREE_PORTS: usize = 20;
 
-/// What to listen on.
+/// Addresses to listen at, as configured.
 #[derive(Debug)]
 pub struct Addresses {
-    /// A TCP port; 0 is any free one.
+    /// TCP port; 0 for any free port, `None` for no TCP.
     pub port: Option<u16>,
-    /// The address to take it on, if not on loopback, in both families.
+    /// IP address for the port. `None` for loopback, in both families.
     pub ip: Option<IpAddr>,
-    /// The path of a Unix socket to make.
+    /// Path of a Unix socket to create. `None` for no socket.
     pub socket: Option<PathBuf>,
-    /// Whether there is a token.
+    /// True if clients have to send a token.
     pub has_token: bool,
 }
 
-/// An open address.
+/// Open listener at a single address.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
+    /// TCP listener, and the local address.
     Tcp(TcpListener, SocketAddr),
-    /// A Unix socket at a path; the file is removed at the end if it was made here.
+    /// Unix socket, and the file of the socket.
     #[cfg(unix)]
     Unix(UnixListener, SocketFile),
-    /// A named pipe, and the lock that goes with it.
+    /// Named pipe, and the lock of the daemon.
     #[cfg(windows)]
     Pipe(super::pipe::Pipe, std::fs::File),
 }
 
-/// The file of a Unix socket.
+/// File of a Unix socket. Dropping it removes the file, if this process created the file and it has
+/// not been replaced.
 #[cfg(unix)]
 #[derive(Debug)]
 pub struct SocketFile {
+    /// Path of the file.
     path: PathBuf,
-    /// What tells it from one that another process has made there since; `None` if it was not made here.
+    /// Inode of the file, which tells whether another process has replaced the file. `None` if the
+    /// socket was handed over.
     inode: Option<u64>,
-    /// Let go of once the file is removed.
+    /// Lock of the daemon, released after the file is removed. `None` without a lock.
     _lock: Option<std::fs::File>,
 }
 
@@ -64,6 +67,7 @@ impl Drop for SocketFile {
     }
 }
 
+/// Returns the inode of the file at `path`; `None` if there is no file.
 #[cfg(unix)]
 fn inode(path: &std::path::Path) -> Option<u64> {
     std::fs::symlink_metadata(path)
@@ -71,47 +75,47 @@ fn inode(path: &std::path::Path) -> Option<u64> {
         .map(|file| std::os::unix::fs::MetadataExt::ino(&file))
 }
 
-/// Why an address cannot be served.
+/// Reason why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Something else listens there.
+    /// Another program listens at the address.
     #[error(
         "{0} is taken; perhaps a daemon runs already (see: mcp-ssh-sessions status), else choose another one"
     )]
     Taken(String),
-    /// Everybody in the network could come in.
+    /// The whole network could connect, so a token is needed.
     #[error(
         "serving {0} needs a token: give --token-file FILE or MCP_SSH_TOKEN (make one with: openssl rand -hex 32), or serve a loopback address"
     )]
     TokenNeeded(IpAddr),
-    /// On this system nobody tells whose a connection is.
+    /// The system does not tell whose a connection is, so a token is needed.
     #[error(
         "on this system a token is needed to keep other users of the machine out: give --token-file FILE or MCP_SSH_TOKEN"
     )]
     TokenNeededHere,
-    /// Something other than a socket is there.
+    /// The path belongs to a file which is not a socket.
     #[error("{} exists and is not a socket; choose another path", .0.display())]
     NotASocket(PathBuf),
-    /// Anything else.
+    /// The system refuses for another reason.
     #[error("cannot listen on {address}: {source}")]
     Failed {
-        /// Where.
+        /// Address, in words.
         address: String,
-        /// Why not.
+        /// Error of the system.
         source: io::Error,
     },
-    /// What was handed over is not a listening stream socket.
+    /// The socket with this index was handed over, but is not a listening stream socket.
     #[error(
         "socket {0} of those handed over by LISTEN_FDS is no listening TCP or Unix stream socket"
     )]
     UnfitSocket(usize),
 }
 
-/// Opens the addresses, or takes those that the service manager has opened (`LISTEN_FDS`, `sd_listen_fds(3)`), which then
-/// are the only ones.
+/// Opens the configured addresses. If the service manager has handed over sockets (`LISTEN_FDS`,
+/// `sd_listen_fds(3)`), returns only those.
 ///
 /// # Errors
-/// An address is taken, not allowed without a token, or cannot be opened.
+/// An address is taken, needs a token, or cannot be opened.
 pub async fn open(
     addresses: &Addresses,
     handed_over: HandedOver,
@@ -138,7 +142,8 @@ pub async fn open(
     Ok(listeners)
 }
 
-/// Takes a port on 127.0.0.1 and on `[::1]`, so that nobody else can have the one of them to which `localhost` may lead.
+/// Opens a port on 127.0.0.1 and on `[::1]`. `localhost` may lead to either, and nobody else must
+/// get the other one.
 async fn open_loopback(port: u16) -> Result<Vec<Listener>, ListenError> {
     for _ in 0..MAX_FREE_PORTS {
         let four = bind((Ipv4Addr::LOCALHOST, port).into()).await?;
@@ -148,9 +153,9 @@ async fn open_loopback(port: u16) -> Result<Vec<Listener>, ListenError> {
 
         match TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await {
             Ok(six) => return Ok(vec![four, tcp(six)?]),
-            // What is free here is not free there.
+            // A port that is free on 127.0.0.1 may be taken on `[::1]`, so another one is tried.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && port == 0 => {}
-            // Without IPv6 there is no such address, and nobody else can have it.
+            // Without IPv6 there is no such address, so nobody else can have it.
             Err(error)
                 if error.kind() == io::ErrorKind::AddrNotAvailable || is_without_family(&error) =>
             {
@@ -165,13 +170,14 @@ async fn open_loopback(port: u16) -> Result<Vec<Listener>, ListenError> {
     ))
 }
 
+/// Opens a TCP listener at `address`.
 async fn bind(address: SocketAddr) -> Result<Listener, ListenError> {
     tcp(TcpListener::bind(address)
         .await
         .map_err(|source| failed(address.to_string(), source))?)
 }
 
-/// Whether the system has no IPv6 at all.
+/// Returns true if the error means that the system has no IPv6.
 fn is_without_family(error: &io::Error) -> bool {
     #[cfg(unix)]
     return error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT);
@@ -180,20 +186,20 @@ fn is_without_family(error: &io::Error) -> bool {
     return error.raw_os_error() == Some(10047);
 }
 
-/// The next connection, however many cannot be taken in before it.
+/// Accepts the next connection, after any number of failures.
 pub(in crate::mcp) async fn accepted<T, F: Future<Output = io::Result<T>>>(
     accept: impl Fn() -> F,
 ) -> T {
     loop {
         match accept().await {
             Ok(accepted) => return accepted,
-            // Who has left already costs nobody else anything.
+            // A peer that has left already delays nobody else.
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
                 ) => {}
-            // Too many open files: at once it would fail again.
+            // With too many open files, the next attempt would fail at once.
             Err(error) => {
                 tracing::debug!(%error, "a connection was not taken in");
                 sleep(PAUSE).await;
@@ -203,7 +209,7 @@ pub(in crate::mcp) async fn accepted<T, F: Future<Output = io::Result<T>>>(
 }
 
 impl Listener {
-    /// What a person or a client needs to come here.
+    /// Returns the address in words for users and clients.
     #[must_use]
     pub fn address(&self) -> String {
         match self {
@@ -215,15 +221,21 @@ impl Listener {
         }
     }
 
-    /// Whether this user can be told from all others here, so that no token is needed.
+    /// Succeeds if this listener needs no token, because the system tells this user from all
+    /// others.
+    ///
+    /// # Errors
+    /// A token is needed.
     async fn check_without_token(&self) -> Result<(), ListenError> {
         let is_told = match self {
+            // A peer on another machine has no user id here.
             Self::Tcp(_, address) if !address.ip().to_canonical().is_loopback() => {
                 return Err(ListenError::TokenNeeded(address.ip()));
             }
             Self::Tcp(..) => peer::is_told().await,
             #[cfg(unix)]
             Self::Unix(..) => peer::is_own_user(nix::unistd::geteuid().as_raw()),
+            // The access control of a pipe keeps other users out by itself.
             #[cfg(windows)]
             Self::Pipe(..) => true,
         };
@@ -235,8 +247,10 @@ impl Listener {
         }
     }
 
-    /// Tells whether clients still find it: somebody may remove the file of a socket.
+    /// Returns a test which is true while clients can find the listener. The file of a socket may
+    /// be removed at any time.
     pub(in crate::mcp) fn is_there(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        // A socket that was handed over has no inode here: its file belongs to the service manager.
         #[cfg(unix)]
         let made = if let Self::Unix(_, file) = self {
             file.inode.map(|made| (file.path.clone(), made))
@@ -254,7 +268,8 @@ impl Listener {
         }
     }
 
-    /// Where a browser on this machine finds the daemon, if it does.
+    /// Returns the origin at which browsers on this machine find the daemon. `None` for a socket or
+    /// a pipe.
     #[must_use]
     pub fn page(&self) -> Option<String> {
         match self {
@@ -266,6 +281,7 @@ impl Listener {
         }
     }
 
+    /// Returns the kind of address, for the guard.
     pub(in crate::mcp) fn endpoint(&self) -> Endpoint {
         match self {
             Self::Tcp(_, address) if address.ip().to_canonical().is_loopback() => {
@@ -280,10 +296,11 @@ impl Listener {
     }
 }
 
-/// Opens a free port on loopback for the page of a daemon that no browser reaches otherwise.
+/// Opens a free port on loopback for the page of a daemon that browsers do not reach otherwise.
+/// Returns the listener and its origin.
 ///
 /// # Errors
-/// There is none, or the system does not tell whose a connection is.
+/// No port is free, or the system does not tell whose a connection is.
 pub(in crate::mcp) async fn open_for_page(
     has_token: bool,
 ) -> Result<(Listener, String), ListenError> {
@@ -303,7 +320,8 @@ pub(in crate::mcp) async fn open_for_page(
     ))
 }
 
-/// The address at which this machine reaches what listens at that one, which may stand for all there are.
+/// Returns the address at which this machine reaches a listener. An unspecified address stands for
+/// all addresses, so it becomes loopback.
 pub(in crate::mcp) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -313,25 +331,27 @@ pub(in crate::mcp) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The sockets that the service manager has opened for this process.
+/// Sockets which the service manager has opened for this process.
 #[derive(Debug, Default)]
 pub struct HandedOver(Vec<Listener>);
 
 impl HandedOver {
-    /// Whether there are none.
+    /// Returns true if no sockets were handed over.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes them, in the context of a tokio runtime. They count only if `LISTEN_PID` names this process.
+    /// Takes the sockets, in the context of a tokio runtime. They count only if `LISTEN_PID` names
+    /// this process.
     ///
     /// # Errors
-    /// One of them is no listening TCP or Unix stream socket.
+    /// A socket is not a listening TCP or Unix stream socket.
     pub fn take() -> Result<Self, ListenError> {
         #[cfg(unix)]
         {
-            // Of another process, or of a shell in which they were set by hand, these file descriptors may be anything.
+            // For another process, or set by hand in a shell, these file descriptors may be
+            // anything.
             let process = std::env::var("LISTEN_PID")
                 .ok()
                 .and_then(|process| process.parse().ok());
@@ -350,6 +370,10 @@ impl HandedOver {
     }
 }
 
+/// Takes the socket with this index.
+///
+/// # Errors
+/// The socket is not a listening TCP or Unix stream socket.
 #[cfg(unix)]
 fn taken(handed_over: &mut listenfd::ListenFd, index: usize) -> Result<Listener, ListenError> {
     let unfit = || ListenError::UnfitSocket(index);
@@ -369,9 +393,11 @@ fn taken(handed_over: &mut listenfd::ListenFd, index: usize) -> Result<Listener,
         .ok()
         .and_then(|address| address.as_pathname().map(PathBuf::from));
 
+    // Tokio expects the non-blocking mode and does not set it.
     listener.set_nonblocking(true).map_err(|_| unfit())?;
     let listener = UnixListener::from_std(listener).map_err(|_| unfit())?;
 
+    // The service manager has created the file, so it is not removed here.
     Ok(Listener::Unix(
         listener,
         SocketFile {
@@ -382,6 +408,7 @@ fn taken(handed_over: &mut listenfd::ListenFd, index: usize) -> Result<Listener,
     ))
 }
 
+/// Wraps a TCP listener together with the local address.
 fn tcp(listener: TcpListener) -> Result<Listener, ListenError> {
     let address = listener
         .local_addr()
@@ -389,11 +416,11 @@ fn tcp(listener: TcpListener) -> Result<Listener, ListenError> {
     Ok(Listener::Tcp(listener, address))
 }
 
-/// Makes a Unix socket for its owner alone, and keeps the lock as long as it is there. One that a dead process left behind
-/// is replaced.
+/// Creates a Unix socket with access for this user only, and keeps the lock as long as the socket
+/// exists. A socket that a dead process left is replaced.
 ///
 /// # Errors
-/// Something else listens or is there, or it cannot be made.
+/// Another process listens there, another file is there, or the socket cannot be created.
 #[cfg(unix)]
 pub(in crate::mcp) async fn open_socket(
     path: &std::path::Path,
@@ -408,6 +435,7 @@ pub(in crate::mcp) async fn open_socket(
             return Err(ListenError::NotASocket(path.to_owned()));
         }
 
+        // Only a refused connection shows that no process listens there any more.
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(|source| failed(named(), source))?;
@@ -423,13 +451,14 @@ pub(in crate::mcp) async fn open_socket(
         _lock: lock,
     };
 
-    // Whoever comes before this is asked for the user id all the same.
+    // A peer that connects before this step is still asked for its user id.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .map_err(|source| failed(named(), source))?;
 
     Ok(Listener::Unix(listener, file))
 }
 
+/// Returns the error for an address which cannot be opened.
 fn failed(address: String, source: io::Error) -> ListenError {
     if source.kind() == io::ErrorKind::AddrInUse {
         return ListenError::Taken(address);

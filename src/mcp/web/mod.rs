@@ -1,4 +1,4 @@
-//! What every page over HTTP stands on: where it listens, and who may send a request.
+//! The base of all pages over HTTP: listeners, access checks and replies.
 
 pub(super) mod guard;
 pub(super) mod html;
@@ -10,5 +10,5 @@ pub(super) mod pipe;
 pub(super) mod reply;
 pub mod token;
 
-/// Where MCP is served.
+/// Path of MCP on every HTTP listener.
 pub const MCP_PATH: &str = "/mcp";

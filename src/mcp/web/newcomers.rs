@@ -1,4 +1,5 @@
-//! Connections that have not shown yet that they may be here: few at once, so that they keep out nobody who may.
+//! Connections which have not shown the token yet. Their number is limited, so that they do not
+//! keep admitted clients out.
 
 use std::{
     collections::VecDeque,
@@ -8,25 +9,30 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// How many there may be at once. A client shows its token with its first bytes, so that few that have one are here.
+/// Limit of newcomers at the same time. A client shows the token with its first bytes, so clients
+/// with the token are newcomers only for a moment.
 const MAX_NEWCOMERS: usize = 128;
-/// How many of them may have come from one address.
+/// Limit of newcomers from the same address.
 const MAX_OF_ONE_ADDRESS: usize = 32;
 
-/// Those that there are. Where there are too many, the oldest has to leave, so that there is always room for one more.
+/// Connections which have not shown the token yet. If there are too many, the oldest has to leave,
+/// so there is always room for one more.
 #[derive(Debug, Default)]
 pub(in crate::mcp) struct Newcomers {
-    /// In the order in which they came.
+    /// Newcomers in the order of their arrival.
     waiting: Mutex<VecDeque<WaitingNewcomer>>,
 }
 
+/// Newcomer in the queue.
 #[derive(Debug)]
 struct WaitingNewcomer {
+    /// Address of the peer, as counted. `None` for a Unix socket or a pipe.
     from: Option<IpAddr>,
+    /// Token which is cancelled when the newcomer has to leave, and which identifies the newcomer.
     leave: Arc<CancellationToken>,
 }
 
-/// One of them. Dropped, it is none any more.
+/// Place of a connection among the newcomers. Dropping it gives the place up.
 #[derive(Debug)]
 pub(in crate::mcp) struct Newcomer {
     all: Arc<Newcomers>,
@@ -34,11 +40,13 @@ pub(in crate::mcp) struct Newcomer {
 }
 
 impl Newcomers {
-    /// Takes one in that came from this address; `None`: over a Unix socket or a pipe.
+    /// Adds a newcomer from this address; `None` for a Unix socket or a pipe. If there are too many
+    /// newcomers, the oldest has to leave.
     pub(in crate::mcp) fn enter(self: &Arc<Self>, from: Option<IpAddr>) -> Newcomer {
         let (from, leave) = (from.map(place), Arc::new(CancellationToken::new()));
         let mut waiting = self.waiting();
         let of_the_same = waiting.iter().filter(|each| each.from == from).count();
+        // An address with too many newcomers loses its own oldest, and so cannot push others out.
         let leaves = if of_the_same >= MAX_OF_ONE_ADDRESS {
             waiting.iter().position(|each| each.from == from)
         } else {
@@ -68,14 +76,14 @@ impl Newcomers {
 }
 
 impl Newcomer {
-    /// It has shown that it may be here: it counts no more, and does not have to leave.
+    /// Gives the place up for a connection which has shown the token and so may stay.
     pub(in crate::mcp) fn stay(&self) {
         self.all
             .waiting()
             .retain(|each| !Arc::ptr_eq(&each.leave, &self.leave));
     }
 
-    /// What is cancelled when it has to leave.
+    /// Returns the token which is cancelled when the connection has to leave.
     pub(in crate::mcp) fn leave(&self) -> CancellationToken {
         CancellationToken::clone(&self.leave)
     }
@@ -87,7 +95,8 @@ impl Drop for Newcomer {
     }
 }
 
-/// What counts as one address: of IPv6 a network of 64 bits, in which a machine has as many as it likes (RFC 4291, 2.5.4).
+/// Returns the address under which a newcomer is counted. A machine has a whole IPv6 network of 64
+/// bits (RFC 4291, section 2.5.4), so the network counts.
 fn place(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

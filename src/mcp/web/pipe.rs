@@ -14,19 +14,24 @@ use tokio::{
     time::sleep,
 };
 
-/// `ERROR_PIPE_BUSY`: each instance of the pipe has a client, and the next one is being made.
+/// `ERROR_PIPE_BUSY`: each instance of the pipe has a client, and the next instance is being
+/// created.
 const PIPE_BUSY: i32 = 231;
 
-/// A pipe that waits for clients; one of another machine is refused.
+/// Named pipe which waits for clients. Clients on other machines are refused.
 #[derive(Debug)]
 pub struct Pipe {
+    /// Name of the pipe.
     pub(super) name: PathBuf,
-    /// The instance for the next client. Held while it is waited for.
+    /// Instance for the next client, locked while waiting for that client.
     next: Mutex<NamedPipeServer>,
 }
 
 impl Pipe {
-    /// The first instance of this name.
+    /// Creates the pipe with this name.
+    ///
+    /// # Errors
+    /// Another process has created the pipe already, or it cannot be created.
     pub(in crate::mcp) fn open(name: &Path) -> io::Result<Self> {
         let next = Mutex::new(
             ServerOptions::new()
@@ -40,7 +45,10 @@ impl Pipe {
         })
     }
 
-    /// Waits for a client.
+    /// Waits for a client, and creates the instance for the next client.
+    ///
+    /// # Errors
+    /// The pipe cannot be waited for, or no further instance can be created.
     pub(in crate::mcp) async fn accept(&self) -> io::Result<NamedPipeServer> {
         let mut next = self.next.lock().await;
         next.connect().await?;
@@ -49,7 +57,10 @@ impl Pipe {
     }
 }
 
-/// Connects to a pipe.
+/// Connects to a pipe, and waits up to a second while all instances are busy.
+///
+/// # Errors
+/// There is no such pipe, or all instances stay busy.
 pub(in crate::mcp) async fn connect(name: &Path) -> io::Result<NamedPipeClient> {
     for _ in 0..100 {
         match ClientOptions::new().open(name) {
@@ -63,8 +74,11 @@ pub(in crate::mcp) async fn connect(name: &Path) -> io::Result<NamedPipeClient> 
     Err(io::Error::from_raw_os_error(PIPE_BUSY))
 }
 
-/// Writes a new secret beside the lock, in the person's profile directory: any user can make a pipe of any name, and the
-/// daemon proves with it that this one is its own.
+/// Writes a new secret next to the lock, in the user's profile directory. Any user can create a
+/// pipe of any name. The daemon proves with the secret that this pipe belongs to the user.
+///
+/// # Errors
+/// The secret cannot be created or written.
 pub(in crate::mcp) fn prove(lock: &Path) -> io::Result<()> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
@@ -74,11 +88,12 @@ pub(in crate::mcp) fn prove(lock: &Path) -> io::Result<()> {
     )
 }
 
-/// The daemon's secret.
+/// Returns the secret of the daemon; `None` if the file cannot be read.
 pub(in crate::mcp) fn proof(lock: &Path) -> Option<HeaderValue> {
     HeaderValue::try_from(fs::read_to_string(beside(lock)).ok()?).ok()
 }
 
+/// Returns the path of the secret, next to the lock.
 fn beside(lock: &Path) -> PathBuf {
     lock.with_extension(OsStr::new("key"))
 }

@@ -6,13 +6,13 @@ use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::Bytes;
 
-/// What a request is answered with.
+/// Reply to an HTTP request.
 pub(in crate::mcp) type HttpReply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// The media type of server-sent events, in `Accept` and `Content-Type`.
 pub(in crate::mcp) const EVENT_STREAM: &str = "text/event-stream";
 
-/// A reply with this body.
+/// Returns a reply with this status, media type and body.
 pub(in crate::mcp) fn reply(
     status: StatusCode,
     media_type: &'static str,
@@ -27,7 +27,7 @@ pub(in crate::mcp) fn reply(
     reply
 }
 
-/// A refusal in words: what is wrong, and what to do.
+/// Returns a refusal in plain text: a message about the problem, and a hint about the remedy.
 pub(in crate::mcp) fn refusal(status: StatusCode, message: &str, hint: &str) -> HttpReply {
     reply(
         status,

@@ -1,4 +1,4 @@
-//! The bearer token of RFC 6750: who knows it may use the daemon.
+//! The bearer token of RFC 6750, which admits clients to the daemon.
 
 use std::{
     fs::File,
@@ -12,31 +12,31 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{local::LocalName, password::Password};
 
-/// The fewest characters of a token: fewer could be guessed.
+/// Minimum length of a token, in characters. A shorter token could be guessed.
 const MIN_TOKEN_CHARS: usize = 16;
 
-/// Of a longer file, in bytes, the rest is not read: it would be longer than any header.
+/// Limit of bytes read from a token file. A longer token would not fit into a header.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// A secret shared with the clients.
+/// Secret shared between the daemon and all clients: at least 16 printable ASCII characters.
 #[derive(Debug)]
 pub struct Token(Password);
 
-/// Why there is no token.
+/// Reason why there is no valid token.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessTokenError {
     /// The file cannot be read.
     #[error("cannot read the token file {}: {source}", file.display())]
     Read {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why not.
+        /// Error of the system.
         source: std::io::Error,
     },
-    /// Others may read the file.
+    /// Other users have access to the file.
     #[error("the token file {} can be read by other users; run: chmod 600 {}", .0.display(), .0.display())]
     Open(PathBuf),
-    /// It is too short, or holds what a header cannot.
+    /// The token is too short, or contains characters which no header can carry.
     #[error(
         "a token needs at least {MIN_TOKEN_CHARS} characters, all printable ASCII without spaces; make one with: openssl rand -hex 32"
     )]
@@ -44,17 +44,19 @@ pub enum AccessTokenError {
 }
 
 impl Token {
-    /// The token in `file`, without the white space around it; the file must be readable by its owner alone.
+    /// Reads the token from `file` and removes white space around the token. Only the owner may
+    /// have access to the file.
     ///
     /// # Errors
-    /// The file cannot be read or others can read it, or the token is unfit.
+    /// The file cannot be read, other users have access to it, or the token is not valid.
     pub fn read(file: &Path) -> Result<Self, AccessTokenError> {
         let unread = |source| AccessTokenError::Read {
             file: file.to_owned(),
             source,
         };
 
-        // A descriptor of the shell that started us, such as `<(pass show token)`, may be a pipe and is read as it is.
+        // The shell may pass a descriptor, as for `<(pass show token)`; it may be a pipe and is
+        // read as it is.
         let opened = if file.starts_with("/dev/fd") {
             File::open(file)
         } else {
@@ -65,7 +67,7 @@ impl Token {
 
         #[cfg(unix)]
         {
-            // Of the very file that is read.
+            // Asked of the opened file, which nobody can exchange any more.
             use std::os::unix::fs::PermissionsExt as _;
             if opened.metadata().map_err(unread)?.permissions().mode() & 0o077 != 0 {
                 return Err(AccessTokenError::Open(file.to_owned()));
@@ -78,14 +80,16 @@ impl Token {
             .read_to_string(&mut text)
             .map_err(unread)?;
 
+        // The whole text is secret: as a `Password` it is wiped after use.
         let text = Password::from(text);
         Self::new(text.reveal().trim().to_owned())
     }
 
-    /// This very token.
+    /// Creates a token from text.
     ///
     /// # Errors
-    /// It is shorter than 16 characters or holds others than printable ASCII.
+    /// The text is shorter than 16 characters, or contains other characters than printable ASCII
+    /// without spaces.
     pub fn new(token: String) -> Result<Self, AccessTokenError> {
         let token = Password::from(token);
         let fit = token.reveal().len() >= MIN_TOKEN_CHARS
@@ -97,7 +101,7 @@ impl Token {
         }
     }
 
-    /// What a client sends in its `Authorization` header.
+    /// Returns the value of a client's `Authorization` header, which is marked as sensitive.
     pub(in crate::mcp) fn header(&self) -> Option<header::HeaderValue> {
         let mut value =
             header::HeaderValue::try_from(format!("Bearer {}", self.0.reveal())).ok()?;
@@ -105,7 +109,8 @@ impl Token {
         Some(value)
     }
 
-    /// Whether a request carries this token, and only this one. Takes as long for a wrong one as for the right one.
+    /// Returns true if a request carries this token and no other. The comparison takes the same
+    /// time for right and wrong tokens.
     pub(in crate::mcp) fn is_in(&self, headers: &HeaderMap) -> bool {
         let mut sent = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (sent.next(), sent.next()) else {
@@ -117,7 +122,7 @@ impl Token {
             return false;
         };
 
-        // Of the digests, so that the length shows neither.
+        // Digests have the same length, so that the time does not tell the length of the token.
         let same = Sha256::digest(token.trim()).ct_eq(&Sha256::digest(self.0.reveal()));
         scheme.eq_ignore_ascii_case("bearer") && bool::from(same)
     }

@@ -1,29 +1,33 @@
-//! More ways to say where to connect than `ssh` takes as its destination: `user@host:port`, and a whole command line.
+//! Forms of a destination which `ssh` does not accept as a single argument: `user@host:port` and a
+//! whole command line.
 
 use super::{Destination, DestinationError, DestinationPart, parse_user};
 
-/// Options of `ssh` that make no difference to which host is reached and how: they concern output and terminals.
+/// Options of `ssh` which are ignored here. They do not change which host is reached, or how.
 const HARMLESS: [char; 7] = ['q', 't', 'T', 'v', 'a', 'x', 'n'];
 
-/// A destination as people write it, taken apart.
+/// A destination as typed, split into the argument for `ssh` and the options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypedDestination {
-    /// The destination for `ssh`.
+    /// Destination to pass to `ssh`.
     pub destination: Destination,
-    /// `-l USER`.
+    /// User name from `-l USER`, or `None` if not given.
     pub user: Option<String>,
-    /// `-p PORT`, or what follows a colon.
+    /// Port from `-p PORT` or after a colon, or `None` if not given.
     pub port: Option<u16>,
-    /// `-i FILE`.
+    /// Private key file from `-i FILE`, or `None` if not given.
     pub key_path: Option<String>,
 }
 
 impl TypedDestination {
-    /// Reads a destination of `ssh`, `user@host:port`, or a command such as `ssh -p 2222 user@host`.
+    /// Parses a destination of `ssh`, `user@host:port`, or a command such as
+    /// `ssh -p 2222 user@host`.
     ///
     /// # Errors
-    /// As [`Destination::parse`]; an option that would be lost; a command to run on the host.
+    /// Returns the errors of [`Destination::parse`]. A command line is also refused if an option
+    /// would be lost, or if a command for the host follows.
     pub fn parse(typed: &str) -> Result<Self, DestinationError> {
+        // A blank has to follow: a host may be called `ssh` or `sshgate`.
         let typed = typed.trim_matches(' ');
         match typed
             .strip_prefix("ssh")
@@ -34,7 +38,8 @@ impl TypedDestination {
         }
     }
 
-    /// What the session is called where nothing else is said: hosts that differ by their port alone differ in it.
+    /// Returns the default name of the session. The name includes the port, so that hosts which
+    /// differ only in the port get different names.
     #[must_use]
     pub fn name(&self) -> String {
         let user = self
@@ -44,6 +49,7 @@ impl TypedDestination {
             .unwrap_or_default();
 
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        // Without brackets, the port would look like the last part of an IPv6 address.
         let host = self.destination.as_str();
         if host.contains(':') && !port.is_empty() && !host.starts_with("ssh://") {
             return format!("{user}[{host}]{port}");
@@ -52,7 +58,9 @@ impl TypedDestination {
         format!("{user}{host}{port}")
     }
 
+    /// Parses the `user@host:port` form.
     fn host_and_port(typed: &str) -> Result<Self, DestinationError> {
+        // Text that does not end in a port is a destination of `ssh` as it stands.
         let (host, port) =
             split_port(typed).map_or((typed.to_owned(), None), |(host, port)| (host, Some(port)));
 
@@ -64,12 +72,15 @@ impl TypedDestination {
         })
     }
 
+    /// Parses the arguments of an `ssh` command.
     fn command_line(arguments: &str) -> Result<Self, DestinationError> {
         let (mut user, mut port, mut key_path, mut host) = (None, None, None, None);
         let mut words = words(arguments).into_iter();
         let mut options = true;
 
         while let Some(word) = words.next() {
+            // Words before and after the host may be options, as in `ssh`. A second plain word
+            // begins the remote command, which connecting would silently drop.
             let Some(option) = word.strip_prefix('-').filter(|_| options) else {
                 if host.is_some() {
                     let rest: Vec<String> = std::iter::once(word).chain(words).collect();
@@ -85,10 +96,13 @@ impl TypedDestination {
                 continue;
             }
 
-            // As getopt(3) has it: letters without a value, then perhaps one with, which may be the next word.
+            // As in getopt(3), letters without a value may precede a letter with a value, which may
+            // be the next word.
             let letters = option.trim_start_matches(HARMLESS);
             let mut rest = letters.chars();
             let Some(letter) = rest.next() else { continue };
+            // An option with an unknown effect must not be lost: it may decide which host is
+            // reached.
             if !matches!(letter, 'p' | 'l' | 'i') {
                 return Err(DestinationError::Option(word));
             }
@@ -124,8 +138,10 @@ impl TypedDestination {
     }
 }
 
-/// `user@host:port` or `[address]:port`, apart. An address of version 6 has colons of its own.
+/// Splits `user@host:port` or `[address]:port`. Returns `None` without a port, and for a bare IPv6
+/// address, whose colons separate no port.
 fn split_port(typed: &str) -> Option<(String, u16)> {
+    // `ssh` itself splits the port off this form.
     if typed.starts_with("ssh://") {
         return None;
     }
@@ -142,14 +158,16 @@ fn split_port(typed: &str) -> Option<(String, u16)> {
         return None;
     }
 
+    // Nothing listens on port 0, so such a text is left as it is for the checks of the host.
     let port = port.parse().ok().filter(|port| *port > 0)?;
     let at = if typed.contains('@') { "@" } else { "" };
 
     Some((format!("{user}{at}{}", bracketed.unwrap_or(name)), port))
 }
 
-/// The words of a command line, with quotes taken off as a shell would.
+/// Splits a command line into words and removes quotes like a shell.
 fn words(text: &str) -> Vec<String> {
+    // A word is `None` until it begins, because quotes without content are a word too.
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
 
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! What a person typed to say where to connect, refused early where `ssh` would take it for something else.
+//! Destinations typed by the user, checked before `ssh` could misread them.
 
 mod command_line;
 
@@ -6,31 +6,34 @@ use std::fmt;
 
 pub use self::command_line::TypedDestination;
 
-/// Longest accepted destination or user name, in bytes: a DNS name has at most 253 and a Unix user name 32,
-/// so anything near this is a mistake or an attack.
+/// Limit for the length of a destination or user name, in bytes. A DNS name has at most 253 bytes
+/// and a Unix user name 32, so a longer text is a mistake or an attack.
 pub const MAX_BYTES: usize = 1024;
 
-/// Characters `ssh` refuses in a host name, because `%h` reaches a shell through `ProxyCommand`.
+/// Characters which `ssh` refuses in a host name, because `%h` reaches a shell through
+/// `ProxyCommand`.
 const REFUSED_IN_HOST: &str = "'`\"$\\;&<>|(){}";
 
-/// Characters `ssh` refuses in a user name. `\` (Windows domains) and `$` are allowed there, except a final `\`.
+/// Characters which `ssh` refuses in a user name. Windows domains need `\`, and `$` occurs too;
+/// both are allowed, except a final `\`.
 const REFUSED_IN_USER: &str = "'`\";&<>|(){}";
 
-/// The destination argument of `ssh`: `host`, `user@host`, an alias of the configuration, or
-/// `ssh://user@host:port`, kept verbatim. Holding one means it is safe to hand to `ssh -G -- DESTINATION`.
+/// Destination argument of `ssh`, kept verbatim: `host`, `user@host`, an alias of the
+/// configuration, or `ssh://user@host:port`. A value is safe to pass to `ssh -G -- DESTINATION`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Destination(String);
 
 impl Destination {
-    /// Checks `typed` and keeps it unchanged.
+    /// Parses a destination. The text is checked but not changed.
     ///
     /// # Errors
-    /// [`DestinationError`] for text that is empty, longer than [`MAX_BYTES`], or whose user or host part is
-    /// empty, begins with `-`, or holds whitespace, control characters or the shell characters `ssh` refuses.
+    /// Returns [`DestinationError`] if the text or a part of it is empty or longer than
+    /// [`MAX_BYTES`]. Each part must not begin with `-`, or hold whitespace, control characters or
+    /// the shell characters that `ssh` refuses. A password after the user name is refused too.
     pub fn parse(typed: &str) -> Result<Self, DestinationError> {
         let rest = typed.strip_prefix("ssh://").unwrap_or(typed);
 
-        // `ssh` splits at the last `@`: user names may hold one (`me@corp.example@host`).
+        // `ssh` splits at the last `@`, because user names may hold one (`me@corp.example@host`).
         let host = match rest.rsplit_once('@') {
             Some((user, host)) => {
                 if user.contains(':') {
@@ -43,6 +46,7 @@ impl Destination {
             None => rest,
         };
 
+        // The host is checked as a whole with its port: `ssh` splits the `ssh://` form itself.
         check(host, DestinationPart::Host, REFUSED_IN_HOST)?;
 
         if typed.len() > MAX_BYTES {
@@ -54,7 +58,7 @@ impl Destination {
         Ok(Self(typed.to_owned()))
     }
 
-    /// The text exactly as it was typed.
+    /// Returns the text exactly as typed.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -67,13 +71,14 @@ impl fmt::Display for Destination {
     }
 }
 
-/// Checks a user name given apart from the destination (`ssh -l USER`) and returns it unchanged.
+/// Checks a user name given separately (`ssh -l USER`) and returns the same text.
 ///
 /// # Errors
-/// [`DestinationError`] for the reasons of [`Destination::parse`].
+/// Returns [`DestinationError`] for the same reasons as [`Destination::parse`].
 pub fn parse_user(user: &str) -> Result<&str, DestinationError> {
     check(user, DestinationPart::User, REFUSED_IN_USER)?;
 
+    // A final `\` would escape the character after the name in a `ProxyCommand`.
     if user.ends_with('\\') {
         return Err(DestinationError::Refused {
             part: DestinationPart::User,
@@ -84,9 +89,11 @@ pub fn parse_user(user: &str) -> Result<&str, DestinationError> {
     Ok(user)
 }
 
-/// What `ssh` means by `%n` (`ssh_config(5)`, TOKENS): the host in what was typed, without user, port and brackets.
+/// Returns the host within a destination, without user, port and brackets. This is the meaning of
+/// `%n` in `ssh_config(5)`, TOKENS.
 #[must_use]
 pub fn host_part(typed: &str) -> &str {
+    // Only the `ssh://` form can hold a port. Elsewhere a colon belongs to an IPv6 address.
     let (host, is_address) = match typed.strip_prefix("ssh://") {
         Some(rest) => (rest.trim_end_matches('/'), true),
         None => (typed, false),
@@ -97,6 +104,7 @@ pub fn host_part(typed: &str) -> &str {
         return host;
     }
 
+    // An address in brackets has colons of its own, so the last colon may not begin the port.
     if let Some((inside, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return inside;
     }
@@ -104,7 +112,8 @@ pub fn host_part(typed: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(host, _)| host)
 }
 
-/// The first character for which `ssh` keeps a host name from a shell (`valid_hostname` of its `ssh.c`).
+/// Returns the first character for which `ssh` refuses to pass a host name to a shell
+/// (`valid_hostname` of OpenSSH's `ssh.c`).
 #[must_use]
 pub fn unsafe_in_host(host: &str) -> Option<char> {
     let bad = |c: &char| c.is_control() || c.is_whitespace() || REFUSED_IN_HOST.contains(*c);
@@ -114,9 +123,11 @@ pub fn unsafe_in_host(host: &str) -> Option<char> {
         .or_else(|| host.chars().find(bad))
 }
 
-/// The same of a user name (`valid_ruser`), in which a blank may stand, but no option after it.
+/// Returns the first character for which `ssh` refuses to pass a user name to a shell
+/// (`valid_ruser` of OpenSSH's `ssh.c`). A blank is allowed unless `-` follows.
 #[must_use]
 pub fn unsafe_in_user(user: &str) -> Option<char> {
+    // The name may follow a blank in the command, so a `-` at its beginning makes an option too.
     let mut before = ' ';
     for character in user.chars() {
         let option = character == '-' && before.is_whitespace();
@@ -127,15 +138,16 @@ pub fn unsafe_in_user(user: &str) -> Option<char> {
         before = character;
     }
 
+    // A final `\` would escape the character which follows the name in the command.
     (before == '\\').then_some(before)
 }
 
-/// Which part of a destination an error is about.
+/// Part of a destination which an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DestinationPart {
-    /// The host name, address, alias, or `host:port` of an `ssh://` destination.
+    /// Host name, address, alias, or `host:port` of an `ssh://` destination.
     Host,
-    /// The user name.
+    /// User name.
     User,
 }
 
@@ -148,46 +160,48 @@ impl fmt::Display for DestinationPart {
     }
 }
 
-/// Why a destination or user name is refused.
+/// Reason for which a destination or user name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
-    /// Nothing was typed for this part.
+    /// The part is empty.
     #[error("the {part} is empty")]
     Empty {
-        /// The part at fault.
+        /// Part at fault.
         part: DestinationPart,
     },
     /// The part begins with `-` and would be read as an option.
     #[error("the {part} begins with `-`, which ssh would read as an option")]
     LeadingDash {
-        /// The part at fault.
+        /// Part at fault.
         part: DestinationPart,
     },
-    /// The part holds a character that `ssh` refuses or that cannot belong to a name.
+    /// The part holds a character which `ssh` refuses or which cannot belong to a name.
     #[error("the {part} holds the character {character:?}, which is not allowed there")]
     Refused {
-        /// The part at fault.
+        /// Part at fault.
         part: DestinationPart,
-        /// The first such character.
+        /// First refused character.
         character: char,
     },
-    /// `user:password@host`. What is typed as a destination is saved and shown; ssh takes no password there either.
+    /// The text has the form `user:password@host`. Destinations are saved and shown, and `ssh` does
+    /// not accept a password there either.
     #[error("a password has no place in the host, which is saved; it has a parameter of its own")]
     Password,
-    /// A command line of `ssh` with an option that cannot be taken over.
+    /// The command line of `ssh` has an option which this program cannot take over.
     #[error("the option {0:?} of the ssh command has no place here")]
     Option(String),
-    /// A command line of `ssh` with a command for the host behind it.
+    /// The command line of `ssh` ends with a command for the host.
     #[error("the ssh command runs {0:?} on the host, which connecting does not")]
     Command(String),
     /// The text exceeds [`MAX_BYTES`].
     #[error("the {part} is longer than {MAX_BYTES} bytes")]
     TooLong {
-        /// The part at fault.
+        /// Part at fault.
         part: DestinationPart,
     },
 }
 
+/// Checks the host or the user of a destination.
 fn check(text: &str, part: DestinationPart, refused: &str) -> Result<(), DestinationError> {
     if text.is_empty() {
         return Err(DestinationError::Empty { part });
@@ -197,6 +211,8 @@ fn check(text: &str, part: DestinationPart, refused: &str) -> Result<(), Destina
         return Err(DestinationError::TooLong { part });
     }
 
+    // `--` protects only the arguments of `ssh` itself. The name also reaches the programs of a
+    // `ProxyCommand`.
     if text.starts_with('-') {
         return Err(DestinationError::LeadingDash { part });
     }

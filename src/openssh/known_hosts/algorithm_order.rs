@@ -1,4 +1,4 @@
-//! In which order a client asks for host key algorithms.
+//! Order in which a client asks for host key algorithms.
 
 use super::{
     host_key::{CERTIFICATE_SUFFIX, plain_key_type},
@@ -7,24 +7,27 @@ use super::{
     verdict::{KnownHostsFile, all_lines},
 };
 
-/// The algorithms of `HostKeyAlgorithms` (all of them where `configured` is empty) in the order in which `ssh` asks for
-/// them: those first for which the host is known by a key, or by an authority, as else a known host would show a key that
-/// is not listed. A list that the person has put into an order of their own stays as it is.
+/// Returns the algorithms of `HostKeyAlgorithms` in the order of preference of `ssh`. Algorithms
+/// for which the host is known, by a key or by an authority, come first: a known host could
+/// otherwise present a key which is not listed. An empty `configured` stands for all algorithms,
+/// and a list in an order of the user's own is returned unchanged.
 ///
-/// `ssh -G` does not say whether a list was set. One in an order of OpenSSH's own, as `-` and `+` leave it too, counts as
-/// not set.
+/// `ssh -G` does not show whether a list was set. A list in one of OpenSSH's own orders, which `-`
+/// and `+` preserve, counts as not set.
 #[must_use]
 pub fn order_algorithms(
     configured: &[String],
     files: &[KnownHostsFile<'_>],
     host: &HostName,
 ) -> Vec<String> {
+    // An empty list means that no list was printed; the order of OpenSSH is then the default.
     let configured = if configured.is_empty() {
         in_order(&KINDS)
     } else {
         configured.to_vec()
     };
 
+    // `ssh` keeps the list too if its first choice is known (`order_hostkeyalgs` of sshconnect2.c).
     let lines: Vec<MatchingLine> = all_lines(files, host.as_str())
         .map(|(_, line)| line)
         .collect();
@@ -33,6 +36,7 @@ pub fn order_algorithms(
         return configured;
     }
 
+    // An authority can vouch for a key of any type, so all certificates come first.
     let has_authority = lines
         .iter()
         .any(|line| line.marker == Marker::CertAuthority);
@@ -48,7 +52,7 @@ pub fn order_algorithms(
     first
 }
 
-/// The kinds of keys in OpenSSH's order.
+/// Types of keys in the order of OpenSSH.
 const KINDS: [&str; 9] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -61,7 +65,7 @@ const KINDS: [&str; 9] = [
     "rsa-sha2-256",
 ];
 
-/// The same in releases before 8.5.
+/// Types of keys in the order of OpenSSH before 8.5.
 const EARLIER_KINDS: [&str; 8] = [
     "ecdsa-sha2-nistp256",
     "ecdsa-sha2-nistp384",
@@ -73,7 +77,7 @@ const EARLIER_KINDS: [&str; 8] = [
     "rsa-sha2-256",
 ];
 
-/// The list of OpenSSH where `HostKeyAlgorithms` is not set: certificates before keys.
+/// Returns the default list of OpenSSH for these types: all certificates, then all keys.
 fn in_order(kinds: &[&str]) -> Vec<String> {
     let certificate =
         |kind: &&str| kind.trim_end_matches("@openssh.com").to_owned() + CERTIFICATE_SUFFIX;
@@ -84,7 +88,8 @@ fn in_order(kinds: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Whether a plain key of this type is listed. A type whose first key is revoked counts as unlisted, as in `ssh`.
+/// Returns true if a plain key of this type is listed. A type whose first key is revoked counts as
+/// not listed, as in `ssh`.
 fn is_known(lines: &[MatchingLine], key_type: Option<&str>) -> bool {
     let plain = |line: &&MatchingLine| {
         line.marker == Marker::Plain && !line.certified && Some(line.key.key_type()) == key_type
@@ -97,8 +102,10 @@ fn is_known(lines: &[MatchingLine], key_type: Option<&str>) -> bool {
     })
 }
 
-/// What is in no list of OpenSSH's may follow (`+`) but not begin (`^`).
+/// Returns true if the list follows a default order of OpenSSH. Other algorithms may stand in the
+/// list (`+`), but not at the beginning (`^`).
 fn in_default_order(algorithms: &[String]) -> bool {
+    // An older `ssh` on this machine prints the older order, which the user has not chosen either.
     [&KINDS[..], &EARLIER_KINDS].into_iter().any(|kinds| {
         let order = in_order(kinds);
         let place = |algorithm: &String| order.iter().position(|known| known == algorithm);

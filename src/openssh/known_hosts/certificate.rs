@@ -1,4 +1,4 @@
-//! A host's certificate: a key, signed by an authority (OpenSSH's `PROTOCOL.certkeys`).
+//! Host certificates: keys signed by an authority (OpenSSH's `PROTOCOL.certkeys`).
 
 use super::{
     host_key::{CERTIFICATE_SUFFIX, HostKey, plain_key_type},
@@ -6,31 +6,34 @@ use super::{
 };
 use crate::openssh::wire::WireReader;
 
-/// What a certificate says. Its signature is not checked here.
+/// A parsed host certificate. Nothing has checked the signature, so the content is only a claim of
+/// the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostCertificate {
-    /// The host's key.
+    /// Key of the host.
     pub key: HostKey,
-    /// The key of the authority that signed it.
+    /// Key of the authority which signed the certificate.
     pub authority: HostKey,
-    /// The number the authority gave it; 0 is none.
+    /// Serial number given by the authority, or 0 for none.
     pub serial: u64,
-    /// What the authority calls it.
+    /// Name given to the certificate by the authority.
     pub key_id: Vec<u8>,
-    /// 1 for a user's certificate, 2 for a host's.
+    /// Kind of certificate: 1 for users, 2 for hosts.
     kind: u32,
     principals: Vec<Vec<u8>>,
-    /// Seconds since 1970, from the first to before the second.
+    /// Period of validity in seconds since 1970. The second time is excluded.
     valid: (u64, u64),
     has_critical_options: bool,
     signature_algorithm: Vec<u8>,
 }
 
 impl HostCertificate {
-    /// Reads a certificate. `None` for a plain key, an unknown type, one that is signed by a certificate, or a broken
-    /// encoding.
+    /// Parses a certificate. Returns `None` for a plain key, an unknown type, a broken encoding, or
+    /// a certificate whose authority is itself certified.
     #[must_use]
     pub fn parse(blob: &[u8]) -> Option<Self> {
+        // Layout of `PROTOCOL.certkeys`: the type, a nonce, the fields of the key, then the
+        // statements of the authority.
         let mut reader = WireReader::new(blob);
         let name = str::from_utf8(reader.string()?)
             .ok()
@@ -38,6 +41,7 @@ impl HostCertificate {
         let _nonce = reader.string()?;
         let key = HostKey::of_fields(plain_key_type(name)?, &mut reader)?;
         let (serial, kind, key_id) = (reader.u64()?, reader.u32()?, reader.string()?.to_vec());
+        // The principals are a list of strings inside a string.
         let principals = WireReader::new(reader.string()?)
             .strings()?
             .into_iter()
@@ -47,9 +51,11 @@ impl HostCertificate {
         let valid = (reader.u64()?, reader.u64()?);
         let has_critical_options = !reader.string()?.is_empty();
         let (_extensions, _reserved) = (reader.string()?, reader.string()?);
+        // Only a plain key may sign; `HostKey::parse` refuses a certificate.
         let authority = HostKey::parse(reader.string()?)?;
         let signature_algorithm = WireReader::new(reader.string()?).string()?.to_vec();
 
+        // Bytes after the last field make the certificate malformed, as in `ssh`.
         reader.is_empty().then_some(Self {
             key,
             authority,
@@ -63,11 +69,14 @@ impl HostCertificate {
         })
     }
 
-    /// Why it does not vouch for the host `name` (without port) at `now`, in seconds since 1970, given
-    /// `CASignatureAlgorithms`; `None` when it does. In the words of `ssh`.
+    /// Returns the reason why the certificate does not vouch for a host, in the words of `ssh`.
+    /// `None` means that the certificate vouches for the host. `name` is the host without port,
+    /// `now` the time in seconds since 1970, and `signature_algorithms` the value of
+    /// `CASignatureAlgorithms`.
     ///
-    /// A certificate without principals vouches for no host, and its principals may be patterns: the rule since
-    /// OpenSSH 10.3. Earlier ones took the first for any host and the second literally.
+    /// A certificate without principals vouches for no host, and principals may be patterns. This
+    /// is the rule since OpenSSH 10.3; earlier releases accepted such a certificate for any host
+    /// and compared principals literally.
     #[must_use]
     pub fn fault(
         &self,
@@ -79,6 +88,7 @@ impl HostCertificate {
         let names_host = |principal: &Vec<u8>| glob(principal, name.as_bytes(), Case::Exact);
         let allowed = |algorithm: &String| algorithm.as_bytes() == self.signature_algorithm;
 
+        // The order of the checks is that of `ssh`, so that both name the same fault.
         if self.kind != 2 {
             Some("it is not a host certificate")
         } else if now < after {

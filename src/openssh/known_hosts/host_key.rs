@@ -1,4 +1,4 @@
-//! A host's public key as SSH encodes it, and its fingerprint.
+//! Public keys of hosts in the encoding of SSH, and their fingerprints.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -6,8 +6,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::openssh::wire::{WireReader, string};
 
-/// A plain public key (no certificate) in the encoding of RFC 4253, section 6.6, of a type that may stand in
-/// `known_hosts`. Two keys are equal when their encodings are.
+/// A plain public key (not a certificate) in the encoding of RFC 4253, section 6.6, with a type
+/// which may occur in `known_hosts`. Two keys are equal if their encodings are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKey {
     key_type: &'static str,
@@ -15,8 +15,8 @@ pub struct HostKey {
 }
 
 impl HostKey {
-    /// Reads the type a blob begins with and checks that the fields of that type follow and nothing else does.
-    /// `None` for a certificate, an unknown type or a broken encoding, all of which match no line.
+    /// Parses an encoded key and checks for exactly the fields of the key type. Returns `None` for
+    /// a certificate, an unknown type or a broken encoding, none of which match any line.
     #[must_use]
     pub fn parse(blob: &[u8]) -> Option<Self> {
         let mut reader = WireReader::new(blob);
@@ -26,11 +26,14 @@ impl HostKey {
         reader.is_empty().then_some(key)
     }
 
-    /// Reads the fields of a key of this type, which follow its name in a key and its nonce in a certificate.
+    /// Parses the fields of a key of this type. In a key the fields follow the name of the type,
+    /// and in a certificate the nonce.
     pub(super) fn of_fields(key_type: &'static str, reader: &mut WireReader<'_>) -> Option<Self> {
         let start = *reader;
         let first = reader.string()?;
 
+        // Number of further fields for each type, and a check of the first field: the length of an
+        // Ed25519 key, or the name of the curve.
         let (more, complete) = match key_type {
             "ssh-ed25519" => (0, first.len() == 32),
             "sk-ssh-ed25519@openssh.com" => (1, first.len() == 32),
@@ -49,17 +52,19 @@ impl HostKey {
             reader.string()?;
         }
 
+        // A certificate holds the fields without the type, so the plain key is put together again.
         let blob = [&string(key_type.as_bytes()), reader.since(start)].concat();
         complete.then_some(Self { key_type, blob })
     }
 
-    /// The key type inside the blob, such as `ssh-ed25519`. An RSA key is `ssh-rsa`, whatever the signature.
+    /// Returns the key type within the encoding, such as `ssh-ed25519`. The type of an RSA key is
+    /// `ssh-rsa` with every signature algorithm.
     #[must_use]
     pub fn key_type(&self) -> &'static str {
         self.key_type
     }
 
-    /// The type as `ssh` names it in its messages, such as `ED25519` or `ECDSA`.
+    /// Returns the type in the form of `ssh` messages, such as `ED25519` or `ECDSA`.
     #[must_use]
     pub fn short_type(&self) -> &'static str {
         match self.key_type {
@@ -72,17 +77,18 @@ impl HostKey {
         }
     }
 
-    /// The encoded key.
+    /// Returns the encoded key.
     #[must_use]
     pub fn blob(&self) -> &[u8] {
         &self.blob
     }
 
-    /// The length of an RSA modulus in bits, for `RequiredRSASize`; `None` for other types.
+    /// Returns the length of an RSA modulus in bits, for `RequiredRSASize`. `None` for other types.
     #[must_use]
     pub fn rsa_bits(&self) -> Option<u32> {
         let mut reader = WireReader::new(&self.blob);
         let (name, _exponent, modulus) = (reader.string()?, reader.string()?, reader.string()?);
+        // An `mpint` has a leading zero byte if its first bit is set; zeros do not count.
         let start = modulus
             .iter()
             .position(|byte| *byte != 0)
@@ -95,10 +101,12 @@ impl HostKey {
     }
 }
 
-/// The type of the plain key behind a key type, a signature algorithm or a certificate algorithm, such as `ssh-rsa`
-/// behind `rsa-sha2-512-cert-v01@openssh.com`. `None` for what is not known.
+/// Returns the type of the plain key for a key type, a signature algorithm or a certificate
+/// algorithm: `ssh-rsa` for `rsa-sha2-512-cert-v01@openssh.com`. `None` if the algorithm is
+/// unknown.
 #[must_use]
 pub fn plain_key_type(algorithm: &str) -> Option<&'static str> {
+    // Names of security keys end in `@openssh.com`, which their certificates have only once.
     let plain = match algorithm.strip_suffix(CERTIFICATE_SUFFIX) {
         Some(security_key) if security_key.starts_with("sk-") => {
             format!("{security_key}@openssh.com")
@@ -107,6 +115,7 @@ pub fn plain_key_type(algorithm: &str) -> Option<&'static str> {
         None => algorithm.to_owned(),
     };
 
+    // RSA keys have one type for all of their signature algorithms (RFC 8332).
     let plain = if matches!(plain.as_str(), "rsa-sha2-256" | "rsa-sha2-512") {
         "ssh-rsa"
     } else {
@@ -116,17 +125,18 @@ pub fn plain_key_type(algorithm: &str) -> Option<&'static str> {
     KEY_TYPES.into_iter().find(|known| *known == plain)
 }
 
-/// How the names of certificate types and algorithms end (OpenSSH's `PROTOCOL.certkeys`).
+/// End of the names of certificate types and algorithms (OpenSSH's `PROTOCOL.certkeys`).
 pub const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
 
-/// The fingerprint of an encoded public key as `ssh` and `ssh-keygen -l` print it: `SHA256:` and unpadded base64.
+/// Returns the fingerprint of an encoded public key in the form of `ssh` and `ssh-keygen -l`:
+/// `SHA256:` and unpadded base64.
 #[must_use]
 pub fn fingerprint(blob: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
-/// What `ssh` accepts in `known_hosts`. A line of any other type is skipped, as `ssh` skips types it was not
-/// built with.
+/// Key types which `ssh` accepts in `known_hosts`. Lines of other types are skipped, as `ssh` skips
+/// types without support in its build.
 const KEY_TYPES: [&str; 8] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",

@@ -1,11 +1,11 @@
-//! Which names the host field of a line stands for: patterns, negations and hashed names.
+//! Host field of a `known_hosts` line: patterns, negations and hashed names.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
-/// The name `ssh` looks up in `known_hosts`.
+/// Name under which `ssh` looks up a host in `known_hosts`, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName {
     name: String,
@@ -13,9 +13,11 @@ pub struct HostName {
 }
 
 impl HostName {
-    /// The name of a host dialled on `port`: `host` in lower case on port 22, `[host]:port` on any other.
+    /// Creates the name of a host for a port: `host` for port 22, and `[host]:port` for any other
+    /// port.
     #[must_use]
     pub fn new(host: &str, port: u16) -> Self {
+        // Only a host on another port than 22 has a second name to look up.
         let host = host.to_ascii_lowercase();
         if port == 22 {
             Self {
@@ -30,28 +32,30 @@ impl HostName {
         }
     }
 
-    /// The name given by `HostKeyAlias`, which stands for the host on every port.
+    /// Creates the name given by `HostKeyAlias`, which stands for the host on every port.
     #[must_use]
     pub fn alias(alias: &str) -> Self {
         Self::new(alias, 22)
     }
 
-    /// The name as it stands in a line that is not hashed.
+    /// Returns the name as written in a line which is not hashed.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.name
     }
 
-    /// The bare host name, looked up second when nothing is listed for `[host]:port`.
+    /// Returns the host name without port, or `None` on port 22. Callers look for this name if
+    /// nothing is listed for `[host]:port`.
     pub(super) fn without_port(&self) -> Option<&str> {
         self.without_port.as_deref()
     }
 }
 
-/// Whether the host field `hosts` of a line stands for `name` (lower case, as [`HostName`] holds it).
+/// Returns true if the host field of a line matches a name, which must be in lower case like a
+/// [`HostName`].
 pub(super) fn stands_for(hosts: &[u8], name: &str) -> bool {
     if hosts.starts_with(b"|") {
-        // Compared as text, so that `|1|salt|hash,more` matches nothing, as in `ssh`.
+        // Hashes are compared as text, so that `|1|salt|hash,more` matches nothing, as in `ssh`.
         salt_of(hosts)
             .and_then(|salt| hashed(name, salt))
             .is_some_and(|expected| expected.as_bytes() == hosts)
@@ -60,7 +64,8 @@ pub(super) fn stands_for(hosts: &[u8], name: &str) -> bool {
     }
 }
 
-/// `name` as `HashKnownHosts` hides it: `|1|salt|hash`, the hash being HMAC-SHA1 of the name keyed by the salt.
+/// Returns a name as hidden by `HashKnownHosts`: `|1|salt|hash`, with the HMAC-SHA1 of the name and
+/// the salt as key.
 pub(super) fn hashed(name: &str, salt: [u8; 20]) -> Option<String> {
     let mut mac = Hmac::<Sha1>::new_from_slice(&salt).ok()?;
     mac.update(name.as_bytes());
@@ -71,9 +76,11 @@ pub(super) fn hashed(name: &str, salt: [u8; 20]) -> Option<String> {
     ))
 }
 
-/// `ssh` matches nothing on a line with a pattern of this many bytes or more (its buffer is 1024 with the NUL).
+/// Length of a pattern in bytes from which `ssh` matches nothing on the line. (The buffer of `ssh`
+/// has 1024 bytes with the NUL.)
 const PATTERN_LIMIT: usize = 1023;
 
+/// Returns the salt of a hashed host field.
 fn salt_of(hosts: &[u8]) -> Option<[u8; 20]> {
     let salt = hosts
         .strip_prefix(b"|1|")?
@@ -82,7 +89,10 @@ fn salt_of(hosts: &[u8]) -> Option<[u8; 20]> {
     STANDARD.decode(salt).ok()?.try_into().ok()
 }
 
+/// Returns true if a list of patterns matches a name. A matching negation excludes the name,
+/// wherever it stands.
 fn listed(hosts: &[u8], name: &str) -> bool {
+    // The whole list is searched after a match too, because a negation may follow.
     let mut found = false;
     for pattern in hosts.split(|byte| *byte == b',') {
         let (negated, pattern) = match pattern.strip_prefix(b"!") {
@@ -95,6 +105,7 @@ fn listed(hosts: &[u8], name: &str) -> bool {
         }
 
         if glob(pattern, name.as_bytes(), Case::Folded) {
+            // A negation wins over every other pattern of the list.
             if negated {
                 return false;
             }
@@ -105,18 +116,20 @@ fn listed(hosts: &[u8], name: &str) -> bool {
     found
 }
 
-/// Whether the ASCII letters of a pattern stand for both cases: in host fields they do, in principals they do not.
+/// Treatment of ASCII case in a pattern. Host fields ignore case, principals of certificates do
+/// not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::openssh) enum Case {
     Exact,
     Folded,
 }
 
-/// Shell-like match of `*` and `?`. Only the last `*` is ever tried again, so that the time is at most the product of
-/// the two lengths.
+/// Matches a text against a pattern with `*` and `?`. Only the last `*` is tried again, so the time
+/// is at most the product of the two lengths.
 pub(in crate::openssh) fn glob(pattern: &[u8], text: &[u8], case: Case) -> bool {
     let same = |a: u8, b: u8| a == b || case == Case::Folded && a.eq_ignore_ascii_case(&b);
     let (mut p, mut t) = (0, 0);
+    // Trying every `*` again would take exponential time for a pattern with many of them.
     let mut star = None;
 
     loop {
@@ -130,6 +143,8 @@ pub(in crate::openssh) fn glob(pattern: &[u8], text: &[u8], case: Case) -> bool 
                 t += 1;
             }
             (None, None) => return true,
+            // After a mismatch, the last `*` takes another byte. Earlier ones need no second try:
+            // the last one could have taken the same bytes.
             _ => match star {
                 Some((after_star, from)) if from < text.len() => {
                     star = Some((after_star, from + 1));

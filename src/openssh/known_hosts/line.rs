@@ -1,4 +1,4 @@
-//! One line of a `known_hosts` file: marker, host field, key type, key, comment.
+//! Lines of a `known_hosts` file: marker, host field, key type, key and comment.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,34 +9,37 @@ use super::{
     host_pattern::stands_for,
 };
 
-/// A well-formed line that stands for the host asked about.
+/// A valid line which matches the host in question.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MatchingLine {
-    /// Counted from 1, comments and blank lines included, as `ssh` counts in its messages.
+    /// Number of the line, counted from 1 with comments and blank lines, as in the messages of
+    /// `ssh`.
     pub(super) number: usize,
     pub(super) marker: Marker,
-    /// Of a certificate, which may stand here too, the key that it is for.
+    /// Key of the line. If the line holds a certificate, this is the certified key.
     pub(super) key: HostKey,
-    /// Whether it is a certificate, which is no host's plain key.
+    /// True if the line holds a certificate, which never counts as the host's plain key.
     pub(super) certified: bool,
 }
 
-/// The first field of a line, when it begins with `@`.
+/// Marker at the beginning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// None: the key is the host's own.
+    /// No marker: the key belongs to the host.
     Plain,
-    /// `@cert-authority`: the key signs the certificates of hosts and is no host's own.
+    /// `@cert-authority`: the key signs the certificates of hosts and belongs to no host.
     CertAuthority,
     /// `@revoked`: the key must never be accepted.
     Revoked,
 }
 
-/// The lines of `text` that stand for `name`. Comments, blank lines and broken lines are skipped.
+/// Returns the lines which match a host name, in order. Comments, blank lines and invalid lines are
+/// skipped.
 pub(super) fn lines_for<'a>(
     text: &'a [u8],
     name: &'a str,
 ) -> impl Iterator<Item = MatchingLine> + 'a {
+    // Most lines are about other hosts, so a key is decoded only after the name has matched.
     text.split(|byte| *byte == b'\n')
         .zip(1..)
         .filter_map(move |(line, number)| {
@@ -51,42 +54,47 @@ pub(super) fn lines_for<'a>(
         })
 }
 
-/// The marker of a line, its host field, and what follows; `None` for comments, blank lines and unknown markers.
+/// Splits a line into the marker, the host field and the rest. Returns `None` for comments, blank
+/// lines and unknown markers.
 pub(super) fn fields(line: &[u8]) -> Option<(Marker, &[u8], &[u8])> {
-    // `ssh` reads lines as C strings: what follows a NUL is not there.
+    // `ssh` reads lines as C strings, which end at a NUL.
     let line = line.split(|byte| *byte == 0).next()?;
     let (first, rest) = next_field(line);
 
-    // After a marker `ssh` accepts a tab only if no blank follows anywhere on the line. Taking either keeps a
-    // revocation in force that `ssh` would drop.
+    // After a marker, `ssh` accepts a tab only if no blank follows on the line. Both are accepted
+    // here, because ignoring the line would drop a revocation.
     let (marker, (hosts, rest)) = match first {
         b"@cert-authority" => (Marker::CertAuthority, next_field(rest)),
         b"@revoked" => (Marker::Revoked, next_field(rest)),
         _ => (Marker::Plain, (first, rest)),
     };
 
+    // A comment cannot follow a marker, so `@revoked #host` would be a host field. A second marker
+    // is unknown to `ssh`, which skips such lines.
     let comment = marker == Marker::Plain && hosts.starts_with(b"#");
     let unknown_or_second_marker = hosts.starts_with(b"@");
     (!comment && !unknown_or_second_marker && !hosts.is_empty()).then_some((marker, hosts, rest))
 }
 
-/// Reads `TYPE BASE64 COMMENT`, the form of a public key in `known_hosts` and of one in a `.pub` file, and says whether
-/// it is a certificate.
+/// Parses `TYPE BASE64 COMMENT`, as in `known_hosts` and `.pub` files. The second value is true for
+/// a certificate.
 pub(in super::super) fn read_key(text: &[u8]) -> Option<(HostKey, bool)> {
     let (name, rest) = next_field(text);
     let (encoded, _comment) = next_field(rest);
     let (name, blob) = (str::from_utf8(name).ok()?, decode(encoded)?);
+    // Certificates may stand on a line too, and are then judged by the key they certify.
     let key = HostKey::parse(&blob);
     let certified = key.is_none();
     let key = key.or_else(|| HostCertificate::parse(&blob).map(|certificate| certificate.key))?;
 
-    // The type on the line must be the one inside the key; RSA may also go by its signature algorithms.
+    // The type on the line has to agree with the key. RSA keys may also use the name of a signature
+    // algorithm.
     let named = plain_key_type(name) == Some(key.key_type())
         && name.ends_with(CERTIFICATE_SUFFIX) == certified;
     named.then_some((key, certified))
 }
 
-/// Fields are separated by any number of blanks and tabs, which may also begin the line.
+/// Splits off the next field. Blanks and tabs separate fields and may precede the first.
 fn next_field(text: &[u8]) -> (&[u8], &[u8]) {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = text
@@ -97,7 +105,8 @@ fn next_field(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().position(blank).unwrap_or(text.len()))
 }
 
-/// Strict base64, except that `ssh` drops white space inside: without a comment, a CRLF line ends its key in CR.
+/// Decodes base64 strictly, but ignores some white space like `ssh`: the key of a line without
+/// comment may end in the CR of a CRLF.
 fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
     let kept: Vec<u8> = encoded
         .iter()

@@ -1,6 +1,8 @@
-//! `known_hosts` files, read, judged and written as `ssh` does (sshd(8), section "`SSH_KNOWN_HOSTS` FILE FORMAT").
+//! `known_hosts` files, parsed, judged and written like `ssh` (sshd(8), section "`SSH_KNOWN_HOSTS`
+//! FILE FORMAT").
 //!
-//! Everything works on bytes: these files may hold any. The caller reads the files and appends lines.
+//! Files are handled as bytes, because they may hold any text. The caller reads the files and
+//! appends lines.
 
 mod algorithm_order;
 mod certificate;

@@ -1,4 +1,4 @@
-//! The line `ssh` appends when a new host key is accepted.
+//! Lines which `ssh` appends to `known_hosts` for an accepted host key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,13 +8,15 @@ use super::{
     host_pattern::{HostName, hashed, stands_for},
 };
 
-/// The line to append for `key`, without a line end; a `salt` (random, fresh for each line) hides the host name
-/// as `HashKnownHosts` does. A file whose last line is not ended needs a line end first.
+/// Returns the line to append for a key, without a line end. With a `salt` (random, and fresh for
+/// each line) the host name is hidden as by `HashKnownHosts`. The caller first ends the last line
+/// of the file if necessary.
 ///
-/// `None` when the name cannot stand for itself in plain text: `ssh` would write `*` or `a,b` as they are and
-/// so trust the key for other hosts too. Such a name can still be written hashed.
+/// Returns `None` if the name has a special meaning in plain text. `ssh` would write `*` or `a,b`
+/// unchanged and so trust the key for other hosts. Such a name can still be hashed.
 #[must_use]
 pub fn render_line(host: &HostName, salt: Option<[u8; 20]>, key: &HostKey) -> Option<String> {
+    // A hashed name needs no check: the hash never matches another name.
     let name = match salt {
         Some(salt) => hashed(host.as_str(), salt)?,
         None => literal(host.as_str())?.to_owned(),
@@ -27,6 +29,7 @@ pub fn render_line(host: &HostName, salt: Option<[u8; 20]>, key: &HostKey) -> Op
     ))
 }
 
+/// Returns a name which may be written in plain text, or `None`.
 fn literal(name: &str) -> Option<&str> {
     let special = |c: char| matches!(c, '*' | '?' | ',') || c.is_whitespace() || c.is_control();
     let plain =

@@ -1,5 +1,5 @@
-//! What `UpdateHostKeys` makes of the keys that a server announces (`hostkeys-00@openssh.com`, OpenSSH's `PROTOCOL`,
-//! section 2.5).
+//! Changes to `known_hosts` by `UpdateHostKeys`, from the keys that a server announces
+//! (`hostkeys-00@openssh.com`, OpenSSH's `PROTOCOL`, section 2.5).
 
 use super::{
     host_key::HostKey,
@@ -8,17 +8,19 @@ use super::{
     verdict::KnownHostsFile,
 };
 
-/// How the user's files are to change.
+/// Planned change of the user's files. The caller carries the plan out after the server has proved
+/// possession of the new keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUpdate {
-    /// Keys to be added to the first file, once the server has proved that they are its own.
+    /// Keys to append to the first file.
     pub new: Vec<HostKey>,
     announced: Vec<HostKey>,
 }
 
-/// Plans the change of the user's files to the keys `announced` by a host. `None` where nothing is to change, and where
-/// `ssh` leaves the files alone: the host stands in a pattern, in a list of more than two names or on a marked line, one
-/// of the keys is listed under another name too, or a key is announced twice or none at all.
+/// Plans the change of the user's files to the keys announced by a host. Returns `None` if nothing
+/// changes, and in all cases in which `ssh` leaves the files alone. These are: the host occurs in a
+/// pattern, in a list of more than two names or on a marked line; a key is also listed under
+/// another name; a key is announced twice; or no key is announced.
 #[must_use]
 pub fn plan_update(
     files: &[KnownHostsFile<'_>],
@@ -27,6 +29,7 @@ pub fn plan_update(
 ) -> Option<KeyUpdate> {
     let (mut known, mut obsolete, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
 
+    // A line written by hand must stay as its author wants it, so a single one ends the plan.
     for (marker, hosts, key) in files
         .iter()
         .flat_map(|file| file.text.split(|byte| *byte == b'\n'))
@@ -43,11 +46,14 @@ pub fn plan_update(
         }
     }
 
+    // `ssh` drops an announcement which repeats a key, so no part of the list may be used.
     let twice = announced
         .iter()
         .enumerate()
         .any(|(at, key)| announced.iter().skip(at + 1).any(|other| other == key));
 
+    // A key under several names may serve several hosts. Changing only one of them would leave the
+    // others with a key that is out of date.
     let shared = elsewhere
         .iter()
         .any(|key| announced.contains(key) || obsolete.contains(key));
@@ -67,7 +73,8 @@ pub fn plan_update(
 }
 
 impl KeyUpdate {
-    /// The new keys that a file does not list for the host, perhaps because another process has added them meanwhile.
+    /// Returns the new keys which a file does not list for the host. Another process may have added
+    /// keys since the plan was made.
     #[must_use]
     pub fn missing_from(&self, text: &[u8], host: &HostName) -> Vec<&HostKey> {
         let listed = |key: &HostKey| {
@@ -78,10 +85,11 @@ impl KeyUpdate {
         self.new.iter().filter(|key| !listed(key)).collect()
     }
 
-    /// The text of a file without the host's keys that were not announced; `None` when it stays as it is. The new keys
-    /// are to be appended to the first file by the caller.
+    /// Returns the text of a file without the host's keys which were not announced, or `None` if
+    /// nothing is removed. The caller appends the new keys to the first file.
     #[must_use]
     pub fn without_obsolete(&self, text: &[u8], host: &HostName) -> Option<Vec<u8>> {
+        // Marked lines are the user's own rules, which no announcement may remove.
         let obsolete = |line: &&[u8]| {
             entry(line).is_some_and(|(marker, hosts, key)| {
                 marker == Marker::Plain
@@ -90,6 +98,7 @@ impl KeyUpdate {
             })
         };
 
+        // Lines keep their ends, so that all other lines stay exactly as they are.
         let lines = || text.split_inclusive(|byte| *byte == b'\n');
         lines().any(|line| obsolete(&line)).then(|| {
             lines()
@@ -101,13 +110,14 @@ impl KeyUpdate {
     }
 }
 
+/// Parses a line into the marker, the host field and the key.
 fn entry(line: &[u8]) -> Option<(Marker, &[u8], HostKey)> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let (marker, hosts, rest) = fields(line)?;
     read_key(rest).map(|(key, _)| (marker, hosts, key))
 }
 
-/// Whether `ssh` itself would not have written this host field.
+/// Returns true for a host field which `ssh` itself would not have written.
 fn is_complex(hosts: &[u8]) -> bool {
     hosts.iter().any(|byte| matches!(byte, b'*' | b'?'))
         || hosts.split(|byte| *byte == b',').count() > 2

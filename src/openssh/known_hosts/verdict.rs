@@ -1,4 +1,4 @@
-//! What the `known_hosts` files say about the key a host presents.
+//! Verdict of the `known_hosts` files about the key of a host.
 
 use super::{
     certificate::HostCertificate,
@@ -7,81 +7,86 @@ use super::{
     line::{Marker, MatchingLine, lines_for},
 };
 
-/// One `known_hosts` file, read by the caller. A missing file is an empty one.
+/// A `known_hosts` file as read by the caller. A missing file counts as empty.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownHostsFile<'a> {
-    /// Where it was read from, for messages.
+    /// Path of the file, for messages.
     pub path: &'a str,
-    /// Its bytes, unchanged.
+    /// Content of the file.
     pub text: &'a [u8],
 }
 
-/// What to make of a host key. Lines are counted from 1.
+/// Verdict about a host key. Line numbers count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
     /// The key is listed for the host.
     Trusted {
-        /// Path of the file that lists it.
+        /// Path of the file which lists the key.
         file: String,
-        /// The first line that does.
+        /// First line which lists the key.
         line: usize,
-        /// Whether that line is for the bare host while nothing is listed for `[host]:port`.
+        /// True if the line is for the host without port, because nothing is listed for
+        /// `[host]:port`.
         without_port: bool,
     },
-    /// Nothing is listed for the host.
+    /// No key is listed for the host.
     Unknown,
-    /// The host is listed with other keys only, of this or another type.
+    /// The host is listed only with other keys, of this or another type.
     Changed {
-        /// Path of the file that lists another key.
+        /// Path of the file which lists another key.
         file: String,
-        /// The line of that key: the last one for the host, which is what `ssh` names.
+        /// Line of the other key: the last line for the host, which `ssh` names too.
         line: usize,
-        /// The type of that key as `ssh` names it, such as `ED25519`, or `ED25519-CERT` for a certificate.
+        /// Type of the other key in the form of `ssh` messages, such as `ED25519`, or
+        /// `ED25519-CERT` for a certificate.
         key_type: String,
-        /// The fingerprint of that key.
+        /// Fingerprint of the other key.
         fingerprint: String,
     },
-    /// The key is marked `@revoked` for the host; it must not be accepted, whatever else is listed.
+    /// The key is marked `@revoked` for the host and must not be accepted, even if another line
+    /// lists the key.
     Revoked {
-        /// Path of the file that revokes it.
+        /// Path of the file which revokes the key.
         file: String,
-        /// The line that does.
+        /// Line which revokes the key.
         line: usize,
     },
 }
 
-/// What the files say about the authority that signed a host's certificate.
+/// Verdict about the authority which signed a host's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Authority {
-    /// `@cert-authority` lists it for the host.
+    /// A `@cert-authority` line lists the authority for the host.
     Listed {
-        /// Path of the file that lists it.
+        /// Path of the file which lists the authority.
         file: String,
-        /// The first line that does.
+        /// First line which lists the authority.
         line: usize,
     },
-    /// It is not listed for the host: the certificate is worth no more than the plain key in it.
+    /// The authority is not listed for the host, so only the plain key in the certificate counts.
     Unlisted,
-    /// It, or the host's own key, is marked `@revoked` for the host.
+    /// The authority or the host's own key is marked `@revoked` for the host.
     Revoked {
-        /// Path of the file that revokes it.
+        /// Path of the file which revokes the key.
         file: String,
-        /// The line that does.
+        /// Line which revokes the key.
         line: usize,
     },
 }
 
-/// Judges the plain key (no certificate) a host presents by all files together, user files first.
+/// Judges the plain key (not a certificate) of a host by all files together, user files first.
 ///
-/// As in `ssh`, a host listed by keys of another type counts as changed too: asking a server for a type that
-/// is not listed must not turn a known host into a new one. [`order_algorithms`](super::order_algorithms) says what to
-/// ask for. When nothing is listed for `[host]:port`, a line for the bare `host` may vouch for the key.
+/// As in `ssh`, a host which is listed only with keys of other types counts as changed. Otherwise a
+/// server could make a known host look new by presenting another type.
+/// [`order_algorithms`](super::order_algorithms) returns the types to ask for. If nothing is listed
+/// for `[host]:port`, a line for the host without port may vouch for the key.
 pub fn verdict(files: &[KnownHostsFile<'_>], host: &HostName, key: &HostKey) -> Verdict {
     match (judge(files, host.as_str(), key), host.without_port()) {
-        // The bare name can be another server behind another port, so its other keys say nothing. `ssh` only
-        // warns of a key revoked under the bare name and goes on as if it were new; here it stays revoked.
+        // The host without port may be another server, so its other keys say nothing. For a key
+        // revoked under that name, `ssh` only warns and treats the key as new; here the key stays
+        // revoked.
         (Verdict::Unknown, Some(bare)) => match judge(files, bare, key) {
             Verdict::Trusted { file, line, .. } => Verdict::Trusted {
                 file,
@@ -95,13 +100,14 @@ pub fn verdict(files: &[KnownHostsFile<'_>], host: &HostName, key: &HostKey) -> 
     }
 }
 
-/// Judges the authority behind a certificate by all files together, user files first, and looks for the bare `host`
-/// when it is not listed for `[host]:port`.
+/// Judges the authority of a certificate by all files together, user files first. If the authority
+/// is not listed for `[host]:port`, a line for the host without port counts.
 pub fn authority(
     files: &[KnownHostsFile<'_>],
     host: &HostName,
     certificate: &HostCertificate,
 ) -> Authority {
+    // As in `ssh`, the search without the port follows only if nothing is listed with the port.
     match (
         judge_authority(files, host.as_str(), certificate),
         host.without_port(),
@@ -111,15 +117,18 @@ pub fn authority(
     }
 }
 
+/// Judges the authority of a certificate for a name, with or without port.
 fn judge_authority(
     files: &[KnownHostsFile<'_>],
     name: &str,
     certificate: &HostCertificate,
 ) -> Authority {
+    // Every line is read: a revocation counts wherever it stands, even after a match.
     let mut listed = Authority::Unlisted;
     for (file, line) in all_lines(files, name) {
         let signed = line.key == certificate.authority;
         let place = || (file.to_owned(), line.number);
+        // A revoked key stays revoked in a new certificate.
         if line.marker == Marker::Revoked && (signed || line.key == certificate.key) {
             let (file, line) = place();
             return Authority::Revoked { file, line };
@@ -134,7 +143,10 @@ fn judge_authority(
     listed
 }
 
+/// Judges a plain key for a name, with or without port.
 fn judge(files: &[KnownHostsFile<'_>], name: &str, key: &HostKey) -> Verdict {
+    // Every line is read: a revocation counts wherever it stands, and the last of the other keys is
+    // the one in the message.
     let mut trusted = None;
     let mut other = None;
 
@@ -150,6 +162,8 @@ fn judge(files: &[KnownHostsFile<'_>], name: &str, key: &HostKey) -> Verdict {
                     without_port: false,
                 });
             }
+            // A certificate on a plain line does not vouch for the key in it, as in `ssh`: it
+            // counts as another key of the host.
             Marker::Plain => {
                 let key_type = format!(
                     "{}{}",
@@ -165,6 +179,7 @@ fn judge(files: &[KnownHostsFile<'_>], name: &str, key: &HostKey) -> Verdict {
                     fingerprint,
                 });
             }
+            // A revocation of another key, or an authority, says nothing about a plain key.
             Marker::Revoked | Marker::CertAuthority => {}
         }
     }
@@ -172,7 +187,7 @@ fn judge(files: &[KnownHostsFile<'_>], name: &str, key: &HostKey) -> Verdict {
     trusted.or(other).unwrap_or(Verdict::Unknown)
 }
 
-/// The lines for `name` in all files, and the file of each.
+/// Returns the lines which match a name in all files, with the path of each file.
 pub(super) fn all_lines<'a>(
     files: &'a [KnownHostsFile<'a>],
     name: &'a str,

@@ -1,38 +1,40 @@
-//! A file of `RevokedHostKeys`: public keys, one a line, or a key revocation list (KRL).
+//! Files of `RevokedHostKeys`: public keys on lines, or a key revocation list (KRL).
 
 mod revocation_list;
 
 use self::revocation_list::RevocationList;
 use super::known_hosts::{HostCertificate, HostKey, read_key};
 
-/// What such a file revokes.
+/// Keys revoked by a file of `RevokedHostKeys`. Reading the file is up to the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevokedKeys(FileForm);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum FileForm {
-    /// Each key with the number of its line.
+    /// Keys with the numbers of their lines.
     Lines(Vec<(usize, HostKey)>),
     List(Box<RevocationList>),
 }
 
-/// Why the file cannot be used; `ssh` refuses every host while it is so.
+/// Reason for which a file cannot be used. Until the file is repaired, `ssh` refuses every host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RevokedKeysError {
-    /// A line that is neither empty nor a comment holds no public key.
+    /// A line holds no public key, but is neither empty nor a comment.
     #[error("line {0} holds no public key of a known type")]
     Line(usize),
-    /// The key revocation list is broken, or uses what is not known.
+    /// The key revocation list is broken or uses an unknown feature.
     #[error("the key revocation list {0}")]
     List(&'static str),
 }
 
 impl RevokedKeys {
-    /// Reads the bytes of the file.
+    /// Parses the content of a file.
     ///
     /// # Errors
-    /// [`RevokedKeysError`] for anything that is not understood: it might revoke the key in question.
+    /// Returns [`RevokedKeysError`] for anything which is not understood, because it might revoke
+    /// the key in question.
     pub fn parse(bytes: &[u8]) -> Result<Self, RevokedKeysError> {
+        // The magic bytes decide the form, as in `ssh`; the name of the file says nothing.
         if let Some(list) = bytes.strip_prefix(revocation_list::MAGIC) {
             let list = RevocationList::parse(list).map_err(RevokedKeysError::List)?;
             return Ok(Self(FileForm::List(Box::new(list))));
@@ -40,6 +42,8 @@ impl RevokedKeys {
 
         let mut keys = Vec::new();
 
+        // A line that cannot be read may be the one that revokes the key, so it is an error and is
+        // not skipped, unlike in `known_hosts`.
         for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
             let line = line.trim_ascii_start();
             if !line.is_empty() && !line.starts_with(b"#") {
@@ -51,10 +55,12 @@ impl RevokedKeys {
         Ok(Self(FileForm::Lines(keys)))
     }
 
-    /// Why a host's key may not be accepted, as the end of the sentence "the key is …"; with a certificate, that and the
-    /// key of its authority are looked up too.
+    /// Returns the reason why a host key must not be accepted, as the end of the sentence "the key
+    /// is …". With a certificate, the certificate and the key of its authority are checked too.
+    /// `None` if nothing is revoked.
     #[must_use]
     pub fn reason(&self, key: &HostKey, certificate: Option<&HostCertificate>) -> Option<String> {
+        // A revoked authority revokes every certificate it has signed.
         let authority = certificate.map(|certificate| &certificate.authority);
         match &self.0 {
             FileForm::Lines(keys) => {

@@ -1,4 +1,4 @@
-//! A binary key revocation list (OpenSSH's `PROTOCOL.krl`), as `ssh-keygen -k` makes it.
+//! Binary key revocation lists (OpenSSH's `PROTOCOL.krl`), as written by `ssh-keygen -k`.
 
 use std::collections::HashSet;
 
@@ -10,9 +10,10 @@ use crate::openssh::{
     wire::WireReader,
 };
 
-/// What every list begins with; [`RevocationList::parse`] takes what follows.
+/// Beginning of every list. [`RevocationList::parse`] takes the rest.
 pub(super) const MAGIC: &[u8] = b"SSHKRL\n\0";
 
+/// A parsed key revocation list: keys, digests of keys, and certificates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RevocationList {
     keys: HashSet<Vec<u8>>,
@@ -21,30 +22,31 @@ pub(super) struct RevocationList {
     certificates: Vec<Certificates>,
 }
 
-/// The revoked certificates of one authority, or of all.
+/// Revoked certificates of a single authority, or of all authorities.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Certificates {
     authority: Option<HostKey>,
-    /// First and last.
+    /// Ranges of serial numbers, both ends included.
     serials: Vec<(u64, u64)>,
-    /// The serial of bit 0, and the bits as a big-endian number.
+    /// Bitmaps of serial numbers: the serial of bit 0, and the bits as a big-endian number.
     bitmaps: Vec<(u64, Vec<u8>)>,
     key_ids: HashSet<Vec<u8>>,
 }
 
-/// The only version there is.
+/// Version of the format. No other version exists.
 const FORMAT: u32 = 1;
 const CUT: &str = "is cut short or broken";
 const UNKNOWN: &str = "has a section of an unknown type";
 
 impl RevocationList {
-    /// Reads what follows the magic bytes. The error is the rest of the sentence "the list …".
+    /// Parses a list without the magic bytes. The error completes the sentence "the list …".
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let mut reader = WireReader::new(bytes);
         if reader.u32().ok_or(CUT)? != FORMAT {
             return Err("is of an unknown version");
         }
 
+        // Version and date only tell successive lists apart; no flags are defined.
         let _version_date_flags = (
             reader.u64().ok_or(CUT)?,
             reader.u64().ok_or(CUT)?,
@@ -54,6 +56,8 @@ impl RevocationList {
         let _reserved_comment = (reader.string().ok_or(CUT)?, reader.string().ok_or(CUT)?);
         let mut list = Self::default();
 
+        // A section that is not understood may revoke the key in question, so the whole list is
+        // refused. So is a signed list, instead of being used without verification.
         while !reader.is_empty() {
             let (kind, section) = (reader.u8().ok_or(CUT)?, reader.string().ok_or(CUT)?);
             match kind {
@@ -70,16 +74,19 @@ impl RevocationList {
         Ok(list)
     }
 
-    /// Why a key may not be accepted, as the end of the sentence "the key is …".
+    /// Returns the reason why a key must not be accepted, as the end of the sentence "the key is
+    /// …". `None` if nothing is revoked.
     pub(super) fn reason(
         &self,
         key: &HostKey,
         certificate: Option<&HostCertificate>,
     ) -> Option<&'static str> {
+        // The key itself comes first: a certificate does not redeem a revoked key.
         if self.has(key) {
             return Some("in its list of keys");
         }
 
+        // Without an entry of its own, a certificate is only as good as its authority.
         let certificate = certificate?;
         if self
             .certificates
@@ -93,6 +100,7 @@ impl RevocationList {
         }
     }
 
+    /// Returns true if the list holds the key or a digest of the key.
     fn has(&self, key: &HostKey) -> bool {
         let blob = key.blob();
         self.keys.contains(blob)
@@ -102,10 +110,12 @@ impl RevocationList {
 }
 
 impl Certificates {
+    /// Parses a section of certificates.
     fn parse(section: &[u8]) -> Result<Self, &'static str> {
         let mut reader = WireReader::new(section);
         let (authority, _reserved) = (reader.string().ok_or(CUT)?, reader.string().ok_or(CUT)?);
         let mut certificates = Self::default();
+        // An empty field stands for all authorities.
         if !authority.is_empty() {
             certificates.authority =
                 Some(HostKey::parse(authority).ok_or("names an authority of an unknown type")?);
@@ -115,6 +125,8 @@ impl Certificates {
             let (kind, data) = (reader.u8().ok_or(CUT)?, reader.string().ok_or(CUT)?);
             let mut fields = WireReader::new(data);
 
+            // The types of subsection are serial numbers, a range, a bitmap, key ids and an
+            // extension.
             match kind {
                 0x20 => {
                     while !fields.is_empty() {
@@ -144,6 +156,8 @@ impl Certificates {
                 _ => return Err(UNKNOWN),
             }
 
+            // Bytes left over mean that the subsection was misread, and with it perhaps a
+            // revocation.
             if !fields.is_empty() {
                 return Err(CUT);
             }
@@ -152,8 +166,10 @@ impl Certificates {
         Ok(certificates)
     }
 
-    /// A certificate without a serial number can be revoked by its key id alone.
+    /// Returns true if the section revokes a certificate. A certificate without a serial number can
+    /// only be revoked by its key id.
     fn covers(&self, certificate: &HostCertificate) -> bool {
+        // An authority numbers only its own certificates, so another's serials say nothing.
         let serial = certificate.serial;
         let of_authority = self
             .authority
@@ -171,11 +187,13 @@ impl Certificates {
                 })
         };
 
+        // Serial 0 stands for none, so a range that includes 0 must not revoke the certificate.
         of_authority && (self.key_ids.contains(&certificate.key_id) || serial != 0 && by_number())
     }
 }
 
-/// Whether bit `index` of a big-endian number is set, bit 0 being the last of the last byte.
+/// Returns true if bit `index` of a big-endian number is set. Bit 0 is the last bit of the last
+/// byte.
 fn is_set(number: &[u8], index: u64) -> bool {
     let byte = usize::try_from(index / 8)
         .ok()
@@ -183,6 +201,7 @@ fn is_set(number: &[u8], index: u64) -> bool {
     byte.is_some_and(|byte| byte >> (index % 8) & 1 == 1)
 }
 
+/// Parses a section of strings. With `length`, all of them must have that length in bytes.
 fn blobs(section: &[u8], length: Option<usize>) -> Result<Vec<Vec<u8>>, &'static str> {
     let blobs = WireReader::new(section).strings().ok_or(CUT)?;
     let fits = |blob: &&[u8]| length.is_none_or(|length| blob.len() == length);
@@ -193,8 +212,9 @@ fn blobs(section: &[u8], length: Option<usize>) -> Result<Vec<Vec<u8>>, &'static
     }
 }
 
-/// No extension is defined yet; one that is critical must be understood.
+/// Checks an extension. No extension is defined yet, so a critical extension is an error.
 fn extension(data: &[u8]) -> Result<(), &'static str> {
+    // The caller ignores other extensions, but they have to be well formed.
     let mut reader = WireReader::new(data);
     let (_name, critical, _content) = (
         reader.string().ok_or(CUT)?,

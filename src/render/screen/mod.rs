@@ -1,4 +1,4 @@
-//! The screen of a terminal: what stands on it in the end.
+//! Screen of a terminal, which finds the final state of text drawn with control sequences.
 
 mod selection;
 mod sequences;
@@ -13,16 +13,19 @@ use super::{
     row::{Cell, ScreenRow},
 };
 
-/// The widest row that [`Screen::last_state`] has: that of a line which is held until it is complete.
+/// Width of the screen in [`Screen::last_state`], in columns: as wide as the longest line which is
+/// held back.
 const WIDEST: usize = 64 * 1024;
 
-/// By how many bytes the last state of a line may be longer than the line: a few bytes move the cursor as far as they like,
-/// and what is skipped becomes blanks.
+/// Maximum number of bytes by which the last state of a line may exceed the line.
+///
+/// A few bytes can move the cursor far to the right, and skipped columns become blanks.
 const MAX_ADDED: usize = 512;
 
-/// A terminal's screen, and the lines that left it.
+/// Screen of a terminal, and the lines passed on from the screen.
 ///
-/// A line is passed on as soon as a new one begins below it, and again only if it is changed afterwards.
+/// A line is passed on as soon as a new line begins below, and again only if the line changes
+/// later.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -31,41 +34,45 @@ const MAX_ADDED: usize = 512;
 pub(super) struct Screen {
     pub(super) width: usize,
     pub(super) height: usize,
-    /// As many as were in use so far, from the top: at least one, at most `height`.
+    /// Rows used so far, from the top: between 1 and `height`.
     rows: VecDeque<ScreenRow>,
+    /// Row of the cursor.
     row: usize,
-    /// Equal to `width` after a character in the last column: the next one wraps.
+    /// Column of the cursor. Equal to `width` after a character in the last column: the next
+    /// character wraps.
     column: usize,
-    /// The first and the last row of the region that scrolls.
+    /// First and last row of the scrolling region.
     margins: (usize, usize),
-    /// Row and column, for the sequences that save and restore them.
+    /// Saved row and column of the cursor.
     saved: (usize, usize),
+    /// Character to repeat for REP (ECMA-48 section 8.3.103).
     last_letter: char,
-    /// What lower-case letters stand for, if not for themselves.
+    /// Replacements for lower-case letters (line drawing); empty if there are none.
     letters: &'static str,
-    /// The next character belongs to a single shift, as in the echo of an arrow key.
+    /// True if the next character belongs to a single shift, as in the echo of an arrow key.
     shifted: bool,
-    /// The line in the topmost row began further up: its first part has been passed on.
+    /// True if the topmost row continues a line whose first part has been passed on.
     open: bool,
-    /// How the next character is drawn.
+    /// Attributes of the next character.
     pen: Pen,
-    /// Whether what is highlighted is marked.
+    /// True if highlighted text is marked.
     marks: bool,
-    /// The cursor was sent somewhere: this is drawn, not written line by line.
+    /// True if the cursor was addressed: the program draws, and does not write line by line.
     addressed: bool,
-    /// What rows look like in which nothing was drawn yet.
+    /// Shade of rows in which nothing was drawn yet.
     fill: Shade,
-    /// The program has taken the screen for itself (`smcup` of terminfo(5)).
+    /// True if the program uses the alternate screen (`smcup` of terminfo(5)).
     alternate: bool,
-    /// The lines passed on, until they are taken.
+    /// Lines passed on, waiting to be taken by the caller.
     pub(super) settled: Vec<u8>,
-    /// What the program is to be told, because it asked.
+    /// Replies to queries of the program, waiting to be taken by the caller.
     pub(super) replies: Vec<u8>,
-    /// Something that came as no control character is not shown as it came.
+    /// True if some printable text is shown differently.
     pub(super) lossy: bool,
 }
 
 impl Screen {
+    /// Creates an empty screen.
     pub(super) fn new(width: usize, height: usize, marks: bool) -> Self {
         Self {
             width,
@@ -90,13 +97,16 @@ impl Screen {
         }
     }
 
-    /// What is to be seen of one line in the end. Bytes that are not UTF-8 stay. Spaces behind it go if it is
-    /// `complete`, else only those right of the cursor. A line that would grow by much is shown as it came.
+    /// Returns the last state of a line. Bytes that are not UTF-8 stay.
+    ///
+    /// Trailing spaces are removed if the line is `complete`, else only those right of the cursor.
+    /// A line that would grow by more than [`MAX_ADDED`] bytes is returned unchanged.
     pub(super) fn last_state(line: &[u8], complete: bool) -> Vec<u8> {
         let (mut parser, mut screen): (Parser, _) = (Parser::new(), Self::new(WIDEST, 1, false));
         let most = line.len() + MAX_ADDED;
 
         for part in line.utf8_chunks() {
+            // Cut at each control character, so that growth is noticed before it becomes expensive.
             for piece in part.valid().split_inclusive(char::is_control) {
                 parser.advance(&mut screen, piece.as_bytes());
                 if screen.settled.len() > most {
@@ -110,6 +120,7 @@ impl Screen {
         }
 
         if complete {
+            // Spaces left of the cursor are kept, so at column 0 all trailing spaces go.
             screen.column = 0;
         }
 
@@ -123,7 +134,7 @@ impl Screen {
         }
     }
 
-    /// What was not passed on of the rows, with LF between the lines.
+    /// Returns the lines which were not passed on yet, separated by LF.
     pub(super) fn pending(&self) -> Vec<u8> {
         let lines = self
             .lines(0, self.rows.len())
@@ -131,7 +142,8 @@ impl Screen {
         lines.collect::<Vec<_>>().join(&b'\n')
     }
 
-    /// The lines that begin in the rows from `start` to before `end`: the first and the last row of each.
+    /// Returns the first and last row of each line beginning in the rows from `start` to before
+    /// `end`.
     fn lines(&self, start: usize, end: usize) -> impl Iterator<Item = (usize, usize)> {
         let mut next = start;
         std::iter::from_fn(move || {
@@ -151,7 +163,9 @@ impl Screen {
         })
     }
 
-    /// The text of the line in these rows, if there is anything new in it. `passing`: a new line begins below it.
+    /// Returns the text of the line in these rows, or `None` if the line has no news.
+    ///
+    /// `passing` means that a new line begins below.
     fn news(&self, first: usize, last: usize, passing: bool) -> Option<Vec<u8>> {
         let goes_on = self.open && first == 0;
         let rows = || self.rows.iter().enumerate().take(last + 1).skip(first);
@@ -162,6 +176,7 @@ impl Screen {
         let mut text = Vec::new();
 
         for (at, row) in rows() {
+            // Spaces before a wrap or the cursor belong to the line; others are only padding.
             let keep = if row.wrapped {
                 self.width
             } else if at == self.row {
@@ -182,7 +197,7 @@ impl Screen {
         let shown = self.rows.get(first).and_then(|row| row.shown.as_ref());
         let ended = self.rows.get(last).is_some_and(|row| row.ended);
 
-        // That something was erased is no news.
+        // Erasing text is not reported as a new line.
         let known = if text.is_empty() {
             shown.is_some() || !ended
         } else {
@@ -192,8 +207,11 @@ impl Screen {
         (goes_on || !known).then_some(text)
     }
 
-    /// Passes on what is new in the lines that begin in the first `end` rows. `passing`: a new line begins below them.
+    /// Passes on the new text of lines beginning in the first `end` rows.
+    ///
+    /// `passing` means that a new line begins below them.
     fn settle(&mut self, end: usize, passing: bool) {
+        // Rows before the first change have no news, which keeps long output fast.
         let changed = self
             .rows
             .iter()
@@ -228,18 +246,21 @@ impl Screen {
     }
 }
 
-/// Writing and moving.
+/// Writing and cursor movement.
 impl Screen {
+    /// Returns the row of the cursor.
     fn current(&mut self) -> Option<&mut ScreenRow> {
         self.rows.get_mut(self.row)
     }
 
+    /// Applies a change to the row of the cursor.
     fn edit(&mut self, change: impl FnOnce(&mut ScreenRow)) {
         if let Some(row) = self.current() {
             change(row);
         }
     }
 
+    /// Writes a character of so many columns at the cursor, wrapping at the right edge.
     fn put(&mut self, cell: Cell, columns: usize) {
         if self.column + columns > self.width {
             if let Some(row) = self.current() {
@@ -262,17 +283,19 @@ impl Screen {
         self.column += columns;
     }
 
+    /// Moves the cursor to the next tab stop.
     fn tab(&mut self) {
         let stop = ((self.column / 8 + 1) * 8).min(self.width - 1);
         let used = self.current().map_or(0, |row| row.len());
         if self.column >= used && self.column < stop {
             self.put(Cell::Letter('\t'), stop - self.column);
         } else {
-            // Over what stands there, a tab only moves.
+            // Over existing text, a tab only moves the cursor.
             self.column = self.column.max(stop);
         }
     }
 
+    /// Ends the line and moves the cursor down.
     fn line_feed(&mut self) {
         let below = self.row + 1;
         let untouched =
@@ -281,18 +304,21 @@ impl Screen {
         if let Some(row) = self.current() {
             row.changed |= row.shown.is_none();
             if !std::mem::replace(&mut row.ended, true) && untouched {
-                // Rows that the cursor only passed over are no reason to wait: this line is the last one.
+                // Rows below were only passed over, so this line is the last and need not wait for
+                // them.
                 self.rows.truncate(below);
             }
         }
 
         if self.down(true) {
-            // Where a line is new, nothing stands to its left: a program without a terminal's settings means a line end.
+            // A new line starts at the left: programs without terminal settings print only LF.
             self.column = 0;
         }
     }
 
-    /// Moves the cursor one row down, and says whether that row is new. `complete`: the line ends here, it does not wrap.
+    /// Moves the cursor to the next row. Returns true if the row is new.
+    ///
+    /// `complete` means that the line ends here and does not wrap.
     fn down(&mut self, complete: bool) -> bool {
         if self.row == self.margins.1 {
             self.scroll(complete);
@@ -307,7 +333,7 @@ impl Screen {
         let new = self.row >= self.rows.len();
         self.reach();
 
-        // Of a screen that a program has for itself, the next line may be drawn before this one.
+        // On an alternate screen, a program may draw the next line before this one.
         if new && complete && !self.alternate {
             self.settle(self.row, true);
         }
@@ -315,7 +341,7 @@ impl Screen {
         new
     }
 
-    /// Takes the topmost row out of the region that scrolls, and puts an empty one below.
+    /// Scrolls the region up by a row.
     fn scroll(&mut self, complete: bool) {
         let (top, bottom) = self.margins;
 
@@ -329,6 +355,7 @@ impl Screen {
 
         let start = self.row - above;
 
+        // A line longer than the screen is passed on in parts, because nothing bounds its length.
         if !complete && start == 0 && top == 0 {
             if let Some(row) = self.rows.front() {
                 row.text(self.width, None, &mut self.settled);
@@ -350,26 +377,28 @@ impl Screen {
         }
     }
 
-    /// Has rows as far as the cursor.
+    /// Adds rows down to the cursor.
     fn reach(&mut self) {
         while self.rows.len() <= self.row {
             self.rows.push_back(ScreenRow::blank(self.fill));
         }
     }
 
+    /// Moves the cursor to a position, limited to the screen.
     fn go(&mut self, row: usize, column: usize) {
         self.row = row.min(self.height - 1);
         self.column = column.min(self.width - 1);
         self.reach();
     }
 
-    /// Takes rows out of the region that scrolls, and puts empty ones in: at the other end of what is below the cursor.
+    /// Moves `count` rows from row `from` of the scrolling region to row `to`, emptied.
     fn shift(&mut self, from: usize, to: usize, count: usize) {
         let (_, bottom) = self.margins;
         if from > bottom || to > bottom {
             return;
         }
 
+        // The rows are about to disappear, so their text is passed on first.
         self.settle(self.rows.len(), false);
 
         for _ in 0..count.min(self.height) {
@@ -382,7 +411,7 @@ impl Screen {
         }
     }
 
-    /// Begins an empty screen; what stood on the old one is passed on.
+    /// Clears the screen after passing on the text.
     fn clear(&mut self) {
         self.settle(self.rows.len(), false);
         self.rows.clear();
@@ -390,10 +419,12 @@ impl Screen {
         self.reach();
     }
 
+    /// Erases a part of the display (ED, ECMA-48 section 8.3.39).
     fn erase_display(&mut self, part: u16) {
         match part {
             2 => self.clear(),
-            // Also from the top on: so programs draw the same lines again and again.
+            // Nothing is passed on, also for the whole screen: some programs redraw the same lines
+            // this way.
             0 => {
                 self.erase_line(0);
                 let shade = self.pen.erased();
@@ -414,6 +445,7 @@ impl Screen {
         }
     }
 
+    /// Erases a part of the row of the cursor (EL, ECMA-48 section 8.3.41).
     fn erase_line(&mut self, part: u16) {
         let (column, shade) = (self.column.min(self.width - 1), self.pen.erased());
         if part == 2 || (part == 0 && column == 0) {
@@ -430,7 +462,7 @@ impl Screen {
         }
     }
 
-    /// Whatever comes to stand in the current row does not continue the one above.
+    /// Separates the current row from the row above. New text then does not continue the old line.
     fn part_from_above(&mut self) {
         if let Some(above) = self
             .row

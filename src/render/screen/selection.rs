@@ -1,9 +1,12 @@
-//! Which part of a screen is highlighted: the selected row of a menu, the button that Enter would press.
+//! Detection of the highlighted part of a screen: the selected row of a menu, the button that Enter
+//! would press.
 //!
-//! Reverse video and backgrounds are how programs show that, and text has neither. What stands out from the rows around
-//! it is marked: a whole row by `>` before it, a part of one by brackets. Bars that reach over the whole width at the top
-//! and at the bottom, the last row, rows with many highlighted parts (the keys of an editor) and parts of words (what a
-//! pager has found) are left alone.
+//! Programs highlight with reverse video and backgrounds, which plain text lacks. A row that stands
+//! out from the rows around it is marked by `>`, a part of a row by brackets.
+//!
+//! Some highlights are ignored. These are bars of the whole width at the top and bottom, and the
+//! last row. Rows with many highlighted parts (the keys of an editor) and parts of words (matches
+//! in a pager) are ignored, too.
 
 use vte::Params;
 
@@ -12,21 +15,22 @@ use std::ops::Range;
 use super::{Cell, Screen, ScreenRow};
 use crate::render::highlight::{Highlight, Shade};
 
-/// More parts than these in a row are no selection.
+/// Maximum number of highlighted parts in a selected row. More parts are not a selection.
 const MAX_PARTS: usize = 2;
-/// Rows at the bottom where a bar over the whole width is one that tells the state of the program.
+/// Number of rows at the bottom where a bar of the whole width is a status bar.
 const BOTTOM_ROWS: usize = 2;
 
-/// How many rows above and below tell what is usual.
+/// Number of rows above and below which show the usual shade.
 const AROUND: usize = 4;
 
-/// Reverse video.
+/// Flag for reverse video.
 const REVERSE: Shade = 0x80;
-/// The colours of ECMA-48 and their bright kin take the numbers below; all others are told apart by and large.
+/// First number for other colours. The colours of ECMA-48 and their bright variants have the
+/// numbers below; others are told apart only roughly.
 const OTHERS: u16 = 17;
 const MAX_OTHER_COLOURS: u16 = 100;
 
-/// How the next character is drawn, as far as that matters here.
+/// Attributes of the next character which matter for highlighting.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pen {
     foreground: Shade,
@@ -35,6 +39,7 @@ pub(super) struct Pen {
 }
 
 impl Pen {
+    /// Returns the shade of characters drawn with these attributes.
     pub(super) fn shade(self) -> Shade {
         if self.reverse {
             REVERSE | self.foreground
@@ -43,12 +48,12 @@ impl Pen {
         }
     }
 
-    /// What an erased column looks like: `bce` of terminfo(5).
+    /// Returns the shade of erased columns: `bce` of terminfo(5).
     pub(super) fn erased(self) -> Shade {
         self.background
     }
 
-    /// Select Graphic Rendition (ECMA-48 section 8.3.117), with the colours of ISO 8613-6.
+    /// Applies Select Graphic Rendition (ECMA-48 section 8.3.117), with the colours of ISO 8613-6.
     pub(super) fn select(&mut self, parameters: &Params) {
         let mut all = parameters.iter();
         while let Some(parameter) = all.next() {
@@ -66,9 +71,12 @@ impl Pen {
                 40..=47 => self.background = colour(code - 40 + 1),
                 100..=107 => self.background = colour(code - 100 + 9),
                 49 => self.background = 0,
+                // 58 is the colour of underlines, whose values have to be skipped as well.
                 38 | 48 | 58 => {
                     let mut values: Vec<u16> = parameter.iter().skip(1).copied().collect();
 
+                    // xterm also takes the parts of a colour as parameters of their own, separated
+                    // by semicolons.
                     if values.is_empty() {
                         let mut next = || {
                             all.next()
@@ -106,20 +114,24 @@ impl Pen {
     }
 }
 
+/// Returns a shade for the number of a colour, without the flag for reverse video.
 fn colour(number: u16) -> Shade {
     Shade::try_from(number).unwrap_or_default() & !REVERSE
 }
 
 impl Screen {
-    /// What is highlighted in a row. `passing`: a new line has begun below it, and the program may not have drawn more.
+    /// Returns the highlighted part of a row, or `None` if nothing is highlighted.
+    ///
+    /// `passing` means that a new line has begun below, and the program may not have drawn more.
     pub(super) fn highlight(&self, at: usize, passing: bool) -> Option<Highlight> {
         let row = self.rows.get(at).filter(|row| self.marks && !row.wrapped)?;
 
-        // Where the cursor waits behind a line that stands alone, that is a prompt.
+        // A cursor after a line of its own is a prompt, not a selection.
         if !self.addressed && !passing && at == self.row {
             return None;
         }
 
+        // In output written line by line, the rows around say nothing about the usual shade.
         let is_drawn = self.alternate || (self.addressed && !passing);
         if is_drawn && at + 1 == self.height {
             return None;
@@ -143,7 +155,7 @@ impl Screen {
                 |row: Option<&ScreenRow>| row.map_or(self.fill, |row| row.shade(column)) == shade;
             let beside = around.iter().any(|(is_next, row)| *is_next && same(*row));
 
-            // The row next to the selected one has another neighbour that is like most.
+            // A neighbour of the selected row has another neighbour with the usual shade.
             let alike = around.iter().filter(|(_, row)| same(*row)).count();
             !beside && alike * 2 <= around.len()
         };
@@ -168,6 +180,7 @@ impl Screen {
             .filter_map(|part| row.within(part))
             .collect();
 
+        // The frame of a box does not count as text, so the whole text may still be only a button.
         let is_in_a_box = (0..row.len()).any(|column| row.cell(column).is_line());
         if parts == [text] && !is_in_a_box {
             return Some(Highlight::Row);
@@ -192,7 +205,7 @@ impl Screen {
     }
 }
 
-/// Whether a part of a row may end here: at a blank or a line that is drawn.
+/// Returns true if a part of a row may end here: at a blank or a drawn line.
 fn is_edge(cell: Cell) -> bool {
     cell.is_blank() || cell.is_line() || cell == Cell::Letter('|')
 }

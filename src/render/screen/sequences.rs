@@ -1,4 +1,4 @@
-//! What characters and control sequences do to a screen (ECMA-48; xterm's ctlseqs).
+//! Effect of characters and control sequences on a screen (ECMA-48; xterm's ctlseqs).
 
 use unicode_width::UnicodeWidthChar;
 use vte::{Params, Perform};
@@ -6,14 +6,16 @@ use vte::{Params, Perform};
 use super::{Cell, Pen, Screen};
 use crate::render::COLUMNS;
 
-/// What the characters from the grave accent on stand for after `ESC ( 0` (VT100 User Guide, table 3-9).
+/// Line-drawing characters from the grave accent on, selected by `ESC ( 0` (VT100 User Guide, table
+/// 3-9).
 const LINE_DRAWING: &str = "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·";
 
-/// The most bytes of replies that wait to be taken.
+/// Maximum number of bytes of replies waiting to be taken.
 const MAX_REPLIES_BYTES: usize = 1024;
 
 impl Screen {
-    /// Answers what some programs do not begin without: where the cursor is, and what kind of terminal this is.
+    /// Answers queries for the cursor position and the kind of terminal. Some programs do not start
+    /// without an answer.
     fn reply(&mut self, question: char, parameter: u16) {
         let reply = match (question, parameter) {
             ('n', 5) => "\x1b[0n".to_owned(),
@@ -22,11 +24,12 @@ impl Screen {
                 self.row + 1,
                 self.column.min(self.width - 1) + 1
             ),
-            // A VT100 with the advanced video option, as xterm says it by default.
+            // A VT100 with the advanced video option, xterm's default reply.
             ('c', 0) => "\x1b[?1;2c".to_owned(),
             _ => return,
         };
 
+        // Output full of queries must not fill memory if nobody takes the replies.
         if self.replies.len() + reply.len() <= MAX_REPLIES_BYTES {
             self.replies.extend_from_slice(reply.as_bytes());
         }
@@ -49,7 +52,8 @@ impl Perform for Screen {
             .unwrap_or(letter);
         self.last_letter = letter;
 
-        // A combining character is given a column of its own: it is worth more than the exact place of what follows.
+        // A combining character gets its own column: keeping it matters more than the exact place
+        // of later text.
         self.put(Cell::Letter(letter), letter.width().unwrap_or(1).max(1));
     }
 
@@ -99,7 +103,7 @@ impl Perform for Screen {
 
         let first = parameter(0);
 
-        // Most take no 0: it means their default, 1.
+        // Most sequences treat 0 as their default, 1.
         let (count, second) = (usize::from(first.max(1)), usize::from(parameter(1).max(1)));
 
         if !intermediates.is_empty() {
@@ -109,7 +113,7 @@ impl Perform for Screen {
                 .any(|mode| matches!(mode, 47 | 1047 | 1049));
 
             if intermediates == b"?" && matches!(action, 'h' | 'l') && screens {
-                // To the other screen, or back from it.
+                // Switches to the alternate screen or back.
                 self.clear();
                 self.go(0, 0);
                 (self.alternate, self.addressed) = (action == 'h', false);
@@ -120,6 +124,7 @@ impl Perform for Screen {
 
         let (row, column, width) = (self.row, self.column, self.width);
         let erased = self.pen.erased();
+        // Movements within a line and down also occur in output written line by line.
         self.addressed |= matches!(action, 'A' | 'H' | 'f' | 'd');
 
         match action {
@@ -143,7 +148,7 @@ impl Perform for Screen {
             'P' => self.edit(|row| row.delete(column, count)),
             '@' => self.edit(|row| row.insert(column, count, width)),
             'b' => {
-                // As ncurses uses it, within a row.
+                // Limited to one row, as ncurses uses it: a huge count must not cost much time.
                 for _ in 0..count.min(width - column.min(width)).min(COLUMNS.into()) {
                     self.print(self.last_letter);
                 }
@@ -155,6 +160,7 @@ impl Perform for Screen {
                     second.min(self.height)
                 } - 1;
 
+                // A scrolling region has at least two rows (DECSTBM of the VT100).
                 if count - 1 < bottom {
                     self.margins = (count - 1, bottom);
                     self.go(0, 0);

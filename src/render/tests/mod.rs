@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is shown of the whole stream, pushed in portions of the given sizes.
+/// Converts a whole stream, pushed in portions of the given sizes.
 fn shown(style: Style, stream: &[u8], cuts: &[usize]) -> Vec<u8> {
     let (mut readable, mut output, mut rest) = (Readable::new(style), Vec::new(), stream);
     let mut cuts = cuts.iter().copied().cycle();
@@ -235,7 +235,7 @@ fn the_latest_line_is_short_and_has_no_control_characters() {
     assert_eq!(readable.latest(), "ü".repeat(200));
 }
 
-/// Pieces of which streams are made that are likelier to find a fault than arbitrary bytes.
+/// Generates streams from pieces which are likelier to find a fault than arbitrary bytes.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&'static [u8]> = vec![
         b"\r",

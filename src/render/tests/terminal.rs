@@ -1,4 +1,4 @@
-//! What is left of output for a terminal.
+//! Conversion of output for a terminal.
 
 use super::*;
 

@@ -1,4 +1,7 @@
-//! A command that has been started: looked after by the call that started it, and by others once that has answered.
+//! Commands that run or have ended, as handles shared by several calls.
+//!
+//! The call that starts a command waits for the command first. When that call has answered, later
+//! calls can wait for the same [`Job`].
 
 mod start;
 
@@ -36,117 +39,128 @@ use crate::{
     },
 };
 
-/// A program that has written nothing for this long behind an unfinished line waits for input.
+/// Time without output after an unfinished line, after which a program is taken to wait for input.
 const QUIET: Duration = Duration::from_millis(1200);
-/// How often that is looked at.
+/// Interval at which a waiting call checks for a prompt.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long a wait for a command lasts at least that sudo has not begun: a person can be asked only as long as there is
-/// one.
+/// Minimum length of a wait while sudo has not begun. The user can be asked for a password only
+/// while a call waits.
 const SUDO_BEGINS: Duration = Duration::from_secs(20);
-/// Portions of input that may wait until the command reads them.
+/// Capacity of the input queue, in portions. A full queue means that the command does not read.
 const INPUT_QUEUE: usize = 64;
-/// The character that ends a terminal's input (`VEOF`, termios(3)); at the end of a portion it does so without a terminal.
+/// End-of-input character of terminals (`VEOF`, termios(3)). At the end of a portion, this
+/// character closes stdin of a command without a terminal.
 const END_OF_INPUT: u8 = 0x04;
 
-/// A command, running or ended.
+/// Handle of a command, running or ended.
+///
+/// Created with a [`JobRunner`], which runs the command and reports its end. All calls that deal
+/// with the command share the job. A job ends once, and keeps its result and output.
 #[derive(Debug)]
 pub struct Job {
-    /// Eight hexadecimal digits.
+    /// Id of the job: eight hexadecimal digits.
     pub id: String,
-    /// The session in which it runs.
+    /// Name of the session in which the command runs.
     pub session: String,
-    /// The shell in which it runs; `None` on a channel of its own.
+    /// Name of the shell in which the command runs. `None` if the command has a channel of its own.
     pub shell: Option<String>,
-    /// The command.
+    /// Text of the command.
     pub command: String,
-    /// When it was started.
+    /// Time at which the command was started.
     pub started: SystemTime,
-    /// What it prints.
+    /// Output of the command, growing while the command runs.
     pub output: Output,
-    /// The command on the remote machine, if it lives there.
+    /// Handle of the detached job. `None` if the command ends with its channel.
     pub detached: Option<Detached>,
-    /// Whether it has a terminal.
+    /// True if the command has a terminal.
     pub terminal: bool,
-    /// Whether sudo runs it.
+    /// True if sudo runs the command.
     pub sudo: bool,
-    /// What else it was given.
+    /// Other inputs of the command.
     pub given: CommandInputs,
     begun: Instant,
-    /// Open as long as the command may be given input.
+    /// Queue of input for the command; `None` once stdin is closed.
     input: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
     signals: SignalSender,
     stop: CancellationToken,
     sent: CancellationToken,
-    /// Whether the person has had it stopped, on the page.
+    /// True if the user has stopped the command on the status page.
     stopped_by_user: AtomicBool,
     pause: PausableClock,
     end: watch::Receiver<Option<JobEnd>>,
-    /// How much stood in complete lines when a caller was last told of a prompt, unless it was given input since.
+    /// Amount of output in complete lines when a prompt was last reported to a caller. Reset when
+    /// the command is given input.
     reported: AtomicU64,
 }
 
-/// How a job ended; shared by all who wait for it. An error: it was not run.
+/// Final result of a job, shared by all waiting callers. An error means that the command was not
+/// run.
 pub type JobEnd = Arc<Result<FinishedJob, SessionError>>;
 
-/// A job that was run and has ended.
+/// Result of an ended command.
 #[derive(Debug)]
 pub struct FinishedJob {
-    /// The command's result.
+    /// Result of the command.
     pub command: CommandResult,
-    /// What its shell adds.
+    /// Additional result from the shell. `None` if the command had a channel of its own.
     pub shell: Option<ShellEnd>,
 }
 
-/// What a shell adds to the end of a command.
+/// Information added by a shell to the result of a command.
 #[derive(Debug)]
 pub struct ShellEnd {
-    /// The working directory afterwards, as the shell spells it.
+    /// Working directory after the command, as the shell spells the path.
     pub directory: Vec<u8>,
-    /// What background processes printed since the command before.
+    /// Output of background processes since the previous command.
     pub between: Captured,
-    /// What became of the shell.
+    /// Notice about a replaced shell; `None` if the shell is the same as before.
     pub notice: Option<String>,
 }
 
-/// The other end of a job, for whoever runs it.
+/// Counterpart of a [`Job`], owned by the task running the command.
+///
+/// Dropping the runner without [`finish`](Self::finish) ends the job with
+/// [`SessionError::Cancelled`].
 #[derive(Debug)]
 pub struct JobRunner {
-    /// What it is given to read, if it may be.
+    /// Input for the command; `None` if the command takes no input.
     pub input: Option<mpsc::Receiver<Vec<u8>>>,
-    /// What it is told.
+    /// Signals to send to the command.
     pub signals: Signals,
-    /// Cancelled when it has to be stopped.
+    /// Token, cancelled when the command has to be stopped.
     pub stop: CancellationToken,
-    /// To be cancelled when the command has been sent.
+    /// Token, to be cancelled by the runner when the command has been sent.
     pub sent: CancellationToken,
-    /// What stops those who wait for it while a person is asked.
+    /// Clock for waiting callers, which stands still while the user is asked.
     pub pause: PausableClock,
     end: watch::Sender<Option<JobEnd>>,
 }
 
-/// How a wait for a job ended.
+/// Outcome of a wait for a job.
 #[derive(Debug)]
 pub enum WaitOutcome {
     /// The job has ended.
     Ended(JobEnd),
-    /// It still runs.
+    /// The job still runs.
     Running,
-    /// The caller gave the wait up.
+    /// The caller gave up the wait.
     GivenUp,
 }
 
-/// Why a job cannot be given input.
+/// Reason why a job was not given input.
 #[derive(Debug)]
 pub enum InputRefused {
-    /// Its stdin is not open, or not any more.
+    /// The stdin of the job is closed, or was never open.
     Closed,
-    /// It does not read what it was given before.
+    /// The job does not read its earlier input, and the queue is full.
     Full,
-    /// The remote machine, on which it lives, could not give it.
+    /// The remote machine could not deliver the input to a detached job.
     Remote(SessionError),
 }
 
-/// A name that no other job is likely to have.
+/// Returns a random job id.
+///
+/// Eight hexadecimal digits make a collision with another job unlikely.
 pub(super) fn random_id() -> Result<JobId, SshError> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(|error| SshError::Random(error.to_string()))?;
@@ -154,18 +168,19 @@ pub(super) fn random_id() -> Result<JobId, SshError> {
 }
 
 impl JobRunner {
-    /// Tells all who wait how it ended.
+    /// Reports the end of the job to all waiting callers.
     pub fn finish(self, end: Result<FinishedJob, SessionError>) {
         self.end.send_replace(Some(Arc::new(end)));
     }
 }
 
 impl Job {
-    /// A job, and its other end.
+    /// Creates a job and the runner for the command.
     ///
     /// # Errors
-    /// The system gives no random number for its name.
+    /// The system provides no random number for the id.
     pub fn new(start: JobSpec) -> Result<(Arc<Self>, JobRunner), SshError> {
+        // A detached job already has its id: the remote machine knows the job by the same name.
         let id = if let Some(detached) = &start.detached {
             detached.id.clone()
         } else {
@@ -188,6 +203,8 @@ impl Job {
             session: start.session,
             shell: start.shell,
             command: start.command,
+            // A job that was found on the remote machine began before this process knew about the
+            // job.
             started: clock.checked_sub(start.since).unwrap_or(clock),
             output: start.output,
             detached: start.detached,
@@ -220,13 +237,13 @@ impl Job {
         ))
     }
 
-    /// How it ended, if it has.
+    /// Returns the final result, or `None` while the job runs.
     #[must_use]
     pub fn ended(&self) -> Option<JobEnd> {
         self.end.borrow().clone()
     }
 
-    /// How long it has been running, or was.
+    /// Returns the running time of the job, final once the job has ended.
     #[must_use]
     pub fn duration(&self) -> Duration {
         match self.ended().as_deref() {
@@ -235,7 +252,9 @@ impl Job {
         }
     }
 
-    /// The line at which it waits for input, as it seems.
+    /// Returns the unfinished line at which the job seems to wait for input.
+    ///
+    /// `None` if the job has ended, takes no input, or was not quiet for 1.2 seconds.
     #[must_use]
     pub fn prompt(&self) -> Option<String> {
         let waits =
@@ -243,7 +262,9 @@ impl Job {
         self.output.prompt().filter(|_| waits)
     }
 
-    /// Waits until it has ended, or been sent to its host.
+    /// Waits until the job has ended or has been sent to the host.
+    ///
+    /// A sudo command also counts as running once sudo has had 20 seconds to begin.
     pub async fn sent(&self, given_up: &CancellationToken) -> WaitOutcome {
         tokio::select! {
             biased;
@@ -254,27 +275,35 @@ impl Job {
         }
     }
 
-    /// Whether it has been sent to its host. A command of a shell is sent when its turn has come.
+    /// Returns true if the command has been sent to the host. A shell command is sent when its turn
+    /// comes.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.sent.is_cancelled()
     }
 
-    /// Waits for its end, at most for `patience`, in which the time of a person who is asked does not count, or until it
-    /// seems to wait for input. With `answered`, also until it has written more than that many bytes and is quiet again.
+    /// Waits until the job ends or seems to wait for input, at most for `patience`.
     ///
-    /// A line that no one answers, and after which no other is begun, is no prompt: a caller is told of it once.
+    /// Time during which the user is asked does not count. With `answered`, the wait also ends when
+    /// the job is quiet after more than that many bytes of output.
+    ///
+    /// A line that nobody answers, and after which no other line begins, may be no prompt. Such a
+    /// line therefore ends a wait only once.
     pub async fn wait(
         &self,
         patience: Duration,
         answered: Option<u64>,
         given_up: &CancellationToken,
     ) -> WaitOutcome {
+        // A sudo command is waited for longer, because the user can be asked for a password only
+        // meanwhile.
         let patience = async { tokio::join!(self.pause.sleep(patience), self.sudo_begins()) };
         tokio::pin!(patience);
 
         loop {
             let open = self.lock_input().is_some();
+            // The end comes first, so that a job which ends at the last moment is not reported as
+            // running.
             tokio::select! {
                 biased;
                 end = self.end() => return WaitOutcome::Ended(end),
@@ -290,6 +319,7 @@ impl Job {
             }
         }
 
+        // The caller learns of this prompt now; the next wait must not end at the same line.
         if self.prompt().is_some() {
             self.reported.store(self.output.lines(), Ordering::Relaxed);
         }
@@ -297,13 +327,15 @@ impl Job {
         WaitOutcome::Running
     }
 
-    /// Stops it, and waits for its end.
+    /// Stops the command and waits until the job has ended.
     pub async fn stop(&self) -> JobEnd {
         self.stop.cancel();
         self.end().await
     }
 
-    /// Keeps it from beginning. `None`: it has begun, and goes on.
+    /// Stops the command unless already sent to the host.
+    ///
+    /// Returns `None` if the command was sent before, and goes on.
     pub async fn stop_unless_sent(&self) -> Option<JobEnd> {
         self.stop.cancel();
         tokio::select! {
@@ -313,23 +345,26 @@ impl Job {
         }
     }
 
-    /// Notes that it ends because the person wants that.
+    /// Records the user's wish to end the command.
     pub fn note_stopped_by_user(&self) {
         self.stopped_by_user.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the person wants it to end.
+    /// Returns true if the user wants the command to end.
     #[must_use]
     pub fn was_stopped_by_user(&self) -> bool {
         self.stopped_by_user.load(Ordering::Relaxed)
     }
 
-    /// Stops it because the person wants that, wherever it lives, and waits for its end.
+    /// Stops the command for the user, also on the remote machine, and waits until the job has
+    /// ended.
     ///
     /// # Errors
-    /// It lives on a remote machine that cannot be reached.
+    /// The command is a detached job, and its remote machine cannot be reached.
     pub async fn stop_for_user(&self) -> Result<(), SessionError> {
         if let Some(detached) = &self.detached {
+            // The signal is sent by the follower, which needs a connection and works only while
+            // somebody watches.
             detached.connect(&Caller::default()).await?;
             let _watching = detached.watch();
             self.note_stopped_by_user();
@@ -344,16 +379,20 @@ impl Job {
         Ok(())
     }
 
-    /// Gives it something to read. Without a terminal, U+0004 at the end closes its stdin.
+    /// Writes `text` to the stdin of the command.
+    ///
+    /// Without a terminal, U+0004 at the end of `text` closes stdin.
     ///
     /// # Errors
-    /// It takes no input, or no more.
+    /// The command takes no input, or no more at the moment.
     pub async fn send_input(&self, text: &str, caller: &Caller) -> Result<(), InputRefused> {
         let bytes = text.as_bytes();
         let last = bytes
             .strip_suffix(&[END_OF_INPUT])
             .filter(|_| !self.terminal);
         let bytes = last.unwrap_or(bytes);
+        // The lock is not held across the request below; a closed stdin is noticed again
+        // afterwards.
         let is_open = self.lock_input().is_some() && self.ended().is_none();
 
         if let Some(detached) = self.detached.as_ref().filter(|_| is_open) {
@@ -369,6 +408,7 @@ impl Job {
             .filter(|_| is_open)
             .ok_or(InputRefused::Closed)?;
 
+        // The answered line may be printed again as a new prompt, and has to be reported then.
         self.reported.store(u64::MAX, Ordering::Relaxed);
         self.output.fed();
 
@@ -386,13 +426,13 @@ impl Job {
         Ok(())
     }
 
-    /// Sends it a signal; `false` if it has ended, or does not take any more of them.
+    /// Sends a signal to the command. Returns false if the job has ended or too many signals wait.
     #[must_use]
     pub fn signal(&self, signal: Signal) -> bool {
         self.ended().is_none() && self.signals.send(signal)
     }
 
-    /// What it has printed so far, or in all.
+    /// Returns the output so far, or all output once the job has ended.
     #[must_use]
     pub fn printed(&self) -> CommandOutput {
         match self.ended().as_deref() {
@@ -401,15 +441,16 @@ impl Job {
         }
     }
 
-    /// A part of its stdout, in bytes.
+    /// Reads a part of stdout, beginning at `offset` bytes.
     ///
     /// # Errors
-    /// The file in which it is kept cannot be read.
+    /// The file that holds the output cannot be read.
     pub async fn read(&self, offset: u64) -> std::io::Result<StdoutPortion> {
         self.output.read(offset, self.ended().is_none()).await
     }
 
-    /// Waits until sudo has begun it, if sudo is to, and that does not take too long.
+    /// Waits until sudo has begun the command, at most 20 seconds. Returns at once for other
+    /// commands.
     async fn sudo_begins(&self) {
         if self.sudo {
             tokio::select! {
@@ -424,7 +465,7 @@ impl Job {
         let ended = end.wait_for(Option::is_some).await.map(|end| end.clone());
         match ended {
             Ok(Some(end)) => end,
-            // Whoever ran it is gone without a word.
+            // The runner was dropped without a result.
             _ => Arc::new(Err(SessionError::Cancelled)),
         }
     }

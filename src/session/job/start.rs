@@ -1,64 +1,69 @@
-//! What a job begins with.
+//! Parameters for creating a job.
 
 use std::time::Duration;
 
 use crate::{session::detached::Detached, ssh::command::output::Output};
 
-/// What a job is, apart from what it does.
+/// Description of a new job, consumed by [`Job::new`](super::Job::new).
 #[derive(Debug)]
 pub struct JobSpec {
-    /// The session's name.
+    /// Name of the session in which the command runs.
     pub session: String,
-    /// The shell's name.
+    /// Name of the shell in which the command runs. `None` if the command has a channel of its own.
     pub shell: Option<String>,
-    /// The command.
+    /// Text of the command.
     pub command: String,
-    /// Whether it has a terminal.
+    /// True if the command has a terminal.
     pub terminal: bool,
-    /// Whether it may be given input while it runs.
+    /// True if the command may be given input while running.
     pub takes_input: bool,
-    /// Whether sudo runs it.
+    /// True if sudo runs the command.
     pub sudo: bool,
-    /// What else it was given.
+    /// Other inputs of the command.
     pub given: CommandInputs,
-    /// What it prints.
+    /// Output of the command.
     pub output: Output,
-    /// How long it has been running already.
+    /// Time for which the command has been running already. Nonzero for a detached job found on the
+    /// remote machine.
     pub since: Duration,
-    /// The command on the remote machine, which gives the job its name, if it lives there.
+    /// Handle of the detached job, which provides the id. `None` if the command ends with its
+    /// channel.
     pub detached: Option<Detached>,
 }
 
-/// What a command was given besides its text, as far as an answer may have to explain how it failed. Values of its
-/// environment are not kept: they may be secret.
+/// Inputs of a command besides the text, kept to explain a failure in an answer.
+///
+/// Values of environment variables are not kept because they may be secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandInputs {
-    /// What it reads from stdin.
+    /// Source of the command's stdin.
     pub stdin: CommandStdin,
-    /// The directory that was asked for.
+    /// Working directory the caller asked for; `None` if the caller named none.
     pub directory: Option<String>,
-    /// Variables of its environment whose value holds a reference such as `$PATH`, which nobody expands: the name, and
-    /// the reference.
+    /// Environment variables whose value contains a reference such as `$PATH`, which nobody
+    /// expands. Each entry is the name and the first reference.
     pub references: Vec<(String, String)>,
 }
 
-/// What a command reads.
+/// Source of a command's stdin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CommandStdin {
-    /// Nothing: it ends at once.
+    /// Empty stdin.
     #[default]
     Empty,
-    /// What the call brought.
+    /// Text from the starting call.
     Text {
-        /// Whether the last line has its end.
+        /// True if the text ends with a line feed.
         ends_line: bool,
     },
-    /// What later calls bring.
+    /// Open stdin, for input from later calls.
     Open,
 }
 
 impl CommandInputs {
-    /// The surroundings of a command with this stdin, which stays open for more if `is_open`.
+    /// Records the inputs of a command.
+    ///
+    /// `is_open` says whether a command without stdin accepts input later.
     #[must_use]
     pub fn new(
         stdin: Option<&[u8]>,
@@ -86,7 +91,7 @@ impl CommandInputs {
     }
 }
 
-/// The first `$NAME` or `${NAME}` in a value.
+/// Returns the first `$NAME` or `${NAME}` in a value.
 fn reference(value: &str) -> Option<String> {
     value.match_indices('$').find_map(|(at, _)| {
         let rest = value.get(at + 1..)?;
@@ -97,6 +102,7 @@ fn reference(value: &str) -> Option<String> {
             .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
             .collect();
 
+        // `$1` and `$$` are not variables of the environment, and "$5" may be a price.
         let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
 
         is_name.then(|| {

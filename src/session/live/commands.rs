@@ -1,4 +1,4 @@
-//! What runs over a session's connection: commands and shells.
+//! Commands over a session's connection: on channels of their own and in persistent shells.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,49 +27,50 @@ use crate::{
     },
 };
 
-/// How long it may take to give a new shell the state of the one before.
+/// Time limit for restoring the state of a lost shell in a new shell.
 const RESTORE_LIMIT: Duration = Duration::from_secs(20);
 
-/// A command for [`LiveSession::exec`].
+/// Parameters of [`LiveSession::exec`] and [`LiveSession::exec_detached`].
 #[derive(Debug, Clone)]
 pub struct ExecCall {
-    /// The command.
+    /// Text of the command.
     pub command: String,
-    /// The directory to run it in.
+    /// Working directory; `None` is the home directory.
     pub directory: Option<String>,
-    /// Environment variables to add.
+    /// Environment variables to add, as pairs of name and value.
     pub environment: Vec<(String, String)>,
-    /// Its stdin, which ends with this, or else is empty or open.
+    /// Complete stdin of the command; `None` is an empty or open stdin, depending on `takes_input`.
     pub stdin: Option<Vec<u8>>,
-    /// Whether it may be given input while it runs, if it has no stdin.
+    /// True if the command may be given input while running, provided `stdin` is `None`.
     pub takes_input: bool,
-    /// Whether it has a terminal.
+    /// True if the command gets a terminal. Its stdin then stays open.
     pub terminal: bool,
-    /// Whether it runs as root.
+    /// True if the command runs as root, through sudo.
     pub sudo: bool,
-    /// How long it may run.
+    /// Time limit of the command; `None` means without limit.
     pub limit: Option<Duration>,
-    /// How many commands share one answer.
+    /// Number of commands sharing an answer, and so the space for output.
     pub share: usize,
-    /// Who may be asked for a secret.
+    /// Way to ask the user for secrets.
     pub prompter: Prompter,
 }
 
-/// A command for [`LiveSession::shell`].
+/// Parameters of [`LiveSession::shell`].
 #[derive(Debug)]
 pub struct ShellCall {
-    /// The command.
+    /// Text of the command.
     pub command: String,
-    /// Its stdin.
+    /// Complete stdin of the command; `None` is an empty stdin.
     pub stdin: Option<Vec<u8>>,
-    /// How long it may run.
+    /// Time limit of the command; `None` means without limit.
     pub limit: Option<Duration>,
-    /// Who may be asked for a secret.
+    /// Way to ask the user for secrets.
     pub prompter: Prompter,
 }
 
 impl ExecCall {
-    /// What it is given besides its text; its stdin stays open for more if `is_open`.
+    /// Returns the inputs of the command to remember in its job. `is_open` says whether stdin
+    /// accepts more later.
     pub(super) fn given(&self, is_open: bool) -> CommandInputs {
         CommandInputs::new(
             self.stdin.as_deref(),
@@ -81,10 +82,12 @@ impl ExecCall {
 }
 
 impl LiveSession {
-    /// Starts a command on a channel of its own.
+    /// Starts a command on a separate channel and returns the job at once.
+    ///
+    /// Failures to connect are reported as the end of the job.
     ///
     /// # Errors
-    /// The system gives no random number.
+    /// The system provides no random number for the id.
     pub fn exec(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
         let style = if call.terminal {
             Style::Terminal
@@ -108,6 +111,7 @@ impl LiveSession {
 
         let (session, output) = (Arc::clone(self), job.output.clone());
 
+        // A task of its own, because the command may outlive the call that started it.
         tokio::spawn(async move {
             let end = session.run_exec(&call, &mut work, output).await;
             work.finish(end.map(|command| FinishedJob {
@@ -119,10 +123,13 @@ impl LiveSession {
         Ok(job)
     }
 
-    /// Starts a command in the shell of this name, which is started if there is none. It waits for those before it.
+    /// Starts a command in the named shell and returns the job at once.
+    ///
+    /// The shell is started if there is none. Commands in one shell run one after the other, in the
+    /// order of their calls.
     ///
     /// # Errors
-    /// The system gives no random number.
+    /// The system provides no random number for the id.
     pub fn shell(self: &Arc<Self>, name: &str, call: ShellCall) -> Result<Arc<Job>, SessionError> {
         let (job, work) = Job::new(JobSpec {
             session: self.name().to_owned(),
@@ -161,6 +168,7 @@ impl LiveSession {
         work: &mut JobRunner,
         output: Output,
     ) -> Result<CommandResult, SessionError> {
+        // `close` waits for the holders of these tokens before it closes the connection.
         let _running = self.running.token();
         let prompter = call.prompter.clone().pausing(work.pause.clone());
         let caller = Caller {
@@ -189,9 +197,11 @@ impl LiveSession {
 
         loop {
             let connection = self.connection(&caller).await?;
+            // Taken after `connection`, which renews a closing token that an earlier disconnect
+            // cancelled.
             request.conditions = self.conditions(call.limit, &caller, &work.signals);
 
-            // Who logs in as root needs none.
+            // No sudo is needed for a log-in as root, and the host may lack sudo.
             request.sudo =
                 (call.sudo && connection.peer().user != "root").then(|| self.sudo_request(&caller));
 
@@ -200,7 +210,8 @@ impl LiveSession {
                     self.note_end(&result.ending);
                     return Ok(result);
                 }
-                // Nothing was sent yet: the connection had died unnoticed.
+                // An error means that nothing was sent, and a dead connection is noticed only when
+                // used.
                 Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
                     tried_again = true;
                 }
@@ -209,6 +220,7 @@ impl LiveSession {
         }
     }
 
+    /// Runs a command in the named shell when the turn of the command comes.
     async fn run_in_shell(
         &self,
         name: &str,
@@ -227,6 +239,8 @@ impl LiveSession {
             Arc::clone(shells.entry(name.to_owned()).or_default())
         };
 
+        // One turn for both attempts: whoever takes the turn first, the shell or the cancellation,
+        // wins.
         let turn = ShellTurn::new(work.sent.clone());
         let mut tried_again = false;
 
@@ -257,7 +271,7 @@ impl LiveSession {
             let ran = tokio::select! {
                 biased;
                 ran = &mut run => ran,
-                // Whoever waits for a turn that is not wanted any more need not wait for the commands before it.
+                // A cancelled command need not wait for those before it in the shell.
                 () = conditions.met() => {
                     if turn.give_up() {
                         return Ok((ShellResult::not_run(Vec::new()), notice));
@@ -269,6 +283,7 @@ impl LiveSession {
             match ran {
                 Ok(result) => {
                     let mut slot = slot.lock().await;
+                    // A command that was not run reports no directory.
                     if !result.directory.is_empty() {
                         slot.directory.clone_from(&result.directory);
                     }
@@ -276,6 +291,8 @@ impl LiveSession {
                     self.note_end(&result.command.ending);
                     return Ok((result, notice));
                 }
+                // The shell had ended before the command was sent, so a second attempt cannot run
+                // the command twice.
                 Err(ShellRunError::Gone) if !tried_again => tried_again = true,
                 Err(ShellRunError::Script(error)) => return Err(self.ssh(SshError::from(error))),
                 Err(ShellRunError::Gone | ShellRunError::Lost) => {
@@ -285,7 +302,10 @@ impl LiveSession {
         }
     }
 
-    /// The live shell of a slot, or a new one: with the state of the last, or at least in its directory.
+    /// Returns the live shell of a slot, or starts a new shell with the state of the last.
+    ///
+    /// If the state cannot be restored, the new shell is at least in the last directory. The text
+    /// is a notice about a new shell, for the caller.
     async fn ready_shell(
         &self,
         slot: &DialSlot<ShellSlot>,
@@ -294,6 +314,7 @@ impl LiveSession {
     ) -> Result<(Shell, Option<String>), SshError> {
         let mut slot = slot.lock().await;
 
+        // A shell on a retired connection is replaced, and its state moves to the new connection.
         if let Some((shell, over)) = &slot.shell
             && !shell.is_gone()
             && over.as_ptr() == Arc::as_ptr(connection)
@@ -311,6 +332,7 @@ impl LiveSession {
                 .map(|(before, _)| before.kept())
                 .unwrap_or_default();
 
+            // Restoring has its own limit, and signals are meant for the command that follows.
             let conditions = StopConditions {
                 limit: Some(RESTORE_LIMIT),
                 signals: Signals::default(),
@@ -328,7 +350,7 @@ impl LiveSession {
                 Err(_) if conditions.already_met() => return Err(SshError::Cancelled),
                 Err(failed) => {
                     if kept.snapshot.is_some() {
-                        // Half of a state is worse than none.
+                        // The shell may hold half of the state, which is worse than none.
                         shell = connection.start_shell(&conditions).await?;
                     }
 
@@ -344,6 +366,7 @@ impl LiveSession {
         Ok((shell, notice))
     }
 
+    /// Collects the conditions for stopping a command of this session.
     pub(super) fn conditions(
         &self,
         limit: Option<Duration>,
@@ -360,7 +383,9 @@ impl LiveSession {
         }
     }
 
+    /// Collects the sources of sudo's password: memory, the caller, or the user.
     fn sudo_request(&self, caller: &Caller) -> SudoRequest {
+        // A given password is known to be the account's only if the log-in used a password.
         let given = self
             .used_password()
             .then(|| lock(&self.credentials).given_password().cloned())
@@ -376,6 +401,7 @@ impl LiveSession {
         }
     }
 
+    /// Logs a connection loss in a command and records the reason for listings.
     fn note_end(&self, ending: &Ending) {
         if let Ending::ConnectionLost(reason) = ending {
             let text = SshError::Lost(reason.clone()).to_string();
@@ -390,7 +416,7 @@ impl LiveSession {
     }
 }
 
-/// What the caller is told of a new shell that has at most the directory of the one before.
+/// Formats the notice about a new shell without the state of the last shell.
 fn new_shell(moved: bool, kept: &KnownState, failed: &ShellRunError) -> String {
     let place = if moved { " in the same directory" } else { "" };
     let why = match failed {

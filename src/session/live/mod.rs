@@ -1,4 +1,4 @@
-//! A session of this process: what was asked for, the secrets in memory, the connection and the shells.
+//! Sessions of this process: settings, secrets in memory, the connection and the shells.
 
 mod commands;
 mod detached;
@@ -40,86 +40,98 @@ use crate::{
     },
 };
 
-/// How long connecting may take when nothing else is said.
+/// Default time limit for connecting.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a connection may take to show that it is alive when somebody asks for it to be made anew.
+/// Time limit for a connection to answer when a caller asks for a reconnect.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// How long what outlives its connection waits before the next one where the last was of no use; doubled each time.
+/// First pause before the next connection attempt for work outliving a connection. The pause
+/// doubles each time, up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// How many connections in a row a server may close before anything came over them. After that it is left in peace for a
-/// while: each is a log-in, of which it may allow only so many.
+/// Number of useless connections in a row after which a server is left alone for a while.
+///
+/// A connection is useless if the server closed it before anything came over a channel. Each
+/// attempt is a log-in, and a server may allow only a few.
 const MAX_USELESS: u32 = 3;
-/// For how long.
+/// Time for which a server is left alone after [`MAX_USELESS`] useless connections.
 const LEFT_IN_PEACE: Duration = Duration::from_secs(30);
-/// The longest of these pauses.
+/// Maximum pause between two attempts to connect.
 const MAX_PAUSE: Duration = Duration::from_secs(8);
 
-/// What all sessions of a process share.
+/// Settings and resources shared by all sessions of a process.
+///
+/// Created by the registry and cloned into each session.
 #[derive(Debug, Clone)]
 pub struct SessionEnv {
-    /// The `ssh_config` file, as `ssh -F`.
+    /// Configuration file, as `ssh -F`; `None` is the user's own.
     pub config_file: Option<PathBuf>,
-    /// What of this machine transfers leave alone.
+    /// Paths of this machine which transfers must not touch.
     pub machine: Arc<Machine>,
-    /// Where whole outputs are kept.
+    /// Folder for outputs too long for an answer.
     pub folder: OutputFolder,
-    /// The program that asks the person for secrets.
+    /// Program that asks the user for secrets (`SSH_ASKPASS`); `None` if there is none.
     pub askpass: Option<Askpass>,
-    /// Cancelled when the program ends.
+    /// Token, cancelled when the program ends.
     pub ending: CancellationToken,
 }
 
-/// One named session, shared by all calls that use it.
+/// A named session, shared by all calls for the session.
+///
+/// Created by the registry, not connected at first. Any call connects it when needed, also after
+/// [`close`](Self::close). Concurrent callers share one dial.
 #[derive(Debug)]
 pub struct LiveSession {
-    /// What is saved of it.
+    /// Settings kept by the store.
     pub saved: SavedSession,
     target: Target,
-    /// What was given, and what a person has typed for its connections since; held for look-ups and assignments only.
+    /// Secrets given by the caller or typed by the user. Locked for look-ups and assignments only.
     credentials: Mutex<Credentials>,
     limit: Duration,
     session_env: SessionEnv,
-    /// Cancelled by `ssh_disconnect`: ends running commands.
+    /// Token to end running commands, cancelled by `ssh_disconnect`.
     closing: Mutex<CancellationToken>,
-    /// Counts the calls that are using the connection.
+    /// Tracker of the calls using the connection.
     running: TaskTracker,
-    /// Held while dialling, so that many callers make one connection.
+    /// Slot of the connection, locked while dialling. Many callers thereby share one dial.
     connection: DialSlot<DialState>,
-    /// What was typed for sudo, until the session is disconnected.
+    /// Password typed for sudo, kept until the session is disconnected.
     sudo: Mutex<SudoMemory>,
-    /// Each shell has a slot that is held while it starts.
+    /// Slots of the shells by name; each is locked while its shell starts.
     shells: Mutex<HashMap<String, Arc<DialSlot<ShellSlot>>>>,
-    /// For listing; held for an assignment only.
+    /// Facts about the last connection, for listings. Locked for an assignment only.
     last: Mutex<ConnectionInfo>,
-    /// What transfers have left on the remote host that ended with the link; removed over the next connection.
+    /// Temporary files left on the remote host by transfers whose link was lost. Removed over the
+    /// next connection.
     remote_temps: Arc<Mutex<Vec<RemoteTemp>>>,
-    /// Guarded paths of this machine that the person has allowed.
+    /// Guarded paths of this machine, allowed by the user.
     given: GrantedPaths,
 }
 
+/// Connection of a session and the outcome of the last dial.
 #[derive(Debug, Default)]
 struct DialState {
     connection: Option<Arc<Pool>>,
-    /// When the last dial failed, and why: whoever asked before shares that failure instead of dialling once more.
+    /// Time and error of the last failed dial. Callers that asked before this time share the
+    /// failure instead of dialling again.
     failed: Option<(Instant, Arc<SshError>)>,
-    /// When it was dialled last.
+    /// Time of the last dial.
     at: Option<Instant>,
 }
 
+/// Facts about a session's current or last connection.
 #[derive(Debug, Default)]
 struct ConnectionInfo {
-    /// When it was first connected.
+    /// Time of the first connection in this process.
     first: Option<SystemTime>,
     connection: Option<Arc<Pool>>,
     peer: Option<Peer>,
     error: Option<String>,
-    /// How many connections before this one were closed in a row before anything came over them.
+    /// Number of useless connections in a row before the current connection.
     useless: u32,
 }
 
 impl ConnectionInfo {
-    /// The same with this one.
+    /// Returns the number of useless connections in a row, the current connection included.
     fn useless(&self) -> u32 {
         match &self.connection {
             Some(connection) if connection.was_useless() => self.useless + 1,
@@ -128,46 +140,48 @@ impl ConnectionInfo {
     }
 }
 
+/// Named shell of a session, with enough state to replace a lost shell.
 #[derive(Debug, Default)]
 struct ShellSlot {
-    /// The shell and the connection it runs over.
+    /// Shell, and the connection used by the shell.
     shell: Option<(Shell, Weak<Pool>)>,
     directory: Vec<u8>,
     ran_before: bool,
 }
 
-/// What a caller brings besides what is saved.
+/// Settings of a connect request which are never saved.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
-    /// The log-in secrets.
+    /// Secrets for the log-in.
     pub credentials: Credentials,
-    /// How long connecting may take.
+    /// Time limit for connecting; `None` is [`CONNECT_LIMIT`].
     pub limit: Option<Duration>,
 }
 
-/// What became of a session's connection.
+/// Outcome of a reconnect request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconnected {
-    /// It answered, and is still the session's.
+    /// The connection answered and was kept.
     Kept,
-    /// There was none.
+    /// There was no connection before.
     Connected,
-    /// It did not answer; there is another one now.
+    /// The connection did not answer and was replaced.
     Replaced,
-    /// The session has logged in anew because that was asked for.
+    /// The session logged in anew because the caller asked for a fresh connection.
     Renewed,
 }
 
 impl LiveSession {
-    /// A session that is not connected yet.
+    /// Creates a session without a connection.
     ///
     /// # Errors
-    /// The saved destination or user is not one that may be given to `ssh`.
+    /// The saved destination or user must not be passed to `ssh`.
     pub fn new(
         saved: SavedSession,
         secrets: ConnectOptions,
         session_env: SessionEnv,
     ) -> Result<Self, SessionError> {
+        // The store can be edited by hand, so its values are checked like typed ones.
         let destination = Destination::parse(&saved.host)?;
         if let Some(user) = &saved.user {
             crate::openssh::destination::parse_user(user)?;
@@ -202,7 +216,9 @@ impl LiveSession {
         })
     }
 
-    /// Whether a request to connect means this very session.
+    /// Returns true if `other`, created for a connect request, has the same settings.
+    ///
+    /// Secrets that the request leaves out do not count as a difference.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let theirs = lock(&other.credentials).clone();
@@ -213,7 +229,7 @@ impl LiveSession {
             && (theirs.passphrase.is_none() || theirs.passphrase == ours.passphrase)
     }
 
-    /// Whether the log-in that worked took a password.
+    /// Returns true if the last successful log-in used a password.
     #[must_use]
     pub fn used_password(&self) -> bool {
         let last = lock(&self.last);
@@ -225,13 +241,15 @@ impl LiveSession {
         took("password") || took("keyboard-interactive")
     }
 
-    /// When it was first connected in this process, if it was: a link that is lost and made again changes no order.
+    /// Returns the time of the first connection in this process, or `None` if never connected.
+    ///
+    /// Reconnecting does not change the time, and so does not change the default session.
     #[must_use]
     pub fn first_connected_at(&self) -> Option<SystemTime> {
         lock(&self.last).first
     }
 
-    /// The connection (with those opened beside it), made if there is none.
+    /// Returns the session's connections, dialling if there is no live connection.
     ///
     /// # Errors
     /// Connecting failed, needs a password that is gone, or was cancelled.
@@ -239,10 +257,11 @@ impl LiveSession {
         self.connection_within(self.limit, caller).await
     }
 
-    /// The same with a time limit for this dial alone.
+    /// Returns the session's connections like [`connection`](Self::connection), with a time limit
+    /// for this dial.
     ///
     /// # Errors
-    /// As [`connection`](Self::connection).
+    /// Connecting failed, needs a password that is gone, or was cancelled.
     pub async fn connection_within(
         &self,
         limit: Duration,
@@ -251,13 +270,16 @@ impl LiveSession {
         self.connection_but(None, limit, caller).await
     }
 
-    /// The same, but another one than `old`, which stays the session's where no other can be made.
+    /// Returns a connection other than `old`, dialling if needed.
+    ///
+    /// If the dial fails, `old` stays the session's connection.
     async fn connection_but(
         &self,
         old: Option<&Arc<Pool>>,
         limit: Duration,
         caller: &Caller,
     ) -> Result<Arc<Pool>, SessionError> {
+        // Taken before the lock, to recognise below a dial that failed while this call waited.
         let asked = Instant::now();
         let closing = self.open();
         let mut slot = tokio::select! {
@@ -272,6 +294,7 @@ impl LiveSession {
             .filter(|connection| !connection.is_closed())
             .cloned();
 
+        // A live connection that the caller wants replaced does not count as alive.
         let kept = alive
             .clone()
             .filter(|alive| old.is_some_and(|old| Arc::ptr_eq(alive, old)));
@@ -293,12 +316,16 @@ impl LiveSession {
             }
             (Reconnect::Refuse, _) => Err(SessionError::Cancelled),
             (Reconnect::Redial | Reconnect::Reuse, _) => {
+                // Another dial has failed since this call began; a second one would likely fail the
+                // same way.
                 if let Some((at, error)) = &slot.failed
                     && asked < *at
                 {
                     return Err(self.ssh(Arc::clone(error)));
                 }
 
+                // A server that closes every connection at once would see a log-in for each call
+                // otherwise.
                 if slot.at.is_some_and(|at| at.elapsed() < LEFT_IN_PEACE)
                     && let Some(error) = self.closed_at_once(MAX_USELESS)
                 {
@@ -325,10 +352,12 @@ impl LiveSession {
         }
     }
 
+    /// Opens a connection and records the outcome for listings and later dials.
     async fn dial(&self, limit: Duration, prompter: &Prompter) -> Result<Arc<Pool>, Arc<SshError>> {
         let prompter = prompter
             .clone()
             .or_askpass(self.session_env.askpass.clone());
+        // Copied, because the mutex must not stay locked while the dial awaits.
         let credentials = lock(&self.credentials).clone();
         let opened = Pool::open(&self.target, &credentials, &prompter, limit).await;
         let mut last = lock(&self.last);
@@ -336,6 +365,7 @@ impl LiveSession {
         match opened {
             Ok(connection) => {
                 {
+                    // Kept for later log-ins, so that the user is not asked again for what worked.
                     let mut credentials = lock(&self.credentials);
                     credentials.typed.clone_from(&connection.first().typed);
                     credentials.needs_proof = connection.first().needs_proof;
@@ -351,6 +381,7 @@ impl LiveSession {
                 );
 
                 let first = last.first.or(Some(peer.connected_at));
+                // Counted before the old connection, to which the count belongs, is replaced.
                 let (useless, peer) = (last.useless(), Some(peer));
 
                 *last = ConnectionInfo {
@@ -380,8 +411,11 @@ impl LiveSession {
         }
     }
 
-    /// Stops what runs, closes the connection and forgets all secrets, waiting up to `patience` for what runs.
+    /// Stops running commands, closes the connection and forgets all secrets.
+    ///
+    /// Waits up to `patience` for commands to end. The session can be connected again afterwards.
     pub async fn close(&self, patience: Duration) {
+        // Commands are stopped over the connection, so they have to end before it is closed.
         lock(&self.closing).cancel();
         self.running.close();
         let _ = timeout(patience, self.running.wait()).await;
@@ -394,16 +428,19 @@ impl LiveSession {
             tracing::info!(session = self.name(), "disconnected");
         }
 
-        // After the dial that may have been under way, which keeps what was typed for it.
+        // Last, because a dial that was in progress keeps the secrets typed for it.
         lock(&self.credentials).forget();
         lock(&self.last).connection = None;
     }
 
-    /// Makes sure of a connection that answers, dialling anew if the one there is does not. With `fresh`, logs in anew in
-    /// any case: what runs goes on over the old connection, which ends when nothing needs it any more.
+    /// Ensures a working connection, dialling if the current connection does not answer.
+    ///
+    /// With `fresh`, the session logs in anew in any case. Running commands stay on the old
+    /// connection, which ends when nothing uses it any more.
     ///
     /// # Errors
-    /// As [`connection`](Self::connection); the old connection stays as it was.
+    /// Connecting failed, needs a password that is gone, or was cancelled. With `fresh`, the old
+    /// connection then stays in use.
     pub async fn reconnect(
         &self,
         fresh: bool,
@@ -423,9 +460,11 @@ impl LiveSession {
         };
 
         if fresh {
-            // A changed password is another one for sudo, too.
+            // The reason for a fresh log-in may be a changed password, which changes sudo's as
+            // well.
             *lock(&self.sudo) = SudoMemory::default();
             self.connection_but(Some(&old), self.limit, caller).await?;
+            // Only now: a failed log-in must leave the old connection as it was.
             old.retire();
             return Ok(Reconnected::Renewed);
         }
@@ -440,9 +479,10 @@ impl LiveSession {
         Ok(Reconnected::Replaced)
     }
 
-    /// The session as it is now.
+    /// Returns a snapshot of the session for listings.
     #[must_use]
     pub fn status(&self, default: bool) -> SessionStatus {
+        // Taken from `last`, so that a listing never waits for a dial.
         let last = lock(&self.last);
         let connection = last
             .connection
@@ -480,11 +520,13 @@ impl LiveSession {
         }
     }
 
-    /// Its shells as they are now, in no order.
+    /// Returns a snapshot of each shell, in no particular order.
     #[must_use]
     pub fn shells(&self) -> Vec<ShellStatus> {
         let shells = lock(&self.shells);
         let each = shells.iter().map(|(name, slot)| {
+            // A locked slot is a shell that is being started; a listing does not wait for the
+            // start.
             let (state, directory) = match slot.try_lock() {
                 Ok(slot) => {
                     let alive = slot
@@ -515,7 +557,7 @@ impl LiveSession {
         each.collect()
     }
 
-    /// What the person should know about how the connection was made.
+    /// Returns notices for the user about how the connection was made.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
         let last = lock(&self.last);
@@ -529,7 +571,7 @@ impl LiveSession {
         self.saved.name.as_str()
     }
 
-    /// The token that the next `close` cancels; a session that was closed is open again for whoever uses it.
+    /// Returns the token which the next `close` cancels. A closed session is thereby opened again.
     fn open(&self) -> CancellationToken {
         let mut closing = lock(&self.closing);
         if closing.is_cancelled() {
@@ -538,10 +580,12 @@ impl LiveSession {
         closing.clone()
     }
 
-    /// Forgets a connection over which nothing could be sent. `true` if there is sense in trying another.
+    /// Drops a connection over which nothing could be sent.
+    ///
+    /// Returns true if another attempt makes sense.
     async fn drop_dead(&self, connection: &Arc<Pool>, error: &SshError) -> bool {
         let dead = match error {
-            // What was lost may be one beside the first, while that one serves others.
+            // The lost connection may be an extra one, while the first still serves other calls.
             SshError::Lost(_) => connection.is_closed() || !connection.answers(ANSWER_LIMIT).await,
             SshError::Timeout { .. } => true,
             _ => return false,
@@ -554,6 +598,7 @@ impl LiveSession {
         true
     }
 
+    /// Removes `connection` from the session, unless another call has replaced it.
     async fn drop_connection(&self, connection: &Arc<Pool>) {
         let mut slot = self.connection.lock().await;
         if slot
@@ -565,7 +610,7 @@ impl LiveSession {
         }
     }
 
-    /// The error to report if the last so many connections were closed before anything came over them.
+    /// Returns the error to report if each of the last `times` connections was useless.
     fn closed_at_once(&self, times: u32) -> Option<SshError> {
         let last = lock(&self.last);
         let reason = last
@@ -575,6 +620,7 @@ impl LiveSession {
         (last.useless() >= times).then_some(SshError::ClosedAtOnce { reason })
     }
 
+    /// Wraps an SSH error, and explains a lost link by repeated immediate closes if there were any.
     fn ssh(&self, source: impl Into<Arc<SshError>>) -> SessionError {
         let mut source = source.into();
         if matches!(*source, SshError::Lost(_))
@@ -593,7 +639,8 @@ impl LiveSession {
     }
 }
 
-/// These mutexes are held for an assignment only, so one that was poisoned holds nothing half-done.
+/// Locks a mutex, ignoring poisoning. These mutexes are held for assignments only, so a panic
+/// leaves no half-done state.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

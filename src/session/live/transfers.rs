@@ -1,4 +1,4 @@
-//! Files over a session's connection, and over the next one if that is lost.
+//! File transfers over a session's connection, continued over a new connection if the link is lost.
 
 use std::{
     sync::Arc,
@@ -20,14 +20,14 @@ use crate::{
     },
 };
 
-/// How long a transfer whose link was lost may stand still before it is given up.
+/// Time limit for a transfer without progress after the loss of a link.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl LiveSession {
-    /// Sends a file or a tree.
+    /// Uploads a file or directory tree.
     ///
     /// # Errors
-    /// See [`TransferError`].
+    /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     pub async fn upload(
         &self,
         request: TransferRequest,
@@ -40,10 +40,10 @@ impl LiveSession {
         self.over_any_link(transfer, &progress, caller).await
     }
 
-    /// Fetches a file or a tree.
+    /// Downloads a file or directory tree.
     ///
     /// # Errors
-    /// See [`TransferError`].
+    /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     pub async fn download(
         &self,
         request: TransferRequest,
@@ -55,7 +55,7 @@ impl LiveSession {
         self.over_any_link(transfer, &progress, caller).await
     }
 
-    /// Carries out a transfer, whatever links it takes.
+    /// Runs a transfer to the end and cleans up temporary files on the remote host.
     async fn over_any_link(
         &self,
         mut transfer: FileTransfer,
@@ -63,6 +63,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let result = self.attempts(&mut transfer, progress, caller).await;
+        // If the last link is lost, too, the files wait for the next connection of the session.
         lock(&self.remote_temps).extend(transfer.remote_temps());
         let alive = lock(&self.last)
             .connection
@@ -76,7 +77,10 @@ impl LiveSession {
         result
     }
 
-    /// Attempts it, and again over a new connection each time one is lost, for as long as that gets it further.
+    /// Attempts a transfer, and again over a new connection after each loss, as long as attempts
+    /// make progress.
+    ///
+    /// After a loss without progress, attempts go on for [`PATIENCE`].
     async fn attempts(
         &self,
         transfer: &mut FileTransfer,
@@ -84,6 +88,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
         let _running = self.running.token();
+        // The first retry follows at once, because the link may have died long before.
         let (mut lost, mut pause) = (None, Duration::ZERO);
         loop {
             let error = match self.connection(caller).await {
@@ -95,6 +100,7 @@ impl LiveSession {
                         result => return result.map_err(|error| self.transfer(error)),
                     };
 
+                    // An attempt that moved data proves the link useful, so patience begins anew.
                     if progress.now().bytes > before {
                         (lost, pause) = (None, Duration::ZERO);
                     }
@@ -105,6 +111,8 @@ impl LiveSession {
 
                     self.transfer(error)
                 }
+                // A first failure to connect is final; later ones may pass, as the host did answer
+                // before.
                 Err(error) if lost.is_some() && error.may_pass() => error,
                 Err(error) => return Err(error),
             };
@@ -128,7 +136,7 @@ impl LiveSession {
         }
     }
 
-    /// Removes, in the background, what lost connections have left.
+    /// Removes temporary files left by lost connections, in the background.
     pub(super) fn remove_remote_temps(&self, pool: &Arc<Pool>) {
         let found = std::mem::take(&mut *lock(&self.remote_temps));
         let (pool, remote_temps) = (Arc::clone(pool), Arc::clone(&self.remote_temps));
@@ -136,12 +144,14 @@ impl LiveSession {
             return;
         }
 
+        // What cannot be removed now stays on the list for the next connection.
         tokio::spawn(async move {
             let left = remove_remote_temps(found, &pool).await;
             lock(&remote_temps).extend(left);
         });
     }
 
+    /// Returns the guard for a transfer, which asks the user about sensitive paths of this machine.
     fn guard(&self, caller: &Caller) -> Guard {
         let peer = lock(&self.last)
             .peer

@@ -1,4 +1,4 @@
-//! All sessions of a process, and the store they share with other processes.
+//! Registry of all sessions of a process, and of the store shared with other processes.
 
 mod overview;
 
@@ -34,57 +34,64 @@ use crate::{
     },
 };
 
-/// How long `ssh_disconnect` waits for commands to be stopped.
+/// Time limit for stopping commands in `ssh_disconnect`.
 const DISCONNECT_PATIENCE: Duration = Duration::from_secs(20);
-/// The same when the program ends. On an idle host it takes a fraction of a second; what is not stopped by then lives on.
+/// Time limit for stopping commands when the program ends. On an idle host, stopping takes a
+/// fraction of a second; commands that need longer may survive.
 const ENDING_PATIENCE: Duration = Duration::from_secs(6);
 
-/// Where a registry finds what it needs.
+/// Files and programs for a new registry.
 #[derive(Debug, Clone)]
 pub struct RegistryOptions {
-    /// The `ssh_config` file, as `ssh -F`; `None` is the person's own.
+    /// Configuration file, as `ssh -F`; `None` is the user's own.
     pub ssh_config: Option<PathBuf>,
-    /// The file of saved sessions; `None` where it cannot be.
+    /// File of saved sessions; `None` if no home directory is known.
     pub store: Option<PathBuf>,
-    /// The folder for whole outputs; `None` where it cannot be.
+    /// Folder for long outputs; `None` if no home directory is known.
     pub output: Option<PathBuf>,
-    /// Other files that this program keeps for itself, which no transfer touches.
+    /// Other private files of this program, which no transfer may touch.
     pub own: Vec<PathBuf>,
-    /// The program that asks the person for secrets.
+    /// Program that asks the user for secrets (`SSH_ASKPASS`); `None` if there is none.
     pub askpass: Option<Askpass>,
 }
 
-/// All sessions, by name.
+/// All sessions of a process by name, with their jobs and transfers.
+///
+/// One registry is shared by all calls, clients and pages of the process. Sessions come into being
+/// when connected, or when a call names a saved session. [`shut_down`](Self::shut_down) ends all of
+/// them.
 #[derive(Debug)]
 pub struct SessionRegistry {
     store: Store,
     session_env: SessionEnv,
-    /// A plain mutex, held for look-ups and assignments only, never across an await.
+    /// Sessions in memory. A plain mutex, locked for look-ups and assignments only, never across an
+    /// await.
     sessions: Mutex<SessionMap>,
-    /// Commands that outlive the calls that started them.
+    /// Recent commands, and jobs which outlive their calls.
     pub jobs: Jobs,
-    /// What is being moved.
+    /// Transfers in progress.
     pub transfers: Transfers,
-    /// What the person has yet to be told about the store.
+    /// Pending notice about the store for the user.
     notice: Mutex<Option<String>>,
 }
 
+/// Sessions in memory and the choice of the default session.
 #[derive(Debug, Default)]
 struct SessionMap {
     live: BTreeMap<SessionName, Arc<LiveSession>>,
-    /// Set by `ssh_set_default`.
+    /// Session chosen by `ssh_set_default` in this process.
     chosen: Option<SessionName>,
-    /// The first that was connected in this process: what an agent means by "the" session.
+    /// First session connected in this process, which an agent means by "the" session.
     first: Option<SessionName>,
 }
 
 impl SessionMap {
-    /// What "the" session is in this process: chosen, else connected first.
+    /// Returns the default session of this process: the chosen, else the first connected session.
     fn default_here(&self) -> Option<SessionName> {
         self.chosen.clone().or_else(|| self.first())
     }
 
-    /// The first that was connected, be it by the call that used it.
+    /// Returns the first connected session, however the session was connected.
     fn first(&self) -> Option<SessionName> {
         self.first.clone().or_else(|| {
             let connected = self
@@ -96,28 +103,28 @@ impl SessionMap {
     }
 }
 
-/// A session to be connected.
+/// Request to connect a session.
 #[derive(Debug)]
 pub struct ConnectRequest {
-    /// What is to be saved of it.
+    /// Settings to save.
     pub saved: SavedSession,
-    /// What is not.
+    /// Settings which are never saved: secrets and the time limit.
     pub secrets: ConnectOptions,
 }
 
-/// What `ssh_sessions` shows.
+/// Listing of all sessions for `ssh_sessions`.
 #[derive(Debug)]
 pub struct SessionListing {
-    /// Every session there is, by name.
+    /// All sessions, sorted by name.
     pub sessions: Vec<SessionStatus>,
-    /// The default.
+    /// Default session; `None` if there is none.
     pub default: Option<SessionName>,
-    /// What the person should know about the store.
+    /// Notice for the user about the store; `None` if there is none.
     pub notice: Option<String>,
 }
 
 impl SessionRegistry {
-    /// A registry without sessions; nothing is read yet.
+    /// Creates a registry without sessions. The store is not read yet.
     #[must_use]
     pub fn new(options: RegistryOptions) -> Arc<Self> {
         let machine = Machine {
@@ -146,10 +153,13 @@ impl SessionRegistry {
         })
     }
 
-    /// Connects a session and saves it. Returns it with what the person should know besides, a notice each.
+    /// Connects a session and saves the settings.
+    ///
+    /// Returns the session's status and notices for the user. A session of the same name with other
+    /// settings is replaced, and its connection closed.
     ///
     /// # Errors
-    /// The session is not connected; one of the same name that was there before is as it was.
+    /// The connection could not be made. An existing session of the same name is left as it was.
     pub async fn connect(
         &self,
         request: ConnectRequest,
@@ -165,11 +175,13 @@ impl SessionRegistry {
 
         let mut notices = Vec::new();
 
-        // A new name is taken at once, so that a second call for it shares the connection being made.
+        // A new name is entered at once, so that a second call for it shares the connection being
+        // made.
         let (session, replaced) = {
             let mut sessions = self.lock();
 
-            // Before one of them is replaced, which does not move it.
+            // Fixed before a session is replaced: replacing must not change which session was
+            // first.
             sessions.first = sessions.first();
 
             match sessions.live.get(&name).cloned() {
@@ -184,6 +196,8 @@ impl SessionRegistry {
 
         if let Err(error) = session.connection_within(limit, caller).await {
             let mut sessions = self.lock();
+            // Only a session that never connected is removed; another call may have connected this
+            // one.
             if sessions.live.get(&name).is_some_and(|held| {
                 Arc::ptr_eq(held, &session) && held.first_connected_at().is_none()
             }) {
@@ -200,6 +214,7 @@ impl SessionRegistry {
         }
 
         if let Some(replaced) = replaced {
+            // Closed only now, so that a failed log-in leaves the old session in use.
             if replaced.status(false).state == ConnectionState::Connected {
                 let before = "had another destination or other credentials before; that connection was closed";
                 notices.push(format!("the session {name} {before}"));
@@ -225,17 +240,21 @@ impl SessionRegistry {
         Ok((session.status(default), notices))
     }
 
-    /// The session of this name, or the default one.
+    /// Returns the named session, or the default session for `None`.
+    ///
+    /// A saved session is loaded into memory, but not connected.
     ///
     /// # Errors
-    /// There is none, or the store that might know it cannot be read.
+    /// The session does not exist, or the store that might hold it cannot be read.
     pub async fn lookup(&self, name: Option<&str>) -> Result<Arc<LiveSession>, SessionError> {
+        // Most calls end here, without reading the store.
         if let Some(found) = self.find_live(name) {
             return Ok(found);
         }
 
         let loaded = self.load().await?;
 
+        // Collected only for an error, which lists the valid names.
         let known_names = || {
             let mut names: Vec<String> = self.lock().live.keys().map(ToString::to_string).collect();
 
@@ -280,15 +299,17 @@ impl SessionRegistry {
             self.session_env.clone(),
         )?);
 
+        // Another call may have entered the session since the lock was released.
         let mut sessions = self.lock();
         Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
     }
 
-    /// The sessions on whose machines commands may live: the one of this name, or all that are connected here and the
-    /// default one.
+    /// Returns the sessions whose remote machines may hold detached jobs.
+    ///
+    /// For `None`, these are all connected sessions and the default session.
     ///
     /// # Errors
-    /// As [`lookup`](Self::lookup), for a name.
+    /// The named session cannot be looked up.
     pub async fn to_ask(&self, name: Option<&str>) -> Result<Vec<Arc<LiveSession>>, SessionError> {
         if name.is_some() {
             return Ok(vec![self.lookup(name).await?]);
@@ -316,7 +337,7 @@ impl SessionRegistry {
         Ok(sessions)
     }
 
-    /// Every session, of this process and saved.
+    /// Lists all sessions, in memory or saved.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -330,6 +351,7 @@ impl SessionRegistry {
         })
     }
 
+    /// Returns the status of each session, sorted by name.
     fn statuses(
         &self,
         loaded: Option<&LoadedStore>,
@@ -338,6 +360,8 @@ impl SessionRegistry {
         let is_default = |name: &SessionName| default == Some(name);
         let mut statuses: BTreeMap<SessionName, SessionStatus> = BTreeMap::new();
 
+        // A saved destination that must not be passed to `ssh` is left out here; using it is an
+        // error.
         for saved in loaded.iter().flat_map(|loaded| &loaded.document.sessions) {
             if let Ok(session) = LiveSession::new(
                 saved.clone(),
@@ -348,6 +372,7 @@ impl SessionRegistry {
             }
         }
 
+        // Sessions in memory replace the saved ones: their state is current.
         for (name, session) in &self.lock().live {
             statuses.insert(name.clone(), session.status(is_default(name)));
         }
@@ -355,7 +380,7 @@ impl SessionRegistry {
         statuses.into_values().collect()
     }
 
-    /// How many sessions are connected in this process.
+    /// Returns the number of sessions connected in this process.
     #[must_use]
     pub fn connected(&self) -> usize {
         let sessions = self.lock();
@@ -366,13 +391,13 @@ impl SessionRegistry {
             .count()
     }
 
-    /// Whether several sessions are connected in this process, so that an answer has to say which one it comes from.
+    /// Returns true if several sessions are connected. Each answer then has to name its session.
     #[must_use]
     pub fn is_one_of_many(&self) -> bool {
         self.connected() > 1
     }
 
-    /// The names of all sessions, in order.
+    /// Returns the names of all sessions, sorted. An unreadable store counts as empty.
     pub async fn names(&self) -> Vec<String> {
         let loaded = self.load().await.ok();
 
@@ -390,23 +415,25 @@ impl SessionRegistry {
         names.into_iter().collect()
     }
 
-    /// The outputs that were too long for an answer, of this and other processes, the newest first.
+    /// Lists the outputs which were too long for an answer, newest first. Outputs of other
+    /// processes are included.
     pub async fn outputs(&self) -> Vec<KeptOutput> {
         self.session_env.folder.list().await
     }
 
-    /// One of them: all of it, or its first and last half mebibyte.
+    /// Reads a kept output: the whole, or the first and last half mebibyte.
     ///
     /// # Errors
-    /// As [`OutputFolder::read`].
+    /// The output cannot be read; see [`OutputFolder::read`].
     pub async fn read_output(&self, name: &str) -> std::io::Result<Captured> {
         self.session_env.folder.read(name, 512 * 1024).await
     }
 
-    /// Makes sure that a session has a connection that answers; with `fresh`, a new one.
+    /// Ensures that a session has a connection which answers; with `fresh`, the connection is new.
     ///
     /// # Errors
-    /// As [`lookup`](Self::lookup) and [`LiveSession::reconnect`].
+    /// The session does not exist, or could not be connected; see [`lookup`](Self::lookup) and
+    /// [`LiveSession::reconnect`].
     pub async fn reconnect(
         &self,
         name: Option<&str>,
@@ -419,23 +446,24 @@ impl SessionRegistry {
         Ok((session.status(default), reconnected))
     }
 
-    /// The name of the session that calls without one use.
+    /// Returns the name of the default session, or `None` if there is no default.
     pub async fn default_session(&self) -> Option<String> {
         let loaded = self.load().await.ok();
         self.default_name(loaded.as_ref())
             .map(|name| name.to_string())
     }
 
-    /// Closes a session's connection; with `forget`, the session is no longer saved either.
+    /// Closes a session's connection; with `forget`, also removes the session from the store.
     ///
     /// # Errors
-    /// There is no such session, or it cannot be removed from the store.
+    /// The session does not exist, or cannot be removed from the store.
     pub async fn disconnect(
         &self,
         name: Option<&str>,
         forget: bool,
     ) -> Result<SessionStatus, SessionError> {
         let session = self.lookup(name).await?;
+        // Read before the session is forgotten, because forgetting may change the default.
         let default = self.is_default(&session).await;
         session.close(DISCONNECT_PATIENCE).await;
 
@@ -447,6 +475,7 @@ impl SessionRegistry {
             })
             .await?;
 
+            // Only after the store has been written: a failure leaves the session as it was.
             let mut sessions = self.lock();
             sessions.live.remove(&name);
             sessions.chosen.take_if(|held| *held == name);
@@ -456,11 +485,13 @@ impl SessionRegistry {
         Ok(session.status(default && !forget))
     }
 
-    /// Makes a session the one that calls without a name use, in this process and, as long as nothing else is
-    /// connected there, in later ones.
+    /// Makes a session the default for calls without a session name.
+    ///
+    /// The choice holds in this process. In later processes the choice holds until another session
+    /// is connected there.
     ///
     /// # Errors
-    /// There is no such session, or the choice cannot be saved.
+    /// The session does not exist, or the choice cannot be saved.
     pub async fn set_default(&self, name: &str) -> Result<SessionStatus, SessionError> {
         let session = self.lookup(Some(name)).await?;
         let name = session.saved.name.clone();
@@ -470,25 +501,29 @@ impl SessionRegistry {
         Ok(session.status(true))
     }
 
-    /// Ends everything: stops running commands, closes connections. Takes seconds only where a host is too busy to stop
-    /// its commands sooner.
+    /// Stops all commands and closes all connections, for the end of the program.
+    ///
+    /// This takes seconds only if a host is too busy to stop its commands sooner.
     pub async fn shut_down(&self) {
         self.session_env.ending.cancel();
         let sessions: Vec<_> = std::mem::take(&mut self.lock().live)
             .into_values()
             .collect();
 
+        // All at once: one slow host must not use up the time of the others.
         let closing = sessions
             .iter()
             .map(|session| session.close(ENDING_PATIENCE));
         futures_util::future::join_all(closing).await;
     }
 
+    /// Returns true if calls without a session name use this session.
     async fn is_default(&self, session: &LiveSession) -> bool {
         let loaded = self.load().await.ok();
         self.default_name(loaded.as_ref()).as_ref() == Some(&session.saved.name)
     }
 
+    /// Returns a session in memory, or `None` if the store has to be consulted.
     fn find_live(&self, name: Option<&str>) -> Option<Arc<LiveSession>> {
         let sessions = self.lock();
         if let Some(name) = name {
@@ -502,8 +537,10 @@ impl SessionRegistry {
         }
     }
 
-    /// In this order: chosen here, connected here first, chosen and saved, the only one there is. What was chosen long
-    /// ago must not win over what was just connected.
+    /// Returns the default session, or `None` if there is none.
+    ///
+    /// The order is: chosen in this process, first connected here, chosen and saved, the only
+    /// session. An old choice must not win over a session that was just connected.
     fn default_name(&self, loaded: Option<&LoadedStore>) -> Option<SessionName> {
         let sessions = self.lock();
         let here = sessions.default_here();
@@ -532,6 +569,7 @@ impl SessionRegistry {
         here.or_else(saved).or_else(only)
     }
 
+    /// Reads the store on a blocking thread.
     async fn load(&self) -> Result<LoadedStore, StoreError> {
         let store = self.store.clone();
         off_thread(move || store.load())
@@ -539,6 +577,7 @@ impl SessionRegistry {
             .map(|loaded| self.remember(loaded))
     }
 
+    /// Changes the store on a blocking thread.
     async fn update(
         &self,
         change: impl FnOnce(&mut super::saved::StoreDocument) + Send + 'static,
@@ -549,7 +588,8 @@ impl SessionRegistry {
         Ok(())
     }
 
-    /// The same; where there can be no store, it has nothing that would have to be changed.
+    /// Changes the store like `update`, but succeeds if there is no place for a store, which then
+    /// holds nothing to change.
     async fn update_if_there(
         &self,
         change: impl FnOnce(&mut super::saved::StoreDocument) + Send + 'static,
@@ -560,7 +600,9 @@ impl SessionRegistry {
         }
     }
 
-    /// A store is set aside once, by whichever call comes first; the person is told by the first that can.
+    /// Keeps the notice of a loaded store for the next call able to report the notice.
+    ///
+    /// A store is set aside only once, by whichever call reads it first.
     fn remember(&self, loaded: LoadedStore) -> LoadedStore {
         if let Some(notice) = &loaded.notice {
             *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(notice.clone());
@@ -568,6 +610,7 @@ impl SessionRegistry {
         loaded
     }
 
+    /// Takes the pending notice about the store.
     fn take_notice(&self) -> Option<String> {
         self.notice
             .lock()
@@ -588,7 +631,7 @@ impl SessionRegistry {
     }
 }
 
-/// Files block; the async threads must not.
+/// Runs blocking file work off the async threads.
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

@@ -1,4 +1,4 @@
-//! What goes on in a process, for a person who looks on, and what that person puts an end to.
+//! Read-only overview of a process for the status page, and the actions users can take there.
 
 use std::sync::{Arc, PoisonError};
 
@@ -11,24 +11,27 @@ use crate::session::{
     transfers::TransferEntry,
 };
 
-/// What goes on.
+/// Snapshot of everything in progress in this process.
 #[derive(Debug)]
 pub struct Overview {
-    /// Every session there is, by name.
+    /// All sessions, sorted by name.
     pub sessions: Vec<SessionStatus>,
-    /// The shells of those that have any.
+    /// Shells of all sessions, sorted by session and name.
     pub shells: Vec<ShellStatus>,
     /// Commands that run or have ended lately, in the order of their start.
     pub jobs: Vec<Arc<Job>>,
-    /// Transfers under way, in the order of their start.
+    /// Transfers in progress, in the order of their start.
     pub transfers: Vec<Arc<TransferEntry>>,
-    /// What the person should know about the store.
+    /// Notice for the user about the store; `None` if there is none.
     pub notice: Option<String>,
 }
 
 impl SessionRegistry {
-    /// What goes on now. To look at it changes nothing: what an agent has yet to be told, it still is.
+    /// Returns a snapshot of everything in progress, and changes nothing.
+    ///
+    /// Notices and prompts stay pending for the next tool call.
     pub async fn overview(&self) -> Overview {
+        // The page is useful without the store, so an unreadable store becomes a notice.
         let loaded = self.load().await;
         let unreadable = loaded.as_ref().err().map(|error| with_causes(error));
         let loaded = loaded.ok();
@@ -48,6 +51,7 @@ impl SessionRegistry {
             shells,
             jobs: self.jobs.recent(),
             transfers: self.transfers.list(),
+            // The notice is only copied: the agent has yet to receive it.
             notice: unreadable.or_else(|| {
                 self.notice
                     .lock()
@@ -57,11 +61,15 @@ impl SessionRegistry {
         }
     }
 
-    /// Closes a session's connection because the person wants that: who waits for its commands is told so.
+    /// Closes a session's connection at the user's request on the status page.
+    ///
+    /// Running commands are marked as stopped by the user, so that their callers are informed.
     ///
     /// # Errors
-    /// As [`disconnect`](Self::disconnect).
+    /// The session does not exist.
     pub async fn disconnect_unwanted(&self, name: &str) -> Result<(), SessionError> {
+        // Marked before the connection closes, because the calls answer as soon as their commands
+        // end.
         for job in self
             .jobs
             .recent()

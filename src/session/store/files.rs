@@ -1,4 +1,5 @@
-//! The file under the store: locked, set aside, replaced whole. All of it beside the file, in a directory that is open.
+//! Operations on the store's file: lock, set aside, replace. All happen in the open directory of
+//! the file.
 
 use std::{
     fs::{File, TryLockError},
@@ -11,14 +12,17 @@ use std::{
 use super::StoreError;
 use crate::{local::LocalName, session::saved::StoreDocument};
 
-/// Between two tries for the lock: short, since there is no queue and whoever sleeps long keeps missing the gaps.
+/// Pause between two attempts to lock. Short, because there is no queue and a long sleeper keeps
+/// missing the gaps.
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 
-/// How the name of a store that is not complete yet ends, after six letters and digits.
+/// Suffix of temporary files, after six letters and digits.
 const TEMPORARY: &str = ".tmp";
 
-/// Moves the file to the first free place. The place is taken with an empty file of our own, which the rename then
-/// replaces, because a rename alone would replace anyone's.
+/// Moves the store to the first free name `NAME.unreadable-N`, and returns the new path.
+///
+/// The name is reserved with an empty file, which the rename replaces. A rename without a
+/// reservation could replace a file of another process.
 pub(super) fn set_aside(place: &LocalName) -> io::Result<PathBuf> {
     let folder = &place.folder;
     let mut number = 1_u64;
@@ -39,15 +43,19 @@ pub(super) fn set_aside(place: &LocalName) -> io::Result<PathBuf> {
     }
 }
 
-/// Replaces the file: the new content is on the disk before it gets the name. The lock must be held.
+/// Replaces the store. The caller must hold the lock.
+///
+/// The new content is on disk before the file gets its name, so a crash leaves the old or the new
+/// store.
 pub(super) fn write(place: &LocalName, document: &StoreDocument) -> io::Result<()> {
     let mut json = serde_json::to_vec_pretty(document)?;
     json.push(b'\n');
 
-    // What cannot be read again, being too large or nested too deep, is not written.
+    // Content that could not be read again, too large or nested too deep, is never written.
     StoreDocument::parse(&json).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
     remove_litter(place);
 
+    // Random, because `create` fails if a killed process has left a file of this name.
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let temporary = place.beside(
@@ -67,12 +75,14 @@ pub(super) fn write(place: &LocalName, document: &StoreDocument) -> io::Result<(
         return Err(error);
     }
 
+    // Without this, a power failure could undo the rename.
     folder.sync();
 
     Ok(())
 }
 
-/// Removes what was begun by processes that were killed: under the lock nobody else has begun one.
+/// Removes temporary files of killed processes. Under the lock, nobody else has a temporary file in
+/// use.
 fn remove_litter(place: &LocalName) {
     let prefix = place.beside(".", ".").name;
     for name in place.folder.names(usize::MAX).unwrap_or_default() {
@@ -84,13 +94,19 @@ fn remove_litter(place: &LocalName) {
         if random
             .is_some_and(|random| random.len() == 6 && random.iter().all(u8::is_ascii_alphanumeric))
         {
-            // What cannot be removed harms nothing.
+            // A leftover file does no harm, so failures are ignored.
             let _ = place.folder.remove(name);
         }
     }
 }
 
-/// Holds until the file is dropped. The lock file stays: removing it would let two processes lock two files of one name.
+/// Locks the store until the returned file is dropped.
+///
+/// The lock file is never removed: otherwise two processes could lock two files of the same name.
+///
+/// # Errors
+/// Returns [`StoreError::Locked`] after `patience`, and [`StoreError::Lock`] if the lock file
+/// cannot be used.
 pub(super) fn lock(place: &LocalName, patience: Duration) -> Result<File, StoreError> {
     let beside = place.beside(".", ".lock");
     let failed = |source| StoreError::Lock(beside.path.clone(), source);
@@ -99,6 +115,7 @@ pub(super) fn lock(place: &LocalName, patience: Duration) -> Result<File, StoreE
         .open_to_append(&beside.name, true)
         .map_err(failed)?;
 
+    // Another user could plant a lock file in a shared directory and hold the lock forever.
     place.folder.trust_file(&file).map_err(failed)?;
     let deadline = Instant::now() + patience;
 

@@ -1,6 +1,6 @@
-//! The file of saved sessions: shared by several processes, replaced whole, never lost.
+//! Store of saved sessions, shared by several processes and always replaced as a whole.
 //!
-//! Everything here blocks; a caller inside an async runtime gives it a thread of its own.
+//! All operations block. Async callers run them on a blocking thread.
 
 mod files;
 
@@ -15,49 +15,52 @@ use super::{
 };
 use crate::local::{EntryKind, Folder, LocalName};
 
-/// How long a change waits for another process to finish its own, which takes milliseconds.
+/// Time limit for the lock of the store. Another process holds the lock for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The saved sessions on disk. Holds no state but the path, so any number of them may share a file.
+/// Handle of the file of saved sessions. Holds only the path, so any number of handles may share a
+/// file.
 #[derive(Debug, Clone)]
 pub struct Store {
     path: Option<PathBuf>,
 }
 
-/// What a [`Store`] holds.
+/// Content of a [`Store`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedStore {
-    /// The document, empty where there is no file.
+    /// Document, empty if there is no file.
     pub document: StoreDocument,
-    /// What the person should know: that an unreadable file was set aside, and where; or that the file holds secrets.
+    /// Notice for the user about an unreadable file set aside, or about secrets in the file. `None`
+    /// if all is well.
     pub notice: Option<String>,
 }
 
-/// Why the store could not be read or changed, with the path at fault. Whatever the store held, it still holds.
+/// Error of reading or changing the store, with the path at fault. The store keeps its content.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No path was given, and there is no home directory.
+    /// There is no path and no home directory.
     #[error("there is no home directory to keep the session store in")]
     Nowhere,
-    /// A later version of this program wrote the file: the version that it states.
+    /// The file has a version, given here, which only a newer program can read.
     #[error("the session store {0} has version {1}, which only a newer mcp-ssh-sessions can read")]
     Newer(PathBuf, u64),
     /// Another process has held the lock for five seconds.
     #[error("the session store {0} is locked by another process")]
     Locked(PathBuf),
-    /// A directory, a device or a pipe, which can be neither read as a store nor replaced by one.
+    /// The path names a directory, a device or a pipe.
     #[error("the session store {0} is not a regular file")]
     NotAFile(PathBuf),
-    /// The file is there but cannot be read.
+    /// The file exists but cannot be read.
     #[error("cannot read the session store {0}")]
     Read(PathBuf, #[source] io::Error),
-    /// The lock file beside the store, which the path names, cannot be made or locked.
+    /// The lock file next to the store cannot be created or locked. The path is that of the lock
+    /// file.
     #[error("cannot lock the session store with {0}")]
     Lock(PathBuf, #[source] io::Error),
-    /// The directory that the store belongs in is missing and cannot be made.
+    /// The directory of the store is missing and cannot be created.
     #[error("cannot create the directory {0} for the session store")]
     CreateDirectory(PathBuf, #[source] io::Error),
-    /// The file is unreadable and cannot be moved out of the way.
+    /// The unreadable file cannot be moved out of the way.
     #[error("cannot set the unreadable session store {0} aside")]
     SetAside(PathBuf, #[source] io::Error),
     /// The new content cannot be written.
@@ -66,18 +69,23 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// A store in that file, which need not exist; without one it is empty and cannot be changed. Nothing is touched yet.
+    /// Creates a handle for the file, which need not exist. Touches nothing.
+    ///
+    /// Without a path, the store is empty and cannot be changed.
     #[must_use]
     pub fn new(path: Option<PathBuf>) -> Self {
         Self { path }
     }
 
-    /// Reads the store. Takes no lock, since the file is only ever replaced whole, unless it is unreadable: then it is
-    /// set aside as `NAME.unreadable-N`, and the notice says so.
+    /// Reads the store. An unreadable file is set aside as `NAME.unreadable-N`, which the notice
+    /// reports.
+    ///
+    /// Takes the lock only to set a file aside: the file is only ever replaced as a whole.
     ///
     /// # Errors
-    /// [`StoreError::Newer`], [`StoreError::NotAFile`], [`StoreError::Read`]; for an unreadable file also
-    /// [`StoreError::Locked`], [`StoreError::Lock`] and [`StoreError::SetAside`].
+    /// Returns [`StoreError::Newer`], [`StoreError::NotAFile`] or [`StoreError::Read`]. For an
+    /// unreadable file also [`StoreError::Locked`], [`StoreError::Lock`] and
+    /// [`StoreError::SetAside`].
     pub fn load(&self) -> Result<LoadedStore, StoreError> {
         let Some(place) = self.place()? else {
             return Ok(LoadedStore {
@@ -90,15 +98,16 @@ impl Store {
             return Ok(loaded);
         }
 
+        // Another process may be writing the store, or setting it aside, at this moment.
         let _lock = lock(&place, LOCK_PATIENCE)?;
 
         read_or_set_aside(&place)
     }
 
-    /// Reads the store for whoever must not change anything: an unreadable file stays where it is, and is an error in words.
+    /// Reads the store without changing anything. An unreadable file stays in place.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Returns the reason why the store cannot be read, as a message.
     pub fn peek(&self) -> Result<StoreDocument, String> {
         let read = self.place().and_then(|place| {
             place
@@ -117,12 +126,13 @@ impl Store {
         }
     }
 
-    /// Changes the store: reads what is there now, applies `change` and replaces the file (0600), all under a lock that
-    /// other processes respect. Waits for that lock for up to five seconds. Returns what was written, and the notice of
-    /// [`load`](Self::load).
+    /// Changes the store: reads the current content, applies `change` and replaces the file (0600).
+    ///
+    /// The change happens under a lock respected by other processes, waiting up to five seconds for
+    /// the lock. Returns the written content, with the notice of [`load`](Self::load).
     ///
     /// # Errors
-    /// Any [`StoreError`]; the file is then as it was, or set aside if it was unreadable.
+    /// Any [`StoreError`]. The file is then as it was, or set aside if unreadable.
     pub fn update(
         &self,
         change: impl FnOnce(&mut StoreDocument),
@@ -130,6 +140,7 @@ impl Store {
         let path = self.path.as_deref().ok_or(StoreError::Nowhere)?;
         Folder::made(directory(path))
             .map_err(|source| StoreError::CreateDirectory(directory(path).to_owned(), source))?;
+        // Resolved once: the lock, the read and the write must all be about the same file.
         let place =
             LocalName::resolve(path).map_err(|source| StoreError::Read(path.to_owned(), source))?;
         let _lock = lock(&place, LOCK_PATIENCE)?;
@@ -140,9 +151,11 @@ impl Store {
         Ok(loaded)
     }
 
-    /// The file that the path stands for, there or not: behind a symbolic link, since people link their dotfiles, and a
-    /// rename onto the link would replace it. The lock lies beside this file too, so that two links to it share one lock.
-    /// `None` where nothing can be.
+    /// Resolves the path to the store's file, which need not exist. `None` if its directory does
+    /// not exist.
+    ///
+    /// A symbolic link is followed, because people link their dotfiles and a rename would replace
+    /// the link. The lock lies next to the target, so two links to one file share a lock.
     fn place(&self) -> Result<Option<LocalName>, StoreError> {
         let Some(path) = &self.path else {
             return Ok(None);
@@ -156,14 +169,14 @@ impl Store {
     }
 }
 
-/// The directory that a path is in, also where it names none.
+/// Returns the directory of a path, `.` if the path names none.
 fn directory(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
 }
 
-/// Reads the file; the inner error is the reason why it is unreadable.
+/// Reads and parses the file. The inner error is the reason why the content is unreadable.
 fn try_parse(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, StoreError> {
     let path = &place.path;
 
@@ -187,7 +200,10 @@ fn try_parse(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, St
     Ok(Ok(LoadedStore { document, notice }))
 }
 
-/// For whoever holds the lock: another process may have put things right meanwhile, or is about to.
+/// Reads the file under the lock, and sets the file aside if unreadable.
+///
+/// The file is read again, because another process may have replaced the file before the lock was
+/// taken.
 fn read_or_set_aside(place: &LocalName) -> Result<LoadedStore, StoreError> {
     let path = &place.path;
     let reason = match try_parse(place)? {
@@ -208,7 +224,7 @@ fn read_or_set_aside(place: &LocalName) -> Result<LoadedStore, StoreError> {
     Ok(LoadedStore { document, notice })
 }
 
-/// The file's bytes, one more than are allowed at most; none when it is missing.
+/// Returns the bytes of the file, none if missing. Reads at most one byte more than is allowed.
 fn read(place: &LocalName) -> Result<Vec<u8>, StoreError> {
     let unread = |error| StoreError::Read(place.path.clone(), error);
     match place.find().map_err(unread)? {
@@ -221,6 +237,7 @@ fn read(place: &LocalName) -> Result<Vec<u8>, StoreError> {
         let file = place.open()?;
         place.folder.trust_file(&file)?;
         let mut bytes = Vec::new();
+        // The extra byte tells a file that is too large from one of the maximum size.
         file.take(MAX_STORE_BYTES as u64 + 1)
             .read_to_end(&mut bytes)?;
 

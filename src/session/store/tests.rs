@@ -317,7 +317,7 @@ fn without_a_path_the_store_is_empty_and_stays_so() {
     ));
 }
 
-/// Bytes that are often nearly a store, sometimes one.
+/// Generates bytes which are often nearly a store, and sometimes a store.
 fn file_content() -> impl Strategy<Value = Vec<u8>> {
     let tokens = r#"{ } [ ] : , 1 2 "a" "host" "version" "sessions" {"host":"h"}"#;
     let token = prop::sample::select(tokens.split(' ').collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! The authentication agent: where it is, and which keys it holds.
+//! Connects to the authentication agent and lists its keys.
 
 use std::{env, time::Duration};
 
@@ -22,25 +22,27 @@ use crate::{
     ssh::{config::expand::expand_path, error::SshError, transport::handler::ClientHandler},
 };
 
-/// How long the agent may take to list its keys.
+/// Time limit for listing the agent's keys.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What `ssh-agent` itself takes for too long, in bytes.
+/// Size limit of the agent's answer, in bytes. `ssh-agent` has the same limit.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
-/// `SSH_AGENTC_REQUEST_IDENTITIES` and its answer (draft-ietf-sshm-ssh-agent, section 3.5).
+/// Message `SSH_AGENTC_REQUEST_IDENTITIES`, with its length (draft-ietf-sshm-ssh-agent, section
+/// 3.5).
 const REQUEST_IDENTITIES: [u8; 5] = [0, 0, 0, 1, 11];
+/// Type of the message `SSH_AGENT_IDENTITIES_ANSWER`.
 const IDENTITIES_ANSWER: u8 = 12;
 
 type AgentTransport = Box<dyn AgentStream + Send + Unpin>;
 
 pub(super) type Agent = AgentClient<AgentTransport>;
 
-/// The agent that the configuration names and the keys and certificates that it holds, in its order; `None` where there
-/// is no agent.
+/// Connects to the agent named by the configuration, and lists the keys and certificates in order.
+/// Returns `None` if there is no agent.
 ///
 /// # Errors
-/// Why the agent cannot be used, in words.
+/// A description of the reason why the agent cannot be used.
 pub(super) async fn ask(
     handle: &Handle<ClientHandler>,
     config: &EffectiveConfig,
@@ -62,11 +64,13 @@ pub(super) async fn ask(
         };
         let mut agent = Agent::connect(stream);
 
-        // Without this an agent keeps back keys that are meant for certain hosts (`ssh-add -h`); others refuse it.
+        // Without this binding an agent keeps back keys which are restricted to certain hosts
+        // (`ssh-add -h`). Other agents refuse the request, which is harmless.
         if let Some(binding) = handle.agent_session_binding() {
             let _ = agent.bind_session(binding, false).await;
         }
 
+        // russh's own listing fails as a whole if one key is of an unknown kind.
         let mut stream: AgentTransport = agent.into_inner();
         let answer = request_identities(&mut stream)
             .await
@@ -80,7 +84,7 @@ pub(super) async fn ask(
         .unwrap_or_else(|_| Err("it does not answer".to_owned()))
 }
 
-/// Why there is no agent.
+/// Returns the reason why there is no agent.
 pub(super) fn missing(config: &EffectiveConfig) -> String {
     match &config.identity_agent {
         IdentityAgent::None => "IdentityAgent none".to_owned(),
@@ -91,6 +95,7 @@ pub(super) fn missing(config: &EffectiveConfig) -> String {
     }
 }
 
+/// Connects to the agent's Unix socket; `None` without a socket.
 #[cfg(unix)]
 async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, String> {
     let Some(socket) = socket else {
@@ -102,8 +107,8 @@ async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, Strin
     Ok(Some(Box::new(stream)))
 }
 
-/// On Windows the OpenSSH agent listens on a named pipe; where it does not run, Pageant may. A `SSH_AUTH_SOCK` that is no
-/// pipe is one of Cygwin's or MSYS's sockets, of use to their own programs alone.
+/// Connects to the named pipe of the OpenSSH agent, or else to Pageant. A `SSH_AUTH_SOCK` which
+/// names no pipe is a socket of Cygwin or MSYS, and only their programs can use it.
 #[cfg(windows)]
 async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, String> {
     let is_pipe = |path: &String| path.replace('/', r"\").starts_with(r"\\.\pipe\");
@@ -122,9 +127,11 @@ async fn connect(socket: Option<String>) -> Result<Option<AgentTransport>, Strin
     }
 }
 
+/// Requests the list of keys, and returns the agent's answer without the length prefix.
 async fn request_identities(stream: &mut AgentTransport) -> std::io::Result<Vec<u8>> {
     stream.write_all(&REQUEST_IDENTITIES).await?;
     stream.flush().await?;
+    // The length is checked before memory is reserved for the answer.
     let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
     if length > MAX_ANSWER_BYTES {
         return Err(std::io::Error::other("its answer is too long"));
@@ -136,8 +143,8 @@ async fn request_identities(stream: &mut AgentTransport) -> std::io::Result<Vec<
     Ok(answer)
 }
 
-/// The identities in the answer, without those of kinds that are unknown here: one of them is no reason to do without the
-/// others. `None` if it is no such answer; an agent that is locked says that it failed, and so holds nothing.
+/// Parses the agent's answer, skipping keys of unknown kinds. Returns `None` if the answer is
+/// malformed. Another answer counts as an empty list, such as the failure of a locked agent.
 fn identities(answer: &[u8]) -> Option<Vec<AgentIdentity>> {
     let (kind, mut rest) = answer.split_first()?;
     if *kind != IDENTITIES_ANSWER {
@@ -163,6 +170,7 @@ fn identities(answer: &[u8]) -> Option<Vec<AgentIdentity>> {
     Some(identities)
 }
 
+/// Parses a key or certificate; `None` for an unknown kind.
 fn identity(blob: &[u8], comment: String) -> Option<AgentIdentity> {
     const MARK: &[u8] = b"-cert-v01@";
 
@@ -174,7 +182,8 @@ fn identity(blob: &[u8], comment: String) -> Option<AgentIdentity> {
         0 => PublicKey::from_bytes(blob)
             .ok()
             .map(|key| AgentIdentity::PublicKey { key, comment }),
-        // The key of a certificate's authority may be a certificate to the decoder, and so on without end.
+        // The decoder takes a certificate as the key of a certificate's authority, and recurses
+        // without limit. The count of the marks bounds the depth.
         1..=4 => Certificate::from_bytes(blob)
             .ok()
             .map(|certificate| AgentIdentity::Certificate {

@@ -1,11 +1,11 @@
-//! What is wrong with a user certificate (PROTOCOL.certkeys of OpenSSH), as far as a client can tell.
+//! Checks of user certificates (PROTOCOL.certkeys of OpenSSH), as far as a client can make them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use russh::keys::{Certificate, ssh_key::certificate::CertType};
 
-/// Why it is valid for nobody now; `None` if it is.
+/// Returns the reason why a certificate is not valid now; `None` if it is valid.
 pub(super) fn outdated(certificate: &Certificate) -> Option<String> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -13,7 +13,7 @@ pub(super) fn outdated(certificate: &Certificate) -> Option<String> {
     outdated_at(certificate.valid_after(), certificate.valid_before(), now)
 }
 
-/// Why a server may have refused it.
+/// Returns a likely reason why a server refused the certificate; `None` if there is no such reason.
 pub(super) fn likely_refusal_reason(certificate: &Certificate, user: &str) -> Option<String> {
     let principals = certificate.valid_principals();
     outdated(certificate).or_else(|| {
@@ -22,11 +22,12 @@ pub(super) fn likely_refusal_reason(certificate: &Certificate, user: &str) -> Op
     })
 }
 
-/// Whether it is one for a user; those for hosts prove nothing of a client.
+/// Returns true for a user certificate. A host certificate proves nothing about a client.
 pub(super) fn is_for_user(certificate: &Certificate) -> bool {
     certificate.cert_type() == CertType::User
 }
 
+/// Returns the reason why `now` is outside of the validity. All times are seconds since 1970.
 fn outdated_at(after: u64, before: u64, now: u64) -> Option<String> {
     if now >= before {
         Some(format!("it expired on {}", date(before)))
@@ -37,6 +38,7 @@ fn outdated_at(after: u64, before: u64, now: u64) -> Option<String> {
     }
 }
 
+/// Formats seconds since 1970 as a date in UTC.
 fn date(seconds: u64) -> String {
     let moment = i64::try_from(seconds)
         .ok()

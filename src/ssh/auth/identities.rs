@@ -1,5 +1,6 @@
-//! The keys to offer, in OpenSSH's order: certificates that the configuration names, configured keys that the agent holds,
-//! its others, and the rest of the identity files.
+//! Collects the keys to offer, in OpenSSH's order: certificates named by the configuration,
+//! configured keys which the agent holds, other keys of the agent, and the remaining identity
+//! files.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -24,37 +25,42 @@ use crate::{
     },
 };
 
-/// Who makes the signature.
+/// Signer for an offered key.
 #[derive(Clone)]
 pub(super) enum SignedBy {
-    /// The agent, asked by this identity of its own.
+    /// The agent, which is asked by this identity.
     Agent(Box<AgentIdentity>),
     /// The private key in this file.
     File(Arc<PrivateKeyFile>),
 }
 
-/// A key to offer.
+/// Key which can be offered to the server, with the signer for it.
 #[derive(Clone)]
 pub(super) struct Candidate {
-    /// `None` if only the private key can tell.
+    /// Public key or certificate; `None` if the file must be decrypted first.
     pub(super) offer: Option<Offer>,
+    /// Signer of the key.
     pub(super) by: SignedBy,
-    /// Its file, or the agent's comment.
+    /// Path of the file, or the comment of the agent.
     pub(super) name: String,
+    /// True if the key was offered already.
     tried: bool,
 }
 
-/// The keys of a log-in.
+/// Keys of a log-in, in the order of the offers.
 pub(super) struct Identities {
+    /// Connection to the agent; `None` without an agent.
     pub(super) agent: Option<Agent>,
+    /// Keys to offer, in order. Keys which were offered already are at the back.
     waiting: VecDeque<Candidate>,
-    /// Why some identities cannot even be offered.
+    /// Reasons why some keys cannot be offered.
     pub(super) unusable: Vec<String>,
-    /// The one key file that was named explicitly.
+    /// Path of the key file which the caller named explicitly; `None` if the configuration decides.
     pub(super) explicit: Option<String>,
 }
 
 impl Candidate {
+    /// Creates a candidate which was not offered yet.
     fn new(offer: Option<Offer>, by: SignedBy, name: String) -> Self {
         Self {
             offer,
@@ -64,6 +70,7 @@ impl Candidate {
         }
     }
 
+    /// Creates the candidate for a key which the agent holds.
     fn of_agent(held: &AgentIdentity) -> Self {
         let offer = match held {
             AgentIdentity::PublicKey { key, .. } => Offer::Key(key.clone()),
@@ -79,18 +86,21 @@ impl Candidate {
         )
     }
 
+    /// Returns true if the candidate offers the same key or certificate.
     fn offers(&self, other: &Offer) -> bool {
         self.offer
             .as_ref()
             .is_some_and(|offer| offer.is_same_key(other))
     }
 
+    /// Returns true if both have the same public key, as a plain key or in a certificate.
     fn has_key_of(&self, other: Option<&Offer>) -> bool {
         let key = self.offer.as_ref().map(Offer::key_data);
         key.is_some() && key == other.map(Offer::key_data)
     }
 
-    /// What the person knows it by.
+    /// Describes the key for the user: algorithm, file name or agent comment, and the fingerprint
+    /// of an agent's key.
     pub(super) fn description(&self, offer: &Offer) -> String {
         let algorithm = signature_algorithm::name(&offer.algorithm(), offer.is_certificate());
         let name = self.name.escape_debug();
@@ -108,10 +118,12 @@ impl Candidate {
 }
 
 impl Identities {
-    /// Asks the agent and reads the identity files, but decrypts none: most log-ins need one only.
+    /// Collects the keys of the agent and of the identity files. No file is decrypted, because most
+    /// log-ins need only one key.
     ///
     /// # Errors
-    /// The key file that was named explicitly is none, or a path of the configuration cannot be expanded.
+    /// The key file which was named explicitly cannot be used, or a path of the configuration
+    /// cannot be expanded.
     pub(super) async fn gather(
         handle: &Handle<ClientHandler>,
         config: &EffectiveConfig,
@@ -132,6 +144,7 @@ impl Identities {
 
         signature_algorithm::check(config)?;
 
+        // A failing agent is no error, because the identity files may suffice.
         let (agent, held) = match agent::ask(handle, config, destination).await {
             Ok(Some((agent, held))) => {
                 trace.detail(|| {
@@ -169,6 +182,7 @@ impl Identities {
             }),
         ) = (explicit, files.first())
         {
+            // The private key in the file is not needed if the agent holds the key.
             let in_agent = |offer: &Offer| {
                 held.iter()
                     .any(|held| Candidate::of_agent(held).offers(offer))
@@ -179,6 +193,7 @@ impl Identities {
         }
 
         let certificates = named_certificates(config, destination, &mut unusable)?;
+        // An explicit key excludes the agent's other keys, as `IdentitiesOnly` does.
         let only_configured = explicit.is_some() || config.identities_only;
         let waiting = in_order(certificates, files, &held, only_configured, &mut unusable);
 
@@ -190,16 +205,17 @@ impl Identities {
         })
     }
 
-    /// Those that have not been offered, in their order.
+    /// Returns the keys which were not offered yet, in order.
     pub(super) fn left(&self) -> impl Iterator<Item = &Candidate> {
         self.waiting.iter().filter(|candidate| !candidate.tried)
     }
 
+    /// Returns true if there is no key to offer.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Whether one of the keys cannot be shown to the server before it is decrypted.
+    /// Returns true if a key must be decrypted before an offer is possible.
     pub(super) fn hides_a_key(&self) -> bool {
         self.waiting.iter().any(|candidate| {
             candidate.offer.is_none()
@@ -207,7 +223,8 @@ impl Identities {
         })
     }
 
-    /// The next key that has not been offered. It comes last if all are offered again.
+    /// Returns the next key which was not offered yet. The key moves to the back for a further
+    /// round.
     pub(super) fn next(&mut self) -> Option<Candidate> {
         if self.waiting.front()?.tried {
             return None;
@@ -222,7 +239,8 @@ impl Identities {
         Some(candidate)
     }
 
-    /// Offers all keys again, as OpenSSH does when a server wants one more method.
+    /// Allows all keys to be offered again. OpenSSH does so when a server requires a further
+    /// method.
     pub(super) fn start_over(&mut self) {
         for candidate in &mut self.waiting {
             candidate.tried = false;
@@ -230,6 +248,7 @@ impl Identities {
     }
 }
 
+/// Creates the error for a key file which was named explicitly.
 pub(super) fn key_file_error(path: &str, problem: &KeyProblem) -> SshError {
     SshError::KeyFile {
         path: path.into(),
@@ -238,14 +257,16 @@ pub(super) fn key_file_error(path: &str, problem: &KeyProblem) -> SshError {
     }
 }
 
-/// What an `IdentityFile` led to: something to offer, or at least its public half, which the agent may complete.
+/// Result of reading an identity file. Even a file without a usable private key may have a public
+/// half, for which the agent can sign.
 struct IdentityLookup {
     path: String,
     offer: Option<Offer>,
     candidate: Result<Candidate, KeyProblem>,
 }
 
-/// The identity files, each followed by the certificate beside it, unless the configuration names certificates itself.
+/// Reads the identity files. The certificate next to a key file follows the key, unless the
+/// configuration names certificates.
 fn configured(
     config: &EffectiveConfig,
     destination: &str,
@@ -266,6 +287,7 @@ fn configured(
             missing,
         } = IdentityFile::read(&path);
 
+        // The defaults of `IdentityFile` name files which most users do not have.
         if missing && explicit.is_none() {
             trace.detail(|| format!("{path}: there is no such file"));
             continue;
@@ -285,6 +307,7 @@ fn configured(
         };
 
         found.push(of(offer));
+        // As in OpenSSH, `CertificateFile` replaces the certificates found next to the keys.
         found.extend(
             beside
                 .filter(|_| config.certificate_files.is_empty())
@@ -295,7 +318,8 @@ fn configured(
     Ok(found)
 }
 
-/// The certificates of `CertificateFile`, by their files.
+/// Reads the certificates of `CertificateFile`, each with its path. Unusable files are described in
+/// `unusable`.
 fn named_certificates(
     config: &EffectiveConfig,
     destination: &str,
@@ -318,7 +342,7 @@ fn named_certificates(
     Ok(certificates)
 }
 
-/// The order of OpenSSH's `pubkey_prepare`.
+/// Merges the keys in the order of OpenSSH's `pubkey_prepare`.
 fn in_order(
     certificates: Vec<(String, Offer)>,
     files: Vec<IdentityLookup>,
@@ -329,6 +353,7 @@ fn in_order(
     let held: Vec<Candidate> = held.iter().map(Candidate::of_agent).collect();
     let (mut of_both, mut of_agent) = (Vec::new(), Vec::new());
 
+    // As in OpenSSH, the agent's configured keys precede its other keys.
     for candidate in &held {
         let is_configured = files.iter().any(|file| {
             file.offer
@@ -349,6 +374,7 @@ fn in_order(
 
     let mut of_files = Vec::new();
 
+    // A key which the agent holds is offered once, signed by the agent.
     for IdentityLookup {
         path,
         offer,
@@ -374,7 +400,7 @@ fn in_order(
         .chain(of_files)
         .collect();
 
-    // The agent, which needs no passphrase, signs for the certificate beside a key that it holds.
+    // The agent needs no passphrase, so it also signs for a certificate file whose key it holds.
     let of_agent: Vec<Candidate> = rest
         .iter()
         .filter(|other| matches!(other.by, SignedBy::Agent(_)))
@@ -396,7 +422,8 @@ fn in_order(
     let mut order = VecDeque::new();
 
     for (path, offer) in certificates {
-        // A certificate has no private key of its own: that of the same key signs, or the agent, if it has both.
+        // A certificate has no private key of its own. The signer of the same key signs, or the
+        // agent if it holds both.
         match rest
             .iter()
             .find(|other| other.has_key_of(Some(&offer)))

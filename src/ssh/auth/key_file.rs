@@ -1,4 +1,4 @@
-//! Identity files: private keys in the formats that OpenSSH reads, and their public halves.
+//! Reads identity files: private keys in the formats of OpenSSH, and their public halves.
 
 use std::{
     fs::Metadata,
@@ -16,35 +16,39 @@ use super::{legacy_pem, offer::Offer};
 use crate::local::folder::mode_of;
 use crate::{local::LocalName, password::Password, tree::entry::EntryKind};
 
-/// A private key is a few kilobytes; a larger file is none.
+/// Size limit of a key file, in bytes. A private key takes a few kilobytes.
 const MAX_KEY_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What the file of an `IdentityFile` is.
+/// Content of an `IdentityFile`, read without decrypting the key.
 pub(super) struct IdentityFile {
-    /// What can be offered before the private key is known.
+    /// Public key or certificate to offer; `None` until the private key is decrypted.
     pub(super) offer: Option<Offer>,
-    /// The private key, or why it cannot be used.
+    /// Private key, or the reason why the key cannot be used.
     pub(super) private: Result<Arc<PrivateKeyFile>, KeyProblem>,
-    /// There is neither a private key nor a public half.
+    /// True if there is neither a private key nor a public half.
     pub(super) missing: bool,
 }
 
-/// A private key as it is in its file, perhaps encrypted.
+/// Text of a private key file, perhaps encrypted. The text is wiped from memory on drop.
 pub(super) struct PrivateKeyFile {
+    /// Path of the file.
     pub(super) path: String,
+    /// True if the key needs a passphrase.
     pub(super) encrypted: bool,
     text: Zeroizing<String>,
 }
 
-/// Why a private key cannot be used.
+/// Reason why a private key cannot be used.
 #[derive(Debug, Clone)]
 pub(super) struct KeyProblem {
+    /// Description of the problem.
     pub(super) reason: String,
-    /// The passphrase is missing or wrong.
+    /// True if the passphrase is missing or wrong.
     pub(super) passphrase: bool,
 }
 
 impl KeyProblem {
+    /// Creates a problem which is not about the passphrase.
     pub(super) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -52,6 +56,7 @@ impl KeyProblem {
         }
     }
 
+    /// Creates a problem with a missing or wrong passphrase.
     pub(super) fn of_passphrase(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -61,8 +66,9 @@ impl KeyProblem {
 }
 
 impl IdentityFile {
-    /// Looks for the public half where OpenSSH does: the file itself, which may be a public key whose other half the agent
-    /// has; `PATH.pub`; the clear part of a private key in OpenSSH's format.
+    /// Reads an identity file. As in OpenSSH, the public half is taken from three places. The file
+    /// itself may be a public key whose private half the agent holds. The next places are
+    /// `PATH.pub` and the unencrypted part of a private key in OpenSSH's format.
     pub(super) fn read(path: &str) -> Self {
         let (text, metadata) = match read_key(Path::new(path)) {
             Ok(read) => read,
@@ -83,7 +89,7 @@ impl IdentityFile {
             }
         };
 
-        // Before the permissions, which a public key leaves open rightly.
+        // Checked before the permissions, because a public key may be readable by anybody.
         if let Some(offer) = parse_offer(&text) {
             let private = Err(KeyProblem::new("it is a public key; name the private one"));
             return Self {
@@ -93,6 +99,8 @@ impl IdentityFile {
             };
         }
 
+        // Only OpenSSH's format has the public key in clear, so other formats may leave nothing to
+        // offer.
         let openssh = PrivateKey::from_openssh(text.as_bytes()).ok();
         let offer = public_file(&format!("{path}.pub")).or_else(|| {
             openssh
@@ -105,6 +113,7 @@ impl IdentityFile {
             None => is_encrypted(&text),
         };
 
+        // The private half of a security key stays in the device, which only the agent can use.
         let security_key = openssh
             .as_ref()
             .is_some_and(|key| key.algorithm().as_str().starts_with("sk-"));
@@ -137,10 +146,11 @@ impl IdentityFile {
 }
 
 impl PrivateKeyFile {
-    /// Decodes and decrypts the key, off the async threads: key derivation is slow by design.
+    /// Decodes and decrypts the key. The work runs on a blocking thread, because key derivation is
+    /// slow by design.
     ///
     /// # Errors
-    /// The passphrase is wrong, or the file broken.
+    /// The passphrase is missing or wrong, or the file is malformed.
     pub(super) async fn unlock(
         self: &Arc<Self>,
         passphrase: Option<Password>,
@@ -153,6 +163,7 @@ impl PrivateKeyFile {
             .unwrap_or_else(|error| Err(KeyProblem::new(error.to_string())))
     }
 
+    /// Decodes and decrypts the key on the current thread.
     fn decode(&self, passphrase: Option<&str>) -> Result<PrivateKey, KeyProblem> {
         if !self.encrypted {
             let broken = |error| KeyProblem::new(format!("it is not a private key ({error})"));
@@ -171,6 +182,7 @@ impl PrivateKeyFile {
             )
         };
 
+        // russh decrypts this format with AES-128 only.
         if legacy_pem::is_legacy(&self.text) {
             let plain = legacy_pem::decrypt(&self.text, passphrase).ok_or_else(wrong)?;
             return decode_secret_key(&plain, None).map_err(|_| wrong());
@@ -180,7 +192,7 @@ impl PrivateKeyFile {
     }
 }
 
-/// What is offered for the text of a public key file: a key or a certificate.
+/// Parses the text of a public key file as a key or a certificate; `None` if the text is neither.
 pub(super) fn parse_offer(text: &str) -> Option<Offer> {
     let line = text
         .lines()
@@ -204,15 +216,16 @@ pub(super) fn parse_offer(text: &str) -> Option<Offer> {
         .map(Offer::Key)
 }
 
-/// What is offered for a public key file, if it is one.
+/// Reads a public key file; `None` if the file is missing or no public key.
 pub(super) fn public_file(path: &str) -> Option<Offer> {
     parse_offer(&read_key(Path::new(path)).ok()?.0)
 }
 
-/// The text of a key file, and what the file is.
+/// Reads a key file, and returns the text and the metadata of the file.
 fn read_key(path: &Path) -> io::Result<(Zeroizing<String>, Metadata)> {
     let none = || io::Error::other("it is not a private key file");
     let place = LocalName::resolve(path)?;
+    // A pipe or device in place of the file would block the read.
     if !matches!(place.find()?, Some((EntryKind::File(_), _)) | None) {
         return Err(none());
     }
@@ -223,14 +236,15 @@ fn read_key(path: &Path) -> io::Result<(Zeroizing<String>, Metadata)> {
         return Err(none());
     }
 
+    // The text may be an unencrypted private key, so it is wiped on drop.
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text)?;
 
     Ok((text, metadata))
 }
 
-/// Whether a key that is not in OpenSSH's format is encrypted: PKCS#8 says so in its first line, OpenSSL's old form in a
-/// header, `PuTTY`'s in a line of its own.
+/// Returns true if a key outside of OpenSSH's format is encrypted. PKCS#8 says so in its first
+/// line, OpenSSL's old format in a header, and `PuTTY`'s format in a line of its own.
 fn is_encrypted(text: &str) -> bool {
     text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
         || legacy_pem::is_legacy(text)
@@ -240,11 +254,12 @@ fn is_encrypted(text: &str) -> bool {
                 .any(|line| line.trim_end() == "Encryption: none"))
 }
 
+/// Returns true for a key in the format of `PuTTY`.
 fn is_putty(text: &str) -> bool {
     text.starts_with("PuTTY-User-Key-File-")
 }
 
-/// As OpenSSH: a private key that others may read is not used.
+/// Refuses a private key which other users may access, as OpenSSH does.
 #[cfg(unix)]
 fn refuse_open_permissions(metadata: &Metadata) -> Result<(), String> {
     let mode = mode_of(metadata) & 0o777;
@@ -256,6 +271,7 @@ fn refuse_open_permissions(metadata: &Metadata) -> Result<(), String> {
     Ok(())
 }
 
+/// Accepts every file, since there are no permission bits.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
 fn refuse_open_permissions(_: &Metadata) -> Result<(), String> {

@@ -1,16 +1,17 @@
-//! Private keys as OpenSSL encrypted them before PKCS#8: headers `Proc-Type: 4,ENCRYPTED` and `DEK-Info` (RFC 1421). That
-//! is what `ssh-keygen -m PEM` writes.
+//! Decrypts private keys in OpenSSL's format before PKCS#8, with the headers `Proc-Type:
+//! 4,ENCRYPTED` and `DEK-Info` (RFC 1421). `ssh-keygen -m PEM` writes this format.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use russh::keys::ssh_key::Cipher;
 use zeroize::Zeroizing;
 
-/// Whether the text is a key of this kind.
+/// Returns true if the text is a key in this format.
 pub(super) fn is_legacy(text: &str) -> bool {
     text.lines().any(|line| line.starts_with("DEK-Info:"))
 }
 
-/// The same key in PEM without encryption; `None` if the passphrase is wrong or the cipher is neither AES nor triple DES.
+/// Decrypts the key, and returns the key as PEM without encryption. Returns `None` if the
+/// passphrase is wrong, or the cipher is neither AES nor triple DES.
 pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>> {
     let kind = text
         .lines()
@@ -32,6 +33,7 @@ pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>>
 
     let iv = bytes_of_hex(iv.trim())?;
 
+    // Headers have a colon, which base64 has not.
     let body: Zeroizing<String> = Zeroizing::new(
         text.lines()
             .filter(|line| !line.contains(':') && !line.starts_with('-'))
@@ -40,11 +42,13 @@ pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>>
     );
 
     let mut der = Zeroizing::new(BASE64_STANDARD.decode(body.as_bytes()).ok()?);
+    // The salt of the derivation is the beginning of the IV.
     let key = derive(passphrase, iv.get(..8)?);
     cipher
         .decrypt(key.get(..key_length)?, &iv, &mut der, None)
         .ok()?;
 
+    // The padding is the only check of the passphrase in this format.
     let padding = usize::from(*der.last()?);
     let length = der.len().checked_sub(padding)?;
     let padded = (1..=block).contains(&padding)
@@ -53,6 +57,7 @@ pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>>
             .iter()
             .all(|byte| usize::from(*byte) == padding);
 
+    // russh decodes text only, so the decrypted key is encoded again.
     let plain = Zeroizing::new(BASE64_STANDARD.encode(der.get(..length).filter(|_| padded)?));
 
     Some(Zeroizing::new(format!(
@@ -61,7 +66,8 @@ pub(super) fn decrypt(text: &str, passphrase: &str) -> Option<Zeroizing<String>>
     )))
 }
 
-/// `EVP_BytesToKey` of OpenSSL with MD5 and one round, which is what this format has: two digests are enough for AES-256.
+/// Derives the key as `EVP_BytesToKey` of OpenSSL does, with MD5 and a single round, as this format
+/// requires. Two digests give 32 bytes, enough for AES-256.
 fn derive(passphrase: &str, salt: &[u8]) -> Zeroizing<Vec<u8>> {
     let digest = |before: &[u8]| {
         let mut context = md5::Context::new();
@@ -76,6 +82,7 @@ fn derive(passphrase: &str, salt: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new([first, digest(&first)].concat())
 }
 
+/// Decodes hexadecimal digits; `None` if there is another character.
 fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> = text
         .chars()

@@ -1,4 +1,5 @@
-//! Proves who we are (RFC 4252), in OpenSSH's order, with several methods where a server wants several.
+//! Logs in to a server (RFC 4252), with the methods in OpenSSH's order. A server may require
+//! several methods.
 
 mod agent;
 mod certificate;
@@ -28,42 +29,47 @@ use super::{
 };
 use crate::{openssh::effective_config::EffectiveConfig, password::Password};
 
-/// A server may want several methods one after the other; more than this is no login.
+/// Limit of the methods which a server may require for a log-in.
 const MAX_STEPS: usize = 10;
 
-/// What the caller brought to log in with; everything else comes from the configuration and the agent.
+/// Credentials which the caller has given, or which are known from an earlier log-in. Other keys
+/// come from the configuration and the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// A private key file, which is then the only key that is tried.
+    /// Path of a private key file, which then is the only key tried; `None` uses the configuration.
     pub key_path: Option<String>,
-    /// The passphrase for encrypted key files.
+    /// Passphrase for encrypted key files; `None` if none was given.
     pub passphrase: Option<Password>,
-    /// The password. Since it was given explicitly, it is tried before keys.
+    /// Password of the account; `None` if none was given. A given password is tried before any key.
     pub password: Option<Password>,
-    /// What a person has typed for earlier connections, and what worked.
+    /// Secrets which the user typed for earlier connections, and which worked.
     pub typed: Vec<TypedSecret>,
-    /// An earlier log-in has shown that the account wants a proof: where there is a key, the round trip to find that out is
-    /// left out.
+    /// True if the account refused the method `none` before. If there is a key, the method is then
+    /// left out, which saves a round trip.
     pub needs_proof: bool,
 }
 
-/// A secret that a person has typed and that has worked.
+/// Secret which the user has typed and a server or key file has accepted. Kept in memory until the
+/// session is disconnected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypedSecret {
-    /// `user@host:port` that was dialled.
+    /// Account for which the secret was typed, `user@host:port` as dialled.
     to: String,
+    /// Question which the secret answers.
     purpose: Purpose,
+    /// The secret itself.
     answer: Password,
 }
 
 impl Credentials {
-    /// Whether there is a password, given or typed.
+    /// Returns true if there is a password, given or typed.
     #[must_use]
     pub fn have_password(&self) -> bool {
         self.password.is_some() || self.has_typed_password()
     }
 
-    /// The password that was given, unless it did not do and a person has typed another.
+    /// Returns the given password; `None` if there is none, or if the user typed another password
+    /// since.
     #[must_use]
     pub fn given_password(&self) -> Option<&Password> {
         self.password
@@ -71,12 +77,13 @@ impl Credentials {
             .filter(|_| !self.has_typed_password())
     }
 
-    /// Forgets all that is secret, given or typed.
+    /// Forgets all secrets, given or typed.
     pub fn forget(&mut self) {
         (self.password, self.passphrase) = (None, None);
         self.typed.clear();
     }
 
+    /// Returns true if a typed secret is a password.
     fn has_typed_password(&self) -> bool {
         self.typed
             .iter()
@@ -84,23 +91,24 @@ impl Credentials {
     }
 }
 
-/// How a log-in succeeded.
+/// Result of a successful log-in.
 pub(super) struct LoggedIn {
-    /// The methods that it took, comma-separated.
+    /// Methods which the server required, comma-separated.
     pub(super) methods: String,
-    /// What was typed, now or earlier, and works.
+    /// Secrets which were typed for this log-in or earlier, and which worked.
     pub(super) typed: Vec<TypedSecret>,
-    /// What the person should know all the same.
+    /// Notice about certificates which are not valid now; `None` without such certificates.
     pub(super) notice: Option<String>,
-    /// The server has refused `none`, now or earlier.
+    /// True if the server refused the method `none`, now or earlier.
     pub(super) needs_proof: bool,
 }
 
-/// Logs in.
+/// Logs in with the methods of the configuration. `typed` is the destination as the user typed it.
 ///
 /// # Errors
-/// [`SshError::Authentication`] with every method tried, [`SshError::KeyFile`] for an explicit key that is unusable,
-/// [`SshError::UnsupportedAlgorithms`] for a `PubkeyAcceptedAlgorithms` without anything that there is here.
+/// [`SshError::Authentication`] with every method tried, [`SshError::KeyFile`] for an explicit key
+/// which is unusable, or [`SshError::UnsupportedAlgorithms`] if `PubkeyAcceptedAlgorithms` names no
+/// supported algorithm.
 pub(super) async fn authenticate(
     handle: &mut Handle<ClientHandler>,
     config: &EffectiveConfig,
@@ -110,6 +118,7 @@ pub(super) async fn authenticate(
     deadline: &Deadline,
     facts: &ConnectionFacts,
 ) -> Result<LoggedIn, SshError> {
+    // As in OpenSSH, questions to the user name the host by `HostKeyAlias` if that is set.
     let host = config.host_key_alias.as_ref().unwrap_or(&config.host_name);
 
     let typed_secrets = TypedSecrets {
@@ -123,7 +132,7 @@ pub(super) async fn authenticate(
         typed: credentials.typed.clone(),
     };
 
-    // What was typed came after what was given, and has worked.
+    // A typed password is newer than a given password, and has worked.
     let typed_password = typed_secrets.remembered(&Purpose::Password);
 
     let mut login = Login {
@@ -152,6 +161,7 @@ pub(super) async fn authenticate(
         remedy: Remedy::Credentials,
     };
 
+    // The trace describes failed log-ins too, so the error is returned only afterwards.
     let ended = login.run().await;
     login.explain(ended.is_ok());
     ended?;
@@ -164,59 +174,68 @@ pub(super) async fn authenticate(
     })
 }
 
+/// State of a log-in in progress.
 struct Login<'a> {
     handle: &'a mut Handle<ClientHandler>,
     config: &'a EffectiveConfig,
-    /// The password that need not be asked for.
+    /// Password which need not be asked for; `None` if there is none.
     password: Option<Password>,
+    /// True if `password` was typed for an earlier connection.
     password_was_typed: bool,
     passphrase: Option<&'a Password>,
+    /// True if the host key has changed, so no password may be sent.
     no_passwords: bool,
     needs_proof: bool,
     facts: &'a ConnectionFacts,
     typed_secrets: TypedSecrets<'a>,
     identities: Identities,
-    /// What the server said of RSA; `None` until it was asked.
+    /// Answer of the server about RSA hashes; `None` until the server was asked.
     server_hash: Option<signature_algorithm::ServerHash>,
-    /// The methods to which the password was given.
+    /// Methods for which `password` was used already.
     given_to: Vec<MethodKind>,
-    /// How often the person was asked for a password, and keyboard-interactively.
+    /// Number of questions to the user: for a password, and keyboard-interactive.
     questions: [u32; 2],
+    /// Methods which the server accepted, in order.
     succeeded: Vec<&'static str>,
+    /// Descriptions of the failed attempts.
     attempts: Vec<String>,
-    /// The keys that the server has taken, and how.
+    /// Descriptions of the keys which the server accepted.
     accepted: Vec<String>,
-    /// Certificates that are not valid now.
+    /// Descriptions of certificates which are not valid now.
     outdated: Vec<String>,
+    /// Number of keys which the server refused.
     refused_keys: usize,
-    /// What the server said it would accept; `None` until it said something.
+    /// Methods which the server would accept next; `None` before the server's first answer.
     allowed: Option<MethodSet>,
+    /// Measure to suggest if the log-in fails.
     remedy: Remedy,
 }
 
-/// How one method went.
+/// Outcome of an authentication method.
 enum MethodOutcome {
-    /// Logged in.
+    /// The server has logged the user in.
     Done,
-    /// The server wants a further method.
+    /// The server accepted the method, but requires a further method.
     Partial,
-    /// Not this way.
+    /// The method did not succeed.
     Failed,
 }
 
-/// Where the answers to a method come from.
+/// Source of the answers to a method.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PasswordSource {
-    /// The password that there is.
+    /// The password which is known already.
     Given,
-    /// The person; keys need nobody.
+    /// The user. Keys use this variant too, although they ask nobody.
     Asked,
 }
 
 impl Login<'_> {
+    /// Tries methods until the server is satisfied or none is left.
     async fn run(&mut self) -> Result<(), SshError> {
-        // As OpenSSH does: `none` is enough for accounts without a password and for servers that know us otherwise, and
-        // tells what the others accept. russh sends nothing along with it, so that it takes a round trip, once.
+        // OpenSSH tries `none` first: it suffices for accounts without a password, and its answer
+        // lists the allowed methods. russh cannot combine it with another request, so it costs a
+        // round trip.
         let known = self.needs_proof
             && self.password.is_none()
             && !self.identities.is_empty()
@@ -229,6 +248,8 @@ impl Login<'_> {
 
         'again: while self.succeeded.len() <= MAX_STEPS {
             for (method, source) in self.order() {
+                // After a skipped `none` the allowed methods are unknown. Only keys are tried
+                // without knowing them.
                 if method != MethodKind::PublicKey && self.allowed.is_none() && self.none().await? {
                     return Ok(());
                 }
@@ -254,6 +275,7 @@ impl Login<'_> {
                     return Ok(());
                 }
 
+                // As in OpenSSH, a key which was offered before may count for the next step.
                 self.identities.start_over();
                 continue 'again;
             }
@@ -264,8 +286,8 @@ impl Login<'_> {
         Err(self.failure())
     }
 
-    /// A password that there is comes first, since it is there for that; then `PreferredAuthentications`, cut to what is
-    /// enabled and can be done.
+    /// Returns the methods to try, in order. A known password comes first, followed by
+    /// `PreferredAuthentications` without the methods which are disabled or need an absent user.
     fn order(&self) -> Vec<(MethodKind, PasswordSource)> {
         use MethodKind::{KeyboardInteractive, PublicKey};
 
@@ -276,12 +298,14 @@ impl Login<'_> {
                 .any(|preferred| preferred == name)
         };
 
+        // No password method is used with a changed host key, which may be an impostor's.
         let enabled = |method: &MethodKind| match method {
             PublicKey => self.config.pubkey_authentication,
             KeyboardInteractive => self.config.kbd_interactive_authentication && !self.no_passwords,
             _ => self.config.password_authentication && !self.no_passwords,
         };
 
+        // Each method gets the known password once; afterwards the user is asked.
         let given = [MethodKind::Password, KeyboardInteractive]
             .into_iter()
             .filter(|method| {
@@ -305,7 +329,7 @@ impl Login<'_> {
         order.filter(|(method, _)| enabled(method)).collect()
     }
 
-    /// `true` if the server wants no proof at all.
+    /// Tries the method `none`, and returns true if the server requires no proof.
     async fn none(&mut self) -> Result<bool, SshError> {
         let result = self.handle.authenticate_none(&self.config.user).await;
         let done = matches!(self.step(result, "none", "").await?, MethodOutcome::Done);
@@ -316,12 +340,18 @@ impl Login<'_> {
         Ok(done)
     }
 
+    /// Returns true if the server accepts the method, or has not answered yet.
     fn offers(&self, method: MethodKind) -> bool {
         self.allowed
             .as_ref()
             .is_none_or(|allowed| allowed.contains(&method))
     }
 
+    /// Evaluates the server's answer to a method, and records a failed attempt. `what` describes
+    /// the key, or is empty.
+    ///
+    /// # Errors
+    /// [`SshError::Authentication`] if the server has closed the connection.
     async fn step(
         &mut self,
         result: Result<AuthResult, russh::Error>,
@@ -339,7 +369,8 @@ impl Login<'_> {
 
         let tried = format!("{method} {what}").trim_end().to_owned();
 
-        // A server that accepts nothing any more has closed, or russh does it for it.
+        // A server which accepts nothing more has closed the connection, or russh reports it in
+        // this way. The reason is complete once the handler is gone.
         if remaining.is_empty() || self.handle.is_closed() {
             self.facts.closed.cancelled().await;
             let reason = self
@@ -353,6 +384,7 @@ impl Login<'_> {
             self.attempts
                 .push(format!("{tried}: the server closed the connection{reason}"));
 
+            // After refused keys, the likely cause is the server's limit `MaxAuthTries`.
             if self.refused_keys > 0 {
                 self.remedy = Remedy::FewerKeys;
             } else if nothing_refused {
@@ -367,6 +399,7 @@ impl Login<'_> {
             return Ok(MethodOutcome::Partial);
         }
 
+        // A refused `none` is expected, because it mainly asks for the list of methods.
         if method != "none" {
             self.attempts.push(format!("{tried}: refused"));
         }
@@ -374,6 +407,7 @@ impl Login<'_> {
         Ok(MethodOutcome::Failed)
     }
 
+    /// Returns the error of a failed log-in, with all recorded attempts.
     fn failure(&mut self) -> SshError {
         self.attempts.append(&mut self.identities.unusable);
 
@@ -392,7 +426,7 @@ impl Login<'_> {
             );
         }
 
-        // What `none` was answered with counts, as for `ssh`.
+        // As in `ssh`, the methods listed in the answer to `none` count.
         if self.refused_keys == 0 && self.accepted.is_empty() && !self.identities.is_empty() {
             let taken = self.offers(MethodKind::PublicKey);
             self.attempts.extend(
@@ -424,7 +458,7 @@ impl Login<'_> {
         }
     }
 
-    /// What the configuration would have `ssh` try, and this program cannot do.
+    /// Lists the configured methods which the server accepts but this program does not support.
     fn unsupported(&self) -> Vec<String> {
         let config = self.config;
         let mut unsupported = Vec::new();

@@ -1,5 +1,5 @@
-//! The methods whose proof is something a person knows: `password` (RFC 4252, section 8) and `keyboard-interactive`
-//! (RFC 4256).
+//! Methods which prove the user's knowledge: `password` (RFC 4252, section 8) and
+//! `keyboard-interactive` (RFC 4256).
 
 use russh::{
     MethodKind,
@@ -15,25 +15,29 @@ use crate::{
     },
 };
 
-/// A server may ask keyboard-interactive questions in rounds; more than this is no login.
+/// Limit of the rounds of questions in a keyboard-interactive exchange.
 const MAX_ROUNDS: usize = 10;
 
-/// Questions of one round; more than these are for no person.
+/// Limit of the questions in a round. More questions are not shown to the user.
 const MAX_QUESTIONS: usize = 20;
 
-/// The secrets of one keyboard-interactive exchange.
+/// State of a keyboard-interactive exchange.
 struct Exchange {
-    /// The password that need not be asked for, until it is used.
+    /// Password which need not be asked for; `None` if there is none, or after its use.
     password: Option<Password>,
-    /// The one password that was typed, worth keeping if it works.
+    /// Typed password, worth keeping if the exchange succeeds; `None` if none was typed.
     typed: Option<Password>,
-    /// The server has asked something that nobody has answered.
+    /// True if nobody answered a question of the server.
     unanswered: bool,
-    /// The server has asked anything.
+    /// True if the server has asked anything.
     asked: bool,
 }
 
 impl Login<'_> {
+    /// Tries the method `password`, with the known password or by asking the user.
+    ///
+    /// # Errors
+    /// The server has closed the connection, or does not answer.
     pub(super) async fn password(
         &mut self,
         source: PasswordSource,
@@ -50,6 +54,7 @@ impl Login<'_> {
 
         let mut again = "";
 
+        // As often as in `ssh`: `NumberOfPasswordPrompts`.
         while self.questions[0] < self.typed_secrets.prompts && self.may_ask(MethodKind::Password) {
             self.questions[0] += 1;
             let text = format!("{again}{}'s password: ", self.typed_secrets.account);
@@ -71,13 +76,17 @@ impl Login<'_> {
         Ok(MethodOutcome::Failed)
     }
 
-    /// A server that wants a new password instead asks for it with a message that russh drops (RFC 4252, section 8), so
-    /// that nothing but silence is seen of it.
+    /// Sends a password. If the server does not answer in time, the password has probably expired:
+    /// russh drops the message which requests a new password (RFC 4252, section 8).
+    ///
+    /// # Errors
+    /// The server has closed the connection, or does not answer.
     async fn send_password(&mut self, password: &Password) -> Result<MethodOutcome, SshError> {
         let sending = self
             .handle
             .authenticate_password(&self.config.user, password.reveal());
 
+        // The outer deadline alone would give no hint of the likely cause.
         if let Ok(result) = self
             .typed_secrets
             .deadline
@@ -97,6 +106,10 @@ impl Login<'_> {
         Err(self.failure())
     }
 
+    /// Tries the method `keyboard-interactive`, with the known password or by asking the user.
+    ///
+    /// # Errors
+    /// The server has closed the connection, or does not stop asking.
     pub(super) async fn keyboard_interactive(
         &mut self,
         source: PasswordSource,
@@ -104,7 +117,7 @@ impl Login<'_> {
         if source == PasswordSource::Given {
             self.given_to.push(MethodKind::KeyboardInteractive);
 
-            // One that the server has taken already is not what it asks for now, if there is somebody who knows.
+            // After an accepted password, the server asks for something else, such as a code.
             let used = self.succeeded.contains(&"password") && self.typed_secrets.can_ask();
             let password = self.password.clone().filter(|_| !used);
             let (step, _) = self.exchange(password).await?;
@@ -125,11 +138,13 @@ impl Login<'_> {
         Ok(MethodOutcome::Failed)
     }
 
+    /// Returns true if the server accepts the method, and the user can be asked.
     fn may_ask(&self, method: MethodKind) -> bool {
         self.offers(method) && self.typed_secrets.can_ask()
     }
 
-    /// Keeps a password that was typed for an earlier connection for as long as it works.
+    /// Keeps a password which was typed for an earlier connection, but forgets the password on
+    /// failure.
     fn judge_given(&mut self, step: &MethodOutcome) {
         match (step, &self.password) {
             (MethodOutcome::Failed, _) => self.typed_secrets.forget(&Purpose::Password),
@@ -140,7 +155,8 @@ impl Login<'_> {
         }
     }
 
-    /// One exchange, and whether there is sense in another.
+    /// Runs a keyboard-interactive exchange. Also returns true if another exchange makes sense: the
+    /// server asked, and every question was answered.
     async fn exchange(
         &mut self,
         password: Option<Password>,
@@ -157,6 +173,7 @@ impl Login<'_> {
             .authenticate_keyboard_interactive_start(&self.config.user, None)
             .await;
 
+        // RFC 4256 sets no limit of rounds, but an endless server must not hold the user.
         for _ in 0..MAX_ROUNDS {
             let result = match answer {
                 Ok(KeyboardInteractiveAuthResponse::InfoRequest {
@@ -192,6 +209,7 @@ impl Login<'_> {
                 Err(error) => Err(error),
             };
 
+            // A typed password is kept only after the server has accepted the exchange.
             let step = self.step(result, "keyboard-interactive", "").await?;
             if let (MethodOutcome::Done | MethodOutcome::Partial, Some(password)) =
                 (&step, exchange.typed)
@@ -208,8 +226,9 @@ impl Login<'_> {
         Err(self.failure())
     }
 
-    /// The answers to one round: to one question for a secret the password, else what the person says. What nobody answers
-    /// is answered with nothing, since the server waits for as many answers as it has questions.
+    /// Answers a round of questions. The known password answers a single question for a secret, and
+    /// the user answers all else. Without the user, all answers are empty, because the server
+    /// expects as many answers as questions (RFC 4256, section 3.4).
     async fn responses(
         &mut self,
         exchange: &mut Exchange,
@@ -221,10 +240,12 @@ impl Login<'_> {
             return Vec::new();
         }
 
+        // The password answers a single question: the next question may be for a code.
         if let Some(password) = exchange.password.take_if(|_| one_secret) {
             return vec![password.reveal().to_owned()];
         }
 
+        // A server could otherwise fill the user's screen with its words.
         let cut = |words: &str| words.chars().take(MAX_WORDS_BYTES).collect::<String>();
 
         let prompts: Vec<Prompt> = asked
@@ -246,6 +267,7 @@ impl Login<'_> {
                 .await
         };
 
+        // The error shows the unanswered questions, because these explain which secret is missing.
         let Some(answers) = answers else {
             if !exchange.unanswered {
                 self.attempts.push(format!(
@@ -258,7 +280,7 @@ impl Login<'_> {
             return asked.iter().map(|_| String::new()).collect();
         };
 
-        // A code is good for once only; a password can be used to connect again.
+        // A code is valid once, whereas a password can serve to connect again.
         if let ([answer], [only]) = (answers.as_slice(), asked)
             && one_secret
             && only.prompt.to_lowercase().contains("password")

@@ -1,5 +1,5 @@
-//! The method `publickey` (RFC 4252, section 7): each key is shown to the server first, and signs only if the server would
-//! take it. So a passphrase is asked for only where it is of use.
+//! The method `publickey` (RFC 4252, section 7). Each key is shown to the server first, and signs
+//! only if the server would accept it. So a passphrase is asked for only if the key is of use.
 
 use std::sync::Arc;
 
@@ -32,10 +32,15 @@ use crate::{
     },
 };
 
-/// How much of a path OpenSSH's question for its passphrase shows, in characters.
+/// Limit of the path in the question for a passphrase, in characters, as in OpenSSH.
 const MAX_PATH_CHARS: usize = 100;
 
 impl Login<'_> {
+    /// Offers keys until the server accepts a key, or none is left.
+    ///
+    /// # Errors
+    /// The server has closed the connection, or the key file which was named explicitly cannot be
+    /// used.
     pub(super) async fn public_key(&mut self) -> Result<MethodOutcome, SshError> {
         self.attempts.append(&mut self.identities.unusable);
 
@@ -51,9 +56,11 @@ impl Login<'_> {
         Ok(MethodOutcome::Failed)
     }
 
+    /// Offers a key to the server, which signs if the server would accept the key.
     async fn offer(&mut self, candidate: Candidate) -> Result<MethodOutcome, SshError> {
         let mut unlocked = None;
 
+        // Without a public half, the private key must be decrypted before the key can be offered.
         let offer = match (&candidate.offer, &candidate.by) {
             (Some(offer), _) => offer.clone(),
             (None, SignedBy::Agent(_)) => return Ok(MethodOutcome::Failed),
@@ -83,6 +90,7 @@ impl Login<'_> {
 
         let hash = signature_algorithm::hash_of(&algorithm);
 
+        // The signer asks for a passphrase only when the server has agreed to the key.
         let mut signer = KeySigner {
             agent: self.identities.agent.as_mut(),
             by: &candidate.by,
@@ -121,6 +129,7 @@ impl Login<'_> {
             MethodOutcome::Done | MethodOutcome::Partial => self.accepted.push(description),
         }
 
+        // A server does not say why it refuses a certificate, so likely reasons are added.
         if let (MethodOutcome::Failed, Offer::Certificate(certificate)) = (&step, &offer) {
             self.likely_refusal_reason(certificate, &candidate.name);
         }
@@ -128,7 +137,7 @@ impl Login<'_> {
         Ok(step)
     }
 
-    /// Adds to a refusal what may have led to it.
+    /// Adds the likely reason for the refusal of a certificate to the last attempt.
     fn likely_refusal_reason(&mut self, certificate: &ssh_key::Certificate, name: &str) {
         if let (Some(doubt), Some(last)) = (
             certificate::likely_refusal_reason(certificate, &self.config.user),
@@ -145,7 +154,10 @@ impl Login<'_> {
         }
     }
 
-    /// A key file that was named explicitly is meant; of others there may be more.
+    /// Records a key which cannot be used.
+    ///
+    /// # Errors
+    /// The key file was named explicitly, so no other key can take its place.
     fn unusable(&mut self, what: &str, problem: &KeyProblem) -> Result<MethodOutcome, SshError> {
         if let Some(path) = &self.identities.explicit {
             return Err(key_file_error(path, problem));
@@ -161,8 +173,9 @@ impl Login<'_> {
         Ok(MethodOutcome::Failed)
     }
 
-    /// As [`signature_algorithm::signature_algorithm`]; asks the server once, and only about RSA, since it may take a second to find
-    /// that it says nothing.
+    /// Chooses the signature algorithm for a key. The server is asked about RSA hashes at most
+    /// once, and only for an RSA key: it may take a second to find that the server announces
+    /// nothing.
     async fn signature_algorithm(&mut self, offer: &Offer) -> Result<Option<Algorithm>, SshError> {
         let algorithm = offer.algorithm();
         if matches!(algorithm, Algorithm::Rsa { .. }) && self.server_hash.is_none() {
@@ -178,7 +191,7 @@ impl Login<'_> {
     }
 }
 
-/// Signs once the server has said that it would take the key.
+/// Signer for an offered key, called by russh once the server would accept the key.
 struct KeySigner<'a, 'b> {
     agent: Option<&'a mut Agent>,
     by: &'a SignedBy,
@@ -187,9 +200,11 @@ struct KeySigner<'a, 'b> {
     typed_secrets: &'a mut TypedSecrets<'b>,
 }
 
+/// Reason why a signature could not be made.
 enum SignError {
     /// The connection has ended.
     Gone,
+    /// The key cannot sign.
     Problem(KeyProblem),
 }
 
@@ -231,23 +246,29 @@ impl Signer for KeySigner<'_, '_> {
     }
 }
 
+/// Creates the error for a key which cannot sign.
 fn problem(reason: impl Into<String>) -> SignError {
     SignError::Problem(KeyProblem::new(reason))
 }
 
-/// Appends the signature as RFC 4252 section 7 has it.
+/// Signs `data` and appends the signature in the form of RFC 4252, section 7.
+///
+/// # Errors
+/// The private key does not belong to the offered public key, or cannot sign.
 fn sign(
     key: &PrivateKey,
     offered: &PublicKey,
     hash: Option<HashAlg>,
     mut data: Vec<u8>,
 ) -> Result<Vec<u8>, SignError> {
+    // The public half may come from a separate file (`PATH.pub`), which can belong to another key.
     if key.public_key().key_data() != offered.key_data() {
         return Err(problem(
             "the public key beside it belongs to another private key",
         ));
     }
 
+    // Only RSA has a choice of hashes (RFC 8332).
     let signature: Signature = match key.key_data() {
         KeypairData::Rsa(rsa) => (rsa, hash).try_sign(&data),
         other => other.try_sign(&data),
@@ -261,7 +282,10 @@ fn sign(
     Ok(data)
 }
 
-/// The private key: with the passphrase that there is, else with the one that the person is asked for.
+/// Decrypts a private key, with the known passphrase or by asking the user.
+///
+/// # Errors
+/// No passphrase opens the file, or the file is malformed.
 async fn unlock(
     file: &Arc<PrivateKeyFile>,
     given: Option<&Password>,
@@ -272,6 +296,7 @@ async fn unlock(
         return file.unlock(None).await;
     }
 
+    // The given passphrase may be for another key, so a failure is not final here.
     let mut problem = KeyProblem::of_passphrase("it is encrypted and no passphrase was given");
     let given = given
         .filter(|passphrase| !passphrase.reveal().is_empty())
@@ -286,6 +311,7 @@ async fn unlock(
 
     let shown: String = file.path.chars().take(MAX_PATH_CHARS).collect();
 
+    // As often as in `ssh`: `NumberOfPasswordPrompts` applies to passphrases too.
     for _ in 0..typed_secrets.prompts {
         let answer = typed_secrets
             .ask_one(
@@ -294,7 +320,7 @@ async fn unlock(
             )
             .await;
 
-        // As with OpenSSH, an empty answer means the next key.
+        // As in OpenSSH, an empty answer means the next key.
         let Some(passphrase) = answer.filter(|passphrase| !passphrase.reveal().is_empty()) else {
             break;
         };

@@ -1,12 +1,15 @@
-//! Which signature algorithm a key is offered with: what `PubkeyAcceptedAlgorithms` allows and the server takes.
+//! Chooses the signature algorithm for a key: an algorithm which `PubkeyAcceptedAlgorithms` allows
+//! and the server accepts.
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, ssh_key::public::KeyData};
 
 use crate::{openssh::effective_config::EffectiveConfig, ssh::error::SshError};
 
-/// The hash for RSA signatures that a server announced (RFC 8308); the outer `None` is one that announced nothing.
+/// Hash for RSA signatures, as announced by the server (RFC 8308). The outer `None` means that the
+/// server announced nothing; the inner `None` stands for SHA-1.
 pub(super) type ServerHash = Option<Option<HashAlg>>;
 
+/// RSA signature algorithms, strongest first.
 const RSA: [Algorithm; 3] = [
     Algorithm::Rsa {
         hash: Some(HashAlg::Sha512),
@@ -17,6 +20,7 @@ const RSA: [Algorithm; 3] = [
     Algorithm::Rsa { hash: None },
 ];
 
+/// Signature algorithms of the other key types.
 const OTHERS: [Algorithm; 6] = [
     Algorithm::Ed25519,
     Algorithm::Ecdsa {
@@ -32,10 +36,10 @@ const OTHERS: [Algorithm; 6] = [
     Algorithm::SkEcdsaSha2NistP256,
 ];
 
-/// Refuses a `PubkeyAcceptedAlgorithms` of which this program has nothing.
+/// Checks for a supported algorithm in `PubkeyAcceptedAlgorithms`.
 ///
 /// # Errors
-/// [`SshError::UnsupportedAlgorithms`] with both lists.
+/// [`SshError::UnsupportedAlgorithms`] with the configured and the supported algorithms.
 pub(super) fn check(config: &EffectiveConfig) -> Result<(), SshError> {
     let supported: Vec<String> = OTHERS
         .iter()
@@ -55,8 +59,9 @@ pub(super) fn check(config: &EffectiveConfig) -> Result<(), SshError> {
     })
 }
 
-/// The algorithm to sign with, where RSA has a choice; `None` if the configuration allows no signature by such a key. A server
-/// that announces nothing is old, but SHA-1 is offered to one that asks for it alone.
+/// Returns the signature algorithm for a key; `None` if the configuration allows none. A server
+/// which announces nothing is offered SHA-2, and SHA-1 is used only if the server accepts nothing
+/// else.
 pub(super) fn signature_algorithm(
     key: &Algorithm,
     certificate: bool,
@@ -65,6 +70,7 @@ pub(super) fn signature_algorithm(
 ) -> Option<Algorithm> {
     let [sha512, sha256, sha1] = &RSA;
 
+    // Only RSA keys have a choice. A server without an announcement is old, but may know SHA-2.
     let candidates = match (key, server) {
         (Algorithm::Rsa { .. }, None | Some(Some(HashAlg::Sha512))) => vec![sha512, sha256],
         (Algorithm::Rsa { .. }, Some(Some(_))) => vec![sha256],
@@ -74,6 +80,7 @@ pub(super) fn signature_algorithm(
 
     let allowed = &config.pubkey_accepted_algorithms;
 
+    // The order of the configuration decides among the algorithms which the server accepts.
     let place = |algorithm: &Algorithm| {
         if allowed.is_empty() {
             return Some(0);
@@ -89,7 +96,7 @@ pub(super) fn signature_algorithm(
     usable.min_by_key(|algorithm| place(algorithm)).cloned()
 }
 
-/// Whether it is an RSA key of fewer bits than `RequiredRSASize`.
+/// Returns true for an RSA key with fewer bits than `required` (`RequiredRSASize`).
 pub(super) fn is_too_small(key: &KeyData, required: u32) -> bool {
     let modulus = key.rsa().and_then(|key| key.n().as_positive_bytes());
     let bits = modulus.and_then(|bytes| {
@@ -99,7 +106,7 @@ pub(super) fn is_too_small(key: &KeyData, required: u32) -> bool {
     bits.is_some_and(|bits| bits < required)
 }
 
-/// The hash of an algorithm, which only RSA leaves open.
+/// Returns the hash of an RSA algorithm; `None` for SHA-1 and for other key types.
 pub(super) fn hash_of(algorithm: &Algorithm) -> Option<HashAlg> {
     match algorithm {
         Algorithm::Rsa { hash } => *hash,
@@ -107,7 +114,7 @@ pub(super) fn hash_of(algorithm: &Algorithm) -> Option<HashAlg> {
     }
 }
 
-/// What `ssh` calls the algorithm.
+/// Returns the name of the algorithm in `ssh_config`.
 pub(super) fn name(algorithm: &Algorithm, certificate: bool) -> String {
     if certificate {
         algorithm.to_certificate_type()

@@ -1,9 +1,10 @@
-//! How the log-in went, told method by method.
+//! Describes a log-in in the trace, method by method.
 
 use super::{Login, identities::Candidate};
 
 impl Login<'_> {
-    /// Notes what the server takes, what was shown to it, what became of that, and what was not shown.
+    /// Records the methods which the server accepts, the attempts with their results, and the keys
+    /// which were not offered.
     pub(super) fn explain(&self, logged_in: bool) {
         let trace = &self.facts.trace;
         if !trace.is_recording() {
@@ -28,6 +29,7 @@ impl Login<'_> {
             trace.detail(|| format!("publickey {key}: accepted"));
         }
 
+        // Without a list from the server, any method may have been acceptable.
         let publickey = takes.is_empty() || takes.contains(&"publickey");
 
         for candidate in self.identities.left() {
@@ -49,6 +51,8 @@ impl Login<'_> {
             return;
         }
 
+        // A diagnosis sends no password, so these methods remain possible. The user should know
+        // about them.
         let config = self.config;
 
         for (method, enabled, option) in [
@@ -79,7 +83,7 @@ impl Login<'_> {
     }
 }
 
-/// A key that only its private half can tell has but a name.
+/// Describes a candidate. A key whose file must be decrypted first has only a name.
 fn described(candidate: &Candidate) -> String {
     match &candidate.offer {
         Some(offer) => candidate.description(offer),

@@ -1,4 +1,4 @@
-//! Secrets beyond those that were given: typed by a person now, or earlier in this process.
+//! Secrets which the user types, now or earlier in this process.
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,30 +11,35 @@ use crate::{
     },
 };
 
-/// Asks the person, as often as `ssh` would, and knows what was typed.
+/// Source of typed secrets during a log-in. Asks the user as often as `ssh` would, and remembers
+/// secrets which worked.
 pub(super) struct TypedSecrets<'a> {
+    /// Prompter which asks the user.
     pub(super) prompter: &'a Prompter,
+    /// Deadline of the attempt, which moves on during a question.
     pub(super) deadline: &'a Deadline,
-    /// Cancelled when the connection has ended: then no answer is of use.
+    /// Token which is cancelled when the connection has ended, so an answer is of no use.
     pub(super) closed: &'a CancellationToken,
-    /// `user@host` as `ssh` shows it to a person.
+    /// Account as `user@host`, in the form which `ssh` shows.
     pub(super) account: String,
-    /// `user@host:port` that was dialled: a password goes nowhere else.
+    /// Account as `user@host:port`, as dialled. A password is sent to no other account.
     pub(super) to: String,
-    /// `NumberOfPasswordPrompts`, for each kind of question.
+    /// Number of questions of each kind (`NumberOfPasswordPrompts`).
     pub(super) prompts: u32,
-    /// The person cannot be asked (`BatchMode`), or does not answer.
+    /// True if the user must not be asked (`BatchMode`), or has not answered before.
     pub(super) silent: bool,
+    /// Secrets which were typed and have worked.
     pub(super) typed: Vec<TypedSecret>,
 }
 
 impl TypedSecrets<'_> {
-    /// Whether there is any sense in asking.
+    /// Returns true if a question can reach the user.
     pub(super) fn can_ask(&self) -> bool {
         self.prompter.can_ask_secrets() && !self.silent
     }
 
-    /// The answers, one a prompt. Once there are none, nothing more is asked.
+    /// Asks the user, and returns an answer for each prompt. Returns `None` if there is no answer;
+    /// then no further question is asked in this log-in.
     pub(super) async fn ask(
         &mut self,
         purpose: Purpose,
@@ -50,6 +55,8 @@ impl TypedSecrets<'_> {
             prompts,
         };
 
+        // An answer is of no use after the server has closed the connection, as it does after
+        // `LoginGraceTime`.
         let asking = async {
             tokio::select! {
                 answers = self.prompter.ask(question) => answers,
@@ -63,14 +70,14 @@ impl TypedSecrets<'_> {
         answers
     }
 
-    /// The same for one secret.
+    /// Asks the user for a single secret; `None` if there is no answer.
     pub(super) async fn ask_one(&mut self, purpose: Purpose, text: String) -> Option<Password> {
         self.ask(purpose, vec![Prompt { text, echo: false }])
             .await?
             .pop()
     }
 
-    /// What was typed for this purpose.
+    /// Returns the secret which was typed for this purpose; `None` if there is none.
     pub(super) fn remembered(&self, purpose: &Purpose) -> Option<Password> {
         self.typed
             .iter()
@@ -78,7 +85,7 @@ impl TypedSecrets<'_> {
             .map(|typed| typed.answer.clone())
     }
 
-    /// Keeps what was typed and has worked.
+    /// Keeps a typed secret which has worked, in place of any earlier secret for the purpose.
     pub(super) fn keep(&mut self, purpose: Purpose, answer: Password) {
         self.forget(&purpose);
         self.typed.push(TypedSecret {
@@ -88,14 +95,15 @@ impl TypedSecrets<'_> {
         });
     }
 
-    /// Forgets what has not worked.
+    /// Forgets a secret which has not worked.
     pub(super) fn forget(&mut self, purpose: &Purpose) {
         let mut typed = std::mem::take(&mut self.typed);
         typed.retain(|typed| !self.is_for(typed, purpose));
         self.typed = typed;
     }
 
-    /// A passphrase opens its file wherever the key is used.
+    /// Returns true if the secret answers this purpose for this account. A passphrase is valid for
+    /// any account, because the key file is the same.
     fn is_for(&self, typed: &TypedSecret, purpose: &Purpose) -> bool {
         typed.purpose == *purpose
             && (typed.to == self.to || matches!(purpose, Purpose::Passphrase(_)))

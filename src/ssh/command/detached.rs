@@ -1,4 +1,5 @@
-//! Commands that live on the remote machine, past this connection and this process ([`crate::framing::detached`]).
+//! Commands that outlive this connection and this process, on the remote machine
+//! ([`crate::framing::detached`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,41 +25,41 @@ use crate::{
     },
 };
 
-/// How long a script may take that only looks at files, besides what it waits for.
+/// Time limit of a script for looking at files, without the time for which the script waits.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long a job may take to read its input, in tenths of a second, before that is an error.
+/// Longest wait until a job reads input, in tenths of a second. Longer is an error.
 const FED_WITHIN: u32 = 50;
-/// The longest single wait. Longer ones are made of several.
+/// Longest single wait for a job. Callers make longer waits of several.
 pub const MAX_WAIT: Duration = Duration::from_secs(300);
-/// What an answer may have beside the output in it, in bytes.
+/// Room in an answer for anything besides output, in bytes.
 const BESIDE: usize = 512 * 1024;
 
-/// A command to be started on the remote machine.
+/// Request to start a command on the remote machine, which outlives the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct DetachedRequest<'a> {
-    /// The job's name.
+    /// Name of the job.
     pub id: &'a JobId,
-    /// The command, for the user's login shell.
+    /// Command line, in the language of the user's login shell.
     pub command: &'a str,
-    /// The directory to run it in; `None` is the home directory.
+    /// Working directory; `None` is the home directory.
     pub directory: Option<&'a str>,
-    /// Environment variables to add.
+    /// Environment variables to add, as pairs of name and value.
     pub environment: &'a [(&'a str, &'a str)],
-    /// All that it reads from stdin; `None` keeps stdin open.
+    /// Complete stdin of the command; `None` keeps stdin open for later input.
     pub stdin: Option<&'a [u8]>,
-    /// How long it may run, to the next full second; `None` is without end.
+    /// Time limit of the command, rounded up to a full second; `None` is no limit.
     pub limit: Option<Duration>,
-    /// Whether an earlier attempt may have started it.
+    /// True if an earlier attempt may have started the job.
     pub again: bool,
 }
 
-/// What went wrong with a job on the remote machine.
+/// Error of an operation on a detached job.
 #[derive(Debug, thiserror::Error)]
 pub enum DetachedError {
-    /// On the way there. What was to be done may have been done.
+    /// The connection failed; the operation may have been done.
     #[error(transparent)]
     Ssh(#[from] SshError),
-    /// There.
+    /// The remote machine refused the operation.
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
@@ -69,14 +70,15 @@ impl From<ExecScriptError> for DetachedError {
     }
 }
 
-/// What came of signals that were to stop a job.
+/// Result of stopping a job by signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopOutcome {
-    /// Whether its processes are gone, or `None` where that could not be found out.
+    /// True if the job's processes are gone; `None` if nothing could be found out.
     pub gone: Option<bool>,
 }
 
-/// A job's output as it is fetched.
+/// Local copy of a job's output, filled by [`Pool::fetch_detached`]. The copy knows how many bytes
+/// of each stream have arrived.
 #[derive(Debug)]
 pub struct Mirror {
     writer: OutputWriter,
@@ -85,7 +87,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// One that has nothing yet, for an output that nobody else writes.
+    /// Creates an empty copy for an output with no other writer.
     #[must_use]
     pub fn new(output: &Output) -> Self {
         Self {
@@ -95,24 +97,25 @@ impl Mirror {
         }
     }
 
-    /// Whether it has all that there was.
+    /// Returns true if the copy has all output reported by `job`.
     #[must_use]
     pub fn has_all_of(&self, job: &DetachedJob) -> bool {
         self.stdout >= job.stdout && self.stderr >= job.stderr
     }
 
-    /// Ends the output.
+    /// Ends the copy and returns the output.
     pub async fn finish(self) -> CommandOutput {
         self.writer.finish().await
     }
 }
 
 impl Pool {
-    /// Starts a job: its command runs when this returns.
+    /// Starts a job. The command is running when this returns.
     ///
     /// # Errors
-    /// [`Refusal`]: it does not run and has left nothing behind. A lost connection leaves open whether it runs; to try
-    /// again is safe, since a name begins no second job.
+    /// [`Refusal`] means that the command does not run and has left nothing behind. A lost
+    /// connection leaves open if the command runs. Trying again is safe, because a name begins no
+    /// second job.
     pub async fn start_detached(
         self: &Arc<Self>,
         request: DetachedRequest<'_>,
@@ -160,20 +163,21 @@ impl Pool {
         })
     }
 
-    /// All jobs of this user on the remote machine. Those that ended more than a week ago are removed.
+    /// Lists all jobs of this user on the remote machine. Jobs that ended more than a week ago are
+    /// removed.
     ///
     /// # Errors
-    /// On the way, or no answer.
+    /// Fails if the connection is lost or the answer cannot be read.
     pub async fn list_detached(self: &Arc<Self>) -> Result<Vec<DetachedJob>, DetachedError> {
         let mark = random_sentinel()?;
         let answer = self.detached(detached::list(&mark), &mark, LIMIT).await?;
         Ok(answer::jobs(&answer, &mark)?)
     }
 
-    /// A look at a job as it is.
+    /// Returns the present state of a job.
     ///
     /// # Errors
-    /// On the way, no such job, or no answer.
+    /// Fails if the connection is lost, there is no such job, or the answer cannot be read.
     pub async fn look_at_detached(
         self: &Arc<Self>,
         id: &JobId,
@@ -181,11 +185,11 @@ impl Pool {
         self.wait(id, Duration::ZERO, None).await
     }
 
-    /// Waits up to `patience` (at most [`MAX_WAIT`]) for a job's end, or until there is more output than the mirror
-    /// has.
+    /// Waits for a job's end or for new output, at most for `patience` and [`MAX_WAIT`]. New output
+    /// is any that the mirror does not have.
     ///
     /// # Errors
-    /// On the way, no such job, or no answer.
+    /// Fails if the connection is lost, there is no such job, or the answer cannot be read.
     pub async fn wait_for_detached(
         self: &Arc<Self>,
         id: &JobId,
@@ -200,6 +204,7 @@ impl Pool {
         .await
     }
 
+    /// Waits for a job's end or for output beyond these offsets of stdout and stderr.
     async fn wait(
         self: &Arc<Self>,
         id: &JobId,
@@ -212,15 +217,18 @@ impl Pool {
         Ok(answer::job(&answer, id, &mark)?)
     }
 
-    /// Fetches what the mirror does not have yet, at most [`MAX_PORTION_BYTES`] of each stream.
+    /// Fetches output missing from the mirror, at most [`MAX_PORTION_BYTES`] of each stream.
     ///
     /// # Errors
-    /// On the way, no such job, no answer, or its files cannot be read. The mirror has what was fetched before.
+    /// Fails if the connection is lost, there is no such job, or a file or the answer cannot be
+    /// read. The mirror keeps everything fetched before.
     pub async fn fetch_detached(
         self: &Arc<Self>,
         job: &DetachedJob,
         mirror: &mut Mirror,
     ) -> Result<(), DetachedError> {
+        // The offset moves only with bytes that have arrived, so after a lost connection the next
+        // call goes on where this one stopped.
         if job.stdout > mirror.stdout {
             let count = job.stdout - mirror.stdout;
             let bytes = self
@@ -242,6 +250,7 @@ impl Pool {
         Ok(())
     }
 
+    /// Reads a part of a job's output, which is never empty.
     async fn read_detached(
         self: &Arc<Self>,
         id: &JobId,
@@ -258,6 +267,8 @@ impl Pool {
             )
             .await?;
 
+        // The job reported these bytes, and a job's output only grows. An empty answer means that
+        // somebody has changed the files.
         match answer::portion(&answer, offset, count, &mark)? {
             [] => {
                 Err(Refusal::Trouble("the job's output is shorter than it was".to_owned()).into())
@@ -266,10 +277,11 @@ impl Pool {
         }
     }
 
-    /// Gives a job something to read, and with `close` ends its stdin after that.
+    /// Sends input to a job's stdin, and closes stdin afterwards if `close` is true.
     ///
     /// # Errors
-    /// On the way, no such job, it takes no input, or it does not read within five seconds.
+    /// Fails if the connection is lost, there is no such job, stdin is closed, or the job does not
+    /// read within five seconds.
     pub async fn feed_detached(
         self: &Arc<Self>,
         id: &JobId,
@@ -288,10 +300,11 @@ impl Pool {
         Ok(answer::done(&answer, &mark)?)
     }
 
-    /// Sends a job a signal, if it runs. Only one that stops it has an answer.
+    /// Sends a signal to a running job. Returns `None` if the signal is not meant to stop the job,
+    /// or if the job does not run.
     ///
     /// # Errors
-    /// On the way, no such job, or no answer.
+    /// Fails if the connection is lost, there is no such job, or the answer cannot be read.
     pub async fn signal_detached(
         self: &Arc<Self>,
         id: &JobId,
@@ -302,6 +315,8 @@ impl Pool {
             Signal::Once(name) => name,
         };
 
+        // Noted before the signal is sent: without the note the keeper cannot tell every death by a
+        // signal from an exit status above 128.
         let mark = random_sentinel()?;
         let answer = self
             .detached(detached::note_signal(id, name, &mark), &mark, LIMIT)
@@ -311,7 +326,8 @@ impl Pool {
             return Ok(None);
         }
 
-        // Its keeper sees to it that it has ended when its process has.
+        // The keeper makes sure that its job ends with the command's process, so the process is all
+        // that has to be signalled.
         let target = StopTarget::Exec {
             process: job.process,
             lived: Duration::ZERO,
@@ -333,10 +349,11 @@ impl Pool {
         }
     }
 
-    /// Removes what a job that has ended has left on the remote machine.
+    /// Removes the files of an ended job from the remote machine.
     ///
     /// # Errors
-    /// On the way, no such job, it still runs, or the directory cannot be removed.
+    /// Fails if the connection is lost, there is no such job, the job still runs, or the directory
+    /// cannot be removed.
     pub async fn remove_detached(self: &Arc<Self>, id: &JobId) -> Result<(), DetachedError> {
         let mark = random_sentinel()?;
         let answer = self
@@ -345,6 +362,7 @@ impl Pool {
         Ok(answer::done(&answer, &mark)?)
     }
 
+    /// Runs a script for detached jobs and returns the answer up to the closing mark.
     async fn detached(
         self: &Arc<Self>,
         stdin: Vec<u8>,

@@ -2,31 +2,33 @@
 
 use russh::Sig;
 
-/// The end of a remote process, as its server reported it.
+/// End of a remote process, as reported by the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// It exited with this status.
+    /// The process exited with this status.
     Code(u32),
-    /// It was killed by this signal: its name without `SIG`, such as `TERM`.
+    /// The process was killed by this signal, named without `SIG`, such as `TERM`.
     Signal(String),
-    /// The server closed the channel and reported neither.
+    /// The server closed the channel and reported neither a status nor a signal.
     Unreported,
 }
 
-/// How a command ended.
+/// End of a command, from the caller's point of view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// By itself.
+    /// The command ended by itself.
     Exited(ExitStatus),
-    /// It ran past its limit and was stopped.
+    /// The command ran past the time limit and was stopped.
     TimedOut,
-    /// The caller gave up and it was stopped.
+    /// The command was stopped because the caller gave up.
     Cancelled,
-    /// The connection was lost; what became of the command is not known.
+    /// The connection was lost, for this reason if known. The command may have ended or may still
+    /// run.
     ConnectionLost(Option<String>),
 }
 
 impl ExitStatus {
+    /// Takes the signal of an `exit-signal` message.
     pub(in crate::ssh) fn from_signal(signal: &Sig) -> Self {
         let name = match signal {
             Sig::ABRT => "ABRT",
@@ -41,6 +43,7 @@ impl ExitStatus {
             Sig::SEGV => "SEGV",
             Sig::TERM => "TERM",
             Sig::USR1 => "USR1",
+            // The name is the server's own text: only harmless characters are kept, and not many.
             Sig::Custom(name) => {
                 return Self::Signal(
                     name.chars()

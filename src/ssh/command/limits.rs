@@ -1,4 +1,4 @@
-//! When a running command is stopped, and what it is told until then.
+//! Conditions that stop a running command, and the signals sent to it until then.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,34 +11,35 @@ use crate::{
     ssh::{error::SshError, prompt::pausable_clock::PausableClock},
 };
 
-/// Signals that may wait to be sent to one command.
+/// Capacity of the queue of signals for a command.
 const QUEUE: usize = 8;
 
-/// When a running command is stopped.
+/// Conditions under which a command is stopped. The first condition to be met counts.
 #[derive(Debug, Clone)]
 pub struct StopConditions {
-    /// How long it may run; `None` is without end.
+    /// Time limit of the command; `None` is no limit.
     pub limit: Option<Duration>,
-    /// Whether that stands still because a person is asked.
+    /// Clock for the limit, which stands still while the user is asked.
     pub pause: PausableClock,
-    /// Stops it when the caller gives up.
+    /// Token of the caller, cancelled when the caller gives up.
     pub cancelled: CancellationToken,
-    /// Stops it when its session is disconnected.
+    /// Token of the session, cancelled when the session is disconnected.
     pub closing: CancellationToken,
-    /// Stops it, in a hurry, when the program ends.
+    /// Token of the program, cancelled when the program ends; little time is left then.
     pub ending: CancellationToken,
-    /// What it is told meanwhile.
+    /// Signals to send to the running command.
     pub signals: Signals,
 }
 
-/// Signals for a command, as they come. Clones share them: each goes to one of them.
+/// Receiving end of the signals for a command. Clones share a queue: each signal goes to a single
+/// clone.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
     queue: Option<Arc<Mutex<mpsc::Receiver<Signal>>>>,
     stop: CancellationToken,
 }
 
-/// Where signals for a command are put in.
+/// Sending end of the signals for a command.
 #[derive(Debug)]
 pub struct SignalSender {
     queue: mpsc::Sender<Signal>,
@@ -46,7 +47,7 @@ pub struct SignalSender {
 }
 
 impl SignalSender {
-    /// Sends a signal; `false` if too many wait already, or the command has ended.
+    /// Sends a signal. Returns false if the queue is full or the command has ended.
     #[must_use]
     pub fn send(&self, signal: Signal) -> bool {
         if matches!(signal, Signal::Stop(_)) {
@@ -57,7 +58,7 @@ impl SignalSender {
 }
 
 impl Signals {
-    /// Signals, and where they are put in.
+    /// Creates both ends of a queue of signals.
     #[must_use]
     pub fn new() -> (SignalSender, Self) {
         let (send, receive) = mpsc::channel(QUEUE);
@@ -74,7 +75,7 @@ impl Signals {
         )
     }
 
-    /// The next one, if there ever is one.
+    /// Waits for the next signal; for ever, if no signal will come.
     pub async fn next(&self) -> Signal {
         if let Some(queue) = &self.queue
             && let Some(signal) = queue.lock().await.recv().await
@@ -85,19 +86,22 @@ impl Signals {
     }
 }
 
-/// Why a command is stopped.
+/// Reason for stopping a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ssh) enum StopReason {
+    /// The time limit was reached.
     TimedOut,
+    /// The caller gave up, or the session was disconnected.
     Cancelled,
-    /// The program ends: there is little time for it.
+    /// The program ends, and little time is left.
     Ending,
-    /// By a signal that it was sent.
+    /// The user or agent sent a signal which stops commands.
     Asked(FirstSignal),
 }
 
 impl StopReason {
-    /// How long each signal may take to work, in tenths of a second. A signal that was asked for may be heeded slowly.
+    /// Returns the time for each signal to take effect, in tenths of a second. A signal sent on
+    /// request may be heeded slowly.
     pub(in crate::ssh) fn grace_tenths(self) -> u32 {
         match self {
             Self::TimedOut | Self::Cancelled => 10,
@@ -106,7 +110,7 @@ impl StopReason {
         }
     }
 
-    /// The signal with which it begins.
+    /// Returns the first signal to send.
     pub(in crate::ssh) fn first_signal(self) -> FirstSignal {
         if let Self::Asked(first_signal) = self {
             first_signal
@@ -115,7 +119,7 @@ impl StopReason {
         }
     }
 
-    /// How a command ended that was stopped so, given how it ended as far as its server has told.
+    /// Returns the end of a stopped command, given the end reported by the server.
     pub(in crate::ssh) fn ending(self, told: Option<Ending>) -> Ending {
         match self {
             Self::TimedOut => Ending::TimedOut,
@@ -126,13 +130,13 @@ impl StopReason {
 }
 
 impl StopConditions {
-    /// Whether there is no sense in beginning any more.
+    /// Returns true if a command should not begin any more.
     #[must_use]
     pub fn already_met(&self) -> bool {
         self.ends().iter().any(|token| token.is_cancelled())
     }
 
-    /// Waits until there is no sense in beginning any more.
+    /// Waits until a command should not begin any more.
     pub async fn met(&self) {
         let [ending, closing, cancelled, asked] = self.ends();
 
@@ -144,6 +148,8 @@ impl StopConditions {
         }
     }
 
+    /// Returns the tokens of the conditions. The time limit is left out, because it runs from the
+    /// start of the command.
     fn ends(&self) -> [&CancellationToken; 4] {
         [
             &self.ending,
@@ -153,14 +159,17 @@ impl StopConditions {
         ]
     }
 
-    /// Does what comes before a command is sent, unless it has to be stopped by then.
+    /// Runs `work`, the preparation of a command, unless a condition is met first.
     ///
     /// # Errors
-    /// Those of `work`; a limit that was reached; [`SshError::Cancelled`].
+    /// Returns the errors of `work`, [`SshError::NotSent`] if the time limit was reached, and
+    /// [`SshError::Cancelled`].
     pub(in crate::ssh) async fn before_sending<T>(
         &self,
         work: impl Future<Output = Result<T, SshError>>,
     ) -> Result<T, SshError> {
+        // `biased`: work that is done counts, even if the command is to be stopped at the same
+        // moment. A signal queued for the command would go to nobody, so it cancels here.
         tokio::select! {
             biased;
             result = work => result,
@@ -172,7 +181,7 @@ impl StopConditions {
         }
     }
 
-    /// Waits until the command has to be stopped, `spent` of its time being used already.
+    /// Waits until a condition is met, when the command has used `spent` of the time limit.
     pub(in crate::ssh) async fn wait(&self, spent: Duration) -> StopReason {
         let limit = async {
             match self.limit {
@@ -181,6 +190,7 @@ impl StopConditions {
             }
         };
 
+        // `biased`, with the end of the program first: that reason leaves the least time.
         tokio::select! {
             biased;
             () = self.ending.cancelled() => StopReason::Ending,

@@ -1,4 +1,4 @@
-//! What runs on a remote host: commands, shells and jobs, their output and how they are stopped.
+//! Running things on a remote host: commands, shells and jobs, their output, and stopping them.
 
 pub mod detached;
 pub mod exec;

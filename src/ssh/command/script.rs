@@ -1,4 +1,4 @@
-//! A script of ours on a channel of its own, and its answer.
+//! Runs a script of this program on a channel of its own, and reads the answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,26 +11,27 @@ use crate::ssh::{
     pool::{Pool, Priority},
 };
 
-/// A script of ours, and the answer that is expected.
+/// Script of this program for the remote host, with the form of the answer.
 #[derive(Debug)]
 pub(in crate::ssh) struct RemoteScript {
-    /// The command that reads the script.
+    /// Command line of the program to read the script.
     pub(in crate::ssh) command: String,
-    /// The script.
+    /// Text of the script.
     pub(in crate::ssh) stdin: Vec<u8>,
-    /// Whether it may take the place that is kept for stopping work.
+    /// Priority of the channel: only [`Priority::Control`] may take the slot kept for stopping
+    /// work.
     pub(in crate::ssh) need: Priority,
-    /// With what the answer ends, unless it grows too long; where that is nothing, with the channel.
+    /// Bytes at the end of the answer. If empty, the answer ends with the channel.
     pub(in crate::ssh) end: Vec<u8>,
-    /// The most bytes of an answer; the rest is dropped.
+    /// Longest answer, in bytes; the rest is dropped.
     pub(in crate::ssh) longest: usize,
-    /// How long it may take, from now to the end of the answer.
+    /// Time limit, from now to the end of the answer.
     pub(in crate::ssh) limit: Duration,
 }
 
 impl Pool {
-    /// Puts a question, over any of the connections, and returns what is printed on stdout. Where the caller gives up, the
-    /// channel is closed: a script that prints now and then ends with it.
+    /// Runs a script over any connection of the pool, and returns the script's stdout. If the
+    /// caller gives up, the channel is closed: a script that prints now and then ends with it.
     ///
     /// # Errors
     /// The channel cannot be opened, the answer does not end within the limit, or the connection is lost before.
@@ -41,11 +42,14 @@ impl Pool {
         self.put_and_see(question).await.map(|(answer, _)| answer)
     }
 
-    /// The same, and whether what answered has failed: with a status that is not 0, or by a signal.
+    /// Runs a script as [`run_script`](Self::run_script) does, and also returns true if the script
+    /// failed. A script fails with a status other than 0 or by a signal.
     pub(in crate::ssh) async fn put_and_see(
         self: &Arc<Self>,
         question: RemoteScript,
     ) -> Result<(Vec<u8>, bool), SshError> {
+        // A task of its own: if the caller is dropped, the task still closes the channel instead of
+        // leaving the script behind.
         let given_up = CancellationToken::new();
         let _guard = given_up.clone().drop_guard();
         let pool = Arc::clone(self);
@@ -55,6 +59,7 @@ impl Pool {
             .map_err(|error| SshError::Lost(Some(error.to_string())))?
     }
 
+    /// Opens the channel, sends the script and reads the answer, until `given_up` is cancelled.
     async fn converse(
         self: &Arc<Self>,
         question: RemoteScript,
@@ -74,6 +79,8 @@ impl Pool {
             after: limit,
         };
 
+        // The limit covers the wait for a channel as well, so a full pool does not make the caller
+        // wait longer.
         let deadline = tokio::time::Instant::now() + limit;
         let open = timeout(limit, self.open_channel(need));
         let (channel, slot) = tokio::select! {
@@ -85,13 +92,16 @@ impl Pool {
         let write = Arc::new(write);
 
         let begun = match need {
-            // It may look for, or begin, what the environment has a say in.
+            // Such a script may look for or begin a program for the user, which needs the forwarded
+            // agent and the environment (`SendEnv`, `SetEnv`).
             Priority::Work | Priority::Opportunistic => {
                 slot.connection().command(&write, command).await
             }
             Priority::Control => write.exec(true, command).await.map_err(SshError::from),
         };
 
+        // Written in a task of its own: a long script must not wait for an answer that nobody
+        // reads.
         let writer = tokio::spawn({
             let write = Arc::clone(&write);
             async move {
@@ -124,12 +134,15 @@ impl Pool {
             Err(slot.connection().lost())
         };
 
+        // `reading` comes to no end where the host stays silent, so the limit and the caller end
+        // it.
         let read = tokio::select! {
             read = reading => read,
             () = given_up.cancelled() => Err(SshError::Cancelled),
             () = tokio::time::sleep_until(deadline) => Err(late()),
         };
 
+        // Closed on every path: an open channel would keep its slot on the connection.
         writer.abort();
         let _ = write.close().await;
         begun?;

@@ -1,4 +1,4 @@
-//! A second channel beside a command: for the few lines of script that we run for ourselves.
+//! Short scripts of this program on a second channel next to a running command.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,16 +15,17 @@ use crate::{
     },
 };
 
-/// More than this is not an answer of ours, in bytes; the rest is dropped.
+/// Longest answer of a short script, in bytes; the rest is dropped.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// What it is called where it takes too long.
+/// Name of this stage in the error for a timeout.
 const STAGE: &str = "a short script on the remote host";
 
 impl Pool {
-    /// Runs `command` on a channel of its own, over any of the connections, with `stdin`, and returns what it printed on stdout.
+    /// Runs `command` with `stdin` on a new channel over any connection, and returns the command's
+    /// stdout.
     ///
     /// # Errors
-    /// The channel cannot be opened, or the command does not end within `limit`.
+    /// Fails if the channel cannot be opened, or the command does not end within `limit`.
     pub(in crate::ssh) async fn ask(
         self: &Arc<Self>,
         command: &str,
@@ -34,7 +35,7 @@ impl Pool {
         self.run_script(short(command, stdin, limit)).await
     }
 
-    /// The same without stdin, and whether the command failed.
+    /// Runs `command` without stdin, and also returns true if the command failed.
     pub(in crate::ssh) async fn ask_and_see(
         self: &Arc<Self>,
         command: &str,
@@ -43,12 +44,13 @@ impl Pool {
         self.put_and_see(short(command, String::new(), limit)).await
     }
 
-    /// Runs a script of `sh` as root in the same way, with the password that sudo took for another command; `None` if it
-    /// wanted none. It is sent only where sudo asks for one, and not a second time. In a hurry the script follows it at
-    /// once, so that it arrives even if nobody waits for what comes of it.
+    /// Runs a `sh` script as root, with the password accepted by sudo for another command. `None`
+    /// means that sudo wanted no password. The password is sent only if sudo asks, and only once.
+    /// With `hurry` the script follows the password at once, so that it arrives even if nobody
+    /// waits for the answer.
     ///
     /// # Errors
-    /// As [`ask`](Self::ask). Where sudo does not let it run, the answer is empty.
+    /// See [`ask`](Self::ask). If sudo refuses, the answer is empty.
     pub(in crate::ssh) async fn ask_as_root(
         self: &Arc<Self>,
         password: Option<&Password>,
@@ -60,6 +62,8 @@ impl Pool {
             return self.ask("exec sudo -n -- /bin/sh", script, limit).await;
         };
 
+        // Control priority, because this script may be the one that stops the work that fills the
+        // pool.
         timeout(limit, async {
             let mark = random_sentinel()?;
             let (channel, _place) = self.open_channel(Priority::Control).await?;
@@ -78,11 +82,14 @@ impl Pool {
                             let prompts = matches!(events, SudoEvent::Prompt { .. });
                             let again = prompts && std::mem::replace(&mut asked, true);
 
-                            // All of it fits into any window, so that writing does not wait for reading.
+                            // Password and script fit into any window, so writing does not wait for
+                            // reading.
                             if prompts && !again {
                                 write.data_bytes(sudo::line(password)).await?;
                             }
 
+                            // Before sudo is through, sudo itself would read the script as another
+                            // password.
                             if !again
                                 && (!prompts || hurry)
                                 && let Some(script) = script.take()
@@ -90,6 +97,8 @@ impl Pool {
                                 write.data_bytes(script.into_bytes()).await?;
                             }
 
+                            // A second prompt means that the password was wrong: end of file makes
+                            // sudo give up.
                             if again || script.is_none() {
                                 write.eof().await?;
                             }
@@ -112,6 +121,7 @@ impl Pool {
     }
 }
 
+/// Describes a script with control priority and a short answer.
 fn short(command: &str, stdin: String, limit: Duration) -> RemoteScript {
     RemoteScript {
         command: command.to_owned(),

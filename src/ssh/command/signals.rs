@@ -1,4 +1,4 @@
-//! Signals for the processes of a command, through a second channel.
+//! Sends signals to the processes of a command, over a second channel.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,15 +14,15 @@ use crate::{
     },
 };
 
-/// How long sending a signal may take.
+/// Time limit of a script which sends a single signal.
 const SENT_WITHIN: Duration = Duration::from_secs(10);
-/// Commands that are to be stopped within this time share a script: when a client goes away, all are at once, and there is
-/// little time and perhaps one channel.
+/// Time in which stops are collected for a shared script. When a client goes away, all commands are
+/// stopped at once, with little time and perhaps a single channel.
 const TOGETHER: Duration = Duration::from_millis(10);
 
 impl Pool {
-    /// Stops the processes of a command; `None` where that could not be tried. `password` is what sudo took, for a command
-    /// that it runs: nobody but root may stop that.
+    /// Stops the processes of a command; `None` if no script could run. `password` is the password
+    /// that sudo accepted for the command, because only root may stop root's processes.
     pub(in crate::ssh) async fn stop_processes(
         self: &Arc<Self>,
         target: &StopTarget<'_>,
@@ -30,6 +30,8 @@ impl Pool {
         stop: StopReason,
     ) -> Option<StopReport> {
         let order = Order::new(target, stop.first_signal(), stop.grace_tenths());
+        // Only root may signal root's processes, so this script runs through sudo and cannot share
+        // with others.
         if let StopTarget::Sudo { sudo, lived, .. } = target {
             let script = stop::script(std::slice::from_ref(&order));
             let limit = limit(stop.grace_tenths(), stop == StopReason::Ending);
@@ -41,7 +43,7 @@ impl Pool {
                 return Some(found);
             }
 
-            // Who has started sudo may signal it, and it passes INT and TERM on.
+            // The user who started sudo may signal it, and sudo passes INT and TERM on.
             let order = Order::new(
                 &StopTarget::Exec {
                     process: sudo.clone(),
@@ -57,6 +59,7 @@ impl Pool {
         self.stop_with_others(order, stop).await
     }
 
+    /// Stops a command by a script shared with the other stops of the moment.
     async fn stop_with_others(
         self: &Arc<Self>,
         order: Order,
@@ -70,7 +73,7 @@ impl Pool {
             tell,
         }) {
             let pool = Arc::clone(self);
-            // A task of its own: the others count on it, whatever becomes of this caller.
+            // A task of its own: the other stops need this script, whatever becomes of this caller.
             tokio::spawn(async move {
                 sleep(TOGETHER).await;
                 pool.stop_all(pool.stops.take_all()).await;
@@ -80,7 +83,10 @@ impl Pool {
         told.await.ok().flatten()
     }
 
+    /// Runs a single script for all these stops, and sends each caller a part of the answer.
     async fn stop_all(self: &Arc<Self>, all: Vec<PendingStop>) {
+        // The script runs the stops side by side, so it takes as long as the most patient one. It
+        // is in a hurry only if all of them are.
         let grace = all.iter().map(|one| one.grace_tenths).max().unwrap_or(0);
         let limit = limit(grace, all.iter().all(|one| one.in_a_hurry));
         let orders: Vec<_> = all.iter().map(|one| one.order.clone()).collect();
@@ -94,7 +100,7 @@ impl Pool {
         }
     }
 
-    /// Sends a signal once. What comes of it shows in what the command does.
+    /// Sends a signal once, without waiting for the effect on the command.
     pub(in crate::ssh) async fn signal_processes(
         self: &Arc<Self>,
         target: &StopTarget<'_>,
@@ -111,11 +117,13 @@ impl Pool {
     }
 }
 
-/// How long a stop script may take. Its answer may have to wait behind megabytes of a command's own output.
+/// Returns the time limit of a stop script. The answer may have to wait for megabytes of a
+/// command's own output.
 fn limit(grace_tenths: u32, in_a_hurry: bool) -> Duration {
     Duration::from_millis(u64::from(grace_tenths) * 300 + if in_a_hurry { 5_000 } else { 30_000 })
 }
 
+/// Reads the report on the command at `index` from the answer.
 fn read(answer: Option<&[u8]>, index: usize) -> Option<StopReport> {
     StopReport::read(&String::from_utf8_lossy(answer?), index)
 }

@@ -1,4 +1,4 @@
-//! The password for sudo: where it comes from, and when it is sent.
+//! The password for sudo: its sources, and the moment at which it is sent.
 
 use std::sync::Arc;
 
@@ -16,64 +16,77 @@ use crate::{
     },
 };
 
-/// How often a person is asked for one command: as often as sudo does (`passwd_tries`, sudoers(5)).
+/// Most prompts to the user for a single command: as many as sudo allows (`passwd_tries`,
+/// sudoers(5)).
 const MAX_QUESTIONS: usize = 3;
-/// What every sudo reads of a line, in bytes (`SUDO_CONV_REPL_MAX` of older ones). The command would read what is left over.
+/// Longest line read by every sudo, in bytes (`SUDO_CONV_REPL_MAX` of older versions). The command
+/// would read the rest.
 const MAX_PASSWORD_BYTES: usize = 255;
-/// What ends the input of a terminal (`VEOF`, termios(3)).
+/// Character at the end of a terminal's input (`VEOF`, termios(3)).
 const END_OF_INPUT: &[u8] = b"\x04";
 
-/// The password that a person has typed for sudo in a session, and whose it is. It stays in memory, until it is refused or
-/// forgotten.
+/// Password for sudo, typed by the user in this session, with the name of the account. The password
+/// stays in memory until sudo refuses it or the session forgets it.
 ///
-/// Locked while the person is asked: whoever needs it too waits for the answer instead of asking once more. Clones share
-/// it.
+/// The memory is locked while the user is asked. Another command that needs the password waits for
+/// the answer instead of asking again. Clones share the memory.
 #[derive(Debug, Clone, Default)]
 pub struct SudoMemory(Arc<Mutex<TypedPassword>>);
 
+/// Account name and password.
 type TypedPassword = Option<(String, Password)>;
 
-/// What sudo is answered with; by default nothing.
+/// Sources of answers for sudo, tried in this order. The default has no answer.
 #[derive(Debug, Clone, Default)]
 pub struct SudoRequest {
-    /// What was typed earlier, in this session.
+    /// Password typed earlier in this session.
     pub memory: SudoMemory,
-    /// The password of the account, if it was given to log in with. One that a person has typed to log in is none that the
-    /// agent may use as root: the person has not been asked about that.
+    /// Password of the account, if the agent has been given a password for the log-in. A password
+    /// typed by the user for the log-in does not count: the user was not asked about root.
     pub given: Option<Password>,
-    /// Who knows it otherwise.
+    /// Way to ask the user.
     pub prompter: Prompter,
 }
 
-/// How it went.
+/// Outcome of the exchange with a sudo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ssh) enum SudoOutcome {
-    /// sudo is through, with this password if it wanted one.
+    /// sudo has run the command, with this password if sudo wanted any.
     Authenticated(Option<Password>),
-    /// It has ended before, or lost its channel.
+    /// sudo ended before the command began, or the channel was lost.
     Ended,
-    /// It was told that there is no answer, and ends.
+    /// sudo got end of file, because there was no answer, and ends.
     NoAnswer,
 }
 
-/// Answers one sudo.
+/// Answers the prompts of a single sudo.
 pub(in crate::ssh) struct SudoResponder {
+    /// Sources of answers.
     request: SudoRequest,
+    /// User name of the log-in.
     user: String,
+    /// Host name, as shown to the user.
     host: String,
+    /// Description of the command, as shown to the user.
     what: AsRoot,
+    /// True if the command has a terminal.
     terminal: bool,
-    /// Held from the question to the person until it shows what the answer is worth.
+    /// Lock on the typed password, held from the prompt until the answer has proved right or wrong;
+    /// `None` before.
     memory: Option<OwnedMutexGuard<TypedPassword>>,
+    /// Last answer to sudo.
     last: Option<Password>,
+    /// True if the given password was used.
     given_used: bool,
+    /// Number of prompts to the user so far.
     questions: usize,
-    /// It has asked for more than a password, which is then not worth keeping.
+    /// True if sudo has asked for more than a password. Such an answer, like a one-time code, is
+    /// not worth keeping.
     asks_more: bool,
 }
 
 impl SudoResponder {
-    /// For this command.
+    /// Creates the answers for a command's sudo.
     pub(in crate::ssh) fn new(
         sudo: SudoRequest,
         peer: &Peer,
@@ -94,7 +107,7 @@ impl SudoResponder {
         }
     }
 
-    /// Answers until sudo is through or ends.
+    /// Answers prompts until sudo has run the command or ends.
     pub(in crate::ssh) async fn run(
         mut self,
         events: &mut mpsc::Receiver<SudoEvent>,
@@ -109,7 +122,8 @@ impl SudoResponder {
                 Some(SudoEvent::Prompt { account, said }) => {
                     whose = account;
 
-                    // A failure shows in the end of the channel.
+                    // A failed write needs no handling here: the channel ends, and with it the
+                    // events.
                     let Some(password) = self.password(&whose, said).await else {
                         let _ = if self.terminal {
                             write.data_bytes(END_OF_INPUT).await
@@ -126,7 +140,10 @@ impl SudoResponder {
         }
     }
 
+    /// Ends the exchange with success, and keeps a password typed by the user for the next command.
     fn through(mut self, whose: String) -> SudoOutcome {
+        // The last answer may have been a one-time code, so no password is known for the stop
+        // script.
         if self.asks_more {
             return SudoOutcome::Authenticated(None);
         }
@@ -140,11 +157,16 @@ impl SudoResponder {
         SudoOutcome::Authenticated(self.last)
     }
 
+    /// Returns the next answer for sudo; `None` if there is none left.
     async fn password(&mut self, whose: &str, said: bool) -> Option<Password> {
-        // After a wrong answer sudo says so; without a word it asks for something else.
+        // sudo reports a wrong answer before it asks again. Without a word it asks for something
+        // else.
         let more = self.last.is_some() && !said;
         self.asks_more |= more;
 
+        // The lock comes before the prompt: of two commands at the same time, the second takes the
+        // answer of the first. The command's clock stands still meanwhile, as it does for the
+        // prompt itself.
         if self.memory.is_none() && !self.asks_more {
             let lock = Arc::clone(&self.request.memory.0).lock_owned();
             let memory = self.request.prompter.pause().during(lock).await;
@@ -159,12 +181,15 @@ impl SudoResponder {
             self.memory = Some(memory);
         }
 
+        // sudo has refused this password, so no later command should try it.
         if let Some(memory) = &mut self.memory {
             memory.take_if(|(account, password)| {
                 account == whose && self.last.as_ref() == Some(password)
             });
         }
 
+        // The given password is the log-in account's. With `rootpw` or `targetpw`, sudo asks for
+        // another account's.
         if whose == self.user && !self.given_used && !more {
             self.given_used = true;
             if let Some(given) = self.request.given.clone().filter(fits) {
@@ -186,6 +211,7 @@ impl SudoResponder {
             .filter(fits)
     }
 
+    /// Writes the prompt for the user, with the command to run as root.
     fn question(&self, whose: &str, more: bool) -> SecretPrompt {
         let again = if self.last.is_some() {
             "Sorry, try again.\n"
@@ -207,13 +233,13 @@ impl SudoResponder {
     }
 }
 
-/// Whether sudo reads it as one line.
+/// Returns true if sudo reads this password as a single whole line.
 fn fits(password: &Password) -> bool {
     let bytes = password.reveal().as_bytes();
     bytes.len() <= MAX_PASSWORD_BYTES && !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))
 }
 
-/// The password as sudo reads it, wiped when it has been sent.
+/// Returns the password as a line for sudo, which is wiped once sent.
 pub(in crate::ssh) fn line(password: &Password) -> Bytes {
     let mut line = Zeroizing::new(Vec::with_capacity(password.reveal().len() + 1));
     line.extend_from_slice(password.reveal().as_bytes());

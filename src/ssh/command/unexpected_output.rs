@@ -1,24 +1,25 @@
-//! What a server prints where something else was expected: a startup file's question, a word to the wrong user.
+//! Output of a server where something else was expected, such as a startup file's question or a
+//! message to a wrong user.
 
 use crate::ssh::error::{MAX_WORDS_BYTES, said};
 
-/// The beginning of it, as far as an error shows it.
+/// Beginning of unexpected output, as much as an error message shows.
 #[derive(Debug, Default)]
 pub(in crate::ssh) struct UnexpectedOutput(Vec<u8>);
 
 impl UnexpectedOutput {
-    /// Takes what was printed next.
+    /// Takes the next bytes of output.
     pub(in crate::ssh) fn hear(&mut self, bytes: &[u8]) {
         let room = (MAX_WORDS_BYTES + 1).saturating_sub(self.0.len());
         self.0.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
-    /// Whether there are none.
+    /// Returns true if there is no output but white space.
     pub(in crate::ssh) fn is_empty(&self) -> bool {
         self.0.iter().all(u8::is_ascii_whitespace)
     }
 
-    /// What happened, and then these words, if there are any.
+    /// Returns `what` happened, followed by this output, if any.
     pub(in crate::ssh) fn after(&self, what: String) -> String {
         let words = String::from_utf8_lossy(&self.0);
         let words = words.trim();

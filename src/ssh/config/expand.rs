@@ -1,4 +1,4 @@
-//! Paths and commands of the configuration on this machine, with their tokens expanded.
+//! Expands the tokens in paths and commands of the configuration with values of this machine.
 
 use std::env;
 
@@ -12,10 +12,11 @@ use crate::{
     ssh::error::SshError,
 };
 
-/// Expands `~`, `${VARIABLE}` and percent tokens in the value of a path option (`ssh_config(5)`, TOKENS).
+/// Expands `~`, `${VARIABLE}` and percent tokens in the value of a path option (`ssh_config(5)`,
+/// TOKENS).
 ///
 /// # Errors
-/// A token or variable that has no value here.
+/// A token or variable has no value.
 pub(in crate::ssh) fn expand_path(
     option: &'static str,
     value: &str,
@@ -26,10 +27,11 @@ pub(in crate::ssh) fn expand_path(
         .map_err(|source| SshError::Token { option, source })
 }
 
-/// Expands the percent tokens of `ProxyCommand`; a shell does the rest.
+/// Expands the percent tokens of `ProxyCommand`. The rest is left to the shell which runs the
+/// command.
 ///
 /// # Errors
-/// A token that has no value here, or one that a shell would take for more than a name.
+/// A token has no value, or a shell would take the value for more than a name.
 pub(in crate::ssh) fn expand_command_option(
     option: &'static str,
     value: &str,
@@ -43,7 +45,7 @@ pub(in crate::ssh) fn expand_command_option(
 /// Expands the percent tokens of `ProxyJump`.
 ///
 /// # Errors
-/// As [`expand_command_option`].
+/// A token has no value, or the value could change the list of hops.
 pub(in crate::ssh) fn expand_hops(
     hops: &str,
     config: &EffectiveConfig,
@@ -57,6 +59,7 @@ pub(in crate::ssh) fn expand_hops(
     })
 }
 
+/// Calls a function with the values of all tokens.
 fn with_tokens<T>(
     config: &EffectiveConfig,
     destination: &str,
@@ -83,7 +86,8 @@ fn with_tokens<T>(
     })
 }
 
-/// The name of the user who runs this program, as `ssh` finds it: the environment may say otherwise or nothing.
+/// Returns the name of the user who runs this program. As in `ssh`, the user database decides,
+/// because the environment may say something else or nothing.
 #[cfg(unix)]
 pub(in crate::ssh) fn local_user() -> String {
     use nix::unistd::{Uid, User};
@@ -94,21 +98,25 @@ pub(in crate::ssh) fn local_user() -> String {
     listed.or_else(|| env::var("USER").ok()).unwrap_or_default()
 }
 
+/// Returns the name of the user who runs this program.
 #[cfg(not(unix))]
 pub(in crate::ssh) fn local_user() -> String {
     env::var("USERNAME").unwrap_or_default()
 }
 
+/// Returns the id of the user who runs this program.
 #[cfg(unix)]
 fn local_user_id() -> u32 {
     nix::unistd::Uid::current().as_raw()
 }
 
+/// Returns 0, since users have no numeric id on this system.
 #[cfg(not(unix))]
 fn local_user_id() -> u32 {
     0
 }
 
+/// Returns the name of this machine; empty if the name is unknown.
 fn local_host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()

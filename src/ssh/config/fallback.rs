@@ -1,4 +1,5 @@
-//! Reads the configuration where there is no `ssh` to ask (`ssh -G`): slim containers, Windows without it.
+//! Reads the configuration if there is no `ssh` program to ask (`ssh -G`), as in slim containers or
+//! on some Windows machines.
 
 use std::{
     fs, io,
@@ -19,17 +20,19 @@ use crate::{
     ssh::error::SshError,
 };
 
-/// How deep files may include each other, as in `ssh`.
+/// Limit of the depth at which files include each other, as in `ssh`.
 const MAX_INCLUDE: usize = 16;
 
-/// Reads the person's file and the system's, or only the one that the target names. The result says in its notices
-/// what it cannot know.
+/// Reads the user's and the system's configuration file, or only the file named by the target. The
+/// notices of the result list the limits of this reading.
 ///
 /// # Errors
-/// A file that cannot be read, a line that cannot be understood, and a `Match` that only `ssh` can decide.
+/// A file cannot be read, a line cannot be parsed, or a `Match` needs `ssh` for its decision.
 pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     let destination = target.destination.as_str();
 
+    // As in `ssh`, only an `ssh://` address can carry a port; otherwise a colon is part of the
+    // host.
     let parts = if destination.starts_with("ssh://") {
         parse_hop(destination).map_err(|source| SshError::Hop {
             hop: destination.to_owned(),
@@ -53,6 +56,7 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
         }
     };
 
+    // `Host` patterns match the host as typed, without user and port.
     let host = parts.destination.as_str();
     let mut reader = FallbackReader {
         host,
@@ -61,6 +65,7 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     };
 
     reader.files(target)?;
+    // Options which cannot be honoured here must not go unnoticed.
     let mut notices = vec![
         "there is no `ssh` program: the SSH configuration was read without it, as far as that goes (no Match but \
          `Match all`, no CanonicalizeHostname, no checks of who may write to it)"
@@ -74,11 +79,14 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
         ));
     }
 
+    // As in `ssh`, an explicit user or port wins over the destination, and the destination over the
+    // files.
     let user = target.user.as_deref().or(parts.user.as_deref());
     let text = reader
         .settings
         .printed(host, user, target.port.or(parts.port), &local_user());
 
+    // The settings are printed as `ssh -G` would, so both ways share a parser.
     let mut config = EffectiveConfig::parse(&text).map_err(|source| SshError::Config {
         destination: destination.to_owned(),
         source,
@@ -89,8 +97,8 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     Ok(EffectiveConfig { notices, ..config })
 }
 
-/// Whether the files set this option, lower case, for the target. A `Match` counts as one that applies, and a file that
-/// cannot be read as one that sets nothing.
+/// Returns true if the files set the option `keyword`, in lower case, for the target. Every `Match`
+/// counts as applying, and an unreadable file counts as empty.
 pub(in crate::ssh) fn sets(target: &Target, keyword: &str) -> bool {
     let mut reader = FallbackReader {
         host: host_part(target.destination.as_str()),
@@ -101,17 +109,23 @@ pub(in crate::ssh) fn sets(target: &Target, keyword: &str) -> bool {
     reader.settings.first(keyword).is_some()
 }
 
+/// Reader of configuration files, which collects the settings for a host.
 struct FallbackReader<'a> {
+    /// Host as the user typed it.
     host: &'a str,
+    /// Settings collected so far.
     settings: Settings,
-    /// A `Match` that only `ssh` can decide applies; else it is an error.
+    /// True if every `Match` applies. Otherwise a `Match` which needs `ssh` for its decision is an
+    /// error.
     any_match: bool,
 }
 
 impl FallbackReader<'_> {
-    /// The person's file and the system's, or the one that the target names.
+    /// Reads the user's file and the system's file, or only the file named by the target.
     fn files(&mut self, target: &Target) -> Result<(), SshError> {
         let home = home_or_root().join(".ssh");
+        // The user's file comes first, because the first value of an option wins. `-F none` reads
+        // no file.
         match &target.config_file {
             Some(none) if none.as_os_str() == "none" => Ok(()),
             Some(file) => self.file(file, &home, true, 0),
@@ -123,6 +137,7 @@ impl FallbackReader<'_> {
         }
     }
 
+    /// Reads a file, unless the file is missing.
     fn file_if_there(&mut self, path: &Path, folder: &Path) -> Result<(), SshError> {
         if path.exists() {
             self.file(path, folder, true, 0)
@@ -131,8 +146,8 @@ impl FallbackReader<'_> {
         }
     }
 
-    /// Reads a file of which the lines before its first `Host` apply if `applies`. `folder` is where relative paths of
-    /// `Include` begin.
+    /// Reads a file. The lines before its first `Host` apply if `applies` is true. `folder` is the
+    /// base of relative paths in `Include`.
     fn file(
         &mut self,
         path: &Path,
@@ -147,6 +162,7 @@ impl FallbackReader<'_> {
         };
 
         let text = fs::read(path).map_err(|error| in_file(0, error.to_string()))?;
+        // A block inside of an included file applies only if the block with the `Include` does.
         let mut active = applies;
 
         for (index, line) in String::from_utf8_lossy(&text).lines().enumerate() {
@@ -158,12 +174,15 @@ impl FallbackReader<'_> {
                 Some(ConfigLine::Match(criteria)) if self.any_match || criteria == ["all"] => {
                     active = applies;
                 }
+                // A guess could lead to the wrong host. In a file included from a block which does
+                // not apply, the answer does not matter.
                 Some(ConfigLine::Match(criteria)) if applies => {
                     return Err(wrong(format!(
                         "only ssh itself can decide `Match {}`",
                         criteria.join(" ")
                     )));
                 }
+                // Without a limit, a file which includes itself would never end.
                 Some(ConfigLine::Include(_)) if depth + 1 >= MAX_INCLUDE => {
                     return Err(wrong("too many files include each other".to_owned()));
                 }
@@ -189,7 +208,7 @@ impl FallbackReader<'_> {
     }
 }
 
-/// The files that an `Include` stands for, in order. One that is not there stands for nothing.
+/// Returns the files of an `Include` pattern, in order. A missing file is skipped.
 fn included(pattern: &str, folder: &Path) -> io::Result<Vec<PathBuf>> {
     let path = match pattern.strip_prefix("~/") {
         Some(rest) => home_or_root().join(rest),
@@ -203,11 +222,13 @@ fn included(pattern: &str, folder: &Path) -> io::Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// The home directory. Where none is known, the root: into that only root writes, which the working directory is not.
+/// Returns the home directory, or the root directory if none is known. Only root writes there,
+/// unlike in the working directory.
 fn home_or_root() -> PathBuf {
     home().unwrap_or_else(|| PathBuf::from("/"))
 }
 
+/// Returns the directory of the system-wide configuration.
 fn system_folder() -> PathBuf {
     match std::env::var_os("ProgramData") {
         Some(folder) if cfg!(windows) => PathBuf::from(folder).join("ssh"),

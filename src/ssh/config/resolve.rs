@@ -1,4 +1,4 @@
-//! Asks OpenSSH itself what a destination means: `ssh -G`.
+//! Asks OpenSSH itself for the configuration of a destination: `ssh -G`.
 
 use std::{
     io::ErrorKind,
@@ -16,22 +16,24 @@ use crate::{
     ssh::{error::SshError, trace::StageTrace},
 };
 
-/// `ssh -G` reads files and may run `Match exec` commands; it asks no network.
+/// Time limit of `ssh -G`, which reads files and may run `Match exec` commands.
 const MAX_RESOLVE_TIME: Duration = Duration::from_secs(10);
 
-/// Runs `ssh -G` for the target, for ten seconds or `limit` if that is less. Where there is no `ssh`, reads the files as
-/// [`fallback`] can.
+/// Resolves the target with `ssh -G`, for at most ten seconds or `limit`. Without an `ssh` program
+/// the files are read by [`fallback`].
 ///
 /// # Errors
-/// `ssh` cannot be run, refuses, takes too long, or prints a configuration without host or user.
+/// `ssh` cannot be run, refuses the destination or takes too long, or the configuration is
+/// unusable.
 pub async fn resolve(target: &Target, limit: Duration) -> Result<EffectiveConfig, SshError> {
     resolve_recording(target, limit, &StageTrace::default()).await
 }
 
-/// The same, and notes which files were read, which options are set there, and which of these have no effect.
+/// Resolves the target as [`resolve`] does. A recording trace gets the files which were read, the
+/// options which are set, and the options without effect.
 ///
 /// # Errors
-/// As [`resolve`].
+/// The errors of [`resolve`].
 pub(in crate::ssh) async fn resolve_recording(
     target: &Target,
     limit: Duration,
@@ -61,6 +63,7 @@ pub(in crate::ssh) async fn resolve_recording(
     };
 
     let destination = target.destination.as_str().to_owned();
+    // With `-v`, stderr names the files which were read.
     let said = String::from_utf8_lossy(&output.stderr);
     if trace.is_recording() {
         said.lines()
@@ -68,6 +71,7 @@ pub(in crate::ssh) async fn resolve_recording(
             .for_each(|told| trace.detail(|| told));
     }
 
+    // The messages of `-v` are left out of the error, which the user reads.
     if !output.status.success() {
         let message = said
             .lines()
@@ -89,6 +93,8 @@ pub(in crate::ssh) async fn resolve_recording(
     })?;
 
     if trace.is_recording() {
+        // `ssh -G` prints defaults too. A second run without files shows which options the files
+        // have set.
         let plain = ask(target, Some(Path::new("none")), limit, true).await?;
         let plain = plain.map(|output| output.stdout).unwrap_or_default();
         for option in option_support::set(&printed, &String::from_utf8_lossy(&plain)) {
@@ -104,7 +110,7 @@ pub(in crate::ssh) async fn resolve_recording(
     Ok(config)
 }
 
-/// The file that a line of `ssh -v` says was read, or the line of it that applies.
+/// Returns the file which a line of `ssh -v` names as read, or the matching block of a file.
 fn file_read(line: &str) -> Option<String> {
     let said = line.strip_prefix("debug1: ")?.trim_end();
     match (
@@ -117,14 +123,17 @@ fn file_read(line: &str) -> Option<String> {
     }
 }
 
-/// What `ssh -v` says besides.
+/// Returns true for a line of `ssh -v` which is no error message.
 fn is_chatter(line: &str) -> bool {
     line.starts_with("debug")
         || line.starts_with("OpenSSH_")
         || line.starts_with("Pseudo-terminal will not")
 }
 
-/// Runs `ssh -G`; with `-v` it tells what it reads. The inner error is that of starting it.
+/// Runs `ssh -G`, with `-v` if `verbose`. The inner error means that `ssh` could not be started.
+///
+/// # Errors
+/// `ssh` takes longer than `limit`.
 async fn ask(
     target: &Target,
     config_file: Option<&Path>,

@@ -1,26 +1,27 @@
-//! What to connect to.
+//! Target of a connection, as given by the caller.
 
 use std::path::PathBuf;
 
 use crate::openssh::destination::{Destination, DestinationError};
 
-/// What is to be connected: the destination as typed, and the options that win over the configuration.
+/// Destination as the user typed it, with the options which win over the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Host, alias or `ssh://` address.
+    /// Host name, alias of the configuration, or `ssh://` address.
     pub destination: Destination,
-    /// `User`, as `ssh -l`.
+    /// Remote user, as given by `ssh -l`; `None` leaves the choice to the configuration.
     pub user: Option<String>,
-    /// `Port`, as `ssh -p`.
+    /// TCP port, as given by `ssh -p`; `None` leaves the choice to the configuration.
     pub port: Option<u16>,
-    /// The configuration file, as `ssh -F`; `None` is the person's own.
+    /// Configuration file, as given by `ssh -F`; `None` stands for the usual files.
     pub config_file: Option<PathBuf>,
 }
 
 impl Target {
-    /// What a person gives to `ssh` in a shell to reach the same.
+    /// Returns the arguments for `ssh` in a shell which reach the same target.
     #[must_use]
     pub fn arguments(&self) -> String {
+        // A path may contain any character, so it is quoted for a POSIX shell.
         let file = self.config_file.iter().map(|file| {
             format!(
                 "-F '{}' ",
@@ -34,7 +35,10 @@ impl Target {
     }
 }
 
-/// Reads `[user@]host[:port]` or `ssh://[user@]host[:port]`, with IPv6 addresses in brackets.
+/// Parses `[user@]host[:port]` or `ssh://[user@]host[:port]`, with IPv6 addresses in brackets.
+///
+/// # Errors
+/// The host or the user name is not usable.
 pub(in crate::ssh) fn parse_hop(hop: &str) -> Result<Target, DestinationError> {
     let rest = hop
         .trim()
@@ -45,6 +49,7 @@ pub(in crate::ssh) fn parse_hop(hop: &str) -> Result<Target, DestinationError> {
         .rsplit_once('@')
         .map_or((None, rest), |(user, host)| (Some(user), host));
 
+    // In an IPv6 address without brackets, the last colon does not separate a port.
     let (host, port) = match host.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => match port.parse() {
             Ok(port) => (name, Some(port)),

@@ -22,64 +22,72 @@ use crate::ssh::{
     },
 };
 
-/// How long opening a channel may take on a live connection.
+/// Time limit for opening a channel on a live connection.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
 
-/// One authenticated SSH transport to one host. Shared in an [`Arc`]; all methods take `&self`.
+/// One authenticated SSH transport to one host, made by [`Connection::open`]. Shared in an [`Arc`];
+/// all methods take `&self`. The transport ends with [`close`](Self::close), or when the server or
+/// the network ends it.
 pub struct Connection {
+    /// Handle of russh, through which channels are opened.
     pub(in crate::ssh) handle: Handle<ClientHandler>,
+    /// Facts which russh's handler records while the transport runs.
     pub(in crate::ssh) facts: Arc<ConnectionFacts>,
-    /// What passes over it.
+    /// Counters of the bytes in both directions.
     pub(in crate::ssh) traffic: Traffic,
-    /// The other end of its TCP connection, if it has one of its own.
+    /// Peer address of the TCP connection; `None` through a jump host or `ProxyCommand`.
     pub(in crate::ssh) address: Option<SocketAddr>,
-    /// What `SendEnv` and `SetEnv` give to every command.
+    /// Variables set for every command, as name and value (`SendEnv` and `SetEnv`).
     pub(in crate::ssh) environment: Vec<(String, String)>,
-    /// The jump host that this connection goes through.
+    /// Connection to the jump host; `None` without a jump host.
     pub(in crate::ssh) hop: Option<Arc<Connection>>,
-    /// The `ProxyCommand` that it goes through; ends with it.
+    /// Process of the `ProxyCommand`, which ends with this connection; `None` without a
+    /// `ProxyCommand`.
     pub(in crate::ssh) _proxy: Option<ProxyProcess>,
-    /// What was connected to.
+    /// Description of the server, for display to the user.
     pub peer: Peer,
-    /// What a person has typed to log in here and at the hops, to do so again.
+    /// Secrets which the user typed to log in here and at the jump hosts, kept for further
+    /// connections.
     pub typed: Vec<TypedSecret>,
-    /// It took a proof, which another log-in will take, too.
+    /// True if the server refused the method `none`. A further log-in can then skip this method.
     pub needs_proof: bool,
 }
 
-/// The facts about a connection that a person wants to see.
+/// Description of the server of a [`Connection`], for display to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// `HostName` after the configuration was applied.
+    /// Host name after the configuration was applied (`HostName`).
     pub host_name: String,
-    /// The TCP port.
+    /// TCP port of the server.
     pub port: u16,
-    /// The remote user.
+    /// Remote user.
     pub user: String,
-    /// The authentication method that succeeded, such as `publickey` (RFC 4252).
+    /// Authentication methods which succeeded, comma-separated, such as `publickey` (RFC 4252).
     pub auth_method: String,
-    /// The fingerprint of the server's host key, `SHA256:…`.
+    /// Fingerprint of the server's host key, `SHA256:…`.
     pub host_key: String,
-    /// When authentication was complete.
+    /// Time at which authentication was complete.
     pub connected_at: SystemTime,
-    /// What the person should know, a sentence each, such as a key that was accepted and saved.
+    /// Notices for the user, a sentence each, such as about a host key which was accepted and
+    /// saved.
     pub notices: Vec<String>,
 }
 
 impl Connection {
-    /// Whether the transport has ended.
+    /// Returns true if russh has ended the transport.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
     }
 
-    /// The error to report for something that failed because the transport ended.
+    /// Returns the error for an operation which failed because the transport ended.
     #[must_use]
     pub fn lost(&self) -> SshError {
         SshError::Lost(self.reason())
     }
 
-    /// Whether the host has shown another key than the one that is known, which the configuration lets pass.
+    /// Returns true if the host key has changed and `StrictHostKeyChecking no` let the connection
+    /// pass. Such a host gets no passwords.
     pub(in crate::ssh) fn withholds_passwords(&self) -> bool {
         self.facts
             .host_key
@@ -87,32 +95,34 @@ impl Connection {
             .is_some_and(|accepted| accepted.no_passwords)
     }
 
-    /// Whether anything has come over a channel.
+    /// Returns true once data or an exit status has arrived over a channel.
     pub(in crate::ssh) fn has_served(&self) -> bool {
         self.facts.served.load(Ordering::Relaxed)
     }
 
-    /// Why the transport ended, if that is known.
+    /// Returns the reason for the end of the transport; `None` if the reason is unknown, or the
+    /// transport has not ended.
     pub(in crate::ssh) fn reason(&self) -> Option<String> {
         self.facts.reason()
     }
 
-    /// Whether a channel on which nothing runs yet may be lost when a command on another channel ends.
+    /// Returns true if every channel needs a connection of its own.
     ///
-    /// Dropbear closes it then (`sesscheckclose` in its `svr-chansession.c`), and a command that is on its way to such a
-    /// channel makes it end the whole connection. Nothing can be done about that but to give each channel a connection
-    /// of its own.
+    /// Dropbear closes a channel on which nothing runs yet when a command on another channel ends
+    /// (`sesscheckclose` in its `svr-chansession.c`). A command on its way to such a channel makes
+    /// Dropbear end the whole connection.
     pub(in crate::ssh) fn is_single_channel(&self) -> bool {
         self.is_software(b"SSH-2.0-dropbear")
     }
 
-    /// Whether its SFTP is OpenSSH's own or, as with Dropbear, the system's sftp-server program, which most often is. What that
-    /// announces has to fit as well.
+    /// Returns true if the SFTP server is likely OpenSSH's own. Dropbear runs the `sftp-server`
+    /// program of the system, which most often is OpenSSH's. The announced extensions have to match
+    /// as well.
     pub(in crate::ssh) fn runs_openssh_sftp(&self) -> bool {
         self.is_software(b"SSH-2.0-OpenSSH_") || self.is_software(b"SSH-2.0-dropbear")
     }
 
-    /// Whether the server's identification (RFC 4253, section 4.2) begins with this.
+    /// Returns true if the server's identification starts with `beginning` (RFC 4253, section 4.2).
     fn is_software(&self, beginning: &[u8]) -> bool {
         self.facts
             .software
@@ -120,28 +130,32 @@ impl Connection {
             .is_some_and(|version| version.starts_with(beginning))
     }
 
-    /// Whether a channel that is opened now may be lost in this way: one of those that it `had`, all of which have ended, was
-    /// not closed by the server, which so has perhaps not seen the end of its command yet.
+    /// Returns true if a channel opened now may be lost, for the reason given at
+    /// [`is_single_channel`](Self::is_single_channel). `had` is the number of channels opened so
+    /// far, all of which have ended. If the server has closed fewer, a command may not have ended
+    /// for the server.
     pub(in crate::ssh) fn may_drop_new_channel(&self, had: usize) -> bool {
         self.is_single_channel() && self.facts.channels_closed.load(Ordering::Relaxed) < had
     }
 
-    /// Whether [`ended`](Self::ended) is over.
+    /// Returns true if the transport has ended, without waiting as [`ended`](Self::ended) does.
     pub(in crate::ssh) fn has_ended(&self) -> bool {
         self.facts.closed.is_cancelled() || self.is_closed()
     }
 
-    /// Waits for the end of the transport. russh leaves a writer waiting that had used up its channel's window.
+    /// Waits for the end of the transport. Writers have to watch for the end themselves: russh
+    /// leaves a writer waiting which had used up the window of its channel.
     pub(in crate::ssh) async fn ended(&self) {
         self.facts.closed.cancelled().await;
     }
 
-    /// Whether the server still answers, within `limit`.
+    /// Sends a ping, and returns true if the server answers within `limit`.
     pub async fn answers(&self, limit: Duration) -> bool {
         matches!(timeout(limit, self.handle.send_ping()).await, Ok(Ok(())))
     }
 
-    /// Says goodbye and ends the transport.
+    /// Sends a disconnect message and ends the transport, then closes the jump host's connection
+    /// too.
     pub async fn close(&self) {
         let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
         let _ = timeout(Duration::from_millis(200), goodbye).await;
@@ -150,7 +164,11 @@ impl Connection {
         }
     }
 
-    /// A stream to a host behind this one (RFC 4254 section 7.2).
+    /// Opens a stream to `host` and `port` from this server (`direct-tcpip`, RFC 4254, section
+    /// 7.2).
+    ///
+    /// # Errors
+    /// [`SshError::Forward`] if the server refuses, [`SshError::Lost`] if the transport has ended.
     pub(in crate::ssh) async fn forward(
         &self,
         host: &str,
@@ -171,9 +189,14 @@ impl Connection {
         }
     }
 
-    /// Opens a session channel (RFC 4254 section 6.1).
+    /// Opens a session channel (RFC 4254, section 6.1).
     ///
-    /// The caller must read it from the first moment on: an unread channel blocks the whole connection.
+    /// The caller must read the channel from the start: an unread channel blocks the whole
+    /// connection.
+    ///
+    /// # Errors
+    /// The server refuses the channel or does not answer within 30 seconds, or the transport has
+    /// ended.
     pub(in crate::ssh) async fn open_channel(&self) -> Result<Channel<Msg>, SshError> {
         match timeout(CHANNEL_LIMIT, self.handle.channel_open_session()).await {
             Ok(Ok(channel)) => Ok(channel),
@@ -187,9 +210,12 @@ impl Connection {
         }
     }
 
-    /// Sends a command, after what the configuration gives to every one: the agent and the environment. No answer is
-    /// awaited, as in `ssh`: a server that refuses a variable runs the command without it. One that refuses the command says
-    /// so, as `ChannelMsg::Failure`.
+    /// Sends a command on `channel`, after the agent request and the environment of the
+    /// configuration. As in `ssh`, no answer is awaited: a server which refuses a variable runs the
+    /// command without it. A refusal of the command itself arrives as `ChannelMsg::Failure`.
+    ///
+    /// # Errors
+    /// The transport has ended.
     pub(in crate::ssh) async fn command(
         &self,
         channel: &ChannelWriteHalf<Msg>,

@@ -1,4 +1,4 @@
-//! Finding out that a server is gone, so that it is not the next command that does.
+//! Detects a dead server before the next command has to find out.
 
 use std::{
     sync::{Arc, Weak},
@@ -13,24 +13,26 @@ use crate::{
     ssh::config::{fallback, target::Target},
 };
 
-/// After how much silence the server is asked, where the person has said nothing about it.
+/// Silence after which the server is asked, unless the configuration sets an interval.
 const INTERVAL: Duration = Duration::from_secs(15);
-/// How many questions in a row are left unanswered by a server that is gone: as many as `ServerAliveCountMax` has by default.
+/// Number of consecutive unanswered questions after which a server counts as gone. The value is the
+/// default of `ServerAliveCountMax`.
 const MAX_UNANSWERED: u32 = 3;
 
-/// Who sees to it.
+/// Policy for asking a silent server, as read from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ssh) enum Keepalive {
-    /// `ServerAliveInterval` says how, as it does to `ssh`.
+    /// `ServerAliveInterval` is set: russh asks at this interval, as `ssh` does.
     Configured(Duration),
-    /// `ServerAliveInterval 0`: nobody.
+    /// `ServerAliveInterval 0` is set: nobody asks.
     Off,
-    /// The configuration says nothing: [`watch`] does.
+    /// The option is not set: [`watch`] asks.
     Ours,
 }
 
 impl Keepalive {
-    /// What the configuration comes to. `ssh -G` prints 0 for an option that is not set, too: then the files tell.
+    /// Reads the policy from the configuration. `ssh -G` prints 0 for an option that is not set,
+    /// too, so the files decide between `Off` and `Ours`.
     pub(in crate::ssh) fn from_config(config: &EffectiveConfig, target: &Target) -> Self {
         match config.server_alive_interval {
             Some(interval) => Self::Configured(interval),
@@ -39,7 +41,8 @@ impl Keepalive {
         }
     }
 
-    /// How often russh asks. It ends the connection of a server that does not answer, as `ssh` does.
+    /// Returns the interval at which russh asks; `None` if russh does not ask. russh ends the
+    /// connection of a server which does not answer, as `ssh` does.
     pub(in crate::ssh) fn interval(self) -> Option<Duration> {
         match self {
             Self::Configured(interval) => Some(interval),
@@ -48,10 +51,11 @@ impl Keepalive {
     }
 }
 
-/// Asks a server that has been silent for a while, and gives the connection up if there is no answer, again and again.
+/// Asks the server after each silence, and gives the connection up after several questions without
+/// an answer. Returns when the connection has ended.
 ///
-/// `ssh` would not ask, and so a server that has never answered such a question is left alone: some cannot, and keep
-/// silence while a command runs.
+/// `ssh` would not ask by default. So a server which has never answered such a question is left
+/// alone: some servers cannot answer, and stay silent while a command runs.
 pub(in crate::ssh) async fn watch(connection: Weak<Connection>) {
     let (mut can_answer, mut unanswered) = (false, 0);
     while let Some(held) = alive(&connection) {
@@ -60,7 +64,7 @@ pub(in crate::ssh) async fn watch(connection: Weak<Connection>) {
         match timeout(INTERVAL, held.handle.send_ping()).await {
             Ok(Ok(())) => (can_answer, unanswered) = (true, 0),
             Ok(Err(_)) => return,
-            // Anything else that comes shows life as well.
+            // Any other data shows life as well.
             Err(_) if held.traffic.received() != before => unanswered = 0,
             Err(_) => unanswered += 1,
         }
@@ -71,6 +75,7 @@ pub(in crate::ssh) async fn watch(connection: Weak<Connection>) {
                 .give_up("the server has not answered for a minute");
         }
 
+        // A reference held through the silence would keep an unused connection open.
         drop(held);
         if unanswered == 0 {
             silence(&connection).await;
@@ -78,7 +83,7 @@ pub(in crate::ssh) async fn watch(connection: Weak<Connection>) {
     }
 }
 
-/// Waits until nothing has come for a while.
+/// Waits until nothing has arrived for a whole interval.
 async fn silence(connection: &Weak<Connection>) {
     loop {
         let received = || alive(connection).map(|held| held.traffic.received());
@@ -90,6 +95,7 @@ async fn silence(connection: &Weak<Connection>) {
     }
 }
 
+/// Returns the connection, or `None` if the connection has ended or is no longer used.
 fn alive(connection: &Weak<Connection>) -> Option<Arc<Connection>> {
     connection.upgrade().filter(|held| !held.has_ended())
 }

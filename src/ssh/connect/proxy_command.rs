@@ -1,4 +1,5 @@
-//! Hosts that are reached through something else: `ProxyJump` and `ProxyCommand`.
+//! Starts and ends the local command of `ProxyCommand`, whose stdin and stdout carry the SSH
+//! connection.
 
 use std::{
     process::Stdio,
@@ -20,31 +21,38 @@ use crate::{
     ssh::{config::expand::expand_command_option, error::SshError, trace::StageTrace},
 };
 
-/// What a `ProxyCommand` prints and reads.
+/// Byte stream through a `ProxyCommand`: reads come from the command's stdout, writes go to the
+/// command's stdin.
 pub(in crate::ssh) type CommandStream = Join<ChildStdout, ChildStdin>;
 
-/// How much of what a proxy command complains about is kept, in bytes.
+/// Size of the stderr text after which no more is kept, in bytes.
 const MAX_COMPLAINT_BYTES: u64 = 4096;
 
-/// How long a command that has failed may take to say why.
+/// Time limit for reading the rest of stderr after a command has failed.
 const COMPLAINT_LIMIT: Duration = Duration::from_millis(300);
 
-/// A running `ProxyCommand`: its stdin and stdout are the connection. It is killed when dropped.
+/// A running `ProxyCommand`, returned by [`start_command`]. Dropping `process` ends the command.
 pub(in crate::ssh) struct ProxyCommand {
+    /// Stream which carries the SSH connection.
     pub(in crate::ssh) stream: CommandStream,
+    /// Process which serves the stream.
     pub(in crate::ssh) process: ProxyProcess,
 }
 
-/// The process of a [`ProxyCommand`] and what it says on stderr.
+/// Process of a [`ProxyCommand`], with the text read from stderr so far. On Unix, a drop sends
+/// SIGHUP to the process group and then kills the command. Elsewhere, a drop kills the command.
 pub(in crate::ssh) struct ProxyProcess {
     #[cfg_attr(not(unix), expect(dead_code, reason = "it ends with this"))]
     child: Child,
+    /// Printable characters from stderr, up to about [`MAX_COMPLAINT_BYTES`].
     complaint: Arc<Mutex<String>>,
+    /// Task which reads stderr; `None` if the process has no stderr pipe.
     listening: Option<JoinHandle<()>>,
 }
 
 impl ProxyProcess {
-    /// What the command said on stderr, if it says so by now.
+    /// Returns the text which the command printed on stderr, after waiting up to 300 ms for the
+    /// rest.
     pub(in crate::ssh) async fn complaint(mut self) -> String {
         if let Some(listening) = self.listening.take() {
             let _ = timeout(COMPLAINT_LIMIT, listening).await;
@@ -58,7 +66,8 @@ impl ProxyProcess {
     }
 }
 
-/// `ssh` ends its proxy command by SIGHUP; here the commands of a pipeline get it too. What ignores that is killed.
+/// Sends SIGHUP to the whole process group, so each part of a pipeline gets the signal. `ssh` ends
+/// its proxy command with SIGHUP too.
 #[cfg(unix)]
 impl Drop for ProxyProcess {
     fn drop(&mut self) {
@@ -67,23 +76,25 @@ impl Drop for ProxyProcess {
             unistd::Pid,
         };
 
-        // Without an id it has ended, and another process may have its number.
+        // Without an id the process has ended, and its number may belong to another process by now.
         if let Some(group) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
             let _ = killpg(Pid::from_raw(group), Signal::SIGHUP);
         }
     }
 }
 
-/// Starts a `ProxyCommand` as OpenSSH does: `exec` of it by the user's shell.
+/// Starts a `ProxyCommand` as OpenSSH does: the user's shell runs `exec COMMAND`.
 ///
 /// # Errors
-/// `ProxyUseFdpass`, a token without a value, or a shell that cannot be run.
+/// `ProxyUseFdpass` is set, a token has no value, or the shell cannot be started.
 pub(in crate::ssh) fn start_command(
     template: &str,
     config: &EffectiveConfig,
     typed: &str,
     trace: &StageTrace,
 ) -> Result<ProxyCommand, SshError> {
+    // With `ProxyUseFdpass` the command would hand over a connected socket, not carry the bytes
+    // (`ssh_config(5)`).
     if config.proxy_use_fdpass {
         return Err(SshError::Unsupported {
             option: "ProxyUseFdpass",
@@ -111,6 +122,8 @@ pub(in crate::ssh) fn start_command(
     let stdout = child.stdout.take().ok_or_else(no_pipe).map_err(failed)?;
     let complaint = Arc::new(Mutex::new(String::new()));
 
+    // Stderr is read to its end, even beyond the limit: a full pipe would block the command. Unsafe
+    // characters are left out, because the text becomes part of an error message.
     let listening = child.stderr.take().map(|mut stderr| {
         let kept = Arc::clone(&complaint);
         tokio::spawn(async move {
@@ -138,6 +151,7 @@ pub(in crate::ssh) fn start_command(
     })
 }
 
+/// Returns the command which runs `line` in the user's shell: `$SHELL`, or `/bin/sh` if unset.
 #[cfg(not(windows))]
 fn shell(line: &str) -> Command {
     let shell = std::env::var_os("SHELL")
@@ -146,13 +160,15 @@ fn shell(line: &str) -> Command {
     let mut command = child::command(shell);
     command.args(["-c", &format!("exec {line}")]);
 
-    // A group of its own, so that all of it can be ended, and so that Ctrl-C in a terminal ends us and not the connection.
+    // A process group of its own allows a drop to end the whole pipeline. It also keeps Ctrl-C in a
+    // terminal from ending the connection before this process ends.
     command.process_group(0);
 
     command
 }
 
-/// `cmd` takes what is between the outer quotes as it stands, while `args` would escape the quotes in it for a C program.
+/// Returns the command which runs `line` in `cmd`. The line is passed raw: `cmd` takes the text
+/// between the outer quotes as is, whereas `args` would escape quotes for a C program.
 #[cfg(windows)]
 fn shell(line: &str) -> Command {
     let mut command = child::command("cmd");

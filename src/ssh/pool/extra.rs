@@ -1,4 +1,4 @@
-//! Channels that work is quicker with and can do without.
+//! Additional channels for work that is quicker with them, and can do without.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::ssh::error::SshError;
 
-/// Connections of a pool beyond which none is dialled for what can do without.
+/// Number of connections at which no further connection is dialled for an additional channel.
 const MAX_APART: usize = 4;
 
 impl Pool {
-    /// Opens a channel that work can do without; `None` where there is no room for it at once.
+    /// Opens an additional channel; `None` if there is no room at once.
     pub(in crate::ssh) async fn opportunistic_channel(
         self: &Arc<Self>,
     ) -> Option<(Channel<Msg>, ChannelSlot)> {
@@ -22,12 +22,14 @@ impl Pool {
         self.take(slot).await
     }
 
-    /// The same over another connection than the first, dialled for it unless that may need a person or cost a
-    /// one-time password.
+    /// Opens an additional channel over another connection than the first. A connection is dialled
+    /// for it, unless that may need the user or cost a one-time password. `None` if no such channel
+    /// can be had.
     pub(in crate::ssh) async fn channel_on_another_connection(
         self: &Arc<Self>,
     ) -> Option<(Channel<Msg>, ChannelSlot)> {
         loop {
+            // Registered before the look, so that a change in between is not missed.
             let changed = self.changed.notified();
 
             match self.place_apart() {
@@ -43,6 +45,8 @@ impl Pool {
         }
     }
 
+    /// Looks for room on a connection other than the first, and starts to dial if none has room and
+    /// dialling is allowed.
     fn place_apart(self: &Arc<Self>) -> ExtraChannel {
         let mut state = self.state();
         let limit = state.limit();
@@ -55,6 +59,7 @@ impl Pool {
             return ExtraChannel::Here(self.slot_on(member));
         }
 
+        // Only a log-in by key surely needs no user and costs no one-time password.
         let by_key = self.credentials.typed.is_empty() && self.peer().auth_method == "publickey";
 
         if !by_key
@@ -74,10 +79,13 @@ impl Pool {
         ExtraChannel::Soon
     }
 
+    /// Opens a channel in this slot; `None` if the server refuses.
     async fn take(self: &Arc<Self>, slot: ChannelSlot) -> Option<(Channel<Msg>, ChannelSlot)> {
         let connection = Arc::clone(&slot.connection);
         match attempt(slot).await? {
             (slot, Ok(channel)) => Some((channel, slot)),
+            // A refusal is only noted here: nobody waits for this channel, so no connection is
+            // dialled for it.
             (slot, Err(SshError::ChannelRefused(_))) => {
                 drop(slot);
                 self.is_at_limit(&connection).await;
@@ -88,10 +96,12 @@ impl Pool {
     }
 }
 
-/// A place on another connection than the first.
+/// Slot for a channel on a connection other than the first.
 enum ExtraChannel {
+    /// A connection has room.
     Here(ChannelSlot),
-    /// Such a connection is being dialled.
+    /// A connection is being dialled.
     Soon,
+    /// No connection has room, and none is dialled.
     Nowhere,
 }

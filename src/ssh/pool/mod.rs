@@ -1,7 +1,9 @@
-//! The connections of one log-in: the first, and those dialled beside it because the server lets each have only so many
-//! channels (`MaxSessions`, `sshd_config(5)`). What the server allows is learned from its refusals.
+//! The connections of a log-in. The server lets each connection have only so many channels
+//! (`MaxSessions`, `sshd_config(5)`), so further connections are dialled when the first is full.
+//! The server's limit is learned from refusals.
 //!
-//! Only the opening of a channel is ever tried again over another connection, never what was sent over one.
+//! Only the opening of a channel is ever tried again over another connection, never a request sent
+//! over it.
 
 mod extra;
 mod policy;
@@ -36,38 +38,52 @@ use super::{
 };
 use crate::framing::exec::{OTHER_PROBE, POSIX_PROBE, ShellProbe};
 
-/// How long the question which login shell it is may take before the answer is "some other".
+/// Time limit of the probe for the login shell. Without an answer the shell counts as unknown.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// How long to wait before dialling again where sshd drops connections (`MaxStartups`); doubled each time.
+/// First pause before dialling again where sshd drops connections (`MaxStartups`); doubled each
+/// time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest of these pauses.
+/// Longest pause before dialling again.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// How long work leaves the last place to scripts where no further connection can be had.
+/// Time for which work leaves the last slot to scripts when no further connection can be had.
 const PLACE_KEPT: Duration = Duration::from_secs(1);
-/// How long a script waits where no further connection can be had: there are signal requests too, if less certain ones.
+/// Longest wait of a script for a slot when no further connection can be had. After that, signal
+/// requests are sent instead, whose effect is less certain.
 const SCRIPT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// All connections of one log-in. Shared in an [`Arc`]; it lives and dies with its first connection.
+/// All connections of a log-in, shared in an [`Arc`]. A pool is opened with its first connection
+/// and ends with it. Channels are opened over the oldest connection with room, and connections idle
+/// for a minute are closed, except the first.
 #[derive(Debug)]
 pub struct Pool {
+    /// Destination of every connection.
     target: Target,
+    /// Credentials of the first log-in, for the later ones.
     credentials: Credentials,
+    /// Time limit for connecting, in the case of each connection.
     limit: Duration,
+    /// First connection, which the pool lives and dies with.
     first: Arc<Connection>,
+    /// True if a channel is kept ready for the next command.
     prefetches: bool,
+    /// Family of the user's login shell, once known.
     login_shell: OnceCell<ShellProbe>,
-    /// A plain mutex: held for look-ups and assignments only.
+    /// Members and limits; locked for look-ups and assignments only.
     state: Mutex<PoolState>,
-    /// Wakes those who wait for a place.
+    /// Wakes callers who wait for a slot.
     changed: Notify,
+    /// Token to end all waiting and dialling when the pool is closed.
     closing: CancellationToken,
+    /// Commands about to be stopped.
     pub(super) stops: Stops,
-    /// The server has refused a shell in which files are to be compared, as one does that is for SFTP alone.
+    /// True if the server has refused to run a shell for comparing files, as a server for SFTP only
+    /// does.
     pub(super) has_no_shell: AtomicBool,
 }
 
 impl Pool {
-    /// Connects, all within `limit`, which holds for each later connection too.
+    /// Connects and logs in, within `limit`. The limit also holds for each later connection of the
+    /// pool.
     ///
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
@@ -80,13 +96,14 @@ impl Pool {
         let first = Connection::open(target, credentials, prompter, limit).await?;
         let pool = Self::around(first, target, credentials, limit, true);
         pool.prefetch_channel();
-        // Asked now, so that the first command need not wait for the answer.
+        // Probed now, so that the first command need not wait for the answer.
         let probing = Arc::clone(&pool);
         tokio::spawn(async move { probing.login_shell().await });
         Ok(pool)
     }
 
-    /// The pool of a connection that was made in this way; whether it always has a channel ready for the next command.
+    /// Creates the pool of an open connection. `prefetches` keeps a channel ready for the next
+    /// command.
     pub(super) fn around(
         first: Arc<Connection>,
         target: &Target,
@@ -94,6 +111,7 @@ impl Pool {
         limit: Duration,
         prefetches: bool,
     ) -> Arc<Self> {
+        // Later log-ins repeat the first with the secrets that worked there.
         Arc::new(Self {
             target: target.clone(),
             credentials: Credentials {
@@ -122,48 +140,50 @@ impl Pool {
         })
     }
 
-    /// The connection that was made first.
+    /// Returns the first connection.
     #[must_use]
     pub fn first(&self) -> &Connection {
         &self.first
     }
 
-    /// What was connected to.
+    /// Returns the host, user and other facts of the first connection.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.first.peer
     }
 
-    /// Whether the first connection has ended: nothing new is begun over the others then.
+    /// Returns true if the first connection has ended. Nothing new is begun over the other
+    /// connections then.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.first.is_closed()
     }
 
-    /// The error to report for something that failed because the first connection ended.
+    /// Returns the error for an operation which failed because the first connection ended.
     #[must_use]
     pub fn lost(&self) -> SshError {
         self.first.lost()
     }
 
-    /// Whether the server still answers over the first connection, within `limit`.
+    /// Returns true if the server answers over the first connection within `limit`.
     pub async fn answers(&self, limit: Duration) -> bool {
         self.first.answers(limit).await
     }
 
-    /// Whether it has ended without ever having been of use: nothing has come over any channel of its first connection.
+    /// Returns true if the first connection has ended without ever having been of use: no channel
+    /// ever carried anything.
     #[must_use]
     pub fn was_useless(&self) -> bool {
         self.first.has_ended() && !self.first.has_served()
     }
 
-    /// Why the first connection ended, if that is known.
+    /// Returns the reason why the first connection ended; `None` if unknown.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         self.first.reason()
     }
 
-    /// Says goodbye and ends every connection.
+    /// Closes every connection with a disconnect message.
     pub async fn close(&self) {
         self.closing.cancel();
         let members = std::mem::take(&mut self.state().members);
@@ -172,13 +192,14 @@ impl Pool {
             .await;
     }
 
-    /// Lets go of what is kept ready for a next command, because there will be none: the connection ends with what still
-    /// runs over it.
+    /// Releases the channel kept for the next command, because there will be none. The connection
+    /// ends with the work that still runs over it.
     pub fn retire(&self) {
         drop(self.state().ready.take());
     }
 
-    /// Which shell runs the commands of this user; asked once, or until it runs any.
+    /// Returns the family of the user's login shell. The probe is repeated until the host runs
+    /// commands at all.
     pub(super) async fn login_shell(self: &Arc<Self>) -> ShellProbe {
         let probe = async {
             let probe = self.probe_shell().await;
@@ -195,6 +216,7 @@ impl Pool {
         }
     }
 
+    /// Probes the login shell with up to two commands.
     async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
         let ask = |probe| self.ask_and_see(probe, PROBE_LIMIT);
         let Ok((first, first_failed)) = ask(POSIX_PROBE).await else {
@@ -205,20 +227,23 @@ impl Pool {
             return posix;
         }
 
+        // Only a shell of another family gets the second probe: every POSIX shell has answered the
+        // first.
         let Ok((second, second_failed)) = ask(OTHER_PROBE).await else {
             return ShellProbe::unknown();
         };
         ShellProbe::other(first_failed || second_failed, &first, &second)
     }
 
-    /// Opens a session channel over whichever connection has room, or one dialled for it. A caller may stop waiting at
-    /// any time: the channel is closed then, as soon as it is open.
+    /// Opens a session channel over a connection with room, dialled if need be. A caller may stop
+    /// waiting at any time: the channel is then closed as soon as it is open.
     ///
-    /// The caller must read it from the first moment on: an unread channel blocks its whole connection.
+    /// The caller must read the channel from the first moment on, because an unread channel blocks
+    /// its whole connection.
     ///
     /// # Errors
-    /// The server refuses the only channel of a connection, or it refuses more and no connection can be had for the
-    /// time that connecting may take, or the first connection has ended.
+    /// Fails if the server refuses the only channel of a connection, if it refuses more and no
+    /// connection can be had in the time for connecting, or if the first connection has ended.
     pub(super) async fn open_channel(
         self: &Arc<Self>,
         priority: Priority,
@@ -228,11 +253,15 @@ impl Pool {
             return Ok(ready);
         }
 
+        // Each wait is for one change at most, and a change can go to another caller: the slot is
+        // looked for again.
         let asked = Instant::now();
         loop {
             let changed = self.changed.notified();
 
             let Some(slot) = self.slot(priority, asked)? else {
+                // A refusal may have come too early: the slot of a channel that was just closed is
+                // free a moment later, without a message about it.
                 if timeout(SLOT_RELEASE_LAG, changed).await.is_err() {
                     self.state().doubt_refusals();
                 }
@@ -255,19 +284,21 @@ impl Pool {
                 Some((_, Err(error))) if Arc::ptr_eq(&connection, &self.first) => {
                     return Err(error);
                 }
-                // Nothing was sent over it yet, and it will not do.
+                // Nothing was sent over this connection yet, so another may be tried.
                 Some((_, Err(_))) => self.discard(&connection),
                 None => return Err(connection.lost()),
             }
         }
     }
 
-    /// A place for a channel; `None` where there is none for now.
+    /// Reserves a slot for a channel; `None` if there is none for now.
     fn slot(
         self: &Arc<Self>,
         priority: Priority,
         asked: Instant,
     ) -> Result<Option<ChannelSlot>, SshError> {
+        // Scripts may still run over the other connections after the first has ended: they stop
+        // what the pool has left.
         if self.closing.is_cancelled() || (priority == Priority::Work && self.is_closed()) {
             return Err(self.lost());
         }
@@ -287,6 +318,7 @@ impl Pool {
             keeps_one: state.trouble.is_none() || asked.elapsed() < PLACE_KEPT,
         };
 
+        // A script gives up sooner, because signal requests are left to try.
         let patience = if priority == Priority::Control {
             self.limit.min(SCRIPT_PATIENCE)
         } else {
@@ -314,6 +346,7 @@ impl Pool {
         }
     }
 
+    /// Reserves a slot on this connection, which is not idle any more.
     fn slot_on(self: &Arc<Self>, member: &mut Member) -> ChannelSlot {
         member.opening += 1;
         member.idle_since = None;
@@ -324,6 +357,7 @@ impl Pool {
         }
     }
 
+    /// Starts to dial a connection in a new task, which ends with the pool.
     fn start_dialling(self: &Arc<Self>, state: &mut PoolState) {
         state.dialling = true;
         let pool = Arc::clone(self);
@@ -335,8 +369,9 @@ impl Pool {
         });
     }
 
-    /// After a refusal: whether it can be the server's limit, which it cannot if this connection never had a channel.
-    /// Whether one that was asked for at the same time was granted may not be known yet.
+    /// Returns true if a refused channel may mean the server's limit. A connection that never had a
+    /// channel cannot be full. The answer may have to wait for channels that were requested at the
+    /// same time.
     async fn is_at_limit(&self, connection: &Arc<Connection>) -> bool {
         loop {
             let changed = self.changed.notified();
@@ -347,11 +382,14 @@ impl Pool {
                     return true;
                 };
 
+                // A channel was granted here before, so this refusal is about their number.
                 if member.had > 0 {
                     state.note_refusal(connection, Instant::now());
                     return true;
                 }
 
+                // Nothing else is being opened, so this connection has never been granted a
+                // channel.
                 if member.opening == 0 {
                     return false;
                 }
@@ -361,8 +399,8 @@ impl Pool {
         }
     }
 
-    /// Dials one more connection. What may have been sshd's `MaxStartups` is tried again for as long as connecting may
-    /// take.
+    /// Dials a further connection. A failure that may be due to sshd's `MaxStartups` is tried again
+    /// for as long as connecting may take.
     async fn dial(self: &Arc<Self>) {
         let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
@@ -372,6 +410,7 @@ impl Pool {
                 .open_another(&self.target, &self.credentials, left)
                 .await;
 
+            // The lock ends before the pause: no lock is held across an await.
             let again = {
                 let mut state = self.state();
                 match dialled {
@@ -401,6 +440,8 @@ impl Pool {
                             "no further connection"
                         );
 
+                        // Another kind of failure would come again, and repeated log-ins may lock
+                        // the account.
                         state.hopeless = !error.is_transient();
                         state.trouble = Some(Arc::new(error));
                         state.dialling = again;
@@ -420,17 +461,20 @@ impl Pool {
         }
     }
 
+    /// Removes a connection from the pool, and wakes the callers who wait.
     fn discard(&self, connection: &Arc<Connection>) {
         self.state().remove(connection);
         self.changed.notify_waiters();
     }
 
+    /// Locks the state; a poisoned lock is used all the same.
     fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Closes a connection when nothing has run over it for a while.
+/// Closes a connection after some time without channels. The task holds no pool and no connection
+/// alive.
 async fn close_when_idle(pool: Weak<Pool>, connection: Weak<Connection>) {
     let mut idle_since = None;
     while let Some(next) = look_again(idle_since, Instant::now()) {
@@ -439,6 +483,7 @@ async fn close_when_idle(pool: Weak<Pool>, connection: Weak<Connection>) {
             return;
         };
 
+        // Looked at and removed under the same lock, so that nobody gets a slot in between.
         let goes = {
             let mut state = pool.state();
             let Some(member) = state.member(&connection) else {

@@ -1,56 +1,59 @@
-//! Which connection of a pool a channel is opened over, whether one more is dialled, and when one goes. Pure.
+//! Decisions of a pool: the connection for a channel, when to dial, and when to close. Pure
+//! functions.
 
 use std::time::{Duration, Instant};
 
-/// The most connections of one pool. With OpenSSH's default `MaxSessions` of 10 that is 1280 channels.
+/// Most connections of a pool. With OpenSSH's default `MaxSessions` of 10 that makes 1280 channels.
 pub(super) const MAX_CONNECTIONS: usize = 128;
-/// How long a connection that was dialled beside the first may be idle: the next burst of calls often comes soon.
+/// Time after which an idle connection other than the first is closed. The next burst of calls
+/// often comes soon.
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a channel is wanted for.
+/// Priority of a channel, which decides how much room is left to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ssh) enum Priority {
-    /// A command, a shell, a transfer.
+    /// A command, a shell or a transfer.
     Work,
-    /// What work is quicker with and can do without: only where there is room for more work besides.
+    /// An additional channel for work which can do without. Granted only if more work would still
+    /// have room.
     Opportunistic,
-    /// A script of ours that stops work or asks how to do it. The last free place of a pool is kept for it: work that
-    /// takes every place must not be what keeps it from being stopped.
+    /// A script for stopping work, or for finding out how. The last free slot of a pool is kept for
+    /// such scripts, so that work which takes every slot can still be stopped.
     Control,
 }
 
-/// What runs over one connection.
+/// Channels on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Load {
-    /// Channels that are open or being opened.
+    /// Number of channels open or being opened.
     pub(super) used: usize,
-    /// The server has refused it a channel, and none of the pool's has been closed since.
+    /// True if the server has refused a channel, and no channel of the pool has been closed since.
     pub(super) full: bool,
 }
 
-/// What is known of the pool as a whole.
+/// Facts about the pool as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PoolLoad {
-    /// The channels that a connection of this server may have, once a refusal has shown it.
+    /// Most channels on a connection of this server; `None` until a refusal has shown the limit.
     pub(super) limit: Option<usize>,
-    /// Whether one more connection may be dialled now.
+    /// True if a further connection may be dialled now.
     pub(super) may_dial: bool,
-    /// Whether the last free place is kept for scripts.
+    /// True if the last free slot is kept for scripts.
     pub(super) keeps_one: bool,
 }
 
-/// The decision.
+/// Decision on where to open a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
-    /// Open it over the connection of this index.
+    /// Open the channel over the connection with this index.
     Use(usize),
-    /// Dial one more connection, and decide again then.
+    /// Dial a further connection, and decide again then.
     Dial,
-    /// Decide again when something has changed.
+    /// Decide again after the next change.
     Wait,
 }
 
-/// Decides. Earlier connections come first, so that the later ones get idle.
+/// Decides where to open a channel. Earlier connections come first, so that later ones become idle.
 pub(super) fn choose(
     loads: impl Iterator<Item = Load> + Clone,
     priority: Priority,
@@ -62,12 +65,15 @@ pub(super) fn choose(
         keeps_one,
     } = situation;
 
+    // Without a known limit there is room for any number: the limit shows in a refusal.
     let room = |load: Load| match limit {
         _ if load.full => 0,
         Some(limit) => limit.saturating_sub(load.used),
         None => usize::MAX,
     };
 
+    // Where a connection may have a single channel only, nothing can be kept free. `Opportunistic`
+    // leaves a slot for a script and another for work.
     let kept = match priority {
         Priority::Work if keeps_one && limit.is_some_and(|limit| limit > 1) => 1,
         Priority::Opportunistic => 2,
@@ -76,6 +82,8 @@ pub(super) fn choose(
 
     let free = loads.clone().map(room).fold(0, usize::saturating_add);
 
+    // Nobody dials for an opportunistic channel here: the log-in would cost more than the channel
+    // saves.
     match loads.clone().position(|load| room(load) > 0) {
         Some(index) if free > kept => Choice::Use(index),
         _ if may_dial && priority != Priority::Opportunistic && loads.count() < MAX_CONNECTIONS => {
@@ -85,7 +93,8 @@ pub(super) fn choose(
     }
 }
 
-/// When to look again at a connection that has been idle since then (`None`: it is not); `None`: it goes now.
+/// Returns the time of the next look at a connection idle since `idle_since`; `None` to close the
+/// connection now. Without `idle_since` the connection is in use.
 pub(super) fn look_again(idle_since: Option<Instant>, now: Instant) -> Option<Instant> {
     let goes = idle_since.unwrap_or(now) + IDLE_LIMIT;
     (goes > now).then_some(goes)

@@ -1,4 +1,4 @@
-//! What a pool knows of its connections, and the places on them.
+//! State of a pool's connections, and the slots on them.
 
 use std::{
     sync::Arc,
@@ -11,73 +11,94 @@ use tokio::sync::oneshot;
 use super::{Pool, policy::Load};
 use crate::ssh::{connect::connection::Connection, error::SshError};
 
-/// sshd refuses a channel that comes in one packet with the end of another: that one's place is not free yet.
+/// Time in which the slot of a closed channel may not be free yet. sshd refuses a channel that
+/// arrives in the same packet as the end of another.
 pub(super) const SLOT_RELEASE_LAG: Duration = Duration::from_millis(200);
-/// How long a limit is believed in that such a refusal has shown.
+/// Time for which a limit counts after being shown by such a refusal.
 const REFUSAL_STANDS: Duration = Duration::from_secs(1);
 
-/// Takes the channel from the task that has it.
+/// Way to take the channel from the task keeping the channel ready.
 pub(super) type Standby = oneshot::Sender<oneshot::Sender<(Channel<Msg>, ChannelSlot)>>;
 
+/// State of a pool, behind the pool's mutex.
 #[derive(Debug)]
 pub(super) struct PoolState {
+    /// Connections, in the order of dialling.
     pub(super) members: Vec<Member>,
-    /// When a channel was last refused where others were open: there is a limit, it seems.
+    /// Time of the last refusal where other channels were open, which suggests a limit.
     pub(super) refused: Option<Instant>,
-    /// It was refused although no other had just been closed there, or it is known of this kind of server: so
-    /// [`most`](Self::most) is all there can be.
+    /// True if [`most`](Self::most) is known to be the limit. Either no channel had just been
+    /// closed before a refusal, or the kind of server is known to have this limit.
     pub(super) proven: bool,
-    /// The most channels that were open over one connection.
+    /// Most channels ever open at once over a connection.
     pub(super) most: usize,
+    /// True while a connection is being dialled.
     pub(super) dialling: bool,
-    /// Why the last dial failed.
+    /// Error of the last dial; `None` after a success.
     pub(super) trouble: Option<Arc<SshError>>,
-    /// It would fail again, and perhaps lock the account: no dial any more.
+    /// True if a further dial would fail again, and perhaps lock the account. No connection is
+    /// dialled then.
     pub(super) hopeless: bool,
-    /// Has the channel that is ready for the next command.
+    /// Way to the task with the channel for the next command; `None` if no channel is ready.
     pub(super) ready: Option<Standby>,
 }
 
+/// Connection of a pool, with the number of channels.
 #[derive(Debug)]
 pub(super) struct Member {
+    /// The connection.
     pub(super) connection: Arc<Connection>,
+    /// Number of open channels.
     pub(super) open: usize,
+    /// Number of channels being opened.
     pub(super) opening: usize,
-    /// How many channels it has had.
+    /// Number of channels ever granted by the server.
     pub(super) had: usize,
+    /// True if the server has refused a channel since a slot was last freed.
     pub(super) full: bool,
+    /// Time since which no channel is open; `None` while the connection is in use.
     pub(super) idle_since: Option<Instant>,
+    /// Time at which a channel was last closed.
     closed_at: Option<Instant>,
 }
 
-/// A channel's place on a connection: free again when this is dropped, which comes after the channel is closed.
+/// Reservation for a channel on a connection. Dropping the slot frees it, which must come after the
+/// channel is closed.
 #[derive(Debug)]
 pub(in crate::ssh) struct ChannelSlot {
+    /// Pool to which the slot goes back.
     pub(super) pool: Arc<Pool>,
+    /// Connection of the channel.
     pub(super) connection: Arc<Connection>,
+    /// True once the channel is open, false during the opening.
     pub(super) is_open: bool,
 }
 
 impl PoolState {
+    /// Returns the state of this connection.
     pub(super) fn member(&mut self, connection: &Arc<Connection>) -> Option<&mut Member> {
         self.members
             .iter_mut()
             .find(|member| Arc::ptr_eq(&member.connection, connection))
     }
 
+    /// Removes a connection from the pool.
     pub(super) fn remove(&mut self, connection: &Arc<Connection>) {
         self.members
             .retain(|member| !Arc::ptr_eq(&member.connection, connection));
     }
 
-    /// How many channels a connection of this server may have, as far as refusals have shown it.
+    /// Returns the limit of channels on a connection; `None` until refusals have shown a limit.
     pub(super) fn limit(&self) -> Option<usize> {
         let stands = self.proven || self.refused.is_some_and(|at| at.elapsed() < REFUSAL_STANDS);
         stands.then_some(self.most)
     }
 
+    /// Notes a refused channel on this connection.
     pub(super) fn note_refusal(&mut self, connection: &Arc<Connection>, now: Instant) {
         if let Some(member) = self.member(connection) {
+            // A refusal shortly after the end of a channel proves nothing: sshd may not have freed
+            // the slot yet.
             member.full = true;
             let settled = member
                 .closed_at
@@ -88,6 +109,7 @@ impl PoolState {
         self.refused = Some(now);
     }
 
+    /// Makes all connections open to new attempts, because a slot may have become free.
     pub(super) fn doubt_refusals(&mut self) {
         for member in &mut self.members {
             member.full = false;
@@ -96,6 +118,7 @@ impl PoolState {
 }
 
 impl Member {
+    /// Creates the state of a new connection.
     pub(super) fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
@@ -108,6 +131,7 @@ impl Member {
         }
     }
 
+    /// Returns the load of this connection, for the policy.
     pub(super) fn load(&self) -> Load {
         let used = self.open + self.opening;
         Load {
@@ -118,16 +142,17 @@ impl Member {
 }
 
 impl ChannelSlot {
-    /// The connection that the channel runs over.
+    /// Returns the connection of the channel.
     pub(in crate::ssh) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// The pool that it belongs to.
+    /// Returns the pool of the channel.
     pub(in crate::ssh) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
+    /// Notes the opening of the channel.
     fn opened(&mut self) {
         self.is_open = true;
         let mut state = self.pool.state();
@@ -153,6 +178,7 @@ impl Drop for ChannelSlot {
             }) -= 1;
 
             let now = Instant::now();
+            // Noted because sshd may still count this channel for a moment.
             if self.is_open {
                 member.closed_at = Some(now);
             }
@@ -162,6 +188,7 @@ impl Drop for ChannelSlot {
             }
         }
 
+        // A slot is free again, so an earlier refusal says nothing any more.
         if self.is_open {
             state.doubt_refusals();
         }
@@ -171,11 +198,14 @@ impl Drop for ChannelSlot {
     }
 }
 
-/// Opens the channel in a task of its own, which closes it where nobody waits for it any more. `None`: the task is gone.
+/// Opens a channel in a new task, which closes the channel again if the caller has gone. Returns
+/// `None` if the task is gone.
 pub(super) async fn attempt(
     mut slot: ChannelSlot,
 ) -> Option<(ChannelSlot, Result<Channel<Msg>, SshError>)> {
     let (give, take) = oneshot::channel();
+    // A task of its own, because a cancelled caller must not leave behind a channel that nobody
+    // reads.
     tokio::spawn(async move {
         let opened = slot.connection.open_channel().await;
         if opened.is_ok() {

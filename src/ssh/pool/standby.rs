@@ -1,4 +1,4 @@
-//! A channel that is opened before it is wanted, so that the next command takes one round trip instead of two.
+//! A channel that is opened in advance, so that the next command takes a single round trip.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,16 +7,17 @@ use tokio::{sync::oneshot, task::yield_now, time::sleep};
 
 use super::{ChannelSlot, Pool, slot::attempt};
 
-/// How long it is kept while nothing is run: about as long as an agent thinks, and less than a server waits that closes
-/// idle channels (`ChannelTimeout`, `sshd_config(5)`).
+/// Time for which an unused channel is kept: about as long as an agent thinks, and less than a
+/// server waits before closing idle channels (`ChannelTimeout`, `sshd_config(5)`).
 const STAYS: Duration = Duration::from_secs(120);
 
-/// Longer than a keepalive takes to come and be answered where `ServerAliveInterval` says nothing.
+/// Longest silence of the server after which the channel is still used. Longer than a keepalive and
+/// its answer take with the default for `ServerAliveInterval`.
 const LATELY: Duration = Duration::from_secs(20);
 
 impl Pool {
-    /// Opens a channel for whatever comes next, where there is room for it on the first connection and none is ready or
-    /// being opened.
+    /// Opens a channel for the next command in the background. Does nothing if a channel is ready
+    /// or being opened, or if the first connection has no room.
     pub(super) fn prefetch_channel(self: &Arc<Self>) {
         if !self.prefetches || self.closing.is_cancelled() {
             return;
@@ -37,16 +38,17 @@ impl Pool {
         tokio::spawn(Arc::clone(self).hold_prefetched(wanted));
     }
 
-    /// The channel that is ready, or that is being opened to be. Not where the server has not been heard for a while:
-    /// opening one shows whether it is still there, while what is sent over this one may be lost on the way, and could not
+    /// Takes the channel kept ready or being opened. Returns `None` if there is none, or if the
+    /// server has been silent for a while. In that case opening a channel shows if the server is
+    /// still there. A command sent over the ready channel might be lost on the way, and could not
     /// be sent again.
     pub(super) async fn take_prefetched(&self) -> Option<(Channel<Msg>, ChannelSlot)> {
         if !self.first.traffic.heard_within(LATELY) {
             return None;
         }
 
-        // An end of the connection that the kernel knows of comes first: the runtime looks at its sockets meanwhile, and
-        // the connection's task at what came.
+        // If the kernel knows that the connection has ended, that must come out first. Yielding
+        // lets the runtime look at its sockets, and the connection's task at new data.
         for _ in 0..2 {
             yield_now().await;
         }
@@ -62,6 +64,8 @@ impl Pool {
         take.await.ok()
     }
 
+    /// Opens a channel and keeps the channel ready until somebody takes the channel, the server
+    /// ends the channel, or [`STAYS`] has passed.
     async fn hold_prefetched(
         self: Arc<Self>,
         mut wanted: oneshot::Receiver<oneshot::Sender<(Channel<Msg>, ChannelSlot)>>,
@@ -72,7 +76,7 @@ impl Pool {
 
         let recipient = tokio::select! {
             biased;
-            // Nothing is expected on it: the server closes it, or does what it should not.
+            // Nothing is expected on this channel: the server closes it, or does something wrong.
             _ = channel.wait() => None,
             () = self.closing.cancelled() => None,
             recipient = &mut wanted => recipient.ok(),
@@ -85,12 +89,13 @@ impl Pool {
         };
 
         if let Some((channel, _place)) = unwanted {
-            // Whoever asks from now on opens one.
+            // Callers from now on open a channel themselves.
             drop(wanted);
             let _ = channel.close().await;
         }
     }
 
+    /// Opens the channel, if the first connection has room.
     async fn open_prefetched(self: &Arc<Self>) -> Option<(Channel<Msg>, ChannelSlot)> {
         let slot = self.slot_to_prefetch()?;
         match attempt(slot).await? {
@@ -105,7 +110,8 @@ impl Pool {
         }
     }
 
-    /// Not the last place: that one is for scripts, and whoever comes first takes what is ready.
+    /// Reserves a slot for the channel, but never the last slot. The last slot is kept for scripts,
+    /// and the ready channel goes to whoever comes first.
     fn slot_to_prefetch(self: &Arc<Self>) -> Option<ChannelSlot> {
         let mut state = self.state();
         let limit = state.limit();

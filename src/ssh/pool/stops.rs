@@ -1,4 +1,4 @@
-//! The commands that are about to be stopped: those of one moment share a script.
+//! Commands about to be stopped. The stops of a moment share a script.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,30 +6,32 @@ use tokio::sync::oneshot;
 
 use crate::framing::stop::{Order, StopReport};
 
-/// The commands of a pool that are about to be stopped.
+/// Queue of a pool's commands about to be stopped.
 #[derive(Debug, Default)]
 pub(in crate::ssh) struct Stops(Mutex<Vec<PendingStop>>);
 
-/// A command that is to be stopped, and who waits to hear what came of it.
+/// Command about to be stopped, with the way back to the caller who waits for the result.
 #[derive(Debug)]
 pub(in crate::ssh) struct PendingStop {
+    /// Arguments of the stop script for this command.
     pub(in crate::ssh) order: Order,
-    /// How long each signal may take to work, in tenths of a second.
+    /// Time for each signal to take effect, in tenths of a second.
     pub(in crate::ssh) grace_tenths: u32,
-    /// The program ends.
+    /// True if the program ends.
     pub(in crate::ssh) in_a_hurry: bool,
+    /// Way back for the result; `None` means no report.
     pub(in crate::ssh) tell: oneshot::Sender<Option<StopReport>>,
 }
 
 impl Stops {
-    /// Puts one in, and says whether it is the first.
+    /// Adds a stop. Returns true for the first in the queue, whose caller must then run the script.
     pub(in crate::ssh) fn push(&self, one: PendingStop) -> bool {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.push(one);
         waiting.len() == 1
     }
 
-    /// Takes all of them.
+    /// Takes all stops out of the queue.
     pub(in crate::ssh) fn take_all(&self) -> Vec<PendingStop> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,26 +1,27 @@
-//! What a person is shown of what is to run as root.
+//! Description, for the user, of a command that is to run as root.
 
 use std::fmt;
 
-/// What is shown of a command, in characters.
+/// Most characters shown of the command.
 const MAX_COMMAND_CHARS: usize = 4000;
-/// What is shown of everything else, each, in characters.
+/// Most characters shown of each other detail.
 const MAX_REST_CHARS: usize = 500;
-/// How many variables are shown.
+/// Most environment variables shown.
 const MAX_VARIABLES: usize = 50;
 
-/// All that runs as root once a question is answered. What is not the command is in one line each, with control characters
-/// spelled out; everything is cut where it is too long, and says so.
+/// Description of everything to run as root once the user answers. Each detail is a single line
+/// with control characters spelled out. A text that is too long is cut, and says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsRoot {
-    /// The command, which may have several lines.
+    /// Command, which may have several lines.
     pub command: String,
-    /// The rest: what it is, and what is to be said of it.
+    /// Other details, as pairs of a label and a text.
     pub details: Vec<(String, String)>,
 }
 
 impl AsRoot {
-    /// What is shown of a command, given all that it runs with; it `reads_on` if more may be typed while it runs.
+    /// Describes a command with all input. `reads_on` says that more input may be typed while the
+    /// command runs.
     pub(in crate::ssh) fn new(
         command: &str,
         directory: Option<&str>,
@@ -28,6 +29,8 @@ impl AsRoot {
         stdin: &[u8],
         reads_on: bool,
     ) -> Self {
+        // Each detail could change what the command does, so the user sees all of them before the
+        // password is typed.
         let mut details = Vec::new();
         if let Some(directory) = directory {
             details.push(("In the directory".to_owned(), spelled_out(directory)));
@@ -40,6 +43,7 @@ impl AsRoot {
             ));
         }
 
+        // The rest is counted: variables must not be hidden by their number.
         if let Some(more @ 1..) = environment.len().checked_sub(MAX_VARIABLES) {
             details.push(("With more variables".to_owned(), more.to_string()));
         }
@@ -65,7 +69,8 @@ impl AsRoot {
 }
 
 impl fmt::Display for AsRoot {
-    /// The command last: nothing in it passes for what comes after it.
+    /// Writes the details first and the command last. So no line of the command passes for a detail
+    /// after it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("to run as root")?;
         for (what, text) in &self.details {
@@ -82,8 +87,11 @@ impl fmt::Display for AsRoot {
     }
 }
 
-/// In one line, in which nothing is obeyed by a terminal or turns text around.
+/// Returns the text in a single line, without characters which a terminal obeys or which turn text
+/// around.
 fn spelled_out(text: &str) -> String {
+    // Quotation marks are harmless, and commands are full of them: escaping them would make the
+    // text hard to read.
     let letters = text.chars().flat_map(|letter| {
         let plain = matches!(letter, '"' | '\'');
         (!plain)
@@ -96,7 +104,7 @@ fn spelled_out(text: &str) -> String {
     cut(letters, MAX_REST_CHARS)
 }
 
-/// So many characters of it, and how many are left out.
+/// Returns the first `longest` characters, followed by the number of characters left out.
 fn cut(letters: impl Iterator<Item = char>, longest: usize) -> String {
     let mut letters = letters;
     let shown: String = letters.by_ref().take(longest).collect();

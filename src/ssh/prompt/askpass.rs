@@ -1,4 +1,5 @@
-//! `SSH_ASKPASS`: a program that shows a prompt to a person and prints the answer (`ssh(1)`, ENVIRONMENT).
+//! `SSH_ASKPASS`: a program that shows a prompt to the user and prints the answer (`ssh(1)`,
+//! ENVIRONMENT).
 
 use std::{env, ffi::OsString, process::Stdio};
 
@@ -7,21 +8,23 @@ use zeroize::Zeroizing;
 
 use crate::{child, password::Password};
 
-/// What `ssh` reads of an answer, in bytes.
+/// Longest answer, in bytes: as much as `ssh` reads.
 const MAX_ANSWER_BYTES: usize = 1024;
 
-/// The program that asks.
+/// Program named by `SSH_ASKPASS`, which asks the user for a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Askpass(OsString);
 
 impl Askpass {
-    /// The program that the environment names, where `ssh` without a terminal would use it: `SSH_ASKPASS`, if there is
-    /// a display or `SSH_ASKPASS_REQUIRE` is `force`.
+    /// Returns the program named by `SSH_ASKPASS`, if there is a display or `SSH_ASKPASS_REQUIRE`
+    /// is `force`. These are the conditions under which `ssh` without a terminal would use the
+    /// program.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         Self::chosen(|name| env::var_os(name).filter(|value| !value.is_empty()))
     }
 
+    /// Applies the rules of `ssh` to the variables.
     fn chosen(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
         let program = variable("SSH_ASKPASS")?;
         let require = variable("SSH_ASKPASS_REQUIRE")
@@ -34,14 +37,17 @@ impl Askpass {
         (require == "force" || (require != "never" && has_display)).then_some(Self(program))
     }
 
-    /// This very program, whatever the environment says.
+    /// Uses the program at `path`, whatever the environment says.
     #[must_use]
     pub fn program(path: impl Into<OsString>) -> Self {
         Self(path.into())
     }
 
-    /// The first line that the program prints; `None` if it cannot be run, fails, or prints no text.
+    /// Runs the program and returns the first line of the output. `None` if the program cannot be
+    /// run, fails, or prints no text.
     pub(super) async fn answer(&self, prompt: &str) -> Option<Password> {
+        // An inherited `SSH_ASKPASS_PROMPT` could have the program ask for a confirmation instead
+        // of a secret.
         let mut command = child::command(&self.0);
         command
             .arg(prompt)
@@ -55,10 +61,13 @@ impl Askpass {
 
         let mut child = command.spawn().ok()?;
 
-        // Room for all of it from the start: a buffer that grows would leave copies behind.
+        // Room for the whole answer from the start: a growing buffer would leave copies of the
+        // secret behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_ANSWER_BYTES + 1));
         let mut stdout = child.stdout.take()?.take(MAX_ANSWER_BYTES as u64);
         stdout.read_to_end(&mut bytes).await.ok()?;
+        // Closed first: a program with more to write than is read would wait for ever, and so would
+        // we.
         drop(stdout);
         if !child.wait().await.ok()?.success() {
             return None;

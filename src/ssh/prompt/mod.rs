@@ -1,4 +1,4 @@
-//! Asking the person.
+//! Asking the user.
 
 pub mod as_root;
 pub mod askpass;

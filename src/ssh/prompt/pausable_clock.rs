@@ -1,4 +1,4 @@
-//! Clocks that stand still while a person is asked.
+//! Clocks that stand still while the user is asked.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How many questions of a command are open. Clones share it.
+/// Clock of a command, which stands still while the user is asked. The clock counts open questions,
+/// so several can overlap. Clones share the count.
 #[derive(Debug, Clone)]
 pub struct PausableClock(Arc<watch::Sender<usize>>);
 
@@ -18,9 +19,9 @@ impl Default for PausableClock {
 }
 
 impl PausableClock {
-    /// Waits for a person.
+    /// Waits for `asking`, an answer of the user, with the clock standing still.
     pub async fn during<T>(&self, asking: impl Future<Output = T>) -> T {
-        /// Counts down also where the question is given up.
+        /// Counts down when the question ends or is given up.
         struct Open<'a>(&'a watch::Sender<usize>);
 
         impl Drop for Open<'_> {
@@ -35,11 +36,11 @@ impl PausableClock {
         asking.await
     }
 
-    /// Waits for `time`, in which no question was open.
+    /// Waits until `time` has passed without an open question.
     pub async fn sleep(&self, time: Duration) {
         let (mut open, mut left) = (self.0.subscribe(), time);
         loop {
-            // The sender lives as long as this.
+            // Cannot fail: the sender lives as long as this clock.
             let _ = open.wait_for(|open| *open == 0).await;
             let since = Instant::now();
             tokio::select! {

@@ -1,4 +1,4 @@
-//! Questions that only the person can answer: while a connection is being made, and for sudo.
+//! Questions that only the user can answer: during a log-in, for sudo, and for guarded paths.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,38 +12,40 @@ pub use super::as_root::AsRoot;
 use super::{askpass::Askpass, pausable_clock::PausableClock};
 use crate::{password::Password, render::is_line_unsafe};
 
-/// How long a person may take: servers close a connection that is not logged in after two minutes (`LoginGraceTime`).
+/// Longest wait for the user. Servers close a connection that is not logged in after two minutes
+/// (`LoginGraceTime`).
 const PATIENCE: Duration = Duration::from_secs(115);
 
-/// How long a client may take to say which folders it works in.
+/// Longest wait for the client to name the working folders.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the person is asked.
+/// Question to the user for at least a single secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretPrompt {
-    /// For whom: `user@host`.
+    /// Account to which the answer goes: `user@host`.
     pub account: String,
-    /// What for.
+    /// Purpose of the answer.
     pub purpose: Purpose,
-    /// What to answer, in order; at least one.
+    /// Prompts to answer, in order; never empty.
     pub prompts: Vec<Prompt>,
 }
 
-/// What an answer is for.
+/// Purpose of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
-    /// The account's password (RFC 4252, section 8).
+    /// Password of the account (RFC 4252, section 8).
     Password,
-    /// The passphrase of this key file.
+    /// Passphrase of this key file.
     Passphrase(String),
-    /// Questions of the server (RFC 4256), with its own words about them, which are not to be trusted.
+    /// Questions of the server (RFC 4256), with the server's own introduction. The words are not to
+    /// be trusted.
     KeyboardInteractive(String),
-    /// What sudo asks on the host, to run this as root.
+    /// Question of sudo on the host, for running this command as root.
     Sudo(Box<AsRoot>),
 }
 
 impl Purpose {
-    /// What the answer goes into.
+    /// Returns the recipient of the answer, in words for the user.
     #[must_use]
     pub fn recipient(&self) -> &'static str {
         if matches!(self, Self::Sudo(_)) {
@@ -54,85 +56,91 @@ impl Purpose {
     }
 }
 
-/// One thing to answer.
+/// Single prompt of a [`SecretPrompt`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// The words, which may be a server's and are not to be trusted.
+    /// Text of the prompt, which may be a server's and is not to be trusted.
     pub text: String,
-    /// Whether the answer may be seen while it is typed.
+    /// True if the answer may be visible during typing.
     pub echo: bool,
 }
 
-/// A host key that no `known_hosts` file has.
+/// Host key missing from every `known_hosts` file, for the user to confirm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownKey {
-    /// The host as `known_hosts` names it.
+    /// Host as named in `known_hosts`.
     pub host: String,
-    /// Such as `ssh-ed25519`.
+    /// Type of the key, such as `ssh-ed25519`.
     pub key_type: String,
-    /// `SHA256:…`.
+    /// Fingerprint of the key, in the form `SHA256:…`.
     pub fingerprint: String,
-    /// The file in which it is saved once it is trusted.
+    /// File in which the key is saved once trusted.
     pub saved_in: String,
 }
 
-/// A path of this machine that a transfer does not touch by itself.
+/// Path on this machine which a transfer may not touch without the user's yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuardedPath {
-    /// The other side: `user@host`.
+    /// Account on the other side: `user@host`.
     pub account: String,
-    /// The path on this machine, without links.
+    /// Path on this machine, without links.
     pub path: String,
-    /// It is sent to the other side; else what comes from there is written to it.
+    /// True if the path would be sent to the other side, false if the path would be written to.
     pub is_read: bool,
-    /// Why it is guarded.
+    /// Reason why the path is guarded, in words for the user.
     pub why: String,
 }
 
-/// What a server says before it lets anybody in (RFC 4252, section 5.4).
+/// Text of a server before the log-in (RFC 4252, section 5.4).
 #[derive(Debug, Clone)]
 pub struct Banner {
-    /// Who says so, and to whom: `user@host`.
+    /// Account and host of the log-in: `user@host`.
     pub account: String,
-    /// The words, which are the server's and not to be trusted.
+    /// Words of the server, which are not to be trusted.
     pub words: String,
-    /// The web page that they name, if the person can be asked to open it.
+    /// Web page named in the words, if the user can be asked to open a page.
     pub page: Option<String>,
-    /// Cancelled when the log-in has ended.
+    /// Token which is cancelled when the log-in has ended.
     pub login_ended: CancellationToken,
 }
 
-/// A question on its way to the person, and where the answer goes; dropped unanswered, there is none.
+/// Question on the way to the user, with the way back for the answer. A dropped sender means no
+/// answer.
 #[derive(Debug)]
 pub enum PromptRequest {
-    /// Nothing is asked, but the person should know.
+    /// Information without a question.
     Banner(Banner),
-    /// For secrets, one a prompt.
+    /// Question for secrets, with an answer for each prompt.
     Secrets(SecretPrompt, oneshot::Sender<Vec<Password>>),
-    /// Whether a host key is to be trusted.
+    /// Question if a host key is to be trusted.
     HostKey(UnknownKey, oneshot::Sender<bool>),
-    /// Whether a guarded path may be read or written.
+    /// Question if a guarded path may be read or written.
     Guarded(GuardedPath, oneshot::Sender<bool>),
-    /// Which folders the client works in; it is asked, not the person.
+    /// Question to the client, not the user, for the working folders.
     Folders(oneshot::Sender<Vec<PathBuf>>),
 }
 
-/// The way to the person behind a call, if there is one.
+/// Way to ask the user on behalf of a call. Each kind of question has a channel of its own, which
+/// may be missing: such a question has no answer. The default can ask nothing. Clones share
+/// channels and clock.
 #[derive(Debug, Clone, Default)]
 pub struct Prompter {
-    /// For questions with a yes and a no.
+    /// Channel for questions with a yes and a no.
     choices: Option<mpsc::Sender<PromptRequest>>,
+    /// Channel for secrets.
     secrets: Option<mpsc::Sender<PromptRequest>>,
-    /// For what the client itself can say.
+    /// Channel for questions to the client itself.
     client: Option<mpsc::Sender<PromptRequest>>,
+    /// Program to ask for secrets if [`secrets`](Self::secrets) is `None`.
     askpass: Option<Askpass>,
-    /// For what is only told.
+    /// Channel for information without a question.
     told: Option<mpsc::Sender<PromptRequest>>,
+    /// Clock to stop while the user is asked.
     pause: PausableClock,
 }
 
 impl Prompter {
-    /// A person who is asked for a yes or no, and for secrets, through these channels.
+    /// Creates a prompter with channels for yes-or-no questions and for secrets.
     #[must_use]
     pub fn new(
         choices: Option<mpsc::Sender<PromptRequest>>,
@@ -145,13 +153,13 @@ impl Prompter {
         }
     }
 
-    /// The same person at a client that can say which folders it works in.
+    /// Adds a channel for asking the client for the working folders.
     #[must_use]
     pub fn with_folders(self, client: Option<mpsc::Sender<PromptRequest>>) -> Self {
         Self { client, ..self }
     }
 
-    /// The same person, who is told through this channel what servers say.
+    /// Adds a channel for telling the user what servers say.
     #[must_use]
     pub fn told(self, told: mpsc::Sender<PromptRequest>) -> Self {
         Self {
@@ -160,46 +168,49 @@ impl Prompter {
         }
     }
 
-    /// Tells the person what a server says; its page is for those alone who can be asked to open one.
+    /// Passes the text of a server on to the user. The web page in it is left out if the user
+    /// cannot be asked to open one.
     pub(in crate::ssh) fn tell(&self, banner: Banner) {
         let Some(told) = self.told.clone() else {
             return;
         };
         let page = banner.page.filter(|_| self.secrets.is_some());
         let banner = Banner { page, ..banner };
-        // The log-in does not wait for whoever passes it on.
+        // In a task of its own: the log-in does not wait for the recipient.
         tokio::spawn(async move { told.send(PromptRequest::Banner(banner)).await });
     }
 
-    /// The same person, asked for secrets by this program where there is no channel for them.
+    /// Adds a program to ask for secrets, used only without a channel for secrets.
     #[must_use]
     pub fn or_askpass(self, askpass: Option<Askpass>) -> Self {
         Self { askpass, ..self }
     }
 
-    /// The same person, whose time of thinking stops these clocks.
+    /// Adds the clock to stop while the user thinks.
     #[must_use]
     pub fn pausing(self, pause: PausableClock) -> Self {
         Self { pause, ..self }
     }
 
-    /// What stops while the person thinks.
+    /// Returns the clock which stands still while the user thinks.
     #[must_use]
     pub fn pause(&self) -> &PausableClock {
         &self.pause
     }
 
-    /// Whether there is anybody to ask for secrets.
+    /// Returns true if somebody can be asked for secrets.
     #[must_use]
     pub fn can_ask_secrets(&self) -> bool {
         self.secrets.is_some() || self.askpass.is_some()
     }
 
-    /// The answers, one a prompt; `None` if nobody answers within two minutes or the person will not.
+    /// Asks for secrets, and returns an answer for each prompt. `None` if nobody answers within two
+    /// minutes or the user refuses.
     pub async fn ask(&self, question: SecretPrompt) -> Option<Vec<Password>> {
         self.pause.during(self.ask_secret(question)).await
     }
 
+    /// Asks over the channel for secrets, or by the askpass program.
     async fn ask_secret(&self, question: SecretPrompt) -> Option<Vec<Password>> {
         let expected = question.prompts.len();
 
@@ -219,10 +230,11 @@ impl Prompter {
             (None, None) => return None,
         };
 
+        // A client that answers another number of prompts has not answered these.
         (answers.len() == expected).then_some(answers)
     }
 
-    /// Whether the person trusts this very key; `None` if there is nobody to ask, or no answer.
+    /// Asks if the user trusts this very key; `None` if there is nobody to ask or no answer.
     pub async fn confirm_host_key(&self, key: UnknownKey) -> Option<bool> {
         let (give, take) = oneshot::channel();
         self.choices
@@ -233,7 +245,8 @@ impl Prompter {
         self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
     }
 
-    /// Whether a guarded path may be read or written; `None` if there is nobody to ask, or no answer.
+    /// Asks if a guarded path may be read or written; `None` if there is nobody to ask or no
+    /// answer.
     pub async fn allows(&self, path: GuardedPath) -> Option<bool> {
         let (give, take) = oneshot::channel();
         self.choices
@@ -244,7 +257,7 @@ impl Prompter {
         self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
     }
 
-    /// The folders that the client works in; `None` if it does not say.
+    /// Asks the client for the working folders; `None` if the client does not say.
     pub async fn folders(&self) -> Option<Vec<PathBuf>> {
         let (give, take) = oneshot::channel();
         self.client
@@ -256,7 +269,8 @@ impl Prompter {
     }
 }
 
-/// One prompt after the other, in the words of `ssh`, which says of a server's words for whom they are.
+/// Runs the program for each prompt in turn, in the words of `ssh`. A prompt with a server's words
+/// names the account first.
 async fn ask_by_program(askpass: &Askpass, question: &SecretPrompt) -> Option<Vec<Password>> {
     let mut answers = Vec::with_capacity(question.prompts.len());
     for Prompt { text, .. } in &question.prompts {
@@ -271,7 +285,7 @@ async fn ask_by_program(askpass: &Askpass, question: &SecretPrompt) -> Option<Ve
     Some(answers)
 }
 
-/// What a program that asks in a terminal can show.
+/// Returns the text without characters which a terminal would obey.
 fn shown(words: &str) -> String {
     words
         .chars()

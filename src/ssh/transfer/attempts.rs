@@ -1,4 +1,4 @@
-//! A transfer of a file or a tree, either way.
+//! A transfer of a file or a tree in either direction, with its attempts.
 
 use std::{
     io,
@@ -25,20 +25,23 @@ use crate::{
     tree::{excludes::Excludes, tally::Tally},
 };
 
-/// What was moved.
+/// Result of a complete transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transferred {
-    /// The path at the destination, as it was resolved.
+    /// Path at the destination, after links and directories were resolved.
     pub to: String,
-    /// How much of what.
+    /// Counts of the files, bytes and links moved.
     pub tally: Tally,
-    /// Both sides were found to be the same by SHA-256, not by their length alone.
+    /// True if both sides have the same SHA-256. False if only the lengths were compared.
     pub verified: bool,
-    /// From the call to the end.
+    /// Time from the creation of the [`FileTransfer`] to the end, over all attempts.
     pub duration: Duration,
 }
 
-/// A transfer, which may take several attempts.
+/// Transfer of a file or tree, which may take several attempts over successive connections. The
+/// source or target on this machine stays open between attempts. Dropping the transfer removes
+/// temporary local files; temporary remote files are returned by
+/// [`remote_temps`](Self::remote_temps).
 #[derive(Debug)]
 pub struct FileTransfer {
     started: Instant,
@@ -48,9 +51,10 @@ pub struct FileTransfer {
     state: TransferState,
 }
 
+/// State of a transfer by direction and type of source.
 #[derive(Debug)]
 enum TransferState {
-    /// Only the server knows whether it is a file or a directory.
+    /// A download whose first attempt has not yet asked the server for the type of the source.
     Down,
     UpFile(Box<Upload>),
     UpTree(Box<UpTree>),
@@ -59,15 +63,17 @@ enum TransferState {
 }
 
 impl FileTransfer {
-    /// To the remote host.
+    /// Creates an upload. Opens the local file or directory, and asks the user about guarded paths.
+    ///
     ///
     /// # Errors
-    /// What is on this machine is neither a regular file nor a directory, or cannot be read, or a path or pattern cannot be
-    /// meant.
+    /// The source is neither a regular file nor a directory, cannot be read, or is guarded and not
+    /// permitted. A path or pattern is invalid.
     pub async fn up(request: TransferRequest, guard: Guard) -> Result<Self, TransferError> {
         let started = Instant::now();
         let excludes = Excludes::parse(&request.exclude)?;
         let path = paths::local(&request.local)?;
+        // Fails before the user is asked about anything.
         paths::remote(&request.remote)?;
 
         let (finding, is_directory) = (path.clone(), paths::names_directory(&request.local));
@@ -92,10 +98,11 @@ impl FileTransfer {
         })
     }
 
-    /// From it.
+    /// Creates a download. The first attempt looks at the remote source and the local target.
+    ///
     ///
     /// # Errors
-    /// A path or pattern that cannot be meant.
+    /// A path or pattern is invalid.
     pub fn down(request: TransferRequest, guard: Guard) -> Result<Self, TransferError> {
         let excludes = Excludes::parse(&request.exclude)?;
         paths::local(&request.local)?;
@@ -110,10 +117,11 @@ impl FileTransfer {
         })
     }
 
-    /// Does what is left to do over these connections.
+    /// Moves everything not moved yet, over connections of `pool`.
     ///
     /// # Errors
-    /// [`TransferError`]; where [`TransferError::is_lost`], another attempt goes on where this one stood.
+    /// Any [`TransferError`]. If [`TransferError::is_lost`] returns true, another attempt continues
+    /// where this attempt stopped.
     pub async fn attempt(
         &mut self,
         pool: &Arc<Pool>,
@@ -129,6 +137,7 @@ impl FileTransfer {
             state,
         } = self;
 
+        // Once per transfer: a later attempt must continue with the same kind of source.
         if let TransferState::Down = state {
             let connection = client.connection();
             *state = connection
@@ -160,7 +169,8 @@ impl FileTransfer {
         })
     }
 
-    /// What is left on the remote host of an attempt that ended with its link.
+    /// Returns and forgets the temporary remote files which a lost connection left behind. The
+    /// caller removes them with [`remove_remote_temps`](super::remove_remote_temps).
     #[must_use]
     pub fn remote_temps(&mut self) -> Vec<RemoteTemp> {
         match &mut self.state {
@@ -173,13 +183,14 @@ impl FileTransfer {
     }
 }
 
-/// What is to be sent.
+/// Local source of an upload.
 enum SourceKind {
     Directory(Folder),
     Other(LocalName),
 }
 
-/// Looks for it once, so that it cannot be exchanged between two looks.
+/// Opens the source as a directory, or resolves the path as a file. One lookup decides the type, so
+/// the source cannot be exchanged between two lookups.
 fn find(path: &Path, is_directory: bool) -> io::Result<SourceKind> {
     match Folder::root(path) {
         Ok(folder) => Ok(SourceKind::Directory(folder)),
@@ -190,7 +201,7 @@ fn find(path: &Path, is_directory: bool) -> io::Result<SourceKind> {
     }
 }
 
-/// Looks at what is to be fetched.
+/// Looks at the remote source and creates the state of the download.
 async fn begin(
     client: &SftpClient,
     guard: &Guard,

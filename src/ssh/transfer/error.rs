@@ -1,4 +1,5 @@
-//! Why a file was not moved. The file that was there before is as it was, unless the error says otherwise.
+//! The errors of transfers. After an error the previous file at the destination is unchanged,
+//! unless the error says otherwise.
 
 use std::{
     fmt::Write as _,
@@ -18,141 +19,148 @@ use crate::{
     },
 };
 
-/// The longest path that is shown whole, in characters.
+/// Upper limit of a path shown in full, in characters.
 const MAX_SHOWN_CHARS: usize = 400;
 
-/// A failed transfer.
+/// Reason for which a transfer, or a file of a tree, failed. The text is shown to users and agents.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The connection or its channel failed.
+    /// The connection or the SFTP channel failed.
     #[error(transparent)]
     Ssh(#[from] SshError),
     /// The server has no SFTP subsystem.
     #[error("the server offers no SFTP")]
     NoSftp,
-    /// The subsystem is there, but does not answer as SFTP.
+    /// The subsystem started, but does not speak SFTP. The text quotes what was printed.
     #[error("SFTP does not start on the server: {0}")]
     Start(String),
-    /// A file on this machine.
+    /// An operation on a local file failed.
     #[error("{doing} {path}: {source}", path = path.display())]
     Local {
-        /// What was being done.
+        /// Failed operation, as a participle: "reading".
         doing: &'static str,
-        /// The local path.
+        /// Path of the local file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A file on the remote host.
+    /// An operation on a remote file failed.
     #[error("{doing} \"{path}\" on the remote host: {message}")]
     Remote {
-        /// What was being done.
+        /// Failed operation, as a participle: "reading".
         doing: &'static str,
-        /// The remote path.
+        /// Path of the remote file.
         path: String,
-        /// What the server said.
+        /// Message of the server.
         message: String,
     },
-    /// A directory, where a file is needed.
+    /// A directory exists where a file is needed.
     #[error("{0} is a directory, which a file does not replace")]
     Directory(String),
-    /// Something else, where a directory is needed.
+    /// Something other than a directory exists where a directory is needed.
     #[error("{0} is not a directory, and a directory does not replace it")]
     NotADirectory(String),
-    /// A device, socket or pipe.
+    /// The source or the target is a device, socket or pipe.
     #[error("{0} is not a regular file")]
     NotAFile(String),
-    /// A path that cannot be meant.
+    /// The path cannot be used, such as an empty path or another user's `~`. The text explains the
+    /// reason.
     #[error("{0}")]
     Path(String),
-    /// The file changed while it was read, or arrived with another length.
+    /// The number of bytes moved differs from the length of the file, which changed in the
+    /// meantime.
     #[error(
         "{path} has {found} bytes where {expected} were expected; it changed during the transfer"
     )]
     Length {
-        /// The file that was looked at.
+        /// Path of the file, for display.
         path: String,
-        /// Its length, in bytes.
+        /// Length found, in bytes.
         found: u64,
-        /// What it should have been.
+        /// Length expected, in bytes.
         expected: u64,
     },
-    /// Both sides have the same length and not the same content.
+    /// Both sides have the same length but different content.
     #[error(
         "the copy of {0} differs from it (SHA-256); it changed during the transfer, or a disk is not sound"
     )]
     Differs(String),
-    /// What is to be left out of a tree.
+    /// A pattern of [`TransferRequest::exclude`](super::TransferRequest::exclude) is invalid.
     #[error(transparent)]
     Exclude(#[from] ExcludeError),
-    /// A tree that has too much of something.
+    /// The tree exceeds a limit, such as the number of entries.
     #[error(transparent)]
     Tree(#[from] PlanError),
-    /// Some of a tree could not be moved; the rest is there.
+    /// Part of a tree could not be moved. The rest has arrived.
     #[error("{}", incomplete(tally, *ended))]
     Incomplete {
-        /// What was moved and what not.
+        /// Counts of the entries moved, and the failures.
         tally: Box<Tally>,
-        /// Why not everything was tried.
+        /// Limit at which the transfer ended early. `None` if every entry was tried.
         ended: Option<PlanError>,
     },
-    /// SFTP does not go on, while the connection does.
+    /// The SFTP channel ended or became unusable, while the connection still works.
     #[error("{doing} \"{path}\" on the remote host: {message}")]
     Ended {
-        /// What was being done.
+        /// Interrupted operation, as a participle.
         doing: &'static str,
-        /// The remote path.
+        /// Path of the remote file.
         path: String,
-        /// How it ended.
+        /// Description of the way in which the channel ended.
         message: String,
     },
-    /// What this machine trusts, which only the person gives out or has replaced.
+    /// The path is guarded, and the user did not permit the access. Nothing was read or written
+    /// there.
     #[error("{doing} {path}: it is guarded, because {why}, and {answer}", path = path.display(),
         doing = if *is_read { "reading" } else { "writing to" },
         answer = if *refused { "the person said no" } else { "nobody can be asked here" })]
     Guarded {
-        /// The path on this machine, without links.
+        /// Absolute local path, with symbolic links resolved.
         path: PathBuf,
-        /// Why it is guarded.
+        /// Reason for which the path is guarded.
         why: GuardReason,
-        /// It would have been read; else written.
+        /// True if the file was to be read, false if the file was to be written.
         is_read: bool,
-        /// The person said no; else there was nobody to ask.
+        /// True if the user refused, false if nobody could be asked.
         refused: bool,
     },
-    /// It failed while the file was written under its own name, because the server takes it in no other way.
+    /// The transfer failed while the target itself was being written. This happens with servers
+    /// which do not rename files. The old content is gone and the new content is incomplete.
     #[error(
         "{source}; \"{path}\" was being written in place, as the server renames nothing, and is not complete"
     )]
     InPlace {
-        /// What failed.
+        /// Error at which the writing stopped.
         source: Box<TransferError>,
-        /// The remote path.
+        /// Path of the incomplete remote file.
         path: String,
     },
-    /// The server took the old file out of the way of the new one, and would put neither in its place.
+    /// The server moved the old file to another name, but then refused to rename either file to the
+    /// target.
     #[error("replacing \"{path}\" on the remote host: {message}; the old file is now \"{aside}\"")]
     Aside {
-        /// The remote path.
+        /// Path of the target.
         path: String,
-        /// What the server said.
+        /// Message of the server.
         message: String,
-        /// Where the old file is.
+        /// Path at which the old file is now.
         aside: String,
     },
-    /// The caller gave up.
+    /// The caller gave up, or the session ended.
     #[error("the transfer was cancelled; what was not complete is as it was")]
     Cancelled,
 }
 
 impl TransferError {
-    /// The link was lost: another attempt, over a new one, may go on where this one stood.
+    /// Returns true if the connection was lost. A further attempt over a new connection continues
+    /// where this attempt stopped.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Ssh(SshError::Lost(_)))
     }
 
-    /// What is wrong with one file, if it does not concern the others of its tree.
+    /// Returns the message for a failure of a single file. `None` if the error ends the transfer of
+    /// the whole tree.
     pub(super) fn of_one_file(&self) -> Option<String> {
         match self {
             Self::Local { doing, source, .. } => Some(format!("{doing} it: {source}")),
@@ -176,7 +184,7 @@ impl TransferError {
         }
     }
 
-    /// The same while the file at this path was written under its own name.
+    /// Wraps the error of a file which was being written under the final name, at `path`.
     pub(super) fn in_place(self, path: &[u8]) -> Self {
         Self::InPlace {
             source: Box::new(self),
@@ -184,7 +192,7 @@ impl TransferError {
         }
     }
 
-    /// A failure on this machine.
+    /// Creates the error of a local operation.
     pub(super) fn local(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Local {
             doing,
@@ -194,7 +202,8 @@ impl TransferError {
     }
 }
 
-/// A path for a person: in one line, without its middle where it is long beyond reason.
+/// Formats a path for display: on a single line, and without the middle of a path longer than
+/// [`MAX_SHOWN_CHARS`].
 pub(super) fn shown(path: &[u8]) -> String {
     let line = escape_line(path);
     let length = line.chars().count();
@@ -202,6 +211,7 @@ pub(super) fn shown(path: &[u8]) -> String {
         return line;
     }
 
+    // The beginning tells the user which tree the path is in, and the end which file it is.
     let half = MAX_SHOWN_CHARS / 2;
 
     line.chars()
@@ -212,18 +222,23 @@ pub(super) fn shown(path: &[u8]) -> String {
 }
 
 impl SftpClient {
-    /// The error of a request: of the connection if that is gone, else what the server said about this path.
+    /// Returns a function which converts the error of a request on `path`. If the connection has
+    /// ended, the result is the error of the connection, because that is the cause.
     pub(super) fn failed(
         &self,
         doing: &'static str,
         path: &[u8],
     ) -> impl Fn(RequestError) -> TransferError {
         move |error| {
+            // A lost connection fails all requests in flight. Only the error of the connection
+            // permits another attempt.
             if self.connection().has_ended() {
                 return self.connection().lost().into();
             }
 
             let (path, message) = (shown(path), error.to_string());
+            // A status concerns this path only. A broken or silent channel would fail the other
+            // files of a tree as well, so it has to end the transfer.
             match error {
                 RequestError::Status(_) | RequestError::TooLong | RequestError::MixedUp => {
                     TransferError::Remote {
@@ -244,6 +259,8 @@ impl SftpClient {
     }
 }
 
+/// Formats the message of [`TransferError::Incomplete`]: the counts, the named failures, and the
+/// number of the other failures.
 fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
     let mut moved = counted(tally.files, "file", "files");
 
@@ -280,6 +297,7 @@ fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
         );
     }
 
+    // The tally names only the first failures.
     let unnamed = tally.failed - tally.failures.len();
     if unnamed > 0 {
         let _ = write!(text, "\nand {} more", entries(unnamed));
@@ -288,6 +306,7 @@ fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
     text
 }
 
+/// Formats a number of entries.
 fn entries(count: usize) -> String {
     if count == 1 {
         "1 entry".to_owned()

@@ -1,7 +1,8 @@
-//! Moves files over the SFTP subsystem (draft-ietf-secsh-filexfer-02), many requests in flight.
+//! Moves files over the SFTP subsystem (draft-ietf-secsh-filexfer-02), with many requests in
+//! flight.
 //!
-//! A [`FileTransfer`] outlives the connection that it begins over: after a lost one, the next attempt goes on where the last
-//! one stood.
+//! A [`FileTransfer`] outlives the connection over which it began. After that connection is lost,
+//! the next attempt continues where the last attempt stopped.
 
 mod attempts;
 mod client;
@@ -28,43 +29,51 @@ pub use self::{
 use super::{command::limits::StopConditions, connect::connection::Connection, pool::Pool};
 pub use crate::tree::tally::counted;
 
-/// How far apart the two sides are at least, as a round trip, where more than one channel pays: sshd's window of 2 MiB
-/// lets 250 MB/s through then.
+/// Shortest round-trip time at which a transfer uses several channels. At this distance, sshd's
+/// receive window of 2 MiB limits a channel to 250 MB/s.
 const FAR: Duration = Duration::from_millis(8);
 
-/// A file with less to move than this, in bytes, is moved before another connection is of use.
+/// Bytes left of a file above which another connection is opened. A shorter file has arrived before
+/// that connection is of use.
 const LONG: u64 = 32 * 1024 * 1024;
 
-/// A file that is longer than this, in bytes, is compared by SHA-256 only if the link was lost on its way: reading it
-/// once more takes too long for what SSH has protected already.
+/// Length in bytes up to which a single file is always compared by SHA-256. A longer file is
+/// compared only if the connection was lost during the transfer: reading it again takes too long
+/// for content that SSH has already protected.
 const MAX_COMPARED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Requests in flight on one channel, at most, to a server that takes small ones alone.
+/// Upper limit of requests in flight per channel. It matters for servers that accept only small
+/// requests.
 const MAX_REQUESTS: u32 = 256;
 
-/// A file whose size reads 0, as in `/proc`, is read to its end; a longer one than this, in bytes, is no such file.
+/// Upper limit in bytes of a file whose size reads 0, as in `/proc`. Such a file is read to its
+/// end; one that exceeds this limit is treated as endless and refused.
 const MAX_UNSIZED_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// How many requests of `chunk` bytes are in flight for that many bytes.
+/// Returns the number of requests of `chunk` bytes for `bytes` in flight, from 1 to
+/// [`MAX_REQUESTS`].
 fn in_flight(bytes: u32, chunk: u32) -> usize {
     (bytes / chunk.max(1)).clamp(1, MAX_REQUESTS) as usize
 }
 
-/// Starts SFTP and ends it again.
+/// Starts and ends SFTP over the pool, to find out if the server offers SFTP.
 ///
 /// # Errors
-/// The server has none, or something else answers in its place.
+/// The server has no SFTP subsystem, something else answers instead, or the connection is lost.
 pub(super) async fn try_out(pool: &Arc<Pool>) -> Result<(), TransferError> {
     SftpClient::begin(pool).await.map(drop)
 }
 
 impl Connection {
-    /// Ends early when the caller gives up, the session is disconnected, the program ends or the connection does.
+    /// Runs `work` until the caller gives up, the session disconnects, the program ends, or the
+    /// connection ends. The first three result in [`TransferError::Cancelled`].
     async fn unless_stopped<T>(
         &self,
         conditions: &StopConditions,
         work: impl Future<Output = Result<T, TransferError>>,
     ) -> Result<T, TransferError> {
+        // A result that is ready counts even if the connection has ended since; a request to stop
+        // counts before both.
         tokio::select! {
             biased;
             _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),

@@ -1,4 +1,4 @@
-//! What paths mean on either side: `~`, and a directory as the target.
+//! The meaning of typed paths on either side: `~`, and a directory as the target.
 
 use std::{
     ffi::OsStr,
@@ -16,10 +16,11 @@ use crate::{
     sftp::attributes::{Attributes, FileType},
 };
 
-/// A local path as a person types it: `~` and `~/…` are the home directory.
+/// Converts a typed local path. `~` and `~/…` stand for the home directory.
+///
 ///
 /// # Errors
-/// An empty path, or a home directory that is not known.
+/// The path is empty or contains a NUL byte, or the home directory is unknown.
 pub(super) fn local(path: &str) -> Result<PathBuf, TransferError> {
     if path.is_empty() || path.contains('\0') {
         return Err(TransferError::Path(
@@ -40,10 +41,12 @@ pub(super) fn local(path: &str) -> Result<PathBuf, TransferError> {
     }
 }
 
-/// A remote path as SFTP wants it: relative paths, and so `~/…`, begin at the home directory.
+/// Converts a typed remote path for SFTP. Relative paths, and therefore `~/…`, begin at the home
+/// directory.
+///
 ///
 /// # Errors
-/// An empty path, or somebody else's home directory.
+/// The path is empty or contains a NUL byte, or begins with the `~` of another user.
 pub(super) fn remote(path: &str) -> Result<String, TransferError> {
     if path.is_empty() || path.contains('\0') {
         return Err(TransferError::Path(
@@ -64,7 +67,8 @@ pub(super) fn remote(path: &str) -> Result<String, TransferError> {
     }
 }
 
-/// Whether the path says that a directory is meant.
+/// Returns true if the form of the path implies a directory: a trailing `/`, or `.` or `..` at the
+/// end.
 pub(super) fn names_directory(path: &str) -> bool {
     path.ends_with('/')
         || path == "."
@@ -73,10 +77,11 @@ pub(super) fn names_directory(path: &str) -> bool {
         || path.ends_with("/..")
 }
 
-/// The last part of a remote path, if it can be a file's name on this machine.
+/// Returns the last component of a remote path, to be used as the name of a local file.
+///
 ///
 /// # Errors
-/// A path that ends in no name.
+/// The path has no last component which is a valid file name on this machine.
 pub(super) fn file_name(path: &str) -> Result<&str, TransferError> {
     let name = path
         .trim_end_matches('/')
@@ -84,6 +89,7 @@ pub(super) fn file_name(path: &str) -> Result<&str, TransferError> {
         .next()
         .unwrap_or_default();
 
+    // A name such as `..`, or on Windows `a\b`, would be another path here.
     let single = Path::new(name).file_name().is_some_and(|only| only == name);
     if single {
         Ok(name)
@@ -94,7 +100,7 @@ pub(super) fn file_name(path: &str) -> Result<&str, TransferError> {
     }
 }
 
-/// The directory of a remote path and what comes after it.
+/// Splits a remote path into the directory, with a trailing `/`, and the name.
 pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     path.split_at(
         path.iter()
@@ -103,32 +109,38 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     )
 }
 
-/// A name of this machine as SFTP carries it.
+/// Returns the bytes of a local name, in the form used by SFTP.
 #[cfg(unix)]
 pub(super) fn bytes(name: &OsStr) -> Vec<u8> {
     std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec()
 }
 
+/// Returns the bytes of a local name, in the form used by SFTP.
 #[cfg(not(unix))]
 pub(super) fn bytes(name: &OsStr) -> Vec<u8> {
     name.to_string_lossy().into_owned().into_bytes()
 }
 
-/// The same back.
+/// Returns the local name for the bytes of an SFTP name.
 #[cfg(unix)]
 pub(super) fn os_name(name: &[u8]) -> &OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(name)
 }
 
+/// Returns the local name for the bytes of an SFTP name. Elsewhere than on Unix, a name must be
+/// UTF-8; another name becomes empty.
 #[cfg(not(unix))]
 pub(super) fn os_name(name: &[u8]) -> &OsStr {
     OsStr::new(std::str::from_utf8(name).unwrap_or_default())
 }
 
-/// Where an upload goes: into the path if it is a directory, through it if it is a link, else to it.
+/// Resolves the target of an upload. A directory receives the file under `name`; a link is
+/// followed; any other path is the target itself.
+///
 ///
 /// # Errors
-/// The server's own, and a trailing slash behind something that is not there.
+/// The server refuses to look at the path, the target is a directory or special file, or a path
+/// that ends in `/` does not exist.
 pub(super) async fn target(
     client: &SftpClient,
     typed: &str,
@@ -136,7 +148,8 @@ pub(super) async fn target(
 ) -> Result<Vec<u8>, TransferError> {
     let path = typed.as_bytes();
 
-    // All at once: each would be a round trip. A relative path begins at home, for the server too.
+    // All requests at once, since each costs a round trip. The server resolves a relative path from
+    // the home directory too.
     let (home, found, spelled, link) = tokio::join!(
         client.realpath(b"."),
         client.stat(path),
@@ -153,6 +166,7 @@ pub(super) async fn target(
         Err(error) if !client.may_be_missing(&error) => {
             Err(client.failed("looking at", &absolute)(error))
         }
+        // A trailing slash demands a directory, so no file is made under that name.
         Err(_) if names_directory(typed) => {
             let absolute = shown(&absolute);
             Err(TransferError::Path(format!(
@@ -163,7 +177,11 @@ pub(super) async fn target(
     }
 }
 
-/// The same for a name in a directory.
+/// Resolves the target of an upload for a name in a directory.
+///
+///
+/// # Errors
+/// The target is a directory or a special file.
 async fn inside(
     client: &SftpClient,
     folder: Vec<u8>,
@@ -175,6 +193,7 @@ async fn inside(
         b"/"
     };
 
+    // The name may be a link or a directory itself, so it is looked at like the typed path.
     let path = [&folder, separator, name].concat();
     let (found, spelled, link) = tokio::join!(
         client.stat(&path),
@@ -190,7 +209,8 @@ async fn inside(
     }
 }
 
-/// Where a link leads that leads to nothing yet; any other path as it is.
+/// Returns the destination of a link which leads to nothing yet. Any other path is returned as it
+/// is.
 fn behind_link(
     path: Vec<u8>,
     link: Result<Attributes, RequestError>,
@@ -202,7 +222,8 @@ fn behind_link(
     }
 }
 
-/// The path with the home directory before it, if it is relative: what a person can use elsewhere.
+/// Returns an absolute path by joining a relative path to the home directory. Without a known home
+/// directory the path stays relative. The result can be used in other tools.
 pub(super) fn absolute(path: &[u8], home: Option<&[u8]>) -> Vec<u8> {
     let Some(home) = home.filter(|_| !path.starts_with(b"/")) else {
         return path.to_owned();

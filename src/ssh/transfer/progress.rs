@@ -1,4 +1,4 @@
-//! How far a transfer has come, for whoever shows it meanwhile.
+//! The progress of a transfer, for display while the transfer runs.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -7,10 +7,12 @@ use std::sync::{
 
 use super::error::shown;
 
-/// A transfer's counters. Clones share them; to count costs nothing that a transfer would feel.
+/// Counters of a transfer. Clones share the same counters. Updates are cheap: an atomic addition
+/// for each piece, and a mutex only when a file begins.
 #[derive(Debug, Clone, Default)]
 pub struct TransferCounters(Arc<Counters>);
 
+/// Shared counters of a transfer, in bytes and files.
 #[derive(Debug, Default)]
 struct Counters {
     done: AtomicU64,
@@ -19,51 +21,52 @@ struct Counters {
     name: Mutex<String>,
 }
 
-/// How far a transfer is.
+/// Snapshot of the counters of a transfer. The fields are read one after the other, so they may
+/// disagree by the pieces that arrived in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferProgress {
-    /// Bytes of content that have arrived.
+    /// Number of content bytes transferred so far.
     pub bytes: u64,
-    /// Bytes of content in all, as far as they are known.
+    /// Total number of content bytes known so far. It grows while a tree is being listed.
     pub expected: u64,
-    /// Files that are complete.
+    /// Number of complete files.
     pub files: u64,
-    /// The file that was begun last, for a person.
+    /// Name of the most recently started file, shortened for display. Empty before the first file.
     pub name: String,
 }
 
 impl TransferCounters {
-    /// A file of this length, in bytes, is known of.
+    /// Adds the length of a discovered file, in bytes, to the expected total.
     pub(super) fn expect(&self, bytes: u64) {
         self.0.expected.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A file of this length, in bytes, is not moved after all.
+    /// Subtracts the length of a file, in bytes, which is skipped or failed.
     pub(super) fn expect_less(&self, bytes: u64) {
         self.0.expected.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// A file is begun.
+    /// Records the name of the file which begins now.
     pub(super) fn begin(&self, name: &[u8]) {
         *self.name() = shown(name);
     }
 
-    /// Bytes have arrived.
+    /// Adds the number of bytes which have arrived.
     pub(super) fn add(&self, bytes: u64) {
         self.0.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that had arrived are sent again.
+    /// Subtracts bytes which are sent again.
     pub(super) fn take_back(&self, bytes: u64) {
         self.0.done.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// A file is complete.
+    /// Counts a complete file.
     pub(super) fn end(&self) {
         self.0.files.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How far it is now.
+    /// Returns a snapshot of the counters.
     #[must_use]
     pub fn now(&self) -> TransferProgress {
         TransferProgress {

@@ -1,33 +1,36 @@
-//! What is asked of a transfer, and what came of one file.
+//! The request for a transfer, and the result for one file.
 
 use super::progress::TransferCounters;
 use crate::tree::tally::{Tally, Unkept};
 
-/// What is to be moved, and how.
+/// Request for a transfer: the paths of both sides and the options. Both directions use it.
 #[derive(Debug, Clone, Default)]
 pub struct TransferRequest {
-    /// The path on this machine, as a person types it.
+    /// Path on this machine, as typed by the user. `~` stands for the home directory.
     pub local: String,
-    /// The path on the remote host, as a person types it.
+    /// Path on the remote host, as typed by the user. `~` stands for the home directory.
     pub remote: String,
-    /// Patterns of what is left out of a tree, as in `gitignore(5)`.
+    /// Patterns of the entries to leave out of a tree, in the syntax of `gitignore(5)`.
     pub exclude: Vec<String>,
-    /// Whether files of the same size and time are left as they are.
+    /// True if files with the same size and modification time on both sides are skipped.
     pub skip_unchanged: bool,
-    /// Where it is told how far it is.
+    /// Counters of the bytes and files moved so far, which the transfer updates.
     pub progress: TransferCounters,
 }
 
-/// A file that has arrived, either way.
+/// Result of a file which has arrived, in either direction.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileResult {
+    /// Length of the file, in bytes.
     pub(super) bytes: u64,
+    /// True if both sides have the same SHA-256.
     pub(super) verified: bool,
+    /// Counts of the properties which the server did not keep for this file.
     pub(super) unkept: Unkept,
 }
 
 impl FileResult {
-    /// The tally of it alone.
+    /// Returns a tally with this file only.
     pub(super) fn tally(self) -> Tally {
         Tally {
             files: 1,

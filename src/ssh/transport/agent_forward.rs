@@ -1,5 +1,5 @@
-//! Lends the local agent to programs on the remote host (`ForwardAgent`): the channel type `auth-agent@openssh.com` of
-//! OpenSSH's PROTOCOL.agent.
+//! Forwards the local agent to programs on the remote host (`ForwardAgent`), by the channel type
+//! `auth-agent@openssh.com` of OpenSSH's PROTOCOL.agent.
 
 use std::sync::Arc;
 
@@ -19,26 +19,29 @@ use crate::{
     ssh::{config::expand::expand_path, error::SshError},
 };
 
-/// How long an agent may take to accept a connection and to note whom it is lent to.
+/// Time limit for the agent to accept a connection, and to take note of the host.
 const AGENT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How many programs on the other side may use it at once.
+/// Limit of the agent channels which are open at once.
 const MAX_AT_ONCE: usize = 32;
 
-/// The agent that a connection may use from the other side.
+/// Local agent which programs on the remote host may use. Clones share the limit on open channels.
 #[derive(Debug, Clone)]
 pub(in crate::ssh) struct ForwardedAgent {
     socket: String,
-    /// Tells the agent which host it is lent to, so that it can keep to the limits that `ssh-add -h` has set on a key.
+    /// Proof of the host to which the agent is forwarded. It lets the agent enforce the limits of
+    /// `ssh-add -h`; `None` if there is no such proof.
     binding: Option<AgentSessionBinding>,
+    /// Permits for open channels.
     places: Arc<Semaphore>,
 }
 
 impl ForwardedAgent {
-    /// The socket of the agent that `ForwardAgent` names; `None` where none is configured or there is none.
+    /// Returns the socket of the agent named by `ForwardAgent`; `None` if no agent is configured or
+    /// running.
     ///
     /// # Errors
-    /// A path that cannot be expanded.
+    /// The path cannot be expanded.
     pub(in crate::ssh) fn socket(
         config: &EffectiveConfig,
         typed: &str,
@@ -52,6 +55,7 @@ impl ForwardedAgent {
         Ok(socket.filter(|path| !path.is_empty()))
     }
 
+    /// Creates the forwarding for an agent which listens at `socket`.
     pub(in crate::ssh) fn new(socket: String, binding: Option<AgentSessionBinding>) -> Self {
         Self {
             socket,
@@ -60,19 +64,23 @@ impl ForwardedAgent {
         }
     }
 
-    /// A place for one more channel to it, for as long as that is open.
+    /// Returns a permit for another channel, to be held while the channel is open; `None` if too
+    /// many are open.
     pub(in crate::ssh) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// Answers the server's wish for a channel to the agent, and carries bytes until one side ends.
+    /// Accepts or rejects the server's channel to the agent, and copies bytes until either side
+    /// ends.
     pub(in crate::ssh) async fn serve(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
         let Ok(Ok(mut agent)) = timeout(AGENT_LIMIT, connect(&self.socket)).await else {
             return reply.reject(ChannelOpenFailure::ConnectFailed).await;
         };
 
+        // The binding comes first on the agent's connection, before any request of the remote
+        // program.
         if let Some(binding) = &self.binding {
-            // An agent that does not know this has no such limits either.
+            // An agent without support for bindings refuses, but has no limits to enforce either.
             let mut client = AgentClient::connect(&mut agent);
             if timeout(AGENT_LIMIT, client.bind_session(binding, true))
                 .await
@@ -87,11 +95,13 @@ impl ForwardedAgent {
     }
 }
 
-/// On Windows the agent listens where nobody has to say so.
+/// Returns the usual pipe of the OpenSSH agent on Windows; `None` on other systems. On Windows no
+/// variable has to name the pipe.
 fn usual_agent() -> Option<String> {
     cfg!(windows).then(|| r"\\.\pipe\openssh-ssh-agent".to_owned())
 }
 
+/// Connects to the agent's Unix socket.
 #[cfg(unix)]
 async fn connect(
     socket: &str,
@@ -99,6 +109,7 @@ async fn connect(
     tokio::net::UnixStream::connect(socket).await
 }
 
+/// Connects to the agent's named pipe.
 #[cfg(windows)]
 async fn connect(
     socket: &str,

@@ -1,4 +1,4 @@
-//! Which algorithms are offered: what the configuration allows, cut to what this program has.
+//! Chooses the algorithms to offer: those which the configuration allows and this program has.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use crate::{
     ssh::error::SshError,
 };
 
-/// Ciphers by speed on a CPU with AES instructions, which is every current one. The configuration says which may be used,
-/// not how fast they are here.
+/// Ciphers, ordered by speed on a CPU with AES instructions. The configuration decides which are
+/// allowed, but its order says nothing about their speed here.
 const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_128_GCM,
     cipher::AES_256_GCM,
@@ -20,24 +20,25 @@ const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_192_CTR,
 ];
 
-/// What is used only where the configuration names it, for devices that have nothing better.
+/// Ciphers used only if the configuration names them, for devices without better ciphers.
 const OLD_CIPHERS: [cipher::Name; 3] = [
     cipher::AES_256_CBC,
     cipher::AES_192_CBC,
     cipher::AES_128_CBC,
 ];
 
-/// The algorithms to offer, the host key algorithms in the order of `host_key_algorithms`.
-///
-/// russh asks for certificates before plain keys. A certificate that the order puts behind a plain key is not asked for:
-/// a server that has one has its plain key too.
+/// Returns the algorithms to offer, with the host key algorithms in the order of
+/// `host_key_algorithms`.
 ///
 /// # Errors
-/// [`SshError::UnsupportedAlgorithms`], naming both lists, where nothing is left of one.
+/// [`SshError::UnsupportedAlgorithms`] if an option leaves no supported algorithm. The error lists
+/// the configured and the supported algorithms.
 pub(in crate::ssh) fn preferred(
     config: &EffectiveConfig,
     host_key_algorithms: &[String],
 ) -> Result<Preferred, SshError> {
+    // An allowed cipher need not be named: an empty list allows the defaults, but never the old
+    // ciphers.
     let old = OLD_CIPHERS
         .into_iter()
         .filter(|name| config.ciphers.iter().any(|named| named == name.as_ref()));
@@ -66,6 +67,8 @@ pub(in crate::ssh) fn preferred(
             .filter_map(|name| host_key_algorithm(name))
     };
 
+    // russh asks for certificates before plain keys. A certificate listed after a plain key would
+    // jump the order, and a server with a certificate has the plain key too.
     let certificates: Vec<_> = supported()
         .map_while(|(key, certified)| certified.then_some(key))
         .collect();
@@ -74,6 +77,7 @@ pub(in crate::ssh) fn preferred(
         .filter_map(|(key, certified)| (!certified).then_some(key))
         .collect();
 
+    // An empty list would fail in the handshake with a message which names no option.
     for (option, left, configured, supported) in [
         (
             "Ciphers",
@@ -109,6 +113,8 @@ pub(in crate::ssh) fn preferred(
         }
     }
 
+    // These markers are no key exchanges: RFC 8308 extensions, and OpenSSH's strict key exchange.
+    // They come after the check, which they would always pass.
     kexes.extend([
         kex::EXTENSION_SUPPORT_AS_CLIENT,
         kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
@@ -134,8 +140,9 @@ pub(in crate::ssh) fn preferred(
     })
 }
 
-/// What was agreed on, in words. A cipher that protects what it encrypts needs no MAC.
+/// Describes the agreed algorithms in words.
 pub(in crate::ssh) fn agreed(names: &Names) -> String {
+    // An AEAD cipher authenticates the data itself, so no MAC is in use.
     let cipher: &str = names.cipher.as_ref();
     let own = cipher.contains("gcm") || cipher.contains("poly1305");
     let mac = if own {
@@ -151,7 +158,8 @@ pub(in crate::ssh) fn agreed(names: &Names) -> String {
     )
 }
 
-/// What signs the key exchange under this name, and whether a certificate comes with it.
+/// Parses the name of a host key algorithm. Returns the algorithm and true for a certificate;
+/// `None` if the algorithm is not supported.
 fn host_key_algorithm(name: &str) -> Option<(Algorithm, bool)> {
     let plain = name.strip_suffix(CERTIFICATE_SUFFIX);
     let algorithm = Algorithm::new(plain.unwrap_or(name)).ok()?;
@@ -162,11 +170,12 @@ fn host_key_algorithm(name: &str) -> Option<(Algorithm, bool)> {
     supported.then_some((algorithm, plain.is_some()))
 }
 
+/// Returns true if the list is empty or contains the name.
 fn allows(configured: &[String], name: &str) -> bool {
     configured.is_empty() || configured.iter().any(|allowed| allowed == name)
 }
 
-/// Those of `all` that the configuration names, in its order.
+/// Returns the algorithms of `all` which the configuration names, in the configured order.
 fn named<N: AsRef<str> + Copy>(configured: &[String], all: &[N]) -> Vec<N> {
     configured
         .iter()
@@ -174,7 +183,7 @@ fn named<N: AsRef<str> + Copy>(configured: &[String], all: &[N]) -> Vec<N> {
         .collect()
 }
 
-/// All that the engine has, without the `none` of tests.
+/// Returns the algorithms of russh, without the placeholders `none` and `clear`.
 fn usable<N: AsRef<str> + Copy>(all: &[&N]) -> Vec<N> {
     all.iter()
         .map(|name| **name)
@@ -182,6 +191,7 @@ fn usable<N: AsRef<str> + Copy>(all: &[&N]) -> Vec<N> {
         .collect()
 }
 
+/// Joins algorithm names with commas.
 fn join<N: AsRef<str>>(names: &[N]) -> String {
     names
         .iter()
@@ -190,6 +200,7 @@ fn join<N: AsRef<str>>(names: &[N]) -> String {
         .join(",")
 }
 
+/// Joins the names of key algorithms with commas.
 fn join_keys(keys: &[Algorithm]) -> String {
     keys.iter()
         .map(Algorithm::as_str)

@@ -1,4 +1,4 @@
-//! The end of the time that connecting may take.
+//! Deadline of a connection attempt, which moves on while the user is asked.
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -10,19 +10,21 @@ use tokio::{
 
 use crate::ssh::error::SshError;
 
-/// Far longer than any person is asked for: whoever asks has a limit of its own.
+/// Extension of the deadline during a question. The value exceeds the time limit of any question.
 const WHILE_ASKING: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The end of the time that connecting may take, hops and all. It moves on while a person is being asked.
+/// Deadline of a connection attempt, jump hosts included. The time of a question to the user is
+/// added to it. Clones share the same end.
 #[derive(Debug, Clone)]
 pub(in crate::ssh) struct Deadline {
-    /// What was asked for, to be told as it was.
+    /// Time limit as the caller gave it, for the error message.
     limit: Duration,
+    /// Current end, watched by all waiting stages.
     end: watch::Sender<Instant>,
 }
 
 impl Deadline {
-    /// From now on.
+    /// Creates a deadline at `limit` from now.
     pub(in crate::ssh) fn after(limit: Duration) -> Self {
         Self {
             limit,
@@ -30,7 +32,8 @@ impl Deadline {
         }
     }
 
-    /// The end of a part of the time, if that comes earlier. It moves on by itself, not with this one.
+    /// Returns a separate deadline: `limit` from now, but no later than this deadline. The two
+    /// deadlines move on independently. With `None` the end is the same.
     pub(in crate::ssh) fn within(&self, limit: Option<Duration>) -> Self {
         let limit = limit.filter(|limit| Instant::now() + *limit < self.at());
         limit.map_or_else(
@@ -42,20 +45,20 @@ impl Deadline {
         )
     }
 
-    /// Where it is now, for stages in which nobody is asked.
+    /// Returns the current end, for stages in which nobody is asked.
     pub(in crate::ssh) fn at(&self) -> Instant {
         *self.end.borrow()
     }
 
-    /// What is left of the time.
+    /// Returns the remaining time.
     pub(in crate::ssh) fn left(&self) -> Duration {
         self.at().saturating_duration_since(Instant::now())
     }
 
-    /// Waits for `work`, but not beyond the deadline.
+    /// Waits for `work` until the deadline at the latest.
     ///
     /// # Errors
-    /// [`SshError::Timeout`] with the name of the stage.
+    /// [`SshError::Timeout`] with the name of the stage, if the deadline passes first.
     pub(in crate::ssh) async fn limit<T>(
         &self,
         stage: &'static str,
@@ -66,6 +69,7 @@ impl Deadline {
         loop {
             let end = *moved.borrow_and_update();
             select! {
+                // Finished work wins over a deadline that has passed in the same moment.
                 biased;
                 done = &mut work => return Ok(done),
                 Ok(()) = moved.changed() => {}
@@ -74,9 +78,9 @@ impl Deadline {
         }
     }
 
-    /// Waits for a person; the time that it takes does not count.
+    /// Waits for the user's answer. The duration of the wait is added to the deadline.
     pub(in crate::ssh) async fn while_asking<T>(&self, asking: impl Future<Output = T>) -> T {
-        /// Sets the end also where nobody waits for the answer any more.
+        /// Guard which sets the new end, even if nobody waits for the answer any more.
         struct Asking<'a> {
             deadline: &'a Deadline,
             end: Instant,
@@ -91,6 +95,7 @@ impl Deadline {
             }
         }
 
+        // `limit` waits meanwhile, so the end moves far away now, and not only after the answer.
         let _asking = Asking {
             deadline: self,
             end: self.at(),

@@ -1,4 +1,4 @@
-//! Opens the TCP connection.
+//! Opens the TCP connection to a host.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -16,14 +16,16 @@ use crate::{
     },
 };
 
-/// How long one address may take while there are others to try. OpenSSH waits for the system's own limit of minutes.
+/// Time limit of an address while there are others to try. OpenSSH waits for the limit of the
+/// operating system, which is minutes.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(5);
 
-/// Connects to the host's addresses in turn, or to `only` this one (`HostName`, `Port`, `AddressFamily`, `BindAddress`,
-/// `BindInterface`, `ConnectTimeout`, `ConnectionAttempts`).
+/// Connects to the host's addresses in turn, or to the address `only` if given. Respects
+/// `HostName`, `Port`, `AddressFamily`, `BindAddress`, `BindInterface`, `ConnectTimeout` and
+/// `ConnectionAttempts`.
 ///
 /// # Errors
-/// No address, none that accepts, or none before `deadline`.
+/// The host has no address, no address accepts, or none accepts before `deadline`.
 pub(in crate::ssh) async fn dial(
     config: &EffectiveConfig,
     only: Option<SocketAddr>,
@@ -32,6 +34,7 @@ pub(in crate::ssh) async fn dial(
 ) -> Result<TcpTransport, SshError> {
     let (host, port) = (config.host_name.clone(), config.port);
     let started = Instant::now();
+    // `ConnectTimeout` may end the attempt before the caller's deadline, but never after it.
     let deadline = config
         .connect_timeout
         .map_or(deadline, |limit| deadline.min(started + limit));
@@ -83,6 +86,7 @@ pub(in crate::ssh) async fn dial(
         trace.begin(Stage::Tcp);
     }
 
+    // Reported only if no address was tried at all; otherwise the last failure is.
     let mut failure = io::Error::new(
         io::ErrorKind::NotFound,
         "no address of the wanted family (AddressFamily)",
@@ -90,13 +94,14 @@ pub(in crate::ssh) async fn dial(
 
     for attempt in 0..config.connection_attempts.max(1) {
         if attempt > 0 {
-            // ConnectionAttempts, ssh_config(5): one try a second.
+            // `ConnectionAttempts` means one attempt per second (`ssh_config(5)`).
             timeout_at(deadline, tokio::time::sleep(Duration::from_secs(1)))
                 .await
                 .map_err(|_| timed_out())?;
         }
 
         for (index, address) in found.iter().enumerate() {
+            // The last address gets all the remaining time, because nothing else would use it.
             let last = index + 1 == found.len();
             let limit = if last {
                 deadline
@@ -125,6 +130,7 @@ pub(in crate::ssh) async fn dial(
                 Err(_) => failure = io::ErrorKind::TimedOut.into(),
             }
 
+            // Only a detail, because the stage goes on while other addresses remain.
             trace.detail(|| format!("{address}: {failure}"));
         }
     }
@@ -136,11 +142,12 @@ pub(in crate::ssh) async fn dial(
     })
 }
 
+/// Opens a TCP connection to an address, with the options of the configuration.
 async fn connect(address: SocketAddr, config: &EffectiveConfig) -> io::Result<TcpStream> {
     socket(address, config).await?.connect(address).await
 }
 
-/// A socket with the options of the configuration.
+/// Creates a socket with the options of the configuration, bound if an option demands it.
 async fn socket(address: SocketAddr, config: &EffectiveConfig) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -151,7 +158,7 @@ async fn socket(address: SocketAddr, config: &EffectiveConfig) -> io::Result<Tcp
     socket.set_keepalive(config.tcp_keep_alive)?;
 
     if let Some(class) = config.ip_qos {
-        // As in `ssh`, a system that does not let packets be marked is no reason not to connect.
+        // As in `ssh`, a failure to mark packets does not prevent the connection.
         let _ = if address.is_ipv4() {
             socket.set_tos_v4(class.into())
         } else {
@@ -159,7 +166,10 @@ async fn socket(address: SocketAddr, config: &EffectiveConfig) -> io::Result<Tcp
         };
     }
 
+    // As in `ssh`, `BindAddress` takes precedence over `BindInterface`.
     if let Some(local) = &config.bind_address {
+        // The name of `BindAddress` may have addresses of both families, of which only one can be
+        // bound.
         let local = timeout(NEXT_ADDRESS_AFTER, lookup_host((local.as_str(), 0)))
             .await?
             .map(|mut found| found.find(|local| local.is_ipv4() == address.is_ipv4()))?
@@ -175,21 +185,25 @@ async fn socket(address: SocketAddr, config: &EffectiveConfig) -> io::Result<Tcp
     Ok(socket)
 }
 
+/// Creates the error for a local address which does not exist.
 fn not_available(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::AddrNotAvailable, message)
 }
 
+/// Sets the traffic class of an IPv6 socket.
 #[cfg(unix)]
 fn mark_v6(socket: &TcpSocket, class: u32) -> io::Result<()> {
     socket.set_tclass_v6(class)
 }
 
+/// Does nothing, since the traffic class cannot be set here.
 #[cfg(not(unix))]
 fn mark_v6(_socket: &TcpSocket, _class: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// An address of the interface, one that other machines can reach before one that they cannot, as in `ssh`.
+/// Returns an address of the interface. As in `ssh`, addresses reachable from other machines are
+/// preferred.
 #[cfg(unix)]
 fn interface_address(interface: &str, v4: bool) -> io::Result<Option<SocketAddr>> {
     use std::net::IpAddr;
@@ -218,6 +232,7 @@ fn interface_address(interface: &str, v4: bool) -> io::Result<Option<SocketAddr>
     }))
 }
 
+/// Fails, because `BindInterface` is supported on Unix only.
 #[cfg(not(unix))]
 fn interface_address(_interface: &str, _v4: bool) -> io::Result<Option<SocketAddr>> {
     Err(io::Error::new(

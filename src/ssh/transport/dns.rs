@@ -1,4 +1,4 @@
-//! The addresses of a host name.
+//! Looks up the addresses of a host name.
 
 use std::{
     io,
@@ -10,14 +10,14 @@ use tokio::net::lookup_host;
 
 use crate::child;
 
-/// Asks the resolver that this program was built with, then, where that finds nothing, the system's own through
-/// `getent ahosts`: a statically linked program knows neither multicast DNS (`.local`) nor other sources that
-/// nsswitch.conf(5) names.
+/// Looks up the addresses of `host`: by the built-in resolver first, then by `getent ahosts`. A
+/// statically linked program knows neither multicast DNS (`.local`) nor other sources of
+/// nsswitch.conf(5), but `getent` does.
 ///
 /// # Errors
-/// What the first resolver said, if neither finds an address.
+/// The error of the built-in resolver, if neither finds an address.
 pub(in crate::ssh) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    // musl waits seconds for an answer that it cannot get.
+    // musl's resolver waits several seconds for an answer to such a name, which cannot come.
     let multicast = host
         .rsplit('.')
         .next()
@@ -43,9 +43,9 @@ pub(in crate::ssh) async fn addresses(host: &str, port: u16) -> io::Result<Vec<S
     }
 }
 
-/// The answer of `getent ahosts`; nothing where there is no such program.
+/// Asks `getent ahosts`; returns nothing if there is no such program.
 async fn ask_system(host: &str, port: u16) -> Vec<SocketAddr> {
-    // Not every `getent` knows `--`.
+    // A name like an option is not passed on, since some versions of `getent` do not know `--`.
     if cfg!(not(unix)) || host.starts_with('-') {
         return Vec::new();
     }
@@ -63,7 +63,8 @@ async fn ask_system(host: &str, port: u16) -> Vec<SocketAddr> {
         .unwrap_or_default()
 }
 
-/// `address socktype name` a line; each address comes once for each type of socket.
+/// Parses lines of the form `address socktype name`. Each address appears once per socket type, but
+/// is returned once.
 fn read(answer: &str, port: u16) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = Vec::new();
     for line in answer.lines() {

@@ -1,4 +1,4 @@
-//! What we answer when the server asks or tells us something outside a channel.
+//! Answers the server's messages outside of channels, and records facts about the connection.
 
 use std::sync::{
     Arc, Mutex, OnceLock,
@@ -28,37 +28,38 @@ use crate::{
     },
 };
 
-/// What the handler, which russh owns, has learned and its connection wants to know.
+/// Facts about a connection. russh's handler records the facts, and the connection reads them.
 #[derive(Debug, Default)]
 pub(in crate::ssh) struct ConnectionFacts {
-    /// Where it is noted how the log-in goes.
+    /// Trace to which the log-in reports.
     pub(in crate::ssh) trace: StageTrace,
-    /// The algorithms that were agreed on.
+    /// Description of the agreed algorithms; set only for a recording trace.
     pub(in crate::ssh) algorithms: OnceLock<String>,
-    /// How the server's host key came to be accepted.
+    /// Accepted host key of the server.
     pub(in crate::ssh) host_key: OnceLock<AcceptedHostKey>,
-    /// The server's identification string (RFC 4253, section 4.2).
+    /// Identification string of the server (RFC 4253, section 4.2).
     pub(in crate::ssh) software: OnceLock<Vec<u8>>,
-    /// The agent that the server may use, once logged in; unset where none is forwarded.
+    /// Agent which the server may use after the log-in; unset if no agent is forwarded.
     pub(in crate::ssh) agent: OnceLock<ForwardedAgent>,
-    /// Why the connection ended. A plain mutex: held for an assignment only.
+    /// Reason for the end of the connection. A plain mutex, because the lock is held for an
+    /// assignment only.
     ended: Mutex<Option<String>>,
-    /// How many channels of ours the server has closed before we did.
+    /// Number of our channels which the server has closed.
     pub(in crate::ssh) channels_closed: AtomicUsize,
-    /// Cancelled when the connection has ended, for whatever reason.
+    /// Token which is cancelled when the connection has ended, for any reason.
     pub(in crate::ssh) closed: CancellationToken,
-    /// What the server has said before the log-in. A plain mutex: held for an assignment or a look only.
+    /// Banners received before the log-in. A plain mutex, because the lock is held only briefly.
     banners: Mutex<Vec<String>>,
-    /// Told when these words name a web page: then the log-in may wait for the person.
+    /// Notification that a banner names a web page, after which the log-in may wait for the user.
     pub(in crate::ssh) page: Notify,
-    /// Cancelled when the log-in has ended.
+    /// Token which is cancelled when the log-in has ended, with or without success.
     pub(in crate::ssh) logged_in: CancellationToken,
-    /// Whether anything has come over a channel: the connection was of use.
+    /// True once data or an exit status has arrived over a channel.
     pub(in crate::ssh) served: AtomicBool,
 }
 
 impl ConnectionFacts {
-    /// Nothing yet, and where the log-in is to be noted.
+    /// Creates an empty record whose log-in reports to `trace`.
     pub(in crate::ssh) fn recording(trace: StageTrace) -> Self {
         Self {
             trace,
@@ -66,14 +67,15 @@ impl ConnectionFacts {
         }
     }
 
-    /// What the server has said before the log-in, if anything.
+    /// Returns the text of all banners; `None` if the server sent none.
     pub(in crate::ssh) fn banner(&self) -> Option<String> {
         let banners = self.banners.lock().ok()?;
         let words = banners.join("\n").trim().to_owned();
         (!words.is_empty()).then_some(words)
     }
 
-    /// Keeps what the server says, as far as it is shown. `false`: it has said enough.
+    /// Keeps a banner, cut to the length which is shown. Returns false if too many were sent
+    /// already.
     fn keep_banner(&self, words: &str) -> bool {
         let Ok(mut banners) = self.banners.lock() else {
             return false;
@@ -88,38 +90,47 @@ impl ConnectionFacts {
         true
     }
 
-    /// Why the connection ended, if the server or the network said so.
+    /// Returns the reason which the server or the network gave for the end of the connection.
     pub(in crate::ssh) fn reason(&self) -> Option<String> {
         self.ended.lock().ok().and_then(|reason| reason.clone())
     }
 }
 
-/// How often a server is listened to before the log-in. Tailscale's says a few things, one after the other.
+/// Limit of the banners kept before the log-in. Tailscale's server sends a few, one after the
+/// other.
 const MAX_BANNERS: usize = 8;
 
-/// How many channels a server may ask for in vain; one that goes on breaks the protocol. While new keys are agreed on russh
-/// keeps the refusals in memory, and some kilobytes with each.
+/// Limit of the channels which a server may request in vain. During a key exchange russh keeps each
+/// refusal in memory, with some kilobytes.
 const MAX_REFUSALS: usize = 1000;
 
+/// Handler which russh calls for messages of the server. russh owns the handler and drops it when
+/// the connection ends.
 pub(in crate::ssh) struct ClientHandler {
+    /// Rules for accepting the host key.
     pub(in crate::ssh) check: Arc<HostKeyCheck>,
+    /// Record of the connection.
     pub(in crate::ssh) facts: Arc<ConnectionFacts>,
-    /// Takes the host keys that the server says it has.
+    /// Sender for the host keys announced by the server; `None` after the first announcement.
     pub(in crate::ssh) announced: Option<oneshot::Sender<Vec<PublicKey>>>,
-    /// `user@host`, for the person.
+    /// Account as `user@host`, for display to the user.
     pub(in crate::ssh) account: String,
-    /// Who is asked about a key that is not known, and told what the server says.
+    /// Prompter for the question about an unknown host key, and for banners.
     pub(in crate::ssh) prompter: Prompter,
-    /// What stands still meanwhile: the time for the connection, and that for everything.
+    /// Deadlines which move on during a question: of `ConnectTimeout`, and of the whole attempt.
     pub(in crate::ssh) deadlines: [Deadline; 2],
-    /// How many channels it was asked for that nobody wants.
+    /// Number of requested channels which were refused.
     pub(in crate::ssh) refused: usize,
-    /// russh drops its handler when the connection ends, and this says so.
+    /// Guard which cancels the `closed` token when russh drops the handler.
     pub(in crate::ssh) _closed: DropGuard,
 }
 
 impl ClientHandler {
-    /// Refuses a channel that the server wants to open: the reply that is dropped does, where russh would accept.
+    /// Refuses a channel which the server wants to open, by dropping the reply. russh would accept
+    /// by default.
+    ///
+    /// # Errors
+    /// The server has requested more than `MAX_REFUSALS` channels.
     fn refuse(&mut self) -> Result<(), SshError> {
         self.refused += 1;
         if self.refused > MAX_REFUSALS {
@@ -130,7 +141,7 @@ impl ClientHandler {
         Ok(())
     }
 
-    /// Asks the person, if there is one and `ssh` would ask.
+    /// Asks the user about an unknown key, if `ssh` would ask. Returns false without an answer.
     async fn is_trusted(&self, unknown: &HostKeyError) -> bool {
         let (
             Some(file),
@@ -154,6 +165,8 @@ impl ClientHandler {
             saved_in: file.to_owned(),
         });
 
+        // Both deadlines must stand still, or the user's thinking would count against
+        // `ConnectTimeout`.
         let [connecting, all] = &self.deadlines;
         all.while_asking(connecting.while_asking(answer)).await == Some(true)
     }
@@ -163,6 +176,7 @@ impl client::Handler for ClientHandler {
     type Error = SshError;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, SshError> {
+        // The decision is repeated with the answer, since only an accepting decision saves the key.
         let accepted = match self.check.decide(shown, false) {
             Err(unknown @ HostKeyError::Unknown { .. }) => {
                 let trusted = self.is_trusted(&unknown).await;
@@ -176,6 +190,8 @@ impl client::Handler for ClientHandler {
     }
 
     async fn auth_banner(&mut self, words: &str, _: &mut Session) -> Result<(), SshError> {
+        // A banner is passed on at once, not with the result: the log-in may wait for the user to
+        // act on it.
         if self.facts.keep_banner(words) && !words.trim().is_empty() {
             let page = banner::page(words).map(str::to_owned);
             if page.is_some() {
@@ -230,7 +246,8 @@ impl client::Handler for ClientHandler {
         keys: Vec<PublicKey>,
         _: &mut Session,
     ) -> Result<(), SshError> {
-        // The first announcement alone counts. To wait here for the proofs would keep them from being read.
+        // Only the first announcement counts. The proofs are awaited elsewhere, because waiting in
+        // the handler would keep russh from reading them.
         if let Some(take) = self.announced.take() {
             let _ = take.send(keys);
         }
@@ -242,7 +259,8 @@ impl client::Handler for ClientHandler {
         Ok(())
     }
 
-    /// A server that asks for the agent unasked gets none, as in `ssh`.
+    /// Opens a channel to the local agent. As in `ssh`, the request is refused if no agent is
+    /// forwarded.
     async fn server_channel_open_agent_forward(
         &mut self,
         channel: Channel<Msg>,
@@ -258,6 +276,7 @@ impl client::Handler for ClientHandler {
             return self.refuse();
         };
 
+        // The handler must return at once: russh reads nothing while it runs.
         tokio::spawn(async move {
             agent.serve(channel, reply).await;
             drop(place);
@@ -266,7 +285,7 @@ impl client::Handler for ClientHandler {
         Ok(())
     }
 
-    // Nothing else is ever forwarded from the other side.
+    // The server may open no other kind of channel.
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
@@ -345,6 +364,7 @@ impl client::Handler for ClientHandler {
             DisconnectReason::Error(error) => (error.to_string(), Err(error)),
         };
 
+        // The first reason is the cause; later ones are its consequences.
         if let Ok(mut ended) = self.facts.ended.lock() {
             ended.get_or_insert(text);
         }

@@ -1,5 +1,5 @@
-//! What a connection's stream tells: the server's first words, before anything was agreed on, when it was heard last, and
-//! how much has gone out to it.
+//! Byte stream under an SSH connection which keeps the server's first words, records when data last
+//! arrived, and counts the bytes in both directions.
 
 use std::{
     io,
@@ -17,22 +17,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::openssh::preamble::Preamble;
 
-/// How much is kept, in bytes: lines before the identification, and the server's lists of algorithms.
+/// Limit of the first bytes kept, in bytes. This is enough for the lines before the identification
+/// and the server's lists of algorithms.
 const MAX_KEPT_BYTES: usize = 16 * 1024;
 
-/// How much is read at once until the server has said which SSH it speaks, in bytes.
+/// Size of a read before the identification, in bytes.
 const FIRST_READ: usize = 1024;
 
-/// How much a server may send before its client is logged in, in bytes, without the lines before its identification. OpenSSH's shows no banner of more than a megabyte
-/// (`auth2.c`). russh keeps what it cannot pass on yet, such as refusals while a person is asked for a password.
+/// Limit of the data from a server before the log-in, in bytes. The lines before the server's
+/// identification do not count. OpenSSH shows no banner of more than a megabyte (`auth2.c`). The
+/// limit bounds the memory of russh, which keeps undelivered data while the user is asked for a
+/// password.
 const BEFORE_LOGIN: u64 = 2 * 1024 * 1024;
 
-/// The first bytes that a server sent.
+/// First bytes received from a server, up to a limit. Clones share the bytes.
 #[derive(Debug, Clone, Default)]
 pub(in crate::ssh) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 
 impl FirstBytes {
-    /// What was heard so far.
+    /// Returns the bytes received so far.
     pub(in crate::ssh) fn so_far(&self) -> Vec<u8> {
         self.0
             .lock()
@@ -40,6 +43,7 @@ impl FirstBytes {
             .clone()
     }
 
+    /// Adds received bytes, as far as there is room.
     fn add(&self, new: &[u8]) {
         let mut first_bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MAX_KEPT_BYTES.saturating_sub(first_bytes.len());
@@ -47,48 +51,52 @@ impl FirstBytes {
     }
 }
 
-/// What passes over a connection.
+/// Counters of a connection's traffic, which can also end the connection. Clones share the
+/// counters.
 #[derive(Debug, Clone, Default)]
 pub(in crate::ssh) struct Traffic(Arc<TrafficCounts>);
 
+/// Shared state of [`Traffic`].
 #[derive(Debug, Default)]
 struct TrafficCounts {
-    /// When anything came last, in milliseconds since 1970: by the clock on the wall, because others stand still while
-    /// the machine sleeps.
-    first_bytes: AtomicU64,
-    /// Bytes that have come.
+    /// Time of the last received data, in milliseconds since 1970. Wall-clock time, because other
+    /// clocks stand still while the machine sleeps.
+    last_heard: AtomicU64,
+    /// Number of received bytes after the beginning of the identification.
     received: AtomicU64,
-    /// Bytes that the system has taken to pass on.
+    /// Number of bytes which the system has accepted for sending.
     sent: AtomicU64,
-    /// Bytes that have come before the log-in.
+    /// Number of received bytes which count against the limit before the log-in.
     early: AtomicU64,
+    /// True once the log-in has succeeded.
     logged_in: AtomicBool,
-    /// What came in the place of an identification; held for a look or an assignment only.
+    /// Text received before the identification. The lock is held only briefly.
     words: Mutex<String>,
-    /// Why the connection is given up.
+    /// Reason for giving the connection up; unset while the connection is in use.
     given_up: OnceLock<&'static str>,
-    /// Who reads and writes it, and is to find that out.
+    /// Waker of the task which reads and writes the stream.
     task: AtomicWaker,
 }
 
 impl Traffic {
-    /// Whether the server was heard within this time.
+    /// Returns true if data has arrived within the last `limit`.
     pub(in crate::ssh) fn heard_within(&self, limit: Duration) -> bool {
-        let at = UNIX_EPOCH + Duration::from_millis(self.0.first_bytes.load(Ordering::Relaxed));
+        let at = UNIX_EPOCH + Duration::from_millis(self.0.last_heard.load(Ordering::Relaxed));
         at.elapsed().is_ok_and(|elapsed| elapsed <= limit)
     }
 
-    /// How many bytes have come. As long as it stays the same, the server is silent.
+    /// Returns the number of received bytes. An unchanged number means a silent server.
     pub(in crate::ssh) fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
     }
 
-    /// How many bytes have gone out. What is sent after this cannot have reached the server while it stays the same.
+    /// Returns the number of sent bytes. While the number is unchanged, later data cannot have
+    /// reached the server.
     pub(in crate::ssh) fn sent(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
     }
 
-    /// What the server said before its identification, or instead.
+    /// Returns the text sent before the server's identification, or in place of the identification.
     pub(in crate::ssh) fn words(&self) -> String {
         self.0
             .words
@@ -97,13 +105,16 @@ impl Traffic {
             .clone()
     }
 
-    /// Ends the connection, with this reason.
+    /// Ends the connection with this reason, as a failure of the stream.
     pub(in crate::ssh) fn give_up(&self, why: &'static str) {
         let _ = self.0.given_up.set(why);
         self.0.task.wake();
     }
 
-    /// An error once the connection is given up.
+    /// Checks the connection before each read and write.
+    ///
+    /// # Errors
+    /// The connection was given up.
     fn is_wanted(&self, cx: &Context<'_>) -> io::Result<()> {
         self.0.task.register(cx.waker());
         self.0.given_up.get().map_or(Ok(()), |why| {
@@ -111,12 +122,15 @@ impl Traffic {
         })
     }
 
-    /// From now on the server may send as much as it likes.
+    /// Lifts the limit on received data, once the log-in has succeeded.
     pub(in crate::ssh) fn logged_in(&self) {
         self.0.logged_in.store(true, Ordering::Relaxed);
     }
 
-    /// Notes so many bytes.
+    /// Counts received bytes.
+    ///
+    /// # Errors
+    /// The server has sent too much before the log-in.
     fn note(&self, bytes: usize) -> io::Result<()> {
         self.heard_now();
         self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -132,30 +146,33 @@ impl Traffic {
         Ok(())
     }
 
+    /// Records the arrival of data.
     fn heard_now(&self) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        self.0.first_bytes.store(
+        self.0.last_heard.store(
             u64::try_from(now.as_millis()).unwrap_or_default(),
             Ordering::Relaxed,
         );
     }
 }
 
-/// A stream that is listened to: its first words, if anybody wants them. The lines before the server's identification are
-/// left out: russh reads few of them.
+/// Stream which counts bytes and drops the lines before the server's identification. russh reads
+/// only a few such lines.
 pub(in crate::ssh) struct MeteredStream<S> {
     stream: S,
+    /// Copy of the first bytes; `None` if nobody needs a copy.
     first_bytes: Option<FirstBytes>,
     traffic: Traffic,
-    /// Until the identification begins.
+    /// Parser of the lines before the identification; `None` once the identification has begun.
     preamble: Option<Preamble>,
-    /// What came with its beginning and was not read yet.
+    /// Bytes which arrived with the beginning of the identification, and are not yet read.
     rest: Vec<u8>,
 }
 
 impl<S> MeteredStream<S> {
+    /// Wraps a stream on which nothing has been read yet.
     pub(in crate::ssh) fn new(
         stream: S,
         first_bytes: Option<FirstBytes>,
@@ -172,7 +189,7 @@ impl<S> MeteredStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> MeteredStream<S> {
-    /// Reads until the identification begins, or nothing more comes.
+    /// Reads until the identification begins, or the stream ends.
     fn poll_preamble(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut first = [0; FIRST_READ];
         while let Some(preamble) = &mut self.preamble {
@@ -188,6 +205,7 @@ impl<S: AsyncRead + Unpin> MeteredStream<S> {
                 first_bytes.add(new);
             }
 
+            // The words are kept before a possible error: the error message quotes them.
             let passed = preamble.push(new);
 
             *self
@@ -225,7 +243,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
         }
 
         if self.preamble.is_some() {
-            // The end, before there was an identification.
+            // The stream has ended before the identification began.
             return Poll::Ready(Ok(()));
         }
 
@@ -247,7 +265,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.traffic.is_wanted(cx)?;
-        let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        let sent = match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
+            // A server that goes before its identification may have said why. Its words are read
+            // first, and then the end, which is the error.
+            Err(error) if self.preamble.is_some() && error.kind() == io::ErrorKind::BrokenPipe => {
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            result => result?,
+        };
+
         self.traffic
             .0
             .sent
@@ -261,5 +287,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_goes_before_its_identification_is_listened_to_first() {
+        let (ours, mut theirs) = duplex(1024);
+        theirs.write_all(b"Too many connections.\n").await.unwrap();
+        drop(theirs);
+
+        let traffic = Traffic::default();
+        let mut stream = MeteredStream::new(ours, None, traffic.clone());
+        stream.write_all(b"SSH-2.0-ours\r\n").await.unwrap();
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
+        assert_eq!(traffic.words(), "Too many connections.");
+        assert_eq!(traffic.sent(), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! The SSH transport (RFC 4253): TCP, algorithms, the server's host key, and what the server asks of us.
+//! SSH transport (RFC 4253): TCP, algorithms, the server's host key, and the server's requests to
+//! the client.
 
 pub(super) mod agent_forward;
 pub(super) mod algorithms;

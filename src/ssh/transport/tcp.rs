@@ -1,4 +1,4 @@
-//! The TCP stream under SSH, tuned for it.
+//! TCP stream under an SSH connection, tuned for short response times.
 
 use std::{
     io,
@@ -15,27 +15,36 @@ use tokio::{
     task::coop::consume_budget,
 };
 
-/// How much is read from the socket at once, in bytes. The SSH layer reads each packet in two parts, of which the first
-/// has four bytes; without a buffer each would be a system call. It is doubled, up to the largest, each time that a read
-/// fills it: most connections never have much to read.
+/// Initial size of the read buffer, in bytes. The SSH layer reads each packet in two parts, the
+/// first of which has four bytes. Without a buffer, each part would be a system call.
 const READ_BUFFER: usize = 8 * 1024;
+/// Largest size of the read buffer, in bytes. A read which fills the buffer doubles its size, since
+/// most connections never have much to read.
 const MAX_READ_BUFFER: usize = 128 * 1024;
 
-/// For how many reads the kernel is asked to acknowledge at once. sshd keeps Nagle's algorithm on until the first
-/// command; a delayed acknowledgement of ours would hold its answers back by 40 ms.
+/// Number of reads for which the kernel is asked to acknowledge at once. sshd keeps Nagle's
+/// algorithm on until the first command, so a delayed acknowledgement would hold its answers back
+/// by 40 ms.
 const QUICK_ACKNOWLEDGEMENTS: u32 = 40;
 
-/// A TCP stream without delays: `TCP_NODELAY`, quick acknowledgements at the start, a read buffer.
+/// TCP stream with short delays: `TCP_NODELAY`, quick acknowledgements at the start, and a read
+/// buffer.
 pub(in crate::ssh) struct TcpTransport {
     stream: TcpStream,
     buffer: Box<[u8]>,
+    /// Start of the unread bytes in the buffer.
     start: usize,
+    /// End of the unread bytes in the buffer.
     end: usize,
+    /// Number of reads which are still to be acknowledged at once.
     quick: u32,
 }
 
 impl TcpTransport {
-    /// Wraps a connected stream. Fails only if the socket refuses `TCP_NODELAY`.
+    /// Wraps a connected stream.
+    ///
+    /// # Errors
+    /// The socket refuses `TCP_NODELAY`.
     pub(in crate::ssh) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let buffer = vec![0; READ_BUFFER].into_boxed_slice();
@@ -48,14 +57,14 @@ impl TcpTransport {
         })
     }
 
-    /// The address of the other end, while there is one.
+    /// Returns the address of the other end; `None` if the connection has ended.
     pub(in crate::ssh) fn peer_address(&self) -> Option<SocketAddr> {
         self.stream.peer_addr().ok()
     }
 }
 
-/// Whether the other end has closed the connection. The system would still take the bytes of one more write, of which
-/// nobody could say then whether they have arrived.
+/// Returns true if the other end has closed the connection. The system would still accept one more
+/// write, and nobody could tell whether those bytes have arrived.
 fn is_over(stream: &TcpStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     matches!(SockRef::from(stream).peek(&mut byte), Ok(0))
@@ -76,6 +85,7 @@ impl AsyncRead for TcpTransport {
         } = &mut *self;
 
         if start == end {
+            // A large read takes no detour through the buffer.
             if into.remaining() >= buffer.len() {
                 return Pin::new(stream).poll_read(cx, into);
             }
@@ -88,6 +98,8 @@ impl AsyncRead for TcpTransport {
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut fresh))?;
             (*start, *end) = (0, fresh.filled().len());
 
+            // Linux ends quick acknowledgements by itself, so they are requested again for each
+            // read (`tcp(7)`).
             if *quick > 0 {
                 *quick -= 1;
                 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -95,8 +107,8 @@ impl AsyncRead for TcpTransport {
             }
         }
 
-        // The runtime counts what a socket gives, not what a buffer does: a flood of small packets would keep its thread from
-        // all others.
+        // tokio's budget counts reads of the socket, not of the buffer. Without this call, a flood
+        // of small packets would keep the thread from all other tasks.
         ready!(pin!(consume_budget()).poll(cx));
         let available = buffer.get(*start..*end).unwrap_or_default();
         let taken = available.len().min(into.remaining());

@@ -1,10 +1,11 @@
-//! Programs that want to be talked to, and that end at once, successfully, where their stdin is empty.
+//! Interactive programs, recognised in the text of a command. With an empty stdin, such a program
+//! ends at once and reports success.
 
-/// Shells.
+/// Names of shells.
 const SHELLS: [&str; 9] = [
     "bash", "sh", "zsh", "fish", "dash", "ksh", "mksh", "ash", "tcsh",
 ];
-/// What a shell may be given and still wait for commands.
+/// Options with which a shell still waits for commands on stdin.
 const SHELL_OPTIONS: [&str; 9] = [
     "-",
     "-l",
@@ -16,11 +17,12 @@ const SHELL_OPTIONS: [&str; 9] = [
     "--norc",
     "--noprofile",
 ];
-/// Interpreters that read their program from stdin where they are given none.
+/// Interpreters, which read a program from stdin if no file is given.
 const INTERPRETERS: [&str; 12] = [
     "python", "python2", "python3", "node", "ruby", "irb", "perl", "lua", "php", "ghci", "R", "bc",
 ];
-/// Clients of databases: silent where they had nothing to do.
+/// Database clients, which read statements from stdin. These print nothing if there was nothing to
+/// do.
 const CLIENTS: [&str; 8] = [
     "mysql",
     "mariadb",
@@ -31,33 +33,36 @@ const CLIENTS: [&str; 8] = [
     "redis-cli",
     "cqlsh",
 ];
-/// What runs a command in a container.
+/// Programs for running a command in a container.
 const CONTAINERS: [&str; 4] = ["docker", "podman", "nerdctl", "kubectl"];
 
-/// What begins a command of which parts may not run.
+/// First words of compound commands, of which some parts may not run.
 const COMPOUND: [&str; 9] = [
     "if", "for", "while", "until", "case", "select", "function", "!", "[[",
 ];
 
-/// Options of sudo and doas that come with a value.
+/// Options of sudo and doas with a value in the next word.
 const SUDO_VALUES: [&str; 7] = ["-u", "-g", "-U", "-h", "-p", "--user", "--group"];
 
-/// What a program was that had nothing to read.
+/// Kind of an interactive program without input. Decides the advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InteractiveProgram {
-    /// A shell of another user, mostly root.
+    /// Shell of another user, mostly root.
     OtherUser,
-    /// A shell with another group.
+    /// Shell with another group.
     OtherGroup,
-    /// A shell of the same user, or in another place.
+    /// Shell of the same user, or in a container or another root directory.
     Shell,
-    /// An interpreter or client.
+    /// Interpreter or database client.
     Program,
 }
 
-/// What is said of a command that has succeeded with an empty stdin, if a program in it wanted to be talked to. `silent`:
-/// it printed nothing.
+/// Returns a note about an interactive program in a successful command with an empty stdin. Returns
+/// `None` if the command contains no such program.
+///
+/// `silent` is true if the command printed nothing.
 pub(super) fn note(command: &str, silent: bool) -> Option<String> {
+    // The last such program is named: commands after it were probably meant as its input.
     let (name, wanted) = segments(command)?
         .iter()
         .rev()
@@ -81,8 +86,10 @@ pub(super) fn note(command: &str, silent: bool) -> Option<String> {
     ))
 }
 
-/// What a simple command is, by its words.
+/// Recognises an interactive program in a simple command, and returns the text of the command with
+/// the kind. `words` are the words of the command.
 fn recognise(words: &[String], silent: bool) -> Option<(String, InteractiveProgram)> {
+    // Assignments before the program, as in `FOO=1 bash`, do not change what runs.
     let is_assignment =
         |word: &&String| word.split_once('=').is_some_and(|(name, _)| is_name(name));
     let skipped = words.iter().take_while(is_assignment).count();
@@ -98,6 +105,8 @@ fn recognise(words: &[String], silent: bool) -> Option<(String, InteractiveProgr
     let said = || words.join(" ");
     let found = |wanted| Some((said(), wanted));
 
+    // Only known arguments are sure to leave a program interactive. Others may give the program
+    // work, so there is no note then.
     match program {
         "command" | "exec" | "env" | "nohup" => recognise(arguments, silent),
         "sudo" | "doas" => of_sudo(arguments, silent).map(|wanted| (said(), wanted)),
@@ -110,6 +119,7 @@ fn recognise(words: &[String], silent: bool) -> Option<(String, InteractiveProgr
         _ if is_interpreter(program) && all(&["-i", "-q", "-u", "-a"]) => {
             found(InteractiveProgram::Program)
         }
+        // A client that printed something has done some work, so only silent ones count.
         _ if CLIENTS.contains(&program)
             && silent
             && !arguments.iter().any(|argument| does_something(argument)) =>
@@ -129,12 +139,14 @@ fn recognise(words: &[String], silent: bool) -> Option<(String, InteractiveProgr
     }
 }
 
-/// sudo with a shell of its own (`-i`, `-s`), or with a command that wants to be talked to.
+/// Returns the kind of a call of sudo or doas: a shell of another user (`-i`, `-s`), or an
+/// interactive program run by sudo. `arguments` are the words after `sudo`.
 fn of_sudo(arguments: &[String], silent: bool) -> Option<InteractiveProgram> {
     let mut words = arguments.iter();
     let mut shell = false;
     let mut rest = Vec::new();
 
+    // Options end at the first other word. Later ones belong to the command that sudo runs.
     while let Some(word) = words.next() {
         if SUDO_VALUES.contains(&word.as_str()) {
             words.next();
@@ -153,6 +165,7 @@ fn of_sudo(arguments: &[String], silent: bool) -> Option<InteractiveProgram> {
         return shell.then_some(InteractiveProgram::OtherUser);
     }
 
+    // A shell that sudo runs is a shell of another user.
     let (_, wanted) = recognise(&rest, silent)?;
 
     Some(if wanted == InteractiveProgram::Shell {
@@ -162,6 +175,7 @@ fn of_sudo(arguments: &[String], silent: bool) -> Option<InteractiveProgram> {
     })
 }
 
+/// Returns true for the name of an interpreter, with or without a version as in `python3.12`.
 fn is_interpreter(program: &str) -> bool {
     let versioned = program
         .strip_prefix("python3.")
@@ -169,13 +183,16 @@ fn is_interpreter(program: &str) -> bool {
     versioned || INTERPRETERS.contains(&program)
 }
 
-/// `-`, `-l`, or the name of a user; no command.
+/// Returns true for an argument with which su still starts an interactive shell: `-`, `-l` or a
+/// user name.
 fn is_su_argument(argument: &str) -> bool {
     matches!(argument, "-" | "-l" | "--login" | "-m" | "-p") || !argument.starts_with('-')
 }
 
-/// Whether an option of a client may be one that gives it something to do: a statement, a file, a question.
+/// Returns true if an option may give a database client something to do, such as a statement or a
+/// file.
 fn does_something(argument: &str) -> bool {
+    // Single-letter options may be combined, as in `-Ne`, so each letter is looked at.
     let short = argument.starts_with('-') && !argument.starts_with("--");
 
     let long = [
@@ -192,6 +209,7 @@ fn does_something(argument: &str) -> bool {
         || long.iter().any(|option| argument.starts_with(option))
 }
 
+/// Returns true for a valid name of a shell variable.
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name
@@ -199,10 +217,14 @@ fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// The simple commands of a list that certainly ran if it has succeeded, each as its words. `None` for what is not so
-/// simple: compound commands, alternatives, substitutions, here-documents. Those that read from a file or a pipe are left
-/// out.
+/// Returns the simple commands certain to have run in a successful list, each as a list of words.
+/// Commands that read from a file or a pipe are left out.
+///
+/// Returns `None` for anything more complex: compound commands, alternatives, substitutions and
+/// here-documents.
 fn segments(command: &str) -> Option<Vec<Vec<String>>> {
+    // A small part of the shell grammar is enough. In doubt there is no note, since a wrong one
+    // would mislead the model.
     let (mut all, mut words, mut word) = (List::default(), Vec::new(), None::<String>);
     let mut fed = false;
     let mut letters = command.chars().peekable();
@@ -232,6 +254,7 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
                 }
             }
             ('\\', _) => word.get_or_insert_default().push(letters.next()?),
+            // With these, other statuses or expansions decide which commands run.
             ('`' | '(' | ')' | '{' | '}', _) | ('|' | '<', Some('|' | '<')) | ('$', Some('(')) => {
                 return None;
             }
@@ -243,7 +266,7 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
                 words.extend(word.take());
                 all.add(&mut words, fed);
 
-                // The next one reads from this one.
+                // The next command reads from this pipe.
                 fed = true;
             }
             ('&', Some('&')) => {
@@ -253,6 +276,8 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
                 all.conditional = true;
                 fed = false;
             }
+            // `&` in a redirection, as in `2>&1`, is allowed. Elsewhere the command runs in the
+            // background, and its status is unknown.
             ('&', next)
                 if next != Some('>') && !word.as_ref().is_some_and(|word| word.ends_with('>')) =>
             {
@@ -272,28 +297,32 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
     words.extend(word);
     all.add(&mut words, fed);
 
-    // Of the last chain of `&&`, all have succeeded.
+    // The whole list has succeeded, and with it every command of the last `&&` chain.
     all.certain.append(&mut all.doubtful);
 
     (!all.is_compound).then_some(all.certain)
 }
 
-/// The simple commands of a list.
+/// Simple commands of a list, sorted into certain and doubtful ones.
 #[derive(Default)]
 struct List {
+    /// Commands certain to have run.
     certain: Vec<Vec<String>>,
-    /// Those behind an `&&` in the chain that is being read.
+    /// Commands after an `&&` in the current chain.
     doubtful: Vec<Vec<String>>,
-    /// The next one comes behind an `&&`.
+    /// True if the next command follows an `&&`.
     conditional: bool,
-    /// The chain is over, unless nothing follows.
+    /// True if the chain has ended, unless nothing follows.
     ended: bool,
+    /// True if the list contains a compound command.
     is_compound: bool,
 }
 
 impl List {
-    /// Takes a simple command over, without redirections of its output, unless it is `fed` from somewhere.
+    /// Adds a simple command without the output redirections. A command that is `fed` from a file
+    /// or pipe is left out.
     fn add(&mut self, words: &mut Vec<String>, fed: bool) {
+        // A redirection of the output does not give the program anything to read.
         let mut words = std::mem::take(words);
         let descriptor = |letter: char| letter.is_ascii_digit() || letter == '&';
 
@@ -316,6 +345,8 @@ impl List {
             return;
         }
 
+        // Another command follows the chain, so the status of the list says nothing about the
+        // chain.
         if std::mem::take(&mut self.ended) {
             self.doubtful.clear();
         }
@@ -332,7 +363,8 @@ impl List {
         .push(words);
     }
 
-    /// Ends a chain of `&&`. If another command follows, those in it that are doubtful remain so.
+    /// Ends a chain of `&&`. If another command follows, the doubtful commands of the chain remain
+    /// doubtful.
     fn end_chain(&mut self) {
         (self.conditional, self.ended) = (false, true);
     }

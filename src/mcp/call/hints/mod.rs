@@ -1,5 +1,6 @@
-//! What to do differently, where a result fails for a reason that one of our parameters would cure. A hint is given only
-//! where the failure shows its cause, and never for a command that succeeds, but for a program that wanted to be talked to.
+//! Hints at a parameter that would have helped, for commands and transfers that fail for a
+//! recognisable reason. A successful command gets a hint only if an interactive program in the
+//! command found no input.
 
 mod interactive;
 
@@ -17,30 +18,38 @@ use crate::{
     },
 };
 
-/// How many lines at the end of what a command said are looked at: what comes before may be about something else.
+/// Number of searched lines at the end of the output. Earlier lines may be about something else.
 const LAST_LINES: usize = 8;
 
-/// A command that has failed.
+/// Command with an exit code other than 0, as the rules see the command.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "what it was, as the table asks for it"
 )]
 struct Failed<'a> {
+    /// Text of the command.
     command: &'a str,
+    /// Directory, stdin and references to variables of the call.
     given: &'a CommandInputs,
-    /// It ran in a persistent shell.
+    /// True if the command ran in a persistent shell.
     in_shell: bool,
+    /// True if the command had a terminal.
     terminal: bool,
+    /// True if this program ran the command with sudo.
     sudo: bool,
+    /// True if the command was a detached job.
     detached: bool,
+    /// Exit code.
     code: u32,
-    /// The last lines of stderr, or of what stood on the terminal.
+    /// Last lines of stderr, or of the terminal of the command.
     said: String,
 }
 
-/// A row: when it applies, and what is said then.
+/// Rule of the table: the condition, and the hint to give.
 type HintRule = (fn(&Failed<'_>) -> bool, &'static str);
 
+/// Rules for failed commands. The first rule whose condition holds gives the hint, so special rules
+/// come before general ones.
 const COMMANDS: &[HintRule] = &[
     (
         |failed| failed.is_missing_program() && failed.refers_to("PATH"),
@@ -88,22 +97,27 @@ const COMMANDS: &[HintRule] = &[
     ),
 ];
 
-/// What a command that has ended could be given, if that would have helped.
+/// Returns the hint for an ended command, which names a helpful parameter. Returns `None` if no
+/// rule applies.
 pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<String> {
     let Ending::Exited(ExitStatus::Code(code)) = result.ending else {
         return None;
     };
 
+    // A stopped command failed because of the stop, whatever its output says.
     if result.stopped {
         return None;
     }
 
+    // A shell or interpreter with an empty stdin ends at once and reports success. The caller would
+    // take that for work done.
     if code == 0 {
         let unattended = job.given.stdin == CommandStdin::Empty && !job.terminal;
         let silent = result.output.stdout.total == 0 && result.output.stderr.total == 0;
         return interactive::note(&job.command, silent).filter(|_| unattended);
     }
 
+    // A terminal has a single stream, which arrives as stdout.
     let text = if job.terminal {
         &result.output.stdout
     } else {
@@ -128,21 +142,24 @@ pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<St
         .map(|(_, hint)| (*hint).to_owned())
 }
 
-/// What input for a job may lack that has changed nothing: `unfinished` is the line that the job waits at now.
+/// Returns the hint for input without an effect, which probably lacks a newline. `unfinished` is
+/// the line at which the job waits now.
 pub(in crate::mcp) fn of_input(
     input: &str,
     has_answered: bool,
     unfinished: &str,
 ) -> Option<&'static str> {
+    // Control characters and escape sequences are keys, which programs read without Enter.
     let is_text = input.chars().last().is_some_and(|last| !last.is_control());
-    // On a terminal, what is typed comes back as it is.
+    // A terminal echoes what is typed, so the echo does not count as an answer.
     let only_echoed = unfinished.ends_with(input.trim_start());
     let is_key = input.starts_with('\u{1b}');
     (is_text && !is_key && (!has_answered || only_echoed))
         .then_some("the input has no newline at its end: add \\n where the program waits for Enter")
 }
 
-/// What to write instead of a path that does not work, where its form shows why.
+/// Returns the hint for a wrong path, if the form of the path shows the mistake. Returns `None` for
+/// other errors.
 pub(in crate::mcp) fn of_transfer(
     error: &SessionError,
     request: &TransferRequest,
@@ -152,6 +169,8 @@ pub(in crate::mcp) fn of_transfer(
         return None;
     };
 
+    // The beginnings below are this program's own words for status codes of SFTP. The words of
+    // servers differ.
     let (is_remote, is_missing, is_forbidden) = match &**source {
         TransferError::Remote { message, .. } => (
             true,
@@ -180,8 +199,11 @@ pub(in crate::mcp) fn of_transfer(
         &request.local
     };
 
+    // A missing source cannot be created by the caller, a missing directory of the target can.
     let is_target = is_remote == is_upload;
 
+    // A variable or pattern in a path explains a missing file better than the side does, so these
+    // rules come first.
     match (is_missing, is_forbidden) {
         (true, _) if path.contains('$') => {
             Some("paths are taken as they are: write ~/ for the home directory, no variable")
@@ -204,7 +226,8 @@ pub(in crate::mcp) fn of_transfer(
 }
 
 impl Failed<'_> {
-    /// The shell, or a program that starts others, found no program of a name without a path.
+    /// Returns true if a shell or a launcher such as `env` did not find a program. POSIX reserves
+    /// code 127 for this.
     fn is_missing_program(&self) -> bool {
         self.code == 127
             && self
@@ -213,12 +236,15 @@ impl Failed<'_> {
                 .any(|line| missing_program(line).is_some())
     }
 
+    /// Returns true if the value of this variable in `env` contains a reference to the variable
+    /// itself, as in `$PATH:/opt/bin`.
     fn refers_to(&self, variable: &str) -> bool {
         self.given.references.iter().any(|(name, reference)| {
             name == variable && reference.trim_matches(['$', '{', '}']) == variable
         })
     }
 
+    /// Returns true if the output quotes an unexpanded reference from a value of `env`.
     fn has_unexpanded_value(&self) -> bool {
         self.given
             .references
@@ -226,12 +252,14 @@ impl Failed<'_> {
             .any(|(_, reference)| self.said.contains(reference.as_str()))
     }
 
+    /// Returns true if the output quotes a `cwd` with an unexpanded variable or pattern.
     fn has_literal_directory(&self) -> bool {
         self.given.directory.as_ref().is_some_and(|directory| {
             directory.contains(['$', '*', '?', '[']) && self.said.contains(directory.as_str())
         })
     }
 
+    /// Returns true if a sudo inside the command failed for want of a password.
     fn wants_sudo_password(&self) -> bool {
         const SAYS: [&str; 5] = [
             "a password is required",
@@ -241,6 +269,8 @@ impl Failed<'_> {
             "interactive authentication is required",
         ];
 
+        // Commands that this program runs with sudo have a password prompt of their own. Detached
+        // jobs cannot be given a password.
         !self.sudo
             && !self.detached
             && self.says(|line| {
@@ -248,6 +278,7 @@ impl Failed<'_> {
             })
     }
 
+    /// Returns true if a program in the command complained about a missing terminal.
     fn wants_terminal(&self) -> bool {
         const SAYS: [&str; 17] = [
             "not a tty",
@@ -269,7 +300,7 @@ impl Failed<'_> {
             "can't open /dev/tty",
         ];
 
-        // Warnings of startup files and of ssh, with which a command goes on.
+        // Start-up files and ssh print these warnings, after which the command goes on.
         const WARNINGS: [&str; 6] = [
             "mesg:",
             "stty:",
@@ -281,39 +312,50 @@ impl Failed<'_> {
 
         let is_warning = |line: &str| WARNINGS.iter().any(|warning| line.contains(warning));
 
+        // A detached job cannot have a terminal, so the hint would not help.
         !self.terminal
             && !self.detached
             && self.says(|line| !is_warning(line) && SAYS.iter().any(|says| line.contains(says)))
     }
 
+    /// Returns true if `read` in the command probably failed because the last line of stdin has no
+    /// newline.
     fn reads_half_a_line(&self) -> bool {
         let reads = self
             .command
             .split(|letter: char| !letter.is_alphanumeric())
             .any(|word| word == "read");
 
+        // `read` returns 1 at the end of input and prints nothing, even though it has set the
+        // variable.
         self.given.stdin == CommandStdin::Text { ends_line: false }
             && self.code == 1
             && self.said.is_empty()
             && reads
     }
 
+    /// Returns true if a line of the output, in lower case, satisfies `what`.
     fn says(&self, what: impl Fn(&str) -> bool) -> bool {
         self.said.lines().any(|line| what(&line.to_lowercase()))
     }
 }
 
-/// The name in a line that says that there is no such program, as the shells and those that start others write it.
+/// Returns the name of the program from an error line of a shell or launcher, as in `bash: node:
+/// command not found`. Returns `None` if the line says something else.
+///
+/// A path is not returned: a login shell would not find the file either.
 fn missing_program(line: &str) -> Option<&str> {
     let line = line.trim();
 
+    // fish and zsh put the name after the message, while other shells put it before.
     let name = if let Some((_, name)) = line
         .split_once("nknown command: ")
         .or_else(|| line.split_once("command not found: "))
     {
         name
     } else if let Some(before) = line.strip_suffix(": No such file or directory") {
-        // Programs that start others.
+        // A shell also prints this for a missing file. Only launchers print it for a program
+        // without a path.
         let starts = ["failed to run command ", "env: "];
         starts
             .iter()
@@ -334,11 +376,13 @@ fn missing_program(line: &str) -> Option<&str> {
         before.rsplit_once(": ").map_or(before, |(_, name)| name)
     };
 
+    // GNU programs quote names, with typographic quotes in UTF-8 locales.
     let name = name.trim_matches(['\'', '"', '`', '‘', '’']);
     let is_name = !name.is_empty() && !name.contains(['/', '\\', '$', ' ', '\r']);
     is_name.then_some(name)
 }
 
+/// Returns the last [`LAST_LINES`] lines, without counting blank lines.
 fn last_lines(text: &str) -> String {
     let mut lines: Vec<&str> = text
         .lines()

@@ -1,4 +1,5 @@
-//! From the arguments of a call to a typed value: spellings evened out, unknown ones refused by name.
+//! Arguments of a call, converted to a typed value. Different spellings of a parameter are
+//! accepted, and unknown parameters are refused by name.
 
 mod names;
 mod values;
@@ -12,15 +13,17 @@ use serde_json::Value;
 
 use super::tool_error::ToolError;
 
-/// A day: no command that a call waits for takes longer.
+/// Upper limit of all times in parameters, in milliseconds: a day.
 const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
 
-// A time limit, 1 to 86,400,000 milliseconds. Not a doc comment: that would stand in every schema.
+// A time limit, 1 to 86,400,000 milliseconds. A comment and not a doc comment, because a doc
+// comment would become part of every schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(transparent)]
 pub(in crate::mcp) struct Milliseconds(#[schemars(range(min = 1, max = 86_400_000))] u64);
 
 impl Milliseconds {
+    /// Returns the time limit.
     pub(in crate::mcp) fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
@@ -38,12 +41,13 @@ impl<'de> Deserialize<'de> for Milliseconds {
     }
 }
 
-// How long a call waits, 0 to 86,400,000 milliseconds. Not a doc comment, either.
+// Time for which a call waits, 0 to 86,400,000 milliseconds. A comment for the same reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(transparent)]
 pub(in crate::mcp) struct WaitParam(#[schemars(range(max = 86_400_000))] u64);
 
 impl WaitParam {
+    /// Returns the time for which to wait.
     pub(in crate::mcp) fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
@@ -61,13 +65,14 @@ impl<'de> Deserialize<'de> for WaitParam {
     }
 }
 
-/// Reads the arguments of a call.
+/// Reads the arguments of a call of `tool` into the parameter type `T`, whose schema is `schema`.
 ///
-/// `local_path` is as good as `localPath`, other usual names as the tool's own (see [`names`]), and a number, truth value,
-/// list or object as text as good as itself. `null` and an empty text are as good as nothing for an optional parameter.
+/// Accepts `local_path` for `localPath`, and other usual names (see [`names`]). Accepts numbers,
+/// booleans, lists and objects that come as text. Treats `null` and empty text as a parameter that
+/// is not given, if the parameter is optional.
 ///
 /// # Errors
-/// An unknown parameter, one given twice, or a wrong type, each by its name.
+/// Names the parameter that is unknown, given twice or of the wrong type.
 pub(in crate::mcp) fn parse<T: DeserializeOwned>(
     tool: &str,
     schema: &JsonObject,
@@ -82,6 +87,8 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
 
     let is_known = |name: &str| known.iter().any(|known| *known == name);
 
+    // The hint lists all parameters, so that the model can correct the call without reading the
+    // schema again.
     let listed = || {
         let names = known
             .iter()
@@ -99,6 +106,8 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
     let mut evened = JsonObject::new();
 
     for (typed, value) in arguments.unwrap_or_default() {
+        // Unknown parameters are errors: a model that invents one expects an effect that will not
+        // happen.
         let name = names::canonical(tool, &typed, is_known);
 
         if !is_known(&name) {
@@ -112,6 +121,7 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
             continue;
         };
 
+        // Two spellings of one parameter may contradict each other, so neither wins.
         if evened.insert(name.clone(), value).is_some() {
             return Err(ToolError::new(
                 format!("{tool}: the parameter {name:?} is given twice"),
@@ -120,6 +130,7 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
         }
     }
 
+    // The path names the element of a list or map that is wrong, not only the parameter.
     serde_path_to_error::deserialize(Value::Object(evened)).map_err(|error| {
         let (path, problem) = (
             error.path().to_string(),
@@ -136,7 +147,7 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
     })
 }
 
-/// serde names the types of this program; a model knows numbers.
+/// Replaces the names of Rust types in an error of serde with words for a model.
 fn in_words(problem: &str) -> String {
     problem
         .replace("expected u16", "expected a number from 0 to 65535")
@@ -148,7 +159,8 @@ fn in_words(problem: &str) -> String {
         )
 }
 
-/// The JSON schema of a type, as short as it can be: this text is read by every model, in every conversation.
+/// Returns the JSON schema of a type, as short as possible. Every model reads this text in every
+/// conversation.
 pub(in crate::mcp) fn schema<T: JsonSchema>() -> Arc<JsonObject> {
     let generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
@@ -160,6 +172,7 @@ pub(in crate::mcp) fn schema<T: JsonSchema>() -> Arc<JsonObject> {
         _ => JsonObject::new(),
     };
 
+    // The tool itself has a title and a description. Both would cost tokens again here.
     for noise in ["$schema", "title", "description"] {
         schema.remove(noise);
     }
@@ -171,10 +184,12 @@ pub(in crate::mcp) fn schema<T: JsonSchema>() -> Arc<JsonObject> {
     Arc::new(schema)
 }
 
-/// Takes out what says nothing: `null` beside a type that is optional anyway, `false` as a default, formats of integers.
+/// Removes the parts of a schema without any information: `null` next to the type of an optional
+/// parameter, `false` as a default, and formats of integers.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
+            // `null` says that the parameter may be left out, which `required` says already.
             if let Some(Value::Array(types)) = object.get_mut("type") {
                 types.retain(|kind| kind != "null");
                 if let [only] = types.as_slice() {
@@ -183,6 +198,7 @@ fn tidy(schema: &mut Value) {
                 }
             }
 
+            // A boolean that is left out is false in every tool.
             if object
                 .get("default")
                 .is_some_and(|default| default.is_null() || *default == false)
@@ -190,6 +206,8 @@ fn tidy(schema: &mut Value) {
                 object.remove("default");
             }
 
+            // `uint16` and the like are names of Rust types. `minimum` and `maximum` give the
+            // range.
             if object
                 .get("format")
                 .and_then(Value::as_str)

@@ -1,7 +1,10 @@
-//! Other names of parameters that clients use, where there is no doubt which one is meant.
+//! Other names of parameters that clients use. A name is accepted only if its meaning is certain.
 
-/// Other names, in camel case, and what they may stand for: the first that the tool has. A time without a unit
-/// (`timeout`) and a key without a form (`privateKey`) are not here: what they mean is not certain.
+/// Other names in camel case, and the parameters for which these may stand. The first parameter
+/// that the tool has is meant.
+///
+/// A time without a unit (`timeout`) and a key without a form (`privateKey`) are left out, because
+/// their meaning is not certain.
 const OTHERS: &[(&[&str], &[&str])] = &[
     (
         &["username", "userName", "remoteUser", "loginUser"],
@@ -78,8 +81,11 @@ const OTHERS: &[(&[&str], &[&str])] = &[
     (&["excludes", "ignore"], &["exclude"]),
 ];
 
-/// The same for the two ends of a transfer, whose direction the tool decides.
+/// Other names of a transfer's source. The direction of the tool decides between local and remote
+/// path.
 const FROM: &[&str] = &["source", "sourcePath", "src", "from"];
+/// Other names of a transfer's destination. The direction of the tool decides between local and
+/// remote path.
 const TO: &[&str] = &[
     "target",
     "targetPath",
@@ -89,13 +95,17 @@ const TO: &[&str] = &[
     "to",
 ];
 
-/// The tool's own name for a parameter, which may be typed in other ways; as it was typed where there is none.
+/// Returns the tool's own name for the parameter `typed`. Returns the name in camel case if the
+/// tool has no such parameter.
 pub(super) fn canonical(tool: &str, typed: &str, is_known: impl Fn(&str) -> bool) -> String {
     let name = camel_case(typed);
+    // A tool's own name goes first: `session` is another name of `name` only for a tool without
+    // `session`.
     if is_known(&name) {
         return name;
     }
 
+    // `source` and `destination` mean the local or the remote path, depending on the direction.
     let ends = match tool {
         "ssh_upload" => ["localPath", "remotePath"],
         "ssh_download" => ["remotePath", "localPath"],
@@ -122,7 +132,7 @@ pub(super) fn canonical(tool: &str, typed: &str, is_known: impl Fn(&str) -> bool
         .map_or(name, str::to_owned)
 }
 
-/// `local_path` and `local-path` as `localPath`.
+/// Converts `local_path` and `local-path` to `localPath`.
 fn camel_case(name: &str) -> String {
     let mut words = name.split(['_', '-']);
     let mut camel = words.next().unwrap_or_default().to_owned();

@@ -1,22 +1,27 @@
-//! Values as real clients send them: as text where a number, a list or an object is meant, empty where nothing is.
+//! Values as real clients send them: text in place of a number, list or object, or empty text for a
+//! parameter that is not given.
 
 use rmcp::model::JsonObject;
 use serde_json::{Number, Value};
 
-/// Parameters whose empty text is not the same as none: a stdin that is empty is at its end.
+/// Parameters for which an empty text is a value. An empty stdin ends at once, while a missing
+/// stdin may stay open.
 const EMPTY_MEANS_SOMETHING: [&str; 1] = ["stdin"];
 
-/// Texts that consist of digits at times. No secret is among them: the zeros before a number would be lost.
+/// Text parameters whose value may consist of digits, which some clients send as a number. No
+/// secret is in this list: a number loses leading zeros.
 const MAY_BE_DIGITS: [&str; 5] = ["job", "session", "shell", "input", "signal"];
 
-/// The length of a job's name, which may be digits alone.
+/// Length of a job's name, in hexadecimal digits. A name may happen to contain decimal digits only.
 const JOB_DIGITS: usize = 8;
 
-/// The largest integer up to which every integer has a floating-point number of its own.
+/// Largest integer up to which an `f64` represents every integer exactly: 2^53.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// The value of a parameter in the type that its schema names; `None` where it means that the parameter is not given.
-/// What has no certain meaning stays as it is, and is refused later.
+/// Returns the value of a parameter in the type of the schema. Returns `None` if the value means
+/// that the parameter is not given.
+///
+/// A value without a certain meaning is returned unchanged, and refused later.
 pub(super) fn read(name: &str, value: Value, schema: &JsonObject) -> Option<Value> {
     let list = |key: &str| schema.get(key).and_then(Value::as_array);
     let is_required =
@@ -27,6 +32,8 @@ pub(super) fn read(name: &str, value: Value, schema: &JsonObject) -> Option<Valu
         _ => false,
     };
 
+    // An empty required parameter stays, so that the error names the empty value and not a missing
+    // one.
     if is_empty && !is_required {
         return None;
     }
@@ -40,6 +47,8 @@ pub(super) fn read(name: &str, value: Value, schema: &JsonObject) -> Option<Valu
         .and_then(Value::as_str)
         .unwrap_or_default();
 
+    // A conversion applies only where the schema leaves one meaning. `"5000"` stays text for a
+    // command.
     Some(match kind {
         "integer" => integer(&value).unwrap_or(value),
         "boolean" => boolean(&value).unwrap_or(value),
@@ -50,7 +59,7 @@ pub(super) fn read(name: &str, value: Value, schema: &JsonObject) -> Option<Valu
     })
 }
 
-/// An integer that came as text, or with a fraction of zero.
+/// Reads an integer from text, or from a number with a fraction of zero.
 fn integer(value: &Value) -> Option<Value> {
     let number = match value {
         Value::Number(number) => number.clone(),
@@ -58,10 +67,12 @@ fn integer(value: &Value) -> Option<Value> {
         _ => return None,
     };
 
+    // Integers skip the conversion to f64 below, which would round large ones.
     if number.is_u64() || number.is_i64() {
         return Some(Value::Number(number));
     }
 
+    // Some clients write whole numbers as `30704.0`.
     let whole = number
         .as_f64()
         .filter(|number| number.fract() == 0.0 && number.abs() <= MAX_EXACT_INTEGER)?;
@@ -73,6 +84,7 @@ fn integer(value: &Value) -> Option<Value> {
     Some(whole.into())
 }
 
+/// Reads `true` or `false` from text, in any case. Other words are not accepted.
 fn boolean(value: &Value) -> Option<Value> {
     match value.as_str()?.trim().to_ascii_lowercase().as_str() {
         "true" => Some(true.into()),
@@ -81,12 +93,12 @@ fn boolean(value: &Value) -> Option<Value> {
     }
 }
 
-/// JSON in a text.
+/// Reads JSON from text.
 fn parsed(value: &Value) -> Option<Value> {
     serde_json::from_str(value.as_str()?).ok()
 }
 
-/// An object of texts, some of which may have come as numbers or truth values.
+/// Converts numbers and booleans in an object to text, as in `{"PORT": 8080}`.
 fn texts(object: Value) -> Value {
     let Value::Object(mut fields) = object else {
         return object;
@@ -103,6 +115,7 @@ fn texts(object: Value) -> Value {
     Value::Object(fields)
 }
 
+/// Converts a number to text. The name of a job gets its leading zeros back.
 fn digits(name: &str, value: Value) -> Value {
     match value.as_number().and_then(Number::as_u64) {
         Some(number) if name == "job" => Value::String(format!("{number:0JOB_DIGITS$}")),

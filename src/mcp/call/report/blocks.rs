@@ -1,12 +1,14 @@
-//! The text blocks of an answer, and which of them are ours: a remote machine prints what it likes, also lines like these.
+//! Text blocks of an answer, with a mark for each that says whose words the block holds. A remote
+//! host may print anything, even lines like those of this program.
 
 use rmcp::model::ContentBlock;
 use serde_json::Value;
 
-/// Where a program finds in a result's `_meta` what each of the content blocks is, a list as long as theirs.
+/// Key in `_meta` for the kinds of the content blocks: a list, in the order of the blocks.
 pub(super) const KEY: &str = "mcp-ssh-sessions/blocks";
 
-/// How that begins, behind a bracket, which we say of a command: what a command prints and begins so is an imitation.
+/// Beginnings, after a bracket, of this program's words about a command. Output of a command with
+/// such a beginning counts as an imitation.
 const OURS: [&str; 13] = [
     "exit ",
     "running ·",
@@ -22,25 +24,29 @@ const OURS: [&str; 13] = [
     "session ",
     "… ",
 ];
-/// Characters behind a bracket that are looked at.
+/// Number of compared characters after a bracket.
 const MAX_MARK_CHARS: usize = 60;
 
-/// What a block is.
+/// Kind of a content block: output of the remote host, or words of this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockKind {
-    /// What the remote machine printed; the heading of all but stdout is ours.
+    /// Standard output.
     Stdout,
+    /// Standard error, under a heading of this program.
     Stderr,
+    /// Output of background processes of a shell since the last command, under a heading of this
+    /// program.
     Background,
-    /// The status line of a command.
+    /// Status line of a command.
     Status,
-    /// The name of the session to which the blocks up to the next such belong.
+    /// Name of the session to which the following blocks belong, up to the next name.
     Session,
-    /// Why a command was not run.
+    /// Reason why a command was not run.
     Error,
 }
 
 impl BlockKind {
+    /// Returns the name of the kind in `_meta`.
     fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -53,14 +59,14 @@ impl BlockKind {
     }
 }
 
-/// A block of text.
+/// Block of text, still without the form of MCP.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) kind: BlockKind,
     pub(super) text: String,
 }
 
-/// The content of a result, and what goes with it into `_meta` under [`KEY`].
+/// Converts blocks to the content of a result, and the kinds to the list for `_meta` under [`KEY`].
 pub(super) fn split(blocks: Vec<Block>) -> (Vec<ContentBlock>, Value) {
     let kinds = blocks.iter().map(|block| block.kind.name()).collect();
     (
@@ -72,7 +78,10 @@ pub(super) fn split(blocks: Vec<Block>) -> (Vec<ContentBlock>, Value) {
     )
 }
 
-/// What a reader is told who sees all blocks as one text, in the status line: whatever stands above, that comes last.
+/// Returns the part of the status line about imitations above; `None` if there are none. Meant for
+/// a reader who sees all blocks as one text.
+///
+/// The status line always comes last, so nothing from the remote host follows it.
 pub(super) fn warning(spoofed_markers: usize) -> Option<String> {
     match spoofed_markers {
         0 => None,
@@ -83,10 +92,11 @@ pub(super) fn warning(spoofed_markers: usize) -> Option<String> {
     }
 }
 
-/// In how many places a text looks like ours, apart from what we put there ourselves where something is left out.
+/// Counts the imitations of this program's words in a text. `has_our_mark` is true if the text
+/// contains the program's own mark for omitted output.
 pub(super) fn spoofed_markers(text: &str, has_our_mark: bool) -> usize {
+    // White space and case are evened out: a model reads `[ EXIT 0 ]` as the mark, too.
     let imitates = |(at, _): &(usize, &str)| {
-        // White space is evened out, so that what only looks alike is found, too.
         let rest: String = text
             .get(*at + 1..)
             .unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The answer of a command, for a reader and for a program.
+//! Answer of a call that ran commands: text for a reader, and a typed outcome for a program.
 
 mod blocks;
 
@@ -24,97 +24,122 @@ use crate::{
     },
 };
 
-/// Where a program finds the typed outcome in a result's `_meta`.
+/// Key in `_meta` of the typed outcome of a command.
 const OUTCOME_KEY: &str = "mcp-ssh-sessions/outcome";
 
-/// The same of many commands that were run by one call, a list.
+/// Key in `_meta` of the list of outcomes, in the answer of a call with several sessions.
 const OUTCOMES_KEY: &str = "mcp-ssh-sessions/outcomes";
 
-/// What the caller is told of a command that the person has stopped.
+/// Notice about a command stopped by the user on the dashboard.
 const UNWANTED: &str = "the person stopped it; ask them before you run it again";
 
-/// The outcome of a command, typed.
+/// Typed outcome of a command, for programs, in the `_meta` of the result.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CommandOutcome {
+    /// Name of the session.
     session: String,
+    /// State in a word, such as `running`, `exited` or `connectionLost`.
     status: &'static str,
+    /// Exit code; `None` unless the command exited with a code.
     exit_code: Option<u32>,
+    /// Name of the signal by which the command ended, without `SIG`.
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<String>,
+    /// Bytes written to stdout in all.
     stdout_bytes: u64,
+    /// Bytes written to stderr in all.
     stderr_bytes: u64,
+    /// True if the answer does not contain the whole output.
     truncated: bool,
+    /// Local file with the whole stdout, or with stderr if stdout needs no file.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_file: Option<String>,
-    /// Where the next part of stdout begins, if a part was asked for.
+    /// Offset of the next part of stdout, in bytes; `None` unless the call asked for a part.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_offset: Option<u64>,
+    /// Time from start to end, or to now, in milliseconds.
     duration_ms: u64,
+    /// Name of the job; `None` if later calls cannot ask for the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<String>,
-    /// The job that runs in the shell in which this command waits for its turn.
+    /// Job in front of this command in the queue of the shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     queued_behind: Option<String>,
+    /// `true` if the command seems to wait for input, absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     awaiting_input: Option<bool>,
+    /// Unfinished line at which the command seems to wait for input.
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt: Option<String>,
-    /// `null` where it could not be found out; absent where nothing was stopped.
+    /// True if no process of a stopped command is left. `null` if unknown; absent if nothing was
+    /// stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[expect(
         clippy::option_option,
         reason = "absent, null and known are three answers"
     )]
     process_gone: Option<Option<bool>>,
+    /// Remarks about anything unusual, and hints.
     #[serde(skip_serializing_if = "Option::is_none")]
     notice: Option<String>,
+    /// Name of the shell; `None` for a separate channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     shell: Option<String>,
+    /// Working directory of the shell after the command, escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
     cwd: Option<String>,
 }
 
-/// What is to be said of a command, as it is now.
+/// Snapshot of a command, from which the answer of a call is built.
 pub(in crate::mcp) struct CommandReport<'a> {
+    /// Name of the session.
     pub(in crate::mcp) session: &'a str,
-    /// Whether the status line says which session it was, because several are connected.
+    /// True if the status line names the session, because several are connected.
     names_session: bool,
-    /// Its name, if a later call can ask for it.
+    /// Name of the job; `None` if later calls cannot ask for the command.
     pub(in crate::mcp) job: Option<&'a str>,
+    /// Name of the shell; `None` for a separate channel.
     pub(in crate::mcp) shell: Option<&'a str>,
+    /// Output so far.
     pub(in crate::mcp) output: CommandOutput,
-    /// The part of stdout that was asked for, instead of its beginning and end.
+    /// Part of stdout at the offset of the call. Shown in place of the beginning and end of stdout;
+    /// `None` if the call gave no offset.
     pub(in crate::mcp) portion: Option<StdoutPortion>,
+    /// Time from start to end, or to now.
     pub(in crate::mcp) duration: Duration,
+    /// Progress of the command.
     pub(in crate::mcp) state: CommandState<'a>,
-    /// Whether it lives on the remote machine.
+    /// True if the command lives on the remote host and survives this process.
     pub(in crate::mcp) detached: bool,
-    /// What the caller should know besides.
+    /// Hint or remark for the caller, such as a better way to run the command.
     pub(in crate::mcp) notice: Option<String>,
 }
 
-/// How far a command is.
+/// Progress of a command.
 pub(in crate::mcp) enum CommandState<'a> {
-    /// It waits for the shell to be free: for the end of this job, if it is known.
+    /// The command waits for the shell. `behind` is the job that occupies the shell, if known.
     Queued { behind: Option<String> },
-    /// It runs, and perhaps waits for input behind this line.
+    /// The command runs. `prompt` is the unfinished line at which the command seems to wait for
+    /// input.
     Running { prompt: Option<String> },
-    /// It has ended.
+    /// The command has ended.
     Ended(&'a FinishedJob),
 }
 
 impl<'a> CommandReport<'a> {
-    /// The report on a job. `kept`: a later call can ask for it.
+    /// Creates the report on a job. `kept` is true if later calls can ask for the job.
     ///
     /// # Errors
-    /// It was not run.
+    /// The command was not run.
     pub(in crate::mcp) fn of(
         registry: &SessionRegistry,
         job: &'a Job,
         end: Option<&'a JobEnd>,
         kept: bool,
     ) -> Result<Self, ToolError> {
+        // A command that was not run is an error of the call. A command that ran and failed is a
+        // result.
         let state = match end.map(|end| &**end) {
             Some(Err(_)) if job.was_stopped_by_user() => {
                 return Err(ToolError::new(
@@ -124,6 +149,8 @@ impl<'a> CommandReport<'a> {
             }
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(finished)) => CommandState::Ended(finished),
+            // From now on the registry keeps the job ahead for later calls: the caller may want to
+            // stop that job.
             None if job.shell.is_some() && !job.is_sent() => CommandState::Queued {
                 behind: registry.jobs.ahead_of(job).map(|ahead| ahead.id.clone()),
             },
@@ -132,6 +159,7 @@ impl<'a> CommandReport<'a> {
             },
         };
 
+        // Hints need the end of the output, so a running command has none.
         let hint = if let CommandState::Ended(finished) = &state {
             hints::of_command(job, &finished.command)
         } else {
@@ -158,7 +186,8 @@ impl<'a> CommandReport<'a> {
         })
     }
 
-    /// The same for an answer that names the session by itself.
+    /// Returns the report without the name of the session in the status line. For an answer that
+    /// names each session in a block of its own.
     pub(in crate::mcp) fn under_its_session(self) -> Self {
         Self {
             names_session: false,
@@ -166,7 +195,8 @@ impl<'a> CommandReport<'a> {
         }
     }
 
-    /// The result of a call: stdout, stderr, what the background printed, then the status line.
+    /// Returns the result of a call: stdout, stderr, output of background processes, then the
+    /// status line.
     pub(in crate::mcp) fn result(&self) -> CallToolResult {
         let (blocks, outcome) = self.blocks();
         let (content, kinds) = blocks::split(blocks);
@@ -180,8 +210,10 @@ impl<'a> CommandReport<'a> {
         result
     }
 
+    /// Returns the text blocks of the answer and the typed outcome.
     fn blocks(&self) -> (Vec<Block>, CommandOutcome) {
         let outcome = self.outcome();
+        // A call with an offset has asked for that part only.
         let stdout = self
             .portion
             .as_ref()
@@ -194,6 +226,8 @@ impl<'a> CommandReport<'a> {
             _ => None,
         };
 
+        // Background processes print between two commands, so their output is kept apart from
+        // stdout and stderr.
         let printed = [
             (BlockKind::Stdout, "", Some(stdout)),
             (BlockKind::Stderr, "[stderr]\n", Some(&self.output.stderr)),
@@ -204,6 +238,8 @@ impl<'a> CommandReport<'a> {
             ),
         ];
 
+        // Remote output may imitate the headings and the status line, so imitations are counted in
+        // all blocks.
         let (mut blocks, mut spoofed_markers) = (Vec::new(), 0);
 
         for (kind, heading, printed) in printed {
@@ -220,6 +256,7 @@ impl<'a> CommandReport<'a> {
             }
         }
 
+        // The status line is the last block, so nothing from the remote host follows it.
         blocks.push(Block {
             kind: BlockKind::Status,
             text: self.status_line(&outcome, spoofed_markers),
@@ -228,6 +265,7 @@ impl<'a> CommandReport<'a> {
         (blocks, outcome)
     }
 
+    /// Returns the typed outcome for `_meta`.
     fn outcome(&self) -> CommandOutcome {
         let output = &self.output;
         let (command, shell) = match &self.state {
@@ -243,6 +281,8 @@ impl<'a> CommandReport<'a> {
         ];
 
         let notices: Vec<String> = notices.into_iter().flatten().collect();
+        // An exit code is present only if the command reported one. There is no -1 for the other
+        // ends.
         let exited = command.and_then(|command| match &command.ending {
             Ending::Exited(status) => Some(status),
             _ => None,
@@ -300,7 +340,11 @@ impl<'a> CommandReport<'a> {
         }
     }
 
+    /// Returns the status line, in brackets. `spoofed_markers` is the number of imitations in the
+    /// output above.
     fn status_line(&self, outcome: &CommandOutcome, spoofed_markers: usize) -> String {
+        // The state comes first, since `blocks::spoofed_markers` recognises a status line by these
+        // words.
         let mut parts = match &self.state {
             CommandState::Ended(finished) => vec![how_it_ended(&finished.command)],
             CommandState::Queued {
@@ -335,6 +379,7 @@ impl<'a> CommandReport<'a> {
                 .map(|directory| format!("cwd {directory}")),
         );
 
+        // After trouble with the local file, the file does not have the whole output.
         let kept = if self.output.trouble.is_some() {
             "what could be kept of it"
         } else {
@@ -352,6 +397,8 @@ impl<'a> CommandReport<'a> {
                 Nature::Binary(_) => format!("{name} is binary,"),
             };
 
+            // A file may exist even if the answer has left nothing out, for instance with a
+            // terminal.
             if stream.omitted() > 0 {
                 let place = place
                     .map(|place| format!(", {kept} in {place}"))
@@ -373,8 +420,9 @@ impl<'a> CommandReport<'a> {
             parts.push(format!("{more} from offset {}", portion.next));
         }
 
+        // A model that has not used jobs before learns the next step from this line.
         if let (CommandState::Running { .. }, Some(_)) = (&self.state, self.job) {
-            // What a later call can go on from, so that it need not be read twice.
+            // The offset lets a later call go on without reading anything twice.
             if self.portion.is_none() && self.output.stdout.total > 0 {
                 parts.push(format!(
                     "what comes next from offset {}",
@@ -385,6 +433,7 @@ impl<'a> CommandReport<'a> {
             parts.push("ssh_job waits for it, reads, feeds or stops it".to_owned());
         }
 
+        // A command that never ends would block its shell for good, so the line names the ways out.
         if let (CommandState::Queued { behind }, Some(_)) = (&self.state, self.job) {
             parts.extend(behind.as_ref().map(|ahead| {
                 format!("to go on now: another shell, ssh_exec, or stop job {ahead} with ssh_job")
@@ -399,7 +448,10 @@ impl<'a> CommandReport<'a> {
     }
 }
 
-/// The result of a call that ran a command in many sessions: for each its name, then its texts or its error.
+/// Returns the result of a call for several sessions. Each session has a block with its name, then
+/// its own blocks or its error.
+///
+/// The result is an error only if the command ran in none of the sessions.
 pub(in crate::mcp) fn of_many(
     each: Vec<(String, Result<CommandReport<'_>, ToolError>)>,
 ) -> CallToolResult {
@@ -430,6 +482,7 @@ pub(in crate::mcp) fn of_many(
         }
     }
 
+    // A session that fails must not make the results of the others look like failures.
     let (content, kinds) = blocks::split(all);
     let mut result = if failed == sessions {
         CallToolResult::error(content)
@@ -442,6 +495,7 @@ pub(in crate::mcp) fn of_many(
     result
 }
 
+/// Returns the `_meta` of a result: the outcome under `key`, and the kinds of the blocks.
 fn meta(key: &str, outcome: Value, kinds: Value) -> MetaObject {
     MetaObject(JsonObject::from_iter([
         (key.to_owned(), outcome),
@@ -449,7 +503,7 @@ fn meta(key: &str, outcome: Value, kinds: Value) -> MetaObject {
     ]))
 }
 
-/// The word for how a command ended.
+/// Returns the word for an ending in typed results.
 pub(in crate::mcp) fn status(ending: &Ending) -> &'static str {
     match ending {
         Ending::Exited(ExitStatus::Signal(_)) => "signaled",
@@ -460,8 +514,9 @@ pub(in crate::mcp) fn status(ending: &Ending) -> &'static str {
     }
 }
 
-/// The same for a reader.
+/// Describes the end of a command for a reader.
 pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
+    // Processes that survive a stop may hold locks or ports, so the answer says so in capitals.
     let gone = match command.process_gone {
         Some(true) => "its processes are gone",
         Some(false) => "SOME OF ITS PROCESSES ARE STILL RUNNING",
@@ -485,6 +540,7 @@ pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
         }
     };
 
+    // A stopped command may still exit by itself, with a code of its own choice.
     if command.stopped {
         format!("{told}, was stopped, {gone}")
     } else {
@@ -492,7 +548,7 @@ pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
     }
 }
 
-/// A length of time as people say it.
+/// Formats a duration for a human reader, as in `12 ms`, `1.5 s` or `2 min 5 s`.
 pub(in crate::mcp) fn duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     match milliseconds {

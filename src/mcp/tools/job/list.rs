@@ -1,4 +1,4 @@
-//! The list of jobs: those of this process, and those that live on the remote machines.
+//! The list of jobs: those of this process, and detached jobs on the remote hosts.
 
 use std::{
     collections::BTreeSet,
@@ -25,39 +25,56 @@ use crate::{
     },
 };
 
-/// A command is listed with this many characters.
+/// Number of characters of a command in the list.
 const LISTED: usize = 120;
 
-/// A job, as programs read it.
+/// Entry of the job list, as programs read the list. The same type serves jobs of this process and
+/// detached jobs that only a remote host knows.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::mcp) struct JobResult {
+    /// Name of the job, for `ssh_job`.
     pub(in crate::mcp) job: String,
+    /// Name of the session in which the job runs.
     pub(in crate::mcp) session: String,
+    /// Name of the shell; `None` for a separate channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) shell: Option<String>,
+    /// Beginning of the command, escaped.
     pub(in crate::mcp) command: String,
+    /// State in a word, such as `running` or `exited`.
     pub(in crate::mcp) status: &'static str,
+    /// True if the command lives on the remote host and survives this process.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::mcp) detached: bool,
+    /// Time of the start (RFC 3339, UTC).
     pub(in crate::mcp) started_at: String,
+    /// Time from start to end, or to now, in milliseconds.
     pub(in crate::mcp) duration_ms: u64,
+    /// Bytes written to stdout so far.
     pub(in crate::mcp) stdout_bytes: u64,
+    /// Bytes written to stderr so far.
     pub(in crate::mcp) stderr_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
 struct JobList {
     jobs: Vec<JobResult>,
-    /// Which machines were not asked, and why.
+    /// Reasons why some hosts could not be asked for detached jobs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notices: Vec<String>,
 }
 
+/// Lists the jobs of `session`, or of all sessions: the answer of `ssh_job` without a job.
+///
+/// # Errors
+/// The session is unknown and this process has no jobs of it, or the list cannot be written as
+/// JSON.
 pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolResult, ToolError> {
     let here = call.registry.jobs.list(session);
+    // A forgotten session is unknown to the registry, but its jobs of this process can still be
+    // listed.
     let sessions = match call.registry.to_ask(session).await {
-        // It may have been forgotten since.
         Err(SessionError::Unknown { .. }) if !here.is_empty() => Vec::new(),
         sessions => sessions?,
     };
@@ -71,6 +88,8 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
 
     let (mut remote, mut notices): (Vec<(String, DetachedJob)>, Vec<String>) = Default::default();
 
+    // Without a session, no host was asked. An empty list would then suggest that no detached jobs
+    // exist.
     if session.is_none() && sessions.is_empty() && !call.registry.names().await.is_empty() {
         notices.push(
             "to list detached jobs, name a session: none is connected, and none is the default"
@@ -78,6 +97,7 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
         );
     }
 
+    // A host that does not answer must not hide the jobs of the others.
     for (session, jobs) in sessions.iter().zip(there) {
         match jobs {
             Ok(jobs) => remote.extend(
@@ -91,18 +111,20 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
         }
     }
 
-    // Several sessions may lead to one machine.
+    // Several sessions may lead to the same host, which then lists its jobs more than once.
     let mut seen = BTreeSet::new();
     remote.retain(|(_, job)| seen.insert(job.id.as_str().to_owned()));
     let mut jobs: Vec<JobResult> = Vec::new();
 
+    // Both sides know a detached job that this process has used. It is listed once.
     for job in &here {
         let there = remote
             .iter()
             .position(|(_, there)| job.detached.is_some() && there.id.as_str() == job.id);
         let there = there.map(|index| remote.swap_remove(index).1);
 
-        // What this process has not looked at for a while is better known there.
+        // While nobody waits for a detached job, this process does not follow it. The host knows
+        // better.
         jobs.push(match there.filter(|_| job.ended().is_none()) {
             Some(there) => of_there(&job.session, &there),
             None => JobResult::from(&**job),
@@ -115,6 +137,10 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
     answer(&JobList { jobs, notices })
 }
 
+/// Returns the list as text and as JSON, with a line for each job.
+///
+/// # Errors
+/// The list cannot be written as JSON.
 fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
     let lines = list.jobs.iter().map(|job| {
         let shell = job
@@ -149,6 +175,7 @@ fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
         lines.push("no jobs".to_owned());
     }
 
+    // Notices may quote a server, so each is escaped to stay in one line.
     lines.extend(
         list.notices
             .iter()
@@ -181,6 +208,7 @@ impl From<&Job> for JobResult {
     }
 }
 
+/// Converts the state of a detached job, as reported by the host, to an entry of the list.
 fn of_there(session: &str, job: &DetachedJob) -> JobResult {
     let (status, ended) = match &job.state {
         DetachedState::Running => ("running", None),
@@ -191,6 +219,8 @@ fn of_there(session: &str, job: &DetachedJob) -> JobResult {
         DetachedState::Elsewhere(_) => ("elsewhere", None),
     };
 
+    // The clock of the host gives start and end of an ended job, so the difference holds even if
+    // that clock is wrong.
     let duration = match ended {
         Some(ended) => Duration::from_secs(ended.saturating_sub(job.started)),
         None => started(job).elapsed().unwrap_or_default(),
@@ -210,11 +240,13 @@ fn of_there(session: &str, job: &DetachedJob) -> JobResult {
     }
 }
 
+/// Returns the beginning of a command, escaped to stay in a single line.
 fn first_part(command: &str) -> String {
     let command: String = command.chars().take(LISTED).collect();
     escape_line(command.as_bytes())
 }
 
+/// Formats a time as RFC 3339 in UTC, to the second.
 fn time(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -1,4 +1,4 @@
-//! `ssh_job`
+//! The tool `ssh_job`: waits for a job, reads its output, gives it input or sends it a signal.
 
 mod list;
 mod signal;
@@ -28,11 +28,13 @@ pub(in crate::mcp) use self::list::JobResult;
 
 pub(super) const NAME: &str = "ssh_job";
 
-/// How long a detached job may take to say how it is, however short the wait is to be.
+/// Time in which the host of a detached job has to report the job's state. This minimum holds even
+/// if `waitMs` is shorter.
 const LOOK_WITHIN: Duration = Duration::from_secs(20);
-/// How long the answer to input is waited for when nothing else is said.
+/// Time limit of the wait for an answer to input, if the call gives no `waitMs`.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// The same for what comes of a signal that does not stop a command, and after which it may well say nothing.
+/// Time limit of the wait for output after a signal, if the call gives no `waitMs`. Applies to
+/// signals that do not stop a command, after which the command may print nothing.
 const EFFECT_WAIT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -67,9 +69,15 @@ pub(super) fn tool() -> Tool {
     )
 }
 
+/// Lists the jobs, or carries out a call for a job.
+///
+/// # Errors
+/// The arguments are wrong, the job is unknown, or the host cannot be asked.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: JobParams = super::arguments(NAME, &mut call)?;
 
+    // A call with input or a signal but without a job is a mistake, and must not end as a mere
+    // list.
     let Some(id) = &params.job else {
         if params.input.is_some() || params.signal.is_some() || params.offset.is_some() {
             return Err(ToolError::new(
@@ -80,6 +88,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         return list::call(&call, params.session.as_deref()).await;
     };
 
+    // A job name of another session is probably a mistake, so it counts as unknown.
     let job = call.registry.jobs.find(id).filter(|job| {
         params
             .session
@@ -87,6 +96,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
             .is_none_or(|name| *name == job.session)
     });
 
+    // A job that this process does not know may be detached and started by another process.
     let job = match job {
         Some(job) => job,
         None => find(&call, id, params.session.as_deref()).await?,
@@ -95,16 +105,23 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     act(&call, &params, &job).await
 }
 
-/// Looks for a job on the remote machines: one that another process has started, perhaps one that is no more.
+/// Searches the remote hosts for a detached job, and keeps the job for later calls. Another process
+/// may have started the job, perhaps one that has ended.
+///
+/// # Errors
+/// No host knows the job, or none could be asked.
 async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, ToolError> {
     let mut trouble = String::new();
 
+    // Names of another form cannot belong to a job, so no host is asked about these.
     if let Some(id) = JobId::parse(id) {
         let sessions = call.registry.to_ask(session).await?;
         let asked = sessions
             .iter()
             .map(|session| session.find_detached(&id, &call.caller));
 
+        // A host without the job is the usual case. Other failures are reported, because the job
+        // may be on that host.
         for found in join_all(asked).await {
             match found {
                 Ok(job) => {
@@ -132,13 +149,21 @@ async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, 
     ))
 }
 
+/// Carries out a call for a job: brings a detached job up to date, sends input or a signal, waits,
+/// and reports.
+///
+/// # Errors
+/// The host cannot be asked, or the job takes no input or signal, or its output cannot be read.
 async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallToolResult, ToolError> {
+    // The signal is read before anything is sent: a wrong name must not leave half of the call
+    // done.
     call.watched.watch(&job.output);
     let signal = params.signal.as_deref().map(signal::read).transpose()?;
 
+    // Only a call can ask the user for a password, so the call connects before the follower of the
+    // job does.
     let watching = match &job.detached {
         Some(detached) if job.ended().is_none() => {
-            // Only a call can ask the person for a password, so it connects before the job's follower does.
             detached.connect(&call.caller).await?;
             let watching = detached.watch();
 
@@ -157,6 +182,8 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         _ => None,
     };
 
+    // Counted after the catch-up, or older output of a detached job would pass for an answer to the
+    // input.
     let before = job.output.total();
 
     if let Some(input) = &params.input {
@@ -186,8 +213,11 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         None => DEFAULT_WAIT,
     };
 
+    // After a stopping signal the end is what counts. A last message of the program does not end
+    // the wait.
     let answered = ((params.input.is_some() || signal.is_some()) && !stops).then_some(before);
 
+    // A detached job whose host is not asked any more would keep the call waiting in vain.
     let given_up = async {
         match &watching {
             Some(watching) => watching.given_up().await,
@@ -195,20 +225,24 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         }
     };
 
+    // Biased, so that an end that has arrived is reported even if the host is lost at the same
+    // time.
     let waited = tokio::select! {
         biased;
         waited = job.wait(patience, answered, &call.caller.cancelled) => waited,
         () = given_up => WaitOutcome::GivenUp,
     };
 
+    // Only the wait is given up here. The job belongs to another call or to none, and goes on.
     let end = match waited {
         WaitOutcome::Ended(end) => Some(end),
-        // The wait is given up, not the job.
         WaitOutcome::Running | WaitOutcome::GivenUp => None,
     };
 
     let mut report = CommandReport::of(&call.registry, job, end.as_ref(), true)?;
 
+    // A program that waits for the rest of a line looks like one that hangs, so the notice explains
+    // the cause.
     if let (Some(input), None) = (&params.input, &end) {
         let has_answered = job.output.total() > before;
         let hint = hints::of_input(
@@ -220,6 +254,8 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         report.notice = hint.map(str::to_owned);
     }
 
+    // A lost link does not end a detached job. Without this notice the caller could take old output
+    // for new.
     let trouble = watching
         .as_ref()
         .filter(|_| end.is_none())
@@ -232,6 +268,7 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         ));
     }
 
+    // Read last, so that the portion contains everything that came during the wait.
     if let Some(offset) = params.offset {
         let portion = job.read(offset).await.map_err(|error| {
             ToolError::new(
@@ -242,12 +279,14 @@ async fn act(call: &Call, params: &JobParams, job: &Arc<Job>) -> Result<CallTool
         report.portion = Some(portion);
     }
 
+    // The end is in the answer now, so the host need not keep the job any longer.
     let result = report.result();
     remove_remote_files_once_reported(job, end.as_ref());
 
     Ok(result)
 }
 
+/// Returns the error for input refused by a job.
 fn refused_input(job: &Job, refused: InputRefused) -> ToolError {
     match refused {
         InputRefused::Remote(error) => error.into(),

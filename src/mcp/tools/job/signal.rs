@@ -2,7 +2,8 @@
 
 use crate::{mcp::call::tool_error::ToolError, session::job::Signal};
 
-/// Other names. Of the numbers only those that are the same on every system (POSIX, kill(1)), and that of SIGPIPE.
+/// Other names of signals. The numbers are those that POSIX fixes for kill(1); all others differ
+/// between systems.
 const OTHERS: [(&str, &[&str]); 8] = [
     ("INT", &["2", "CTRL-C", "^C", "C-C", "INTERRUPT", "\u{3}"]),
     ("QUIT", &["3", "CTRL-\\", "^\\", "C-\\", "\u{1c}"]),
@@ -14,16 +15,18 @@ const OTHERS: [(&str, &[&str]); 8] = [
     ("TERM", &["15", "TERMINATE"]),
 ];
 
-/// Reads a signal: its name, as in `TERM`, `SIGTERM` or `-TERM`, its number, or the key that sends it.
+/// Reads a signal by name, number or key, as in `TERM`, `SIGTERM`, `-TERM`, `15` or `Ctrl+C`.
 ///
 /// # Errors
-/// It is none that can be sent.
+/// No signal of this name can be sent.
 pub(super) fn read(typed: &str) -> Result<Signal, ToolError> {
+    // Agents spell the same key as `Ctrl+C`, `ctrl-c` or `CTRL_C`.
     let word = typed
         .trim_matches(' ')
         .to_ascii_uppercase()
         .replace(['+', '_'], "-");
 
+    // Agents also give the whole command line, as in `kill -9`.
     let word = word.strip_prefix("KILL -").unwrap_or(&word);
     let word = word.strip_prefix('-').unwrap_or(word);
     let other = OTHERS
@@ -31,6 +34,7 @@ pub(super) fn read(typed: &str) -> Result<Signal, ToolError> {
         .find(|(_, others)| others.contains(&word))
         .map(|(name, _)| *name);
 
+    // Ctrl-D looks like the key of a signal, but a terminal takes it as the end of input.
     Signal::parse(other.unwrap_or(word)).ok_or_else(|| {
         let hint = if matches!(word, "CTRL-D" | "^D" | "C-D" | "\u{4}") {
             "the end of input is no signal: send the input \\u0004".to_owned()

@@ -1,7 +1,8 @@
-//! Answers to calls that take long.
+//! Early headers for the answers to calls that take long.
 //!
-//! rmcp sends the headers of an answer when it has the first message, and some clients wait no longer than a minute for
-//! these. So the answer to a call that is still silent begins here.
+//! rmcp sends the headers of an answer together with the first message, and some clients wait no
+//! longer than a minute for headers. So this module begins the answer to a call that is still
+//! silent.
 
 use std::{convert::Infallible, pin::Pin, time::Duration};
 
@@ -13,19 +14,22 @@ use tokio::time::timeout;
 
 use crate::mcp::web::reply::{EVENT_STREAM, HttpReply};
 
-/// How long a call may be silent until its answer begins without it, and between two signs of life afterwards.
+/// Time after which the answer to a silent call begins, and the interval between later signs of
+/// life.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Reply of a call which is still running.
 type Awaited = Pin<Box<dyn Future<Output = HttpReply> + Send>>;
 
-/// The reply, or, if it takes longer than ten seconds, an event stream that goes on to be the reply. Dropping either
-/// drops the call.
+/// Returns the reply, or, if the reply takes longer than ten seconds, an event stream that will
+/// carry the reply. Dropping either drops the call.
 pub(super) async fn in_time(reply: impl Future<Output = HttpReply> + Send + 'static) -> HttpReply {
     let mut reply: Awaited = Box::pin(reply);
     if let Ok(reply) = timeout(PATIENCE, &mut reply).await {
         return reply;
     }
 
+    // The headers are sent now, so the status is 200 whatever the reply will be.
     let frames = stream::unfold(HandlerReply::Awaited(reply), next);
     let mut early = Response::new(StreamBody::new(frames).boxed_unsync());
     early.headers_mut().insert(
@@ -41,12 +45,17 @@ pub(super) async fn in_time(reply: impl Future<Output = HttpReply> + Send + 'sta
     early
 }
 
+/// State of an event stream which began before the reply was there.
 enum HandlerReply {
+    /// The reply is not there yet.
     Awaited(Awaited),
+    /// The reply is an event stream, which is passed on.
     Begun(UnsyncBoxBody<Bytes, Infallible>),
+    /// The event stream has ended.
     Over,
 }
 
+/// Returns the next frame of an event stream which began early, and the state after the frame.
 async fn next(answer: HandlerReply) -> Option<(Result<Frame<Bytes>, Infallible>, HandlerReply)> {
     let body = match answer {
         HandlerReply::Awaited(mut reply) => match timeout(PATIENCE, &mut reply).await {
@@ -54,7 +63,8 @@ async fn next(answer: HandlerReply) -> Option<(Result<Frame<Bytes>, Infallible>,
             Ok(reply) if reply.status() == StatusCode::OK && is_event_stream(reply.headers()) => {
                 reply.into_body()
             }
-            // An error in JSON, on one line: the one event of this stream.
+            // The status 200 has been sent already, so an error becomes the only event, on one
+            // line.
             Ok(reply) => {
                 let whole = reply
                     .into_body()
@@ -79,11 +89,13 @@ async fn next(answer: HandlerReply) -> Option<(Result<Frame<Bytes>, Infallible>,
     Some((frame, HandlerReply::Begun(body)))
 }
 
-/// What keeps the connection alive and means nothing (HTML Standard, server-sent events).
+/// Returns a comment, which keeps the connection alive and means nothing (HTML Standard,
+/// server-sent events).
 fn comment() -> Frame<Bytes> {
     Frame::data(Bytes::from_static(b": still running\n\n"))
 }
 
+/// Returns true if the headers announce an event stream.
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let media_type = headers
         .get(header::CONTENT_TYPE)

@@ -1,4 +1,4 @@
-//! `GET /health`: that the daemon runs, for scripts and monitors.
+//! `GET /health`, which tells scripts and monitors that the daemon runs.
 
 use std::time::Duration;
 
@@ -10,17 +10,18 @@ use crate::{
     session::registry::SessionRegistry,
 };
 
+/// Body of the answer to `GET /health`, as JSON.
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
     version: &'static str,
-    /// How many are connected.
+    /// Number of connected sessions.
     sessions: usize,
-    /// In seconds.
+    /// Time since the start of the daemon, in seconds.
     uptime: u64,
 }
 
-/// Answers with status, version, how many sessions are connected, and how long the daemon has run.
+/// Returns the status, the version, the number of connected sessions and the uptime of the daemon.
 pub(super) fn answer(registry: &SessionRegistry, uptime: Duration) -> HttpReply {
     let health = Health {
         status: "ok",

@@ -1,4 +1,4 @@
-//! The stream of one connection.
+//! The stream of one connection to the daemon.
 
 use std::pin::Pin;
 
@@ -6,13 +6,13 @@ use hyper_util::rt::TokioIo;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::either::Either;
 
-/// What a client is connected over.
+/// Stream to a client: TCP or a Unix socket.
 #[cfg(unix)]
 pub(super) type Stream = Either<tokio::net::TcpStream, tokio::net::UnixStream>;
-/// What a client is connected over.
+/// Stream to a client: TCP or a named pipe of Windows.
 #[cfg(not(unix))]
 pub(super) type Stream =
     Either<tokio::net::TcpStream, tokio::net::windows::named_pipe::NamedPipeServer>;
 
-/// What hyper reads from and writes to.
+/// Stream to a client with a write timeout, in the form in which hyper reads and writes.
 pub(super) type Io = TokioIo<Pin<Box<TimeoutStream<Stream>>>>;

@@ -1,5 +1,5 @@
-//! HTTP+SSE, the transport of MCP 2024-11-05, at the same address: a GET opens the event stream on which everything is
-//! answered, and its first event says where to POST.
+//! HTTP+SSE, the transport of MCP 2024-11-05, at the same address. A GET opens the event stream
+//! that carries all answers. The first event names the address for POSTs.
 
 use std::{
     collections::HashMap,
@@ -35,25 +35,29 @@ use crate::mcp::{
     },
 };
 
-/// How often a quiet stream shows that it lives.
+/// Interval between signs of life on a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long a client may not read until it counts as gone.
+/// Time limit for a full queue. A client that reads nothing for so long counts as gone.
 const UNREAD_LIMIT: Duration = Duration::from_secs(30);
-/// How many messages wait in each direction.
+/// Limit of messages which wait in each direction of a stream.
 const QUEUE: usize = 64;
 
-/// The parameter in the address to POST to.
+/// Query parameter with the id of the stream, in the address for POSTs.
 const SESSION_PARAMETER: &str = "sessionId=";
 
-/// The open event streams.
+/// Open event streams of HTTP+SSE. Clones share the streams. Each stream serves one client until
+/// either end closes the stream or `stop` is cancelled.
 #[derive(Clone)]
 pub(super) struct LegacySse {
     server: SshServer,
+    /// Senders of the clients' messages, by the id of the stream.
     streams: Arc<Mutex<HashMap<String, mpsc::Sender<RxJsonRpcMessage<RoleServer>>>>>,
     stop: CancellationToken,
 }
 
 impl LegacySse {
+    /// Creates a table without streams, whose clients are served by `server` until `stop` is
+    /// cancelled.
     pub(super) fn new(server: SshServer, stop: CancellationToken) -> Self {
         Self {
             server,
@@ -62,10 +66,12 @@ impl LegacySse {
         }
     }
 
-    /// Whether a request belongs here and not to Streamable HTTP: a GET for an event stream without the headers of the
-    /// newer transports, or a POST to the address that such a stream named.
+    /// Returns true if a request belongs to HTTP+SSE and not to Streamable HTTP. This is a GET for
+    /// an event stream without the headers of the newer transports, or a POST to the address of
+    /// such a stream.
     pub(super) fn claims(request: &Parts) -> bool {
         let headers = &request.headers;
+        // Streamable HTTP has GETs for event streams, too, but within a session.
         if headers.contains_key("mcp-session-id") {
             return false;
         }
@@ -81,10 +87,12 @@ impl LegacySse {
         }
     }
 
-    /// Opens an event stream and serves a client on it until either end closes it.
+    /// Opens an event stream and serves a client until either end closes the stream.
     ///
-    /// A client that comes back after the daemon was restarted knows its revision already and says no hello again.
+    /// A client that comes back after a restart of the daemon knows its revision already and sends
+    /// no hello. Its `MCP-Protocol-Version` header shows this.
     pub(super) fn open(&self, headers: &HeaderMap) -> HttpReply {
+        // Other clients of the daemon cannot guess a random id.
         let mut random = [0; 16];
 
         if getrandom::fill(&mut random).is_err() {
@@ -109,6 +117,7 @@ impl LegacySse {
             streams: self.clone(),
         };
 
+        // The entry exists before the client learns the address, so that the first POST finds it.
         self.lock().insert(id.clone(), incoming);
         let (server, comes_back, until) = (
             self.server.clone(),
@@ -117,6 +126,7 @@ impl LegacySse {
         );
 
         tokio::spawn(async move {
+            // Removes the entry when this task ends, for whatever reason.
             let _entry = entry;
 
             if comes_back {
@@ -130,10 +140,11 @@ impl LegacySse {
             }
         });
 
+        // `Delay` avoids a burst of overdue signs of life after a time without reading.
         let mut keep_alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
-        // Relative, so that the client stays at the origin which it knows.
+        // The address is relative, so that the client stays at the origin which it knows.
         let first = format!("event: endpoint\ndata: {MCP_PATH}?{SESSION_PARAMETER}{id}\n\n");
 
         let writing = Writing {
@@ -159,7 +170,7 @@ impl LegacySse {
         answer
     }
 
-    /// Takes a message for the stream that the address names; its media type has been checked.
+    /// Passes a message to the stream named in the address. The caller has checked the media type.
     pub(super) async fn post(&self, request: &Parts, body: &[u8]) -> HttpReply {
         let stream = stream_id(request).and_then(|id| self.lock().get(id).cloned());
 
@@ -193,7 +204,7 @@ impl LegacySse {
     }
 }
 
-/// A stream's place in the table.
+/// Entry of a stream in the table. Dropping the entry removes the stream.
 struct SseStream {
     id: String,
     streams: LegacySse,
@@ -205,6 +216,7 @@ impl Drop for SseStream {
     }
 }
 
+/// Returns the id of the stream named in the address; `None` for other addresses.
 fn stream_id(request: &Parts) -> Option<&str> {
     request
         .uri
@@ -213,7 +225,8 @@ fn stream_id(request: &Parts) -> Option<&str> {
         .find_map(|parameter| parameter.strip_prefix(SESSION_PARAMETER))
 }
 
-/// `*/*` is no wish for an event stream: clients also look around.
+/// Returns true if the client names event streams among the accepted media types. `*/*` does not
+/// count, because clients send such requests just to look around.
 fn accepts_events(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get_all(header::ACCEPT)
@@ -230,16 +243,16 @@ fn accepts_events(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the request is of a revision that has no streams to open.
+/// Returns true if the request belongs to a revision without event streams to open.
 fn is_stateless(headers: &HeaderMap) -> bool {
-    // Revisions are dates: as text they are in order.
+    // Revisions are dates, so the order of their texts is their order in time.
     let version = headers
         .get("mcp-protocol-version")
         .and_then(|value| value.to_str().ok());
     version.is_some_and(|version| version >= ProtocolVersion::V_2026_07_28.as_str())
 }
 
-/// The messages of one client, between its POSTs and its event stream.
+/// Transport of a single client. Messages arrive by POST and leave on the event stream.
 struct Events {
     incoming: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
     outgoing: mpsc::Sender<TxJsonRpcMessage<RoleServer>>,
@@ -271,14 +284,17 @@ impl Transport<RoleServer> for Events {
     }
 }
 
-/// The event stream as it is written. Dropping it, because the client went away, stops what runs for it.
+/// Event stream of a client, as the body of an HTTP response. Dropping the body, because the client
+/// went away, stops the calls of this client.
 struct Writing {
+    /// Event with the address for POSTs; `None` after this event was sent.
     first: Option<String>,
     outgoing: mpsc::Receiver<TxJsonRpcMessage<RoleServer>>,
     keep_alive: Interval,
     _stop: DropGuard,
 }
 
+/// Returns the next event: first the address for POSTs, later messages and signs of life.
 async fn next(mut writing: Writing) -> Option<(Result<Frame<Bytes>, Infallible>, Writing)> {
     let text = if let Some(first) = writing.first.take() {
         first

@@ -1,4 +1,4 @@
-//! Where a request goes.
+//! Passes each HTTP request on to the part of the daemon that answers it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,25 +27,29 @@ use crate::{
     session::registry::SessionRegistry,
 };
 
-/// The largest message, in bytes.
+/// Size limit of a message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// How long a message may take to arrive.
+/// Time limit for a message to arrive.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 
-/// What answers requests.
+/// Router which checks and answers every HTTP request of a daemon. All routes work on the sessions
+/// of one registry.
 pub(super) struct Router {
     registry: Arc<SessionRegistry>,
+    /// Token which clients have to send. `None` if the user of a process decides.
     token: Option<Token>,
     streamable: Streamable,
     legacy: LegacySse,
     watch: Dashboard,
     server: SshServer,
+    /// Upgrades to MCP in lines. `None` except in the shared daemon.
     upgrades: Option<Upgrades>,
+    /// Start of the daemon, for the uptime.
     started: Instant,
 }
 
 impl Router {
-    /// Routes to this registry's tools until `stop` is cancelled.
+    /// Creates a router to the tools of `registry`, which serves until `stop` is cancelled.
     pub(super) fn new(
         registry: Arc<SessionRegistry>,
         token: Option<Token>,
@@ -66,7 +70,7 @@ impl Router {
         }
     }
 
-    /// Answers one request.
+    /// Answers a request, if only with a refusal.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &PeerInfo) -> HttpReply {
         let (mut parts, body) = request.into_parts();
         self.admit_and_answer(&mut parts, body, peer)
@@ -74,12 +78,17 @@ impl Router {
             .unwrap_or_else(|refused| *refused)
     }
 
+    /// Checks who sent a request and passes the request on to a route.
+    ///
+    /// # Errors
+    /// The refusal to send.
     async fn admit_and_answer(
         &self,
         parts: &mut Parts,
         body: Incoming,
         peer: &PeerInfo,
     ) -> Result<HttpReply, Box<HttpReply>> {
+        // The user may follow a link to the page from any site; the key in the link admits.
         if routes::is_link(parts) {
             parts.headers.remove("sec-fetch-site");
         }
@@ -96,6 +105,7 @@ impl Router {
             return Ok(upgrades.answer(parts, &self.server).await);
         }
 
+        // The page checks visitors itself: a browser has a cookie and cannot send the token.
         if Dashboard::serves(path) {
             return self
                 .watch
@@ -120,9 +130,10 @@ impl Router {
                 .await;
         }
 
-        // Nothing behind this needs it.
+        // The token goes no further, since no route below needs it.
         parts.headers.remove(header::AUTHORIZATION);
 
+        // A web page cannot send JSON without a preflight, and no preflight is granted.
         if parts.method == Method::POST && !is_json(&parts.headers) {
             let hint = "send Content-Type: application/json";
             return Err(Box::new(refusal(
@@ -134,6 +145,7 @@ impl Router {
 
         let body = read(body).await?;
 
+        // Both HTTP transports share a path, so the headers decide.
         if LegacySse::claims(parts) {
             return Ok(if parts.method == Method::GET {
                 self.legacy.open(&parts.headers)
@@ -150,6 +162,10 @@ impl Router {
         Ok(self.streamable.answer(request, &body).await)
     }
 
+    /// Answers the requests that programs send without MCP: `/health`, `/status` and `/link`.
+    ///
+    /// # Errors
+    /// The refusal of a method.
     async fn answer_plainly(
         &self,
         path: &str,
@@ -159,6 +175,7 @@ impl Router {
         let allowed = if path == "/link" { "POST" } else { "GET, HEAD" };
 
         if !allowed.split(", ").any(|allowed| method == allowed) {
+            // A refusal with 405 has to name the allowed methods (RFC 9110, section 15.5.6).
             let what = format!("{path} answers {allowed} alone");
             let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, &what, "ask with that");
             refused
@@ -181,6 +198,7 @@ impl Router {
             _ => health::answer(&self.registry, self.started.elapsed()),
         };
 
+        // Nothing may be stored: an answer shows one moment, or holds a key for one use.
         answer.headers_mut().insert(
             header::CACHE_CONTROL,
             header::HeaderValue::from_static("no-store"),
@@ -190,10 +208,11 @@ impl Router {
     }
 }
 
-/// What programs ask for without MCP.
+/// Paths of the requests that programs send without MCP.
 const PLAIN: [&str; 3] = ["/health", "/status", "/link"];
 
-/// Web pages may send other media types without being asked, so these are none of ours.
+/// Returns true if the body is declared as JSON. Web pages may send some other media types without
+/// a preflight, so only JSON is accepted.
 fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers
         .get(header::CONTENT_TYPE)
@@ -207,7 +226,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
+/// Reads the whole body of a request.
+///
+/// # Errors
+/// The refusal to send: 400, 408 or 413.
 async fn read(body: Incoming) -> Result<Bytes, Box<HttpReply>> {
+    // A slow or endless sender would hold a connection and memory.
     match timeout(
         ARRIVAL_LIMIT,
         Limited::new(body, MAX_MESSAGE_BYTES).collect(),

@@ -1,4 +1,4 @@
-//! Takes connections in.
+//! Accepts connections and serves HTTP on them.
 
 use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -31,20 +31,21 @@ use crate::{
     session::registry::SessionRegistry,
 };
 
-/// How many connections there may be at once. More wait to be taken in.
+/// Limit of connections at the same time. Further connections wait in the queue of the system.
 const MAX_CONNECTIONS: usize = 768;
-/// How many of them may be those of strangers, so that these keep nobody else out. Where a token decides who is one,
-/// `newcomers` limits those that have not shown it.
+/// Limit of connections by other users at the same time, which leaves room for this user. With a
+/// token, the limit does not apply: `newcomers` limits the connections that have not shown the
+/// token.
 const MAX_STRANGERS: usize = 32;
-/// How long a client may take to send the head of a request, and to send the next one.
+/// Time limit for a client to send the head of a request, counted anew for each request.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
-/// How long a client may not read what it is sent.
+/// Time limit for a write to a client which does not read.
 const UNREAD_LIMIT: Duration = Duration::from_secs(30);
-/// How long answers to calls that were stopped may take to be sent at the end.
+/// Time limit for sending the answers to stopped calls at the end.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// Serves all clients until `stop` is cancelled, then stops what runs and closes all connections. Takes less than two
-/// seconds to end.
+/// Serves all clients until `stop` is cancelled. Then stops all commands and closes all
+/// connections, which takes less than two seconds.
 pub async fn serve(
     registry: Arc<SessionRegistry>,
     listeners: Vec<Listener>,
@@ -55,8 +56,9 @@ pub async fn serve(
     run(registry, listeners, token, keys, None, stop).await;
 }
 
-/// The same for conversations in lines, too, until nobody has been there for as long as `idle` and no job runs. A front
-/// gets `proof` in the answer to its request.
+/// Serves HTTP and conversations in lines until `stop` is cancelled or the daemon is idle. The
+/// daemon is idle when it has had no client and no running job for as long as `idle`. A stdio proxy
+/// gets `proof` in the answer to its request; `None` where the kernel tells whose the daemon is.
 pub(in crate::mcp::transport) async fn serve_shared(
     registry: Arc<SessionRegistry>,
     listener: Listener,
@@ -76,14 +78,16 @@ pub(in crate::mcp::transport) async fn serve_shared(
     .await;
 }
 
-/// What only the shared daemon does.
+/// Settings of the shared daemon.
 struct Shared {
-    /// What proves to a front whose daemon this is, where the system does not tell.
+    /// Secret which proves to a stdio proxy whose daemon this is. `None` where the kernel tells.
     proof: Option<HeaderValue>,
-    /// How long it stays when nobody is there.
+    /// Time without clients and jobs after which the daemon ends.
     idle: Duration,
 }
 
+/// Serves HTTP on `listeners` until `stop` is cancelled or a shared daemon is idle. Then stops all
+/// commands and closes all connections.
 async fn run(
     registry: Arc<SessionRegistry>,
     listeners: Vec<Listener>,
@@ -92,8 +96,10 @@ async fn run(
     shared: Option<Shared>,
     stop: CancellationToken,
 ) {
+    // `closing` lets each connection finish its answer; `closed` ends the streams that remain.
     let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
     let (connections, accepting) = (TaskTracker::new(), TaskTracker::new());
+    // A shared daemon may stop listening long before it ends.
     let listening = stop.child_token();
     let idle = shared.as_ref().map(|shared| shared.idle);
 
@@ -117,6 +123,7 @@ async fn run(
         connections: connections.clone(),
     };
 
+    // A daemon on a socket opens a port for the page only when somebody asks for a link.
     let (opened, mut newly_opened) = mpsc::channel(1);
     let page = listeners.iter().find_map(Listener::page);
 
@@ -160,16 +167,19 @@ async fn run(
         }
     }));
 
+    // Waiting for a tracker ends only if it is closed; tasks can still be added.
     accepting.close();
     tokio::select! {
         () = stop.cancelled() => {}
         () = leave.after(idle.unwrap_or(Duration::MAX)), if idle.is_some() => {}
     }
 
+    // Commands end first, so that the open connections still carry the answers to their calls.
     registry.shut_down().await;
     closing.cancel();
     connections.close();
     let _ = timeout(LAST_WORDS, connections.wait()).await;
+    // Event streams never end by themselves.
     closed.cancel();
     let _ = timeout(LAST_WORDS, async {
         tokio::join!(connections.wait(), accepting.wait())
@@ -177,12 +187,13 @@ async fn run(
     .await;
 }
 
+/// Test which returns true while clients can still find a listener.
 type PeerStillThere = Box<dyn Fn() -> bool + Send + Sync>;
 
-/// When a shared daemon is of no use any more.
+/// Conditions under which a shared daemon ends by itself.
 struct LeaveWhenIdle {
     registry: Arc<SessionRegistry>,
-    /// Whether each listener can still be found.
+    /// Tests for each listener, whether clients can still find the socket.
     is_there: Vec<PeerStillThere>,
     listening: CancellationToken,
     accepting: TaskTracker,
@@ -190,8 +201,9 @@ struct LeaveWhenIdle {
 }
 
 impl LeaveWhenIdle {
-    /// Waits until nobody has been connected and no job has been running for as long as `limit`, or until that is so at
-    /// all where no more clients come: because it gave way, or somebody removed its socket.
+    /// Waits until nobody has been connected and no job has been running for as long as `limit`.
+    /// When no more clients can come, because the daemon gave way or the socket was removed, the
+    /// wait ends with the last connection and job.
     async fn after(&self, limit: Duration) {
         let look = (limit / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
         let mut since = Instant::now();
@@ -200,7 +212,7 @@ impl LeaveWhenIdle {
             let lost = !self.is_there.iter().all(|is_there| is_there());
 
             if !self.listening.is_cancelled() && (lost || (!busy && since.elapsed() >= limit)) {
-                // Whoever came in until now stays.
+                // Connections accepted up to now stay, so the daemon may be busy after all.
                 self.listening.cancel();
                 self.accepting.wait().await;
                 continue;
@@ -217,15 +229,19 @@ impl LeaveWhenIdle {
     }
 }
 
+/// State shared by the tasks that accept and serve connections.
 struct Acceptor {
     router: Router,
-    /// Where a token decides.
+    /// Connections which have not shown the token yet. `None` without a token.
     newcomers: Option<Arc<Newcomers>>,
     connections: Arc<Semaphore>,
+    /// Permits for connections of other users.
     unauthenticated: Semaphore,
     closing: CancellationToken,
 }
 
+/// Accepts connections from `listener` until `stop` is cancelled, and serves each in a separate
+/// task.
 async fn accept(
     listener: Listener,
     acceptor: Arc<Acceptor>,
@@ -234,6 +250,8 @@ async fn accept(
 ) {
     let endpoint = listener.endpoint();
     loop {
+        // Without a permit nothing is accepted: further connections wait in the queue of the
+        // system.
         let permit = tokio::select! {
             permit = Arc::clone(&acceptor.connections).acquire_owned() => permit,
             () = stop.cancelled() => return,
@@ -246,12 +264,12 @@ async fn accept(
 
         let Ok(permit) = permit else { return };
 
-        // Else it has left already.
+        // The peer may have left already.
         let Some((stream, caller)) = accepted else {
             continue;
         };
 
-        // At once, so that not even those whose turn has not come are too many.
+        // Counted before the task begins to run, so that waiting tasks are limited, too.
         let newcomer = acceptor
             .newcomers
             .as_ref()
@@ -286,15 +304,17 @@ async fn accept(
     }
 }
 
-/// Who came in.
+/// Origin of a connection, as known when the connection is accepted.
 #[derive(Debug, Clone, Copy)]
 enum RequestOrigin {
+    /// TCP, where the user is still to be found out.
     Tcp(PeerConnection),
-    /// Whether it is this user is known.
+    /// Unix socket or pipe; true if this user is at the other end.
     Known(bool),
 }
 
 impl RequestOrigin {
+    /// Returns the IP address of the peer; `None` for a Unix socket or a pipe.
     fn address(&self) -> Option<IpAddr> {
         if let Self::Tcp(connection) = self {
             Some(connection.peer().ip())
@@ -304,11 +324,12 @@ impl RequestOrigin {
     }
 }
 
-/// The next connection; `None` if it has been closed by now.
+/// Accepts the next connection; `None` if the peer has closed the connection by now.
 async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
     match listener {
         Listener::Tcp(listener, _) => {
             let (stream, _) = accepted(|| listener.accept()).await;
+            // The peer is judged by this connection, so its addresses are taken at once.
             let connection = PeerConnection::of(&stream).ok()?;
             stream.set_nodelay(true).ok()?;
 
@@ -323,7 +344,7 @@ async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
                 RequestOrigin::Known(peer::is_own_user(user)),
             ))
         }
-        // Its default access control lets nobody write but this user and administrators.
+        // The default access control of a pipe admits only this user and administrators.
         #[cfg(windows)]
         Listener::Pipe(pipe, _) => {
             let stream = accepted(|| pipe.accept()).await;
@@ -332,9 +353,10 @@ async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
     }
 }
 
-/// Answers the requests of one connection, until it ends.
+/// Answers the requests of a connection. Ends when the peer leaves, when a newcomer has to make
+/// room, or when the daemon closes.
 async fn converse(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
-    // Where a token decides, everybody is a newcomer until then, and no stranger.
+    // With a token, every connection begins as a newcomer, and those have a limit of their own.
     let stranger = !peer.is_ours && peer.newcomer.is_none();
 
     let _permit = if stranger {
@@ -346,6 +368,7 @@ async fn converse(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
         None
     };
 
+    // A peer that does not read must not hold a connection for ever.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(UNREAD_LIMIT));
     let leave = peer
@@ -360,6 +383,7 @@ async fn converse(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
         async move { Ok::<_, Infallible>(acceptor.router.answer(request, &peer).await) }
     });
 
+    // Other users get a refusal, and no second request on the same connection.
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
@@ -368,6 +392,7 @@ async fn converse(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
 
     let io: Io = TokioIo::new(Box::pin(stream));
     let mut connection = pin!(http.serve_connection(io, answering).with_upgrades());
+    // A newcomer that has to leave is cut off, but a closing daemon lets answers finish.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = leave.cancelled() => return,

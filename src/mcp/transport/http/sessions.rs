@@ -1,7 +1,9 @@
-//! The sessions of Streamable HTTP (revisions 2025-03-26 to 2025-11-25; later ones have none).
+//! The sessions of Streamable HTTP in revisions 2025-03-26 to 2025-11-25; later revisions have
+//! none.
 //!
-//! rmcp's own bookkeeping of them forgets a client in the middle of a long call, or, when told not to, never forgets
-//! any. Here a session lives as long as somebody uses it, and a call as long as somebody may still fetch its answer.
+//! rmcp's own bookkeeping forgets a client in the middle of a long call, or, with other settings,
+//! never forgets any client. Here a session lives as long as a client uses it, and a call as long
+//! as a client may still fetch its answer.
 
 use std::{
     collections::HashMap,
@@ -28,40 +30,48 @@ use rmcp::{
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How many sessions there may be. One more takes the place of the one that was idle longest.
+/// Limit of sessions. A further session replaces the session that was idle longest.
 const MAX_SESSIONS: usize = 256;
-/// How long a session without open streams is kept. A client that comes back later is told to begin anew.
+/// Time after which a session without open streams ends. A client that comes back later has to
+/// begin a new session.
 const IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
-/// How soon a client should come back to a stream that broke off.
+/// Delay after which a client should reopen a broken stream.
 pub(super) const COME_BACK: Duration = Duration::from_secs(1);
-/// How long a call goes on when its stream was closed and nobody came back for it.
+/// Time for which a call goes on after its stream was closed, unless a client reopens the stream.
 const ABANDONED: Duration = Duration::from_secs(5);
-/// How long an answer is kept that came in the meantime.
+/// Time for which an answer without a reader is kept.
 const ANSWER_KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// The sessions, and who uses them.
+/// Session manager for rmcp, which records the use of each session. Clones share the sessions.
 #[derive(Clone)]
 pub(super) struct HttpSessions(Arc<Table>);
 
+/// State shared by the clones of `HttpSessions`.
 struct Table {
     rmcp: LocalSessionManager,
+    /// Use of each session, by the id of the session.
     used: Mutex<HashMap<SessionId, SessionUse>>,
 }
 
-/// The use of one session.
+/// Use of a single session.
 struct SessionUse {
+    /// Time of the latest message, or of the latest opening or closing of a stream.
     last: Instant,
-    /// Open streams of any kind.
+    /// Number of open streams of any kind.
     streams: usize,
-    /// Calls without an answer, by the number of their stream: how many read it, and the request.
+    /// Calls without an answer, by the number of the stream: number of readers, and id of the
+    /// request.
     calls: HashMap<String, (usize, RequestId)>,
-    /// Answers that came while nobody read the stream of this number. rmcp keeps what came before, but not these.
+    /// Answers which came while nobody read the stream of this number. rmcp keeps the earlier
+    /// messages of a stream, but not these.
     missed: HashMap<String, ServerSseMessage>,
 }
 
 impl HttpSessions {
-    /// An empty table, tended until `stop` is cancelled.
+    /// Creates an empty table and starts the task which ends idle sessions until `stop` is
+    /// cancelled.
     pub(super) fn new(stop: CancellationToken) -> Self {
+        // The keep-alive of rmcp would end a session during a long silent call.
         let mut rmcp = LocalSessionManager::default();
         rmcp.session_config.keep_alive = None;
         rmcp.session_config.sse_retry = Some(COME_BACK);
@@ -75,7 +85,7 @@ impl HttpSessions {
         sessions
     }
 
-    /// Whether there is a session of this name.
+    /// Returns true if a session with this id exists.
     pub(super) fn has(&self, id: &SessionId) -> bool {
         self.lock().contains_key(id)
     }
@@ -84,12 +94,14 @@ impl HttpSessions {
         self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes that a session is in use now.
     fn touch(&self, id: &SessionId) {
         if let Some(used) = self.lock().get_mut(id) {
             used.last = Instant::now();
         }
     }
 
+    /// Ends sessions which were idle for too long, until `stop` is cancelled.
     async fn forget_idle(self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -97,6 +109,7 @@ impl HttpSessions {
                 () = sleep(IDLE_LIMIT / 60) => {}
             }
 
+            // The lock is released before the sessions are closed, since closing waits.
             let idle: Vec<SessionId> = {
                 let used = self.lock();
                 let idle = used
@@ -111,8 +124,9 @@ impl HttpSessions {
         }
     }
 
-    /// Makes room for one more session, if need be.
+    /// Ends the least used session if there is no room for a new session.
     async fn make_room(&self) {
+        // A session with open streams has a client that waits, so it goes last.
         let oldest = {
             let used = self.lock();
             let oldest = used
@@ -131,6 +145,7 @@ impl HttpSessions {
         }
     }
 
+    /// Counts an open stream, and wraps the stream to note the end of reading.
     fn watch(&self, id: &SessionId, inner: Messages, call: Option<String>) -> WatchedStream {
         if let Some(used) = self.lock().get_mut(id) {
             used.streams += 1;
@@ -150,7 +165,8 @@ impl HttpSessions {
         }
     }
 
-    /// Notes that a stream is read no longer. A call whose answer nobody fetches is cancelled.
+    /// Notes the end of reading a stream. A call whose answer nobody fetches is cancelled some
+    /// seconds later.
     fn unwatch(&self, id: &SessionId, call: Option<&str>, over: bool, rest: Messages) {
         let mut used = self.lock();
         let Some(used) = used.get_mut(id) else { return };
@@ -162,11 +178,14 @@ impl HttpSessions {
             used.calls.remove(call);
         } else if let Some((readers, _)) = used.calls.get_mut(call) {
             *readers = readers.saturating_sub(1);
+            // The rest is read in the background: the answer may come before the client comes back.
             let (sessions, id, call) = (self.clone(), id.clone(), call.to_owned());
             tokio::spawn(async move { sessions.keep_or_cancel(id, call, rest).await });
         }
     }
 
+    /// Waits for the answer to a call without readers. Keeps an answer for a minute, or cancels the
+    /// call if no reader comes back.
     async fn keep_or_cancel(self, id: SessionId, call: String, mut rest: Messages) {
         let answer = async {
             while let Some(message) = rest.next().await {
@@ -174,7 +193,7 @@ impl HttpSessions {
                     return message;
                 }
             }
-            // Somebody came back and reads on.
+            // The stream ended without an answer, because a client came back and reads on.
             std::future::pending().await
         };
 
@@ -184,11 +203,13 @@ impl HttpSessions {
                 used.missed.insert(call.clone(), answer);
             }
 
+            // A client that never comes back must not leave its answer in memory.
             sleep(ANSWER_KEPT_FOR).await;
             self.fetch(&id, &call);
             return;
         }
 
+        // A client that has come back meanwhile keeps its call.
         let request = {
             let mut used = self.lock();
             let Some(used) = used.get_mut(&id) else {
@@ -214,7 +235,7 @@ impl HttpSessions {
         }
     }
 
-    /// Takes the answer that was missed on this stream.
+    /// Takes the answer which nobody read on the stream `call`; `None` if there is none.
     fn fetch(&self, id: &SessionId, call: &str) -> Option<ServerSseMessage> {
         self.lock().get_mut(id)?.missed.remove(call)
     }
@@ -268,6 +289,7 @@ impl SessionManager for HttpSessions {
             _ => None,
         };
 
+        // The number of the stream is known only from its first event.
         let stream = self.0.rmcp.create_stream(id, message).await?;
         let mut watched = self.watch(id, Box::pin(stream), None);
         watched.asked = request;
@@ -298,6 +320,7 @@ impl SessionManager for HttpSessions {
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
         let call = stream_number(&last_event_id).map(str::to_owned);
+        // rmcp fails for a stream that it has forgotten; an answer that was missed is kept here.
         let stream: Messages = match self.0.rmcp.resume(id, last_event_id).await {
             Ok(stream) => Box::pin(stream),
             Err(error) => {
@@ -310,14 +333,16 @@ impl SessionManager for HttpSessions {
     }
 }
 
-/// The stream that an event belongs to: rmcp numbers events `<index>/<stream>`, those of no call `<index>`.
+/// Returns the number of the stream which an event belongs to. rmcp numbers the events of a call
+/// `<index>/<stream>`, and others `<index>`, which gives `None`.
 fn stream_number(event_id: &str) -> Option<&str> {
     event_id.split_once('/').map(|(_, stream)| stream)
 }
 
+/// Stream of messages to a client.
 type Messages = Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>>;
 
-/// Whether this is the last message of a call.
+/// Returns true for the last message of a call.
 fn is_answer(message: &ServerSseMessage) -> bool {
     matches!(
         message.message.as_deref(),
@@ -325,14 +350,16 @@ fn is_answer(message: &ServerSseMessage) -> bool {
     )
 }
 
-/// A stream that tells when it is read no longer.
+/// Stream which reports the end of reading to `HttpSessions` when dropped.
 struct WatchedStream {
     inner: Messages,
     sessions: HttpSessions,
     id: SessionId,
+    /// Number of the call's stream. `None` until known, and for streams of no call.
     call: Option<String>,
-    /// The call to enter into the table as soon as its stream has a number.
+    /// Request to enter into the table once the number of the stream is known.
     asked: Option<RequestId>,
+    /// True if the answer has been read or the stream has ended.
     over: bool,
 }
 
@@ -344,7 +371,8 @@ impl Stream for WatchedStream {
         match &polled {
             Poll::Ready(None) => self.over = true,
             Poll::Ready(Some(message)) => {
-                // It ends the call, whether or not the reader waits for the end of the stream.
+                // The answer ends the call, even if the reader does not wait for the end of the
+                // stream.
                 self.over |= is_answer(message);
 
                 if let Some(number) = message.event_id.as_deref().and_then(stream_number)

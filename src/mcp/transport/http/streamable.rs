@@ -1,4 +1,4 @@
-//! Streamable HTTP, all revisions: rmcp's service, with the answers that it leaves wanting.
+//! Streamable HTTP in all revisions: the service of rmcp, with some of its answers corrected.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::mcp::{
     web::reply::{HttpReply, refusal},
 };
 
-/// Streamable HTTP for this server, all revisions.
+/// Service for Streamable HTTP in all revisions. Clones share the sessions.
 #[derive(Clone)]
 pub(super) struct Streamable {
     rmcp: StreamableHttpService<SshServer, HttpSessions>,
@@ -27,11 +27,11 @@ pub(super) struct Streamable {
 }
 
 impl Streamable {
-    /// Serves with `server` until `stop` is cancelled.
+    /// Creates a service which answers with `server` until `stop` is cancelled.
     pub(super) fn new(server: SshServer, stop: CancellationToken) -> Self {
         let sessions = HttpSessions::new(stop.clone());
 
-        // Host and Origin are checked by the guard, for all routes alike.
+        // The guard has checked Host and Origin, as for all routes.
         let config = StreamableHttpServerConfig::default()
             .disable_allowed_hosts()
             .with_sse_retry(Some(COME_BACK))
@@ -46,7 +46,7 @@ impl Streamable {
         Self { rmcp, sessions }
     }
 
-    /// Answers one request, the media type of which has been checked.
+    /// Answers a request. The caller has checked the media type.
     pub(super) async fn answer(&self, request: Request<Full<Bytes>>, body: &Bytes) -> HttpReply {
         let method = request.method().clone();
         let session = request
@@ -55,6 +55,7 @@ impl Streamable {
             .and_then(|id| id.to_str().ok())
             .map(SessionId::from);
 
+        // rmcp would confirm the end of a session that does not exist.
         if let (&Method::DELETE, Some(id)) = (&method, &session)
             && !self.sessions.has(id)
         {
@@ -68,9 +69,10 @@ impl Streamable {
         let rmcp = self.rmcp.clone();
         let answering = async move { rmcp.handle(request).await.map(BodyExt::boxed_unsync) };
 
+        // Only a POST starts calls, which may be silent for long.
         if method == Method::POST {
             let answer = early_headers::in_time(answering).await;
-            // rmcp's word for JSON that it cannot read.
+            // rmcp answers 415 to JSON that it cannot read; a client expects an error of JSON-RPC.
             return if answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
                 no_message(body)
             } else {
@@ -80,7 +82,7 @@ impl Streamable {
 
         let mut answer = answering.await;
 
-        // The end of a session has happened when it is answered; some clients complain of a mere promise.
+        // The session has ended by now. Some clients reject 202, which only promises the end.
         if method == Method::DELETE && answer.status() == StatusCode::ACCEPTED {
             *answer.status_mut() = StatusCode::NO_CONTENT;
         }

@@ -1,4 +1,4 @@
-//! Connections to the shared daemon that become conversations in lines.
+//! Upgrades connections to the shared daemon from HTTP to MCP in lines.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -19,26 +19,30 @@ use crate::{
     session::registry::SessionRegistry,
 };
 
-/// What a shared daemon needs to take fronts in, or to give way.
+/// State with which a shared daemon accepts stdio proxies or gives way to a later version.
 pub(super) struct Upgrades {
     pub(super) registry: Arc<SessionRegistry>,
-    /// Cancelled where no more clients are taken in.
+    /// Token which is cancelled when no more clients are accepted.
     pub(super) listening: CancellationToken,
+    /// Tasks which accept connections.
     pub(super) accepting: TaskTracker,
+    /// Tasks which serve connections.
     pub(super) connections: TaskTracker,
-    /// Cancelled when the conversations have to end.
+    /// Token which is cancelled when the conversations have to end.
     pub(super) closing: CancellationToken,
-    /// What proves to a front whose daemon this is, where the system does not tell.
+    /// Secret which proves to a stdio proxy whose daemon this is. `None` where the kernel tells.
     pub(super) proof: Option<HeaderValue>,
 }
 
 impl Upgrades {
-    /// Takes a front in. One of a later version has this daemon make room for its own: it takes no more clients in then,
-    /// and lives on for those it has and for the jobs that run.
+    /// Accepts a stdio proxy, or gives way to a proxy of a later version. A daemon that gives way
+    /// accepts no more clients. It lives on for its present clients and running jobs.
     pub(super) async fn answer(&self, request: &mut Parts, server: &SshServer) -> HttpReply {
         let theirs = text(&request.headers, VERSION_HEADER);
 
         if is_later(theirs, VERSION) {
+            // After this wait, the socket and its lock are free for the daemon of the later
+            // version.
             self.listening.cancel();
             self.accepting.wait().await;
             let message = format!(
@@ -46,7 +50,7 @@ impl Upgrades {
                 std::process::id()
             );
 
-            // Without the connection over which this was asked.
+            // The connection of this request does not count as a client.
             let (clients, jobs) = (
                 self.connections.len().saturating_sub(1),
                 self.registry.jobs.running(),
@@ -74,13 +78,14 @@ impl Upgrades {
 
         self.connections.spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
-            // A front says nothing until it has the answer.
+            // A stdio proxy sends nothing before it has the answer.
             if let Ok(parts) = upgraded.downcast::<Io>()
                 && parts.read_buf.is_empty()
             {
                 let mut stream = parts.io.into_inner();
 
-                // Its client may sleep for as long as it likes.
+                // A client may pause for any time without reading, while its computer sleeps for
+                // example.
                 stream.as_mut().set_write_timeout_pinned(None);
                 stdio::converse(server, stream, &closing).await;
             }
@@ -99,6 +104,7 @@ impl Upgrades {
     }
 }
 
+/// Returns the value of a header, or an empty text if the header is missing or unreadable.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers
         .get(name)
@@ -106,6 +112,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// Returns the working directory of a stdio proxy; `None` if the header is missing or the path is
+/// not absolute.
 #[cfg(unix)]
 fn directory(headers: &HeaderMap) -> Option<PathBuf> {
     let bytes = headers.get(DIRECTORY_HEADER)?.as_bytes();
@@ -113,13 +121,16 @@ fn directory(headers: &HeaderMap) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
+/// Returns the working directory of a stdio proxy; `None` if the header is missing or the path is
+/// not absolute.
 #[cfg(not(unix))]
 fn directory(headers: &HeaderMap) -> Option<PathBuf> {
     let path = PathBuf::from(std::str::from_utf8(headers.get(DIRECTORY_HEADER)?.as_bytes()).ok()?);
     path.is_absolute().then_some(path)
 }
 
-/// Whether one version (semver.org) is later than another, by its three numbers. What is no version is not.
+/// Returns true if the first version (semver.org) is later than the second, by the three numbers.
+/// An invalid version is never later.
 fn is_later(version: &str, than: &str) -> bool {
     let numbers = |version: &str| -> Option<Vec<u64>> {
         let core = version.split(['-', '+']).next()?;

@@ -1,4 +1,4 @@
-//! A front's way to the daemon.
+//! The connection of a stdio proxy to the shared daemon.
 
 use std::{io, time::Duration};
 
@@ -19,36 +19,45 @@ use crate::mcp::{
     transport::front_request::{DIRECTORY_HEADER, PATH, PROTOCOL, VERSION, VERSION_HEADER},
 };
 
-/// How long all of it may take.
+/// Time limit for joining a daemon, including the start of a new daemon.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long a daemon may take to answer.
+/// Time limit for the answer of a daemon to the request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks at whether the daemon that another process starts is there.
+/// Interval between attempts to join a daemon which another process is starting.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Connection to the shared daemon.
 #[cfg(unix)]
 pub(super) type Stream = tokio::net::UnixStream;
+/// Connection to the shared daemon.
 #[cfg(windows)]
 pub(super) type Stream = tokio::net::windows::named_pipe::NamedPipeClient;
 
-/// Why there is no daemon to speak to.
+/// Reason why a stdio proxy cannot join a shared daemon.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JoinError {
+    /// The folder of the daemon cannot be used.
     #[error(transparent)]
     Place(#[from] PlaceError),
+    /// The connection to the daemon failed.
     #[error("cannot reach the shared daemon at {}: {source}", place.socket.display())]
     Unreachable {
         place: Box<DaemonLocation>,
         source: io::Error,
     },
+    /// Another user listens there. Nothing was sent.
     #[error("what listens at {0} belongs to another user; nothing was sent to it")]
     NotOurs(String),
+    /// The daemon does not answer in time. Holds the process, in words.
     #[error("the shared daemon{0} does not answer")]
     Silent(String),
+    /// The listener does not answer as a shared daemon does.
     #[error("what listens at {0} is no shared daemon")]
     Strange(String),
+    /// No daemon could be started, for this reason.
     #[error("the shared daemon cannot be started: {0}")]
     Start(String),
+    /// Another process kept the lock for the whole time.
     #[error("another process has been starting the shared daemon, or ending it, for {} s", LIMIT.as_secs())]
     Late,
 }
@@ -65,23 +74,26 @@ impl From<&JoinError> for ToolError {
     }
 }
 
-/// What is at the place of the daemon.
+/// Result of a single attempt to join a daemon.
 enum DaemonProbe {
+    /// A daemon of this user speaks MCP in lines on this connection.
     Joined(Stream),
-    /// One of an earlier version, which takes no more fronts in from now on; its words.
+    /// A daemon of an earlier version gives way, with these words. No further proxy can join this
+    /// daemon.
     GaveWay(String),
-    /// Nobody, or one that was just ending.
+    /// No daemon listens, or a daemon was just ending.
     Nobody,
 }
 
-/// A connection to the daemon, which is started if there is none.
+/// Joins the shared daemon, which is started if none runs.
 ///
 /// # Errors
-/// There is none, and none can be started, or what is there is not to be trusted.
+/// There is no daemon and none can be started, or the process that listens cannot be trusted.
 pub(super) async fn join(place: &DaemonLocation, start: &DaemonStart) -> Result<Stream, JoinError> {
     place.prepare()?;
     let deadline = Instant::now() + LIMIT;
 
+    // Several proxies may start a daemon at once: one start succeeds, the others try again.
     while Instant::now() < deadline {
         match knock(place).await? {
             DaemonProbe::Joined(stream) => return Ok(stream),
@@ -99,11 +111,16 @@ pub(super) async fn join(place: &DaemonLocation, start: &DaemonStart) -> Result<
     Err(JoinError::Late)
 }
 
+/// Tries once to join a running daemon.
+///
+/// # Errors
+/// The daemon cannot be reached, does not answer, or cannot be trusted.
 async fn knock(place: &DaemonLocation) -> Result<DaemonProbe, JoinError> {
     let named = place.socket.display().to_string();
 
     let stream = match connect(place).await {
         Ok(stream) => stream,
+        // A daemon that was killed leaves its socket file, at which connections are refused.
         Err(error)
             if matches!(
                 error.kind(),
@@ -120,18 +137,19 @@ async fn knock(place: &DaemonLocation) -> Result<DaemonProbe, JoinError> {
         }
     };
 
+    // The owner is checked before anything is sent.
     let who = peer(&stream).ok_or_else(|| JoinError::NotOurs(named.clone()))?;
     let asked = timeout(ANSWER_LIMIT, ask(stream))
         .await
         .map_err(|_| JoinError::Silent(who))?;
 
-    // A connection that ends without a word was not taken in any more.
+    // A daemon that was ending may close the connection without an answer.
     let Ok((status, answer)) = asked else {
         return Ok(DaemonProbe::Nobody);
     };
 
     match (status, answer) {
-        // Where the kernel says whose it is, nothing needs to be proven.
+        // Where the kernel tells whose the daemon is, both proofs are `None`.
         (StatusCode::SWITCHING_PROTOCOLS, DaemonReply::Stream(stream, proof))
             if proof == place.proof() =>
         {
@@ -142,23 +160,29 @@ async fn knock(place: &DaemonLocation) -> Result<DaemonProbe, JoinError> {
     }
 }
 
+/// Answer of a daemon to the request for MCP in lines.
 enum DaemonReply {
-    /// The connection, and what only the daemon can know.
+    /// Upgraded connection, and the proof that the daemon sent.
     Stream(Stream, Option<HeaderValue>),
+    /// Text of any other answer.
     Words(String),
 }
 
-/// Asks to speak MCP in lines.
+/// Asks a daemon to speak MCP in lines.
+///
+/// # Errors
+/// The connection is lost, or the peer does not speak HTTP.
 async fn ask(stream: Stream) -> Result<(StatusCode, DaemonReply), hyper::Error> {
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = http::Uri::from_static(PATH);
+    // The daemon requires a Host; on a socket, any name will do.
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_static("localhost"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
     headers.insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
 
-    // One that no header can carry is not told.
+    // A path that no header can carry is left out.
     let directory = std::env::current_dir().unwrap_or_default();
     if let Ok(directory) = HeaderValue::from_bytes(directory.as_os_str().as_encoded_bytes()) {
         headers.insert(DIRECTORY_HEADER, directory);
@@ -169,6 +193,7 @@ async fn ask(stream: Stream) -> Result<(StatusCode, DaemonReply), hyper::Error> 
     let mut answer = send.send_request(request).await?;
     let status = answer.status();
 
+    // The daemon says nothing before the client does, so early data shows another program.
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let proof = answer.headers().get(PROTOCOL).cloned();
         let upgraded = hyper::upgrade::on(&mut answer).await?;
@@ -189,17 +214,19 @@ async fn ask(stream: Stream) -> Result<(StatusCode, DaemonReply), hyper::Error> 
     ))
 }
 
+/// Connects to the Unix socket of the daemon.
 #[cfg(unix)]
 async fn connect(place: &DaemonLocation) -> io::Result<Stream> {
     Stream::connect(&place.socket).await
 }
 
+/// Connects to the named pipe of the daemon.
 #[cfg(windows)]
 async fn connect(place: &DaemonLocation) -> io::Result<Stream> {
     crate::mcp::web::pipe::connect(&place.socket).await
 }
 
-/// Who is at the other end, in words; `None`: another user.
+/// Returns a description of the process at the other end; `None` if another user owns the process.
 #[cfg(unix)]
 fn peer(stream: &Stream) -> Option<String> {
     let peer = stream
@@ -214,7 +241,8 @@ fn peer(stream: &Stream) -> Option<String> {
     )
 }
 
-/// Nobody says whose a pipe is; the daemon proves itself in its answer.
+/// Returns an empty description, since Windows does not tell whose a pipe is. The daemon proves
+/// itself in the answer.
 #[cfg(windows)]
 fn peer(_: &Stream) -> Option<String> {
     Some(String::new())

@@ -1,4 +1,4 @@
-//! The shared daemon.
+//! The shared daemon, as a process.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -24,36 +24,39 @@ use crate::{
     session::registry::SessionRegistry,
 };
 
-/// From this length on, in bytes, the log is begun anew by the next daemon.
+/// Length of the log, in bytes, beyond which the next daemon empties the file.
 const LONG_LOG: u64 = 1024 * 1024;
 
-/// Why it cannot serve.
+/// Reason why the shared daemon cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// There is no place for it.
+    /// The daemon's folder cannot be used.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// Nothing can be written there.
+    /// The lock file cannot be opened or locked.
     #[error("cannot lock {}: {source}", place.lock.display())]
     Lock {
-        /// Where.
+        /// Files of the daemon.
         place: Box<DaemonLocation>,
-        /// Why not.
+        /// Error of the system.
         source: io::Error,
     },
-    /// The socket cannot be made.
+    /// The socket or pipe cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// No random numbers are to be had.
+    /// The system provides no random numbers.
     #[error("no random numbers are to be had: {0}")]
     Random(#[from] io::Error),
 }
 
-/// Serves the fronts of this user at `place` until `stop` is cancelled or nobody has been there and no job has run for
-/// as long as `idle`. Says on stdout, in one line, whether it does: it may be that another daemon does already.
+/// Serves the stdio proxies of this user at `place` until `stop` is cancelled or the daemon is
+/// idle. The daemon is idle when it has had no client and no running job for as long as `idle`.
+/// Prints one line to stdout: that the daemon is ready, that another daemon has the lock, or why
+/// neither is so.
 ///
 /// # Errors
-/// It cannot serve there; that has been said on stdout, too.
+/// The daemon cannot serve there. Unless random numbers are missing, stdout has got the reason,
+/// too.
 pub async fn serve(
     registry: Arc<SessionRegistry>,
     place: &DaemonLocation,
@@ -62,12 +65,13 @@ pub async fn serve(
 ) -> Result<(), DaemonError> {
     let say = |line: &str| {
         let mut stdout = io::stdout();
-        // Whoever started it may be gone.
+        // The process that started the daemon may be gone.
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     };
 
     match open(place).await {
         Ok(Some(listener)) => {
+            // All that can fail comes before the promise to be ready.
             let keys = Arc::new(AccessKeys::new()?);
             say(READY);
             tracing::info!("the shared daemon is ready on {}", listener.address());
@@ -86,7 +90,7 @@ pub async fn serve(
     }
 }
 
-/// `None`: another process has the lock.
+/// Takes the lock and opens the listener; `None` if another process has the lock.
 async fn open(place: &DaemonLocation) -> Result<Option<Listener>, DaemonError> {
     place.prepare()?;
     let lock = lock(place).map_err(|source| DaemonError::Lock {
@@ -96,6 +100,7 @@ async fn open(place: &DaemonLocation) -> Result<Option<Listener>, DaemonError> {
 
     let Some(lock) = lock else { return Ok(None) };
 
+    // Every daemon appends to the log, so that it would grow for ever.
     if fs::metadata(&place.log).is_ok_and(|log| log.len() > LONG_LOG)
         && let Ok(log) = fs::OpenOptions::new().write(true).open(&place.log)
     {
@@ -105,11 +110,13 @@ async fn open(place: &DaemonLocation) -> Result<Option<Listener>, DaemonError> {
     listen(place, lock).await.map(Some)
 }
 
+/// Opens the Unix socket, which keeps the lock.
 #[cfg(unix)]
 async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
     Ok(crate::mcp::web::listen::open_socket(&place.socket, Some(lock)).await?)
 }
 
+/// Opens the named pipe, which keeps the lock.
 #[cfg(windows)]
 async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
     let failed = |source| ListenError::Failed {
@@ -117,6 +124,7 @@ async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonEr
         source,
     };
 
+    // The secret is written before the first proxy can connect and compare it.
     pipe::prove(&place.lock).map_err(failed)?;
     Ok(Listener::Pipe(
         pipe::Pipe::open(&place.socket).map_err(failed)?,
@@ -124,7 +132,8 @@ async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonEr
     ))
 }
 
-/// The lock file stays: removing it would let two processes lock two files of one name.
+/// Locks the lock file; `None` if another process has the lock. The file stays for ever, because
+/// removing it would let two processes lock two files of the same name.
 fn lock(place: &DaemonLocation) -> io::Result<Option<File>> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
@@ -132,6 +141,7 @@ fn lock(place: &DaemonLocation) -> io::Result<Option<File>> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(&place.lock)?;
 
+    // A signal may interrupt the attempt, which says nothing about the lock.
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),

@@ -1,4 +1,4 @@
-//! Where the shared daemon of this user is.
+//! Finds the files of the shared daemon of this user.
 
 use std::{
     env,
@@ -11,50 +11,53 @@ use sha2::{Digest as _, Sha256};
 
 use crate::local::{Folder, home};
 
-/// The files of one shared daemon. Fronts with the same store and the same `ssh_config` meet at the same place.
+/// Files of a shared daemon. Processes with the same store and the same `ssh_config` get the same
+/// location, and so share a daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonLocation {
+    /// Folder of the files, which only this user may access.
     folder: PathBuf,
-    /// The socket; on Windows the name of the pipe.
+    /// Path of the Unix socket; on Windows the name of the pipe.
     pub socket: PathBuf,
-    /// Locked by the daemon for as long as it takes fronts in.
+    /// Lock file, locked while the daemon accepts stdio proxies.
     pub lock: PathBuf,
-    /// What the daemon says.
+    /// Log file of the daemon.
     pub log: PathBuf,
 }
 
-/// Why there is no place for a daemon.
+/// Reason why the folder of a daemon cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    /// The folder cannot be made or looked at.
+    /// The folder cannot be created or examined.
     #[error("cannot use the folder {}: {source}", folder.display())]
     Unusable {
-        /// Which.
+        /// Path of the folder.
         folder: PathBuf,
-        /// Why not.
+        /// Error of the system.
         source: io::Error,
     },
-    /// A file or a symbolic link is where the folder should be.
+    /// A file or a symbolic link takes the place of the folder.
     #[error("{} is not a folder of ours; remove it, or set XDG_RUNTIME_DIR to a folder of your own", .0.display())]
     NotAFolder(PathBuf),
-    /// Somebody else made it.
+    /// The folder belongs to another user.
     #[error("{} belongs to another user; set XDG_RUNTIME_DIR to a folder of your own", .0.display())]
     NotOurs(PathBuf),
-    /// Others could put a socket of theirs there.
+    /// Other users could put a socket into the folder.
     #[error("other users may use {}; run: chmod 700 {}", .0.display(), .0.display())]
     Open(PathBuf),
-    /// The system takes no path as long as that.
+    /// No candidate for the folder gives a path short enough for a socket.
     #[error("the path {} is too long for a socket; set XDG_RUNTIME_DIR to a folder with a short path", .0.display())]
     TooLong(PathBuf),
 }
 
 impl DaemonLocation {
-    /// The place for this store (`None`: there is none) and this `ssh_config` file (`None`: the person's own): in `$XDG_RUNTIME_DIR`, if that is
-    /// a folder of this user, else in the state directory, else, if that makes the path too long for a socket, in the
-    /// folder for temporary files. Nothing is made yet.
+    /// Returns the location for `store` (`None`: no store) and `ssh_config` (`None`: the user's own
+    /// file). The folder is in `$XDG_RUNTIME_DIR` if this user owns that directory, else in the
+    /// state directory. If both paths are too long for a socket, the folder is among the temporary
+    /// files. Nothing is created yet.
     ///
     /// # Errors
-    /// Each path is too long.
+    /// Every path is too long.
     pub fn of(store: Option<&Path>, ssh_config: Option<&Path>) -> Result<Self, PlaceError> {
         let name = name(store, ssh_config);
         let candidates = [
@@ -63,6 +66,7 @@ impl DaemonLocation {
             Some(temporary()),
         ];
 
+        // The path of a socket has a limit of about a hundred bytes, which a deep home exceeds.
         let mut too_long = PathBuf::new();
 
         for folder in candidates.into_iter().flatten() {
@@ -88,10 +92,10 @@ impl DaemonLocation {
         Err(PlaceError::TooLong(too_long))
     }
 
-    /// Makes the folder if it is missing, for this user alone.
+    /// Creates the folder if there is none, with access for this user only.
     ///
     /// # Errors
-    /// It cannot be made, or what is there is not for this user alone.
+    /// The folder cannot be created, or is not for this user only.
     pub fn prepare(&self) -> Result<(), PlaceError> {
         let unusable = |source| PlaceError::Unusable {
             folder: self.folder.clone(),
@@ -103,19 +107,20 @@ impl DaemonLocation {
         }
 
         match private_folder().create(&self.folder) {
-            // Something is there: what it is, is looked at next.
+            // An entry that exists already is examined below.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(unusable(error));
             }
             _ => {}
         }
 
+        // A link is not followed: another user may have put it into a shared directory.
         let there = std::fs::symlink_metadata(&self.folder).map_err(unusable)?;
         if !there.is_dir() {
             return Err(PlaceError::NotAFolder(self.folder.clone()));
         }
 
-        // On Windows it is in the person's profile directory, and so theirs alone.
+        // On Windows the folder is in the user's profile, to which other users have no access.
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -132,7 +137,7 @@ impl DaemonLocation {
         Ok(())
     }
 
-    /// Whether a daemon is there now.
+    /// Returns true if a daemon listens at this location now.
     #[must_use]
     pub fn is_served(&self) -> bool {
         #[cfg(unix)]
@@ -141,7 +146,7 @@ impl DaemonLocation {
         self.socket.exists()
     }
 
-    /// What its daemon proves itself with where the system does not tell whose it is; `None` where it does.
+    /// Returns the secret with which the daemon proves whose it is; `None` where the kernel tells.
     #[cfg_attr(
         not(windows),
         expect(clippy::unused_self, reason = "elsewhere the kernel tells")
@@ -154,6 +159,7 @@ impl DaemonLocation {
     }
 }
 
+/// Returns a builder of folders which only this user may access.
 fn private_folder() -> DirBuilder {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -161,10 +167,11 @@ fn private_folder() -> DirBuilder {
     builder
 }
 
-/// Sixteen hexadecimal digits: the same for the same files.
+/// Returns sixteen hexadecimal digits, which are the same for the same two files.
 fn name(store: Option<&Path>, ssh_config: Option<&Path>) -> String {
     let mut digest = Sha256::new();
 
+    // The lengths keep apart two pairs of paths whose bytes are the same in sequence.
     for path in [store, ssh_config] {
         let bytes = path
             .map(|path| path.as_os_str().as_encoded_bytes())
@@ -182,8 +189,8 @@ fn name(store: Option<&Path>, ssh_config: Option<&Path>) -> String {
     format!("{first:016x}")
 }
 
-/// `$XDG_RUNTIME_DIR`, where it is what the XDG Base Directory Specification says: a folder that this user owns. After
-/// `sudo -E`, for one, it is not.
+/// Returns `$XDG_RUNTIME_DIR` if this user owns the folder, as the XDG Base Directory Specification
+/// requires. After `sudo -E`, for example, the folder belongs to another user.
 #[cfg(unix)]
 fn runtime_folder() -> Option<PathBuf> {
     let folder = PathBuf::from(env::var_os("XDG_RUNTIME_DIR")?);
@@ -192,28 +199,33 @@ fn runtime_folder() -> Option<PathBuf> {
     (folder.is_absolute() && there.is_dir() && ours).then_some(folder)
 }
 
+/// Returns `None`, because other systems have no such folder.
 #[cfg(not(unix))]
 fn runtime_folder() -> Option<PathBuf> {
     None
 }
 
-/// For everybody's temporary files, and so with the user's number.
+/// Returns a folder among the temporary files. All users share their directory, so the name holds
+/// the user id.
 #[cfg(unix)]
 fn temporary() -> PathBuf {
     env::temp_dir().join(format!("mcp-ssh-sessions-{}", nix::unistd::geteuid()))
 }
 
+/// Returns a folder in the user's directory for temporary files.
 #[cfg(not(unix))]
 fn temporary() -> PathBuf {
     env::temp_dir().join("mcp-ssh-sessions")
 }
 
-/// Whether the system takes this path for a socket (`sun_path`, unix(7): 108 bytes on Linux, 104 on macOS).
+/// Returns true if the system accepts this path for a socket (`sun_path`, unix(7): 108 bytes on
+/// Linux, 104 on macOS).
 #[cfg(unix)]
 fn fits(socket: &Path) -> bool {
     std::os::unix::net::SocketAddr::from_pathname(socket).is_ok()
 }
 
+/// Returns true, because the name of a pipe is short.
 #[cfg(not(unix))]
 fn fits(_: &Path) -> bool {
     true

@@ -1,9 +1,13 @@
-//! One daemon for all terminals that nobody has to start.
+//! One daemon for all terminals, which starts on demand.
 //!
-//! A process with `--shared` is a [`front`]: it passes the lines of MCP between its client and the daemon of this user,
-//! which [`place`] finds and `start` starts. What is on its way is in the front's `pending`, so that a daemon that ends is
-//! replaced by a new one without the client. The [`daemon`] is the one of `http`, on a Unix socket (on Windows a named
-//! pipe) alone: `http::upgrade` makes a connection to it a conversation in lines.
+//! A process with `--shared` is a stdio proxy ([`stdio_proxy`]). It passes the lines of MCP between
+//! its client and the daemon of this user. [`location`] says where the daemon is, `start` starts
+//! it, and `connect` joins it.
+//!
+//! `pending_requests` records the requests without an answer, so that a new daemon can replace one
+//! that ends without the client's help. The [`daemon`] is that of `http`, but listens only on a
+//! Unix socket (on Windows a named pipe). `http::upgrade` turns a connection to it into a
+//! conversation in lines.
 
 mod connect;
 pub mod daemon;

@@ -1,4 +1,4 @@
-//! What is on its way between a client and the daemon (pure).
+//! The requests on their way between a client and the daemon (pure).
 
 use std::borrow::Cow;
 
@@ -7,33 +7,36 @@ use serde_json::{Value, json};
 
 use crate::mcp::call::tool_error::ToolError;
 
-/// How far apart the numbers are that two daemons give their questions.
+/// Distance between the number ranges for the questions of successive daemons.
 const APART: u64 = 1 << 32;
-/// JSON-RPC 2.0, section 5.1.
+/// Code of an internal error (JSON-RPC 2.0, section 5.1).
 const INTERNAL_ERROR: i32 = -32603;
 
-/// The requests without an answer, in both directions, and how the conversation began.
+/// Requests without an answer, in both directions, and the beginning of the conversation. A stdio
+/// proxy keeps one record for its client, over any number of daemons.
 #[derive(Debug, Default)]
 pub(super) struct PendingRequests {
-    /// How many daemons there were before this one.
+    /// Number of daemons which ended before the present daemon.
     generation: u64,
-    /// The client's `initialize`: its id, and the whole line.
+    /// Id and line of the client's `initialize`. `None` before.
     hello: Option<(Value, Vec<u8>)>,
-    /// The client's `notifications/initialized`.
+    /// Line of the client's `notifications/initialized`. `None` before.
     initialized: Option<Vec<u8>>,
-    /// The client's requests.
+    /// Requests of the client without an answer.
     calls: Vec<PendingCall>,
-    /// The daemon's requests, as the client knows them.
+    /// Ids of the daemon's requests without an answer, as known to the client.
     questions: Vec<Value>,
 }
 
+/// Request of the client without an answer.
 #[derive(Debug)]
 struct PendingCall {
     id: Value,
+    /// True for `tools/call`.
     is_tool: bool,
 }
 
-/// What matters of a message.
+/// Parts of a message which matter here.
 #[derive(Debug, Deserialize)]
 struct Message<'a> {
     id: Option<Value>,
@@ -41,19 +44,20 @@ struct Message<'a> {
     method: Option<Cow<'a, str>>,
 }
 
-/// How a conversation is begun again.
+/// Lines which begin a conversation again, with a new daemon.
 #[derive(Debug, Clone)]
 pub(super) struct Hello {
-    /// The id of the first line, and so of the answer that the client has had already.
+    /// Id of the first line. The client has got the answer to this id already.
     pub(super) id: Value,
-    /// `initialize`.
+    /// Line with `initialize`.
     pub(super) first: Vec<u8>,
-    /// `notifications/initialized`, if the client got that far.
+    /// Line with `notifications/initialized`. `None` if the client has not sent this line.
     pub(super) second: Option<Vec<u8>>,
 }
 
 impl PendingRequests {
-    /// What a new daemon has to be told before this line of the client: `None` for one that begins by itself.
+    /// Returns the lines which a new daemon needs before this line of the client. `None` if the
+    /// line is itself an `initialize`, or if the client has sent none.
     pub(super) fn hello(&self, line: &[u8]) -> Option<Hello> {
         if is(line, "initialize") {
             return None;
@@ -67,9 +71,10 @@ impl PendingRequests {
         })
     }
 
-    /// Notes a line of the client; returns what the daemon is to get. `None`: the answer to a question that it has not
-    /// put.
+    /// Notes a line of the client and returns the line for the daemon. `None` for an answer to a
+    /// question which this daemon has not asked.
     pub(super) fn outbound<'a>(&mut self, line: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        // Nonsense passes, so that the daemon refuses it in the usual way.
         let Ok(message) = serde_json::from_slice::<Message<'_>>(line) else {
             return Some(line.into());
         };
@@ -92,6 +97,7 @@ impl PendingRequests {
                 match method {
                     "notifications/initialized" => self.initialized = Some(line.to_owned()),
                     "notifications/cancelled" => {
+                        // A cancelled request gets no answer, not even when the daemon is lost.
                         let cancelled = parameter(line, "requestId");
                         self.calls
                             .retain(|call| Some(&call.id) != cancelled.as_ref());
@@ -102,9 +108,11 @@ impl PendingRequests {
                 Some(line.into())
             }
             (Some(id), None) => {
+                // The client may still answer a question of an earlier daemon.
                 let at = self.questions.iter().position(|question| *question == id)?;
                 self.questions.swap_remove(at);
 
+                // The daemon knows the question by the number without the shift.
                 match id
                     .as_u64()
                     .and_then(|number| number.checked_sub(self.generation * APART))
@@ -119,8 +127,9 @@ impl PendingRequests {
         }
     }
 
-    /// Notes a line of the daemon; returns what the client is to get. The questions of each daemon have numbers of their
-    /// own, so that no answer to an earlier one is taken for the answer to another question.
+    /// Notes a line of the daemon and returns the line for the client. The questions of each daemon
+    /// get numbers of their own. So the answer to a question of an earlier daemon is never taken
+    /// for another answer.
     pub(super) fn inbound<'a>(&mut self, line: &'a [u8]) -> Cow<'a, [u8]> {
         let Ok(message) = serde_json::from_slice::<Message<'_>>(line) else {
             return line.into();
@@ -159,8 +168,10 @@ impl PendingRequests {
         }
     }
 
-    /// Takes back a request that did not get through. `false`: it has been answered meanwhile.
+    /// Takes back a request which did not reach the daemon. Returns `false` if the request has been
+    /// answered meanwhile, and `true` for other messages.
     pub(super) fn take_back(&mut self, line: &[u8]) -> bool {
+        // Notifications and answers are not recorded, so there is nothing to take back.
         let Ok(Message {
             id: Some(id),
             method: Some(_),
@@ -175,10 +186,12 @@ impl PendingRequests {
         self.calls.len() < before
     }
 
-    /// The daemon is gone: what the client is to get for what is on its way.
+    /// Notes the end of the daemon and returns lines for the client: a cancellation for each open
+    /// question, and an error for each open call.
     pub(super) fn lost(&mut self, error: &ToolError) -> Vec<Vec<u8>> {
         self.generation += 1;
 
+        // The client may be showing a question to its user, whose answer nobody needs now.
         let cancelled = std::mem::take(&mut self.questions).into_iter().map(|id| {
             json!({
                 "jsonrpc": "2.0", "method": "notifications/cancelled",
@@ -196,7 +209,8 @@ impl PendingRequests {
             .collect()
     }
 
-    /// The answer to a request that cannot be sent to any daemon; `None` for what expects no answer.
+    /// Returns the answer to a request which cannot be sent to any daemon; `None` for other
+    /// messages.
     pub(super) fn refusal(line: &[u8], error: &ToolError) -> Option<Vec<u8>> {
         let Ok(Message {
             id: Some(id),
@@ -216,17 +230,19 @@ impl PendingRequests {
     }
 }
 
-/// Whether the line is the answer to the request of this id.
+/// Returns true if the line is the answer to the request with this id.
 pub(super) fn answers(line: &[u8], to: &Value) -> bool {
     serde_json::from_slice::<Message<'_>>(line)
         .is_ok_and(|message| message.method.is_none() && message.id.as_ref() == Some(to))
 }
 
+/// Returns true if the line is a message with this method.
 fn is(line: &[u8], method: &str) -> bool {
     serde_json::from_slice::<Message<'_>>(line)
         .is_ok_and(|message| message.method.as_deref() == Some(method))
 }
 
+/// Returns a parameter of the message in a line.
 fn parameter(line: &[u8], name: &str) -> Option<Value> {
     serde_json::from_slice::<Value>(line)
         .ok()?
@@ -235,14 +251,15 @@ fn parameter(line: &[u8], name: &str) -> Option<Value> {
         .map(Value::take)
 }
 
-/// The line with another value at this pointer (RFC 6901).
+/// Returns the line with another value at this pointer (RFC 6901).
 fn with(line: &[u8], pointer: &str, value: Value) -> Option<Vec<u8>> {
     let mut message = serde_json::from_slice::<Value>(line).ok()?;
     *message.pointer_mut(pointer)? = value;
     Some(in_line(&message))
 }
 
-/// A failed call of a tool is a result, which the model reads.
+/// Returns the answer to a call which failed for `error`. A tool call gets a result, because the
+/// model reads results.
 fn answer(call: &PendingCall, error: &ToolError) -> Value {
     if call.is_tool {
         json!({"jsonrpc": "2.0", "id": call.id, "result": error.clone().into_result()})
@@ -251,6 +268,7 @@ fn answer(call: &PendingCall, error: &ToolError) -> Value {
     }
 }
 
+/// Returns the message as a line of JSON.
 fn in_line(message: &Value) -> Vec<u8> {
     format!("{message}\n").into_bytes()
 }

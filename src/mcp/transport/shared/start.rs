@@ -1,4 +1,4 @@
-//! Starts the shared daemon, detached from whoever starts it.
+//! Starts the shared daemon, detached from the process that starts it.
 
 use std::{
     env,
@@ -18,43 +18,43 @@ use tokio::{
 use super::location::DaemonLocation;
 use crate::{child, local::home::home};
 
-/// How long a daemon may take until it says that it is ready.
+/// Time limit for a new daemon to report on stdout.
 const READY_LIMIT: Duration = Duration::from_secs(20);
 
-/// What it says on stdout when it serves.
+/// Line on the stdout of a daemon which serves.
 pub(super) const READY: &str = "ready";
-/// What it says when another one has the lock.
+/// Line on the stdout of a daemon which ends because another process has the lock.
 pub(super) const BUSY: &str = "busy";
 
-/// How a daemon is started.
+/// Command which starts a daemon: this program, with arguments.
 #[derive(Debug, Clone)]
 pub struct DaemonStart {
-    /// This program.
+    /// Path of this program.
     program: PathBuf,
-    /// What makes it the daemon.
+    /// Arguments which make this program the daemon.
     arguments: Vec<OsString>,
 }
 
-/// How a start ended.
+/// Result of starting a daemon.
 #[derive(Debug)]
 pub(super) enum Started {
-    /// There is a daemon.
+    /// A daemon serves now.
     Ready,
-    /// Another process is starting one, or has one that ends.
+    /// Another process has the lock. Its daemon is about to serve or to end.
     Busy,
-    /// In its own words.
+    /// No daemon could be started, with the reason.
     Failed(String),
 }
 
 impl DaemonStart {
-    /// This program with these arguments.
+    /// Creates the command of this program with these arguments.
     ///
     /// # Errors
-    /// The system does not tell where the program is.
+    /// The system does not tell the path of the program.
     pub fn new(arguments: Vec<OsString>) -> io::Result<Self> {
         let program = env::current_exe()?;
 
-        // An update has replaced it: Linux still has the one that runs (proc(5)).
+        // An update may have replaced the file. Linux still has the program that runs (proc(5)).
         let running = Path::new("/proc/self/exe");
         let program = if !program.exists() && running.exists() {
             running.to_owned()
@@ -65,16 +65,18 @@ impl DaemonStart {
         Ok(Self { program, arguments })
     }
 
-    /// The same with one more argument.
+    /// Adds an argument to the command.
     #[must_use]
     pub fn with(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// Starts a process that starts the daemon and ends: what a terminal, or a client that ends all that it has
-    /// started, takes with it, the daemon is no part of.
+    /// Starts the daemon and waits until the daemon reports. An intermediate process starts the
+    /// daemon and ends at once. So the daemon outlives the terminal, and clients that end the
+    /// processes which they started.
     pub(super) async fn daemon(&self, place: &DaemonLocation) -> Started {
+        // A daemon without a log is better than none.
         let log = open_log(&place.log).map_or_else(|_| Stdio::null(), Stdio::from);
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(log);
@@ -92,8 +94,10 @@ impl DaemonStart {
         };
         let mut line = String::new();
         let said = timeout(READY_LIMIT, BufReader::new(stdout).read_line(&mut line)).await;
+        // Waiting in the background leaves no zombie, however long the process takes.
         tokio::spawn(async move { child.wait().await });
 
+        // A daemon that cannot serve prints the reason in place of the two words.
         match (said, line.trim()) {
             (Err(_), _) => {
                 Started::Failed(format!("it is not ready after {} s", READY_LIMIT.as_secs()))
@@ -107,18 +111,19 @@ impl DaemonStart {
         }
     }
 
-    /// In the first of the two processes: makes a session of its own (setsid(2)) and starts the second, which is not
-    /// the first of that session and so can get no terminal.
+    /// Starts the daemon from the intermediate process. The process makes a session of its own
+    /// first (setsid(2)). The daemon does not lead this session, so it can get no terminal.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The daemon cannot be started.
     pub fn detach(&self) -> io::Result<()> {
         #[cfg(unix)]
         {
-            // It fails for one that has a session already, which is as good.
+            // This fails for a process that leads a session already, which is as good.
             let _ = nix::unistd::setsid();
         }
 
+        // The daemon reports on the stdout of the process that was started first.
         self.command()
             .into_std()
             .stdout(Stdio::inherit())
@@ -127,15 +132,17 @@ impl DaemonStart {
             .map(drop)
     }
 
+    /// Returns the command without the settings that are meant for a stdio proxy only.
     fn command(&self) -> Command {
         let mut command = child::command(&self.program);
         command.args(&self.arguments).stdin(Stdio::null());
 
-        // What is for a front alone: where it serves, sockets handed over to it, that npx started it.
+        // These variables set options of the stdio proxy, which the daemon would obey, too.
         for name in ["SHARED", "HTTP", "LISTEN", "SOCKET", "TOKEN_FILE"] {
             command.env_remove(format!("MCP_SSH_{name}"));
         }
 
+        // Sockets that were handed over are not the daemon's, and it must not end with npx.
         for name in [
             "LISTEN_FDS",
             "LISTEN_PID",
@@ -145,13 +152,14 @@ impl DaemonStart {
             command.env_remove(name);
         }
 
-        // It must keep nobody from removing a folder.
+        // A working directory cannot be removed or unmounted as long as the daemon runs.
         if let Some(home) = home().filter(|home| home.is_dir()) {
             command.current_dir(home);
         }
 
         #[cfg(windows)]
         {
+            // The daemon gets neither the console of the proxy nor its Ctrl+C.
             const DETACHED_PROCESS: u32 = 0x0000_0008;
             const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
 
@@ -162,7 +170,8 @@ impl DaemonStart {
     }
 }
 
-/// For its owner alone; each process adds to it.
+/// Opens the log for appending, with access for this user only. Several processes may append at the
+/// same time.
 fn open_log(path: &Path) -> io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
     options.append(true).create(true);

@@ -1,4 +1,5 @@
-//! A process with `--shared`: passes lines between its client and the daemon.
+//! The stdio proxy: a process with `--shared`, which passes lines between its client and the
+//! daemon.
 
 use std::{
     io,
@@ -27,13 +28,14 @@ use super::{
 };
 use crate::mcp::{call::tool_error::ToolError, transport::overwriting::Overwriting};
 
-/// How long the daemon may take to say its last words once the client is gone.
+/// Time limit for the last lines of the daemon after the client is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a new daemon may take to answer the hello of a conversation that goes on.
+/// Time limit for a new daemon to answer the `initialize` of a conversation which goes on.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 
-/// Passes lines between this process's stdin and stdout and the daemon at `place` until stdin ends or `stop` is
-/// cancelled. The daemon is started, if need be, when the client says something. Takes little more than a second to end.
+/// Passes lines between this process's stdin and stdout and the daemon at `place`. Ends when stdin
+/// ends or `stop` is cancelled, which takes little more than a second. The daemon is started on
+/// demand, when the client sends a line.
 pub async fn serve(place: DaemonLocation, start: DaemonStart, stop: CancellationToken) {
     let (stdin, stdout) = stdio_pipes();
     let client = Arc::new(ClientPipe {
@@ -53,30 +55,35 @@ pub async fn serve(place: DaemonLocation, start: DaemonStart, stop: Cancellation
     front.end().await;
 }
 
-/// The client, and what is on its way to and from it.
+/// Output to the client, and the open requests in both directions.
 struct ClientPipe<W> {
-    /// A plain mutex, held for look-ups and assignments only.
+    /// Open requests. The lock is held for look-ups and assignments only.
     pending: Mutex<PendingRequests>,
-    /// Held while a line is written.
+    /// Stream to the client, locked while a line is written.
     output: Pipe<W>,
+    /// Token which is cancelled when the client is gone or the proxy has to end.
     gone: CancellationToken,
 }
 
+/// Proxy between a client and the shared daemon. A daemon that ends is replaced when the client
+/// sends the next line.
 struct StdioProxy<W> {
     place: DaemonLocation,
     start: DaemonStart,
     client: Arc<ClientPipe<W>>,
+    /// Conversation with the present daemon. `None` before the first line, and after a failure.
     link: Option<Link>,
 }
 
-/// A conversation with one daemon.
+/// Conversation with a single daemon.
 struct Link {
     write: WriteHalf<Stream>,
-    /// Ends with it.
+    /// Task which passes on the lines of the daemon, and ends with the conversation.
     reading: JoinHandle<()>,
 }
 
 impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
+    /// Passes on the lines of the client until the input ends or the client is gone.
     async fn run(&mut self, mut input: BufReader<impl AsyncRead + Unpin>) {
         let gone = self.client.gone.clone();
         let mut gone = pin!(gone.cancelled());
@@ -92,10 +99,12 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
                 return;
             }
 
+            // `Overwriting` adds blank lines, which are not meant for the daemon.
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
 
+            // The daemon would wait for the end of a last line without a line feed.
             if line.last() != Some(&b'\n') {
                 line.push(b'\n');
             }
@@ -107,8 +116,10 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
         }
     }
 
-    /// Sends a line of the client. A daemon that is gone is replaced; one that goes before it has the whole line, once.
+    /// Sends a line of the client to the daemon, which is started if none is connected. If the
+    /// daemon ends before the whole line is sent, the line goes to a new daemon, once.
     async fn deliver(&mut self, line: &[u8]) {
+        // Two attempts, because the daemon may be ending while the line is sent.
         for _ in 0..2 {
             if self
                 .link
@@ -140,18 +151,22 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
                 return;
             }
 
-            // Without its end the line means nothing to the daemon: it may be sent again.
+            // A daemon ignores a line without its end, so the line may be sent again.
             if !self.client.pending().take_back(line) {
                 return;
             }
 
+            // The reading task has to note the loss before a new conversation begins.
             if let Some(link) = self.link.take() {
                 let _ = link.reading.await;
             }
         }
     }
 
-    /// Begins the conversation with a daemon, anew if there was one before.
+    /// Joins a daemon and begins the conversation, again if there was a daemon before.
+    ///
+    /// # Errors
+    /// No daemon can be joined, or the daemon does not take up the conversation.
     async fn begin(&self, line: &[u8]) -> Result<Link, ToolError> {
         let hello = self.client.pending().hello(line);
         let stream = join(&self.place, &self.start)
@@ -160,6 +175,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
         let (read, mut write) = split(stream);
         let mut read = BufReader::new(read);
 
+        // For the client the conversation goes on, so it does not send `initialize` again.
         if let Some(hello) = hello {
             let said = timeout(HELLO_LIMIT, say(&hello, &mut read, &mut write)).await;
             if !matches!(said, Ok(Ok(()))) {
@@ -183,6 +199,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
         Ok(Link { write, reading })
     }
 
+    /// Ends the conversation, and waits a moment for the last lines of the daemon.
     async fn end(mut self) {
         self.client.gone.cancel();
         if let Some(mut link) = self.link.take() {
@@ -193,7 +210,8 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
 }
 
 impl<W: AsyncWrite + Send + Unpin> ClientPipe<W> {
-    /// Passes on what a daemon says, until its end.
+    /// Passes on the lines of the daemon until the daemon ends. Then answers the open calls with
+    /// `lost`.
     async fn listen(self: Arc<Self>, mut read: BufReader<ReadHalf<Stream>>, lost: ToolError) {
         let mut line = Vec::new();
         while matches!(next(&mut read, &mut line).await, Ok(true)) {
@@ -201,6 +219,7 @@ impl<W: AsyncWrite + Send + Unpin> ClientPipe<W> {
             self.write(&passed).await;
         }
 
+        // Without a client nobody waits for answers.
         if self.gone.is_cancelled() {
             return;
         }
@@ -211,6 +230,7 @@ impl<W: AsyncWrite + Send + Unpin> ClientPipe<W> {
         }
     }
 
+    /// Writes a line to the client. After a failure the client counts as gone.
     async fn write(&self, line: &[u8]) {
         let mut output = self.output.lock().await;
         if output.write_all(line).await.is_err() || output.flush().await.is_err() {
@@ -225,7 +245,8 @@ impl<W> ClientPipe<W> {
     }
 }
 
-/// Says what the client has said to an earlier daemon; the answer is one that the client has had.
+/// Repeats to a new daemon the lines with which the client began. The answer is dropped, because
+/// the client has got it from an earlier daemon.
 async fn say(
     hello: &Hello,
     read: &mut BufReader<ReadHalf<Stream>>,
@@ -246,8 +267,9 @@ async fn say(
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// The next line of a client, with its end, and its length; 0 is the end of them all. A line that is longer than the daemon
-/// would take is left out, as there: without an end it would fill the memory.
+/// Reads the next line of the client, including the line feed. Returns the length, which is 0 at
+/// the end of the input. Lines longer than the daemon accepts are left out, as a line without an
+/// end would fill the memory.
 async fn whole_line(
     input: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
@@ -265,6 +287,7 @@ async fn whole_line(
             return Ok(length);
         }
 
+        // The pieces of a long line make a single entry in the log.
         if !ends && !skipping {
             tracing::error!("a message of more than {DEFAULT_MAX_LINE_LENGTH} bytes is left out");
         }
@@ -273,7 +296,7 @@ async fn whole_line(
     }
 }
 
-/// The next whole line, with its end; `false`: there is none.
+/// Reads the next whole line of the daemon, including the line feed. Returns `false` at the end.
 async fn next(read: &mut BufReader<ReadHalf<Stream>>, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     read.read_until(b'\n', line).await?;

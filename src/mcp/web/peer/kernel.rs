@@ -1,4 +1,4 @@
-//! What the kernel of Linux says of a TCP socket.
+//! The owner of a TCP socket, according to the Linux kernel.
 
 use std::{
     net::SocketAddr,
@@ -19,21 +19,24 @@ use procfs::net::{TcpNetEntry, TcpState, tcp, tcp6};
 
 use super::{PeerConnection, canonical, is_own_user};
 
-/// How much an answer about one socket may be, in bytes. Without extensions it is a tenth of that.
+/// Size limit of an answer about a socket, in bytes. Without extensions an answer takes a tenth.
 const MAX_ANSWER_BYTES: usize = 1024;
 
-/// Whether the kernel has ever answered through netlink. Where it has, it knows all sockets that there are.
+/// True once the kernel has answered through netlink. From then on, a socket without an answer does
+/// not exist.
 static ANSWERS: AtomicBool = AtomicBool::new(false);
 
-/// A socket in the kernel's tables.
+/// Socket in the tables of the kernel.
 struct KernelSocket {
+    /// True if the connection is open in both directions.
     is_established: bool,
+    /// Id of the user who owns the socket.
     user: u32,
-    /// 0: no process holds it.
+    /// Inode of the socket. 0 if no process holds the socket.
     inode: u64,
 }
 
-/// Whether a process of this user holds the other end of the connection, and both ends are connected.
+/// Returns true if a process of this user holds the other end and both ends are connected.
 pub(super) async fn is_ours(connection: PeerConnection) -> bool {
     let asked = netlink()
         .and_then(|netlink| judge(connection, |local, remote| ask(&netlink, local, remote)));
@@ -41,19 +44,22 @@ pub(super) async fn is_ours(connection: PeerConnection) -> bool {
         return asked.unwrap_or(false);
     }
 
-    // A sandbox without netlink. Reading whole tables takes milliseconds.
+    // A sandbox may forbid netlink. Reading the whole tables takes milliseconds, so another thread
+    // does it.
     let listed = tokio::task::spawn_blocking(move || judge(connection, listed)).await;
     listed.ok().flatten().unwrap_or(false)
 }
 
-/// The judgement by what is said of a socket with a local and a remote address; `None` if not even our own is found.
+/// Judges a connection by the sockets which `find` returns for a local and a remote address.
+/// Returns `None` if `find` does not even return our own socket.
 fn judge(
     connection: PeerConnection,
     find: impl Fn(SocketAddr, SocketAddr) -> Option<KernelSocket>,
 ) -> Option<bool> {
     let theirs = find(connection.peer, connection.own);
 
-    // Not before that: what was found is the other end of our own only if that one was there all the time.
+    // Our end is looked up last: if it is still connected, the socket found before is its other
+    // end.
     let own = find(connection.own, connection.peer)?;
     let is_connected = own.is_established && own.inode == connection.socket;
     let is_held = |theirs: KernelSocket| {
@@ -62,7 +68,8 @@ fn judge(
     Some(is_connected && theirs.is_some_and(is_held))
 }
 
-/// A way to ask the kernel, which answers at once.
+/// Opens a netlink socket for questions to the kernel, which answers at once. Returns `None` if the
+/// system forbids netlink.
 fn netlink() -> Option<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     socket(
@@ -74,7 +81,8 @@ fn netlink() -> Option<OwnedFd> {
     .ok()
 }
 
-/// The very socket with these addresses, by `sock_diag(7)`. One for IPv4 is found in both families.
+/// Asks the kernel for the socket with exactly these addresses, by `sock_diag(7)`. The kernel finds
+/// an IPv4 connection in sockets of both families.
 fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<KernelSocket> {
     let request = InetRequest {
         family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
@@ -103,7 +111,7 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Kerne
     let mut answer = [0; MAX_ANSWER_BYTES];
     let (length, sender) = recvfrom::<NetlinkAddr>(netlink.as_raw_fd(), &mut answer).ok()?;
 
-    // 0 is the kernel.
+    // Any process can send to a netlink socket; the port id 0 belongs to the kernel.
     sender.filter(|sender| sender.pid() == 0)?;
     let answer = NetlinkMessage::<SockDiagMessage>::deserialize(answer.get(..length)?).ok()?;
     let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) = answer.payload else {
@@ -112,7 +120,7 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Kerne
     ANSWERS.store(true, Ordering::Relaxed);
     let (found, id) = (&found.header, &found.header.socket_id);
     let is_asked_for = canonical(SocketAddr::new(id.source_address, id.source_port)) == local
-        // A listener is found where nothing is connected.
+        // Without a connection, the kernel returns the listener at this address.
         && canonical(SocketAddr::new(id.destination_address, id.destination_port)) == remote;
 
     is_asked_for.then(|| KernelSocket {
@@ -122,7 +130,8 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Kerne
     })
 }
 
-/// The same from the tables of all sockets, `/proc/net/tcp` and `tcp6` (`proc_pid_net(5)`).
+/// Searches the tables of all sockets, `/proc/net/tcp` and `tcp6` (`proc_pid_net(5)`), for the
+/// socket with exactly these addresses.
 fn listed(local: SocketAddr, remote: SocketAddr) -> Option<KernelSocket> {
     let is_asked_for = |row: &TcpNetEntry| {
         canonical(row.local_address) == local && canonical(row.remote_address) == remote

@@ -1,4 +1,5 @@
-//! What `lsof` says, which macOS and the BSDs have: it lists the connections of this user's processes.
+//! The owner of a TCP socket, according to `lsof` on macOS and the BSDs. `lsof` lists the
+//! connections of this user's processes.
 
 use std::{
     path::Path,
@@ -16,32 +17,36 @@ use tokio::{
 use super::PeerConnection;
 use crate::child;
 
-/// How long a list may take.
+/// Time limit for making a list.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The latest list, and when it was begun. It is for all who wait: there is never more than one `lsof`.
+/// Latest list, and the time when `lsof` was started for the list. All who wait share the list, so
+/// at most one `lsof` runs.
 static LATEST: Mutex<Option<(Instant, Arc<str>)>> = Mutex::const_new(None);
 
-/// Whether a process of this user holds the other end of the connection, and both ends are connected.
+/// Returns true if a process of this user holds the other end and both ends are connected.
 pub(super) async fn is_ours(connection: PeerConnection) -> bool {
     let theirs = list().await;
     if !has_theirs(&theirs, connection) {
         return false;
     }
-    // Not before that: what was listed is the other end of our own only if that one was there all the time.
+    // Our end is looked up last: if it is still connected, the peer listed before is its other end.
     has_own(&list().await, connection, process::id())
 }
 
-/// Connections that are established on both sides, as `lsof -F pfn` prints them: a line for each process, and below it two
-/// for each of its connections. Begun after this was called.
+/// Returns the established connections of this user's processes, in the format of `lsof -F pfn`.
+/// Each process has a line, followed by two lines for each of its connections. `lsof` is started
+/// after the call of this function.
 async fn list() -> Arc<str> {
     let asked = Instant::now();
     let mut latest = LATEST.lock().await;
+    // An older list may lack a connection that was made since.
     if let Some((_, list)) = latest.as_ref().filter(|(begun, _)| *begun > asked) {
         return Arc::clone(list);
     }
 
     let begun = Instant::now();
+    // A daemon may run with a `PATH` that lacks /usr/sbin.
     let program = if Path::new("/usr/sbin/lsof").exists() {
         "/usr/sbin/lsof"
     } else {
@@ -50,6 +55,7 @@ async fn list() -> Arc<str> {
 
     let user = geteuid().as_raw().to_string();
 
+    // `-n` and `-P` keep addresses numeric, and `-a` demands all conditions together.
     let listing = child::command(program)
         .args([
             "-nPw",
@@ -64,6 +70,7 @@ async fn list() -> Arc<str> {
         .kill_on_drop(true)
         .output();
 
+    // A list that cannot be made is empty, so that no peer is taken for this user.
     let listed = timeout(LIMIT, listing).await.ok().and_then(Result::ok);
     let list: Arc<str> = listed
         .map(|output| String::from_utf8_lossy(&output.stdout).into())
@@ -73,11 +80,13 @@ async fn list() -> Arc<str> {
     list
 }
 
+/// Returns true if the list contains the other end of the connection.
 fn has_theirs(list: &str, connection: PeerConnection) -> bool {
     let name = format!("n{}->{}", connection.peer, connection.own);
     list.lines().any(|line| line == name)
 }
 
+/// Returns true if the list contains our own end of the connection, held by this process.
 fn has_own(list: &str, connection: PeerConnection, process: u32) -> bool {
     let process = format!("p{process}");
     let end = format!(
@@ -87,6 +96,7 @@ fn has_own(list: &str, connection: PeerConnection, process: u32) -> bool {
 
     let (mut current, mut rest) = ("", list);
 
+    // A file descriptor belongs to the process whose line came last.
     while let Some((line, after)) = rest.split_once('\n') {
         if line.starts_with('p') {
             current = line;
@@ -159,7 +169,7 @@ mod tests {
         assert!(!has_own("", connection, 10));
     }
 
-    /// Where there is an `lsof`, whatever the system.
+    /// Runs on every system which has `lsof`.
     #[tokio::test]
     async fn a_connection_of_this_process_is_listed_until_it_is_closed() {
         if process::Command::new("lsof").arg("-v").output().is_err() {

@@ -1,8 +1,9 @@
-//! Which user is at the other end of a connection from this machine.
+//! The user at the other end of a connection from this machine.
 //!
-//! A peer is judged by its connection, never by its address: whoever has sent what can be read here may be gone, and its
-//! port may be somebody else's. So each look at the other end is followed by one at our own, which must still be connected.
-//! As long as it is, the system gives no other connection the same two addresses.
+//! A peer is judged by its connection, never by its address: the process that sent the data may be
+//! gone, and its port may belong to another process. So each look at the other end is followed by a
+//! look at our own end, which must still be connected. As long as it is connected, the system gives
+//! no other connection the same two addresses.
 
 #[cfg(target_os = "linux")]
 mod kernel;
@@ -18,24 +19,27 @@ use {
     std::{net::IpAddr, sync::LazyLock},
 };
 
-/// Whether systems of this kind tell whose a connection is. Where they do not, a token is needed.
+/// True if systems of this kind tell whose a connection is. Elsewhere a token is needed.
 pub(in crate::mcp) const KNOWN_HERE: bool = cfg!(unix);
 
-/// A TCP connection of this process, told from any other, also from a later one between the same two addresses.
+/// TCP connection of this process, distinct from any other, even from a later connection between
+/// the same two addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::mcp) struct PeerConnection {
-    /// Our address, and that of the other end.
+    /// Address of our end.
     own: SocketAddr,
+    /// Address of the other end.
     peer: SocketAddr,
-    /// Our end: its inode on Linux, its file descriptor on other systems.
+    /// Identity of our end: the inode on Linux, the file descriptor on other systems.
     socket: u64,
 }
 
 impl PeerConnection {
-    /// The one of this stream, which stays open as long as anything is asked about it.
+    /// Returns the connection of `stream`, which has to stay open as long as questions about the
+    /// connection are asked.
     ///
     /// # Errors
-    /// It is not connected any more.
+    /// The stream is not connected any more.
     pub(in crate::mcp) fn of(stream: &TcpStream) -> io::Result<Self> {
         let (own, peer) = (
             canonical(stream.local_addr()?),
@@ -49,13 +53,14 @@ impl PeerConnection {
         })
     }
 
-    /// The address of the other end.
+    /// Returns the address of the other end.
     pub(in crate::mcp) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// Whether a process of this user holds the other end, and both ends are connected. A peer that has closed its side,
-    /// or is about to connect, holds nothing. What cannot be found out is not ours.
+    /// Returns true if a process of this user holds the other end and both ends are connected. A
+    /// peer that has closed its side, or is still connecting, holds nothing. Returns false if the
+    /// owner cannot be found out.
     pub(in crate::mcp) async fn is_ours(self) -> bool {
         #[cfg(target_os = "linux")]
         return kernel::is_ours(self).await;
@@ -65,14 +70,15 @@ impl PeerConnection {
         false
     }
 
-    /// Whether the other end is on this machine: it has one of the addresses of this machine, on loopback or not.
+    /// Returns true if the other end has an address of this machine, on loopback or not.
     #[cfg(unix)]
     pub(in crate::mcp) fn is_local(&self) -> bool {
         let ip = self.peer.ip();
         ip.is_loopback() || ip == self.own.ip() || is_address_of_this_machine(ip)
     }
 
-    /// Whether the other end may be another user of this machine. Where the system does not tell, this is not known.
+    /// Returns true if another user of this machine may hold the other end. Returns false where the
+    /// system does not tell.
     pub(in crate::mcp) async fn may_be_other_user(self) -> bool {
         #[cfg(unix)]
         return self.is_local() && !self.is_ours().await;
@@ -81,20 +87,21 @@ impl PeerConnection {
     }
 }
 
-/// Whether a user id that the kernel told is this user's.
+/// Returns true if a user id from the kernel is surely this user's.
 #[cfg(unix)]
 pub(in crate::mcp) fn is_own_user(user: u32) -> bool {
     user == geteuid().as_raw() && *IS_UNMISTAKABLE
 }
 
-/// Finds out whether this very machine tells whose a connection is: a sandbox may forbid to ask.
+/// Tests whether this machine really tells whose a connection is. A sandbox may forbid the
+/// questions.
 #[cfg(target_os = "linux")]
 pub(in crate::mcp) async fn is_told() -> bool {
     let asked = async {
         let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let client = TcpStream::connect(listener.local_addr()?).await?;
         loop {
-            // Anybody may connect there.
+            // Other processes may connect to this port, too.
             let (stream, peer) = listener.accept().await?;
             if peer == client.local_addr()? {
                 return Ok::<_, io::Error>(PeerConnection::of(&stream)?.is_ours().await);
@@ -105,15 +112,16 @@ pub(in crate::mcp) async fn is_told() -> bool {
     asked.await.unwrap_or(false)
 }
 
-/// Finds out whether this very machine tells whose a connection is.
+/// Returns true if systems of this kind tell whose a connection is.
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unused_async, reason = "on Linux it waits")]
 pub(in crate::mcp) async fn is_told() -> bool {
     KNOWN_HERE
 }
 
-/// Whether the kernel tells this user from all others. In a user namespace it shows each user that has no number there as
-/// one and the same, the overflow user (`user_namespaces(7)`), and this user may be shown so, too.
+/// True if the kernel tells this user from all others. A user namespace shows every user without a
+/// number there as the overflow user (`user_namespaces(7)`). This user may be shown in the same
+/// way.
 #[cfg(unix)]
 static IS_UNMISTAKABLE: LazyLock<bool> = LazyLock::new(|| {
     if cfg!(not(target_os = "linux")) {
@@ -124,7 +132,7 @@ static IS_UNMISTAKABLE: LazyLock<bool> = LazyLock::new(|| {
         .trim()
         .parse()
         .unwrap_or(65534);
-    // Outside of user namespaces every number stands for itself.
+    // Outside of user namespaces, every number stands for itself.
     let is_outside = || {
         read("/proc/self/uid_map")
             .split_whitespace()
@@ -133,7 +141,7 @@ static IS_UNMISTAKABLE: LazyLock<bool> = LazyLock::new(|| {
     geteuid().as_raw() != overflow || is_outside()
 });
 
-/// Where that cannot be found out, any address may be.
+/// Returns true for an address of this machine, and for any address if the system lists none.
 #[cfg(unix)]
 fn is_address_of_this_machine(ip: IpAddr) -> bool {
     let Ok(mut interfaces) = getifaddrs() else {
@@ -157,22 +165,25 @@ fn is_address_of_this_machine(ip: IpAddr) -> bool {
     })
 }
 
+/// Returns the inode of the socket.
 #[cfg(target_os = "linux")]
 fn identity(stream: &TcpStream) -> io::Result<u64> {
     Ok(nix::sys::stat::fstat(stream)?.st_ino)
 }
 
+/// Returns the file descriptor of the socket.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn identity(stream: &TcpStream) -> io::Result<u64> {
     u64::try_from(std::os::fd::AsRawFd::as_raw_fd(stream)).map_err(io::Error::other)
 }
 
+/// Returns 0, because nothing is asked about a socket on this system.
 #[cfg(not(unix))]
 fn identity(_: &TcpStream) -> io::Result<u64> {
     Ok(0)
 }
 
-/// The same address, whether it was written as IPv4 or as IPv4 in IPv6.
+/// Returns the same address, with IPv4 inside IPv6 written as IPv4.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -204,7 +215,8 @@ mod tests {
         (listener.accept().await.unwrap().0, client)
     }
 
-    /// A client from this port to there that need not get through, as long as it is kept.
+    /// Starts a connection between two addresses, which lasts at most as long as the returned
+    /// socket.
     fn connecting(from: SocketAddr, to: SocketAddr) -> Socket {
         let socket = Socket::new(Domain::for_address(from), Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();

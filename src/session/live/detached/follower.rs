@@ -1,4 +1,4 @@
-//! The task that knows about one detached job. It asks the remote machine only while somebody watches.
+//! Task that follows one detached job. The remote machine is queried only while a call watches.
 
 use std::{
     sync::Arc,
@@ -27,21 +27,26 @@ use crate::{
     },
 };
 
+/// State of the task following a detached job.
+///
+/// The task copies the output from the remote machine, forwards signals, and reports the end of the
+/// job. It ends with the job, or when no call can watch the job any more.
 pub(super) struct Follower {
     session: Arc<LiveSession>,
     id: JobId,
     following: Following,
-    /// The period of the watchers for whom the remote machine was asked last.
+    /// Watch period for which the remote machine was queried last.
     period: u64,
     work: JobRunner,
     mirror: Mirror,
-    /// When it was begun, by our clock.
+    /// Start time of the job, by the local clock.
     begun: Instant,
-    /// What came of stopping it, if it was told to.
+    /// Outcome of the signals sent to stop the job; `None` if none was sent.
     stopped: Option<StopOutcome>,
 }
 
 impl Follower {
+    /// Creates a follower for a job which has been running for `since`.
     pub(super) fn new(
         session: Arc<LiveSession>,
         id: JobId,
@@ -64,15 +69,17 @@ impl Follower {
         }
     }
 
+    /// Follows the job whenever somebody watches, until the end of the job.
     pub(super) async fn run(mut self) {
         let mut watchers = self.following.watchers.clone();
         let mut wanted = watchers.borrow_and_update().count > 0;
         loop {
             while !wanted {
-                // Nobody can come any more: the job is forgotten.
+                // Every handle is gone, so nobody can watch any more: the job is forgotten.
                 if watchers.changed().await.is_err() {
                     return;
                 }
+                // After an error for good, only a change of the watchers starts another attempt.
                 wanted = watchers.borrow_and_update().count > 0;
             }
 
@@ -92,18 +99,19 @@ impl Follower {
         }
     }
 
-    /// Follows the job to its end, or as long as somebody watches.
+    /// Follows the job to the end, or until nobody watches. Returns `None` in the latter case.
     async fn while_watched(&mut self) -> Result<Option<FollowerEnd>, SessionError> {
         let session = Arc::clone(&self.session);
         let mut watchers = self.following.watchers.clone();
 
-        // What is disconnected after this is not connected again.
+        // A session that is disconnected from now on must not be connected again by this task.
         let caller = Caller {
             cancelled: session.open(),
             prompter: Prompter::default(),
         };
 
-        // A connection that had died unnoticed is worth no pause and no word.
+        // The first failure may be a connection that died unnoticed. A retry follows without pause
+        // and without report.
         let mut pause = Duration::ZERO;
 
         while watchers.borrow_and_update().count > 0 {
@@ -142,7 +150,8 @@ impl Follower {
         Ok(None)
     }
 
-    /// One question to the remote machine, and what follows from the answer.
+    /// Queries the remote machine once and handles the answer. Returns the end of the job, if
+    /// reached.
     async fn round(
         &mut self,
         session: &LiveSession,
@@ -154,6 +163,7 @@ impl Follower {
         self.period = period;
 
         let pool = session.connection(caller).await?;
+        // The answer is first wanted at once; once everything is known, the script waits for news.
         let is_fresh = matches!(
             self.following.known.borrow().in_period(period),
             SyncState::Current
@@ -162,6 +172,7 @@ impl Follower {
         let patience = if is_fresh { MAX_WAIT } else { Duration::ZERO };
         let are_others = |watchers: &Watchers| watchers.count == 0 || watchers.period != period;
 
+        // Signals come first: a query can last minutes, and the user waits for the job to stop.
         let asked = tokio::select! {
             biased;
             signal = self.work.signals.next() => Err(signal),
@@ -185,6 +196,7 @@ impl Follower {
             return Err(session.failed(&pool, error).await);
         }
 
+        // One query fetches a bounded portion; the next round fetches the rest.
         if !self.mirror.has_all_of(&job) {
             self.tell(SyncState::CatchingUp);
             return Ok(None);
@@ -202,6 +214,7 @@ impl Follower {
         }
     }
 
+    /// Sends a signal to the job on the remote machine.
     async fn signal(
         &mut self,
         session: &LiveSession,
@@ -216,7 +229,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Says how much is known, for those for whom the remote machine was asked.
+    /// Publishes the sync state for the watch period of the last query.
     fn tell(&self, news: SyncState) {
         self.following.known.send_replace(Known {
             period: self.period,
@@ -224,6 +237,8 @@ impl Follower {
         });
     }
 
+    /// Reports the end of the job, and removes the remote files once a call has passed the report
+    /// on.
     async fn finish(self, end: FollowerEnd) {
         let Self {
             session,
@@ -242,13 +257,14 @@ impl Follower {
         let elapsed = begun.elapsed();
         let output = mirror.finish().await;
 
-        // What could not be kept here stays there.
+        // Output that could not be kept here stays on the remote machine.
         let leaves = matches!(end, FollowerEnd::Told(_)) && output.trouble.is_none();
         work.finish(Ok(FinishedJob {
             command: end.result(stopped, elapsed, output),
             shell: None,
         }));
 
+        // After the result, so that a call which sees `Current` also sees the end.
         known.send_replace(Known {
             period,
             news: SyncState::Current,
@@ -256,22 +272,23 @@ impl Follower {
 
         drop(known);
 
-        // A job that is forgotten before somebody was told of its end stays there, too.
+        // The files also stay if the job is forgotten before its end was reported to a call.
         if leaves && told.wait_for(|told| *told).await.is_ok() {
             session.remove_detached(&id).await;
         }
     }
 }
 
-/// The end of a job.
+/// End of a detached job.
 enum FollowerEnd {
-    /// As the remote machine tells it.
+    /// The remote machine reported how the job ended.
     Told(DetachedJob),
-    /// There is nothing left of it.
+    /// The job's directory is gone from the remote machine.
     Gone,
 }
 
 impl FollowerEnd {
+    /// Converts the end of a job into the result of a command.
     fn result(
         self,
         stopped: Option<StopOutcome>,
@@ -310,7 +327,8 @@ impl FollowerEnd {
                     }
                 }
 
-                // To the second, by a clock that may be wrong; ours knows better how short it was.
+                // The remote times are in full seconds, by a clock that may be wrong. The local
+                // clock is an upper bound.
                 duration = elapsed.min(Duration::from_secs(ended.saturating_sub(job.started) + 1));
             }
         }

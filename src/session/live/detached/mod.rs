@@ -1,4 +1,4 @@
-//! Commands that live on the remote machine: started, found again, followed while somebody wants to know.
+//! Detached jobs: started, found again, and followed while a call watches.
 
 mod follower;
 mod requests;
@@ -29,11 +29,15 @@ use crate::{
 };
 
 impl LiveSession {
-    /// Starts a command that lives on the remote machine.
+    /// Starts a detached job and returns the handle at once.
+    ///
+    /// Failures to connect or start are reported as the end of the job.
     ///
     /// # Errors
-    /// The system gives no random number.
+    /// The system provides no random number for the id.
     pub fn exec_detached(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
+        // The id is fixed before the first attempt, so that a second attempt cannot start a second
+        // job.
         let id = random_id().map_err(|error| self.ssh(error))?;
         let takes_input = call.stdin.is_none();
         let output = Output::new(self.session_env.folder.clone(), Style::Plain, call.share);
@@ -57,11 +61,12 @@ impl LiveSession {
         Ok(job)
     }
 
-    /// The job of this name on the remote machine, for this process.
+    /// Finds a detached job on the remote machine and returns a local handle.
     ///
     /// # Errors
-    /// On the way; [`Refusal::Unknown`](crate::session::error::Refusal::Unknown) in
-    /// [`SessionError::Detached`]: there is none.
+    /// The remote machine cannot be queried.
+    /// [`Refusal::Unknown`](crate::session::error::Refusal::Unknown) in [`SessionError::Detached`]
+    /// means that the job does not exist.
     pub async fn find_detached(
         self: &Arc<Self>,
         id: &JobId,
@@ -78,6 +83,7 @@ impl LiveSession {
         let since = started(&found).elapsed().unwrap_or_default();
         let given = CommandInputs::new(None, found.takes_input, None, &[]);
         let (job, work, following) = self.job(id, found.command.clone(), given, since, output)?;
+        // Nobody has to wait for the command to be sent: it runs already.
         work.sent.cancel();
 
         tokio::spawn(
@@ -95,15 +101,16 @@ impl LiveSession {
         Ok(job)
     }
 
-    /// All commands of this user that live on the remote machine.
+    /// Lists all detached jobs of this user on the remote machine.
     ///
     /// # Errors
-    /// On the way, or no answer.
+    /// The remote machine cannot be queried or gives no valid answer.
     pub async fn list_detached(&self, caller: &Caller) -> Result<Vec<DetachedJob>, SessionError> {
         self.over_connection(caller, |pool| async move { pool.list_detached().await })
             .await
     }
 
+    /// Writes to the stdin of a detached job, in a single attempt.
     async fn feed_detached(
         &self,
         id: &JobId,
@@ -112,14 +119,16 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<(), SessionError> {
         let _running = self.running.token();
-        // Once: what was lost on the way may have arrived.
+        // No second attempt: input whose answer was lost may have arrived.
         let pool = self.connection(caller).await?;
         pool.feed_detached(id, input, close)
             .await
             .map_err(|error| self.detached(error))
     }
 
+    /// Removes the files of a job from the remote machine. A failure is only logged.
     async fn remove_detached(&self, id: &JobId) {
+        // Nobody waits for this; it ends with the program, and not with a call.
         let caller = Caller {
             cancelled: self.session_env.ending.clone(),
             prompter: Prompter::default(),
@@ -142,7 +151,7 @@ impl LiveSession {
         }
     }
 
-    /// A job of this name, whose requests are answered from now on, and its other ends.
+    /// Creates the local handle of a job and the counterparts, and starts the task for requests.
     fn job(
         self: &Arc<Self>,
         id: &JobId,
@@ -172,7 +181,9 @@ impl LiveSession {
         Ok((job, work, following))
     }
 
-    /// Has the command begin. A second attempt is safe: a name begins one job only.
+    /// Starts the command on the remote machine, trying twice if the connection was dead.
+    ///
+    /// A second attempt is safe because a job id starts only one command.
     async fn begin(
         &self,
         id: &JobId,
@@ -215,7 +226,7 @@ impl LiveSession {
         }
     }
 
-    /// Does what may be done twice, over another connection if the one there is had died unnoticed.
+    /// Runs idempotent work over a connection, and a second time if the first connection was dead.
     async fn over_connection<T, JobRunner>(
         &self,
         caller: &Caller,
@@ -228,6 +239,7 @@ impl LiveSession {
         let mut tried_again = false;
         loop {
             let pool = self.connection(caller).await?;
+            // The work itself takes no cancellation, so its future is dropped instead.
             let done = tokio::select! {
                 done = work(Arc::clone(&pool)) => done,
                 () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
@@ -244,7 +256,7 @@ impl LiveSession {
         }
     }
 
-    /// The error, after a connection that is dead has been dropped.
+    /// Converts an error, dropping a dead connection first.
     async fn failed(&self, pool: &Arc<Pool>, error: DetachedError) -> SessionError {
         if let DetachedError::Ssh(error) = &error {
             self.drop_dead(pool, error).await;
@@ -252,6 +264,7 @@ impl LiveSession {
         self.detached(error)
     }
 
+    /// Converts the error of a script into an error of this session.
     fn detached(&self, error: DetachedError) -> SessionError {
         match error {
             DetachedError::Ssh(error) => self.ssh(error),
@@ -263,7 +276,7 @@ impl LiveSession {
     }
 }
 
-/// When a job was started, by the remote clock.
+/// Returns the start time of a job, by the remote clock.
 #[must_use]
 pub fn started(job: &DetachedJob) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(job.started.min(u64::from(u32::MAX)))

@@ -1,4 +1,4 @@
-//! The task that does for calls what they ask of a detached job.
+//! Task that executes requests of calls about a detached job.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::session::{
     live::LiveSession,
 };
 
-/// Answers requests, each in a task of its own, until nobody can make any more.
+/// Executes each request in a separate task until every sender is gone.
 pub(super) async fn answer(
     session: Arc<LiveSession>,
     id: JobId,
@@ -31,11 +31,11 @@ async fn answer_one(session: Arc<LiveSession>, id: JobId, request: Request) {
 
     let done = tokio::select! {
         done = execute(&session, &id, demand, &caller) => done,
-        // Nobody wants it any more.
+        // The call has ended, so nobody needs the answer.
         () = answer.closed() => return,
     };
 
-    // The call may be gone by now.
+    // Sending fails if the call has ended meanwhile, which is harmless.
     let _ = answer.send(done);
 }
 

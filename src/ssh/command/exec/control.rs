@@ -1,4 +1,4 @@
-//! What a running command is stopped by.
+//! Stopping and signalling a command that runs on a channel of its own.
 
 use std::{
     sync::Arc,
@@ -21,43 +21,50 @@ use crate::{
     },
 };
 
-/// How long a command that is to be stopped may take to tell its process id: its login shell may be slow to start.
+/// Longest wait for the process id of a command before a stop. The command's login shell may be
+/// slow to start.
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
-/// The same when the program ends.
+/// Longest wait for the process id while the program ends.
 const ANNOUNCED_AT_THE_END: Duration = Duration::from_secs(2);
-/// How long sudo may take to end where nobody has an answer for it: it holds up a wrong one for some seconds.
+/// Grace period of sudo after end of file in place of a password. sudo delays its answer to a wrong
+/// password by some seconds.
 const ENDS_UNANSWERED: Duration = Duration::from_secs(10);
-/// The process id and the exit status of a short command arrive together, although time went by between them. No system
-/// gives away all its process ids within this.
+/// Margin added to the known lifetime of a process. The process id and the exit status of a short
+/// command arrive together, although time went by between them. No system hands out all its process
+/// ids within this time.
 const TOGETHER: Duration = Duration::from_millis(50);
-/// The exit status of a shell that has found no such program (POSIX, "Exit Status for Commands").
+/// Exit status of a shell without the wanted program (POSIX, "Exit Status for Commands").
 const NO_SUCH_PROGRAM: u32 = 127;
 
-/// The processes of a command on a channel of its own, as far as they are known.
+/// Known processes of a command with a channel of the command's own. The task that reads the
+/// channel updates them.
 #[derive(Debug, Clone, Default)]
 pub(super) enum KnownProcesses {
-    /// It has not told them yet.
+    /// No process id has come yet.
     #[default]
     NotYet,
-    /// It does not tell them.
+    /// No process id will come: the login shell is unknown, or the announcement could not be read.
     Never,
-    /// These.
+    /// The process id has come.
     Told {
+        /// Processes for a stop script to signal.
         target: StopTarget<'static>,
-        /// Since when the first of them has been there, as far as that is known.
+        /// Time since which the first process has been running, at the latest.
         at: Instant,
-        /// When the first of them had ended.
+        /// End of the first process; `None` while the process runs.
         ended: Option<Instant>,
     },
 }
 
 impl KnownProcesses {
-    /// What to stop, and for how long it has lived.
+    /// Returns the processes to stop, with the time for which the first has lived.
     fn target(&self) -> Option<StopTarget<'static>> {
         let Self::Told { target, at, ended } = self else {
             return None;
         };
 
+        // Process ids are reused: the stop script trusts the process group only if a member can
+        // have begun during this time.
         let lived = ended
             .unwrap_or_else(Instant::now)
             .saturating_duration_since(*at)
@@ -66,7 +73,7 @@ impl KnownProcesses {
         Some(target.clone().having_lived(lived))
     }
 
-    /// The same command, which runs in other processes from now on.
+    /// Replaces the processes, because the same command runs in other processes from now on.
     pub(super) fn change(
         &mut self,
         change: impl FnOnce(Option<StopTarget<'static>>) -> Option<StopTarget<'static>>,
@@ -79,6 +86,8 @@ impl KnownProcesses {
 
         *self = match change(target) {
             Some(target) => {
+                // The age is the host's own figure, so a report that was slow to arrive loses no
+                // lifetime.
                 let now = Instant::now();
                 let at = now.checked_sub(target.process().age()).unwrap_or(now);
                 Self::Told {
@@ -91,7 +100,7 @@ impl KnownProcesses {
         };
     }
 
-    /// Its first process has ended.
+    /// Notes the end of the first process.
     pub(super) fn end(&mut self) {
         if let Self::Told { ended, .. } = self {
             ended.get_or_insert_with(Instant::now);
@@ -99,23 +108,24 @@ impl KnownProcesses {
     }
 }
 
-/// What a running command is stopped by.
+/// Handle through which a running command is stopped and signalled. Its receivers are fed by the
+/// tasks that read and write the command's channel.
 pub(super) struct CommandControl {
-    /// Its processes.
+    /// Processes of the command.
     pub(super) known: watch::Receiver<KnownProcesses>,
-    /// How it went with sudo, once that is known.
+    /// Outcome of the exchange with sudo; `None` before the end of the exchange.
     pub(super) answered: watch::Receiver<Option<SudoOutcome>>,
-    /// Whether its host is given no password.
+    /// True if the host gets no password, because the host key has changed.
     pub(super) withholds_passwords: bool,
 }
 
 impl CommandControl {
-    /// How it went with sudo, as far as that is known.
+    /// Returns the outcome of the exchange with sudo; `None` before the end of the exchange.
     pub(super) fn answered(&self) -> Option<SudoOutcome> {
         self.answered.borrow().clone()
     }
 
-    /// Waits until a sudo should have ended that was told that there is no answer.
+    /// Waits until a sudo without an answer should have ended. Never returns if sudo got an answer.
     pub(super) async fn outlived_no_answer(&self) {
         let mut answered = self.answered.clone();
         if answered
@@ -129,7 +139,8 @@ impl CommandControl {
         sleep(ENDS_UNANSWERED).await;
     }
 
-    /// Why sudo has not let it through, given how that ended; `None` where it was only stopped or cut off before.
+    /// Returns the reason why sudo did not run the command, given the exit status. `None` if the
+    /// command was only stopped or cut off before.
     pub(super) fn refusal(
         &self,
         stopped: bool,
@@ -146,6 +157,7 @@ impl CommandControl {
         }
     }
 
+    /// Returns the password accepted by sudo for this command, if any.
     fn password(&self) -> Option<Password> {
         if let Some(SudoOutcome::Authenticated(password)) = self.answered() {
             password
@@ -156,7 +168,8 @@ impl CommandControl {
 }
 
 impl Pool {
-    /// Ends a command's processes: by its process id through a second channel, else by signal requests.
+    /// Stops a command's processes: by process id over a second channel, else by signal requests.
+    /// Returns true if the processes are gone, or `None` if that is unknown.
     pub(super) async fn stop_exec(
         self: &Arc<Self>,
         stop: StopReason,
@@ -187,6 +200,8 @@ impl Pool {
             return found.gone();
         }
 
+        // A signal request has no answer (RFC 4254 section 6.9): all three are sent in turn, and
+        // the result stays unknown.
         for signal in [Sig::INT, Sig::TERM, Sig::KILL] {
             let _ = write.signal(signal).await;
             sleep(Duration::from_millis(u64::from(stop.grace_tenths()) * 30)).await;
@@ -195,7 +210,8 @@ impl Pool {
         None
     }
 
-    /// Sends one signal, in the same two ways.
+    /// Sends a single signal to a command's processes, or as a signal request if no process id is
+    /// known.
     pub(super) async fn signal_exec(
         self: &Arc<Self>,
         name: &'static str,

@@ -43,42 +43,45 @@ use crate::{
     },
 };
 
-/// The terminal of a command that asks for one (RFC 4254 section 6.2).
+/// Terminal type of a command with a terminal (RFC 4254 section 6.2).
 const TERMINAL: &str = "xterm-256color";
-/// What is heard of sudo and not answered yet; it says one thing at a time.
+/// Capacity of the queue of [`SudoEvent`](crate::framing::sudo::SudoEvent)s. sudo says one thing at
+/// a time, so more than this is not to be expected.
 const MAX_SUDO_EVENTS: usize = 8;
-/// Replies of the terminal that may wait until the command reads them.
+/// Capacity of the queue of terminal replies, which wait until the command reads.
 const MAX_TERMINAL_REPLIES: usize = 8;
-/// How long the channel may stay open after the command was stopped.
+/// Longest time for which the channel may stay open after the command was stopped.
 const QUIET_AFTER_STOP: Duration = Duration::from_millis(500);
 
-/// What is to be run, and within which bounds.
+/// Request to run a single command on a new channel, with limits.
 #[derive(Debug)]
 pub struct ExecRequest<'a> {
-    /// The command, for the user's login shell.
+    /// Command line, in the language of the user's login shell.
     pub command: &'a str,
-    /// The directory to run it in; `None` is the home directory, as with `ssh`.
+    /// Working directory; `None` is the home directory, as with `ssh`.
     pub directory: Option<&'a str>,
-    /// Environment variables to add.
+    /// Environment variables to add, as pairs of name and value.
     pub environment: Vec<(&'a str, &'a str)>,
-    /// What the command reads from stdin.
+    /// First bytes of the command's stdin.
     pub stdin: Vec<u8>,
-    /// What it reads after that, until this ends; without it, end of file follows.
+    /// Further stdin, until the channel ends; without input, end of file follows
+    /// [`stdin`](Self::stdin).
     pub input: Option<mpsc::Receiver<Vec<u8>>>,
-    /// Whether it has a terminal: then stdout and stderr are one stream, and no end of file follows.
+    /// True if the command gets a terminal. Then stdout and stderr are one stream, and no end of
+    /// file follows its input.
     pub terminal: bool,
-    /// It is run as root by sudo, which is answered with this.
+    /// Answers for sudo, which runs the command as root; `None` runs the command as the user.
     pub sudo: Option<SudoRequest>,
-    /// Cancelled when the command has been sent, and sudo is through.
+    /// Token to cancel once the command has been sent and has passed sudo.
     pub sent: CancellationToken,
-    /// When and how it is stopped.
+    /// Conditions under which the command is stopped.
     pub conditions: StopConditions,
-    /// Where its output goes.
+    /// Destination of the command's output.
     pub output: Output,
 }
 
 impl ExecRequest<'_> {
-    /// What a person is shown who is asked to have it run as root.
+    /// Returns the description shown to the user when sudo needs a password.
     fn as_root(&self) -> AsRoot {
         AsRoot::new(
             self.command,
@@ -90,29 +93,31 @@ impl ExecRequest<'_> {
     }
 }
 
-/// What came of a command.
+/// Result of a command, which may have run only in part.
 #[derive(Debug)]
 pub struct CommandResult {
-    /// How it ended.
+    /// End of the command.
     pub ending: Ending,
-    /// Whether it was stopped.
+    /// True if the command was stopped.
     pub stopped: bool,
-    /// After a stop: whether its processes are gone, or `None` where that could not be found out.
+    /// True if the processes of a stopped command are gone; `None` if the command was not stopped
+    /// or if nothing could be found out.
     pub process_gone: Option<bool>,
-    /// What it printed.
+    /// Output of the command.
     pub output: CommandOutput,
-    /// From the request to the end.
+    /// Time from the request to the end.
     pub duration: Duration,
-    /// What the caller should know besides.
+    /// Remark for the caller about anything unusual.
     pub notice: Option<String>,
 }
 
 impl Pool {
-    /// Runs a command and waits for its end.
+    /// Runs a command and waits for the end. The command runs over whichever connection of the pool
+    /// has room.
     ///
     /// # Errors
-    /// Only what happened before the command had left or sudo was through. From then on, also a lost connection is a
-    /// result: the command may have run and must not be sent again.
+    /// Fails only if the command was not sent or did not get past sudo. After that, a lost
+    /// connection is a result too: the command may have run and must not be sent again.
     #[expect(
         clippy::too_many_lines,
         reason = "the parts of a command are put together here, once"
@@ -123,7 +128,7 @@ impl Pool {
     ) -> Result<CommandResult, SshError> {
         let started = Instant::now();
 
-        // What is lost of that cannot be had again.
+        // Input that a lost connection has swallowed cannot be sent again.
         let takes_input = request.input.is_some();
 
         let SentCommand {
@@ -139,6 +144,8 @@ impl Pool {
         let write = Arc::new(write);
         let (tell_heard, events) = mpsc::channel(MAX_SUDO_EVENTS);
         let (tell_answered, answered) = watch::channel(None);
+        // Every script of a known login shell announces its process id, and so does `sudo_script`.
+        // Any other login shell gets the bare command, which announces nothing.
         let tells = probe.shell != LoginShell::Other || request.sudo.is_some();
         let (tell_known, known) = watch::channel(if tells {
             KnownProcesses::NotYet
@@ -153,6 +160,8 @@ impl Pool {
             withholds_passwords,
         };
 
+        // After a changed host key the peer may be anybody, so the request is emptied: no stored
+        // password, and no prompt.
         let sudo = request.sudo.clone().map(|sudo| {
             if withholds_passwords {
                 SudoRequest::default()
@@ -162,6 +171,7 @@ impl Pool {
         });
 
         let (send_reply, replies) = mpsc::channel(MAX_TERMINAL_REPLIES);
+        // Two tokens: `abandoned` says that the script never began, `stop_reading` ends the reader.
         let (stop_reading, abandoned) = (CancellationToken::new(), CancellationToken::new());
         let is_sudo = sudo.is_some();
 
@@ -174,7 +184,7 @@ impl Pool {
             abandoned: abandoned.clone(),
             given_up: stop_reading.clone(),
             write: Arc::clone(&write),
-            // Nothing to send is an end that may come at once.
+            // Without anything to send, end of file may come at once.
             holds: tells && (is_sudo || request.terminal || !script.settings.is_empty()),
             settings: script.settings,
             says_ready: script.says_ready,
@@ -184,9 +194,11 @@ impl Pool {
             terminal: request.terminal,
         };
 
-        // Of its own: a command that does not read must not block its own output.
+        // A task of its own: a command that does not read must not block its own output.
         let stdin_writer = tokio::spawn(stdin_writer.run(events));
 
+        // The announcement is written to stderr, but startup files or a terminal may have joined
+        // both streams, so each stream has its own decoder.
         let ear = || {
             if is_sudo {
                 return Some(PidSource::Sudo(SudoListener::new(&mark, request.terminal)));
@@ -214,12 +226,15 @@ impl Pool {
             stop: stop_reading.clone(),
         };
 
-        // A task of its own from the first moment on: an unread channel blocks the whole connection.
+        // A task of its own from the first moment on: an unread channel blocks the whole
+        // connection.
         let mut read_end = tokio::spawn(drain.run());
         let mut process_gone = None;
         let reached = request.conditions.wait(started.elapsed());
         tokio::pin!(reached);
 
+        // `biased`, with the end of the output first: a command that has ended by itself was not
+        // stopped.
         let stopped = loop {
             tokio::select! {
                 biased;
@@ -237,10 +252,12 @@ impl Pool {
             Err(done) => (done, None),
             Ok(stop) => {
                 if request.sudo.is_some() && control.answered().is_none() {
-                    // The question is of no use any more.
+                    // The answer to sudo's prompt is of no use any more.
                     stdin_writer.abort();
                 }
 
+                // The reader task goes on meanwhile, so the stop script's channel is not held up by
+                // this command's output.
                 process_gone = self.stop_exec(stop, &control, &write).await;
                 let end = timeout(QUIET_AFTER_STOP, &mut read_end).await;
                 stop_reading.cancel();
@@ -253,7 +270,7 @@ impl Pool {
             }
         };
 
-        // What the command did not read would wait for a window that never comes.
+        // Input that the command did not read would wait for a window that never grows.
         stdin_writer.abort();
         let _ = write.close().await;
         let mut read_end = done.map_err(|error| SshError::Lost(Some(error.to_string())))?;
@@ -261,6 +278,8 @@ impl Pool {
             return Err(SshError::ExecRefused);
         }
 
+        // From here on the question is if the command ran at all. A login shell that exits with
+        // success before our script begins would otherwise look like a command that succeeded.
         if stopped.is_none()
             && read_end.status.is_some()
             && (abandoned.is_cancelled() || !read_end.begun)
@@ -282,8 +301,10 @@ impl Pool {
             }
             (None, Some(status)) => Ending::Exited(status),
             (None, None) => {
-                // russh ends the channels just before it tells why.
+                // russh ends the channels just before it reports the reason.
                 tokio::task::yield_now().await;
+                // An unchanged byte counter proves that the request never left, so the caller may
+                // send it again.
                 if !takes_input && slot.connection().traffic.sent() == before {
                     return Err(slot.connection().lost());
                 }
@@ -302,6 +323,8 @@ impl Pool {
         })
     }
 
+    /// Writes the script, opens a channel and sends the exec request. Nothing has run on the host
+    /// if an error is returned.
     async fn send_exec(
         self: &Arc<Self>,
         request: &ExecRequest<'_>,
@@ -312,6 +335,8 @@ impl Pool {
             let probe = self.login_shell().await;
             let shell = probe.shell;
 
+            // A host that answered two different probes alike runs no commands: whatever reads
+            // there must not get the caller's input.
             if let Some(said_alike) = &probe.deaf
                 && (!request.stdin.is_empty() || request.input.is_some())
             {
@@ -343,6 +368,8 @@ impl Pool {
             Ok::<_, SshError>((probe, script))
         };
 
+        // The limit also covers the probe and the channel, but then the error says that nothing was
+        // sent.
         let (probe, script) = request.conditions.before_sending(prepare).await?;
         let (channel, slot) = request
             .conditions
@@ -350,6 +377,7 @@ impl Pool {
             .await?;
 
         let (read, write) = channel.split();
+        // Taken before the request: it shows later if the request has left this machine.
         let before = slot.connection().traffic.sent();
 
         let send = async {
@@ -377,7 +405,7 @@ impl Pool {
     }
 }
 
-/// A command that was sent.
+/// Command after the exec request, with both halves of the channel.
 struct SentCommand {
     probe: ShellProbe,
     mark: Sentinel,
@@ -385,11 +413,11 @@ struct SentCommand {
     slot: ChannelSlot,
     read: ChannelReadHalf,
     write: ChannelWriteHalf<Msg>,
-    /// How much the connection had sent by then.
+    /// Number of bytes sent over the connection before the request.
     before: u64,
 }
 
-/// A sentinel from the system's random numbers.
+/// Makes a sentinel from the system's random numbers.
 pub(in crate::ssh) fn random_sentinel() -> Result<Sentinel, SshError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| SshError::Random(error.to_string()))?;

@@ -25,76 +25,87 @@ use crate::{
     },
 };
 
-/// After the exit status, output may still be on its way; without any for this long, a process in the background holds
-/// the channel open, and the command is over.
+/// Silence after the exit status until the command counts as over. Output may still be on its way,
+/// but a process in the background may also hold the channel open for ever.
 const QUIET_AFTER_EXIT: Duration = Duration::from_secs(1);
 
-/// What reads a command's channel.
+/// Task for reading a command's channel from the first message to the last. The task feeds the
+/// output, the process ids and the terminal's replies to the other tasks of the command.
 pub(super) struct ChannelReader {
+    /// Channel to read.
     pub(super) read: ChannelReadHalf,
+    /// Destination of the output.
     pub(super) output: OutputWriter,
-    /// What listens on stdout and on stderr until the command has begun: it tells its process id on stderr, which startup
-    /// files may have sent to stdout, as a terminal does.
+    /// Decoders for stdout and stderr, which find the process id; `None` once the command has
+    /// begun. The id is printed on stderr, which startup files or a terminal may have joined with
+    /// stdout.
     pub(super) ears: [Option<PidSource>; 2],
-    /// Ours, and not shown where a shell that cannot read the command quotes it.
+    /// Beginning of our script. A shell that cannot read the command may quote the script, so this
+    /// part is cut out of the output.
     pub(super) preamble: Vec<u8>,
-    /// With what the settings were read, for a command that says so.
+    /// Decoder for the mark after the settings, for a command with such a mark.
     pub(super) ready: Option<StreamDecoder>,
-    /// Whoever feeds the command hears of it.
+    /// Queue of events for the [`StdinWriter`](super::stdin::StdinWriter).
     pub(super) events: mpsc::Sender<SudoEvent>,
-    /// Where its processes go.
+    /// Known processes of the command, for whoever stops the command.
     pub(super) known: watch::Sender<KnownProcesses>,
-    /// What the terminal answers goes here.
+    /// Queue of the terminal's replies to the program.
     pub(super) replies: mpsc::Sender<Vec<u8>>,
-    /// Whether a terminal was asked for: then there is one stream.
+    /// True if a terminal was asked for. A terminal has a single stream of output.
     pub(super) terminal: bool,
-    /// What the server has not answered yet; it answers in this order (RFC 4254 section 5.4).
+    /// Requests without an answer so far. The server answers in this order (RFC 4254 section 5.4).
     pub(super) due: VecDeque<AwaitedReply>,
+    /// Token to end the task.
     pub(super) stop: CancellationToken,
 }
 
-/// A request that the server answers.
+/// Request to the server whose answer is still due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AwaitedReply {
-    /// For a terminal.
+    /// Request for a terminal.
     Terminal,
-    /// To run the command.
+    /// Request to run the command.
     Command,
 }
 
-/// How a command tells its process id.
+/// Source of a command's process id, or of the mark after the settings.
 pub(super) enum PidSource {
-    /// The login shell tells its own.
+    /// The login shell announces the process id.
     Shell(StreamDecoder),
-    /// First sudo's is told, and the shell's when that is through.
+    /// The login shell announces sudo's id, and then the root shell announces another.
     Sudo(SudoListener),
-    /// It was told, and the settings are being read.
+    /// The id has come, and the settings are being read.
     Settings(StreamDecoder),
 }
 
-/// What it has found.
+/// Result of the task: output and exit status of the command.
 pub(super) struct ReadEnd {
+    /// Output of the command.
     pub(super) output: CommandOutput,
-    /// `None`: the channel ended without being closed, so the connection is lost.
+    /// Exit status; `None` if the connection was lost, because the channel ended without being
+    /// closed.
     pub(super) status: Option<ExitStatus>,
+    /// Remark for the caller.
     pub(super) notice: Option<String>,
-    /// Whether the login shell came as far as our script.
+    /// True if the login shell got as far as our script.
     pub(super) begun: bool,
-    /// Whether the server has refused to run it.
+    /// True if the server refused to run the command.
     pub(super) refused: bool,
-    /// What a sudo has said that did not get through.
+    /// Last words of a sudo which did not run the command.
     pub(super) refusal: Option<String>,
 }
 
 impl ReadEnd {
-    /// What is to be said of a command whose script did not begin, or for `sure` did not run.
+    /// Reports a command whose script did not begin, or which certainly did not run (`sure`).
     ///
     /// # Errors
-    /// It ended as if all were well, or without a word. A shell that could not read the command, such as one with a syntax
-    /// error in it, has said so and failed: that is a result.
+    /// Fails if the command ended with success or printed nothing. A shell that could not read the
+    /// command, for instance because of a syntax error, has printed a message and failed: that is a
+    /// result.
     pub(super) fn not_begun(&mut self, sure: bool) -> Result<(), SshError> {
         self.refusal = None;
         let failed = matches!(self.status, Some(ExitStatus::Code(code)) if code != 0);
+        // Only a failure with a message can be the shell's own verdict on the command's syntax.
         let words = self.output.stdout.text() + &self.output.stderr.text();
         if failed && !sure && !words.trim().is_empty() {
             self.notice = Some("the login shell ended before the command began".to_owned());
@@ -106,7 +117,8 @@ impl ReadEnd {
         })
     }
 
-    /// Whether it printed just what is printed for any command, and did not fail.
+    /// Returns true if the command succeeded and printed exactly `alike`, the host's answer to any
+    /// command.
     pub(super) fn is_all_that_is_said(&self, alike: Option<&[u8]>) -> bool {
         let succeeded = matches!(
             self.status,
@@ -120,7 +132,7 @@ impl ReadEnd {
     }
 }
 
-/// The text without this part of it, if it is there.
+/// Returns the text without the first occurrence of `part`.
 fn without(mut text: Vec<u8>, part: &[u8]) -> Vec<u8> {
     if !part.is_empty()
         && let Some(at) = text.windows(part.len()).position(|there| there == part)
@@ -131,11 +143,13 @@ fn without(mut text: Vec<u8>, part: &[u8]) -> Vec<u8> {
 }
 
 impl ChannelReader {
-    /// Reads to the end.
+    /// Reads to the end of the channel.
     pub(super) async fn run(mut self) -> ReadEnd {
         let (mut status, mut notice, mut closed, mut refused) = (None, None, false, false);
 
         loop {
+            // A background process that inherited the channel's streams keeps the channel open
+            // after the exit status (as with `ssh`), so silence ends the reading.
             let quiet = async {
                 match status {
                     Some(_) => sleep(QUIET_AFTER_EXIT).await,
@@ -185,6 +199,8 @@ impl ChannelReader {
             }
         }
 
+        // The announcement is the script's first act: without it, the startup files never got that
+        // far.
         let begun = !matches!(*self.known.borrow(), KnownProcesses::NotYet);
         let mut refusal = None;
         for is_stderr in [false, true] {
@@ -204,7 +220,7 @@ impl ChannelReader {
         }
     }
 
-    /// Takes output, and cuts the process id out of the beginning of the stream on which it is told.
+    /// Takes output, and cuts out the announced process id.
     async fn take(&mut self, bytes: &[u8], is_stderr: bool) {
         let [stdout, stderr] = &mut self.ears;
         let ear = if is_stderr { stderr } else { stdout };
@@ -231,10 +247,13 @@ impl ChannelReader {
             PidSource::Settings(_) => {}
         }
 
+        // Before the announcement, all output comes from startup files or from a shell that quotes
+        // our script.
         if !told {
             output = without(output, &self.preamble);
         }
 
+        // The mark after the settings comes on the same stream as the announcement.
         if told {
             *ear = self.ready.take().map(PidSource::Settings);
         }
@@ -254,22 +273,23 @@ impl ChannelReader {
         }
 
         if !events.is_empty() {
-            // It is this stream on which it is told.
+            // The announcement comes on this stream, so the other decoder has nothing to wait for.
             self.close_ear(!is_stderr).await;
         }
 
         for events in events {
             self.known
                 .send_modify(|known| known.change(|target| events.target(target)));
-            // Only a sudo that asks without end leaves no room, and then the answers have ended.
+            // Only a sudo that asks without end leaves no room. By then the answers have ended
+            // anyway.
             let _ = self.events.try_send(events);
         }
 
         self.push(&output, is_stderr).await;
     }
 
-    /// Gives out what was held back of a stream, in which nothing is told any more, and returns what a sudo has said there
-    /// that did not get through.
+    /// Stops looking for marks on a stream, and passes on what was held back. Returns the last
+    /// words of a sudo which did not run the command.
     async fn close_ear(&mut self, is_stderr: bool) -> Option<String> {
         let [stdout, stderr] = &mut self.ears;
         let ear = if is_stderr { stderr } else { stdout };
@@ -288,6 +308,7 @@ impl ChannelReader {
         said
     }
 
+    /// Passes output on, and queues the replies for a program which queries the terminal.
     async fn push(&mut self, bytes: &[u8], is_stderr: bool) {
         if is_stderr {
             return self.output.push_stderr(bytes).await;
@@ -296,7 +317,7 @@ impl ChannelReader {
         self.output.push_stdout(bytes).await;
         let replies = self.output.replies();
         if self.terminal && !replies.is_empty() {
-            // A program that asks and does not read goes without.
+            // A program that asks its terminal and does not read gets no reply.
             let _ = self.replies.try_send(replies);
         }
     }

@@ -1,4 +1,4 @@
-//! The files of outputs that are too long for a result.
+//! Files of outputs too long for a result.
 
 use std::{
     fs::File,
@@ -14,31 +14,34 @@ use crate::{
     local::{Folder, home},
 };
 
-/// How long such files stay.
+/// Age at which a file is removed.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Files that are looked at, at most.
+/// Most files of the folder to look at.
 const MAX_FILES: usize = 100_000;
 
-/// The folder in which whole outputs are kept when nothing else is said: in the user's state directory; `None` where that
-/// is not known. Not in a folder for all users: what is there may be somebody else's.
+/// Returns the default folder for whole outputs, in the user's state directory. `None` if that
+/// directory is not known. A folder shared by all users is never taken, because its files may be
+/// somebody else's.
 #[must_use]
 pub fn default_output_folder() -> Option<PathBuf> {
     Some(home::state()?.join("mcp-ssh-sessions").join("output"))
 }
 
-/// The folder in which whole outputs are kept, readable by its owner alone.
+/// Folder for whole outputs, readable only by the owner. Files older than a week are removed when a
+/// new file is created.
 #[derive(Debug, Clone)]
 pub struct OutputFolder(Option<PathBuf>);
 
 impl OutputFolder {
-    /// A folder that is made when it is first needed; without one nothing is kept.
+    /// Creates a handle to a folder, which is made when first needed. Without a path nothing is
+    /// kept.
     #[must_use]
     pub fn new(path: Option<PathBuf>) -> Self {
         Self(path)
     }
 
-    /// The files in it, the newest first.
+    /// Lists the files, newest first.
     pub async fn list(&self) -> Vec<KeptOutput> {
         let list = |path: PathBuf| {
             let folder = Folder::root(&path)?.if_ours(&path)?;
@@ -49,12 +52,14 @@ impl OutputFolder {
         self.off_thread(list).await.unwrap_or_default()
     }
 
-    /// The content of the file of this name: all of it, or the first and last `budget` bytes.
+    /// Reads the file of this name: all of the content, or the first and last `budget` bytes.
     ///
     /// # Errors
-    /// There is no such file (`NotFound`, also for a name that is not one of ours), or it cannot be read.
+    /// Fails with `NotFound` if there is no such file or the name is not one of ours, and with
+    /// another error if the file cannot be read.
     pub async fn read(&self, name: &str, budget: usize) -> io::Result<Captured> {
         let mut file = self.open(name).await?;
+        // Read in portions: a file may have gigabytes, of which only the budget is kept.
         let read = move |_| {
             let mut capture = Capture::new(budget, budget);
             let mut chunk = vec![0; 64 * 1024];
@@ -70,11 +75,13 @@ impl OutputFolder {
         self.off_thread(read).await
     }
 
-    /// The file of this name.
+    /// Opens the file of this name.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// See [`read`](Self::read).
     pub(super) async fn open(&self, name: &str) -> io::Result<File> {
+        // The name comes from a client. One of ours is 16 digits and an ending, so it leads nowhere
+        // else.
         if !is_ours(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -83,7 +90,7 @@ impl OutputFolder {
             .await
     }
 
-    /// A new file in it, which ends in `.out` or `.err`; those older than a week are removed.
+    /// Creates a file whose name ends in `.out` or `.err`. Removes files older than a week first.
     pub(super) async fn create(&self, ending: &'static str) -> io::Result<(PathBuf, File)> {
         let create = move |path: PathBuf| {
             let folder = Folder::made(&path)?.if_ours(&path)?;
@@ -98,7 +105,8 @@ impl OutputFolder {
         self.off_thread(create).await
     }
 
-    /// Files block; the async threads must not.
+    /// Runs `work` on a thread for blocking calls, because file operations must not block the async
+    /// threads.
     async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
@@ -115,25 +123,26 @@ impl OutputFolder {
     }
 }
 
-/// A file in an [`OutputFolder`].
+/// File in an [`OutputFolder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptOutput {
-    /// The file's name: 16 hexadecimal digits and `.out` or `.err`.
+    /// Name of the file: 16 hexadecimal digits and `.out` or `.err`.
     pub name: String,
-    /// Its length.
+    /// Length of the file in bytes.
     pub bytes: u64,
-    /// When it was last written to.
+    /// Time of the last write.
     pub written: SystemTime,
 }
 
 impl KeptOutput {
-    /// Whether it is a stderr, and not a stdout.
+    /// Returns true for a file of stderr, false for stdout.
     #[must_use]
     pub fn is_stderr(&self) -> bool {
         self.name.strip_suffix(".err").is_some()
     }
 }
 
+/// Returns true if this is a name which the folder gives.
 fn is_ours(name: &str) -> bool {
     let digits = name
         .strip_suffix(".out")
@@ -143,7 +152,7 @@ fn is_ours(name: &str) -> bool {
     })
 }
 
-/// Our own files in a folder.
+/// Lists our own files in a folder; files with other names are left alone.
 fn ours(folder: &Folder) -> impl Iterator<Item = KeptOutput> {
     let names = folder.names(MAX_FILES).unwrap_or_default().into_iter();
     names
@@ -159,7 +168,8 @@ fn ours(folder: &Folder) -> impl Iterator<Item = KeptOutput> {
         })
 }
 
-/// Removes our own files that are older than [`KEPT_FOR`]. What cannot be removed stays: it harms nothing.
+/// Removes our own files older than [`KEPT_FOR`]. A file that cannot be removed stays, which does
+/// no harm.
 fn remove_old(folder: &Folder) {
     for KeptOutput { name, written, .. } in ours(folder) {
         if SystemTime::now()

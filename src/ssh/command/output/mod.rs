@@ -1,4 +1,5 @@
-//! A command's output while it arrives: bounded in memory, whole in a local file once it outgrows that.
+//! The output of a command as it arrives: bounded in memory, and whole in a local file once it is
+//! too long.
 
 mod folder;
 
@@ -20,63 +21,73 @@ use crate::{
     render::{Readable, Style, separable},
 };
 
-/// Bytes of stdout that a result keeps, half from the beginning and half from the end.
+/// Longest stdout in a result, in bytes: half from the beginning and half from the end.
 const STDOUT_BUDGET: usize = 24 * 1024;
-/// The same for stderr. Together with stdout this stays below what clients pass on to a model uncut.
+/// Longest stderr in a result, in bytes. Together with stdout this is below the size that clients
+/// pass on to a model uncut.
 const STDERR_BUDGET: usize = 6 * 1024;
-/// The largest file kept of one stream, in bytes; what comes after is counted, not kept.
+/// Largest file of a stream, in bytes. Later bytes are counted, but not kept.
 const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// The output of a command while it runs and afterwards, for everybody who looks at it.
+/// Output of a command, during and after the run. Clones share the output; a single
+/// [`OutputWriter`] fills it, and any number of readers look at it.
 #[derive(Debug, Clone)]
 pub struct Output {
+    /// Folder for outputs too long for a result.
     folder: OutputFolder,
+    /// Way in which a reader sees the output.
     style: Style,
-    /// Held for look-ups and assignments only.
+    /// Both streams; locked for look-ups and assignments only.
     streams: Arc<Mutex<OutputStreams>>,
 }
 
+/// Both streams of an output.
 #[derive(Debug)]
 struct OutputStreams {
     stdout: OutputStream,
     stderr: OutputStream,
-    /// When the command last wrote anything or was given something to read, and whether it last wrote to stderr.
+    /// Time of the last output or input of the command, and true if the last output was on stderr.
     last: (Instant, bool),
 }
 
+/// Stream of output, as kept in memory.
 #[derive(Debug)]
 struct OutputStream {
-    /// Bytes so far.
+    /// Number of bytes so far.
     total: u64,
+    /// Converter from raw bytes to the text for a reader.
     readable: Readable,
+    /// Beginning and end of the text for a reader, in finished lines.
     shown: Capture,
-    /// Its first bytes, as they came.
+    /// First bytes of the stream, unconverted.
     beginning: Vec<u8>,
-    /// How much of it an answer holds, in bytes.
+    /// Size of the stream in an answer, in bytes.
     budget: usize,
-    /// All of it, as it came, as long as there is no file.
+    /// All bytes of the stream, unconverted; empty once there is a file.
     unspilled: Vec<u8>,
+    /// File with the whole stream; `None` if no file is needed so far.
     file: Option<PathBuf>,
+    /// Reason why the stream could not be kept; `None` if all went well.
     trouble: Option<String>,
 }
 
-/// What a command printed, or has printed so far.
+/// Output of a command, complete or so far.
 #[derive(Debug, Clone, Default)]
 pub struct CommandOutput {
-    /// Its standard output, as a reader sees it.
+    /// Standard output, as shown to a reader.
     pub stdout: Captured,
-    /// Its standard error.
+    /// Standard error, as shown to a reader.
     pub stderr: Captured,
-    /// Where stdout is kept as it came, if more than its beginning and end was to be kept.
+    /// File with the unconverted stdout; `None` if the result holds all of stdout.
     pub stdout_file: Option<PathBuf>,
-    /// The same for stderr.
+    /// File with the unconverted stderr; `None` if the result holds all of stderr.
     pub stderr_file: Option<PathBuf>,
-    /// What went wrong in keeping it.
+    /// Error in keeping a stream in a file; `None` if there was none.
     pub trouble: Option<String>,
 }
 
 impl CommandOutput {
-    /// Whether some of the output is missing from what the result holds.
+    /// Returns true if the result lacks some of the output.
     #[must_use]
     pub fn truncated(&self) -> bool {
         let is_missing = |stream: &Captured| {
@@ -86,19 +97,20 @@ impl CommandOutput {
     }
 }
 
-/// A part of stdout.
+/// Part of stdout, for a reader who asks for more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StdoutPortion {
-    /// The bytes, as a reader sees them.
+    /// Text of the part, as shown to a reader.
     pub shown: Captured,
-    /// The offset behind the last of them, in bytes of the stream.
+    /// Offset after the last byte of the part, in bytes of the stream.
     pub next: u64,
 }
 
 impl Output {
-    /// An empty output. What is too long for a result is kept in `folder`; all of it, if it comes from a terminal.
+    /// Creates an empty output. A stream too long for a result is kept in `folder`; the output of a
+    /// terminal is kept there in any case.
     ///
-    /// Of `share` commands that answer together, each may have that part of an answer.
+    /// `share` commands answer together, so each may fill only its share of an answer.
     #[must_use]
     pub fn new(folder: OutputFolder, style: Style, share: usize) -> Self {
         let stream = |budget: usize| {
@@ -129,7 +141,7 @@ impl Output {
         }
     }
 
-    /// The one who writes; there is one at a time.
+    /// Creates the writer of this output. There must be a single writer at a time.
     #[must_use]
     pub(in crate::ssh) fn writer(&self) -> OutputWriter {
         OutputWriter {
@@ -139,7 +151,7 @@ impl Output {
         }
     }
 
-    /// What there is by now.
+    /// Returns the output so far.
     #[must_use]
     pub fn so_far(&self) -> CommandOutput {
         let streams = self.lock();
@@ -156,11 +168,13 @@ impl Output {
         }
     }
 
-    /// Stdout from this byte on, as much as an answer holds. Whether more may follow decides how it ends.
+    /// Reads stdout from `offset` on, as much as an answer holds. If more may follow, the part ends
+    /// where the next part can begin.
     ///
     /// # Errors
-    /// The file in which it is kept cannot be read.
+    /// Fails if the file with the stream cannot be read.
     pub async fn read(&self, offset: u64, more_may_follow: bool) -> io::Result<StdoutPortion> {
+        // The lock is released before the file is read: no lock is held across an await.
         let (bytes, file) = {
             let streams = self.lock();
             let from = usize::try_from(offset)
@@ -174,6 +188,7 @@ impl Output {
             )
         };
 
+        // Once there is a file, memory holds nothing of the stream.
         let bytes: Vec<u8> = match file {
             None => bytes,
             Some(path) => {
@@ -193,7 +208,8 @@ impl Output {
             }
         };
 
-        // The next part is shown by itself: this one ends with a line if much follows, else with anything that is whole.
+        // The next part is shown by itself. So this part ends with a whole line if much follows,
+        // else with a whole character or sequence.
         let whole = match memchr::memrchr(b'\n', &bytes) {
             Some(end) if bytes.len() == STDOUT_BUDGET => bytes.get(..=end).unwrap_or(&bytes),
             _ if bytes.len() < STDOUT_BUDGET && !more_may_follow => &bytes,
@@ -214,7 +230,7 @@ impl Output {
         })
     }
 
-    /// The latest line, for a progress message: at most 200 characters.
+    /// Returns the latest line for a progress message: at most 200 characters.
     #[must_use]
     pub fn latest(&self) -> String {
         let streams = self.lock();
@@ -224,6 +240,7 @@ impl Output {
             (&streams.stdout, &streams.stderr)
         };
 
+        // The last stream may have no text yet, for instance after an empty line.
         let latest = first.readable.latest();
         if latest.is_empty() {
             second.readable.latest()
@@ -232,7 +249,8 @@ impl Output {
         }
     }
 
-    /// The end of the unfinished line at the end of what was written last, if there is one: at most 200 characters.
+    /// Returns the unfinished line at the end of the last output, such as a prompt: at most the
+    /// last 200 characters. `None` if there is none.
     #[must_use]
     pub fn prompt(&self) -> Option<String> {
         let streams = self.lock();
@@ -244,18 +262,19 @@ impl Output {
         Some(stream.readable.prompt()).filter(|prompt| !prompt.is_empty())
     }
 
-    /// To be called when the command is given something to read.
+    /// Notes input of the command, which restarts [`quiet`](Self::quiet).
     pub fn fed(&self) {
         self.lock().last.0 = Instant::now();
     }
 
-    /// For how long nothing has come, nor been given to the command.
+    /// Returns the time since the last output or input of the command.
     #[must_use]
     pub fn quiet(&self) -> Duration {
         self.lock().last.0.elapsed()
     }
 
-    /// How much a reader sees of both streams in complete lines, in bytes: this grows with each of them.
+    /// Returns the bytes of complete lines on both streams, as shown to a reader. The number grows
+    /// with each line.
     #[must_use]
     pub fn lines(&self) -> u64 {
         let streams = self.lock();
@@ -266,32 +285,36 @@ impl Output {
             .saturating_add(streams.stderr.shown.total())
     }
 
-    /// Bytes on both streams so far.
+    /// Returns the number of bytes on both streams so far.
     #[must_use]
     pub fn total(&self) -> u64 {
         let streams = self.lock();
         streams.stdout.total.saturating_add(streams.stderr.total)
     }
 
+    /// Locks the streams; a poisoned lock is used all the same.
     fn lock(&self) -> MutexGuard<'_, OutputStreams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl OutputStream {
+    /// Returns the stream as shown to a reader, with the unfinished line.
     fn captured(&self) -> Captured {
         let mut shown = self.shown.clone();
         shown.push(&self.readable.unfinished());
         shown.finish().of(self.total, self.beginning.clone())
     }
 
-    /// Whether a reader of an answer is not shown what came: then all of it is kept.
+    /// Returns true if the text for a reader lacks parts of the stream. Then the raw bytes must be
+    /// kept.
     fn differs(&self) -> bool {
         self.readable.was_rewritten() || self.captured().nature() != Nature::Text
     }
 }
 
 impl OutputStreams {
+    /// Returns the stream of this name.
     fn stream_mut(&mut self, is_stderr: bool) -> &mut OutputStream {
         if is_stderr {
             &mut self.stderr
@@ -301,7 +324,7 @@ impl OutputStreams {
     }
 }
 
-/// Writes an output, and the files in which it is kept.
+/// Writer of an output and of the files with the whole streams. Readers see each portion at once.
 #[derive(Debug)]
 pub(in crate::ssh) struct OutputWriter {
     output: Output,
@@ -309,37 +332,40 @@ pub(in crate::ssh) struct OutputWriter {
     stderr: OutputFile,
 }
 
+/// File of a stream, from the writer's point of view.
 #[derive(Debug)]
 enum OutputFile {
-    /// Everything still fits in memory.
+    /// The whole stream still fits in memory.
     NotNeeded,
     Open {
         file: fs::File,
         written: u64,
     },
-    /// The file holds a beginning, if it could be made at all.
+    /// The file could not be made, or holds only the beginning of the stream.
     Stopped,
 }
 
 impl OutputWriter {
-    /// Takes the next bytes of stdout.
+    /// Appends bytes to stdout.
     pub(in crate::ssh) async fn push_stdout(&mut self, bytes: &[u8]) {
         self.push(false, bytes).await;
     }
 
-    /// Takes the next bytes of stderr.
+    /// Appends bytes to stderr.
     pub(in crate::ssh) async fn push_stderr(&mut self, bytes: &[u8]) {
         self.push(true, bytes).await;
     }
 
-    /// What the program is to be told because it asked its terminal.
+    /// Returns the terminal's replies to queries of the program, since the last call.
     pub(in crate::ssh) fn replies(&mut self) -> Vec<u8> {
         self.output.lock().stdout.readable.replies()
     }
 
-    /// Ends the output; files are complete afterwards.
+    /// Ends the output. Files are complete after this.
     pub(in crate::ssh) async fn finish(mut self) -> CommandOutput {
         for is_stderr in [false, true] {
+            // A stream that a reader sees changed, for instance a progress bar or binary data, is
+            // kept whole however short it is.
             let differs = self.output.lock().stream_mut(is_stderr).differs();
             if differs && matches!(self.spill(is_stderr), OutputFile::NotNeeded) {
                 self.begin_file(is_stderr).await;
@@ -355,17 +381,21 @@ impl OutputWriter {
         self.output.so_far()
     }
 
+    /// Appends bytes to a stream: file first, then the part in memory.
     async fn push(&mut self, is_stderr: bool, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
 
+        // The file is begun before the bytes are taken, so that it holds the stream from the first
+        // byte on.
         if matches!(self.spill(is_stderr), OutputFile::NotNeeded)
             && !self.has_room_for(is_stderr, bytes.len())
         {
             self.begin_file(is_stderr).await;
         }
 
+        // The file is written outside the lock, so readers do not wait for a disk.
         self.write(is_stderr, bytes).await;
         let in_memory = matches!(self.spill(is_stderr), OutputFile::NotNeeded);
         let mut streams = self.output.lock();
@@ -383,12 +413,15 @@ impl OutputWriter {
         stream.shown.push(&settled);
     }
 
+    /// Returns true if `more` bytes still fit into a result. Terminal output always gets a file,
+    /// because a reader sees a screen and not the bytes.
     fn has_room_for(&self, is_stderr: bool, more: usize) -> bool {
         let mut streams = self.output.lock();
         let stream = streams.stream_mut(is_stderr);
         self.output.style == Style::Plain && stream.unspilled.len() + more <= stream.budget
     }
 
+    /// Begins the file of a stream with all bytes so far.
     async fn begin_file(&mut self, is_stderr: bool) {
         match self
             .output
@@ -402,6 +435,7 @@ impl OutputWriter {
                     written: 0,
                 };
 
+                // The earlier bytes go into the file before readers are told of it.
                 let so_far = self.output.lock().stream_mut(is_stderr).unspilled.clone();
                 self.write(is_stderr, &so_far).await;
                 let mut streams = self.output.lock();
@@ -413,11 +447,13 @@ impl OutputWriter {
         }
     }
 
+    /// Writes bytes to the file of a stream, if there is any.
     async fn write(&mut self, is_stderr: bool, bytes: &[u8]) {
         let OutputFile::Open { file, written } = self.spill(is_stderr) else {
             return;
         };
 
+        // A full file stops the file only: the command runs on, and its output is still shown.
         let failed = if *written + bytes.len() as u64 > MAX_FILE_BYTES {
             Some(format!(
                 "the file has reached its limit of {MAX_FILE_BYTES} bytes"
@@ -435,6 +471,7 @@ impl OutputWriter {
         }
     }
 
+    /// Stops writing the file of a stream, and notes the reason for the result.
     fn stop(&mut self, is_stderr: bool, reason: &str) {
         *self.spill(is_stderr) = OutputFile::Stopped;
         self.output.lock().stream_mut(is_stderr).trouble = Some(format!(
@@ -442,6 +479,7 @@ impl OutputWriter {
         ));
     }
 
+    /// Returns the file of this stream.
     fn spill(&mut self, is_stderr: bool) -> &mut OutputFile {
         if is_stderr {
             &mut self.stderr

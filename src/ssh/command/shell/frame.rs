@@ -1,4 +1,4 @@
-//! One command on a persistent shell, from its script to its trailer.
+//! Running a command on a persistent shell, from script to trailer.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -31,42 +31,57 @@ use crate::{
     },
 };
 
-/// What the caller is told when a shell ends whose state was kept.
+/// Notice about the end of a shell whose state was kept.
 const ENDED: &str = "the shell itself has ended; the next command gets a new one, in the state from before this command";
-/// The same where it was not.
+/// Notice about the end of a shell whose state was not kept.
 const ENDED_FOR_GOOD: &str = "the shell itself has ended; the next command gets a new one, in the same directory but \
      without the variables and functions of this one";
 
-/// A command that is running.
+/// State of the running command, from the script to the trailers on both streams.
 struct RunningFrame {
+    /// Time at which the script was written.
     started: Instant,
+    /// Destination of the output.
     output: OutputWriter,
-    /// On a shell that is not bash: waits for the sign that the first line is being run.
+    /// Decoder for the mark of the first line, with the trailer to send after the mark; `None` in
+    /// bash. Another shell may discard input that it has already read, so its trailer waits.
     go: Option<(StreamDecoder, Vec<u8>)>,
+    /// Decoder for the trailer on stdout.
     stdout: StreamDecoder,
+    /// Decoder for the trailer on stderr.
     stderr: StreamDecoder,
+    /// Trailer on stdout, once complete.
     trailer: Option<Trailer>,
+    /// True if the trailer on stderr is complete.
     stderr_done: bool,
+    /// Filter for bash's messages about job control.
     noise: TerminalNoise,
-    /// Whether output came since the last step towards its end.
+    /// True if output has come since the last step of a stop.
     goes_on: bool,
+    /// Reason of the stop, if the command is being stopped.
     stop: Option<StopReason>,
+    /// True if a stop script found the processes gone; `None` if nothing is known.
     process_gone: Option<bool>,
+    /// Output after the trailers, from processes in the background.
     late: Capture,
+    /// Exit status of the shell itself, if the server has reported any.
     status: Option<ExitStatus>,
-    /// The stream is out of step: no trailer will be found any more.
+    /// True if the stream is out of step and no trailer can be found any more.
     broken: bool,
 }
 
-/// How the frame itself ended.
+/// End of the frame, as seen on the channel.
 enum FrameEnd {
+    /// Both trailers have come.
     Complete,
+    /// The shell has ended, or was given up.
     ShellEnded,
+    /// The connection was lost.
     ConnectionLost,
 }
 
 impl ShellTask {
-    /// Sends a command and reads to its end.
+    /// Sends a command to the shell, and reads up to the end of the frame.
     pub(super) async fn frame(&mut self, request: ShellRequest) -> ShellReply {
         let Ok(sentinel) = random_sentinel() else {
             return Ok(self.no_random());
@@ -97,7 +112,8 @@ impl ShellTask {
             &delimiter,
         )?;
 
-        // Who gets a new shell after this command has the state from before it.
+        // A command that ends the shell leaves the next one with the state from before it, so that
+        // state is asked for first.
         let may_end = self.mentioned.may_end(&request.command);
         let mut text = if may_end {
             self.snapshotter.catch_up(self.kind, self.streams)
@@ -108,6 +124,8 @@ impl ShellTask {
         text.extend_from_slice(&command);
         let trailer = script::trailer(known, &sentinel);
 
+        // bash gets the trailer at once, which saves a round trip. Another shell throws away input
+        // that it has read when an error aborts a line, so its trailer waits for the mark.
         let (go, after_go) = match go {
             None => {
                 text.extend_from_slice(&trailer);
@@ -116,6 +134,7 @@ impl ShellTask {
             Some(go) => (Some(StreamDecoder::new(go)), Some(trailer)),
         };
 
+        // Output from before this command goes into a field of its own in the result.
         let between = std::mem::replace(&mut self.between, fresh_between()).finish();
 
         let mut running = RunningFrame {
@@ -137,7 +156,8 @@ impl ShellTask {
 
         self.snapshotter.command_begins();
 
-        // A task of its own: a script of megabytes must not wait for output that only this task can take.
+        // A task of its own: a script of megabytes must not wait for output that only this task can
+        // take.
         let writer = send(Arc::clone(&self.write), text);
         let end = self.read_frame(&mut running, request.conditions).await;
         writer.abort();
@@ -145,6 +165,7 @@ impl ShellTask {
         Ok(self.result(running, end, between).await)
     }
 
+    /// Reads both streams to the end of the frame, and carries out the steps of a stop meanwhile.
     async fn read_frame(
         &mut self,
         running: &mut RunningFrame,
@@ -153,7 +174,8 @@ impl ShellTask {
         let reached = conditions.wait(Duration::ZERO);
         tokio::pin!(reached);
 
-        // Each step runs beside the reading: an unread channel would hold up the one that the step needs.
+        // Each step runs next to the reading: an unread channel would hold up the channel that the
+        // step needs.
         let mut taking: Option<(StopStep, JoinHandle<Option<bool>>)> = None;
         let mut last = StopStep::Stop;
         let mut give_up: Option<Instant> = None;
@@ -171,8 +193,11 @@ impl ShellTask {
                 QUIET_AFTER_EXIT
             };
 
+            // Background jobs can hold the channel open after the shell has ended. A snapshot on
+            // its way gets more time, because the next shell is restored from it.
             let quiet = running.status.is_some().then(|| Instant::now() + quiet);
 
+            // `biased`: a stop comes before output, or endless output would put it off.
             tokio::select! {
                 biased;
                 stop = &mut reached, if running.stop.is_none() => {
@@ -221,7 +246,8 @@ impl ShellTask {
             }
 
             if running.broken && running.stop.is_none() {
-                // Whatever wrote over the trailer: the shell cannot be trusted to be in step any more.
+                // Something wrote over the trailer: the shell cannot be trusted to be in step any
+                // more.
                 running.stop = Some(StopReason::Cancelled);
                 taking = Some((
                     StopStep::Kill,
@@ -230,7 +256,8 @@ impl ShellTask {
             }
         };
 
-        // The script must be over before another command runs: it would take that for its target.
+        // The script must be over before another command runs, because it would take that command
+        // for its target.
         let mut readable = matches!(end, FrameEnd::Complete);
 
         while taking.is_some() {
@@ -247,6 +274,7 @@ impl ShellTask {
         end
     }
 
+    /// Takes bytes of stdout, at first up to the mark of the first line.
     async fn stdout(&mut self, running: &mut RunningFrame, bytes: &[u8]) {
         let Some((go, _)) = &mut running.go else {
             return running.stdout(bytes).await;
@@ -263,6 +291,7 @@ impl ShellTask {
         running.output.push_stdout(&before).await;
     }
 
+    /// Builds the result from the end of the frame.
     async fn result(
         &mut self,
         mut running: RunningFrame,
@@ -271,6 +300,7 @@ impl ShellTask {
     ) -> ShellResult {
         let mut rest = Vec::new();
 
+        // Without a trailer, bytes that were held back as a possible mark are output after all.
         if running.trailer.is_none() {
             let held = self.snapshotter.finish();
             self.stdout(&mut running, &held).await;
@@ -280,6 +310,7 @@ impl ShellTask {
 
         rest.clear();
 
+        // stderr has a trailer of its own, and may lack it even where stdout is complete.
         if !running.stderr_done {
             let mut text = Vec::new();
             running.stderr.finish(&mut text);
@@ -288,11 +319,13 @@ impl ShellTask {
             running.output.push_stderr(&rest).await;
         }
 
+        // Output after the trailers belongs to the time between two commands.
         self.between.push(&running.late.kept());
         let mut notice = None;
 
         let ending = match (end, running.stop) {
             (FrameEnd::ConnectionLost, _) => {
+                // russh ends the channels just before it reports the reason.
                 tokio::task::yield_now().await;
                 Ending::ConnectionLost(self.slot.connection().reason())
             }
@@ -333,6 +366,7 @@ impl ShellTask {
             None => true,
         };
 
+        // After a lost connection the ending says enough: the shell did not end by itself.
         if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
             let ended = if self.snapshotter.shell_ended() {
                 ENDED
@@ -366,6 +400,7 @@ impl ShellTask {
         }
     }
 
+    /// Returns the result of a command not sent for want of a random sentinel.
     fn no_random(&self) -> ShellResult {
         ShellResult {
             command: CommandResult {
@@ -384,7 +419,7 @@ impl ShellTask {
 }
 
 impl RunningFrame {
-    /// Takes down what a step has found out, and returns which one it was.
+    /// Notes the result of a step, and returns the step.
     fn note(
         &mut self,
         step: Option<(StopStep, JoinHandle<Option<bool>>)>,
@@ -392,18 +427,23 @@ impl RunningFrame {
     ) -> StopStep {
         let step = step.map_or(StopStep::Stop, |(step, _)| step);
         self.goes_on = false;
+        // Only these two steps signal processes, so only their answer says if the processes are
+        // gone.
         if matches!(step, StopStep::Stop | StopStep::Kill) {
             self.process_gone = gone;
         }
         step
     }
 
+    /// Takes bytes of stdout up to the trailer, and later ones as output between two commands.
     async fn stdout(&mut self, bytes: &[u8]) {
         self.goes_on = true;
         if self.trailer.is_some() {
             return self.late.push(bytes);
         }
 
+        // A trailer that does not parse was written over by something else: the frame has no
+        // reliable end.
         let mut output = Vec::new();
 
         match self.stdout.push(bytes, &mut output) {
@@ -419,6 +459,7 @@ impl RunningFrame {
         self.output.push_stdout(&output).await;
     }
 
+    /// Takes bytes of stderr up to the trailer, without bash's messages about job control.
     async fn stderr(&mut self, bytes: &[u8]) {
         self.goes_on = true;
         if self.stderr_done {
@@ -443,10 +484,12 @@ impl RunningFrame {
     }
 }
 
+/// Creates an empty capture for output between two commands.
 fn fresh_between() -> Capture {
     Capture::new(super::BETWEEN_BUDGET / 2, super::BETWEEN_BUDGET / 2)
 }
 
+/// Writes bytes to the channel in a new task.
 fn send(write: Arc<ChannelWriteHalf<Msg>>, text: Vec<u8>) -> JoinHandle<()> {
     tokio::spawn(async move {
         // A failure shows on the reading side, as the end of the channel.
@@ -454,7 +497,7 @@ fn send(write: Arc<ChannelWriteHalf<Msg>>, text: Vec<u8>) -> JoinHandle<()> {
     })
 }
 
-/// The end of the step that is being taken, if one is.
+/// Waits for the present step of a stop; for ever, if there is none.
 async fn done(step: &mut Option<(StopStep, JoinHandle<Option<bool>>)>) -> Option<bool> {
     match step {
         Some((_, task)) => task.await.ok().flatten(),
@@ -462,6 +505,7 @@ async fn done(step: &mut Option<(StopStep, JoinHandle<Option<bool>>)>) -> Option
     }
 }
 
+/// Waits until this instant; for ever, if there is none.
 async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant).await,

@@ -1,6 +1,7 @@
-//! The persistent shell: one channel, one bash, commands in order.
+//! The persistent shell: one channel, one shell process, commands in order.
 //!
-//! [`Shell`] sends, `ShellTask` owns the channel. Dropping the last [`Shell`] ends the shell.
+//! [`Shell`] sends requests, and `ShellTask` owns the channel. Dropping the last [`Shell`] ends the
+//! shell.
 
 mod frame;
 mod restore;
@@ -43,53 +44,58 @@ use crate::{
     },
 };
 
-/// How long a shell may take to be ready; its login shell's startup files are run first.
+/// Time limit of a shell's start, including the startup files of the login shell.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// How long the server may take to show that the link is not what keeps a shell from being ready.
+/// Time limit of the check if the server still answers, after a shell did not get ready.
 const ALIVE_LIMIT: Duration = Duration::from_secs(5);
-/// Bytes kept of what background processes print between two commands.
+/// Longest output kept from background processes between two commands, in bytes.
 const BETWEEN_BUDGET: usize = 4 * 1024;
-/// Commands that may wait for one shell before further callers wait themselves.
+/// Capacity of a shell's queue of commands. Further callers wait until there is room.
 const QUEUE: usize = 64;
 
-/// A handle to a persistent shell.
+/// Handle to a persistent shell, which runs commands in order. Clones share the shell, and dropping
+/// the last clone ends it.
 #[derive(Debug, Clone)]
 pub struct Shell {
+    /// Queue of commands.
     requests: mpsc::Sender<ShellJob>,
+    /// Kept state of the shell.
     kept: Arc<Mutex<KnownState>>,
+    /// Language of the shell.
     kind: ShellKind,
 }
 
-/// A command for the shell.
+/// Request to run a single command on a shell.
 #[derive(Debug)]
 pub struct ShellRequest {
-    /// The command, in the shell's language; any bytes but NUL.
+    /// Command in the shell's language; any bytes but NUL.
     pub command: Vec<u8>,
-    /// What it reads from stdin; `None` is `/dev/null`.
+    /// Complete stdin of the command; `None` is `/dev/null`.
     pub stdin: Option<Vec<u8>>,
-    /// When it is stopped.
+    /// Conditions under which the command is stopped.
     pub conditions: StopConditions,
-    /// Where its output goes.
+    /// Destination of the command's output.
     pub output: Output,
-    /// What becomes of its turn.
+    /// Turn of the command, which a waiting caller may give up.
     pub turn: ShellTurn,
 }
 
-/// What came of it.
+/// Result of a command on a shell.
 #[derive(Debug)]
 pub struct ShellResult {
-    /// The command's own result.
+    /// Result of the command itself.
     pub command: CommandResult,
-    /// The working directory afterwards, as the shell spells it.
+    /// Working directory after the command, in the shell's spelling.
     pub directory: Vec<u8>,
-    /// What background processes printed on either stream since the command before.
+    /// Output of background processes, on either stream, since the command before.
     pub between: Captured,
-    /// The shell itself has ended.
+    /// True if the shell itself has ended.
     pub shell_ended: bool,
 }
 
 impl ShellResult {
-    /// The result of a command that was cancelled before its turn came, in a shell that was in this directory then.
+    /// Creates the result of a command cancelled before the command's turn. `directory` is the
+    /// shell's directory at that time.
     #[must_use]
     pub fn not_run(directory: Vec<u8>) -> Self {
         let command = CommandResult {
@@ -112,22 +118,24 @@ impl ShellResult {
     }
 }
 
+/// Answer of the shell's task to a command.
 type ShellReply = Result<ShellResult, ShellRunError>;
 
+/// Command on the way to the shell's task, with the way back for the answer.
 #[derive(Debug)]
 struct ShellJob {
     what: ShellRequest,
     reply: oneshot::Sender<ShellReply>,
 }
 
-/// Why a shell did not run a command.
+/// Reason why a shell did not run a command.
 #[derive(Debug)]
 pub enum ShellRunError {
-    /// The shell had ended before; the command was not sent.
+    /// The shell had ended before, and the command was not sent.
     Gone,
     /// The command cannot be written as a script.
     Script(ScriptError),
-    /// The shell's task ended in the middle of the command.
+    /// The shell's task ended during the command, which may have run.
     Lost,
 }
 
@@ -138,7 +146,7 @@ impl From<ScriptError> for ShellRunError {
 }
 
 impl Shell {
-    /// Runs a command after those that wait already.
+    /// Runs a command, after all commands waiting already.
     ///
     /// # Errors
     /// See [`ShellRunError`].
@@ -150,13 +158,13 @@ impl Shell {
         answer.await.unwrap_or(Err(ShellRunError::Lost))
     }
 
-    /// Whether it is bash, and not the `sh` of a host without.
+    /// Returns true if the shell is bash, false for the `sh` of a host without bash.
     #[must_use]
     pub fn is_bash(&self) -> bool {
         self.kind == ShellKind::Bash
     }
 
-    /// Whether the shell has ended.
+    /// Returns true if the shell has ended.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.requests.is_closed()
@@ -164,14 +172,16 @@ impl Shell {
 }
 
 impl Pool {
-    /// Starts a shell, unless the command that it is for has to be stopped by then.
+    /// Starts a shell, unless a condition for stopping the shell's first command is met before.
     ///
     /// # Errors
-    /// The channel is refused, no shell gets ready in time, or `conditions` were reached.
+    /// Fails if the channel is refused, no shell gets ready in time, or a condition in `conditions`
+    /// is met.
     pub async fn start_shell(
         self: &Arc<Self>,
         conditions: &StopConditions,
     ) -> Result<Shell, SshError> {
+        // A shell takes its slot for as long as it lives, so it is work like any command.
         let (channel, slot) = conditions
             .before_sending(self.open_channel(Priority::Work))
             .await?;
@@ -187,7 +197,8 @@ impl Pool {
         let Ok(task) = started else {
             let _ = write.close().await;
 
-            // The link is asked before it is blamed: a startup file may wait for an answer, or for a network drive.
+            // The link is checked before it is blamed: a startup file may wait for an answer, or
+            // for a network drive.
             return Err(if connection.answers(ALIVE_LIMIT).await {
                 SshError::ShellStart(words.after(format!(
                     "it was not ready after {} s",
@@ -214,36 +225,56 @@ impl Pool {
     }
 }
 
+/// Task around a shell's channel, which runs commands, takes snapshots and collects output between
+/// commands. The task ends with the shell, the connection or the last [`Shell`].
 struct ShellTask {
+    /// Slot of the channel.
     slot: ChannelSlot,
+    /// Channel to read, always: an unread channel blocks the connection.
     read: ChannelReadHalf,
+    /// Channel to write to.
     write: Arc<ChannelWriteHalf<Msg>>,
+    /// Language of the shell.
     kind: ShellKind,
+    /// Descriptors where the shell keeps the channel's streams.
     streams: ShellDescriptors,
+    /// Options and traps mentioned by commands so far.
     mentioned: Mentioned,
+    /// Process of the shell.
     process: Process,
-    /// When it was seen to be ready, so after its start.
+    /// Time at which the shell was seen to be ready, some time after the start.
     ready: Instant,
+    /// Exit status of the last command, for `$?`.
     previous_status: u8,
+    /// Working directory after the last command.
     directory: Vec<u8>,
+    /// Process ids of the shell's background jobs.
     jobs: Vec<u32>,
+    /// Output since the last command.
     between: Capture,
+    /// Keeper of the shell's state.
     snapshotter: Snapshotter,
 }
 
-/// What a message of the channel means for the shell.
+/// Meaning of a channel message for the shell.
 enum Event {
+    /// Bytes on stdout.
     Stdout(bytes::Bytes),
+    /// Bytes on stderr.
     Stderr(bytes::Bytes),
+    /// Exit status of the shell itself.
     Status(ExitStatus),
-    /// The channel was closed: the shell has ended.
+    /// The channel was closed, so the shell has ended.
     Closed,
-    /// The channel ended without being closed: the connection is lost.
+    /// The channel ended without being closed, so the connection is lost.
     Lost,
+    /// Any other message.
     Other,
 }
 
 impl ShellTask {
+    /// Launches a shell on the channel, and waits until the shell is ready. Unexpected output goes
+    /// into `words`.
     async fn start(
         slot: ChannelSlot,
         mut read: ChannelReadHalf,
@@ -258,6 +289,7 @@ impl ShellTask {
         let mut noise = Vec::new();
         let (mut ready, mut quiet, mut status) = (None, false, None);
 
+        // Both streams must be in step before the first command, so both trailers are awaited.
         while ready.is_none() || !quiet {
             match event(read.wait().await) {
                 Event::Stdout(bytes) => {
@@ -292,6 +324,8 @@ impl ShellTask {
             return Err(SshError::ShellStart("it did not answer".to_owned()));
         };
 
+        // The first trailer has a fixed form: the first job is the number of the descriptors, the
+        // directory names shell and start time.
         let Some(&number) = ready.jobs.first() else {
             return Err(SshError::ShellStart(
                 "it did not say where its streams are".to_owned(),
@@ -319,8 +353,11 @@ impl ShellTask {
         })
     }
 
+    /// Runs commands in order, until the shell has ended or nobody can send commands any more.
     async fn run(mut self, mut waiting: mpsc::Receiver<ShellJob>) {
         loop {
+            // While a snapshot request is being written, no command is taken: both would be written
+            // into each other.
             tokio::select! {
                 request = waiting.recv(), if !self.snapshotter.is_sending() => {
                     let Some(ShellJob { what, reply }) = request else { break };
@@ -331,7 +368,8 @@ impl ShellTask {
                     };
                     let ended = result.as_ref().is_ok_and(|result| result.shell_ended);
                     if ended {
-                        // Before the answer: whoever gets it must see that this shell is gone.
+                        // Before the answer: the caller who gets it must see that this shell is
+                        // gone.
                         waiting.close();
                     } else {
                         self.snapshotter.command_ended(&self.jobs);
@@ -356,8 +394,8 @@ impl ShellTask {
             }
         }
 
-        // Whoever still waited for a turn may try another shell: nothing of theirs was sent. `try_recv` would miss one who
-        // is about to send, and who would then wait without end.
+        // Callers who still wait for a turn may try another shell: nothing of theirs was sent.
+        // `try_recv` would miss a caller who is about to send, and who would then wait without end.
         waiting.close();
         while let Some(ShellJob { reply, .. }) = waiting.recv().await {
             let _ = reply.send(Err(ShellRunError::Gone));
@@ -367,6 +405,7 @@ impl ShellTask {
     }
 }
 
+/// Translates a message of the channel.
 fn event(message: Option<ChannelMsg>) -> Event {
     match message {
         Some(ChannelMsg::Data { data }) => Event::Stdout(data),

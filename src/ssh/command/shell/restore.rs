@@ -1,4 +1,4 @@
-//! Gives a new shell the state of one that has ended, or whose connection was lost.
+//! Gives a new shell the state of another shell, which has ended or whose connection was lost.
 
 use super::{
     Shell, ShellRequest, ShellRunError, ShellTurn,
@@ -10,17 +10,18 @@ use crate::{
 };
 
 impl Shell {
-    /// What was kept of the shell's state.
+    /// Returns the kept state of the shell.
     #[must_use]
     pub fn kept(&self) -> KnownState {
         lock(&self.kept).clone()
     }
 
-    /// Gives this shell, in which nothing has run yet, the state that was kept of another, whose last directory this was.
-    /// Returns what was restored, and what was not, for the caller of the next command.
+    /// Gives this shell the state kept of another shell, which was last in `directory`. Nothing may
+    /// have run in this shell yet. Returns a notice for the caller of the next command: the parts
+    /// that were restored, and those that were not.
     ///
     /// # Errors
-    /// See [`ShellRunError`]; it was given up, and the shell is not to be used.
+    /// See [`ShellRunError`]. After an error the shell must not be used.
     pub async fn restore(
         &self,
         before: &KnownState,
@@ -41,11 +42,15 @@ impl Shell {
             turn: ShellTurn::default(),
         };
 
+        // The script runs as an ordinary command, so that it can be stopped and its end is found
+        // like any other.
         let result = self.run(request).await?;
         if result.shell_ended || !matches!(result.command.ending, Ending::Exited(_)) {
             return Err(ShellRunError::Lost);
         }
 
+        // The new shell may be lost before its first snapshot: until then, the kept state is that
+        // of the old shell.
         *lock(&self.kept) = KnownState {
             jobs: Vec::new(),
             behind: 0,
@@ -56,6 +61,7 @@ impl Shell {
         let printed = result.command.output.stdout.whole().unwrap_or_default();
         let (restored, missing) = restore.report(&printed);
 
+        // Background jobs cannot be restored. A job can come up twice in the list.
         let jobs = match before.jobs.as_slice() {
             [] => "background jobs".to_owned(),
             jobs => {
@@ -88,7 +94,7 @@ impl Shell {
         ))
     }
 
-    /// Goes to a directory; `true` if the shell is there now.
+    /// Changes to a directory, and returns true if the shell is there now.
     pub async fn enter(
         &self,
         directory: &[u8],
@@ -103,6 +109,8 @@ impl Shell {
             turn: ShellTurn::default(),
         };
 
+        // The trailer says where the shell really is: `cd` may have succeeded with another
+        // spelling.
         !directory.is_empty()
             && self
                 .run(request)

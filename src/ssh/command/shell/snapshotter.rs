@@ -1,4 +1,4 @@
-//! Keeps the state of a shell, so that another can have it when this one ends or its connection is lost.
+//! Keeps the state of a shell for the next shell, in case this one ends or its connection is lost.
 
 use std::{
     future::pending,
@@ -24,55 +24,68 @@ use crate::{
     ssh::{command::exec::random_sentinel, error::SshError},
 };
 
-/// How long a shell is idle before its state is asked for: a command that follows the last at once need not wait.
+/// Time for which a shell is idle before a snapshot. A command that follows the last one at once
+/// need not wait.
 const IDLE: Duration = Duration::from_millis(250);
-/// A snapshot that takes longer than this is taken less often.
+/// Duration above which a snapshot counts as slow, and is taken less often.
 const SLOW: Duration = Duration::from_millis(500);
-/// One that takes longer than this is given up: whoever printed it is gone.
+/// Time after which a snapshot is given up. The process that prints the snapshot must be gone by
+/// then.
 const GIVEN_UP: Duration = Duration::from_secs(60);
-/// At most so many commands go by before a snapshot that failed or was slow is tried again.
+/// Most commands between a failed or slow snapshot and the next attempt.
 const MAX_SKIPPED: u32 = 64;
 
-/// What is known of a shell's state, shared with whoever may start the next one.
+/// Known state of a shell, shared with whoever starts the next shell.
 #[derive(Debug, Clone, Default)]
 pub struct KnownState {
-    /// The last state that could be kept.
+    /// Last snapshot; `None` if no state could be kept.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// How many commands were begun after that.
+    /// Number of commands begun after the snapshot.
     pub behind: u32,
-    /// The state was longer than what is kept.
+    /// True if the state was longer than
+    /// [`MAX_SNAPSHOT_BYTES`](crate::framing::snapshot::MAX_SNAPSHOT_BYTES).
     pub too_large: bool,
-    /// The shell's background jobs, when it was last heard of.
+    /// Process ids of the background jobs, as of the last trailer.
     pub jobs: Vec<u32>,
-    /// It has ended by itself, and not because its connection was lost.
+    /// True if the shell has ended by itself, and not with the connection.
     pub ended: bool,
 }
 
-/// The part of a shell's task that takes snapshots while nothing runs.
+/// Part of a shell's task for taking snapshots between commands. A snapshot runs next to the
+/// following commands, and the pieces are filtered out of stdout.
 pub(super) struct Snapshotter {
+    /// Known state, shared with the [`Shell`](super::Shell)s.
     kept: Arc<Mutex<KnownState>>,
+    /// Filter to collect the pieces.
     extractor: SnapshotExtractor,
+    /// Time of the next snapshot; `None` if none is due.
     due: Option<Instant>,
-    /// The request on its way to the shell: nothing else may be written meanwhile.
+    /// Task writing a request to the shell; `None` if none is being written. Nothing else may be
+    /// written meanwhile.
     sending: Option<JoinHandle<()>>,
+    /// Time of the last request.
     begun: Instant,
-    /// Commands begun since the snapshot that is on its way was asked for.
+    /// Number of commands begun since the last request.
     since: u32,
+    /// Number of commands to let end before the next snapshot.
     skip: u32,
+    /// Number of failed or slow snapshots in a row.
     failures: u32,
 }
 
-/// What a keeper waits for.
+/// Reason to wake up for the [`Snapshotter`].
 pub(super) enum SnapshotTrigger {
+    /// The request has been written.
     Sent,
+    /// A snapshot is due.
     Due,
 }
 
 impl Snapshotter {
-    /// One that has kept nothing yet.
+    /// Creates a snapshotter without any state.
     ///
     /// # Errors
-    /// The system gives no random number.
+    /// Fails if the system gives no random number.
     pub(super) fn new() -> Result<Self, SshError> {
         Ok(Self {
             kept: Arc::default(),
@@ -86,16 +99,17 @@ impl Snapshotter {
         })
     }
 
+    /// Returns the known state, which changes with later snapshots.
     pub(super) fn kept(&self) -> Arc<Mutex<KnownState>> {
         Arc::clone(&self.kept)
     }
 
-    /// Whether a request is being written, so that no command may be.
+    /// Returns true while a request is being written. No command may be written meanwhile.
     pub(super) fn is_sending(&self) -> bool {
         self.sending.is_some()
     }
 
-    /// Cuts what belongs to a snapshot out of stdout.
+    /// Removes the pieces of a snapshot from stdout. All other events pass unchanged.
     pub(super) fn filter(&mut self, event: Event) -> Event {
         let Event::Stdout(bytes) = event else {
             return event;
@@ -112,11 +126,12 @@ impl Snapshotter {
         Event::Stdout(rest.into())
     }
 
-    /// What was held back of stdout: there is no more.
+    /// Returns the bytes of stdout held back, when no more will come.
     pub(super) fn finish(&mut self) -> Vec<u8> {
         self.extractor.finish()
     }
 
+    /// Notes the start of a command, which makes the snapshot older.
     pub(super) fn command_begins(&mut self) {
         self.due = None;
         self.since = self.since.saturating_add(1);
@@ -124,25 +139,27 @@ impl Snapshotter {
         kept.behind = kept.behind.saturating_add(1);
     }
 
+    /// Notes the end of a command, and plans the next snapshot.
     pub(super) fn command_ended(&mut self, jobs: &[u32]) {
         lock(&self.kept).jobs = jobs.to_vec();
         self.skip = self.skip.saturating_sub(1);
         self.due = (self.skip == 0).then(|| Instant::now() + IDLE);
     }
 
-    /// The shell has ended, and not because its connection was lost. Returns whether there is a state for the next one.
+    /// Notes the end of the shell itself, without a loss of the connection. Returns true if there
+    /// is a state for the next shell.
     pub(super) fn shell_ended(&mut self) -> bool {
         let mut kept = lock(&self.kept);
         kept.ended = true;
         kept.snapshot.is_some()
     }
 
-    /// Whether the state is on its way.
+    /// Returns true while pieces of a snapshot are still to come.
     pub(super) fn is_taking(&self) -> bool {
         self.extractor.is_taking()
     }
 
-    /// Waits until there is something to do.
+    /// Waits until a request has been written or a snapshot is due.
     pub(super) async fn next(&mut self) -> SnapshotTrigger {
         if let Some(sending) = &mut self.sending {
             let _ = sending.await;
@@ -156,7 +173,7 @@ impl Snapshotter {
                 None => pending().await,
             }
 
-            // One that is on its way may end first.
+            // A new request would give up a snapshot on its way, so that one may end first.
             let busy = self.extractor.is_taking() && self.begun.elapsed() < GIVEN_UP;
             self.due = busy.then(|| Instant::now() + IDLE);
             if !busy {
@@ -165,7 +182,8 @@ impl Snapshotter {
         }
     }
 
-    /// Asks the shell for its state. The answer comes through [`filter`](Self::filter), whenever it does.
+    /// Writes a request for the shell's state. The pieces come through [`filter`](Self::filter), at
+    /// any time.
     pub(super) fn take(
         &mut self,
         kind: ShellKind,
@@ -174,14 +192,14 @@ impl Snapshotter {
     ) {
         let request = self.request(kind, streams);
         let write = Arc::clone(write);
-        // A task of its own: writing must not keep this one from reading.
+        // A task of its own: writing must not keep this task from reading.
         self.sending = Some(tokio::spawn(async move {
             let _ = write.data_bytes(request).await;
         }));
     }
 
-    /// What to write before a command that may be the shell's last: a request for its state, unless that is known, or too
-    /// much to be asked for each time.
+    /// Returns a request to write before a command which may be the shell's last. Empty if the
+    /// state is known, or too slow to be asked for each time.
     pub(super) fn catch_up(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
         let known =
             self.since == 0 && (self.extractor.is_taking() || lock(&self.kept).snapshot.is_some());
@@ -192,6 +210,7 @@ impl Snapshotter {
         }
     }
 
+    /// Returns a request for the shell's state, and restarts the clock and the counter.
     fn request(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
         let Ok(id) = random_sentinel() else {
             return Vec::new();
@@ -200,6 +219,7 @@ impl Snapshotter {
         self.extractor.request(kind, streams, id)
     }
 
+    /// Takes a finished snapshot, and plans the next.
     fn note(&mut self, extracted: Extracted) {
         let mut kept = lock(&self.kept);
 
@@ -222,6 +242,8 @@ impl Snapshotter {
             self.failures.saturating_add(1)
         };
 
+        // Doubled each time: a shell whose state cannot be kept must not be slowed down by attempts
+        // after every command.
         self.skip = if fine {
             0
         } else {
@@ -230,7 +252,8 @@ impl Snapshotter {
     }
 }
 
-/// This mutex is held for an assignment only, so one that was poisoned holds nothing half-done.
+/// Locks the known state. The mutex is held for assignments only, so a poisoned mutex holds nothing
+/// half-done.
 pub(super) fn lock(kept: &Mutex<KnownState>) -> MutexGuard<'_, KnownState> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

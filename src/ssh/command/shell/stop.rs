@@ -1,4 +1,4 @@
-//! The steps towards the end of a shell's command that is to be stopped.
+//! Steps that stop a shell's command.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,31 +11,35 @@ use crate::{
     ssh::command::limits::StopReason,
 };
 
-/// How long a stopped command's trailer may take before the shell itself is interrupted, and then ended.
+/// Longest wait for the trailer of a stopped command, before the shell is interrupted and then
+/// killed.
 pub(super) const TRAILER_AFTER_STOP: Duration = Duration::from_secs(2);
-/// The same while output still comes in: the trailer is behind it.
+/// Longest wait for the trailer while output still comes in, because the trailer comes after the
+/// output.
 pub(super) const TRAILER_AFTER_OUTPUT: Duration = Duration::from_secs(20);
-/// Output of a shell that has ended may be held open by its background jobs; this long without any is the end of it.
+/// Silence after the shell's exit until the output counts as complete. Background jobs may hold the
+/// output open.
 pub(super) const QUIET_AFTER_EXIT: Duration = Duration::from_millis(300);
-/// The same while the shell's state is on its way.
+/// Silence after the shell's exit while a snapshot is still to come.
 pub(super) const STATE_AFTER_EXIT: Duration = Duration::from_secs(3);
 
-/// A step, taken if the one before did not bring the command's trailer.
+/// Step towards the end of a command. Each step is taken if the step before did not bring the
+/// command's trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopStep {
-    /// Its processes are stopped, and the shell is told to give it up.
+    /// Stops the command's processes and tells the shell to give up the command.
     Stop,
-    /// Output still comes in: whether the shell makes it, or only the trailer is behind it. A shell that is interrupted while
-    /// it writes its trailer is out of step.
+    /// Checks if the shell still computes while output comes in, or if only the trailer is late. A
+    /// shell interrupted while it writes the trailer would be out of step.
     Look,
-    /// The shell is interrupted: the command took its trap away, or is in the middle of a long builtin.
+    /// Interrupts the shell, because the command removed the trap or runs a long builtin.
     Interrupt,
-    /// The shell itself is ended: it ignores that too, or something that cannot be killed holds it.
+    /// Kills the shell, because the shell ignores the interrupt or waits for an unkillable process.
     Kill,
 }
 
 impl StopStep {
-    /// What comes after this one; nothing after the last.
+    /// Returns the next step; `None` after the last.
     pub(super) fn next(self, stop: Option<StopReason>) -> Option<Self> {
         match self {
             Self::Stop if stop != Some(StopReason::Ending) => Some(Self::Interrupt),
@@ -44,7 +48,7 @@ impl StopStep {
         }
     }
 
-    /// How long the trailer may take after it.
+    /// Returns the longest wait for the trailer after this step.
     pub(super) fn patience(self, stop: Option<StopReason>) -> Duration {
         match self {
             _ if stop == Some(StopReason::Ending) => Duration::ZERO,
@@ -55,8 +59,9 @@ impl StopStep {
 }
 
 impl ShellTask {
-    /// Begins a step for the command that was `sent` then, in a task of its own. Its answer is, after
-    /// [`StopStep::Look`], whether the shell is at work; after an interrupt, nothing; else whether the processes are gone.
+    /// Begins a step against the command sent at `sent`, in a new task. The answer to
+    /// [`StopStep::Look`] is true if the shell computes. [`StopStep::Interrupt`] answers `None`,
+    /// and the other steps true if the processes are gone.
     pub(super) fn begin(
         &self,
         step: StopStep,
@@ -69,6 +74,8 @@ impl ShellTask {
             self.jobs.clone(),
         );
 
+        // Counted from the shell's readiness, so the command may seem to have begun too early, but
+        // never too late.
         let (age, lived, write) = (
             self.age(sent),
             self.ready.elapsed(),
@@ -76,7 +83,8 @@ impl ShellTask {
         );
 
         tokio::spawn(async move {
-            // Where there is no second channel, a signal request (RFC 4254 section 6.9): what comes of it is not known.
+            // Without a second channel, a signal request is all that is left (RFC 4254 section
+            // 6.9). It has no answer.
             let (found, signal) = match step {
                 StopStep::Look => {
                     let answer = pool
@@ -119,7 +127,7 @@ impl ShellTask {
         })
     }
 
-    /// Sends a signal to the command that was `sent` then.
+    /// Sends a signal to the command sent at `sent`.
     pub(super) fn signal(&self, name: &'static str, sent: Instant) {
         let (pool, process, jobs) = (
             Arc::clone(self.slot.pool()),
@@ -142,7 +150,7 @@ impl ShellTask {
         });
     }
 
-    /// How long the shell had been running then, at least.
+    /// Returns the least time for which the shell had been running at `sent`.
     fn age(&self, sent: Instant) -> Duration {
         sent.duration_since(self.ready)
     }

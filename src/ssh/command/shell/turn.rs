@@ -1,4 +1,4 @@
-//! The turn of a command that waits for its shell: it comes, or is given up before, and never both.
+//! The turn of a command that waits for its shell. A turn comes or is given up, and never both.
 
 use std::sync::{
     Arc,
@@ -7,15 +7,18 @@ use std::sync::{
 
 use tokio_util::sync::CancellationToken;
 
-/// A turn, shared by whoever waits for it and the shell.
+/// Turn of a command, shared by the waiting caller and the shell's task. Whoever comes first
+/// decides: the shell takes the turn, or the caller gives it up.
 #[derive(Debug, Clone, Default)]
 pub struct ShellTurn {
+    /// True if the turn was taken or given up.
     is_over: Arc<AtomicBool>,
+    /// Token to cancel when the turn comes.
     begun: CancellationToken,
 }
 
 impl ShellTurn {
-    /// A turn that cancels `begun` when it comes.
+    /// Creates a turn which cancels `begun` when taken.
     #[must_use]
     pub fn new(begun: CancellationToken) -> Self {
         Self {
@@ -24,7 +27,7 @@ impl ShellTurn {
         }
     }
 
-    /// Takes the turn; `false` if it was given up.
+    /// Takes the turn. Returns false if the caller has given up.
     pub(super) fn begin(&self) -> bool {
         let is_free = !self.is_over.swap(true, Ordering::AcqRel);
         if is_free {
@@ -33,7 +36,7 @@ impl ShellTurn {
         is_free
     }
 
-    /// Gives the turn up: the command will not be run. `false` if it has begun.
+    /// Gives the turn up: the command will not run. Returns false if the command has begun.
     #[must_use]
     pub fn give_up(&self) -> bool {
         !self.is_over.swap(true, Ordering::AcqRel)

@@ -1,4 +1,4 @@
-//! The jump hosts of a `ProxyJump`.
+//! Connects through the jump hosts of a `ProxyJump`.
 
 use std::sync::Arc;
 
@@ -10,14 +10,15 @@ use crate::ssh::{
     error::SshError,
 };
 
-/// Jump hosts may have jump hosts; a longer chain than this goes in a circle.
+/// Limit of consecutive jump hosts. Jump hosts may name further jump hosts, and a longer chain is
+/// taken for a cycle.
 const MAX_HOPS: usize = 8;
 
-/// Connects to the last of the comma-separated hops of a `ProxyJump`, through those before it. Each is resolved,
-/// verified and authenticated by its own configuration.
+/// Connects to the last hop of the comma-separated list `hops`, through the preceding hops. Each
+/// hop is resolved, verified and authenticated by its own configuration.
 ///
 /// # Errors
-/// A hop that cannot be meant, or the failure to connect to one, by its name.
+/// A hop cannot be parsed, there are more than 8 hops, or connecting to a hop fails.
 pub(super) async fn connect_hops(
     hops: &str,
     opening: &OpenConnection<'_>,
@@ -38,6 +39,7 @@ pub(super) async fn connect_hops(
         .rsplit_once(',')
         .map_or((None, hops), |(before, last)| (Some(before), last));
 
+    // As in `ssh`, a hop is resolved with the configuration file of the destination (`-F`).
     let target = &Target {
         config_file: opening.target.config_file.clone(),
         ..parse_hop(last).map_err(|source| SshError::Hop {
@@ -46,8 +48,8 @@ pub(super) async fn connect_hops(
         })?
     };
 
-    // Only the passphrase can serve for a hop too: password and key were given for the destination. What was typed knows
-    // for whom.
+    // Of the given secrets, only the passphrase applies to a hop too: password and key were given
+    // for the destination. Typed secrets carry the account to which they belong.
     let credentials = &Credentials {
         key_path: None,
         password: None,
@@ -67,5 +69,6 @@ pub(super) async fn connect_hops(
         ..*opening
     };
 
+    // Boxed, because the hop may have hops of its own, which makes the future recursive.
     Box::pin(hop.run()).await.map_err(in_hop)
 }

@@ -1,4 +1,5 @@
-//! From a destination to an authenticated connection: configuration, stream, handshake with the host key, log-in.
+//! Opens an authenticated connection to a destination: configuration, byte stream, handshake with
+//! host key check, log-in.
 
 mod hops;
 mod trace;
@@ -45,40 +46,45 @@ use crate::{
     },
 };
 
-/// The receive window of a channel, in bytes (RFC 4254 section 5.2). At 40 ms a smaller one leaves the link idle, a
-/// larger one makes sshd slower.
+/// Receive window of a channel, in bytes (RFC 4254, section 5.2). At a round-trip time of 40 ms a
+/// smaller window leaves the link idle, and a larger one makes sshd slower.
 const WINDOW: u32 = 8 * 1024 * 1024;
-/// The largest packet asked for, in bytes: what every implementation supports.
+/// Largest packet accepted on a channel, in bytes. Every implementation supports this size.
 const PACKET: u32 = 32 * 1024;
-/// How long a person may be at a web page that the server has named for the log-in.
+/// Extra time for a log-in whose banner sends the user to a web page.
 const AT_A_PAGE: Duration = Duration::from_secs(300);
-/// The smallest `RekeyLimit` that is kept to, in bytes: below it a connection would do little else.
+/// Lower bound of `RekeyLimit`, in bytes. With a smaller limit a connection would do little besides
+/// exchanging keys.
 const LEAST_REKEY: usize = 16 * 1024;
 
-/// All that is known of a connection before it is opened.
+/// Parameters of an attempt to open a connection. [`run`](Self::run) makes the connection, and
+/// derives the parameters of a jump host from those of the destination.
 pub(in crate::ssh) struct OpenConnection<'a> {
+    /// Destination, with the options which the caller has given.
     pub(in crate::ssh) target: &'a Target,
+    /// Credentials which the caller has given, or which are known from an earlier log-in.
     pub(in crate::ssh) credentials: &'a Credentials,
-    /// Who is asked for what is missing.
+    /// Prompter for missing secrets and unknown host keys.
     pub(in crate::ssh) prompter: &'a Prompter,
-    /// The end of the time for all of it, hops included.
+    /// Deadline of the whole attempt, jump hosts included.
     pub(in crate::ssh) deadline: &'a Deadline,
-    /// Of how many hops it is one already: 0 is the destination.
+    /// Distance from the destination: 0 is the destination, 1 the jump host before it, and so on.
     pub(in crate::ssh) depth: usize,
-    /// The hops to go through, whatever the configuration says.
+    /// Jump hosts to use in place of the configured `ProxyJump`; `None` uses the configuration.
     pub(in crate::ssh) via: Option<&'a str>,
-    /// A connection to the same machine, which this one has to lead to as well.
+    /// Earlier connection to the same machine, whose address and host key the new connection must
+    /// share; `None` for a first connection.
     pub(in crate::ssh) same_host_as: Option<&'a Connection>,
-    /// Where it is noted how each stage went. Where that is wanted, nothing is changed.
+    /// Trace which records the stages. With a recording trace, no file is changed.
     pub(in crate::ssh) trace: &'a StageTrace,
 }
 
 impl Connection {
-    /// Resolves, dials, checks the host key and authenticates, all within `limit`; the time in which the person is asked
-    /// for a secret does not count.
+    /// Resolves the target, connects, checks the host key and logs in, all within `limit`. Time
+    /// spent asking the user for a secret does not count.
     ///
     /// # Errors
-    /// [`SshError`], whose variant is the stage that failed.
+    /// [`SshError`], whose variant names the failed stage.
     pub async fn open(
         target: &Target,
         credentials: &Credentials,
@@ -101,15 +107,19 @@ impl Connection {
         .await
     }
 
-    /// Opens one more to the machine that this one leads to. A name may stand for several machines: process ids and
-    /// files would be another's there, so it has to have the same address and host key.
+    /// Opens a further connection to the same machine, within `limit`. A name may stand for several
+    /// machines, where process ids and files differ. The new connection must therefore have the
+    /// same address and host key.
+    ///
+    /// # Errors
+    /// [`SshError`], whose variant names the failed stage.
     pub(in crate::ssh) async fn open_another(
         &self,
         target: &Target,
         credentials: &Credentials,
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
-        // Nobody is asked: the first log-in has all that is needed.
+        // The default prompter asks nobody: the first log-in has collected every secret.
         let (prompter, deadline) = (&Prompter::default(), &Deadline::after(limit));
         let (same_host_as, trace) = (Some(self), &StageTrace::default());
         OpenConnection {
@@ -127,45 +137,49 @@ impl Connection {
     }
 }
 
-/// What the configuration comes to.
+/// Values derived from the configuration before the server is contacted.
 struct Prepared {
     config: EffectiveConfig,
     check: HostKeyCheck,
     keepalive: Keepalive,
     engine: Arc<client::Config>,
-    /// The socket of the agent that the server may use.
+    /// Socket of the agent which the server may use (`ForwardAgent`); `None` if no agent is
+    /// forwarded.
     forwarded_agent: Option<String>,
 }
 
-/// A transport whose keys are agreed on, to a server whose host key is accepted.
+/// Transport after the key exchange, to a server with an accepted host key. Nobody is logged in
+/// yet.
 struct Secured {
     handle: client::Handle<ClientHandler>,
     check: Arc<HostKeyCheck>,
     facts: Arc<ConnectionFacts>,
     traffic: Traffic,
-    /// The other host keys of the server, once it tells them.
+    /// Receiver of the host keys announced by the server (`UpdateHostKeys`).
     announced: oneshot::Receiver<Vec<PublicKey>>,
     accepted: AcceptedHostKey,
     proxy: Option<ProxyProcess>,
 }
 
+/// Byte stream to the server: a channel of the jump host, the pipes of a `ProxyCommand`, or TCP.
 type RouteStream = Either<ChannelStream<Msg>, Either<CommandStream, TcpTransport>>;
 
-/// A way to the server, and what it leads through.
+/// Byte stream to the server, with the jump host or `ProxyCommand` which carries the stream.
 struct Route {
     stream: RouteStream,
     hop: Option<Arc<Connection>>,
     proxy: Option<ProxyProcess>,
+    /// Dialled address of the server; `None` through a jump host or `ProxyCommand`.
     address: Option<SocketAddr>,
-    /// The end of `ConnectTimeout`, which is for the connection and the handshake (`ssh_config(5)`).
+    /// Deadline of `ConnectTimeout`, which covers connecting and the handshake (`ssh_config(5)`).
     connecting: Deadline,
 }
 
 impl OpenConnection<'_> {
-    /// Opens it.
+    /// Opens the connection. The outcome of each stage goes to the trace.
     ///
     /// # Errors
-    /// [`SshError`], whose variant is the stage that failed.
+    /// [`SshError`], whose variant names the failed stage.
     pub(in crate::ssh) async fn run(&self) -> Result<Arc<Connection>, SshError> {
         self.trace.begin(Stage::Configuration);
         self.connect()
@@ -173,6 +187,8 @@ impl OpenConnection<'_> {
             .inspect_err(|error| self.trace.fail(error))
     }
 
+    /// Runs the stages in order: configuration, route, handshake, log-in. Then starts the
+    /// background tasks of the connection.
     async fn connect(&self) -> Result<Arc<Connection>, SshError> {
         let Prepared {
             config,
@@ -190,6 +206,8 @@ impl OpenConnection<'_> {
             connecting,
         } = self.reach(&config).await?;
 
+        // `CheckHostIP` compares the key with the one known for the address, so the check needs the
+        // address.
         check.address = address.map(|address| address.ip());
         let Secured {
             mut handle,
@@ -203,6 +221,7 @@ impl OpenConnection<'_> {
             .secure(&config, check, engine, stream, &connecting, proxy)
             .await?;
 
+        // The hop's list holds the caller's typed secrets and those typed for the hop.
         let mut credentials = self.credentials.clone();
         if let Some(hop) = &hop {
             credentials.typed.clone_from(&hop.typed);
@@ -211,11 +230,14 @@ impl OpenConnection<'_> {
         let (login, banner) = self
             .log_in(&mut handle, &config, &credentials, &facts)
             .await?;
+        // From here on the server may send any amount: the limit was for clients that are not
+        // logged in.
         traffic.logged_in();
         self.trace
             .pass(|| format!("{} as {}", login.methods, config.user));
 
-        // As OpenSSH does: a machine that may be another one gets neither passwords nor the agent.
+        // As in OpenSSH, a host whose key has changed gets neither passwords nor the agent. A jump
+        // host (depth above 0) never gets the agent.
         if let (0, false, Some(socket)) = (self.depth, accepted.no_passwords, forwarded_agent) {
             let binding = handle.agent_session_binding().cloned();
             let _ = facts.agent.set(ForwardedAgent::new(socket, binding));
@@ -228,6 +250,7 @@ impl OpenConnection<'_> {
         let own_notices = [of_server, accepted.notice, login.notice];
         let notices = self.notices(hop.as_deref(), own_notices, config.notices);
 
+        // `SendEnv` must never match a secret of this program, such as `MCP_SSH_TOKEN`.
         let environment = config
             .channels
             .environment(own_environment(), &SECRET_VARIABLES);
@@ -253,10 +276,13 @@ impl OpenConnection<'_> {
             needs_proof: login.needs_proof,
         });
 
+        // The task holds a weak reference, so it does not keep an unused connection open.
         if keepalive == Keepalive::Ours {
             tokio::spawn(keepalive::watch(Arc::downgrade(&connection)));
         }
 
+        // A recording attempt (`doctor`) must change no file. The task runs in the background,
+        // because the server needs a round trip to prove its keys.
         if accepted.may_update && !self.trace.is_recording() {
             let connection = Arc::downgrade(&connection);
             tokio::spawn(update_host_keys(connection, check, announced));
@@ -265,11 +291,13 @@ impl OpenConnection<'_> {
         Ok(connection)
     }
 
-    /// Reads the configuration, and what the connection takes from it.
+    /// Resolves the configuration and checks the options which the connection needs.
     async fn prepare(&self) -> Result<Prepared, SshError> {
         let config = resolve_recording(self.target, self.deadline.left(), self.trace).await?;
         let typed = self.typed();
 
+        // `RefuseConnection` forbids the connection and carries the message to show
+        // (`ssh_config(5)`).
         if let Some(message) = &config.refuse_connection {
             return Err(SshError::Resolve {
                 destination: typed.to_owned(),
@@ -277,6 +305,8 @@ impl OpenConnection<'_> {
             });
         }
 
+        // A broken path, key file or algorithm list is reported here, before the server is
+        // contacted.
         let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
         let mut check = HostKeyCheck::load(&config, self.target)?;
         check.keeps_nothing = self.trace.is_recording();
@@ -297,7 +327,7 @@ impl OpenConnection<'_> {
         })
     }
 
-    /// Shakes hands: agrees on keys and checks the server's host key (RFC 4253).
+    /// Performs the SSH handshake: exchanges keys and checks the server's host key (RFC 4253).
     async fn secure(
         &self,
         config: &EffectiveConfig,
@@ -310,6 +340,7 @@ impl OpenConnection<'_> {
         let facts = Arc::new(ConnectionFacts::recording(self.trace.clone()));
         let check = Arc::new(check);
         let (announce, announced) = oneshot::channel();
+        // As in OpenSSH, questions to the user name the host by `HostKeyAlias` if that is set.
         let account_host = config.host_key_alias.as_ref().unwrap_or(&config.host_name);
 
         let handler = ClientHandler {
@@ -317,7 +348,7 @@ impl OpenConnection<'_> {
             facts: Arc::clone(&facts),
             announced: Some(announce),
             account: format!("{}@{account_host}", config.user),
-            // `BatchMode`: nobody is asked.
+            // With `BatchMode` nobody is asked, so an unknown key is refused.
             prompter: if config.batch_mode {
                 Prompter::default()
             } else {
@@ -328,6 +359,7 @@ impl OpenConnection<'_> {
             _closed: facts.closed.clone().drop_guard(),
         };
 
+        // The first bytes are kept for `doctor` only, which explains the handshake from them.
         let first_bytes = self.trace.is_recording().then(FirstBytes::default);
         let traffic = Traffic::default();
         let stream = MeteredStream::new(stream, first_bytes.clone(), traffic.clone());
@@ -352,6 +384,8 @@ impl OpenConnection<'_> {
         let accepted = facts.host_key.get().cloned().unwrap_or_default();
         self.trace.begin(Stage::Authentication);
 
+        // A name may lead to another machine the second time. Its process ids and files would be
+        // others.
         if self
             .same_host_as
             .is_some_and(|first| first.peer.host_key != accepted.fingerprint)
@@ -374,7 +408,8 @@ impl OpenConnection<'_> {
         })
     }
 
-    /// What the person should know, the jump host's part first. What is said of options is said once, for the destination.
+    /// Collects the notices for the user, starting with the jump host's. Notices about options are
+    /// included for the destination only, so each appears once.
     fn notices(
         &self,
         hop: Option<&Connection>,
@@ -396,7 +431,8 @@ impl OpenConnection<'_> {
             .collect()
     }
 
-    /// Logs in, and returns what the server says before it (`SSH_MSG_USERAUTH_BANNER`, RFC 4252 section 5.4).
+    /// Logs in and returns the server's banner, if any (`SSH_MSG_USERAUTH_BANNER`, RFC 4252,
+    /// section 5.4).
     async fn log_in(
         &self,
         handle: &mut client::Handle<ClientHandler>,
@@ -405,6 +441,8 @@ impl OpenConnection<'_> {
         facts: &ConnectionFacts,
     ) -> Result<(LoggedIn, Option<String>), SshError> {
         let (deadline, trace) = (self.deadline, self.trace);
+        // The guard marks the log-in as ended even if this future is dropped, so no banner is shown
+        // later.
         let _over = facts.logged_in.clone().drop_guard();
 
         let login = auth::authenticate(
@@ -417,7 +455,8 @@ impl OpenConnection<'_> {
             facts,
         );
 
-        // Boxed: it has a state for each method, and every call that connects would carry that around.
+        // Boxed, because the future holds a state for each method, which would enlarge every
+        // caller's future.
         let login = Box::pin(self.or_at_a_page(login, facts));
         let login = deadline.limit("authentication", login).await.flatten();
         facts.logged_in.cancel();
@@ -427,6 +466,7 @@ impl OpenConnection<'_> {
             trace.detail(|| format!("the server says: {}", error::said(words)));
         }
 
+        // A recording trace has the banner as a detail already, so the error need not repeat it.
         match (login, &banner) {
             (Err(source), Some(words)) if !trace.is_recording() => Err(SshError::Greeted {
                 words: error::said(words),
@@ -436,10 +476,13 @@ impl OpenConnection<'_> {
         }
     }
 
-    /// Waits for the log-in. Once the server has named a web page to the person, the time that it takes is the person's.
+    /// Waits for the log-in. After the banner has named a web page, up to five minutes of the wait
+    /// do not count against the deadline.
     async fn or_at_a_page<T>(&self, login: impl Future<Output = T>, facts: &ConnectionFacts) -> T {
         let mut login = pin!(login);
 
+        // Both clocks stand still: the deadline of this attempt, and the clock of the caller's
+        // command.
         let at_the_page = async {
             facts.page.notified().await;
             self.deadline
@@ -448,6 +491,7 @@ impl OpenConnection<'_> {
         };
 
         tokio::select! {
+            // A finished log-in wins over a page that was named in the same moment.
             biased;
             done = &mut login => return done,
             () = at_the_page => {}
@@ -456,14 +500,17 @@ impl OpenConnection<'_> {
         login.await
     }
 
+    /// Returns the destination as the user typed it.
     fn typed(&self) -> &str {
         self.target.destination.as_str()
     }
 
-    /// Dials, or goes through the jump hosts or the `ProxyCommand` of the configuration.
+    /// Establishes the byte stream to the server: through jump hosts, through a `ProxyCommand`, or
+    /// by TCP.
     async fn reach(&self, config: &EffectiveConfig) -> Result<Route, SshError> {
         let trace = self.trace;
         trace.begin(Stage::Proxy);
+        // `via` is the rest of a list whose tokens were expanded for the destination.
         let hops = match (self.via, &config.proxy_jump) {
             (None, Some(own)) => Some(expand_hops(own, config, self.typed())?),
             (via, _) => via.map(str::to_owned),
@@ -474,6 +521,7 @@ impl OpenConnection<'_> {
             hop = Some(hops::connect_hops(&hops, self).await?);
         }
 
+        // `ConnectTimeout` starts here, because each hop has a `ConnectTimeout` of its own.
         let connecting = self.deadline.within(config.connect_timeout);
 
         let stream = if let Some(hop) = &hop {
@@ -491,11 +539,14 @@ impl OpenConnection<'_> {
 
             Either::Left(forwarded)
         } else if let Some(command) = &config.proxy_command {
-            // Whether it works is known when the server is heard through it.
+            // A started command proves nothing yet: the stage passes once the server answers
+            // through it.
             let started = proxy_command::start_command(command, config, self.typed(), trace)?;
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {
+            // A further connection dials the address of the first, since the name may resolve
+            // differently now.
             let dialled = dial(
                 config,
                 self.same_host_as.and_then(|first| first.address),
@@ -518,7 +569,8 @@ impl OpenConnection<'_> {
     }
 }
 
-/// Saves the keys that the server announces once it has proved that it has them (`UpdateHostKeys`).
+/// Saves the host keys announced by the server, after a proof of possession (`UpdateHostKeys`).
+/// Returns without effect if the connection ends first.
 async fn update_host_keys(
     connection: Weak<Connection>,
     check: Arc<HostKeyCheck>,
@@ -530,6 +582,10 @@ async fn update_host_keys(
     }
 }
 
+/// Returns the configuration of russh for a connection.
+///
+/// # Errors
+/// [`SshError::UnsupportedAlgorithms`] if an option allows no supported algorithm.
 fn engine_config(
     config: &EffectiveConfig,
     check: &HostKeyCheck,
@@ -550,14 +606,14 @@ fn engine_config(
     })
 }
 
-/// The variables of this process, those that are text.
+/// Returns the environment variables of this process whose name and value are valid Unicode.
 fn own_environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// `RekeyLimit`, within what the engine allows: it counts each direction for itself and wants new keys at the latest after a
-/// gibibyte or an hour.
+/// Converts `RekeyLimit` to russh's limits. russh counts each direction separately and exchanges
+/// keys after a gibibyte or an hour at the latest.
 fn rekey_limits(config: &EffectiveConfig) -> Limits {
     let most = Limits::default();
     let bytes = config
@@ -574,13 +630,16 @@ fn rekey_limits(config: &EffectiveConfig) -> Limits {
     }
 }
 
-/// An error before authentication is one of the handshake, not a lost connection. What a `ProxyCommand` says explains it.
+/// Turns an error before authentication into a handshake error, which quotes the `ProxyCommand` and
+/// the server. Errors of other kinds are returned unchanged.
 async fn in_handshake(
     error: SshError,
     host: &str,
     proxy: Option<ProxyProcess>,
     words: &str,
 ) -> SshError {
+    // No connection was lost, because none was established yet. A timeout stays one unless there
+    // are words of the proxy or the server to quote.
     let message = match &error {
         SshError::Lost(reason) => reason
             .clone()

@@ -1,4 +1,4 @@
-//! What the handshake came to, told stage by stage from what was heard of the server.
+//! Records how the handshake went, stage by stage, from the first bytes that the server sent.
 
 use super::OpenConnection;
 use crate::{
@@ -10,13 +10,14 @@ use crate::{
     },
 };
 
-/// Lines before the identification that are told; a server may have any number.
+/// Limit of the recorded lines before the identification, because a server may send any number.
 const MAX_LINES: usize = 5;
-/// How much of each, in characters.
+/// Limit of each recorded line, in characters.
 const MAX_LINE_CHARS: usize = 200;
 
 impl OpenConnection<'_> {
-    /// Notes the stages that were reached. The one that failed, if one did, is begun and left for the error.
+    /// Records the stages reached by the handshake, given the first bytes `heard` from the server.
+    /// A failed stage is begun and left open, so the caller records `error` for that stage.
     pub(super) fn explain_handshake(
         &self,
         heard: &[u8],
@@ -26,6 +27,7 @@ impl OpenConnection<'_> {
     ) {
         let trace = self.trace;
 
+        // A command without output has reached nobody, so its failure belongs to the proxy stage.
         if through_command {
             if heard.is_empty() && error.is_some() {
                 return;
@@ -53,6 +55,8 @@ impl OpenConnection<'_> {
             trace.detail(|| "it says nothing".to_owned());
         }
 
+        // `1.99` identifies a server which speaks SSH 2.0 and older versions (RFC 4253, section
+        // 5.1).
         let speaks = |version: &String| {
             ["SSH-2.0-", "SSH-1.99-"]
                 .iter()
@@ -72,6 +76,7 @@ impl OpenConnection<'_> {
             trace.detail(|| format!("MACs {}", offers.mac));
         }
 
+        // Only an error about the host key means that the key exchange itself succeeded.
         if error.is_some_and(|error| !matches!(error, SshError::HostKey(_))) {
             return;
         }
@@ -83,6 +88,8 @@ impl OpenConnection<'_> {
     }
 }
 
+/// Records how the host key was accepted. Without an accepted key the stage stays open for the
+/// error.
 fn explain_host_key(trace: &StageTrace, facts: &ConnectionFacts) {
     let Some(accepted) = facts.host_key.get() else {
         return;

@@ -1,8 +1,9 @@
-//! One SFTP channel: requests go out as they are made, answers find their way back by id, in any order.
+//! One SFTP channel. Requests are sent as they are made, and replies are matched by id, in any
+//! order.
 //!
-//! A task reads always and a task writes, so that neither waits for the other: an unread channel blocks its whole
-//! connection, and a writer may wait for the server's window. Any number of requests may be in flight; whoever makes them
-//! bounds their memory.
+//! One task always reads and one task always writes, so that neither waits for the other: an unread
+//! channel blocks its whole connection, and a writer may wait for the server's window. The number
+//! of requests in flight is not limited here; the callers bound their memory.
 
 mod open_files;
 mod requests;
@@ -42,92 +43,101 @@ use crate::{
     ssh::{connect::connection::Connection, pool::ChannelSlot},
 };
 
-/// The most that is moved in one request, in bytes: what OpenSSH's server moves in one packet.
+/// Upper limit of the content of a request, in bytes. OpenSSH's server moves this much in a packet.
 const MAX_CHUNK_BYTES: u32 = 255 * 1024;
-/// The least, also for servers that do not announce their limits: what every server must support.
+/// Lower limit of the content of a request, in bytes. Every SFTP server must support this size, so
+/// it also applies to servers that do not announce their limits.
 const SMALLEST_CHUNK: u32 = 32 * 1024;
-/// What `sftp` has in flight if it is not told otherwise.
+/// Default number of requests in flight of OpenSSH's `sftp` (option `-R`).
 const REQUESTS_OF_SFTP: usize = 64;
-/// How long the server may be silent while it owes an answer. Much may be queued before a request on a slow link, but
-/// then others are answered meanwhile.
+/// Time after which a server that owes a reply, but sends none at all, counts as silent. On a slow
+/// link many requests may be queued before a request, but then others are answered meanwhile.
 const SILENCE_LIMIT: Duration = Duration::from_secs(300);
-/// The longest request without content that is sent, in bytes: OpenSSH's server ends at packets beyond 256 KiB.
+/// Upper limit of a request without content, in bytes. OpenSSH's server exits at packets of more
+/// than 256 KiB.
 const MAX_REQUEST_BYTES: usize = 200 * 1024;
-/// How long a connection may take to be found ended after its channel has.
+/// Time limit to notice the end of the connection after the end of a channel.
 const ENDED_WITHIN: Duration = Duration::from_millis(500);
-/// How long closing may take where the connection does not take anything any more.
+/// Time limit to close a channel over a connection which no longer accepts data.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// An SFTP channel. Dropping it closes the channel, whatever is still in flight.
+/// SFTP client over a channel of its own, created by [`open`](Self::open), [`begin`](Self::begin),
+/// [`spare`](Self::spare) or [`apart`](Self::apart). Dropping the client closes the channel, even
+/// with requests in flight. A client whose channel has ended fails every request.
 #[derive(Debug)]
 pub(super) struct SftpClient {
     connection: Arc<Connection>,
     shared: Arc<Shared>,
     queue: UnboundedSender<Bytes>,
     version: Version,
-    /// See [`is_openssh`](Self::is_openssh).
+    /// True if the server is OpenSSH's; see [`is_openssh`](Self::is_openssh).
     openssh: bool,
     limits: ServerLimits,
-    /// Whether it renames, once that was asked.
+    /// Result of the test if the server can rename. Empty until the first test.
     renames: OnceCell<bool>,
-    /// It has not answered a CLOSE in time.
+    /// True if the server has once not answered a CLOSE in time.
     leaves_closes_unanswered: AtomicBool,
-    /// From the request for the limits, or the first, to its answer: about a round trip.
+    /// Time from a first request to the reply, which is about a round trip.
     pub(super) round_trip: Duration,
     _open: DropGuard,
 }
 
-/// What the requests and the reading task share; locked for a look-up or an assignment only.
+/// State shared by the requests and the reading task. The mutex is held only for a lookup or an
+/// assignment.
 #[derive(Debug, Default)]
 struct Shared {
     next_id: AtomicU32,
     waiting: Mutex<PendingReplies>,
-    /// How many answers have come.
+    /// Number of replies received.
     answered: AtomicU64,
     shown: OpenFileEvidence,
 }
 
+/// State of the requests without a reply yet, and of the open files.
 #[derive(Debug, Default)]
 struct PendingReplies {
-    /// Also those whose caller has given up: their answers will come all the same. With each, what it closes.
+    /// Senders for the expected replies by request id, each with the handle that the request
+    /// closes. A request stays here after its caller has given up, because the reply will still
+    /// arrive.
     requests: HashMap<u32, (oneshot::Sender<SftpReply>, Option<Handle>)>,
     files: OpenFiles,
-    /// Why there will be no more answers.
+    /// Reason for which no more replies will arrive. `None` while the channel works.
     over: Option<ChannelEnd>,
 }
 
-/// Why a channel does not answer any more.
+/// Reason for which a channel delivers no more replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChannelEnd {
     Closed,
     Malformed(Malformed),
 }
 
-/// A request that was not fulfilled.
+/// Error of a single SFTP request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RequestError {
-    /// The server says so.
+    /// The server replied with an error status.
     #[error(transparent)]
     Status(#[from] Status),
-    /// The server does not speak SFTP as it should; nothing more is to be had from it.
+    /// The server violated the SFTP protocol. The channel is unusable from then on.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The channel or its connection has ended.
+    /// The channel or the connection has ended.
     #[error("the SFTP server ended")]
     Closed,
-    /// The server owes answers and is silent.
+    /// The server owes replies and has sent none for [`SILENCE_LIMIT`].
     #[error("the SFTP server has not answered for {SILENCE_LIMIT:?}")]
     Silent,
-    /// A path that no server would take.
+    /// The request is too long because of a path which no server would accept.
     #[error("the path is too long")]
     TooLong,
-    /// What was done may concern another file.
+    /// The server gave two open files the same handle, so the request may have affected the other
+    /// file.
     #[error("the server gave two open files the same handle")]
     MixedUp,
 }
 
 impl RequestError {
-    /// The status code, if the server gave one.
+    /// Returns the status code. `None` if the error is not a status from the server.
     pub(super) fn code(&self) -> Option<StatusCode> {
         if let Self::Status(status) = self {
             Some(status.code)
@@ -147,28 +157,29 @@ impl From<ChannelEnd> for RequestError {
 }
 
 impl SftpClient {
-    /// The connection that it runs over.
+    /// Returns the connection of this channel.
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// The most bytes to be asked for in one read.
+    /// Returns the upper limit of a read request, in bytes.
     pub(super) fn read_chunk(&self) -> u32 {
         chunk(self.limits.read)
     }
 
-    /// The most bytes of content in one write.
+    /// Returns the upper limit of the content of a write request, in bytes.
     pub(super) fn write_chunk(&self) -> u32 {
         chunk(self.limits.write)
     }
 
-    /// How many files may be open at once; `None` if the server does not say.
+    /// Returns the number of files which the server allows to be open at once. `None` if the server
+    /// did not announce a limit.
     pub(super) fn most_handles(&self) -> Option<u64> {
         Some(self.limits.handles).filter(|most| *most > 0)
     }
 
-    /// How many requests for one file may be in flight: others than OpenSSH's server have as many as `sftp` sends (its
-    /// option `-R`).
+    /// Returns the upper limit of requests in flight for a file. Servers other than OpenSSH's get
+    /// as many as `sftp` sends (option `-R`).
     pub(super) fn most_requests(&self) -> usize {
         if self.openssh {
             usize::MAX
@@ -177,19 +188,21 @@ impl SftpClient {
         }
     }
 
-    /// Whether the channel has ended.
+    /// Returns true if the channel has ended.
     pub(super) fn is_over(&self) -> bool {
         self.shared.lock().over.is_some()
     }
 
-    /// Whether requests are known to be carried out one after the other, as OpenSSH's server does, with all that it can do.
-    /// Other servers may begin the next one before the last one has ended, so that none is sent to them before those that
-    /// it depends on are answered.
+    /// Returns true if the server is OpenSSH's `sftp-server` without disabled requests, which
+    /// carries requests out in order. Other servers may begin a request before the previous request
+    /// has ended. They are therefore sent a request only after those on which it depends are
+    /// answered.
     pub(super) fn is_openssh(&self) -> bool {
         self.openssh
     }
 
-    /// Whether an error says that there is no such file, or may say so: many servers have no other word for it than failure.
+    /// Returns true if an error means, or may mean, a missing file. Many servers report a missing
+    /// file as a general failure.
     pub(super) fn may_be_missing(&self, error: &RequestError) -> bool {
         match error.code() {
             Some(StatusCode::NoSuchFile) => true,
@@ -198,12 +211,12 @@ impl SftpClient {
         }
     }
 
-    /// Whether the server has an extension, such as `fsync@openssh.com`.
+    /// Returns true if the server offers an extension, such as `fsync@openssh.com`.
     pub(super) fn offers(&self, extension: &str) -> bool {
         self.version.offers(extension)
     }
 
-    /// Sends a request; the future is its answer.
+    /// Sends a request and waits for the reply.
     async fn ask(&self, request: SftpRequest<'_>) -> Result<SftpReply, RequestError> {
         let id = self.next_id();
         let packet = request.packet(id);
@@ -224,7 +237,7 @@ impl SftpClient {
         self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends a packet with an id that is new; the future is its answer.
+    /// Sends a packet with an unused id and waits for the reply.
     async fn send(
         &self,
         id: u32,
@@ -236,10 +249,11 @@ impl SftpClient {
             Err(over) => return Err(self.gone(over).await),
         };
 
-        // Fails only where the channel is over, which ends the wait below.
+        // Fails only after the channel has ended, and then the wait below ends too.
         let _ = self.queue.send(packet);
 
         loop {
+            // A reply to any request resets the limit: a busy server is slow, not silent.
             let before = self.shared.answered.load(Ordering::Relaxed);
             match timeout(SILENCE_LIMIT, &mut answer).await {
                 Ok(Ok(reply)) => return Ok(reply),
@@ -252,8 +266,8 @@ impl SftpClient {
         }
     }
 
-    /// The error of a channel that is over. A connection that ends takes its channels first: whether it has ended is
-    /// certain only a moment later.
+    /// Returns the error for a channel which is over. A connection that ends takes its channels
+    /// first, so the end of the connection is awaited for a moment.
     async fn gone(&self, over: ChannelEnd) -> RequestError {
         if over == ChannelEnd::Closed {
             let _ = timeout(ENDED_WITHIN, self.connection.ended()).await;
@@ -267,7 +281,8 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the answer to the request of this id will come, and what is closed then.
+    /// Registers a request and returns the receiver for the reply. `closes` is the handle which the
+    /// request closes.
     fn expect(
         &self,
         id: u32,
@@ -282,8 +297,8 @@ impl Shared {
         Ok(answer)
     }
 
-    /// Hands a packet to whom it belongs. One that nobody waits for, also the second answer to a request, shows that
-    /// nothing this server says can be relied on.
+    /// Delivers a packet to the waiting request. A reply without a waiting request, such as the
+    /// second reply to the same request, shows that nothing from this server can be relied on.
     fn deliver(&self, packet: Packet) -> Result<(), Malformed> {
         let Packet::Reply { id, reply } = packet else {
             return Err(Malformed("it begins anew"));
@@ -294,7 +309,8 @@ impl Shared {
             .remove(&id)
             .ok_or(Malformed("it answers what was not asked"))?;
 
-        // Here, before anybody acts on an answer that came later.
+        // Must happen before a caller acts on a later reply, which may contain the same handle
+        // again.
         if let Some(handle) = closes {
             waiting.files.closed(&handle);
         }
@@ -312,7 +328,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends all waits.
+    /// Ends the wait of every request, with `over` as the reason unless there is an earlier reason.
     fn end(&self, over: ChannelEnd) {
         let mut waiting = self.lock();
         waiting.over.get_or_insert(over);
@@ -324,13 +340,14 @@ impl Shared {
     }
 }
 
+/// Returns the content size for a limit announced by the server, from 32 KiB to 255 KiB.
 fn chunk(limit: u64) -> u32 {
     u32::try_from(limit)
         .unwrap_or(MAX_CHUNK_BYTES)
         .clamp(SMALLEST_CHUNK, MAX_CHUNK_BYTES)
 }
 
-/// Reads until the channel is over or nobody wants its answers.
+/// Reads and delivers replies until the channel ends or the client is dropped.
 async fn read(
     mut channel: ChannelReadHalf,
     mut frames: Frames,
@@ -352,7 +369,8 @@ async fn read(
             }
             Some(ChannelMsg::Eof | ChannelMsg::Close) => break ChannelEnd::Closed,
             None => {
-                // Its end, which is told a moment later, is what was lost then, not the channel alone.
+                // The connection may have ended with the channel, which is noticed only a moment
+                // later. Then the requests must fail with the error of the connection.
                 let _ = timeout(CLOSE_LIMIT, connection.ended()).await;
                 break ChannelEnd::Closed;
             }
@@ -362,10 +380,12 @@ async fn read(
 
     shared.end(over);
 
-    // Also after nonsense: it is the channel's end that closes it on our side.
+    // Also after a protocol violation: this ends the writing task, which closes the channel on our
+    // side.
     open.cancel();
 }
 
+/// Delivers all complete packets.
 fn deliver_all(frames: &mut Frames, data: Bytes, shared: &Shared) -> Result<(), Malformed> {
     frames.push(data);
     while let Some(packet) = frames.next_packet()? {
@@ -374,7 +394,8 @@ fn deliver_all(frames: &mut Frames, data: Bytes, shared: &Shared) -> Result<(), 
     Ok(())
 }
 
-/// Writes what is queued until nobody wants the channel any more, closes it, and only then gives its place back.
+/// Writes queued packets until the client is dropped, and closes the channel. The slot is released
+/// only after that, so that no new channel exceeds the server's limit.
 async fn write(
     channel: ChannelWriteHalf<Msg>,
     mut queue: UnboundedReceiver<Bytes>,
@@ -394,6 +415,7 @@ async fn write(
         () = open.cancelled() => {}
     }
 
+    // A connection which accepts no data any more must not keep the slot forever.
     let _ = timeout(CLOSE_LIMIT, channel.close()).await;
     drop(slot);
 }

@@ -1,7 +1,8 @@
-//! Which files are open on a channel, and whether the server can tell them apart.
+//! The open files of a channel, and the evidence that a server can tell them apart.
 //!
-//! Erlang/OTP's server (23 to 27) gives two open files the same handle, so that what is meant for the one goes to the other.
-//! Gateways allow few open files, and do not say how many. Both are used with one file at a time once that has shown.
+//! Erlang/OTP's server (23 to 27) gives two open files the same handle, so that requests for the
+//! first reach the second. Gateways allow few open files, and do not announce the limit. After
+//! either has shown, a channel has one file open at a time.
 
 use std::{
     collections::HashMap,
@@ -16,26 +17,29 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use super::{RequestError, SftpClient};
 use crate::sftp::handle::Handle;
 
-/// The open files of one channel.
+/// Open files of a channel, as handles counted by the reading task.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
-    /// How often the server has given each handle and not closed it since.
+    /// Number of open files per handle. More than one means that the server mixes files up.
     handles: HashMap<Vec<u8>, usize>,
 }
 
-/// What has shown about a server that is asked for several open files.
+/// Evidence of a server's trouble with several open files, shared by all users of a channel.
 #[derive(Debug, Default)]
 pub(super) struct OpenFileEvidence {
-    /// How often two open files had the same handle.
+    /// Number of identical handles for two open files.
     mix_ups: AtomicU64,
-    /// How often one was refused while others were open.
+    /// Number of refusals to open a file while others were open.
     refusals: AtomicU64,
+    /// True if files of this channel are opened only after each other.
     one_at_a_time: AtomicBool,
-    /// Whoever has files open reads it; whoever is to be alone writes it.
+    /// Lock on the channel's files. Users of open files hold the lock for reading. A user who needs
+    /// the channel exclusively holds the lock for writing.
     turns: Arc<RwLock<()>>,
 }
 
-/// The right to have a file open, beside others or alone.
+/// Permission to have a file open, either next to others or exclusively. Created by
+/// [`SftpClient::turn`]; dropping the turn lets others continue.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct OpenFileTurn {
     mix_ups: u64,
@@ -45,13 +49,14 @@ pub(in crate::ssh::transfer) struct OpenFileTurn {
 }
 
 impl OpenFiles {
-    /// Whether nothing else that is open has this handle.
+    /// Counts an opened handle. Returns true if no other open file has the same handle.
     pub(super) fn opened(&mut self, handle: &Handle) -> bool {
         let count = self.handles.entry(handle.as_bytes().to_vec()).or_default();
         *count += 1;
         *count == 1
     }
 
+    /// Counts a closed handle.
     pub(super) fn closed(&mut self, handle: &Handle) {
         if let Some(count) = self.handles.get_mut(handle.as_bytes()) {
             *count -= 1;
@@ -61,24 +66,28 @@ impl OpenFiles {
         }
     }
 
+    /// Returns true if no file is open.
     pub(super) fn is_empty(&self) -> bool {
         self.handles.is_empty()
     }
 }
 
 impl OpenFileEvidence {
+    /// Records the same handle for two open files, and limits the channel to a single open file.
     pub(super) fn note_mix_up(&self) {
         self.one_at_a_time.store(true, Ordering::Relaxed);
         self.mix_ups.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Records a refusal to open a file while others were open.
     pub(super) fn note_refusal(&self) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl SftpClient {
-    /// Waits until a file may be opened: alone, if that is wanted or has proved necessary.
+    /// Waits for permission to open a file. The permission is exclusive if `alone` is true, or if
+    /// the server has shown that it needs that.
     pub(in crate::ssh::transfer) async fn turn(&self, alone: bool) -> OpenFileTurn {
         let shown = &self.shared.shown;
         let turns = Arc::clone(&shown.turns);
@@ -88,6 +97,7 @@ impl SftpClient {
             (None, Some(turns.read_owned().await))
         };
 
+        // Counted after the wait: evidence from earlier turns says nothing about this turn.
         let refusals = shown.refusals.load(Ordering::Relaxed);
 
         OpenFileTurn {
@@ -98,19 +108,20 @@ impl SftpClient {
         }
     }
 
-    /// Whether what was done in this turn is to be done again alone: it may concern another file, or it has failed where
-    /// that may be due to the others.
+    /// Returns true if the work of this turn has to be repeated exclusively. The work may have
+    /// affected another file, or may have failed because others were open.
     pub(in crate::ssh::transfer) fn is_in_doubt(&self, turn: &OpenFileTurn, failed: bool) -> bool {
+        // An exclusive turn is never in doubt, or the work would be repeated forever.
         let refused = self.shared.shown.refusals.load(Ordering::Relaxed) > turn.refusals;
         turn.alone.is_none() && (self.mix_ups() > turn.mix_ups || failed && refused)
     }
 
-    /// Whether any file is open on the channel.
+    /// Returns true if a file is open on the channel.
     pub(in crate::ssh::transfer) fn has_open_files(&self) -> bool {
         !self.shared.lock().files.is_empty()
     }
 
-    /// From now on one file is open at a time.
+    /// Limits the channel to a single open file from now on.
     pub(in crate::ssh::transfer) fn keep_to_one_file(&self) {
         self.shared
             .shown
@@ -118,15 +129,16 @@ impl SftpClient {
             .store(true, Ordering::Relaxed);
     }
 
-    /// How often the server has given two open files the same handle, to compare it with later.
+    /// Returns the number of identical handles for two open files so far, for a comparison with
+    /// [`is_sure_since`](Self::is_sure_since).
     pub(in crate::ssh::transfer) fn mix_ups(&self) -> u64 {
         self.shared.shown.mix_ups.load(Ordering::Relaxed)
     }
 
-    /// Whether what was done since then concerned the files that were meant.
+    /// Checks if all work since the count `mix_ups` concerned the intended files.
     ///
     /// # Errors
-    /// [`RequestError::MixedUp`]
+    /// [`RequestError::MixedUp`] if the server gave two open files the same handle meanwhile.
     pub(in crate::ssh::transfer) fn is_sure_since(&self, mix_ups: u64) -> Result<(), RequestError> {
         if self.mix_ups() == mix_ups {
             Ok(())

@@ -1,4 +1,5 @@
-//! Each request with its answer. The futures borrow the client; dropping one leaves its request in flight, unanswered.
+//! The SFTP requests, each with its reply. Dropping a future leaves its request in flight, and the
+//! reply is ignored.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -15,17 +16,18 @@ use crate::sftp::{
     status::{Status, StatusCode},
 };
 
-/// The longest path that a server may spell out, in bytes: Linux' `PATH_MAX`.
+/// Upper limit of a path in a server's reply, in bytes: Linux' `PATH_MAX`.
 const MAX_PATH_BYTES: usize = 4096;
 
-/// How long a server may take to close what was only read: no more than a round trip, unless it does not answer at all.
+/// Time limit to close a file after reading. A close takes a round trip unless the server never
+/// answers.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
-/// An answer of another kind than was asked for.
+/// Error for a reply whose type does not fit the request.
 const OTHER: Malformed = Malformed("it answers something else than was asked");
 
 impl SftpClient {
-    /// Opens a file; `attributes` are for one that is made.
+    /// Opens a file. `attributes` apply to a newly created file.
     pub(in crate::ssh::transfer) async fn open_file(
         &self,
         path: &[u8],
@@ -48,12 +50,15 @@ impl SftpClient {
         self.done(SftpRequest::Close(handle)).await
     }
 
-    /// The same for what was only read, about which the answer says nothing. It is waited for only where the handle could be
-    /// given to another file meanwhile, or nothing else may be open, and not for ever: what was read is here.
+    /// Closes a file or directory which was only read, where the status of the close has no
+    /// meaning. Waits only for servers other than OpenSSH's, for [`CLOSED_WITHIN`] at most.
     pub(in crate::ssh::transfer) async fn close_read(&self, handle: &Handle) {
+        // Another server might give the handle to a new file meanwhile, or allow only one open
+        // file.
         if !self.is_openssh() && !self.leaves_closes_unanswered.load(Ordering::Relaxed) {
             if timeout(CLOSED_WITHIN, self.close(handle)).await.is_err() {
-                // Once is enough: a tree has a directory in a directory, hundreds deep.
+                // Once is enough: a tree of nested directories would wait for each of hundreds of
+                // closes.
                 self.leaves_closes_unanswered.store(true, Ordering::Relaxed);
             }
             return;
@@ -65,7 +70,7 @@ impl SftpClient {
         }
     }
 
-    /// Reads up to `length` bytes; `None` at the end of the file.
+    /// Reads up to `length` bytes at `offset`. Returns `None` at the end of the file.
     pub(in crate::ssh::transfer) async fn read(
         &self,
         handle: &Handle,
@@ -80,6 +85,8 @@ impl SftpClient {
             })
             .await?
         {
+            // More bytes than requested would overlap the next piece, and none at all would repeat
+            // forever.
             SftpReply::Content(content)
                 if content.is_empty() || content.len() > length as usize =>
             {
@@ -94,7 +101,7 @@ impl SftpClient {
         }
     }
 
-    /// Writes a piece at `offset`.
+    /// Writes a chunk at `offset`.
     pub(in crate::ssh::transfer) async fn write(
         &self,
         handle: &Handle,
@@ -108,7 +115,7 @@ impl SftpClient {
         )
     }
 
-    /// The attributes of a path; of a link, its own.
+    /// Returns the attributes of a path. A link is not followed.
     pub(in crate::ssh::transfer) async fn lstat(
         &self,
         path: &[u8],
@@ -116,7 +123,7 @@ impl SftpClient {
         self.attributes(SftpRequest::Lstat(path)).await
     }
 
-    /// The attributes of what a path leads to.
+    /// Returns the attributes of a path. A link is followed.
     pub(in crate::ssh::transfer) async fn stat(
         &self,
         path: &[u8],
@@ -124,7 +131,7 @@ impl SftpClient {
         self.attributes(SftpRequest::Stat(path)).await
     }
 
-    /// The attributes of an open file.
+    /// Returns the attributes of an open file.
     pub(in crate::ssh::transfer) async fn fstat(
         &self,
         handle: &Handle,
@@ -132,7 +139,7 @@ impl SftpClient {
         self.attributes(SftpRequest::Fstat(handle)).await
     }
 
-    /// Sets attributes of what a path leads to.
+    /// Sets attributes of a path. A link is followed.
     pub(in crate::ssh::transfer) async fn setstat(
         &self,
         path: &[u8],
@@ -150,7 +157,8 @@ impl SftpClient {
         self.done(SftpRequest::Fsetstat(handle, to)).await
     }
 
-    /// Sets attributes of a path; of a link, its own. [`StatusCode::Unsupported`] where the server does not offer it.
+    /// Sets attributes of a path, without following a link. Fails with [`StatusCode::Unsupported`]
+    /// if the server does not offer `lsetstat@openssh.com`.
     pub(in crate::ssh::transfer) async fn lsetstat(
         &self,
         path: &[u8],
@@ -168,7 +176,8 @@ impl SftpClient {
         self.handle(SftpRequest::Opendir(path)).await
     }
 
-    /// Some names of a directory, `.` and `..` perhaps among them; `None` after the last. A server may go on for ever.
+    /// Reads the next names of a directory, perhaps with `.` and `..` among them. Returns `None` at
+    /// the end. A hostile server may never reach the end, so the caller has to set a limit.
     pub(in crate::ssh::transfer) async fn readdir(
         &self,
         handle: &Handle,
@@ -197,12 +206,14 @@ impl SftpClient {
         self.done(SftpRequest::Mkdir(path, attributes)).await
     }
 
-    /// The absolute path without links, as the server spells it.
+    /// Resolves a path to the absolute path without links, in the server's spelling.
     pub(in crate::ssh::transfer) async fn realpath(
         &self,
         path: &[u8],
     ) -> Result<Bytes, RequestError> {
         let path = self.path(SftpRequest::Realpath(path)).await?;
+        // The path is sent back in later requests, so a server must not choose one that no system
+        // accepts.
         let usable = path.starts_with(b"/") && path.len() <= MAX_PATH_BYTES && !path.contains(&0);
         if usable {
             Ok(path)
@@ -211,7 +222,7 @@ impl SftpClient {
         }
     }
 
-    /// Renames where nothing is there yet.
+    /// Renames a file to a name which does not exist yet.
     pub(in crate::ssh::transfer) async fn rename(
         &self,
         from: &[u8],
@@ -220,7 +231,8 @@ impl SftpClient {
         self.done(SftpRequest::Rename { from, to }).await
     }
 
-    /// Renames over whatever is there, in one step. [`StatusCode::Unsupported`] where the server does not offer it.
+    /// Renames a file over an existing file, in a single step. Fails with
+    /// [`StatusCode::Unsupported`] if the server does not offer `posix-rename@openssh.com`.
     pub(in crate::ssh::transfer) async fn posix_rename(
         &self,
         from: &[u8],
@@ -230,7 +242,7 @@ impl SftpClient {
         self.done(SftpRequest::PosixRename { from, to }).await
     }
 
-    /// Where a link leads, as it is written in it.
+    /// Returns the destination of a link, exactly as stored.
     pub(in crate::ssh::transfer) async fn readlink(
         &self,
         path: &[u8],
@@ -238,7 +250,8 @@ impl SftpClient {
         self.path(SftpRequest::Readlink(path)).await
     }
 
-    /// Makes a link that leads to `target`.
+    /// Creates a link which leads to `target`. `order` is the order of the two paths in the
+    /// request.
     pub(in crate::ssh::transfer) async fn symlink(
         &self,
         order: LinkOrder,
@@ -248,7 +261,8 @@ impl SftpClient {
         self.done(order.request(target, link)).await
     }
 
-    /// Writes an open file to the disk. [`StatusCode::Unsupported`] where the server does not offer it.
+    /// Flushes an open file to the disk. Fails with [`StatusCode::Unsupported`] if the server does
+    /// not offer `fsync@openssh.com`.
     pub(in crate::ssh::transfer) async fn fsync(
         &self,
         handle: &Handle,
@@ -257,6 +271,10 @@ impl SftpClient {
         self.done(SftpRequest::Fsync(handle)).await
     }
 
+    /// Checks if the server offers an extension.
+    ///
+    /// # Errors
+    /// [`StatusCode::Unsupported`] if it does not.
     fn extension(&self, name: &str) -> Result<(), RequestError> {
         let message = format!("the server does not offer {name}");
         if self.offers(name) {
@@ -270,13 +288,18 @@ impl SftpClient {
         }
     }
 
+    /// Sends a request whose reply is a status.
     async fn done(&self, request: SftpRequest<'_>) -> Result<(), RequestError> {
         done(self.ask(request).await?)
     }
 
+    /// Sends a request whose reply is a handle. Notes the refusal by a server which may have a
+    /// hidden limit of open files.
     async fn handle(&self, request: SftpRequest<'_>) -> Result<Handle, RequestError> {
         let mix_ups = self.mix_ups();
         match self.ask(request).await? {
+            // If handles were mixed up while this file was opened, the handle may belong to another
+            // file.
             SftpReply::Handle(handle) => match self.is_sure_since(mix_ups) {
                 Ok(()) => Ok(handle),
                 Err(error) => {
@@ -285,6 +308,8 @@ impl SftpClient {
                 }
             },
             other => {
+                // A gateway with a hidden limit of open files fails here; alone, the file may well
+                // be opened.
                 if !self.is_openssh() && self.has_open_files() {
                     self.shared.shown.note_refusal();
                 }
@@ -293,7 +318,8 @@ impl SftpClient {
         }
     }
 
-    /// Whether the server renames at all: it is asked, once, to rename what is not there.
+    /// Returns true if the server can rename files. The first call tests this by a request to
+    /// rename the missing path `missing`.
     pub(in crate::ssh::transfer) async fn renames(&self, missing: &[u8], to: &[u8]) -> bool {
         let ask = async {
             let posix = self.offers("posix-rename@openssh.com");
@@ -303,6 +329,7 @@ impl SftpClient {
                 self.rename(missing, to).await
             };
 
+            // Any other error, such as a missing file, proves that the server has tried to rename.
             let code = asked.err().and_then(|error| error.code());
 
             !matches!(
@@ -314,6 +341,7 @@ impl SftpClient {
         self.is_openssh() || *self.renames.get_or_init(|| ask).await
     }
 
+    /// Sends a request whose reply contains attributes.
     async fn attributes(&self, request: SftpRequest<'_>) -> Result<Attributes, RequestError> {
         match self.ask(request).await? {
             SftpReply::Attributes(attributes) => Ok(attributes),
@@ -321,6 +349,7 @@ impl SftpClient {
         }
     }
 
+    /// Sends a request whose reply contains a path.
     async fn path(&self, request: SftpRequest<'_>) -> Result<Bytes, RequestError> {
         match self.ask(request).await? {
             SftpReply::Names(names) => Ok(names.into_iter().next().ok_or(OTHER)?.name),
@@ -329,6 +358,7 @@ impl SftpClient {
     }
 }
 
+/// Converts a status reply to a result.
 fn done(reply: SftpReply) -> Result<(), RequestError> {
     match reply {
         SftpReply::Status(Status {
@@ -339,6 +369,7 @@ fn done(reply: SftpReply) -> Result<(), RequestError> {
     }
 }
 
+/// Converts a reply of another type than expected to an error.
 fn unexpected(reply: SftpReply) -> RequestError {
     match reply {
         SftpReply::Status(status) if status.code != StatusCode::Ok => status.into(),

@@ -1,4 +1,4 @@
-//! From a channel to an SFTP server that has said what it speaks.
+//! The start of SFTP: from opening a channel to the server's version and limits.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -28,20 +28,21 @@ use crate::{
     },
 };
 
-/// How long the server may take to say which SFTP it speaks. A startup file that prints text makes it never heard.
+/// Time limit for the server's version. If a startup file prints text, no version can ever be read.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// How long something else that answers is listened to, to be quoted.
+/// Time limit to read the output of another program instead of SFTP, for the error message.
 const DRAIN_LIMIT: Duration = Duration::from_millis(300);
-/// How long it may take to hear what a command is answered with.
+/// Time limit to read the output of a command on the same account.
 const ELSEWHERE: Duration = Duration::from_secs(3);
-/// How long after the end of a channel the end of its connection may be seen that was its cause.
+/// Time limit to notice the end of the connection, which may be the cause of the end of a channel.
 const ENDS_WITH_IT: Duration = Duration::from_millis(100);
 
 impl SftpClient {
-    /// Starts SFTP on a channel of its own, over whichever connection of the pool has room.
+    /// Starts SFTP over any connection of the pool with room for a channel.
     ///
     /// # Errors
-    /// The server has no SFTP, or something else answers; the connection ends, or the transfer has to be stopped by then.
+    /// The server has no SFTP, something else answers, the connection ends, or the transfer is
+    /// stopped.
     pub(in crate::ssh::transfer) async fn open(
         pool: &Arc<Pool>,
         conditions: &StopConditions,
@@ -53,7 +54,10 @@ impl SftpClient {
         }
     }
 
-    /// The same, however long it takes.
+    /// Starts SFTP over any connection of the pool, without a way to be stopped.
+    ///
+    /// # Errors
+    /// The server has no SFTP, something else answers, or the connection ends.
     pub(in crate::ssh::transfer) async fn begin(pool: &Arc<Pool>) -> Result<Self, TransferError> {
         let (channel, slot) = pool.open_channel(Priority::Work).await?;
         let (connection, mut words) = (Arc::clone(slot.connection()), UnexpectedOutput::default());
@@ -64,13 +68,16 @@ impl SftpClient {
         };
 
         match started {
-            // russh ends the channels just before the connection.
+            // russh ends the channels just before the connection. A lost connection is worth
+            // another attempt; a failed start of SFTP is not.
             Err(TransferError::Start(_))
                 if timeout(ENDS_WITH_IT, connection.ended()).await.is_ok() =>
             {
                 Err(connection.lost().into())
             }
             Err(TransferError::Start(reason)) => {
+                // sshd discards the stderr of a subsystem, where an expired password would be
+                // reported.
                 if words.is_empty() {
                     let _ = timeout(ELSEWHERE, hear_elsewhere(pool, &mut words)).await;
                 }
@@ -80,7 +87,8 @@ impl SftpClient {
         }
     }
 
-    /// One more for the same transfer, where the connection has room for it; `None` where it has not.
+    /// Opens a further client for a transfer if a connection has room at once. Returns `None`
+    /// otherwise.
     pub(in crate::ssh::transfer) async fn spare(pool: &Arc<Pool>) -> Option<Self> {
         let (channel, slot) = pool.opportunistic_channel().await?;
         Self::start(channel, slot, &mut UnexpectedOutput::default())
@@ -88,7 +96,8 @@ impl SftpClient {
             .ok()
     }
 
-    /// One more for the same transfer over a connection of its own; `None` where there is none to be had.
+    /// Opens a further client for a transfer over another connection than the first. Returns `None`
+    /// if there is no such connection.
     pub(in crate::ssh::transfer) async fn apart(pool: &Arc<Pool>) -> Option<Self> {
         let (channel, slot) = pool.channel_on_another_connection().await?;
         Self::start(channel, slot, &mut UnexpectedOutput::default())
@@ -96,7 +105,8 @@ impl SftpClient {
             .ok()
     }
 
-    /// What is printed in the place of SFTP goes into `words`.
+    /// Starts SFTP on a fresh channel. Output that is printed instead of SFTP is collected in
+    /// `words`.
     async fn start(
         channel: Channel<Msg>,
         slot: ChannelSlot,
@@ -113,7 +123,8 @@ impl SftpClient {
             .await
             .map_err(|_| connection.lost())?;
 
-        // With the request for it, not after its answer, which would be a round trip later.
+        // The version request follows immediately: waiting for the reply to the subsystem request
+        // would cost a round trip.
         let _ = queue.send(Bytes::from_static(INIT));
         tokio::spawn(write(to_server, packets, open.clone(), slot));
         let mut frames = Frames::default();
@@ -125,8 +136,11 @@ impl SftpClient {
         .await
         {
             Ok(Ok(version)) => version,
+            // The lost connection is the cause, and permits another attempt.
             Ok(Err(_)) if connection.is_closed() => return Err(connection.lost().into()),
             Ok(Err(TransferError::Start(reason))) => {
+                // The exit status often explains more than the text, such as 127 for a missing
+                // `sftp-server`.
                 let status = timeout(DRAIN_LIMIT, hear_out(&mut from_server, words))
                     .await
                     .ok()
@@ -144,6 +158,8 @@ impl SftpClient {
         let mut round_trip = started.elapsed();
         let shared = Arc::new(Shared::default());
 
+        // From here on the replies have to be read by the task, since the requests below wait for
+        // them.
         tokio::spawn(read(
             from_server,
             frames,
@@ -153,6 +169,8 @@ impl SftpClient {
         ));
 
         let limits = ServerLimits::default();
+        // The SSH identification does not prove which program serves SFTP, so the announced
+        // extensions have to match as well.
         let (openssh, renames) = (
             connection.runs_openssh_sftp() && version.is_openssh(),
             OnceCell::new(),
@@ -171,6 +189,7 @@ impl SftpClient {
             _open: guard,
         };
 
+        // Without announced limits the defaults apply, with which every server must cope.
         if client.offers("limits@openssh.com") {
             let asked = Instant::now();
 
@@ -192,11 +211,13 @@ impl SftpClient {
     }
 }
 
+/// Returns the message for a server which does not answer in time.
 fn silent() -> String {
     format!("no answer of SFTP's within {START_LIMIT:?}")
 }
 
-/// Reads up to the server's first packet. What is printed instead goes into `words`.
+/// Reads the server's first packet, which has to be the version. Other output is collected in
+/// `words`.
 async fn hear_version(
     channel: &mut ChannelReadHalf,
     frames: &mut Frames,
@@ -219,6 +240,7 @@ async fn hear_version(
             Some(_) => continue,
         }
 
+        // Only version 3 is understood; some servers reply with a status instead of a version.
         match frames.next_packet() {
             Ok(Some(Packet::Version(version))) if version.number == 3 => return Ok(version),
             Ok(Some(Packet::Version(Version { number, .. }))) => {
@@ -243,8 +265,8 @@ async fn hear_version(
     }
 }
 
-/// What the account prints for any command. sshd drops what a subsystem prints on stderr, so that nothing is heard there of a
-/// password that has expired.
+/// Runs a command on the same account and collects the output. sshd discards the stderr of a
+/// subsystem, where a server would report an expired password.
 async fn hear_elsewhere(pool: &Arc<Pool>, words: &mut UnexpectedOutput) -> Result<(), SshError> {
     let (channel, slot) = pool.open_channel(Priority::Work).await?;
     let (mut read, write) = channel.split();
@@ -254,8 +276,8 @@ async fn hear_elsewhere(pool: &Arc<Pool>, words: &mut UnexpectedOutput) -> Resul
     Ok(())
 }
 
-/// Reads the rest of what is printed in its place, and returns the exit status, if one is told. That may come before the last
-/// of the words.
+/// Reads the rest of the output and returns the exit status, or `None` without an exit status. The
+/// status may arrive before the last output, so the loop continues until the channel closes.
 async fn hear_out(channel: &mut ChannelReadHalf, words: &mut UnexpectedOutput) -> Option<u32> {
     let mut status = None;
     loop {

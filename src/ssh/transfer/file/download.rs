@@ -1,4 +1,4 @@
-//! From the remote host to this machine.
+//! The download of a file: from the remote host to this machine.
 
 use std::{io, sync::Arc};
 
@@ -34,40 +34,46 @@ use crate::{
     },
 };
 
-/// A file on its way to this machine.
+/// Download of a single file. The state survives a lost connection, and the next attempt fetches
+/// the rest. Dropping the download removes the temporary file.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct Download {
+    /// Path of the remote file.
     wanted: Vec<u8>,
-    /// What the server has said of it, until the first attempt.
+    /// Attributes of the remote file from before the first attempt. `None` after they were used.
     found: Option<Attributes>,
+    /// Local file to create or replace.
     target: LocalName,
     skip_unchanged: bool,
-    /// Whether it is all that is fetched: then its length is, and the copy is compared with it even if no link was lost.
+    /// True if the file is not part of a tree. Then the progress includes its length, and a short
+    /// file is compared by SHA-256 even if no connection was lost.
     alone: bool,
-    /// What of it may be in flight, in bytes.
+    /// Upper limit of content in flight, in bytes.
     room: u64,
     progress: TransferCounters,
-    /// What is on this machine already.
+    /// Content received so far. `None` before the transfer begins and after it ends.
     begun: Option<DownloadState>,
 }
 
-/// A temporary file on this machine. Dropping it removes it.
+/// Temporary local file with the content received so far. Dropping the state removes the file.
 #[derive(Debug)]
 struct DownloadState {
     part: LocalTemp,
     sink: Sink,
     sum: Sum,
-    /// Bytes from the beginning on that the sink has.
+    /// Number of bytes from the beginning on which the sink has accepted.
     received: u64,
-    /// The remote file as it was when it was begun.
+    /// Attributes of the remote file at the beginning of the transfer.
     attributes: Attributes,
 }
 
 impl Download {
-    /// Finds out where it goes. `found` is what the server has said of it.
+    /// Resolves the local target, and asks the user if the target is guarded. `found` are the
+    /// attributes from the server.
     ///
     /// # Errors
-    /// A path that cannot be meant, or where no file can be, or that is guarded.
+    /// The path is invalid, no file can be created there, or the target is guarded and not
+    /// permitted.
     pub(in crate::ssh::transfer) async fn new(
         wanted: Vec<u8>,
         found: Attributes,
@@ -86,6 +92,8 @@ impl Download {
             paths::file_name(&String::from_utf8_lossy(&wanted))?.to_owned(),
         );
 
+        // The target is resolved once, to an open directory, and checked there. Later steps use the
+        // same directory, so nothing can be exchanged in between.
         let watcher = guard.watcher(TransferDirection::Write).await;
 
         let find = spawn_blocking(move || {
@@ -110,6 +118,7 @@ impl Download {
         };
 
         let (target, question) = find.await.map_err(failed)??;
+        // Nothing is changed on this machine before the user's answer.
         guard.pass(TransferDirection::Write, question).await?;
         let beside = target.clone();
         spawn_blocking(move || remove_litter(&beside))
@@ -132,7 +141,8 @@ impl Download {
         })
     }
 
-    /// One of many files, which goes to this very place and has no more than `room` bytes in flight.
+    /// Creates the download of a file of a tree, with at most `room` bytes in flight. The caller
+    /// has checked the target.
     pub(in crate::ssh::transfer) fn of_tree(
         wanted: Vec<u8>,
         target: LocalName,
@@ -151,12 +161,12 @@ impl Download {
         }
     }
 
-    /// Fetches what has not arrived yet into a temporary file beside the target, and renames that into place, with the
-    /// remote mode and times.
+    /// Fetches the rest of the file into a temporary file next to the target. Renames that file to
+    /// the target, with the remote mode and times.
     ///
     /// # Errors
-    /// [`TransferError`]; the local file that was there before is whole and nothing else is left behind. After a lost
-    /// link the next attempt goes on.
+    /// Any [`TransferError`]. The previous local file is unchanged, and no temporary file remains.
+    /// After a lost connection, the next attempt continues.
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
         pool: &Arc<Pool>,
@@ -184,7 +194,8 @@ impl Download {
         }
     }
 
-    /// What has arrived; `None` if it is unchanged.
+    /// Fetches the rest of the file and renames the temporary file to the target. Returns `None` if
+    /// the file is skipped as unchanged.
     pub(in crate::ssh::transfer) async fn execute(
         &mut self,
         pool: &Arc<Pool>,
@@ -199,6 +210,8 @@ impl Download {
             return Ok(None);
         }
 
+        // Only a lost connection permits another attempt; after other errors the temporary file has
+        // to go.
         let fetched = self.fetch(pool, client, attributes).await;
         if fetched.as_ref().is_err_and(|error| !error.is_lost()) {
             self.begin_anew();
@@ -216,6 +229,8 @@ impl Download {
             return Err(TransferError::Cancelled);
         };
 
+        // Flushed before the rename, so that a crash cannot leave an incomplete file in place of
+        // the old one.
         let (kept, target) = (kept(&attributes), self.target.clone());
         let put = move || {
             part.file.sync_all()?;
@@ -224,7 +239,8 @@ impl Download {
 
         self.blocking("writing", put).await?;
 
-        // What does not have the length that it says was read to its end, and compared with nothing.
+        // A file of another length than announced was read to its end. Its length was compared with
+        // nothing.
         let unkept = Unkept {
             size: u64::from(facts(&attributes).0 != received),
             ..Unkept::default()
@@ -237,7 +253,7 @@ impl Download {
         }))
     }
 
-    /// Whether the file that is here has the length and time of the remote one.
+    /// Returns true if the local file has the length and modification time of the remote file.
     async fn is_copied(&self, remote: &Attributes) -> Result<bool, TransferError> {
         let (target, modified) = (self.target.clone(), remote.modified());
         let found = self.blocking("looking at", move || target.find()).await?;
@@ -245,6 +261,7 @@ impl Download {
         Ok(found.is_some_and(|(what, here)| Some(what) == size && here.modified == modified))
     }
 
+    /// Runs blocking work for the local file, on a thread of the runtime.
     async fn blocking<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -256,18 +273,21 @@ impl Download {
         done.map_err(|source| TransferError::local(doing, &self.target.path, source))
     }
 
-    /// Fetches all content; whether both sides were found to be the same.
+    /// Fetches the content. Returns true if both sides have the same SHA-256, and false if that is
+    /// unknown.
     async fn fetch(
         &mut self,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
         attributes: Attributes,
     ) -> Result<bool, TransferError> {
-        // One whose length reads 0 has what it has at each reading.
+        // A file whose length reads 0 may have other content at each reading.
         let is_same = |begun: &DownloadState| {
             facts(&begun.attributes) == facts(&attributes) && facts(&attributes).0 > 0
         };
 
+        // The file was changed between two attempts, so the bytes of both versions must not be
+        // mixed.
         if self.begun.as_ref().is_some_and(|begun| !is_same(begun)) {
             self.begin_anew();
         }
@@ -284,23 +304,30 @@ impl Download {
         let now = self.look(client).await?;
 
         if resumed || facts(&now) == facts(&attributes) {
-            // Such as what was here when the link was lost, and lost here as well: from the beginning, and once.
+            // The content may have been damaged before this attempt, such as by a crash. So
+            // everything is fetched again, but only once.
             self.begin_anew();
             let again = self.content(pool, client, now, true).await;
             let Err(TransferError::Differs(_)) = again else {
                 return again;
             };
 
+            // An unchanged file that differs twice points to a faulty disk or memory, which has to
+            // be reported.
             if facts(&self.look(client).await?) == facts(&now) {
                 return again;
             }
         }
 
-        // Somebody writes to it all the time. So it is what it was at the moment of each reading, as with any copy.
+        // The file is written to all the time. The copy has the content of each moment of reading,
+        // as any copy would.
         Ok(false)
     }
 
-    /// What the remote file is now.
+    /// Returns the current attributes of the remote file.
+    ///
+    /// # Errors
+    /// A request failed, or the path no longer leads to a regular file.
     async fn look(&self, client: &SftpClient) -> Result<Attributes, TransferError> {
         let attributes = client
             .stat(&self.wanted)
@@ -316,12 +343,19 @@ impl Download {
         }
     }
 
+    /// Discards the content received so far.
     fn begin_anew(&mut self) {
         if let Some(begun) = self.begun.take() {
             self.progress.take_back(begun.received);
         }
     }
 
+    /// Fetches the rest of the content once, and compares both sides. Returns true if the SHA-256
+    /// is equal, and false if nothing was compared. With `doubted`, a file of any length is
+    /// compared.
+    ///
+    /// # Errors
+    /// A request or a write failed, or [`TransferError::Differs`].
     async fn content(
         &mut self,
         pool: &Arc<Pool>,
@@ -345,7 +379,7 @@ impl Download {
             return Err(TransferError::Cancelled);
         };
 
-        // Opened on another channel meanwhile: the remote host reads the file once more while it is fetched.
+        // The remote host reads the file for the digest while it is fetched, over another channel.
         let compared = size > 0 && (doubted || self.alone && size <= MAX_COMPARED_BYTES);
         let digest = compared.then(|| RemoteDigest::start(pool));
         let digest = async {
@@ -353,6 +387,7 @@ impl Download {
             digest.of(&client.realpath(path).await.ok()?, size).await
         };
 
+        // If the server confuses handles from here on, the content may be that of another file.
         let mix_ups = client.mix_ups();
 
         let content = async {
@@ -374,6 +409,7 @@ impl Download {
                 local: &self.target.path,
             };
 
+            // The handle is closed even after an error, because some servers allow few open files.
             let received = receiving.run().await;
             client.close_read(&handle).await;
             received?;
@@ -394,7 +430,7 @@ impl Download {
             return Ok(false);
         };
 
-        // One that ended before its length has been read there as a whole.
+        // A file that ended before its announced length was read as a whole by the remote host too.
         let same = computed
             .compare(client, &begun.sum, begun.received, begun.received != size)
             .await;
@@ -402,12 +438,16 @@ impl Download {
     }
 }
 
-/// By what a file is known to be the one that it was: its length and when it was modified.
+/// Returns the length and modification time, by which a changed file is recognised.
 fn facts(attributes: &Attributes) -> (u64, Option<u32>) {
     (attributes.size.unwrap_or(0), attributes.modified())
 }
 
 impl DownloadState {
+    /// Creates the temporary file, with room for the announced length.
+    ///
+    /// # Errors
+    /// The disk has too little free space, or the file cannot be created.
     fn new(folder: &Arc<Folder>, attributes: Attributes) -> io::Result<Self> {
         let (part, sum) = (
             LocalTemp::beside(folder, attributes.size.unwrap_or(0))?,
@@ -425,7 +465,7 @@ impl DownloadState {
     }
 }
 
-/// What of the attributes of a remote file is kept with it.
+/// Returns the attributes of a remote file to be set on the local copy.
 pub(in crate::ssh::transfer) fn kept(attributes: &Attributes) -> entry::EntryAttributes {
     entry::EntryAttributes {
         mode: attributes.permissions.map(|mode| mode & 0o7777),
@@ -433,7 +473,8 @@ pub(in crate::ssh::transfer) fn kept(attributes: &Attributes) -> entry::EntryAtt
     }
 }
 
-/// Where a download goes: into the path if it is a directory, through it if it is a link, else to it.
+/// Resolves the target of a download. A directory receives the file under `name`; a link is
+/// followed; any other path is the target itself.
 fn local_target(typed: &str, name: &str) -> Result<LocalName, TransferError> {
     let path = paths::local(typed)?;
     let failed = |source| TransferError::local("creating a file beside", &path, source);
@@ -451,6 +492,7 @@ fn local_target(typed: &str, name: &str) -> Result<LocalName, TransferError> {
             let folder = place.folder.enter(&place.name).map_err(failed)?;
             LocalName::inside(folder, name.as_bytes(), place.path.join(name)).map_err(failed)?
         }
+        // A trailing slash demands a directory, so no file is made under that name.
         _ if paths::names_directory(typed) => return Err(no_directory()),
         _ => place,
     };

@@ -1,4 +1,4 @@
-//! A file on this machine that is not complete yet.
+//! Temporary local files.
 
 use std::{
     fs::File,
@@ -15,22 +15,22 @@ use crate::{
     tree::entry::EntryAttributes,
 };
 
-/// How long a temporary file must not have been written to before it can be one that was left behind: where files cannot
-/// be locked, a download that stalls is not to lose its own.
+/// Minimum age of a temporary file before it counts as abandoned. On file systems without locks, a
+/// stalled download must not lose its file.
 #[cfg(unix)]
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
-/// A temporary file beside its target. Dropping it removes it.
+/// Temporary file next to the target. Dropping the value removes the file.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct LocalTemp {
     pub(in crate::ssh::transfer) file: File,
     folder: Arc<Folder>,
-    /// Empty once it is in its place.
+    /// Name of the temporary file. Empty after the file was renamed to the target.
     name: Vec<u8>,
 }
 
-/// Removes what processes of this user that were killed have left beside a place. What cannot be removed stays: it harms
-/// nothing.
+/// Removes abandoned temporary files of this user from the directory of a local name. Files of
+/// killed processes remain otherwise. Errors are ignored, because the files are harmless.
 #[cfg(unix)]
 pub(in crate::ssh::transfer) fn remove_litter(place: &LocalName) {
     for name in place.folder.names(LIMITS.entries).unwrap_or_default() {
@@ -41,13 +41,17 @@ pub(in crate::ssh::transfer) fn remove_litter(place: &LocalName) {
     }
 }
 
-/// A file that is written here is locked by its process, which locks elsewhere may not show.
+/// Does nothing on this system, where locks of other processes may not be visible.
 #[cfg(not(unix))]
 pub(in crate::ssh::transfer) fn remove_litter(_: &LocalName) {}
 
 impl LocalTemp {
-    /// Makes one, under a name that nobody else has, for this user alone, where there is room for so many bytes.
+    /// Creates a file with a random name, accessible only by this user.
+    ///
+    /// # Errors
+    /// The disk has less free space than `bytes`, or the file cannot be created.
     pub(in crate::ssh::transfer) fn beside(folder: &Arc<Folder>, bytes: u64) -> io::Result<Self> {
+        // Refused at once, rather than after a transfer which fills the disk.
         if let Some(room) = folder.room()
             && room < bytes
         {
@@ -60,7 +64,8 @@ impl LocalTemp {
         let name = temporary_name()?;
         let file = folder.create(&name)?;
 
-        // By this others know that it is being written; not every file system can.
+        // The lock shows other processes that the file is in use. Not every file system supports
+        // locks.
         #[cfg(unix)]
         let _ = file.try_lock();
 
@@ -71,8 +76,12 @@ impl LocalTemp {
         })
     }
 
-    /// Gives it mode and time, and the name of its target, over whatever has that. Modes are taken without the bits that
-    /// would let a server plant a program that runs as somebody else, and without those that the umask keeps back.
+    /// Sets mode and time, and renames the file over the target. The mode is reduced by the umask.
+    /// It never includes the bits with which a server could plant a program that runs as another
+    /// user.
+    ///
+    /// # Errors
+    /// The attributes cannot be set, or the rename failed.
     pub(in crate::ssh::transfer) fn put_in_place(
         mut self,
         attributes: EntryAttributes,
@@ -90,6 +99,8 @@ impl LocalTemp {
                 .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(modified.into()))?;
         }
 
+        // Last, so that the target never has wrong attributes. An empty name keeps `drop` from
+        // removing the target.
         self.folder.rename(&self.name, name)?;
         self.name.clear();
 
@@ -105,12 +116,16 @@ impl Drop for LocalTemp {
     }
 }
 
-/// A name that nobody else has.
+/// Returns a random name for a temporary file.
+///
+/// # Errors
+/// The system provides no random number.
 pub(in crate::ssh::transfer) fn temporary_name() -> io::Result<Vec<u8>> {
     let random = random_sentinel().map_err(io::Error::other)?;
     Ok(format!(".mcp-ssh-sessions.{}.part", random.as_str()).into_bytes())
 }
 
+/// Returns true if a name has the form of [`temporary_name`].
 #[cfg(unix)]
 fn is_temporary(name: &[u8]) -> bool {
     let random = name
@@ -119,9 +134,10 @@ fn is_temporary(name: &[u8]) -> bool {
     random.is_some_and(|random| random.len() == 32 && random.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Whether it is a file of this user that nobody writes, nor is about to lock.
+/// Returns true if a file of this user is not being written, nor about to be locked.
 #[cfg(unix)]
 fn is_abandoned(folder: &Folder, name: &[u8]) -> bool {
+    // Only an open file can be locked, and the lock is released with it.
     let Ok(file) = folder.open(name) else {
         return false;
     };

@@ -1,4 +1,4 @@
-//! One file, up or down.
+//! The transfer of a single file, in either direction.
 
 pub(super) mod download;
 pub(super) mod local_temp;

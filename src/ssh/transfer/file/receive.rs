@@ -1,5 +1,5 @@
-//! Fetches a file's content: over one channel, whose window is ours to choose, and over a second connection where the way
-//! is long and so is the file.
+//! Receives the content of a file: over one channel, whose window is chosen by this program, and
+//! for a long file and a long round trip also over a second connection.
 
 use std::{
     path::Path,
@@ -25,46 +25,49 @@ use crate::{
     },
 };
 
-/// Bytes in flight on one channel: our window.
+/// Upper limit of bytes in flight per channel. This is also this program's receive window.
 const IN_FLIGHT: u32 = 8 * 1024 * 1024;
 
-/// The smallest and the largest page of memory, in bytes, among the systems that Linux runs on.
+/// Range of the page sizes on Linux, in bytes.
 const PAGES: std::ops::RangeInclusive<u64> = 4 * 1024..=64 * 1024;
-/// An answer that brings less than this, in bytes, and less than was asked for, is copied to the others: a server that
-/// sends single bytes must not cost the memory of an answer for each.
+/// Size in bytes below which a partial reply is copied together with the next replies. A server
+/// that sends single bytes must not cost the memory of a reply for each.
 const GATHERED: usize = 16 * 1024;
 
-/// One channel on which the file is open.
+/// Channel on which the file is open.
 struct DownloadChannel {
     client: Arc<SftpClient>,
     handle: Handle,
+    /// Number of reads which have not ended.
     in_flight: AtomicUsize,
 }
 
-/// A file's content on its way.
+/// Parameters of receiving a file's content.
 pub(in crate::ssh::transfer) struct Receiving<'a> {
     pub(in crate::ssh::transfer) pool: &'a Arc<Pool>,
     pub(in crate::ssh::transfer) client: &'a Arc<SftpClient>,
-    /// The remote file.
+    /// Path of the remote file.
     pub(in crate::ssh::transfer) path: &'a [u8],
+    /// Handle of the file on `client`.
     pub(in crate::ssh::transfer) handle: Handle,
-    /// Its length; 0 is not known.
+    /// Length of the file, in bytes. 0 means that the length is unknown.
     pub(in crate::ssh::transfer) size: u64,
-    /// What may be in flight, in bytes.
+    /// Upper limit of content in flight, in bytes.
     pub(in crate::ssh::transfer) room: u64,
     pub(in crate::ssh::transfer) sink: &'a mut Sink,
-    /// Bytes from the beginning on that the sink has taken; kept up to date.
+    /// Number of bytes from the beginning on which the sink has accepted. Updated during the
+    /// transfer.
     pub(in crate::ssh::transfer) received: &'a mut u64,
     pub(in crate::ssh::transfer) progress: &'a TransferCounters,
-    /// The local file, for errors.
+    /// Path of the local file, for error messages.
     pub(in crate::ssh::transfer) local: &'a Path,
 }
 
 impl Receiving<'_> {
-    /// Fetches what is missing.
+    /// Fetches the missing content and writes it to the sink.
     ///
     /// # Errors
-    /// Those of any read, and of writing; a file that is shorter than it was.
+    /// A read or write failed, or the file is shorter than announced.
     pub(in crate::ssh::transfer) async fn run(self) -> Result<(), TransferError> {
         let Self {
             pool,
@@ -81,7 +84,7 @@ impl Receiving<'_> {
 
         let window = u32::try_from(room).unwrap_or(IN_FLIGHT).min(IN_FLIGHT);
 
-        // What has no size is made as it is read, and must be read in order.
+        // A file without a size is generated while it is read, and has to be read in order.
         let most = in_flight(window, client.read_chunk()).min(client.most_requests());
         let (wanted, most) = if size == 0 {
             (MAX_UNSIZED_BYTES, 1)
@@ -96,12 +99,14 @@ impl Receiving<'_> {
         });
 
         let mut channel_set = vec![Arc::clone(&first)];
+        // Over a short distance a single channel fills the line.
         let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;
         let mut opening: FuturesUnordered<_> = far.then(|| open(pool, path)).into_iter().collect();
         let (mut asked, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
 
         loop {
             while !ended && asked < wanted && reads.len() < most * channel_set.len() {
+                // The channel with the fewest reads is the fastest one at the moment.
                 let Some(lane) = channel_set
                     .iter()
                     .min_by_key(|lane| lane.in_flight.load(Ordering::Relaxed))
@@ -121,7 +126,8 @@ impl Receiving<'_> {
                 Some(lane) = opening.next() => channel_set.extend(lane.map(Arc::new)),
                 Some(piece) = reads.next() => {
                     let (contents, whole) = piece?;
-                    // What lies behind the end of the file is not part of it, should a server send it all the same.
+                    // Content after the end of the file is not part of it, even if a hostile server
+                    // sends some.
                     if !ended {
                         ended = !whole;
                         let bytes: u64 = contents.iter().map(|content| content.len() as u64).sum();
@@ -139,6 +145,7 @@ impl Receiving<'_> {
             }
         }
 
+        // The limit was reached: the file is a device or generated without end.
         if size == 0 && !ended {
             return Err(TransferError::NotAFile(format!(
                 "\"{}\", which has no end,",
@@ -150,7 +157,8 @@ impl Receiving<'_> {
             return Ok(());
         }
 
-        // A file whose size is that of a page and not of its content, as in `/sys`, still says the same.
+        // Files in `/sys` have the size of a page rather than of their content, and still do after
+        // the read.
         let now = client
             .fstat(&first.handle)
             .await
@@ -171,7 +179,7 @@ impl Receiving<'_> {
     }
 }
 
-/// One more channel with the file open on it; `None` where there is none to be had.
+/// Opens the file on another connection. Returns `None` if there is no further connection.
 async fn open(pool: &Arc<Pool>, path: &[u8]) -> Option<DownloadChannel> {
     let client = SftpClient::apart(pool).await?;
     let handle = client
@@ -186,8 +194,8 @@ async fn open(pool: &Arc<Pool>, path: &[u8]) -> Option<DownloadChannel> {
     })
 }
 
-/// Reads one piece, however many answers it takes. The flag says that it is as long as was asked for; if it is not, the
-/// file has ended.
+/// Reads a piece of `length` bytes, with as many requests as necessary. The flag is true if the
+/// piece is complete; otherwise the file has ended.
 async fn read_piece(
     lane: Arc<DownloadChannel>,
     path: &[u8],
@@ -197,6 +205,8 @@ async fn read_piece(
     let (mut contents, mut gathered, mut have) = (Vec::new(), Vec::new(), 0);
 
     while have < length {
+        // A server may return less than requested without being at the end (section 6.4 of the
+        // draft).
         let answer = lane
             .client
             .read(&lane.handle, offset + u64::from(have), length - have)

@@ -1,4 +1,4 @@
-//! The SHA-256 of a remote file, computed over there.
+//! The SHA-256 of a remote file, computed on the remote host.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -18,19 +18,20 @@ use crate::{
     },
 };
 
-/// How long the shell may take to begin once it is needed: what it has had while the file was moved comes on top. A server
-/// may accept commands and run another program in their place, which never does what it is told.
+/// Time limit for the start of the shell, counted from the moment of need. The time of the transfer
+/// before that comes on top. A server may accept commands and run another program instead, which
+/// never answers.
 const BEGINS_WITHIN: Duration = Duration::from_secs(3);
-/// How long the remote host may take besides the reading.
+/// Time limit for the remote host in addition to the time for reading.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The slowest reading that is waited for, in bytes a second.
+/// Slowest reading speed that is waited for, in bytes per second.
 const SLOWEST: u64 = 10_000_000;
 
-/// More than this, in bytes, is no answer of ours.
+/// Upper limit of the shell's output, in bytes. The expected answer is far shorter.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// A shell on the remote host that is asked one thing. It starts while the file is moved, so that only the answer has to be
-/// waited for, and ends when this is dropped.
+/// Remote shell for a single script. The shell starts during the transfer, so that only the answer
+/// has to be waited for. Dropping the value ends the shell.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct RemoteDigest {
     pool: Arc<Pool>,
@@ -40,7 +41,8 @@ pub(in crate::ssh::transfer) struct RemoteDigest {
 }
 
 impl RemoteDigest {
-    /// Starts it, where the connection has room for one more channel and has not shown that there is no shell.
+    /// Starts a shell if a connection has room for another channel, and no earlier shell was
+    /// refused. Otherwise every question remains without an answer.
     pub(in crate::ssh::transfer) fn start(pool: &Arc<Pool>) -> Self {
         let (spare, stop) = (Arc::clone(pool), CancellationToken::new());
         let ((ask, asked), (give, answer)) = (oneshot::channel(), oneshot::channel());
@@ -51,11 +53,14 @@ impl RemoteDigest {
                 return;
             }
 
+            // Only with room to spare: a comparison must not delay the user's commands.
             let Some((channel, place)) = spare.opportunistic_channel().await else {
                 return;
             };
             let (mut read, write) = channel.split();
 
+            // The server's refusal is remembered for all transfers, since each try would cost round
+            // trips.
             tokio::select! {
                 answer = converse(&mut read, &write, asked) => match answer {
                     Ok(answer) => drop(give.send(answer)),
@@ -65,6 +70,8 @@ impl RemoteDigest {
                 () = stopped.cancelled() => {}
             }
 
+            // The slot is released after the close, so that the server never sees one channel too
+            // many.
             let _ = write.close().await;
             drop(place);
         });
@@ -77,7 +84,8 @@ impl RemoteDigest {
         }
     }
 
-    /// The digest of the first `length` bytes of a file, if the remote host can compute it.
+    /// Computes the digest of the first `length` bytes of a file. Returns `None` if the remote host
+    /// cannot.
     pub(in crate::ssh::transfer) async fn of(self, path: &[u8], length: u64) -> Option<RemoteSum> {
         let pool = Arc::clone(&self.pool);
         let limit = PATIENCE + Duration::from_secs(length / SLOWEST);
@@ -90,13 +98,15 @@ impl RemoteDigest {
         })
     }
 
+    /// Sends the script and waits for the output. Returns `None` after the time limit, or without a
+    /// shell.
     async fn answer(self, script: String, limit: Duration) -> Option<Vec<u8>> {
         self.ask.send(script).ok()?;
         timeout(limit, self.answer).await.ok()?.ok()
     }
 }
 
-/// What the remote host has computed.
+/// Digest of a file as computed by the remote host.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct RemoteSum {
     pool: Arc<Pool>,
@@ -105,9 +115,12 @@ pub(in crate::ssh::transfer) struct RemoteSum {
 }
 
 impl RemoteSum {
-    /// Whether both sides have the same content; `None` if they have not. `Some(false)`: it cannot be told, since the remote
-    /// host may have read another file. Its shell may not have the root directory that SFTP has, as on NAS systems, and what
-    /// the path leads to there is known to be the same file only if that `is_ours` alone.
+    /// Compares the digests of both sides. Returns `Some(true)` if they are equal and `None` if the
+    /// content differs.
+    ///
+    /// Returns `Some(false)` if nothing can be concluded, because the remote host may have read
+    /// another file. The shell may have another root directory than SFTP, as on NAS systems. With a
+    /// random name in the path (`is_ours`), the file is known to be the same.
     pub(in crate::ssh::transfer) async fn compare(
         self,
         client: &SftpClient,
@@ -115,6 +128,7 @@ impl RemoteSum {
         length: u64,
         is_ours: bool,
     ) -> Option<bool> {
+        // Different digests are an error only if both were computed over the same file.
         match local.up_to(length) {
             Some(sha256) if sha256 == self.sha256 => Some(true),
             Some(_) if is_ours || self.is_seen_alike(client).await => None,
@@ -122,7 +136,8 @@ impl RemoteSum {
         }
     }
 
-    /// Whether SFTP and the shell say the same of the file and of the root directory, and see the same beside the file.
+    /// Returns true if SFTP and the shell see the same file, the same root directory, and the same
+    /// directory around the file.
     async fn is_seen_alike(&self, client: &SftpClient) -> bool {
         let Some([file, root]) = self.look(&self.path).await else {
             return false;
@@ -134,13 +149,15 @@ impl RemoteSum {
                 && there.modified().map(u64::from) == Some(seen.modified)
         };
 
+        // Owner, mode and time distinguish two root directories of the same layout.
         let same = file_there
             .is_ok_and(|there| there.size == Some(file.size) && alike(file, there))
             && root_there.is_ok_and(|there| alike(root, there));
         same && self.is_seen_beside(client).await
     }
 
-    /// Whether the shell sees a new file in the directory of this one. `true` where none can be made.
+    /// Returns true if the shell sees a new file in the directory of this file. Also returns true
+    /// if no file can be created there.
     async fn is_seen_beside(&self, client: &SftpClient) -> bool {
         let Ok(RemoteTemp {
             temporary: probe, ..
@@ -156,6 +173,7 @@ impl RemoteSum {
             return true;
         };
 
+        // Closed before it is removed, since some servers do not remove an open file.
         client.close_read(&handle).await;
         let seen = self.look(&probe).await.is_some();
         let _ = client.remove(&probe).await;
@@ -163,7 +181,7 @@ impl RemoteSum {
         seen
     }
 
-    /// What the shell sees of a path and of the root directory.
+    /// Returns the facts which a shell sees of a path and of the root directory.
     async fn look(&self, path: &[u8]) -> Option<[FileFacts; 2]> {
         let answer = RemoteDigest::start(&self.pool)
             .answer(digest::looks(path), PATIENCE)
@@ -172,15 +190,15 @@ impl RemoteSum {
     }
 }
 
-/// Why there is no answer.
+/// Reason for a missing answer.
 enum NoDigest {
-    /// No shell begins there at all.
+    /// The server refuses to start a shell.
     Refused,
-    /// Nobody wants it any more, or it does not come.
+    /// The caller gave up, or the answer does not arrive.
     Other,
 }
 
-/// Starts a shell, gives it the script as soon as there is one, and hears it out.
+/// Starts a shell, sends the script as soon as both are ready, and collects the output.
 async fn converse(
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
@@ -201,6 +219,7 @@ async fn converse(
 
     let mut answer = Vec::new();
 
+    // The channel is read while the file is still moving: an unread channel blocks its connection.
     let script = loop {
         tokio::select! {
             script = &mut asked => break script.map_err(|_| NoDigest::Other)?,
@@ -208,6 +227,7 @@ async fn converse(
         }
     };
 
+    // The script is sent only to a program which has echoed the marker, and so is a shell.
     let begun = async {
         while !answer.windows(READY.len()).any(|part| part == READY) {
             take(read.wait().await, &mut answer)?;
@@ -230,7 +250,7 @@ async fn converse(
     }
 }
 
-/// Waits until the server has granted what was asked for (RFC 4254 section 5.4).
+/// Waits until the server has granted the request (RFC 4254 section 5.4).
 async fn granted(read: &mut ChannelReadHalf) -> Result<(), NoDigest> {
     loop {
         match read.wait().await {
@@ -241,7 +261,7 @@ async fn granted(read: &mut ChannelReadHalf) -> Result<(), NoDigest> {
     }
 }
 
-/// Takes in what a shell that is to begin, or to go on, has said.
+/// Appends the output in a message. Returns an error if the shell has ended.
 fn take(message: Option<ChannelMsg>, answer: &mut Vec<u8>) -> Result<(), NoDigest> {
     match message {
         Some(ChannelMsg::Data { data }) if answer.len() < MAX_ANSWER_BYTES => {

@@ -1,4 +1,4 @@
-//! A temporary file beside its target: its name, how it takes the target's place, and how it goes.
+//! Temporary remote files: their names, the replacement of the target, and the removal.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,39 +19,47 @@ use crate::{
     },
 };
 
-/// How long tidying up after a failure may take: the other side may not answer any more.
+/// Time limit for removing temporary files after a failure. The remote host may no longer answer.
 pub(in crate::ssh::transfer) const TIDY_LIMIT: Duration = Duration::from_secs(5);
 
-/// The most of a target's name that its temporary file shows, in bytes: a name has a limit, often 255.
+/// Upper limit of the part of the target's name in a temporary name, in bytes. File systems limit
+/// names, often to 255 bytes.
 const SHOWN_OF_NAME: usize = 64;
 
-/// A remote file that is to take the place of another, or to go.
+/// Names of a temporary remote file and of the target to be replaced. The value does not remove the
+/// file when dropped; after a lost connection it is passed to [`remove_remote_temps`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteTemp {
+    /// Path of the temporary file.
     pub(in crate::ssh::transfer) temporary: Vec<u8>,
+    /// Path of the target.
     pub(in crate::ssh::transfer) target: Vec<u8>,
 }
 
-/// Why a file did not take the place of another.
+/// Reason for which the target was not replaced.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) enum NotReplaced {
-    /// All is as it was.
+    /// The target is unchanged.
     Refused(RequestError),
-    /// The old file stepped aside and could not come back.
+    /// The old file was moved to another name, and could not be moved back.
     Aside(RequestError),
 }
 
 impl RemoteTemp {
-    /// A name that nobody else has, beside the target.
+    /// Creates a random name in the directory of `target`.
+    ///
+    /// # Errors
+    /// The system provides no random number.
     pub(in crate::ssh::transfer) fn beside(target: &[u8]) -> Result<Self, SshError> {
         let (folder, name) = paths::split(target);
 
-        // Text, whatever the name is: not every file system takes other bytes.
+        // The shown part is valid text, because some file systems accept no other bytes.
         let mut shown = String::from_utf8_lossy(name).into_owned();
         while shown.len() > SHOWN_OF_NAME {
             shown.pop();
         }
 
+        // Unpredictable, so that nobody on the remote host can place a link under this name.
         let random = random_sentinel()?;
 
         let temporary = [
@@ -70,15 +78,20 @@ impl RemoteTemp {
         })
     }
 
-    /// The same under a name that is not hidden; not every server takes one that is.
+    /// Makes the temporary name visible, for servers which reject hidden names.
     pub(in crate::ssh::transfer) fn show(&mut self) {
         let (folder, name) = paths::split(&self.temporary);
         self.temporary = [folder, name.strip_prefix(b".").unwrap_or(name)].concat();
     }
 
-    /// Renames it over whatever is at the target: in one step where the server can, else the old file steps aside first
-    /// and comes back if the new one cannot take its place. May be done again after a lost link. Returns whether nothing is
-    /// left beside it.
+    /// Renames the temporary file over the target. Returns true if no other file remains.
+    ///
+    /// A server with `posix-rename@openssh.com` does this in a single step. With other servers, the
+    /// old file is moved to another name first, and moved back if the new file cannot take its
+    /// place. The method may be repeated after a lost connection.
+    ///
+    /// # Errors
+    /// The server refused, and [`NotReplaced`] states where the old file is.
     pub(in crate::ssh::transfer) async fn replace(
         &self,
         client: &SftpClient,
@@ -91,7 +104,8 @@ impl RemoteTemp {
         let aside = self.aside();
 
         if let Err(refused) = client.rename(&self.temporary, &self.target).await {
-            // Some servers rename what a link leads to.
+            // Some servers follow the link and rename its destination, so the link is removed
+            // instead.
             if client
                 .lstat(&self.target)
                 .await
@@ -109,6 +123,8 @@ impl RemoteTemp {
                     .map_err(NotReplaced::Refused);
             }
 
+            // RENAME fails if the target exists (section 6.5 of the draft), so the old file has to
+            // make room.
             if client.rename(&self.target, &aside).await.is_err() {
                 return Err(NotReplaced::Refused(refused));
             }
@@ -125,13 +141,13 @@ impl RemoteTemp {
             return Ok(self.remove_aside(client).await);
         }
 
-        // That of an earlier attempt, if the link was lost since then.
+        // A lost connection may have left the old file of an earlier attempt.
         self.remove_aside(client).await;
 
         Ok(true)
     }
 
-    /// The error of a replacement.
+    /// Converts the error of a replacement.
     pub(in crate::ssh::transfer) fn failed(
         &self,
         client: &SftpClient,
@@ -149,17 +165,19 @@ impl RemoteTemp {
         }
     }
 
-    /// Whether the server renames at all, as far as it says so before anything is there that could be left behind.
+    /// Returns true if the server renames files, as far as a test without a file shows.
     pub(in crate::ssh::transfer) async fn can_replace(&self, client: &SftpClient) -> bool {
         client.renames(&self.temporary, &self.aside()).await
     }
 
-    /// Removes the old file that stepped aside, if one had to; whether it was there and has gone.
+    /// Removes the old file which was moved to another name. Returns true if such a file existed
+    /// and is removed.
     pub(in crate::ssh::transfer) async fn remove_aside(&self, client: &SftpClient) -> bool {
         !client.offers("posix-rename@openssh.com") && client.remove(&self.aside()).await.is_ok()
     }
 
-    /// Removes it, and leaves the target as it was. `false` if the server does not answer any more.
+    /// Removes the temporary file, with the target as it was. Returns false if the server no longer
+    /// answers.
     pub(in crate::ssh::transfer) async fn remove_over(
         &self,
         pool: &Arc<Pool>,
@@ -168,11 +186,12 @@ impl RemoteTemp {
         if !client.is_over() && self.remove_with(client).await {
             return true;
         }
-        // Such as a server that was ended by the signal for files that grow too long.
+        // The channel may have ended without the connection, such as by the signal for files that
+        // grow too long.
         !client.connection().has_ended() && self.remove(pool).await
     }
 
-    /// The same over a channel of its own. `false` if there is none to be had.
+    /// Removes the temporary file over a new channel. Returns false if no channel can be opened.
     async fn remove(&self, pool: &Arc<Pool>) -> bool {
         let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else {
             return false;
@@ -180,38 +199,43 @@ impl RemoteTemp {
         self.remove_with(&client).await
     }
 
-    /// The same with this client.
+    /// Removes the temporary file with this client. Returns false if the server no longer answers.
     pub(in crate::ssh::transfer) async fn remove_with(&self, client: &SftpClient) -> bool {
         let all = async {
             self.bring_back(client).await;
             let _ = client.remove(&self.temporary).await;
         };
 
+        // A result counts only while the channel works; requests on a channel that is over fail at
+        // once.
         tokio::select! {
             removed = timeout(TIDY_LIMIT, all) => removed.is_ok() && !client.is_over(),
             () = client.connection().ended() => false,
         }
     }
 
-    /// Gives the old file its name again, if it has stepped aside; it goes only where the new one is in its place.
+    /// Moves the old file back to the target. Removes the old file only if the new file is in
+    /// place.
     async fn bring_back(&self, client: &SftpClient) {
         if client.offers("posix-rename@openssh.com") {
             return;
         }
 
-        // Refused where the target is there.
+        // The server refuses this if the target exists.
         let back = client.rename(&self.aside(), &self.target).await;
         if back.is_err() && client.lstat(&self.target).await.is_ok() {
             self.remove_aside(client).await;
         }
     }
 
+    /// Returns the temporary name of the old file during a replacement.
     fn aside(&self) -> Vec<u8> {
         [&self.temporary, &b".old"[..]].concat()
     }
 }
 
-/// Removes what lost links have left, over a channel of its own; what is left still, where that link is lost, too.
+/// Removes temporary files which lost connections left behind, over a new channel. Returns the
+/// files which could not be removed.
 pub async fn remove_remote_temps(
     remote_temps: Vec<RemoteTemp>,
     pool: &Arc<Pool>,

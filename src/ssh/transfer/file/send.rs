@@ -1,5 +1,5 @@
-//! Sends a file's content: over one channel, and over more of them where the way is long, since each has a window of its
-//! own (sshd's is 2 MiB), and so has each connection.
+//! Sends the content of a file: over one channel, and over several for a long round trip. Each
+//! channel has a window of its own (sshd's is 2 MiB), and so has each connection.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -16,42 +16,47 @@ use crate::{
     },
 };
 
-/// Bytes in flight on one channel: sshd's window twice, so that it never runs dry. All channels together hold 16 MiB.
+/// Upper limit of bytes in flight per channel. Twice sshd's window keeps the channel busy. All
+/// channels together hold 16 MiB.
 const IN_FLIGHT: u32 = 4 * 1024 * 1024;
-/// Channels of one file.
+/// Upper limit of channels per file.
 const CHANNELS: usize = 4;
-/// A file with less to send, in bytes, is sent before another channel is of use.
+/// Bytes left to send above which further channels are opened. A shorter file is sent before
+/// another channel is of use.
 const ONE_CHANNEL_BYTES: u64 = 4 * 1024 * 1024;
 
-/// One channel on which the file is open.
+/// Channel on which the file is open.
 struct UploadChannel {
     client: Arc<SftpClient>,
     handle: Handle,
+    /// Number of writes which have not ended.
     in_flight: usize,
 }
 
-/// A file's content on its way.
+/// Parameters of sending a file's content.
 pub(in crate::ssh::transfer) struct Sending<'a> {
     pub(in crate::ssh::transfer) pool: &'a Arc<Pool>,
     pub(in crate::ssh::transfer) client: &'a Arc<SftpClient>,
-    /// The temporary file and what it is to become.
+    /// Names of the temporary file and of the target.
     pub(in crate::ssh::transfer) names: &'a RemoteTemp,
+    /// Handle of the temporary file on `client`.
     pub(in crate::ssh::transfer) handle: &'a Handle,
     pub(in crate::ssh::transfer) source: FileSource,
-    /// Bytes from the beginning on that have arrived; kept up to date.
+    /// Number of bytes from the beginning on which have arrived without a gap. Updated during the
+    /// transfer.
     pub(in crate::ssh::transfer) arrived: &'a mut u64,
-    /// How long it is; 0 is not known.
+    /// Length of the file, in bytes. 0 means that the length is unknown.
     pub(in crate::ssh::transfer) size: u64,
     pub(in crate::ssh::transfer) progress: &'a TransferCounters,
-    /// The local file, for errors.
+    /// Path of the local file, for error messages.
     pub(in crate::ssh::transfer) local: &'a std::path::Path,
 }
 
 impl Sending<'_> {
-    /// Sends all that the source has; returns where it ends.
+    /// Sends the whole source. Returns the offset at which the source ends.
     ///
     /// # Errors
-    /// Those of reading, and of any write.
+    /// A read or a write failed.
     pub(in crate::ssh::transfer) async fn run(mut self) -> Result<u64, TransferError> {
         let mut channel_set = vec![UploadChannel {
             client: Arc::clone(self.client),
@@ -61,7 +66,8 @@ impl Sending<'_> {
 
         let left = self.size.saturating_sub(*self.arrived);
 
-        // What another server keeps of a file that is open several times is not known.
+        // Other servers may not keep everything that is written to a file which is open several
+        // times.
         let several =
             self.client.is_openssh() && self.client.round_trip >= FAR && left > ONE_CHANNEL_BYTES;
         let further = if several { CHANNELS - 1 } else { 0 };
@@ -69,10 +75,13 @@ impl Sending<'_> {
         let mut opening: FuturesUnordered<_> = (0..further)
             .map(|number| open(self.pool, &self.names.temporary, apart(number)))
             .collect();
+        // The limit is per channel, because each channel has a window of its own.
         let most = in_flight(IN_FLIGHT, self.client.write_chunk()).min(self.client.most_requests());
         let (mut offset, mut ended) = (*self.arrived, false);
         let (mut writes, mut underway) = (FuturesUnordered::new(), BTreeSet::new());
 
+        // Writes may end in any order. An attempt after a lost connection continues at the first
+        // gap, which is the smallest offset underway.
         while !(ended && writes.is_empty()) {
             let least = channel_set
                 .iter()
@@ -80,6 +89,7 @@ impl Sending<'_> {
                 .min_by_key(|(_, lane)| lane.in_flight)
                 .map(|(index, _)| index);
 
+            // Without a free channel no piece is read, which bounds the memory.
             let free = least.filter(|index| {
                 channel_set
                     .get(*index)
@@ -118,7 +128,8 @@ impl Sending<'_> {
     }
 }
 
-/// One more channel with the file open on it; `None` where there is none to be had.
+/// Opens the file on another channel, over another connection if `apart` is true. Returns `None` if
+/// there is no room.
 async fn open(pool: &Arc<Pool>, path: &[u8], apart: bool) -> Option<UploadChannel> {
     let client = if apart {
         SftpClient::apart(pool).await?
@@ -138,6 +149,7 @@ async fn open(pool: &Arc<Pool>, path: &[u8], apart: bool) -> Option<UploadChanne
     })
 }
 
+/// Writes a piece and returns the index of the channel and the offset with the result.
 async fn write(
     lane: usize,
     client: Arc<SftpClient>,

@@ -1,4 +1,4 @@
-//! A file of this machine that is sent.
+//! The local file of an upload.
 
 use std::{
     fs::{File, Metadata},
@@ -26,24 +26,26 @@ use crate::{
     },
 };
 
-/// An open file, and what was known of it when it was begun.
+/// Open local file to be sent, with the metadata from the beginning of the transfer.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct SourceFile {
+    /// Path of the file, for messages.
     pub(in crate::ssh::transfer) path: PathBuf,
     pub(in crate::ssh::transfer) file: Arc<File>,
-    /// As it was when it was begun: what is appended later is not sent.
+    /// Metadata at the beginning of the transfer. Content appended later is not sent.
     pub(in crate::ssh::transfer) metadata: Metadata,
+    /// SHA-256 of the content read so far.
     pub(in crate::ssh::transfer) sum: Sum,
-    /// Whether the copy is compared with it if the link was not lost.
+    /// True if the copy is compared by SHA-256 even when no connection was lost.
     pub(in crate::ssh::transfer) compared: bool,
     pub(in crate::ssh::transfer) progress: TransferCounters,
 }
 
 impl SourceFile {
-    /// Opens one that is all that is sent.
+    /// Opens the only file of an upload, and asks the user if the file is guarded.
     ///
     /// # Errors
-    /// It is no regular file, or cannot be read, or is guarded and the person does not allow it.
+    /// The file is not a regular file, cannot be read, or is guarded and not permitted.
     pub(in crate::ssh::transfer) async fn open(
         path: PathBuf,
         place: LocalName,
@@ -53,6 +55,7 @@ impl SourceFile {
         let watcher = guard.watcher(TransferDirection::Read).await;
 
         let look = move || {
+            // Opened first: the open file is checked, and cannot be exchanged before it is sent.
             let (file, metadata) = open(&place)?;
             let watch = watcher.begin();
 
@@ -73,6 +76,7 @@ impl SourceFile {
         let failed = |error| TransferError::local("reading", &path, io::Error::other(error));
         let (file, metadata, question) = spawn_blocking(look).await.map_err(failed)??;
         guard.pass(TransferDirection::Read, question).await?;
+        // After the question, so that a refused file does not appear in the progress.
         progress.begin(path.to_string_lossy().as_bytes());
         progress.expect(metadata.len());
         let compared = metadata.len() <= MAX_COMPARED_BYTES;
@@ -83,7 +87,7 @@ impl SourceFile {
         })
     }
 
-    /// One of many, which was opened already.
+    /// Wraps an open file of a tree.
     pub(in crate::ssh::transfer) fn of_tree(
         path: PathBuf,
         file: File,
@@ -100,12 +104,12 @@ impl SourceFile {
         }
     }
 
-    /// Mode and times for its copy.
+    /// Returns the mode and times to be set on the remote copy.
     pub(in crate::ssh::transfer) fn attributes(&self) -> Attributes {
         to_set(attributes(&self.metadata))
     }
 
-    /// Whether what was found at the target has its length and time.
+    /// Returns true if the file found at the target has the same length and modification time.
     pub(in crate::ssh::transfer) fn is_copied(&self, found: Option<Attributes>) -> bool {
         found.is_some_and(|found| {
             found.kind() == FileType::File
@@ -114,14 +118,18 @@ impl SourceFile {
         })
     }
 
-    /// Whether it is another than it was, which is looked at when part of it was sent a while ago. One whose length reads
-    /// 0 has what it has at each reading.
+    /// Returns true if the file changed since the last look, which matters before an attempt
+    /// continues. A file whose length reads 0 always counts as changed.
+    ///
+    /// # Errors
+    /// The metadata cannot be read.
     pub(in crate::ssh::transfer) fn has_changed(&mut self) -> Result<bool, TransferError> {
         let now = self
             .file
             .metadata()
             .map_err(|source| TransferError::local("reading", &self.path, source))?;
 
+        // Such files, as in `/proc`, may have other content at each reading.
         let facts = |metadata: &Metadata| (metadata.len(), metadata.modified().ok());
         let changed = facts(&now) != facts(&self.metadata) || now.len() == 0;
         self.metadata = now;
@@ -130,7 +138,8 @@ impl SourceFile {
     }
 }
 
-/// Mode and time of what is on this machine, as SFTP version 3 carries them: seconds in 32 bits.
+/// Returns the mode and modification time of a local file in the form of SFTP version 3: seconds in
+/// 32 bits. A time outside of that range becomes `None`.
 pub(in crate::ssh::transfer) fn attributes(metadata: &Metadata) -> entry::EntryAttributes {
     let modified = metadata
         .modified()
@@ -144,7 +153,8 @@ pub(in crate::ssh::transfer) fn attributes(metadata: &Metadata) -> entry::EntryA
     }
 }
 
-/// What is asked of the server so that its copy has them.
+/// Returns the SFTP attributes which set a mode and modification time. The access time becomes the
+/// modification time, because version 3 sets only both.
 pub(in crate::ssh::transfer) fn to_set(attributes: entry::EntryAttributes) -> Attributes {
     let times = attributes.modified.map(|modified| (modified, modified));
     Attributes {
@@ -154,8 +164,10 @@ pub(in crate::ssh::transfer) fn to_set(attributes: entry::EntryAttributes) -> At
     }
 }
 
-/// What a server has not kept of the attributes that were to be set, by what it says of the copy; `None` if it has refused.
+/// Returns which of the requested attributes a server did not keep, according to the attributes
+/// found on the copy. `None` means that the server refused to tell.
 pub(in crate::ssh::transfer) fn unkept(found: Option<&Attributes>, set: &Attributes) -> Unkept {
+    // Without an answer nothing is known to be kept.
     let (mode, time) = found.map_or((false, false), |found| {
         (found.has_mode(set), found.has_time(set))
     });
@@ -177,10 +189,15 @@ pub(in crate::ssh::transfer) fn unkept(found: Option<&Attributes>, set: &Attribu
     }
 }
 
+/// Opens a local file for reading, with its metadata.
+///
+/// # Errors
+/// The name stands for a directory or special file, or the file cannot be read.
 fn open(place: &LocalName) -> Result<(File, Metadata), TransferError> {
     let path = || place.path.display().to_string();
     let failed = |source| TransferError::local("reading", &place.path, source);
 
+    // Looked at first, so that the error names a directory or device.
     match place.find().map_err(failed)? {
         Some((EntryKind::Directory, _)) => return Err(TransferError::Directory(path())),
         Some((EntryKind::Special | EntryKind::Link, _)) => {

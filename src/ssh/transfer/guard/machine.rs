@@ -1,5 +1,5 @@
-//! What is guarded on this very machine: the places of the [table](crate::policy::table) in the homes that there are, and
-//! what the environment, the SSH configuration and this program's own options name.
+//! The guarded places of this machine: those of the [table](crate::policy::table) in the existing
+//! homes, and those named by the environment, the SSH configuration and this program's own options.
 
 use std::{
     collections::HashSet,
@@ -17,31 +17,33 @@ use crate::{
     },
 };
 
-/// How many links are followed to what they lead to, as in Linux.
+/// Upper limit of links followed from a guarded path, as in Linux.
 const MAX_CHAIN: usize = 40;
 
-/// What this program was told about itself.
+/// Options with paths of guarded files.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
-    /// The `ssh_config` file, as `ssh -F`; `None` is the person's own.
+    /// Path of the `ssh_config` file, as in `ssh -F`. `None` stands for the user's own file.
     pub ssh_config: Option<PathBuf>,
-    /// Files that this program keeps for itself, such as the store.
+    /// Paths of this program's own files, such as the store.
     pub own: Vec<PathBuf>,
-    /// The folder of whole outputs, which may be read.
+    /// Folder of complete command outputs, which may be read. `None` if there is no such folder.
     pub output: Option<PathBuf>,
 }
 
-/// What is guarded now, against one way.
+/// Guarded places of the machine at a point in time, for a single direction. Created by
+/// [`Machine::collect`].
 #[derive(Debug)]
 pub(super) struct GuardedPlaces {
+    /// Places by device and inode, or by names below existing directories.
     pub(super) places: Places,
-    /// Guarded directories that are there.
+    /// Paths of the guarded directories which exist.
     pub(super) directories: Vec<PathBuf>,
     way: TransferDirection,
 }
 
 impl Machine {
-    /// Looks at all of it. What appears below it later is known by its name.
+    /// Collects all guarded places. Files that appear later below a place are recognised by name.
     pub(super) fn collect(&self, way: TransferDirection) -> GuardedPlaces {
         let mut all = GuardedPlaces {
             places: Places::new(way),
@@ -49,6 +51,8 @@ impl Machine {
             way,
         };
 
+        // The environment may name another home than the list of users, and OpenSSH looks in the
+        // latter.
         let homes = homes();
         for home in &homes {
             all.home(home);
@@ -64,6 +68,8 @@ impl Machine {
                 .for_each(|path| all.guard(Path::new(path), row.why));
         }
 
+        // The table covers the usual paths; the environment and the SSH configuration may move
+        // them.
         all.variables(&homes);
         all.ssh(&ssh_config::read(self.ssh_config.as_deref(), &homes));
         all.own(self);
@@ -73,8 +79,8 @@ impl Machine {
 }
 
 impl GuardedPlaces {
-    /// Guards a path, whatever of it is there; a `*` in its last name stands for anything. One that is a link is guarded
-    /// together with what it leads to.
+    /// Guards a path, existing or not. A `*` in the last name matches any text. The destination of
+    /// a link is guarded as well.
     fn guard(&mut self, path: &Path, why: GuardReason) {
         let mut path = path.to_owned();
         for _ in 0..MAX_CHAIN {
@@ -82,6 +88,8 @@ impl GuardedPlaces {
                 return;
             }
 
+            // By identity, which on Unix is device and inode, the file is recognised under any
+            // path.
             if let Some(id) = id_of(&path) {
                 self.places.add(id, Vec::new(), why);
                 if path.is_dir() {
@@ -89,13 +97,14 @@ impl GuardedPlaces {
                 }
             }
 
+            // The name stays guarded too: the file may be replaced, or appear later.
             self.by_name(&path, why);
             let Ok(target) = path.read_link() else { return };
             path = path.parent().unwrap_or(Path::new("/")).join(target);
         }
     }
 
-    /// Guards the names below the last directory that is there.
+    /// Guards a path by the names below the deepest existing directory.
     fn by_name(&mut self, path: &Path, why: GuardReason) {
         let (mut names, mut at) = (Vec::new(), path);
         while let (Some(above), Some(name)) = (at.parent(), at.file_name()) {
@@ -110,10 +119,11 @@ impl GuardedPlaces {
         }
     }
 
+    /// Guards the table's paths in a home of the user.
     fn home(&mut self, home: &Path) {
         let Some(id) = id_of(home) else { return };
 
-        // Most of what could be there is not, and need not be looked for.
+        // A single listing saves a lookup for each row of the table, most of which do not exist.
         let there: HashSet<String> = fs::read_dir(home)
             .into_iter()
             .flatten()
@@ -130,7 +140,8 @@ impl GuardedPlaces {
         }
     }
 
-    /// What is there is not looked at: it may be on another machine. By its names it is guarded all the same.
+    /// Guards the table's names in the home of another user. Nothing in the home is looked at,
+    /// because it may be on another machine.
     fn other_home(&mut self, home: &Path) {
         let Some(id) = id_of(home) else { return };
         for (path, why) in rows(self.way) {
@@ -138,6 +149,8 @@ impl GuardedPlaces {
         }
     }
 
+    /// Guards the paths named by environment variables, and for writing also the programs in `PATH`
+    /// and this program itself.
     fn variables(&mut self, homes: &[PathBuf]) {
         for (variable, why, ways) in VARIABLES {
             if ways.contains(&self.way) {
@@ -148,6 +161,8 @@ impl GuardedPlaces {
         }
 
         for (variable, usual) in MOVED {
+            // A relative value depends on the working directory of each program, so it names no
+            // fixed place.
             let Some(folder) = env::var_os(variable)
                 .map(PathBuf::from)
                 .filter(|folder| folder.is_absolute())
@@ -171,6 +186,7 @@ impl GuardedPlaces {
             }
         }
 
+        // Programs in `PATH` are run by name: a file of any name there may replace a command.
         if self.way == TransferDirection::Write {
             let programs = env::var_os("PATH").unwrap_or_default();
             for folder in env::split_paths(&programs).filter(|folder| folder.is_absolute()) {
@@ -186,7 +202,8 @@ impl GuardedPlaces {
         }
     }
 
-    /// A variable that names a whole home, or everything, says nothing.
+    /// Guards the path of an environment variable. A variable that names a whole home or the root
+    /// directory is ignored, since it would guard everything.
     fn guard_unless_home(&mut self, path: &Path, why: GuardReason, homes: &[PathBuf]) {
         let is_home = path.parent().is_none()
             || homes
@@ -197,8 +214,11 @@ impl GuardedPlaces {
         }
     }
 
+    /// Guards the paths named by the SSH configuration.
     fn ssh(&mut self, named: &ssh_config::ConfiguredPaths) {
         for (path, why) in &named.files {
+            // Public keys may be sent; every file of the configuration may be obeyed, so none is
+            // replaced.
             let is_public = path.extension().is_some_and(|end| end == "pub");
             let guarded = match self.way {
                 TransferDirection::Read => *why == GuardReason::KeyFile && !is_public,
@@ -211,12 +231,13 @@ impl GuardedPlaces {
         }
     }
 
+    /// Guards this program's own files, and for writing also its folders.
     fn own(&mut self, machine: &Machine) {
         for file in &machine.own {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
             self.guard(&file, GuardReason::Own);
 
-            // What is written beside it: its lock, one that is not complete, one that was set aside.
+            // The files written next to it: the lock, an incomplete file, and a file set aside.
             if let (Some(folder), Some(name)) = (file.parent().and_then(id_of), file.file_name()) {
                 let name = name.to_string_lossy();
 
@@ -230,6 +251,7 @@ impl GuardedPlaces {
             }
         }
 
+        // Only against writing, because the outputs in these folders may be read.
         if self.way == TransferDirection::Write {
             let folders = [
                 dirs::runtime_dir(),
@@ -254,12 +276,14 @@ impl GuardedPlaces {
     }
 }
 
+/// Returns the table's paths below a home for a direction, each with the reason.
 fn rows(way: TransferDirection) -> impl Iterator<Item = (&'static str, GuardReason)> {
     let rows = HOME.iter().filter(move |row| row.ways.contains(&way));
     rows.flat_map(|row| row.paths.iter().map(|path| (*path, row.why)))
 }
 
-/// The homes of the person: what the environment says, and what the list of users says, where OpenSSH looks.
+/// Returns the homes of the user: from the environment, and from the list of users, where OpenSSH
+/// looks.
 pub(super) fn homes() -> Vec<PathBuf> {
     let mut homes: Vec<PathBuf> = home().into_iter().chain(listed()).collect();
     homes.retain(|home| home.parent().is_some());
@@ -267,8 +291,10 @@ pub(super) fn homes() -> Vec<PathBuf> {
     homes
 }
 
-/// The homes of people in passwd(5). Who is listed elsewhere has an `.ssh`, too, which is guarded anywhere.
+/// Returns the homes of the users in passwd(5). Users from other sources have an `.ssh` as well,
+/// which is guarded everywhere.
 fn other_homes() -> Vec<PathBuf> {
+    // A system without this file, such as Windows, has no other homes to look for here.
     let text = match fs::read_to_string("/etc/passwd") {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
@@ -283,14 +309,14 @@ fn other_homes() -> Vec<PathBuf> {
         let number: u32 = fields.next()?.parse().ok()?;
         let home = PathBuf::from(fields.nth(2)?);
 
-        // Below are the accounts of services (login.defs(5), `UID_MIN`; 500 on macOS).
+        // Accounts with a lower number belong to services (login.defs(5), `UID_MIN`; 500 on macOS).
         ((number == 0 || number >= 500) && home.parent().is_some()).then_some(home)
     };
 
     text.lines().filter_map(home).collect()
 }
 
-/// What the directories are in which everything may be moved.
+/// Returns the identities of existing directories in which everything may be moved.
 pub(super) fn ids(folders: &[PathBuf]) -> Vec<FileId> {
     folders.iter().filter_map(|folder| id_of(folder)).collect()
 }

@@ -1,7 +1,8 @@
-//! Keeps transfers from what this machine trusts, unless the person says otherwise ([`crate::policy`]).
+//! Keeps transfers away from files which this machine trusts, unless the user permits the access
+//! ([`crate::policy`]).
 //!
-//! What is opened is looked at, not what was typed: an open directory and those above it, by device and inode, and the
-//! beginning of what is read.
+//! Opened files are checked rather than typed paths: an open directory and its parents by device
+//! and inode, and the beginning of the content that is read.
 
 mod machine;
 pub(super) mod seen;
@@ -28,28 +29,30 @@ use crate::{
     ssh::prompt::prompter::{GuardedPath, Prompter},
 };
 
-/// How many files of guarded directories are looked at for other names, at most, those that are not deep first: keys and
-/// tokens are there, while below may be caches and whole toolchains.
+/// Upper limit of files in guarded directories which are checked for other names. The least nested
+/// files come first: keys and tokens are there, while caches and toolchains lie deeper.
 const MAX_FILES: usize = 20_000;
 
-/// Who decides about the guarded places that a transfer touches.
+/// Decides about guarded places for the transfers of a session, and asks the user.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    /// What is guarded.
+    /// Options with paths of guarded files.
     pub machine: Arc<Machine>,
-    /// Who is asked.
+    /// Prompter for the questions to the user.
     pub prompter: Prompter,
-    /// The other side, for people.
+    /// Name of the remote account, as shown to the user.
     pub account: String,
-    /// What the person has allowed before.
+    /// Paths which the user has permitted before.
     pub given: GrantedPaths,
 }
 
-/// What the person has allowed in a session: paths, each for one way.
+/// Paths which the user has permitted in a session, each for a single direction. Clones share the
+/// set.
 #[derive(Debug, Clone, Default)]
 pub struct GrantedPaths(Arc<Mutex<HashSet<(TransferDirection, PathBuf)>>>);
 
-/// What is about to watch over one transfer.
+/// Preparation of the checks of a transfer, with the client's folders. [`begin`](Self::begin)
+/// collects the guarded places.
 #[derive(Debug, Clone)]
 pub(super) struct Watcher {
     machine: Arc<Machine>,
@@ -57,27 +60,31 @@ pub(super) struct Watcher {
     way: TransferDirection,
 }
 
-/// What is guarded during one transfer.
+/// Guarded places for the duration of a transfer, and the checks against them. Files that become
+/// guarded later are recognised by name only.
 #[derive(Debug)]
 pub(super) struct GuardWatch {
     all: GuardedPlaces,
-    /// The directories that the client works in, and where else this program's own files may be read.
+    /// Identities of the directories in which the client works, and of the folder of outputs.
+    /// `None` if the client does not name its directories.
     roots: Option<Vec<FileId>>,
-    /// Files of guarded directories that have other names; looked for when they are wanted.
+    /// Files of guarded directories which have other names (hard links). Collected at the first
+    /// use.
     linked: OnceLock<HashSet<FileId>>,
 }
 
-/// An open directory, and what is known of it.
+/// Open directory, and the facts known about it.
 #[derive(Debug)]
 pub(super) struct OpenDirectory {
-    /// Its path, without links.
+    /// Path of the directory, with links resolved.
     pub(super) path: PathBuf,
+    /// Facts that decide about the entries of the directory.
     pub(super) spot: DirectoryFacts,
-    /// It is in none of the directories that the client works in.
+    /// True if the directory is outside all directories in which the client works.
     outside: bool,
 }
 
-/// What a transfer is about to touch, and why that is guarded.
+/// Guarded path which a transfer is about to touch, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GuardedFinding {
     pub(super) path: PathBuf,
@@ -85,7 +92,7 @@ pub(super) struct GuardedFinding {
 }
 
 impl Guard {
-    /// What watches over one transfer. The client is asked which folders it works in.
+    /// Creates the watcher of a transfer. Asks the client for the folders in which it works.
     pub(super) async fn watcher(&self, way: TransferDirection) -> Watcher {
         Watcher {
             machine: Arc::clone(&self.machine),
@@ -94,10 +101,11 @@ impl Guard {
         }
     }
 
-    /// Has the person decide, once a path and session.
+    /// Asks the user about a guarded path, once per path and session. `None` passes without a
+    /// question.
     ///
     /// # Errors
-    /// There is nobody to ask, or they say no.
+    /// [`TransferError::Guarded`] if nobody can be asked or the user refuses.
     pub(super) async fn pass(
         &self,
         way: TransferDirection,
@@ -120,6 +128,7 @@ impl Guard {
             why: why.to_string(),
         };
 
+        // Only a yes is remembered, so the user can change a refusal with the next call.
         match self.prompter.allows(question).await {
             Some(true) => {
                 self.given.lock().insert((way, path));
@@ -142,9 +151,11 @@ impl GrantedPaths {
 }
 
 impl Watcher {
-    /// Looks at what is guarded now. What is watched has to be open by then: so nothing can come to be above it any more.
+    /// Collects the places which are guarded now. The watched directory has to be open already, so
+    /// that nothing can be moved above it afterwards.
     pub(super) fn begin(&self) -> GuardWatch {
         let mut roots = self.folders.as_deref().map(ids);
+        // Outputs are this program's own, and reading them is no reason for a question.
         if let (Some(roots), TransferDirection::Read) = (&mut roots, self.way) {
             roots.extend(self.machine.output.as_deref().and_then(id_of));
         }
@@ -158,10 +169,10 @@ impl Watcher {
 }
 
 impl GuardWatch {
-    /// Where the directory of a place is.
+    /// Locates the directory of a local name.
     ///
     /// # Errors
-    /// It cannot be said where it is.
+    /// The location of the directory cannot be determined.
     pub(super) fn site_of(&self, place: &LocalName) -> io::Result<OpenDirectory> {
         let above = place
             .path
@@ -171,11 +182,12 @@ impl GuardWatch {
         self.site(&place.folder, above)
     }
 
-    /// Where an open directory is. `typed` is the path by which it was opened.
+    /// Locates an open directory. `typed` is the path by which the directory was opened.
     ///
     /// # Errors
-    /// It cannot be said where it is.
+    /// The location of the directory cannot be determined.
     pub(super) fn site(&self, directory: &Folder, typed: &Path) -> io::Result<OpenDirectory> {
+        // From the open directory upwards: the path may meanwhile lead elsewhere.
         #[cfg(unix)]
         let ids = seen::ids_above(directory)?;
         #[cfg(not(unix))]
@@ -197,7 +209,8 @@ impl GuardWatch {
         })
     }
 
-    /// Why a file in an open directory is a question, there or not, if it is one; `content` is what its content says.
+    /// Returns the finding for a file in an open directory, existing or not. `None` if no question
+    /// is needed. `content` is the reason given by the content of the file.
     pub(super) fn question(
         &self,
         site: &OpenDirectory,
@@ -206,6 +219,7 @@ impl GuardWatch {
         content: Option<GuardReason>,
     ) -> Option<GuardedFinding> {
         let name = &place.name;
+        // The question shows a single reason, so the weakest is tried last.
         let why = self
             .file(&site.spot, name, seen)
             .or(content)
@@ -217,7 +231,7 @@ impl GuardWatch {
         })
     }
 
-    /// Why a file in a directory is guarded, if it is.
+    /// Returns the reason for which a file in a directory is guarded. `None` if it is not.
     pub(super) fn file(
         &self,
         inside: &DirectoryFacts,
@@ -231,7 +245,7 @@ impl GuardWatch {
             .or_else(|| self.other_name(seen?))
     }
 
-    /// Why a link in a directory may not be made, if it may not.
+    /// Returns the reason for which a link must not be created in a directory. `None` if it may.
     pub(super) fn link(
         &self,
         inside: &DirectoryFacts,
@@ -243,7 +257,8 @@ impl GuardWatch {
             .link(inside, name, seen.and_then(|seen| seen.id.as_ref()))
     }
 
-    /// Why this very file is guarded, wherever it was opened.
+    /// Returns the reason for which an open file is guarded, by identity and independent of the
+    /// path.
     pub(super) fn opened(&self, seen: &FileFactsBefore) -> Option<GuardReason> {
         seen.id
             .as_ref()
@@ -251,12 +266,13 @@ impl GuardWatch {
             .or_else(|| self.other_name(seen))
     }
 
+    /// Returns a reason if the file is another name (hard link) of a guarded file.
     fn other_name(&self, seen: &FileFactsBefore) -> Option<GuardReason> {
         let id = seen.id.as_ref().filter(|_| seen.has_other_names)?;
         self.linked().contains(id).then_some(GuardReason::OtherName)
     }
 
-    /// What is known of a directory in another one.
+    /// Returns the facts about a directory in another directory.
     pub(super) fn below(
         &self,
         above: &DirectoryFacts,
@@ -268,8 +284,10 @@ impl GuardWatch {
             .directory(above, name, seen.and_then(|seen| seen.id.as_ref()))
     }
 
+    /// Returns the guarded files which have several names.
     fn linked(&self) -> &HashSet<FileId> {
         self.linked.get_or_init(|| {
+            // Breadth first, so that the limit cuts off the deepest directories.
             let (mut linked, mut left) = (HashSet::new(), MAX_FILES);
             let mut directories: VecDeque<_> = self.all.directories.iter().cloned().collect();
 
@@ -299,7 +317,8 @@ impl GuardWatch {
 }
 
 impl OpenDirectory {
-    /// Why this directory with all that is in it is a question, if it is one.
+    /// Returns the finding for this directory with all its content. `None` if no question is
+    /// needed.
     pub(super) fn question(&self) -> Option<GuardedFinding> {
         let why = self
             .spot
@@ -312,7 +331,7 @@ impl OpenDirectory {
         })
     }
 
-    /// A directory in this one, there or not.
+    /// Returns a directory in this directory, existing or not.
     pub(super) fn below(
         &self,
         watch: &GuardWatch,
@@ -328,15 +347,15 @@ impl OpenDirectory {
     }
 }
 
-/// Why the content of a file is guarded that begins so, if it is.
+/// Returns the reason for which content with this beginning is guarded. `None` if it is not.
 pub(super) fn content(beginning: &[u8]) -> Option<GuardReason> {
     marks::private_key(beginning).map(GuardReason::PrivateKey)
 }
 
-/// The same of an open file.
+/// Returns the reason for which the content of an open file is guarded. `None` if it is not.
 ///
 /// # Errors
-/// The system's own.
+/// The file cannot be read.
 pub(super) fn content_of(file: &File) -> io::Result<Option<GuardReason>> {
     let (mut beginning, mut length) = (vec![0; marks::LOOKED_AT], 0);
     while let Some(rest) = beginning.get_mut(length..).filter(|rest| !rest.is_empty()) {

@@ -1,4 +1,4 @@
-//! What files of this machine are, and where an open directory is.
+//! The identities of local files, and the location of an open directory.
 
 use std::{
     fs::Metadata,
@@ -10,17 +10,17 @@ use std::{
 use crate::ssh::transfer::paths;
 use crate::{local::Folder, policy::FileId};
 
-/// What was seen of a file that is there.
+/// Facts of an existing local file, as seen before a transfer touches the file.
 #[derive(Debug, Clone)]
 pub(in crate::ssh::transfer) struct FileFactsBefore {
-    /// What it is, where the system says so.
+    /// Identity of the file. `None` where the system offers none.
     pub(in crate::ssh::transfer) id: Option<FileId>,
-    /// It has other names, too.
+    /// True if the file has further names (hard links).
     pub(in crate::ssh::transfer) has_other_names: bool,
 }
 
 impl FileFactsBefore {
-    /// Of an open file.
+    /// Returns the facts from the metadata of an open file.
     pub(in crate::ssh::transfer) fn from_metadata(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         {
@@ -49,10 +49,11 @@ impl FileFactsBefore {
 }
 
 impl FileFactsBefore {
-    /// Of what a name in an open directory names, if there is something; a link is not followed.
+    /// Returns the facts of a name in an open directory, without following a link. `None` if there
+    /// is no such name.
     ///
     /// # Errors
-    /// The system's own.
+    /// The file cannot be looked at.
     #[cfg(unix)]
     pub(in crate::ssh::transfer) fn at(
         directory: &Folder,
@@ -64,6 +65,7 @@ impl FileFactsBefore {
             sys::stat::{SFlag, fstatat},
         };
 
+        // Relative to the open directory, which cannot be exchanged meanwhile.
         match fstatat(
             directory,
             paths::os_name(name),
@@ -82,7 +84,7 @@ impl FileFactsBefore {
         }
     }
 
-    /// Here it is known by its path alone.
+    /// Returns `None`: here a file is recognised only by its path.
     #[cfg(not(unix))]
     #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
     pub(in crate::ssh::transfer) fn at(_: &Folder, _: &[u8]) -> io::Result<Option<Self>> {
@@ -90,7 +92,7 @@ impl FileFactsBefore {
     }
 }
 
-/// The fields differ in their types by system.
+/// Returns the identity in the result of a stat call. The types of the fields differ by system.
 #[cfg(unix)]
 fn inode(found: &nix::sys::stat::FileStat) -> FileId {
     FileId::Inode {
@@ -104,7 +106,7 @@ fn number(value: impl TryInto<u64>) -> u64 {
     value.try_into().unwrap_or(u64::MAX)
 }
 
-/// What a path leads to, if there is something.
+/// Returns the identity of the file to which a path leads. `None` if there is no such file.
 pub(super) fn id_of(path: &Path) -> Option<FileId> {
     #[cfg(unix)]
     return FileFactsBefore::from_metadata(&std::fs::metadata(path).ok()?).id;
@@ -112,7 +114,7 @@ pub(super) fn id_of(path: &Path) -> Option<FileId> {
     path.canonicalize().ok().map(folded)
 }
 
-/// A path without regard to case.
+/// Returns the identity of a path, which ignores case.
 #[cfg(not(unix))]
 fn folded(path: PathBuf) -> FileId {
     FileId::Path(
@@ -122,14 +124,15 @@ fn folded(path: PathBuf) -> FileId {
     )
 }
 
-/// The name of each directory on the way to one, from the root of the file system on, and what it is.
+/// Names and identities of the directories on the way to a directory, from the root on.
 type DirectoryChain = Vec<(Vec<u8>, FileId)>;
 
-/// Its path without links, and each directory on the way there from the root of the file system on. `typed` is the path
-/// by which it was opened, `ids` what it and those above it are, itself first.
+/// Returns the path of an open directory without links, and the chain of directories down to it.
+/// `typed` is the path by which it was opened. `ids` are the identities of the directory and its
+/// parents, from the directory upwards.
 ///
 /// # Errors
-/// It was moved or exchanged meanwhile.
+/// The directory was moved or exchanged meanwhile.
 pub(super) fn way_to(typed: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, DirectoryChain)> {
     let path = typed.canonicalize()?;
     let names = path.components().filter_map(|component| match component {
@@ -139,6 +142,8 @@ pub(super) fn way_to(typed: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, Dir
     });
 
     let names: Vec<_> = names.collect();
+    // The names come from the path and the identities from the open directory. They describe the
+    // same chain only if both ends agree.
     if names.len() != ids.len() || ids.first() != id_of(&path).as_ref() {
         return Err(io::Error::other("it was moved while it was looked at"));
     }
@@ -146,20 +151,21 @@ pub(super) fn way_to(typed: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, Dir
     Ok((path, names.into_iter().zip(ids.into_iter().rev()).collect()))
 }
 
-/// What an open directory and those above it are, itself first.
+/// Returns the identities of an open directory and its parents, from the directory upwards.
 ///
 /// # Errors
-/// The system's own.
+/// A directory cannot be looked at.
 #[cfg(unix)]
 pub(super) fn ids_above(directory: impl std::os::fd::AsFd) -> io::Result<Vec<FileId>> {
     use nix::{fcntl::AtFlags, sys::stat::fstatat};
 
-    /// More than a path can have (`PATH_MAX` of limits.h).
+    /// Upper limit of nested directories, more than a path can have (`PATH_MAX` of limits.h).
     const DEEPEST: usize = 2048;
 
     let root = id_of(Path::new("/"));
     let (mut ids, mut at) = (Vec::new(), ".".to_owned());
 
+    // Through `..` rather than by path, since another process may rename a parent meanwhile.
     while ids.len() < DEEPEST {
         let found = inode(&fstatat(&directory, at.as_str(), AtFlags::empty())?);
         let is_root = Some(&found) == root.as_ref();
@@ -174,10 +180,10 @@ pub(super) fn ids_above(directory: impl std::os::fd::AsFd) -> io::Result<Vec<Fil
     Err(io::Error::other("it is too deep to say where it is"))
 }
 
-/// The same of a path.
+/// Returns the identities of the directory at a path and its parents, from the directory upwards.
 ///
 /// # Errors
-/// The system's own.
+/// The path cannot be resolved.
 #[cfg(not(unix))]
 pub(super) fn ids_above_path(path: &Path) -> io::Result<Vec<FileId>> {
     let path = path.canonicalize()?;

@@ -1,5 +1,5 @@
-//! The files that the SSH configuration consists of, and those that it names, for any host: an attack does not keep to the
-//! host of the session.
+//! The files of the SSH configuration, and the files named in it. Sections for all hosts count,
+//! because an attack is not limited to the host of the session.
 
 use std::{
     collections::HashSet,
@@ -11,21 +11,21 @@ use crate::{
     openssh::config_file::ConfigLine, policy::GuardReason, ssh::config::expand::local_user,
 };
 
-/// How deep files may include each other, as in `ssh`.
+/// Upper limit of nested `Include` options, as in `ssh`.
 const MAX_INCLUDE: usize = 16;
-/// Files that are read at most: more is no configuration of a person.
+/// Upper limit of files read. A user's configuration has fewer.
 const MAX_FILES: usize = 1_000;
-/// The longest file that is read, in bytes.
+/// Upper limit of a configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What is guarded on account of the configuration; a `*` in a last name stands for anything.
+/// Paths guarded because of the configuration. A `*` in a last name matches any text.
 #[derive(Debug, Default)]
 pub(super) struct ConfiguredPaths {
     pub(super) files: Vec<(PathBuf, GuardReason)>,
 }
 
-/// Reads the person's files and those of the system, or the one that was named in place of both. What cannot be read or
-/// understood is passed over: `ssh` says so when it is used.
+/// Reads the configuration of the user and of the system, or the given file instead of both.
+/// Unreadable or invalid parts are skipped; `ssh` reports them when it is used.
 pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> ConfiguredPaths {
     let mut reader = GuardedPathReader {
         homes,
@@ -34,6 +34,7 @@ pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> ConfiguredPaths 
     };
 
     match config {
+        // As with `ssh -F none`, no file is read.
         Some(none) if none.as_os_str() == "none" => {}
         Some(file) => {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
@@ -54,6 +55,7 @@ pub(super) fn read(config: Option<&Path>, homes: &[PathBuf]) -> ConfiguredPaths 
     reader.named
 }
 
+/// Reader of configuration files, which collects the guarded paths.
 struct GuardedPathReader<'a> {
     homes: &'a [PathBuf],
     named: ConfiguredPaths,
@@ -61,6 +63,7 @@ struct GuardedPathReader<'a> {
 }
 
 impl GuardedPathReader<'_> {
+    /// Guards a configuration file and the paths named in it, and follows its `Include` options.
     fn file(&mut self, path: &Path, depth: usize) {
         self.named
             .files
@@ -71,12 +74,13 @@ impl GuardedPathReader<'_> {
             return;
         }
 
-        // A device or pipe would not end.
+        // A device or pipe might never end.
         if !fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MAX_FILE_BYTES) {
             return;
         }
 
         let text = fs::read(path).unwrap_or_default();
+        // An invalid line must not hide the valid lines after it.
         let lines = String::from_utf8_lossy(&text)
             .lines()
             .filter_map(|line| ConfigLine::read(line).ok()?)
@@ -94,12 +98,15 @@ impl GuardedPathReader<'_> {
         }
     }
 
-    /// All that an `Include` stands for: what is there, and what would be read if it came to be there.
+    /// Reads the files of an `Include` pattern. The pattern itself is guarded too, because a new
+    /// file there would be read as well.
     fn include(&mut self, pattern: &str, of: &Path, depth: usize) {
         let system = of
             .starts_with("/etc/ssh")
             .then(|| PathBuf::from("/etc/ssh"));
 
+        // ssh_config(5): relative paths begin at `~/.ssh`, or at `/etc/ssh` in the system's
+        // configuration.
         let folders: Vec<PathBuf> = match system {
             Some(folder) => vec![folder],
             None => self.homes.iter().map(|home| home.join(".ssh")).collect(),
@@ -108,6 +115,7 @@ impl GuardedPathReader<'_> {
         for pattern in self.expanded(pattern, None) {
             for folder in &folders {
                 let pattern = folder.join(&pattern);
+                // The file is guarded even if it cannot be read, since it may appear later.
                 self.named
                     .files
                     .push((until_a_pattern(&pattern), GuardReason::SshConfig));
@@ -124,7 +132,10 @@ impl GuardedPathReader<'_> {
         }
     }
 
+    /// Guards the paths in the values of an option.
     fn option(&mut self, keyword: &str, values: &[String]) {
+        // These options name files that are trusted. The commands are run, so their programs count
+        // as configuration.
         let why = match keyword {
             "identityfile" | "certificatefile" => GuardReason::KeyFile,
             "userknownhostsfile" | "globalknownhostsfile" | "revokedhostkeys" => {
@@ -145,6 +156,8 @@ impl GuardedPathReader<'_> {
                     .file_name()
                     .is_some_and(|name| name.to_string_lossy().contains('*'));
 
+                // A token stands for any host. Existing files are guarded by identity, so that
+                // other paths to them count as well.
                 if path.to_string_lossy().contains('*') {
                     let found = glob::glob(&path.to_string_lossy())
                         .into_iter()
@@ -155,7 +168,7 @@ impl GuardedPathReader<'_> {
                         .extend(found.take(MAX_FILES).map(|file| (file, why)));
                 }
 
-                // A name that is nothing but a token would be any name at all.
+                // A name that consists only of a token would match every file of the directory.
                 if !is_like || path.file_name().is_some_and(|name| name != "*") {
                     self.named.files.push((until_a_pattern(&path), why));
                 }
@@ -163,13 +176,15 @@ impl GuardedPathReader<'_> {
         }
     }
 
-    /// The words of commands that are paths, such as that of the program or of a script.
+    /// Guards the words of commands which are absolute paths, such as a program or a script.
     fn programs(&mut self, commands: &[String]) {
         for word in commands
             .iter()
             .flat_map(|command| command.split_whitespace())
         {
             let word = word.trim_matches(['"', '\'']);
+            // A bare name is looked up in `PATH`, whose directories are guarded anyway. Devices
+            // hold nothing.
             if word.starts_with(['/', '~']) && !word.starts_with("/dev/") {
                 let paths = self.expanded(word, None);
                 self.named
@@ -179,8 +194,8 @@ impl GuardedPathReader<'_> {
         }
     }
 
-    /// The paths that a value stands for, one a home. A token of which the value depends on the host becomes `any`, if
-    /// there are tokens in it.
+    /// Returns the paths for a value, a path for each home. Tokens which depend on the host become
+    /// `any`; without `any`, tokens are not expanded.
     fn expanded(&self, value: &str, any: Option<char>) -> Vec<PathBuf> {
         if value == "none" || value == "/dev/null" {
             return Vec::new();
@@ -196,6 +211,7 @@ impl GuardedPathReader<'_> {
                 _ => value.to_owned(),
             };
 
+            // A path with an unset variable leads nowhere: `ssh` refuses it.
             let value = with_variables(&value)?;
             let (mut path, mut letters) = (String::new(), value.chars());
 
@@ -218,7 +234,7 @@ impl GuardedPathReader<'_> {
     }
 }
 
-/// `${NAME}`; `None` where such a variable is not set.
+/// Expands `${NAME}`. Returns `None` if a variable is not set.
 fn with_variables(value: &str) -> Option<String> {
     let (mut out, mut rest) = (String::new(), value);
     while let Some((before, after)) = rest.split_once("${") {
@@ -229,7 +245,8 @@ fn with_variables(value: &str) -> Option<String> {
     Some(out + rest)
 }
 
-/// The path up to the first name with a wildcard (glob(7)), in which that is a single `*`.
+/// Returns the path up to the first name with a wildcard (glob(7)), in which the wildcards become a
+/// single `*`.
 fn until_a_pattern(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! Local files, read and written by threads of their own: a disk may take its time, and the link shall not wait for it.
+//! Threads that read and write local files, so that a slow disk does not delay the network.
 
 use std::{
     fs::File,
@@ -17,20 +17,21 @@ use crate::{
     sftp::content::{Chunk, Content},
 };
 
-/// Pieces between a thread and the link, at most.
+/// Upper limit of pieces queued between a thread and the network.
 const AHEAD: usize = 4;
 
-/// After so many bytes, at most, it is looked again whether the disk has room: others write to it, too, and a server need
-/// not say how much will come.
+/// Upper limit of bytes written before the free space is checked again. Other programs write to the
+/// disk too, and a server need not announce how much it will send.
 const ROOM_LASTS: u64 = 16 * 1024 * 1024;
 
-/// A file as it is read, piece by piece.
+/// Reader of a file, which delivers pieces in order from a thread of its own. Dropping the reader
+/// ends the thread.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct FileSource(Receiver<io::Result<Chunk>>);
 
 impl FileSource {
-    /// Reads from `from` up to `end`, or less if the file ends before, in pieces of `length` bytes. What is read for the
-    /// first time goes into `sum`.
+    /// Reads from `from` up to `end`, or up to the end of a shorter file, in pieces of `length`
+    /// bytes. Bytes read for the first time are added to `sum`.
     pub(in crate::ssh::transfer) fn new(
         file: Arc<File>,
         from: u64,
@@ -51,7 +52,7 @@ impl FileSource {
                     sum.add(offset, piece.content());
                 }
 
-                // Read to the end, or nobody wants more.
+                // At the end of the file, or after the reader was dropped.
                 if (read == 0 && piece.is_ok())
                     || give.blocking_send(piece).is_err()
                     || read < length
@@ -66,14 +67,17 @@ impl FileSource {
         Self(pieces)
     }
 
-    /// The next piece; `None` after the last.
+    /// Waits for the next piece. Returns `None` after the last piece.
     pub(in crate::ssh::transfer) async fn next(&mut self) -> Option<io::Result<Chunk>> {
         self.0.recv().await
     }
 }
 
+/// Reads a piece of `length` bytes at `offset`. The piece is shorter only at the end of the file.
 fn read_piece(file: &File, offset: u64, length: usize) -> io::Result<Chunk> {
     let mut piece = Chunk::with_capacity(length);
+    // The packet's header stands before the content, so the content is read in place without a
+    // copy.
     let buffer = piece.append_to();
     let head = buffer.len();
     buffer.resize(head + length, 0);
@@ -84,6 +88,8 @@ fn read_piece(file: &File, offset: u64, length: usize) -> io::Result<Chunk> {
             break;
         };
 
+        // A system call may return fewer bytes than requested, and a short piece would mean the
+        // end.
         match read_at(file, room, offset + filled as u64) {
             Ok(0) => break,
             Ok(more) => filled += more,
@@ -97,6 +103,7 @@ fn read_piece(file: &File, offset: u64, length: usize) -> io::Result<Chunk> {
     Ok(piece)
 }
 
+/// Reads at an offset, independent of the file's position.
 #[cfg(unix)]
 pub(in crate::ssh::transfer) fn read_at(
     file: &File,
@@ -106,6 +113,7 @@ pub(in crate::ssh::transfer) fn read_at(
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
 }
 
+/// Reads at an offset. Windows moves the file's position as well.
 #[cfg(windows)]
 pub(in crate::ssh::transfer) fn read_at(
     file: &File,
@@ -115,22 +123,25 @@ pub(in crate::ssh::transfer) fn read_at(
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
-/// A file as it is written, from its beginning on.
+/// Writer of a file from the beginning on, with a thread of its own. A failed write is reported by
+/// the next call of [`write`](Self::write) or by [`finish`](Self::finish).
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct Sink {
-    /// `None` after the last.
+    /// Sender of the pieces to the thread. `None` after the last piece.
     pieces: Option<Sender<Vec<Content>>>,
-    /// `None` when its end has been waited for.
+    /// Handle of the writing thread. `None` after [`finish`](Self::finish).
     writing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Sink {
-    /// Writes to a file of this folder, and into `sum`.
+    /// Starts a thread for writing to `file` in `folder`. The content is also added to `sum`.
     pub(in crate::ssh::transfer) fn new(mut file: File, folder: Arc<Folder>, sum: Sum) -> Self {
         let (pieces, mut taken) = channel::<Vec<Content>>(AHEAD);
         let writing = spawn_blocking(move || {
             let (mut offset, mut room) = (0, 0_u64);
             while let Some(contents) = taken.blocking_recv() {
+                // Asked only once in a while, since it is a system call; a file system without an
+                // answer counts as roomy.
                 if room == 0 {
                     room = folder
                         .room()
@@ -162,10 +173,11 @@ impl Sink {
         }
     }
 
-    /// Takes the bytes that follow. Dropped before it is done, it has not taken them.
+    /// Queues the next bytes, and waits while the queue is full. If this future is dropped, the
+    /// bytes are not written.
     ///
     /// # Errors
-    /// Those of writing what came before; nothing more can be written then.
+    /// An earlier write failed; nothing more can be written then.
     pub(in crate::ssh::transfer) async fn write(
         &mut self,
         contents: Vec<Content>,
@@ -176,16 +188,17 @@ impl Sink {
         }
     }
 
-    /// Waits until all is written. May be dropped, and called again.
+    /// Waits until everything is written. The future may be dropped, and the method called again.
     ///
     /// # Errors
-    /// Those of writing.
+    /// A write failed.
     pub(in crate::ssh::transfer) async fn finish(&mut self) -> io::Result<()> {
         self.pieces = None;
         let Some(writing) = &mut self.writing else {
             return Ok(());
         };
 
+        // The handle is kept until the end of the wait, so that a dropped future loses nothing.
         let written = writing
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -195,10 +208,12 @@ impl Sink {
     }
 }
 
-/// The SHA-256 of a file that is read or written in order, parts of it perhaps more than once. Clones share it.
+/// SHA-256 of a file, computed while the file is read or written in order. Parts read repeatedly
+/// count once. Clones share the state.
 #[derive(Debug, Clone, Default)]
 pub(in crate::ssh::transfer) struct Sum(Arc<Mutex<SinkState>>);
 
+/// State of a [`Sum`]: the hash, and the number of hashed bytes.
 #[derive(Debug, Default)]
 struct SinkState {
     hash: Sha256,
@@ -206,9 +221,10 @@ struct SinkState {
 }
 
 impl Sum {
-    /// Adds what is new in a piece at `offset`.
+    /// Adds the new part of a piece at `offset`.
     fn add(&self, offset: u64, piece: &[u8]) {
         let mut state = self.lock();
+        // After a lost connection, or for another attempt, parts of the file are read again.
         let known = usize::try_from(state.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         if let Some(new) = piece.get(known..) {
             state.hash.update(new);
@@ -216,7 +232,7 @@ impl Sum {
         }
     }
 
-    /// The digest of the first `length` bytes, if they and no more were added.
+    /// Returns the digest of the first `length` bytes. `None` if more or fewer bytes were added.
     pub(in crate::ssh::transfer) fn up_to(&self, length: u64) -> Option<[u8; 32]> {
         let state = self.lock();
         (state.bytes == length).then(|| state.hash.clone().finalize().into())

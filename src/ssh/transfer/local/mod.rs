@@ -1,4 +1,4 @@
-//! Threads that read and write local files.
+//! Threads for reading and writing local files.
 
 pub(super) mod io_threads;
 pub(super) mod thread_pool;

@@ -1,4 +1,4 @@
-//! Threads for what may block: small files and directories of this machine.
+//! Threads for blocking work: small files and directories of this machine.
 
 use std::sync::{
     Arc, OnceLock,
@@ -13,30 +13,37 @@ use tokio::{
     task::spawn_blocking,
 };
 
-/// Threads of one transfer, at most: a disk may take its time.
+/// Upper limit of threads per transfer. A disk may be slow, and serve several threads at once.
 const MAX_THREADS: usize = 8;
-/// What waits for a thread before the next one is given something: to wake one costs more than a small file does.
+/// Number of waiting tasks at which the next thread is used. Waking a thread costs more than a
+/// small file.
 const ENOUGH: usize = 4;
 
+/// Work for a thread, which delivers its own result.
 type ThreadTask = Box<dyn FnOnce() + Send>;
 
-/// Threads that do one thing after the other. They end with this.
+/// Threads which each run tasks in order, started when needed. The threads end when this value is
+/// dropped.
 #[derive(Debug, Default)]
 pub(in crate::ssh::transfer) struct Threads([OnceLock<Thread>; MAX_THREADS]);
 
+/// Thread with a queue of tasks. The thread ends when the queue is dropped.
 #[derive(Debug)]
 struct Thread {
+    /// Queue of the thread.
     works: UnboundedSender<ThreadTask>,
-    /// How many were given to it and are not done.
+    /// Number of queued and running tasks.
     waiting: Arc<AtomicUsize>,
 }
 
 impl Threads {
-    /// Does it on one of them, or not at all if nobody waits for it any more when its turn comes. `None`: it has panicked.
+    /// Runs `work` on a thread and returns the result. Work whose caller has given up before it
+    /// starts is skipped. Returns `None` if `work` panicked.
     pub(in crate::ssh::transfer) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
+        // A thread with a short queue counts as idle: starting or waking another would cost more.
         let waits = |thread: &OnceLock<Thread>| {
             thread
                 .get()
@@ -44,7 +51,7 @@ impl Threads {
                 .saturating_sub(ENOUGH - 1)
         };
 
-        // Of those with little to do the first.
+        // Equally loaded threads are used in order, so that few threads do all of a light load.
         let Thread { works, waiting } = self
             .0
             .iter()

@@ -1,4 +1,4 @@
-//! The SFTP channels of one transfer, opened as they are needed.
+//! The SFTP channels of a tree transfer, opened when they are needed.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -15,44 +15,50 @@ use crate::ssh::{
     },
 };
 
-/// Channels of one transfer, at most: sshd's receive window is 2 MiB each, so one alone does not fill a long link.
+/// Upper limit of channels per transfer. sshd's receive window of 2 MiB per channel is too small
+/// for a single channel to fill a long line.
 const MAX_CHANNELS: usize = 4;
-/// Files open at once on a channel of a server that does not say how many it allows.
+/// Upper limit of open files per channel, for servers without an announced limit.
 const DEFAULT_HANDLES: usize = 100;
-/// The same where it does. Each is open for two round trips, so that this many keep a long link busy.
+/// Upper limit of open files per channel, for servers with an announced limit. A file is open for
+/// two round trips, so this many keep a long line busy.
 const MANY_HANDLES: usize = 250;
 
-/// The channels of one transfer.
+/// Channels of a transfer, shared by the work on all entries. Dropping the set closes the channels.
 #[derive(Debug)]
 pub(super) struct ChannelSet {
     pool: Arc<Pool>,
+    /// Channel with which the attempt began.
     first: SftpChannel,
-    /// Beside the first.
+    /// Further channels.
     others: Mutex<Vec<SftpChannel>>,
-    /// Whether they were asked for; they may not be there yet.
+    /// True after further channels were requested. They may not be open yet.
     has_asked: AtomicBool,
-    /// Handles that are free on all of them.
+    /// Permits for further open files on all channels together.
     free: Semaphore,
 }
 
-/// One channel.
+/// SFTP channel with the number of its open files.
 #[derive(Debug, Clone)]
 struct SftpChannel {
     client: Arc<SftpClient>,
+    /// Upper limit of open files.
     most: usize,
+    /// Number of open files.
     open: Arc<AtomicUsize>,
 }
 
-/// A channel on which one more file may be open.
+/// Permission to open a file on a channel, created by [`ChannelSet::slot`]. Dropping the permit
+/// releases the slot of the file.
 #[derive(Debug)]
 pub(super) struct HandlePermit<'a> {
     turn: OpenFileTurn,
     place: HandleSlot<'a>,
-    /// It was tried before, while others were open.
+    /// True if the work was tried before, while other files were open.
     again: bool,
 }
 
-/// One of the handles that are free.
+/// Slot for an open file on a channel. Dropping the slot makes room for another file.
 #[derive(Debug)]
 struct HandleSlot<'a> {
     lane: SftpChannel,
@@ -60,7 +66,8 @@ struct HandleSlot<'a> {
 }
 
 impl ChannelSet {
-    /// With the first channel. Over a long way the others are opened at once: they would come late.
+    /// Creates the set with its first channel. Over a long distance the others are opened
+    /// immediately, since they would come too late otherwise.
     pub(super) fn new(pool: &Arc<Pool>, client: &Arc<SftpClient>) -> Arc<Self> {
         let first = SftpChannel::new(Arc::clone(client));
 
@@ -79,28 +86,31 @@ impl ChannelSet {
         channel_set
     }
 
-    /// The first channel.
+    /// Returns the first channel.
     pub(super) fn first(&self) -> &SftpClient {
         &self.first.client
     }
 
-    /// A channel for requests that leave nothing open: the one with the least to do.
+    /// Returns the least busy channel, for requests which leave no file open.
     pub(super) fn any(&self) -> Arc<SftpClient> {
         Arc::clone(&self.least(&self.others()).client)
     }
 
-    /// A place for an open file. Where there is none, further channels are opened for those who come later.
+    /// Waits for a slot for an open file. If none is free, further channels are requested for later
+    /// callers.
     pub(super) async fn slot(self: &Arc<Self>) -> HandlePermit<'_> {
         if self.free.available_permits() == 0 {
             self.open_others();
         }
 
-        // Never closed, so never refused. Given back by the slot.
+        // The semaphore is never closed, so this never fails. The slot returns the permit when
+        // dropped.
         if let Ok(free) = self.free.acquire().await {
             free.forget();
         }
 
         let place = HandleSlot::on(self.least(&self.others()).clone(), self);
+        // Waited for after the slot, since an exclusive turn stops all other files of the channel.
         let turn = place.lane.client.turn(false).await;
 
         HandlePermit {
@@ -110,8 +120,9 @@ impl ChannelSet {
         }
     }
 
-    /// Opens them where the server is known to keep them apart. `ProFTPD` puts the pieces of two requests together that come
-    /// at the same time over two channels of a connection, and then waits for ever.
+    /// Requests further channels if the server is known to keep channels apart. `ProFTPD` merges
+    /// the parts of requests that arrive at the same time over two channels of a connection, and
+    /// then waits forever.
     fn open_others(self: &Arc<Self>) {
         if self.first.client.is_openssh() && !self.has_asked.swap(true, Ordering::Relaxed) {
             for _ in 1..MAX_CHANNELS {
@@ -120,7 +131,7 @@ impl ChannelSet {
         }
     }
 
-    /// The server may not grant another: then those that there are will do.
+    /// Opens another channel. If the server refuses, the existing channels have to suffice.
     async fn open_another(self: Arc<Self>) {
         let Some(client) = SftpClient::spare(&self.pool).await else {
             return;
@@ -131,12 +142,14 @@ impl ChannelSet {
         self.free.add_permits(more);
     }
 
+    /// Returns the channel with the most free slots.
     fn least<'a>(&'a self, others: &'a [SftpChannel]) -> &'a SftpChannel {
         let all = std::iter::once(&self.first).chain(others);
         all.max_by_key(|lane| lane.most.saturating_sub(lane.open.load(Ordering::Relaxed)))
             .unwrap_or(&self.first)
     }
 
+    /// Locks the further channels.
     fn others(&self) -> MutexGuard<'_, Vec<SftpChannel>> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,12 +163,14 @@ impl<'a> HandleSlot<'a> {
 }
 
 impl HandlePermit<'_> {
+    /// Returns the client of the channel.
     pub(super) fn client(&self) -> &Arc<SftpClient> {
         &self.place.lane.client
     }
 
-    /// After all that was done with the file, which is closed: the same channel without other open files, where it has to be
-    /// done again because of those; `None` where it stands, be it done or failed.
+    /// Ends the work with a file which is closed by now. Returns an exclusive permit for the same
+    /// channel if the work has to be repeated, because other open files may have interfered.
+    /// Returns `None` if the result is final.
     pub(super) async fn alone_if_in_doubt(self, failed: bool) -> Option<Self> {
         let Self { turn, place, again } = self;
         let client = Arc::clone(&place.lane.client);
@@ -169,6 +184,7 @@ impl HandlePermit<'_> {
             });
         }
 
+        // Success without other open files proves that they were the reason for the failure.
         if again && !failed {
             client.keep_to_one_file();
         }
@@ -187,7 +203,7 @@ impl Drop for HandleSlot<'_> {
 impl SftpChannel {
     fn new(client: Arc<SftpClient>) -> Self {
         let most = match client.most_handles() {
-            // Half of them: a process has other files open too.
+            // Half of the limit, because the server's process has other files open too.
             Some(most) => usize::try_from(most / 2)
                 .unwrap_or(MANY_HANDLES)
                 .clamp(1, MANY_HANDLES),

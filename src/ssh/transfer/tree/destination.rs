@@ -1,7 +1,9 @@
-//! Where a tree goes: into a directory that is there, else to the path itself, as `cp -r` would have it. A trailing `/`
-//! means "into it" also where nothing is there yet, so that the same call always has the same effect.
+//! The destination of a tree: inside an existing directory, otherwise the path itself, as with `cp
+//! -r`. A trailing `/` always means "inside", even if nothing exists there yet, so that the same
+//! call always has the same effect.
 //!
-//! A source without a name of its own (`.`, `dir/.`, `~`) is its content, which goes into the target itself.
+//! A source without a name of its own (`.`, `dir/.`, `~`) stands for its content, which goes into
+//! the target itself.
 
 use std::{
     io::ErrorKind,
@@ -32,28 +34,35 @@ use crate::{
     },
 };
 
-/// The directory on the remote host that a tree becomes.
+/// Remote directory to receive a tree, possibly not created yet.
 #[derive(Debug)]
 pub(super) struct RemoteDestination {
+    /// Absolute path of the directory, where the home directory is known.
     pub(super) path: Vec<u8>,
-    /// The one that it is in is not there either.
+    /// Parent directory to be created first. `None` if only the directory itself is needed.
     above: Option<Vec<u8>>,
+    /// Mode and modification time of the local directory.
     attributes: EntryAttributes,
-    /// It was there, and only content goes into it: its mode and time are its own.
+    /// True if an existing directory receives only content. Then its mode and time are kept.
     pub(super) keeps_attributes: bool,
 }
 
-/// The same on this machine.
+/// Local directory to receive a tree, created and open.
 #[derive(Debug)]
 pub(super) struct LocalDestination {
+    /// Open directory.
     pub(super) folder: Arc<Folder>,
     pub(super) path: PathBuf,
+    /// True if an existing directory receives only content. Then its mode and time are kept.
     pub(super) keeps_attributes: bool,
-    /// What leaves out what is guarded, unless the person wants all of it.
+    /// Filter for guarded entries. `None` if the user permitted the whole tree.
     pub(super) sieve: Option<Arc<EntryFilter>>,
 }
 
-/// Finds the directory for an upload.
+/// Resolves the destination of an upload, without creating anything.
+///
+/// # Errors
+/// The path is invalid, something other than a directory exists there, or a request failed.
 pub(super) async fn remote(
     client: &SftpClient,
     request: &TransferRequest,
@@ -70,6 +79,7 @@ pub(super) async fn remote(
     let wanted = paths::absolute(end.as_bytes(), home.ok().as_deref());
     let there = found(client, looked).map_err(client.failed("looking at", &wanted))?;
 
+    // A server may not tell the type of the path. Then a later step fails if it is not a directory.
     if there.is_some_and(|there| !matches!(there.kind(), FileType::Directory | FileType::Unknown)) {
         return Err(TransferError::NotADirectory(format!(
             "\"{}\" on the remote host",
@@ -94,7 +104,10 @@ pub(super) async fn remote(
 }
 
 impl RemoteDestination {
-    /// Makes the directory. May be done again after a lost link.
+    /// Creates the directory. May be repeated after a lost connection.
+    ///
+    /// # Errors
+    /// A directory cannot be created, or another kind of file has its name.
     pub(super) async fn make(&self, client: &SftpClient) -> Result<(), TransferError> {
         if let Some(above) = &self.above
             && let Err(refused) = client.mkdir(above, attributes::Attributes::default()).await
@@ -106,6 +119,7 @@ impl RemoteDestination {
             return Err(client.failed("making the directory", above)(refused));
         }
 
+        // An existing directory which receives only content needs no change.
         if self.keeps_attributes {
             Ok(())
         } else {
@@ -114,7 +128,11 @@ impl RemoteDestination {
     }
 }
 
-/// Makes a directory that its owner may write into, whatever its mode is to be, or opens up the one that is there.
+/// Creates a directory with write permission for the owner, whatever the final mode. An existing
+/// directory is made writable.
+///
+/// # Errors
+/// The directory cannot be created, or another kind of file has its name.
 pub(super) async fn make_remote(
     client: &SftpClient,
     path: &[u8],
@@ -125,6 +143,7 @@ pub(super) async fn make_remote(
         return Ok(());
     };
 
+    // The links in the tree are not followed, so that content cannot leave the tree.
     let Ok(there) = client.lstat(path).await else {
         return Err(client.failed("making the directory", path)(refused));
     };
@@ -136,7 +155,7 @@ pub(super) async fn make_remote(
     let now = there.permissions.unwrap_or(0) & 0o7777;
 
     if now & 0o700 != 0o700 {
-        // Somebody else's cannot be changed; then what is written into it says why not.
+        // The directory of another user cannot be changed. Writing into it then reports the reason.
         let _ = client
             .setstat(path, attributes::Attributes::mode(now | 0o700))
             .await;
@@ -145,8 +164,11 @@ pub(super) async fn make_remote(
     Ok(())
 }
 
-/// Finds and makes the directory for a download. Links are followed on the way that the person has typed, not behind it.
-/// Nothing is made where the person does not want it.
+/// Resolves and creates the destination of a download, after asking the user about guarded places.
+/// Links are followed only in the typed path. Nothing is created without the user's permission.
+///
+/// # Errors
+/// The path is invalid, the directory cannot be created, or the user does not permit it.
 pub(super) async fn local(
     guard: &Guard,
     request: &TransferRequest,
@@ -166,12 +188,14 @@ pub(super) async fn local(
 
     let (place, question) = blocking(move || goal.make()).await?;
 
-    // What it is now that it is open: the same, and so no further question, unless it was exchanged.
+    // The open directory is checked again. The user is asked again only if the directory was
+    // exchanged meanwhile.
     guard.pass(TransferDirection::Write, question).await?;
 
     Ok(place)
 }
 
+/// Runs blocking work for the local directory, on a thread of the runtime.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
 ) -> Result<T, TransferError> {
@@ -188,24 +212,26 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|error| Err(failed(error)))
 }
 
-/// Where a download is to go.
+/// Typed target of a download, before it is resolved.
 #[derive(Clone)]
 struct DownloadTarget {
     path: PathBuf,
-    /// The name of the tree, if it has one.
+    /// Name of the tree. `None` if the source stands for its content.
     name: Option<String>,
-    /// Into the path, also where nothing is there yet.
+    /// True if the path ends in a separator, and so the tree goes inside even if nothing exists
+    /// there.
     into: bool,
     attributes: EntryAttributes,
     watcher: Watcher,
 }
 
 impl DownloadTarget {
+    /// Returns the error for the local directory.
     fn failed(&self, source: std::io::Error) -> TransferError {
         TransferError::local("making the directory", &self.path, source)
     }
 
-    /// The directory of the path, if it is there.
+    /// Opens the directory at the path. Returns `None` if nothing exists there.
     fn there(&self) -> Result<Option<Folder>, TransferError> {
         match Folder::root(&self.path) {
             Ok(folder) => Ok(Some(folder)),
@@ -217,7 +243,8 @@ impl DownloadTarget {
         }
     }
 
-    /// What the person is to be asked before anything is made.
+    /// Returns the question for the user, before anything is created. `None` if no question is
+    /// needed.
     fn question(&self) -> Result<Option<GuardedFinding>, TransferError> {
         let name = self.name.as_deref().map(str::as_bytes);
 
@@ -245,7 +272,8 @@ impl DownloadTarget {
         Ok(site.below(&watch, name, seen.as_ref()).question())
     }
 
-    /// Makes it, and says what it has come to be.
+    /// Creates and opens the directory. Returns the destination, and the question for the directory
+    /// as it is now.
     fn make(self) -> Result<(LocalDestination, Option<GuardedFinding>), TransferError> {
         let (folder, there) = if let Some(folder) = self.there()? {
             (folder, true)
@@ -259,6 +287,7 @@ impl DownloadTarget {
 
         let (folder, path, keeps_attributes) = match &self.name {
             Some(name) if there || self.into => {
+                // The name comes from the remote path and need not be valid on this machine.
                 name::check(name.as_bytes(), HERE).map_err(|error| {
                     TransferError::Path(format!("{name:?} cannot be a name here: {error}"))
                 })?;
@@ -295,7 +324,7 @@ impl DownloadTarget {
     }
 }
 
-/// The name that a typed path ends in, if it ends in one.
+/// Returns the last name of a typed path. `None` if the path stands for its content.
 fn own_name<'a>(typed: &'a str, separators: &[char]) -> Option<&'a str> {
     let typed = typed.trim_end_matches(separators);
     let last = typed.rsplit(separators).next().unwrap_or(typed);

@@ -1,4 +1,4 @@
-//! From the remote host to this machine.
+//! The download of a tree: from the remote host to this machine.
 
 use std::{
     io::{self, Write as _},
@@ -40,22 +40,25 @@ use crate::{
     },
 };
 
-/// What the answer where a link leads may take, in bytes.
+/// Upper limit of the memory for the reply to a READLINK request, in bytes.
 const LINK_ANSWER: u64 = 256 * 1024;
 
-/// A tree on its way to this machine.
+/// Download of a tree. The plan and the large files survive a lost connection, and the next attempt
+/// fetches the rest. Dropping the download removes temporary files.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct DownTree {
+    /// Path of the remote directory.
     from: Vec<u8>,
-    /// What the server has said of its root.
+    /// Attributes of the remote directory.
     found: Found,
+    /// Destination and plan. `None` before the first attempt has made the destination.
     begun: Option<(LocalDestination, Plan)>,
-    /// Large files, which go on after a lost link.
+    /// States of large files, which continue after a lost connection.
     downloads: Resumable<Download>,
 }
 
 impl DownTree {
-    /// Of this directory.
+    /// Creates the download of a remote directory. `found` are its attributes.
     pub(in crate::ssh::transfer) fn new(from: Vec<u8>, found: Found) -> Self {
         Self {
             from,
@@ -65,10 +68,11 @@ impl DownTree {
         }
     }
 
-    /// Fetches what has not arrived yet.
+    /// Fetches the remaining entries.
     ///
     /// # Errors
-    /// [`TransferError`]; what has arrived is complete, and after a lost link the next attempt goes on.
+    /// Any [`TransferError`]. Everything that has arrived is complete. After a lost connection, the
+    /// next attempt continues.
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
         request: &TransferRequest,
@@ -87,7 +91,8 @@ impl DownTree {
 
         let (place, plan) = match begun {
             Some(begun) => begun,
-            // Not to be cut off: once the directory is there, it would be another that it goes to.
+            // Must not be interrupted: once the directory exists, a second attempt would resolve
+            // the target differently.
             empty => {
                 let attributes = kept(found);
                 let place = super::destination::local(guard, request, attributes).await?;
@@ -122,7 +127,7 @@ impl DownTree {
 
         let done = client.connection().unless_stopped(conditions, work).await;
         if done.as_ref().is_err_and(|error| !error.is_lost()) {
-            // Temporary files go with them.
+            // Dropping the states removes their temporary files.
             drop(downloads.take_all());
         }
 
@@ -130,11 +135,12 @@ impl DownTree {
     }
 }
 
-/// An attempt's way down.
+/// Direction of a download, with the resources of an attempt.
 struct DownloadDirection<'a> {
     common: &'a TreeContext,
     from: &'a [u8],
     place: &'a LocalDestination,
+    /// Open root of the local tree.
     root: Arc<Root>,
     downloads: &'a Resumable<Download>,
 }
@@ -169,6 +175,7 @@ impl TreeDirection for DownloadDirection<'_> {
             is_new = self.common.disk(make).await?;
         }
 
+        // A listing holds a handle open, so it needs a slot like a file.
         let (from, mut slot) = (
             join(self.from, &directory.names()),
             self.common.channel_set.slot().await,
@@ -203,7 +210,8 @@ impl TreeDirection for DownloadDirection<'_> {
 
         let piece = u64::from(self.common.channel_set.first().read_chunk());
 
-        // What is no longer than it should be is known to have ended by one byte more that does not come.
+        // A small file is requested with one byte more than announced. If that byte does not come,
+        // the file has ended, and no second request is needed.
         let small = if size < piece {
             self.small(leaf, size, &from, to.clone()).await?
         } else {
@@ -212,7 +220,8 @@ impl TreeDirection for DownloadDirection<'_> {
 
         let complete = match small {
             Some(complete) => complete,
-            // One that is not as long as it was said to be may have any length.
+            // A file of unexpected length may have any length, so it gets all the memory for large
+            // files.
             None => {
                 self.large(
                     ticket,
@@ -249,7 +258,8 @@ impl TreeDirection for DownloadDirection<'_> {
 }
 
 impl DownloadDirection<'_> {
-    /// A listing without what is guarded here. In a directory that is new nothing has to be looked for.
+    /// Removes guarded entries from a listing. A directory that was just created contains nothing
+    /// to look at.
     async fn sifted(
         &self,
         directory: &Arc<Directory>,
@@ -282,11 +292,12 @@ impl DownloadDirection<'_> {
         self.common.disk(sift).await
     }
 
+    /// Returns the local path of a directory, for display.
     fn path(&self, directory: &Directory) -> PathBuf {
         local::path(&self.place.path, &directory.names())
     }
 
-    /// Does something in the directory of a leaf, off the asynchronous threads.
+    /// Runs blocking work in the local directory of an entry, on a thread of the pool.
     async fn inside<T: Send + 'static>(
         &self,
         leaf: &Leaf,
@@ -305,6 +316,7 @@ impl DownloadDirection<'_> {
         self.common.disk(done).await
     }
 
+    /// Returns true if the local file has the length and modification time of the remote file.
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &Path) -> Result<bool, TransferError> {
         let found = self
             .inside(leaf, "looking at", to.to_owned(), |folder, name| {
@@ -318,6 +330,7 @@ impl DownloadDirection<'_> {
         }))
     }
 
+    /// Creates a local link with the destination of the remote link.
     async fn link(
         &self,
         leaf: &Leaf,
@@ -328,7 +341,7 @@ impl DownloadDirection<'_> {
             return Ok(MovedEntry::Special);
         }
 
-        // A hostile server's answer may be long.
+        // A hostile server may send long destinations for many links at once.
         let _memory = self.common.memory(LINK_ANSWER).await;
         let client = self.common.channel_set.any();
         let target = client
@@ -343,6 +356,8 @@ impl DownloadDirection<'_> {
                 return Ok(MovedEntry::Unchanged);
             }
 
+            // Created under another name and renamed, so that an existing file is replaced in a
+            // single step.
             let temporary = temporary_name()?;
             folder.link(&target, &temporary)?;
             if let Some(modified) = modified {
@@ -360,7 +375,8 @@ impl DownloadDirection<'_> {
         self.inside(leaf, "making the link", to, make).await
     }
 
-    /// A file of one piece; `None` if it has another length than it should have.
+    /// Fetches a file small enough for a single reply. Returns `None` if the length is not as
+    /// announced.
     async fn small(
         &self,
         leaf: &Leaf,
@@ -386,6 +402,7 @@ impl DownloadDirection<'_> {
 
         let attributes = leaf.attributes;
 
+        // No thread is used before the content has arrived, so a slow link blocks no thread.
         let write = move |folder: Arc<Folder>, name: &[u8]| {
             let mut part = LocalTemp::beside(&folder, size)?;
             content
@@ -405,7 +422,8 @@ impl DownloadDirection<'_> {
         }))
     }
 
-    /// A file of any length, as a single one goes, with `room` bytes in flight. It is not compared, but after a lost link.
+    /// Fetches a file of any length like a single file, with at most `room` bytes in flight. The
+    /// content is compared by SHA-256 only after a lost connection.
     async fn large(
         &self,
         ticket: PlannedItem,
@@ -445,6 +463,7 @@ impl DownloadDirection<'_> {
         loop {
             let fetched = download.execute(&self.common.pool, slot.client()).await;
 
+            // The state is kept only for another attempt. In all other cases the item is finished.
             let Some(alone) = slot.alone_if_in_doubt(fetched.is_err()).await else {
                 if !fetched.as_ref().is_err_and(TransferError::is_lost) {
                     begun.state = None;
@@ -460,13 +479,14 @@ impl DownloadDirection<'_> {
     }
 }
 
-/// The content of a file up to one byte more than it should have.
+/// Reads the content of a file, up to one byte more than `size`.
 async fn read_whole(client: &SftpClient, path: &[u8], size: u64) -> Result<Content, TransferError> {
     let opened = client.open_file(path, Access::Read, Found::default()).await;
     let handle = opened.map_err(client.failed("opening", path))?;
     let read = client.read(&handle, 0, u32::try_from(size + 1).unwrap_or(u32::MAX));
 
-    // Both at once where the server answers the requests for one file in their order.
+    // OpenSSH's server processes the requests for a file in order, so the close can follow
+    // immediately.
     let read = if client.is_openssh() {
         tokio::join!(read, client.close(&handle)).0
     } else {

@@ -1,5 +1,5 @@
-//! What of a tree is left out, because this machine trusts it: entries by their names and by what they are, files that
-//! are sent by their content, too.
+//! The filter that leaves guarded entries out of a tree. It judges entries by name and identity,
+//! and files that are sent also by content.
 
 use std::{
     collections::HashMap,
@@ -15,18 +15,20 @@ use crate::{
     tree::entry::{Directory, DirectoryEntry, EntryKind},
 };
 
-/// What watches over the entries of one tree.
+/// Filter of the entries of a tree, for the direction of a transfer.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct EntryFilter {
     way: TransferDirection,
     watch: GuardWatch,
+    /// Facts of the root of the tree.
     root: DirectoryFacts,
-    /// Directories of which something is known, by their paths: most are none of these.
+    /// Facts of directories by path, for the few directories about which something is known.
     known: Mutex<HashMap<Vec<u8>, DirectoryFacts>>,
 }
 
 impl EntryFilter {
-    /// For the tree of this directory; `None` if the person has been asked about all of it.
+    /// Creates the filter for the tree in a directory. `None` if the whole tree is guarded, since
+    /// the user was asked about all of it.
     pub(in crate::ssh::transfer) fn new(
         way: TransferDirection,
         watch: GuardWatch,
@@ -40,7 +42,8 @@ impl EntryFilter {
         })
     }
 
-    /// Takes what is guarded out of the listing of a directory. `look` says what an entry is on this machine.
+    /// Moves the guarded entries of a listing to the entries left out. `look` returns the facts of
+    /// an entry on this machine.
     pub(super) fn sift(
         &self,
         directory: &Directory,
@@ -60,10 +63,11 @@ impl EntryFilter {
         }
     }
 
-    /// Why an open file is guarded, if it is; `content` says that of its content.
+    /// Returns the reason for which an open file is guarded. `None` if it is not. `content` checks
+    /// the content, and is called only if the identity gives no reason.
     ///
     /// # Errors
-    /// Those of `content`.
+    /// `content` failed.
     pub(super) fn opened(
         &self,
         metadata: &Metadata,
@@ -74,6 +78,8 @@ impl EntryFilter {
             .map_or_else(content, |why| Ok(Some(why)))
     }
 
+    /// Returns the reason for which an entry is guarded. Records the facts of a directory that is
+    /// not.
     fn guarded(
         &self,
         directory: &Directory,
@@ -84,6 +90,8 @@ impl EntryFilter {
         match (entry.what, self.way) {
             (EntryKind::Directory, _) => {
                 let spot = self.watch.below(inside, &entry.name, seen);
+                // Most directories are plain, and are not stored: a tree may have a million
+                // entries.
                 if spot.guarded().is_none() && !spot.is_plain() {
                     self.lock()
                         .insert(directory.path_of(&entry.name), spot.clone());
@@ -92,7 +100,7 @@ impl EntryFilter {
                 spot.guarded()
             }
             (EntryKind::File(_), _) => self.watch.file(inside, &entry.name, seen),
-            // What a link says is no secret. What it leads to is not sent.
+            // The text of a link is no secret, and its destination is not sent.
             (EntryKind::Link, TransferDirection::Read) | (EntryKind::Special, _) => None,
             (EntryKind::Link, TransferDirection::Write) => {
                 self.watch.link(inside, &entry.name, seen)
@@ -100,6 +108,7 @@ impl EntryFilter {
         }
     }
 
+    /// Returns the facts of a directory of the tree.
     fn spot(&self, directory: &Directory) -> DirectoryFacts {
         if directory.depth() == 0 {
             return self.root.clone();
@@ -113,7 +122,8 @@ impl EntryFilter {
         }
     }
 
-    /// Held for look-ups and assignments only, so one that was poisoned holds nothing half-done.
+    /// Locks the known directories. The mutex is held only for lookups and assignments, so a
+    /// poisoned mutex is consistent.
     fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, DirectoryFacts>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

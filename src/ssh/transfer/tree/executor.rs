@@ -1,4 +1,4 @@
-//! Carries a plan out: many directories and files at once, whichever way they go.
+//! The execution of a plan: many directories and files at once, in either direction.
 
 use std::sync::Arc;
 
@@ -17,38 +17,42 @@ use crate::{
     },
 };
 
-/// Directories that are made and listed at once. Each takes some round trips, and no more than one open handle.
+/// Upper limit of directories created and listed at once. Each takes some round trips, and at most
+/// one open handle.
 const DIRECTORIES_AT_ONCE: usize = 64;
-/// Files at once. What they may take of handles and memory is bounded where they are moved.
+/// Upper limit of files moved at once. Their handles and memory are limited where the files are
+/// moved.
 const LEAVES_AT_ONCE: usize = 1_000;
-/// Directories whose mode and times are set at once.
+/// Upper limit of directories whose mode and times are set at once.
 const FINISHED_AT_ONCE: usize = 200;
 
-/// What came of a file or link.
+/// Result of the work on a file or link.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum MovedEntry {
-    /// A file.
+    /// The file was moved.
     File(FileResult),
-    /// A link.
+    /// The link was created.
     Link,
-    /// Both sides are the same already.
+    /// Both sides are already the same.
     Unchanged,
-    /// There are no such things on the other side.
+    /// The entry was skipped, because the other side does not support its type.
     Special,
 }
 
-/// One of the two ways.
+/// Direction of a transfer: upload or download. The executor calls these methods for the entries of
+/// a plan, many at once.
 pub(super) trait TreeDirection {
-    /// Whether directories are finished in the order in which that was begun, so that none has to wait for those in it.
+    /// Returns true if [`finish`](Self::finish) takes effect in the order of the calls. Then a
+    /// directory need not wait for the directories inside.
     fn finishes_in_order(&self) -> bool;
 
-    /// Makes a directory at the destination, and then lists it at the source.
+    /// Creates a directory at the destination, and then lists the directory at the source.
     fn directory(
         &self,
         directory: &Arc<Directory>,
     ) -> impl Future<Output = Result<LocalListing, TransferError>>;
 
-    /// Moves a file or link.
+    /// Moves a file or link. `ticket` identifies the item over all attempts.
     fn leaf(
         &self,
         ticket: PlannedItem,
@@ -60,17 +64,17 @@ pub(super) trait TreeDirection {
     -> impl Future<Output = Result<(), TransferError>>;
 }
 
-/// What one piece of work brought.
+/// Result of a piece of work.
 enum WorkResult {
     Directory(Arc<Directory>, Result<LocalListing, TransferError>),
     Leaf(Arc<Leaf>, Result<MovedEntry, TransferError>),
 }
 
-/// Moves a tree, or what of it is still to be moved. What cannot be moved is in the tally; what is there when this ends is
-/// complete.
+/// Moves the remaining entries of a plan. Entries which cannot be moved are recorded in the tally.
+/// All moved entries are complete when the function returns.
 ///
 /// # Errors
-/// What ends the transfer of everything, not of single entries.
+/// The error that ended the transfer of all entries. Errors of single entries are in the tally.
 pub(super) async fn run(
     way: &impl TreeDirection,
     plan: &mut Plan,
@@ -78,17 +82,20 @@ pub(super) async fn run(
     keeps_root: bool,
 ) -> Result<(), TransferError> {
     plan.begin_again();
+    // Times come last, since every new entry changes the time of its directory.
     let moved = move_all(way, plan, progress).await;
     match moved {
         Ok(()) | Err(TransferError::Tree(_)) => {}
         Err(_) => return moved,
     }
 
+    // After a limit was reached, the directories that exist still get their attributes.
     finish(way, plan, keeps_root).await?;
 
     moved
 }
 
+/// Moves the files and links of a plan, and creates and lists its directories.
 async fn move_all(
     way: &impl TreeDirection,
     plan: &mut Plan,
@@ -96,6 +103,8 @@ async fn move_all(
 ) -> Result<(), TransferError> {
     let (mut directories, mut leaves, mut works) = (0, 0, FuturesUnordered::new());
     loop {
+        // Directories first, as they bring more work. The plan holds them back while enough files
+        // wait.
         while directories < DIRECTORIES_AT_ONCE
             && let Some((ticket, directory)) = plan.next_directory()
         {
@@ -123,6 +132,8 @@ async fn move_all(
         match done {
             WorkResult::Directory(directory, listed) => {
                 directories -= 1;
+                // The expected total grows by the files of the listing, minus those which are left
+                // out.
                 let before = plan.bytes;
                 take_listing(plan, &directory, listed)?;
                 progress.expect(plan.bytes - before);
@@ -159,10 +170,15 @@ async fn move_all(
             }
         }
 
+        // Only now: work that is cut off before this point is handed out again to the next attempt.
         plan.done(ticket);
     }
 }
 
+/// Adds a listing to the plan.
+///
+/// # Errors
+/// The tree exceeds a limit, or its root cannot be listed.
 fn take_listing(
     plan: &mut Plan,
     directory: &Arc<Directory>,
@@ -181,13 +197,16 @@ fn take_listing(
 
             Ok(())
         }
-        // Without its root there is no tree.
+        // Without its root there is no tree to move.
         Err(error) if directory.depth() == 0 => Err(error),
         Err(error) => fail(plan, directory.path(), error),
     }
 }
 
-/// Notes what concerns one entry; anything else ends the transfer.
+/// Records the failure of a single entry.
+///
+/// # Errors
+/// The error ends the whole transfer, or too many entries failed.
 fn fail(plan: &mut Plan, path: Vec<u8>, error: TransferError) -> Result<(), TransferError> {
     match error.of_one_file() {
         Some(reason) => Ok(plan.fail(path, reason)?),
@@ -195,7 +214,8 @@ fn fail(plan: &mut Plan, path: Vec<u8>, error: TransferError) -> Result<(), Tran
     }
 }
 
-/// A directory before the one that it is in: one after the other, or level by level.
+/// Sets the attributes of all directories, each before its parent: in the order of the calls, or
+/// level by level.
 async fn finish(
     way: &impl TreeDirection,
     plan: &mut Plan,
@@ -203,6 +223,7 @@ async fn finish(
 ) -> Result<(), TransferError> {
     let mut directories = plan.to_finish();
     directories.retain(|directory| directory.depth() > 0 || !keeps_root);
+    // A parent without write or search permission would not let its children be changed any more.
     let in_order = way.finishes_in_order();
 
     for level in directories.chunk_by(|one, other| in_order || one.depth() == other.depth()) {
@@ -216,6 +237,7 @@ async fn finish(
                 break;
             };
 
+            // At this point all content has arrived, so too many failures are no reason to stop.
             if let Err(error) = set
                 && let Err(error) = fail(plan, directory.path(), error)
                 && !matches!(error, TransferError::Tree(PlanError::Failures(_)))

@@ -1,5 +1,6 @@
-//! Links on the remote host. In which order a server takes the two paths of a link cannot be known: most say nothing of it,
-//! and some go by the client's name. So a first link is made where either of its ends may be.
+//! Symbolic links on the remote host. The order in which a server takes the two paths of a SYMLINK
+//! request cannot be known: most servers do not tell, and some decide by the client's name. So a
+//! test link is created first, at a place where either order is harmless.
 
 use std::sync::Arc;
 
@@ -20,33 +21,36 @@ use crate::{
     },
 };
 
-/// What has been found out about the links of one server.
+/// Knowledge about the links of a server, determined with the first link of an attempt.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     habits: OnceCell<Habits>,
 }
 
+/// Behaviour of a server for SYMLINK requests.
 #[derive(Debug, Clone, Copy)]
 struct Habits {
+    /// Order of the two paths in a request.
     order: LinkOrder,
-    /// A relative path is written down as it is: Erlang's server takes it for one that begins at the home directory.
+    /// True if the server stores relative paths unchanged. Erlang's server resolves them from the
+    /// home directory.
     keeps_relative: bool,
 }
 
-/// What has become of a link.
+/// Result of the creation of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkResult {
-    /// It says what it should.
+    /// The link contains the requested path.
     AsItIs,
-    /// It was given an absolute path in place of a relative one.
+    /// The link contains an absolute path instead of the requested relative path.
     Absolute,
 }
 
 impl Links {
-    /// Makes a link at this path, where nothing is but perhaps the same link.
+    /// Creates a link at a path where nothing exists, or only the same link.
     ///
     /// # Errors
-    /// The server's own; it makes no links, or none that lead there. Then there is none.
+    /// The server creates no links, or none with this destination. Then no link remains.
     pub(super) async fn make(
         &self,
         client: &Arc<SftpClient>,
@@ -67,7 +71,8 @@ impl Links {
 
         if keeps_relative || target.starts_with(b"/") {
             let made = client.symlink(order, target, link).await;
-            // OpenSSH's server writes down what it is told.
+            // OpenSSH's server stores exactly the requested path, so the result need not be read
+            // back.
             return match (&made, client.is_openssh()) {
                 (_, true) => made.map(|()| LinkResult::AsItIs).map_err(failed),
                 _ if leads(client, link, target).await => Ok(LinkResult::AsItIs),
@@ -75,6 +80,7 @@ impl Links {
             };
         }
 
+        // A relative path would lead elsewhere on this server, so an absolute path is used instead.
         let absolute = from_there(link, target);
         let made = client.symlink(order, &absolute, link).await;
         if leads(client, link, &absolute).await {
@@ -84,12 +90,13 @@ impl Links {
         Err(Self::take_back(client, link, made).await)
     }
 
-    /// Whether the server has shown that it makes links.
+    /// Returns true if the server has created a link in this attempt.
     pub(super) fn are_made(&self) -> bool {
         self.habits.initialized()
     }
 
-    /// Removes a link that leads somewhere else, unless it was there before.
+    /// Removes a link with the wrong destination, unless it existed before. Returns the error to
+    /// report.
     async fn take_back(
         client: &SftpClient,
         link: &[u8],
@@ -110,8 +117,8 @@ impl Links {
     }
 }
 
-/// Whether the link leads where this relative or absolute path leads from there. `ProFTPD` answers with an absolute path also
-/// where it has written down a relative one.
+/// Returns true if a link leads to `target`, absolute or relative to the link. `ProFTPD` answers
+/// with an absolute path even if it has stored a relative path.
 async fn leads(client: &SftpClient, link: &[u8], target: &[u8]) -> bool {
     let Ok(said) = client.readlink(link).await else {
         return false;
@@ -120,7 +127,7 @@ async fn leads(client: &SftpClient, link: &[u8], target: &[u8]) -> bool {
         || said.starts_with(b"/") && resolved(&said) == resolved(&from_there(link, target))
 }
 
-/// A relative path from the directory of a link on, or an absolute one.
+/// Returns the absolute path of `target` as seen from the directory of a link.
 fn from_there(link: &[u8], target: &[u8]) -> Vec<u8> {
     if target.starts_with(b"/") {
         target.to_vec()
@@ -129,7 +136,7 @@ fn from_there(link: &[u8], target: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The names of an absolute path, without those that `..` takes back.
+/// Returns the components of an absolute path, with `.` and `..` resolved by text.
 fn resolved(path: &[u8]) -> Vec<&[u8]> {
     let mut names = Vec::new();
     for name in path.split(|byte| *byte == b'/') {
@@ -144,6 +151,10 @@ fn resolved(path: &[u8]) -> Vec<&[u8]> {
 }
 
 impl Habits {
+    /// Determines the behaviour of the server with test links next to `beside`.
+    ///
+    /// # Errors
+    /// The server creates no links, or a request failed.
     async fn find_out(
         client: &Arc<SftpClient>,
         pending_uploads: &PendingUploads,
@@ -162,6 +173,8 @@ impl Habits {
             pending_uploads.note(beside, client).map_err(unmade)?,
         );
 
+        // Removed in every case. The names were recorded, so a lost connection does not leave them
+        // behind.
         let found = Self::look(client, &first.temporary, &second.temporary).await;
         pending_uploads.remove(&first, client).await;
         pending_uploads.remove(&second, client).await;
@@ -169,8 +182,12 @@ impl Habits {
         found
     }
 
-    /// Asks for a link between two names that nobody has, both in the directory in which links are to be, and looks which of
-    /// them it is; then for a relative one, of which is known by then where it will be. Both lead to nothing.
+    /// Creates a test link between two unused names in the directory of the links, and looks at
+    /// which name the link is. Then tests a relative link, whose place is known by then. Neither
+    /// link leads to an existing file.
+    ///
+    /// # Errors
+    /// The server creates no links, or a request failed.
     async fn look(client: &SftpClient, first: &[u8], second: &[u8]) -> Result<Self, RequestError> {
         client
             .symlink(LinkOrder::TargetFirst, first, second)
@@ -183,6 +200,7 @@ impl Habits {
                 .is_ok_and(|found| found.kind() == FileType::Link)
         };
 
+        // If neither or both names are a link, the reply of the server was wrong.
         let (order, target, link) = match tokio::join!(is_link(first), is_link(second)) {
             (false, true) => (LinkOrder::TargetFirst, first, second),
             (true, false) => (LinkOrder::LinkFirst, second, first),
@@ -200,7 +218,8 @@ impl Habits {
         let (_, relative) = paths::split(target);
         let made = client.symlink(order, relative, link).await.is_ok();
 
-        // What is written down shows in the length of the link; `ProFTPD` tells that of one that leads to nothing alone.
+        // The length of a link shows the stored path. `ProFTPD` reports this length only for a link
+        // that leads to nothing.
         let length = client.lstat(link).await.ok().and_then(|found| found.size);
         let as_it_is = client
             .readlink(link)

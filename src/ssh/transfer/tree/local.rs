@@ -1,5 +1,5 @@
-//! The local side of a tree: its directories, reached from an open root, and what is in them. Links are named, never
-//! followed.
+//! The local side of a tree: directories reached from an open root, and their entries. Links are
+//! listed, but never followed.
 
 use std::{
     ffi::OsStr,
@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// The root of a tree, and the directory in it that was used last: so are most of its files.
+/// Open root of a tree, with a cache of the most recently used directory. Most files are in the
+/// same directory as the file before.
 #[derive(Debug)]
 pub(super) struct Root {
     root: Arc<Folder>,
@@ -33,10 +34,10 @@ impl Root {
         }
     }
 
-    /// Mode and time of the root itself.
+    /// Returns the mode and modification time of the root.
     ///
     /// # Errors
-    /// The system's own.
+    /// The root cannot be read.
     pub(super) fn attributes(&self) -> io::Result<EntryAttributes> {
         Ok(self
             .root
@@ -45,20 +46,20 @@ impl Root {
             .unwrap_or_default())
     }
 
-    /// The directory these names below, one name at a time.
+    /// Opens the directory at a path below the root, name by name.
     ///
     /// # Errors
-    /// The system's own, and that there is something else in the way.
+    /// A directory cannot be opened, or another kind of file has its name.
     pub(super) fn below(&self, names: &[&[u8]]) -> io::Result<Folder> {
         self.root.below(names)
     }
 
-    /// A directory of the tree: the last one, or reached from the root.
+    /// Opens a directory of the tree, or returns the cached directory.
     ///
     /// # Errors
-    /// As [`below`](Self::below).
+    /// The same as for [`below`](Self::below).
     pub(super) fn folder_of(&self, directory: &Arc<Directory>) -> io::Result<Arc<Folder>> {
-        // Held by threads only, for as long as it takes to open a directory.
+        // Only blocking threads lock this mutex, for the time it takes to open a directory.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((held, folder)) = &*last
             && Arc::ptr_eq(held, directory)
@@ -73,25 +74,25 @@ impl Root {
     }
 }
 
-/// What is in a directory, and what of it cannot be said.
+/// Content of a directory, and the entries which cannot be moved.
 #[derive(Debug, Default)]
 pub(super) struct LocalListing {
-    /// What can be moved, in any order.
+    /// Entries to be moved, in any order.
     pub(super) entries: Vec<DirectoryEntry>,
-    /// Names of the others, and why.
+    /// Names of the unreadable entries, with the reasons.
     pub(super) failures: Vec<(Vec<u8>, String)>,
-    /// What is left out because it is guarded: its name, whether it is a directory, and why.
+    /// Guarded entries which are left out: the name, true for a directory, and the reason.
     pub(super) left_out: Vec<(Vec<u8>, bool, GuardReason)>,
 }
 
 /// Lists a directory.
 ///
 /// # Errors
-/// The system's own. What is wrong with a single entry is in the listing.
+/// The directory cannot be read. Errors of single entries are part of the listing.
 pub(super) fn list(directory: &Folder) -> io::Result<LocalListing> {
     let mut listing = LocalListing::default();
 
-    // One more than a tree may have, to be refused for that.
+    // One entry above the limit, so that the plan notices and refuses the tree.
     for name in directory.names(LIMITS.entries + 1)? {
         let Some(name) = bytes(&name) else {
             let name = name.to_string_lossy().into_owned().into_bytes();
@@ -102,6 +103,8 @@ pub(super) fn list(directory: &Folder) -> io::Result<LocalListing> {
             continue;
         };
 
+        // An entry may disappear between the listing and this look; the rest of the directory is
+        // still moved.
         match directory.find(&name) {
             Ok(Some((what, attributes))) => listing.entries.push(DirectoryEntry {
                 name,
@@ -118,13 +121,14 @@ pub(super) fn list(directory: &Folder) -> io::Result<LocalListing> {
     Ok(listing)
 }
 
-/// The path of a directory of the tree, or of a name in it.
+/// Returns the local path of a directory or file of the tree, for display.
 pub(super) fn path(root: &Path, names: &[&[u8]]) -> PathBuf {
     let mut path = root.to_owned();
     path.extend(names.iter().map(|name| paths::os_name(name)));
     path
 }
 
+/// Returns the bytes of a local name.
 #[cfg(unix)]
 #[expect(
     clippy::unnecessary_wraps,
@@ -134,6 +138,7 @@ fn bytes(name: &OsStr) -> Option<Vec<u8>> {
     Some(std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec())
 }
 
+/// Returns the bytes of a local name. `None` if the name is not Unicode.
 #[cfg(not(unix))]
 fn bytes(name: &OsStr) -> Option<Vec<u8>> {
     Some(name.to_str()?.as_bytes().to_vec())

@@ -1,4 +1,5 @@
-//! Directory trees, up and down: many small files in flight over several channels, large ones as a single one goes.
+//! Transfers of directory trees in both directions. Many small files are in flight over several
+//! channels; large files are moved like single files.
 
 mod channels;
 mod destination;
@@ -30,28 +31,35 @@ use crate::{
     },
 };
 
-/// A file with more content, in bytes, may go over several channels, as a single one does.
+/// Size in bytes above which a file is moved like a single file, perhaps over several channels.
 const LARGE: u64 = 4 * 1024 * 1024;
-/// What the content of large files that is in flight may take, in KiB: as much as one of them has.
+/// Memory for the content of large files in flight, in KiB. A single large file may use all of it.
 const MEMORY_OF_LARGE: u32 = 16 * 1024;
-/// The same of all others, which do not wait for those.
+/// Memory for the content of all other files in flight, in KiB. It is separate, so that small files
+/// do not wait for large files.
 const MEMORY: u32 = 8 * 1024;
 
-/// What an attempt has, whichever way it goes.
+/// Resources of an attempt, shared by the work on all entries in either direction.
 struct TreeContext {
     pool: Arc<Pool>,
+    /// SFTP channels of the attempt.
     channel_set: Arc<ChannelSet>,
     progress: TransferCounters,
+    /// True if files with the same size and modification time on both sides are skipped.
     skip_unchanged: bool,
+    /// Counts of the names listed so far, which have a limit.
     listed: Listed,
+    /// Permits for small files in flight, in KiB.
     memory: Semaphore,
+    /// Permits for large files in flight, in KiB.
     memory_of_large: Semaphore,
     threads: Threads,
-    /// What the server has not kept, as far as it is not in the tally yet.
+    /// Counts of the unkept properties which are not in the tally yet.
     unkept: Mutex<Unkept>,
 }
 
 impl TreeContext {
+    /// Creates the resources of an attempt, with `client` as the first channel.
     fn new(request: &TransferRequest, pool: &Arc<Pool>, client: &Arc<SftpClient>) -> Self {
         Self {
             pool: Arc::clone(pool),
@@ -66,12 +74,14 @@ impl TreeContext {
         }
     }
 
-    /// Counts what the server has not kept.
+    /// Adds to the counts of properties which the server did not keep.
     fn note(&self, unkept: Unkept) {
         *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) += unkept;
     }
 
-    /// Waits until so much content may be in flight. Whoever holds some does not ask for more.
+    /// Waits until `bytes` of content may be in flight. A holder of a permit must not ask for
+    /// another, or all could wait for each other. The semaphores are never closed, so the result is
+    /// always `Some`.
     async fn memory(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
         let (memory, most) = if bytes > LARGE {
             (&self.memory_of_large, MEMORY_OF_LARGE)
@@ -79,13 +89,17 @@ impl TreeContext {
             (&self.memory, MEMORY)
         };
 
+        // A file larger than the whole memory takes all of it, or it would wait forever.
         let kib = u32::try_from(bytes / 1024 + 1).map_or(most, |kib| kib.min(most));
 
-        // Never closed, so never refused.
+        // The semaphore is never closed, so this never fails.
         memory.acquire_many(kib).await.ok()
     }
 
-    /// Does what may block on a thread that may be blocked.
+    /// Runs blocking work on a thread of the pool.
+    ///
+    /// # Errors
+    /// The work failed, or panicked.
     async fn disk<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
@@ -104,7 +118,11 @@ impl TreeContext {
             .unwrap_or_else(|| Err(failed()))
     }
 
-    /// Moves what is left to be moved.
+    /// Moves the remaining entries of the plan and returns the tally.
+    ///
+    /// # Errors
+    /// [`TransferError::Incomplete`] if single entries failed or a limit was reached, or the error
+    /// that ended the transfer.
     async fn execute(
         &self,
         way: &impl TreeDirection,
@@ -112,6 +130,7 @@ impl TreeContext {
         keeps_root: bool,
     ) -> Result<Tally, TransferError> {
         let done = executor::run(way, plan, &self.progress, keeps_root).await;
+        // Added even after an error: the plan and its tally live on into the next attempt.
         plan.tally.unkept +=
             std::mem::take(&mut *self.unkept.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = match done {

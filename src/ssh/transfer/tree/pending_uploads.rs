@@ -1,4 +1,4 @@
-//! What is on the remote host and not in its place yet, or may be.
+//! The remote files which are not in place yet.
 
 use std::{
     collections::HashMap,
@@ -19,18 +19,25 @@ use crate::ssh::{
     },
 };
 
+/// Remote files of a tree which are not in place yet, or whose rename is not confirmed. The upload
+/// keeps the record over all attempts, to remove or continue the files.
 #[derive(Debug, Default)]
 pub(super) struct PendingUploads {
-    /// Small things by their names, each with the channel over which it was made: what is asked for there later comes later.
+    /// Small files and links by temporary name, each with the channel that created it. Requests
+    /// over the same channel are processed in order, so that a removal follows the creation.
     temporaries: Mutex<Temporaries>,
-    /// Large files, which go on after a lost link.
+    /// States of large files, which continue after a lost connection.
     pub(super) uploads: Resumable<Upload>,
 }
 
+/// Recorded files by temporary name, each with the channel over which it was created.
 type Temporaries = HashMap<Vec<u8>, (RemoteTemp, Arc<SftpClient>)>;
 
 impl PendingUploads {
-    /// A name beside the target.
+    /// Creates and records a temporary name next to the target.
+    ///
+    /// # Errors
+    /// The system provides no random number.
     pub(super) fn note(
         &self,
         target: &[u8],
@@ -44,20 +51,21 @@ impl PendingUploads {
         Ok(remote_temp)
     }
 
-    /// It is in its place.
+    /// Forgets a file which is in place or removed.
     pub(super) fn forget(&self, remote_temp: &RemoteTemp) {
         self.lock().remove(&remote_temp.temporary);
     }
 
-    /// Removes one.
+    /// Removes a temporary file, and forgets it if that succeeds.
     pub(super) async fn remove(&self, remote_temp: &RemoteTemp, client: &SftpClient) {
         if remote_temp.remove_with(client).await {
             self.forget(remote_temp);
         }
     }
 
-    /// Removes what is small. Each over its own channel, if that is still there.
+    /// Removes all small temporary files, each over its own channel if that still works.
     pub(super) async fn remove_small(&self, client: &SftpClient) {
+        // Cloned, because the mutex must not be held while the replies are awaited.
         let temporaries = self.lock().clone();
         let mut removals = FuturesUnordered::new();
         for (remote_temp, over) in temporaries.values() {
@@ -73,8 +81,9 @@ impl PendingUploads {
         }
     }
 
-    /// After an error: removes what is not complete. After a lost link it stays for the next attempt, or to be told of.
-    /// Returns the error with what has become of a file that was written under its own name.
+    /// Removes incomplete files after an error. After a lost connection they remain for the next
+    /// attempt, or to be reported. Returns the error, extended by the state of a target that was
+    /// being written.
     pub(super) async fn tidy_up(
         &self,
         mut error: TransferError,
@@ -86,6 +95,7 @@ impl PendingUploads {
             return error;
         }
 
+        // The user has to know about a target whose old content is gone.
         let uploads = self.uploads.take_all();
         if let Some(path) = uploads.iter().find_map(Upload::broken) {
             error = error.in_place(path);
@@ -94,7 +104,7 @@ impl PendingUploads {
         let all = async {
             self.remove_small(client).await;
 
-            // Their server may have ended, while the connection has not.
+            // The SFTP server may have exited, while the connection still works.
             if !self.lock().is_empty()
                 && let Ok(another) = SftpClient::begin(pool).await
             {
@@ -106,12 +116,13 @@ impl PendingUploads {
             }
         };
 
+        // A server which no longer answers must not keep the caller from learning about the error.
         let _ = timeout(TIDY_LIMIT, all).await;
 
         error
     }
 
-    /// All that is left, which is not kept any more.
+    /// Removes and returns all remaining temporary files.
     pub(super) fn take_all(&self) -> Vec<RemoteTemp> {
         let small = std::mem::take(&mut *self.lock())
             .into_values()
@@ -126,7 +137,8 @@ impl PendingUploads {
             .collect()
     }
 
-    /// Held for an assignment only, so one that was poisoned holds nothing half-done.
+    /// Locks the record. The mutex is held only for an assignment, so a poisoned mutex is
+    /// consistent.
     fn lock(&self) -> MutexGuard<'_, Temporaries> {
         self.temporaries
             .lock()

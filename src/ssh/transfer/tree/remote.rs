@@ -1,4 +1,4 @@
-//! The remote side of a tree: its paths, and what is in its directories.
+//! The remote side of a tree: paths, and the entries of directories.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,10 +19,11 @@ use crate::{
     },
 };
 
-/// Requests for the names of one directory in flight, at most. OpenSSH's server answers each with 100 names.
+/// Upper limit of requests in flight for the names of a directory. OpenSSH's server answers each
+/// with 100 names.
 const READ_AHEAD: usize = 8;
 
-/// A path on the remote host from the directory `root` down.
+/// Returns a remote path below the directory `root`.
 pub(super) fn join(root: &[u8], names: &[&[u8]]) -> Vec<u8> {
     let mut path = root.to_vec();
     for name in names {
@@ -35,7 +36,7 @@ pub(super) fn join(root: &[u8], names: &[&[u8]]) -> Vec<u8> {
     path
 }
 
-/// Something else has the name that a directory needs.
+/// Returns the error for a file or link which has the name of a required directory.
 pub(super) fn in_the_way(path: &[u8]) -> TransferError {
     let message = "there is a link or a file where a directory has to be".to_owned();
     TransferError::Remote {
@@ -45,7 +46,7 @@ pub(super) fn in_the_way(path: &[u8]) -> TransferError {
     }
 }
 
-/// `None` where there is nothing.
+/// Converts the error for a missing file to `None`.
 pub(super) fn found<T>(
     client: &SftpClient,
     answer: Result<T, RequestError>,
@@ -57,7 +58,8 @@ pub(super) fn found<T>(
     }
 }
 
-/// How much the listings of one transfer have brought: a server may go on for ever, in many directories at once.
+/// Counts of the names listed by a transfer, in all directories together. A hostile server may list
+/// names without end, in many directories at once.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     names: AtomicUsize,
@@ -65,6 +67,10 @@ pub(super) struct Listed {
 }
 
 impl Listed {
+    /// Adds the names of a reply.
+    ///
+    /// # Errors
+    /// The transfer has listed more names, or more bytes of names, than a tree may have.
     fn add(&self, names: &[NameReply]) -> Result<(), PlanError> {
         let bytes = names.iter().map(|name| name.name.len()).sum();
         if self.names.fetch_add(names.len(), Ordering::Relaxed) > LIMITS.entries {
@@ -82,7 +88,7 @@ impl Listed {
 /// Lists a directory.
 ///
 /// # Errors
-/// The server's own, and that it goes on for ever.
+/// A request failed, or the listing exceeds the limits of a tree.
 pub(super) async fn list(
     client: &SftpClient,
     path: &[u8],
@@ -95,8 +101,9 @@ pub(super) async fn list(
     entries(client, path, names?).await.map_err(failed)
 }
 
-/// From OpenSSH's server with several requests at once, more the longer the directory is: each brings but some of the names.
-/// Their answers are taken in whatever order they come, so that none is kept that is not counted.
+/// Reads all names of an open directory. With OpenSSH's server, several requests are in flight,
+/// more of them the longer the directory is. Replies are taken in any order, so that every stored
+/// reply is counted.
 async fn read_all(
     client: &SftpClient,
     handle: &Handle,
@@ -122,9 +129,11 @@ async fn read_all(
             continue;
         };
 
+        // Counted before the names are stored, so that an endless listing cannot fill the memory.
         listed.add(&names)?;
 
-        // A name shares the memory of the whole answer with what only `ls` would show.
+        // Copied, because the name shares the memory of the whole reply, with the long form for
+        // `ls`.
         all.extend(names.into_iter().map(|name| NameReply {
             name: name.name.to_vec().into(),
             ..name
@@ -134,7 +143,8 @@ async fn read_all(
     }
 }
 
-/// What the names name. A server may leave that out of its answer.
+/// Converts names to entries. Asks for the attributes of a name if the server did not send the
+/// type.
 async fn entries(
     client: &SftpClient,
     directory: &[u8],
@@ -150,6 +160,7 @@ async fn entries(
             continue;
         }
 
+        // A name with a slash would lead out of the directory; the plan refuses such names later.
         if attributes.kind() == FileType::Unknown && !name.contains(&b'/') {
             match client.lstat(&join(directory, &[&name])).await {
                 Ok(found) => attributes = found,

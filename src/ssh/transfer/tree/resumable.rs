@@ -1,4 +1,4 @@
-//! What goes on after a lost link, wherever the work on it was cut off.
+//! The state of large files, which survives a lost connection and the cancellation of the work.
 
 use std::{
     collections::HashMap,
@@ -7,15 +7,15 @@ use std::{
 
 use crate::tree::plan::PlannedItem;
 
-/// States of large files, by the work that they belong to.
+/// States of large files, by the planned item to which each belongs.
 #[derive(Debug)]
 pub(super) struct Resumable<T>(Mutex<HashMap<PlannedItem, T>>);
 
-/// One of them while it is worked on. Dropped with it, it is kept.
+/// State of a large file during the work of an attempt. Dropping the guard puts the state back.
 pub(super) struct Borrowed<'a, T> {
     kept: &'a Resumable<T>,
     ticket: PlannedItem,
-    /// To be taken out when it is needed no more.
+    /// State of the file. Set to `None` when the file needs no further attempt.
     pub(super) state: Option<T>,
 }
 
@@ -26,7 +26,7 @@ impl<T> Default for Resumable<T> {
 }
 
 impl<T> Resumable<T> {
-    /// What was kept for this work, to go on with.
+    /// Takes the kept state of an item, if any.
     pub(super) fn take(&self, ticket: PlannedItem) -> Borrowed<'_, T> {
         let state = self.lock().remove(&ticket);
         Borrowed {
@@ -36,12 +36,12 @@ impl<T> Resumable<T> {
         }
     }
 
-    /// All that is kept.
+    /// Removes and returns all states.
     pub(super) fn take_all(&self) -> Vec<T> {
         std::mem::take(&mut *self.lock()).into_values().collect()
     }
 
-    /// Does something with each.
+    /// Calls `change` for each state.
     pub(super) fn for_each(&self, mut change: impl FnMut(&mut T)) {
         self.lock().values_mut().for_each(&mut change);
     }

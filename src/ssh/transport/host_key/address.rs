@@ -1,4 +1,5 @@
-//! What the address of a host has to do with its key: `CheckHostIP` and `NoHostAuthenticationForLocalhost`.
+//! Checks the address of a host together with its key: `CheckHostIP` and
+//! `NoHostAuthenticationForLocalhost`.
 
 use super::HostKeyCheck;
 use crate::{
@@ -9,15 +10,19 @@ use crate::{
     ssh::error::HostKeyError,
 };
 
-/// The two options, and what they need to know of the destination.
+/// Options about the address of a host, with the necessary parts of the destination.
 pub(super) struct AddressRules {
+    /// True if `CheckHostIP` is set.
     check: bool,
+    /// True if a loopback address needs no check (`NoHostAuthenticationForLocalhost`).
     exempt_loopback: bool,
     host_name: String,
     port: u16,
 }
 
 impl AddressRules {
+    /// Reads the options. As in OpenSSH, a `HostKeyAlias` ends the exemption for loopback
+    /// addresses.
     pub(super) fn new(config: &EffectiveConfig) -> Self {
         Self {
             check: config.check_host_ip,
@@ -30,17 +35,17 @@ impl AddressRules {
 }
 
 impl HostKeyCheck {
-    /// Whether any key will do.
+    /// Returns true if any key is accepted, because the host is at a loopback address.
     pub(super) fn is_exempt(&self) -> bool {
         self.by_address.exempt_loopback && self.address.is_some_and(|address| address.is_loopback())
     }
 
-    /// Compares the key with the one known for the address, and saves it for the address if none is known. `known`
-    /// says whether the host is; if not, it is saved for both. The notice says what was saved, or what is wrong and
-    /// allowed by `StrictHostKeyChecking no`.
+    /// Compares the key with the key known for the address. If the address is unknown, the key is
+    /// saved for the address; if `known` is false, it is saved for the host as well. Returns a
+    /// notice if something was saved, or if `StrictHostKeyChecking no` allowed a mismatch.
     ///
     /// # Errors
-    /// Another key is known for the address, or this one is revoked there.
+    /// Another key is known for the address, or the key is revoked there.
     pub(super) fn check_address(
         &self,
         key: &HostKey,
@@ -61,6 +66,7 @@ impl HostKeyCheck {
         };
 
         let address = address.to_string();
+        // A destination which is an address itself has been looked up under this name already.
         if address == *host_name {
             return Ok(None);
         }

@@ -1,5 +1,6 @@
-//! Decides about the server's host key: reads the files that the configuration names, asks the pure [`verdict`] and
-//! [`authority`], applies `StrictHostKeyChecking`, and saves what is accepted.
+//! Decides whether the server's host key is accepted. This module reads the files named by the
+//! configuration, asks the pure functions [`verdict`] and [`authority`], applies
+//! `StrictHostKeyChecking`, and saves accepted keys.
 
 mod address;
 mod save;
@@ -33,64 +34,76 @@ use crate::{
     },
 };
 
-/// Everything that decides about the key of one host, read before it is contacted.
+/// Rules for accepting a host's key, read before the host is contacted. Created by
+/// [`load`](Self::load) for each connection.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is an option of its own"
 )]
 pub(in crate::ssh) struct HostKeyCheck {
+    /// Name looked up in the `known_hosts` files.
     host: HostName,
-    /// What a certificate must name: the host without its port, or `HostKeyAlias`.
+    /// Name which a certificate must contain: the host without its port, or `HostKeyAlias`.
     principal: String,
+    /// Destination as the user would pass it to `ssh`, for error messages.
     destination: String,
-    /// The paths of `UserKnownHostsFile`. The first is where a newly accepted key is saved.
+    /// Paths of `UserKnownHostsFile`. A newly accepted key is saved in the first.
     user_files: Vec<String>,
+    /// Path and content of each existing `known_hosts` file, the user's files first.
     files: Vec<(String, Vec<u8>)>,
-    /// OpenSSH refuses an unknown host that it could not record, whatever `StrictHostKeyChecking` says.
+    /// True if the host can be recorded. OpenSSH refuses an unknown host which cannot be recorded,
+    /// whatever `StrictHostKeyChecking` says.
     recordable: bool,
     policy: StrictHostKeyChecking,
     hash_names: bool,
     update: bool,
+    /// Path and parsed content of each `RevokedHostKeys` file.
     revoked: Vec<(String, RevokedKeys)>,
+    /// Host key algorithms to offer, best first.
     algorithms: Vec<String>,
     ca_signature_algorithms: Vec<String>,
+    /// Smallest accepted RSA key, in bits (`RequiredRSASize`, but at least 1024).
     smallest_rsa: u32,
-    /// `CheckHostIP` and `NoHostAuthenticationForLocalhost`.
+    /// Rules of `CheckHostIP` and `NoHostAuthenticationForLocalhost`.
     by_address: address::AddressRules,
-    /// The address that was dialled; none through a proxy.
+    /// Address which was dialled; `None` through a jump host or `ProxyCommand`.
     pub(in crate::ssh) address: Option<IpAddr>,
-    /// Whether a key that would be saved is not.
+    /// True if accepted keys are not saved, as for `doctor`.
     pub(in crate::ssh) keeps_nothing: bool,
 }
 
-/// How a host key came to be accepted.
+/// Accepted host key of a connection, and the reason for accepting the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::ssh) struct AcceptedHostKey {
-    /// Such as `ssh-ed25519`.
+    /// Type of the key, such as `ssh-ed25519`.
     pub(in crate::ssh) key_type: String,
-    /// `SHA256:…`.
+    /// Fingerprint of the key, `SHA256:…`.
     pub(in crate::ssh) fingerprint: String,
-    /// Why, in words.
+    /// Reason for accepting the key, as the end of a sentence.
     pub(in crate::ssh) because: String,
-    /// With `StrictHostKeyChecking no`, OpenSSH goes on after a changed key but sends no password to it.
+    /// True if no password may be sent to the host. With `StrictHostKeyChecking no`, OpenSSH goes
+    /// on after a changed key, but without passwords.
     pub(in crate::ssh) no_passwords: bool,
-    /// What the person should know.
+    /// Notice for the user, such as about a saved key; `None` if nothing was saved and nothing is
+    /// wrong.
     pub(in crate::ssh) notice: Option<String>,
-    /// Whether the server may say which other keys it has (`UpdateHostKeys`): it showed one that the person's own files
-    /// list under its full name.
+    /// True if the server may announce further keys (`UpdateHostKeys`). This requires a key which
+    /// the user's own files list under the host's full name.
     pub(in crate::ssh) may_update: bool,
 }
 
-/// A host name with one of these would stand for other hosts too, or for none.
+/// Characters which exclude a host name from `known_hosts`: such a name would stand for other hosts
+/// too, or for none.
 const UNRECORDED: [char; 10] = ['@', '?', '*', '#', '[', ']', '|', '\'', '"', '\\'];
-/// The shortest RSA key that OpenSSH reads at all, in bits.
+/// Length of the shortest RSA key which OpenSSH reads at all, in bits.
 const SMALLEST_RSA: u32 = 1024;
 
 impl HostKeyCheck {
-    /// Reads `UserKnownHostsFile`, `GlobalKnownHostsFile` and `RevokedHostKeys`. A missing `known_hosts` file is empty.
+    /// Reads `UserKnownHostsFile`, `GlobalKnownHostsFile` and `RevokedHostKeys`. A missing
+    /// `known_hosts` file counts as empty.
     ///
     /// # Errors
-    /// A file that exists and cannot be read, and a `RevokedHostKeys` file that is missing or not understood.
+    /// A file exists but cannot be read, or a `RevokedHostKeys` file is missing or malformed.
     pub(in crate::ssh) fn load(
         config: &EffectiveConfig,
         target: &Target,
@@ -108,6 +121,7 @@ impl HostKeyCheck {
             typed,
         )?;
 
+        // On Windows, `ssh -G` prints the folder of the global files as `__PROGRAMDATA__`.
         let global = with_program_data(
             &config.global_known_hosts_files,
             env::var("ProgramData").ok().as_deref(),
@@ -115,6 +129,7 @@ impl HostKeyCheck {
 
         let global = expand_all("GlobalKnownHostsFile", &global, config, typed)?;
         let mut files = Vec::new();
+        // The user's files come first, as `ssh` reads them.
         for path in user.iter().cloned().chain(global) {
             if let Some(text) = read(&path)? {
                 files.push((path, text));
@@ -133,6 +148,8 @@ impl HostKeyCheck {
             .map(|(path, text)| KnownHostsFile { path, text })
             .collect();
 
+        // As in `ssh`, algorithms of known keys come first. Otherwise a known host could show an
+        // unlisted key.
         let algorithms = order_algorithms(&config.host_key_algorithms, &view, &host);
 
         Ok(Self {
@@ -161,18 +178,21 @@ impl HostKeyCheck {
         })
     }
 
-    /// The host key algorithms to ask for, best first: `HostKeyAlgorithms`, those first by which the host is known.
+    /// Returns the host key algorithms to offer, best first. The order is that of
+    /// `HostKeyAlgorithms`, except that algorithms of known keys come first.
     pub(in crate::ssh) fn algorithms(&self) -> &[String] {
         &self.algorithms
     }
 
-    /// Where a key is saved once the person trusts it; `None` if the person is not to be asked.
+    /// Returns the file for saving a key which the user trusts; `None` if the user must not be
+    /// asked.
     pub(in crate::ssh) fn asks_to_save_in(&self) -> Option<&str> {
         let asks = self.policy == StrictHostKeyChecking::Ask && self.recordable;
         self.user_files.first().filter(|_| asks).map(String::as_str)
     }
 
-    /// Accepts the key, or says why not. `trusted` is what the person said of it, where `StrictHostKeyChecking` is `ask`.
+    /// Accepts or refuses the key shown by the server. `trusted` is the user's answer to the
+    /// question of `StrictHostKeyChecking ask`, or false before the question.
     ///
     /// # Errors
     /// [`HostKeyError`] wherever OpenSSH would end the connection, or would have to ask.
@@ -205,6 +225,7 @@ impl HostKeyCheck {
             )));
         }
 
+        // Revocation comes before every reason to accept the key: a revoked key is never accepted.
         for (file, keys) in &self.revoked {
             if let Some(reason) = keys.reason(&key, certificate.as_ref()) {
                 return Err(revoked(format!("{reason} of {file} (RevokedHostKeys)")));
@@ -217,6 +238,7 @@ impl HostKeyCheck {
             ));
         }
 
+        // Without a certificate, the key itself must be listed.
         let Some(certificate) = certificate else {
             return self.decide_plain(&key, "", trusted);
         };
@@ -225,6 +247,8 @@ impl HostKeyCheck {
             Authority::Revoked { file, line } => {
                 return Err(revoked(format!("@revoked in {file}:{line}")));
             }
+            // A listed authority is not enough: the certificate must be valid now, for this host,
+            // and be signed by an allowed algorithm.
             Authority::Listed { file, line } => {
                 let now = SystemTime::now()
                     .duration_since(UNIX_EPOCH)
@@ -243,7 +267,7 @@ impl HostKeyCheck {
             }
         };
 
-        // As OpenSSH does: without its certificate the key is one like any other.
+        // As in OpenSSH, a key without an accepted certificate is judged like a plain key.
         self.decide_plain(
             &key,
             &format!("; its certificate was not accepted: {fault}"),
@@ -251,7 +275,7 @@ impl HostKeyCheck {
         )
     }
 
-    /// Judges a key that no file knows, as `StrictHostKeyChecking` says.
+    /// Accepts or refuses a key which no file lists, according to `StrictHostKeyChecking`.
     fn decide_unknown(
         &self,
         key: &HostKey,
@@ -260,6 +284,7 @@ impl HostKeyCheck {
         trusted: bool,
     ) -> Result<AcceptedHostKey, HostKeyError> {
         let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
+        // As in OpenSSH, an unknown host which cannot be recorded is refused under every policy.
         let policy = match self.policy {
             StrictHostKeyChecking::Ask if trusted => {
                 return Ok(AcceptedHostKey {
@@ -300,7 +325,8 @@ impl HostKeyCheck {
         })
     }
 
-    /// Judges the key by itself; `fault` says what was wrong with its certificate, if there was one.
+    /// Accepts or refuses a plain key. `fault` says why a certificate sent with the key was not
+    /// accepted; empty if there was no certificate.
     fn decide_plain(
         &self,
         key: &HostKey,
@@ -310,6 +336,7 @@ impl HostKeyCheck {
         let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
         let shown = fingerprint(key.blob());
 
+        // A list may allow certificates of a type, but no plain keys of that type.
         if !self.allows(key) {
             return Err(HostKeyError::Unusable(format!(
                 "HostKeyAlgorithms does not allow {key_type}{fault}"
@@ -347,6 +374,8 @@ impl HostKeyCheck {
             } => {
                 let offending = format!("{listed} key in {file}:{line} ({fingerprint}){fault}");
 
+                // As in OpenSSH, the connection goes on without passwords, which an impostor could
+                // collect.
                 if self.policy == StrictHostKeyChecking::No {
                     let notice = format!(
                         "the host key has changed (offending {offending}); StrictHostKeyChecking is no, so the \
@@ -377,7 +406,7 @@ impl HostKeyCheck {
         }
     }
 
-    /// Whether `HostKeyAlgorithms` allows a plain key of this type.
+    /// Returns true if `HostKeyAlgorithms` allows a plain key of this type.
     fn allows(&self, key: &HostKey) -> bool {
         let plain = |name: &String| {
             !name.ends_with(CERTIFICATE_SUFFIX) && plain_key_type(name) == Some(key.key_type())
@@ -385,6 +414,7 @@ impl HostKeyCheck {
         self.algorithms.iter().any(plain)
     }
 
+    /// Returns the `known_hosts` files in the form which the pure functions read.
     fn view(&self) -> Vec<KnownHostsFile<'_>> {
         self.files
             .iter()
@@ -393,7 +423,11 @@ impl HostKeyCheck {
     }
 }
 
-/// The key that a server showed, and its certificate once that is known to be whole and signed by whom it says.
+/// Parses the key shown by the server, and the certificate if there is one. The certificate's
+/// signature is verified.
+///
+/// # Errors
+/// The key or certificate is malformed, of an unknown type, or has no valid signature.
 fn parse(
     shown: &PublicKeyOrCertificate,
 ) -> Result<(HostKey, Option<HostCertificate>), HostKeyError> {
@@ -404,7 +438,8 @@ fn parse(
             Ok((key, None))
         }
         PublicKeyOrCertificate::Certificate(certificate) => {
-            // At a time at which it is valid: whether that is now is another question.
+            // Only the signature is checked here, so any time within the validity will do. Validity
+            // now is a separate question, which `HostCertificate::fault` answers.
             let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
             certificate
                 .validate_at(certificate.valid_after(), [&signer])
@@ -419,7 +454,7 @@ fn parse(
     }
 }
 
-/// The paths that an option lists on one line, expanded.
+/// Splits the paths which an option lists on a line, and expands each.
 fn expand_all(
     option: &'static str,
     printed: &str,
@@ -434,7 +469,7 @@ fn expand_all(
         .collect()
 }
 
-/// `None` for a file that does not exist.
+/// Reads a `known_hosts` file; `None` if the file does not exist.
 fn read(path: &str) -> Result<Option<Vec<u8>>, HostKeyError> {
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
@@ -453,7 +488,8 @@ fn read(path: &str) -> Result<Option<Vec<u8>>, HostKeyError> {
     }
 }
 
-/// OpenSSH refuses every host while this file is missing or broken.
+/// Reads a `RevokedHostKeys` file. As in OpenSSH, a missing or malformed file is an error, so every
+/// host is refused.
 fn read_revoked(path: String) -> Result<(String, RevokedKeys), HostKeyError> {
     let bytes = fs::read(&path).map_err(|error| error.to_string());
     match bytes.and_then(|bytes| RevokedKeys::parse(&bytes).map_err(|error| error.to_string())) {

@@ -1,4 +1,4 @@
-//! Writes to the person's `known_hosts` files.
+//! Writes host keys to the user's `known_hosts` files.
 
 use std::{
     fs::File,
@@ -13,8 +13,9 @@ use crate::{
 };
 
 impl HostKeyCheck {
-    /// Appends the key to the first user file, for a host and perhaps its address, and says so; a file that cannot be
-    /// written is said too, as in OpenSSH.
+    /// Appends the key to the user's first file, for a host and optionally an address. Returns a
+    /// sentence about the result. As in OpenSSH, a failed write does not end the connection, but is
+    /// reported.
     pub(super) fn save(
         &self,
         host: &HostName,
@@ -42,15 +43,23 @@ impl HostKeyCheck {
         }
     }
 
-    /// Makes a file agree with what the server has proved, keeping the old one as `FILE.old`. Keys are added to the
-    /// first file alone, and a missing file stays missing: as OpenSSH does it.
+    /// Changes a file according to `update`, which the server has proved, and keeps the old content
+    /// as `FILE.old`. As in OpenSSH, new keys go to the first file only, and a missing file stays
+    /// missing.
+    ///
+    /// # Errors
+    /// The file cannot be locked, read or replaced.
     pub(super) fn rewrite(&self, path: &str, update: &KeyUpdate) -> io::Result<()> {
         let place = LocalName::resolve(Path::new(path))?;
         let (locked, before) = open_locked(&place, false)?;
+        // The update was planned without the lock, so the changes are computed from the current
+        // content.
         let shorter = update.without_obsolete(&before, &self.host);
+        // On Unix files are compared by identity as well, since two paths may name the same file.
         let first = match self.user_files.first() {
-            Some(first) => is_at(&locked, &LocalName::resolve(Path::new(first))?)?,
-            None => false,
+            Some(first) if first == path => true,
+            Some(first) if cfg!(unix) => is_at(&locked, &LocalName::resolve(Path::new(first))?)?,
+            _ => false,
         };
 
         let new = if first {
@@ -72,21 +81,25 @@ impl HostKeyCheck {
             text.extend_from_slice(self.line(&self.host, key)?.as_bytes());
         }
 
+        // The new file gets a random name and then replaces the old file, so no reader sees half of
+        // it.
         let (folder, old, new) = (
             &place.folder,
             place.beside("", ".old"),
             place.beside(".", &format!(".{}", random()?)),
         );
 
+        // A hard link fails if its name is taken, so an older `FILE.old` goes first.
         let _ = folder.remove(&old.name);
         folder.hard_link(&place.name, &old.name)?;
         let written = folder.create(&new.name)?.write_all(&text);
 
         if cfg!(windows) {
-            // Windows replaces no file that is open.
+            // Windows does not replace a file which is open.
             drop(locked);
         }
 
+        // A failed write must leave the old file in place, and no temporary file next to it.
         let replaced = written.and_then(|()| folder.rename(&new.name, &place.name));
         if replaced.is_err() {
             let _ = folder.remove(&new.name);
@@ -95,6 +108,7 @@ impl HostKeyCheck {
         replaced
     }
 
+    /// Returns the lines for a host and an optional address.
     fn lines(
         &self,
         host: &HostName,
@@ -105,6 +119,8 @@ impl HostKeyCheck {
         let Some(address) = address else {
             return Ok(line);
         };
+        // A hashed line holds a single name, so the address needs a line of its own
+        // (`HashKnownHosts`).
         let second = self.line(address, key)?;
         match line.split_once(' ') {
             Some((name, _)) if !self.hash_names => Ok(format!("{name},{second}")),
@@ -112,7 +128,8 @@ impl HostKeyCheck {
         }
     }
 
-    /// The line for a key, with its end, under a salt of its own where names are hidden.
+    /// Returns the line for a key, including the line feed. With `HashKnownHosts` the name is
+    /// hashed with a new salt.
     fn line(&self, host: &HostName, key: &HostKey) -> io::Result<String> {
         let salt = if self.hash_names {
             let mut salt = [0; 20];
@@ -127,6 +144,7 @@ impl HostKeyCheck {
     }
 }
 
+/// Appends lines to a file. A missing file or directory is created.
 fn append(path: &str, lines: &str) -> io::Result<()> {
     let path = Path::new(path);
 
@@ -138,6 +156,7 @@ fn append(path: &str, lines: &str) -> io::Result<()> {
     }
 
     let (mut file, before) = open_locked(&LocalName::resolve(path)?, true)?;
+    // A last line without its line feed would otherwise merge with the new line.
     let newline = if before.is_empty() || before.ends_with(b"\n") {
         ""
     } else {
@@ -147,15 +166,19 @@ fn append(path: &str, lines: &str) -> io::Result<()> {
     file.write_all(format!("{newline}{lines}").as_bytes())
 }
 
-/// Opens a file for appending, locked against other processes that do the same, with what it holds now.
+/// Opens a file for appending and locks it against other processes which do the same. Returns the
+/// file and its content.
 fn open_locked(place: &LocalName, create: bool) -> io::Result<(File, Vec<u8>)> {
     loop {
         let mut file = place.folder.open_to_append(&place.name, create)?;
         place.folder.trust_file(&file)?;
         file.lock()?;
 
+        // Another process may have replaced the file during the wait for the lock. Then the lock is
+        // on the old file, and the new file must be opened.
         if is_at(&file, place)? {
-            // Through the same handle: on Windows the lock holds off all others, of this process too.
+            // Read through the locked handle: on Windows the lock excludes all other handles, even
+            // of this process.
             let mut text = Vec::new();
             file.read_to_end(&mut text)?;
             return Ok((file, text));
@@ -163,7 +186,7 @@ fn open_locked(place: &LocalName, create: bool) -> io::Result<(File, Vec<u8>)> {
     }
 }
 
-/// Whether a file is at its place: nobody has put another one there while the lock was waited for.
+/// Returns true if the open file is still the file at this place, and was not replaced by another.
 #[cfg(unix)]
 fn is_at(file: &File, place: &LocalName) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
@@ -172,14 +195,14 @@ fn is_at(file: &File, place: &LocalName) -> io::Result<bool> {
     Ok(there == Some((open.dev(), open.ino())))
 }
 
-/// No file takes the place of one that is open.
+/// Returns true: on Windows no file can replace a file which is open.
 #[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
 fn is_at(_: &File, _: &LocalName) -> io::Result<bool> {
     Ok(true)
 }
 
-/// A part of a name that nobody else has.
+/// Returns 16 random hexadecimal digits, for a file name which is unique.
 fn random() -> io::Result<String> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;

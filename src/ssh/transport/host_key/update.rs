@@ -1,4 +1,4 @@
-//! `UpdateHostKeys`: learns the other keys of a server that has shown a trusted one.
+//! `UpdateHostKeys`: learns further keys of a server which has shown a trusted key.
 
 use std::{io, sync::Arc};
 
@@ -10,8 +10,9 @@ use russh::{
 use super::{HostKeyCheck, read};
 use crate::openssh::known_hosts::{HostKey, KnownHostsFile, plan_update};
 
-/// Brings the person's `known_hosts` files up to date with the keys that the server announced, once it has proved that
-/// the new ones are its own. What fails changes nothing but the log, as in OpenSSH.
+/// Updates the user's `known_hosts` files with the keys announced by the server. New keys are added
+/// only after the server has proved that they are its own. As in OpenSSH, a failure only appears in
+/// the log.
 pub(in crate::ssh) async fn update(
     check: &Arc<HostKeyCheck>,
     handle: &Handle<impl client::Handler>,
@@ -28,11 +29,13 @@ pub(in crate::ssh) async fn update(
     }
 }
 
+/// Does the work of [`update`], and returns true if there were changes to write.
 async fn try_update(
     check: &Arc<HostKeyCheck>,
     handle: &Handle<impl client::Handler>,
     announced: Vec<PublicKey>,
 ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    // As in OpenSSH, keys of a type which `HostKeyAlgorithms` does not allow are ignored.
     let announced: Vec<(HostKey, PublicKey)> = announced
         .into_iter()
         .filter_map(|key| {
@@ -44,6 +47,7 @@ async fn try_update(
         .collect();
 
     let keys: Vec<HostKey> = announced.iter().map(|(key, _)| key.clone()).collect();
+    // The files may have changed since the check was loaded.
     let mut files = Vec::new();
     for path in &check.user_files {
         files.extend(read(path)?.map(|text| (path.clone(), text)));
@@ -64,10 +68,12 @@ async fn try_update(
         .map(|(_, key)| key)
         .collect();
 
+    // Known keys need no proof, because the files list them for this host already.
     if !new.is_empty() {
         handle.hostkeys_prove(new).await?;
     }
 
+    // Writing waits for a file lock, which must not block the async threads.
     let check = Arc::clone(check);
     let written = move || {
         files

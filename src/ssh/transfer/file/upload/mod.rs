@@ -1,4 +1,4 @@
-//! From this machine to the remote host.
+//! The upload of a file: from this machine to the remote host.
 
 mod state;
 
@@ -20,21 +20,27 @@ use crate::{
     tree::tally::Tally,
 };
 
-/// A file on its way to the remote host.
+/// Upload of a single file. The state survives a lost connection, and the next attempt sends the
+/// rest. Dropping the upload does not remove the temporary remote file.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct Upload {
+    /// Target as typed by the user. Empty for a file of a tree.
     wanted: String,
     skip_unchanged: bool,
+    /// Local file to send.
     local: SourceFile,
-    /// What is on the remote host already.
+    /// State of the remote file. `None` before the target is resolved, and after the file was
+    /// removed.
     begun: Option<UploadState>,
 }
 
 impl Upload {
-    /// Opens the local file, which the person calls `path`.
+    /// Opens the local file for an upload, and asks the user if the file is guarded. `path` is the
+    /// path as typed.
     ///
     /// # Errors
-    /// It is no regular file, or cannot be read, or is guarded, or a path cannot be meant.
+    /// The file is not a regular file, cannot be read, or is guarded and not permitted. The remote
+    /// path is invalid.
     pub(in crate::ssh::transfer) async fn open(
         path: PathBuf,
         place: LocalName,
@@ -51,10 +57,10 @@ impl Upload {
         })
     }
 
-    /// One of many files, which goes to this very path.
+    /// Creates the upload of a file of a tree, with `target` as the final path.
     ///
     /// # Errors
-    /// The system gives no random number.
+    /// The system provides no random number.
     pub(in crate::ssh::transfer) fn of_tree(
         local: SourceFile,
         target: &[u8],
@@ -68,12 +74,13 @@ impl Upload {
         })
     }
 
-    /// Sends what has not arrived yet to a temporary file beside the target, and renames that into place, with the local
-    /// mode and times.
+    /// Sends the rest of the file to a temporary file next to the target. Renames that file to the
+    /// target, with the local mode and times.
     ///
     /// # Errors
-    /// [`TransferError`]; the remote file that was there before is whole. Nothing else is left behind, but after a lost
-    /// link, where the next attempt goes on, or [`remote_temp`](Self::leftover) is to be removed.
+    /// Any [`TransferError`]. The previous remote file is unchanged and no other file remains.
+    /// After a lost connection, the next attempt continues, or [`remote_temp`](Self::remote_temp)
+    /// has to be removed.
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
         pool: &Arc<Pool>,
@@ -101,20 +108,20 @@ impl Upload {
         }
     }
 
-    /// Its link was lost: what is there is doubted.
+    /// Records a lost connection, after which the content on the remote host has to be verified.
     pub(in crate::ssh::transfer) fn note_lost(&mut self) {
         if let Some(begun) = &mut self.begun {
             begun.note_lost();
         }
     }
 
-    /// The path of a file that is not whole now, which has no other copy there.
+    /// Returns the path of a remote file which is incomplete, and whose old content is lost.
     pub(in crate::ssh::transfer) fn broken(&self) -> Option<&[u8]> {
         self.begun.as_ref().and_then(UploadState::broken)
     }
 
-    /// After an error: removes what is not complete, unless another attempt may go on there. Returns the error with what
-    /// has become of the file that was there.
+    /// Removes the incomplete remote file after an error, unless another attempt may continue.
+    /// Returns the error, extended by the state of the target.
     pub(in crate::ssh::transfer) async fn tidy_up(
         &mut self,
         error: TransferError,
@@ -126,11 +133,13 @@ impl Upload {
             return error;
         }
 
+        // The user has to know that the old content is gone.
         let error = match self.broken() {
             Some(path) => error.in_place(path),
             None => error,
         };
 
+        // Kept if the removal fails: the caller still has to remove the file.
         if let Some(begun) = &mut self.begun
             && begun.remove_over(pool, client).await
         {
@@ -141,13 +150,17 @@ impl Upload {
         error
     }
 
-    /// What is left on the remote host of an attempt that ended with its link.
+    /// Returns and forgets the temporary remote file which a lost connection left behind.
     #[must_use]
     pub(in crate::ssh::transfer) fn remote_temp(&mut self) -> Option<RemoteTemp> {
         self.begun.take().and_then(UploadState::into_leftover)
     }
 
-    /// The path at the destination, and what has arrived there; `None` if it is unchanged.
+    /// Sends the rest of the file and renames the temporary file to the target. Returns the path at
+    /// the destination, and the result, or `None` if the file is skipped as unchanged.
+    ///
+    /// # Errors
+    /// Any [`TransferError`]. The caller then calls [`tidy_up`](Self::tidy_up).
     pub(in crate::ssh::transfer) async fn execute(
         &mut self,
         pool: &Arc<Pool>,
@@ -160,6 +173,7 @@ impl Upload {
             begun,
         } = self;
 
+        // The target is resolved only once, so that a later attempt continues with the same file.
         let begun = match begun {
             Some(begun) => begun,
             empty => {
@@ -174,6 +188,7 @@ impl Upload {
         };
 
         let complete = begun.execute(pool, client, local).await?;
+        // Nothing remains to be removed after the rename.
         let to = escape_line(begun.target());
         self.begun = None;
 

@@ -1,5 +1,5 @@
-//! A file on the remote host that is not complete yet: a temporary one beside its target or, where the server takes none or
-//! does not rename, the target itself.
+//! The state of an incomplete remote file. Usually this is a temporary file next to the target.
+//! Some servers accept no such file or do not rename; then the target itself is written.
 
 use std::sync::Arc;
 
@@ -26,27 +26,31 @@ use crate::{
     tree::tally::Unkept,
 };
 
-/// A file on the remote host that is not complete yet.
+/// State of an incomplete remote file, created by an [`Upload`](super::Upload). The state ends when
+/// the file is in place or removed.
 #[derive(Debug)]
 pub(super) struct UploadState {
+    /// Names of the temporary file and of the target.
     names: RemoteTemp,
-    /// It has the name of its target.
+    /// True if the target itself is written.
     in_place: bool,
-    /// Bytes from its beginning on that have arrived.
+    /// Number of bytes from the beginning on which have arrived.
     arrived: u64,
-    /// It may be there.
+    /// True if the file may exist on the remote host.
     made: bool,
-    /// It is open on this channel.
+    /// Channel and handle of the open file. `None` while the file is closed.
     open: Option<(Arc<SftpClient>, Handle)>,
-    /// The link was lost since it was begun.
+    /// True if the connection was lost since the transfer began.
     resumed: bool,
-    /// All was done but for the renaming, which may have been done as well.
+    /// Result of a file which is complete except for the rename. A lost connection may hide the
+    /// success of the rename.
     complete: Option<FileResult>,
-    /// What the server has not kept so far.
+    /// Counts of the properties which the server did not keep so far.
     unkept: Unkept,
 }
 
 impl UploadState {
+    /// Creates the state before the file exists.
     pub(super) fn new(names: RemoteTemp) -> Self {
         let unkept = Unkept::default();
         Self {
@@ -61,36 +65,41 @@ impl UploadState {
         }
     }
 
+    /// Returns the path of the target.
     pub(super) fn target(&self) -> &[u8] {
         &self.names.target
     }
 
+    /// Returns the number of bytes from the beginning on which have arrived.
     pub(super) fn arrived(&self) -> u64 {
         self.arrived
     }
 
+    /// Records a lost connection. The content has to be verified, and the handle is no longer
+    /// valid.
     pub(super) fn note_lost(&mut self) {
         self.resumed = true;
         self.open = None;
     }
 
-    /// The target, if it has lost its old content.
+    /// Returns the target after the old content was lost. `None` otherwise.
     pub(super) fn broken(&self) -> Option<&[u8]> {
         (self.in_place && self.made).then_some(&self.names.target)
     }
 
+    /// Returns the temporary file to be removed. `None` if the target itself is written.
     pub(super) fn into_leftover(self) -> Option<RemoteTemp> {
         (!self.in_place).then_some(self.names)
     }
 
-    /// Closes and removes what is not complete. `false` if the server does not answer any more.
+    /// Closes and removes the temporary file. Returns false if the server no longer answers.
     pub(super) async fn remove_over(&mut self, pool: &Arc<Pool>, client: &SftpClient) -> bool {
         self.close().await;
         self.in_place || self.names.remove_over(pool, client).await
     }
 
-    /// Closes the file after a failure. Before it is removed: some servers do not remove what is open, and those that keep
-    /// what they were sent until then would make it anew later on.
+    /// Closes the file after a failure, before the removal. Some servers do not remove an open
+    /// file. Others buffer its content, and would create the file again on a later close.
     async fn close(&mut self) {
         if let Some((client, handle)) = self.open.take()
             && !client.is_over()
@@ -99,20 +108,25 @@ impl UploadState {
         }
     }
 
-    /// Sends what has not arrived yet and puts it in its place.
+    /// Sends the rest of the file and renames the temporary file to the target.
+    ///
+    /// # Errors
+    /// A request failed, the local file changed, or both sides differ.
     pub(super) async fn execute(
         &mut self,
         pool: &Arc<Pool>,
         client: &Arc<SftpClient>,
         local: &mut SourceFile,
     ) -> Result<FileResult, TransferError> {
+        // The rename may have succeeded before the connection was lost; sending all again would be
+        // a waste.
         if let Some(complete) = self.complete
             && self.has_replaced(client, local, complete).await?
         {
             return Ok(complete);
         }
 
-        // Before there is a temporary file, which might then stay.
+        // Tested before a temporary file exists, because that file might then remain.
         if !self.made && !self.names.can_replace(client).await {
             self.in_place = true;
         }
@@ -130,13 +144,15 @@ impl UploadState {
 
             let complete = match sent.await {
                 Ok(complete) => complete,
-                // Such as what was there when the link was lost, and lost there as well: from the beginning, and once.
+                // The content may have been damaged before this attempt, such as by a crash of the
+                // remote host. So everything is sent again, but only once.
                 Err(TransferError::Differs(_)) if doubted => {
                     doubted = false;
                     self.begin_anew(local);
                     continue;
                 }
-                // Not every server goes on with a file that was closed: rclone without a cache writes from the beginning only.
+                // Some servers cannot continue a closed file: rclone without a cache writes only
+                // from the beginning.
                 Err(TransferError::Remote { .. }) if doubted && goes_on && !client.is_openssh() => {
                     doubted = false;
                     self.begin_another(client, local).await?;
@@ -171,7 +187,7 @@ impl UploadState {
         }
     }
 
-    /// Whether the renaming was done whose answer was lost with the link.
+    /// Returns true if the rename succeeded before the connection was lost with the reply.
     async fn has_replaced(
         &self,
         client: &SftpClient,
@@ -189,6 +205,7 @@ impl UploadState {
             }
         }
 
+        // A missing temporary file does not prove the rename, so the target has to match as well.
         let found = client
             .stat(target)
             .await
@@ -203,7 +220,7 @@ impl UploadState {
         Ok(has)
     }
 
-    /// From now on the target itself is written, as `sftp` does: the server does not rename.
+    /// Switches to writing the target itself, as `sftp` does, because the server does not rename.
     async fn go_in_place(&mut self, client: &SftpClient, local: &mut SourceFile) {
         let removed = client.remove(&self.names.temporary).await;
         self.unkept.temporary = u64::from(removed.is_err());
@@ -211,7 +228,7 @@ impl UploadState {
         self.begin_anew(local);
     }
 
-    /// From the beginning, in a file of another name: the server may still be busy with the one that there is.
+    /// Starts again in a file of another name. The server may still be busy with the old file.
     async fn begin_another(
         &mut self,
         client: &SftpClient,
@@ -225,7 +242,7 @@ impl UploadState {
         Ok(())
     }
 
-    /// Makes the file, or opens the one of an earlier attempt where it stood.
+    /// Creates the file, or reopens the file of an earlier attempt at the old position.
     async fn open(
         &mut self,
         client: &SftpClient,
@@ -249,6 +266,8 @@ impl UploadState {
                         self.begin_anew(local);
                     }
 
+                    // Pieces may have arrived after a gap, so the file is cut where the content is
+                    // known to be whole.
                     let size = Attributes {
                         size: Some(self.arrived),
                         ..Attributes::default()
@@ -264,19 +283,20 @@ impl UploadState {
             }
         }
 
-        // Where the server sets no modes later, this one stays, as with `sftp`.
+        // A server that cannot change modes keeps this mode, as with `sftp`. The owner must be able
+        // to write.
         let mode = local.attributes().permissions.unwrap_or(0o644) & 0o777 | 0o600;
         self.make(client, Attributes::mode(mode)).await
     }
 
-    /// Makes the temporary file or, where the server takes none, the target.
+    /// Creates the temporary file or, if the server accepts none, the target.
     async fn make(
         &mut self,
         client: &SftpClient,
         attributes: Attributes,
     ) -> Result<Handle, TransferError> {
         if !self.in_place {
-            // Before it is certain: its answer may be lost.
+            // Set in advance, because the reply may be lost.
             self.made = true;
 
             let refused = match self.make_temporary(client, attributes).await {
@@ -289,7 +309,7 @@ impl UploadState {
 
             self.remove_refused(client).await;
 
-            // A disk that is full would refuse it too, and then the old content is all that there is.
+            // A full disk would refuse the file too, and then the old content is the only copy.
             let is_final = matches!(
                 refused.code(),
                 Some(StatusCode::PermissionDenied | StatusCode::Unsupported)
@@ -307,7 +327,8 @@ impl UploadState {
         let target = self.names.target.clone();
 
         if client.lstat(&target).await.is_ok() {
-            // Its old content goes only if something may take its place.
+            // Replacing truncates the file. So the server has to allow writing before the old
+            // content is lost.
             let may_write = client
                 .open_file(&target, Access::Write, Attributes::default())
                 .await;
@@ -322,8 +343,9 @@ impl UploadState {
         made.map_err(client.failed("creating", &target))
     }
 
-    /// Some servers take no hidden names, and some do not know the flag that a file must not be there yet; nobody can have
-    /// foreseen this one.
+    /// Creates the temporary file, with a visible name or a simpler request if the server refuses
+    /// the first. Some servers reject hidden names, and some do not know the flag for a new file.
+    /// The name is random, so nobody can have placed a file there.
     async fn make_temporary(
         &mut self,
         client: &SftpClient,
@@ -353,11 +375,13 @@ impl UploadState {
         }
     }
 
-    /// A file that was refused may be there all the same, such as where it was made and then not given its mode.
+    /// Removes a file whose creation was refused. The server may have created the file and then
+    /// failed to set its mode.
     async fn remove_refused(&self, client: &SftpClient) {
         let _ = client.remove(&self.names.temporary).await;
     }
 
+    /// Returns the path of the file which is being written.
     fn path(&self) -> &[u8] {
         if self.in_place {
             &self.names.target
@@ -366,7 +390,7 @@ impl UploadState {
         }
     }
 
-    /// Sends what has not arrived yet and makes sure of the whole.
+    /// Sends the rest of the content, sets the attributes, closes and verifies the file.
     async fn send(
         &mut self,
         pool: &Arc<Pool>,
@@ -376,7 +400,7 @@ impl UploadState {
     ) -> Result<FileResult, TransferError> {
         let size = local.metadata.len();
 
-        // Meanwhile, so that only the answer has to be waited for.
+        // The shell starts while the content is sent, so that only its answer has to be waited for.
         let digest = (self.resumed || local.compared).then(|| RemoteDigest::start(pool));
         let end = if size == 0 { MAX_UNSIZED_BYTES } else { size };
 
@@ -412,7 +436,8 @@ impl UploadState {
         }
 
         let (found, mut unkept) = if client.is_openssh() {
-            // Even where it is given up meanwhile: all is asked for at once.
+            // Everything is requested at once, including the close, even if the transfer is
+            // cancelled meanwhile.
             self.open = None;
             self.end_at_once(client, handle, local.attributes()).await?
         } else {
@@ -435,7 +460,7 @@ impl UploadState {
         unkept.size = u64::from(found.is_none());
         unkept.in_place = u64::from(self.in_place);
 
-        // A name of our own making leads to the same file everywhere.
+        // A random name leads to the same file for SFTP and the shell; the target's name may not.
         let computed = match digest {
             Some(digest) => digest.of(self.path(), bytes).await,
             None => None,
@@ -459,8 +484,9 @@ impl UploadState {
         })
     }
 
-    /// Looks how long the file is, gives it mode and times and closes it: a server of OpenSSH's answers the requests for one
-    /// file in their order. Returns the length, and what was not kept.
+    /// Queries the length, sets mode and times, and closes the file, with all requests in flight at
+    /// once. OpenSSH's server answers the requests for a file in order. Returns the length and the
+    /// unkept properties.
     async fn end_at_once(
         &self,
         client: &SftpClient,
@@ -485,6 +511,7 @@ impl UploadState {
         );
 
         let found = found.map_err(client.failed("checking", target))?.size;
+        // A refusal to set mode or times is no failure: the content has arrived.
         let kept = unless_refused(set)
             .map_err(client.failed("setting mode and times of", target))?
             .is_some();
@@ -500,8 +527,8 @@ impl UploadState {
         ))
     }
 
-    /// The same where each step has to be over before the next one: another server may write, or set the time of writing,
-    /// when the file is closed.
+    /// Closes the file, sets mode and times, and queries the length, with each step after the
+    /// previous reply. Other servers may write, or set the modification time, at the close.
     async fn end_in_steps(
         &mut self,
         client: &SftpClient,
@@ -509,6 +536,7 @@ impl UploadState {
         attributes: Attributes,
     ) -> Result<(Option<u64>, Unkept), TransferError> {
         if client.offers("fsync@openssh.com") {
+            // Some servers offer the extension and then refuse it.
             let synced = client.fsync(handle).await;
             match synced.as_ref().map_err(RequestError::code) {
                 Err(Some(StatusCode::Unsupported | StatusCode::PermissionDenied)) => {}
@@ -527,7 +555,8 @@ impl UploadState {
         set.map_err(client.failed("setting mode and times of", target))?;
 
         let found = match client.stat(path).await {
-            // What waits for its name must be there still; a drop box may take away what has it.
+            // A temporary file must still exist. A drop box may take a file away once it has its
+            // final name.
             Err(error) if error.code() == Some(StatusCode::NoSuchFile) && !self.in_place => {
                 Err(error)
             }
@@ -542,6 +571,7 @@ impl UploadState {
         ))
     }
 
+    /// Starts again at the beginning of the file.
     fn begin_anew(&mut self, local: &mut SourceFile) {
         local.progress.take_back(self.arrived);
         local.sum = Sum::default();
@@ -549,7 +579,7 @@ impl UploadState {
     }
 }
 
-/// `None` where the server says no to something that a file can do without.
+/// Converts a refusal to `None`, for requests which a file can do without.
 fn unless_refused<T>(answer: Result<T, RequestError>) -> Result<Option<T>, RequestError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
@@ -558,8 +588,9 @@ fn unless_refused<T>(answer: Result<T, RequestError>) -> Result<Option<T>, Reque
     }
 }
 
-/// Whether a file may have been refused for its name, or for how it was to be opened or renamed. OpenSSH refuses for neither;
-/// and while others are open, they may be too many.
+/// Returns true if the server may have refused a file because of its name, or of the way to open or
+/// rename it. OpenSSH never does. While other files are open, their number may be the reason
+/// instead.
 fn may_be_its_name(client: &SftpClient, refused: &RequestError) -> bool {
     let said =
         matches!(refused, RequestError::Status(status) if status.code != StatusCode::NoSuchFile);

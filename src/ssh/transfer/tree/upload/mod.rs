@@ -1,4 +1,4 @@
-//! From this machine to the remote host.
+//! The upload of a tree: from this machine to the remote host.
 
 mod small;
 
@@ -48,22 +48,28 @@ use crate::{
     },
 };
 
-/// A tree on its way to the remote host.
+/// Upload of a tree. The plan and the unfinished files survive a lost connection, and the next
+/// attempt sends the rest. Dropping the upload does not remove temporary remote files.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct UpTree {
-    /// Its root, for people.
+    /// Path of the local directory, for display.
     path: PathBuf,
+    /// Open root of the local tree.
     from: Arc<Root>,
+    /// Filter for guarded entries. `None` if the user permitted the whole tree.
     sieve: Option<Arc<EntryFilter>>,
+    /// Destination and plan. `None` before the first attempt has resolved the destination.
     begun: Option<(RemoteDestination, Plan)>,
+    /// Remote files which are not in place yet.
     pending_uploads: PendingUploads,
 }
 
 impl UpTree {
-    /// Of this directory, which the person calls `path`, without what is guarded in it.
+    /// Creates the upload of an open directory, without the guarded entries inside. `path` is the
+    /// path as typed.
     ///
     /// # Errors
-    /// It is guarded itself, and the person does not allow it.
+    /// The directory itself is guarded, and the user does not permit the upload.
     pub(in crate::ssh::transfer) async fn open(
         path: PathBuf,
         from: Folder,
@@ -107,10 +113,11 @@ impl UpTree {
         })
     }
 
-    /// Sends what has not arrived yet.
+    /// Sends the remaining entries.
     ///
     /// # Errors
-    /// [`TransferError`]; what has arrived is complete, and after a lost link the next attempt goes on.
+    /// Any [`TransferError`]. Everything that has arrived is complete. After a lost connection, the
+    /// next attempt continues.
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
         request: &TransferRequest,
@@ -131,6 +138,7 @@ impl UpTree {
 
         let work = async {
             pending_uploads.remove_small(client).await;
+            // Resolved once: with the directory created, the target would be resolved differently.
             let (place, plan) = match begun {
                 Some(begun) => begun,
                 empty => empty.insert(begin(&common, path, from, request, excludes).await?),
@@ -158,12 +166,13 @@ impl UpTree {
         }
     }
 
-    /// What is left on the remote host of an attempt that ended with its link.
+    /// Returns and forgets the temporary remote files which a lost connection left behind.
     pub(in crate::ssh::transfer) fn remote_temps(&mut self) -> Vec<RemoteTemp> {
         self.pending_uploads.take_all()
     }
 }
 
+/// Resolves the destination and creates the plan.
 async fn begin(
     common: &TreeContext,
     path: &Path,
@@ -186,12 +195,13 @@ async fn begin(
     ))
 }
 
-/// An attempt's way up.
+/// Direction of an upload, with the resources of an attempt.
 struct Up<'a> {
     common: &'a TreeContext,
     path: &'a Path,
     from: &'a Arc<Root>,
     sieve: &'a Option<Arc<EntryFilter>>,
+    /// Path of the remote directory.
     to: &'a [u8],
     pending_uploads: &'a PendingUploads,
     links: Links,
@@ -215,7 +225,8 @@ impl TreeDirection for Up<'_> {
             let listed = root.below(&wanted.names()).and_then(|folder| {
                 let mut listing = local::list(&folder)?;
                 if let Some(sieve) = sieve {
-                    // Files are looked at when they are open.
+                    // Files are checked after they are opened, so that they cannot be exchanged
+                    // between.
                     let is_directory = |entry: &DirectoryEntry| entry.what == EntryKind::Directory;
                     let look = |entry: &DirectoryEntry| {
                         FileFactsBefore::at(&folder, &entry.name).ok().flatten()
@@ -233,13 +244,14 @@ impl TreeDirection for Up<'_> {
         };
 
         let made = async {
-            // The root is there by now.
+            // The root was created before the execution of the plan.
             if directory.depth() == 0 {
                 return Ok(());
             }
             make_remote(&self.common.channel_set.any(), &to, directory.attributes).await
         };
 
+        // At the same time, since the remote host and the local disk do not wait for each other.
         Ok(try_join(made, self.common.disk(list)).await?.1)
     }
 
@@ -259,7 +271,8 @@ impl TreeDirection for Up<'_> {
         let _memory = self.common.memory(size).await;
         self.common.progress.begin(&leaf.path());
 
-        // All of it in one breath, where the server takes one thing after the other.
+        // With OpenSSH's server all requests for a small file are sent without waiting, since the
+        // server processes them in order.
         let at_once = size <= piece && self.common.channel_set.first().is_openssh();
         let small = if at_once {
             self.small(leaf, size, &to).await?
@@ -280,7 +293,8 @@ impl TreeDirection for Up<'_> {
     async fn finish(&self, directory: &Arc<Directory>) -> Result<(), TransferError> {
         let to = join(self.to, &directory.names());
 
-        // All over the same channel, where OpenSSH's server does them in their order.
+        // Over a single channel, because OpenSSH's server processes only the requests of a channel
+        // in order.
         let (client, attributes) = (
             self.common.channel_set.first(),
             to_set(directory.attributes),
@@ -292,6 +306,7 @@ impl TreeDirection for Up<'_> {
             Err(error) => return Err(client.failed("setting mode and times of", &to)(error)),
         };
 
+        // Other servers are asked for the result, since they may not have kept the mode or time.
         self.common.note(unkept(found.as_ref(), &attributes));
 
         Ok(())
@@ -299,14 +314,14 @@ impl TreeDirection for Up<'_> {
 }
 
 impl Up<'_> {
-    /// The path of a leaf, for people.
+    /// Returns the local path of an entry, for display.
     fn path_of(&self, leaf: &Leaf) -> PathBuf {
         let mut names = leaf.directory.names();
         names.push(&leaf.name);
         local::path(self.path, &names)
     }
 
-    /// Reads something in the directory of a leaf, off the asynchronous threads.
+    /// Runs blocking work in the local directory of an entry, on a thread of the pool.
     async fn read<T: Send + 'static>(
         &self,
         leaf: &Leaf,
@@ -323,7 +338,7 @@ impl Up<'_> {
         self.common.disk(read).await
     }
 
-    /// Leaves out what is guarded.
+    /// Returns an error if an entry is guarded. The executor records it as left out.
     fn unless(&self, guarded: Option<GuardReason>, leaf: &Leaf) -> Result<(), TransferError> {
         match guarded {
             Some(why) => Err(TransferError::Guarded {
@@ -336,6 +351,7 @@ impl Up<'_> {
         }
     }
 
+    /// Returns true if the remote file has the length and modification time of the local file.
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
         let found = self.common.channel_set.any().lstat(to).await;
         Ok(found.is_ok_and(|found| {
@@ -346,6 +362,7 @@ impl Up<'_> {
         }))
     }
 
+    /// Creates a remote link, and replaces an existing file or link if necessary.
     async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<MovedEntry, TransferError> {
         let target = self.read(leaf, Folder::read_link).await?;
         let client = &self.common.channel_set.any();
@@ -365,7 +382,7 @@ impl Up<'_> {
             .await
         {
             Ok(made) => made,
-            // There may be something.
+            // The path may exist already.
             Err(refused) if refused.of_one_file().is_some() => {
                 self.replace_by_link(client, &target, to, refused).await?
             }
@@ -377,7 +394,7 @@ impl Up<'_> {
             ..Unkept::default()
         });
 
-        // Where links have no times of their own nothing is lost.
+        // The time of a link is optional: many servers and file systems keep none.
         let _ = client
             .lsetstat(
                 to,
@@ -391,8 +408,11 @@ impl Up<'_> {
         Ok(MovedEntry::Link)
     }
 
-    /// Makes a link where something else is, but for a directory. Only OpenSSH's server is asked to rename a link: `ProFTPD`
-    /// renames what the link leads to.
+    /// Creates a link in place of an existing file or link. Only OpenSSH's server is asked to
+    /// rename a link: `ProFTPD` renames the destination of the link instead.
+    ///
+    /// # Errors
+    /// A directory exists there, or a request failed.
     async fn replace_by_link(
         &self,
         client: &Arc<SftpClient>,
@@ -410,6 +430,7 @@ impl Up<'_> {
         }
 
         if client.is_openssh() {
+            // A rename replaces the file in a single step, so a failure leaves the old file.
             let temporary = self.pending_uploads.note(to, client)?;
             let made = self
                 .links
@@ -421,6 +442,7 @@ impl Up<'_> {
             return Ok(made);
         }
 
+        // Without proof that the server creates links, the existing file must not be removed.
         if !self.links.are_made() {
             return Err(refused);
         }
@@ -435,7 +457,7 @@ impl Up<'_> {
             .await
     }
 
-    /// Gives it the name of its target.
+    /// Renames a temporary file to its target. Returns the counts of unkept properties.
     async fn put_in_place(
         &self,
         temporary: &RemoteTemp,
@@ -450,7 +472,8 @@ impl Up<'_> {
         })
     }
 
-    /// A file of any length, as a single one goes. It is not compared, but after a lost link.
+    /// Sends a file of any length like a single file. The content is compared by SHA-256 only after
+    /// a lost connection.
     async fn large(
         &self,
         ticket: PlannedItem,
@@ -472,6 +495,7 @@ impl Up<'_> {
                     .await),
             };
 
+            // The state is kept only for another attempt.
             if !sent.as_ref().is_err_and(TransferError::is_lost) {
                 begun.state = None;
             }
@@ -486,11 +510,15 @@ impl Up<'_> {
         }
     }
 
-    /// Opens the file, and looks whether it may be sent.
+    /// Opens and checks a local file for an upload.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is guarded.
     async fn upload(&self, leaf: &Leaf, to: &[u8]) -> Result<Upload, TransferError> {
         let sieve = self.sieve.clone();
 
         let open = move |folder: &Folder, name: &[u8]| {
+            // The open file is checked, because another file may get its name in the meantime.
             let file = folder.open(name)?;
             let metadata = file.metadata()?;
             let guarded = sieve

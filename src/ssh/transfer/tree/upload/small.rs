@@ -1,4 +1,4 @@
-//! A file of one piece on its way to the remote host.
+//! The upload of a file that fits into a single write request.
 
 use std::{
     fs::{File, Metadata},
@@ -21,7 +21,11 @@ use crate::{
 };
 
 impl Up<'_> {
-    /// A file of one piece; `None` if it has more.
+    /// Sends a file small enough for a single write request. Returns `None` if the file has grown
+    /// too long.
+    ///
+    /// # Errors
+    /// A request failed, or the file cannot be read or is guarded.
     pub(super) async fn small(
         &self,
         leaf: &Leaf,
@@ -32,6 +36,8 @@ impl Up<'_> {
 
         let read = move |folder: &Folder, name: &[u8]| {
             let read = read_whole(folder.open(name)?, size)?;
+            // The content that is checked is the content that is sent, so nothing can change in
+            // between.
             let guarded = match (&read, sieve) {
                 (Some((chunk, metadata)), Some(sieve)) => {
                     sieve.opened(metadata, || Ok(content(chunk.content())))?
@@ -49,10 +55,13 @@ impl Up<'_> {
         };
         let slot = self.common.channel_set.slot().await;
         let client = slot.client();
+        // Recorded before the file exists, so that a lost connection cannot leave it behind
+        // unnoticed.
         let temporary = self.pending_uploads.note(to, client)?;
         let attributes = to_set(attributes(&metadata));
 
-        // Where the server sets no modes later, this one stays, as with `sftp`.
+        // A server that cannot change modes keeps this mode, as with `sftp`. The owner must be able
+        // to write.
         let new = Found::mode(attributes.permissions.unwrap_or(0o644) & 0o777 | 0o600);
         let made = client
             .open_file(&temporary.temporary, Access::Create, new)
@@ -71,7 +80,11 @@ impl Up<'_> {
     }
 }
 
-/// All at once: OpenSSH's server answers the requests for one file in their order. Returns what was not kept.
+/// Writes, checks and closes a small file with all requests in flight at once. OpenSSH's server
+/// answers the requests for a file in order. Returns the unkept properties.
+///
+/// # Errors
+/// A request failed, or the remote file has another length.
 async fn write_whole(
     client: &SftpClient,
     handle: &Handle,
@@ -109,6 +122,7 @@ async fn write_whole(
         });
     }
 
+    // A refusal to set mode or times is no failure: the content has arrived.
     let kept = match set {
         Ok(()) => true,
         Err(RequestError::Status(_)) => false,
@@ -124,11 +138,11 @@ async fn write_whole(
     })
 }
 
-/// The content of a file, if it is no longer than this.
+/// Reads a whole file. Returns `None` if the file is longer than `size`.
 fn read_whole(file: File, size: u64) -> io::Result<Option<(Chunk, Metadata)>> {
     let metadata = file.metadata()?;
 
-    // One byte more shows one that has grown.
+    // One byte more than expected reveals a file that has grown.
     let room = size + 1;
     let mut chunk = Chunk::with_capacity(usize::try_from(room).unwrap_or(0));
     file.take(room).read_to_end(chunk.append_to())?;
