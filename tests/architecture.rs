@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     (
         "main",
         &["cli", "mcp", "doctor", "session", "ssh", "render"],
@@ -23,21 +23,22 @@ const ARROWS: [(&str, &[&str]); 16] = [
     (
         "mcp",
         &[
-            "local", "session", "ssh", "openssh", "capture", "child", "password", "render",
+            "local", "session", "ssh", "openssh", "capture", "child", "lock", "password", "random",
+            "render",
         ],
     ),
     ("doctor", &["session", "ssh", "openssh", "render"]),
     (
         "session",
         &[
-            "local", "ssh", "openssh", "framing", "capture", "password", "render",
+            "local", "ssh", "openssh", "framing", "capture", "lock", "password", "random", "render",
         ],
     ),
     (
         "ssh",
         &[
-            "local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child",
-            "password", "render",
+            "local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "lock",
+            "password", "random", "render",
         ],
     ),
     ("local", &["tree"]),
@@ -48,12 +49,14 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("policy", &[]),
     ("capture", &[]),
     ("child", &[]),
+    ("lock", &[]),
     ("password", &[]),
+    ("random", &[]),
     ("render", &[]),
 ];
 
 /// A library that only these parts may name.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("russh", &["ssh"]),
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
@@ -64,6 +67,7 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("tracing_subscriber", &["main"]),
     ("vte", &["render"]),
     ("ignore", &["tree"]),
+    ("getrandom", &["random"]),
 ];
 
 /// What a pure part does not do: wait, read files or clocks, talk to anything.

@@ -81,6 +81,7 @@ impl StreamDecoder {
             .and_then(|held| find(held, &self.closing))
             .map(|at| from + at);
 
+        // A stream whose closing mark never comes must not fill the memory.
         match closing {
             Some(at) if at <= MAX_TRAILER_BYTES => {
                 let rest = self.held.split_off(at + self.closing.len());
@@ -163,6 +164,7 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// Returns the position of `needle`, which begins with a record separator.
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    // Every needle begins with a record separator, which is rare in output.
     let mut from = 0;
     while let Some(offset) = haystack
         .get(from..)?
@@ -215,7 +217,7 @@ mod tests {
         .concat()
     }
 
-    /// The trailer, and what came after it.
+    /// Trailer, with the bytes after the closing mark.
     type Ended = (Vec<u8>, Vec<u8>);
 
     /// Pushes the stream in portions of the given sizes and returns the output with what ended the frame.

@@ -30,6 +30,8 @@ impl TerminalNoise {
         self.held.extend_from_slice(bytes);
         let mut from = 0;
 
+        // A complaint can begin anywhere in a line: bash does not know if the command has ended its
+        // own line.
         while let Some(offset) = self
             .held
             .iter()
@@ -63,6 +65,7 @@ impl TerminalNoise {
     fn judge(&self, text: &[u8]) -> NoiseVerdict {
         // Only so much is looked at, so that a line without end is not held back for ever.
         let shown = text.get(..MAX_LINE_BYTES).unwrap_or(text);
+        // ` (FD)` may be missing, as in bash 3.2.
         let rest = after(shown, &self.beginning)
             .and_then(after_digits)
             .and_then(|rest| match rest.split_first() {
@@ -92,7 +95,6 @@ enum NoiseVerdict {
     Complaint {
         length: usize,
     },
-    /// The text is no complaint.
     Other,
     /// More bytes are needed for a verdict.
     NotYetKnown,

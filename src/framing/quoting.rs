@@ -6,6 +6,8 @@
 pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
     line.push(b'\'');
 
+    // A quote cannot stand in single quotes: they are closed, the quote is escaped, and they are
+    // opened again.
     for &byte in text {
         if byte == b'\'' {
             line.extend_from_slice(b"'\\''");

@@ -94,8 +94,12 @@ pub fn start(sentinel: &Sentinel) -> Vec<u8> {
     )
     .into_bytes();
 
+    // The driver is quoted as a whole: another shell must be able to read this line, although it
+    // could not parse the functions.
     quote(&mut lines, driver::start().as_bytes());
 
+    // The start time goes into the trailer, because the system may give the process id to another
+    // process later.
     lines.extend_from_slice(
         format!(
             "; {PLACE}fi\nif [ -r /proc/$$/stat ]; then IFS= read -r __mcp_b </proc/$$/stat; else \
@@ -155,6 +159,7 @@ pub fn command(
         mentioned,
     } = known;
 
+    // A NUL byte would cut the command off, and the rest would be missing without an error.
     if command.contains(&0) {
         return Err(ScriptError::NulInCommand);
     }
@@ -173,6 +178,7 @@ pub fn command(
         );
     }
 
+    // Only where needed: the guard would cost every other frame a millisecond.
     if mentioned.options && kind == ShellKind::Bash {
         line.extend_from_slice(GUARD.as_bytes());
     }
@@ -261,6 +267,8 @@ pub fn trailer(known: ShellTraits, sentinel: &Sentinel) -> Vec<u8> {
                     .as_bytes(),
             );
 
+            // Outside of the quotes, so that `$?` is expanded before anything in the `eval` changes
+            // it.
             line.extend_from_slice(b"\"$?\"");
 
             let rest = format!(
@@ -294,6 +302,7 @@ pub fn change_directory(directory: &[u8]) -> Vec<u8> {
 /// Returns the text for `printf %b` to turn back into these bytes, NUL included.
 fn printf_escapes(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() + 16);
+    // All four digits are written, so that a digit after them does not count as part of the escape.
     for &byte in bytes {
         match byte {
             0 => text.extend_from_slice(b"\\0000"),

@@ -2,7 +2,7 @@
 //! system.
 
 /// Pattern for a name in the path of a guarded place. Comparisons ignore case and everything else
-/// that [`folded`] removes.
+/// that `folded` removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GuardedName {
     /// Exactly this name, folded.

@@ -5,10 +5,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use super::job::Job;
+use crate::lock::lock;
 
 /// Maximum number of ended jobs to remember.
 const MAX_ENDED: usize = 50;
@@ -138,6 +139,6 @@ impl Jobs {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<TrackedJob>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

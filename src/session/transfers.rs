@@ -1,11 +1,14 @@
 //! Registry of the file transfers in progress, for the status page.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use crate::ssh::transfer::{TransferCounters, TransferRequest};
+use crate::{
+    lock::lock,
+    ssh::transfer::{TransferCounters, TransferRequest},
+};
 
 /// Transfers in progress in this process, in the order of their start.
 #[derive(Debug, Default)]
@@ -74,7 +77,7 @@ impl Transfers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<TransferEntry>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

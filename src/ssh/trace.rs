@@ -5,9 +5,9 @@
 //! With a recording trace nothing is changed: no host key is saved, no secret is asked for, and no
 //! `known_hosts` file is updated.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::ssh::error::SshError;
+use crate::{lock::lock, ssh::error::SshError};
 
 /// Stage on the way to a command on the host. The order of the variants is the order of the stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -223,11 +223,6 @@ fn summary(error: &SshError) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-/// Locks a mutex, poisoned or not: no assignment leaves the notes incomplete.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

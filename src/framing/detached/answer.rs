@@ -128,6 +128,7 @@ pub fn jobs(answer: &[u8], mark: &Sentinel) -> Result<Vec<DetachedJob>, Refusal>
         refused(header, raw)?;
     }
 
+    // The scripts list at most so many, but the host may send anything.
     Ok(entries
         .iter()
         .take(MAX_JOBS)

@@ -128,6 +128,8 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
         quote(&mut settings, text.as_bytes());
     }
 
+    // The order matters: `LAUNCH` reads the first script up to the mark, and `start.sh` reads the
+    // rest by its length.
     let mut question = compose(&settings, include_str!("start.sh"), mark);
     question.append(&mut script);
     question.extend_from_slice(start.stdin.unwrap_or_default());
@@ -150,6 +152,7 @@ pub fn list(mark: &Sentinel) -> Vec<u8> {
 /// empty lines meanwhile, so that it ends with its channel.
 #[must_use]
 pub fn wait(id: &JobId, seconds: u64, beyond: Option<(u64, u64)>, mark: &Sentinel) -> Vec<u8> {
+    // Without `beyond` no output ends the wait, because no file is longer than this.
     let (out, err) = beyond.unwrap_or((MAX_NUMBER, MAX_NUMBER));
     let settings = format!(
         "id={} seconds={seconds} out={} err={}",

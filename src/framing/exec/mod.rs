@@ -169,6 +169,7 @@ impl LoginShell {
             line = self.announcement(announce);
         }
 
+        // The mark ends the script on stdin. The command's own input follows after it.
         if is_long {
             line.extend_from_slice(loader::script(announce).as_bytes());
             settings.append(&mut script);
@@ -192,7 +193,7 @@ impl LoginShell {
         })
     }
 
-    /// Writes the script alone, without the announcement of the process id.
+    /// Writes only the script, without the announcement of the process id.
     ///
     /// # Errors
     /// Fails as [`script`](Self::script) does, but not for the length.

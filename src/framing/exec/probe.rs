@@ -7,9 +7,9 @@ use super::LoginShell;
 pub const POSIX_PROBE: &str = "IFS= read -r __mcp </dev/null || printf 'mcp-ssh-sessions:%s:%s:%s:%s;' \"$((40+2))\" \
      \"${SHELL-}\" \"$(readlink -f \"${SHELL-}\")\" \"$(readlink /proc/$$/exe)\"";
 
-/// Probe to tell fish from csh, which read a backslash in quotes differently. The index tells them
-/// from other shells, which would not look at it. csh has no index for an environment variable, and
-/// a name of its own for the home directory.
+/// Probe to tell fish from csh, which read a backslash in quotes differently. The indices rule out
+/// any other shell. csh has no index for an environment variable, and a name of its own for the
+/// home directory.
 pub const OTHER_PROBE: &str =
     "printf 'mcp-ssh-sessions:%s:%s:%s:%s;' 'a\\\\b' \"$HOME\" \"$HOME[1]$home[1]\" \"$SHELL\"";
 
@@ -62,6 +62,8 @@ impl ShellProbe {
             (LoginShell::Fish, "a\\b:", "fish"),
             (LoginShell::Csh, "a\\\\b:", "csh"),
         ] {
+            // The backslash is not enough: the index on `HOME` shows if the shell is of this family
+            // at all.
             if let Some([home, first_of_home, named]) = fields(&text, means)
                 && (first_of_home == home || first_of_home == format!("{home}[1]{home}"))
             {

@@ -74,6 +74,8 @@ impl SnapshotExtractor {
     /// Returns the request for a snapshot, to be written to the shell. Nothing may be running in
     /// the shell. A snapshot on its way is given up.
     pub fn request(&mut self, kind: ShellKind, streams: ShellDescriptors, id: Sentinel) -> Vec<u8> {
+        // Each request has an id of its own, which tells late pieces of an earlier snapshot from
+        // those of this one.
         let request = request::request(kind, streams, &self.marks, &id);
 
         self.taking = Some(SnapshotInProgress {
@@ -108,6 +110,7 @@ impl SnapshotExtractor {
     /// Takes the next bytes of stdout, and returns the bytes outside of snapshots. `None` if those
     /// are all of them.
     pub fn push(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        // The usual case: without a mark, no byte is copied.
         if !self.decoder.is_busy() && !bytes.contains(&0x1e) {
             return None;
         }
@@ -162,6 +165,7 @@ impl SnapshotInProgress {
             return false;
         };
 
+        // The rest of a snapshot that was given up may still come.
         if id != self.id.as_str().as_bytes() {
             return is_given_up(piece);
         }
@@ -198,6 +202,7 @@ impl SnapshotInProgress {
             return Extracted::Spoiled;
         }
 
+        // bash has written the text with `printf %q`, and other shells as it is.
         let text = match self.kind {
             ShellKind::Bash => unquote(&text).map(Zeroizing::new),
             ShellKind::Posix => Some(text),
@@ -268,7 +273,7 @@ mod tests {
         .concat()
     }
 
-    /// The pieces of a snapshot of one variable.
+    /// Returns the pieces of a snapshot with a single variable.
     fn pieces() -> Vec<Vec<u8>> {
         let text = format!(
             "$'\\036{0} u\\n0022\\n\\036{0} v\\ndeclare -- V=\"1\"\\n'",

@@ -240,6 +240,7 @@ fn sections<'a>(id: &Sentinel, text: &'a [u8]) -> Option<Vec<(u8, &'a [u8])>> {
     let mut found = Vec::new();
     let mut rest = text.strip_prefix(opening.as_slice())?;
 
+    // A value cannot imitate the beginning of a section, because the id is random.
     loop {
         let end = rest.windows(opening.len()).position(|some| some == opening);
         let section = rest.get(..end.unwrap_or(rest.len()))?;
@@ -299,6 +300,7 @@ fn aliases(section: &[u8]) -> Option<Vec<Statement>> {
 /// Reads `trap -- '…' NAME`.
 fn traps(section: &[u8]) -> Option<Vec<Statement>> {
     let statement = |text: &[u8]| {
+        // The name is the last word, because the quoted command before it may hold blanks.
         let name = text
             .strip_prefix(b"trap -- ")?
             .rsplit(|byte| *byte == b' ')

@@ -78,6 +78,7 @@ impl Snapshot {
             restore.step(RestoredKind::Silent, "", &self.unset_others());
         }
 
+        // `POSIXLY_CORRECT` is set after everything else: it switches bash to its POSIX mode.
         let (late, early): (Vec<_>, Vec<_>) = self
             .variables
             .iter()
@@ -117,6 +118,7 @@ impl Snapshot {
             &[b"umask ", self.umask.as_slice()].concat(),
         );
 
+        // `-n` adds to the stack without a change of the directory.
         for directory in &self.directories {
             let mut push = b"pushd -n -- ".to_vec();
             quote(&mut push, directory);
@@ -158,6 +160,8 @@ impl Snapshot {
 
     /// Writes a statement for removing environment variables which the old shell did not have.
     fn unset_others(&self) -> Vec<u8> {
+        // A socket of the new connection's forwarded agent stays: the old shell's is not kept,
+        // unless it has started an agent.
         let mut names = String::from(" SSH_AUTH_SOCK ");
         let kept = self.variables.iter().map(|variable| variable.name.as_str());
         for name in kept.chain(NOT_KEPT).chain(KEPT_IF_ABSENT) {

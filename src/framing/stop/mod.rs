@@ -165,6 +165,7 @@ impl StopReport {
     /// there are none, because the script could not find out or did not end.
     #[must_use]
     pub fn read(answer: &str, index: usize) -> Option<Self> {
+        // Only whole lines count: startup files of the login shell may print as well.
         let says = |what: &str| {
             answer
                 .lines()
@@ -335,7 +336,8 @@ mod tests {
         }
     }
 
-    /// Runs a command that prints a process id first, as if over a connection of its own.
+    /// Runs a command which first prints a process id, as if over a connection of the command's
+    /// own.
     fn start(command: &str) -> (Child, u32) {
         static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
 
@@ -510,7 +512,7 @@ mod tests {
 
     #[test]
     fn a_process_of_the_same_id_that_began_at_another_time_is_left_alone() {
-        let (mut child, pid) = start("trap 'exit 7' URG INT TERM; sleep 93 & echo $!; wait");
+        let (mut child, pid) = start("trap 'exit 7' URG INT TERM; sleep 930 & echo $!; wait");
         let process = Process::now(child.id());
         let before = process.predecessor();
         let lived = Duration::from_secs(3600);
@@ -554,7 +556,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn after_the_end_of_the_first_process_its_group_is_stopped_as_long_as_it_is_the_same() {
         let begun = std::time::Instant::now();
-        let (mut child, pid) = start("sleep 0.1; sleep 92 & echo $!; read line");
+        let (mut child, pid) = start("sleep 0.1; sleep 920 & echo $!; read line");
         let process = Process::now(child.id());
 
         // Start times are whole ticks, so that two of them may differ by one more than the time between.

@@ -93,7 +93,7 @@ impl Process {
 
 #[cfg(test)]
 impl Process {
-    /// The process that has this id now.
+    /// Returns the process with this id now.
     pub(in crate::framing) fn now(pid: u32) -> Self {
         let line = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|_| {
             let listed = std::process::Command::new("ps")
@@ -111,7 +111,7 @@ impl Process {
         Self::parse(&format!("{pid} {}", line.trim_end())).unwrap()
     }
 
-    /// Another one, which had the same id before.
+    /// Returns an earlier process with the same id.
     pub(super) fn predecessor(&self) -> Self {
         let born = self
             .born

@@ -40,6 +40,7 @@ impl SudoEvent {
     /// Returns the processes to stop after this event. `target` is the target before the event.
     #[must_use]
     pub fn target(&self, target: Option<StopTarget<'static>>) -> Option<StopTarget<'static>> {
+        // Nothing is known here of the lifetime: the caller measures it from the event on.
         let lived = Duration::ZERO;
         match (self, target) {
             (Self::Started(process), _) | (Self::Through(process), None) => process
@@ -247,7 +248,8 @@ mod tests {
         format!("\u{1e}{DIGITS}:{text}\u{1e}{DIGITS};")
     }
 
-    /// What is heard, what is output, and what sudo has said, however the bytes are cut.
+    /// Cuts the output in every way. The events, the other output and sudo's messages stay the
+    /// same.
     fn listen(
         stream: &[u8],
         cut: usize,

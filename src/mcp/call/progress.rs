@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
+    lock::lock,
     render::escape_line,
     ssh::{
         command::output::Output,
@@ -92,7 +93,7 @@ impl ProgressSource {
 
     /// Locks the shared work.
     fn lock(&self) -> MutexGuard<'_, PendingWork> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -15,7 +15,9 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{progress::ProgressSource, tool_error::ToolError};
-use crate::{mcp::prompt::elicit::PendingAnswer, ssh::prompt::prompter::PromptRequest};
+use crate::{
+    lock::lock, mcp::prompt::elicit::PendingAnswer, random, ssh::prompt::prompter::PromptRequest,
+};
 
 /// Answer of a tool; `None` if there is no such tool.
 pub(in crate::mcp) type ToolAnswer = Option<Result<CallToolResult, ToolError>>;
@@ -117,9 +119,7 @@ impl ParkedCalls {
     ) -> Option<String> {
         // The state is a secret: a client that guesses another client's state could answer in its
         // place.
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).ok()?;
-        let state = format!("{:032x}", u128::from_be_bytes(random));
+        let state = random::hex::<16>().ok()?;
 
         let entry = ParkedCall {
             tool: tool.to_owned(),
@@ -169,7 +169,7 @@ impl ParkedCalls {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, ParkedCall>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -3,14 +3,14 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 
-use crate::{mcp::prompt::secret_page::random_word, password::Password};
+use crate::{lock::lock, password::Password, random};
 
 /// Time for which a link can be used.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -38,7 +38,7 @@ impl AccessKeys {
     /// # Errors
     /// The system provides no random numbers.
     pub fn new() -> io::Result<Self> {
-        let word = || random_word().map(Password::from);
+        let word = || random::hex::<16>().map(Password::from);
         Ok(Self {
             links: Mutex::default(),
             cookie: word()?,
@@ -51,7 +51,7 @@ impl AccessKeys {
     /// # Errors
     /// The system provides no random numbers.
     pub fn link(&self) -> io::Result<String> {
-        let word = random_word()?;
+        let word = random::hex::<16>()?;
         let path = format!("/?{PARAMETER}={word}");
         // Links may be asked for without ever being used, so the oldest makes room.
         let mut links = self.links();
@@ -108,7 +108,7 @@ impl AccessKeys {
     }
 
     fn links(&self) -> MutexGuard<'_, VecDeque<(Password, Instant)>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.links)
     }
 }
 

@@ -19,9 +19,10 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::secret_page::{Page, random_word};
+use super::secret_page::Page;
 use crate::{
     mcp::roots,
+    random,
     render::escape_line,
     ssh::prompt::prompter::{
         Banner, GuardedPath, PromptRequest, Prompter, Purpose, SecretPrompt, UnknownKey,
@@ -99,7 +100,7 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
     match asked {
         // A banner without a page is only shown, in the progress of the call.
         PromptRequest::Banner(banner) => {
-            let (url, elicitation_id) = (banner.page.clone()?, random_word().ok()?);
+            let (url, elicitation_id) = (banner.page.clone()?, random::hex::<16>().ok()?);
             let request = FormRequest::Elicit(foreign_page(&banner, url, elicitation_id));
             Some((request, PendingAnswer::Foreign(banner.login_ended)))
         }

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::Poll,
     time::Duration,
 };
@@ -27,6 +27,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
 use crate::{
+    lock::lock,
     mcp::web::{
         guard::{self, Endpoint},
         html::escape,
@@ -35,6 +36,7 @@ use crate::{
         peer::{self, PeerConnection},
     },
     password::Password,
+    random,
     ssh::prompt::prompter::{Prompt, Purpose, SecretPrompt},
 };
 
@@ -93,7 +95,7 @@ impl Page {
 
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let (id, secret) = (random_word()?, random_word()?);
+        let (id, secret) = (random::hex::<16>()?, random::hex::<16>()?);
         let over = CancellationToken::new();
 
         let page = Arc::new(SecretPage {
@@ -223,7 +225,7 @@ type PageReply = Response<Full<Bytes>>;
 impl SecretPage {
     /// Locks the sender of the answer.
     fn waiting(&self) -> MutexGuard<'_, Option<oneshot::Sender<Vec<Password>>>> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.answer)
     }
 
     /// Waits until the receiver of the answer is gone.
@@ -480,14 +482,4 @@ fn page(status: StatusCode, title: &str, content: &str) -> PageReply {
     }
 
     reply
-}
-
-/// Returns 128 random bits in hexadecimal.
-///
-/// # Errors
-/// The system gives no random number.
-pub(in crate::mcp) fn random_word() -> io::Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }

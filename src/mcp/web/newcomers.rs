@@ -1,10 +1,11 @@
 //! Connections which have not shown the token yet. Their number is limited, so that they do not
 //! keep admitted clients out.
 
+use crate::lock::lock;
 use std::{
     collections::VecDeque,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -71,7 +72,7 @@ impl Newcomers {
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<WaitingNewcomer>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

@@ -80,12 +80,7 @@ pub(in crate::mcp) async fn connect(name: &Path) -> io::Result<NamedPipeClient> 
 /// # Errors
 /// The secret cannot be created or written.
 pub(in crate::mcp) fn prove(lock: &Path) -> io::Result<()> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    fs::write(
-        beside(lock),
-        format!("{:032x}", u128::from_be_bytes(random)),
-    )
+    fs::write(beside(lock), crate::random::hex::<16>()?)
 }
 
 /// Returns the secret of the daemon; `None` if the file cannot be read.

@@ -7,7 +7,7 @@ mod start;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -28,6 +28,8 @@ use super::{
 pub use crate::framing::stop::{FirstSignal, Signal};
 use crate::{
     capture::Captured,
+    lock::lock,
+    random,
     ssh::{
         command::{
             exec::CommandResult,
@@ -162,8 +164,7 @@ pub enum InputRefused {
 ///
 /// Eight hexadecimal digits make a collision with another job unlikely.
 pub(super) fn random_id() -> Result<JobId, SshError> {
-    let mut random = [0; 4];
-    getrandom::fill(&mut random).map_err(|error| SshError::Random(error.to_string()))?;
+    let random = random::bytes().map_err(|error| SshError::Random(error.to_string()))?;
     Ok(JobId::from_random(random))
 }
 
@@ -471,6 +472,6 @@ impl Job {
     }
 
     fn lock_input(&self) -> MutexGuard<'_, Option<mpsc::Sender<Vec<u8>>>> {
-        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.input)
     }
 }

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Mutex as DialSlot;
 
-use super::{LiveSession, ShellSlot, lock};
+use super::{LiveSession, ShellSlot};
 use crate::{
+    lock::lock,
     render::Style,
     session::{
         caller::Caller,

@@ -7,7 +7,7 @@ mod transfers;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -26,6 +26,7 @@ use super::{
     status::{ConnectionState, SessionStatus, ShellState, ShellStatus, connected_at},
 };
 use crate::{
+    lock::lock,
     openssh::destination::Destination,
     render::escape_line,
     ssh::{
@@ -637,10 +638,4 @@ impl LiveSession {
             },
         }
     }
-}
-
-/// Locks a mutex, ignoring poisoning. These mutexes are held for assignments only, so a panic
-/// leaves no half-done state.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,8 +7,9 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{FIRST_PAUSE, LiveSession, MAX_PAUSE, lock};
+use super::{FIRST_PAUSE, LiveSession, MAX_PAUSE};
 use crate::{
+    lock::lock,
     session::{caller::Caller, error::SessionError},
     ssh::{
         command::limits::Signals,

@@ -5,7 +5,7 @@ mod overview;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     capture::Captured,
+    lock::lock,
     ssh::{
         command::output::{KeptOutput, OutputFolder},
         prompt::askpass::Askpass,
@@ -605,17 +606,14 @@ impl SessionRegistry {
     /// A store is set aside only once, by whichever call reads it first.
     fn remember(&self, loaded: LoadedStore) -> LoadedStore {
         if let Some(notice) = &loaded.notice {
-            *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(notice.clone());
+            *lock(&self.notice) = Some(notice.clone());
         }
         loaded
     }
 
     /// Takes the pending notice about the store.
     fn take_notice(&self) -> Option<String> {
-        self.notice
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.notice).take()
     }
 
     fn unknown(&self, name: &str, known_names: Vec<String>) -> SessionError {
@@ -627,7 +625,7 @@ impl SessionRegistry {
     }
 
     fn lock(&self) -> MutexGuard<'_, SessionMap> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sessions)
     }
 }
 

@@ -1,14 +1,17 @@
 //! Read-only overview of a process for the status page, and the actions users can take there.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::SessionRegistry;
-use crate::session::{
-    causes::with_causes,
-    error::SessionError,
-    job::Job,
-    status::{SessionStatus, ShellStatus},
-    transfers::TransferEntry,
+use crate::{
+    lock::lock,
+    session::{
+        causes::with_causes,
+        error::SessionError,
+        job::Job,
+        status::{SessionStatus, ShellStatus},
+        transfers::TransferEntry,
+    },
 };
 
 /// Snapshot of everything in progress in this process.
@@ -52,12 +55,7 @@ impl SessionRegistry {
             jobs: self.jobs.recent(),
             transfers: self.transfers.list(),
             // The notice is only copied: the agent has yet to receive it.
-            notice: unreadable.or_else(|| {
-                self.notice
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone()
-            }),
+            notice: unreadable.or_else(|| lock(&self.notice).clone()),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::StoreError;
-use crate::{local::LocalName, session::saved::StoreDocument};
+use crate::{local::LocalName, random, session::saved::StoreDocument};
 
 /// Pause between two attempts to lock. Short, because there is no queue and a long sleeper keeps
 /// missing the gaps.
@@ -56,12 +56,7 @@ pub(super) fn write(place: &LocalName, document: &StoreDocument) -> io::Result<(
     remove_litter(place);
 
     // Random, because `create` fails if a killed process has left a file of this name.
-    let mut random = [0; 4];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let temporary = place.beside(
-        ".",
-        &format!(".{:06x}{TEMPORARY}", u32::from_be_bytes(random) >> 8),
-    );
+    let temporary = place.beside(".", &format!(".{}{TEMPORARY}", random::hex::<3>()?));
 
     let folder = &place.folder;
     let mut file = folder.create(&temporary.name)?;

@@ -34,7 +34,8 @@ impl Pool {
     /// caller gives up, the channel is closed: a script that prints now and then ends with it.
     ///
     /// # Errors
-    /// The channel cannot be opened, the answer does not end within the limit, or the connection is lost before.
+    /// Fails if the channel cannot be opened, the answer does not end within the limit, or the
+    /// connection is lost before.
     pub(in crate::ssh) async fn run_script(
         self: &Arc<Self>,
         question: RemoteScript,

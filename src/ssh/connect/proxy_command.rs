@@ -3,7 +3,7 @@
 
 use std::{
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     child,
+    lock::lock,
     openssh::effective_config::EffectiveConfig,
     render::is_line_unsafe,
     ssh::{config::expand::expand_command_option, error::SshError, trace::StageTrace},
@@ -58,11 +59,7 @@ impl ProxyProcess {
             let _ = timeout(COMPLAINT_LIMIT, listening).await;
         }
 
-        self.complaint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .trim()
-            .to_owned()
+        lock(&self.complaint).trim().to_owned()
     }
 }
 
@@ -130,7 +127,7 @@ pub(in crate::ssh) fn start_command(
             let mut bytes = [0; 1024];
             while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
                 let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut kept = lock(&kept);
                 if (kept.len() as u64) < MAX_COMPLAINT_BYTES {
                     kept.extend(
                         text.chars()

@@ -23,8 +23,8 @@ impl Pool {
     }
 
     /// Opens an additional channel over another connection than the first. A connection is dialled
-    /// for it, unless that may need the user or cost a one-time password. `None` if no such channel
-    /// can be had.
+    /// for it, unless that may need the user or cost a one-time password. `None` if there is no
+    /// such channel.
     pub(in crate::ssh) async fn channel_on_another_connection(
         self: &Arc<Self>,
     ) -> Option<(Channel<Msg>, ChannelSlot)> {

@@ -12,7 +12,7 @@ mod standby;
 pub(super) mod stops;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, Weak, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,10 @@ use super::{
     error::SshError,
     prompt::prompter::Prompter,
 };
-use crate::framing::exec::{OTHER_PROBE, POSIX_PROBE, ShellProbe};
+use crate::{
+    framing::exec::{OTHER_PROBE, POSIX_PROBE, ShellProbe},
+    lock::lock,
+};
 
 /// Time limit of the probe for the login shell. Without an answer the shell counts as unknown.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
@@ -45,10 +48,10 @@ const PROBE_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause before dialling again.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// Time for which work leaves the last slot to scripts when no further connection can be had.
+/// Time for which work leaves the last slot to scripts when dialling fails.
 const PLACE_KEPT: Duration = Duration::from_secs(1);
-/// Longest wait of a script for a slot when no further connection can be had. After that, signal
-/// requests are sent instead, whose effect is less certain.
+/// Longest wait of a script for a slot when dialling fails. After that, signal requests are sent
+/// instead, whose effect is less certain.
 const SCRIPT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// All connections of a log-in, shared in an [`Arc`]. A pool is opened with its first connection
@@ -243,7 +246,7 @@ impl Pool {
     ///
     /// # Errors
     /// Fails if the server refuses the only channel of a connection, if it refuses more and no
-    /// connection can be had in the time for connecting, or if the first connection has ended.
+    /// further connection opens in the time for connecting, or if the first connection has ended.
     pub(super) async fn open_channel(
         self: &Arc<Self>,
         priority: Priority,
@@ -253,8 +256,7 @@ impl Pool {
             return Ok(ready);
         }
 
-        // Each wait is for one change at most, and a change can go to another caller: the slot is
-        // looked for again.
+        // After each change another caller may have taken the slot, so all is decided again.
         let asked = Instant::now();
         loop {
             let changed = self.changed.notified();
@@ -469,7 +471,7 @@ impl Pool {
 
     /// Locks the state; a poisoned lock is used all the same.
     fn state(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

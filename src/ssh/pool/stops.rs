@@ -1,10 +1,13 @@
 //! Commands about to be stopped. The stops of a moment share a script.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::oneshot;
 
-use crate::framing::stop::{Order, StopReport};
+use crate::{
+    framing::stop::{Order, StopReport},
+    lock::lock,
+};
 
 /// Queue of a pool's commands about to be stopped.
 #[derive(Debug, Default)]
@@ -26,13 +29,13 @@ pub(in crate::ssh) struct PendingStop {
 impl Stops {
     /// Adds a stop. Returns true for the first in the queue, whose caller must then run the script.
     pub(in crate::ssh) fn push(&self, one: PendingStop) -> bool {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.0);
         waiting.push(one);
         waiting.len() == 1
     }
 
     /// Takes all stops out of the queue.
     pub(in crate::ssh) fn take_all(&self) -> Vec<PendingStop> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0))
     }
 }

@@ -1,11 +1,12 @@
 //! The progress of a transfer, for display while the transfer runs.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 
 use super::error::shown;
+use crate::lock::lock;
 
 /// Counters of a transfer. Clones share the same counters. Updates are cheap: an atomic addition
 /// for each piece, and a mutex only when a file begins.
@@ -78,6 +79,6 @@ impl TransferCounters {
     }
 
     fn name(&self) -> std::sync::MutexGuard<'_, String> {
-        self.0.name.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.name)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -15,7 +15,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::openssh::preamble::Preamble;
+use crate::{lock::lock, openssh::preamble::Preamble};
 
 /// Limit of the first bytes kept, in bytes. This is enough for the lines before the identification
 /// and the server's lists of algorithms.
@@ -37,15 +37,12 @@ pub(in crate::ssh) struct FirstBytes(Arc<Mutex<Vec<u8>>>);
 impl FirstBytes {
     /// Returns the bytes received so far.
     pub(in crate::ssh) fn so_far(&self) -> Vec<u8> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.0).clone()
     }
 
     /// Adds received bytes, as far as there is room.
     fn add(&self, new: &[u8]) {
-        let mut first_bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first_bytes = lock(&self.0);
         let room = MAX_KEPT_BYTES.saturating_sub(first_bytes.len());
         first_bytes.extend_from_slice(new.get(..room).unwrap_or(new));
     }
@@ -98,11 +95,7 @@ impl Traffic {
 
     /// Returns the text sent before the server's identification, or in place of the identification.
     pub(in crate::ssh) fn words(&self) -> String {
-        self.0
-            .words
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.0.words).clone()
     }
 
     /// Ends the connection with this reason, as a failure of the stream.
@@ -208,12 +201,7 @@ impl<S: AsyncRead + Unpin> MeteredStream<S> {
             // The words are kept before a possible error: the error message quotes them.
             let passed = preamble.push(new);
 
-            *self
-                .traffic
-                .0
-                .words
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = preamble.words();
+            *lock(&self.traffic.0.words) = preamble.words();
 
             self.rest = passed.map_err(io::Error::other)?;
             if !self.rest.is_empty() {

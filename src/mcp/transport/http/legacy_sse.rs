@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -26,13 +26,17 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::no_message;
-use crate::mcp::{
-    server::SshServer,
-    transport::handshake::FromHello,
-    web::{
-        MCP_PATH,
-        reply::{EVENT_STREAM, HttpReply, refusal, reply},
+use crate::{
+    lock::lock,
+    mcp::{
+        server::SshServer,
+        transport::handshake::FromHello,
+        web::{
+            MCP_PATH,
+            reply::{EVENT_STREAM, HttpReply, refusal, reply},
+        },
     },
+    random,
 };
 
 /// Interval between signs of life on a quiet stream.
@@ -93,17 +97,14 @@ impl LegacySse {
     /// no hello. Its `MCP-Protocol-Version` header shows this.
     pub(super) fn open(&self, headers: &HeaderMap) -> HttpReply {
         // Other clients of the daemon cannot guess a random id.
-        let mut random = [0; 16];
-
-        if getrandom::fill(&mut random).is_err() {
+        let Ok(id) = random::hex::<16>() else {
             return refusal(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "no random number to be had",
+                "the system's random number generator is unavailable",
                 "try again",
             );
-        }
+        };
 
-        let id = format!("{:032x}", u128::from_be_bytes(random));
         let (incoming, to_server) = mpsc::channel(QUEUE);
         let (from_server, outgoing) = mpsc::channel(QUEUE);
         let stop = self.stop.child_token();
@@ -200,7 +201,7 @@ impl LegacySse {
         &self,
     ) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<RxJsonRpcMessage<RoleServer>>>>
     {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.streams)
     }
 }
 

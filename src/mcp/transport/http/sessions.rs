@@ -5,10 +5,11 @@
 //! never forgets any client. Here a session lives as long as a client uses it, and a call as long
 //! as a client may still fetch its answer.
 
+use crate::lock::lock;
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
     time::Duration,
 };
@@ -91,7 +92,7 @@ impl HttpSessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, SessionUse>> {
-        self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.used)
     }
 
     /// Notes that a session is in use now.

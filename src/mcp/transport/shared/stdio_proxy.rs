@@ -4,7 +4,7 @@
 use std::{
     io,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -26,7 +26,10 @@ use super::{
     pending_requests::{Hello, PendingRequests, answers},
     start::DaemonStart,
 };
-use crate::mcp::{call::tool_error::ToolError, transport::overwriting::Overwriting};
+use crate::{
+    lock::lock,
+    mcp::{call::tool_error::ToolError, transport::overwriting::Overwriting},
+};
 
 /// Time limit for the last lines of the daemon after the client is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -241,7 +244,7 @@ impl<W: AsyncWrite + Send + Unpin> ClientPipe<W> {
 
 impl<W> ClientPipe<W> {
     fn pending(&self) -> MutexGuard<'_, PendingRequests> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 }
 

@@ -63,8 +63,8 @@ impl KnownProcesses {
             return None;
         };
 
-        // Process ids are reused: the stop script trusts the process group only if a member can
-        // have begun during this time.
+        // Process ids are reused: after the process has ended, its group is trusted only if a
+        // member began during this time.
         let lived = ended
             .unwrap_or_else(Instant::now)
             .saturating_duration_since(*at)
@@ -169,14 +169,14 @@ impl CommandControl {
 
 impl Pool {
     /// Stops a command's processes: by process id over a second channel, else by signal requests.
-    /// Returns true if the processes are gone, or `None` if that is unknown.
+    /// Returns true if the processes are gone, false if some are left, and `None` if unknown.
     pub(super) async fn stop_exec(
         self: &Arc<Self>,
         stop: StopReason,
         control: &CommandControl,
         write: &ChannelWriteHalf<Msg>,
     ) -> Option<bool> {
-        // A command that has just been sent may not have told its process id yet.
+        // A command that has just been sent may not have reported its process id yet.
         let patience = if stop == StopReason::Ending {
             ANNOUNCED_AT_THE_END
         } else {

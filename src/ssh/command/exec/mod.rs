@@ -35,6 +35,7 @@ use crate::{
         stop::Signal,
         sudo::SudoListener,
     },
+    random,
     render::{COLUMNS, ROWS},
     ssh::{
         error::{SshError, said},
@@ -419,7 +420,6 @@ struct SentCommand {
 
 /// Makes a sentinel from the system's random numbers.
 pub(in crate::ssh) fn random_sentinel() -> Result<Sentinel, SshError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| SshError::Random(error.to_string()))?;
+    let bytes = random::bytes().map_err(|error| SshError::Random(error.to_string()))?;
     Ok(Sentinel::from_random(bytes))
 }

@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     capture::{Capture, Captured},
     local::{Folder, home},
+    random,
 };
 
 /// Age at which a file is removed.
@@ -80,8 +81,8 @@ impl OutputFolder {
     /// # Errors
     /// See [`read`](Self::read).
     pub(super) async fn open(&self, name: &str) -> io::Result<File> {
-        // The name comes from a client. One of ours is 16 digits and an ending, so it leads nowhere
-        // else.
+        // The name may come from a client. One of ours is 16 digits and an ending, so it leads
+        // nowhere else.
         if !is_ours(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -95,9 +96,7 @@ impl OutputFolder {
         let create = move |path: PathBuf| {
             let folder = Folder::made(&path)?.if_ours(&path)?;
             remove_old(&folder);
-            let mut random = [0; 8];
-            getrandom::fill(&mut random).map_err(io::Error::other)?;
-            let name = format!("{:016x}.{ending}", u64::from_be_bytes(random));
+            let name = format!("{}.{ending}", random::hex::<8>()?);
             let file = folder.create(name.as_bytes())?;
             Ok((path.join(name), file))
         };

@@ -6,7 +6,7 @@ mod folder;
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use tokio::{
 pub use self::folder::{KeptOutput, OutputFolder, default_output_folder};
 use crate::{
     capture::{BEGINNING, Capture, Captured, Nature},
+    lock::lock,
     render::{Readable, Style, separable},
 };
 
@@ -29,8 +30,8 @@ const STDERR_BUDGET: usize = 6 * 1024;
 /// Largest file of a stream, in bytes. Later bytes are counted, but not kept.
 const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Output of a command, during and after the run. Clones share the output; a single
-/// [`OutputWriter`] fills it, and any number of readers look at it.
+/// Output of a command, during and after the run. Clones share the output; a single `OutputWriter`
+/// fills it, and any number of readers look at it.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Folder for outputs too long for a result.
@@ -294,7 +295,7 @@ impl Output {
 
     /// Locks the streams; a poisoned lock is used all the same.
     fn lock(&self) -> MutexGuard<'_, OutputStreams> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.streams)
     }
 }
 
@@ -435,7 +436,7 @@ impl OutputWriter {
                     written: 0,
                 };
 
-                // The earlier bytes go into the file before readers are told of it.
+                // The earlier bytes go into the file before readers see the path.
                 let so_far = self.output.lock().stream_mut(is_stderr).unspilled.clone();
                 self.write(is_stderr, &so_far).await;
                 let mut streams = self.output.lock();

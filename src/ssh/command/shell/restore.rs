@@ -1,11 +1,9 @@
 //! Gives a new shell the state of another shell, which has ended or whose connection was lost.
 
-use super::{
-    Shell, ShellRequest, ShellRunError, ShellTurn,
-    snapshotter::{KnownState, lock},
-};
+use super::{Shell, ShellRequest, ShellRunError, ShellTurn, snapshotter::KnownState};
 use crate::{
     framing::script::change_directory,
+    lock::lock,
     ssh::command::{exit_status::Ending, limits::StopConditions, output::Output},
 };
 

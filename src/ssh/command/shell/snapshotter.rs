@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use crate::{
             extractor::{Extracted, SnapshotExtractor},
         },
     },
+    lock::lock,
     ssh::{command::exec::random_sentinel, error::SshError},
 };
 
@@ -250,10 +251,4 @@ impl Snapshotter {
             2_u32.saturating_pow(self.failures).min(MAX_SKIPPED)
         };
     }
-}
-
-/// Locks the known state. The mutex is held for assignments only, so a poisoned mutex holds nothing
-/// half-done.
-pub(super) fn lock(kept: &Mutex<KnownState>) -> MutexGuard<'_, KnownState> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

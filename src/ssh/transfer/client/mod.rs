@@ -12,7 +12,7 @@ mod start;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -33,6 +33,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub(super) use self::open_files::OpenFileTurn;
 use self::open_files::{OpenFileEvidence, OpenFiles};
 use crate::{
+    lock::lock,
     sftp::{
         frames::Frames,
         handle::Handle,
@@ -278,7 +279,7 @@ impl SftpClient {
 
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, PendingReplies> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// Registers a request and returns the receiver for the reply. `closes` is the handle which the

@@ -13,7 +13,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 pub use self::machine::Machine;
@@ -24,6 +24,7 @@ use self::{
 use super::{error::TransferError, local::io_threads, paths};
 use crate::{
     local::{Folder, LocalName},
+    lock::lock,
     policy::{DirectoryFacts, FileId, GuardReason, TransferDirection, marks},
     render::escape_line,
     ssh::prompt::prompter::{GuardedPath, Prompter},
@@ -146,7 +147,7 @@ impl Guard {
 
 impl GrantedPaths {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(TransferDirection, PathBuf)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

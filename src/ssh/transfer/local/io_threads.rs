@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write as _},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     local::Folder,
+    lock::lock,
     sftp::content::{Chunk, Content},
 };
 
@@ -239,7 +240,7 @@ impl Sum {
     }
 
     fn lock(&self) -> MutexGuard<'_, SinkState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

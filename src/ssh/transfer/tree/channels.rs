@@ -1,17 +1,20 @@
 //! The SFTP channels of a tree transfer, opened when they are needed.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::Semaphore;
 
-use crate::ssh::{
-    pool::Pool,
-    transfer::{
-        FAR,
-        client::{OpenFileTurn, SftpClient},
+use crate::{
+    lock::lock,
+    ssh::{
+        pool::Pool,
+        transfer::{
+            FAR,
+            client::{OpenFileTurn, SftpClient},
+        },
     },
 };
 
@@ -151,7 +154,7 @@ impl ChannelSet {
 
     /// Locks the further channels.
     fn others(&self) -> MutexGuard<'_, Vec<SftpChannel>> {
-        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.others)
     }
 }
 

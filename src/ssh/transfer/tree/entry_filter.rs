@@ -5,11 +5,12 @@ use std::{
     collections::HashMap,
     fs::Metadata,
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use super::local::LocalListing;
 use crate::{
+    lock::lock,
     policy::{DirectoryFacts, GuardReason, TransferDirection},
     ssh::transfer::guard::{GuardWatch, OpenDirectory, seen::FileFactsBefore},
     tree::entry::{Directory, DirectoryEntry, EntryKind},
@@ -125,6 +126,6 @@ impl EntryFilter {
     /// Locks the known directories. The mutex is held only for lookups and assignments, so a
     /// poisoned mutex is consistent.
     fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, DirectoryFacts>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }

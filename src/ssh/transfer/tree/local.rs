@@ -5,11 +5,12 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use crate::{
     local::Folder,
+    lock::lock,
     policy::GuardReason,
     ssh::transfer::paths,
     tree::{
@@ -60,7 +61,7 @@ impl Root {
     /// The same as for [`below`](Self::below).
     pub(super) fn folder_of(&self, directory: &Arc<Directory>) -> io::Result<Arc<Folder>> {
         // Only blocking threads lock this mutex, for the time it takes to open a directory.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         if let Some((held, folder)) = &*last
             && Arc::ptr_eq(held, directory)
         {

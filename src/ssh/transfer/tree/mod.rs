@@ -13,7 +13,7 @@ mod remote;
 mod resumable;
 mod upload;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -24,6 +24,7 @@ use super::{
     local::thread_pool::Threads,
 };
 use crate::{
+    lock::lock,
     ssh::pool::Pool,
     tree::{
         plan::Plan,
@@ -76,7 +77,7 @@ impl TreeContext {
 
     /// Adds to the counts of properties which the server did not keep.
     fn note(&self, unkept: Unkept) {
-        *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) += unkept;
+        *lock(&self.unkept) += unkept;
     }
 
     /// Waits until `bytes` of content may be in flight. A holder of a permit must not ask for
@@ -131,8 +132,7 @@ impl TreeContext {
     ) -> Result<Tally, TransferError> {
         let done = executor::run(way, plan, &self.progress, keeps_root).await;
         // Added even after an error: the plan and its tally live on into the next attempt.
-        plan.tally.unkept +=
-            std::mem::take(&mut *self.unkept.lock().unwrap_or_else(PoisonError::into_inner));
+        plan.tally.unkept += std::mem::take(&mut *lock(&self.unkept));
         let ended = match done {
             Ok(()) => None,
             Err(TransferError::Tree(ended)) => Some(ended),

@@ -2,20 +2,23 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::timeout;
 
 use super::resumable::Resumable;
-use crate::ssh::{
-    error::SshError,
-    pool::Pool,
-    transfer::{
-        RemoteTemp, TransferError,
-        client::SftpClient,
-        file::{remote_temp::TIDY_LIMIT, upload::Upload},
+use crate::{
+    lock::lock,
+    ssh::{
+        error::SshError,
+        pool::Pool,
+        transfer::{
+            RemoteTemp, TransferError,
+            client::SftpClient,
+            file::{remote_temp::TIDY_LIMIT, upload::Upload},
+        },
     },
 };
 
@@ -140,8 +143,6 @@ impl PendingUploads {
     /// Locks the record. The mutex is held only for an assignment, so a poisoned mutex is
     /// consistent.
     fn lock(&self) -> MutexGuard<'_, Temporaries> {
-        self.temporaries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.temporaries)
     }
 }

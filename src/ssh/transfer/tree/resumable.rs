@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
-use crate::tree::plan::PlannedItem;
+use crate::{lock::lock, tree::plan::PlannedItem};
 
 /// States of large files, by the planned item to which each belongs.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl<T> Resumable<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PlannedItem, T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

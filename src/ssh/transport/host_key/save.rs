@@ -10,6 +10,7 @@ use super::HostKeyCheck;
 use crate::{
     local::{Folder, LocalName},
     openssh::known_hosts::{HostKey, HostName, KeyUpdate, fingerprint, render_line},
+    random,
 };
 
 impl HostKeyCheck {
@@ -86,7 +87,7 @@ impl HostKeyCheck {
         let (folder, old, new) = (
             &place.folder,
             place.beside("", ".old"),
-            place.beside(".", &format!(".{}", random()?)),
+            place.beside(".", &format!(".{}", random::hex::<8>()?)),
         );
 
         // A hard link fails if its name is taken, so an older `FILE.old` goes first.
@@ -132,9 +133,7 @@ impl HostKeyCheck {
     /// hashed with a new salt.
     fn line(&self, host: &HostName, key: &HostKey) -> io::Result<String> {
         let salt = if self.hash_names {
-            let mut salt = [0; 20];
-            getrandom::fill(&mut salt).map_err(io::Error::other)?;
-            Some(salt)
+            Some(random::bytes()?)
         } else {
             None
         };
@@ -200,13 +199,6 @@ fn is_at(file: &File, place: &LocalName) -> io::Result<bool> {
 #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
 fn is_at(_: &File, _: &LocalName) -> io::Result<bool> {
     Ok(true)
-}
-
-/// Returns 16 random hexadecimal digits, for a file name which is unique.
-fn random() -> io::Result<String> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    Ok(format!("{:016x}", u64::from_be_bytes(random)))
 }
 
 #[cfg(test)]

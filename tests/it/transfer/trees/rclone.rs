@@ -10,11 +10,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Item, age, inventory, open_up, plant};
-use crate::commands::{Bench, eventually, other, random};
-use crate::support::link::Link;
-use crate::support::mcp_client::McpClient;
-use crate::support::other_sshd::{Make, OtherSshd};
-use crate::transfer::{names, set_mode};
+use crate::{
+    commands::{Bench, eventually, other, random},
+    support::{
+        link::Link,
+        mcp_client::McpClient,
+        other_sshd::{Make, OtherSshd},
+    },
+    transfer::{names, set_mode},
+};
 
 /// All below a directory that rclone keeps: directories by their paths, files with times and content.
 fn kept(root: &Path) -> BTreeMap<PathBuf, Option<(i64, Vec<u8>)>> {
