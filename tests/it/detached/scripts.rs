@@ -438,12 +438,13 @@ fn a_signal_is_told_from_an_exit_status_that_looks_like_one() {
             );
         }
 
-        let id = machine.start("while :; do sleep 0.1; done", None);
+        // A sleep that ends at the very moment of the signal would have bash go on.
+        let id = machine.start("while :; do sleep 600; done", None);
         let pid = machine.note(&id, "INT").process.pid();
         assert!(processes::signal("INT", &[format!("-{pid}")]));
         assert_eq!(signal_of(&machine.end(&id)), "INT");
         let id = machine.start(
-            "trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done",
+            "trap 'exit 5' INT; echo ready; while :; do sleep 600; done",
             None,
         );
 
