@@ -3,7 +3,6 @@
 //! [`ssh::diagnose`](crate::ssh::diagnose) finds the facts. This module puts them into words for
 //! users, or into JSON for programs.
 
-mod advice;
 mod json;
 mod text;
 
@@ -17,7 +16,7 @@ use crate::{
         auth::Credentials,
         config::target::Target,
         diagnose::{Diagnosis, diagnose},
-        error::SshError,
+        error::{Audience, SshError},
         trace::{Finding, StageOutcome},
     },
 };
@@ -173,8 +172,10 @@ impl DoctorReport {
 
     /// Returns the next step for the user, or `None` if the host connects.
     fn next(&self) -> Option<String> {
-        self.failure
-            .as_ref()
-            .map(|error| advice::advice_for(error, &self.patient.target))
+        self.failure.as_ref().map(|error| {
+            error.hint(Audience::Person {
+                ssh: &self.patient.target.arguments(),
+            })
+        })
     }
 }

@@ -3,14 +3,14 @@
 use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
-    openssh::{banner::page, destination::DestinationError},
+    openssh::destination::DestinationError,
     render::escape_line,
     session::{
         causes::with_causes,
         error::{Refusal, SessionError},
     },
     ssh::{
-        error::{ExecScriptError, HostKeyError, Remedy, SshError, SudoRefusal},
+        error::{Audience, words_hint},
         transfer::TransferError,
     },
 };
@@ -68,9 +68,9 @@ impl From<&SessionError> for ToolError {
             }
             SessionError::Name(_) => "choose another name".to_owned(),
             SessionError::Store(_) => "see to that file, or start mcp-ssh-sessions with --store FILE".to_owned(),
-            SessionError::Ssh { source, .. } => hint_for_ssh(source),
+            SessionError::Ssh { source, .. } => source.hint(Audience::Agent),
             SessionError::Transfer { source, .. } => match &**source {
-                TransferError::Ssh(source) => hint_for_ssh(source),
+                TransferError::Ssh(source) => source.hint(Audience::Agent),
                 source => of_transfer(source).to_owned(),
             },
             SessionError::Detached { source, .. } => of_detached(source).to_owned(),
@@ -91,175 +91,6 @@ impl From<&SessionError> for ToolError {
     }
 }
 
-/// Returns the advice for a failure of the SSH layer, in the order of the stages of a connection.
-fn hint_for_ssh(error: &SshError) -> String {
-    match error {
-        // Without `ssh -G`, only a part of the ssh_config language can be read.
-        SshError::ResolveRun(_) | SshError::ConfigFile { .. } => {
-            "install the OpenSSH client (Debian: apt-get install openssh-client)".into()
-        }
-        SshError::Resolve { .. } | SshError::Config { .. } | SshError::Token { .. } => {
-            "run `ssh -G HOST` in a terminal and mend ~/.ssh/config".into()
-        }
-        // Ignoring an option of this kind would lead to another host, so the session is refused
-        // instead.
-        SshError::Unsupported { .. } => {
-            "name a host that can be reached directly, or drop the option for this host".into()
-        }
-        // Some servers hold a log-in until the user has opened a page. Trying again at once would
-        // not help.
-        SshError::Greeted { words, source } if matches!(**source, SshError::Timeout { .. }) && page(words).is_some() => {
-            "have the person open the page that the server names, if they expect it; then call again".into()
-        }
-        SshError::Jump { source, .. } | SshError::Greeted { source, .. } => hint_for_ssh(source),
-        // More log-ins may lock the account, so the hint advises against another call.
-        SshError::ClosedAtOnce { .. } => {
-            "do not call again before the server's log was looked at: the account may be locked, expired or logged in too \
-             often, or its home or shell missing; `ssh HOST` in a terminal shows what a person is told"
-                .into()
-        }
-        SshError::Hop { .. } | SshError::ProxyCommand { .. } => {
-            "mend ProxyJump or ProxyCommand for this host in ~/.ssh/config".into()
-        }
-        SshError::Forward { .. } => "check that the host can be reached from the jump host".into(),
-        SshError::Lookup { .. } => "check the spelling of host, or the HostName in ~/.ssh/config".into(),
-        SshError::Connect { .. } => "check host and port, and that an SSH server is running there".into(),
-        // The command was not run, so a second call cannot run it twice.
-        SshError::NotSent { .. } => "the link may be dead: call ssh_reconnect, or give more time with timeoutMs".into(),
-        SshError::Timeout { .. } => "check that the host can be reached, or give more time with timeoutMs".into(),
-        SshError::NoCommonAlgorithm { .. } | SshError::UnsupportedAlgorithms { .. } => {
-            "allow an algorithm for this host in ~/.ssh/config that both sides have".into()
-        }
-        // An overloaded sshd drops connections before the log-in, which looks like a server of
-        // another protocol.
-        SshError::Handshake { .. } => {
-            "check that host and port are those of an SSH server; if they are, the link was cut or the server is busy \
-             (MaxStartups, LoginGraceTime): try again"
-                .into()
-        }
-        SshError::HostKey(error) => of_host_key(error),
-        SshError::Authentication { remedy, remaining, .. } => of_log_in(*remedy, remaining),
-        SshError::KeyFile { passphrase: true, .. } => {
-            "give the right passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into()
-        }
-        SshError::KeyFile { .. } => "keyPath must name a private key file".into(),
-        // `MaxSessions 0` or a restricted account: no connection can have a channel, so waiting
-        // does not help.
-        SshError::ChannelRefused(_) => {
-            "the server lets this account run nothing (MaxSessions in its sshd_config); ask whoever runs it".into()
-        }
-        SshError::NoRoom { .. } => "wait for a running command or end it, then call again".into(),
-        SshError::Lost(_) => "call again: the session reconnects by itself".into(),
-        SshError::Script(_) => "write the byte with printf or put it into a file with ssh_upload".into(),
-        SshError::ExecScript(ExecScriptError::Nul("the command")) => {
-            "write the byte with printf or put it into a file with ssh_upload".into()
-        }
-        SshError::ExecScript(ExecScriptError::TooLong(_)) => {
-            "use ssh_shell, which takes commands of any length, or put it into a file with ssh_upload".into()
-        }
-        SshError::ExecScript(_) => "mend the parameters cwd and env, or put cd and export into the command".into(),
-        SshError::ExecRefused => "it may be for files alone: use ssh_upload and ssh_download".into(),
-        // ssh_upload runs no shell, so it can replace a start-up file that breaks every shell.
-        SshError::NotBegun { .. } => {
-            "mend the command if a syntax error is named; else have ~/.bashrc, ~/.zshenv or the like leave shells without a \
-             terminal alone, such as with `[ -t 0 ] || return` at its beginning; ssh_upload can replace the file"
-                .into()
-        }
-        SshError::Sudo { refusal: SudoRefusal::Unanswered, .. } => {
-            "the person is asked where the client can show a page (url elicitation) or SSH_ASKPASS is set; a password that was \
-             given to ssh_connect is used, too"
-                .into()
-        }
-        // A host with a changed key gets no password, because another machine may have taken its
-        // place.
-        SshError::Sudo { refusal: SudoRefusal::ChangedHostKey, .. } => {
-            "find out why the key has changed, and mend known_hosts; then connect again".into()
-        }
-        SshError::Sudo { refusal: SudoRefusal::Missing, .. } => "install sudo there, or connect as root".into(),
-        SshError::Sudo { refusal: SudoRefusal::Refused, .. } => {
-            "the account must be allowed to run its shell (sudo -l lists its rules): for a rule that allows one command, run \
-             `sudo -n COMMAND` without the parameter sudo; where sudo wants a terminal, add pty"
-                .into()
-        }
-        SshError::ShellStart(words) => {
-            of_words(words).unwrap_or("the account may be restricted; ssh_exec may still work").into()
-        }
-        SshError::Random(_) | SshError::Cancelled => "call again".into(),
-    }
-}
-
-/// Returns the advice after a log-in in which no method was accepted. `remaining` lists the methods
-/// that the server would still take, comma-separated.
-fn of_log_in(remedy: Remedy, remaining: &str) -> String {
-    match remedy {
-        Remedy::Passphrase => "give the passphrase to ssh_connect, or add the key to ssh-agent with ssh-add".into(),
-        Remedy::FewerKeys => {
-            "the server takes only so many keys (MaxAuthTries): name the right one with keyPath, or with IdentityFile and \
-             IdentitiesOnly yes in ~/.ssh/config"
-                .into()
-        }
-        Remedy::NewPassword => {
-            "log in with `ssh HOST` in a terminal and change the password if it asks for that; if the server is only slow, \
-             give ssh_connect a longer timeoutMs"
-                .into()
-        }
-        // A lost link says nothing about the credentials, so other credentials would be the wrong
-        // advice.
-        Remedy::Again => {
-            "the connection ended during the log-in, before anything was refused: try again; if it ends each time, the \
-             server's log says why"
-                .into()
-        }
-        _ if remaining.is_empty() => {
-            "check user, keyPath and password; `ssh HOST` in a terminal shows whether it works at all".into()
-        }
-        Remedy::Credentials => format!("the server accepts: {remaining}; give user, keyPath or password to ssh_connect accordingly"),
-    }
-}
-
-/// Returns the advice for words of a server in place of the expected protocol. Returns `None` if
-/// the words are not known.
-fn of_words(words: &str) -> Option<&'static str> {
-    // Words of cloud images, of expired passwords, and of nologin. A row applies if the server said
-    // all its parts.
-    const HINTS: [(&[&str], &str); 7] = [
-        (
-            &["as the user"],
-            "connect again as the user that the server names: ssh_connect with user",
-        ),
-        (
-            &["password", "expired"],
-            "the password has to be changed first: have the person run `ssh HOST` in a terminal, then connect again",
-        ),
-        (
-            &["change", "your password"],
-            "the password has to be changed first: have the person run `ssh HOST` in a terminal, then connect again",
-        ),
-        (
-            &["password change required"],
-            "the password has to be changed first: have the person run `ssh HOST` in a terminal, then connect again",
-        ),
-        (
-            &["sftp", "only"],
-            "the account is for file transfers alone: use ssh_upload and ssh_download",
-        ),
-        (
-            &["account", "not available"],
-            "nobody may log in with this account (nologin): connect as another user",
-        ),
-        (
-            &["not ready after"],
-            "a startup file of the account waits for something, or asks it: have it do so in terminals alone (`[ -t 0 ]`)",
-        ),
-    ];
-
-    let words = words.to_lowercase();
-    HINTS
-        .iter()
-        .find(|(parts, _)| parts.iter().all(|part| words.contains(part)))
-        .map(|(_, hint)| *hint)
-}
-
 /// Returns the advice after a request about a detached job was refused on the remote host.
 fn of_detached(error: &Refusal) -> &'static str {
     match error {
@@ -275,30 +106,11 @@ fn of_detached(error: &Refusal) -> &'static str {
     }
 }
 
-/// Returns the advice after a host key was not accepted. The user has to decide about the key,
-/// never the model.
-fn of_host_key(error: &HostKeyError) -> String {
-    match error {
-        HostKeyError::Unknown { destination, .. } => format!(
-            "have the person run `ssh {destination}` once in a terminal, compare the fingerprint and answer yes; then call again"
-        ),
-        HostKeyError::Changed { host, file, .. } => format!(
-            "have the person find out why; if the host was really reinstalled: `ssh-keygen -R '{host}' -f '{file}'`, then \
-             `ssh HOST` once"
-        ),
-        HostKeyError::Revoked { .. } => "do not connect; the person who revoked the key knows why".into(),
-        HostKeyError::Unreadable { .. } => "mend that file or its permissions".into(),
-        HostKeyError::Unusable(_) => {
-            "see with `ssh -v` what the server shows; HostKeyAlgorithms and RequiredRSASize say what is allowed".into()
-        }
-    }
-}
-
 /// Returns the advice after a failed transfer.
 fn of_transfer(error: &TransferError) -> &'static str {
     match error {
         TransferError::NoSftp => "enable `Subsystem sftp` on the server, or move the content with ssh_exec and stdin",
-        TransferError::Start(words) => of_words(words).unwrap_or(
+        TransferError::Start(words) => words_hint(words).unwrap_or(
             "see that no startup file of the account prints anything, or move the content with ssh_exec and stdin",
         ),
         TransferError::Local { .. } => "check localPath, its permissions and the free space; no file was changed",

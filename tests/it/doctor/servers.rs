@@ -222,7 +222,7 @@ async fn a_configuration_that_ssh_refuses_is_told_in_its_words() {
                 &[
                     "– addresses: not reached",
                     "– log-in: not reached",
-                    "next: mend",
+                    "next: fix",
                 ],
             ]
             .concat(),

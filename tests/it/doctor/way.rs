@@ -187,7 +187,7 @@ async fn each_jump_host_is_explained_and_one_that_fails_is_named() {
                 "✗ near › host key: the host key of",
                 "✗ way there: through the jump host near: ",
                 "– server: not reached",
-                "next: it is the jump host near that fails: run `ssh -F",
+                "next: for the jump host near: run `ssh -F",
             ],
         ),
         (
@@ -198,7 +198,7 @@ async fn each_jump_host_is_explained_and_one_that_fails_is_named() {
             &[
                 "✓ near › log-in",
                 "✗ way there: the jump host could not connect to 127.0.0.1",
-                "next: see whether the jump",
+                "next: check that the jump",
             ],
         ),
         (

@@ -90,7 +90,7 @@ async fn an_expired_password_is_told_as_the_real_sshd_tells_it() {
     for (tool, arguments) in calls() {
         assert_refused(
             &client.call(tool, arguments).await,
-            &["expired", "has to be changed first"],
+            &["expired", "change the password"],
         );
     }
 }

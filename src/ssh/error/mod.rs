@@ -1,7 +1,10 @@
 //! Errors between a destination and a running command, by stage.
 
+mod hint;
+
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+pub use self::hint::{Audience, words_hint};
 pub use crate::framing::exec::ExecScriptError;
 use crate::openssh::{effective_config::ConfigError, tokens::TokenError};
 
