@@ -30,7 +30,7 @@ pub struct Options {
         global = true
     )]
     pub log: LogLevel,
-    /// Share sessions, shells and jobs with all that is started so, over a daemon that comes and goes by itself
+    /// Share sessions, shells and jobs with every process started with --shared; the daemon starts and stops automatically
     #[arg(long, env = "MCP_SSH_SHARED", value_parser = FalseyValueParser::new(), global = true)]
     pub shared: bool,
     /// Serve HTTP on this port, at /mcp; 0 takes any free one
@@ -57,8 +57,9 @@ pub struct Options {
 /// What else the program does.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Print what goes on in a running daemon: at --socket, at --listen and --http, else the one of --shared [default:
-    /// port 7722]
+    /// Show the status of a running daemon (by default the shared one, else port 7722)
+    ///
+    /// --socket, --http and --listen name another daemon.
     Status {
         /// Print JSON, for programs
         #[arg(long)]
