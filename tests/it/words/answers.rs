@@ -155,7 +155,8 @@ async fn a_session_cannot_answer_for_another_one() {
 
     for at in [3, 7] {
         assert!(
-            blocks[at].starts_with("[exit 7 · ") && blocks[at].contains("3 marks above look like"),
+            blocks[at].starts_with("[exit 7 · ")
+                && blocks[at].contains("3 bracketed marks above were printed"),
             "{blocks:?}"
         );
     }

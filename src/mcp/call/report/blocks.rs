@@ -85,9 +85,12 @@ pub(super) fn split(blocks: Vec<Block>) -> (Vec<ContentBlock>, Value) {
 pub(super) fn warning(spoofed_markers: usize) -> Option<String> {
     match spoofed_markers {
         0 => None,
-        1 => Some("1 mark above looks like one of this program and is the command's".to_owned()),
+        1 => Some(
+            "warning: 1 bracketed mark above was printed by the command, not by this program"
+                .to_owned(),
+        ),
         _ => Some(format!(
-            "{spoofed_markers} marks above look like those of this program and are the command's"
+            "warning: {spoofed_markers} bracketed marks above were printed by the command, not by this program"
         )),
     }
 }
