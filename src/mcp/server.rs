@@ -176,7 +176,10 @@ impl SshServer {
             };
 
             let Some(state) = self.parked.keep(tool, running, waiting) else {
-                let error = ToolError::new("no random number is to be had", "try again");
+                let error = ToolError::new(
+                    "the system's random number generator is unavailable",
+                    "try again",
+                );
                 return Ok(error.into_result().into());
             };
 

@@ -61,13 +61,13 @@ impl From<&SessionError> for ToolError {
                 "put the option into ~/.ssh/config for this host; -p, -l and -i are understood".to_owned()
             }
             SessionError::Destination(DestinationError::Command(_)) => {
-                "connect to the host alone, then run the command with ssh_exec".to_owned()
+                "connect to the host without a command, then run the command with ssh_exec".to_owned()
             }
             SessionError::Destination(_) => {
-                "host is a host name, an address, an alias of ~/.ssh/config, user@host or user@host:port".to_owned()
+                "give host as a host name, an address, an alias of ~/.ssh/config, user@host or user@host:port".to_owned()
             }
             SessionError::Name(_) => "choose another name".to_owned(),
-            SessionError::Store(_) => "see to that file, or start mcp-ssh-sessions with --store FILE".to_owned(),
+            SessionError::Store(_) => "fix that file, or start mcp-ssh-sessions with --store FILE".to_owned(),
             SessionError::Ssh { source, .. } => source.hint(Audience::Agent),
             SessionError::Transfer { source, .. } => match &**source {
                 TransferError::Ssh(source) => source.hint(Audience::Agent),
@@ -100,9 +100,9 @@ fn of_detached(error: &Refusal) -> &'static str {
         Refusal::Closed => "start a command with detach and without stdin to feed it later",
         Refusal::Unread => "wait until it reads, or stop it with the parameter signal",
         Refusal::Trouble(_) => {
-            "see to that on the remote machine (room on its disk, permissions of the home directory), or leave out detach"
+            "fix that on the remote host (room on its disk, permissions of the home directory), or leave out detach"
         }
-        Refusal::Garbled(_) => "see with ssh_exec whether /bin/sh works there, or leave out detach",
+        Refusal::Garbled(_) => "check with ssh_exec that /bin/sh works there, or leave out detach",
     }
 }
 
@@ -111,7 +111,7 @@ fn of_transfer(error: &TransferError) -> &'static str {
     match error {
         TransferError::NoSftp => "enable `Subsystem sftp` on the server, or move the content with ssh_exec and stdin",
         TransferError::Start(words) => words_hint(words).unwrap_or(
-            "see that no startup file of the account prints anything, or move the content with ssh_exec and stdin",
+            "check that no startup file of the account prints anything, or move the content with ssh_exec and stdin",
         ),
         TransferError::Local { .. } => "check localPath, its permissions and the free space; no file was changed",
         TransferError::Remote { .. } => "check remotePath, its permissions and the free space; no file was changed",
@@ -120,12 +120,12 @@ fn of_transfer(error: &TransferError) -> &'static str {
         TransferError::InPlace { .. } => {
             "call again: the file on the remote host is not whole until an upload succeeds"
         }
-        TransferError::Aside { .. } => "see to the directory's permissions, rename the old file back, then call again",
+        TransferError::Aside { .. } => "fix the directory's permissions, rename the old file back, then call again",
         TransferError::Directory(_) | TransferError::NotADirectory(_) => "give another target, or remove what is there",
-        TransferError::Exclude(_) => "patterns are those of gitignore, relative to the directory that is copied",
+        TransferError::Exclude(_) => "write the patterns as in gitignore, relative to the directory that is copied",
         // Entries that arrived need not be sent again.
         TransferError::Incomplete { .. } => {
-            "see to those entries, then call again; with skipUnchanged: true only what is missing is copied"
+            "fix those entries, then call again with skipUnchanged: true, which copies only what is missing"
         }
         TransferError::Tree(_) => "copy the directories in it one by one, or leave some out with exclude",
         TransferError::Ended { .. } => "call again; for a tree, skipUnchanged: true copies only what is missing",
@@ -136,12 +136,12 @@ fn of_transfer(error: &TransferError) -> &'static str {
         // decision.
         TransferError::Guarded { refused: true, .. } => "do something else, or ask them how to go on",
         TransferError::Guarded { is_read: true, .. } => {
-            "only the person can send it: in a client that shows forms (elicitation) they are asked; else they copy it \
-             themselves, such as with scp"
+            "use a client that shows forms (elicitation), in which the person is asked, or have them copy it themselves, \
+             such as with scp"
         }
         TransferError::Guarded { .. } => {
-            "download to another place and have the person move it; in a client that shows forms (elicitation) they are \
-             asked"
+            "download to another place and have the person move it, or use a client that shows forms (elicitation), in \
+             which they are asked"
         }
         TransferError::Cancelled | TransferError::Ssh(_) => "call again if it is still wanted",
     }

@@ -109,7 +109,7 @@ impl Dashboard {
         let Ok(path) = self.keys.link() else {
             return refusal(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "no random number to be had",
+                "the system's random number generator is unavailable",
                 "try again",
             );
         };
@@ -124,7 +124,7 @@ impl Dashboard {
             Err(error) => refusal(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 &error.to_string(),
-                "see to that, then ask again",
+                "fix the cause, then ask again",
             ),
         }
     }

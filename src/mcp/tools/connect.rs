@@ -84,8 +84,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     // far.
     if params.port == Some(0) {
         return Err(ToolError::new(
-            "ssh_connect: port 0 is no port",
-            "give a port from 1 to 65535, or none",
+            "ssh_connect: port must be between 1 and 65535",
+            "give another port, or leave out port",
         ));
     }
 

@@ -172,7 +172,7 @@ async fn wrong_arguments_are_a_failed_result_that_names_the_parameter_and_the_kn
         (
             "ssh_connect",
             json!({"host": "h", "port": 0}),
-            ["port 0", "1 to 65535"],
+            ["port must be between 1 and 65535", "leave out port"],
         ),
         (
             "ssh_connect",

@@ -65,10 +65,8 @@ pub(super) enum JoinError {
 impl From<&JoinError> for ToolError {
     fn from(error: &JoinError) -> Self {
         let hint = match error {
-            JoinError::Silent(_) => {
-                "end that process, then call again; without --shared this works without it"
-            }
-            _ => "see to that, then call again; without --shared this works without a daemon",
+            JoinError::Silent(_) => "end that process, then call again, or start without --shared",
+            _ => "fix the cause, then call again, or start without --shared",
         };
         Self::new(error.to_string(), hint)
     }

@@ -45,7 +45,7 @@ pub enum DaemonError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The system provides no random numbers.
-    #[error("no random numbers are to be had: {0}")]
+    #[error("the system's random number generator is unavailable: {0}")]
     Random(#[from] io::Error),
 }
 
