@@ -15,9 +15,9 @@ use crate::{
     ssh::{
         auth::Credentials,
         command::limits::{Signals, StopConditions},
+        command::remote_host::RemoteHost,
         connect::{connection::Connection, open::OpenConnection},
         error::SshError,
-        pool::Pool,
         prompt::{pausable_clock::PausableClock, prompter::Prompter},
         trace::{Finding, Stage, StageOutcome, StageTrace},
         transfer::{self, TransferError},
@@ -68,9 +68,10 @@ pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duratio
     // channels.
     let failure = match opening.run().await {
         Ok(connection) => {
-            let pool = Pool::around(Arc::clone(&connection), target, credentials, limit, false);
-            let tried = try_out(&pool, &connection, trace).await;
-            pool.close().await;
+            let host =
+                RemoteHost::around(Arc::clone(&connection), target, credentials, limit, false);
+            let tried = try_out(&host, &connection, trace).await;
+            host.close().await;
 
             tried.err()
         }
@@ -117,7 +118,7 @@ fn not_reached(trace: &[Finding]) -> Vec<Finding> {
 /// # Errors
 /// The server opens no session channel.
 async fn try_out(
-    pool: &Arc<Pool>,
+    host: &Arc<RemoteHost>,
     connection: &Connection,
     trace: &StageTrace,
 ) -> Result<(), SshError> {
@@ -136,12 +137,12 @@ async fn try_out(
 
     // From here on a failure is only recorded, because a session can do without the rest.
     trace.begin(Stage::LoginShell);
-    login_shell(pool, trace).await;
+    login_shell(host, trace).await;
     trace.begin(Stage::Bash);
-    persistent_shell(pool, trace).await;
+    persistent_shell(host, trace).await;
     trace.begin(Stage::Sftp);
 
-    match timeout(PROBE_LIMIT, transfer::try_out(pool)).await {
+    match timeout(PROBE_LIMIT, transfer::try_out(host)).await {
         Ok(Ok(())) => trace.pass(|| "files can be moved".to_owned()),
         Ok(Err(TransferError::NoSftp)) => {
             trace.finish(StageOutcome::Failed, "the server has no SFTP".to_owned());
@@ -160,8 +161,8 @@ async fn try_out(
 }
 
 /// Probes the login shell, and records the program and the output of startup files.
-async fn login_shell(pool: &Arc<Pool>, trace: &StageTrace) {
-    let answer = match pool.ask(POSIX_PROBE, String::new(), PROBE_LIMIT).await {
+async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
+    let answer = match host.ask(POSIX_PROBE, String::new(), PROBE_LIMIT).await {
         Ok(answer) => answer,
         Err(error) => return trace.fail(&error),
     };
@@ -174,7 +175,7 @@ async fn login_shell(pool: &Arc<Pool>, trace: &StageTrace) {
         .unwrap_or_default()
         .len();
 
-    let probe = pool.login_shell().await;
+    let probe = host.login_shell().await;
 
     if probe.shell == LoginShell::Other {
         let said = text.lines().next().unwrap_or_default();
@@ -202,8 +203,8 @@ async fn login_shell(pool: &Arc<Pool>, trace: &StageTrace) {
 }
 
 /// Starts the persistent shell of a session, and records the kind of shell.
-async fn persistent_shell(pool: &Arc<Pool>, trace: &StageTrace) {
-    match pool.start_shell(&unbounded()).await {
+async fn persistent_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
+    match host.start_shell(&unbounded()).await {
         Ok(shell) if shell.is_bash() => trace.pass(|| "bash starts and answers".to_owned()),
         Ok(_) => trace.pass(|| "there is no bash, but sh starts and answers".to_owned()),
         Err(error) => trace.fail(&error),

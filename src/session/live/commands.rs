@@ -19,11 +19,11 @@ use crate::{
             exit_status::Ending,
             limits::{Signals, StopConditions},
             output::Output,
+            remote_host::RemoteHost,
             shell::{KnownState, Shell, ShellRequest, ShellResult, ShellRunError, ShellTurn},
             sudo::SudoRequest,
         },
         error::SshError,
-        pool::Pool,
         prompt::prompter::Prompter,
     },
 };
@@ -197,23 +197,22 @@ impl LiveSession {
         let mut tried_again = false;
 
         loop {
-            let connection = self.connection(&caller).await?;
-            // Taken after `connection`, which renews a closing token that an earlier disconnect
-            // cancelled.
+            let host = self.host(&caller).await?;
+            // Taken after `host`, which renews a closing token that an earlier disconnect cancelled.
             request.conditions = self.conditions(call.limit, &caller, &work.signals);
 
             // No sudo is needed for a log-in as root, and the host may lack sudo.
             request.sudo =
-                (call.sudo && connection.peer().user != "root").then(|| self.sudo_request(&caller));
+                (call.sudo && host.peer().user != "root").then(|| self.sudo_request(&caller));
 
-            match connection.exec(&mut request).await {
+            match host.exec(&mut request).await {
                 Ok(result) => {
                     self.note_end(&result.ending);
                     return Ok(result);
                 }
                 // An error means that nothing was sent, and a dead connection is noticed only when
                 // used.
-                Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
+                Err(error) if !tried_again && self.drop_dead(&host, &error).await => {
                     tried_again = true;
                 }
                 Err(error) => return Err(self.ssh(error)),
@@ -246,12 +245,12 @@ impl LiveSession {
         let mut tried_again = false;
 
         loop {
-            let connection = self.connection(&caller).await?;
+            let host = self.host(&caller).await?;
             let conditions = self.conditions(call.limit, &caller, &work.signals);
 
-            let (shell, notice) = match self.ready_shell(&slot, &connection, &conditions).await {
+            let (shell, notice) = match self.ready_shell(&slot, &host, &conditions).await {
                 Ok(ready) => ready,
-                Err(error) if !tried_again && self.drop_dead(&connection, &error).await => {
+                Err(error) if !tried_again && self.drop_dead(&host, &error).await => {
                     tried_again = true;
                     continue;
                 }
@@ -297,7 +296,7 @@ impl LiveSession {
                 Err(ShellRunError::Gone) if !tried_again => tried_again = true,
                 Err(ShellRunError::Script(error)) => return Err(self.ssh(SshError::from(error))),
                 Err(ShellRunError::Gone | ShellRunError::Lost) => {
-                    return Err(self.ssh(connection.lost()));
+                    return Err(self.ssh(host.lost()));
                 }
             }
         }
@@ -310,7 +309,7 @@ impl LiveSession {
     async fn ready_shell(
         &self,
         slot: &DialSlot<ShellSlot>,
-        connection: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<(Shell, Option<String>), SshError> {
         let mut slot = slot.lock().await;
@@ -318,12 +317,12 @@ impl LiveSession {
         // A shell on a retired connection is replaced, and its state moves to the new connection.
         if let Some((shell, over)) = &slot.shell
             && !shell.is_gone()
-            && over.as_ptr() == Arc::as_ptr(connection)
+            && over.as_ptr() == Arc::as_ptr(host)
         {
             return Ok((shell.clone(), None));
         }
 
-        let mut shell = connection.start_shell(conditions).await?;
+        let mut shell = host.start_shell(conditions).await?;
         let mut notice = None;
 
         if slot.ran_before {
@@ -347,12 +346,12 @@ impl LiveSession {
                 .await
             {
                 Ok(notice) => Some(notice),
-                Err(_) if connection.is_closed() => return Err(connection.lost()),
+                Err(_) if host.is_closed() => return Err(host.lost()),
                 Err(_) if conditions.already_met() => return Err(SshError::Cancelled),
                 Err(failed) => {
                     if kept.snapshot.is_some() {
                         // The shell may hold half of the state, which is worse than none.
-                        shell = connection.start_shell(&conditions).await?;
+                        shell = host.start_shell(&conditions).await?;
                     }
 
                     let moved = shell.enter(&slot.directory, conditions, output()).await;
@@ -362,7 +361,7 @@ impl LiveSession {
         }
 
         slot.ran_before = true;
-        slot.shell = Some((shell.clone(), Arc::downgrade(connection)));
+        slot.shell = Some((shell.clone(), Arc::downgrade(host)));
 
         Ok((shell, notice))
     }

@@ -31,11 +31,10 @@ use crate::{
     render::escape_line,
     ssh::{
         auth::Credentials,
-        command::{output::OutputFolder, shell::Shell, sudo::SudoMemory},
+        command::{output::OutputFolder, remote_host::RemoteHost, shell::Shell, sudo::SudoMemory},
         config::target::Target,
         connect::connection::Peer,
         error::SshError,
-        pool::Pool,
         prompt::{askpass::Askpass, prompter::Prompter},
         transfer::{GrantedPaths, Machine, RemoteTemp},
     },
@@ -111,7 +110,7 @@ pub struct LiveSession {
 /// Connection of a session and the outcome of the last dial.
 #[derive(Debug, Default)]
 struct DialState {
-    connection: Option<Arc<Pool>>,
+    host: Option<Arc<RemoteHost>>,
     /// Time and error of the last failed dial. Callers that asked before this time share the
     /// failure instead of dialling again.
     failed: Option<(Instant, Arc<SshError>)>,
@@ -124,7 +123,7 @@ struct DialState {
 struct ConnectionInfo {
     /// Time of the first connection in this process.
     first: Option<SystemTime>,
-    connection: Option<Arc<Pool>>,
+    host: Option<Arc<RemoteHost>>,
     peer: Option<Peer>,
     error: Option<String>,
     /// Number of useless connections in a row before the current connection.
@@ -134,8 +133,8 @@ struct ConnectionInfo {
 impl ConnectionInfo {
     /// Returns the number of useless connections in a row, the current connection included.
     fn useless(&self) -> u32 {
-        match &self.connection {
-            Some(connection) if connection.was_useless() => self.useless + 1,
+        match &self.host {
+            Some(host) if host.was_useless() => self.useless + 1,
             _ => 0,
         }
     }
@@ -144,8 +143,8 @@ impl ConnectionInfo {
 /// Named shell of a session, with enough state to replace a lost shell.
 #[derive(Debug, Default)]
 struct ShellSlot {
-    /// Shell, and the connection used by the shell.
-    shell: Option<(Shell, Weak<Pool>)>,
+    /// Shell, and the host on which the shell runs.
+    shell: Option<(Shell, Weak<RemoteHost>)>,
     directory: Vec<u8>,
     ran_before: bool,
 }
@@ -250,36 +249,35 @@ impl LiveSession {
         lock(&self.last).first
     }
 
-    /// Returns the session's connections, dialling if there is no live connection.
+    /// Returns the session's host, dialling if there is no live connection.
     ///
     /// # Errors
     /// Connecting failed, needs a password that is gone, or was cancelled.
-    pub async fn connection(&self, caller: &Caller) -> Result<Arc<Pool>, SessionError> {
-        self.connection_within(self.limit, caller).await
+    pub async fn host(&self, caller: &Caller) -> Result<Arc<RemoteHost>, SessionError> {
+        self.host_within(self.limit, caller).await
     }
 
-    /// Returns the session's connections like [`connection`](Self::connection), with a time limit
-    /// for this dial.
+    /// Returns the session's host like [`host`](Self::host), with a time limit for this dial.
     ///
     /// # Errors
     /// Connecting failed, needs a password that is gone, or was cancelled.
-    pub async fn connection_within(
+    pub async fn host_within(
         &self,
         limit: Duration,
         caller: &Caller,
-    ) -> Result<Arc<Pool>, SessionError> {
-        self.connection_but(None, limit, caller).await
+    ) -> Result<Arc<RemoteHost>, SessionError> {
+        self.host_other_than(None, limit, caller).await
     }
 
-    /// Returns a connection other than `old`, dialling if needed.
+    /// Returns a host other than `old`, dialling if needed: the same machine over another log-in.
     ///
-    /// If the dial fails, `old` stays the session's connection.
-    async fn connection_but(
+    /// If the dial fails, `old` stays the session's host.
+    async fn host_other_than(
         &self,
-        old: Option<&Arc<Pool>>,
+        old: Option<&Arc<RemoteHost>>,
         limit: Duration,
         caller: &Caller,
-    ) -> Result<Arc<Pool>, SessionError> {
+    ) -> Result<Arc<RemoteHost>, SessionError> {
         // Taken before the lock, to recognise below a dial that failed while this call waited.
         let asked = Instant::now();
         let closing = self.open();
@@ -289,11 +287,7 @@ impl LiveSession {
             () = closing.cancelled() => return Err(SessionError::Cancelled),
         };
 
-        let alive = slot
-            .connection
-            .as_ref()
-            .filter(|connection| !connection.is_closed())
-            .cloned();
+        let alive = slot.host.as_ref().filter(|host| !host.is_closed()).cloned();
 
         // A live connection that the caller wants replaced does not count as alive.
         let kept = alive
@@ -311,7 +305,7 @@ impl LiveSession {
         };
 
         match (decide(situation), alive) {
-            (Reconnect::Reuse, Some(connection)) => Ok(connection),
+            (Reconnect::Reuse, Some(host)) => Ok(host),
             (Reconnect::NeedsPassword, _) => {
                 Err(SessionError::NeedsPassword(self.name().to_owned()))
             }
@@ -340,7 +334,7 @@ impl LiveSession {
                 };
 
                 *slot = DialState {
-                    connection: opened.as_ref().ok().cloned().or(kept),
+                    host: opened.as_ref().ok().cloned().or(kept),
                     failed: opened
                         .as_ref()
                         .err()
@@ -354,25 +348,29 @@ impl LiveSession {
     }
 
     /// Opens a connection and records the outcome for listings and later dials.
-    async fn dial(&self, limit: Duration, prompter: &Prompter) -> Result<Arc<Pool>, Arc<SshError>> {
+    async fn dial(
+        &self,
+        limit: Duration,
+        prompter: &Prompter,
+    ) -> Result<Arc<RemoteHost>, Arc<SshError>> {
         let prompter = prompter
             .clone()
             .or_askpass(self.session_env.askpass.clone());
         // Copied, because the mutex must not stay locked while the dial awaits.
         let credentials = lock(&self.credentials).clone();
-        let opened = Pool::open(&self.target, &credentials, &prompter, limit).await;
+        let opened = RemoteHost::open(&self.target, &credentials, &prompter, limit).await;
         let mut last = lock(&self.last);
 
         match opened {
-            Ok(connection) => {
+            Ok(host) => {
                 {
                     // Kept for later log-ins, so that the user is not asked again for what worked.
                     let mut credentials = lock(&self.credentials);
-                    credentials.typed.clone_from(&connection.first().typed);
-                    credentials.needs_proof = connection.first().needs_proof;
+                    credentials.typed.clone_from(&host.first().typed);
+                    credentials.needs_proof = host.first().needs_proof;
                 }
 
-                let peer = connection.peer().clone();
+                let peer = host.peer().clone();
 
                 tracing::info!(
                     session = self.name(),
@@ -388,14 +386,14 @@ impl LiveSession {
                 *last = ConnectionInfo {
                     first,
                     peer,
-                    connection: Some(Arc::clone(&connection)),
+                    host: Some(Arc::clone(&host)),
                     error: None,
                     useless,
                 };
 
-                self.remove_remote_temps(&connection);
+                self.remove_remote_temps(&host);
 
-                Ok(connection)
+                Ok(host)
             }
             Err(error) => {
                 let text = error.to_string();
@@ -423,15 +421,15 @@ impl LiveSession {
         self.running.reopen();
         lock(&self.shells).clear();
         *lock(&self.sudo) = SudoMemory::default();
-        let connection = self.connection.lock().await.connection.take();
-        if let Some(connection) = connection {
-            connection.close().await;
+        let host = self.connection.lock().await.host.take();
+        if let Some(host) = host {
+            host.close().await;
             tracing::info!(session = self.name(), "disconnected");
         }
 
         // Last, because a dial that was in progress keeps the secrets typed for it.
         lock(&self.credentials).forget();
-        lock(&self.last).connection = None;
+        lock(&self.last).host = None;
     }
 
     /// Ensures a working connection, dialling if the current connection does not answer.
@@ -451,12 +449,12 @@ impl LiveSession {
             .connection
             .lock()
             .await
-            .connection
+            .host
             .clone()
-            .filter(|connection| !connection.is_closed());
+            .filter(|host| !host.is_closed());
 
         let Some(old) = old else {
-            self.connection(caller).await?;
+            self.host(caller).await?;
             return Ok(Reconnected::Connected);
         };
 
@@ -464,7 +462,7 @@ impl LiveSession {
             // The reason for a fresh log-in may be a changed password, which changes sudo's as
             // well.
             *lock(&self.sudo) = SudoMemory::default();
-            self.connection_but(Some(&old), self.limit, caller).await?;
+            self.host_other_than(Some(&old), self.limit, caller).await?;
             // Only now: a failed log-in must leave the old connection as it was.
             old.retire();
             return Ok(Reconnected::Renewed);
@@ -474,8 +472,8 @@ impl LiveSession {
             return Ok(Reconnected::Kept);
         }
 
-        self.drop_connection(&old).await;
-        self.connection(caller).await?;
+        self.drop_host(&old).await;
+        self.host(caller).await?;
 
         Ok(Reconnected::Replaced)
     }
@@ -485,16 +483,10 @@ impl LiveSession {
     pub fn status(&self, default: bool) -> SessionStatus {
         // Taken from `last`, so that a listing never waits for a dial.
         let last = lock(&self.last);
-        let connection = last
-            .connection
-            .as_ref()
-            .filter(|connection| !connection.is_closed());
+        let connected = last.host.as_ref().filter(|host| !host.is_closed());
 
         let peer = last.peer.as_ref();
-        let ended = last
-            .connection
-            .as_ref()
-            .filter(|connection| connection.is_closed());
+        let ended = last.host.as_ref().filter(|host| host.is_closed());
 
         SessionStatus {
             name: self.name().to_owned(),
@@ -505,7 +497,7 @@ impl LiveSession {
                 .map(|peer| peer.user.clone())
                 .or_else(|| self.saved.user.clone())
                 .unwrap_or_default(),
-            state: match (connection, peer) {
+            state: match (connected, peer) {
                 (Some(_), _) => ConnectionState::Connected,
                 (None, Some(_)) => ConnectionState::Disconnected,
                 (None, None) => ConnectionState::Saved,
@@ -513,11 +505,11 @@ impl LiveSession {
             default,
             auth_method: peer.map(|peer| peer.auth_method.clone()),
             host_key: peer.map(|peer| peer.host_key.clone()),
-            connected_at: connection.map(|connection| connected_at(connection.peer())),
+            connected_at: connected.map(|host| connected_at(host.peer())),
             last_error: last
                 .error
                 .clone()
-                .or_else(|| ended.map(|connection| connection.lost().to_string())),
+                .or_else(|| ended.map(|host| host.lost().to_string())),
         }
     }
 
@@ -581,43 +573,40 @@ impl LiveSession {
         closing.clone()
     }
 
-    /// Drops a connection over which nothing could be sent.
+    /// Drops a host to which nothing could be sent.
     ///
     /// Returns true if another attempt makes sense.
-    async fn drop_dead(&self, connection: &Arc<Pool>, error: &SshError) -> bool {
+    async fn drop_dead(&self, host: &Arc<RemoteHost>, error: &SshError) -> bool {
         let dead = match error {
             // The lost connection may be an extra one, while the first still serves other calls.
-            SshError::Lost(_) => connection.is_closed() || !connection.answers(ANSWER_LIMIT).await,
+            SshError::Lost(_) => host.is_closed() || !host.answers(ANSWER_LIMIT).await,
             SshError::Timeout { .. } => true,
             _ => return false,
         };
 
         if dead {
-            self.drop_connection(connection).await;
+            self.drop_host(host).await;
         }
 
         true
     }
 
-    /// Removes `connection` from the session, unless another call has replaced it.
-    async fn drop_connection(&self, connection: &Arc<Pool>) {
+    /// Removes `host` from the session, unless another call has replaced it.
+    async fn drop_host(&self, host: &Arc<RemoteHost>) {
         let mut slot = self.connection.lock().await;
         if slot
-            .connection
+            .host
             .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, connection))
+            .is_some_and(|current| Arc::ptr_eq(current, host))
         {
-            slot.connection = None;
+            slot.host = None;
         }
     }
 
     /// Returns the error to report if each of the last `times` connections was useless.
     fn closed_at_once(&self, times: u32) -> Option<SshError> {
         let last = lock(&self.last);
-        let reason = last
-            .connection
-            .as_ref()
-            .and_then(|connection| connection.reason());
+        let reason = last.host.as_ref().and_then(|host| host.reason());
         (last.useless() >= times).then_some(SshError::ClosedAtOnce { reason })
     }
 

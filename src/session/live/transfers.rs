@@ -12,8 +12,7 @@ use crate::{
     lock::lock,
     session::{caller::Caller, error::SessionError},
     ssh::{
-        command::limits::Signals,
-        pool::Pool,
+        command::{limits::Signals, remote_host::RemoteHost},
         transfer::{
             FileTransfer, Guard, TransferCounters, TransferError, TransferRequest, Transferred,
             remove_remote_temps,
@@ -67,12 +66,12 @@ impl LiveSession {
         // If the last link is lost, too, the files wait for the next connection of the session.
         lock(&self.remote_temps).extend(transfer.remote_temps());
         let alive = lock(&self.last)
-            .connection
+            .host
             .clone()
-            .filter(|connection| !connection.is_closed());
+            .filter(|host| !host.is_closed());
 
-        if let Some(connection) = alive {
-            self.remove_remote_temps(&connection);
+        if let Some(host) = alive {
+            self.remove_remote_temps(&host);
         }
 
         result
@@ -92,11 +91,11 @@ impl LiveSession {
         // The first retry follows at once, because the link may have died long before.
         let (mut lost, mut pause) = (None, Duration::ZERO);
         loop {
-            let error = match self.connection(caller).await {
-                Ok(pool) => {
+            let error = match self.host(caller).await {
+                Ok(host) => {
                     let before = progress.now().bytes;
                     let conditions = self.conditions(None, caller, &Signals::default());
-                    let error = match transfer.attempt(&pool, &conditions).await {
+                    let error = match transfer.attempt(&host, &conditions).await {
                         Err(error) if error.is_lost() => error,
                         result => return result.map_err(|error| self.transfer(error)),
                     };
@@ -107,7 +106,7 @@ impl LiveSession {
                     }
 
                     if let TransferError::Ssh(error) = &error {
-                        self.drop_dead(&pool, error).await;
+                        self.drop_dead(&host, error).await;
                     }
 
                     self.transfer(error)
@@ -138,16 +137,16 @@ impl LiveSession {
     }
 
     /// Removes temporary files left by lost connections, in the background.
-    pub(super) fn remove_remote_temps(&self, pool: &Arc<Pool>) {
+    pub(super) fn remove_remote_temps(&self, host: &Arc<RemoteHost>) {
         let found = std::mem::take(&mut *lock(&self.remote_temps));
-        let (pool, remote_temps) = (Arc::clone(pool), Arc::clone(&self.remote_temps));
+        let (host, remote_temps) = (Arc::clone(host), Arc::clone(&self.remote_temps));
         if found.is_empty() {
             return;
         }
 
         // What cannot be removed now stays on the list for the next connection.
         tokio::spawn(async move {
-            let left = remove_remote_temps(found, &pool).await;
+            let left = remove_remote_temps(found, &host).await;
             lock(&remote_temps).extend(left);
         });
     }

@@ -195,7 +195,7 @@ impl SessionRegistry {
             }
         };
 
-        if let Err(error) = session.connection_within(limit, caller).await {
+        if let Err(error) = session.host_within(limit, caller).await {
             let mut sessions = self.lock();
             // Only a session that never connected is removed; another call may have connected this
             // one.

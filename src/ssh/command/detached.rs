@@ -7,6 +7,7 @@ use super::{
     exec::random_sentinel,
     limits::StopReason,
     output::{CommandOutput, Output, OutputWriter},
+    remote_host::RemoteHost,
     script::RemoteScript,
 };
 use crate::{
@@ -19,10 +20,7 @@ use crate::{
         sentinel::Sentinel,
         stop::{Signal, StopReport, StopTarget},
     },
-    ssh::{
-        error::SshError,
-        pool::{Pool, Priority},
-    },
+    ssh::{error::SshError, pool::Priority},
 };
 
 /// Time limit of a script for looking at files, without the time for which the script waits.
@@ -77,7 +75,7 @@ pub struct StopOutcome {
     pub gone: Option<bool>,
 }
 
-/// Local copy of a job's output, filled by [`Pool::fetch_detached`]. The copy knows how many bytes
+/// Local copy of a job's output, filled by [`RemoteHost::fetch_detached`]. The copy knows how many bytes
 /// of each stream have arrived.
 #[derive(Debug)]
 pub struct Mirror {
@@ -109,7 +107,7 @@ impl Mirror {
     }
 }
 
-impl Pool {
+impl RemoteHost {
     /// Starts a job. The command is running when this returns.
     ///
     /// # Errors

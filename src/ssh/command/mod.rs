@@ -5,6 +5,7 @@ pub mod exec;
 pub mod exit_status;
 pub mod limits;
 pub mod output;
+pub mod remote_host;
 pub(super) mod script;
 pub(super) mod script_as_root;
 pub mod shell;

@@ -6,10 +6,8 @@ use russh::ChannelMsg;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::ssh::{
-    error::SshError,
-    pool::{Pool, Priority},
-};
+use super::remote_host::RemoteHost;
+use crate::ssh::{error::SshError, pool::Priority};
 
 /// Script of this program for the remote host, with the form of the answer.
 #[derive(Debug)]
@@ -29,8 +27,8 @@ pub(in crate::ssh) struct RemoteScript {
     pub(in crate::ssh) limit: Duration,
 }
 
-impl Pool {
-    /// Runs a script over any connection of the pool, and returns the script's stdout. If the
+impl RemoteHost {
+    /// Runs a script over any connection to the host, and returns the script's stdout. If the
     /// caller gives up, the channel is closed: a script that prints now and then ends with it.
     ///
     /// # Errors
@@ -53,8 +51,8 @@ impl Pool {
         // leaving the script behind.
         let given_up = CancellationToken::new();
         let _guard = given_up.clone().drop_guard();
-        let pool = Arc::clone(self);
-        let asking = tokio::spawn(async move { pool.converse(question, &given_up).await });
+        let host = Arc::clone(self);
+        let asking = tokio::spawn(async move { host.converse(question, &given_up).await });
         asking
             .await
             .map_err(|error| SshError::Lost(Some(error.to_string())))?
@@ -83,7 +81,7 @@ impl Pool {
         // The limit covers the wait for a channel as well, so a full pool does not make the caller
         // wait longer.
         let deadline = tokio::time::Instant::now() + limit;
-        let open = timeout(limit, self.open_channel(need));
+        let open = timeout(limit, self.channels.open_channel(need));
         let (channel, slot) = tokio::select! {
             opened = open => opened.map_err(|_| late())??,
             () = given_up.cancelled() => return Err(SshError::Cancelled),

@@ -5,14 +5,11 @@ use std::{sync::Arc, time::Duration};
 use russh::ChannelMsg;
 use tokio::time::timeout;
 
-use super::{exec::random_sentinel, script::RemoteScript, sudo};
+use super::{exec::random_sentinel, remote_host::RemoteHost, script::RemoteScript, sudo};
 use crate::{
     framing::sudo::{SudoEvent, SudoListener, root_shell},
     password::Password,
-    ssh::{
-        error::SshError,
-        pool::{Pool, Priority},
-    },
+    ssh::{error::SshError, pool::Priority},
 };
 
 /// Longest answer of a short script, in bytes; the rest is dropped.
@@ -20,7 +17,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Name of this stage in the error for a timeout.
 const STAGE: &str = "a short script on the remote host";
 
-impl Pool {
+impl RemoteHost {
     /// Runs `command` with `stdin` on a new channel over any connection, and returns the command's
     /// stdout.
     ///
@@ -62,11 +59,11 @@ impl Pool {
             return self.ask("exec sudo -n -- /bin/sh", script, limit).await;
         };
 
-        // Control priority, because this script may be the one that stops the work that fills the
-        // pool.
+        // Control priority, because this script may be the one that stops the work that takes all
+        // channels.
         timeout(limit, async {
             let mark = random_sentinel()?;
-            let (channel, _place) = self.open_channel(Priority::Control).await?;
+            let (channel, _place) = self.channels.open_channel(Priority::Control).await?;
             let (mut read, write) = channel.split();
             write.exec(true, root_shell(&mark)).await?;
             let mut listener = SudoListener::of_root_shell(&mark);

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::sleep};
 
-use super::limits::StopReason;
+use super::{
+    limits::StopReason,
+    remote_host::{RemoteHost, stops::PendingStop},
+};
 use crate::{
     framing::stop::{self, Order, StopReport, StopTarget},
     password::Password,
-    ssh::{
-        error::SshError,
-        pool::{Pool, stops::PendingStop},
-    },
+    ssh::error::SshError,
 };
 
 /// Time limit of a script which sends a single signal.
@@ -20,7 +20,7 @@ const SENT_WITHIN: Duration = Duration::from_secs(10);
 /// stopped at once, with little time and perhaps a single channel.
 const TOGETHER: Duration = Duration::from_millis(10);
 
-impl Pool {
+impl RemoteHost {
     /// Stops the processes of a command; `None` if no script could run. `password` is the password
     /// that sudo accepted for the command, because only root may stop root's processes.
     pub(in crate::ssh) async fn stop_processes(
@@ -72,11 +72,11 @@ impl Pool {
             in_a_hurry: stop == StopReason::Ending,
             tell,
         }) {
-            let pool = Arc::clone(self);
+            let host = Arc::clone(self);
             // A task of its own: the other stops need this script, whatever becomes of this caller.
             tokio::spawn(async move {
                 sleep(TOGETHER).await;
-                pool.stop_all(pool.stops.take_all()).await;
+                host.stop_all(host.stops.take_all()).await;
             });
         }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use russh::{Channel, client::Msg};
 
 use super::{
-    ChannelSlot, Pool, Priority,
+    ChannelPool, ChannelSlot, Priority,
     slot::{Member, attempt},
 };
 use crate::ssh::error::SshError;
@@ -13,7 +13,7 @@ use crate::ssh::error::SshError;
 /// Number of connections at which no further connection is dialled for an additional channel.
 const MAX_APART: usize = 4;
 
-impl Pool {
+impl ChannelPool {
     /// Opens an additional channel; `None` if there is no room at once.
     pub(in crate::ssh) async fn opportunistic_channel(
         self: &Arc<Self>,
@@ -60,7 +60,8 @@ impl Pool {
         }
 
         // Only a log-in by key surely needs no user and costs no one-time password.
-        let by_key = self.credentials.typed.is_empty() && self.peer().auth_method == "publickey";
+        let by_key =
+            self.credentials.typed.is_empty() && self.first.peer.auth_method == "publickey";
 
         if !by_key
             || state.members.len() >= MAX_APART

@@ -1,4 +1,4 @@
-//! The connections of a log-in. The server lets each connection have only so many channels
+//! The channels of a log-in. The server lets each connection have only so many channels
 //! (`MaxSessions`, `sshd_config(5)`), so further connections are dialled when the first is full.
 //! The server's limit is learned from refusals.
 //!
@@ -9,16 +9,15 @@ mod extra;
 mod policy;
 mod slot;
 mod standby;
-pub(super) mod stops;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::{Duration, Instant},
 };
 
 use russh::{Channel, client::Msg};
 use tokio::{
-    sync::{Notify, OnceCell},
+    sync::Notify,
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,22 +26,12 @@ pub(super) use self::{policy::Priority, slot::ChannelSlot};
 use self::{
     policy::{Choice, PoolLoad, choose, look_again},
     slot::{Member, PoolState, SLOT_RELEASE_LAG, attempt},
-    stops::Stops,
 };
 use super::{
-    auth::Credentials,
-    config::target::Target,
-    connect::connection::{Connection, Peer},
-    error::SshError,
-    prompt::prompter::Prompter,
+    auth::Credentials, config::target::Target, connect::connection::Connection, error::SshError,
 };
-use crate::{
-    framing::exec::{OTHER_PROBE, POSIX_PROBE, ShellProbe},
-    lock::lock,
-};
+use crate::lock::lock;
 
-/// Time limit of the probe for the login shell. Without an answer the shell counts as unknown.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// First pause before dialling again where sshd drops connections (`MaxStartups`); doubled each
 /// time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -54,11 +43,12 @@ const PLACE_KEPT: Duration = Duration::from_secs(1);
 /// instead, whose effect is less certain.
 const SCRIPT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// All connections of a log-in, shared in an [`Arc`]. A pool is opened with its first connection
-/// and ends with it. Channels are opened over the oldest connection with room, and connections idle
-/// for a minute are closed, except the first.
+/// Connections of a log-in, and the channels over them, shared in an [`Arc`]. A channel is opened
+/// over the oldest connection with room. Connections idle for a minute are closed, except the first.
+///
+/// Created for the first connection by the `RemoteHost`, and ends with that connection.
 #[derive(Debug)]
-pub struct Pool {
+pub(super) struct ChannelPool {
     /// Destination of every connection.
     target: Target,
     /// Credentials of the first log-in, for the later ones.
@@ -69,42 +59,15 @@ pub struct Pool {
     first: Arc<Connection>,
     /// True if a channel is kept ready for the next command.
     prefetches: bool,
-    /// Family of the user's login shell, once known.
-    login_shell: OnceCell<ShellProbe>,
     /// Members and limits; locked for look-ups and assignments only.
     state: Mutex<PoolState>,
     /// Wakes callers who wait for a slot.
     changed: Notify,
     /// Token to end all waiting and dialling when the pool is closed.
     closing: CancellationToken,
-    /// Commands about to be stopped.
-    pub(super) stops: Stops,
-    /// True if the server has refused to run a shell for comparing files, as a server for SFTP only
-    /// does.
-    pub(super) has_no_shell: AtomicBool,
 }
 
-impl Pool {
-    /// Connects and logs in, within `limit`. The limit also holds for each later connection of the
-    /// pool.
-    ///
-    /// # Errors
-    /// [`SshError`], whose variant is the stage that failed.
-    pub async fn open(
-        target: &Target,
-        credentials: &Credentials,
-        prompter: &Prompter,
-        limit: Duration,
-    ) -> Result<Arc<Self>, SshError> {
-        let first = Connection::open(target, credentials, prompter, limit).await?;
-        let pool = Self::around(first, target, credentials, limit, true);
-        pool.prefetch_channel();
-        // Probed now, so that the first command need not wait for the answer.
-        let probing = Arc::clone(&pool);
-        tokio::spawn(async move { probing.login_shell().await });
-        Ok(pool)
-    }
-
+impl ChannelPool {
     /// Creates the pool of an open connection. `prefetches` keeps a channel ready for the next
     /// command.
     pub(super) fn around(
@@ -135,59 +98,23 @@ impl Pool {
             }),
             prefetches: prefetches && !first.is_single_channel(),
             first,
-            login_shell: OnceCell::new(),
             changed: Notify::new(),
             closing: CancellationToken::new(),
-            stops: Stops::default(),
-            has_no_shell: AtomicBool::new(false),
         })
     }
 
     /// Returns the first connection.
-    #[must_use]
-    pub fn first(&self) -> &Connection {
+    pub(super) fn first(&self) -> &Connection {
         &self.first
     }
 
-    /// Returns the host, user and other facts of the first connection.
-    #[must_use]
-    pub fn peer(&self) -> &Peer {
-        &self.first.peer
-    }
-
-    /// Returns true if the first connection has ended. Nothing new is begun over the other
-    /// connections then.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
+    /// Returns true if the first connection has ended. No channel is opened for work then.
+    fn is_closed(&self) -> bool {
         self.first.is_closed()
     }
 
-    /// Returns the error for an operation which failed because the first connection ended.
-    #[must_use]
-    pub fn lost(&self) -> SshError {
-        self.first.lost()
-    }
-
-    /// Returns true if the server answers over the first connection within `limit`.
-    pub async fn answers(&self, limit: Duration) -> bool {
-        self.first.answers(limit).await
-    }
-
-    /// Returns true if the first connection has ended without ever having been of use: no channel
-    /// ever carried anything.
-    #[must_use]
-    pub fn was_useless(&self) -> bool {
-        self.first.has_ended() && !self.first.has_served()
-    }
-
-    /// Returns the reason why the first connection ended; `None` if unknown.
-    #[must_use]
-    pub fn reason(&self) -> Option<String> {
-        self.first.reason()
-    }
-
     /// Closes every connection with a disconnect message.
-    pub async fn close(&self) {
+    pub(super) async fn close(&self) {
         self.closing.cancel();
         let members = std::mem::take(&mut self.state().members);
         self.changed.notify_waiters();
@@ -197,45 +124,8 @@ impl Pool {
 
     /// Releases the channel kept for the next command, because there will be none. The connection
     /// ends with the work that still runs over it.
-    pub fn retire(&self) {
+    pub(super) fn retire(&self) {
         drop(self.state().ready.take());
-    }
-
-    /// Returns the family of the user's login shell. The probe is repeated until the host runs
-    /// commands at all.
-    pub(super) async fn login_shell(self: &Arc<Self>) -> ShellProbe {
-        let probe = async {
-            let probe = self.probe_shell().await;
-            if probe.deaf.is_some() {
-                Err(probe)
-            } else {
-                Ok(probe)
-            }
-        };
-
-        match self.login_shell.get_or_try_init(|| probe).await {
-            Ok(probe) => probe.clone(),
-            Err(probe) => probe,
-        }
-    }
-
-    /// Probes the login shell with up to two commands.
-    async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
-        let ask = |probe| self.ask_and_see(probe, PROBE_LIMIT);
-        let Ok((first, first_failed)) = ask(POSIX_PROBE).await else {
-            return ShellProbe::unknown();
-        };
-
-        if let Some(posix) = ShellProbe::posix(&first) {
-            return posix;
-        }
-
-        // Only a shell of another family gets the second probe: every POSIX shell has answered the
-        // first.
-        let Ok((second, second_failed)) = ask(OTHER_PROBE).await else {
-            return ShellProbe::unknown();
-        };
-        ShellProbe::other(first_failed || second_failed, &first, &second)
     }
 
     /// Opens a session channel over a connection with room, dialled if need be. A caller may stop
@@ -302,7 +192,7 @@ impl Pool {
         // Scripts may still run over the other connections after the first has ended: they stop
         // what the pool has left.
         if self.closing.is_cancelled() || (priority == Priority::Work && self.is_closed()) {
-            return Err(self.lost());
+            return Err(self.first.lost());
         }
 
         let mut state = self.state();
@@ -311,7 +201,7 @@ impl Pool {
             .retain(|member| !member.connection.is_closed());
 
         if state.members.is_empty() {
-            return Err(self.lost());
+            return Err(self.first.lost());
         }
 
         let situation = PoolLoad {
@@ -338,7 +228,7 @@ impl Pool {
                 Err(state
                     .trouble
                     .clone()
-                    .map_or_else(|| self.lost(), |source| SshError::NoRoom { source }))
+                    .map_or_else(|| self.first.lost(), |source| SshError::NoRoom { source }))
             }
             Choice::Dial => {
                 self.start_dialling(&mut state);
@@ -425,7 +315,7 @@ impl Pool {
 
                         state.members.push(Member::new(connection));
                         (state.trouble, state.dialling) = (None, false);
-                        let (host, connections) = (&self.peer().host_name, state.members.len());
+                        let (host, connections) = (&self.first.peer.host_name, state.members.len());
                         tracing::info!(host, connections, "one more connection, for more channels");
 
                         false
@@ -436,7 +326,7 @@ impl Pool {
                         let text = error.to_string().escape_debug().to_string();
 
                         tracing::warn!(
-                            host = self.peer().host_name,
+                            host = self.first.peer.host_name,
                             again,
                             error = text,
                             "no further connection"
@@ -477,7 +367,7 @@ impl Pool {
 
 /// Closes a connection after some time without channels. The task holds no pool and no connection
 /// alive.
-async fn close_when_idle(pool: Weak<Pool>, connection: Weak<Connection>) {
+async fn close_when_idle(pool: Weak<ChannelPool>, connection: Weak<Connection>) {
     let mut idle_since = None;
     while let Some(next) = look_again(idle_since, Instant::now()) {
         sleep_until(next.into()).await;
@@ -502,7 +392,7 @@ async fn close_when_idle(pool: Weak<Pool>, connection: Weak<Connection>) {
 
         if goes {
             tracing::info!(
-                host = pool.peer().host_name,
+                host = pool.first.peer.host_name,
                 "a connection was idle and is closed"
             );
             return connection.close().await;

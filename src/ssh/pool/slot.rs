@@ -8,7 +8,7 @@ use std::{
 use russh::{Channel, client::Msg};
 use tokio::sync::oneshot;
 
-use super::{Pool, policy::Load};
+use super::{ChannelPool, policy::Load};
 use crate::ssh::{connect::connection::Connection, error::SshError};
 
 /// Time in which the slot of a closed channel may not be free yet. sshd refuses a channel that
@@ -67,7 +67,7 @@ pub(super) struct Member {
 #[derive(Debug)]
 pub(in crate::ssh) struct ChannelSlot {
     /// Pool to which the slot goes back.
-    pub(super) pool: Arc<Pool>,
+    pub(super) pool: Arc<ChannelPool>,
     /// Connection of the channel.
     pub(super) connection: Arc<Connection>,
     /// True once the channel is open, false during the opening.
@@ -145,11 +145,6 @@ impl ChannelSlot {
     /// Returns the connection of the channel.
     pub(in crate::ssh) fn connection(&self) -> &Arc<Connection> {
         &self.connection
-    }
-
-    /// Returns the pool of the channel.
-    pub(in crate::ssh) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
     }
 
     /// Notes the opening of the channel.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use russh::{Channel, client::Msg};
 use tokio::{sync::oneshot, task::yield_now, time::sleep};
 
-use super::{ChannelSlot, Pool, slot::attempt};
+use super::{ChannelPool, ChannelSlot, slot::attempt};
 
 /// Time for which an unused channel is kept: about as long as an agent thinks, and less than a
 /// server waits before closing idle channels (`ChannelTimeout`, `sshd_config(5)`).
@@ -15,10 +15,10 @@ const STAYS: Duration = Duration::from_secs(120);
 /// its answer take with the default for `ServerAliveInterval`.
 const LATELY: Duration = Duration::from_secs(20);
 
-impl Pool {
+impl ChannelPool {
     /// Opens a channel for the next command in the background. Does nothing if a channel is ready
     /// or being opened, or if the first connection has no room.
-    pub(super) fn prefetch_channel(self: &Arc<Self>) {
+    pub(in crate::ssh) fn prefetch_channel(self: &Arc<Self>) {
         if !self.prefetches || self.closing.is_cancelled() {
             return;
         }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     local::{Folder, LocalName},
     sftp::attributes::FileType,
-    ssh::pool::Pool,
+    ssh::command::remote_host::RemoteHost,
     tree::{excludes::Excludes, tally::Tally},
 };
 
@@ -117,17 +117,17 @@ impl FileTransfer {
         })
     }
 
-    /// Moves everything not moved yet, over connections of `pool`.
+    /// Moves everything not moved yet, over connections to `host`.
     ///
     /// # Errors
     /// Any [`TransferError`]. If [`TransferError::is_lost`] returns true, another attempt continues
     /// where this attempt stopped.
     pub async fn attempt(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<Transferred, TransferError> {
-        let client = Arc::new(SftpClient::open(pool, conditions).await?);
+        let client = Arc::new(SftpClient::open(host, conditions).await?);
 
         let Self {
             started,
@@ -147,16 +147,16 @@ impl FileTransfer {
 
         let (to, tally, verified) = match state {
             TransferState::Down => return Err(TransferError::Cancelled),
-            TransferState::UpFile(upload) => upload.attempt(pool, &client, conditions).await?,
+            TransferState::UpFile(upload) => upload.attempt(host, &client, conditions).await?,
             TransferState::UpTree(tree) => {
-                tree.attempt(request, excludes, pool, &client, conditions)
+                tree.attempt(request, excludes, host, &client, conditions)
                     .await?
             }
             TransferState::DownFile(download) => {
-                download.attempt(pool, &client, conditions).await?
+                download.attempt(host, &client, conditions).await?
             }
             TransferState::DownTree(tree) => {
-                tree.attempt(request, excludes, pool, &client, conditions, guard)
+                tree.attempt(request, excludes, host, &client, conditions, guard)
                     .await?
             }
         };

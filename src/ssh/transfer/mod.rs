@@ -26,7 +26,10 @@ pub use self::{
     progress::{TransferCounters, TransferProgress},
     request::TransferRequest,
 };
-use super::{command::limits::StopConditions, connect::connection::Connection, pool::Pool};
+use super::{
+    command::{limits::StopConditions, remote_host::RemoteHost},
+    connect::connection::Connection,
+};
 pub use crate::tree::tally::counted;
 
 /// Shortest round-trip time at which a transfer uses several channels. At this distance, sshd's
@@ -56,12 +59,12 @@ fn in_flight(bytes: u32, chunk: u32) -> usize {
     (bytes / chunk.max(1)).clamp(1, MAX_REQUESTS) as usize
 }
 
-/// Starts and ends SFTP over the pool, to find out if the server offers SFTP.
+/// Starts and ends SFTP on the host, to find out if the server offers SFTP.
 ///
 /// # Errors
 /// The server has no SFTP subsystem, something else answers instead, or the connection is lost.
-pub(super) async fn try_out(pool: &Arc<Pool>) -> Result<(), TransferError> {
-    SftpClient::begin(pool).await.map(drop)
+pub(super) async fn try_out(host: &Arc<RemoteHost>) -> Result<(), TransferError> {
+    SftpClient::begin(host).await.map(drop)
 }
 
 impl Connection {

@@ -21,8 +21,8 @@ use crate::{
             exec::CommandResult,
             exit_status::{Ending, ExitStatus},
             output::{CommandOutput, Output},
+            remote_host::RemoteHost,
         },
-        pool::Pool,
         prompt::prompter::Prompter,
     },
 };
@@ -162,7 +162,7 @@ impl Follower {
         let period = watchers.borrow().period;
         self.period = period;
 
-        let pool = session.connection(caller).await?;
+        let host = session.host(caller).await?;
         // The answer is first wanted at once; once everything is known, the script waits for news.
         let is_fresh = matches!(
             self.following.known.borrow().in_period(period),
@@ -176,24 +176,24 @@ impl Follower {
         let asked = tokio::select! {
             biased;
             signal = self.work.signals.next() => Err(signal),
-            asked = pool.wait_for_detached(&self.id, patience, &self.mirror) => Ok(asked),
+            asked = host.wait_for_detached(&self.id, patience, &self.mirror) => Ok(asked),
             () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
             _ = watchers.wait_for(are_others) => return Ok(None),
         };
 
         let asked = match asked {
             Ok(asked) => asked,
-            Err(signal) => return self.signal(session, &pool, signal).await.map(|()| None),
+            Err(signal) => return self.signal(session, &host, signal).await.map(|()| None),
         };
 
         let job = match asked {
             Err(DetachedError::Refused(Refusal::Unknown)) => return Ok(Some(FollowerEnd::Gone)),
             Ok(job) => job,
-            Err(error) => return Err(session.failed(&pool, error).await),
+            Err(error) => return Err(session.failed(&host, error).await),
         };
 
-        if let Err(error) = pool.fetch_detached(&job, &mut self.mirror).await {
-            return Err(session.failed(&pool, error).await);
+        if let Err(error) = host.fetch_detached(&job, &mut self.mirror).await {
+            return Err(session.failed(&host, error).await);
         }
 
         // One query fetches a bounded portion; the next round fetches the rest.
@@ -218,12 +218,12 @@ impl Follower {
     async fn signal(
         &mut self,
         session: &LiveSession,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         signal: Signal,
     ) -> Result<(), SessionError> {
-        match pool.signal_detached(&self.id, signal).await {
+        match host.signal_detached(&self.id, signal).await {
             Ok(told) => self.stopped = told.or(self.stopped),
-            Err(error) => return Err(session.failed(pool, error).await),
+            Err(error) => return Err(session.failed(host, error).await),
         }
         self.tell(SyncState::Stale);
         Ok(())

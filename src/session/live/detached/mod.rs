@@ -22,8 +22,8 @@ use crate::{
         command::{
             detached::{DetachedError, DetachedRequest},
             output::Output,
+            remote_host::RemoteHost,
         },
-        pool::Pool,
         prompt::prompter::Prompter,
     },
 };
@@ -73,9 +73,9 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<Arc<Job>, SessionError> {
         let found = self
-            .over_connection(caller, |pool| {
+            .on_host(caller, |host| {
                 let id = id.clone();
-                async move { pool.look_at_detached(&id).await }
+                async move { host.look_at_detached(&id).await }
             })
             .await?;
 
@@ -106,7 +106,7 @@ impl LiveSession {
     /// # Errors
     /// The remote machine cannot be queried or gives no valid answer.
     pub async fn list_detached(&self, caller: &Caller) -> Result<Vec<DetachedJob>, SessionError> {
-        self.over_connection(caller, |pool| async move { pool.list_detached().await })
+        self.on_host(caller, |host| async move { host.list_detached().await })
             .await
     }
 
@@ -120,8 +120,8 @@ impl LiveSession {
     ) -> Result<(), SessionError> {
         let _running = self.running.token();
         // No second attempt: input whose answer was lost may have arrived.
-        let pool = self.connection(caller).await?;
-        pool.feed_detached(id, input, close)
+        let host = self.host(caller).await?;
+        host.feed_detached(id, input, close)
             .await
             .map_err(|error| self.detached(error))
     }
@@ -135,12 +135,12 @@ impl LiveSession {
         };
 
         let _running = self.running.token();
-        let remove = |pool: Arc<Pool>| {
+        let remove = |host: Arc<RemoteHost>| {
             let id = id.clone();
-            async move { pool.remove_detached(&id).await }
+            async move { host.remove_detached(&id).await }
         };
 
-        if let Err(error) = self.over_connection(&caller, remove).await {
+        if let Err(error) = self.on_host(&caller, remove).await {
             let error = error.to_string().escape_debug().to_string();
             tracing::warn!(
                 session = self.name(),
@@ -214,10 +214,10 @@ impl LiveSession {
         let _running = self.running.token();
 
         loop {
-            let pool = self.connection(&caller).await?;
-            match pool.start_detached(request).await {
+            let host = self.host(&caller).await?;
+            match host.start_detached(request).await {
                 Err(DetachedError::Ssh(error))
-                    if !request.again && self.drop_dead(&pool, &error).await =>
+                    if !request.again && self.drop_dead(&host, &error).await =>
                 {
                     request.again = true;
                 }
@@ -226,11 +226,11 @@ impl LiveSession {
         }
     }
 
-    /// Runs idempotent work over a connection, and a second time if the first connection was dead.
-    async fn over_connection<T, JobRunner>(
+    /// Runs idempotent work on the host, and a second time if the first connection was dead.
+    async fn on_host<T, JobRunner>(
         &self,
         caller: &Caller,
-        work: impl Fn(Arc<Pool>) -> JobRunner,
+        work: impl Fn(Arc<RemoteHost>) -> JobRunner,
     ) -> Result<T, SessionError>
     where
         JobRunner: Future<Output = Result<T, DetachedError>>,
@@ -238,16 +238,16 @@ impl LiveSession {
         let _running = self.running.token();
         let mut tried_again = false;
         loop {
-            let pool = self.connection(caller).await?;
+            let host = self.host(caller).await?;
             // The work itself takes no cancellation, so its future is dropped instead.
             let done = tokio::select! {
-                done = work(Arc::clone(&pool)) => done,
+                done = work(Arc::clone(&host)) => done,
                 () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
             };
 
             match done {
                 Err(DetachedError::Ssh(error))
-                    if !tried_again && self.drop_dead(&pool, &error).await =>
+                    if !tried_again && self.drop_dead(&host, &error).await =>
                 {
                     tried_again = true;
                 }
@@ -257,9 +257,9 @@ impl LiveSession {
     }
 
     /// Converts an error, dropping a dead connection first.
-    async fn failed(&self, pool: &Arc<Pool>, error: DetachedError) -> SessionError {
+    async fn failed(&self, host: &Arc<RemoteHost>, error: DetachedError) -> SessionError {
         if let DetachedError::Ssh(error) = &error {
-            self.drop_dead(pool, error).await;
+            self.drop_dead(host, error).await;
         }
         self.detached(error)
     }

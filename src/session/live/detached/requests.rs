@@ -46,7 +46,7 @@ async fn execute(
     caller: &Caller,
 ) -> Result<(), SessionError> {
     match demand {
-        Demand::Connect => session.connection(caller).await.map(drop),
+        Demand::Connect => session.host(caller).await.map(drop),
         Demand::Feed { input, close } => session.feed_detached(id, &input, close, caller).await,
     }
 }

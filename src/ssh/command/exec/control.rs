@@ -15,9 +15,10 @@ use crate::{
     framing::stop::StopTarget,
     password::Password,
     ssh::{
-        command::{exit_status::ExitStatus, limits::StopReason, sudo::SudoOutcome},
+        command::{
+            exit_status::ExitStatus, limits::StopReason, remote_host::RemoteHost, sudo::SudoOutcome,
+        },
         error::SudoRefusal,
-        pool::Pool,
     },
 };
 
@@ -167,7 +168,7 @@ impl CommandControl {
     }
 }
 
-impl Pool {
+impl RemoteHost {
     /// Stops a command's processes: by process id over a second channel, else by signal requests.
     /// Returns true if the processes are gone, false if some are left, and `None` if unknown.
     pub(super) async fn stop_exec(

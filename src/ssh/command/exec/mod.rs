@@ -25,6 +25,7 @@ use super::{
     exit_status::{Ending, ExitStatus},
     limits::{StopConditions, StopReason},
     output::{CommandOutput, Output},
+    remote_host::RemoteHost,
     sudo::{SudoRequest, SudoResponder},
 };
 use crate::{
@@ -39,7 +40,7 @@ use crate::{
     render::{COLUMNS, ROWS},
     ssh::{
         error::{SshError, said},
-        pool::{ChannelSlot, Pool, Priority},
+        pool::{ChannelSlot, Priority},
         prompt::as_root::AsRoot,
     },
 };
@@ -112,8 +113,8 @@ pub struct CommandResult {
     pub notice: Option<String>,
 }
 
-impl Pool {
-    /// Runs a command and waits for the end. The command runs over whichever connection of the pool
+impl RemoteHost {
+    /// Runs a command and waits for the end. The command runs over whichever connection to the host
     /// has room.
     ///
     /// # Errors
@@ -374,7 +375,7 @@ impl Pool {
         let (probe, script) = request.conditions.before_sending(prepare).await?;
         let (channel, slot) = request
             .conditions
-            .before_sending(self.open_channel(Priority::Work))
+            .before_sending(self.channels.open_channel(Priority::Work))
             .await?;
 
         let (read, write) = channel.split();

@@ -27,6 +27,7 @@ use super::{
     exit_status::{Ending, ExitStatus},
     limits::StopConditions,
     output::{CommandOutput, Output},
+    remote_host::RemoteHost,
     unexpected_output::UnexpectedOutput,
 };
 use crate::{
@@ -40,7 +41,7 @@ use crate::{
     },
     ssh::{
         error::SshError,
-        pool::{ChannelSlot, Pool, Priority},
+        pool::{ChannelSlot, Priority},
     },
 };
 
@@ -171,7 +172,7 @@ impl Shell {
     }
 }
 
-impl Pool {
+impl RemoteHost {
     /// Starts a shell, unless a condition for stopping the shell's first command is met before.
     ///
     /// # Errors
@@ -183,14 +184,14 @@ impl Pool {
     ) -> Result<Shell, SshError> {
         // A shell takes its slot for as long as it lives, so it is work like any command.
         let (channel, slot) = conditions
-            .before_sending(self.open_channel(Priority::Work))
+            .before_sending(self.channels.open_channel(Priority::Work))
             .await?;
         let (connection, (read, write)) = (Arc::clone(slot.connection()), channel.split());
         let mut words = UnexpectedOutput::default();
         let write = Arc::new(write);
         let started = timeout(
             START_LIMIT,
-            ShellTask::start(slot, read, Arc::clone(&write), &mut words),
+            ShellTask::start(Arc::clone(self), slot, read, Arc::clone(&write), &mut words),
         )
         .await;
 
@@ -228,6 +229,8 @@ impl Pool {
 /// Task around a shell's channel, which runs commands, takes snapshots and collects output between
 /// commands. The task ends with the shell, the connection or the last [`Shell`].
 struct ShellTask {
+    /// Host of the shell.
+    host: Arc<RemoteHost>,
     /// Slot of the channel.
     slot: ChannelSlot,
     /// Channel to read, always: an unread channel blocks the connection.
@@ -276,6 +279,7 @@ impl ShellTask {
     /// Launches a shell on the channel, and waits until the shell is ready. Unexpected output goes
     /// into `words`.
     async fn start(
+        host: Arc<RemoteHost>,
         slot: ChannelSlot,
         mut read: ChannelReadHalf,
         write: Arc<ChannelWriteHalf<Msg>>,
@@ -337,6 +341,7 @@ impl ShellTask {
         })?;
 
         Ok(Self {
+            host,
             slot,
             read,
             write,

@@ -68,8 +68,8 @@ impl ShellTask {
         why: StopReason,
         sent: Instant,
     ) -> JoinHandle<Option<bool>> {
-        let (pool, process, jobs) = (
-            Arc::clone(self.slot.pool()),
+        let (host, process, jobs) = (
+            Arc::clone(&self.host),
             self.process.clone(),
             self.jobs.clone(),
         );
@@ -87,14 +87,14 @@ impl ShellTask {
             // 6.9). It has no answer.
             let (found, signal) = match step {
                 StopStep::Look => {
-                    let answer = pool
+                    let answer = host
                         .ask("exec /bin/sh", stop::look(&process), TRAILER_AFTER_OUTPUT)
                         .await
                         .ok()?;
                     return Some(String::from_utf8_lossy(&answer).contains(stop::BUSY));
                 }
                 StopStep::Interrupt => {
-                    let asked = pool
+                    let asked = host
                         .ask(
                             "exec /bin/sh",
                             stop::interrupt(&process),
@@ -110,10 +110,10 @@ impl ShellTask {
                         jobs: &jobs,
                         age,
                     };
-                    (pool.stop_processes(&target, None, why).await, Sig::INT)
+                    (host.stop_processes(&target, None, why).await, Sig::INT)
                 }
                 StopStep::Kill => (
-                    pool.stop_processes(&StopTarget::Exec { process, lived }, None, why)
+                    host.stop_processes(&StopTarget::Exec { process, lived }, None, why)
                         .await,
                     Sig::KILL,
                 ),
@@ -129,15 +129,15 @@ impl ShellTask {
 
     /// Sends a signal to the command sent at `sent`.
     pub(super) fn signal(&self, name: &'static str, sent: Instant) {
-        let (pool, process, jobs) = (
-            Arc::clone(self.slot.pool()),
+        let (host, process, jobs) = (
+            Arc::clone(&self.host),
             self.process.clone(),
             self.jobs.clone(),
         );
 
         let age = self.age(sent);
         tokio::spawn(async move {
-            pool.signal_processes(
+            host.signal_processes(
                 &StopTarget::Shell {
                     process,
                     jobs: &jobs,

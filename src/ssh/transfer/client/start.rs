@@ -21,9 +21,11 @@ use crate::{
         request::{INIT, SftpRequest},
     },
     ssh::{
-        command::{limits::StopConditions, unexpected_output::UnexpectedOutput},
+        command::{
+            limits::StopConditions, remote_host::RemoteHost, unexpected_output::UnexpectedOutput,
+        },
         error::SshError,
-        pool::{ChannelSlot, Pool, Priority},
+        pool::{ChannelSlot, Priority},
         transfer::TransferError,
     },
 };
@@ -38,28 +40,30 @@ const ELSEWHERE: Duration = Duration::from_secs(3);
 const ENDS_WITH_IT: Duration = Duration::from_millis(100);
 
 impl SftpClient {
-    /// Starts SFTP over any connection of the pool with room for a channel.
+    /// Starts SFTP over any connection to the host with room for a channel.
     ///
     /// # Errors
     /// The server has no SFTP, something else answers, the connection ends, or the transfer is
     /// stopped.
     pub(in crate::ssh::transfer) async fn open(
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<Self, TransferError> {
         tokio::select! {
             biased;
             _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),
-            begun = Self::begin(pool) => begun,
+            begun = Self::begin(host) => begun,
         }
     }
 
-    /// Starts SFTP over any connection of the pool, without a way to be stopped.
+    /// Starts SFTP over any connection to the host, without a way to be stopped.
     ///
     /// # Errors
     /// The server has no SFTP, something else answers, or the connection ends.
-    pub(in crate::ssh::transfer) async fn begin(pool: &Arc<Pool>) -> Result<Self, TransferError> {
-        let (channel, slot) = pool.open_channel(Priority::Work).await?;
+    pub(in crate::ssh::transfer) async fn begin(
+        host: &Arc<RemoteHost>,
+    ) -> Result<Self, TransferError> {
+        let (channel, slot) = host.channels.open_channel(Priority::Work).await?;
         let (connection, mut words) = (Arc::clone(slot.connection()), UnexpectedOutput::default());
         let started = tokio::select! {
             biased;
@@ -79,7 +83,7 @@ impl SftpClient {
                 // sshd discards the stderr of a subsystem, where an expired password would be
                 // reported.
                 if words.is_empty() {
-                    let _ = timeout(ELSEWHERE, hear_elsewhere(pool, &mut words)).await;
+                    let _ = timeout(ELSEWHERE, hear_elsewhere(host, &mut words)).await;
                 }
                 Err(TransferError::Start(words.after(reason)))
             }
@@ -89,8 +93,8 @@ impl SftpClient {
 
     /// Opens a further client for a transfer if a connection has room at once. Returns `None`
     /// otherwise.
-    pub(in crate::ssh::transfer) async fn spare(pool: &Arc<Pool>) -> Option<Self> {
-        let (channel, slot) = pool.opportunistic_channel().await?;
+    pub(in crate::ssh::transfer) async fn spare(host: &Arc<RemoteHost>) -> Option<Self> {
+        let (channel, slot) = host.channels.opportunistic_channel().await?;
         Self::start(channel, slot, &mut UnexpectedOutput::default())
             .await
             .ok()
@@ -98,8 +102,8 @@ impl SftpClient {
 
     /// Opens a further client for a transfer over another connection than the first. Returns `None`
     /// if there is no such connection.
-    pub(in crate::ssh::transfer) async fn apart(pool: &Arc<Pool>) -> Option<Self> {
-        let (channel, slot) = pool.channel_on_another_connection().await?;
+    pub(in crate::ssh::transfer) async fn apart(host: &Arc<RemoteHost>) -> Option<Self> {
+        let (channel, slot) = host.channels.channel_on_another_connection().await?;
         Self::start(channel, slot, &mut UnexpectedOutput::default())
             .await
             .ok()
@@ -267,8 +271,11 @@ async fn hear_version(
 
 /// Runs a command on the same account and collects the output. sshd discards the stderr of a
 /// subsystem, where a server would report an expired password.
-async fn hear_elsewhere(pool: &Arc<Pool>, words: &mut UnexpectedOutput) -> Result<(), SshError> {
-    let (channel, slot) = pool.open_channel(Priority::Work).await?;
+async fn hear_elsewhere(
+    host: &Arc<RemoteHost>,
+    words: &mut UnexpectedOutput,
+) -> Result<(), SshError> {
+    let (channel, slot) = host.channels.open_channel(Priority::Work).await?;
     let (mut read, write) = channel.split();
     slot.connection().command(&write, "exit 0").await?;
     hear_out(&mut read, words).await;

@@ -17,7 +17,7 @@ use crate::{
         request::Access,
     },
     ssh::{
-        pool::Pool,
+        command::remote_host::RemoteHost,
         transfer::{
             MAX_COMPARED_BYTES, StopConditions, TransferCounters, TransferRequest,
             client::SftpClient,
@@ -169,14 +169,14 @@ impl Download {
     /// After a lost connection, the next attempt continues.
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
         let to = self.target.path.display().to_string();
         match client
             .connection()
-            .unless_stopped(conditions, self.execute(pool, client))
+            .unless_stopped(conditions, self.execute(host, client))
             .await?
         {
             Some(complete) => {
@@ -198,7 +198,7 @@ impl Download {
     /// the file is skipped as unchanged.
     pub(in crate::ssh::transfer) async fn execute(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
     ) -> Result<Option<FileResult>, TransferError> {
         let attributes = match self.found.take() {
@@ -212,7 +212,7 @@ impl Download {
 
         // Only a lost connection permits another attempt; after other errors the temporary file has
         // to go.
-        let fetched = self.fetch(pool, client, attributes).await;
+        let fetched = self.fetch(host, client, attributes).await;
         if fetched.as_ref().is_err_and(|error| !error.is_lost()) {
             self.begin_anew();
         }
@@ -277,7 +277,7 @@ impl Download {
     /// unknown.
     async fn fetch(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         attributes: Attributes,
     ) -> Result<bool, TransferError> {
@@ -297,7 +297,7 @@ impl Download {
             self.progress.expect(facts(&attributes).0);
         }
 
-        let first = self.content(pool, client, attributes, resumed).await;
+        let first = self.content(host, client, attributes, resumed).await;
         let Err(TransferError::Differs(_)) = first else {
             return first;
         };
@@ -307,7 +307,7 @@ impl Download {
             // The content may have been damaged before this attempt, such as by a crash. So
             // everything is fetched again, but only once.
             self.begin_anew();
-            let again = self.content(pool, client, now, true).await;
+            let again = self.content(host, client, now, true).await;
             let Err(TransferError::Differs(_)) = again else {
                 return again;
             };
@@ -358,7 +358,7 @@ impl Download {
     /// A request or a write failed, or [`TransferError::Differs`].
     async fn content(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         attributes: Attributes,
         doubted: bool,
@@ -381,7 +381,7 @@ impl Download {
 
         // The remote host reads the file for the digest while it is fetched, over another channel.
         let compared = size > 0 && (doubted || self.alone && size <= MAX_COMPARED_BYTES);
-        let digest = compared.then(|| RemoteDigest::start(pool));
+        let digest = compared.then(|| RemoteDigest::start(host));
         let digest = async {
             let digest = digest?;
             digest.of(&client.realpath(path).await.ok()?, size).await
@@ -397,7 +397,7 @@ impl Download {
             let handle = handle.map_err(client.failed("opening", path))?;
 
             let receiving = Receiving {
-                pool,
+                host,
                 client,
                 path,
                 handle: handle.clone(),

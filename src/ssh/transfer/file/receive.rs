@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use crate::{
     sftp::{attributes::Attributes, content::Content, handle::Handle, request::Access},
     ssh::{
-        pool::Pool,
+        command::remote_host::RemoteHost,
         transfer::{
             FAR, LONG, MAX_UNSIZED_BYTES, TransferCounters,
             client::SftpClient,
@@ -44,7 +44,7 @@ struct DownloadChannel {
 
 /// Parameters of receiving a file's content.
 pub(in crate::ssh::transfer) struct Receiving<'a> {
-    pub(in crate::ssh::transfer) pool: &'a Arc<Pool>,
+    pub(in crate::ssh::transfer) host: &'a Arc<RemoteHost>,
     pub(in crate::ssh::transfer) client: &'a Arc<SftpClient>,
     /// Path of the remote file.
     pub(in crate::ssh::transfer) path: &'a [u8],
@@ -70,7 +70,7 @@ impl Receiving<'_> {
     /// A read or write failed, or the file is shorter than announced.
     pub(in crate::ssh::transfer) async fn run(self) -> Result<(), TransferError> {
         let Self {
-            pool,
+            host,
             client,
             path,
             handle,
@@ -101,7 +101,7 @@ impl Receiving<'_> {
         let mut channel_set = vec![Arc::clone(&first)];
         // Over a short distance a single channel fills the line.
         let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;
-        let mut opening: FuturesUnordered<_> = far.then(|| open(pool, path)).into_iter().collect();
+        let mut opening: FuturesUnordered<_> = far.then(|| open(host, path)).into_iter().collect();
         let (mut asked, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
 
         loop {
@@ -180,8 +180,8 @@ impl Receiving<'_> {
 }
 
 /// Opens the file on another connection. Returns `None` if there is no further connection.
-async fn open(pool: &Arc<Pool>, path: &[u8]) -> Option<DownloadChannel> {
-    let client = SftpClient::apart(pool).await?;
+async fn open(host: &Arc<RemoteHost>, path: &[u8]) -> Option<DownloadChannel> {
+    let client = SftpClient::apart(host).await?;
     let handle = client
         .open_file(path, Access::Read, Attributes::default())
         .await

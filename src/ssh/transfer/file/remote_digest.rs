@@ -13,7 +13,7 @@ use crate::{
     framing::digest::{self, FileFacts, READY},
     sftp::{attributes::Attributes, request::Access},
     ssh::{
-        pool::Pool,
+        command::remote_host::RemoteHost,
         transfer::{RemoteTemp, client::SftpClient, local::io_threads::Sum},
     },
 };
@@ -34,7 +34,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// has to be waited for. Dropping the value ends the shell.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct RemoteDigest {
-    pool: Arc<Pool>,
+    host: Arc<RemoteHost>,
     ask: oneshot::Sender<String>,
     answer: oneshot::Receiver<Vec<u8>>,
     _stop: DropGuard,
@@ -43,18 +43,25 @@ pub(in crate::ssh::transfer) struct RemoteDigest {
 impl RemoteDigest {
     /// Starts a shell if a connection has room for another channel, and no earlier shell was
     /// refused. Otherwise every question remains without an answer.
-    pub(in crate::ssh::transfer) fn start(pool: &Arc<Pool>) -> Self {
-        let (spare, stop) = (Arc::clone(pool), CancellationToken::new());
+    pub(in crate::ssh::transfer) fn start(host: &Arc<RemoteHost>) -> Self {
+        let stop = CancellationToken::new();
         let ((ask, asked), (give, answer)) = (oneshot::channel(), oneshot::channel());
-        let stopped = stop.clone();
 
+        let started = Self {
+            host: Arc::clone(host),
+            ask,
+            answer,
+            _stop: stop.clone().drop_guard(),
+        };
+
+        let host = Arc::clone(host);
         tokio::spawn(async move {
-            if spare.has_no_shell.load(Ordering::Relaxed) {
+            if host.has_no_shell.load(Ordering::Relaxed) {
                 return;
             }
 
             // Only with room to spare: a comparison must not delay the user's commands.
-            let Some((channel, place)) = spare.opportunistic_channel().await else {
+            let Some((channel, place)) = host.channels.opportunistic_channel().await else {
                 return;
             };
             let (mut read, write) = channel.split();
@@ -64,10 +71,10 @@ impl RemoteDigest {
             tokio::select! {
                 answer = converse(&mut read, &write, asked) => match answer {
                     Ok(answer) => drop(give.send(answer)),
-                    Err(NoDigest::Refused) => spare.has_no_shell.store(true, Ordering::Relaxed),
+                    Err(NoDigest::Refused) => host.has_no_shell.store(true, Ordering::Relaxed),
                     Err(NoDigest::Other) => {}
                 },
-                () = stopped.cancelled() => {}
+                () = stop.cancelled() => {}
             }
 
             // The slot is released after the close, so that the server never sees one channel too
@@ -76,23 +83,18 @@ impl RemoteDigest {
             drop(place);
         });
 
-        Self {
-            pool: Arc::clone(pool),
-            ask,
-            answer,
-            _stop: stop.drop_guard(),
-        }
+        started
     }
 
     /// Computes the digest of the first `length` bytes of a file. Returns `None` if the remote host
     /// cannot.
     pub(in crate::ssh::transfer) async fn of(self, path: &[u8], length: u64) -> Option<RemoteSum> {
-        let pool = Arc::clone(&self.pool);
+        let host = Arc::clone(&self.host);
         let limit = PATIENCE + Duration::from_secs(length / SLOWEST);
         let sha256 = digest::parse(&self.answer(digest::script(path, length), limit).await?)?;
 
         Some(RemoteSum {
-            pool,
+            host,
             path: path.to_owned(),
             sha256,
         })
@@ -109,7 +111,7 @@ impl RemoteDigest {
 /// Digest of a file as computed by the remote host.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct RemoteSum {
-    pool: Arc<Pool>,
+    host: Arc<RemoteHost>,
     path: Vec<u8>,
     sha256: [u8; 32],
 }
@@ -183,7 +185,7 @@ impl RemoteSum {
 
     /// Returns the facts which a shell sees of a path and of the root directory.
     async fn look(&self, path: &[u8]) -> Option<[FileFacts; 2]> {
-        let answer = RemoteDigest::start(&self.pool)
+        let answer = RemoteDigest::start(&self.host)
             .answer(digest::looks(path), PATIENCE)
             .await?;
         digest::parse_looks(&answer)

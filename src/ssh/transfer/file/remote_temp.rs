@@ -8,9 +8,8 @@ use tokio::time::timeout;
 use crate::{
     sftp::attributes::FileType,
     ssh::{
-        command::exec::random_sentinel,
+        command::{exec::random_sentinel, remote_host::RemoteHost},
         error::SshError,
-        pool::Pool,
         transfer::{
             client::{RequestError, SftpClient},
             error::{TransferError, shown},
@@ -180,7 +179,7 @@ impl RemoteTemp {
     /// answers.
     pub(in crate::ssh::transfer) async fn remove_over(
         &self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &SftpClient,
     ) -> bool {
         if !client.is_over() && self.remove_with(client).await {
@@ -188,12 +187,12 @@ impl RemoteTemp {
         }
         // The channel may have ended without the connection, such as by the signal for files that
         // grow too long.
-        !client.connection().has_ended() && self.remove(pool).await
+        !client.connection().has_ended() && self.remove(host).await
     }
 
     /// Removes the temporary file over a new channel. Returns false if no channel can be opened.
-    async fn remove(&self, pool: &Arc<Pool>) -> bool {
-        let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else {
+    async fn remove(&self, host: &Arc<RemoteHost>) -> bool {
+        let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(host)).await else {
             return false;
         };
         self.remove_with(&client).await
@@ -238,9 +237,9 @@ impl RemoteTemp {
 /// files which could not be removed.
 pub async fn remove_remote_temps(
     remote_temps: Vec<RemoteTemp>,
-    pool: &Arc<Pool>,
+    host: &Arc<RemoteHost>,
 ) -> Vec<RemoteTemp> {
-    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(pool)).await else {
+    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(host)).await else {
         return remote_temps;
     };
     let (client, mut removals, mut left) = (&client, FuturesUnordered::new(), Vec::new());

@@ -8,7 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use crate::{
     sftp::{attributes::Attributes, content::Chunk, handle::Handle, request::Access},
     ssh::{
-        pool::Pool,
+        command::remote_host::RemoteHost,
         transfer::{
             FAR, LONG, RemoteTemp, TransferCounters, client::SftpClient, error::TransferError,
             in_flight, local::io_threads::FileSource,
@@ -35,7 +35,7 @@ struct UploadChannel {
 
 /// Parameters of sending a file's content.
 pub(in crate::ssh::transfer) struct Sending<'a> {
-    pub(in crate::ssh::transfer) pool: &'a Arc<Pool>,
+    pub(in crate::ssh::transfer) host: &'a Arc<RemoteHost>,
     pub(in crate::ssh::transfer) client: &'a Arc<SftpClient>,
     /// Names of the temporary file and of the target.
     pub(in crate::ssh::transfer) names: &'a RemoteTemp,
@@ -73,7 +73,7 @@ impl Sending<'_> {
         let further = if several { CHANNELS - 1 } else { 0 };
         let apart = |number| number == 0 && left > LONG;
         let mut opening: FuturesUnordered<_> = (0..further)
-            .map(|number| open(self.pool, &self.names.temporary, apart(number)))
+            .map(|number| open(self.host, &self.names.temporary, apart(number)))
             .collect();
         // The limit is per channel, because each channel has a window of its own.
         let most = in_flight(IN_FLIGHT, self.client.write_chunk()).min(self.client.most_requests());
@@ -130,11 +130,11 @@ impl Sending<'_> {
 
 /// Opens the file on another channel, over another connection if `apart` is true. Returns `None` if
 /// there is no room.
-async fn open(pool: &Arc<Pool>, path: &[u8], apart: bool) -> Option<UploadChannel> {
+async fn open(host: &Arc<RemoteHost>, path: &[u8], apart: bool) -> Option<UploadChannel> {
     let client = if apart {
-        SftpClient::apart(pool).await?
+        SftpClient::apart(host).await?
     } else {
-        SftpClient::spare(pool).await?
+        SftpClient::spare(host).await?
     };
 
     let handle = client

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::{
     lock::lock,
     ssh::{
-        pool::Pool,
+        command::remote_host::RemoteHost,
         transfer::{
             FAR,
             client::{OpenFileTurn, SftpClient},
@@ -30,7 +30,7 @@ const MANY_HANDLES: usize = 250;
 /// Channels of a transfer, shared by the work on all entries. Dropping the set closes the channels.
 #[derive(Debug)]
 pub(super) struct ChannelSet {
-    pool: Arc<Pool>,
+    host: Arc<RemoteHost>,
     /// Channel with which the attempt began.
     first: SftpChannel,
     /// Further channels.
@@ -71,11 +71,11 @@ struct HandleSlot<'a> {
 impl ChannelSet {
     /// Creates the set with its first channel. Over a long distance the others are opened
     /// immediately, since they would come too late otherwise.
-    pub(super) fn new(pool: &Arc<Pool>, client: &Arc<SftpClient>) -> Arc<Self> {
+    pub(super) fn new(host: &Arc<RemoteHost>, client: &Arc<SftpClient>) -> Arc<Self> {
         let first = SftpChannel::new(Arc::clone(client));
 
         let channel_set = Arc::new(Self {
-            pool: Arc::clone(pool),
+            host: Arc::clone(host),
             free: Semaphore::new(first.most),
             first,
             others: Mutex::default(),
@@ -136,7 +136,7 @@ impl ChannelSet {
 
     /// Opens another channel. If the server refuses, the existing channels have to suffice.
     async fn open_another(self: Arc<Self>) {
-        let Some(client) = SftpClient::spare(&self.pool).await else {
+        let Some(client) = SftpClient::spare(&self.host).await else {
             return;
         };
         let lane = SftpChannel::new(Arc::new(client));

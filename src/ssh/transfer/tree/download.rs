@@ -18,7 +18,7 @@ use crate::{
     local::{Folder, LocalName},
     sftp::{attributes::Attributes as Found, content::Content, request::Access},
     ssh::{
-        pool::Pool,
+        command::remote_host::RemoteHost,
         transfer::{
             StopConditions, TransferError, TransferRequest,
             client::SftpClient,
@@ -77,7 +77,7 @@ impl DownTree {
         &mut self,
         request: &TransferRequest,
         excludes: &Excludes,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
         guard: &Guard,
@@ -108,7 +108,7 @@ impl DownTree {
             }
         };
 
-        let common = TreeContext::new(request, pool, client);
+        let common = TreeContext::new(request, host, client);
 
         let work = async {
             let root = Arc::new(Root::new(Arc::clone(&place.folder)));
@@ -461,7 +461,7 @@ impl DownloadDirection<'_> {
         let mut slot = self.common.channel_set.slot().await;
 
         loop {
-            let fetched = download.execute(&self.common.pool, slot.client()).await;
+            let fetched = download.execute(&self.common.host, slot.client()).await;
 
             // The state is kept only for another attempt. In all other cases the item is finished.
             let Some(alone) = slot.alone_if_in_doubt(fetched.is_err()).await else {

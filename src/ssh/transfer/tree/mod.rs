@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     lock::lock,
-    ssh::pool::Pool,
+    ssh::command::remote_host::RemoteHost,
     tree::{
         plan::Plan,
         tally::{Tally, Unkept},
@@ -42,7 +42,7 @@ const MEMORY: u32 = 8 * 1024;
 
 /// Resources of an attempt, shared by the work on all entries in either direction.
 struct TreeContext {
-    pool: Arc<Pool>,
+    host: Arc<RemoteHost>,
     /// SFTP channels of the attempt.
     channel_set: Arc<ChannelSet>,
     progress: TransferCounters,
@@ -61,10 +61,10 @@ struct TreeContext {
 
 impl TreeContext {
     /// Creates the resources of an attempt, with `client` as the first channel.
-    fn new(request: &TransferRequest, pool: &Arc<Pool>, client: &Arc<SftpClient>) -> Self {
+    fn new(request: &TransferRequest, host: &Arc<RemoteHost>, client: &Arc<SftpClient>) -> Self {
         Self {
-            pool: Arc::clone(pool),
-            channel_set: ChannelSet::new(pool, client),
+            host: Arc::clone(host),
+            channel_set: ChannelSet::new(host, client),
             progress: request.progress.clone(),
             skip_unchanged: request.skip_unchanged,
             listed: Listed::default(),

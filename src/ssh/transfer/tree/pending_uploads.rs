@@ -12,8 +12,8 @@ use super::resumable::Resumable;
 use crate::{
     lock::lock,
     ssh::{
+        command::remote_host::RemoteHost,
         error::SshError,
-        pool::Pool,
         transfer::{
             RemoteTemp, TransferError,
             client::SftpClient,
@@ -90,7 +90,7 @@ impl PendingUploads {
     pub(super) async fn tidy_up(
         &self,
         mut error: TransferError,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
     ) -> TransferError {
         if error.is_lost() {
@@ -109,13 +109,13 @@ impl PendingUploads {
 
             // The SFTP server may have exited, while the connection still works.
             if !self.lock().is_empty()
-                && let Ok(another) = SftpClient::begin(pool).await
+                && let Ok(another) = SftpClient::begin(host).await
             {
                 self.remove_small(&another).await;
             }
 
             for mut upload in uploads {
-                upload.tidy_up(TransferError::Cancelled, pool, client).await;
+                upload.tidy_up(TransferError::Cancelled, host, client).await;
             }
         };
 

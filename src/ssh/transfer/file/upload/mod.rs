@@ -10,8 +10,8 @@ use crate::{
     local::LocalName,
     render::escape_line,
     ssh::{
+        command::remote_host::RemoteHost,
         error::SshError,
-        pool::Pool,
         transfer::{
             Guard, RemoteTemp, StopConditions, TransferRequest, client::SftpClient,
             error::TransferError, paths, request::FileResult,
@@ -83,13 +83,13 @@ impl Upload {
     /// has to be removed.
     pub(in crate::ssh::transfer) async fn attempt(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
         match client
             .connection()
-            .unless_stopped(conditions, self.execute(pool, client))
+            .unless_stopped(conditions, self.execute(host, client))
             .await
         {
             Ok((to, Some(complete))) => {
@@ -104,7 +104,7 @@ impl Upload {
                 },
                 false,
             )),
-            Err(error) => Err(self.tidy_up(error, pool, client).await),
+            Err(error) => Err(self.tidy_up(error, host, client).await),
         }
     }
 
@@ -125,7 +125,7 @@ impl Upload {
     pub(in crate::ssh::transfer) async fn tidy_up(
         &mut self,
         error: TransferError,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &SftpClient,
     ) -> TransferError {
         if error.is_lost() {
@@ -141,7 +141,7 @@ impl Upload {
 
         // Kept if the removal fails: the caller still has to remove the file.
         if let Some(begun) = &mut self.begun
-            && begun.remove_over(pool, client).await
+            && begun.remove_over(host, client).await
         {
             self.local.progress.take_back(begun.arrived());
             self.begun = None;
@@ -163,7 +163,7 @@ impl Upload {
     /// Any [`TransferError`]. The caller then calls [`tidy_up`](Self::tidy_up).
     pub(in crate::ssh::transfer) async fn execute(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
     ) -> Result<(String, Option<FileResult>), TransferError> {
         let Self {
@@ -187,7 +187,7 @@ impl Upload {
             }
         };
 
-        let complete = begun.execute(pool, client, local).await?;
+        let complete = begun.execute(host, client, local).await?;
         // Nothing remains to be removed after the rename.
         let to = escape_line(begun.target());
         self.begun = None;

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::{
     sftp::{attributes::Attributes, handle::Handle, request::Access, status::StatusCode},
     ssh::{
-        pool::Pool,
+        command::remote_host::RemoteHost,
         transfer::{
             MAX_UNSIZED_BYTES, RemoteTemp,
             client::{RequestError, SftpClient},
@@ -93,9 +93,13 @@ impl UploadState {
     }
 
     /// Closes and removes the temporary file. Returns false if the server no longer answers.
-    pub(super) async fn remove_over(&mut self, pool: &Arc<Pool>, client: &SftpClient) -> bool {
+    pub(super) async fn remove_over(
+        &mut self,
+        host: &Arc<RemoteHost>,
+        client: &SftpClient,
+    ) -> bool {
         self.close().await;
-        self.in_place || self.names.remove_over(pool, client).await
+        self.in_place || self.names.remove_over(host, client).await
     }
 
     /// Closes the file after a failure, before the removal. Some servers do not remove an open
@@ -114,7 +118,7 @@ impl UploadState {
     /// A request failed, the local file changed, or both sides differ.
     pub(super) async fn execute(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         local: &mut SourceFile,
     ) -> Result<FileResult, TransferError> {
@@ -139,7 +143,7 @@ impl UploadState {
             let sent = async {
                 let handle = self.open(client, local).await?;
                 self.open = Some((Arc::clone(client), handle.clone()));
-                self.send(pool, client, &handle, local).await
+                self.send(host, client, &handle, local).await
             };
 
             let complete = match sent.await {
@@ -393,7 +397,7 @@ impl UploadState {
     /// Sends the rest of the content, sets the attributes, closes and verifies the file.
     async fn send(
         &mut self,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         handle: &Handle,
         local: &SourceFile,
@@ -401,7 +405,7 @@ impl UploadState {
         let size = local.metadata.len();
 
         // The shell starts while the content is sent, so that only its answer has to be waited for.
-        let digest = (self.resumed || local.compared).then(|| RemoteDigest::start(pool));
+        let digest = (self.resumed || local.compared).then(|| RemoteDigest::start(host));
         let end = if size == 0 { MAX_UNSIZED_BYTES } else { size };
 
         let source = FileSource::new(
@@ -413,7 +417,7 @@ impl UploadState {
         );
 
         let sending = Sending {
-            pool,
+            host,
             client,
             names: &self.names,
             handle,

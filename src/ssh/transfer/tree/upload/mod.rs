@@ -27,7 +27,7 @@ use crate::{
     render::escape_line,
     sftp::attributes::{Attributes as Found, FileType},
     ssh::{
-        pool::Pool,
+        command::remote_host::RemoteHost,
         transfer::{
             RemoteTemp, StopConditions, TransferError, TransferRequest,
             client::{RequestError, SftpClient},
@@ -122,11 +122,11 @@ impl UpTree {
         &mut self,
         request: &TransferRequest,
         excludes: &Excludes,
-        pool: &Arc<Pool>,
+        host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
-        let common = TreeContext::new(request, pool, client);
+        let common = TreeContext::new(request, host, client);
 
         let Self {
             path,
@@ -161,7 +161,7 @@ impl UpTree {
         };
 
         match client.connection().unless_stopped(conditions, work).await {
-            Err(error) => Err(pending_uploads.tidy_up(error, pool, client).await),
+            Err(error) => Err(pending_uploads.tidy_up(error, host, client).await),
             done => done,
         }
     }
@@ -488,10 +488,10 @@ impl Up<'_> {
                 empty => empty.insert(self.upload(leaf, to).await?),
             };
 
-            let sent = match upload.execute(&self.common.pool, slot.client()).await {
+            let sent = match upload.execute(&self.common.host, slot.client()).await {
                 Ok((_, complete)) => Ok(complete),
                 Err(error) => Err(upload
-                    .tidy_up(error, &self.common.pool, slot.client())
+                    .tidy_up(error, &self.common.host, slot.client())
                     .await),
             };
 

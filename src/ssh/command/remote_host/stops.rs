@@ -9,33 +9,33 @@ use crate::{
     lock::lock,
 };
 
-/// Queue of a pool's commands about to be stopped.
+/// Queue of a host's commands about to be stopped.
 #[derive(Debug, Default)]
-pub(in crate::ssh) struct Stops(Mutex<Vec<PendingStop>>);
+pub(in crate::ssh::command) struct Stops(Mutex<Vec<PendingStop>>);
 
 /// Command about to be stopped, with the way back to the caller who waits for the result.
 #[derive(Debug)]
-pub(in crate::ssh) struct PendingStop {
+pub(in crate::ssh::command) struct PendingStop {
     /// Arguments of the stop script for this command.
-    pub(in crate::ssh) order: Order,
+    pub(in crate::ssh::command) order: Order,
     /// Time for each signal to take effect, in tenths of a second.
-    pub(in crate::ssh) grace_tenths: u32,
+    pub(in crate::ssh::command) grace_tenths: u32,
     /// True if the program ends.
-    pub(in crate::ssh) in_a_hurry: bool,
+    pub(in crate::ssh::command) in_a_hurry: bool,
     /// Way back for the result; `None` means no report.
-    pub(in crate::ssh) tell: oneshot::Sender<Option<StopReport>>,
+    pub(in crate::ssh::command) tell: oneshot::Sender<Option<StopReport>>,
 }
 
 impl Stops {
     /// Adds a stop. Returns true for the first in the queue, whose caller must then run the script.
-    pub(in crate::ssh) fn push(&self, one: PendingStop) -> bool {
+    pub(in crate::ssh::command) fn push(&self, one: PendingStop) -> bool {
         let mut waiting = lock(&self.0);
         waiting.push(one);
         waiting.len() == 1
     }
 
     /// Takes all stops out of the queue.
-    pub(in crate::ssh) fn take_all(&self) -> Vec<PendingStop> {
+    pub(in crate::ssh::command) fn take_all(&self) -> Vec<PendingStop> {
         std::mem::take(&mut *lock(&self.0))
     }
 }

@@ -1,0 +1,179 @@
+//! The host at the other end of a log-in. Each operation is in the file of [`command`] that carries
+//! it out, in an `impl` block of its own. [`transfer`] takes a [`RemoteHost`] for the channels.
+//!
+//! [`command`]: crate::ssh::command
+//! [`transfer`]: crate::ssh::transfer
+
+pub(super) mod stops;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use tokio::sync::OnceCell;
+
+use self::stops::Stops;
+use crate::{
+    framing::exec::{OTHER_PROBE, POSIX_PROBE, ShellProbe},
+    ssh::{
+        auth::Credentials,
+        config::target::Target,
+        connect::connection::{Connection, Peer},
+        error::SshError,
+        pool::ChannelPool,
+        prompt::prompter::Prompter,
+    },
+};
+
+/// Time limit of the probe for the login shell. Without an answer the shell counts as unknown.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Host to which a log-in leads, with everything that can be done there, shared in an [`Arc`].
+///
+/// Created by each log-in, and of no use once the first connection has ended. The next log-in
+/// creates another `RemoteHost` and finds out anew what the machine can do.
+#[derive(Debug)]
+pub struct RemoteHost {
+    /// Channels to the host.
+    pub(in crate::ssh) channels: Arc<ChannelPool>,
+    /// Family of the user's login shell, once known.
+    login_shell: OnceCell<ShellProbe>,
+    /// Commands about to be stopped.
+    pub(super) stops: Stops,
+    /// True if the server has refused to run a shell for comparing files, as a server for SFTP only
+    /// does.
+    pub(in crate::ssh) has_no_shell: AtomicBool,
+}
+
+impl RemoteHost {
+    /// Connects and logs in, within `limit`. The limit also holds for each later connection to the
+    /// host.
+    ///
+    /// # Errors
+    /// [`SshError`], whose variant is the stage that failed.
+    pub async fn open(
+        target: &Target,
+        credentials: &Credentials,
+        prompter: &Prompter,
+        limit: Duration,
+    ) -> Result<Arc<Self>, SshError> {
+        let first = Connection::open(target, credentials, prompter, limit).await?;
+        let host = Self::around(first, target, credentials, limit, true);
+        host.channels.prefetch_channel();
+        // Probed now, so that the first command need not wait for the answer.
+        tokio::spawn({
+            let host = Arc::clone(&host);
+            async move { host.login_shell().await }
+        });
+
+        Ok(host)
+    }
+
+    /// Creates the host at the end of an open connection. `prefetches` keeps a channel ready for
+    /// the next command.
+    pub(in crate::ssh) fn around(
+        first: Arc<Connection>,
+        target: &Target,
+        credentials: &Credentials,
+        limit: Duration,
+        prefetches: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            channels: ChannelPool::around(first, target, credentials, limit, prefetches),
+            login_shell: OnceCell::new(),
+            stops: Stops::default(),
+            has_no_shell: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the first connection to the host.
+    #[must_use]
+    pub fn first(&self) -> &Connection {
+        self.channels.first()
+    }
+
+    /// Returns the host's name, the user and other facts of the first connection.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.first().peer
+    }
+
+    /// Returns true if the first connection has ended. Nothing new is begun on the host then.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.first().is_closed()
+    }
+
+    /// Returns the error for an operation which failed because the first connection ended.
+    #[must_use]
+    pub fn lost(&self) -> SshError {
+        self.first().lost()
+    }
+
+    /// Returns true if the server answers over the first connection within `limit`.
+    pub async fn answers(&self, limit: Duration) -> bool {
+        self.first().answers(limit).await
+    }
+
+    /// Returns true if the first connection has ended without ever having been of use: no channel
+    /// ever carried anything.
+    #[must_use]
+    pub fn was_useless(&self) -> bool {
+        self.first().has_ended() && !self.first().has_served()
+    }
+
+    /// Returns the reason why the first connection ended; `None` if unknown.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.first().reason()
+    }
+
+    /// Closes every connection to the host with a disconnect message.
+    pub async fn close(&self) {
+        self.channels.close().await;
+    }
+
+    /// Releases the channel kept for the next command, because there will be none. The first
+    /// connection ends with the work that still runs on the host.
+    pub fn retire(&self) {
+        self.channels.retire();
+    }
+
+    /// Returns the family of the user's login shell. The probe is repeated until the host runs
+    /// commands at all.
+    pub(in crate::ssh) async fn login_shell(self: &Arc<Self>) -> ShellProbe {
+        let probe = async {
+            let probe = self.probe_shell().await;
+            if probe.deaf.is_some() {
+                Err(probe)
+            } else {
+                Ok(probe)
+            }
+        };
+
+        match self.login_shell.get_or_try_init(|| probe).await {
+            Ok(probe) => probe.clone(),
+            Err(probe) => probe,
+        }
+    }
+
+    /// Probes the login shell with up to two commands.
+    async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
+        let ask = |probe| self.ask_and_see(probe, PROBE_LIMIT);
+        let Ok((first, first_failed)) = ask(POSIX_PROBE).await else {
+            return ShellProbe::unknown();
+        };
+
+        if let Some(posix) = ShellProbe::posix(&first) {
+            return posix;
+        }
+
+        // Only a shell of another family gets the second probe: every POSIX shell has answered the
+        // first.
+        let Ok((second, second_failed)) = ask(OTHER_PROBE).await else {
+            return ShellProbe::unknown();
+        };
+        ShellProbe::other(first_failed || second_failed, &first, &second)
+    }
+}
