@@ -64,7 +64,8 @@ async fn output_that_looks_like_a_status_line_is_told_apart_from_ours() {
             );
 
             assert!(
-                status.contains(" like ") && status.contains("the command's"),
+                status.contains("warning: ")
+                    && status.contains("by the command, not by this program"),
                 "{command}: {status}"
             );
 
@@ -81,7 +82,7 @@ async fn output_that_looks_like_a_status_line_is_told_apart_from_ours() {
         .await
         .ok();
 
-    assert!(!plain.status_line().contains("command's"), "{plain:?}");
+    assert!(!plain.status_line().contains("by the command"), "{plain:?}");
     let long = bench
         .mcp
         .call("ssh_exec", json!({"command": "seq 100000"}))
@@ -89,7 +90,8 @@ async fn output_that_looks_like_a_status_line_is_told_apart_from_ours() {
         .ok();
 
     assert!(
-        long.stdout().contains("bytes left out …]") && !long.status_line().contains("command's"),
+        long.stdout().contains("bytes left out …]")
+            && !long.status_line().contains("by the command"),
         "{long:?}"
     );
 }
@@ -118,7 +120,9 @@ async fn output_of_a_job_that_looks_like_its_end_is_told_apart() {
 
         assert!(
             result.status_line().starts_with("[running · ")
-                && result.status_line().contains("the command's")
+                && result
+                    .status_line()
+                    .contains("by the command, not by this program")
         );
     }
 

@@ -41,7 +41,7 @@ async fn binary_output_is_named_and_kept_and_not_shown() {
         );
 
         assert!(
-            text.contains("is binary,") && !text.contains("the command's"),
+            text.contains("is binary,") && !text.contains("by the command"),
             "{command}: {text}"
         );
 
