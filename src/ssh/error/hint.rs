@@ -196,10 +196,11 @@ impl SshError {
 /// words are not known.
 #[must_use]
 pub fn words_hint(words: &str) -> Option<&'static str> {
-    // Words of cloud images, of expired passwords, and of nologin. A row applies if the server said
-    // all its parts.
     const NEW_PASSWORD: &str = "have the person run `ssh HOST` in a terminal and change the \
         password, then connect again";
+
+    // Words of cloud images, of expired passwords, and of nologin. A row applies if the server said
+    // all its parts.
     const HINTS: [(&[&str], &str); 7] = [
         (
             &["as the user"],
