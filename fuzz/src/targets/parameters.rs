@@ -181,7 +181,7 @@ impl Server {
             "parameter ",
             "missing field",
             "invalid ",
-            "port 0",
+            "port must",
         ];
         let misfit = misfit
             .iter()
