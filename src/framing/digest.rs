@@ -79,7 +79,7 @@ pub fn parse(answer: &[u8]) -> Option<[u8; 32]> {
         .split(|byte| *byte == b'\n')
         .find_map(|line| line.strip_prefix(MARK))?;
     let mut digest = [0; 32];
-    // A line of another length is no digest, whoever printed it.
+    // A line of another length cannot be a digest.
     let (pairs, []) = line.trim_ascii_end().as_chunks::<2>() else {
         return None;
     };

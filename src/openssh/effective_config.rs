@@ -166,6 +166,14 @@ pub enum AddressFamily {
 }
 
 impl EffectiveConfig {
+    /// Returns `user@host` for questions to the user. As in OpenSSH, the host is named by
+    /// `HostKeyAlias` if that is set.
+    #[must_use]
+    pub fn account(&self) -> String {
+        let host = self.host_key_alias.as_ref().unwrap_or(&self.host_name);
+        format!("{}@{host}", self.user)
+    }
+
     /// Parses the standard output of `ssh -G`, with a key and a value on each line. Unknown keys
     /// are skipped, so that the output of newer releases is understood.
     ///

@@ -53,16 +53,7 @@ pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duratio
         &Deadline::after(limit),
     );
 
-    let opening = OpenConnection {
-        target,
-        credentials,
-        prompter,
-        deadline,
-        depth: 0,
-        via: None,
-        same_host_as: None,
-        trace,
-    };
+    let opening = OpenConnection::to(target, credentials, prompter, deadline, trace);
 
     // No failure of the remaining probes is fatal: a session works without bash, SFTP or more
     // channels.

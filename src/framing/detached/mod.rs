@@ -62,7 +62,7 @@ pub struct DetachedStart<'a> {
     pub environment: &'a [(&'a str, &'a str)],
     /// Complete stdin of the command; `None` keeps stdin open for later input.
     pub stdin: Option<&'a [u8]>,
-    /// Time limit in seconds; 0 is no limit.
+    /// Time limit in seconds; 0 means that there is no limit.
     pub limit: u64,
     /// True if an earlier attempt may have begun the job. That attempt then stands, because no name
     /// is used twice.

@@ -33,7 +33,7 @@ impl ShellProbe {
     pub fn posix(answer: &[u8]) -> Option<Self> {
         let answer = String::from_utf8_lossy(answer);
         // `SHELL` may be left over from another shell, so the running program decides if the two
-        // differ. A program called `busybox` is no shell by that name.
+        // differ. The program `busybox` is a shell only under another name.
         let [named, real, runs] = fields(&answer, "42:")?;
         let is_known =
             LoginShell::by_name(runs) == LoginShell::Posix && !runs.ends_with("/busybox");

@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn what_stands_between_a_command_and_its_channel_is_left_to_end_by_itself() {
-        // The first shell has sudo's part: it is told nothing, and ends after the command.
+        // The first shell stands for sudo: it gets no signal, and ends after the command.
         let (mut sudo, pid) = start(
             "trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5",
         );

@@ -321,7 +321,7 @@ impl Dashboard {
             }
         });
 
-        // A command that takes longer to end is no error: the page shows its end later.
+        // A command that takes longer to end is not an error: the page shows its end later.
         if let Ok(Ok(Err(error))) = timeout(STOP_WAIT, doing).await {
             let why = format!(
                 "<p>{}</p><p>Go back to <a href=\"/\">the page</a>.</p>",

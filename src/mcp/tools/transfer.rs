@@ -1,4 +1,4 @@
-//! Answers and errors that uploads and downloads share.
+//! What uploads and downloads share: the call, its answer and its errors.
 
 use rmcp::model::CallToolResult;
 use schemars::JsonSchema;
@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::session;
 use crate::{
-    mcp::call::{hints, progress::size, tool_error::ToolError},
+    mcp::call::{Call, hints, progress::size, tool_error::ToolError},
     render::escape_line,
-    session::error::SessionError,
+    session::{error::SessionError, transfers::Direction},
     ssh::transfer::{TransferRequest, Transferred, counted},
 };
 
@@ -29,14 +29,63 @@ pub(super) struct TransferResult {
     to: String,
 }
 
+/// Arguments that uploads and downloads have in common.
+pub(super) struct TransferArguments {
+    /// Path on this machine, as typed.
+    pub(super) local: String,
+    /// Path on the remote host, as typed.
+    pub(super) remote: String,
+    /// Name of the session; `None` means the default session.
+    pub(super) session: Option<String>,
+    /// Patterns to leave out.
+    pub(super) exclude: Option<Vec<String>>,
+    /// True to skip files of the same size and time.
+    pub(super) skip_unchanged: bool,
+}
+
+/// Copies a file or directory in this direction.
+///
+/// # Errors
+/// The arguments are wrong, or not everything could be copied.
+pub(super) async fn run(
+    call: Call,
+    direction: Direction,
+    arguments: TransferArguments,
+) -> Result<CallToolResult, ToolError> {
+    // The daemon has another working directory than the client, so a relative path is resolved
+    // first.
+    let local = call.local(arguments.local);
+    let session = call.registry.lookup(arguments.session.as_deref()).await?;
+    let name = session.saved.name.as_str();
+
+    let request = TransferRequest {
+        local,
+        remote: arguments.remote,
+        exclude: arguments.exclude.unwrap_or_default(),
+        skip_unchanged: arguments.skip_unchanged,
+        progress: call.watched.transfer(),
+    };
+
+    // The dashboard lists the transfer until this guard is dropped, however the call ends.
+    let _shown = call.registry.transfers.track(name, direction, &request);
+
+    // The transfer consumes the request, but a hint about a failed path needs the paths as they
+    // were typed.
+    let asked = request.clone();
+    let (verb, moved) = match direction {
+        Direction::Upload => ("uploaded", session.upload(request, &call.caller).await),
+        Direction::Download => ("downloaded", session.download(request, &call.caller).await),
+    };
+    let moved = moved.map_err(|error| explained(&error, &asked, direction))?;
+
+    // With a single connected session its name would be noise in the answer.
+    result(verb, call.registry.is_one_of_many().then_some(name), moved)
+}
+
 /// Returns the error of a transfer. If the form of the path shows the mistake, the hint says which
 /// path to write instead.
-pub(super) fn explained(
-    error: &SessionError,
-    request: &TransferRequest,
-    is_upload: bool,
-) -> ToolError {
-    let hint = hints::of_transfer(error, request, is_upload);
+fn explained(error: &SessionError, request: &TransferRequest, direction: Direction) -> ToolError {
+    let hint = hints::of_transfer(error, request, direction == Direction::Upload);
     let mut explained = ToolError::from(error);
     if let Some(hint) = hint {
         hint.clone_into(&mut explained.hint);
@@ -49,7 +98,7 @@ pub(super) fn explained(
 ///
 /// # Errors
 /// The result cannot be written as JSON.
-pub(super) fn result(
+fn result(
     what: &str,
     session: Option<&str>,
     moved: Transferred,

@@ -6,12 +6,11 @@ use serde::Deserialize;
 
 use super::{
     Effects,
-    transfer::{self, TransferResult},
+    transfer::{self, TransferArguments, TransferResult},
 };
 use crate::{
     mcp::call::{Call, params::schema, tool_error::ToolError},
     session::transfers::Direction,
-    ssh::transfer::TransferRequest,
 };
 
 pub(super) const NAME: &str = "ssh_upload";
@@ -48,38 +47,14 @@ pub(super) fn tool() -> Tool {
 /// The arguments are wrong, or not everything could be copied.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: UploadParams = super::arguments(NAME, &mut call)?;
-    // The daemon has another working directory than the client, so a relative path is resolved
-    // first.
-    let local_path = call.local(params.local_path);
-    let session = call.registry.lookup(params.session.as_deref()).await?;
 
-    let request = TransferRequest {
-        local: local_path,
+    let arguments = TransferArguments {
+        local: params.local_path,
         remote: params.remote_path,
-        exclude: params.exclude.unwrap_or_default(),
+        session: params.session,
+        exclude: params.exclude,
         skip_unchanged: params.skip_unchanged,
-        progress: call.watched.transfer(),
     };
 
-    // The dashboard lists the transfer until this guard is dropped, however the call ends.
-    let _shown =
-        call.registry
-            .transfers
-            .track(session.saved.name.as_str(), Direction::Upload, &request);
-
-    // The transfer consumes the request, but a hint about a failed path needs the paths as they
-    // were typed.
-    let asked = request.clone();
-    let moved = session
-        .upload(request, &call.caller)
-        .await
-        .map_err(|error| transfer::explained(&error, &asked, true))?;
-
-    // With a single connected session its name would be noise in the answer.
-    let session = call
-        .registry
-        .is_one_of_many()
-        .then_some(session.saved.name.as_str());
-
-    transfer::result("uploaded", session, moved)
+    transfer::run(call, Direction::Upload, arguments).await
 }

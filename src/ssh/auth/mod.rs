@@ -118,14 +118,11 @@ pub(super) async fn authenticate(
     deadline: &Deadline,
     facts: &ConnectionFacts,
 ) -> Result<LoggedIn, SshError> {
-    // As in OpenSSH, questions to the user name the host by `HostKeyAlias` if that is set.
-    let host = config.host_key_alias.as_ref().unwrap_or(&config.host_name);
-
     let typed_secrets = TypedSecrets {
         prompter,
         deadline,
         closed: &facts.closed,
-        account: format!("{}@{host}", config.user),
+        account: config.account(),
         to: format!("{}@{}:{}", config.user, config.host_name, config.port),
         prompts: config.number_of_password_prompts,
         silent: config.batch_mode,

@@ -45,7 +45,7 @@ pub struct DetachedRequest<'a> {
     pub environment: &'a [(&'a str, &'a str)],
     /// Complete stdin of the command; `None` keeps stdin open for later input.
     pub stdin: Option<&'a [u8]>,
-    /// Time limit of the command, rounded up to a full second; `None` is no limit.
+    /// Time limit of the command, rounded up to a full second; `None` if there is no limit.
     pub limit: Option<Duration>,
     /// True if an earlier attempt may have started the job.
     pub again: bool,

@@ -17,7 +17,7 @@ const QUEUE: usize = 8;
 /// Conditions under which a command is stopped. The first condition to be met counts.
 #[derive(Debug, Clone)]
 pub struct StopConditions {
-    /// Time limit of the command; `None` is no limit.
+    /// Time limit of the command; `None` if there is no limit.
     pub limit: Option<Duration>,
     /// Clock for the limit, which stands still while the user is asked.
     pub pause: PausableClock,

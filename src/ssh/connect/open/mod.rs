@@ -91,20 +91,10 @@ impl Connection {
         prompter: &Prompter,
         limit: Duration,
     ) -> Result<Arc<Self>, SshError> {
-        let deadline = &Deadline::after(limit);
-        let trace = &StageTrace::default();
-        OpenConnection {
-            target,
-            credentials,
-            prompter,
-            deadline,
-            depth: 0,
-            via: None,
-            same_host_as: None,
-            trace,
-        }
-        .run()
-        .await
+        let (deadline, trace) = (&Deadline::after(limit), &StageTrace::default());
+        OpenConnection::to(target, credentials, prompter, deadline, trace)
+            .run()
+            .await
     }
 
     /// Opens a further connection to the same machine, within `limit`. A name may stand for several
@@ -121,16 +111,10 @@ impl Connection {
     ) -> Result<Arc<Self>, SshError> {
         // The default prompter asks nobody: the first log-in has collected every secret.
         let (prompter, deadline) = (&Prompter::default(), &Deadline::after(limit));
-        let (same_host_as, trace) = (Some(self), &StageTrace::default());
+        let trace = &StageTrace::default();
         OpenConnection {
-            target,
-            credentials,
-            prompter,
-            deadline,
-            depth: 0,
-            via: None,
-            same_host_as,
-            trace,
+            same_host_as: Some(self),
+            ..OpenConnection::to(target, credentials, prompter, deadline, trace)
         }
         .run()
         .await
@@ -173,6 +157,28 @@ struct Route {
     address: Option<SocketAddr>,
     /// Deadline of `ConnectTimeout`, which covers connecting and the handshake (`ssh_config(5)`).
     connecting: Deadline,
+}
+
+impl<'a> OpenConnection<'a> {
+    /// Describes a connection to a destination, by the way that the configuration says.
+    pub(in crate::ssh) fn to(
+        target: &'a Target,
+        credentials: &'a Credentials,
+        prompter: &'a Prompter,
+        deadline: &'a Deadline,
+        trace: &'a StageTrace,
+    ) -> Self {
+        Self {
+            target,
+            credentials,
+            prompter,
+            deadline,
+            depth: 0,
+            via: None,
+            same_host_as: None,
+            trace,
+        }
+    }
 }
 
 impl OpenConnection<'_> {
@@ -340,14 +346,12 @@ impl OpenConnection<'_> {
         let facts = Arc::new(ConnectionFacts::recording(self.trace.clone()));
         let check = Arc::new(check);
         let (announce, announced) = oneshot::channel();
-        // As in OpenSSH, questions to the user name the host by `HostKeyAlias` if that is set.
-        let account_host = config.host_key_alias.as_ref().unwrap_or(&config.host_name);
 
         let handler = ClientHandler {
             check: Arc::clone(&check),
             facts: Arc::clone(&facts),
             announced: Some(announce),
-            account: format!("{}@{account_host}", config.user),
+            account: config.account(),
             // With `BatchMode` nobody is asked, so an unknown key is refused.
             prompter: if config.batch_mode {
                 Prompter::default()
