@@ -9,6 +9,7 @@ pub mod capture;
 pub mod child;
 pub mod cli;
 pub mod doctor;
+pub mod event;
 pub mod framing;
 mod local;
 mod lock;

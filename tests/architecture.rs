@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     (
         "main",
         &["cli", "mcp", "doctor", "session", "ssh", "render"],
@@ -23,22 +23,23 @@ const ARROWS: [(&str, &[&str]); 18] = [
     (
         "mcp",
         &[
-            "local", "session", "ssh", "openssh", "capture", "child", "lock", "password", "random",
-            "render",
+            "local", "session", "ssh", "openssh", "capture", "child", "event", "lock", "password",
+            "random", "render",
         ],
     ),
     ("doctor", &["session", "ssh", "openssh", "render"]),
     (
         "session",
         &[
-            "local", "ssh", "openssh", "framing", "capture", "lock", "password", "random", "render",
+            "local", "ssh", "openssh", "framing", "capture", "event", "lock", "password", "random",
+            "render",
         ],
     ),
     (
         "ssh",
         &[
-            "local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "lock",
-            "password", "random", "render",
+            "local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "event",
+            "lock", "password", "random", "render",
         ],
     ),
     ("local", &["tree"]),
@@ -49,6 +50,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("policy", &[]),
     ("capture", &[]),
     ("child", &[]),
+    ("event", &[]),
     ("lock", &[]),
     ("password", &[]),
     ("random", &[]),

@@ -28,6 +28,7 @@ use super::{
 pub use crate::framing::stop::{FirstSignal, Signal};
 use crate::{
     capture::Captured,
+    event::Event,
     lock::lock,
     random,
     ssh::{
@@ -85,7 +86,7 @@ pub struct Job {
     input: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
     signals: SignalSender,
     stop: CancellationToken,
-    sent: CancellationToken,
+    sent: Event,
     /// True if the user has stopped the command on the status page.
     stopped_by_user: AtomicBool,
     pause: PausableClock,
@@ -131,8 +132,8 @@ pub struct JobRunner {
     pub signals: Signals,
     /// Token, cancelled when the command has to be stopped.
     pub stop: CancellationToken,
-    /// Token, to be cancelled by the runner when the command has been sent.
-    pub sent: CancellationToken,
+    /// Event, set by the runner when the command has been sent.
+    pub sent: Event,
     /// Clock for waiting callers, which stands still while the user is asked.
     pub pause: PausableClock,
     end: watch::Sender<Option<JobEnd>>,
@@ -193,7 +194,7 @@ impl Job {
         let (send_signal, signals) = Signals::new();
         let (stop, sent, pause) = (
             CancellationToken::new(),
-            CancellationToken::new(),
+            Event::new(),
             PausableClock::default(),
         );
 
@@ -270,7 +271,7 @@ impl Job {
         tokio::select! {
             biased;
             end = self.end() => WaitOutcome::Ended(end),
-            () = self.sent.cancelled() => WaitOutcome::Running,
+            () = self.sent.wait() => WaitOutcome::Running,
             () = given_up.cancelled() => WaitOutcome::GivenUp,
             () = self.sudo_begins(), if self.sudo => WaitOutcome::Running,
         }
@@ -280,7 +281,7 @@ impl Job {
     /// comes.
     #[must_use]
     pub fn is_sent(&self) -> bool {
-        self.sent.is_cancelled()
+        self.sent.is_set()
     }
 
     /// Waits until the job ends or seems to wait for input, at most for `patience`.
@@ -341,7 +342,7 @@ impl Job {
         self.stop.cancel();
         tokio::select! {
             biased;
-            () = self.sent.cancelled() => None,
+            () = self.sent.wait() => None,
             end = self.end() => Some(end),
         }
     }
@@ -455,7 +456,7 @@ impl Job {
     async fn sudo_begins(&self) {
         if self.sudo {
             tokio::select! {
-                () = self.sent.cancelled() => {}
+                () = self.sent.wait() => {}
                 () = self.pause.sleep(SUDO_BEGINS) => {}
             }
         }

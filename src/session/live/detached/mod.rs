@@ -49,7 +49,7 @@ impl LiveSession {
         tokio::spawn(async move {
             match session.begin(&id, &call, &work).await {
                 Ok(()) => {
-                    work.sent.cancel();
+                    work.sent.set();
                     Follower::new(session, id, following, work, &output, Duration::ZERO)
                         .run()
                         .await;
@@ -84,7 +84,7 @@ impl LiveSession {
         let given = CommandInputs::new(None, found.takes_input, None, &[]);
         let (job, work, following) = self.job(id, found.command.clone(), given, since, output)?;
         // Nobody has to wait for the command to be sent: it runs already.
-        work.sent.cancel();
+        work.sent.set();
 
         tokio::spawn(
             Follower::new(

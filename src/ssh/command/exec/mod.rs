@@ -29,6 +29,7 @@ use super::{
     sudo::{SudoRequest, SudoResponder},
 };
 use crate::{
+    event::Event,
     framing::{
         decoder::StreamDecoder,
         exec::{ExecScript, Input, LoginShell, ShellProbe},
@@ -74,8 +75,8 @@ pub struct ExecRequest<'a> {
     pub terminal: bool,
     /// Answers for sudo, which runs the command as root; `None` runs the command as the user.
     pub sudo: Option<SudoRequest>,
-    /// Token to cancel once the command has been sent and has passed sudo.
-    pub sent: CancellationToken,
+    /// Event to set once the command has been sent and has passed sudo.
+    pub sent: Event,
     /// Conditions under which the command is stopped.
     pub conditions: StopConditions,
     /// Destination of the command's output.

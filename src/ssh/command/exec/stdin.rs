@@ -10,6 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    event::Event,
     framing::sudo::SudoEvent,
     ssh::command::sudo::{SudoOutcome, SudoResponder},
 };
@@ -27,8 +28,8 @@ pub(super) struct StdinWriter {
     pub(super) answering: Option<SudoResponder>,
     /// Outcome of the exchange with sudo, for [`CommandControl`](super::control::CommandControl).
     pub(super) answered: watch::Sender<Option<SudoOutcome>>,
-    /// Token to cancel once the command has begun, as far as can be known.
-    pub(super) sent: CancellationToken,
+    /// Event to set once the command has begun, as far as can be known.
+    pub(super) sent: Event,
     /// Token to cancel if the script does not begin in time.
     pub(super) abandoned: CancellationToken,
     /// Token to cancel after [`abandoned`](Self::abandoned), when the program in place of the shell
@@ -59,7 +60,7 @@ impl StdinWriter {
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<SudoEvent>) {
         // Without sudo, a command counts as begun once it is sent: it must not be sent again.
         if self.answering.is_none() {
-            self.sent.cancel();
+            self.sent.set();
         }
 
         // Nothing is sent to a script that has not announced itself: startup files would read it.
@@ -76,7 +77,7 @@ impl StdinWriter {
                 return;
             }
 
-            self.sent.cancel();
+            self.sent.set();
         }
 
         let (settings, stdin) = (

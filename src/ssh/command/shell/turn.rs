@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio_util::sync::CancellationToken;
+use crate::event::Event;
 
 /// Turn of a command, shared by the waiting caller and the shell's task. Whoever comes first
 /// decides: the shell takes the turn, or the caller gives it up.
@@ -13,17 +13,17 @@ use tokio_util::sync::CancellationToken;
 pub struct ShellTurn {
     /// True if the turn was taken or given up.
     is_over: Arc<AtomicBool>,
-    /// Token to cancel when the turn comes.
-    begun: CancellationToken,
+    /// Event to set when the turn comes.
+    started: Event,
 }
 
 impl ShellTurn {
-    /// Creates a turn which cancels `begun` when taken.
+    /// Creates a turn which sets `started` when taken.
     #[must_use]
-    pub fn new(begun: CancellationToken) -> Self {
+    pub fn new(started: Event) -> Self {
         Self {
             is_over: Arc::default(),
-            begun,
+            started,
         }
     }
 
@@ -31,7 +31,7 @@ impl ShellTurn {
     pub(super) fn begin(&self) -> bool {
         let is_free = !self.is_over.swap(true, Ordering::AcqRel);
         if is_free {
-            self.begun.cancel();
+            self.started.set();
         }
         is_free
     }
