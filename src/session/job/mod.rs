@@ -3,23 +3,31 @@
 //! The call that starts a command waits for the command first. When that call has answered, later
 //! calls can wait for the same [`Job`].
 
+mod input;
+mod prompt;
+mod runner;
 mod start;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-pub use self::start::{CommandInputs, CommandStdin, JobSpec};
+pub use self::{
+    input::InputRefused,
+    runner::{FinishedJob, JobEnd, JobRunner, ShellEnd},
+    start::{CommandInputs, CommandStdin, JobSpec},
+};
+use self::{
+    input::{InputPortion, JobInput},
+    prompt::{OutputState, PromptDetector},
+};
 use super::{
     caller::Caller,
     detached::{Detached, JobId},
@@ -27,13 +35,11 @@ use super::{
 };
 pub use crate::framing::stop::{FirstSignal, Signal};
 use crate::{
-    capture::Captured,
     event::Event,
     lock::lock,
     random,
     ssh::{
         command::{
-            exec::CommandResult,
             limits::{SignalSender, Signals},
             output::{CommandOutput, Output, StdoutPortion},
         },
@@ -42,19 +48,11 @@ use crate::{
     },
 };
 
-/// Time without output after an unfinished line, after which a program is taken to wait for input.
-const QUIET: Duration = Duration::from_millis(1200);
 /// Interval at which a waiting call checks for a prompt.
 const LOOK: Duration = Duration::from_millis(200);
 /// Minimum length of a wait while sudo has not begun. The user can be asked for a password only
 /// while a call waits.
 const SUDO_BEGINS: Duration = Duration::from_secs(20);
-/// Capacity of the input queue, in portions. A full queue means that the command does not read.
-const INPUT_QUEUE: usize = 64;
-/// End-of-input character of terminals (`VEOF`, termios(3)). At the end of a portion, this
-/// character closes stdin of a command without a terminal.
-const END_OF_INPUT: u8 = 0x04;
-
 /// Handle of a command, running or ended.
 ///
 /// Created with a [`JobRunner`], which runs the command and reports its end. All calls that deal
@@ -81,9 +79,8 @@ pub struct Job {
     pub sudo: bool,
     /// Other inputs of the command.
     pub given: CommandInputs,
-    begun: Instant,
-    /// Queue of input for the command; `None` once stdin is closed.
-    input: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
+    running_since: Instant,
+    input: JobInput,
     signals: SignalSender,
     stop: CancellationToken,
     sent: Event,
@@ -91,52 +88,7 @@ pub struct Job {
     stopped_by_user: AtomicBool,
     pause: PausableClock,
     end: watch::Receiver<Option<JobEnd>>,
-    /// Amount of output in complete lines when a prompt was last reported to a caller. Reset when
-    /// the command is given input.
-    reported: AtomicU64,
-}
-
-/// Final result of a job, shared by all waiting callers. An error means that the command was not
-/// run.
-pub type JobEnd = Arc<Result<FinishedJob, SessionError>>;
-
-/// Result of an ended command.
-#[derive(Debug)]
-pub struct FinishedJob {
-    /// Result of the command.
-    pub command: CommandResult,
-    /// Additional result from the shell. `None` if the command had a channel of its own.
-    pub shell: Option<ShellEnd>,
-}
-
-/// Information added by a shell to the result of a command.
-#[derive(Debug)]
-pub struct ShellEnd {
-    /// Working directory after the command, as the shell spells the path.
-    pub directory: Vec<u8>,
-    /// Output of background processes since the previous command.
-    pub between: Captured,
-    /// Notice about a replaced shell; `None` if the shell is the same as before.
-    pub notice: Option<String>,
-}
-
-/// Counterpart of a [`Job`], owned by the task running the command.
-///
-/// Dropping the runner without [`finish`](Self::finish) ends the job with
-/// [`SessionError::Cancelled`].
-#[derive(Debug)]
-pub struct JobRunner {
-    /// Input for the command; `None` if the command takes no input.
-    pub input: Option<mpsc::Receiver<Vec<u8>>>,
-    /// Signals to send to the command.
-    pub signals: Signals,
-    /// Token, cancelled when the command has to be stopped.
-    pub stop: CancellationToken,
-    /// Event, set by the runner when the command has been sent.
-    pub sent: Event,
-    /// Clock for waiting callers, which stands still while the user is asked.
-    pub pause: PausableClock,
-    end: watch::Sender<Option<JobEnd>>,
+    prompts: Mutex<PromptDetector>,
 }
 
 /// Outcome of a wait for a job.
@@ -150,30 +102,12 @@ pub enum WaitOutcome {
     GivenUp,
 }
 
-/// Reason why a job was not given input.
-#[derive(Debug)]
-pub enum InputRefused {
-    /// The stdin of the job is closed, or was never open.
-    Closed,
-    /// The job does not read its earlier input, and the queue is full.
-    Full,
-    /// The remote machine could not deliver the input to a detached job.
-    Remote(SessionError),
-}
-
 /// Returns a random job id.
 ///
 /// Eight hexadecimal digits make a collision with another job unlikely.
 pub(super) fn random_id() -> Result<JobId, SshError> {
     let random = random::bytes().map_err(|error| SshError::Random(error.to_string()))?;
     Ok(JobId::from_random(random))
-}
-
-impl JobRunner {
-    /// Reports the end of the job to all waiting callers.
-    pub fn finish(self, end: Result<FinishedJob, SessionError>) {
-        self.end.send_replace(Some(Arc::new(end)));
-    }
 }
 
 impl Job {
@@ -190,7 +124,7 @@ impl Job {
         };
 
         let (now, clock) = (Instant::now(), SystemTime::now());
-        let (send_input, take_input) = mpsc::channel(INPUT_QUEUE);
+        let (job_input, input) = JobInput::new(start.takes_input);
         let (send_signal, signals) = Signals::new();
         let (stop, sent, pause) = (
             CancellationToken::new(),
@@ -213,18 +147,16 @@ impl Job {
             terminal: start.terminal,
             sudo: start.sudo,
             given: start.given,
-            begun: now.checked_sub(start.since).unwrap_or(now),
-            input: Mutex::new(start.takes_input.then_some(send_input)),
+            running_since: now.checked_sub(start.since).unwrap_or(now),
+            input: job_input,
             signals: send_signal,
             stop: stop.clone(),
             sent: sent.clone(),
             stopped_by_user: AtomicBool::new(false),
             pause: pause.clone(),
             end,
-            reported: AtomicU64::new(u64::MAX),
+            prompts: Mutex::default(),
         };
-
-        let input = start.takes_input.then_some(take_input);
 
         Ok((
             Arc::new(job),
@@ -250,7 +182,7 @@ impl Job {
     pub fn duration(&self) -> Duration {
         match self.ended().as_deref() {
             Some(Ok(finished)) => finished.command.duration,
-            _ => self.begun.elapsed(),
+            _ => self.running_since.elapsed(),
         }
     }
 
@@ -259,9 +191,9 @@ impl Job {
     /// `None` if the job has ended, takes no input, or was not quiet for 1.2 seconds.
     #[must_use]
     pub fn prompt(&self) -> Option<String> {
-        let waits =
-            self.output.quiet() >= QUIET && self.lock_input().is_some() && self.ended().is_none();
-        self.output.prompt().filter(|_| waits)
+        self.output
+            .prompt()
+            .filter(|_| self.output_state().is_at_prompt())
     }
 
     /// Waits until the job has ended or has been sent to the host.
@@ -287,10 +219,8 @@ impl Job {
     /// Waits until the job ends or seems to wait for input, at most for `patience`.
     ///
     /// Time during which the user is asked does not count. With `answered`, the wait also ends when
-    /// the job is quiet after more than that many bytes of output.
-    ///
-    /// A line that nobody answers, and after which no other line begins, may be no prompt. Such a
-    /// line therefore ends a wait only once.
+    /// the job is quiet after more than that many bytes of output. The same prompt ends only one
+    /// wait.
     pub async fn wait(
         &self,
         patience: Duration,
@@ -303,7 +233,7 @@ impl Job {
         tokio::pin!(patience);
 
         loop {
-            let open = self.lock_input().is_some();
+            let is_open = self.input.is_open();
             // The end comes first, so that a job which ends at the last moment is not reported as
             // running.
             tokio::select! {
@@ -311,10 +241,8 @@ impl Job {
                 end = self.end() => return WaitOutcome::Ended(end),
                 () = given_up.cancelled() => return WaitOutcome::GivenUp,
                 _ = &mut patience => break,
-                () = sleep(LOOK), if open || answered.is_some() => {
-                    let written = answered.is_some_and(|before| self.output.total() > before);
-                    let news = self.reported.load(Ordering::Relaxed) != self.output.lines();
-                    if (written && self.output.quiet() >= QUIET) || (news && self.prompt().is_some()) {
+                () = sleep(LOOK), if is_open || answered.is_some() => {
+                    if lock(&self.prompts).ends_wait(&self.output_state(), answered) {
                         break;
                     }
                 }
@@ -322,9 +250,7 @@ impl Job {
         }
 
         // The caller learns of this prompt now; the next wait must not end at the same line.
-        if self.prompt().is_some() {
-            self.reported.store(self.output.lines(), Ordering::Relaxed);
-        }
+        lock(&self.prompts).report(&self.output_state());
 
         WaitOutcome::Running
     }
@@ -348,7 +274,7 @@ impl Job {
     }
 
     /// Records the user's wish to end the command.
-    pub fn note_stopped_by_user(&self) {
+    pub fn mark_stopped_by_user(&self) {
         self.stopped_by_user.store(true, Ordering::Relaxed);
     }
 
@@ -369,12 +295,12 @@ impl Job {
             // somebody watches.
             detached.connect(&Caller::default()).await?;
             let _watching = detached.watch();
-            self.note_stopped_by_user();
+            self.mark_stopped_by_user();
             if self.signal(Signal::Stop(FirstSignal::Int)) {
                 self.end().await;
             }
         } else {
-            self.note_stopped_by_user();
+            self.mark_stopped_by_user();
             self.stop().await;
         }
 
@@ -388,44 +314,29 @@ impl Job {
     /// # Errors
     /// The command takes no input, or no more at the moment.
     pub async fn send_input(&self, text: &str, caller: &Caller) -> Result<(), InputRefused> {
-        let bytes = text.as_bytes();
-        let last = bytes
-            .strip_suffix(&[END_OF_INPUT])
-            .filter(|_| !self.terminal);
-        let bytes = last.unwrap_or(bytes);
-        // The lock is not held across the request below; a closed stdin is noticed again
-        // afterwards.
-        let is_open = self.lock_input().is_some() && self.ended().is_none();
+        if !self.accepts_input() {
+            return Err(InputRefused::Closed);
+        }
 
-        if let Some(detached) = self.detached.as_ref().filter(|_| is_open) {
+        let portion = InputPortion::parse(text, self.terminal);
+
+        if let Some(detached) = &self.detached {
             detached
-                .feed(bytes, last.is_some(), caller)
+                .feed(portion.bytes, portion.closes, caller)
                 .await
                 .map_err(InputRefused::Remote)?;
         }
 
-        let mut input = self.lock_input();
-        let open = input
-            .as_ref()
-            .filter(|_| is_open)
-            .ok_or(InputRefused::Closed)?;
-
-        // The answered line may be printed again as a new prompt, and has to be reported then.
-        self.reported.store(u64::MAX, Ordering::Relaxed);
+        lock(&self.prompts).input_sent();
         self.output.fed();
 
-        if !bytes.is_empty() && self.detached.is_none() {
-            open.try_send(bytes.to_vec()).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => InputRefused::Full,
-                mpsc::error::TrySendError::Closed(_) => InputRefused::Closed,
-            })?;
-        }
+        // The remote machine already has the input of a detached job.
+        let queued = InputPortion {
+            bytes: self.detached.as_ref().map_or(portion.bytes, |_| &[]),
+            ..portion
+        };
 
-        if last.is_some() {
-            *input = None;
-        }
-
-        Ok(())
+        self.input.send(&queued)
     }
 
     /// Sends a signal to the command. Returns false if the job has ended or too many signals wait.
@@ -472,7 +383,18 @@ impl Job {
         }
     }
 
-    fn lock_input(&self) -> MutexGuard<'_, Option<mpsc::Sender<Vec<u8>>>> {
-        lock(&self.input)
+    /// Returns true while the job runs and its stdin is open.
+    fn accepts_input(&self) -> bool {
+        self.input.is_open() && self.ended().is_none()
+    }
+
+    fn output_state(&self) -> OutputState {
+        OutputState {
+            quiet: self.output.quiet(),
+            total: self.output.total(),
+            lines: self.output.lines(),
+            is_line_unfinished: self.output.prompt().is_some(),
+            accepts_input: self.accepts_input(),
+        }
     }
 }

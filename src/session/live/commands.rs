@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Mutex as DialSlot;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::{LiveSession, ShellSlot};
 use crate::{
@@ -308,7 +308,7 @@ impl LiveSession {
     /// is a notice about a new shell, for the caller.
     async fn ready_shell(
         &self,
-        slot: &DialSlot<ShellSlot>,
+        slot: &AsyncMutex<ShellSlot>,
         host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<(Shell, Option<String>), SshError> {

@@ -74,7 +74,7 @@ impl SessionRegistry {
             .iter()
             .filter(|job| job.session == name && job.ended().is_none())
         {
-            job.note_stopped_by_user();
+            job.mark_stopped_by_user();
         }
 
         self.disconnect(Some(name), false).await.map(drop)

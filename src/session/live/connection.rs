@@ -1,0 +1,313 @@
+//! Connection of a session: reused, dialled, replaced and closed.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{ConnectionInfo, LiveSession};
+use crate::{
+    lock::lock,
+    render::escape_line,
+    session::{
+        caller::Caller,
+        error::SessionError,
+        reconnect::{Reconnect, SessionSituation, decide},
+    },
+    ssh::{
+        command::{remote_host::RemoteHost, sudo::SudoMemory},
+        error::SshError,
+        prompt::prompter::Prompter,
+    },
+};
+
+/// Time limit for a connection to answer when a caller asks for a reconnect.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// Number of useless connections in a row after which a server is left alone for a while.
+///
+/// A connection is useless if the server closed it before anything came over a channel. Each
+/// attempt is a log-in, and a server may allow only a few.
+const MAX_USELESS: u32 = 3;
+/// Time for which a server is left alone after [`MAX_USELESS`] useless connections.
+const LEFT_IN_PEACE: Duration = Duration::from_secs(30);
+
+/// Outcome of a reconnect request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconnected {
+    /// The connection answered and was kept.
+    Kept,
+    /// There was no connection before.
+    Connected,
+    /// The connection did not answer and was replaced.
+    Replaced,
+    /// The session logged in anew because the caller asked for a fresh connection.
+    Renewed,
+}
+
+impl LiveSession {
+    /// Returns the session's host, dialling if there is no live connection.
+    ///
+    /// # Errors
+    /// Connecting failed, needs a password that is gone, or was cancelled.
+    pub async fn host(&self, caller: &Caller) -> Result<Arc<RemoteHost>, SessionError> {
+        self.host_within(self.limit, caller).await
+    }
+
+    /// Returns the session's host like [`host`](Self::host), with a time limit for this dial.
+    ///
+    /// # Errors
+    /// Connecting failed, needs a password that is gone, or was cancelled.
+    pub async fn host_within(
+        &self,
+        limit: Duration,
+        caller: &Caller,
+    ) -> Result<Arc<RemoteHost>, SessionError> {
+        self.host_other_than(None, limit, caller).await
+    }
+
+    /// Returns a host other than `old`, dialling if needed: the same machine over another log-in.
+    ///
+    /// If the dial fails, `old` stays the session's host.
+    async fn host_other_than(
+        &self,
+        old: Option<&Arc<RemoteHost>>,
+        limit: Duration,
+        caller: &Caller,
+    ) -> Result<Arc<RemoteHost>, SessionError> {
+        let closing = self.open();
+
+        tokio::select! {
+            host = self.reuse_or_dial(old, limit, caller) => host,
+            () = caller.cancelled.cancelled() => Err(SessionError::Cancelled),
+            () = closing.cancelled() => Err(SessionError::Cancelled),
+        }
+    }
+
+    /// Returns the live host unless it is `old`, or dials. Callers that wait meanwhile share the
+    /// outcome.
+    async fn reuse_or_dial(
+        &self,
+        old: Option<&Arc<RemoteHost>>,
+        limit: Duration,
+        caller: &Caller,
+    ) -> Result<Arc<RemoteHost>, SessionError> {
+        let mut turn = self.connection.turn().await;
+        turn.take_if(|host| host.is_closed());
+
+        let alive = turn
+            .value()
+            .filter(|host| old.is_none_or(|old| !Arc::ptr_eq(host, old)));
+
+        let situation = SessionSituation {
+            alive: alive.is_some(),
+            needs_password: self.saved.password_auth || self.used_password(),
+            has_password: lock(&self.credentials).have_password()
+                || caller.prompter.can_ask_secrets()
+                || self.session_env.askpass.is_some(),
+            ending: self.session_env.ending.is_cancelled(),
+        };
+
+        match (decide(situation), alive) {
+            (Reconnect::Reuse, Some(host)) => return Ok(host),
+            (Reconnect::NeedsPassword, _) => {
+                return Err(SessionError::NeedsPassword(self.name().to_owned()));
+            }
+            (Reconnect::Refuse, _) => return Err(SessionError::Cancelled),
+            (Reconnect::Redial | Reconnect::Reuse, _) => {}
+        }
+
+        if let Some(error) = turn.shared_error() {
+            return Err(self.ssh(error));
+        }
+
+        // A server that closes every connection at once would see a log-in for each call otherwise.
+        if turn
+            .last_attempt()
+            .is_some_and(|at| at.elapsed() < LEFT_IN_PEACE)
+            && let Some(error) = self.closed_at_once(MAX_USELESS)
+        {
+            return Err(self.ssh(error));
+        }
+
+        let opened = self.dial(limit, &caller.prompter).await;
+        turn.finish(&opened);
+
+        opened.map_err(|error| self.ssh(error))
+    }
+
+    /// Opens a connection and records the outcome for listings and later dials.
+    async fn dial(
+        &self,
+        limit: Duration,
+        prompter: &Prompter,
+    ) -> Result<Arc<RemoteHost>, Arc<SshError>> {
+        let prompter = prompter
+            .clone()
+            .or_askpass(self.session_env.askpass.clone());
+        // Copied, because the mutex must not stay locked while the dial awaits.
+        let credentials = lock(&self.credentials).clone();
+        let opened = RemoteHost::open(&self.target, &credentials, &prompter, limit).await;
+        let mut last = lock(&self.last);
+
+        match opened {
+            Ok(host) => {
+                {
+                    // Kept for later log-ins, so that the user is not asked again for what worked.
+                    let mut credentials = lock(&self.credentials);
+                    credentials.typed.clone_from(&host.first().typed);
+                    credentials.needs_proof = host.first().needs_proof;
+                }
+
+                let peer = host.peer().clone();
+
+                tracing::info!(
+                    session = self.name(),
+                    host = peer.host_name,
+                    port = peer.port,
+                    "connected"
+                );
+
+                let first = last.first.or(Some(peer.connected_at));
+                // Counted before the old connection, to which the count belongs, is replaced.
+                let (useless, peer) = (last.useless(), Some(peer));
+
+                *last = ConnectionInfo {
+                    first,
+                    peer,
+                    host: Some(Arc::clone(&host)),
+                    error: None,
+                    useless,
+                };
+
+                self.remove_remote_temps(&host);
+
+                Ok(host)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                tracing::warn!(
+                    session = self.name(),
+                    error = text.escape_debug().to_string(),
+                    "not connected"
+                );
+
+                last.error = Some(escape_line(text.as_bytes()));
+
+                Err(Arc::new(error))
+            }
+        }
+    }
+
+    /// Stops running commands, closes the connection and forgets all secrets.
+    ///
+    /// Waits up to `patience` for commands to end. The session can be connected again afterwards.
+    pub async fn close(&self, patience: Duration) {
+        // Commands are stopped over the connection, so they have to end before it is closed.
+        lock(&self.closing).cancel();
+        self.running.close();
+        let _ = timeout(patience, self.running.wait()).await;
+        self.running.reopen();
+        lock(&self.shells).clear();
+        *lock(&self.sudo) = SudoMemory::default();
+        let host = self.connection.turn().await.take_if(|_| true);
+        if let Some(host) = host {
+            host.close().await;
+            tracing::info!(session = self.name(), "disconnected");
+        }
+
+        // Last, because a dial that was in progress keeps the secrets typed for it.
+        lock(&self.credentials).forget();
+        lock(&self.last).host = None;
+    }
+
+    /// Ensures a working connection, dialling if the current connection does not answer.
+    ///
+    /// With `fresh`, the session logs in anew in any case. Running commands stay on the old
+    /// connection, which ends when nothing uses it any more.
+    ///
+    /// # Errors
+    /// Connecting failed, needs a password that is gone, or was cancelled. With `fresh`, the old
+    /// connection then stays in use.
+    pub async fn reconnect(
+        &self,
+        fresh: bool,
+        caller: &Caller,
+    ) -> Result<Reconnected, SessionError> {
+        let current = self.connection.turn().await.value();
+        let old = current.filter(|host| !host.is_closed());
+
+        let Some(old) = old else {
+            self.host(caller).await?;
+            return Ok(Reconnected::Connected);
+        };
+
+        if fresh {
+            // The reason for a fresh log-in may be a changed password, which changes sudo's as
+            // well.
+            *lock(&self.sudo) = SudoMemory::default();
+            self.host_other_than(Some(&old), self.limit, caller).await?;
+            // Only now: a failed log-in must leave the old connection as it was.
+            old.retire();
+            return Ok(Reconnected::Renewed);
+        }
+
+        if old.answers(ANSWER_LIMIT).await {
+            return Ok(Reconnected::Kept);
+        }
+
+        self.drop_host(&old).await;
+        self.host(caller).await?;
+
+        Ok(Reconnected::Replaced)
+    }
+
+    /// Drops a host to which nothing could be sent.
+    ///
+    /// Returns true if another attempt makes sense.
+    pub(super) async fn drop_dead(&self, host: &Arc<RemoteHost>, error: &SshError) -> bool {
+        let dead = match error {
+            // The lost connection may be an extra one, while the first still serves other calls.
+            SshError::Lost(_) => host.is_closed() || !host.answers(ANSWER_LIMIT).await,
+            SshError::Timeout { .. } => true,
+            _ => return false,
+        };
+
+        if dead {
+            self.drop_host(host).await;
+        }
+
+        true
+    }
+
+    /// Removes `host` from the session, unless another call has replaced it.
+    async fn drop_host(&self, host: &Arc<RemoteHost>) {
+        self.connection
+            .turn()
+            .await
+            .take_if(|current| Arc::ptr_eq(current, host));
+    }
+
+    /// Returns the error to report if each of the last `times` connections was useless.
+    fn closed_at_once(&self, times: u32) -> Option<SshError> {
+        let last = lock(&self.last);
+        let reason = last.host.as_ref().and_then(|host| host.reason());
+        (last.useless() >= times).then_some(SshError::ClosedAtOnce { reason })
+    }
+
+    /// Wraps an SSH error, and explains a lost link by repeated immediate closes if there were any.
+    pub(super) fn ssh(&self, source: impl Into<Arc<SshError>>) -> SessionError {
+        let mut source = source.into();
+        if matches!(*source, SshError::Lost(_))
+            && let Some(clearer) = self.closed_at_once(2)
+        {
+            source = Arc::new(clearer);
+        }
+
+        match *source {
+            SshError::Cancelled => SessionError::Cancelled,
+            _ => SessionError::Ssh {
+                session: self.name().to_owned(),
+                source,
+            },
+        }
+    }
+}
