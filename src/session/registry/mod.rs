@@ -1,28 +1,28 @@
 //! Registry of all sessions of a process, and of the store shared with other processes.
 
+mod connect;
+mod listing;
 mod overview;
+mod storage;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-pub use self::overview::Overview;
+pub use self::{connect::ConnectRequest, listing::SessionListing, overview::Overview};
 use super::{
     caller::Caller,
-    causes::with_causes,
     error::SessionError,
     jobs::Jobs,
-    live::{CONNECT_LIMIT, ConnectOptions, LiveSession, Reconnected, SessionEnv},
+    live::{ConnectOptions, LiveSession, Reconnected, SessionEnv},
     name::SessionName,
-    saved::SavedSession,
     status::{ConnectionState, SessionStatus},
-    store::{LoadedStore, Store, StoreError},
+    store::{LoadedStore, Store},
     transfers::Transfers,
 };
 use crate::{
@@ -104,26 +104,6 @@ impl SessionMap {
     }
 }
 
-/// Request to connect a session.
-#[derive(Debug)]
-pub struct ConnectRequest {
-    /// Settings to save.
-    pub saved: SavedSession,
-    /// Settings which are never saved: secrets and the time limit.
-    pub secrets: ConnectOptions,
-}
-
-/// Listing of all sessions for `ssh_sessions`.
-#[derive(Debug)]
-pub struct SessionListing {
-    /// All sessions, sorted by name.
-    pub sessions: Vec<SessionStatus>,
-    /// Default session; `None` if there is none.
-    pub default: Option<SessionName>,
-    /// Notice for the user about the store; `None` if there is none.
-    pub notice: Option<String>,
-}
-
 impl SessionRegistry {
     /// Creates a registry without sessions. The store is not read yet.
     #[must_use]
@@ -152,93 +132,6 @@ impl SessionRegistry {
             transfers: Transfers::default(),
             notice: Mutex::new(None),
         })
-    }
-
-    /// Connects a session and saves the settings.
-    ///
-    /// Returns the session's status and notices for the user. A session of the same name with other
-    /// settings is replaced, and its connection closed.
-    ///
-    /// # Errors
-    /// The connection could not be made. An existing session of the same name is left as it was.
-    pub async fn connect(
-        &self,
-        request: ConnectRequest,
-        caller: &Caller,
-    ) -> Result<(SessionStatus, Vec<String>), SessionError> {
-        let name = request.saved.name.clone();
-        let limit = request.secrets.limit.unwrap_or(CONNECT_LIMIT);
-        let wanted = Arc::new(LiveSession::new(
-            request.saved,
-            request.secrets,
-            self.session_env.clone(),
-        )?);
-
-        let mut notices = Vec::new();
-
-        // A new name is entered at once, so that a second call for it shares the connection being
-        // made.
-        let (session, replaced) = {
-            let mut sessions = self.lock();
-
-            // Fixed before a session is replaced: replacing must not change which session was
-            // first.
-            sessions.first = sessions.first();
-
-            match sessions.live.get(&name).cloned() {
-                Some(same) if same.is_same(&wanted) => (same, None),
-                Some(other) => (wanted, Some(other)),
-                None => {
-                    sessions.live.insert(name.clone(), Arc::clone(&wanted));
-                    (wanted, None)
-                }
-            }
-        };
-
-        if let Err(error) = session.host_within(limit, caller).await {
-            let mut sessions = self.lock();
-            // Only a session that never connected is removed; another call may have connected this
-            // one.
-            if sessions.live.get(&name).is_some_and(|held| {
-                Arc::ptr_eq(held, &session) && held.first_connected_at().is_none()
-            }) {
-                sessions.live.remove(&name);
-            }
-
-            return Err(error);
-        }
-
-        {
-            let mut sessions = self.lock();
-            sessions.live.insert(name.clone(), Arc::clone(&session));
-            sessions.first = sessions.first();
-        }
-
-        if let Some(replaced) = replaced {
-            // Closed only now, so that a failed log-in leaves the old session in use.
-            if replaced.status(false).state == ConnectionState::Connected {
-                let before = "had another destination or other credentials before; that connection was closed";
-                notices.push(format!("the session {name} {before}"));
-            }
-            replaced.close(DISCONNECT_PATIENCE).await;
-        }
-
-        notices.extend(session.notices());
-        let saved = SavedSession {
-            password_auth: session.used_password(),
-            ..session.saved.clone()
-        };
-
-        match self.update(move |document| document.put(saved)).await {
-            Ok(()) => notices.extend(self.take_notice()),
-            Err(error) => notices.push(format!(
-                "it is connected, but could not be saved: {}",
-                with_causes(&error)
-            )),
-        }
-
-        let default = self.default_name(None).as_ref() == Some(&name);
-        Ok((session.status(default), notices))
     }
 
     /// Returns the named session, or the default session for `None`.
@@ -336,84 +229,6 @@ impl SessionRegistry {
         }
 
         Ok(sessions)
-    }
-
-    /// Lists all sessions, in memory or saved.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn list(&self) -> Result<SessionListing, SessionError> {
-        let loaded = self.load().await?;
-        let default = self.default_name(Some(&loaded));
-        Ok(SessionListing {
-            sessions: self.statuses(Some(&loaded), default.as_ref()),
-            default,
-            notice: self.take_notice(),
-        })
-    }
-
-    /// Returns the status of each session, sorted by name.
-    fn statuses(
-        &self,
-        loaded: Option<&LoadedStore>,
-        default: Option<&SessionName>,
-    ) -> Vec<SessionStatus> {
-        let is_default = |name: &SessionName| default == Some(name);
-        let mut statuses: BTreeMap<SessionName, SessionStatus> = BTreeMap::new();
-
-        // A saved destination that must not be passed to `ssh` is left out here; using it is an
-        // error.
-        for saved in loaded.iter().flat_map(|loaded| &loaded.document.sessions) {
-            if let Ok(session) = LiveSession::new(
-                saved.clone(),
-                ConnectOptions::default(),
-                self.session_env.clone(),
-            ) {
-                statuses.insert(saved.name.clone(), session.status(is_default(&saved.name)));
-            }
-        }
-
-        // Sessions in memory replace the saved ones: their state is current.
-        for (name, session) in &self.lock().live {
-            statuses.insert(name.clone(), session.status(is_default(name)));
-        }
-
-        statuses.into_values().collect()
-    }
-
-    /// Returns the number of sessions connected in this process.
-    #[must_use]
-    pub fn connected(&self) -> usize {
-        let sessions = self.lock();
-        sessions
-            .live
-            .values()
-            .filter(|session| session.status(false).state == ConnectionState::Connected)
-            .count()
-    }
-
-    /// Returns true if several sessions are connected. Each answer then has to name its session.
-    #[must_use]
-    pub fn is_one_of_many(&self) -> bool {
-        self.connected() > 1
-    }
-
-    /// Returns the names of all sessions, sorted. An unreadable store counts as empty.
-    pub async fn names(&self) -> Vec<String> {
-        let loaded = self.load().await.ok();
-
-        let saved = loaded.iter().flat_map(|loaded| {
-            loaded
-                .document
-                .sessions
-                .iter()
-                .map(|saved| saved.name.to_string())
-        });
-
-        let mut names: BTreeSet<String> = saved.collect();
-        names.extend(self.lock().live.keys().map(ToString::to_string));
-
-        names.into_iter().collect()
     }
 
     /// Lists the outputs which were too long for an answer, newest first. Outputs of other
@@ -570,52 +385,6 @@ impl SessionRegistry {
         here.or_else(saved).or_else(only)
     }
 
-    /// Reads the store on a blocking thread.
-    async fn load(&self) -> Result<LoadedStore, StoreError> {
-        let store = self.store.clone();
-        off_thread(move || store.load())
-            .await
-            .map(|loaded| self.remember(loaded))
-    }
-
-    /// Changes the store on a blocking thread.
-    async fn update(
-        &self,
-        change: impl FnOnce(&mut super::saved::StoreDocument) + Send + 'static,
-    ) -> Result<(), StoreError> {
-        let store = self.store.clone();
-        let loaded = off_thread(move || store.update(change)).await?;
-        self.remember(loaded);
-        Ok(())
-    }
-
-    /// Changes the store like `update`, but succeeds if there is no place for a store, which then
-    /// holds nothing to change.
-    async fn update_if_there(
-        &self,
-        change: impl FnOnce(&mut super::saved::StoreDocument) + Send + 'static,
-    ) -> Result<(), StoreError> {
-        match self.update(change).await {
-            Err(StoreError::Nowhere) => Ok(()),
-            updated => updated,
-        }
-    }
-
-    /// Keeps the notice of a loaded store for the next call able to report the notice.
-    ///
-    /// A store is set aside only once, by whichever call reads it first.
-    fn remember(&self, loaded: LoadedStore) -> LoadedStore {
-        if let Some(notice) = &loaded.notice {
-            *lock(&self.notice) = Some(notice.clone());
-        }
-        loaded
-    }
-
-    /// Takes the pending notice about the store.
-    fn take_notice(&self) -> Option<String> {
-        lock(&self.notice).take()
-    }
-
     fn unknown(&self, name: &str, known_names: Vec<String>) -> SessionError {
         SessionError::Unknown {
             name: name.to_owned(),
@@ -626,18 +395,5 @@ impl SessionRegistry {
 
     fn lock(&self) -> MutexGuard<'_, SessionMap> {
         lock(&self.sessions)
-    }
-}
-
-/// Runs blocking file work off the async threads.
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(StoreError::Read(
-            PathBuf::new(),
-            std::io::Error::other(error),
-        )),
     }
 }

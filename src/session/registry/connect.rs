@@ -1,0 +1,143 @@
+//! Connecting a session by request, with settings that replace earlier ones of the same name.
+
+use std::sync::Arc;
+
+use super::{DISCONNECT_PATIENCE, SessionRegistry};
+use crate::session::{
+    caller::Caller,
+    causes::with_causes,
+    error::SessionError,
+    live::{CONNECT_LIMIT, ConnectOptions, LiveSession},
+    name::SessionName,
+    saved::SavedSession,
+    status::{ConnectionState, SessionStatus},
+};
+
+/// Request to connect a session.
+#[derive(Debug)]
+pub struct ConnectRequest {
+    /// Settings to save.
+    pub saved: SavedSession,
+    /// Settings which are never saved: secrets and the time limit.
+    pub secrets: ConnectOptions,
+}
+
+/// Session that is being connected, and its entry in the registry.
+///
+/// A new name is entered at once, so that a second call for it shares the connection being made.
+/// Dropping the reservation removes a session that never connected, and leaves any other.
+struct Reservation<'a> {
+    registry: &'a SessionRegistry,
+    name: SessionName,
+    session: Arc<LiveSession>,
+    /// Session of the same name with other settings; stays in use until the new session has
+    /// connected.
+    old: Option<Arc<LiveSession>>,
+}
+
+impl SessionRegistry {
+    /// Connects a session and saves the settings.
+    ///
+    /// Returns the session's status and notices for the user. A session of the same name with other
+    /// settings is replaced, and its connection closed.
+    ///
+    /// # Errors
+    /// The connection could not be made. An existing session of the same name is left as it was.
+    pub async fn connect(
+        &self,
+        request: ConnectRequest,
+        caller: &Caller,
+    ) -> Result<(SessionStatus, Vec<String>), SessionError> {
+        let limit = request.secrets.limit.unwrap_or(CONNECT_LIMIT);
+        let session = LiveSession::new(request.saved, request.secrets, self.session_env.clone())?;
+
+        let reservation = self.reserve(session);
+        reservation.session.host_within(limit, caller).await?;
+        let (session, old) = reservation.enter();
+
+        let name = &session.saved.name;
+        let mut notices = Vec::new();
+
+        if let Some(old) = old {
+            if old.status(false).state == ConnectionState::Connected {
+                notices.push(format!(
+                    "the session {name} had another destination or other credentials before; \
+                     that connection was closed"
+                ));
+            }
+            old.close(DISCONNECT_PATIENCE).await;
+        }
+
+        notices.extend(session.notices());
+        let saved = SavedSession {
+            password_auth: session.used_password(),
+            ..session.saved.clone()
+        };
+
+        match self.update(move |document| document.put(saved)).await {
+            Ok(()) => notices.extend(self.take_notice()),
+            Err(error) => notices.push(format!(
+                "it is connected, but could not be saved: {}",
+                with_causes(&error)
+            )),
+        }
+
+        let default = self.default_name(None).as_ref() == Some(name);
+
+        Ok((session.status(default), notices))
+    }
+
+    /// Reserves the name of a session. A session with the same settings is reused.
+    fn reserve(&self, wanted: LiveSession) -> Reservation<'_> {
+        let name = wanted.saved.name.clone();
+        let mut sessions = self.lock();
+
+        // Fixed before a session is replaced: replacing must not change which session was first.
+        sessions.first = sessions.first();
+
+        let (session, old) = match sessions.live.get(&name).cloned() {
+            Some(same) if same.is_same(&wanted) => (same, None),
+            Some(old) => (Arc::new(wanted), Some(old)),
+            None => {
+                let session = Arc::new(wanted);
+                sessions.live.insert(name.clone(), Arc::clone(&session));
+                (session, None)
+            }
+        };
+
+        Reservation {
+            registry: self,
+            name,
+            session,
+            old,
+        }
+    }
+}
+
+impl Reservation<'_> {
+    /// Enters the session after its log-in. Returns the session, and the session which it replaces.
+    fn enter(self) -> (Arc<LiveSession>, Option<Arc<LiveSession>>) {
+        let mut sessions = self.registry.lock();
+        sessions
+            .live
+            .insert(self.name.clone(), Arc::clone(&self.session));
+        sessions.first = sessions.first();
+
+        (Arc::clone(&self.session), self.old.clone())
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let mut sessions = self.registry.lock();
+        let is_entered = sessions
+            .live
+            .get(&self.name)
+            .is_some_and(|entered| Arc::ptr_eq(entered, &self.session));
+
+        // Another call may have connected this session.
+        if is_entered && self.session.first_connected_at().is_none() {
+            sessions.live.remove(&self.name);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Lists of sessions, in memory and saved.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::SessionRegistry;
+use crate::session::{
+    error::SessionError,
+    live::{ConnectOptions, LiveSession},
+    name::SessionName,
+    status::{ConnectionState, SessionStatus},
+    store::LoadedStore,
+};
+
+/// Listing of all sessions for `ssh_sessions`.
+#[derive(Debug)]
+pub struct SessionListing {
+    /// All sessions, sorted by name.
+    pub sessions: Vec<SessionStatus>,
+    /// Default session; `None` if there is none.
+    pub default: Option<SessionName>,
+    /// Notice for the user about the store; `None` if there is none.
+    pub notice: Option<String>,
+}
+
+impl SessionRegistry {
+    /// Returns the number of sessions connected in this process.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        let sessions = self.lock();
+        sessions
+            .live
+            .values()
+            .filter(|session| session.status(false).state == ConnectionState::Connected)
+            .count()
+    }
+
+    /// Returns true if several sessions are connected. Each answer then has to name its session.
+    #[must_use]
+    pub fn is_one_of_many(&self) -> bool {
+        self.connected() > 1
+    }
+
+    /// Returns the names of all sessions, sorted. An unreadable store counts as empty.
+    pub async fn names(&self) -> Vec<String> {
+        let loaded = self.load().await.ok();
+
+        let saved = loaded.iter().flat_map(|loaded| {
+            loaded
+                .document
+                .sessions
+                .iter()
+                .map(|saved| saved.name.to_string())
+        });
+
+        let mut names: BTreeSet<String> = saved.collect();
+        names.extend(self.lock().live.keys().map(ToString::to_string));
+
+        names.into_iter().collect()
+    }
+
+    /// Lists all sessions, in memory or saved.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list(&self) -> Result<SessionListing, SessionError> {
+        let loaded = self.load().await?;
+        let default = self.default_name(Some(&loaded));
+        Ok(SessionListing {
+            sessions: self.statuses(Some(&loaded), default.as_ref()),
+            default,
+            notice: self.take_notice(),
+        })
+    }
+
+    /// Returns the status of each session, sorted by name.
+    pub(super) fn statuses(
+        &self,
+        loaded: Option<&LoadedStore>,
+        default: Option<&SessionName>,
+    ) -> Vec<SessionStatus> {
+        let is_default = |name: &SessionName| default == Some(name);
+        let mut statuses: BTreeMap<SessionName, SessionStatus> = BTreeMap::new();
+
+        // A saved destination that must not be passed to `ssh` is left out here; using it is an
+        // error.
+        for saved in loaded.iter().flat_map(|loaded| &loaded.document.sessions) {
+            if let Ok(session) = LiveSession::new(
+                saved.clone(),
+                ConnectOptions::default(),
+                self.session_env.clone(),
+            ) {
+                statuses.insert(saved.name.clone(), session.status(is_default(&saved.name)));
+            }
+        }
+
+        // Sessions in memory replace the saved ones: their state is current.
+        for (name, session) in &self.lock().live {
+            statuses.insert(name.clone(), session.status(is_default(name)));
+        }
+
+        statuses.into_values().collect()
+    }
+}
