@@ -9,8 +9,8 @@ use crate::local::home::home;
 /// Persistent SSH sessions as MCP tools for AI coding agents.
 ///
 /// Serves the Model Context Protocol on standard input and output; an MCP client starts it. With --http or --socket it
-/// is a daemon that all clients share, with a page that shows what goes on; with --shared such a daemon is started when it
-/// is needed. Sessions are kept in ~/.ssh-mcp-sessions.json, without passwords.
+/// serves all clients from one daemon, with a status page; --shared starts such a daemon when needed. Sessions are saved
+/// in ~/.ssh-mcp-sessions.json, without passwords.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-ssh-sessions", version, max_term_width = 100)]
 pub struct Options {
@@ -20,7 +20,7 @@ pub struct Options {
     /// File of saved sessions [default: ~/.ssh-mcp-sessions.json]
     #[arg(long, value_name = "FILE", env = "MCP_SSH_STORE", global = true)]
     pub store: Option<PathBuf>,
-    /// What to log on standard error
+    /// Level of the log on standard error
     #[arg(
         long,
         value_name = "LEVEL",
@@ -36,25 +36,25 @@ pub struct Options {
     /// Serve HTTP on this port, at /mcp; 0 takes any free one
     #[arg(long, value_name = "PORT", env = "MCP_SSH_HTTP", global = true)]
     pub http: Option<u16>,
-    /// Address to serve HTTP on [default: loopback, IPv4 and IPv6]; any but a loopback address needs a token
+    /// Address to serve HTTP on [default: loopback, IPv4 and IPv6]; any other address needs a token
     #[arg(long, value_name = "ADDRESS", env = "MCP_SSH_LISTEN", global = true)]
     pub listen: Option<IpAddr>,
-    /// Serve HTTP on a Unix socket, for its owner alone
+    /// Serve HTTP on a Unix socket, for its owner only
     #[cfg(unix)]
     #[arg(long, value_name = "PATH", env = "MCP_SSH_SOCKET", global = true)]
     pub socket: Option<PathBuf>,
     /// File with the bearer token that HTTP clients must send [or the token itself in `MCP_SSH_TOKEN`]
     #[arg(long, value_name = "FILE", env = "MCP_SSH_TOKEN_FILE", global = true)]
     pub token_file: Option<PathBuf>,
-    /// Open the page that shows what the agents do: of the daemon that is started, or with `status` of one that runs
+    /// Open the status page of this daemon, or with `status` of a running one
     #[arg(long, global = true)]
     pub open: bool,
-    /// What to do instead of serving
+    /// Command to run instead of serving
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What else the program does.
+/// Commands other than serving.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Show the status of a running daemon (by default the shared one, else port 7722)
@@ -77,10 +77,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Be the daemon of --shared
+    /// Run the daemon of --shared
     #[command(hide = true)]
     SharedDaemon {
-        /// Serve, in this very process
+        /// Serve in this process
         #[arg(long)]
         serve: bool,
         /// End after this time without clients and jobs, in milliseconds

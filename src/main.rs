@@ -24,7 +24,7 @@ use mcp_ssh_sessions::{
             http::serve,
             shared::{
                 DaemonStart, daemon,
-                location::{DaemonLocation as SharedPlace, PlaceError},
+                location::{DaemonLocation, LocationError},
                 stdio_proxy,
             },
             stdio,
@@ -276,12 +276,12 @@ fn registry(options: &Options) -> Arc<SessionRegistry> {
 ///
 /// # Errors
 /// Every possible path of the daemon's socket is too long.
-fn shared_place(options: &Options) -> Result<SharedPlace, PlaceError> {
+fn shared_place(options: &Options) -> Result<DaemonLocation, LocationError> {
     // Terminals have different working directories, but the same files have to lead to the same
     // daemon.
     let absolute = |file: PathBuf| path::absolute(&file).unwrap_or(file);
     let store = options.store_path().map(absolute);
-    SharedPlace::of(
+    DaemonLocation::of(
         store.as_deref(),
         options.ssh_config.clone().map(absolute).as_deref(),
     )
@@ -318,7 +318,7 @@ fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
 ///
 /// # Errors
 /// Every possible path of the shared daemon's socket is too long.
-fn daemon_to_ask(options: &Options) -> Result<StatusEndpoint, PlaceError> {
+fn daemon_to_ask(options: &Options) -> Result<StatusEndpoint, LocationError> {
     let ip = options.listen.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let address = SocketAddr::new(ip, options.http.unwrap_or(DOCUMENTED_PORT));
     if let Some(path) = options.socket() {

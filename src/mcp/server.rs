@@ -139,7 +139,7 @@ impl SshServer {
         loop {
             // MCP wants a protocol error for an unknown tool. Any other failure is a result, so
             // that the model reads it.
-            let asked = match running.next(&context.ct).await {
+            let prompt_request = match running.next(&context.ct).await {
                 CallStep::Done(Some(result)) => {
                     return Ok(result.unwrap_or_else(ToolError::into_result).into());
                 }
@@ -149,12 +149,12 @@ impl SshServer {
                         None,
                     ));
                 }
-                CallStep::Asks(asked) => asked,
+                CallStep::Asks(prompt_request) => prompt_request,
             };
 
             // Every banner is shown in the progress. Only a banner with a page becomes a question,
             // and only during the log-in.
-            if let PromptRequest::Banner(banner) = &asked {
+            if let PromptRequest::Banner(banner) = &prompt_request {
                 running.watched.say(banner);
                 if banner.page.is_none() || banner.login_ended.is_cancelled() {
                     continue;
@@ -165,13 +165,17 @@ impl SshServer {
                 .protocol_version()
                 .is_none_or(|version| version.has_initialize())
             {
-                tokio::spawn(elicit::ask(context.peer.clone(), context.id.clone(), asked));
+                tokio::spawn(elicit::ask(
+                    context.peer.clone(),
+                    context.id.clone(),
+                    prompt_request,
+                ));
                 continue;
             }
 
             // From revision 2026-07-28 on, a server cannot send requests. If no page can be served,
             // the question is dropped and the call goes on without an answer.
-            let Some((request, waiting)) = elicit::request(asked).await else {
+            let Some((request, waiting)) = elicit::request(prompt_request).await else {
                 continue;
             };
 

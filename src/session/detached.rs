@@ -37,7 +37,7 @@ pub struct Detached {
     watchers: watch::Sender<Watchers>,
     known: watch::Receiver<Known>,
     /// True once a call has reported the end of the job.
-    told: watch::Sender<bool>,
+    end_reported: watch::Sender<bool>,
 }
 
 /// Counterpart of a [`Detached`], owned by the task following the job. Dropping it means that
@@ -47,7 +47,7 @@ pub(super) struct Following {
     pub(super) watchers: watch::Receiver<Watchers>,
     pub(super) known: watch::Sender<Known>,
     /// True once a call has reported the end of the job.
-    pub(super) told: watch::Receiver<bool>,
+    pub(super) end_reported: watch::Receiver<bool>,
 }
 
 /// Request of a call about a detached job.
@@ -135,11 +135,11 @@ impl Detached {
             news: SyncState::Stale,
         });
 
-        let (told, see_told) = watch::channel(false);
+        let (end_reported, see_end_reported) = watch::channel(false);
         let following = Following {
             watchers: see_watchers,
             known: tell,
-            told: see_told,
+            end_reported: see_end_reported,
         };
 
         (
@@ -149,7 +149,7 @@ impl Detached {
                 requests,
                 watchers,
                 known,
-                told,
+                end_reported,
             },
             take_requests,
             following,
@@ -209,7 +209,7 @@ impl Detached {
     /// To be called once the end of the job was reported and the output is here. Only the first
     /// call has an effect.
     pub fn remove_remote_files(&self) {
-        self.told.send_replace(true);
+        self.end_reported.send_replace(true);
     }
 
     async fn demand(&self, demand: Demand, caller: &Caller) -> Result<(), SessionError> {
@@ -341,15 +341,15 @@ mod tests {
         let period = following.watchers.borrow().period;
         tell(period, SyncState::Current);
         assert!(first.up_to_date(Duration::ZERO).await.is_ok());
-        let beside = detached.watch();
+        let second = detached.watch();
         assert!(
-            beside.up_to_date(Duration::ZERO).await.is_ok(),
+            second.up_to_date(Duration::ZERO).await.is_ok(),
             "somebody has watched all the time"
         );
 
         tell(period, give_up());
-        assert!(beside.trouble().is_some());
-        drop((first, beside));
+        assert!(second.trouble().is_some());
+        drop((first, second));
 
         let later = detached.watch();
         assert!(later.trouble().is_none());

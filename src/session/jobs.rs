@@ -28,7 +28,7 @@ pub struct Jobs(Mutex<VecDeque<TrackedJob>>);
 struct TrackedJob {
     job: Arc<Job>,
     /// True if later calls can look up the command.
-    kept: bool,
+    retained: bool,
 }
 
 impl Jobs {
@@ -47,7 +47,7 @@ impl Jobs {
     pub fn find(&self, id: &str) -> Option<Arc<Job>> {
         self.lock()
             .iter()
-            .find(|entry| entry.kept && entry.job.id == id)
+            .find(|entry| entry.retained && entry.job.id == id)
             .map(|entry| Arc::clone(&entry.job))
     }
 
@@ -55,12 +55,13 @@ impl Jobs {
     #[must_use]
     pub fn list(&self, session: Option<&str>) -> Vec<Arc<Job>> {
         let entries = self.lock();
-        let kept = entries
+        let retained = entries
             .iter()
-            .filter(|entry| entry.kept)
+            .filter(|entry| entry.retained)
             .map(|entry| &entry.job);
 
-        kept.filter(|job| session.is_none_or(|session| job.session == session))
+        retained
+            .filter(|job| session.is_none_or(|session| job.session == session))
             .cloned()
             .collect()
     }
@@ -82,7 +83,7 @@ impl Jobs {
                 && other.ended().is_none()
         })?;
 
-        ahead.kept = true;
+        ahead.retained = true;
 
         Some(Arc::clone(&ahead.job))
     }
@@ -113,17 +114,18 @@ impl Jobs {
             .find(|entry| Arc::ptr_eq(&entry.job, job))
         {
             // A retained job stays retained when tracking follows.
-            Some(entry) => entry.kept |= retain,
+            Some(entry) => entry.retained |= retain,
             None => entries.push_back(TrackedJob {
                 job: Arc::clone(job),
-                kept: retain,
+                retained: retain,
             }),
         }
 
         // Two separate limits: short commands must not push out jobs whose result nobody has read
         // yet.
-        for (kept, most) in [(true, MAX_ENDED), (false, MAX_SEEN)] {
-            let is_over = |entry: &TrackedJob| entry.kept == kept && entry.job.ended().is_some();
+        for (retained, most) in [(true, MAX_ENDED), (false, MAX_SEEN)] {
+            let is_over =
+                |entry: &TrackedJob| entry.retained == retained && entry.job.ended().is_some();
             let mut surplus = entries
                 .iter()
                 .filter(|entry| is_over(entry))

@@ -27,7 +27,7 @@ pub struct TransferEntry {
     pub remote: String,
     /// Counters updated while the transfer proceeds.
     pub progress: TransferCounters,
-    begun: Instant,
+    started_at: Instant,
 }
 
 /// Direction of a transfer.
@@ -60,7 +60,7 @@ impl Transfers {
             local: request.local.clone(),
             remote: request.remote.clone(),
             progress: request.progress.clone(),
-            begun: Instant::now(),
+            started_at: Instant::now(),
         });
 
         self.lock().push(Arc::clone(&transfer));
@@ -85,7 +85,7 @@ impl TransferEntry {
     /// Returns the time since the transfer began.
     #[must_use]
     pub fn duration(&self) -> Duration {
-        self.begun.elapsed()
+        self.started_at.elapsed()
     }
 }
 

@@ -74,7 +74,7 @@ impl RunningCall {
                     let broken = || ToolError::new("the call broke off", "report this as a bug");
                     return CallStep::Done(done.unwrap_or_else(|_| Some(Err(broken()))));
                 }
-                Some(asked) = self.questions.recv() => return CallStep::Asks(asked),
+                Some(prompt_request) = self.questions.recv() => return CallStep::Asks(prompt_request),
                 () = given_up.cancelled(), if !self.cancelled.is_cancelled() => self.cancelled.cancel(),
             }
         }

@@ -172,7 +172,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
         stderr_lines,
     } = command;
 
-    let place = match &job.shell {
+    let heading = match &job.shell {
         Some(shell) => format!(
             "{} <small>shell {}</small>",
             escape(&job.session),
@@ -199,7 +199,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
         let by_you = if *stopped_by_user { ", by you" } else { "" };
 
         return format!(
-            "<details class=\"card\" id=\"job-{id}\"><summary><b>{place}</b> <span class=\"{well}\">{}{by_you}</span> \
+            "<details class=\"card\" id=\"job-{id}\"><summary><b>{heading}</b> <span class=\"{well}\">{}{by_you}</span> \
              <span class=\"took\">{}</span><code>{}</code></summary><pre class=\"command\">{}</pre>{printed}\
              <p class=\"facts\">{facts}</p></details>",
             escape(ending),
@@ -231,7 +231,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
     };
 
     format!(
-        "<article class=\"card\" id=\"job-{id}\"><div class=\"top\"><h3>{place} <span class=\"took\">{}</span></h3>{stop}\
+        "<article class=\"card\" id=\"job-{id}\"><div class=\"top\"><h3>{heading} <span class=\"took\">{}</span></h3>{stop}\
          </div><pre class=\"command\">{}</pre>{printed}{}<p class=\"facts\">{facts}</p></article>",
         elapsed(took),
         escape(&job.command),
@@ -463,14 +463,14 @@ mod tests {
 
     #[test]
     fn a_bar_shows_how_far_a_transfer_is_as_soon_as_that_is_known() {
-        let begun = TransferStatus {
+        let started = TransferStatus {
             session: "a<b".into(),
             direction: "upload",
             remote_path: "/x".into(),
             ..TransferStatus::default()
         };
 
-        let html = transfer(&begun);
+        let html = transfer(&started);
         assert!(
             html.contains("<progress aria-label=\"upload\"></progress>")
                 && html.contains("a&lt;b:/x"),
@@ -482,7 +482,7 @@ mod tests {
             expected: 4_000,
             files: 2,
             file: "c&d".into(),
-            ..begun
+            ..started
         });
 
         let bar = "<progress aria-label=\"upload\" max=\"4000\" value=\"1000\"></progress>";

@@ -41,29 +41,29 @@ pub enum StatusError {
     #[error("no daemon answers at {0}; start one with: mcp-ssh-sessions --http PORT (or --shared)")]
     None(String),
     /// Another user listens at the address. Nothing was sent.
-    #[error("what listens at {0} belongs to another user; nothing was sent to it")]
+    #[error("the program that listens at {0} belongs to another user; nothing was sent to it")]
     NotOurs(String),
-    /// The system does not tell who listens at the address. Nothing was sent.
+    /// The system does not report which user listens at the address. Nothing was sent.
     #[error(
-        "this system does not tell whose daemon listens at {0}, so nothing was sent to it; ask at a --socket of your own"
+        "this system does not report which user listens at {0}, so nothing was sent; use --socket with a path of your own"
     )]
-    Untold(String),
+    OwnerUnknown(String),
     /// The answer took too long.
     #[error("the daemon at {0} did not answer in 10 s")]
-    Slow(String),
+    NoAnswer(String),
     /// The daemon refused the request.
-    #[error("{place} answers {status}: {text}")]
+    #[error("the daemon at {endpoint} refused the request with {status}: {text}")]
     Refused {
         /// Name of the address.
-        place: String,
+        endpoint: String,
         /// HTTP status.
         status: StatusCode,
         /// Text of the answer.
         text: String,
     },
     /// The listener is not a daemon of this program.
-    #[error("what answers at {0} is not mcp-ssh-sessions")]
-    Strange(String),
+    #[error("the program that answers at {0} is not mcp-ssh-sessions")]
+    NotADaemon(String),
 }
 
 /// Format of the activity.
@@ -75,62 +75,62 @@ pub enum StatusFormat {
     Json,
 }
 
-/// Asks the daemon at `place` for all sessions, shells, commands and transfers.
+/// Asks the daemon at `endpoint` for all sessions, shells, commands and transfers.
 ///
 /// # Errors
 /// No daemon of this user answers there, or the daemon refuses.
 pub async fn ask(
-    place: &StatusEndpoint,
+    endpoint: &StatusEndpoint,
     token: Option<&Token>,
     form: StatusFormat,
 ) -> Result<String, StatusError> {
-    let (named, text) = fetch(place, token, Method::GET, "/status").await?;
+    let (named, text) = fetch(endpoint, token, Method::GET, "/status").await?;
     // Another program at this address may answer with 200, too.
-    let told: Value = serde_json::from_str(&text).unwrap_or_default();
-    if !told.get("sessions").is_some_and(Value::is_array) {
-        return Err(StatusError::Strange(named));
+    let activity: Value = serde_json::from_str(&text).unwrap_or_default();
+    if !activity.get("sessions").is_some_and(Value::is_array) {
+        return Err(StatusError::NotADaemon(named));
     }
 
     Ok(match form {
-        StatusFormat::Table => super::status_table::of(&told),
+        StatusFormat::Table => super::status_table::format(&activity),
         StatusFormat::Json => json_for_a_terminal(text.trim_end()),
     })
 }
 
-/// Asks the daemon at `place` for a new link to the page, which works once.
+/// Asks the daemon at `endpoint` for a new link to the page, which works once.
 ///
 /// # Errors
 /// No daemon of this user answers there, or the daemon refuses.
-pub async fn link(place: &StatusEndpoint, token: Option<&Token>) -> Result<String, StatusError> {
-    let (named, answer) = fetch(place, token, Method::POST, "/link").await?;
+pub async fn link(endpoint: &StatusEndpoint, token: Option<&Token>) -> Result<String, StatusError> {
+    let (named, answer) = fetch(endpoint, token, Method::POST, "/link").await?;
 
     // Over TCP the daemon answers with the path, over a socket with the whole link.
-    let (begin, link) = match place {
+    let (begin, link) = match endpoint {
         StatusEndpoint::Tcp(_) => ("/?", named.clone() + &answer),
         StatusEndpoint::Socket(_) => ("http://127.0.0.1:", answer.clone()),
     };
 
     // The link is printed and opened in a browser, so it may contain nothing else.
     if !answer.starts_with(begin) || !answer.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(StatusError::Strange(named));
+        return Err(StatusError::NotADaemon(named));
     }
 
     Ok(link)
 }
 
-/// Sends a request to the daemon at `place`. Returns the name of the address and the text of the
+/// Sends a request to the daemon at `endpoint`. Returns the name of the address and the text of the
 /// answer.
 ///
 /// # Errors
 /// No daemon answers there, another user listens, or the daemon refuses.
 async fn fetch(
-    place: &StatusEndpoint,
+    endpoint: &StatusEndpoint,
     token: Option<&Token>,
     method: Method,
     target: &str,
 ) -> Result<(String, String), StatusError> {
     // The guard of the daemon requires a Host; on a socket, any name will do.
-    let (named, host) = match place {
+    let (named, host) = match endpoint {
         StatusEndpoint::Tcp(address) => (
             format!("http://{}", reachable(*address)),
             reachable(*address).to_string(),
@@ -139,7 +139,7 @@ async fn fetch(
     };
 
     let asking = async {
-        match place {
+        match endpoint {
             StatusEndpoint::Tcp(address) => {
                 let connecting = TcpStream::connect(reachable(*address)).await;
                 let stream = connecting.map_err(|_| StatusError::None(named.clone()))?;
@@ -147,15 +147,14 @@ async fn fetch(
                 // The token must not reach a user who took the port while no daemon of ours was
                 // running.
                 if may_stay_other_user(&stream).await {
-                    let told = peer::is_told().await;
-                    return Err(if told {
+                    return Err(if peer::identifies_users().await {
                         StatusError::NotOurs
                     } else {
-                        StatusError::Untold
+                        StatusError::OwnerUnknown
                     }(named.clone()));
                 }
 
-                converse(stream, &host, token, method.clone(), target).await
+                send_request(stream, &host, token, method.clone(), target).await
             }
             #[cfg(unix)]
             StatusEndpoint::Socket(path) => {
@@ -170,25 +169,25 @@ async fn fetch(
                     return Err(StatusError::NotOurs(named.clone()));
                 }
 
-                converse(stream, &host, token, method.clone(), target).await
+                send_request(stream, &host, token, method.clone(), target).await
             }
             #[cfg(windows)]
             StatusEndpoint::Socket(path) => {
                 let stream = tokio::net::windows::named_pipe::ClientOptions::new().open(path);
                 let stream = stream.map_err(|_| StatusError::None(named.clone()))?;
-                converse(stream, &host, token, method.clone(), target).await
+                send_request(stream, &host, token, method.clone(), target).await
             }
         }
-        .ok_or_else(|| StatusError::Strange(named.clone()))
+        .ok_or_else(|| StatusError::NotADaemon(named.clone()))
     };
 
     let (status, text) = timeout(LIMIT, asking)
         .await
-        .map_err(|_| StatusError::Slow(named.clone()))??;
+        .map_err(|_| StatusError::NoAnswer(named.clone()))??;
 
     if status != StatusCode::OK {
         return Err(StatusError::Refused {
-            place: named,
+            endpoint: named,
             status,
             text: text.trim().replace('\n', "; "),
         });
@@ -217,7 +216,7 @@ async fn may_stay_other_user(stream: &TcpStream) -> bool {
 }
 
 /// Sends a request over `stream`. Returns `None` if the answer is not HTTP.
-async fn converse<S>(
+async fn send_request<S>(
     stream: S,
     host: &str,
     token: Option<&Token>,

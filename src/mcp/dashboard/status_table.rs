@@ -35,11 +35,11 @@ const PARTS: [StatusSection; 4] = [
 
 /// Formats an activity as tables, with a blank line between them. Empty sections are left out,
 /// except for the sessions.
-pub(super) fn of(told: &Value) -> String {
+pub(super) fn format(activity: &Value) -> String {
     let mut parts: Vec<String> = Vec::new();
 
     for (key, heads, cells) in PARTS {
-        let rows: Vec<Vec<String>> = told[key]
+        let rows: Vec<Vec<String>> = activity[key]
             .as_array()
             .into_iter()
             .flatten()
@@ -56,7 +56,7 @@ pub(super) fn of(told: &Value) -> String {
     }
 
     parts.extend(
-        told["notice"]
+        activity["notice"]
             .as_str()
             .map(|notice| format!("notice: {}", escape_line(notice.as_bytes()))),
     );
@@ -78,7 +78,7 @@ fn session(session: &Value) -> Vec<String> {
         text(&session["user"]) + "@"
     };
 
-    let place = format!(
+    let address = format!(
         "{user}{} port {}",
         text(&session["hostName"]),
         text(&session["port"])
@@ -94,7 +94,7 @@ fn session(session: &Value) -> Vec<String> {
     vec![
         text(&session["name"]) + default,
         text(&session["state"]),
-        place,
+        address,
         text(since),
     ]
 }
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn each_part_is_a_table_of_its_own_and_empty_ones_are_left_out() {
         assert_eq!(
-            of(&json!({"sessions": []})),
+            format(&json!({"sessions": []})),
             "no sessions; an agent makes one with ssh_connect"
         );
 
@@ -228,7 +228,7 @@ mod tests {
             "durationMs": 1500, "stdoutBytes": 10, "stderrBytes": 2});
         let moved = json!({"session": "box", "direction": "download", "localPath": "a", "remotePath": "/b", "durationMs": 5,
             "bytes": 7, "expected": 10});
-        let told = json!({"sessions": [session, saved], "shells": [], "jobs": [job], "transfers": [moved]});
+        let activity = json!({"sessions": [session, saved], "shells": [], "jobs": [job], "transfers": [moved]});
 
         let expected = "\
 SESSION        STATE      WHERE             SINCE
@@ -242,8 +242,8 @@ TRANSFER  SESSION  TIME  MOVED           FROM    TO
 download  box      5 ms  7 of 10 bytes  box:/b  a";
 
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(squeezed(&of(&told)), squeezed(expected));
-        let starts: Vec<usize> = of(&told)
+        assert_eq!(squeezed(&format(&activity)), squeezed(expected));
+        let starts: Vec<usize> = format(&activity)
             .lines()
             .take(3)
             .map(|line| line.split("  ").next().unwrap_or_default().width())

@@ -96,8 +96,10 @@ impl PendingAnswer {
 /// if no page can be served.
 ///
 /// For a secret, starts the page. The page closes when the returned answer is dropped.
-pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest, PendingAnswer)> {
-    match asked {
+pub(in crate::mcp) async fn request(
+    prompt_request: PromptRequest,
+) -> Option<(FormRequest, PendingAnswer)> {
+    match prompt_request {
         // A banner without a page is only shown, in the progress of the call.
         PromptRequest::Banner(banner) => {
             let (url, elicitation_id) = (banner.page.clone()?, random::hex::<16>().ok()?);
@@ -115,17 +117,17 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
         PromptRequest::Folders(answer) => {
             Some((FormRequest::Roots, PendingAnswer::Folders(answer)))
         }
-        PromptRequest::Secrets(question, answer) => {
+        PromptRequest::Secrets(prompt, answer) => {
             let message = format!(
                 "{} for {}: open this page of mcp-ssh-sessions on your machine and type it there. It goes straight into \
                  {}, not to the model.",
-                what(&question),
-                question.account,
-                question.purpose.recipient()
+                what(&prompt),
+                prompt.account,
+                prompt.purpose.recipient()
             );
 
             // The page is open before the client gets its address.
-            let page = Page::open(question, answer).await.ok()?;
+            let page = Page::open(prompt, answer).await.ok()?;
             let (url, elicitation_id) = (page.url.clone(), page.id.clone());
             let message = escape_line(message.as_bytes());
 
@@ -145,8 +147,12 @@ pub(in crate::mcp) async fn request(asked: PromptRequest) -> Option<(FormRequest
 /// revisions of MCP with requests from server to client.
 ///
 /// If nobody needs the answer any more, the request is cancelled.
-pub(in crate::mcp) async fn ask(peer: Peer<RoleServer>, call: RequestId, asked: PromptRequest) {
-    let Some((request, mut waiting)) = request(asked).await else {
+pub(in crate::mcp) async fn ask(
+    peer: Peer<RoleServer>,
+    call: RequestId,
+    prompt_request: PromptRequest,
+) {
+    let Some((request, mut waiting)) = request(prompt_request).await else {
         return;
     };
 
@@ -257,9 +263,9 @@ fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToke
             let _ = choice.send(yes == Some(true));
             None
         }
-        PendingAnswer::Folders(asked) => {
+        PendingAnswer::Folders(prompt_request) => {
             if let FormAnswer::Folders(folders) = answer {
-                let _ = asked.send(folders);
+                let _ = prompt_request.send(folders);
             }
             None
         }
@@ -269,8 +275,8 @@ fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToke
 }
 
 /// Returns the first words of the message about a secret.
-fn what(question: &SecretPrompt) -> String {
-    match &question.purpose {
+fn what(prompt: &SecretPrompt) -> String {
+    match &prompt.purpose {
         Purpose::Password => "Password".to_owned(),
         Purpose::Passphrase(file) => format!("Passphrase of the key file {file}"),
         Purpose::KeyboardInteractive(_) => "Answers to the server's questions".to_owned(),

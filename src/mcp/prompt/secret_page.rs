@@ -82,12 +82,12 @@ impl Page {
     /// No loopback port or random number is available, or the system does not tell the user of a
     /// connection. A sandbox may forbid to ask for that.
     pub(in crate::mcp) async fn open(
-        question: SecretPrompt,
+        prompt: SecretPrompt,
         answer: oneshot::Sender<Vec<Password>>,
     ) -> io::Result<Self> {
         // Without the check, any user of the machine who learns the address could answer. Such a
         // system gets no page.
-        if peer::KNOWN_HERE && !peer::is_told().await {
+        if peer::KNOWN_HERE && !peer::identifies_users().await {
             return Err(io::Error::other(
                 "this system does not tell whose a connection is",
             ));
@@ -101,7 +101,7 @@ impl Page {
         let page = Arc::new(SecretPage {
             path: format!("/{secret}"),
             port,
-            question,
+            prompt,
             answer: Mutex::new(Some(answer)),
             over: over.clone(),
         });
@@ -136,7 +136,7 @@ struct SecretPage {
     /// Port of the listener, which `Host` and `Origin` have to name.
     port: u16,
     /// Question of the page.
-    question: SecretPrompt,
+    prompt: SecretPrompt,
     /// Sender of the answer; `None` after the first answer or once the page is closed.
     answer: Mutex<Option<oneshot::Sender<Vec<Password>>>>,
     /// Cancelled when the page closes.
@@ -159,7 +159,7 @@ async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
             tokio::spawn(async move {
                 if may_enter(&stream).await {
                     drop(look);
-                    converse(stream, &newcomers, page).await;
+                    serve_connection(stream, &newcomers, page).await;
                 }
             });
         }
@@ -195,7 +195,7 @@ async fn may_enter(stream: &TcpStream) -> bool {
 }
 
 /// Answers a connection. The connection is closed early if too many newer ones are open.
-async fn converse(stream: TcpStream, newcomers: &Arc<Newcomers>, page: Arc<SecretPage>) {
+async fn serve_connection(stream: TcpStream, newcomers: &Arc<Newcomers>, page: Arc<SecretPage>) {
     let newcomer = newcomers.enter(None);
     let leave = newcomer.leave();
     let over = page.over.clone();
@@ -299,7 +299,7 @@ impl SecretPage {
 
         // In the order of the prompts. A prompt may be answered with an empty text, but not be
         // missing.
-        let answers: Vec<Password> = (0..self.question.prompts.len())
+        let answers: Vec<Password> = (0..self.prompt.prompts.len())
             .filter_map(|index| {
                 fields
                     .iter()
@@ -308,7 +308,7 @@ impl SecretPage {
             .map(|(_, answer)| answer.clone())
             .collect();
 
-        if !refused && answers.len() != self.question.prompts.len() {
+        if !refused && answers.len() != self.prompt.prompts.len() {
             return page(
                 StatusCode::BAD_REQUEST,
                 "Not complete",
@@ -330,7 +330,7 @@ impl SecretPage {
         } else if waiting.send(answers).is_ok() {
             let thanks = format!(
                 "<p>The answer goes to {}. You can close this page.</p>",
-                self.question.purpose.recipient()
+                self.prompt.purpose.recipient()
             );
             page(StatusCode::OK, "Thank you", &thanks)
         } else {
@@ -355,16 +355,16 @@ impl SecretPage {
 
     /// Returns true if the secret is for sudo.
     fn is_sudo(&self) -> bool {
-        matches!(self.question.purpose, Purpose::Sudo(_))
+        matches!(self.prompt.purpose, Purpose::Sudo(_))
     }
 
     /// Returns the HTML of the question. Everything that comes from a server or an agent is
     /// escaped, and marked as theirs.
     fn form(&self) -> String {
-        let question = &self.question;
+        let prompt = &self.prompt;
 
         // The user has to see what the secret is for, in particular what would run as root.
-        let about = match &question.purpose {
+        let about = match &prompt.purpose {
             Purpose::Password => String::new(),
             Purpose::Passphrase(file) => format!(
                 "<p>Passphrase of the key file <code>{}</code></p>",
@@ -397,7 +397,7 @@ impl SecretPage {
             }
         };
 
-        let way = match &question.purpose {
+        let way = match &prompt.purpose {
             Purpose::Passphrase(_) => "opens the key file with it and sends it nowhere",
             Purpose::Password | Purpose::KeyboardInteractive(_) => "sends it to this host alone",
             Purpose::Sudo(_) => "sends it to sudo on this host alone",
@@ -414,7 +414,7 @@ impl SecretPage {
             ("Log in", "")
         };
 
-        let fields: Vec<String> = question.prompts.iter().enumerate().map(field).collect();
+        let fields: Vec<String> = prompt.prompts.iter().enumerate().map(field).collect();
 
         format!(
             "<p>for <strong>{}</strong></p>{about}<form method=\"post\" autocomplete=\"off\">{}\
@@ -422,7 +422,7 @@ impl SecretPage {
              <button name=\"refuse\" value=\"1\" formnovalidate>Do not answer</button></form>\
              <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which {way} and keeps it in memory{lasts}. \
              It is not shown to the agent and not saved.</p>",
-            escape(&question.account),
+            escape(&prompt.account),
             fields.concat()
         )
     }

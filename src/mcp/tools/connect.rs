@@ -90,18 +90,18 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     }
 
     // Agents write destinations as for `ssh`, with user, port or key file in the host.
-    let typed = TypedDestination::parse(&params.host).map_err(SessionError::from)?;
-    let name = params.name.unwrap_or_else(|| typed.name());
+    let parsed = TypedDestination::parse(&params.host).map_err(SessionError::from)?;
+    let name = params.name.unwrap_or_else(|| parsed.name());
 
     // A parameter of its own is more explicit than a part of the host, so the parameter wins.
     let saved = SavedSession {
         name: SessionName::try_from(name).map_err(SessionError::from)?,
-        host: typed.destination.as_str().to_owned(),
-        user: params.user.or(typed.user),
-        port: params.port.or(typed.port),
+        host: parsed.destination.as_str().to_owned(),
+        user: params.user.or(parsed.user),
+        port: params.port.or(parsed.port),
         key_path: params
             .key_path
-            .or(typed.key_path)
+            .or(parsed.key_path)
             .map(|path| call.local(path)),
         password_auth: false,
         extra: serde_json::Map::new(),

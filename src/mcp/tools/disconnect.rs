@@ -55,11 +55,11 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
 
     // The line says which one happened, because a saved session connects again by itself on its
     // next use.
-    let kept = if params.forget {
+    let effect = if params.forget {
         "forgotten"
     } else {
         "kept in the saved sessions"
     };
 
-    session::text_and_json(format!("{} ({kept})", result.session.line()), &result)
+    session::text_and_json(format!("{} ({effect})", result.session.line()), &result)
 }

@@ -71,12 +71,12 @@ pub(super) async fn run(
 
     // The transfer consumes the request, but a hint about a failed path needs the paths as they
     // were typed.
-    let asked = request.clone();
+    let requested = request.clone();
     let (verb, moved) = match direction {
         Direction::Upload => ("uploaded", session.upload(request, &call.caller).await),
         Direction::Download => ("downloaded", session.download(request, &call.caller).await),
     };
-    let moved = moved.map_err(|error| explained(&error, &asked, direction))?;
+    let moved = moved.map_err(|error| explained(&error, &requested, direction))?;
 
     // With a single connected session its name would be noise in the answer.
     result(verb, call.registry.is_one_of_many().then_some(name), moved)

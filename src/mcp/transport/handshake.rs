@@ -13,7 +13,7 @@ use rmcp::{
 pub(super) struct FromHello<T> {
     transport: T,
     /// True once the client has sent a hello.
-    begun: bool,
+    has_begun: bool,
 }
 
 impl<T> FromHello<T> {
@@ -21,7 +21,7 @@ impl<T> FromHello<T> {
     pub(super) fn new(transport: T) -> Self {
         Self {
             transport,
-            begun: false,
+            has_begun: false,
         }
     }
 }
@@ -41,8 +41,8 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHello<T> {
             // Requests always pass: before the hello, rmcp answers them, if only with an error.
             let message = self.transport.receive().await?;
             if let JsonRpcMessage::Request(request) = &message {
-                self.begun |= is_hello(&request.request);
-            } else if !self.begun {
+                self.has_begun |= is_hello(&request.request);
+            } else if !self.has_begun {
                 continue;
             }
 

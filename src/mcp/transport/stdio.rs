@@ -82,7 +82,7 @@ pub async fn serve_over<R, W>(
 
 /// Serves a client of the shared daemon over a stream until the stream ends or `stop` is cancelled.
 /// The client's running calls are stopped then. Sessions stay, as other clients may use them.
-pub(super) async fn converse<S>(server: SshServer, stream: S, stop: &CancellationToken)
+pub(super) async fn serve_stream<S>(server: SshServer, stream: S, stop: &CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {

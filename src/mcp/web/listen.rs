@@ -88,7 +88,7 @@ pub enum ListenError {
         "serving {0} needs a token: give --token-file FILE or MCP_SSH_TOKEN (make one with: openssl rand -hex 32), or serve a loopback address"
     )]
     TokenNeeded(IpAddr),
-    /// The system does not tell whose a connection is, so a token is needed.
+    /// The system does not report the user of a connection, so a token is needed.
     #[error(
         "on this system a token is needed to keep other users of the machine out: give --token-file FILE or MCP_SSH_TOKEN"
     )]
@@ -105,9 +105,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// The socket with this index was handed over, but is not a listening stream socket.
-    #[error(
-        "socket {0} of those handed over by LISTEN_FDS is no listening TCP or Unix stream socket"
-    )]
+    #[error("socket {0} from LISTEN_FDS is not a listening TCP or Unix stream socket")]
     UnfitSocket(usize),
 }
 
@@ -227,12 +225,12 @@ impl Listener {
     /// # Errors
     /// A token is needed.
     async fn check_without_token(&self) -> Result<(), ListenError> {
-        let is_told = match self {
+        let identifies_users = match self {
             // A peer on another machine has no user id here.
             Self::Tcp(_, address) if !address.ip().to_canonical().is_loopback() => {
                 return Err(ListenError::TokenNeeded(address.ip()));
             }
-            Self::Tcp(..) => peer::is_told().await,
+            Self::Tcp(..) => peer::identifies_users().await,
             #[cfg(unix)]
             Self::Unix(..) => peer::is_own_user(nix::unistd::geteuid().as_raw()),
             // The access control of a pipe keeps other users out by itself.
@@ -240,7 +238,7 @@ impl Listener {
             Self::Pipe(..) => true,
         };
 
-        if is_told {
+        if identifies_users {
             Ok(())
         } else {
             Err(ListenError::TokenNeededHere)
@@ -304,7 +302,7 @@ impl Listener {
 pub(in crate::mcp) async fn open_for_page(
     has_token: bool,
 ) -> Result<(Listener, String), ListenError> {
-    if !has_token && !peer::is_told().await {
+    if !has_token && !peer::identifies_users().await {
         return Err(ListenError::TokenNeededHere);
     }
 
@@ -486,7 +484,7 @@ mod tests {
             (&exhausted as &dyn Fn() -> io::Error, 3 * PAUSE),
             (&left, Duration::ZERO),
         ] {
-            let (begun, tries) = (Instant::now(), Cell::new(0));
+            let (start, tries) = (Instant::now(), Cell::new(0));
             let taken = accepted(async || {
                 tries.set(tries.get() + 1);
                 if tries.get() < 4 {
@@ -496,7 +494,7 @@ mod tests {
                 }
             });
 
-            assert_eq!((taken.await, begun.elapsed()), (4, paused));
+            assert_eq!((taken.await, start.elapsed()), (4, paused));
         }
     }
 }

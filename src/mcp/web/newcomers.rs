@@ -44,7 +44,7 @@ impl Newcomers {
     /// Adds a newcomer from this address; `None` for a Unix socket or a pipe. If there are too many
     /// newcomers, the oldest has to leave.
     pub(in crate::mcp) fn enter(self: &Arc<Self>, from: Option<IpAddr>) -> Newcomer {
-        let (from, leave) = (from.map(place), Arc::new(CancellationToken::new()));
+        let (from, leave) = (from.map(network), Arc::new(CancellationToken::new()));
         let mut waiting = self.waiting();
         let of_the_same = waiting.iter().filter(|each| each.from == from).count();
         // An address with too many newcomers loses its own oldest, and so cannot push others out.
@@ -98,7 +98,7 @@ impl Drop for Newcomer {
 
 /// Returns the address under which a newcomer is counted. A machine has a whole IPv6 network of 64
 /// bits (RFC 4291, section 2.5.4), so the network counts.
-fn place(address: IpAddr) -> IpAddr {
+fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         address @ IpAddr::V4(_) => address,

@@ -80,15 +80,15 @@ pub(in crate::mcp) async fn connect(name: &Path) -> io::Result<NamedPipeClient> 
 /// # Errors
 /// The secret cannot be created or written.
 pub(in crate::mcp) fn prove(lock: &Path) -> io::Result<()> {
-    fs::write(beside(lock), crate::random::hex::<16>()?)
+    fs::write(proof_file(lock), crate::random::hex::<16>()?)
 }
 
 /// Returns the secret of the daemon; `None` if the file cannot be read.
 pub(in crate::mcp) fn proof(lock: &Path) -> Option<HeaderValue> {
-    HeaderValue::try_from(fs::read_to_string(beside(lock)).ok()?).ok()
+    HeaderValue::try_from(fs::read_to_string(proof_file(lock)).ok()?).ok()
 }
 
 /// Returns the path of the secret, next to the lock.
-fn beside(lock: &Path) -> PathBuf {
+fn proof_file(lock: &Path) -> PathBuf {
     lock.with_extension(OsStr::new("key"))
 }

@@ -60,7 +60,7 @@ impl Token {
         let opened = if file.starts_with("/dev/fd") {
             File::open(file)
         } else {
-            LocalName::resolve(file).and_then(|place| place.open())
+            LocalName::resolve(file).and_then(|name| name.open())
         };
 
         let opened = opened.map_err(unread)?;

@@ -326,7 +326,7 @@ impl LiveSession {
         let mut notice = None;
 
         if slot.ran_before {
-            let kept = slot
+            let known_state = slot
                 .shell
                 .as_ref()
                 .map(|(before, _)| before.kept())
@@ -342,20 +342,20 @@ impl LiveSession {
             let output = || Output::new(self.session_env.folder.clone(), Style::Plain, 1);
 
             notice = match shell
-                .restore(&kept, &slot.directory, conditions.clone(), output())
+                .restore(&known_state, &slot.directory, conditions.clone(), output())
                 .await
             {
                 Ok(notice) => Some(notice),
                 Err(_) if host.is_closed() => return Err(host.lost()),
                 Err(_) if conditions.already_met() => return Err(SshError::Cancelled),
                 Err(failed) => {
-                    if kept.snapshot.is_some() {
+                    if known_state.snapshot.is_some() {
                         // The shell may hold half of the state, which is worse than none.
                         shell = host.start_shell(&conditions).await?;
                     }
 
                     let moved = shell.enter(&slot.directory, conditions, output()).await;
-                    Some(new_shell(moved, &kept, &failed))
+                    Some(new_shell(moved, &known_state, &failed))
                 }
             };
         }
@@ -417,15 +417,15 @@ impl LiveSession {
 }
 
 /// Formats the notice about a new shell without the state of the last shell.
-fn new_shell(moved: bool, kept: &KnownState, failed: &ShellRunError) -> String {
-    let place = if moved { " in the same directory" } else { "" };
+fn new_shell(moved: bool, known_state: &KnownState, failed: &ShellRunError) -> String {
+    let in_directory = if moved { " in the same directory" } else { "" };
     let why = match failed {
-        _ if kept.too_large => "; they take more than a mebibyte, which is not kept",
-        _ if kept.snapshot.is_some() => "; they could not be restored in time",
+        _ if known_state.too_large => "; they take more than a mebibyte, which is not kept",
+        _ if known_state.snapshot.is_some() => "; they could not be restored in time",
         _ => "",
     };
 
     format!(
-        "this is a new shell{place}; variables, functions and background jobs of the one before are gone{why}"
+        "this is a new shell{in_directory}; variables, functions and background jobs of the one before are gone{why}"
     )
 }

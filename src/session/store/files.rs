@@ -23,16 +23,16 @@ const TEMPORARY: &str = ".tmp";
 ///
 /// The name is reserved with an empty file, which the rename replaces. A rename without a
 /// reservation could replace a file of another process.
-pub(super) fn set_aside(place: &LocalName) -> io::Result<PathBuf> {
-    let folder = &place.folder;
+pub(super) fn set_aside(location: &LocalName) -> io::Result<PathBuf> {
+    let folder = &location.folder;
     let mut number = 1_u64;
     loop {
-        let aside = place.beside("", &format!(".unreadable-{number}"));
+        let aside = location.beside("", &format!(".unreadable-{number}"));
         match folder.create(&aside.name) {
             Ok(placeholder) => {
                 // Windows would not rename over an open file.
                 drop(placeholder);
-                return match folder.rename(&place.name, &aside.name) {
+                return match folder.rename(&location.name, &aside.name) {
                     Ok(()) => Ok(aside.path),
                     Err(error) => folder.remove(&aside.name).and(Err(error)),
                 };
@@ -47,25 +47,25 @@ pub(super) fn set_aside(place: &LocalName) -> io::Result<PathBuf> {
 ///
 /// The new content is on disk before the file gets its name, so a crash leaves the old or the new
 /// store.
-pub(super) fn write(place: &LocalName, document: &StoreDocument) -> io::Result<()> {
+pub(super) fn write(location: &LocalName, document: &StoreDocument) -> io::Result<()> {
     let mut json = serde_json::to_vec_pretty(document)?;
     json.push(b'\n');
 
     // Content that could not be read again, too large or nested too deep, is never written.
     StoreDocument::parse(&json).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-    remove_litter(place);
+    remove_litter(location);
 
     // Random, because `create` fails if a killed process has left a file of this name.
-    let temporary = place.beside(".", &format!(".{}{TEMPORARY}", random::hex::<3>()?));
+    let temporary = location.beside(".", &format!(".{}{TEMPORARY}", random::hex::<3>()?));
 
-    let folder = &place.folder;
+    let folder = &location.folder;
     let mut file = folder.create(&temporary.name)?;
     let written = file.write_all(&json).and_then(|()| file.sync_all());
 
     // Windows would not rename an open file.
     drop(file);
 
-    if let Err(error) = written.and_then(|()| folder.rename(&temporary.name, &place.name)) {
+    if let Err(error) = written.and_then(|()| folder.rename(&temporary.name, &location.name)) {
         let _ = folder.remove(&temporary.name);
         return Err(error);
     }
@@ -78,9 +78,9 @@ pub(super) fn write(place: &LocalName, document: &StoreDocument) -> io::Result<(
 
 /// Removes temporary files of killed processes. Under the lock, nobody else has a temporary file in
 /// use.
-fn remove_litter(place: &LocalName) {
-    let prefix = place.beside(".", ".").name;
-    for name in place.folder.names(usize::MAX).unwrap_or_default() {
+fn remove_litter(location: &LocalName) {
+    let prefix = location.beside(".", ".").name;
+    for name in location.folder.names(usize::MAX).unwrap_or_default() {
         let name = name.as_encoded_bytes();
         let random = name
             .strip_prefix(&*prefix)
@@ -90,7 +90,7 @@ fn remove_litter(place: &LocalName) {
             .is_some_and(|random| random.len() == 6 && random.iter().all(u8::is_ascii_alphanumeric))
         {
             // A leftover file does no harm, so failures are ignored.
-            let _ = place.folder.remove(name);
+            let _ = location.folder.remove(name);
         }
     }
 }
@@ -102,23 +102,23 @@ fn remove_litter(place: &LocalName) {
 /// # Errors
 /// Returns [`StoreError::Locked`] after `patience`, and [`StoreError::Lock`] if the lock file
 /// cannot be used.
-pub(super) fn lock(place: &LocalName, patience: Duration) -> Result<File, StoreError> {
-    let beside = place.beside(".", ".lock");
-    let failed = |source| StoreError::Lock(beside.path.clone(), source);
-    let file = place
+pub(super) fn lock(location: &LocalName, patience: Duration) -> Result<File, StoreError> {
+    let lock_file = location.beside(".", ".lock");
+    let failed = |source| StoreError::Lock(lock_file.path.clone(), source);
+    let file = location
         .folder
-        .open_to_append(&beside.name, true)
+        .open_to_append(&lock_file.name, true)
         .map_err(failed)?;
 
     // Another user could plant a lock file in a shared directory and hold the lock forever.
-    place.folder.trust_file(&file).map_err(failed)?;
+    location.folder.trust_file(&file).map_err(failed)?;
     let deadline = Instant::now() + patience;
 
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(place.path.clone())),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(location.path.clone())),
             // Some systems let a signal interrupt even a lock that does not wait.
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
             Err(TryLockError::Error(error)) => return Err(failed(error)),

@@ -87,21 +87,21 @@ impl Store {
     /// unreadable file also [`StoreError::Locked`], [`StoreError::Lock`] and
     /// [`StoreError::SetAside`].
     pub fn load(&self) -> Result<LoadedStore, StoreError> {
-        let Some(place) = self.place()? else {
+        let Some(location) = self.location()? else {
             return Ok(LoadedStore {
                 document: StoreDocument::default(),
                 notice: None,
             });
         };
 
-        if let Ok(loaded) = try_parse(&place)? {
+        if let Ok(loaded) = try_parse(&location)? {
             return Ok(loaded);
         }
 
         // Another process may be writing the store, or setting it aside, at this moment.
-        let _lock = lock(&place, LOCK_PATIENCE)?;
+        let _lock = lock(&location, LOCK_PATIENCE)?;
 
-        read_or_set_aside(&place)
+        read_or_set_aside(&location)
     }
 
     /// Reads the store without changing anything. An unreadable file stays in place.
@@ -109,18 +109,18 @@ impl Store {
     /// # Errors
     /// Returns the reason why the store cannot be read, as a message.
     pub fn peek(&self) -> Result<StoreDocument, String> {
-        let read = self.place().and_then(|place| {
-            place
-                .map(|place| try_parse(&place).map(|read| (place, read)))
+        let read = self.location().and_then(|location| {
+            location
+                .map(|location| try_parse(&location).map(|read| (location, read)))
                 .transpose()
         });
 
         match read {
             Ok(None) => Ok(StoreDocument::default()),
             Ok(Some((_, Ok(loaded)))) => Ok(loaded.document),
-            Ok(Some((place, Err(reason)))) => Err(format!(
+            Ok(Some((location, Err(reason)))) => Err(format!(
                 "the session store {} cannot be read: {reason}",
-                place.path.display()
+                location.path.display()
             )),
             Err(error) => Err(with_causes(&error)),
         }
@@ -141,12 +141,13 @@ impl Store {
         Folder::made(directory(path))
             .map_err(|source| StoreError::CreateDirectory(directory(path).to_owned(), source))?;
         // Resolved once: the lock, the read and the write must all be about the same file.
-        let place =
+        let location =
             LocalName::resolve(path).map_err(|source| StoreError::Read(path.to_owned(), source))?;
-        let _lock = lock(&place, LOCK_PATIENCE)?;
-        let mut loaded = read_or_set_aside(&place)?;
+        let _lock = lock(&location, LOCK_PATIENCE)?;
+        let mut loaded = read_or_set_aside(&location)?;
         change(&mut loaded.document);
-        write(&place, &loaded.document).map_err(|source| StoreError::Write(place.path, source))?;
+        write(&location, &loaded.document)
+            .map_err(|source| StoreError::Write(location.path, source))?;
 
         Ok(loaded)
     }
@@ -156,13 +157,13 @@ impl Store {
     ///
     /// A symbolic link is followed, because people link their dotfiles and a rename would replace
     /// the link. The lock lies next to the target, so two links to one file share a lock.
-    fn place(&self) -> Result<Option<LocalName>, StoreError> {
+    fn location(&self) -> Result<Option<LocalName>, StoreError> {
         let Some(path) = &self.path else {
             return Ok(None);
         };
 
         match LocalName::resolve(path) {
-            Ok(place) => Ok(Some(place)),
+            Ok(location) => Ok(Some(location)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::Read(path.clone(), error)),
         }
@@ -177,10 +178,10 @@ fn directory(path: &Path) -> &Path {
 }
 
 /// Reads and parses the file. The inner error is the reason why the content is unreadable.
-fn try_parse(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, StoreError> {
-    let path = &place.path;
+fn try_parse(location: &LocalName) -> Result<Result<LoadedStore, DocumentError>, StoreError> {
+    let path = &location.path;
 
-    let parsed = match StoreDocument::parse(&read(place)?) {
+    let parsed = match StoreDocument::parse(&read(location)?) {
         Ok(parsed) => parsed,
         Err(DocumentError::Newer { version }) => {
             return Err(StoreError::Newer(path.clone(), version));
@@ -204,14 +205,14 @@ fn try_parse(place: &LocalName) -> Result<Result<LoadedStore, DocumentError>, St
 ///
 /// The file is read again, because another process may have replaced the file before the lock was
 /// taken.
-fn read_or_set_aside(place: &LocalName) -> Result<LoadedStore, StoreError> {
-    let path = &place.path;
-    let reason = match try_parse(place)? {
+fn read_or_set_aside(location: &LocalName) -> Result<LoadedStore, StoreError> {
+    let path = &location.path;
+    let reason = match try_parse(location)? {
         Ok(loaded) => return Ok(loaded),
         Err(reason) => reason,
     };
 
-    let aside = set_aside(place).map_err(|source| StoreError::SetAside(path.clone(), source))?;
+    let aside = set_aside(location).map_err(|source| StoreError::SetAside(path.clone(), source))?;
     let document = StoreDocument::default();
 
     let notice = Some(format!(
@@ -225,17 +226,17 @@ fn read_or_set_aside(place: &LocalName) -> Result<LoadedStore, StoreError> {
 }
 
 /// Returns the bytes of the file, none if missing. Reads at most one byte more than is allowed.
-fn read(place: &LocalName) -> Result<Vec<u8>, StoreError> {
-    let unread = |error| StoreError::Read(place.path.clone(), error);
-    match place.find().map_err(unread)? {
+fn read(location: &LocalName) -> Result<Vec<u8>, StoreError> {
+    let unread = |error| StoreError::Read(location.path.clone(), error);
+    match location.find().map_err(unread)? {
         None => return Ok(Vec::new()),
         Some((EntryKind::File(_), _)) => {}
-        Some(_) => return Err(StoreError::NotAFile(place.path.clone())),
+        Some(_) => return Err(StoreError::NotAFile(location.path.clone())),
     }
 
     let read = || {
-        let file = place.open()?;
-        place.folder.trust_file(&file)?;
+        let file = location.open()?;
+        location.folder.trust_file(&file)?;
         let mut bytes = Vec::new();
         // The extra byte tells a file that is too large from one of the maximum size.
         file.take(MAX_STORE_BYTES as u64 + 1)

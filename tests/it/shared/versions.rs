@@ -122,7 +122,7 @@ async fn a_front_starts_its_own_daemon_where_an_older_one_gave_way_and_nothing_w
     let words = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec();
     let other = answering(&socket, words);
     let said = failure(&front.request("tools/list", json!({})).await);
-    assert!(said.contains("is no shared daemon"), "{said}");
+    assert!(said.contains("is not a shared daemon"), "{said}");
     other.join().unwrap();
     let words = b"HTTP/1.1 410 Gone\r\nContent-Length: 9\r\n\r\ngave way\n".to_vec();
     let old = answering(&socket, words);

@@ -105,14 +105,14 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
 
     let mut evened = JsonObject::new();
 
-    for (typed, value) in arguments.unwrap_or_default() {
+    for (given_name, value) in arguments.unwrap_or_default() {
         // Unknown parameters are errors: a model that invents one expects an effect that will not
         // happen.
-        let name = names::canonical(tool, &typed, is_known);
+        let name = names::canonical(tool, &given_name, is_known);
 
         if !is_known(&name) {
             return Err(ToolError::new(
-                format!("{tool}: unknown parameter {typed:?}"),
+                format!("{tool}: unknown parameter {given_name:?}"),
                 listed(),
             ));
         }
@@ -137,13 +137,13 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
             in_words(&error.into_inner().to_string()),
         );
 
-        let place = if path == "." {
+        let location = if path == "." {
             String::new()
         } else {
             format!("parameter {path}: ")
         };
 
-        ToolError::new(format!("{tool}: {place}{problem}"), listed())
+        ToolError::new(format!("{tool}: {location}{problem}"), listed())
     })
 }
 

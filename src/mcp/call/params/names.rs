@@ -95,10 +95,10 @@ const TO: &[&str] = &[
     "to",
 ];
 
-/// Returns the tool's own name for the parameter `typed`. Returns the name in camel case if the
+/// Returns the tool's own name for the parameter `given_name`. Returns the name in camel case if the
 /// tool has no such parameter.
-pub(super) fn canonical(tool: &str, typed: &str, is_known: impl Fn(&str) -> bool) -> String {
-    let name = camel_case(typed);
+pub(super) fn canonical(tool: &str, given_name: &str, is_known: impl Fn(&str) -> bool) -> String {
+    let name = camel_case(given_name);
     // A tool's own name goes first: `session` is another name of `name` only for a tool without
     // `session`.
     if is_known(&name) {
@@ -165,7 +165,7 @@ mod tests {
         let connect = ["host", "name", "user", "keyPath", "passphrase"];
         let files = ["localPath", "remotePath", "session"];
 
-        for (tool, known, typed, meant) in [
+        for (tool, known, given_name, meant) in [
             ("ssh_exec", &exec[..], "cmd", "command"),
             ("ssh_exec", &exec, "working_directory", "cwd"),
             ("ssh_exec", &exec, "workdir", "cwd"),
@@ -190,9 +190,9 @@ mod tests {
             ("ssh_sessions", &[], "name", "name"),
         ] {
             assert_eq!(
-                canonical(tool, typed, |name| known.contains(&name)),
+                canonical(tool, given_name, |name| known.contains(&name)),
                 meant,
-                "{tool} {typed}"
+                "{tool} {given_name}"
             );
         }
     }

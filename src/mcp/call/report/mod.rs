@@ -136,7 +136,7 @@ impl<'a> CommandReport<'a> {
         registry: &SessionRegistry,
         job: &'a Job,
         end: Option<&'a JobEnd>,
-        kept: bool,
+        is_retained: bool,
     ) -> Result<Self, ToolError> {
         // A command that was not run is an error of the call. A command that ran and failed is a
         // result.
@@ -169,7 +169,7 @@ impl<'a> CommandReport<'a> {
         Ok(Self {
             session: &job.session,
             names_session: registry.is_one_of_many(),
-            job: kept.then_some(&job.id),
+            job: is_retained.then_some(&job.id),
             shell: job.shell.as_deref(),
             output: if let CommandState::Ended(finished) = &state {
                 finished.command.output.clone()
@@ -380,7 +380,7 @@ impl<'a> CommandReport<'a> {
         );
 
         // After trouble with the local file, the file does not have the whole output.
-        let kept = if self.output.trouble.is_some() {
+        let label = if self.output.trouble.is_some() {
             "what could be kept of it"
         } else {
             "all of it"
@@ -390,7 +390,7 @@ impl<'a> CommandReport<'a> {
             ("stdout", &self.output.stdout, &self.output.stdout_file),
             ("stderr", &self.output.stderr, &self.output.stderr_file),
         ] {
-            let place = file.as_ref().map(|path| path.display());
+            let path = file.as_ref().map(|path| path.display());
             let name = match stream.nature() {
                 Nature::Text => name.to_owned(),
                 Nature::NotUtf8 => format!("{name} is not UTF-8,"),
@@ -400,12 +400,12 @@ impl<'a> CommandReport<'a> {
             // A file may exist even if the answer has left nothing out, for instance with a
             // terminal.
             if stream.omitted() > 0 {
-                let place = place
-                    .map(|place| format!(", {kept} in {place}"))
+                let path = path
+                    .map(|path| format!(", {label} in {path}"))
                     .unwrap_or_default();
-                parts.push(format!("{name} {} bytes{place}", stream.total));
-            } else if let Some(place) = place {
-                parts.push(format!("{name} as it came in {place}"));
+                parts.push(format!("{name} {} bytes{path}", stream.total));
+            } else if let Some(path) = path {
+                parts.push(format!("{name} as it came in {path}"));
             } else if name.ends_with(',') {
                 parts.push(name.trim_end_matches(',').to_owned());
             }
@@ -523,7 +523,7 @@ pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
         None => "whether its processes are gone is not known",
     };
 
-    let told = match &command.ending {
+    let ending = match &command.ending {
         Ending::Exited(ExitStatus::Code(code)) => format!("exit {code}"),
         Ending::Exited(ExitStatus::Signal(signal)) => format!("killed by {signal}"),
         Ending::Exited(ExitStatus::Unreported) => "ended without an exit status".to_owned(),
@@ -542,9 +542,9 @@ pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
 
     // A stopped command may still exit by itself, with a code of its own choice.
     if command.stopped {
-        format!("{told}, was stopped, {gone}")
+        format!("{ending}, was stopped, {gone}")
     } else {
-        told
+        ending
     }
 }
 

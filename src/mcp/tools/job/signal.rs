@@ -19,9 +19,9 @@ const OTHERS: [(&str, &[&str]); 8] = [
 ///
 /// # Errors
 /// No signal of this name can be sent.
-pub(super) fn read(typed: &str) -> Result<Signal, ToolError> {
+pub(super) fn read(text: &str) -> Result<Signal, ToolError> {
     // Agents spell the same key as `Ctrl+C`, `ctrl-c` or `CTRL_C`.
-    let word = typed
+    let word = text
         .trim_matches(' ')
         .to_ascii_uppercase()
         .replace(['+', '_'], "-");
@@ -37,11 +37,11 @@ pub(super) fn read(typed: &str) -> Result<Signal, ToolError> {
     // Ctrl-D looks like the key of a signal, but a terminal takes it as the end of input.
     Signal::parse(other.unwrap_or(word)).ok_or_else(|| {
         let hint = if matches!(word, "CTRL-D" | "^D" | "C-D" | "\u{4}") {
-            "the end of input is no signal: send the input \\u0004".to_owned()
+            "the end of input is not a signal: send the input \\u0004".to_owned()
         } else {
             format!("signals: {}", Signal::names())
         };
-        ToolError::new(format!("ssh_job: {typed:?} is not a signal"), hint)
+        ToolError::new(format!("ssh_job: {text:?} is not a signal"), hint)
     })
 }
 
@@ -54,7 +54,7 @@ mod tests {
     fn signals_are_understood_as_people_name_them() {
         use Signal::{Once, Stop};
 
-        for (typed, signal) in [
+        for (text, signal) in [
             ("INT", Stop(Int)),
             ("SIGINT", Stop(Int)),
             ("ctrl-c", Stop(Int)),
@@ -73,16 +73,16 @@ mod tests {
             ("ctrl-\\", Once("QUIT")),
             ("usr1", Once("USR1")),
         ] {
-            assert_eq!(read(typed), Ok(signal), "{typed:?}");
+            assert_eq!(read(text), Ok(signal), "{text:?}");
         }
 
-        for (typed, part) in [
+        for (text, part) in [
             ("BOOM", "signals: INT"),
             ("10", "signals: INT"),
             ("0", "signals"),
             ("ctrl-d", "u0004"),
         ] {
-            assert!(read(typed).unwrap_err().hint.contains(part), "{typed}");
+            assert!(read(text).unwrap_err().hint.contains(part), "{text}");
         }
     }
 }

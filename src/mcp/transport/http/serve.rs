@@ -289,7 +289,7 @@ async fn accept(
                 RequestOrigin::Known(is_ours) => (None, is_ours),
             };
 
-            converse(
+            serve_connection(
                 stream,
                 PeerInfo {
                     endpoint,
@@ -355,7 +355,7 @@ async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
 
 /// Answers the requests of a connection. Ends when the peer leaves, when a newcomer has to make
 /// room, or when the daemon closes.
-async fn converse(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
+async fn serve_connection(stream: Stream, peer: PeerInfo, acceptor: &Arc<Acceptor>) {
     // With a token, every connection begins as a newcomer, and those have a limit of their own.
     let stranger = !peer.is_ours && peer.newcomer.is_none();
 

@@ -161,7 +161,7 @@ impl HttpSessions {
             sessions: self.clone(),
             id: id.clone(),
             call,
-            asked: None,
+            awaited_request: None,
             over: false,
         }
     }
@@ -293,7 +293,7 @@ impl SessionManager for HttpSessions {
         // The number of the stream is known only from its first event.
         let stream = self.0.rmcp.create_stream(id, message).await?;
         let mut watched = self.watch(id, Box::pin(stream), None);
-        watched.asked = request;
+        watched.awaited_request = request;
 
         Ok(watched)
     }
@@ -359,7 +359,7 @@ struct WatchedStream {
     /// Number of the call's stream. `None` until known, and for streams of no call.
     call: Option<String>,
     /// Request to enter into the table once the number of the stream is known.
-    asked: Option<RequestId>,
+    awaited_request: Option<RequestId>,
     /// True if the answer has been read or the stream has ended.
     over: bool,
 }
@@ -377,7 +377,7 @@ impl Stream for WatchedStream {
                 self.over |= is_answer(message);
 
                 if let Some(number) = message.event_id.as_deref().and_then(stream_number)
-                    && let Some(request) = self.asked.take()
+                    && let Some(request) = self.awaited_request.take()
                 {
                     if let Some(used) = self.sessions.lock().get_mut(&self.id) {
                         used.calls.insert(number.to_owned(), (1, request));

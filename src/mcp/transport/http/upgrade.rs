@@ -87,7 +87,7 @@ impl Upgrades {
                 // A client may pause for any time without reading, while its computer sleeps for
                 // example.
                 stream.as_mut().set_write_timeout_pinned(None);
-                stdio::converse(server, stream, &closing).await;
+                stdio::serve_stream(server, stream, &closing).await;
             }
         });
 

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    location::{DaemonLocation, PlaceError},
+    location::{DaemonLocation, LocationError},
     start::{DaemonStart, Started},
 };
 #[cfg(unix)]
@@ -35,37 +35,39 @@ pub(super) type Stream = tokio::net::windows::named_pipe::NamedPipeClient;
 
 /// Reason why a stdio proxy cannot join a shared daemon.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum JoinError {
+pub(super) enum ConnectError {
     /// The folder of the daemon cannot be used.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Place(#[from] LocationError),
     /// The connection to the daemon failed.
-    #[error("cannot reach the shared daemon at {}: {source}", place.socket.display())]
+    #[error("cannot reach the shared daemon at {}: {source}", location.socket.display())]
     Unreachable {
-        place: Box<DaemonLocation>,
+        location: Box<DaemonLocation>,
         source: io::Error,
     },
     /// Another user listens there. Nothing was sent.
-    #[error("what listens at {0} belongs to another user; nothing was sent to it")]
+    #[error("the program that listens at {0} belongs to another user; nothing was sent to it")]
     NotOurs(String),
     /// The daemon does not answer in time. Holds the process, in words.
     #[error("the shared daemon{0} does not answer")]
-    Silent(String),
+    NoAnswer(String),
     /// The listener does not answer as a shared daemon does.
-    #[error("what listens at {0} is no shared daemon")]
-    Strange(String),
+    #[error("the program that listens at {0} is not a shared daemon of mcp-ssh-sessions")]
+    NotADaemon(String),
     /// No daemon could be started, for this reason.
     #[error("the shared daemon cannot be started: {0}")]
     Start(String),
     /// Another process kept the lock for the whole time.
     #[error("another process has been starting the shared daemon, or ending it, for {} s", LIMIT.as_secs())]
-    Late,
+    StartTimedOut,
 }
 
-impl From<&JoinError> for ToolError {
-    fn from(error: &JoinError) -> Self {
+impl From<&ConnectError> for ToolError {
+    fn from(error: &ConnectError) -> Self {
         let hint = match error {
-            JoinError::Silent(_) => "end that process, then call again, or start without --shared",
+            ConnectError::NoAnswer(_) => {
+                "end that process, then call again, or start without --shared"
+            }
             _ => "fix the cause, then call again, or start without --shared",
         };
         Self::new(error.to_string(), hint)
@@ -87,36 +89,39 @@ enum DaemonProbe {
 ///
 /// # Errors
 /// There is no daemon and none can be started, or the process that listens cannot be trusted.
-pub(super) async fn join(place: &DaemonLocation, start: &DaemonStart) -> Result<Stream, JoinError> {
-    place.prepare()?;
+pub(super) async fn connect(
+    location: &DaemonLocation,
+    start: &DaemonStart,
+) -> Result<Stream, ConnectError> {
+    location.prepare()?;
     let deadline = Instant::now() + LIMIT;
 
     // Several proxies may start a daemon at once: one start succeeds, the others try again.
     while Instant::now() < deadline {
-        match knock(place).await? {
+        match probe(location).await? {
             DaemonProbe::Joined(stream) => return Ok(stream),
             DaemonProbe::GaveWay(words) => tracing::warn!("{}", words.trim()),
             DaemonProbe::Nobody => {}
         }
 
-        match start.daemon(place).await {
+        match start.daemon(location).await {
             Started::Ready => {}
             Started::Busy => sleep(LOOK).await,
-            Started::Failed(words) => return Err(JoinError::Start(words)),
+            Started::Failed(words) => return Err(ConnectError::Start(words)),
         }
     }
 
-    Err(JoinError::Late)
+    Err(ConnectError::StartTimedOut)
 }
 
 /// Tries once to join a running daemon.
 ///
 /// # Errors
 /// The daemon cannot be reached, does not answer, or cannot be trusted.
-async fn knock(place: &DaemonLocation) -> Result<DaemonProbe, JoinError> {
-    let named = place.socket.display().to_string();
+async fn probe(location: &DaemonLocation) -> Result<DaemonProbe, ConnectError> {
+    let named = location.socket.display().to_string();
 
-    let stream = match connect(place).await {
+    let stream = match open_stream(location).await {
         Ok(stream) => stream,
         // A daemon that was killed leaves its socket file, at which connections are refused.
         Err(error)
@@ -128,33 +133,33 @@ async fn knock(place: &DaemonLocation) -> Result<DaemonProbe, JoinError> {
             return Ok(DaemonProbe::Nobody);
         }
         Err(source) => {
-            return Err(JoinError::Unreachable {
-                place: Box::new(place.clone()),
+            return Err(ConnectError::Unreachable {
+                location: Box::new(location.clone()),
                 source,
             });
         }
     };
 
     // The owner is checked before anything is sent.
-    let who = peer(&stream).ok_or_else(|| JoinError::NotOurs(named.clone()))?;
-    let asked = timeout(ANSWER_LIMIT, ask(stream))
+    let who = peer(&stream).ok_or_else(|| ConnectError::NotOurs(named.clone()))?;
+    let answered = timeout(ANSWER_LIMIT, ask(stream))
         .await
-        .map_err(|_| JoinError::Silent(who))?;
+        .map_err(|_| ConnectError::NoAnswer(who))?;
 
     // A daemon that was ending may close the connection without an answer.
-    let Ok((status, answer)) = asked else {
+    let Ok((status, answer)) = answered else {
         return Ok(DaemonProbe::Nobody);
     };
 
     match (status, answer) {
         // Where the kernel tells whose the daemon is, both proofs are `None`.
         (StatusCode::SWITCHING_PROTOCOLS, DaemonReply::Stream(stream, proof))
-            if proof == place.proof() =>
+            if proof == location.proof() =>
         {
             Ok(DaemonProbe::Joined(stream))
         }
         (StatusCode::GONE, DaemonReply::Words(words)) => Ok(DaemonProbe::GaveWay(words)),
-        _ => Err(JoinError::Strange(named)),
+        _ => Err(ConnectError::NotADaemon(named)),
     }
 }
 
@@ -214,14 +219,14 @@ async fn ask(stream: Stream) -> Result<(StatusCode, DaemonReply), hyper::Error> 
 
 /// Connects to the Unix socket of the daemon.
 #[cfg(unix)]
-async fn connect(place: &DaemonLocation) -> io::Result<Stream> {
-    Stream::connect(&place.socket).await
+async fn open_stream(location: &DaemonLocation) -> io::Result<Stream> {
+    Stream::connect(&location.socket).await
 }
 
 /// Connects to the named pipe of the daemon.
 #[cfg(windows)]
-async fn connect(place: &DaemonLocation) -> io::Result<Stream> {
-    crate::mcp::web::pipe::connect(&place.socket).await
+async fn open_stream(location: &DaemonLocation) -> io::Result<Stream> {
+    crate::mcp::web::pipe::connect(&location.socket).await
 }
 
 /// Returns a description of the process at the other end; `None` if another user owns the process.

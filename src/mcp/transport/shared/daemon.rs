@@ -10,7 +10,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    location::{DaemonLocation, PlaceError},
+    location::{DaemonLocation, LocationError},
     start::{BUSY, READY},
 };
 #[cfg(windows)]
@@ -32,12 +32,12 @@ const LONG_LOG: u64 = 1024 * 1024;
 pub enum DaemonError {
     /// The daemon's folder cannot be used.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Location(#[from] LocationError),
     /// The lock file cannot be opened or locked.
-    #[error("cannot lock {}: {source}", place.lock.display())]
+    #[error("cannot lock {}: {source}", location.lock.display())]
     Lock {
         /// Files of the daemon.
-        place: Box<DaemonLocation>,
+        location: Box<DaemonLocation>,
         /// Error of the system.
         source: io::Error,
     },
@@ -49,7 +49,7 @@ pub enum DaemonError {
     Random(#[from] io::Error),
 }
 
-/// Serves the stdio proxies of this user at `place` until `stop` is cancelled or the daemon is
+/// Serves the stdio proxies of this user at `location` until `stop` is cancelled or the daemon is
 /// idle. The daemon is idle when it has had no client and no running job for as long as `idle`.
 /// Prints one line to stdout: that the daemon is ready, that another daemon has the lock, or why
 /// neither is so.
@@ -59,7 +59,7 @@ pub enum DaemonError {
 /// too.
 pub async fn serve(
     registry: Arc<SessionRegistry>,
-    place: &DaemonLocation,
+    location: &DaemonLocation,
     idle: Duration,
     stop: CancellationToken,
 ) -> Result<(), DaemonError> {
@@ -69,13 +69,13 @@ pub async fn serve(
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     };
 
-    match open(place).await {
+    match open(location).await {
         Ok(Some(listener)) => {
             // All that can fail comes before the promise to be ready.
             let keys = Arc::new(AccessKeys::new()?);
             say(READY);
             tracing::info!("the shared daemon is ready on {}", listener.address());
-            serve_shared(registry, listener, place.proof(), idle, keys, stop).await;
+            serve_shared(registry, listener, location.proof(), idle, keys, stop).await;
 
             Ok(())
         }
@@ -91,55 +91,55 @@ pub async fn serve(
 }
 
 /// Takes the lock and opens the listener; `None` if another process has the lock.
-async fn open(place: &DaemonLocation) -> Result<Option<Listener>, DaemonError> {
-    place.prepare()?;
-    let lock = lock(place).map_err(|source| DaemonError::Lock {
-        place: Box::new(place.clone()),
+async fn open(location: &DaemonLocation) -> Result<Option<Listener>, DaemonError> {
+    location.prepare()?;
+    let lock = lock(location).map_err(|source| DaemonError::Lock {
+        location: Box::new(location.clone()),
         source,
     })?;
 
     let Some(lock) = lock else { return Ok(None) };
 
     // Every daemon appends to the log, so that it would grow for ever.
-    if fs::metadata(&place.log).is_ok_and(|log| log.len() > LONG_LOG)
-        && let Ok(log) = fs::OpenOptions::new().write(true).open(&place.log)
+    if fs::metadata(&location.log).is_ok_and(|log| log.len() > LONG_LOG)
+        && let Ok(log) = fs::OpenOptions::new().write(true).open(&location.log)
     {
         let _ = log.set_len(0);
     }
 
-    listen(place, lock).await.map(Some)
+    listen(location, lock).await.map(Some)
 }
 
 /// Opens the Unix socket, which keeps the lock.
 #[cfg(unix)]
-async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
-    Ok(crate::mcp::web::listen::open_socket(&place.socket, Some(lock)).await?)
+async fn listen(location: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
+    Ok(crate::mcp::web::listen::open_socket(&location.socket, Some(lock)).await?)
 }
 
 /// Opens the named pipe, which keeps the lock.
 #[cfg(windows)]
-async fn listen(place: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
+async fn listen(location: &DaemonLocation, lock: File) -> Result<Listener, DaemonError> {
     let failed = |source| ListenError::Failed {
-        address: place.socket.display().to_string(),
+        address: location.socket.display().to_string(),
         source,
     };
 
     // The secret is written before the first proxy can connect and compare it.
-    pipe::prove(&place.lock).map_err(failed)?;
+    pipe::prove(&location.lock).map_err(failed)?;
     Ok(Listener::Pipe(
-        pipe::Pipe::open(&place.socket).map_err(failed)?,
+        pipe::Pipe::open(&location.socket).map_err(failed)?,
         lock,
     ))
 }
 
 /// Locks the lock file; `None` if another process has the lock. The file stays for ever, because
 /// removing it would let two processes lock two files of the same name.
-fn lock(place: &DaemonLocation) -> io::Result<Option<File>> {
+fn lock(location: &DaemonLocation) -> io::Result<Option<File>> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&place.lock)?;
+    let file = options.open(&location.lock)?;
 
     // A signal may interrupt the attempt, which says nothing about the lock.
     loop {

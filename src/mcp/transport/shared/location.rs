@@ -27,7 +27,7 @@ pub struct DaemonLocation {
 
 /// Reason why the folder of a daemon cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
+pub enum LocationError {
     /// The folder cannot be created or examined.
     #[error("cannot use the folder {}: {source}", folder.display())]
     Unusable {
@@ -58,7 +58,7 @@ impl DaemonLocation {
     ///
     /// # Errors
     /// Every path is too long.
-    pub fn of(store: Option<&Path>, ssh_config: Option<&Path>) -> Result<Self, PlaceError> {
+    pub fn of(store: Option<&Path>, ssh_config: Option<&Path>) -> Result<Self, LocationError> {
         let name = name(store, ssh_config);
         let candidates = [
             runtime_folder().map(|folder| folder.join("mcp-ssh-sessions")),
@@ -89,15 +89,15 @@ impl DaemonLocation {
             too_long = socket;
         }
 
-        Err(PlaceError::TooLong(too_long))
+        Err(LocationError::TooLong(too_long))
     }
 
     /// Creates the folder if there is none, with access for this user only.
     ///
     /// # Errors
     /// The folder cannot be created, or is not for this user only.
-    pub fn prepare(&self) -> Result<(), PlaceError> {
-        let unusable = |source| PlaceError::Unusable {
+    pub fn prepare(&self) -> Result<(), LocationError> {
+        let unusable = |source| LocationError::Unusable {
             folder: self.folder.clone(),
             source,
         };
@@ -117,7 +117,7 @@ impl DaemonLocation {
         // A link is not followed: another user may have put it into a shared directory.
         let there = std::fs::symlink_metadata(&self.folder).map_err(unusable)?;
         if !there.is_dir() {
-            return Err(PlaceError::NotAFolder(self.folder.clone()));
+            return Err(LocationError::NotAFolder(self.folder.clone()));
         }
 
         // On Windows the folder is in the user's profile, to which other users have no access.
@@ -126,11 +126,11 @@ impl DaemonLocation {
             use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
             if there.uid() != nix::unistd::geteuid().as_raw() {
-                return Err(PlaceError::NotOurs(self.folder.clone()));
+                return Err(LocationError::NotOurs(self.folder.clone()));
             }
 
             if there.permissions().mode() & 0o077 != 0 {
-                return Err(PlaceError::Open(self.folder.clone()));
+                return Err(LocationError::Open(self.folder.clone()));
             }
         }
 

@@ -19,7 +19,7 @@ pub(super) struct PendingRequests {
     /// Number of daemons which ended before the present daemon.
     generation: u64,
     /// Id and line of the client's `initialize`. `None` before.
-    hello: Option<(Value, Vec<u8>)>,
+    handshake: Option<(Value, Vec<u8>)>,
     /// Line of the client's `notifications/initialized`. `None` before.
     initialized: Option<Vec<u8>>,
     /// Requests of the client without an answer.
@@ -46,7 +46,7 @@ struct Message<'a> {
 
 /// Lines which begin a conversation again, with a new daemon.
 #[derive(Debug, Clone)]
-pub(super) struct Hello {
+pub(super) struct Handshake {
     /// Id of the first line. The client has got the answer to this id already.
     pub(super) id: Value,
     /// Line with `initialize`.
@@ -58,13 +58,13 @@ pub(super) struct Hello {
 impl PendingRequests {
     /// Returns the lines which a new daemon needs before this line of the client. `None` if the
     /// line is itself an `initialize`, or if the client has sent none.
-    pub(super) fn hello(&self, line: &[u8]) -> Option<Hello> {
+    pub(super) fn handshake(&self, line: &[u8]) -> Option<Handshake> {
         if is(line, "initialize") {
             return None;
         }
 
-        let (id, first) = self.hello.clone()?;
-        Some(Hello {
+        let (id, first) = self.handshake.clone()?;
+        Some(Handshake {
             id,
             first,
             second: self.initialized.clone(),
@@ -82,7 +82,7 @@ impl PendingRequests {
         match (message.id, message.method.as_deref()) {
             (Some(id), Some(method)) => {
                 if method == "initialize" {
-                    self.hello = Some((id.clone(), line.to_owned()));
+                    self.handshake = Some((id.clone(), line.to_owned()));
                     self.initialized = None;
                 }
 
@@ -109,7 +109,10 @@ impl PendingRequests {
             }
             (Some(id), None) => {
                 // The client may still answer a question of an earlier daemon.
-                let at = self.questions.iter().position(|question| *question == id)?;
+                let at = self
+                    .questions
+                    .iter()
+                    .position(|server_request| *server_request == id)?;
                 self.questions.swap_remove(at);
 
                 // The daemon knows the question by the number without the shift.
@@ -160,7 +163,8 @@ impl PendingRequests {
                     return line.into();
                 };
                 let known = moved(&id);
-                self.questions.retain(|question| *question != known);
+                self.questions
+                    .retain(|server_request| *server_request != known);
 
                 with(line, "/params/requestId", known).map_or(line.into(), Cow::from)
             }
@@ -325,12 +329,13 @@ mod tests {
     #[test]
     fn an_answer_to_a_daemon_that_is_gone_reaches_no_other() {
         let mut pending = PendingRequests::default();
-        let question = br#"{"jsonrpc":"2.0","id":0,"method":"elicitation/create","params":{}}"#;
+        let server_request =
+            br#"{"jsonrpc":"2.0","id":0,"method":"elicitation/create","params":{}}"#;
         let yes =
             |id: u64| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"accept"}}}}"#);
-        assert_eq!(pending.inbound(question).as_ref(), question);
+        assert_eq!(pending.inbound(server_request).as_ref(), server_request);
         assert_eq!(lost(&mut pending)[0]["params"]["requestId"], 0);
-        let moved: Value = serde_json::from_slice(&pending.inbound(question)).unwrap();
+        let moved: Value = serde_json::from_slice(&pending.inbound(server_request)).unwrap();
         assert_eq!(
             (&moved["id"], &moved["method"]),
             (&json!(APART), &json!("elicitation/create"))
@@ -364,18 +369,21 @@ mod tests {
         let call = br#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
         let first = br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
         let second = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        assert!(pending.hello(call).is_none(), "a revision without hello");
+        assert!(
+            pending.handshake(call).is_none(),
+            "a revision without hello"
+        );
         pending.outbound(first);
         pending.outbound(second);
-        let hello = pending.hello(call).unwrap();
+        let handshake = pending.handshake(call).unwrap();
         assert_eq!(
-            (hello.id, hello.first, hello.second),
+            (handshake.id, handshake.first, handshake.second),
             (json!(1), first.to_vec(), Some(second.to_vec()))
         );
 
-        assert!(pending.hello(first).is_none(), "it begins by itself");
+        assert!(pending.handshake(first).is_none(), "it begins by itself");
         pending.outbound(first);
-        assert!(pending.hello(call).unwrap().second.is_none());
+        assert!(pending.handshake(call).unwrap().second.is_none());
     }
 
     #[test]

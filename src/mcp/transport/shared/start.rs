@@ -75,9 +75,9 @@ impl DaemonStart {
     /// Starts the daemon and waits until the daemon reports. An intermediate process starts the
     /// daemon and ends at once. So the daemon outlives the terminal, and clients that end the
     /// processes which they started.
-    pub(super) async fn daemon(&self, place: &DaemonLocation) -> Started {
+    pub(super) async fn daemon(&self, location: &DaemonLocation) -> Started {
         // A daemon without a log is better than none.
-        let log = open_log(&place.log).map_or_else(|_| Stdio::null(), Stdio::from);
+        let log = open_log(&location.log).map_or_else(|_| Stdio::null(), Stdio::from);
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(log);
         let failed = |error: io::Error| {
@@ -105,7 +105,7 @@ impl DaemonStart {
             (Ok(_), READY) => Started::Ready,
             (Ok(_), BUSY) => Started::Busy,
             (Ok(_), "") => {
-                Started::Failed(format!("it ended at once; see {}", place.log.display()))
+                Started::Failed(format!("it ended at once; see {}", location.log.display()))
             }
             (Ok(_), words) => Started::Failed(words.to_owned()),
         }

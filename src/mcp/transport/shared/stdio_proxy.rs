@@ -21,9 +21,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    connect::{Stream, join},
+    connect::{Stream, connect},
     location::DaemonLocation,
-    pending_requests::{Hello, PendingRequests, answers},
+    pending_requests::{Handshake, PendingRequests, answers},
     start::DaemonStart,
 };
 use crate::{
@@ -34,12 +34,12 @@ use crate::{
 /// Time limit for the last lines of the daemon after the client is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Time limit for a new daemon to answer the `initialize` of a conversation which goes on.
-const HELLO_LIMIT: Duration = Duration::from_secs(10);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Passes lines between this process's stdin and stdout and the daemon at `place`. Ends when stdin
+/// Passes lines between this process's stdin and stdout and the daemon at `location`. Ends when stdin
 /// ends or `stop` is cancelled, which takes little more than a second. The daemon is started on
 /// demand, when the client sends a line.
-pub async fn serve(place: DaemonLocation, start: DaemonStart, stop: CancellationToken) {
+pub async fn serve(location: DaemonLocation, start: DaemonStart, stop: CancellationToken) {
     let (stdin, stdout) = stdio_pipes();
     let client = Arc::new(ClientPipe {
         pending: Mutex::default(),
@@ -47,15 +47,15 @@ pub async fn serve(place: DaemonLocation, start: DaemonStart, stop: Cancellation
         gone: stop,
     });
 
-    let mut front = StdioProxy {
-        place,
+    let mut proxy = StdioProxy {
+        location,
         start,
         client: Arc::clone(&client),
         link: None,
     };
 
-    front.run(BufReader::new(Overwriting::new(stdin))).await;
-    front.end().await;
+    proxy.run(BufReader::new(Overwriting::new(stdin))).await;
+    proxy.end().await;
 }
 
 /// Output to the client, and the open requests in both directions.
@@ -71,7 +71,7 @@ struct ClientPipe<W> {
 /// Proxy between a client and the shared daemon. A daemon that ends is replaced when the client
 /// sends the next line.
 struct StdioProxy<W> {
-    place: DaemonLocation,
+    location: DaemonLocation,
     start: DaemonStart,
     client: Arc<ClientPipe<W>>,
     /// Conversation with the present daemon. `None` before the first line, and after a failure.
@@ -171,16 +171,16 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
     /// # Errors
     /// No daemon can be joined, or the daemon does not take up the conversation.
     async fn begin(&self, line: &[u8]) -> Result<Link, ToolError> {
-        let hello = self.client.pending().hello(line);
-        let stream = join(&self.place, &self.start)
+        let handshake = self.client.pending().handshake(line);
+        let stream = connect(&self.location, &self.start)
             .await
             .map_err(|error| ToolError::from(&error))?;
         let (read, mut write) = split(stream);
         let mut read = BufReader::new(read);
 
         // For the client the conversation goes on, so it does not send `initialize` again.
-        if let Some(hello) = hello {
-            let said = timeout(HELLO_LIMIT, say(&hello, &mut read, &mut write)).await;
+        if let Some(handshake) = handshake {
+            let said = timeout(HANDSHAKE_LIMIT, say(&handshake, &mut read, &mut write)).await;
             if !matches!(said, Ok(Ok(()))) {
                 return Err(ToolError::new(
                     "the shared daemon does not go on with this conversation",
@@ -194,7 +194,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
             format!(
                 "the next call starts a new one, and sessions connect by themselves; look what a command has done before \
                  you run it again. What the daemon said is in {}",
-                self.place.log.display()
+                self.location.log.display()
             ),
         );
 
@@ -251,16 +251,16 @@ impl<W> ClientPipe<W> {
 /// Repeats to a new daemon the lines with which the client began. The answer is dropped, because
 /// the client has got it from an earlier daemon.
 async fn say(
-    hello: &Hello,
+    handshake: &Handshake,
     read: &mut BufReader<ReadHalf<Stream>>,
     write: &mut WriteHalf<Stream>,
 ) -> io::Result<()> {
-    write.write_all(&hello.first).await?;
+    write.write_all(&handshake.first).await?;
     let mut line = Vec::new();
 
     while next(read, &mut line).await? {
-        if answers(&line, &hello.id) {
-            return match &hello.second {
+        if answers(&line, &handshake.id) {
+            return match &handshake.second {
                 Some(second) => write.write_all(second).await,
                 None => Ok(()),
             };

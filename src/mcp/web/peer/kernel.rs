@@ -38,10 +38,10 @@ struct KernelSocket {
 
 /// Returns true if a process of this user holds the other end and both ends are connected.
 pub(super) async fn is_ours(connection: PeerConnection) -> bool {
-    let asked = netlink()
+    let answer = netlink()
         .and_then(|netlink| judge(connection, |local, remote| ask(&netlink, local, remote)));
-    if asked.is_some() || ANSWERS.load(Ordering::Relaxed) {
-        return asked.unwrap_or(false);
+    if answer.is_some() || ANSWERS.load(Ordering::Relaxed) {
+        return answer.unwrap_or(false);
     }
 
     // A sandbox may forbid netlink. Reading the whole tables takes milliseconds, so another thread
@@ -186,10 +186,10 @@ mod tests {
             (Some(theirs), Some((true, user, 9)), Some(false)),
             (Some(theirs), None, None),
         ] {
-            let asked = RefCell::new(Vec::new());
+            let answer = RefCell::new(Vec::new());
 
             let find = |local, remote| {
-                asked.borrow_mut().push((local, remote));
+                answer.borrow_mut().push((local, remote));
                 let found = if local == peer { theirs } else { ours };
                 found.map(|(is_established, user, inode)| KernelSocket {
                     is_established,
@@ -199,7 +199,7 @@ mod tests {
             };
 
             assert_eq!(judge(connection, find), judged, "{theirs:?} {ours:?}");
-            assert_eq!(asked.into_inner(), [(peer, own), (own, peer)]);
+            assert_eq!(answer.into_inner(), [(peer, own), (own, peer)]);
         }
     }
 
@@ -221,12 +221,12 @@ mod tests {
             };
 
             let netlink = netlink().unwrap();
-            let asked = |local, remote| ask(&netlink, local, remote);
-            for judged in [judge(connection, asked), judge(connection, listed)] {
+            let answer = |local, remote| ask(&netlink, local, remote);
+            for judged in [judge(connection, answer), judge(connection, listed)] {
                 assert_eq!(judged, Some(true), "{address}");
             }
 
-            for judged in [judge(other, asked), judge(other, listed)] {
+            for judged in [judge(other, answer), judge(other, listed)] {
                 assert_eq!(
                     judged,
                     Some(false),
@@ -235,12 +235,12 @@ mod tests {
             }
 
             drop(client);
-            for judged in [judge(connection, asked), judge(connection, listed)] {
+            for judged in [judge(connection, answer), judge(connection, listed)] {
                 assert_eq!(judged, Some(false), "{address}: the other end is closed");
             }
 
             drop(server);
-            for judged in [judge(connection, asked), judge(connection, listed)] {
+            for judged in [judge(connection, answer), judge(connection, listed)] {
                 assert_eq!(judged, None, "{address}: our own end is gone");
             }
         }

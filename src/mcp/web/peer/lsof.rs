@@ -38,14 +38,17 @@ pub(super) async fn is_ours(connection: PeerConnection) -> bool {
 /// Each process has a line, followed by two lines for each of its connections. `lsof` is started
 /// after the call of this function.
 async fn list() -> Arc<str> {
-    let asked = Instant::now();
+    let waiting_since = Instant::now();
     let mut latest = LATEST.lock().await;
     // An older list may lack a connection that was made since.
-    if let Some((_, list)) = latest.as_ref().filter(|(begun, _)| *begun > asked) {
+    if let Some((_, list)) = latest
+        .as_ref()
+        .filter(|(list_started, _)| *list_started > waiting_since)
+    {
         return Arc::clone(list);
     }
 
-    let begun = Instant::now();
+    let list_started = Instant::now();
     // A daemon may run with a `PATH` that lacks /usr/sbin.
     let program = if Path::new("/usr/sbin/lsof").exists() {
         "/usr/sbin/lsof"
@@ -75,7 +78,7 @@ async fn list() -> Arc<str> {
     let list: Arc<str> = listed
         .map(|output| String::from_utf8_lossy(&output.stdout).into())
         .unwrap_or_default();
-    *latest = Some((begun, Arc::clone(&list)));
+    *latest = Some((list_started, Arc::clone(&list)));
 
     list
 }

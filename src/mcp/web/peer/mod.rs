@@ -96,8 +96,8 @@ pub(in crate::mcp) fn is_own_user(user: u32) -> bool {
 /// Tests whether this machine really tells whose a connection is. A sandbox may forbid the
 /// questions.
 #[cfg(target_os = "linux")]
-pub(in crate::mcp) async fn is_told() -> bool {
-    let asked = async {
+pub(in crate::mcp) async fn identifies_users() -> bool {
+    let answer = async {
         let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let client = TcpStream::connect(listener.local_addr()?).await?;
         loop {
@@ -109,13 +109,13 @@ pub(in crate::mcp) async fn is_told() -> bool {
         }
     };
 
-    asked.await.unwrap_or(false)
+    answer.await.unwrap_or(false)
 }
 
 /// Returns true if systems of this kind tell whose a connection is.
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unused_async, reason = "on Linux it waits")]
-pub(in crate::mcp) async fn is_told() -> bool {
+pub(in crate::mcp) async fn identifies_users() -> bool {
     KNOWN_HERE
 }
 
@@ -287,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn this_machine_tells_whose_a_connection_is() {
-        assert!(is_told().await);
+        assert!(identifies_users().await);
         assert!(is_own_user(geteuid().as_raw()));
         assert!(!is_own_user(geteuid().as_raw() + 1));
     }

@@ -40,7 +40,7 @@ pub(super) struct Follower {
     work: JobRunner,
     mirror: Mirror,
     /// Start time of the job, by the local clock.
-    begun: Instant,
+    running_since: Instant,
     /// Outcome of the signals sent to stop the job; `None` if none was sent.
     stopped: Option<StopOutcome>,
 }
@@ -56,7 +56,7 @@ impl Follower {
         since: Duration,
     ) -> Self {
         let now = Instant::now();
-        let begun = now.checked_sub(since).unwrap_or(now);
+        let running_since = now.checked_sub(since).unwrap_or(now);
         Self {
             session,
             id,
@@ -64,7 +64,7 @@ impl Follower {
             period: 0,
             work,
             mirror: Mirror::new(output),
-            begun,
+            running_since,
             stopped: None,
         }
     }
@@ -173,20 +173,20 @@ impl Follower {
         let are_others = |watchers: &Watchers| watchers.count == 0 || watchers.period != period;
 
         // Signals come first: a query can last minutes, and the user waits for the job to stop.
-        let asked = tokio::select! {
+        let answer = tokio::select! {
             biased;
             signal = self.work.signals.next() => Err(signal),
-            asked = host.wait_for_detached(&self.id, patience, &self.mirror) => Ok(asked),
+            answer = host.wait_for_detached(&self.id, patience, &self.mirror) => Ok(answer),
             () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
             _ = watchers.wait_for(are_others) => return Ok(None),
         };
 
-        let asked = match asked {
-            Ok(asked) => asked,
+        let answer = match answer {
+            Ok(answer) => answer,
             Err(signal) => return self.signal(session, &host, signal).await.map(|()| None),
         };
 
-        let job = match asked {
+        let job = match answer {
             Err(DetachedError::Refused(Refusal::Unknown)) => return Ok(Some(FollowerEnd::Gone)),
             Ok(job) => job,
             Err(error) => return Err(session.failed(&host, error).await),
@@ -210,7 +210,7 @@ impl Follower {
             DetachedState::Elsewhere(host) => Err(session.detached(DetachedError::Refused(
                 Refusal::Trouble(format!("it runs on {host}, not here")),
             ))),
-            _ => Ok(Some(FollowerEnd::Told(job))),
+            _ => Ok(Some(FollowerEnd::Reported(job))),
         }
     }
 
@@ -222,7 +222,7 @@ impl Follower {
         signal: Signal,
     ) -> Result<(), SessionError> {
         match host.signal_detached(&self.id, signal).await {
-            Ok(told) => self.stopped = told.or(self.stopped),
+            Ok(outcome) => self.stopped = outcome.or(self.stopped),
             Err(error) => return Err(session.failed(host, error).await),
         }
         self.tell(SyncState::Stale);
@@ -247,18 +247,20 @@ impl Follower {
             period,
             work,
             mirror,
-            begun,
+            running_since,
             stopped,
         } = self;
 
         let Following {
-            known, mut told, ..
+            known,
+            mut end_reported,
+            ..
         } = following;
-        let elapsed = begun.elapsed();
+        let elapsed = running_since.elapsed();
         let output = mirror.finish().await;
 
         // Output that could not be kept here stays on the remote machine.
-        let leaves = matches!(end, FollowerEnd::Told(_)) && output.trouble.is_none();
+        let leaves = matches!(end, FollowerEnd::Reported(_)) && output.trouble.is_none();
         work.finish(Ok(FinishedJob {
             command: end.result(stopped, elapsed, output),
             shell: None,
@@ -273,7 +275,7 @@ impl Follower {
         drop(known);
 
         // The files also stay if the job is forgotten before its end was reported to a call.
-        if leaves && told.wait_for(|told| *told).await.is_ok() {
+        if leaves && end_reported.wait_for(|told| *told).await.is_ok() {
             session.remove_detached(&id).await;
         }
     }
@@ -282,7 +284,7 @@ impl Follower {
 /// End of a detached job.
 enum FollowerEnd {
     /// The remote machine reported how the job ended.
-    Told(DetachedJob),
+    Reported(DetachedJob),
     /// The job's directory is gone from the remote machine.
     Gone,
 }
@@ -306,7 +308,7 @@ impl FollowerEnd {
                         .to_owned(),
                 );
             }
-            Self::Told(job) => {
+            Self::Reported(job) => {
                 let mut ended = job.started;
                 match job.state {
                     DetachedState::Exited { code, ended: at } => {

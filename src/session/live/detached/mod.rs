@@ -221,7 +221,7 @@ impl LiveSession {
                 {
                     request.again = true;
                 }
-                begun => return begun.map_err(|error| self.detached(error)),
+                result => return result.map_err(|error| self.detached(error)),
             }
         }
     }
