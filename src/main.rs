@@ -21,7 +21,7 @@ use mcp_ssh_sessions::{
             status_client::{self, StatusEndpoint, StatusFormat},
         },
         transport::{
-            http::serve,
+            http::serve::Daemon,
             shared::{
                 DaemonStart, daemon,
                 location::{DaemonLocation, LocationError},
@@ -193,7 +193,14 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         open_if_wanted(options, &link);
     }
 
-    serve::serve(registry, listeners, token, keys, stop).await;
+    let daemon = Daemon {
+        registry,
+        listeners,
+        token,
+        keys,
+        shared: None,
+    };
+    daemon.serve(stop).await;
 
     Ok(ExitCode::SUCCESS)
 }

@@ -35,6 +35,13 @@ pub struct LoadedStore {
     pub notice: Option<String>,
 }
 
+/// Content of the store's file, once read.
+enum FileContent {
+    Readable(LoadedStore),
+    /// Content in no known format, for this reason.
+    Unreadable(DocumentError),
+}
+
 /// Error of reading or changing the store, with the path at fault. The store keeps its content.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -94,7 +101,7 @@ impl Store {
             });
         };
 
-        if let Ok(loaded) = try_parse(&location)? {
+        if let FileContent::Readable(loaded) = try_parse(&location)? {
             return Ok(loaded);
         }
 
@@ -117,8 +124,8 @@ impl Store {
 
         match read {
             Ok(None) => Ok(StoreDocument::default()),
-            Ok(Some((_, Ok(loaded)))) => Ok(loaded.document),
-            Ok(Some((location, Err(reason)))) => Err(format!(
+            Ok(Some((_, FileContent::Readable(loaded)))) => Ok(loaded.document),
+            Ok(Some((location, FileContent::Unreadable(reason)))) => Err(format!(
                 "the session store {} cannot be read: {reason}",
                 location.path.display()
             )),
@@ -177,8 +184,8 @@ fn directory(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Reads and parses the file. The inner error is the reason why the content is unreadable.
-fn try_parse(location: &LocalName) -> Result<Result<LoadedStore, DocumentError>, StoreError> {
+/// Reads and parses the file.
+fn try_parse(location: &LocalName) -> Result<FileContent, StoreError> {
     let path = &location.path;
 
     let parsed = match StoreDocument::parse(&read(location)?) {
@@ -186,7 +193,7 @@ fn try_parse(location: &LocalName) -> Result<Result<LoadedStore, DocumentError>,
         Err(DocumentError::Newer { version }) => {
             return Err(StoreError::Newer(path.clone(), version));
         }
-        Err(reason) => return Ok(Err(reason)),
+        Err(reason) => return Ok(FileContent::Unreadable(reason)),
     };
 
     let notice = parsed.held_secrets.then(|| {
@@ -198,7 +205,7 @@ fn try_parse(location: &LocalName) -> Result<Result<LoadedStore, DocumentError>,
     });
 
     let document = parsed.document;
-    Ok(Ok(LoadedStore { document, notice }))
+    Ok(FileContent::Readable(LoadedStore { document, notice }))
 }
 
 /// Reads the file under the lock, and sets the file aside if unreadable.
@@ -208,8 +215,8 @@ fn try_parse(location: &LocalName) -> Result<Result<LoadedStore, DocumentError>,
 fn read_or_set_aside(location: &LocalName) -> Result<LoadedStore, StoreError> {
     let path = &location.path;
     let reason = match try_parse(location)? {
-        Ok(loaded) => return Ok(loaded),
-        Err(reason) => reason,
+        FileContent::Readable(loaded) => return Ok(loaded),
+        FileContent::Unreadable(reason) => reason,
     };
 
     let aside = set_aside(location).map_err(|source| StoreError::SetAside(path.clone(), source))?;

@@ -10,6 +10,7 @@ mod early_headers;
 mod health;
 mod io;
 mod legacy_sse;
+mod lifecycle;
 mod router;
 pub mod serve;
 mod sessions;

@@ -5,15 +5,13 @@ use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration}
 use http::{HeaderValue, Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::{Instant, sleep, timeout},
-};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
+use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
     io::{Io, Stream},
+    lifecycle::Lifecycle,
     router::Router,
     upgrade::Upgrades,
 };
@@ -41,191 +39,102 @@ const MAX_STRANGERS: usize = 32;
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// Time limit for a write to a client which does not read.
 const UNREAD_LIMIT: Duration = Duration::from_secs(30);
-/// Time limit for sending the answers to stopped calls at the end.
-const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// Serves all clients until `stop` is cancelled. Then stops all commands and closes all
-/// connections, which takes less than two seconds.
-pub async fn serve(
-    registry: Arc<SessionRegistry>,
-    listeners: Vec<Listener>,
-    token: Option<Token>,
-    keys: Arc<AccessKeys>,
-    stop: CancellationToken,
-) {
-    run(registry, listeners, token, keys, None, stop).await;
+/// Everything that a daemon serves, and to whom. [`serve`](Self::serve) runs it to the end.
+pub struct Daemon {
+    /// Sessions of all clients.
+    pub registry: Arc<SessionRegistry>,
+    /// Addresses at which clients connect.
+    pub listeners: Vec<Listener>,
+    /// Token that clients must send; `None` if the user of a connection decides.
+    pub token: Option<Token>,
+    /// Access to the status page.
+    pub keys: Arc<AccessKeys>,
+    /// Settings of the shared daemon; `None` for a daemon that a person starts.
+    pub shared: Option<SharedDaemon>,
 }
 
-/// Serves HTTP and conversations in lines until `stop` is cancelled or the daemon is idle. The
-/// daemon is idle when it has had no client and no running job for as long as `idle`. A stdio proxy
-/// gets `proof` in the answer to its request; `None` where the kernel tells whose the daemon is.
-pub(in crate::mcp::transport) async fn serve_shared(
-    registry: Arc<SessionRegistry>,
-    listener: Listener,
-    proof: Option<HeaderValue>,
-    idle: Duration,
-    keys: Arc<AccessKeys>,
-    stop: CancellationToken,
-) {
-    run(
-        registry,
-        vec![listener],
-        None,
-        keys,
-        Some(Shared { proof, idle }),
-        stop,
-    )
-    .await;
+/// Settings of the shared daemon, which also speaks MCP in lines.
+pub struct SharedDaemon {
+    /// Secret which proves to a stdio proxy whose daemon this is. `None` where the kernel reports
+    /// the user.
+    pub proof: Option<HeaderValue>,
+    /// Time without clients and running jobs after which the daemon ends.
+    pub idle: Duration,
 }
 
-/// Settings of the shared daemon.
-struct Shared {
-    /// Secret which proves to a stdio proxy whose daemon this is. `None` where the kernel tells.
-    proof: Option<HeaderValue>,
-    /// Time without clients and jobs after which the daemon ends.
-    idle: Duration,
-}
+impl Daemon {
+    /// Serves all clients until `stop` is cancelled or a shared daemon is idle. Then stops all
+    /// commands and closes all connections, which takes less than two seconds.
+    pub async fn serve(self, stop: CancellationToken) {
+        let Self {
+            registry,
+            listeners,
+            token,
+            keys,
+            shared,
+        } = self;
 
-/// Serves HTTP on `listeners` until `stop` is cancelled or a shared daemon is idle. Then stops all
-/// commands and closes all connections.
-async fn run(
-    registry: Arc<SessionRegistry>,
-    listeners: Vec<Listener>,
-    token: Option<Token>,
-    keys: Arc<AccessKeys>,
-    shared: Option<Shared>,
-    stop: CancellationToken,
-) {
-    // `closing` lets each connection finish its answer; `closed` ends the streams that remain.
-    let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
-    let (connections, accepting) = (TaskTracker::new(), TaskTracker::new());
-    // A shared daemon may stop listening long before it ends.
-    let listening = stop.child_token();
-    let idle = shared.as_ref().map(|shared| shared.idle);
+        let lifecycle = Lifecycle::new(&stop);
+        let idle = shared.as_ref().map(|shared| shared.idle);
+        let are_reachable = listeners.iter().map(Listener::is_there).collect();
 
-    let upgrades = shared.map(|shared| Upgrades {
-        registry: Arc::clone(&registry),
-        listening: listening.clone(),
-        accepting: accepting.clone(),
-        connections: connections.clone(),
-        closing: closing.clone(),
-        proof: shared.proof,
-    });
+        let upgrades = shared.map(|shared| Upgrades {
+            registry: Arc::clone(&registry),
+            lifecycle: lifecycle.clone(),
+            proof: shared.proof,
+        });
 
-    let leave = LeaveWhenIdle {
-        registry: Arc::clone(&registry),
-        is_there: listeners
-            .iter()
-            .map(|listener| -> PeerStillThere { Box::new(listener.is_there()) })
-            .collect(),
-        listening: listening.clone(),
-        accepting: accepting.clone(),
-        connections: connections.clone(),
-    };
+        // A daemon on a socket opens a port for the page only when somebody asks for a link.
+        let (opened, mut newly_opened) = mpsc::channel(1);
+        let page = listeners.iter().find_map(Listener::page);
 
-    // A daemon on a socket opens a port for the page only when somebody asks for a link.
-    let (opened, mut newly_opened) = mpsc::channel(1);
-    let page = listeners.iter().find_map(Listener::page);
+        let dashboard = Dashboard::new(
+            Arc::clone(&registry),
+            keys,
+            page,
+            opened,
+            lifecycle.closed.child_token(),
+        );
 
-    let watch = Dashboard::new(
-        Arc::clone(&registry),
-        keys,
-        page,
-        opened,
-        closed.child_token(),
-    );
+        let acceptor = Arc::new(Acceptor {
+            newcomers: token.as_ref().map(|_| Arc::default()),
+            router: Router::new(
+                Arc::clone(&registry),
+                token,
+                dashboard,
+                upgrades,
+                &lifecycle.closed,
+            ),
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            unauthenticated: Semaphore::new(MAX_STRANGERS),
+            lifecycle: lifecycle.clone(),
+        });
 
-    let acceptor = Arc::new(Acceptor {
-        newcomers: token.as_ref().map(|_| Arc::default()),
-        router: Router::new(Arc::clone(&registry), token, watch, upgrades, &closed),
-        connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-        unauthenticated: Semaphore::new(MAX_STRANGERS),
-        closing: closing.clone(),
-    });
-
-    let accept_from = {
-        let (accepting, connections, listening) =
-            (accepting.clone(), connections.clone(), listening.clone());
-
-        move |listener| {
-            accepting.spawn(accept(
-                listener,
-                Arc::clone(&acceptor),
-                connections.clone(),
-                listening.clone(),
-            ))
+        for listener in listeners {
+            acceptor.start(listener);
         }
-    };
 
-    for listener in listeners {
-        accept_from(listener);
-    }
+        let until = lifecycle.listening.clone();
+        lifecycle
+            .accepting
+            .spawn(until.run_until_cancelled_owned(async move {
+                while let Some(listener) = newly_opened.recv().await {
+                    acceptor.start(listener);
+                }
+            }));
 
-    accepting.spawn(listening.clone().run_until_cancelled_owned(async move {
-        while let Some(listener) = newly_opened.recv().await {
-            accept_from(listener);
+        match idle {
+            None => stop.cancelled().await,
+            Some(limit) => tokio::select! {
+                () = stop.cancelled() => {}
+                () = lifecycle.idle(limit, &registry, are_reachable) => {}
+            },
         }
-    }));
 
-    // Waiting for a tracker ends only if it is closed; tasks can still be added.
-    accepting.close();
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = leave.after(idle.unwrap_or(Duration::MAX)), if idle.is_some() => {}
-    }
-
-    // Commands end first, so that the open connections still carry the answers to their calls.
-    registry.shut_down().await;
-    closing.cancel();
-    connections.close();
-    let _ = timeout(LAST_WORDS, connections.wait()).await;
-    // Event streams never end by themselves.
-    closed.cancel();
-    let _ = timeout(LAST_WORDS, async {
-        tokio::join!(connections.wait(), accepting.wait())
-    })
-    .await;
-}
-
-/// Test which returns true while clients can still find a listener.
-type PeerStillThere = Box<dyn Fn() -> bool + Send + Sync>;
-
-/// Conditions under which a shared daemon ends by itself.
-struct LeaveWhenIdle {
-    registry: Arc<SessionRegistry>,
-    /// Tests for each listener, whether clients can still find the socket.
-    is_there: Vec<PeerStillThere>,
-    listening: CancellationToken,
-    accepting: TaskTracker,
-    connections: TaskTracker,
-}
-
-impl LeaveWhenIdle {
-    /// Waits until nobody has been connected and no job has been running for as long as `limit`.
-    /// When no more clients can come, because the daemon gave way or the socket was removed, the
-    /// wait ends with the last connection and job.
-    async fn after(&self, limit: Duration) {
-        let look = (limit / 4).clamp(Duration::from_millis(50), Duration::from_secs(5));
-        let mut since = Instant::now();
-        loop {
-            let busy = !self.connections.is_empty() || self.registry.jobs.running() > 0;
-            let lost = !self.is_there.iter().all(|is_there| is_there());
-
-            if !self.listening.is_cancelled() && (lost || (!busy && since.elapsed() >= limit)) {
-                // Connections accepted up to now stay, so the daemon may be busy after all.
-                self.listening.cancel();
-                self.accepting.wait().await;
-                continue;
-            }
-
-            if busy {
-                since = Instant::now();
-            } else if self.listening.is_cancelled() {
-                return;
-            }
-
-            sleep(look).await;
-        }
+        // Commands end first, so that the open connections still carry the answers to their calls.
+        registry.shut_down().await;
+        lifecycle.close().await;
     }
 }
 
@@ -237,29 +146,38 @@ struct Acceptor {
     connections: Arc<Semaphore>,
     /// Permits for connections of other users.
     unauthenticated: Semaphore,
-    closing: CancellationToken,
+    lifecycle: Lifecycle,
 }
 
-/// Accepts connections from `listener` until `stop` is cancelled, and serves each in a separate
-/// task.
-async fn accept(
-    listener: Listener,
-    acceptor: Arc<Acceptor>,
-    connections: TaskTracker,
-    stop: CancellationToken,
-) {
+impl Acceptor {
+    /// Starts a task that accepts the connections of a listener.
+    fn start(self: &Arc<Self>, listener: Listener) {
+        self.lifecycle
+            .accepting
+            .spawn(accept(listener, Arc::clone(self)));
+    }
+}
+
+/// Accepts connections until the daemon stops listening, and serves each in a separate task.
+async fn accept(listener: Listener, acceptor: Arc<Acceptor>) {
+    let Lifecycle {
+        listening,
+        connections,
+        ..
+    } = acceptor.lifecycle.clone();
+
     let endpoint = listener.endpoint();
     loop {
         // Without a permit nothing is accepted: further connections wait in the queue of the
         // system.
         let permit = tokio::select! {
             permit = Arc::clone(&acceptor.connections).acquire_owned() => permit,
-            () = stop.cancelled() => return,
+            () = listening.cancelled() => return,
         };
 
         let accepted = tokio::select! {
             accepted = take(&listener) => accepted,
-            () = stop.cancelled() => return,
+            () = listening.cancelled() => return,
         };
 
         let Ok(permit) = permit else { return };
@@ -396,7 +314,7 @@ async fn serve_connection(stream: Stream, peer: PeerInfo, acceptor: &Arc<Accepto
     tokio::select! {
         _ = connection.as_mut() => return,
         () = leave.cancelled() => return,
-        () = acceptor.closing.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = acceptor.lifecycle.closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
 
     let _ = connection.await;

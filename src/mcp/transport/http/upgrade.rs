@@ -4,9 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::io::Io;
+use super::{io::Io, lifecycle::Lifecycle};
 use crate::{
     mcp::{
         server::SshServer,
@@ -22,15 +21,9 @@ use crate::{
 /// State with which a shared daemon accepts stdio proxies or gives way to a later version.
 pub(super) struct Upgrades {
     pub(super) registry: Arc<SessionRegistry>,
-    /// Token which is cancelled when no more clients are accepted.
-    pub(super) listening: CancellationToken,
-    /// Tasks which accept connections.
-    pub(super) accepting: TaskTracker,
-    /// Tasks which serve connections.
-    pub(super) connections: TaskTracker,
-    /// Token which is cancelled when the conversations have to end.
-    pub(super) closing: CancellationToken,
-    /// Secret which proves to a stdio proxy whose daemon this is. `None` where the kernel tells.
+    pub(super) lifecycle: Lifecycle,
+    /// Secret which proves to a stdio proxy whose daemon this is. `None` where the
+    /// kernel reports the user.
     pub(super) proof: Option<HeaderValue>,
 }
 
@@ -43,8 +36,7 @@ impl Upgrades {
         if is_later(theirs, VERSION) {
             // After this wait, the socket and its lock are free for the daemon of the later
             // version.
-            self.listening.cancel();
-            self.accepting.wait().await;
+            self.lifecycle.stop_listening().await;
             let message = format!(
                 "the shared daemon of version {VERSION} (process {}) gives way to version {theirs}",
                 std::process::id()
@@ -52,7 +44,7 @@ impl Upgrades {
 
             // The connection of this request does not count as a client.
             let (clients, jobs) = (
-                self.connections.len().saturating_sub(1),
+                self.lifecycle.connections.len().saturating_sub(1),
                 self.registry.jobs.running(),
             );
 
@@ -74,9 +66,9 @@ impl Upgrades {
         };
 
         let server = server.clone().in_directory(directory(&request.headers));
-        let closing = self.closing.clone();
+        let closing = self.lifecycle.closing.clone();
 
-        self.connections.spawn(async move {
+        self.lifecycle.connections.spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
             // A stdio proxy sends nothing before it has the answer.
             if let Ok(parts) = upgraded.downcast::<Io>()

@@ -18,7 +18,7 @@ use crate::mcp::web::pipe;
 use crate::{
     mcp::{
         dashboard::routes::AccessKeys,
-        transport::http::serve::serve_shared,
+        transport::http::serve::{Daemon, SharedDaemon},
         web::listen::{ListenError, Listener},
     },
     session::registry::SessionRegistry,
@@ -75,7 +75,17 @@ pub async fn serve(
             let keys = Arc::new(AccessKeys::new()?);
             say(READY);
             tracing::info!("the shared daemon is ready on {}", listener.address());
-            serve_shared(registry, listener, location.proof(), idle, keys, stop).await;
+            let daemon = Daemon {
+                registry,
+                listeners: vec![listener],
+                token: None,
+                keys,
+                shared: Some(SharedDaemon {
+                    proof: location.proof(),
+                    idle,
+                }),
+            };
+            daemon.serve(stop).await;
 
             Ok(())
         }
