@@ -82,11 +82,11 @@ pub(in crate::mcp) enum PendingAnswer {
 impl PendingAnswer {
     /// Waits until an answer of the client would be useless, because the question was dropped or
     /// answered elsewhere.
-    async fn is_over(&mut self) {
+    async fn is_closed(&mut self) {
         match self {
             Self::Choice(_, answer) => answer.closed().await,
             Self::Folders(answer) => answer.closed().await,
-            Self::Page(page) => page.is_over().await,
+            Self::Page(page) => page.is_closed().await,
             Self::Foreign(over) => over.cancelled().await,
         }
     }
@@ -190,7 +190,7 @@ pub(in crate::mcp) async fn ask(
     // question.
     let answer = tokio::select! {
         answer = &mut asking.rx => answer,
-        () = waiting.is_over() => {
+        () = waiting.is_closed() => {
             let _ = asking.cancel(Some("no answer is needed any more".to_owned())).await;
             return;
         }

@@ -69,7 +69,7 @@ pub(in crate::mcp) struct Page {
     /// Identifier of the question for the client, unrelated to the address.
     pub(in crate::mcp) id: String,
     /// Cancelled when the page closes.
-    over: CancellationToken,
+    closing: CancellationToken,
     /// Closes the page on drop.
     close: DropGuard,
 }
@@ -96,14 +96,14 @@ impl Page {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let (id, secret) = (random::hex::<16>()?, random::hex::<16>()?);
-        let over = CancellationToken::new();
+        let closing = CancellationToken::new();
 
         let page = Arc::new(SecretPage {
             path: format!("/{secret}"),
             port,
             prompt,
             answer: Mutex::new(Some(answer)),
-            over: over.clone(),
+            closing: closing.clone(),
         });
 
         let url = format!("http://127.0.0.1:{port}{}", page.path);
@@ -112,17 +112,17 @@ impl Page {
         Ok(Self {
             url,
             id,
-            over: over.clone(),
-            close: over.drop_guard(),
+            closing: closing.clone(),
+            close: closing.drop_guard(),
         })
     }
 
     /// Waits until the question was answered, or the answer is not needed any more.
-    pub(in crate::mcp) async fn is_over(&self) {
-        self.over.cancelled().await;
+    pub(in crate::mcp) async fn is_closed(&self) {
+        self.closing.cancelled().await;
     }
 
-    /// Keeps the page open without this value until the page [is over](Self::is_over), because the
+    /// Keeps the page open without this value until the page [is closed](Self::is_closed), because the
     /// user will look at the page. Returns the token that is cancelled then.
     pub(in crate::mcp) fn stay_open(self) -> CancellationToken {
         self.close.disarm()
@@ -140,7 +140,7 @@ struct SecretPage {
     /// Sender of the answer; `None` after the first answer or once the page is closed.
     answer: Mutex<Option<oneshot::Sender<Vec<Password>>>>,
     /// Cancelled when the page closes.
-    over: CancellationToken,
+    closing: CancellationToken,
 }
 
 /// Serves the page until the first answer, until the answer is not needed, or for [`LIFETIME`].
@@ -167,7 +167,7 @@ async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
 
     let ending = async {
         tokio::select! {
-            () = page.over.cancelled() => {}
+            () = page.closing.cancelled() => {}
             () = page.is_given_up() => {}
             () = sleep(LIFETIME) => {}
         }
@@ -175,7 +175,7 @@ async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
         // The answer is taken away first, so that no late request can answer while the page
         // lingers.
         page.waiting().take();
-        page.over.cancel();
+        page.closing.cancel();
         sleep(LINGER).await;
     };
 
@@ -198,7 +198,7 @@ async fn may_enter(stream: &TcpStream) -> bool {
 async fn serve_connection(stream: TcpStream, newcomers: &Arc<Newcomers>, page: Arc<SecretPage>) {
     let newcomer = newcomers.enter(None);
     let leave = newcomer.leave();
-    let over = page.over.clone();
+    let closing = page.closing.clone();
     let answering = service_fn(|request| {
         let page = Arc::clone(&page);
         async move { Ok::<_, Infallible>(page.reply(request).await) }
@@ -215,7 +215,7 @@ async fn serve_connection(stream: TcpStream, newcomers: &Arc<Newcomers>, page: A
     tokio::select! {
         _ = connection => {}
         () = leave.cancelled() => {}
-        () = async { over.cancelled().await; sleep(LINGER).await } => {}
+        () = async { closing.cancelled().await; sleep(LINGER).await } => {}
     }
 }
 
@@ -268,7 +268,7 @@ impl SecretPage {
         // A closed page says so for every method: a late answer must not look as if it had been
         // taken.
         match parts.method {
-            _ if self.over.is_cancelled() => too_late(),
+            _ if self.closing.is_cancelled() => too_late(),
             Method::GET => page(StatusCode::OK, self.title(), &self.form()),
             Method::POST => self.take(body).await,
             _ => page(
@@ -339,7 +339,7 @@ impl SecretPage {
 
         // A refusal ends the page, too: the dropped sender tells the caller that there is no
         // answer.
-        self.over.cancel();
+        self.closing.cancel();
 
         reply
     }

@@ -7,17 +7,17 @@ use rmcp::{
     transport::Transport,
 };
 
-/// Transport which drops notifications and answers until the client has sent a hello. rmcp would
+/// Transport which drops notifications and answers until the client has begun the handshake. rmcp would
 /// end the server on such an early message. A client that gives up on `server/discover` cancels
-/// that request first and says hello afterwards.
-pub(super) struct FromHello<T> {
+/// that request first and begins the handshake afterwards.
+pub(super) struct FromHandshake<T> {
     transport: T,
-    /// True once the client has sent a hello.
+    /// True once the client has begun the handshake.
     has_begun: bool,
 }
 
-impl<T> FromHello<T> {
-    /// Wraps the transport of a client that has not said hello.
+impl<T> FromHandshake<T> {
+    /// Wraps the transport of a client that has not begun the handshake.
     pub(super) fn new(transport: T) -> Self {
         Self {
             transport,
@@ -26,7 +26,7 @@ impl<T> FromHello<T> {
     }
 }
 
-impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHello<T> {
+impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHandshake<T> {
     type Error = T::Error;
 
     fn send(
@@ -38,10 +38,10 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHello<T> {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
-            // Requests always pass: before the hello, rmcp answers them, if only with an error.
+            // Requests always pass: before the handshake, rmcp answers them, if only with an error.
             let message = self.transport.receive().await?;
             if let JsonRpcMessage::Request(request) = &message {
-                self.has_begun |= is_hello(&request.request);
+                self.has_begun |= is_handshake(&request.request);
             } else if !self.has_begun {
                 continue;
             }
@@ -55,9 +55,9 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for FromHello<T> {
     }
 }
 
-/// Returns true for a hello, the request on which rmcp begins to serve. This is `initialize`, or a
+/// Returns true for the first request of a handshake, the one on which rmcp begins to serve. This is `initialize`, or a
 /// request of revision 2026-07-28 with complete metadata.
-fn is_hello(request: &ClientRequest) -> bool {
+fn is_handshake(request: &ClientRequest) -> bool {
     match request {
         ClientRequest::InitializeRequest(_) => true,
         ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,

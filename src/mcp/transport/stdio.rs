@@ -18,11 +18,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{handshake::FromHello, overwriting::Overwriting};
+use super::{handshake::FromHandshake, overwriting::Overwriting};
 use crate::{mcp::server::SshServer, session::registry::SessionRegistry};
 
 /// Time limit for writing the answers to stopped calls after the client is gone.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 
 /// Serves a single client over this process's stdin and stdout until stdin ends or `stop` is
 /// cancelled. Then stops all commands and closes all SSH connections, which takes less than a
@@ -49,13 +49,13 @@ pub async fn serve_over<R, W>(
         ended: ended.clone(),
     };
 
-    let served = CancellationToken::new();
+    let stop_serving = CancellationToken::new();
 
     let mut serving = {
-        let (handler, until) = (SshServer::new(Arc::clone(&registry)), served.clone());
+        let (handler, until) = (SshServer::new(Arc::clone(&registry)), stop_serving.clone());
         tokio::spawn(async move {
-            // Both failures mean that the client went away, before its hello or afterwards.
-            let transport = FromHello::new(AsyncRwTransport::new_server(
+            // Both failures mean that the client went away, before its handshake or afterwards.
+            let transport = FromHandshake::new(AsyncRwTransport::new_server(
                 Overwriting::new(input),
                 output,
             ));
@@ -74,9 +74,9 @@ pub async fn serve_over<R, W>(
 
     // Commands are stopped before the server, so that their calls can still be answered.
     registry.shut_down().await;
-    served.cancel();
+    stop_serving.cancel();
     if !finished {
-        let _ = timeout(LAST_WORDS, serving).await;
+        let _ = timeout(DRAIN_LIMIT, serving).await;
     }
 }
 
@@ -94,7 +94,7 @@ where
         ended: ended.clone(),
     };
 
-    let transport = FromHello::new(AsyncRwTransport::new_server(
+    let transport = FromHandshake::new(AsyncRwTransport::new_server(
         Overwriting::new(input),
         output,
     ));

@@ -30,7 +30,7 @@ use crate::{
     lock::lock,
     mcp::{
         server::SshServer,
-        transport::handshake::FromHello,
+        transport::handshake::FromHandshake,
         web::{
             MCP_PATH,
             reply::{EVENT_STREAM, HttpReply, refusal, reply},
@@ -94,7 +94,7 @@ impl LegacySse {
     /// Opens an event stream and serves a client until either end closes the stream.
     ///
     /// A client that comes back after a restart of the daemon knows its revision already and sends
-    /// no hello. Its `MCP-Protocol-Version` header shows this.
+    /// no handshake. Its `MCP-Protocol-Version` header shows this.
     pub(super) fn open(&self, headers: &HeaderMap) -> HttpReply {
         // Other clients of the daemon cannot guess a random id.
         let Ok(id) = random::hex::<16>() else {
@@ -135,7 +135,7 @@ impl LegacySse {
                     .waiting()
                     .await;
             } else if let Ok(running) =
-                Box::pin(server.serve_with_ct(FromHello::new(transport), until)).await
+                Box::pin(server.serve_with_ct(FromHandshake::new(transport), until)).await
             {
                 let _ = running.waiting().await;
             }

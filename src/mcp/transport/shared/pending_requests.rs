@@ -371,7 +371,7 @@ mod tests {
         let second = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         assert!(
             pending.handshake(call).is_none(),
-            "a revision without hello"
+            "a revision without a handshake"
         );
         pending.outbound(first);
         pending.outbound(second);

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Time limit for the last lines of the daemon after the client is gone.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// Time limit for a new daemon to answer the `initialize` of a conversation which goes on.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -207,7 +207,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> StdioProxy<W> {
         self.client.gone.cancel();
         if let Some(mut link) = self.link.take() {
             let _ = link.write.shutdown().await;
-            let _ = timeout(LAST_WORDS, link.reading).await;
+            let _ = timeout(DRAIN_LIMIT, link.reading).await;
         }
     }
 }
