@@ -327,7 +327,7 @@ pub enum HostKeyError {
         offending: Box<str>,
     },
     /// The key is revoked, or the certificate's authority is.
-    #[error("the host key {key_type} {fingerprint} of {host} is REVOKED: {place}")]
+    #[error("the host key {key_type} {fingerprint} of {host} is REVOKED: {location}")]
     Revoked {
         /// Name looked up: `host`, or `[host]:port`.
         host: String,
@@ -337,7 +337,7 @@ pub enum HostKeyError {
         fingerprint: String,
         /// Location of the revocation: `@revoked in FILE:LINE`, or an entry of a `RevokedHostKeys`
         /// file.
-        place: String,
+        location: String,
     },
     /// A file of known or revoked keys cannot be read, so a revoked or changed key could go
     /// unnoticed.

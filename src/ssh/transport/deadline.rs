@@ -23,6 +23,24 @@ pub(in crate::ssh) struct Deadline {
     end: watch::Sender<Instant>,
 }
 
+/// Deadlines of a transport until the server has shown an accepted host key.
+#[derive(Debug, Clone)]
+pub(in crate::ssh) struct ConnectDeadlines {
+    /// Deadline of `ConnectTimeout`.
+    pub(in crate::ssh) connecting: Deadline,
+    /// Deadline of the whole attempt, jump hosts included.
+    pub(in crate::ssh) attempt: Deadline,
+}
+
+impl ConnectDeadlines {
+    /// Waits for the user's answer, while both deadlines stand still. Otherwise the time to think
+    /// would count against `ConnectTimeout`.
+    pub(in crate::ssh) async fn while_asking<T>(&self, asking: impl Future<Output = T>) -> T {
+        let asking = self.connecting.while_asking(asking);
+        self.attempt.while_asking(asking).await
+    }
+}
+
 impl Deadline {
     /// Creates a deadline at `limit` from now.
     pub(in crate::ssh) fn after(limit: Duration) -> Self {

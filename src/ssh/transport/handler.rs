@@ -1,8 +1,11 @@
 //! Answers the server's messages outside of channels, and records facts about the connection.
 
-use std::sync::{
-    Arc, Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use russh::{
@@ -16,13 +19,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     agent_forward::ForwardedAgent,
     algorithms,
-    deadline::Deadline,
-    host_key::{AcceptedHostKey, HostKeyCheck},
+    deadline::ConnectDeadlines,
+    host_key::{AcceptedHostKey, HostKeyCheck, HostKeyDecision, ShownKey, TrustQuestion},
 };
 use crate::{
     openssh::banner,
     ssh::{
-        error::{HostKeyError, MAX_WORDS_BYTES, SshError, said},
+        error::{MAX_WORDS_BYTES, SshError, said},
         prompt::prompter::{Banner, Prompter, UnknownKey},
         trace::StageTrace,
     },
@@ -117,8 +120,8 @@ pub(in crate::ssh) struct ClientHandler {
     pub(in crate::ssh) account: String,
     /// Prompter for the question about an unknown host key, and for banners.
     pub(in crate::ssh) prompter: Prompter,
-    /// Deadlines which move on during a question: of `ConnectTimeout`, and of the whole attempt.
-    pub(in crate::ssh) deadlines: [Deadline; 2],
+    /// Deadlines which move on during a question.
+    pub(in crate::ssh) deadlines: ConnectDeadlines,
     /// Number of requested channels which were refused.
     pub(in crate::ssh) refused: usize,
     /// Guard which cancels the `closed` token when russh drops the handler.
@@ -141,34 +144,10 @@ impl ClientHandler {
         Ok(())
     }
 
-    /// Asks the user about an unknown key, if `ssh` would ask. Returns false without an answer.
-    async fn is_trusted(&self, unknown: &HostKeyError) -> bool {
-        let (
-            Some(file),
-            HostKeyError::Unknown {
-                host,
-                key_type,
-                fingerprint,
-                ..
-            },
-        ) = (self.check.asks_to_save_in(), unknown)
-        else {
-            return false;
-        };
-
-        let (host, key_type, fingerprint) = (host.clone(), key_type.clone(), fingerprint.clone());
-
-        let answer = self.prompter.confirm_host_key(UnknownKey {
-            host,
-            key_type,
-            fingerprint,
-            saved_in: file.to_owned(),
-        });
-
-        // Both deadlines must stand still, or the user's thinking would count against
-        // `ConnectTimeout`.
-        let [connecting, all] = &self.deadlines;
-        all.while_asking(connecting.while_asking(answer)).await == Some(true)
+    /// Asks the user about an unknown key. Returns false without an answer.
+    async fn is_trusted(&self, key: UnknownKey) -> bool {
+        let answer = self.prompter.confirm_host_key(key);
+        self.deadlines.while_asking(answer).await == Some(true)
     }
 }
 
@@ -176,15 +155,29 @@ impl client::Handler for ClientHandler {
     type Error = SshError;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, SshError> {
-        // The decision is repeated with the answer, since only an accepting decision saves the key.
-        let accepted = match self.check.decide(shown, false) {
-            Err(unknown @ HostKeyError::Unknown { .. }) => {
-                let trusted = self.is_trusted(&unknown).await;
-                self.check.decide(shown, trusted)?
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+
+        let acceptance = match self.check.decide(ShownKey::parse(shown)?, now) {
+            HostKeyDecision::Accept(acceptance) => acceptance,
+            HostKeyDecision::Refuse(error) => return Err(error.into()),
+            HostKeyDecision::Ask(question) => {
+                let TrustQuestion {
+                    key,
+                    acceptance,
+                    refusal,
+                } = *question;
+
+                if !self.is_trusted(key).await {
+                    return Err(refusal.into());
+                }
+
+                acceptance
             }
-            decided => decided?,
         };
 
+        let accepted = self.check.accept(acceptance);
         let _ = self.facts.host_key.set(accepted);
         Ok(true)
     }

@@ -36,7 +36,7 @@ use crate::{
         transport::{
             agent_forward::ForwardedAgent,
             algorithms,
-            deadline::Deadline,
+            deadline::{ConnectDeadlines, Deadline},
             dial::dial,
             handler::{ClientHandler, ConnectionFacts},
             host_key::{self, AcceptedHostKey, HostKeyCheck},
@@ -358,7 +358,10 @@ impl OpenConnection<'_> {
             } else {
                 self.prompter.clone()
             },
-            deadlines: [connecting.clone(), self.deadline.clone()],
+            deadlines: ConnectDeadlines {
+                connecting: connecting.clone(),
+                attempt: self.deadline.clone(),
+            },
             refused: 0,
             _closed: facts.closed.clone().drop_guard(),
         };

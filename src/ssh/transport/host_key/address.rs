@@ -2,13 +2,7 @@
 //! `NoHostAuthenticationForLocalhost`.
 
 use super::HostKeyCheck;
-use crate::{
-    openssh::{
-        effective_config::{EffectiveConfig, StrictHostKeyChecking},
-        known_hosts::{HostKey, HostName, Verdict, fingerprint, verdict},
-    },
-    ssh::error::HostKeyError,
-};
+use crate::openssh::{effective_config::EffectiveConfig, known_hosts::HostName};
 
 /// Options about the address of a host, with the necessary parts of the destination.
 pub(super) struct AddressRules {
@@ -40,86 +34,17 @@ impl HostKeyCheck {
         self.by_address.exempt_loopback && self.address.is_some_and(|address| address.is_loopback())
     }
 
-    /// Compares the key with the key known for the address. If the address is unknown, the key is
-    /// saved for the address; if `known` is false, it is saved for the host as well. Returns a
-    /// notice if something was saved, or if `StrictHostKeyChecking no` allowed a mismatch.
-    ///
-    /// # Errors
-    /// Another key is known for the address, or the key is revoked there.
-    pub(super) fn check_address(
-        &self,
-        key: &HostKey,
-        known: bool,
-    ) -> Result<Option<String>, HostKeyError> {
-        let AddressRules {
-            check,
-            host_name,
-            port,
-            ..
-        } = &self.by_address;
-
-        let Some(address) = self
+    /// Returns the name of the host's address, whose key has to be checked too; `None` if only the
+    /// key of the host counts.
+    pub(super) fn checked_address(&self) -> Option<HostName> {
+        let rules = &self.by_address;
+        let address = self
             .address
-            .filter(|address| *check && !address.is_loopback())
-        else {
-            return Ok(None);
-        };
+            .filter(|address| rules.check && !address.is_loopback())?
+            .to_string();
 
-        let address = address.to_string();
         // A destination which is an address itself has been looked up under this name already.
-        if address == *host_name {
-            return Ok(None);
-        }
-
-        let name = HostName::new(&address, *port);
-        let (host, key_type, shown) = (
-            name.as_str().to_owned(),
-            key.key_type().to_owned(),
-            fingerprint(key.blob()),
-        );
-
-        match verdict(&self.view(), &name, key) {
-            Verdict::Trusted { .. } => Ok(None),
-            Verdict::Unknown if known => Ok(self.recordable.then(|| self.save(&name, None, key))),
-            Verdict::Unknown => Ok(Some(self.save(&self.host, Some(&name), key))),
-            Verdict::Revoked { file, line } => {
-                let place = format!("@revoked in {file}:{line}");
-                Err(HostKeyError::Revoked {
-                    host,
-                    key_type,
-                    fingerprint: shown,
-                    place,
-                })
-            }
-            Verdict::Changed { file, line, .. } if self.policy == StrictHostKeyChecking::No => {
-                let saved = if known {
-                    String::new()
-                } else {
-                    self.save(&self.host, None, key) + "; "
-                };
-
-                Ok(Some(format!(
-                    "{saved}another key is known for the address {host} ({file}:{line})"
-                )))
-            }
-            Verdict::Changed {
-                file,
-                line,
-                key_type: listed,
-                fingerprint,
-            } => {
-                let offending =
-                    format!("{listed} key for the address in {file}:{line} ({fingerprint})");
-
-                Err(HostKeyError::Changed {
-                    host,
-                    key_type,
-                    fingerprint: shown,
-                    file,
-                    offending: offending.into(),
-                })
-            }
-        }
+        (address != rules.host_name).then(|| HostName::new(&address, rules.port))
     }
 }
 
@@ -130,8 +55,14 @@ mod tests {
     use russh::keys::{PublicKey, PublicKeyOrCertificate};
 
     use super::*;
-    use crate::openssh::destination::Destination;
-    use crate::ssh::config::target::Target;
+    use crate::{
+        openssh::destination::Destination,
+        ssh::{
+            config::target::Target,
+            error::HostKeyError,
+            transport::host_key::{HostKeyDecision, ShownKey},
+        },
+    };
 
     const ED: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
@@ -160,24 +91,25 @@ mod tests {
         check.address = address.map(|address| address.parse::<IpAddr>().unwrap());
         let shown = PublicKeyOrCertificate::from(PublicKey::from_openssh(ED).unwrap());
 
-        let decision = match check.decide(&shown, false) {
-            Ok(accepted) => format!(
-                "accepted{}",
-                if accepted.notice.is_some() {
-                    " with notice"
-                } else {
-                    ""
-                }
-            ),
-            Err(HostKeyError::Changed {
+        let decision = match check.decide(ShownKey::parse(&shown).unwrap(), 0) {
+            HostKeyDecision::Accept(acceptance) => match check.accept(acceptance).notice {
+                Some(_) => "accepted with notice".to_owned(),
+                None => "accepted".to_owned(),
+            },
+            HostKeyDecision::Ask(question) => format!("unknown {}", question.key.host),
+            HostKeyDecision::Refuse(HostKeyError::Changed {
                 host, offending, ..
             }) => {
                 let (_, line) = offending.split_once("kh:").unwrap();
                 format!("changed {host} {}", line.split(' ').next().unwrap())
             }
-            Err(HostKeyError::Revoked { host, .. }) => format!("revoked {host}"),
-            Err(HostKeyError::Unknown { host, .. }) => format!("unknown {host}"),
-            Err(error) => error.to_string(),
+            HostKeyDecision::Refuse(HostKeyError::Revoked { host, .. }) => {
+                format!("revoked {host}")
+            }
+            HostKeyDecision::Refuse(HostKeyError::Unknown { host, .. }) => {
+                format!("unknown {host}")
+            }
+            HostKeyDecision::Refuse(error) => error.to_string(),
         };
 
         (decision, fs::read_to_string(&file).unwrap())

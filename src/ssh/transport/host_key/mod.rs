@@ -1,21 +1,18 @@
-//! Decides whether the server's host key is accepted. This module reads the files named by the
-//! configuration, asks the pure functions [`verdict`] and [`authority`], applies
-//! `StrictHostKeyChecking`, and saves accepted keys.
+//! Checks the server's host key. This module reads the files named by the configuration; `decision`
+//! decides about a key, and `save` and `update` write accepted keys.
 
 mod address;
+mod decision;
+mod locked_file;
 mod save;
 mod update;
 
-pub(in crate::ssh) use self::update::update;
-
-use std::{
-    env, fs, io,
-    net::IpAddr,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+pub(in crate::ssh) use self::{
+    decision::{HostKeyDecision, ShownKey, TrustQuestion},
+    update::update,
 };
 
-use russh::keys::{HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
+use std::{env, fs, io, net::IpAddr, path::Path};
 
 use crate::{
     openssh::{
@@ -23,8 +20,7 @@ use crate::{
             EffectiveConfig, StrictHostKeyChecking, split_paths, with_program_data,
         },
         known_hosts::{
-            Authority, CERTIFICATE_SUFFIX, HostCertificate, HostKey, HostName, KnownHostsFile,
-            Verdict, authority, fingerprint, order_algorithms, plain_key_type, verdict,
+            CERTIFICATE_SUFFIX, HostKey, HostName, KnownHostsFile, order_algorithms, plain_key_type,
         },
         revoked_keys::RevokedKeys,
     },
@@ -108,7 +104,7 @@ impl HostKeyCheck {
         config: &EffectiveConfig,
         target: &Target,
     ) -> Result<Self, SshError> {
-        let typed = target.destination.as_str();
+        let destination = target.destination.as_str();
         let host = match &config.host_key_alias {
             Some(alias) => HostName::alias(alias),
             None => HostName::new(&config.host_name, config.port),
@@ -118,7 +114,7 @@ impl HostKeyCheck {
             "UserKnownHostsFile",
             &config.user_known_hosts_files,
             config,
-            typed,
+            destination,
         )?;
 
         // On Windows, `ssh -G` prints the folder of the global files as `__PROGRAMDATA__`.
@@ -127,7 +123,7 @@ impl HostKeyCheck {
             env::var("ProgramData").ok().as_deref(),
         );
 
-        let global = expand_all("GlobalKnownHostsFile", &global, config, typed)?;
+        let global = expand_all("GlobalKnownHostsFile", &global, config, destination)?;
         let mut files = Vec::new();
         // The user's files come first, as `ssh` reads them.
         for path in user.iter().cloned().chain(global) {
@@ -140,7 +136,7 @@ impl HostKeyCheck {
             "RevokedHostKeys",
             config.revoked_host_keys.as_deref().unwrap_or_default(),
             config,
-            typed,
+            destination,
         )?;
 
         let view: Vec<_> = files
@@ -184,228 +180,6 @@ impl HostKeyCheck {
         &self.algorithms
     }
 
-    /// Returns the file for saving a key which the user trusts; `None` if the user must not be
-    /// asked.
-    pub(in crate::ssh) fn asks_to_save_in(&self) -> Option<&str> {
-        let asks = self.policy == StrictHostKeyChecking::Ask && self.recordable;
-        self.user_files.first().filter(|_| asks).map(String::as_str)
-    }
-
-    /// Accepts or refuses the key shown by the server. `trusted` is the user's answer to the
-    /// question of `StrictHostKeyChecking ask`, or false before the question.
-    ///
-    /// # Errors
-    /// [`HostKeyError`] wherever OpenSSH would end the connection, or would have to ask.
-    pub(in crate::ssh) fn decide(
-        &self,
-        shown: &PublicKeyOrCertificate,
-        trusted: bool,
-    ) -> Result<AcceptedHostKey, HostKeyError> {
-        let (key, certificate) = parse(shown)?;
-        let fingerprint = fingerprint(key.blob());
-
-        let accepted = |because| AcceptedHostKey {
-            key_type: key.key_type().to_owned(),
-            fingerprint: fingerprint.clone(),
-            because,
-            ..AcceptedHostKey::default()
-        };
-
-        let revoked = |place| HostKeyError::Revoked {
-            host: self.host.as_str().to_owned(),
-            key_type: key.key_type().to_owned(),
-            fingerprint: fingerprint.clone(),
-            place,
-        };
-
-        if let Some(bits) = key.rsa_bits().filter(|bits| *bits < self.smallest_rsa) {
-            let smallest = self.smallest_rsa;
-            return Err(HostKeyError::Unusable(format!(
-                "an RSA key of {bits} bits; the least is {smallest}"
-            )));
-        }
-
-        // Revocation comes before every reason to accept the key: a revoked key is never accepted.
-        for (file, keys) in &self.revoked {
-            if let Some(reason) = keys.reason(&key, certificate.as_ref()) {
-                return Err(revoked(format!("{reason} of {file} (RevokedHostKeys)")));
-            }
-        }
-
-        if self.is_exempt() {
-            return Ok(accepted(
-                "which is not checked (NoHostAuthenticationForLocalhost)".to_owned(),
-            ));
-        }
-
-        // Without a certificate, the key itself must be listed.
-        let Some(certificate) = certificate else {
-            return self.decide_plain(&key, "", trusted);
-        };
-
-        let fault = match authority(&self.view(), &self.host, &certificate) {
-            Authority::Revoked { file, line } => {
-                return Err(revoked(format!("@revoked in {file}:{line}")));
-            }
-            // A listed authority is not enough: the certificate must be valid now, for this host,
-            // and be signed by an allowed algorithm.
-            Authority::Listed { file, line } => {
-                let now = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| since.as_secs());
-                let fault = certificate.fault(&self.principal, now, &self.ca_signature_algorithms);
-                let Some(fault) = fault else {
-                    return Ok(accepted(format!(
-                        "whose certificate is by the authority in {file}:{line}"
-                    )));
-                };
-
-                format!("{fault} (its authority is in {file}:{line})")
-            }
-            Authority::Unlisted => {
-                "no @cert-authority line lists its authority for this host".to_owned()
-            }
-        };
-
-        // As in OpenSSH, a key without an accepted certificate is judged like a plain key.
-        self.decide_plain(
-            &key,
-            &format!("; its certificate was not accepted: {fault}"),
-            trusted,
-        )
-    }
-
-    /// Accepts or refuses a key which no file lists, according to `StrictHostKeyChecking`.
-    fn decide_unknown(
-        &self,
-        key: &HostKey,
-        shown: String,
-        fault: &str,
-        trusted: bool,
-    ) -> Result<AcceptedHostKey, HostKeyError> {
-        let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
-        // As in OpenSSH, an unknown host which cannot be recorded is refused under every policy.
-        let policy = match self.policy {
-            StrictHostKeyChecking::Ask if trusted => {
-                return Ok(AcceptedHostKey {
-                    notice: Some(self.save(&self.host, None, key)),
-                    key_type,
-                    fingerprint: shown,
-                    because: "which the person trusts".to_owned(),
-                    ..AcceptedHostKey::default()
-                });
-            }
-            StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No if self.recordable => {
-                let saved = self.check_address(key, false)?;
-                let notice = Some(saved.unwrap_or_else(|| self.save(&self.host, None, key)));
-                let because = "which is new (StrictHostKeyChecking)".to_owned();
-
-                return Ok(AcceptedHostKey {
-                    key_type,
-                    fingerprint: shown,
-                    because,
-                    notice,
-                    ..AcceptedHostKey::default()
-                });
-            }
-            StrictHostKeyChecking::Yes => "yes",
-            StrictHostKeyChecking::Ask => "ask",
-            StrictHostKeyChecking::AcceptNew => "accept-new, but it cannot be recorded",
-            StrictHostKeyChecking::No => "no, but it cannot be recorded",
-        };
-
-        let (destination, policy) = (self.destination.clone(), format!("{policy}{fault}").into());
-
-        Err(HostKeyError::Unknown {
-            host,
-            destination,
-            key_type,
-            fingerprint: shown,
-            policy,
-        })
-    }
-
-    /// Accepts or refuses a plain key. `fault` says why a certificate sent with the key was not
-    /// accepted; empty if there was no certificate.
-    fn decide_plain(
-        &self,
-        key: &HostKey,
-        fault: &str,
-        trusted: bool,
-    ) -> Result<AcceptedHostKey, HostKeyError> {
-        let (host, key_type) = (self.host.as_str().to_owned(), key.key_type().to_owned());
-        let shown = fingerprint(key.blob());
-
-        // A list may allow certificates of a type, but no plain keys of that type.
-        if !self.allows(key) {
-            return Err(HostKeyError::Unusable(format!(
-                "HostKeyAlgorithms does not allow {key_type}{fault}"
-            )));
-        }
-
-        match verdict(&self.view(), &self.host, key) {
-            Verdict::Trusted {
-                file,
-                line,
-                without_port,
-            } => Ok(AcceptedHostKey {
-                notice: self.check_address(key, true)?,
-                key_type,
-                fingerprint: shown,
-                because: format!("known by {file}:{line}"),
-                may_update: self.update && !without_port && self.user_files.contains(&file),
-                ..AcceptedHostKey::default()
-            }),
-            Verdict::Revoked { file, line } => {
-                let place = format!("@revoked in {file}:{line}");
-                Err(HostKeyError::Revoked {
-                    host,
-                    key_type,
-                    fingerprint: shown,
-                    place,
-                })
-            }
-            Verdict::Unknown => self.decide_unknown(key, shown, fault, trusted),
-            Verdict::Changed {
-                file,
-                line,
-                key_type: listed,
-                fingerprint,
-            } => {
-                let offending = format!("{listed} key in {file}:{line} ({fingerprint}){fault}");
-
-                // As in OpenSSH, the connection goes on without passwords, which an impostor could
-                // collect.
-                if self.policy == StrictHostKeyChecking::No {
-                    let notice = format!(
-                        "the host key has changed (offending {offending}); StrictHostKeyChecking is no, so the \
-                         connection goes on, without passwords"
-                    );
-
-                    let because = "which has changed (StrictHostKeyChecking no)".to_owned();
-                    let (no_passwords, notice, may_update) = (true, Some(notice), false);
-
-                    return Ok(AcceptedHostKey {
-                        key_type,
-                        fingerprint: shown,
-                        because,
-                        no_passwords,
-                        notice,
-                        may_update,
-                    });
-                }
-
-                Err(HostKeyError::Changed {
-                    host,
-                    key_type,
-                    fingerprint: shown,
-                    file,
-                    offending: offending.into(),
-                })
-            }
-        }
-    }
-
     /// Returns true if `HostKeyAlgorithms` allows a plain key of this type.
     fn allows(&self, key: &HostKey) -> bool {
         let plain = |name: &String| {
@@ -423,49 +197,18 @@ impl HostKeyCheck {
     }
 }
 
-/// Parses the key shown by the server, and the certificate if there is one. The certificate's
-/// signature is verified.
-///
-/// # Errors
-/// The key or certificate is malformed, of an unknown type, or has no valid signature.
-fn parse(
-    shown: &PublicKeyOrCertificate,
-) -> Result<(HostKey, Option<HostCertificate>), HostKeyError> {
-    let broken = || HostKeyError::Unusable("it is broken or of an unknown type".to_owned());
-    match shown {
-        PublicKeyOrCertificate::PublicKey { key, .. } => {
-            let key = HostKey::parse(&key.public_key_bytes()).ok_or_else(broken)?;
-            Ok((key, None))
-        }
-        PublicKeyOrCertificate::Certificate(certificate) => {
-            // Only the signature is checked here, so any time within the validity will do. Validity
-            // now is a separate question, which `HostCertificate::fault` answers.
-            let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
-            certificate
-                .validate_at(certificate.valid_after(), [&signer])
-                .map_err(|_| {
-                    HostKeyError::Unusable("its certificate has no good signature".to_owned())
-                })?;
-
-            let blob = certificate.to_bytes().map_err(|_| broken())?;
-            let certificate = HostCertificate::parse(&blob).ok_or_else(broken)?;
-            Ok((certificate.key.clone(), Some(certificate)))
-        }
-    }
-}
-
 /// Splits the paths which an option lists on a line, and expands each.
 fn expand_all(
     option: &'static str,
-    printed: &str,
+    value: &str,
     config: &EffectiveConfig,
-    typed: &str,
+    destination: &str,
 ) -> Result<Vec<String>, SshError> {
-    let paths = split_paths(printed, |path| Path::new(path).exists());
+    let paths = split_paths(value, |path| Path::new(path).exists());
     paths
         .iter()
         .filter(|path| *path != "none")
-        .map(|path| expand_path(option, path, config, typed))
+        .map(|path| expand_path(option, path, config, destination))
         .collect()
 }
 

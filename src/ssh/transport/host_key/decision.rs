@@ -1,0 +1,337 @@
+//! Decides about the host key shown by a server. Everything here is pure: the files were read
+//! before, the time is an argument, and nothing is saved.
+
+use russh::keys::{HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
+
+use super::HostKeyCheck;
+use crate::{
+    openssh::{
+        effective_config::StrictHostKeyChecking,
+        known_hosts::{
+            Authority, HostCertificate, HostKey, HostName, Verdict, authority, fingerprint, verdict,
+        },
+    },
+    ssh::{error::HostKeyError, prompt::prompter::UnknownKey},
+};
+
+/// Decision about the host key shown by a server. Created by [`HostKeyCheck::decide`], once for
+/// each key exchange.
+#[derive(Debug)]
+pub(in crate::ssh) enum HostKeyDecision {
+    /// The connection goes on.
+    Accept(Acceptance),
+    /// The user decides, because no file lists a key of the host (`StrictHostKeyChecking ask`).
+    Ask(Box<TrustQuestion>),
+    /// OpenSSH would end the connection for this reason.
+    Refuse(HostKeyError),
+}
+
+/// Accepted key, with the consequences of accepting it. Nothing is saved before
+/// [`HostKeyCheck::accept`].
+#[derive(Debug)]
+pub(in crate::ssh) struct Acceptance {
+    pub(super) key: HostKey,
+    /// Reason for accepting the key, as the end of a sentence.
+    pub(super) because: String,
+    /// Names under which the key is to be saved; empty if nothing is to be saved.
+    pub(super) save_as: Vec<HostName>,
+    /// Warning for the user; `None` if nothing is wrong.
+    pub(super) warning: Option<String>,
+    /// True if no password may be sent to the host.
+    pub(super) no_passwords: bool,
+    /// True if the server may announce further keys (`UpdateHostKeys`).
+    pub(super) may_update: bool,
+}
+
+/// Question about an unknown host key, with both possible ends.
+#[derive(Debug)]
+pub(in crate::ssh) struct TrustQuestion {
+    /// Key to show to the user.
+    pub(in crate::ssh) key: UnknownKey,
+    /// Acceptance, if the user trusts the key.
+    pub(in crate::ssh) acceptance: Acceptance,
+    /// Error, if the user does not trust the key or cannot be asked.
+    pub(in crate::ssh) refusal: HostKeyError,
+}
+
+/// Host key shown by a server, with the certificate if there is one. The certificate's signature
+/// has been verified, but nothing else.
+#[derive(Debug)]
+pub(in crate::ssh) struct ShownKey {
+    key: HostKey,
+    certificate: Option<HostCertificate>,
+}
+
+impl ShownKey {
+    /// Parses the key or certificate shown by the server.
+    ///
+    /// # Errors
+    /// The key or certificate is malformed, of an unknown type, or has no valid signature.
+    pub(in crate::ssh) fn parse(shown: &PublicKeyOrCertificate) -> Result<Self, HostKeyError> {
+        let broken = || HostKeyError::Unusable("it is broken or of an unknown type".to_owned());
+        match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => Ok(Self {
+                key: HostKey::parse(&key.public_key_bytes()).ok_or_else(broken)?,
+                certificate: None,
+            }),
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                // Only the signature is checked here, so any time within the validity will do.
+                // Validity now is a separate question, which `HostCertificate::fault` answers.
+                let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
+                certificate
+                    .validate_at(certificate.valid_after(), [&signer])
+                    .map_err(|_| {
+                        HostKeyError::Unusable("its certificate has no good signature".to_owned())
+                    })?;
+
+                let blob = certificate.to_bytes().map_err(|_| broken())?;
+                let certificate = HostCertificate::parse(&blob).ok_or_else(broken)?;
+                Ok(Self {
+                    key: certificate.key.clone(),
+                    certificate: Some(certificate),
+                })
+            }
+        }
+    }
+}
+
+impl HostKeyCheck {
+    /// Decides about the key shown by the server. `now` is the time in seconds since 1970, for the
+    /// validity of a certificate.
+    pub(in crate::ssh) fn decide(&self, shown: ShownKey, now: u64) -> HostKeyDecision {
+        let ShownKey { key, certificate } = shown;
+
+        if let Some(bits) = key.rsa_bits().filter(|bits| *bits < self.smallest_rsa) {
+            let smallest = self.smallest_rsa;
+            return HostKeyDecision::Refuse(HostKeyError::Unusable(format!(
+                "an RSA key of {bits} bits; the least is {smallest}"
+            )));
+        }
+
+        // Revocation comes before every reason to accept the key: a revoked key is never accepted.
+        for (file, revoked) in &self.revoked {
+            if let Some(reason) = revoked.reason(&key, certificate.as_ref()) {
+                let location = format!("{reason} of {file} (RevokedHostKeys)");
+                return HostKeyDecision::Refuse(revoked_error(&self.host, &key, location));
+            }
+        }
+
+        if self.is_exempt() {
+            let because = "which is not checked (NoHostAuthenticationForLocalhost)".to_owned();
+            return HostKeyDecision::Accept(Acceptance::new(key, because));
+        }
+
+        // Without a certificate, the key itself must be listed.
+        let Some(certificate) = certificate else {
+            return self.decide_plain(key, "");
+        };
+
+        let fault = match authority(&self.view(), &self.host, &certificate) {
+            Authority::Revoked { file, line } => {
+                let location = format!("@revoked in {file}:{line}");
+                return HostKeyDecision::Refuse(revoked_error(&self.host, &key, location));
+            }
+            // A listed authority is not enough: the certificate must be valid now, for this host,
+            // and be signed by an allowed algorithm.
+            Authority::Listed { file, line } => {
+                let fault = certificate.fault(&self.principal, now, &self.ca_signature_algorithms);
+                let Some(fault) = fault else {
+                    let because = format!("whose certificate is by the authority in {file}:{line}");
+                    return HostKeyDecision::Accept(Acceptance::new(key, because));
+                };
+
+                format!("{fault} (its authority is in {file}:{line})")
+            }
+            Authority::Unlisted => {
+                "no @cert-authority line lists its authority for this host".to_owned()
+            }
+        };
+
+        // As in OpenSSH, a key without an accepted certificate is judged like a plain key.
+        self.decide_plain(key, &format!("; its certificate was not accepted: {fault}"))
+    }
+
+    /// Decides about a plain key. `fault` says why a certificate sent with the key was not
+    /// accepted; empty if there was no certificate.
+    fn decide_plain(&self, key: HostKey, fault: &str) -> HostKeyDecision {
+        // A list may allow certificates of a type, but no plain keys of that type.
+        if !self.allows(&key) {
+            return HostKeyDecision::Refuse(HostKeyError::Unusable(format!(
+                "HostKeyAlgorithms does not allow {}{fault}",
+                key.key_type()
+            )));
+        }
+
+        match verdict(&self.view(), &self.host, &key) {
+            Verdict::Trusted {
+                file,
+                line,
+                without_port,
+            } => self.with_address(Acceptance {
+                may_update: self.update && !without_port && self.user_files.contains(&file),
+                ..Acceptance::new(key, format!("known by {file}:{line}"))
+            }),
+            Verdict::Unknown => self.decide_unknown(key, fault),
+            Verdict::Revoked { file, line } => {
+                let location = format!("@revoked in {file}:{line}");
+                HostKeyDecision::Refuse(revoked_error(&self.host, &key, location))
+            }
+            Verdict::Changed {
+                file,
+                line,
+                key_type: listed,
+                fingerprint,
+            } => {
+                let offending = format!("{listed} key in {file}:{line} ({fingerprint}){fault}");
+                if self.policy != StrictHostKeyChecking::No {
+                    return HostKeyDecision::Refuse(changed_error(
+                        &self.host, &key, file, offending,
+                    ));
+                }
+
+                // As in OpenSSH, the connection goes on without passwords, which an impostor could
+                // collect.
+                let warning = format!(
+                    "the host key has changed (offending {offending}); StrictHostKeyChecking is no, \
+                     so the connection goes on, without passwords"
+                );
+                let because = "which has changed (StrictHostKeyChecking no)".to_owned();
+                HostKeyDecision::Accept(Acceptance {
+                    warning: Some(warning),
+                    no_passwords: true,
+                    ..Acceptance::new(key, because)
+                })
+            }
+        }
+    }
+
+    /// Decides about a key of a host which no file lists, according to `StrictHostKeyChecking`.
+    fn decide_unknown(&self, key: HostKey, fault: &str) -> HostKeyDecision {
+        let host = self.host.as_str().to_owned();
+        let key_type = key.key_type().to_owned();
+        let fingerprint = fingerprint(key.blob());
+
+        // As in OpenSSH, an unknown host which cannot be recorded is refused under every policy.
+        let recordable_in = self.user_files.first().filter(|_| self.recordable);
+
+        let policy = match (self.policy, recordable_in) {
+            (StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No, Some(_)) => {
+                let because = "which is new (StrictHostKeyChecking)".to_owned();
+                return self.with_address(Acceptance {
+                    save_as: vec![self.host.clone()],
+                    ..Acceptance::new(key, because)
+                });
+            }
+            (StrictHostKeyChecking::AcceptNew, None) => "accept-new, but it cannot be recorded",
+            (StrictHostKeyChecking::No, None) => "no, but it cannot be recorded",
+            (StrictHostKeyChecking::Yes, _) => "yes",
+            (StrictHostKeyChecking::Ask, _) => "ask",
+        };
+
+        let refusal = HostKeyError::Unknown {
+            host: host.clone(),
+            destination: self.destination.clone(),
+            key_type: key_type.clone(),
+            fingerprint: fingerprint.clone(),
+            policy: format!("{policy}{fault}").into(),
+        };
+
+        let (StrictHostKeyChecking::Ask, Some(file)) = (self.policy, recordable_in) else {
+            return HostKeyDecision::Refuse(refusal);
+        };
+
+        HostKeyDecision::Ask(Box::new(TrustQuestion {
+            key: UnknownKey {
+                host,
+                key_type,
+                fingerprint,
+                saved_in: file.clone(),
+            },
+            acceptance: Acceptance {
+                save_as: vec![self.host.clone()],
+                ..Acceptance::new(key, "which the person trusts".to_owned())
+            },
+            refusal,
+        }))
+    }
+
+    /// Decides about an acceptable key once more, by the key known for the host's address
+    /// (`CheckHostIP`). The key of an unknown address is saved for the address too.
+    fn with_address(&self, acceptance: Acceptance) -> HostKeyDecision {
+        let Some(address) = self.checked_address() else {
+            return HostKeyDecision::Accept(acceptance);
+        };
+
+        let key = &acceptance.key;
+
+        match verdict(&self.view(), &address, key) {
+            Verdict::Trusted { .. } => HostKeyDecision::Accept(acceptance),
+            Verdict::Unknown => {
+                let mut save_as = acceptance.save_as;
+                save_as.extend(self.recordable.then_some(address));
+                HostKeyDecision::Accept(Acceptance {
+                    save_as,
+                    ..acceptance
+                })
+            }
+            Verdict::Revoked { file, line } => {
+                let location = format!("@revoked in {file}:{line}");
+                HostKeyDecision::Refuse(revoked_error(&address, key, location))
+            }
+            Verdict::Changed { file, line, .. } if self.policy == StrictHostKeyChecking::No => {
+                let address = address.as_str();
+                HostKeyDecision::Accept(Acceptance {
+                    warning: Some(format!(
+                        "another key is known for the address {address} ({file}:{line})"
+                    )),
+                    ..acceptance
+                })
+            }
+            Verdict::Changed {
+                file,
+                line,
+                key_type: listed,
+                fingerprint,
+            } => {
+                let offending =
+                    format!("{listed} key for the address in {file}:{line} ({fingerprint})");
+                HostKeyDecision::Refuse(changed_error(&address, key, file, offending))
+            }
+        }
+    }
+}
+
+impl Acceptance {
+    /// Creates the acceptance of a key, without further consequences.
+    fn new(key: HostKey, because: String) -> Self {
+        Self {
+            key,
+            because,
+            save_as: Vec::new(),
+            warning: None,
+            no_passwords: false,
+            may_update: false,
+        }
+    }
+}
+
+/// Creates the error for a revoked key. `host` is the name of the host or address.
+fn revoked_error(host: &HostName, key: &HostKey, location: String) -> HostKeyError {
+    HostKeyError::Revoked {
+        host: host.as_str().to_owned(),
+        key_type: key.key_type().to_owned(),
+        fingerprint: fingerprint(key.blob()),
+        location,
+    }
+}
+
+/// Creates the error for a host or address which is listed in `file` with another key.
+fn changed_error(host: &HostName, key: &HostKey, file: String, offending: String) -> HostKeyError {
+    HostKeyError::Changed {
+        host: host.as_str().to_owned(),
+        key_type: key.key_type().to_owned(),
+        fingerprint: fingerprint(key.blob()),
+        file,
+        offending: offending.into(),
+    }
+}
