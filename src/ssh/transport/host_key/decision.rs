@@ -3,7 +3,7 @@
 
 use russh::keys::{HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
 
-use super::HostKeyCheck;
+use super::{HostKeyCheck, view};
 use crate::{
     openssh::{
         effective_config::StrictHostKeyChecking,
@@ -126,7 +126,7 @@ impl HostKeyCheck {
             return self.decide_plain(key, "");
         };
 
-        let fault = match authority(&self.view(), &self.host, &certificate) {
+        let fault = match authority(&view(&self.files), &self.host, &certificate) {
             Authority::Revoked { file, line } => {
                 let location = format!("@revoked in {file}:{line}");
                 return HostKeyDecision::Refuse(revoked_error(&self.host, &key, location));
@@ -162,7 +162,7 @@ impl HostKeyCheck {
             )));
         }
 
-        match verdict(&self.view(), &self.host, &key) {
+        match verdict(&view(&self.files), &self.host, &key) {
             Verdict::Trusted {
                 file,
                 line,
@@ -264,7 +264,7 @@ impl HostKeyCheck {
 
         let key = &acceptance.key;
 
-        match verdict(&self.view(), &address, key) {
+        match verdict(&view(&self.files), &address, key) {
             Verdict::Trusted { .. } => HostKeyDecision::Accept(acceptance),
             Verdict::Unknown => {
                 let mut save_as = acceptance.save_as;
@@ -333,5 +333,163 @@ fn changed_error(host: &HostName, key: &HostKey, file: String, offending: String
         fingerprint: fingerprint(key.blob()),
         file,
         offending: offending.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        openssh::{
+            destination::Destination, effective_config::EffectiveConfig, revoked_keys::RevokedKeys,
+        },
+        ssh::config::target::Target,
+    };
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGyNIOesCewgOk25b8NR67l6SEP6Q5cWbUcO3T10hy2b";
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOZPZKRQGjSb/lctRnhvGr7EG5AZwbscCJQr3cH6WQw6";
+
+    /// Returns the decision about `KEY`, shown by `h.ex` at 10.0.0.1, in a short form.
+    fn decide(options: &str, known_hosts: &str, revoked: &str) -> String {
+        let config = EffectiveConfig::parse(&format!(
+            "hostname h.ex\nuser u\n{options}\nuserknownhostsfile kh"
+        ))
+        .unwrap();
+        let target = Target {
+            destination: Destination::parse("h.ex").unwrap(),
+            user: None,
+            port: None,
+            config_file: None,
+        };
+
+        let user_files = match config.user_known_hosts_files.as_str() {
+            "none" => Vec::new(),
+            file => vec![file.to_owned()],
+        };
+        let files = vec![("kh".to_owned(), known_hosts.as_bytes().to_vec())];
+        let revoked = RevokedKeys::parse(revoked.as_bytes()).unwrap();
+        let revoked = vec![("rk".to_owned(), revoked)];
+        let mut check = HostKeyCheck::new(&config, &target, user_files, files, revoked);
+        check.address = Some("10.0.0.1".parse().unwrap());
+
+        let key = russh::keys::PublicKey::from_openssh(KEY).unwrap();
+        let shown = ShownKey::parse(&PublicKeyOrCertificate::from(key)).unwrap();
+
+        let names = |save_as: &[HostName]| {
+            save_as
+                .iter()
+                .flat_map(|name| [" +", name.as_str()])
+                .collect::<String>()
+        };
+
+        match check.decide(shown, 0) {
+            HostKeyDecision::Accept(acceptance) => format!(
+                "accept{}{}{}{}",
+                names(&acceptance.save_as),
+                acceptance.warning.map_or("", |_| " with warning"),
+                if acceptance.no_passwords {
+                    " without passwords"
+                } else {
+                    ""
+                },
+                if acceptance.may_update {
+                    " and update"
+                } else {
+                    ""
+                },
+            ),
+            HostKeyDecision::Ask(question) => format!(
+                "ask{} in {}",
+                names(&question.acceptance.save_as),
+                question.key.saved_in
+            ),
+            HostKeyDecision::Refuse(error) => match error {
+                HostKeyError::Unknown { policy, .. } => format!("refuse unknown: {policy}"),
+                HostKeyError::Changed { host, .. } => format!("refuse changed {host}"),
+                HostKeyError::Revoked { location, .. } => format!("refuse revoked {location}"),
+                error => format!("refuse {error}"),
+            },
+        }
+    }
+
+    #[test]
+    fn the_files_and_the_options_decide_about_a_key() {
+        let known = format!("h.ex {KEY}\n");
+        let changed = format!("h.ex {OTHER}\n");
+        let revoked = format!("{known}@revoked h.ex {KEY}\n");
+        let other_address = format!("10.0.0.1 {OTHER}\n");
+        let policy = |value: &str| format!("stricthostkeychecking {value}\n");
+        let by_address = |value: &str| policy(value) + "checkhostip yes\n";
+
+        for (options, known_hosts, expected) in [
+            (policy("yes"), "", "refuse unknown: yes"),
+            (policy("ask"), "", "ask +h.ex in kh"),
+            (policy("accept-new"), "", "accept +h.ex"),
+            (policy("no"), "", "accept +h.ex"),
+            (policy("yes"), known.as_str(), "accept"),
+            (policy("ask"), &known, "accept"),
+            (
+                policy("yes") + "updatehostkeys yes",
+                &known,
+                "accept and update",
+            ),
+            (policy("yes"), &changed, "refuse changed h.ex"),
+            (policy("ask"), &changed, "refuse changed h.ex"),
+            (policy("accept-new"), &changed, "refuse changed h.ex"),
+            (
+                policy("no"),
+                &changed,
+                "accept with warning without passwords",
+            ),
+            (policy("no"), &revoked, "refuse revoked @revoked in kh:2"),
+            // An unknown host which cannot be recorded is refused under every policy.
+            (
+                policy("ask") + "userknownhostsfile none",
+                "",
+                "refuse unknown: ask",
+            ),
+            (
+                policy("accept-new") + "userknownhostsfile none",
+                "",
+                "refuse unknown: accept-new, but it cannot be recorded",
+            ),
+            (
+                policy("no") + "userknownhostsfile none",
+                "",
+                "refuse unknown: no, but it cannot be recorded",
+            ),
+            // The address counts under `CheckHostIP`, but not before the user has trusted the key.
+            (by_address("ask"), "", "ask +h.ex in kh"),
+            (by_address("accept-new"), "", "accept +h.ex +10.0.0.1"),
+            (by_address("yes"), &known, "accept +10.0.0.1"),
+            (
+                by_address("accept-new"),
+                &other_address,
+                "refuse changed 10.0.0.1",
+            ),
+            (
+                by_address("no"),
+                &other_address,
+                "accept +h.ex with warning",
+            ),
+            (
+                policy("no") + "hostkeyalgorithms rsa-sha2-512",
+                &known,
+                "refuse the server showed a host key that cannot be used: HostKeyAlgorithms does not \
+                 allow ssh-ed25519",
+            ),
+        ] {
+            assert_eq!(
+                decide(&options, known_hosts, ""),
+                expected,
+                "{options} {known_hosts}"
+            );
+        }
+
+        // `RevokedHostKeys` comes before everything else.
+        let decision = decide(&policy("no"), &known, KEY);
+        assert!(decision.starts_with("refuse revoked "), "{decision}");
     }
 }

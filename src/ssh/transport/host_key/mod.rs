@@ -105,12 +105,7 @@ impl HostKeyCheck {
         target: &Target,
     ) -> Result<Self, SshError> {
         let destination = target.destination.as_str();
-        let host = match &config.host_key_alias {
-            Some(alias) => HostName::alias(alias),
-            None => HostName::new(&config.host_name, config.port),
-        };
-
-        let user = expand_all(
+        let user_files = expand_all(
             "UserKnownHostsFile",
             &config.user_known_hosts_files,
             config,
@@ -122,11 +117,11 @@ impl HostKeyCheck {
             &config.global_known_hosts_files,
             env::var("ProgramData").ok().as_deref(),
         );
-
         let global = expand_all("GlobalKnownHostsFile", &global, config, destination)?;
+
         let mut files = Vec::new();
         // The user's files come first, as `ssh` reads them.
-        for path in user.iter().cloned().chain(global) {
+        for path in user_files.iter().cloned().chain(global) {
             if let Some(text) = read(&path)? {
                 files.push((path, text));
             }
@@ -137,32 +132,43 @@ impl HostKeyCheck {
             config.revoked_host_keys.as_deref().unwrap_or_default(),
             config,
             destination,
-        )?;
+        )?
+        .into_iter()
+        .map(read_revoked)
+        .collect::<Result<_, _>>()?;
 
-        let view: Vec<_> = files
-            .iter()
-            .map(|(path, text)| KnownHostsFile { path, text })
-            .collect();
+        Ok(Self::new(config, target, user_files, files, revoked))
+    }
+
+    /// Creates the rules from the configuration and the content of the files.
+    fn new(
+        config: &EffectiveConfig,
+        target: &Target,
+        user_files: Vec<String>,
+        files: Vec<(String, Vec<u8>)>,
+        revoked: Vec<(String, RevokedKeys)>,
+    ) -> Self {
+        let host = match &config.host_key_alias {
+            Some(alias) => HostName::alias(alias),
+            None => HostName::new(&config.host_name, config.port),
+        };
 
         // As in `ssh`, algorithms of known keys come first. Otherwise a known host could show an
         // unlisted key.
-        let algorithms = order_algorithms(&config.host_key_algorithms, &view, &host);
+        let algorithms = order_algorithms(&config.host_key_algorithms, &view(&files), &host);
 
-        Ok(Self {
+        Self {
             principal: config
                 .host_key_alias
                 .clone()
                 .unwrap_or_else(|| config.host_name.clone()),
             destination: target.arguments(),
-            recordable: !user.is_empty() && !config.host_name.contains(UNRECORDED),
-            user_files: user,
+            recordable: !user_files.is_empty() && !config.host_name.contains(UNRECORDED),
+            user_files,
             policy: config.strict_host_key_checking,
             hash_names: config.hash_known_hosts,
             update: config.update_host_keys,
-            revoked: revoked
-                .into_iter()
-                .map(read_revoked)
-                .collect::<Result<_, _>>()?,
+            revoked,
             ca_signature_algorithms: config.ca_signature_algorithms.clone(),
             smallest_rsa: config.required_rsa_size.max(SMALLEST_RSA),
             by_address: address::AddressRules::new(config),
@@ -171,7 +177,7 @@ impl HostKeyCheck {
             algorithms,
             host,
             files,
-        })
+        }
     }
 
     /// Returns the host key algorithms to offer, best first. The order is that of
@@ -187,14 +193,14 @@ impl HostKeyCheck {
         };
         self.algorithms.iter().any(plain)
     }
+}
 
-    /// Returns the `known_hosts` files in the form which the pure functions read.
-    fn view(&self) -> Vec<KnownHostsFile<'_>> {
-        self.files
-            .iter()
-            .map(|(path, text)| KnownHostsFile { path, text })
-            .collect()
-    }
+/// Returns `known_hosts` files, as path and content, in the form which the pure functions read.
+fn view(files: &[(String, Vec<u8>)]) -> Vec<KnownHostsFile<'_>> {
+    files
+        .iter()
+        .map(|(path, text)| KnownHostsFile { path, text })
+        .collect()
 }
 
 /// Splits the paths which an option lists on a line, and expands each.

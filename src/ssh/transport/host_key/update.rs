@@ -14,11 +14,11 @@ use russh::{
 use super::{
     HostKeyCheck,
     locked_file::{is_at, open_locked},
-    read,
+    read, view,
 };
 use crate::{
     local::LocalName,
-    openssh::known_hosts::{HostKey, KeyUpdate, KnownHostsFile, plan_update},
+    openssh::known_hosts::{HostKey, KeyUpdate, plan_update},
     random,
 };
 
@@ -65,12 +65,7 @@ async fn try_update(
         files.extend(read(path)?.map(|text| (path.clone(), text)));
     }
 
-    let view: Vec<_> = files
-        .iter()
-        .map(|(path, text)| KnownHostsFile { path, text })
-        .collect();
-
-    let Some(plan) = plan_update(&view, &check.host, &keys) else {
+    let Some(plan) = plan_update(&view(&files), &check.host, &keys) else {
         return Ok(false);
     };
 
@@ -173,7 +168,9 @@ mod tests {
 
     use super::*;
     use crate::openssh::{
-        destination::Destination, effective_config::EffectiveConfig, known_hosts::HostName,
+        destination::Destination,
+        effective_config::EffectiveConfig,
+        known_hosts::{HostName, KnownHostsFile},
     };
     use crate::ssh::config::target::Target;
 
