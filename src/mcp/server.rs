@@ -156,7 +156,7 @@ impl SshServer {
             // and only during the log-in.
             if let PromptRequest::Banner(banner) = &prompt_request {
                 running.watched.say(banner);
-                if banner.page.is_none() || banner.login_ended.is_cancelled() {
+                if banner.page.is_none() || banner.login_ended.is_set() {
                     continue;
                 }
             }

@@ -71,7 +71,7 @@ impl ProgressSource {
         if let Some(banner) = work
             .banner
             .as_ref()
-            .filter(|banner| !banner.login_ended.is_cancelled())
+            .filter(|banner| !banner.login_ended.is_set())
         {
             return Some(escape_line(
                 format!("{} says: {}", banner.account, banner.words.trim()).as_bytes(),

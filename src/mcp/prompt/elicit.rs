@@ -17,10 +17,11 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio_util::either::Either;
 
 use super::secret_page::Page;
 use crate::{
+    event::Event,
     mcp::roots,
     random,
     render::escape_line,
@@ -55,7 +56,7 @@ pub(in crate::mcp) fn prompter(
 
     Prompter::new(channel(form), channel(url))
         .with_folders(folders)
-        .told(questions.clone())
+        .with_banners(questions.clone())
 }
 
 /// Request to a client.
@@ -75,8 +76,8 @@ pub(in crate::mcp) enum PendingAnswer {
     /// Page of this process for a secret. The answer of the client says only whether the user will
     /// look at the page.
     Page(Page),
-    /// Page of a server, of use until this token is cancelled at the end of the log-in.
-    Foreign(CancellationToken),
+    /// Page of a server, of use until the end of the log-in.
+    Foreign(Event),
 }
 
 impl PendingAnswer {
@@ -87,7 +88,7 @@ impl PendingAnswer {
             Self::Choice(_, answer) => answer.closed().await,
             Self::Folders(answer) => answer.closed().await,
             Self::Page(page) => page.is_closed().await,
-            Self::Foreign(over) => over.cancelled().await,
+            Self::Foreign(login_ended) => login_ended.wait().await,
         }
     }
 }
@@ -206,8 +207,8 @@ pub(in crate::mcp) async fn ask(
     };
 
     // The page outlives the answer of the client, which learns of the end only from a notification.
-    if let Some(over) = settle(waiting, answer) {
-        over.cancelled().await;
+    if let Some(closed) = settle(waiting, answer) {
+        closed.await;
 
         // 2025-11-25, elicitation, "Completion Notifications for URL Mode Elicitation".
         let complete = CustomNotification::new(COMPLETE, Some(json!({"elicitationId": id})));
@@ -247,9 +248,9 @@ enum FormAnswer {
     None,
 }
 
-/// Passes an answer on to whoever asked. If the user will look at a page, returns the token that is
-/// cancelled when the page closes.
-fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToken> {
+/// Passes an answer on to whoever asked. If the user will look at a page, returns a future that
+/// ends when the page closes.
+fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<impl Future<Output = ()>> {
     // Declined and cancelled questions are the same here: the user has not said yes.
     let accepted = match &answer {
         FormAnswer::Elicited(answer) if answer.action == ElicitationAction::Accept => Some(answer),
@@ -269,8 +270,12 @@ fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<CancellationToke
             }
             None
         }
-        PendingAnswer::Page(page) => accepted.map(|_| page.stay_open()),
-        PendingAnswer::Foreign(over) => accepted.map(|_| over),
+        PendingAnswer::Page(page) => {
+            accepted.map(|_| Either::Left(page.stay_open().cancelled_owned()))
+        }
+        PendingAnswer::Foreign(login_ended) => {
+            accepted.map(|_| Either::Right(async move { login_ended.wait().await }))
+        }
     }
 }
 

@@ -369,7 +369,7 @@ impl Login<'_> {
         // A server which accepts nothing more has closed the connection, or russh reports it in
         // this way. The reason is complete once the handler is gone.
         if remaining.is_empty() || self.handle.is_closed() {
-            self.facts.closed.cancelled().await;
+            self.facts.closed.wait().await;
             let reason = self
                 .facts
                 .reason()

@@ -1,9 +1,8 @@
 //! Secrets which the user types, now or earlier in this process.
 
-use tokio_util::sync::CancellationToken;
-
 use super::TypedSecret;
 use crate::{
+    event::Event,
     password::Password,
     ssh::{
         prompt::prompter::{Prompt, Prompter, Purpose, SecretPrompt},
@@ -18,8 +17,8 @@ pub(super) struct TypedSecrets<'a> {
     pub(super) prompter: &'a Prompter,
     /// Deadline of the attempt, which moves on during a question.
     pub(super) deadline: &'a Deadline,
-    /// Token which is cancelled when the connection has ended, so an answer is of no use.
-    pub(super) closed: &'a CancellationToken,
+    /// End of the connection, after which an answer is of no use.
+    pub(super) closed: &'a Event,
     /// Account as `user@host`, in the form which `ssh` shows.
     pub(super) account: String,
     /// Account as `user@host:port`, as dialled. A password is sent to no other account.
@@ -60,7 +59,7 @@ impl TypedSecrets<'_> {
         let asking = async {
             tokio::select! {
                 answers = self.prompter.ask(question) => answers,
-                () = self.closed.cancelled() => None,
+                () = self.closed.wait() => None,
             }
         };
 

@@ -140,13 +140,13 @@ impl Connection {
 
     /// Returns true if the transport has ended, without waiting as [`ended`](Self::ended) does.
     pub(in crate::ssh) fn has_ended(&self) -> bool {
-        self.facts.closed.is_cancelled() || self.is_closed()
+        self.facts.closed.is_set() || self.is_closed()
     }
 
     /// Waits for the end of the transport. Writers have to watch for the end themselves: russh
     /// leaves a writer waiting which had used up the window of its channel.
     pub(in crate::ssh) async fn ended(&self) {
-        self.facts.closed.cancelled().await;
+        self.facts.closed.wait().await;
     }
 
     /// Sends a ping, and returns true if the server answers within `limit`.

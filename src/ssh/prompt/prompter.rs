@@ -6,11 +6,10 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 
 pub use super::as_root::AsRoot;
 use super::{askpass::Askpass, pausable_clock::PausableClock};
-use crate::{password::Password, render::is_line_unsafe};
+use crate::{event::Event, password::Password, render::is_line_unsafe};
 
 /// Longest wait for the user. Servers close a connection that is not logged in after two minutes
 /// (`LoginGraceTime`).
@@ -100,8 +99,8 @@ pub struct Banner {
     pub words: String,
     /// Web page named in the words, if the user can be asked to open a page.
     pub page: Option<String>,
-    /// Token which is cancelled when the log-in has ended.
-    pub login_ended: CancellationToken,
+    /// End of the log-in, with or without success.
+    pub login_ended: Event,
 }
 
 /// Question on the way to the user, with the way back for the answer. A dropped sender means no
@@ -133,8 +132,8 @@ pub struct Prompter {
     client: Option<mpsc::Sender<PromptRequest>>,
     /// Program to ask for secrets if [`secrets`](Self::secrets) is `None`.
     askpass: Option<Askpass>,
-    /// Channel for information without a question.
-    told: Option<mpsc::Sender<PromptRequest>>,
+    /// Channel for banners, which have no answer.
+    banners: Option<mpsc::Sender<PromptRequest>>,
     /// Clock to stop while the user is asked.
     pause: PausableClock,
 }
@@ -159,25 +158,25 @@ impl Prompter {
         Self { client, ..self }
     }
 
-    /// Adds a channel for telling the user what servers say.
+    /// Adds a channel for showing the banners of servers to the user.
     #[must_use]
-    pub fn told(self, told: mpsc::Sender<PromptRequest>) -> Self {
+    pub fn with_banners(self, banners: mpsc::Sender<PromptRequest>) -> Self {
         Self {
-            told: Some(told),
+            banners: Some(banners),
             ..self
         }
     }
 
-    /// Passes the text of a server on to the user. The web page in it is left out if the user
-    /// cannot be asked to open one.
-    pub(in crate::ssh) fn tell(&self, banner: Banner) {
-        let Some(told) = self.told.clone() else {
+    /// Passes a banner on to the user. The web page in the banner is left out if the user cannot be
+    /// asked to open a page.
+    pub(in crate::ssh) fn show_banner(&self, banner: Banner) {
+        let Some(banners) = self.banners.clone() else {
             return;
         };
         let page = banner.page.filter(|_| self.secrets.is_some());
         let banner = Banner { page, ..banner };
         // In a task of its own: the log-in does not wait for the recipient.
-        tokio::spawn(async move { told.send(PromptRequest::Banner(banner)).await });
+        tokio::spawn(async move { banners.send(PromptRequest::Banner(banner)).await });
     }
 
     /// Adds a program to ask for secrets, used only without a channel for secrets.
@@ -206,25 +205,25 @@ impl Prompter {
 
     /// Asks for secrets, and returns an answer for each prompt. `None` if nobody answers within two
     /// minutes or the user refuses.
-    pub async fn ask(&self, question: SecretPrompt) -> Option<Vec<Password>> {
-        self.pause.during(self.ask_secret(question)).await
+    pub async fn ask(&self, prompt: SecretPrompt) -> Option<Vec<Password>> {
+        self.pause.during(self.ask_secret(prompt)).await
     }
 
     /// Asks over the channel for secrets, or by the askpass program.
-    async fn ask_secret(&self, question: SecretPrompt) -> Option<Vec<Password>> {
-        let expected = question.prompts.len();
+    async fn ask_secret(&self, prompt: SecretPrompt) -> Option<Vec<Password>> {
+        let expected = prompt.prompts.len();
 
         let answers = match (&self.secrets, &self.askpass) {
             (Some(secrets), _) => {
-                let (give, take) = oneshot::channel();
+                let (answer, answered) = oneshot::channel();
                 secrets
-                    .send(PromptRequest::Secrets(question, give))
+                    .send(PromptRequest::Secrets(prompt, answer))
                     .await
                     .ok()?;
 
-                timeout(PATIENCE, take).await.ok()?.ok()?
+                timeout(PATIENCE, answered).await.ok()?.ok()?
             }
-            (None, Some(askpass)) => timeout(PATIENCE, ask_by_program(askpass, &question))
+            (None, Some(askpass)) => timeout(PATIENCE, ask_by_program(askpass, &prompt))
                 .await
                 .ok()??,
             (None, None) => return None,
@@ -236,47 +235,55 @@ impl Prompter {
 
     /// Asks if the user trusts this very key; `None` if there is nobody to ask or no answer.
     pub async fn confirm_host_key(&self, key: UnknownKey) -> Option<bool> {
-        let (give, take) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         self.choices
             .as_ref()?
-            .send(PromptRequest::HostKey(key, give))
+            .send(PromptRequest::HostKey(key, answer))
             .await
             .ok()?;
-        self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
+        self.pause
+            .during(timeout(PATIENCE, answered))
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Asks if a guarded path may be read or written; `None` if there is nobody to ask or no
     /// answer.
     pub async fn allows(&self, path: GuardedPath) -> Option<bool> {
-        let (give, take) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         self.choices
             .as_ref()?
-            .send(PromptRequest::Guarded(path, give))
+            .send(PromptRequest::Guarded(path, answer))
             .await
             .ok()?;
-        self.pause.during(timeout(PATIENCE, take)).await.ok()?.ok()
+        self.pause
+            .during(timeout(PATIENCE, answered))
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Asks the client for the working folders; `None` if the client does not say.
     pub async fn folders(&self) -> Option<Vec<PathBuf>> {
-        let (give, take) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         self.client
             .as_ref()?
-            .send(PromptRequest::Folders(give))
+            .send(PromptRequest::Folders(answer))
             .await
             .ok()?;
-        timeout(CLIENT_PATIENCE, take).await.ok()?.ok()
+        timeout(CLIENT_PATIENCE, answered).await.ok()?.ok()
     }
 }
 
 /// Runs the program for each prompt in turn, in the words of `ssh`. A prompt with a server's words
 /// names the account first.
-async fn ask_by_program(askpass: &Askpass, question: &SecretPrompt) -> Option<Vec<Password>> {
-    let mut answers = Vec::with_capacity(question.prompts.len());
-    for Prompt { text, .. } in &question.prompts {
-        let words = match &question.purpose {
-            Purpose::KeyboardInteractive(_) => format!("({}) {text}", question.account),
-            Purpose::Sudo(what) => format!("({}) {what}\n{text}", question.account),
+async fn ask_by_program(askpass: &Askpass, prompt: &SecretPrompt) -> Option<Vec<Password>> {
+    let mut answers = Vec::with_capacity(prompt.prompts.len());
+    for Prompt { text, .. } in &prompt.prompts {
+        let words = match &prompt.purpose {
+            Purpose::KeyboardInteractive(_) => format!("({}) {text}", prompt.account),
+            Purpose::Sudo(what) => format!("({}) {what}\n{text}", prompt.account),
             Purpose::Password | Purpose::Passphrase(_) => text.clone(),
         };
         answers.push(askpass.answer(&shown(&words)).await?);

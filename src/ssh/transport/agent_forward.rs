@@ -44,13 +44,15 @@ impl ForwardedAgent {
     /// The path cannot be expanded.
     pub(in crate::ssh) fn socket(
         config: &EffectiveConfig,
-        typed: &str,
+        destination: &str,
     ) -> Result<Option<String>, SshError> {
         let socket = match &config.channels.forward_agent {
             IdentityAgent::None => None,
             IdentityAgent::Environment => std::env::var("SSH_AUTH_SOCK").ok().or_else(usual_agent),
             IdentityAgent::Variable(name) => std::env::var(name).ok(),
-            IdentityAgent::Path(path) => Some(expand_path("ForwardAgent", path, config, typed)?),
+            IdentityAgent::Path(path) => {
+                Some(expand_path("ForwardAgent", path, config, destination)?)
+            }
         };
         Ok(socket.filter(|path| !path.is_empty()))
     }
@@ -66,7 +68,7 @@ impl ForwardedAgent {
 
     /// Returns a permit for another channel, to be held while the channel is open; `None` if too
     /// many are open.
-    pub(in crate::ssh) fn place(&self) -> Option<OwnedSemaphorePermit> {
+    pub(in crate::ssh) fn slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 

@@ -14,7 +14,6 @@ use russh::{
     keys::{PublicKey, PublicKeyOrCertificate},
 };
 use tokio::sync::{Notify, oneshot};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     agent_forward::ForwardedAgent,
@@ -23,6 +22,7 @@ use super::{
     host_key::{AcceptedHostKey, HostKeyCheck, HostKeyDecision, ShownKey, TrustQuestion},
 };
 use crate::{
+    event::Event,
     openssh::banner,
     ssh::{
         error::{MAX_WORDS_BYTES, SshError, said},
@@ -49,14 +49,14 @@ pub(in crate::ssh) struct ConnectionFacts {
     ended: Mutex<Option<String>>,
     /// Number of our channels which the server has closed.
     pub(in crate::ssh) channels_closed: AtomicUsize,
-    /// Token which is cancelled when the connection has ended, for any reason.
-    pub(in crate::ssh) closed: CancellationToken,
+    /// End of the connection, for any reason.
+    pub(in crate::ssh) closed: Event,
     /// Banners received before the log-in. A plain mutex, because the lock is held only briefly.
     banners: Mutex<Vec<String>>,
     /// Notification that a banner names a web page, after which the log-in may wait for the user.
     pub(in crate::ssh) page: Notify,
-    /// Token which is cancelled when the log-in has ended, with or without success.
-    pub(in crate::ssh) logged_in: CancellationToken,
+    /// End of the log-in, with or without success.
+    pub(in crate::ssh) login_ended: Event,
     /// True once data or an exit status has arrived over a channel.
     pub(in crate::ssh) served: AtomicBool,
 }
@@ -124,8 +124,12 @@ pub(in crate::ssh) struct ClientHandler {
     pub(in crate::ssh) deadlines: ConnectDeadlines,
     /// Number of requested channels which were refused.
     pub(in crate::ssh) refused: usize,
-    /// Guard which cancels the `closed` token when russh drops the handler.
-    pub(in crate::ssh) _closed: DropGuard,
+}
+
+impl Drop for ClientHandler {
+    fn drop(&mut self) {
+        self.facts.closed.set();
+    }
 }
 
 impl ClientHandler {
@@ -192,13 +196,11 @@ impl client::Handler for ClientHandler {
             }
 
             let words = words.chars().take(MAX_WORDS_BYTES).collect();
-            let over = self.facts.logged_in.clone();
-
-            self.prompter.tell(Banner {
+            self.prompter.show_banner(Banner {
                 account: self.account.clone(),
                 words,
                 page,
-                login_ended: over,
+                login_ended: self.facts.login_ended.clone(),
             });
         }
 
@@ -241,8 +243,8 @@ impl client::Handler for ClientHandler {
     ) -> Result<(), SshError> {
         // Only the first announcement counts. The proofs are awaited elsewhere, because waiting in
         // the handler would keep russh from reading them.
-        if let Some(take) = self.announced.take() {
-            let _ = take.send(keys);
+        if let Some(announced) = self.announced.take() {
+            let _ = announced.send(keys);
         }
         Ok(())
     }
@@ -260,11 +262,11 @@ impl client::Handler for ClientHandler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        let Some((agent, place)) = self
+        let Some((agent, slot)) = self
             .facts
             .agent
             .get()
-            .and_then(|agent| Some((agent.clone(), agent.place()?)))
+            .and_then(|agent| Some((agent.clone(), agent.slot()?)))
         else {
             return self.refuse();
         };
@@ -272,7 +274,7 @@ impl client::Handler for ClientHandler {
         // The handler must return at once: russh reads nothing while it runs.
         tokio::spawn(async move {
             agent.serve(channel, reply).await;
-            drop(place);
+            drop(slot);
         });
 
         Ok(())
@@ -348,8 +350,9 @@ impl client::Handler for ClientHandler {
 
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
         let (text, result) = match reason {
-            DisconnectReason::ReceivedDisconnect(told) => {
-                (format!("the server said: {}", said(&told.message)), Ok(()))
+            DisconnectReason::ReceivedDisconnect(received) => {
+                let words = said(&received.message);
+                (format!("the server said: {words}"), Ok(()))
             }
             DisconnectReason::Error(SshError::Lost(Some(cause))) => {
                 (cause.clone(), Err(SshError::Lost(Some(cause))))

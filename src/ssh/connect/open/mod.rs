@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     child::SECRET_VARIABLES,
+    event::Event,
     openssh::effective_config::EffectiveConfig,
     ssh::{
         auth::{self, Credentials, LoggedIn},
@@ -143,6 +144,15 @@ struct Secured {
     announced: oneshot::Receiver<Vec<PublicKey>>,
     accepted: AcceptedHostKey,
     proxy: Option<ProxyProcess>,
+}
+
+/// Guard which sets the event when dropped.
+struct SetOnDrop<'a>(&'a Event);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.set();
+    }
 }
 
 /// Byte stream to the server: a channel of the jump host, the pipes of a `ProxyCommand`, or TCP.
@@ -363,7 +373,6 @@ impl OpenConnection<'_> {
                 attempt: self.deadline.clone(),
             },
             refused: 0,
-            _closed: facts.closed.clone().drop_guard(),
         };
 
         // The first bytes are kept for `doctor` only, which explains the handshake from them.
@@ -450,7 +459,7 @@ impl OpenConnection<'_> {
         let (deadline, trace) = (self.deadline, self.trace);
         // The guard marks the log-in as ended even if this future is dropped, so no banner is shown
         // later.
-        let _over = facts.logged_in.clone().drop_guard();
+        let ended = SetOnDrop(&facts.login_ended);
 
         let login = auth::authenticate(
             handle,
@@ -466,7 +475,7 @@ impl OpenConnection<'_> {
         // caller's future.
         let login = Box::pin(self.or_at_a_page(login, facts));
         let login = deadline.limit("authentication", login).await.flatten();
-        facts.logged_in.cancel();
+        drop(ended);
 
         let banner = facts.banner();
         if let Some(words) = &banner {

@@ -1,8 +1,15 @@
 //! Checks the address of a host together with its key: `CheckHostIP` and
 //! `NoHostAuthenticationForLocalhost`.
 
-use super::HostKeyCheck;
-use crate::openssh::{effective_config::EffectiveConfig, known_hosts::HostName};
+use super::{
+    HostKeyCheck,
+    decision::{Acceptance, HostKeyDecision, changed_error, revoked_error},
+    view,
+};
+use crate::openssh::{
+    effective_config::{EffectiveConfig, StrictHostKeyChecking},
+    known_hosts::{HostName, Verdict, verdict},
+};
 
 /// Options about the address of a host, with the necessary parts of the destination.
 pub(super) struct AddressRules {
@@ -34,9 +41,54 @@ impl HostKeyCheck {
         self.by_address.exempt_loopback && self.address.is_some_and(|address| address.is_loopback())
     }
 
+    /// Decides about an acceptable key once more, by the key known for the host's address
+    /// (`CheckHostIP`). The key of an unknown address is saved for the address too.
+    pub(super) fn with_address(&self, acceptance: Acceptance) -> HostKeyDecision {
+        let Some(address) = self.checked_address() else {
+            return HostKeyDecision::Accept(acceptance);
+        };
+
+        let key = &acceptance.key;
+
+        match verdict(&view(&self.files), &address, key) {
+            Verdict::Trusted { .. } => HostKeyDecision::Accept(acceptance),
+            Verdict::Unknown => {
+                let mut save_as = acceptance.save_as;
+                save_as.extend(self.recordable.then_some(address));
+                HostKeyDecision::Accept(Acceptance {
+                    save_as,
+                    ..acceptance
+                })
+            }
+            Verdict::Revoked { file, line } => {
+                let location = format!("@revoked in {file}:{line}");
+                HostKeyDecision::Refuse(revoked_error(&address, key, location))
+            }
+            Verdict::Changed { file, line, .. } if self.policy == StrictHostKeyChecking::No => {
+                let address = address.as_str();
+                HostKeyDecision::Accept(Acceptance {
+                    warning: Some(format!(
+                        "another key is known for the address {address} ({file}:{line})"
+                    )),
+                    ..acceptance
+                })
+            }
+            Verdict::Changed {
+                file,
+                line,
+                key_type: listed,
+                fingerprint,
+            } => {
+                let offending =
+                    format!("{listed} key for the address in {file}:{line} ({fingerprint})");
+                HostKeyDecision::Refuse(changed_error(&address, key, file, offending))
+            }
+        }
+    }
+
     /// Returns the name of the host's address, whose key has to be checked too; `None` if only the
     /// key of the host counts.
-    pub(super) fn checked_address(&self) -> Option<HostName> {
+    fn checked_address(&self) -> Option<HostName> {
         let rules = &self.by_address;
         let address = self
             .address
@@ -57,11 +109,7 @@ mod tests {
     use super::*;
     use crate::{
         openssh::destination::Destination,
-        ssh::{
-            config::target::Target,
-            error::HostKeyError,
-            transport::host_key::{HostKeyDecision, ShownKey},
-        },
+        ssh::{config::target::Target, error::HostKeyError, transport::host_key::ShownKey},
     };
 
     const ED: &str =

@@ -1,15 +1,11 @@
 //! Decides about the host key shown by a server. Everything here is pure: the files were read
 //! before, the time is an argument, and nothing is saved.
 
-use russh::keys::{HashAlg, PublicKeyBase64 as _, PublicKeyOrCertificate};
-
-use super::{HostKeyCheck, view};
+use super::{HostKeyCheck, shown_key::ShownKey, view};
 use crate::{
     openssh::{
         effective_config::StrictHostKeyChecking,
-        known_hosts::{
-            Authority, HostCertificate, HostKey, HostName, Verdict, authority, fingerprint, verdict,
-        },
+        known_hosts::{Authority, HostKey, HostName, Verdict, authority, fingerprint, verdict},
     },
     ssh::{error::HostKeyError, prompt::prompter::UnknownKey},
 };
@@ -52,47 +48,6 @@ pub(in crate::ssh) struct TrustQuestion {
     pub(in crate::ssh) acceptance: Acceptance,
     /// Error, if the user does not trust the key or cannot be asked.
     pub(in crate::ssh) refusal: HostKeyError,
-}
-
-/// Host key shown by a server, with the certificate if there is one. The certificate's signature
-/// has been verified, but nothing else.
-#[derive(Debug)]
-pub(in crate::ssh) struct ShownKey {
-    key: HostKey,
-    certificate: Option<HostCertificate>,
-}
-
-impl ShownKey {
-    /// Parses the key or certificate shown by the server.
-    ///
-    /// # Errors
-    /// The key or certificate is malformed, of an unknown type, or has no valid signature.
-    pub(in crate::ssh) fn parse(shown: &PublicKeyOrCertificate) -> Result<Self, HostKeyError> {
-        let broken = || HostKeyError::Unusable("it is broken or of an unknown type".to_owned());
-        match shown {
-            PublicKeyOrCertificate::PublicKey { key, .. } => Ok(Self {
-                key: HostKey::parse(&key.public_key_bytes()).ok_or_else(broken)?,
-                certificate: None,
-            }),
-            PublicKeyOrCertificate::Certificate(certificate) => {
-                // Only the signature is checked here, so any time within the validity will do.
-                // Validity now is a separate question, which `HostCertificate::fault` answers.
-                let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
-                certificate
-                    .validate_at(certificate.valid_after(), [&signer])
-                    .map_err(|_| {
-                        HostKeyError::Unusable("its certificate has no good signature".to_owned())
-                    })?;
-
-                let blob = certificate.to_bytes().map_err(|_| broken())?;
-                let certificate = HostCertificate::parse(&blob).ok_or_else(broken)?;
-                Ok(Self {
-                    key: certificate.key.clone(),
-                    certificate: Some(certificate),
-                })
-            }
-        }
-    }
 }
 
 impl HostKeyCheck {
@@ -254,51 +209,6 @@ impl HostKeyCheck {
             refusal,
         }))
     }
-
-    /// Decides about an acceptable key once more, by the key known for the host's address
-    /// (`CheckHostIP`). The key of an unknown address is saved for the address too.
-    fn with_address(&self, acceptance: Acceptance) -> HostKeyDecision {
-        let Some(address) = self.checked_address() else {
-            return HostKeyDecision::Accept(acceptance);
-        };
-
-        let key = &acceptance.key;
-
-        match verdict(&view(&self.files), &address, key) {
-            Verdict::Trusted { .. } => HostKeyDecision::Accept(acceptance),
-            Verdict::Unknown => {
-                let mut save_as = acceptance.save_as;
-                save_as.extend(self.recordable.then_some(address));
-                HostKeyDecision::Accept(Acceptance {
-                    save_as,
-                    ..acceptance
-                })
-            }
-            Verdict::Revoked { file, line } => {
-                let location = format!("@revoked in {file}:{line}");
-                HostKeyDecision::Refuse(revoked_error(&address, key, location))
-            }
-            Verdict::Changed { file, line, .. } if self.policy == StrictHostKeyChecking::No => {
-                let address = address.as_str();
-                HostKeyDecision::Accept(Acceptance {
-                    warning: Some(format!(
-                        "another key is known for the address {address} ({file}:{line})"
-                    )),
-                    ..acceptance
-                })
-            }
-            Verdict::Changed {
-                file,
-                line,
-                key_type: listed,
-                fingerprint,
-            } => {
-                let offending =
-                    format!("{listed} key for the address in {file}:{line} ({fingerprint})");
-                HostKeyDecision::Refuse(changed_error(&address, key, file, offending))
-            }
-        }
-    }
 }
 
 impl Acceptance {
@@ -316,7 +226,7 @@ impl Acceptance {
 }
 
 /// Creates the error for a revoked key. `host` is the name of the host or address.
-fn revoked_error(host: &HostName, key: &HostKey, location: String) -> HostKeyError {
+pub(super) fn revoked_error(host: &HostName, key: &HostKey, location: String) -> HostKeyError {
     HostKeyError::Revoked {
         host: host.as_str().to_owned(),
         key_type: key.key_type().to_owned(),
@@ -326,7 +236,12 @@ fn revoked_error(host: &HostName, key: &HostKey, location: String) -> HostKeyErr
 }
 
 /// Creates the error for a host or address which is listed in `file` with another key.
-fn changed_error(host: &HostName, key: &HostKey, file: String, offending: String) -> HostKeyError {
+pub(super) fn changed_error(
+    host: &HostName,
+    key: &HostKey,
+    file: String,
+    offending: String,
+) -> HostKeyError {
     HostKeyError::Changed {
         host: host.as_str().to_owned(),
         key_type: key.key_type().to_owned(),
@@ -375,7 +290,7 @@ mod tests {
         check.address = Some("10.0.0.1".parse().unwrap());
 
         let key = russh::keys::PublicKey::from_openssh(KEY).unwrap();
-        let shown = ShownKey::parse(&PublicKeyOrCertificate::from(key)).unwrap();
+        let shown = ShownKey::parse(&russh::keys::PublicKeyOrCertificate::from(key)).unwrap();
 
         let names = |save_as: &[HostName]| {
             save_as
@@ -421,6 +336,7 @@ mod tests {
         let revoked = format!("{known}@revoked h.ex {KEY}\n");
         let other_address = format!("10.0.0.1 {OTHER}\n");
         let policy = |value: &str| format!("stricthostkeychecking {value}\n");
+        let unsaved = |value: &str| policy(value) + "userknownhostsfile none";
         let by_address = |value: &str| policy(value) + "checkhostip yes\n";
 
         for (options, known_hosts, expected) in [
@@ -429,14 +345,12 @@ mod tests {
             (policy("accept-new"), "", "accept +h.ex"),
             (policy("no"), "", "accept +h.ex"),
             (policy("yes"), known.as_str(), "accept"),
-            (policy("ask"), &known, "accept"),
             (
                 policy("yes") + "updatehostkeys yes",
                 &known,
                 "accept and update",
             ),
             (policy("yes"), &changed, "refuse changed h.ex"),
-            (policy("ask"), &changed, "refuse changed h.ex"),
             (policy("accept-new"), &changed, "refuse changed h.ex"),
             (
                 policy("no"),
@@ -445,18 +359,14 @@ mod tests {
             ),
             (policy("no"), &revoked, "refuse revoked @revoked in kh:2"),
             // An unknown host which cannot be recorded is refused under every policy.
+            (unsaved("ask"), "", "refuse unknown: ask"),
             (
-                policy("ask") + "userknownhostsfile none",
-                "",
-                "refuse unknown: ask",
-            ),
-            (
-                policy("accept-new") + "userknownhostsfile none",
+                unsaved("accept-new"),
                 "",
                 "refuse unknown: accept-new, but it cannot be recorded",
             ),
             (
-                policy("no") + "userknownhostsfile none",
+                unsaved("no"),
                 "",
                 "refuse unknown: no, but it cannot be recorded",
             ),

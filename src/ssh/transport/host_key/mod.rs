@@ -5,10 +5,12 @@ mod address;
 mod decision;
 mod locked_file;
 mod save;
+mod shown_key;
 mod update;
 
 pub(in crate::ssh) use self::{
-    decision::{HostKeyDecision, ShownKey, TrustQuestion},
+    decision::{HostKeyDecision, TrustQuestion},
+    shown_key::ShownKey,
     update::update,
 };
 
