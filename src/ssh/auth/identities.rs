@@ -2,18 +2,16 @@
 //! configured keys which the agent holds, other keys of the agent, and the remaining identity
 //! files.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
-use russh::{
-    client::Handle,
-    keys::{HashAlg, agent::AgentIdentity},
-};
+use russh::{client::Handle, keys::agent::AgentIdentity};
 
 use super::{
     Credentials,
     agent::{self, Agent},
+    candidate::{Candidate, SignedBy},
     certificate,
-    key_file::{IdentityFile, KeyProblem, PrivateKeyFile, public_file},
+    key_file::{IdentityFile, KeyProblem, public_file},
     offer::Offer,
     signature_algorithm,
 };
@@ -25,28 +23,6 @@ use crate::{
     },
 };
 
-/// Signer for an offered key.
-#[derive(Clone)]
-pub(super) enum SignedBy {
-    /// The agent, which is asked by this identity.
-    Agent(Box<AgentIdentity>),
-    /// The private key in this file.
-    File(Arc<PrivateKeyFile>),
-}
-
-/// Key which can be offered to the server, with the signer for it.
-#[derive(Clone)]
-pub(super) struct Candidate {
-    /// Public key or certificate; `None` if the file must be decrypted first.
-    pub(super) offer: Option<Offer>,
-    /// Signer of the key.
-    pub(super) by: SignedBy,
-    /// Path of the file, or the comment of the agent.
-    pub(super) name: String,
-    /// True if the key was offered already.
-    tried: bool,
-}
-
 /// Keys of a log-in, in the order of the offers.
 pub(super) struct Identities {
     /// Connection to the agent; `None` without an agent.
@@ -57,64 +33,6 @@ pub(super) struct Identities {
     pub(super) unusable: Vec<String>,
     /// Path of the key file which the caller named explicitly; `None` if the configuration decides.
     pub(super) explicit: Option<String>,
-}
-
-impl Candidate {
-    /// Creates a candidate which was not offered yet.
-    fn new(offer: Option<Offer>, by: SignedBy, name: String) -> Self {
-        Self {
-            offer,
-            by,
-            name,
-            tried: false,
-        }
-    }
-
-    /// Creates the candidate for a key which the agent holds.
-    fn of_agent(held: &AgentIdentity) -> Self {
-        let offer = match held {
-            AgentIdentity::PublicKey { key, .. } => Offer::Key(key.clone()),
-            AgentIdentity::Certificate { certificate, .. } => {
-                Offer::Certificate(Box::new(certificate.clone()))
-            }
-        };
-
-        Self::new(
-            Some(offer),
-            SignedBy::Agent(Box::new(held.clone())),
-            held.comment().to_owned(),
-        )
-    }
-
-    /// Returns true if the candidate offers the same key or certificate.
-    fn offers(&self, other: &Offer) -> bool {
-        self.offer
-            .as_ref()
-            .is_some_and(|offer| offer.is_same_key(other))
-    }
-
-    /// Returns true if both have the same public key, as a plain key or in a certificate.
-    fn has_key_of(&self, other: Option<&Offer>) -> bool {
-        let key = self.offer.as_ref().map(Offer::key_data);
-        key.is_some() && key == other.map(Offer::key_data)
-    }
-
-    /// Describes the key for the user: algorithm, file name or agent comment, and the fingerprint
-    /// of an agent's key.
-    pub(super) fn description(&self, offer: &Offer) -> String {
-        let algorithm = signature_algorithm::name(&offer.algorithm(), offer.is_certificate());
-        let name = self.name.escape_debug();
-
-        match self.by {
-            SignedBy::Agent(_) => {
-                format!(
-                    "{algorithm} {} (agent, {name})",
-                    offer.key_data().fingerprint(HashAlg::Sha256)
-                )
-            }
-            SignedBy::File(_) => format!("{algorithm} {name}"),
-        }
-    }
 }
 
 impl Identities {
@@ -206,7 +124,7 @@ impl Identities {
     }
 
     /// Returns the keys which were not offered yet, in order.
-    pub(super) fn left(&self) -> impl Iterator<Item = &Candidate> {
+    pub(super) fn untried(&self) -> impl Iterator<Item = &Candidate> {
         self.waiting.iter().filter(|candidate| !candidate.tried)
     }
 
@@ -293,12 +211,12 @@ fn configured(
             continue;
         }
 
-        let beside = public_file(&format!("{path}-cert.pub")).filter(|offer| match offer {
+        let certificate = public_file(&format!("{path}-cert.pub")).filter(|offer| match offer {
             Offer::Certificate(one) => certificate::is_for_user(one),
             Offer::Key(_) => false,
         });
 
-        let of = |offer: Option<Offer>| IdentityLookup {
+        let lookup = |offer: Option<Offer>| IdentityLookup {
             path: path.clone(),
             candidate: private
                 .clone()
@@ -306,12 +224,12 @@ fn configured(
             offer,
         };
 
-        found.push(of(offer));
+        found.push(lookup(offer));
         // As in OpenSSH, `CertificateFile` replaces the certificates found next to the keys.
         found.extend(
-            beside
+            certificate
                 .filter(|_| config.certificate_files.is_empty())
-                .map(|offer| of(Some(offer))),
+                .map(|offer| lookup(Some(offer))),
         );
     }
 

@@ -3,10 +3,10 @@
 
 use russh::{
     MethodKind,
-    client::{AuthResult, KeyboardInteractiveAuthResponse, Prompt as Asked},
+    client::{AuthResult, KeyboardInteractiveAuthResponse, Prompt as ServerPrompt},
 };
 
-use super::{Login, MethodOutcome, PasswordSource};
+use super::{Credentials, Login, MethodOutcome, PasswordSource, typed_secrets::TypedSecrets};
 use crate::{
     password::Password,
     ssh::{
@@ -21,6 +21,47 @@ const MAX_ROUNDS: usize = 10;
 /// Limit of the questions in a round. More questions are not shown to the user.
 const MAX_QUESTIONS: usize = 20;
 
+/// State of the password methods during a log-in.
+pub(super) struct PasswordState {
+    /// Password which need not be asked for; `None` if there is none.
+    pub(super) known: Option<Password>,
+    /// True if the known password was typed for an earlier connection.
+    was_typed: bool,
+    /// True if no password may be sent, because the host key has changed.
+    pub(super) withheld: bool,
+    /// Methods for which the known password was used already.
+    used_for: Vec<MethodKind>,
+    /// Number of times the user was asked for a password.
+    password_prompts: u32,
+    /// Number of keyboard-interactive exchanges with the user.
+    interactive_prompts: u32,
+}
+
+impl PasswordState {
+    /// Creates the state before the first method. A typed password is newer than a given password,
+    /// and has worked.
+    pub(super) fn new(
+        typed_secrets: &TypedSecrets<'_>,
+        credentials: &Credentials,
+        withheld: bool,
+    ) -> Self {
+        let typed = typed_secrets.remembered(&Purpose::Password);
+        Self {
+            was_typed: typed.is_some(),
+            known: typed.or_else(|| credentials.password.clone()),
+            withheld,
+            used_for: Vec::new(),
+            password_prompts: 0,
+            interactive_prompts: 0,
+        }
+    }
+
+    /// Returns true if there is a known password which was not used for this method yet.
+    pub(super) fn is_unused_for(&self, method: MethodKind) -> bool {
+        self.known.is_some() && !self.used_for.contains(&method)
+    }
+}
+
 /// State of a keyboard-interactive exchange.
 struct Exchange {
     /// Password which need not be asked for; `None` if there is none, or after its use.
@@ -30,7 +71,14 @@ struct Exchange {
     /// True if nobody answered a question of the server.
     unanswered: bool,
     /// True if the server has asked anything.
-    asked: bool,
+    had_questions: bool,
+}
+
+/// End of a keyboard-interactive exchange.
+struct ExchangeEnd {
+    outcome: MethodOutcome,
+    /// True if another exchange makes sense: the server asked, and every question was answered.
+    may_repeat: bool,
 }
 
 impl Login<'_> {
@@ -42,33 +90,37 @@ impl Login<'_> {
         &mut self,
         source: PasswordSource,
     ) -> Result<MethodOutcome, SshError> {
-        if source == PasswordSource::Given {
-            self.given_to.push(MethodKind::Password);
-            let Some(password) = self.password.clone() else {
+        if source == PasswordSource::Known {
+            self.passwords.used_for.push(MethodKind::Password);
+            let Some(password) = self.passwords.known.clone() else {
                 return Ok(MethodOutcome::Failed);
             };
-            let step = self.send_password(&password).await?;
-            self.judge_given(&step);
-            return Ok(step);
+
+            let outcome = self.send_password(&password).await?;
+            self.keep_or_forget_known(&outcome);
+            return Ok(outcome);
         }
 
-        let mut again = "";
+        let mut refusal = "";
 
         // As often as in `ssh`: `NumberOfPasswordPrompts`.
-        while self.questions[0] < self.typed_secrets.prompts && self.may_ask(MethodKind::Password) {
-            self.questions[0] += 1;
-            let text = format!("{again}{}'s password: ", self.typed_secrets.account);
+        while self.passwords.password_prompts < self.typed_secrets.prompts
+            && self.may_ask(MethodKind::Password)
+        {
+            self.passwords.password_prompts += 1;
+            let text = format!("{refusal}{}'s password: ", self.typed_secrets.account);
             let Some(password) = self.typed_secrets.ask_one(Purpose::Password, text).await else {
-                self.attempts
+                self.log
+                    .failed
                     .push("password: asked for, but not given".to_owned());
                 break;
             };
 
             match self.send_password(&password).await? {
-                MethodOutcome::Failed => again = "Permission denied, please try again.\n",
-                step => {
+                MethodOutcome::Failed => refusal = "Permission denied, please try again.\n",
+                outcome => {
                     self.typed_secrets.keep(Purpose::Password, password);
-                    return Ok(step);
+                    return Ok(outcome);
                 }
             }
         }
@@ -93,15 +145,15 @@ impl Login<'_> {
             .limit("authentication", sending)
             .await
         {
-            return self.step(result, "password", "").await;
+            return self.evaluate(result, "password", "").await;
         }
 
-        self.attempts.push(
+        self.log.failed.push(
             "password: neither accepted nor refused in time; the server may want a new one, because this one has expired"
                 .to_owned(),
         );
 
-        self.remedy = Remedy::NewPassword;
+        self.log.remedy = Remedy::NewPassword;
 
         Err(self.failure())
     }
@@ -114,24 +166,30 @@ impl Login<'_> {
         &mut self,
         source: PasswordSource,
     ) -> Result<MethodOutcome, SshError> {
-        if source == PasswordSource::Given {
-            self.given_to.push(MethodKind::KeyboardInteractive);
+        if source == PasswordSource::Known {
+            self.passwords
+                .used_for
+                .push(MethodKind::KeyboardInteractive);
 
             // After an accepted password, the server asks for something else, such as a code.
-            let used = self.succeeded.contains(&"password") && self.typed_secrets.can_ask();
-            let password = self.password.clone().filter(|_| !used);
-            let (step, _) = self.exchange(password).await?;
-            self.judge_given(&step);
-            return Ok(step);
+            let used = self.log.succeeded.contains(&"password") && self.typed_secrets.can_ask();
+            let password = self.passwords.known.clone().filter(|_| !used);
+            let outcome = self.exchange(password).await?.outcome;
+            self.keep_or_forget_known(&outcome);
+            return Ok(outcome);
         }
 
-        while self.questions[1] < self.typed_secrets.prompts
+        while self.passwords.interactive_prompts < self.typed_secrets.prompts
             && self.may_ask(MethodKind::KeyboardInteractive)
         {
-            self.questions[1] += 1;
-            match self.exchange(None).await? {
-                (MethodOutcome::Failed, true) => {}
-                (step, _) => return Ok(step),
+            self.passwords.interactive_prompts += 1;
+            let ExchangeEnd {
+                outcome,
+                may_repeat,
+            } = self.exchange(None).await?;
+
+            if !may_repeat || !matches!(outcome, MethodOutcome::Failed) {
+                return Ok(outcome);
             }
         }
 
@@ -140,32 +198,28 @@ impl Login<'_> {
 
     /// Returns true if the server accepts the method, and the user can be asked.
     fn may_ask(&self, method: MethodKind) -> bool {
-        self.offers(method) && self.typed_secrets.can_ask()
+        self.log.may_try(method) && self.typed_secrets.can_ask()
     }
 
     /// Keeps a password which was typed for an earlier connection, but forgets the password on
     /// failure.
-    fn judge_given(&mut self, step: &MethodOutcome) {
-        match (step, &self.password) {
+    fn keep_or_forget_known(&mut self, outcome: &MethodOutcome) {
+        match (outcome, &self.passwords.known) {
             (MethodOutcome::Failed, _) => self.typed_secrets.forget(&Purpose::Password),
-            (_, Some(password)) if self.password_was_typed => {
+            (_, Some(password)) if self.passwords.was_typed => {
                 self.typed_secrets.keep(Purpose::Password, password.clone());
             }
             _ => {}
         }
     }
 
-    /// Runs a keyboard-interactive exchange. Also returns true if another exchange makes sense: the
-    /// server asked, and every question was answered.
-    async fn exchange(
-        &mut self,
-        password: Option<Password>,
-    ) -> Result<(MethodOutcome, bool), SshError> {
+    /// Runs a keyboard-interactive exchange, in which `password` answers a question.
+    async fn exchange(&mut self, password: Option<Password>) -> Result<ExchangeEnd, SshError> {
         let mut exchange = Exchange {
             password,
             typed: None,
             unanswered: false,
-            asked: false,
+            had_questions: false,
         };
 
         let mut answer = self
@@ -181,7 +235,7 @@ impl Login<'_> {
                     instructions,
                     prompts,
                 }) => {
-                    exchange.asked = true;
+                    exchange.had_questions = true;
                     let words = [name, instructions]
                         .into_iter()
                         .filter(|words| !words.is_empty())
@@ -210,17 +264,21 @@ impl Login<'_> {
             };
 
             // A typed password is kept only after the server has accepted the exchange.
-            let step = self.step(result, "keyboard-interactive", "").await?;
+            let outcome = self.evaluate(result, "keyboard-interactive", "").await?;
             if let (MethodOutcome::Done | MethodOutcome::Partial, Some(password)) =
-                (&step, exchange.typed)
+                (&outcome, exchange.typed)
             {
                 self.typed_secrets.keep(Purpose::Password, password);
             }
 
-            return Ok((step, exchange.asked && !exchange.unanswered));
+            return Ok(ExchangeEnd {
+                outcome,
+                may_repeat: exchange.had_questions && !exchange.unanswered,
+            });
         }
 
-        self.attempts
+        self.log
+            .failed
             .push("keyboard-interactive: the server does not stop asking".to_owned());
 
         Err(self.failure())
@@ -233,10 +291,10 @@ impl Login<'_> {
         &mut self,
         exchange: &mut Exchange,
         words: String,
-        asked: &[Asked],
+        questions: &[ServerPrompt],
     ) -> Vec<String> {
-        let one_secret = matches!(asked, [only] if !only.echo);
-        if asked.is_empty() {
+        let one_secret = matches!(questions, [only] if !only.echo);
+        if questions.is_empty() {
             return Vec::new();
         }
 
@@ -248,18 +306,18 @@ impl Login<'_> {
         // A server could otherwise fill the user's screen with its words.
         let cut = |words: &str| words.chars().take(MAX_WORDS_BYTES).collect::<String>();
 
-        let prompts: Vec<Prompt> = asked
+        let prompts: Vec<Prompt> = questions
             .iter()
             .take(MAX_QUESTIONS)
-            .map(|asked| Prompt {
-                text: cut(&asked.prompt),
-                echo: asked.echo,
+            .map(|question| Prompt {
+                text: cut(&question.prompt),
+                echo: question.echo,
             })
             .collect();
 
         let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
 
-        let answers = if asked.len() > MAX_QUESTIONS {
+        let answers = if questions.len() > MAX_QUESTIONS {
             None
         } else {
             self.typed_secrets
@@ -270,18 +328,18 @@ impl Login<'_> {
         // The error shows the unanswered questions, because these explain which secret is missing.
         let Some(answers) = answers else {
             if !exchange.unanswered {
-                self.attempts.push(format!(
+                self.log.failed.push(format!(
                     "keyboard-interactive: the server asks {}",
                     said(&texts.join(", "))
                 ));
             }
 
             exchange.unanswered = true;
-            return asked.iter().map(|_| String::new()).collect();
+            return questions.iter().map(|_| String::new()).collect();
         };
 
         // A code is valid once, whereas a password can serve to connect again.
-        if let ([answer], [only]) = (answers.as_slice(), asked)
+        if let ([answer], [only]) = (answers.as_slice(), questions)
             && one_secret
             && only.prompt.to_lowercase().contains("password")
         {

@@ -17,11 +17,12 @@ use russh::{
 use super::{
     Login, MethodOutcome,
     agent::Agent,
+    candidate::{Candidate, SignedBy},
     certificate,
-    identities::{Candidate, SignedBy, key_file_error},
+    identities::{Identities, key_file_error},
     key_file::{KeyProblem, PrivateKeyFile},
     offer::Offer,
-    signature_algorithm,
+    signature_algorithm::{self, ServerHash},
     typed_secrets::TypedSecrets,
 };
 use crate::{
@@ -35,6 +36,40 @@ use crate::{
 /// Limit of the path in the question for a passphrase, in characters, as in OpenSSH.
 const MAX_PATH_CHARS: usize = 100;
 
+/// State of the method `publickey` during a log-in.
+pub(super) struct KeyState<'a> {
+    pub(super) identities: Identities,
+    /// Passphrase which the caller has given; `None` if none was given.
+    passphrase: Option<&'a Password>,
+    /// Answer of the server about RSA hashes; `None` until the server was asked.
+    server_hash: Option<ServerHash>,
+    /// Descriptions of the keys which the server accepted.
+    pub(super) accepted: Vec<String>,
+    /// Number of keys which the server refused.
+    pub(super) refused: usize,
+    /// Descriptions of certificates which are not valid now.
+    pub(super) outdated: Vec<String>,
+}
+
+impl<'a> KeyState<'a> {
+    /// Creates the state before the first offer.
+    pub(super) fn new(identities: Identities, passphrase: Option<&'a Password>) -> Self {
+        Self {
+            identities,
+            passphrase,
+            server_hash: None,
+            accepted: Vec::new(),
+            refused: 0,
+            outdated: Vec::new(),
+        }
+    }
+
+    /// Returns true if the server has accepted or refused a key.
+    pub(super) fn was_offered(&self) -> bool {
+        self.refused > 0 || !self.accepted.is_empty()
+    }
+}
+
 impl Login<'_> {
     /// Offers keys until the server accepts a key, or none is left.
     ///
@@ -42,14 +77,14 @@ impl Login<'_> {
     /// The server has closed the connection, or the key file which was named explicitly cannot be
     /// used.
     pub(super) async fn public_key(&mut self) -> Result<MethodOutcome, SshError> {
-        self.attempts.append(&mut self.identities.unusable);
+        self.log.failed.append(&mut self.keys.identities.unusable);
 
-        while self.offers(MethodKind::PublicKey)
-            && let Some(candidate) = self.identities.next()
+        while self.log.may_try(MethodKind::PublicKey)
+            && let Some(candidate) = self.keys.identities.next()
         {
             match self.offer(candidate).await? {
                 MethodOutcome::Failed => {}
-                step => return Ok(step),
+                outcome => return Ok(outcome),
             }
         }
 
@@ -65,7 +100,7 @@ impl Login<'_> {
             (Some(offer), _) => offer.clone(),
             (None, SignedBy::Agent(_)) => return Ok(MethodOutcome::Failed),
             (None, SignedBy::File(file)) => {
-                match unlock(file, self.passphrase, &mut self.typed_secrets).await {
+                match unlock(file, self.keys.passphrase, &mut self.typed_secrets).await {
                     Ok(key) => Offer::Key(unlocked.insert(key).public_key().clone()),
                     Err(problem) => return self.unusable(&candidate.name, &problem),
                 }
@@ -75,14 +110,14 @@ impl Login<'_> {
         let description = candidate.description(&offer);
 
         if signature_algorithm::is_too_small(offer.key_data(), self.config.required_rsa_size) {
-            self.attempts.push(format!(
+            self.log.failed.push(format!(
                 "publickey {description}: it is shorter than RequiredRSASize"
             ));
             return Ok(MethodOutcome::Failed);
         }
 
         let Some(algorithm) = self.signature_algorithm(&offer).await? else {
-            self.attempts.push(format!(
+            self.log.failed.push(format!(
                 "publickey {description}: PubkeyAcceptedAlgorithms does not allow it"
             ));
             return Ok(MethodOutcome::Failed);
@@ -92,10 +127,10 @@ impl Login<'_> {
 
         // The signer asks for a passphrase only when the server has agreed to the key.
         let mut signer = KeySigner {
-            agent: self.identities.agent.as_mut(),
+            agent: self.keys.identities.agent.as_mut(),
             by: &candidate.by,
             unlocked,
-            passphrase: self.passphrase,
+            passphrase: self.keys.passphrase,
             typed_secrets: &mut self.typed_secrets,
         };
 
@@ -123,31 +158,31 @@ impl Login<'_> {
             }
         };
 
-        let step = self.step(result, "publickey", &description).await?;
-        match step {
-            MethodOutcome::Failed => self.refused_keys += 1,
-            MethodOutcome::Done | MethodOutcome::Partial => self.accepted.push(description),
+        let outcome = self.evaluate(result, "publickey", &description).await?;
+        match outcome {
+            MethodOutcome::Failed => self.keys.refused += 1,
+            MethodOutcome::Done | MethodOutcome::Partial => self.keys.accepted.push(description),
         }
 
         // A server does not say why it refuses a certificate, so likely reasons are added.
-        if let (MethodOutcome::Failed, Offer::Certificate(certificate)) = (&step, &offer) {
+        if let (MethodOutcome::Failed, Offer::Certificate(certificate)) = (&outcome, &offer) {
             self.likely_refusal_reason(certificate, &candidate.name);
         }
 
-        Ok(step)
+        Ok(outcome)
     }
 
     /// Adds the likely reason for the refusal of a certificate to the last attempt.
     fn likely_refusal_reason(&mut self, certificate: &ssh_key::Certificate, name: &str) {
-        if let (Some(doubt), Some(last)) = (
+        if let (Some(reason), Some(last)) = (
             certificate::likely_refusal_reason(certificate, &self.config.user),
-            self.attempts.last_mut(),
+            self.log.failed.last_mut(),
         ) {
-            *last = format!("{last} ({doubt})");
+            *last = format!("{last} ({reason})");
         }
 
         if let Some(outdated) = certificate::outdated(certificate) {
-            self.outdated.push(format!(
+            self.keys.outdated.push(format!(
                 "the certificate {} was refused: {outdated}",
                 name.escape_debug()
             ));
@@ -159,15 +194,16 @@ impl Login<'_> {
     /// # Errors
     /// The key file was named explicitly, so no other key can take its place.
     fn unusable(&mut self, what: &str, problem: &KeyProblem) -> Result<MethodOutcome, SshError> {
-        if let Some(path) = &self.identities.explicit {
+        if let Some(path) = &self.keys.identities.explicit {
             return Err(key_file_error(path, problem));
         }
 
         if problem.passphrase {
-            self.remedy = Remedy::Passphrase;
+            self.log.remedy = Remedy::Passphrase;
         }
 
-        self.attempts
+        self.log
+            .failed
             .push(format!("publickey {what}: {}", problem.reason));
 
         Ok(MethodOutcome::Failed)
@@ -178,15 +214,17 @@ impl Login<'_> {
     /// nothing.
     async fn signature_algorithm(&mut self, offer: &Offer) -> Result<Option<Algorithm>, SshError> {
         let algorithm = offer.algorithm();
-        if matches!(algorithm, Algorithm::Rsa { .. }) && self.server_hash.is_none() {
-            self.server_hash = Some(self.handle.best_supported_rsa_hash().await?);
+        if matches!(algorithm, Algorithm::Rsa { .. }) && self.keys.server_hash.is_none() {
+            let announced = self.handle.best_supported_rsa_hash().await?;
+            self.keys.server_hash =
+                Some(announced.map_or(ServerHash::Unannounced, ServerHash::Announced));
         }
 
         Ok(signature_algorithm::signature_algorithm(
             &algorithm,
             offer.is_certificate(),
             self.config,
-            self.server_hash.flatten(),
+            self.keys.server_hash.unwrap_or(ServerHash::Unannounced),
         ))
     }
 }
@@ -264,7 +302,7 @@ fn sign(
     // The public half may come from a separate file (`PATH.pub`), which can belong to another key.
     if key.public_key().key_data() != offered.key_data() {
         return Err(problem(
-            "the public key beside it belongs to another private key",
+            "the public key next to it belongs to another private key",
         ));
     }
 

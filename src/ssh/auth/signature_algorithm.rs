@@ -5,9 +5,14 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg, ssh_key::public::KeyData};
 
 use crate::{openssh::effective_config::EffectiveConfig, ssh::error::SshError};
 
-/// Hash for RSA signatures, as announced by the server (RFC 8308). The outer `None` means that the
-/// server announced nothing; the inner `None` stands for SHA-1.
-pub(super) type ServerHash = Option<Option<HashAlg>>;
+/// Answer of a server about hashes for RSA signatures (RFC 8308).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ServerHash {
+    /// The server has announced nothing.
+    Unannounced,
+    /// The server has announced this hash as the best; `None` stands for SHA-1.
+    Announced(Option<HashAlg>),
+}
 
 /// RSA signature algorithms, strongest first.
 const RSA: [Algorithm; 3] = [
@@ -72,16 +77,19 @@ pub(super) fn signature_algorithm(
 
     // Only RSA keys have a choice. A server without an announcement is old, but may know SHA-2.
     let candidates = match (key, server) {
-        (Algorithm::Rsa { .. }, None | Some(Some(HashAlg::Sha512))) => vec![sha512, sha256],
-        (Algorithm::Rsa { .. }, Some(Some(_))) => vec![sha256],
-        (Algorithm::Rsa { .. }, Some(None)) => vec![sha1],
+        (
+            Algorithm::Rsa { .. },
+            ServerHash::Unannounced | ServerHash::Announced(Some(HashAlg::Sha512)),
+        ) => vec![sha512, sha256],
+        (Algorithm::Rsa { .. }, ServerHash::Announced(Some(_))) => vec![sha256],
+        (Algorithm::Rsa { .. }, ServerHash::Announced(None)) => vec![sha1],
         (other, _) => vec![other],
     };
 
     let allowed = &config.pubkey_accepted_algorithms;
 
     // The order of the configuration decides among the algorithms which the server accepts.
-    let place = |algorithm: &Algorithm| {
+    let rank = |algorithm: &Algorithm| {
         if allowed.is_empty() {
             return Some(0);
         }
@@ -92,8 +100,8 @@ pub(super) fn signature_algorithm(
 
     let usable = candidates
         .into_iter()
-        .filter(|algorithm| place(algorithm).is_some());
-    usable.min_by_key(|algorithm| place(algorithm)).cloned()
+        .filter(|algorithm| rank(algorithm).is_some());
+    usable.min_by_key(|algorithm| rank(algorithm)).cloned()
 }
 
 /// Returns true for an RSA key with fewer bits than `required` (`RequiredRSASize`).
@@ -167,6 +175,7 @@ mod tests {
             (certificates, false, None, None),
             (certificates, true, Some(sha512), Some(sha256)),
         ] {
+            let server = server.map_or(ServerHash::Unannounced, ServerHash::Announced);
             let algorithm = signature_algorithm(&rsa, certificate, &config(accepted), server);
             assert_eq!(
                 algorithm.as_ref().map(hash_of),
@@ -185,8 +194,12 @@ mod tests {
             ("ssh-ed25519-cert-v01@openssh.com", true, true),
             ("ecdsa-sha2-nistp256", false, false),
         ] {
-            let algorithm =
-                signature_algorithm(&Algorithm::Ed25519, certificate, &config(accepted), None);
+            let algorithm = signature_algorithm(
+                &Algorithm::Ed25519,
+                certificate,
+                &config(accepted),
+                ServerHash::Unannounced,
+            );
             assert_eq!(
                 algorithm,
                 allowed.then_some(Algorithm::Ed25519),

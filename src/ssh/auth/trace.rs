@@ -1,6 +1,6 @@
 //! Describes a log-in in the trace, method by method.
 
-use super::{Login, identities::Candidate};
+use super::{Login, candidate::Candidate};
 
 impl Login<'_> {
     /// Records the methods which the server accepts, the attempts with their results, and the keys
@@ -11,30 +11,25 @@ impl Login<'_> {
             return;
         }
 
-        let takes: Vec<&str> = self
-            .allowed
-            .iter()
-            .flat_map(|set| set.iter().map(Into::into))
-            .collect();
-
-        if !takes.is_empty() {
-            trace.detail(|| format!("the server takes {}", takes.join(", ")));
+        let allowed = self.log.allowed_names();
+        if !allowed.is_empty() {
+            trace.detail(|| format!("the server takes {}", allowed.join(", ")));
         }
 
-        for tried in &self.attempts {
-            trace.detail(|| tried.clone());
+        for attempt in &self.log.failed {
+            trace.detail(|| attempt.clone());
         }
 
-        for key in &self.accepted {
+        for key in &self.keys.accepted {
             trace.detail(|| format!("publickey {key}: accepted"));
         }
 
         // Without a list from the server, any method may have been acceptable.
-        let publickey = takes.is_empty() || takes.contains(&"publickey");
+        let publickey = allowed.is_empty() || allowed.contains(&"publickey");
 
-        for candidate in self.identities.left() {
+        for candidate in self.keys.identities.untried() {
             let name = described(candidate);
-            if self.accepted.contains(&name) {
+            if self.keys.accepted.contains(&name) {
                 continue;
             }
 
@@ -67,7 +62,7 @@ impl Login<'_> {
                 "KbdInteractiveAuthentication",
             ),
         ] {
-            if takes.contains(&method) {
+            if allowed.contains(&method) {
                 trace.detail(|| {
                     let off = format!("because of {option} no");
                     let why = if enabled {

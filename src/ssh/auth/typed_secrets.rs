@@ -48,7 +48,7 @@ impl TypedSecrets<'_> {
             return None;
         }
 
-        let question = SecretPrompt {
+        let prompt = SecretPrompt {
             account: self.account.clone(),
             purpose,
             prompts,
@@ -58,7 +58,7 @@ impl TypedSecrets<'_> {
         // `LoginGraceTime`.
         let asking = async {
             tokio::select! {
-                answers = self.prompter.ask(question) => answers,
+                answers = self.prompter.ask(prompt) => answers,
                 () = self.closed.wait() => None,
             }
         };
