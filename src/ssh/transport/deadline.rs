@@ -20,7 +20,7 @@ pub(in crate::ssh) struct Deadline {
     /// Time limit as the caller gave it, for the error message.
     limit: Duration,
     /// Current end, watched by all waiting stages.
-    end: watch::Sender<Instant>,
+    until: watch::Sender<Instant>,
 }
 
 /// Deadlines of a transport until the server has shown an accepted host key.
@@ -46,7 +46,7 @@ impl Deadline {
     pub(in crate::ssh) fn after(limit: Duration) -> Self {
         Self {
             limit,
-            end: watch::Sender::new(Instant::now() + limit),
+            until: watch::Sender::new(Instant::now() + limit),
         }
     }
 
@@ -57,7 +57,7 @@ impl Deadline {
         limit.map_or_else(
             || Self {
                 limit: self.limit,
-                end: watch::Sender::new(self.at()),
+                until: watch::Sender::new(self.at()),
             },
             Self::after,
         )
@@ -65,7 +65,7 @@ impl Deadline {
 
     /// Returns the current end, for stages in which nobody is asked.
     pub(in crate::ssh) fn at(&self) -> Instant {
-        *self.end.borrow()
+        *self.until.borrow()
     }
 
     /// Returns the remaining time.
@@ -73,25 +73,25 @@ impl Deadline {
         self.at().saturating_duration_since(Instant::now())
     }
 
-    /// Waits for `work` until the deadline at the latest.
+    /// Waits for `future` until the deadline at the latest.
     ///
     /// # Errors
     /// [`SshError::Timeout`] with the name of the stage, if the deadline passes first.
     pub(in crate::ssh) async fn limit<T>(
         &self,
         stage: &'static str,
-        work: impl Future<Output = T>,
+        future: impl Future<Output = T>,
     ) -> Result<T, SshError> {
-        let mut moved = self.end.subscribe();
-        let mut work = pin!(work);
+        let mut moved = self.until.subscribe();
+        let mut future = pin!(future);
         loop {
-            let end = *moved.borrow_and_update();
+            let until = *moved.borrow_and_update();
             select! {
                 // Finished work wins over a deadline that has passed in the same moment.
                 biased;
-                done = &mut work => return Ok(done),
+                output = &mut future => return Ok(output),
                 Ok(()) = moved.changed() => {}
-                () = sleep_until(end) => return Err(SshError::Timeout { stage, after: self.limit }),
+                () = sleep_until(until) => return Err(SshError::Timeout { stage, after: self.limit }),
             }
         }
     }
@@ -101,26 +101,26 @@ impl Deadline {
         /// Guard which sets the new end, even if nobody waits for the answer any more.
         struct Asking<'a> {
             deadline: &'a Deadline,
-            end: Instant,
+            until: Instant,
             started: Instant,
         }
 
         impl Drop for Asking<'_> {
             fn drop(&mut self) {
                 self.deadline
-                    .end
-                    .send_replace(self.end + self.started.elapsed());
+                    .until
+                    .send_replace(self.until + self.started.elapsed());
             }
         }
 
         // `limit` waits meanwhile, so the end moves far away now, and not only after the answer.
         let _asking = Asking {
             deadline: self,
-            end: self.at(),
+            until: self.at(),
             started: Instant::now(),
         };
 
-        self.end.send_replace(self.at() + WHILE_ASKING);
+        self.until.send_replace(self.at() + WHILE_ASKING);
 
         asking.await
     }
@@ -142,7 +142,7 @@ mod tests {
             (1, 5, 20, false),
         ] {
             let deadline = Deadline::after(seconds(10));
-            let work = async {
+            let stage = async {
                 sleep(seconds(before)).await;
                 deadline.while_asking(sleep(seconds(asking))).await;
                 sleep(seconds(after)).await;
@@ -150,7 +150,7 @@ mod tests {
 
             let started = Instant::now();
             assert_eq!(
-                deadline.limit("testing", work).await.is_ok(),
+                deadline.limit("testing", stage).await.is_ok(),
                 in_time,
                 "{before} {asking} {after}"
             );

@@ -4,10 +4,10 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
-    time::{Instant, timeout, timeout_at},
+    time::{sleep, timeout},
 };
 
-use super::{dns::addresses, tcp::TcpTransport};
+use super::{deadline::Deadline, dns::addresses, tcp::TcpTransport};
 use crate::{
     openssh::effective_config::{AddressFamily, EffectiveConfig},
     ssh::{
@@ -20,126 +20,144 @@ use crate::{
 /// operating system, which is minutes.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(5);
 
+/// Name of the stage in an error.
+const STAGE: &str = "connecting";
+/// Pause between two attempts of `ConnectionAttempts` (`ssh_config(5)`).
+const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Connects to the host's addresses in turn, or to the address `only` if given. Respects
-/// `HostName`, `Port`, `AddressFamily`, `BindAddress`, `BindInterface`, `ConnectTimeout` and
-/// `ConnectionAttempts`.
+/// `HostName`, `Port`, `AddressFamily`, `BindAddress`, `BindInterface` and `ConnectionAttempts`.
+/// The caller's `deadline` respects `ConnectTimeout`.
 ///
 /// # Errors
 /// The host has no address, no address accepts, or none accepts before `deadline`.
 pub(in crate::ssh) async fn dial(
     config: &EffectiveConfig,
     only: Option<SocketAddr>,
-    deadline: Instant,
+    deadline: &Deadline,
     trace: &StageTrace,
 ) -> Result<TcpTransport, SshError> {
-    let (host, port) = (config.host_name.clone(), config.port);
-    let started = Instant::now();
-    // `ConnectTimeout` may end the attempt before the caller's deadline, but never after it.
-    let deadline = config
-        .connect_timeout
-        .map_or(deadline, |limit| deadline.min(started + limit));
-
-    let timed_out = || SshError::Timeout {
-        stage: "connecting",
-        after: deadline.saturating_duration_since(started),
-    };
-
     trace.begin(Stage::Addresses);
 
-    let found: Vec<SocketAddr> = match only {
+    let addresses = match only {
         Some(address) => vec![address],
-        None => timeout_at(deadline, addresses(&host, port))
-            .await
-            .map_err(|_| timed_out())?
-            .map_err(|source| SshError::Lookup {
-                host: host.clone(),
-                source,
-            })?
-            .into_iter()
-            .filter(|address| {
-                let wanted = match config.address_family {
-                    AddressFamily::Any => true,
-                    AddressFamily::Inet => address.is_ipv4(),
-                    AddressFamily::Inet6 => address.is_ipv6(),
-                };
-
-                if !wanted {
-                    trace.detail(|| {
-                        format!("{}: not of the wanted family (AddressFamily)", address.ip())
-                    });
-                }
-
-                wanted
-            })
-            .collect(),
+        None => resolve_addresses(config, deadline, trace).await?,
     };
 
-    if !found.is_empty() {
-        trace.pass(|| {
-            found
-                .iter()
-                .map(|address| address.ip().to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
-        });
+    trace.pass(|| {
+        let ips: Vec<String> = addresses
+            .iter()
+            .map(|address| address.ip().to_string())
+            .collect();
+        ips.join(", ")
+    });
+    trace.begin(Stage::Tcp);
 
-        trace.begin(Stage::Tcp);
-    }
-
-    // Reported only if no address was tried at all; otherwise the last failure is.
-    let mut failure = io::Error::new(
-        io::ErrorKind::NotFound,
-        "no address of the wanted family (AddressFamily)",
-    );
-
-    for attempt in 0..config.connection_attempts.max(1) {
-        if attempt > 0 {
-            // `ConnectionAttempts` means one attempt per second (`ssh_config(5)`).
-            timeout_at(deadline, tokio::time::sleep(Duration::from_secs(1)))
-                .await
-                .map_err(|_| timed_out())?;
-        }
-
-        for (index, address) in found.iter().enumerate() {
-            // The last address gets all the remaining time, because nothing else would use it.
-            let last = index + 1 == found.len();
-            let limit = if last {
-                deadline
-            } else {
-                deadline.min(Instant::now() + NEXT_ADDRESS_AFTER)
-            };
-
-            match timeout_at(limit, connect(*address, config)).await {
-                Ok(Ok(stream)) => {
-                    for other in found.iter().skip(index + 1) {
-                        trace.detail(|| format!("{other}: not needed"));
-                    }
-
-                    trace.pass(|| format!("{address} accepts"));
-                    return TcpTransport::new(stream).map_err(|source| SshError::Connect {
-                        host,
-                        port,
-                        source,
-                    });
-                }
-                Ok(Err(error)) => failure = error,
-                Err(_) if last => {
-                    trace.detail(|| format!("{address}: no answer"));
-                    return Err(timed_out());
-                }
-                Err(_) => failure = io::ErrorKind::TimedOut.into(),
+    // Another attempt may help only if an address has refused.
+    for _ in 1..config.connection_attempts {
+        match try_addresses(&addresses, config, deadline, trace).await {
+            Err(SshError::Connect { .. }) => {
+                deadline.limit(STAGE, sleep(ATTEMPT_PAUSE)).await?;
             }
-
-            // Only a detail, because the stage goes on while other addresses remain.
-            trace.detail(|| format!("{address}: {failure}"));
+            result => return result,
         }
     }
 
-    Err(SshError::Connect {
-        host,
-        port,
-        source: failure,
-    })
+    try_addresses(&addresses, config, deadline, trace).await
+}
+
+/// Looks up the addresses of the host, and returns those of the configured family.
+///
+/// # Errors
+/// The host has no address of this family, or the lookup takes too long.
+async fn resolve_addresses(
+    config: &EffectiveConfig,
+    deadline: &Deadline,
+    trace: &StageTrace,
+) -> Result<Vec<SocketAddr>, SshError> {
+    let lookup = addresses(&config.host_name, config.port);
+    let found = deadline
+        .limit(STAGE, lookup)
+        .await?
+        .map_err(|source| SshError::Lookup {
+            host: config.host_name.clone(),
+            source,
+        })?;
+
+    let is_wanted = |address: &SocketAddr| match config.address_family {
+        AddressFamily::Any => true,
+        AddressFamily::Inet => address.is_ipv4(),
+        AddressFamily::Inet6 => address.is_ipv6(),
+    };
+
+    let (wanted, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_wanted);
+    for other in others {
+        trace.detail(|| format!("{}: not of the wanted family (AddressFamily)", other.ip()));
+    }
+
+    if wanted.is_empty() {
+        let message = "no address of the wanted family (AddressFamily)";
+        return Err(connect_error(
+            config,
+            io::Error::new(io::ErrorKind::NotFound, message),
+        ));
+    }
+
+    Ok(wanted)
+}
+
+/// Tries each address once, in order, and returns the first connection.
+///
+/// # Errors
+/// [`SshError::Connect`] with the failure of the last address, or [`SshError::Timeout`] if the last
+/// address does not answer in time.
+async fn try_addresses(
+    addresses: &[SocketAddr],
+    config: &EffectiveConfig,
+    deadline: &Deadline,
+    trace: &StageTrace,
+) -> Result<TcpTransport, SshError> {
+    let mut failure = io::ErrorKind::NotFound.into();
+    let mut rest = addresses;
+
+    while let [address, others @ ..] = rest {
+        rest = others;
+
+        // The last address gets all the remaining time, because nothing else would use it.
+        let limit = (!others.is_empty()).then_some(NEXT_ADDRESS_AFTER);
+        let connecting = connect(*address, config);
+
+        failure = match deadline.within(limit).limit(STAGE, connecting).await {
+            Ok(Ok(stream)) => {
+                for other in others {
+                    trace.detail(|| format!("{other}: not needed"));
+                }
+
+                trace.pass(|| format!("{address} accepts"));
+                return TcpTransport::new(stream).map_err(|source| connect_error(config, source));
+            }
+            Ok(Err(error)) => error,
+            Err(error) if others.is_empty() => {
+                trace.detail(|| format!("{address}: no answer"));
+                return Err(error);
+            }
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+
+        // Only a detail, because the stage goes on while other addresses remain.
+        trace.detail(|| format!("{address}: {failure}"));
+    }
+
+    Err(connect_error(config, failure))
+}
+
+/// Creates the error for a host which cannot be reached.
+fn connect_error(config: &EffectiveConfig, source: io::Error) -> SshError {
+    SshError::Connect {
+        host: config.host_name.clone(),
+        port: config.port,
+        source,
+    }
 }
 
 /// Opens a TCP connection to an address, with the options of the configuration.
@@ -300,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_address_of_the_wanted_family_is_said() {
+    async fn a_missing_address_of_the_wanted_family_is_reported() {
         let config =
             EffectiveConfig::parse("hostname 127.0.0.1\nport 1\nuser u\naddressfamily inet6")
                 .unwrap();
@@ -308,7 +326,7 @@ mod tests {
         let error = dial(
             &config,
             None,
-            Instant::now() + NEXT_ADDRESS_AFTER,
+            &Deadline::after(NEXT_ADDRESS_AFTER),
             &StageTrace::default(),
         )
         .await

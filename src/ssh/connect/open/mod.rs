@@ -566,7 +566,7 @@ impl OpenConnection<'_> {
             let dialled = dial(
                 config,
                 self.same_host_as.and_then(|first| first.address),
-                connecting.at(),
+                &connecting,
                 trace,
             )
             .await?;
