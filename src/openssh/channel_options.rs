@@ -1,7 +1,7 @@
 //! Options applied to every channel which runs a command: `SetEnv`, `SendEnv` and `ForwardAgent`.
 
 use super::{
-    config_dump::Printed,
+    config_dump::ConfigDump,
     identity_agent::{IdentityAgent, identity_agent},
     known_hosts::{Case, glob},
 };
@@ -21,7 +21,7 @@ pub struct ChannelOptions {
 
 impl ChannelOptions {
     /// Reads the options from the output of `ssh -G`.
-    pub(super) fn read(printed: &Printed<'_>) -> Self {
+    pub(super) fn read(dump: &ConfigDump<'_>) -> Self {
         let pair = |line: &str| {
             line.split_once('=')
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -29,12 +29,12 @@ impl ChannelOptions {
 
         // `SetEnv` is read with its blanks, which belong to the value.
         Self {
-            set_env: printed.whole("setenv").filter_map(pair).collect(),
-            send_env: printed.paths("sendenv", &[]),
-            forward_agent: match printed.first("forwardagent") {
+            set_env: dump.whole("setenv").filter_map(pair).collect(),
+            send_env: dump.paths("sendenv", &[]),
+            forward_agent: match dump.first("forwardagent") {
                 None | Some("no" | "false") => IdentityAgent::None,
                 Some("yes" | "true") => IdentityAgent::Environment,
-                Some(place) => identity_agent(place),
+                Some(agent) => identity_agent(agent),
             },
         }
     }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> ChannelOptions {
-        ChannelOptions::read(&Printed::read(text))
+        ChannelOptions::read(&ConfigDump::read(text))
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_forwarded_only_where_one_is_configured() {
-        for (printed, expected) in [
+        for (dump, expected) in [
             ("", IdentityAgent::None),
             ("forwardagent no", IdentityAgent::None),
             ("forwardagent yes", IdentityAgent::Environment),
@@ -128,7 +128,7 @@ mod tests {
                 IdentityAgent::Path("/run/my agent".into()),
             ),
         ] {
-            assert_eq!(read(printed).forward_agent, expected, "{printed}");
+            assert_eq!(read(dump).forward_agent, expected, "{dump}");
         }
     }
 }

@@ -24,9 +24,9 @@ pub enum ConfigError {
 }
 
 /// Lines of `ssh -G` in order, each with a lower-case key and the value.
-pub(super) struct Printed<'a>(Vec<(String, &'a str)>);
+pub(super) struct ConfigDump<'a>(Vec<(String, &'a str)>);
 
-impl<'a> Printed<'a> {
+impl<'a> ConfigDump<'a> {
     /// Parses the output of `ssh -G`. Lines without a value are dropped.
     pub(super) fn read(text: &'a str) -> Self {
         let pair = |line: &'a str| {
@@ -47,7 +47,7 @@ impl<'a> Printed<'a> {
     pub(super) fn whole(&self, key: &str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
-            .filter(move |(printed, _)| printed == key)
+            .filter(move |(name, _)| name == key)
             .map(|(_, value)| *value)
     }
 
@@ -88,12 +88,8 @@ impl<'a> Printed<'a> {
     pub(super) fn paths(&self, key: &str, default: &[&str]) -> Vec<String> {
         // The default applies only if nothing was printed: an explicit `none` has to leave the list
         // empty.
-        let printed: Vec<&str> = self.all(key).collect();
-        let paths = if printed.is_empty() {
-            default
-        } else {
-            &printed
-        };
+        let values: Vec<&str> = self.all(key).collect();
+        let paths = if values.is_empty() { default } else { &values };
 
         paths
             .iter()

@@ -78,8 +78,8 @@ impl ConfigLine {
 /// Returns true if the patterns of a `Host` line match the host as typed. A matching pattern with
 /// `!` excludes the host.
 #[must_use]
-pub fn host_matches(patterns: &[String], typed: &str) -> bool {
-    let matches = |pattern: &str| glob(pattern.as_bytes(), typed.as_bytes(), Case::Exact);
+pub fn host_matches(patterns: &[String], host_name: &str) -> bool {
+    let matches = |pattern: &str| glob(pattern.as_bytes(), host_name.as_bytes(), Case::Exact);
     patterns.iter().any(|pattern| matches(pattern))
         && !patterns
             .iter()
@@ -181,12 +181,12 @@ impl Settings {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Renders the settings like the output of `ssh -G` for the host `typed`. `user` and `port`
+    /// Renders the settings like the output of `ssh -G` for the host `host_name`. `user` and `port`
     /// come from the command line and win over the files.
     #[must_use]
-    pub fn printed(
+    pub fn to_config_dump(
         mut self,
-        typed: &str,
+        host_name: &str,
         user: Option<&str>,
         port: Option<u16>,
         local_user: &str,
@@ -195,7 +195,7 @@ impl Settings {
         let pattern = self.first("hostname").unwrap_or("%h");
         let host = pattern
             .split("%%")
-            .map(|part| part.replace("%h", typed))
+            .map(|part| part.replace("%h", host_name))
             .collect::<Vec<_>>()
             .join("%");
 
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn hosts_match_by_pattern_and_a_negated_one_wins() {
-        for (patterns, typed, expected) in [
+        for (patterns, host_name, expected) in [
             ("a", "a", true),
             ("a", "A", false),
             ("a* b?", "b1", true),
@@ -430,9 +430,9 @@ mod tests {
         ] {
             let patterns: Vec<String> = patterns.split(' ').map(str::to_owned).collect();
             assert_eq!(
-                host_matches(&patterns, typed),
+                host_matches(&patterns, host_name),
                 expected,
-                "{patterns:?} {typed}"
+                "{patterns:?} {host_name}"
             );
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     channel_options::ChannelOptions,
-    config_dump::Printed,
+    config_dump::ConfigDump,
     identity_agent::{IdentityAgent, identity_agent},
     ip_qos, option_support,
 };
@@ -181,64 +181,64 @@ impl EffectiveConfig {
     /// Returns [`ConfigError`] naming an option which is missing (`hostname`, `user`) or has an
     /// invalid value.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let printed = Printed::read(text);
+        let dump = ConfigDump::read(text);
         // `ssh -G` prints both limits on one line: bytes, then seconds, and 0 for the default.
-        let (rekey_bytes, rekey_seconds) = printed.two_numbers("rekeylimit")?;
+        let (rekey_bytes, rekey_seconds) = dump.two_numbers("rekeylimit")?;
         Ok(Self {
-            host_name: printed.required("hostname")?,
-            port: printed.one("port", "a number from 1 to 65535", 22, |v| {
+            host_name: dump.required("hostname")?,
+            port: dump.one("port", "a number from 1 to 65535", 22, |v| {
                 v.parse().ok().filter(|port| *port != 0)
             })?,
-            user: printed.required("user")?,
-            host_key_alias: printed.unless_none("hostkeyalias"),
+            user: dump.required("user")?,
+            host_key_alias: dump.unless_none("hostkeyalias"),
             // An explicit `none` is printed and leaves the list empty; a missing line means the
             // defaults.
-            identity_files: printed.paths("identityfile", &DEFAULT_IDENTITY_FILES),
-            identities_only: printed.yes_no("identitiesonly", false)?,
-            identity_agent: printed
+            identity_files: dump.paths("identityfile", &DEFAULT_IDENTITY_FILES),
+            identities_only: dump.yes_no("identitiesonly", false)?,
+            identity_agent: dump
                 .first("identityagent")
                 .map_or(IdentityAgent::Environment, identity_agent),
-            certificate_files: printed.paths("certificatefile", &[]),
+            certificate_files: dump.paths("certificatefile", &[]),
             // The paths stay in one text: only the caller can look which of them exist.
-            user_known_hosts_files: printed.text(
+            user_known_hosts_files: dump.text(
                 "userknownhostsfile",
                 "~/.ssh/known_hosts ~/.ssh/known_hosts2",
             ),
-            global_known_hosts_files: printed.text(
+            global_known_hosts_files: dump.text(
                 "globalknownhostsfile",
                 "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2",
             ),
-            strict_host_key_checking: printed.one(
+            strict_host_key_checking: dump.one(
                 "stricthostkeychecking",
                 "yes, no, ask, accept-new or off",
                 StrictHostKeyChecking::Ask,
                 strict_host_key_checking,
             )?,
-            hash_known_hosts: printed.yes_no("hashknownhosts", false)?,
-            revoked_host_keys: printed.unless_none("revokedhostkeys"),
+            hash_known_hosts: dump.yes_no("hashknownhosts", false)?,
+            revoked_host_keys: dump.unless_none("revokedhostkeys"),
             // The default was yes before OpenSSH 8.5; those releases print the option.
-            check_host_ip: printed.yes_no("checkhostip", false)?,
-            no_host_authentication_for_localhost: printed
+            check_host_ip: dump.yes_no("checkhostip", false)?,
+            no_host_authentication_for_localhost: dump
                 .yes_no("nohostauthenticationforlocalhost", false)?,
             // `ask` counts as no: nobody is at a terminal when the server announces its keys.
-            update_host_keys: matches!(printed.first("updatehostkeys"), Some("yes" | "true")),
-            ca_signature_algorithms: printed.list("casignaturealgorithms", DEFAULT_CA_SIGNATURES),
+            update_host_keys: matches!(dump.first("updatehostkeys"), Some("yes" | "true")),
+            ca_signature_algorithms: dump.list("casignaturealgorithms", DEFAULT_CA_SIGNATURES),
             // Releases before 9.1 do not know the option.
-            required_rsa_size: printed.number("requiredrsasize", 1024)?,
-            connect_timeout: printed.seconds("connecttimeout")?,
-            connection_attempts: printed.number("connectionattempts", 1)?,
-            server_alive_interval: printed.seconds("serveraliveinterval")?,
-            server_alive_count_max: printed.number("serveralivecountmax", 3)?,
-            tcp_keep_alive: printed.yes_no("tcpkeepalive", true)?,
-            address_family: printed.one(
+            required_rsa_size: dump.number("requiredrsasize", 1024)?,
+            connect_timeout: dump.seconds("connecttimeout")?,
+            connection_attempts: dump.number("connectionattempts", 1)?,
+            server_alive_interval: dump.seconds("serveraliveinterval")?,
+            server_alive_count_max: dump.number("serveralivecountmax", 3)?,
+            tcp_keep_alive: dump.yes_no("tcpkeepalive", true)?,
+            address_family: dump.one(
                 "addressfamily",
                 "any, inet or inet6",
                 AddressFamily::Any,
                 address_family,
             )?,
-            bind_address: printed.unless_none("bindaddress"),
-            bind_interface: printed.unless_none("bindinterface"),
-            ip_qos: printed.one(
+            bind_address: dump.unless_none("bindaddress"),
+            bind_interface: dump.unless_none("bindinterface"),
+            ip_qos: dump.one(
                 "ipqos",
                 "the names or numbers of service classes",
                 None,
@@ -247,31 +247,31 @@ impl EffectiveConfig {
             // Both zeros stand for the default of the implementation.
             rekey_bytes: (rekey_bytes > 0).then_some(rekey_bytes),
             rekey_after: (rekey_seconds > 0).then(|| Duration::from_secs(rekey_seconds)),
-            proxy_jump: printed.unless_none("proxyjump"),
-            proxy_command: printed.unless_none("proxycommand"),
-            proxy_use_fdpass: printed.yes_no("proxyusefdpass", false)?,
-            refuse_connection: printed.unless_none("refuseconnection"),
+            proxy_jump: dump.unless_none("proxyjump"),
+            proxy_command: dump.unless_none("proxycommand"),
+            proxy_use_fdpass: dump.yes_no("proxyusefdpass", false)?,
+            refuse_connection: dump.unless_none("refuseconnection"),
             // An empty list leaves the choice to the SSH library, which knows what it implements.
-            ciphers: printed.list("ciphers", ""),
-            kex_algorithms: printed.list("kexalgorithms", ""),
-            macs: printed.list("macs", ""),
-            host_key_algorithms: printed.list("hostkeyalgorithms", ""),
-            pubkey_accepted_algorithms: printed.list("pubkeyacceptedalgorithms", ""),
-            compression: printed.yes_no("compression", false)?,
-            preferred_authentications: printed
+            ciphers: dump.list("ciphers", ""),
+            kex_algorithms: dump.list("kexalgorithms", ""),
+            macs: dump.list("macs", ""),
+            host_key_algorithms: dump.list("hostkeyalgorithms", ""),
+            pubkey_accepted_algorithms: dump.list("pubkeyacceptedalgorithms", ""),
+            compression: dump.yes_no("compression", false)?,
+            preferred_authentications: dump
                 .list("preferredauthentications", DEFAULT_AUTHENTICATIONS),
-            pubkey_authentication: printed.yes_no("pubkeyauthentication", true)?,
-            password_authentication: printed.yes_no("passwordauthentication", true)?,
-            kbd_interactive_authentication: printed.yes_no("kbdinteractiveauthentication", true)?,
-            number_of_password_prompts: printed.number("numberofpasswordprompts", 3)?,
-            batch_mode: printed.yes_no("batchmode", false)?,
-            gssapi_authentication: printed.yes_no("gssapiauthentication", false)?,
-            hostbased_authentication: printed.yes_no("hostbasedauthentication", false)?,
-            pkcs11_provider: printed.unless_none("pkcs11provider"),
-            channels: ChannelOptions::read(&printed),
+            pubkey_authentication: dump.yes_no("pubkeyauthentication", true)?,
+            password_authentication: dump.yes_no("passwordauthentication", true)?,
+            kbd_interactive_authentication: dump.yes_no("kbdinteractiveauthentication", true)?,
+            number_of_password_prompts: dump.number("numberofpasswordprompts", 3)?,
+            batch_mode: dump.yes_no("batchmode", false)?,
+            gssapi_authentication: dump.yes_no("gssapiauthentication", false)?,
+            hostbased_authentication: dump.yes_no("hostbasedauthentication", false)?,
+            pkcs11_provider: dump.unless_none("pkcs11provider"),
+            channels: ChannelOptions::read(&dump),
             // Options without effect are named once for the user instead of being ignored in
             // silence.
-            notices: option_support::notice(&printed).into_iter().collect(),
+            notices: option_support::notice(&dump).into_iter().collect(),
         })
     }
 }

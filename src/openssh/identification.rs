@@ -10,7 +10,7 @@ const COOKIE: usize = 16;
 
 /// First words of a server, complete or cut off. `doctor` explains a failed handshake with this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Greeting {
+pub struct VersionExchange {
     /// Lines before the identification, or all lines if the identification is missing. The text is
     /// untrusted.
     pub lines: Vec<String>,
@@ -33,19 +33,19 @@ pub struct Offers {
     pub mac: String,
 }
 
-impl Greeting {
+impl VersionExchange {
     /// Parses the beginning of a server's data, which may end anywhere.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
-        let (mut greeting, mut rest) = (Self::default(), bytes);
+        let (mut exchange, mut rest) = (Self::default(), bytes);
         while !rest.is_empty() {
             // The last line may be cut off, and is worth showing all the same.
-            let end = rest.iter().position(|byte| *byte == b'\n');
+            let line_feed = rest.iter().position(|byte| *byte == b'\n');
 
-            let (line, after) = match end {
-                Some(end) => (
-                    rest.get(..end).unwrap_or_default(),
-                    rest.get(end + 1..).unwrap_or_default(),
+            let (line, after) = match line_feed {
+                Some(at) => (
+                    rest.get(..at).unwrap_or_default(),
+                    rest.get(at + 1..).unwrap_or_default(),
                 ),
                 None => (rest, &[][..]),
             };
@@ -56,16 +56,16 @@ impl Greeting {
 
             // The packet of algorithms follows at once; nothing after the identification is text.
             if line.starts_with("SSH-") {
-                greeting.identification = Some(line);
-                greeting.offers = offers(after);
-                return greeting;
+                exchange.identification = Some(line);
+                exchange.offers = offers(after);
+                return exchange;
             }
 
-            greeting.lines.push(line);
+            exchange.lines.push(line);
             rest = after;
         }
 
-        greeting
+        exchange
     }
 }
 
@@ -117,15 +117,15 @@ mod tests {
             mac: "m".to_owned(),
         };
 
-        let greeting = Greeting::read(&whole);
-        assert_eq!(greeting.lines, ["hello", "\u{fffd}"]);
+        let exchange = VersionExchange::read(&whole);
+        assert_eq!(exchange.lines, ["hello", "\u{fffd}"]);
         assert_eq!(
-            (greeting.identification.as_deref(), greeting.offers),
+            (exchange.identification.as_deref(), exchange.offers),
             (Some("SSH-2.0-x y"), Some(offers))
         );
 
         for cut in 0..whole.len() {
-            let _ = Greeting::read(&whole[..cut]);
+            let _ = VersionExchange::read(&whole[..cut]);
         }
     }
 
@@ -138,20 +138,22 @@ mod tests {
                 vec!["HTTP/1.1 400 Bad Request", ""],
             ),
         ] {
-            let greeting = Greeting::read(bytes);
+            let exchange = VersionExchange::read(bytes);
             assert_eq!(
-                (greeting.lines, greeting.identification),
+                (exchange.lines, exchange.identification),
                 (lines.iter().map(ToString::to_string).collect(), None)
             );
         }
 
         assert_eq!(
-            Greeting::read(b"SSH-2.0-cut").identification.as_deref(),
+            VersionExchange::read(b"SSH-2.0-cut")
+                .identification
+                .as_deref(),
             Some("SSH-2.0-cut")
         );
 
         assert_eq!(
-            Greeting::read(b"SSH-2.0-x\n\0\0\0\x05\x01\x15").offers,
+            VersionExchange::read(b"SSH-2.0-x\n\0\0\0\x05\x01\x15").offers,
             None
         );
     }

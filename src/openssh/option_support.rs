@@ -1,6 +1,6 @@
 //! Support for each option of `ssh_config(5)`, so that no option is ignored in silence.
 
-use super::config_dump::Printed;
+use super::config_dump::ConfigDump;
 
 /// Support for an option of `ssh_config(5)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,10 +167,10 @@ pub(super) fn value_is_the_rest(keyword: &str) -> bool {
 }
 
 /// Returns a notice which names all options without effect. `None` if there are no such options.
-pub(super) fn notice(printed: &Printed<'_>) -> Option<String> {
-    let mut names: Vec<&str> = printed
+pub(super) fn notice(dump: &ConfigDump<'_>) -> Option<String> {
+    let mut names: Vec<&str> = dump
         .lines()
-        .filter_map(|(keyword, value)| ignored(keyword, value, printed))
+        .filter_map(|(keyword, value)| ignored(keyword, value, dump))
         .collect();
 
     // Repeated options, such as several forwardings, are printed on adjacent lines.
@@ -188,11 +188,11 @@ pub(super) fn notice(printed: &Printed<'_>) -> Option<String> {
 /// `ssh_config(5)`. `printed` is the output of `ssh -G` with the configuration, and `plain` the
 /// output without.
 #[must_use]
-pub fn set(printed: &str, plain: &str) -> Vec<String> {
+pub fn set(dump: &str, plain: &str) -> Vec<String> {
     // `ssh -G` prints defaults too. A line that is also printed without the configuration is one.
-    let (printed, plain) = (Printed::read(printed), Printed::read(plain));
+    let (dump, plain) = (ConfigDump::read(dump), ConfigDump::read(plain));
     let without: Vec<_> = plain.lines().collect();
-    let set = printed
+    let set = dump
         .lines()
         .filter(|line| !line.1.is_empty() && !without.contains(line));
 
@@ -212,11 +212,11 @@ fn find(keyword: &str) -> Option<(&'static str, Treatment)> {
 
 /// Returns the name of an option whose value asks for something unsupported. `None` if the option
 /// takes effect or asks for nothing.
-fn ignored(keyword: &str, value: &str, printed: &Printed<'_>) -> Option<&'static str> {
+fn ignored(keyword: &str, value: &str, dump: &ConfigDump<'_>) -> Option<&'static str> {
     let (name, Ignored(harmless)) = find(keyword)? else {
         return None;
     };
-    let effective = name != "LocalCommand" || printed.first("permitlocalcommand") == Some("yes");
+    let effective = name != "LocalCommand" || dump.first("permitlocalcommand") == Some("yes");
     (effective && !value.is_empty() && !harmless.contains(&value)).then_some(name)
 }
 
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn named(text: &str) -> String {
-        let notice = notice(&Printed::read(text)).unwrap_or_default();
+        let notice = notice(&ConfigDump::read(text)).unwrap_or_default();
         notice
             .split_once("effect: ")
             .map(|(_, names)| names.to_owned())
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_is_configured_and_not_supported_is_named_once() {
-        for (printed, expected) in [
+        for (dump, expected) in [
             (
                 "localforward 1 [h]:2\nlocalforward 3 [h]:4\nforwardx11 yes\n",
                 "LocalForward, ForwardX11",
@@ -259,17 +259,17 @@ mod tests {
                 "",
             ),
         ] {
-            assert_eq!(named(printed), expected, "{printed}");
+            assert_eq!(named(dump), expected, "{dump}");
         }
     }
 
     #[test]
     fn what_a_configuration_sets_is_what_is_not_said_without_it() {
         let plain = "hostname h\nport 22\nidentityfile ~/.ssh/id_rsa\nloglevel DEBUG";
-        let printed = "hostname 10.0.0.5\nport 22\nidentityfile ~/k\nloglevel QUIET\nlocalforward 1 [h]:2\nbogus 1\n\
+        let dump = "hostname 10.0.0.5\nport 22\nidentityfile ~/k\nloglevel QUIET\nlocalforward 1 [h]:2\nbogus 1\n\
                        proxyjump near";
         assert_eq!(
-            set(printed, plain),
+            set(dump, plain),
             ["HostName 10.0.0.5", "IdentityFile ~/k", "ProxyJump near"]
         );
     }

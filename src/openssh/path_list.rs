@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn the_folder_of_all_windows_users_is_filled_in() {
-        let printed = r"__PROGRAMDATA__\ssh/ssh_known_hosts __PROGRAMDATA__\ssh/ssh_known_hosts2";
+        let paths = r"__PROGRAMDATA__\ssh/ssh_known_hosts __PROGRAMDATA__\ssh/ssh_known_hosts2";
         let meant = r"C:\ProgramData\ssh/ssh_known_hosts C:\ProgramData\ssh/ssh_known_hosts2";
-        assert_eq!(with_program_data(printed, Some(r"C:\ProgramData")), meant);
-        assert_eq!(with_program_data(printed, None), printed);
+        assert_eq!(with_program_data(paths, Some(r"C:\ProgramData")), meant);
+        assert_eq!(with_program_data(paths, None), paths);
     }
 }

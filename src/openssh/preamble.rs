@@ -16,7 +16,7 @@ const IDENTIFICATION: &[u8] = b"SSH-";
 pub struct Preamble {
     line: Vec<u8>,
     lines: usize,
-    kept: Vec<u8>,
+    excerpt: Vec<u8>,
 }
 
 /// Reason for which the data cannot come from an SSH server.
@@ -43,18 +43,18 @@ impl Preamble {
     /// Returns [`PreambleError`] if the server exceeds a limit.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, PreambleError> {
         while !bytes.is_empty() {
-            let end = bytes
+            let line_end = bytes
                 .iter()
                 .position(|byte| *byte == b'\n')
                 .map_or(bytes.len(), |at| at + 1);
 
             // The identification may arrive in pieces, so a line is judged as a whole.
-            let (part, rest) = bytes.split_at(end);
+            let (part, rest) = bytes.split_at(line_end);
             self.line.extend_from_slice(part);
 
             if self.line.starts_with(IDENTIFICATION) {
-                let begun = std::mem::take(&mut self.line);
-                return Ok([&begun, rest].concat());
+                let identification = std::mem::take(&mut self.line);
+                return Ok([&identification, rest].concat());
             }
 
             // Checked while the line grows: a line without end must not fill the memory.
@@ -63,7 +63,7 @@ impl Preamble {
             }
 
             if self.line.ends_with(b"\n") {
-                self.keep();
+                self.finish_line();
                 self.lines += 1;
                 if self.lines > MAX_LINES {
                     return Err(PreambleError::Lines);
@@ -79,16 +79,17 @@ impl Preamble {
     /// Returns the beginning of the lines as text, for an error message.
     #[must_use]
     pub fn words(&self) -> String {
-        let held = [self.kept.as_slice(), &self.line].concat();
+        let text_so_far = [self.excerpt.as_slice(), &self.line].concat();
         let text =
-            String::from_utf8_lossy(held.get(..MAX_KEPT_BYTES).unwrap_or(&held)).replace('\r', "");
+            String::from_utf8_lossy(text_so_far.get(..MAX_KEPT_BYTES).unwrap_or(&text_so_far))
+                .replace('\r', "");
         text.trim().to_owned()
     }
 
     /// Keeps the beginning of the finished line and makes room for the next line.
-    fn keep(&mut self) {
-        let room = MAX_KEPT_BYTES.saturating_sub(self.kept.len());
-        self.kept
+    fn finish_line(&mut self) {
+        let room = MAX_KEPT_BYTES.saturating_sub(self.excerpt.len());
+        self.excerpt
             .extend_from_slice(self.line.get(..room).unwrap_or(&self.line));
         self.line.clear();
     }

@@ -69,7 +69,7 @@ pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duratio
         Err(error) => Some(error),
     };
 
-    let mut trace = trace.take();
+    let mut trace = trace.take_findings();
     if failure.is_some() {
         trace.extend(not_reached(&trace));
     }

@@ -90,11 +90,11 @@ pub struct Finding {
 /// Recorder of findings, shared by all code which connects. The default records nothing and
 /// evaluates no text. Clones share their findings.
 #[derive(Debug, Clone, Default)]
-pub(super) struct StageTrace(Option<Notes>);
+pub(super) struct StageTrace(Option<Recording>);
 
 /// Findings of a recording trace.
 #[derive(Debug, Clone, Default)]
-struct Notes {
+struct Recording {
     /// Jump host to which new findings belong; `None` for the destination.
     hop: Option<String>,
     /// Completed stages. A plain mutex, because the lock is held for an assignment only.
@@ -106,7 +106,7 @@ struct Notes {
 impl StageTrace {
     /// Creates a trace which records findings.
     pub(super) fn recording() -> Self {
-        Self(Some(Notes::default()))
+        Self(Some(Recording::default()))
     }
 
     /// Returns true if findings are recorded.
@@ -117,25 +117,25 @@ impl StageTrace {
     /// Returns a trace for a jump host. Its findings join the findings of this trace, but its
     /// current stage is separate.
     pub(super) fn of_hop(&self, hop: &str) -> Self {
-        Self(self.0.as_ref().map(|notes| Notes {
+        Self(self.0.as_ref().map(|recording| Recording {
             hop: Some(hop.to_owned()),
-            found: Arc::clone(&notes.found),
-            ..Notes::default()
+            found: Arc::clone(&recording.found),
+            ..Recording::default()
         }))
     }
 
     /// Begins a stage, to which the following details belong.
     pub(super) fn begin(&self, stage: Stage) {
-        if let Some(notes) = &self.0 {
-            *lock(&notes.current) = (stage, Vec::new());
+        if let Some(recording) = &self.0 {
+            *lock(&recording.current) = (stage, Vec::new());
         }
     }
 
     /// Records an observation about the current stage.
     pub(super) fn detail(&self, text: impl FnOnce() -> String) {
-        if let Some(notes) = &self.0 {
+        if let Some(recording) = &self.0 {
             let text = text();
-            lock(&notes.current).1.push(text);
+            lock(&recording.current).1.push(text);
         }
     }
 
@@ -169,10 +169,10 @@ impl StageTrace {
     }
 
     /// Removes and returns all findings so far.
-    pub(super) fn take(&self) -> Vec<Finding> {
+    pub(super) fn take_findings(&self) -> Vec<Finding> {
         self.0
             .as_ref()
-            .map(|notes| std::mem::take(&mut *lock(&notes.found)))
+            .map(|recording| std::mem::take(&mut *lock(&recording.found)))
             .unwrap_or_default()
     }
 
@@ -181,7 +181,7 @@ impl StageTrace {
         if self
             .0
             .as_ref()
-            .is_some_and(|notes| lock(&notes.current).1.is_empty())
+            .is_some_and(|recording| lock(&recording.current).1.is_empty())
         {
             self.detail(|| text.to_owned());
         }
@@ -189,10 +189,10 @@ impl StageTrace {
 
     /// Completes the current stage with an outcome.
     fn record(&self, outcome: StageOutcome, summary: impl FnOnce() -> String) {
-        if let Some(notes) = &self.0 {
-            let (stage, details) = std::mem::take(&mut *lock(&notes.current));
-            let (hop, summary) = (notes.hop.clone(), summary());
-            lock(&notes.found).push(Finding {
+        if let Some(recording) = &self.0 {
+            let (stage, details) = std::mem::take(&mut *lock(&recording.current));
+            let (hop, summary) = (recording.hop.clone(), summary());
+            lock(&recording.found).push(Finding {
                 stage,
                 hop,
                 outcome,
@@ -240,8 +240,8 @@ mod tests {
         trace.detail(|| "runs".to_owned());
         trace.pass(|| "through near".to_owned());
 
-        let told: Vec<_> = trace
-            .take()
+        let found_in_order: Vec<_> = trace
+            .take_findings()
             .into_iter()
             .map(|found| {
                 (
@@ -263,7 +263,7 @@ mod tests {
             (Stage::Proxy, None, StageOutcome::Passed, "runs".to_owned()),
         ];
 
-        assert_eq!(told, expected);
+        assert_eq!(found_in_order, expected);
     }
 
     #[test]
@@ -272,6 +272,6 @@ mod tests {
         trace.begin(Stage::Tcp);
         trace.detail(|| panic!("a detail"));
         trace.pass(|| panic!("a summary"));
-        assert!(trace.take().is_empty() && !trace.of_hop("h").is_recording());
+        assert!(trace.take_findings().is_empty() && !trace.of_hop("h").is_recording());
     }
 }

@@ -106,7 +106,7 @@ fn file(text: &str) {
         }
     }
     let host_name = settings.first("hostname").map(str::to_owned);
-    let asked = settings.printed("h.ex", Some("asked"), Some(2222), "local");
+    let asked = settings.to_config_dump("h.ex", Some("asked"), Some(2222), "local");
     // A line for each value: none can end its own and begin another option's.
     for keyword in ["hostname", "user", "port"] {
         let lines = asked

@@ -26,15 +26,15 @@ impl TypedDestination {
     /// # Errors
     /// Returns the errors of [`Destination::parse`]. A command line is also refused if an option
     /// would be lost, or if a command for the host follows.
-    pub fn parse(typed: &str) -> Result<Self, DestinationError> {
+    pub fn parse(input: &str) -> Result<Self, DestinationError> {
         // A blank has to follow: a host may be called `ssh` or `sshgate`.
-        let typed = typed.trim_matches(' ');
-        match typed
+        let input = input.trim_matches(' ');
+        match input
             .strip_prefix("ssh")
             .filter(|rest| rest.starts_with([' ', '\t']))
         {
             Some(arguments) => Self::command_line(arguments),
-            None => Self::host_and_port(typed),
+            None => Self::host_and_port(input),
         }
     }
 
@@ -59,10 +59,10 @@ impl TypedDestination {
     }
 
     /// Parses the `user@host:port` form.
-    fn host_and_port(typed: &str) -> Result<Self, DestinationError> {
+    fn host_and_port(input: &str) -> Result<Self, DestinationError> {
         // Text that does not end in a port is a destination of `ssh` as it stands.
         let (host, port) =
-            split_port(typed).map_or((typed.to_owned(), None), |(host, port)| (host, Some(port)));
+            split_port(input).map_or((input.to_owned(), None), |(host, port)| (host, Some(port)));
 
         Ok(Self {
             destination: Destination::parse(&host)?,
@@ -140,15 +140,15 @@ impl TypedDestination {
 
 /// Splits `user@host:port` or `[address]:port`. Returns `None` without a port, and for a bare IPv6
 /// address, whose colons separate no port.
-fn split_port(typed: &str) -> Option<(String, u16)> {
+fn split_port(input: &str) -> Option<(String, u16)> {
     // `ssh` itself splits the port off this form.
-    if typed.starts_with("ssh://") {
+    if input.starts_with("ssh://") {
         return None;
     }
 
-    let (user, host) = typed
+    let (user, host) = input
         .rsplit_once('@')
-        .map_or(("", typed), |(user, host)| (user, host));
+        .map_or(("", input), |(user, host)| (user, host));
     let (name, port) = host.rsplit_once(':')?;
     let bracketed = name
         .strip_prefix('[')
@@ -160,7 +160,7 @@ fn split_port(typed: &str) -> Option<(String, u16)> {
 
     // Nothing listens on port 0, so such a text is left as it is for the checks of the host.
     let port = port.parse().ok().filter(|port| *port > 0)?;
-    let at = if typed.contains('@') { "@" } else { "" };
+    let at = if input.contains('@') { "@" } else { "" };
 
     Some((format!("{user}{at}{}", bracketed.unwrap_or(name)), port))
 }
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_destination_is_read_as_people_write_it() {
-        for (typed, host, user, port, key, name) in [
+        for (input, host, user, port, key, name) in [
             ("web", "web", None, None, None, "web"),
             (" web ", "web", None, None, None, "web"),
             ("bob@h:2222", "bob@h", None, Some(2222), None, "bob@h:2222"),
@@ -271,15 +271,15 @@ mod tests {
             // As ssh has it: a name that no resolver knows.
             ("h:0", "h:0", None, None, None, "h:0"),
         ] {
-            let read = TypedDestination::parse(typed).unwrap();
-            assert_eq!(read.destination.as_str(), host, "{typed}");
+            let read = TypedDestination::parse(input).unwrap();
+            assert_eq!(read.destination.as_str(), host, "{input}");
             assert_eq!(
                 (read.user.as_deref(), read.port, read.key_path.as_deref()),
                 (user, port, key),
-                "{typed}"
+                "{input}"
             );
 
-            assert_eq!(read.name(), name, "{typed}");
+            assert_eq!(read.name(), name, "{input}");
         }
     }
 
@@ -287,7 +287,7 @@ mod tests {
     fn what_would_be_lost_is_refused() {
         use DestinationError::{Command, Empty, Option, Password, Refused};
 
-        for (typed, expected) in [
+        for (input, expected) in [
             ("ssh -J jump h", Option("-J".to_owned())),
             (
                 "ssh -oProxyCommand=x h",
@@ -319,7 +319,7 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(TypedDestination::parse(typed), Err(expected), "{typed}");
+            assert_eq!(TypedDestination::parse(input), Err(expected), "{input}");
         }
     }
 }

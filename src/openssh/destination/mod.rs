@@ -30,8 +30,8 @@ impl Destination {
     /// Returns [`DestinationError`] if the text or a part of it is empty or longer than
     /// [`MAX_BYTES`]. Each part must not begin with `-`, or hold whitespace, control characters or
     /// the shell characters that `ssh` refuses. A password after the user name is refused too.
-    pub fn parse(typed: &str) -> Result<Self, DestinationError> {
-        let rest = typed.strip_prefix("ssh://").unwrap_or(typed);
+    pub fn parse(input: &str) -> Result<Self, DestinationError> {
+        let rest = input.strip_prefix("ssh://").unwrap_or(input);
 
         // `ssh` splits at the last `@`, because user names may hold one (`me@corp.example@host`).
         let host = match rest.rsplit_once('@') {
@@ -49,13 +49,13 @@ impl Destination {
         // The host is checked as a whole with its port: `ssh` splits the `ssh://` form itself.
         check(host, DestinationPart::Host, REFUSED_IN_HOST)?;
 
-        if typed.len() > MAX_BYTES {
+        if input.len() > MAX_BYTES {
             return Err(DestinationError::TooLong {
                 part: DestinationPart::Host,
             });
         }
 
-        Ok(Self(typed.to_owned()))
+        Ok(Self(input.to_owned()))
     }
 
     /// Returns the text exactly as typed.
@@ -92,11 +92,11 @@ pub fn parse_user(user: &str) -> Result<&str, DestinationError> {
 /// Returns the host within a destination, without user, port and brackets. This is the meaning of
 /// `%n` in `ssh_config(5)`, TOKENS.
 #[must_use]
-pub fn host_part(typed: &str) -> &str {
+pub fn host_part(input: &str) -> &str {
     // Only the `ssh://` form can hold a port. Elsewhere a colon belongs to an IPv6 address.
-    let (host, is_address) = match typed.strip_prefix("ssh://") {
+    let (host, is_address) = match input.strip_prefix("ssh://") {
         Some(rest) => (rest.trim_end_matches('/'), true),
-        None => (typed, false),
+        None => (input, false),
     };
 
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn accepted_destinations_are_kept_verbatim() {
-        for typed in [
+        for input in [
             "h",
             "Web-1.example.com",
             "bob@h",
@@ -245,10 +245,10 @@ mod tests {
             "h*",
             &"x".repeat(MAX_BYTES),
         ] {
-            let parsed = Destination::parse(typed).unwrap();
+            let parsed = Destination::parse(input).unwrap();
             assert_eq!(
                 (parsed.as_str(), parsed.to_string().as_str()),
-                (typed, typed)
+                (input, input)
             );
         }
     }
@@ -258,7 +258,7 @@ mod tests {
         use DestinationError::{Empty, LeadingDash, Password, Refused, TooLong};
         use DestinationPart::{Host, User};
 
-        for (typed, expected) in [
+        for (input, expected) in [
             ("", Empty { part: Host }),
             ("u@", Empty { part: Host }),
             ("ssh://", Empty { part: Host }),
@@ -346,13 +346,13 @@ mod tests {
                 TooLong { part: Host },
             ),
         ] {
-            assert_eq!(Destination::parse(typed), Err(expected), "{typed:?}");
+            assert_eq!(Destination::parse(input), Err(expected), "{input:?}");
         }
     }
 
     #[test]
     fn the_host_is_what_is_left_without_user_and_port() {
-        for (typed, host) in [
+        for (input, host) in [
             ("h", "h"),
             ("bob@h", "h"),
             ("me@corp@h", "h"),
@@ -364,13 +364,13 @@ mod tests {
             ("ssh://bob@[::1]:22", "::1"),
             ("ssh://[::1]", "::1"),
         ] {
-            assert_eq!(host_part(typed), host, "{typed}");
+            assert_eq!(host_part(input), host, "{input}");
         }
     }
 
     #[test]
     fn messages_say_what_is_wrong() {
-        let message = |typed| Destination::parse(typed).unwrap_err().to_string();
+        let message = |input| Destination::parse(input).unwrap_err().to_string();
         assert_eq!(
             message("-x"),
             "the host begins with `-`, which ssh would read as an option"

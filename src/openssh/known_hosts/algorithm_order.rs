@@ -108,11 +108,11 @@ fn in_default_order(algorithms: &[String]) -> bool {
     // An older `ssh` on this machine prints the older order, which the user has not chosen either.
     [&KINDS[..], &EARLIER_KINDS].into_iter().any(|kinds| {
         let order = in_order(kinds);
-        let place = |algorithm: &String| order.iter().position(|known| known == algorithm);
+        let rank = |algorithm: &String| order.iter().position(|known| known == algorithm);
         algorithms
             .first()
             .is_some_and(|first| order.contains(first))
-            && algorithms.iter().filter_map(place).is_sorted()
+            && algorithms.iter().filter_map(rank).is_sorted()
     })
 }
 

@@ -108,12 +108,12 @@ fn next_field(text: &[u8]) -> (&[u8], &[u8]) {
 /// Decodes base64 strictly, but ignores some white space like `ssh`: the key of a line without
 /// comment may end in the CR of a CRLF.
 fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
-    let kept: Vec<u8> = encoded
+    let base64: Vec<u8> = encoded
         .iter()
         .copied()
         .filter(|byte| !matches!(byte, b'\r' | 0x0b | 0x0c))
         .collect();
-    STANDARD.decode(kept).ok()
+    STANDARD.decode(base64).ok()
 }
 
 #[cfg(test)]

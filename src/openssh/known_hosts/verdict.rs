@@ -127,15 +127,15 @@ fn judge_authority(
     let mut listed = Authority::Unlisted;
     for (file, line) in all_lines(files, name) {
         let signed = line.key == certificate.authority;
-        let place = || (file.to_owned(), line.number);
+        let location = || (file.to_owned(), line.number);
         // A revoked key stays revoked in a new certificate.
         if line.marker == Marker::Revoked && (signed || line.key == certificate.key) {
-            let (file, line) = place();
+            let (file, line) = location();
             return Authority::Revoked { file, line };
         }
 
         if line.marker == Marker::CertAuthority && signed && listed == Authority::Unlisted {
-            let (file, line) = place();
+            let (file, line) = location();
             listed = Authority::Listed { file, line };
         }
     }
@@ -245,10 +245,10 @@ mod tests {
                 file,
                 line,
                 key_type,
-                fingerprint: printed,
+                fingerprint: shown,
             } => {
                 let listed = if key_type == "ED25519" { OTHER_ED } else { EC };
-                assert_eq!(printed, fingerprint(key(listed).blob()));
+                assert_eq!(shown, fingerprint(key(listed).blob()));
                 format!("changed {file}:{line} {key_type}")
             }
             Verdict::Revoked { file, line } => format!("revoked {file}:{line}"),

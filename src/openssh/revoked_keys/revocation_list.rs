@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn keys_are_revoked_by_themselves_and_by_their_hashes() {
         let (key, authority, other) = (ed25519(1), ed25519(2), ed25519(3));
-        for (kind, of) in [
+        for (kind, encode) in [
             (
                 2,
                 (|key: &HostKey| string(key.blob())) as fn(&HostKey) -> Vec<u8>,
@@ -291,16 +291,16 @@ mod tests {
             (5, |key| string(&Sha256::digest(key.blob()))),
         ] {
             assert_eq!(
-                reason((kind, [of(&other), of(&key)].concat())),
+                reason((kind, [encode(&other), encode(&key)].concat())),
                 Some("in its list of keys")
             );
 
             assert_eq!(
-                reason((kind, of(&authority))),
+                reason((kind, encode(&authority))),
                 Some("signed by an authority in its list of keys")
             );
 
-            assert_eq!(reason((kind, of(&other))), None);
+            assert_eq!(reason((kind, encode(&other))), None);
         }
     }
 

@@ -13,7 +13,7 @@ pub struct Credentials {
     /// Password of the account; `None` if none was given. A given password is tried before any key.
     pub password: Option<Password>,
     /// Secrets which the user typed for earlier connections, and which worked.
-    pub typed: Vec<TypedSecret>,
+    pub typed_secrets: Vec<TypedSecret>,
     /// True if the account refused the method `none` before. If there is a key, the method is then
     /// left out, which saves a round trip.
     pub needs_proof: bool,
@@ -50,13 +50,13 @@ impl Credentials {
     /// Forgets all secrets, given or typed.
     pub fn forget(&mut self) {
         (self.password, self.passphrase) = (None, None);
-        self.typed.clear();
+        self.typed_secrets.clear();
     }
 
     /// Returns true if a typed secret is a password.
     fn has_typed_password(&self) -> bool {
-        self.typed
+        self.typed_secrets
             .iter()
-            .any(|typed| typed.purpose == Purpose::Password)
+            .any(|secret| secret.purpose == Purpose::Password)
     }
 }

@@ -224,13 +224,13 @@ pub(super) fn public_file(path: &str) -> Option<Offer> {
 /// Reads a key file, and returns the text and the metadata of the file.
 fn read_key(path: &Path) -> io::Result<(Zeroizing<String>, Metadata)> {
     let none = || io::Error::other("it is not a private key file");
-    let place = LocalName::resolve(path)?;
+    let name = LocalName::resolve(path)?;
     // A pipe or device in place of the file would block the read.
-    if !matches!(place.find()?, Some((EntryKind::File(_), _)) | None) {
+    if !matches!(name.find()?, Some((EntryKind::File(_), _)) | None) {
         return Err(none());
     }
 
-    let mut file = place.open()?;
+    let mut file = name.open()?;
     let metadata = file.metadata()?;
     if metadata.len() > MAX_KEY_FILE_BYTES {
         return Err(none());

@@ -45,7 +45,7 @@ pub(super) struct LoggedIn {
     /// Methods which the server required, comma-separated.
     pub(super) methods: String,
     /// Secrets which were typed for this log-in or earlier, and which worked.
-    pub(super) typed: Vec<TypedSecret>,
+    pub(super) typed_secrets: Vec<TypedSecret>,
     /// Notice about certificates which are not valid now; `None` without such certificates.
     pub(super) notice: Option<String>,
     /// True if the server refused the method `none`, now or earlier.
@@ -76,7 +76,7 @@ pub(super) async fn authenticate(
         to: format!("{}@{}:{}", config.user, config.host_name, config.port),
         prompts: config.number_of_password_prompts,
         silent: config.batch_mode,
-        typed: credentials.typed.clone(),
+        secrets: credentials.typed_secrets.clone(),
     };
 
     // A changed host key may be an impostor's, who would collect the password.
@@ -106,7 +106,7 @@ pub(super) async fn authenticate(
 
     Ok(LoggedIn {
         methods: login.log.succeeded.join(","),
-        typed: login.typed_secrets.typed,
+        typed_secrets: login.typed_secrets.secrets,
         notice: (!login.keys.outdated.is_empty()).then(|| login.keys.outdated.join("; ")),
         needs_proof: login.needs_proof,
     })

@@ -45,10 +45,10 @@ impl PasswordState {
         credentials: &Credentials,
         withheld: bool,
     ) -> Self {
-        let typed = typed_secrets.remembered(&Purpose::Password);
+        let typed_password = typed_secrets.remembered(&Purpose::Password);
         Self {
-            was_typed: typed.is_some(),
-            known: typed.or_else(|| credentials.password.clone()),
+            was_typed: typed_password.is_some(),
+            known: typed_password.or_else(|| credentials.password.clone()),
             withheld,
             used_for: Vec::new(),
             password_prompts: 0,
@@ -67,7 +67,7 @@ struct Exchange {
     /// Password which need not be asked for; `None` if there is none, or after its use.
     password: Option<Password>,
     /// Typed password, worth keeping if the exchange succeeds; `None` if none was typed.
-    typed: Option<Password>,
+    typed_password: Option<Password>,
     /// True if nobody answered a question of the server.
     unanswered: bool,
     /// True if the server has asked anything.
@@ -217,7 +217,7 @@ impl Login<'_> {
     async fn exchange(&mut self, password: Option<Password>) -> Result<ExchangeEnd, SshError> {
         let mut exchange = Exchange {
             password,
-            typed: None,
+            typed_password: None,
             unanswered: false,
             had_questions: false,
         };
@@ -266,7 +266,7 @@ impl Login<'_> {
             // A typed password is kept only after the server has accepted the exchange.
             let outcome = self.evaluate(result, "keyboard-interactive", "").await?;
             if let (MethodOutcome::Done | MethodOutcome::Partial, Some(password)) =
-                (&outcome, exchange.typed)
+                (&outcome, exchange.typed_password)
             {
                 self.typed_secrets.keep(Purpose::Password, password);
             }
@@ -343,7 +343,7 @@ impl Login<'_> {
             && one_secret
             && only.prompt.to_lowercase().contains("password")
         {
-            exchange.typed = Some(answer.clone());
+            exchange.typed_password = Some(answer.clone());
         }
 
         answers

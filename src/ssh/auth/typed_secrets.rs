@@ -28,7 +28,7 @@ pub(super) struct TypedSecrets<'a> {
     /// True if the user must not be asked (`BatchMode`), or has not answered before.
     pub(super) silent: bool,
     /// Secrets which were typed and have worked.
-    pub(super) typed: Vec<TypedSecret>,
+    pub(super) secrets: Vec<TypedSecret>,
 }
 
 impl TypedSecrets<'_> {
@@ -78,16 +78,16 @@ impl TypedSecrets<'_> {
 
     /// Returns the secret which was typed for this purpose; `None` if there is none.
     pub(super) fn remembered(&self, purpose: &Purpose) -> Option<Password> {
-        self.typed
+        self.secrets
             .iter()
-            .find(|typed| self.is_for(typed, purpose))
-            .map(|typed| typed.answer.clone())
+            .find(|secret| self.is_for(secret, purpose))
+            .map(|secret| secret.answer.clone())
     }
 
     /// Keeps a typed secret which has worked, in place of any earlier secret for the purpose.
     pub(super) fn keep(&mut self, purpose: Purpose, answer: Password) {
         self.forget(&purpose);
-        self.typed.push(TypedSecret {
+        self.secrets.push(TypedSecret {
             to: self.to.clone(),
             purpose,
             answer,
@@ -96,15 +96,15 @@ impl TypedSecrets<'_> {
 
     /// Forgets a secret which has not worked.
     pub(super) fn forget(&mut self, purpose: &Purpose) {
-        let mut typed = std::mem::take(&mut self.typed);
-        typed.retain(|typed| !self.is_for(typed, purpose));
-        self.typed = typed;
+        let mut secrets = std::mem::take(&mut self.secrets);
+        secrets.retain(|secret| !self.is_for(secret, purpose));
+        self.secrets = secrets;
     }
 
     /// Returns true if the secret answers this purpose for this account. A passphrase is valid for
     /// any account, because the key file is the same.
-    fn is_for(&self, typed: &TypedSecret, purpose: &Purpose) -> bool {
-        typed.purpose == *purpose
-            && (typed.to == self.to || matches!(purpose, Purpose::Passphrase(_)))
+    fn is_for(&self, secret: &TypedSecret, purpose: &Purpose) -> bool {
+        secret.purpose == *purpose
+            && (secret.to == self.to || matches!(purpose, Purpose::Passphrase(_)))
     }
 }

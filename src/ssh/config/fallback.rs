@@ -82,9 +82,10 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     // As in `ssh`, an explicit user or port wins over the destination, and the destination over the
     // files.
     let user = target.user.as_deref().or(parts.user.as_deref());
-    let text = reader
-        .settings
-        .printed(host, user, target.port.or(parts.port), &local_user());
+    let text =
+        reader
+            .settings
+            .to_config_dump(host, user, target.port.or(parts.port), &local_user());
 
     // The settings are printed as `ssh -G` would, so both ways share a parser.
     let mut config = EffectiveConfig::parse(&text).map_err(|source| SshError::Config {

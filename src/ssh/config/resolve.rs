@@ -41,41 +41,32 @@ pub(in crate::ssh) async fn resolve_recording(
 ) -> Result<EffectiveConfig, SshError> {
     let limit = limit.min(MAX_RESOLVE_TIME);
 
-    let output = match ask(
-        target,
-        target.config_file.as_deref(),
-        limit,
-        trace.is_recording(),
-    )
-    .await?
-    {
-        Ok(output) => output,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let config = fallback::read(target)?;
-            config
-                .notices
-                .iter()
-                .for_each(|notice| trace.detail(|| notice.clone()));
+    let file = target.config_file.as_deref();
+    let Some(output) = run_ssh(target, file, limit, trace.is_recording()).await? else {
+        let config = fallback::read(target)?;
+        config
+            .notices
+            .iter()
+            .for_each(|notice| trace.detail(|| notice.clone()));
 
-            return Ok(config);
-        }
-        Err(error) => return Err(SshError::ResolveRun(error)),
+        return Ok(config);
     };
 
     let destination = target.destination.as_str().to_owned();
     // With `-v`, stderr names the files which were read.
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     if trace.is_recording() {
-        said.lines()
+        stderr
+            .lines()
             .filter_map(file_read)
-            .for_each(|told| trace.detail(|| told));
+            .for_each(|file| trace.detail(|| file));
     }
 
     // The messages of `-v` are left out of the error, which the user reads.
     if !output.status.success() {
-        let message = said
+        let message = stderr
             .lines()
-            .filter(|line| !is_chatter(line))
+            .filter(|line| !is_debug_output(line))
             .map(str::trim_end)
             .collect::<Vec<_>>()
             .join("\n");
@@ -86,8 +77,8 @@ pub(in crate::ssh) async fn resolve_recording(
         });
     }
 
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let config = EffectiveConfig::parse(&printed).map_err(|source| SshError::Config {
+    let dump = String::from_utf8_lossy(&output.stdout);
+    let config = EffectiveConfig::parse(&dump).map_err(|source| SshError::Config {
         destination,
         source,
     })?;
@@ -95,9 +86,9 @@ pub(in crate::ssh) async fn resolve_recording(
     if trace.is_recording() {
         // `ssh -G` prints defaults too. A second run without files shows which options the files
         // have set.
-        let plain = ask(target, Some(Path::new("none")), limit, true).await?;
-        let plain = plain.map(|output| output.stdout).unwrap_or_default();
-        for option in option_support::set(&printed, &String::from_utf8_lossy(&plain)) {
+        let defaults = run_ssh(target, Some(Path::new("none")), limit, true).await?;
+        let defaults = defaults.map(|output| output.stdout).unwrap_or_default();
+        for option in option_support::set(&dump, &String::from_utf8_lossy(&defaults)) {
             trace.detail(|| option);
         }
 
@@ -112,34 +103,34 @@ pub(in crate::ssh) async fn resolve_recording(
 
 /// Returns the file which a line of `ssh -v` names as read, or the matching block of a file.
 fn file_read(line: &str) -> Option<String> {
-    let said = line.strip_prefix("debug1: ")?.trim_end();
+    let message = line.strip_prefix("debug1: ")?.trim_end();
     match (
-        said.strip_prefix("Reading configuration data "),
-        said.split_once(": Applying options for "),
+        message.strip_prefix("Reading configuration data "),
+        message.split_once(": Applying options for "),
     ) {
         (Some(file), _) => Some(format!("reads {file}")),
-        (None, Some((place, host))) => Some(format!("{place} applies (Host {host})")),
+        (None, Some((block, host))) => Some(format!("{block} applies (Host {host})")),
         (None, None) => None,
     }
 }
 
 /// Returns true for a line of `ssh -v` which is no error message.
-fn is_chatter(line: &str) -> bool {
+fn is_debug_output(line: &str) -> bool {
     line.starts_with("debug")
         || line.starts_with("OpenSSH_")
         || line.starts_with("Pseudo-terminal will not")
 }
 
-/// Runs `ssh -G`, with `-v` if `verbose`. The inner error means that `ssh` could not be started.
+/// Runs `ssh -G`, with `-v` if `verbose`. Returns `None` if there is no `ssh` program.
 ///
 /// # Errors
-/// `ssh` takes longer than `limit`.
-async fn ask(
+/// `ssh` cannot be started, or takes longer than `limit`.
+async fn run_ssh(
     target: &Target,
     config_file: Option<&Path>,
     limit: Duration,
     verbose: bool,
-) -> Result<Result<Output, std::io::Error>, SshError> {
+) -> Result<Option<Output>, SshError> {
     let mut command = child::command("ssh");
     command.arg(if verbose { "-vG" } else { "-G" });
     if let Some(file) = config_file {
@@ -159,10 +150,16 @@ async fn ask(
         .stdin(Stdio::null())
         .kill_on_drop(true);
 
-    timeout(limit, command.output())
+    let result = timeout(limit, command.output())
         .await
         .map_err(|_| SshError::Timeout {
             stage: "reading the SSH configuration with `ssh -G`",
             after: limit,
-        })
+        })?;
+
+    match result {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SshError::ResolveRun(error)),
+    }
 }

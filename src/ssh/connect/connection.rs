@@ -48,7 +48,7 @@ pub struct Connection {
     pub peer: Peer,
     /// Secrets which the user typed to log in here and at the jump hosts, kept for further
     /// connections.
-    pub typed: Vec<TypedSecret>,
+    pub typed_secrets: Vec<TypedSecret>,
     /// True if the server refused the method `none`. A further log-in can then skip this method.
     pub needs_proof: bool,
 }

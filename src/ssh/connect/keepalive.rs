@@ -26,7 +26,7 @@ pub(in crate::ssh) enum Keepalive {
     Configured(Duration),
     /// `ServerAliveInterval 0` is set: nobody asks.
     Off,
-    /// The option is not set: [`watch`] asks.
+    /// The option is not set: [`keep_alive`] asks.
     Ours,
 }
 
@@ -56,7 +56,7 @@ impl Keepalive {
 ///
 /// `ssh` would not ask by default. So a server which has never answered such a question is left
 /// alone: some servers cannot answer, and stay silent while a command runs.
-pub(in crate::ssh) async fn watch(connection: Weak<Connection>) {
+pub(in crate::ssh) async fn keep_alive(connection: Weak<Connection>) {
     let (mut can_answer, mut unanswered) = (false, 0);
     while let Some(held) = alive(&connection) {
         let before = held.traffic.received();

@@ -48,15 +48,15 @@ pub(in crate::ssh) struct ProxyProcess {
     /// Printable characters from stderr, up to about [`MAX_COMPLAINT_BYTES`].
     complaint: Arc<Mutex<String>>,
     /// Task which reads stderr; `None` if the process has no stderr pipe.
-    listening: Option<JoinHandle<()>>,
+    stderr_task: Option<JoinHandle<()>>,
 }
 
 impl ProxyProcess {
     /// Returns the text which the command printed on stderr, after waiting up to 300 ms for the
     /// rest.
     pub(in crate::ssh) async fn complaint(mut self) -> String {
-        if let Some(listening) = self.listening.take() {
-            let _ = timeout(COMPLAINT_LIMIT, listening).await;
+        if let Some(stderr_task) = self.stderr_task.take() {
+            let _ = timeout(COMPLAINT_LIMIT, stderr_task).await;
         }
 
         lock(&self.complaint).trim().to_owned()
@@ -87,7 +87,7 @@ impl Drop for ProxyProcess {
 pub(in crate::ssh) fn start_command(
     template: &str,
     config: &EffectiveConfig,
-    typed: &str,
+    destination: &str,
     trace: &StageTrace,
 ) -> Result<ProxyCommand, SshError> {
     // With `ProxyUseFdpass` the command would hand over a connected socket, not carry the bytes
@@ -99,7 +99,7 @@ pub(in crate::ssh) fn start_command(
         });
     }
 
-    let line = expand_command_option("ProxyCommand", template, config, typed)?;
+    let line = expand_command_option("ProxyCommand", template, config, destination)?;
     trace.detail(|| format!("runs: {line}"));
     let failed = |source| SshError::ProxyCommand {
         command: line.clone(),
@@ -121,16 +121,17 @@ pub(in crate::ssh) fn start_command(
 
     // Stderr is read to its end, even beyond the limit: a full pipe would block the command. Unsafe
     // characters are left out, because the text becomes part of an error message.
-    let listening = child.stderr.take().map(|mut stderr| {
-        let kept = Arc::clone(&complaint);
+    let stderr_task = child.stderr.take().map(|mut stderr| {
+        let text = Arc::clone(&complaint);
         tokio::spawn(async move {
             let mut bytes = [0; 1024];
             while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
-                let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
-                let mut kept = lock(&kept);
-                if (kept.len() as u64) < MAX_COMPLAINT_BYTES {
-                    kept.extend(
-                        text.chars()
+                let chunk = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+                let mut complaint = lock(&text);
+                if (complaint.len() as u64) < MAX_COMPLAINT_BYTES {
+                    complaint.extend(
+                        chunk
+                            .chars()
                             .filter(|letter| *letter == '\n' || !is_line_unsafe(*letter)),
                     );
                 }
@@ -143,7 +144,7 @@ pub(in crate::ssh) fn start_command(
         process: ProxyProcess {
             child,
             complaint,
-            listening,
+            stderr_task,
         },
     })
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::ssh::error::SshError;
 
 /// Number of connections at which no further connection is dialled for an additional channel.
-const MAX_APART: usize = 4;
+const MAX_EXTRA_CONNECTIONS: usize = 4;
 
 impl ChannelPool {
     /// Opens an additional channel; `None` if there is no room at once.
@@ -19,7 +19,7 @@ impl ChannelPool {
         self: &Arc<Self>,
     ) -> Option<(Channel<Msg>, ChannelSlot)> {
         let slot = self.slot(Priority::Opportunistic, Instant::now()).ok()??;
-        self.take(slot).await
+        self.open_in(slot).await
     }
 
     /// Opens an additional channel over another connection than the first. A connection is dialled
@@ -32,10 +32,10 @@ impl ChannelPool {
             // Registered before the look, so that a change in between is not missed.
             let changed = self.changed.notified();
 
-            match self.place_apart() {
-                ExtraChannel::Here(slot) => return self.take(slot).await,
-                ExtraChannel::Nowhere => return None,
-                ExtraChannel::Soon => {}
+            match self.find_extra_channel() {
+                ExtraChannel::Slot(slot) => return self.open_in(slot).await,
+                ExtraChannel::None => return None,
+                ExtraChannel::Dialling => {}
             }
 
             tokio::select! {
@@ -47,41 +47,41 @@ impl ChannelPool {
 
     /// Looks for room on a connection other than the first, and starts to dial if none has room and
     /// dialling is allowed.
-    fn place_apart(self: &Arc<Self>) -> ExtraChannel {
+    fn find_extra_channel(self: &Arc<Self>) -> ExtraChannel {
         let mut state = self.state();
         let limit = state.limit();
-        let apart = |member: &&mut Member| {
+        let has_room = |member: &&mut Member| {
             let room = !member.load().full && limit.is_none_or(|limit| member.load().used < limit);
             room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
         };
 
-        if let Some(member) = state.members.iter_mut().find(apart) {
-            return ExtraChannel::Here(self.slot_on(member));
+        if let Some(member) = state.members.iter_mut().find(has_room) {
+            return ExtraChannel::Slot(self.slot_on(member));
         }
 
         // Only a log-in by key surely needs no user and costs no one-time password.
         let by_key =
-            self.credentials.typed.is_empty() && self.first.peer.auth_method == "publickey";
+            self.credentials.typed_secrets.is_empty() && self.first.peer.auth_method == "publickey";
 
         if !by_key
-            || state.members.len() >= MAX_APART
+            || state.members.len() >= MAX_EXTRA_CONNECTIONS
             || state.hopeless
             || state.trouble.is_some()
             || self.closing.is_cancelled()
             || self.is_closed()
         {
-            return ExtraChannel::Nowhere;
+            return ExtraChannel::None;
         }
 
         if !state.dialling {
             self.start_dialling(&mut state);
         }
 
-        ExtraChannel::Soon
+        ExtraChannel::Dialling
     }
 
     /// Opens a channel in this slot; `None` if the server refuses.
-    async fn take(self: &Arc<Self>, slot: ChannelSlot) -> Option<(Channel<Msg>, ChannelSlot)> {
+    async fn open_in(self: &Arc<Self>, slot: ChannelSlot) -> Option<(Channel<Msg>, ChannelSlot)> {
         let connection = Arc::clone(&slot.connection);
         match attempt(slot).await? {
             (slot, Ok(channel)) => Some((channel, slot)),
@@ -100,9 +100,9 @@ impl ChannelPool {
 /// Slot for a channel on a connection other than the first.
 enum ExtraChannel {
     /// A connection has room.
-    Here(ChannelSlot),
+    Slot(ChannelSlot),
     /// A connection is being dialled.
-    Soon,
+    Dialling,
     /// No connection has room, and none is dialled.
-    Nowhere,
+    None,
 }

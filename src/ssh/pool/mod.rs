@@ -38,7 +38,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause before dialling again.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Time for which work leaves the last slot to scripts when dialling fails.
-const PLACE_KEPT: Duration = Duration::from_secs(1);
+const CONTROL_SLOT_KEPT: Duration = Duration::from_secs(1);
 /// Longest wait of a script for a slot when dialling fails. After that, signal requests are sent
 /// instead, whose effect is less certain.
 const SCRIPT_PATIENCE: Duration = Duration::from_secs(2);
@@ -81,7 +81,7 @@ impl ChannelPool {
         Arc::new(Self {
             target: target.clone(),
             credentials: Credentials {
-                typed: first.typed.clone(),
+                typed_secrets: first.typed_secrets.clone(),
                 needs_proof: first.needs_proof,
                 ..credentials.clone()
             },
@@ -94,7 +94,7 @@ impl ChannelPool {
                 dialling: false,
                 trouble: None,
                 hopeless: false,
-                ready: None,
+                standby: None,
             }),
             prefetches: prefetches && !first.is_single_channel(),
             first,
@@ -125,7 +125,7 @@ impl ChannelPool {
     /// Releases the channel kept for the next command, because there will be none. The connection
     /// ends with the work that still runs over it.
     pub(super) fn retire(&self) {
-        drop(self.state().ready.take());
+        drop(self.state().standby.take());
     }
 
     /// Opens a session channel over a connection with room, dialled if need be. A caller may stop
@@ -141,17 +141,17 @@ impl ChannelPool {
         self: &Arc<Self>,
         priority: Priority,
     ) -> Result<(Channel<Msg>, ChannelSlot), SshError> {
-        if let Some(ready) = self.take_prefetched().await {
+        if let Some(prefetched) = self.take_prefetched().await {
             self.prefetch_channel();
-            return Ok(ready);
+            return Ok(prefetched);
         }
 
         // After each change another caller may have taken the slot, so all is decided again.
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         loop {
             let changed = self.changed.notified();
 
-            let Some(slot) = self.slot(priority, asked)? else {
+            let Some(slot) = self.slot(priority, requested_at)? else {
                 // A refusal may have come too early: the slot of a channel that was just closed is
                 // free a moment later, without a message about it.
                 if timeout(SLOT_RELEASE_LAG, changed).await.is_err() {
@@ -187,7 +187,7 @@ impl ChannelPool {
     fn slot(
         self: &Arc<Self>,
         priority: Priority,
-        asked: Instant,
+        requested_at: Instant,
     ) -> Result<Option<ChannelSlot>, SshError> {
         // Scripts may still run over the other connections after the first has ended: they stop
         // what the pool has left.
@@ -207,7 +207,7 @@ impl ChannelPool {
         let situation = PoolLoad {
             limit: state.limit(),
             may_dial: !state.dialling && !state.hopeless && !self.is_closed(),
-            keeps_one: state.trouble.is_none() || asked.elapsed() < PLACE_KEPT,
+            keeps_one: state.trouble.is_none() || requested_at.elapsed() < CONTROL_SLOT_KEPT,
         };
 
         // A script gives up sooner, because signal requests are left to try.
@@ -223,7 +223,7 @@ impl ChannelPool {
                 .get_mut(index)
                 .map(|member| self.slot_on(member))),
             Choice::Dial | Choice::Wait
-                if state.trouble.is_some() && asked.elapsed() >= patience =>
+                if state.trouble.is_some() && requested_at.elapsed() >= patience =>
             {
                 Err(state
                     .trouble
@@ -276,7 +276,7 @@ impl ChannelPool {
 
                 // A channel was granted here before, so this refusal is about their number.
                 if member.had > 0 {
-                    state.note_refusal(connection, Instant::now());
+                    state.record_refusal(connection, Instant::now());
                     return true;
                 }
 

@@ -74,7 +74,7 @@ pub(super) fn choose(
 
     // Where a connection may have a single channel only, nothing can be kept free. `Opportunistic`
     // leaves a slot for a script and another for work.
-    let kept = match priority {
+    let reserved = match priority {
         Priority::Work if keeps_one && limit.is_some_and(|limit| limit > 1) => 1,
         Priority::Opportunistic => 2,
         _ => 0,
@@ -85,7 +85,7 @@ pub(super) fn choose(
     // Nobody dials for an opportunistic channel here: the log-in would cost more than the channel
     // saves.
     match loads.clone().position(|load| room(load) > 0) {
-        Some(index) if free > kept => Choice::Use(index),
+        Some(index) if free > reserved => Choice::Use(index),
         _ if may_dial && priority != Priority::Opportunistic && loads.count() < MAX_CONNECTIONS => {
             Choice::Dial
         }

@@ -40,7 +40,7 @@ pub(super) struct PoolState {
     /// dialled then.
     pub(super) hopeless: bool,
     /// Way to the task with the channel for the next command; `None` if no channel is ready.
-    pub(super) ready: Option<Standby>,
+    pub(super) standby: Option<Standby>,
 }
 
 /// Connection of a pool, with the number of channels.
@@ -95,7 +95,7 @@ impl PoolState {
     }
 
     /// Notes a refused channel on this connection.
-    pub(super) fn note_refusal(&mut self, connection: &Arc<Connection>, now: Instant) {
+    pub(super) fn record_refusal(&mut self, connection: &Arc<Connection>, now: Instant) {
         if let Some(member) = self.member(connection) {
             // A refusal shortly after the end of a channel proves nothing: sshd may not have freed
             // the slot yet.
@@ -198,7 +198,7 @@ impl Drop for ChannelSlot {
 pub(super) async fn attempt(
     mut slot: ChannelSlot,
 ) -> Option<(ChannelSlot, Result<Channel<Msg>, SshError>)> {
-    let (give, take) = oneshot::channel();
+    let (reply, answer) = oneshot::channel();
     // A task of its own, because a cancelled caller must not leave behind a channel that nobody
     // reads.
     tokio::spawn(async move {
@@ -207,10 +207,10 @@ pub(super) async fn attempt(
             slot.opened();
         }
 
-        if let Err((_place, Ok(unwanted))) = give.send((slot, opened)) {
+        if let Err((_slot, Ok(unwanted))) = reply.send((slot, opened)) {
             let _ = unwanted.close().await;
         }
     });
 
-    take.await.ok()
+    answer.await.ok()
 }

@@ -25,12 +25,16 @@ impl ChannelPool {
 
         let wanted = {
             let mut state = self.state();
-            if state.ready.as_ref().is_some_and(|ready| !ready.is_closed()) {
+            if state
+                .standby
+                .as_ref()
+                .is_some_and(|standby| !standby.is_closed())
+            {
                 return;
             }
 
-            let (ready, wanted) = oneshot::channel();
-            state.ready = Some(ready);
+            let (standby, wanted) = oneshot::channel();
+            state.standby = Some(standby);
 
             wanted
         };
@@ -57,11 +61,11 @@ impl ChannelPool {
             return None;
         }
 
-        let ready = self.state().ready.take()?;
-        let (give, take) = oneshot::channel();
-        ready.send(give).ok()?;
+        let standby = self.state().standby.take()?;
+        let (reply, answer) = oneshot::channel();
+        standby.send(reply).ok()?;
 
-        take.await.ok()
+        answer.await.ok()
     }
 
     /// Opens a channel and keeps the channel ready until somebody takes the channel, the server
@@ -88,7 +92,7 @@ impl ChannelPool {
             None => Some((channel, slot)),
         };
 
-        if let Some((channel, _place)) = unwanted {
+        if let Some((channel, _slot)) = unwanted {
             // Callers from now on open a channel themselves.
             drop(wanted);
             let _ = channel.close().await;

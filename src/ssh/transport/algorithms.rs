@@ -276,14 +276,14 @@ mod tests {
         ] {
             let order: Vec<String> = order.split(',').map(str::to_owned).collect();
             let preferred = preferred(&config(""), &order).unwrap();
-            let asked: Vec<_> = preferred
+            let offered: Vec<_> = preferred
                 .host_key_certificates
                 .iter()
                 .map(Algorithm::to_certificate_type)
                 .collect();
 
             assert_eq!(
-                (asked.join(","), join_keys(&preferred.key)),
+                (offered.join(","), join_keys(&preferred.key)),
                 (certificates.to_owned(), keys.to_owned())
             );
         }

@@ -24,7 +24,7 @@ pub(in crate::ssh) async fn addresses(host: &str, port: u16) -> io::Result<Vec<S
         .is_some_and(|last| last.eq_ignore_ascii_case("local"));
 
     if multicast && cfg!(target_env = "musl") {
-        let found = ask_system(host, port).await;
+        let found = query_getent(host, port).await;
         if !found.is_empty() {
             return Ok(found);
         }
@@ -35,7 +35,7 @@ pub(in crate::ssh) async fn addresses(host: &str, port: u16) -> io::Result<Vec<S
         Err(error) => error,
     };
 
-    let found = ask_system(host, port).await;
+    let found = query_getent(host, port).await;
     if found.is_empty() {
         Err(error)
     } else {
@@ -44,13 +44,13 @@ pub(in crate::ssh) async fn addresses(host: &str, port: u16) -> io::Result<Vec<S
 }
 
 /// Asks `getent ahosts`; returns nothing if there is no such program.
-async fn ask_system(host: &str, port: u16) -> Vec<SocketAddr> {
+async fn query_getent(host: &str, port: u16) -> Vec<SocketAddr> {
     // A name like an option is not passed on, since some versions of `getent` do not know `--`.
     if cfg!(not(unix)) || host.starts_with('-') {
         return Vec::new();
     }
 
-    let asked = child::command("getent")
+    let output = child::command("getent")
         .args(["ahosts", host])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -58,7 +58,7 @@ async fn ask_system(host: &str, port: u16) -> Vec<SocketAddr> {
         .output()
         .await;
 
-    asked
+    output
         .map(|answer| read(&String::from_utf8_lossy(&answer.stdout), port))
         .unwrap_or_default()
 }

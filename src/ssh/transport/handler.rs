@@ -19,7 +19,7 @@ use super::{
     agent_forward::ForwardedAgent,
     algorithms,
     deadline::ConnectDeadlines,
-    host_key::{AcceptedHostKey, HostKeyCheck, HostKeyDecision, ShownKey, TrustQuestion},
+    host_key::{AcceptedHostKey, HostKeyCheck, HostKeyDecision, ShownKey, UnknownHost},
 };
 use crate::{
     event::Event,
@@ -166,12 +166,12 @@ impl client::Handler for ClientHandler {
         let acceptance = match self.check.decide(ShownKey::parse(shown)?, now) {
             HostKeyDecision::Accept(acceptance) => acceptance,
             HostKeyDecision::Refuse(error) => return Err(error.into()),
-            HostKeyDecision::Ask(question) => {
-                let TrustQuestion {
+            HostKeyDecision::Ask(unknown) => {
+                let UnknownHost {
                     key,
                     acceptance,
                     refusal,
-                } = *question;
+                } = *unknown;
 
                 if !self.is_trusted(key).await {
                     return Err(refusal.into());

@@ -124,7 +124,7 @@ impl Traffic {
     ///
     /// # Errors
     /// The server has sent too much before the log-in.
-    fn note(&self, bytes: usize) -> io::Result<()> {
+    fn count_received(&self, bytes: usize) -> io::Result<()> {
         self.heard_now();
         self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
 
@@ -237,7 +237,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
 
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
-        self.traffic.note(into.filled().len() - before)?;
+        self.traffic.count_received(into.filled().len() - before)?;
         if let Some(first_bytes) = &self.first_bytes {
             first_bytes.add(into.filled().get(before..).unwrap_or_default());
         }

@@ -60,7 +60,7 @@ async fn a_password_is_asked_for_after_the_keys_until_it_is_right_and_then_kept(
     );
 
     let credentials = Credentials {
-        typed: connection.typed.clone(),
+        typed_secrets: connection.typed_secrets.clone(),
         ..nothing()
     };
 
@@ -70,8 +70,8 @@ async fn a_password_is_asked_for_after_the_keys_until_it_is_right_and_then_kept(
         .unwrap();
 
     assert_eq!(
-        (again.peer.auth_method.as_str(), &again.typed),
-        ("password", &credentials.typed)
+        (again.peer.auth_method.as_str(), &again.typed_secrets),
+        ("password", &credentials.typed_secrets)
     );
 
     assert!(!format!("{credentials:?} {again:?}").contains("correct horse"));
@@ -167,7 +167,7 @@ async fn a_passphrase_is_asked_for_only_for_a_key_that_the_server_would_take() {
             Ok(connection) => {
                 assert!(opens, "{answers:?}");
                 let credentials = Credentials {
-                    typed: connection.typed.clone(),
+                    typed_secrets: connection.typed_secrets.clone(),
                     ..nothing()
                 };
 
@@ -246,7 +246,7 @@ async fn a_servers_questions_are_passed_on_as_they_are_round_by_round() {
 
     // The password that worked is known by now; what changes each time is asked for again.
     let credentials = Credentials {
-        typed: connection.typed.clone(),
+        typed_secrets: connection.typed_secrets.clone(),
         ..nothing()
     };
 
@@ -300,7 +300,7 @@ async fn what_is_typed_for_a_jump_host_goes_to_it_alone_and_is_known_next_time()
         .unwrap();
     assert_eq!((script.prompts().len(), hop.sshd.connections()), (2, 1));
     let credentials = Credentials {
-        typed: connection.typed.clone(),
+        typed_secrets: connection.typed_secrets.clone(),
         ..nothing()
     };
 

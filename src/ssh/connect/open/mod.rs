@@ -240,7 +240,7 @@ impl OpenConnection<'_> {
         // The hop's list holds the caller's typed secrets and those typed for the hop.
         let mut credentials = self.credentials.clone();
         if let Some(hop) = &hop {
-            credentials.typed.clone_from(&hop.typed);
+            credentials.typed_secrets.clone_from(&hop.typed_secrets);
         }
 
         let (login, banner) = self
@@ -288,13 +288,13 @@ impl OpenConnection<'_> {
             },
             hop,
             _proxy: proxy,
-            typed: login.typed,
+            typed_secrets: login.typed_secrets,
             needs_proof: login.needs_proof,
         });
 
         // The task holds a weak reference, so it does not keep an unused connection open.
         if keepalive == Keepalive::Ours {
-            tokio::spawn(keepalive::watch(Arc::downgrade(&connection)));
+            tokio::spawn(keepalive::keep_alive(Arc::downgrade(&connection)));
         }
 
         // A recording attempt (`doctor`) must change no file. The task runs in the background,
@@ -310,20 +310,20 @@ impl OpenConnection<'_> {
     /// Resolves the configuration and checks the options which the connection needs.
     async fn prepare(&self) -> Result<Prepared, SshError> {
         let config = resolve_recording(self.target, self.deadline.left(), self.trace).await?;
-        let typed = self.typed();
+        let destination = self.destination();
 
         // `RefuseConnection` forbids the connection and carries the message to show
         // (`ssh_config(5)`).
         if let Some(message) = &config.refuse_connection {
             return Err(SshError::Resolve {
-                destination: typed.to_owned(),
+                destination: destination.to_owned(),
                 message: message.clone(),
             });
         }
 
         // A broken path, key file or algorithm list is reported here, before the server is
         // contacted.
-        let forwarded_agent = ForwardedAgent::socket(&config, typed)?;
+        let forwarded_agent = ForwardedAgent::socket(&config, destination)?;
         let mut check = HostKeyCheck::load(&config, self.target)?;
         check.keeps_nothing = self.trace.is_recording();
         let keepalive = Keepalive::from_config(&config, self.target);
@@ -385,9 +385,9 @@ impl OpenConnection<'_> {
             .await
             .flatten();
 
-        if let Some(heard) = first_bytes {
+        if let Some(first_bytes) = first_bytes {
             let error = result.as_ref().err();
-            self.explain_handshake(&heard.so_far(), error, proxy.is_some(), &facts);
+            self.explain_handshake(&first_bytes.so_far(), error, proxy.is_some(), &facts);
         }
 
         let handle = match result {
@@ -464,7 +464,7 @@ impl OpenConnection<'_> {
         let login = auth::authenticate(
             handle,
             config,
-            self.typed(),
+            self.destination(),
             credentials,
             self.prompter,
             deadline,
@@ -473,7 +473,7 @@ impl OpenConnection<'_> {
 
         // Boxed, because the future holds a state for each method, which would enlarge every
         // caller's future.
-        let login = Box::pin(self.or_at_a_page(login, facts));
+        let login = Box::pin(self.or_wait_for_page(login, facts));
         let login = deadline.limit("authentication", login).await.flatten();
         drop(ended);
 
@@ -494,7 +494,11 @@ impl OpenConnection<'_> {
 
     /// Waits for the log-in. After the banner has named a web page, up to five minutes of the wait
     /// do not count against the deadline.
-    async fn or_at_a_page<T>(&self, login: impl Future<Output = T>, facts: &ConnectionFacts) -> T {
+    async fn or_wait_for_page<T>(
+        &self,
+        login: impl Future<Output = T>,
+        facts: &ConnectionFacts,
+    ) -> T {
         let mut login = pin!(login);
 
         // Both clocks stand still: the deadline of this attempt, and the clock of the caller's
@@ -517,7 +521,7 @@ impl OpenConnection<'_> {
     }
 
     /// Returns the destination as the user typed it.
-    fn typed(&self) -> &str {
+    fn destination(&self) -> &str {
         self.target.destination.as_str()
     }
 
@@ -528,7 +532,7 @@ impl OpenConnection<'_> {
         trace.begin(Stage::Proxy);
         // `via` is the rest of a list whose tokens were expanded for the destination.
         let hops = match (self.via, &config.proxy_jump) {
-            (None, Some(own)) => Some(expand_hops(own, config, self.typed())?),
+            (None, Some(own)) => Some(expand_hops(own, config, self.destination())?),
             (via, _) => via.map(str::to_owned),
         };
 
@@ -557,7 +561,7 @@ impl OpenConnection<'_> {
         } else if let Some(command) = &config.proxy_command {
             // A started command proves nothing yet: the stage passes once the server answers
             // through it.
-            let started = proxy_command::start_command(command, config, self.typed(), trace)?;
+            let started = proxy_command::start_command(command, config, self.destination(), trace)?;
             proxy = Some(started.process);
             Either::Right(Either::Left(started.stream))
         } else {

@@ -2,7 +2,7 @@
 
 use super::OpenConnection;
 use crate::{
-    openssh::identification::Greeting,
+    openssh::identification::VersionExchange,
     ssh::{
         error::SshError,
         trace::{Stage, StageTrace},
@@ -16,11 +16,11 @@ const MAX_LINES: usize = 5;
 const MAX_LINE_CHARS: usize = 200;
 
 impl OpenConnection<'_> {
-    /// Records the stages reached by the handshake, given the first bytes `heard` from the server.
+    /// Records the stages reached by the handshake, given the first bytes `received` from the server.
     /// A failed stage is begun and left open, so the caller records `error` for that stage.
     pub(super) fn explain_handshake(
         &self,
-        heard: &[u8],
+        received: &[u8],
         error: Option<&SshError>,
         through_command: bool,
         facts: &ConnectionFacts,
@@ -29,18 +29,18 @@ impl OpenConnection<'_> {
 
         // A command without output has reached nobody, so its failure belongs to the proxy stage.
         if through_command {
-            if heard.is_empty() && error.is_some() {
+            if received.is_empty() && error.is_some() {
                 return;
             }
             trace.pass(|| "something answers through the ProxyCommand".to_owned());
         }
 
         trace.begin(Stage::Identification);
-        let Greeting {
+        let VersionExchange {
             lines,
             identification,
             offers,
-        } = Greeting::read(heard);
+        } = VersionExchange::read(received);
 
         for line in lines.iter().filter(|line| !line.is_empty()).take(MAX_LINES) {
             trace.detail(|| {
@@ -51,7 +51,7 @@ impl OpenConnection<'_> {
             });
         }
 
-        if heard.is_empty() {
+        if received.is_empty() {
             trace.detail(|| "it says nothing".to_owned());
         }
 

@@ -144,7 +144,7 @@ mod tests {
                 Some(_) => "accepted with notice".to_owned(),
                 None => "accepted".to_owned(),
             },
-            HostKeyDecision::Ask(question) => format!("unknown {}", question.key.host),
+            HostKeyDecision::Ask(unknown) => format!("unknown {}", unknown.key.host),
             HostKeyDecision::Refuse(HostKeyError::Changed {
                 host, offending, ..
             }) => {

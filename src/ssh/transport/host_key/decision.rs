@@ -17,7 +17,7 @@ pub(in crate::ssh) enum HostKeyDecision {
     /// The connection goes on.
     Accept(Acceptance),
     /// The user decides, because no file lists a key of the host (`StrictHostKeyChecking ask`).
-    Ask(Box<TrustQuestion>),
+    Ask(Box<UnknownHost>),
     /// OpenSSH would end the connection for this reason.
     Refuse(HostKeyError),
 }
@@ -39,9 +39,9 @@ pub(in crate::ssh) struct Acceptance {
     pub(super) may_update: bool,
 }
 
-/// Question about an unknown host key, with both possible ends.
+/// Unknown host, with both possible ends of the question to the user.
 #[derive(Debug)]
-pub(in crate::ssh) struct TrustQuestion {
+pub(in crate::ssh) struct UnknownHost {
     /// Key to show to the user.
     pub(in crate::ssh) key: UnknownKey,
     /// Acceptance, if the user trusts the key.
@@ -195,7 +195,7 @@ impl HostKeyCheck {
             return HostKeyDecision::Refuse(refusal);
         };
 
-        HostKeyDecision::Ask(Box::new(TrustQuestion {
+        HostKeyDecision::Ask(Box::new(UnknownHost {
             key: UnknownKey {
                 host,
                 key_type,
@@ -315,10 +315,10 @@ mod tests {
                     ""
                 },
             ),
-            HostKeyDecision::Ask(question) => format!(
+            HostKeyDecision::Ask(unknown) => format!(
                 "ask{} in {}",
-                names(&question.acceptance.save_as),
-                question.key.saved_in
+                names(&unknown.acceptance.save_as),
+                unknown.key.saved_in
             ),
             HostKeyDecision::Refuse(error) => match error {
                 HostKeyError::Unknown { policy, .. } => format!("refuse unknown: {policy}"),

@@ -9,7 +9,7 @@ mod shown_key;
 mod update;
 
 pub(in crate::ssh) use self::{
-    decision::{HostKeyDecision, TrustQuestion},
+    decision::{HostKeyDecision, UnknownHost},
     shown_key::ShownKey,
     update::update,
 };
