@@ -179,7 +179,7 @@ async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
         });
 
         return trace.skip(|| {
-            "it is no Unix shell that is known, or one that runs only certain commands: it gets commands as they are"
+            "the login shell is not a known Unix shell, or runs only certain commands; commands are sent unchanged"
                 .to_owned()
         });
     }

@@ -185,13 +185,15 @@ pub enum DestinationError {
     },
     /// The text has the form `user:password@host`. Destinations are saved and shown, and `ssh` does
     /// not accept a password there either.
-    #[error("a password has no place in the host, which is saved; it has a parameter of its own")]
+    #[error(
+        "the host must not contain a password, because the host is saved; use the parameter password"
+    )]
     Password,
     /// The command line of `ssh` has an option which this program cannot take over.
-    #[error("the option {0:?} of the ssh command has no place here")]
+    #[error("the option {0:?} of the ssh command is not supported here")]
     Option(String),
     /// The command line of `ssh` ends with a command for the host.
-    #[error("the ssh command runs {0:?} on the host, which connecting does not")]
+    #[error("the ssh command would run {0:?} on the host; connect without a command")]
     Command(String),
     /// The text exceeds [`MAX_BYTES`].
     #[error("the {part} is longer than {MAX_BYTES} bytes")]

@@ -75,7 +75,7 @@ pub(super) async fn ask(
         let answer = request_identities(&mut stream)
             .await
             .map_err(|error| error.to_string())?;
-        let held = identities(&answer).ok_or("its answer makes no sense")?;
+        let held = identities(&answer).ok_or("its answer is malformed")?;
         Ok(Some((Agent::connect(stream), held)))
     };
 

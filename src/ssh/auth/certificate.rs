@@ -44,7 +44,7 @@ fn date(seconds: u64) -> String {
         .ok()
         .and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
     moment.map_or_else(
-        || "a day beyond all calendars".to_owned(),
+        || "a date out of range".to_owned(),
         |moment| moment.format("%Y-%m-%d %H:%M UTC").to_string(),
     )
 }
@@ -70,7 +70,7 @@ mod tests {
                 u64::MAX - 1,
                 u64::MAX,
                 5,
-                Some("it is not valid before a day beyond all calendars"),
+                Some("it is not valid before a date out of range"),
             ),
         ] {
             assert_eq!(outdated_at(after, before, now).as_deref(), expected);

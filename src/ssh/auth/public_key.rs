@@ -266,7 +266,7 @@ impl Signer for KeySigner<'_, '_> {
                 let agent = self
                     .agent
                     .as_mut()
-                    .ok_or_else(|| problem("there is no agent any more"))?;
+                    .ok_or_else(|| problem("the agent is gone"))?;
 
                 let signed = agent.sign_request(identity, hash, data).await;
                 signed.map_err(|error| problem(format!("the agent did not sign: {error}")))

@@ -67,8 +67,8 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     reader.files(target)?;
     // Options which cannot be honoured here must not go unnoticed.
     let mut notices = vec![
-        "there is no `ssh` program: the SSH configuration was read without it, as far as that goes (no Match but \
-         `Match all`, no CanonicalizeHostname, no checks of who may write to it)"
+        "there is no `ssh` program, so this program read the SSH configuration; Match (except \
+         `Match all`) and CanonicalizeHostname are not supported, and file permissions are not checked"
             .to_owned(),
     ];
 

@@ -36,7 +36,7 @@ pub enum SshError {
     },
     /// A configuration file cannot be read without the `ssh` program, which is missing.
     #[error(
-        "there is no `ssh` program to read the SSH configuration, and without it {}{} cannot be read: {message}",
+        "{}{} cannot be read without the `ssh` program, which is missing: {message}",
         file.display(), if *number > 0 { format!(" line {number}") } else { String::new() }
     )]
     ConfigFile {
@@ -126,7 +126,7 @@ pub enum SshError {
     },
     /// The time limit of a command ran out before the command could be sent. The command did not
     /// run.
-    #[error("the server did not take the command within its {after:?}; it was not run")]
+    #[error("the server did not accept the command within {after:?}; the command was not run")]
     NotSent {
         /// Time limit of the command.
         after: Duration,
@@ -143,7 +143,7 @@ pub enum SshError {
     },
     /// The configuration allows only algorithms which this program does not have.
     #[error(
-        "{option} in the SSH configuration names none that is supported; configured: {configured}; supported: {supported}"
+        "{option} in the SSH configuration names no supported algorithm; configured: {configured}; supported: {supported}"
     )]
     UnsupportedAlgorithms {
         /// Keyword of the option in `ssh_config`.
@@ -247,7 +247,7 @@ pub enum SshError {
     #[error("no shell could be started on the remote host: {0}")]
     ShellStart(String),
     /// The operating system returned no random bytes.
-    #[error("the system gave no random bytes: {0}")]
+    #[error("the system's random number generator failed: {0}")]
     Random(String),
     /// The call was cancelled.
     #[error("the call was cancelled")]
@@ -274,16 +274,16 @@ pub enum Remedy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SudoRefusal {
     /// sudo wanted a password, and nobody gave a password.
-    #[error("sudo wants a password that nobody gave")]
+    #[error("sudo asked for a password, and none was given")]
     Unanswered,
     /// sudo wanted a password, but the host key has changed, and such a host gets no password.
-    #[error("sudo wants a password, and none is given to a host whose key has changed")]
+    #[error("sudo asked for a password, but a host whose key has changed gets none")]
     ChangedHostKey,
     /// There is no sudo program, according to the shell's exit status.
     #[error("sudo cannot be run")]
     Missing,
     /// sudo refused for a reason in its own words.
-    #[error("sudo did not let it through")]
+    #[error("sudo refused to run the command")]
     Refused,
 }
 

@@ -142,7 +142,7 @@ impl ClientHandler {
         self.refused += 1;
         if self.refused > MAX_REFUSALS {
             return Err(SshError::Lost(Some(
-                "the server wants channels without end".to_owned(),
+                "the server requested too many channels".to_owned(),
             )));
         }
         Ok(())

@@ -132,7 +132,7 @@ impl Traffic {
             && self.0.early.fetch_add(bytes as u64, Ordering::Relaxed) > BEFORE_LOGIN
         {
             return Err(io::Error::other(
-                "the server sends without end and lets nobody in",
+                "the server sent too much data before the log-in",
             ));
         }
 

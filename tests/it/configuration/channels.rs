@@ -174,7 +174,7 @@ async fn rsa_keys_that_are_too_short_are_refused_on_both_sides() {
     let only = format!("IdentityAgent none\nIdentityFile {}", key.display());
 
     for (lines, server, part) in [
-        ("RequiredRSASize 2049", &sshd, "the least is 2049"),
+        ("RequiredRSASize 2049", &sshd, "at least 2049 are required"),
         ("RequiredRSASize 2049", &self::sshd(""), "permission denied"),
     ] {
         std::fs::copy(

@@ -259,7 +259,11 @@ async fn without_ssh_the_program_connects_by_the_files_in_the_home_directory_and
     let refused = program.call("ssh_connect", json!({"host": "box"})).await;
     assert_refused(
         &refused,
-        &["no `ssh` program", "config line 3", "Match host bad"],
+        &[
+            "without the `ssh` program",
+            "config line 3",
+            "Match host bad",
+        ],
     );
 
     fs::write(home.path().join(".ssh/config"), "Include more\n").unwrap();

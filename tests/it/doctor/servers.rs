@@ -166,7 +166,7 @@ async fn algorithms_that_only_one_side_has_are_named() {
         (
             "Ciphers 3des-cbc",
             &[
-                "✗ configuration: Ciphers in the SSH configuration names none",
+                "✗ configuration: Ciphers in the SSH configuration names no supported algorithm",
                 "– server: not reached",
             ],
         ),

@@ -272,7 +272,7 @@ async fn nothing_runs_where_nobody_answers() {
         reply(&mut bench.mcp, &id, answer).await;
         assert_not_run(
             &result(&mut bench.mcp, call).await,
-            &["wants a password that nobody gave", "SSH_ASKPASS"],
+            &["asked for a password, and none was given", "SSH_ASKPASS"],
         );
 
         page.assert_gone().await;
@@ -289,7 +289,7 @@ async fn nothing_runs_where_nobody_answers() {
         json!({"waitMs": 0}),
     ] {
         let result = root(&mut bench, "echo ran > ran", more.clone()).await;
-        assert_not_run(&result, &["wants a password that nobody gave"]);
+        assert_not_run(&result, &["asked for a password, and none was given"]);
         eventually("sudo has ended", || bench.sshd.running("sudo").is_empty()).await;
         assert!(!bench.remote("ran").exists(), "{more}");
     }

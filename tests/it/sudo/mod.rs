@@ -302,7 +302,7 @@ async fn what_sudo_refuses_is_not_run_and_said_in_its_own_words() {
         (
             "ALL=(ALL) ALL",
             "Defaults rootpw",
-            "wants a password that nobody gave",
+            "asked for a password, and none was given",
         ),
     ] {
         bench.sshd.allow(rule, defaults);

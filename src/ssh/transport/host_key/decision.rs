@@ -59,7 +59,7 @@ impl HostKeyCheck {
         if let Some(bits) = key.rsa_bits().filter(|bits| *bits < self.smallest_rsa) {
             let smallest = self.smallest_rsa;
             return HostKeyDecision::Refuse(HostKeyError::Unusable(format!(
-                "an RSA key of {bits} bits; the least is {smallest}"
+                "an RSA key of {bits} bits; at least {smallest} are required"
             )));
         }
 
