@@ -15,6 +15,7 @@ use clap::{Parser as _, ValueEnum as _, error::ErrorKind};
 use mcp_ssh_sessions::{
     cli::{Command, LogLevel, Options},
     doctor::{Colours, DoctorTarget},
+    foreign_text::escape_line,
     mcp::{
         dashboard::{
             routes::{self, AccessKeys},
@@ -34,7 +35,6 @@ use mcp_ssh_sessions::{
             token::{AccessTokenError, Token},
         },
     },
-    render::escape_line,
     session::registry::{RegistryOptions, SessionRegistry},
     ssh::{command::output::default_output_folder, prompt::askpass::Askpass},
 };

@@ -17,35 +17,77 @@ use std::{
 const ARROWS: [(&str, &[&str]); 19] = [
     (
         "main",
-        &["cli", "mcp", "doctor", "session", "ssh", "render"],
+        &[
+            "cli",
+            "mcp",
+            "doctor",
+            "session",
+            "ssh",
+            "foreign_text",
+            "render",
+        ],
     ),
     ("cli", &["local"]),
     (
         "mcp",
         &[
-            "local", "session", "ssh", "openssh", "capture", "child", "event", "lock", "password",
-            "random", "render",
+            "local",
+            "session",
+            "ssh",
+            "openssh",
+            "capture",
+            "child",
+            "event",
+            "lock",
+            "password",
+            "random",
+            "foreign_text",
+            "render",
         ],
     ),
-    ("doctor", &["session", "ssh", "openssh", "render"]),
+    (
+        "doctor",
+        &["session", "ssh", "openssh", "foreign_text", "render"],
+    ),
     (
         "session",
         &[
-            "local", "ssh", "openssh", "framing", "capture", "event", "lock", "password", "random",
+            "local",
+            "ssh",
+            "openssh",
+            "framing",
+            "capture",
+            "event",
+            "lock",
+            "password",
+            "random",
+            "foreign_text",
             "render",
         ],
     ),
     (
         "ssh",
         &[
-            "local", "openssh", "framing", "sftp", "tree", "policy", "capture", "child", "event",
-            "lock", "password", "random", "render",
+            "local",
+            "openssh",
+            "framing",
+            "sftp",
+            "tree",
+            "policy",
+            "capture",
+            "child",
+            "event",
+            "lock",
+            "password",
+            "random",
+            "foreign_text",
+            "render",
         ],
     ),
     ("local", &["tree"]),
-    ("openssh", &[]),
-    ("framing", &[]),
-    ("sftp", &[]),
+    ("openssh", &["foreign_text"]),
+    ("framing", &["foreign_text"]),
+    ("sftp", &["foreign_text"]),
     ("tree", &[]),
     ("policy", &[]),
     ("capture", &[]),
@@ -54,7 +96,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("lock", &[]),
     ("password", &[]),
     ("random", &[]),
-    ("render", &[]),
+    ("foreign_text", &[]),
+    ("render", &["foreign_text"]),
 ];
 
 /// A library that only these parts may name.
@@ -84,8 +127,15 @@ const IMPURE: [&str; 8] = [
     "SystemTime::now",
 ];
 
-const PURE: [&str; 7] = [
-    "openssh", "framing", "sftp", "tree", "policy", "capture", "render",
+const PURE: [&str; 8] = [
+    "openssh",
+    "framing",
+    "sftp",
+    "tree",
+    "policy",
+    "capture",
+    "render",
+    "foreign_text",
 ];
 
 /// Where wire types may be serialised: nothing that can hold a secret is.

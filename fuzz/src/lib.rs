@@ -2,6 +2,8 @@
 //! here a module of the product, and there its library.
 #![allow(dead_code, unused_imports, missing_docs)]
 
+#[path = "../../src/foreign_text.rs"]
+pub mod foreign_text;
 #[path = "../../src/framing/mod.rs"]
 pub mod framing;
 #[path = "../../src/openssh/mod.rs"]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::DoctorReport;
 use crate::{
-    render::json_for_a_terminal,
+    foreign_text::json_for_a_terminal,
     ssh::trace::{Finding, Stage, StageOutcome},
 };
 

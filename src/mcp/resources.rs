@@ -10,7 +10,7 @@ use rmcp::{
 use serde_json::json;
 
 use super::tools;
-use crate::{render::escape_line, session::registry::SessionRegistry};
+use crate::{foreign_text::escape_line, session::registry::SessionRegistry};
 
 /// Address of the list of sessions.
 const SESSIONS: &str = "ssh-sessions://sessions";

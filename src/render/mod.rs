@@ -11,11 +11,11 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
-
 use plain::Plain;
 use screen::Screen;
 use terminal::Terminal;
+
+use crate::foreign_text::is_line_unsafe;
 
 /// Width of the terminal for [`Style::Terminal`], in columns.
 pub const COLUMNS: u16 = 120;
@@ -34,49 +34,6 @@ const REMEMBERED_BYTES: usize = 2048;
 /// Maximum length of a control sequence to wait for, in bytes. Titles and clipboard contents are
 /// such sequences.
 const LONGEST_SEQUENCE: usize = 4096;
-
-/// Returns true if a character ends a line, reverses later text, or controls a terminal.
-///
-/// `char::is_control` covers neither Unicode's line separators nor its direction marks.
-#[must_use]
-pub fn is_line_unsafe(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Escapes foreign text for use in a line. Characters which would break the line are written out,
-/// as in `\n`.
-#[must_use]
-pub fn escape_line(text: &[u8]) -> String {
-    let mut line = String::with_capacity(text.len());
-    for letter in String::from_utf8_lossy(text).chars() {
-        if is_line_unsafe(letter) {
-            line.extend(letter.escape_debug());
-        } else {
-            line.push(letter);
-        }
-    }
-
-    line
-}
-
-/// Escapes characters in JSON which serde leaves alone and terminals obey, as in `\u009b`.
-///
-/// Programs read the same values, because such characters occur only in strings. Line ends between
-/// values stay.
-#[must_use]
-pub fn json_for_a_terminal(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for letter in json.chars() {
-        if letter != '\n' && is_line_unsafe(letter) {
-            let _ = write!(shown, "\\u{:04x}", u32::from(letter));
-        } else {
-            shown.push(letter);
-        }
-    }
-
-    shown
-}
 
 /// Kind of destination for which a program wrote output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::render::is_line_unsafe;
+use crate::foreign_text::is_line_unsafe;
 
 /// Maximum length of a name, in bytes.
 ///

@@ -11,8 +11,8 @@ use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
+    foreign_text::escape_line,
     lock::lock,
-    render::escape_line,
     ssh::{
         command::output::Output,
         prompt::prompter::Banner,

@@ -3,8 +3,8 @@
 use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::{
+    foreign_text::escape_line,
     openssh::destination::DestinationError,
-    render::escape_line,
     session::{
         causes::with_causes,
         error::{Refusal, SessionError},

@@ -14,12 +14,12 @@ use tokio::{
 };
 
 use crate::{
+    foreign_text::json_for_a_terminal,
     mcp::web::{
         listen::reachable,
         peer::{self, PeerConnection},
         token::Token,
     },
-    render::json_for_a_terminal,
 };
 
 /// Time limit for the answer of a daemon.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::{mcp::call::report, render::escape_line};
+use crate::{foreign_text::escape_line, mcp::call::report};
 
 /// Limit of the text of a command, in characters.
 const MAX_COMMAND_CHARS: usize = 60;

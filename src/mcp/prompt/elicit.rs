@@ -22,9 +22,9 @@ use tokio_util::either::Either;
 use super::secret_page::Page;
 use crate::{
     event::Event,
+    foreign_text::escape_line,
     mcp::roots,
     random,
-    render::escape_line,
     ssh::prompt::prompter::{
         Banner, GuardedPath, PromptRequest, Prompter, Purpose, SecretPrompt, UnknownKey,
     },

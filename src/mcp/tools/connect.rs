@@ -9,6 +9,7 @@ use super::{
     session::{self, SessionResult},
 };
 use crate::{
+    foreign_text::escape_line,
     mcp::call::{
         Call,
         params::{Milliseconds, schema},
@@ -16,7 +17,6 @@ use crate::{
     },
     openssh::destination::TypedDestination,
     password::Password,
-    render::escape_line,
     session::{
         error::SessionError, live::ConnectOptions, name::SessionName, registry::ConnectRequest,
         saved::SavedSession,

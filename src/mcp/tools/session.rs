@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
+    foreign_text::escape_line,
     mcp::call::tool_error::ToolError,
-    render::escape_line,
     session::status::{ConnectionState, SessionStatus},
 };
 

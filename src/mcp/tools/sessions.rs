@@ -9,8 +9,8 @@ use super::{
     session::{self, SessionResult},
 };
 use crate::{
+    foreign_text::escape_line,
     mcp::call::{Call, params::schema, tool_error::ToolError},
-    render::escape_line,
     session::registry::SessionListing,
 };
 

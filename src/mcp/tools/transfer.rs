@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::session;
 use crate::{
+    foreign_text::escape_line,
     mcp::call::{Call, hints, progress::size, tool_error::ToolError},
-    render::escape_line,
     session::{error::SessionError, transfers::Direction},
     ssh::transfer::{TransferRequest, Transferred, counted},
 };

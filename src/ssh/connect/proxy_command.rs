@@ -16,9 +16,9 @@ use tokio::{
 
 use crate::{
     child,
+    foreign_text::is_line_unsafe,
     lock::lock,
     openssh::effective_config::EffectiveConfig,
-    render::is_line_unsafe,
     ssh::{config::expand::expand_command_option, error::SshError, trace::StageTrace},
 };
 

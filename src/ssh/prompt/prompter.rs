@@ -9,7 +9,7 @@ use tokio::{
 
 pub use super::as_root::AsRoot;
 use super::{askpass::Askpass, pausable_clock::PausableClock};
-use crate::{event::Event, password::Password, render::is_line_unsafe};
+use crate::{event::Event, foreign_text::is_line_unsafe, password::Password};
 
 /// Longest wait for the user. Servers close a connection that is not logged in after two minutes
 /// (`LoginGraceTime`).

@@ -9,8 +9,8 @@ use std::{
 
 use super::client::{RequestError, SftpClient};
 use crate::{
+    foreign_text::escape_line,
     policy::GuardReason,
-    render::escape_line,
     ssh::error::SshError,
     tree::{
         excludes::ExcludeError,

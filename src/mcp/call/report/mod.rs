@@ -12,7 +12,7 @@ use self::blocks::{Block, BlockKind};
 use super::{hints, tool_error::ToolError};
 use crate::{
     capture::Nature,
-    render::escape_line,
+    foreign_text::escape_line,
     session::{
         job::{FinishedJob, Job, JobEnd},
         registry::SessionRegistry,

@@ -11,11 +11,11 @@ use rmcp::model::CallToolResult;
 use serde::Serialize;
 
 use crate::{
+    foreign_text::escape_line,
     mcp::{
         call::{Call, report, tool_error::ToolError},
         tools::session::text_and_json,
     },
-    render::escape_line,
     session::{
         causes::with_causes,
         detached::{DetachedJob, DetachedState},

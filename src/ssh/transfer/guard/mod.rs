@@ -23,10 +23,10 @@ use self::{
 };
 use super::{error::TransferError, local::io_threads, paths};
 use crate::{
+    foreign_text::escape_line,
     local::{Folder, LocalName},
     lock::lock,
     policy::{DirectoryFacts, FileId, GuardReason, TransferDirection, marks},
-    render::escape_line,
     ssh::prompt::prompter::{GuardedPath, Prompter},
 };
 

@@ -7,8 +7,8 @@ use std::{path::PathBuf, sync::Arc};
 use self::state::UploadState;
 use super::source::SourceFile;
 use crate::{
+    foreign_text::escape_line,
     local::LocalName,
-    render::escape_line,
     ssh::{
         command::remote_host::RemoteHost,
         error::SshError,

@@ -22,9 +22,9 @@ use super::{
     remote::join,
 };
 use crate::{
+    foreign_text::escape_line,
     local::Folder,
     policy::{self as access, GuardReason},
-    render::escape_line,
     sftp::attributes::{Attributes as Found, FileType},
     ssh::{
         command::remote_host::RemoteHost,
